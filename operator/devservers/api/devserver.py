@@ -1,0 +1,220 @@
+"""Invariant: a DevServer says what its owner wants; what is true of it is in status and written by the operator only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from devservers.api.conditions import Conditions
+from devservers.api.env import Env
+from devservers.api.fields import (
+    SERVER_NAME,
+    Amount,
+    ClaimName,
+    Duration,
+    FlavorName,
+    ImageReference,
+    Matching,
+    UserName,
+    list_map,
+    rules,
+)
+from devservers.api.meta import HOME_PATH, SHARED_PATH, Column, Model, Names, Resource, user_of
+
+PHASES = ("Pending", "Starting", "Running", "Stopping", "Stopped", "Failed", "Terminating")
+STAGES = (
+    "Accepted", "Queued", "Admitted", "Scheduled", "VolumesReady", "ImagePulled", "ContainerStarted", "SSHReady",
+)  # fmt: skip
+RESERVED_PATHS = ("/proc", "/sys", "/dev", "/etc", "/opt/devservers", "/run/devservers")
+"""Where the platform or the kernel has something mounted that a volume must not cover."""
+
+_BARE = "(v.mountPath.endsWith('/') ? v.mountPath.substring(0, size(v.mountPath) - 1) : v.mountPath)"
+_BARE_W = _BARE.replace("v.", "w.")
+_RESERVED = "|".join(RESERVED_PATHS)
+
+MountPath = Annotated[
+    str,
+    Matching(
+        r"^(/[^/:\x00-\x1f]+)+/?$",
+        "mountPath is not an absolute path below /; use one like /data, without : or empty parts",
+        512,
+    ),
+]
+
+
+class Volume(Model):
+    """A volume claim of the same namespace, mounted into the server."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (r"!self.mountPath.matches(r'/\.\.?(/|$)')", "mountPath has a . or .. part; write the path out"),
+            (
+                f"!self.mountPath.matches(r'^({_RESERVED})(/|$)')",
+                f"mountPath is the platform's own ({', '.join(RESERVED_PATHS)}); use another, like /data",
+            ),
+        )
+    )
+
+    claim_name: ClaimName
+    mount_path: MountPath
+    read_only: bool = False
+
+
+class Distributed(Model):
+    """How many processes a distributed server has and how they talk."""
+
+    world_size: int | None = Field(default=None, ge=1, le=1000)
+    nprocs_per_node: int | None = Field(default=None, ge=1, le=64)
+    backend: Annotated[str, Field(json_schema_extra={"enum": ["nccl", "gloo"]})] | None = None
+    nccl_settings: Annotated[
+        dict[Annotated[str, Field(max_length=128)], Annotated[str, Field(max_length=1024)]],
+        Field(max_length=64),
+    ] = Field(default_factory=dict)
+
+
+class Lifecycle(Model):
+    """When the server ends by itself. Of two ends the earlier counts."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("!has(self.idleTimeout)", "idleTimeout is not available yet; use timeToLive"),
+            (
+                "!has(self.autoShutdown) || !self.autoShutdown",
+                "autoShutdown is not available yet; use timeToLive",
+            ),
+        )
+    )
+
+    time_to_live: Duration | None = None
+    """From the last start."""
+    expiration_time: AwareDatetime | None = None
+    idle_timeout: int | str | None = None
+    """Seconds, or a duration."""
+    auto_shutdown: bool | None = None
+    on_expiry: Annotated[str, Field(json_schema_extra={"enum": ["stop", "delete"]})] = "stop"
+
+
+class DevServerSpec(Model):
+    """What the owner wants to run."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("self.mode != 'distributed'", "mode distributed is not available yet; use standalone"),
+            (
+                "!has(self.distributed) || self.mode == 'distributed'",
+                "distributed is only for mode distributed; remove it",
+            ),
+            (
+                "!has(self.args) || size(self.args) == 0 || (has(self.command) && size(self.command) > 0)",
+                "args need command; the image's own entrypoint is not used",
+            ),
+            (
+                f"!has(self.volumes) || self.volumes.all(v, self.volumes.exists_one(w, {_BARE} == {_BARE_W}))",
+                "two volumes have the same mountPath; give each its own",
+            ),
+            (
+                "!has(self.volumes) || !has(self.sharedVolumeClaimName) || "
+                f"!self.volumes.exists(v, {_BARE} == '{SHARED_PATH}')",
+                f"{SHARED_PATH} is where sharedVolumeClaimName goes; give the volume another mountPath",
+            ),
+            (
+                "!has(self.volumes) || !has(self.persistentHomeSize) || "
+                f"!self.volumes.exists(v, {_BARE} == '{HOME_PATH}')",
+                f"{HOME_PATH} is where the home of persistentHomeSize goes; leave one of the two out",
+            ),
+        )
+    )
+
+    owner: UserName | None = None
+    """The user whose server it is; the namespace says it too."""
+    flavor: FlavorName
+    image: ImageReference | None = None
+    """None for the platform's default image."""
+    command: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=64)] = ()
+    """None given: the server stays up and runs nothing of its own."""
+    args: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=256)] = ()
+    env: Env = ()
+    mode: Annotated[str, Field(json_schema_extra={"enum": ["standalone", "distributed"]})] = "standalone"
+    distributed: Distributed | None = None
+    persistent_home_size: Annotated[str, Amount("persistentHomeSize")] | None = None
+    """None: the home is empty at every start."""
+    shared_volume_claim_name: ClaimName | None = None
+    volumes: Annotated[tuple[Volume, ...], Field(max_length=16)] = ()
+    enable_ssh: bool = True
+    running: bool = True
+    lifecycle: Lifecycle = Lifecycle()
+
+
+class TimelineEntry(Model):
+    """When a start reached a stage."""
+
+    stage: str = Field(json_schema_extra={"enum": list(STAGES)})
+    at: AwareDatetime
+
+
+class Activity(Model):
+    """When somebody or something was last at work, and how that is known."""
+
+    at: AwareDatetime
+    source: str = Field(max_length=64)
+
+
+class DevServerStatus(Model):
+    """What is true of the server, as the operator last saw it."""
+
+    phase: str | None = Field(default=None, json_schema_extra={"enum": list(PHASES)})
+    conditions: Conditions = ()
+    timeline: Annotated[
+        tuple[TimelineEntry, ...], Field(max_length=16, json_schema_extra=dict[str, Any](list_map("stage")))
+    ] = ()
+    endpoint: str | None = None
+    """`name.namespace.svc:22`."""
+    ssh_host_key: str | None = None
+    pod_name: str | None = None
+    expires_at: AwareDatetime | None = None
+    last_activity: Activity | None = None
+    stop_reason: str | None = None
+    observed_generation: int | None = Field(default=None, ge=0)
+
+
+class DevServer(Resource):
+    """A personal development server."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                f"self.metadata.name.matches(r'{SERVER_NAME}')",
+                "not a server name; use 2 to 40 lower-case letters, digits and dashes, a letter first",
+            )
+        )
+    )
+    names: ClassVar[Names] = Names(
+        kind="DevServer",
+        plural="devservers",
+        short="ds",
+        namespaced=True,
+        columns=(
+            Column("Phase", ".status.phase"),
+            Column("Flavor", ".spec.flavor"),
+            Column("User", ".spec.owner"),
+            Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+            Column("Expires", ".status.expiresAt", priority=1),
+            Column("Image", ".spec.image", priority=1),
+            Column("Endpoint", ".status.endpoint", priority=1),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+
+    spec: DevServerSpec
+    status: DevServerStatus = DevServerStatus()
+
+    @property
+    def owner(self) -> str:
+        """The user it belongs to: by spec, else by namespace; empty in a namespace that is nobody's."""
+        return self.spec.owner or user_of(self.metadata.namespace) or ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(namespace, name)."""
+        return (self.metadata.namespace, self.metadata.name)

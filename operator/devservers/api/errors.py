@@ -1,0 +1,23 @@
+"""Invariant: what a person may meet is one line; every error here carries exactly that line as its text."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+
+class InvalidValue(ValueError):
+    """A duration or quantity that can't be read; the text says what was expected."""
+
+
+class InvalidObject(ValueError):
+    """An API object that doesn't fit its model; the text names the fields, `; ` between them."""
+
+    @classmethod
+    def of(cls, kind: str, error: ValidationError) -> InvalidObject:
+        """The line for a pydantic error: `DevServer: spec.flavor: Field required; ...`, at most five fields."""
+        lines = []
+        for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
+            where = ".".join(str(part) for part in item["loc"]) or "object"
+            text = item["msg"].removeprefix("Value error, ")
+            lines.append(f"{where}: {' '.join(text.split())}")
+        return cls(f"{kind}: " + "; ".join(lines))

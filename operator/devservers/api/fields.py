@@ -1,0 +1,168 @@
+"""Invariant: a rule about one string is written once and holds on both sides: in Python when an object is read, and in
+the CRD as CEL with the same one-line message.
+
+CEL instead of JSON schema's `pattern`, because a pattern's message is the regular expression itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from devservers.api import duration, quantity
+
+USER_NAME = r"^[a-z][a-z0-9-]{0,29}[a-z0-9]$"
+SERVER_NAME = r"^[a-z][a-z0-9-]{0,38}[a-z0-9]$"
+_DNS_NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+_PATH_PART = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
+_HOST_PART = r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_IMAGE = (
+    rf"^({_HOST_PART}(\.{_HOST_PART})*(:[0-9]{{1,5}})?/)?{_PATH_PART}(/{_PATH_PART})*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$"
+)
+
+
+def rules(*pairs: tuple[str, str], **extra: Any) -> dict[str, Any]:
+    """CEL rules as (expression, message) pairs, in the shape json_schema_extra takes, with other schema keys beside."""
+    return {
+        "x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs],
+        **extra,
+    }
+
+
+@dataclass(frozen=True)
+class Matching:
+    """A string that matches `pattern` (in the common part of RE2 and `re`) and is at most `max_length` characters."""
+
+    pattern: str
+    message: str
+    max_length: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        compiled = re.compile(self.pattern, re.ASCII)
+
+        def check(value: str) -> str:
+            if len(value) > self.max_length or value.endswith("\n") or not compiled.search(value):
+                raise ValueError(self.message)
+            return value
+
+        return core_schema.no_info_after_validator_function(check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        found = handler(schema)
+        rule = f"self.matches(r'{self.pattern}')"
+        return {**found, "maxLength": self.max_length, **rules((rule, self.message))}
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A quantity of at least zero, more than zero when `positive`. With `integers` a bare YAML number will do too."""
+
+    what: str
+    positive: bool = True
+    integers: bool = False
+
+    @property
+    def message(self) -> str:
+        return f"{self.what} is not a quantity {'above zero' if self.positive else 'of zero or more'}; {quantity.HINT}"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def check(value: str) -> str:
+            amount = quantity.parse_quantity(value)
+            if amount < 0 or (self.positive and not amount):
+                raise ValueError(self.message)
+            return value
+
+        return core_schema.no_info_after_validator_function(check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        text = "string(self)" if self.integers else "self"
+        least = "isGreaterThan(quantity('0'))" if self.positive else "compareTo(quantity('0')) >= 0"
+        shape = (
+            {"x-kubernetes-int-or-string": True} if self.integers else {**handler(schema), "maxLength": 32}
+        )
+        return {**shape, **rules((f"isQuantity({text}) && quantity({text}).{least}", self.message))}
+
+
+class _Duration:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def check(value: str) -> str:
+            duration.parse_duration(value)
+            return value
+
+        return core_schema.no_info_after_validator_function(check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        rule = f"self.matches(r'{duration.PATTERN}') && self.matches('[1-9]')"
+        return {**handler(schema), "maxLength": 32, **rules((rule, f"not a duration; {duration.HINT}"))}
+
+
+def _number_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+UserName = Annotated[
+    str,
+    Matching(
+        USER_NAME, "not a user name; use 2 to 31 lower-case letters, digits and dashes, a letter first", 31
+    ),
+]
+FlavorName = Annotated[
+    str, Matching(_DNS_NAME, "not a flavor name; see `kubectl get devserverflavors` for those there are", 63)
+]
+QueueName = Annotated[
+    str, Matching(_DNS_NAME, "not a queue name; use lower-case letters, digits and dashes", 63)
+]
+ClaimName = Annotated[
+    str, Matching(_DNS_NAME, "not a volume claim name; see `kubectl get pvc` for those there are", 253)
+]
+ImageReference = Annotated[
+    str,
+    Matching(
+        _IMAGE, "not an image reference; use one like ghcr.io/team/image:tag, lower-case before the tag", 512
+    ),
+]
+Duration = Annotated[str, _Duration()]
+"""Kept as text; `parse_duration` gives the timedelta."""
+Resources = Annotated[
+    dict[
+        Annotated[str, Field(max_length=253)],
+        Annotated[str, BeforeValidator(_number_as_text), Amount("a resource", positive=False, integers=True)],
+    ],
+    Field(max_length=16),
+]
+"""Resource name to quantity text, as in a container's `resources`."""
+EnvName = Annotated[
+    str,
+    Matching(
+        r"^[A-Za-z_][A-Za-z0-9_]*$",
+        "not a variable name; use letters, digits and _, not starting with a digit",
+        128,
+    ),
+]
+
+
+def list_map(key: str) -> Mapping[str, Any]:
+    """Schema of a list whose items are told apart by `key`: no two alike, merged by it in server-side apply."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
+def first_duplicate(values: Sequence[str]) -> str | None:
+    """The first value that occurs a second time, None when all differ."""
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None

@@ -1,0 +1,76 @@
+"""Invariant: `canonical(x)` is what the API server answers when `x` is written to a built-in kind.
+
+Servers rewrite quantities on the way in (`0.5` becomes `500m`, `1024Mi` becomes `1Gi`), so desired manifests are
+canonicalised before they are compared with live ones. Rules: apimachinery's resource.Quantity, "canonical form".
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_UP, Context, Decimal
+
+from devservers.api.errors import InvalidValue
+
+HINT = "use a number with an optional unit, like 500m, 2, 512Mi or 10Gi"
+
+_PATTERN = re.compile(
+    r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:(Ki|Mi|Gi|Ti|Pi|Ei)|([numkMGTPE])|([eE][+-]?[0-9]{1,3}))?",
+    re.ASCII,
+)
+_BINARY = {
+    suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)
+}
+_DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
+_POWERS = {suffix: power for power, suffix in _DECIMAL.items() if suffix}
+_LIMIT = Decimal(2**63 - 1)
+_NANO = Decimal("1e-9")
+_EXACT = Context(prec=200)
+
+
+def parse_quantity(text: str) -> Decimal:
+    """The exact value of a Kubernetes quantity, `512Mi` as 536870912.
+
+    Digits finer than nano are rounded away from zero and what is beyond 2**63-1 is capped, as the API server does.
+    Raises InvalidValue for anything that is not a quantity.
+    """
+    return _read(text)[0]
+
+
+def canonical(text: str) -> str:
+    """The quantity in the API server's own spelling: no fraction digits, the largest unit that loses nothing.
+
+    Raises InvalidValue for anything that is not a quantity.
+    """
+    value, style = _read(text)
+    if not value:
+        return "0"
+    whole = value == value.to_integral_value()
+    if style == "binary" and whole and abs(value) >= 1024:
+        number, power = int(value), 0
+        while number % 1024 == 0 and power < 6:
+            number, power = number // 1024, power + 1
+        return f"{number}{['', *_BINARY][power]}"
+    number, exponent = int(_EXACT.scaleb(value, 9)), -9
+    # A plain suffix ends at E; only the exponent spelling can go on beyond it.
+    while number % 1000 == 0 and (exponent < 18 or style == "exponent"):
+        number, exponent = number // 1000, exponent + 3
+    if style == "exponent":
+        return f"{number}e{exponent}" if exponent else str(number)
+    return f"{number}{_DECIMAL[exponent]}"
+
+
+def _read(text: str) -> tuple[Decimal, str]:
+    match = _PATTERN.fullmatch(text)
+    if match is None:
+        raise InvalidValue(f"{text!r} is not a quantity; {HINT}")
+    number, binary, decimal, exponent = match.groups()
+    style = "binary" if binary else "exponent" if exponent else "decimal"
+    value = Decimal(number)
+    if binary:
+        value = _EXACT.multiply(value, _BINARY[binary])
+    elif decimal or exponent:
+        value = _EXACT.scaleb(value, _POWERS[decimal] if decimal else int(exponent[1:]))
+    value = max(-_LIMIT, min(_LIMIT, value))
+    if value != (rounded := value.quantize(_NANO, rounding=ROUND_UP, context=_EXACT)):
+        value = rounded
+    return value, style

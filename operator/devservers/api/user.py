@@ -1,0 +1,130 @@
+"""Invariant: what a person may use is in their DevServerUser and nowhere else; servers only refer to it by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from devservers.api.conditions import Conditions
+from devservers.api.env import Env
+from devservers.api.fields import USER_NAME, Amount, Matching, UserName, rules
+from devservers.api.meta import ANY_FLAVOR, Column, Model, Names, Resource, namespace_of
+
+RESERVED_NAMES = (
+    "root", "admin", "administrator", "nobody", "nogroup", "sshd", "daemon", "system", "systemd", "default", "operator",
+    "devserver", "devservers", "dev", "bin", "sys", "sync", "mail", "www-data", "backup", "sudo", "adm", "staff",
+)  # fmt: skip
+"""Account names of images and of the platform; a person called so would be taken for it in a log or a passwd file."""
+
+_KEY_TYPES = (
+    r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
+)
+
+SshPublicKey = Annotated[
+    str,
+    Matching(
+        rf"^{_KEY_TYPES} AAAA[A-Za-z0-9+/]+={{0,3}}( [^\n\r\x00]*)?$",
+        "not an OpenSSH public key; give the one line of a .pub file, without options before it",
+        8192,
+    ),
+]
+AllowedFlavor = Annotated[
+    str, Matching(r"^(\*|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)$", "not a flavor name; use one, or * for all", 63)
+]
+
+
+class Quota(Model):
+    """The most all servers of a person may take together; what is not set is not limited."""
+
+    gpu: int | None = Field(default=None, ge=0, le=10000)
+    cpu: (
+        Annotated[str, BeforeValidator(lambda v: str(v)), Amount("quota.cpu", False, integers=True)] | None
+    ) = None
+    memory: (
+        Annotated[str, BeforeValidator(lambda v: str(v)), Amount("quota.memory", False, integers=True)] | None
+    ) = None
+    servers: int | None = Field(default=None, ge=0, le=1000)
+
+
+class UserSpec(Model):
+    """Who the person is, how they get in and how much they may use."""
+
+    username: UserName
+    email: Annotated[str, Matching(r"^[^@\s]+@[^@\s]+$", "not an e-mail address", 254)] | None = None
+    ssh_public_keys: Annotated[
+        tuple[SshPublicKey, ...], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = ()
+    flavors: Annotated[
+        tuple[AllowedFlavor, ...], Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = (ANY_FLAVOR,)
+    """Names of the flavors they may use; `*` is every one."""
+    quota: Quota = Quota()
+    budget: float | None = Field(default=None, ge=0)
+    """US dollars a month."""
+    dotfiles: (
+        Annotated[
+            str,
+            Matching(
+                r"^((https|ssh|git)://|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:)[^\s]+$",
+                "not a git URL; use one like https://github.com/ann/dotfiles",
+                512,
+            ),
+        ]
+        | None
+    ) = None
+    env: Env = ()
+    suspended: bool = False
+
+
+class UserStatus(Model):
+    """What the operator made for the person."""
+
+    uid: int | None = Field(default=None, ge=0)
+    namespace: str | None = None
+    phase: str | None = Field(default=None, json_schema_extra={"enum": ["Active", "Suspended", "Failed"]})
+    conditions: Conditions = ()
+    observed_generation: int | None = Field(default=None, ge=0)
+
+
+class DevServerUser(Resource):
+    """A person who has servers."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                f"self.metadata.name.matches(r'{USER_NAME}')",
+                "not a user name; use 2 to 31 lower-case letters, digits and dashes, a letter first",
+            ),
+            (
+                f"!(self.metadata.name in {list(RESERVED_NAMES)!r}) && !self.metadata.name.startsWith('kube-')",
+                "this user name is reserved; choose another",
+            ),
+            (
+                "self.spec.username == self.metadata.name",
+                "spec.username differs from metadata.name; give both the same value",
+            ),
+        )
+    )
+    names: ClassVar[Names] = Names(
+        kind="DevServerUser",
+        plural="devserverusers",
+        short="dsu",
+        namespaced=False,
+        columns=(
+            Column("Phase", ".status.phase"),
+            Column("UID", ".status.uid", "integer"),
+            Column("Namespace", ".status.namespace"),
+            Column("Email", ".spec.email", priority=1),
+            Column("Suspended", ".spec.suspended", "boolean", priority=1),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+
+    spec: UserSpec
+    status: UserStatus = UserStatus()
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of their servers."""
+        return namespace_of(self.name)
