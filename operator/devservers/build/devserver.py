@@ -1,0 +1,101 @@
+"""The children of a server are a function of the request alone: same request, same manifests, byte for
+byte.
+
+Of a stored Deployment only the record of its last start is used (see record.py), of a stored home its
+size and class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from devservers.api.devserver import DevServer
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.meta import ANNOTATION_INPUT_HASH, LABEL_NAME
+from devservers.api.user import DevServerUser
+
+from . import record
+from .keys import keys_config_map
+from .manifest import Obj, child_metadata
+from .pod import BuildSettings, pod_template
+from .record import flavor_changed
+from .ssh import service
+from .storage import home_claim
+
+__all__ = ["BuildSettings", "ServerRequest", "flavor_changed", "manifests"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRequest:
+    """Everything the manifests of one server depend on."""
+
+    server: DevServer
+    flavor: DevServerFlavor | None
+    """None when the flavor the server names doesn't exist."""
+
+    user: DevServerUser
+    """The owner; status.uid must be set."""
+
+    settings: BuildSettings
+    user_ca_public: str
+    """One public key line; the bastion's inner hop signs with its other half."""
+
+    live_deployment: Obj | None = None
+    live_home: Obj | None = None
+    running: bool = True
+    """Whether a pod is to exist, with time limits and suspension taken into account."""
+
+
+def manifests(request: ServerRequest) -> list[Obj]:
+    """The children to apply, in order: home claim (if any), keys ConfigMap, Service, Deployment.
+
+    The Deployment is left out when it can't be rendered, which is when the flavor is missing and nothing
+    recorded can be kept; a stored one is then to be left as it is. Raises ValueError for a user without a
+    uid or a server without one: both must have been stored and set up before.
+    """
+    server, user, uid = request.server, request.user, request.user.status.uid
+    if uid is None:
+        raise ValueError(f"user {user.name} has no uid yet")
+    children = [
+        home_claim(server, user, request.settings.storage_class, request.live_home),
+        keys_config_map(server, user, uid, request.user_ca_public),
+        service(server, user),
+        _deployment(request, uid),
+    ]
+    return [child for child in children if child is not None]
+
+
+def _deployment(request: ServerRequest, uid: int) -> Obj | None:
+    server = request.server
+    start = _record(request, uid)
+    if start is None:
+        return None
+    metadata = child_metadata(server.name, server, request.user)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata | {"annotations": start},
+        "spec": {
+            "replicas": 1 if request.running and not request.user.spec.suspended else 0,
+            "revisionHistoryLimit": 1,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": {LABEL_NAME: server.name}},
+            "template": record.template_of(start),
+        },
+    }
+
+
+def _record(request: ServerRequest, uid: int) -> dict[str, str] | None:
+    """The record to go by: the stored one, or one rendered now, or None when neither is to be had."""
+    stored = record.recorded_annotations(request.live_deployment)
+    inputs = record.input_hash(request.server, uid)
+    if stored is not None:
+        # A stopped server keeps its old record: it costs no write and is rendered anew at its next start.
+        if not request.running:
+            return stored
+        if record.live_replicas(request.live_deployment) and stored[ANNOTATION_INPUT_HASH] == inputs:
+            return stored
+    if request.flavor is None:
+        return None
+    template = pod_template(request.server, request.flavor, request.user, uid, request.settings)
+    return record.new_annotations(inputs, record.flavor_hash(request.flavor), template)

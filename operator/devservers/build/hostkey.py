@@ -1,0 +1,76 @@
+"""The host key lives exactly as long as the home: its Secret is owned by the home's claim, or by the
+server without one.
+
+So a server made again over a kept home shows the same host key, and nobody's known_hosts complains; and
+deleting the home (`devctl delete --purge`) takes the key with it. The key itself is generated elsewhere;
+this module does no I/O.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from devservers.api.devserver import DevServer
+from devservers.api.user import DevServerUser
+
+from . import manifest
+from .manifest import Obj, child_labels
+
+PRIVATE_FILE = "ssh_host_ed25519_key"
+PUBLIC_FILE = "ssh_host_ed25519_key.pub"
+
+
+def host_key_name(server: str) -> str:
+    """The Secret's name (ruling 10)."""
+    return f"{server}-host-key"
+
+
+def owner_reference(server: DevServer, live_home: Obj | None) -> Obj:
+    """Whom the Secret is to follow: the stored home claim if the server has one, else the server.
+
+    Raises ValueError when the server wants a home whose claim isn't stored yet: create the claim first.
+    """
+    if server.spec.persistent_home_size is None:
+        return manifest.owner_reference(server)
+    if live_home is None:
+        raise ValueError(f"the home of {server.name} must exist before its host key")
+    metadata = live_home["metadata"]
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+
+
+def host_key_secret(server: DevServer, user: DevServerUser, private: str, public: str, owner_ref: Obj) -> Obj:
+    """The Secret `<server>-host-key`, to be created once and never applied over; both keys in OpenSSH's
+    own format.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": host_key_name(server.name),
+            "namespace": user.namespace,
+            "labels": child_labels(server.name, user.name),
+            "ownerReferences": [owner_ref],
+        },
+        "type": "Opaque",
+        "data": {PRIVATE_FILE: _encode(private), PUBLIC_FILE: _encode(public)},
+    }
+
+
+def public_of(secret: Obj) -> str | None:
+    """The public key's type and body from a stored Secret, or None when it holds none that can be read."""
+    try:
+        text = base64.b64decode((secret.get("data") or {})[PUBLIC_FILE], validate=True).decode("ascii")
+    except (KeyError, TypeError, binascii.Error, UnicodeDecodeError):
+        return None
+    words = text.split()
+    return " ".join(words[:2]) if len(words) >= 2 else None
+
+
+def _encode(text: str) -> str:
+    return base64.b64encode(text.encode()).decode("ascii")

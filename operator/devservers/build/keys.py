@@ -1,0 +1,100 @@
+"""The keys ConfigMap holds what a pod may read of its owner, and every SSH key in it is exactly one line.
+
+It is mounted as a whole folder (never by subPath) where sshd reads it, so a changed or withdrawn key
+reaches a running server within the kubelet's sync time and restarts nothing. A suspended user has no key
+and no principal in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from devservers.api.devserver import DevServer
+from devservers.api.meta import HOME_PATH
+from devservers.api.user import DevServerUser
+
+from .manifest import Obj, child_metadata
+
+LOGIN = "dev"
+"""The one account of a dev server, in every image (ruling 9)."""
+
+_KEY_TYPES = (
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+)
+
+_PASSWD = (
+    "root:x:0:0:root:/root:/bin/sh",
+    "daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin",
+    "bin:x:2:2:bin:/bin:/usr/sbin/nologin",
+    "sys:x:3:3:sys:/dev:/usr/sbin/nologin",
+    "mail:x:8:8:mail:/var/mail:/usr/sbin/nologin",
+    "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin",
+    "_apt:x:42:65534::/nonexistent:/usr/sbin/nologin",
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin",
+)
+
+_GROUP = (
+    "root:x:0:",
+    "daemon:x:1:",
+    "bin:x:2:",
+    "sys:x:3:",
+    "adm:x:4:",
+    "tty:x:5:",
+    "disk:x:6:",
+    "mail:x:8:",
+    "staff:x:50:",
+    "users:x:100:",
+    "www-data:x:33:",
+    "video:x:44:",
+    "nogroup:x:65534:",
+)
+
+
+def keys_name(server: str) -> str:
+    """The ConfigMap's name (ruling 10)."""
+    return f"{server}-keys"
+
+
+def authorized_keys(public_keys: Iterable[str]) -> str:
+    """The file's content: one known public key a line, in order, without repeats; anything else is left
+    out.
+
+    Options before the key type (`command=...`) don't start with a key type, so they are left out too; a
+    line break in an entry becomes a space, so that one entry can never add a second line.
+    """
+    lines: dict[str, None] = {}
+    for key in public_keys:
+        words = "".join(char if char.isprintable() else " " for char in key).split()
+        if len(words) >= 2 and words[0] in _KEY_TYPES:
+            lines[" ".join(words)] = None
+    return "".join(f"{line}\n" for line in lines)
+
+
+def keys_config_map(server: DevServer, user: DevServerUser, uid: int, user_ca_public: str) -> Obj:
+    """The ConfigMap `<server>-keys`: authorized_keys, user_ca.pub, principals, and the passwd and group
+    files.
+    """
+    owner = user.name
+    suspended = user.spec.suspended
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": child_metadata(keys_name(server.name), server, user),
+        "data": {
+            "authorized_keys": "" if suspended else authorized_keys(user.spec.ssh_public_keys),
+            "principals": "" if suspended else f"{owner}\n",
+            "user_ca.pub": authorized_keys(user_ca_public.splitlines()),
+            "passwd": _lines(*_PASSWD, f"{LOGIN}:x:{uid}:{uid}:{owner}:{HOME_PATH}:/bin/sh"),
+            "group": _lines(*_GROUP, f"{LOGIN}:x:{uid}:"),
+        },
+    }
+
+
+def _lines(*lines: str) -> str:
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,60 @@
+"""Every child carries the same labels and says in one way who owns it, so that a selector finds all of
+them.
+
+Values the API server drops when it stores an object (null, empty list, empty map, empty string, false)
+are left out by `compact`, so that a desired manifest is always a subset of the stored one and a settled
+object is never written again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from devservers.api.devserver import DevServer
+from devservers.api.meta import API_VERSION, LABEL_MANAGED_BY, LABEL_NAME, LABEL_USER, OPERATOR, Resource
+from devservers.api.user import DevServerUser
+
+Obj: TypeAlias = dict[str, Any]
+
+
+def child_labels(server: str, user: str) -> dict[str, str]:
+    """The labels of every child of the server named `server` of `user`."""
+    return {LABEL_MANAGED_BY: OPERATOR, LABEL_NAME: server, LABEL_USER: user}
+
+
+def owner_reference(owner: Resource) -> Obj:
+    """A controlling ownerReference to one of our own objects; ValueError unless it is a stored one, which
+    has a uid.
+    """
+    kind, metadata = owner.names.kind, owner.metadata
+    if not metadata.uid:
+        raise ValueError(f"{kind} {metadata.name} has no uid: only a stored object can own another")
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "name": metadata.name,
+        "uid": metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def child_metadata(name: str, server: DevServer, user: DevServerUser) -> Obj:
+    """Metadata of a child that goes with its server."""
+    return {
+        "name": name,
+        "namespace": user.namespace,
+        "labels": child_labels(server.name, user.name),
+        "ownerReferences": [owner_reference(server)],
+    }
+
+
+def compact(fields: Obj) -> Obj:
+    """`fields` without what the API server would drop: null, false, and empty strings, lists and maps.
+    Not recursive.
+
+    Only for fields that are plain values in the API's types; a pointer such as
+    `automountServiceAccountToken: false` or `replicas: 0` is kept by the API server and must not go
+    through here.
+    """
+    return {key: value for key, value in fields.items() if value not in (None, False, "", [], {})}

@@ -1,0 +1,190 @@
+"""Every pod rendered here passes Pod Security `restricted`, whatever the server's spec says.
+
+Nothing of a spec reaches a security context: a spec names an image, words to run, variables and claims,
+and the rest is fixed. The container's first process is ours (`devserver-init`), brought by the init
+container, so that any image works and a server stays up when the owner's command ends; the image's own
+entrypoint is never used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from devservers.api.devserver import DevServer
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.meta import HOME_PATH
+from devservers.api.quantity import canonical
+from devservers.api.user import DevServerUser
+
+from .hostkey import host_key_name
+from .keys import LOGIN, keys_name
+from .manifest import Obj, child_labels, compact
+from .record import ANNOTATION_RESTARTED_AT
+from .ssh import SSH_POD_PORT
+from .storage import Storage, storage
+
+MAIN_CONTAINER = "dev"
+INIT_CONTAINER = "ssh"
+BIN_PATH = "/opt/devservers"
+INIT_PROGRAM = f"{BIN_PATH}/bin/devserver-init"
+KEYS_PATH = "/etc/devservers/keys"
+HOST_KEY_PATH = "/etc/devservers/host-key"
+RUN_PATH = "/run/devservers"
+GRACE_SECONDS = 30
+START_SECONDS = 120
+"""How long sshd may take to answer before the container is started again."""
+
+_BASIC = ("cpu", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSettings:
+    """What the operator's own settings put into children."""
+
+    default_image: str
+    """Image of servers that name none."""
+
+    ssh_image: str
+    """Image of the init container, which brings devserver-init and OpenSSH."""
+
+    storage_class: str | None = None
+    """StorageClass of new homes; None leaves it to the cluster's default."""
+
+
+def service_account(user: str) -> str:
+    """The ServiceAccount a user's pods run as; no token of it is mounted."""
+    return f"user-{user}"
+
+
+def pod_template(
+    server: DevServer, flavor: DevServerFlavor, user: DevServerUser, uid: int, settings: BuildSettings
+) -> Obj:
+    """The pod template of a standalone server, a subset of what the API server stores for it."""
+    stored = storage(server)
+    restarted_at = server.metadata.annotations.get(ANNOTATION_RESTARTED_AT)
+    labels: Obj = {"labels": child_labels(server.name, user.name)}
+    # A restart asked for must change the template even when nothing else in it did.
+    annotations: Obj = {"annotations": {ANNOTATION_RESTARTED_AT: restarted_at}} if restarted_at else {}
+    placement = compact(
+        {
+            "nodeSelector": dict(sorted(flavor.spec.node_selector.items())),
+            "tolerations": [compact(toleration.to_dict()) for toleration in flavor.spec.tolerations],
+        }
+    )
+    return {
+        "metadata": labels | annotations,
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "hostname": server.name,
+            "serviceAccountName": service_account(user.name),
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": uid,
+                "runAsGroup": uid,
+                "fsGroup": uid,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "initContainers": [_init_container(flavor, settings)],
+            "containers": [_main_container(server, flavor, user, settings, stored)],
+            "volumes": _volumes(server, flavor, stored),
+            **placement,
+        },
+    }
+
+
+def _init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Obj:
+    # A pod is charged the larger of its init and its main containers: with the flavor's own cpu and memory
+    # the init container never raises that, and always has what the namespace's quota insists on.
+    return {
+        "name": INIT_CONTAINER,
+        "image": settings.ssh_image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": [f"{BIN_PATH}/bin/install", "/target"],
+        "securityContext": _container_security(),
+        **_resources(flavor, only=_BASIC),
+        "volumeMounts": [{"name": "devservers-bin", "mountPath": "/target"}],
+    }
+
+
+def _main_container(
+    server: DevServer, flavor: DevServerFlavor, user: DevServerUser, settings: BuildSettings, stored: Storage
+) -> Obj:
+    spec = server.spec
+    ssh = ["--ssh"] if spec.enable_ssh else []
+    container: Obj = {
+        "name": MAIN_CONTAINER,
+        "image": spec.image or settings.default_image,
+        "command": [INIT_PROGRAM, *ssh, "--", *spec.command, *spec.args],
+        "workingDir": HOME_PATH,
+        "env": _environment(server, user),
+        "securityContext": _container_security(),
+        **_resources(flavor),
+        "volumeMounts": [
+            *stored.mounts,
+            {"name": "shm", "mountPath": "/dev/shm"},
+            {"name": "keys", "mountPath": "/etc/passwd", "subPath": "passwd", "readOnly": True},
+            {"name": "keys", "mountPath": "/etc/group", "subPath": "group", "readOnly": True},
+            {"name": "devservers-bin", "mountPath": BIN_PATH, "readOnly": True},
+            {"name": "keys", "mountPath": KEYS_PATH, "readOnly": True},
+            {"name": "host-key", "mountPath": HOST_KEY_PATH, "readOnly": True},
+            {"name": "run", "mountPath": RUN_PATH},
+        ],
+    }
+    if spec.image is None:
+        # The platform's own image may exist only on the node (the embedded cluster has no registry).
+        container["imagePullPolicy"] = "IfNotPresent"
+    if spec.enable_ssh:
+        container["ports"] = [{"name": "ssh", "containerPort": SSH_POD_PORT, "protocol": "TCP"}]
+        container["startupProbe"] = {
+            "tcpSocket": {"port": SSH_POD_PORT},
+            "periodSeconds": 1,
+            "failureThreshold": START_SECONDS,
+        }
+    return container
+
+
+def _container_security() -> Obj:
+    return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+def _environment(server: DevServer, user: DevServerUser) -> list[Obj]:
+    fixed = {
+        "DEVSERVERS_NAME": server.name,
+        "DEVSERVERS_USER": user.name,
+        "HOME": HOME_PATH,
+        "LOGNAME": LOGIN,
+        "USER": LOGIN,
+    }
+    own = {variable.name: variable.value for variable in (*user.spec.env, *server.spec.env)}
+    merged = fixed | {name: value for name, value in own.items() if name not in fixed}
+    return [compact({"name": name, "value": value}) for name, value in merged.items()]
+
+
+def _resources(flavor: DevServerFlavor, only: tuple[str, ...] = ()) -> Obj:
+    """`resources` in the API server's spelling, or nothing when the flavor has none.
+
+    A missing limit of cpu or memory becomes the request: the LimitRange would else put its own default
+    there, which may be below the request and so refuse the pod.
+    """
+    declared = flavor.spec.resources
+    requests = {key: canonical(value) for key, value in declared.requests.items() if not only or key in only}
+    limits = {key: canonical(value) for key, value in declared.limits.items() if not only or key in only}
+    for key in _BASIC:
+        if key in requests:
+            limits.setdefault(key, requests[key])
+    resources = compact({"requests": dict(sorted(requests.items())), "limits": dict(sorted(limits.items()))})
+    return compact({"resources": resources})
+
+
+def _volumes(server: DevServer, flavor: DevServerFlavor, stored: Storage) -> list[Obj]:
+    return [
+        *stored.volumes,
+        {"name": "devservers-bin", "emptyDir": {}},
+        {"name": "keys", "configMap": {"name": keys_name(server.name), "defaultMode": 0o444}},
+        {"name": "host-key", "secret": {"secretName": host_key_name(server.name), "defaultMode": 0o440}},
+        {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": canonical(flavor.spec.shm_size)}},
+    ]

@@ -1,0 +1,111 @@
+"""What a running server was started with is recorded on its Deployment, and only the owner's own change
+replaces it.
+
+`input-hash` covers what the owner chose (and the flavor's name, not its content). While it is unchanged
+and the server runs, the recorded template is the desired one: a new operator, SSH image, default image or
+an edited flavor restarts nothing, and drift made by hand is still put back. A field at its default is
+left out of the hash, so that a field added by a later version changes no hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from devservers.api.devserver import DevServer
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.meta import ANNOTATION_INPUT_HASH, ANNOTATION_TEMPLATE, GROUP
+from devservers.api.quantity import canonical
+
+from .manifest import Obj, compact
+from .storage import normal_path
+
+ANNOTATION_FLAVOR_HASH = f"{GROUP}/flavor-hash"
+ANNOTATION_RESTARTED_AT = f"{GROUP}/restarted-at"
+"""On a DevServer, RFC 3339: any new value starts the server anew, with all that changed meanwhile."""
+
+
+def input_hash(server: DevServer, uid: int) -> str:
+    """Of everything the owner chose that is in the pod; a home's size is not, whether there is one is."""
+    spec = server.spec
+    return _digest(
+        compact(
+            {
+                "flavor": spec.flavor,
+                "image": spec.image,
+                "command": list(spec.command),
+                "args": list(spec.args),
+                "env": [[variable.name, variable.value] for variable in spec.env],
+                "home": spec.persistent_home_size is not None,
+                "shared": spec.shared_volume_claim_name,
+                "volumes": [[v.claim_name, normal_path(v.mount_path), v.read_only] for v in spec.volumes],
+                "withoutSSH": not spec.enable_ssh,
+                "uid": uid,
+                "restartedAt": server.metadata.annotations.get(ANNOTATION_RESTARTED_AT),
+            }
+        )
+    )
+
+
+def flavor_hash(flavor: DevServerFlavor) -> str:
+    """Of what a flavor puts into a pod; price, description and idle thresholds are not in it."""
+    spec = flavor.spec
+    return _digest(
+        compact(
+            {
+                "requests": {key: canonical(value) for key, value in spec.resources.requests.items()},
+                "limits": {key: canonical(value) for key, value in spec.resources.limits.items()},
+                "nodeSelector": spec.node_selector,
+                "tolerations": [compact(toleration.to_dict()) for toleration in spec.tolerations],
+                "shmSize": canonical(spec.shm_size),
+            }
+        )
+    )
+
+
+def new_annotations(inputs: str, flavor: str, template: Obj) -> dict[str, str]:
+    """The record itself, as annotations of the Deployment."""
+    return {
+        ANNOTATION_INPUT_HASH: inputs,
+        ANNOTATION_FLAVOR_HASH: flavor,
+        ANNOTATION_TEMPLATE: _compact_json(template),
+    }
+
+
+def recorded_annotations(live_deployment: Obj | None) -> dict[str, str] | None:
+    """The record on a stored Deployment, or None when there is none or it can't be read."""
+    found = ((live_deployment or {}).get("metadata") or {}).get("annotations") or {}
+    names = (ANNOTATION_INPUT_HASH, ANNOTATION_FLAVOR_HASH, ANNOTATION_TEMPLATE)
+    if any(name not in found for name in names) or template_of(found) is None:
+        return None
+    return {name: str(found[name]) for name in names}
+
+
+def template_of(record: dict[str, str]) -> Obj | None:
+    """The pod template of a record, or None when it isn't one."""
+    try:
+        template = json.loads(record[ANNOTATION_TEMPLATE])
+    except ValueError:
+        return None
+    return template if isinstance(template, dict) and isinstance(template.get("spec"), dict) else None
+
+
+def flavor_changed(live_deployment: Obj | None, flavor: DevServerFlavor | None) -> bool:
+    """Whether a server runs with an older shape of its flavor: the flavor was edited after its start."""
+    record = recorded_annotations(live_deployment)
+    if record is None or flavor is None or not live_replicas(live_deployment):
+        return False
+    return record[ANNOTATION_FLAVOR_HASH] != flavor_hash(flavor)
+
+
+def live_replicas(live_deployment: Obj | None) -> int:
+    """The replicas a stored Deployment asks for, 0 without one."""
+    return int(((live_deployment or {}).get("spec") or {}).get("replicas", 0))
+
+
+def _compact_json(value: Obj) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _digest(value: Obj) -> str:
+    return hashlib.sha256(_compact_json(value).encode()).hexdigest()[:16]

@@ -1,0 +1,30 @@
+"""A server's name in the cluster is its Service: port 22 outside, 2222 in the pod (ruling 11), and
+nothing else.
+"""
+
+from __future__ import annotations
+
+from devservers.api.devserver import DevServer
+from devservers.api.meta import LABEL_NAME
+from devservers.api.user import DevServerUser
+
+from .manifest import Obj, child_metadata
+
+SSH_PORT = 22
+SSH_POD_PORT = 2222
+
+
+def service(server: DevServer, user: DevServerUser) -> Obj:
+    """The ClusterIP Service `<server>`. It exists also with enableSSH off, so that switching SSH on needs
+    no new name.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": child_metadata(server.name, server, user),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": {LABEL_NAME: server.name},
+            "ports": [{"name": "ssh", "port": SSH_PORT, "targetPort": SSH_POD_PORT, "protocol": "TCP"}],
+        },
+    }

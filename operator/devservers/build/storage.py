@@ -1,0 +1,109 @@
+"""A home is never made smaller, never moved and never deleted here: the claim only ever grows.
+
+The claim has no ownerReference, so that deleting the server keeps it; a server of the same name picks it
+up again, with the size, access modes and class it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from devservers.api.devserver import DevServer
+from devservers.api.meta import ANNOTATION_HOME_OF, HOME_PATH, SHARED_PATH
+from devservers.api.quantity import canonical, parse_quantity
+from devservers.api.user import DevServerUser
+
+from .manifest import Obj, child_labels, compact
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """What a pod mounts of persistent or home storage: pod volumes and the main container's mounts, in
+    matching order.
+    """
+
+    volumes: tuple[Obj, ...]
+    mounts: tuple[Obj, ...]
+
+
+def home_name(server: str) -> str:
+    """The home claim's name (ruling 10)."""
+    return f"{server}-home"
+
+
+def home_claim(
+    server: DevServer, user: DevServerUser, storage_class: str | None, live: Obj | None
+) -> Obj | None:
+    """The claim `<server>-home`, or None when the server asks for no persistent home.
+
+    Growth is asked for as soon as the stored claim is bound (the API refuses to resize an unbound one); a
+    smaller size keeps the stored one. Everything else of a stored claim is immutable and therefore
+    repeated as it is.
+    """
+    wanted = server.spec.persistent_home_size
+    if wanted is None:
+        return None
+    spec: Obj = {"accessModes": ["ReadWriteOnce"], "storageClassName": storage_class}
+    size = canonical(wanted)
+    if live is not None:
+        stored = live.get("spec") or {}
+        spec = {"accessModes": stored.get("accessModes"), "storageClassName": stored.get("storageClassName")}
+        size = _size(size, stored, bound=(live.get("status") or {}).get("phase") == "Bound")
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {
+            "name": home_name(server.name),
+            "namespace": user.namespace,
+            "labels": child_labels(server.name, user.name),
+            "annotations": {ANNOTATION_HOME_OF: server.name},
+        },
+        "spec": {**compact(spec), "resources": {"requests": {"storage": size}}},
+    }
+
+
+def _size(wanted: str, stored: Obj, *, bound: bool) -> str:
+    live = ((stored.get("resources") or {}).get("requests") or {}).get("storage")
+    if live is None:
+        return wanted
+    grows = bound and parse_quantity(wanted) > parse_quantity(live)
+    return wanted if grows else canonical(live)
+
+
+def storage(server: DevServer) -> Storage:
+    """The home, the shared volume and the user's own volumes; a claim mounted twice is one pod volume.
+
+    The home is the claim of persistentHomeSize, else a volume mounted at the home path, else an emptyDir
+    that goes with the pod.
+    """
+    spec = server.spec
+    wanted = [
+        (volume.claim_name, normal_path(volume.mount_path), volume.read_only) for volume in spec.volumes
+    ]
+    if spec.shared_volume_claim_name:
+        wanted.append((spec.shared_volume_claim_name, SHARED_PATH, False))
+    volumes: list[Obj] = []
+    mounts: list[Obj] = []
+    names: dict[str, str] = {}
+
+    def claim(claim_name: str, volume_name: str) -> str:
+        if claim_name not in names:
+            names[claim_name] = volume_name
+            volumes.append({"name": volume_name, "persistentVolumeClaim": {"claimName": claim_name}})
+        return names[claim_name]
+
+    if spec.persistent_home_size is not None:
+        mounts.append({"name": claim(home_name(server.name), "home"), "mountPath": HOME_PATH})
+    elif all(path != HOME_PATH for _, path, _ in wanted):
+        volumes.append({"name": "home", "emptyDir": {}})
+        mounts.append({"name": "home", "mountPath": HOME_PATH})
+    for index, (claim_name, path, read_only) in enumerate(wanted):
+        mounts.append(
+            compact({"name": claim(claim_name, f"claim-{index}"), "mountPath": path, "readOnly": read_only})
+        )
+    return Storage(tuple(volumes), tuple(mounts))
+
+
+def normal_path(path: str) -> str:
+    """`path` without trailing slashes, as paths are compared."""
+    return path.rstrip("/") or "/"

@@ -1,0 +1,125 @@
+"""A user's namespace is closed from its first moment, and none of its contents can be left behind by the
+user.
+
+Namespaced children are owned by the DevServerUser and are collected with it; the Namespace is not owned
+by anybody, because deleting a user must never cascade to homes.
+"""
+
+from __future__ import annotations
+
+from devservers.api.meta import (
+    ANNOTATION_ALLOWED_FLAVORS,
+    LABEL_MANAGED_BY,
+    LABEL_NAMESPACE_CREATED_BY,
+    LABEL_NAMESPACE_USER,
+    LABEL_USER,
+    OPERATOR,
+    SYSTEM_NAMESPACE,
+)
+from devservers.api.quantity import canonical
+from devservers.api.user import DevServerUser
+
+from .manifest import Obj, owner_reference
+from .pod import service_account
+
+USER_ROLE = "dev-user"
+TENANT_ROLE = "devservers-operator-tenant"
+DENY_INGRESS = "default-deny-ingress"
+
+_POD_SECURITY = "restricted"
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def manifests(user: DevServerUser, uid: int, system_namespace: str = SYSTEM_NAMESPACE) -> list[Obj]:
+    """What a user gets, in the order to apply: the Namespace first, then what is in it.
+
+    `uid` is recorded on the Namespace, so that it outlives the user as long as the homes it owns. The
+    ClusterRoles named by the bindings are shipped with the operator, not made by it.
+    """
+    return [
+        _namespace(user, uid),
+        _child(
+            user, "v1", "ServiceAccount", service_account(user.name), {"automountServiceAccountToken": False}
+        ),
+        _binding(user, TENANT_ROLE, OPERATOR, system_namespace),
+        _binding(user, USER_ROLE, service_account(user.name), user.namespace),
+        _child(user, "v1", "ResourceQuota", USER_ROLE, {"spec": {"hard": _quota(user)}}),
+        _child(user, "v1", "LimitRange", USER_ROLE, {"spec": {"limits": [_container_limits()]}}),
+        _child(
+            user,
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
+            DENY_INGRESS,
+            {"spec": {"podSelector": {}, "policyTypes": ["Ingress"]}},
+        ),
+    ]
+
+
+def _namespace(user: DevServerUser, uid: int) -> Obj:
+    security = {
+        f"pod-security.kubernetes.io/{mode}{suffix}": value
+        for mode in ("enforce", "warn", "audit")
+        for suffix, value in (("", _POD_SECURITY), ("-version", "latest"))
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": user.namespace,
+            "labels": {
+                LABEL_MANAGED_BY: OPERATOR,
+                LABEL_NAMESPACE_USER: user.name,
+                LABEL_NAMESPACE_CREATED_BY: OPERATOR,
+                LABEL_USER: user.name,
+                **security,
+            },
+            "annotations": {
+                ANNOTATION_ALLOWED_FLAVORS: ",".join(sorted(set(user.spec.flavors))),
+                f"{LABEL_USER}-uid": str(uid),
+            },
+        },
+    }
+
+
+def _child(user: DevServerUser, api_version: str, kind: str, name: str, body: Obj) -> Obj:
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": user.namespace,
+            "labels": {LABEL_MANAGED_BY: OPERATOR, LABEL_USER: user.name},
+            "ownerReferences": [owner_reference(user)],
+        },
+        **body,
+    }
+
+
+def _binding(user: DevServerUser, role: str, account: str, account_namespace: str) -> Obj:
+    body = {
+        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": account_namespace}],
+    }
+    return _child(user, f"{_RBAC}/v1", "RoleBinding", role, body)
+
+
+def _quota(user: DevServerUser) -> dict[str, str]:
+    quota = user.spec.quota
+    wanted = {
+        "requests.cpu": quota.cpu,
+        "requests.memory": quota.memory,
+        "requests.nvidia.com/gpu": quota.gpu,
+        "count/devservers.devservers.io": quota.servers,
+    }
+    # Never a way in from outside the cluster that isn't the platform's own.
+    closed = {"services.loadbalancers": "0", "services.nodeports": "0"}
+    return closed | {key: canonical(str(value)) for key, value in wanted.items() if value is not None}
+
+
+def _container_limits() -> Obj:
+    # A quota on cpu or memory refuses a container that names no request; these are for such containers only.
+    return {
+        "type": "Container",
+        "default": {"cpu": "1", "memory": "1Gi"},
+        "defaultRequest": {"cpu": "100m", "memory": "128Mi"},
+    }
