@@ -1,0 +1,168 @@
+"""Invariant: a test speaks to the API server over plain HTTPS with dicts, not through code of ours.
+
+So a wrong assumption of the operator's own facade can't hide itself in the test that checks it.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+from urllib.parse import urlencode
+
+import urllib3
+
+T = TypeVar("T")
+Json: TypeAlias = Any
+Manifest: TypeAlias = dict[str, Any]
+
+_CLUSTER_SCOPED = {
+    "Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition",
+    "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "StorageClass", "PriorityClass",
+    "DevServerFlavor", "DevServerUser", "APIService",
+}  # fmt: skip
+
+
+class ApiError(Exception):
+    """The API server said no: `status` is the HTTP code, `reason` and `message` are its Status object's."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status, self.reason, self.message = status, reason, message
+
+
+def plural(kind: str) -> str:
+    """`NetworkPolicy` is served as `networkpolicies`."""
+    lower = kind.lower()
+    if lower.endswith("y"):
+        return f"{lower[:-1]}ies"
+    if lower.endswith(("ss", "x")):
+        return f"{lower}es"
+    return lower if lower == "endpoints" else f"{lower}s"
+
+
+def path_of(api_version: str, kind: str, namespace: str | None = None, name: str | None = None) -> str:
+    """The URL path of an object, or of its collection without a name; no namespace means all of them."""
+    base = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
+    middle = f"/namespaces/{namespace}" if namespace and kind not in _CLUSTER_SCOPED else ""
+    return f"{base}{middle}/{plural(kind)}" + (f"/{name}" if name else "")
+
+
+class Client:
+    """One identity's requests; every method raises ApiError for anything but success."""
+
+    def __init__(self, url: str, ca: Path, certificate: Path, key: Path) -> None:
+        self.url = url
+        context = ssl.create_default_context(cafile=str(ca))
+        context.load_cert_chain(str(certificate), str(key))
+        self._pool = urllib3.PoolManager(ssl_context=context, maxsize=8, retries=False, timeout=30)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Json = None,
+        headers: Mapping[str, str] | None = None,
+        /,
+        **query: str,
+    ) -> Json:
+        """The decoded JSON answer, or the text when it is not JSON. Query names are spelled as in the API."""
+        response = self._pool.request(
+            method,
+            self.url + path + (f"?{urlencode(query)}" if query else ""),
+            body=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Accept": "application/json", **(headers or {})},
+        )
+        text = response.data.decode()
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            answer = text
+        if response.status >= 400:
+            found = answer if isinstance(answer, dict) else {}
+            raise ApiError(response.status, found.get("reason", ""), found.get("message", text))
+        return answer
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Manifest:
+        """One object."""
+        return dict(self.request("GET", path_of(api_version, kind, namespace, name)))
+
+    def find(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Manifest | None:
+        """One object, None when there is none."""
+        try:
+            return self.get(api_version, kind, name, namespace)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def list(self, api_version: str, kind: str, namespace: str | None = None, **query: str) -> list[Manifest]:
+        """All objects of a kind, of one namespace when it is given; query such as labelSelector="a=b"."""
+        return list(self.request("GET", path_of(api_version, kind, namespace), **query)["items"])
+
+    def create(self, manifest: Manifest, **query: str) -> Manifest:
+        """POST with strict field validation, so that a misspelt field fails the test that has it."""
+        path = path_of(manifest["apiVersion"], manifest["kind"], manifest["metadata"].get("namespace"))
+        return dict(self.request("POST", path, manifest, **{"fieldValidation": "Strict", **query}))
+
+    def apply(self, manifest: Manifest, manager: str = "test", *, subresource: str = "") -> Manifest:
+        """Server-side apply, forced, strict."""
+        return dict(
+            self.request(
+                "PATCH",
+                _object_path(manifest) + (f"/{subresource}" if subresource else ""),
+                manifest,
+                {"Content-Type": "application/apply-patch+yaml"},
+                fieldManager=manager,
+                force="true",
+                fieldValidation="Strict",
+            )
+        )
+
+    def replace(self, manifest: Manifest) -> Manifest:
+        """PUT of a whole object as it was read, with changes."""
+        return dict(self.request("PUT", _object_path(manifest), manifest))
+
+    def patch(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        patch: Manifest,
+        namespace: str | None = None,
+        *,
+        subresource: str = "",
+    ) -> Manifest:
+        """JSON merge patch, of the subresource when one is named (`status`)."""
+        path = path_of(api_version, kind, namespace, name) + (f"/{subresource}" if subresource else "")
+        return dict(self.request("PATCH", path, patch, {"Content-Type": "application/merge-patch+json"}))
+
+    def delete(
+        self, api_version: str, kind: str, name: str, namespace: str | None = None, **query: str
+    ) -> None:
+        """Background deletion; an object that is already gone is fine."""
+        try:
+            self.request("DELETE", path_of(api_version, kind, namespace, name), **query)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+
+def _object_path(manifest: Manifest) -> str:
+    metadata = manifest["metadata"]
+    return path_of(manifest["apiVersion"], manifest["kind"], metadata.get("namespace"), metadata["name"])
+
+
+def eventually(check: Callable[[], T | None], what: str, seconds: float = 30.0, every: float = 0.05) -> T:
+    """The first truthy answer of `check`, asked again and again; AssertionError naming `what` after that."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = check()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(every)
