@@ -1,0 +1,255 @@
+"""Reconciles one DevServer: read everything from memory, apply what differs, tell what is true in the
+status.
+
+Invariant: level-based. What happens depends on what is wanted and what exists, never on which event came;
+running it again on a settled server writes nothing. Children are only ever made in the namespace the
+DevServer itself is in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from devservers.api.devserver import DevServer
+from devservers.api.errors import InvalidObject
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.meta import API_VERSION, LABEL_NAME, namespace_of
+from devservers.api.user import DevServerUser
+from devservers.build.devserver import BuildSettings, ServerRequest, flavor_changed, manifests
+from devservers.build.storage import home_name
+from devservers.observe.devserver import Children, Event, invalid, observe, previous_status
+from devservers.observe.lifecycle import Decision, decide
+from devservers.reconcile.engine import Applier
+from devservers.reconcile.events import post
+from devservers.reconcile.hostkeys import ensure_host_key
+from devservers.reconcile.ports import ApiError, Cluster, Json, Result, View
+from devservers.reconcile.sshkeys import UserCa
+
+log = logging.getLogger("devservers.reconcile")
+
+
+def utcnow() -> datetime:
+    """The time now, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What making the children brought to light."""
+
+    host_key: str | None = None
+    home_error: str | None = None
+
+
+class ServerReconciler:
+    """Reconciles DevServers, one key at a time each."""
+
+    def __init__(
+        self,
+        view: View,
+        cluster: Cluster,
+        applier: Applier,
+        ca: UserCa,
+        settings: BuildSettings,
+        now: Callable[[], datetime] = utcnow,
+    ) -> None:
+        self._view = view
+        self._cluster = cluster
+        self._applier = applier
+        self._ca = ca
+        self._settings = settings
+        self._now = now
+
+    async def reconcile(self, namespace: str, name: str) -> Result:
+        """One pass. Raises ApiError when the API server refuses or can't be reached."""
+        raw = self._view.get("DevServer", namespace, name)
+        if raw is None:
+            return Result()  # its children go by their owner references, its home stays
+        try:
+            server = DevServer.parse(raw)
+        except InvalidObject as error:
+            return await self._refuse(raw, str(error))
+        if namespace_of(server.owner) != namespace:
+            return await self._refuse(
+                raw,
+                f"owner {server.owner!r} has no servers in namespace {namespace}; "
+                f"create it in {namespace_of(server.owner) if server.owner else 'the namespace of a user'}",
+            )
+        raw_user = self._view.get("DevServerUser", "", server.owner)
+        try:
+            user = DevServerUser.parse(raw_user) if raw_user is not None else None
+        except InvalidObject as error:
+            log.warning("server left as it is key=%s/%s error=%s", namespace, name, error)
+            return Result()  # an unreadable user is no reason to stop their servers
+        decision = decide(server, user, self._now())
+        if decision.delete and not server.metadata.deletion_timestamp:
+            return await self._expire(raw, server)
+        if user is None:
+            decision = replace(decision, running=False)
+            await self._halt(namespace, name)
+        made = _Made()
+        if user is not None and user.status.uid is not None and not server.metadata.deletion_timestamp:
+            made = await self._make(server, user, decision)
+        return await self._tell(raw, server, user, decision, made)
+
+    async def _make(self, server: DevServer, user: DevServerUser, decision: Decision) -> _Made:
+        """Makes or mends the children: the home first (the host key is owned by it), the Deployment last."""
+        namespace, name = server.key
+        home = self._view.get("PersistentVolumeClaim", namespace, home_name(name))
+        desired = manifests(
+            ServerRequest(
+                server=server,
+                flavor=self._flavor(server),
+                user=user,
+                settings=self._settings,
+                user_ca_public=await self._ca.public(),
+                live_deployment=self._view.get("Deployment", namespace, name),
+                live_home=home,
+                running=decision.running,
+            )
+        )
+        home_error = None
+        for claim in (m for m in desired if m["kind"] == "PersistentVolumeClaim"):
+            try:
+                home = await self._applier.ensure(claim)
+            except ApiError as error:
+                if home is None or not error.refused:
+                    raise
+                home_error = error.message
+        middle = [m for m in desired if m["kind"] not in ("PersistentVolumeClaim", "Deployment")]
+        host_key, *_ = await asyncio.gather(
+            ensure_host_key(self._cluster, server, user, home), *(self._applier.ensure(m) for m in middle)
+        )
+        for deployment in (m for m in desired if m["kind"] == "Deployment"):
+            await self._applier.ensure(deployment)
+        await self._prune(server, desired)
+        return _Made(host_key if isinstance(host_key, str) else None, home_error)
+
+    async def _prune(self, server: DevServer, desired: list[Json]) -> None:
+        """Deletes children of this very server that are no longer wanted. Never a Deployment, never a
+        claim.
+        """
+        namespace, name = server.key
+        wanted = {(m["kind"], m["metadata"]["name"]) for m in desired}
+        for kind in ("Service", "ConfigMap"):
+            for live in self._view.list(kind, namespace):
+                metadata = live["metadata"]
+                ours = (metadata.get("labels") or {}).get(LABEL_NAME) == name and any(
+                    ref.get("uid") == server.metadata.uid for ref in metadata.get("ownerReferences") or []
+                )
+                if ours and (kind, metadata["name"]) not in wanted and not metadata.get("deletionTimestamp"):
+                    await self._applier.remove(live)
+
+    async def _halt(self, namespace: str, name: str) -> None:
+        """Stops a server whose user is gone; nothing else of it is touched."""
+        live = self._view.get("Deployment", namespace, name)
+        if live is not None and live.get("spec", {}).get("replicas", 1) != 0:
+            self._view.put(
+                await self._cluster.merge("Deployment", namespace, name, {"spec": {"replicas": 0}})
+            )
+
+    async def _tell(
+        self, raw: Json, server: DevServer, user: DevServerUser | None, decision: Decision, made: _Made
+    ) -> Result:
+        """Writes the status if its meaning changed, and the Events that go with that change."""
+        namespace, name = server.key
+        flavor = self._flavor(server)
+        deployment = self._view.get("Deployment", namespace, name)
+        now = self._now()
+        observation = observe(
+            server,
+            Children(
+                user=user,
+                flavor=flavor,
+                deployment=deployment,
+                pods=tuple(
+                    pod
+                    for pod in self._view.list("Pod", namespace)
+                    if (pod["metadata"].get("labels") or {}).get(LABEL_NAME) == name
+                ),
+                home_claim=self._view.get("PersistentVolumeClaim", namespace, home_name(name)),
+                missing_claims=self._missing_claims(server),
+                flavor_changed=flavor_changed(deployment, flavor),
+                host_key_public=made.host_key,
+                home_error=made.home_error,
+            ),
+            decision,
+            now,
+        )
+        if observation.status != previous_status(server):
+            await self._write_status(raw, observation.status)
+            for event in observation.events:
+                await post(self._cluster, raw, event, now)
+        return Result(_seconds(observation.next_look))
+
+    async def _refuse(self, raw: Json, message: str) -> Result:
+        """Shows an object that can't be acted on as Ready=False/InvalidSpec."""
+        status = invalid(raw, message, self._now())
+        if status != (raw.get("status") or {}):
+            await self._write_status(raw, status)
+        return Result()
+
+    async def _write_status(self, raw: Json, status: Json) -> None:
+        metadata = raw["metadata"]
+        self._view.put(
+            await self._cluster.apply_status(
+                {
+                    "apiVersion": API_VERSION,
+                    "kind": "DevServer",
+                    # With the uid an object made anew under this name is never told the old one's status.
+                    "metadata": {
+                        "name": metadata["name"],
+                        "namespace": metadata["namespace"],
+                        "uid": metadata["uid"],
+                    },
+                    "status": status,
+                }
+            )
+        )
+
+    async def _expire(self, raw: Json, server: DevServer) -> Result:
+        """onExpiry: delete. The home stays."""
+        namespace, name = server.key
+        log.info("server expired key=%s/%s: deleting", namespace, name)
+        await post(
+            self._cluster,
+            raw,
+            Event("Normal", "Expired", "its time is over: deleted; the home is kept"),
+            self._now(),
+        )
+        await self._cluster.delete("DevServer", namespace, name, server.metadata.uid)
+        return Result()
+
+    def _flavor(self, server: DevServer) -> DevServerFlavor | None:
+        raw = self._view.get("DevServerFlavor", "", server.spec.flavor)
+        if raw is None:
+            return None
+        try:
+            return DevServerFlavor.parse(raw)
+        except InvalidObject as error:
+            log.warning("flavor can't be read name=%s error=%s", server.spec.flavor, error)
+            return None
+
+    def _missing_claims(self, server: DevServer) -> tuple[str, ...]:
+        namespace = server.metadata.namespace
+        return tuple(
+            claim
+            for claim in referenced_claims(server)
+            if self._view.get("PersistentVolumeClaim", namespace, claim) is None
+        )
+
+
+def referenced_claims(server: DevServer) -> list[str]:
+    """Names of the claims a server mounts besides its own home, without repeats."""
+    claims = [volume.claim_name for volume in server.spec.volumes]
+    if server.spec.shared_volume_claim_name:
+        claims.append(server.spec.shared_volume_claim_name)
+    return list(dict.fromkeys(claims))
+
+
+def _seconds(delay: timedelta | None) -> float | None:
+    return None if delay is None else max(0.0, delay.total_seconds())

@@ -1,0 +1,44 @@
+"""Events for people: few, posted only when a condition moved, and never a reason for reconciling to fail."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from datetime import datetime
+
+from devservers.api.meta import OPERATOR
+from devservers.observe.devserver import Event
+from devservers.reconcile.ports import ApiError, Cluster, Json
+
+log = logging.getLogger("devservers.reconcile")
+
+
+async def post(cluster: Cluster, regarding: Json, event: Event, now: datetime, name: str = "") -> None:
+    """Creates one events.k8s.io Event. With a name, posting the same again does nothing while it exists."""
+    metadata = regarding["metadata"]
+    # Events of cluster-scoped objects live in namespace default: the API server's rule.
+    namespace = metadata.get("namespace") or "default"
+    body = {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": name or f"{metadata['name']}.{uuid.uuid4().hex[:16]}", "namespace": namespace},
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "type": event.type,
+        "reason": event.reason,
+        "note": event.message[:1000],
+        "action": event.reason,
+        "reportingController": OPERATOR,
+        "reportingInstance": OPERATOR,
+        "regarding": {
+            "apiVersion": regarding["apiVersion"],
+            "kind": regarding["kind"],
+            "name": metadata["name"],
+            "uid": metadata.get("uid", ""),
+            **({"namespace": metadata["namespace"]} if metadata.get("namespace") else {}),
+        },
+    }
+    try:
+        await cluster.create(body)
+    except ApiError as error:
+        if not (name and error.conflict):
+            log.warning("event not posted reason=%s error=%s", event.reason, error)

@@ -1,0 +1,95 @@
+"""The two edges reconciling touches: a View to read from and a Cluster to write to.
+
+Invariant: everything under reconcile/ reads and writes only through these protocols, so that what it does
+can be followed from one page and no module here knows about HTTP, kopf or caches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+Json = dict[str, Any]
+
+
+class Key(NamedTuple):
+    """A root object to reconcile: (kind, namespace, name); namespace is "" for cluster-scoped kinds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return "/".join(part for part in self if part)
+
+
+class ApiError(Exception):
+    """The API server refused a request.
+
+    status is the HTTP code (0: it could not be reached), reason the machine-readable word of the Status
+    object, message one line. For Secrets the message is left out: validation errors may quote values.
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}" if message else f"{status} {reason}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+    @property
+    def not_found(self) -> bool:
+        return self.status == 404
+
+    @property
+    def conflict(self) -> bool:
+        """True for both AlreadyExists and a lost optimistic lock."""
+        return self.status == 409
+
+    @property
+    def refused(self) -> bool:
+        """True when sending the same again cannot help: forbidden by policy, or invalid."""
+        return self.status in (400, 403, 422)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What reconciling asks for next: seconds until the next look at this key, or None for "when something
+    changes".
+    """
+
+    requeue_after: float | None = None
+
+
+class View(Protocol):
+    """Reads from memory. What is returned is shared: never change it."""
+
+    def get(self, kind: str, namespace: str, name: str) -> Json | None: ...
+
+    def list(self, kind: str, namespace: str | None = None) -> Sequence[Json]:
+        """All objects of a kind; namespace None means all namespaces."""
+        ...
+
+    def put(self, obj: Json) -> None:
+        """Remembers an object the API server just returned, so that the next read sees our own write."""
+        ...
+
+
+class Cluster(Protocol):
+    """Talks to the API server. Every method raises ApiError."""
+
+    async def get(self, kind: str, namespace: str, name: str) -> Json: ...
+
+    async def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Json]: ...
+
+    async def create(self, obj: Json) -> Json: ...
+
+    async def replace(self, obj: Json) -> Json: ...
+
+    async def apply(self, obj: Json) -> Json: ...
+
+    async def apply_status(self, obj: Json) -> Json: ...
+
+    async def merge(self, kind: str, namespace: str, name: str, patch: Json) -> Json: ...
+
+    async def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> None: ...

@@ -1,0 +1,77 @@
+"""Which root objects an object concerns: the map from any change to the keys to look at again.
+
+Invariant: pure over the View. Whatever a reconcile reads from the View must lead back to its key here, or a
+change would go unnoticed until the next sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from devservers.api.meta import LABEL_NAME, LABEL_NAMESPACE_USER, LABEL_USER, namespace_of, user_of
+from devservers.reconcile.ports import Json, Key, View
+
+SERVER = "DevServer"
+USER = "DevServerUser"
+
+_SERVER_CHILDREN = frozenset({"Deployment", "Pod", "Service", "ConfigMap"})
+_USER_CHILDREN = frozenset({"ServiceAccount", "ResourceQuota", "LimitRange", "RoleBinding", "NetworkPolicy"})
+
+
+def keys_for(view: View, kind: str, obj: Json) -> Iterator[Key]:
+    """Keys to reconcile after obj appeared, changed or went."""
+    metadata = obj["metadata"]
+    name, namespace = metadata["name"], metadata.get("namespace", "")
+    labels = metadata.get("labels") or {}
+    if kind == SERVER:
+        yield Key(SERVER, namespace, name)
+    elif kind == USER:
+        yield Key(USER, "", name)
+        yield from _servers_in(view, namespace_of(name))
+    elif kind == "DevServerFlavor":
+        for server in view.list(SERVER):
+            if (server.get("spec") or {}).get("flavor") == name:
+                yield _key(server)
+    elif kind == "Namespace":
+        if user := labels.get(LABEL_NAMESPACE_USER) or user_of(name):
+            yield Key(USER, "", user)
+    elif kind in _SERVER_CHILDREN:
+        if server_name := labels.get(LABEL_NAME):
+            yield Key(SERVER, namespace, server_name)
+    elif kind in _USER_CHILDREN:
+        if user := labels.get(LABEL_USER) or user_of(namespace):
+            yield Key(USER, "", user)
+    elif kind == "PersistentVolumeClaim":
+        yield from _servers_with(view, namespace, name)
+        user = user_of(namespace)
+        if user and view.get(USER, "", user) is None:
+            yield Key(USER, "", user)  # perhaps the last claim of a kept namespace
+
+
+def roots(view: View) -> Iterator[Key]:
+    """Every key there is: users first, because servers wait for them, and namespaces whose user is gone."""
+    for user in view.list(USER):
+        yield Key(USER, "", user["metadata"]["name"])
+    for namespace in view.list("Namespace"):
+        name = user_of(namespace["metadata"]["name"])
+        if name and view.get(USER, "", name) is None:
+            yield Key(USER, "", name)
+    for server in view.list(SERVER):
+        yield _key(server)
+
+
+def _servers_in(view: View, namespace: str) -> Iterator[Key]:
+    for server in view.list(SERVER, namespace):
+        yield _key(server)
+
+
+def _servers_with(view: View, namespace: str, claim: str) -> Iterator[Key]:
+    for server in view.list(SERVER, namespace):
+        spec = server.get("spec") or {}
+        mounted = [volume.get("claimName") for volume in spec.get("volumes") or []]
+        if claim in (f"{server['metadata']['name']}-home", spec.get("sharedVolumeClaimName"), *mounted):
+            yield _key(server)
+
+
+def _key(server: Json) -> Key:
+    return Key(SERVER, server["metadata"]["namespace"], server["metadata"]["name"])

@@ -1,0 +1,114 @@
+"""Makes the ed25519 keys the operator owns: one host key per home, one user CA per cluster.
+
+Invariant: a private key exists only in the Secret it was made for; it is never logged, cached or put in a
+status.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import NamedTuple
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+)
+
+from devservers.api.meta import LABEL_MANAGED_BY, OPERATOR
+from devservers.reconcile.ports import ApiError, Cluster, Json
+
+CA_SECRET = "user-ca"
+
+
+class KeyPair(NamedTuple):
+    """An OpenSSH private key file and its public line (without a comment)."""
+
+    private: str
+    public: str
+
+
+def generate() -> KeyPair:
+    """A new ed25519 key."""
+    key = Ed25519PrivateKey.generate()
+    return KeyPair(
+        key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode(),
+        key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode(),
+    )
+
+
+def matches(private: str, public: str) -> bool:
+    """True when the private key can be read and its public half is that line (comments don't count)."""
+    try:
+        key = load_ssh_private_key(private.encode(), None)
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    half = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return half.split()[:2] == public.split()[:2]
+
+
+def decoded(secret: Json, name: str) -> str | None:
+    """One entry of a Secret's data as text, None when it is missing or isn't text."""
+    try:
+        return base64.b64decode((secret.get("data") or {})[name], validate=True).decode()
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        return None
+
+
+class UserCa:
+    """The CA whose certificates open the inner SSH hop. Only its public half is kept in memory."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._public: str | None = None
+
+    def forget(self) -> None:
+        """Reads the Secret again at the next use, so that a replaced CA is noticed."""
+        self._public = None
+
+    async def public(self) -> str:
+        """The CA's public line; the CA is made if the Secret is absent. Raises ApiError."""
+        if self._public is None:
+            self._public = await self._read_or_make()
+        return self._public
+
+    async def _read_or_make(self) -> str:
+        try:
+            secret = await self._cluster.get("Secret", self._namespace, CA_SECRET)
+        except ApiError as error:
+            if not error.not_found:
+                raise
+            secret = await self._make()
+        public = decoded(secret, "ca.pub")
+        if not public:
+            raise ApiError(
+                0, "InvalidSecret", f"Secret {CA_SECRET} has no readable ca.pub; delete it to get a new CA"
+            )
+        return public.strip()
+
+    async def _make(self) -> Json:
+        pair = generate()
+        try:
+            return await self._cluster.create(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": {
+                        "name": CA_SECRET,
+                        "namespace": self._namespace,
+                        "labels": {LABEL_MANAGED_BY: OPERATOR},
+                    },
+                    "type": "Opaque",
+                    "stringData": {"ca": pair.private, "ca.pub": pair.public + "\n"},
+                }
+            )
+        except ApiError as error:
+            if not error.conflict:
+                raise
+            return await self._cluster.get("Secret", self._namespace, CA_SECRET)

@@ -1,0 +1,80 @@
+"""Hands out Unix user ids: highest ever + 1 from 20000, never twice, never back.
+
+Invariant: a uid is given only by a successful write of ConfigMap user-uids that named the version it was
+read at, and an entry is never removed; so two operators, or one that lost its memory, can't give the same
+uid to two people, and files on an old volume never come to belong to somebody new.
+"""
+
+from __future__ import annotations
+
+from devservers.api.meta import FIRST_UID, LABEL_MANAGED_BY, OPERATOR
+from devservers.reconcile.ports import ApiError, Cluster, Json
+
+CONFIG_MAP = "user-uids"
+_ATTEMPTS = 10
+
+
+class Uids:
+    """The uid of each user name, remembered after the first read."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._known: dict[str, int] = {}
+
+    async def of(self, username: str, recorded: int | None = None) -> int:
+        """The user's uid, given now if they have none.
+
+        recorded: what their status says already; it is kept if the ConfigMap was lost and nobody else has it.
+        Raises ApiError, 409 after ten lost races.
+        """
+        if username in self._known:
+            return self._known[username]
+        for _ in range(_ATTEMPTS):
+            config_map = await self._read()
+            given = {name: int(uid) for name, uid in (config_map.get("data") or {}).items() if uid.isdigit()}
+            self._known.update(given)
+            if username in given:
+                return given[username]
+            uid = next_uid(given, recorded)
+            try:
+                await self._write(config_map, {**(config_map.get("data") or {}), username: str(uid)})
+            except ApiError as error:
+                if not error.conflict:
+                    raise
+                continue
+            self._known[username] = uid
+            return uid
+        raise ApiError(409, "Conflict", f"ConfigMap {CONFIG_MAP} changes faster than it can be written")
+
+    async def _read(self) -> Json:
+        try:
+            return await self._cluster.get("ConfigMap", self._namespace, CONFIG_MAP)
+        except ApiError as error:
+            if not error.not_found:
+                raise
+            return {}
+
+    async def _write(self, config_map: Json, data: dict[str, str]) -> None:
+        if config_map:
+            await self._cluster.replace({**config_map, "data": data})
+            return
+        await self._cluster.create(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {
+                    "name": CONFIG_MAP,
+                    "namespace": self._namespace,
+                    "labels": {LABEL_MANAGED_BY: OPERATOR},
+                },
+                "data": data,
+            }
+        )
+
+
+def next_uid(given: dict[str, int], recorded: int | None) -> int:
+    """recorded if it is free and in range, else one more than the highest ever given."""
+    if recorded is not None and recorded >= FIRST_UID and recorded not in given.values():
+        return recorded
+    return max([FIRST_UID - 1, *given.values()]) + 1

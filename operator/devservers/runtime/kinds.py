@@ -1,0 +1,71 @@
+"""Which kinds the operator knows, where the API serves them, and which of them it watches.
+
+Invariant: this table is the single list behind REST paths, the first list, the watches and the sweep, so a
+kind can't be cached without being watched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MANAGED = "app.kubernetes.io/managed-by=devservers-operator"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind: group ("" for core), version, plural, scope, and how it is watched.
+
+    watched False means only read or written directly. selector is a label selector, "" for all objects.
+    """
+
+    kind: str
+    group: str
+    version: str
+    plural: str
+    namespaced: bool = True
+    watched: bool = False
+    selector: str = ""
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """The URL path of the collection, or of one object when name is given."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{root}{scope}/{self.plural}" + (f"/{name}" if name else "")
+
+
+_ALL = (
+    Kind("DevServerFlavor", "devservers.io", "v1", "devserverflavors", namespaced=False, watched=True),
+    Kind("DevServerUser", "devservers.io", "v1", "devserverusers", namespaced=False, watched=True),
+    Kind("DevServer", "devservers.io", "v1", "devservers", watched=True),
+    Kind(
+        "Namespace",
+        "",
+        "v1",
+        "namespaces",
+        namespaced=False,
+        watched=True,
+        selector="devserver.io/created-by=devservers-operator",
+    ),
+    # Unselected: servers mount users' own claims, and those carry no label of ours.
+    Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims", watched=True),
+    Kind("Deployment", "apps", "v1", "deployments", watched=True, selector=MANAGED),
+    Kind("Pod", "", "v1", "pods", watched=True, selector=MANAGED),
+    Kind("Service", "", "v1", "services", watched=True, selector=MANAGED),
+    Kind("ConfigMap", "", "v1", "configmaps", watched=True, selector=MANAGED),
+    Kind("ServiceAccount", "", "v1", "serviceaccounts", watched=True, selector=MANAGED),
+    Kind("ResourceQuota", "", "v1", "resourcequotas", watched=True, selector=MANAGED),
+    Kind("LimitRange", "", "v1", "limitranges", watched=True, selector=MANAGED),
+    Kind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", watched=True, selector=MANAGED),
+    Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies", watched=True, selector=MANAGED),
+    # Never watched: reading Secrets is allowed in user namespaces only, one by one.
+    Kind("Secret", "", "v1", "secrets"),
+    Kind("Event", "events.k8s.io", "v1", "events"),
+    Kind("Lease", "coordination.k8s.io", "v1", "leases"),
+)
+
+KINDS: dict[str, Kind] = {kind.kind: kind for kind in _ALL}
+WATCHED: tuple[Kind, ...] = tuple(kind for kind in _ALL if kind.watched)

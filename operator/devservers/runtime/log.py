@@ -1,0 +1,45 @@
+"""One line per log record, key=value, to stderr. kopf's own chatter stays below WARNING."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+
+class OneLine(logging.Formatter):
+    """`2026-01-01T00:00:00.000Z INFO devservers message exc="..."`: never more than one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = (
+            datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+            + f"{record.msecs:03.0f}Z"
+        )
+        line = f"{at} {record.levelname} {record.name} {record.getMessage()}"
+        if record.exc_info and record.exc_info[1] is not None:
+            line += f' exc="{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"{_where(record)}'
+        return " ".join(line.split("\n"))
+
+
+def _where(record: logging.LogRecord) -> str:
+    """The innermost frames of our own code, as at=file:line."""
+    traceback = record.exc_info[2] if record.exc_info else None
+    ours = []
+    while traceback is not None:
+        filename = traceback.tb_frame.f_code.co_filename
+        if "/devservers/" in filename:
+            ours.append(f"{filename.rsplit('/devservers/', 1)[1]}:{traceback.tb_lineno}")
+        traceback = traceback.tb_next
+    return f" at={','.join(ours[-3:])}" if ours else ""
+
+
+def setup(level: str) -> None:
+    """Sends all logging to stderr as single lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in ("kopf", "asyncio", "aiohttp"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.access").setLevel(logging.ERROR)

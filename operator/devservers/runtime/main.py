@@ -1,0 +1,25 @@
+"""The console script devservers-operator: settings in, one Operator run, its exit code out."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from devservers.runtime import log
+from devservers.runtime.operator import Operator
+from devservers.runtime.settings import Settings
+
+
+async def _run(settings: Settings) -> int:
+    return await Operator(settings).run()
+
+
+def main() -> None:
+    """Runs until told to stop. Exit codes: 0 stopped, 1 a part failed, 3 lost the Lease."""
+    settings = Settings()
+    log.setup(settings.log_level)
+    sys.exit(asyncio.run(_run(settings)))
+
+
+if __name__ == "__main__":
+    main()

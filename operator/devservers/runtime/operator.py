@@ -1,0 +1,210 @@
+"""One operator process from start to stop: wait for the Lease, list, work, drain, give the Lease back.
+
+Invariant: nothing is reconciled before this process leads and its cache is full, and the process ends when
+it leads no longer. On a clean stop what is already queued is worked off first, watches still running, so
+that whoever deletes a user and then the operator finds the user's namespace cleaned up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import kopf
+
+from devservers.build.devserver import BuildSettings
+from devservers.reconcile.devserver import ServerReconciler
+from devservers.reconcile.engine import Applier
+from devservers.reconcile.ports import Key, Result
+from devservers.reconcile.router import SERVER
+from devservers.reconcile.sshkeys import UserCa
+from devservers.reconcile.uids import Uids
+from devservers.reconcile.user import UserReconciler
+from devservers.runtime.cache import Cache
+from devservers.runtime.health import HealthServer
+from devservers.runtime.kube import Kube, load_configuration
+from devservers.runtime.lease import Lease
+from devservers.runtime.metrics import Metrics
+from devservers.runtime.settings import Settings
+from devservers.runtime.sweeper import Sweeper
+from devservers.runtime.watch import Watcher
+from devservers.runtime.workers import Workers
+from devservers.runtime.workqueue import WorkQueue
+
+log = logging.getLogger("devservers")
+
+LEASE_NAME = "devservers-operator"
+T = TypeVar("T")
+
+STUCK_SECONDS = 300.0
+"""A key waiting or running longer than this makes the process unhealthy."""
+
+
+class Operator:
+    """The parts of one process, put together. Use it once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._cache = Cache()
+        self._stopping = asyncio.Event()
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._sweeper: Sweeper | None = None
+        self._lease: Lease | None = None
+        self._started = time.monotonic()
+
+    async def run(self) -> int:
+        """Works until SIGTERM or SIGINT (returns 0) or until a part of it fails (returns 1)."""
+        self._on_signals()
+        configuration = await load_configuration()
+        plain = Kube(configuration, timeout=10.0)
+        self._lease = Lease(
+            plain,
+            namespace=self._settings.namespace,
+            name=LEASE_NAME,
+            identity=self._settings.identity,
+            seconds=self._settings.lease_seconds,
+        )
+        kube = Kube(configuration, guard=self._lease.guard, written=self._count_write)
+        health = HealthServer(
+            self._settings.listen,
+            self._settings.health_port,
+            self._settings.metrics_port,
+            self.problems,
+            self.render,
+        )
+        await health.start()
+        try:
+            if await self._or_stop(self._lease.acquire()) is not True:
+                return 0
+            async with _background(self._lease.keep()) as keeping:
+                code = await self._lead(kube, keeping)
+            await self._lease.release()
+            return code
+        finally:
+            self._metrics.leader.set(0)
+            await health.stop()
+            await kube.close()
+            await plain.close()
+
+    async def _lead(self, kube: Kube, keeping: asyncio.Task[None]) -> int:
+        since = time.monotonic()
+        self._metrics.leader.set(1)
+        self._sweeper = Sweeper(kube, self._cache, self._queue, self._metrics, self._settings.sweep_seconds)
+        workers = Workers(
+            self._queue, self._reconciler(kube), self._metrics, self._settings.reconcile_timeout
+        )
+        watcher = Watcher(self._cache, self._queue, kube.configuration)
+        first = await self._or_stop(self._sweeper.first())
+        if first is None:
+            return 0
+        log.info("first list done keys=%d seconds=%.2f", len(first), time.monotonic() - since)
+        gc.collect()
+        gc.freeze()  # modules and the first list are never garbage: keep the collector away from them
+        workers.expect(first, since)
+        for key in first:
+            self._queue.add(key, low=True)
+        stop_kopf = asyncio.Event()
+        async with contextlib.AsyncExitStack() as stack:
+            parts = [keeping]
+            for _ in range(self._settings.workers):
+                parts.append(await stack.enter_async_context(_background(workers.run())))
+            parts.append(await stack.enter_async_context(_background(self._sweeper.run(20.0))))
+            ignored = asyncio.all_tasks()
+            tasks = await kopf.spawn_tasks(
+                registry=watcher.registry(),
+                settings=watcher.settings(),
+                standalone=True,
+                clusterwide=True,
+                stop_flag=stop_kopf,
+            )
+            self._on_signals()  # kopf has put its own handlers there: they would stop watching before draining
+            watching = asyncio.create_task(kopf.run_tasks(tasks, ignored=ignored), name="kopf")
+            stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+            await asyncio.wait([watching, stopping, *parts], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            failed = [task for task in (watching, *parts) if task.done()]
+            if not failed:
+                await workers.drain(self._settings.drain_seconds)
+            stop_kopf.set()
+            await asyncio.wait([watching], timeout=10.0)
+        for task in failed:
+            error = None if task.cancelled() else task.exception()
+            log.error("a part of the operator ended name=%s error=%r", task.get_name(), error)
+        return 1 if failed else 0
+
+    def _reconciler(self, kube: Kube) -> Callable[[Key], Awaitable[Result]]:
+        settings = self._settings
+        applier = Applier(self._cache, kube)
+        ca = UserCa(kube, settings.namespace)
+        servers = ServerReconciler(
+            self._cache,
+            kube,
+            applier,
+            ca,
+            BuildSettings(settings.default_image, settings.ssh_image, settings.storage_class),
+        )
+        users = UserReconciler(self._cache, kube, applier, Uids(kube, settings.namespace))
+
+        async def reconcile(key: Key) -> Result:
+            if key.kind == SERVER:
+                return await servers.reconcile(key.namespace, key.name)
+            return await users.reconcile(key.name)
+
+        return reconcile
+
+    async def _or_stop(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """The result of work, or None if the process is asked to stop first."""
+        async with _background(work) as task, _background(self._stopping.wait()) as stopping:
+            await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+
+    def _on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+
+    def _count_write(self, kind: str, verb: str) -> None:
+        self._metrics.writes.labels(kind, verb).inc()
+
+    def problems(self) -> list[str]:
+        """What is wrong with this process, in words; empty when it is healthy."""
+        now = time.monotonic()
+        settings, lease = self._settings, self._lease
+        found = []
+        if lease is not None and now - max(lease.contacted, self._started) > 4 * settings.lease_seconds:
+            found.append("the API server has not answered for a while")
+        if self._queue.oldest_wait() > STUCK_SECONDS or self._queue.longest_run() > STUCK_SECONDS:
+            found.append("a key is stuck")
+        if self._sweeper is not None:
+            if now - self._sweeper.finished > 3 * settings.sweep_seconds:
+                found.append("no sweep has finished for a while")
+            if self._sweeper.blind >= 2:
+                found.append("watches miss events")
+        return found
+
+    def render(self) -> bytes:
+        """The metrics, with the gauges read now."""
+        self._metrics.depth.set(self._queue.depth)
+        self._metrics.failing.set(self._queue.failing)
+        self._metrics.oldest.set(self._queue.oldest_wait())
+        for kind in (SERVER, "DevServerUser", "DevServerFlavor", "Pod"):
+            self._metrics.cached.labels(kind).set(self._cache.count(kind))
+        return self._metrics.render()
+
+
+@contextlib.asynccontextmanager
+async def _background(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Runs work beside the block and cancels it at the end."""
+    task = asyncio.create_task(work, name=getattr(work, "__qualname__", "work"))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -1,0 +1,58 @@
+"""The operator's settings: read once from the environment (prefix DEVSERVERS_), frozen, passed on as
+values.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting is an environment variable DEVSERVERS_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix="DEVSERVERS_", frozen=True, extra="ignore")
+
+    default_image: str = "localhost/devservers/base:latest"
+    """Image of servers that name none. Changing it restarts nothing; it is used at a server's next start."""
+
+    ssh_image: str = "localhost/devservers/ssh:latest"
+    """Image whose init container carries OpenSSH and the init program into any image."""
+
+    namespace: str = "devservers-system"
+    """Where the Lease, the uid ConfigMap and the user CA Secret live."""
+
+    storage_class: str | None = None
+    """StorageClass of homes; None takes the cluster's default."""
+
+    metrics_port: int = Field(default=9090, ge=0, le=65535)
+    """Prometheus metrics; 0 turns the port off."""
+
+    health_port: int = Field(default=8080, ge=0, le=65535)
+    """/healthz and /readyz; 0 turns the port off."""
+
+    listen: str = "0.0.0.0"
+    """Address both ports listen on."""
+
+    lease_seconds: float = Field(default=15.0, ge=1.0)
+    """How long a leader that says nothing keeps its place; renewed every third of it."""
+
+    workers: int = Field(default=8, ge=1, le=64)
+    """Keys reconciled at the same time."""
+
+    reconcile_timeout: float = Field(default=60.0, gt=0)
+    """Seconds one reconcile may take; then it counts as failed."""
+
+    sweep_seconds: float = Field(default=600.0, gt=0)
+    """Seconds between sweeps: list everything, drop ghosts, look at every root again."""
+
+    drain_seconds: float = Field(default=10.0, ge=0)
+    """Seconds a stopping operator takes at most to work off what is queued."""
+
+    log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
+
+    identity: str = Field(default_factory=socket.gethostname)
+    """Who holds the Lease; the pod's name."""

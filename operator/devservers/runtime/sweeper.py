@@ -1,0 +1,106 @@
+"""The first list, and every ten minutes the comparison of what we believe with what there is.
+
+Invariant: the sweep removes ghosts (objects deleted while a watch was broken), so that the cache can't stay
+wrong for longer than one interval; and it counts what watches missed, which is how a silently dead watch
+shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+
+from devservers.reconcile.ports import ApiError, Json, Key
+from devservers.reconcile.router import keys_for, roots
+from devservers.runtime.cache import Cache
+from devservers.runtime.kinds import WATCHED, Kind
+from devservers.runtime.kube import Kube
+from devservers.runtime.metrics import Metrics
+from devservers.runtime.workqueue import WorkQueue
+
+log = logging.getLogger("devservers.sweep")
+
+SETTLE_SECONDS = 5.0
+"""How long an event may be behind a list before it counts as missed."""
+
+
+class Sweeper:
+    """Lists all watched kinds into the cache and queues what follows."""
+
+    def __init__(
+        self, kube: Kube, cache: Cache, queue: WorkQueue[Key], metrics: Metrics, seconds: float
+    ) -> None:
+        self._kube, self._cache, self._queue, self._metrics = kube, cache, queue, metrics
+        self._seconds = seconds
+        self.finished = time.monotonic()
+        """When the last sweep (or the first list) was through, by the monotonic clock."""
+        self.blind = 0
+        """Sweeps in a row that found events missed: 2 or more means that a watch is dead."""
+
+    async def first(self) -> list[Key]:
+        """Fills the cache; waits for kinds that aren't served yet. Returns every key there is."""
+        await asyncio.gather(*(self._first(kind) for kind in WATCHED))
+        self.finished = time.monotonic()
+        return list(dict.fromkeys(roots(self._cache)))
+
+    async def run(self, first_after: float) -> None:
+        """Sweeps until cancelled. The first one comes early: between our first list and kopf's, a deletion
+        is lost.
+        """
+        delay = first_after
+        while True:
+            await asyncio.sleep(delay)
+            delay = self._seconds * (0.9 + 0.2 * random.random())
+            try:
+                await self.sweep()
+            except ApiError as error:
+                log.warning("sweep failed error=%s", error)
+                delay = min(delay, 30.0)
+
+    async def sweep(self) -> None:
+        """Compares every kind once, then queues every root behind whatever is fresh, spread over the
+        interval.
+        """
+        missed = 0
+        for kind in WATCHED:
+            objects, version = await self._kube.list_at(kind.kind, selector=kind.selector)
+            if any(self._is_news(kind.kind, obj) for obj in objects):
+                await asyncio.sleep(SETTLE_SECONDS)  # the watch may only be a moment behind
+            missed += self._take(kind, objects, version)
+        self.blind = self.blind + 1 if missed else 0
+        self.finished = time.monotonic()
+        for key in roots(self._cache):
+            self._queue.add_after(key, random.random() * self._seconds / 2)
+
+    def _is_news(self, kind: str, obj: Json) -> bool:
+        metadata = obj["metadata"]
+        known = self._cache.get(kind, metadata.get("namespace", ""), metadata["name"])
+        return known is None or known["metadata"].get("resourceVersion") != metadata["resourceVersion"]
+
+    def _take(self, kind: Kind, objects: list[Json], version: int) -> int:
+        news, ghosts = self._cache.replace(kind.kind, objects, version)
+        for obj in (*news, *ghosts):
+            for key in keys_for(self._cache, kind.kind, obj):
+                self._queue.add(key)
+        if news:
+            self._metrics.missed_events.labels(kind.kind).inc(len(news))
+            log.warning("watch missed events kind=%s count=%d", kind.kind, len(news))
+        if ghosts:
+            log.info("dropped ghosts kind=%s count=%d", kind.kind, len(ghosts))
+        return len(news)
+
+    async def _first(self, kind: Kind) -> None:
+        waiting = False
+        while True:
+            try:
+                objects, version = await self._kube.list_at(kind.kind, selector=kind.selector)
+            except ApiError as error:
+                if not waiting:
+                    log.warning("waiting for %s error=%s", kind.plural, error)
+                waiting = True
+                await asyncio.sleep(1.0)
+            else:
+                self._cache.replace(kind.kind, objects, version)
+                return

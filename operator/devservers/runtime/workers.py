@@ -1,0 +1,95 @@
+"""The loop between queue and reconcilers: one key at a time each, failures back off, nothing ever ends the
+loop.
+
+Invariant: every key taken is given back (done), and comes again when it failed or asked for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+
+from devservers.reconcile.ports import ApiError, Key, Result
+from devservers.runtime.metrics import Metrics
+from devservers.runtime.workqueue import WorkQueue
+
+log = logging.getLogger("devservers.worker")
+
+
+class Workers:
+    """Reconciles keys from the queue with a number of coroutines."""
+
+    def __init__(
+        self,
+        queue: WorkQueue[Key],
+        reconcile: Callable[[Key], Awaitable[Result]],
+        metrics: Metrics,
+        timeout: float,
+    ) -> None:
+        """timeout in seconds is what one reconcile may take."""
+        self._queue, self._reconcile, self._metrics, self._timeout = queue, reconcile, metrics, timeout
+        self._initial: set[Key] = set()
+        self._since = 0.0
+        self.synced = asyncio.Event()
+        """Set once every key of the first list has been reconciled successfully."""
+
+    def expect(self, keys: Iterable[Key], since: float) -> None:
+        """Tells which keys make up the first pass, and when (monotonic) it began."""
+        self._initial, self._since = set(keys), since
+        self._check()
+
+    async def run(self) -> None:
+        """One worker, until cancelled."""
+        while True:
+            await self._one(await self._queue.get())
+
+    async def drain(self, seconds: float, quiet: float = 0.3) -> None:
+        """Waits until nothing is ready or running for a moment, at most that many seconds."""
+        deadline = time.monotonic() + seconds
+        still_since = time.monotonic()
+        while time.monotonic() < deadline:
+            if self._queue.depth:
+                still_since = time.monotonic()
+            elif time.monotonic() - still_since >= quiet:
+                return
+            await asyncio.sleep(0.02)
+        log.warning("stopped with keys left count=%d", self._queue.depth)
+
+    async def _one(self, key: Key) -> None:
+        started = time.perf_counter()
+        outcome = "ok"
+        try:
+            async with asyncio.timeout(self._timeout):
+                result = await self._reconcile(key)
+        except Exception as error:
+            outcome = "error"
+            delay = self._queue.retry(key)
+            # What the API server said is expected now and then; anything else is a bug and says where.
+            log.warning(
+                "reconcile failed key=%s retry=%.1fs error=%s",
+                key,
+                delay,
+                error if str(error) else repr(error),
+                exc_info=None if isinstance(error, ApiError) else error,
+            )
+        else:
+            self._queue.forget(key)
+            if result.requeue_after is not None:
+                self._queue.add_after(key, result.requeue_after)
+            if key in self._initial:
+                self._initial.discard(key)
+                self._check()
+        finally:
+            self._queue.done(key)
+            self._metrics.reconciles.labels(key.kind, outcome).inc()
+            self._metrics.reconcile_seconds.labels(key.kind).observe(time.perf_counter() - started)
+
+    def _check(self) -> None:
+        if self._initial or self.synced.is_set():
+            return
+        self.synced.set()
+        seconds = time.monotonic() - self._since
+        self._metrics.initial.set(seconds)
+        log.info("all objects reconciled seconds=%.2f", seconds)
