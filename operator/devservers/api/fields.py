@@ -86,11 +86,15 @@ class Amount:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         text = "string(self)" if self.integers else "self"
-        least = "isGreaterThan(quantity('0'))" if self.positive else "compareTo(quantity('0')) >= 0"
         shape = (
             {"x-kubernetes-int-or-string": True} if self.integers else {**handler(schema), "maxLength": 32}
         )
-        return {**shape, **rules((f"isQuantity({text}) && quantity({text}).{least}", self.message))}
+        # The server takes an int-or-string to be as long as a request when it estimates what a rule costs, so rules
+        # on a map of them convert as little as they can.
+        least = (
+            f"quantity({text}).isGreaterThan(quantity('0'))" if self.positive else f"!{text}.startsWith('-')"
+        )
+        return {**shape, **rules((f"isQuantity({text})", self.message), (least, self.message))}
 
 
 class _Duration:
@@ -140,7 +144,7 @@ Resources = Annotated[
         Annotated[str, Field(max_length=253)],
         Annotated[str, BeforeValidator(_number_as_text), Amount("a resource", positive=False, integers=True)],
     ],
-    Field(max_length=16),
+    Field(max_length=6),
 ]
 """Resource name to quantity text, as in a container's `resources`."""
 EnvName = Annotated[

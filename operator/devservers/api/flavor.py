@@ -12,8 +12,7 @@ from devservers.api.meta import Column, Model, Names, Resource
 
 _LIMITED = (
     "!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits) || "
-    "!isQuantity(string(self.requests[k])) || !isQuantity(string(self.limits[k])) || "
-    "quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)"
+    "!quantity(string(self.requests[k])).isGreaterThan(quantity(string(self.limits[k]))))"
 )
 # The API server refuses a pod that asks for a device without limiting it to the same number.
 _DEVICES = (
