@@ -1,0 +1,155 @@
+"""Who may do what: every role of the platform, as plain manifests.
+
+Invariant: the operator holds nothing it doesn't use. It reads its kinds everywhere, writes servers'
+children only in user namespaces (where the binding of devservers-operator-tenant puts it), reads Secrets
+nowhere else, and hands out exactly two ClusterRoles it doesn't hold itself (verb bind by name), so it can't
+give itself or anybody more. The tests run the operator with these very manifests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from devservers.api.meta import GROUP, OPERATOR, SYSTEM_NAMESPACE
+
+Manifest = dict[str, Any]
+
+TENANT_ROLE = "devservers-operator-tenant"
+USER_ROLE = "dev-user"
+FLAVOR_READER = "devservers-flavor-reader"
+
+_RBAC = "rbac.authorization.k8s.io"
+_READ = ("get", "list", "watch")
+
+
+def operator_role() -> Manifest:
+    """ClusterRole of the operator itself: reading everywhere, making users' namespaces."""
+    return _cluster_role(
+        OPERATOR,
+        _rule(GROUP, ["devservers"], [*_READ, "delete"]),  # delete: lifecycle.onExpiry
+        _rule(GROUP, ["devserverflavors", "devserverusers"], _READ),
+        _rule(GROUP, ["devservers/status", "devserverusers/status"], ["patch"]),
+        # Where OwnerReferencesPermissionEnforcement is on, blockOwnerDeletion needs these.
+        _rule(GROUP, ["devservers/finalizers", "devserverusers/finalizers"], ["update"]),
+        _rule("", ["namespaces"], [*_READ, "create", "patch", "delete"]),
+        _rule("", ["serviceaccounts", "resourcequotas", "limitranges"], [*_READ, "create", "patch"]),
+        _rule("networking.k8s.io", ["networkpolicies"], [*_READ, "create", "patch"]),
+        _rule(_RBAC, ["rolebindings"], [*_READ, "create", "patch"]),
+        _rule(_RBAC, ["clusterroles"], ["bind"], names=[USER_ROLE, TENANT_ROLE]),
+        _rule("", ["persistentvolumeclaims", "pods", "services", "configmaps"], _READ),
+        _rule("apps", ["deployments"], _READ),
+        _rule("events.k8s.io", ["events"], ["create"]),
+    )
+
+
+def tenant_role() -> Manifest:
+    """ClusterRole of the operator inside one user's namespace: the children of servers, their host keys
+    included.
+    """
+    return _cluster_role(
+        TENANT_ROLE,
+        _rule("apps", ["deployments"], ["create", "patch"]),
+        _rule("", ["persistentvolumeclaims"], ["create", "patch"]),
+        _rule("", ["services", "configmaps"], ["create", "patch", "delete"]),
+        _rule("", ["secrets"], ["get", "create", "delete"]),
+    )
+
+
+def user_role() -> Manifest:
+    """ClusterRole of a person in their own namespace: what devctl needs and nothing that escapes from it."""
+    return _cluster_role(
+        USER_ROLE,
+        _rule(GROUP, ["devservers"], [*_READ, "create", "update", "patch", "delete"]),
+        _rule("", ["pods"], _READ),
+        _rule("", ["pods/log"], ["get"]),
+        _rule("", ["pods/exec", "pods/portforward"], ["get", "create"]),
+        _rule("", ["persistentvolumeclaims"], [*_READ, "create", "delete"]),
+        _rule("", ["events"], _READ),
+        _rule("events.k8s.io", ["events"], _READ),
+        _rule("", ["services", "configmaps", "resourcequotas"], ["get", "list"]),
+        _rule("", ["namespaces"], ["get"]),
+    )
+
+
+def flavor_reader_role() -> Manifest:
+    """ClusterRole for everybody who is logged in: seeing what sizes there are."""
+    return _cluster_role(FLAVOR_READER, _rule(GROUP, ["devserverflavors"], _READ))
+
+
+def system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
+    """Role of the operator in its own namespace: the Lease, the uids and the user CA (RBAC can't name what
+    is created).
+    """
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "Role",
+        "metadata": _metadata(OPERATOR, namespace),
+        "rules": [
+            _rule("coordination.k8s.io", ["leases"], ["create"]),
+            _rule("coordination.k8s.io", ["leases"], ["get", "update"], names=[OPERATOR]),
+            _rule("", ["configmaps", "secrets"], ["create"]),
+            _rule("", ["configmaps"], ["get", "update"], names=["user-uids"]),
+            _rule("", ["secrets"], ["get"], names=["user-ca"]),
+        ],
+    }
+
+
+def cluster_roles() -> list[Manifest]:
+    """All ClusterRoles."""
+    return [operator_role(), tenant_role(), user_role(), flavor_reader_role()]
+
+
+def bindings(namespace: str = SYSTEM_NAMESPACE) -> list[Manifest]:
+    """What binds them, but for the two RoleBindings per user, which the operator makes."""
+    account = {"kind": "ServiceAccount", "name": OPERATOR, "namespace": namespace}
+    everybody = {"apiGroup": _RBAC, "kind": "Group", "name": "system:authenticated"}
+    return [
+        _binding("ClusterRoleBinding", OPERATOR, None, "ClusterRole", OPERATOR, account),
+        _binding("ClusterRoleBinding", FLAVOR_READER, None, "ClusterRole", FLAVOR_READER, everybody),
+        _binding("RoleBinding", OPERATOR, namespace, "Role", OPERATOR, account),
+    ]
+
+
+def manifests(namespace: str = SYSTEM_NAMESPACE) -> list[Manifest]:
+    """Everything above, in an order that can be applied."""
+    return [*cluster_roles(), system_role(namespace), *bindings(namespace)]
+
+
+def _rule(
+    group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] | None = None
+) -> Manifest:
+    rule: Manifest = {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
+    if names is not None:
+        rule["resourceNames"] = list(names)
+    return rule
+
+
+def _metadata(name: str, namespace: str | None = None) -> Manifest:
+    # Not managed-by the operator: these are the platform's, and no reconcile may touch them.
+    return {
+        "name": name,
+        **({"namespace": namespace} if namespace else {}),
+        "labels": {"app.kubernetes.io/part-of": "devservers"},
+    }
+
+
+def _cluster_role(name: str, *rules: Manifest) -> Manifest:
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "ClusterRole",
+        "metadata": _metadata(name),
+        "rules": list(rules),
+    }
+
+
+def _binding(
+    kind: str, name: str, namespace: str | None, role_kind: str, role: str, subject: Manifest
+) -> Manifest:
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": kind,
+        "metadata": _metadata(name, namespace),
+        "roleRef": {"apiGroup": _RBAC, "kind": role_kind, "name": role},
+        "subjects": [subject],
+    }
