@@ -1,0 +1,39 @@
+"""lastTransitionTime moves only when a condition's status does, whatever becomes of its reason and
+message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from devservers.api.conditions import Condition, find
+
+from .pods import Obj
+from .times import format_time
+
+
+def make_condition(
+    previous: Iterable[Condition],
+    kind: str,
+    ok: bool,
+    reason: str,
+    message: str,
+    *,
+    generation: int,
+    now: datetime,
+) -> Obj:
+    """The condition of type `kind` as it is written, camelCase."""
+    value = "True" if ok else "False"
+    known = find(previous, kind)
+    since = now
+    if known is not None and known.status == value and known.last_transition_time is not None:
+        since = known.last_transition_time
+    return {
+        "type": kind,
+        "status": value,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": format_time(since),
+        "observedGeneration": generation,
+    }

@@ -1,0 +1,125 @@
+"""A status changes only when what it says changes: the same children, server and clock give the same
+status again.
+
+Nothing in it tells when somebody looked. What is found here is found from scratch each time, except the
+times that only the previous status knows (transitions, the stages of the present start).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from devservers.api.conditions import Condition
+from devservers.api.devserver import DevServer, DevServerStatus
+
+from . import pods
+from .conditions import make_condition
+from .events import Event, events
+from .hold import hold_back
+from .home import home_state
+from .lifecycle import Decision
+from .pods import Obj
+from .timeline import recorded, timeline
+from .times import format_time
+from .verdict import Children, Verdict, verdict
+
+__all__ = ["Children", "Event", "Observation", "invalid", "observe", "previous_status"]
+
+SSH_PORT = 22
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a look at a server came to."""
+
+    status: Obj
+    """The whole status, camelCase; equal to the previous one when there is nothing to write."""
+
+    next_look: timedelta | None
+    """When to look again even if nothing happens, None when only an event can change anything."""
+
+    events: tuple[Event, ...] = ()
+    """What to tell, together with the write of the status."""
+
+
+def observe(server: DevServer, children: Children, decision: Decision, now: datetime) -> Observation:
+    """The status of `server`, given what is there of it and what was decided; `now` is aware."""
+    previous = previous_status(server)
+    found = verdict(server, children, decision, now)
+    pod = pods.current_pod(children.pods)
+    candidate = _status(server, children, decision, found, pod, now)
+    waits = [decision.next_look, found.wait]
+    held = hold_back(previous, candidate, now, pods.created_at(pod) if pod else None)
+    if held is not None:
+        return Observation(previous, _soonest(*waits, held))
+    return Observation(candidate, _soonest(*waits), events(previous, candidate))
+
+
+def previous_status(server: DevServer) -> Obj:
+    """The server's status as it stands, in the shape `observe` gives."""
+    return server.status.to_dict()
+
+
+def invalid(raw: Mapping[str, Any], message: str, now: datetime) -> Obj:
+    """The status of a stored object that can't be read (an older schema let it in): Failed, InvalidSpec,
+    and why.
+    """
+    metadata = raw.get("metadata") or {}
+    try:
+        known: tuple[Condition, ...] = DevServerStatus.model_validate(raw.get("status") or {}).conditions
+    except ValueError:
+        known = ()
+    generation = int(metadata.get("generation") or 0)
+    words = f"{message}. Correct it with `kubectl edit devserver {metadata.get('name')}`."
+    ready = make_condition(known, "Ready", False, "InvalidSpec", words, generation=generation, now=now)
+    return {"phase": "Failed", "conditions": [ready], "observedGeneration": generation}
+
+
+def _status(
+    server: DevServer, children: Children, decision: Decision, found: Verdict, pod: Obj | None, now: datetime
+) -> Obj:
+    wanted = decision.running and found.phase != "Terminating"
+    stages = timeline(server, pod, now) if wanted else recorded(server)
+    known, status = server.status, previous_status(server)
+    fields: Obj = {
+        "phase": found.phase,
+        "conditions": _conditions(server, children, found, pod, now),
+        "timeline": [{"stage": stage, "at": format_time(at)} for stage, at in stages],
+        "endpoint": f"{server.name}.{server.metadata.namespace}.svc:{SSH_PORT}"
+        if server.spec.enable_ssh
+        else None,
+        "sshHostKey": children.host_key_public or known.ssh_host_key,
+        "podName": pods.pod_name(pod) if wanted else None,
+        "expiresAt": format_time(decision.expires_at) if decision.expires_at else None,
+        "lastActivity": status.get("lastActivity"),
+        "stopReason": decision.stop_reason,
+        "observedGeneration": server.metadata.generation,
+    }
+    return {key: value for key, value in fields.items() if value not in (None, [])}
+
+
+def _conditions(
+    server: DevServer, children: Children, found: Verdict, pod: Obj | None, now: datetime
+) -> list[Obj]:
+    states = [("Ready", found.ready, found.reason, found.message)]
+    if children.flavor_changed and pod is not None and found.phase != "Terminating":
+        words = (
+            f"The flavor {server.spec.flavor} was changed after this start. "
+            f"`devctl restart {server.name}` applies it."
+        )
+        states.append(("FlavorChanged", True, "FlavorChanged", words))
+    home = home_state(server, children.home_claim, children.home_error)
+    if home is not None:
+        states.append(("HomeResized", home.ok, home.reason, home.message))
+    known, generation = server.status.conditions, server.metadata.generation
+    return [
+        make_condition(known, kind, ok, reason, words, generation=generation, now=now)
+        for kind, ok, reason, words in states
+    ]
+
+
+def _soonest(*waits: timedelta | None) -> timedelta | None:
+    return min((wait for wait in waits if wait is not None), default=None)

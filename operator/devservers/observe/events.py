@@ -1,0 +1,52 @@
+"""An Event is worth its write when something a person waits for or must act on came about; steps of a
+start are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .pods import Obj
+from .times import parse_time
+
+_QUIET = frozenset({"Starting", "Resizing", "Resized"})
+_NORMAL = frozenset({"Running", "Stopped", "Expired", "FlavorChanged"})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Kubernetes Event about the object."""
+
+    type: str
+    """Normal or Warning."""
+
+    reason: str
+    message: str
+
+
+def events(previous: Obj, current: Obj) -> tuple[Event, ...]:
+    """What to tell about the step from one status to the next."""
+    return tuple(_events(previous, current))
+
+
+def _events(previous: Obj, current: Obj) -> Iterator[Event]:
+    known = {condition["type"]: condition for condition in previous.get("conditions", ())}
+    for condition in current.get("conditions", ()):
+        before = known.get(condition["type"], {})
+        reason, message = condition["reason"], condition["message"]
+        if reason == before.get("reason"):
+            if reason == "Running" and "started again" in message and message != before.get("message"):
+                yield Event("Warning", "Restarted", message)
+            continue
+        if reason in _QUIET:
+            continue
+        if reason == "Running":
+            yield Event("Normal", reason, f"{message} Ready after {_seconds(current)} s.")
+        else:
+            yield Event("Normal" if reason in _NORMAL else "Warning", reason, message)
+
+
+def _seconds(status: Obj) -> int:
+    moments = [at for entry in status.get("timeline", ()) if (at := parse_time(entry["at"])) is not None]
+    return int((moments[-1] - moments[0]).total_seconds()) if moments else 0

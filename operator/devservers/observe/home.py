@@ -1,0 +1,65 @@
+"""HomeResized says what became of the size the owner asked for; a home that is as asked for has no such
+condition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from devservers.api.conditions import find
+from devservers.api.devserver import DevServer
+from devservers.api.quantity import canonical, parse_quantity
+
+from .pods import Obj, status
+
+
+@dataclass(frozen=True, slots=True)
+class HomeState:
+    """The condition's status, reason and message."""
+
+    ok: bool
+    reason: str
+    message: str
+
+
+def home_state(server: DevServer, claim: Obj | None, error: str | None) -> HomeState | None:
+    """How far the home's size is as asked for, None when there is nothing to say.
+
+    `error` is the API server's answer to the growth, which is how a class that can't grow volumes shows.
+    """
+    wanted = server.spec.persistent_home_size
+    if wanted is None or claim is None:
+        return None
+    size = canonical(wanted)
+    requested = _storage((claim.get("spec") or {}).get("resources", {}).get("requests"))
+    capacity = _storage(status(claim).get("capacity"))
+    if requested is None:
+        return None
+    asked, have = parse_quantity(size), parse_quantity(requested)
+    if asked < have:
+        return HomeState(
+            False,
+            "ShrinkRefused",
+            f"The home has {requested} and a volume can't be made smaller. Set persistentHomeSize to "
+            f"{requested}, or move the files to a server with a smaller home.",
+        )
+    if asked > have and error is not None:
+        cause = " ".join(error.split()).rstrip(".")[:300]
+        return HomeState(
+            False,
+            "NotExpandable",
+            f"The home stays at {requested}: the cluster refuses to make it {size} ({cause}). Set "
+            f"persistentHomeSize to {requested}, or ask an administrator for a storage class that can grow.",
+        )
+    if asked > have or (capacity is not None and parse_quantity(capacity) < have):
+        return HomeState(
+            False, "Resizing", f"The home is being made {size}. Nothing to do; the server goes on running."
+        )
+    if find(server.status.conditions, "HomeResized") is not None:
+        return HomeState(True, "Resized", f"The home has {requested}.")
+    return None
+
+
+def _storage(amounts: Obj | None) -> str | None:
+    amount = (amounts or {}).get("storage")
+    return canonical(str(amount)) if amount is not None else None

@@ -1,0 +1,92 @@
+"""Whether a server is to run now follows from its spec, its start, its owner and the clock, and from
+nothing else.
+
+So a restarted operator comes to the same answer, and a stop needs no note anywhere but in the server
+itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from devservers.api.devserver import DevServer
+from devservers.api.duration import parse_duration
+from devservers.api.meta import ANNOTATION_STARTED_AT
+from devservers.api.user import DevServerUser
+
+from .times import parse_time
+
+STOPPED_BY_USER = "user"
+STOPPED_BY_TTL = "ttl"
+STOPPED_BY_EXPIRATION = "expired"
+STOPPED_BY_SUSPENSION = "suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to become of a server now."""
+
+    running: bool
+    """Whether a pod is to exist."""
+
+    delete: bool = False
+    """Whether the DevServer itself is to be deleted (onExpiry delete); its home stays."""
+
+    stop_reason: str | None = None
+    """user, ttl, expired or suspended; None while it runs."""
+
+    expires_at: datetime | None = None
+    """When it ends by itself, None when it doesn't."""
+
+    next_look: timedelta | None = None
+    """How long until the clock changes the decision, None when it won't."""
+
+
+def decide(server: DevServer, user: DevServerUser | None, now: datetime) -> Decision:
+    """Whether `server` is to run at `now`.
+
+    The time to live counts from the last start: the later of creation and the annotation `started-at`,
+    which `devctl start` sets. Of two ends the earlier counts. A deletion that is due comes before every
+    kind of stop; the owner's suspension comes before the owner's own wish.
+    """
+    end, cause = _end(server)
+    due = end is not None and end <= now
+    left = end - now if end is not None and not due else None
+    deletes = server.spec.lifecycle.on_expiry == "delete"
+    if due and deletes:
+        return Decision(False, delete=True, stop_reason=cause, expires_at=end)
+    stop = None
+    if user is not None and user.spec.suspended:
+        stop = STOPPED_BY_SUSPENSION
+    elif not server.spec.running:
+        stop = STOPPED_BY_USER
+    elif due:
+        return Decision(False, stop_reason=cause, expires_at=end)
+    if stop is None:
+        return Decision(True, expires_at=end, next_look=left)
+    # Of a stopped server only a deletion is still to come.
+    return (
+        Decision(False, stop_reason=stop, expires_at=end, next_look=left)
+        if deletes
+        else Decision(False, stop_reason=stop)
+    )
+
+
+def next_look(server: DevServer, now: datetime) -> timedelta | None:
+    """How long until the clock alone changes what is to become of `server`, None when it never does."""
+    return decide(server, None, now).next_look
+
+
+def _end(server: DevServer) -> tuple[datetime | None, str]:
+    lifecycle, created = server.spec.lifecycle, server.metadata.creation_timestamp
+    ends: list[tuple[datetime, str]] = []
+    if lifecycle.time_to_live is not None and created is not None:
+        started = parse_time(server.metadata.annotations.get(ANNOTATION_STARTED_AT))
+        begun = max(created, started) if started else created
+        with contextlib.suppress(OverflowError):  # beyond the year 9999 is never
+            ends.append((begun + parse_duration(lifecycle.time_to_live), STOPPED_BY_TTL))
+    if lifecycle.expiration_time is not None:
+        ends.append((lifecycle.expiration_time, STOPPED_BY_EXPIRATION))
+    return min(ends) if ends else (None, "")

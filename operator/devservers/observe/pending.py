@@ -1,0 +1,127 @@
+"""Why a server has no node or no pod, in words that need no knowledge of Kubernetes, and what to do about
+it.
+
+The words hold no counts and no generated names: the same cause gives the same text however often it is
+reported, so that it isn't written to the status again and again. The scheduler's own text stays on the
+pod for whoever wants it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from devservers.api.flavor import DevServerFlavor
+
+_RESOURCES = {"cpu": "CPU", "memory": "memory", "nvidia.com/gpu": "GPUs", "ephemeral-storage": "disk space"}
+
+_ROOM = (
+    "Stop a server you don't need, or choose a smaller flavor (`devctl flavors`); "
+    "it starts as soon as there is room."
+)
+_ADMIN = "Choose another flavor (`devctl flavors`) or ask an administrator."
+_VOLUME = "It starts when the volume is ready; if that lasts, ask an administrator about the storage class."
+_NODE = "It starts when the node is ready; if that lasts, ask an administrator."
+_CLAIM = "Create it, or take it out of the server's volumes."
+
+_TAINT = r"taint(?:\(s\)|s)? ?\{"
+_CAUSES = (
+    (r"no nodes available to schedule pods", "The cluster has no node.", "Ask an administrator."),
+    (r'persistentvolumeclaim "([^"]+)" not found', "The volume claim {0} doesn't exist.", _CLAIM),
+    (r'persistentvolumeclaim "([^"]+)" is being deleted', "The volume claim {0} is being deleted.", _CLAIM),
+    (r"unbound immediate PersistentVolumeClaims", "A volume isn't ready: its claim isn't bound.", _VOLUME),
+    (r"find available persistent volumes to bind", "There is no storage for one of its volumes.", _VOLUME),
+    (r"volume node affinity conflict",
+     "One of its volumes can't be reached from a node with room: it is in another zone or on another node.", _ROOM),
+    (r"exceed max volume count", "Every node has as many volumes attached as it can.", _ROOM),
+    (r"Too many pods", "Every node runs as many pods as it can.", _ROOM),
+    (r"didn't match Pod's node affinity/selector",
+     "No free node is of the kind flavor {flavor} asks for{selector}.", _ADMIN),
+    (_TAINT + r"node\.kubernetes\.io/(?:not-ready|unreachable|network-unavailable)", "A node isn't ready.", _NODE),
+    (_TAINT + r"node\.kubernetes\.io/(?:disk|memory|pid)-pressure", "A node is short of disk or memory.", _ROOM),
+    (_TAINT + r"(?!node\.kubernetes\.io/)([^:}\s]+)", "Some nodes are set aside for others ({0}).", _ADMIN),
+    (r"were unschedulable|\{node\.kubernetes\.io/unschedulable", "Some nodes are closed for now.", _ROOM),
+)  # fmt: skip
+
+_QUOTA = re.compile(
+    r"exceeded quota: [^,]+, requested: (?P<requested>.*), used: (?P<used>.*), limited: (?P<limited>.*)", re.S
+)
+_FORBIDDEN = re.compile(r"^.*?is forbidden: ", re.S)
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """A reason of the closed set, and the words that go with it."""
+
+    reason: str
+    message: str
+
+
+def why_unschedulable(text: str, flavor_name: str, flavor: DevServerFlavor | None) -> Why:
+    """The cause behind the scheduler's message `text`."""
+    text = text.split(" preemption:")[0]
+    short = [
+        _RESOURCES.get(name, name) for name in sorted(set(re.findall(r"Insufficient ([\w./-]*\w)", text)))
+    ]
+    causes: list[str] = []
+    todo = ""
+    if short:
+        causes.append(f"No node has enough free {_and(short)} for flavor {flavor_name}.")
+        todo = _ROOM
+    selector = ",".join(f"{k}={v}" for k, v in sorted(flavor.spec.node_selector.items())) if flavor else ""
+    for pattern, words, action in _CAUSES:
+        found = re.search(pattern, text)
+        if found:
+            shown = f" ({selector})" if selector else ""
+            causes.append(words.format(*found.groups(), flavor=flavor_name, selector=shown))
+            todo = todo or action
+    if not causes:
+        counts = re.sub(r"\b\d+(/\d+)?\s+", "", text).strip().rstrip(".")[:300]
+        causes.append(
+            f"Kubernetes finds no node for it: {counts}." if counts else "Kubernetes finds no node for it."
+        )
+        todo = _ADMIN
+    missing = re.search(r'persistentvolumeclaim "[^"]+" not found', text)
+    return Why("VolumeNotFound" if missing else "Unschedulable", " ".join([*causes, todo]))
+
+
+def why_refused(text: str) -> Why:
+    """The cause behind a Deployment's ReplicaFailure message `text`: a quota, Pod Security, or a webhook."""
+    quota = _QUOTA.search(text)
+    if quota:
+        requested, limited = _amounts(quota["requested"]), _amounts(quota["limited"])
+        asked = _and([f"{amount} {what}" for what, amount in requested.items()])
+        allowed = _and([f"{amount} {what}" for what, amount in limited.items()])
+        return Why(
+            "QuotaExceeded",
+            f"It asks for {asked} and the quota of all your servers together is {allowed}, of which too much is in "
+            "use. Stop a server you don't need (`devctl list`), choose a smaller flavor (`devctl flavors`), or ask "
+            "an administrator for more.",
+        )
+    cause = " ".join(_FORBIDDEN.sub("", text).split()).rstrip(".")[:400]
+    if "violates PodSecurity" in text:
+        return Why(
+            "PodRefused", f"The cluster's security rules refuse the pod: {cause}. Ask an administrator."
+        )
+    if "webhook" in text:
+        return Why(
+            "PodRefused",
+            f"An admission webhook of the cluster refuses the pod: {cause}. Ask an administrator.",
+        )
+    return Why(
+        "PodRefused", f"The cluster refuses the pod: {cause}. Ask an administrator; it is tried again."
+    )
+
+
+def _amounts(text: str) -> dict[str, str]:
+    pairs = (item.partition("=") for item in text.split(",") if "=" in item)
+    return {_resource_words(name.strip()): amount.strip() for name, _, amount in pairs}
+
+
+def _resource_words(name: str) -> str:
+    bare = name.removeprefix("requests.").removeprefix("limits.").removeprefix("count/")
+    return _RESOURCES.get(bare, bare)
+
+
+def _and(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,81 @@
+"""A timeline tells one start: its stages in order, each at or after the one before, and begun anew with a
+new pod.
+
+A stage once recorded for a pod keeps its time, also when the container is started again inside that pod.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from devservers.api.devserver import STAGES, DevServer
+from devservers.api.meta import ANNOTATION_STARTED_AT, GROUP
+
+from . import pods
+from .pods import Obj
+from .times import parse_time, whole_seconds
+
+ANNOTATION_RESTARTED_AT = f"{GROUP}/restarted-at"
+
+Timeline = tuple[tuple[str, datetime], ...]
+
+
+def recorded(server: DevServer) -> Timeline:
+    """The timeline in the server's status."""
+    return tuple((entry.stage, entry.at) for entry in server.status.timeline)
+
+
+def timeline(server: DevServer, pod: Obj | None, now: datetime) -> Timeline:
+    """The stages the present start has reached. `pod` is the current one, None before there is one."""
+    previous = dict(recorded(server))
+    same_pod = pod is not None and server.status.pod_name == pods.pod_name(pod)
+    reached = {"Accepted": _accepted(server, pod, now, previous.get("Accepted"))}
+    if pod is not None:
+        reached |= _stages(pod, ssh=server.spec.enable_ssh)
+    if same_pod:
+        reached |= previous
+    entries: list[tuple[str, datetime]] = []
+    for stage in STAGES:
+        if stage in reached:
+            at = whole_seconds(reached[stage])
+            entries.append((stage, max(at, entries[-1][1]) if entries else at))
+    return tuple(entries)
+
+
+def _accepted(server: DevServer, pod: Obj | None, now: datetime, previous: datetime | None) -> datetime:
+    """When this start was asked for: a new one begins when the pod of the last one is gone or replaced."""
+    known = server.status
+    same_pod = pod is not None and known.pod_name == pods.pod_name(pod)
+    still_waiting = known.pod_name is None and known.phase in ("Pending", "Starting", "Failed")
+    if previous is not None and (same_pod or still_waiting):
+        return previous
+    annotations = server.metadata.annotations
+    asked = [
+        server.metadata.creation_timestamp,
+        *(parse_time(annotations.get(name)) for name in (ANNOTATION_STARTED_AT, ANNOTATION_RESTARTED_AT)),
+    ]
+    latest = max((moment for moment in asked if moment is not None and moment <= now), default=now)
+    if previous is None or whole_seconds(latest) > previous:
+        return latest
+    # Nobody asked: the pod was lost (its node went, it was evicted) and replaced.
+    return (pods.created_at(pod) if pod else None) or now
+
+
+def _stages(pod: Obj, *, ssh: bool) -> dict[str, datetime]:
+    """Stages by the pod's own times.
+
+    VolumesReady is PodReadyToStartContainers, which the kubelet sets once volumes are mounted and the
+    network is up. When an image was pulled is recorded nowhere in a pod: ImagePulled is the container's
+    start, which follows at once.
+    """
+    container = pods.container(pod)
+    started = pods.started_at(container)
+    volumes = pods.true_since(pod, "PodReadyToStartContainers") or pods.started_at(pods.init_container(pod))
+    found = {
+        "Scheduled": pods.true_since(pod, "PodScheduled"),
+        "VolumesReady": volumes or started,
+        "ImagePulled": started,
+        "ContainerStarted": started,
+        "SSHReady": pods.true_since(pod, "Ready") if ssh else None,
+    }
+    return {stage: at for stage, at in found.items() if at is not None}

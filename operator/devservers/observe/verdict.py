@@ -1,0 +1,255 @@
+"""One verdict per look: the phase, and Ready with a reason of a closed set and words that say what to do.
+
+What holds for a moment only (the scheduler's first refusal, a refused pod that is made a second later) is
+not believed before it has lasted SETTLE, so that a start isn't told as a failure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from devservers.api.conditions import find
+from devservers.api.devserver import DevServer
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.user import DevServerUser
+
+from . import pods
+from .image import WAITING_REASONS, pull_failure
+from .lifecycle import (
+    STOPPED_BY_EXPIRATION,
+    STOPPED_BY_SUSPENSION,
+    STOPPED_BY_TTL,
+    Decision,
+)
+from .pending import why_refused, why_unschedulable
+from .pods import Obj
+from .times import parse_time
+
+SETTLE = timedelta(seconds=2)
+
+_CRASHED = ("CrashLoopBackOff", "RunContainerError", "StartError")
+_REFUSED = (
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "PreCreateHookError",
+    "PreStartHookError",
+    "PostStartHookError",
+)
+_KILLED = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """What is there of a server, as read from the cluster; None or empty when it isn't there."""
+
+    user: DevServerUser | None
+    """The owner."""
+
+    flavor: DevServerFlavor | None
+    deployment: Obj | None = None
+    pods: tuple[Obj, ...] = ()
+    """Every pod with the server's labels, ending ones too."""
+
+    home_claim: Obj | None = None
+    missing_claims: tuple[str, ...] = ()
+    """Claims the spec names (volumes, sharedVolumeClaimName) that don't exist."""
+
+    flavor_changed: bool = False
+    """Whether it runs with an older shape of its flavor."""
+
+    host_key_public: str | None = None
+    home_error: str | None = None
+    """The API server's refusal of the home's growth, None when there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a server is."""
+
+    phase: str
+    reason: str
+    message: str
+    wait: timedelta | None = None
+    """How long until an unsettled cause is to be believed."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server can be used."""
+        return self.phase == "Running"
+
+
+def verdict(server: DevServer, children: Children, decision: Decision, now: datetime) -> Verdict:
+    """The verdict on `server` at `now`."""
+    pod = pods.current_pod(children.pods)
+    if server.metadata.deletion_timestamp is not None:
+        return Verdict("Terminating", "Stopped", "It is being deleted. A persistent home is kept.")
+    if not decision.running:
+        phase = "Stopping" if pods.any_left(children.pods) else "Stopped"
+        reason, message = _stopped(server, decision)
+        return Verdict(phase, reason, message)
+    if pod is not None and pods.true_since(pod, "Ready"):
+        return Verdict("Running", "Running", _running_words(server, children, pod))
+    if children.user is None:
+        owner = server.owner or "nobody"
+        return Verdict(
+            "Pending",
+            "OwnerNotFound",
+            f"There is no user {owner}. An administrator has to create the DevServerUser.",
+        )
+    if pod is None and children.flavor is None:
+        flavor = server.spec.flavor
+        return Verdict(
+            "Pending",
+            "FlavorNotFound",
+            f"There is no flavor {flavor}. Choose one of `devctl flavors`; it starts when {flavor} is created.",
+        )
+    if children.missing_claims and not (pod and pods.true_since(pod, "PodScheduled")):
+        claims = ", ".join(sorted(children.missing_claims))
+        return Verdict(
+            "Pending",
+            "VolumeNotFound",
+            f"There is no volume claim {claims}. Create it; it starts then.",
+        )
+    return _without_pod(children, now) if pod is None else _starting(server, children, pod, now)
+
+
+def _stopped(server: DevServer, decision: Decision) -> tuple[str, str]:
+    start = f"Start it with `devctl start {server.name}`."
+    if decision.stop_reason == STOPPED_BY_TTL:
+        return "Expired", f"Stopped after its time to live of {server.spec.lifecycle.time_to_live}. {start}"
+    if decision.stop_reason == STOPPED_BY_EXPIRATION:
+        return (
+            "Expired",
+            "Stopped at its expiration time. Set a later lifecycle.expirationTime to run it again.",
+        )
+    if decision.stop_reason == STOPPED_BY_SUSPENSION:
+        return "OwnerSuspended", f"Stopped because {server.owner} is suspended. Ask an administrator."
+    return "Stopped", f"Stopped by its owner. {start}"
+
+
+def _running_words(server: DevServer, children: Children, pod: Obj) -> str:
+    words = ["It is running."]
+    ended = pods.last_end(pods.container(pod))
+    if ended:
+        words.append(f"It was started again at {ended.get('finishedAt')} after {_end_words(ended)}.")
+        if ended.get("reason") == "OOMKilled":
+            words.append("Use less memory or choose a larger flavor (`devctl flavors`).")
+    if children.flavor is None:
+        words.append(f"Its flavor {server.spec.flavor} no longer exists: it can't be started again with it.")
+    return " ".join(words)
+
+
+def _without_pod(children: Children, now: datetime) -> Verdict:
+    failure = pods.condition(children.deployment, "ReplicaFailure") if children.deployment else None
+    if failure and failure.get("status") == "True":
+        left = _unsettled(failure, now)
+        if left is None:
+            why = why_refused(str(failure.get("message") or ""))
+            return Verdict("Pending", why.reason, why.message)
+        return Verdict("Starting", "Starting", "Waiting for Kubernetes to make the pod.", left)
+    if pods.any_left(children.pods):
+        return Verdict("Starting", "Starting", "Waiting for the former pod to end.")
+    return Verdict("Starting", "Starting", "Waiting for Kubernetes to make the pod.")
+
+
+def _starting(server: DevServer, children: Children, pod: Obj, now: datetime) -> Verdict:
+    scheduled = pods.condition(pod, "PodScheduled")
+    if not scheduled or scheduled.get("status") != "True":
+        return _unscheduled(server, children, scheduled, now)
+    main, init = pods.container(pod), pods.init_container(pod)
+    for status, image in ((init, pods.init_image(pod)), (main, pods.image(pod))):
+        failed = _failed(server, pod, status, image)
+        if failed is not None:
+            return failed
+    if pods.condition(pod, "Ready") and main.get("ready"):
+        node = (pod.get("spec") or {}).get("nodeName")
+        words = f"Its node {node} doesn't answer. It is moved or comes back by itself; tell an administrator."
+        return Verdict("Starting", "Starting", words)
+    return Verdict("Starting", "Starting", _progress_words(server, pod, main, init))
+
+
+def _unscheduled(server: DevServer, children: Children, scheduled: Obj | None, now: datetime) -> Verdict:
+    if scheduled and scheduled.get("reason") == "Unschedulable":
+        left = _unsettled(scheduled, now)
+        if left is None:
+            why = why_unschedulable(str(scheduled.get("message") or ""), server.spec.flavor, children.flavor)
+            return Verdict("Pending", why.reason, why.message)
+        return Verdict("Starting", "Starting", "Waiting for a node.", left)
+    return Verdict("Starting", "Starting", "Waiting for a node.")
+
+
+def _failed(server: DevServer, pod: Obj, status: Obj, image: str) -> Verdict | None:
+    """The verdict when a container can't be started, None when nothing speaks against it yet."""
+    waiting = pods.waiting(status)
+    reason, text = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
+    shown = _shown(server, pod)
+    if reason in WAITING_REASONS:
+        previous = shown[1] if shown[0] == "ImagePullFailed" else None
+        return Verdict("Starting", "ImagePullFailed", pull_failure(image, reason, text, previous))
+    if reason in _REFUSED:
+        cause = " ".join(text.split()).rstrip(".")[:300]
+        return Verdict(
+            "Starting", "PodRefused", f"Its node can't start the container: {cause}. Ask an administrator."
+        )
+    # Between two ends a crashing container runs for a moment: the verdict stays until it is ready.
+    again = shown[0] == "CrashLooping" and bool(status.get("restartCount")) and not status.get("ready")
+    crashing = reason in _CRASHED or again
+    if not crashing:
+        return None
+    ended = pods.last_end(status)
+    if not ended:
+        cause = " ".join(text.split()).rstrip(".")[:300] or "it can't be started"
+        return Verdict(
+            "Failed", "CrashLooping", f"Its container fails at once: {cause}. Check its image and command."
+        )
+    more = (
+        "Choose a larger flavor (`devctl flavors`)."
+        if ended.get("reason") == "OOMKilled"
+        else f"See `devctl logs {server.name}`."
+    )
+    return Verdict(
+        "Failed", "CrashLooping", f"Its container keeps ending, last after {_end_words(ended)}. {more}"
+    )
+
+
+def _shown(server: DevServer, pod: Obj) -> tuple[str, str]:
+    """Ready's reason and message as they stand in the status, if they are about this pod."""
+    ready = find(server.status.conditions, "Ready")
+    if ready is None or server.status.pod_name != pods.pod_name(pod):
+        return "", ""
+    return ready.reason, ready.message
+
+
+def _end_words(ended: Obj) -> str:
+    if ended.get("reason") == "OOMKilled":
+        return "running out of memory"
+    code = int(ended.get("exitCode") or 0)
+    return f"signal {code - _KILLED}" if code > _KILLED else f"exit code {code}"
+
+
+def _progress_words(server: DevServer, pod: Obj, main: Obj, init: Obj) -> str:
+    if (main.get("state") or {}).get("running"):
+        return (
+            "The container runs; waiting for SSH to answer."
+            if server.spec.enable_ssh
+            else "The container runs."
+        )
+    ended = pods.last_end(main)
+    if ended:
+        return f"The container ended after {_end_words(ended)} and is started again."
+    if pods.true_since(pod, "Initialized") and init:
+        return f"Fetching and starting the image {pods.image(pod)}."
+    if pods.true_since(pod, "PodReadyToStartContainers"):
+        return "Volumes are mounted; bringing in SSH."
+    return "Mounting volumes on its node."
+
+
+def _unsettled(condition: Obj, now: datetime) -> timedelta | None:
+    """How much longer a cause has to last before it is believed, None when it has lasted."""
+    since = parse_time(condition.get("lastTransitionTime"))
+    if since is None:
+        return None
+    left = since + SETTLE - now
+    # A node's clock ahead of ours must not hide a cause for longer than SETTLE.
+    return min(left, SETTLE) if left > timedelta(0) else None
