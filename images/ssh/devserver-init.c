@@ -1,0 +1,188 @@
+/*
+ * devserver-init [--ssh] [-- COMMAND [ARG ...]]: the first process of a dev server, in any image.
+ *
+ * It starts sshd and starts it again when it ends, starts the person's command, collects orphans, and stays when
+ * the command ends, so that a person can look at what happened. SIGTERM goes to the command and to every SSH
+ * session; what has not ended by then ends with the pod. No shell, no libc of the image, no right of any kind.
+ *
+ * COMMAND gets the container's environment, and so does every SSH session, by SetEnv lines in a configuration
+ * file that only this user can read.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROOT "/opt/devservers"
+#define KEYS "/etc/devservers/keys"
+#define HOST_KEY "/etc/devservers/host-key/ssh_host_ed25519_key"
+#define RUN "/run/devservers"
+#define CONFIG RUN "/sshd_config"
+
+extern char **environ;
+static volatile sig_atomic_t ending;
+
+static void on_term(int number) { (void)number; ending = 1; }
+
+static void say(const char *text, const char *detail)
+{
+	fprintf(stderr, "devserver-init: %s%s%s\n", text, detail ? ": " : "", detail ? detail : "");
+}
+
+/* sshd sets these itself, for each session. */
+static int session_owned(const char *line)
+{
+	static const char *const names[] = {"HOME=", "USER=", "LOGNAME=", "SHELL=", "TERM=", "PWD=", "OLDPWD=", "SHLVL=", "_=", NULL};
+	for (const char *const *n = names; *n; n++)
+		if (strncmp(line, *n, strlen(*n)) == 0)
+			return 1;
+	return 0;
+}
+
+/* One SetEnv line with every variable: sshd takes the first line only. Quoted as its parser (argv_split) reads it. */
+static void write_environment(FILE *file)
+{
+	int any = 0;
+	for (char **e = environ; *e; e++) {
+		if (session_owned(*e) || !strchr(*e, '=') || strpbrk(*e, "\n\r"))
+			continue;
+		fputs(any++ ? " \"" : "SetEnv \"", file);
+		for (const char *c = *e; *c; c++) {
+			if (*c == '"' || *c == '\\')
+				fputc('\\', file);
+			fputc(*c, file);
+		}
+		fputc('"', file);
+	}
+	if (any)
+		fputc('\n', file);
+}
+
+static int write_config(void)
+{
+	int fd = open(CONFIG, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!file)
+		return -1;
+	fputs("Port 2222\n"
+	      "HostKey " HOST_KEY "\n"
+	      "PidFile none\n"
+	      "AuthorizedKeysFile " KEYS "/authorized_keys\n"
+	      /* The bastion's short certificates; valid for the owner of this server only. */
+	      "TrustedUserCAKeys " KEYS "/user_ca.pub\n"
+	      "AuthorizedPrincipalsFile " KEYS "/principals\n"
+	      /* The keys lie on a read-only volume whose folders Kubernetes makes group-writable. */
+	      "StrictModes no\n"
+	      "AllowUsers dev\n"
+	      "AuthenticationMethods publickey\n"
+	      "PasswordAuthentication no\n"
+	      "KbdInteractiveAuthentication no\n"
+	      "AllowAgentForwarding yes\n"
+	      "AllowTcpForwarding yes\n"
+	      "X11Forwarding no\n"
+	      "PrintMotd no\n"
+	      /* Kubernetes' probe opens and closes a connection from the node's address, which people come from too. */
+	      "PerSourcePenalties no\n"
+	      "MaxStartups 100:30:200\n"
+	      "MaxSessions 50\n"
+	      /* A laptop that went to sleep is let go after three minutes. */
+	      "ClientAliveInterval 60\n"
+	      "ClientAliveCountMax 3\n"
+	      "LogLevel INFO\n"
+	      "SshdSessionPath " ROOT "/libexec/sshd-session\n"
+	      "SshdAuthPath " ROOT "/libexec/sshd-auth\n"
+	      "Subsystem sftp " ROOT "/libexec/sftp-server\n",
+	      file);
+	write_environment(file);
+	return fclose(file);
+}
+
+static pid_t start(char *const argv[])
+{
+	pid_t child = fork();
+	if (child == 0) {
+		sigset_t none;
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		setsid();
+		execvp(argv[0], argv);
+		fprintf(stderr, "devserver-init: %s can't be started: %s\n", argv[0], strerror(errno));
+		_exit(errno == ENOENT ? 127 : 126);
+	}
+	return child;
+}
+
+static pid_t start_sshd(void)
+{
+	static char *const argv[] = {ROOT "/sbin/sshd", "-D", "-e", "-f", CONFIG, NULL};
+	return start(argv);
+}
+
+int main(int argc, char **argv)
+{
+	int ssh = 0, at = 1;
+	for (; at < argc && strcmp(argv[at], "--") != 0; at++)
+		ssh |= strcmp(argv[at], "--ssh") == 0;
+	char **command = at + 1 < argc ? argv + at + 1 : NULL;
+
+	sigset_t watched;
+	sigemptyset(&watched);
+	sigaddset(&watched, SIGCHLD);
+	sigaddset(&watched, SIGTERM);
+	sigaddset(&watched, SIGINT);
+	sigprocmask(SIG_BLOCK, &watched, NULL);
+	struct sigaction action = {.sa_handler = on_term};
+	sigaction(SIGTERM, &action, NULL);
+	umask(022);
+
+	pid_t sshd = 0, child = 0;
+	if (ssh) {
+		if (write_config() != 0)
+			say("the SSH configuration can't be written", strerror(errno));
+		sshd = start_sshd();
+	}
+	if (command)
+		child = start(command);
+
+	while (!ending) {
+		siginfo_t info;
+		struct timespec second = {1, 0};
+		int number = sigtimedwait(&watched, &info, &second);
+		if (number == SIGTERM || number == SIGINT)
+			break;
+		int status;
+		for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+			if (pid == sshd) {
+				say("sshd ended and is started again", NULL);
+				sshd = -1;
+			} else if (pid == child) {
+				char text[64];
+				snprintf(text, sizeof text, WIFEXITED(status) ? "exit code %d" : "signal %d",
+					 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+				say("the command ended; the server stays", text);
+				child = 0;
+			}
+		}
+		/* At most once a second, whether it just died or could not be started. */
+		if (sshd == -1 && number < 0)
+			sshd = start_sshd();
+	}
+	/* Everyone we may signal is this pod's and this user's. */
+	kill(-1, SIGTERM);
+	struct timespec tick = {0, 50 * 1000 * 1000};
+	for (int left = 20 * 25; left > 0; left--) {
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		if (waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD)
+			return 0;
+		nanosleep(&tick, NULL);
+	}
+	return 0;
+}

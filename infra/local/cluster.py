@@ -1,0 +1,335 @@
+"""The embedded single-node cluster, seen from the machine: up, down, and what state it is in.
+
+Everything the cluster is lives in one state folder and one set of kernel namespaces. The only things outside
+are one end of a virtual cable, one address translation rule, a cgroup folder and a few kernel settings, all of
+them recorded before they are made and undone by :meth:`Cluster.down`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from infra.local import components as parts
+from infra.local import hostnet
+from infra.local.paths import ROOT
+from infra.local.pki import Authority, service_account_key, write_kubeconfig
+from infra.local.progress import Progress
+from infra.local.toolchain import find, need
+
+CONTEXT = "devservers"
+PROGRAMS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "containerd",
+    "kubelet",
+    "kube-proxy",
+    "kube-router",
+    "coredns",
+)
+CNI_PLUGINS = "/usr/lib/cni"
+
+NAMESPACES = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc")
+"""How the node's first process starts: with its own view of mounts, network and processes."""
+
+T = TypeVar("T")
+
+
+class ClusterError(RuntimeError):
+    """The cluster can't be brought to the wanted state. The message says what was seen and what to do."""
+
+
+class Cluster:
+    """One embedded cluster in ``folder``, which is made when it is not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.folder / "kubeconfig"
+
+    def pid(self) -> int | None:
+        """The node's first process (its id on the machine), or None when the cluster does not run."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            record = json.loads((self.folder / "node.pid").read_text())
+            # A process id is used again after a while: the start time tells whose it is now.
+            if _started(record["pid"]) == record["started"]:
+                return int(record["pid"])
+        return None
+
+    def processes(self) -> dict[int, str]:
+        """The machine's process ids of everything in the node, with the programs' names."""
+        first = self.pid()
+        if first is None:
+            return {}
+        namespace = Path(f"/proc/{first}/ns/pid").readlink()
+        found: dict[int, str] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if (entry / "ns" / "pid").readlink() == namespace:
+                        found[int(entry.name)] = (entry / "comm").read_text().strip()
+        return found
+
+    def enter(self, *argv: str, stdin_file: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command inside the node and return what it printed; a failure is a :class:`ClusterError`."""
+        first = self.pid()
+        if first is None:
+            raise ClusterError("the embedded cluster is not running\n  run `make up`")
+        command = ["nsenter", "-t", str(first), "-m", "-n", "-p", *argv]
+        with (stdin_file or Path(os.devnull)).open("rb") as stdin:
+            done = subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ClusterError(f"{argv[0]} failed inside the node: {done.stderr.strip()[-1000:]}")
+        return done
+
+    def kubectl(self, *argv: str, text: str | None = None) -> str:
+        """Run kubectl as the cluster's administrator."""
+        command = [str(need("kubectl")), f"--kubeconfig={self.kubeconfig}", *argv]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ClusterError(f"kubectl {' '.join(argv[:3])}: {done.stderr.strip()[-1000:]}")
+        return done.stdout
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def up(self, progress: Progress, deadline: float = 180.0) -> None:
+        """Start the cluster, or what of it has died, and wait until it is healthy (``deadline`` seconds)."""
+        with self._lock():
+            if self.pid() is None:
+                with progress.step("starting the embedded cluster"):
+                    self._start()
+            with progress.step("waiting for the cluster to be healthy"):
+                self._settle(time.monotonic() + deadline)
+
+    def _start(self) -> None:
+        self._undo()  # what a cluster that was killed left on the machine
+        site = self._site()
+        self._write(site)
+        hostnet.make_cgroup(site.cgroup)
+        hostnet.remember_settings(self.folder / "settings.json")
+        (self.folder / "logs").mkdir(exist_ok=True)
+        with (self.folder / "logs" / "node.log").open("ab") as log:
+            outer = subprocess.Popen(
+                [*NAMESPACES, sys.executable, "-m", "infra.local.node"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/", "LANG": "C.UTF-8"},
+            )
+        assert outer.stdin is not None
+        first = _wait(lambda: _child(outer.pid), 10, "the node's first process to start")
+        record = {"pid": first, "outer": outer.pid, "started": _started(first)}
+        (self.folder / "node.pid").write_text(json.dumps(record))
+        hostnet.connect(self._link(), site, first)
+        order = {"state": str(self.folder), "site": asdict(site), "tools": _tools()}
+        outer.stdin.write(json.dumps(order).encode() + b"\n")
+        outer.stdin.close()
+        outer.returncode = 0  # it outlives us: not ours to wait for
+
+    def _link(self) -> str:
+        return hostnet.link_name(self.folder)
+
+    def _site(self) -> parts.Site:
+        file = self.folder / "site.json"
+        if not file.exists():
+            address, gateway = hostnet.free_addresses(self.folder)
+            file.write_text(json.dumps({"address": address, "gateway": gateway}))
+        known = json.loads(file.read_text())
+        return parts.Site(
+            address=known["address"],
+            gateway=known["gateway"],
+            mtu=hostnet.mtu(),
+            resolvers=hostnet.resolvers(),
+            cgroup=f"{parts.CGROUP_ROOT}-{self._link()}",
+            cgroup_v2=Path("/sys/fs/cgroup/cgroup.controllers").exists(),
+        )
+
+    def _write(self, site: parts.Site) -> None:
+        pki = self.folder / "pki"
+        ca = Authority(pki)
+        front = Authority(pki, "front-proxy-ca")
+        server = f"https://{site.address}:6443"
+        names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost")
+        ca.issue("apiserver", "kube-apiserver", hosts=(*names, site.address, parts.API_SERVICE, "127.0.0.1"))
+        ca.issue("apiserver-kubelet", "kube-apiserver-kubelet-client", ("system:masters",))
+        ca.issue("kubelet-server", f"system:node:{parts.NODE}", hosts=(parts.NODE, site.address))
+        front.issue("front-proxy-client", "front-proxy-client")
+        service_account_key(pki / "sa.key")
+        for file, user, groups in (
+            ("controller-manager", "system:kube-controller-manager", ()),
+            ("scheduler", "system:kube-scheduler", ()),
+            ("kubelet", f"system:node:{parts.NODE}", ("system:nodes",)),
+            ("proxy", "system:kube-proxy", ()),
+            ("router", "devservers:kube-router", ()),
+            ("coredns", "devservers:coredns", ()),
+        ):
+            pair = ca.issue(file, user, groups)
+            write_kubeconfig(self.folder / f"{file}.kubeconfig", server, ca.certificate, pair, CONTEXT)
+        admin = ca.issue("admin", "devservers:admin", ("system:masters",))
+        write_kubeconfig(self.kubeconfig, server, ca.certificate, admin, CONTEXT)
+        for name, text in parts.files(site, CNI_PLUGINS).items():
+            target = self.folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+
+    def _settle(self, deadline: float) -> None:
+        seen = "nothing yet"
+
+        def ready() -> bool:
+            nonlocal seen
+            if self.pid() is None:
+                raise ClusterError(f"the embedded cluster ended while starting\n  see {self.folder / 'logs'}")
+            try:
+                self.kubectl("get", "--raw", "/readyz")
+                self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", text=_base_objects())
+                seen = self.kubectl(
+                    "get", "nodes", "-o", "jsonpath={.items[*].status.conditions[-1:].status}"
+                )
+                return seen.strip() == "True" and not self._unhealthy()
+            except ClusterError as error:
+                seen = str(error)
+                return False
+
+        while not ready():
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"the embedded cluster is not healthy: {seen}; not answering: {', '.join(self._unhealthy())}\n"
+                    f"  see the logs in {self.folder / 'logs'}"
+                )
+            time.sleep(0.3)
+
+    def _unhealthy(self) -> list[str]:
+        """The components that do not answer, asked from inside the node."""
+        script = "import sys,json; from infra.local.node import healthy; " + (
+            "print(json.dumps([n for n, u in json.load(sys.stdin) if not healthy(u)]))"
+        )
+        known = parts.components(self._site(), dict.fromkeys(PROGRAMS, ""))
+        command = ["nsenter", "-t", str(self.pid()), "-m", "-n", sys.executable, "-c", script]
+        asked = json.dumps([(part.name, part.health) for part in known])
+        done = subprocess.run(
+            command, input=asked, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)}
+        )
+        return list(json.loads(done.stdout)) if done.returncode == 0 else ["the node"]
+
+    def down(self, progress: Progress) -> None:
+        """End the cluster, keep its state, and undo everything it was outside of its namespaces."""
+        with self._lock():
+            first = self.pid()
+            if first is not None:
+                with progress.step("stopping the embedded cluster"):
+                    self._end(first)
+            self._undo()
+
+    def _end(self, first: int) -> None:
+        os.kill(first, signal.SIGTERM)
+        try:
+            _wait(lambda: self.pid() is None, 40, "the node to end")
+        except ClusterError:
+            os.kill(first, signal.SIGKILL)  # the namespace's first process: the kernel ends the rest with it
+            _wait(lambda: self.pid() is None, 20, "the node to be gone")
+
+    def _undo(self) -> None:
+        hostnet.disconnect(self._link())
+        hostnet.restore_settings(self.folder / "settings.json")
+        hostnet.remove_cgroup(f"{parts.CGROUP_ROOT}-{self._link()}")
+        (self.folder / "node.pid").unlink(missing_ok=True)
+
+    def purge(self) -> None:
+        """Delete the cluster's state, homes included. It must be down."""
+        if self.pid() is not None:
+            raise ClusterError("the embedded cluster is running\n  run `make down` first")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _tools() -> dict[str, str]:
+    return {name: str(find(name) or need(name)) for name in PROGRAMS}
+
+
+def _started(pid: int) -> str | None:
+    """A process's start time in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)), None when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def _child(pid: int) -> int | None:
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(children[0]) if children else None
+    return None
+
+
+def _wait(probe: Callable[[], T | None], seconds: float, what: str) -> T:
+    deadline = time.monotonic() + seconds
+    while True:
+        found = probe()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise ClusterError(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.02)
+
+
+def _base_objects() -> str:
+    """What a distribution's installer adds to a bare cluster: rights of DNS and firewall, and a storage class."""
+
+    def read(name: str, rules: list[dict[str, list[str]]]) -> list[dict[str, object]]:
+        return [
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}}
+            | {"rules": [{**rule, "verbs": ["get", "list", "watch"]} for rule in rules]},
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": {"name": name},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+                "subjects": [{"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}],
+            },
+        ]
+
+    slices = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]}
+    core = {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"]}
+    nodes = {"apiGroups": [""], "resources": ["nodes"]}
+    policies = {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"]}
+    storage: dict[str, object] = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {
+            "name": "standard",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "kubernetes.io/host-path",
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "Immediate",
+    }
+    objects = [
+        *read("devservers:coredns", [core, slices, nodes]),
+        *read("devservers:kube-router", [core, slices, nodes, policies]),
+        storage,
+    ]
+    return yaml.safe_dump_all(objects)

@@ -1,0 +1,147 @@
+"""The little the embedded cluster needs of the machine outside its namespaces, each piece with its undoing.
+
+A virtual cable to the node, an address translation rule so that servers reach the internet, a cgroup folder,
+and the kernel settings that a kubelet changes for the whole machine. Undoing what is not there is no error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import ipaddress
+import json
+import subprocess
+from pathlib import Path
+
+from infra.local.components import Site
+
+NETWORK = ipaddress.IPv4Network("10.213.0.0/16")
+"""Where nodes get their addresses, four each; private (RFC 1918) and seldom used."""
+CGROUPS = Path("/sys/fs/cgroup")
+SETTINGS = (
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+    "net/ipv4/ip_forward",
+)
+"""Machine-wide settings that a kubelet sets (pkg/kubelet/cm), and forwarding, which the node's traffic needs."""
+SYS = Path("/proc/sys")
+
+
+def _run(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, check=check, capture_output=True, text=True)
+
+
+def link_name(folder: Path) -> str:
+    """The machine's end of the cable: at most 15 bytes (IFNAMSIZ), one for each state folder."""
+    return "dsv" + hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+
+
+def free_addresses(folder: Path) -> tuple[str, str]:
+    """An address for a node and one for the machine's end, in a /30 that no route of this machine overlaps."""
+    routes = json.loads(_run("ip", "-4", "-j", "route").stdout or "[]")
+    taken = [ipaddress.IPv4Network(r["dst"], strict=False) for r in routes if r["dst"] != "default"]
+    subnets = list(NETWORK.subnets(new_prefix=30))
+    begin = int(hashlib.sha256(str(folder).encode()).hexdigest()[:8], 16)
+    for step in range(len(subnets)):
+        subnet = subnets[(begin + step) % len(subnets)]
+        if not any(subnet.overlaps(other) for other in taken):
+            gateway, address = list(subnet.hosts())[:2]
+            return str(address), str(gateway)
+    raise RuntimeError(f"every network in {NETWORK} is in use on this machine")
+
+
+def mtu() -> int:
+    """The packet size of the machine's way out, in bytes: a larger one inside would stall large transfers."""
+    for route in json.loads(_run("ip", "-j", "route", "show", "default").stdout or "[]"):
+        with contextlib.suppress(OSError, KeyError):
+            return int(Path(f"/sys/class/net/{route['dev']}/mtu").read_text())
+    return 1500
+
+
+def resolvers() -> tuple[str, ...]:
+    """The machine's name servers that a node can reach: a loopback address means the machine itself only."""
+    for file in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
+        with contextlib.suppress(OSError):
+            lines = [line.split() for line in Path(file).read_text().splitlines()]
+            found = [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
+            usable = [a for a in found if not ipaddress.ip_address(a.partition("%")[0]).is_loopback]
+            if usable:
+                return tuple(usable[:3])
+    return ()
+
+
+def connect(link: str, site: Site, node: int) -> None:
+    """Lay the cable between the machine and the network namespace of process ``node``."""
+    _run(
+        *("ip", "link", "add", link, "mtu", str(site.mtu), "type", "veth"),
+        *("peer", "name", "eth0", "mtu", str(site.mtu), "netns", str(node)),
+    )
+    _run("ip", "addr", "add", f"{site.gateway}/30", "dev", link)
+    _run("ip", "link", "set", link, "up")
+    inside = ("nsenter", "-t", str(node), "-n", "ip")
+    _run(*inside, "addr", "add", f"{site.address}/30", "dev", "eth0")
+    _run(*inside, "link", "set", "eth0", "up")
+    _run(*inside, "route", "add", "default", "via", site.gateway)
+    (SYS / "net/ipv4/ip_forward").write_text("1")
+    for rule in _rules(link, site.address):
+        _run("iptables", "-w", *rule)
+
+
+def _rules(link: str, address: str) -> list[list[str]]:
+    mark = ["-m", "comment", "--comment", link]
+    return [
+        ["-t", "nat", "-A", "POSTROUTING", "-s", f"{address}/32", "!", "-o", link, *mark, "-j", "MASQUERADE"],
+        ["-t", "filter", "-I", "FORWARD", "-i", link, *mark, "-j", "ACCEPT"],
+        ["-t", "filter", "-I", "FORWARD", "-o", link, *mark, "-j", "ACCEPT"],
+    ]
+
+
+def disconnect(link: str) -> None:
+    """Take the cable and its rules away. Rules are found by their comment, so a lost record loses nothing."""
+    _run("ip", "link", "del", link, check=False)
+    for table in ("nat", "filter"):
+        for line in _run("iptables", "-w", "-t", table, "-S", check=False).stdout.splitlines():
+            words = line.split()
+            if words[:1] == ["-A"] and link in words:
+                _run("iptables", "-w", "-t", table, "-D", *words[1:], check=False)
+
+
+def _cgroup_folders(name: str) -> list[Path]:
+    if (CGROUPS / "cgroup.controllers").exists():
+        return [CGROUPS / name]
+    return [controller / name for controller in CGROUPS.iterdir() if (controller / "tasks").exists()]
+
+
+def make_cgroup(name: str) -> None:
+    """The folder below which the kubelet puts its pods, in every controller."""
+    for folder in _cgroup_folders(name):
+        folder.mkdir(exist_ok=True)
+
+
+def remove_cgroup(name: str) -> None:
+    """Remove it with everything below; the kernel refuses while a process is in it."""
+    for folder in _cgroup_folders(name):
+        if folder.exists():
+            below = sorted((p for p in folder.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts))
+            for path in (*below, folder):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+
+
+def remember_settings(file: Path) -> None:
+    """Note the machine's settings before a kubelet changes them."""
+    values = {name: (SYS / name).read_text().strip() for name in SETTINGS if (SYS / name).exists()}
+    file.write_text(json.dumps(values))
+
+
+def restore_settings(file: Path) -> None:
+    """Set them back."""
+    if file.exists():
+        for name, value in json.loads(file.read_text()).items():
+            with contextlib.suppress(OSError):
+                (SYS / name).write_text(value)
+        file.unlink()
