@@ -1,9 +1,9 @@
 """Invariant: rules between objects hold in the API server itself, so they hold while the operator is down.
 
-What one object alone can say is CEL in its CRD. Here is what needs its namespace: a ValidatingAdmissionPolicy reads the
-user's name and allowed flavors from the labels and annotation that the operator keeps there.
-Rules look at what a request changes, never at what was already so: taking a flavor away from a user must not keep
-their running servers from being stopped.
+What one object alone can say is CEL in its CRD. Here is what needs its namespace: a ValidatingAdmissionPolicy
+reads the user's name and allowed flavors from the label and the annotation that the operator keeps there.
+Rules look at what a request changes, never at what was already so: taking a flavor away from a user must not
+keep their running servers from being stopped.
 """
 
 from __future__ import annotations
@@ -49,9 +49,7 @@ def _policy() -> dict[str, Any]:
                 ]
             },
             # What is being deleted only loses its finalizers; nothing may stand in the way of that.
-            "matchConditions": [
-                {"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"}
-            ],
+            "matchConditions": [{"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"}],
             "variables": [
                 {
                     "name": "ours",
@@ -108,8 +106,9 @@ def _policy() -> dict[str, Any]:
                         f"'{ANY_FLAVOR}' in variables.flavors || object.spec.flavor in variables.flavors"
                     ),
                     "messageExpression": (
-                        "'flavor ' + object.spec.flavor + ' is not allowed here; ' + (variables.allowed == '' ? "
-                        "'ask your administrator for one' : 'choose one of ' + variables.flavors.join(', '))"
+                        "'flavor ' + object.spec.flavor + ' is not allowed here; ' + "
+                        "(variables.allowed == '' ? 'ask your administrator for one' : "
+                        "'choose one of ' + variables.flavors.join(', '))"
                     ),
                     "message": "flavor is not allowed here; choose another",
                     "reason": "Forbidden",

@@ -25,9 +25,7 @@ class Condition(Model):
     observed_generation: int | None = Field(default=None, ge=0)
 
 
-Conditions = Annotated[
-    tuple[Condition, ...], Field(max_length=16, json_schema_extra=dict[str, Any](list_map("type")))
-]
+Conditions = Annotated[tuple[Condition, ...], Field(max_length=16, json_schema_extra=dict[str, Any](list_map("type")))]
 
 
 def find(conditions: Iterable[Condition], kind: str) -> Condition | None:

@@ -1,4 +1,4 @@
-"""Invariant: a DevServer says what its owner wants; what is true of it is in status and written by the operator only."""
+"""Invariant: a DevServer's spec is what its owner wants; its status is what is true, the operator's alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from devservers.api.meta import HOME_PATH, SHARED_PATH, Column, Model, Names, Re
 
 PHASES = ("Pending", "Starting", "Running", "Stopping", "Stopped", "Failed", "Terminating")
 STAGES = (
-    "Accepted", "Queued", "Admitted", "Scheduled", "VolumesReady", "ImagePulled", "ContainerStarted", "SSHReady",
+    "Accepted", "Queued", "Admitted", "Scheduled",
+    "VolumesReady", "ImagePulled", "ContainerStarted", "SSHReady",
 )  # fmt: skip
 RESERVED_PATHS = ("/proc", "/sys", "/dev", "/etc", "/opt/devservers", "/run/devservers")
 """Where the platform or the kernel has something mounted that a volume must not cover."""
@@ -57,8 +58,11 @@ class Volume(Model):
     )
 
     claim_name: ClaimName
+    """Name of the PersistentVolumeClaim."""
     mount_path: MountPath
+    """Absolute path in the server."""
     read_only: bool = False
+    """Whether writing to it is refused."""
 
 
 class Distributed(Model):
@@ -87,12 +91,15 @@ class Lifecycle(Model):
     )
 
     time_to_live: Duration | None = None
-    """From the last start."""
+    """Counted from the last start, like 2h30m or 1d."""
     expiration_time: AwareDatetime | None = None
+    """A point in time, RFC 3339."""
     idle_timeout: int | str | None = None
-    """Seconds, or a duration."""
+    """Seconds or a duration without activity; not available yet."""
     auto_shutdown: bool | None = None
+    """Whether idleTimeout stops it; not available yet."""
     on_expiry: Annotated[str, Field(json_schema_extra={"enum": ["stop", "delete"]})] = "stop"
+    """What happens at the end. The home is kept either way."""
 
 
 class DevServerSpec(Model):
@@ -127,23 +134,33 @@ class DevServerSpec(Model):
     )
 
     owner: UserName | None = None
-    """The user whose server it is; the namespace says it too."""
+    """The user whose server it is; the namespace says it too, so it may be left out."""
     flavor: FlavorName
+    """Name of the DevServerFlavor that gives its size."""
     image: ImageReference | None = None
-    """None for the platform's default image."""
+    """Image reference; the platform's default image when left out."""
     command: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=64)] = ()
-    """None given: the server stays up and runs nothing of its own."""
+    """What to run beside SSH; when it ends, or is left out, the server stays up all the same."""
     args: Annotated[tuple[Annotated[str, Field(max_length=32768)], ...], Field(max_length=256)] = ()
+    """Appended to command."""
     env: Env = ()
+    """Environment variables, besides those of the user."""
     mode: Annotated[str, Field(json_schema_extra={"enum": ["standalone", "distributed"]})] = "standalone"
+    """One pod, or one per worker; distributed is not available yet."""
     distributed: Distributed | None = None
+    """How the workers of mode distributed are laid out."""
     persistent_home_size: Annotated[str, Amount("persistentHomeSize")] | None = None
-    """None: the home is empty at every start."""
+    """Size of the volume for /home/dev, kept when the server is deleted; without it the home starts empty."""
     shared_volume_claim_name: ClaimName | None = None
+    """Claim to mount at /shared."""
     volumes: Annotated[tuple[Volume, ...], Field(max_length=16)] = ()
+    """More claims of the namespace to mount."""
     enable_ssh: bool = True
+    """Whether an SSH server runs in it."""
     running: bool = True
+    """false stops the server and keeps its home."""
     lifecycle: Lifecycle = Lifecycle()
+    """When it ends by itself."""
 
 
 class TimelineEntry(Model):

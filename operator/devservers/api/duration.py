@@ -1,7 +1,7 @@
-"""Invariant: a duration is days, hours, minutes and seconds in that order, whole numbers, more than zero in total.
+"""Invariant: a duration is whole days, hours, minutes and seconds, in that order, more than zero in total.
 
-`2h30m`, `1d`, `90m` are durations; `1h1d`, `1.5h`, `0s` and the empty string are not. The digit counts keep every sum
-with a date of ours inside what datetime can hold.
+`2h30m`, `1d`, `90m` are durations; `1h1d`, `1.5h`, `0s` and the empty string are not. The digit counts keep
+every sum with a date of ours inside what datetime can hold.
 """
 
 from __future__ import annotations
@@ -25,16 +25,14 @@ def parse_duration(text: str) -> timedelta:
     match = _COMPILED.fullmatch(text)
     if match is None or text.endswith("\n"):
         raise InvalidValue(f"{text!r} is not a duration; {HINT}")
-    seconds = sum(
-        int(part[:-1]) * factor for part, (_, factor) in zip(match.groups(), _UNITS, strict=True) if part
-    )
+    seconds = sum(int(part[:-1]) * factor for part, (_, factor) in zip(match.groups(), _UNITS, strict=True) if part)
     if seconds <= 0:
         raise InvalidValue(f"{text!r} is not a duration; {HINT}")
     return timedelta(seconds=seconds)
 
 
 def format_duration(value: timedelta) -> str:
-    """The shortest duration text for `value`, whole seconds, rounded down. Raises InvalidValue below one second."""
+    """The duration text for `value`, rounded down to seconds. Raises InvalidValue below one second."""
     left = int(value.total_seconds())
     if left <= 0:
         raise InvalidValue(f"{value} is not a duration; {HINT}")

@@ -1,4 +1,4 @@
-"""Invariant: variables people set never start with DEVSERVERS_, which is how the platform's own are told apart."""
+"""Invariant: a variable that people set never starts with DEVSERVERS_; those are the platform's own."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class InvalidObject(ValueError):
 
     @classmethod
     def of(cls, kind: str, error: ValidationError) -> InvalidObject:
-        """The line for a pydantic error: `DevServer: spec.flavor: Field required; ...`, at most five fields."""
+        """The line for a pydantic error, five fields at most: `DevServer: spec.flavor: Field required`."""
         lines = []
         for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
             where = ".".join(str(part) for part in item["loc"]) or "object"

@@ -1,5 +1,5 @@
-"""Invariant: a rule about one string is written once and holds on both sides: in Python when an object is read, and in
-the CRD as CEL with the same one-line message.
+"""Invariant: a rule about one string is written once and holds on both sides: in Python when an object is
+read, and in the CRD as CEL with the same one-line message.
 
 CEL instead of JSON schema's `pattern`, because a pattern's message is the regular expression itself.
 """
@@ -27,23 +27,20 @@ _IMAGE = (
 )
 
 
-def rules(*pairs: tuple[str, str], **extra: Any) -> dict[str, Any]:
-    """CEL rules as (expression, message) pairs, in the shape json_schema_extra takes, with other schema keys beside."""
-    return {
-        "x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs],
-        **extra,
-    }
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """CEL rules as (expression, message) pairs, in the shape json_schema_extra takes."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
 
 
 @dataclass(frozen=True)
 class Matching:
-    """A string that matches `pattern` (in the common part of RE2 and `re`) and is at most `max_length` characters."""
+    """A string of at most `max_length` characters that matches `pattern`; RE2 and `re` must agree on it."""
 
     pattern: str
     message: str
     max_length: int
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         compiled = re.compile(self.pattern, re.ASCII)
 
         def check(value: str) -> str:
@@ -53,9 +50,7 @@ class Matching:
 
         return core_schema.no_info_after_validator_function(check, handler(source))
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         found = handler(schema)
         rule = f"self.matches(r'{self.pattern}')"
         return {**found, "maxLength": self.max_length, **rules((rule, self.message))}
@@ -63,7 +58,7 @@ class Matching:
 
 @dataclass(frozen=True)
 class Amount:
-    """A quantity of at least zero, more than zero when `positive`. With `integers` a bare YAML number will do too."""
+    """A quantity, not negative; above zero when `positive`. With `integers` a bare YAML number will do."""
 
     what: str
     positive: bool = True
@@ -71,9 +66,10 @@ class Amount:
 
     @property
     def message(self) -> str:
-        return f"{self.what} is not a quantity {'above zero' if self.positive else 'of zero or more'}; {quantity.HINT}"
+        least = "above zero" if self.positive else "of zero or more"
+        return f"{self.what} is not a quantity {least}; {quantity.HINT}"
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         def check(value: str) -> str:
             amount = quantity.parse_quantity(value)
             if amount < 0 or (self.positive and not amount):
@@ -82,60 +78,46 @@ class Amount:
 
         return core_schema.no_info_after_validator_function(check, handler(source))
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         text = "string(self)" if self.integers else "self"
-        shape = (
-            {"x-kubernetes-int-or-string": True} if self.integers else {**handler(schema), "maxLength": 32}
-        )
-        # The server takes an int-or-string to be as long as a request when it estimates what a rule costs, so rules
-        # on a map of them convert as little as they can.
-        least = (
-            f"quantity({text}).isGreaterThan(quantity('0'))" if self.positive else f"!{text}.startsWith('-')"
-        )
+        shape = {"x-kubernetes-int-or-string": True} if self.integers else {**handler(schema), "maxLength": 32}
+        # When it estimates what a rule costs, the server takes an int-or-string to be as long as a request, so
+        # rules on a map of them convert as little as they can.
+        least = f"quantity({text}).isGreaterThan(quantity('0'))" if self.positive else f"!{text}.startsWith('-')"
         return {**shape, **rules((f"isQuantity({text})", self.message), (least, self.message))}
 
 
 class _Duration:
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         def check(value: str) -> str:
             duration.parse_duration(value)
             return value
 
         return core_schema.no_info_after_validator_function(check, handler(source))
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         rule = f"self.matches(r'{duration.PATTERN}') && self.matches('[1-9]')"
         return {**handler(schema), "maxLength": 32, **rules((rule, f"not a duration; {duration.HINT}"))}
 
 
-def _number_as_text(value: Any) -> Any:
+def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 UserName = Annotated[
     str,
-    Matching(
-        USER_NAME, "not a user name; use 2 to 31 lower-case letters, digits and dashes, a letter first", 31
-    ),
+    Matching(USER_NAME, "not a user name; use 2 to 31 lower-case letters, digits and dashes, a letter first", 31),
 ]
 FlavorName = Annotated[
     str, Matching(_DNS_NAME, "not a flavor name; see `kubectl get devserverflavors` for those there are", 63)
 ]
-QueueName = Annotated[
-    str, Matching(_DNS_NAME, "not a queue name; use lower-case letters, digits and dashes", 63)
-]
+QueueName = Annotated[str, Matching(_DNS_NAME, "not a queue name; use lower-case letters, digits and dashes", 63)]
 ClaimName = Annotated[
     str, Matching(_DNS_NAME, "not a volume claim name; see `kubectl get pvc` for those there are", 253)
 ]
 ImageReference = Annotated[
     str,
-    Matching(
-        _IMAGE, "not an image reference; use one like ghcr.io/team/image:tag, lower-case before the tag", 512
-    ),
+    Matching(_IMAGE, "not an image reference; use one like ghcr.io/team/image:tag, lower-case before the tag", 512),
 ]
 Duration = Annotated[str, _Duration()]
 """Kept as text; `parse_duration` gives the timedelta."""
@@ -158,7 +140,7 @@ EnvName = Annotated[
 
 
 def list_map(key: str) -> Mapping[str, Any]:
-    """Schema of a list whose items are told apart by `key`: no two alike, merged by it in server-side apply."""
+    """Schema of a list whose items `key` tells apart: no two alike, merged by it in server-side apply."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
 
 

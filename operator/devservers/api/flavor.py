@@ -1,4 +1,4 @@
-"""Invariant: a flavor alone says what a server gets and what it costs; nothing about a size is decided elsewhere."""
+"""Invariant: a flavor alone says what a server gets and what that costs; no size is decided elsewhere."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _LIMITED = (
 )
 # The API server refuses a pod that asks for a device without limiting it to the same number.
 _DEVICES = (
-    "!has(self.requests) || self.requests.all(k, !k.contains('/') || (has(self.limits) && k in self.limits && "
-    "string(self.limits[k]) == string(self.requests[k])))"
+    "!has(self.requests) || self.requests.all(k, !k.contains('/') || "
+    "(has(self.limits) && k in self.limits && string(self.limits[k]) == string(self.requests[k])))"
 )
 
 
@@ -42,8 +42,7 @@ class Toleration(Model):
     operator: Annotated[str, Field(json_schema_extra={"enum": ["Exists", "Equal"]})] | None = None
     value: str | None = Field(default=None, max_length=63)
     effect: (
-        Annotated[str, Field(json_schema_extra={"enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]})]
-        | None
+        Annotated[str, Field(json_schema_extra={"enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]})] | None
     ) = None
     toleration_seconds: int | None = Field(default=None, ge=0)
 
@@ -60,17 +59,20 @@ class FlavorSpec(Model):
     """Size, place and price of servers of this flavor."""
 
     description: str = Field(default="", max_length=256)
+    """What it is good for, in one line."""
     resources: FlavorResources
+    """What a server of this flavor asks for and may take."""
     node_selector: Annotated[
         dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]],
         Field(max_length=16),
     ] = Field(default_factory=dict)
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
     price_per_hour: float | None = Field(default=None, ge=0)
-    """US dollars while a server runs; None when there is no price."""
+    """US dollars for an hour of running."""
     queue: QueueName | None = None
-    """The queue its servers wait in, None for none."""
+    """The queue its servers wait in."""
     idle: IdleThresholds | None = None
+    """When a server of this flavor counts as idle."""
     shm_size: Annotated[str, BeforeValidator(lambda v: str(v)), Amount("shmSize", integers=True)] = "1Gi"
     """Size of /dev/shm, which counts towards the memory limit."""
 

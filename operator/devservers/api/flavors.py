@@ -1,4 +1,4 @@
-"""Invariant: the flavors that every platform starts with are written down once, as the objects that get installed."""
+"""Invariant: the flavors every platform starts with are written once, as the objects that get installed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from devservers.api.meta import Metadata
 DEFAULT = "cpu-small"
 
 
-def _cpu(
-    name: str, words: str, requests: tuple[str, str], limits: tuple[str, str], shm: str
-) -> DevServerFlavor:
+def _cpu(name: str, words: str, requests: tuple[str, str], limits: tuple[str, str], shm: str) -> DevServerFlavor:
     return DevServerFlavor(
         metadata=Metadata(name=name),
         spec=FlavorSpec(

@@ -1,7 +1,7 @@
 """Invariant: every name two parts of the system must agree on is spelled once, here.
 
-Also the base of all models: camelCase outside and snake_case inside, frozen, and unknown fields are ignored, because
-an object written for a newer CRD must not stop an older operator.
+Also the base of all models: camelCase outside and snake_case inside, frozen, and unknown fields are ignored,
+because an object written for a newer CRD must not stop an older operator.
 """
 
 from __future__ import annotations

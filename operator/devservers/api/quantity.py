@@ -1,7 +1,7 @@
 """Invariant: `canonical(x)` is what the API server answers when `x` is written to a built-in kind.
 
-Servers rewrite quantities on the way in (`0.5` becomes `500m`, `1024Mi` becomes `1Gi`), so desired manifests are
-canonicalised before they are compared with live ones. Rules: apimachinery's resource.Quantity, "canonical form".
+Servers rewrite quantities on the way in (`0.5` becomes `500m`, `1024Mi` becomes `1Gi`), so desired manifests
+are canonicalised before they are compared with live ones. Rules: apimachinery's resource.Quantity.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ _PATTERN = re.compile(
     r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:(Ki|Mi|Gi|Ti|Pi|Ei)|([numkMGTPE])|([eE][+-]?[0-9]{1,3}))?",
     re.ASCII,
 )
-_BINARY = {
-    suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)
-}
+_BINARY = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 _DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
 _POWERS = {suffix: power for power, suffix in _DECIMAL.items() if suffix}
 _LIMIT = Decimal(2**63 - 1)
@@ -30,7 +28,7 @@ _EXACT = Context(prec=200)
 def parse_quantity(text: str) -> Decimal:
     """The exact value of a Kubernetes quantity, `512Mi` as 536870912.
 
-    Digits finer than nano are rounded away from zero and what is beyond 2**63-1 is capped, as the API server does.
+    Digits finer than nano are rounded away from zero, what is beyond 2**63-1 is capped, as the server does.
     Raises InvalidValue for anything that is not a quantity.
     """
     return _read(text)[0]

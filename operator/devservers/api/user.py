@@ -1,4 +1,4 @@
-"""Invariant: what a person may use is in their DevServerUser and nowhere else; servers only refer to it by name."""
+"""Invariant: what a person may use is in their DevServerUser and nowhere else; servers refer to it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from devservers.api.fields import USER_NAME, Amount, Matching, UserName, rules
 from devservers.api.meta import ANY_FLAVOR, Column, Model, Names, Resource, namespace_of
 
 RESERVED_NAMES = (
-    "root", "admin", "administrator", "nobody", "nogroup", "sshd", "daemon", "system", "systemd", "default", "operator",
-    "devserver", "devservers", "dev", "bin", "sys", "sync", "mail", "www-data", "backup", "sudo", "adm", "staff",
+    "root", "admin", "administrator", "nobody", "nogroup", "sshd", "daemon", "system", "systemd", "default",
+    "operator", "devserver", "devservers", "dev", "bin", "sys", "sync", "mail", "www-data", "backup", "sudo",
+    "adm", "staff",
 )  # fmt: skip
-"""Account names of images and of the platform; a person called so would be taken for it in a log or a passwd file."""
+"""Account names of images and of the platform: in a log or passwd file a person would be taken for one."""
 
-_KEY_TYPES = (
-    r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
-)
+_KEY_TYPES = r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
 
 SshPublicKey = Annotated[
     str,
@@ -38,12 +37,10 @@ class Quota(Model):
     """The most all servers of a person may take together; what is not set is not limited."""
 
     gpu: int | None = Field(default=None, ge=0, le=10000)
-    cpu: (
-        Annotated[str, BeforeValidator(lambda v: str(v)), Amount("quota.cpu", False, integers=True)] | None
-    ) = None
-    memory: (
-        Annotated[str, BeforeValidator(lambda v: str(v)), Amount("quota.memory", False, integers=True)] | None
-    ) = None
+    cpu: Annotated[str, BeforeValidator(lambda v: str(v)), Amount("quota.cpu", False, integers=True)] | None = None
+    memory: Annotated[str, BeforeValidator(lambda v: str(v)), Amount("quota.memory", False, integers=True)] | None = (
+        None
+    )
     servers: int | None = Field(default=None, ge=0, le=1000)
 
 
@@ -51,15 +48,19 @@ class UserSpec(Model):
     """Who the person is, how they get in and how much they may use."""
 
     username: UserName
+    """The same as metadata.name."""
     email: Annotated[str, Matching(r"^[^@\s]+@[^@\s]+$", "not an e-mail address", 254)] | None = None
+    """Where to reach them."""
     ssh_public_keys: Annotated[
         tuple[SshPublicKey, ...], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = ()
+    """Lines of .pub files; whoever holds a private half of one gets into their servers."""
     flavors: Annotated[
         tuple[AllowedFlavor, ...], Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = (ANY_FLAVOR,)
     """Names of the flavors they may use; `*` is every one."""
     quota: Quota = Quota()
+    """The most their servers may take together."""
     budget: float | None = Field(default=None, ge=0)
     """US dollars a month."""
     dotfiles: (
@@ -73,8 +74,11 @@ class UserSpec(Model):
         ]
         | None
     ) = None
+    """Git repository with their set-up files."""
     env: Env = ()
+    """Environment variables of all their servers."""
     suspended: bool = False
+    """Whether their servers are stopped and stay so."""
 
 
 class UserStatus(Model):
