@@ -1,0 +1,21 @@
+"""Invariant: a stack's flavors come from one list, so what devctl offers is what the platform has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+
+from infra.platform.manifest import Component
+
+
+class Flavors(Component):
+    """DevServerFlavors, from manifests."""
+
+    def __init__(self, manifests: Sequence[dict[str, Any]], opts: pulumi.ResourceOptions) -> None:
+        super().__init__("flavors", opts)
+        for manifest in manifests:
+            self.add(manifest)
+        self.names = [str(manifest["metadata"]["name"]) for manifest in manifests]
+        self.register_outputs({"names": self.names})

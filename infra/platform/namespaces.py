@@ -1,0 +1,72 @@
+"""Invariant: nothing privileged runs beside the operator, and nothing reaches it but probes and metrics.
+
+The namespaces of users are not here: the operator makes them, and on destroy those with homes stay.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+
+from devservers.api.meta import OPERATOR, SYSTEM_NAMESPACE
+from infra.platform.manifest import Component
+
+METRICS_PORT = 9090
+HEALTH_PORT = 8080
+SCRAPE_LABEL = "devservers.io/scrape"
+"""A namespace labelled so with "true" may read the operator's metrics."""
+
+
+def manifests() -> list[dict[str, Any]]:
+    """The operator's namespace, restricted and closed."""
+    levels = {
+        f"pod-security.kubernetes.io/{mode}{suffix}": value
+        for mode in ("enforce", "audit", "warn")
+        for suffix, value in (("", "restricted"), ("-version", "latest"))
+    }
+
+    def policy(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE},
+            "spec": {"policyTypes": ["Ingress"], **spec},
+        }
+
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": SYSTEM_NAMESPACE,
+                "labels": {"app.kubernetes.io/part-of": "devservers", **levels},
+            },
+        },
+        policy("default-deny-ingress", {"podSelector": {}}),
+        # The kubelet's probes come from the node, which no policy keeps out.
+        policy(
+            "metrics",
+            {
+                "podSelector": {"matchLabels": {"app.kubernetes.io/name": OPERATOR}},
+                "ingress": [
+                    {
+                        "from": [{"namespaceSelector": {"matchLabels": {SCRAPE_LABEL: "true"}}}],
+                        "ports": [{"protocol": "TCP", "port": METRICS_PORT}],
+                    }
+                ],
+            },
+        ),
+    ]
+
+
+class Namespaces(Component):
+    """The system namespace with its policies."""
+
+    def __init__(self, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("namespaces", opts)
+        namespace, *policies = manifests()
+        made = self.add(namespace)
+        for policy in policies:
+            self.add(policy, [made])
+        self.register_outputs({"namespace": SYSTEM_NAMESPACE})

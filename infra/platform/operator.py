@@ -1,0 +1,129 @@
+"""Invariant: the operator runs twice, unprivileged, with exactly the rights of rbac.py; one is always up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+
+from devservers.api.meta import OPERATOR, SYSTEM_NAMESPACE
+from infra.platform import rbac
+from infra.platform.manifest import SKIP_AWAIT, TIMEOUT_SECONDS, Component, annotated
+from infra.platform.namespaces import HEALTH_PORT, METRICS_PORT
+from infra.settings import Settings
+
+USER_ID = 65532
+"""Of the operator's process; its image runs as any."""
+_SELECTOR = {"app.kubernetes.io/name": OPERATOR}
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What devservers.runtime.settings reads."""
+    values = {
+        "DEFAULT_IMAGE": settings.images.base,
+        "SSH_IMAGE": settings.images.ssh,
+        "NAMESPACE": SYSTEM_NAMESPACE,
+        "STORAGE_CLASS": settings.storage_class,
+        "METRICS_PORT": str(METRICS_PORT),
+        "HEALTH_PORT": str(HEALTH_PORT),
+        "WORKERS": str(settings.operator.workers),
+        "LOG_LEVEL": settings.operator.log_level,
+    }
+    return {f"DEVSERVERS_{name}": value for name, value in values.items() if value}
+
+
+def deployment(settings: Settings) -> dict[str, Any]:
+    """The operator's Deployment: Pod Security `restricted`, spread over nodes where there are several."""
+
+    def probe(path: str, **timing: int) -> dict[str, Any]:
+        return {"httpGet": {"path": path, "port": "health"}, **timing}
+
+    container = {
+        "name": "operator",
+        "image": settings.images.operator,
+        "imagePullPolicy": settings.images.pull_policy,
+        "env": [{"name": name, "value": value} for name, value in environment(settings).items()],
+        "ports": [
+            {"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
+        ],
+        "startupProbe": probe("/healthz", periodSeconds=1, failureThreshold=60),
+        "livenessProbe": probe("/healthz", periodSeconds=10, timeoutSeconds=5, failureThreshold=6),
+        "readinessProbe": probe("/readyz", periodSeconds=5, timeoutSeconds=5, failureThreshold=2),
+        "resources": {
+            "requests": {"cpu": settings.operator.cpu_request, "memory": settings.operator.memory_request},
+            "limits": {"cpu": settings.operator.cpu_limit, "memory": settings.operator.memory_limit},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": OPERATOR, "namespace": SYSTEM_NAMESPACE, "labels": dict(_SELECTOR)},
+        "spec": {
+            "replicas": settings.operator.replicas,
+            "revisionHistoryLimit": 2,
+            "selector": {"matchLabels": dict(_SELECTOR)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {
+                "metadata": {"labels": dict(_SELECTOR)},
+                "spec": {
+                    "serviceAccountName": OPERATOR,
+                    "automountServiceAccountToken": True,
+                    "enableServiceLinks": False,
+                    # On SIGTERM it works off what is queued, for at most 10 s, and gives its Lease back.
+                    "terminationGracePeriodSeconds": 20,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": USER_ID,
+                        "runAsGroup": USER_ID,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "affinity": {
+                        "podAntiAffinity": {
+                            "preferredDuringSchedulingIgnoredDuringExecution": [
+                                {
+                                    "weight": 100,
+                                    "podAffinityTerm": {
+                                        "labelSelector": {"matchLabels": dict(_SELECTOR)},
+                                        "topologyKey": "kubernetes.io/hostname",
+                                    },
+                                }
+                            ]
+                        }
+                    },
+                    "containers": [container],
+                    "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
+                },
+            },
+        },
+    }
+
+
+def disruption_budget() -> dict[str, Any]:
+    """A drained node takes at most one replica with it at a time."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": OPERATOR, "namespace": SYSTEM_NAMESPACE, "labels": dict(_SELECTOR)},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": dict(_SELECTOR)}},
+    }
+
+
+class Operator(Component):
+    """The operator with its rights. Needs the kinds and the system namespace to be there."""
+
+    def __init__(self, settings: Settings, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("operator", opts)
+        rights = [self.add(manifest) for manifest in rbac.manifests()]
+        self.add(disruption_budget())
+        # A missing image ends in an error with the pods' reasons after this, not in the provider's 10 min.
+        await_ = {TIMEOUT_SECONDS: str(settings.await_seconds)} if settings.await_ else {SKIP_AWAIT: "true"}
+        # On destroy the rights go after the pods, which use them to clean up.
+        self.add(annotated(deployment(settings), await_), rights)
+        self.register_outputs({"image": settings.images.operator})

@@ -1,0 +1,39 @@
+"""Invariant: every cluster gets the same platform, in the same order, wherever it comes from.
+
+Destroy runs backwards: users first, while the operator still cleans up after them, then the operator, then
+the kinds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+
+from devservers.api.flavors import SHIPPED
+from devservers.api.meta import SYSTEM_NAMESPACE
+from infra.platform.crds import Crds
+from infra.platform.flavors import Flavors
+from infra.platform.namespaces import Namespaces
+from infra.platform.operator import Operator
+from infra.platform.users import Users
+from infra.settings import Settings
+
+
+def platform(settings: Settings, provider: pulumi.ProviderResource) -> dict[str, Any]:
+    """Make the platform on the provider's cluster; gives the stack's outputs."""
+
+    def after(*others: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(providers=[provider], depends_on=list(others))
+
+    crds = Crds(after())
+    namespaces = Namespaces(after())
+    operator = Operator(settings, after(crds, namespaces))
+    flavors = Flavors([flavor.manifest() for flavor in SHIPPED], after(crds))
+    users = Users(settings.users, settings, after(crds, operator, flavors))
+    return {
+        "namespace": SYSTEM_NAMESPACE,
+        "operatorImage": settings.images.operator,
+        "users": users.names,
+        "flavors": flavors.names,
+    }

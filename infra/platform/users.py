@@ -1,0 +1,41 @@
+"""Invariant: users are the first to go on destroy, while the operator is there to clean up after them.
+
+It deletes their namespaces but for those with homes; those stay (ruling 4), and Pulumi never knew of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+
+from devservers.api.meta import API_VERSION
+from infra.platform.manifest import TIMEOUT_SECONDS, WAIT_FOR, Component, annotated
+from infra.settings import Settings, User
+
+
+def manifest(user: User) -> dict[str, Any]:
+    """The DevServerUser of a configured person, with what was said about them and nothing else."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DevServerUser",
+        "metadata": {"name": user.username},
+        "spec": user.to_dict(),
+    }
+
+
+class Users(Component):
+    """The people of a stack. Needs the operator to be there when it is to wait for their namespaces."""
+
+    def __init__(self, users: Sequence[User], settings: Settings, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("users", opts)
+        for user in users:
+            phase = "Suspended" if user.suspended else "Active"
+            await_ = {
+                WAIT_FOR: f"jsonpath={{.status.phase}}={phase}",
+                TIMEOUT_SECONDS: str(settings.await_seconds),
+            }
+            self.add(annotated(manifest(user), await_ if settings.await_ else {}))
+        self.names = [user.username for user in users]
+        self.register_outputs({"names": self.names})

@@ -1,0 +1,180 @@
+"""Every rule of a stack's configuration has a value it refuses, saying key, value, rule and remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.local.paths import ROOT
+from infra.local.person import user_name
+from infra.settings import KEYS, Settings, SettingsError, load
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
+IMAGES = {"operator": "localhost/op:1", "ssh": "localhost/ssh:1", "base": "localhost/base:1"}
+ANN = {"username": "ann", "sshPublicKeys": [KEY]}
+
+
+def raw(**values: object) -> dict[str, str]:
+    whole = {"cluster": "local", "images": IMAGES, "users": [ANN]} | values
+    return {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in whole.items()
+        if value is not None
+    }
+
+
+def problems(config: dict[str, str], env: dict[str, str] | None = None, stack: str = "local") -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load(stack, config, env or {})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2 * len(caught.value.problems)
+    assert all(line.startswith("  ") for line in lines[1::2])
+    return lines
+
+
+def test_the_smallest_configuration_takes_the_defaults() -> None:
+    settings = load("local", raw(), {})
+    assert (settings.operator.replicas, settings.await_, settings.images.pull_policy) == (
+        2,
+        True,
+        "IfNotPresent",
+    )
+    assert settings.users[0].username == "ann" and settings.users[0].flavors == ("*",)
+
+
+REFUSED = [
+    (raw(cluster=None), "devservers:cluster = (unset): not set; allowed: local"),
+    (raw(cluster="eks"), 'devservers:cluster = eks: Input should be \'local\'; allowed: local'),
+    (raw(images={"operator": "a:1", "ssh": "b:1"}), "devservers:images.base = (unset): not set; allowed: an image"),
+    (raw(images=IMAGES | {"ssh": "UPPER"}), "devservers:images.ssh = UPPER: not an image reference"),
+    (raw(images=IMAGES | {"pullPolicy": "never"}), "devservers:images.pullPolicy = never: "),
+    (raw(images=IMAGES | {"bastion": "a:1"}), "devservers:images.bastion = a:1: no such key; allowed: operator, "),
+    (raw(images="a:1"), "devservers:images = a:1: Input should be"),
+    (raw(operator={"replicas": 0}), "devservers:operator.replicas = 0: "),
+    (raw(operator={"replicas": "two"}), "devservers:operator.replicas = two: "),
+    (raw(operator={"replicaz": 2}), "no such key; allowed: replicas (nearest)"),
+    (raw(operator={"workers": 65}), "allowed: 1 to 64"),
+    (raw(operator={"logLevel": "loud"}), "allowed: debug, info, warning or error"),
+    (raw(operator={"cpuRequest": "half"}), "devservers:operator.cpuRequest = half: not an amount of CPU; allowed: "),
+    (raw(operator={"memoryLimit": "1G"}), "devservers:operator.memoryLimit = 1G: not an amount of memory; allowed: "),
+    (raw(**{"await": "maybe"}), "devservers:await = maybe: "),
+    (raw(awaitSeconds=1), "devservers:awaitSeconds = 1: "),
+    (raw(storageClass="Fast!"), "devservers:storageClass = Fast!: "),
+    (raw(usrs=[ANN]), "devservers:usrs = "),
+    (raw(users="ann"), "devservers:users = ann: "),
+    (raw(users=[ANN, ANN]), "user ann is there twice; give each name once"),
+    (raw(users=[ANN | {"username": "root"}]), "this user name is reserved; choose another"),
+    (raw(users=[ANN | {"username": "A"}]), "devservers:users[0].username = A: not a user name; use 2 to 31"),
+    (raw(users=[ANN | {"sshPublicKeys": ["x"]}]), "devservers:users[0].sshPublicKeys[0] = x: not an OpenSSH public"),
+    (raw(users=[ANN | {"quota": {"gpus": 1}}]), "devservers:users[0].quota.gpus = 1: no such key"),
+    (raw(users=[ANN | {"quota": {"gpu": -1}}]), "devservers:users[0].quota.gpu = -1: "),
+    (raw(users=[ANN | {"sshKeys": []}]), "devservers:users[0].sshKeys = []: no such key"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "expected"), REFUSED, ids=[text[:60] for _, text in REFUSED])
+def test_a_bad_value_is_refused_with_what_is_allowed(config: dict[str, str], expected: str) -> None:
+    lines = problems(config)
+    assert any(expected in line for line in lines), lines
+
+
+def test_the_remedy_is_a_command_for_the_key() -> None:
+    assert problems(raw(operator={"replicas": 9}), stack="dev")[1] == (
+        "  pulumi config set --stack dev --path devservers:operator.replicas VALUE, or edit stacks/Pulumi.dev.yaml"
+    )
+
+
+def test_an_unknown_key_names_the_nearest() -> None:
+    assert problems(raw(awaitSecond=20))[1] == "  use awaitSeconds"
+
+
+def test_everything_wrong_is_said_at_once() -> None:
+    assert len(problems(raw(cluster="x", usrs="1", operator={"replicas": 0}))) == 6
+
+
+def test_images_come_from_the_environment_first() -> None:
+    env = {"DEVSERVERS_IMAGE_OPERATOR": "localhost/new:2"}
+    assert load("local", raw(), env).images.operator == "localhost/new:2"
+
+
+def test_without_images_the_remedy_is_make_up() -> None:
+    lines = problems(raw(images=None))
+    assert lines[1].startswith(
+        "  `make up` builds it and sets DEVSERVERS_IMAGE_OPERATOR; or pulumi config set"
+    )
+
+
+class TestPerson:
+    """Without users the local stack is for the person at this machine."""
+
+    def env(self, tmp_path: Path, text: str = KEY + "\n", **more: str) -> dict[str, str]:
+        (tmp_path / "keys").write_text(text)
+        return {"HOME": str(tmp_path), "DEVSERVERS_LOCAL_KEYS_FILE": str(tmp_path / "keys")} | more
+
+    def test_name_and_keys_as_given(self, tmp_path: Path) -> None:
+        text = f"# mine\n\n{KEY}\n{KEY}\n"
+        settings = load("local", raw(users=None), self.env(tmp_path, text, DEVSERVERS_LOCAL_USER="bob"))
+        assert [(u.username, u.ssh_public_keys) for u in settings.users] == [("bob", (KEY,))]
+
+    def test_without_any_setting_it_is_the_account_and_its_own_keys(self, tmp_path: Path) -> None:
+        (tmp_path / ".ssh").mkdir()
+        (tmp_path / ".ssh" / "id_ed25519.pub").write_text(KEY + "\n")
+        settings = load("local", raw(users=[]), {"HOME": str(tmp_path), "USER": "Ann.Lee"})
+        assert [(u.username, u.ssh_public_keys) for u in settings.users] == [("ann-lee", (KEY,))]
+
+    @pytest.mark.parametrize(
+        ("change", "expected"),
+        [
+            ({"DEVSERVERS_LOCAL_USER": "root"}, "reserved"),
+            ({"DEVSERVERS_LOCAL_USER": "Ann Lee"}, "devservers:users[0].username = Ann Lee: not a user name"),
+            ({"DEVSERVERS_LOCAL_KEYS_FILE": "/nonexistent"}, "/nonexistent: the public keys can't be read"),
+        ],
+    )
+    def test_a_bad_setting_names_the_variable(
+        self, tmp_path: Path, change: dict[str, str], expected: str
+    ) -> None:
+        lines = problems(raw(users=None), self.env(tmp_path) | change)
+        assert expected in lines[0] and "DEVSERVERS_LOCAL_" in lines[1]
+
+    def test_a_line_that_is_no_key_is_shown(self, tmp_path: Path) -> None:
+        lines = problems(raw(users=None), self.env(tmp_path, 'command="x" ' + KEY))
+        assert "devservers:users[0].sshPublicKeys[0]" in lines[0] and "without options" in lines[0]
+
+    def test_no_key_at_all(self, tmp_path: Path) -> None:
+        lines = problems(raw(users=None), {"HOME": str(tmp_path)})
+        assert "no public key in" in lines[0] and "ssh-keygen" in lines[1]
+
+    @pytest.mark.parametrize(
+        ("account", "name"),
+        [
+            *[("ann", "ann"), ("Ann.Lee", "ann-lee"), ("root", "me"), ("dev", "me"), ("7of9", "of9"), ("x", "me")],
+            *[("kube-proxy", "me"), ("a" * 40, "a" * 31), ("a" * 30 + "-b", "a" * 30), ("___", "me")],
+        ],
+    )
+    def test_an_account_gives_a_user_name(self, account: str, name: str) -> None:
+        assert user_name(account) == name
+
+
+def test_every_key_is_documented_in_pulumi_yaml_with_its_type_and_default() -> None:
+    block = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+    schema = Settings.model_json_schema()["properties"]
+    assert set(block) == set(KEYS) == set(schema)
+    for key, declared in block.items():
+        assert declared["type"] == schema[key].get("type", "object"), key
+        assert len(declared["description"]) > 20, key
+    defaults = {key: each["default"] for key, each in block.items() if "default" in each}
+    plain = {key: value for key, value in defaults.items() if value not in ({}, [])}
+    assert plain == {key: schema[key]["default"] for key in plain}
+    assert set(KEYS) - set(defaults) == {"cluster"}
+
+
+def test_every_field_says_what_is_allowed() -> None:
+    for model in (Settings, *(f.annotation for f in KEYS.values() if hasattr(f.annotation, "model_fields"))):
+        for name, field in model.model_fields.items():
+            if hasattr(field.annotation, "model_fields"):
+                continue
+            assert "allowed" in (field.json_schema_extra or {}), (model, name)
+            assert field.description or model.__name__ == "Operator", (model, name)
