@@ -88,9 +88,7 @@ def _status(
         "phase": found.phase,
         "conditions": _conditions(server, children, found, pod, now),
         "timeline": [{"stage": stage, "at": format_time(at)} for stage, at in stages],
-        "endpoint": f"{server.name}.{server.metadata.namespace}.svc:{SSH_PORT}"
-        if server.spec.enable_ssh
-        else None,
+        "endpoint": f"{server.name}.{server.metadata.namespace}.svc:{SSH_PORT}" if server.spec.enable_ssh else None,
         "sshHostKey": children.host_key_public or known.ssh_host_key,
         "podName": pods.pod_name(pod) if wanted else None,
         "expiresAt": format_time(decision.expires_at) if decision.expires_at else None,
@@ -101,14 +99,11 @@ def _status(
     return {key: value for key, value in fields.items() if value not in (None, [])}
 
 
-def _conditions(
-    server: DevServer, children: Children, found: Verdict, pod: Obj | None, now: datetime
-) -> list[Obj]:
+def _conditions(server: DevServer, children: Children, found: Verdict, pod: Obj | None, now: datetime) -> list[Obj]:
     states = [("Ready", found.ready, found.reason, found.message)]
     if children.flavor_changed and pod is not None and found.phase != "Terminating":
         words = (
-            f"The flavor {server.spec.flavor} was changed after this start. "
-            f"`devctl restart {server.name}` applies it."
+            f"The flavor {server.spec.flavor} was changed after this start. `devctl restart {server.name}` applies it."
         )
         states.append(("FlavorChanged", True, "FlavorChanged", words))
     home = home_state(server, children.home_claim, children.home_error)

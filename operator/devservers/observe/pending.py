@@ -16,8 +16,7 @@ from devservers.api.flavor import DevServerFlavor
 _RESOURCES = {"cpu": "CPU", "memory": "memory", "nvidia.com/gpu": "GPUs", "ephemeral-storage": "disk space"}
 
 _ROOM = (
-    "Stop a server you don't need, or choose a smaller flavor (`devctl flavors`); "
-    "it starts as soon as there is room."
+    "Stop a server you don't need, or choose a smaller flavor (`devctl flavors`); it starts as soon as there is room."
 )
 _ADMIN = "Choose another flavor (`devctl flavors`) or ask an administrator."
 _VOLUME = "It starts when the volume is ready; if that lasts, ask an administrator about the storage class."
@@ -32,13 +31,15 @@ _CAUSES = (
     (r"unbound immediate PersistentVolumeClaims", "A volume isn't ready: its claim isn't bound.", _VOLUME),
     (r"find available persistent volumes to bind", "There is no storage for one of its volumes.", _VOLUME),
     (r"volume node affinity conflict",
-     "One of its volumes can't be reached from a node with room: it is in another zone or on another node.", _ROOM),
+     "No node with room reaches one of its volumes, which is in another zone or on another node.", _ROOM),
     (r"exceed max volume count", "Every node has as many volumes attached as it can.", _ROOM),
     (r"Too many pods", "Every node runs as many pods as it can.", _ROOM),
     (r"didn't match Pod's node affinity/selector",
      "No free node is of the kind flavor {flavor} asks for{selector}.", _ADMIN),
-    (_TAINT + r"node\.kubernetes\.io/(?:not-ready|unreachable|network-unavailable)", "A node isn't ready.", _NODE),
-    (_TAINT + r"node\.kubernetes\.io/(?:disk|memory|pid)-pressure", "A node is short of disk or memory.", _ROOM),
+    (_TAINT + r"node\.kubernetes\.io/(?:not-ready|unreachable|network-unavailable)",
+     "A node isn't ready.", _NODE),
+    (_TAINT + r"node\.kubernetes\.io/(?:disk|memory|pid)-pressure",
+     "A node is short of disk or memory.", _ROOM),
     (_TAINT + r"(?!node\.kubernetes\.io/)([^:}\s]+)", "Some nodes are set aside for others ({0}).", _ADMIN),
     (r"were unschedulable|\{node\.kubernetes\.io/unschedulable", "Some nodes are closed for now.", _ROOM),
 )  # fmt: skip
@@ -60,9 +61,7 @@ class Why:
 def why_unschedulable(text: str, flavor_name: str, flavor: DevServerFlavor | None) -> Why:
     """The cause behind the scheduler's message `text`."""
     text = text.split(" preemption:")[0]
-    short = [
-        _RESOURCES.get(name, name) for name in sorted(set(re.findall(r"Insufficient ([\w./-]*\w)", text)))
-    ]
+    short = [_RESOURCES.get(name, name) for name in sorted(set(re.findall(r"Insufficient ([\w./-]*\w)", text)))]
     causes: list[str] = []
     todo = ""
     if short:
@@ -77,9 +76,7 @@ def why_unschedulable(text: str, flavor_name: str, flavor: DevServerFlavor | Non
             todo = todo or action
     if not causes:
         counts = re.sub(r"\b\d+(/\d+)?\s+", "", text).strip().rstrip(".")[:300]
-        causes.append(
-            f"Kubernetes finds no node for it: {counts}." if counts else "Kubernetes finds no node for it."
-        )
+        causes.append(f"Kubernetes finds no node for it: {counts}." if counts else "Kubernetes finds no node for it.")
         todo = _ADMIN
     missing = re.search(r'persistentvolumeclaim "[^"]+" not found', text)
     return Why("VolumeNotFound" if missing else "Unschedulable", " ".join([*causes, todo]))
@@ -94,23 +91,19 @@ def why_refused(text: str) -> Why:
         allowed = _and([f"{amount} {what}" for what, amount in limited.items()])
         return Why(
             "QuotaExceeded",
-            f"It asks for {asked} and the quota of all your servers together is {allowed}, of which too much is in "
-            "use. Stop a server you don't need (`devctl list`), choose a smaller flavor (`devctl flavors`), or ask "
-            "an administrator for more.",
+            f"It asks for {asked}, and the quota of all your servers together is {allowed}, of which too "
+            "much is in use. Stop a server you don't need (`devctl list`), choose a smaller flavor "
+            "(`devctl flavors`), or ask an administrator for more.",
         )
     cause = " ".join(_FORBIDDEN.sub("", text).split()).rstrip(".")[:400]
     if "violates PodSecurity" in text:
-        return Why(
-            "PodRefused", f"The cluster's security rules refuse the pod: {cause}. Ask an administrator."
-        )
+        return Why("PodRefused", f"The cluster's security rules refuse the pod: {cause}. Ask an administrator.")
     if "webhook" in text:
         return Why(
             "PodRefused",
             f"An admission webhook of the cluster refuses the pod: {cause}. Ask an administrator.",
         )
-    return Why(
-        "PodRefused", f"The cluster refuses the pod: {cause}. Ask an administrator; it is tried again."
-    )
+    return Why("PodRefused", f"The cluster refuses the pod: {cause}. Ask an administrator; it is tried again.")
 
 
 def _amounts(text: str) -> dict[str, str]:

@@ -27,9 +27,7 @@ def observe(user: DevServerUser, uid: int | None, now: datetime, error: str | No
         phase, ok, reason = "Suspended", False, "Suspended"
         message = "The keys are withdrawn and the servers stopped. Set spec.suspended to false to end that."
     generation = user.metadata.generation
-    ready = make_condition(
-        user.status.conditions, "Ready", ok, reason, message, generation=generation, now=now
-    )
+    ready = make_condition(user.status.conditions, "Ready", ok, reason, message, generation=generation, now=now)
     known = {"uid": uid if uid is not None else user.status.uid}
     return {
         **{key: value for key, value in known.items() if value is not None},

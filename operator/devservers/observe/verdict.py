@@ -102,7 +102,7 @@ def verdict(server: DevServer, children: Children, decision: Decision, now: date
         return Verdict(
             "Pending",
             "FlavorNotFound",
-            f"There is no flavor {flavor}. Choose one of `devctl flavors`; it starts when {flavor} is created.",
+            f"There is no flavor {flavor}. Choose one of `devctl flavors`, or wait until it is created.",
         )
     if children.missing_claims and not (pod and pods.true_since(pod, "PodScheduled")):
         claims = ", ".join(sorted(children.missing_claims))
@@ -189,9 +189,7 @@ def _failed(server: DevServer, pod: Obj, status: Obj, image: str) -> Verdict | N
         return Verdict("Starting", "ImagePullFailed", pull_failure(image, reason, text, previous))
     if reason in _REFUSED:
         cause = " ".join(text.split()).rstrip(".")[:300]
-        return Verdict(
-            "Starting", "PodRefused", f"Its node can't start the container: {cause}. Ask an administrator."
-        )
+        return Verdict("Starting", "PodRefused", f"Its node can't start the container: {cause}. Ask an administrator.")
     # Between two ends a crashing container runs for a moment: the verdict stays until it is ready.
     again = shown[0] == "CrashLooping" and bool(status.get("restartCount")) and not status.get("ready")
     crashing = reason in _CRASHED or again
@@ -200,17 +198,13 @@ def _failed(server: DevServer, pod: Obj, status: Obj, image: str) -> Verdict | N
     ended = pods.last_end(status)
     if not ended:
         cause = " ".join(text.split()).rstrip(".")[:300] or "it can't be started"
-        return Verdict(
-            "Failed", "CrashLooping", f"Its container fails at once: {cause}. Check its image and command."
-        )
+        return Verdict("Failed", "CrashLooping", f"Its container fails at once: {cause}. Check its image and command.")
     more = (
         "Choose a larger flavor (`devctl flavors`)."
         if ended.get("reason") == "OOMKilled"
         else f"See `devctl logs {server.name}`."
     )
-    return Verdict(
-        "Failed", "CrashLooping", f"Its container keeps ending, last after {_end_words(ended)}. {more}"
-    )
+    return Verdict("Failed", "CrashLooping", f"Its container keeps ending, last after {_end_words(ended)}. {more}")
 
 
 def _shown(server: DevServer, pod: Obj) -> tuple[str, str]:
@@ -230,11 +224,7 @@ def _end_words(ended: Obj) -> str:
 
 def _progress_words(server: DevServer, pod: Obj, main: Obj, init: Obj) -> str:
     if (main.get("state") or {}).get("running"):
-        return (
-            "The container runs; waiting for SSH to answer."
-            if server.spec.enable_ssh
-            else "The container runs."
-        )
+        return "The container runs; waiting for SSH to answer." if server.spec.enable_ssh else "The container runs."
     ended = pods.last_end(main)
     if ended:
         return f"The container ended after {_end_words(ended)} and is started again."
