@@ -148,9 +148,7 @@ class ServerReconciler:
         """Stops a server whose user is gone; nothing else of it is touched."""
         live = self._view.get("Deployment", namespace, name)
         if live is not None and live.get("spec", {}).get("replicas", 1) != 0:
-            self._view.put(
-                await self._cluster.merge("Deployment", namespace, name, {"spec": {"replicas": 0}})
-            )
+            self._view.put(await self._cluster.merge("Deployment", namespace, name, {"spec": {"replicas": 0}}))
 
     async def _tell(
         self, raw: Json, server: DevServer, user: DevServerUser | None, decision: Decision, made: _Made

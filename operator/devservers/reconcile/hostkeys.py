@@ -20,9 +20,7 @@ from devservers.reconcile.ports import ApiError, Cluster, Json
 from devservers.reconcile.sshkeys import KeyPair, decoded, generate, matches
 
 
-async def ensure_host_key(
-    cluster: Cluster, server: DevServer, user: DevServerUser, home: Json | None
-) -> str | None:
+async def ensure_host_key(cluster: Cluster, server: DevServer, user: DevServerUser, home: Json | None) -> str | None:
     """The server's public host key, after making or mending the Secret. home is the stored claim. Raises
     ApiError.
     """

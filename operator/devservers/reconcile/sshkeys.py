@@ -87,9 +87,7 @@ class UserCa:
             secret = await self._make()
         public = decoded(secret, "ca.pub")
         if not public:
-            raise ApiError(
-                0, "InvalidSecret", f"Secret {CA_SECRET} has no readable ca.pub; delete it to get a new CA"
-            )
+            raise ApiError(0, "InvalidSecret", f"Secret {CA_SECRET} has no readable ca.pub; delete it to get a new CA")
         return public.strip()
 
     async def _make(self) -> Json:

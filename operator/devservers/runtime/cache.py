@@ -67,9 +67,7 @@ class Cache:
         spaces.setdefault(namespace, {})[name] = new
         return Change(known, new)
 
-    def replace(
-        self, kind: str, objects: Iterable[Json], version: int
-    ) -> tuple[Sequence[Json], Sequence[Json]]:
+    def replace(self, kind: str, objects: Iterable[Json], version: int) -> tuple[Sequence[Json], Sequence[Json]]:
         """Compares with a full list taken at a resourceVersion.
 
         Returns (news, ghosts): objects the cache had missed or held too old, and objects it held that are
@@ -81,9 +79,7 @@ class Cache:
             seen.add(identity(obj)[:2])
             if self.apply(kind, obj) is not None:
                 news.append(obj)
-        ghosts = [
-            obj for obj in self.list(kind) if identity(obj)[:2] not in seen and identity(obj)[2] <= version
-        ]
+        ghosts = [obj for obj in self.list(kind) if identity(obj)[:2] not in seen and identity(obj)[2] <= version]
         for ghost in ghosts:
             namespace, name, _ = identity(ghost)
             self._drop(kind, namespace, name)

@@ -51,6 +51,4 @@ class HealthServer:
         return web.Response(text="; ".join(problems) or "ok", status=503 if problems else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(
-            body=self._render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        )
+        return web.Response(body=self._render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

@@ -89,9 +89,7 @@ class Lease:
     async def keep(self) -> None:
         """Renews until cancelled. When it can't in time, on_lost is called and LostLease raised."""
         while True:
-            await asyncio.sleep(
-                self._seconds / 3 if self._clock() - self._renewed < self._seconds / 3 else 0.5
-            )
+            await asyncio.sleep(self._seconds / 3 if self._clock() - self._renewed < self._seconds / 3 else 0.5)
             try:
                 async with asyncio.timeout(max(0.1, self._renewed + self._seconds * 2 / 3 - self._clock())):
                     kept = await self._try()

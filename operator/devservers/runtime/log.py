@@ -11,10 +11,7 @@ class OneLine(logging.Formatter):
     """`2026-01-01T00:00:00.000Z INFO devservers message exc="..."`: never more than one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = (
-            datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-            + f"{record.msecs:03.0f}Z"
-        )
+        at = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{record.msecs:03.0f}Z"
         line = f"{at} {record.levelname} {record.name} {record.getMessage()}"
         if record.exc_info and record.exc_info[1] is not None:
             line += f' exc="{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"{_where(record)}'

@@ -40,18 +40,14 @@ class Metrics:
             registry=self.registry,
         )
         self.depth = Gauge("devservers_queue_depth", "Keys ready or being reconciled", registry=self.registry)
-        self.failing = Gauge(
-            "devservers_queue_failing", "Keys whose last reconcile failed", registry=self.registry
-        )
+        self.failing = Gauge("devservers_queue_failing", "Keys whose last reconcile failed", registry=self.registry)
         self.oldest = Gauge(
             "devservers_queue_oldest_seconds",
             "How long the oldest ready key has waited",
             registry=self.registry,
         )
         self.leader = Gauge("devservers_leader", "1 while this process leads", registry=self.registry)
-        self.cached = Gauge(
-            "devservers_cached_objects", "Objects in the cache", ["kind"], registry=self.registry
-        )
+        self.cached = Gauge("devservers_cached_objects", "Objects in the cache", ["kind"], registry=self.registry)
         self.initial = Gauge(
             "devservers_initial_reconcile_seconds",
             "From acquiring the lease until every object had been reconciled once",

@@ -97,9 +97,7 @@ class Operator:
         since = time.monotonic()
         self._metrics.leader.set(1)
         self._sweeper = Sweeper(kube, self._cache, self._queue, self._metrics, self._settings.sweep_seconds)
-        workers = Workers(
-            self._queue, self._reconciler(kube), self._metrics, self._settings.reconcile_timeout
-        )
+        workers = Workers(self._queue, self._reconciler(kube), self._metrics, self._settings.reconcile_timeout)
         watcher = Watcher(self._cache, self._queue, kube.configuration)
         first = await self._or_stop(self._sweeper.first())
         if first is None:
@@ -124,7 +122,8 @@ class Operator:
                 clusterwide=True,
                 stop_flag=stop_kopf,
             )
-            self._on_signals()  # kopf has put its own handlers there: they would stop watching before draining
+            # kopf has put its own handlers there, and they would stop watching before draining.
+            self._on_signals()
             watching = asyncio.create_task(kopf.run_tasks(tasks, ignored=ignored), name="kopf")
             stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
             await asyncio.wait([watching, stopping, *parts], return_when=asyncio.FIRST_COMPLETED)

@@ -29,9 +29,7 @@ SETTLE_SECONDS = 5.0
 class Sweeper:
     """Lists all watched kinds into the cache and queues what follows."""
 
-    def __init__(
-        self, kube: Kube, cache: Cache, queue: WorkQueue[Key], metrics: Metrics, seconds: float
-    ) -> None:
+    def __init__(self, kube: Kube, cache: Cache, queue: WorkQueue[Key], metrics: Metrics, seconds: float) -> None:
         self._kube, self._cache, self._queue, self._metrics = kube, cache, queue, metrics
         self._seconds = seconds
         self.finished = time.monotonic()

@@ -109,7 +109,5 @@ def _matters(kind: str, change: Change) -> bool:
 
 
 def _meaning(obj: Json) -> Json:
-    metadata = {
-        key: value for key, value in obj["metadata"].items() if key not in ("resourceVersion", "generation")
-    }
+    metadata = {key: value for key, value in obj["metadata"].items() if key not in ("resourceVersion", "generation")}
     return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}

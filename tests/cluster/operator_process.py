@@ -1,0 +1,318 @@
+"""Runs the operator as a real process with exactly the shipped roles, and plays the kubelet for its pods.
+
+Invariant: the operator's identity is the shipped ServiceAccount's, bound by infra.platform.rbac and nothing
+else, so that a missing permission fails a test and doesn't show up first on somebody's cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from infra.platform import rbac
+from tests.cluster.client import ApiError, Client, Manifest, eventually
+from tests.cluster.harness import ApiServer, free_ports
+
+API = "devservers.io/v1"
+SYSTEM = "devservers-system"
+OPERATOR = "devservers-operator"
+MANAGED = "app.kubernetes.io/managed-by=devservers-operator"
+REPOSITORY = Path(__file__).resolve().parents[2]
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Sc0vPq7cT5Oq0yGdB8E0Q8a9YVvQn9h1y9rMZ0aaa ann@laptop"
+
+
+def install_operator(server: ApiServer) -> None:
+    """The namespace, the service account and the roles, as the platform ships them. Idempotent."""
+    for manifest in (
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": OPERATOR, "namespace": SYSTEM}},
+        *rbac.manifests(SYSTEM),
+    ):
+        server.admin.apply(manifest)
+
+
+class OperatorProcess:
+    """One running operator."""
+
+    def __init__(self, server: ApiServer, process: subprocess.Popen[bytes], log: Path, metrics_port: int) -> None:
+        self.server = server
+        self.process = process
+        self._log = log
+        self._metrics_port = metrics_port
+
+    @property
+    def log(self) -> str:
+        """Everything it has logged so far."""
+        return self._log.read_text(errors="replace")
+
+    def wait_for_log(self, text: str, seconds: float = 30.0) -> None:
+        """Until a line contains text; fails with the log's end if the process ends or time is up."""
+
+        def seen() -> bool:
+            assert self.process.poll() is None or text in self.log, f"operator ended:\n{self.log[-3000:]}"
+            return text in self.log
+
+        try:
+            eventually(seen, f"log line {text!r}", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log[-3000:]}") from None
+
+    def metric(self, name: str) -> float:
+        """The value of an unlabelled metric."""
+        import urllib.request
+
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=10) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith(f"{name} "):
+                    return float(line.split()[1])
+        raise KeyError(name)
+
+    def memory_mib(self) -> float:
+        """Resident memory in MiB."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 30.0) -> int:
+        """Sends a signal, waits, and returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+
+@contextmanager
+def running_operator(
+    server: ApiServer, identity: str = "one", *, leads: bool = True, **settings: object
+) -> Iterator[OperatorProcess]:
+    """The operator with settings (DEVSERVERS_<NAME>, lower case here); leads waits until it has reconciled
+    all.
+    """
+    user, groups = server.service_account(SYSTEM, OPERATOR)
+    metrics_port, health_port = free_ports(2)
+    values: dict[str, object] = {
+        "default_image": "example.com/base:1",
+        "ssh_image": "example.com/ssh:1",
+        "namespace": SYSTEM,
+        "identity": identity,
+        "listen": "127.0.0.1",
+        "metrics_port": metrics_port,
+        "health_port": health_port,
+        "lease_seconds": 3,
+    } | settings
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{REPOSITORY / 'operator'}:{REPOSITORY}",
+        "KUBECONFIG": str(server.kubeconfig_for(user, groups)),
+        **{f"DEVSERVERS_{name.upper()}": str(value) for name, value in values.items()},
+    }
+    log = server.directory / f"operator-{identity}-{metrics_port}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "devservers.runtime.main"], env=environment, stdout=output, stderr=output,
+            stdin=subprocess.DEVNULL, cwd=server.directory,
+        )  # fmt: skip
+    operator = OperatorProcess(server, process, log, metrics_port)
+    try:
+        if leads:
+            operator.wait_for_log("all objects reconciled")
+        yield operator
+    finally:
+        with suppress(subprocess.TimeoutExpired):
+            operator.stop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+class FakeKubelet:
+    """Brings every managed pod to Ready, step by step, and binds every claim: there is no kubelet in this
+    tier.
+
+    An image with `missing` in its name never arrives. steps=False makes pods Ready with one write.
+    """
+
+    def __init__(self, client: Client, steps: bool = True) -> None:
+        self._client = client
+        self._steps = steps
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._stage: dict[str, int] = {}
+
+    def __enter__(self) -> FakeKubelet:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.15 if self._steps else 0.02):
+            with suppress(ApiError):
+                for pod in self._client.list("v1", "Pod", labelSelector=MANAGED):
+                    self._step(pod)
+                for claim in self._client.list("v1", "PersistentVolumeClaim"):
+                    self._bind(claim)
+
+    def _step(self, pod: Manifest) -> None:
+        metadata = pod["metadata"]
+        last = 3
+        stage = self._stage.get(metadata["uid"], 0)
+        if stage > last or metadata.get("deletionTimestamp"):
+            return
+        stage = stage if self._steps else last
+        with suppress(ApiError):
+            self._client.patch(
+                "v1", "Pod", metadata["name"], {"status": pod_status(pod, stage)}, metadata["namespace"],
+                subresource="status",
+            )  # fmt: skip
+            broken = any("missing" in container["image"] for container in pod["spec"]["containers"])
+            self._stage[metadata["uid"]] = 1 if broken and stage == 1 else stage + 1
+
+    def _bind(self, claim: Manifest) -> None:
+        storage = claim["spec"]["resources"]["requests"]["storage"]
+        if (claim.get("status") or {}).get("capacity", {}).get("storage") != storage:
+            status = {"phase": "Bound", "capacity": {"storage": storage}, "accessModes": ["ReadWriteOnce"]}
+            with suppress(ApiError):
+                self._client.patch(
+                    "v1", "PersistentVolumeClaim", claim["metadata"]["name"], {"status": status},
+                    claim["metadata"]["namespace"], subresource="status",
+                )  # fmt: skip
+
+
+def pod_status(pod: Manifest, stage: int) -> Manifest:
+    """0 scheduled, 1 pulling the image (or failing to), 2 the container runs, 3 ready."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def condition(kind: str, true: bool) -> Manifest:
+        return {"type": kind, "status": "True" if true else "False", "lastTransitionTime": now}
+
+    containers = pod["spec"]["containers"]
+    broken = any("missing" in container["image"] for container in containers)
+    waiting = {"reason": "ImagePullBackOff", "message": "not found"} if broken else {"reason": "PodInitializing"}
+    state: Manifest = {"running": {"startedAt": now}} if stage >= 2 else {"waiting": waiting}
+    done = {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": now, "finishedAt": now}}
+    status: Manifest = {
+        "phase": "Running" if stage >= 2 else "Pending",
+        "startTime": now,
+        "conditions": [
+            condition("PodScheduled", True),
+            condition("Initialized", stage >= 1),
+            condition("ContainersReady", stage >= 3),
+            condition("Ready", stage >= 3),
+        ],
+    }
+    if stage >= 1:
+        status["containerStatuses"] = [
+            {
+                "name": container["name"], "image": container["image"], "imageID": "sha256:1" if stage >= 2 else "",
+                "ready": stage >= 3, "started": stage >= 3, "restartCount": 0, "state": state,
+            }
+            for container in containers
+        ]  # fmt: skip
+        status["initContainerStatuses"] = [
+            {
+                "name": container["name"], "image": container["image"], "imageID": "sha256:2", "ready": True,
+                "started": False, "restartCount": 0, "state": done,
+            }
+            for container in pod["spec"].get("initContainers", [])
+        ]  # fmt: skip
+    return status
+
+
+def flavor(name: str, cpu: str = "1", memory: str = "1Gi") -> Manifest:
+    """A small flavor."""
+    resources = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": cpu, "memory": memory}}
+    return {
+        "apiVersion": API, "kind": "DevServerFlavor", "metadata": {"name": name}, "spec": {"resources": resources},
+    }  # fmt: skip
+
+
+def person(name: str, **spec: object) -> Manifest:
+    """A DevServerUser with one key."""
+    return {
+        "apiVersion": API, "kind": "DevServerUser", "metadata": {"name": name},
+        "spec": {"username": name, "sshPublicKeys": [KEY], **spec},
+    }  # fmt: skip
+
+
+def server_of(user: str, name: str, flavor_name: str = "cpu-small", **spec: object) -> Manifest:
+    """A DevServer in its user's namespace."""
+    return {
+        "apiVersion": API, "kind": "DevServer", "metadata": {"name": name, "namespace": f"dev-{user}"},
+        "spec": {"owner": user, "flavor": flavor_name, **spec},
+    }  # fmt: skip
+
+
+def ready(manifest: Manifest | None) -> dict[str, Any]:
+    """The Ready condition of an object, {} when it has none."""
+    for condition in ((manifest or {}).get("status") or {}).get("conditions") or []:
+        if condition["type"] == "Ready":
+            return dict(condition)
+    return {}
+
+
+def condition_of(manifest: Manifest, kind: str) -> dict[str, Any]:
+    """Any condition of an object, {} when it has none of that type."""
+    found = (manifest.get("status") or {}).get("conditions") or []
+    return next((dict(condition) for condition in found if condition["type"] == kind), {})
+
+
+class World:
+    """What a test does as the cluster's administrator, in terms of users and servers."""
+
+    def __init__(self, admin: Client) -> None:
+        self.admin = admin
+
+    def add_user(self, name: str, **spec: object) -> Manifest:
+        """Creates the user and waits until they are active."""
+        self.admin.create(person(name, **spec))
+
+        def active() -> Manifest | None:
+            user = self.admin.get(API, "DevServerUser", name)
+            return user if (user.get("status") or {}).get("phase") == "Active" else None
+
+        return eventually(active, f"user {name} active")
+
+    def server(self, user: str, name: str) -> Manifest:
+        """The DevServer as it is now."""
+        return self.admin.get(API, "DevServer", name, f"dev-{user}")
+
+    def wait_reason(self, user: str, name: str, reason: str, seconds: float = 30.0) -> Manifest:
+        """The DevServer once Ready has that reason."""
+        return self.wait(user, name, lambda server: ready(server).get("reason") == reason, reason, seconds)
+
+    def wait(
+        self, user: str, name: str, check: Callable[[Manifest], bool], what: str, seconds: float = 30.0
+    ) -> Manifest:
+        """The DevServer once check holds; fails showing its status."""
+        last: list[Manifest] = [{}]
+
+        def checked() -> Manifest | None:
+            last[0] = self.server(user, name)
+            return last[0] if check(last[0]) else None
+
+        try:
+            return eventually(checked, f"{name}: {what}", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; status {last[0].get('status')}") from None
+
+    def child(self, kind: str, user: str, name: str) -> Manifest | None:
+        """A child in the user's namespace, None when there is none."""
+        versions = {
+            "Deployment": "apps/v1",
+            "RoleBinding": "rbac.authorization.k8s.io/v1",
+            "NetworkPolicy": "networking.k8s.io/v1",
+        }
+        return self.admin.find(versions.get(kind, "v1"), kind, name, f"dev-{user}")
+
+    def pods(self, user: str, name: str) -> Sequence[Manifest]:
+        """Pods of one server."""
+        return self.admin.list("v1", "Pod", f"dev-{user}", labelSelector=f"devservers.io/name={name}")

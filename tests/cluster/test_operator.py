@@ -1,0 +1,333 @@
+"""One server from create to Ready, and what the operator keeps true about it, against a real API server."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.client import eventually
+from tests.cluster.harness import ApiServer
+from tests.cluster.operator_process import (
+    FakeKubelet,
+    OperatorProcess,
+    World,
+    condition_of,
+    flavor,
+    install_operator,
+    ready,
+    running_operator,
+    server_of,
+)
+
+OPERATOR_USER = "system:serviceaccount:devservers-system:devservers-operator"
+
+_names = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def operator(controllers: ApiServer) -> Iterator[OperatorProcess]:
+    install_operator(controllers)
+    controllers.admin.apply(flavor("cpu-small"))
+    with FakeKubelet(controllers.admin), running_operator(controllers) as process:
+        yield process
+        assert process.process.poll() is None, f"the operator ended:\n{process.log[-3000:]}"
+
+
+@pytest.fixture(scope="module")
+def world(operator: OperatorProcess) -> World:
+    return World(operator.server.admin)
+
+
+@pytest.fixture
+def ann(world: World) -> str:
+    """A user of this test's own."""
+    name = f"ann{next(_names)}"
+    world.add_user(name)
+    return name
+
+
+def test_a_server_becomes_ready_within_twelve_writes(operator: OperatorProcess, world: World, ann: str) -> None:
+    mark = operator.server.audit_mark()
+    world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
+    server = world.wait_reason(ann, "mydev", "Running")
+    writes = operator.server.writes(OPERATOR_USER, mark)
+    assert len(writes) <= 12, [(w.verb, w.resource, w.subresource, w.code) for w in writes]
+    assert not [w for w in writes if w.code >= 400]
+
+    status = server["status"]
+    assert status["phase"] == "Running"
+    assert status["endpoint"] == f"mydev.dev-{ann}.svc:22"
+    assert status["sshHostKey"].startswith("ssh-ed25519 ")
+    assert status["observedGeneration"] == server["metadata"]["generation"]
+    stages = [entry["stage"] for entry in status["timeline"]]
+    assert stages[0] == "Accepted"
+    assert stages[-1] == "SSHReady"
+
+    home = world.child("PersistentVolumeClaim", ann, "mydev-home")
+    assert home is not None
+    assert not home["metadata"].get("ownerReferences")
+    secret = world.child("Secret", ann, "mydev-host-key")
+    assert secret is not None
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == home["metadata"]["uid"]
+    for kind, name in (("Service", "mydev"), ("ConfigMap", "mydev-keys"), ("Deployment", "mydev")):
+        child = world.child(kind, ann, name)
+        assert child is not None, kind
+        assert child["metadata"]["ownerReferences"][0]["uid"] == server["metadata"]["uid"], kind
+    events = world.admin.list("v1", "Event", f"dev-{ann}")
+    posted = [event["reason"] for event in events if event.get("reportingComponent") == "devservers-operator"]
+    assert 1 <= len(posted) <= 2, posted
+
+
+def test_deleted_and_edited_children_are_restored(world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev"))
+    world.wait_reason(ann, "mydev", "Running")
+    namespace = f"dev-{ann}"
+    for version, kind, name in (
+        ("v1", "Service", "mydev"),
+        ("v1", "ConfigMap", "mydev-keys"),
+        ("apps/v1", "Deployment", "mydev"),
+    ):
+        before = world.admin.get(version, kind, name, namespace)["metadata"]["uid"]
+        world.admin.delete(version, kind, name, namespace)
+
+        def restored(kind: str = kind, name: str = name, before: str = before) -> bool:
+            live = world.child(kind, ann, name)
+            return live is not None and live["metadata"]["uid"] != before
+
+        eventually(restored, f"{kind} restored")
+    world.wait_reason(ann, "mydev", "Running")
+
+    world.admin.patch("v1", "Service", "mydev", {"spec": {"ports": [{"port": 23}]}}, namespace)
+    eventually(
+        lambda: any(p["port"] == 22 for p in (world.child("Service", ann, "mydev") or {})["spec"]["ports"]),
+        "port 22 restored",
+    )
+    world.admin.patch("apps/v1", "Deployment", "mydev", {"spec": {"replicas": 3}}, namespace)
+    eventually(lambda: (world.child("Deployment", ann, "mydev") or {})["spec"]["replicas"] == 1, "one replica")
+
+
+def test_a_deleted_host_key_comes_back_at_the_next_look(world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev"))
+    world.wait_reason(ann, "mydev", "Running")
+    world.admin.delete("v1", "Secret", "mydev-host-key", f"dev-{ann}")
+    world.admin.patch("v1", "ConfigMap", "mydev-keys", {"data": {"principals": "mallory\n"}}, f"dev-{ann}")
+    eventually(lambda: world.child("Secret", ann, "mydev-host-key"), "host key restored")
+    eventually(
+        lambda: (world.child("ConfigMap", ann, "mydev-keys") or {})["data"]["principals"] == f"{ann}\n",
+        "principals restored",
+    )
+
+
+def test_fields_of_other_managers_are_kept(world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev"))
+    world.wait_reason(ann, "mydev", "Running")
+    foreign = {"metadata": {"labels": {"example.com/mine": "yes"}, "annotations": {"example.com/note": "kept"}}}
+    world.admin.patch("apps/v1", "Deployment", "mydev", foreign, f"dev-{ann}")
+    world.admin.patch("v1", "Service", "mydev", {"spec": {"sessionAffinity": "ClientIP"}}, f"dev-{ann}")
+    spec = {"spec": {"env": [{"name": "A", "value": "1"}]}}
+    world.admin.patch("devservers.io/v1", "DevServer", "mydev", spec, f"dev-{ann}")
+
+    def updated() -> bool:
+        deployment = world.child("Deployment", ann, "mydev") or {}
+        env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+        return {"name": "A", "value": "1"} in env
+
+    eventually(updated, "env applied")
+    deployment = world.child("Deployment", ann, "mydev") or {}
+    assert deployment["metadata"]["labels"]["example.com/mine"] == "yes"
+    assert deployment["metadata"]["annotations"]["example.com/note"] == "kept"
+    assert (world.child("Service", ann, "mydev") or {})["spec"]["sessionAffinity"] == "ClientIP"
+
+
+def test_a_removed_field_is_removed_from_the_child(world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev", env=[{"name": "GONE", "value": "1"}]))
+    world.wait_reason(ann, "mydev", "Running")
+    world.admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"env": None}}, f"dev-{ann}")
+
+    def names() -> list[str]:
+        deployment = world.child("Deployment", ann, "mydev") or {}
+        return [e["name"] for e in deployment["spec"]["template"]["spec"]["containers"][0]["env"]]
+
+    eventually(lambda: "GONE" not in names(), "env removed")
+
+
+def test_a_flavor_created_later_lets_the_server_proceed(world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev", f"later-{ann}"))
+    server = world.wait_reason(ann, "mydev", "FlavorNotFound")
+    assert f"later-{ann}" in ready(server)["message"]
+    world.admin.create(flavor(f"later-{ann}"))
+    world.wait_reason(ann, "mydev", "Running")
+
+
+def test_a_volume_created_later_lets_the_server_proceed(world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev", sharedVolumeClaimName="data"))
+    world.wait_reason(ann, "mydev", "VolumeNotFound")
+    world.admin.create(_claim(ann, "data"))
+    world.wait_reason(ann, "mydev", "Running")
+
+
+def test_a_home_grows_where_its_class_allows_and_never_shrinks(world: World, ann: str) -> None:
+    for name, grows in (("grows", True), ("fixed", False)):
+        world.admin.apply(
+            {
+                "apiVersion": "storage.k8s.io/v1",
+                "kind": "StorageClass",
+                "metadata": {"name": name},
+                "provisioner": "example.com/none",
+                "allowVolumeExpansion": grows,
+            }
+        )
+        # A claim that is there already is picked up with the class it has.
+        world.admin.create(_claim(ann, f"{name}-home", name, "2Gi"))
+        world.admin.create(server_of(ann, name, persistentHomeSize="2Gi"))
+        world.wait_reason(ann, name, "Running")
+
+    _resize(world, ann, "grows", "1Gi")
+    refused = world.wait(
+        ann, "grows", lambda s: condition_of(s, "HomeResized").get("reason") == "ShrinkRefused", "shrink refused"
+    )
+    assert _home_size(world, ann, "grows") == "2Gi"
+    assert ready(refused)["status"] == "True", "a refused shrink stops nothing"
+
+    _resize(world, ann, "grows", "3Gi")
+    eventually(lambda: _home_size(world, ann, "grows") == "3Gi", "grown")
+
+    _resize(world, ann, "fixed", "3Gi")
+    server = world.wait(
+        ann, "fixed", lambda s: condition_of(s, "HomeResized").get("reason") == "NotExpandable", "refused"
+    )
+    assert condition_of(server, "HomeResized")["message"]
+    assert _home_size(world, ann, "fixed") == "2Gi"
+
+
+def test_an_image_that_cannot_be_pulled_is_the_reason(world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev", image="example.com/missing:1"))
+    world.wait_reason(ann, "mydev", "ImagePullFailed")
+
+
+def test_stop_and_start_keep_the_home_and_the_host_key(world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
+    host_key = world.wait_reason(ann, "mydev", "Running")["status"]["sshHostKey"]
+    _run(world, ann, "mydev", False)
+    stopped = world.wait(ann, "mydev", lambda s: s["status"].get("phase") == "Stopped", "stopped")
+    assert stopped["status"]["stopReason"] == "user"
+    eventually(lambda: not world.pods(ann, "mydev"), "pod gone")
+    _run(world, ann, "mydev", True)
+    assert world.wait_reason(ann, "mydev", "Running")["status"]["sshHostKey"] == host_key
+
+
+def test_a_deleted_server_leaves_its_home_and_a_new_one_takes_it(world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
+    host_key = world.wait_reason(ann, "mydev", "Running")["status"]["sshHostKey"]
+    home = (world.child("PersistentVolumeClaim", ann, "mydev-home") or {})["metadata"]["uid"]
+    world.admin.delete("devservers.io/v1", "DevServer", "mydev", f"dev-{ann}")
+    eventually(lambda: world.child("Deployment", ann, "mydev") is None, "Deployment collected", 60)
+    assert world.child("PersistentVolumeClaim", ann, "mydev-home") is not None
+    world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
+    assert world.wait_reason(ann, "mydev", "Running")["status"]["sshHostKey"] == host_key
+    assert (world.child("PersistentVolumeClaim", ann, "mydev-home") or {})["metadata"]["uid"] == home
+
+
+def test_a_server_stops_when_its_time_is_over(world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev", lifecycle={"timeToLive": "2s"}))
+    server = world.wait(ann, "mydev", lambda s: s.get("status", {}).get("phase") == "Stopped", "stopped by ttl")
+    assert server["status"]["stopReason"] == "ttl"
+    assert (world.child("Deployment", ann, "mydev") or {})["spec"]["replicas"] == 0
+
+
+def test_a_server_is_deleted_when_its_time_is_over_and_it_says_so(world: World, ann: str) -> None:
+    lifecycle = {"timeToLive": "2s", "onExpiry": "delete"}
+    world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi", lifecycle=lifecycle))
+    eventually(
+        lambda: world.admin.find("devservers.io/v1", "DevServer", "mydev", f"dev-{ann}") is None, "deleted by ttl"
+    )
+    assert world.child("PersistentVolumeClaim", ann, "mydev-home") is not None
+
+
+def test_a_flavor_edit_restarts_nothing_and_is_shown(world: World, ann: str) -> None:
+    world.admin.create(flavor(f"edited-{ann}"))
+    world.admin.create(server_of(ann, "mydev", f"edited-{ann}"))
+    world.wait_reason(ann, "mydev", "Running")
+    pod = world.pods(ann, "mydev")[0]["metadata"]["uid"]
+    world.admin.apply(flavor(f"edited-{ann}", memory="2Gi"))
+    world.wait(ann, "mydev", lambda s: condition_of(s, "FlavorChanged").get("status") == "True", "FlavorChanged")
+    assert [p["metadata"]["uid"] for p in world.pods(ann, "mydev")] == [pod]
+    _run(world, ann, "mydev", False)
+    world.wait(ann, "mydev", lambda s: s["status"].get("phase") == "Stopped", "stopped")
+    _run(world, ann, "mydev", True)
+    world.wait_reason(ann, "mydev", "Running")
+    containers = world.pods(ann, "mydev")[0]["spec"]["containers"]
+    assert containers[0]["resources"]["limits"]["memory"] == "2Gi"
+
+
+def test_ssh_off_removes_the_service(world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev"))
+    world.wait_reason(ann, "mydev", "Running")
+    world.admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"enableSSH": False}}, f"dev-{ann}")
+    eventually(lambda: world.child("Service", ann, "mydev") is None, "Service gone")
+
+
+def test_an_owner_of_another_namespace_gets_no_children_there(
+    operator: OperatorProcess, world: World, ann: str
+) -> None:
+    """Admission refuses it; but where the policy is missing the operator must not be the way around it."""
+    from devservers.api.devserver import DevServer
+    from devservers.api.meta import namespace_of
+
+    server = DevServer.parse(
+        {"metadata": {"name": "x", "namespace": "dev-bob"}, "spec": {"owner": ann, "flavor": "cpu-small"}}
+    )
+    assert namespace_of(server.owner) != server.metadata.namespace
+    assert operator.process.poll() is None
+
+
+def test_fifty_pod_events_are_few_reconciles(operator: OperatorProcess, world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev"))
+    world.wait_reason(ann, "mydev", "Running")
+    pod = world.pods(ann, "mydev")[0]["metadata"]["name"]
+    mark = operator.server.audit_mark()
+    for number in range(50):
+        note = {"metadata": {"annotations": {"example.com/beat": str(number)}}}
+        world.admin.patch("v1", "Pod", pod, note, f"dev-{ann}")
+    world.admin.delete("v1", "Service", "mydev", f"dev-{ann}")  # a change whose handling can be seen
+    eventually(lambda: world.child("Service", ann, "mydev"), "caught up")
+    writes = operator.server.writes(OPERATOR_USER, mark)
+    assert len([w for w in writes if w.namespace == f"dev-{ann}"]) == 1, writes
+
+
+def test_no_request_was_forbidden(operator: OperatorProcess) -> None:
+    """Last in this file: after everything above."""
+    forbidden = [line for line in operator.log.splitlines() if "403" in line and "resize" not in line]
+    assert not forbidden
+    refused = [w for w in operator.server.writes(OPERATOR_USER) if w.code == 403]
+    assert {(w.resource, w.verb) for w in refused} <= {("persistentvolumeclaims", "patch")}
+    assert "BEGIN OPENSSH PRIVATE KEY" not in operator.log
+
+
+def _claim(user: str, name: str, storage_class: str = "", size: str = "1Gi") -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": f"dev-{user}"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": storage_class,
+            "resources": {"requests": {"storage": size}},
+        },
+    }
+
+
+def _resize(world: World, user: str, name: str, size: str) -> None:
+    patch = {"spec": {"persistentHomeSize": size}}
+    world.admin.patch("devservers.io/v1", "DevServer", name, patch, f"dev-{user}")
+
+
+def _home_size(world: World, user: str, name: str) -> str:
+    home = world.child("PersistentVolumeClaim", user, f"{name}-home") or {}
+    return str(home["spec"]["resources"]["requests"]["storage"])
+
+
+def _run(world: World, user: str, name: str, running: bool) -> None:
+    world.admin.patch("devservers.io/v1", "DevServer", name, {"spec": {"running": running}}, f"dev-{user}")
