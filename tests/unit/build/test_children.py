@@ -1,0 +1,178 @@
+"""Keys, host key, home and Service of a server."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from build_objects import CA, KEY, UID, child, request, server, user
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devservers.build import hostkey
+from devservers.build.devserver import manifests
+from devservers.build.keys import authorized_keys
+from devservers.build.storage import storage
+
+OWNED = [
+    {
+        "apiVersion": "devservers.io/v1",
+        "kind": "DevServer",
+        "name": "mydev",
+        "uid": "u-server",
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+]
+LABELS = {
+    "app.kubernetes.io/managed-by": "devservers-operator",
+    "devservers.io/name": "mydev",
+    "devservers.io/user": "ann",
+}
+
+
+def home(size: str = "10Gi", phase: str = "Bound", **spec: object) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "mydev-home", "uid": "u-home"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}, **spec},
+        "status": {"phase": phase},
+    }
+
+
+def test_children_in_order_with_labels_and_owners() -> None:
+    children = manifests(request(server=server(persistentHomeSize="10Gi")))
+    assert [found["kind"] for found in children] == ["PersistentVolumeClaim", "ConfigMap", "Service", "Deployment"]
+    assert [found["metadata"]["name"] for found in children] == ["mydev-home", "mydev-keys", "mydev", "mydev"]
+    for found in children:
+        assert found["metadata"]["labels"] == LABELS
+        assert found["metadata"]["namespace"] == "dev-ann"
+        owners = found["metadata"].get("ownerReferences")
+        assert owners == (None if found["kind"] == "PersistentVolumeClaim" else OWNED)
+
+
+def test_service_takes_22_to_2222() -> None:
+    assert child("Service")["spec"] == {
+        "type": "ClusterIP",
+        "selector": {"devservers.io/name": "mydev"},
+        "ports": [{"name": "ssh", "port": 22, "targetPort": 2222, "protocol": "TCP"}],
+    }
+
+
+def test_keys_hold_the_users_keys_the_authority_and_one_account() -> None:
+    data = child("ConfigMap")["data"]
+    assert data["authorized_keys"] == KEY + "\n"
+    assert data["principals"] == "ann\n"
+    assert data["user_ca.pub"] == CA
+    assert data["passwd"].splitlines()[-1] == f"dev:x:{UID}:{UID}:ann:/home/dev:/bin/sh"
+    assert data["group"].splitlines()[-1] == f"dev:x:{UID}:"
+
+
+def test_suspended_user_has_no_way_in_and_no_pod() -> None:
+    suspended = user(suspended=True)
+    data = child("ConfigMap", user=suspended)["data"]
+    assert (data["authorized_keys"], data["principals"]) == ("", "")
+    assert child("Deployment", user=suspended)["spec"]["replicas"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given_keys", "lines"),
+    [
+        ([], []),
+        (["ssh-ed25519   AAAA  ann"], ["ssh-ed25519 AAAA ann"]),
+        (["ssh-ed25519 AAAA ann\nssh-rsa BBBB eve"], ["ssh-ed25519 AAAA ann ssh-rsa BBBB eve"]),
+        (["ssh-ed25519 AAAA\r\n"], ["ssh-ed25519 AAAA"]),
+        (['command="x" ssh-ed25519 AAAA', "ssh-dss AAAA", "# no", "", "ssh-rsa"], []),
+        (["ssh-rsa B", "ssh-ed25519 A", "ssh-rsa B"], ["ssh-rsa B", "ssh-ed25519 A"]),
+    ],
+)
+def test_each_key_is_one_line(given_keys: list[str], lines: list[str]) -> None:
+    assert authorized_keys(given_keys).splitlines() == lines
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8")).map(lambda tail: "ssh-ed25519 AAAA " + tail)))
+def test_no_entry_ever_adds_a_line(given_keys: list[str]) -> None:
+    lines = authorized_keys(given_keys).splitlines()
+    assert len(lines) <= len(given_keys)
+    assert all(line.startswith("ssh-ed25519 AAAA") for line in lines)
+
+
+def test_host_key_follows_the_home_when_there_is_one() -> None:
+    assert hostkey.owner_reference(server(), None) == OWNED[0]
+    assert hostkey.owner_reference(server(persistentHomeSize="1Gi"), home()) == {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "name": "mydev-home",
+        "uid": "u-home",
+    }
+    with pytest.raises(ValueError, match="must exist before"):
+        hostkey.owner_reference(server(persistentHomeSize="1Gi"), None)
+
+
+def test_host_key_secret_gives_its_public_half_back() -> None:
+    secret = hostkey.host_key_secret(server(), user(), "PRIVATE\n", "ssh-ed25519 AAAA mydev\n", OWNED[0])
+    assert secret["metadata"]["name"] == "mydev-host-key"
+    assert base64.b64decode(secret["data"]["ssh_host_ed25519_key"]) == b"PRIVATE\n"
+    assert hostkey.public_of(secret) == "ssh-ed25519 AAAA"
+
+
+@pytest.mark.parametrize("data", [None, {}, {"ssh_host_ed25519_key.pub": "%%"}, {"ssh_host_ed25519_key.pub": ""}])
+def test_damaged_host_key_has_no_public_half(data: dict[str, str] | None) -> None:
+    assert hostkey.public_of({"data": data}) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "live", "size"),
+    [
+        ("10240Mi", None, "10Gi"),
+        ("20Gi", home("10Gi"), "20Gi"),
+        ("20Gi", home("10Gi", phase="Pending"), "10Gi"),
+        ("5Gi", home("10Gi"), "10Gi"),
+        ("10240Mi", home("10Gi"), "10Gi"),
+    ],
+)
+def test_home_only_grows(wanted: str, live: dict[str, Any] | None, size: str) -> None:
+    claim = child("PersistentVolumeClaim", server=server(persistentHomeSize=wanted), live_home=live)
+    assert claim["spec"]["resources"]["requests"]["storage"] == size
+    assert claim["metadata"]["annotations"] == {"devservers.io/home-of": "mydev"}
+
+
+def test_stored_home_keeps_its_class_and_modes() -> None:
+    live = home(storageClassName="old", accessModes=["ReadWriteMany"], volumeName="pv-1")
+    claim = child("PersistentVolumeClaim", server=server(persistentHomeSize="1Gi"), live_home=live)
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "old",
+        "resources": {"requests": {"storage": "10Gi"}},
+    }
+
+
+def mounts_of(**spec: object) -> dict[str, str]:
+    found = storage(server(**spec))
+    claims = {v["name"]: v.get("persistentVolumeClaim", {}).get("claimName", "empty") for v in found.volumes}
+    return {mount["mountPath"]: claims[mount["name"]] for mount in found.mounts}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({}, {"/home/dev": "empty"}),
+        ({"persistentHomeSize": "1Gi"}, {"/home/dev": "mydev-home"}),
+        ({"volumes": [{"claimName": "mine", "mountPath": "/home/dev/"}]}, {"/home/dev": "mine"}),
+        (
+            {"sharedVolumeClaimName": "all", "volumes": [{"claimName": "all", "mountPath": "/data", "readOnly": True}]},
+            {"/home/dev": "empty", "/data": "all", "/shared": "all"},
+        ),
+    ],
+)
+def test_what_is_mounted_where(spec: dict[str, Any], expected: dict[str, str]) -> None:
+    assert mounts_of(**spec) == expected
+
+
+def test_request_needs_a_uid_and_a_stored_server() -> None:
+    nobody = user().model_copy(update={"status": user().status.model_copy(update={"uid": None})})
+    with pytest.raises(ValueError, match="no uid yet"):
+        manifests(request(user=nobody))
+    unstored = server().model_copy(update={"metadata": server().metadata.model_copy(update={"uid": ""})})
+    with pytest.raises(ValueError, match="no uid"):
+        manifests(request(server=unstored))

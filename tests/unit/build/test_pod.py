@@ -1,0 +1,207 @@
+"""Whatever a spec says, the pod passes Pod Security restricted; and it is spelled as the API server stores it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from build_objects import UID, flavor, main_container, request, server, template, user
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devservers.api.quantity import canonical
+from devservers.build.devserver import manifests
+
+ALLOWED_VOLUMES = {
+    "configMap",
+    "emptyDir",
+    "secret",
+    "persistentVolumeClaim",
+    "projected",
+    "downwardAPI",
+    "csi",
+    "ephemeral",
+}
+FORBIDDEN = {"hostNetwork", "hostPID", "hostIPC", "hostAliases", "hostUsers", "shareProcessNamespace"}
+
+words = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",), exclude_characters="\x00"), max_size=20)
+names = st.from_regex(r"\A[a-z][a-z0-9-]{0,8}[a-z0-9]\Z")
+paths = st.lists(
+    st.from_regex(r"\A/(data|mnt|home/dev|srv)(/[a-z0-9]{1,5}){0,2}/?\Z"), max_size=4, unique_by=lambda p: p.rstrip("/")
+)
+quantities = st.sampled_from(["1", "1000m", "0.5", "512Mi", "1024Mi", "2Gi", "3e3"])
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> dict[str, Any]:
+    spec: dict[str, Any] = {"flavor": "cpu-small", "enableSSH": draw(st.booleans())}
+    if draw(st.booleans()):
+        spec["image"] = draw(st.sampled_from(["alpine", "ghcr.io/a/b:1", "x/y@sha256:" + "a" * 64]))
+    if draw(st.booleans()):
+        spec["command"] = draw(st.lists(words, min_size=1, max_size=3))
+        spec["args"] = draw(st.lists(words, max_size=3))
+    env = draw(st.dictionaries(st.from_regex(r"\A[A-C_][A-Z0-9_]{0,3}\Z"), words, max_size=3))
+    spec["env"] = [{"name": name, "value": value} for name, value in env.items()]
+    if draw(st.booleans()):
+        spec["sharedVolumeClaimName"] = draw(names)
+    mounts = draw(paths)
+    if all(path.rstrip("/") != "/home/dev" for path in mounts) and draw(st.booleans()):
+        spec["persistentHomeSize"] = draw(quantities)
+    spec["volumes"] = [{"claimName": draw(names), "mountPath": p, "readOnly": draw(st.booleans())} for p in mounts]
+    return spec
+
+
+@st.composite
+def flavors(draw: st.DrawFn) -> dict[str, Any]:
+    limits = draw(st.dictionaries(st.sampled_from(["cpu", "memory", "nvidia.com/gpu"]), quantities, max_size=3))
+    keys = sorted(limits)
+    requests = {key: limits[key] for key in keys if draw(st.booleans())}
+    tolerations = draw(st.sampled_from([[], [{"key": "gpu", "operator": "Exists", "value": ""}]]))
+    return {
+        "resources": {"requests": requests, "limits": limits},
+        "shmSize": draw(quantities),
+        "nodeSelector": draw(st.dictionaries(names, names, max_size=2)),
+        "tolerations": tolerations,
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(spec=specs(), shape=flavors())
+def test_every_valid_spec_renders_a_restricted_pod_in_stored_spelling(
+    spec: dict[str, Any], shape: dict[str, Any]
+) -> None:
+    wanted = request(server=server(**spec), flavor=flavor(**shape))
+    children = manifests(wanted)
+    assert children == manifests(wanted)
+    pod = children[-1]["spec"]["template"]["spec"]
+    assert_restricted(pod)
+    assert_consistent(pod)
+    for manifest in children:
+        assert_nothing_dropped(manifest)
+
+
+def assert_restricted(pod: dict[str, Any]) -> None:
+    assert not FORBIDDEN & pod.keys()
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == UID
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in [*pod["initContainers"], *pod["containers"]]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert all("hostPort" not in port for port in container.get("ports", ()))
+    for volume in pod["volumes"]:
+        assert len(volume.keys() - {"name"}) == 1
+        assert volume.keys() - {"name"} <= ALLOWED_VOLUMES
+
+
+def assert_consistent(pod: dict[str, Any]) -> None:
+    volumes = [volume["name"] for volume in pod["volumes"]]
+    assert len(volumes) == len(set(volumes))
+    claims = [v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v]
+    assert len(claims) == len(set(claims))
+    main = pod["containers"][0]
+    mounted = [mount["mountPath"] for mount in main["volumeMounts"]]
+    assert len(mounted) == len(set(mounted))
+    assert "/home/dev" in mounted
+    assert {mount["name"] for mount in main["volumeMounts"]} <= set(volumes)
+    variables = [variable["name"] for variable in main["env"]]
+    assert len(variables) == len(set(variables))
+    for container in [*pod["initContainers"], main]:
+        resources = container.get("resources", {})
+        for amounts in resources.values():
+            assert all(amount == canonical(amount) for amount in amounts.values())
+        for key in ("cpu", "memory"):
+            assert key not in resources.get("requests", {}) or key in resources["limits"]
+
+
+def assert_nothing_dropped(value: object, path: str = "") -> None:
+    """Nothing the API server would leave out when it stores the object, pointers apart."""
+    kept = (
+        "emptyDir",
+        "podSelector",
+        "data",
+        "automountServiceAccountToken",
+        "enableServiceLinks",
+        "allowPrivilegeEscalation",
+    )
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            inside_data = path.endswith(".data")
+            assert inside_data or key in kept or (entry not in (None, False, "") and entry != [] and entry != {}), (
+                f"{path}.{key}"
+            )
+            assert_nothing_dropped(entry, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            assert_nothing_dropped(entry, f"{path}[{index}]")
+
+
+@pytest.mark.parametrize(
+    ("spec", "command"),
+    [
+        ({}, ["/opt/devservers/bin/devserver-init", "--ssh", "--"]),
+        ({"enableSSH": False}, ["/opt/devservers/bin/devserver-init", "--"]),
+        (
+            {"command": ["python", "-m"], "args": ["http.server"]},
+            ["/opt/devservers/bin/devserver-init", "--ssh", "--", "python", "-m", "http.server"],
+        ),
+    ],
+)
+def test_first_process_is_ours(spec: dict[str, Any], command: list[str]) -> None:
+    container = main_container(server=server(**spec))
+    assert container["command"] == command
+    assert "args" not in container
+
+
+def test_ssh_off_has_no_port_and_no_probe() -> None:
+    container = main_container(server=server(enableSSH=False))
+    assert not {"ports", "startupProbe"} & container.keys()
+    assert {"ports", "startupProbe"} <= main_container().keys()
+
+
+def test_own_image_keeps_the_api_servers_pull_policy_and_the_platforms_is_pulled_only_when_absent() -> None:
+    assert main_container()["image"] == "registry.example/base:1"
+    assert main_container()["imagePullPolicy"] == "IfNotPresent"
+    own = main_container(server=server(image="alpine:3"))
+    assert own["image"] == "alpine:3"
+    assert "imagePullPolicy" not in own
+
+
+def test_environment_is_the_users_then_the_servers_and_never_over_the_platforms() -> None:
+    container = main_container(
+        user=user(env=[{"name": "A", "value": "user"}, {"name": "B", "value": "user"}]),
+        server=server(
+            env=[{"name": "B", "value": "server"}, {"name": "HOME", "value": "/"}, {"name": "C", "value": ""}]
+        ),
+    )
+    assert container["env"] == [
+        {"name": "DEVSERVERS_NAME", "value": "mydev"},
+        {"name": "DEVSERVERS_USER", "value": "ann"},
+        {"name": "HOME", "value": "/home/dev"},
+        {"name": "LOGNAME", "value": "dev"},
+        {"name": "USER", "value": "dev"},
+        {"name": "A", "value": "user"},
+        {"name": "B", "value": "server"},
+        {"name": "C"},
+    ]
+
+
+def test_init_container_is_charged_no_more_than_the_server_and_no_gpu() -> None:
+    resources = {"requests": {"cpu": "4", "nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}}
+    pod = template(flavor=flavor(resources=resources))["spec"]
+    assert pod["initContainers"][0]["resources"] == {"requests": {"cpu": "4"}, "limits": {"cpu": "4"}}
+    assert pod["containers"][0]["resources"] == {
+        "requests": {"cpu": "4", "nvidia.com/gpu": "1"},
+        "limits": {"cpu": "4", "nvidia.com/gpu": "1"},
+    }
+
+
+def test_quantities_are_canonical() -> None:
+    assert main_container()["resources"] == {
+        "requests": {"cpu": "500m", "memory": "512Mi"},
+        "limits": {"cpu": "2", "memory": "2Gi"},
+    }
+    shm = next(v for v in template(flavor=flavor(shmSize="2048Mi"))["spec"]["volumes"] if v["name"] == "shm")
+    assert shm["emptyDir"] == {"medium": "Memory", "sizeLimit": "2Gi"}

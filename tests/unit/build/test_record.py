@@ -1,0 +1,123 @@
+"""A running server restarts for its owner's own change and for nothing else."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from build_objects import child, flavor, request, server, user
+
+from devservers.build.devserver import BuildSettings, flavor_changed, manifests
+
+NEWER = BuildSettings("registry.example/base:2", "registry.example/ssh:2", "fast")
+EDITED = {"resources": {"limits": {"cpu": "8"}}, "shmSize": "4Gi"}
+
+
+def live(**changes: object) -> dict[str, Any]:
+    return copy.deepcopy(child("Deployment", **changes))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"settings": NEWER},
+        {"flavor": flavor(**EDITED)},
+        {"flavor": None},
+        {"user": user(env=[{"name": "A", "value": "b"}])},
+        {"user": user(sshPublicKeys=[])},
+        {"server": server(persistentHomeSize="20Gi")},
+        {"server": server(lifecycle={"timeToLive": "1h"})},
+        {"server": server({"devservers.io/started-at": "2026-11-21T13:00:00Z"})},
+    ],
+)
+def test_running_server_keeps_what_it_was_started_with(change: dict[str, Any]) -> None:
+    homed = "server" in change and change["server"].spec.persistent_home_size
+    before = live(server=server(persistentHomeSize="10Gi")) if homed else live()
+    assert child("Deployment", live_deployment=before, **change) == before
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"image": "alpine"},
+        {"flavor": "cpu-large"},
+        {"command": ["sleep", "1"]},
+        {"env": [{"name": "A", "value": "b"}]},
+        {"persistentHomeSize": "10Gi"},
+        {"sharedVolumeClaimName": "shared"},
+        {"volumes": [{"claimName": "data", "mountPath": "/data"}]},
+        {"enableSSH": False},
+    ],
+)
+def test_owners_change_starts_it_anew_with_everything_that_changed(spec: dict[str, Any]) -> None:
+    before = live()
+    after = child("Deployment", live_deployment=before, server=server(**spec), settings=NEWER)
+    assert after == child("Deployment", server=server(**spec), settings=NEWER)
+    assert after["spec"]["template"] != before["spec"]["template"]
+
+
+def test_restart_asked_for_changes_the_template_even_when_nothing_else_did() -> None:
+    asked = server({"devservers.io/restarted-at": "2026-11-21T13:00:00Z"})
+    before = live()
+    after = child("Deployment", live_deployment=before, server=asked)
+    assert after["spec"]["template"] != before["spec"]["template"]
+    assert child("Deployment", live_deployment=after, server=asked) == after
+
+
+def test_drift_by_hand_is_put_back_to_the_record() -> None:
+    before = live()
+    drifted = copy.deepcopy(before)
+    drifted["spec"]["template"]["spec"]["containers"][0]["image"] = "evil"
+    assert child("Deployment", live_deployment=drifted, settings=NEWER) == before
+
+
+def test_stop_keeps_the_record_and_the_next_start_is_fresh() -> None:
+    before = live()
+    stopped = child("Deployment", live_deployment=before, settings=NEWER, running=False)
+    assert stopped["spec"]["replicas"] == 0
+    assert stopped["spec"]["template"] == before["spec"]["template"]
+    still = child("Deployment", live_deployment=stopped, server=server(image="alpine"), settings=NEWER, running=False)
+    assert still == stopped
+    started = child("Deployment", live_deployment=stopped, settings=NEWER)
+    assert started == child("Deployment", settings=NEWER)
+    assert started["spec"]["replicas"] == 1
+
+
+def test_missing_flavor_leaves_the_deployment_out_only_when_a_start_needs_it() -> None:
+    before = live()
+    kinds = [found["kind"] for found in manifests(request(flavor=None))]
+    assert kinds == ["ConfigMap", "Service"]
+    changed = request(flavor=None, live_deployment=before, server=server(flavor="gone"))
+    assert "Deployment" not in [found["kind"] for found in manifests(changed)]
+    assert child("Deployment", flavor=None, live_deployment=before, running=False)["spec"]["replicas"] == 0
+
+
+@pytest.mark.parametrize("broken", [None, "", "[]", "{", '{"metadata":{}}'])
+def test_unreadable_record_is_rendered_anew(broken: str | None) -> None:
+    before = live()
+    damaged = copy.deepcopy(before)
+    del damaged["metadata"]["annotations"]["devservers.io/template"]
+    if broken is not None:
+        damaged["metadata"]["annotations"]["devservers.io/template"] = broken
+    assert child("Deployment", live_deployment=damaged) == before
+
+
+def test_flavor_changed_is_about_what_a_pod_gets() -> None:
+    before = live()
+    assert not flavor_changed(before, flavor(description="new words", pricePerHour=3))
+    assert not flavor_changed(
+        before,
+        flavor(resources={"requests": {"cpu": "500m", "memory": "0.5Gi"}, "limits": {"cpu": 2, "memory": "2Gi"}}),
+    )
+    assert flavor_changed(before, flavor(**EDITED))
+    assert not flavor_changed(before, None)
+    assert not flavor_changed(None, flavor(**EDITED))
+    assert not flavor_changed(child("Deployment", running=False), flavor(**EDITED))
+
+
+def test_hashes_are_the_same_as_in_the_version_that_shipped_first() -> None:
+    annotations = live()["metadata"]["annotations"]
+    assert annotations["devservers.io/input-hash"] == "dc16a26be0de46c7"
+    assert annotations["devservers.io/flavor-hash"] == "83e23f530c311bdd"

@@ -1,0 +1,72 @@
+"""A user's namespace is closed from the start, and only its contents are the user's to take away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from build_objects import UID, user
+
+from devservers.build.user import manifests
+
+
+def children(**spec: object) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(found["kind"], found["metadata"]["name"]): found for found in manifests(user(**spec), UID)}
+
+
+def test_what_a_user_gets() -> None:
+    assert list(children()) == [
+        ("Namespace", "dev-ann"),
+        ("ServiceAccount", "user-ann"),
+        ("RoleBinding", "devservers-operator-tenant"),
+        ("RoleBinding", "dev-user"),
+        ("ResourceQuota", "dev-user"),
+        ("LimitRange", "dev-user"),
+        ("NetworkPolicy", "default-deny-ingress"),
+    ]
+
+
+def test_only_the_namespace_outlives_its_user() -> None:
+    for (kind, _), found in children().items():
+        owners = found["metadata"].get("ownerReferences", [])
+        assert [owner["uid"] for owner in owners] == ([] if kind == "Namespace" else ["u-ann"])
+
+
+def test_namespace_is_restricted_and_says_which_flavors() -> None:
+    metadata = children(flavors=["gpu", "cpu-small"])["Namespace", "dev-ann"]["metadata"]
+    assert metadata["annotations"]["devservers.io/allowed-flavors"] == "cpu-small,gpu"
+    for mode in ("enforce", "warn", "audit"):
+        assert metadata["labels"][f"pod-security.kubernetes.io/{mode}"] == "restricted"
+        assert metadata["labels"][f"pod-security.kubernetes.io/{mode}-version"] == "latest"
+    assert metadata["labels"]["devserver.io/user"] == "ann"
+    assert metadata["labels"]["devserver.io/created-by"] == "devservers-operator"
+
+
+def test_bindings_give_the_user_one_role_and_the_operator_the_other() -> None:
+    found = children()
+    user_binding, tenant = found["RoleBinding", "dev-user"], found["RoleBinding", "devservers-operator-tenant"]
+    assert user_binding["subjects"] == [{"kind": "ServiceAccount", "name": "user-ann", "namespace": "dev-ann"}]
+    assert user_binding["roleRef"]["name"] == "dev-user"
+    assert tenant["subjects"][0]["name"] == "devservers-operator"
+    assert tenant["subjects"][0]["namespace"] == "devservers-system"
+    assert tenant["roleRef"]["name"] == "devservers-operator-tenant"
+
+
+@pytest.mark.parametrize(
+    ("quota", "hard"),
+    [
+        ({}, {}),
+        (
+            {"gpu": 2, "cpu": "16000m", "memory": "65536Mi", "servers": 0},
+            {
+                "requests.nvidia.com/gpu": "2",
+                "requests.cpu": "16",
+                "requests.memory": "64Gi",
+                "count/devservers.devservers.io": "0",
+            },
+        ),
+    ],
+)
+def test_quota_limits_what_is_set_and_no_more(quota: dict[str, Any], hard: dict[str, str]) -> None:
+    closed = {"services.loadbalancers": "0", "services.nodeports": "0"}
+    assert children(quota=quota)["ResourceQuota", "dev-user"]["spec"]["hard"] == closed | hard
