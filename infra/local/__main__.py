@@ -1,0 +1,99 @@
+"""``python -m infra.local``: what `make up`, `make down`, `make preview` and the tests' set-up run.
+
+Every failure a person can cause or cure is one line of what is wrong and one of what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from infra.local import packages, toolchain
+from infra.local.cluster import ClusterError
+from infra.local.context import ContextError
+from infra.local.engine import EngineError
+from infra.local.images import ImageError
+from infra.local.paths import current
+from infra.local.person import PersonError
+from infra.local.platform import Platform
+from infra.local.progress import Progress
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+Stack = Annotated[str, typer.Option(help="The Pulumi stack.")]
+KNOWN = (
+    ClusterError,
+    ContextError,
+    EngineError,
+    ImageError,
+    PersonError,
+    packages.PackageError,
+    toolchain.ToolchainError,
+)
+
+
+@app.command()
+def up(stack: Stack = "local", demo: bool = True) -> None:
+    """A cluster, the platform on it, and a first server."""
+    _platform(stack).up(demo)
+
+
+@app.command()
+def down(stack: Stack = "local", purge: bool = False) -> None:
+    """Stop the embedded cluster; with --purge delete its state too."""
+    platform = _platform(stack)
+    if purge:
+        homes = platform.homes()
+        named = f" and {len(homes)} home(s): {', '.join(homes)}" if homes else ""
+        if not typer.confirm(f"Delete the embedded cluster{named}?", err=True):
+            raise typer.Exit(1)
+    platform.down(purge)
+
+
+@app.command()
+def preview(stack: Stack = "local") -> None:
+    """What `up` would change in the platform."""
+    _platform(stack).preview()
+
+
+@app.command()
+def destroy(stack: Stack = "local") -> None:
+    """Take the platform off the cluster; homes stay, and are named."""
+    _platform(stack).destroy()
+
+
+@app.command()
+def tools() -> None:
+    """Install and build what the tests need, and nothing that is there."""
+    progress = Progress()
+    packages.ensure(progress)
+    toolchain.ensure((*toolchain.CLUSTER, *toolchain.ENGINE), current(), progress)
+
+
+def _platform(stack: str) -> Platform:
+    if stack != "local":
+        raise ContextError(
+            f"stack {stack} is not built yet: only local is\n  run the command with STACK=local, or without STACK"
+        )
+    return Platform(current(), os.environ, Progress())
+
+
+def main() -> int:
+    """Run a command; returns the exit code."""
+    try:
+        app(standalone_mode=False)
+    except KNOWN as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except typer.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("\nstopped; the same command goes on where this one was", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""Invariant: the real Pulumi engine runs with nothing of the person's own Pulumi: our backend, our home, our plugins.
+
+`environment` is all there is to it: a shell that has it can type `pulumi up -s local` and gets what `make up`
+does. The committed stacks/Pulumi.local.yaml stays as it is, because it carries its salt: Pulumi writes one into a
+stack's file whenever it finds none there. The salt goes with the empty passphrase, and that is all right for this
+stack alone: neither its configuration nor its state holds a secret (the kubeconfig is in it as a path).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.local import toolchain
+from infra.local.context import EMBEDDED, Choice, choose_here
+from infra.local.paths import ROOT, Paths, current
+from infra.settings import PROJECT
+
+STACK = "local"
+USER_LABEL = "devservers.io/user"
+_PASSED_ON = (
+    "DEVSERVERS_IMAGE_OPERATOR",
+    "DEVSERVERS_IMAGE_SSH",
+    "DEVSERVERS_IMAGE_BASE",
+    "DEVSERVERS_LOCAL_USER",
+    "DEVSERVERS_LOCAL_KEYS_FILE",
+)
+
+
+class EngineError(RuntimeError):
+    """Pulumi did not do what was asked; its own output said why. One line, and one of what to do."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A user namespace that destroy left, and the homes that keep it."""
+
+    namespace: str
+    claims: tuple[str, ...]
+
+
+class Engine:
+    """Pulumi for the stack `local` on one cluster."""
+
+    def __init__(self, choice: Choice, paths: Paths | None = None, env: Mapping[str, str] | None = None) -> None:
+        """``env`` is the environment to start from, the process's own when None.
+
+        Raises ToolchainError when a program is missing.
+        """
+        self._choice = choice
+        self._paths = paths or current()
+        self._env = dict(os.environ if env is None else env)
+        self._pulumi = toolchain.need("pulumi", self._paths)
+
+    @property
+    def _path(self) -> str:
+        return self._env.get("PATH") or os.defpath
+
+    @property
+    def backend(self) -> Path:
+        """Where the stack's state is: a folder for each cluster, so that none is taken for another."""
+        return self._paths.state / "pulumi" / (self._choice.context or EMBEDDED)
+
+    @property
+    def home(self) -> Path:
+        """PULUMI_HOME, with the plugins."""
+        return self._paths.state / "pulumi" / "home"
+
+    def environment(self) -> dict[str, str]:
+        """What has to be added to an environment for `pulumi up -s local` to do what :meth:`up` does."""
+        host = toolchain.find("pulumi-language-python", self._paths)
+        uv = self._uv()
+        # Where uv lies may be a virtual environment: last, so that its Python is nobody's.
+        path = [str(self._pulumi.parent), *([str(host.parent)] if host else []), self._path]
+        path += [str(uv.parent)] if uv else []
+        added = {
+            "PULUMI_BACKEND_URL": f"file://{self.backend}",
+            "PULUMI_HOME": str(self.home),
+            "PULUMI_CONFIG_PASSPHRASE": "",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+            # Pulumi's uv toolchain syncs before each run: from the lock as it is, and by this Python.
+            "UV_FROZEN": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "DEVSERVERS_CONTEXT": self._choice.context or EMBEDDED,
+            "DEVSERVERS_KUBECONFIG": str(self._choice.kubeconfig),
+            "PATH": os.pathsep.join(dict.fromkeys(path)),
+        }
+        return added | {name: self._env[name] for name in _PASSED_ON if self._env.get(name)}
+
+    def shell(self) -> str:
+        """:meth:`environment` as lines for `eval` in a shell; PATH is added to, not replaced."""
+        added = self.environment()
+        before, _, after = added.pop("PATH").partition(self._path)
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in added.items()]
+        lines.append(f'export PATH={shlex.quote(before)}"$PATH"{shlex.quote(after)}')
+        return "\n".join(["unset PULUMI_CONFIG_PASSPHRASE_FILE", *lines]) + "\n"
+
+    def up(self, *, refresh: bool = False, extra: Sequence[str] = ()) -> None:
+        """`pulumi up`, its output streamed. ``refresh`` first looks what is really there."""
+        self._prepare()
+        flags = ["--yes", "--skip-preview", *(["--refresh"] if refresh else [])]
+        self._run(["up", "--stack", STACK, "--non-interactive", *flags, *extra])
+
+    def preview(self, *, extra: Sequence[str] = ()) -> None:
+        """`pulumi preview`, its output streamed."""
+        self._prepare()
+        self._run(["preview", "--stack", STACK, "--non-interactive", *extra])
+
+    def destroy(self, *, wait_seconds: float = 60) -> list[Leftover]:
+        """`pulumi destroy`, then the user namespaces that stay, each with the homes in it (ruling 4).
+
+        Waits for namespaces that are going until they are gone, at most ``wait_seconds``.
+        """
+        self._prepare()
+        self._run(["destroy", "--stack", STACK, "--non-interactive", "--yes", "--skip-preview"])
+        return self._leftovers(wait_seconds)
+
+    def outputs(self) -> dict[str, object]:
+        """The stack's outputs."""
+        self._prepare()
+        text = self._run(["stack", "output", "--stack", STACK, "--json"], capture=True)
+        return dict(json.loads(text))
+
+    def _prepare(self) -> None:
+        for folder in (self.backend, self.home / "plugins"):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._link_plugin()
+        found = self._run(["stack", "ls", "--json"], capture=True)
+        if not any(stack["name"].split("/")[-1] == STACK for stack in json.loads(found)):
+            self._run(["stack", "init", STACK, "--no-select"], capture=True)
+
+    def _link_plugin(self) -> None:
+        """Put the provider we built where the engine looks; with a person's own Pulumi it downloads its own."""
+        program = "pulumi-resource-kubernetes"
+        built = toolchain.find(program, self._paths)
+        if built is None:
+            return
+        folder = self.home / "plugins" / f"resource-kubernetes-v{toolchain.PULUMI_KUBERNETES}"
+        folder.mkdir(exist_ok=True)
+        link = folder / program
+        if not link.is_symlink() or link.readlink() != built:
+            link.unlink(missing_ok=True)
+            link.symlink_to(built)
+
+    def _uv(self) -> Path | None:
+        """uv, which Pulumi's language host calls: on PATH, or where the project keeps its own."""
+        found = shutil.which("uv", path=self._env.get("PATH"))
+        places = [Path(found)] if found else []
+        places += [Path(sys.executable).parent / "uv", *sorted(self._paths.cache.glob("uv-*/bin/uv"))]
+        return next((place for place in places if place.exists()), None)
+
+    def _run(self, arguments: Sequence[str], *, capture: bool = False) -> str:
+        env = {key: value for key, value in self._env.items() if not key.startswith("PULUMI_")}
+        done = subprocess.run(
+            [str(self._pulumi), *arguments],
+            cwd=ROOT,
+            env=env | self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if capture else None,
+            stderr=subprocess.PIPE if capture else None,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            what = f"pulumi {arguments[0]} failed with exit code {done.returncode}"
+            detail = f": {' '.join((done.stderr or '').split())[:400]}" if capture else ", see above"
+            raise EngineError(f"{what}{detail}\n  mend what it names and run the same command again")
+        return done.stdout or ""
+
+    def _leftovers(self, wait_seconds: float) -> list[Leftover]:
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            namespaces = self._kubectl("namespaces", "--selector", USER_LABEL)
+            going = [each for each in namespaces if each["metadata"].get("deletionTimestamp")]
+            if not going or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        found = []
+        for namespace in namespaces:
+            name = namespace["metadata"]["name"]
+            claims = self._kubectl("persistentvolumeclaims", "--namespace", name)
+            found.append(Leftover(name, tuple(sorted(claim["metadata"]["name"] for claim in claims))))
+        return sorted(found, key=lambda each: each.namespace)
+
+    def _kubectl(self, *arguments: str) -> list[dict[str, dict[str, str]]]:
+        kubectl = toolchain.need("kubectl", self._paths)
+        context = ["--context", self._choice.context] if self._choice.context else []
+        done = subprocess.run(
+            [
+                *(str(kubectl), "--kubeconfig", str(self._choice.kubeconfig), *context),
+                *("get", *arguments, "--output", "json"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self._env,
+        )
+        if done.returncode:
+            raise EngineError(f"kubectl get {arguments[0]} failed: {done.stderr.strip()}\n  is the cluster up?")
+        return list(json.loads(done.stdout)["items"])
+
+
+def describe(leftovers: Sequence[Leftover]) -> str:
+    """What destroy left, one line for each namespace and one with the command that removes it; "" for nothing."""
+    lines = []
+    for each in leftovers:
+        homes = ", ".join(each.claims) or "no volume claims; the operator was gone before it was cleaned up"
+        lines.append(f"left: namespace {each.namespace} with {homes}")
+        lines.append(f"  kubectl delete namespace {each.namespace} deletes it and everything in it")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """`python -m infra.local.engine`: the shell lines after which `pulumi up -s local` works by hand."""
+    try:
+        sys.stdout.write(Engine(choose_here(os.environ)).shell())
+    except RuntimeError as error:
+        sys.exit(f"{PROJECT}: {error}")
+
+
+if __name__ == "__main__":
+    main()

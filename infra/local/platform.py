@@ -1,0 +1,163 @@
+"""The local platform from nothing to a first server, and back: each step does only what is missing.
+
+The order is the story a person sees: choose a cluster, build what is missing, start it, load the images, let
+Pulumi provision the platform, tell devctl where it is, and prove it with a server one can SSH into.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from infra.local import context, images, packages, toolchain
+from infra.local.cluster import Cluster, ClusterError
+from infra.local.components import PAUSE_IMAGE
+from infra.local.engine import Engine, describe
+from infra.local.paths import ROOT, Paths
+from infra.local.person import Person, person
+from infra.local.progress import Progress
+
+FIRST = "first"
+"""The name of the server that `make up` ends with."""
+
+
+@dataclass
+class Platform:
+    """The local platform of one person: their paths, environment and terminal."""
+
+    paths: Paths
+    env: Mapping[str, str]
+    progress: Progress
+
+    @property
+    def cluster(self) -> Cluster:
+        """The embedded cluster, whether it runs or not."""
+        return Cluster(self.paths.node)
+
+    def choice(self) -> context.Choice:
+        """The cluster this platform goes to."""
+        return context.choose_here(self.env, packages.unfit())
+
+    def up(self, demo: bool) -> None:
+        """Bring everything up; what is there already is left alone."""
+        chosen = self.choice()
+        self.progress.say(f"cluster: {chosen.reason}")
+        if chosen.embedded:
+            packages.ensure(self.progress)
+            toolchain.ensure((*toolchain.ENGINE, *toolchain.CLUSTER), self.paths, self.progress)
+            self.cluster.up(self.progress)
+        else:
+            toolchain.ensure(toolchain.ENGINE, self.paths, self.progress)
+        self._images(chosen)
+        who = self._person()
+        self.progress.say("provisioning the platform with Pulumi")
+        self._engine(chosen, who).up()
+        self._tell_devctl(chosen, who)
+        if demo:
+            self._first_server()
+
+    def down(self, purge: bool) -> None:
+        """Stop the embedded cluster and keep its state, or with ``purge`` delete it with everything in it."""
+        self.cluster.down(self.progress)
+        if purge:
+            self.cluster.purge()
+            shutil.rmtree(self.paths.state / "pulumi", ignore_errors=True)
+            self.progress.say("the embedded cluster, its homes and its Pulumi state are deleted")
+        elif self.paths.node.exists():
+            self.progress.say(
+                f"the embedded cluster is stopped; its state, homes included, is kept in {self.paths.node}\n"
+                "  make up          starts it again\n  make down PURGE=1  deletes it"
+            )
+
+    def preview(self) -> None:
+        """Print what `up` would change."""
+        chosen = self.choice()
+        if chosen.embedded and self.cluster.pid() is None:
+            raise ClusterError("the embedded cluster is not running\n  run `make up` first")
+        self._engine(chosen, self._person()).preview()
+
+    def destroy(self) -> None:
+        """Take the platform off the cluster, and name what stays: the homes."""
+        chosen = self.choice()
+        left = self._engine(chosen, self._person()).destroy()
+        self.progress.say(describe(left) or "nothing is left")
+
+    def homes(self) -> list[str]:
+        """The volumes on the embedded cluster, as NAMESPACE/NAME; none when it does not run."""
+        if self.cluster.pid() is None:
+            return []
+        found = json.loads(self.cluster.kubectl("get", "pvc", "-A", "-o", "json"))
+        return [f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in found["items"]]
+
+    def _images(self, chosen: context.Choice) -> None:
+        builder = images.Builder(self.paths, self.progress)
+        builder.build(images.PLATFORM)
+        archives = [(image.reference, builder.archive(image)) for image in images.PLATFORM]
+        if chosen.embedded:
+            images.load(self.cluster, [(PAUSE_IMAGE, builder.pause()), *archives], self.progress)
+        else:
+            images.load_into_context(str(chosen.context), archives, self.progress)
+
+    @property
+    def _own_key(self) -> Path:
+        """The key made for a person who has none in ~/.ssh."""
+        return self.paths.state / "id_ed25519"
+
+    def _person(self) -> Person:
+        """The person, with a key made for them when they have none."""
+        who = person(self.env)
+        if who.keys:
+            return who
+        key = self._own_key
+        if not key.exists():
+            key.parent.mkdir(parents=True, exist_ok=True)
+            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"devservers {who.name}", "-f", str(key)]
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+            self.progress.say(f"no SSH key in ~/.ssh: made one, {key}")
+        return Person(who.name, (key.with_suffix(".pub").read_text().strip(),), str(key))
+
+    def _engine(self, chosen: context.Choice, who: Person) -> Engine:
+        added = {f"DEVSERVERS_IMAGE_{image.name.upper()}": image.reference for image in images.PLATFORM}
+        added["DEVSERVERS_LOCAL_USER"] = who.name
+        if Path(who.keys_from) == self._own_key:
+            added["DEVSERVERS_LOCAL_KEYS_FILE"] = f"{self._own_key}.pub"
+        return Engine(chosen, self.paths, {**self.env, **added})
+
+    def _tell_devctl(self, chosen: context.Choice, who: Person) -> None:
+        """Write devctl's configuration when there is none; a person's own is never touched."""
+        if self.paths.config.exists():
+            return
+        settings = {"user": who.name, "kubeconfig": str(chosen.kubeconfig)}
+        if chosen.context:
+            settings["context"] = chosen.context
+        if Path(who.keys_from) == self._own_key:
+            settings["identityFile"] = who.keys_from
+        self.paths.config.parent.mkdir(parents=True, exist_ok=True)
+        self.paths.config.write_text("# Written by `make up`; yours to change.\n" + yaml.safe_dump(settings))
+        self.progress.say(f"devctl's configuration: {self.paths.config}")
+
+    def _devctl(self, *arguments: str, capture: bool = False) -> str:
+        program = Path(sys.executable).parent / "devctl"
+        done = subprocess.run([str(program), *arguments], text=True, stdout=subprocess.PIPE if capture else None)
+        if done.returncode:
+            raise ClusterError(f"devctl {' '.join(arguments[:2])} failed, see above\n  the platform itself is up")
+        return (done.stdout or "").strip()
+
+    def _first_server(self) -> None:
+        """Create a server when the person has none, and show that it answers over SSH."""
+        if not self._devctl("list", "-o", "name", capture=True):
+            self._devctl("create", FIRST, "--wait")
+            answer = self._devctl("ssh", FIRST, "--", "echo $(whoami) on $(hostname), $(nproc) cores", capture=True)
+            self.progress.say(f"\nover SSH: {answer}")
+        devctl = os.path.relpath(Path(sys.executable).parent / "devctl", ROOT)
+        self.progress.say(
+            f"\nnext:\n  {devctl} ssh {FIRST}\n  {devctl} create mydev cpu-medium --wait\n  {devctl} --help"
+        )
