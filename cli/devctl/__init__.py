@@ -1,0 +1,1 @@
+"""devctl: how a person works with development servers. Nothing here imports the operator."""

@@ -1,0 +1,294 @@
+"""The command line itself: which commands exist, what all of them share, and how a run ends.
+
+Invariant: only the module of the command asked for is imported, and `devctl --help` imports no command at
+all: the summaries stand here. No exception becomes a traceback unless --debug was given.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from devctl.errors import FAILURE, INTERRUPTED, USAGE, ApiError, Failure, Unreachable
+
+if TYPE_CHECKING:
+    from devctl.session import Session
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One command: the module that has a function of its name, the summary in the overview, its group there."""
+
+    module: str
+    summary: str
+    group: str
+    raw: bool = False  # everything after NAME belongs to another program
+
+
+COMMANDS: dict[str, Entry] = {
+    "create": Entry("create", "Make a server and start it", "Servers"),
+    "list": Entry("listing", "List your servers", "Servers"),
+    "describe": Entry("describe", "Show everything about a server: state, reasons, timeline, events", "Servers"),
+    "stop": Entry("lifecycle", "Stop a server and keep its home", "Servers"),
+    "start": Entry("lifecycle", "Start a stopped server", "Servers"),
+    "restart": Entry("lifecycle", "Restart a server with a fresh container", "Servers"),
+    "delete": Entry("lifecycle", "Delete a server; its home stays unless --purge", "Servers"),
+    "ssh": Entry("ssh", "Open an SSH session, or run a command over SSH", "Connecting", raw=True),
+    "ssh-config": Entry("ssh", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting"),
+    "proxy": Entry("ssh", "Join stdin and stdout to a server's SSH port (for ProxyCommand)", "Connecting"),
+    "shell": Entry("remote", "Open a shell without SSH", "Connecting"),
+    "exec": Entry("remote", "Run a command without SSH; its exit code is passed on", "Connecting"),
+    "logs": Entry("remote", "Show what a server's command printed", "Looking closer"),
+    "events": Entry("listing", "Show what happened to your servers", "Looking closer"),
+    "flavors": Entry("listing", "List the sizes a server can have", "Looking closer"),
+    "status": Entry("cluster", "Show the platform's state and your quota", "Looking closer"),
+    "info": Entry("cluster", "Show the settings in force and where each comes from", "Looking closer"),
+    "test-k8s": Entry("cluster", "Check the cluster, your rights and the tools, step by step", "Looking closer"),
+}
+
+# flag -> (short form, setting, help); they may stand before or after the command's name
+COMMON: dict[str, tuple[str | None, str]] = {
+    "context": (None, "Context of the kubeconfig."),
+    "kubeconfig": (None, "Kubeconfig file."),
+    "namespace": ("-n", "Namespace; dev-USER if not given."),
+    "user": (None, "Whose servers; see `devctl info`."),
+}
+
+OVERVIEW = "Personal development servers on Kubernetes: make one, log in, keep your home."
+EPILOG = """\
+Settings come from a flag, then DEVCTL_* variables, then the file ~/.config/devctl/config.yaml.
+`devctl COMMAND --help` explains a command. First steps: devctl create mydev --wait; devctl ssh mydev
+Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 forbidden, 5 timed out waiting, 6 refused;
+exec, ssh and shell pass on the code of what they ran (255: no connection)."""
+
+
+def overview() -> str:
+    """The text of `devctl --help`."""
+    lines = ["Usage: devctl [OPTIONS] COMMAND [ARGS]...", "", "  " + OVERVIEW]
+    for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
+        lines += ["", f"{group}:"]
+        lines += [f"  {name:<12}{entry.summary}" for name, entry in COMMANDS.items() if entry.group == group]
+    lines += ["", "Options (before or after the command):"]
+    for flag, (short, text) in COMMON.items():
+        lines.append(f"  {(short + ', ' if short else '') + '--' + flag:<24}{text}")
+    lines += [
+        f"  {'--debug':<24}Show a traceback when something goes wrong.",
+        f"  {'--version':<24}Show the version.",
+        f"  {'--install-completion':<24}Install completion for the current shell.",
+        f"  {'--show-completion':<24}Print the completion script.",
+        f"  {'-h, --help':<24}Show this text.",
+        "",
+        EPILOG,
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Console script: run and exit with the documented codes."""
+    args = sys.argv[1:]
+    if args in ([], ["--help"], ["-h"]) and "_DEVCTL_COMPLETE" not in os.environ:
+        print(overview())
+        sys.exit(0 if args else USAGE)
+    debug = "--debug" in (args[: args.index("--")] if "--" in args else args)
+    try:
+        code = run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) left; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        sys.stderr.write("\n")
+        code = INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        code = report(error)
+    sys.exit(code)
+
+
+def report(error: Exception) -> int:
+    """Say in two lines what is wrong and what to do; the exit code."""
+    from devctl import render
+    from devctl.session import explain
+
+    if isinstance(error, Failure | ApiError | Unreachable):
+        failure = explain(error)
+    else:
+        failure = Failure(
+            f"devctl failed unexpectedly: {type(error).__name__}: {error}",
+            "run it again with --debug and report what it prints",
+            FAILURE,
+        )
+    render.say(render.paint("error:", "red", sys.stderr) + " " + render.clean(failure.what))
+    render.say(render.paint("  try:", "cyan", sys.stderr) + " " + render.clean(failure.todo))
+    return failure.code
+
+
+def prepare(args: list[str]) -> tuple[list[str], list[str] | None]:
+    """Split off the words after the first `--`, and give a bare `--wait` its default of ten minutes.
+
+    `--wait` takes an optional duration, which no option parser of ours can express; a duration begins with
+    a digit and a server's name never does, so the next word decides.
+    """
+    command = next((word for word in args if word in COMMANDS), None)
+    if command is not None and COMMANDS[command].raw:
+        return args, None
+    rest: list[str] | None = None
+    if "--" in args:
+        at = args.index("--")
+        args, rest = args[:at], args[at + 1 :]
+    found: list[str] = []
+    words = iter(enumerate(args))
+    for at, word in words:
+        if word == "--wait":
+            following = args[at + 1] if at + 1 < len(args) else ""
+            if re.match(r"\d", following):
+                next(words)
+            else:
+                following = "10m"
+            word = f"--wait={following}"
+        found.append(word)
+    return found, rest
+
+
+def run(args: list[str]) -> int:
+    """Run one command line in this process; raises Failure, ApiError or Unreachable."""
+    args, rest = prepare(args)
+    # rich would triple the time of every `--help`; plain text also reads well in a pipe.
+    os.environ["TYPER_USE_RICH"] = "0"
+    import typer
+    from typer.core import TyperGroup
+    from typer.exceptions import TyperException
+
+    os.environ.pop("TYPER_USE_RICH")
+    shared: dict[str, Any] = {"rest": rest}
+
+    class Lazy(TyperGroup):
+        """Imports the module of a command when that command is asked for."""
+
+        def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - the context type of typer is private
+            return list(COMMANDS)
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+            return load(cmd_name, shared) if cmd_name in COMMANDS else None
+
+        def get_help(self, ctx: Any) -> str:  # noqa: ANN401
+            return overview()
+
+    app = typer.Typer(
+        cls=Lazy,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    def version(value: bool) -> None:
+        if value:
+            from importlib.metadata import version as installed
+
+            print(f"devctl {installed('devservers')}")
+            raise typer.Exit()
+
+    @app.callback()
+    def common(
+        context: str | None = typer.Option(None),
+        kubeconfig: str | None = typer.Option(None),
+        namespace: str | None = typer.Option(None, "--namespace", "-n"),
+        user: str | None = typer.Option(None),
+        debug: bool = typer.Option(False, "--debug"),
+        version: bool = typer.Option(False, "--version", callback=version, is_eager=True),
+    ) -> None:
+        shared["flags"] = {"context": context, "kubeconfig": kubeconfig, "namespace": namespace, "user": user}
+
+    try:
+        code = app(args, prog_name="devctl", standalone_mode=False)
+    except TyperException as error:
+        raise usage(error, args) from None
+    except typer.Abort:
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def usage(error: Exception, args: list[str]) -> Failure:
+    """A wrong command line in two lines."""
+    from difflib import get_close_matches
+
+    text = str(getattr(error, "format_message", lambda: error)()).rstrip(".")
+    command = next((word for word in args if word in COMMANDS), None)
+    todo = f"`devctl {command} --help` explains it" if command else "`devctl --help` lists the commands"
+    unknown = re.match(r"No such command '([^']*)'", text)
+    if unknown:
+        text = f"there is no command {unknown[1]!r}"
+        near = get_close_matches(unknown[1], COMMANDS, 1)
+        todo = f"did you mean {near[0]}? `devctl --help` lists the commands" if near else todo
+    return Failure(text, todo, USAGE)
+
+
+def load(name: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's command type is private
+    """Build the typer command `name`; `shared` carries the flags before the name and the words after `--`."""
+    from importlib import import_module
+
+    import typer
+
+    entry = COMMANDS[name]
+    function = getattr(import_module(f"devctl.{entry.module}"), name.replace("-", "_") + "_command")
+    app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    settings: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+    if entry.raw:
+        settings |= {"ignore_unknown_options": True, "allow_interspersed_args": False}
+    app.command(name, context_settings=settings)(with_common(function, shared))
+    return typer.main.get_command(app)
+
+
+def with_common(function: Callable[..., int | None], shared: dict[str, Any]) -> Callable[..., int | None]:
+    """`function(session, ...)` as a function typer can read: its own parameters, then the common ones."""
+    import inspect
+    from typing import get_type_hints
+
+    import typer
+
+    from devctl.session import Session
+
+    # commands name Session for type checkers only, so that reading them imports nothing
+    hints = get_type_hints(function, localns={"Session": Session}, include_extras=True)
+    _, *own = inspect.signature(function).parameters.values()
+    own = [p.replace(annotation=hints[p.name]) for p in own]
+    common = [
+        inspect.Parameter(
+            flag,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=typer.Option(None, f"--{flag}", *([short] if short else []), metavar="NAME", help=text),
+            annotation=str | None,
+        )
+        for flag, (short, text) in COMMON.items()
+    ]
+    debug = inspect.Parameter(
+        "debug",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=typer.Option(False, "--debug", help="Show a traceback when something goes wrong."),
+        annotation=bool,
+    )
+
+    def wrapper(**given: Any) -> int | None:  # noqa: ANN401 - typer hands over what the command declares
+        given.pop("debug")
+        flags: dict[str, str | None] = dict(shared.get("flags") or {})
+        for flag in COMMON:
+            flags[flag] = given.pop(flag) or flags.get(flag)
+        session: Session = Session(flags, shared["rest"])
+        return function(session, **given)
+
+    wrapper.__signature__ = inspect.Signature([*own, *common, debug])  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in [*own, *common, debug]}
+    wrapper.__doc__ = function.__doc__
+    return wrapper
+
+
+if __name__ == "__main__":
+    main()

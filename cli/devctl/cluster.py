@@ -1,0 +1,276 @@
+"""devctl status, info and test-k8s: the platform, the settings, and whether one can work with the other.
+
+Invariant: read-only; each works as far as the person's rights reach and says what it could not see.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devctl import names, render
+from devctl.config import KEYS
+from devctl.errors import FAILURE, ApiError, Failure, Unreachable
+
+if TYPE_CHECKING:
+    from devctl.kube import Json
+    from devctl.session import Session
+
+Output = Annotated[str | None, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")]
+
+
+def status_command(session: Session, output: Output = None) -> int:
+    """Show the platform's state, your servers by phase, and your quota."""
+    from devctl.listing import phase
+
+    form = session.output(output)
+    found: Json = {"cluster": session.target.server, "context": session.target.context}
+    found["version"] = session.kube.get("/version").get("gitVersion", "unknown")
+    found["operator"] = operator_state(session)
+    found["user"] = user_state(session)
+    servers = session.servers()
+    phases: dict[str, int] = {}
+    for server in servers:
+        phases[phase(server)] = phases.get(phase(server), 0) + 1
+    found["servers"] = {"total": len(servers), "phases": phases}
+    found["quota"] = quota(session)
+    if form in ("json", "yaml"):
+        render.out(render.to_json(found) if form == "json" else render.to_yaml(found).rstrip())
+        return 0
+    summary = ", ".join(f"{count} {name}" for name, count in sorted(phases.items())) or "none"
+    rows = [
+        ["cluster", f"{found['cluster']} ({found['version']})"],
+        ["operator", found["operator"]],
+        ["user", found["user"]],
+        ["namespace", session.namespace],
+        ["servers", summary],
+        *([f"quota {key}", f"{used} of {hard} used"] for key, (used, hard) in found["quota"].items()),
+    ]
+    for label, value in rows:
+        render.out(f"{label + ':':<28}{render.clean(str(value))}")
+    return 0
+
+
+def operator_state(session: Session) -> str:
+    """Whether the operator runs, in a few words."""
+    path = f"/apis/apps/v1/namespaces/{names.SYSTEM_NAMESPACE}/deployments/{names.OPERATOR}"
+    try:
+        deployment = session.kube.get(path)
+    except ApiError as error:
+        return "not installed" if error.status == 404 else "not visible to you"
+    wanted = deployment["spec"].get("replicas", 1)
+    ready = (deployment.get("status") or {}).get("readyReplicas", 0)
+    return f"{ready} of {wanted} replicas ready"
+
+
+def user_state(session: Session) -> str:
+    """The DevServerUser's phase, in a few words."""
+    try:
+        user = session.kube.get(f"/apis/{names.API_VERSION}/devserverusers/{session.user}")
+    except ApiError as error:
+        return f"{session.user} (" + ("does not exist" if error.status == 404 else "details not visible to you") + ")"
+    return f"{session.user} ({(user.get('status') or {}).get('phase') or 'not set up yet'})"
+
+
+def quota(session: Session) -> dict[str, tuple[str, str]]:
+    """resource -> (used, allowed) over the namespace's quotas; {} when not visible."""
+    from devctl.kube import core_path
+
+    try:
+        items = session.kube.get(core_path(session.namespace, "resourcequotas")).get("items") or []
+    except ApiError:
+        return {}
+    found: dict[str, tuple[str, str]] = {}
+    for item in items:
+        used = (item.get("status") or {}).get("used") or {}
+        for key, hard in ((item.get("spec") or {}).get("hard") or {}).items():
+            found[key] = (str(used.get(key, "0")), str(hard))
+    return found
+
+
+def info_command(session: Session, output: Output = None) -> None:
+    """Show the settings in force and where each of them comes from."""
+    from importlib.metadata import version
+
+    form = session.output(output)
+    config = session.config
+    settings: dict[str, tuple[str, str]] = {}
+    for key in KEYS:
+        setting = config.setting(key)
+        settings[key] = (setting.value, setting.source) if setting else ("", "")
+    try:
+        target = session.target
+        settings["kubeconfig"] = (target.source, settings["kubeconfig"][1] or "default")
+        settings["context"] = (target.context, settings["context"][1] or "current context")
+        server = target.server
+        settings["user"] = session.user_setting
+        settings["namespace"] = (session.namespace, settings["namespace"][1] or "dev-USER")
+    except Failure as failure:
+        server = f"none: {failure.what}"
+    settings["image"] = settings["image"] if settings["image"][0] else ("the platform's own", "default")
+    if not settings["identityFile"][0]:
+        settings["identityFile"] = ("your agent and ~/.ssh", "default")
+    if form in ("json", "yaml"):
+        document = {
+            "version": version("devservers"),
+            "configFile": str(config.path),
+            "server": server,
+            "settings": {k: {"value": v, "source": s} for k, (v, s) in settings.items()},
+        }
+        render.out(render.to_json(document) if form == "json" else render.to_yaml(document).rstrip())
+        return
+    present = "" if config.path.exists() else " (does not exist)"
+    render.out(f"devctl {version('devservers')}")
+    render.out(f"config file: {config.path}{present}")
+    render.out(f"API server:  {server}")
+    render.out("")
+    render.table(["SETTING", "VALUE", "FROM"], [[key, value, source] for key, (value, source) in settings.items()])
+
+
+class Skipped(Exception):
+    """A check that cannot be made; the text says why."""
+
+
+def test_k8s_command(session: Session) -> int:
+    """Check the cluster, your rights and the tools, step by step. Exit code 1 if something is missing."""
+    checks: list[tuple[str, Callable[[Session], str]]] = [
+        ("settings", _settings),
+        ("API server answers", _answers),
+        ("kinds installed", _kinds),
+        ("who you are", _identity),
+        ("your namespace", _namespace),
+        ("your rights", _rights),
+        ("flavors", _flavors),
+        ("operator", _operator),
+        ("ssh program", _ssh),
+    ]
+    failed, first = 0, ""
+    for label, check in checks:
+        try:
+            mark, text = render.paint("ok  ", "green"), check(session)
+        except Skipped as skipped:
+            mark, text = render.paint("skip", "yellow"), str(skipped)
+        except (Failure, ApiError, Unreachable) as error:
+            from devctl.session import explain
+
+            failure = explain(error, f"check {label}")
+            mark, text = render.paint("FAIL", "red"), f"{failure.what} -> {failure.todo}"
+            failed += 1
+            first = first or label
+            if label in ("settings", "API server answers"):
+                render.out(f"{mark}  {label:<20}{render.clean(text)}")
+                break
+        render.out(f"{mark}  {label:<20}{render.clean(text)}")
+    render.say(f"{failed} of the checks failed, the first is: {first}" if failed else "everything is in order")
+    return FAILURE if failed else 0
+
+
+def _settings(session: Session) -> str:
+    return f"user {session.user}, namespace {session.namespace}, context {session.target.context}"
+
+
+def _answers(session: Session) -> str:
+    began = time.monotonic()
+    version = session.kube.get("/version").get("gitVersion", "unknown")
+    return f"{session.target.server}, {version}, {(time.monotonic() - began) * 1000:.0f} ms"
+
+
+def _kinds(session: Session) -> str:
+    try:
+        found = session.kube.get(f"/apis/{names.API_VERSION}")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        raise Failure("the devservers.io kinds are missing", "`make up`, or another context") from None
+    return ", ".join(sorted(r["kind"] for r in found["resources"] if "/" not in r["name"]))
+
+
+def _identity(session: Session) -> str:
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        found = session.kube.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
+    except ApiError as error:
+        if error.status in (403, 404):
+            raise Skipped("the cluster does not tell") from None
+        raise
+    return str(found["status"]["userInfo"].get("username", "unknown"))
+
+
+def _namespace(session: Session) -> str:
+    try:
+        session.kube.get(f"/api/v1/namespaces/{session.namespace}")
+    except ApiError as error:
+        if error.status == 403:
+            raise Skipped(f"{session.namespace} is not visible to you") from None
+        if error.status == 404:
+            raise Failure(
+                f"there is no namespace {session.namespace}", f"ask an administrator for a DevServerUser {session.user}"
+            ) from None
+        raise
+    return session.namespace
+
+
+RIGHTS = [
+    ("create", names.GROUP, "devservers", ""),
+    ("delete", names.GROUP, "devservers", ""),
+    ("list", "", "persistentvolumeclaims", ""),
+    ("get", "", "pods", "log"),
+    ("create", "", "pods", "exec"),
+    ("create", "", "pods", "portforward"),
+    ("list", "", "events", ""),
+]
+
+
+def _rights(session: Session) -> str:
+    lacking = []
+    for verb, group, resource, part in RIGHTS:
+        attributes = {
+            "namespace": session.namespace,
+            "verb": verb,
+            "group": group,
+            "resource": resource,
+            "subresource": part,
+        }
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        answer = session.kube.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
+        if not answer["status"].get("allowed"):
+            lacking.append(f"{verb} {resource}{'/' + part if part else ''}")
+    if lacking:
+        raise Failure(f"you may not {', '.join(lacking)} in {session.namespace}", "ask an administrator")
+    return f"all {len(RIGHTS)} that devctl needs"
+
+
+def _flavors(session: Session) -> str:
+    from devctl.kube import flavor_path
+
+    found = [f["metadata"]["name"] for f in session.kube.get(flavor_path()).get("items") or []]
+    if not found:
+        raise Failure("there are no flavors", "ask an administrator to make one")
+    return ", ".join(found)
+
+
+def _operator(session: Session) -> str:
+    state = operator_state(session)
+    if state == "not visible to you":
+        raise Skipped(state)
+    if state == "not installed" or state.startswith("0 "):
+        raise Failure(f"the operator: {state}", "`make up`, or tell an administrator")
+    return state
+
+
+def _ssh(session: Session) -> str:
+    import subprocess
+
+    binary = shutil.which("ssh", path=session.environ.get("PATH"))
+    if not binary:
+        raise Failure("there is no ssh program", "install OpenSSH's client; `devctl shell` works without")
+    done = subprocess.run([binary, "-V"], capture_output=True, text=True, check=False)
+    return (done.stderr or done.stdout).strip()

@@ -1,0 +1,137 @@
+"""Where devctl's settings come from: flag, then environment, then file, then default.
+
+Invariant: reading settings never touches the network, and a file that cannot be read as settings names its
+line and key. The file is $XDG_CONFIG_HOME/devctl/config.yaml (~/.config/devctl/config.yaml).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from devctl import names
+from devctl.errors import USAGE, Failure
+
+OUTPUTS = ("table", "wide", "json", "yaml", "name")
+
+# key in the file -> environment variable, what it means
+KEYS: dict[str, tuple[str, str]] = {
+    "user": ("DEVCTL_USER", "who you are on the platform"),
+    "context": ("DEVCTL_CONTEXT", "context of the kubeconfig to use"),
+    "kubeconfig": ("DEVCTL_KUBECONFIG", "kubeconfig file to use"),
+    "namespace": ("DEVCTL_NAMESPACE", "namespace of your servers"),
+    "flavor": ("DEVCTL_FLAVOR", "flavor of a new server"),
+    "image": ("DEVCTL_IMAGE", "image of a new server"),
+    "homeSize": ("DEVCTL_HOME_SIZE", "size of a new server's home, or none"),
+    "output": ("DEVCTL_OUTPUT", "how lists are printed: " + ", ".join(OUTPUTS)),
+    "identityFile": ("DEVCTL_IDENTITY_FILE", "private key for devctl ssh"),
+}
+DEFAULTS = {"flavor": names.DEFAULT_FLAVOR, "homeSize": names.DEFAULT_HOME_SIZE, "output": "table"}
+PATHS = ("kubeconfig", "identityFile")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value and where it came from: `flag`, an environment variable, the file, `default`."""
+
+    value: str
+    source: str
+
+
+def config_file(environ: Mapping[str, str]) -> Path:
+    """The configuration file of this person, whether it exists or not."""
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".config")
+    return Path(base) / "devctl" / "config.yaml"
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Where devctl keeps what it can make again, such as pinned host keys."""
+    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".local" / "state")
+    return Path(base) / "devctl"
+
+
+def broken(path: Path, line: int, what: str, todo: str) -> Failure:
+    """A Failure that names the file's line (counted from 1)."""
+    return Failure(f"{path} line {line}: {what}", todo, USAGE)
+
+
+def parse(text: str, path: Path) -> dict[str, Setting]:
+    """The settings of one configuration file; raises Failure naming line and key."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        root = yaml.compose(text, Loader=loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise broken(path, line, f"not YAML: {error.problem or 'cannot be read'}", "correct that line") from None
+    except yaml.YAMLError as error:
+        raise broken(path, 1, f"not YAML: {error}", "correct or remove the file") from None
+    if root is None:
+        return {}
+    if not isinstance(root, yaml.MappingNode):
+        raise broken(path, root.start_mark.line + 1, "expected `key: value` lines", "write it like `user: ann`")
+    found: dict[str, Setting] = {}
+    for key_node, value_node in root.value:
+        line, key = key_node.start_mark.line + 1, str(key_node.value)
+        if key not in KEYS:
+            near = get_close_matches(key, KEYS, 1)
+            todo = f"did you mean {near[0]}?" if near else "known keys: " + ", ".join(KEYS)
+            raise broken(path, line, f"unknown key {key!r}", todo)
+        if key in found:
+            raise broken(path, line, f"key {key!r} appears twice", "keep one of them")
+        if not isinstance(value_node, yaml.ScalarNode):
+            raise broken(path, line, f"{key} must be one value", f"write it like `{key}: value`")
+        if value_node.tag.endswith(":null") or not value_node.value:
+            raise broken(path, line, f"{key} has no value", "give it one or remove the line")
+        value = value_node.value
+        if key == "output" and value not in OUTPUTS:
+            raise broken(path, line, f"output {value!r} is unknown", "use one of " + ", ".join(OUTPUTS))
+        found[key] = Setting(value, str(path))
+    return found
+
+
+class Config:
+    """The settings in force. `flags` are those given on the command line (None: not given)."""
+
+    def __init__(self, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.path = config_file(environ)
+        self.flags = {key: value for key, value in flags.items() if value is not None}
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            text = ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise Failure(f"{self.path} cannot be read: {error}", "correct or remove the file", USAGE) from None
+        self.file = parse(text, self.path) if text.strip() else {}
+
+    def setting(self, key: str) -> Setting | None:
+        """The value of `key` by precedence, or None when nothing sets it and it has no default."""
+        if key in self.flags:
+            return self._expanded(key, Setting(self.flags[key], "flag"))
+        variable = KEYS[key][0]
+        if self.environ.get(variable):
+            value = self.environ[variable]
+            if key == "output" and value not in OUTPUTS:
+                raise Failure(f"{variable}={value} is unknown", "use one of " + ", ".join(OUTPUTS), USAGE)
+            return self._expanded(key, Setting(value, variable))
+        if key in self.file:
+            return self._expanded(key, self.file[key])
+        return Setting(DEFAULTS[key], "default") if key in DEFAULTS else None
+
+    def get(self, key: str) -> str | None:
+        """Just the value of `key`."""
+        found = self.setting(key)
+        return found.value if found else None
+
+    def _expanded(self, key: str, setting: Setting) -> Setting:
+        if key not in PATHS:
+            return setting
+        path = Path(setting.value).expanduser()
+        if not path.is_absolute() and setting.source == str(self.path):
+            path = self.path.parent / path  # a path in a file is relative to that file, not to where one stands
+        return Setting(str(path), setting.source)

@@ -1,0 +1,330 @@
+"""devctl create: check everything that can be checked, then make the server.
+
+Invariant: what can never work is refused before anything is written, in two lines and within a second;
+what may come to work later (with --allow-missing: a flavor, a volume) is left to the operator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devctl import complete, names, render, values
+from devctl.errors import USAGE, ApiError, Failure, from_api
+
+if TYPE_CHECKING:
+    from devctl.kube import Json
+    from devctl.session import Session
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks for, checked for form."""
+
+    name: str
+    flavor: str
+    image: str | None
+    home_size: str | None
+    volumes: list[values.Mount]
+    shared: str | None
+    env: list[dict[str, str]]
+    ttl: str | None
+    ssh: bool
+    command: list[str]
+
+    @property
+    def claims(self) -> list[str]:
+        """Every volume claim that has to exist."""
+        return list(dict.fromkeys([m.claim for m in self.volumes] + ([self.shared] if self.shared else [])))
+
+    def manifest(self, namespace: str) -> Json:
+        """The DevServer object; what the API has as default is left out."""
+        spec: dict[str, Any] = {"flavor": self.flavor}
+        if self.image:
+            spec["image"] = self.image
+        if self.command:
+            spec["command"] = self.command
+        if self.env:
+            spec["env"] = self.env
+        if self.home_size:
+            spec["persistentHomeSize"] = self.home_size
+        if self.shared:
+            spec["sharedVolumeClaimName"] = self.shared
+        if self.volumes:
+            spec["volumes"] = [m.to_api() for m in self.volumes]
+        if not self.ssh:
+            spec["enableSSH"] = False
+        if self.ttl:
+            spec["lifecycle"] = {"timeToLive": self.ttl}
+        return {
+            "apiVersion": names.API_VERSION,
+            "kind": "DevServer",
+            "metadata": {"name": self.name, "namespace": namespace},
+            "spec": spec,
+        }
+
+
+def create_command(
+    session: Session,
+    name: Annotated[str | None, typer.Argument(help="The server's name.")] = None,
+    flavor: Annotated[
+        str | None, typer.Argument(help="Its size; see `devctl flavors`.", autocompletion=complete.flavors)
+    ] = None,
+    name_option: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="The name, instead of the first word.")
+    ] = None,
+    flavor_option: Annotated[
+        str | None,
+        typer.Option(
+            "--flavor",
+            metavar="FLAVOR",
+            help="The flavor, instead of the second word.",
+            autocompletion=complete.flavors,
+        ),
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(metavar="IMAGE", help="Container image; the platform's own if not given.")
+    ] = None,
+    home_size: Annotated[
+        str | None,
+        typer.Option(
+            "--home-size", metavar="SIZE", help="Size of the home that is kept, like 20Gi; `none`: no such home."
+        ),
+    ] = None,
+    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="No persistent home: /home/dev is lost on stop.")] = (
+        False
+    ),
+    volume: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-v",
+            "--volume",
+            metavar="CLAIM:/PATH[:ro]",
+            help="Mount a volume claim: CLAIM:/path or CLAIM:/path:ro. Repeatable.",
+        ),
+    ] = None,
+    shared_volume: Annotated[
+        str | None,
+        typer.Option(
+            "--shared-volume", metavar="CLAIM", help="Volume claim for /shared.", autocompletion=complete.claims
+        ),
+    ] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("-e", "--env", metavar="KEY=VALUE", help="Variable KEY=VALUE. Repeatable.")
+    ] = None,
+    ttl: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Stop it after this time, like 2h30m or 1d.")
+    ] = None,
+    no_ssh: Annotated[bool, typer.Option("--no-ssh", help="Run no SSH server in it.")] = False,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Accept a flavor or volume that does not exist yet.")
+    ] = False,
+    wait: Annotated[
+        str | None,
+        typer.Option(metavar="[DURATION]", help="Wait until it is ready, 10m if no duration is given."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be made, checked by the cluster.")] = (
+        False
+    ),
+    output: Annotated[str | None, typer.Option("-o", "--output", metavar="FORMAT", help="json, yaml or name.")] = None,
+) -> int:
+    """Make a server and start it.
+
+    devctl create NAME [FLAVOR] [OPTIONS] [-- COMMAND...]
+
+    The command after -- runs in the server beside SSH; the server stays up when it ends. Without it the
+    server just stays up.
+    """
+    if name and name_option and flavor is None and flavor_option is None:
+        name, flavor = None, name  # devctl create --name mydev cpu-small
+    wanted = check(
+        session,
+        name=_one(name, name_option, "name", "--name"),
+        flavor=_one(flavor, flavor_option, "flavor", "--flavor"),
+        image=image,
+        home_size=home_size,
+        ephemeral=ephemeral,
+        volumes=volume or [],
+        shared=shared_volume,
+        env=env or [],
+        ttl=ttl,
+        ssh=not no_ssh,
+    )
+    limit = values.duration(wait, "--wait") if wait else None
+    form = output or ("yaml" if dry_run else "table")
+    session.output(form)
+    advice = look_around(session, wanted, allow_missing)
+    made = make(session, wanted, dry_run)
+    for text in [*advice, *session.kube.warnings]:
+        render.warn(text)
+    if dry_run:
+        made.get("metadata", {}).pop("managedFields", None)
+        render.say(f"devserver/{wanted.name} would be created in {session.namespace}; nothing was changed")
+        render.machine(form if form in ("json", "name") else "yaml", made, "devserver")
+        return 0
+    if not render.machine(form, made, "devserver"):
+        render.say(f"devserver/{wanted.name} created in {session.namespace} ({wanted.flavor}, {_home_words(wanted)})")
+    if limit is None:
+        if form == "table":
+            render.say(f"`devctl describe {wanted.name}` shows how far it is; once it runs: `devctl ssh {wanted.name}`")
+        return 0
+    from devctl.wait import wait_ready
+
+    return wait_ready(session, made, limit)
+
+
+def _one(word: str | None, option: str | None, what: str, flag: str) -> str | None:
+    if word and option and word != option:
+        raise Failure(f"two {what}s are given: {word} and {flag} {option}", "give one of them", USAGE)
+    return option or word
+
+
+def _home_words(wanted: Wanted) -> str:
+    if wanted.home_size:
+        return f"home {wanted.home_size}, kept"
+    if any(m.path == names.HOME for m in wanted.volumes):
+        return "home on your volume"
+    return "no persistent home"
+
+
+def check(
+    session: Session,
+    *,
+    name: str | None,
+    flavor: str | None,
+    image: str | None,
+    home_size: str | None,
+    ephemeral: bool,
+    volumes: list[str],
+    shared: str | None,
+    env: list[str],
+    ttl: str | None,
+    ssh: bool,
+) -> Wanted:
+    """Everything that needs no cluster: forms, and what contradicts itself."""
+    if not name:
+        raise Failure("the server has no name", "write `devctl create NAME [FLAVOR]`", USAGE)
+    config = session.config
+    values.server_name(name)
+    mounts = values.mounts(volumes, values.claim(shared, "--shared-volume") if shared else None)
+    own_home = next((m for m in mounts if m.path == names.HOME), None)
+    if ephemeral and home_size and values.home_size(home_size):
+        raise Failure("--ephemeral and --home-size contradict each other", "give one of them", USAGE)
+    if own_home and home_size and values.home_size(home_size):
+        raise values.refuse(
+            f"{names.HOME} is used twice, by --home-size {home_size} and by {own_home.claim}", "leave one of them out"
+        )
+    setting = config.setting("homeSize")
+    size = home_size or (setting.value if setting else names.DEFAULT_HOME_SIZE)
+    flag = "--home-size" if home_size else f"homeSize ({setting.source if setting else 'default'})"
+    if ttl:
+        values.duration(ttl, "--ttl")
+    chosen = image or config.get("image")
+    return Wanted(
+        name=name,
+        flavor=flavor or config.get("flavor") or names.DEFAULT_FLAVOR,
+        image=values.image(chosen) if chosen else None,
+        home_size=None if ephemeral or own_home else values.home_size(size, flag),
+        volumes=mounts,
+        shared=shared,
+        env=values.variables(env),
+        ttl=ttl,
+        ssh=ssh,
+        command=session.rest or [],
+    )
+
+
+def look_around(session: Session, wanted: Wanted, allow_missing: bool) -> list[str]:
+    """Compare with what the cluster has; raises Failure, or returns warnings."""
+    from devctl.kube import core_path, flavor_path
+
+    warnings: list[str] = []
+    try:
+        flavors = {f["metadata"]["name"]: f for f in session.kube.get(flavor_path()).get("items") or []}
+    except ApiError as error:
+        raise from_api(error, "list flavors") from None
+    if wanted.flavor not in flavors:
+        if not allow_missing:
+            raise unknown_flavor(wanted.flavor, list(flavors))
+        warnings.append(f"there is no flavor {wanted.flavor} yet; the server starts when there is one")
+    if wanted.claims:
+        try:
+            path = core_path(session.namespace, "persistentvolumeclaims")
+            claims = [c["metadata"]["name"] for c in session.kube.get(path).get("items") or []]
+        except ApiError as error:
+            raise from_api(error, "list volume claims") from None
+        for claim in wanted.claims:
+            if claim not in claims:
+                if not allow_missing:
+                    raise unknown_claim(claim, claims, session.namespace)
+                warnings.append(f"there is no volume claim {claim} yet; the server starts when there is one")
+    if wanted.flavor in flavors:
+        warnings += impossible(session, flavors[wanted.flavor])
+    return warnings
+
+
+def unknown_flavor(flavor: str, known: list[str]) -> Failure:
+    """The refusal of a flavor that does not exist, with the nearest one."""
+    near = get_close_matches(flavor, known, 1, 0.4)
+    listed = ", ".join(sorted(known)) or "none; ask an administrator"
+    todo = f"did you mean {near[0]}? Known flavors: {listed}" if near else f"known flavors: {listed}"
+    return values.refuse(f"there is no flavor {flavor!r}", todo)
+
+
+def unknown_claim(claim: str, known: list[str], namespace: str) -> Failure:
+    """The refusal of a volume claim that does not exist, with the list of those that do."""
+    listed = ", ".join(sorted(known)) or "none"
+    near = get_close_matches(claim, known, 1)
+    todo = f"did you mean {near[0]}? " if near else ""
+    return values.refuse(f"there is no volume claim {claim!r} in {namespace}", f"{todo}known claims: {listed}")
+
+
+def impossible(session: Session, flavor: Json) -> list[str]:
+    """Warnings when no node and no quota could ever take this flavor; nothing when that may not be read."""
+    from devctl.kube import core_path
+
+    asked = _amounts((flavor.get("spec", {}).get("resources") or {}).get("requests") or {})
+    name = flavor["metadata"]["name"]
+    found: list[str] = []
+    try:
+        nodes = session.kube.get("/api/v1/nodes").get("items") or []
+        rooms = [_amounts(n.get("status", {}).get("allocatable") or {}) for n in nodes]
+        if rooms and not any(all(room.get(k, Decimal(0)) >= v for k, v in asked.items()) for room in rooms):
+            found.append(f"no node of this cluster is large enough for flavor {name}; it waits until one is added")
+    except ApiError:
+        pass  # people need not see nodes
+    try:
+        for quota in session.kube.get(core_path(session.namespace, "resourcequotas")).get("items") or []:
+            hard = _amounts(quota.get("spec", {}).get("hard") or {})
+            for key, amount in asked.items():
+                limit = hard.get(f"requests.{key}", hard.get(key))
+                if limit is not None and amount > limit:
+                    found.append(f"flavor {name} asks for more {key} than your whole quota ({limit:f}) allows")
+    except ApiError:
+        pass
+    return found
+
+
+def _amounts(resources: Json) -> dict[str, Decimal]:
+    found = {}
+    for key, text in resources.items():
+        try:
+            found[key] = values.quantity(str(text))
+        except ValueError:
+            continue
+    return found
+
+
+def make(session: Session, wanted: Wanted, dry_run: bool) -> Json:
+    """Write the object; raises Failure when the API server refuses it."""
+    from devctl.kube import server_path
+
+    query = {"fieldManager": "devctl", "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
+    try:
+        return session.kube.create(server_path(session.namespace), wanted.manifest(session.namespace), **query)
+    except ApiError as error:
+        raise from_api(error, f"create {wanted.name}") from None

@@ -1,0 +1,164 @@
+"""What a person is told when something goes wrong, and with which exit code.
+
+Invariant: every failure that reaches a person is a Failure with one line of what is wrong and one line of
+what to do; anything else is a bug in devctl and says so.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# Exit codes (rulings.md 14). exec, ssh and shell pass the remote code through.
+FAILURE = 1
+USAGE = 2
+NOT_FOUND = 3
+FORBIDDEN = 4
+TIMED_OUT = 5
+REFUSED = 6
+INTERRUPTED = 130
+TRANSPORT = 255
+
+
+class Failure(Exception):
+    """Ends the command: `what` is wrong, what `todo` about it (each one line), and the exit `code`."""
+
+    def __init__(self, what: str, todo: str, code: int = FAILURE) -> None:
+        super().__init__(what)
+        self.what = one_line(what)
+        self.todo = one_line(todo)
+        self.code = code
+
+
+class ApiError(Exception):
+    """A refusal of the API server, as its Status object tells it.
+
+    `status` is the HTTP status, `reason` the machine word (NotFound, Invalid, ...), `message` its sentence,
+    `causes` the list of {field, reason, message} of an Invalid.
+    """
+
+    def __init__(
+        self, status: int, reason: str, message: str, causes: list[dict[str, Any]], details: dict[str, Any]
+    ) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.causes = causes
+        self.details = details
+
+
+class Unreachable(Exception):
+    """No answer from the API server: refused, timed out, wrong certificate."""
+
+
+def one_line(text: str) -> str:
+    """`text` with every run of white space made one blank."""
+    return " ".join(text.split())
+
+
+def split_advice(message: str) -> tuple[str, str | None]:
+    """Take an API message of the form "what; do this" apart; the second half is None when there is none."""
+    what, separator, todo = message.partition("; ")
+    return (what, todo) if separator else (message, None)
+
+
+def from_api(error: ApiError, doing: str) -> Failure:
+    """Turn the API server's refusal into two plain lines. `doing` completes "could not ...".
+
+    Examples of what is recognised: CEL and schema refusals (422), a ValidatingAdmissionPolicy, an exceeded
+    quota, a missing right, a missing kind, an object that exists already.
+    """
+    message = one_line(error.message)
+    if error.status == 401:
+        return Failure(
+            f"could not {doing}: the cluster does not accept your credentials",
+            "log in again, or check the context with `devctl info`",
+            FORBIDDEN,
+        )
+    if error.status == 404:
+        return _not_found(error, message, doing)
+    denied = re.search(r"ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: (.*)$", message)
+    if denied:
+        what, todo = split_advice(denied.group(1))
+        return Failure(what, todo or "correct it and try again, or ask an administrator", REFUSED)
+    if "exceeded quota" in message:
+        return _quota(message)
+    if error.status == 403:
+        return _forbidden(error, message, doing)
+    if error.status == 409 and error.reason == "AlreadyExists":
+        name = error.details.get("name", "it")
+        return Failure(
+            f"{name} exists already",
+            f"`devctl describe {name}` shows it; choose another name, or `devctl delete {name}` first",
+        )
+    if error.status in (400, 422):
+        return _invalid(error, message)
+    return Failure(f"could not {doing}: {message or error.reason}", "try again; `devctl test-k8s` checks the cluster")
+
+
+def _not_found(error: ApiError, message: str, doing: str) -> Failure:
+    kind, name = error.details.get("kind", ""), error.details.get("name", "")
+    if kind == "namespaces" or message.startswith("namespaces "):
+        return Failure(
+            f"there is no namespace {name} on this cluster, so its user does not exist here",
+            "give the right user with --user, or ask an administrator for a DevServerUser",
+            NOT_FOUND,
+        )
+    if kind == "devservers" and name:
+        return Failure(f"there is no server {name}", "`devctl list` shows your servers", NOT_FOUND)
+    if not name and "could not find the requested resource" in message:
+        return Failure(
+            f"could not {doing}: this cluster does not have the devservers.io kinds",
+            "check the context with `devctl info`; `make up` installs the platform",
+            NOT_FOUND,
+        )
+    return Failure(f"could not {doing}: {message}", "check the name; `devctl list` shows your servers", NOT_FOUND)
+
+
+def _quota(message: str) -> Failure:
+    found = re.search(
+        r"exceeded quota: (?P<name>[^,]+), requested: (?P<asked>.*?), used: (?P<used>.*?), limited: (?P<limit>.*)$",
+        message,
+    )
+    what = "this would exceed your quota"
+    if found:
+        what += f": asked {found['asked']}, in use {found['used']}, allowed {found['limit']}"
+    return Failure(
+        what, "stop or delete a server (`devctl list`), take a smaller flavor, or ask an administrator", REFUSED
+    )
+
+
+def _forbidden(error: ApiError, message: str, doing: str) -> Failure:
+    right = re.search(r'User "([^"]+)" cannot (\S+) resource "([^"]+)"', message)
+    if right:
+        who, verb, resource = right.groups()
+        place = re.search(r'in the namespace "([^"]+)"', message)
+        where = f" in namespace {place.group(1)}" if place else ""
+        return Failure(
+            f"could not {doing}: {who} may not {verb} {resource}{where}",
+            "check user and namespace with `devctl info`, or ask an administrator",
+            FORBIDDEN,
+        )
+    if "is being terminated" in message:
+        return Failure(f"could not {doing}: the namespace is being deleted", "wait until it is gone", FORBIDDEN)
+    text = message.split(" is forbidden: ", 1)[-1]
+    return Failure(f"could not {doing}: {text}", "ask an administrator", FORBIDDEN)
+
+
+def _invalid(error: ApiError, message: str) -> Failure:
+    todo: str | None = None
+    parts: list[str] = []
+    for cause in error.causes:
+        text = re.sub(r"^Invalid value: .*?: (?=\S)", "", one_line(str(cause.get("message", ""))))
+        # The API server adds this line when a schema error kept it from running the CEL rules.
+        if "some validation rules were not checked" in text:
+            continue
+        text, advice = split_advice(text)
+        todo = todo or advice
+        field = str(cause.get("field", ""))
+        parts.append(f"{field}: {text}" if field and field != "<nil>" else text)
+    if not parts:
+        text, todo = split_advice(re.sub(r"^.*? is invalid: ", "", message))
+        parts = [text]
+    return Failure("; ".join(dict.fromkeys(parts)), todo or "correct the value and try again", REFUSED)

@@ -1,0 +1,242 @@
+"""The only access to the cluster: plain HTTPS to the API server over one kept-alive connection.
+
+Invariant: dictionaries in and out; a refusal is an ApiError, no answer is an Unreachable, and nothing else
+escapes. A request is repeated only when the kept connection turned out closed before any answer, or after
+one 401 with a log-in program.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from devctl import kubeconfig, names
+from devctl.errors import ApiError, Unreachable
+from devctl.kubeconfig import Target
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+
+Json = dict[str, Any]
+MERGE_PATCH = "application/merge-patch+json"
+TIMEOUT = 20.0  # seconds without a byte before a plain request counts as lost
+
+
+def server_path(namespace: str, name: str | None = None) -> str:
+    """Path of the DevServers of a namespace, or of one of them."""
+    path = f"/apis/{names.API_VERSION}/namespaces/{quote(namespace)}/devservers"
+    return f"{path}/{quote(name)}" if name else path
+
+
+def flavor_path(name: str | None = None) -> str:
+    """Path of the flavors, or of one."""
+    path = f"/apis/{names.API_VERSION}/devserverflavors"
+    return f"{path}/{quote(name)}" if name else path
+
+
+def core_path(namespace: str, resource: str, name: str | None = None) -> str:
+    """Path of a namespaced kind of the core group."""
+    path = f"/api/v1/namespaces/{quote(namespace)}/{resource}"
+    return f"{path}/{quote(name)}" if name else path
+
+
+class Kube:
+    """One API server, one identity. Not for several threads."""
+
+    def __init__(self, target: Target, environ: Mapping[str, str] | None = None) -> None:
+        self.target = target
+        self.warnings: list[str] = []
+        self._environ = dict(os.environ if environ is None else environ)
+        self._connection: HTTPConnection | None = None
+        self._credential: kubeconfig.Credential | None = None
+        self._tls: ssl.SSLContext | None = None
+
+    def get(self, path: str, **query: str) -> Json:
+        """GET an object or a list."""
+        return self.request("GET", path, query=query)
+
+    def create(self, path: str, body: Json, **query: str) -> Json:
+        """POST an object."""
+        return self.request("POST", path, body=body, query=query)
+
+    def patch(self, path: str, body: Json, **query: str) -> Json:
+        """Merge-patch an object."""
+        return self.request("PATCH", path, body=body, query=query, content_type=MERGE_PATCH)
+
+    def delete(self, path: str) -> Json:
+        """DELETE an object; children go in the background."""
+        return self.request("DELETE", path, body={"propagationPolicy": "Background"})
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        """One request; raises ApiError or Unreachable."""
+        with self._send(method, path, body, query, content_type, TIMEOUT) as response:
+            try:
+                data = response.read()
+            except (OSError, HTTPException) as error:
+                raise self._unreachable(error) from None
+        found = json.loads(data) if data else {}
+        return found if isinstance(found, dict) else {}
+
+    def lines(self, path: str, query: Mapping[str, str], timeout: float | None) -> Iterator[bytes]:
+        """GET a stream line by line (logs, watches); the connection ends with the stream.
+
+        A silence of `timeout` seconds ends it with TimeoutError; None waits for ever.
+        """
+        response = self._send("GET", path, None, query, "application/json", timeout)
+        try:
+            yield from response
+        except TimeoutError:
+            raise
+        except (OSError, HTTPException) as error:
+            raise self._unreachable(error) from None
+        finally:
+            self.close()
+
+    def watch(self, path: str, query: Mapping[str, str], timeout: float) -> Iterator[Json]:
+        """Watch events ({type, object}) until the server ends the stream or `timeout` seconds are silent."""
+        for line in self.lines(path, {**query, "watch": "true"}, timeout):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                yield event
+
+    def close(self) -> None:
+        """Give the connection up; the next request opens a new one."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def open_socket(self) -> tuple[socket.socket, str, dict[str, str]]:
+        """A fresh connected socket (TLS done), the Host header and the identity headers, for upgrades."""
+        connection = self._open(TIMEOUT)
+        return connection.sock, connection.host, self._headers()
+
+    def path(self, path: str, query: Mapping[str, str] | list[tuple[str, str]] | None = None) -> str:
+        """`path` below the server's own prefix (a proxy's, for example), with its query."""
+        prefix = urlsplit(self.target.server).path.rstrip("/")
+        return prefix + path + ("?" + urlencode(query) if query else "")
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        query: Mapping[str, str] | None,
+        content_type: str,
+        timeout: float | None,
+    ) -> HTTPResponse:
+        data = None if body is None else json.dumps(body).encode()
+        for attempt in (1, 2, 3):
+            fresh = self._connection is None
+            connection = self._connection or self._open(timeout)
+            self._connection = connection
+            if connection.sock is not None:
+                connection.sock.settimeout(timeout)
+            headers = {"Accept": "application/json", "User-Agent": "devctl", **self._headers()}
+            if data is not None:
+                headers["Content-Type"] = content_type
+            try:
+                connection.request(method, self.path(path, query), data, headers)
+                response = connection.getresponse()
+            except (OSError, HTTPException) as error:
+                self.close()
+                if fresh or attempt == 3:
+                    raise self._unreachable(error) from None
+                continue  # the server closed the kept connection in between
+            if response.status == 401 and self._credential and attempt == 1:
+                self._credential = self._tls = None
+                self.close()
+                continue
+            self._note_warnings(response)
+            if response.status >= 400:
+                raise _refusal(response)
+            return response
+        raise Unreachable("no answer")
+
+    def _open(self, timeout: float | None) -> HTTPConnection:
+        url = urlsplit(self.target.server)
+        host = url.hostname or ""
+        if url.scheme == "http":
+            connection = HTTPConnection(host, url.port or 80, timeout=timeout)
+        else:
+            pair = self._login().pair if self.target.user.get("exec") else None
+            self._tls = self._tls or kubeconfig.tls(self.target, pair)
+            connection = _HTTPS(host, url.port or 443, self._tls, self.target.cluster.get("tls-server-name"), timeout)
+        try:
+            connection.connect()
+        except OSError as error:
+            raise self._unreachable(error) from None
+        return connection
+
+    def _headers(self) -> dict[str, str]:
+        headers = kubeconfig.headers(self.target)
+        if self.target.user.get("exec") and "Authorization" not in headers:
+            token = self._login().token
+            if token:
+                headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+    def _login(self) -> kubeconfig.Credential:
+        if self._credential is None:
+            self._credential = kubeconfig.run_plugin(self.target, self._environ, sys.stdin.isatty())
+        return self._credential
+
+    def _note_warnings(self, response: HTTPResponse) -> None:
+        for value in response.headers.get_all("Warning") or []:
+            _, _, text = value.partition('"')
+            self.warnings.append(text.rstrip('"').replace('\\"', '"'))
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
+        return Unreachable(f"{self.target.server}: {text or type(error).__name__}")
+
+
+class _HTTPS(HTTPSConnection):
+    """HTTPS whose certificate may be for another name than the one connected to (tls-server-name)."""
+
+    def __init__(
+        self, host: str, port: int, tls: ssl.SSLContext, server_name: str | None, timeout: float | None
+    ) -> None:
+        super().__init__(host, port, context=tls, timeout=timeout)
+        self._tls = tls
+        self._server_name = server_name or host
+
+    def connect(self) -> None:
+        """Connect, without delay for small writes, and do the TLS handshake."""
+        import socket
+
+        self.sock = socket.create_connection((self.host, self.port), self.timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._server_name)
+
+
+def _refusal(response: HTTPResponse) -> ApiError:
+    return refusal(response.status, response.reason, response.read())
+
+
+def refusal(status: int, reason: str, body: bytes) -> ApiError:
+    """An ApiError from an answer's status line and its body, which may or may not be a Status object."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or document.get("kind") != "Status":
+        text = body.decode("utf-8", "replace").strip()
+        return ApiError(status, reason, text[:500] or reason, [], {})
+    details = document.get("details") or {}
+    return ApiError(
+        status, document.get("reason", reason), document.get("message", ""), details.get("causes") or [], details
+    )

@@ -1,0 +1,247 @@
+"""Finding the API server and the credentials: kubeconfig files, token files, exec plugins, in-cluster.
+
+Invariant: nothing is written to a kubeconfig, and secrets stay in memory (a client key touches the disk
+only as a private temporary file while OpenSSL loads it). Merging of several files follows kubectl: the
+first file that names a thing wins.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from devctl.errors import FORBIDDEN, USAGE, Failure
+
+if TYPE_CHECKING:
+    import ssl
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One API server and one identity. `cluster` and `user` are the kubeconfig entries as they stand, their
+    relative paths made absolute; `namespace` is the context's own, if it has one."""
+
+    server: str
+    context: str
+    source: str
+    namespace: str | None
+    cluster: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    user: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def load(kubeconfig: str | None, context: str | None, environ: Mapping[str, str]) -> Target:
+    """The target in force: the file given, else $KUBECONFIG, else ~/.kube/config, else the pod's own account."""
+    explicit = kubeconfig is not None
+    if kubeconfig is not None:
+        paths = [Path(kubeconfig)]
+    elif environ.get("KUBECONFIG"):
+        paths = [Path(p).expanduser() for p in environ["KUBECONFIG"].split(os.pathsep) if p]
+    else:
+        paths = [Path(environ.get("HOME") or "~").expanduser() / ".kube" / "config"]
+    present = [path for path in paths if path.is_file()]
+    if not present:
+        if explicit:
+            raise Failure(
+                f"there is no kubeconfig file {kubeconfig}", "check the path; `make up` makes the local one", USAGE
+            )
+        if environ.get("KUBERNETES_SERVICE_HOST") and (SERVICE_ACCOUNT / "token").is_file():
+            return in_cluster(environ)
+        raise Failure(
+            "no cluster is configured: there is no " + " and no ".join(str(p) for p in paths),
+            "`make up` starts a local one; or set KUBECONFIG, or kubeconfig in devctl's config file",
+            USAGE,
+        )
+    return select(merge(present), context, ":".join(str(p) for p in present))
+
+
+def in_cluster(environ: Mapping[str, str]) -> Target:
+    """The target a pod is given by its service account."""
+    host, port = environ["KUBERNETES_SERVICE_HOST"], environ.get("KUBERNETES_SERVICE_PORT", "443")
+    namespace = SERVICE_ACCOUNT / "namespace"
+    return Target(
+        server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
+        context="in-cluster",
+        source=str(SERVICE_ACCOUNT),
+        namespace=namespace.read_text().strip() if namespace.is_file() else None,
+        cluster={"certificate-authority": str(SERVICE_ACCOUNT / "ca.crt")},
+        user={"tokenFile": str(SERVICE_ACCOUNT / "token")},
+    )
+
+
+def merge(paths: list[Path]) -> dict[str, Any]:
+    """Several kubeconfig files as one: {current-context, clusters, users, contexts} with entries by name."""
+    merged: dict[str, Any] = {"current-context": "", "clusters": {}, "users": {}, "contexts": {}}
+    for path in paths:
+        document = _read(path)
+        merged["current-context"] = merged["current-context"] or document.get("current-context") or ""
+        for group, key in (("clusters", "cluster"), ("users", "user"), ("contexts", "context")):
+            for entry in document.get(group) or []:
+                if isinstance(entry, dict) and isinstance(entry.get(key), dict):
+                    merged[group].setdefault(str(entry.get("name")), _absolute(entry[key], path.parent))
+    return merged
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"kubeconfig {path} cannot be read: {error}", "check the file and its rights", USAGE) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        raise Failure(f"kubeconfig {path}{line} is not YAML", "correct the file", USAGE) from None
+    if document is not None and not isinstance(document, dict):
+        raise Failure(f"kubeconfig {path} is not a kubeconfig", "correct the file", USAGE)
+    return document or {}
+
+
+def _absolute(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
+    result = dict(entry)
+    for key in ("certificate-authority", "client-certificate", "client-key", "tokenFile"):
+        if result.get(key):
+            result[key] = str(folder / Path(result[key]).expanduser())
+    return result
+
+
+def select(merged: dict[str, Any], context: str | None, source: str) -> Target:
+    """One context out of a merged kubeconfig; the current one when `context` is None."""
+    name = context or merged["current-context"]
+    known = ", ".join(merged["contexts"]) or "none"
+    if not name:
+        raise Failure(
+            f"kubeconfig {source} has no current context", f"give one with --context; known are: {known}", USAGE
+        )
+    if name not in merged["contexts"]:
+        near = get_close_matches(name, merged["contexts"], 1)
+        todo = f"did you mean {near[0]}? Known are: {known}" if near else f"known are: {known}"
+        raise Failure(f"there is no context {name!r} in kubeconfig {source}", todo, USAGE)
+    chosen = merged["contexts"][name]
+    cluster = merged["clusters"].get(chosen.get("cluster"))
+    user = merged["users"].get(chosen.get("user"), {})
+    if not cluster or not cluster.get("server"):
+        raise Failure(
+            f"context {name!r} names cluster {chosen.get('cluster')!r}, which kubeconfig {source} does not describe",
+            "correct the kubeconfig",
+            USAGE,
+        )
+    return Target(str(cluster["server"]), name, source, chosen.get("namespace"), cluster, user)
+
+
+def tls(target: Target, client_pair: tuple[str, str] | None = None) -> ssl.SSLContext:
+    """The TLS settings of a target; `client_pair` is (certificate, key) in PEM from an exec plugin."""
+    import ssl
+
+    settings = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    cluster, user = target.cluster, target.user
+    try:
+        if cluster.get("insecure-skip-tls-verify"):
+            settings.check_hostname = False
+            settings.verify_mode = ssl.CERT_NONE
+        elif cluster.get("certificate-authority-data"):
+            settings.load_verify_locations(cadata=_decode(cluster["certificate-authority-data"]))
+        elif cluster.get("certificate-authority"):
+            settings.load_verify_locations(cafile=cluster["certificate-authority"])
+        else:
+            settings.load_default_certs()
+        if client_pair:
+            _load_pair(settings, *client_pair)
+        elif user.get("client-certificate-data") and user.get("client-key-data"):
+            _load_pair(settings, _decode(user["client-certificate-data"]), _decode(user["client-key-data"]))
+        elif user.get("client-certificate") and user.get("client-key"):
+            settings.load_cert_chain(user["client-certificate"], user["client-key"])
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise Failure(
+            f"the certificates of context {target.context!r} cannot be used: {error}",
+            f"check kubeconfig {target.source}",
+            USAGE,
+        ) from None
+    return settings
+
+
+def _decode(data: str) -> str:
+    return base64.b64decode(data).decode("ascii")
+
+
+def _load_pair(settings: ssl.SSLContext, certificate: str, key: str) -> None:
+    # OpenSSL's Python face reads a client key only from a file.
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", prefix="devctl-") as file:  # mode 0600, gone at once
+        file.write(certificate.rstrip("\n") + "\n" + key)
+        file.flush()
+        settings.load_cert_chain(file.name)
+
+
+def headers(target: Target) -> dict[str, str]:
+    """Static identity headers: bearer token (read anew from a token file) and impersonation."""
+    user, found = target.user, {}
+    if user.get("tokenFile"):
+        try:
+            found["Authorization"] = "Bearer " + Path(user["tokenFile"]).read_text().strip()
+        except OSError as error:
+            raise Failure(f"the token cannot be read: {error}", "log in again", FORBIDDEN) from None
+    elif user.get("token"):
+        found["Authorization"] = f"Bearer {user['token']}"
+    if user.get("as"):
+        found["Impersonate-User"] = str(user["as"])
+    return found
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What an exec plugin gave: a bearer token or a client certificate with its key."""
+
+    token: str | None
+    pair: tuple[str, str] | None
+
+
+def run_plugin(target: Target, environ: Mapping[str, str], interactive: bool) -> Credential:
+    """Run the exec plugin of `target.user["exec"]` (client.authentication.k8s.io) and read its credential."""
+    import json
+    import subprocess
+
+    plugin = target.user["exec"]
+    command = str(plugin.get("command", ""))
+    if "/" in command and not Path(command).is_absolute():
+        command = str(Path(target.source.split(":")[0]).parent / command)
+    info: dict[str, Any] = {
+        "apiVersion": plugin.get("apiVersion", "client.authentication.k8s.io/v1"),
+        "kind": "ExecCredential",
+        "spec": {"interactive": interactive},
+    }
+    if plugin.get("provideClusterInfo"):
+        info["spec"]["cluster"] = {
+            key: target.cluster[key]
+            for key in ("server", "certificate-authority-data", "tls-server-name", "insecure-skip-tls-verify")
+            if target.cluster.get(key)
+        }
+    extra = {str(e["name"]): str(e["value"]) for e in plugin.get("env") or []}
+    try:
+        done = subprocess.run(
+            [command, *map(str, plugin.get("args") or [])],
+            env={**environ, **extra, "KUBERNETES_EXEC_INFO": json.dumps(info)},
+            stdin=None if interactive else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+    except OSError as error:
+        hint = plugin.get("installHint") or "install it, or choose another context"
+        raise Failure(f"the log-in program {command!r} cannot be run: {error.strerror}", str(hint), FORBIDDEN) from None
+    if done.returncode != 0:
+        raise Failure(f"the log-in program {command!r} failed with code {done.returncode}", "log in again", FORBIDDEN)
+    try:
+        status = json.loads(done.stdout)["status"]
+        pair = (status["clientCertificateData"], status["clientKeyData"]) if "clientKeyData" in status else None
+        return Credential(status.get("token"), pair)
+    except (ValueError, KeyError, TypeError):
+        raise Failure(f"the log-in program {command!r} gave no credential", "log in again", FORBIDDEN) from None

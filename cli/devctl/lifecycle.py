@@ -1,0 +1,182 @@
+"""devctl stop, start, restart, delete.
+
+Invariant: a server's home is deleted only by `delete --purge`, and only when it belongs to that server.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devctl import complete, names, render, values
+from devctl.errors import NOT_FOUND, USAGE, ApiError, Failure, from_api
+
+if TYPE_CHECKING:
+    from devctl.kube import Json
+    from devctl.session import Session
+
+Name = Annotated[str, typer.Argument(help="The server.", autocompletion=complete.servers)]
+Wait = Annotated[
+    str | None, typer.Option(metavar="[DURATION]", help="Wait until it is ready, 10m if no duration is given.")
+]
+
+
+def now() -> str:
+    """The time as the API writes it: RFC 3339, UTC, microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _patch(session: Session, name: str, change: Json, doing: str) -> Json:
+    from devctl.kube import server_path
+
+    try:
+        return session.kube.patch(server_path(session.namespace, name), change, fieldManager="devctl")
+    except ApiError as error:
+        if error.status == 404:
+            session.missing(name)
+        raise from_api(error, f"{doing} {name}") from None
+
+
+def _limit(wait: str | None) -> int | None:
+    return values.duration(wait, "--wait") if wait else None
+
+
+def stop_command(session: Session, name: Name) -> None:
+    """Stop a server and free what it uses. Its home stays; `devctl start` brings it back."""
+    server = session.server(name)
+    if not server["spec"].get("running", True):
+        render.say(f"{name} is stopped already")
+        return
+    _patch(session, name, {"spec": {"running": False}}, "stop")
+    keeps = server["spec"].get("persistentHomeSize") or any(
+        str(v.get("mountPath", "")).rstrip("/") == names.HOME for v in server["spec"].get("volumes") or []
+    )
+    render.say(f"{name} is stopping; " + ("its home is kept" if keeps else "it had no persistent home"))
+
+
+def start_command(session: Session, name: Name, wait: Wait = None) -> int:
+    """Start a stopped server; its time to live begins anew."""
+    limit = _limit(wait)
+    server = session.server(name)
+    running = server["spec"].get("running", True)
+    stopped = (server.get("status") or {}).get("phase") in ("Stopped", "Stopping")
+    if running and not stopped:
+        render.say(f"{name} is started already")
+    else:
+        change: dict[str, Any] = {
+            "metadata": {"annotations": {names.ANNOTATION_STARTED_AT: now()}},
+            "spec": {"running": True},
+        }
+        server = _patch(session, name, change, "start")
+        render.say(f"{name} is starting")
+    if limit is None:
+        return 0
+    from devctl.wait import wait_ready
+
+    return wait_ready(session, server, limit)
+
+
+def restart_command(session: Session, name: Name, wait: Wait = None) -> int:
+    """Restart a server with a fresh container: its processes end, its home stays.
+
+    Changes of its flavor and of the platform's image take effect. A server that waited in a queue for its
+    GPU gives the GPU back and waits again.
+    """
+    limit = _limit(wait)
+    server = session.server(name)
+    if not server["spec"].get("running", True):
+        raise Failure(f"{name} is stopped", f"`devctl start {name}` starts it")
+    if _on_queue(session, server):
+        render.warn("the server gives its place on the GPU back and queues again")
+    pod = (server.get("status") or {}).get("podName")
+    changed = _patch(session, name, {"metadata": {"annotations": {names.ANNOTATION_RESTARTED_AT: now()}}}, "restart")
+    render.say(f"{name} is restarting")
+    if limit is None:
+        return 0
+    from devctl.wait import wait_ready
+
+    return wait_ready(session, changed, limit, other_than=pod or "none")
+
+
+def _on_queue(session: Session, server: Json) -> bool:
+    from devctl.kube import flavor_path
+
+    try:
+        flavor = session.kube.get(flavor_path(str(server["spec"].get("flavor"))))
+    except ApiError:
+        return False
+    return bool((flavor.get("spec") or {}).get("queue"))
+
+
+def delete_command(
+    session: Session,
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Delete its home as well. This cannot be undone.")] = False,
+) -> None:
+    """Delete a server. Its home stays, for a new server of the same name, unless --purge is given."""
+    from devctl.kube import core_path, server_path
+
+    values.server_name(name)
+    claim_path = core_path(session.namespace, "persistentvolumeclaims", names.home_claim(name))
+    server = _exists(session, server_path(session.namespace, name), f"read {name}")
+    home = _exists(session, claim_path, f"read the home of {name}")
+    if home is not None and not _is_home(home, name):
+        home = None
+    if server is None and not (purge and home):
+        if home is not None:
+            raise Failure(
+                f"there is no server {name}, only its home {names.home_claim(name)}",
+                f"`devctl delete {name} --purge` deletes the home, `devctl create {name}` uses it again",
+                NOT_FOUND,
+            )
+        session.missing(name)
+    what = f"server {name}" if server else ""
+    if purge and home:
+        size = home["spec"]["resources"]["requests"].get("storage", "")
+        what += (" and " if what else "") + f"the home {names.home_claim(name)} ({size}) with everything in it"
+    if not yes:
+        _confirm(what)
+    try:
+        if server:
+            session.kube.delete(server_path(session.namespace, name))
+        if purge and home:
+            session.kube.delete(claim_path)
+    except ApiError as error:
+        if error.status != 404:
+            raise from_api(error, f"delete {name}") from None
+    if server:
+        render.say(f"{name} is deleted")
+    if purge:
+        render.say(f"its home {names.home_claim(name)} is deleted" if home else "it had no home to delete")
+    elif home:
+        render.say(f"its home {names.home_claim(name)} is kept: `devctl create {name}` uses it again")
+
+
+def _exists(session: Session, path: str, doing: str) -> Json | None:
+    try:
+        return session.kube.get(path)
+    except ApiError as error:
+        if error.status == 404 and error.details.get("name"):
+            return None
+        raise from_api(error, doing) from None
+
+
+def _is_home(claim: Json, server: str) -> bool:
+    """Whether a claim is the home the operator made for this server, and not just named like it."""
+    metadata = claim["metadata"]
+    return (metadata.get("annotations") or {}).get(names.ANNOTATION_HOME_OF) == server or (
+        metadata.get("labels") or {}
+    ).get(names.LABEL_NAME) == server
+
+
+def _confirm(what: str) -> None:
+    if not sys.stdin.isatty():
+        raise Failure(f"deleting {what} needs a yes, and nobody can be asked here", "add --yes", USAGE)
+    sys.stderr.write(f"Delete {what}? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Failure("nothing was deleted", "answer y, or add --yes")

@@ -1,0 +1,61 @@
+"""The names and rules devctl shares with the API, repeated because devctl must not import the operator.
+
+Invariant: every constant and pattern here equals its twin in devservers.api (tests/unit/cli/test_names.py
+holds them together); a rule may be looser here than in the API, never stricter.
+"""
+
+from __future__ import annotations
+
+GROUP = "devservers.io"
+VERSION = "v1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+LABEL_NAME = f"{GROUP}/name"
+LABEL_USER = f"{GROUP}/user"
+ANNOTATION_STARTED_AT = f"{GROUP}/started-at"
+ANNOTATION_RESTARTED_AT = f"{GROUP}/restarted-at"
+ANNOTATION_HOME_OF = f"{GROUP}/home-of"
+ANNOTATION_ALLOWED_FLAVORS = f"{GROUP}/allowed-flavors"
+
+SYSTEM_NAMESPACE = "devservers-system"
+OPERATOR = "devservers-operator"
+NAMESPACE_PREFIX = "dev-"
+
+NAME_PATTERN = r"^[a-z][a-z0-9-]*[a-z0-9]$"
+SERVER_NAME_MAX = 40
+USER_NAME_MAX = 31
+
+CONTAINER = "dev"
+HOME = "/home/dev"
+LOGIN = "dev"
+SSH_PORT = 2222
+SHARED_PATH = "/shared"
+RESERVED_ENV_PREFIX = "DEVSERVERS_"
+RESERVED_PATHS = ("/proc", "/sys", "/dev", "/etc", "/opt/devservers", "/run/devservers")
+MAX_VOLUMES = 16
+
+DEFAULT_FLAVOR = "cpu-small"
+DEFAULT_HOME_SIZE = "10Gi"
+HOST_SUFFIX = ".devserver"  # what a person types after ssh or scp: mydev.devserver
+
+# The order in which a server becomes usable (rulings.md 13). Queued and Admitted appear only with a queue.
+STAGES = (
+    "Accepted",
+    "Queued",
+    "Admitted",
+    "Scheduled",
+    "VolumesReady",
+    "ImagePulled",
+    "ContainerStarted",
+    "SSHReady",
+)
+
+
+def namespace_of(user: str) -> str:
+    """The namespace of a user: `ann` -> `dev-ann`."""
+    return NAMESPACE_PREFIX + user
+
+
+def home_claim(server: str) -> str:
+    """The PersistentVolumeClaim of a server's home: `mydev` -> `mydev-home`."""
+    return f"{server}-home"

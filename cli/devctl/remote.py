@@ -1,0 +1,232 @@
+"""devctl exec, shell and logs: what goes through the API server instead of SSH.
+
+Invariant: the exit code is the remote command's own; the terminal is given back as it was, whatever happens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devctl import complete, names, pods, render
+from devctl.errors import FAILURE, NOT_FOUND, TRANSPORT, USAGE, ApiError, Failure, from_api
+
+if TYPE_CHECKING:
+    from devctl.session import Session
+    from devctl.websocket import Channels
+
+STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
+
+# bash where there is one, as a login shell so that the person's profile is read
+LOGIN_SHELL = "if command -v bash >/dev/null 2>&1; then exec bash -l; else exec sh -l; fi"
+
+Name = Annotated[str, typer.Argument(help="The server.", autocompletion=complete.servers)]
+
+
+def exec_command(
+    session: Session,
+    name: Name,
+    command: Annotated[list[str] | None, typer.Argument(help="The command; better after --.")] = None,
+    tty: Annotated[
+        bool | None,
+        typer.Option("--tty/--no-tty", "-t/-T", help="With or without a terminal; with one if there is one."),
+    ] = None,
+) -> int:
+    """Run a command in a server without SSH. Its exit code is passed on.
+
+    devctl exec NAME -- COMMAND...
+    """
+    words = [*(command or []), *(session.rest or [])]
+    if not words:
+        raise Failure("there is no command to run", f"write `devctl exec {name} -- COMMAND`", USAGE)
+    return run(session, name, words, tty)
+
+
+def shell_command(session: Session, name: Name) -> int:
+    """Open a shell in a server without SSH, or run a command line in one.
+
+    devctl shell NAME [-- COMMAND LINE]
+    """
+    line = " ".join(session.rest) if session.rest else LOGIN_SHELL
+    words = ["/bin/sh", "-lc", line] if session.rest else ["/bin/sh", "-c", line]
+    term = session.environ.get("TERM")
+    if term and sys.stdin.isatty():
+        words = ["env", f"TERM={term}", *words]
+    return run(session, name, words, None)
+
+
+def run(session: Session, name: str, command: list[str], tty: bool | None) -> int:
+    """Run `command` in the server joined to our own streams; its exit code, 255 when the connection broke."""
+    from devctl import websocket
+    from devctl.kube import core_path
+
+    server = session.server(name)
+    stopped = pods.not_running(server)
+    if stopped and not server["spec"].get("running", True):
+        raise stopped
+    pod = pods.of_server(session, server)
+    terminal = (sys.stdin.isatty() and sys.stdout.isatty()) if tty is None else tty
+    query = [("container", names.CONTAINER), ("stdin", "true"), ("stdout", "true")]
+    query += [("tty", "true")] if terminal else [("stderr", "true")]
+    query += [("command", word) for word in command]
+    path = core_path(session.namespace, "pods", pod) + "/exec"
+    try:
+        channels = websocket.connect(session.kube, path, query, websocket.EXEC_PROTOCOLS)
+    except ApiError as error:
+        if error.status in (400, 404, 500) and stopped:
+            raise stopped from None
+        raise from_api(error, f"run a command in {name}") from None
+    with raw_terminal(terminal):
+        status = pump(channels, terminal)
+    return exit_code(status, name)
+
+
+@contextmanager
+def raw_terminal(wanted: bool) -> Iterator[None]:
+    """Our terminal in raw mode, so that every key reaches the other side; as it was afterwards."""
+    if not wanted or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+    import tty
+
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setraw(descriptor)
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def _size() -> bytes:
+    columns, rows = os.get_terminal_size(sys.stdout.fileno() if sys.stdout.isatty() else sys.stdin.fileno())
+    return json.dumps({"Width": columns, "Height": rows}).encode()
+
+
+@contextmanager
+def resizes(wanted: bool) -> Iterator[int | None]:
+    """A file descriptor that turns readable when the window changed its size."""
+    if not wanted or not (sys.stdin.isatty() or sys.stdout.isatty()):
+        yield None
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.signal(signal.SIGWINCH, lambda *_: os.write(writer, b"w"))
+    os.write(writer, b"w")  # the first size
+    try:
+        yield reader
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+        os.close(reader)
+        os.close(writer)
+
+
+def pump(channels: Channels, terminal: bool) -> dict[str, Any] | None:
+    """Carry stdin, stdout, stderr and window sizes until the other side ends; its Status, None when it broke."""
+    from devctl import websocket
+
+    status: dict[str, Any] | None = None
+    stdin: int | None = sys.stdin.fileno()
+    next_ping = time.monotonic() + websocket.PING_EVERY
+    with resizes(terminal) as resized:
+        try:
+            while True:
+                readers = [] if channels.congested or stdin is None else [stdin]
+                readers += [resized] if resized is not None else []
+                ready = channels.wait(readers, max(next_ping - time.monotonic(), 0))
+                if time.monotonic() >= next_ping:
+                    channels.ping()
+                    next_ping = time.monotonic() + websocket.PING_EVERY
+                if resized is not None and resized in ready:
+                    os.read(resized, 1024)
+                    channels.send(RESIZE, _size())
+                if stdin is not None and stdin in ready:
+                    data = os.read(stdin, websocket.CHUNK)
+                    if data:
+                        channels.send(STDIN, data)
+                    else:
+                        stdin = None
+                        if channels.protocol.startswith("v5."):
+                            channels.send(CLOSE, bytes([STDIN]))
+                for channel, data in channels.receive():
+                    if channel == STDOUT:
+                        write_all(1, data)
+                    elif channel == STDERR:
+                        write_all(2, data)
+                    elif channel == ERROR and data:
+                        status = json.loads(data)
+        except websocket.Closed:
+            return status
+        finally:
+            channels.close()
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write everything to a file descriptor, blocking or not."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])
+
+
+def exit_code(status: dict[str, Any] | None, name: str) -> int:
+    """The remote command's exit code from the Status of the error channel."""
+    if status is None:
+        render.say(f"the connection to {name} broke")
+        return TRANSPORT
+    if status.get("status") == "Success":
+        return 0
+    for cause in (status.get("details") or {}).get("causes") or []:
+        if cause.get("reason") == "ExitCode":
+            return int(cause.get("message", FAILURE))
+    message = str(status.get("message", "the command could not be run"))
+    if "not found" in message or "no such file" in message:
+        raise Failure(f"the command is not there: {message}", "check its spelling, or give its whole path", 127)
+    raise Failure(message, f"`devctl describe {name}` shows the server's state", TRANSPORT)
+
+
+def logs_command(
+    session: Session,
+    name: Name,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new lines until Ctrl-C.")] = False,
+    tail: Annotated[int | None, typer.Option(help="Only the last lines.", min=0)] = None,
+    previous: Annotated[bool, typer.Option("-p", "--previous", help="Of the container before this one.")] = False,
+    timestamps: Annotated[bool, typer.Option(help="The time before each line.")] = False,
+    container: Annotated[str, typer.Option(help="Another container of the pod.")] = names.CONTAINER,
+) -> int:
+    """Show what a server's command printed."""
+    from devctl.kube import core_path
+
+    server = session.server(name)
+    pod = pods.of_server(session, server)
+    query = {"container": container}
+    query |= {"follow": "true"} if follow else {}
+    query |= {"tailLines": str(tail)} if tail is not None else {}
+    query |= {"previous": "true"} if previous else {}
+    query |= {"timestamps": "true"} if timestamps else {}
+    try:
+        for line in session.kube.lines(core_path(session.namespace, "pods", pod) + "/log", query, None):
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+    except ApiError as error:
+        if error.status == 400 and "previous terminated container" in error.message:
+            raise Failure(f"{name} has no container before this one", "leave --previous out", NOT_FOUND) from None
+        if error.status == 400 and "waiting to start" in error.message:
+            stopped = pods.not_running(server)
+            raise stopped or Failure(
+                f"{name} has not started yet", f"`devctl describe {name}` shows how far it is"
+            ) from None
+        raise from_api(error, f"read the logs of {name}") from None
+    return 0

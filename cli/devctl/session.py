@@ -1,0 +1,156 @@
+"""One run of devctl: the settings in force, who the person is, and the connection, each made when first asked for.
+
+Invariant: making a Session costs nothing; a command that needs no cluster never opens a connection.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, NoReturn
+
+from devctl import names, values
+from devctl.config import OUTPUTS, Config
+from devctl.errors import USAGE, ApiError, Failure, Unreachable, from_api
+
+if TYPE_CHECKING:
+    from devctl.kube import Json, Kube
+    from devctl.kubeconfig import Target
+
+
+class Session:
+    """What every command is given. `rest` holds the words after `--`, None when there was no `--`."""
+
+    def __init__(
+        self, flags: Mapping[str, str | None], rest: list[str] | None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self.flags = dict(flags)
+        self.rest = rest
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings by precedence."""
+        return Config(self.flags, self.environ)
+
+    @cached_property
+    def target(self) -> Target:
+        """The API server and identity in force."""
+        from devctl import kubeconfig
+
+        return kubeconfig.load(self.config.get("kubeconfig"), self.config.get("context"), self.environ)
+
+    @cached_property
+    def kube(self) -> Kube:
+        """The connection."""
+        from devctl.kube import Kube
+
+        return Kube(self.target, self.environ)
+
+    @cached_property
+    def user_setting(self) -> tuple[str, str]:
+        """(user, where it comes from); raises Failure when nobody says who the person is."""
+        setting = self.config.setting("user")
+        if setting:
+            if not values.user_name(setting.value):
+                raise Failure(
+                    f"{setting.value!r} ({setting.source}) is not a user name",
+                    f"user names have 2 to {names.USER_NAME_MAX} small letters, digits and dashes, a letter first",
+                    USAGE,
+                )
+            return setting.value, setting.source
+        namespace = self.config.get("namespace") or self.target.namespace or ""
+        if namespace.startswith(names.NAMESPACE_PREFIX):
+            return namespace.removeprefix(names.NAMESPACE_PREFIX), f"namespace {namespace}"
+        login = self.environ.get("USER") or self.environ.get("LOGNAME") or ""
+        if login != "root" and values.user_name(login):
+            return login, "$USER"
+        raise Failure(
+            "devctl does not know who you are on the platform",
+            f"put `user: NAME` into {self.config.path}, set DEVCTL_USER, or give --user",
+            USAGE,
+        )
+
+    @property
+    def user(self) -> str:
+        """The platform user."""
+        return self.user_setting[0]
+
+    @cached_property
+    def namespace(self) -> str:
+        """The namespace of the person's servers."""
+        return self.config.get("namespace") or names.namespace_of(self.user)
+
+    def output(self, given: str | None) -> str:
+        """The output format of a list: the flag, else the setting."""
+        if given is not None and given not in OUTPUTS:
+            raise Failure(f"-o {given} is unknown", "use one of " + ", ".join(OUTPUTS), USAGE)
+        return given or self.config.get("output") or "table"
+
+    def server(self, name: str) -> Json:
+        """The DevServer `name`; raises Failure (not found) with the nearest name."""
+        from devctl.kube import server_path
+
+        values.server_name(name)
+        try:
+            return self.kube.get(server_path(self.namespace, name))
+        except ApiError as error:
+            if error.status == 404 and error.details.get("name"):
+                self.missing(name)
+            raise from_api(error, f"read {name}") from None
+
+    def missing(self, name: str) -> NoReturn:
+        """Say that there is no such server, and which name may have been meant."""
+        from difflib import get_close_matches
+
+        from devctl.errors import NOT_FOUND
+
+        existing = [s["metadata"]["name"] for s in self.servers()]
+        near = get_close_matches(name, existing, 1)
+        todo = f"did you mean {near[0]}? `devctl list` shows all" if near else "`devctl list` shows your servers"
+        if not existing:
+            todo = f"you have none; `devctl create {name}` makes it"
+        raise Failure(f"there is no server {name} in {self.namespace}", todo, NOT_FOUND)
+
+    def servers(self, namespace: str | None = None) -> list[Json]:
+        """The DevServers of the person's namespace (or of `namespace`), oldest first as the API orders them."""
+        from devctl.kube import server_path
+
+        path = server_path(namespace or self.namespace)
+        try:
+            return list(self.kube.get(path).get("items") or [])
+        except ApiError as error:
+            raise from_api(error, "list servers") from None
+
+    def connection_flags(self) -> list[str]:
+        """The flags with which another devctl reaches the same cluster and namespace without this one's environment.
+
+        What comes from the file or a default is left out, so that editing the file goes on to work.
+        """
+        found: list[str] = []
+        for key in ("user", "context", "kubeconfig", "namespace"):
+            setting = self.config.setting(key)
+            if setting and setting.source != str(self.config.path):
+                found += [f"--{key}", setting.value]
+        if self.config.setting("kubeconfig") is None and self.environ.get("KUBECONFIG"):
+            first = self.environ["KUBECONFIG"].split(os.pathsep)
+            if len(first) == 1:
+                found += ["--kubeconfig", first[0]]
+        if self.config.setting("user") is None and self.user_setting[1] == "$USER":
+            found += ["--user", self.user]
+        return found
+
+
+def explain(error: Exception, doing: str = "do that") -> Failure:
+    """Any expected exception as a Failure."""
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, ApiError):
+        return from_api(error, doing)
+    if isinstance(error, Unreachable):
+        return Failure(
+            f"the cluster does not answer: {error}",
+            "is it running (`make up` starts the local one) and is the context right (`devctl info`)?",
+        )
+    raise error
