@@ -108,7 +108,7 @@ class Client:
         path = path_of(manifest["apiVersion"], manifest["kind"], manifest["metadata"].get("namespace"))
         return dict(self.request("POST", path, manifest, **{"fieldValidation": "Strict", **query}))
 
-    def apply(self, manifest: Manifest, manager: str = "test", *, subresource: str = "") -> Manifest:
+    def apply(self, manifest: Manifest, manager: str = "test", *, subresource: str = "", **query: str) -> Manifest:
         """Server-side apply, forced, strict."""
         return dict(
             self.request(
@@ -119,6 +119,7 @@ class Client:
                 fieldManager=manager,
                 force="true",
                 fieldValidation="Strict",
+                **query,
             )
         )
 
@@ -140,9 +141,7 @@ class Client:
         path = path_of(api_version, kind, namespace, name) + (f"/{subresource}" if subresource else "")
         return dict(self.request("PATCH", path, patch, {"Content-Type": "application/merge-patch+json"}))
 
-    def delete(
-        self, api_version: str, kind: str, name: str, namespace: str | None = None, **query: str
-    ) -> None:
+    def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None, **query: str) -> None:
         """Background deletion; an object that is already gone is fine."""
         try:
             self.request("DELETE", path_of(api_version, kind, namespace, name), **query)

@@ -82,7 +82,8 @@ def root_schema(kind: type[Resource]) -> Schema:
     found["properties"] = {
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},
-        "metadata": {"type": "object"},
+        # `name` is the one field of it that a schema may name; rules about it point there.
+        "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
     } | found["properties"]
     return found
 

@@ -49,10 +49,15 @@ class Volume(Model):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            (r"!self.mountPath.matches(r'/\.\.?(/|$)')", "mountPath has a . or .. part; write the path out"),
+            (
+                r"!self.mountPath.matches(r'/\.\.?(/|$)')",
+                "mountPath has a . or .. part; write the path out",
+                ".mountPath",
+            ),
             (
                 f"!self.mountPath.matches(r'^({_RESERVED})(/|$)')",
                 f"mountPath is the platform's own ({', '.join(RESERVED_PATHS)}); use another, like /data",
+                ".mountPath",
             ),
         )
     )
@@ -82,10 +87,11 @@ class Lifecycle(Model):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("!has(self.idleTimeout)", "idleTimeout is not available yet; use timeToLive"),
+            ("!has(self.idleTimeout)", "idleTimeout is not available yet; use timeToLive", ".idleTimeout"),
             (
                 "!has(self.autoShutdown) || !self.autoShutdown",
                 "autoShutdown is not available yet; use timeToLive",
+                ".autoShutdown",
             ),
         )
     )
@@ -107,28 +113,33 @@ class DevServerSpec(Model):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("self.mode != 'distributed'", "mode distributed is not available yet; use standalone"),
+            ("self.mode != 'distributed'", "mode distributed is not available yet; use standalone", ".mode"),
             (
                 "!has(self.distributed) || self.mode == 'distributed'",
                 "distributed is only for mode distributed; remove it",
+                ".distributed",
             ),
             (
                 "!has(self.args) || size(self.args) == 0 || (has(self.command) && size(self.command) > 0)",
                 "args need command; the image's own entrypoint is not used",
+                ".args",
             ),
             (
                 f"!has(self.volumes) || self.volumes.all(v, self.volumes.exists_one(w, {_BARE} == {_BARE_W}))",
                 "two volumes have the same mountPath; give each its own",
+                ".volumes",
             ),
             (
                 "!has(self.volumes) || !has(self.sharedVolumeClaimName) || "
                 f"!self.volumes.exists(v, {_BARE} == '{SHARED_PATH}')",
                 f"{SHARED_PATH} is where sharedVolumeClaimName goes; give the volume another mountPath",
+                ".volumes",
             ),
             (
                 "!has(self.volumes) || !has(self.persistentHomeSize) || "
                 f"!self.volumes.exists(v, {_BARE} == '{HOME_PATH}')",
                 f"{HOME_PATH} is where the home of persistentHomeSize goes; leave one of the two out",
+                ".volumes",
             ),
         )
     )
@@ -203,6 +214,7 @@ class DevServer(Resource):
             (
                 f"self.metadata.name.matches(r'{SERVER_NAME}')",
                 "not a server name; use 2 to 40 lower-case letters, digits and dashes, a letter first",
+                ".metadata.name",
             )
         )
     )

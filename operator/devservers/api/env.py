@@ -20,6 +20,7 @@ class EnvVar(Model):
             (
                 f"!self.name.startsWith('{RESERVED_PREFIX}')",
                 f"variables starting with {RESERVED_PREFIX} are the platform's own; use another name",
+                ".name",
             )
         )
     )

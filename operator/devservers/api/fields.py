@@ -27,9 +27,13 @@ _IMAGE = (
 )
 
 
-def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """CEL rules as (expression, message) pairs, in the shape json_schema_extra takes."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+def rules(*each: tuple[str, str] | tuple[str, str, str]) -> dict[str, Any]:
+    """CEL rules as (expression, message) or (expression, message, field path), as json_schema_extra takes them.
+
+    The field path, like `.volumes`, is where the server says the error is; without it, the whole object.
+    """
+    keys = ("rule", "message", "fieldPath")
+    return {"x-kubernetes-validations": [dict(zip(keys, rule, strict=False)) for rule in each]}
 
 
 @dataclass(frozen=True)
@@ -79,12 +83,17 @@ class Amount:
         return core_schema.no_info_after_validator_function(check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        text = "string(self)" if self.integers else "self"
         shape = {"x-kubernetes-int-or-string": True} if self.integers else {**handler(schema), "maxLength": 32}
+        text = "string(self)" if self.integers else "self"
+        if self.positive:
+            least = f"isQuantity({text}) && quantity({text}).isGreaterThan(quantity('0'))"
+            return {**shape, **rules((least, self.message))}
         # When it estimates what a rule costs, the server takes an int-or-string to be as long as a request, so
-        # rules on a map of them convert as little as they can.
-        least = f"quantity({text}).isGreaterThan(quantity('0'))" if self.positive else f"!{text}.startsWith('-')"
-        return {**shape, **rules((f"isQuantity({text})", self.message), (least, self.message))}
+        # rules on a map of them convert as little as they can: hence two, and no quantity().
+        return {
+            **shape,
+            **rules((f"isQuantity({text})", self.message), (f"!{text}.startsWith('-')", self.message)),
+        }
 
 
 class _Duration:

@@ -26,8 +26,8 @@ class FlavorResources(Model):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            (_LIMITED, "requests are above limits; lower the request or raise the limit"),
-            (_DEVICES, "devices such as nvidia.com/gpu need the same amount in requests and limits"),
+            (_LIMITED, "requests are above limits; lower the request or raise the limit", ".requests"),
+            (_DEVICES, "devices such as nvidia.com/gpu need the same amount in requests and limits", ".requests"),
         )
     )
 
@@ -92,6 +92,7 @@ class DevServerFlavor(Resource):
             (
                 "size(self.metadata.name) <= 63",
                 "the name is too long; use at most 63 characters",
+                ".metadata.name",
             )
         )
     )

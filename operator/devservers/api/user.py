@@ -99,14 +99,17 @@ class DevServerUser(Resource):
             (
                 f"self.metadata.name.matches(r'{USER_NAME}')",
                 "not a user name; use 2 to 31 lower-case letters, digits and dashes, a letter first",
+                ".metadata.name",
             ),
             (
                 f"!(self.metadata.name in {list(RESERVED_NAMES)!r}) && !self.metadata.name.startsWith('kube-')",
                 "this user name is reserved; choose another",
+                ".metadata.name",
             ),
             (
                 "self.spec.username == self.metadata.name",
                 "spec.username differs from metadata.name; give both the same value",
+                ".spec.username",
             ),
         )
     )

@@ -1,0 +1,110 @@
+"""Invariant: the cases come from the generated schema itself, so a constraint without a reject case can't exist.
+
+Each starts from a whole valid example and spoils one place in it. Pure; the tests send the results.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+Json: TypeAlias = Any
+Path: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An example with `value` at `path`; `expected` is part of the message, empty when it is to be accepted."""
+
+    path: Path
+    value: Json
+    expected: str = ""
+
+    def __str__(self) -> str:
+        return f"{'.'.join(map(str, self.path))}-{self.expected or 'accepted'}".replace(" ", "_")
+
+
+def with_value(example: Json, path: Path, value: Json) -> Json:
+    """A deep copy of `example` with `value` at `path`; a missing last key is added."""
+    result = copy.deepcopy(example)
+    place = result
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    return result
+
+
+def without(example: Json, path: Path) -> Json:
+    """A deep copy of `example` without the key at `path`."""
+    result = copy.deepcopy(example)
+    place = result
+    for part in path[:-1]:
+        place = place[part]
+    del place[path[-1]]
+    return result
+
+
+def constraint_cases(schema: Json, example: Json, path: Path = ()) -> Iterator[Case]:
+    """A reject case for every constraint below `schema`, and an accept case for each limit of a number and each enum
+    value. `example` must have every place that the schema has: AssertionError names the first that is missing.
+    """
+    yield from _own(schema, example, path)
+    for name, each in schema.get("properties", {}).items():
+        if path == () and name in {"apiVersion", "kind", "metadata"}:
+            continue
+        assert name in example, f"the example has no {'.'.join(map(str, (*path, name)))}"
+        yield from constraint_cases(each, example[name], (*path, name))
+    if "items" in schema:
+        assert example, f"the example's {path} is empty"
+        yield from constraint_cases(schema["items"], example[0], (*path, 0))
+    if isinstance(schema.get("additionalProperties"), dict):
+        key = next(iter(example))
+        yield from constraint_cases(schema["additionalProperties"], example[key], (*path, key))
+
+
+def _own(schema: Json, example: Json, path: Path) -> Iterator[Case]:
+    wrong = {"string": (7, "string"), "integer": ("x", "integer"), "number": ("x", "number")}
+    wrong |= {"boolean": ("x", "boolean"), "array": ("x", "array"), "object": ("x", "object")}
+    if schema.get("type") in wrong and path:
+        value, expected = wrong[schema["type"]]
+        yield Case(path, value, f"must be of type {expected}")
+    if schema.get("x-kubernetes-int-or-string"):
+        yield Case(path, True, "must be of type integer,string")
+    if "maxLength" in schema:
+        yield Case(path, "a" * (schema["maxLength"] + 1), "Too long")
+    if "maxItems" in schema:
+        yield Case(path, [example[0]] * (schema["maxItems"] + 1), "Too many")
+    if "maxProperties" in schema:
+        many = {f"key{n}": next(iter(example.values())) for n in range(schema["maxProperties"] + 1)}
+        yield Case(path, many, "Too many")
+    if "minimum" in schema:
+        yield Case(path, schema["minimum"] - 1, "should be greater than or equal to")
+        yield Case(path, schema["minimum"])
+    if "maximum" in schema:
+        yield Case(path, schema["maximum"] + 1, "should be less than or equal to")
+        yield Case(path, schema["maximum"])
+    if "enum" in schema:
+        yield Case(path, "no-such-value", "Unsupported value")
+        for value in schema["enum"]:
+            yield Case(path, value)
+    if schema.get("format") == "date-time":
+        yield Case(path, "tomorrow", "must be of type date-time")
+        yield Case(path, "2027-01-01T00:00:00", "must be of type date-time")
+        yield Case(path, "2027-01-01T00:00:00+01:00")
+    if schema.get("x-kubernetes-list-type") in {"map", "set"}:
+        yield Case(path, [example[0], example[0]], "Duplicate value")
+    for name in schema.get("required", []):
+        if path:
+            yield Case((*path, name), None, "Required value")
+
+
+def messages(schema: Json) -> Iterator[str]:
+    """The message of every CEL rule below `schema`."""
+    for rule in schema.get("x-kubernetes-validations", []):
+        yield rule["message"]
+    below = [*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")]
+    for each in below:
+        if isinstance(each, dict):
+            yield from messages(each)
