@@ -31,9 +31,7 @@ def home_name(server: str) -> str:
     return f"{server}-home"
 
 
-def home_claim(
-    server: DevServer, user: DevServerUser, storage_class: str | None, live: Obj | None
-) -> Obj | None:
+def home_claim(server: DevServer, user: DevServerUser, storage_class: str | None, live: Obj | None) -> Obj | None:
     """The claim `<server>-home`, or None when the server asks for no persistent home.
 
     Growth is asked for as soon as the stored claim is bound (the API refuses to resize an unbound one); a
@@ -77,9 +75,7 @@ def storage(server: DevServer) -> Storage:
     that goes with the pod.
     """
     spec = server.spec
-    wanted = [
-        (volume.claim_name, normal_path(volume.mount_path), volume.read_only) for volume in spec.volumes
-    ]
+    wanted = [(volume.claim_name, normal_path(volume.mount_path), volume.read_only) for volume in spec.volumes]
     if spec.shared_volume_claim_name:
         wanted.append((spec.shared_volume_claim_name, SHARED_PATH, False))
     volumes: list[Obj] = []
@@ -98,9 +94,7 @@ def storage(server: DevServer) -> Storage:
         volumes.append({"name": "home", "emptyDir": {}})
         mounts.append({"name": "home", "mountPath": HOME_PATH})
     for index, (claim_name, path, read_only) in enumerate(wanted):
-        mounts.append(
-            compact({"name": claim(claim_name, f"claim-{index}"), "mountPath": path, "readOnly": read_only})
-        )
+        mounts.append(compact({"name": claim(claim_name, f"claim-{index}"), "mountPath": path, "readOnly": read_only}))
     return Storage(tuple(volumes), tuple(mounts))
 
 

@@ -38,9 +38,7 @@ def manifests(user: DevServerUser, uid: int, system_namespace: str = SYSTEM_NAME
     """
     return [
         _namespace(user, uid),
-        _child(
-            user, "v1", "ServiceAccount", service_account(user.name), {"automountServiceAccountToken": False}
-        ),
+        _child(user, "v1", "ServiceAccount", service_account(user.name), {"automountServiceAccountToken": False}),
         _binding(user, TENANT_ROLE, OPERATOR, system_namespace),
         _binding(user, USER_ROLE, service_account(user.name), user.namespace),
         _child(user, "v1", "ResourceQuota", USER_ROLE, {"spec": {"hard": _quota(user)}}),

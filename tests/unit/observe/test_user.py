@@ -1,0 +1,40 @@
+"""A user's status, and what is said of a namespace that outlives its user."""
+
+from __future__ import annotations
+
+import pytest
+from observe_objects import Obj, at, ready, stamp, user
+
+from devservers.api.user import DevServerUser
+from devservers.observe.user import leftovers, observe, previous_status
+
+
+@pytest.mark.parametrize(
+    ("spec", "uid", "error", "phase", "value"),
+    [
+        ({}, 20000, None, "Active", "True"),
+        ({"suspended": True}, 20000, None, "Suspended", "False"),
+        ({}, None, None, "Failed", "False"),
+        ({"suspended": True}, 20000, "the namespace is being deleted", "Failed", "False"),
+    ],
+)
+def test_phase(spec: Obj, uid: int | None, error: str | None, phase: str, value: str) -> None:
+    status = observe(user(**spec), uid, at(5), error)
+    assert (status["phase"], ready(status)["status"]) == (phase, value)
+    assert status.get("uid") == uid
+    assert (status["namespace"], status["observedGeneration"]) == ("dev-ann", 3)
+    assert error is None or error in ready(status)["message"]
+
+
+def test_nothing_changes_without_a_change() -> None:
+    status = observe(user(), 20000, at(5))
+    known = DevServerUser.parse({**user().manifest(), "status": status})
+    assert observe(known, 20000, at(500)) == status == previous_status(known)
+    assert ready(status)["lastTransitionTime"] == stamp(5)
+
+
+def test_leftovers_are_named() -> None:
+    claims = [{"metadata": {"name": f"home-{index}"}} for index in range(7, 0, -1)]
+    event = leftovers("dev-ann", claims)
+    assert "home-1, home-2, home-3, home-4, home-5 and 2 more" in event.message
+    assert leftovers("dev-ann", claims[:1]).message.count("home-7") == 1
