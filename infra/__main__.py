@@ -23,7 +23,7 @@ def main() -> None:
     prefix = f"{configuration.PROJECT}:"
     values = {
         key.removeprefix(prefix): value
-        for key, value in pulumi.runtime.config.CONFIG.items()
+        for key, value in pulumi.runtime.config.CONFIG.get().items()
         if key.startswith(prefix)
     }
     try:

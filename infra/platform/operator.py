@@ -27,7 +27,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "METRICS_PORT": str(METRICS_PORT),
         "HEALTH_PORT": str(HEALTH_PORT),
         "WORKERS": str(settings.operator.workers),
-        "LOG_LEVEL": settings.operator.log_level,
+        "LOG_LEVEL": settings.operator.log_level.upper(),
     }
     return {f"DEVSERVERS_{name}": value for name, value in values.items() if value}
 
@@ -105,6 +105,16 @@ def deployment(settings: Settings) -> dict[str, Any]:
     }
 
 
+def service_account() -> dict[str, Any]:
+    """The operator's identity; its token is mounted only where a pod asks for it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": OPERATOR, "namespace": SYSTEM_NAMESPACE, "labels": dict(_SELECTOR)},
+        "automountServiceAccountToken": False,
+    }
+
+
 def disruption_budget() -> dict[str, Any]:
     """A drained node takes at most one replica with it at a time."""
     return {
@@ -116,11 +126,11 @@ def disruption_budget() -> dict[str, Any]:
 
 
 class Operator(Component):
-    """The operator with its rights. Needs the kinds and the system namespace to be there."""
+    """The operator with its rights, and those of its users. Needs the kinds and the system namespace."""
 
     def __init__(self, settings: Settings, opts: pulumi.ResourceOptions) -> None:
         super().__init__("operator", opts)
-        rights = [self.add(manifest) for manifest in rbac.manifests()]
+        rights = [self.add(manifest) for manifest in [service_account(), *rbac.manifests()]]
         self.add(disruption_budget())
         # A missing image ends in an error with the pods' reasons after this, not in the provider's 10 min.
         await_ = {TIMEOUT_SECONDS: str(settings.await_seconds)} if settings.await_ else {SKIP_AWAIT: "true"}

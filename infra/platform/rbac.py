@@ -35,7 +35,7 @@ def operator_role() -> Manifest:
         _rule("", ["namespaces"], [*_READ, "create", "patch", "delete"]),
         _rule("", ["serviceaccounts", "resourcequotas", "limitranges"], [*_READ, "create", "patch"]),
         _rule("networking.k8s.io", ["networkpolicies"], [*_READ, "create", "patch"]),
-        _rule(_RBAC, ["rolebindings"], [*_READ, "create", "patch"]),
+        _rule(_RBAC, ["rolebindings"], [*_READ, "create", "patch", "delete"]),
         _rule(_RBAC, ["clusterroles"], ["bind"], names=[USER_ROLE, TENANT_ROLE]),
         _rule("", ["persistentvolumeclaims", "pods", "services", "configmaps"], _READ),
         _rule("apps", ["deployments"], _READ),
@@ -116,9 +116,7 @@ def manifests(namespace: str = SYSTEM_NAMESPACE) -> list[Manifest]:
     return [*cluster_roles(), system_role(namespace), *bindings(namespace)]
 
 
-def _rule(
-    group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] | None = None
-) -> Manifest:
+def _rule(group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] | None = None) -> Manifest:
     rule: Manifest = {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
     if names is not None:
         rule["resourceNames"] = list(names)
@@ -143,9 +141,7 @@ def _cluster_role(name: str, *rules: Manifest) -> Manifest:
     }
 
 
-def _binding(
-    kind: str, name: str, namespace: str | None, role_kind: str, role: str, subject: Manifest
-) -> Manifest:
+def _binding(kind: str, name: str, namespace: str | None, role_kind: str, role: str, subject: Manifest) -> Manifest:
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": kind,

@@ -13,7 +13,7 @@ EMBEDDED = Path("/state/node/kubeconfig")
 HOME = Path("/home/ann/.kube/config")
 
 
-def config(current: str | None = None, /, path: Path = HOME, proxy: str = "", **servers: str) -> Kubeconfig:
+def config(current: str | None, servers: dict[str, str], proxy: str = "") -> Kubeconfig:
     content: dict[str, Any] = {
         "clusters": [
             {"name": f"c-{n}", "cluster": {"server": s} | ({"proxy-url": proxy} if proxy else {})}
@@ -23,7 +23,7 @@ def config(current: str | None = None, /, path: Path = HOME, proxy: str = "", **
     }
     if current:
         content["current-context"] = current
-    return Kubeconfig(path, content)
+    return Kubeconfig(HOME, content)
 
 
 LOCAL = [
@@ -55,7 +55,7 @@ NOT_LOCAL = [
 @pytest.mark.parametrize("explicit", [True, False])
 def test_a_local_context_is_used(name: str, server: str, explicit: bool) -> None:
     env = {"DEVSERVERS_CONTEXT": name} if explicit else {}
-    kubeconfig = config("other" if explicit else name, **{name: server, "other": "https://8.8.8.8"})
+    kubeconfig = config("other" if explicit else name, {name: server, "other": "https://8.8.8.8"})
     choice = choose(env, [kubeconfig], EMBEDDED)
     assert (choice.kubeconfig, choice.context, choice.embedded) == (HOME, name, False)
 
@@ -63,7 +63,7 @@ def test_a_local_context_is_used(name: str, server: str, explicit: bool) -> None
 @pytest.mark.parametrize(("name", "server", "what"), NOT_LOCAL)
 def test_another_context_is_refused_by_name(name: str, server: str, what: str) -> None:
     with pytest.raises(ContextError) as caught:
-        choose({"DEVSERVERS_CONTEXT": name}, [config(name, **{name: server})], EMBEDDED)
+        choose({"DEVSERVERS_CONTEXT": name}, [config(name, {name: server})], EMBEDDED)
     problem, remedy = str(caught.value).splitlines()
     assert what in problem and f"DEVSERVERS_CONTEXT={name}" in problem
     assert "k3d-*, kind-* or minikube" in remedy
@@ -71,13 +71,13 @@ def test_another_context_is_refused_by_name(name: str, server: str, what: str) -
 
 @pytest.mark.parametrize(("name", "server", "what"), NOT_LOCAL)
 def test_another_current_context_gives_way_to_the_embedded_cluster(name: str, server: str, what: str) -> None:
-    choice = choose({}, [config(name, **{name: server})], EMBEDDED)
+    choice = choose({}, [config(name, {name: server})], EMBEDDED)
     assert choice.embedded and choice.kubeconfig == EMBEDDED
     assert what in choice.reason
 
 
 def test_a_proxy_is_not_local() -> None:
-    kubeconfig = config("minikube", proxy="http://proxy:3128", minikube="https://10.0.0.1")
+    kubeconfig = config("minikube", {"minikube": "https://10.0.0.1"}, "http://proxy:3128")
     with pytest.raises(ContextError, match="through a proxy"):
         choose({"DEVSERVERS_CONTEXT": "minikube"}, [kubeconfig], EMBEDDED)
 
@@ -86,7 +86,7 @@ def test_an_unknown_name_lists_those_there_are() -> None:
     with pytest.raises(ContextError, match="use one of kind-a, minikube, embedded"):
         choose(
             {"DEVSERVERS_CONTEXT": "kind-b"},
-            [config(minikube="https://10.0.0.1", **{"kind-a": "https://127.0.0.1"})],
+            [config(None, {"minikube": "https://10.0.0.1", "kind-a": "https://127.0.0.1"})],
             EMBEDDED,
         )
 
@@ -97,11 +97,9 @@ def test_without_kubeconfig_it_is_the_embedded_cluster() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "env", [{"DEVSERVERS_CONTEXT": "embedded"}, {"DEVSERVERS_KUBECONFIG": str(EMBEDDED)}]
-)
+@pytest.mark.parametrize("env", [{"DEVSERVERS_CONTEXT": "embedded"}, {"DEVSERVERS_KUBECONFIG": str(EMBEDDED)}])
 def test_the_embedded_cluster_can_be_asked_for(env: dict[str, str]) -> None:
-    assert choose(env, [config("minikube", minikube="https://10.0.0.1")], EMBEDDED).embedded
+    assert choose(env, [config("minikube", {"minikube": "https://10.0.0.1"})], EMBEDDED).embedded
 
 
 def test_nothing_at_all_is_one_clear_message() -> None:
@@ -112,7 +110,7 @@ def test_nothing_at_all_is_one_clear_message() -> None:
 
 
 def test_the_current_context_may_be_in_a_later_file_and_its_cluster_in_a_third() -> None:
-    whole = config("minikube", minikube="https://10.0.0.1").content
+    whole = config("minikube", {"minikube": "https://10.0.0.1"}).content
     first = Kubeconfig(Path("/a"), {"current-context": "minikube"})
     second = Kubeconfig(Path("/b"), {"contexts": whole["contexts"]})
     third = Kubeconfig(Path("/c"), {"clusters": whole["clusters"]})

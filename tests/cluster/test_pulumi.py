@@ -1,0 +1,208 @@
+"""The real engine, its real Kubernetes provider and a real API server: up, up again, by hand, destroy.
+
+There is no kubelet here, so the stack says not to wait for the operator. The server is this module's own: Pulumi
+is to make the kinds, not to find them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.local import toolchain
+from infra.local.context import choose_here
+from infra.local.engine import Engine, EngineError, Leftover, describe
+from infra.local.paths import ROOT, Paths
+from tests.cluster.client import Client
+from tests.cluster.harness import running_api_server, running_controllers
+
+CONTEXT = "kind-pulumi-test"
+COMMITTED = ROOT / "stacks" / "Pulumi.local.yaml"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
+SERVED = [
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"),
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("rbac.authorization.k8s.io/v1", "Role"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("apps/v1", "Deployment"),
+    ("v1", "Namespace"),
+    ("v1", "ServiceAccount"),
+    ("v1", "Pod"),
+]
+"""Everything the platform makes, by kind."""
+
+
+def objects(admin: Client) -> set[str]:
+    """Every object of these kinds that Kubernetes itself didn't make."""
+    return {
+        f"{kind} {each['metadata'].get('namespace', '')}/{each['metadata']['name']}"
+        for version, kind in SERVED
+        for each in admin.list(version, kind)
+        if not re.match(r"(system|cluster-admin|admin|edit|view|default|kube-)", each["metadata"]["name"])
+    }
+
+
+@dataclass(frozen=True)
+class Site:
+    """One cluster with an engine for it, and a copy of the stack's file that says not to wait."""
+
+    admin: Client
+    engine: Engine
+    env: dict[str, str]
+    stack: Path
+    before: set[str]
+
+    def flags(self, *more: str) -> tuple[str, ...]:
+        return ("--config-file", str(self.stack), *more)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("pulumi")
+    with running_api_server() as server, running_controllers(server):
+        config = json.loads(server.kubeconfig_for("pulumi", ("system:masters",)).read_text())
+        config["contexts"][0]["name"] = config["current-context"] = CONTEXT
+        (folder / "kubeconfig").write_text(json.dumps(config))
+        (folder / "keys").write_text(KEY + "\n")
+        stack = yaml.safe_load(COMMITTED.read_text())
+        stack["config"]["devservers:await"] = False
+        (folder / "Pulumi.local.yaml").write_text(yaml.safe_dump(stack))
+        env = {key: value for key, value in os.environ.items() if not key.startswith("DEVSERVERS_LOCAL")} | {
+            "XDG_STATE_HOME": str(folder / "state"),
+            "DEVSERVERS_KUBECONFIG": str(folder / "kubeconfig"),
+            "DEVSERVERS_CONTEXT": CONTEXT,
+            "DEVSERVERS_LOCAL_USER": "ann",
+            "DEVSERVERS_LOCAL_KEYS_FILE": str(folder / "keys"),
+            "DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:test",
+            "DEVSERVERS_IMAGE_SSH": "localhost/devservers/ssh:test",
+            "DEVSERVERS_IMAGE_BASE": "localhost/devservers/base:test",
+        }
+        engine = Engine(choose_here(env), Paths.of(env), env)
+        before = objects(server.admin)
+        committed = COMMITTED.read_bytes()
+        engine.up(extra=("--config-file", str(folder / "Pulumi.local.yaml")))
+        assert COMMITTED.read_bytes() == committed
+        yield Site(server.admin, engine, env, folder / "Pulumi.local.yaml", before)
+
+
+def test_up_makes_the_platform(site: Site) -> None:
+    deployment = site.admin.get("apps/v1", "Deployment", "devservers-operator", "devservers-system")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "localhost/devservers/operator:test"
+    user = site.admin.get("devservers.io/v1", "DevServerUser", "ann")
+    assert user["spec"]["sshPublicKeys"] == [KEY]
+    flavors = site.admin.list("devservers.io/v1", "DevServerFlavor")
+    assert {each["metadata"]["name"] for each in flavors} == {"cpu-small", "cpu-medium", "cpu-large"}
+    assert site.engine.outputs()["users"] == ["ann"]
+
+
+def test_the_operator_s_pods_pass_its_namespace_s_pod_security(site: Site) -> None:
+    namespace = site.admin.get("v1", "Namespace", "devservers-system")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    template = site.admin.get("apps/v1", "Deployment", "devservers-operator", "devservers-system")["spec"]["template"]
+    # As the ReplicaSet would: the real admission plugin judges.
+    pod: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "namespace": "devservers-system"},
+        "spec": template["spec"],
+    }
+    site.admin.create(pod, dryRun="All")
+
+
+def test_what_the_operator_writes_is_no_change(site: Site) -> None:
+    status: Mapping[str, Any] = {"status": {"phase": "Active", "uid": 20000, "namespace": "dev-ann"}}
+    site.admin.patch("devservers.io/v1", "DevServerUser", "ann", dict(status), subresource="status")
+    site.engine.up(extra=site.flags("--expect-no-changes"))
+    site.engine.preview(extra=site.flags("--expect-no-changes", "--refresh"))
+
+
+def test_by_hand_after_the_printed_lines(site: Site) -> None:
+    """A shell that evaluates what the engine prints needs nothing else."""
+    bare: dict[str, str] = {"PATH": site.env["PATH"], "HOME": site.env["HOME"]}
+    script = f'{site.engine.shell()}pulumi up -s local --yes --non-interactive "$@"'
+    flags = site.flags("--expect-no-changes", "--skip-preview")
+    done = subprocess.run(
+        [shutil.which("bash") or "bash", "-ec", script, "bash", *flags],
+        cwd=ROOT,
+        env=bare,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"\d+ unchanged", done.stdout)
+
+
+def test_another_image_changes_the_deployment_only(site: Site) -> None:
+    env = site.env | {"DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:next"}
+    engine = Engine(choose_here(env), Paths.of(env), env)
+    with pytest.raises(EngineError):
+        engine.preview(extra=site.flags("--expect-no-changes"))
+    before = {each: site.admin.list(*each) for each in SERVED}
+    engine.up(extra=site.flags())
+    changed = {
+        kind
+        for version, kind in SERVED
+        if kind != "Pod"
+        and [each["metadata"].get("generation") for each in site.admin.list(version, kind)]
+        != [each["metadata"].get("generation") for each in before[(version, kind)]]
+    }
+    assert changed == {"Deployment"}
+
+
+def test_a_bad_setting_is_shown_as_its_line(site: Site) -> None:
+    env = site.env | {"DEVSERVERS_LOCAL_USER": "root"}
+    engine = Engine(choose_here(site.env), Paths.of(env), env)
+    done = subprocess.run(
+        [str(toolchain.need("pulumi")), "preview", "--stack", "local", "--non-interactive", *site.flags()],
+        cwd=ROOT,
+        env=env | engine.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "this user name is reserved; choose another" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_destroy_leaves_nothing_but_homes_and_names_them(site: Site) -> None:
+    """Runs last: what a user's namespace holds stays, and its name and homes are said."""
+    site.admin.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": "dev-ann", "labels": {"devservers.io/user": "ann"}},
+        }
+    )
+    site.admin.create(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "mydev-home", "namespace": "dev-ann"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        }
+    )
+    left = site.engine.destroy()
+    assert left == [Leftover("dev-ann", ("mydev-home",))]
+    assert "kubectl delete namespace dev-ann" in describe(left)
+    assert objects(site.admin) - site.before == {"Namespace /dev-ann"}
+    assert site.admin.get("v1", "PersistentVolumeClaim", "mydev-home", "dev-ann")

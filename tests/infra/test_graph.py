@@ -1,0 +1,263 @@
+"""What the stack `local` registers: the whole graph, its order, and what its objects may and may not do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from tests.infra.graph import Graph, Node, Run, run
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
+KUBECONFIG = """
+current-context: kind-test
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+contexts: [{name: kind-test, context: {cluster: c}}]
+"""
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    (folder / "kubeconfig").write_text(KUBECONFIG)
+    (folder / "keys").write_text(KEY)
+    return {
+        "HOME": str(folder),
+        "DEVSERVERS_KUBECONFIG": str(folder / "kubeconfig"),
+        "DEVSERVERS_LOCAL_USER": "ann",
+        "DEVSERVERS_LOCAL_KEYS_FILE": str(folder / "keys"),
+        "DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:1",
+        "DEVSERVERS_IMAGE_SSH": "localhost/devservers/ssh:1",
+        "DEVSERVERS_IMAGE_BASE": "localhost/devservers/base:1",
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run({"cluster": "local"}, environment(tmp_path_factory.mktemp("local")))
+
+
+@pytest.fixture(scope="module")
+def graph(local: Run) -> Graph:
+    return local.graph
+
+
+def test_the_whole_graph(graph: Graph) -> None:
+    assert Counter(node.type for node in graph.values()) == {
+        "pulumi:providers:kubernetes": 1,
+        "devservers:platform:Crds": 1,
+        "devservers:platform:Namespaces": 1,
+        "devservers:platform:Operator": 1,
+        "devservers:platform:Flavors": 1,
+        "devservers:platform:Users": 1,
+        "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition": 3,
+        "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy": len(
+            graph.of("ValidatingAdmissionPolicyBinding")
+        ),
+        "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding": len(
+            graph.of("ValidatingAdmissionPolicy")
+        ),
+        "kubernetes:core/v1:Namespace": 1,
+        "kubernetes:networking.k8s.io/v1:NetworkPolicy": 2,
+        "kubernetes:core/v1:ServiceAccount": 1,
+        "kubernetes:rbac.authorization.k8s.io/v1:ClusterRole": 4,
+        "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding": 2,
+        "kubernetes:rbac.authorization.k8s.io/v1:Role": 1,
+        "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding": 1,
+        "kubernetes:policy/v1:PodDisruptionBudget": 1,
+        "kubernetes:apps/v1:Deployment": 1,
+        "kubernetes:devservers.io/v1:DevServerFlavor": 3,
+        "kubernetes:devservers.io/v1:DevServerUser": 1,
+    }
+    assert len(graph.of("ValidatingAdmissionPolicy")) >= 1
+
+
+def test_a_preview_registers_the_same(graph: Graph, tmp_path: Path) -> None:
+    again = run({"cluster": "local"}, environment(tmp_path), preview=True).graph
+    assert set(again) == set(graph)
+
+
+def test_outputs(local: Run) -> None:
+    assert local.outputs == {
+        "namespace": "devservers-system",
+        "operatorImage": "localhost/devservers/operator:1",
+        "users": ["ann"],
+        "flavors": ["cpu-small", "cpu-medium", "cpu-large"],
+    }
+
+
+def test_everything_goes_through_the_one_provider_of_the_chosen_context(graph: Graph) -> None:
+    provider = graph.one("kubernetes")
+    assert provider.inputs["context"] == "kind-test" and provider.inputs["clusterIdentifier"] == "kind-test"
+    for node in graph.values():
+        if node.type.startswith("kubernetes:"):
+            assert "providers:kubernetes::cluster::" in node.provider, node.name
+
+
+def urns(graph: Graph, *kinds: str) -> set[str]:
+    return {urn for urn, node in graph.items() if node.kind in kinds}
+
+
+RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+KINDS = ("CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+ORDER = [
+    ("ValidatingAdmissionPolicy", ("CustomResourceDefinition",)),
+    ("ValidatingAdmissionPolicyBinding", ("ValidatingAdmissionPolicy",)),
+    ("NetworkPolicy", ("Namespace",)),
+    ("Deployment", (*KINDS, *RIGHTS, "Namespace")),
+    ("DevServerFlavor", KINDS),
+    ("DevServerUser", (*KINDS, *RIGHTS, "Namespace", "Deployment", "DevServerFlavor")),
+]
+
+
+@pytest.mark.parametrize(("kind", "first"), ORDER)
+def test_order(graph: Graph, kind: str, first: tuple[str, ...]) -> None:
+    """Made after these; destroyed, the other way round, before them."""
+    for node in graph.of(kind):
+        assert urns(graph, *first) <= graph.before(node)
+
+
+def test_rights_name_what_they_allow(graph: Graph) -> None:
+    for role in graph.of("ClusterRole") + graph.of("Role"):
+        for rule in role.inputs["rules"]:
+            assert set(rule) <= {"apiGroups", "resources", "verbs", "resourceNames"}, role.name
+            for words in rule.values():
+                assert words and not any("*" in word for word in words), (role.name, rule)
+
+
+def rules(graph: Graph, kind: str, name: str) -> list[dict[str, Any]]:
+    (node,) = [node for node in graph.of(kind) if node.inputs["metadata"]["name"] == name]
+    return list(node.inputs["rules"])
+
+
+def test_the_operator_can_give_nobody_more_than_two_roles(graph: Graph) -> None:
+    for rule in rules(graph, "ClusterRole", "devservers-operator"):
+        resources, verbs = set(rule["resources"]), set(rule["verbs"])
+        assert not resources & {"secrets", "pods/exec", "pods/portforward", "serviceaccounts/token", "nodes"}
+        assert not verbs & {"escalate", "impersonate", "deletecollection"}
+        if "clusterroles" in resources:
+            assert (verbs, rule["resourceNames"]) == ({"bind"}, ["dev-user", "devservers-operator-tenant"])
+    for name in ("devservers-operator-tenant", "dev-user"):
+        assert not any("rbac.authorization.k8s.io" in r["apiGroups"] for r in rules(graph, "ClusterRole", name))
+    assert not any("secrets" in rule["resources"] for rule in rules(graph, "ClusterRole", "dev-user"))
+
+
+def test_only_the_operator_is_bound_and_everybody_may_see_flavors(graph: Graph) -> None:
+    bound = {
+        (node.inputs["roleRef"]["name"], subject["kind"], subject["name"])
+        for node in graph.of("ClusterRoleBinding") + graph.of("RoleBinding")
+        for subject in node.inputs["subjects"]
+    }
+    assert bound == {
+        ("devservers-operator", "ServiceAccount", "devservers-operator"),
+        ("devservers-flavor-reader", "Group", "system:authenticated"),
+    }
+
+
+class TestOperator:
+    """Its Deployment and namespace."""
+
+    @pytest.fixture
+    def deployment(self, graph: Graph) -> dict[str, Any]:
+        return graph.one("Deployment").inputs
+
+    @pytest.fixture
+    def pod(self, deployment: dict[str, Any]) -> dict[str, Any]:
+        return dict(deployment["spec"]["template"]["spec"])
+
+    def test_its_namespace_is_restricted_and_closed(self, graph: Graph) -> None:
+        labels = graph.one("Namespace").inputs["metadata"]["labels"]
+        for mode in ("enforce", "audit", "warn"):
+            assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
+        deny, metrics = graph.of("NetworkPolicy")
+        assert deny.inputs["spec"] == {"policyTypes": ["Ingress"], "podSelector": {}}
+        (rule,) = metrics.inputs["spec"]["ingress"]
+        assert rule["ports"] == [{"protocol": "TCP", "port": 9090}] and rule["from"]
+
+    def test_it_is_restricted(self, pod: dict[str, Any]) -> None:
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"] is True and context["runAsUser"] > 0
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert {"requests", "limits"} == set(container["resources"])
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+
+    def test_two_of_it_and_one_always_up(self, graph: Graph, deployment: dict[str, Any]) -> None:
+        assert deployment["spec"]["replicas"] == 2
+        assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+        budget = graph.one("PodDisruptionBudget").inputs["spec"]
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert budget["maxUnavailable"] == 1
+        assert budget["selector"] == deployment["spec"]["selector"] == {"matchLabels": labels}
+        assert (
+            "preferredDuringSchedulingIgnoredDuringExecution"
+            in (deployment["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"])
+        )
+
+    def test_its_settings_are_the_stack_s(self, pod: dict[str, Any]) -> None:
+        (container,) = pod["containers"]
+        assert {each["name"]: each["value"] for each in container["env"]} == {
+            "DEVSERVERS_DEFAULT_IMAGE": "localhost/devservers/base:1",
+            "DEVSERVERS_SSH_IMAGE": "localhost/devservers/ssh:1",
+            "DEVSERVERS_NAMESPACE": "devservers-system",
+            "DEVSERVERS_METRICS_PORT": "9090",
+            "DEVSERVERS_HEALTH_PORT": "8080",
+            "DEVSERVERS_WORKERS": "8",
+            "DEVSERVERS_LOG_LEVEL": "INFO",
+        }
+        assert container["image"] == "localhost/devservers/operator:1"
+
+    def test_a_missing_image_ends_the_wait(self, deployment: dict[str, Any]) -> None:
+        assert deployment["metadata"]["annotations"] == {"pulumi.com/timeoutSeconds": "180"}
+
+
+def test_without_await_nothing_is_waited_for(tmp_path: Path) -> None:
+    graph = run({"cluster": "local", "await": False}, environment(tmp_path)).graph
+    assert graph.one("Deployment").inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    assert "annotations" not in graph.one("DevServerUser").inputs["metadata"]
+
+
+def test_the_user_is_the_person_and_is_waited_for(graph: Graph) -> None:
+    user = graph.one("DevServerUser").inputs
+    assert user["spec"] == {"username": "ann", "sshPublicKeys": [KEY]}
+    assert user["metadata"]["annotations"]["pulumi.com/waitFor"] == "jsonpath={.status.phase}=Active"
+
+
+def test_a_suspended_user_is_waited_for_as_such(tmp_path: Path) -> None:
+    users = [{"username": "bob", "suspended": True, "quota": {"gpu": 1}}]
+    user = run({"cluster": "local", "users": users}, environment(tmp_path)).graph.one("DevServerUser").inputs
+    assert user["spec"] == {"username": "bob", "suspended": True, "quota": {"gpu": 1}}
+    assert user["metadata"]["annotations"]["pulumi.com/waitFor"].endswith("=Suspended")
+
+
+@pytest.mark.parametrize(
+    ("config", "env", "expected"),
+    [
+        ({"cluster": "local", "operator": {"replicas": 0}}, {}, "devservers:operator.replicas = 0"),
+        ({"cluster": "local"}, {"DEVSERVERS_CONTEXT": "prod"}, "DEVSERVERS_CONTEXT=prod"),
+        ({"cluster": "local"}, {"DEVSERVERS_IMAGE_SSH": "!"}, "devservers:images.ssh = !"),
+    ],
+)
+def test_bad_settings_are_a_line_and_make_no_resource(
+    tmp_path: Path, config: dict[str, Any], env: dict[str, str], expected: str
+) -> None:
+    with pytest.raises(pulumi.RunError, match=expected.replace(".", r"\.").replace("[", r"\[")):
+        run(config, environment(tmp_path, **env))
+
+
+def test_nothing_secret_is_in_an_input(graph: Graph) -> None:
+    """The state is kept under the empty passphrase: see infra/local/engine.py."""
+    assert not graph.of("Secret")
+    assert graph.one("kubernetes").inputs["kubeconfig"].startswith("/")
+
+
+def test_names_are_given_by_us(graph: Graph) -> None:
+    nodes: list[Node] = [node for node in graph.values() if "apiVersion" in node.inputs]
+    assert all(node.name.rpartition("/")[2] == node.inputs["metadata"]["name"] for node in nodes)
