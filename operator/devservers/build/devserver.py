@@ -47,7 +47,7 @@ class ServerRequest:
 
 
 def manifests(request: ServerRequest) -> list[Obj]:
-    """The children to apply, in order: home claim (if any), keys ConfigMap, Service, Deployment.
+    """The children to apply, in order: home claim (if any), keys ConfigMap, Service (with enableSSH), Deployment.
 
     The Deployment is left out when it can't be rendered, which is when the flavor is missing and nothing
     recorded can be kept; a stored one is then to be left as it is. Raises ValueError for a user without a
@@ -59,7 +59,7 @@ def manifests(request: ServerRequest) -> list[Obj]:
     children = [
         home_claim(server, user, request.settings.storage_class, request.live_home),
         keys_config_map(server, user, uid, request.user_ca_public),
-        service(server, user),
+        service(server, user) if server.spec.enable_ssh else None,
         _deployment(request, uid),
     ]
     return [child for child in children if child is not None]

@@ -15,9 +15,7 @@ SSH_POD_PORT = 2222
 
 
 def service(server: DevServer, user: DevServerUser) -> Obj:
-    """The ClusterIP Service `<server>`. It exists also with enableSSH off, so that switching SSH on needs
-    no new name.
-    """
+    """The ClusterIP Service `<server>`, for a server with enableSSH."""
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -84,6 +84,8 @@ def verdict(server: DevServer, children: Children, decision: Decision, now: date
     pod = pods.current_pod(children.pods)
     if server.metadata.deletion_timestamp is not None:
         return Verdict("Terminating", "Stopped", "It is being deleted. A persistent home is kept.")
+    if children.user is None and not decision.running and decision.stop_reason is None:
+        return Verdict("Stopping" if pods.any_left(children.pods) else "Pending", "OwnerNotFound", _no_owner(server))
     if not decision.running:
         phase = "Stopping" if pods.any_left(children.pods) else "Stopped"
         reason, message = _stopped(server, decision)
@@ -91,12 +93,7 @@ def verdict(server: DevServer, children: Children, decision: Decision, now: date
     if pod is not None and pods.true_since(pod, "Ready"):
         return Verdict("Running", "Running", _running_words(server, children, pod))
     if children.user is None:
-        owner = server.owner or "nobody"
-        return Verdict(
-            "Pending",
-            "OwnerNotFound",
-            f"There is no user {owner}. An administrator has to create the DevServerUser.",
-        )
+        return Verdict("Pending", "OwnerNotFound", _no_owner(server))
     if pod is None and children.flavor is None:
         flavor = server.spec.flavor
         return Verdict(
@@ -112,6 +109,10 @@ def verdict(server: DevServer, children: Children, decision: Decision, now: date
             f"There is no volume claim {claims}. Create it; it starts then.",
         )
     return _without_pod(children, now) if pod is None else _starting(server, children, pod, now)
+
+
+def _no_owner(server: DevServer) -> str:
+    return f"There is no user {server.owner or 'nobody'}. An administrator has to create the DevServerUser."
 
 
 def _stopped(server: DevServer, decision: Decision) -> tuple[str, str]:

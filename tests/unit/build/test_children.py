@@ -51,6 +51,11 @@ def test_children_in_order_with_labels_and_owners() -> None:
         assert owners == (None if found["kind"] == "PersistentVolumeClaim" else OWNED)
 
 
+def test_without_ssh_there_is_no_service() -> None:
+    kinds = [found["kind"] for found in manifests(request(server=server(enableSSH=False)))]
+    assert kinds == ["ConfigMap", "Deployment"]
+
+
 def test_service_takes_22_to_2222() -> None:
     assert child("Service")["spec"] == {
         "type": "ClusterIP",

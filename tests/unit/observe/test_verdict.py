@@ -26,6 +26,8 @@ from observe_objects import (
 from devservers.api.devserver import PHASES
 from devservers.build import pod as build_pod
 from devservers.observe import pods
+from devservers.observe.devserver import Children, observe
+from devservers.observe.lifecycle import Decision
 
 QUOTA = (
     'pods "mydev-6c9-x2x" is forbidden: exceeded quota: dev-user, requested: requests.cpu=2,requests.memory=4Gi, '
@@ -158,6 +160,14 @@ def test_stopped(spec: Obj, owner: Obj, reason: str, stop_reason: str, words: st
     assert stopped["stopReason"] == stop_reason
     assert words in ready(stopped)["message"]
     assert "podName" not in stopped
+
+
+def test_a_server_halted_for_want_of_an_owner_says_so() -> None:
+    known, halted = server(owner="ann"), Decision(running=False)
+    stopping = observe(known, Children(None, None, pods=(running_pod(),)), halted, at(60)).status
+    assert (stopping["phase"], ready(stopping)["reason"]) == ("Stopping", "OwnerNotFound")
+    pending = observe(known, Children(None, None), halted, at(60)).status
+    assert (pending["phase"], ready(pending)["reason"]) == ("Pending", "OwnerNotFound")
 
 
 def test_a_stopped_server_waits_for_the_pod_that_is_ending() -> None:
