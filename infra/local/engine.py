@@ -1,7 +1,7 @@
 """Invariant: the real Pulumi engine runs with nothing of the person's own Pulumi: our backend, our home, our plugins.
 
-`environment` is all there is to it: a shell that has it can type `pulumi up -s local` and gets what `make up`
-does. The committed stacks/Pulumi.local.yaml stays as it is, because it carries its salt: Pulumi writes one into a
+`environment` is all there is to it: a shell that sources `env_file` can type `pulumi up -s local` and gets what
+`make up` does. The committed stacks/Pulumi.local.yaml stays as it is, because it carries its salt: Pulumi writes one into a
 stack's file whenever it finds none there. The salt goes with the empty passphrase, and that is all right for this
 stack alone: neither its configuration nor its state holds a secret (the kubeconfig is in it as a path).
 """
@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.local import toolchain
-from infra.local.context import EMBEDDED, Choice, choose_here
+from infra.local.context import EMBEDDED, Choice
 from infra.local.paths import ROOT, Paths, current
-from infra.settings import PROJECT
 
 STACK = "local"
 USER_LABEL = "devservers.io/user"
@@ -74,6 +73,11 @@ class Engine:
         """PULUMI_HOME, with the plugins."""
         return self._paths.state / "pulumi" / "home"
 
+    @property
+    def env_file(self) -> Path:
+        """What a shell sources before `pulumi up -s local` is typed by hand; written by every :meth:`up`."""
+        return self._paths.state / "pulumi" / "env"
+
     def environment(self) -> dict[str, str]:
         """What has to be added to an environment for `pulumi up -s local` to do what :meth:`up` does."""
         host = toolchain.find("pulumi-language-python", self._paths)
@@ -97,7 +101,7 @@ class Engine:
         return added | {name: self._env[name] for name in _PASSED_ON if self._env.get(name)}
 
     def shell(self) -> str:
-        """:meth:`environment` as lines for `eval` in a shell; PATH is added to, not replaced."""
+        """:meth:`environment` as lines for a shell; PATH is added to, not replaced."""
         added = self.environment()
         before, _, after = added.pop("PATH").partition(self._path)
         lines = [f"export {name}={shlex.quote(value)}" for name, value in added.items()]
@@ -107,6 +111,7 @@ class Engine:
     def up(self, *, refresh: bool = False, extra: Sequence[str] = ()) -> None:
         """`pulumi up`, its output streamed. ``refresh`` first looks what is really there."""
         self._prepare()
+        self.env_file.write_text(self.shell())
         flags = ["--yes", "--skip-preview", *(["--refresh"] if refresh else [])]
         self._run(["up", "--stack", STACK, "--non-interactive", *flags, *extra])
 
@@ -217,15 +222,3 @@ def describe(leftovers: Sequence[Leftover]) -> str:
         lines.append(f"left: namespace {each.namespace} with {homes}")
         lines.append(f"  kubectl delete namespace {each.namespace} deletes it and everything in it")
     return "\n".join(lines)
-
-
-def main() -> None:
-    """`python -m infra.local.engine`: the shell lines after which `pulumi up -s local` works by hand."""
-    try:
-        sys.stdout.write(Engine(choose_here(os.environ)).shell())
-    except RuntimeError as error:
-        sys.exit(f"{PROJECT}: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -132,10 +132,10 @@ def test_what_the_operator_writes_is_no_change(site: Site) -> None:
     site.engine.preview(extra=site.flags("--expect-no-changes", "--refresh"))
 
 
-def test_by_hand_after_the_printed_lines(site: Site) -> None:
-    """A shell that evaluates what the engine prints needs nothing else."""
+def test_by_hand_after_sourcing_one_file(site: Site) -> None:
+    """A shell that sources what `up` wrote needs nothing else."""
     bare: dict[str, str] = {"PATH": site.env["PATH"], "HOME": site.env["HOME"]}
-    script = f'{site.engine.shell()}pulumi up -s local --yes --non-interactive "$@"'
+    script = f'. "{site.engine.env_file}"; pulumi up -s local --yes --non-interactive "$@"'
     flags = site.flags("--expect-no-changes", "--skip-preview")
     done = subprocess.run(
         [shutil.which("bash") or "bash", "-ec", script, "bash", *flags],
