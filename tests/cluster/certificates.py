@@ -22,9 +22,7 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-ca")])
         constraint = x509.BasicConstraints(ca=True, path_length=0)
         built = self._builder(self._name, self._key).add_extension(constraint, critical=True)
-        self.certificate.write_bytes(
-            built.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        )
+        self.certificate.write_bytes(built.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(self, file: str, common_name: str, organizations: tuple[str, ...] = ()) -> tuple[Path, Path]:
         """A pair for client and server use, valid for 127.0.0.1 and localhost: (certificate, key)."""

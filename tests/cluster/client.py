@@ -123,9 +123,10 @@ class Client:
             )
         )
 
-    def replace(self, manifest: Manifest) -> Manifest:
+    def replace(self, manifest: Manifest, *, subresource: str = "", **query: str) -> Manifest:
         """PUT of a whole object as it was read, with changes."""
-        return dict(self.request("PUT", _object_path(manifest), manifest))
+        path = _object_path(manifest) + (f"/{subresource}" if subresource else "")
+        return dict(self.request("PUT", path, manifest, **query))
 
     def patch(
         self,

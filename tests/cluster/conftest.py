@@ -87,9 +87,7 @@ def make_namespace(admin: Client, user: str, flavors: str = "*") -> str:
 def install(admin: Client) -> None:
     """Apply operator/crds and wait until the kinds are served and the policies refuse what they should."""
     manifests: list[Manifest] = [
-        manifest
-        for file in sorted(SHIPPED.glob("*.yaml"))
-        for manifest in yaml.safe_load_all(file.read_text())
+        manifest for file in sorted(SHIPPED.glob("*.yaml")) for manifest in yaml.safe_load_all(file.read_text())
     ]
     for manifest in manifests:
         admin.apply(manifest)

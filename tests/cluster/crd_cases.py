@@ -28,6 +28,8 @@ class Case:
 
 def with_value(example: Json, path: Path, value: Json) -> Json:
     """A deep copy of `example` with `value` at `path`; a missing last key is added."""
+    if not path:
+        return copy.deepcopy(value)
     result = copy.deepcopy(example)
     place = result
     for part in path[:-1]:
@@ -69,7 +71,7 @@ def _own(schema: Json, example: Json, path: Path) -> Iterator[Case]:
     wrong |= {"boolean": ("x", "boolean"), "array": ("x", "array"), "object": ("x", "object")}
     if schema.get("type") in wrong and path:
         value, expected = wrong[schema["type"]]
-        yield Case(path, value, f"must be of type {expected}")
+        yield Case(path, value, f"must be of type {schema.get('format', expected)}")
     if schema.get("x-kubernetes-int-or-string"):
         yield Case(path, True, "must be of type integer,string")
     if "maxLength" in schema:

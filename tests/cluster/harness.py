@@ -83,12 +83,8 @@ class ApiServer:
                     },
                 }
             ],
-            "users": [
-                {"name": "test", "user": {"client-certificate": str(certificate), "client-key": str(key)}}
-            ],
-            "contexts": [
-                {"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}
-            ],
+            "users": [{"name": "test", "user": {"client-certificate": str(certificate), "client-key": str(key)}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
         }
         path = certificate.with_suffix(f".{namespace}.kubeconfig")
         path.write_text(json.dumps(config))
@@ -176,9 +172,7 @@ def running_api_server() -> Iterator[ApiServer]:
         etcd_port, peer_port, api_port = free_ports(3)
         with (
             process("etcd", _etcd_flags(directory, etcd_port, peer_port), directory),
-            process(
-                "kube-apiserver", _api_server_flags(directory, authority, etcd_port, api_port), directory
-            ) as api,
+            process("kube-apiserver", _api_server_flags(directory, authority, etcd_port, api_port), directory) as api,
         ):
             server = ApiServer(f"https://127.0.0.1:{api_port}", directory, authority)
             wait_until_ready(server.admin, "/readyz", api, directory / "kube-apiserver.log")

@@ -1,0 +1,309 @@
+"""Examples with every field set, and what each CEL rule accepts and refuses: (kind, path, value[, message]).
+
+A row changes one place of the example of its kind. Schema constraints are not here: test_crds.py takes those from the
+schema itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+API_VERSION = "devservers.io/v1"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6Yp0cFzYy0V0Z0Y0cFzYy0V0Z0Y0cFzYy0V0Z0Y0cF ann@laptop"
+KEY_2 = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBA=="
+DIGEST = "@sha256:" + "0123456789abcdef" * 4
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "DevServer": {
+        "apiVersion": API_VERSION,
+        "kind": "DevServer",
+        "metadata": {"name": "mydev"},
+        "spec": {
+            "owner": "ann",
+            "flavor": "cpu-small",
+            "image": "ghcr.io/team/image:v1",
+            "command": ["python3", "-m", "http.server"],
+            "args": ["8000"],
+            "env": [{"name": "GREETING", "value": "hello"}],
+            "mode": "standalone",
+            "persistentHomeSize": "10Gi",
+            "sharedVolumeClaimName": "team",
+            "volumes": [{"claimName": "data", "mountPath": "/data", "readOnly": True}],
+            "enableSSH": True,
+            "running": True,
+            "lifecycle": {
+                "timeToLive": "2h30m",
+                "expirationTime": "2027-01-01T00:00:00Z",
+                "autoShutdown": False,
+                "onExpiry": "delete",
+            },
+        },
+    },
+    "DevServerFlavor": {
+        "apiVersion": API_VERSION,
+        "kind": "DevServerFlavor",
+        "metadata": {"name": "gpu-small"},
+        "spec": {
+            "description": "One small GPU",
+            "resources": {
+                "requests": {"cpu": "500m", "memory": "512Mi", "nvidia.com/gpu": 1},
+                "limits": {"cpu": 2, "memory": "2Gi", "nvidia.com/gpu": "1"},
+            },
+            "nodeSelector": {"gpu": "small"},
+            "tolerations": [
+                {
+                    "key": "gpu",
+                    "operator": "Equal",
+                    "value": "yes",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": 60,
+                }
+            ],
+            "pricePerHour": 0.75,
+            "queue": "gpus",
+            "idle": {"cpuMillicores": 50, "gpuPercent": 5, "minutes": 30},
+            "shmSize": "8Gi",
+        },
+    },
+    "DevServerUser": {
+        "apiVersion": API_VERSION,
+        "kind": "DevServerUser",
+        "metadata": {"name": "ann"},
+        "spec": {
+            "username": "ann",
+            "email": "ann@example.org",
+            "sshPublicKeys": [KEY, KEY_2],
+            "flavors": ["cpu-small", "gpu-small"],
+            "quota": {"gpu": 1, "cpu": "16", "memory": "64Gi", "servers": 3},
+            "budget": 250,
+            "dotfiles": "https://example.org/ann/dotfiles.git",
+            "env": [{"name": "EDITOR", "value": "vim"}],
+            "suspended": False,
+        },
+    },
+}
+
+_CONDITION = {
+    "type": "Ready",
+    "status": "True",
+    "reason": "Running",
+    "message": "the server is up",
+    "lastTransitionTime": "2026-11-21T12:00:00Z",
+    "observedGeneration": 1,
+}
+STATUSES: dict[str, dict[str, Any]] = {
+    "DevServer": {
+        "phase": "Running",
+        "conditions": [_CONDITION],
+        "timeline": [{"stage": "Accepted", "at": "2026-11-21T12:00:00Z"}],
+        "endpoint": "mydev.dev-ann.svc:22",
+        "sshHostKey": "ssh-ed25519 AAAA",
+        "podName": "mydev-0",
+        "expiresAt": "2026-11-21T14:30:00Z",
+        "lastActivity": {"at": "2026-11-21T12:00:00Z", "source": "ssh"},
+        "stopReason": "user",
+        "observedGeneration": 1,
+    },
+    "DevServerFlavor": {"conditions": [_CONDITION], "observedGeneration": 1},
+    "DevServerUser": {
+        "uid": 20000,
+        "namespace": "dev-ann",
+        "phase": "Active",
+        "conditions": [_CONDITION],
+        "observedGeneration": 1,
+    },
+}
+
+_NAME = ("metadata", "name")
+_PATH = ("spec", "volumes", 0, "mountPath")
+_LIFE = ("spec", "lifecycle")
+_ENV = ("spec", "env", 0, "name")
+_LIMITS = ("spec", "resources", "limits")
+_REQUESTS = ("spec", "resources", "requests")
+
+
+def _volumes(*paths: str) -> list[dict[str, str]]:
+    return [{"claimName": f"claim-{number}", "mountPath": path} for number, path in enumerate(paths)]
+
+
+def _user(name: str) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"username": name}}
+
+
+_SERVER_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
+    *((_NAME, name) for name in ("ab", "a" * 40, "a-b", "a--1", "x0")),
+    *(
+        (("spec", "flavor"), name)
+        for name in ("a", "p5.48xlarge", "a" * 63)
+    ),
+    *(
+        (("spec", "image"), image)
+        for image in (
+            "debian",
+            "debian:13-slim",
+            "localhost:5000/dev",
+            "localhost/dev:latest",
+            "ghcr.io/a/b_c/d__e/f-g.h:V1.2_x-y",
+            f"ghcr.io/team/image{DIGEST}",
+            f"ghcr.io/team/image:v1{DIGEST}",
+            "nvcr.io/nvidia/pytorch:24.10-py3",
+            "Registry.Example.com:443/team/image",
+            "a/" * 250 + "image:v1",
+        )
+    ),
+    (("spec", "args"), []),
+    (("spec", "env"), []),
+    *((_ENV, name) for name in ("A", "_a1", "PATH", "DEVSERVER", "MY_DEVSERVERS_X", "A" * 128)),
+    *((("spec", "persistentHomeSize"), size) for size in ("1", "500m", "10Gi", "1.5Ti", "1e9", "100G")),
+    *((("spec", "sharedVolumeClaimName"), name) for name in ("a", "team.data-1", "a" * 253)),
+    *(
+        (_PATH, path)
+        for path in ("/a", "/data/", "/data/a b", "/home", "/home/dev/data", "/devices", "/etcd", "/opt/tools",
+                     "/run/mine", "/data/..a", "/data/.cache", "/" + "a" * 511, "/opt/devserversx", "/shared/a")
+    ),
+    (("spec", "volumes"), _volumes("/a", "/a/b", "/b/", "/a-b")),
+    (("spec", "volumes"), _volumes(*(f"/data/{n}" for n in range(16)))),
+    (("spec", "volumes"), []),
+    *(((*_LIFE, "timeToLive"), text) for text in ("1s", "90m", "1d", "1d2h3m4s", "99999d", "0h1s")),
+    (_LIFE, {}),
+    (("spec",), {"flavor": "x", "volumes": _volumes("/home/dev")}),
+    (("spec",), {"flavor": "x", "volumes": _volumes("/shared")}),
+    (("spec",), {"flavor": "x", "command": ["sleep", "infinity"]}),
+]  # fmt: skip
+
+_SERVER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
+    *((_NAME, name, "not a server name") for name in ("a", "a" * 41, "1a", "a.b", "a-")),
+    *((_NAME, name, "Invalid value") for name in ("A", "a_b", "-a", "a b", "ä")),
+    *((("spec", "owner"), name, "not a user name") for name in ("a", "Ann", "a.b", "", "1a", "ann-", "a\n")),
+    *((("spec", "flavor"), name, "not a flavor name") for name in ("", "CPU", "cpu small", "-a", "a-", "cpu\n")),
+    *(
+        (("spec", "image"), image, "not an image reference")
+        for image in ("", "UPPER", "team/Case", "a b", "a:", "a:b:c", "a//b", "/a", "a/", "a@sha256:12", "a:tag!",
+                      "a:v1\n", "https://ghcr.io/a", "a$(id)", "a:" + "t" * 129)
+    ),
+    (("spec",), {"flavor": "x", "args": ["a"]}, "args need command; the image's own entrypoint is not used"),
+    (("spec", "command"), [], "args need command; the image's own entrypoint is not used"),
+    *((_ENV, name, "not a variable name") for name in ("", "1A", "A-B", "A=B", "A B", "Ä")),
+    (_ENV, "DEVSERVERS_NAME", "variables starting with DEVSERVERS_ are the platform's own; use another name"),
+    (("spec", "mode"), "distributed", "mode distributed is not available yet; use standalone"),
+    (("spec", "distributed"), {"worldSize": 2}, "distributed is only for mode distributed; remove it"),
+    *(
+        (("spec", "persistentHomeSize"), size, "persistentHomeSize is not a quantity above zero")
+        for size in ("", "0", "0Gi", "-1Gi", "10GB", "ten", "1 Gi", "10gi", "Gi")
+    ),
+    *((("spec", "sharedVolumeClaimName"), name, "not a volume claim name") for name in ("", "A", "a_b", "a/b")),
+    (("spec", "volumes", 0, "claimName"), "A", "not a volume claim name"),
+    *(
+        (_PATH, path, "mountPath is not an absolute path below /")
+        for path in ("", "data", "./data", "/", "//", "/data//x", "/a:b", "/a\nb", "~/x")
+    ),
+    *(
+        (_PATH, path, "mountPath has a . or .. part; write the path out")
+        for path in ("/..", "/.", "/data/../etc", "/data/./x", "/data/..", "/data/../")
+    ),
+    *(
+        (_PATH, path, "mountPath is the platform's own")
+        for path in ("/proc", "/proc/", "/sys/fs", "/dev", "/dev/shm", "/etc", "/etc/ssh", "/opt/devservers",
+                     "/opt/devservers/bin", "/run/devservers")
+    ),
+    *(
+        (("spec", "volumes"), _volumes(*paths), "two volumes have the same mountPath; give each its own")
+        for paths in (("/a", "/a"), ("/a", "/a/"), ("/b", "/a/", "/c", "/a"))
+    ),
+    *((_PATH, path, "/shared is where sharedVolumeClaimName goes") for path in ("/shared", "/shared/")),
+    *(
+        (_PATH, path, "/home/dev is where the home of persistentHomeSize goes")
+        for path in ("/home/dev", "/home/dev/")
+    ),
+    *(
+        ((*_LIFE, "timeToLive"), text, "not a duration; use days, hours, minutes and seconds")
+        for text in ("", "0s", "0d0h", "1h1d", "1.5h", "2 h", "1w", "-1h", "1", "1h\n", "100000d")
+    ),
+    *(((*_LIFE, "idleTimeout"), value, "idleTimeout is not available yet; use timeToLive") for value in (60, "1h")),
+    ((*_LIFE, "autoShutdown"), True, "autoShutdown is not available yet; use timeToLive"),
+]  # fmt: skip
+
+_FLAVOR_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
+    (_NAME, "a" * 63),
+    *(((*_LIMITS, "cpu"), amount) for amount in ("500m", "0.5", 1, "2e3", "8")),
+    (_REQUESTS, {"ephemeral-storage": 0}),
+    (_REQUESTS, {"hugepages-2Mi": "4Mi"}),
+    (("spec", "resources"), {"limits": {"nvidia.com/gpu": 8}}),
+    *((("spec", "shmSize"), size) for size in ("64Mi", 1073741824)),
+]
+_FLAVOR_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
+    (_NAME, "a" * 64, "the name is too long; use at most 63 characters"),
+    *(
+        ((*place, "memory"), amount, "a resource is not a quantity of zero or more")
+        for place in (_REQUESTS, _LIMITS)
+        for amount in ("", "much", "1 Gi", "2GB", "-1", -1)
+    ),
+    *(
+        ((*_LIMITS, "cpu"), amount, "requests are above limits; lower the request or raise the limit")
+        for amount in (0, "499m", "0.4")
+    ),
+    *(
+        ((*_REQUESTS, "nvidia.com/gpu"), amount, "devices such as nvidia.com/gpu need the same amount in")
+        for amount in (0, "0")
+    ),
+    (_LIMITS, {"cpu": 2}, "devices such as nvidia.com/gpu need the same amount in requests and limits"),
+    (("spec", "resources"), {"requests": {"nvidia.com/gpu": 1}}, "devices such as nvidia.com/gpu need the same"),
+    *((("spec", "shmSize"), size, "shmSize is not a quantity above zero") for size in ("", "0", 0, "-1Gi", "lots")),
+    *((("spec", "queue"), name, "not a queue name") for name in ("", "A", "a b")),
+]
+
+_USER_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
+    (("spec", "email"), "a+b@x"),
+    *(
+        (("spec", "sshPublicKeys", 0), key)
+        for key in (
+            KEY.rsplit(" ", 1)[0],
+            "ssh-rsa AAAAB3NzaC1yc2E= me on my laptop",
+            "sk-ssh-ed25519@openssh.com AAAAGnNr",
+            "sk-ecdsa-sha2-nistp256@openssh.com AAAAInNr key",
+            "ecdsa-sha2-nistp521 AAAAE2Vj",
+        )
+    ),
+    (("spec", "sshPublicKeys"), []),
+    (("spec", "flavors"), []),
+    (("spec", "flavors"), ["*"]),
+    *((("spec", "quota", "cpu"), amount) for amount in (0, 4, "500m")),
+    *((("spec", "dotfiles"), url) for url in ("git@github.com:ann/dotfiles", "ssh://git@example.org/d")),
+]
+_USER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
+    *((_NAME, name, "not a user name") for name in ("a", "a" * 32, "1a", "a.b")),
+    *(
+        ((), {"apiVersion": API_VERSION, "kind": "DevServerUser", **_user(name)}, "this user name is reserved")
+        for name in ("root", "admin", "sshd", "kube-system", "nobody", "dev")
+    ),
+    (_NAME, "bob", "spec.username differs from metadata.name; give both the same value"),
+    (("spec", "username"), "bob", "spec.username differs from metadata.name; give both the same value"),
+    (("spec", "username"), "A", "not a user name"),
+    *((("spec", "email"), text, "not an e-mail address") for text in ("", "ann", "a@b@c", "a b@c", "@x", "a@")),
+    *(
+        (("spec", "sshPublicKeys", 0), key, "not an OpenSSH public key")
+        for key in ("", "ssh-dss AAAA", "AAAAC3Nz", f'from="10.0.0.1" {KEY}', f"{KEY}\n{KEY_2}", "ssh-ed25519 xyz",
+                    "-----BEGIN OPENSSH PRIVATE KEY-----", f" {KEY}")
+    ),
+    *((("spec", "flavors", 0), name, "not a flavor name") for name in ("", "CPU", "cpu-*", "a,b")),
+    *((("spec", "quota", "cpu"), text, "quota.cpu is not a quantity of zero or more") for text in ("x", "-1", -1)),
+    *((("spec", "quota", "memory"), text, "quota.memory is not a quantity of zero or more") for text in ("8GB", -1)),
+    *((("spec", "dotfiles"), url, "not a git URL") for url in ("", "dotfiles", "file:///etc", "https://", "a b@c:d")),
+    (("spec", "env", 0, "name"), "1", "not a variable name"),
+    (("spec", "env", 0, "name"), "DEVSERVERS_X", "variables starting with DEVSERVERS_ are the platform's own"),
+]  # fmt: skip
+
+ACCEPTED = [
+    (kind, *row)
+    for kind, rows in (
+        ("DevServer", _SERVER_ACCEPTED), ("DevServerFlavor", _FLAVOR_ACCEPTED), ("DevServerUser", _USER_ACCEPTED),
+    )
+    for row in rows
+]  # fmt: skip
+REFUSED = [
+    (kind, *row)
+    for kind, rows in (
+        ("DevServer", _SERVER_REFUSED), ("DevServerFlavor", _FLAVOR_REFUSED), ("DevServerUser", _USER_REFUSED),
+    )
+    for row in rows
+]  # fmt: skip
