@@ -32,7 +32,8 @@ def operator(controllers: ApiServer) -> Iterator[OperatorProcess]:
     controllers.admin.apply(flavor("cpu-small"))
     with FakeKubelet(controllers.admin), running_operator(controllers) as process:
         yield process
-        assert process.process.poll() is None, f"the operator ended:\n{process.log[-3000:]}"
+        print(process.log[-20000:])  # shown by pytest when a test of this file fails
+        assert process.process.poll() is None, "the operator ended by itself"
 
 
 @pytest.fixture(scope="module")
@@ -260,27 +261,6 @@ def test_a_flavor_edit_restarts_nothing_and_is_shown(world: World, ann: str) -> 
     world.wait_reason(ann, "mydev", "Running")
     containers = world.pods(ann, "mydev")[0]["spec"]["containers"]
     assert containers[0]["resources"]["limits"]["memory"] == "2Gi"
-
-
-def test_ssh_off_removes_the_service(world: World, ann: str) -> None:
-    world.admin.create(server_of(ann, "mydev"))
-    world.wait_reason(ann, "mydev", "Running")
-    world.admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"enableSSH": False}}, f"dev-{ann}")
-    eventually(lambda: world.child("Service", ann, "mydev") is None, "Service gone")
-
-
-def test_an_owner_of_another_namespace_gets_no_children_there(
-    operator: OperatorProcess, world: World, ann: str
-) -> None:
-    """Admission refuses it; but where the policy is missing the operator must not be the way around it."""
-    from devservers.api.devserver import DevServer
-    from devservers.api.meta import namespace_of
-
-    server = DevServer.parse(
-        {"metadata": {"name": "x", "namespace": "dev-bob"}, "spec": {"owner": ann, "flavor": "cpu-small"}}
-    )
-    assert namespace_of(server.owner) != server.metadata.namespace
-    assert operator.process.poll() is None
 
 
 def test_fifty_pod_events_are_few_reconciles(operator: OperatorProcess, world: World, ann: str) -> None:

@@ -126,23 +126,7 @@ class ServerReconciler:
         )
         for deployment in (m for m in desired if m["kind"] == "Deployment"):
             await self._applier.ensure(deployment)
-        await self._prune(server, desired)
         return _Made(host_key if isinstance(host_key, str) else None, home_error)
-
-    async def _prune(self, server: DevServer, desired: list[Json]) -> None:
-        """Deletes children of this very server that are no longer wanted. Never a Deployment, never a
-        claim.
-        """
-        namespace, name = server.key
-        wanted = {(m["kind"], m["metadata"]["name"]) for m in desired}
-        for kind in ("Service", "ConfigMap"):
-            for live in self._view.list(kind, namespace):
-                metadata = live["metadata"]
-                ours = (metadata.get("labels") or {}).get(LABEL_NAME) == name and any(
-                    ref.get("uid") == server.metadata.uid for ref in metadata.get("ownerReferences") or []
-                )
-                if ours and (kind, metadata["name"]) not in wanted and not metadata.get("deletionTimestamp"):
-                    await self._applier.remove(live)
 
     async def _halt(self, namespace: str, name: str) -> None:
         """Stops a server whose user is gone; nothing else of it is touched."""

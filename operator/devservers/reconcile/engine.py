@@ -19,6 +19,11 @@ log = logging.getLogger("devservers.reconcile")
 
 REFUSAL_SECONDS = 600.0
 
+# Kinds that lose nothing by being made anew, when somebody's edit left one that can't be mended in place (a
+# nameless
+# second port, another roleRef).
+_REMAKABLE = frozenset({"Service", "ConfigMap", "RoleBinding"})
+
 
 @dataclass
 class _Futile:
@@ -62,7 +67,7 @@ class Applier:
         if live is not None:
             log.info("restoring or updating %s/%s/%s fields=%s", *place, ",".join(found[:5]))
         try:
-            answer = await self._cluster.apply(wanted)
+            answer = await self._apply(wanted, live)
         except ApiError as error:
             if error.refused and live is not None:
                 self._futile[place] = _Futile(what, self._clock() + REFUSAL_SECONDS, error)
@@ -76,6 +81,16 @@ class Applier:
         else:
             self._futile.pop(place, None)
         return answer
+
+    async def _apply(self, wanted: Json, live: Json | None) -> Json:
+        try:
+            return await self._cluster.apply(wanted)
+        except ApiError as error:
+            if live is None or error.status != 422 or wanted["kind"] not in _REMAKABLE:
+                raise
+            log.warning("can't be mended, made anew kind=%s error=%s", wanted["kind"], error.message)
+        await self.remove(live)
+        return await self._cluster.apply(wanted)
 
     async def remove(self, live: Json) -> None:
         """Deletes that very object (by uid)."""

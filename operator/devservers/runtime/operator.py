@@ -62,6 +62,7 @@ class Operator:
     async def run(self) -> int:
         """Works until SIGTERM or SIGINT (returns 0) or until a part of it fails (returns 1)."""
         self._on_signals()
+        log.info("operator starts identity=%s", self._settings.identity)
         configuration = await load_configuration()
         plain = Kube(configuration, timeout=10.0)
         self._lease = Lease(

@@ -1,0 +1,135 @@
+"""What a restart, an upgrade and a second replica do: to the servers nothing, and without a write."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.bench.operator_figures import RESTART_SECONDS_BOUND, operator_writes, remove, restart
+from tests.cluster.client import eventually
+from tests.cluster.harness import ApiServer
+from tests.cluster.operator_process import (
+    SYSTEM,
+    FakeKubelet,
+    World,
+    flavor,
+    install_operator,
+    running_operator,
+    server_of,
+)
+
+
+@pytest.fixture(scope="module")
+def server(controllers: ApiServer) -> Iterator[ApiServer]:
+    install_operator(controllers)
+    controllers.admin.apply(flavor("cpu-small"))
+    with FakeKubelet(controllers.admin, steps=False):
+        yield controllers
+
+
+@pytest.fixture
+def world(server: ApiServer) -> World:
+    return World(server.admin)
+
+
+def test_a_restart_over_200_settled_servers_writes_nothing(server: ApiServer) -> None:
+    found = restart(server, 200)
+    print(found)
+    assert found.writes == 0
+    assert found.seconds < RESTART_SECONDS_BOUND
+    assert found.memory_mib < 200
+
+
+def test_an_upgrade_restarts_no_server(server: ApiServer, world: World) -> None:
+    with running_operator(server, "old"):
+        world.add_user("upgrade")
+        server.admin.create(server_of("upgrade", "mydev"))
+        server.admin.create(server_of("upgrade", "other"))
+        world.wait_reason("upgrade", "mydev", "Running")
+        world.wait_reason("upgrade", "other", "Running")
+        before = _pods(world)
+        world.admin.patch("devservers.io/v1", "DevServer", "other", {"spec": {"running": False}}, "dev-upgrade")
+        world.wait("upgrade", "other", lambda s: s["status"].get("phase") == "Stopped", "stopped")
+    mark = server.audit_mark()
+    with running_operator(server, "new", default_image="example.com/base:2", ssh_image="example.com/ssh:2"):
+        assert operator_writes(server, mark) == []
+        assert _pods(world)["mydev"] == before["mydev"]
+        # What an operator injects enters a pod at its next start.
+        world.admin.patch("devservers.io/v1", "DevServer", "other", {"spec": {"running": True}}, "dev-upgrade")
+        world.wait_reason("upgrade", "other", "Running")
+        pod = world.pods("upgrade", "other")[0]["spec"]
+        assert pod["containers"][0]["image"] == "example.com/base:2"
+        assert pod["initContainers"][0]["image"] == "example.com/ssh:2"
+        remove(server, ["upgrade"])
+
+
+def test_the_standby_takes_over_at_once_after_a_clean_stop(server: ApiServer, world: World) -> None:
+    with (
+        running_operator(server, "first", lease_seconds=15) as first,
+        running_operator(server, "second", leads=False, lease_seconds=15) as second,
+    ):
+        assert _holder(server) == "first"
+        second.wait_for_log("operator starts")
+        mark = server.audit_mark()
+        assert first.stop() == 0
+        stopped = time.monotonic()
+        second.wait_for_log("all objects reconciled")
+        assert time.monotonic() - stopped < 8
+        assert _holder(server) == "second"
+        assert operator_writes(server, mark) == []
+        world.add_user("standby")
+        remove(server, ["standby"])
+
+
+def test_the_standby_takes_over_from_a_killed_leader(server: ApiServer) -> None:
+    with (
+        running_operator(server, "first") as first,
+        running_operator(server, "second", leads=False) as second,
+    ):
+        second.wait_for_log("operator starts")
+        first.stop(signal.SIGKILL)
+        second.wait_for_log("all objects reconciled", 20)
+        assert _holder(server) == "second"
+
+
+def test_a_leader_that_loses_the_lease_ends(server: ApiServer) -> None:
+    with running_operator(server, "first") as first:
+        lease = server.admin.get("coordination.k8s.io/v1", "Lease", "devservers-operator", SYSTEM)
+        spec = {"holderIdentity": "usurper", "leaseDurationSeconds": 2}
+        server.admin.patch("coordination.k8s.io/v1", "Lease", lease["metadata"]["name"], {"spec": spec}, SYSTEM)
+        assert first.process.wait(20) == 3
+
+
+def test_a_stopping_operator_works_off_what_is_queued(server: ApiServer, world: World) -> None:
+    with running_operator(server, "draining") as operator:
+        world.add_user("draining")
+        server.admin.delete("devservers.io/v1", "DevServerUser", "draining")
+        assert operator.stop() == 0
+        namespace = server.admin.find("v1", "Namespace", "dev-draining")
+        assert namespace is None or namespace["metadata"].get("deletionTimestamp")
+
+
+def test_what_happened_while_it_was_away_is_caught_up(server: ApiServer, world: World) -> None:
+    with running_operator(server, "before"):
+        world.add_user("away")
+        server.admin.create(server_of("away", "mydev"))
+        world.wait_reason("away", "mydev", "Running")
+        world.add_user("leaving")
+    server.admin.delete("v1", "Service", "mydev", "dev-away")
+    server.admin.delete("devservers.io/v1", "DevServerUser", "leaving")
+    with running_operator(server, "after"):
+        eventually(lambda: world.child("Service", "away", "mydev"), "Service restored")
+        eventually(lambda: server.admin.find("v1", "Namespace", "dev-leaving") is None, "namespace gone", 60)
+        remove(server, ["away"])
+
+
+def _holder(server: ApiServer) -> str:
+    lease = server.admin.get("coordination.k8s.io/v1", "Lease", "devservers-operator", SYSTEM)
+    return str(lease["spec"]["holderIdentity"])
+
+
+def _pods(world: World) -> dict[str, list[str]]:
+    return {name: [pod["metadata"]["uid"] for pod in world.pods("upgrade", name)] for name in ("mydev", "other")}

@@ -1,0 +1,221 @@
+"""A user's closed namespace: made, kept true, suspended, cleaned up; against a real API server."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.client import ApiError, eventually
+from tests.cluster.harness import ApiServer
+from tests.cluster.operator_process import (
+    SYSTEM,
+    FakeKubelet,
+    OperatorProcess,
+    World,
+    flavor,
+    install_operator,
+    ready,
+    running_operator,
+    server_of,
+)
+
+_names = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def operator(controllers: ApiServer) -> Iterator[OperatorProcess]:
+    install_operator(controllers)
+    controllers.admin.apply(flavor("cpu-small"))
+    with FakeKubelet(controllers.admin, steps=False), running_operator(controllers) as process:
+        yield process
+        print(process.log[-20000:])  # shown by pytest when a test of this file fails
+        assert process.process.poll() is None, "the operator ended by itself"
+
+
+@pytest.fixture(scope="module")
+def world(operator: OperatorProcess) -> World:
+    return World(operator.server.admin)
+
+
+@pytest.fixture
+def bob() -> str:
+    """A name of this test's own; nobody has it yet."""
+    return f"bob{next(_names)}"
+
+
+def test_a_user_gets_a_closed_namespace(world: World, bob: str) -> None:
+    user = world.add_user(bob, flavors=["cpu-small"])
+    assert user["status"]["uid"] >= 20000
+    assert user["status"]["namespace"] == f"dev-{bob}"
+    namespace = world.admin.get("v1", "Namespace", f"dev-{bob}")["metadata"]
+    assert namespace["labels"]["devserver.io/user"] == bob
+    assert namespace["labels"]["devserver.io/created-by"] == "devservers-operator"
+    assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert namespace["annotations"]["devservers.io/allowed-flavors"] == "cpu-small"
+    assert not namespace.get("ownerReferences")
+    for kind, name in _CHILDREN:
+        child = world.child(kind, bob, name.format(user=bob))
+        assert child is not None, kind
+        assert child["metadata"]["ownerReferences"][0]["uid"] == user["metadata"]["uid"], kind
+
+
+def test_uids_are_different_and_written_down(world: World, bob: str) -> None:
+    uids = {world.add_user(name)["status"]["uid"] for name in (bob, f"{bob}x", f"{bob}y")}
+    assert len(uids) == 3
+    data = world.admin.get("v1", "ConfigMap", "user-uids", SYSTEM)["data"]
+    assert {int(data[name]) for name in (bob, f"{bob}x", f"{bob}y")} == uids
+
+
+def test_the_user_ca_exists_and_reaches_servers(world: World, bob: str) -> None:
+    world.add_user(bob)
+    world.admin.create(server_of(bob, "mydev"))
+    world.wait_reason(bob, "mydev", "Running")
+    secret = world.admin.get("v1", "Secret", "user-ca", SYSTEM)
+    assert set(secret["data"]) == {"ca", "ca.pub"}
+    keys = world.child("ConfigMap", bob, "mydev-keys")
+    assert keys is not None
+    assert keys["data"]["user_ca.pub"].startswith("ssh-ed25519 ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("NetworkPolicy", "default-deny-ingress"), ("ResourceQuota", "dev-user"), ("RoleBinding", "dev-user")],
+)
+def test_what_closes_the_namespace_is_restored(world: World, bob: str, kind: str, name: str) -> None:
+    world.add_user(bob)
+    child = world.child(kind, bob, name)
+    assert child is not None
+    world.admin.delete(child["apiVersion"], kind, name, f"dev-{bob}")
+
+    def restored() -> bool:
+        live = world.child(kind, bob, name)
+        return live is not None and live["metadata"]["uid"] != child["metadata"]["uid"]
+
+    eventually(restored, f"{kind} restored")
+
+
+def test_an_opened_policy_is_closed_again(world: World, bob: str) -> None:
+    world.add_user(bob)
+    world.admin.patch(
+        "networking.k8s.io/v1", "NetworkPolicy", "default-deny-ingress", {"spec": {"policyTypes": ["Egress"]}},
+        f"dev-{bob}",
+    )  # fmt: skip
+    eventually(
+        lambda: (world.child("NetworkPolicy", bob, "default-deny-ingress") or {})["spec"]["policyTypes"] == ["Ingress"],
+        "ingress denied again",
+    )
+
+
+def test_new_keys_reach_running_servers_without_a_restart(world: World, bob: str) -> None:
+    world.add_user(bob)
+    world.admin.create(server_of(bob, "mydev"))
+    world.wait_reason(bob, "mydev", "Running")
+    pod = world.pods(bob, "mydev")[0]["metadata"]["uid"]
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB new@laptop"
+    world.admin.patch("devservers.io/v1", "DevServerUser", bob, {"spec": {"sshPublicKeys": [key]}})
+    eventually(
+        lambda: (world.child("ConfigMap", bob, "mydev-keys") or {})["data"]["authorized_keys"] == f"{key}\n",
+        "keys changed",
+    )
+    assert [p["metadata"]["uid"] for p in world.pods(bob, "mydev")] == [pod]
+
+
+def test_suspending_stops_servers_and_unsuspending_starts_them(world: World, bob: str) -> None:
+    world.add_user(bob)
+    world.admin.create(server_of(bob, "mydev"))
+    world.wait_reason(bob, "mydev", "Running")
+    world.admin.patch("devservers.io/v1", "DevServerUser", bob, {"spec": {"suspended": True}})
+    stopped = world.wait(bob, "mydev", lambda s: s["status"].get("phase") == "Stopped", "stopped")
+    assert ready(stopped)["reason"] == "OwnerSuspended"
+    assert (world.child("ConfigMap", bob, "mydev-keys") or {})["data"]["authorized_keys"] == ""
+    eventually(
+        lambda: world.admin.get("devservers.io/v1", "DevServerUser", bob)["status"]["phase"] == "Suspended",
+        "shown",
+    )
+    world.admin.patch("devservers.io/v1", "DevServerUser", bob, {"spec": {"suspended": False}})
+    world.wait_reason(bob, "mydev", "Running")
+
+
+def test_a_deleted_user_without_volumes_leaves_nothing(world: World, bob: str) -> None:
+    uid = world.add_user(bob)["status"]["uid"]
+    world.admin.create(server_of(bob, "mydev"))
+    world.wait_reason(bob, "mydev", "Running")
+    world.admin.delete("devservers.io/v1", "DevServerUser", bob)
+    eventually(lambda: _namespace_gone(world, bob), "namespace gone", 60)
+    assert world.add_user(f"{bob}x")["status"]["uid"] > uid, "a uid is never given again"
+    assert world.add_user(bob)["status"]["uid"] == uid, "but to the very same name"
+
+
+def test_a_deleted_user_with_volumes_keeps_them_and_they_are_named(world: World, bob: str) -> None:
+    world.add_user(bob)
+    world.admin.create(server_of(bob, "mydev", persistentHomeSize="1Gi"))
+    world.wait_reason(bob, "mydev", "Running")
+    world.admin.delete("devservers.io/v1", "DevServerUser", bob)
+
+    def named() -> bool:
+        events = world.admin.list("v1", "Event", "default")
+        return any(e["involvedObject"]["name"] == f"dev-{bob}" and "mydev-home" in e["message"] for e in events)
+
+    eventually(named, "leftovers named")
+    assert world.child("PersistentVolumeClaim", bob, "mydev-home") is not None
+    assert not world.admin.get("v1", "Namespace", f"dev-{bob}")["metadata"].get("deletionTimestamp")
+    eventually(lambda: not world.pods(bob, "mydev"), "the server stopped")
+    # When the last claim is deleted by hand, the namespace has no reason left to stay.
+    world.admin.delete("devservers.io/v1", "DevServer", "mydev", f"dev-{bob}")
+    world.admin.delete("v1", "PersistentVolumeClaim", "mydev-home", f"dev-{bob}")
+    eventually(lambda: _namespace_gone(world, bob), "namespace gone", 60)
+
+
+def test_a_namespace_of_somebody_else_is_never_touched(world: World, bob: str) -> None:
+    world.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"dev-{bob}"}})
+    world.admin.create(
+        {
+            "apiVersion": "devservers.io/v1",
+            "kind": "DevServerUser",
+            "metadata": {"name": bob},
+            "spec": {"username": bob},
+        }
+    )
+    user = eventually(
+        lambda: u if (u := world.admin.get("devservers.io/v1", "DevServerUser", bob)).get("status") else None,
+        "status",
+    )
+    assert user["status"]["phase"] == "Failed"
+    assert world.child("RoleBinding", bob, "dev-user") is None
+    world.admin.delete("devservers.io/v1", "DevServerUser", bob)
+    assert world.admin.find("v1", "Namespace", f"dev-{bob}") is not None
+
+
+_CHILDREN = [
+    ("ServiceAccount", "user-{user}"),
+    ("RoleBinding", "dev-user"),
+    ("RoleBinding", "devservers-operator-tenant"),
+    ("ResourceQuota", "dev-user"),
+    ("LimitRange", "dev-user"),
+    ("NetworkPolicy", "default-deny-ingress"),
+]
+
+
+def _namespace_gone(world: World, user: str) -> bool:
+    return world.admin.find("v1", "Namespace", f"dev-{user}") is None
+
+
+def test_a_user_can_use_their_namespace_and_no_other(operator: OperatorProcess, world: World, bob: str) -> None:
+    world.add_user(bob)
+    world.add_user(f"{bob}x")
+    account, groups = operator.server.service_account(f"dev-{bob}", f"user-{bob}")
+    client = operator.server.client_for(account, groups)
+    client.create(server_of(bob, "mydev"))
+    assert client.list("devservers.io/v1", "DevServerFlavor")
+    for forbidden in (
+        lambda: client.create(server_of(f"{bob}x", "mydev")),
+        lambda: client.list("v1", "Secret", f"dev-{bob}"),
+        lambda: client.list("v1", "Pod"),
+        lambda: client.get("v1", "Secret", "user-ca", SYSTEM),
+        lambda: client.patch("apps/v1", "Deployment", "mydev", {"spec": {"replicas": 5}}, f"dev-{bob}"),
+    ):
+        with pytest.raises(ApiError) as caught:
+            forbidden()
+        assert caught.value.status == 403
