@@ -143,9 +143,7 @@ class Settings(_Part):
     def _users_once(self) -> Settings:
         names = [user.username for user in self.users]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            raise PydanticCustomError(
-                "twice", "user {name} is there twice; give each name once", {"name": name}
-            )
+            raise PydanticCustomError("twice", "user {name} is there twice; give each name once", {"name": name})
         return self
 
 
@@ -165,11 +163,7 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str]) -> Setti
     if isinstance(images, dict):
         given = {field: env[variable] for field, variable in IMAGE_VARIABLES.items() if env.get(variable)}
         values["images"] = images | given
-    if (
-        values.get("cluster") == LOCAL
-        and not values.get("users")
-        and "users" not in {p.key for p in problems}
-    ):
+    if values.get("cluster") == LOCAL and not values.get("users") and "users" not in {p.key for p in problems}:
         values["users"] = _person(env, problems)
     try:
         settings = Settings.model_validate(values, extra="forbid")
@@ -209,9 +203,7 @@ def _person(env: Mapping[str, str], problems: list[Problem]) -> list[dict[str, A
         return []
     if not found.keys:
         remedy = f"run ssh-keygen -t ed25519, or set {variable} to a file with your public keys"
-        problems.append(
-            Problem(variable, _shown(env.get(variable)), f"no public key in {found.keys_from}", remedy)
-        )
+        problems.append(Problem(variable, _shown(env.get(variable)), f"no public key in {found.keys_from}", remedy))
         return []
     return [{"username": found.name, "sshPublicKeys": list(found.keys)}]
 

@@ -1,9 +1,9 @@
 """Invariant: the real Pulumi engine runs with nothing of the person's own Pulumi: our backend, our home, our plugins.
 
 `environment` is all there is to it: a shell that sources `env_file` can type `pulumi up -s local` and gets what
-`make up` does. The committed stacks/Pulumi.local.yaml stays as it is, because it carries its salt: Pulumi writes one into a
-stack's file whenever it finds none there. The salt goes with the empty passphrase, and that is all right for this
-stack alone: neither its configuration nor its state holds a secret (the kubeconfig is in it as a path).
+`make up` does. The committed stacks/Pulumi.local.yaml stays as it is, because it carries its salt: Pulumi writes
+one into a stack's file whenever it finds none there. The salt goes with the empty passphrase, and that is all right
+for this stack alone: neither its configuration nor its state holds a secret (the kubeconfig is in it as a path).
 """
 
 from __future__ import annotations

@@ -19,11 +19,14 @@ from typing import Any
 import pytest
 import yaml
 
+from devservers.api.flavors import SHIPPED
 from infra.local import toolchain
 from infra.local.context import choose_here
 from infra.local.engine import Engine, EngineError, Leftover, describe
 from infra.local.paths import ROOT, Paths
-from tests.cluster.client import Client
+from infra.platform import crds, namespaces, operator, rbac, users
+from infra.settings import load
+from tests.cluster.client import ApiError, Client
 from tests.cluster.harness import running_api_server, running_controllers
 
 CONTEXT = "kind-pulumi-test"
@@ -123,6 +126,18 @@ def test_the_operator_s_pods_pass_its_namespace_s_pod_security(site: Site) -> No
         "spec": template["spec"],
     }
     site.admin.create(pod, dryRun="All")
+
+
+def test_every_manifest_is_understood_whole(site: Site) -> None:
+    """Server-side apply lets a misspelt field pass with a warning; a strict create comes as far as "exists"."""
+    settings = load("local", {"cluster": "local"}, site.env)
+    own = [operator.service_account(), operator.deployment(settings), operator.disruption_budget()]
+    every = [*crds.manifests(), *namespaces.manifests(), *rbac.manifests(), *own]
+    every += [flavor.manifest() for flavor in SHIPPED] + [users.manifest(user) for user in settings.users]
+    for manifest in every:
+        with pytest.raises(ApiError) as caught:
+            site.admin.create(manifest, dryRun="All")
+        assert (caught.value.status, caught.value.reason) == (409, "AlreadyExists"), str(caught.value)
 
 
 def test_what_the_operator_writes_is_no_change(site: Site) -> None:
