@@ -1,0 +1,127 @@
+"""What is built is stored as it was built: strictly valid, a subset of the stored object, let in by Pod Security.
+
+A difference here would be a write at every look at every server, for ever.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from devservers.api.devserver import DevServer
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.meta import API_VERSION
+from devservers.api.user import DevServerUser
+from devservers.build import hostkey, user
+from devservers.build.devserver import BuildSettings, ServerRequest, manifests
+from tests.cluster.client import Client, Manifest
+
+UID = 20011
+SETTINGS = BuildSettings("registry.example/base:1", "registry.example/ssh:1", "standard")
+
+PLAIN: Manifest = {"flavor": "stored"}
+FULL: Manifest = {
+    "flavor": "stored",
+    "image": "ghcr.io/ann/tools:1",
+    "command": ["python", "-c", ""],
+    "args": ["$(HOME)", "é"],
+    "env": [{"name": "EMPTY", "value": ""}, {"name": "Z", "value": "1"}, {"name": "A", "value": "2"}],
+    "persistentHomeSize": "1024Mi",
+    "sharedVolumeClaimName": "all",
+    "volumes": [
+        {"claimName": "all", "mountPath": "/all/", "readOnly": True},
+        {"claimName": "data", "mountPath": "/data"},
+    ],
+}
+SMALL: Manifest = {"resources": {"requests": {"cpu": "0.5", "memory": "0.5Gi"}}}
+GPU: Manifest = {
+    "resources": {
+        "requests": {"cpu": "1500m", "memory": "4096Mi", "nvidia.com/gpu": "1"},
+        "limits": {"cpu": "2000m", "memory": "8e9", "nvidia.com/gpu": "1"},
+    },
+    "nodeSelector": {"b": "2", "a": "1"},
+    "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    "shmSize": "2048Mi",
+}
+
+
+def assert_stored(desired: object, stored: object, path: str = "") -> None:
+    """Every field of `desired` is in `stored` with the same value, lists item by item."""
+    if isinstance(desired, dict):
+        for key, value in desired.items():
+            assert isinstance(stored, dict) and key in stored, f"{path}.{key} was dropped"
+            assert_stored(value, stored[key], f"{path}.{key}")
+    elif isinstance(desired, list):
+        assert isinstance(stored, list) and len(desired) == len(stored), path
+        for index, value in enumerate(desired):
+            assert_stored(value, stored[index], f"{path}[{index}]")
+    else:
+        assert desired == stored, path
+
+
+def make_user(admin: Client, name: str) -> DevServerUser:
+    """A stored user with everything they get, checked on the way."""
+    quota = {"cpu": "64000m", "memory": "262144Mi", "gpu": 4, "servers": 5}
+    made = admin.create(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "DevServerUser",
+            "metadata": {"name": name},
+            "spec": {"username": name, "flavors": ["stored", "other"], "quota": quota},
+        }
+    )
+    owner = DevServerUser.parse({**made, "status": {"uid": UID}})
+    for manifest in user.manifests(owner, UID):
+        assert_stored(manifest, admin.apply(manifest), manifest["kind"])
+    return owner
+
+
+@pytest.mark.parametrize("spec", [PLAIN, FULL, {**PLAIN, "enableSSH": False}], ids=["plain", "full", "no-ssh"])
+@pytest.mark.parametrize("shape", [SMALL, GPU], ids=["small", "gpu"])
+def test_children_are_stored_as_built(admin: Client, user_name: str, spec: Manifest, shape: Manifest) -> None:
+    owner = make_user(admin, user_name)
+    made = admin.create(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "DevServer",
+            "metadata": {"name": "mydev", "namespace": owner.namespace},
+            "spec": {**spec, "owner": user_name},
+        }
+    )
+    server = DevServer.parse(made)
+    flavor = DevServerFlavor.parse({"metadata": {"name": "stored"}, "spec": shape})
+    children = manifests(ServerRequest(server, flavor, owner, SETTINGS, "ssh-ed25519 AAAA ca"))
+    home = None
+    for manifest in children:
+        stored = admin.apply(manifest)
+        assert_stored(manifest, stored, manifest["kind"])
+        home = stored if manifest["kind"] == "PersistentVolumeClaim" else home
+    reference = hostkey.owner_reference(server, home)
+    secret = hostkey.host_key_secret(server, owner, "PRIVATE", "ssh-ed25519 AAAA", reference)
+    assert_stored(secret, admin.create(secret), "Secret")
+
+    template = children[-1]["spec"]["template"]
+    metadata = {**template["metadata"], "name": "mydev-pod", "namespace": owner.namespace}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    admitted = admin.create(pod, dryRun="All")["spec"]
+    for containers in ("initContainers", "containers"):
+        assert_stored(template["spec"][containers], admitted[containers], f"Pod.{containers}")
+
+    live = admin.get("apps/v1", "Deployment", "mydev", owner.namespace)
+    again = manifests(
+        ServerRequest(server, flavor, owner, SETTINGS, "ssh-ed25519 AAAA ca", live_deployment=live, live_home=home)
+    )
+    assert_stored(again[-1], live)
+    if home is not None:
+        assert_stored(again[0], home)
+
+
+def test_a_pod_of_the_users_own_making_is_held_to_the_same_rules(admin: Client, user_name: str) -> None:
+    owner = make_user(admin, user_name)
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "root", "namespace": owner.namespace},
+        "spec": {"containers": [{"name": "root", "image": "alpine", "securityContext": {"privileged": True}}]},
+    }
+    with pytest.raises(Exception, match="violates PodSecurity"):
+        admin.create(pod, dryRun="All")
