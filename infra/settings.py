@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -110,11 +110,12 @@ class User(UserSpec):
 
     model_config = ConfigDict(extra="forbid")
 
-    @model_validator(mode="after")
-    def _not_reserved(self) -> User:
-        if self.username in RESERVED_NAMES or self.username.startswith("kube-"):
+    @field_validator("username")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name in RESERVED_NAMES or name.startswith("kube-"):
             raise PydanticCustomError("reserved", "this user name is reserved; choose another")
-        return self
+        return name
 
 
 class Settings(_Part):

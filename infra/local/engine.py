@@ -8,10 +8,12 @@ for this stack alone: neither its configuration nor its state holds a secret (th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -90,6 +92,9 @@ class Engine:
             "PULUMI_HOME": str(self.home),
             "PULUMI_CONFIG_PASSPHRASE": "",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            # The platform's objects are this stack's alone: what somebody changed by hand is put back, and what an
+            # engine made whose state was lost is taken over.
+            "PULUMI_K8S_ENABLE_PATCH_FORCE": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
             # Pulumi's uv toolchain syncs before each run: from the lock as it is, and by this Python.
             "UV_FROZEN": "1",
@@ -109,11 +114,18 @@ class Engine:
         return "\n".join(["unset PULUMI_CONFIG_PASSPHRASE_FILE", *lines]) + "\n"
 
     def up(self, *, refresh: bool = False, extra: Sequence[str] = ()) -> None:
-        """`pulumi up`, its output streamed. ``refresh`` first looks what is really there."""
+        """`pulumi up`, its output streamed.
+
+        ``refresh`` first looks what is really there; so it does by itself for a cluster that was made anew under
+        an old name, because what the state says is there would otherwise never be made again.
+        """
         self._prepare()
         self.env_file.write_text(self.shell())
+        seen, cluster = self.backend / "cluster", self._cluster_uid()
+        refresh = refresh or (seen.exists() and seen.read_text() != cluster)
         flags = ["--yes", "--skip-preview", *(["--refresh"] if refresh else [])]
         self._run(["up", "--stack", STACK, "--non-interactive", *flags, *extra])
+        seen.write_text(cluster)
 
     def preview(self, *, extra: Sequence[str] = ()) -> None:
         """`pulumi preview`, its output streamed."""
@@ -139,9 +151,18 @@ class Engine:
         for folder in (self.backend, self.home / "plugins"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._link_plugin()
+        self._drop_dead_locks()
         found = self._run(["stack", "ls", "--json"], capture=True)
         if not any(stack["name"].split("/")[-1] == STACK for stack in json.loads(found)):
             self._run(["stack", "init", STACK, "--no-select"], capture=True)
+
+    def _drop_dead_locks(self) -> None:
+        """Remove the locks of engines that are gone: one that was killed leaves its own behind for ever."""
+        for file in (self.backend / ".pulumi" / "locks").rglob("*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                lock = json.loads(file.read_text())
+                if lock["hostname"] == socket.gethostname() and not _runs(int(lock["pid"])):
+                    file.unlink()
 
     def _link_plugin(self) -> None:
         """Put the provider we built where the engine looks; with a person's own Pulumi it downloads its own."""
@@ -196,6 +217,11 @@ class Engine:
             found.append(Leftover(name, tuple(sorted(claim["metadata"]["name"] for claim in claims))))
         return sorted(found, key=lambda each: each.namespace)
 
+    def _cluster_uid(self) -> str:
+        """Tells one cluster from the next: the uid of its kube-system namespace."""
+        (found,) = self._kubectl("namespaces", "--field-selector", "metadata.name=kube-system")
+        return found["metadata"]["uid"]
+
     def _kubectl(self, *arguments: str) -> list[dict[str, dict[str, str]]]:
         kubectl = toolchain.need("kubectl", self._paths)
         context = ["--context", self._choice.context] if self._choice.context else []
@@ -212,6 +238,16 @@ class Engine:
         if done.returncode:
             raise EngineError(f"kubectl get {arguments[0]} failed: {done.stderr.strip()}\n  is the cluster up?")
         return list(json.loads(done.stdout)["items"])
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def describe(leftovers: Sequence[Leftover]) -> str:

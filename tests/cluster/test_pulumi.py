@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -180,6 +181,35 @@ def test_another_image_changes_the_deployment_only(site: Site) -> None:
         != [each["metadata"].get("generation") for each in before[(version, kind)]]
     }
     assert changed == {"Deployment"}
+
+
+def test_a_killed_engine_s_lock_is_no_obstacle(site: Site) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    lock = site.engine.backend / ".pulumi" / "locks" / "organization" / "devservers" / "local" / "dead.json"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text(json.dumps({"pid": gone.pid, "username": "x", "hostname": socket.gethostname()}))
+    site.engine.preview(extra=site.flags())
+    assert not lock.exists()
+
+
+def test_a_cluster_made_anew_gets_everything_again(site: Site) -> None:
+    """As if: the platform is gone behind Pulumi's back, and the cluster is not the one it was."""
+    (site.engine.backend / "cluster").write_text("another")
+    for name in ("devservers-operator", "dev-user"):
+        site.admin.delete("rbac.authorization.k8s.io/v1", "ClusterRole", name)
+    site.engine.up(extra=site.flags())
+    assert {"ClusterRole /devservers-operator", "ClusterRole /dev-user"} <= objects(site.admin)
+
+
+def test_a_lost_state_takes_the_platform_over(site: Site) -> None:
+    """Nobody has to clean up by hand because a state folder was deleted."""
+    env = site.env | {"XDG_STATE_HOME": f"{site.env['XDG_STATE_HOME']}-lost"}
+    engine = Engine(choose_here(env), Paths.of(env), env)
+    before = objects(site.admin)
+    engine.up(extra=site.flags())
+    assert objects(site.admin) == before
+    assert engine.outputs()["users"] == ["ann"]
 
 
 def test_a_bad_setting_is_shown_as_its_line(site: Site) -> None:

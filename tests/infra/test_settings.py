@@ -65,7 +65,7 @@ REFUSED = [
     (raw(usrs=[ANN]), "devservers:usrs = "),
     (raw(users="ann"), "devservers:users = ann: "),
     (raw(users=[ANN, ANN]), "user ann is there twice; give each name once"),
-    (raw(users=[ANN | {"username": "root"}]), "this user name is reserved; choose another"),
+    (raw(users=[ANN | {"username": "root"}]), "devservers:users[0].username = root: this user name is reserved"),
     (raw(users=[ANN | {"username": "A"}]), "devservers:users[0].username = A: not a user name; use 2 to 31"),
     (raw(users=[ANN | {"sshPublicKeys": ["x"]}]), "devservers:users[0].sshPublicKeys[0] = x: not an OpenSSH public"),
     (raw(users=[ANN | {"quota": {"gpus": 1}}]), "devservers:users[0].quota.gpus = 1: no such key"),
