@@ -1,7 +1,8 @@
-"""Invariant: `canonical(x)` is what the API server answers when `x` is written to a built-in kind.
+"""Invariant: `canonical(x)` is spelled as the API server spells it, so that it comes back unchanged.
 
-Servers rewrite quantities on the way in (`0.5` becomes `500m`, `1024Mi` becomes `1Gi`), so desired manifests
-are canonicalised before they are compared with live ones. Rules: apimachinery's resource.Quantity.
+Servers rewrite quantities on the way in (`0.5` becomes `500m`, `1024Mi` becomes `1Gi`, `1u` of anything in a resource
+list becomes `1m`), so desired manifests are canonicalised before they are compared with live ones. Rules:
+apimachinery's resource.Quantity; tests/cluster/test_quantities.py asks a real server.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from devservers.api.errors import InvalidValue
 
 HINT = "use a number with an optional unit, like 500m, 2, 512Mi or 10Gi"
 
+# The server takes a missing number for zero (`Gi`, `.`), and so does this.
 _PATTERN = re.compile(
-    r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:(Ki|Mi|Gi|Ti|Pi|Ei)|([numkMGTPE])|([eE][+-]?[0-9]{1,3}))?",
-    re.ASCII,
+    r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:(Ki|Mi|Gi|Ti|Pi|Ei)|([numkMGTPE])|([eE][+-]?[0-9]{1,3}))?", re.ASCII
 )
 _BINARY = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 _DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
 _POWERS = {suffix: power for power, suffix in _DECIMAL.items() if suffix}
 _LIMIT = Decimal(2**63 - 1)
 _NANO = Decimal("1e-9")
+_MILLI = Decimal("1e-3")
 _EXACT = Context(prec=200)
 
 
@@ -37,18 +39,19 @@ def parse_quantity(text: str) -> Decimal:
 def canonical(text: str) -> str:
     """The quantity in the API server's own spelling: no fraction digits, the largest unit that loses nothing.
 
-    Raises InvalidValue for anything that is not a quantity.
+    Finer than milli is rounded up, as the server does in resource lists. Raises InvalidValue for anything that is not
+    a quantity.
     """
     value, style = _read(text)
+    value = _rounded(value, _MILLI)
     if not value:
         return "0"
-    whole = value == value.to_integral_value()
-    if style == "binary" and whole and abs(value) >= 1024:
+    if style == "binary" and value == value.to_integral_value() and abs(value) >= 1024:
         number, power = int(value), 0
         while number % 1024 == 0 and power < 6:
             number, power = number // 1024, power + 1
         return f"{number}{['', *_BINARY][power]}"
-    number, exponent = int(_EXACT.scaleb(value, 9)), -9
+    number, exponent = int(_EXACT.scaleb(value, 3)), -3
     # A plain suffix ends at E; only the exponent spelling can go on beyond it.
     while number % 1000 == 0 and (exponent < 18 or style == "exponent"):
         number, exponent = number // 1000, exponent + 3
@@ -59,16 +62,19 @@ def canonical(text: str) -> str:
 
 def _read(text: str) -> tuple[Decimal, str]:
     match = _PATTERN.fullmatch(text)
-    if match is None:
+    if match is None or not text:
         raise InvalidValue(f"{text!r} is not a quantity; {HINT}")
-    number, binary, decimal, exponent = match.groups()
+    sign, whole, part, binary, decimal, exponent = match.groups()
     style = "binary" if binary else "exponent" if exponent else "decimal"
-    value = Decimal(number)
+    value = Decimal(f"{sign}0{whole}.{part or 0}")
     if binary:
         value = _EXACT.multiply(value, _BINARY[binary])
     elif decimal or exponent:
         value = _EXACT.scaleb(value, _POWERS[decimal] if decimal else int(exponent[1:]))
     value = max(-_LIMIT, min(_LIMIT, value))
-    if value != (rounded := value.quantize(_NANO, rounding=ROUND_UP, context=_EXACT)):
-        value = rounded
-    return value, style
+    return _rounded(value, _NANO), style
+
+
+def _rounded(value: Decimal, unit: Decimal) -> Decimal:
+    rounded = value.quantize(unit, rounding=ROUND_UP, context=_EXACT)
+    return rounded if rounded != value else value
