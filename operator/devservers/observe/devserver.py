@@ -24,7 +24,7 @@ from .lifecycle import Decision
 from .pods import Obj
 from .timeline import recorded, timeline
 from .times import format_time
-from .verdict import Children, Verdict, verdict
+from .verdict import Children, Verdict, serving_pod, verdict
 
 __all__ = ["Children", "Event", "Observation", "invalid", "observe", "previous_status"]
 
@@ -49,7 +49,7 @@ def observe(server: DevServer, children: Children, decision: Decision, now: date
     """The status of `server`, given what is there of it and what was decided; `now` is aware."""
     previous = previous_status(server)
     found = verdict(server, children, decision, now)
-    pod = pods.current_pod(children.pods)
+    pod = serving_pod(children)
     candidate = _status(server, children, decision, found, pod, now)
     waits = [decision.next_look, found.wait]
     held = hold_back(previous, candidate, now, pods.created_at(pod) if pod else None)

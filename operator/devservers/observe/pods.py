@@ -25,6 +25,21 @@ def current_pod(pods: Iterable[Obj]) -> Obj | None:
     return max(alive, key=_age_key, default=None)
 
 
+def being_replaced(deployment: Obj | None) -> bool:
+    """Whether the Deployment was changed and its pod, if any, is still the one from before.
+
+    Between the change and the pod's end the old pod looks as ready as ever (deployment controller, Recreate: the old
+    ReplicaSet is scaled down first, and only then is there an updated replica).
+    """
+    if deployment is None:
+        return False
+    seen = status(deployment)
+    generation = (deployment.get("metadata") or {}).get("generation") or 0
+    if int(seen.get("observedGeneration") or 0) < int(generation):
+        return True
+    return bool(seen.get("replicas")) and not seen.get("updatedReplicas")
+
+
 def any_left(pods: Iterable[Obj]) -> bool:
     """Whether some pod still holds its place on a node."""
     return any(pod_phase(pod) not in _OVER for pod in pods)

@@ -79,9 +79,14 @@ class Verdict:
         return self.phase == "Running"
 
 
+def serving_pod(children: Children) -> Obj | None:
+    """The pod that is, or is becoming, the server as it is wanted now; None while the former one goes."""
+    return None if pods.being_replaced(children.deployment) else pods.current_pod(children.pods)
+
+
 def verdict(server: DevServer, children: Children, decision: Decision, now: datetime) -> Verdict:
     """The verdict on `server` at `now`."""
-    pod = pods.current_pod(children.pods)
+    pod = serving_pod(children)
     if server.metadata.deletion_timestamp is not None:
         return Verdict("Terminating", "Stopped", "It is being deleted. A persistent home is kept.")
     if children.user is None and not decision.running and decision.stop_reason is None:
@@ -108,6 +113,8 @@ def verdict(server: DevServer, children: Children, decision: Decision, now: date
             "VolumeNotFound",
             f"There is no volume claim {claims}. Create it; it starts then.",
         )
+    if children.user.status.uid is None and pod is None:
+        return Verdict("Starting", "Starting", f"Waiting for the namespace of {children.user.name} to be set up.")
     return _without_pod(children, now) if pod is None else _starting(server, children, pod, now)
 
 

@@ -45,7 +45,9 @@ def with_status(known: DevServer, status: Obj) -> DevServer:
 
 
 def user(**spec: object) -> DevServerUser:
-    return DevServerUser.parse({"metadata": {"name": "ann", "generation": 3}, "spec": {"username": "ann", **spec}})
+    return DevServerUser.parse(
+        {"metadata": {"name": "ann", "generation": 3}, "spec": {"username": "ann", **spec}, "status": {"uid": 20000}}
+    )
 
 
 def flavor(**spec: object) -> DevServerFlavor:

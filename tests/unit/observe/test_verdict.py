@@ -24,6 +24,7 @@ from observe_objects import (
 )
 
 from devservers.api.devserver import PHASES
+from devservers.api.user import UserStatus
 from devservers.build import pod as build_pod
 from devservers.observe import pods
 from devservers.observe.devserver import Children, observe
@@ -176,6 +177,28 @@ def test_a_stopped_server_waits_for_the_pod_that_is_ending() -> None:
     assert look(server(running=False), 40, pods=(ending,)).status["phase"] == "Stopping"
     ending["status"]["phase"] = "Failed"
     assert look(server(running=False), 40, pods=(ending,)).status["phase"] == "Stopped"
+
+
+@pytest.mark.parametrize(
+    ("seen", "generation", "phase"),
+    [
+        ({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}, 1, "Running"),
+        ({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}, 2, "Starting"),
+        ({"observedGeneration": 2, "replicas": 1}, 2, "Starting"),
+        ({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1}, 2, "Running"),
+        ({"observedGeneration": 2}, 2, "Running"),
+    ],
+)
+def test_a_pod_about_to_be_replaced_is_no_longer_the_server(seen: Obj, generation: int, phase: str) -> None:
+    deployment = {"metadata": {"generation": generation}, "status": seen}
+    status = look(server(), 60, pods=(running_pod(),), deployment=deployment).status
+    assert status["phase"] == phase
+    assert ("podName" in status) == (phase == "Running")
+
+
+def test_an_owner_not_set_up_yet_is_waited_for() -> None:
+    fresh = user().model_copy(update={"status": UserStatus()})
+    assert "namespace of ann to be set up" in ready(look(server(), 1, fresh).status)["message"]
 
 
 def test_deleted_is_terminating() -> None:
