@@ -38,12 +38,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Component:
-    """One process: its argv, where it answers when it is healthy, and whether it is started last."""
+    """One process: its argv, and where it answers when it is healthy."""
 
     name: str
     argv: tuple[str, ...]
     health: str
-    umask: int = 0o022
 
 
 def components(site: Site, tools: dict[str, str]) -> list[Component]:
@@ -125,9 +124,6 @@ def components(site: Site, tools: dict[str, str]) -> list[Component]:
                 "--leader-elect=false",
             ),
             "https://127.0.0.1:10257/healthz",
-            # The host-path provisioner makes volume folders as root; a person's pod writes to them as themselves
-            # and the kubelet applies no fsGroup to host paths, so the folders must be open.
-            umask=0,
         ),
         Component(
             "kube-scheduler",

@@ -7,6 +7,7 @@ process ends, however it ends. Run by :mod:`infra.local.cluster`, never by hand.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -21,6 +22,8 @@ from types import FrameType
 
 from infra.local.components import INSIDE, Component, Site, components
 
+INSIDE_PATH = Path(INSIDE)
+VOLUMES = INSIDE_PATH / "volumes"
 LOG_LIMIT = 20 * 2**20
 """Bytes after which a component's log is begun anew at its next start; one older log is kept."""
 BACKOFF = (0.2, 1.0, 2.0, 5.0, 10.0)
@@ -38,7 +41,7 @@ def mounts(state: Path) -> None:
     run("mount", "-t", "tmpfs", "-o", "mode=0755", "node", "/run")
     INSIDE_PATH.mkdir()
     run("mount", "--bind", str(state), str(INSIDE_PATH))
-    (INSIDE_PATH / "volumes").mkdir(exist_ok=True)
+    VOLUMES.mkdir(exist_ok=True)
     for folder in ("/tmp", "/var/lib", "/var/log"):
         # Read through to the machine's, written to memory.
         upper, work = (Path("/run/overlay") / kind / folder.strip("/") for kind in ("upper", "work"))
@@ -48,10 +51,19 @@ def mounts(state: Path) -> None:
         run("mount", "-t", "overlay", "overlay", "-o", options, folder)
     # kube-controller-manager's host-path provisioner has this path built in.
     Path("/tmp/hostpath_pv").mkdir(exist_ok=True)
-    run("mount", "--bind", str(INSIDE_PATH / "volumes"), "/tmp/hostpath_pv")
+    run("mount", "--bind", str(VOLUMES), "/tmp/hostpath_pv")
 
 
-INSIDE_PATH = Path(INSIDE)
+def open_volumes(folder: Path) -> None:
+    """Let the pods write to new volumes.
+
+    The host-path provisioner makes their folders for root only (mode 0750), and a kubelet applies no fsGroup to
+    host paths. They lie below a state folder that only its owner may enter, and a pod sees no other volume.
+    """
+    for volume in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+            if volume.stat().st_mode & 0o777 == 0o750:
+                volume.chmod(0o777)
 
 
 def healthy(url: str) -> bool:
@@ -89,7 +101,6 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                umask=self.component.umask,
                 cwd="/",
             )
         self.pid, self.started = child.pid, time.monotonic()
@@ -142,7 +153,13 @@ class Node:
                 if before and not process.started and not self._answers(before):
                     blocked = True  # the first start goes in order; a restart does not wait
                 if not blocked and not process.pid and process.due <= now:
-                    process.start()
+                    try:
+                        process.start()
+                    except OSError as error:  # its program is gone; the others go on
+                        print(f"{process.component.name} can't be started: {error}", flush=True)
+                        process.started = now
+                        process.died()
+            open_volumes(VOLUMES)
             time.sleep(0.05 if blocked else 0.2)
         self._stop()
 

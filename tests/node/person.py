@@ -1,0 +1,75 @@
+"""Invariant: a test does what a person does in a terminal, and sees what they see."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.local.cluster import Cluster
+from infra.local.paths import ROOT
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A platform of the tests: the environment it lives in, and its cluster."""
+
+    env: dict[str, str]
+    cluster: Cluster
+
+    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`python -m infra.local ARGUMENTS`, which is what the Makefile runs."""
+        command = [sys.executable, "-m", "infra.local", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=900)
+        assert not check or done.returncode == 0, f"{arguments} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        return done
+
+    def get(self, *arguments: str) -> Any:
+        """What `kubectl get ARGUMENTS -o json` prints, as the administrator."""
+        return json.loads(self.cluster.kubectl("get", *arguments, "-o", "json"))
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a terminal."""
+
+    platform: Platform
+    name: str
+
+    @property
+    def namespace(self) -> str:
+        """Where their servers are."""
+        return f"dev-{self.name}"
+
+    def devctl(
+        self, *arguments: str, check: bool = True, text: str | None = None, seconds: float = 240
+    ) -> subprocess.CompletedProcess[str]:
+        """Run devctl; a failure fails the test unless ``check`` is false."""
+        return self._run([str(BIN / "devctl"), *arguments], check, text, seconds)
+
+    def command(
+        self, *argv: str, check: bool = True, text: str | None = None, seconds: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Run any other program, with devctl on PATH."""
+        return self._run(list(argv), check, text, seconds)
+
+    def _run(self, argv: list[str], check: bool, text: str | None, seconds: float) -> subprocess.CompletedProcess[str]:
+        env = self.platform.env | {"PATH": f"{BIN}:{self.platform.env['PATH']}"}
+        done = subprocess.run(
+            argv, env=env, input=text or "", capture_output=True, text=True, check=False, timeout=seconds
+        )
+        assert not check or done.returncode == 0, f"{argv} gave {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def server(self, name: str) -> Any:
+        """The DevServer object."""
+        return self.platform.get("devserver", name, "-n", self.namespace)
+
+    def ssh(self, name: str, command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """`devctl ssh NAME -- COMMAND`."""
+        return self.devctl("ssh", name, "--", command, **options)

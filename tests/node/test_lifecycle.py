@@ -1,0 +1,143 @@
+"""A server's life on a real kubelet: the home, the host key, refusals, and what a person is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from infra.local.images import Builder, Image, load
+from infra.local.paths import current
+from infra.local.progress import Progress
+from tests.node.person import Person
+
+Wait = Callable[..., object]
+MUSL = Image("musl", "images/musl/Dockerfile", "images/musl", ())
+
+
+def test_home_and_host_key_live_over_restart_and_delete(ann: Person) -> None:
+    ann.devctl("create", "keeper", "--wait", "3m")
+    ann.ssh("keeper", "echo precious > work; chmod 600 work")
+    key = ann.server("keeper")["status"]["sshHostKey"]
+    first = ann.server("keeper")["status"]["podName"]
+
+    ann.devctl("restart", "keeper", "--wait", "3m")
+    assert ann.server("keeper")["status"]["podName"] != first
+    assert ann.ssh("keeper", "cat work").stdout == "precious\n"
+
+    ann.devctl("stop", "keeper", "--wait")
+    assert ann.server("keeper")["status"]["phase"] == "Stopped"
+    ann.devctl("start", "keeper", "--wait", "3m")
+    assert ann.ssh("keeper", "cat work").stdout == "precious\n"
+
+    ann.devctl("delete", "keeper", "--yes")
+    assert ann.platform.get("pvc", "keeper-home", "-n", ann.namespace)["status"]["phase"] == "Bound"
+    ann.devctl("create", "keeper", "--wait", "3m")
+    assert ann.ssh("keeper", "cat work").stdout == "precious\n"
+    assert ann.server("keeper")["status"]["sshHostKey"] == key
+
+    ann.devctl("delete", "keeper", "--yes", "--purge")
+    left = ann.platform.get("pvc,secret", "-n", ann.namespace)["items"]
+    assert not [item["metadata"]["name"] for item in left if item["metadata"]["name"].startswith("keeper")]
+
+
+def test_an_image_without_glibc_and_without_passwd(ann: Person) -> None:
+    builder = Builder(current(), Progress())
+    builder.build([MUSL])
+    load(ann.platform.cluster, [(MUSL.reference, builder.archive(MUSL))], Progress())
+    ann.devctl("create", "tiny", "--image", MUSL.reference, "--ephemeral", "--wait", "3m")
+    try:
+        assert ann.ssh("tiny", "echo $HOME $USER; read -r first </etc/passwd; echo $first").stdout.splitlines()[0] == (
+            "/home/dev dev"
+        )
+        ann.command("sftp", "-F", "/dev/stdin", "-h", check=False)
+        done = ann.devctl("ssh", "tiny", "--", "exit 3", check=False)
+        assert done.returncode == 3
+    finally:
+        ann.devctl("delete", "tiny", "--yes")
+
+
+def test_a_command_that_ends_leaves_the_server_running(ann: Person, eventually: Wait) -> None:
+    ann.devctl("create", "brief", "--ephemeral", "--wait", "3m", "--", "sh", "-c", "echo ran; exit 4")
+    try:
+        eventually(lambda: "exit code 4" in ann.devctl("logs", "brief").stdout, "the command's end in the logs", 20)
+        assert "ran" in ann.devctl("logs", "brief").stdout
+        assert ann.ssh("brief", "echo still here").stdout == "still here\n"
+        assert ann.server("brief")["status"]["phase"] == "Running"
+    finally:
+        ann.devctl("delete", "brief", "--yes")
+
+
+def test_an_image_that_cannot_be_pulled_is_named_while_the_server_keeps_trying(ann: Person) -> None:
+    done = ann.devctl(
+        "create", "broken", "--image", "127.0.0.1:1/nothing:none", "--ephemeral", "--wait", "25s", check=False
+    )
+    try:
+        assert done.returncode == 5
+        assert "ImagePullFailed" in done.stderr or "can't be pulled" in done.stderr
+        assert "127.0.0.1:1/nothing:none" in ann.devctl("describe", "broken").stdout
+        assert ann.server("broken")["status"]["phase"] == "Starting"
+        assert "Traceback" not in done.stderr
+    finally:
+        ann.devctl("delete", "broken", "--yes")
+
+
+def test_shared_memory_is_memory_of_the_flavors_size(ann: Person, devserver: str) -> None:
+    line = ann.ssh(devserver, "df --output=fstype,size -B1 /dev/shm | tail -1").stdout.split()
+    assert line == ["tmpfs", str(2**30)]
+
+
+def test_the_token_of_the_service_account_is_not_in_the_pod(ann: Person, devserver: str) -> None:
+    assert ann.ssh(devserver, "ls /var/run/secrets/kubernetes.io", check=False).returncode != 0
+
+
+def test_another_pod_cannot_reach_a_server(ann: Person, devserver: str, eventually: Wait) -> None:
+    """The default-deny policy, enforced by the node's own firewall."""
+    ann.devctl("create", "neighbour", "--ephemeral", "--wait", "3m")
+    try:
+        address = ann.platform.get("service", devserver, "-n", ann.namespace)["spec"]["clusterIP"]
+        probe = f"timeout 3 bash -c '</dev/tcp/{address}/22'"
+
+        def refused() -> bool:
+            return ann.ssh("neighbour", probe, check=False).returncode != 0
+
+        eventually(refused, "the neighbour to be kept out", 30)
+        own = ann.ssh(devserver, "timeout 3 bash -c '</dev/tcp/127.0.0.1/2222' && echo open").stdout
+        assert own == "open\n"
+    finally:
+        ann.devctl("delete", "neighbour", "--yes")
+
+
+def test_names_resolve_inside_a_server(ann: Person, devserver: str) -> None:
+    shown = ann.ssh(devserver, f"getent hosts {devserver}.{ann.namespace}.svc.cluster.local").stdout
+    address = ann.platform.get("service", devserver, "-n", ann.namespace)["spec"]["clusterIP"]
+    assert shown.split()[0] == address
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong", "remedy"),
+    [
+        (["create", "x1", "cpu-smal"], "cpu-smal", "cpu-small"),
+        (["create", "Bad_Name"], "Bad_Name", "lower"),
+        (["create", "x1", "--home-size", "lots"], "lots", "10Gi"),
+        (["create", "x1", "-v", "none:/data"], "none", "devctl"),
+        (["create", "x1", "-v", "none:data"], "data", "/"),
+        (["create", "x" * 60], "40", ""),
+    ],
+)
+def test_bad_input_is_refused_in_two_lines(ann: Person, arguments: list[str], wrong: str, remedy: str) -> None:
+    done = ann.devctl(*arguments, check=False)
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert done.returncode in (2, 3, 6)
+    assert len(lines) == 2, done.stderr
+    assert wrong in lines[0]
+    assert remedy in lines[1]
+    assert "Traceback" not in done.stderr
+
+
+def test_list_tells_what_runs(ann: Person, devserver: str) -> None:
+    listed = json.loads(ann.devctl("list", "-o", "json").stdout)
+    assert listed["kind"] == "List"
+    assert devserver in [item["metadata"]["name"] for item in listed["items"]]
+    assert f"devserver/{devserver}" in ann.devctl("list", "-o", "name").stdout.splitlines()

@@ -1,0 +1,154 @@
+"""SSH into a server with the system's own client: everything an editor or a script does."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.node.person import BIN, Person, Platform
+
+Wait = Callable[..., object]
+
+
+def _ssh(ann: Person, config: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return ann.command("ssh", "-F", str(config), *arguments, **options)  # type: ignore[arg-type]
+
+
+def test_a_command_runs_as_the_dev_user_in_the_home(ann: Person, devserver: str) -> None:
+    uid = ann.platform.get("devserveruser", "ann")["status"]["uid"]
+    shown = ann.ssh(devserver, "id -u; id -un; pwd; echo $HOME; hostname").stdout.split()
+    assert shown == [str(uid), "dev", "/home/dev", "/home/dev", devserver]
+
+
+def test_exit_codes_and_both_streams_pass_through(ann: Person, devserver: str) -> None:
+    done = ann.ssh(devserver, "echo out; echo err >&2; exit 7", check=False)
+    assert (done.returncode, done.stdout) == (7, "out\n")
+    assert "err\n" in done.stderr
+
+
+def test_a_stock_client_needs_only_the_printed_configuration(ann: Person, devserver: str, ssh_config: Path) -> None:
+    assert _ssh(ann, ssh_config, devserver, "echo hello").stdout == "hello\n"
+    assert "StrictHostKeyChecking no" not in ssh_config.read_text()
+
+
+def test_nothing_runs_as_root(ann: Person, devserver: str) -> None:
+    users = ann.ssh(devserver, "cat /proc/[0-9]*/status | grep ^Uid: | sort -u").stdout.splitlines()
+    uid = str(ann.platform.get("devserveruser", "ann")["status"]["uid"])
+    assert users
+    assert all(line.split()[1:] == [uid] * 4 for line in users)
+    assert ann.ssh(devserver, "grep CapEff /proc/self/status").stdout.split()[1] == "0" * 16
+
+
+def test_sftp_and_scp_carry_a_file_both_ways(ann: Person, devserver: str, ssh_config: Path, tmp_path: Path) -> None:
+    data = os.urandom(3_000_000)
+    (tmp_path / "up").write_bytes(data)
+    ann.command("scp", "-F", str(ssh_config), str(tmp_path / "up"), f"{devserver}:up")
+    ann.command("scp", "-F", str(ssh_config), f"{devserver}:up", str(tmp_path / "down"))
+    assert (tmp_path / "down").read_bytes() == data
+    batch = f"get up {tmp_path / 'again'}\nrm up\n"
+    ann.command("sftp", "-F", str(ssh_config), "-b", "-", devserver, text=batch)
+    assert (tmp_path / "again").read_bytes() == data
+
+
+def test_a_port_is_forwarded(
+    ann: Person, devserver: str, ssh_config: Path, eventually: Wait, platform: Platform
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    serve = "cd /tmp && echo forwarded > page && exec python3 -m http.server 8123 --bind 127.0.0.1"
+    env = platform.env | {"PATH": f"{BIN}:{platform.env['PATH']}"}
+    command = ["ssh", "-F", str(ssh_config), "-tt", "-L", f"127.0.0.1:{port}:127.0.0.1:8123", devserver, serve]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as session:
+
+        def page() -> bool:
+            done = subprocess.run(["curl", "-sf", f"http://127.0.0.1:{port}/page"], capture_output=True, check=False)
+            return done.stdout == b"forwarded\n"
+
+        try:
+            eventually(page, "the page through the forwarded port", 30)
+        finally:
+            session.terminate()
+
+
+def test_the_agent_is_forwarded(ann: Person, devserver: str, ssh_config: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "mine", "-f", str(key)], check=True)
+    socket_path = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket_path)], stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while not socket_path.exists():
+            assert time.monotonic() < deadline, "ssh-agent made no socket within 10 s"
+            time.sleep(0.02)
+        env = {"SSH_AUTH_SOCK": str(socket_path)}
+        subprocess.run(["ssh-add", "-q", str(key)], env=os.environ | env, check=True)
+        forwarded = Person(Platform(ann.platform.env | env, ann.platform.cluster), "ann")
+        shown = _ssh(forwarded, ssh_config, "-A", devserver, "ssh-add -l").stdout
+        assert "mine (ED25519)" in shown
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+def test_the_environment_reaches_ssh_sessions(ann: Person) -> None:
+    ann.devctl("create", "envy", "--ephemeral", "--env", 'GREETING=say "hi" \\ there', "--wait", "3m")
+    try:
+        assert ann.ssh("envy", 'echo "$GREETING"').stdout == 'say "hi" \\ there\n'
+    finally:
+        ann.devctl("delete", "envy", "--yes")
+
+
+def test_exec_and_shell_pass_the_code_through(ann: Person, devserver: str) -> None:
+    done = ann.devctl("exec", devserver, "--", "sh", "-c", "echo out; echo err >&2; exit 5", check=False)
+    assert (done.returncode, done.stdout) == (5, "out\n")
+    assert "err" in done.stderr
+    assert ann.devctl("shell", devserver, "--", "true").returncode == 0
+
+
+def test_a_wrong_host_key_is_refused(ann: Person, devserver: str, ssh_config: Path, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
+    other = (tmp_path / "other.pub").read_text().split()[:2]
+    text = ssh_config.read_text()
+    known = next(line.split(None, 1)[1] for line in text.splitlines() if "UserKnownHostsFile" in line).strip('"')
+    pretended = tmp_path / "known"
+    lines = Path(known).read_text().splitlines()
+    pretended.write_text("".join(f"{line.split()[0]} {' '.join(other)}\n" for line in lines if line.strip()))
+    wrong = tmp_path / "config"
+    wrong.write_text(text.replace(known, str(pretended)))
+    done = _ssh(ann, wrong, devserver, "true", check=False)
+    assert done.returncode == 255
+    assert "HOST IDENTIFICATION HAS CHANGED" in done.stderr
+
+
+@pytest.mark.timeout(300)
+def test_a_key_is_taken_up_and_dropped_without_a_restart(ann: Person, devserver: str, eventually: Wait) -> None:
+    """Ruling 20: within the kubelet's sync time; 90 s here."""
+    platform = ann.platform
+    home = Path(platform.env["HOME"])
+    key = home / "second"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    before = platform.get("devserveruser", "ann")["spec"]["sshPublicKeys"]
+    pod = ann.server(devserver)["status"]["podName"]
+
+    def set_keys(keys: list[str]) -> None:
+        listed = ",".join(f'"{each}"' for each in keys)
+        platform.cluster.kubectl(
+            "patch", "devserveruser", "ann", "--type=merge", "-p", f'{{"spec":{{"sshPublicKeys":[{listed}]}}}}'
+        )
+
+    def works() -> bool:
+        only = ("--identity-file", str(key))
+        return ann.devctl("ssh", *only, devserver, "--", "true", check=False).returncode == 0
+
+    set_keys([*before, key.with_suffix(".pub").read_text().strip()])
+    eventually(works, "the new key to be accepted", 90)
+    set_keys(before)
+    eventually(lambda: not works(), "the removed key to be refused", 90)
+    assert ann.server(devserver)["status"]["podName"] == pod

@@ -1,0 +1,62 @@
+"""The embedded cluster's parts: what they are told, without starting one."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.local import hostnet
+from infra.local.cluster import PROGRAMS
+from infra.local.components import CONTAINERD_SOCKET, Site, components, files
+
+SITE = Site("10.213.0.2", "10.213.0.1", 1400, ("192.0.2.53",), "devservers-test", False)
+TOOLS = {name: f"/tools/{name}" for name in PROGRAMS}
+
+
+def test_every_program_is_started_once_and_can_be_asked_for_its_health() -> None:
+    parts = components(SITE, TOOLS)
+    assert [part.argv[0] for part in parts] == [f"/tools/{name}" for name in PROGRAMS]
+    assert all(part.health for part in parts)
+
+
+def test_nothing_but_the_api_server_listens_beyond_the_node() -> None:
+    listening = [arg for part in components(SITE, TOOLS) for arg in part.argv if "0.0.0.0" in arg]
+    assert listening == ["--bind-address=0.0.0.0"]
+
+
+def test_the_api_server_asks_who_and_whether() -> None:
+    argv = next(part.argv for part in components(SITE, TOOLS) if part.name == "kube-apiserver")
+    assert "--authorization-mode=Node,RBAC" in argv
+    kubelet = json.loads(files(SITE, "/cni")["kubelet.yaml"])
+    assert kubelet["authentication"]["anonymous"] == {"enabled": False}
+    assert kubelet["authorization"]["mode"] == "Webhook"
+
+
+def test_files_parse_and_name_each_other() -> None:
+    made = files(SITE, "/cni")
+    containerd = tomllib.loads(made["containerd.toml"])
+    assert containerd["grpc"]["address"] == CONTAINERD_SOCKET
+    assert json.loads(made["kubelet.yaml"])["containerRuntimeEndpoint"] == f"unix://{CONTAINERD_SOCKET}"
+    assert json.loads(made["cni/10-bridge.conflist"])["plugins"][0]["mtu"] == SITE.mtu
+    assert "forward . 192.0.2.53" in made["Corefile"]
+
+
+def test_without_a_resolver_the_cluster_still_names_itself() -> None:
+    made = files(Site("10.213.0.2", "10.213.0.1", 1500, (), "c", True), "/cni")
+    assert "forward" not in made["Corefile"]
+    assert "kubernetes cluster.local" in made["Corefile"]
+
+
+def test_the_audit_log_never_holds_a_body() -> None:
+    policy = yaml.safe_load(files(SITE, "/cni")["audit-policy.yaml"])
+    assert {rule["level"] for rule in policy["rules"]} <= {"Metadata", "None"}
+
+
+@pytest.mark.parametrize("folder", ["/a", "/a/very/long/path/of/somebody/" * 5, "/ü"])
+def test_a_link_name_fits_the_kernel_and_is_the_folders_own(folder: str) -> None:
+    assert len(hostnet.link_name(Path(folder)).encode()) <= 15
+    assert hostnet.link_name(Path(folder)) != hostnet.link_name(Path(folder + "x"))

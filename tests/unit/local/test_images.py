@@ -1,0 +1,39 @@
+"""Images are named by what they are built from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra.local import images
+from infra.local.paths import ROOT
+
+
+@pytest.mark.parametrize("image", images.PLATFORM, ids=lambda image: image.name)
+def test_every_file_that_a_dockerfile_copies_is_part_of_its_name(image: images.Image) -> None:
+    lines = [line.split() for line in (ROOT / image.dockerfile).read_text().splitlines()]
+    copied = [word for line in lines if line[:1] == ["COPY"] and "--from" not in line[1] for word in line[1:-1]]
+    assert set(copied) == set(image.files)
+
+
+def test_a_changed_file_is_another_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "ROOT", tmp_path)
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a").write_text("1")
+    image = images.Image("x", "Dockerfile", ".", ("tree",))
+    first = image.digest()
+    assert image.digest() == first
+    (tmp_path / "tree" / "a").write_text("2")
+    second = image.digest()
+    (tmp_path / "tree" / "a").rename(tmp_path / "tree" / "b")
+    assert len({first, second, image.digest()}) == 3
+
+
+@pytest.mark.parametrize("image", images.PLATFORM, ids=lambda image: image.name)
+def test_no_image_is_given_a_secret_or_runs_as_root_by_accident(image: images.Image) -> None:
+    text = (ROOT / image.dockerfile).read_text()
+    assert "password" not in text.lower()
+    assert "http://" not in text
+    assert "https://" not in text

@@ -1,0 +1,106 @@
+"""What is built, what is found, and what a person sees of it. No test here builds anything."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from infra.local import toolchain
+from infra.local.paths import Paths
+from infra.local.progress import Progress, duration
+
+PINNED = re.compile(r"^\t?(?:require )?(\S+) (v\S+)", re.M)
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    monkeypatch.delenv("DEVSERVERS_TOOLS_DIR", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return Paths.of({"HOME": str(tmp_path)})
+
+
+def _pretend_built(module: toolchain.Module, paths: Paths) -> Path:
+    folder = toolchain._folder(module, paths)
+    folder.mkdir(parents=True)
+    for program in module.programs:
+        (folder / program).touch()
+    return folder
+
+
+def test_on_a_bare_machine_everything_is_missing(paths: Paths) -> None:
+    names = (*toolchain.ENGINE, *toolchain.CLUSTER)
+    assert {module.name for module in toolchain.missing(names, paths)} == set(names)
+
+
+def test_what_is_built_is_found_and_not_missing(paths: Paths) -> None:
+    for module in toolchain.MODULES_BUILT:
+        folder = _pretend_built(module, paths)
+        assert toolchain.find(module.programs[-1], paths) == folder / module.programs[-1]
+    assert toolchain.missing((*toolchain.ENGINE, *toolchain.CLUSTER), paths) == []
+
+
+def test_a_build_that_was_cut_off_is_missing(paths: Paths) -> None:
+    module = next(m for m in toolchain.MODULES_BUILT if m.name == "kubernetes")
+    folder = _pretend_built(module, paths)
+    (folder / "kubelet").unlink()
+    assert toolchain.missing(["kubernetes"], paths) == [module]
+
+
+def test_a_persons_own_pulumi_is_used_when_it_is_whole(paths: Paths, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("pulumi", "pulumi-language-python"):
+        assert [m.name for m in toolchain.missing(toolchain.ENGINE, paths)] == list(toolchain.ENGINE)
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    assert toolchain.missing(toolchain.ENGINE, paths) == []
+    assert toolchain.find("pulumi", paths) == tmp_path / "bin" / "pulumi"
+
+
+def test_a_missing_program_is_one_line_and_a_remedy(paths: Paths) -> None:
+    with pytest.raises(toolchain.ToolchainError, match=r"kubelet is not on this machine\n  run `make up`"):
+        toolchain.need("kubelet", paths)
+
+
+def test_too_little_disk_is_said_before_anything_is_built(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain, "FREE_GIB", 10**9)
+    with pytest.raises(toolchain.ToolchainError, match="GiB are free where the tools are built"):
+        toolchain.ensure(["coredns"], paths, Progress(io.StringIO()))
+
+
+@pytest.mark.parametrize("module", toolchain.MODULES_BUILT, ids=lambda module: module.name)
+def test_every_module_is_pinned_with_its_sums(module: toolchain.Module) -> None:
+    folder = toolchain.MODULES / module.name
+    required = PINNED.findall((folder / "go.mod").read_text())
+    sums = (folder / "go.sum").read_text()
+    assert required
+    assert sums.count("h1:") > 50
+
+
+def test_versions_named_in_python_are_those_of_the_modules() -> None:
+    kubernetes = (toolchain.MODULES / "kubernetes" / "go.mod").read_text()
+    assert f"k8s.io/kubernetes v{toolchain.KUBERNETES}\n" in kubernetes
+    assert f"pulumi/sdk/v3 v{toolchain.PULUMI}" in (toolchain.MODULES / "pulumi" / "go.mod").read_text()
+    provider = (toolchain.MODULES / "pulumi-resource-kubernetes" / "go.mod").read_text()
+    assert f"pulumi-kubernetes/sdk/v4 v{toolchain.PULUMI_KUBERNETES}" in provider
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.04, "0.0s"), (9.94, "9.9s"), (12.4, "12s"), (185, "3m05s"), (3600, "60m00s")]
+)
+def test_durations_read_well(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+def test_progress_in_a_log_says_what_where_and_how_it_ended() -> None:
+    out = io.StringIO()
+    progress = Progress(out)
+    with progress.step("building coredns", "tool 2 of 6"):
+        pass
+    with pytest.raises(ValueError, match="no"), progress.step("loading"):
+        raise ValueError("no")
+    first, second = out.getvalue().splitlines()
+    assert re.fullmatch(r"  ✓ building coredns \(tool 2 of 6\)  0\.\ds", first)
+    assert second.startswith("  ✗ loading")
