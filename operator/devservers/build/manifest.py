@@ -57,4 +57,9 @@ def compact(fields: Obj) -> Obj:
     `automountServiceAccountToken: false` or `replicas: 0` is kept by the API server and must not go
     through here.
     """
-    return {key: value for key, value in fields.items() if value not in (None, False, "", [], {})}
+    # By identity: 0 equals False, and a number of 0 is a value (tolerationSeconds).
+    return {
+        key: value
+        for key, value in fields.items()
+        if value is not None and value is not False and value not in ("", [], {})
+    }

@@ -205,3 +205,11 @@ def test_quantities_are_canonical() -> None:
     }
     shm = next(v for v in template(flavor=flavor(shmSize="2048Mi"))["spec"]["volumes"] if v["name"] == "shm")
     assert shm["emptyDir"] == {"medium": "Memory", "sizeLimit": "2Gi"}
+
+
+def test_tolerations_and_selector_are_taken_over_as_the_api_server_keeps_them() -> None:
+    tolerations = [{"key": "gpu", "operator": "Exists", "value": "", "effect": "NoExecute", "tolerationSeconds": 0}]
+    pod = template(flavor=flavor(tolerations=tolerations, nodeSelector={"b": "1", "a": "2"}))["spec"]
+    assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}]
+    assert list(pod["nodeSelector"].items()) == [("a", "2"), ("b", "1")]
+    assert not {"tolerations", "nodeSelector"} & template()["spec"].keys()
