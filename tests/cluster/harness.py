@@ -26,6 +26,7 @@ from tests.cluster.certificates import Authority, write_key
 from tests.cluster.client import Client
 
 START_SECONDS = 90.0
+_PREFIX = "devservers-test-"
 ADMIN = ("test-admin", ("system:masters",))
 
 _AUDIT_POLICY = {
@@ -165,8 +166,9 @@ def find_tool(name: str) -> Path:
 def running_api_server() -> Iterator[ApiServer]:
     """etcd and kube-apiserver with RBAC and an audit log, ready; both are gone when the block ends."""
     memory = Path("/dev/shm")
-    base = str(memory) if os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="devservers-test-", dir=base) as name:
+    base = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    _remove_leftovers(base)
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=base) as name:
         directory = Path(name)
         authority = Authority(directory)
         etcd_port, peer_port, api_port = free_ports(3)
@@ -192,7 +194,7 @@ def running_controllers(server: ApiServer) -> Iterator[None]:
     names = (
         "deployment-controller,replicaset-controller,statefulset-controller,garbage-collector-controller,"
         "namespace-controller,serviceaccount-controller,resourcequota-controller,endpointslice-controller,"
-        "persistentvolumeclaim-protection-controller"
+        "persistentvolumeclaim-protection-controller,validatingadmissionpolicy-status-controller"
     )
     flags = {
         "kubeconfig": server.kubeconfig_for(*user),
@@ -258,6 +260,13 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
+
+
+def _remove_leftovers(base: Path) -> None:
+    """Folders of sessions that were killed: each holds etcd's preallocated logs, in memory."""
+    for folder in base.glob(f"{_PREFIX}*-*"):
+        if not Path("/proc", folder.name.removeprefix(_PREFIX).split("-")[0]).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _still_starting(running: subprocess.Popen[bytes], deadline: float, log: Path) -> None:
