@@ -43,7 +43,7 @@ COMMANDS: dict[str, Entry] = {
     "shell": Entry("remote", "Open a shell without SSH", "Connecting"),
     "exec": Entry("remote", "Run a command without SSH; its exit code is passed on", "Connecting"),
     "logs": Entry("remote", "Show what a server's command printed", "Looking closer"),
-    "events": Entry("listing", "Show what happened to your servers", "Looking closer"),
+    "events": Entry("events", "Show what happened to your servers", "Looking closer"),
     "flavors": Entry("listing", "List the sizes a server can have", "Looking closer"),
     "status": Entry("cluster", "Show the platform's state and your quota", "Looking closer"),
     "info": Entry("cluster", "Show the settings in force and where each comes from", "Looking closer"),

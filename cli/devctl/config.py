@@ -70,7 +70,7 @@ def parse(text: str, path: Path) -> dict[str, Setting]:
         raise broken(path, line, f"not YAML: {error.problem or 'cannot be read'}", "correct that line") from None
     except yaml.YAMLError as error:
         raise broken(path, 1, f"not YAML: {error}", "correct or remove the file") from None
-    if root is None:
+    if root is None or (isinstance(root, yaml.ScalarNode) and root.tag.endswith(":null")):
         return {}
     if not isinstance(root, yaml.MappingNode):
         raise broken(path, root.start_mark.line + 1, "expected `key: value` lines", "write it like `user: ann`")

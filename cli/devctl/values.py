@@ -158,8 +158,8 @@ def mount(text: str) -> Mount:
     if not path.startswith("/"):
         raise refuse(f"-v {text!r}: the path {path!r} is not absolute", f"write -v {name}:/{path or 'data'}")
     clean = path.rstrip("/")
-    if ".." in path.split("/") or "//" in path:
-        raise refuse(f"-v {text!r}: the path contains '..' or '//'", "write the path without them")
+    if {".", ".."} & set(path.split("/")) or "//" in path or not path.isprintable():
+        raise refuse(f"-v {text!r}: the path has '.', '..', '//' or a control character", "write the path out")
     if not clean:
         raise refuse("a volume cannot be mounted at /", f"write -v {name}:/data, for example")
     for reserved in names.RESERVED_PATHS:

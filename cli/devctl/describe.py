@@ -1,0 +1,122 @@
+"""devctl describe: everything about one server on one page, and the next command to type.
+
+Invariant: whatever the cluster holds is printed without control characters; read-only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devctl import complete, names, render
+from devctl.events import event_text, event_time, related_events
+from devctl.listing import Output, phase, status_of
+
+if TYPE_CHECKING:
+    from devctl.kube import Json
+    from devctl.session import Session
+
+
+def describe_command(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="The server.", autocompletion=complete.servers)],
+    output: Output = None,
+) -> None:
+    """Show everything about a server: state, reasons, timeline, volumes, recent events."""
+    form = session.output(output)
+    server = session.server(name)
+    if render.machine(form, server, "devserver"):
+        return
+    for line in description(server):
+        render.out(line)
+    found = related_events(session, name)[-8:]
+    if found:
+        render.out("")
+        render.out("Recent events:")
+        for event in found:
+            count = f" ({event['count']} times)" if (event.get("count") or 1) > 1 else ""
+            render.out(
+                f"  {render.age(event_time(event)):>6} ago  {event.get('reason', '')}: {event_text(event)}{count}"
+            )
+
+
+def description(server: Json) -> list[str]:
+    """The lines of `describe` without events."""
+    from devctl.wait import last_start, ready_condition, stage_line, stages
+
+    spec, status, metadata = server.get("spec") or {}, status_of(server), server["metadata"]
+    name, shown = metadata["name"], phase(server)
+    lines: list[str] = []
+
+    def field(label: str, value: object) -> None:
+        if value not in (None, "", "-"):
+            lines.append(f"{label + ':':<14}{render.clean(str(value))}")
+
+    field("Name", name)
+    field("Namespace", metadata.get("namespace"))
+    lines.append(f"{'Phase:':<14}{render.paint(shown, render.PHASE_COLOURS.get(shown, ''))}")
+    condition = ready_condition(server)
+    if shown == "Stopped":
+        field("Stopped by", status.get("stopReason"))
+        field("Next", f"devctl start {name}")
+    elif condition.get("status") != "True":
+        field("Reason", condition.get("message") or "the operator has not looked at it yet")
+    elif spec.get("enableSSH", True):
+        field("Log in", f"devctl ssh {name}")
+    for other in status.get("conditions") or []:
+        telling = (other.get("type"), other.get("status")) in (("FlavorChanged", "True"), ("HomeResized", "False"))
+        if telling and other.get("message"):
+            field(str(other["type"]), other["message"])
+    field("Flavor", spec.get("flavor"))
+    field("Image", spec.get("image") or "the platform's own")
+    command = [*(spec.get("command") or []), *(spec.get("args") or [])]
+    if command:
+        import shlex
+
+        field("Command", shlex.join(map(str, command)))
+    field("Home", _home(spec, name))
+    if spec.get("sharedVolumeClaimName"):
+        field("Shared", f"{spec['sharedVolumeClaimName']} at {names.SHARED_PATH}")
+    for volume in spec.get("volumes") or []:
+        mode = " (read-only)" if volume.get("readOnly") else ""
+        field("Volume", f"{volume['claimName']} at {volume['mountPath']}{mode}")
+    for variable in spec.get("env") or []:
+        field("Env", f"{variable['name']}={variable.get('value', '')}")
+    field("Age", render.age(metadata.get("creationTimestamp")))
+    if status.get("expiresAt") and shown != "Stopped":
+        field("Stops in", f"{render.until(status['expiresAt'])} ({status['expiresAt']})")
+    activity = status.get("lastActivity") or {}
+    if activity.get("at"):
+        field("Last active", f"{render.age(activity['at'])} ago ({activity.get('source', 'unknown')})")
+    field("Endpoint", status.get("endpoint"))
+    field("Pod", status.get("podName"))
+    field("Host key", _fingerprint(status.get("sshHostKey")))
+    done = stages(server, last_start(server))
+    if done:
+        lines += ["", "Timeline of the last start:"]
+        lines += ["  " + render.clean(stage_line(stage, took)) for stage, took in done]
+    return lines
+
+
+def _home(spec: Json, name: str) -> str:
+    if spec.get("persistentHomeSize"):
+        return f"{spec['persistentHomeSize']} on volume claim {names.home_claim(name)}, kept when stopped or deleted"
+    for volume in spec.get("volumes") or []:
+        if str(volume.get("mountPath", "")).rstrip("/") == names.HOME:
+            return f"your volume claim {volume['claimName']}"
+    return "not persistent: lost when the server stops"
+
+
+def _fingerprint(key: str | None) -> str | None:
+    """The SHA256 fingerprint of a public key, as ssh shows it."""
+    if not key or len(key.split()) < 2:
+        return None
+    import base64
+    import hashlib
+
+    try:
+        digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
+    except ValueError:
+        return None
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')} ({key.split()[0]})"

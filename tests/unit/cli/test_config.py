@@ -1,0 +1,101 @@
+"""Settings: flag, then environment, then file, then default; a broken file names its line and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from devctl.config import KEYS, Config, parse
+from devctl.errors import USAGE, Failure
+from devctl.session import Session
+
+
+def config(folder: Path, text: str | None = None, flags: dict[str, str | None] | None = None, **env: str) -> Config:
+    if text is not None:
+        (folder / "devctl").mkdir(exist_ok=True)
+        (folder / "devctl" / "config.yaml").write_text(text)
+    return Config(flags or {}, {"XDG_CONFIG_HOME": str(folder), "HOME": str(folder), **env})
+
+
+def test_precedence_is_flag_environment_file_default(tmp_path: Path) -> None:
+    text = "flavor: from-file\n"
+    assert config(tmp_path).get("flavor") == "cpu-small"
+    assert config(tmp_path, text).get("flavor") == "from-file"
+    assert config(tmp_path, text, DEVCTL_FLAVOR="from-env").get("flavor") == "from-env"
+    with_flag = config(tmp_path, text, {"flavor": "from-flag"}, DEVCTL_FLAVOR="from-env")
+    assert with_flag.get("flavor") == "from-flag"
+
+
+def test_each_value_says_where_it_comes_from(tmp_path: Path) -> None:
+    found = config(tmp_path, "user: ann\n", {"context": "here"}, DEVCTL_IMAGE="debian:12")
+    sources = {key: setting.source for key in KEYS if (setting := found.setting(key))}
+    assert sources["user"].endswith("config.yaml")
+    assert (sources["context"], sources["image"], sources["output"]) == ("flag", "DEVCTL_IMAGE", "default")
+
+
+def test_a_relative_path_in_the_file_is_relative_to_the_file(tmp_path: Path) -> None:
+    assert config(tmp_path, "identityFile: key\n").get("identityFile") == str(tmp_path / "devctl" / "key")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("user: ann\nflavour: x\n", 2, "flavor"),
+        ("user: ann\nuser: bob\n", 2, "twice"),
+        ("user:\n  - ann\n", 1, "one value"),
+        ("# hello\n\noutput: xml\n", 3, "xml"),
+        ("user: ann\n\tflavor: x\n", 2, "not YAML"),
+        ("user: 'ann\n", 2, "not YAML"),
+        ("user:\nflavor: x\n", 1, "no value"),
+        ("- user\n", 1, "key: value"),
+        ("just words\n", 1, "key: value"),
+    ],
+)
+def test_a_broken_file_names_its_line(text: str, line: int, says: str) -> None:
+    with pytest.raises(Failure) as caught:
+        parse(text, Path("config.yaml"))
+    failure = caught.value
+    assert failure.code == USAGE
+    assert f"config.yaml line {line}: " in failure.what
+    assert says in failure.what + failure.todo
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n"])
+def test_an_empty_file_is_no_settings(tmp_path: Path, text: str) -> None:
+    assert config(tmp_path, text).get("user") is None
+
+
+def session(folder: Path, flags: dict[str, str | None], kubeconfig_namespace: str | None, **env: str) -> Session:
+    namespace = f"namespace: {kubeconfig_namespace}" if kubeconfig_namespace else ""
+    path = folder / "kubeconfig"
+    path.write_text(
+        "current-context: c\n"
+        "clusters: [{name: k, cluster: {server: 'https://127.0.0.1:1'}}]\n"
+        f"contexts: [{{name: c, context: {{cluster: k, user: u, {namespace}}}}}]\n"
+    )
+    return Session(flags, None, {"HOME": str(folder), "KUBECONFIG": str(path), **env})
+
+
+def test_the_user_comes_from_the_flag_the_namespace_of_the_context_or_the_login(tmp_path: Path) -> None:
+    assert session(tmp_path, {"user": "eva"}, "dev-ann", DEVCTL_USER="bob").user == "eva"
+    assert session(tmp_path, {}, "dev-ann", DEVCTL_USER="bob").user == "bob"
+    assert session(tmp_path, {}, "dev-ann", USER="carl").user == "ann"
+    assert session(tmp_path, {}, "default", USER="carl").user == "carl"
+    assert session(tmp_path, {}, None, USER="carl").namespace == "dev-carl"
+
+
+def test_the_namespace_can_be_given(tmp_path: Path) -> None:
+    assert session(tmp_path, {"namespace": "dev-team"}, None, USER="carl").namespace == "dev-team"
+
+
+def test_root_is_nobody_on_the_platform(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as caught:
+        _ = session(tmp_path, {}, None, USER="root").user
+    assert "--user" in caught.value.todo
+
+
+def test_an_odd_user_name_is_refused_with_its_source(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as caught:
+        _ = session(tmp_path, {}, None, DEVCTL_USER="Ann Smith").user
+    assert "DEVCTL_USER" in caught.value.what

@@ -1,0 +1,98 @@
+"""The API server's refusals in two plain lines. The messages are those a real API server gave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from devctl import errors
+from devctl.errors import ApiError, from_api
+
+
+def refusal(status: int, reason: str, message: str, causes: Any = (), **details: Any) -> errors.Failure:
+    return from_api(ApiError(status, reason, message, list(causes), details), "create mydev")
+
+
+CASES = [
+    (
+        refusal(
+            422,
+            "Invalid",
+            'DevServer.devservers.io "x" is invalid: spec.mode: Invalid value: ...',
+            [
+                {
+                    "reason": "FieldValueInvalid",
+                    "field": "spec.mode",
+                    "message": 'Invalid value: "distributed": mode distributed is not available yet; use standalone',
+                }
+            ],
+        ),
+        "spec.mode: mode distributed is not available yet",
+        "use standalone",
+        errors.REFUSED,
+    ),
+    (
+        refusal(
+            422,
+            "Invalid",
+            "devservers.devservers.io \"x\" is forbidden: ValidatingAdmissionPolicy 'devservers.devservers.io' with "
+            "binding 'devservers.devservers.io' denied request: flavor gpu is not among those allowed here; "
+            "see `devctl flavors`",
+        ),
+        "flavor gpu is not among those allowed here",
+        "see `devctl flavors`",
+        errors.REFUSED,
+    ),
+    (
+        refusal(
+            403,
+            "Forbidden",
+            'devservers.devservers.io "x" is forbidden: exceeded quota: dev-user, requested: '
+            "count/devservers.devservers.io=1, used: count/devservers.devservers.io=3, "
+            "limited: count/devservers.devservers.io=3",
+        ),
+        "exceed your quota: asked count/devservers.devservers.io=1",
+        "stop or delete a server",
+        errors.REFUSED,
+    ),
+    (
+        refusal(
+            403,
+            "Forbidden",
+            'devservers.devservers.io is forbidden: User "ann" cannot create resource "devservers" in API group '
+            '"devservers.io" in the namespace "dev-bob"',
+        ),
+        "could not create mydev: ann may not create devservers in namespace dev-bob",
+        "devctl info",
+        errors.FORBIDDEN,
+    ),
+    (
+        refusal(404, "NotFound", 'namespaces "dev-x" not found', name="dev-x", kind="namespaces"),
+        "there is no namespace dev-x",
+        "--user",
+        errors.NOT_FOUND,
+    ),
+    (
+        refusal(404, "NotFound", "the server could not find the requested resource"),
+        "does not have the devservers.io kinds",
+        "make up",
+        errors.NOT_FOUND,
+    ),
+    (
+        refusal(409, "AlreadyExists", 'devservers.devservers.io "mydev" already exists', name="mydev"),
+        "mydev exists already",
+        "another name",
+        errors.FAILURE,
+    ),
+    (refusal(401, "Unauthorized", "Unauthorized"), "credentials", "log in again", errors.FORBIDDEN),
+    (refusal(500, "InternalError", "etcd is\nsad"), "etcd is sad", "test-k8s", errors.FAILURE),
+]
+
+
+@pytest.mark.parametrize(("failure", "what", "todo", "code"), CASES)
+def test_a_refusal_becomes_two_lines(failure: errors.Failure, what: str, todo: str, code: int) -> None:
+    assert what in failure.what
+    assert todo in failure.todo
+    assert failure.code == code
+    assert "\n" not in failure.what + failure.todo

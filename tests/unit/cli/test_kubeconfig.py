@@ -1,0 +1,152 @@
+"""Finding the API server and the credentials."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from devctl import kubeconfig
+from devctl.errors import Failure
+
+CONFIG = """\
+current-context: one
+clusters:
+- name: k1
+  cluster: {server: "https://one:6443", certificate-authority: ca.crt}
+- name: k2
+  cluster: {server: "https://two:6443"}
+users:
+- name: ann
+  user: {token: secret, as: eva}
+contexts:
+- name: one
+  context: {cluster: k1, user: ann, namespace: dev-ann}
+- name: two
+  context: {cluster: k2, user: ann}
+- name: broken
+  context: {cluster: nowhere, user: ann}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "config"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_the_current_context_is_taken(file: Path) -> None:
+    target = kubeconfig.load(str(file), None, {})
+    assert (target.server, target.context, target.namespace) == ("https://one:6443", "one", "dev-ann")
+
+
+def test_a_context_can_be_chosen(file: Path) -> None:
+    assert kubeconfig.load(str(file), "two", {}).server == "https://two:6443"
+
+
+def test_paths_are_relative_to_the_file(file: Path) -> None:
+    assert kubeconfig.load(str(file), None, {}).cluster["certificate-authority"] == str(file.parent / "ca.crt")
+
+
+@pytest.mark.parametrize(("context", "says"), [("twoo", "did you mean two"), ("broken", "correct the kubeconfig")])
+def test_a_context_that_cannot_be_used_is_explained(file: Path, context: str, says: str) -> None:
+    with pytest.raises(Failure) as caught:
+        kubeconfig.load(str(file), context, {})
+    assert says in caught.value.todo
+
+
+def test_of_several_files_the_first_that_names_a_thing_wins(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text(
+        'current-context: two\nclusters: [{name: k1, cluster: {server: "https://other:6443"}}]\n'
+        "users: [{name: bob, user: {}}]\n"
+    )
+    both = {"KUBECONFIG": f"{file}:{other}", "HOME": str(tmp_path)}
+    assert kubeconfig.load(None, None, both).server == "https://one:6443"
+    turned = {"KUBECONFIG": f"{other}:{file}", "HOME": str(tmp_path)}
+    assert kubeconfig.load(None, None, turned).context == "two"
+    assert kubeconfig.load(None, "one", turned).server == "https://other:6443"
+
+
+def test_no_file_at_all_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as caught:
+        kubeconfig.load(None, None, {"HOME": str(tmp_path)})
+    assert "make up" in caught.value.todo
+
+
+def test_a_file_that_is_no_yaml_names_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text("current-context: x\nusers: []\nclusters: }\n")
+    with pytest.raises(Failure) as caught:
+        kubeconfig.load(str(path), None, {})
+    assert f"{path} line 3" in caught.value.what
+
+
+def test_token_and_impersonation_become_headers(file: Path) -> None:
+    headers = kubeconfig.headers(kubeconfig.load(str(file), None, {}))
+    assert headers == {"Authorization": "Bearer secret", "Impersonate-User": "eva"}
+
+
+def test_a_token_file_is_read_each_time(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    target = kubeconfig.Target("https://x", "c", "s", None, user={"tokenFile": str(token)})
+    token.write_text("one\n")
+    assert kubeconfig.headers(target)["Authorization"] == "Bearer one"
+    token.write_text("two\n")
+    assert kubeconfig.headers(target)["Authorization"] == "Bearer two"
+
+
+def plugin(tmp_path: Path, body: str, **more: object) -> kubeconfig.Target:
+    program = tmp_path / "login"
+    program.write_text(f"#!{sys.executable}\nimport json, os, sys\n{body}\n")
+    program.chmod(0o755)
+    user = {"exec": {"command": str(program), "apiVersion": "client.authentication.k8s.io/v1", **more}}
+    return kubeconfig.Target("https://x", "c", str(tmp_path / "config"), None, {"server": "https://x"}, user)
+
+
+def test_a_log_in_program_gives_a_token_and_is_told_the_cluster(tmp_path: Path) -> None:
+    body = """
+info = json.loads(os.environ["KUBERNETES_EXEC_INFO"])
+words = [info["spec"]["cluster"]["server"], os.environ["MORE"], *sys.argv[1:]]
+print(json.dumps({"status": {"token": " ".join(words)}}))
+"""
+    target = plugin(tmp_path, body, args=["a"], env=[{"name": "MORE", "value": "more"}], provideClusterInfo=True)
+    assert kubeconfig.run_plugin(target, {"PATH": "/usr/bin:/bin"}, False).token == "https://x more a"
+
+
+@pytest.mark.parametrize(
+    "body", ["sys.exit(3)", "print('hello')", "print('{}')", "print(json.dumps({'status': None}))"]
+)
+def test_a_log_in_program_that_fails_is_explained(tmp_path: Path, body: str) -> None:
+    with pytest.raises(Failure) as caught:
+        kubeconfig.run_plugin(plugin(tmp_path, body), {"PATH": "/usr/bin:/bin"}, False)
+    assert "log in again" in caught.value.todo
+
+
+def test_a_log_in_program_that_is_not_installed_is_explained(tmp_path: Path) -> None:
+    user = {"exec": {"command": "no-such-login-program", "installHint": "install it so"}}
+    target = kubeconfig.Target("https://x", "c", str(tmp_path), None, user=user)
+    with pytest.raises(Failure) as caught:
+        kubeconfig.run_plugin(target, {"PATH": "/usr/bin:/bin"}, False)
+    assert caught.value.todo == "install it so"
+
+
+def test_certificates_that_cannot_be_used_are_explained() -> None:
+    cluster = {"certificate-authority-data": base64.b64encode(b"nonsense").decode()}
+    with pytest.raises(Failure) as caught:
+        kubeconfig.tls(kubeconfig.Target("https://x", "c", "s", None, cluster))
+    assert "certificates" in caught.value.what
+
+
+def test_a_pod_finds_its_own_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubeconfig, "SERVICE_ACCOUNT", tmp_path)
+    (tmp_path / "token").write_text("t")
+    (tmp_path / "namespace").write_text("dev-ann\n")
+    environ = {"HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"}
+    target = kubeconfig.load(None, None, environ)
+    assert (target.server, target.namespace) == ("https://[fd00::1]:6443", "dev-ann")
+    assert json.dumps(kubeconfig.headers(target)) == '{"Authorization": "Bearer t"}'

@@ -1,0 +1,131 @@
+"""What is shown: times, tables, timelines, reasons, events."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from devctl import describe, events, render, wait
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (-5, "0s"), (119, "119s"), (120, "2m00s"), (599, "9m59s"), (600, "10m"), (3660, "1h01m"),
+     (90000, "1d1h"), (864000, "10d")],
+)  # fmt: skip
+def test_a_length_of_time(seconds: float, text: str) -> None:
+    assert render.span(seconds) == text
+
+
+def test_ages_need_no_zone_but_understand_one() -> None:
+    assert render.age("2026-01-01T11:59:00Z", NOW) == "60s"
+    assert render.age("2026-01-01T13:59:00+02:00", NOW) == "60s"
+    assert render.age("nonsense", NOW) == "-"
+    assert render.until("2026-01-01T14:30:00Z", NOW) == "2h30m"
+
+
+def test_a_table_is_aligned_and_holds_no_escape_sequences(capsys: pytest.CaptureFixture[str]) -> None:
+    render.table(["A", "LONGER"], [["wide cell", "x"], ["\x1b[31mred", "y"]], lambda *_: "red")
+    assert capsys.readouterr().out == "A           LONGER\nwide cell   x\n [31mred    y\n"
+
+
+def server(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "mydev", "namespace": "dev-ann", "generation": 2, "creationTimestamp": "2026-01-01T12:00:00Z"
+        },
+        "spec": {"flavor": "cpu-small", "persistentHomeSize": "10Gi"},
+        "status": status,
+    }  # fmt: skip
+
+
+def condition(status: str, message: str) -> dict[str, str]:
+    return {"type": "Ready", "status": status, "message": message, "reason": "X"}
+
+
+def test_ready_needs_a_status_of_the_newest_spec() -> None:
+    ready = [condition("True", "")]
+    assert wait.is_ready(server(observedGeneration=2, conditions=ready))
+    assert not wait.is_ready(server(observedGeneration=1, conditions=ready))
+    assert not wait.is_ready(server(observedGeneration=2, conditions=[condition("False", "no")]))
+    assert not wait.is_ready({"metadata": {"generation": 1}, "spec": {}})
+
+
+def test_each_stage_has_the_seconds_it_took() -> None:
+    timeline = [
+        {"stage": "Accepted", "at": "2026-01-01T12:00:01Z"},
+        {"stage": "SSHReady", "at": "2026-01-01T12:00:04Z"},
+    ]
+    one = server(timeline=timeline)
+    assert wait.stages(one, wait.last_start(one)) == [("Accepted", 1.0), ("SSHReady", 3.0)]
+
+
+def test_the_newest_start_counts() -> None:
+    one = server()
+    one["metadata"]["annotations"] = {
+        "devservers.io/started-at": "2026-01-02T00:00:00Z",
+        "devservers.io/restarted-at": "2026-01-01T23:00:00Z",
+    }
+    assert wait.last_start(one) == "2026-01-02T00:00:00Z"
+
+
+def test_the_reason_is_the_operators_message() -> None:
+    assert wait.why(server(conditions=[condition("False", "no node is free")])) == "no node is free"
+    assert wait.why(server(conditions=[condition("True", "running")])) is None
+    assert wait.why(server()) is None
+
+
+def test_lines_of_a_start_come_once_each(capsys: pytest.CaptureFixture[str]) -> None:
+    plain, view = wait.Plain(), wait.View("mydev", 0.0)
+    accepted = {"stage": "Accepted", "at": "2026-01-01T12:00:01Z"}
+    for conditions, timeline in [
+        ([condition("False", "pulling")], [accepted]),
+        ([condition("False", "pulling")], [accepted]),
+        ([condition("False", "no such image")], [accepted]),
+        ([condition("True", "")], [accepted, {"stage": "SSHReady", "at": "2026-01-01T12:00:09Z"}]),
+    ]:
+        current = server(phase="Starting", conditions=conditions, timeline=timeline)
+        view.update(current, wait.last_start(current))
+        plain.show(view)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["Accepted 1.0s", "Starting: pulling", "Starting: no such image", "SSHReady 8.0s"]
+
+
+def test_describe_says_why_and_what_next() -> None:
+    text = "\n".join(
+        describe.description(server(phase="Failed", conditions=[condition("False", "image x is unknown")]))
+    )
+    assert "Reason:       image x is unknown" in text and "mydev-home" in text
+    stopped = "\n".join(describe.description(server(phase="Stopped", stopReason="ttl")))
+    assert "Stopped by:   ttl" in stopped and "devctl start mydev" in stopped
+
+
+def test_the_fingerprint_is_the_one_ssh_shows() -> None:
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+    text = "\n".join(describe.description(server(sshHostKey=key)))
+    import subprocess
+
+    shown = subprocess.run(
+        ["ssh-keygen", "-lf", "-"], input=key, text=True, capture_output=True, check=True
+    ).stdout.split()[1]
+    assert shown in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "expected"),
+    [
+        ("DevServer", "mydev", True),
+        ("PersistentVolumeClaim", "mydev-home", True),
+        ("ReplicaSet", "mydev-5d4f8c7b9f", True),
+        ("Pod", "mydev-5d4f8c7b9f-x2x4z", True),
+        ("Pod", "mydev-two-5d4f8c7b9f-x2x4z", False),
+        ("DevServer", "mydev-two", False),
+        ("PersistentVolumeClaim", "mydev-data", False),
+    ],
+)
+def test_an_event_belongs_to_a_server_by_its_childrens_names(kind: str, name: str, expected: bool) -> None:
+    assert events.concerns({"involvedObject": {"kind": kind, "name": name}}, "mydev") is expected

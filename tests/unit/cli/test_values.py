@@ -1,0 +1,121 @@
+"""What a person types is read or refused in two lines."""
+
+from __future__ import annotations
+
+import pytest
+
+from devctl import values
+from devctl.errors import REFUSED, Failure
+
+
+def refused(call: object, *args: object) -> Failure:
+    with pytest.raises(Failure) as caught:
+        call(*args)  # type: ignore[operator]
+    assert caught.value.code == REFUSED
+    assert "\n" not in caught.value.what + caught.value.todo
+    return caught.value
+
+
+def test_a_long_name_is_refused_with_its_length_and_a_shorter_one() -> None:
+    failure = refused(values.server_name, "x" * 41)
+    assert "41" in failure.what and "x" * 40 in failure.todo and "x" * 41 not in failure.todo
+
+
+@pytest.mark.parametrize(("name", "suggestion"), [("My_Dev", "my-dev"), ("1abc", "abc"), ("ann's box!", "ann-s-box")])
+def test_an_odd_name_is_refused_with_one_that_works(name: str, suggestion: str) -> None:
+    failure = refused(values.server_name, name)
+    assert suggestion in failure.todo
+    assert values.server_name(suggestion) == suggestion
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "debian:12",
+        "debian",
+        "ghcr.io/team/image:tag",
+        "localhost:5000/a/b@sha256:" + "0" * 64,
+        "registry.example.com:443/a__b/c-d.e:v1.2_3",
+    ],
+)
+def test_an_image_reference_is_taken(text: str) -> None:
+    assert values.image(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "Debian:12", "a b", "https://x/y", "x:", "x@sha256:12", "/x", "x/", "x" * 513])
+def test_an_odd_image_reference_is_refused(text: str) -> None:
+    refused(values.image, text)
+
+
+def test_an_image_in_capitals_is_refused_with_the_small_one() -> None:
+    assert "debian:12" in refused(values.image, "Debian:12").todo
+
+
+@pytest.mark.parametrize("text", ["10Gib", "ten", "", "10 Gi", "-5Gi"])
+def test_a_home_size_that_does_not_parse_is_refused(text: str) -> None:
+    refused(values.home_size, text)
+
+
+def test_a_home_size_without_unit_is_taken_for_a_slip() -> None:
+    assert "10Gi" in refused(values.home_size, "10").todo
+
+
+@pytest.mark.parametrize("text", ["none", "0"])
+def test_no_home_can_be_asked_for(text: str) -> None:
+    assert values.home_size(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "claim", "path", "read_only"),
+    [
+        ("data:/data", "data", "/data", False),
+        ("data:/data/", "data", "/data", False),
+        ("a.b-c:/x/y:ro", "a.b-c", "/x/y", True),
+        ("d:/x:rw", "d", "/x", False),
+    ],
+)
+def test_a_volume_is_read(text: str, claim: str, path: str, read_only: bool) -> None:
+    assert values.mount(text) == values.Mount(claim, path, read_only)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("data", "is not a volume"),
+        ("data:data", "not absolute"),
+        ("data:/a:xx", "is not a volume"),
+        ("data:/a:ro:ro", "is not a volume"),
+        ("data:/a/../b", "'..'"),
+        ("data:/a//b", "'//'"),
+        ("data:/", "at /"),
+        ("data:/etc", "/etc"),
+        ("data:/proc/x", "/proc"),
+        ("Data:/a", "not the name"),
+        (":/a", "not the name"),
+    ],
+)
+def test_an_odd_volume_is_refused(text: str, says: str) -> None:
+    assert says in refused(values.mount, text).what
+
+
+def test_two_volumes_at_one_path_are_refused_even_with_a_slash_at_the_end() -> None:
+    failure = refused(values.mounts, ["one:/data", "two:/data/"], None)
+    assert "one" in failure.what and "two" in failure.what
+
+
+def test_a_volume_at_shared_is_refused_beside_a_shared_volume() -> None:
+    assert "/shared" in refused(values.mounts, ["one:/shared"], "team").what
+    assert values.mounts(["one:/shared"], None)
+
+
+def test_more_than_sixteen_volumes_are_refused() -> None:
+    refused(values.mounts, [f"v{i}:/v{i}" for i in range(17)], None)
+
+
+def test_variables_keep_what_follows_the_first_equals_sign() -> None:
+    assert values.variables(["A=b=c", "EMPTY="]) == [{"name": "A", "value": "b=c"}, {"name": "EMPTY", "value": ""}]
+
+
+@pytest.mark.parametrize("pairs", [["A"], ["1A=x"], ["A-B=x"], ["=x"], ["A=1", "A=2"], ["DEVSERVERS_X=1"]])
+def test_odd_variables_are_refused(pairs: list[str]) -> None:
+    refused(values.variables, pairs)
