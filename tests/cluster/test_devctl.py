@@ -1,0 +1,336 @@
+"""devctl as a process against a real API server with the shipped CRDs; the test plays the operator's part."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.client import Client
+from tests.cluster.harness import ApiServer
+
+API = "devservers.io/v1"
+Done = subprocess.CompletedProcess[str]
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+
+
+class Devctl:
+    """A person's devctl: their home folder, their kubeconfig, their namespace."""
+
+    def __init__(self, home: Path, kubeconfig: Path, user: str) -> None:
+        self.environ = {
+            "HOME": str(home), "PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig), "DEVCTL_USER": user
+        }  # fmt: skip
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Begin a run; its streams are pipes."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "devctl.app", *words],
+            env=self.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def __call__(self, *words: str, code: int = 0, typed: str = "") -> Done:
+        """Run to the end and check the exit code; a failure must be two lines on stderr."""
+        running = self.start(*words)
+        out, err = running.communicate(typed, timeout=60)
+        assert running.returncode == code, f"{words} ended with {running.returncode}: {out}{err}"
+        assert "Traceback" not in err
+        if code and words[0] != "test-k8s":
+            tail = [line for line in err.splitlines() if line.startswith(("error:", "  try:"))]
+            assert len(tail) == 2, err
+        return subprocess.CompletedProcess(words, code, out, err)
+
+
+@pytest.fixture
+def devctl(cluster: ApiServer, namespace: str, user_name: str, tmp_path: Path) -> Devctl:
+    return Devctl(tmp_path, cluster.kubeconfig_for("test-admin", ("system:masters",)), user_name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def flavors(cluster: ApiServer) -> None:
+    for name, cpu in (("devctl-small", "500m"), ("devctl-huge", "4000")):
+        resources = {"requests": {"cpu": cpu, "memory": "512Mi"}, "limits": {"cpu": cpu, "memory": "2Gi"}}
+        spec = {"description": f"the {name} one", "resources": resources, "pricePerHour": 0.25}
+        cluster.admin.apply({"apiVersion": API, "kind": "DevServerFlavor", "metadata": {"name": name}, "spec": spec})
+
+
+def server(admin: Client, namespace: str, name: str = "mydev") -> dict[str, Any]:
+    return dict(admin.get(API, "DevServer", name, namespace))
+
+
+def claim(admin: Client, namespace: str, name: str, annotations: dict[str, str] | None = None) -> None:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata = {"name": name, "namespace": namespace, "annotations": annotations or {}}
+    admin.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec})
+
+
+def write_status(admin: Client, namespace: str, name: str = "mydev", **status: Any) -> None:
+    generation = server(admin, namespace, name)["metadata"]["generation"]
+    patch = {"status": {"observedGeneration": generation, **status}}
+    admin.patch(API, "DevServer", name, patch, namespace, subresource="status")
+
+
+def condition(status: str, reason: str, message: str) -> dict[str, str]:
+    return {
+        "type": "Ready", "status": status, "reason": reason, "message": message,
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+
+
+def test_create_writes_what_was_asked(devctl: Devctl, admin: Client, namespace: str) -> None:
+    claim(admin, namespace, "data")
+    claim(admin, namespace, "team")
+    done = devctl(
+        "create", "mydev", "devctl-small", "--image", "debian:12", "--home-size", "20Gi", "-v", "data:/data:ro",
+        "--shared-volume", "team", "--env", "A=1", "--env", "B=x=y", "--ttl", "2h30m", "--", "sleep", "inf",
+    )  # fmt: skip
+    assert done.stdout == "" and "created" in done.stderr
+    spec = server(admin, namespace)["spec"]
+    assert spec["volumes"] == [{"claimName": "data", "mountPath": "/data", "readOnly": True}]
+    assert spec["env"] == [{"name": "A", "value": "1"}, {"name": "B", "value": "x=y"}]
+    assert (spec["flavor"], spec["image"], spec["persistentHomeSize"]) == ("devctl-small", "debian:12", "20Gi")
+    assert (spec["command"], spec["sharedVolumeClaimName"]) == (["sleep", "inf"], "team")
+    assert spec["lifecycle"]["timeToLive"] == "2h30m"
+
+
+def test_a_home_is_made_unless_told_otherwise(devctl: Devctl, admin: Client, namespace: str) -> None:
+    devctl("create", "--name", "one", "--flavor", "devctl-small")
+    devctl("create", "two", "devctl-small", "--ephemeral", "--no-ssh")
+    assert server(admin, namespace, "one")["spec"]["persistentHomeSize"] == "10Gi"
+    spec = server(admin, namespace, "two")["spec"]
+    assert "persistentHomeSize" not in spec and spec["enableSSH"] is False
+
+
+def test_dry_run_is_checked_by_the_cluster_and_changes_nothing(devctl: Devctl, admin: Client, namespace: str) -> None:
+    done = devctl("create", "mydev", "devctl-small", "--dry-run")
+    assert yaml.safe_load(done.stdout)["spec"]["flavor"] == "devctl-small"
+    assert admin.list(API, "DevServer", namespace) == []
+    assert (
+        json.loads(devctl("create", "mydev", "devctl-small", "--dry-run", "-o", "json").stdout)["kind"] == "DevServer"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["devctl-smal"], "did you mean devctl-small?"),
+        (["devctl-small", "-v", "dta:/data"], "did you mean data?"),
+        (["devctl-small", "--shared-volume", "none-such"], "known claims: data"),
+    ],
+)
+def test_what_does_not_exist_is_refused_within_a_second(
+    devctl: Devctl, admin: Client, namespace: str, words: list[str], says: str
+) -> None:
+    claim(admin, namespace, "data")
+    begun = time.monotonic()
+    done = devctl("create", "mydev", *words, code=6)
+    assert says in done.stderr
+    assert time.monotonic() - begun < 5, "a bound of seconds here: the machine of a test may be busy"
+    assert admin.list(API, "DevServer", namespace) == []
+
+
+def test_allow_missing_creates_it_all_the_same(devctl: Devctl, admin: Client, namespace: str) -> None:
+    done = devctl("create", "mydev", "later", "-v", "later:/data", "--allow-missing")
+    assert done.stderr.count("warning:") == 2
+    assert server(admin, namespace)["spec"]["flavor"] == "later"
+
+
+def test_the_api_servers_refusals_are_two_lines(devctl: Devctl, restricted_namespace: Any, user_name: str) -> None:
+    other = user_name + "x"
+    assert "exists" not in devctl("create", "mydev", "devctl-small").stderr
+    assert "mydev exists already" in devctl("create", "mydev", "devctl-small", code=1).stderr
+    assert "DevServerUser" in devctl("create", "mydev", "devctl-small", "--user", other, code=3).stderr
+
+
+def test_a_flavor_that_is_not_allowed_is_refused_by_the_policy(
+    cluster: ApiServer, restricted_namespace: Callable[[str], str], user_name: str, tmp_path: Path
+) -> None:
+    restricted_namespace("cpu-small")
+    person = Devctl(tmp_path, cluster.kubeconfig_for("test-admin", ("system:masters",)), user_name)
+    assert "devctl-huge" in person("create", "mydev", "devctl-huge", code=6).stderr
+
+
+def test_lists_have_every_format(devctl: Devctl, admin: Client, namespace: str) -> None:
+    assert "no servers" in devctl("list").stderr
+    devctl("create", "mydev", "devctl-small")
+    write_status(
+        admin, namespace, phase="Failed", conditions=[condition("False", "ImagePullFailed", "no such image x")]
+    )
+    table = devctl("list").stdout
+    assert table.splitlines()[0].split()[:3] == ["NAME", "FLAVOR", "PHASE"]
+    assert "no such image x" in table and "\x1b" not in table
+    assert "ENDPOINT" in devctl("list", "-o", "wide").stdout
+    assert devctl("list", "-o", "name").stdout == "devserver/mydev\n"
+    listed = json.loads(devctl("list", "-o", "json").stdout)
+    assert (listed["kind"], listed["items"][0]["kind"]) == ("List", "DevServer")
+    assert yaml.safe_load(devctl("list", "-o", "yaml").stdout) == listed
+    assert "devctl-small" in devctl("flavors").stdout
+    assert "devserverflavor/devctl-small\n" in devctl("flavors", "-o", "name").stdout
+
+
+def test_describe_shows_the_reason_and_knows_near_names(devctl: Devctl, admin: Client, namespace: str) -> None:
+    devctl("create", "mydev", "devctl-small")
+    write_status(admin, namespace, phase="Pending", conditions=[condition("False", "Unschedulable", "no node is free")])
+    assert "no node is free" in devctl("describe", "mydev").stdout
+    assert json.loads(devctl("describe", "mydev", "-o", "json").stdout)["metadata"]["name"] == "mydev"
+    assert "did you mean mydev" in devctl("describe", "mydv", code=3).stderr
+
+
+def test_stop_start_and_restart_write_what_the_operator_reads(devctl: Devctl, admin: Client, namespace: str) -> None:
+    devctl("create", "mydev", "devctl-small")
+    devctl("stop", "mydev")
+    assert server(admin, namespace)["spec"]["running"] is False
+    assert "stopped already" in devctl("stop", "mydev").stderr
+    assert "devctl start mydev" in devctl("restart", "mydev", code=1).stderr
+    assert "devctl start mydev" in devctl("ssh", "mydev", code=255).stderr
+    assert "devctl start mydev" in devctl("exec", "mydev", "--", "true", code=1).stderr
+    devctl("start", "mydev")
+    started = server(admin, namespace)
+    assert started["spec"]["running"] is True
+    assert started["metadata"]["annotations"]["devservers.io/started-at"].endswith("Z")
+    devctl("restart", "mydev")
+    assert "devservers.io/restarted-at" in server(admin, namespace)["metadata"]["annotations"]
+
+
+def test_wait_shows_stages_and_reasons_until_it_is_ready(devctl: Devctl, admin: Client, namespace: str) -> None:
+    running = devctl.start("create", "mydev", "devctl-small", "--wait", "50s")
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(iter(running.stderr.readline, "")))  # type: ignore[union-attr]
+    reader.start()
+
+    def seen(text: str) -> None:
+        deadline = time.monotonic() + 30
+        while not any(text in line for line in lines):
+            assert running.poll() is None and time.monotonic() < deadline, lines
+            time.sleep(0.02)
+
+    seen("created")
+    created = server(admin, namespace)["metadata"]["creationTimestamp"]
+    timeline = [{"stage": "Accepted", "at": created}]
+    pulling = condition("False", "ImagePullFailed", "the image debian:nope does not exist")
+    write_status(admin, namespace, phase="Pending", timeline=timeline, conditions=[pulling])
+    seen("the image debian:nope does not exist")
+    timeline.append({"stage": "SSHReady", "at": created})
+    ready = condition("True", "Running", "running")
+    write_status(admin, namespace, phase="Running", timeline=timeline, conditions=[ready])
+    assert running.wait(30) == 0
+    reader.join()
+    assert any("SSHReady" in line for line in lines) and "mydev is ready" in lines[-1]
+
+
+def test_waiting_too_long_says_why_and_leaves_the_server(devctl: Devctl, admin: Client, namespace: str) -> None:
+    devctl("create", "mydev", "devctl-small")
+    write_status(admin, namespace, phase="Pending", conditions=[condition("False", "Unschedulable", "no node is free")])
+    done = devctl("start", "mydev", "--wait", "1s", code=5)
+    assert "no node is free" in done.stderr.splitlines()[-2]
+    assert server(admin, namespace)["metadata"]["name"] == "mydev"
+
+
+def test_ctrl_c_leaves_the_server_and_says_so(devctl: Devctl, admin: Client, namespace: str) -> None:
+    running = devctl.start("create", "mydev", "devctl-small", "--wait")
+    assert running.stderr is not None and "created" in running.stderr.readline()
+    write_status(admin, namespace, phase="Pending", conditions=[condition("False", "Unschedulable", "no node is free")])
+    assert "no node is free" in running.stderr.readline()
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "left as it is" in err and server(admin, namespace)
+
+
+def test_delete_asks_and_keeps_the_home_unless_told_to_purge(devctl: Devctl, admin: Client, namespace: str) -> None:
+    devctl("create", "mydev", "devctl-small")
+    claim(admin, namespace, "mydev-home", {"devservers.io/home-of": "mydev"})
+    assert "--yes" in devctl("delete", "mydev", code=2).stderr
+    assert "is kept" in devctl("delete", "mydev", "--yes").stderr
+    assert admin.find(API, "DevServer", "mydev", namespace) is None
+    assert admin.find("v1", "PersistentVolumeClaim", "mydev-home", namespace) is not None
+    assert "--purge" in devctl("delete", "mydev", "--yes", code=3).stderr
+    devctl("delete", "mydev", "--yes", "--purge")
+    left = admin.find("v1", "PersistentVolumeClaim", "mydev-home", namespace)
+    assert left is None or left["metadata"]["deletionTimestamp"]
+    devctl("delete", "mydev", "--yes", code=3)
+
+
+def test_purge_spares_a_volume_that_is_only_named_like_a_home(devctl: Devctl, admin: Client, namespace: str) -> None:
+    devctl("create", "mydev", "devctl-small")
+    claim(admin, namespace, "mydev-home")
+    assert "no home" in devctl("delete", "mydev", "--yes", "--purge").stderr
+    left = admin.find("v1", "PersistentVolumeClaim", "mydev-home", namespace)
+    assert left is not None and "deletionTimestamp" not in left["metadata"]
+
+
+def test_events_of_one_server_leave_out_its_neighbours(devctl: Devctl, admin: Client, namespace: str) -> None:
+    devctl("create", "mydev", "devctl-small")
+    for kind, name in (("DevServer", "mydev"), ("Pod", "mydev-two-5d4f8c7b9f-x2x4z")):
+        about = {"apiVersion": "v1", "kind": kind, "name": name, "namespace": namespace}
+        admin.create(
+            {
+                "apiVersion": "v1", "kind": "Event", "metadata": {"name": f"e-{kind.lower()}", "namespace": namespace},
+                "involvedObject": about, "reason": "Said", "message": f"about {name}", "type": "Normal",
+                "lastTimestamp": "2026-01-01T00:00:00Z",
+            }
+        )  # fmt: skip
+    shown = devctl("events", "mydev").stdout
+    assert "about mydev" in shown and "mydev-two" not in shown
+    assert "mydev-two" in devctl("events").stdout
+    assert devctl("events", "mydev", "-o", "name").stdout == "event/e-devserver\n"
+
+
+def test_a_person_with_no_rights_is_told_which_they_lack(
+    cluster: ApiServer, namespace: str, user_name: str, tmp_path: Path
+) -> None:
+    stranger = Devctl(tmp_path, cluster.kubeconfig_for("stranger"), user_name)
+    assert "stranger may not list devservers" in stranger("list", code=4).stderr
+    checked = stranger("test-k8s", code=1)
+    assert "FAIL" in checked.stdout and "ok" in checked.stdout
+
+
+def test_status_info_and_the_checks_work(devctl: Devctl, cluster: ApiServer) -> None:
+    devctl("create", "mydev", "devctl-small")
+    found = json.loads(devctl("status", "-o", "json").stdout)
+    assert found["servers"] == {"total": 1, "phases": {"Pending": 1}}
+    assert cluster.url in devctl("info").stdout
+    assert "operator" in devctl("test-k8s", code=1).stdout
+
+
+def test_ssh_config_is_what_ssh_itself_understands(
+    devctl: Devctl, admin: Client, namespace: str, tmp_path: Path
+) -> None:
+    devctl("create", "mydev", "devctl-small")
+    write_status(admin, namespace, phase="Running", sshHostKey=HOST_KEY)
+    ssh_folder = tmp_path / ".ssh"
+    ssh_folder.mkdir()
+    (ssh_folder / "config").write_text("Host mine\n    User me\n")
+    devctl("ssh-config", "--install")
+    devctl("ssh-config", "--install")
+    text = (ssh_folder / "config").read_text()
+    assert text.count("Include") == 1 and text.endswith("Host mine\n    User me\n")
+    shown = subprocess.run(
+        ["ssh", "-F", str(ssh_folder / "config"), "-G", "mydev.devserver"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "stricthostkeychecking true" in shown and "user dev\n" in shown
+    assert " proxy " in shown and "mydev" in shown
+    devctl("ssh-config", "--uninstall")
+    assert (ssh_folder / "config").read_text() == "Host mine\n    User me\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"), [("devctl stop my", "mydev"), ("devctl create x devctl-s", "devctl-small")]
+)
+def test_completion_offers_servers_and_flavors(devctl: Devctl, line: str, offered: str) -> None:
+    devctl("create", "mydev", "devctl-small")
+    words = {"_DEVCTL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-m", "devctl.app"], env=devctl.environ | words, capture_output=True, text=True, check=False
+    )
+    assert offered in done.stdout.split(), done.stderr
