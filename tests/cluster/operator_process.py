@@ -104,7 +104,7 @@ def running_operator(
         "listen": "127.0.0.1",
         "metrics_port": metrics_port,
         "health_port": health_port,
-        "lease_seconds": 3,
+        "lease_seconds": 15,
     } | settings
     environment = {
         "PATH": os.environ["PATH"],
@@ -154,7 +154,7 @@ class FakeKubelet:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(0.15 if self._steps else 0.02):
+        while not self._stop.wait(0.15 if self._steps else 0.5):
             with suppress(ApiError):
                 for pod in self._client.list("v1", "Pod", labelSelector=MANAGED):
                     self._step(pod)

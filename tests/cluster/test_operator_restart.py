@@ -68,8 +68,8 @@ def test_an_upgrade_restarts_no_server(server: ApiServer, world: World) -> None:
 
 def test_the_standby_takes_over_at_once_after_a_clean_stop(server: ApiServer, world: World) -> None:
     with (
-        running_operator(server, "first", lease_seconds=15) as first,
-        running_operator(server, "second", leads=False, lease_seconds=15) as second,
+        running_operator(server, "first") as first,
+        running_operator(server, "second", leads=False) as second,
     ):
         assert _holder(server) == "first"
         second.wait_for_log("operator starts")
@@ -77,7 +77,7 @@ def test_the_standby_takes_over_at_once_after_a_clean_stop(server: ApiServer, wo
         assert first.stop() == 0
         stopped = time.monotonic()
         second.wait_for_log("all objects reconciled")
-        assert time.monotonic() - stopped < 8
+        assert time.monotonic() - stopped < 12, "less than the lease: it was given back"
         assert _holder(server) == "second"
         assert operator_writes(server, mark) == []
         world.add_user("standby")
@@ -91,7 +91,7 @@ def test_the_standby_takes_over_from_a_killed_leader(server: ApiServer) -> None:
     ):
         second.wait_for_log("operator starts")
         first.stop(signal.SIGKILL)
-        second.wait_for_log("all objects reconciled", 20)
+        second.wait_for_log("all objects reconciled", 40)
         assert _holder(server) == "second"
 
 
@@ -100,7 +100,7 @@ def test_a_leader_that_loses_the_lease_ends(server: ApiServer) -> None:
         lease = server.admin.get("coordination.k8s.io/v1", "Lease", "devservers-operator", SYSTEM)
         spec = {"holderIdentity": "usurper", "leaseDurationSeconds": 2}
         server.admin.patch("coordination.k8s.io/v1", "Lease", lease["metadata"]["name"], {"spec": spec}, SYSTEM)
-        assert first.process.wait(20) == 3
+        assert first.process.wait(30) == 3
 
 
 def test_a_stopping_operator_works_off_what_is_queued(server: ApiServer, world: World) -> None:

@@ -101,7 +101,12 @@ class UserReconciler:
             if not error.not_found:
                 raise
         namespace = live["metadata"]["name"]
-        claims = await self._cluster.list("PersistentVolumeClaim", namespace)
+        # Claims that are being deleted were given up by their owner: they hold nothing back.
+        claims = [
+            claim
+            for claim in await self._cluster.list("PersistentVolumeClaim", namespace)
+            if not claim["metadata"].get("deletionTimestamp")
+        ]
         if not claims:
             log.info("user is gone name=%s: deleting namespace %s", name, namespace)
             await self._applier.remove(live)
