@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devservers.api.duration import format_duration, parse_duration
@@ -36,6 +36,7 @@ def test_what_is_none(text: str) -> None:
         parse_duration(text)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 99999 * 86400))
 def test_round_trip(seconds: int) -> None:
     value = timedelta(seconds=seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devservers.api.errors import InvalidValue
@@ -45,6 +45,7 @@ def test_canonical(text: str, spelling: str) -> None:
     assert canonical(text) == spelling
 
 
+@settings(deadline=None)
 @given(quantities)
 def test_canonical_keeps_the_value_and_is_settled(text: str) -> None:
     spelling = canonical(text)
