@@ -181,7 +181,7 @@ class Engine:
         """uv, which Pulumi's language host calls: on PATH, or where the project keeps its own."""
         found = shutil.which("uv", path=self._env.get("PATH"))
         places = [Path(found)] if found else []
-        places += [Path(sys.executable).parent / "uv", *sorted(self._paths.cache.glob("uv-*/bin/uv"))]
+        places += [Path(sys.executable).parent / "uv", self._paths.cache / "uv" / "bin" / "uv"]
         return next((place for place in places if place.exists()), None)
 
     def _run(self, arguments: Sequence[str], *, capture: bool = False) -> str:

@@ -22,6 +22,8 @@ from infra.local.progress import Progress
 
 REPOSITORY = "localhost/devservers"
 BASE_SUITE = "trixie"
+KEEP_FREE = 20 * 2**30
+"""Bytes of free disk below which the build storage, with its layers, is dropped after a build."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -86,8 +88,8 @@ class Builder:
         for number, image in enumerate(todo, 1):
             with self.progress.step(f"building image {image.name}", f"image {number} of {len(todo)}"):
                 self._build(image)
-        if todo:
-            self._drop_storage()
+        if shutil.disk_usage(self.paths.cache).free < KEEP_FREE:
+            shutil.rmtree(self.storage, ignore_errors=True)
 
     def pause(self) -> Path:
         """The archive of the pause image, made from Debian's static catatonit."""
@@ -105,6 +107,8 @@ class Builder:
         return archive
 
     def _build(self, image: Image) -> None:
+        # Named once: files that are edited while the image is built belong to the next one.
+        reference, archive = image.reference, self.archive(image)
         arguments = ["bud", "--isolation=chroot", "--layers", "-f", str(ROOT / image.dockerfile)]
         if image.based:
             arguments.append(f"--build-arg=BASE={self._base()}")
@@ -115,11 +119,11 @@ class Builder:
                 f"{CERTIFICATES}:{CERTIFICATES}:ro",
                 f"--build-arg=SSL_CERT_FILE={CERTIFICATES}",
             ]
-        arguments += ["-t", image.reference, str(ROOT / image.context)]
+        arguments += ["-t", reference, str(ROOT / image.context)]
         self._buildah(*arguments)
-        self._push(image.reference, self.archive(image))
+        self._push(reference, archive)
         for old in self.paths.images.glob(f"{image.name}-*.tar"):
-            if old != self.archive(image):
+            if old != archive:
                 old.unlink()
 
     def _base(self) -> str:
@@ -161,10 +165,6 @@ class Builder:
             "--storage-driver=overlay",
         ]
         return _run(["unshare", "--mount", "buildah", *folders, *arguments], check)
-
-    def _drop_storage(self) -> None:
-        """The archives are what counts; the build storage is several times their size."""
-        shutil.rmtree(self.storage, ignore_errors=True)
 
 
 def _run(command: list[str], check: bool = True) -> str:
