@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -193,7 +194,9 @@ def exit_code(status: dict[str, Any] | None, name: str) -> int:
             return int(cause.get("message", FAILURE))
     message = str(status.get("message", "the command could not be run"))
     if "not found" in message or "no such file" in message:
-        raise Failure(f"the command is not there: {message}", "check its spelling, or give its whole path", 127)
+        missing = re.search(r'exec: "([^"]*)"', message)
+        what = f"there is no command {missing[1]} in {name}" if missing else message
+        raise Failure(what, "check its spelling, or give its whole path", 127)
     raise Failure(message, f"`devctl describe {name}` shows the server's state", TRANSPORT)
 
 

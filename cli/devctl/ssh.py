@@ -210,21 +210,27 @@ def relay(channels: object, name: str, source: int, sink: int) -> int:
                     seen.add(channel)
                     data = data[2:]  # the first message of each channel is the port, two bytes
                 if channel == ERROR and data:
-                    text = render.clean(data.decode("utf-8", "replace").strip())
-                    render.say(f"devctl proxy: {name}: {text}")
-                    return TRANSPORT
+                    raise unanswered(name, data.decode("utf-8", "replace"))
                 if channel == DATA and data:
                     write_all(sink, data)
                     last = time.monotonic()
     except Closed as closed:
         if closed.code not in (1000, 1005, 1006):
-            render.say(f"devctl proxy: {name}: {closed}")
-            return TRANSPORT
+            raise unanswered(name, str(closed)) from None
         return 0
     except BrokenPipeError:
         return 0
     finally:
         channels.close()
+
+
+def unanswered(name: str, text: str) -> Failure:
+    """The failure of a forwarded port, out of what the node says about it."""
+    if "connection refused" in text:
+        what = f"nothing in {name} listens on that port yet"
+    else:
+        what = f"the connection to {name} failed: {text}"
+    return Failure(what, f"try again in a moment; `devctl describe {name}` shows the state", TRANSPORT)
 
 
 def ssh_config_command(

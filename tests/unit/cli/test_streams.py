@@ -1,0 +1,126 @@
+"""Bytes between a person's streams and a WebSocket: exec's exit codes, proxy's ends. Real sockets and pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import threading
+from typing import Any
+
+import pytest
+
+from devctl import remote, ssh
+from devctl.errors import TRANSPORT, Failure
+from devctl.websocket import BINARY, CLOSE, Channels, Decoder
+
+
+def frame(payload: bytes, opcode: int = BINARY) -> bytes:
+    assert len(payload) < 65536
+    size = struct.pack("!B", len(payload)) if len(payload) < 126 else struct.pack("!BH", 126, len(payload))
+    return bytes([0x80 | opcode]) + size + payload
+
+
+class Wire:
+    """proxy's relay in a thread, between two pipes and the test as the API server."""
+
+    def __init__(self) -> None:
+        ours, self.server = socket.socketpair()
+        self.server.settimeout(20)
+        source, self.stdin = os.pipe()
+        self.stdout, sink = os.pipe()
+        self.result: list[int | Exception] = []
+        channels = Channels(ours, "v4.channel.k8s.io")
+
+        def work() -> None:
+            try:
+                self.result.append(ssh.relay(channels, "mydev", source, sink))
+            except Exception as error:
+                self.result.append(error)
+
+        self._thread = threading.Thread(target=work)
+        self._thread.start()
+        self._decoder = Decoder()
+        self._messages: list[tuple[int, bytes]] = []
+        port = struct.pack("<H", 2222)
+        self.server.sendall(frame(b"\x00" + port) + frame(b"\x01" + port))
+
+    def message(self) -> bytes:
+        while not self._messages:
+            self._messages += self._decoder.feed(self.server.recv(65536))
+        return self._messages.pop(0)[1]
+
+    def end(self) -> int | Exception:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        return self.result[0]
+
+
+def test_bytes_go_both_ways_unchanged_and_the_port_is_left_out() -> None:
+    wire = Wire()
+    every = bytes(range(256))
+    os.write(wire.stdin, every)
+    assert wire.message() == b"\x00" + every
+    wire.server.sendall(frame(b"\x00" + every))
+    assert os.read(wire.stdout, 1000) == every
+    wire.server.close()
+    assert wire.end() == 0
+
+
+def test_after_our_end_the_rest_of_the_answer_still_comes() -> None:
+    wire = Wire()
+    os.write(wire.stdin, b"question")
+    os.close(wire.stdin)
+    assert wire.message() == b"\x00question"
+    wire.server.sendall(frame(b"\x00answer"))
+    assert os.read(wire.stdout, 1000) == b"answer"
+    wire.server.sendall(frame(b"\x00more") + frame(struct.pack("!H", 1000), CLOSE))
+    assert wire.end() == 0
+    assert os.read(wire.stdout, 1000) == b"more"
+
+
+def test_a_silent_server_does_not_hold_us_for_ever_after_our_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "QUIET", 0.2)
+    wire = Wire()
+    os.close(wire.stdin)
+    assert wire.end() == 0
+
+
+def test_a_reader_that_left_ends_it() -> None:
+    wire = Wire()
+    os.close(wire.stdout)
+    wire.server.sendall(frame(b"\x00x"))
+    assert wire.end() == 0
+
+
+def test_a_port_nobody_listens_on_is_told_in_two_lines() -> None:
+    wire = Wire()
+    wire.server.sendall(frame(b"\x01error forwarding port 2222: connection refused"))
+    failure = wire.end()
+    assert isinstance(failure, Failure) and failure.code == TRANSPORT
+    assert "nothing in mydev listens" in failure.what and "devctl describe mydev" in failure.todo
+
+
+def status(**fields: Any) -> dict[str, Any]:
+    # what a kubelet of Kubernetes 1.34 sends on the error channel
+    return dict(json.loads(json.dumps({"metadata": {}, **fields})))
+
+
+def test_the_exit_code_is_the_commands_own() -> None:
+    assert remote.exit_code(status(status="Success"), "mydev") == 0
+    failed = status(
+        status="Failure",
+        reason="NonZeroExitCode",
+        message="command terminated with exit code 7",
+        details={"causes": [{"reason": "ExitCode", "message": "7"}]},
+    )
+    assert remote.exit_code(failed, "mydev") == 7
+    assert remote.exit_code(None, "mydev") == TRANSPORT
+
+
+def test_a_command_that_is_not_there_is_named() -> None:
+    message = 'failed to exec in container: exec: "nosuch": executable file not found in $PATH: unknown'
+    with pytest.raises(Failure) as caught:
+        remote.exit_code(status(status="Failure", reason="InternalError", message=message), "mydev")
+    assert (caught.value.code, caught.value.what) == (127, "there is no command nosuch in mydev")
