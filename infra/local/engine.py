@@ -82,10 +82,9 @@ class Engine:
 
     def environment(self) -> dict[str, str]:
         """What has to be added to an environment for `pulumi up -s local` to do what :meth:`up` does."""
-        host = toolchain.find("pulumi-language-python", self._paths)
         uv = self._uv()
         # Where uv lies may be a virtual environment: last, so that its Python is nobody's.
-        path = [str(self._pulumi.parent), *([str(host.parent)] if host else []), self._path]
+        path = [str(self._pulumi.parent), self._path]
         path += [str(uv.parent)] if uv else []
         added = {
             "PULUMI_BACKEND_URL": f"file://{self.backend}",
@@ -150,7 +149,7 @@ class Engine:
     def _prepare(self) -> None:
         for folder in (self.backend, self.home / "plugins"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._link_plugin()
+        self._link_plugins()
         self._drop_dead_locks()
         found = self._run(["stack", "ls", "--json"], capture=True)
         if not any(stack["name"].split("/")[-1] == STACK for stack in json.loads(found)):
@@ -164,18 +163,20 @@ class Engine:
                 if lock["hostname"] == socket.gethostname() and not _runs(int(lock["pid"])):
                     file.unlink()
 
-    def _link_plugin(self) -> None:
-        """Put the provider we built where the engine looks; with a person's own Pulumi it downloads its own."""
-        program = "pulumi-resource-kubernetes"
-        built = toolchain.find(program, self._paths)
-        if built is None:
-            return
-        folder = self.home / "plugins" / f"resource-kubernetes-v{toolchain.PULUMI_KUBERNETES}"
-        folder.mkdir(exist_ok=True)
-        link = folder / program
-        if not link.is_symlink() or link.readlink() != built:
-            link.unlink(missing_ok=True)
-            link.symlink_to(built)
+    def _link_plugins(self) -> None:
+        """Put the plugins we built where the engine looks; a person's own Pulumi brings or downloads its own."""
+        for program, folder in (
+            ("pulumi-resource-kubernetes", f"resource-kubernetes-v{toolchain.PULUMI_KUBERNETES}"),
+            ("pulumi-language-python", f"language-python-v{toolchain.PULUMI}"),
+        ):
+            built = toolchain.find(program, self._paths)
+            if built is None or built.parent == self._pulumi.parent:
+                continue
+            link = self.home / "plugins" / folder / program
+            link.parent.mkdir(exist_ok=True)
+            if not link.is_symlink() or link.readlink() != built:
+                link.unlink(missing_ok=True)
+                link.symlink_to(built)
 
     def _uv(self) -> Path | None:
         """uv, which Pulumi's language host calls: on PATH, or where the project keeps its own."""

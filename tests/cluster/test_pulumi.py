@@ -6,13 +6,16 @@ is to make the kinds, not to find them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,6 +184,99 @@ def test_another_image_changes_the_deployment_only(site: Site) -> None:
         != [each["metadata"].get("generation") for each in before[(version, kind)]]
     }
     assert changed == {"Deployment"}
+
+
+@contextmanager
+def stand_in(admin: Client, change: Callable[[Client], None]) -> Iterator[None]:
+    """Writes what a kubelet or the operator would, again and again, while the block runs."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(0.3):
+            with contextlib.suppress(ApiError):
+                change(admin)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def set_pods(admin: Client, status: Mapping[str, Any]) -> None:
+    for pod in admin.list("v1", "Pod", "devservers-system"):
+        if pod["status"].get("phase") != status["phase"] or "containerStatuses" not in pod["status"]:
+            name = pod["metadata"]["name"]
+            admin.patch("v1", "Pod", name, {"status": status}, "devservers-system", subresource="status")
+
+
+def container(**fields: object) -> dict[str, object]:
+    return {"name": "operator", "image": "x", "imageID": "x", "restartCount": 0, **fields}
+
+
+def test_up_waits_for_the_operator_and_for_the_user(site: Site) -> None:
+    """With the committed file, as `make up` does: done when the pods are ready and the user is Active."""
+    kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+    running = {
+        "phase": "Running",
+        "conditions": [{"type": kind, "status": "True"} for kind in kinds],
+        "containerStatuses": [container(ready=True, state={"running": {}})],
+    }
+
+    def change(admin: Client) -> None:
+        set_pods(admin, running)
+        deployment = admin.get("apps/v1", "Deployment", "devservers-operator", "devservers-system")
+        if deployment["status"].get("readyReplicas") == 2:
+            status = {"status": {"phase": "Active"}}
+            admin.patch("devservers.io/v1", "DevServerUser", "ann", status, subresource="status")
+
+    status = {"status": {"phase": "Failed"}}
+    site.admin.patch("devservers.io/v1", "DevServerUser", "ann", status, subresource="status")
+    with stand_in(site.admin, change):
+        site.engine.up()
+    deployment = site.admin.get("apps/v1", "Deployment", "devservers-operator", "devservers-system")
+    assert deployment["status"]["readyReplicas"] == 2
+    assert site.admin.get("devservers.io/v1", "DevServerUser", "ann")["status"]["phase"] == "Active"
+    site.engine.up(extra=("--expect-no-changes",))
+
+
+def test_an_image_that_is_not_there_is_an_error_that_names_it(site: Site) -> None:
+    env = site.env | {"DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:missing"}
+    stack = yaml.safe_load(COMMITTED.read_text())
+    stack["config"]["devservers:awaitSeconds"] = 15
+    file = site.stack.with_name("Pulumi.short.yaml")
+    file.write_text(yaml.safe_dump(stack))
+    reason = {"reason": "ErrImagePull", "message": "localhost/devservers/operator:missing: not found"}
+    missing = {
+        "phase": "Pending",
+        "conditions": [
+            {"type": "PodScheduled", "status": "True"},
+            {"type": "Initialized", "status": "True"},
+            *(
+                {"type": kind, "status": "False", "reason": "ContainersNotReady"}
+                for kind in ("ContainersReady", "Ready")
+            ),
+        ],
+        "containerStatuses": [container(ready=False, state={"waiting": reason})],
+    }
+    engine = Engine(choose_here(env), Paths.of(env), env)
+    with stand_in(site.admin, lambda admin: set_pods(admin, missing)):
+        done = subprocess.run(
+            [
+                *(str(toolchain.need("pulumi")), "up", "--stack", "local", "--non-interactive", "--yes"),
+                *("--skip-preview", "--config-file", str(file)),
+            ],
+            cwd=ROOT,
+            env=env | engine.environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert "operator:missing: not found" in done.stdout, done.stdout
 
 
 def test_a_killed_engine_s_lock_is_no_obstacle(site: Site) -> None:
