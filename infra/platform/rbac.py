@@ -39,6 +39,8 @@ def operator_role() -> Manifest:
         _rule(_RBAC, ["clusterroles"], ["bind"], names=[USER_ROLE, TENANT_ROLE]),
         _rule("", ["persistentvolumeclaims", "pods", "services", "configmaps"], _READ),
         _rule("apps", ["deployments"], _READ),
+        # Servers of a deleted user are stopped; the tenant binding is gone with the user by then.
+        _rule("apps", ["deployments/scale"], ["patch"]),
         _rule("events.k8s.io", ["events"], ["create"]),
     )
 

@@ -129,10 +129,17 @@ class ServerReconciler:
         return _Made(host_key if isinstance(host_key, str) else None, home_error)
 
     async def _halt(self, namespace: str, name: str) -> None:
-        """Stops a server whose user is gone; nothing else of it is touched."""
+        """Stops a server whose user is gone; nothing else of it is touched.
+
+        By scaling only: the binding that lets the operator write in the namespace went with the user.
+        """
         live = self._view.get("Deployment", namespace, name)
-        if live is not None and live.get("spec", {}).get("replicas", 1) != 0:
-            self._view.put(await self._cluster.merge("Deployment", namespace, name, {"spec": {"replicas": 0}}))
+        if live is not None and live["spec"].get("replicas", 1) != 0:
+            try:
+                await self._cluster.scale("Deployment", namespace, name, 0)
+            except ApiError as error:
+                if not error.not_found:
+                    raise
 
     async def _tell(
         self, raw: Json, server: DevServer, user: DevServerUser | None, decision: Decision, made: _Made

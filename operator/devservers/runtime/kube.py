@@ -119,10 +119,10 @@ class Kube:
         """Server-side apply of the status subresource."""
         return await self._apply(obj, "/status")
 
-    async def merge(self, kind: str, namespace: str, name: str, patch: Json) -> Json:
-        """JSON merge patch, for the few changes to fields this manager doesn't own."""
-        path = KINDS[kind].path(namespace, name)
-        return await self._call("PATCH", kind, path, [("fieldManager", FIELD_MANAGER)], patch, _MERGE)
+    async def scale(self, kind: str, namespace: str, name: str, replicas: int) -> None:
+        """Sets the replicas through the scale subresource, which is a right of its own."""
+        path = KINDS[kind].path(namespace, name) + "/scale"
+        await self._call("PATCH", kind, path, [], {"spec": {"replicas": replicas}}, _MERGE)
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> None:
         """Deletes in the background; with uid only that very object. Already gone is fine."""

@@ -52,6 +52,8 @@ class Watcher:
         settings = kopf.OperatorSettings()
         settings.posting.enabled = False
         settings.scanning.disabled = True  # our CRDs are there before us: the first list waits for them
+        settings.persistence.diffbase_storage = _NoDiff()
+        settings.persistence.progress_storage = _NoProgress()
         settings.watching.chunk_size = 500
         settings.watching.connect_timeout = 10
         settings.networking.request_timeout = 60
@@ -99,6 +101,41 @@ class Watcher:
             token=header.split(" ", 1)[-1] if header else None,
             expiration=expiration,
         )
+
+
+class _NoDiff(kopf.DiffBaseStorage):
+    """kopf copies every object deeply, on every event, to find out what its own handlers would have changed.
+
+    We have none of those handlers; without this that copying is most of what an event costs.
+    """
+
+    def build(self, **_: Any) -> Any:  # noqa: ANN401  kopf's types
+        return {}
+
+    def fetch(self, **_: Any) -> None:  # noqa: ANN401  kopf's types
+        return None
+
+    def store(self, **_: Any) -> None:  # noqa: ANN401  kopf's types
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """The same for the progress of handlers that keep any: there is nothing to read, write or clear."""
+
+    def fetch(self, **_: Any) -> None:  # noqa: ANN401  kopf's types
+        return None
+
+    def store(self, **_: Any) -> None:  # noqa: ANN401  kopf's types
+        return None
+
+    def purge(self, **_: Any) -> None:  # noqa: ANN401  kopf's types
+        return None
+
+    def touch(self, **_: Any) -> None:  # noqa: ANN401  kopf's types
+        return None
+
+    def clear(self, *, essence: Any) -> Any:  # noqa: ANN401  kopf's types
+        return essence
 
 
 def _matters(kind: str, change: Change) -> bool:
