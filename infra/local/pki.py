@@ -42,7 +42,7 @@ def _pem(key: _Key | rsa.RSAPrivateKey) -> bytes:
     )
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: _Key) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: _Key, signer: _Key) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
@@ -53,6 +53,9 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: _Key) -> x509.Certifica
         # An hour back, for a clock that is set right after the start.
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + LIFETIME)
+        # RFC 5280 4.2.1.1 and 4.2.1.2; Python 3.13 and later refuse certificates without them.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False)
     )
 
 
@@ -78,7 +81,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"devservers-{self.name}")])
         usage = x509.KeyUsage(True, False, True, False, False, True, True, False, False)
-        built = _builder(name, name, key).add_extension(x509.BasicConstraints(True, None), True)
+        built = _builder(name, name, key, key).add_extension(x509.BasicConstraints(True, None), True)
         signed = built.add_extension(usage, True).sign(key, hashes.SHA256())
         write_private(self.folder / f"{self.name}.key", _pem(key))
         self.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
@@ -97,7 +100,9 @@ class Authority:
             + [x509.NameAttribute(NameOID.COMMON_NAME, user)]
         )
         purposes = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])
-        built = _builder(subject, self._signer.subject, key).add_extension(x509.ExtendedKeyUsage(purposes), False)
+        built = _builder(subject, self._signer.subject, key, self._key).add_extension(
+            x509.ExtendedKeyUsage(purposes), False
+        )
         if hosts:
             built = built.add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), False)
         signed = built.sign(self._key, hashes.SHA256())
