@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import signal
 import sys
 import time
@@ -20,6 +19,7 @@ import typer
 
 from devctl import complete, names, pods, render
 from devctl.errors import FAILURE, NOT_FOUND, TRANSPORT, USAGE, ApiError, Failure, from_api
+from devctl.relay import write_all
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -170,16 +170,6 @@ def pump(channels: Channels, terminal: bool) -> dict[str, Any] | None:
             return status
         finally:
             channels.close()
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write everything to a file descriptor, blocking or not."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(descriptor, view) :]
-        except BlockingIOError:
-            select.select([], [descriptor], [])
 
 
 def exit_code(status: dict[str, Any] | None, name: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from devctl import remote, ssh
+from devctl import relay, remote
 from devctl.errors import TRANSPORT, Failure
 from devctl.websocket import BINARY, CLOSE, Channels, Decoder
 
@@ -35,7 +35,7 @@ class Wire:
 
         def work() -> None:
             try:
-                self.result.append(ssh.relay(channels, "mydev", source, sink))
+                self.result.append(relay.relay(channels, "mydev", source, sink))
             except Exception as error:
                 self.result.append(error)
 
@@ -81,7 +81,7 @@ def test_after_our_end_the_rest_of_the_answer_still_comes() -> None:
 
 
 def test_a_silent_server_does_not_hold_us_for_ever_after_our_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "QUIET", 0.2)
+    monkeypatch.setattr(relay, "QUIET", 0.2)
     wire = Wire()
     os.close(wire.stdin)
     assert wire.end() == 0
@@ -124,3 +124,21 @@ def test_a_command_that_is_not_there_is_named() -> None:
     with pytest.raises(Failure) as caught:
         remote.exit_code(status(status="Failure", reason="InternalError", message=message), "mydev")
     assert (caught.value.code, caught.value.what) == (127, "there is no command nosuch in mydev")
+
+
+@pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        ("proxy mydev", {}),
+        ("proxy --user ann --context c mydev", {"user": "ann", "context": "c"}),
+        ("proxy mydev --user ann", None),
+        ("proxy --port 22 mydev", None),
+        ("proxy --help", None),
+        ("proxy --user ann", None),
+        ("proxy", None),
+        ("list mydev", None),
+    ],
+)
+def test_the_short_path_takes_only_the_form_that_ssh_config_holds(words: str, flags: dict[str, str] | None) -> None:
+    found = relay.quick(words.split())
+    assert (found and found[0].flags) == flags
