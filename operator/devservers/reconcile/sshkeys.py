@@ -60,6 +60,10 @@ def decoded(secret: Json, name: str) -> str | None:
         return None
 
 
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
 class UserCa:
     """The CA whose certificates open the inner SSH hop. Only its public half is kept in memory."""
 
@@ -103,7 +107,7 @@ class UserCa:
                         "labels": {LABEL_MANAGED_BY: OPERATOR},
                     },
                     "type": "Opaque",
-                    "stringData": {"ca": pair.private, "ca.pub": pair.public + "\n"},
+                    "data": {"ca": _encoded(pair.private), "ca.pub": _encoded(pair.public + "\n")},
                 }
             )
         except ApiError as error:

@@ -1,0 +1,74 @@
+"""The cache: never back in time, whatever order events come in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devservers.runtime.cache import Cache
+
+
+def pod(version: int, uid: str = "u1", name: str = "a", **more: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "dev-ann", "uid": uid, "resourceVersion": str(version)}
+    return {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, **more}
+
+
+def test_an_older_version_is_ignored() -> None:
+    cache = Cache()
+    assert cache.apply("Pod", pod(5)) is not None
+    assert cache.apply("Pod", pod(5)) is None
+    assert cache.apply("Pod", pod(4)) is None
+    change = cache.apply("Pod", pod(6))
+    assert change is not None
+    assert change.old == pod(5)
+    assert change.new == pod(6)
+
+
+def test_a_late_event_does_not_bring_back_what_was_deleted() -> None:
+    cache = Cache()
+    cache.apply("Pod", pod(5))
+    assert cache.apply("Pod", pod(7), deleted=True) is not None
+    assert cache.apply("Pod", pod(6)) is None
+    assert cache.get("Pod", "dev-ann", "a") is None
+    assert cache.apply("Pod", pod(8, "u2")) is not None
+
+
+def test_a_late_deletion_does_not_remove_its_successor() -> None:
+    cache = Cache()
+    cache.apply("Pod", pod(5))
+    cache.apply("Pod", pod(8, "u2"))
+    assert cache.apply("Pod", pod(7), deleted=True) is None
+    assert cache.get("Pod", "dev-ann", "a") is not None
+
+
+def test_a_list_tells_news_from_ghosts_and_spares_what_is_newer_than_itself() -> None:
+    cache = Cache()
+    cache.apply("Pod", pod(5, name="kept"))
+    cache.apply("Pod", pod(6, name="ghost"))
+    cache.apply("Pod", pod(20, name="newer"))
+    news, ghosts = cache.replace("Pod", [pod(5, name="kept"), pod(9, name="missed")], 10)
+    assert [obj["metadata"]["name"] for obj in news] == ["missed"]
+    assert [obj["metadata"]["name"] for obj in ghosts] == ["ghost"]
+    assert {obj["metadata"]["name"] for obj in cache.list("Pod", "dev-ann")} == {"kept", "missed", "newer"}
+
+
+def test_objects_are_slim() -> None:
+    cache = Cache()
+    obj = pod(1)
+    obj["metadata"]["managedFields"] = [{"manager": "x"}]
+    obj["metadata"]["annotations"] = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "a": "b"}
+    cache.put(obj)
+    metadata = (cache.get("Pod", "dev-ann", "a") or {})["metadata"]
+    assert "managedFields" not in metadata
+    assert metadata["annotations"] == {"a": "b"}
+
+
+@given(st.permutations([(3, False), (5, False), (9, True), (4, False), (7, False)]))
+def test_any_order_of_events_ends_the_same(events: list[tuple[int, bool]]) -> None:
+    cache = Cache()
+    for version, deleted in events:
+        cache.apply("Pod", pod(version), deleted=deleted)
+    # A deletion that arrived before anything else leaves its mark all the same.
+    assert cache.get("Pod", "dev-ann", "a") is None

@@ -1,0 +1,117 @@
+"""The Lease: one leader at a time, by everybody's own clock."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from devservers.reconcile.ports import ApiError, Json
+from devservers.runtime.lease import Lease, LostLease
+from tests.unit.runtime.api_stand_in import ApiStandIn
+
+
+class Clock:
+    """A clock that moves only when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def lease(api: ApiStandIn, clock: Clock, identity: str, lost: list[str] | None = None) -> Lease:
+    return Lease(
+        api, namespace="s", name="l", identity=identity, seconds=15, clock=clock,
+        on_lost=lambda: (lost if lost is not None else []).append(identity),
+    )  # fmt: skip
+
+
+def holder(api: ApiStandIn) -> str:
+    return str(api.objects[("Lease", "s", "l")]["spec"]["holderIdentity"])
+
+
+def test_the_second_waits_until_the_first_gives_it_back() -> None:
+    async def go() -> None:
+        api, clock = ApiStandIn(), Clock()
+        one, two = lease(api, clock, "one"), lease(api, clock, "two")
+        assert await one.acquire()
+        assert not await two._try()
+        with pytest.raises(LostLease):
+            two.guard()
+        one.guard()
+        await one.release()
+        with pytest.raises(LostLease):
+            one.guard()
+        assert await two._try()
+        assert holder(api) == "two"
+        assert api.objects[("Lease", "s", "l")]["spec"]["leaseTransitions"] == 1
+
+    asyncio.run(go())
+
+
+def test_a_silent_leader_is_followed_after_its_time_by_the_others_own_clock() -> None:
+    async def go() -> None:
+        api, clock = ApiStandIn(), Clock()
+        one, two = lease(api, clock, "one"), lease(api, clock, "two")
+        await one.acquire()
+        assert not await two._try()
+        clock.now += 14
+        assert not await two._try()
+        with pytest.raises(LostLease):
+            one.guard()  # it stopped writing before anybody could follow
+        clock.now += 1
+        assert await two._try()
+        assert not await one._try()
+
+    asyncio.run(go())
+
+
+def test_a_renewal_starts_the_others_count_again() -> None:
+    async def go() -> None:
+        api, clock = ApiStandIn(), Clock()
+        one, two = lease(api, clock, "one"), lease(api, clock, "two")
+        await one.acquire()
+        for _ in range(5):
+            clock.now += 9
+            assert await one._try()
+            assert not await two._try()
+
+    asyncio.run(go())
+
+
+def test_losing_it_ends_the_process() -> None:
+    async def go() -> None:
+        api, clock, lost = ApiStandIn(), Clock(), list[str]()
+        one = lease(api, clock, "one", lost)
+        await one.acquire()
+        taken = dict(api.objects[("Lease", "s", "l")])
+        taken["spec"] = {**taken["spec"], "holderIdentity": "other"}
+        api.put(taken)
+        clock.now += 9  # time to renew
+        with pytest.raises(LostLease):
+            await asyncio.wait_for(one.keep(), 5)
+        assert lost == ["one"]
+
+    asyncio.run(go())
+
+
+def test_an_unreachable_server_does_not_end_it_before_its_time() -> None:
+    async def go() -> None:
+        api, clock = ApiStandIn(), Clock()
+        one = lease(api, clock, "one")
+        await one.acquire()
+
+        def fail(verb: str, obj: Json) -> None:
+            raise ApiError(0, "Unreachable", "")
+
+        api.before_write = fail
+        clock.now += 5
+        assert not await one._try()
+        one.guard()
+        clock.now += 5
+        with pytest.raises(LostLease):
+            one.guard()
+
+    asyncio.run(go())

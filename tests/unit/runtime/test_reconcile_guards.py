@@ -1,0 +1,126 @@
+"""What a reconcile refuses or leaves alone, where no API server would let it come to that."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from devservers.build.devserver import BuildSettings
+from devservers.reconcile.devserver import ServerReconciler
+from devservers.reconcile.engine import Applier
+from devservers.reconcile.ports import ApiError, Json
+from devservers.reconcile.sshkeys import UserCa
+from devservers.reconcile.uids import Uids
+from devservers.reconcile.user import UserReconciler
+from devservers.runtime.cache import Cache
+from tests.unit.runtime.api_stand_in import ApiStandIn
+
+
+class World:
+    """An API, a cache that is in step with it, and both reconcilers."""
+
+    def __init__(self) -> None:
+        self.api = ApiStandIn()
+        self.cache = Cache()
+        applier = Applier(self.cache, self.api)
+        self.servers = ServerReconciler(
+            self.cache, self.api, applier, UserCa(self.api, "s"), BuildSettings("a/b:1", "c/d:1")
+        )
+        self.users = UserReconciler(self.cache, self.api, applier, Uids(self.api, "s"))
+
+    def put(self, kind: str, namespace: str, name: str, **fields: Any) -> Json:
+        metadata = {"name": name, "generation": 1, **({"namespace": namespace} if namespace else {})}
+        obj = {"apiVersion": "devservers.io/v1", "kind": kind, "metadata": metadata, **fields}
+        stored = self.api.put(obj)
+        self.cache.put(stored)
+        return stored
+
+    def server(self, namespace: str = "dev-ann", **spec: Any) -> Json:
+        self.put("DevServer", namespace, "mydev", spec={"flavor": "small", **spec})
+        asyncio.run(self.servers.reconcile(namespace, "mydev"))
+        return self.api.objects[("DevServer", namespace, "mydev")]
+
+
+def reason(server: Json) -> str:
+    return next(str(c["reason"]) for c in server["status"]["conditions"] if c["type"] == "Ready")
+
+
+def user(world: World, name: str = "ann") -> None:
+    world.put("DevServerUser", "", name, spec={"username": name})
+    asyncio.run(world.users.reconcile(name))
+
+
+def test_an_owner_from_another_namespace_gets_nothing_there() -> None:
+    world = World()
+    user(world)
+    server = world.server("dev-bob", owner="ann")
+    assert reason(server) == "InvalidSpec"
+    assert not [place for place in world.api.objects if place[0] in ("Deployment", "Secret", "Service")]
+
+
+def test_an_object_that_cannot_be_read_says_so_and_is_not_written_again() -> None:
+    world = World()
+    server = world.server(volumes="none")
+    assert reason(server) == "InvalidSpec"
+    writes = len(world.api.log)
+    world.cache.put(server)
+    asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+    assert len(world.api.log) == writes
+
+
+def test_a_server_of_nobody_waits() -> None:
+    world = World()
+    assert reason(world.server()) == "OwnerNotFound"
+    assert not [place for place in world.api.objects if place[0] == "Deployment"]
+
+
+def test_a_full_pass_twice_writes_nothing_the_second_time() -> None:
+    world = World()
+    user(world)
+    world.put("DevServerFlavor", "", "small", spec={"resources": {"limits": {"cpu": "1"}}})
+    world.server(persistentHomeSize="1Gi")
+    assert ("Deployment", "dev-ann", "mydev") in world.api.objects
+    writes = len(world.api.log)
+    for _ in range(3):
+        asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+        asyncio.run(world.users.reconcile("ann"))
+    assert world.api.log[writes:] == []
+
+
+def test_a_broken_host_key_is_made_anew_and_a_good_one_never() -> None:
+    world = World()
+    user(world)
+    world.put("DevServerFlavor", "", "small", spec={"resources": {"limits": {"cpu": "1"}}})
+    world.server()
+    place = ("Secret", "dev-ann", "mydev-host-key")
+    before = world.api.objects[place]["data"]
+    world.server()
+    assert world.api.objects[place]["data"] == before
+    world.api.objects[place]["data"] = {**before, "ssh_host_ed25519_key": "AAAA"}
+    world.server()
+    after = world.api.objects[place]["data"]
+    assert after["ssh_host_ed25519_key.pub"] != before["ssh_host_ed25519_key.pub"]
+
+
+def test_a_cache_that_is_behind_deletes_no_namespace() -> None:
+    world = World()
+    user(world)
+    world.cache.apply(
+        "DevServerUser",
+        {"metadata": {"name": "ann", "uid": "x", "resourceVersion": "999999999"}, "kind": "DevServerUser"},
+        deleted=True,
+    )
+    asyncio.run(world.users.reconcile("ann"))
+    assert not [line for line in world.api.log if line.startswith("delete")]
+
+
+def test_the_api_servers_words_about_a_secret_are_not_kept() -> None:
+    from devservers.runtime.kube import _refusal
+
+    body = b'{"reason": "Invalid", "message": "data: Invalid value: hunter2"}'
+    assert "hunter2" not in str(_refusal(422, body, secret=True))
+    assert "hunter2" in str(_refusal(422, body, secret=False))
+    with pytest.raises(ApiError):
+        raise _refusal(500, b"not json", secret=False)

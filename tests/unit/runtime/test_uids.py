@@ -1,0 +1,74 @@
+"""uids: never twice, never back, also when writes race."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devservers.reconcile.ports import ApiError, Json
+from devservers.reconcile.uids import CONFIG_MAP, Uids, next_uid
+from tests.unit.runtime.api_stand_in import ApiStandIn
+
+
+def config_map(api: ApiStandIn) -> dict[str, str]:
+    data: dict[str, str] = api.objects[("ConfigMap", "s", CONFIG_MAP)]["data"]
+    return data
+
+
+def test_the_first_user_gets_20000_and_keeps_it() -> None:
+    api = ApiStandIn()
+    uids = Uids(api, "s")
+    assert asyncio.run(uids.of("ann")) == 20000
+    assert asyncio.run(uids.of("ann")) == 20000
+    assert asyncio.run(Uids(api, "s").of("ann")) == 20000, "a new operator reads what was written"
+    assert len(api.log) == 1
+
+
+def test_two_operators_never_give_the_same_uid() -> None:
+    api = ApiStandIn()
+    one, two = Uids(api, "s"), Uids(api, "s")
+
+    async def race() -> list[int]:
+        return await asyncio.gather(*(u.of(f"{n}{i}") for i in range(5) for u, n in ((one, "a"), (two, "b"))))
+
+    given_uids = asyncio.run(race())
+    assert len(set(given_uids)) == 10
+    assert sorted(int(uid) for uid in config_map(api).values()) == sorted(given_uids)
+
+
+def test_a_lost_race_is_tried_again_on_what_is_there_now() -> None:
+    api = ApiStandIn()
+    api.put({"kind": "ConfigMap", "metadata": {"name": CONFIG_MAP, "namespace": "s"}, "data": {"ann": "20000"}})
+    races = [True, True]
+
+    def meddle(verb: str, obj: Json) -> None:
+        if races:
+            races.pop()
+            live = dict(api.objects[("ConfigMap", "s", CONFIG_MAP)])
+            live["data"] = {**live["data"], f"other{len(races)}": str(20001 + len(live["data"]))}
+            api.put(live)
+
+    api.before_write = meddle
+    uid = asyncio.run(Uids(api, "s").of("bob"))
+    assert list(config_map(api).values()).count(str(uid)) == 1
+
+
+def test_giving_up_after_ten_lost_races_is_an_error_and_no_uid() -> None:
+    api = ApiStandIn()
+
+    def lose(verb: str, obj: Json) -> None:
+        raise ApiError(409, "Conflict", "")
+
+    api.before_write = lose
+    with pytest.raises(ApiError, match="faster than"):
+        asyncio.run(Uids(api, "s").of("ann"))
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers(20000, 30000)), st.none() | st.integers(0, 40000))
+def test_the_next_uid_is_free_and_in_range(given_uids: dict[str, int], recorded: int | None) -> None:
+    uid = next_uid(given_uids, recorded)
+    assert uid >= 20000
+    assert uid not in given_uids.values()
