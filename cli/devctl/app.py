@@ -89,6 +89,8 @@ def overview() -> str:
 
 def main() -> None:
     """Console script: run and exit with the documented codes."""
+    if sys.stdin is None:  # started with standard input closed
+        sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 - open for the whole run
     args = sys.argv[1:]
     if args in ([], ["--help"], ["-h"]) and "_DEVCTL_COMPLETE" not in os.environ:
         print(overview())

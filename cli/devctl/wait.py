@@ -135,7 +135,7 @@ def display() -> Iterator[Callable[[View], None]]:
         def show(view: View) -> None:
             parts: list[Text | Spinner] = []
             for stage, took in view.done:
-                parts.append(Text.assemble(("  ✓ ", "green"), stage_line(stage, took)))
+                parts.append(Text.assemble(("✓ ", "green"), stage_line(stage, took)))
             if view.phase == "Running" and view.reason is None:
                 live.update(Group(*parts))
                 return
