@@ -20,7 +20,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from devservers.api.meta import SYSTEM_NAMESPACE
 from infra.local import toolchain
 from infra.local.context import EMBEDDED, Choice
 from infra.local.paths import ROOT, Paths, current
@@ -123,7 +125,12 @@ class Engine:
         seen, cluster = self.backend / "cluster", self._cluster_uid()
         refresh = refresh or (seen.exists() and seen.read_text() != cluster)
         flags = ["--yes", "--skip-preview", *(["--refresh"] if refresh else [])]
-        self._run(["up", "--stack", STACK, "--non-interactive", *flags, *extra])
+        try:
+            self._run(["up", "--stack", STACK, "--non-interactive", *flags, *extra])
+        except EngineError as error:
+            # Pulumi doesn't always say why the operator's pods aren't ready; the pods do.
+            reasons = self._waiting_pods()
+            raise EngineError("\n".join([str(error), *reasons])) from None
         seen.write_text(cluster)
 
     def preview(self, *, extra: Sequence[str] = ()) -> None:
@@ -218,12 +225,24 @@ class Engine:
             found.append(Leftover(name, tuple(sorted(claim["metadata"]["name"] for claim in claims))))
         return sorted(found, key=lambda each: each.namespace)
 
+    def _waiting_pods(self) -> list[str]:
+        """Why containers of the operator's namespace don't run, a line each; nothing when it can't be told."""
+        found: dict[str, None] = {}
+        with contextlib.suppress(EngineError, toolchain.ToolchainError):
+            for pod in self._kubectl("pods", "--namespace", SYSTEM_NAMESPACE):
+                for container in pod.get("status", {}).get("containerStatuses", []):
+                    waiting = container.get("state", {}).get("waiting")
+                    if waiting:
+                        text = f"{waiting.get('reason', '')}: {waiting.get('message', '')}"
+                        found[f"  the operator's pod waits: {text}"] = None
+        return list(found)
+
     def _cluster_uid(self) -> str:
         """Tells one cluster from the next: the uid of its kube-system namespace."""
         (found,) = self._kubectl("namespaces", "--field-selector", "metadata.name=kube-system")
-        return found["metadata"]["uid"]
+        return str(found["metadata"]["uid"])
 
-    def _kubectl(self, *arguments: str) -> list[dict[str, dict[str, str]]]:
+    def _kubectl(self, *arguments: str) -> list[dict[str, Any]]:
         kubectl = toolchain.need("kubectl", self._paths)
         context = ["--context", self._choice.context] if self._choice.context else []
         done = subprocess.run(
