@@ -57,17 +57,20 @@ class Image:
             else:
                 yield path
 
-    @property
-    def reference(self) -> str:
-        """What a pod names it by."""
-        return f"{REPOSITORY}/{self.name}:{self.digest()}"
-
 
 OPERATOR = Image("operator", "operator/Dockerfile", ".", ("pyproject.toml", "uv.lock", "operator/devservers"))
 SSH = Image("ssh", "images/ssh/Dockerfile", "images/ssh", ("user.c", "devserver-init.c", "install.c"))
 BASE = Image("base", "images/base/Dockerfile", "images/base", ())
 PLATFORM = (SSH, BASE, OPERATOR)
 """In the order they are built: what changes least comes first."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image that was built: what a pod names it by, and the OCI archive it lies in."""
+
+    reference: str
+    archive: Path
 
 
 class Builder:
@@ -78,21 +81,24 @@ class Builder:
         self.progress = progress
         self.storage = paths.cache / "buildah"
 
-    def archive(self, image: Image) -> Path:
-        """Where the image lies as an OCI archive."""
-        return self.paths.images / f"{image.name}-{image.digest()}.tar"
-
-    def build(self, images: Iterable[Image]) -> None:
-        """Build what is missing and drop the archives of older versions."""
-        todo = [image for image in images if not self.archive(image).exists()]
+    def build(self, images: Iterable[Image]) -> dict[str, Built]:
+        """Build what is missing and drop the archives of older versions; what there is now, by image name."""
+        wanted = {image: self._built(image) for image in images}
+        todo = [image for image, built in wanted.items() if not built.archive.exists()]
         for number, image in enumerate(todo, 1):
             with self.progress.step(f"building image {image.name}", f"image {number} of {len(todo)}"):
-                self._build(image)
+                self._build(image, wanted[image])
         if shutil.disk_usage(self.paths.cache).free < KEEP_FREE:
             shutil.rmtree(self.storage, ignore_errors=True)
+        return {image.name: built for image, built in wanted.items()}
 
-    def pause(self) -> Path:
-        """The archive of the pause image, made from Debian's static catatonit."""
+    def _built(self, image: Image) -> Built:
+        # Named once a run: files that are edited while an image is built belong to the next one.
+        digest = image.digest()
+        return Built(f"{REPOSITORY}/{image.name}:{digest}", self.paths.images / f"{image.name}-{digest}.tar")
+
+    def pause(self) -> Built:
+        """The pause image, made from Debian's static catatonit."""
         archive = self.paths.images / "pause-1.tar"
         if not archive.exists():
             with self.progress.step("building image pause"):
@@ -104,11 +110,9 @@ class Builder:
                 self._buildah("bud", "--isolation=chroot", "-t", PAUSE_IMAGE, str(context))
                 self._push(PAUSE_IMAGE, archive)
                 shutil.rmtree(context)
-        return archive
+        return Built(PAUSE_IMAGE, archive)
 
-    def _build(self, image: Image) -> None:
-        # Named once: files that are edited while the image is built belong to the next one.
-        reference, archive = image.reference, self.archive(image)
+    def _build(self, image: Image, built: Built) -> None:
         arguments = ["bud", "--isolation=chroot", "--layers", "-f", str(ROOT / image.dockerfile)]
         if image.based:
             arguments.append(f"--build-arg=BASE={self._base()}")
@@ -119,11 +123,11 @@ class Builder:
                 f"{CERTIFICATES}:{CERTIFICATES}:ro",
                 f"--build-arg=SSL_CERT_FILE={CERTIFICATES}",
             ]
-        arguments += ["-t", reference, str(ROOT / image.context)]
+        arguments += ["-t", built.reference, str(ROOT / image.context)]
         self._buildah(*arguments)
-        self._push(reference, archive)
+        self._push(built.reference, built.archive)
         for old in self.paths.images.glob(f"{image.name}-*.tar"):
-            if old != archive:
+            if old != built.archive:
                 old.unlink()
 
     def _base(self) -> str:
@@ -175,25 +179,25 @@ def _run(command: list[str], check: bool = True) -> str:
     return done.stdout
 
 
-def load(cluster: Cluster, archives: Iterable[tuple[str, Path]], progress: Progress) -> None:
-    """Import what the embedded cluster does not have, by image reference."""
+def load(cluster: Cluster, images: Iterable[Built], progress: Progress) -> None:
+    """Import what the embedded cluster does not have."""
     ctr = ("ctr", "-n", "k8s.io", "images")
     present = set(cluster.enter(*ctr, "ls", "-q").stdout.split())
-    for reference, archive in archives:
-        if reference not in present:
-            with progress.step(f"loading image {reference.rpartition('/')[2]}"):
+    for image in images:
+        if image.reference not in present:
+            with progress.step(f"loading image {image.reference.rpartition('/')[2]}"):
                 # Through standard input: the archive's folder may not be visible inside the node.
-                cluster.enter(*ctr, "import", "-", stdin_file=archive)
+                cluster.enter(*ctr, "import", "-", stdin_file=image.archive)
 
 
-def load_into_context(context: str, archives: Iterable[tuple[str, Path]], progress: Progress) -> None:
+def load_into_context(context: str, images: Iterable[Built], progress: Progress) -> None:
     """Hand the images to a k3d, kind or minikube cluster with its own command."""
     kind, _, name = context.partition("-")
     commands = {
-        "k3d": lambda file: ["k3d", "image", "import", "--cluster", name, file],
-        "kind": lambda file: ["kind", "load", "image-archive", "--name", name, file],
-        "minikube": lambda file: ["minikube", "image", "load", file],
+        "k3d": ["k3d", "image", "import", "--cluster", name],
+        "kind": ["kind", "load", "image-archive", "--name", name],
+        "minikube": ["minikube", "image", "load"],
     }
-    for reference, archive in archives:
-        with progress.step(f"loading image {reference.rpartition('/')[2]} into {context}"):
-            _run(commands[kind](str(archive)))
+    for image in images:
+        with progress.step(f"loading image {image.reference.rpartition('/')[2]} into {context}"):
+            _run([*commands[kind], str(image.archive)])

@@ -19,7 +19,6 @@ import yaml
 
 from infra.local import context, images, packages, toolchain
 from infra.local.cluster import Cluster, ClusterError
-from infra.local.components import PAUSE_IMAGE
 from infra.local.engine import Engine, describe
 from infra.local.paths import ROOT, Paths
 from infra.local.person import Person, person
@@ -56,10 +55,10 @@ class Platform:
             self.cluster.up(self.progress)
         else:
             toolchain.ensure(toolchain.ENGINE, self.paths, self.progress)
-        self._images(chosen)
+        references = self._images(chosen)
         who = self._person()
         self.progress.say("provisioning the platform with Pulumi")
-        self._engine(chosen, who).up()
+        self._engine(chosen, who, references).up()
         self._tell_devctl(chosen, who)
         if demo:
             self._first_server()
@@ -82,12 +81,12 @@ class Platform:
         chosen = self.choice()
         if chosen.embedded and self.cluster.pid() is None:
             raise ClusterError("the embedded cluster is not running\n  run `make up` first")
-        self._engine(chosen, self._person()).preview()
+        self._engine(chosen, self._person(), self._references()).preview()
 
     def destroy(self) -> None:
         """Take the platform off the cluster, and name what stays: the homes."""
         chosen = self.choice()
-        left = self._engine(chosen, self._person()).destroy()
+        left = self._engine(chosen, self._person(), self._references()).destroy()
         self.progress.say(describe(left) or "nothing is left")
 
     def homes(self) -> list[str]:
@@ -97,14 +96,15 @@ class Platform:
         found = json.loads(self.cluster.kubectl("get", "pvc", "-A", "-o", "json"))
         return [f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in found["items"]]
 
-    def _images(self, chosen: context.Choice) -> None:
+    def _images(self, chosen: context.Choice) -> dict[str, str]:
+        """Build the images and hand them to the cluster; their references by name."""
         builder = images.Builder(self.paths, self.progress)
-        builder.build(images.PLATFORM)
-        archives = [(image.reference, builder.archive(image)) for image in images.PLATFORM]
+        built = builder.build(images.PLATFORM)
         if chosen.embedded:
-            images.load(self.cluster, [(PAUSE_IMAGE, builder.pause()), *archives], self.progress)
+            images.load(self.cluster, [builder.pause(), *built.values()], self.progress)
         else:
-            images.load_into_context(str(chosen.context), archives, self.progress)
+            images.load_into_context(str(chosen.context), built.values(), self.progress)
+        return {name: image.reference for name, image in built.items()}
 
     @property
     def _own_key(self) -> Path:
@@ -124,12 +124,16 @@ class Platform:
             self.progress.say(f"no SSH key in ~/.ssh: made one, {key}")
         return Person(who.name, (key.with_suffix(".pub").read_text().strip(),), str(key))
 
-    def _engine(self, chosen: context.Choice, who: Person) -> Engine:
-        added = {f"DEVSERVERS_IMAGE_{image.name.upper()}": image.reference for image in images.PLATFORM}
+    def _engine(self, chosen: context.Choice, who: Person, references: Mapping[str, str]) -> Engine:
+        added = {f"DEVSERVERS_IMAGE_{name.upper()}": reference for name, reference in references.items()}
         added["DEVSERVERS_LOCAL_USER"] = who.name
         if Path(who.keys_from) == self._own_key:
             added["DEVSERVERS_LOCAL_KEYS_FILE"] = f"{self._own_key}.pub"
         return Engine(chosen, self.paths, {**self.env, **added})
+
+    def _references(self) -> dict[str, str]:
+        """The references that this checkout's images have, built or not."""
+        return {image.name: f"{images.REPOSITORY}/{image.name}:{image.digest()}" for image in images.PLATFORM}
 
     def _tell_devctl(self, chosen: context.Choice, who: Person) -> None:
         """Write devctl's configuration when there is none; a person's own is never touched."""

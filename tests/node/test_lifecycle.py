@@ -44,9 +44,9 @@ def test_home_and_host_key_live_over_restart_and_delete(ann: Person) -> None:
 
 def test_an_image_without_glibc_and_without_passwd(ann: Person) -> None:
     builder = Builder(current(), Progress())
-    builder.build([MUSL])
-    load(ann.platform.cluster, [(MUSL.reference, builder.archive(MUSL))], Progress())
-    ann.devctl("create", "tiny", "--image", MUSL.reference, "--ephemeral", "--wait", "3m")
+    built = builder.build([MUSL])["musl"]
+    load(ann.platform.cluster, [built], Progress())
+    ann.devctl("create", "tiny", "--image", built.reference, "--ephemeral", "--wait", "3m")
     try:
         assert ann.ssh("tiny", "echo $HOME $USER; read -r first </etc/passwd; echo $first").stdout.splitlines()[0] == (
             "/home/dev dev"
