@@ -122,6 +122,8 @@ class Operator:
                 standalone=True,
                 clusterwide=True,
                 stop_flag=stop_kopf,
+                # For peering, which is off; made up from the account's name otherwise, and the image has none.
+                identity="devservers",  # type: ignore[arg-type]
             )
             # kopf has put its own handlers there, and they would stop watching before draining.
             self._on_signals()
