@@ -77,7 +77,7 @@ class _Monitor(mocks.MockMonitor):
         super().__init__(_Mocks())
         self.graph = graph
 
-    def RegisterResource(self, request: Any) -> Any:  # noqa: ANN401
+    def RegisterResource(self, request: Any) -> Any:
         answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         if request.type == "pulumi:pulumi:Stack":
             return answer
