@@ -68,7 +68,7 @@ class Platform:
         self.cluster.down(self.progress)
         if purge:
             self.cluster.purge()
-            shutil.rmtree(self.paths.state / "pulumi", ignore_errors=True)
+            shutil.rmtree(self.paths.state / "pulumi" / context.EMBEDDED, ignore_errors=True)
             self.progress.say("the embedded cluster, its homes and its Pulumi state are deleted")
         elif self.paths.node.exists():
             self.progress.say(
