@@ -157,11 +157,13 @@ class Platform:
 
     def _first_server(self) -> None:
         """Create a server when the person has none, and show that it answers over SSH."""
-        if not self._devctl("list", "-o", "name", capture=True):
+        servers = self._devctl("list", "-o", "name", capture=True).split()
+        name = FIRST if not servers or f"devserver/{FIRST}" in servers else servers[0].removeprefix("devserver/")
+        if not servers:
             self._devctl("create", FIRST, "--wait")
             answer = self._devctl("ssh", FIRST, "--", "echo $(whoami) on $(hostname), $(nproc) cores", capture=True)
             self.progress.say(f"\nover SSH: {answer}")
         devctl = os.path.relpath(Path(sys.executable).parent / "devctl", ROOT)
         self.progress.say(
-            f"\nnext:\n  {devctl} ssh {FIRST}\n  {devctl} create mydev cpu-medium --wait\n  {devctl} --help"
+            f"\nnext:\n  {devctl} ssh {name}\n  {devctl} create mydev cpu-medium --wait\n  {devctl} --help"
         )

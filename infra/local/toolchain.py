@@ -208,6 +208,8 @@ def _go_environment(paths: Paths, progress: Progress) -> dict[str, str]:
         env["PATH"] = f"{home / 'bin'}:{env['PATH']}"
     env.setdefault("GOCACHE", str(paths.cache / "build" / "go-build"))
     env.setdefault("GOMODCACHE", str(paths.cache / "build" / "go-mod"))
+    # The compiler is one short process for each package: collecting its garbage less often costs memory it has.
+    env.setdefault("GOGC", "400")
     # -trimpath leaves no path of this machine in a binary; without cgo it runs on any glibc or musl.
     return env | {
         "GOFLAGS": "-buildvcs=false -trimpath -mod=readonly",

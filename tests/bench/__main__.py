@@ -17,6 +17,7 @@ from infra.local.cluster import Cluster
 from infra.local.paths import ROOT, Paths, current
 from tests.bench import devctl_figures, node_figures, operator_figures
 from tests.cluster.harness import running_api_server, running_controllers
+from tests.node.machine import Machine
 from tests.node.person import Person, Platform
 
 Row = dict[str, Any]
@@ -43,7 +44,7 @@ def _platform() -> Iterator[Platform]:
             "XDG_CACHE_HOME": str(current().cache.parent),
             "DEVSERVERS_CONTEXT": "embedded",
         }
-        platform = Platform(env, Cluster(Paths.of(env).node))
+        platform = Platform(env, Cluster(Paths.of(env).node), Machine.now())
         try:
             platform.run("up", "--no-demo")
             yield platform

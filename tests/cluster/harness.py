@@ -20,9 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
-from tests.cluster.certificates import Authority, write_key
+from infra.local.pki import Authority, service_account_key
 from tests.cluster.client import Client
 
 START_SECONDS = 90.0
@@ -294,9 +292,8 @@ def _etcd_flags(directory: Path, port: int, peer_port: int) -> dict[str, object]
 
 
 def _api_server_flags(directory: Path, authority: Authority, etcd_port: int, port: int) -> dict[str, object]:
-    certificate, key = authority.issue("api-server", "kube-apiserver")
-    accounts = directory / "service-account.key"
-    write_key(accounts, ec.generate_private_key(ec.SECP256R1()))
+    certificate, key = authority.issue("api-server", "kube-apiserver", hosts=("localhost", "127.0.0.1"))
+    accounts = service_account_key(directory / "service-account.key")
     policy = directory / "audit-policy.yaml"
     policy.write_text(json.dumps(_AUDIT_POLICY))
     return {

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from infra.local.cluster import Cluster
 from infra.local.paths import ROOT, Paths, current
+from tests.node.machine import Machine
 from tests.node.person import Person, Platform
 
 
@@ -27,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """The platform, brought up as `make up DEMO=0` does; taken down at the end whatever happened."""
+    """The platform, brought up as `make up` does; taken down at the end whatever happened."""
     folder = tmp_path_factory.mktemp("node")
     (folder / "home").mkdir()
     env = {
@@ -42,10 +44,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     }
     kept = ("DEVSERVERS_TOOLS_DIR", "SSL_CERT_FILE", "PIP_CERT", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "TMPDIR")
     env |= {name: os.environ[name] for name in kept if name in os.environ}
-    platform = Platform(env, Cluster(Paths.of(env).node))
+    platform = Platform(env, Cluster(Paths.of(env).node), Machine.now())
     try:
-        platform.run("up", "--no-demo")
-        yield platform
+        yield replace(platform, first_up=platform.run("up").stdout)
     finally:
         subprocess.run([sys.executable, "-m", "infra.local", "down"], cwd=ROOT, env=env, check=False)
 
@@ -81,8 +82,9 @@ def devserver(ann: Person) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def ssh_config(ann: Person, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `devctl ssh-config` prints, as a file for `ssh -F`."""
+def ssh_config(ann: Person, devserver: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `devctl ssh-config` prints once there is a server, as a file for `ssh -F`."""
     file = tmp_path_factory.mktemp("ssh") / "config"
     file.write_text(ann.devctl("ssh-config").stdout)
+    assert f"Host {devserver}.devserver" in file.read_text()
     return file

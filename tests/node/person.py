@@ -11,21 +11,29 @@ from typing import Any
 
 from infra.local.cluster import Cluster
 from infra.local.paths import ROOT
+from tests.node.machine import Machine
 
 BIN = Path(sys.executable).parent
 
 
 @dataclass(frozen=True)
 class Platform:
-    """A platform of the tests: the environment it lives in, and its cluster."""
+    """A platform of the tests: the environment it lives in, and its cluster.
+
+    ``before`` is the machine before its first `up`, ``first_up`` what that printed.
+    """
 
     env: dict[str, str]
     cluster: Cluster
+    before: Machine
+    first_up: str = ""
 
-    def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, check: bool = True, text: str = "") -> subprocess.CompletedProcess[str]:
         """`python -m infra.local ARGUMENTS`, which is what the Makefile runs."""
         command = [sys.executable, "-m", "infra.local", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.env, capture_output=True, text=True, check=False, timeout=900)
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.env, input=text, capture_output=True, text=True, check=False, timeout=900
+        )
         assert not check or done.returncode == 0, f"{arguments} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done
 

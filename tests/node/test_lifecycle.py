@@ -122,14 +122,16 @@ def test_names_resolve_inside_a_server(ann: Person, devserver: str) -> None:
     ("arguments", "wrong", "remedy"),
     [
         (["create", "x1", "cpu-smal"], "cpu-smal", "cpu-small"),
-        (["create", "Bad_Name"], "Bad_Name", "lower"),
+        (["create", "Bad_Name"], "Bad_Name", "bad-name"),
         (["create", "x1", "--home-size", "lots"], "lots", "10Gi"),
-        (["create", "x1", "-v", "none:/data"], "none", "devctl"),
+        (["create", "x1", "-v", "none:/data"], "none", "shared-home"),
         (["create", "x1", "-v", "none:data"], "data", "/"),
-        (["create", "x" * 60], "40", ""),
+        (["create", "x" * 60], "40", "shorter"),
     ],
 )
-def test_bad_input_is_refused_in_two_lines(ann: Person, arguments: list[str], wrong: str, remedy: str) -> None:
+def test_bad_input_is_refused_in_two_lines(
+    ann: Person, devserver: str, arguments: list[str], wrong: str, remedy: str
+) -> None:
     done = ann.devctl(*arguments, check=False)
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert done.returncode in (2, 3, 6)

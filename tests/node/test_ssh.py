@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ import pytest
 from tests.node.person import BIN, Person, Platform
 
 Wait = Callable[..., object]
+
+
+HOST = "shared.devserver"
+"""The host entry of `devctl ssh-config` for the server of fixture ``devserver``."""
 
 
 def _ssh(ann: Person, config: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -32,8 +37,8 @@ def test_exit_codes_and_both_streams_pass_through(ann: Person, devserver: str) -
     assert "err\n" in done.stderr
 
 
-def test_a_stock_client_needs_only_the_printed_configuration(ann: Person, devserver: str, ssh_config: Path) -> None:
-    assert _ssh(ann, ssh_config, devserver, "echo hello").stdout == "hello\n"
+def test_a_stock_client_needs_only_the_printed_configuration(ann: Person, ssh_config: Path) -> None:
+    assert _ssh(ann, ssh_config, HOST, "echo hello").stdout == "hello\n"
     assert "StrictHostKeyChecking no" not in ssh_config.read_text()
 
 
@@ -45,26 +50,24 @@ def test_nothing_runs_as_root(ann: Person, devserver: str) -> None:
     assert ann.ssh(devserver, "grep CapEff /proc/self/status").stdout.split()[1] == "0" * 16
 
 
-def test_sftp_and_scp_carry_a_file_both_ways(ann: Person, devserver: str, ssh_config: Path, tmp_path: Path) -> None:
+def test_sftp_and_scp_carry_a_file_both_ways(ann: Person, ssh_config: Path, tmp_path: Path) -> None:
     data = os.urandom(3_000_000)
     (tmp_path / "up").write_bytes(data)
-    ann.command("scp", "-F", str(ssh_config), str(tmp_path / "up"), f"{devserver}:up")
-    ann.command("scp", "-F", str(ssh_config), f"{devserver}:up", str(tmp_path / "down"))
+    ann.command("scp", "-F", str(ssh_config), str(tmp_path / "up"), f"{HOST}:up")
+    ann.command("scp", "-F", str(ssh_config), f"{HOST}:up", str(tmp_path / "down"))
     assert (tmp_path / "down").read_bytes() == data
     batch = f"get up {tmp_path / 'again'}\nrm up\n"
-    ann.command("sftp", "-F", str(ssh_config), "-b", "-", devserver, text=batch)
+    ann.command("sftp", "-F", str(ssh_config), "-b", "-", HOST, text=batch)
     assert (tmp_path / "again").read_bytes() == data
 
 
-def test_a_port_is_forwarded(
-    ann: Person, devserver: str, ssh_config: Path, eventually: Wait, platform: Platform
-) -> None:
+def test_a_port_is_forwarded(ssh_config: Path, eventually: Wait, platform: Platform) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     serve = "cd /tmp && echo forwarded > page && exec python3 -m http.server 8123 --bind 127.0.0.1"
     env = platform.env | {"PATH": f"{BIN}:{platform.env['PATH']}"}
-    command = ["ssh", "-F", str(ssh_config), "-tt", "-L", f"127.0.0.1:{port}:127.0.0.1:8123", devserver, serve]
+    command = ["ssh", "-F", str(ssh_config), "-tt", "-L", f"127.0.0.1:{port}:127.0.0.1:8123", HOST, serve]
     with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as session:
 
         def page() -> bool:
@@ -77,7 +80,7 @@ def test_a_port_is_forwarded(
             session.terminate()
 
 
-def test_the_agent_is_forwarded(ann: Person, devserver: str, ssh_config: Path, tmp_path: Path) -> None:
+def test_the_agent_is_forwarded(ann: Person, ssh_config: Path, tmp_path: Path) -> None:
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "mine", "-f", str(key)], check=True)
     socket_path = tmp_path / "agent"
@@ -89,8 +92,8 @@ def test_the_agent_is_forwarded(ann: Person, devserver: str, ssh_config: Path, t
             time.sleep(0.02)
         env = {"SSH_AUTH_SOCK": str(socket_path)}
         subprocess.run(["ssh-add", "-q", str(key)], env=os.environ | env, check=True)
-        forwarded = Person(Platform(ann.platform.env | env, ann.platform.cluster), "ann")
-        shown = _ssh(forwarded, ssh_config, "-A", devserver, "ssh-add -l").stdout
+        forwarded = Person(replace(ann.platform, env=ann.platform.env | env), "ann")
+        shown = _ssh(forwarded, ssh_config, "-A", HOST, "ssh-add -l").stdout
         assert "mine (ED25519)" in shown
     finally:
         agent.terminate()
@@ -112,7 +115,7 @@ def test_exec_and_shell_pass_the_code_through(ann: Person, devserver: str) -> No
     assert ann.devctl("shell", devserver, "--", "true").returncode == 0
 
 
-def test_a_wrong_host_key_is_refused(ann: Person, devserver: str, ssh_config: Path, tmp_path: Path) -> None:
+def test_a_wrong_host_key_is_refused(ann: Person, ssh_config: Path, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
     other = (tmp_path / "other.pub").read_text().split()[:2]
     text = ssh_config.read_text()
@@ -122,7 +125,7 @@ def test_a_wrong_host_key_is_refused(ann: Person, devserver: str, ssh_config: Pa
     pretended.write_text("".join(f"{line.split()[0]} {' '.join(other)}\n" for line in lines if line.strip()))
     wrong = tmp_path / "config"
     wrong.write_text(text.replace(known, str(pretended)))
-    done = _ssh(ann, wrong, devserver, "true", check=False)
+    done = _ssh(ann, wrong, HOST, "true", check=False)
     assert done.returncode == 255
     assert "HOST IDENTIFICATION HAS CHANGED" in done.stderr
 
@@ -136,6 +139,7 @@ def test_a_key_is_taken_up_and_dropped_without_a_restart(ann: Person, devserver:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     before = platform.get("devserveruser", "ann")["spec"]["sshPublicKeys"]
     pod = ann.server(devserver)["status"]["podName"]
+    other = Person(replace(platform, env=platform.env | {"DEVCTL_IDENTITY_FILE": str(key)}), "ann")
 
     def set_keys(keys: list[str]) -> None:
         listed = ",".join(f'"{each}"' for each in keys)
@@ -144,8 +148,7 @@ def test_a_key_is_taken_up_and_dropped_without_a_restart(ann: Person, devserver:
         )
 
     def works() -> bool:
-        only = ("--identity-file", str(key))
-        return ann.devctl("ssh", *only, devserver, "--", "true", check=False).returncode == 0
+        return other.devctl("ssh", devserver, "true", check=False).returncode == 0
 
     set_keys([*before, key.with_suffix(".pub").read_text().strip()])
     eventually(works, "the new key to be accepted", 90)

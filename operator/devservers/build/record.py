@@ -14,15 +14,13 @@ import json
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import ANNOTATION_INPUT_HASH, ANNOTATION_TEMPLATE, GROUP
+from devservers.api.meta import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT, ANNOTATION_TEMPLATE, GROUP
 from devservers.api.quantity import canonical
 
 from .manifest import Obj, compact
 from .storage import normal_path
 
 ANNOTATION_FLAVOR_HASH = f"{GROUP}/flavor-hash"
-ANNOTATION_RESTARTED_AT = f"{GROUP}/restarted-at"
-"""On a DevServer, RFC 3339: any new value starts the server anew, with all that changed meanwhile."""
 
 
 def input_hash(server: DevServer, uid: int) -> str:

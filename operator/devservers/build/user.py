@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from devservers.api.meta import (
     ANNOTATION_ALLOWED_FLAVORS,
+    ANNOTATION_USER_UID,
     LABEL_MANAGED_BY,
     LABEL_NAMESPACE_CREATED_BY,
     LABEL_NAMESPACE_USER,
@@ -73,7 +74,7 @@ def _namespace(user: DevServerUser, uid: int) -> Obj:
             },
             "annotations": {
                 ANNOTATION_ALLOWED_FLAVORS: ",".join(sorted(set(user.spec.flavors))),
-                f"{LABEL_USER}-uid": str(uid),
+                ANNOTATION_USER_UID: str(uid),
             },
         },
     }

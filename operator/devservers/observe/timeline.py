@@ -9,13 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from devservers.api.devserver import STAGES, DevServer
-from devservers.api.meta import ANNOTATION_STARTED_AT, GROUP
+from devservers.api.meta import ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT
 
 from . import pods
 from .pods import Obj
 from .times import parse_time, whole_seconds
-
-ANNOTATION_RESTARTED_AT = f"{GROUP}/restarted-at"
 
 Timeline = tuple[tuple[str, datetime], ...]
 

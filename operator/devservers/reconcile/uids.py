@@ -2,12 +2,22 @@
 
 Invariant: a uid is given only by a successful write of ConfigMap user-uids that named the version it was
 read at, and an entry is never removed; so two operators, or one that lost its memory, can't give the same
-uid to two people, and files on an old volume never come to belong to somebody new.
+uid to two people, and files on an old volume never come to belong to somebody new. The namespaces with homes
+that outlive an uninstallation carry their user's uid as an annotation, and count as given.
 """
 
 from __future__ import annotations
 
-from devservers.api.meta import FIRST_UID, LABEL_MANAGED_BY, OPERATOR
+from collections.abc import Iterable, Mapping
+
+from devservers.api.meta import (
+    ANNOTATION_USER_UID,
+    FIRST_UID,
+    LABEL_MANAGED_BY,
+    LABEL_NAMESPACE_CREATED_BY,
+    LABEL_NAMESPACE_USER,
+    OPERATOR,
+)
 from devservers.reconcile.ports import ApiError, Cluster, Json
 
 CONFIG_MAP = "user-uids"
@@ -22,10 +32,11 @@ class Uids:
         self._namespace = namespace
         self._known: dict[str, int] = {}
 
-    async def of(self, username: str, recorded: int | None = None) -> int:
+    async def of(self, username: str, recorded: int | None = None, kept: Mapping[str, int] | None = None) -> int:
         """The user's uid, given now if they have none.
 
         recorded: what their status says already; it is kept if the ConfigMap was lost and nobody else has it.
+        kept: the uids that namespaces remember (see :func:`remembered`), taken over where the ConfigMap has none.
         Raises ApiError, 409 after ten lost races.
         """
         if username in self._known:
@@ -36,9 +47,11 @@ class Uids:
             self._known.update(given)
             if username in given:
                 return given[username]
-            uid = next_uid(given, recorded)
+            old = {name: uid for name, uid in (kept or {}).items() if name not in given and uid not in given.values()}
+            uid = old.pop(username, None) or next_uid({**given, **old}, recorded)
+            added = {name: str(value) for name, value in {**old, username: uid}.items()}
             try:
-                await self._write(config_map, {**(config_map.get("data") or {}), username: str(uid)})
+                await self._write(config_map, {**(config_map.get("data") or {}), **added})
             except ApiError as error:
                 if not error.conflict:
                     raise
@@ -71,6 +84,18 @@ class Uids:
                 "data": data,
             }
         )
+
+
+def remembered(namespaces: Iterable[Json]) -> dict[str, int]:
+    """The uid of each user by the annotation of their namespace, of namespaces that this operator made."""
+    found: dict[str, int] = {}
+    for namespace in namespaces:
+        labels = namespace["metadata"].get("labels") or {}
+        text = (namespace["metadata"].get("annotations") or {}).get(ANNOTATION_USER_UID, "")
+        user = labels.get(LABEL_NAMESPACE_USER)
+        if labels.get(LABEL_NAMESPACE_CREATED_BY) == OPERATOR and user and text.isdecimal() and int(text) >= FIRST_UID:
+            found[user] = int(text)
+    return found
 
 
 def next_uid(given: dict[str, int], recorded: int | None) -> int:

@@ -21,7 +21,7 @@ from devservers.reconcile.devserver import utcnow
 from devservers.reconcile.engine import Applier
 from devservers.reconcile.events import post
 from devservers.reconcile.ports import ApiError, Cluster, Json, Result, View
-from devservers.reconcile.uids import Uids
+from devservers.reconcile.uids import Uids, remembered
 
 log = logging.getLogger("devservers.reconcile")
 
@@ -53,7 +53,7 @@ class UserReconciler:
         obstacle = await self._obstacle(user.namespace)
         uid = user.status.uid
         if obstacle is None:
-            uid = await self._uids.of(name, user.status.uid)
+            uid = await self._uids.of(name, user.status.uid, remembered(self._view.list("Namespace")))
             for manifest in manifests(user, uid):
                 await self._applier.ensure(manifest)
         status = observe(user, uid, self._now(), obstacle)

@@ -31,9 +31,8 @@ def test_a_constant_is_the_same_on_both_sides(name: str) -> None:
 
 
 def test_the_restart_annotation_is_the_one_the_operator_reads() -> None:
-    from devservers.build import record
 
-    assert names.ANNOTATION_RESTARTED_AT == record.ANNOTATION_RESTARTED_AT
+    assert names.ANNOTATION_RESTARTED_AT == meta.ANNOTATION_RESTARTED_AT
 
 
 def test_paths_and_stages_are_the_same_on_both_sides() -> None:

@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devservers.api.meta import (
+    ANNOTATION_USER_UID,
+    LABEL_NAMESPACE_CREATED_BY,
+    LABEL_NAMESPACE_USER,
+    OPERATOR,
+)
 from devservers.reconcile.ports import ApiError, Json
-from devservers.reconcile.uids import CONFIG_MAP, Uids, next_uid
+from devservers.reconcile.uids import CONFIG_MAP, Uids, next_uid, remembered
 from tests.unit.runtime.api_stand_in import ApiStandIn
 
 
@@ -65,6 +71,37 @@ def test_giving_up_after_ten_lost_races_is_an_error_and_no_uid() -> None:
     api.before_write = lose
     with pytest.raises(ApiError, match="faster than"):
         asyncio.run(Uids(api, "s").of("ann"))
+
+
+def namespace(user: str, uid: str, made_by: str = OPERATOR) -> Json:
+    return {
+        "metadata": {
+            "name": f"dev-{user}",
+            "labels": {LABEL_NAMESPACE_USER: user, LABEL_NAMESPACE_CREATED_BY: made_by},
+            "annotations": {ANNOTATION_USER_UID: uid},
+        }
+    }
+
+
+def test_kept_namespaces_count_after_the_list_was_lost() -> None:
+    """After an uninstallation and a new installation homes go back to their owners, and to nobody else."""
+    kept = remembered([namespace("ann", "20003"), namespace("bob", "20007"), namespace("eve", "20009", "eve")])
+    assert kept == {"ann": 20003, "bob": 20007}
+    api = ApiStandIn()
+    assert asyncio.run(Uids(api, "s").of("carl", None, kept)) == 20008
+    assert asyncio.run(Uids(api, "s").of("ann", None, kept)) == 20003
+    assert config_map(api) == {"ann": "20003", "bob": "20007", "carl": "20008"}
+
+
+def test_a_namespace_never_claims_a_uid_that_is_somebody_elses() -> None:
+    api = ApiStandIn()
+    api.put({"kind": "ConfigMap", "metadata": {"name": CONFIG_MAP, "namespace": "s"}, "data": {"ann": "20000"}})
+    assert asyncio.run(Uids(api, "s").of("bob", None, {"bob": 20000})) == 20001
+
+
+@pytest.mark.parametrize("uid", ["", "root", "0", "999", "-20001", "20001 "])
+def test_an_annotation_that_is_no_uid_is_ignored(uid: str) -> None:
+    assert remembered([namespace("ann", uid)]) == {}
 
 
 @given(st.dictionaries(st.text(min_size=1), st.integers(20000, 30000)), st.none() | st.integers(0, 40000))

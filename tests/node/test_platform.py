@@ -1,0 +1,173 @@
+"""The platform's own life: up again, killed, destroyed, down. Last, because it ends what the other tests use."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.cluster import PROGRAMS
+from tests.node.machine import Machine
+from tests.node.person import BIN, Person, Platform
+
+pytestmark = [pytest.mark.last, pytest.mark.timeout(900)]
+
+Wait = Callable[..., object]
+OURS = ("devservers", "dev-")
+"""How the names of the platform's own cluster-wide objects begin."""
+CLUSTERS_OWN = ("devservers:",)
+"""Rights of the embedded cluster's own components (DNS, firewall), which are there without the platform too."""
+
+
+def _objects(platform: Platform, *kinds: str) -> dict[str, tuple[str, str]]:
+    """kind/namespace/name of all objects of some kinds, with uid and generation."""
+    found = {}
+    for item in platform.get(",".join(kinds), "-A")["items"]:
+        metadata = item["metadata"]
+        key = f"{item['kind']}/{metadata.get('namespace', '')}/{metadata['name']}"
+        found[key] = (metadata["uid"], str(metadata.get("generation", "")))
+    return found
+
+
+SETTLED = ("crd", "deployment", "clusterrole", "devserver", "devserveruser", "devserverflavor", "pvc", "namespace")
+
+
+def test_up_ends_with_a_server_that_answers(platform: Platform, ann: Person) -> None:
+    shown = platform.first_up
+    assert "over SSH: dev on first" in shown
+    *_, ssh, create, overview = [line.strip() for line in shown.splitlines() if line.strip()]
+    for line in (ssh, create, overview):
+        program, *words = line.split()
+        assert Path(program).resolve() == (BIN / "devctl").resolve()
+        if words[0] == "create":
+            words.append("--dry-run")
+        if words[0] == "ssh":
+            words.append("true")
+        assert ann.devctl(*words).returncode == 0
+
+
+def test_a_second_up_changes_nothing_within_20_seconds(platform: Platform, devserver: str) -> None:
+    before = _objects(platform, *SETTLED)
+    begin = time.monotonic()
+    shown = platform.run("up").stdout
+    seconds = time.monotonic() - begin
+    assert "unchanged" in shown
+    assert not [word for word in (" created", " updated", " deleted", " replaced") if word in shown], shown
+    assert _objects(platform, *SETTLED) == before
+    assert seconds < 20
+
+
+def test_preview_has_nothing_to_change(platform: Platform) -> None:
+    shown = platform.run("preview").stdout
+    assert "unchanged" in shown
+    assert not [word for word in ("to create", "to update", "to delete", "to replace") if word in shown], shown
+
+
+@pytest.mark.parametrize("name", [*PROGRAMS, "containerd-shim", "sshd", "devservers-oper", "the first process"])
+def test_kill_9_and_up_lose_nothing(
+    platform: Platform, ann: Person, devserver: str, eventually: Wait, name: str
+) -> None:
+    ann.devctl("start", devserver, "--wait", "2m")
+    ann.ssh(devserver, "echo precious > work; sync")
+    before = _objects(platform, *SETTLED)
+    cluster = platform.cluster
+    if name == "the first process":
+        first = cluster.pid()
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: cluster.pid() is None, "the node to be gone", 20)
+    else:
+        victims = [pid for pid, comm in cluster.processes().items() if comm == name[:15]]
+        assert victims, f"no {name} among {sorted(set(cluster.processes().values()))}"
+        os.kill(victims[0], signal.SIGKILL)
+
+    platform.run("up", "--no-demo")
+
+    def answers() -> bool:
+        return ann.ssh(devserver, "cat work", check=False).stdout == "precious\n"
+
+    eventually(answers, f"the server to answer with its file after {name} was killed", 120)
+    after = _objects(platform, *SETTLED)
+    assert {key: uid for key, (uid, _) in after.items()} == {key: uid for key, (uid, _) in before.items()}
+
+
+def test_destroy_leaves_homes_only_and_up_gives_them_back(platform: Platform, ann: Person, devserver: str) -> None:
+    uid = platform.get("devserveruser", "ann")["status"]["uid"]
+    shown = platform.run("destroy").stdout
+    assert "left: namespace dev-ann" in shown
+    assert f"{devserver}-home" in shown
+    left = _cluster_wide(platform)
+    assert left == ["Namespace dev-ann"]
+    kinds = platform.cluster.kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
+    items = platform.get(",".join(kinds), "-n", "dev-ann")["items"]
+    names = sorted(f"{item['kind']} {item['metadata']['name']}" for item in items if not _made_by_kubernetes(item))
+    homes = sorted(item["metadata"]["name"] for item in items if item["kind"] == "PersistentVolumeClaim")
+    assert f"{devserver}-home" in homes
+    # A home keeps its host key (ruling 10), so that a server made on it again is the same one to SSH.
+    expected = [f"PersistentVolumeClaim {home}" for home in homes]
+    expected += [f"Secret {home.removesuffix('-home')}-host-key" for home in homes]
+    assert names == sorted(expected)
+
+    platform.run("up", "--no-demo")
+    assert platform.get("devserveruser", "ann")["status"]["uid"] == uid
+    ann.devctl("create", devserver, "--wait", "3m")
+    assert ann.ssh(devserver, "cat work; stat -c %u work").stdout.split() == ["precious", str(uid)]
+
+
+def _cluster_wide(platform: Platform) -> list[str]:
+    """Cluster-wide objects and namespaces of the platform, by name; those of the cluster itself left out."""
+    kinds = platform.cluster.kubectl("api-resources", "--namespaced=false", "--verbs=list", "-o", "name").split()
+    items = platform.get(",".join(kinds))["items"]
+    names = [(item["kind"], item["metadata"]["name"]) for item in items]
+    return sorted(
+        f"{kind} {name}"
+        for kind, name in names
+        if kind not in ("PersistentVolume", "Node", "CSINode")
+        and (name.startswith(OURS) or "devserver" in name)
+        and not name.startswith(CLUSTERS_OWN)
+    )
+
+
+def _made_by_kubernetes(item: dict[str, Any]) -> bool:
+    """What every namespace has by itself, and Events, which end by themselves."""
+    names = {"ServiceAccount": "default", "ConfigMap": "kube-root-ca.crt"}
+    return item["kind"] == "Event" or names.get(item["kind"]) == item["metadata"]["name"]
+
+
+def test_down_leaves_nothing_on_the_machine_and_up_brings_all_back(
+    platform: Platform, ann: Person, devserver: str, eventually: Wait
+) -> None:
+    cluster = platform.cluster
+    began = {pid: _started(pid) for pid in cluster.processes()}
+    assert len(began) > len(PROGRAMS)
+
+    platform.run("down")
+    assert [pid for pid, at in began.items() if _started(pid) == at] == []
+    assert Machine.now().added_to(platform.before) == {}
+
+    platform.run("up", "--no-demo")
+    eventually(
+        lambda: ann.ssh(devserver, "cat work", check=False).stdout == "precious\n", "the server with its file", 120
+    )
+
+
+def _started(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def test_down_with_purge_asks_names_the_homes_and_deletes(platform: Platform, devserver: str) -> None:
+    asked = platform.run("down", "--purge", text="n\n", check=False)
+    assert asked.returncode == 1
+    assert f"dev-ann/{devserver}-home" in asked.stderr
+    assert platform.cluster.pid() is not None
+    platform.run("down", "--purge", text="y\n")
+    assert not platform.cluster.folder.exists()
+    assert Machine.now().added_to(platform.before) == {}
