@@ -46,7 +46,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     env |= {name: os.environ[name] for name in kept if name in os.environ}
     platform = Platform(env, Cluster(Paths.of(env).node), Machine.now())
     try:
-        yield replace(platform, first_up=platform.run("up").stdout)
+        yield replace(platform, first_up=platform.run("up").stderr)
     finally:
         subprocess.run([sys.executable, "-m", "infra.local", "down"], cwd=ROOT, env=env, check=False)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from infra.local.cluster import PROGRAMS
+from infra.local.paths import ROOT
 from tests.node.machine import Machine
 from tests.node.person import BIN, Person, Platform
 
@@ -43,7 +44,7 @@ def test_up_ends_with_a_server_that_answers(platform: Platform, ann: Person) -> 
     *_, ssh, create, overview = [line.strip() for line in shown.splitlines() if line.strip()]
     for line in (ssh, create, overview):
         program, *words = line.split()
-        assert Path(program).resolve() == (BIN / "devctl").resolve()
+        assert (ROOT / program).resolve() == (BIN / "devctl").resolve()
         if words[0] == "create":
             words.append("--dry-run")
         if words[0] == "ssh":
@@ -98,7 +99,7 @@ def test_kill_9_and_up_lose_nothing(
 
 def test_destroy_leaves_homes_only_and_up_gives_them_back(platform: Platform, ann: Person, devserver: str) -> None:
     uid = platform.get("devserveruser", "ann")["status"]["uid"]
-    shown = platform.run("destroy").stdout
+    shown = platform.run("destroy").stderr
     assert "left: namespace dev-ann" in shown
     assert f"{devserver}-home" in shown
     left = _cluster_wide(platform)

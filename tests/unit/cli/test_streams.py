@@ -13,21 +13,17 @@ import pytest
 
 from devctl import relay, remote
 from devctl.errors import TRANSPORT, Failure
-from devctl.websocket import BINARY, CLOSE, Channels, Decoder
-
-
-def frame(payload: bytes, opcode: int = BINARY) -> bytes:
-    assert len(payload) < 65536
-    size = struct.pack("!B", len(payload)) if len(payload) < 126 else struct.pack("!BH", 126, len(payload))
-    return bytes([0x80 | opcode]) + size + payload
+from devctl.websocket import Channels
+from tests.unit.cli.peer import Peer
 
 
 class Wire:
     """proxy's relay in a thread, between two pipes and the test as the API server."""
 
     def __init__(self) -> None:
-        ours, self.server = socket.socketpair()
-        self.server.settimeout(20)
+        ours, theirs = socket.socketpair()
+        theirs.settimeout(20)
+        self.server = Peer(theirs)
         source, self.stdin = os.pipe()
         self.stdout, sink = os.pipe()
         self.result: list[int | Exception] = []
@@ -41,15 +37,8 @@ class Wire:
 
         self._thread = threading.Thread(target=work)
         self._thread.start()
-        self._decoder = Decoder()
-        self._messages: list[tuple[int, bytes]] = []
         port = struct.pack("<H", 2222)
-        self.server.sendall(frame(b"\x00" + port) + frame(b"\x01" + port))
-
-    def message(self) -> bytes:
-        while not self._messages:
-            self._messages += self._decoder.feed(self.server.recv(65536))
-        return self._messages.pop(0)[1]
+        self.server.send(b"\x00" + port, b"\x01" + port)
 
     def end(self) -> int | Exception:
         self._thread.join(20)
@@ -61,10 +50,10 @@ def test_bytes_go_both_ways_unchanged_and_the_port_is_left_out() -> None:
     wire = Wire()
     every = bytes(range(256))
     os.write(wire.stdin, every)
-    assert wire.message() == b"\x00" + every
-    wire.server.sendall(frame(b"\x00" + every))
+    assert wire.server.message() == b"\x00" + every
+    wire.server.send(b"\x00" + every)
     assert os.read(wire.stdout, 1000) == every
-    wire.server.close()
+    wire.server.sock.close()
     assert wire.end() == 0
 
 
@@ -72,10 +61,12 @@ def test_after_our_end_the_rest_of_the_answer_still_comes() -> None:
     wire = Wire()
     os.write(wire.stdin, b"question")
     os.close(wire.stdin)
-    assert wire.message() == b"\x00question"
-    wire.server.sendall(frame(b"\x00answer"))
+    assert wire.server.message() == b"\x00question"
+    wire.server.send(b"\x00answer")
     assert os.read(wire.stdout, 1000) == b"answer"
-    wire.server.sendall(frame(b"\x00more") + frame(struct.pack("!H", 1000), CLOSE))
+    wire.server.send(b"\x00more")
+    wire.server.wire.send_close(1000)
+    wire.server.flush()
     assert wire.end() == 0
     assert os.read(wire.stdout, 1000) == b"more"
 
@@ -90,13 +81,13 @@ def test_a_silent_server_does_not_hold_us_for_ever_after_our_end(monkeypatch: py
 def test_a_reader_that_left_ends_it() -> None:
     wire = Wire()
     os.close(wire.stdout)
-    wire.server.sendall(frame(b"\x00x"))
+    wire.server.send(b"\x00x")
     assert wire.end() == 0
 
 
 def test_a_port_nobody_listens_on_is_told_in_two_lines() -> None:
     wire = Wire()
-    wire.server.sendall(frame(b"\x01error forwarding port 2222: connection refused"))
+    wire.server.send(b"\x01error forwarding port 2222: connection refused")
     failure = wire.end()
     assert isinstance(failure, Failure) and failure.code == TRANSPORT
     assert "nothing in mydev listens" in failure.what and "devctl describe mydev" in failure.todo

@@ -1,113 +1,90 @@
-"""The WebSocket client: frames of RFC 6455 and Kubernetes' channels, over real sockets."""
+"""Kubernetes' channels over a WebSocket, against the websockets package's server, over real sockets."""
 
 from __future__ import annotations
 
 import os
 import socket
-import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from websockets.frames import Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
-from devctl.websocket import BINARY, CHUNK, CLOSE, PING, PONG, Channels, Closed, Decoder, encode, masked
-
-
-def server_frame(payload: bytes, opcode: int = BINARY, final: bool = True) -> bytes:
-    """A frame as a server sends it: not masked."""
-    first = (0x80 if final else 0) | opcode
-    if len(payload) < 126:
-        return struct.pack("!BB", first, len(payload)) + payload
-    if len(payload) < 65536:
-        return struct.pack("!BBH", first, 126, len(payload)) + payload
-    return struct.pack("!BBQ", first, 127, len(payload)) + payload
-
-
-def test_the_masked_frame_of_the_rfc() -> None:
-    # RFC 6455 5.7: a single-frame masked text message "Hello"
-    assert encode(1, b"Hello", bytes.fromhex("37fa213d")) == bytes.fromhex("818537fa213d7f9f4d5158")
-
-
-@given(st.binary(max_size=70_000), st.binary(min_size=4, max_size=4))
-def test_masking_twice_gives_the_bytes_back(payload: bytes, mask: bytes) -> None:
-    assert masked(masked(payload, mask), mask) == payload
-
-
-@given(st.lists(st.binary(max_size=300), max_size=8), st.integers(1, 50))
-def test_messages_survive_any_cutting_of_the_stream(payloads: list[bytes], step: int) -> None:
-    wire = b"".join(encode(BINARY, p, b"abcd") for p in payloads)
-    decoder, found = Decoder(), []
-    for at in range(0, len(wire), step):
-        found += decoder.feed(wire[at : at + step])
-    assert found == [(BINARY, p) for p in payloads]
-
-
-@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 200_000])
-def test_every_way_to_write_a_length_is_read(size: int) -> None:
-    payload = os.urandom(size)
-    assert Decoder().feed(server_frame(payload)) == [(BINARY, payload)]
-
-
-def test_a_message_in_parts_with_a_ping_in_between() -> None:
-    wire = server_frame(b"one ", final=False) + server_frame(b"?", PING) + server_frame(b"two", 0)
-    assert Decoder().feed(wire) == [(PING, b"?"), (BINARY, b"one two")]
+from devctl.errors import ApiError, Unreachable
+from devctl.kube import Kube
+from devctl.kubeconfig import load
+from devctl.websocket import CHUNK, Channels, Closed, connect
+from tests.unit.cli.peer import Peer
 
 
 @pytest.fixture
-def pair() -> tuple[Channels, socket.socket]:
+def pair() -> tuple[Channels, Peer]:
     ours, theirs = socket.socketpair()
     theirs.settimeout(10)
-    return Channels(ours, "v5.channel.k8s.io"), theirs
+    return Channels(ours, "v5.channel.k8s.io"), Peer(theirs)
 
 
-def read_messages(sock: socket.socket, count: int) -> list[tuple[int, bytes]]:
-    decoder, found = Decoder(), []
-    while len(found) < count:
-        found += decoder.feed(sock.recv(65536))
-    return found
-
-
-def test_data_is_handed_over_by_channel(pair: tuple[Channels, socket.socket]) -> None:
+@pytest.mark.parametrize("size", [0, 1, 124, 125, 126, 65534, 65535, 200_000])
+def test_messages_of_every_size_arrive_whole(pair: tuple[Channels, Peer], size: int) -> None:
     channels, server = pair
-    server.sendall(server_frame(b"\x01out") + server_frame(b"\x02err") + server_frame(b"\x03"))
+    payload = os.urandom(size)
+    sender = threading.Thread(target=server.send, args=(b"\x01" + payload,))
+    sender.start()
+    found: list[tuple[int, bytes]] = []
+    while not found:
+        channels.wait([], 10)
+        found = channels.receive()
+    sender.join(10)
+    assert found == [(1, payload)]
+
+
+def test_a_message_in_parts_with_a_ping_in_between(pair: tuple[Channels, Peer]) -> None:
+    channels, server = pair
+    server.wire.send_binary(b"\x02one ", fin=False)
+    server.wire.send_ping(b"?")
+    server.wire.send_continuation(b"two", fin=True)
+    server.flush()
+    channels.wait([], 10)
+    assert channels.receive() == [(2, b"one two")]
+    assert server.frame() == (Opcode.PONG, b"?")
+
+
+def test_data_is_handed_over_by_channel(pair: tuple[Channels, Peer]) -> None:
+    channels, server = pair
+    server.send(b"\x01out", b"\x02err", b"\x03")
     channels.wait([], 10)
     assert channels.receive() == [(1, b"out"), (2, b"err"), (3, b"")]
 
 
-def test_much_data_is_cut_into_messages(pair: tuple[Channels, socket.socket]) -> None:
+def test_much_data_is_cut_into_messages(pair: tuple[Channels, Peer]) -> None:
     channels, server = pair
     channels.send(0, b"x" * (CHUNK + 1))
-    first, second = read_messages(server, 2)
-    assert (len(first[1]), second[1]) == (CHUNK + 1, b"\x00x")
+    assert (len(server.message()), server.message()) == (CHUNK + 1, b"\x00x")
 
 
-def test_a_slow_reader_makes_the_connection_congested_and_nothing_is_lost(
-    pair: tuple[Channels, socket.socket],
-) -> None:
+def test_a_slow_reader_makes_the_connection_congested_and_nothing_is_lost(pair: tuple[Channels, Peer]) -> None:
     channels, server = pair
     sent = 0
     while not channels.congested:
         channels.send(0, b"y" * CHUNK)
         sent += CHUNK
-    got, decoder = 0, Decoder()
+    got = 0
     while got < sent:
-        got += sum(len(payload) - 1 for _, payload in decoder.feed(server.recv(1 << 20)))
+        got += len(server.message()) - 1
         channels.flush()
     assert got == sent and not channels.congested
 
 
-def test_a_ping_is_answered(pair: tuple[Channels, socket.socket]) -> None:
+def test_what_came_before_the_end_is_handed_over_first(pair: tuple[Channels, Peer]) -> None:
     channels, server = pair
-    server.sendall(server_frame(b"hello", PING))
-    channels.wait([], 10)
-    assert channels.receive() == []
-    assert read_messages(server, 1) == [(PONG, b"hello")]
-
-
-def test_what_came_before_the_end_is_handed_over_first(pair: tuple[Channels, socket.socket]) -> None:
-    channels, server = pair
-    server.sendall(server_frame(b"\x01last") + server_frame(struct.pack("!H", 1000) + b"bye", CLOSE))
-    server.close()
+    server.send(b"\x01last")
+    server.wire.send_close(1000, "bye")
+    server.flush()
+    server.sock.close()
     channels.wait([], 10)
     assert channels.receive() == [(1, b"last")]
     with pytest.raises(Closed) as caught:
@@ -115,10 +92,87 @@ def test_what_came_before_the_end_is_handed_over_first(pair: tuple[Channels, soc
     assert (caught.value.code, caught.value.reason) == (1000, "bye")
 
 
-def test_a_broken_connection_is_told_apart(pair: tuple[Channels, socket.socket]) -> None:
+@pytest.mark.parametrize("garbage", [b"", b"\xff\xff\xff\xff not a frame"])
+def test_a_broken_connection_is_told_apart(pair: tuple[Channels, Peer], garbage: bytes) -> None:
     channels, server = pair
-    server.close()
+    server.sock.sendall(garbage)
+    server.sock.close()
     channels.wait([], 10)
     with pytest.raises(Closed) as caught:
         channels.receive()
     assert caught.value.code == 1006
+
+
+class _Api:
+    """A server of one connection; keeps the request and answers it."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/prefix"
+        self.request: Request | None = None
+        self.body: bytes | None = None
+        self._listener = listener
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        sock, _ = self._listener.accept()
+        wire = ServerProtocol(subprotocols=["v4.channel.k8s.io"], max_size=None)  # type: ignore[list-item]
+        with sock:
+            while self.request is None:
+                wire.receive_data(sock.recv(1 << 16))
+                for event in wire.events_received():
+                    assert isinstance(event, Request)
+                    self.request = event
+            if self.body is None:
+                wire.send_response(wire.accept(self.request))
+                wire.send_binary(b"\x01early")  # in the same packet as the answer
+                sock.sendall(b"".join(wire.data_to_send()))
+                sock.recv(1)
+            else:
+                sock.sendall(self.body)
+
+    def join(self) -> None:
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+@contextmanager
+def api(tmp_path: Path, body: bytes | None = None) -> Iterator[tuple[_Api, Kube]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        served = _Api(listener)
+        served.body = body
+        config = tmp_path / "config"
+        config.write_text(
+            '{"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],'
+            f'"clusters": [{{"name": "c", "cluster": {{"server": "{served.url}"}}}}],'
+            '"users": [{"name": "u", "user": {"token": "t0k3n"}}]}'
+        )
+        environ = {"HOME": str(tmp_path)}
+        yield served, Kube(load(str(config), None, environ), environ)
+        served.join()
+
+
+def test_the_upgrade_carries_path_query_and_identity_and_loses_no_early_data(tmp_path: Path) -> None:
+    with api(tmp_path) as (served, kube):
+        channels = connect(kube, "/api/v1/x", [("command", "a b"), ("command", "ä&c")], ("v4.channel.k8s.io",))
+        channels.wait([], 10)
+        assert channels.receive() == [(1, b"early")]
+        channels.close()
+    assert served.request is not None
+    assert served.request.path == "/prefix/api/v1/x?command=a+b&command=%C3%A4%26c"
+    assert served.request.headers["Authorization"] == "Bearer t0k3n"
+    assert channels.protocol == "v4.channel.k8s.io"
+
+
+def test_a_refusal_is_the_api_servers_own_status(tmp_path: Path) -> None:
+    body = b'{"kind": "Status", "reason": "Forbidden", "message": "not you"}'
+    head = f"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with api(tmp_path, head.encode() + body) as (_, kube), pytest.raises(ApiError) as caught:
+        connect(kube, "/api/v1/x", [], ("v4.channel.k8s.io",))
+    assert (caught.value.status, caught.value.message) == (403, "not you")
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\n\r\n"])
+def test_what_is_no_websocket_server_is_said_to_be_away(tmp_path: Path, answer: bytes) -> None:
+    with api(tmp_path, answer) as (_, kube), pytest.raises(Unreachable):
+        connect(kube, "/api/v1/x", [], ("v4.channel.k8s.io",))
