@@ -7,13 +7,11 @@ what may come to work later (with --allow-missing: a flavor, a volume) is left t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devctl import complete, names, render, values
+from devctl import complete, names, render, surroundings, values
 from devctl.errors import USAGE, ApiError, Failure, from_api
 
 if TYPE_CHECKING:
@@ -157,7 +155,7 @@ def create_command(
     limit = values.duration(wait, "--wait") if wait else None
     form = output or ("yaml" if dry_run else "table")
     session.output(form)
-    advice = look_around(session, wanted, allow_missing)
+    advice = surroundings.check(session, wanted.flavor, wanted.claims, allow_missing)
     made = make(session, wanted, dry_run)
     for text in [*advice, *session.kube.warnings]:
         render.warn(text)
@@ -236,87 +234,6 @@ def check(
         ssh=ssh,
         command=session.rest or [],
     )
-
-
-def look_around(session: Session, wanted: Wanted, allow_missing: bool) -> list[str]:
-    """Compare with what the cluster has; raises Failure, or returns warnings."""
-    from devctl.kube import core_path, flavor_path
-
-    warnings: list[str] = []
-    try:
-        flavors = {f["metadata"]["name"]: f for f in session.kube.get(flavor_path()).get("items") or []}
-    except ApiError as error:
-        raise from_api(error, "list flavors") from None
-    if wanted.flavor not in flavors:
-        if not allow_missing:
-            raise unknown_flavor(wanted.flavor, list(flavors))
-        warnings.append(f"there is no flavor {wanted.flavor} yet; the server starts when there is one")
-    if wanted.claims:
-        try:
-            path = core_path(session.namespace, "persistentvolumeclaims")
-            claims = [c["metadata"]["name"] for c in session.kube.get(path).get("items") or []]
-        except ApiError as error:
-            raise from_api(error, "list volume claims") from None
-        for claim in wanted.claims:
-            if claim not in claims:
-                if not allow_missing:
-                    raise unknown_claim(claim, claims, session.namespace)
-                warnings.append(f"there is no volume claim {claim} yet; the server starts when there is one")
-    if wanted.flavor in flavors:
-        warnings += impossible(session, flavors[wanted.flavor])
-    return warnings
-
-
-def unknown_flavor(flavor: str, known: list[str]) -> Failure:
-    """The refusal of a flavor that does not exist, with the nearest one."""
-    near = get_close_matches(flavor, known, 1, 0.4)
-    listed = ", ".join(sorted(known)) or "none; ask an administrator"
-    todo = f"did you mean {near[0]}? Known flavors: {listed}" if near else f"known flavors: {listed}"
-    return values.refuse(f"there is no flavor {flavor!r}", todo)
-
-
-def unknown_claim(claim: str, known: list[str], namespace: str) -> Failure:
-    """The refusal of a volume claim that does not exist, with the list of those that do."""
-    listed = ", ".join(sorted(known)) or "none"
-    near = get_close_matches(claim, known, 1)
-    todo = f"did you mean {near[0]}? " if near else ""
-    return values.refuse(f"there is no volume claim {claim!r} in {namespace}", f"{todo}known claims: {listed}")
-
-
-def impossible(session: Session, flavor: Json) -> list[str]:
-    """Warnings when no node and no quota could ever take this flavor; nothing when that may not be read."""
-    from devctl.kube import core_path
-
-    asked = _amounts((flavor.get("spec", {}).get("resources") or {}).get("requests") or {})
-    name = flavor["metadata"]["name"]
-    found: list[str] = []
-    try:
-        nodes = session.kube.get("/api/v1/nodes").get("items") or []
-        rooms = [_amounts(n.get("status", {}).get("allocatable") or {}) for n in nodes]
-        if rooms and not any(all(room.get(k, Decimal(0)) >= v for k, v in asked.items()) for room in rooms):
-            found.append(f"no node of this cluster is large enough for flavor {name}; it waits until one is added")
-    except ApiError:
-        pass  # people need not see nodes
-    try:
-        for quota in session.kube.get(core_path(session.namespace, "resourcequotas")).get("items") or []:
-            hard = _amounts(quota.get("spec", {}).get("hard") or {})
-            for key, amount in asked.items():
-                limit = hard.get(f"requests.{key}", hard.get(key))
-                if limit is not None and amount > limit:
-                    found.append(f"flavor {name} asks for more {key} than your whole quota ({limit:f}) allows")
-    except ApiError:
-        pass
-    return found
-
-
-def _amounts(resources: Json) -> dict[str, Decimal]:
-    found = {}
-    for key, text in resources.items():
-        try:
-            found[key] = values.quantity(str(text))
-        except ValueError:
-            continue
-    return found
 
 
 def make(session: Session, wanted: Wanted, dry_run: bool) -> Json:
