@@ -48,6 +48,7 @@ def down(stack: Stack = "local", purge: bool = False) -> None:
         homes = platform.homes()
         named = f" and {len(homes)} home(s): {', '.join(homes)}" if homes else ""
         if not typer.confirm(f"Delete the embedded cluster{named}?", err=True):
+            print("nothing was deleted", file=sys.stderr)
             raise typer.Exit(1)
     platform.down(purge)
 
@@ -83,16 +84,14 @@ def _platform(stack: str) -> Platform:
 def main() -> int:
     """Run a command; returns the exit code."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except KNOWN as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
-    except typer.Exit as error:
-        return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         print("\nstopped; the same command goes on where this one was", file=sys.stderr)
         return 130
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

@@ -75,17 +75,27 @@ class Cluster:
         return None
 
     def processes(self) -> dict[int, str]:
-        """The machine's process ids of everything in the node, with the programs' names."""
+        """The machine's process ids of everything in the node, containers included, with the programs' names.
+
+        Descent tells: whoever loses their parent inside the node gets its first process as the new one.
+        """
         first = self.pid()
         if first is None:
             return {}
-        namespace = Path(f"/proc/{first}/ns/pid").readlink()
-        found: dict[int, str] = {}
+        names: dict[int, str] = {}
+        children: dict[int, list[int]] = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if (entry / "ns" / "pid").readlink() == namespace:
-                        found[int(entry.name)] = (entry / "comm").read_text().strip()
+                    head, _, rest = (entry / "stat").read_text().rpartition(")")
+                    names[int(entry.name)] = head.partition("(")[2]
+                    children.setdefault(int(rest.split()[1]), []).append(int(entry.name))
+        found, waiting = {}, [first]
+        while waiting:
+            pid = waiting.pop()
+            if pid in names:
+                found[pid] = names[pid]
+            waiting += children.get(pid, [])
         return found
 
     def enter(self, *argv: str, stdin_file: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -210,9 +210,10 @@ def _go_environment(paths: Paths, progress: Progress) -> dict[str, str]:
     env.setdefault("GOMODCACHE", str(paths.cache / "build" / "go-mod"))
     # The compiler is one short process for each package: collecting its garbage less often costs memory it has.
     env.setdefault("GOGC", "400")
-    # -trimpath leaves no path of this machine in a binary; without cgo it runs on any glibc or musl.
+    # -trimpath leaves no path of this machine in a binary; without cgo it runs on any glibc or musl. Debugging
+    # information is stripped anyway (-s -w): not making it saves a third of the compiler's time where types are many.
     return env | {
-        "GOFLAGS": "-buildvcs=false -trimpath -mod=readonly",
+        "GOFLAGS": "-buildvcs=false -trimpath -mod=readonly -gcflags=all=-dwarf=false",
         "CGO_ENABLED": "0",
         "GOTOOLCHAIN": "local",
     }

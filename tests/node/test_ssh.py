@@ -118,14 +118,14 @@ def test_exec_and_shell_pass_the_code_through(ann: Person, devserver: str) -> No
 def test_a_wrong_host_key_is_refused(ann: Person, ssh_config: Path, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
     other = (tmp_path / "other.pub").read_text().split()[:2]
-    text = ssh_config.read_text()
-    known = next(line.split(None, 1)[1] for line in text.splitlines() if "UserKnownHostsFile" in line).strip('"')
+    assert _ssh(ann, ssh_config, HOST, "true").returncode == 0
+    settings = dict(
+        line.split(None, 1) for line in ann.command("ssh", "-F", str(ssh_config), "-G", HOST).stdout.splitlines()
+    )
+    assert Path(settings["userknownhostsfile"]).read_text().split()[0] == settings["hostkeyalias"]
     pretended = tmp_path / "known"
-    lines = Path(known).read_text().splitlines()
-    pretended.write_text("".join(f"{line.split()[0]} {' '.join(other)}\n" for line in lines if line.strip()))
-    wrong = tmp_path / "config"
-    wrong.write_text(text.replace(known, str(pretended)))
-    done = _ssh(ann, wrong, HOST, "true", check=False)
+    pretended.write_text(f"{settings['hostkeyalias']} {' '.join(other)}\n")
+    done = _ssh(ann, ssh_config, "-o", f"UserKnownHostsFile={pretended}", HOST, "true", check=False)
     assert done.returncode == 255
     assert "HOST IDENTIFICATION HAS CHANGED" in done.stderr
 
