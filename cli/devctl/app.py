@@ -162,12 +162,16 @@ def prepare(args: list[str]) -> tuple[list[str], list[str] | None]:
 
 def start(args: list[str]) -> int:
     """Run one command line, the one that every ssh connection waits for on a short path."""
-    if args[:1] == ["proxy"]:
+    if args[:1] in (["proxy"], ["ssh"]):
         from devctl import relay
 
         found = relay.quick(args)
-        if found:
-            return relay.proxy(*found)
+        if found and args[0] == "ssh":
+            from devctl import openssh
+
+            openssh.connect(*found)
+        if found and not found[2]:
+            return relay.proxy(*found[:2])
     return run(args)
 
 

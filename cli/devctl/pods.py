@@ -8,17 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from devctl import names
-from devctl.errors import ApiError, Failure, from_api
+from devctl.errors import TRANSPORT, ApiError, Failure, from_api
 
 if TYPE_CHECKING:
     from devctl.kube import Json
     from devctl.session import Session
 
 
-def not_running(server: Json) -> Failure | None:
-    """Why a server cannot be reached now, None when nothing speaks against trying."""
-    from devctl.wait import why
-
+def stopped(server: Json) -> Failure | None:
+    """Why a server cannot be reached and will not come up by itself; None when it runs or is on its way."""
     name, status = server["metadata"]["name"], server.get("status") or {}
     if server["metadata"].get("deletionTimestamp"):
         return Failure(f"{name} is being deleted", f"`devctl create {name}` makes a new one once it is gone")
@@ -26,30 +24,75 @@ def not_running(server: Json) -> Failure | None:
         because = f" ({status['stopReason']})" if status.get("stopReason") else ""
         state = "stopping" if status.get("phase") == "Stopping" else "stopped"
         return Failure(f"{name} is {state}{because}", f"`devctl start {name} --wait` starts it")
-    if not status.get("podName"):
+    return None
+
+
+def not_running(server: Json) -> Failure | None:
+    """Why a server cannot be reached now, None when nothing speaks against trying."""
+    from devctl.wait import why
+
+    name, status = server["metadata"]["name"], server.get("status") or {}
+    failure = stopped(server)
+    if failure is None and not status.get("podName"):
         reason = why(server)
-        return Failure(
+        failure = Failure(
             f"{name} is not running yet" + (f": {reason}" if reason else ""),
             f"`devctl describe {name}` shows how far it is",
         )
-    return None
+    return failure
+
+
+def coming_up(server: Json) -> bool:
+    """Whether trying again in a moment may help: the server is on its way, and has not failed."""
+    from devctl.wait import is_ready
+
+    return not is_ready(server) and (server.get("status") or {}).get("phase") != "Failed"
+
+
+def with_ssh(session: Session, name: str) -> Json:
+    """The server, if it has SSH and is not stopped; raises Failure with code 255 otherwise."""
+    name = name.removesuffix(names.HOST_SUFFIX)
+    server = session.server(name)
+    if not server["spec"].get("enableSSH", True):
+        raise Failure(f"{name} has no SSH", f"`devctl shell {name}` opens a shell without it", TRANSPORT)
+    failure = stopped(server)
+    if failure:
+        failure.code = TRANSPORT
+        raise failure
+    return server
+
+
+def newest(session: Session, server: Json) -> str:
+    """The name of the pod that is, or is becoming, the server; raises Failure when there is none."""
+    alive = [pod for pod in _all(session, server) if not pod["metadata"].get("deletionTimestamp")]
+    if not alive:
+        name = server["metadata"]["name"]
+        raise not_running(server) or Failure(f"{name} has no pod", f"`devctl describe {name}` shows why")
+    return _name_of_newest(alive)
 
 
 def of_server(session: Session, server: Json) -> str:
     """The name of the server's pod; raises Failure when there is none."""
-    from devctl.kube import core_path
-
     name, status = server["metadata"]["name"], server.get("status") or {}
     if status.get("podName") and server["spec"].get("running", True):
         return str(status["podName"])
-    try:
-        pods = session.kube.get(core_path(session.namespace, "pods"), labelSelector=f"{names.LABEL_NAME}={name}").get(
-            "items", []
-        )
-    except ApiError as error:
-        raise from_api(error, f"find the pod of {name}") from None
+    pods = _all(session, server)
     alive = [p for p in pods if not p["metadata"].get("deletionTimestamp")] or pods
     if alive:
-        newest = max(alive, key=lambda p: p["metadata"].get("creationTimestamp") or "")
-        return str(newest["metadata"]["name"])
+        return _name_of_newest(alive)
     raise not_running(server) or Failure(f"{name} has no pod", f"`devctl describe {name}` shows why")
+
+
+def _all(session: Session, server: Json) -> list[Json]:
+    from devctl.kube import core_path
+
+    name = server["metadata"]["name"]
+    try:
+        path = core_path(session.namespace, "pods")
+        return list(session.kube.get(path, labelSelector=f"{names.LABEL_NAME}={name}").get("items") or [])
+    except ApiError as error:
+        raise from_api(error, f"find the pod of {name}") from None
+
+
+def _name_of_newest(pods: list[Json]) -> str:
+    return str(max(pods, key=lambda p: p["metadata"].get("creationTimestamp") or "")["metadata"]["name"])

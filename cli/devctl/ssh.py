@@ -1,63 +1,23 @@
-"""devctl ssh, ssh-config and proxy: the system's own ssh, over the API server, with the host key pinned.
+"""devctl ssh, ssh-config and proxy: the commands, and the entries in a person's own ssh_config.
 
-Invariant: `StrictHostKeyChecking yes` always. The key comes from status.sshHostKey over the authenticated
-API connection and is written by `proxy` before the first byte of SSH is passed on, so ssh never asks and
-never trusts what the network says; a home that was purged and made anew needs no manual repair either.
+Invariant: of ~/.ssh/config only our marked block is ever changed.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import complete, names, relay, render, values
-from devctl.errors import TRANSPORT, USAGE, Failure
+from devctl import complete, names, openssh, relay, render, values
+from devctl.errors import USAGE, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session
 
 BEGIN, END = "# >>> devctl >>>", "# <<< devctl <<<"
-
-
-def program() -> str:
-    """How another program calls this devctl."""
-    started = Path(sys.argv[0])
-    if started.name == "devctl" and started.exists():
-        return shlex.quote(str(started.resolve()))
-    found = shutil.which("devctl")
-    return shlex.quote(found) if found else f"{shlex.quote(sys.executable)} -m devctl.app"
-
-
-def options(session: Session, name: str) -> dict[str, str]:
-    """The ssh options that make a connection to server `name` work, in ssh_config's words."""
-    flags = "".join(f" {shlex.quote(flag)}" for flag in session.connection_flags())
-    command = f"{program()} proxy{flags} {name}".replace("%", "%%")
-    found = {
-        "User": names.LOGIN,
-        "HostKeyAlias": relay.alias(session, name),
-        "UserKnownHostsFile": _quoted(str(relay.known_hosts(session, name)).replace("%", "%%")),
-        "GlobalKnownHostsFile": "/dev/null",
-        "StrictHostKeyChecking": "yes",
-        "CheckHostIP": "no",
-        "UpdateHostKeys": "no",
-        "ServerAliveInterval": "30",
-        "ServerAliveCountMax": "4",
-        "ProxyCommand": command,
-    }
-    identity = session.config.get("identityFile")
-    if identity:
-        found |= {"IdentityFile": _quoted(identity.replace("%", "%%")), "IdentitiesOnly": "yes"}
-    return found
-
-
-def _quoted(path: str) -> str:
-    return f'"{path}"' if " " in path else path
 
 
 def ssh_command(
@@ -66,32 +26,16 @@ def ssh_command(
     rest: Annotated[
         list[str] | None, typer.Argument(help="More for ssh: its options (-L, -A, ...) and the command to run.")
     ] = None,
-) -> int:
+) -> None:
     """Open an SSH session in a server, or run a command there.
 
     devctl ssh NAME [SSH OPTIONS] [COMMAND...]
 
     Everything after NAME goes to the system's ssh as it stands: `devctl ssh mydev -L 8888:localhost:8888`,
     `devctl ssh mydev nvidia-smi`. The exit code is the command's; 255 when there was no connection.
+    A server that is starting is waited for; a stopped one is not started.
     """
-    binary = shutil.which("ssh", path=session.environ.get("PATH"))
-    if not binary:
-        raise Failure(
-            "there is no ssh program on this machine",
-            f"install OpenSSH's client, or use `devctl shell {name}`",
-            TRANSPORT,
-        )
-    server = relay.reachable(session, name)
-    name = server["metadata"]["name"]
-    relay.pin(session, server)
-    words = [binary]
-    for key, value in options(session, name).items():
-        words += ["-o", f"{key}={value}"]
-    words += [name + names.HOST_SUFFIX, *(rest or [])]
-    sys.stdout.flush()
-    sys.stderr.flush()
-    session.kube.close()
-    os.execv(binary, words)
+    openssh.connect(session, name, rest or [])
 
 
 def proxy_command(
@@ -118,7 +62,7 @@ def ssh_config_command(
         raise Failure("--install and --uninstall contradict each other", "give one of them", USAGE)
     home = Path(session.environ.get("HOME") or "~").expanduser()
     ours, theirs = session.config.path.with_name("ssh_config"), home / ".ssh" / "config"
-    include = f"{BEGIN}\nInclude {_quoted(str(ours))}\n{END}\n"
+    include = f"{BEGIN}\nInclude {openssh.quoted(str(ours))}\n{END}\n"
     try:
         if uninstall:
             _replace(theirs, without(_read(theirs)))
@@ -149,7 +93,7 @@ def entries(session: Session) -> str:
     for server in servers:
         name = values.server_name(server["metadata"]["name"])
         lines.append(f"Host {name}{names.HOST_SUFFIX}")
-        lines += [f"    {key} {value}" for key, value in options(session, name).items()]
+        lines += [f"    {key} {value}" for key, value in openssh.options(session, name).items()]
         lines.append("")
     if not servers:
         lines.append("# No servers yet: `devctl create NAME` makes one.")

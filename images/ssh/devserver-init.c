@@ -5,21 +5,29 @@
  * the command ends, so that a person can look at what happened. SIGTERM goes to the command and to every SSH
  * session; what has not ended by then ends with the pod. No shell, no libc of the image, no right of any kind.
  *
+ * devserver-init --answers SECONDS ends well as soon as sshd answers: Kubernetes calls it right after the start and
+ * calls the container running when it is through, a second before the first of any probe could have told.
+ *
  * COMMAND gets the container's environment, and so does every SSH session, by SetEnv lines in a configuration
  * file that only this user can read.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#define PORT 2222
 #define ROOT "/opt/devservers"
 #define KEYS "/etc/devservers/keys"
 #define HOST_KEY "/etc/devservers/host-key/ssh_host_ed25519_key"
@@ -71,8 +79,8 @@ static int write_config(void)
 	FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!file)
 		return -1;
-	fputs("Port 2222\n"
-	      "HostKey " HOST_KEY "\n"
+	fprintf(file, "Port %d\n", PORT);
+	fputs("HostKey " HOST_KEY "\n"
 	      "PidFile none\n"
 	      "AuthorizedKeysFile " KEYS "/authorized_keys\n"
 	      /* The bastion's short certificates; valid for the owner of this server only. */
@@ -125,8 +133,39 @@ static pid_t start_sshd(void)
 	return start(argv);
 }
 
+/* Whether sshd says its first word on this pod's loopback now. */
+static int answers(void)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	struct timeval second = {1, 0};
+	char word[4];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return 0;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof second);
+	int yes = connect(fd, (struct sockaddr *)&to, sizeof to) == 0 &&
+		  recv(fd, word, sizeof word, MSG_WAITALL) == sizeof word && memcmp(word, "SSH-", sizeof word) == 0;
+	close(fd);
+	return yes;
+}
+
+static int await_answer(const char *seconds)
+{
+	struct timespec now, tick = {0, 10 * 1000 * 1000};
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	for (time_t until = now.tv_sec + atol(seconds); now.tv_sec < until; clock_gettime(CLOCK_MONOTONIC, &now)) {
+		if (answers())
+			return 0;
+		nanosleep(&tick, NULL);
+	}
+	say("sshd does not answer", NULL);
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 3 && strcmp(argv[1], "--answers") == 0)
+		return await_answer(argv[2]);
 	int ssh = 0, at = 1;
 	for (; at < argc && strcmp(argv[at], "--") != 0; at++)
 		ssh |= strcmp(argv[at], "--ssh") == 0;

@@ -261,6 +261,31 @@ def test_delete_asks_and_keeps_the_home_unless_told_to_purge(devctl: Devctl, adm
     devctl("delete", "mydev", "--yes", code=3)
 
 
+def test_ssh_waits_for_a_server_that_starts_and_not_for_one_that_is_stopped(
+    devctl: Devctl, admin: Client, namespace: str
+) -> None:
+    devctl("create", "mydev", "devctl-small")
+    write_status(admin, namespace, phase="Pending", conditions=[condition("False", "Unschedulable", "no node is free")])
+    waiting = devctl.start("ssh", "mydev", "true")
+    assert waiting.stderr is not None
+    assert waiting.stderr.readline() == "waiting for mydev: no node is free\n"
+    write_status(admin, namespace, phase="Pending", conditions=[condition("False", "Starting", "the image comes")])
+    assert waiting.stderr.readline() == "waiting for mydev: the image comes\n"
+    devctl("stop", "mydev")
+    _, err = waiting.communicate(timeout=30)
+    assert waiting.returncode == 255
+    assert "mydev is stopped" in err and "devctl start mydev" in err
+
+
+def test_ssh_does_not_wait_for_a_server_that_failed(devctl: Devctl, admin: Client, namespace: str) -> None:
+    devctl("create", "mydev", "devctl-small")
+    write_status(admin, namespace, phase="Failed", conditions=[condition("False", "CrashLooping", "it keeps ending")])
+    begun = time.monotonic()
+    done = devctl("proxy", "mydev", code=255)
+    assert "it keeps ending" in done.stderr
+    assert time.monotonic() - begun < 10
+
+
 def test_purge_spares_a_volume_that_is_only_named_like_a_home(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "devctl-small")
     claim(admin, namespace, "mydev-home")

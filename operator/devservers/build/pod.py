@@ -30,8 +30,8 @@ KEYS_PATH = "/etc/devservers/keys"
 HOST_KEY_PATH = "/etc/devservers/host-key"
 RUN_PATH = "/run/devservers"
 GRACE_SECONDS = 30
-START_SECONDS = 120
-"""How long sshd may take to answer before the container is started again."""
+START_SECONDS = 60
+"""How long sshd may take to answer, in seconds, before the container is started again."""
 
 _BASIC = ("cpu", "memory")
 
@@ -137,11 +137,10 @@ def _main_container(
         container["imagePullPolicy"] = "IfNotPresent"
     if spec.enable_ssh:
         container["ports"] = [{"name": "ssh", "containerPort": SSH_POD_PORT, "protocol": "TCP"}]
-        container["startupProbe"] = {
-            "tcpSocket": {"port": SSH_POD_PORT},
-            "periodSeconds": 1,
-            "failureThreshold": START_SECONDS,
-        }
+        # Not a startup probe: the first one that can succeed comes a second after the start (periodSeconds is whole
+        # seconds, at least 1), and the container counts as running only when this is through just the same.
+        words = [INIT_PROGRAM, "--answers", str(START_SECONDS)]
+        container["lifecycle"] = {"postStart": {"exec": {"command": words}}}
     return container
 
 

@@ -35,7 +35,8 @@ def being_replaced(deployment: Obj | None) -> bool:
         return False
     seen = status(deployment)
     generation = (deployment.get("metadata") or {}).get("generation") or 0
-    if int(seen.get("observedGeneration") or 0) < int(generation):
+    observed = int(seen.get("observedGeneration") or 0)
+    if observed and observed < int(generation):  # 0: it was only just made, and replaces nothing
         return True
     return bool(seen.get("replicas")) and not seen.get("updatedReplicas")
 

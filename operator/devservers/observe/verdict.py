@@ -28,13 +28,12 @@ from .times import parse_time
 
 SETTLE = timedelta(seconds=2)
 
-_CRASHED = ("CrashLoopBackOff", "RunContainerError", "StartError")
+_CRASHED = ("CrashLoopBackOff", "RunContainerError", "StartError", "PostStartHookError")
 _REFUSED = (
     "CreateContainerConfigError",
     "CreateContainerError",
     "PreCreateHookError",
     "PreStartHookError",
-    "PostStartHookError",
 )
 _KILLED = 128
 

@@ -157,8 +157,8 @@ def test_first_process_is_ours(spec: dict[str, Any], command: list[str]) -> None
 
 def test_ssh_off_has_no_port_and_no_probe() -> None:
     container = main_container(server=server(enableSSH=False))
-    assert not {"ports", "startupProbe"} & container.keys()
-    assert {"ports", "startupProbe"} <= main_container().keys()
+    assert not {"ports", "lifecycle"} & container.keys()
+    assert {"ports", "lifecycle"} <= main_container().keys()
 
 
 def test_own_image_keeps_the_api_servers_pull_policy_and_the_platforms_is_pulled_only_when_absent() -> None:

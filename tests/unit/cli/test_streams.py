@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from devctl import relay, remote
+from devctl.dial import Tunnel
 from devctl.errors import TRANSPORT, Failure
 from devctl.websocket import Channels
 from tests.unit.cli.peer import Peer
@@ -31,7 +32,7 @@ class Wire:
 
         def work() -> None:
             try:
-                self.result.append(relay.relay(channels, "mydev", source, sink))
+                self.result.append(relay.relay(Tunnel(channels, "mydev"), source, sink))
             except Exception as error:
                 self.result.append(error)
 
@@ -118,18 +119,41 @@ def test_a_command_that_is_not_there_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "flags"),
+    ("words", "flags", "rest"),
     [
-        ("proxy mydev", {}),
-        ("proxy --user ann --context c mydev", {"user": "ann", "context": "c"}),
-        ("proxy mydev --user ann", None),
-        ("proxy --port 22 mydev", None),
-        ("proxy --help", None),
-        ("proxy --user ann", None),
-        ("proxy", None),
-        ("list mydev", None),
+        ("proxy mydev", {}, []),
+        ("proxy --user ann --context c mydev", {"user": "ann", "context": "c"}, []),
+        ("proxy mydev --port 22", {}, ["--port", "22"]),
+        ("ssh --namespace dev-ann mydev -L 1:h:2 ls -l", {"namespace": "dev-ann"}, ["-L", "1:h:2", "ls", "-l"]),
+        ("ssh mydev -- ls", {}, ["--", "ls"]),
+        ("ssh mydev --user ann", {}, ["--user", "ann"]),
     ],
 )
-def test_the_short_path_takes_only_the_form_that_ssh_config_holds(words: str, flags: dict[str, str] | None) -> None:
+def test_the_short_path_takes_common_flags_before_the_name(words: str, flags: dict[str, str], rest: list[str]) -> None:
     found = relay.quick(words.split())
-    assert (found and found[0].flags) == flags
+    assert found and (found[0].flags, found[1], found[2]) == (flags, "mydev", rest)
+
+
+@pytest.mark.parametrize("words", ["proxy --help", "proxy --user ann", "proxy", "ssh -n x mydev", "ssh --debug mydev"])
+def test_any_other_form_is_left_to_typer(words: str) -> None:
+    assert relay.quick(words.split()) is None
+
+
+def test_a_server_that_speaks_first_is_heard() -> None:
+    ours, theirs = socket.socketpair()
+    tunnel, server = Tunnel(Channels(ours, "v4.channel.k8s.io"), "mydev"), Peer(theirs)
+    server.send(b"\x00\xae\x08", b"\x01\xae\x08", b"\x00SSH-2.0-")
+    assert tunnel.first(5) == b"SSH-2.0-"
+
+
+@pytest.mark.parametrize("end", ["silent", "closed", "refused"])
+def test_a_server_that_says_nothing_is_a_failure(end: str) -> None:
+    ours, theirs = socket.socketpair()
+    tunnel, server = Tunnel(Channels(ours, "v4.channel.k8s.io"), "mydev"), Peer(theirs)
+    if end == "closed":
+        theirs.close()
+    if end == "refused":
+        server.send(b"\x01\xae\x08", b"\x01connection refused")
+    with pytest.raises(Failure) as caught:
+        tunnel.first(0.2)
+    assert caught.value.code == TRANSPORT

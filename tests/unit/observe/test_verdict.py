@@ -182,6 +182,7 @@ def test_a_stopped_server_waits_for_the_pod_that_is_ending() -> None:
 @pytest.mark.parametrize(
     ("seen", "generation", "phase"),
     [
+        ({}, 1, "Running"),
         ({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}, 1, "Running"),
         ({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}, 2, "Starting"),
         ({"observedGeneration": 2, "replicas": 1}, 2, "Starting"),

@@ -1,0 +1,50 @@
+"""The host keys of servers, where ssh looks for them: one file for each, holding exactly one key.
+
+Invariant: a key comes from status.sshHostKey over the authenticated API connection and from nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devctl.config import state_folder
+from devctl.errors import TRANSPORT, Failure
+
+if TYPE_CHECKING:
+    from devctl.kube import Json
+    from devctl.session import Session
+
+
+def alias(session: Session, name: str) -> str:
+    """What ssh calls a server's host key: one name per cluster, namespace and server."""
+    import hashlib
+
+    cluster = hashlib.sha256(session.target.server.encode()).hexdigest()[:8]
+    return f"{name}.{session.namespace}.{cluster}"
+
+
+def file(session: Session, name: str) -> Path:
+    """The file that holds exactly this server's host key."""
+    return state_folder(session.environ) / "known_hosts" / alias(session, name)
+
+
+def pin(session: Session, server: Json) -> Path:
+    """Write the server's host key where ssh looks for it; raises Failure when there is none yet."""
+    name = server["metadata"]["name"]
+    key = str((server.get("status") or {}).get("sshHostKey") or "")
+    words = key.split()
+    if len(words) < 2 or not key.isprintable():
+        raise Failure(f"{name} has no SSH host key yet", f"`devctl describe {name}` shows how far it is", TRANSPORT)
+    path, line = file(session, name), f"{alias(session, name)} {words[0]} {words[1]}\n"
+    try:
+        if path.is_file() and path.read_text() == line:
+            return path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(line)
+        temporary.replace(path)
+    except OSError as error:
+        raise Failure(f"the host key cannot be written: {error}", f"make {path.parent} writable", TRANSPORT) from None
+    return path
