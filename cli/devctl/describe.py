@@ -30,7 +30,9 @@ def describe_command(
         return
     for line in description(server):
         render.out(line)
-    found = related_events(session, name)[-8:]
+    # A former server of this name may have left its own; whole seconds, because only some times have fractions.
+    made = str(server["metadata"].get("creationTimestamp", ""))[:19]
+    found = [event for event in related_events(session, name) if (event_time(event) or "")[:19] >= made][-8:]
     if found:
         render.out("")
         render.out("Recent events:")

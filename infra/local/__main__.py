@@ -23,6 +23,7 @@ from infra.local.progress import Progress
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 Stack = Annotated[str, typer.Option(help="The Pulumi stack.")]
+DEBUG = "--debug"
 KNOWN = (
     ClusterError,
     ContextError,
@@ -46,8 +47,8 @@ def down(stack: Stack = "local", purge: bool = False) -> None:
     platform = _platform(stack)
     if purge:
         homes = platform.homes()
-        named = f" and {len(homes)} home(s): {', '.join(homes)}" if homes else ""
-        if not typer.confirm(f"Delete the embedded cluster{named}?", err=True):
+        named = f": {', '.join(homes)}" if homes else ""
+        if not typer.confirm(f"Delete the embedded cluster and all homes in it{named}?", err=True):
             print("nothing was deleted", file=sys.stderr)
             raise typer.Exit(1)
     platform.down(purge)
@@ -69,6 +70,11 @@ def destroy(stack: Stack = "local") -> None:
 def tools() -> None:
     """Install and build what the tests need, and nothing that is there."""
     progress = Progress()
+    problem = packages.unfit()
+    if problem:
+        raise packages.PackageError(
+            f"the tests need the embedded cluster: {problem}\n  run them on a Debian machine, as root"
+        )
     packages.ensure(progress)
     toolchain.ensure((*toolchain.CLUSTER, *toolchain.ENGINE), current(), progress)
 
@@ -84,13 +90,19 @@ def _platform(stack: str) -> Platform:
 def main() -> int:
     """Run a command; returns the exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = app([word for word in sys.argv[1:] if word != DEBUG], standalone_mode=False)
     except KNOWN as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, typer.Abort):
         print("\nstopped; the same command goes on where this one was", file=sys.stderr)
         return 130
+    except Exception as error:
+        if DEBUG in sys.argv:
+            raise
+        print(f"\nfailed unexpectedly: {type(error).__name__}: {error}", file=sys.stderr)
+        print("  run it again with DEBUG=1 and report what it prints", file=sys.stderr)
+        return 1
     return code if isinstance(code, int) else 0
 
 

@@ -175,7 +175,6 @@ class Cluster:
             mtu=hostnet.mtu(),
             resolvers=hostnet.resolvers(),
             cgroup=f"{parts.CGROUP_ROOT}-{self._link()}",
-            cgroup_v2=Path("/sys/fs/cgroup/cgroup.controllers").exists(),
         )
 
     def _write(self, site: parts.Site) -> None:

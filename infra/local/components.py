@@ -33,7 +33,6 @@ class Site:
     mtu: int
     resolvers: tuple[str, ...]
     cgroup: str
-    cgroup_v2: bool
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Build the repository's images and put them where the cluster finds them; what is already there is left alone.
 
 An image's tag is the hash of the files it is built from, so an unchanged checkout builds nothing, a second
-``pulumi up`` sees no change, and a changed file is a new image. On a machine without a registry the base is made
-with mmdebstrap and the same Dockerfiles build from it; elsewhere they build from ``debian:trixie-slim``.
+``pulumi up`` sees no change, and a changed file is a new image. The base is made with
+mmdebstrap from Debian's own archive, so that no registry is needed; a build elsewhere can name another one (BASE).
 """
 
 from __future__ import annotations

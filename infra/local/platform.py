@@ -7,25 +7,19 @@ Pulumi provision the platform, tell devctl where it is, and prove it with a serv
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from infra.local import context, images, packages, toolchain
 from infra.local.cluster import Cluster, ClusterError
 from infra.local.engine import Engine, describe
-from infra.local.paths import ROOT, Paths
+from infra.local.guide import Guide
+from infra.local.paths import Paths
 from infra.local.person import Person, person
 from infra.local.progress import Progress
-
-FIRST = "first"
-"""The name of the server that `make up` ends with."""
 
 
 @dataclass
@@ -59,18 +53,22 @@ class Platform:
         who = self._person()
         self.progress.say("provisioning the platform with Pulumi")
         self._engine(chosen, who, references).up()
-        self._tell_devctl(chosen, who)
+        settings, guide = self._settings(chosen, who), Guide(self.paths, self.env, self.progress)
+        guide.configure(settings)
         if demo:
-            self._first_server()
+            guide.first_server(settings)
 
     def down(self, purge: bool) -> None:
         """Stop the embedded cluster and keep its state, or with ``purge`` delete it with everything in it."""
+        if not self.paths.node.exists():
+            self.progress.say("there is no embedded cluster here, nothing to stop")
+            return
         self.cluster.down(self.progress)
         if purge:
             self.cluster.purge()
             shutil.rmtree(self.paths.state / "pulumi" / context.EMBEDDED, ignore_errors=True)
             self.progress.say("the embedded cluster, its homes and its Pulumi state are deleted")
-        elif self.paths.node.exists():
+        else:
             self.progress.say(
                 f"the embedded cluster is stopped; its state, homes included, is kept in {self.paths.node}\n"
                 "  make up          starts it again\n  make down PURGE=1  deletes it"
@@ -135,35 +133,11 @@ class Platform:
         """The references that this checkout's images have, built or not."""
         return {image.name: f"{images.REPOSITORY}/{image.name}:{image.digest()}" for image in images.PLATFORM}
 
-    def _tell_devctl(self, chosen: context.Choice, who: Person) -> None:
-        """Write devctl's configuration when there is none; a person's own is never touched."""
-        if self.paths.config.exists():
-            return
+    def _settings(self, chosen: context.Choice, who: Person) -> dict[str, str]:
+        """What devctl has to know to reach this platform as this person, by the keys of its configuration."""
         settings = {"user": who.name, "kubeconfig": str(chosen.kubeconfig)}
         if chosen.context:
             settings["context"] = chosen.context
         if Path(who.keys_from) == self._own_key:
             settings["identityFile"] = who.keys_from
-        self.paths.config.parent.mkdir(parents=True, exist_ok=True)
-        self.paths.config.write_text("# Written by `make up`; yours to change.\n" + yaml.safe_dump(settings))
-        self.progress.say(f"devctl's configuration: {self.paths.config}")
-
-    def _devctl(self, *arguments: str, capture: bool = False) -> str:
-        program = Path(sys.executable).parent / "devctl"
-        done = subprocess.run([str(program), *arguments], text=True, stdout=subprocess.PIPE if capture else None)
-        if done.returncode:
-            raise ClusterError(f"devctl {' '.join(arguments[:2])} failed, see above\n  the platform itself is up")
-        return (done.stdout or "").strip()
-
-    def _first_server(self) -> None:
-        """Create a server when the person has none, and show that it answers over SSH."""
-        servers = self._devctl("list", "-o", "name", capture=True).split()
-        name = FIRST if not servers or f"devserver/{FIRST}" in servers else servers[0].removeprefix("devserver/")
-        if not servers:
-            self._devctl("create", FIRST, "--wait")
-            answer = self._devctl("ssh", FIRST, "--", "echo $(whoami) on $(hostname), $(nproc) cores", capture=True)
-            self.progress.say(f"\nover SSH: {answer}")
-        devctl = os.path.relpath(Path(sys.executable).parent / "devctl", ROOT)
-        self.progress.say(
-            f"\nnext:\n  {devctl} ssh {name}\n  {devctl} create mydev cpu-medium --wait\n  {devctl} --help"
-        )
+        return settings

@@ -4,90 +4,64 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from infra.local.cluster import Cluster
-from infra.local.paths import ROOT, Paths, current
+from infra.local.paths import ROOT
 from tests.bench import devctl_figures, node_figures, operator_figures
+from tests.bench.figure import HEADER, Figure
 from tests.cluster.harness import running_api_server, running_controllers
-from tests.node.machine import Machine
-from tests.node.person import Person, Platform
+from tests.node.person import Person, environment, running_platform
 
-Row = dict[str, Any]
 RESULTS = ROOT / ".bench" / "results.json"
 
 
-def operator(only: str) -> list[Row]:
+def alone(only: str) -> list[Figure]:
+    """What needs no cluster."""
+    with tempfile.TemporaryDirectory(prefix="devservers-bench-") as folder:
+        return [devctl_figures.devctl_help(environment(Path(folder)))]
+
+
+def operator(only: str) -> list[Figure]:
     """The operator against a real API server."""
     with running_api_server() as server, running_controllers(server):
         operator_figures.prepare(server)
         return operator_figures.figures(server, only)
 
 
-@contextmanager
-def _platform() -> Iterator[Platform]:
-    """A platform of the bench's own, taken down at the end."""
-    with tempfile.TemporaryDirectory(prefix="devservers-bench-") as name:
-        folder = Path(name)
-        env = dict(os.environ) | {
-            "HOME": str(folder),
-            "USER": "ann",
-            "XDG_STATE_HOME": str(folder / "state"),
-            "XDG_CONFIG_HOME": str(folder / "config"),
-            "XDG_CACHE_HOME": str(current().cache.parent),
-            "DEVSERVERS_CONTEXT": "embedded",
-        }
-        platform = Platform(env, Cluster(Paths.of(env).node), Machine.now())
-        try:
-            platform.run("up", "--no-demo")
-            yield platform
-        finally:
-            subprocess.run([sys.executable, "-m", "infra.local", "down"], cwd=ROOT, env=env, check=False)
-
-
-def node(only: str) -> list[Row]:
+def node(only: str) -> list[Figure]:
     """What a person waits for, on a real node."""
-    with _platform() as platform:
-        ann = Person(platform, "ann")
-        rows = [devctl_figures.devctl_list(platform.cluster.kubeconfig, "ann")]
+    with (
+        tempfile.TemporaryDirectory(prefix="devservers-bench-") as folder,
+        running_platform(Path(folder), "--no-demo") as platform,
+    ):
+        found = [devctl_figures.devctl_list(platform.env)]
         if not only or only.startswith("create_to_ssh"):
             deployment = platform.get("deployment", "devservers-operator", "-n", "devservers-system")
             env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
             image = next(each["value"] for each in env if each["name"] == "DEVSERVERS_DEFAULT_IMAGE")
-            rows += [figure.record() for figure in node_figures.create_to_ssh(ann, image)]
-        return rows
+            found += node_figures.create_to_ssh(Person(platform, "ann"), image)
+        return found
 
 
-GROUPS: dict[Callable[[str], list[Row]], tuple[str, ...]] = {
-    lambda only: [devctl_figures.devctl_help()]: ("devctl_help",),
+GROUPS: dict[Callable[[str], list[Figure]], tuple[str, ...]] = {
+    alone: ("devctl_help",),
     operator: ("api_writes_per_server", "restart_writes", "restart_seconds"),
     node: ("devctl_list", "create_to_ssh", "create_to_ssh_p50", "create_to_ssh_p95"),
 }
 
 
-def _met(row: Row) -> bool:
-    held = row["value"] if row["ratio"] is None else row["ratio"]
-    return row["bound"] is None or bool(held <= row["bound"])
-
-
-def _table(rows: list[Row]) -> str:
-    def cell(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3g}"
-
-    lines = [f"{'figure':<26}{'value':>10} {'unit':<5}{'baseline':>10}{'ratio':>8}{'bound':>8}{'runs':>6}"]
-    for row in rows:
-        lines.append(
-            f"{row['name']:<26}{cell(row['value']):>10} {row['unit']:<5}{cell(row['baseline']):>10}"
-            f"{cell(row['ratio']):>8}{cell(row['bound']):>8}{row['runs']:>6}{'' if _met(row) else '  over the bound'}"
-        )
-    return "\n".join(lines)
+def _write(found: list[Figure]) -> None:
+    """Put the figures into the results; those that were not measured now stay as they are."""
+    known: dict[str, dict[str, Any]] = {}
+    if RESULTS.exists():
+        known = {row["name"]: row for row in json.loads(RESULTS.read_text())}
+    known |= {figure.name: figure.record() for figure in found}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(list(known.values()), indent=1) + "\n")
 
 
 def main() -> int:
@@ -99,14 +73,13 @@ def main() -> int:
     if only and only not in names:
         print(f"there is no figure {only}\n  use one of {', '.join(names)}", file=sys.stderr)
         return 2
-    rows: list[Row] = []
+    found: list[Figure] = []
     for measure, group in GROUPS.items():
         if not only or only in group:
-            rows += [row for row in measure(only) if not only or row["name"].startswith(only)]
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-    print(_table(rows))
-    return 0 if all(map(_met, rows)) else 1
+            found += [figure for figure in measure(only) if not only or figure.name.startswith(only)]
+    _write(found)
+    print("\n".join([HEADER, *(figure.line() for figure in found)]))
+    return 0 if all(figure.met for figure in found) else 1
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,42 +11,51 @@ from typing import Any
 class Figure:
     """A line of the bench table.
 
-    ``value`` is in ``unit`` (s, MiB, % of a core, or 1 for counts and shares). ``baseline`` is what it was held
-    against in the same run and ``ratio`` their quotient; ``bound`` is the most that is allowed, of the ratio
-    where there is one, else of the value. ``runs`` is how many measurements are behind it.
+    ``value`` is in ``unit`` (s, MiB, % of a core, or a count's noun). ``baseline`` is what it was held against in
+    the same run, in the same unit. ``bound`` is the most that is allowed: of the ratio where there is a baseline,
+    unless ``bounds_value``, which says that it is of the value all the same. ``runs`` is how many measurements are
+    behind it.
     """
 
     name: str
     value: float
     unit: str
     baseline: float | None = None
-    ratio: float | None = None
     bound: float | None = None
     runs: int = 1
+    bounds_value: bool = False
 
-    @classmethod
-    def of(cls, name: str, value: float, unit: str, **others: Any) -> Figure:
-        """A figure with its ratio worked out."""
-        baseline = others.get("baseline")
-        return cls(name, value, unit, ratio=value / baseline if baseline else None, **others)
+    @property
+    def ratio(self) -> float | None:
+        """Value by baseline, None without one."""
+        return self.value / self.baseline if self.baseline else None
 
     @property
     def met(self) -> bool:
         """Whether the bound is kept."""
-        held = self.value if self.ratio is None else self.ratio
+        ratio = self.ratio
+        held = self.value if ratio is None or self.bounds_value else ratio
         return self.bound is None or held <= self.bound
 
     def record(self) -> dict[str, Any]:
         """The entry of ``.bench/results.json``."""
-        return asdict(self)
+        fields = asdict(self) | {"ratio": self.ratio}
+        return {key: fields[key] for key in ("name", "value", "unit", "baseline", "ratio", "bound", "runs")}
+
+    def line(self) -> str:
+        """The line of the table, below :data:`HEADER`."""
+
+        def cell(value: float | None) -> str:
+            return "-" if value is None else f"{value:.3g}"
+
+        numbers = f"{cell(self.baseline):>10}{cell(self.ratio):>8}{cell(self.bound):>8}{self.runs:>6}"
+        return f"{self.name:<26}{cell(self.value):>10} {self.unit:<7}{numbers}{'' if self.met else '  over the bound'}"
+
+
+HEADER = f"{'figure':<26}{'value':>10} {'unit':<7}{'baseline':>10}{'ratio':>8}{'bound':>8}{'runs':>6}"
 
 
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least ``share`` of the values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * round(share * 100) // 100) - 1)]
-
-
-def median(values: Sequence[float]) -> float:
-    """The middle value."""
-    return statistics.median(values)

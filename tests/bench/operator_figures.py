@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from tests.bench.figure import Figure
 from tests.cluster.client import eventually
 from tests.cluster.harness import ApiServer
 from tests.cluster.operator_process import (
@@ -41,8 +42,6 @@ class RestartFigures:
     """Writes to anything but the Lease."""
     memory_mib: float
     """Resident memory of the process afterwards."""
-    settle_seconds: float
-    """From the first create until all servers were Ready and quiet, before the restart."""
 
 
 def operator_writes(server: ApiServer, since: int) -> list[str]:
@@ -77,7 +76,6 @@ def restart(server: ApiServer, count: int = RESTART_SERVERS) -> RestartFigures:
     """Settles count servers of ten users, stops the operator cleanly, starts it again and counts."""
     prepare(server)
     users = [f"bench-restart{number}" for number in range(10)]
-    started = time.monotonic()
     with FakeKubelet(server.admin, steps=False):
         with running_operator(server, "bench-before"):
             for user in users:
@@ -88,7 +86,6 @@ def restart(server: ApiServer, count: int = RESTART_SERVERS) -> RestartFigures:
                 server.admin.create(server_of(users[number % 10], f"s{number}", persistentHomeSize="1Gi"))
             eventually(lambda: _running(world, users) == count, f"{count} servers running", 300, 0.5)
             _wait_until_quiet(server)
-            settled = time.monotonic() - started
         mark = server.audit_mark()
         with running_operator(server, "bench-after", sweep_seconds=20) as operator:
             seconds = operator.metric("devservers_initial_reconcile_seconds")
@@ -97,20 +94,20 @@ def restart(server: ApiServer, count: int = RESTART_SERVERS) -> RestartFigures:
             writes = operator_writes(server, mark)
             memory = operator.memory_mib()
             remove(server, users)
-    return RestartFigures(count, seconds, len(writes), memory, settled)
+    return RestartFigures(count, seconds, len(writes), memory)
 
 
-def figures(server: ApiServer, only: str = "") -> list[dict[str, object]]:
+def figures(server: ApiServer, only: str = "") -> list[Figure]:
     """The rows of the bench: api_writes_per_server, restart_writes, restart_seconds (or only one of them)."""
     rows = []
     if only in ("", "api_writes_per_server"):
         counts = writes_per_server(server)
-        rows.append(_row("api_writes_per_server", max(counts), "writes", WRITES_BOUND, len(counts)))
+        rows.append(Figure("api_writes_per_server", max(counts), "writes", bound=WRITES_BOUND, runs=len(counts)))
     if only in ("", "restart_writes", "restart_seconds"):
         found = restart(server)
-        rows.append(_row("restart_writes", found.writes, "writes", 0, 1))
-        rows.append(_row("restart_seconds", round(found.seconds, 2), "s", RESTART_SECONDS_BOUND, 1))
-        rows = [row for row in rows if only in ("", row["name"])]
+        rows.append(Figure("restart_writes", found.writes, "writes", bound=0))
+        rows.append(Figure("restart_seconds", found.seconds, "s", bound=RESTART_SECONDS_BOUND))
+        rows = [row for row in rows if only in ("", row.name)]
     return rows
 
 
@@ -133,12 +130,6 @@ def remove(server: ApiServer, users: list[str]) -> None:
         120,
         0.5,
     )
-
-
-def _row(name: str, value: float, unit: str, bound: float, runs: int) -> dict[str, object]:
-    return {
-        "name": name, "value": value, "unit": unit, "baseline": None, "ratio": None, "bound": bound, "runs": runs,
-    }  # fmt: skip
 
 
 def _active(world: World, user: str) -> bool:

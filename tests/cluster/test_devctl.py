@@ -128,7 +128,7 @@ def test_dry_run_is_checked_by_the_cluster_and_changes_nothing(devctl: Devctl, a
         (["devctl-small", "--shared-volume", "none-such"], "known claims: data"),
     ],
 )
-def test_what_does_not_exist_is_refused_within_a_second(
+def test_what_does_not_exist_is_refused_at_once(
     devctl: Devctl, admin: Client, namespace: str, words: list[str], says: str
 ) -> None:
     claim(admin, namespace, "data")

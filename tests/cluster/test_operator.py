@@ -83,7 +83,7 @@ def test_a_server_becomes_ready_within_twelve_writes(operator: OperatorProcess, 
 
 def _spec(world: World, kind: str, user: str, name: str) -> Manifest:
     """The spec of a child, empty while there is none."""
-    return (world.child(kind, user, name) or {}).get("spec", {})
+    return dict((world.child(kind, user, name) or {}).get("spec", {}))
 
 
 def test_deleted_and_edited_children_are_restored(world: World, ann: str) -> None:

@@ -6,20 +6,13 @@ so a platform that the person at this machine runs is neither used nor touched.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from infra.local.cluster import Cluster
-from infra.local.paths import ROOT, Paths, current
-from tests.node.machine import Machine
-from tests.node.person import Person, Platform
+from tests.node.person import Person, Platform, running_platform
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,25 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """The platform, brought up as `make up` does; taken down at the end whatever happened."""
-    folder = tmp_path_factory.mktemp("node")
-    (folder / "home").mkdir()
-    env = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder / "home"),
-        "USER": "ann",
-        "LANG": "C.UTF-8",
-        "XDG_STATE_HOME": str(folder / "state"),
-        "XDG_CONFIG_HOME": str(folder / "config"),
-        "XDG_CACHE_HOME": str(current().cache.parent),
-        "DEVSERVERS_CONTEXT": "embedded",
-    }
-    kept = ("DEVSERVERS_TOOLS_DIR", "SSL_CERT_FILE", "PIP_CERT", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "TMPDIR")
-    env |= {name: os.environ[name] for name in kept if name in os.environ}
-    platform = Platform(env, Cluster(Paths.of(env).node), Machine.now())
-    try:
-        yield replace(platform, first_up=platform.run("up").stderr)
-    finally:
-        subprocess.run([sys.executable, "-m", "infra.local", "down"], cwd=ROOT, env=env, check=False)
+    with running_platform(tmp_path_factory.mktemp("node")) as platform:
+        yield platform
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,52 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from infra.local.cluster import Cluster
-from infra.local.paths import ROOT
+from infra.local.paths import ROOT, Paths, current
 from tests.node.machine import Machine
 
 BIN = Path(sys.executable).parent
+_KEPT = ("DEVSERVERS_TOOLS_DIR", "SSL_CERT_FILE", "PIP_CERT", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "TMPDIR")
+"""What a machine may need of its environment to fetch packages."""
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The environment of somebody called ann whose home and state are in `folder`; only the cache is shared."""
+    (folder / "home").mkdir(exist_ok=True)
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder / "home"),
+        "USER": "ann",
+        "LANG": "C.UTF-8",
+        "XDG_STATE_HOME": str(folder / "state"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "XDG_CACHE_HOME": str(current().cache.parent),
+        "DEVSERVERS_CONTEXT": "embedded",
+    }
+    return env | {name: os.environ[name] for name in _KEPT if name in os.environ}
+
+
+@contextmanager
+def running_platform(folder: Path, *options: str) -> Iterator[Platform]:
+    """A platform of its own in `folder`, brought up as `make up` does, taken down at the end whatever happened.
+
+    A platform that the person at this machine runs is neither used nor touched.
+    """
+    env = environment(folder)
+    platform = Platform(env, Cluster(Paths.of(env).node), Machine.now())
+    try:
+        yield replace(platform, first_up=platform.run("up", *options).stderr)
+    finally:
+        platform.run("down", check=False)
 
 
 @dataclass(frozen=True)

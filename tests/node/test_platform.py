@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,18 @@ def test_a_second_up_changes_nothing_within_20_seconds(platform: Platform, devse
     assert not [word for word in (" created", " updated", " deleted", " replaced") if word in shown], shown
     assert _objects(platform, *SETTLED) == before
     assert seconds < 20
+
+
+def test_another_clusters_configuration_is_neither_used_nor_changed(platform: Platform, tmp_path: Path) -> None:
+    config = tmp_path / "devctl" / "config.yaml"
+    config.parent.mkdir()
+    config.write_text("user: eve\ncontext: company\nkubeconfig: /nonexistent\n")
+    elsewhere = replace(platform, env=platform.env | {"XDG_CONFIG_HOME": str(tmp_path), "DEVCTL_USER": "mallory"})
+    shown = elsewhere.run("up").stderr
+    assert "is about something else" in shown
+    commands = [line.strip() for line in shown.splitlines() if line.strip().startswith(".venv/bin/devctl")]
+    assert commands[0] == f".venv/bin/devctl ssh --user ann --kubeconfig {platform.cluster.kubeconfig} first"
+    assert config.read_text().startswith("user: eve")
 
 
 def test_preview_has_nothing_to_change(platform: Platform) -> None:
@@ -145,7 +158,7 @@ def _cluster_wide(platform: Platform) -> list[str]:
 def _made_by_kubernetes(item: dict[str, Any]) -> bool:
     """What every namespace has by itself, and Events, which end by themselves."""
     names = {"ServiceAccount": "default", "ConfigMap": "kube-root-ca.crt"}
-    return item["kind"] == "Event" or names.get(item["kind"]) == item["metadata"]["name"]
+    return bool(item["kind"] == "Event" or names.get(item["kind"]) == item["metadata"]["name"])
 
 
 def test_down_leaves_nothing_on_the_machine_and_up_brings_all_back(

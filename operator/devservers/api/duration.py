@@ -29,16 +29,3 @@ def parse_duration(text: str) -> timedelta:
     if seconds <= 0:
         raise InvalidValue(f"{text!r} is not a duration; {HINT}")
     return timedelta(seconds=seconds)
-
-
-def format_duration(value: timedelta) -> str:
-    """The duration text for `value`, rounded down to seconds. Raises InvalidValue below one second."""
-    left = int(value.total_seconds())
-    if left <= 0:
-        raise InvalidValue(f"{value} is not a duration; {HINT}")
-    parts = []
-    for unit, factor in _UNITS:
-        count, left = divmod(left, factor)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts)

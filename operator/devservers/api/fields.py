@@ -7,7 +7,7 @@ CEL instead of JSON schema's `pattern`, because a pattern's message is the regul
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -151,13 +151,3 @@ EnvName = Annotated[
 def list_map(key: str) -> Mapping[str, Any]:
     """Schema of a list whose items `key` tells apart: no two alike, merged by it in server-side apply."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
-
-
-def first_duplicate(values: Sequence[str]) -> str | None:
-    """The first value that occurs a second time, None when all differ."""
-    seen: set[str] = set()
-    for value in values:
-        if value in seen:
-            return value
-        seen.add(value)
-    return None

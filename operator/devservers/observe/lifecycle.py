@@ -74,11 +74,6 @@ def decide(server: DevServer, user: DevServerUser | None, now: datetime) -> Deci
     )
 
 
-def next_look(server: DevServer, now: datetime) -> timedelta | None:
-    """How long until the clock alone changes what is to become of `server`, None when it never does."""
-    return decide(server, None, now).next_look
-
-
 def _end(server: DevServer) -> tuple[datetime | None, str]:
     lifecycle, created = server.spec.lifecycle, server.metadata.creation_timestamp
     ends: list[tuple[datetime, str]] = []

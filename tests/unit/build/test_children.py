@@ -6,7 +6,6 @@ import base64
 from typing import Any
 
 import pytest
-from build_objects import CA, KEY, UID, child, request, server, user
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from devservers.build import hostkey
 from devservers.build.devserver import manifests
 from devservers.build.keys import authorized_keys
 from devservers.build.storage import storage
+from tests.unit.build.build_objects import CA, KEY, UID, child, request, server, user
 
 OWNED = [
     {
@@ -152,7 +152,7 @@ def test_stored_home_keeps_its_class_and_modes() -> None:
     }
 
 
-def mounts_of(**spec: object) -> dict[str, str]:
+def mounts_of(**spec: Any) -> dict[str, str]:
     found = storage(server(**spec))
     claims = {v["name"]: v.get("persistentVolumeClaim", {}).get("claimName", "empty") for v in found.volumes}
     return {mount["mountPath"]: claims[mount["name"]] for mount in found.mounts}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from build_objects import UID, flavor, main_container, request, server, template, user
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devservers.api.quantity import canonical
 from devservers.build.devserver import manifests
+from tests.unit.build.build_objects import UID, flavor, main_container, request, server, template, user
 
 ALLOWED_VOLUMES = {
     "configMap",
@@ -24,7 +24,7 @@ ALLOWED_VOLUMES = {
 }
 FORBIDDEN = {"hostNetwork", "hostPID", "hostIPC", "hostAliases", "hostUsers", "shareProcessNamespace"}
 
-words = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",), exclude_characters="\x00"), max_size=20)
+words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 names = st.from_regex(r"\A[a-z][a-z0-9-]{0,8}[a-z0-9]\Z")
 paths = st.lists(
     st.from_regex(r"\A/(data|mnt|home/dev|srv)(/[a-z0-9]{1,5}){0,2}/?\Z"), max_size=4, unique_by=lambda p: p.rstrip("/")

@@ -6,9 +6,9 @@ import copy
 from typing import Any
 
 import pytest
-from build_objects import child, flavor, request, server, user
 
 from devservers.build.devserver import BuildSettings, flavor_changed, manifests
+from tests.unit.build.build_objects import child, flavor, request, server, user
 
 NEWER = BuildSettings("registry.example/base:2", "registry.example/ssh:2", "fast")
 EDITED = {"resources": {"limits": {"cpu": "8"}}, "shmSize": "4Gi"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from build_objects import UID, user
 
 from devservers.build.user import manifests
+from tests.unit.build.build_objects import UID, user
 
 
 def children(**spec: object) -> dict[tuple[str, str], dict[str, Any]]:

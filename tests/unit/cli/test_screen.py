@@ -9,6 +9,7 @@ import pytest
 
 from devctl import describe, events, render, wait
 
+FINGERPRINT = "SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA"
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
 
@@ -107,12 +108,7 @@ def test_describe_says_why_and_what_next() -> None:
 def test_the_fingerprint_is_the_one_ssh_shows() -> None:
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
     text = "\n".join(describe.description(server(sshHostKey=key)))
-    import subprocess
-
-    shown = subprocess.run(
-        ["ssh-keygen", "-lf", "-"], input=key, text=True, capture_output=True, check=True
-    ).stdout.split()[1]
-    assert shown in text
+    assert FINGERPRINT in text  # what `ssh-keygen -lf` prints for it
 
 
 @pytest.mark.parametrize(

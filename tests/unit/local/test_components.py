@@ -13,7 +13,7 @@ from infra.local import hostnet
 from infra.local.cluster import PROGRAMS
 from infra.local.components import CONTAINERD_SOCKET, Site, components, files
 
-SITE = Site("10.213.0.2", "10.213.0.1", 1400, ("192.0.2.53",), "devservers-test", False)
+SITE = Site("10.213.0.2", "10.213.0.1", 1400, ("192.0.2.53",), "devservers-test")
 TOOLS = {name: f"/tools/{name}" for name in PROGRAMS}
 
 
@@ -46,7 +46,7 @@ def test_files_parse_and_name_each_other() -> None:
 
 
 def test_without_a_resolver_the_cluster_still_names_itself() -> None:
-    made = files(Site("10.213.0.2", "10.213.0.1", 1500, (), "c", True), "/cni")
+    made = files(Site("10.213.0.2", "10.213.0.1", 1500, (), "c"), "/cni")
     assert "forward" not in made["Corefile"]
     assert "kubernetes cluster.local" in made["Corefile"]
 

@@ -32,8 +32,12 @@ def test_a_changed_file_is_another_image(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("image", images.PLATFORM, ids=lambda image: image.name)
-def test_no_image_is_given_a_secret_or_runs_as_root_by_accident(image: images.Image) -> None:
+def test_no_image_is_given_a_secret_or_fetches_past_the_packages(image: images.Image) -> None:
     text = (ROOT / image.dockerfile).read_text()
     assert "password" not in text.lower()
     assert "http://" not in text
     assert "https://" not in text
+
+
+def test_the_operator_does_not_run_as_root() -> None:
+    assert "USER 65532:65532" in (ROOT / images.OPERATOR.dockerfile).read_text().splitlines()

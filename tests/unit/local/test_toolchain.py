@@ -5,12 +5,22 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from infra.local import toolchain
 from infra.local.paths import Paths
 from infra.local.progress import Progress, duration
+
+
+class Usage(NamedTuple):
+    """What shutil.disk_usage answers, in bytes."""
+
+    total: int
+    used: int
+    free: int
+
 
 PINNED = re.compile(r"^\t?(?:require )?(\S+) (v\S+)", re.M)
 
@@ -68,6 +78,20 @@ def test_too_little_disk_is_said_before_anything_is_built(paths: Paths, monkeypa
     monkeypatch.setattr(toolchain, "FREE_GIB", 10**9)
     with pytest.raises(toolchain.ToolchainError, match="GiB are free where the tools are built"):
         toolchain.ensure(["coredns"], paths, Progress(io.StringIO()))
+
+
+def test_the_caches_of_earlier_tools_make_room_for_the_next(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = paths.cache / "build" / "go-mod" / "x"
+    cache.mkdir(parents=True)
+    (cache / "read-only").touch()
+    cache.chmod(0o555)  # as Go leaves its module cache
+
+    def usage(path: Path) -> Usage:
+        return Usage(0, 0, 2**30 if (paths.cache / "build").exists() else 2**40)
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    toolchain._make_room(paths)
+    assert not (paths.cache / "build").exists()
 
 
 @pytest.mark.parametrize("module", toolchain.MODULES_BUILT, ids=lambda module: module.name)

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from observe_objects import Obj, at, server, stamp, user
 
-from devservers.observe.lifecycle import Decision, decide, next_look
+from devservers.observe.lifecycle import Decision, decide
+from tests.unit.observe.observe_objects import Obj, at, server, stamp, user
 
 TTL = {"lifecycle": {"timeToLive": "1h"}}
 
@@ -77,7 +77,8 @@ def test_decision(
 @given(st.integers(0, 10**5), st.integers(0, 10**5))
 def test_looking_again_when_told_is_when_it_changes(started: int, now: int) -> None:
     known = server(None, restarted(started), **TTL)
-    before, wait = decide(known, None, at(now)), next_look(known, at(now))
+    before = decide(known, None, at(now))
+    wait = before.next_look
     assert (wait is not None) == before.running
     if wait is not None:
         assert decide(known, None, at(now) + wait - timedelta(seconds=1)).running

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from observe_objects import flavor
 
 from devservers.observe.image import pull_failure
 from devservers.observe.pending import why_refused, why_unschedulable
+from tests.unit.observe.observe_objects import flavor
 
 GPU = flavor(nodeSelector={"gpu": "a100"})
 

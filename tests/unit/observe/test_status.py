@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from observe_objects import (
+
+from devservers.api.devserver import DevServer, DevServerStatus
+from devservers.observe.devserver import Children, invalid, observe, previous_status
+from devservers.observe.lifecycle import decide
+from tests.unit.observe.observe_objects import (
     SCHEDULED,
     Obj,
     at,
@@ -26,10 +30,6 @@ from observe_objects import (
     waiting,
     with_status,
 )
-
-from devservers.api.devserver import DevServer, DevServerStatus
-from devservers.observe.devserver import Children, invalid, observe, previous_status
-from devservers.observe.lifecycle import decide
 
 
 def home(size: str = "10Gi", capacity: str | None = "10Gi") -> Obj:

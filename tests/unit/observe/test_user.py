@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from observe_objects import Obj, at, ready, stamp, user
 
 from devservers.api.user import DevServerUser
 from devservers.observe.user import leftovers, observe, previous_status
+from tests.unit.observe.observe_objects import Obj, at, ready, stamp, user
 
 
 @pytest.mark.parametrize(

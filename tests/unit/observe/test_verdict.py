@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from observe_objects import (
+
+from devservers.api.devserver import PHASES
+from devservers.api.user import UserStatus
+from devservers.build import pod as build_pod
+from devservers.observe import pods
+from devservers.observe.devserver import Children, observe
+from devservers.observe.lifecycle import Decision
+from tests.unit.observe.observe_objects import (
     SCHEDULED,
     Obj,
     at,
@@ -22,13 +29,6 @@ from observe_objects import (
     waiting,
     with_status,
 )
-
-from devservers.api.devserver import PHASES
-from devservers.api.user import UserStatus
-from devservers.build import pod as build_pod
-from devservers.observe import pods
-from devservers.observe.devserver import Children, observe
-from devservers.observe.lifecycle import Decision
 
 QUOTA = (
     'pods "mydev-6c9-x2x" is forbidden: exceeded quota: dev-user, requested: requests.cpu=2,requests.memory=4Gi, '

@@ -28,7 +28,7 @@ def run(test: Callable[[WorkQueue[str], Clock], Awaitable[None]]) -> None:
 
 def test_many_adds_are_one_run() -> None:
     async def check(queue: WorkQueue[str], _: Clock) -> None:
-        for _ in range(50):
+        for _time in range(50):
             queue.add("a")
         assert await queue.get() == "a"
         queue.done("a")
@@ -41,7 +41,7 @@ def test_a_key_added_while_it_runs_comes_once_more_and_not_at_the_same_time() ->
     async def check(queue: WorkQueue[str], _: Clock) -> None:
         queue.add("a")
         await queue.get()
-        for _ in range(50):
+        for _time in range(50):
             queue.add("a")
         queue.add("b")
         assert await queue.get() == "b", "a is still being processed"

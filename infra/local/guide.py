@@ -1,0 +1,89 @@
+"""What a person has at the end of `make up`: devctl that knows where the platform is, a server, and what to type next.
+
+Invariant: devctl's configuration is written only where there is none, and nothing here goes by what an existing one
+says: it may be about another cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from devservers.api.meta import namespace_of
+from infra.local.cluster import ClusterError
+from infra.local.paths import ROOT, Paths
+from infra.local.progress import Progress
+
+FIRST = "first"
+"""The name of the server that `make up` ends with."""
+DEVCTL = Path(sys.executable).parent / "devctl"
+_FLAGS = ("user", "kubeconfig", "context")
+
+
+@dataclass(frozen=True)
+class Guide:
+    """Shows one person the way; ``settings`` are by the keys of devctl's configuration."""
+
+    paths: Paths
+    env: Mapping[str, str]
+    progress: Progress
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Write devctl's configuration when there is none."""
+        if self.paths.config.exists():
+            return
+        self.paths.config.parent.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(dict(settings))
+        self.paths.config.write_text("# Written by `make up`; yours to change.\n" + text)
+        self.progress.say(f"devctl's configuration: {self.paths.config}")
+
+    def first_server(self, settings: Mapping[str, str]) -> None:
+        """Create a server when the person has none, show that it answers over SSH, and name three next commands.
+
+        Raises ClusterError when devctl fails.
+        """
+        flags = [word for key in _FLAGS if key in settings for word in (f"--{key}", settings[key])]
+        env = {name: value for name, value in self.env.items() if not name.startswith("DEVCTL_")}
+        env["DEVCTL_NAMESPACE"] = namespace_of(settings["user"])
+        if "identityFile" in settings:
+            env["DEVCTL_IDENTITY_FILE"] = settings["identityFile"]
+
+        def devctl(command: str, *arguments: str, capture: bool = False) -> str:
+            words = [str(DEVCTL), command, *flags, *arguments]
+            done = subprocess.run(words, env=env, text=True, stdout=subprocess.PIPE if capture else None, check=False)
+            if done.returncode:
+                raise ClusterError(f"devctl {command} failed, see above\n  the platform itself is up")
+            return (done.stdout or "").strip()
+
+        servers = devctl("list", "-o", "name", capture=True).split()
+        name = FIRST if not servers or f"devserver/{FIRST}" in servers else servers[0].removeprefix("devserver/")
+        if not servers:
+            devctl("create", FIRST, "--wait")
+            answer = devctl("ssh", FIRST, "echo $(whoami) on $(hostname), $(nproc) cores", capture=True)
+            self.progress.say(f"\nover SSH: {answer}")
+        extra = ""
+        if not self._configured_for(settings):
+            self.progress.say(f"\ndevctl's configuration ({self.paths.config}, DEVCTL_*) is about something else")
+            extra = " " + shlex.join(flags)
+        program = os.path.relpath(DEVCTL, ROOT)
+        self.progress.say(
+            f"\nnext:\n  {program} ssh{extra} {name}\n  {program} create{extra} mydev cpu-medium --wait"
+            f"\n  {program} --help"
+        )
+
+    def _configured_for(self, settings: Mapping[str, str]) -> bool:
+        """Whether devctl without any flag reaches this platform: its file says so, and nothing else is said."""
+        try:
+            written = yaml.safe_load(self.paths.config.read_text())
+        except (OSError, yaml.YAMLError):
+            return False
+        keys = (*_FLAGS, "namespace")
+        same = isinstance(written, dict) and all(written.get(key) == settings.get(key) for key in keys)
+        return same and not any(name.startswith("DEVCTL_") for name in self.env)
