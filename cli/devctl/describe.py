@@ -38,9 +38,8 @@ def describe_command(
         render.out("Recent events:")
         for event in found:
             count = f" ({event['count']} times)" if (event.get("count") or 1) > 1 else ""
-            render.out(
-                f"  {render.age(event_time(event)):>6} ago  {event.get('reason', '')}: {event_text(event)}{count}"
-            )
+            reason = render.clean(str(event.get("reason", "")))
+            render.out(f"  {render.age(event_time(event)):>6} ago  {reason}: {event_text(event)}{count}")
 
 
 def description(server: Json) -> list[str]:

@@ -105,12 +105,8 @@ def _event_row(event: Json, form: str) -> list[str]:
     text = event_text(event)
     if form != "wide" and len(text) > 140:
         text = text[:139] + "…"
-    return [
-        str(event.get("type", "")),
-        f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}",
-        str(event.get("reason", "")),
-        text,
-    ]
+    words = [str(event.get("type", "")), f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"]
+    return [render.clean(word) for word in (*words, str(event.get("reason", "")), text)]
 
 
 def _print_event(event: Json, form: str) -> None:

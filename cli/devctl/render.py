@@ -53,7 +53,7 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """A warning line."""
-    say(paint("warning:", "yellow", sys.stderr) + " " + text)
+    say(paint("warning:", "yellow", sys.stderr) + " " + clean(text))
 
 
 def clean(text: str) -> str:

@@ -94,7 +94,11 @@ class Session:
 
         values.server_name(name)
         try:
-            return self.kube.get(server_path(self.namespace, name))
+            found = self.kube.get(server_path(self.namespace, name))
+            if (found.get("metadata") or {}).get("name") != name:
+                # It becomes a file's name and a word of ssh's command line: only what was asked for may.
+                raise Failure(f"the API server answered with another object than {name}", "`devctl info` shows which")
+            return found
         except ApiError as error:
             if error.status == 404 and error.details.get("name"):
                 self.missing(name)

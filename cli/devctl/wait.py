@@ -45,7 +45,7 @@ def stages(server: Json, since: str | None) -> list[tuple[str, float | None]]:
     for entry in server.get("status", {}).get("timeline") or []:
         at = render.when(entry.get("at"))
         took = (at - before).total_seconds() if at and before else None
-        found.append((str(entry.get("stage", "?")), max(took, 0.0) if took is not None else None))
+        found.append((render.clean(str(entry.get("stage", "?"))), max(took, 0.0) if took is not None else None))
         before = at or before
     return found
 
@@ -84,7 +84,7 @@ class View:
     def update(self, server: Json, since: str | None) -> None:
         """Take over a newer object."""
         self.done = stages(server, since)
-        self.phase = server.get("status", {}).get("phase") or "Pending"
+        self.phase = render.clean(str(server.get("status", {}).get("phase") or "Pending"))
         self.reason = why(server)
 
     @property

@@ -175,6 +175,7 @@ class Cluster:
             mtu=hostnet.mtu(),
             resolvers=hostnet.resolvers(),
             cgroup=f"{parts.CGROUP_ROOT}-{self._link()}",
+            ipv6=Path("/proc/sys/net/ipv6").exists(),
         )
 
     def _write(self, site: parts.Site) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 INSIDE = PurePosixPath("/run/devservers")
 POD_CIDR = "10.244.0.0/24"
@@ -25,7 +26,8 @@ class Site:
     """What differs from one embedded cluster to another.
 
     ``address`` is the node's, ``gateway`` the host's end of the link, ``mtu`` the link's in bytes,
-    ``resolvers`` where names outside the cluster are asked for, ``cgroup`` the folder below each controller.
+    ``resolvers`` where names outside the cluster are asked for, ``cgroup`` the folder below each controller, ``ipv6``
+    whether the kernel has it.
     """
 
     address: str
@@ -33,6 +35,7 @@ class Site:
     mtu: int
     resolvers: tuple[str, ...]
     cgroup: str
+    ipv6: bool
 
 
 @dataclass(frozen=True)
@@ -218,12 +221,14 @@ def files(site: Site, cni_plugins: str) -> dict[str, str]:
         # No registry can bring an image back here: it is never collected.
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
-        "evictionHard": {"memory.available": "100Mi"},
+        # Naming one threshold turns the others' defaults off. The data store is on the same disk as the pods' files.
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1Gi", "nodefs.inodesFree": "2%"},
+        "podPidsLimit": 4096,
         # A key that is removed from a person leaves their servers within about this time.
         "syncFrequency": "20s",
         "shutdownGracePeriod": "0s",
     }
-    bridge = {
+    bridge: dict[str, Any] = {
         "cniVersion": "0.4.0",
         "name": "devservers",
         "plugins": [
@@ -244,6 +249,9 @@ def files(site: Site, cni_plugins: str) -> dict[str, str]:
             {"type": "portmap", "capabilities": {"portMappings": True}},
         ],
     }
+    if site.ipv6:
+        # The firewall of network policies is IPv4's; over link-local addresses pods would reach each other past it.
+        bridge["plugins"].append({"type": "tuning", "sysctl": {"net.ipv6.conf.all.disable_ipv6": "1"}})
     return {
         "kubelet.yaml": json.dumps(kubelet, indent=1),
         "cni/10-bridge.conflist": json.dumps(bridge, indent=1),

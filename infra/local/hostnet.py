@@ -93,10 +93,13 @@ def connect(link: str, site: Site, node: int) -> None:
 
 def _rules(link: str, address: str) -> list[list[str]]:
     mark = ["-m", "comment", "--comment", link]
+    established = ["--ctstate", "RELATED,ESTABLISHED"]
     return [
         ["-t", "nat", "-A", "POSTROUTING", "-s", f"{address}/32", "!", "-o", link, *mark, "-j", "MASQUERADE"],
         ["-t", "filter", "-I", "FORWARD", "-i", link, *mark, "-j", "ACCEPT"],
-        ["-t", "filter", "-I", "FORWARD", "-o", link, *mark, "-j", "ACCEPT"],
+        # Answers only: forwarding is on for the whole machine, and its neighbours have no business in the node.
+        ["-t", "filter", "-I", "FORWARD", "-o", link, *mark, "-j", "DROP"],
+        ["-t", "filter", "-I", "FORWARD", "-o", link, *mark, "-m", "conntrack", *established, "-j", "ACCEPT"],
     ]
 
 

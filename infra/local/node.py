@@ -47,10 +47,12 @@ def mounts(state: Path) -> None:
         upper, work = (Path("/run/overlay") / kind / folder.strip("/") for kind in ("upper", "work"))
         upper.mkdir(parents=True)
         work.mkdir(parents=True)
+        if folder == "/tmp":
+            # kube-controller-manager's host-path provisioner has this path built in. Made here and not through the
+            # mount: anybody on the machine may have put a symbolic link of that name into the real /tmp.
+            (upper / "hostpath_pv").mkdir()
         options = f"lowerdir={folder},upperdir={upper},workdir={work}"
         run("mount", "-t", "overlay", "overlay", "-o", options, folder)
-    # kube-controller-manager's host-path provisioner has this path built in.
-    Path("/tmp/hostpath_pv").mkdir(exist_ok=True)
     run("mount", "--bind", str(VOLUMES), "/tmp/hostpath_pv")
 
 

@@ -10,7 +10,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra.local import context, images, packages, toolchain
@@ -67,6 +67,7 @@ class Platform:
         if purge:
             self.cluster.purge()
             shutil.rmtree(self.paths.state / "pulumi" / context.EMBEDDED, ignore_errors=True)
+            (self.paths.state / "user").unlink(missing_ok=True)
             self.progress.say("the embedded cluster, its homes and its Pulumi state are deleted")
         else:
             self.progress.say(
@@ -112,6 +113,13 @@ class Platform:
     def _person(self) -> Person:
         """The person, with a key made for them when they have none."""
         who = person(self.env)
+        # Whoever the platform was made for it stays made for: by another account's name (sudo's, say) Pulumi would
+        # delete them and stop their servers.
+        known = self.paths.state / "user"
+        if known.exists() and not self.env.get("DEVSERVERS_LOCAL_USER"):
+            who = replace(who, name=known.read_text().strip())
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.write_text(who.name + "\n")
         if who.keys:
             return who
         key = self._own_key

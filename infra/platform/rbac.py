@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from devservers.api.meta import GROUP, OPERATOR, SYSTEM_NAMESPACE
+from devservers.api.meta import GROUP, OPERATOR, SYSTEM_NAMESPACE, TENANT_ROLE, USER_ROLE
 
 Manifest = dict[str, Any]
 
-TENANT_ROLE = "devservers-operator-tenant"
-USER_ROLE = "dev-user"
 FLAVOR_READER = "devservers-flavor-reader"
 
 _RBAC = "rbac.authorization.k8s.io"

@@ -84,7 +84,7 @@ def test_the_operators_writes_go_through_whatever_is_allowed(restricted_namespac
     _allow(admin, namespace, "")
     server = ("devservers.io/v1", "DevServer", "mydev")
     admin.patch(*server, {"status": {"phase": "Running"}}, namespace, subresource="status")
-    admin.patch(*server, {"metadata": {"annotations": {"devservers.io/started-at": "now"}}}, namespace)
+    admin.patch(*server, {"metadata": {"annotations": {"devservers.io/applied": "x"}}}, namespace)
 
 
 def test_a_server_that_is_going_can_lose_its_finalizers(restricted_namespace: Namespaces, admin: Client) -> None:
@@ -96,6 +96,33 @@ def test_a_server_that_is_going_can_lose_its_finalizers(restricted_namespace: Na
     admin.delete("devservers.io/v1", "DevServer", "mydev", namespace)
     admin.patch("devservers.io/v1", "DevServer", "mydev", {"metadata": {"finalizers": None}}, namespace)
     assert admin.find("devservers.io/v1", "DevServer", "mydev", namespace) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"annotations": {"devservers.io/started-at": "2026-01-01T00:00:00Z"}}},
+        {"metadata": {"annotations": {"devservers.io/restarted-at": "2026-01-01T00:00:00Z"}}},
+        {"spec": {"lifecycle": {"timeToLive": "9d"}}},
+    ],
+)
+def test_a_withdrawn_flavor_is_not_started_again_or_given_more_time(
+    restricted_namespace: Namespaces, admin: Client, change: Manifest
+) -> None:
+    namespace = restricted_namespace("cpu-small")
+    admin.create(_server(namespace, lifecycle={"timeToLive": "1h"}))
+    taken = {"metadata": {"annotations": {"devservers.io/allowed-flavors": "gpu"}}}
+    admin.patch("v1", "Namespace", namespace, taken)
+
+    def refused() -> bool:
+        try:
+            admin.patch("devservers.io/v1", "DevServer", "mydev", change, namespace)
+        except ApiError as error:
+            return "is not allowed here" in error.message
+        return False
+
+    eventually(refused, "the policy to see the namespace as it is")
+    admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"running": False}}, namespace)
 
 
 @pytest.mark.parametrize("where", ["default", "kube-system"])
@@ -145,9 +172,10 @@ def test_writes_are_counted_by_identity(namespace: str, cluster: ApiServer) -> N
     assert written == [("create", "devservers", "", 201), ("patch", "devservers", "status", 200)]
 
 
-def test_the_policy_has_no_type_errors(controllers: ApiServer) -> None:
+@pytest.mark.parametrize("name", ["devservers.devservers.io", "devservers-operator.devservers.io"])
+def test_the_policies_have_no_type_errors(controllers: ApiServer, name: str) -> None:
     """Kubernetes checks the expressions against the real schema and writes what it finds into the policy's status."""
-    policy = ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", "devservers.devservers.io")
+    policy = ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", name)
     status = eventually(lambda: controllers.admin.get(*policy).get("status"), "the policy is checked")
     assert status["observedGeneration"] >= 1
     assert status.get("typeChecking", {}).get("expressionWarnings", []) == []

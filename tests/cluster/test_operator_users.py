@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.cluster.client import ApiError, eventually
 from tests.cluster.harness import ApiServer
 from tests.cluster.operator_process import (
+    OPERATOR,
     SYSTEM,
     FakeKubelet,
     OperatorProcess,
@@ -136,6 +138,61 @@ def test_suspending_stops_servers_and_unsuspending_starts_them(world: World, bob
     )
     world.admin.patch("devservers.io/v1", "DevServerUser", bob, {"spec": {"suspended": False}})
     world.wait_reason(bob, "mydev", "Running")
+
+
+@pytest.mark.parametrize("held", [{"finalizers": ["example.com/held"]}, {}])
+def test_nothing_in_a_server_keeps_it_running_while_its_user_is_suspended(
+    world: World, bob: str, held: dict[str, Any]
+) -> None:
+    """Neither a deletion held up by a finalizer, nor an object that the operator can't read."""
+    world.add_user(bob)
+    server = server_of(bob, "mydev")
+    world.admin.create({**server, "metadata": {**server["metadata"], **held}})
+    world.wait_reason(bob, "mydev", "Running")
+    if held:
+        world.admin.delete("devservers.io/v1", "DevServer", "mydev", f"dev-{bob}")
+    else:
+        broken = {"spec": {"lifecycle": {"expirationTime": "0000-01-01T00:00:00Z"}}}
+        world.admin.patch("devservers.io/v1", "DevServer", "mydev", broken, f"dev-{bob}")
+        world.wait_reason(bob, "mydev", "InvalidSpec")
+        assert world.pods(bob, "mydev"), "being unreadable alone is no reason to stop it"
+        world.admin.patch("devservers.io/v1", "DevServerUser", bob, {"spec": {"suspended": True}})
+    eventually(lambda: not world.pods(bob, "mydev"), "the server stopped", 60)
+    if held:
+        world.admin.patch("devservers.io/v1", "DevServer", "mydev", {"metadata": {"finalizers": None}}, f"dev-{bob}")
+
+
+def test_the_operators_rights_end_where_users_namespaces_do(operator: OperatorProcess, world: World, bob: str) -> None:
+    """What RBAC can't say is said by admission: a stolen token opens no other namespace."""
+    world.add_user(bob)
+    client = operator.server.client_for(*operator.server.service_account(SYSTEM, OPERATOR))
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "stolen", "namespace": "kube-system"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "devservers-operator-tenant",
+        },
+        "subjects": [{"kind": "ServiceAccount", "name": OPERATOR, "namespace": SYSTEM}],
+    }  # fmt: skip
+    world.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "stolen", "namespace": "default"}}
+    foreign = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "dev-foreign"}}
+    open_it = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}
+    for forbidden in (
+        lambda: client.create(binding),
+        lambda: client.create(account),
+        lambda: client.create(foreign),
+        lambda: client.patch("v1", "Namespace", "kube-system", open_it),
+        lambda: client.patch("v1", "Namespace", f"dev-{bob}", open_it),
+        lambda: client.delete("v1", "Namespace", "team"),
+    ):
+        with pytest.raises(ApiError) as caught:
+            forbidden()
+        assert caught.value.status == 403
+        assert "ValidatingAdmissionPolicy" in caught.value.message
+    everybody = {"metadata": {"labels": {"example.com/x": "y"}}}
+    client.patch("v1", "Namespace", f"dev-{bob}", everybody)
 
 
 def test_a_deleted_user_without_volumes_leaves_nothing(world: World, bob: str) -> None:

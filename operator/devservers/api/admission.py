@@ -12,23 +12,35 @@ from typing import Any
 
 from devservers.api.meta import (
     ANNOTATION_ALLOWED_FLAVORS,
+    ANNOTATION_RESTARTED_AT,
+    ANNOTATION_STARTED_AT,
     ANY_FLAVOR,
     GROUP,
+    LABEL_NAMESPACE_CREATED_BY,
     LABEL_USER,
     NAMESPACE_PREFIX,
+    OPERATOR,
+    SYSTEM_NAMESPACE,
     VERSION,
 )
 
 POLICY = f"devservers.{GROUP}"
+OPERATOR_POLICY = f"devservers-operator.{GROUP}"
 
 _CREATED = "request.operation == 'CREATE'"
 _OWNER = "(has(object.spec.owner) ? object.spec.owner : '')"
 _OLD_OWNER = "(has(oldObject.spec.owner) ? oldObject.spec.owner : '')"
 
 
+def _changed(annotation: str) -> str:
+    """CEL: whether a request changes an annotation."""
+    new, old = (f"{each}.metadata.?annotations[?'{annotation}'].orValue('')" for each in ("object", "oldObject"))
+    return f"{new} != {old}"
+
+
 def manifests() -> list[dict[str, Any]]:
-    """The policy about DevServers and the binding that puts it in force everywhere."""
-    return [_policy(), _binding()]
+    """The policies about DevServers and about the operator, and the bindings that put them in force everywhere."""
+    return [_policy(), _binding(POLICY), _operator_policy(), _binding(OPERATOR_POLICY)]
 
 
 def _policy() -> dict[str, Any]:
@@ -70,11 +82,13 @@ def _policy() -> dict[str, Any]:
                     "expression": "variables.allowed.split(',').map(each, each.trim())",
                 },
                 {
-                    # Another flavor, or a start: the moments when resources are asked for.
+                    # Another flavor, a start or restart, more time: the moments when resources are asked for.
                     "name": "asks",
                     "expression": (
                         f"{_CREATED} || object.spec.flavor != oldObject.spec.flavor || "
-                        "(object.spec.running && !oldObject.spec.running)"
+                        "(object.spec.running && !oldObject.spec.running) || "
+                        f"{_changed(ANNOTATION_STARTED_AT)} || {_changed(ANNOTATION_RESTARTED_AT)} || "
+                        "(object.spec.running && object.spec.?lifecycle != oldObject.spec.?lifecycle)"
                     ),
                 },
             ],
@@ -118,10 +132,70 @@ def _policy() -> dict[str, Any]:
     }
 
 
-def _binding() -> dict[str, Any]:
+def _operator_policy() -> dict[str, Any]:
+    """What RBAC can't say of the operator's rights: users' namespaces only, and those stay closed.
+
+    Without it `bind` and `rolebindings create` would let a stolen token bind the tenant role in kube-system.
+    """
+    namespaced = ["serviceaccounts", "resourcequotas", "limitranges"]
+    rules: list[dict[str, Any]] = [
+        {"apiGroups": [""], "apiVersions": ["*"], "resources": ["namespaces", *namespaced]},
+        {"apiGroups": ["networking.k8s.io"], "apiVersions": ["*"], "resources": ["networkpolicies"]},
+        {"apiGroups": ["rbac.authorization.k8s.io"], "apiVersions": ["*"], "resources": ["rolebindings"]},
+    ]
+    made_by_us = f".metadata.labels[?'{LABEL_NAMESPACE_CREATED_BY}'].orValue('') == '{OPERATOR}'"
+    about_namespace = "request.resource.resource == 'namespaces'"
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": OPERATOR_POLICY},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "resourceRules": [{**rule, "operations": ["CREATE", "UPDATE", "DELETE"]} for rule in rules]
+            },
+            "matchConditions": [
+                {
+                    "name": "the-operator",
+                    "expression": (
+                        f"request.userInfo.username == 'system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR}'"
+                    ),
+                }
+            ],
+            "validations": [
+                {
+                    "expression": (
+                        f"{about_namespace} || (has(namespaceObject.metadata.labels) && namespaceObject{made_by_us})"
+                    ),
+                    "message": "the operator has no business outside of the namespaces it made",
+                    "reason": "Forbidden",
+                },
+                {
+                    "expression": (
+                        f"!({about_namespace}) || (request.name.startsWith('{NAMESPACE_PREFIX}') && "
+                        f"(request.operation == 'CREATE' || (has(oldObject.metadata.labels) && oldObject{made_by_us})))"
+                    ),
+                    "message": f"the operator makes and changes namespaces {NAMESPACE_PREFIX}<user> only, and its own",
+                    "reason": "Forbidden",
+                },
+                {
+                    "expression": (
+                        f"!({about_namespace}) || request.operation == 'DELETE' || (has(object.metadata.labels) && "
+                        f"object{made_by_us} && object.metadata.labels[?'pod-security.kubernetes.io/enforce']"
+                        ".orValue('') == 'restricted')"
+                    ),
+                    "message": "a user's namespace stays under Pod Security restricted",
+                    "reason": "Forbidden",
+                },
+            ],
+        },
+    }
+
+
+def _binding(policy: str) -> dict[str, Any]:
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": POLICY},
-        "spec": {"policyName": POLICY, "validationActions": ["Deny"]},
+        "metadata": {"name": policy},
+        "spec": {"policyName": policy, "validationActions": ["Deny"]},
     }

@@ -41,6 +41,15 @@ ANNOTATION_HOME_OF = f"{GROUP}/home-of"
 ANNOTATION_INPUT_HASH = f"{GROUP}/input-hash"
 ANNOTATION_TEMPLATE = f"{GROUP}/template"
 
+USER_ROLE = "dev-user"
+"""ClusterRole of a person in their own namespace."""
+TENANT_ROLE = "devservers-operator-tenant"
+"""ClusterRole of the operator in each user's namespace."""
+
+MAIN_CONTAINER = "dev"
+SSH_PORT = 22
+"""Of the Service; the pod's own is above 1024, because nothing in it runs as root."""
+SSH_POD_PORT = 2222
 ANY_FLAVOR = "*"
 NAMESPACE_PREFIX = "dev-"
 HOME_PATH = "/home/dev"

@@ -16,7 +16,7 @@ HINT = "use a number with an optional unit, like 500m, 2, 512Mi or 10Gi"
 
 # The server takes a missing number for zero (`Gi`, `.`), and so does this.
 _PATTERN = re.compile(
-    r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:(Ki|Mi|Gi|Ti|Pi|Ei)|([numkMGTPE])|([eE][+-]?[0-9]{1,3}))?", re.ASCII
+    r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:(Ki|Mi|Gi|Ti|Pi|Ei)|([numkMGTPE])|([eE][+-]?0*[0-9]{1,3}))?", re.ASCII
 )
 _BINARY = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 _DECIMAL = {-9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}

@@ -12,17 +12,15 @@ from dataclasses import dataclass
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import ANNOTATION_RESTARTED_AT, HOME_PATH
+from devservers.api.meta import ANNOTATION_RESTARTED_AT, HOME_PATH, MAIN_CONTAINER, SSH_POD_PORT
 from devservers.api.quantity import canonical
 from devservers.api.user import DevServerUser
 
 from .hostkey import host_key_name
 from .keys import LOGIN, keys_name
 from .manifest import Obj, child_labels, compact
-from .ssh import SSH_POD_PORT
 from .storage import Storage, storage
 
-MAIN_CONTAINER = "dev"
 INIT_CONTAINER = "ssh"
 BIN_PATH = "/opt/devservers"
 INIT_PROGRAM = f"{BIN_PATH}/bin/devserver-init"

@@ -5,13 +5,10 @@ nothing else.
 from __future__ import annotations
 
 from devservers.api.devserver import DevServer
-from devservers.api.meta import LABEL_NAME
+from devservers.api.meta import LABEL_NAME, SSH_POD_PORT, SSH_PORT
 from devservers.api.user import DevServerUser
 
 from .manifest import Obj, child_metadata
-
-SSH_PORT = 22
-SSH_POD_PORT = 2222
 
 
 def service(server: DevServer, user: DevServerUser) -> Obj:

@@ -16,6 +16,8 @@ from devservers.api.meta import (
     LABEL_USER,
     OPERATOR,
     SYSTEM_NAMESPACE,
+    TENANT_ROLE,
+    USER_ROLE,
 )
 from devservers.api.quantity import canonical
 from devservers.api.user import DevServerUser
@@ -23,8 +25,9 @@ from devservers.api.user import DevServerUser
 from .manifest import Obj, owner_reference
 from .pod import service_account
 
-USER_ROLE = "dev-user"
-TENANT_ROLE = "devservers-operator-tenant"
+MOST_SERVERS = 50
+"""How many servers a person may have whose quota doesn't say."""
+MOST_CLAIMS = 100
 DENY_INGRESS = "default-deny-ingress"
 
 _POD_SECURITY = "restricted"
@@ -110,8 +113,14 @@ def _quota(user: DevServerUser) -> dict[str, str]:
         "requests.nvidia.com/gpu": quota.gpu,
         "count/devservers.devservers.io": quota.servers,
     }
-    # Never a way in from outside the cluster that isn't the platform's own.
-    closed = {"services.loadbalancers": "0", "services.nodeports": "0"}
+    # Never a way in from outside the cluster that isn't the platform's own, and never so many objects that reading
+    # them all, as the operator does, becomes a burden on everybody.
+    closed = {
+        "services.loadbalancers": "0",
+        "services.nodeports": "0",
+        "count/devservers.devservers.io": str(MOST_SERVERS),
+        "persistentvolumeclaims": str(MOST_CLAIMS),
+    }
     return closed | {key: canonical(str(value)) for key, value in wanted.items() if value is not None}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from devservers.api.conditions import Condition
 from devservers.api.devserver import DevServer, DevServerStatus
+from devservers.api.meta import SSH_PORT
 
 from . import pods
 from .conditions import make_condition
@@ -27,8 +28,6 @@ from .times import format_time
 from .verdict import Children, Verdict, serving_pod, verdict
 
 __all__ = ["Children", "Event", "Observation", "invalid", "observe", "previous_status"]
-
-SSH_PORT = 22
 
 
 @dataclass(frozen=True, slots=True)

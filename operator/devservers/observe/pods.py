@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+from devservers.api.meta import MAIN_CONTAINER
+
 from .times import parse_time
 
 Obj: TypeAlias = dict[str, Any]
-
-MAIN_CONTAINER = "dev"
-"""The owner's container, as build/pod.py names it."""
 
 _OVER = ("Failed", "Succeeded")
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from devservers.api.devserver import DevServer
 from devservers.api.errors import InvalidObject
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import API_VERSION, LABEL_NAME, namespace_of
+from devservers.api.meta import API_VERSION, LABEL_NAME, namespace_of, user_of
 from devservers.api.user import DevServerUser
 from devservers.build.devserver import BuildSettings, ServerRequest, flavor_changed, manifests
 from devservers.build.storage import home_name
@@ -69,6 +69,8 @@ class ServerReconciler:
         raw = self._view.get("DevServer", namespace, name)
         if raw is None:
             return Result()  # its children go by their owner references, its home stays
+        if self._must_not_run(raw, namespace):
+            await self._halt(namespace, name)
         try:
             server = DevServer.parse(raw)
         except InvalidObject as error:
@@ -90,7 +92,6 @@ class ServerReconciler:
             return await self._expire(raw, server)
         if user is None:
             decision = replace(decision, running=False)
-            await self._halt(namespace, name)
         made = _Made()
         if user is not None and user.status.uid is not None and not server.metadata.deletion_timestamp:
             made = await self._make(server, user, decision)
@@ -128,8 +129,17 @@ class ServerReconciler:
             await self._applier.ensure(deployment)
         return _Made(host_key if isinstance(host_key, str) else None, home_error)
 
+    def _must_not_run(self, raw: Json, namespace: str) -> bool:
+        """Whether a server has to stop whatever else its object says, even if that can't be read.
+
+        Its user is gone or suspended; or it is being deleted, which a finalizer of its owner's could hold up for ever.
+        """
+        user = self._view.get("DevServerUser", "", user_of(namespace) or "")
+        suspended = bool(((user or {}).get("spec") or {}).get("suspended"))
+        return user is None or suspended or bool(raw["metadata"].get("deletionTimestamp"))
+
     async def _halt(self, namespace: str, name: str) -> None:
-        """Stops a server whose user is gone; nothing else of it is touched.
+        """Stops a server; nothing else of it is touched.
 
         By scaling only: the binding that lets the operator write in the namespace went with the user.
         """

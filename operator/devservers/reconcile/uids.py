@@ -47,7 +47,9 @@ class Uids:
             self._known.update(given)
             if username in given:
                 return given[username]
-            old = {name: uid for name, uid in (kept or {}).items() if name not in given and uid not in given.values()}
+            # Also what was given since the list was lost, if it was.
+            known = {**(kept or {}), **self._known}
+            old = {name: uid for name, uid in known.items() if name not in given and uid not in given.values()}
             uid = old.pop(username, None) or next_uid({**given, **old}, recorded)
             added = {name: str(value) for name, value in {**old, username: uid}.items()}
             try:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from devservers.api.meta import GROUP
+
 Json = dict[str, Any]
 
 _DROPPED_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
@@ -108,7 +110,10 @@ def slim(obj: Json) -> Json:
     """The object without what reconciling never reads; managedFields alone is half of a small object."""
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     annotations = metadata.get("annotations")
-    if annotations and any(name in annotations for name in _DROPPED_ANNOTATIONS):
+    if annotations and obj.get("kind") == "PersistentVolumeClaim":
+        # People make these themselves, with annotations of up to 256 KiB.
+        metadata["annotations"] = {k: v for k, v in annotations.items() if k.startswith(f"{GROUP}/")}
+    elif annotations and any(name in annotations for name in _DROPPED_ANNOTATIONS):
         metadata["annotations"] = {k: v for k, v in annotations.items() if k not in _DROPPED_ANNOTATIONS}
     return {**obj, "metadata": metadata}
 

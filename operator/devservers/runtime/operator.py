@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import kopf
 
+from devservers.api.meta import OPERATOR
 from devservers.build.devserver import BuildSettings
 from devservers.reconcile.devserver import ServerReconciler
 from devservers.reconcile.engine import Applier
@@ -39,7 +40,6 @@ from devservers.runtime.workqueue import WorkQueue
 
 log = logging.getLogger("devservers")
 
-LEASE_NAME = "devservers-operator"
 T = TypeVar("T")
 
 STUCK_SECONDS = 300.0
@@ -68,7 +68,7 @@ class Operator:
         self._lease = Lease(
             plain,
             namespace=self._settings.namespace,
-            name=LEASE_NAME,
+            name=OPERATOR,
             identity=self._settings.identity,
             seconds=self._settings.lease_seconds,
         )

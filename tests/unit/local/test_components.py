@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from infra.local import hostnet
 from infra.local.cluster import PROGRAMS
 from infra.local.components import CONTAINERD_SOCKET, Site, components, files
 
-SITE = Site("10.213.0.2", "10.213.0.1", 1400, ("192.0.2.53",), "devservers-test")
+SITE = Site("10.213.0.2", "10.213.0.1", 1400, ("192.0.2.53",), "devservers-test", True)
 TOOLS = {name: f"/tools/{name}" for name in PROGRAMS}
 
 
@@ -45,8 +46,15 @@ def test_files_parse_and_name_each_other() -> None:
     assert "forward . 192.0.2.53" in made["Corefile"]
 
 
+@pytest.mark.parametrize("ipv6", [True, False])
+def test_pods_have_no_ipv6_because_the_firewall_has_none(ipv6: bool) -> None:
+    network = json.loads(files(replace(SITE, ipv6=ipv6), "/cni")["cni/10-bridge.conflist"])
+    sysctls = [plugin.get("sysctl") for plugin in network["plugins"] if plugin["type"] == "tuning"]
+    assert sysctls == ([{"net.ipv6.conf.all.disable_ipv6": "1"}] if ipv6 else [])
+
+
 def test_without_a_resolver_the_cluster_still_names_itself() -> None:
-    made = files(Site("10.213.0.2", "10.213.0.1", 1500, (), "c"), "/cni")
+    made = files(Site("10.213.0.2", "10.213.0.1", 1500, (), "c", False), "/cni")
     assert "forward" not in made["Corefile"]
     assert "kubernetes cluster.local" in made["Corefile"]
 

@@ -8,7 +8,6 @@ import pytest
 
 from devservers.api.devserver import PHASES
 from devservers.api.user import UserStatus
-from devservers.build import pod as build_pod
 from devservers.observe import pods
 from devservers.observe.devserver import Children, observe
 from devservers.observe.lifecycle import Decision
@@ -35,10 +34,6 @@ QUOTA = (
     "used: requests.cpu=7,requests.memory=8Gi, limited: requests.cpu=8,requests.memory=8Gi"
 )
 UNSCHEDULABLE = condition("PodScheduled", "False", 1, "Unschedulable", "0/3 nodes are available: 3 Insufficient cpu.")
-
-
-def test_the_main_container_is_called_the_same_on_both_sides() -> None:
-    assert pods.MAIN_CONTAINER == build_pod.MAIN_CONTAINER
 
 
 @pytest.mark.parametrize(
