@@ -6,6 +6,7 @@ what may come to work later (with --allow-missing: a flavor, a volume) is left t
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,9 @@ from devctl.errors import USAGE, ApiError, Failure, from_api
 if TYPE_CHECKING:
     from devctl.kube import Json
     from devctl.session import Session
+
+
+QUOTA_PATIENCE = 40.0  # seconds; Kubernetes' quota controller looks for new kinds every 30
 
 
 @dataclass(frozen=True)
@@ -241,7 +245,12 @@ def make(session: Session, wanted: Wanted, dry_run: bool) -> Json:
     from devctl.kube import server_path
 
     query = {"fieldManager": "devctl", "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
-    try:
-        return session.kube.create(server_path(session.namespace), wanted.manifest(session.namespace), **query)
-    except ApiError as error:
-        raise from_api(error, f"create {wanted.name}") from None
+    deadline = time.monotonic() + QUOTA_PATIENCE
+    while True:
+        try:
+            return session.kube.create(server_path(session.namespace), wanted.manifest(session.namespace), **query)
+        except ApiError as error:
+            # Kubernetes has not counted yet: a new quota, or a kind that was only just installed.
+            if "status unknown for quota" not in error.message or time.monotonic() > deadline:
+                raise from_api(error, f"create {wanted.name}") from None
+        time.sleep(0.5)

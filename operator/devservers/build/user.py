@@ -25,9 +25,9 @@ from devservers.api.user import DevServerUser
 from .manifest import Obj, owner_reference
 from .pod import service_account
 
-MOST_SERVERS = 50
-"""How many servers a person may have whose quota doesn't say."""
 MOST_CLAIMS = 100
+"""How many volume claims a person may have. Servers are not counted by default: Kubernetes refuses every object of a
+counted custom kind until its quota controller has found the kind, up to half a minute after an installation."""
 DENY_INGRESS = "default-deny-ingress"
 
 _POD_SECURITY = "restricted"
@@ -118,7 +118,6 @@ def _quota(user: DevServerUser) -> dict[str, str]:
     closed = {
         "services.loadbalancers": "0",
         "services.nodeports": "0",
-        "count/devservers.devservers.io": str(MOST_SERVERS),
         "persistentvolumeclaims": str(MOST_CLAIMS),
     }
     return closed | {key: canonical(str(value)) for key, value in wanted.items() if value is not None}

@@ -110,7 +110,7 @@ def slim(obj: Json) -> Json:
     """The object without what reconciling never reads; managedFields alone is half of a small object."""
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     annotations = metadata.get("annotations")
-    if annotations and obj.get("kind") == "PersistentVolumeClaim":
+    if annotations and obj.get("kind") in ("PersistentVolumeClaim", "DevServer"):
         # People make these themselves, with annotations of up to 256 KiB.
         metadata["annotations"] = {k: v for k, v in annotations.items() if k.startswith(f"{GROUP}/")}
     elif annotations and any(name in annotations for name in _DROPPED_ANNOTATIONS):

@@ -68,5 +68,5 @@ def test_bindings_give_the_user_one_role_and_the_operator_the_other() -> None:
     ],
 )
 def test_quota_limits_what_is_set_and_no_more(quota: dict[str, Any], hard: dict[str, str]) -> None:
-    closed = {"services.loadbalancers": "0", "services.nodeports": "0"}
+    closed = {"services.loadbalancers": "0", "services.nodeports": "0", "persistentvolumeclaims": "100"}
     assert children(quota=quota)["ResourceQuota", "dev-user"]["spec"]["hard"] == closed | hard
