@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra.local import context, images, packages, toolchain
-from infra.local.cluster import Cluster, ClusterError
+from infra.local.cluster import CONTEXT, Cluster, ClusterError
 from infra.local.engine import Engine, describe
 from infra.local.guide import Guide
 from infra.local.paths import Paths
@@ -143,9 +143,7 @@ class Platform:
 
     def _settings(self, chosen: context.Choice, who: Person) -> dict[str, str]:
         """What devctl has to know to reach this platform as this person, by the keys of its configuration."""
-        settings = {"user": who.name, "kubeconfig": str(chosen.kubeconfig)}
-        if chosen.context:
-            settings["context"] = chosen.context
+        settings = {"user": who.name, "kubeconfig": str(chosen.kubeconfig), "context": chosen.context or CONTEXT}
         if Path(who.keys_from) == self._own_key:
             settings["identityFile"] = who.keys_from
         return settings

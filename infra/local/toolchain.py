@@ -1,10 +1,13 @@
 """Find or build the tools of the local stack; nothing that is already there is built.
 
-A tool on PATH is used where a person may well have their own (pulumi, kubectl). Everything else is built from
-the Go modules pinned under ``tools/``, into a folder named after the hash of the module's files, so that a
-changed pin is a new folder and an unchanged one is never built twice. The Go build cache is our own and is
-dropped when the last tool is done: it is ten times the size of the tools. An interrupted build goes on where
-it stopped, because the cache is only dropped at the end, or when the disk is too small for the next tool.
+A tool on PATH is used where a person may well have their own (pulumi, kubectl). Everything else is built from the
+Go modules pinned under ``tools/``. The cluster's tools share one module: what they have in common they need in one
+version and compile once, a third of their packages. (Pulumi's provider needs an older release of Pulumi's own
+libraries than its engine does, so those stay apart.) Each tool goes into a folder named after the hash of its
+module's files, so that a changed pin is a new folder and an unchanged one is never built twice. The Go build cache
+is our own and is dropped when the last tool is done: it is ten times the size of the tools. An interrupted build
+goes on where it stopped, because the cache is only dropped at the end, or when the disk is too small for the next
+tool.
 """
 
 from __future__ import annotations
@@ -34,13 +37,15 @@ class ToolchainError(RuntimeError):
 
 @dataclass(frozen=True)
 class Module:
-    """One pinned Go module and the programs that come out of it.
+    """One tool: what of which pinned Go module is built, and the programs that come out of it.
 
-    ``package`` is what is built, ``programs`` the names it is found under (a multi-call program has several),
-    ``variables`` linker variables with the version, ``prepare`` puts files beside main.go before the build.
+    ``source`` is the module's folder below tools/, ``package`` what is built of it, ``programs`` the names it is
+    found under (a multi-call program has several), ``variables`` linker variables with the version, ``prepare``
+    puts files beside main.go before the build, ``finish`` files beside the programs after it.
     """
 
     name: str
+    source: str
     package: str
     programs: tuple[str, ...]
     variables: tuple[str, ...] = ()
@@ -91,7 +96,8 @@ PULUMI_KUBERNETES = "4.25.0"
 MODULES_BUILT = (
     Module(
         "kubernetes",
-        ".",
+        "cluster",
+        "./kubernetes",
         ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"),
         tuple(
             f"k8s.io/component-base/version.{key}={value}"
@@ -102,9 +108,10 @@ MODULES_BUILT = (
             )
         ),
     ),
-    Module("coredns", ".", ("coredns",)),
-    Module("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router", ("kube-router",)),
+    Module("coredns", "cluster", "./coredns", ("coredns",)),
+    Module("kube-router", "cluster", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router", ("kube-router",)),
     Module(
+        "pulumi",
         "pulumi",
         "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
         ("pulumi",),
@@ -113,12 +120,14 @@ MODULES_BUILT = (
     ),
     Module(
         "pulumi-language-python",
+        "pulumi-language-python",
         "github.com/pulumi/pulumi/sdk/python/cmd/pulumi-language-python/v3",
         ("pulumi-language-python", "pulumi-language-python-exec"),
         finish=_copy_exec,
         on_path=True,
     ),
     Module(
+        "pulumi-resource-kubernetes",
         "pulumi-resource-kubernetes",
         ".",
         ("pulumi-resource-kubernetes",),
@@ -135,9 +144,10 @@ ENGINE = ("pulumi", "pulumi-language-python", "pulumi-resource-kubernetes")
 
 def _folder(module: Module, paths: Paths) -> Path:
     digest = hashlib.sha256()
-    for file in sorted((MODULES / module.name).glob("*")):
-        if file.name in ("go.mod", "go.sum", "main.go"):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    source = MODULES / module.source
+    files = [source / "go.mod", source / "go.sum", source / module.package / "main.go"]
+    for file in (file for file in files if file.exists()):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
     digest.update(repr((module.package, module.variables)).encode())
     return paths.tools / f"{module.name}-{digest.hexdigest()[:12]}"
 
@@ -220,11 +230,11 @@ def _go_environment(paths: Paths, progress: Progress) -> dict[str, str]:
 
 def _build(module: Module, paths: Paths, env: Mapping[str, str]) -> None:
     target = _folder(module, paths)
-    work = paths.cache / "build" / module.name
+    work = paths.cache / "build" / module.source
     shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(MODULES / module.name, work, ignore=shutil.ignore_patterns("*-embed.json"))
+    shutil.copytree(MODULES / module.source, work, ignore=shutil.ignore_patterns("*-embed.json"))
     if module.prepare:
-        module.prepare(work, env)
+        module.prepare(work / module.package, env)
     partial = target.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

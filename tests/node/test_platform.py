@@ -72,7 +72,8 @@ def test_another_clusters_configuration_is_neither_used_nor_changed(platform: Pl
     shown = elsewhere.run("up").stderr
     assert "is about something else" in shown
     commands = [line.strip() for line in shown.splitlines() if line.strip().startswith(".venv/bin/devctl")]
-    assert commands[0] == f".venv/bin/devctl ssh --user ann --kubeconfig {platform.cluster.kubeconfig} first"
+    flags = f"--user ann --kubeconfig {platform.cluster.kubeconfig} --context devservers"
+    assert commands[0] == f".venv/bin/devctl ssh {flags} first"
     assert config.read_text().startswith("user: eve")
 
 

@@ -96,7 +96,7 @@ def test_the_caches_of_earlier_tools_make_room_for_the_next(paths: Paths, monkey
 
 @pytest.mark.parametrize("module", toolchain.MODULES_BUILT, ids=lambda module: module.name)
 def test_every_module_is_pinned_with_its_sums(module: toolchain.Module) -> None:
-    folder = toolchain.MODULES / module.name
+    folder = toolchain.MODULES / module.source
     required = PINNED.findall((folder / "go.mod").read_text())
     sums = (folder / "go.sum").read_text()
     assert required
@@ -104,7 +104,7 @@ def test_every_module_is_pinned_with_its_sums(module: toolchain.Module) -> None:
 
 
 def test_versions_named_in_python_are_those_of_the_modules() -> None:
-    kubernetes = (toolchain.MODULES / "kubernetes" / "go.mod").read_text()
+    kubernetes = (toolchain.MODULES / "cluster" / "go.mod").read_text()
     assert f"k8s.io/kubernetes v{toolchain.KUBERNETES}\n" in kubernetes
     assert f"pulumi/sdk/v3 v{toolchain.PULUMI}" in (toolchain.MODULES / "pulumi" / "go.mod").read_text()
     provider = (toolchain.MODULES / "pulumi-resource-kubernetes" / "go.mod").read_text()

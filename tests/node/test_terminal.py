@@ -1,0 +1,122 @@
+"""devctl at a real terminal: the live start timeline, a shell with its window, following logs, being asked."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from select import select
+
+import pytest
+
+from tests.node.person import BIN, Person
+
+
+class Terminal:
+    """A pseudo-terminal with a devctl in it."""
+
+    def __init__(self, person: Person, *words: str) -> None:
+        self._master, slave = pty.openpty()
+        self.resize(24, 100)
+        env = person.platform.env | {"TERM": "xterm", "PATH": f"{BIN}:{person.platform.env['PATH']}"}
+        self.process = subprocess.Popen(
+            [str(BIN / "devctl"), *words], stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True
+        )
+        os.close(slave)
+        self.seen = ""
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the window's size, as dragging its corner does."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, text: str) -> None:
+        """Press keys."""
+        os.write(self._master, text.encode())
+
+    def expect(self, text: str, seconds: float = 60) -> None:
+        """Wait until `text` has been shown."""
+        deadline = time.monotonic() + seconds
+        while text not in self.seen:
+            assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {text!r}; seen: {self.seen[-2000:]!r}"
+            if select([self._master], [], [], 0.2)[0]:
+                try:
+                    self.seen += os.read(self._master, 65536).decode(errors="replace")
+                except OSError:  # the other end is closed
+                    assert text in self.seen, self.seen[-2000:]
+
+    def close(self) -> None:
+        """Hang up."""
+        os.close(self._master)
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def terminal(person: Person, *words: str) -> Iterator[Terminal]:
+    """devctl at a terminal, gone after the block."""
+    opened = Terminal(person, *words)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def test_waiting_shows_the_stages_and_what_comes_next(ann: Person) -> None:
+    with terminal(ann, "create", "shown", "--ephemeral", "--wait", "3m") as screen:
+        screen.expect("SSHReady")
+        screen.expect("is ready after")
+        assert screen.process.wait(30) == 0
+        for stage in ("Accepted", "Scheduled", "VolumesReady", "ContainerStarted"):
+            assert stage in screen.seen
+    ann.devctl("delete", "shown", "--yes")
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_server(ann: Person) -> None:
+    with terminal(ann, "create", "left", "--image", "127.0.0.1:1/none:x", "--ephemeral", "--wait", "3m") as screen:
+        screen.expect("can't be fetched")
+        os.killpg(screen.process.pid, signal.SIGINT)
+        screen.expect("no longer waiting")
+        assert screen.process.wait(30) == 130
+    assert ann.server("left")["spec"]["running"] is True
+    with terminal(ann, "delete", "left") as screen:
+        screen.expect("left")
+        screen.type("n\n")
+        assert screen.process.wait(30) != 0
+    assert ann.server("left")["metadata"]["name"] == "left"
+    with terminal(ann, "delete", "left") as screen:
+        screen.expect("left")
+        screen.type("y\n")
+        assert screen.process.wait(30) == 0
+    assert "left" not in ann.devctl("list", "-o", "name").stdout.split("/")
+
+
+@pytest.mark.parametrize("command", ["shell", "ssh"])
+def test_a_shell_has_the_windows_size_and_follows_it(ann: Person, devserver: str, command: str) -> None:
+    with terminal(ann, command, devserver) as screen:
+        screen.type("stty size\n")
+        screen.expect("24 100")
+        screen.resize(30, 120)
+        os.killpg(screen.process.pid, signal.SIGWINCH)
+        screen.type("sleep 1; stty size\n")
+        screen.expect("30 120")
+        screen.type("exit 4\n")
+        assert screen.process.wait(30) == 4
+
+
+def test_logs_are_followed(ann: Person) -> None:
+    ann.devctl("create", "talks", "--ephemeral", "--wait", "3m", "--", "sh", "-c", "echo one; sleep 5; echo two")
+    try:
+        with terminal(ann, "logs", "-f", "talks") as screen:
+            screen.expect("one")
+            screen.expect("two", 30)
+            os.killpg(screen.process.pid, signal.SIGINT)
+            assert screen.process.wait(30) == 130
+    finally:
+        ann.devctl("delete", "talks", "--yes")
