@@ -100,6 +100,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_server(ann: Person) -> None:
 @pytest.mark.parametrize("command", ["shell", "ssh"])
 def test_a_shell_has_the_windows_size_and_follows_it(ann: Person, devserver: str, command: str) -> None:
     with terminal(ann, command, devserver) as screen:
+        screen.expect("$ ")  # what is typed before the shell reads may be lost
         screen.type("stty size\n")
         screen.expect("24 100")
         screen.resize(30, 120)
