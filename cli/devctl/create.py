@@ -159,8 +159,10 @@ def create_command(
     limit = values.duration(wait, "--wait") if wait else None
     form = output or ("yaml" if dry_run else "table")
     session.output(form)
-    advice = surroundings.check(session, wanted.flavor, wanted.claims, allow_missing)
+    advice, chosen = surroundings.check(session, wanted.flavor, wanted.claims, allow_missing)
     made = make(session, wanted, dry_run)
+    # Only warnings, and the server may already be starting meanwhile.
+    advice += surroundings.impossible(session, chosen) if chosen else []
     for text in [*advice, *session.kube.warnings]:
         render.warn(text)
     if dry_run:

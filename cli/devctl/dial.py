@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 DATA, ERROR = 0, 1
 PATIENCE = 600.0  # seconds a starting server is waited for, as with `--wait`
 BANNER = 10.0  # seconds in which a server that took the connection must speak (SSH: the server begins)
-PAUSES = (0.1, 1.3, 2.0)  # seconds between attempts: the first, the growth, the longest
+PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between attempts, at first and after a while
+EAGER = 5.0  # seconds in which most servers come up
 QUIET_BEFORE = 1.0  # seconds of waiting before anything is said about it
 
 
@@ -68,7 +69,7 @@ def dial(session: Session, name: str, port: int) -> tuple[Tunnel, bytes]:
         server = session.server(name)
         return _open(session, server, pods.of_server(session, server), port), b""
     begun = time.monotonic()
-    pause, growth, longest = PAUSES
+    pause = PAUSE
     told = None
     while True:
         server = pods.with_ssh(session, name)
@@ -81,12 +82,13 @@ def dial(session: Session, name: str, port: int) -> tuple[Tunnel, bytes]:
         if time.monotonic() - begun > QUIET_BEFORE:
             told = _tell(server, told)
         time.sleep(pause)
-        pause = min(pause * growth, longest)
+        if time.monotonic() - begun > EAGER:
+            pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
 def _greeted(session: Session, server: Json) -> tuple[Tunnel, bytes]:
     """A connection on which SSH has spoken."""
-    tunnel = _open(session, server, pods.newest(session, server), names.SSH_PORT)
+    tunnel = _open(session, server, pods.listening(session, server), names.SSH_PORT)
     try:
         greeting = tunnel.first(BANNER)
         knownhosts.pin(session, server)

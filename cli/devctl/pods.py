@@ -62,13 +62,19 @@ def with_ssh(session: Session, name: str) -> Json:
     return server
 
 
-def newest(session: Session, server: Json) -> str:
-    """The name of the pod that is, or is becoming, the server; raises Failure when there is none."""
+def listening(session: Session, server: Json) -> str:
+    """The name of the pod that is the server, once something in it may listen; raises Failure before that."""
     alive = [pod for pod in _all(session, server) if not pod["metadata"].get("deletionTimestamp")]
     if not alive:
         name = server["metadata"]["name"]
         raise not_running(server) or Failure(f"{name} has no pod", f"`devctl describe {name}` shows why")
-    return _name_of_newest(alive)
+    pod = _newest(alive)
+    status = pod.get("status") or {}
+    init = status.get("initContainerStatuses") or []
+    if status.get("phase") != "Running" and not (init and all((s.get("state") or {}).get("terminated") for s in init)):
+        name = server["metadata"]["name"]
+        raise Failure(f"{name} has not started yet", f"`devctl describe {name}` shows how far it is")
+    return str(pod["metadata"]["name"])
 
 
 def of_server(session: Session, server: Json) -> str:
@@ -79,7 +85,7 @@ def of_server(session: Session, server: Json) -> str:
     pods = _all(session, server)
     alive = [p for p in pods if not p["metadata"].get("deletionTimestamp")] or pods
     if alive:
-        return _name_of_newest(alive)
+        return str(_newest(alive)["metadata"]["name"])
     raise not_running(server) or Failure(f"{name} has no pod", f"`devctl describe {name}` shows why")
 
 
@@ -94,5 +100,5 @@ def _all(session: Session, server: Json) -> list[Json]:
         raise from_api(error, f"find the pod of {name}") from None
 
 
-def _name_of_newest(pods: list[Json]) -> str:
-    return str(max(pods, key=lambda p: p["metadata"].get("creationTimestamp") or "")["metadata"]["name"])
+def _newest(pods: list[Json]) -> Json:
+    return max(pods, key=lambda p: p["metadata"].get("creationTimestamp") or "")

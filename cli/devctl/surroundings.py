@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from devctl.session import Session
 
 
-def check(session: Session, flavor: str, claims: list[str], allow_missing: bool) -> list[str]:
+def check(session: Session, flavor: str, claims: list[str], allow_missing: bool) -> tuple[list[str], Json | None]:
     """Compare the flavor and the volume claims of a new server with what there is.
 
-    Returns warnings; raises Failure (refused) for what is missing, unless ``allow_missing``.
+    Returns warnings and the flavor, if there is one; raises Failure (refused) for what is missing, unless
+    ``allow_missing``.
     """
     from devctl.kube import core_path, flavor_path
 
@@ -44,9 +45,7 @@ def check(session: Session, flavor: str, claims: list[str], allow_missing: bool)
                 if not allow_missing:
                     raise unknown_claim(claim, known, session.namespace)
                 warnings.append(f"there is no volume claim {claim} yet; the server starts when there is one")
-    if flavor in flavors:
-        warnings += impossible(session, flavors[flavor])
-    return warnings
+    return warnings, flavors.get(flavor)
 
 
 def unknown_flavor(flavor: str, known: list[str]) -> Failure:
