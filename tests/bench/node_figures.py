@@ -8,7 +8,7 @@ import time
 from tests.bench.figure import Figure, percentile
 from tests.node.person import Person
 
-RUNS = 8
+RUNS = 20
 
 
 def create_to_ssh(ann: Person, image: str) -> list[Figure]:
