@@ -39,7 +39,27 @@ def test_canonical_comes_back_unchanged_and_means_the_same(text: str, admin: Cli
 
 
 @pytest.mark.parametrize(
-    "text", ["+5", "0", "0Gi", "0e3", "1e19", "9E", "10E", "1Ki", "1e0", "1E", "1E2", "5.", "Gi", "."]
+    "text",
+    [
+        "+5",
+        "0",
+        "0Gi",
+        "0e3",
+        "1e19",
+        "9E",
+        "10E",
+        "1Ki",
+        "1e0",
+        "1E",
+        "1E2",
+        "5.",
+        "Gi",
+        ".",
+        "Ti",
+        "0Ei",
+        ".5Pi",
+        "+Ki",
+    ],
 )
 def test_odd_ones_come_back_unchanged(text: str, admin: Client) -> None:
     assert _as_the_server_has_it(admin, canonical(text)) == canonical(text)
@@ -57,7 +77,9 @@ def test_what_a_quantity_is(text: str, admin: Client) -> None:
         _as_the_server_has_it(admin, text)
 
 
-@pytest.mark.parametrize("text", ["", "x", "1 Gi", "1gi", "1K", "1KiB", "--1", "1e", "1e1.5", "1,5", "1_0", "٣", "1\n"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "1 Gi", "1gi", "1K", "1KiB", "--1", "1e", "1e1.5", "1,5", "1_0", "٣", "1\n", "Ei", "Pi", ".Ei"]
+)
 def test_what_is_none(text: str, admin: Client) -> None:
     with pytest.raises(InvalidValue):
         canonical(text)

@@ -14,7 +14,8 @@ from devservers.api.errors import InvalidValue
 
 HINT = "use a number with an optional unit, like 500m, 2, 512Mi or 10Gi"
 
-# The server takes a missing number for zero (`Gi`, `.`), and so does this.
+# The server takes a missing number for zero (`Gi`, `.`), and so does this; but not with the two units that are too
+# large for its short way of reading (`Pi`, `Ei`).
 _PATTERN = re.compile(
     r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:(Ki|Mi|Gi|Ti|Pi|Ei)|([numkMGTPE])|([eE][+-]?0*[0-9]{1,3}))?", re.ASCII
 )
@@ -65,6 +66,8 @@ def _read(text: str) -> tuple[Decimal, str]:
     if match is None or not text:
         raise InvalidValue(f"{text!r} is not a quantity; {HINT}")
     sign, whole, part, binary, decimal, exponent = match.groups()
+    if not whole and not part and binary in ("Pi", "Ei"):
+        raise InvalidValue(f"{text!r} is not a quantity; {HINT}")
     style = "binary" if binary else "exponent" if exponent else "decimal"
     value = Decimal(f"{sign}0{whole}.{part or 0}")
     if binary:
