@@ -31,7 +31,9 @@ def _as_the_server_has_it(api: Client, text: str) -> str:
     return str(api.create(quota, dryRun="All")["spec"]["hard"]["requests.cpu"])
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(text=quantities)
 def test_canonical_comes_back_unchanged_and_means_the_same(text: str, admin: Client) -> None:
     assert _as_the_server_has_it(admin, canonical(text)) == canonical(text)
@@ -65,7 +67,9 @@ def test_odd_ones_come_back_unchanged(text: str, admin: Client) -> None:
     assert _as_the_server_has_it(admin, canonical(text)) == canonical(text)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(text=st.text(alphabet="019.+eEmkKMGi", max_size=6))
 def test_what_a_quantity_is(text: str, admin: Client) -> None:
     try:
