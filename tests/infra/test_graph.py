@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from tests.infra.graph import Graph, Node, Run, run
+from infra.preview.recorder import Graph, Node, Run, run
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
 KUBECONFIG = """
