@@ -44,24 +44,19 @@ def manifests() -> list[dict[str, Any]]:
 
 
 def _policy() -> dict[str, Any]:
-    return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": POLICY},
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConstraints": {
-                "resourceRules": [
-                    {
-                        "apiGroups": [GROUP],
-                        "apiVersions": [VERSION],
-                        "operations": ["CREATE", "UPDATE"],
-                        "resources": ["devservers"],
-                    }
-                ]
-            },
-            # What is being deleted only loses its finalizers; nothing may stand in the way of that.
-            "matchConditions": [{"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"}],
+    return _guard(
+        POLICY,
+        rules=[
+            {
+                "apiGroups": [GROUP],
+                "apiVersions": [VERSION],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": ["devservers"],
+            }
+        ],
+        # What is being deleted only loses its finalizers; nothing may stand in the way of that.
+        only={"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"},
+        more={
             "variables": [
                 {
                     "name": "ours",
@@ -129,7 +124,7 @@ def _policy() -> dict[str, Any]:
                 },
             ],
         },
-    }
+    )
 
 
 def _operator_policy() -> dict[str, Any]:
@@ -145,23 +140,14 @@ def _operator_policy() -> dict[str, Any]:
     ]
     made_by_us = f".metadata.labels[?'{LABEL_NAMESPACE_CREATED_BY}'].orValue('') == '{OPERATOR}'"
     about_namespace = "request.resource.resource == 'namespaces'"
-    return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": OPERATOR_POLICY},
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConstraints": {
-                "resourceRules": [{**rule, "operations": ["CREATE", "UPDATE", "DELETE"]} for rule in rules]
-            },
-            "matchConditions": [
-                {
-                    "name": "the-operator",
-                    "expression": (
-                        f"request.userInfo.username == 'system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR}'"
-                    ),
-                }
-            ],
+    return _guard(
+        OPERATOR_POLICY,
+        rules=[{**rule, "operations": ["CREATE", "UPDATE", "DELETE"]} for rule in rules],
+        only={
+            "name": "the-operator",
+            "expression": f"request.userInfo.username == 'system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR}'",
+        },
+        more={
             "validations": [
                 {
                     "expression": (
@@ -189,13 +175,28 @@ def _operator_policy() -> dict[str, Any]:
                 },
             ],
         },
-    }
+    )
+
+
+def _guard(
+    name: str, rules: list[dict[str, Any]], only: dict[str, str], more: dict[str, list[dict[str, str]]]
+) -> dict[str, Any]:
+    """A policy that refuses when it can't be evaluated.
+
+    rules: which requests it is about; only: the condition they meet besides; more: its validations, and variables.
+    """
+    spec = {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": rules}, "matchConditions": [only], **more}
+    return _manifest("ValidatingAdmissionPolicy", name, spec)
 
 
 def _binding(policy: str) -> dict[str, Any]:
+    return _manifest("ValidatingAdmissionPolicyBinding", policy, {"policyName": policy, "validationActions": ["Deny"]})
+
+
+def _manifest(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": policy},
-        "spec": {"policyName": policy, "validationActions": ["Deny"]},
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": spec,
     }
