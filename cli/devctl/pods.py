@@ -64,11 +64,7 @@ def with_ssh(session: Session, name: str) -> Json:
 
 def listening(session: Session, server: Json) -> str:
     """The name of the pod that is the server, once something in it may listen; raises Failure before that."""
-    alive = [pod for pod in _all(session, server) if not pod["metadata"].get("deletionTimestamp")]
-    if not alive:
-        name = server["metadata"]["name"]
-        raise not_running(server) or Failure(f"{name} has no pod", f"`devctl describe {name}` shows why")
-    pod = _newest(alive)
+    pod = _newest(server, _alive(_all(session, server)))
     status = pod.get("status") or {}
     init = status.get("initContainerStatuses") or []
     if status.get("phase") != "Running" and not (init and all((s.get("state") or {}).get("terminated") for s in init)):
@@ -79,14 +75,11 @@ def listening(session: Session, server: Json) -> str:
 
 def of_server(session: Session, server: Json) -> str:
     """The name of the server's pod; raises Failure when there is none."""
-    name, status = server["metadata"]["name"], server.get("status") or {}
+    status = server.get("status") or {}
     if status.get("podName") and server["spec"].get("running", True):
         return str(status["podName"])
     pods = _all(session, server)
-    alive = [p for p in pods if not p["metadata"].get("deletionTimestamp")] or pods
-    if alive:
-        return str(_newest(alive)["metadata"]["name"])
-    raise not_running(server) or Failure(f"{name} has no pod", f"`devctl describe {name}` shows why")
+    return str(_newest(server, _alive(pods) or pods)["metadata"]["name"])
 
 
 def _all(session: Session, server: Json) -> list[Json]:
@@ -100,5 +93,13 @@ def _all(session: Session, server: Json) -> list[Json]:
         raise from_api(error, f"find the pod of {name}") from None
 
 
-def _newest(pods: list[Json]) -> Json:
+def _alive(pods: list[Json]) -> list[Json]:
+    return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+
+
+def _newest(server: Json, pods: list[Json]) -> Json:
+    """The newest of a server's pods; raises Failure when there is none."""
+    if not pods:
+        name = server["metadata"]["name"]
+        raise not_running(server) or Failure(f"{name} has no pod", f"`devctl describe {name}` shows why")
     return max(pods, key=lambda p: p["metadata"].get("creationTimestamp") or "")
