@@ -53,7 +53,7 @@ def relay(tunnel: Tunnel, source: int, sink: int, greeting: bytes = b"") -> int:
     `greeting` has arrived already. The channel protocol has no half-close: when our input ends, the rest of the
     answer is still delivered, until the server closes or says nothing for QUIET seconds.
     """
-    from devctl.dial import DATA
+    from devctl.dial import DATA, unanswered
     from devctl.websocket import CHUNK, PING_EVERY, Closed
 
     channels = tunnel.channels
@@ -87,8 +87,6 @@ def relay(tunnel: Tunnel, source: int, sink: int, greeting: bytes = b"") -> int:
                 last = time.monotonic()
     except Closed as closed:
         if closed.code not in (1000, 1005, 1006):
-            from devctl.dial import unanswered
-
             raise unanswered(tunnel.name, str(closed)) from None
         return 0
     except BrokenPipeError:

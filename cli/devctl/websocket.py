@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.frames import Frame, Opcode
-from websockets.protocol import OPEN, Protocol, Side, State
+from websockets.protocol import Protocol, Side, State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
@@ -53,7 +53,7 @@ class Channels:
     def __init__(self, sock: socket.socket, protocol: str, wire: Protocol | None = None) -> None:
         self.protocol = protocol
         self._socket = sock
-        self._wire = wire or Protocol(Side.CLIENT, state=OPEN, max_size=None)
+        self._wire = wire or Protocol(Side.CLIENT, state=State.OPEN, max_size=None)
         self._part = bytearray()
         self._arrived: deque[tuple[int, bytes]] = deque()
         self._outgoing = bytearray()
@@ -78,13 +78,13 @@ class Channels:
     def send(self, channel: int, data: bytes) -> None:
         """Queue `data` for a channel and send what the socket takes now."""
         for start in range(0, max(len(data), 1), CHUNK):
-            if self._wire.state is OPEN:
+            if self._is_open:
                 self._wire.send_binary(bytes([channel]) + data[start : start + CHUNK])
         self.flush()
 
     def ping(self) -> None:
         """Show any middlebox that the connection lives."""
-        if self._wire.state is OPEN:
+        if self._is_open:
             self._wire.send_ping(b"")
         self.flush()
 
@@ -144,7 +144,7 @@ class Channels:
 
     def close(self) -> None:
         """Say goodbye (best effort) and close."""
-        if self._closed is None and self._wire.state is OPEN:
+        if self._closed is None and self._is_open:
             self._wire.send_close(1000)
             self.flush()
         self._socket.close()
@@ -160,13 +160,15 @@ class Channels:
                         self._arrived.append((self._part[0], bytes(self._part[1:])))
                     self._part = bytearray()
         self.flush()  # answers to pings, and to a close
-        if self._wire.state is not State.OPEN:
+        if not self._is_open:
             received = self._wire.close_rcvd
-            self._closed = Closed(received.code, received.reason) if received else Closed(1006, _why(self._wire))
+            broken = str(self._wire.parser_exc or "")
+            self._closed = Closed(received.code, received.reason) if received else Closed(1006, broken)
 
-
-def _why(wire: Protocol) -> str:
-    return str(wire.parser_exc or "")
+    @property
+    def _is_open(self) -> bool:
+        """Whether neither side has said goodbye."""
+        return self._wire.state is State.OPEN
 
 
 def connect(kube: Kube, path: str, query: list[tuple[str, str]], protocols: tuple[str, ...]) -> Channels:
