@@ -1,6 +1,7 @@
 # devservers: `make` alone prints what there is.
 STACK ?= local
 PY := .venv/bin/python
+LOCAL = $(PY) -m infra.local $(if $(DEBUG),--debug)
 .DEFAULT_GOAL := help
 .PHONY: help up down test check bench preview format
 
@@ -12,13 +13,13 @@ env:
 .PHONY: env
 
 up: env ## A cluster, the platform on it and a first server (DEMO=0: no server)
-	@$(PY) -m infra.local $(if $(DEBUG),--debug) up --stack $(STACK) $(if $(filter 0,$(DEMO)),--no-demo)
+	@$(LOCAL) up --stack $(STACK) $(if $(filter 0,$(DEMO)),--no-demo)
 
 down: env ## Stop the embedded cluster and keep its state (PURGE=1: delete it, homes included)
-	@$(PY) -m infra.local $(if $(DEBUG),--debug) down --stack $(STACK) $(if $(filter 1,$(PURGE)),--purge)
+	@$(LOCAL) down --stack $(STACK) $(if $(filter 1,$(PURGE)),--purge)
 
 preview: env ## What `make up` would change in the platform, without changing it
-	@$(PY) -m infra.local $(if $(DEBUG),--debug) preview --stack $(STACK)
+	@$(LOCAL) preview --stack $(STACK)
 
 check: env ## Lint, types, imports, unit tests; under two minutes
 	@.venv/bin/ruff check .
@@ -28,14 +29,14 @@ check: env ## Lint, types, imports, unit tests; under two minutes
 	@.venv/bin/pytest -q tests/unit tests/infra
 
 test: env check ## Everything: check, then a real API server, then a real node with containers and SSH
-	@$(PY) -m infra.local $(if $(DEBUG),--debug) tools
+	@$(LOCAL) tools
 	@.venv/bin/pytest -q tests/cluster --ignore tests/cluster/test_operator_restart.py
 	@# By itself: it counts every write on its API server, and other tests leave objects that want some.
 	@.venv/bin/pytest -q tests/cluster/test_operator_restart.py
 	@.venv/bin/pytest -q tests/node
 
 bench: env ## The figures as a table, and in .bench/results.json (ONLY=name: one of them)
-	@$(PY) -m infra.local $(if $(DEBUG),--debug) tools
+	@$(LOCAL) tools
 	@$(PY) -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 format: env ## Bring the code into the project's format

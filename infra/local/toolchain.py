@@ -220,7 +220,8 @@ def _go_environment(paths: Paths, progress: Progress) -> dict[str, str]:
     # The compiler is one short process for each package: collecting its garbage less often costs memory it has.
     env.setdefault("GOGC", "400")
     # -trimpath leaves no path of this machine in a binary; without cgo it runs on any glibc or musl. Debugging
-    # information is stripped anyway (-s -w): not making it saves a third of the compiler's time where types are many.
+    # information is stripped anyway (-s -w), so it is not made: measured once, 97 s became 60 s for the packages of
+    # the provider's SDK; in the time of the whole no gain could be told apart.
     return env | {
         "GOFLAGS": "-buildvcs=false -trimpath -mod=readonly -gcflags=all=-dwarf=false",
         "CGO_ENABLED": "0",
