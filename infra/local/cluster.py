@@ -24,7 +24,7 @@ from typing import TypeVar
 import yaml
 
 from infra.local import components as parts
-from infra.local import hostnet
+from infra.local import hostnet, process
 from infra.local.paths import ROOT
 from infra.local.pki import Authority, service_account_key, write_kubeconfig
 from infra.local.progress import Progress
@@ -69,9 +69,9 @@ class Cluster:
         """The node's first process (its id on the machine), or None when the cluster does not run."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             record = json.loads((self.folder / "node.pid").read_text())
-            # A process id is used again after a while: the start time tells whose it is now.
-            if _started(record["pid"]) == record["started"]:
-                return int(record["pid"])
+            first = process.read(int(record["pid"]))
+            if first is not None and not first.ended and first.started == record["started"]:
+                return first.pid
         return None
 
     def processes(self) -> dict[int, str]:
@@ -84,12 +84,9 @@ class Cluster:
             return {}
         names: dict[int, str] = {}
         children: dict[int, list[int]] = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError):
-                    head, _, rest = (entry / "stat").read_text().rpartition(")")
-                    names[int(entry.name)] = head.partition("(")[2]
-                    children.setdefault(int(rest.split()[1]), []).append(int(entry.name))
+        for each in process.everything():
+            names[each.pid] = each.name
+            children.setdefault(each.parent, []).append(each.pid)
         found, waiting = {}, [first]
         while waiting:
             pid = waiting.pop()
@@ -152,9 +149,9 @@ class Cluster:
             )
         assert outer.stdin is not None
         first = _wait(lambda: _child(outer.pid), 10, "the node's first process to start")
-        record = {"pid": first, "outer": outer.pid, "started": _started(first)}
+        record = {"pid": first.pid, "outer": outer.pid, "started": first.started}
         (self.folder / "node.pid").write_text(json.dumps(record))
-        hostnet.connect(self._link(), site, first)
+        hostnet.connect(self._link(), site, first.pid)
         order = {"state": str(self.folder), "site": asdict(site), "tools": _tools()}
         outer.stdin.write(json.dumps(order).encode() + b"\n")
         outer.stdin.close()
@@ -277,19 +274,10 @@ def _tools() -> dict[str, str]:
     return {name: str(find(name) or need(name)) for name in PROGRAMS}
 
 
-def _started(pid: int) -> str | None:
-    """A process's start time in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)), None when it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]
-
-
-def _child(pid: int) -> int | None:
+def _child(pid: int) -> process.Process | None:
     with contextlib.suppress(OSError):
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return int(children[0]) if children else None
+        return process.read(int(children[0])) if children else None
     return None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from infra.local import process
 from infra.local.cluster import PROGRAMS
 from infra.local.paths import ROOT
 from tests.node.machine import Machine
@@ -166,24 +167,18 @@ def test_down_leaves_nothing_on_the_machine_and_up_brings_all_back(
     platform: Platform, ann: Person, devserver: str, eventually: Wait
 ) -> None:
     cluster = platform.cluster
-    began = {pid: _started(pid) for pid in cluster.processes()}
+    began = [found for pid in cluster.processes() if (found := process.read(pid))]
     assert len(began) > len(PROGRAMS)
 
     platform.run("down")
-    assert [pid for pid, at in began.items() if _started(pid) == at] == []
+    now = {(each.pid, each.started) for each in process.everything()}
+    assert [each for each in began if (each.pid, each.started) in now] == []
     assert Machine.now().added_to(platform.before) == {}
 
     platform.run("up", "--no-demo")
     eventually(
         lambda: ann.ssh(devserver, "cat work", check=False).stdout == "precious\n", "the server with its file", 120
     )
-
-
-def _started(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
 
 
 def test_down_with_purge_asks_names_the_homes_and_deletes(platform: Platform, devserver: str) -> None:
