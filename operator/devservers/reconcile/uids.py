@@ -8,7 +8,7 @@ that outlive an uninstallation carry their user's uid as an annotation, and coun
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from devservers.api.meta import (
     ANNOTATION_USER_UID,
@@ -32,11 +32,12 @@ class Uids:
         self._namespace = namespace
         self._known: dict[str, int] = {}
 
-    async def of(self, username: str, recorded: int | None = None, kept: Mapping[str, int] | None = None) -> int:
+    async def of(self, username: str, recorded: int | None = None, kept: Callable[[], Mapping[str, int]] = dict) -> int:
         """The user's uid, given now if they have none.
 
         recorded: what their status says already; it is kept if the ConfigMap was lost and nobody else has it.
-        kept: the uids that namespaces remember (see :func:`remembered`), taken over where the ConfigMap has none.
+        kept: gives the uids that namespaces remember (see :func:`remembered`), taken over where the ConfigMap has
+        none. Reading them takes a look at every namespace, so they are asked for only when the user has no uid yet.
         Raises ApiError, 409 after ten lost races.
         """
         if username in self._known:
@@ -48,7 +49,7 @@ class Uids:
             if username in given:
                 return given[username]
             # Also what was given since the list was lost, if it was.
-            known = {**(kept or {}), **self._known}
+            known = {**kept(), **self._known}
             old = {name: uid for name, uid in known.items() if name not in given and uid not in given.values()}
             uid = old.pop(username, None) or next_uid({**given, **old}, recorded)
             added = {name: str(value) for name, value in {**old, username: uid}.items()}

@@ -53,7 +53,7 @@ class UserReconciler:
         obstacle = await self._obstacle(user.namespace)
         uid = user.status.uid
         if obstacle is None:
-            uid = await self._uids.of(name, user.status.uid, remembered(self._view.list("Namespace")))
+            uid = await self._uids.of(name, user.status.uid, self._kept)
             for manifest in manifests(user, uid):
                 await self._applier.ensure(manifest)
         status = observe(user, uid, self._now(), obstacle)
@@ -69,6 +69,10 @@ class UserReconciler:
                 )
             )
         return Result(30.0 if obstacle else None)
+
+    def _kept(self) -> dict[str, int]:
+        """The uids that namespaces remember."""
+        return remembered(self._view.list("Namespace"))
 
     async def _obstacle(self, namespace: str) -> str | None:
         """Why the user's namespace can't be used, in plain words, or None."""

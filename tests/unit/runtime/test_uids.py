@@ -88,15 +88,30 @@ def test_kept_namespaces_count_after_the_list_was_lost() -> None:
     kept = remembered([namespace("ann", "20003"), namespace("bob", "20007"), namespace("eve", "20009", "eve")])
     assert kept == {"ann": 20003, "bob": 20007}
     api = ApiStandIn()
-    assert asyncio.run(Uids(api, "s").of("carl", None, kept)) == 20008
-    assert asyncio.run(Uids(api, "s").of("ann", None, kept)) == 20003
+    assert asyncio.run(Uids(api, "s").of("carl", None, lambda: kept)) == 20008
+    assert asyncio.run(Uids(api, "s").of("ann", None, lambda: kept)) == 20003
     assert config_map(api) == {"ann": "20003", "bob": "20007", "carl": "20008"}
+
+
+def test_namespaces_are_not_asked_about_a_user_who_has_a_uid() -> None:
+    api = ApiStandIn()
+    api.put({"kind": "ConfigMap", "metadata": {"name": CONFIG_MAP, "namespace": "s"}, "data": {"ann": "20000"}})
+    uids, asked = Uids(api, "s"), list[str]()
+
+    def kept() -> dict[str, int]:
+        asked.append("asked")
+        return {}
+
+    assert [asyncio.run(uids.of(name, None, kept)) for name in ("ann", "ann")] == [20000, 20000]
+    assert asked == []
+    assert asyncio.run(uids.of("bob", None, kept)) == 20001
+    assert asked == ["asked"]
 
 
 def test_a_namespace_never_claims_a_uid_that_is_somebody_elses() -> None:
     api = ApiStandIn()
     api.put({"kind": "ConfigMap", "metadata": {"name": CONFIG_MAP, "namespace": "s"}, "data": {"ann": "20000"}})
-    assert asyncio.run(Uids(api, "s").of("bob", None, {"bob": 20000})) == 20001
+    assert asyncio.run(Uids(api, "s").of("bob", None, lambda: {"bob": 20000})) == 20001
 
 
 @pytest.mark.parametrize("uid", ["", "root", "0", "999", "-20001", "20001 "])
