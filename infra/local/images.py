@@ -48,6 +48,11 @@ class Image:
             state.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
         return state.hexdigest()[:12]
 
+    @property
+    def reference(self) -> str:
+        """What a pod names it by, built or not; it changes with the files."""
+        return f"{REPOSITORY}/{self.name}:{self.digest()}"
+
     def _paths(self) -> Iterable[Path]:
         yield ROOT / self.dockerfile
         for name in self.files:
@@ -72,6 +77,11 @@ class Built:
     reference: str
     archive: Path
 
+    @property
+    def short(self) -> str:
+        """NAME:TAG, without the repository."""
+        return _short(self.reference)
+
 
 class Builder:
     """Builds images with buildah, without a daemon, in a storage folder of our own."""
@@ -94,8 +104,8 @@ class Builder:
 
     def _built(self, image: Image) -> Built:
         # Named once a run: files that are edited while an image is built belong to the next one.
-        digest = image.digest()
-        return Built(f"{REPOSITORY}/{image.name}:{digest}", self.paths.images / f"{image.name}-{digest}.tar")
+        reference = image.reference
+        return Built(reference, self.paths.images / f"{_short(reference).replace(':', '-')}.tar")
 
     def pause(self) -> Built:
         """The pause image, made from Debian's static catatonit."""
@@ -179,13 +189,17 @@ def _run(command: list[str], check: bool = True) -> str:
     return done.stdout
 
 
+def _short(reference: str) -> str:
+    return reference.rpartition("/")[2]
+
+
 def load(cluster: Cluster, images: Iterable[Built], progress: Progress) -> None:
     """Import what the embedded cluster does not have."""
     ctr = ("ctr", "-n", "k8s.io", "images")
     present = set(cluster.enter(*ctr, "ls", "-q").stdout.split())
     for image in images:
         if image.reference not in present:
-            with progress.step(f"loading image {image.reference.rpartition('/')[2]}"):
+            with progress.step(f"loading image {image.short}"):
                 # Through standard input: the archive's folder may not be visible inside the node.
                 cluster.enter(*ctr, "import", "-", stdin_file=image.archive)
 
@@ -199,5 +213,5 @@ def load_into_context(context: str, images: Iterable[Built], progress: Progress)
         "minikube": ["minikube", "image", "load"],
     }
     for image in images:
-        with progress.step(f"loading image {image.reference.rpartition('/')[2]} into {context}"):
+        with progress.step(f"loading image {image.short} into {context}"):
             _run([*commands[kind], str(image.archive)])

@@ -110,16 +110,21 @@ class Platform:
         """The key made for a person who has none in ~/.ssh."""
         return self.paths.state / "id_ed25519"
 
+    def _has_own_key(self, who: Person) -> bool:
+        return Path(who.keys_from) == self._own_key
+
     def _person(self) -> Person:
         """The person, with a key made for them when they have none."""
         who = person(self.env)
         # Whoever the platform was made for it stays made for: by another account's name (sudo's, say) Pulumi would
         # delete them and stop their servers.
         known = self.paths.state / "user"
-        if known.exists() and not self.env.get("DEVSERVERS_LOCAL_USER"):
-            who = replace(who, name=known.read_text().strip())
-        known.parent.mkdir(parents=True, exist_ok=True)
-        known.write_text(who.name + "\n")
+        before = known.read_text().strip() if known.exists() else ""
+        if before and not self.env.get("DEVSERVERS_LOCAL_USER"):
+            who = replace(who, name=before)
+        if who.name != before:
+            known.parent.mkdir(parents=True, exist_ok=True)
+            known.write_text(who.name + "\n")
         if who.keys:
             return who
         key = self._own_key
@@ -133,17 +138,17 @@ class Platform:
     def _engine(self, chosen: context.Choice, who: Person, references: Mapping[str, str]) -> Engine:
         added = {f"DEVSERVERS_IMAGE_{name.upper()}": reference for name, reference in references.items()}
         added["DEVSERVERS_LOCAL_USER"] = who.name
-        if Path(who.keys_from) == self._own_key:
+        if self._has_own_key(who):
             added["DEVSERVERS_LOCAL_KEYS_FILE"] = f"{self._own_key}.pub"
         return Engine(chosen, self.paths, {**self.env, **added})
 
     def _references(self) -> dict[str, str]:
         """The references that this checkout's images have, built or not."""
-        return {image.name: f"{images.REPOSITORY}/{image.name}:{image.digest()}" for image in images.PLATFORM}
+        return {image.name: image.reference for image in images.PLATFORM}
 
     def _settings(self, chosen: context.Choice, who: Person) -> dict[str, str]:
         """What devctl has to know to reach this platform as this person, by the keys of its configuration."""
         settings = {"user": who.name, "kubeconfig": str(chosen.kubeconfig), "context": chosen.context or CONTEXT}
-        if Path(who.keys_from) == self._own_key:
+        if self._has_own_key(who):
             settings["identityFile"] = who.keys_from
         return settings
