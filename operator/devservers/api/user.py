@@ -18,12 +18,13 @@ RESERVED_NAMES = (
 )  # fmt: skip
 """Account names of images and of the platform: in a log or passwd file a person would be taken for one."""
 
-_KEY_TYPES = r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
+KEY_TYPES = r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
+"""The first word of an OpenSSH public key, as a regular expression."""
 
 SshPublicKey = Annotated[
     str,
     Matching(
-        rf"^{_KEY_TYPES} AAAA[A-Za-z0-9+/]+={{0,3}}( [^\n\r\x00]*)?$",
+        rf"^{KEY_TYPES} AAAA[A-Za-z0-9+/]+={{0,3}}( [^\n\r\x00]*)?$",
         "not an OpenSSH public key; give the one line of a .pub file, without options before it",
         8192,
     ),

@@ -7,26 +7,19 @@ and no principal in it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from devservers.api.devserver import DevServer
 from devservers.api.meta import HOME_PATH
-from devservers.api.user import DevServerUser
+from devservers.api.user import KEY_TYPES, DevServerUser
 
 from .manifest import Obj, child_metadata
 
 LOGIN = "dev"
 """The one account of a dev server, in every image (ruling 9)."""
 
-_KEY_TYPES = (
-    "ssh-ed25519",
-    "ssh-rsa",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ssh-ed25519@openssh.com",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-)
+_KEY_TYPE = re.compile(KEY_TYPES)
 
 _PASSWD = (
     "root:x:0:0:root:/root:/bin/sh",
@@ -71,7 +64,7 @@ def authorized_keys(public_keys: Iterable[str]) -> str:
     lines: dict[str, None] = {}
     for key in public_keys:
         words = "".join(char if char.isprintable() else " " for char in key).split()
-        if len(words) >= 2 and words[0] in _KEY_TYPES:
+        if len(words) >= 2 and _KEY_TYPE.fullmatch(words[0]):
             lines[" ".join(words)] = None
     return "".join(f"{line}\n" for line in lines)
 
