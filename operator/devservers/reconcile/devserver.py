@@ -69,8 +69,14 @@ class ServerReconciler:
         raw = self._view.get("DevServer", namespace, name)
         if raw is None:
             return Result()  # its children go by their owner references, its home stays
-        if self._must_not_run(raw, namespace):
-            await self._halt(namespace, name)
+        try:
+            return await self._pass(raw, namespace, name)
+        finally:
+            # The pass stops what it can read and write. Where it came to nothing, stopping is still due.
+            if self._must_not_run(raw, namespace):
+                await self._halt(namespace, name)
+
+    async def _pass(self, raw: Json, namespace: str, name: str) -> Result:
         try:
             server = DevServer.parse(raw)
         except InvalidObject as error:

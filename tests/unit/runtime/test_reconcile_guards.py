@@ -89,6 +89,53 @@ def test_a_full_pass_twice_writes_nothing_the_second_time() -> None:
     assert world.api.log[writes:] == []
 
 
+def suspended(**spec: Any) -> World:
+    """A world with a server that ran when its user was suspended, and was not looked at since."""
+    world = World()
+    user(world)
+    world.put("DevServerFlavor", "", "small", spec={"resources": {"limits": {"cpu": "1"}}})
+    world.server()
+    assert replicas(world) == 1
+    status = world.api.objects[("DevServerUser", "", "ann")]["status"]
+    world.put("DevServerUser", "", "ann", spec={"username": "ann", "suspended": True}, status=status)
+    world.put("DevServer", "dev-ann", "mydev", spec={"flavor": "small", **spec})
+    world.api.log.clear()
+    return world
+
+
+def replicas(world: World) -> int:
+    return int(world.api.objects[("Deployment", "dev-ann", "mydev")]["spec"]["replicas"])
+
+
+def deployments(world: World) -> list[str]:
+    return [line for line in world.api.log if " Deployment/" in line]
+
+
+def test_a_suspended_users_server_is_stopped_by_one_write() -> None:
+    world = suspended()
+    asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+    assert (replicas(world), deployments(world)) == (0, ["apply Deployment/mydev"])
+
+
+def test_a_suspended_users_server_that_cannot_be_read_is_stopped_all_the_same() -> None:
+    world = suspended(volumes="none")
+    asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+    assert (replicas(world), deployments(world)) == (0, ["scale Deployment/mydev"])
+
+
+def test_a_suspended_users_server_is_stopped_when_the_rest_of_the_pass_fails() -> None:
+    world = suspended()
+
+    def refuse(verb: str, obj: Json) -> None:
+        if obj["kind"] == "ConfigMap":
+            raise ApiError(500, "InternalError", "a webhook does not answer")
+
+    world.api.before_write = refuse
+    with pytest.raises(ApiError, match="webhook"):
+        asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+    assert (replicas(world), deployments(world)) == (0, ["scale Deployment/mydev"])
+
+
 def test_a_broken_host_key_is_made_anew_and_a_good_one_never() -> None:
     world = World()
     user(world)
