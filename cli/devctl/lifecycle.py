@@ -44,17 +44,29 @@ def _limit(wait: str | None) -> int | None:
     return values.duration(wait, "--wait") if wait else None
 
 
-def stop_command(session: Session, name: Name) -> None:
+def stop_command(
+    session: Session,
+    name: Name,
+    wait: Annotated[
+        str | None, typer.Option(metavar="[DURATION]", help="Wait until it is stopped, 10m if no duration is given.")
+    ] = None,
+) -> int:
     """Stop a server and free what it uses. Its home stays; `devctl start` brings it back."""
+    limit = _limit(wait)
     server = session.server(name)
     if not server["spec"].get("running", True):
         render.say(f"{name} is stopped already")
-        return
-    _patch(session, name, {"spec": {"running": False}}, "stop")
-    keeps = server["spec"].get("persistentHomeSize") or any(
-        str(v.get("mountPath", "")).rstrip("/") == names.HOME for v in server["spec"].get("volumes") or []
-    )
-    render.say(f"{name} is stopping; " + ("its home is kept" if keeps else "it had no persistent home"))
+    else:
+        server = _patch(session, name, {"spec": {"running": False}}, "stop")
+        keeps = server["spec"].get("persistentHomeSize") or any(
+            str(v.get("mountPath", "")).rstrip("/") == names.HOME for v in server["spec"].get("volumes") or []
+        )
+        render.say(f"{name} is stopping; " + ("its home is kept" if keeps else "it had no persistent home"))
+    if limit is None:
+        return 0
+    from devctl.wait import wait_stopped
+
+    return wait_stopped(session, server, limit)
 
 
 def start_command(session: Session, name: Name, wait: Wait = None) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from devctl.session import Session
 
 SILENT = 10.0  # seconds without any status after which the operator is suspected
+UNSEEN = "the operator has not looked at it yet; `devctl status` shows whether it runs"
 
 
 def ready_condition(server: Json) -> Json:
@@ -33,9 +34,13 @@ def ready_condition(server: Json) -> Json:
 
 def is_ready(server: Json) -> bool:
     """Whether the server runs, by a status that has seen the newest spec."""
-    status = server.get("status", {})
-    seen = status.get("observedGeneration", 0) >= server["metadata"].get("generation", 0)
-    return seen and ready_condition(server).get("status") == "True"
+    return _seen(server, server) and ready_condition(server).get("status") == "True"
+
+
+def _seen(server: Json, written: Json) -> bool:
+    """Whether a server's status is about the spec that was `written`, or a newer one."""
+    newest = written["metadata"].get("generation", 0)
+    return bool(server.get("status", {}).get("observedGeneration", 0) >= newest)
 
 
 def stages(server: Json, since: str | None) -> list[tuple[str, float | None]]:
@@ -80,6 +85,8 @@ class View:
     done: list[tuple[str, float | None]] = field(default_factory=list)
     phase: str = "Pending"
     reason: str | None = None
+    doing: str = "starting"
+    goal: str = "Running"
 
     def update(self, server: Json, since: str | None) -> None:
         """Take over a newer object."""
@@ -136,7 +143,7 @@ def display() -> Iterator[Callable[[View], None]]:
             parts: list[Text | Spinner] = []
             for stage, took in view.done:
                 parts.append(Text.assemble(("✓ ", "green"), stage_line(stage, took)))
-            if view.phase == "Running" and view.reason is None:
+            if view.phase == view.goal and view.reason is None:
                 live.update(Group(*parts))
                 return
             text = Text(f"{view.phase:<18}{view.seconds:7.1f}s")
@@ -156,29 +163,59 @@ def wait_ready(session: Session, server: Json, limit: float, other_than: str | N
     name = server["metadata"]["name"]
     since = last_start(server)
     view = View(name, time.monotonic())
-    try:
-        with display() as show:
-            for current in follow(session, server, view, limit):
-                replaced = not other_than or current.get("status", {}).get("podName") not in (None, "", other_than)
-                fresh = current.get("status", {}).get("observedGeneration", 0) >= server["metadata"].get(
-                    "generation", 0
-                )
-                if fresh and replaced:
-                    view.update(current, since)
-                elif view.seconds > SILENT and not current.get("status"):
-                    view.reason = "the operator has not looked at it yet; `devctl status` shows whether it runs"
-                show(view)
-                if replaced and is_ready(current):
-                    break
-    except KeyboardInterrupt:
-        render.say("")
-        render.say(f"no longer waiting; {name} is left as it is and goes on starting")
-        render.say(f"`devctl describe {name}` shows how far it is, `devctl delete {name}` removes it")
+
+    def ready(current: Json) -> bool:
+        replaced = not other_than or current.get("status", {}).get("podName") not in (None, "", other_than)
+        if replaced and _seen(current, server):
+            view.update(current, since)
+        elif view.seconds > SILENT and not current.get("status"):
+            view.reason = UNSEEN
+        return replaced and is_ready(current)
+
+    if not _reached(session, server, view, limit, ready):
         return INTERRUPTED
     how = "ssh" if server["spec"].get("enableSSH", True) else "shell"
     title = render.paint(name, "bold", sys.stderr)
     render.say(f"{title} is ready after {view.seconds:.1f}s; `devctl {how} {name}` opens a session")
     return 0
+
+
+def wait_stopped(session: Session, server: Json, limit: float) -> int:
+    """Wait until nothing of `server` (as last written) runs any more, at most `limit` seconds; the exit code."""
+    name = server["metadata"]["name"]
+    view = View(name, time.monotonic(), phase="Stopping", doing="stopping", goal="Stopped")
+
+    def stopped(current: Json) -> bool:
+        if current["spec"].get("running", True):
+            raise Failure(f"{name} was started again while waiting", f"`devctl stop {name}` stops it")
+        seen = _seen(current, server)
+        if seen:
+            view.phase, view.reason = render.clean(str(current["status"].get("phase") or "Stopping")), None
+        elif view.seconds > SILENT:
+            view.reason = UNSEEN
+        return seen and view.phase == view.goal
+
+    if not _reached(session, server, view, limit, stopped):
+        return INTERRUPTED
+    render.say(f"{render.paint(name, 'bold', sys.stderr)} is stopped after {view.seconds:.1f}s")
+    return 0
+
+
+def _reached(session: Session, server: Json, view: View, limit: float, done: Callable[[Json], bool]) -> bool:
+    """Show `view` until `done` says so of the newest object; False when the person does not want to wait any longer."""
+    try:
+        with display() as show:
+            for current in follow(session, server, view, limit):
+                over = done(current)
+                show(view)
+                if over:
+                    break
+    except KeyboardInterrupt:
+        render.say("")
+        render.say(f"no longer waiting; {view.name} is left as it is and goes on {view.doing}")
+        render.say(f"`devctl describe {view.name}` shows how far it is, `devctl delete {view.name}` removes it")
+        return False
+    return True
 
 
 def follow(session: Session, server: Json, view: View, limit: float) -> Iterator[Json]:
@@ -230,6 +267,6 @@ def _check_time(view: View, name: str, deadline: float, limit: float) -> None:
         reason = f": {view.reason}" if view.reason else ""
         raise Failure(
             f"{name} is still {view.phase} after {render.span(limit)}{reason}",
-            f"it goes on starting; `devctl describe {name}` shows it, `devctl delete {name}` removes it",
+            f"it goes on {view.doing}; `devctl describe {name}` shows it, `devctl delete {name}` removes it",
             TIMED_OUT,
         )

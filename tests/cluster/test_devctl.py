@@ -236,6 +236,33 @@ def test_waiting_too_long_says_why_and_leaves_the_server(devctl: Devctl, admin: 
     assert server(admin, namespace)["metadata"]["name"] == "mydev"
 
 
+def test_stop_waits_until_nothing_runs_any_more(devctl: Devctl, admin: Client, namespace: str) -> None:
+    devctl("create", "mydev", "devctl-small")
+    write_status(admin, namespace, phase="Stopped")  # of another time: the spec was changed since
+    stopping = devctl.start("stop", "mydev", "--wait", "50s")
+    assert stopping.stderr is not None and "is stopping" in stopping.stderr.readline()
+    write_status(admin, namespace, phase="Stopping")
+    again = devctl("stop", "mydev", "--wait", "1s", code=5)
+    assert "stopped already" in again.stderr
+    assert "still Stopping after 1s" in again.stderr and "goes on stopping" in again.stderr
+    assert stopping.poll() is None
+    write_status(admin, namespace, phase="Stopped")
+    _, err = stopping.communicate(timeout=30)
+    assert stopping.returncode == 0
+    assert "mydev is stopped after" in err
+
+
+def test_stop_does_not_wait_for_what_was_started_again(devctl: Devctl, admin: Client, namespace: str) -> None:
+    devctl("create", "mydev", "devctl-small")
+    stopping = devctl.start("stop", "mydev", "--wait")
+    assert stopping.stderr is not None and "is stopping" in stopping.stderr.readline()
+    write_status(admin, namespace, phase="Stopping")
+    devctl("start", "mydev")
+    _, err = stopping.communicate(timeout=30)
+    assert stopping.returncode == 1
+    assert "started again" in err
+
+
 def test_ctrl_c_leaves_the_server_and_says_so(devctl: Devctl, admin: Client, namespace: str) -> None:
     running = devctl.start("create", "mydev", "devctl-small", "--wait")
     assert running.stderr is not None and "created" in running.stderr.readline()

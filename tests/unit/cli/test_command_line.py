@@ -83,6 +83,7 @@ def test_no_command_is_a_usage_error(run: Run) -> None:
         (["create", "mydev", "--home-size", "1Gi", "-v", "a:/home/dev"], 6, "used twice"),
         (["create", "mydev", "cpu-small", "--name", "other"], 2, "two names"),
         (["create", "mydev", "--wait", "9x"], 6, "duration"),
+        (["stop", "mydev", "--wait", "9x"], 6, "duration"),
         (["list"], 2, "make up"),
         (["exec", "mydev"], 2, "-- COMMAND"),
     ],
