@@ -42,7 +42,7 @@ COMMANDS: dict[str, Entry] = {
     "proxy": Entry("ssh", "Join stdin and stdout to a server's SSH port (for ProxyCommand)", "Connecting"),
     "shell": Entry("remote", "Open a shell without SSH", "Connecting"),
     "exec": Entry("remote", "Run a command without SSH; its exit code is passed on", "Connecting"),
-    "logs": Entry("remote", "Show what a server's command printed", "Looking closer"),
+    "logs": Entry("logs", "Show what a server's command printed", "Looking closer"),
     "events": Entry("events", "Show what happened to your servers", "Looking closer"),
     "flavors": Entry("listing", "List the sizes a server can have", "Looking closer"),
     "status": Entry("cluster", "Show the platform's state and your quota", "Looking closer"),

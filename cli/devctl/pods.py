@@ -5,6 +5,7 @@ Invariant: never starts anything; a stopped server stays stopped when an editor 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devctl import names
@@ -13,6 +14,15 @@ from devctl.errors import TRANSPORT, ApiError, Failure, from_api
 if TYPE_CHECKING:
     from devctl.kube import Json
     from devctl.session import Session
+
+
+@dataclass(frozen=True)
+class Container:
+    """One life of a container: started again it has another id (and none before it was ever started)."""
+
+    pod: str
+    id: str
+    running: bool = field(default=False, compare=False)
 
 
 def stopped(server: Json) -> Failure | None:
@@ -80,6 +90,17 @@ def of_server(session: Session, server: Json) -> str:
         return str(status["podName"])
     pods = _all(session, server)
     return str(_newest(server, _alive(pods) or pods)["metadata"]["name"])
+
+
+def container(session: Session, server: Json, name: str) -> Container | None:
+    """The container of that name in the server's newest pod; None while there is none, and for init containers."""
+    pods = _alive(_all(session, server))
+    pod = _newest(server, pods) if pods else {}
+    for each in (pod.get("status") or {}).get("containerStatuses") or []:
+        if each.get("name") == name:
+            running = bool((each.get("state") or {}).get("running"))
+            return Container(str(pod["metadata"]["name"]), str(each.get("containerID") or ""), running)
+    return None
 
 
 def _all(session: Session, server: Json) -> list[Json]:

@@ -1,4 +1,4 @@
-"""devctl exec, shell and logs: what goes through the API server instead of SSH.
+"""devctl exec and shell: what goes through the API server instead of SSH.
 
 Invariant: the exit code is the remote command's own; the terminal is given back as it was, whatever happens.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devctl import complete, names, pods, render
-from devctl.errors import FAILURE, NOT_FOUND, TRANSPORT, USAGE, ApiError, Failure, from_api
+from devctl.errors import FAILURE, TRANSPORT, USAGE, ApiError, Failure, from_api
 from devctl.relay import write_all
 
 if TYPE_CHECKING:
@@ -188,38 +188,3 @@ def exit_code(status: dict[str, Any] | None, name: str) -> int:
         what = f"there is no command {missing[1]} in {name}" if missing else message
         raise Failure(what, "check its spelling, or give its whole path", 127)
     raise Failure(message, f"`devctl describe {name}` shows the server's state", TRANSPORT)
-
-
-def logs_command(
-    session: Session,
-    name: Name,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new lines until Ctrl-C.")] = False,
-    tail: Annotated[int | None, typer.Option(help="Only the last lines.", min=0)] = None,
-    previous: Annotated[bool, typer.Option("-p", "--previous", help="Of the container before this one.")] = False,
-    timestamps: Annotated[bool, typer.Option(help="The time before each line.")] = False,
-    container: Annotated[str, typer.Option(help="Another container of the pod.")] = names.CONTAINER,
-) -> int:
-    """Show what a server's command printed."""
-    from devctl.kube import core_path
-
-    server = session.server(name)
-    pod = pods.of_server(session, server)
-    query = {"container": container}
-    query |= {"follow": "true"} if follow else {}
-    query |= {"tailLines": str(tail)} if tail is not None else {}
-    query |= {"previous": "true"} if previous else {}
-    query |= {"timestamps": "true"} if timestamps else {}
-    try:
-        for line in session.kube.lines(core_path(session.namespace, "pods", pod) + "/log", query, None):
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
-    except ApiError as error:
-        if error.status == 400 and "previous terminated container" in error.message:
-            raise Failure(f"{name} has no container before this one", "leave --previous out", NOT_FOUND) from None
-        if error.status == 400 and "waiting to start" in error.message:
-            stopped = pods.not_running(server)
-            raise stopped or Failure(
-                f"{name} has not started yet", f"`devctl describe {name}` shows how far it is"
-            ) from None
-        raise from_api(error, f"read the logs of {name}") from None
-    return 0

@@ -121,3 +121,24 @@ def test_logs_are_followed(ann: Person) -> None:
             assert screen.process.wait(30) == 130
     finally:
         ann.devctl("delete", "talks", "--yes")
+
+
+@pytest.mark.parametrize("end", ["stop", "delete"])
+def test_logs_are_followed_from_pod_to_pod_until_the_server_ends(ann: Person, end: str) -> None:
+    says = 'cd; echo x >> lives; echo "this is life $(wc -l < lives)."'
+    ann.devctl("create", "moves", "--wait", "3m", "--", "sh", "-c", says)
+    try:
+        with terminal(ann, "logs", "-f", "moves") as screen:
+            screen.expect("this is life 1.")
+            ann.devctl("exec", "moves", "--", "sh", "-c", "kill 1", check=False)
+            screen.expect("moves was started again in its pod")
+            screen.expect("this is life 2.")
+            ann.devctl("restart", "moves", "--wait", "3m")
+            screen.expect("the pod of moves was replaced")
+            screen.expect("this is life 3.")
+            ann.devctl(end, "moves", *(["--yes"] if end == "delete" else ["--wait", "2m"]))
+            screen.expect("moves was deleted" if end == "delete" else "`devctl start moves --wait` starts it")
+            assert screen.process.wait(30) == 0
+            assert screen.seen.count("this is life") == 3, screen.seen
+    finally:
+        ann.devctl("delete", "moves", "--yes", "--purge", check=False)

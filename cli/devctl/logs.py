@@ -1,0 +1,131 @@
+"""devctl logs: what a server's command printed and, with --follow, what it goes on to print.
+
+Invariant: followed is the server, not one pod: what its next container or its next pod prints comes after it, until the
+server is stopped or deleted. The command's own lines are all that goes to stdout.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devctl import complete, names, pods, render
+from devctl.errors import NOT_FOUND, ApiError, Failure, Unreachable, from_api
+
+if TYPE_CHECKING:
+    from devctl.kube import Json
+    from devctl.session import Session
+
+PAUSE = 1.0  # seconds between two looks for the next container
+SETTLE = 10.0  # seconds after the end of its output in which a container that ended may still be called running
+
+
+def logs_command(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="The server.", autocompletion=complete.servers)],
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on with new lines until it is stopped, or Ctrl-C.")
+    ] = False,
+    tail: Annotated[int | None, typer.Option(help="Only the last lines.", min=0)] = None,
+    previous: Annotated[bool, typer.Option("-p", "--previous", help="Of the container before this one.")] = False,
+    timestamps: Annotated[bool, typer.Option(help="The time before each line.")] = False,
+    container: Annotated[str, typer.Option(help="Another container of the pod.")] = names.CONTAINER,
+) -> int:
+    """Show what a server's command printed."""
+    server = session.server(name)
+    query = {"container": container}
+    query |= {"follow": "true"} if follow else {}
+    query |= {"timestamps": "true"} if timestamps else {}
+    begin = {"tailLines": str(tail)} if tail is not None else {}
+    begin |= {"previous": "true"} if previous else {}
+    # A container before this one is over, and nothing comes after an init container but its pod's end.
+    shown = pods.container(session, server, container) if follow and not previous else None
+    pod = shown.pod if shown and shown.id else pods.of_server(session, server)
+    try:
+        last = _copy(session, pod, query | begin)
+    except ApiError as error:
+        raise _refused(error, server) from None
+    if shown:
+        _go_on(session, name, query, pods.Container(pod, shown.id), last)
+    return 0
+
+
+def _copy(session: Session, pod: str, query: dict[str, str]) -> float:
+    """Print a container's output until it ends or the connection breaks; when the last of it came (monotonic)."""
+    from devctl.kube import core_path
+
+    last = time.monotonic()
+    try:
+        for line in session.kube.lines(core_path(session.namespace, "pods", pod) + "/log", query, None):
+            last = time.monotonic()
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+    except Unreachable:
+        if "follow" not in query:
+            raise
+    return last
+
+
+def _go_on(session: Session, name: str, query: dict[str, str], shown: pods.Container, last: float | None) -> None:
+    """Print what follows the output of `shown`, of which the last came at `last` (None: nothing was shown of it)."""
+    while True:
+        found = _next(session, name, query["container"], shown)
+        if found is None:
+            return
+        begin = {}
+        if found.pod != shown.pod:
+            render.say(f"the pod of {name} was replaced; this is the output of the new one")
+        elif found != shown:
+            render.say(f"{name} was started again in its pod; this is the output since then")
+        elif last is not None:
+            # The connection broke. A line of the last second may come twice, which is better than not at all.
+            begin = {"sinceSeconds": str(int(time.monotonic() - last) + 1)}
+        shown = found
+        try:
+            last = _copy(session, found.pod, query | begin)
+        except ApiError as error:
+            if error.status not in (400, 404):  # not there yet, or gone already
+                raise from_api(error, f"read the logs of {name}") from None
+            last = None
+
+
+def _next(session: Session, name: str, container: str, shown: pods.Container) -> pods.Container | None:
+    """The container whose output comes next, once there is one; None when the server is stopped or deleted.
+
+    It is the one `shown` before if that still runs: then only the connection ended.
+    """
+    ended = time.monotonic()
+    told = False
+    while True:
+        try:
+            server = session.server(name)
+            stopped = pods.stopped(server)
+            if stopped:
+                render.say(f"{stopped.what}; {stopped.todo}")
+                return None
+            found = pods.container(session, server, container)
+            if found and found.id and (found != shown or (found.running and time.monotonic() - ended > SETTLE)):
+                return found
+        except Unreachable as error:
+            if not told:
+                render.say(f"the cluster does not answer ({error}); trying again")
+            told = True
+        except Failure as failure:
+            if failure.code != NOT_FOUND:
+                raise
+            render.say(f"{name} was deleted")
+            return None
+        time.sleep(PAUSE)
+
+
+def _refused(error: ApiError, server: Json) -> Failure:
+    name = server["metadata"]["name"]
+    if error.status == 400 and "previous terminated container" in error.message:
+        return Failure(f"{name} has no container before this one", "leave --previous out", NOT_FOUND)
+    if error.status == 400 and "waiting to start" in error.message:
+        stopped = pods.not_running(server)
+        return stopped or Failure(f"{name} has not started yet", f"`devctl describe {name}` shows how far it is")
+    return from_api(error, f"read the logs of {name}")
