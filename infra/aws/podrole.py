@@ -28,8 +28,7 @@ def pod_role(
     account: str,
     managed: Sequence[str] = (),
     statements: Sequence[Mapping[str, Any]] = (),
-    after: Sequence[pulumi.Resource] = (),
-) -> list[pulumi.Resource]:
+) -> pulumi.Resource:
     """A role for a service account; what its pods must wait for comes back.
 
     ``managed`` are names of AWS's own policies, ``statements`` are those of a policy of ours, whose parts may be
@@ -67,12 +66,11 @@ def pod_role(
                 name, role=role.name, policy=rendered(document(*statements)), opts=component.options()
             )
         )
-    association = pulumi_aws.eks.PodIdentityAssociation(
+    return pulumi_aws.eks.PodIdentityAssociation(
         name,
         cluster_name=cluster.name,
         namespace=namespace,
         service_account=account,
         role_arn=role.arn,
-        opts=component.options([cluster.resource, *rights, *after]),
+        opts=component.options([cluster.resource, *rights]),
     )
-    return [association]

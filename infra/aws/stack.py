@@ -10,21 +10,74 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+import pulumi_aws
 
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.flavors import SHIPPED
+from infra.aws.addons import Addons, NodeAddons
+from infra.aws.cluster import Cluster
+from infra.aws.controllers import Controllers
+from infra.aws.network import Network
+from infra.aws.nodes import Nodes
+from infra.aws.pools import pools_of
+from infra.aws.security import Security
+from infra.aws.tags import tags_of
+from infra.pools import Pool
 from infra.settings import Settings
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What the platform needs of an environment, and the stack's outputs."""
+    """What the platform needs of an environment."""
 
     provider: pulumi.ProviderResource
     """Of the EKS cluster, for Kubernetes objects."""
     ready: list[pulumi.Resource]
     """What must be there before anything of the platform runs: nodes, add-ons, controllers."""
+    pools: tuple[Pool, ...]
+    """What the queues divide."""
     outputs: dict[str, Any]
+    """The stack's, beside the platform's."""
+
+    @property
+    def offered(self) -> list[DevServerFlavor]:
+        """What people may choose: the shipped sizes, and one for each pool with GPUs."""
+        return [*SHIPPED, *(flavor for pool in self.pools if (flavor := pool.flavor()))]
 
 
 def environment(stack: str, settings: Settings) -> Environment:
     """Make an environment; ``settings.aws`` must be set."""
-    raise NotImplementedError
+    aws = settings.aws
+    if aws is None:
+        raise ValueError("these settings have no environment on AWS")
+    account = pulumi_aws.Provider(
+        "aws",
+        region=aws.region,
+        # Whoever's credentials are of another account gets no further.
+        allowed_account_ids=[aws.account_id],
+        default_tags=pulumi_aws.ProviderDefaultTagsArgs(tags=tags_of(stack, aws)),
+    )
+
+    def after(*others: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(providers=[account], depends_on=list(others))
+
+    security = Security(stack, aws, after())
+    network = Network(stack, aws, security, after())
+    cluster = Cluster(stack, aws, network, security, after())
+    node_addons = NodeAddons(stack, aws, cluster, after())
+    # A node without its ways out never joins, and on destroy it needs them to the end.
+    nodes = Nodes(stack, aws, cluster, network, security, after(network, node_addons))
+
+    def inside(*others: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(providers=[account, cluster.provider], depends_on=list(others))
+
+    addons = Addons(stack, aws, cluster, nodes, security, inside())
+    controllers = Controllers(stack, aws, cluster, network, nodes, inside(addons))
+    outputs = {
+        "region": aws.region,
+        "clusterName": cluster.name,
+        "clusterArn": cluster.arn,
+        "kubeconfig": cluster.kubeconfig,
+        "vpcId": network.vpc_id,
+    }
+    return Environment(cluster.provider, [nodes, addons, controllers], pools_of(aws), outputs)

@@ -119,7 +119,7 @@ class _Monitor(mocks.MockMonitor):
         self.graph = graph
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> resource_pb2.RegisterResourceResponse:
-        answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        answer: resource_pb2.RegisterResourceResponse = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         if request.type == "pulumi:pulumi:Stack":
             return answer
         inputs = rpc.deserialize_properties(request.object)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import botocore
+import botocore  # type: ignore[import-untyped]
 
 from infra.preview.recorder import Graph
 
@@ -22,7 +22,9 @@ SERVICES = {
     "elasticfilesystem": ("efs",),
 }
 """botocore's services of an IAM prefix, where they are not called alike (Service Authorization Reference)."""
+_OTHERWISE = {service for services in SERVICES.values() for service in services}
 PERMISSIONS_ONLY = {
+    "sts:TagSession": "comes with AssumeRole that has tags",
     "kms:ReEncryptFrom": "ReEncrypt needs one of these on either key",
     "kms:ReEncryptTo": "ReEncrypt needs one of these on either key",
     "s3:ListBucket": "allows ListObjectsV2",
@@ -41,6 +43,8 @@ DATA = Path(botocore.__file__).parent / "data"
 def operations(prefix: str) -> frozenset[str]:
     """The operations of the service with an IAM prefix; none when there is no such service."""
     found: set[str] = set()
+    if prefix in _OTHERWISE:
+        return frozenset()
     for service in SERVICES.get(prefix, (prefix,)):
         for file in sorted((DATA / service).glob("*/service-2.json*"))[-1:]:
             text = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
