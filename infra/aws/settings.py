@@ -20,17 +20,17 @@ Cidrs = Annotated[
 Arn = Annotated[
     str,
     Matching(r"^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]+$", "not the ARN of an IAM role or user", 2048),
-    Field(json_schema_extra=allowed("ARNs like arn:aws:iam::111122223333:role/platform-admins")),
 ]
 Email = Annotated[
     str,
     Matching(r"^[^\s@<>]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$", "not an e-mail address", 254),
     Field(json_schema_extra=allowed("an e-mail address")),
 ]
+_NAME = r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
 Hostname = Annotated[
     str,
-    Matching(r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$", "not a DNS name in lower case", 253),
-    Field(json_schema_extra=allowed("a DNS name, like ssh.dev.example.com")),
+    Matching(f"^{_NAME}$", "not a DNS name in lower case", 253),
+    Field(json_schema_extra=allowed("a DNS name, like dev.example.com")),
 ]
 Zone = Annotated[
     str,
@@ -78,7 +78,7 @@ class Kubernetes(Part):
     log_days: LogDays = 90
     """How long the control plane's logs are kept."""
     deletion_protection: bool = Field(default=False, json_schema_extra=allowed("true or false"))
-    """Whether EKS refuses to delete the cluster."""
+    """Whether EKS refuses to delete the cluster; production's it always does."""
 
 
 class SystemNodes(Part):
@@ -105,8 +105,8 @@ class PoolSettings(Part):
     )
     min: Count = 0
     """Nodes that are always there, over all its zones."""
-    max: Count
-    """Most nodes, over all its zones: Kueue admits no more than fits on them."""
+    max: Annotated[int, Field(ge=1, le=1000, json_schema_extra=allowed("1 to 1000"))]
+    """Most nodes, over all its zones: Kueue admits no more than fits on them. EKS takes no group of none."""
     zones: Annotated[tuple[Zone, ...], Field(json_schema_extra=allowed("zones of network.zones, or none for all"))] = ()
     efa: bool = Field(default=False, json_schema_extra=allowed("true or false"))
     """Elastic Fabric Adapter and a cluster placement group, for training over several nodes."""
@@ -119,7 +119,7 @@ class PoolSettings(Part):
     gpus_per_server: int = Field(default=0, ge=0, le=72, json_schema_extra=allowed("a divisor of the node's GPUs"))
     """GPUs of one server; 0: all of a node."""
     price_per_hour: float = Field(default=0, ge=0, json_schema_extra=allowed("US dollars, 0 for the catalog's"))
-    """Of one node, where it differs from the catalog's (another region, a discount)."""
+    """Of one node, where it differs from the catalog's (another region, a discount) or the catalog has none."""
 
 
 class Storage(Part):
@@ -145,9 +145,11 @@ class HostedZone(Part):
 class Edge(Part):
     """How SSH comes in."""
 
-    hostname: Hostname | Literal[""] = Field(
-        default="", json_schema_extra=allowed("a name in the hosted zone, or empty")
-    )
+    hostname: Annotated[
+        str,
+        Matching(f"^({_NAME})?$", "not a DNS name in lower case", 253),
+        Field(json_schema_extra=allowed("a name in the hosted zone, like ssh.dev.example.com, or empty")),
+    ] = ""
     """What people type: ssh NAME@hostname; empty: only the load balancer's own name."""
     hosted_zone: HostedZone | None = None
     allowed_cidrs: Cidrs = ()
@@ -158,6 +160,7 @@ class Edge(Part):
     drain_seconds: int = Field(default=3600, ge=0, le=3600, json_schema_extra=allowed("0 to 3600"))
     """How long open sessions go on when a bastion pod goes (deregistration delay)."""
     deletion_protection: bool = Field(default=False, json_schema_extra=allowed("true or false"))
+    """Whether AWS refuses to delete the load balancer; production's it always does."""
 
 
 class Registry(Part):
@@ -188,7 +191,10 @@ class GitHub(Part):
 class Access(Part):
     """Who may do what in the account and the cluster."""
 
-    administrators: Annotated[tuple[Arn, ...], Field(max_length=20)] = ()
+    administrators: Annotated[
+        tuple[Arn, ...],
+        Field(max_length=20, json_schema_extra=allowed("ARNs like arn:aws:iam::111122223333:role/platform-admins")),
+    ] = ()
     """Cluster administrators, beside who creates the cluster."""
     github: GitHub | None = None
     """Makes the roles that `pulumi preview` (read only) and `pulumi up` take in CI."""
