@@ -6,6 +6,7 @@ nodes in checks_pools.py, the rest here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
 
@@ -33,6 +34,13 @@ def problems_of(stack: str, aws: Aws, today: date | None = None) -> list[Problem
 
 
 def _environment(stack: str, aws: Aws) -> Iterator[Problem]:
+    if not re.fullmatch("[a-z][a-z0-9-]{0,30}", stack):
+        yield Problem(
+            "the stack's name",
+            stack,
+            "names of load balancers, roles and node groups are made of it, and not all of them take it",
+            "pulumi stack rename, to up to 31 lower-case letters, digits and dashes, a letter first",
+        )
     # `pulumi up -s prod` on an environment that thinks it is dev would protect nothing.
     if stack in ENVIRONMENTS and stack != aws.environment:
         yield problem(

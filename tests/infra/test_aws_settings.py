@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import date
 from typing import Any
 
@@ -356,3 +358,14 @@ def test_every_field_says_what_is_allowed(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
         if not issubclass(model_in(field.annotation) or object, BaseModel):
             assert allowed_at(model, [field.alias or name]), name
+
+
+def test_settings_cost_no_sdk() -> None:
+    """The SDKs take seconds to import, and the local stack reads its settings by the same module."""
+    program = (
+        "import sys, infra.settings, infra.aws.pools, infra.aws.images, infra.aws.cidrs;"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'pulumi', 'pulumi_aws', 'pulumi_eks'}))"
+    )
+    env = {"PYTHONPATH": f"{ROOT}:{ROOT / 'operator'}"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.strip() == "[]"
