@@ -1,0 +1,33 @@
+"""Invariant: what an environment's registry is told to hold is what the platform is told to run.
+
+Reads the checkout, and makes nothing: the references are known before the first resource, so a preview shows them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.aws.settings import Aws
+from infra.images import PLATFORM, Image
+
+NAMESPACE = "devservers"
+"""What the names of all repositories of the platform begin with."""
+
+
+def registry(aws: Aws) -> str:
+    """The account's registry in the region (ECR's own host name)."""
+    suffix = "amazonaws.com.cn" if aws.region.startswith("cn-") else "amazonaws.com"
+    return f"{aws.account_id}.dkr.ecr.{aws.region}.{suffix}"
+
+
+def repository(image: Image) -> str:
+    """The name of the image's ECR repository. Environments of one account and region would share it."""
+    return f"{NAMESPACE}/{image.name}"
+
+
+def references(aws: Aws, root: Path) -> dict[str, str]:
+    """What a pod names each of the platform's images by, when `pulumi up` builds them from the checkout at ``root``.
+
+    Tags are hashes of what goes in, so they suit a registry where a tag is never moved.
+    """
+    return {image.name: f"{registry(aws)}/{repository(image)}:{image.digest(root)}" for image in PLATFORM}
