@@ -15,6 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pulumi
+from google.protobuf import empty_pb2
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto import resource_pb2
 
@@ -117,6 +118,16 @@ class _Monitor(mocks.MockMonitor):
     def __init__(self, graph: Graph, preview: bool) -> None:
         super().__init__(_Mocks(preview))
         self.graph = graph
+
+    def GetDeploymentInfo(self, request: empty_pb2.Empty) -> resource_pb2.DeploymentInfo:
+        """A resource in an input is recorded by its id.
+
+        A reference would be made a resource again here, in a thread whose event loop nobody runs: the program's end
+        waited for it, now and then for ever.
+        """
+        info: resource_pb2.DeploymentInfo = super().GetDeploymentInfo(request)  # type: ignore[no-untyped-call]
+        info.supportedFeatures.remove(resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_REFERENCES)
+        return info
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> resource_pb2.RegisterResourceResponse:
         answer: resource_pb2.RegisterResourceResponse = super().RegisterResource(request)  # type: ignore[no-untyped-call]

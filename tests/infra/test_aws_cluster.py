@@ -63,7 +63,7 @@ def test_nodes_and_add_ons_are_not_pulumi_ekss() -> None:
     assert inputs["skipDefaultNodeGroup"] is True and inputs["createInstanceRole"] is False
     assert inputs["skipDefaultSecurityGroups"] is True and inputs["createOidcProvider"] is False
     assert inputs["useDefaultVpcCni"] is True and inputs["bootstrapSelfManagedAddons"] is False
-    assert inputs["kubeProxyAddonOptions"] == inputs["corednsAddonOptions"] == {"enabled": False}
+    assert inputs["kubeProxyAddonOptions"]["enabled"] is inputs["corednsAddonOptions"]["enabled"] is False
 
 
 def test_it_is_in_private_subnets() -> None:

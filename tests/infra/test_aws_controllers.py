@@ -51,9 +51,11 @@ def test_nobody_asks_a_cluster_that_goes_for_them() -> None:
         assert node.deleted_with.endswith("eks:index:Cluster::cluster")
 
 
-def test_they_come_after_nodes_and_add_ons_and_go_before_them() -> None:
+def test_they_come_after_the_platforms_nodes_and_add_ons_and_go_before_them() -> None:
     whole = graph()
-    earlier = [*part(whole, "Nodes").of("NodeGroup"), *part(whole, "Addons").of("Addon")]
+    earlier = [node for node in part(whole, "Nodes").of("NodeGroup") if node.name == "system"]
+    earlier += part(whole, "Addons").of("Addon")
+    assert len(earlier) == 7
     for node in releases():
         for each in earlier:
             assert follows(whole, node, each), (node.name, each.name)
