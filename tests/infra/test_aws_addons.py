@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from infra.catalog import VERSIONS
+from infra.preview.recorder import Graph, Node
 from tests.infra import iam
-from tests.infra.environment import NAME, Graph, Node, follows, graph, part
+from tests.infra.environment import NAME, follows, graph, part
 
 BEFORE = ["eks-pod-identity-agent", "kube-proxy", "vpc-cni"]
 AFTER = [

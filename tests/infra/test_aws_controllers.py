@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from infra.catalog import CHARTS, VERSIONS
+from infra.preview.recorder import Node
 from tests.infra import iam
-from tests.infra.environment import NAME, Node, follows, graph, part
+from tests.infra.environment import NAME, follows, graph, part
 
 CPU = [{"name": "cpu", "family": "m7i", "size": "xlarge", "max": 2}]
 GPU = [{"name": "t4", "family": "g4dn", "size": "xlarge", "max": 2}]
