@@ -8,12 +8,13 @@ Where they are from, and how sure they are:
   (`pricePerHour`) where it pays another.
 - CPUs, memory, GPUs: EC2 User Guide and the announcements; g7 from its announcement and p6e-gb200 from HyperPod's
   table only.
-- EFA: the most interfaces (EfaInfo.MaximumEfaInterfaces) as the EC2 User Guide has them. g7 and p6e-gb200 have EFA,
-  but how their cards are numbered is not verified, so here they have none.
-  `aws ec2 describe-instance-types --instance-types TYPE --query InstanceTypes[0].NetworkInfo` tells.
+- EFA: the most interfaces (EfaInfo.MaximumEfaInterfaces) as the EC2 User Guide had them; g7e beyond 8xlarge and
+  p6-b300 by their bandwidth only. g7 and p6e-gb200 have EFA, but how their cards are numbered is not verified, so here
+  they have none. `aws ec2 describe-instance-types --instance-types TYPE --query InstanceTypes[0].NetworkInfo` tells.
 - GPU memory: as NVIDIA names it, per GPU.
 
-Bare-metal sizes are left out: they take a quarter of an hour to start, which scaling from zero can't wait for.
+Bare-metal sizes are left out: they take a quarter of an hour to start, which scaling from zero can't wait for. So are
+g6f and gr6f, whose GPUs are parts of one, of another memory in each size.
 """
 
 from __future__ import annotations

@@ -142,8 +142,7 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
     known = (KEYS | AWS_KEYS) if on_aws else KEYS
     values, found = _decoded(_set(config), known)
     images = values.get("images") or {}
-    # An environment on AWS never takes what `make up` built for this machine, whose variables may still be set.
-    if isinstance(images, dict) and not on_aws:
+    if isinstance(images, dict):
         given = {field: env[variable] for field, variable in IMAGE_VARIABLES.items() if env.get(variable)}
         values["images"] = images | given
     if values.get("cluster") == LOCAL and not values.get("users") and "users" not in {p.key for p in found}:
@@ -153,6 +152,7 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
     if parsed is not None:
         found += checks.problems_of(stack, parsed, today)
     if environment is not None and isinstance(images, dict):
+        # Never what `make up` built for this machine, whose variables may still be set.
         values["images"] = _built(parsed, environment) | images
     settings = _parsed(stack, Settings, values, found)
     if found or settings is None:

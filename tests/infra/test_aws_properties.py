@@ -123,6 +123,7 @@ def test_subnets_never_overlap_and_stay_where_they_are(prefix: int, place: int, 
     services = "10.0.0.0/16" if block.startswith("172") else "172.20.0.0/16"
     found = aws(network={"cidr": cidr, "zones": list(ZONES)}, kubernetes={"serviceCidr": services})
     parts = plan(found.network.cidr, found.network.zones)
+    assert tuple(part.zone for part in parts) == ZONES
     subnets = [IPv4Network(each) for part in parts for each in (part.private, part.public)]
     assert all(each.subnet_of(IPv4Network(cidr)) for each in subnets)
     assert not any(a.overlaps(b) for a in subnets for b in subnets if a is not b)

@@ -238,6 +238,16 @@ def test_a_stack_named_for_an_environment_is_that_environment() -> None:
     assert "set it to prod" in found.remedy
 
 
+def test_reserved_networks_may_overlap_each_other() -> None:
+    reserved = ["192.168.0.0/16", "192.168.4.0/24"]
+    assert len(aws(network={"zones": ZONES, "reservedCidrs": reserved}).network.reserved_cidrs) == 2
+
+
+def test_a_stack_whose_name_no_load_balancer_can_have_is_refused() -> None:
+    (found,) = refused(raw(), stack="Team_A.dev")
+    assert (found.key, found.value) == ("the stack's name", "Team_A.dev") and "pulumi stack rename" in found.remedy
+
+
 def test_ssh_may_be_open_to_the_world_outside_production() -> None:
     assert aws(edge={"allowedCidrs": ["0.0.0.0/0"]}).edge.allowed_cidrs == ("0.0.0.0/0",)
 
