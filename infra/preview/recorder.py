@@ -15,7 +15,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pulumi
-from google.protobuf import empty_pb2
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto import resource_pb2
 
@@ -119,7 +118,7 @@ class _Monitor(mocks.MockMonitor):
         super().__init__(_Mocks(preview))
         self.graph = graph
 
-    def GetDeploymentInfo(self, request: empty_pb2.Empty) -> resource_pb2.DeploymentInfo:
+    def GetDeploymentInfo(self, request: object) -> resource_pb2.DeploymentInfo:
         """A resource in an input is recorded by its id.
 
         A reference would be made a resource again here, in a thread whose event loop nobody runs: the program's end
