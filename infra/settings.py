@@ -153,7 +153,7 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
         found += checks.problems_of(stack, parsed, today)
     if environment is not None and isinstance(images, dict):
         # Never what `make up` built for this machine, whose variables may still be set.
-        values["images"] = _built(parsed, environment) | images
+        values["images"] = _built(stack, parsed, environment) | images
     settings = _parsed(stack, Settings, values, found)
     if found or settings is None:
         raise SettingsError(found)
@@ -169,12 +169,12 @@ def _set(config: Mapping[str, str]) -> dict[str, str]:
     return {key: text for key, text in config.items() if key not in AWS_KEYS or text not in ("", "{}", "[]")}
 
 
-def _built(aws: Aws | None, environment: Mapping[str, Any]) -> dict[str, str]:
+def _built(stack: str, aws: Aws | None, environment: Mapping[str, Any]) -> dict[str, str]:
     """References of the images that `pulumi up` builds. Of an environment that can't be used, something to go on with:
     what is wrong with it is to be said, not that its images are missing.
     """
     if aws is not None:
-        return built.references(aws, ROOT) if aws.registry.build else {}
+        return built.references(stack, aws, ROOT) if aws.registry.build else {}
     registry = environment.get("registry")
     wanted = isinstance(registry, dict) and registry.get("build") is True
     return dict.fromkeys(IMAGE_VARIABLES, "unknown") if wanted else {}

@@ -8,10 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from infra.aws.settings import Aws
-from infra.images import PLATFORM, Image
-
-NAMESPACE = "devservers"
-"""What the names of all repositories of the platform begin with."""
+from infra.images import PLATFORM
+from infra.naming import named
 
 
 def registry(aws: Aws) -> str:
@@ -20,14 +18,19 @@ def registry(aws: Aws) -> str:
     return f"{aws.account_id}.dkr.ecr.{aws.region}.{suffix}"
 
 
-def repository(image: Image) -> str:
-    """The name of the image's ECR repository. Environments of one account and region would share it."""
-    return f"{NAMESPACE}/{image.name}"
+def namespace(stack: str) -> str:
+    """What the names of a stack's ECR repositories begin with: several stacks can be in one account."""
+    return named(stack)
 
 
-def references(aws: Aws, root: Path) -> dict[str, str]:
+def repository(stack: str, image: str) -> str:
+    """The name of an image's ECR repository."""
+    return f"{namespace(stack)}/{image}"
+
+
+def references(stack: str, aws: Aws, root: Path) -> dict[str, str]:
     """What a pod names each of the platform's images by, when `pulumi up` builds them from the checkout at ``root``.
 
     Tags are hashes of what goes in, so they suit a registry where a tag is never moved.
     """
-    return {image.name: f"{registry(aws)}/{repository(image)}:{image.digest(root)}" for image in PLATFORM}
+    return {image.name: f"{registry(aws)}/{repository(stack, image.name)}:{image.digest(root)}" for image in PLATFORM}

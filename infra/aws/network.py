@@ -86,6 +86,7 @@ class Network(Component):
         # A gateway without its own way out is of no use, and on destroy it must go before that does.
         after: list[pulumi.Resource] = [internet, route]
         gateways = {name: self._nat(name, after) for name in names}
+        self.nat_gateways = {name: gateway.id for name, gateway in gateways.items()}
         tables = {}
         for zone in zones:
             tables[zone] = self._table(f"private-{zone}", {zone: self.private_subnets[zone]})

@@ -42,6 +42,7 @@ class Security(Component):
         self.data_key = self._key("data", "Volumes of nodes and servers, shared files", *_for_volumes(aws))
         self.logs_key = self._key("logs", "Logs", _for_logs(aws, named(stack)))
         self.registry_key = self._key("registry", "Container images")
+        self.alarms_key = self._key("alarms", "Alarms", for_alarms(aws, "kms:Decrypt", "kms:GenerateDataKey"))
         self.register_outputs({})
 
     def _key(self, name: str, what: str, *more: Mapping[str, Any]) -> pulumi_aws.kms.Key:
@@ -97,3 +98,18 @@ def _for_volumes(aws: Aws) -> tuple[dict[str, Any], ...]:
             "Condition": {"StringEquals": who, "Bool": {"kms:GrantIsForAWSResource": "true"}},
         },
     )
+
+
+def for_alarms(aws: Aws, *actions: str, resource: str = "*") -> dict[str, Any]:
+    """CloudWatch and AWS Budgets speak on the alarms' topic, and encrypt what they say; for this account only.
+
+    With the key AWS keeps for SNS they could not (Amazon SNS Developer Guide, encryption at rest).
+    """
+    return {
+        "Sid": "AlarmsAndBudgets",
+        "Effect": "Allow",
+        "Principal": {"Service": ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]},
+        "Action": list(actions),
+        "Resource": resource,
+        "Condition": {"StringEquals": {"aws:SourceAccount": aws.account_id}},
+    }

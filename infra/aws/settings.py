@@ -195,6 +195,12 @@ class GitHub(Part):
         Field(json_schema_extra=allowed("owner/name")),
     ]
     """Whose workflows may take the roles."""
+    branch: Annotated[
+        str,
+        Matching(r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", "not a branch's name", 200),
+        Field(json_schema_extra=allowed("a branch, like main")),
+    ] = "main"
+    """The only one that is deployed from."""
     provider_arn: Annotated[
         str,
         Matching(r"^(arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/token\.actions\.githubusercontent\.com)?$",
@@ -220,6 +226,12 @@ class Access(Part):
         Field(json_schema_extra=allowed("the S3 bucket of Pulumi's state, or empty")),
     ] = ""
     """What the CI roles read and write; empty where the state is in Pulumi Cloud."""
+    state_key: Annotated[
+        str,
+        Matching(r"^(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9a-f-]{36})?$", "not the ARN of a KMS key", 256),
+        Field(json_schema_extra=allowed("the ARN of the KMS key of Pulumi's secrets (not of an alias), or empty")),
+    ] = ""
+    """What the CI roles decrypt the stack's secrets with; empty where Pulumi Cloud or a passphrase keeps them."""
 
 
 class Observability(Part):

@@ -101,7 +101,9 @@ def answers(kind: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
             "kubeconfigJson": json.dumps({"current-context": name, "clusters": [], "contexts": [], "users": []}),
         }
     if kind == "aws:lb/loadBalancer:LoadBalancer":
-        given |= {"dnsName": f"{name}.elb.example.com", "zoneId": "Z0LOADBALANCER"}
+        given |= {"dnsName": f"{name}.elb.example.com", "zoneId": "Z0LOADBALANCER", "arnSuffix": f"net/{name}/1"}
+    if kind == "aws:lb/targetGroup:TargetGroup":
+        given |= {"arnSuffix": f"targetgroup/{name}/1"}
     if kind == "aws:ec2/launchTemplate:LaunchTemplate":
         given |= {"latestVersion": 1}
     if kind == "aws:ecr/repository:Repository":

@@ -33,9 +33,16 @@ PERMISSIONS_ONLY = {
     "elasticfilesystem:ClientRootAccess": "mounting is no call of the API",
 }
 """Actions that are no operation, and why they are there."""
+PERMISSIONS_ONLY |= {
+    "iam:PassRole": "giving a role to a service is part of other calls",
+    "budgets:ViewBudget": "all reading operations of AWS Budgets",
+    "budgets:ModifyBudget": "all writing operations of AWS Budgets",
+}
 POLICIES = ("policy", "assumeRolePolicy", "inlinePolicy")
-PINNED = ("aws:PrincipalArn", "aws:SourceAccount", "kms:CallerAccount")
-"""Condition keys that say who `*` is."""
+PINNED = ("aws:PrincipalArn", "aws:SourceAccount", "kms:CallerAccount", "elasticfilesystem:AccessedViaMountTarget")
+"""Condition keys that say who `*` is. A mount target is in the VPC, behind its own security group."""
+NO_GRANTS = {"LifecyclePolicy": "says what ECR deletes", "Policy boundary": "a limit, which grants nothing"}
+"""Resources whose `policy` grants nobody anything, and why."""
 DATA = Path(botocore.__file__).parent / "data"
 
 
@@ -59,6 +66,8 @@ def documents(graph: Graph) -> dict[str, dict[str, Any]]:
 
 def _documents(graph: Graph) -> Iterator[tuple[str, dict[str, Any]]]:
     for node in graph.values():
+        if node.kind in NO_GRANTS or f"{node.kind} {node.name}" in NO_GRANTS:
+            continue
         for key in POLICIES:
             value = node.inputs.get(key)
             if node.type.startswith("aws:") and value is not None:
@@ -113,7 +122,7 @@ def pinned(statement: Mapping[str, Any]) -> bool:
     return any(
         key in PINNED and "*" not in many(value)
         for operator, keys in conditions.items()
-        if operator in ("StringEquals", "ArnEquals")
+        if operator in ("StringEquals", "ArnEquals", "Bool")
         for key, value in keys.items()
     )
 

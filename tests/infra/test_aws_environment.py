@@ -55,7 +55,9 @@ def test_every_log_group_ends_and_is_encrypted_under_the_logs_key() -> None:
 def test_what_holds_data_is_protected_in_production(changes: dict[str, Any], protected: bool) -> None:
     made = graph(**changes)
     holds = [*part(made, "Security").of("Key"), *(node for node in made.values() if node.type == "eks:index:Cluster")]
-    assert [node.protect for node in holds] == [protected] * 5
+    holds += [*made.of("FileSystem"), *made.of("Repository")]
+    # Five keys, the cluster, the files, four image repositories.
+    assert [node.protect for node in holds] == [protected] * 11
 
 
 def test_no_role_is_anybodys() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from tests.infra import iam
 from tests.infra.environment import ACCOUNT, graph, part
 
-KEYS = ("cluster", "data", "logs", "registry")
+KEYS = ("alarms", "cluster", "data", "logs", "registry")
 
 
 def statements(key: str) -> dict[str, dict[str, Any]]:

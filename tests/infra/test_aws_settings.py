@@ -277,7 +277,7 @@ class TestImages:
 
     def test_are_named_by_the_registry_and_what_they_are_built_from(self) -> None:
         images = load("test", self.built, {}, TODAY).images
-        host = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/devservers"
+        host = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/devservers-test"
         assert [images.ssh, images.base, images.operator] == [
             f"{host}/{image.name}:{image.digest()}" for image in PLATFORM
         ]
