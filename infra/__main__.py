@@ -11,10 +11,10 @@ if str(HERE.parent) not in sys.path:
     sys.path.append(str(HERE.parent))
 
 import pulumi  # noqa: E402
-import pulumi_kubernetes as kubernetes  # noqa: E402
 
 from infra import settings as configuration  # noqa: E402
 from infra.local import context  # noqa: E402
+from infra.local.provider import provider  # noqa: E402
 from infra.platform.stack import platform  # noqa: E402
 
 
@@ -28,18 +28,19 @@ def main() -> None:
     }
     try:
         settings = configuration.load(pulumi.get_stack(), values, os.environ)
-        choice = context.choose_here(os.environ)
+        choice = context.choose_here(os.environ) if settings.cluster == configuration.LOCAL else None
     except (configuration.SettingsError, context.ContextError) as error:
         # A RunError is shown as its text; anything else would be a traceback.
         raise pulumi.RunError(str(error)) from None
-    provider = kubernetes.Provider(
-        "cluster",
-        kubeconfig=str(choice.kubeconfig),
-        context=choice.context,
-        # Objects are only ever taken for gone when it is another cluster, not when its address changed.
-        cluster_identifier=choice.context or context.EMBEDDED,
-    )
-    for name, value in platform(settings, provider).items():
+    if choice is not None:
+        outputs = platform(settings, provider(choice))
+    else:
+        # The AWS SDK takes seconds to import, and the local stack has no use for it.
+        from infra.aws.stack import environment
+
+        made = environment(pulumi.get_stack(), settings)
+        outputs = made.outputs | platform(settings, made.provider, made.offered, made.ready)
+    for name, value in outputs.items():
         pulumi.export(name, value)
 
 

@@ -11,6 +11,8 @@ LOAD_BALANCER = 32
 """Most characters of a load balancer's and of a target group's name (elasticloadbalancing API)."""
 NODE_GROUP = 63
 """Of an EKS node group (eks:CreateNodegroup)."""
+NODE_GROUP_PREFIX = NODE_GROUP - 26
+"""Of the beginning of one: pulumi-aws puts 26 characters behind it (nodeGroupNamePrefix)."""
 ROLE = 64
 """Of an IAM role."""
 _HASH = 6

@@ -46,6 +46,20 @@ def edit(stack: str, path: str) -> str:
     return f"pulumi config set --stack {stack} --path {PROJECT}:{path} VALUE, or edit stacks/Pulumi.{stack}.yaml"
 
 
+def repeated(path: str, values: Sequence[str]) -> list[Problem]:
+    """A problem for each value that was there before in the list at ``path``."""
+    return [
+        problem(
+            f"{path}[{place}]",
+            value,
+            f"it is there twice, first as {path}[{values.index(value)}]",
+            "take one of them out",
+        )
+        for place, value in enumerate(values)
+        if values.index(value) < place
+    ]
+
+
 def of_model(stack: str, model: type[BaseModel], error: ValidationError, whole: str) -> list[Problem]:
     """What pydantic found; ``whole`` is the path of what a model says about itself as a whole."""
     found = []
@@ -80,7 +94,7 @@ def allowed_at(model: type[BaseModel], parts: Sequence[str]) -> str | None:
             near = difflib.get_close_matches(part, fields, n=1)
             return f"{near[0]} (nearest)" if near else ", ".join(fields)
         field = fields[part]
-        inner = _model_in(field.annotation)
+        inner = model_in(field.annotation)
         if inner is not None and any(not rest.isdigit() for rest in parts[position + 1 :]):
             model = inner
             continue
@@ -94,12 +108,12 @@ def allowed_at(model: type[BaseModel], parts: Sequence[str]) -> str | None:
     return "an object with " + ", ".join(field.alias or name for name, field in model.model_fields.items())
 
 
-def _model_in(annotation: object) -> type[BaseModel] | None:
+def model_in(annotation: object) -> type[BaseModel] | None:
     """The model a field holds: itself, or the one inside `tuple[...]` or `... | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in get_args(annotation):
-        if found := _model_in(argument):
+        if found := model_in(argument):
             return found
     return None
 

@@ -10,6 +10,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -19,11 +20,15 @@ from devservers.api.fields import ImageReference, Matching
 from devservers.api.user import RESERVED_NAMES, UserSpec
 from infra import problems
 from infra.aws import checks
+from infra.aws import images as built
 from infra.aws.settings import KEYS as AWS_KEYS
 from infra.aws.settings import Aws
+from infra.local.paths import ROOT
 from infra.local.person import PersonError, person
 from infra.part import Part, allowed
-from infra.problems import PROJECT, Problem, SettingsError
+from infra.problems import PROJECT as PROJECT
+from infra.problems import Problem
+from infra.problems import SettingsError as SettingsError
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -34,7 +39,7 @@ IMAGE_VARIABLES = {
     "ssh": "DEVSERVERS_IMAGE_SSH",
     "base": "DEVSERVERS_IMAGE_BASE",
 }
-"""What `make up` sets to the images it built; each wins over the configuration."""
+"""What `make up` sets to the images it built; with cluster `local` each wins over the configuration."""
 
 
 _CPU = Matching(r"^([0-9]+m|[0-9]+(\.[0-9]{1,3})?)$", "not an amount of CPU", 16)
@@ -126,16 +131,16 @@ KEYS = {field.alias or name: field for name, field in Settings.model_fields.item
 """Configuration key to field, without the project's prefix; AWS's own are in infra/aws/settings.py."""
 
 
-def load(stack: str, config: Mapping[str, str], env: Mapping[str, str]) -> Settings:
+def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: date | None = None) -> Settings:
     """The settings of a stack.
 
     ``config`` holds the values as Pulumi gives them to a program: keys without the project's prefix, text as
-    it is, everything else as JSON. ``env`` is the process's environment. Raises :class:`SettingsError` with
-    everything that is wrong.
+    it is, everything else as JSON. ``env`` is the process's environment; ``today`` decides which Kubernetes versions
+    have support. Raises :class:`SettingsError` with everything that is wrong.
     """
     on_aws = config.get("cluster") == AWS
     known = (KEYS | AWS_KEYS) if on_aws else KEYS
-    values, found = _decoded(config, known)
+    values, found = _decoded(_set(config), known)
     images = values.get("images") or {}
     if isinstance(images, dict):
         given = {field: env[variable] for field, variable in IMAGE_VARIABLES.items() if env.get(variable)}
@@ -144,12 +149,35 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str]) -> Setti
         values["users"] = _person(env, found)
     environment = {key: values.pop(key) for key in AWS_KEYS if key in values} if on_aws else None
     parsed = _parsed(stack, Aws, environment, found) if environment is not None else None
-    settings = _parsed(stack, Settings, values, found)
     if parsed is not None:
-        found += checks.problems_of(stack, parsed)
+        found += checks.problems_of(stack, parsed, today)
+    if environment is not None and isinstance(images, dict):
+        # Never what `make up` built for this machine, whose variables may still be set.
+        values["images"] = _built(stack, parsed, environment) | images
+    settings = _parsed(stack, Settings, values, found)
     if found or settings is None:
         raise SettingsError(found)
     return settings.model_copy(update={"aws": parsed})
+
+
+def _set(config: Mapping[str, str]) -> dict[str, str]:
+    """The configuration without what a stack doesn't say about AWS.
+
+    Pulumi hands a program the defaults of Pulumi.yaml too, and a key that has none there is asked of every stack, the
+    local one included. So AWS's keys have empty ones.
+    """
+    return {key: text for key, text in config.items() if key not in AWS_KEYS or text not in ("", "{}", "[]")}
+
+
+def _built(stack: str, aws: Aws | None, environment: Mapping[str, Any]) -> dict[str, str]:
+    """References of the images that `pulumi up` builds. Of an environment that can't be used, something to go on with:
+    what is wrong with it is to be said, not that its images are missing.
+    """
+    if aws is not None:
+        return built.references(stack, aws, ROOT) if aws.registry.build else {}
+    registry = environment.get("registry")
+    wanted = isinstance(registry, dict) and registry.get("build") is True
+    return dict.fromkeys(IMAGE_VARIABLES, "unknown") if wanted else {}
 
 
 def _decoded(config: Mapping[str, str], known: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -176,19 +204,22 @@ def _decoded(config: Mapping[str, str], known: Mapping[str, Any]) -> tuple[dict[
 def _parsed(stack: str, model: type[_Model], values: dict[str, Any], found: list[Problem]) -> _Model | None:
     """The model, or None with what is wrong added to ``found``."""
     try:
-        return model.model_validate(values, by_alias=True, by_name=False)
+        return model.model_validate(values, extra="forbid", by_alias=True, by_name=False)
     except ValidationError as error:
-        found += [_with_variables(stack, each) for each in problems.of_model(stack, model, error, "users")]
+        on_aws = values.get("cluster") == AWS
+        found += [_with_shortcut(stack, on_aws, each) for each in problems.of_model(stack, model, error, "users")]
         return None
 
 
-def _with_variables(stack: str, problem: Problem) -> Problem:
-    """The problem with the shorter way out, where there is an environment variable."""
+def _with_shortcut(stack: str, on_aws: bool, problem: Problem) -> Problem:
+    """The problem with the shorter way out, where there is one."""
     path = problem.key.removeprefix(f"{PROJECT}:")
     image = path.removeprefix("images.")
     if image != path and image in IMAGE_VARIABLES:
-        variable = IMAGE_VARIABLES[image]
-        return replace(problem, remedy=f"`make up` builds it and sets {variable}; or {problem.remedy}")
+        shorter = f"`make up` builds it and sets {IMAGE_VARIABLES[image]}"
+        if on_aws:
+            shorter = f"set {PROJECT}:registry.build to true and `pulumi up` builds it"
+        return replace(problem, remedy=f"{shorter}; or {problem.remedy}")
     if path.startswith("users[0]") and stack == LOCAL:
         remedy = f"set DEVSERVERS_LOCAL_USER or DEVSERVERS_LOCAL_KEYS_FILE; or {problem.remedy}"
         return replace(problem, remedy=remedy)

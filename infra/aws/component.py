@@ -28,11 +28,13 @@ class Component(pulumi.ComponentResource):
         protect: bool = False,
         retain: bool = False,
         ignore: list[str] | None = None,
+        within: pulumi.Resource | None = None,
     ) -> pulumi.ResourceOptions:
         """Options of a resource of this component, made after ``after`` and gone before them.
 
         ``protect`` makes Pulumi refuse to delete it, ``retain`` leaves it in the account when it leaves the program,
-        and ``ignore`` names the inputs that somebody else changes.
+        ``ignore`` names the inputs that somebody else changes, and it goes with ``within`` when that goes: nobody asks
+        a cluster that is being deleted to delete what is in it.
         """
         return pulumi.ResourceOptions(
             parent=self,
@@ -40,6 +42,7 @@ class Component(pulumi.ComponentResource):
             protect=protect or None,
             retain_on_delete=retain or None,
             ignore_changes=ignore,
+            deleted_with=within,
         )
 
 

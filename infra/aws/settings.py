@@ -20,17 +20,17 @@ Cidrs = Annotated[
 Arn = Annotated[
     str,
     Matching(r"^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]+$", "not the ARN of an IAM role or user", 2048),
-    Field(json_schema_extra=allowed("ARNs like arn:aws:iam::111122223333:role/platform-admins")),
 ]
 Email = Annotated[
     str,
     Matching(r"^[^\s@<>]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$", "not an e-mail address", 254),
     Field(json_schema_extra=allowed("an e-mail address")),
 ]
+_NAME = r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
 Hostname = Annotated[
     str,
-    Matching(r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$", "not a DNS name in lower case", 253),
-    Field(json_schema_extra=allowed("a DNS name, like ssh.dev.example.com")),
+    Matching(f"^{_NAME}$", "not a DNS name in lower case", 253),
+    Field(json_schema_extra=allowed("a DNS name, like dev.example.com")),
 ]
 Zone = Annotated[
     str,
@@ -67,6 +67,7 @@ class Kubernetes(Part):
     """The EKS cluster."""
 
     version: str = Field(default="1.36", json_schema_extra=allowed("a minor version of infra/catalog.py, like 1.36"))
+    """One minor version up at a time; add-ons go with it."""
     public_access_cidrs: Cidrs = ()
     """Who reaches the API server from the internet; empty: nobody, only the VPC does. Never the whole world."""
     service_cidr: Cidr = "172.20.0.0/16"
@@ -78,16 +79,20 @@ class Kubernetes(Part):
     log_days: LogDays = 90
     """How long the control plane's logs are kept."""
     deletion_protection: bool = Field(default=False, json_schema_extra=allowed("true or false"))
-    """Whether EKS refuses to delete the cluster."""
+    """Whether EKS refuses to delete the cluster; production's it always does."""
 
 
 class SystemNodes(Part):
     """Nodes for the platform itself: operator, bastion, Kueue, controllers."""
 
     family: str = Field(default="m7i", json_schema_extra=allowed("a CPU family of infra/catalog.py"))
+    """Of their instances; the sizes are in infra/catalog_instances.py."""
     size: str = Field(default="large", json_schema_extra=allowed("a size of the family"))
+    """Of their instances."""
     min: Annotated[int, Field(ge=1, le=100, json_schema_extra=allowed("1 to 100"))] = 2
+    """Nodes that are always there."""
     max: Annotated[int, Field(ge=1, le=100, json_schema_extra=allowed("1 to 100"))] = 4
+    """Most nodes."""
 
 
 class PoolSettings(Part):
@@ -98,16 +103,21 @@ class PoolSettings(Part):
         Matching(r"^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$", "not a pool's name", 30),
         Field(json_schema_extra=allowed("up to 30 lower-case letters, digits and dashes, a letter first")),
     ]
+    """Also of its flavor, where it has GPUs. A new name is another pool, with nodes of its own."""
     family: str = Field(json_schema_extra=allowed("a family of infra/catalog.py, like g6e"))
+    """Processor and GPU."""
     size: str = Field(json_schema_extra=allowed("a size of the family, like 2xlarge"))
+    """How much of them."""
     capacity: Literal["ON_DEMAND", "SPOT", "CAPACITY_BLOCK"] = Field(
         default="ON_DEMAND", json_schema_extra=allowed("ON_DEMAND, SPOT or CAPACITY_BLOCK")
     )
+    """How nodes are had: at list price, from spare capacity with two minutes' notice, or from a block bought before."""
     min: Count = 0
     """Nodes that are always there, over all its zones."""
-    max: Count
-    """Most nodes, over all its zones: Kueue admits no more than fits on them."""
+    max: Annotated[int, Field(ge=1, le=1000, json_schema_extra=allowed("1 to 1000"))]
+    """Most nodes, over all its zones: Kueue admits no more than fits on them. EKS takes no group of none."""
     zones: Annotated[tuple[Zone, ...], Field(json_schema_extra=allowed("zones of network.zones, or none for all"))] = ()
+    """Where it has nodes. EFA, capacity blocks and reservations are in one."""
     efa: bool = Field(default=False, json_schema_extra=allowed("true or false"))
     """Elastic Fabric Adapter and a cluster placement group, for training over several nodes."""
     reservation_id: Annotated[
@@ -119,7 +129,7 @@ class PoolSettings(Part):
     gpus_per_server: int = Field(default=0, ge=0, le=72, json_schema_extra=allowed("a divisor of the node's GPUs"))
     """GPUs of one server; 0: all of a node."""
     price_per_hour: float = Field(default=0, ge=0, json_schema_extra=allowed("US dollars, 0 for the catalog's"))
-    """Of one node, where it differs from the catalog's (another region, a discount)."""
+    """Of one node, where it differs from the catalog's (another region, a discount) or the catalog has none."""
 
 
 class Storage(Part):
@@ -135,29 +145,36 @@ class HostedZone(Part):
     """The Route 53 zone names are made in."""
 
     name: Hostname
+    """As in Route 53."""
     id: Annotated[
         str,
         Matching(r"^(Z[A-Z0-9]{1,31})?$", "not a hosted zone's id", 32),
         Field(json_schema_extra=allowed("an id like Z0123456789ABCDEFGHIJ, or empty: the zone is made")),
     ] = ""
+    """Of a zone that is there already."""
 
 
 class Edge(Part):
     """How SSH comes in."""
 
-    hostname: Hostname | Literal[""] = Field(
-        default="", json_schema_extra=allowed("a name in the hosted zone, or empty")
-    )
+    hostname: Annotated[
+        str,
+        Matching(f"^({_NAME})?$", "not a DNS name in lower case", 253),
+        Field(json_schema_extra=allowed("a name in the hosted zone, like ssh.dev.example.com, or empty")),
+    ] = ""
     """What people type: ssh NAME@hostname; empty: only the load balancer's own name."""
     hosted_zone: HostedZone | None = None
+    """Where the hostname is made."""
     allowed_cidrs: Cidrs = ()
     """Who may connect; empty: nobody."""
     port: int = Field(default=22, ge=1, le=65535, json_schema_extra=allowed("22 or 443, or another TCP port"))
+    """Where SSH listens."""
     idle_seconds: int = Field(default=3600, ge=60, le=6000, json_schema_extra=allowed("60 to 6000"))
     """After so long without a byte the load balancer forgets a connection (elbv2 tcp.idle_timeout.seconds)."""
     drain_seconds: int = Field(default=3600, ge=0, le=3600, json_schema_extra=allowed("0 to 3600"))
     """How long open sessions go on when a bastion pod goes (deregistration delay)."""
     deletion_protection: bool = Field(default=False, json_schema_extra=allowed("true or false"))
+    """Whether AWS refuses to delete the load balancer; production's it always does."""
 
 
 class Registry(Part):
@@ -177,18 +194,29 @@ class GitHub(Part):
         Matching(r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", "not a GitHub repository", 140),
         Field(json_schema_extra=allowed("owner/name")),
     ]
+    """Whose workflows may take the roles."""
+    branch: Annotated[
+        str,
+        Matching(r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", "not a branch's name", 200),
+        Field(json_schema_extra=allowed("a branch, like main")),
+    ] = "main"
+    """The only one that is deployed from."""
     provider_arn: Annotated[
         str,
         Matching(r"^(arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/token\.actions\.githubusercontent\.com)?$",
                  "not the ARN of GitHub's OIDC provider", 256),
         Field(json_schema_extra=allowed("the account's OIDC provider for GitHub, or empty: it is made")),
     ] = ""  # fmt: skip
+    """An account has one at most: name it where another stack made it."""
 
 
 class Access(Part):
     """Who may do what in the account and the cluster."""
 
-    administrators: Annotated[tuple[Arn, ...], Field(max_length=20)] = ()
+    administrators: Annotated[
+        tuple[Arn, ...],
+        Field(max_length=20, json_schema_extra=allowed("ARNs like arn:aws:iam::111122223333:role/platform-admins")),
+    ] = ()
     """Cluster administrators, beside who creates the cluster."""
     github: GitHub | None = None
     """Makes the roles that `pulumi preview` (read only) and `pulumi up` take in CI."""
@@ -198,6 +226,12 @@ class Access(Part):
         Field(json_schema_extra=allowed("the S3 bucket of Pulumi's state, or empty")),
     ] = ""
     """What the CI roles read and write; empty where the state is in Pulumi Cloud."""
+    state_key: Annotated[
+        str,
+        Matching(r"^(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9a-f-]{36})?$", "not the ARN of a KMS key", 256),
+        Field(json_schema_extra=allowed("the ARN of the KMS key of Pulumi's secrets (not of an alias), or empty")),
+    ] = ""
+    """What the CI roles decrypt the stack's secrets with; empty where Pulumi Cloud or a passphrase keeps them."""
 
 
 class Observability(Part):
@@ -206,6 +240,7 @@ class Observability(Part):
     container_insights: bool = Field(default=True, json_schema_extra=allowed("true or false"))
     """The CloudWatch add-on with GPU metrics."""
     log_days: LogDays = 90
+    """How long containers' logs are kept."""
     emails: Annotated[tuple[Email, ...], Field(max_length=20, json_schema_extra=allowed("e-mail addresses"))] = ()
     """Who is told of alarms and of the budget."""
     monthly_budget: float = Field(default=0, ge=0, json_schema_extra=allowed("US dollars a month, 0 for none"))
@@ -216,12 +251,14 @@ class Aws(Part):
     """An environment on AWS: all that `cluster: aws` may be told."""
 
     environment: Literal["dev", "staging", "prod"] = Field(json_schema_extra=allowed("dev, staging or prod"))
-    """prod is held to more: no public API server, three zones, what holds data is protected."""
+    """prod is held to more: no public API server, three zones, no single NAT gateway, SSH not open to the world, what
+    holds data is protected."""
     region: Annotated[
         str,
         Matching(r"^[a-z]{2}(-[a-z]+)+-[0-9]+$", "not an AWS region", 25),
         Field(json_schema_extra=allowed("a region, like eu-central-1")),
     ]
+    """Where everything is; the catalog's prices are us-east-1's."""
     account_id: Annotated[
         str,
         Matching(r"^[0-9]{12}$", "not an AWS account", 12),

@@ -10,21 +10,99 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+import pulumi_aws
 
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.flavors import SHIPPED
+from infra.aws.access import Access
+from infra.aws.addons import Addons, NodeAddons
+from infra.aws.boundary import Boundary
+from infra.aws.cluster import Cluster
+from infra.aws.controllers import Controllers
+from infra.aws.edge import Edge
+from infra.aws.logs import Logs
+from infra.aws.network import Network
+from infra.aws.nodes import Nodes
+from infra.aws.observability import Observability
+from infra.aws.pools import pools_of
+from infra.aws.registry import Registry
+from infra.aws.security import Security
+from infra.aws.storage import Storage
+from infra.aws.tags import tags_of
+from infra.pools import Pool
 from infra.settings import Settings
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What the platform needs of an environment, and the stack's outputs."""
+    """What the platform needs of an environment."""
 
     provider: pulumi.ProviderResource
     """Of the EKS cluster, for Kubernetes objects."""
     ready: list[pulumi.Resource]
     """What must be there before anything of the platform runs: nodes, add-ons, controllers."""
+    pools: tuple[Pool, ...]
+    """What the queues divide."""
     outputs: dict[str, Any]
+    """The stack's, beside the platform's."""
+
+    @property
+    def offered(self) -> list[DevServerFlavor]:
+        """What people may choose: the shipped sizes, and one for each pool with GPUs."""
+        return [*SHIPPED, *(flavor for pool in self.pools if (flavor := pool.flavor()))]
 
 
 def environment(stack: str, settings: Settings) -> Environment:
     """Make an environment; ``settings.aws`` must be set."""
-    raise NotImplementedError
+    aws = settings.aws
+    if aws is None:
+        raise ValueError("these settings have no environment on AWS")
+    account = pulumi_aws.Provider(
+        "aws",
+        region=aws.region,
+        # Whoever's credentials are of another account gets no further.
+        allowed_account_ids=[aws.account_id],
+        default_tags=pulumi_aws.ProviderDefaultTagsArgs(tags=tags_of(stack, aws)),
+    )
+
+    limits: list[pulumi.ResourceTransformation] = []
+
+    def after(*others: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(providers=[account], depends_on=list(others), transformations=[*limits])
+
+    if aws.access.github:
+        # Before the first role: deployers may change only roles that carry it.
+        limits.append(Boundary(stack, aws, after()).on_roles())
+    security = Security(stack, aws, after())
+    network = Network(stack, aws, security, after())
+    cluster = Cluster(stack, aws, network, security, after())
+    logs = Logs(aws, cluster, security, after())
+    node_addons = NodeAddons(stack, aws, cluster, after())
+    # A node without its ways out never joins, and on destroy it needs them to the end.
+    nodes = Nodes(stack, aws, cluster, network, security, after(network, node_addons))
+
+    def inside(*others: pulumi.Resource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(
+            providers=[account, cluster.provider], depends_on=list(others), transformations=[*limits]
+        )
+
+    addons = Addons(stack, aws, cluster, nodes, security, inside(logs))
+    controllers = Controllers(stack, aws, cluster, network, nodes, inside(addons))
+    storage = Storage(stack, aws, network, cluster, security, inside(addons))
+    edge = Edge(stack, aws, network, cluster, after(network))
+    registry = Registry(stack, aws, security, after())
+    access = Access(stack, aws, cluster, after())
+    observability = Observability(stack, aws, network, cluster, storage, edge, security, after())
+    outputs = {
+        "region": aws.region,
+        "clusterName": cluster.name,
+        "clusterArn": cluster.arn,
+        "kubeconfig": cluster.kubeconfig,
+        "vpcId": network.vpc_id,
+        "address": edge.address,
+        "targetGroupArn": edge.target_group_arn,
+        "nameServers": edge.name_servers,
+        "roles": access.roles,
+        "alarmTopic": observability.topic_arn,
+    }
+    return Environment(cluster.provider, [nodes, addons, controllers, storage, registry], pools_of(aws), outputs)

@@ -1,13 +1,11 @@
 """Build the repository's images and put them where the cluster finds them; what is already there is left alone.
 
-An image's tag is the hash of the files it is built from, so an unchanged checkout builds nothing, a second
-``pulumi up`` sees no change, and a changed file is a new image. The base is made with
-mmdebstrap from Debian's own archive, so that no registry is needed; a build elsewhere can name another one (BASE).
+What they are made of, and so their tags, are in infra/images.py. The base is made with mmdebstrap from Debian's own
+archive, so that no registry is needed; a build elsewhere can name another one (BASE).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -15,13 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.images import BASE_SUITE, Image
 from infra.local.cluster import Cluster
 from infra.local.components import PAUSE_IMAGE
 from infra.local.paths import ROOT, Paths
 from infra.local.progress import Progress
 
 REPOSITORY = "localhost/devservers"
-BASE_SUITE = "trixie"
 KEEP_FREE = 20 * 2**30
 """Bytes of free disk below which the build storage, with its layers, is dropped after a build."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -31,43 +29,9 @@ class ImageError(RuntimeError):
     """An image can't be built or loaded. The message carries the end of the builder's output."""
 
 
-@dataclass(frozen=True)
-class Image:
-    """One image: its name, Dockerfile, build context, and the files in the context that go into it."""
-
-    name: str
-    dockerfile: str
-    context: str
-    files: tuple[str, ...]
-    based: bool = True
-
-    def digest(self) -> str:
-        """The hash of everything it is built from (12 hexadecimal digits)."""
-        state = hashlib.sha256(BASE_SUITE.encode() if self.based else b"")
-        for path in sorted(self._paths()):
-            state.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
-        return state.hexdigest()[:12]
-
-    @property
-    def reference(self) -> str:
-        """What a pod names it by, built or not; it changes with the files."""
-        return f"{REPOSITORY}/{self.name}:{self.digest()}"
-
-    def _paths(self) -> Iterable[Path]:
-        yield ROOT / self.dockerfile
-        for name in self.files:
-            path = ROOT / self.context / name
-            if path.is_dir():
-                yield from (p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-            else:
-                yield path
-
-
-OPERATOR = Image("operator", "operator/Dockerfile", ".", ("pyproject.toml", "uv.lock", "operator/devservers"))
-SSH = Image("ssh", "images/ssh/Dockerfile", "images/ssh", ("user.c", "devserver-init.c", "install.c"))
-BASE = Image("base", "images/base/Dockerfile", "images/base", ())
-PLATFORM = (SSH, BASE, OPERATOR)
-"""In the order they are built: what changes least comes first."""
+def reference_of(image: Image) -> str:
+    """What a pod of a local cluster names an image by, built or not; it changes with the files."""
+    return f"{REPOSITORY}/{image.name}:{image.digest()}"
 
 
 @dataclass(frozen=True)
@@ -104,7 +68,7 @@ class Builder:
 
     def _built(self, image: Image) -> Built:
         # Named once a run: files that are edited while an image is built belong to the next one.
-        reference = image.reference
+        reference = reference_of(image)
         return Built(reference, self.paths.images / f"{_short(reference).replace(':', '-')}.tar")
 
     def pause(self) -> Built:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from infra.images import PLATFORM
 from infra.local import context, images, packages, toolchain
 from infra.local.cluster import CONTEXT, Cluster, ClusterError
 from infra.local.engine import Engine, describe
@@ -98,7 +99,7 @@ class Platform:
     def _images(self, chosen: context.Choice) -> dict[str, str]:
         """Build the images and hand them to the cluster; their references by name."""
         builder = images.Builder(self.paths, self.progress)
-        built = builder.build(images.PLATFORM)
+        built = builder.build(PLATFORM)
         if chosen.embedded:
             images.load(self.cluster, [builder.pause(), *built.values()], self.progress)
         else:
@@ -144,7 +145,7 @@ class Platform:
 
     def _references(self) -> dict[str, str]:
         """The references that this checkout's images have, built or not."""
-        return {image.name: image.reference for image in images.PLATFORM}
+        return {image.name: images.reference_of(image) for image in PLATFORM}
 
     def _settings(self, chosen: context.Choice, who: Person) -> dict[str, str]:
         """What devctl has to know to reach this platform as this person, by the keys of its configuration."""

@@ -6,10 +6,12 @@ the kinds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
 
+from devservers.api.flavor import DevServerFlavor
 from devservers.api.flavors import SHIPPED
 from devservers.api.meta import SYSTEM_NAMESPACE
 from infra.platform.crds import Crds
@@ -20,16 +22,24 @@ from infra.platform.users import Users
 from infra.settings import Settings
 
 
-def platform(settings: Settings, provider: pulumi.ProviderResource) -> dict[str, Any]:
-    """Make the platform on the provider's cluster; gives the stack's outputs."""
+def platform(
+    settings: Settings,
+    provider: pulumi.ProviderResource,
+    offered: Sequence[DevServerFlavor] = SHIPPED,
+    ready: Sequence[pulumi.Resource] = (),
+) -> dict[str, Any]:
+    """Make the platform on the provider's cluster; gives the stack's outputs.
+
+    ``offered`` is what people may choose; everything is made after ``ready``, and gone before it.
+    """
 
     def after(*others: pulumi.Resource) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(providers=[provider], depends_on=list(others))
+        return pulumi.ResourceOptions(providers=[provider], depends_on=[*ready, *others])
 
     crds = Crds(after())
     namespaces = Namespaces(after())
     operator = Operator(settings, after(crds, namespaces))
-    flavors = Flavors([flavor.manifest() for flavor in SHIPPED], after(crds))
+    flavors = Flavors([flavor.manifest() for flavor in offered], after(crds))
     users = Users(settings.users, settings, after(crds, operator, flavors))
     return {
         "namespace": SYSTEM_NAMESPACE,

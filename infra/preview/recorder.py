@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import runpy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -36,6 +36,8 @@ class Node:
     """Whether `pulumi destroy` leaves it there."""
     ignores: tuple[str, ...] = ()
     """ignore_changes."""
+    deleted_with: str = ""
+    """URN of the resource whose end is this one's too, so that nobody asks for it to be deleted."""
 
     @property
     def kind(self) -> str:
@@ -99,7 +101,9 @@ def answers(kind: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
             "kubeconfigJson": json.dumps({"current-context": name, "clusters": [], "contexts": [], "users": []}),
         }
     if kind == "aws:lb/loadBalancer:LoadBalancer":
-        given |= {"dnsName": f"{name}.elb.example.com", "zoneId": "Z0LOADBALANCER"}
+        given |= {"dnsName": f"{name}.elb.example.com", "zoneId": "Z0LOADBALANCER", "arnSuffix": f"net/{name}/1"}
+    if kind == "aws:lb/targetGroup:TargetGroup":
+        given |= {"arnSuffix": f"targetgroup/{name}/1"}
     if kind == "aws:ec2/launchTemplate:LaunchTemplate":
         given |= {"latestVersion": 1}
     if kind == "aws:ecr/repository:Repository":
@@ -116,14 +120,24 @@ class _Monitor(mocks.MockMonitor):
         super().__init__(_Mocks(preview))
         self.graph = graph
 
+    def GetDeploymentInfo(self, request: object) -> resource_pb2.DeploymentInfo:
+        """A resource in an input is recorded by its id.
+
+        A reference would be made a resource again here, in a thread whose event loop nobody runs: the program's end
+        waited for it, now and then for ever.
+        """
+        info: resource_pb2.DeploymentInfo = super().GetDeploymentInfo(request)  # type: ignore[no-untyped-call]
+        info.supportedFeatures.remove(resource_pb2.RESOURCE_MONITOR_FEATURE_RESOURCE_REFERENCES)
+        return info
+
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> resource_pb2.RegisterResourceResponse:
-        answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
+        answer: resource_pb2.RegisterResourceResponse = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         if request.type == "pulumi:pulumi:Stack":
             return answer
         inputs = rpc.deserialize_properties(request.object)
         needs = {*request.dependencies, request.parent} - {""}
         # The options as the program gave them, not as Pulumi hands them on to children.
-        keeps = (request.protect, request.retainOnDelete, tuple(request.ignoreChanges))
+        keeps = (request.protect, request.retainOnDelete, tuple(request.ignoreChanges), request.deletedWith)
         node = Node(request.type, request.name, inputs, request.provider, request.parent, needs, *keeps)
         self.graph[answer.urn] = node
         return answer
@@ -142,21 +156,33 @@ def run(config: Mapping[str, Any], env: Mapping[str, str], preview: bool = False
 
     ``config`` is without the project's prefix. With ``preview`` what AWS or Kubernetes would answer is unknown.
     """
-    graph = Graph()
     outputs: dict[str, Any] = {}
     values = {
         f"devservers:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in config.items()
     }
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    mocks.set_mocks(
-        _Mocks(preview), project="devservers", stack=stack, preview=preview, monitor=_Monitor(graph, preview)
-    )
-    pulumi.runtime.set_all_config(values)
 
-    @mocks.test  # type: ignore[untyped-decorator]
     def program() -> None:
         with patch.dict("os.environ", dict(env), clear=True), patch("pulumi.export", outputs.__setitem__):
             runpy.run_path(str(ROOT / "infra"), run_name="__main__")
 
+    return Run(_recorded(program, values, preview, stack), outputs)
+
+
+def record(build: Callable[[], None], preview: bool = False, stack: str = "dev") -> Graph:
+    """What ``build`` alone registers: a part of the program, as in :func:`run`."""
+    return _recorded(build, {}, preview, stack)
+
+
+def _recorded(build: Callable[[], None], config: Mapping[str, str], preview: bool, stack: str) -> Graph:
+    graph = Graph()
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    monitor = _Monitor(graph, preview)
+    mocks.set_mocks(monitor.mocks, project="devservers", stack=stack, preview=preview, monitor=monitor)
+    pulumi.runtime.set_all_config(dict(config))
+
+    @mocks.test  # type: ignore[untyped-decorator]
+    def program() -> None:
+        build()
+
     program()
-    return Run(graph, outputs)
+    return graph

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from infra.local.images import Builder, Image, load
+from infra.images import Image
+from infra.local.images import Builder, load
 from infra.local.paths import current
 from infra.local.progress import Progress
 from tests.node.person import Person

@@ -1,0 +1,142 @@
+"""Invariant: every EKS add-on has its version from the catalog, and rights only as one service account's own.
+
+In two parts. A node is ready when network, proxy and Pod Identity agent run on it: those are there before the first
+node and go after the last, so that the CNI still cleans up its network interfaces. All others need nodes to run on; an
+add-on without any would be waited for 20 minutes and fail.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+from pulumi_aws import eks
+
+from devservers.api.queueing import LABEL_POOL
+from infra.aws.cluster import Cluster
+from infra.aws.component import Component
+from infra.aws.nodes import Nodes
+from infra.aws.podrole import pod_role
+from infra.aws.pools import SYSTEM
+from infra.aws.security import USE, Security
+from infra.aws.settings import Aws
+from infra.catalog import VERSIONS
+
+SYSTEM_NAMESPACE = "kube-system"
+_NETWORK = {
+    "enableNetworkPolicy": "true",
+    # 16 addresses at a time: as many pods as the kubelet takes, with fewer calls to EC2.
+    "env": {"ENABLE_PREFIX_DELEGATION": "true", "WARM_PREFIX_TARGET": "1"},
+}
+_AT_HOME: dict[str, Any] = {"nodeSelector": {LABEL_POOL: SYSTEM}}
+"""On the platform's own nodes: elsewhere it would keep a server's node from going when that is empty."""
+_DISKS: dict[str, Any] = {
+    "controller": _AT_HOME,
+    # On GPU nodes, too. The other add-ons' daemons tolerate every taint by themselves.
+    "node": {"tolerateAllTaints": True},
+}
+
+
+class _Addons(Component):
+    """Add-ons of one cluster."""
+
+    def __init__(self, name: str, stack: str, aws: Aws, cluster: Cluster, opts: pulumi.ResourceOptions) -> None:
+        super().__init__(name, opts)
+        self._stack, self._cluster = stack, cluster
+        self._versions = VERSIONS[aws.kubernetes.version].addons
+
+    def add(
+        self, name: str, configuration: Mapping[str, Any] | None = None, after: Sequence[pulumi.Resource] = ()
+    ) -> eks.Addon:
+        """Install one; what a person changed of its objects is kept where we say nothing of them."""
+        return eks.Addon(
+            name,
+            cluster_name=self._cluster.name,
+            addon_name=name,
+            addon_version=self._versions[name],
+            configuration_values=json.dumps(configuration, sort_keys=True) if configuration else None,
+            resolve_conflicts_on_create="OVERWRITE",
+            resolve_conflicts_on_update="OVERWRITE" if configuration else "PRESERVE",
+            opts=self.options([self._cluster.resource, *after]),
+        )
+
+    def role(
+        self,
+        name: str,
+        account: str,
+        *managed: str,
+        namespace: str = SYSTEM_NAMESPACE,
+        statements: Sequence[Mapping[str, Any]] = (),
+    ) -> pulumi.Resource:
+        """An add-on's role; its pods take it when they start, so it is there before them."""
+        return pod_role(
+            self,
+            self._stack,
+            self._cluster,
+            name,
+            namespace=namespace,
+            account=account,
+            managed=managed,
+            statements=statements,
+        )
+
+
+class NodeAddons(_Addons):
+    """What a node needs to become ready."""
+
+    def __init__(self, stack: str, aws: Aws, cluster: Cluster, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("node-addons", stack, aws, cluster, opts)
+        agent = self.add("eks-pod-identity-agent")
+        self.add("kube-proxy")
+        self.add("vpc-cni", _NETWORK, [agent, self.role("vpc-cni", "aws-node", "AmazonEKS_CNI_Policy")])
+        self.register_outputs({})
+
+
+class Addons(_Addons):
+    """What runs on nodes: names, volumes, health, measurements."""
+
+    def __init__(
+        self, stack: str, aws: Aws, cluster: Cluster, nodes: Nodes, security: Security, opts: pulumi.ResourceOptions
+    ) -> None:
+        super().__init__("addons", stack, aws, cluster, opts)
+        self._nodes = nodes
+        self.add_to_nodes("coredns", _AT_HOME)
+        self.add_to_nodes("eks-node-monitoring-agent")
+        self.add_to_nodes("metrics-server")
+        disks = self.role(
+            "ebs-csi",
+            "ebs-csi-controller-sa",
+            "service-role/AmazonEBSCSIDriverPolicy",
+            statements=_encrypting(security.data_key.arn),
+        )
+        self.add_to_nodes("aws-ebs-csi-driver", _DISKS, disks)
+        if aws.storage.shared:
+            files = self.role("efs-csi", "efs-csi-controller-sa", "service-role/AmazonEFSCSIDriverPolicy")
+            self.add_to_nodes("aws-efs-csi-driver", {"controller": _AT_HOME}, files)
+        if aws.observability.container_insights:
+            agent = self.role(
+                "cloudwatch", "cloudwatch-agent", "CloudWatchAgentServerPolicy", namespace="amazon-cloudwatch"
+            )
+            self.add_to_nodes("amazon-cloudwatch-observability", None, agent)
+        self.register_outputs({})
+
+    def add_to_nodes(
+        self, name: str, configuration: Mapping[str, Any] | None = None, *after: pulumi.Resource
+    ) -> eks.Addon:
+        """Install one when the platform's own nodes are there."""
+        return self.add(name, configuration, [self._nodes.system, *after])
+
+
+def _encrypting(key: pulumi.Input[str]) -> list[dict[str, Any]]:
+    """The driver makes volumes under our key: EC2 uses it for them by a grant (EBS CSI driver, docs/install)."""
+    return [
+        {"Effect": "Allow", "Action": list(USE), "Resource": key},
+        {
+            "Effect": "Allow",
+            "Action": ["kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"],
+            "Resource": key,
+            "Condition": {"Bool": {"kms:GrantIsForAWSResource": "true"}},
+        },
+    ]

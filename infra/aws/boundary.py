@@ -1,0 +1,98 @@
+"""Invariant: no role of an environment can do more than its permissions boundary, whoever writes its policies.
+
+A deployer makes roles and writes their policies; without a boundary it could make itself one that may do anything. So
+it may only make roles that carry this one (infra/aws/deploying.py), and it may not change the boundary. A boundary
+grants nothing: it is a limit on what other policies grant.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+import pulumi_aws
+
+from infra.aws.component import Component, document, rendered
+from infra.aws.settings import Aws
+from infra.naming import ROLE, named
+
+BEYOND = (
+    "account:*",
+    "aws-portal:*",
+    "billing:*",
+    "budgets:*",
+    "iam:*",
+    "organizations:*",
+    "secretsmanager:*",
+    "sso:*",
+    "sts:AssumeRole",
+    "sts:AssumeRoleWithSAML",
+    "sts:AssumeRoleWithWebIdentity",
+    "sts:GetFederationToken",
+)
+"""What makes rights or takes those of others; nothing on a node or in a pod has a use for it."""
+_IAM = ("iam:GetServerCertificate", "iam:ListServerCertificates")
+"""What the AWS Load Balancer Controller reads of IAM."""
+DEPLOYER, PREVIEWER = "deployer", "previewer"
+"""The roles of CI, which carry none: their policies say action by action what they may, IAM included."""
+_TYPE = "aws:iam/role:Role"
+
+
+def name(stack: str) -> str:
+    """Of the policy."""
+    return named(stack, "boundary", limit=ROLE)
+
+
+def arn(stack: str, aws: Aws) -> str:
+    """Of the policy, known before it is made."""
+    return f"arn:aws:iam::{aws.account_id}:policy/{name(stack)}"
+
+
+def limits(aws: Aws) -> dict[str, Any]:
+    """The most any role of the environment may do: everything but :data:`BEYOND`, in its own region."""
+    return document(
+        {
+            "Sid": "NothingThatMakesRights",
+            "Effect": "Allow",
+            # A list of all that is allowed would be every policy of every add-on once more.
+            "NotAction": list(BEYOND),
+            "Resource": "*",
+            "Condition": {"StringEquals": {"aws:RequestedRegion": aws.region}},
+        },
+        {"Sid": "Certificates", "Effect": "Allow", "Action": list(_IAM), "Resource": "*"},
+        {
+            "Sid": "ServiceLinkedRoles",
+            "Effect": "Allow",
+            "Action": ["iam:CreateServiceLinkedRole", "iam:GetRole"],
+            "Resource": f"arn:aws:iam::{aws.account_id}:role/aws-service-role/*",
+        },
+    )
+
+
+class Boundary(Component):
+    """The policy itself, before any role."""
+
+    def __init__(self, stack: str, aws: Aws, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("boundary", opts)
+        self.arn = arn(stack, aws)
+        self.policy = pulumi_aws.iam.Policy(
+            "boundary",
+            name=name(stack),
+            description=f"The most that roles of {named(stack)} may do",
+            policy=rendered(limits(aws)),
+            opts=self.options(),
+        )
+        self.register_outputs({})
+
+    def on_roles(self) -> pulumi.ResourceTransformation:
+        """For the options of components (`transformations`): every role in them carries it."""
+        policy, limit = self.policy, self.arn
+
+        def bounded(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+            # One with a URN is made already, and only looked up.
+            if args.type_ != _TYPE or args.name in (DEPLOYER, PREVIEWER) or args.opts.urn:
+                return None
+            options = pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(depends_on=[policy]))
+            return pulumi.ResourceTransformationResult({**args.props, "permissionsBoundary": limit}, options)
+
+        return bounded

@@ -1,0 +1,178 @@
+"""Invariant: every volume is encrypted with the environment's own key, and shared files can be mounted in every zone.
+
+Homes are EBS volumes (class `gp3`, the cluster's default); volumes that many servers mount are folders of one EFS file
+system (class `efs`), each behind an access point of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+from pulumi_aws import ec2, efs, vpc
+
+from infra.aws.cluster import Cluster
+from infra.aws.component import Component, document, rendered
+from infra.aws.network import Network
+from infra.aws.security import Security
+from infra.aws.settings import Aws
+from infra.naming import named
+from infra.platform.manifest import Manifest
+
+GP3 = "gp3"
+EFS = "efs"
+NFS_PORT = 2049
+_STORAGE_CLASS = "storage.k8s.io/v1"
+
+
+def gp3_class(key_arn: pulumi.Input[str]) -> dict[str, Any]:
+    """The StorageClass of homes: made in the zone its first pod runs in, and can grow."""
+    return {
+        "apiVersion": _STORAGE_CLASS,
+        "kind": "StorageClass",
+        "metadata": {"name": GP3, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": "ebs.csi.aws.com",
+        "parameters": {"type": "gp3", "encrypted": "true", "kmsKeyId": key_arn, "csi.storage.k8s.io/fstype": "ext4"},
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": True,
+    }
+
+
+def efs_class(file_system_id: pulumi.Input[str]) -> dict[str, Any]:
+    """The StorageClass of shared volumes: an access point each, of which a file system has at most 1000.
+
+    With its claim an access point goes; the folder stays (the driver's default), since others may still need it.
+    """
+    return {
+        "apiVersion": _STORAGE_CLASS,
+        "kind": "StorageClass",
+        "metadata": {"name": EFS},
+        "provisioner": "efs.csi.aws.com",
+        "parameters": {
+            "provisioningMode": "efs-ap",
+            "fileSystemId": file_system_id,
+            # All who mount it write as the access point's one user: nobody is locked out of a colleague's files.
+            "directoryPerms": "700",
+            "basePath": "/volumes",
+            "subPathPattern": "${.PVC.namespace}/${.PVC.name}",
+            "ensureUniqueDirectory": "true",
+        },
+        "mountOptions": ["tls"],
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "Immediate",
+    }
+
+
+def file_system_policy(arn: pulumi.Input[str]) -> dict[str, Any]:
+    """Who may mount it: what has a way to a mount target, with TLS, and never as root.
+
+    Without a policy everybody on the network has root's rights, without TLS too.
+    """
+    mount = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+    everybody = {"Principal": {"AWS": "*"}, "Resource": arn}
+    return document(
+        {
+            "Sid": "ThroughMountTargets",
+            "Effect": "Allow",
+            "Action": mount,
+            **everybody,
+            "Condition": {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}},
+        },
+        {
+            "Sid": "NeverWithoutTls",
+            "Effect": "Deny",
+            "Action": [*mount, "elasticfilesystem:ClientRootAccess"],
+            **everybody,
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        },
+    )
+
+
+class Storage(Component):
+    """The file system with its mount targets, and both StorageClasses. Made after the CSI add-ons (``opts``)."""
+
+    file_system_id: pulumi.Output[str] | None = None
+    """None where the stack has no shared storage."""
+
+    def __init__(
+        self,
+        stack: str,
+        aws: Aws,
+        network: Network,
+        cluster: Cluster,
+        security: Security,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("storage", opts)
+        self._with_cluster = pulumi.ResourceOptions(deleted_with=cluster.resource)
+        self._class(gp3_class(security.data_key.arn), [])
+        if aws.storage.shared:
+            self._shared(stack, aws, network, cluster, security)
+        self.register_outputs({"fileSystemId": self.file_system_id})
+
+    def _class(self, manifest: dict[str, Any], after: list[pulumi.Resource]) -> None:
+        # A cluster that is gone has taken its classes with it: destroy must not ask it for them.
+        Manifest(manifest, pulumi.ResourceOptions.merge(self.options(after), self._with_cluster))
+
+    def _shared(self, stack: str, aws: Aws, network: Network, cluster: Cluster, security: Security) -> None:
+        keep = aws.production
+        system = efs.FileSystem(
+            "shared",
+            creation_token=named(stack, "shared", limit=64),
+            encrypted=True,
+            kms_key_id=security.data_key.arn,
+            performance_mode="generalPurpose",
+            throughput_mode="elastic",
+            lifecycle_policies=[
+                efs.FileSystemLifecyclePolicyArgs(transition_to_ia="AFTER_30_DAYS"),
+                efs.FileSystemLifecyclePolicyArgs(transition_to_archive="AFTER_90_DAYS"),
+                efs.FileSystemLifecyclePolicyArgs(transition_to_primary_storage_class="AFTER_1_ACCESS"),
+            ],
+            tags={"Name": named(stack, "shared")},
+            opts=self.options(protect=keep, retain=keep),
+        )
+        self.file_system_id = system.id
+        policy = efs.FileSystemPolicy(
+            "shared",
+            file_system_id=system.id,
+            policy=rendered(file_system_policy(system.arn)),
+            opts=self.options(),
+        )
+        efs.BackupPolicy(
+            "shared",
+            file_system_id=system.id,
+            backup_policy=efs.BackupPolicyBackupPolicyArgs(status="ENABLED" if aws.storage.backup else "DISABLED"),
+            opts=self.options(),
+        )
+        group = ec2.SecurityGroup(
+            "efs",
+            name_prefix=f"{named(stack, 'efs')}-",
+            description="EFS: NFS from the cluster's nodes",
+            vpc_id=network.vpc_id,
+            tags={"Name": named(stack, "efs")},
+            opts=self.options(),
+        )
+        vpc.SecurityGroupIngressRule(
+            "efs-nodes",
+            security_group_id=group.id,
+            # Managed node groups wear the cluster's own group when their launch template names none.
+            referenced_security_group_id=cluster.security_group_id,
+            ip_protocol="tcp",
+            from_port=NFS_PORT,
+            to_port=NFS_PORT,
+            description="NFS from nodes",
+            opts=self.options(),
+        )
+        targets: list[pulumi.Resource] = [
+            efs.MountTarget(
+                f"shared-{zone}",
+                file_system_id=system.id,
+                subnet_id=network.private_subnets[zone],
+                security_groups=[group.id],
+                opts=self.options(),
+            )
+            for zone in aws.network.zones
+        ]
+        # A volume before its zone's mount target hangs until the mount times out.
+        self._class(efs_class(system.id), [*targets, policy])

@@ -1,0 +1,49 @@
+"""Invariant: an image's tag is the hash of the files it is built from, wherever it is built and kept.
+
+So an unchanged checkout builds nothing, a second `pulumi up` sees no change, and a changed file is a new image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.local.paths import ROOT
+
+BASE_SUITE = "trixie"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: its name, Dockerfile, build context, and the files in the context that go into it."""
+
+    name: str
+    dockerfile: str
+    context: str
+    files: tuple[str, ...]
+    based: bool = True
+
+    def digest(self, root: Path = ROOT) -> str:
+        """The hash of everything it is built from (12 hexadecimal digits), in the checkout at ``root``."""
+        state = hashlib.sha256(BASE_SUITE.encode() if self.based else b"")
+        for path in sorted(self._paths(root)):
+            state.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+        return state.hexdigest()[:12]
+
+    def _paths(self, root: Path) -> Iterable[Path]:
+        yield root / self.dockerfile
+        for name in self.files:
+            path = root / self.context / name
+            if path.is_dir():
+                yield from (p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+            else:
+                yield path
+
+
+OPERATOR = Image("operator", "operator/Dockerfile", ".", ("pyproject.toml", "uv.lock", "operator/devservers"))
+SSH = Image("ssh", "images/ssh/Dockerfile", "images/ssh", ("user.c", "devserver-init.c", "install.c"))
+BASE = Image("base", "images/base/Dockerfile", "images/base", ())
+PLATFORM = (SSH, BASE, OPERATOR)
+"""In the order they are built: what changes least comes first."""

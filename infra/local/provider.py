@@ -1,0 +1,18 @@
+"""Invariant: objects go to the very cluster that was chosen, and are taken for gone only when it is another one."""
+
+from __future__ import annotations
+
+import pulumi_kubernetes as kubernetes
+
+from infra.local.context import EMBEDDED, Choice
+
+
+def provider(choice: Choice) -> kubernetes.Provider:
+    """The Kubernetes provider of the chosen cluster."""
+    return kubernetes.Provider(
+        "cluster",
+        kubeconfig=str(choice.kubeconfig),
+        context=choice.context,
+        # Not by its address, which changes.
+        cluster_identifier=choice.context or EMBEDDED,
+    )

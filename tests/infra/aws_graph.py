@@ -1,0 +1,88 @@
+"""An environment on AWS as far as its network, cluster and edges go, recorded: known and unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_aws
+
+from infra.aws.access import Access
+from infra.aws.boundary import Boundary
+from infra.aws.cluster import Cluster
+from infra.aws.edge import Edge
+from infra.aws.logs import Logs
+from infra.aws.network import Network
+from infra.aws.observability import Observability
+from infra.aws.registry import Registry
+from infra.aws.security import Security
+from infra.aws.settings import Aws
+from infra.aws.storage import Storage
+from infra.preview.recorder import Graph, Node, record
+
+ACCOUNT = "111122223333"
+ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
+REPOSITORY = "acme/platform"
+DEV: dict[str, Any] = {
+    "environment": "dev",
+    "region": "eu-central-1",
+    "accountId": ACCOUNT,
+    "owner": "platform",
+    "costCenter": "ml",
+    "network": {"zones": ZONES[:2], "nat": "zonal"},
+    "pools": [{"name": "gpu", "family": "g6e", "size": "2xlarge", "max": 4}],
+    "edge": {
+        "hostname": "ssh.dev.example.com",
+        "hostedZone": {"name": "dev.example.com"},
+        "allowedCidrs": ["203.0.113.0/24", "198.51.100.7/32"],
+    },
+    "registry": {"build": True},
+    "access": {
+        "github": {"repository": REPOSITORY},
+        "stateBucket": "acme-state",
+        "stateKey": f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/01234567-89ab-cdef-0123-456789abcdef",
+    },
+    "observability": {"emails": ["ops@example.com", "ml@example.com"], "monthlyBudget": 5000},
+}
+PROD: dict[str, Any] = DEV | {"environment": "prod", "network": {"zones": ZONES}}
+
+
+def settings(base: Mapping[str, Any] = DEV, /, **changes: Any) -> Aws:
+    """The settings of an environment, with some changed; what is changed to None is left out."""
+    whole = dict(base) | changes
+    given = {key: value for key, value in whole.items() if value is not None}
+    return Aws.model_validate(given, by_alias=True, by_name=False)
+
+
+def recorded(aws: Aws, stack: str = "dev", preview: bool = False) -> Graph:
+    """What these parts register."""
+
+    def build() -> None:
+        provider = pulumi_aws.Provider("aws", region=aws.region)
+        first = pulumi.ResourceOptions(providers=[provider])
+        boundary = Boundary(stack, aws, first)
+        first = pulumi.ResourceOptions(providers=[provider], transformations=[boundary.on_roles()])
+        security = Security(stack, aws, first)
+        network = Network(stack, aws, security, first)
+        cluster = Cluster(stack, aws, network, security, first)
+        logs = Logs(aws, cluster, security, first)
+        after = pulumi.ResourceOptions(providers=[provider, cluster.provider], depends_on=[logs])
+        storage = Storage(stack, aws, network, cluster, security, after)
+        edge = Edge(stack, aws, network, cluster, first)
+        Registry(stack, aws, security, first)
+        Access(stack, aws, cluster, first)
+        Observability(stack, aws, network, cluster, storage, edge, security, first)
+
+    return record(build, preview, stack)
+
+
+def part(graph: Graph, component: str) -> Graph:
+    """What one component made."""
+    inside = f"devservers:aws:{component}$"
+    return Graph({urn: node for urn, node in graph.items() if inside in urn})
+
+
+def by_name(graph: Graph, kind: str) -> dict[str, Node]:
+    """The resources of a kind."""
+    return {node.name: node for node in graph.of(kind)}

@@ -1,0 +1,28 @@
+"""Environments recorded once for all who look at them: each takes seconds."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.preview.recorder import Graph
+from tests.infra.aws_graph import DEV, PROD, recorded, settings
+
+
+@pytest.fixture(scope="session")
+def dev() -> Graph:
+    return recorded(settings(DEV))
+
+
+@pytest.fixture(scope="session")
+def dev_preview() -> Graph:
+    return recorded(settings(DEV), preview=True)
+
+
+@pytest.fixture(scope="session")
+def prod() -> Graph:
+    return recorded(settings(PROD), stack="prod")
+
+
+@pytest.fixture(scope="session")
+def prod_preview() -> Graph:
+    return recorded(settings(PROD), stack="prod", preview=True)

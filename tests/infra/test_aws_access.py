@@ -1,0 +1,235 @@
+"""Who may do what from CI: roles nobody else can take, that read or change this environment and no other."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from typing import Any
+
+import pytest
+
+from infra.aws import access, boundary, deploying, reading
+from infra.preview.recorder import Graph
+from tests.infra.aws_graph import ACCOUNT, DEV, PROD, REPOSITORY, by_name, part, recorded, settings
+from tests.infra.iam import documents, faults, many
+
+ISSUER = "token.actions.githubusercontent.com"
+AWS = settings()
+
+
+def takes(role: str, **claims: str) -> bool:
+    """Whether the trust policy lets a token with these claims take a role (StringEquals, all keys)."""
+    token = {"aud": "sts.amazonaws.com"} | claims
+    (statement,) = role_trust(role)["Statement"]
+    assert set(statement["Condition"]) == {"StringEquals"}, "no pattern decides who somebody is"
+    wanted: dict[str, list[str]] = statement["Condition"]["StringEquals"]
+    return all(token.get(key.partition(":")[2]) in values for key, values in wanted.items())
+
+
+def role_trust(role: str) -> dict[str, Any]:
+    github = AWS.access.github
+    assert github is not None
+    return access.trust("arn", "dev", github, role)
+
+
+MAIN = "refs/heads/main"
+OURS = f"repo:{REPOSITORY}"
+
+
+@pytest.mark.parametrize(
+    ("sub", "ref", "deploys", "previews"),
+    [
+        (f"{OURS}:environment:dev", MAIN, True, False),
+        (f"{OURS}:environment:dev", "refs/heads/feature", False, False),
+        (f"{OURS}:environment:dev", "refs/tags/main", False, False),
+        (f"{OURS}:environment:dev", "refs/pull/1/merge", False, False),
+        (f"{OURS}:environment:prod", MAIN, False, False),
+        (f"{OURS}:environment:dev-preview", MAIN, False, True),
+        (f"{OURS}:environment:prod-preview", MAIN, False, False),
+        (f"{OURS}:pull_request", "refs/pull/1/merge", False, True),
+        (f"{OURS}:ref:{MAIN}", MAIN, False, False),
+        (f"repo:{REPOSITORY}-fork:environment:dev", MAIN, False, False),
+        (f"repo:{REPOSITORY}-fork:pull_request", "refs/pull/1/merge", False, False),
+        ("repo:evil/platform:environment:dev", MAIN, False, False),
+        ("repo:evil/platform:pull_request", "refs/pull/1/merge", False, False),
+        (f"{OURS}:environment:dev:x", MAIN, False, False),
+        ("repo:acme/*:environment:dev", MAIN, False, False),
+        ("*", MAIN, False, False),
+    ],
+)
+def test_whose_token_takes_which_role(sub: str, ref: str, deploys: bool, previews: bool) -> None:
+    assert takes("deployer", sub=sub, ref=ref) is deploys
+    assert takes("previewer", sub=sub, ref=ref) is previews
+    assert not takes("deployer", sub=sub, ref=ref, aud="https://github.com/evil")
+    assert not takes("previewer", sub=sub, ref=ref, aud="https://github.com/evil")
+
+
+def test_no_pattern_is_in_a_trust_policy(dev: Graph) -> None:
+    for node in part(dev, "Access").of("Role"):
+        trust = json.loads(node.inputs["assumeRolePolicy"])
+        assert faults(trust) == []
+        assert "*" not in node.inputs["assumeRolePolicy"]
+        (statement,) = trust["Statement"]
+        assert statement["Principal"] == {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}"}
+        assert {f"{ISSUER}:aud", f"{ISSUER}:sub"} <= set(statement["Condition"]["StringEquals"])
+
+
+def test_github_is_known_once(dev: Graph) -> None:
+    provider = part(dev, "Access").one("OpenIdConnectProvider").inputs
+    assert (provider["url"], provider["clientIdLists"]) == (f"https://{ISSUER}", ["sts.amazonaws.com"])
+    given = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}"
+    github = {"repository": REPOSITORY, "providerArn": given}
+    graph = part(recorded(settings(access=DEV["access"] | {"github": github})), "Access")
+    assert not graph.of("OpenIdConnectProvider") and len(graph.of("Role")) == 2
+
+
+def test_without_github_there_is_no_role() -> None:
+    assert not part(recorded(settings(access={})), "Access").of("Role")
+
+
+def test_every_policy_is_sound_and_fits(dev: Graph, prod: Graph) -> None:
+    for graph in (dev, prod):
+        found = documents(part(graph, "Access"))
+        assert len(found) >= 9
+        for name, policy in found.items():
+            assert faults(policy) == [], name
+            if name.startswith("Policy "):
+                # Managed policies: 6144 characters without white space (IAM quotas).
+                assert len("".join(json.dumps(policy).split())) <= 6144, name
+
+
+def allowed(policy: dict[str, Any], action: str, resource: str) -> bool:
+    """Whether a policy may allow an action on a resource, whatever the conditions say."""
+
+    def hit(statement: dict[str, Any]) -> bool:
+        return action in many(statement["Action"]) and any(
+            fnmatch.fnmatchcase(resource, pattern) for pattern in many(statement["Resource"])
+        )
+
+    denied = any(hit(each) for each in policy["Statement"] if each["Effect"] == "Deny")
+    return not denied and any(hit(each) for each in policy["Statement"] if each["Effect"] == "Allow")
+
+
+def test_a_previewer_reads_settings_and_no_data() -> None:
+    for statement in reading.settings("dev", AWS)["Statement"]:
+        for action in many(statement["Action"]):
+            name = action.partition(":")[2]
+            assert name.startswith(("Describe", "Get", "List", "View")), action
+            assert name not in {"GetObject", "GetSecretValue", "GetParameter", "GetLogEvents", "GetAuthorizationToken"}
+
+
+def state(write: bool, **changes: Any) -> dict[str, Any]:
+    found = reading.state("dev", settings(**changes), write=write)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "read", "preview_writes", "deploy_writes"),
+    [
+        ("meta.yaml", True, False, False),
+        ("stacks/devservers/dev.json", True, False, True),
+        ("stacks/devservers/dev.json.bak", True, False, True),
+        ("stacks/devservers/prod.json", False, False, False),
+        ("stacks/devservers/dev-2.json", False, False, False),
+        ("stacks/other/dev.json", False, False, False),
+        ("history/devservers/dev/dev-1.history.json", True, False, True),
+        ("locks/organization/devservers/dev/1.json", True, True, True),
+        ("locks/organization/devservers/prod/1.json", False, False, False),
+    ],
+)
+def test_state_of_this_stack_only(path: str, read: bool, preview_writes: bool, deploy_writes: bool) -> None:
+    where = f"arn:aws:s3:::acme-state/.pulumi/{path}"
+    assert allowed(state(False), "s3:GetObject", where) is read
+    assert allowed(state(False), "s3:PutObject", where) is preview_writes
+    assert allowed(state(True), "s3:PutObject", where) is deploy_writes
+
+
+def test_state_elsewhere_is_nothing_to_allow() -> None:
+    assert reading.state("dev", settings(access={"github": {"repository": REPOSITORY}}), write=True) is None
+
+
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/"
+POLICY = f"arn:aws:iam::{ACCOUNT}:policy/"
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "expected"),
+    [
+        ("iam:CreateRole", f"{ROLE}devservers-dev-nodes", True),
+        ("iam:CreateRole", f"{ROLE}devservers-prod-nodes", False),
+        ("iam:CreateRole", f"{ROLE}admin", False),
+        ("iam:PassRole", f"{ROLE}devservers-dev-nodes", True),
+        ("iam:PassRole", f"{ROLE}admin", False),
+        ("iam:PutRolePolicy", f"{ROLE}devservers-dev-deployer", False),
+        ("iam:AttachRolePolicy", f"{ROLE}devservers-dev-deployer", False),
+        ("iam:UpdateAssumeRolePolicy", f"{ROLE}devservers-dev-previewer", False),
+        ("iam:CreatePolicyVersion", f"{POLICY}devservers-dev-deployer-roles", False),
+        ("iam:CreatePolicyVersion", f"{POLICY}devservers-dev-boundary", False),
+        ("iam:DeletePolicy", f"{POLICY}devservers-dev-boundary", False),
+        ("iam:DeleteRolePermissionsBoundary", f"{ROLE}devservers-dev-nodes", False),
+        ("iam:PutRolePermissionsBoundary", f"{ROLE}devservers-dev-nodes", False),
+        ("iam:CreateUser", "*", False),
+    ],
+)
+def test_a_deployer_can_t_make_itself_more(action: str, resource: str, expected: bool) -> None:
+    assert allowed(deploying.roles("dev", AWS), action, resource) is expected
+
+
+def test_rights_are_given_to_bounded_roles_only() -> None:
+    statements = {each["Sid"]: each for each in deploying.roles("dev", AWS)["Statement"]}
+    bound = {"StringEquals": {"iam:PermissionsBoundary": boundary.arn("dev", AWS)}}
+    assert statements["Rights"]["Condition"] == bound
+    assert {"iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"} <= set(statements["Rights"]["Action"])
+    assert "iam:PassedToService" in statements["Pass"]["Condition"]["StringEquals"]
+
+
+def test_what_is_not_named_is_known_by_its_tag() -> None:
+    for policy in (deploying.network("dev", AWS), deploying.services("dev", AWS)):
+        for statement in policy["Statement"]:
+            destroys = [each for each in many(statement["Action"]) if ":Delete" in each]
+            named = all("devservers-dev" in resource for resource in many(statement["Resource"]))
+            if destroys and not named and statement["Effect"] == "Allow":
+                assert statement["Condition"]["StringEquals"], statement["Sid"]
+
+
+def test_a_deployer_of_prod_can_t_delete_what_holds_data() -> None:
+    prod = deploying.services("prod", settings(PROD))
+    assert not allowed(prod, "eks:DeleteCluster", f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/devservers-prod")
+    assert not allowed(prod, "kms:ScheduleKeyDeletion", f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/1")
+    dev = deploying.services("dev", AWS)
+    assert allowed(dev, "eks:DeleteCluster", f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/devservers-dev")
+    assert not allowed(dev, "eks:DeleteCluster", f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/devservers-prod")
+
+
+def test_in_the_cluster(dev: Graph) -> None:
+    graph = part(dev, "Access")
+    entries = by_name(graph, "AccessPolicyAssociation")
+    assert {name: node.inputs["policyArn"].rpartition("/")[2] for name, node in entries.items()} == {
+        "deployer": "AmazonEKSClusterAdminPolicy",
+        "previewer": "AmazonEKSAdminViewPolicy",
+    }
+    assert {node.inputs["clusterName"] for node in graph.of("AccessEntry")} == {"devservers-dev"}
+
+
+class TestBoundary:
+    """Of every role but CI's own two."""
+
+    def test_every_role_carries_it(self, dev: Graph) -> None:
+        for node in dev.of("Role"):
+            expected = (
+                None
+                if node.name in ("deployer", "previewer")
+                else f"arn:aws:iam::{ACCOUNT}:policy/devservers-dev-boundary"
+            )
+            assert node.inputs.get("permissionsBoundary") == expected, node.name
+            assert expected is None or any(urn.endswith("Policy::boundary") for urn in dev.before(node))
+        assert len(dev.of("Role")) > 2
+
+    def test_it_makes_no_rights(self) -> None:
+        first, *rest = boundary.limits(AWS)["Statement"]
+        assert {"iam:*", "organizations:*", "sts:AssumeRole"} <= set(first["NotAction"])
+        assert first["Condition"] == {"StringEquals": {"aws:RequestedRegion": "eu-central-1"}}
+        for statement in rest:
+            for action in many(statement["Action"]):
+                assert action.startswith(("iam:Get", "iam:List")) or action == "iam:CreateServiceLinkedRole"

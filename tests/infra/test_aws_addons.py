@@ -1,0 +1,116 @@
+"""The add-ons: versions, rights, and which side of the nodes they are on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from infra.catalog import VERSIONS
+from infra.preview.recorder import Graph, Node
+from tests.infra import iam
+from tests.infra.environment import NAME, follows, graph, part
+
+BEFORE = ["eks-pod-identity-agent", "kube-proxy", "vpc-cni"]
+AFTER = [
+    "amazon-cloudwatch-observability", "aws-ebs-csi-driver", "aws-efs-csi-driver", "coredns",
+    "eks-node-monitoring-agent", "metrics-server",
+]  # fmt: skip
+ACCOUNTS = {
+    "vpc-cni": ("kube-system", "aws-node", "AmazonEKS_CNI_Policy"),
+    "ebs-csi": ("kube-system", "ebs-csi-controller-sa", "service-role/AmazonEBSCSIDriverPolicy"),
+    "efs-csi": ("kube-system", "efs-csi-controller-sa", "service-role/AmazonEFSCSIDriverPolicy"),
+    "cloudwatch": ("amazon-cloudwatch", "cloudwatch-agent", "CloudWatchAgentServerPolicy"),
+}
+HOME = {"nodeSelector": {"devservers.io/pool": "system"}}
+
+
+def addons(made: Graph) -> list[Node]:
+    return part(made, "NodeAddons").of("Addon") + part(made, "Addons").of("Addon")
+
+
+def addon(name: str) -> Node:
+    return next(node for node in addons(graph()) if node.name == name)
+
+
+def configuration(name: str) -> Any:
+    return json.loads(addon(name).inputs["configurationValues"])
+
+
+def test_which_there_are() -> None:
+    assert [node.name for node in part(graph(), "NodeAddons").of("Addon")] == BEFORE
+    assert [node.name for node in part(graph(), "Addons").of("Addon")] == AFTER
+
+
+def test_what_is_turned_off_is_not_there() -> None:
+    made = graph(storage={"shared": False}, observability={"containerInsights": False})
+    assert {node.name for node in addons(made)} == {*BEFORE, *AFTER} - {
+        "aws-efs-csi-driver", "amazon-cloudwatch-observability"
+    }  # fmt: skip
+    roles = {node.name for node in made.of("PodIdentityAssociation")}
+    assert not {"efs-csi", "cloudwatch"} & roles
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_versions_are_the_catalogs(version: str) -> None:
+    for node in addons(graph(kubernetes={"version": version})):
+        assert node.inputs["addonVersion"] == VERSIONS[version].addons[node.inputs["addonName"]]
+
+
+def test_conflicts() -> None:
+    for node in addons(graph()):
+        assert node.inputs["resolveConflictsOnCreate"] == "OVERWRITE"
+        ours = "configurationValues" in node.inputs
+        assert node.inputs["resolveConflictsOnUpdate"] == ("OVERWRITE" if ours else "PRESERVE")
+
+
+def test_the_rest_comes_after_the_platforms_nodes_and_goes_before_them() -> None:
+    (system,) = (node for node in part(graph(), "Nodes").of("NodeGroup") if node.name == "system")
+    for name in AFTER:
+        assert follows(graph(), addon(name), system), name
+    for name in BEFORE:
+        assert not follows(graph(), addon(name), system), name
+
+
+def test_the_network_keeps_to_policies_and_gives_addresses_by_prefix() -> None:
+    said = configuration("vpc-cni")
+    assert said["enableNetworkPolicy"] == "true" and said["env"]["ENABLE_PREFIX_DELEGATION"] == "true"
+    assert follows(graph(), addon("vpc-cni"), addon("eks-pod-identity-agent"))
+
+
+def test_no_add_on_keeps_a_servers_node_from_going() -> None:
+    assert configuration("coredns") == HOME
+    assert configuration("aws-efs-csi-driver") == {"controller": HOME}
+    assert configuration("aws-ebs-csi-driver") == {"controller": HOME, "node": {"tolerateAllTaints": True}}
+
+
+@pytest.mark.parametrize("name", ACCOUNTS)
+class TestRoles:
+    def test_one_service_account_and_no_other(self, name: str) -> None:
+        namespace, account, _ = ACCOUNTS[name]
+        (made,) = (node for node in graph().of("PodIdentityAssociation") if node.name == name)
+        assert (made.inputs["namespace"], made.inputs["serviceAccount"]) == (namespace, account)
+        (statement,) = iam.documents(graph())[f"Role {name}.assumeRolePolicy"]["Statement"]
+        assert statement["Principal"] == {"Service": "pods.eks.amazonaws.com"}
+        assert statement["Condition"]["StringEquals"] == {
+            "aws:RequestTag/eks-cluster-arn": f"arn:aws:eks:eu-central-1:111122223333:cluster/{NAME}",
+            "aws:RequestTag/kubernetes-namespace": namespace,
+            "aws:RequestTag/kubernetes-service-account": account,
+        }
+
+    def test_awss_own_policy_for_it(self, name: str) -> None:
+        attached = [node for node in graph().of("RolePolicyAttachment") if node.inputs["role"] == f"{NAME}-{name}"]
+        assert [node.inputs["policyArn"] for node in attached] == [f"arn:aws:iam::aws:policy/{ACCOUNTS[name][2]}"]
+
+    def test_its_rights_are_there_before_its_pods(self, name: str) -> None:
+        (made,) = (node for node in graph().of("PodIdentityAssociation") if node.name == name)
+        (attached,) = (node for node in graph().of("RolePolicyAttachment") if node.inputs["role"] == f"{NAME}-{name}")
+        assert follows(graph(), made, attached)
+        assert any(follows(graph(), node, made) for node in addons(graph()))
+
+
+def test_volumes_are_made_under_the_data_key_and_no_other() -> None:
+    use, grant = iam.documents(graph())["RolePolicy ebs-csi.policy"]["Statement"]
+    assert use["Resource"] == grant["Resource"] and use["Resource"].endswith(":data")
+    assert grant["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}

@@ -1,0 +1,75 @@
+"""An environment as a whole: what is true of all its resources, whatever part they are of."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import Any
+
+import pytest
+
+from tests.infra import iam
+from tests.infra.environment import NAME, REGION, graph, part
+
+PRODUCTION: dict[str, Any] = {"environment": "prod"}
+
+
+def test_a_preview_registers_the_same() -> None:
+    assert set(graph(preview=True)) == set(graph())
+
+
+def test_everything_is_made_by_the_one_provider() -> None:
+    for node in graph().values():
+        if node.type.startswith(("aws:", "kubernetes:")):
+            kind = node.type.partition(":")[0]
+            assert f"pulumi:providers:{kind}::" in node.provider, node.name
+
+
+def test_the_provider_is_of_one_region_and_account_and_tags_everything() -> None:
+    provider = graph().one("aws").inputs
+    assert provider["region"] == REGION
+    assert provider["allowedAccountIds"] == '["111122223333"]'
+    for tag in ("Environment", "Owner", "CostCenter", "Project", "Stack"):
+        assert f'"{tag}"' in provider["defaultTags"]
+
+
+def test_no_policy_gives_everything_or_what_does_not_exist() -> None:
+    found = iam.documents(graph())
+    assert len(found) > 15
+    assert {name: wrong for name, each in found.items() if (wrong := iam.faults(each))} == {}
+
+
+def test_every_log_group_ends_and_is_encrypted_under_the_logs_key() -> None:
+    allowed = next(
+        statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+        for statement in iam.documents(graph())["Key logs.policy"]["Statement"]
+        if statement["Sid"] == "Logs"
+    )
+    for group in graph().of("LogGroup"):
+        assert group.inputs["retentionInDays"] > 0
+        assert group.inputs["kmsKeyId"].endswith(":logs")
+        name = group.inputs["name"]
+        assert fnmatch.fnmatch(f"arn:aws:logs:{REGION}:111122223333:log-group:{name}", allowed), name
+
+
+@pytest.mark.parametrize(("changes", "protected"), [({}, False), (PRODUCTION, True)])
+def test_what_holds_data_is_protected_in_production(changes: dict[str, Any], protected: bool) -> None:
+    made = graph(**changes)
+    holds = [*part(made, "Security").of("Key"), *(node for node in made.values() if node.type == "eks:index:Cluster")]
+    holds += [*made.of("FileSystem"), *made.of("Repository")]
+    # Five keys, the cluster, the files, four image repositories.
+    assert [node.protect for node in holds] == [protected] * 11
+
+
+def test_no_role_is_anybodys() -> None:
+    for name, document in iam.documents(graph()).items():
+        if name.endswith("assumeRolePolicy"):
+            for statement in document["Statement"]:
+                assert all(who.endswith(".amazonaws.com") for who in iam.principals(statement)), name
+
+
+def test_names_say_what_they_are_of() -> None:
+    for node in graph().values():
+        for key in ("name", "nodeGroupNamePrefix"):
+            value = node.inputs.get(key)
+            if node.type.startswith("aws:") and isinstance(value, str):
+                assert NAME in value, (node.type, value)

@@ -1,0 +1,237 @@
+"""The node groups: how a node starts, where it is, and what the autoscaler knows of one that isn't there yet."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from infra.aws.allocatable import kubelet
+from infra.catalog import FAMILIES
+from infra.preview.recorder import Node
+from tests.infra import iam
+from tests.infra.environment import NAME, POOLS, ZONES, follows, graph, part
+
+GROUPS = ["block-1b", "cpu-1a", "h100-1a", "l40s-1a", "l40s-1b", "system"]
+GPUS = ["block-1b", "h100-1a", "l40s-1a", "l40s-1b"]
+ONE = [{"name": "t4", "family": "g4dn", "size": "xlarge", "max": 2}]
+
+
+def group(name: str) -> dict[str, Any]:
+    return next(node for node in part(graph(), "Nodes").of("NodeGroup") if node.name == name).inputs
+
+
+def templates() -> dict[str, dict[str, Any]]:
+    return {node.name: node.inputs for node in part(graph(), "Nodes").of("LaunchTemplate")}
+
+
+def config(name: str) -> dict[str, Any]:
+    text = base64.b64decode(templates()[name]["userData"]).decode()
+    (body,) = (line for line in text.splitlines() if line.startswith("{"))
+    assert "Content-Type: application/node.eks.aws\n\n{" in text and text.endswith("--//--\n")
+    return dict(json.loads(body))
+
+
+def test_a_group_for_each_pool_and_zone_and_one_for_the_platform() -> None:
+    made = part(graph(), "Nodes")
+    assert [node.name for node in made.of("NodeGroup")] == GROUPS
+    assert sorted(templates()) == GROUPS
+    assert group("l40s-1b")["subnetIds"] == [f"private-{ZONES[1]}-id"]
+    assert group("system")["subnetIds"] == [f"private-{zone}-id" for zone in ZONES]
+
+
+def test_names_are_beginnings_so_that_a_new_one_comes_before_the_old_goes() -> None:
+    for name in GROUPS:
+        inputs = group(name)
+        assert "nodeGroupName" not in inputs
+        assert inputs["nodeGroupNamePrefix"].startswith(NAME) and len(inputs["nodeGroupNamePrefix"]) <= 63 - 26
+
+
+def test_a_pool_more_changes_no_other() -> None:
+    before = graph(pools=ONE)
+    after = graph(pools=[{**ONE[0], "name": "a-first"}, *ONE])
+    assert set(before) < set(after)
+    for urn, node in before.items():
+        assert after[urn].inputs == node.inputs, urn
+
+
+@pytest.mark.parametrize("name", GROUPS)
+class TestEveryTemplate:
+    def test_metadata_is_the_nodes_own(self, name: str) -> None:
+        assert templates()[name]["metadataOptions"] == {
+            "httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1
+        }  # fmt: skip
+
+    def test_disks_are_encrypted_under_the_data_key(self, name: str) -> None:
+        for device in templates()[name]["blockDeviceMappings"]:
+            disk = device["ebs"]
+            assert disk["encrypted"] == "true" and disk["kmsKeyId"].endswith(":data") and disk["volumeType"] == "gp3"
+
+    def test_no_public_address(self, name: str) -> None:
+        cards = templates()[name]["networkInterfaces"]
+        assert all(card.get("associatePublicIpAddress", "false") == "false" for card in cards)
+        assert len(cards) > 1 or cards[0]["associatePublicIpAddress"] == "false"
+        assert all("sg-cluster" in card["securityGroups"] for card in cards)
+
+    def test_everything_of_a_node_is_tagged(self, name: str) -> None:
+        tagged = {each["resourceType"]: each["tags"] for each in templates()[name]["tagSpecifications"]}
+        assert set(tagged) == {"instance", "volume", "network-interface"}
+        for tags in tagged.values():
+            assert {"Environment", "Owner", "CostCenter", "Project", "Stack", "Name"} == set(tags)
+
+    def test_what_eks_refuses_is_not_in_it(self, name: str) -> None:
+        assert not {"imageId", "iamInstanceProfile", "keyName"} & set(templates()[name])
+        assert not any("subnetId" in card for card in templates()[name]["networkInterfaces"])
+
+    def test_the_instance_type_is_said_once(self, name: str) -> None:
+        assert ("instanceType" in templates()[name]) != ("instanceTypes" in group(name))
+
+    def test_it_is_repaired_and_changed_one_at_a_time(self, name: str) -> None:
+        assert group(name)["nodeRepairConfig"] == {"enabled": True}
+        assert group(name)["updateConfig"] == {"maxUnavailable": 1}
+
+    def test_the_autoscalers_number_is_left_alone(self, name: str) -> None:
+        (node,) = (each for each in part(graph(), "Nodes").of("NodeGroup") if each.name == name)
+        assert node.ignores == ("scalingConfig.desiredSize",)
+
+    def test_it_runs_the_clusters_version_by_the_template_as_it_is_now(self, name: str) -> None:
+        assert group(name)["version"] == "1.36"
+        assert group(name)["launchTemplate"] == {"id": f"{name}-id", "version": "1"}
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_gpu_nodes_are_labelled_and_tainted_as_the_device_plugin_has_it(name: str) -> None:
+    inputs = group(name)
+    assert inputs["amiType"] == "AL2023_x86_64_NVIDIA"
+    assert inputs["labels"] == {"devservers.io/pool": name.rpartition("-")[0], "nvidia.com/gpu.present": "true"}
+    assert inputs["taints"] == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}]
+
+
+def test_other_nodes_take_all() -> None:
+    for name in ("cpu-1a", "system"):
+        assert group(name)["taints"] == [] and group(name)["amiType"] == "AL2023_x86_64_STANDARD"
+    assert group("system")["labels"] == {"devservers.io/pool": "system"}
+
+
+def test_how_many() -> None:
+    sizes = {name: tuple(group(name)["scalingConfig"][key] for key in ("minSize", "maxSize")) for name in GROUPS}
+    assert sizes == {
+        "block-1b": (0, 2), "cpu-1a": (0, 4), "h100-1a": (0, 8), "l40s-1a": (2, 6), "l40s-1b": (1, 6), "system": (2, 4)
+    }  # fmt: skip
+    for name in GROUPS:
+        assert group(name)["scalingConfig"]["desiredSize"] == group(name)["scalingConfig"]["minSize"]
+
+
+def test_a_capacity_block() -> None:
+    template = templates()["block-1b"]
+    assert group("block-1b")["capacityType"] == "CAPACITY_BLOCK"
+    assert template["instanceMarketOptions"] == {"marketType": "capacity-block"}
+    assert template["instanceType"] == "p5en.48xlarge" and "placement" not in template
+    assert template["capacityReservationSpecification"] == {
+        "capacityReservationTarget": {"capacityReservationId": "cr-0123456789abcdef1"}
+    }
+
+
+def test_before_a_capacity_block_starts_there_are_none_of_its_nodes() -> None:
+    pool = {**POOLS[3], "min": 2}
+    (made,) = (node for node in part(graph(pools=[pool]), "Nodes").of("NodeGroup") if node.name == "block-1b")
+    assert made.inputs["scalingConfig"] == {"minSize": 0, "desiredSize": 0, "maxSize": 2}
+
+
+def test_a_reservation_that_is_no_block() -> None:
+    template = templates()["h100-1a"]
+    assert "instanceMarketOptions" not in template
+    assert template["capacityReservationSpecification"]["capacityReservationTarget"] == {
+        "capacityReservationId": "cr-0123456789abcdef0"
+    }
+    assert not {"instanceMarketOptions", "capacityReservationSpecification"} & set(templates()["l40s-1a"])
+
+
+def test_spot() -> None:
+    assert group("cpu-1a")["capacityType"] == "SPOT" and group("cpu-1a")["instanceTypes"] == ["m7i.2xlarge"]
+
+
+class TestEfa:
+    def test_a_card_on_each_that_can_and_one_with_an_address(self) -> None:
+        cards = templates()["h100-1a"]["networkInterfaces"]
+        assert len(cards) == FAMILIES["p5"].sizes["48xlarge"].efa_cards == 32
+        assert [card["networkCardIndex"] for card in cards] == list(range(32))
+        assert [card["interfaceType"] for card in cards] == ["efa", *["efa-only"] * 31]
+        assert [card["deviceIndex"] for card in cards] == [0, *[1] * 31]
+
+    def test_where_the_first_card_is_for_addresses_alone(self) -> None:
+        size = FAMILIES["p6-b300"].sizes["48xlarge"]
+        pool = {"name": "b300", "family": "p6-b300", "size": "48xlarge", "max": 1, "efa": True, "zones": ZONES[:1]}
+        made = part(graph(pools=[pool]), "Nodes")
+        (template,) = (node for node in made.of("LaunchTemplate") if node.name == "b300-1a")
+        first, *rest = template.inputs["networkInterfaces"]
+        assert "interfaceType" not in first and first["networkCardIndex"] == 0
+        assert [card["networkCardIndex"] for card in rest] == list(range(1, size.efa_cards + 1))
+        assert {card["interfaceType"] for card in rest} == {"efa-only"}
+
+    def test_nodes_are_close_together(self) -> None:
+        placement = part(graph(), "Nodes").one("PlacementGroup")
+        assert placement.name == "h100-1a" and placement.inputs["strategy"] == "cluster"
+        assert templates()["h100-1a"]["placement"] == {"groupName": placement.inputs["name"]}
+
+    def test_they_talk_to_each_other_and_to_nobody_else_by_it(self) -> None:
+        made = part(graph(), "Nodes")
+        for kind in ("SecurityGroupIngressRule", "SecurityGroupEgressRule"):
+            inputs = made.one(kind).inputs
+            assert inputs["securityGroupId"] == inputs["referencedSecurityGroupId"] == "efa-id"
+            assert "cidrIpv4" not in inputs
+        for name in GROUPS:
+            cards = templates()[name]["networkInterfaces"]
+            assert all(("efa-id" in card["securityGroups"]) == (name in ("block-1b", "h100-1a")) for card in cards)
+
+    def test_no_group_for_it_where_no_pool_wants_it(self) -> None:
+        assert not part(graph(pools=ONE), "Nodes").of("SecurityGroup")
+
+
+def test_the_kubelet_keeps_what_the_queues_count_with() -> None:
+    assert config("system")["spec"] == {"kubelet": {"config": kubelet(FAMILIES["m7i"].sizes["large"])}}
+    spec = config("l40s-1a")["spec"]
+    assert spec["kubelet"]["config"] == kubelet(FAMILIES["g6e"].sizes["12xlarge"])
+    assert spec["instance"] == {"localStorage": {"strategy": "RAID0"}}
+
+
+def test_the_nodes_role_has_three_policies_and_the_cnis_is_not_one() -> None:
+    made = part(graph(), "Nodes")
+    assert {node.inputs["policyArn"].rpartition("/")[2] for node in made.of("RolePolicyAttachment")} == {
+        "AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonSSMManagedInstanceCore"
+    }  # fmt: skip
+    assert not made.of("RolePolicy")
+    (statement,) = iam.documents(graph())["Role node.assumeRolePolicy"]["Statement"]
+    assert statement["Principal"] == {"Service": "ec2.amazonaws.com"}
+
+
+def tags(name: str, **changes: Any) -> dict[str, str]:
+    made = part(graph(**changes), "Nodes").of("Tag")
+    mine: list[Node] = [node for node in made if node.inputs["autoscalingGroupName"] == f"asg-{name}"]
+    assert not any(node.inputs["tag"]["propagateAtLaunch"] for node in mine)
+    return {node.inputs["tag"]["key"]: node.inputs["tag"]["value"] for node in mine}
+
+
+def test_the_autoscaler_knows_nodes_that_are_not_there() -> None:
+    template = "k8s.io/cluster-autoscaler/node-template"
+    assert tags("h100-1a") == {
+        f"{template}/label/devservers.io/pool": "h100",
+        f"{template}/label/nvidia.com/gpu.present": "true",
+        f"{template}/taint/nvidia.com/gpu": "present:NoSchedule",
+        f"{template}/resources/nvidia.com/gpu": "8",
+        f"{template}/resources/vpc.amazonaws.com/efa": "32",
+    }
+    assert tags("cpu-1a") == {f"{template}/label/devservers.io/pool": "cpu"}
+    assert tags("system") == {}
+
+
+def test_nodes_come_after_what_makes_them_ready_and_go_before_it() -> None:
+    whole = graph()
+    before = part(whole, "NodeAddons")
+    for node in part(whole, "Nodes").of("NodeGroup"):
+        for earlier in (*before.of("Addon"), *part(whole, "Nodes").of("RolePolicyAttachment")):
+            assert follows(whole, node, earlier), (node.name, earlier.name)
+        for way in part(whole, "Network").of("Route"):
+            assert follows(whole, node, way)

@@ -1,0 +1,88 @@
+"""Alarms, the topic they go to, logs with an end, and the budget."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.preview.recorder import Graph
+from tests.infra.aws_graph import by_name, part, recorded, settings
+from tests.infra.iam import documents, faults
+
+TOPIC = "arn:aws:sns:eu-central-1:111122223333:alarms"
+CPU = {"name": "cpu", "family": "m7i", "size": "large", "max": 1}
+
+
+def test_the_topic_is_encrypted_and_only_this_account_s_services_speak(dev: Graph) -> None:
+    graph = part(dev, "Observability")
+    topic = graph.one("Topic").inputs
+    assert topic["kmsMasterKeyId"] == "arn:aws:kms:eu-central-1:111122223333:alarms"
+    policy = documents(graph)["Topic alarms.policy"]
+    assert faults(policy) == []
+    (statement,) = policy["Statement"]
+    assert statement["Principal"] == {"Service": ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]}
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "111122223333"}}
+
+
+def test_who_is_told(dev: Graph) -> None:
+    subscriptions = part(dev, "Observability").of("TopicSubscription")
+    assert {node.inputs["endpoint"] for node in subscriptions} == {"ops@example.com", "ml@example.com"}
+    assert {node.inputs["protocol"] for node in subscriptions} == {"email"}
+
+
+def test_without_addresses_there_are_alarms_all_the_same() -> None:
+    graph = part(recorded(settings(observability={})), "Observability")
+    assert graph.of("MetricAlarm") and graph.one("Topic")
+    assert not graph.of("TopicSubscription") and not graph.of("Budget")
+
+
+def test_every_alarm_goes_to_the_topic_and_comes_back(dev: Graph) -> None:
+    alarms = by_name(part(dev, "Observability"), "MetricAlarm")
+    assert set(alarms) == {
+        "bastion-unhealthy",
+        "bastion-gone",
+        "nodes-not-ready",
+        "gpus-idle",
+        "files-busy",
+        "nat-eu-central-1a-full",
+        "nat-eu-central-1b-full",
+    }
+    for node in alarms.values():
+        assert node.inputs["alarmActions"] == node.inputs["okActions"] == [TOPIC]
+        assert node.inputs["treatMissingData"] == "notBreaching"
+    assert alarms["files-busy"].inputs["dimensions"] == {"FileSystemId": "shared-id"}
+    assert alarms["nodes-not-ready"].inputs["dimensions"] == {"ClusterName": "devservers-dev"}
+
+
+@pytest.mark.parametrize(
+    ("observability", "pools", "expected"),
+    [({"containerInsights": False}, None, set()), ({}, [CPU], {"nodes-not-ready"})],
+)
+def test_what_is_not_measured_has_no_alarm(
+    observability: dict[str, bool], pools: list[dict[str, object]] | None, expected: set[str]
+) -> None:
+    changes = {"observability": observability} | ({"pools": pools} if pools else {})
+    graph = recorded(settings(**changes))
+    assert {"nodes-not-ready", "gpus-idle"} & set(by_name(graph, "MetricAlarm")) == expected
+    assert bool(part(graph, "Logs").of("LogGroup")) is ("containerInsights" not in observability)
+
+
+def test_logs_are_encrypted_and_have_an_end(dev: Graph) -> None:
+    groups = part(dev, "Logs").of("LogGroup")
+    prefix = "/aws/containerinsights/devservers-dev"
+    assert {node.inputs["name"] for node in groups} == {
+        f"{prefix}/{kind}" for kind in ("application", "dataplane", "host", "performance")
+    }
+    for node in groups:
+        assert node.inputs["retentionInDays"] == 90
+        assert node.inputs["kmsKeyId"] == "arn:aws:kms:eu-central-1:111122223333:logs"
+
+
+def test_the_budget(dev: Graph) -> None:
+    budget = part(dev, "Observability").one("Budget").inputs
+    assert (budget["limitAmount"], budget["limitUnit"], budget["timeUnit"]) == ("5000.00", "USD", "MONTHLY")
+    assert budget["costFilters"] == [{"name": "TagKeyValue", "values": ["user:Stack$dev"]}]
+    assert [(each["notificationType"], each["threshold"]) for each in budget["notifications"]] == [
+        ("ACTUAL", 80),
+        ("FORECASTED", 100),
+    ]
+    assert all(each["subscriberSnsTopicArns"] == [TOPIC] for each in budget["notifications"])

@@ -1,0 +1,120 @@
+"""Pools: what a node has for servers, which node groups there are, and what people see of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from devservers.api.flavors import SHIPPED
+from devservers.api.quantity import parse_quantity
+from devservers.api.queueing import GPU as DEVICE
+from devservers.api.queueing import LABEL_POOL
+from infra.aws.allocatable import allocatable, kubelet, max_pods, reserved
+from infra.aws.pools import groups_of, pools_of, system_of
+from infra.catalog import FAMILIES, Size
+from infra.settings import load
+from tests.infra.environments import CPU, GPU, PRODUCTION, STACKS, TODAY, aws, committed
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "cpu"), [(1, 60), (2, 70), (4, 80), (8, 90), (32, 150), (192, 550)]
+)  # awslabs/amazon-eks-ami's table: 6 %, 1 %, 0.5 %, 0.25 %
+def test_the_kubelet_keeps_what_eks_says(vcpus: int, cpu: int) -> None:
+    assert reserved(Size(vcpus, 4 * vcpus)).cpu == cpu
+
+
+def test_memory_is_kept_for_every_pod_there_may_be() -> None:
+    small, big = Size(8, 32), Size(32, 128)
+    assert (max_pods(small), max_pods(big)) == (110, 250)
+    assert (reserved(small).memory, reserved(big).memory) == (255 + 11 * 110, 255 + 11 * 250)
+
+
+def test_the_node_is_told_what_was_reckoned_with() -> None:
+    size = Size(8, 32)
+    said = kubelet(size)
+    assert said["maxPods"] == max_pods(size)
+    assert parse_quantity(said["kubeReserved"]["memory"]) == reserved(size).memory * 2**20
+    assert parse_quantity(said["kubeReserved"]["cpu"]) * 1000 == reserved(size).cpu
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_every_size_leaves_most_of_itself_to_servers(family: object) -> None:
+    for size in FAMILIES[getattr(family, "name", "")].sizes.values():
+        node = allocatable(size)
+        assert 0.25 * size.vcpus * 1000 < node.cpu < size.vcpus * 1000
+        assert 0.25 * size.memory * 1024 < node.memory < size.memory * 1024 * 0.97
+
+
+def test_a_pool_is_what_its_entry_says() -> None:
+    _, pool = pools_of(aws(pools=[CPU, GPU | {"family": "g6e", "size": "12xlarge", "gpusPerServer": 2, "max": 3}]))
+    flavor = pool.flavor()
+    assert flavor is not None
+    assert (pool.nodes, pool.gpus, pool.gpu_model, pool.gpu_memory) == (3, 4, "L40S", 48)
+    assert pool.quota()[DEVICE] == "12"
+    assert flavor.metadata.name == "gpu" and flavor.spec.node_selector == {LABEL_POOL: "gpu"}
+    assert flavor.spec.price_per_hour == pytest.approx(10.49264 / 2, abs=1e-4)
+    assert flavor.spec.resources.requests[DEVICE] == "2"
+
+
+def test_as_many_servers_fit_on_a_node_as_its_gpus_allow() -> None:
+    for stack in STACKS:
+        found = load(stack, committed(stack), {}, TODAY).aws
+        assert found is not None
+        for pool in pools_of(found):
+            flavor = pool.flavor()
+            if flavor is None:
+                continue
+            asks = flavor.spec.resources.requests
+            times = pool.gpus // int(asks[DEVICE])
+            assert parse_quantity(asks["cpu"]) * 1000 * times <= pool.cpu
+            assert parse_quantity(asks["memory"]) * times <= pool.memory * 2**20
+
+
+def test_a_pool_may_say_its_own_price() -> None:
+    assert [pool.price for pool in pools_of(aws(pools=[CPU, GPU | {"pricePerHour": 1.5}]))] == [0.4032, 1.5]
+
+
+def test_servers_of_every_shipped_flavor_have_room_in_every_committed_stack() -> None:
+    for stack in STACKS:
+        found = load(stack, committed(stack), {}, TODAY).aws
+        assert found is not None
+        rooms = [pool for pool in pools_of(found) if not pool.gpus]
+        for flavor in SHIPPED:
+            asks = flavor.spec.resources.requests
+            cpu, memory = parse_quantity(asks["cpu"]) * 1000, parse_quantity(asks["memory"])
+            assert any(cpu <= room.cpu and memory <= room.memory * 2**20 for room in rooms)
+
+
+class TestGroups:
+    """Node groups."""
+
+    def test_one_for_each_pool_and_zone_as_homes_stay_in_their_zone(self) -> None:
+        groups = groups_of(aws(PRODUCTION, pools=[CPU, GPU | {"zones": ["eu-central-1b"]}]))
+        assert [(group.key, group.zones) for group in groups] == [
+            *[(f"cpu-1{letter}", (f"eu-central-1{letter}",)) for letter in "abc"],
+            ("gpu-1b", ("eu-central-1b",)),
+        ]
+
+    @pytest.mark.parametrize(("least", "spread"), [(0, [0, 0, 0]), (1, [1, 0, 0]), (5, [2, 2, 1]), (6, [2, 2, 2])])
+    def test_the_minimum_is_spread_and_each_may_grow_to_the_most(self, least: int, spread: list[int]) -> None:
+        groups = groups_of(aws(PRODUCTION, pools=[CPU | {"min": least, "max": 6}]))
+        assert [group.min for group in groups] == spread
+        assert {group.max for group in groups} == {6}
+
+    def test_gpu_nodes_are_marked_so_that_only_who_asks_gets_there(self) -> None:
+        cpu, *_, gpu = groups_of(aws())
+        assert cpu.taints == () and cpu.labels == {LABEL_POOL: "cpu"}
+        assert [dict(taint) for taint in gpu.taints] == [{"key": DEVICE, "value": "present", "effect": "NoSchedule"}]
+        assert gpu.labels == {LABEL_POOL: "gpu", f"{DEVICE}.present": "true"}
+
+    def test_the_platforms_own_nodes_are_in_every_zone_and_no_pool_of_servers(self) -> None:
+        found = aws(PRODUCTION)
+        system = system_of(found)
+        assert (system.zones, system.key, system.taints) == (found.network.zones, "system", ())
+        assert system.labels[LABEL_POOL] not in {pool.name for pool in pools_of(found)}
+
+    def test_a_capacity_block_runs_in_its_reservation(self) -> None:
+        found = load("prod", committed("prod"), {}, TODAY).aws
+        assert found is not None
+        (block,) = [group for group in groups_of(found) if group.capacity == "CAPACITY_BLOCK"]
+        assert (block.reservation, block.efa, block.min) == ("cr-0123456789abcdef0", True, 0)
+        assert (block.size.efa_cards, block.family.ami_type) == (32, "AL2023_x86_64_NVIDIA")

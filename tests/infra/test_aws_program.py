@@ -1,0 +1,68 @@
+"""The program itself with cluster aws: the environment, then the platform on it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pulumi
+import pytest
+
+from infra.local.paths import ROOT
+from infra.preview.recorder import Run, run
+from tests.infra.environment import CONFIGURATION, NAME, STACK, follows, part
+
+IMAGES = {name: f"registry.example.com/devservers/{name}:1" for name in ("operator", "ssh", "base")}
+LOOKS = """
+import sys
+import infra.settings, infra.local.provider, infra.platform.stack, infra.preview.recorder
+print([name for name in ("pulumi_aws", "pulumi_eks") if name in sys.modules])
+"""
+
+
+def program(preview: bool = False, **changes: object) -> Run:
+    config = {"cluster": "aws", "images": IMAGES, **CONFIGURATION, **changes}
+    environment: Mapping[str, str] = {"HOME": "/nowhere"}
+    return run(config, environment, preview, STACK)
+
+
+@pytest.fixture(scope="module")
+def made() -> Run:
+    return program()
+
+
+def test_a_preview_registers_the_same(made: Run) -> None:
+    assert set(program(preview=True).graph) == set(made.graph)
+
+
+def test_the_platform_is_on_the_environments_cluster_when_all_is_there(made: Run) -> None:
+    whole = made.graph
+    nodes = part(whole, "Nodes").of("NodeGroup")
+    releases = part(whole, "Controllers").of("Release")
+    objects = [node for node in whole.values() if "apiVersion" in node.inputs and node.inputs["kind"] == "Deployment"]
+    assert nodes and releases and objects
+    for node in objects:
+        assert "providers:kubernetes::cluster::" in node.provider
+        assert all(follows(whole, node, earlier) for earlier in (*nodes, *releases)), node.name
+
+
+def test_people_choose_among_the_pools_with_gpus(made: Run) -> None:
+    assert made.outputs["flavors"] == ["cpu-small", "cpu-medium", "cpu-large", "l40s", "h100", "block"]
+
+
+def test_outputs(made: Run) -> None:
+    assert made.outputs["clusterName"] == NAME
+    assert made.outputs["region"] == "eu-central-1"
+    assert made.outputs["namespace"] == "devservers-system"
+    assert {"clusterArn", "kubeconfig", "vpcId"} <= set(made.outputs)
+
+
+def test_bad_settings_are_a_line_and_make_no_resource() -> None:
+    with pytest.raises(pulumi.RunError, match="devservers:region"):
+        program(region="nowhere")
+
+
+def test_the_local_stack_never_loads_the_sdk_of_aws() -> None:
+    seen = subprocess.run([sys.executable, "-c", LOOKS], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "[]"

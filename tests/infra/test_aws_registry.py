@@ -1,0 +1,93 @@
+"""Image repositories, and the images that `pulumi up` builds into them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from infra.aws import images
+from infra.images import PLATFORM
+from infra.local.paths import ROOT
+from infra.preview.recorder import Graph
+from tests.infra.aws_graph import DEV, by_name, part, recorded, settings
+
+NAMES = {"base", "bastion", "operator", "ssh"}
+ARM = {"name": "arm", "family": "g5g", "size": "xlarge", "max": 1}
+
+
+def test_a_repository_for_each_image(dev: Graph, prod: Graph) -> None:
+    for graph, stack in ((dev, "dev"), (prod, "prod")):
+        repositories = part(graph, "Registry").of("Repository")
+        assert {node.inputs["name"] for node in repositories} == {f"devservers-{stack}/{name}" for name in NAMES}
+
+
+def test_tags_never_move_and_images_are_encrypted_and_scanned(dev: Graph) -> None:
+    for node in part(dev, "Registry").of("Repository"):
+        assert node.inputs["imageTagMutability"] == "IMMUTABLE"
+        assert "imageTagMutabilityExclusionFilters" not in node.inputs
+        assert node.inputs["imageScanningConfiguration"] == {"scanOnPush": True}
+        key = "arn:aws:kms:eu-central-1:111122223333:registry"
+        assert node.inputs["encryptionConfigurations"] == [{"encryptionType": "KMS", "kmsKey": key}]
+
+
+def test_images_are_kept_in_prod_only(dev: Graph, prod: Graph) -> None:
+    assert {(node.protect, node.inputs["forceDelete"]) for node in part(dev, "Registry").of("Repository")} == {
+        (False, True)
+    }
+    assert {(node.protect, node.inputs["forceDelete"]) for node in part(prod, "Registry").of("Repository")} == {
+        (True, False)
+    }
+
+
+def test_only_the_last_versions_are_kept() -> None:
+    graph = part(recorded(settings(registry={"keep": 5})), "Registry")
+    policies = by_name(graph, "LifecyclePolicy")
+    assert set(policies) == NAMES
+    untagged, tagged = json.loads(policies["operator"].inputs["policy"])["rules"]
+    assert untagged["selection"]["tagStatus"] == "untagged"
+    assert tagged["selection"] == {
+        "tagStatus": "tagged",
+        "tagPatternList": ["*"],
+        "countType": "imageCountMoreThan",
+        "countNumber": 5,
+    }
+    assert not graph.of("Image"), "nothing is built unless registry.build says so"
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_what_is_built_is_what_the_platform_runs(dev: Graph, dev_preview: Graph, preview: bool) -> None:
+    graph = part(dev_preview if preview else dev, "Registry")
+    references = images.references("dev", settings(), ROOT)
+    assert {node.inputs["tags"][0] for node in graph.of("Image")} == set(references.values())
+    for name, reference in references.items():
+        assert reference.startswith(f"111122223333.dkr.ecr.eu-central-1.amazonaws.com/devservers-dev/{name}:")
+
+
+def test_images_come_after_their_repository_and_stay(dev: Graph) -> None:
+    graph = part(dev, "Registry")
+    for node in graph.of("Image"):
+        name = node.name.rpartition("-")[0]
+        assert any(urn.endswith(f"Repository::{name}") for urn in dev.before(node))
+        assert node.retain
+        assert (node.inputs["push"], node.inputs["buildOnPreview"]) == (True, False)
+        assert not {"registries", "secrets"} & set(node.inputs), "no password in the state"
+        assert node.inputs["context"]["location"].startswith("../")
+
+
+@pytest.mark.parametrize(("pools", "expected"), [([], ["linux/amd64"]), ([ARM], ["linux/amd64", "linux/arm64"])])
+def test_images_are_for_the_processors_there_are(pools: list[dict[str, Any]], expected: list[str]) -> None:
+    graph = part(recorded(settings(pools=[*DEV["pools"], *pools])), "Registry")
+    assert {tuple(node.inputs["platforms"]) for node in graph.of("Image")} == {tuple(expected)}
+
+
+def test_a_build_is_sent_what_its_tag_is_the_hash_of() -> None:
+    """Else a file that is in the context only would be a new build of an old tag, which the registry refuses."""
+    for image in PLATFORM:
+        if image.context == ".":
+            ignore = (ROOT / f"{image.dockerfile}.dockerignore").read_text().splitlines()
+            assert ignore[0] == "**" and set(ignore[1:]) == {*(f"!{file}" for file in image.files), "**/__pycache__"}
+        else:
+            sent = {path.name for path in (ROOT / image.context).iterdir()}
+            assert sent == {"Dockerfile", *image.files}

@@ -1,0 +1,65 @@
+"""The KMS keys: rotated, found by alias, and used by nobody who isn't named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.infra import iam
+from tests.infra.environment import ACCOUNT, graph, part
+
+KEYS = ("alarms", "cluster", "data", "logs", "registry")
+
+
+def statements(key: str) -> dict[str, dict[str, Any]]:
+    document = iam.documents(graph())[f"Key {key}.policy"]
+    return {statement["Sid"]: statement for statement in document["Statement"]}
+
+
+def test_every_key_is_rotated_and_can_be_had_back() -> None:
+    keys = part(graph(), "Security").of("Key")
+    assert tuple(key.name for key in keys) == KEYS
+    for key in keys:
+        assert key.inputs["enableKeyRotation"] is True and key.inputs["deletionWindowInDays"] == 30
+
+
+def test_every_key_has_an_alias() -> None:
+    aliases = part(graph(), "Security").of("Alias")
+    assert [alias.inputs["name"] for alias in aliases] == [f"alias/devservers-dev-{key}" for key in KEYS]
+
+
+def test_the_account_is_never_locked_out() -> None:
+    for key in KEYS:
+        statement = statements(key)["AsIamSays"]
+        assert statement["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+        assert {"kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:CreateGrant"} <= set(statement["Action"])
+
+
+def test_nobody_else_uses_the_keys_of_cluster_and_registry() -> None:
+    assert set(statements("cluster")) == set(statements("registry")) == {"AsIamSays"}
+
+
+def test_logs_are_encrypted_by_the_regions_service_for_our_log_groups() -> None:
+    statement = statements("logs")["Logs"]
+    assert statement["Principal"] == {"Service": "logs.eu-central-1.amazonaws.com"}
+    assert statement["Condition"] == {
+        "ArnLike": {
+            "kms:EncryptionContext:aws:logs:arn": (
+                f"arn:aws:logs:eu-central-1:{ACCOUNT}:log-group:/aws/*/devservers-dev/*"
+            )
+        }
+    }
+
+
+def test_auto_scaling_starts_nodes_with_the_data_key_and_grants_for_nothing_but_that() -> None:
+    role = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+    found = statements("data")
+    for sid in ("NodesVolumes", "NodesVolumesGrants"):
+        assert found[sid]["Condition"]["StringEquals"]["aws:PrincipalArn"] == role
+    assert found["NodesVolumesGrants"]["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
+    assert "kms:CreateGrant" not in found["NodesVolumes"]["Action"]
+
+
+def test_no_key_allows_by_a_wildcard() -> None:
+    for key in KEYS:
+        for statement in statements(key).values():
+            assert not any("*" in action for action in iam.many(statement["Action"]))

@@ -1,0 +1,112 @@
+"""Volumes: encrypted, mountable in every zone, and kept in prod."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from infra.preview.recorder import Graph
+from tests.infra.aws_graph import PROD, ZONES, by_name, part, recorded, settings
+from tests.infra.iam import documents, faults
+
+
+@pytest.mark.parametrize("component", ["Storage", "Edge", "Registry", "Access", "Logs", "Observability", "Boundary"])
+def test_a_preview_shows_every_resource(dev: Graph, dev_preview: Graph, component: str) -> None:
+    known = part(dev, component)
+    assert known and set(known) == set(part(dev_preview, component))
+
+
+@pytest.mark.parametrize("component", ["Storage", "Edge", "Registry", "Access", "Logs", "Observability", "Boundary"])
+def test_a_preview_of_prod_shows_every_resource(prod: Graph, prod_preview: Graph, component: str) -> None:
+    known = part(prod, component)
+    assert known and set(known) == set(part(prod_preview, component))
+
+
+def test_nothing_is_made_by_a_default_provider(prod: Graph) -> None:
+    assert [node.name for node in prod.values() if "default" in node.provider] == []
+
+
+def test_files_are_encrypted_with_the_environment_s_key(dev: Graph) -> None:
+    system = part(dev, "Storage").one("FileSystem").inputs
+    assert system["encrypted"] is True
+    assert system["kmsKeyId"] == "arn:aws:kms:eu-central-1:111122223333:data"
+    assert (system["throughputMode"], system["performanceMode"]) == ("elastic", "generalPurpose")
+    assert [set(rule) for rule in system["lifecyclePolicies"]] == [
+        {"transitionToIa"},
+        {"transitionToArchive"},
+        {"transitionToPrimaryStorageClass"},
+    ]
+
+
+def test_files_are_kept_in_prod_only(dev: Graph, prod: Graph) -> None:
+    assert [(node.protect, node.retain) for node in prod.of("FileSystem")] == [(True, True)]
+    assert [(node.protect, node.retain) for node in dev.of("FileSystem")] == [(False, False)]
+    assert prod.one("BackupPolicy").inputs["backupPolicy"] == {"status": "ENABLED"}
+
+
+def test_every_zone_has_a_mount_target(prod: Graph) -> None:
+    targets = by_name(part(prod, "Storage"), "MountTarget")
+    assert set(targets) == {f"shared-{zone}" for zone in ZONES}
+    for zone in ZONES:
+        assert targets[f"shared-{zone}"].inputs["subnetId"] == f"private-{zone}-id"
+        assert targets[f"shared-{zone}"].inputs["securityGroups"] == ["efs-id"]
+
+
+def test_nfs_comes_from_nodes_only(dev: Graph) -> None:
+    storage = part(dev, "Storage")
+    rule = storage.one("SecurityGroupIngressRule").inputs
+    assert rule["referencedSecurityGroupId"] == "sg-cluster"
+    assert (rule["fromPort"], rule["toPort"], rule["ipProtocol"]) == (2049, 2049, "tcp")
+    assert "cidrIpv4" not in rule
+    group = storage.one("SecurityGroup").inputs
+    assert not {"ingress", "egress"} & set(group), "the rules are resources of their own"
+
+
+def test_files_want_tls_and_no_root(dev: Graph) -> None:
+    policy = documents(part(dev, "Storage"))["FileSystemPolicy shared.policy"]
+    assert faults(policy) == []
+    allow, deny = policy["Statement"]
+    assert allow["Action"] == ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
+    assert allow["Condition"] == {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}}
+    assert deny["Effect"] == "Deny" and set(allow["Action"]) < set(deny["Action"])
+    assert deny["Principal"] == {"AWS": "*"}
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_homes_are_the_default_and_encrypted(dev: Graph) -> None:
+    classes = by_name(dev, "StorageClass")
+    gp3, efs = classes["gp3"].inputs, classes["efs"].inputs
+    default = "storageclass.kubernetes.io/is-default-class"
+    assert gp3["metadata"]["annotations"] == {default: "true"}
+    assert default not in efs["metadata"].get("annotations", {})
+    assert gp3["parameters"]["encrypted"] == "true"
+    assert gp3["parameters"]["kmsKeyId"] == "arn:aws:kms:eu-central-1:111122223333:data"
+    assert gp3["parameters"]["type"] == "gp3"
+    assert (gp3["volumeBindingMode"], gp3["allowVolumeExpansion"]) == ("WaitForFirstConsumer", True)
+    assert (efs["parameters"]["provisioningMode"], efs["parameters"]["fileSystemId"]) == ("efs-ap", "shared-id")
+    assert efs["mountOptions"] == ["tls"]
+
+
+def test_the_order(dev: Graph) -> None:
+    classes = by_name(dev, "StorageClass")
+    before = {dev[urn].name for urn in dev.before(classes["efs"])}
+    assert {"shared-eu-central-1a", "shared-eu-central-1b", "shared"} <= before
+    for storage_class in classes.values():
+        # What the component was told to wait for stands before its objects, too.
+        assert any("Logs" in urn for urn in dev.before(storage_class))
+        assert storage_class.deleted_with.endswith("::cluster")
+        assert "devservers:aws:Cluster$pulumi:providers:kubernetes::cluster" in storage_class.provider
+
+
+def test_without_shared_files_there_is_no_file_system() -> None:
+    graph = recorded(settings(PROD, storage={"shared": False}), stack="prod")
+    assert [node.name for node in graph.of("StorageClass")] == ["gp3"]
+    assert not graph.of("FileSystem") and not graph.of("MountTarget")
+    assert "files-busy" not in by_name(graph, "MetricAlarm")
+
+
+def test_a_backup_can_be_off() -> None:
+    graph = recorded(settings(storage={"backup": False}))
+    assert graph.one("BackupPolicy").inputs["backupPolicy"] == {"status": "DISABLED"}
+    assert json.dumps(graph.one("FileSystem").inputs)
