@@ -1,0 +1,86 @@
+"""The policy pack: the baseline's rules, as Pulumi's engine wants them. It runs in an environment of its own."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+# The engine puts this folder on the path; the rules are found from the checkout's root, as everywhere else.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
+sys.path.append(str(HERE.parents[1]))
+
+from pulumi_policy import (  # type: ignore[import-not-found]  # noqa: E402
+    EnforcementLevel,
+    PolicyPack,
+    ResourceValidationPolicy,
+    StackValidationPolicy,
+)
+from pulumi_policy.proxy import UnknownValueError  # type: ignore[import-not-found]  # noqa: E402
+
+from infra.policy.baseline import RULES  # noqa: E402
+from infra.policy.rule import Rule  # noqa: E402
+from infra.policy.subject import UNKNOWN, Stack, Subject, Value  # noqa: E402
+
+LEVELS = {"mandatory": EnforcementLevel.MANDATORY, "advisory": EnforcementLevel.ADVISORY}
+
+
+def plain(value: Value) -> Value:
+    """A value without Pulumi's wrapping, which raises where something is not known yet."""
+    if isinstance(value, Mapping):
+        return {key: _known(value, key) for key in value}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_known(value, position) for position in range(len(value))]
+    return value
+
+
+def _known(holder: Value, key: object) -> Value:
+    try:
+        return plain(holder[key])
+    except UnknownValueError:
+        return UNKNOWN
+
+
+def subject(resource: Any, needs: frozenset[str] = frozenset()) -> Subject:  # noqa: ANN401
+    """A resource of the engine's as rules see it."""
+    inputs = plain(resource.props)
+    return Subject(resource.resource_type, resource.name, inputs, resource.urn, bool(resource.opts.protect), needs)
+
+
+def whole(resources: Sequence[Any]) -> Stack:
+    """All of them, with what each depends on."""
+    found = []
+    for each in resources:
+        needed = [*each.dependencies, *(one for some in each.property_dependencies.values() for one in some)]
+        needed += [each.parent] if each.parent else []
+        found.append(subject(each, frozenset(one.urn for one in needed)))
+    return Stack(found)
+
+
+def policies(rule: Rule) -> list[Any]:
+    """A rule as one policy of each sort that it is."""
+    made = []
+
+    def said(message: str) -> str:
+        return f"{message}\n  {rule.remedy}"
+
+    if rule.each:
+        each = rule.each
+
+        def one(args: Any, report: Callable[..., None]) -> None:  # noqa: ANN401
+            for message in each(subject(args)):
+                report(said(message))
+
+        made.append(ResourceValidationPolicy(rule.id, rule.text, one, LEVELS[rule.severity]))
+    if rule.whole:
+        every = rule.whole
+
+        def all_(args: Any, report: Callable[..., None]) -> None:  # noqa: ANN401
+            for found, message in every(whole(args.resources)):
+                report(f"{found.type} {found.name}: {said(message)}", found.urn)
+
+        made.append(StackValidationPolicy(rule.id, rule.text, all_, LEVELS[rule.severity]))
+    return made
+
+
+PolicyPack("devservers", [policy for rule in RULES for policy in policies(rule)], EnforcementLevel.MANDATORY)

@@ -1,0 +1,91 @@
+"""Invariant: nobody may do everything to everything; what is allowed is spelled out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from infra.policy.rule import Rule
+from infra.policy.subject import Subject, at, decoded, items
+
+_POLICIES = {
+    "aws:iam/policy:Policy": ("policy",),
+    "aws:iam/rolePolicy:RolePolicy": ("policy",),
+    "aws:iam/userPolicy:UserPolicy": ("policy",),
+    "aws:iam/groupPolicy:GroupPolicy": ("policy",),
+    "aws:iam/role:Role": ("assumeRolePolicy",),
+}
+_ATTACHMENTS = ("aws:iam/rolePolicyAttachment:RolePolicyAttachment", "aws:iam/policyAttachment:PolicyAttachment")
+
+
+def statements(subject: Subject) -> Iterator[Mapping[str, Any]]:
+    """The statements of the IAM policies a resource holds, as far as they are known."""
+    texts = [subject.inputs.get(key) for key in _POLICIES.get(subject.type, ())]
+    if subject.type == "aws:iam/role:Role":
+        texts += [at(each, "policy") for each in items(subject.at("inlinePolicies"))]
+    for text in texts:
+        yield from (each for each in items(at(decoded(text), "Statement")) if isinstance(each, Mapping))
+
+
+def _anything(resource: object) -> bool:
+    """Whether a resource in a policy is every one, of AWS or of a service."""
+    text = str(resource)
+    return text == "*" or (text.startswith("arn:") and text.split(":", 5)[-1] == "*")
+
+
+def _wildcards(subject: Subject) -> Iterator[str]:
+    for statement in statements(subject):
+        if statement.get("Effect") != "Allow":
+            continue
+        name = statement.get("Sid") or "a statement"
+        if "NotAction" in statement or "NotResource" in statement:
+            yield f"{name} allows all but what it lists"
+        actions = [str(each) for each in items(statement.get("Action")) if "*" in str(each)]
+        if actions and any(_anything(each) for each in items(statement.get("Resource"))):
+            yield f"{name} allows {', '.join(actions)} on everything"
+        principals = items(statement.get("Principal"))
+        everybody = any(each == "*" or "*" in items(at(each, "AWS")) for each in principals)
+        if everybody and not statement.get("Condition"):
+            yield f"{name} lets anybody in"
+
+
+def _managed(subject: Subject) -> Iterator[str]:
+    arns = items(subject.at("policyArn")) if subject.type in _ATTACHMENTS else []
+    arns += items(subject.at("managedPolicyArns")) if subject.type == "aws:iam/role:Role" else []
+    for arn in arns:
+        name = str(arn).rpartition("/")[2]
+        if name in ("AdministratorAccess", "PowerUserAccess", "IAMFullAccess") or name.endswith("FullAccess"):
+            yield f"it has {name}"
+
+
+def _rbac(subject: Subject) -> Iterator[str]:
+    if subject.kubernetes and subject.kind in ("Role", "ClusterRole"):
+        for rule in items(subject.at("rules")):
+            for key in ("apiGroups", "resources", "verbs", "nonResourceURLs"):
+                if any("*" in str(each) for each in items(at(rule, key))):
+                    yield f"it allows every one of {key}"
+    if subject.kubernetes and subject.kind == "ClusterRoleBinding" and subject.at("roleRef.name") == "cluster-admin":
+        yield "it makes somebody cluster-admin"
+
+
+RULES = (
+    Rule(
+        "iam-no-wildcards",
+        "No statement allows a wildcard of actions on a wildcard of resources.",
+        "name the actions, or the resources, or both",
+        each=_wildcards,
+    ),
+    Rule(
+        "iam-no-full-access",
+        "No role has an AWS policy that allows everything of a service.",
+        "write a policy with the actions that are used",
+        "advisory",
+        each=_managed,
+    ),
+    Rule(
+        "rbac-no-wildcards",
+        "Kubernetes roles name groups, resources and verbs.",
+        "name what is used; bind no cluster-admin",
+        each=_rbac,
+    ),
+)

@@ -1,0 +1,41 @@
+"""Invariant: everything in the account says whose it is and who pays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from infra.policy.node_rules import TEMPLATE
+from infra.policy.rule import Rule
+from infra.policy.subject import Subject, Unknown, at, default_tags, items
+
+TAGS = ("Environment", "Owner", "CostCenter")
+COPIED = ("instance", "volume")
+"""What EC2 makes from a launch template: a provider's default tags don't reach it."""
+
+
+def _tagged(subject: Subject) -> Iterator[str]:
+    if subject.type == "pulumi:providers:aws" and not isinstance(subject.at("defaultTags"), Unknown):
+        missing = _missing(default_tags(subject))
+        if missing:
+            yield f"what it makes has no tag {', '.join(missing)}"
+    if subject.type == TEMPLATE and not isinstance(subject.at("tagSpecifications"), Unknown):
+        given = {at(each, "resourceType"): at(each, "tags") for each in items(subject.at("tagSpecifications"))}
+        for kind in COPIED:
+            tags = given.get(kind)
+            missing = _missing(tags if isinstance(tags, Mapping) else {})
+            if missing and not isinstance(tags, Unknown):
+                yield f"its {kind}s have no tag {', '.join(missing)}"
+
+
+def _missing(tags: Mapping[str, object]) -> list[str]:
+    return [tag for tag in TAGS if not tags.get(tag)]
+
+
+RULES = (
+    Rule(
+        "tags",
+        f"Everything is tagged {', '.join(TAGS)}.",
+        "set them in the provider's default_tags, and in tag_specifications of launch templates",
+        each=_tagged,
+    ),
+)
