@@ -1,0 +1,99 @@
+"""Invariant: a simulated preview says so before and after everything else it says. Pure.
+
+Its data is the report; why it was simulated goes to the person as a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from infra.catalog import PRICES_AS_OF
+from infra.policy.baseline import RULES
+from infra.policy.rule import Finding
+from infra.preview import tree
+from infra.preview.cost import Cost, cost
+from infra.preview.prices import AS_OF
+from infra.preview.simulation import Simulation
+from infra.preview.subjects import judged
+
+FIRST = (
+    "SIMULATED preview of stack {}: no AWS account and no cluster was asked; this is everything the stack would hold."
+)
+LAST = "SIMULATED: what is there already and what AWS would refuse is unknown; only `pulumi preview` can tell."
+
+
+class Report:
+    """What a simulated preview says about a stack."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self.findings: list[Finding] = judged(simulation.graph)
+        aws = simulation.settings.aws
+        self.cost: Cost | None = cost(aws, simulation.graph) if aws else None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the engine would refuse it: a mandatory rule is broken."""
+        return any(finding.rule.severity == "mandatory" for finding in self.findings)
+
+    def text(self) -> str:
+        """For people."""
+        return "\n".join([FIRST.format(self._simulation.stack), "", *self._body(), "", LAST])
+
+    def record(self) -> dict[str, Any]:
+        """For `-o json`."""
+        graph = self._simulation.graph
+        keys = {
+            urn: {
+                "type": node.type,
+                "name": node.name,
+                "component": graph[node.parent].name if node.parent in graph else "",
+            }
+            for urn, node in graph.items()
+        }
+        return {
+            "simulated": True,
+            "note": LAST,
+            "stack": self._simulation.stack,
+            "resources": [{**each, "protect": graph[urn].protect} for urn, each in sorted(keys.items())],
+            "counts": tree.counts(graph),
+            "findings": [finding.record() for finding in self.findings],
+            "cost": self.cost.record() if self.cost else None,
+            "outputs": list(self._simulation.outputs),
+        }
+
+    def _body(self) -> Iterator[str]:
+        graph = self._simulation.graph
+        counted = tree.counts(graph)
+        yield "Resources"
+        yield from (f"  {line}" for line in tree.lines(graph))
+        yield ""
+        yield f"Counts: {sum(counted.values())} resources of {len(counted)} types"
+        yield from (f"  {count:>4}  {kind}" for kind, count in counted.items())
+        yield ""
+        yield from self._policy()
+        if self.cost:
+            yield ""
+            yield from _cost_lines(self.cost)
+        yield ""
+        yield f"Outputs: {', '.join(self._simulation.outputs) or '(none)'}"
+
+    def _policy(self) -> Iterator[str]:
+        if not self.findings:
+            yield f"Policy: {len(RULES)} rules of the security baseline, nothing found"
+            return
+        broken = len({finding.rule.id for finding in self.findings})
+        yield f"Policy: {len(self.findings)} findings, {broken} of {len(RULES)} rules broken"
+        for finding in self.findings:
+            yield from (f"  {line}" for line in str(finding).splitlines())
+
+
+def _cost_lines(cost: Cost) -> Iterator[str]:
+    yield f"Cost a month, US dollars (us-east-1; instances as of {PRICES_AS_OF}, the rest as of {AS_OF})"
+    yield f"  {'':<26}{'minimum':>12}{'maximum':>12}"
+    for term in cost.terms:
+        yield f"  {term.what:<26}{term.minimum:>12,.2f}{term.maximum:>12,.2f}  {term.detail}"
+    yield f"  {'all together':<26}{cost.minimum:>12,.2f}{cost.maximum:>12,.2f}"
+    yield "  not counted:"
+    yield from (f"  - {each}" for each in cost.not_counted)

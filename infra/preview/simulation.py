@@ -1,0 +1,72 @@
+"""Invariant: a simulation runs the very program `pulumi up` runs, with a stack's own file, and asks nobody anything.
+
+For the local stack a person, a cluster and images stand in, the same on every machine; so what is recorded depends on
+the checkout alone.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra import settings as configuration
+from infra.preview import recorder
+from infra.preview.recorder import Graph
+from infra.preview.stackfile import StackFile
+from infra.settings import IMAGE_VARIABLES, Settings
+
+CONTEXT = "kind-simulated"
+USER = "somebody"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d somebody@simulation"
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What a stack would make, by a run of its program on mocks."""
+
+    stack: str
+    settings: Settings
+    graph: Graph
+    outputs: tuple[str, ...]
+    """Names of the stack's outputs; their values are made up."""
+
+
+def simulate(stack: StackFile, *, preview: bool = False) -> Simulation:
+    """Run the program for a stack.
+
+    With ``preview`` everything that AWS would answer is unknown. Raises SettingsError when the configuration can't be
+    used.
+    """
+    with tempfile.TemporaryDirectory(prefix="devservers-simulation-") as folder:
+        env = stand_in(Path(folder)) if stack.local else {}
+        # Before the run, which would raise the same as Pulumi's own error.
+        settings = configuration.load(stack.name, stack.config, env)
+        run = recorder.run(stack.config, env, preview, stack.name)
+    return Simulation(stack.name, settings, run.graph, tuple(sorted(run.outputs)))
+
+
+def settings_of(stack: StackFile) -> Settings:
+    """A stack's settings alone, nothing run. Raises SettingsError."""
+    with tempfile.TemporaryDirectory(prefix="devservers-simulation-") as folder:
+        return configuration.load(stack.name, stack.config, stand_in(Path(folder)) if stack.local else {})
+
+
+def stand_in(folder: Path) -> Mapping[str, str]:
+    """The environment of a person with a local cluster and built images, as far as the program looks."""
+    kubeconfig = {
+        "current-context": CONTEXT,
+        "clusters": [{"name": "simulated", "cluster": {"server": "https://127.0.0.1:6443"}}],
+        "contexts": [{"name": CONTEXT, "context": {"cluster": "simulated"}}],
+    }
+    (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
+    (folder / "keys").write_text(KEY + "\n")
+    return {
+        "HOME": str(folder),
+        "DEVSERVERS_KUBECONFIG": str(folder / "kubeconfig"),
+        "DEVSERVERS_LOCAL_USER": USER,
+        "DEVSERVERS_LOCAL_KEYS_FILE": str(folder / "keys"),
+        **{variable: f"localhost/devservers/{name}:simulated" for name, variable in IMAGE_VARIABLES.items()},
+    }

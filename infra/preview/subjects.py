@@ -1,0 +1,21 @@
+"""Invariant: the baseline judges a recorded graph by the same rules as the engine's resources."""
+
+from __future__ import annotations
+
+from infra.policy.baseline import RULES
+from infra.policy.rule import Finding, findings
+from infra.policy.subject import Subject
+from infra.preview.recorder import Graph
+
+
+def subjects(graph: Graph) -> list[Subject]:
+    """The resources of a graph as rules see them."""
+    return [
+        Subject(node.type, node.name, node.inputs, urn, node.protect, frozenset(node.needs))
+        for urn, node in graph.items()
+    ]
+
+
+def judged(graph: Graph) -> list[Finding]:
+    """What the security baseline says of a graph."""
+    return findings(RULES, subjects(graph))

@@ -1,0 +1,67 @@
+"""Invariant: every resource of a graph is in its tree, or counted there, below the component that made it. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+
+from infra.preview.recorder import Graph, Node
+
+OURS = "devservers:"
+WIDTH = 118
+MOST = 12
+"""Names shown of one type in one component; the inventory and `-o json` have them all."""
+
+
+def counts(graph: Graph) -> dict[str, int]:
+    """How many resources there are of each type, components left out, by type."""
+    found = Counter(node.type for node in graph.values() if not node.type.startswith(OURS))
+    return dict(sorted(found.items()))
+
+
+def children(graph: Graph, parent: str) -> dict[str, Node]:
+    """What is right below a URN, by URN: components last, each by type and name."""
+    below = {urn: node for urn, node in graph.items() if node.parent == parent}
+    return dict(sorted(below.items(), key=lambda item: (item[1].type.startswith(OURS), item[1].type, item[1].name)))
+
+
+def roots(graph: Graph) -> list[str]:
+    """The URNs that top-level resources name as their parent: the stack's own, or none."""
+    return sorted({node.parent for node in graph.values() if node.parent not in graph})
+
+
+def lines(graph: Graph) -> list[str]:
+    """The tree, one line for each component and one for each type of resource right in it."""
+    return [line for root in roots(graph) for line in _below(graph, root, 0)]
+
+
+def _below(graph: Graph, parent: str, depth: int) -> Iterator[str]:
+    below = children(graph, parent)
+    plain: dict[str, list[str]] = {}
+    for urn, node in below.items():
+        if not node.type.startswith(OURS) and not children(graph, urn):
+            plain.setdefault(node.type, []).append(node.name)
+    for kind, names in plain.items():
+        count = f" ({len(names)})" if len(names) > 1 else ""
+        more = [f"and {len(names) - MOST} more"] if len(names) > MOST else []
+        yield from _wrapped(f"{'  ' * depth}{kind}{count}: ", [*names[:MOST], *more])
+    for urn, node in below.items():
+        if node.type.startswith(OURS) or children(graph, urn):
+            inside = sum(1 for _ in _inside(graph, urn))
+            yield f"{'  ' * depth}{node.type.removeprefix(OURS)} {node.name}: {inside} resource{'s' * (inside != 1)}"
+            yield from _below(graph, urn, depth + 1)
+
+
+def _inside(graph: Graph, parent: str) -> Iterator[Node]:
+    for urn, node in children(graph, parent).items():
+        if not node.type.startswith(OURS):
+            yield node
+        yield from _inside(graph, urn)
+
+
+def _wrapped(head: str, names: list[str]) -> list[str]:
+    indent = " " * (len(head) - len(head.lstrip()) + 4)
+    return textwrap.wrap(
+        head + ", ".join(names), WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
