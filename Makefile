@@ -3,7 +3,7 @@ STACK ?= local
 PY := .venv/bin/python
 LOCAL = $(PY) -m infra.local $(if $(DEBUG),--debug)
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench preview format
+.PHONY: help up down test check bench preview inventory format
 
 help: ## Print this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -12,14 +12,18 @@ env:
 	@infra/local/bootstrap.sh
 .PHONY: env
 
-up: env ## A cluster, the platform on it and a first server (DEMO=0: no server)
-	@$(LOCAL) up --stack $(STACK) $(if $(filter 0,$(DEMO)),--no-demo)
+up: env ## A cluster, the platform on it, a first server (DEMO=0: none); STACK=dev: on AWS
+	@$(LOCAL) up --stack $(STACK) $(if $(filter 0,$(DEMO)),--no-demo) $(if $(filter 1,$(YES)),--yes)
 
-down: env ## Stop the embedded cluster and keep its state (PURGE=1: delete it, homes included)
-	@$(LOCAL) down --stack $(STACK) $(if $(filter 1,$(PURGE)),--purge)
+down: env ## Stop the embedded cluster and keep its state (PURGE=1: delete it, homes included); STACK=dev: destroy
+	@$(LOCAL) down --stack $(STACK) $(if $(filter 1,$(PURGE)),--purge) $(if $(filter 1,$(YES)),--yes) \
+	  $(if $(filter 0,$(DRAIN)),--no-drain)
 
-preview: env ## What `make up` would change in the platform, without changing it
-	@$(LOCAL) preview --stack $(STACK)
+preview: env ## What `make up` would change, without changing it (STACK=prod; SIMULATED=1: ask nobody; OUTPUT=json)
+	@$(LOCAL) preview --stack $(STACK) $(if $(filter 1,$(SIMULATED)),--simulated) $(if $(OUTPUT),-o $(OUTPUT))
+
+inventory: env ## Write stacks/inventory/*.txt anew: what each stack makes, for review
+	@$(LOCAL) inventory
 
 check: env ## Lint, types, imports, unit tests; under two minutes
 	@.venv/bin/ruff check .

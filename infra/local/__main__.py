@@ -1,16 +1,25 @@
 """``python -m infra.local``: what `make up`, `make down`, `make preview` and the tests' set-up run.
 
-Every failure a person can cause or cure is one line of what is wrong and one of what to do.
+The stack `local` goes to a cluster on this machine, every other one to AWS. Every failure a person can cause or cure
+is one line of what is wrong and one of what to do.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from infra.driver.choice import Way, choose
+from infra.driver.engine import PulumiError
+from infra.driver.environment import Environment, RefusedError
+from infra.driver.interfaces import InterfaceError
+from infra.driver.kubectl import KubectlError
+from infra.driver.pack import PackError
+from infra.driver.tools import MissingError, look
 from infra.local import packages, toolchain
 from infra.local.cluster import ClusterError
 from infra.local.context import ContextError
@@ -20,31 +29,50 @@ from infra.local.paths import current
 from infra.local.person import PersonError
 from infra.local.platform import Platform
 from infra.local.progress import Progress
+from infra.preview.stackfile import StackFileError, read
+from infra.problems import SettingsError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+LOCAL = "local"
 Stack = Annotated[str, typer.Option(help="The Pulumi stack.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask (stacks on AWS).")]
 DEBUG = "--debug"
 KNOWN = (
     ClusterError,
     ContextError,
     EngineError,
     ImageError,
+    InterfaceError,
+    KubectlError,
+    MissingError,
+    PackError,
     PersonError,
+    PulumiError,
+    RefusedError,
+    SettingsError,
+    StackFileError,
     packages.PackageError,
     toolchain.ToolchainError,
 )
 
 
 @app.command()
-def up(stack: Stack = "local", demo: bool = True) -> None:
-    """A cluster, the platform on it, and a first server."""
-    _platform(stack).up(demo)
+def up(stack: Stack = LOCAL, demo: bool = True, yes: Yes = False) -> None:
+    """A cluster, the platform on it, and a first server; of a stack on AWS, all of it."""
+    if stack == LOCAL:
+        _platform().up(demo)
+    else:
+        _environment(stack).up(yes, sys.stdin.isatty())
 
 
 @app.command()
-def down(stack: Stack = "local", purge: bool = False) -> None:
-    """Stop the embedded cluster; with --purge delete its state too."""
-    platform = _platform(stack)
+def down(stack: Stack = LOCAL, purge: bool = False, yes: Yes = False, drain: bool = True) -> None:
+    """Stop the embedded cluster; with --purge delete its state too. A stack on AWS is destroyed, homes stay."""
+    if stack != LOCAL:
+        left = _environment(stack).down(lambda question: yes or typer.confirm(question, err=True), drain)
+        print("\n".join(str(each) for each in left) or "nothing is left")
+        return
+    platform = _platform()
     if purge:
         homes = platform.homes()
         named = f": {', '.join(homes)}" if homes else ""
@@ -55,15 +83,44 @@ def down(stack: Stack = "local", purge: bool = False) -> None:
 
 
 @app.command()
-def preview(stack: Stack = "local") -> None:
-    """What `up` would change in the platform."""
-    _platform(stack).preview()
+def preview(
+    stack: Stack = LOCAL,
+    simulated: Annotated[bool, typer.Option(help="Ask nobody: run the program on mocks.")] = False,
+    output: Annotated[Literal["text", "json"], typer.Option("-o", "--output", help="Of a simulation.")] = "text",
+) -> None:
+    """What `up` would change; where the real engine can't run, everything a stack would hold."""
+    file = read(stack)
+    chosen = choose(stack == LOCAL, look(os.environ), simulated)
+    if chosen.way is Way.PLATFORM:
+        _platform().preview()
+    elif chosen.way is Way.ENGINE:
+        _environment(stack).preview()
+    else:
+        # They load the SDKs, which takes a second that nothing else should wait for.
+        from infra.preview.report import Report
+        from infra.preview.simulation import simulate
+
+        print("\n".join(["simulated, because:", *chosen.reasons]), file=sys.stderr)
+        report = Report(simulate(file))
+        print(json.dumps(report.record(), indent=2) if output == "json" else report.text())
+        if report.refused:
+            print("the policy pack refuses this stack\n  mend what is mandatory above", file=sys.stderr)
+            raise typer.Exit(1)
 
 
 @app.command()
-def destroy(stack: Stack = "local") -> None:
-    """Take the platform off the cluster; homes stay, and are named."""
-    _platform(stack).destroy()
+def inventory() -> None:
+    """Write stacks/inventory/*.txt anew: what each stack makes, for review."""
+    from infra.preview.inventory import write
+
+    for path in write():
+        print(f"changed: {path.parent.parent.name}/{path.parent.name}/{path.name}", file=sys.stderr)
+
+
+@app.command()
+def destroy() -> None:
+    """Take the platform off the local cluster; homes stay, and are named."""
+    _platform().destroy()
 
 
 @app.command()
@@ -79,12 +136,12 @@ def tools() -> None:
     toolchain.ensure((*toolchain.CLUSTER, *toolchain.ENGINE), current(), progress)
 
 
-def _platform(stack: str) -> Platform:
-    if stack != "local":
-        raise ContextError(
-            f"stack {stack} is not built yet: only local is\n  run the command with STACK=local, or without STACK"
-        )
+def _platform() -> Platform:
     return Platform(current(), os.environ, Progress())
+
+
+def _environment(stack: str) -> Environment:
+    return Environment(read(stack), os.environ, Progress())
 
 
 def main() -> int:

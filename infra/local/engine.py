@@ -12,10 +12,8 @@ import contextlib
 import json
 import os
 import shlex
-import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +82,7 @@ class Engine:
 
     def environment(self) -> dict[str, str]:
         """What has to be added to an environment for `pulumi up -s local` to do what :meth:`up` does."""
-        uv = self._uv()
+        uv = toolchain.find_uv(self._env.get("PATH"), self._paths)
         # Where uv lies may be a virtual environment: last, so that its Python is nobody's.
         path = [str(self._pulumi.parent), self._path]
         path += [str(uv.parent)] if uv else []
@@ -184,13 +182,6 @@ class Engine:
             if not link.is_symlink() or link.readlink() != built:
                 link.unlink(missing_ok=True)
                 link.symlink_to(built)
-
-    def _uv(self) -> Path | None:
-        """uv, which Pulumi's language host calls: on PATH, or where the project keeps its own."""
-        found = shutil.which("uv", path=self._env.get("PATH"))
-        places = [Path(found)] if found else []
-        places += [Path(sys.executable).parent / "uv", self._paths.cache / "uv" / "bin" / "uv"]
-        return next((place for place in places if place.exists()), None)
 
     def _run(self, arguments: Sequence[str], *, capture: bool = False) -> str:
         env = {key: value for key, value in self._env.items() if not key.startswith("PULUMI_")}

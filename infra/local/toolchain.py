@@ -177,6 +177,14 @@ def need(program: str, paths: Paths | None = None) -> Path:
     return found
 
 
+def find_uv(path: str | None, paths: Paths) -> Path | None:
+    """uv, which Pulumi's language host calls: on PATH, beside this Python, or where the project keeps its own."""
+    found = shutil.which("uv", path=path)
+    places = [Path(found)] if found else []
+    places += [Path(sys.executable).parent / "uv", paths.cache / "uv" / "bin" / "uv"]
+    return next((place for place in places if place.exists()), None)
+
+
 def _has_own_pulumi() -> bool:
     """A person's own installation counts only whole: engine and Python language host, able to fetch plugins."""
     return bool(shutil.which("pulumi") and shutil.which("pulumi-language-python"))

@@ -24,10 +24,12 @@ import pytest
 import yaml
 
 from devservers.api.flavors import SHIPPED
+from infra.driver import pack as policy_pack
 from infra.local import toolchain
 from infra.local.context import choose_here
 from infra.local.engine import Engine, EngineError, Leftover, describe
 from infra.local.paths import ROOT, Paths
+from infra.local.progress import Progress
 from infra.platform import crds, namespaces, operator, rbac, users
 from infra.settings import load
 from tests.cluster.client import ApiError, Client
@@ -297,18 +299,46 @@ def test_a_lost_state_takes_the_platform_over(site: Site) -> None:
     assert engine.outputs()["users"] == ["ann"]
 
 
-def test_a_bad_setting_is_shown_as_its_line(site: Site) -> None:
-    env = site.env | {"DEVSERVERS_LOCAL_USER": "root"}
-    engine = Engine(choose_here(site.env), Paths.of(env), env)
-    done = subprocess.run(
-        [str(toolchain.need("pulumi")), "preview", "--stack", "local", "--non-interactive", *site.flags()],
+def previewed(site: Site, env: Mapping[str, str], *flags: str) -> subprocess.CompletedProcess[str]:
+    """`pulumi preview` of the stack with what it printed."""
+    engine = Engine(choose_here(dict(env)), Paths.of(env), env)
+    return subprocess.run(
+        [str(toolchain.need("pulumi")), "preview", "--stack", "local", "--non-interactive", *site.flags(*flags)],
         cwd=ROOT,
-        env=env | engine.environment(),
+        env=dict(env) | engine.environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
+
+
+@pytest.fixture(scope="module")
+def pack() -> str:
+    """The policy pack with its own environment, which the real engine starts."""
+    return str(policy_pack.ensure(os.environ, Progress()))
+
+
+def test_the_real_engine_runs_the_policy_pack(site: Site, pack: str) -> None:
+    done = previewed(site, site.env, "--policy-pack", pack)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"devservers@v\S+ \(local: ", done.stdout), done.stdout
+    assert "[mandatory]" not in done.stdout and "[advisory]" not in done.stdout, done.stdout
+
+
+def test_the_policy_pack_stops_a_preview_that_breaks_a_rule(site: Site, pack: str) -> None:
+    env = site.env | {"DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:latest"}
+    assert previewed(site, env).returncode == 0
+    done = previewed(site, env, "--policy-pack", pack)
+    assert done.returncode != 0
+    assert "[mandatory]" in done.stdout and "images-pinned" in done.stdout, done.stdout
+    assert "container operator runs localhost/devservers/operator:latest, whose tag moves" in done.stdout
+    assert "never :latest" in done.stdout and "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_bad_setting_is_shown_as_its_line(site: Site) -> None:
+    env = site.env | {"DEVSERVERS_LOCAL_USER": "root"}
+    done = previewed(site, env)
     assert done.returncode != 0
     assert "this user name is reserved; choose another" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr

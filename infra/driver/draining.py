@@ -1,0 +1,107 @@
+"""Invariant: users' work is ended while the operator that knows it still runs, and no home goes with it.
+
+Pure: from what the cluster holds to the commands, in order. Homes are kept twice over: claims are not deleted, and
+their volumes are told to stay when a claim goes (Retain) before anything else is done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from devservers.api.meta import GROUP, LABEL_USER
+
+Object = Mapping[str, Any]
+KINDS = (f"devservers.{GROUP}", f"trainingjobs.{GROUP}")
+"""What users make of our kinds: deleted first, by name of their resource."""
+WORKLOADS = ("deployments.apps", "statefulsets.apps", "jobs.batch", "pods")
+"""What may run beside them in a user's namespace."""
+WAIT_SECONDS = 600
+RETAIN = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Retain"}})
+
+
+@dataclass(frozen=True)
+class Home:
+    """A volume claim of a user, with the disk behind it: its id at the provisioner, "" when none is bound."""
+
+    namespace: str
+    claim: str
+    volume: str = ""
+    handle: str = ""
+    size: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.claim}" + (f" ({self.size}, {self.handle})" if self.handle else "")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a cluster holds that destroy has to do with, as `kubectl get -o json` lists it."""
+
+    namespaces: Sequence[Object] = ()
+    claims: Sequence[Object] = ()
+    volumes: Sequence[Object] = ()
+    services: Sequence[Object] = ()
+    kinds: Sequence[str] = ()
+    """Which of :data:`KINDS` the cluster knows."""
+
+    def users(self) -> list[str]:
+        """Namespaces of users, sorted."""
+        found = (each["metadata"] for each in self.namespaces)
+        return sorted(str(meta["name"]) for meta in found if LABEL_USER in (meta.get("labels") or {}))
+
+    def homes(self) -> list[Home]:
+        """Every claim in a user's namespace."""
+        users, volumes = set(self.users()), {each["metadata"]["name"]: each for each in self.volumes}
+        found = []
+        for claim in self.claims:
+            meta, spec = claim["metadata"], claim.get("spec") or {}
+            if meta["namespace"] in users:
+                volume = spec.get("volumeName") or ""
+                about = (volumes.get(volume) or {}).get("spec") or {}
+                size = str((spec.get("resources") or {}).get("requests", {}).get("storage", ""))
+                handle = str((about.get("csi") or {}).get("volumeHandle", ""))
+                found.append(Home(str(meta["namespace"]), str(meta["name"]), str(volume), handle, size))
+        return sorted(found, key=lambda home: (home.namespace, home.claim))
+
+
+@dataclass(frozen=True)
+class Command:
+    """One step: what it is for, in plain words, and kubectl's arguments."""
+
+    what: str
+    arguments: tuple[str, ...]
+
+
+def commands(seen: Seen, seconds: int = WAIT_SECONDS) -> list[Command]:
+    """The steps that end what users run, in order; each is done again without harm."""
+    return list(_commands(seen, seconds))
+
+
+def _commands(seen: Seen, seconds: int) -> Iterator[Command]:
+    users = seen.users()
+    for home in seen.homes():
+        if home.volume:
+            patch = ("patch", "persistentvolume", home.volume, "--type", "merge", "--patch", RETAIN)
+            yield Command(f"keep the disk of {home.namespace}/{home.claim}", patch)
+    for kind in [kind for kind in KINDS if kind in seen.kinds]:
+        for namespace in users:
+            yield _delete(kind.partition(".")[0], kind, namespace, seconds)
+    for namespace in users:
+        for kind in WORKLOADS:
+            yield _delete(kind.partition(".")[0], kind, namespace, seconds)
+    for service in seen.services:
+        meta = service["metadata"]
+        if (service.get("spec") or {}).get("type") == "LoadBalancer":
+            # Its load balancer isn't Pulumi's: left there, it would hold the network fast.
+            name, namespace = str(meta["name"]), str(meta["namespace"])
+            wait = f"--timeout={seconds}s"
+            arguments = ("delete", "service", name, "--namespace", namespace, "--ignore-not-found", "--wait", wait)
+            yield Command(f"take down the load balancer of service {namespace}/{name}", arguments)
+
+
+def _delete(word: str, kind: str, namespace: str, seconds: int) -> Command:
+    wait = ("--wait=true", f"--timeout={seconds}s", "--ignore-not-found")
+    return Command(f"end {word} in {namespace}", ("delete", kind, "--all", "--namespace", namespace, *wait))

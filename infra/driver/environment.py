@@ -1,0 +1,137 @@
+"""An environment on AWS from the command line: up, down, preview, each saying what is missing before it begins.
+
+Taking one down is the long story: users' work first, while there is an operator; then Pulumi, in the order its graph
+says; then what neither of them removes is named.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.driver import interfaces, leftovers, pack, state
+from infra.driver.draining import Home
+from infra.driver.engine import Engine, PulumiError
+from infra.driver.kubectl import Kubectl
+from infra.driver.state import Held
+from infra.driver.tools import Tools, look
+from infra.local.progress import Progress
+from infra.preview.stackfile import StackFile
+
+Ask = Callable[[str], bool]
+"""Puts a question; true for yes."""
+
+
+class RefusedError(RuntimeError):
+    """It isn't done as things are. One line of why and one of what to do."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One stack on AWS, a person's environment and terminal."""
+
+    stack: StackFile
+    env: Mapping[str, str]
+    progress: Progress
+
+    @property
+    def region(self) -> str:
+        """The AWS region of the stack."""
+        return self.stack.config.get("region", "")
+
+    def preview(self) -> None:
+        """`pulumi preview` by the real engine."""
+        engine = self._engine(("pulumi", "aws"))
+        engine.preview(pack.ensure(self.env, self.progress))
+
+    def up(self, yes: bool, interactive: bool) -> None:
+        """`pulumi up` by the real engine."""
+        if not yes and not interactive:
+            raise RefusedError(
+                f"stack {self.stack.name} changes an AWS account, and nobody is there to be asked\n"
+                "  run it in a terminal, or with YES=1"
+            )
+        engine = self._engine(("pulumi", "aws"))
+        engine.up(pack.ensure(self.env, self.progress), yes)
+
+    def down(self, ask: Ask, drain: bool = True) -> list[leftovers.Left]:
+        """Take everything down that can be; gives what is left. Raises :class:`RefusedError` when told no."""
+        tools = self._tools(("pulumi", "aws", *(("kubectl",) if drain else ())))
+        engine = Engine(self.stack.name, tools, self.env)
+        engine.need_stack()
+        before = state.held(engine.export())
+        refuse_protected(self.stack.name, before)
+        if not before:
+            self.progress.say(f"stack {self.stack.name} holds nothing")
+            return []
+        account = self.stack.config.get("accountId", "(unknown)")
+        if not ask(
+            f"Take down stack {self.stack.name}, {len(before)} resources in account {account}, {self.region}? "
+            "Everybody's servers end; homes stay."
+        ):
+            raise RefusedError("nothing was taken down\n  run it again and say yes, or with YES=1")
+        cluster = state.cluster_name(before)
+        homes = self._drain(engine, tools) if drain and cluster else []
+        self._destroy(engine, tools.path("aws"), cluster, ask)
+        after = state.held(engine.export())
+        return leftovers.leftovers(before, after, homes, self.region, cluster)
+
+    def _tools(self, wanted: Sequence[str]) -> Tools:
+        tools = look(self.env)
+        tools.need(*wanted)
+        return tools
+
+    def _engine(self, wanted: Sequence[str]) -> Engine:
+        engine = Engine(self.stack.name, self._tools(wanted), self.env)
+        engine.need_stack()
+        return engine
+
+    def _drain(self, engine: Engine, tools: Tools) -> list[Home]:
+        kubeconfig = engine.outputs().get("kubeconfig")
+        if not kubeconfig:
+            raise RefusedError(
+                f"stack {self.stack.name} has a cluster and no output kubeconfig: users' work can't be ended first\n"
+                "  run `pulumi up` to its end, or DRAIN=0 to go on without (disks of homes may then be deleted)"
+            )
+        with tempfile.TemporaryDirectory(prefix="devservers-") as folder:
+            file = Path(folder) / "kubeconfig"
+            file.touch(mode=0o600)
+            file.write_text(kubeconfig if isinstance(kubeconfig, str) else json.dumps(kubeconfig))
+            homes = Kubectl(tools.path("kubectl"), file, self.env).drain(self.progress)
+        for home in homes:
+            self.progress.say(f"home kept: {home}")
+        return homes
+
+    def _destroy(self, engine: Engine, aws: str, cluster: str, ask: Ask) -> None:
+        try:
+            engine.destroy()
+        except PulumiError:
+            if not cluster or not self._swept(aws, cluster, ask):
+                raise
+            engine.destroy()
+
+    def _swept(self, aws: str, cluster: str, ask: Ask) -> bool:
+        """Whether lingering interfaces were there and are deleted."""
+        found = interfaces.parsed(interfaces.run(interfaces.listing(aws, cluster, self.region)))
+        named = ", ".join(each.id for each in found)
+        if not found or not ask(f"Delete {len(found)} network interfaces of {cluster} that nobody uses: {named}?"):
+            return False
+        for each in found:
+            with self.progress.step(f"deleting {each.id}"):
+                interfaces.run(interfaces.deleting(aws, each, self.region))
+        return True
+
+
+def refuse_protected(stack: str, held: Sequence[Held]) -> None:
+    """Raises :class:`RefusedError` while something is protected: destroy would stop in its middle."""
+    protected = leftovers.protected(held)
+    if protected:
+        named = ", ".join(f"{each.type.rpartition(':')[2]} {each.name}" for each in protected)
+        raise RefusedError(
+            f"stack {stack} protects {len(protected)} resources: {named}\n"
+            "  whoever may lose them lets each go first (nothing was touched):\n"
+            + "\n".join(f"    pulumi state unprotect '{each.urn}' --stack {stack}" for each in protected)
+        )

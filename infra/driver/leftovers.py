@@ -1,0 +1,102 @@
+"""Invariant: whatever destroy leaves in the account is named, with the command that removes it.
+
+Pure. What is left costs money (disks, files, images) or waits (keys); it is left because it is somebody's work.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from infra.driver.draining import Home
+from infra.driver.state import Held, of
+
+KEY = "aws:kms/key:Key"
+FILES = "aws:efs/fileSystem:FileSystem"
+IMAGES = "aws:ecr/repository:Repository"
+ZONE = "aws:route53/zone:Zone"
+INSIGHTS = ("application", "dataplane", "host", "performance")
+"""Log groups that the CloudWatch add-on makes by itself below /aws/containerinsights/CLUSTER."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """One thing that is still there: what, why, and the command that removes it for good."""
+
+    what: str
+    why: str
+    command: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"left: {self.what}: {self.why}\n  {shlex.join(self.command)}"
+
+
+def protected(resources: Iterable[Held]) -> list[Held]:
+    """What Pulumi will refuse to delete: destroy can't end before these are let go."""
+    return sorted((each for each in resources if each.protect), key=lambda each: (each.type, each.name))
+
+
+def leftovers(
+    before: Sequence[Held], after: Sequence[Held], homes: Sequence[Home], region: str, cluster: str
+) -> list[Left]:
+    """What is left: ``before`` and ``after`` are the state around destroy."""
+    still = {(each.type, each.name) for each in after}
+    gone = [each for each in before if (each.type, each.name) not in still]
+    kept = [each for each in before if each.retain or (each.type, each.name) in still]
+    insights = any(each.inputs.get("addonName") == "amazon-cloudwatch-observability" for each in before)
+    return [
+        *_homes(homes, region),
+        *_files(of(kept, FILES), region),
+        *_images(of(kept, IMAGES), region),
+        *_zones(of(kept, ZONE)),
+        *_keys(of(gone, KEY), region),
+        *(_insights(cluster, region) if cluster and insights else ()),
+    ]
+
+
+def _aws(region: str, *words: str) -> tuple[str, ...]:
+    return ("aws", *words, "--region", region)
+
+
+def _homes(homes: Sequence[Home], region: str) -> Iterator[Left]:
+    for home in homes:
+        if home.handle.startswith("vol-"):
+            why = f"the home {home.namespace}/{home.claim}, {home.size}"
+            yield Left(f"disk {home.handle}", why, _aws(region, "ec2", "delete-volume", "--volume-id", home.handle))
+
+
+def _files(kept: Iterable[Held], region: str) -> Iterator[Left]:
+    for each in kept:
+        command = _aws(region, "efs", "delete-file-system", "--file-system-id", each.id)
+        yield Left(f"file system {each.id}", "shared volumes; its mount targets must be gone", command)
+
+
+def _images(kept: Iterable[Held], region: str) -> Iterator[Left]:
+    for each in kept:
+        name = str(each.outputs.get("name") or each.id)
+        command = _aws(region, "ecr", "delete-repository", "--repository-name", name, "--force")
+        yield Left(f"repository {name}", "images", command)
+
+
+def _zones(kept: Iterable[Held]) -> Iterator[Left]:
+    for each in kept:
+        command = ("aws", "route53", "delete-hosted-zone", "--id", each.id)
+        yield Left(f"hosted zone {each.outputs.get('name') or each.id}", "a domain's delegation", command)
+
+
+def _keys(gone: Iterable[Held], region: str) -> Iterator[Left]:
+    for each in gone:
+        if each.retain:
+            continue
+        days = each.inputs.get("deletionWindowInDays") or 30
+        why = f"AWS deletes it in {days:g} days, and what it encrypts can't be read then; this keeps it"
+        command = _aws(region, "kms", "cancel-key-deletion", "--key-id", each.id)
+        yield Left(f"key {each.name} ({each.id})", why, command)
+
+
+def _insights(cluster: str, region: str) -> Iterator[Left]:
+    for each in INSIGHTS:
+        name = f"/aws/containerinsights/{cluster}/{each}"
+        command = _aws(region, "logs", "delete-log-group", "--log-group-name", name)
+        yield Left(f"log group {name}", "made by the CloudWatch add-on, not by Pulumi", command)

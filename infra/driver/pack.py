@@ -1,0 +1,38 @@
+"""The policy pack's environment: its own, because pulumi-policy wants other versions of what Pulumi is made of."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.local import toolchain
+from infra.local.paths import ROOT, Paths
+from infra.local.progress import Progress
+
+PACK = ROOT / "infra" / "policy"
+_STAMP = PACK / ".venv" / ".devservers-synced"
+
+
+class PackError(RuntimeError):
+    """The policy pack can't be set up. One line of what is wrong and one of what to do."""
+
+
+def ensure(env: Mapping[str, str], progress: Progress) -> Path:
+    """The pack's folder, its environment made from its lock when that changed. Raises :class:`PackError`."""
+    lock = PACK / "uv.lock"
+    if _STAMP.exists() and _STAMP.stat().st_mtime >= lock.stat().st_mtime:
+        return PACK
+    uv = toolchain.find_uv(env.get("PATH"), Paths.of(env))
+    if uv is None:
+        raise PackError("uv is not on this machine\n  run `make env`, which installs it")
+    command = [str(uv), "sync", "--quiet", "--frozen", "--project", str(PACK), "--python", sys.executable]
+    keep = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
+    with progress.step("setting up the policy pack"):
+        done = subprocess.run(command, env=keep, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PackError(f"the policy pack can't be set up: {done.stderr.strip()[-500:]}\n  cure that and try again")
+    _STAMP.touch()
+    return PACK

@@ -1,0 +1,145 @@
+"""`make down STACK=…` on a real API server: users' work ends, their homes and everybody else's work stay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from infra.driver.draining import Home
+from infra.driver.kubectl import Kubectl, KubectlError
+from infra.local.progress import Progress
+from tests.cluster.client import Client, eventually
+from tests.cluster.conftest import make_namespace
+from tests.cluster.harness import ADMIN, ApiServer, find_tool
+
+
+@pytest.fixture
+def kubectl(controllers: ApiServer) -> Kubectl:
+    return Kubectl(str(find_tool("kubectl")), controllers.kubeconfig_for(*ADMIN), dict(os.environ))
+
+
+def deployment(namespace: str) -> dict[str, Any]:
+    labels = {"app": "tool"}
+    spec = {"containers": [{"name": "a", "image": "a:1"}], "automountServiceAccountToken": False}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "tool", "namespace": namespace},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": spec},
+        },
+    }
+
+
+def home(admin: Client, namespace: str, volume: str) -> None:
+    admin.create(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": volume},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "capacity": {"storage": "10Gi"},
+                "persistentVolumeReclaimPolicy": "Delete",
+                "csi": {"driver": "ebs.csi.aws.com", "volumeHandle": f"vol-{volume}"},
+            },
+        }
+    )
+    admin.create(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "box-home", "namespace": namespace},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "10Gi"}},
+                "volumeName": volume,
+                "storageClassName": "",
+            },
+        }
+    )
+
+
+def running(admin: Client, namespace: str) -> Callable[[], bool]:
+    return lambda: len(admin.list("v1", "Pod", namespace)) == 2
+
+
+def test_users_work_ends_and_homes_and_others_stay(
+    controllers: ApiServer, kubectl: Kubectl, user_name: str, namespace: str
+) -> None:
+    admin = controllers.admin
+    other = f"tools-{user_name}"
+    admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
+    admin.create(
+        {
+            "apiVersion": "devservers.io/v1",
+            "kind": "DevServer",
+            "metadata": {"name": "box", "namespace": namespace},
+            "spec": {"owner": user_name, "flavor": "cpu-small"},
+        }
+    )
+    for each in (namespace, other):
+        admin.create(deployment(each))
+        eventually(running(admin, each), f"two pods in {each}")
+    home(admin, namespace, f"pv-{user_name}")
+    balanced = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": other},
+        "spec": {"type": "LoadBalancer", "ports": [{"port": 80}], "selector": {"app": "tool"}},
+    }
+    admin.create(balanced)
+    said = StringIO()
+
+    homes = kubectl.drain(Progress(said))
+
+    handle = f"vol-pv-{user_name}"
+    assert Home(namespace, "box-home", f"pv-{user_name}", handle, "10Gi") in homes
+    assert admin.list("devservers.io/v1", "DevServer", namespace) == []
+    assert admin.list("apps/v1", "Deployment", namespace) == []
+    assert admin.list("v1", "Pod", namespace) == []
+    assert admin.find("v1", "Service", "web", other) is None
+    claim = admin.get("v1", "PersistentVolumeClaim", "box-home", namespace)
+    assert "deletionTimestamp" not in claim["metadata"]
+    volume = admin.get("v1", "PersistentVolume", f"pv-{user_name}")
+    assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
+    assert len(admin.list("v1", "Pod", other)) == 2 and admin.get("apps/v1", "Deployment", "tool", other)
+    assert f"end devservers in {namespace}" in said.getvalue()
+
+    again = kubectl.drain(Progress(StringIO()))
+    assert [each for each in again if each.namespace == namespace] == [
+        each for each in homes if each.namespace == namespace
+    ]
+
+
+def test_what_will_not_go_is_an_error_that_names_it(
+    controllers: ApiServer, kubectl: Kubectl, user_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finalizer whose controller is gone: it ends with the step's name, not for ever."""
+    from infra.driver import draining
+    from infra.driver import kubectl as module
+
+    namespace = make_namespace(controllers.admin, user_name)
+    stuck = deployment(namespace)
+    stuck["metadata"]["finalizers"] = ["example.com/nobody"]
+    controllers.admin.create(stuck)
+    monkeypatch.setattr(module, "commands", lambda seen: draining.commands(seen, seconds=2))
+    try:
+        with pytest.raises(KubectlError, match=r"kubectl delete deployments\.apps --all failed: .*timed out"):
+            kubectl.drain(Progress(StringIO()))
+    finally:
+        clear = {"metadata": {"finalizers": None}}
+        controllers.admin.patch("apps/v1", "Deployment", "tool", clear, namespace)
+
+
+def test_an_unreachable_cluster_is_two_lines(kubectl: Kubectl, tmp_path: Any) -> None:
+    (tmp_path / "kubeconfig").write_text("{}")
+    with pytest.raises(KubectlError) as caught:
+        Kubectl(kubectl.program, tmp_path / "kubeconfig", kubectl.env).drain(Progress(StringIO()))
+    assert len(str(caught.value).splitlines()) == 2

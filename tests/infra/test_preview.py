@@ -1,0 +1,238 @@
+"""`make preview`: which way it goes, what a simulation says, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.driver.choice import Way, choose
+from infra.driver.tools import PLUGINS, MissingError, Tools, look
+from infra.local.paths import ROOT
+from infra.policy.subject import Subject
+from infra.preview import prices, tree
+from infra.preview.cost import Term, cost
+from infra.preview.report import FIRST, LAST, Report
+from infra.preview.simulation import Simulation, simulate
+from infra.preview.stackfile import SECRET, StackFile, StackFileError, names, read
+from infra.preview.subjects import subjects
+from infra.problems import SettingsError
+
+WHOLE = Tools({name: Path("/usr/bin") / name for name in ("pulumi", "aws", "kubectl")}, (), "s3://state")
+ON_AWS = [stack for stack in names() if stack != "local"]
+
+
+@pytest.fixture(scope="module")
+def prod() -> Simulation:
+    return simulate(read("prod"))
+
+
+class TestTheWay:
+    """Simulated only where the real engine can't run."""
+
+    def test_the_local_stack_has_its_own_engine(self) -> None:
+        assert choose(True, Tools({}, (), "")).way is Way.PLATFORM
+
+    def test_with_everything_there_it_is_the_real_engine(self) -> None:
+        assert choose(False, WHOLE).way is Way.ENGINE
+
+    @pytest.mark.parametrize(
+        ("tools", "what", "remedy"),
+        [
+            (replace(WHOLE, programs={**WHOLE.programs, "aws": None}), "aws is not on this machine", "AWS CLI"),
+            (replace(WHOLE, programs={**WHOLE.programs, "pulumi": None}), "pulumi is not", "install Pulumi"),
+            (
+                replace(WHOLE, missing_plugins=("eks v4.4.0",)),
+                "plugin eks v4.4.0",
+                "plugin install resource eks v4.4.0",
+            ),
+            (replace(WHOLE, backend=""), "no backend", "pulumi login"),
+        ],
+    )
+    def test_one_thing_missing_and_it_is_simulated_and_says_what(self, tools: Tools, what: str, remedy: str) -> None:
+        chosen = choose(False, tools)
+        assert chosen.way is Way.SIMULATION
+        (reason,) = chosen.reasons
+        problem, cure = reason.splitlines()
+        assert what in problem and remedy in cure
+        with pytest.raises(MissingError, match=what):
+            tools.need("pulumi", "aws", "kubectl")
+
+    def test_it_can_be_asked_for(self) -> None:
+        assert choose(False, WHOLE, simulated=True).way is choose(True, WHOLE, simulated=True).way is Way.SIMULATION
+
+    def test_looking_finds_plugins_and_the_backend_of_pulumi_login(self, tmp_path: Path) -> None:
+        env = {"HOME": str(tmp_path)}
+        bare = look(env, lambda name: None)
+        assert (len(bare.missing_plugins), bare.backend) == (len(PLUGINS), "")
+        for each in bare.missing_plugins:
+            name, version = each.split()
+            folder = tmp_path / ".pulumi" / "plugins" / f"resource-{name}-{version}"
+            folder.mkdir(parents=True)
+            (folder / f"pulumi-resource-{name}").touch()
+        (tmp_path / ".pulumi" / "credentials.json").write_text(json.dumps({"current": "s3://bucket"}))
+        found = look(env, lambda name: Path("/bin") / name)
+        assert found.problems() == []
+        assert look(env | {"PULUMI_BACKEND_URL": "file:///x"}, lambda name: None).backend == "file:///x"
+
+    def test_a_broken_credentials_file_is_no_backend(self, tmp_path: Path) -> None:
+        (tmp_path / "credentials.json").write_text("{")
+        assert look({"PULUMI_HOME": str(tmp_path)}, lambda name: None).backend == ""
+
+
+class TestStackFile:
+    """Read as Pulumi gives it to a program."""
+
+    def test_values_are_text_or_json_and_secrets_stay_secret(self, tmp_path: Path) -> None:
+        config = {
+            "devservers:cluster": "aws",
+            "devservers:await": False,
+            "devservers:users": [{"username": "ann", "token": {"secure": "v1:abc"}}],
+            "aws:region": "eu-central-1",
+        }
+        (tmp_path / "Pulumi.x.yaml").write_text(yaml.safe_dump({"config": config}))
+        assert read("x", tmp_path).config == {
+            "cluster": "aws",
+            "await": "false",
+            "users": json.dumps([{"token": SECRET, "username": "ann"}]),
+        }
+
+    def test_a_stack_that_is_not_there_names_those_that_are(self, tmp_path: Path) -> None:
+        (tmp_path / "Pulumi.dev.yaml").touch()
+        with pytest.raises(StackFileError) as caught:
+            read("prdo", tmp_path)
+        problem, remedy = str(caught.value).splitlines()
+        assert "no stack 'prdo'" in problem and "use one of dev" in remedy
+
+    @pytest.mark.parametrize("content", ["config: [", "- a", "config: [a]"])
+    def test_a_broken_file_is_named(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "Pulumi.dev.yaml").write_text(content)
+        with pytest.raises(StackFileError, match=r"Pulumi\.dev\.yaml can't be read"):
+            read("dev", tmp_path)
+
+
+class TestSimulation:
+    """The report of prod."""
+
+    def test_the_first_and_the_last_line_say_that_it_is_simulated(self, prod: Simulation) -> None:
+        lines = Report(prod).text().splitlines()
+        assert lines[0] == FIRST.format("prod") and lines[-1] == LAST
+        assert "SIMULATED" in lines[0] and "no AWS account" in lines[0] and "SIMULATED" in lines[-1]
+
+    def test_json_has_everything_the_text_has(self, prod: Simulation) -> None:
+        record = json.loads(json.dumps(Report(prod).record()))
+        assert record["simulated"] is True and record["stack"] == "prod"
+        assert len(record["resources"]) == len(prod.graph)
+        assert sum(record["counts"].values()) == sum(
+            not node.type.startswith(tree.OURS) for node in prod.graph.values()
+        )
+        assert record["cost"]["minimum"] < record["cost"]["maximum"]
+
+    def test_the_tree_counts_every_resource(self, prod: Simulation) -> None:
+        counted = sum(
+            int(line.rpartition(": ")[2].split()[0])
+            for line in tree.lines(prod.graph)
+            if line.endswith(("resources", "resource"))
+        )
+        top = sum(not node.type.startswith(tree.OURS) for node in prod.graph.values() if node.parent not in prod.graph)
+        assert counted + top == sum(tree.counts(prod.graph).values())
+
+    @pytest.mark.parametrize("stack", names())
+    def test_the_committed_stacks_keep_to_the_baseline(self, stack: str) -> None:
+        found = Report(simulate(read(stack))).findings
+        assert [str(each) for each in found if each.rule.severity == "mandatory"] == []
+
+    def test_a_broken_rule_is_found_in_the_real_graph(self, prod: Simulation) -> None:
+        """The rules see the very keys the SDK sends: without the switch a resource of the graph is found."""
+        from infra.policy.baseline import RULES
+        from infra.policy.rule import findings
+
+        def without(kind: str, key: str) -> set[str]:
+            spoiled = [
+                replace(each, inputs={k: v for k, v in each.inputs.items() if k != key}) if each.type == kind else each
+                for each in subjects(prod.graph)
+            ]
+            return {finding.rule.id for finding in findings(RULES, spoiled)}
+
+        assert "imds-v2-one-hop" in without("aws:ec2/launchTemplate:LaunchTemplate", "metadataOptions")
+        assert "disks-encrypted" in without("aws:ec2/launchTemplate:LaunchTemplate", "blockDeviceMappings")
+        assert "tags" in without("aws:ec2/launchTemplate:LaunchTemplate", "tagSpecifications")
+        assert "log-groups" in without("aws:cloudwatch/logGroup:LogGroup", "kmsKeyId")
+        assert "kms-rotation" in without("aws:kms/key:Key", "enableKeyRotation")
+        assert "eks-secrets-encrypted" in without("eks:index:Cluster", "encryptionConfigKeyArn")
+        assert "eks-logs" in without("eks:index:Cluster", "enabledClusterLogTypes")
+        assert "eks-private-in-prod" in without("eks:index:Cluster", "endpointPublicAccess")
+        assert "cni-network-policy" in without("aws:eks/addon:Addon", "configurationValues")
+        assert "versions-pinned" in without("aws:eks/addon:Addon", "addonVersion")
+        unprotected = [replace(each, protect=False) for each in subjects(prod.graph)]
+        assert "protect-in-prod" in {finding.rule.id for finding in findings(RULES, unprotected)}
+        no_flow: list[Subject] = [each for each in subjects(prod.graph) if each.kind != "FlowLog"]
+        assert "flow-logs" in {finding.rule.id for finding in findings(RULES, no_flow)}
+
+    def test_wrong_settings_are_refused_before_anything_runs(self) -> None:
+        config = read("prod").config
+        with pytest.raises(SettingsError) as caught:
+            simulate(StackFile("prod", config | {"region": "mars", "accountId": "12"}))
+        assert len(str(caught.value).splitlines()) == 4
+
+
+class TestCost:
+    """A sum whose terms can be checked by hand."""
+
+    @pytest.mark.parametrize("stack", ON_AWS)
+    def test_every_committed_stack_has_one(self, stack: str) -> None:
+        found = simulate(read(stack))
+        assert found.settings.aws
+        month = cost(found.settings.aws, found.graph)
+        assert 0 < month.minimum <= month.maximum
+        assert month.minimum == pytest.approx(sum(term.minimum for term in month.terms))
+        named = " ".join(month.not_counted)
+        assert "homes" in named and "traffic" in named
+
+    def test_by_hand(self, prod: Simulation) -> None:
+        assert prod.settings.aws
+        aws = prod.settings.aws.model_copy(update={"pools": prod.settings.aws.pools[:1]})
+        terms = {term.what: term for term in cost(aws, prod.graph).terms}
+        assert terms["EKS control plane"] == Term("EKS control plane", "1 × $0.1/h", 73.0, 73.0)
+        # Three zones, and the regional gateway is paid for each.
+        assert terms["NAT gateways"].minimum == pytest.approx(3 * 0.045 * 730)
+        pool = aws.pools[0]
+        nodes = terms[f"nodes {pool.name}"]
+        price = 0.8064  # m7i.4xlarge
+        assert (nodes.minimum, nodes.maximum) == pytest.approx((pool.min * price * 730, pool.max * price * 730))
+
+    def test_a_pool_s_own_price_wins_and_an_unknown_one_is_said(self, prod: Simulation) -> None:
+        assert prod.settings.aws
+        pool = prod.settings.aws.pools[0].model_copy(update={"price_per_hour": 1.0, "min": 1, "max": 2})
+        unknown = pool.model_copy(update={"name": "new", "family": "p6-b300", "size": "48xlarge", "price_per_hour": 0})
+        found = cost(prod.settings.aws.model_copy(update={"pools": (pool, unknown)}), prod.graph)
+        (term,) = [term for term in found.terms if term.what == f"nodes {pool.name}"]
+        assert (term.minimum, term.maximum) == (prices.HOURS, 2 * prices.HOURS)
+        assert any("nodes of pool new" in each and "pricePerHour" in each for each in found.not_counted)
+
+
+class TestCommand:
+    """`make preview`'s command, as a person runs it."""
+
+    def run(self, *words: str, home: Path) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": os.environ["PATH"], "HOME": str(home), "PULUMI_HOME": str(home)}
+        command = [sys.executable, "-m", "infra.local", "preview", *words]
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+    def test_data_on_stdout_and_the_reason_on_stderr(self, tmp_path: Path) -> None:
+        done = self.run("--stack", "dev", "-o", "json", home=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["simulated"] is True
+        assert "simulated, because:" in done.stderr and "plugin aws" in done.stderr
+
+    def test_an_unknown_stack_is_two_lines(self, tmp_path: Path) -> None:
+        done = self.run("--stack", "nope", home=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        problem, remedy = done.stderr.strip().splitlines()
+        assert "there is no stack 'nope'" in problem and "use one of" in remedy

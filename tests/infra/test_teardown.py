@@ -1,0 +1,386 @@
+"""Taking an environment down: in which order, what is kept, what is named, and what is never touched."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.driver import interfaces, leftovers, pack, state
+from infra.driver.draining import KINDS, RETAIN, WORKLOADS, Home, Seen, commands
+from infra.driver.engine import PulumiError
+from infra.driver.environment import Environment, RefusedError, refuse_protected
+from infra.driver.interfaces import Interface
+from infra.driver.state import Held, held
+from infra.driver.tools import PLUGINS
+from infra.local.progress import Progress
+from infra.preview.recorder import Graph, Node
+from infra.preview.simulation import simulate
+from infra.preview.stackfile import names, read
+
+ON_AWS = [stack for stack in names() if stack != "local"]
+
+
+@pytest.fixture(scope="module", params=ON_AWS)
+def graph(request: pytest.FixtureRequest) -> Graph:
+    return simulate(read(request.param)).graph
+
+
+def urns(graph: Graph, *kinds: str) -> set[str]:
+    """URNs of resources by whole type, by kind, or by the name of a component."""
+    return {urn for urn, node in graph.items() if node.type in kinds or node.kind in kinds}
+
+
+def inside(graph: Graph, component: str) -> list[Node]:
+    """Plain resources below a component, however deep."""
+    tops = {urn for urn, node in graph.items() if node.type == f"devservers:{component}"}
+    assert tops, f"no component {component}"
+    grown = True
+    while grown:
+        more = {urn for urn, node in graph.items() if node.parent in tops} - tops
+        grown = bool(more)
+        tops |= more
+    return [graph[urn] for urn in tops if not graph[urn].type.startswith("devservers:")]
+
+
+NETWORK = ("aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:ec2/natGateway:NatGateway", "aws:ec2/route:Route")
+SYSTEM = "system"
+"""The node group that the platform and its controllers run on."""
+GONE_BEFORE = [
+    # On destroy everything in the first goes before anything of the second.
+    ("platform:Operator", ("aws:eks/nodeGroup:NodeGroup", "eks:index:Cluster", *NETWORK)),
+    ("platform:Flavors", ("aws:eks/nodeGroup:NodeGroup", "eks:index:Cluster", *NETWORK)),
+    ("aws:Controllers", (SYSTEM, "eks:index:Cluster", *NETWORK)),
+    ("aws:Addons", (SYSTEM, "eks:index:Cluster", *NETWORK)),
+    ("aws:Nodes", ("eks:index:Cluster", *NETWORK)),
+]
+HOLDING = ("NodeGroup", "Addon", "Release", "Deployment", "DevServerFlavor", "CustomResourceDefinition")
+"""What runs, or whose controller does: an IAM role holds nothing fast."""
+
+
+@pytest.mark.parametrize(("component", "later"), GONE_BEFORE, ids=[name for name, _ in GONE_BEFORE])
+def test_what_runs_goes_before_what_it_runs_on(graph: Graph, component: str, later: tuple[str, ...]) -> None:
+    """Pulumi deletes backwards along dependencies: before, in the graph, is after, on destroy."""
+    wanted = urns(graph, *later)
+    if SYSTEM in later:
+        wanted |= {urn for urn in urns(graph, "NodeGroup") if graph[urn].name == SYSTEM}
+    holding = [node for node in inside(graph, component) if node.kind in HOLDING]
+    assert wanted and holding
+    for node in holding:
+        missing = wanted - graph.before(node)
+        assert not missing, (node.name, sorted(missing)[:3])
+
+
+def test_nodes_go_before_the_cni(graph: Graph) -> None:
+    """The CNI takes its interfaces off a node that goes; without it they hold security groups and subnets fast."""
+    cni = {urn for urn in urns(graph, "aws:eks/addon:Addon") if graph[urn].name == "vpc-cni"}
+    assert cni
+    for node in graph.of("NodeGroup"):
+        assert cni <= graph.before(node), node.name
+
+
+def test_users_go_before_the_operator(graph: Graph) -> None:
+    deployments = urns(graph, "kubernetes:apps/v1:Deployment")
+    users = [each for urn, each in graph.items() if each.type == "devservers:platform:Users"]
+    assert deployments and users
+    for node in [*users, *graph.of("DevServerUser")]:
+        assert deployments <= graph.before(node)
+
+
+def test_a_load_balancer_and_what_it_sends_to_go_before_the_network(graph: Graph) -> None:
+    held_fast = urns(graph, "aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:ec2/internetGateway:InternetGateway")
+    for node in [each for each in graph.of("LoadBalancer") if each.type.startswith("aws:")]:
+        assert held_fast <= graph.before(node)
+    for node in graph.of("TargetGroupBinding"):
+        releases = {urn for urn in urns(graph, "Release") if "load-balancer" in graph[urn].name}
+        assert releases and releases <= graph.before(node)
+        assert urns(graph, "aws:lb/targetGroup:TargetGroup") <= graph.before(node)
+
+
+def meta(kind: str, name: str, namespace: str = "", **more: Any) -> dict[str, Any]:
+    labels = more.pop("labels", {})
+    metadata = {"name": name, "labels": labels} | ({"namespace": namespace} if namespace else {})
+    return {"kind": kind, "metadata": metadata, **more}
+
+
+USER = meta("Namespace", "dev-ann", labels={"devservers.io/user": "ann"})
+CLAIM = meta(
+    "PersistentVolumeClaim",
+    "box-home",
+    "dev-ann",
+    spec={"volumeName": "pv-1", "resources": {"requests": {"storage": "10Gi"}}},
+)
+VOLUME = meta("PersistentVolume", "pv-1", spec={"csi": {"volumeHandle": "vol-1"}})
+SEEN = Seen(
+    [USER, meta("Namespace", "kube-system")],
+    [CLAIM, meta("PersistentVolumeClaim", "cache", "kube-system", spec={"volumeName": "pv-2"})],
+    [VOLUME, meta("PersistentVolume", "pv-2", spec={"csi": {"volumeHandle": "vol-2"}})],
+    [
+        meta("Service", "web", "default", spec={"type": "LoadBalancer"}),
+        meta("Service", "box", "dev-ann", spec={"type": "ClusterIP"}),
+    ],
+    KINDS[:1],
+)
+HOME = Home("dev-ann", "box-home", "pv-1", "vol-1", "10Gi")
+
+
+class TestDraining:
+    """The plan."""
+
+    def test_homes_are_made_to_stay_then_servers_end_then_what_runs_beside_them(self) -> None:
+        found = [command.arguments for command in commands(SEEN)]
+        assert found[0] == ("patch", "persistentvolume", "pv-1", "--type", "merge", "--patch", RETAIN)
+        deleted = [words[1] for words in found[1:-1]]
+        assert deleted == [KINDS[0], *WORKLOADS]
+        assert found[-1][:3] == ("delete", "service", "web")
+
+    def test_only_users_namespaces_are_emptied_and_no_claim_is_deleted(self) -> None:
+        for command in commands(SEEN):
+            words = command.arguments
+            assert "persistentvolumeclaims" not in words and "namespace" not in words[1:2]
+            if "--all" in words:
+                assert words[words.index("--namespace") + 1] == "dev-ann"
+            assert "pv-2" not in words
+
+    def test_every_step_can_be_done_again_and_ends(self) -> None:
+        for command in commands(SEEN, seconds=5):
+            if command.arguments[0] == "delete":
+                assert "--ignore-not-found" in command.arguments and "--timeout=5s" in command.arguments
+
+    def test_homes_are_named_with_their_disks(self) -> None:
+        assert SEEN.homes() == [HOME]
+        assert str(HOME) == "dev-ann/box-home (10Gi, vol-1)"
+
+    def test_an_empty_cluster_needs_nothing(self) -> None:
+        assert commands(Seen()) == []
+
+
+def resource(kind: str, name: str, id_: str = "", **more: Any) -> dict[str, Any]:
+    return {"urn": f"urn:pulumi:dev::devservers::{kind}::{name}", "type": kind, "custom": True, "id": id_, **more}
+
+
+EXPORT = {
+    "deployment": {
+        "resources": [
+            {"urn": "urn:pulumi:dev::devservers::devservers:aws:Network::network", "type": "x", "custom": False},
+            resource("aws:eks/cluster:Cluster", "cluster", "devservers-dev", outputs={"name": "devservers-dev"}),
+            resource("aws:kms/key:Key", "data", "key-1", inputs={"deletionWindowInDays": 7}),
+            resource("aws:efs/fileSystem:FileSystem", "shared", "fs-1", retainOnDelete=True),
+            resource("aws:ecr/repository:Repository", "base", "devservers/base", protect=True),
+            resource("aws:ecr/repository:Repository", "old", "devservers/old", delete=True),
+            resource("aws:eks/addon:Addon", "insights", "i", inputs={"addonName": "amazon-cloudwatch-observability"}),
+        ]
+    }
+}
+
+
+class TestLeftovers:
+    """What destroy leaves."""
+
+    def test_state_is_read_from_pulumi_s_export(self) -> None:
+        found = held(EXPORT)
+        assert [each.name for each in found] == ["cluster", "data", "shared", "base", "insights"]
+        assert state.cluster_name(found) == "devservers-dev"
+        assert state.cluster_name([]) == "" and held({"deployment": None}) == []
+
+    def test_everything_that_stays_is_named_with_its_command(self) -> None:
+        before = held(EXPORT)
+        after = [each for each in before if each.name == "base"]
+        left = leftovers.leftovers(before, after, [HOME], "eu-central-1", "devservers-dev")
+        shown = {each.what: " ".join(each.command) for each in left}
+        assert shown["disk vol-1"] == "aws ec2 delete-volume --volume-id vol-1 --region eu-central-1"
+        assert "efs delete-file-system --file-system-id fs-1" in shown["file system fs-1"]
+        assert "--repository-name devservers/base --force" in shown["repository devservers/base"]
+        assert "kms cancel-key-deletion --key-id key-1" in shown["key data (key-1)"]
+        assert "logs delete-log-group" in shown["log group /aws/containerinsights/devservers-dev/host"]
+        (key,) = [each for each in left if each.what.startswith("key")]
+        assert "7 days" in key.why and len(str(key).splitlines()) == 2
+
+    def test_a_repository_that_went_is_not_named(self) -> None:
+        before = held(EXPORT)
+        left = leftovers.leftovers(before, [], [], "eu-central-1", "")
+        assert not [each for each in left if each.what.startswith(("repository", "log group"))]
+
+    def test_what_is_protected_stops_it_before_anything_ends(self) -> None:
+        with pytest.raises(RefusedError) as caught:
+            refuse_protected("prod", held(EXPORT))
+        text = str(caught.value)
+        assert "protects 1 resources: Repository base" in text
+        assert "pulumi state unprotect 'urn:pulumi:dev::devservers::aws:ecr/repository:Repository::base'" in text
+
+
+class TestInterfaces:
+    """Only this cluster's, only unused ones."""
+
+    def test_the_listing_asks_for_this_cluster_s_unused_ones(self) -> None:
+        command = interfaces.listing("aws", "devservers-dev", "eu-central-1")
+        assert "Name=tag:cluster.k8s.amazonaws.com/name,Values=devservers-dev" in command
+        assert "Name=status,Values=available" in command
+        with pytest.raises(ValueError, match="every cluster's"):
+            interfaces.listing("aws", "", "eu-central-1")
+
+    def test_one_in_use_is_never_deleted(self) -> None:
+        text = json.dumps(
+            [
+                {"id": "eni-2", "description": "aws-K8S-i-1", "status": "available"},
+                {"id": "eni-1", "description": None, "status": "available"},
+                {"id": "eni-3", "description": "", "status": "in-use"},
+            ]
+        )
+        assert interfaces.parsed(text) == [Interface("eni-1", ""), Interface("eni-2", "aws-K8S-i-1")]
+        assert interfaces.parsed("") == interfaces.parsed("null") == []
+
+
+SCRIPT = """#!{python}
+import json, os, pathlib, sys
+folder = pathlib.Path({folder!r})
+words = [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]
+with (folder / "log").open("a") as log:
+    log.write(json.dumps(words) + "\\n")
+count = sum(json.loads(line)[:2] == words[:2] for line in (folder / "log").read_text().splitlines())
+for answer in json.loads((folder / "answers").read_text()):
+    if words[: len(answer["words"])] == answer["words"] and answer.get("times", count) >= count:
+        print(answer.get("out", ""))
+        sys.exit(answer.get("rc", 0))
+"""
+
+
+class Programs:
+    """Stand-ins for pulumi, aws and kubectl, which write down how they are called; no AWS is to be had here."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "bin").mkdir()
+        for name in ("pulumi", "aws", "kubectl"):
+            path = folder / "bin" / name
+            path.write_text(SCRIPT.format(python=sys.executable, folder=str(folder)))
+            path.chmod(0o755)
+        self.answers: list[dict[str, Any]] = [
+            {"words": ["pulumi", "stack", "ls"], "out": '[{"name": "dev"}]'},
+            {"words": ["pulumi", "stack", "output"], "out": '{"kubeconfig": {"kind": "Config"}}'},
+            {"words": ["kubectl"], "out": '{"items": []}'},
+        ]
+
+    def environment(self) -> Environment:
+        home = self.folder / "home"
+        for name, package in PLUGINS.items():
+            plugin = home / "plugins" / f"resource-{name}-v{version(package)}"
+            plugin.mkdir(parents=True, exist_ok=True)
+            (plugin / f"pulumi-resource-{name}").touch()
+        (self.folder / "answers").write_text(json.dumps(self.answers))
+        env = {
+            "PATH": str(self.folder / "bin"),
+            "HOME": str(self.folder),
+            "PULUMI_HOME": str(home),
+            "PULUMI_BACKEND_URL": "s3://state",
+            "XDG_CACHE_HOME": str(self.folder / "cache"),
+        }
+        return Environment(read("dev"), env, Progress())
+
+    def calls(self) -> list[list[str]]:
+        log = self.folder / "log"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def of(self, *words: str) -> list[int]:
+        """Where in the log a command begins with these words."""
+        found = [place for place, call in enumerate(self.calls()) if all(word in call for word in words)]
+        assert found, (words, self.calls())
+        return found
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Programs]:
+    made = Programs(tmp_path)
+    monkeypatch.setenv("DEVSERVERS_TOOLS_DIR", str(tmp_path / "bin"))
+    yield made
+
+
+def exported(*kept: str) -> str:
+    whole = EXPORT["deployment"]["resources"]
+    some = [each for each in whole if not each.get("protect") and (not kept or each["urn"].endswith(kept))]
+    return json.dumps({"deployment": {"resources": some}})
+
+
+def yes_to(asked: list[str]) -> Callable[[str], bool]:
+    """Says yes, and keeps what was asked."""
+
+    def answer(question: str) -> bool:
+        asked.append(question)
+        return True
+
+    return answer
+
+
+class TestDown:
+    """`make down STACK=dev`, with programs that only write down how they are called."""
+
+    def test_drained_first_then_destroyed_then_named(self, programs: Programs) -> None:
+        programs.answers.insert(0, {"words": ["pulumi", "stack", "export"], "out": exported()})
+        asked: list[str] = []
+        left = programs.environment().down(yes_to(asked))
+        (question,) = asked
+        assert "stack dev" in question and "homes stay" in question
+        (destroyed,) = programs.of("pulumi", "destroy")
+        assert max(programs.of("kubectl")) < destroyed
+        assert programs.calls()[destroyed][:5] == ["pulumi", "destroy", "--stack", "dev", "--yes"]
+        assert any(each.what == "file system fs-1" for each in left)
+
+    def test_told_no_it_does_nothing(self, programs: Programs) -> None:
+        programs.answers.insert(0, {"words": ["pulumi", "stack", "export"], "out": exported()})
+        with pytest.raises(RefusedError, match="nothing was taken down"):
+            programs.environment().down(lambda question: False)
+        assert {call[0] for call in programs.calls()} == {"pulumi"}
+        assert all(call[1] == "stack" for call in programs.calls())
+
+    def test_lingering_interfaces_are_swept_and_destroy_goes_on(self, programs: Programs) -> None:
+        listed = json.dumps([{"id": "eni-1", "description": "", "status": "available"}])
+        programs.answers[:0] = [
+            {"words": ["pulumi", "stack", "export"], "out": exported()},
+            {"words": ["pulumi", "destroy"], "rc": 255, "times": 1},
+            {"words": ["aws", "ec2", "describe-network-interfaces"], "out": listed},
+        ]
+        asked: list[str] = []
+        programs.environment().down(yes_to(asked))
+        assert len(asked) == 2 and "eni-1" in asked[1]
+        first, second = programs.of("pulumi", "destroy")
+        (deleted,) = programs.of("aws", "delete-network-interface", "eni-1")
+        assert first < deleted < second
+
+    def test_a_protected_stack_is_left_as_it_is(self, programs: Programs) -> None:
+        programs.answers.insert(0, {"words": ["pulumi", "stack", "export"], "out": json.dumps(EXPORT)})
+        with pytest.raises(RefusedError, match="state unprotect"):
+            programs.environment().down(lambda question: True)
+        assert not [call for call in programs.calls() if call[0] == "kubectl" or "destroy" in call]
+
+    def test_a_stack_the_backend_does_not_know_says_how_to_make_it(self, programs: Programs) -> None:
+        programs.answers[0]["out"] = "[]"
+        with pytest.raises(PulumiError, match="pulumi stack init dev --secrets-provider"):
+            programs.environment().down(lambda question: True)
+
+    def test_up_with_nobody_to_ask_is_refused(self, programs: Programs) -> None:
+        with pytest.raises(RefusedError, match="YES=1"):
+            programs.environment().up(yes=False, interactive=False)
+        assert programs.calls() == []
+
+    def test_preview_and_up_run_the_engine_with_the_policy_pack(
+        self, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (programs.folder / "stamp").touch()
+        monkeypatch.setattr(pack, "_STAMP", programs.folder / "stamp")  # as if its environment were made
+        programs.environment().preview()
+        programs.environment().up(yes=True, interactive=False)
+        preview, up = programs.calls()[programs.of("preview")[0]], programs.calls()[programs.of("up")[0]]
+        for call in (preview, up):
+            assert call[call.index("--policy-pack") + 1] == str(pack.PACK)
+            assert call[call.index("--stack") + 1] == "dev"
+        assert "--yes" in up and "--yes" not in preview
+
+
+def test_a_kept_resource_is_one_pulumi_was_told_to_keep() -> None:
+    one = Held("aws:efs/fileSystem:FileSystem", "a", "fs-1", {}, {}, retain=True)
+    assert [each.what for each in leftovers.leftovers([one], [], [], "r", "")] == ["file system fs-1"]
