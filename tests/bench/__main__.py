@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.paths import ROOT
-from tests.bench import devctl_figures, node_figures, operator_figures
+from tests.bench import devctl_figures, graph_figures, node_figures, operator_figures
 from tests.bench.figure import HEADER, Figure
 from tests.cluster.harness import running_api_server, running_controllers
 from tests.node.person import Person, environment, running_platform
@@ -21,8 +21,13 @@ RESULTS = ROOT / ".bench" / "results.json"
 
 def alone(only: str) -> list[Figure]:
     """What needs no cluster."""
-    with tempfile.TemporaryDirectory(prefix="devservers-bench-") as folder:
-        return [devctl_figures.devctl_help(environment(Path(folder)))]
+    found = []
+    if only in ("", "devctl_help"):
+        with tempfile.TemporaryDirectory(prefix="devservers-bench-") as folder:
+            found.append(devctl_figures.devctl_help(environment(Path(folder))))
+    if only in ("", "prod_graph_seconds"):
+        found.append(graph_figures.prod_graph())
+    return found
 
 
 def operator(only: str) -> list[Figure]:
@@ -48,7 +53,7 @@ def node(only: str) -> list[Figure]:
 
 
 GROUPS: dict[Callable[[str], list[Figure]], tuple[str, ...]] = {
-    alone: ("devctl_help",),
+    alone: ("devctl_help", "prod_graph_seconds"),
     operator: ("api_writes_per_server", "restart_writes", "restart_seconds"),
     node: ("devctl_list", "create_to_ssh", "create_to_ssh_p50", "create_to_ssh_p95"),
 }
