@@ -1,0 +1,50 @@
+"""``python -m infra.driver.ci STACK ROLE``: what a workflow must know of a stack, for GITHUB_OUTPUT.
+
+Invariant: it is all in the stack's committed file, so a workflow has no settings of its own that could disagree.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from infra.aws.boundary import DEPLOYER, PREVIEWER
+from infra.naming import ROLE, named
+from infra.preview.simulation import settings_of
+from infra.preview.stackfile import StackFileError, read
+from infra.problems import SettingsError
+
+ROLES = (PREVIEWER, DEPLOYER)
+
+
+def facts(stack: str, role: str) -> dict[str, str]:
+    """Region, account, the role's ARN, and the backend's URL ("" for Pulumi Cloud).
+
+    Raises StackFileError and SettingsError.
+    """
+    aws = settings_of(read(stack)).aws
+    if aws is None or role not in ROLES:
+        raise StackFileError(
+            f"stack {stack} has no role {role!r} on AWS\n  use one of {', '.join(ROLES)}, a stack on AWS"
+        )
+    bucket = aws.access.state_bucket
+    return {
+        "region": aws.region,
+        "account": aws.account_id,
+        "role": f"arn:aws:iam::{aws.account_id}:role/{named(stack, role, limit=ROLE)}",
+        "backend": f"s3://{bucket}?region={aws.region}&awssdk=v2" if bucket else "",
+    }
+
+
+def main() -> int:
+    """Print NAME=VALUE lines; 1 with two lines on stderr when the stack can't be used."""
+    try:
+        found = facts(*sys.argv[1:3])
+    except (StackFileError, SettingsError, TypeError) as error:
+        print(f"{error}\n  python -m infra.driver.ci STACK ROLE", file=sys.stderr)
+        return 1
+    print("\n".join(f"{name}={value}" for name, value in found.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

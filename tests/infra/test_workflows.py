@@ -1,0 +1,162 @@
+"""The workflows of the environments: they name what there is, and may no more than they use."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.aws.access import claims, environment_of_previews
+from infra.aws.boundary import DEPLOYER, PREVIEWER
+from infra.aws.settings import GitHub
+from infra.driver.ci import facts
+from infra.local.paths import ROOT
+from infra.preview.stackfile import StackFileError, names, read
+
+FOLDER = ROOT / ".github"
+OURS = ("preview.yml", "deploy.yml", "up.yml", "drift.yml")
+ON_AWS = [stack for stack in names() if not read(stack).local]
+SHA = re.compile(r"^[\w.-]+/[\w./-]+@[0-9a-f]{40}$")
+READ_ONLY = {"contents": "read"}
+
+
+def workflow(name: str) -> dict[str, Any]:
+    content = yaml.safe_load((FOLDER / "workflows" / name).read_text())
+    assert isinstance(content, dict)
+    # YAML 1.1 reads the key `on` as true.
+    return {"on" if key is True else key: value for key, value in content.items()}
+
+
+def jobs(name: str) -> dict[str, dict[str, Any]]:
+    return dict(workflow(name)["jobs"])
+
+
+def steps() -> list[tuple[str, dict[str, Any]]]:
+    """Every step of ours, the shared action's included, with the file it is in."""
+    found = [(name, step) for name in OURS for job in jobs(name).values() for step in job.get("steps", [])]
+    action = yaml.safe_load((FOLDER / "actions" / "stack" / "action.yml").read_text())
+    return found + [("action.yml", step) for step in action["runs"]["steps"]]
+
+
+def test_the_stacks_are_those_of_the_checkout() -> None:
+    assert jobs("preview.yml")["simulated"]["strategy"]["matrix"]["stack"] == names()
+    assert jobs("preview.yml")["preview"]["strategy"]["matrix"]["stack"] == ON_AWS
+    assert jobs("drift.yml")["drift"]["strategy"]["matrix"]["stack"] == ON_AWS
+    deployed = jobs("deploy.yml")
+    assert [job["with"]["stack"] for job in deployed.values()] == list(deployed) == ["dev", "staging", "prod"]
+    assert sorted(deployed) == ON_AWS
+
+
+def test_an_environment_is_deployed_after_the_one_before_it() -> None:
+    deployed = jobs("deploy.yml")
+    assert [job.get("needs") for job in deployed.values()] == [None, "dev", "staging"]
+    assert jobs("up.yml")["up"]["environment"] == "${{ inputs.stack }}"
+
+
+def test_what_they_run_is_there() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for where, step in steps():
+        run = step.get("run", "")
+        for target in re.findall(r"\bmake (?:--silent )?([a-z]+)", run):
+            assert re.search(rf"^{target}:", makefile, re.M), (where, target)
+        for variable in re.findall(r"\b([A-Z]+)=", run):
+            assert f"$({variable})" in makefile or variable == "STACK", (where, variable)
+        for module in re.findall(r"python -m ([\w.]+)", run):
+            assert (ROOT / f"{module.replace('.', '/')}.py").exists(), (where, module)
+        for folder in re.findall(r"--project (\S+)", run):
+            assert (ROOT / folder / "pyproject.toml").exists(), (where, folder)
+        uses = step.get("uses", "")
+        if uses.startswith("./"):
+            assert (ROOT / uses / "action.yml").exists(), (where, uses)
+        if "policyPacks" in step.get("with", {}):
+            assert (ROOT / step["with"]["policyPacks"] / "PulumiPolicy.yaml").exists()
+    for job in jobs("deploy.yml").values():
+        assert (ROOT / job["uses"]).exists()
+    for name in ("preview.yml", "deploy.yml"):
+        on = workflow(name)["on"]
+        for path in (on.get("pull_request") or on.get("push"))["paths"]:
+            assert (ROOT / path.removesuffix("/**")).exists(), path
+
+
+def test_foreign_actions_are_pinned_by_commit() -> None:
+    for where, step in steps():
+        uses = step.get("uses", "./")
+        assert uses.startswith("./") or SHA.match(uses), (where, uses)
+
+
+def test_nobody_has_rights_they_do_not_use() -> None:
+    for name in OURS:
+        assert workflow(name)["permissions"] == {}, name
+    cloud = READ_ONLY | {"id-token": "write"}
+    previews = jobs("preview.yml")
+    assert previews["simulated"]["permissions"] == READ_ONLY
+    assert previews["preview"]["permissions"] == cloud | {"pull-requests": "write"}
+    for job in [*jobs("deploy.yml").values(), *jobs("up.yml").values(), *jobs("drift.yml").values()]:
+        assert job["permissions"] == cloud
+
+
+def test_a_fork_gets_no_token_and_no_secret() -> None:
+    assert "pull_request_target" not in workflow("preview.yml")["on"]
+    condition = jobs("preview.yml")["preview"]["if"]
+    assert condition == "github.event.pull_request.head.repo.full_name == github.repository"
+    for name in OURS:
+        assert "secrets." not in (FOLDER / "workflows" / name).read_text(), name
+
+
+def test_nothing_foreign_reaches_a_shell() -> None:
+    """What somebody else may choose (branch names, titles) is never pasted into a script."""
+    for where, step in steps():
+        assert "${{" not in step.get("run", ""), (where, step.get("name"))
+
+
+def test_one_change_of_a_stack_at_a_time() -> None:
+    up = jobs("up.yml")["up"]["concurrency"]
+    assert up == {"group": "up-${{ inputs.stack }}", "cancel-in-progress": False}
+    for name, job in (("preview.yml", "preview"), ("preview.yml", "simulated"), ("drift.yml", "drift")):
+        assert "${{ matrix.stack }}" in jobs(name)[job]["concurrency"]["group"]
+
+
+def test_pulumi_is_the_version_of_the_sdk_and_runs_the_policy_pack() -> None:
+    pinned = re.search(r'"pulumi==([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    assert pinned
+    runs = [step["with"] for _, step in steps() if step.get("uses", "").startswith("pulumi/actions@")]
+    assert len(runs) == 3
+    for each in runs:
+        assert (each["pulumi-version"], each["policyPacks"]) == (pinned[1], "infra/policy")
+
+
+def test_the_roles_trust_just_these_jobs() -> None:
+    """GitHub's word about a job, and what the roles of infra/aws/access.py believe."""
+    github = GitHub(repository="example/devservers")
+    branch = workflow("deploy.yml")["on"]["push"]["branches"]
+    assert branch == [github.branch] == workflow("preview.yml")["on"]["pull_request"]["branches"]
+    for stack in ON_AWS:
+        assert claims(stack, github, DEPLOYER)["sub"] == [f"repo:{github.repository}:environment:{stack}"]
+        wanted = jobs("drift.yml")["drift"]["environment"].replace("${{ matrix.stack }}", stack)
+        assert wanted == environment_of_previews(stack)
+    assert "environment" not in jobs("preview.yml")["preview"]  # its claim is `pull_request`
+    roles = [step["with"]["role"] for _, step in steps() if step.get("uses") == "./.github/actions/stack"]
+    assert roles == [PREVIEWER, DEPLOYER, PREVIEWER]
+
+
+@pytest.mark.parametrize("stack", ON_AWS)
+def test_a_workflow_learns_everything_from_the_stack_s_file(stack: str) -> None:
+    aws = read(stack).config
+    found = facts(stack, DEPLOYER)
+    assert (found["region"], found["account"]) == (aws["region"], aws["accountId"])
+    assert found["role"] == f"arn:aws:iam::{aws['accountId']}:role/devservers-{stack}-{DEPLOYER}"
+    assert found["backend"].startswith("s3://")
+
+
+def test_the_local_stack_has_no_role() -> None:
+    with pytest.raises(StackFileError, match="no role"):
+        facts("local", DEPLOYER)
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "workflows").glob("*.yml")), ids=lambda path: path.name)
+def test_every_workflow_is_yaml_with_a_time_limit(path: Path) -> None:
+    for job in workflow(path.name)["jobs"].values():
+        assert "timeout-minutes" in job or "uses" in job
