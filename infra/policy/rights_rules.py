@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infra.policy.rule import Rule
-from infra.policy.subject import Subject, at, decoded, items
+from infra.policy.subject import Stack, Subject, at, decoded, items
 
+POLICY = "aws:iam/policy:Policy"
+ROLE = "aws:iam/role:Role"
 _POLICIES = {
-    "aws:iam/policy:Policy": ("policy",),
+    POLICY: ("policy",),
     "aws:iam/rolePolicy:RolePolicy": ("policy",),
     "aws:iam/userPolicy:UserPolicy": ("policy",),
     "aws:iam/groupPolicy:GroupPolicy": ("policy",),
-    "aws:iam/role:Role": ("assumeRolePolicy",),
+    ROLE: ("assumeRolePolicy",),
 }
 _ATTACHMENTS = ("aws:iam/rolePolicyAttachment:RolePolicyAttachment", "aws:iam/policyAttachment:PolicyAttachment")
 
@@ -21,7 +23,7 @@ _ATTACHMENTS = ("aws:iam/rolePolicyAttachment:RolePolicyAttachment", "aws:iam/po
 def statements(subject: Subject) -> Iterator[Mapping[str, Any]]:
     """The statements of the IAM policies a resource holds, as far as they are known."""
     texts = [subject.inputs.get(key) for key in _POLICIES.get(subject.type, ())]
-    if subject.type == "aws:iam/role:Role":
+    if subject.type == ROLE:
         texts += [at(each, "policy") for each in items(subject.at("inlinePolicies"))]
     for text in texts:
         yield from (each for each in items(at(decoded(text), "Statement")) if isinstance(each, Mapping))
@@ -33,7 +35,21 @@ def _anything(resource: object) -> bool:
     return text == "*" or (text.startswith("arn:") and text.split(":", 5)[-1] == "*")
 
 
-def _wildcards(subject: Subject) -> Iterator[str]:
+def boundaries(stack: Stack) -> set[str]:
+    """URNs of policies that only limit what roles may do: a permissions boundary grants nothing by itself."""
+    limited = {need for role in stack.of(ROLE) if role.at("permissionsBoundary") for need in role.needs}
+    granted = {need for attachment in stack.of(*_ATTACHMENTS) for need in attachment.needs}
+    return {policy.urn for policy in stack.of(POLICY) if policy.urn in limited - granted}
+
+
+def _wildcards(stack: Stack) -> Iterator[tuple[Subject, str]]:
+    limits = boundaries(stack)
+    for subject in stack.subjects:
+        if subject.urn not in limits:
+            yield from ((subject, message) for message in _too_much(subject))
+
+
+def _too_much(subject: Subject) -> Iterator[str]:
     for statement in statements(subject):
         if statement.get("Effect") != "Allow":
             continue
@@ -51,7 +67,7 @@ def _wildcards(subject: Subject) -> Iterator[str]:
 
 def _managed(subject: Subject) -> Iterator[str]:
     arns = items(subject.at("policyArn")) if subject.type in _ATTACHMENTS else []
-    arns += items(subject.at("managedPolicyArns")) if subject.type == "aws:iam/role:Role" else []
+    arns += items(subject.at("managedPolicyArns")) if subject.type == ROLE else []
     for arn in arns:
         name = str(arn).rpartition("/")[2]
         if name in ("AdministratorAccess", "PowerUserAccess", "IAMFullAccess") or name.endswith("FullAccess"):
@@ -73,7 +89,7 @@ RULES = (
         "iam-no-wildcards",
         "No statement allows a wildcard of actions on a wildcard of resources.",
         "name the actions, or the resources, or both",
-        each=_wildcards,
+        whole=_wildcards,
     ),
     Rule(
         "iam-no-full-access",

@@ -75,6 +75,16 @@ def allowing(action: object, resource: object, **more: Any) -> Subject:
     return of("aws:iam/rolePolicy:RolePolicy", {"policy": json.dumps({"Statement": [statement]})})
 
 
+def limiting(attach: bool) -> list[Subject]:
+    """A permissions boundary, which grants nothing as long as nobody attaches it."""
+    statement = {"Effect": "Allow", "NotAction": ["iam:*"], "Resource": "*"}
+    policy = of("aws:iam/policy:Policy", {"policy": json.dumps({"Statement": [statement]})}, name="boundary")
+    role = of("aws:iam/role:Role", {"permissionsBoundary": UNKNOWN}, name="role", needs=frozenset({policy.urn}))
+    kind = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
+    attached = of(kind, {"policyArn": UNKNOWN}, needs=frozenset({role.urn, *([policy.urn] if attach else [])}))
+    return [policy, role, attached]
+
+
 def pod(image: str, **spec: Any) -> Subject:
     whole = {"automountServiceAccountToken": False, "containers": [{"name": "a", "image": image}], **spec}
     return of("kubernetes:apps/v1:Deployment", {"spec": {"template": {"spec": whole}}})
@@ -285,6 +295,7 @@ CASES = [
         "lets anybody in",
     ),
     Case("iam-no-wildcards", [allowing([], "x")], [allowing([], "x", NotAction="iam:*")], "all but what it lists"),
+    Case("iam-no-wildcards", limiting(attach=False), limiting(attach=True), "all but what it lists"),
     Case(
         "iam-no-full-access",
         attached("AmazonEKSWorkerNodePolicy"),
