@@ -44,7 +44,7 @@ class Queueing(Component):
             values=kueue.values(settings),
             timeout=settings.await_seconds,
             skip_await=not settings.await_,
-            # What an installation that was cut off left is taken over by the next.
+            # Each is kept in a Secret; that many to go back to are enough.
             max_history=3,
             opts=self.options([namespace, *policies]),
         )

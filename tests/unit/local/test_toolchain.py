@@ -108,7 +108,7 @@ def test_versions_named_in_python_are_those_of_the_modules() -> None:
     kubernetes = (toolchain.MODULES / "cluster" / "go.mod").read_text()
     assert f"k8s.io/kubernetes v{toolchain.KUBERNETES}\n" in kubernetes
     assert f"pulumi/sdk/v3 v{toolchain.PULUMI}" in (toolchain.MODULES / "pulumi" / "go.mod").read_text()
-    assert f"sigs.k8s.io/kueue v{toolchain.KUEUE}\n" in (toolchain.MODULES / "kueue" / "go.mod").read_text()
+    assert f"sigs.k8s.io/kueue v{toolchain.KUEUE} " in (toolchain.MODULES / "kueue" / "go.mod").read_text()
     provider = (toolchain.MODULES / "pulumi-resource-kubernetes" / "go.mod").read_text()
     assert f"pulumi-kubernetes/sdk/v4 v{toolchain.PULUMI_KUBERNETES}" in provider
 
