@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.paths import ROOT
-from tests.bench import devctl_figures, node_figures, operator_figures, queue_figures
+from tests.bench import devctl_figures, node_figures, operator_figures
 from tests.bench.figure import HEADER, Figure
 from tests.cluster.harness import running_api_server, running_controllers
 from tests.node.person import Person, environment, running_platform
-from tests.node.queued import default_image
 
 RESULTS = ROOT / ".bench" / "results.json"
 
@@ -37,20 +36,21 @@ def node(only: str) -> list[Figure]:
     """What a person waits for, on a real node."""
     with (
         tempfile.TemporaryDirectory(prefix="devservers-bench-") as folder,
-        running_platform(Path(folder), "--no-demo", "--fake-gpus", str(queue_figures.GPUS)) as platform,
+        running_platform(Path(folder), "--no-demo") as platform,
     ):
         found = [devctl_figures.devctl_list(platform.env)]
         if not only or only.startswith("create_to_ssh"):
-            found += node_figures.create_to_ssh(Person(platform, "ann"), default_image(platform))
-        if not only or only == "queue_to_running":
-            found += queue_figures.queue_to_running(Person(platform, "ann"))
+            deployment = platform.get("deployment", "devservers-operator", "-n", "devservers-system")
+            env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+            image = next(each["value"] for each in env if each["name"] == "DEVSERVERS_DEFAULT_IMAGE")
+            found += node_figures.create_to_ssh(Person(platform, "ann"), image)
         return found
 
 
 GROUPS: dict[Callable[[str], list[Figure]], tuple[str, ...]] = {
     alone: ("devctl_help",),
     operator: ("api_writes_per_server", "restart_writes", "restart_seconds"),
-    node: ("devctl_list", "create_to_ssh", "create_to_ssh_p50", "create_to_ssh_p95", "queue_to_running"),
+    node: ("devctl_list", "create_to_ssh", "create_to_ssh_p50", "create_to_ssh_p95"),
 }
 
 
