@@ -12,8 +12,9 @@ env:
 	@infra/local/bootstrap.sh
 .PHONY: env
 
-up: env ## A cluster, the platform on it, a first server (DEMO=0: none); STACK=dev: on AWS
-	@$(LOCAL) up --stack $(STACK) $(if $(filter 0,$(DEMO)),--no-demo) $(if $(filter 1,$(YES)),--yes)
+up: env ## A cluster, the platform on it, a first server (DEMO=0: none; FAKE_GPUS=4: to try the queue); STACK=dev: on AWS
+	@$(LOCAL) up --stack $(STACK) $(if $(filter 0,$(DEMO)),--no-demo) $(if $(filter 1,$(YES)),--yes) \
+	  $(if $(FAKE_GPUS),--fake-gpus $(FAKE_GPUS))
 
 down: env ## Stop the embedded cluster and keep its state (PURGE=1: delete it, homes included); STACK=dev: destroy
 	@$(LOCAL) down --stack $(STACK) $(if $(filter 1,$(PURGE)),--purge) $(if $(filter 1,$(YES)),--yes) \

@@ -12,8 +12,9 @@ if str(HERE.parent) not in sys.path:
 
 import pulumi  # noqa: E402
 
+from devservers.api.flavors import SHIPPED  # noqa: E402
 from infra import settings as configuration  # noqa: E402
-from infra.local import context  # noqa: E402
+from infra.local import capacity, context  # noqa: E402
 from infra.local.provider import provider  # noqa: E402
 from infra.platform.stack import platform  # noqa: E402
 
@@ -28,18 +29,21 @@ def main() -> None:
     }
     try:
         settings = configuration.load(pulumi.get_stack(), values, os.environ)
-        choice = context.choose_here(os.environ) if settings.cluster == configuration.LOCAL else None
+        on_aws = settings.cluster == configuration.AWS
+        choice = None if on_aws else context.choose_here(os.environ)
+        has = capacity.read(os.environ) if settings.queueing.enabled and not on_aws else capacity.NOTHING
     except (configuration.SettingsError, context.ContextError) as error:
         # A RunError is shown as its text; anything else would be a traceback.
         raise pulumi.RunError(str(error)) from None
     if choice is not None:
-        outputs = platform(settings, provider(choice))
+        pools, offered = capacity.pools(has, settings), (*SHIPPED, *capacity.flavors(has))
+        outputs = platform(settings, provider(choice), pools, offered)
     else:
         # The AWS SDK takes seconds to import, and the local stack has no use for it.
         from infra.aws.stack import environment
 
         made = environment(pulumi.get_stack(), settings)
-        outputs = made.outputs | platform(settings, made.provider, made.offered, made.ready)
+        outputs = made.outputs | platform(settings, made.provider, made.pools, made.offered, made.ready)
     for name, value in outputs.items():
         pulumi.export(name, value)
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from devservers.api.fields import ImageReference, Matching
@@ -38,8 +38,11 @@ IMAGE_VARIABLES = {
     "operator": "DEVSERVERS_IMAGE_OPERATOR",
     "ssh": "DEVSERVERS_IMAGE_SSH",
     "base": "DEVSERVERS_IMAGE_BASE",
+    "kueue": "DEVSERVERS_IMAGE_KUEUE",
 }
 """What `make up` sets to the images it built; with cluster `local` each wins over the configuration."""
+CHART_VARIABLE = "DEVSERVERS_KUEUE_CHART"
+"""What it sets to the chart that came with the controller it built; wins too."""
 
 
 _CPU = Matching(r"^([0-9]+m|[0-9]+(\.[0-9]{1,3})?)$", "not an amount of CPU", 16)
@@ -48,6 +51,12 @@ Cpu = Annotated[str, _CPU, Field(json_schema_extra=allowed("CPUs or millicores, 
 Memory = Annotated[str, _MEMORY, Field(json_schema_extra=allowed("an amount in Mi or Gi, like 256Mi"))]
 _REFERENCE = allowed("an image reference, like registry.example.com/devservers/operator:1.0")
 Image = Annotated[ImageReference, Field(json_schema_extra=_REFERENCE)]
+
+
+def _tagged(reference: str) -> str:
+    if ":" not in reference.rpartition("/")[2]:
+        raise PydanticCustomError("untagged", "this image needs a tag, like registry.example.com/kueue:v0.18.2")
+    return reference
 
 
 class Images(Part):
@@ -59,10 +68,12 @@ class Images(Part):
     """Carries OpenSSH and the init program into every server."""
     base: Image
     """What a server runs when it names no image."""
+    kueue: Annotated[Image, AfterValidator(_tagged)] = "registry.k8s.io/kueue/kueue:v0.18.2"
+    """Kueue's controller; its chart wants a tag."""
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
         default="IfNotPresent", json_schema_extra=allowed("IfNotPresent, Always or Never")
     )
-    """Of the operator's own pods."""
+    """Of the pods of the operator and of Kueue."""
 
 
 class Operator(Part):
@@ -79,6 +90,26 @@ class Operator(Part):
     cpu_limit: Cpu = "1"
     memory_request: Memory = "128Mi"
     memory_limit: Memory = "512Mi"
+
+
+class Queueing(Part):
+    """Kueue, and how its queues divide what the cluster has."""
+
+    enabled: bool = Field(default=True, json_schema_extra=allowed("true or false"))
+    """Whether servers wait in a queue for what is taken; without, they stay Pending at the scheduler."""
+    replicas: int | None = Field(default=None, ge=1, le=5, json_schema_extra=allowed("1 to 5"))
+    """Of the controller; unset: 1 with cluster `local`, else 2. One works, all answer the API server."""
+    interactive_share: int = Field(default=100, ge=0, le=100, json_schema_extra=allowed("0 to 100, percent"))
+    """What servers own of each pool; training owns the rest. Each borrows what the other leaves idle, and servers take
+    theirs back at once."""
+    chart: Annotated[str, Matching(r"^(/.+)?$", "not an absolute path", 4096)] = Field(
+        default="", json_schema_extra=allowed("the absolute path of a chart's folder, or empty for Kueue's registry")
+    )
+    """Kueue's chart."""
+    cpu_request: Cpu = "100m"
+    cpu_limit: Cpu = "2"
+    memory_request: Memory = "128Mi"
+    memory_limit: Memory = "1Gi"
 
 
 class User(UserSpec):
@@ -102,6 +133,7 @@ class Settings(Part):
     EKS cluster that this program makes with everything it needs."""
     images: Images
     operator: Operator = Operator()
+    queueing: Queueing = Queueing()
     users: tuple[User, ...] = Field(
         default=(), max_length=5000, json_schema_extra=allowed("a list of users, each name once")
     )
@@ -113,11 +145,17 @@ class Settings(Part):
     ] = ""
     """For homes."""
     await_: bool = Field(default=True, alias="await", json_schema_extra=allowed("true or false"))
-    """Whether `pulumi up` waits until the operator runs and the users' namespaces are there."""
+    """Whether `pulumi up` waits until Kueue and the operator run and the users' namespaces are there. The queues
+    themselves can only be made when Kueue answers."""
     await_seconds: int = Field(default=180, ge=10, le=3600, json_schema_extra=allowed("10 to 3600"))
     """How long it waits for each before it fails."""
     aws: Aws | None = None
     """The environment on AWS, with cluster `aws`; its keys stand beside the others."""
+
+    @property
+    def queueing_replicas(self) -> int:
+        """How many controllers of Kueue run."""
+        return self.queueing.replicas or (1 if self.cluster == LOCAL else 2)
 
     @model_validator(mode="after")
     def _users_once(self) -> Settings:
@@ -145,7 +183,10 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
     if isinstance(images, dict):
         given = {field: env[variable] for field, variable in IMAGE_VARIABLES.items() if env.get(variable)}
         values["images"] = images | given
-    if values.get("cluster") == LOCAL and not values.get("users") and "users" not in {p.key for p in found}:
+    queueing = values.get("queueing") or {}
+    if isinstance(queueing, dict) and env.get(CHART_VARIABLE) and not on_aws:
+        values["queueing"] = queueing | {"chart": env[CHART_VARIABLE]}
+    if values.get("cluster") == LOCAL and not values.get("users") and f"{PROJECT}:users" not in {p.key for p in found}:
         values["users"] = _person(env, found)
     environment = {key: values.pop(key) for key in AWS_KEYS if key in values} if on_aws else None
     parsed = _parsed(stack, Aws, environment, found) if environment is not None else None

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.driver import interfaces, leftovers, pack, state
+from infra.driver.drain import drain as drained
 from infra.driver.draining import Home
 from infra.driver.engine import Engine, PulumiError
-from infra.driver.kubectl import Kubectl
 from infra.driver.state import Held
 from infra.driver.tools import Tools, look
+from infra.kubectl import Kubectl
 from infra.local.progress import Progress
 from infra.preview.stackfile import StackFile
 
@@ -100,7 +101,7 @@ class Environment:
             file = Path(folder) / "kubeconfig"
             file.touch(mode=0o600)
             file.write_text(kubeconfig if isinstance(kubeconfig, str) else json.dumps(kubeconfig))
-            homes = Kubectl(tools.path("kubectl"), file, self.env).drain(self.progress)
+            homes = drained(Kubectl(tools.path("kubectl"), file, self.env), self.progress)
         for home in homes:
             self.progress.say(f"home kept: {home}")
         return homes

@@ -17,10 +17,10 @@ from infra.driver.choice import Way, choose
 from infra.driver.engine import PulumiError
 from infra.driver.environment import Environment, RefusedError
 from infra.driver.interfaces import InterfaceError
-from infra.driver.kubectl import KubectlError
 from infra.driver.pack import PackError
 from infra.driver.tools import MissingError, look
-from infra.local import packages, toolchain
+from infra.kubectl import KubectlError
+from infra.local import capacity, packages, toolchain
 from infra.local.cluster import ClusterError
 from infra.local.context import ContextError
 from infra.local.engine import EngineError
@@ -57,10 +57,17 @@ KNOWN = (
 
 
 @app.command()
-def up(stack: Stack = LOCAL, demo: bool = True, yes: Yes = False) -> None:
+def up(
+    stack: Stack = LOCAL,
+    demo: bool = True,
+    yes: Yes = False,
+    fake_gpus: Annotated[
+        int | None, typer.Option(min=0, max=capacity.FAKE_GPUS, help="GPUs to pretend; kept until it is said again.")
+    ] = None,
+) -> None:
     """A cluster, the platform on it, and a first server; of a stack on AWS, all of it."""
     if stack == LOCAL:
-        _platform().up(demo)
+        _platform().up(demo, fake_gpus)
     else:
         _environment(stack).up(yes, sys.stdin.isatty())
 
@@ -133,7 +140,7 @@ def tools() -> None:
             f"the tests need the embedded cluster: {problem}\n  run them on a Debian machine, as root"
         )
     packages.ensure(progress)
-    toolchain.ensure((*toolchain.CLUSTER, *toolchain.ENGINE), current(), progress)
+    toolchain.ensure(toolchain.ALL, current(), progress)
 
 
 def _platform() -> Platform:

@@ -143,6 +143,13 @@ class _Monitor(mocks.MockMonitor):
         return answer
 
 
+def _registered(hook: pulumi.ErrorHook) -> asyncio.Future[None]:
+    """Stands in for the registration of an error hook: mocks can't call back, and nothing fails on them."""
+    done: asyncio.Future[None] = asyncio.get_event_loop().create_future()
+    done.set_result(None)
+    return done
+
+
 @dataclass(frozen=True)
 class Run:
     """What one run of the program registered, and its stack outputs."""
@@ -162,7 +169,11 @@ def run(config: Mapping[str, Any], env: Mapping[str, str], preview: bool = False
     }
 
     def program() -> None:
-        with patch.dict("os.environ", dict(env), clear=True), patch("pulumi.export", outputs.__setitem__):
+        with (
+            patch.dict("os.environ", dict(env), clear=True),
+            patch("pulumi.export", outputs.__setitem__),
+            patch("pulumi.resource_hooks.register_error_hook", _registered),
+        ):
             runpy.run_path(str(ROOT / "infra"), run_name="__main__")
 
     return Run(_recorded(program, values, preview, stack), outputs)

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from infra.driver.drain import drain
 from infra.driver.draining import Home
-from infra.driver.kubectl import Kubectl, KubectlError
+from infra.kubectl import Kubectl, KubectlError
 from infra.local.progress import Progress
 from tests.cluster.client import Client, eventually
 from tests.cluster.conftest import make_namespace
@@ -97,7 +98,7 @@ def test_users_work_ends_and_homes_and_others_stay(
     admin.create(balanced)
     said = StringIO()
 
-    homes = kubectl.drain(Progress(said))
+    homes = drain(kubectl, Progress(said))
 
     handle = f"vol-pv-{user_name}"
     assert Home(namespace, "box-home", f"pv-{user_name}", handle, "10Gi") in homes
@@ -112,27 +113,21 @@ def test_users_work_ends_and_homes_and_others_stay(
     assert len(admin.list("v1", "Pod", other)) == 2 and admin.get("apps/v1", "Deployment", "tool", other)
     assert f"end devservers in {namespace}" in said.getvalue()
 
-    again = kubectl.drain(Progress(StringIO()))
+    again = drain(kubectl, Progress(StringIO()))
     assert [each for each in again if each.namespace == namespace] == [
         each for each in homes if each.namespace == namespace
     ]
 
 
-def test_what_will_not_go_is_an_error_that_names_it(
-    controllers: ApiServer, kubectl: Kubectl, user_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_will_not_go_is_an_error_that_names_it(controllers: ApiServer, kubectl: Kubectl, user_name: str) -> None:
     """A finalizer whose controller is gone: it ends with the step's name, not for ever."""
-    from infra.driver import draining
-    from infra.driver import kubectl as module
-
     namespace = make_namespace(controllers.admin, user_name)
     stuck = deployment(namespace)
     stuck["metadata"]["finalizers"] = ["example.com/nobody"]
     controllers.admin.create(stuck)
-    monkeypatch.setattr(module, "commands", lambda seen: draining.commands(seen, seconds=2))
     try:
         with pytest.raises(KubectlError, match=r"kubectl delete deployments\.apps --all failed: .*timed out"):
-            kubectl.drain(Progress(StringIO()))
+            drain(kubectl, Progress(StringIO()), seconds=2)
     finally:
         clear = {"metadata": {"finalizers": None}}
         controllers.admin.patch("apps/v1", "Deployment", "tool", clear, namespace)
@@ -141,5 +136,5 @@ def test_what_will_not_go_is_an_error_that_names_it(
 def test_an_unreachable_cluster_is_two_lines(kubectl: Kubectl, tmp_path: Any) -> None:
     (tmp_path / "kubeconfig").write_text("{}")
     with pytest.raises(KubectlError) as caught:
-        Kubectl(kubectl.program, tmp_path / "kubeconfig", kubectl.env).drain(Progress(StringIO()))
+        drain(Kubectl(kubectl.program, tmp_path / "kubeconfig", kubectl.env), Progress(StringIO()))
     assert len(str(caught.value).splitlines()) == 2

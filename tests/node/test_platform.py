@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from devservers.api.queueing import INTERACTIVE, PRIORITY_INTERACTIVE
 from infra.local import process
 from infra.local.cluster import PROGRAMS
 from infra.local.paths import ROOT
+from tests.node import queued
 from tests.node.machine import Machine
 from tests.node.person import BIN, Person, Platform
 
@@ -23,6 +25,8 @@ pytestmark = [pytest.mark.last, pytest.mark.timeout(900)]
 Wait = Callable[..., object]
 OURS = ("devservers", "dev-")
 """How the names of the platform's own cluster-wide objects begin."""
+ITS = ("devserver", "kueue")
+"""What is in the names of others, of Kueue's for one."""
 CLUSTERS_OWN = ("devservers:",)
 """Rights of the embedded cluster's own components (DNS, firewall), which are there without the platform too."""
 
@@ -84,7 +88,9 @@ def test_preview_has_nothing_to_change(platform: Platform) -> None:
     assert not [word for word in ("to create", "to update", "to delete", "to replace") if word in shown], shown
 
 
-@pytest.mark.parametrize("name", [*PROGRAMS, "containerd-shim", "sshd", "devservers-operator", "the first process"])
+@pytest.mark.parametrize(
+    "name", [*PROGRAMS, "containerd-shim", "sshd", "devservers-operator", "manager", "the first process"]
+)
 def test_kill_9_and_up_lose_nothing(
     platform: Platform, ann: Person, devserver: str, eventually: Wait, name: str
 ) -> None:
@@ -114,14 +120,43 @@ def test_kill_9_and_up_lose_nothing(
 
 
 def _is(pid: int, comm: str, name: str) -> bool:
-    """Whether a process is the program of that name; the operator is a Python module's."""
+    """Whether a process is the program of that name; the operator is a Python module's, and manager is Kueue's."""
     if name == "devservers-operator":
         return comm == "python" and "devservers.runtime.main" in Path(f"/proc/{pid}/cmdline").read_text()
     return comm == name[:15]  # what the kernel keeps of it
 
 
+def test_destroy_names_what_is_still_in_a_queue_and_keeps_the_platform(platform: Platform, ann: Person) -> None:
+    """An administrator's own pod: what ends is servers only."""
+    queued.apply(platform, *queued.local_queues(ann.namespace), _pod(platform, "byhand", ann))
+    done = platform.run("destroy", check=False)
+    assert done.returncode == 1
+    assert f"Pod {ann.namespace}/byhand" in done.stderr
+    assert platform.get("clusterqueue", "interactive") and platform.get("devserveruser", "ann")
+    platform.cluster.kubectl("delete", "pod", "byhand", "-n", ann.namespace)
+
+
+def _pod(platform: Platform, name: str, ann: Person, gpus: int = 0) -> dict[str, Any]:
+    image = queued.default_image(platform)
+    return queued.pod(name, ann.namespace, image, gpus, INTERACTIVE, PRIORITY_INTERACTIVE)
+
+
 def test_destroy_leaves_homes_only_and_up_gives_them_back(platform: Platform, ann: Person, devserver: str) -> None:
     uid = platform.get("devserveruser", "ann")["status"]["uid"]
+    # One pod that runs and one that waits for what there is none of: both are a server's, and go with it.
+    ann.devctl("create", devserver, "--wait", "3m")
+    server = ann.server(devserver)
+    owner = {
+        "apiVersion": server["apiVersion"],
+        "kind": "DevServer",
+        "name": devserver,
+        "uid": server["metadata"]["uid"],
+    }
+    pods = [_pod(platform, "runs", ann), _pod(platform, "waits", ann, gpus=1)]
+    for pod in pods:
+        pod["metadata"]["ownerReferences"] = [owner]
+    queued.apply(platform, *queued.local_queues(ann.namespace), *pods)
+    platform.cluster.kubectl("wait", "pod", "runs", "-n", ann.namespace, "--for=condition=Ready", "--timeout=60s")
     shown = platform.run("destroy").stderr
     assert "left: namespace dev-ann" in shown
     assert f"{devserver}-home" in shown
@@ -152,7 +187,7 @@ def _cluster_wide(platform: Platform) -> list[str]:
         f"{kind} {name}"
         for kind, name in names
         if kind not in ("PersistentVolume", "Node", "CSINode")
-        and (name.startswith(OURS) or "devserver" in name)
+        and (name.startswith(OURS) or any(each in name for each in ITS))
         and not name.startswith(CLUSTERS_OWN)
     )
 

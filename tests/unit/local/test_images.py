@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from infra import images
-from infra.local.paths import ROOT
+from infra.local import images as local_images
+from infra.local import toolchain
+from infra.local.paths import ROOT, Paths
 
 
 @pytest.mark.parametrize("image", images.PLATFORM, ids=lambda image: image.name)
@@ -40,3 +42,20 @@ def test_no_image_is_given_a_secret_or_fetches_past_the_packages(image: images.I
 
 def test_the_operator_does_not_run_as_root() -> None:
     assert "USER 65532:65532" in (ROOT / images.OPERATOR.dockerfile).read_text().splitlines()
+
+
+@pytest.mark.parametrize(("name", "program"), [(local_images.PAUSE, "catatonit"), (local_images.KUEUE, "kueue")])
+def test_an_image_of_one_program_copies_it_and_nothing_else(name: str, program: str) -> None:
+    lines = (ROOT / "images" / name / "Dockerfile").read_text().splitlines()
+    assert "FROM scratch" in lines
+    assert [line.split()[1] for line in lines if line.startswith("COPY")] == [program]
+
+
+def test_another_build_of_kueue_is_another_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tags = []
+    for build in ("kueue-1", "kueue-2"):
+        (tmp_path / build).mkdir()
+        (tmp_path / build / "kueue").touch()
+        monkeypatch.setenv("DEVSERVERS_TOOLS_DIR", str(tmp_path / build))
+        tags.append(local_images.kueue_tag(Paths.of({"HOME": str(tmp_path)})))
+    assert len(set(tags)) == 2 and all(tag.startswith(f"{toolchain.KUEUE}-") for tag in tags)
