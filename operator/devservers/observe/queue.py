@@ -115,7 +115,9 @@ def queue_state(
         return _without_kueue(pod)
     workload = workload_of(pod, found.workloads)
     if workload is None:
-        return _unseen(pod, now)
+        # The pod after a lost place is there a moment before its Workload is.
+        before = _lost_cause(found) or carried(previous)
+        return _unseen(pod, now) if before is None or _scheduled(pod) else _told_loss(before, found)
     queued_at = pods.created_at(workload)
     admitted_at = pods.true_since(workload, "Admitted")
     if admitted_at is not None and pods.true_since(workload, "Evicted") is None:
@@ -190,8 +192,10 @@ def gated(pod: Obj) -> bool:
 def _lost(found: Queues) -> QueueState | None:
     """The state between an eviction and the pod that comes after it."""
     cause = _lost_cause(found)
-    if cause is None:
-        return None
+    return None if cause is None else _told_loss(cause, found)
+
+
+def _told_loss(cause: Lost, found: Queues) -> QueueState:
     home = "Its home is kept; it" if found.home_kept else "It"
     return QueueState(cause.reason, f"{cause.words} {home} goes on by itself when quota comes free.", cause.told)
 
@@ -204,6 +208,10 @@ def _lost_cause(found: Queues) -> Lost | None:
 
 def _told(workload: Obj, kind: str) -> str:
     return " ".join(str((pods.condition(workload, kind) or {}).get("message") or "").split())
+
+
+def _scheduled(pod: Obj) -> bool:
+    return bool((pod.get("spec") or {}).get("nodeName"))
 
 
 def _server(pod: Obj) -> str:

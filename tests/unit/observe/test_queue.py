@@ -257,8 +257,12 @@ def test_a_lost_place_is_told_until_there_is_one_again() -> None:
     assert (first["phase"], ready(first)["reason"]) == ("Pending", "Preempted")
     assert "Its place was taken by a workload of bob with priority urgent. Its home is kept" in ready(first)["message"]
     assert admitted(first)["message"] == PREEMPTED
-    # The next pod waits, the old one and what took its place are gone.
+    # The next pod is there, its Workload not yet.
     known = with_status(known, first)
+    between = look(known, 22, **children([queued_pod("mydev-2", 22)], [], known, 22)).status
+    assert ready(between)["message"] == ready(first)["message"]
+    # The next pod waits, the old one and what took its place are gone.
+    known = with_status(known, between)
     next_pod, wait = queued_pod("mydev-2", 22), workload("mydev-2", 22, unreserved(WAITS_FOR_GPU, 22))
     second = look(known, 60, **children([next_pod], [wait], known, 60)).status
     assert ready(second)["reason"] == "Preempted"
