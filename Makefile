@@ -11,8 +11,9 @@ env:
 	@infra/local/bootstrap.sh
 .PHONY: env
 
-up: env ## A cluster, the platform on it and a first server (DEMO=0: no server)
-	@$(PY) -m infra.local $(if $(DEBUG),--debug) up --stack $(STACK) $(if $(filter 0,$(DEMO)),--no-demo)
+up: env ## A cluster, the platform on it and a first server (DEMO=0: no server; FAKE_GPUS=4: to try the queue)
+	@$(PY) -m infra.local $(if $(DEBUG),--debug) up --stack $(STACK) $(if $(filter 0,$(DEMO)),--no-demo) \
+		$(if $(FAKE_GPUS),--fake-gpus $(FAKE_GPUS))
 
 down: env ## Stop the embedded cluster and keep its state (PURGE=1: delete it, homes included)
 	@$(PY) -m infra.local $(if $(DEBUG),--debug) down --stack $(STACK) $(if $(filter 1,$(PURGE)),--purge)

@@ -13,8 +13,9 @@ if str(HERE.parent) not in sys.path:
 import pulumi  # noqa: E402
 import pulumi_kubernetes as kubernetes  # noqa: E402
 
+from devservers.api.flavors import SHIPPED  # noqa: E402
 from infra import settings as configuration  # noqa: E402
-from infra.local import context  # noqa: E402
+from infra.local import capacity, context  # noqa: E402
 from infra.platform.stack import platform  # noqa: E402
 
 
@@ -29,6 +30,7 @@ def main() -> None:
     try:
         settings = configuration.load(pulumi.get_stack(), values, os.environ)
         choice = context.choose_here(os.environ)
+        has = capacity.read(os.environ) if settings.queueing.enabled else capacity.NOTHING
     except (configuration.SettingsError, context.ContextError) as error:
         # A RunError is shown as its text; anything else would be a traceback.
         raise pulumi.RunError(str(error)) from None
@@ -39,7 +41,8 @@ def main() -> None:
         # Objects are only ever taken for gone when it is another cluster, not when its address changed.
         cluster_identifier=choice.context or context.EMBEDDED,
     )
-    for name, value in platform(settings, provider).items():
+    pools, offered = capacity.pools(has, settings), (*SHIPPED, *capacity.flavors(has))
+    for name, value in platform(settings, provider, pools, offered).items():
         pulumi.export(name, value)
 
 

@@ -1,80 +1,60 @@
 """Invariant: a stack's configuration is whole and valid before the first resource is made.
 
 Everything configurable is one frozen model, read once. Pure but for the person's key files; no Pulumi
-resource is made here. Whatever is wrong comes out at once, each thing with its key, its value, what is
-allowed and what to do.
+resource is made here. Whatever is wrong comes out at once (infra/problems.py).
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from devservers.api.fields import ImageReference, Matching
 from devservers.api.user import RESERVED_NAMES, UserSpec
+from infra import problems
+from infra.aws import checks
+from infra.aws.settings import KEYS as AWS_KEYS
+from infra.aws.settings import Aws
 from infra.local.person import PersonError, person
+from infra.part import Part, allowed
+from infra.problems import PROJECT, Problem, SettingsError
 
-PROJECT = "devservers"
+_Model = TypeVar("_Model", bound=BaseModel)
+
 LOCAL = "local"
+AWS = "aws"
 IMAGE_VARIABLES = {
     "operator": "DEVSERVERS_IMAGE_OPERATOR",
     "ssh": "DEVSERVERS_IMAGE_SSH",
     "base": "DEVSERVERS_IMAGE_BASE",
+    "kueue": "DEVSERVERS_IMAGE_KUEUE",
 }
 """What `make up` sets to the images it built; each wins over the configuration."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with a stack's configuration."""
-
-    key: str
-    value: str
-    reason: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.key} = {self.value}: {self.reason}\n  {self.remedy}"
-
-
-class SettingsError(ValueError):
-    """A stack's configuration can't be used; the text has two lines for each problem."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = tuple(problems)
-
-
-def _allowed(text: str) -> dict[str, Any]:
-    return {"allowed": text}
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        use_attribute_docstrings=True,
-        validate_default=True,
-    )
+CHART_VARIABLE = "DEVSERVERS_KUEUE_CHART"
+"""What it sets to the chart that came with the controller it built; wins too."""
 
 
 _CPU = Matching(r"^([0-9]+m|[0-9]+(\.[0-9]{1,3})?)$", "not an amount of CPU", 16)
 _MEMORY = Matching(r"^[1-9][0-9]*(Mi|Gi)$", "not an amount of memory", 16)
-Cpu = Annotated[str, _CPU, Field(json_schema_extra=_allowed("CPUs or millicores, like 0.5 or 500m"))]
-Memory = Annotated[str, _MEMORY, Field(json_schema_extra=_allowed("an amount in Mi or Gi, like 256Mi"))]
-_REFERENCE = _allowed("an image reference, like registry.example.com/devservers/operator:1.0")
+Cpu = Annotated[str, _CPU, Field(json_schema_extra=allowed("CPUs or millicores, like 0.5 or 500m"))]
+Memory = Annotated[str, _MEMORY, Field(json_schema_extra=allowed("an amount in Mi or Gi, like 256Mi"))]
+_REFERENCE = allowed("an image reference, like registry.example.com/devservers/operator:1.0")
 Image = Annotated[ImageReference, Field(json_schema_extra=_REFERENCE)]
 
 
-class Images(_Part):
+def _tagged(reference: str) -> str:
+    if ":" not in reference.rpartition("/")[2]:
+        raise PydanticCustomError("untagged", "this image needs a tag, like registry.example.com/kueue:v0.18.2")
+    return reference
+
+
+class Images(Part):
     """The platform's images."""
 
     operator: Image
@@ -83,26 +63,48 @@ class Images(_Part):
     """Carries OpenSSH and the init program into every server."""
     base: Image
     """What a server runs when it names no image."""
+    kueue: Annotated[Image, AfterValidator(_tagged)] = "registry.k8s.io/kueue/kueue:v0.18.2"
+    """Kueue's controller; its chart wants a tag."""
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
-        default="IfNotPresent", json_schema_extra=_allowed("IfNotPresent, Always or Never")
+        default="IfNotPresent", json_schema_extra=allowed("IfNotPresent, Always or Never")
     )
-    """Of the operator's own pods."""
+    """Of the pods of the operator and of Kueue."""
 
 
-class Operator(_Part):
+class Operator(Part):
     """The operator's Deployment."""
 
-    replicas: int = Field(default=2, ge=1, le=5, json_schema_extra=_allowed("1 to 5"))
+    replicas: int = Field(default=2, ge=1, le=5, json_schema_extra=allowed("1 to 5"))
     """One works, the others wait for its Lease."""
-    workers: int = Field(default=8, ge=1, le=64, json_schema_extra=_allowed("1 to 64"))
+    workers: int = Field(default=8, ge=1, le=64, json_schema_extra=allowed("1 to 64"))
     """Objects worked on at a time."""
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", json_schema_extra=_allowed("debug, info, warning or error")
+        default="info", json_schema_extra=allowed("debug, info, warning or error")
     )
     cpu_request: Cpu = "50m"
     cpu_limit: Cpu = "1"
     memory_request: Memory = "128Mi"
     memory_limit: Memory = "512Mi"
+
+
+class Queueing(Part):
+    """Kueue, and how its queues divide what the cluster has."""
+
+    enabled: bool = Field(default=True, json_schema_extra=allowed("true or false"))
+    """Whether servers wait in a queue for what is taken; without, they stay Pending at the scheduler."""
+    replicas: int | None = Field(default=None, ge=1, le=5, json_schema_extra=allowed("1 to 5"))
+    """Of the controller; unset: 1 with cluster `local`, else 2. One works, all answer the API server."""
+    interactive_share: int = Field(default=100, ge=0, le=100, json_schema_extra=allowed("0 to 100, percent"))
+    """What servers own of each pool; training owns the rest. Each borrows what the other leaves idle, and servers take
+    theirs back at once."""
+    chart: Annotated[str, Matching(r"^(/.+)?$", "not an absolute path", 4096)] = Field(
+        default="", json_schema_extra=allowed("the absolute path of a chart's folder, or empty for Kueue's registry")
+    )
+    """Kueue's chart."""
+    cpu_request: Cpu = "100m"
+    cpu_limit: Cpu = "2"
+    memory_request: Memory = "128Mi"
+    memory_limit: Memory = "1Gi"
 
 
 class User(UserSpec):
@@ -118,27 +120,37 @@ class User(UserSpec):
         return name
 
 
-class Settings(_Part):
+class Settings(Part):
     """The configuration of one stack, keys in camelCase under `devservers:`."""
 
-    cluster: Literal["local"] = Field(json_schema_extra=_allowed("local"))
-    """Where the cluster comes from: `local` is one on this machine, found as infra/local/context.py says."""
+    cluster: Literal["local", "aws"] = Field(json_schema_extra=allowed("local or aws"))
+    """Where the cluster comes from: `local` is one on this machine, found as infra/local/context.py says; `aws` is an
+    EKS cluster that this program makes with everything it needs."""
     images: Images
     operator: Operator = Operator()
+    queueing: Queueing = Queueing()
     users: tuple[User, ...] = Field(
-        default=(), max_length=5000, json_schema_extra=_allowed("a list of users, each name once")
+        default=(), max_length=5000, json_schema_extra=allowed("a list of users, each name once")
     )
     """Who has servers. With cluster `local` an empty list means the person at this machine."""
     storage_class: Annotated[
         str,
         Matching(r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$", "not the name of a StorageClass", 253),
-        Field(json_schema_extra=_allowed("a StorageClass's name, or empty for the cluster's default")),
+        Field(json_schema_extra=allowed("a StorageClass's name, or empty for the cluster's default")),
     ] = ""
     """For homes."""
-    await_: bool = Field(default=True, alias="await", json_schema_extra=_allowed("true or false"))
-    """Whether `pulumi up` waits until the operator runs and the users' namespaces are there."""
-    await_seconds: int = Field(default=180, ge=10, le=3600, json_schema_extra=_allowed("10 to 3600"))
+    await_: bool = Field(default=True, alias="await", json_schema_extra=allowed("true or false"))
+    """Whether `pulumi up` waits until Kueue and the operator run and the users' namespaces are there. The queues
+    themselves can only be made when Kueue answers."""
+    await_seconds: int = Field(default=180, ge=10, le=3600, json_schema_extra=allowed("10 to 3600"))
     """How long it waits for each before it fails."""
+    aws: Aws | None = None
+    """The environment on AWS, with cluster `aws`; its keys stand beside the others."""
+
+    @property
+    def queueing_replicas(self) -> int:
+        """How many controllers of Kueue run."""
+        return self.queueing.replicas or (1 if self.cluster == LOCAL else 2)
 
     @model_validator(mode="after")
     def _users_once(self) -> Settings:
@@ -148,8 +160,8 @@ class Settings(_Part):
         return self
 
 
-KEYS = {field.alias or name: field for name, field in Settings.model_fields.items()}
-"""Configuration key to field, without the project's prefix."""
+KEYS = {field.alias or name: field for name, field in Settings.model_fields.items() if name != "aws"}
+"""Configuration key to field, without the project's prefix; AWS's own are in infra/aws/settings.py."""
 
 
 def load(stack: str, config: Mapping[str, str], env: Mapping[str, str]) -> Settings:
@@ -159,31 +171,39 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str]) -> Setti
     it is, everything else as JSON. ``env`` is the process's environment. Raises :class:`SettingsError` with
     everything that is wrong.
     """
-    values, problems = _decoded(stack, config)
+    on_aws = config.get("cluster") == AWS
+    known = (KEYS | AWS_KEYS) if on_aws else KEYS
+    values, found = _decoded(config, known)
     images = values.get("images") or {}
     if isinstance(images, dict):
         given = {field: env[variable] for field, variable in IMAGE_VARIABLES.items() if env.get(variable)}
         values["images"] = images | given
-    if values.get("cluster") == LOCAL and not values.get("users") and "users" not in {p.key for p in problems}:
-        values["users"] = _person(env, problems)
-    try:
-        settings = Settings.model_validate(values, extra="forbid")
-    except ValidationError as error:
-        raise SettingsError(problems + _problems(stack, error)) from None
-    if problems:
-        raise SettingsError(problems)
-    return settings
+    queueing = values.get("queueing") or {}
+    if isinstance(queueing, dict) and env.get(CHART_VARIABLE):
+        values["queueing"] = queueing | {"chart": env[CHART_VARIABLE]}
+    if values.get("cluster") == LOCAL and not values.get("users") and "users" not in {p.key for p in found}:
+        values["users"] = _person(env, found)
+    environment = {key: values.pop(key) for key in AWS_KEYS if key in values} if on_aws else None
+    parsed = _parsed(stack, Aws, environment, found) if environment is not None else None
+    settings = _parsed(stack, Settings, values, found)
+    if parsed is not None:
+        found += checks.problems_of(stack, parsed)
+    if found or settings is None:
+        raise SettingsError(found)
+    return settings.model_copy(update={"aws": parsed})
 
 
-def _decoded(stack: str, config: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
+def _decoded(config: Mapping[str, str], known: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     values: dict[str, Any] = {}
-    problems = []
+    found = []
     for key, text in sorted(config.items()):
-        if key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, n=1)
-            remedy = f"use {near[0]}" if near else f"known are {', '.join(KEYS)}"
-            problems.append(Problem(f"{PROJECT}:{key}", _shown(text), "no such key", remedy))
-        elif KEYS[key].annotation is str or key == "cluster":
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            remedy = f"use {near[0]}" if near else f"known are {', '.join(known)}"
+            if key in AWS_KEYS:
+                remedy = f"take it out: it is for cluster aws only; or set {PROJECT}:cluster to aws"
+            found.append(problems.problem(key, text, "no such key", remedy))
+        elif known[key].annotation is str or key in ("cluster", "environment"):
             values[key] = text
         else:
             try:
@@ -191,73 +211,42 @@ def _decoded(stack: str, config: Mapping[str, str]) -> tuple[dict[str, Any], lis
             except ValueError:
                 # Let the model say what is allowed: text is none of what it takes here.
                 values[key] = text
-    return values, problems
+    return values, found
 
 
-def _person(env: Mapping[str, str], problems: list[Problem]) -> list[dict[str, Any]]:
+def _parsed(stack: str, model: type[_Model], values: dict[str, Any], found: list[Problem]) -> _Model | None:
+    """The model, or None with what is wrong added to ``found``."""
+    try:
+        return model.model_validate(values, by_alias=True, by_name=False)
+    except ValidationError as error:
+        found += [_with_variables(stack, each) for each in problems.of_model(stack, model, error, "users")]
+        return None
+
+
+def _with_variables(stack: str, problem: Problem) -> Problem:
+    """The problem with the shorter way out, where there is an environment variable."""
+    path = problem.key.removeprefix(f"{PROJECT}:")
+    image = path.removeprefix("images.")
+    if image != path and image in IMAGE_VARIABLES:
+        variable = IMAGE_VARIABLES[image]
+        return replace(problem, remedy=f"`make up` builds it and sets {variable}; or {problem.remedy}")
+    if path.startswith("users[0]") and stack == LOCAL:
+        remedy = f"set DEVSERVERS_LOCAL_USER or DEVSERVERS_LOCAL_KEYS_FILE; or {problem.remedy}"
+        return replace(problem, remedy=remedy)
+    return problem
+
+
+def _person(env: Mapping[str, str], found: list[Problem]) -> list[dict[str, Any]]:
     variable = "DEVSERVERS_LOCAL_KEYS_FILE"
     try:
-        found = person(env)
+        who = person(env)
     except PersonError as error:
         reason, _, remedy = str(error).partition("\n  ")
-        problems.append(Problem(variable, env.get(variable, ""), reason, remedy))
+        found.append(Problem(variable, env.get(variable, ""), reason, remedy))
         return []
-    if not found.keys:
+    if not who.keys:
         remedy = f"run ssh-keygen -t ed25519, or set {variable} to a file with your public keys"
-        problems.append(Problem(variable, _shown(env.get(variable)), f"no public key in {found.keys_from}", remedy))
+        reason = f"no public key in {who.keys_from}"
+        found.append(Problem(variable, problems.shown(env.get(variable)), reason, remedy))
         return []
-    return [{"username": found.name, "sshPublicKeys": list(found.keys)}]
-
-
-def _problems(stack: str, error: ValidationError) -> list[Problem]:
-    found = []
-    for item in error.errors(include_url=False):
-        parts = [str(part) for part in item["loc"]]
-        key = f"{PROJECT}:{_path(item['loc'])}" if parts else f"{PROJECT}:users"
-        unset = item["type"] == "missing"
-        reason = "not set" if unset else item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            reason = "no such key"
-        allowed = _allowed_at(parts)
-        reason += f"; allowed: {allowed}" if allowed else ""
-        remedy = f"pulumi config set --stack {stack} --path {key} VALUE, or edit stacks/Pulumi.{stack}.yaml"
-        if parts[:1] == ["images"] and len(parts) == 2 and parts[1] in IMAGE_VARIABLES:
-            variable = IMAGE_VARIABLES[parts[1]]
-            remedy = f"`make up` builds it and sets {variable}; or {remedy}"
-        elif parts[:2] == ["users", "0"] and stack == LOCAL:
-            remedy = f"set DEVSERVERS_LOCAL_USER or DEVSERVERS_LOCAL_KEYS_FILE; or {remedy}"
-        found.append(Problem(key, "(unset)" if unset else _shown(item.get("input")), reason, remedy))
-    return found
-
-
-def _path(loc: Sequence[int | str]) -> str:
-    text = ""
-    for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
-def _allowed_at(parts: Sequence[str]) -> str | None:
-    """What the field at a path says is allowed, None when it says nothing."""
-    model: type[BaseModel] = Settings
-    for position, part in enumerate(parts):
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        if part not in fields:
-            near = difflib.get_close_matches(part, fields, n=1)
-            return f"{near[0]} (nearest)" if near else ", ".join(fields)
-        field = fields[part]
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            model = field.annotation
-            continue
-        if position < len(parts) - 1:
-            return None  # inside a list of users: the message itself says what is allowed
-        extra = field.json_schema_extra
-        return str(extra["allowed"]) if isinstance(extra, dict) and "allowed" in extra else None
-    return "an object with " + ", ".join(field.alias or name for name, field in model.model_fields.items())
-
-
-def _shown(value: object) -> str:
-    if value is None or value == "":
-        return "(unset)"
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return [{"username": who.name, "sshPublicKeys": list(who.keys)}]

@@ -11,11 +11,12 @@ from typing import Annotated
 
 import typer
 
-from infra.local import packages, toolchain
+from infra.local import capacity, packages, toolchain
 from infra.local.cluster import ClusterError
 from infra.local.context import ContextError
 from infra.local.engine import EngineError
 from infra.local.images import ImageError
+from infra.local.kubectl import KubectlError
 from infra.local.paths import current
 from infra.local.person import PersonError
 from infra.local.platform import Platform
@@ -29,6 +30,7 @@ KNOWN = (
     ContextError,
     EngineError,
     ImageError,
+    KubectlError,
     PersonError,
     packages.PackageError,
     toolchain.ToolchainError,
@@ -36,9 +38,15 @@ KNOWN = (
 
 
 @app.command()
-def up(stack: Stack = "local", demo: bool = True) -> None:
+def up(
+    stack: Stack = "local",
+    demo: bool = True,
+    fake_gpus: Annotated[
+        int | None, typer.Option(min=0, max=capacity.FAKE_GPUS, help="GPUs to pretend; kept until it is said again.")
+    ] = None,
+) -> None:
     """A cluster, the platform on it, and a first server."""
-    _platform(stack).up(demo)
+    _platform(stack).up(demo, fake_gpus)
 
 
 @app.command()
@@ -76,7 +84,7 @@ def tools() -> None:
             f"the tests need the embedded cluster: {problem}\n  run them on a Debian machine, as root"
         )
     packages.ensure(progress)
-    toolchain.ensure((*toolchain.CLUSTER, *toolchain.ENGINE), current(), progress)
+    toolchain.ensure(toolchain.ALL, current(), progress)
 
 
 def _platform(stack: str) -> Platform:

@@ -23,6 +23,7 @@ from typing import TypeVar
 
 import yaml
 
+from devservers.api.queueing import GPU
 from infra.local import components as parts
 from infra.local import hostnet
 from infra.local.paths import ROOT
@@ -117,6 +118,18 @@ class Cluster:
         if done.returncode:
             raise ClusterError(f"kubectl {' '.join(argv[:3])}: {done.stderr.strip()[-1000:]}")
         return done.stdout
+
+    def pretend_gpus(self, number: int) -> None:
+        """Give the node that many GPUs with nothing behind them; 0 takes them away.
+
+        Said again at every `up`: a kubelet that starts anew forgets what no device plugin tells it.
+        """
+        status = json.loads(self.kubectl("get", "node", parts.NODE, "-o", "json"))["status"]
+        wanted = str(number) if number else None
+        if all(status[key].get(GPU) == wanted for key in ("capacity", "allocatable")):
+            return
+        patch = {"status": {key: {GPU: wanted} for key in ("capacity", "allocatable")}}
+        self.kubectl("patch", "node", parts.NODE, "--subresource=status", "--type=merge", "-p", json.dumps(patch))
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:

@@ -16,23 +16,25 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from devservers.api.meta import SYSTEM_NAMESPACE
+from devservers.api.queueing import KUEUE_NAMESPACE
 from infra.local import toolchain
 from infra.local.context import EMBEDDED, Choice
+from infra.local.drain import Leftover, drain, leftovers
+from infra.local.kubectl import Kubectl, KubectlError
 from infra.local.paths import ROOT, Paths, current
 
 STACK = "local"
-USER_LABEL = "devservers.io/user"
 _PASSED_ON = (
     "DEVSERVERS_IMAGE_OPERATOR",
     "DEVSERVERS_IMAGE_SSH",
     "DEVSERVERS_IMAGE_BASE",
+    "DEVSERVERS_IMAGE_KUEUE",
+    "DEVSERVERS_KUEUE_CHART",
+    "DEVSERVERS_LOCAL_CAPACITY",
     "DEVSERVERS_LOCAL_USER",
     "DEVSERVERS_LOCAL_KEYS_FILE",
 )
@@ -40,14 +42,6 @@ _PASSED_ON = (
 
 class EngineError(RuntimeError):
     """Pulumi did not do what was asked; its own output said why. One line, and one of what to do."""
-
-
-@dataclass(frozen=True)
-class Leftover:
-    """A user namespace that destroy left, and the homes that keep it."""
-
-    namespace: str
-    claims: tuple[str, ...]
 
 
 class Engine:
@@ -62,6 +56,7 @@ class Engine:
         self._paths = paths or current()
         self._env = dict(os.environ if env is None else env)
         self._pulumi = toolchain.need("pulumi", self._paths)
+        self._kubectl = Kubectl(choice, self._paths, self._env)
 
     @property
     def _path(self) -> str:
@@ -97,6 +92,13 @@ class Engine:
             # engine made whose state was lost is taken over.
             "PULUMI_K8S_ENABLE_PATCH_FORCE": "true",
             "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+            # The program's packages bring SDKs of clouds that this stack has nothing of: the engine would try to fetch
+            # the plugins of every one of them, at each run. What is needed is put there by :meth:`_plugins`.
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            # Helm, inside the Kubernetes plugin, has nothing of the person's either.
+            "HELM_CACHE_HOME": str(self.home / "helm" / "cache"),
+            "HELM_CONFIG_HOME": str(self.home / "helm" / "config"),
+            "HELM_DATA_HOME": str(self.home / "helm" / "data"),
             # Pulumi's uv toolchain syncs before each run: from the lock as it is, and by this Python.
             "UV_FROZEN": "1",
             "UV_PYTHON_DOWNLOADS": "never",
@@ -139,13 +141,19 @@ class Engine:
         self._run(["preview", "--stack", STACK, "--non-interactive", *extra])
 
     def destroy(self, *, wait_seconds: float = 60) -> list[Leftover]:
-        """`pulumi destroy`, then the user namespaces that stay, each with the homes in it (ruling 4).
+        """All servers, then `pulumi destroy`; the user namespaces that stay, each with the homes in it (ruling 4).
 
-        Waits for namespaces that are going until they are gone, at most ``wait_seconds``.
+        Waits for pods to leave their queues, and for namespaces that are going until they are gone, at most
+        ``wait_seconds`` each.
         """
         self._prepare()
+        if left := drain(self._kubectl, wait_seconds):
+            raise EngineError(
+                f"still in a queue: {', '.join(left[:10])}\n"
+                "  delete what owns them and run the same command again; if Kueue is down, `make up` first"
+            )
         self._run(["destroy", "--stack", STACK, "--non-interactive", "--yes", "--skip-preview"])
-        return self._leftovers(wait_seconds)
+        return leftovers(self._kubectl, wait_seconds)
 
     def outputs(self) -> dict[str, object]:
         """The stack's outputs."""
@@ -156,7 +164,7 @@ class Engine:
     def _prepare(self) -> None:
         for folder in (self.backend, self.home / "plugins"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._link_plugins()
+        self._plugins()
         self._drop_dead_locks()
         found = self._run(["stack", "ls", "--json"], capture=True)
         if not any(stack["name"].split("/")[-1] == STACK for stack in json.loads(found)):
@@ -170,10 +178,11 @@ class Engine:
                 if lock["hostname"] == socket.gethostname() and not _runs(int(lock["pid"])):
                     file.unlink()
 
-    def _link_plugins(self) -> None:
-        """Put the plugins we built where the engine looks; a person's own Pulumi brings or downloads its own."""
+    def _plugins(self) -> None:
+        """Put the plugins we built where the engine looks; a person's own Pulumi brings or fetches its own."""
+        kubernetes = f"resource-kubernetes-v{toolchain.PULUMI_KUBERNETES}"
         for program, folder in (
-            ("pulumi-resource-kubernetes", f"resource-kubernetes-v{toolchain.PULUMI_KUBERNETES}"),
+            ("pulumi-resource-kubernetes", kubernetes),
             ("pulumi-language-python", f"language-python-v{toolchain.PULUMI}"),
         ):
             built = toolchain.find(program, self._paths)
@@ -184,6 +193,9 @@ class Engine:
             if not link.is_symlink() or link.readlink() != built:
                 link.unlink(missing_ok=True)
                 link.symlink_to(built)
+        there = toolchain.find("pulumi-resource-kubernetes", self._paths) or (self.home / "plugins" / kubernetes)
+        if not there.exists():
+            self._run(["plugin", "install", "resource", "kubernetes", toolchain.PULUMI_KUBERNETES])
 
     def _uv(self) -> Path | None:
         """uv, which Pulumi's language host calls: on PATH, or where the project keeps its own."""
@@ -210,54 +222,23 @@ class Engine:
             raise EngineError(f"{what}{detail}\n  mend what it names and run the same command again")
         return done.stdout or ""
 
-    def _leftovers(self, wait_seconds: float) -> list[Leftover]:
-        deadline = time.monotonic() + wait_seconds
-        while True:
-            namespaces = self._kubectl("namespaces", "--selector", USER_LABEL)
-            going = [each for each in namespaces if each["metadata"].get("deletionTimestamp")]
-            if not going or time.monotonic() > deadline:
-                break
-            time.sleep(0.5)
-        found = []
-        for namespace in namespaces:
-            name = namespace["metadata"]["name"]
-            claims = self._kubectl("persistentvolumeclaims", "--namespace", name)
-            found.append(Leftover(name, tuple(sorted(claim["metadata"]["name"] for claim in claims))))
-        return sorted(found, key=lambda each: each.namespace)
-
     def _waiting_pods(self) -> list[str]:
-        """Why containers of the operator's namespace don't run, a line each; nothing when it can't be told."""
+        """Why containers of the platform don't run, a line each; nothing when it can't be told."""
         found: dict[str, None] = {}
-        with contextlib.suppress(EngineError, toolchain.ToolchainError):
-            for pod in self._kubectl("pods", "--namespace", SYSTEM_NAMESPACE):
-                for container in pod.get("status", {}).get("containerStatuses", []):
-                    waiting = container.get("state", {}).get("waiting")
-                    if waiting:
-                        text = f"{waiting.get('reason', '')}: {waiting.get('message', '')}"
-                        found[f"  the operator's pod waits: {text}"] = None
+        with contextlib.suppress(KubectlError, toolchain.ToolchainError):
+            for whose, namespace in (("the operator's", SYSTEM_NAMESPACE), ("Kueue's", KUEUE_NAMESPACE)):
+                for pod in self._kubectl.get("pods", "--namespace", namespace):
+                    for container in pod.get("status", {}).get("containerStatuses", []):
+                        waiting = container.get("state", {}).get("waiting")
+                        if waiting:
+                            text = f"{waiting.get('reason', '')}: {waiting.get('message', '')}"
+                            found[f"  {whose} pod waits: {text}"] = None
         return list(found)
 
     def _cluster_uid(self) -> str:
         """Tells one cluster from the next: the uid of its kube-system namespace."""
-        (found,) = self._kubectl("namespaces", "--field-selector", "metadata.name=kube-system")
+        (found,) = self._kubectl.get("namespaces", "--field-selector", "metadata.name=kube-system")
         return str(found["metadata"]["uid"])
-
-    def _kubectl(self, *arguments: str) -> list[dict[str, Any]]:
-        kubectl = toolchain.need("kubectl", self._paths)
-        context = ["--context", self._choice.context] if self._choice.context else []
-        done = subprocess.run(
-            [
-                *(str(kubectl), "--kubeconfig", str(self._choice.kubeconfig), *context),
-                *("get", *arguments, "--output", "json"),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self._env,
-        )
-        if done.returncode:
-            raise EngineError(f"kubectl get {arguments[0]} failed: {done.stderr.strip()}\n  is the cluster up?")
-        return list(json.loads(done.stdout)["items"])
 
 
 def _runs(pid: int) -> bool:
@@ -268,13 +249,3 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def describe(leftovers: Sequence[Leftover]) -> str:
-    """What destroy left, one line for each namespace and one with the command that removes it; "" for nothing."""
-    lines = []
-    for each in leftovers:
-        homes = ", ".join(each.claims) or "no volume claims; the operator was gone before it was cleaned up"
-        lines.append(f"left: namespace {each.namespace} with {homes}")
-        lines.append(f"  kubectl delete namespace {each.namespace} deletes it and everything in it")
-    return "\n".join(lines)

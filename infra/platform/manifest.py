@@ -6,7 +6,7 @@ those of the SDK's classes, so either could take over from the other without rep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -53,8 +53,18 @@ class Component(pulumi.ComponentResource):
         before = opts.depends_on or []
         self._before: list[pulumi.Resource] = list(before) if isinstance(before, list) else []
 
-    def add(self, manifest: Mapping[str, Any], after: list[Manifest] | None = None) -> Manifest:
+    def add(
+        self,
+        manifest: Mapping[str, Any],
+        after: Sequence[pulumi.Resource] = (),
+        hooks: pulumi.ResourceHookBinding | None = None,
+    ) -> Manifest:
         """One object of this component, made after ``after`` and gone before them."""
+        return Manifest(manifest, self.options(after, hooks))
+
+    def options(
+        self, after: Sequence[pulumi.Resource] = (), hooks: pulumi.ResourceHookBinding | None = None
+    ) -> pulumi.ResourceOptions:
+        """Options of a resource of this component, made after ``after`` and gone before them."""
         # Said for every object, not only for the component: deletes are ordered by what each one names.
-        depends_on = [*self._before, *(after or [])]
-        return Manifest(manifest, pulumi.ResourceOptions(parent=self, depends_on=depends_on))
+        return pulumi.ResourceOptions(parent=self, depends_on=[*self._before, *after], hooks=hooks)

@@ -20,32 +20,12 @@ SCRAPE_LABEL = "devservers.io/scrape"
 
 def manifests() -> list[dict[str, Any]]:
     """The operator's namespace, restricted and closed."""
-    levels = {
-        f"pod-security.kubernetes.io/{mode}{suffix}": value
-        for mode in ("enforce", "audit", "warn")
-        for suffix, value in (("", "restricted"), ("-version", "latest"))
-    }
-
-    def policy(name: str, spec: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE},
-            "spec": {"policyTypes": ["Ingress"], **spec},
-        }
-
     return [
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {
-                "name": SYSTEM_NAMESPACE,
-                "labels": {"app.kubernetes.io/part-of": "devservers", **levels},
-            },
-        },
-        policy("default-deny-ingress", {"podSelector": {}}),
+        restricted(SYSTEM_NAMESPACE),
+        network_policy(SYSTEM_NAMESPACE, "default-deny-ingress", {"podSelector": {}}),
         # The kubelet's probes come from the node, which no policy keeps out.
-        policy(
+        network_policy(
+            SYSTEM_NAMESPACE,
             "metrics",
             {
                 "podSelector": {"matchLabels": {"app.kubernetes.io/name": OPERATOR}},
@@ -58,6 +38,30 @@ def manifests() -> list[dict[str, Any]]:
             },
         ),
     ]
+
+
+def restricted(name: str) -> dict[str, Any]:
+    """A namespace of the platform, under Pod Security `restricted`."""
+    levels = {
+        f"pod-security.kubernetes.io/{mode}{suffix}": value
+        for mode in ("enforce", "audit", "warn")
+        for suffix, value in (("", "restricted"), ("-version", "latest"))
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/part-of": "devservers", **levels}},
+    }
+
+
+def network_policy(namespace: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """A policy on what comes in."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"policyTypes": ["Ingress"], **spec},
+    }
 
 
 class Namespaces(Component):

@@ -28,6 +28,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "HEALTH_PORT": str(HEALTH_PORT),
         "WORKERS": str(settings.operator.workers),
         "LOG_LEVEL": settings.operator.log_level.upper(),
+        "QUEUEING": "true" if settings.queueing.enabled else "",
     }
     return {f"DEVSERVERS_{name}": value for name, value in values.items() if value}
 

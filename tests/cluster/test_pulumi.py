@@ -26,7 +26,8 @@ import yaml
 from devservers.api.flavors import SHIPPED
 from infra.local import toolchain
 from infra.local.context import choose_here
-from infra.local.engine import Engine, EngineError, Leftover, describe
+from infra.local.drain import Leftover, describe
+from infra.local.engine import Engine, EngineError
 from infra.local.paths import ROOT, Paths
 from infra.platform import crds, namespaces, operator, rbac, users
 from infra.settings import load
@@ -88,6 +89,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         (folder / "keys").write_text(KEY + "\n")
         stack = yaml.safe_load(COMMITTED.read_text())
         stack["config"]["devservers:await"] = False
+        # Kueue's objects go through its webhook, and there is no node to run it: see tests/node/test_queueing.py.
+        stack["config"]["devservers:queueing"] = {"enabled": False}
         (folder / "Pulumi.local.yaml").write_text(yaml.safe_dump(stack))
         env = {key: value for key, value in os.environ.items() if not key.startswith("DEVSERVERS_LOCAL")} | {
             "XDG_STATE_HOME": str(folder / "state"),
@@ -134,7 +137,7 @@ def test_the_operator_s_pods_pass_its_namespace_s_pod_security(site: Site) -> No
 
 def test_every_manifest_is_understood_whole(site: Site) -> None:
     """Server-side apply lets a misspelt field pass with a warning; a strict create comes as far as "exists"."""
-    settings = load("local", {"cluster": "local"}, site.env)
+    settings = load("local", {"cluster": "local", "queueing": '{"enabled": false}'}, site.env)
     own = [operator.service_account(), operator.deployment(settings), operator.disruption_budget()]
     every = [*crds.manifests(), *namespaces.manifests(), *rbac.manifests(), *own]
     every += [flavor.manifest() for flavor in SHIPPED] + [users.manifest(user) for user in settings.users]
@@ -218,7 +221,7 @@ def container(**fields: object) -> dict[str, object]:
 
 
 def test_up_waits_for_the_operator_and_for_the_user(site: Site) -> None:
-    """With the committed file, as `make up` does: done when the pods are ready and the user is Active."""
+    """As `make up` does: done when the pods are ready and the user is Active."""
     kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
     running = {
         "phase": "Running",
@@ -235,17 +238,22 @@ def test_up_waits_for_the_operator_and_for_the_user(site: Site) -> None:
 
     status = {"status": {"phase": "Failed"}}
     site.admin.patch("devservers.io/v1", "DevServerUser", "ann", status, subresource="status")
+    stack = yaml.safe_load(site.stack.read_text())
+    del stack["config"]["devservers:await"]
+    file = site.stack.with_name("Pulumi.await.yaml")
+    file.write_text(yaml.safe_dump(stack))
     with stand_in(site.admin, change):
-        site.engine.up()
+        site.engine.up(extra=("--config-file", str(file)))
     deployment = site.admin.get("apps/v1", "Deployment", "devservers-operator", "devservers-system")
     assert deployment["status"]["readyReplicas"] == 2
     assert site.admin.get("devservers.io/v1", "DevServerUser", "ann")["status"]["phase"] == "Active"
-    site.engine.up(extra=("--expect-no-changes",))
+    site.engine.up(extra=("--config-file", str(file), "--expect-no-changes"))
 
 
 def test_an_image_that_is_not_there_is_an_error_that_names_it(site: Site) -> None:
     env = site.env | {"DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:missing"}
-    stack = yaml.safe_load(COMMITTED.read_text())
+    stack = yaml.safe_load(site.stack.read_text())
+    del stack["config"]["devservers:await"]
     stack["config"]["devservers:awaitSeconds"] = 15
     file = site.stack.with_name("Pulumi.short.yaml")
     file.write_text(yaml.safe_dump(stack))

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from tests.infra.graph import Graph, Node, Run, run
+from infra.preview.recorder import Graph, Node, Run, run
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
 KUBECONFIG = """
@@ -30,6 +30,9 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:1",
         "DEVSERVERS_IMAGE_SSH": "localhost/devservers/ssh:1",
         "DEVSERVERS_IMAGE_BASE": "localhost/devservers/base:1",
+        "DEVSERVERS_IMAGE_KUEUE": "localhost/devservers/kueue:1",
+        "DEVSERVERS_KUEUE_CHART": "/charts/kueue",
+        "DEVSERVERS_LOCAL_CAPACITY": '{"cpu": 2000, "memory": 7808}',
         **more,
     }
 
@@ -52,6 +55,11 @@ def test_the_whole_graph(graph: Graph) -> None:
         "devservers:platform:Operator": 1,
         "devservers:platform:Flavors": 1,
         "devservers:platform:Users": 1,
+        "devservers:platform:Queueing": 1,
+        "kubernetes:helm.sh/v3:Release": 1,
+        "kubernetes:kueue.x-k8s.io/v1beta2:ResourceFlavor": 1,
+        "kubernetes:kueue.x-k8s.io/v1beta2:ClusterQueue": 2,
+        "kubernetes:kueue.x-k8s.io/v1beta2:WorkloadPriorityClass": 3,
         "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition": 3,
         "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy": len(
             graph.of("ValidatingAdmissionPolicyBinding")
@@ -59,8 +67,8 @@ def test_the_whole_graph(graph: Graph) -> None:
         "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding": len(
             graph.of("ValidatingAdmissionPolicy")
         ),
-        "kubernetes:core/v1:Namespace": 1,
-        "kubernetes:networking.k8s.io/v1:NetworkPolicy": 2,
+        "kubernetes:core/v1:Namespace": 2,
+        "kubernetes:networking.k8s.io/v1:NetworkPolicy": 4,
         "kubernetes:core/v1:ServiceAccount": 1,
         "kubernetes:rbac.authorization.k8s.io/v1:ClusterRole": 4,
         "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding": 2,
@@ -102,13 +110,19 @@ def urns(graph: Graph, *kinds: str) -> set[str]:
 
 RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 KINDS = ("CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+QUEUES = ("Release", "ResourceFlavor", "ClusterQueue", "WorkloadPriorityClass")
 ORDER = [
+    ("Release", ("Queueing",)),
+    ("ResourceFlavor", ("Release",)),
+    ("WorkloadPriorityClass", ("Release",)),
+    ("ClusterQueue", ("Release", "ResourceFlavor")),
+    # Destroyed before Kueue: what has pods in a queue, and what the pods of servers go with.
+    ("CustomResourceDefinition", QUEUES),
     ("ValidatingAdmissionPolicy", ("CustomResourceDefinition",)),
     ("ValidatingAdmissionPolicyBinding", ("ValidatingAdmissionPolicy",)),
-    ("NetworkPolicy", ("Namespace",)),
-    ("Deployment", (*KINDS, *RIGHTS, "Namespace")),
+    ("Deployment", (*QUEUES, *KINDS, *RIGHTS, "Namespace")),
     ("DevServerFlavor", KINDS),
-    ("DevServerUser", (*KINDS, *RIGHTS, "Namespace", "Deployment", "DevServerFlavor")),
+    ("DevServerUser", (*QUEUES, *KINDS, *RIGHTS, "Namespace", "Deployment", "DevServerFlavor")),
 ]
 
 
@@ -117,6 +131,43 @@ def test_order(graph: Graph, kind: str, first: tuple[str, ...]) -> None:
     """Made after these; destroyed, the other way round, before them."""
     for node in graph.of(kind):
         assert urns(graph, *first) <= graph.before(node)
+
+
+def test_each_namespace_is_before_its_policies_and_kueue_s_before_kueue(graph: Graph) -> None:
+    namespaces = {node.name: urn for urn, node in graph.items() if node.kind == "Namespace"}
+    for policy in graph.of("NetworkPolicy"):
+        assert namespaces[policy.inputs["metadata"]["namespace"]] in graph.before(policy)
+    assert namespaces["kueue-system"] in graph.before(graph.one("Release"))
+
+
+def test_kueue_is_installed_from_the_chart_and_image_that_were_built(graph: Graph) -> None:
+    release = graph.one("Release").inputs
+    assert (release["chart"], release["name"], release["namespace"]) == ("/charts/kueue", "kueue", "kueue-system")
+    assert "version" not in release
+    manager = release["values"]["controllerManager"]["manager"]
+    assert manager["image"] == {"repository": "localhost/devservers/kueue", "tag": "1", "pullPolicy": "IfNotPresent"}
+    assert (release["timeout"], release["skipAwait"]) == (180, False)
+
+
+def test_without_a_folder_the_chart_comes_from_its_registry_in_one_version(tmp_path: Path) -> None:
+    graph = run({"cluster": "local"}, environment(tmp_path, DEVSERVERS_KUEUE_CHART="")).graph
+    release = graph.one("Release").inputs
+    assert (release["chart"], release["version"]) == ("oci://registry.k8s.io/kueue/charts/kueue", "0.18.2")
+
+
+def test_without_queueing_there_is_no_kueue_and_no_measure_is_needed(tmp_path: Path) -> None:
+    env = environment(tmp_path, DEVSERVERS_LOCAL_CAPACITY="")
+    graph = run({"cluster": "local", "queueing": {"enabled": False}}, env).graph
+    assert not any("kueue" in urn or "ueueing" in urn for urn in graph)
+    (container,) = graph.one("Deployment").inputs["spec"]["template"]["spec"]["containers"]
+    assert "DEVSERVERS_QUEUEING" not in {each["name"] for each in container["env"]}
+
+
+def test_pretended_gpus_are_a_flavor_of_kueue_s_and_one_that_people_choose(tmp_path: Path) -> None:
+    capacity = '{"cpu": 2000, "memory": 7808, "fake_gpus": 4}'
+    graph = run({"cluster": "local"}, environment(tmp_path, DEVSERVERS_LOCAL_CAPACITY=capacity)).graph
+    assert [node.name for node in graph.of("ResourceFlavor")] == ["gpu-fake", "local"]
+    assert "gpu-fake" in [node.name for node in graph.of("DevServerFlavor")]
 
 
 def test_rights_name_what_they_allow(graph: Graph) -> None:
@@ -168,10 +219,11 @@ class TestOperator:
         return dict(deployment["spec"]["template"]["spec"])
 
     def test_its_namespace_is_restricted_and_closed(self, graph: Graph) -> None:
-        labels = graph.one("Namespace").inputs["metadata"]["labels"]
+        (namespace,) = (node for node in graph.of("Namespace") if node.name == "devservers-system")
+        labels = namespace.inputs["metadata"]["labels"]
         for mode in ("enforce", "audit", "warn"):
             assert labels[f"pod-security.kubernetes.io/{mode}"] == "restricted"
-        deny, metrics = graph.of("NetworkPolicy")
+        deny, metrics = (node for node in graph.of("NetworkPolicy") if node.name.startswith("devservers-system/"))
         assert deny.inputs["spec"] == {"policyTypes": ["Ingress"], "podSelector": {}}
         (rule,) = metrics.inputs["spec"]["ingress"]
         assert rule["ports"] == [{"protocol": "TCP", "port": 9090}] and rule["from"]
@@ -211,6 +263,7 @@ class TestOperator:
             "DEVSERVERS_HEALTH_PORT": "8080",
             "DEVSERVERS_WORKERS": "8",
             "DEVSERVERS_LOG_LEVEL": "INFO",
+            "DEVSERVERS_QUEUEING": "true",
         }
         assert container["image"] == "localhost/devservers/operator:1"
 
@@ -222,6 +275,8 @@ def test_without_await_nothing_is_waited_for(tmp_path: Path) -> None:
     graph = run({"cluster": "local", "await": False}, environment(tmp_path)).graph
     assert graph.one("Deployment").inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
     assert "annotations" not in graph.one("DevServerUser").inputs["metadata"]
+    assert graph.one("Release").inputs["skipAwait"] is True
+    assert not any("annotations" in node.inputs["metadata"] for node in graph.of("ClusterQueue"))
 
 
 def test_the_user_is_the_person_and_is_waited_for(graph: Graph) -> None:
@@ -243,6 +298,12 @@ def test_a_suspended_user_is_waited_for_as_such(tmp_path: Path) -> None:
         ({"cluster": "local", "operator": {"replicas": 0}}, {}, "devservers:operator.replicas = 0"),
         ({"cluster": "local"}, {"DEVSERVERS_CONTEXT": "prod"}, "DEVSERVERS_CONTEXT=prod"),
         ({"cluster": "local"}, {"DEVSERVERS_IMAGE_SSH": "!"}, "devservers:images.ssh = !"),
+        (
+            {"cluster": "local"},
+            {"DEVSERVERS_IMAGE_KUEUE": "a/b"},
+            "devservers:images.kueue = a/b: this image needs a tag",
+        ),
+        ({"cluster": "local"}, {"DEVSERVERS_LOCAL_CAPACITY": "{}"}, "DEVSERVERS_LOCAL_CAPACITY = {}: not what"),
     ],
 )
 def test_bad_settings_are_a_line_and_make_no_resource(

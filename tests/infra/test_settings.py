@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from infra.local.paths import ROOT
 from infra.local.person import user_name
-from infra.settings import KEYS, Images, Operator, Settings, SettingsError, load
+from infra.settings import KEYS, Images, Operator, Queueing, Settings, SettingsError, load
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
 IMAGES = {"operator": "localhost/op:1", "ssh": "localhost/ssh:1", "base": "localhost/base:1"}
@@ -59,6 +59,17 @@ REFUSED = [
     (raw(operator={"logLevel": "loud"}), "allowed: debug, info, warning or error"),
     (raw(operator={"cpuRequest": "half"}), "devservers:operator.cpuRequest = half: not an amount of CPU; allowed: "),
     (raw(operator={"memoryLimit": "1G"}), "devservers:operator.memoryLimit = 1G: not an amount of memory; allowed: "),
+    (raw(images=IMAGES | {"kueue": "localhost:5000/kueue"}), "this image needs a tag"),
+    (raw(queueing={"enabled": "perhaps"}), "devservers:queueing.enabled = perhaps: "),
+    (raw(queueing={"replicas": 0}), "devservers:queueing.replicas = 0: "),
+    (raw(queueing={"replicas": 6}), "allowed: 1 to 5"),
+    (raw(queueing={"interactiveShare": 101}), "allowed: 0 to 100, percent"),
+    (raw(queueing={"interactiveShare": 0.5}), "devservers:queueing.interactiveShare = 0.5: "),
+    (raw(queueing={"interactiveshare": 1}), "no such key; allowed: interactiveShare (nearest)"),
+    (raw(queueing={"chart": "charts/kueue"}), "devservers:queueing.chart = charts/kueue: not an absolute path"),
+    (raw(queueing={"cpuLimit": "all"}), "devservers:queueing.cpuLimit = all: not an amount of CPU"),
+    (raw(queueing={"memoryRequest": "1"}), "devservers:queueing.memoryRequest = 1: not an amount of memory"),
+    (raw(queueing="on"), "devservers:queueing = on: "),
     (raw(**{"await": "maybe"}), "devservers:await = maybe: "),
     (raw(awaitSeconds=1), "devservers:awaitSeconds = 1: "),
     (raw(storageClass="Fast!"), "devservers:storageClass = Fast!: "),
@@ -97,6 +108,17 @@ def test_everything_wrong_is_said_at_once() -> None:
 def test_images_come_from_the_environment_first() -> None:
     env = {"DEVSERVERS_IMAGE_OPERATOR": "localhost/new:2"}
     assert load("local", raw(), env).images.operator == "localhost/new:2"
+
+
+def test_how_many_controllers_depends_on_the_cluster_unless_it_is_said() -> None:
+    assert load("local", raw(), {}).queueing_replicas == 1
+    assert load("local", raw(queueing={"replicas": 3}), {}).queueing_replicas == 3
+
+
+def test_the_chart_comes_from_the_environment_first() -> None:
+    env = {"DEVSERVERS_KUEUE_CHART": "/built/chart"}
+    assert load("local", raw(queueing={"chart": "/mine"}), env).queueing.chart == "/built/chart"
+    assert load("local", raw(), env).queueing.enabled
 
 
 def test_without_images_the_remedy_is_make_up() -> None:
@@ -166,9 +188,9 @@ def test_every_key_is_documented_in_pulumi_yaml_with_its_type_and_default() -> N
     assert set(KEYS) - set(defaults) == {"cluster"}
 
 
-@pytest.mark.parametrize("model", [Settings, Images, Operator])
+@pytest.mark.parametrize("model", [Settings, Images, Operator, Queueing])
 def test_every_field_says_what_is_allowed(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
-        if field.annotation not in (Images, Operator):
+        if field.annotation not in (Images, Operator, Queueing):
             extra = field.json_schema_extra
             assert isinstance(extra, dict) and extra["allowed"], name

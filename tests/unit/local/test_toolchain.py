@@ -41,7 +41,7 @@ def _pretend_built(module: toolchain.Module, paths: Paths) -> Path:
 
 
 def test_on_a_bare_machine_everything_is_missing(paths: Paths) -> None:
-    names = (*toolchain.ENGINE, *toolchain.CLUSTER)
+    names = toolchain.ALL
     assert {module.name for module in toolchain.missing(names, paths)} == set(names)
 
 
@@ -49,7 +49,8 @@ def test_what_is_built_is_found_and_not_missing(paths: Paths) -> None:
     for module in toolchain.MODULES_BUILT:
         folder = _pretend_built(module, paths)
         assert toolchain.find(module.programs[-1], paths) == folder / module.programs[-1]
-    assert toolchain.missing((*toolchain.ENGINE, *toolchain.CLUSTER), paths) == []
+    assert toolchain.missing(toolchain.ALL, paths) == []
+    assert toolchain.chart(paths).parent == toolchain.need("kueue", paths).parent
 
 
 def test_a_build_that_was_cut_off_is_missing(paths: Paths) -> None:
@@ -107,6 +108,7 @@ def test_versions_named_in_python_are_those_of_the_modules() -> None:
     kubernetes = (toolchain.MODULES / "cluster" / "go.mod").read_text()
     assert f"k8s.io/kubernetes v{toolchain.KUBERNETES}\n" in kubernetes
     assert f"pulumi/sdk/v3 v{toolchain.PULUMI}" in (toolchain.MODULES / "pulumi" / "go.mod").read_text()
+    assert f"sigs.k8s.io/kueue v{toolchain.KUEUE}\n" in (toolchain.MODULES / "kueue" / "go.mod").read_text()
     provider = (toolchain.MODULES / "pulumi-resource-kubernetes" / "go.mod").read_text()
     assert f"pulumi-kubernetes/sdk/v4 v{toolchain.PULUMI_KUBERNETES}" in provider
 

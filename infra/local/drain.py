@@ -1,0 +1,73 @@
+"""Invariant: nothing is left that only the operator or Kueue could clean up, before they go themselves.
+
+Kueue's finalizers are on every pod in a queue and on what it keeps about each: without Kueue they would stay for ever,
+and with them the kinds they are of.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from devservers.api.devserver import DevServer
+from devservers.api.meta import LABEL_USER
+from devservers.api.queueing import KUEUE
+from infra.local.kubectl import Kubectl
+
+_WORKLOADS = f"workloads.{KUEUE}"
+_HELD = f"{KUEUE}/managed=true"
+"""Selects pods that carry Kueue's finalizer."""
+_PAUSE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A user namespace that destroy left, and the homes that keep it."""
+
+    namespace: str
+    claims: tuple[str, ...]
+
+
+def drain(kubectl: Kubectl, wait_seconds: float) -> list[str]:
+    """End all servers, whose homes stay; gives what is in a queue all the same, as KIND NAMESPACE/NAME.
+
+    Raises KubectlError.
+    """
+    kinds = {each["metadata"]["name"] for each in kubectl.get("customresourcedefinitions")}
+    if DevServer.names.crd in kinds:
+        kubectl.run("delete", DevServer.names.crd, "--all", "--all-namespaces", "--wait=false")
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        found = kubectl.get("pods", "--all-namespaces", "--selector", _HELD)
+        if _WORKLOADS in kinds:
+            found += kubectl.get(_WORKLOADS, "--all-namespaces")
+        if not found or time.monotonic() > deadline:
+            return [f"{each['kind']} {each['metadata']['namespace']}/{each['metadata']['name']}" for each in found]
+        time.sleep(_PAUSE_SECONDS)
+
+
+def leftovers(kubectl: Kubectl, wait_seconds: float) -> list[Leftover]:
+    """The user namespaces there are, once those that are going are gone. Raises KubectlError."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        namespaces = kubectl.get("namespaces", "--selector", LABEL_USER)
+        going = [each for each in namespaces if each["metadata"].get("deletionTimestamp")]
+        if not going or time.monotonic() > deadline:
+            break
+        time.sleep(_PAUSE_SECONDS)
+    found = []
+    for namespace in namespaces:
+        name = namespace["metadata"]["name"]
+        claims = kubectl.get("persistentvolumeclaims", "--namespace", name)
+        found.append(Leftover(name, tuple(sorted(claim["metadata"]["name"] for claim in claims))))
+    return sorted(found, key=lambda each: each.namespace)
+
+
+def describe(left: list[Leftover]) -> str:
+    """What destroy left, one line for each namespace and one with the command that removes it; "" for nothing."""
+    lines = []
+    for each in left:
+        homes = ", ".join(each.claims) or "no volume claims; the operator was gone before it was cleaned up"
+        lines.append(f"left: namespace {each.namespace} with {homes}")
+        lines.append(f"  kubectl delete namespace {each.namespace} deletes it and everything in it")
+    return "\n".join(lines)

@@ -1,0 +1,29 @@
+"""Invariant: one object's name depends on the stack and on what the object is called, and on nothing else.
+
+So adding, removing or reordering others never renames it. What is too long for AWS is cut and told apart by a hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+LOAD_BALANCER = 32
+"""Most characters of a load balancer's and of a target group's name (elasticloadbalancing API)."""
+NODE_GROUP = 63
+"""Of an EKS node group (eks:CreateNodegroup)."""
+ROLE = 64
+"""Of an IAM role."""
+_HASH = 6
+
+
+def named(stack: str, *parts: str, limit: int = NODE_GROUP) -> str:
+    """`devservers-STACK-PARTS`, at most ``limit`` characters: longer ones keep their beginning and get a hash.
+
+    The same parts give the same name for ever, and other parts another one.
+    """
+    whole = "-".join(("devservers", stack, *parts))
+    if len(whole) <= limit:
+        return whole
+    # The separator keeps ("a-b", "c") and ("a", "b-c") apart where the cut would make them alike.
+    digest = hashlib.sha256("\0".join((stack, *parts)).encode()).hexdigest()[:_HASH]
+    return f"{whole[: limit - _HASH - 1].rstrip('-')}-{digest}"

@@ -1,0 +1,72 @@
+"""Invariant: when the queues are there, so is Kueue, and it answers; when Kueue goes, the queues are gone.
+
+Everything that has pods in a queue is made after this component and goes before it: Kueue puts a finalizer on such
+pods, and without it they would stay for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+
+import pulumi
+from pulumi_kubernetes.helm.v3 import Release
+
+from devservers.api.queueing import KUEUE_NAMESPACE
+from infra.platform import kueue, queues
+from infra.platform.manifest import TIMEOUT_SECONDS, WAIT_FOR, Component, annotated
+from infra.pools import Pool
+from infra.settings import Settings
+
+_NOT_YET = "failed calling webhook"
+"""What the API server says of an object whose webhook it can't reach."""
+_MOST_TRIES = 90
+"""Pulumi itself gives up after 100."""
+_SHORT_PAUSES = 20
+_SHORT_PAUSE = 0.5
+"""Seconds between the first tries."""
+
+
+class Queueing(Component):
+    """Kueue with its namespace, then the queues of the pools."""
+
+    def __init__(self, pools: Sequence[Pool], settings: Settings, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("queueing", opts)
+        namespace = self.add(kueue.namespace())
+        policies = [self.add(policy, [namespace]) for policy in kueue.policies()]
+        chart = settings.queueing.chart
+        release = Release(
+            "kueue",
+            name=kueue.RELEASE,
+            namespace=KUEUE_NAMESPACE,
+            chart=chart or kueue.CHART,
+            version=None if chart else kueue.VERSION,
+            values=kueue.values(settings),
+            timeout=settings.await_seconds,
+            skip_await=not settings.await_,
+            # What an installation that was cut off left is taken over by the next.
+            max_history=3,
+            opts=self.options([namespace, *policies]),
+        )
+        ready = pulumi.ErrorHook("kueue-answers", again(settings.await_seconds))
+        hooks = pulumi.ResourceHookBinding(on_error=[ready])
+        flavors = [self.add(each, [release], hooks) for each in queues.resource_flavors(pools)]
+        for manifest in queues.priority_classes():
+            self.add(manifest, [release])
+        active = {WAIT_FOR: "condition=Active", TIMEOUT_SECONDS: str(settings.await_seconds)}
+        for manifest in queues.cluster_queues(pools, settings.queueing.interactive_share):
+            self.add(annotated(manifest, active if settings.await_ else {}), [release, *flavors])
+        self.register_outputs({"version": kueue.VERSION, "pools": [pool.name for pool in pools]})
+
+
+def again(seconds: int) -> Callable[[pulumi.ErrorHookArgs], Coroutine[None, None, bool]]:
+    """Try the first objects again while Kueue's webhook is on its way: a ready pod is a moment before its address."""
+
+    async def answer(failed: pulumi.ErrorHookArgs) -> bool:
+        tries = len(failed.errors)
+        if tries > _MOST_TRIES or _NOT_YET not in failed.errors[0]:
+            return False
+        await asyncio.sleep(_SHORT_PAUSE if tries <= _SHORT_PAUSES else seconds / _MOST_TRIES)
+        return True
+
+    return answer

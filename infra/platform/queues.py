@@ -1,0 +1,124 @@
+"""Invariant: the queues give out what the pools have, all of it and nothing twice.
+
+Pure: Kueue's objects (kueue.x-k8s.io/v1beta2) from pools. A server reclaims what training borrowed, at once and
+whatever its priority; training never takes a server's, not even its own share while it is lent: a person works there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from devservers.api.quantity import canonical, parse_quantity
+from devservers.api.queueing import (
+    COHORT,
+    INTERACTIVE,
+    KUEUE_API_VERSION,
+    PRIORITIES,
+    PRIORITY_BATCH,
+    PRIORITY_INTERACTIVE,
+    PRIORITY_TRAINING,
+    TRAINING,
+)
+from infra.platform.kueue import USERS_ONLY
+from infra.pools import Pool
+
+Manifest = dict[str, Any]
+
+_WORDS = {
+    PRIORITY_INTERACTIVE: "Development servers: somebody works there.",
+    PRIORITY_TRAINING: "Training that somebody waits for.",
+    PRIORITY_BATCH: "Whatever may take until tomorrow.",
+}
+_PREEMPTION = {
+    INTERACTIVE: {"reclaimWithinCohort": "Any", "withinClusterQueue": "LowerPriority"},
+    TRAINING: {"reclaimWithinCohort": "Never", "withinClusterQueue": "LowerPriority"},
+}
+
+
+def priority_classes() -> list[Manifest]:
+    """WorkloadPriorityClasses, the first to go first."""
+    return [
+        _manifest("WorkloadPriorityClass", name, {"value": value, "description": _WORDS[name]})
+        for name, value in PRIORITIES.items()
+    ]
+
+
+def resource_flavors(pools: Sequence[Pool]) -> list[Manifest]:
+    """One for each pool, selecting its nodes by their labels; a pool without any is all nodes."""
+    found = []
+    for pool in pools:
+        spec = {"nodeLabels": pool.labels(), "nodeTaints": pool.taints()}
+        found.append(_manifest("ResourceFlavor", pool.name, {"spec": {k: v for k, v in spec.items() if v}}))
+    return found
+
+
+def cluster_queues(pools: Sequence[Pool], interactive_share: int) -> list[Manifest]:
+    """`interactive` owns ``interactive_share`` percent of every pool, `training` the rest; each may use it all."""
+    return [
+        _manifest(
+            "ClusterQueue",
+            name,
+            {
+                "spec": {
+                    "cohortName": COHORT,
+                    # A large server that can't start yet keeps no small one waiting.
+                    "queueingStrategy": "BestEffortFIFO",
+                    "namespaceSelector": USERS_ONLY,
+                    "preemption": _PREEMPTION[name],
+                    "resourceGroups": [_group(members, name, interactive_share) for members in _groups(pools)],
+                }
+            },
+        )
+        for name in (INTERACTIVE, TRAINING)
+    ]
+
+
+def _group(pools: Sequence[Pool], queue: str, share: int) -> Manifest:
+    """One resource group: every flavor in it has a quota, if only 0, for every resource of it."""
+    covered = list(dict.fromkeys(resource for pool in pools for resource in _given(pool)))
+    return {
+        "coveredResources": covered,
+        "flavors": [
+            {
+                "name": pool.name,
+                "resources": [
+                    {"name": resource, "nominalQuota": _nominal(_given(pool).get(resource, "0"), queue, share)}
+                    for resource in covered
+                ],
+            }
+            for pool in pools
+        ],
+    }
+
+
+def _groups(pools: Sequence[Pool]) -> list[list[Pool]]:
+    """Pools that share a resource are choices beside each other; a resource may be in one group only."""
+    groups: list[list[Pool]] = []
+    for pool in (each for each in pools if _given(each)):
+        mine = {*_given(pool)}
+        near = [group for group in groups if any(mine & {*_given(each)} for each in group)]
+        merged = [each for group in near for each in group] + [pool]
+        # In the order of the pools: Kueue tries flavors from the first to the last.
+        groups = [group for group in groups if group not in near] + [sorted(merged, key=pools.index)]
+    return sorted(groups, key=lambda group: pools.index(group[0]))
+
+
+def _given(pool: Pool) -> dict[str, str]:
+    """What a pool has any of."""
+    return {resource: amount for resource, amount in pool.quota().items() if parse_quantity(amount)}
+
+
+def _nominal(amount: str, queue: str, share: int) -> str:
+    """A queue's part of an amount, in whole units of how it is written; nothing is lost between the two."""
+    number = "".join(character for character in amount if character.isdigit())
+    unit = amount.removeprefix(number)
+    interactive = int(Decimal(number) * share / 100)
+    part = interactive if queue == INTERACTIVE else int(number) - interactive
+    return canonical(f"{part}{unit}")
+
+
+def _manifest(kind: str, name: str, body: Manifest) -> Manifest:
+    labels = {"app.kubernetes.io/part-of": "devservers"}
+    return {"apiVersion": KUEUE_API_VERSION, "kind": kind, "metadata": {"name": name, "labels": labels}, **body}

@@ -1,0 +1,92 @@
+"""Invariant: what waits in a queue here is labelled as the operator labels servers, and passes Pod Security."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from devservers.api.queueing import (
+    GPU,
+    KUEUE_API_VERSION,
+    LABEL_PRIORITY,
+    LABEL_QUEUE,
+    QUEUES,
+)
+from tests.node.person import Platform
+
+Manifest = dict[str, Any]
+
+
+def default_image(platform: Platform) -> str:
+    """The image of servers that name none: it is on the node."""
+    deployment = platform.get("deployment", "devservers-operator", "-n", "devservers-system")
+    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    return str(next(each["value"] for each in env if each["name"] == "DEVSERVERS_DEFAULT_IMAGE"))
+
+
+def local_queues(namespace: str) -> list[Manifest]:
+    """A LocalQueue of each ClusterQueue, called as it is: as a user's namespace has them."""
+    return [
+        {
+            "apiVersion": KUEUE_API_VERSION,
+            "kind": "LocalQueue",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"clusterQueue": name},
+        }
+        for name in QUEUES
+    ]
+
+
+def pod(name: str, namespace: str, image: str, gpus: int, queue: str = "", priority: str = "") -> Manifest:
+    """A pod that runs until it is deleted; without a queue it asks for none."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": _labels(queue, priority)},
+        "spec": _spec(image, gpus),
+    }
+
+
+def job(name: str, namespace: str, image: str, gpus: int, queue: str, priority: str) -> Manifest:
+    """A Job of one such pod, suspended until Kueue lets it go."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "namespace": namespace, "labels": _labels(queue, priority)},
+        "spec": {
+            "suspend": True,
+            "backoffLimit": 0,
+            "template": {"spec": {**_spec(image, gpus), "restartPolicy": "Never"}},
+        },
+    }
+
+
+def apply(platform: Platform, *manifests: Manifest) -> None:
+    """Make these, strictly: a misspelt field is an error."""
+    text = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
+    platform.cluster.kubectl(
+        *("apply", "--server-side", "--force-conflicts", "--validate=strict", "--field-manager=test", "-f", "-"),
+        text=text,
+    )
+
+
+def _labels(queue: str, priority: str) -> dict[str, str]:
+    return {key: value for key, value in ((LABEL_QUEUE, queue), (LABEL_PRIORITY, priority)) if value}
+
+
+def _spec(image: str, gpus: int) -> Manifest:
+    amounts = {"cpu": "10m", "memory": "16Mi"} | ({GPU: str(gpus)} if gpus else {})
+    return {
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 20000, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [
+            {
+                "name": "c",
+                "image": image,
+                "command": ["sleep", "3600"],
+                "resources": {"requests": amounts, "limits": amounts},
+                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            }
+        ],
+    }
