@@ -106,8 +106,10 @@ def queue_state(
     `previous` are the server's conditions as they stand: why its place was lost outlives the Workload that says so.
     `advice` says what would fit instead of what never will.
     """
+    # What is told already comes first: who took the place may be gone by now, and still it was them.
+    before = carried(previous) or _lost_cause(found)
     if pod is None:
-        return _lost(found)
+        return None if before is None else _told_loss(before, found)
     queue = queue_name(pod)
     if not queue:
         return None
@@ -116,13 +118,12 @@ def queue_state(
     workload = workload_of(pod, found.workloads)
     if workload is None:
         # The pod after a lost place is there a moment before its Workload is.
-        before = _lost_cause(found) or carried(previous)
         return _unseen(pod, now) if before is None or _scheduled(pod) else _told_loss(before, found)
     queued_at = pods.created_at(workload)
     admitted_at = pods.true_since(workload, "Admitted")
     if admitted_at is not None and pods.true_since(workload, "Evicted") is None:
         return QueueState(ADMITTED, "", _told(workload, "Admitted"), queued_at, admitted_at, blocks=False)
-    lost = eviction(workload, found.others) or _lost_cause(found) or carried(previous)
+    lost = before or eviction(workload, found.others)
     reason, message = _waiting(pod, workload, queue, found, advice)
     if lost is not None and reason == QUEUED:
         home = "Its home is kept. " if found.home_kept else ""
@@ -189,13 +190,8 @@ def gated(pod: Obj) -> bool:
     return any(gate.get("name") == _GATE for gate in (pod.get("spec") or {}).get("schedulingGates") or ())
 
 
-def _lost(found: Queues) -> QueueState | None:
-    """The state between an eviction and the pod that comes after it."""
-    cause = _lost_cause(found)
-    return None if cause is None else _told_loss(cause, found)
-
-
 def _told_loss(cause: Lost, found: Queues) -> QueueState:
+    """The state between an eviction and the Workload of the pod that comes after it."""
     home = "Its home is kept; it" if found.home_kept else "It"
     return QueueState(cause.reason, f"{cause.words} {home} goes on by itself when quota comes free.", cause.told)
 

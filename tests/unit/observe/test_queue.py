@@ -257,8 +257,10 @@ def test_a_lost_place_is_told_until_there_is_one_again() -> None:
     assert (first["phase"], ready(first)["reason"]) == ("Pending", "Preempted")
     assert "Its place was taken by a workload of bob with priority urgent. Its home is kept" in ready(first)["message"]
     assert admitted(first)["message"] == PREEMPTED
-    # The next pod is there, its Workload not yet.
+    # What took the place is gone before the old pod is: the words stay, nothing is written.
     known = with_status(known, first)
+    assert look(known, 22, **children([ending], [lost], known, 22)).status == first
+    # The next pod is there, its Workload not yet.
     between = look(known, 22, **children([queued_pod("mydev-2", 22)], [], known, 22)).status
     assert ready(between)["message"] == ready(first)["message"]
     # The next pod waits, the old one and what took its place are gone.
