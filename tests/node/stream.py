@@ -58,12 +58,15 @@ class Stream:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        decoder, text = json.JSONDecoder(), ""
+        text = ""
         for line in self._process.stdout:
             text += line
-            if line.rstrip() != "}":
-                continue  # kubectl indents everything but the last line of an event
-            event, _ = decoder.raw_decode(text.lstrip())
+            if not line.rstrip().endswith("}"):
+                continue
+            try:
+                event = json.loads(text)  # one line or many: kubectl's versions differ
+            except ValueError:
+                continue
             text = ""
             with self._news:
                 self._seen.append(Seen(time.monotonic(), event["type"], event["object"]))

@@ -39,8 +39,10 @@ def two(gpus: Platform, ann: Person, eventually: Wait) -> Iterator[tuple[str, st
     yield "holder", "waiter"
     ann.devctl("delete", "holder", "--yes", "--purge", check=False)
     ann.devctl("delete", "waiter", "--yes", check=False)
+
     # The namespace is everybody's of this session: the next one finds all of the quota.
-    eventually(lambda: not gpus.get("workloads.kueue.x-k8s.io", "-n", ann.namespace)["items"], "the queue to be empty")
+    selector = "devservers.io/name in (holder,waiter)"
+    eventually(lambda: not gpus.get("pods", "-n", ann.namespace, "-l", selector)["items"], "their pods to be gone", 90)
 
 
 def reason(ann: Person, name: str) -> str:
