@@ -61,16 +61,20 @@ def eviction(workload: Obj, others: Sequence[Obj]) -> Lost | None:
     return Lost(PREEMPTED, f"Its place {verb} {_who(taker)}.", told)
 
 
-def carried(previous: Iterable[Condition]) -> Lost | None:
-    """The loss that the server's conditions still tell of, None when there is none."""
+def remembered(previous: Iterable[Condition], found: Lost | None) -> Lost | None:
+    """The loss to tell of: the one the server's conditions tell, else the one that is `found` on a Workload now.
+
+    What is told already comes first: who took the place may be gone by now, and still it was them.
+    """
     known = tuple(previous)
     admitted, ready = find(known, "Admitted"), find(known, "Ready")
     if admitted is None or admitted.status != "False" or admitted.reason not in (PREEMPTED, EVICTED):
-        return None
-    words = "It lost its place."
+        return found
     if ready is not None and ready.reason == admitted.reason:
         words = ready.message.partition(". ")[0].rstrip(".") + "."
-    return Lost(admitted.reason, words, admitted.message)
+        return Lost(admitted.reason, words, admitted.message)
+    # Ready still said that the former pod runs.
+    return found or Lost(admitted.reason, "It lost its place.", admitted.message)
 
 
 def _who(taker: Obj | None) -> str:

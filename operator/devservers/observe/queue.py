@@ -15,7 +15,7 @@ from devservers.api.conditions import Condition
 from devservers.api.queueing import KUEUE, LABEL_QUEUE
 
 from . import pods
-from .eviction import EVICTED, PREEMPTED, Lost, carried, eviction
+from .eviction import EVICTED, PREEMPTED, Lost, eviction, remembered
 from .pods import Obj
 from .shortage import Demand, NeverFits, shortage
 
@@ -106,8 +106,8 @@ def queue_state(
     `previous` are the server's conditions as they stand: why its place was lost outlives the Workload that says so.
     `advice` says what would fit instead of what never will.
     """
-    # What is told already comes first: who took the place may be gone by now, and still it was them.
-    before = carried(previous) or _lost_cause(found)
+    workload = workload_of(pod, found.workloads)
+    before = remembered(previous, _lost_cause(workload, found))
     if pod is None:
         return None if before is None else _told_loss(before, found)
     queue = queue_name(pod)
@@ -115,7 +115,6 @@ def queue_state(
         return None
     if not found.served:
         return _without_kueue(pod)
-    workload = workload_of(pod, found.workloads)
     if workload is None:
         # The pod after a lost place is there a moment before its Workload is.
         return _unseen(pod, now) if before is None or _scheduled(pod) else _told_loss(before, found)
@@ -123,11 +122,10 @@ def queue_state(
     admitted_at = pods.true_since(workload, "Admitted")
     if admitted_at is not None and pods.true_since(workload, "Evicted") is None:
         return QueueState(ADMITTED, "", _told(workload, "Admitted"), queued_at, admitted_at, blocks=False)
-    lost = before or eviction(workload, found.others)
     reason, message = _waiting(pod, workload, queue, found, advice)
-    if lost is not None and reason == QUEUED:
+    if before is not None and reason == QUEUED:
         home = "Its home is kept. " if found.home_kept else ""
-        reason, message = lost.reason, f"{lost.words} {home}{message}"
+        reason, message = before.reason, f"{before.words} {home}{message}"
     wait = None
     if reason == QUEUED and queued_at is not None and queued_at + SETTLE > now:
         wait = min(queued_at + SETTLE - now, SETTLE)
@@ -196,10 +194,11 @@ def _told_loss(cause: Lost, found: Queues) -> QueueState:
     return QueueState(cause.reason, f"{cause.words} {home} goes on by itself when quota comes free.", cause.told)
 
 
-def _lost_cause(found: Queues) -> Lost | None:
+def _lost_cause(workload: Obj | None, found: Queues) -> Lost | None:
+    """Why the present Workload, or that of a pod that is ending, lost its place."""
     ending = [pod for pod in found.pods if (pod.get("metadata") or {}).get("deletionTimestamp")]
-    workloads = [each for pod in ending if (each := workload_of(pod, found.workloads)) is not None]
-    return next((cause for each in workloads if (cause := eviction(each, found.others)) is not None), None)
+    workloads = [workload, *(workload_of(pod, found.workloads) for pod in ending)]
+    return next((cause for each in workloads if each and (cause := eviction(each, found.others)) is not None), None)
 
 
 def _told(workload: Obj, kind: str) -> str:

@@ -252,7 +252,12 @@ def test_a_lost_place_is_told_until_there_is_one_again() -> None:
     known = server(persistentHomeSize="10Gi")
     ending = queued_pod(gate=False, deletionTimestamp=stamp(21), conditions=[SCHEDULED])
     lost = workload("mydev-1", 1, *admission(2), evicted())
-    # Kueue has said so, and the pod goes.
+    # Kueue has said so, and for a moment the pod runs on.
+    ready_pod = running_pod() | {"metadata": {**ending["metadata"], "deletionTimestamp": None}}
+    running = look(known, 20, **children([ready_pod], [lost, taker()], known, 20)).status
+    assert (running["phase"], admitted(running)["reason"]) == ("Running", "Preempted")
+    known = with_status(known, running)
+    # The pod goes.
     first = look(known, 21, **children([ending], [lost, taker()], known, 21)).status
     assert (first["phase"], ready(first)["reason"]) == ("Pending", "Preempted")
     assert "Its place was taken by a workload of bob with priority urgent. Its home is kept" in ready(first)["message"]
