@@ -30,6 +30,11 @@ WAITS = (
     "1 more needed"
 )
 
+NEVER = (
+    "couldn't assign flavors to pod set main: insufficient quota for nvidia.com/gpu in flavor gpu-l4, previously "
+    "considered podsets requests (0) + current podset request (8) > maximum capacity (4)"
+)
+
 
 def crds() -> Iterator[Manifest]:
     """The CustomResourceDefinitions of the chart, without the conversion webhook, which nobody serves here."""

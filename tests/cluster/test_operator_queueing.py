@@ -14,6 +14,7 @@ from tests.cluster.harness import ApiServer
 from tests.cluster.kueue import (
     GPU,
     KUEUE,
+    NEVER,
     WAITS,
     FakeKueue,
     cluster_queue,
@@ -164,8 +165,9 @@ def test_numbers_follow_what_is_free(world: World, ann: str) -> None:
     world.wait(ann, "mydev", lambda s: "1 of 4 are free" in ready(s)["message"], "the new number")
 
 
-def test_what_can_never_start_is_told_with_the_nearest_that_fits(world: World, ann: str) -> None:
+def test_what_can_never_start_is_told_with_the_nearest_that_fits(world: World, kueue: FakeKueue, ann: str) -> None:
     reserve(world.admin, 0)
+    kueue.told[f"{ann}/mydev"] = ("Pending", NEVER)
     world.admin.create(server_of(ann, "mydev", "gpu-eight"))
     server = world.wait_reason(ann, "mydev", "ExceedsQuota", 15)
     message = ready(server)["message"]
