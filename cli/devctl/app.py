@@ -44,7 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "exec": Entry("remote", "Run a command without SSH; its exit code is passed on", "Connecting"),
     "logs": Entry("logs", "Show what a server's command printed", "Looking closer"),
     "events": Entry("events", "Show what happened to your servers", "Looking closer"),
-    "flavors": Entry("listing", "List the sizes a server can have", "Looking closer"),
+    "flavors": Entry("flavors", "List the sizes a server can have", "Looking closer"),
     "status": Entry("cluster", "Show the platform's state and your quota", "Looking closer"),
     "info": Entry("cluster", "Show the settings in force and where each comes from", "Looking closer"),
     "test-k8s": Entry("cluster", "Check the cluster, your rights and the tools, step by step", "Looking closer"),

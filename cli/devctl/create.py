@@ -123,7 +123,7 @@ def create_command(
     ] = None,
     no_ssh: Annotated[bool, typer.Option("--no-ssh", help="Run no SSH server in it.")] = False,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Accept a flavor or volume that does not exist yet.")
+        bool, typer.Option("--allow-missing", help="Accept a flavor, volume or quota that is not there yet.")
     ] = False,
     wait: Annotated[
         str | None,

@@ -28,7 +28,9 @@ def describe_command(
     server = session.server(name)
     if render.machine(form, server, "devserver"):
         return
-    for line in description(server):
+    from devctl.queue import place
+
+    for line in description(server, place(session, server)):
         render.out(line)
     # A former server of this name may have left its own; whole seconds, because only some times have fractions.
     made = str(server["metadata"].get("creationTimestamp", ""))[:19]
@@ -42,8 +44,8 @@ def describe_command(
             render.out(f"  {render.age(event_time(event)):>6} ago  {reason}: {event_text(event)}{count}")
 
 
-def description(server: Json) -> list[str]:
-    """The lines of `describe` without events."""
+def description(server: Json, place: str | None = None) -> list[str]:
+    """The lines of `describe` without events; `place` is the one it has in its queue."""
     from devctl.wait import last_start, ready_condition, stage_line, stages
 
     spec, status, metadata = server.get("spec") or {}, status_of(server), server["metadata"]
@@ -65,6 +67,7 @@ def description(server: Json) -> list[str]:
         field("Reason", condition.get("message") or "the operator has not looked at it yet")
     elif spec.get("enableSSH", True):
         field("Log in", f"devctl ssh {name}")
+    field("In the queue", place)
     for other in status.get("conditions") or []:
         telling = (other.get("type"), other.get("status")) in (("FlavorChanged", "True"), ("HomeResized", "False"))
         if telling and other.get("message"):

@@ -91,18 +91,28 @@ def start_command(session: Session, name: Name, wait: Wait = None) -> int:
     return wait_ready(session, server, limit)
 
 
-def restart_command(session: Session, name: Name, wait: Wait = None) -> int:
+def restart_command(
+    session: Session,
+    name: Name,
+    wait: Wait = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> int:
     """Restart a server with a fresh container: its processes end, its home stays.
 
-    Changes of its flavor and of the platform's image take effect. A server that waited in a queue for its
-    GPU gives the GPU back and waits again.
+    Changes of its flavor and of the platform's image take effect. A server that got its GPU from a queue gives it
+    back and waits again; that is asked first.
     """
     limit = _limit(wait)
     server = session.server(name)
     if not server["spec"].get("running", True):
         raise Failure(f"{name} is stopped", f"`devctl start {name}` starts it")
-    if _on_queue(session, server):
-        render.warn("the server gives its place on the GPU back and queues again")
+    from devctl.queue import gives_back
+
+    cost = gives_back(session, server)
+    if cost:
+        render.warn(f"restarting {name}: {cost}")
+        if not yes:
+            _confirm(f"restarting {name}", f"Restart {name}?", "nothing was restarted")
     pod = (server.get("status") or {}).get("podName")
     changed = _patch(session, name, {"metadata": {"annotations": {names.ANNOTATION_RESTARTED_AT: now()}}}, "restart")
     render.say(f"{name} is restarting")
@@ -111,16 +121,6 @@ def restart_command(session: Session, name: Name, wait: Wait = None) -> int:
     from devctl.wait import wait_ready
 
     return wait_ready(session, changed, limit, other_than=pod or "none")
-
-
-def _on_queue(session: Session, server: Json) -> bool:
-    from devctl.kube import flavor_path
-
-    try:
-        flavor = session.kube.get(flavor_path(str(server["spec"].get("flavor"))))
-    except ApiError:
-        return False
-    return bool((flavor.get("spec") or {}).get("queue"))
 
 
 def delete_command(
@@ -151,7 +151,7 @@ def delete_command(
         size = home["spec"]["resources"]["requests"].get("storage", "")
         what += (" and " if what else "") + f"the home {names.home_claim(name)} ({size}) with everything in it"
     if not yes:
-        _confirm(what)
+        _confirm(f"deleting {what}", f"Delete {what}?", "nothing was deleted")
     try:
         if server:
             session.kube.delete(server_path(session.namespace, name))
@@ -185,10 +185,10 @@ def _is_home(claim: Json, server: str) -> bool:
     ).get(names.LABEL_NAME) == server
 
 
-def _confirm(what: str) -> None:
+def _confirm(doing: str, question: str, refused: str) -> None:
     if not sys.stdin.isatty():
-        raise Failure(f"deleting {what} needs a yes, and nobody can be asked here", "add --yes", USAGE)
-    sys.stderr.write(f"Delete {what}? [y/N] ")
+        raise Failure(f"{doing} needs a yes, and nobody can be asked here", "add --yes", USAGE)
+    sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise Failure("nothing was deleted", "answer y, or add --yes")
+        raise Failure(refused, "answer y, or add --yes")

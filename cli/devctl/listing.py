@@ -1,4 +1,4 @@
-"""devctl list and flavors: what there is, one line each, with the reason of what does not run.
+"""devctl list: what there is, one line each, with the reason of what does not run.
 
 Invariant: nothing here writes to the cluster; every list has the formats table, wide, json, yaml and name.
 """
@@ -92,57 +92,3 @@ def list_command(
     if all_users:
         header.insert(0, "NAMESPACE")
     render.table(header, rows, _phase_colour(header.index("PHASE")))
-
-
-def flavors_command(session: Session, output: Output = None) -> None:
-    """List the sizes a server can have."""
-    from devctl.kube import flavor_path
-
-    form = session.output(output)
-    try:
-        items = list(session.kube.get(flavor_path()).get("items") or [])
-    except ApiError as error:
-        raise from_api(error, "list flavors") from None
-    if render.machine(form, render.as_list(items, names.API_VERSION, "DevServerFlavor"), "devserverflavor"):
-        return
-    if not items:
-        render.say("this cluster has no flavors; an administrator makes them")
-        return
-    default = session.config.get("flavor")
-    header = ["NAME", "CPU", "MEMORY", "GPU", "$/HOUR", "DESCRIPTION"]
-    if form == "wide":
-        header[-1:] = ["SHM", "NODES", "DESCRIPTION"]
-    rows = []
-    for flavor in items:
-        spec, name = flavor.get("spec") or {}, flavor["metadata"]["name"]
-        price = spec.get("pricePerHour")
-        row = [
-            name + ("*" if name == default else ""),
-            _range(spec, "cpu"),
-            _range(spec, "memory"),
-            _gpus(spec),
-            f"{float(price):.2f}" if price is not None else "-",
-            str(spec.get("description", "")),
-        ]
-        if form == "wide":
-            selector = ",".join(f"{k}={v}" for k, v in (spec.get("nodeSelector") or {}).items())
-            row[-1:] = [str(spec.get("shmSize", "1Gi")), selector or "any", str(spec.get("description", ""))]
-        rows.append(row)
-    render.table(header, rows)
-    if any(row[0].endswith("*") for row in rows):
-        render.say("* what `devctl create NAME` takes; the first amount is sure, the second the most it may use")
-
-
-def _range(spec: Json, resource: str) -> str:
-    resources = spec.get("resources") or {}
-    low = (resources.get("requests") or {}).get(resource)
-    high = (resources.get("limits") or {}).get(resource)
-    if low is None and high is None:
-        return "-"
-    return str(low) if low == high or high is None else f"{low or 0} - {high}"
-
-
-def _gpus(spec: Json) -> str:
-    resources = spec.get("resources") or {}
-    amounts = (resources.get("requests") or {}) | (resources.get("limits") or {})
-    return ", ".join(f"{v} {k}" for k, v in amounts.items() if "/" in k and not k.startswith("hugepages")) or "-"

@@ -16,6 +16,16 @@ ANNOTATION_STARTED_AT = f"{GROUP}/started-at"
 ANNOTATION_RESTARTED_AT = f"{GROUP}/restarted-at"
 ANNOTATION_HOME_OF = f"{GROUP}/home-of"
 ANNOTATION_ALLOWED_FLAVORS = f"{GROUP}/allowed-flavors"
+ANNOTATION_INSTANCE_TYPE = f"{GROUP}/instance-type"
+ANNOTATION_GPU_MODEL = f"{GROUP}/gpu-model"
+ANNOTATION_GPU_MEMORY = f"{GROUP}/gpu-memory"
+ANNOTATION_CAPACITY = f"{GROUP}/capacity"
+LABEL_POOL = f"{GROUP}/pool"
+
+KUEUE_API_VERSION = "kueue.x-k8s.io/v1beta2"
+VISIBILITY_API_VERSION = "visibility.kueue.x-k8s.io/v1beta2"
+QUEUE = "interactive"  # where servers wait whose flavor names no queue
+GPU = "nvidia.com/gpu"
 
 SYSTEM_NAMESPACE = "devservers-system"
 OPERATOR = "devservers-operator"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def check(session: Session, flavor: str, claims: list[str], allow_missing: bool) -> tuple[list[str], Json | None]:
     """Compare the flavor and the volume claims of a new server with what there is.
 
-    Returns warnings and the flavor, if there is one; raises Failure (refused) for what is missing, unless
-    ``allow_missing``.
+    Returns warnings and the flavor, if there is one; raises Failure (refused) for what is missing and for a flavor
+    that its queue's whole quota is too small for, unless ``allow_missing``.
     """
     from devctl.kube import core_path, flavor_path
 
@@ -45,6 +45,10 @@ def check(session: Session, flavor: str, claims: list[str], allow_missing: bool)
                 if not allow_missing:
                     raise unknown_claim(claim, known, session.namespace)
                 warnings.append(f"there is no volume claim {claim} yet; the server starts when there is one")
+    if flavor in flavors and not allow_missing:
+        from devctl.queue import refuse_impossible
+
+        refuse_impossible(session, flavors[flavor], list(flavors.values()))
     return warnings, flavors.get(flavor)
 
 

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from devservers.api.meta import GROUP, OPERATOR, SYSTEM_NAMESPACE, TENANT_ROLE, USER_ROLE
+from devservers.api.queueing import KUEUE
 
 Manifest = dict[str, Any]
 
 FLAVOR_READER = "devservers-flavor-reader"
 
 _RBAC = "rbac.authorization.k8s.io"
+_VISIBILITY = f"visibility.{KUEUE}"
 _READ = ("get", "list", "watch")
 
 
@@ -39,6 +41,9 @@ def operator_role() -> Manifest:
         _rule("apps", ["deployments"], _READ),
         # Servers of a deleted user are stopped; the tenant binding is gone with the user by then.
         _rule("apps", ["deployments/scale"], ["patch"]),
+        # Where Kueue isn't, these rules are about nothing. Workloads are Kueue's own to make and change.
+        _rule(KUEUE, ["localqueues"], [*_READ, "create", "patch"]),
+        _rule(KUEUE, ["workloads", "clusterqueues"], _READ),
         _rule("events.k8s.io", ["events"], ["create"]),
     )
 
@@ -69,12 +74,22 @@ def user_role() -> Manifest:
         _rule("events.k8s.io", ["events"], _READ),
         _rule("", ["services", "configmaps", "resourcequotas"], ["get", "list"]),
         _rule("", ["namespaces"], ["get"]),
+        # Which place one's servers have in the queue; who is ahead is told as a number only.
+        _rule(KUEUE, ["localqueues", "workloads"], _READ),
+        _rule(_VISIBILITY, ["localqueues/pendingworkloads"], ["get"]),
     )
 
 
 def flavor_reader_role() -> Manifest:
-    """ClusterRole for everybody who is logged in: seeing what sizes there are."""
-    return _cluster_role(FLAVOR_READER, _rule(GROUP, ["devserverflavors"], _READ))
+    """ClusterRole for everybody who is logged in: seeing what sizes there are, and what is free of them.
+
+    A ClusterQueue has quotas and sums over all users, and nothing of anybody's own.
+    """
+    return _cluster_role(
+        FLAVOR_READER,
+        _rule(GROUP, ["devserverflavors"], _READ),
+        _rule(KUEUE, ["clusterqueues"], ["get", "list"]),
+    )
 
 
 def system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:

@@ -138,8 +138,10 @@ class FakeKubelet:
     An image with `missing` in its name never arrives. steps=False makes pods Ready with one write.
     """
 
-    def __init__(self, client: Client, steps: bool = True) -> None:
+    def __init__(self, client: Client, steps: bool = True, may_run: Callable[[Manifest], bool] | None = None) -> None:
+        """may_run says whether a pod is free to be scheduled; every pod is if left out."""
         self._client = client
+        self._may_run = may_run or (lambda pod: True)
         self._steps = steps
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -165,7 +167,7 @@ class FakeKubelet:
         metadata = pod["metadata"]
         last = 3
         stage = self._stage.get(metadata["uid"], 0)
-        if stage > last or metadata.get("deletionTimestamp"):
+        if stage > last or metadata.get("deletionTimestamp") or not self._may_run(pod):
             return
         stage = stage if self._steps else last
         with suppress(ApiError):

@@ -37,6 +37,17 @@ def local_queues(namespace: str) -> list[Manifest]:
     ]
 
 
+def gpu_flavor(name: str, gpus: int) -> Manifest:
+    """A size with that many GPUs and next to nothing else."""
+    amounts = {"cpu": "50m", "memory": "64Mi", GPU: str(gpus)}
+    return {
+        "apiVersion": "devservers.io/v1",
+        "kind": "DevServerFlavor",
+        "metadata": {"name": name},
+        "spec": {"resources": {"requests": amounts, "limits": amounts | {"memory": "512Mi"}}, "shmSize": "64Mi"},
+    }
+
+
 def pod(name: str, namespace: str, image: str, gpus: int, queue: str = "", priority: str = "") -> Manifest:
     """A pod that runs until it is deleted; without a queue it asks for none."""
     return {

@@ -23,6 +23,7 @@ from devservers.api.meta import (
     SYSTEM_NAMESPACE,
     VERSION,
 )
+from devservers.api.queueing import KUEUE, QUEUES
 
 POLICY = f"devservers.{GROUP}"
 OPERATOR_POLICY = f"devservers-operator.{GROUP}"
@@ -137,6 +138,7 @@ def _operator_policy() -> dict[str, Any]:
         {"apiGroups": [""], "apiVersions": ["*"], "resources": ["namespaces", *namespaced]},
         {"apiGroups": ["networking.k8s.io"], "apiVersions": ["*"], "resources": ["networkpolicies"]},
         {"apiGroups": ["rbac.authorization.k8s.io"], "apiVersions": ["*"], "resources": ["rolebindings"]},
+        {"apiGroups": [KUEUE], "apiVersions": ["*"], "resources": ["localqueues"]},
     ]
     made_by_us = f".metadata.labels[?'{LABEL_NAMESPACE_CREATED_BY}'].orValue('') == '{OPERATOR}'"
     about_namespace = "request.resource.resource == 'namespaces'"
@@ -171,6 +173,15 @@ def _operator_policy() -> dict[str, Any]:
                         ".orValue('') == 'restricted')"
                     ),
                     "message": "a user's namespace stays under Pod Security restricted",
+                    "reason": "Forbidden",
+                },
+                {
+                    "expression": (
+                        "request.resource.resource != 'localqueues' || request.operation == 'DELETE' || "
+                        f"(object.metadata.name in {list(QUEUES)!r} && "
+                        "object.spec.clusterQueue == object.metadata.name)"
+                    ),
+                    "message": f"the operator makes the queues {' and '.join(QUEUES)} only, each of its own name",
                     "reason": "Forbidden",
                 },
             ],

@@ -14,6 +14,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.meta import ANNOTATION_RESTARTED_AT, HOME_PATH, MAIN_CONTAINER, SSH_POD_PORT
 from devservers.api.quantity import canonical
+from devservers.api.queueing import INTERACTIVE, LABEL_PRIORITY, LABEL_QUEUE, PRIORITY_INTERACTIVE
 from devservers.api.user import DevServerUser
 
 from .hostkey import host_key_name
@@ -47,6 +48,9 @@ class BuildSettings:
     storage_class: str | None = None
     """StorageClass of new homes; None leaves it to the cluster's default."""
 
+    queueing: bool = False
+    """Whether servers wait in a queue for quota; like an image, it enters a pod at its next start only."""
+
 
 def service_account(user: str) -> str:
     """The ServiceAccount a user's pods run as; no token of it is mounted."""
@@ -59,7 +63,7 @@ def pod_template(
     """The pod template of a standalone server, a subset of what the API server stores for it."""
     stored = storage(server)
     restarted_at = server.metadata.annotations.get(ANNOTATION_RESTARTED_AT)
-    labels: Obj = {"labels": child_labels(server.name, user.name)}
+    labels: Obj = {"labels": child_labels(server.name, user.name) | _queue_labels(flavor, settings)}
     # A restart asked for must change the template even when nothing else in it did.
     annotations: Obj = {"annotations": {ANNOTATION_RESTARTED_AT: restarted_at}} if restarted_at else {}
     placement = compact(
@@ -90,6 +94,15 @@ def pod_template(
             **placement,
         },
     }
+
+
+def _queue_labels(flavor: DevServerFlavor, settings: BuildSettings) -> dict[str, str]:
+    """What makes Kueue hold the pod until there is quota. On the template only: on the Deployment, Kueue's webhook
+    would write them into the template itself, and every change of queue would be a restart.
+    """
+    if not settings.queueing:
+        return {}
+    return {LABEL_QUEUE: flavor.spec.queue or INTERACTIVE, LABEL_PRIORITY: PRIORITY_INTERACTIVE}
 
 
 def _init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Obj:

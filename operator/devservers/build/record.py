@@ -16,6 +16,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.meta import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT, ANNOTATION_TEMPLATE, GROUP
 from devservers.api.quantity import canonical
+from devservers.api.queueing import INTERACTIVE
 
 from .manifest import Obj, compact
 from .storage import normal_path
@@ -56,6 +57,7 @@ def flavor_hash(flavor: DevServerFlavor) -> str:
                 "nodeSelector": spec.node_selector,
                 "tolerations": [compact(toleration.to_dict()) for toleration in spec.tolerations],
                 "shmSize": canonical(spec.shm_size),
+                "queue": spec.queue if spec.queue != INTERACTIVE else None,
             }
         )
     )

@@ -20,6 +20,7 @@ from devservers.api.meta import (
     USER_ROLE,
 )
 from devservers.api.quantity import canonical
+from devservers.api.queueing import KUEUE_API_VERSION, QUEUES
 from devservers.api.user import DevServerUser
 
 from .manifest import Obj, owner_reference
@@ -34,11 +35,14 @@ _POD_SECURITY = "restricted"
 _RBAC = "rbac.authorization.k8s.io"
 
 
-def manifests(user: DevServerUser, uid: int, system_namespace: str = SYSTEM_NAMESPACE) -> list[Obj]:
+def manifests(
+    user: DevServerUser, uid: int, system_namespace: str = SYSTEM_NAMESPACE, *, queueing: bool = False
+) -> list[Obj]:
     """What a user gets, in the order to apply: the Namespace first, then what is in it.
 
     `uid` is recorded on the Namespace, so that it outlives the user as long as the homes it owns. The
-    ClusterRoles named by the bindings are shipped with the operator, not made by it.
+    ClusterRoles named by the bindings are shipped with the operator, not made by it. With `queueing` there is a
+    LocalQueue for each of the platform's queues, called as its ClusterQueue.
     """
     return [
         _namespace(user, uid),
@@ -53,6 +57,10 @@ def manifests(user: DevServerUser, uid: int, system_namespace: str = SYSTEM_NAME
             "NetworkPolicy",
             DENY_INGRESS,
             {"spec": {"podSelector": {}, "policyTypes": ["Ingress"]}},
+        ),
+        *(
+            _child(user, KUEUE_API_VERSION, "LocalQueue", queue, {"spec": {"clusterQueue": queue}})
+            for queue in (QUEUES if queueing else ())
         ),
     ]
 

@@ -27,7 +27,7 @@ from .timeline import recorded, timeline
 from .times import format_time
 from .verdict import Children, Verdict, serving_pod, verdict
 
-__all__ = ["Children", "Event", "Observation", "invalid", "observe", "previous_status"]
+__all__ = ["Children", "Event", "Observation", "invalid", "observe", "previous_status", "serving_pod"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,11 @@ def _status(
     server: DevServer, children: Children, decision: Decision, found: Verdict, pod: Obj | None, now: datetime
 ) -> Obj:
     wanted = decision.running and found.phase != "Terminating"
-    stages = timeline(server, pod, now) if wanted else recorded(server)
+    stages = timeline(server, pod, now, children.queue) if wanted else recorded(server)
     known, status = server.status, previous_status(server)
     fields: Obj = {
         "phase": found.phase,
-        "conditions": _conditions(server, children, found, pod, now),
+        "conditions": _conditions(server, children, found, pod, now, queued=wanted),
         "timeline": [{"stage": stage, "at": format_time(at)} for stage, at in stages],
         "endpoint": f"{server.name}.{server.metadata.namespace}.svc:{SSH_PORT}" if server.spec.enable_ssh else None,
         "sshHostKey": children.host_key_public or known.ssh_host_key,
@@ -98,8 +98,13 @@ def _status(
     return {key: value for key, value in fields.items() if value not in (None, [])}
 
 
-def _conditions(server: DevServer, children: Children, found: Verdict, pod: Obj | None, now: datetime) -> list[Obj]:
+def _conditions(
+    server: DevServer, children: Children, found: Verdict, pod: Obj | None, now: datetime, *, queued: bool
+) -> list[Obj]:
     states = [("Ready", found.ready, found.reason, found.message)]
+    queue = children.queue
+    if queued and queue is not None and queue.wait is None:
+        states.append(("Admitted", queue.admitted_at is not None, queue.reason, queue.told))
     if children.flavor_changed and pod is not None and found.phase != "Terminating":
         words = (
             f"The flavor {server.spec.flavor} was changed after this start. `devctl restart {server.name}` applies it."

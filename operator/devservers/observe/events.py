@@ -11,7 +11,9 @@ from .pods import Obj
 from .times import parse_time
 
 _QUIET = frozenset({"Starting", "Resizing", "Resized"})
-_NORMAL = frozenset({"Running", "Stopped", "Expired", "FlavorChanged"})
+_NORMAL = frozenset({"Running", "Stopped", "Expired", "FlavorChanged", "Queued"})
+_TOLD_BY_READY = "Admitted"
+"""Its reasons are Ready's as well, with words for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ def events(previous: Obj, current: Obj) -> tuple[Event, ...]:
 def _events(previous: Obj, current: Obj) -> Iterator[Event]:
     known = {condition["type"]: condition for condition in previous.get("conditions", ())}
     for condition in current.get("conditions", ()):
+        if condition["type"] == _TOLD_BY_READY:
+            continue
         before = known.get(condition["type"], {})
         reason, message = condition["reason"], condition["message"]
         if reason == before.get("reason"):

@@ -19,8 +19,8 @@ def hold_back(previous: Obj, candidate: Obj, now: datetime, pod_since: datetime 
     """How long the step from `previous` to `candidate` can wait; None when it is to be written now or is
     none.
 
-    Only the timeline, the pod's name and the words of a start under way can wait. `pod_since` is when the
-    pod was made.
+    Only the timeline, the pod's name, the place in the queue and the words of a start under way can wait.
+    `pod_since` is when the pod was made.
     """
     if candidate == previous or _lasting(previous) != _lasting(candidate):
         return None
@@ -45,5 +45,7 @@ def _lasting(status: Obj) -> Obj:
         if condition.get("reason") == "Starting"
         else condition
         for condition in status.get("conditions", ())
+        # Having got a place is a step like the others; having lost one is not.
+        if (condition.get("type"), condition.get("status")) != ("Admitted", "True")
     ]
     return rest

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from devservers.api.flavor import DevServerFlavor
+from devservers.api.queueing import KUEUE_NAMESPACE
 
 _RESOURCES = {"cpu": "CPU", "memory": "memory", "nvidia.com/gpu": "GPUs", "ephemeral-storage": "disk space"}
 
@@ -94,6 +95,12 @@ def why_refused(text: str) -> Why:
             f"It asks for {asked}, and the quota of all your servers together is {allowed}, of which too "
             "much is in use. Stop a server you don't need (`devctl list`), choose a smaller flavor "
             "(`devctl flavors`), or ask an administrator for more.",
+        )
+    if "failed calling webhook" in text and KUEUE_NAMESPACE in text:
+        return Why(
+            "KueueUnavailable",
+            "Kueue, which hands out the quota, doesn't answer, so no pod can be made. It starts by itself when Kueue "
+            "is back, which is tried again at ever longer intervals; tell an administrator if it lasts.",
         )
     cause = " ".join(_FORBIDDEN.sub("", text).split()).rstrip(".")[:400]
     if "violates PodSecurity" in text:

@@ -13,6 +13,7 @@ from devservers.api.meta import ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT
 
 from . import pods
 from .pods import Obj
+from .queue import QueueState
 from .times import parse_time, whole_seconds
 
 Timeline = tuple[tuple[str, datetime], ...]
@@ -23,13 +24,13 @@ def recorded(server: DevServer) -> Timeline:
     return tuple((entry.stage, entry.at) for entry in server.status.timeline)
 
 
-def timeline(server: DevServer, pod: Obj | None, now: datetime) -> Timeline:
+def timeline(server: DevServer, pod: Obj | None, now: datetime, queue: QueueState | None = None) -> Timeline:
     """The stages the present start has reached. `pod` is the current one, None before there is one."""
     previous = dict(recorded(server))
     same_pod = pod is not None and server.status.pod_name == pods.pod_name(pod)
     reached = {"Accepted": _accepted(server, pod, now, previous.get("Accepted"))}
     if pod is not None:
-        reached |= _stages(pod, ssh=server.spec.enable_ssh)
+        reached |= _queue_stages(queue) | _stages(pod, ssh=server.spec.enable_ssh)
     if same_pod:
         reached |= previous
     entries: list[tuple[str, datetime]] = []
@@ -57,6 +58,11 @@ def _accepted(server: DevServer, pod: Obj | None, now: datetime, previous: datet
         return latest
     # Nobody asked: the pod was lost (its node went, it was evicted) and replaced.
     return (pods.created_at(pod) if pod else None) or now
+
+
+def _queue_stages(queue: QueueState | None) -> dict[str, datetime]:
+    found = {"Queued": queue.queued_at, "Admitted": queue.admitted_at} if queue else {}
+    return {stage: at for stage, at in found.items() if at is not None}
 
 
 def _stages(pod: Obj, *, ssh: bool) -> dict[str, datetime]:

@@ -24,6 +24,7 @@ from .lifecycle import (
 )
 from .pending import why_refused, why_unschedulable
 from .pods import Obj
+from .queue import QueueState
 from .times import parse_time
 
 SETTLE = timedelta(seconds=2)
@@ -60,6 +61,9 @@ class Children:
     host_key_public: str | None = None
     home_error: str | None = None
     """The API server's refusal of the home's growth, None when there was none."""
+
+    queue: QueueState | None = None
+    """How far it is with its queue, None when it waits in none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,8 @@ def _without_pod(children: Children, now: datetime) -> Verdict:
             why = why_refused(str(failure.get("message") or ""))
             return Verdict("Pending", why.reason, why.message)
         return Verdict("Starting", "Starting", "Waiting for Kubernetes to make the pod.", left)
+    if children.queue is not None and children.queue.blocks:
+        return _queued(children.queue)
     if pods.any_left(children.pods):
         return Verdict("Starting", "Starting", "Waiting for the former pod to end.")
     return Verdict("Starting", "Starting", "Waiting for Kubernetes to make the pod.")
@@ -176,7 +182,15 @@ def _starting(server: DevServer, children: Children, pod: Obj, now: datetime) ->
     return Verdict("Starting", "Starting", _progress_words(server, pod, main, init))
 
 
+def _queued(queue: QueueState) -> Verdict:
+    if queue.wait is not None:
+        return Verdict("Starting", "Starting", "Waiting for its turn in the queue.", queue.wait)
+    return Verdict("Pending", queue.reason, queue.message)
+
+
 def _unscheduled(server: DevServer, children: Children, scheduled: Obj | None, now: datetime) -> Verdict:
+    if children.queue is not None and children.queue.blocks:
+        return _queued(children.queue)
     if scheduled and scheduled.get("reason") == "Unschedulable":
         left = _unsettled(scheduled, now)
         if left is None:

@@ -21,12 +21,13 @@ from devservers.api.meta import API_VERSION, LABEL_NAME, namespace_of, user_of
 from devservers.api.user import DevServerUser
 from devservers.build.devserver import BuildSettings, ServerRequest, flavor_changed, manifests
 from devservers.build.storage import home_name
-from devservers.observe.devserver import Children, Event, invalid, observe, previous_status
+from devservers.observe.devserver import Children, Event, invalid, observe, previous_status, serving_pod
 from devservers.observe.lifecycle import Decision, decide
 from devservers.reconcile.engine import Applier
 from devservers.reconcile.events import post
 from devservers.reconcile.hostkeys import ensure_host_key
 from devservers.reconcile.ports import ApiError, Cluster, Json, Result, View
+from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.sshkeys import UserCa
 
 log = logging.getLogger("devservers.reconcile")
@@ -56,6 +57,7 @@ class ServerReconciler:
         ca: UserCa,
         settings: BuildSettings,
         now: Callable[[], datetime] = utcnow,
+        queueing: Queueing | None = None,
     ) -> None:
         self._view = view
         self._cluster = cluster
@@ -63,6 +65,7 @@ class ServerReconciler:
         self._ca = ca
         self._settings = settings
         self._now = now
+        self._queueing = queueing or Queueing()
 
     async def reconcile(self, namespace: str, name: str) -> Result:
         """One pass. Raises ApiError when the API server refuses or can't be reached."""
@@ -165,26 +168,23 @@ class ServerReconciler:
         flavor = self._flavor(server)
         deployment = self._view.get("Deployment", namespace, name)
         now = self._now()
-        observation = observe(
-            server,
-            Children(
-                user=user,
-                flavor=flavor,
-                deployment=deployment,
-                pods=tuple(
-                    pod
-                    for pod in self._view.list("Pod", namespace)
-                    if (pod["metadata"].get("labels") or {}).get(LABEL_NAME) == name
-                ),
-                home_claim=self._view.get("PersistentVolumeClaim", namespace, home_name(name)),
-                missing_claims=self._missing_claims(server),
-                flavor_changed=flavor_changed(deployment, flavor),
-                host_key_public=made.host_key,
-                home_error=made.home_error,
+        children = Children(
+            user=user,
+            flavor=flavor,
+            deployment=deployment,
+            pods=tuple(
+                pod
+                for pod in self._view.list("Pod", namespace)
+                if (pod["metadata"].get("labels") or {}).get(LABEL_NAME) == name
             ),
-            decision,
-            now,
+            home_claim=self._view.get("PersistentVolumeClaim", namespace, home_name(name)),
+            missing_claims=self._missing_claims(server),
+            flavor_changed=flavor_changed(deployment, flavor),
+            host_key_public=made.host_key,
+            home_error=made.home_error,
         )
+        queue = self._queueing.state(self._view, server, user, children.pods, serving_pod(children), now)
+        observation = observe(server, replace(children, queue=queue), decision, now)
         if observation.status != previous_status(server):
             await self._write_status(raw, observation.status)
             for event in observation.events:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from devservers.api.meta import LABEL_NAME, LABEL_NAMESPACE_USER, LABEL_USER, namespace_of, user_of
+from devservers.observe.queue import WAITING
 from devservers.reconcile.ports import Json, Key, View
 
 SERVER = "DevServer"
 USER = "DevServerUser"
 
 _SERVER_CHILDREN = frozenset({"Deployment", "Pod", "Service", "ConfigMap"})
-_USER_CHILDREN = frozenset({"ServiceAccount", "ResourceQuota", "LimitRange", "RoleBinding", "NetworkPolicy"})
+_USER_CHILDREN = frozenset(
+    {"ServiceAccount", "ResourceQuota", "LimitRange", "RoleBinding", "NetworkPolicy", "LocalQueue"}
+)
 
 
 def keys_for(view: View, kind: str, obj: Json) -> Iterator[Key]:
@@ -41,6 +44,10 @@ def keys_for(view: View, kind: str, obj: Json) -> Iterator[Key]:
     elif kind in _USER_CHILDREN:
         if user := labels.get(LABEL_USER) or user_of(namespace):
             yield Key(USER, "", user)
+    elif kind == "Workload":
+        yield from _servers_of(view, obj)
+    elif kind == "ClusterQueue":
+        yield from (_key(server) for server in view.list(SERVER) if _waits(server))
     elif kind == "PersistentVolumeClaim":
         yield from _servers_with(view, namespace, name)
         user = user_of(namespace)
@@ -58,6 +65,22 @@ def roots(view: View) -> Iterator[Key]:
             yield Key(USER, "", name)
     for server in view.list(SERVER):
         yield _key(server)
+
+
+def _servers_of(view: View, workload: Json) -> Iterator[Key]:
+    """The server of the pod that owns a Workload. Without that pod there is none yet: it will bring its own event."""
+    namespace = workload["metadata"].get("namespace", "")
+    for owner in workload["metadata"].get("ownerReferences") or ():
+        pod = view.get("Pod", namespace, str(owner.get("name"))) if owner.get("kind") == "Pod" else None
+        name = ((pod or {"metadata": {}})["metadata"].get("labels") or {}).get(LABEL_NAME)
+        if name:
+            yield Key(SERVER, namespace, name)
+
+
+def _waits(server: Json) -> bool:
+    """Whether a server's status tells numbers that a queue's change may have made wrong."""
+    conditions = (server.get("status") or {}).get("conditions") or ()
+    return any(each.get("type") == "Ready" and each.get("reason") in WAITING for each in conditions)
 
 
 def _servers_in(view: View, namespace: str) -> Iterator[Key]:

@@ -21,6 +21,7 @@ from devservers.reconcile.devserver import utcnow
 from devservers.reconcile.engine import Applier
 from devservers.reconcile.events import post
 from devservers.reconcile.ports import ApiError, Cluster, Json, Result, View
+from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.uids import Uids, remembered
 
 log = logging.getLogger("devservers.reconcile")
@@ -30,13 +31,20 @@ class UserReconciler:
     """Reconciles DevServerUsers, one key at a time each."""
 
     def __init__(
-        self, view: View, cluster: Cluster, applier: Applier, uids: Uids, now: Callable[[], datetime] = utcnow
+        self,
+        view: View,
+        cluster: Cluster,
+        applier: Applier,
+        uids: Uids,
+        now: Callable[[], datetime] = utcnow,
+        queueing: Queueing | None = None,
     ) -> None:
         self._view = view
         self._cluster = cluster
         self._applier = applier
         self._uids = uids
         self._now = now
+        self._queueing = queueing or Queueing()
 
     async def reconcile(self, name: str) -> Result:
         """One pass. Raises ApiError when the API server refuses or can't be reached."""
@@ -54,7 +62,7 @@ class UserReconciler:
         uid = user.status.uid
         if obstacle is None:
             uid = await self._uids.of(name, user.status.uid, self._kept)
-            for manifest in manifests(user, uid):
+            for manifest in manifests(user, uid, queueing=self._queueing.works):
                 await self._applier.ensure(manifest)
         status = observe(user, uid, self._now(), obstacle)
         if status != (raw.get("status") or {}):

@@ -115,6 +115,9 @@ def slim(obj: Json) -> Json:
         metadata["annotations"] = {k: v for k, v in annotations.items() if k.startswith(f"{GROUP}/")}
     elif annotations and any(name in annotations for name in _DROPPED_ANNOTATIONS):
         metadata["annotations"] = {k: v for k, v in annotations.items() if k not in _DROPPED_ANNOTATIONS}
+    if obj.get("kind") == "Workload":
+        # It holds its pod's whole template; what it asks for is read from the pod itself.
+        obj = {**obj, "spec": {key: value for key, value in (obj.get("spec") or {}).items() if key != "podSets"}}
     return {**obj, "metadata": metadata}
 
 

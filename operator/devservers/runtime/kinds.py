@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from devservers.api.queueing import KUEUE, KUEUE_VERSION
+
 MANAGED = "app.kubernetes.io/managed-by=devservers-operator"
 
 
@@ -15,7 +17,8 @@ MANAGED = "app.kubernetes.io/managed-by=devservers-operator"
 class Kind:
     """One kind: group ("" for core), version, plural, scope, and how it is watched.
 
-    watched False means only read or written directly. selector is a label selector, "" for all objects.
+    watched False means only read or written directly. selector is a label selector, "" for all objects. queueing
+    True is for kinds that are watched only where servers wait in queues; a cluster may not have them.
     """
 
     kind: str
@@ -25,6 +28,7 @@ class Kind:
     namespaced: bool = True
     watched: bool = False
     selector: str = ""
+    queueing: bool = False
 
     @property
     def api_version(self) -> str:
@@ -61,6 +65,10 @@ _ALL = (
     Kind("LimitRange", "", "v1", "limitranges", watched=True, selector=MANAGED),
     Kind("RoleBinding", "rbac.authorization.k8s.io", "v1", "rolebindings", watched=True, selector=MANAGED),
     Kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies", watched=True, selector=MANAGED),
+    Kind("LocalQueue", KUEUE, KUEUE_VERSION, "localqueues", watched=True, selector=MANAGED, queueing=True),
+    # Unselected: a Workload carries none of its pod's labels.
+    Kind("Workload", KUEUE, KUEUE_VERSION, "workloads", watched=True, queueing=True),
+    Kind("ClusterQueue", KUEUE, KUEUE_VERSION, "clusterqueues", namespaced=False, watched=True, queueing=True),
     # Never watched: reading Secrets is allowed in user namespaces only, one by one.
     Kind("Secret", "", "v1", "secrets"),
     Kind("Event", "events.k8s.io", "v1", "events"),
@@ -68,4 +76,7 @@ _ALL = (
 )
 
 KINDS: dict[str, Kind] = {kind.kind: kind for kind in _ALL}
-WATCHED: tuple[Kind, ...] = tuple(kind for kind in _ALL if kind.watched)
+WATCHED: tuple[Kind, ...] = tuple(kind for kind in _ALL if kind.watched and not kind.queueing)
+"""What is watched on every cluster."""
+QUEUEING: tuple[Kind, ...] = tuple(kind for kind in _ALL if kind.queueing)
+"""What is watched besides, where servers wait for quota."""

@@ -22,13 +22,15 @@ from devservers.api.meta import OPERATOR
 from devservers.build.devserver import BuildSettings
 from devservers.reconcile.devserver import ServerReconciler
 from devservers.reconcile.engine import Applier
-from devservers.reconcile.ports import Key, Result
+from devservers.reconcile.ports import ApiError, Key, Result
+from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.router import SERVER
 from devservers.reconcile.sshkeys import UserCa
 from devservers.reconcile.uids import Uids
 from devservers.reconcile.user import UserReconciler
 from devservers.runtime.cache import Cache
 from devservers.runtime.health import HealthServer
+from devservers.runtime.kinds import QUEUEING, WATCHED
 from devservers.runtime.kube import Kube, load_configuration
 from devservers.runtime.lease import Lease
 from devservers.runtime.metrics import Metrics
@@ -44,6 +46,8 @@ T = TypeVar("T")
 
 STUCK_SECONDS = 300.0
 """A key waiting or running longer than this makes the process unhealthy."""
+KUEUE_SECONDS = 5.0
+"""Between two looks whether Kueue has come, where queueing is on and the cluster has none."""
 
 
 class Operator:
@@ -57,6 +61,7 @@ class Operator:
         self._queue: WorkQueue[Key] = WorkQueue()
         self._sweeper: Sweeper | None = None
         self._lease: Lease | None = None
+        self._queueing = Queueing(on=settings.queueing)
         self._started = time.monotonic()
 
     async def run(self) -> int:
@@ -97,12 +102,14 @@ class Operator:
     async def _lead(self, kube: Kube, keeping: asyncio.Task[None]) -> int:
         since = time.monotonic()
         self._metrics.leader.set(1)
-        self._sweeper = Sweeper(kube, self._cache, self._queue, self._metrics, self._settings.sweep_seconds)
+        kinds = [*WATCHED, *(QUEUEING if self._queueing.on else ())]
+        self._sweeper = Sweeper(kube, self._cache, self._queue, self._metrics, self._settings.sweep_seconds, kinds)
         workers = Workers(self._queue, self._reconciler(kube), self._metrics, self._settings.reconcile_timeout)
-        watcher = Watcher(self._cache, self._queue, kube.configuration)
         first = await self._or_stop(self._sweeper.first())
         if first is None:
             return 0
+        self._queueing.served = self._queueing.on and len(self._sweeper.kinds) == len(kinds)
+        watcher = Watcher(self._cache, self._queue, kube.configuration, self._sweeper.kinds)
         log.info("first list done keys=%d seconds=%.2f", len(first), time.monotonic() - since)
         gc.collect()
         gc.freeze()  # modules and the first list are never garbage: keep the collector away from them
@@ -129,6 +136,9 @@ class Operator:
             self._on_signals()
             watching = asyncio.create_task(kopf.run_tasks(tasks, ignored=ignored), name="kopf")
             stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+            if self._queueing.on and not self._queueing.served:
+                log.warning("queueing is on and Kueue isn't installed: servers start without waiting for quota")
+                await stack.enter_async_context(_background(self._stop_when_kueue_comes(kube)))
             await asyncio.wait([watching, stopping, *parts], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             failed = [task for task in (watching, *parts) if task.done()]
@@ -141,6 +151,19 @@ class Operator:
             log.error("a part of the operator ended name=%s error=%r", task.get_name(), error)
         return 1 if failed else 0
 
+    async def _stop_when_kueue_comes(self, kube: Kube) -> None:
+        """Ends this process as a signal would once the cluster has Kueue: the next one watches it from the start."""
+        while True:
+            await asyncio.sleep(KUEUE_SECONDS)
+            try:
+                for kind in QUEUEING:
+                    await kube.list_at(kind.kind, selector=kind.selector)
+            except ApiError:
+                continue
+            log.info("Kueue is there now: starting anew with it")
+            self._stopping.set()
+            return
+
     def _reconciler(self, kube: Kube) -> Callable[[Key], Awaitable[Result]]:
         settings = self._settings
         applier = Applier(self._cache, kube)
@@ -150,9 +173,10 @@ class Operator:
             kube,
             applier,
             ca,
-            BuildSettings(settings.default_image, settings.ssh_image, settings.storage_class),
+            BuildSettings(settings.default_image, settings.ssh_image, settings.storage_class, settings.queueing),
+            queueing=self._queueing,
         )
-        users = UserReconciler(self._cache, kube, applier, Uids(kube, settings.namespace))
+        users = UserReconciler(self._cache, kube, applier, Uids(kube, settings.namespace), queueing=self._queueing)
 
         async def reconcile(key: Key) -> Result:
             if key.kind == SERVER:

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     storage_class: str | None = None
     """StorageClass of homes; None takes the cluster's default."""
 
+    queueing: bool = False
+    """Whether servers wait for quota in Kueue's queues. Turning it on restarts nothing: a pod made before goes on."""
+
     metrics_port: int = Field(default=9090, ge=0, le=65535)
     """Prometheus metrics; 0 turns the port off."""
 

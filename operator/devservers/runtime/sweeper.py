@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Sequence
 
 from devservers.reconcile.ports import ApiError, Json, Key
 from devservers.reconcile.router import keys_for, roots
@@ -29,7 +30,17 @@ SETTLE_SECONDS = 5.0
 class Sweeper:
     """Lists all watched kinds into the cache and queues what follows."""
 
-    def __init__(self, kube: Kube, cache: Cache, queue: WorkQueue[Key], metrics: Metrics, seconds: float) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        cache: Cache,
+        queue: WorkQueue[Key],
+        metrics: Metrics,
+        seconds: float,
+        kinds: Sequence[Kind] = WATCHED,
+    ) -> None:
+        self.kinds = kinds
+        """What is listed; the kinds of queueing are gone from it after the first list if the cluster lacks one."""
         self._kube, self._cache, self._queue, self._metrics = kube, cache, queue, metrics
         self._seconds = seconds
         self.finished = time.monotonic()
@@ -38,8 +49,10 @@ class Sweeper:
         """Sweeps in a row that found events missed: 2 or more means that a watch is dead."""
 
     async def first(self) -> list[Key]:
-        """Fills the cache; waits for kinds that aren't served yet. Returns every key there is."""
-        await asyncio.gather(*(self._first(kind) for kind in WATCHED))
+        """Fills the cache; waits for kinds that aren't served yet, but for queueing's. Returns every key there is."""
+        served = await asyncio.gather(*(self._first(kind) for kind in self.kinds))
+        if not all(served):
+            self.kinds = [kind for kind in self.kinds if not kind.queueing]
         self.finished = time.monotonic()
         return list(dict.fromkeys(roots(self._cache)))
 
@@ -62,7 +75,7 @@ class Sweeper:
         interval.
         """
         missed = 0
-        for kind in WATCHED:
+        for kind in self.kinds:
             objects, version = await self._kube.list_at(kind.kind, selector=kind.selector)
             if any(self._is_news(kind.kind, obj) for obj in objects):
                 await asyncio.sleep(SETTLE_SECONDS)  # the watch may only be a moment behind
@@ -89,16 +102,19 @@ class Sweeper:
             log.info("dropped ghosts kind=%s count=%d", kind.kind, len(ghosts))
         return len(news)
 
-    async def _first(self, kind: Kind) -> None:
+    async def _first(self, kind: Kind) -> bool:
+        """False when the cluster doesn't have the kind and need not."""
         waiting = False
         while True:
             try:
                 objects, version = await self._kube.list_at(kind.kind, selector=kind.selector)
             except ApiError as error:
+                if kind.queueing and error.not_found:
+                    return False
                 if not waiting:
                     log.warning("waiting for %s error=%s", kind.plural, error)
                 waiting = True
                 await asyncio.sleep(1.0)
             else:
                 self._cache.replace(kind.kind, objects, version)
-                return
+                return True

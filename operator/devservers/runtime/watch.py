@@ -8,7 +8,8 @@ status).
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,20 +18,24 @@ from kubernetes.aio.client.configuration import Configuration
 
 from devservers.reconcile.ports import Json, Key
 from devservers.reconcile.router import keys_for
-from devservers.runtime.cache import Cache, Change
-from devservers.runtime.kinds import WATCHED
+from devservers.runtime.cache import Cache
+from devservers.runtime.kinds import WATCHED, Kind
+from devservers.runtime.meaning import matters, patience
 from devservers.runtime.workqueue import WorkQueue
 
 log = logging.getLogger("devservers.watch")
 
-# Their status moves with every pod and says nothing a reconcile reads.
-_STATUS_IGNORED = frozenset({"ResourceQuota", "NetworkPolicy", "Service"})
+_UNHURRIED = "ClusterQueue"
+"""Tells of numbers only; who gets a place is told by their own Workload."""
 
 
 class Watcher:
     """Feeds the cache and the queue from kopf's watch streams."""
 
-    def __init__(self, cache: Cache, queue: WorkQueue[Key], configuration: Configuration) -> None:
+    def __init__(
+        self, cache: Cache, queue: WorkQueue[Key], configuration: Configuration, kinds: Sequence[Kind] = WATCHED
+    ) -> None:
+        self._kinds = kinds
         self._cache = cache
         self._queue = queue
         self._configuration = configuration
@@ -41,7 +46,7 @@ class Watcher:
         """kopf's registry with one on.event handler per watched kind and our own login."""
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self._login)
-        for kind in WATCHED:
+        for kind in self._kinds:
             kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.kind)(
                 self._handler(kind.kind)
             )
@@ -58,7 +63,7 @@ class Watcher:
         settings.watching.connect_timeout = 10
         settings.networking.request_timeout = 60
         settings.process.ultimate_exiting_timeout = 30
-        for kind in WATCHED:
+        for kind in self._kinds:
             if kind.selector:
                 settings.watching.label_selectors[(kind.group, kind.version, kind.plural)] = kind.selector
         return settings
@@ -69,10 +74,15 @@ class Watcher:
         if change is None:
             return
         self.events += 1
-        if not _matters(kind, change):
+        if not matters(kind, change):
             return
-        for key in keys_for(self._cache, kind, obj):
-            self._queue.add(key)
+        keys = list(keys_for(self._cache, kind, obj))
+        seconds = patience(len(keys)) if kind == _UNHURRIED else 0.0
+        for key in keys:
+            if seconds:
+                self._queue.add_after(key, seconds * random.uniform(0.5, 1.0))
+            else:
+                self._queue.add(key)
 
     def _handler(self, kind: str) -> Callable[..., Awaitable[None]]:
         async def on_event(event: Any, **_: Any) -> None:  # noqa: ANN401  kopf's keyword arguments
@@ -136,15 +146,3 @@ class _NoProgress(kopf.ProgressStorage):
 
     def clear(self, *, essence: Any) -> Any:  # noqa: ANN401  kopf's types
         return essence
-
-
-def _matters(kind: str, change: Change) -> bool:
-    """False for a change that can't move any reconcile: a status nobody reads."""
-    if kind not in _STATUS_IGNORED or change.old is None or change.new is None:
-        return True
-    return _meaning(change.old) != _meaning(change.new)
-
-
-def _meaning(obj: Json) -> Json:
-    metadata = {key: value for key, value in obj["metadata"].items() if key not in ("resourceVersion", "generation")}
-    return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}

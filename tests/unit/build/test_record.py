@@ -121,3 +121,33 @@ def test_hashes_are_the_same_as_in_the_version_that_shipped_first() -> None:
     annotations = live()["metadata"]["annotations"]
     assert annotations["devservers.io/input-hash"] == "dc16a26be0de46c7"
     assert annotations["devservers.io/flavor-hash"] == "83e23f530c311bdd"
+
+
+QUEUED = BuildSettings("registry.example/base:1", "registry.example/ssh:1", queueing=True)
+QUEUE_LABELS = {"kueue.x-k8s.io/queue-name": "interactive", "kueue.x-k8s.io/priority-class": "dev-interactive"}
+
+
+def test_turning_queueing_on_restarts_nothing_and_a_restart_joins_the_queue() -> None:
+    before = live()
+    assert child("Deployment", live_deployment=before, settings=QUEUED) == before
+    asked = server({"devservers.io/restarted-at": "2026-11-21T13:00:00Z"})
+    after = child("Deployment", live_deployment=before, settings=QUEUED, server=asked)
+    assert QUEUE_LABELS.items() <= after["spec"]["template"]["metadata"]["labels"].items()
+    # Off again: it goes on as it was started, too.
+    assert child("Deployment", live_deployment=after, server=asked) == after
+
+
+def test_queue_labels_are_on_the_template_only() -> None:
+    made = child("Deployment", settings=QUEUED)
+    assert QUEUE_LABELS.items() <= made["spec"]["template"]["metadata"]["labels"].items()
+    assert not [name for name in made["metadata"]["labels"] if "kueue" in name]
+    assert not [name for name in made["spec"]["selector"]["matchLabels"] if "kueue" in name]
+    assert not [name for name in child("Deployment")["spec"]["template"]["metadata"]["labels"] if "kueue" in name]
+
+
+def test_a_flavor_names_its_queue_and_a_change_of_it_is_a_change_of_the_flavor() -> None:
+    made = live(settings=QUEUED, flavor=flavor(queue="research"))
+    assert made["spec"]["template"]["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "research"
+    assert not flavor_changed(made, flavor(queue="research"))
+    assert flavor_changed(made, flavor())
+    assert not flavor_changed(live(settings=QUEUED, flavor=flavor(queue="interactive")), flavor())

@@ -70,3 +70,14 @@ def test_bindings_give_the_user_one_role_and_the_operator_the_other() -> None:
 def test_quota_limits_what_is_set_and_no_more(quota: dict[str, Any], hard: dict[str, str]) -> None:
     closed = {"services.loadbalancers": "0", "services.nodeports": "0", "persistentvolumeclaims": "100"}
     assert children(quota=quota)["ResourceQuota", "dev-user"]["spec"]["hard"] == closed | hard
+
+
+def test_queues_are_made_only_where_there_is_queueing() -> None:
+    assert not [each for each in manifests(user(), UID) if each["kind"] == "LocalQueue"]
+    queues = [each for each in manifests(user(), UID, queueing=True) if each["kind"] == "LocalQueue"]
+    assert [(each["metadata"]["name"], each["spec"]) for each in queues] == [
+        ("interactive", {"clusterQueue": "interactive"}),
+        ("training", {"clusterQueue": "training"}),
+    ]
+    assert {each["metadata"]["namespace"] for each in queues} == {"dev-ann"}
+    assert {each["metadata"]["ownerReferences"][0]["kind"] for each in queues} == {"DevServerUser"}

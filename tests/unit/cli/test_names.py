@@ -6,7 +6,7 @@ import pytest
 
 from devctl import names, values
 from devctl.errors import Failure
-from devservers.api import devserver, fields, meta
+from devservers.api import devserver, fields, meta, queueing
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,17 @@ def test_both_sides_agree_about_a_duration(text: str) -> None:
     except InvalidValue:
         theirs = None
     assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ANNOTATION_INSTANCE_TYPE", "ANNOTATION_GPU_MODEL", "ANNOTATION_GPU_MEMORY", "ANNOTATION_CAPACITY"],
+)
+def test_marks_of_a_flavor_are_the_same_on_both_sides(name: str) -> None:
+    assert getattr(names, name) == getattr(meta, name)
+
+
+def test_names_of_queues_are_the_same_on_both_sides() -> None:
+    assert names.KUEUE_API_VERSION == queueing.KUEUE_API_VERSION
+    assert f"visibility.{queueing.KUEUE}/{queueing.KUEUE_VERSION}" == names.VISIBILITY_API_VERSION
+    assert (names.QUEUE, names.LABEL_POOL, names.GPU) == (queueing.INTERACTIVE, queueing.LABEL_POOL, queueing.GPU)

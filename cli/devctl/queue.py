@@ -1,0 +1,148 @@
+"""The queue a server waits in: what is free, which place it has, and what it would never get.
+
+Invariant: read as the person, on demand, and never in the way: what may not be read, or isn't there, is left out.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from devctl import names, quota, values
+from devctl.errors import ApiError
+
+if TYPE_CHECKING:
+    from devctl.kube import Json
+    from devctl.session import Session
+
+
+def cluster_queues(session: Session) -> dict[str, Json]:
+    """The ClusterQueues by name; {} where there is no Kueue or they are not the person's to see."""
+    try:
+        items = session.kube.get(f"/apis/{names.KUEUE_API_VERSION}/clusterqueues").get("items") or []
+    except ApiError:
+        return {}
+    return {str(each["metadata"]["name"]): each for each in items}
+
+
+def waits(server: Json) -> bool:
+    """Whether a server has no quota yet."""
+    condition = admitted(server)
+    return condition.get("status") == "False" and condition.get("reason") != "KueueUnavailable"
+
+
+def admitted(server: Json) -> Json:
+    """The condition Admitted, {} for a server that is in no queue."""
+    conditions = (server.get("status") or {}).get("conditions") or []
+    return next((each for each in conditions if each.get("type") == "Admitted"), {})
+
+
+def place(session: Session, server: Json) -> str | None:
+    """A waiting server's place, like `2nd of 3 in interactive`; None when there is none, or none to be seen."""
+    if not waits(server):
+        return None
+    pod = (server.get("status") or {}).get("podName")
+    base = f"/apis/{names.KUEUE_API_VERSION}/namespaces/{session.namespace}/workloads"
+    try:
+        workloads = session.kube.get(base).get("items") or []
+        mine = next((each for each in workloads if _owned_by(each, pod)), None)
+        queue = str(((mine or {}).get("spec") or {}).get("queueName") or "")
+        if mine is None or not queue:
+            return None
+        pending = f"/apis/{names.VISIBILITY_API_VERSION}/namespaces/{session.namespace}/localqueues/{quote(queue)}"
+        items = session.kube.get(f"{pending}/pendingworkloads").get("items") or []
+    except ApiError:
+        return None
+    name = mine["metadata"]["name"]
+    found = next((each for each in items if (each.get("metadata") or {}).get("name") == name), None)
+    if found is None:
+        return None
+    at = int(found.get("positionInClusterQueue") or 0) + 1
+    total = int(((cluster_queues(session).get(queue) or {}).get("status") or {}).get("pendingWorkloads") or 0)
+    return f"{ordinal(at)} of {max(total, at)} in {queue}" if total else f"{ordinal(at)} in {queue}"
+
+
+def refuse_impossible(session: Session, flavor: Json, flavors: list[Json]) -> None:
+    """Raise Failure when the whole quota of its queue is too small for this flavor, naming the nearest that fits."""
+    queues = cluster_queues(session)
+    wanted = quota.demand(flavor)
+    fits = quota.servers(wanted, queues)
+    if fits is None or fits[1]:
+        return
+    most = "; ".join(
+        f"{name} {needed:f}, at most {max(room.total for room in rooms.values()):f} in {' or '.join(sorted(rooms))}"
+        for name, rooms in quota.choices(wanted, queues).items()
+        if (needed := wanted.requests[name]) > max(room.total for room in rooms.values())
+    )
+    near = nearest(flavor, flavors, queues)
+    raise values.refuse(
+        f"flavor {flavor['metadata']['name']} can never start: it asks for more than queue {wanted.queue} has"
+        + (f" ({most})" if most else ""),
+        f"take {near}, the nearest that fits; `devctl flavors` shows all; --allow-missing makes it all the same"
+        if near
+        else "no flavor fits; ask an administrator (--allow-missing makes it all the same)",
+    )
+
+
+def nearest(flavor: Json, flavors: list[Json], queues: dict[str, Json]) -> str | None:
+    """The flavor that fits and differs least: devices first, then CPU."""
+    wanted = quota.demand(flavor)
+
+    def apart(asked: quota.Demand, name: str) -> Decimal:
+        return abs(wanted.requests.get(name, Decimal(0)) - asked.requests.get(name, Decimal(0)))
+
+    def distance(other: Json) -> tuple[bool, Decimal, Decimal, str]:
+        asked = quota.demand(other)
+        devices = wanted.devices | asked.devices
+        return (
+            wanted.pool != asked.pool,
+            sum((apart(asked, name) for name in devices), Decimal(0)),
+            apart(asked, "cpu"),
+            str(other["metadata"]["name"]),
+        )
+
+    fitting = [
+        each
+        for each in flavors
+        if each["metadata"]["name"] != flavor["metadata"]["name"]
+        and (found := quota.servers(quota.demand(each), queues)) is not None
+        and found[1]
+    ]
+    best = min(fitting, key=distance, default=None)
+    return str(best["metadata"]["name"]) if best else None
+
+
+def gives_back(session: Session, server: Json) -> str | None:
+    """What a restart costs a server that got its GPU from a queue, None when it costs nothing.
+
+    The flavor's devices count, and that Kueue admitted the server or has it wait.
+    """
+    condition = admitted(server)
+    if not condition or condition.get("reason") == "KueueUnavailable":
+        return None
+    from devctl.kube import flavor_path
+
+    name = str((server.get("spec") or {}).get("flavor"))
+    try:
+        devices = quota.demand(session.kube.get(flavor_path(name))).devices
+    except ApiError:
+        devices = {names.GPU}  # the flavor is gone or not to be seen: better asked once too often
+    if not devices:
+        return None
+    if condition.get("status") != "True":
+        return "it gives up its place in the queue and goes to the end of it"
+    what = "GPU" if devices == {names.GPU} else ", ".join(sorted(devices))
+    return f"its {what} goes back to the queue, and it waits again if somebody else is first"
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 11th."""
+    if number % 100 in (11, 12, 13):
+        return f"{number}th"
+    return f"{number}{({1: 'st', 2: 'nd', 3: 'rd'}).get(number % 10, 'th')}"
+
+
+def _owned_by(workload: Json, pod: str | None) -> bool:
+    owners = workload["metadata"].get("ownerReferences") or []
+    return pod is not None and any(each.get("kind") == "Pod" and each.get("name") == pod for each in owners)

@@ -1,0 +1,191 @@
+"""Invariant: Kueue's kinds are the real ones, from its own chart; what Kueue does with them is played by the test.
+
+There is no controller in this tier: FakeKueue writes Workloads as Kueue 0.18 does (one per pod that asks for a queue,
+owned by it), and lets a test say who is admitted. tests/node has the real one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster.client import ApiError, Client, Manifest, eventually
+from tests.cluster.harness import find_tool
+
+KUEUE = "kueue.x-k8s.io/v1beta2"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+GPU = "nvidia.com/gpu"
+KINDS = ("ClusterQueue", "LocalQueue", "Workload", "ResourceFlavor", "WorkloadPriorityClass")
+WAITS = (
+    "couldn't assign flavors to pod set main: insufficient unused quota for nvidia.com/gpu in flavor gpu-l4, "
+    "1 more needed"
+)
+
+NEVER = (
+    "couldn't assign flavors to pod set main: insufficient quota for nvidia.com/gpu in flavor gpu-l4, previously "
+    "considered podsets requests (0) + current podset request (8) > maximum capacity (4)"
+)
+
+
+def crds() -> Iterator[Manifest]:
+    """The CustomResourceDefinitions of the chart, without the conversion webhook, which nobody serves here."""
+    chart = os.environ.get("DEVSERVERS_KUEUE_CHART")
+    folder = (Path(chart) if chart else find_tool("kueue").parent / "chart") / "templates" / "crd"
+    for kind in KINDS:
+        plural = {"WorkloadPriorityClass": "workloadpriorityclasses"}.get(kind, f"{kind.lower()}s")
+        text = (folder / f"kueue.x-k8s.io_{plural}.yaml").read_text()
+        text = re.sub(r"{{-? (/\*.*?\*/|if .*?{{-? end) -?}}", "", text, flags=re.S)
+        plain = "\n".join(line for line in text.splitlines() if "{{" not in line or "'{{" in line)
+        crd = yaml.safe_load(plain)
+        crd["metadata"].pop("labels", None)
+        crd["spec"].pop("conversion", None)
+        yield crd
+
+
+def install_kueue(admin: Client) -> None:
+    """Kueue's kinds, served."""
+    for crd in crds():
+        admin.apply(crd)
+    for kind in KINDS:
+        eventually(partial(_served, admin, kind), f"{kind} served")
+
+
+def remove_kueue(admin: Client) -> None:
+    """No kind of Kueue's, as on a cluster that never had it."""
+    for crd in crds():
+        admin.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd["metadata"]["name"])
+    for kind in KINDS:
+        eventually(lambda kind=kind: not _served(admin, kind), f"{kind} gone")  # type: ignore[misc]
+
+
+def _served(admin: Client, kind: str) -> bool:
+    try:
+        admin.list(KUEUE, kind)
+    except ApiError:
+        return False
+    return True
+
+
+def cluster_queue(name: str = "interactive", gpus: int = 4) -> Manifest:
+    """A ClusterQueue with one pool of GPUs."""
+    quotas = [{"name": "cpu", "nominalQuota": "1000"}, {"name": GPU, "nominalQuota": str(gpus)}]
+    group = {"coveredResources": ["cpu", GPU], "flavors": [{"name": "gpu-l4", "resources": quotas}]}
+    spec = {"cohortName": "devservers", "namespaceSelector": {}, "resourceGroups": [group]}
+    return {"apiVersion": KUEUE, "kind": "ClusterQueue", "metadata": {"name": name}, "spec": spec}
+
+
+def reserve(admin: Client, gpus: int, name: str = "interactive") -> None:
+    """The ClusterQueue says that so many GPUs are in use."""
+    used = [{"name": "gpu-l4", "resources": [{"name": GPU, "total": str(gpus), "borrowed": "0"}]}]
+    status = {"flavorsReservation": used, "pendingWorkloads": 0, "reservingWorkloads": 0, "admittedWorkloads": 0}
+    admin.patch(KUEUE, "ClusterQueue", name, {"status": status}, subresource="status")
+
+
+def condition(kind: str, status: str, reason: str, message: str) -> Manifest:
+    """A condition as of now."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": now}
+
+
+class FakeKueue:
+    """Makes the Workload of every pod that asks for a queue; servers in `admitted` get quota, the others wait."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.admitted: set[str] = set()
+        """(`user/server`)"""
+        self.told: dict[str, tuple[str, str]] = {}
+        """The reason and message of those that wait, by `user/server`."""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> FakeKueue:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def may_run(self, pod: Manifest) -> bool:
+        """Whether the scheduler may have a pod: it is in no queue, or admitted."""
+        return QUEUE_LABEL not in pod["metadata"]["labels"] or _who(pod) in self.admitted
+
+    def workload(self, pod: Manifest) -> Manifest | None:
+        """The Workload of a pod."""
+        name = f"pod-{pod['metadata']['name']}"
+        return self._client.find(KUEUE, "Workload", name, pod["metadata"]["namespace"])
+
+    def tell(self, pod: Manifest, *conditions: Manifest, **spec: Any) -> None:
+        """Writes a Workload's conditions, and fields of its spec."""
+        place = ("Workload", f"pod-{pod['metadata']['name']}")
+        namespace = pod["metadata"]["namespace"]
+        if spec:
+            self._client.patch(KUEUE, *place, {"spec": spec}, namespace)
+        self._client.patch(KUEUE, *place, {"status": {"conditions": list(conditions)}}, namespace, subresource="status")
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.1):
+            with suppress(ApiError):
+                for pod in self._client.list("v1", "Pod", labelSelector=QUEUE_LABEL):
+                    if not pod["metadata"].get("deletionTimestamp"):
+                        self._look(pod)
+
+    def _look(self, pod: Manifest) -> None:
+        with suppress(ApiError):
+            found = self.workload(pod) or self._client.create(_workload(pod))
+            known = {each["type"]: each["status"] for each in (found.get("status") or {}).get("conditions") or []}
+            if _who(pod) in self.admitted:
+                if known.get("Admitted") != "True" and known.get("Evicted") != "True":
+                    self.tell(
+                        pod,
+                        condition(
+                            "QuotaReserved", "True", "QuotaReserved", "Quota reserved in ClusterQueue interactive"
+                        ),
+                        condition("Admitted", "True", "Admitted", "The workload is admitted"),
+                    )
+            elif not known:
+                reason, message = self.told.get(_who(pod), ("Pending", WAITS))
+                self.tell(pod, condition("QuotaReserved", "False", reason, message))
+
+
+def _who(pod: Manifest) -> str:
+    labels = pod["metadata"]["labels"]
+    return f"{labels.get('devservers.io/user')}/{labels.get('devservers.io/name')}"
+
+
+def _workload(pod: Manifest) -> Manifest:
+    metadata, spec = pod["metadata"], pod["spec"]
+    containers = [{"name": each["name"], "image": each["image"], "resources": each["resources"]}
+                  for each in spec["containers"]]  # fmt: skip
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"], "controller": True}
+    return {
+        "apiVersion": KUEUE,
+        "kind": "Workload",
+        "metadata": {
+            "name": f"pod-{metadata['name']}",
+            "namespace": metadata["namespace"],
+            "ownerReferences": [owner],
+        },
+        "spec": {
+            "queueName": metadata["labels"][QUEUE_LABEL],
+            "priority": 1000,
+            "priorityClassRef": {
+                "group": "kueue.x-k8s.io",
+                "kind": "WorkloadPriorityClass",
+                "name": metadata["labels"]["kueue.x-k8s.io/priority-class"],
+            },
+            "podSets": [
+                {"name": "main", "count": 1, "template": {"spec": {"containers": containers, "restartPolicy": "Never"}}}
+            ],
+        },
+    }

@@ -1,0 +1,149 @@
+"""Servers that wait for quota, on the real node: the real Kueue, the real operator, pretended GPUs, a real terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from devservers.api.queueing import INTERACTIVE, KUEUE_API_VERSION, KUEUE_NAMESPACE
+from tests.node import queued
+from tests.node.freed import handed_over
+from tests.node.person import Person, Platform
+
+pytestmark = pytest.mark.timeout(400)
+
+Wait = Callable[..., object]
+SYSTEM = "devservers-system"
+MOST_SECONDS = 3.0
+"""From quota that comes free to the next pod scheduled."""
+
+
+@pytest.fixture(scope="module")
+def gpus(platform: Platform) -> Iterator[Platform]:
+    """The platform with four pretended GPUs, and sizes that take them."""
+    platform.run("up", "--no-demo", "--fake-gpus", "4")
+    queued.apply(platform, queued.gpu_flavor("gpu-all", 4), queued.gpu_flavor("gpu-nine", 9))
+    yield platform
+    platform.run("up", "--no-demo", "--fake-gpus", "0")
+
+
+@pytest.fixture
+def two(gpus: Platform, ann: Person, eventually: Wait) -> Iterator[tuple[str, str]]:
+    """A server that holds all GPUs, and one that waits for them."""
+    ann.devctl("create", "holder", "gpu-all", "--wait", "3m")
+    done = ann.devctl("create", "waiter", "gpu-all", "--ephemeral", "--wait", "10s", check=False)
+    assert done.returncode == 5, done.stderr
+    assert "Waits for quota: needs 4 GPUs, 0 of 4 are free in pool gpu-fake" in done.stderr
+    yield "holder", "waiter"
+    ann.devctl("delete", "holder", "--yes", "--purge", check=False)
+    ann.devctl("delete", "waiter", "--yes", check=False)
+
+    # The namespace is everybody's of this session: the next one finds all of the quota.
+    selector = "devservers.io/name in (holder,waiter)"
+    eventually(lambda: not gpus.get("pods", "-n", ann.namespace, "-l", selector)["items"], "their pods to be gone", 90)
+
+
+def reason(ann: Person, name: str) -> str:
+    return str(ready(ann, name).get("reason"))
+
+
+def ready(ann: Person, name: str) -> dict[str, Any]:
+    found = ann.server(name).get("status", {}).get("conditions", [])
+    return next((each for each in found if each["type"] == "Ready"), {})
+
+
+def test_who_waits_says_why_and_which_place_and_runs_when_the_other_stops(
+    ann: Person, two: tuple[str, str], eventually: Wait
+) -> None:
+    shown = next(line for line in ann.devctl("list").stdout.splitlines() if line.startswith("waiter"))
+    assert "Pending" in shown and "Waits for quota: needs 4 GPUs, 0 of 4 are free" in shown
+    described = ann.devctl("describe", "waiter").stdout
+    assert "In the queue: 1st of 1 in interactive" in described
+    assert "0 of 4 are free in pool gpu-fake; starts by itself" in described
+    free = next(line for line in ann.devctl("flavors").stdout.splitlines() if line.startswith("gpu-all"))
+    assert "0 of 1" in free
+    seconds = handed_over(ann, *two)
+    print(f"quota free to pod scheduled: {seconds:.2f} s")
+    assert seconds < MOST_SECONDS
+    eventually(lambda: reason(ann, "waiter") == "Running", "the waiting server to run")
+    stages = [each["stage"] for each in ann.server("waiter")["status"]["timeline"]]
+    assert stages[:4] == ["Accepted", "Queued", "Admitted", "Scheduled"]
+
+
+def test_a_restart_gives_the_gpus_to_who_waits(ann: Person, two: tuple[str, str], eventually: Wait) -> None:
+    done = ann.devctl("restart", "holder", check=False)
+    assert done.returncode == 2 and "its GPU goes back to the queue" in done.stderr
+    ann.devctl("restart", "holder", "--yes")
+    eventually(lambda: reason(ann, "waiter") == "Running", "the one that waited to run", 90)
+    eventually(lambda: reason(ann, "holder") == "Queued", "the restarted one to wait")
+    ann.devctl("stop", "waiter")
+    eventually(lambda: reason(ann, "holder") == "Running", "the restarted one to run", 90)
+
+
+def test_a_place_that_is_taken_is_told_and_comes_back_with_the_home(
+    gpus: Platform, ann: Person, eventually: Wait
+) -> None:
+    ann.devctl("create", "holder", "gpu-all", "--wait", "3m")
+    ann.ssh("holder", "echo precious > work")
+    first = ann.server("holder")["status"]["podName"]
+    urgent = {"apiVersion": KUEUE_API_VERSION, "kind": "WorkloadPriorityClass", "metadata": {"name": "urgent"},
+              "value": 100000}  # fmt: skip
+    image = queued.default_image(gpus)
+    queued.apply(gpus, urgent, queued.pod("taker", ann.namespace, image, 4, INTERACTIVE, "urgent"))
+    try:
+        eventually(lambda: reason(ann, "holder") == "Preempted", "the loss to be told", 90)
+        message = ready(ann, "holder")["message"]
+        assert "Its place was taken by a workload of ann with priority urgent" in message
+        assert "Its home is kept" in message
+        eventually(
+            lambda: "0 of 4 are free in pool gpu-fake" in ready(ann, "holder")["message"], "what it waits for", 90
+        )
+        assert reason(ann, "holder") == "Preempted"
+    finally:
+        gpus.cluster.kubectl("delete", "pod", "taker", "-n", ann.namespace, "--wait=false")
+    eventually(lambda: reason(ann, "holder") == "Running", "it to run again", 90)
+    assert ann.server("holder")["status"]["podName"] != first
+    assert ann.ssh("holder", "cat work").stdout == "precious\n"
+    gpus.cluster.kubectl("delete", "workloadpriorityclass", "urgent")
+    ann.devctl("delete", "holder", "--yes", "--purge")
+
+
+def test_what_can_never_start_is_refused_and_told(gpus: Platform, ann: Person, eventually: Wait) -> None:
+    done = ann.devctl("create", "toobig", "gpu-nine", check=False)
+    assert done.returncode == 6 and "take gpu-all, the nearest that fits" in done.stderr
+    ann.devctl("create", "toobig", "gpu-nine", "--ephemeral", "--allow-missing")
+    eventually(lambda: reason(ann, "toobig") == "ExceedsQuota", "it to be told")
+    message = ready(ann, "toobig")["message"]
+    assert "asks for 9 GPUs, and the whole quota is 4 in pool gpu-fake" in message
+    assert "The nearest flavor that fits is gpu-all" in message
+    ann.devctl("delete", "toobig", "--yes")
+
+
+def test_a_new_operator_restarts_neither_who_runs_nor_who_waits(
+    gpus: Platform, ann: Person, two: tuple[str, str], eventually: Wait
+) -> None:
+    before = {name: ann.server(name)["status"]["podName"] for name in two}
+    gpus.cluster.kubectl("rollout", "restart", "deployment", "devservers-operator", "-n", SYSTEM)
+    gpus.cluster.kubectl("rollout", "status", "deployment", "devservers-operator", "-n", SYSTEM, "--timeout=120s")
+    # It leads and works when it has done something new.
+    ann.devctl("create", "probe", "--ephemeral", "--wait", "2m")
+    ann.devctl("delete", "probe", "--yes")
+    assert {name: ann.server(name)["status"]["podName"] for name in two} == before
+    assert reason(ann, "waiter") == "Queued"
+
+
+def test_kueue_that_is_away_is_told_and_nothing_is_lost(gpus: Platform, ann: Person, eventually: Wait) -> None:
+    manager = ("deployment", "kueue-controller-manager", "-n", KUEUE_NAMESPACE)
+    gpus.cluster.kubectl("scale", *manager, "--replicas=0")
+    try:
+        eventually(lambda: not gpus.get("pods", "-n", KUEUE_NAMESPACE)["items"], "Kueue to be gone")
+        ann.devctl("create", "patient", "--ephemeral")
+        eventually(lambda: reason(ann, "patient") == "KueueUnavailable", "it to be told")
+        assert "doesn't answer" in ready(ann, "patient")["message"]
+    finally:
+        gpus.cluster.kubectl("scale", *manager, "--replicas=1")
+        gpus.cluster.kubectl("rollout", "status", *manager, "--timeout=120s")
+    eventually(lambda: reason(ann, "patient") == "Running", "it to run", 200)
+    ann.devctl("delete", "patient", "--yes")

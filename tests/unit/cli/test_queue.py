@@ -1,0 +1,50 @@
+"""What devctl says of queues, from the objects alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from devctl import quota
+from devctl.queue import nearest, ordinal, waits
+from tests.unit.observe.queue_objects import GPU, Obj, cluster_queue, queues
+
+
+def flavor(name: str, gpus: int, pool: str = "gpu-l4", **spec: object) -> Obj:
+    resources = {"requests": {"cpu": "4", "memory": "16Gi"}, "limits": {"cpu": "8", "memory": "16Gi"}}
+    if gpus:
+        resources["limits"][GPU] = str(gpus)
+    selector = {"devservers.io/pool": pool} if pool else {}
+    return {"metadata": {"name": name}, "spec": {"resources": resources, "nodeSelector": selector, **spec}}
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (21, "21st")]
+)
+def test_places_are_counted_as_people_do(number: int, words: str) -> None:
+    assert ordinal(number) == words
+
+
+def test_servers_of_a_size_that_could_start_now() -> None:
+    found = queues(cluster_queue(used={"gpu-l4": {GPU: "1", "cpu": "4"}}))
+    assert quota.servers(quota.demand(flavor("one", 1)), found) == (3, 4)
+    assert quota.servers(quota.demand(flavor("two", 2)), found) == (1, 2)
+    assert quota.servers(quota.demand(flavor("eight", 8)), found) == (0, 0)
+    assert quota.servers(quota.demand(flavor("elsewhere", 1, queue="research")), found) is None
+    assert quota.servers(quota.demand(flavor("one", 1)), {}) is None
+
+
+def test_the_nearest_flavor_that_fits() -> None:
+    known = [flavor("one", 1), flavor("two", 2), flavor("eight", 8), flavor("cpu", 0)]
+    assert nearest(known[2], known, queues(cluster_queue())) == "two"
+    assert nearest(known[2], known, {}) is None
+
+
+def test_a_server_waits_when_it_was_refused_a_place_and_kueue_is_there() -> None:
+    def with_condition(status: str, reason: str) -> Obj:
+        return {"status": {"conditions": [{"type": "Admitted", "status": status, "reason": reason}]}}
+
+    assert waits(with_condition("False", "Queued"))
+    assert waits(with_condition("False", "Preempted"))
+    assert not waits(with_condition("True", "Admitted"))
+    assert not waits(with_condition("False", "KueueUnavailable"))
+    assert not waits({})

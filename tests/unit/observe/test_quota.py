@@ -1,0 +1,110 @@
+"""Free and total are Kueue's own sums, and devctl comes to the same."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devctl import quota as person
+from devservers.observe.quota import Room, choices, possible, room
+from tests.unit.observe.queue_objects import GPU, Obj, cluster_queue, queues
+
+_POOLS = {"gpu-l4": {GPU: "4"}}
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "free", "total"),
+    [
+        ({}, None, 4, 4),
+        ({"used": {"gpu-l4": {GPU: "3"}}}, None, 1, 4),
+        # Training has some of its own, and borrows.
+        ({}, {"pools": {"gpu-l4": {GPU: "2"}}}, 6, 6),
+        ({"used": {"gpu-l4": {GPU: "1"}}}, {"pools": {"gpu-l4": {GPU: "0"}}, "used": {"gpu-l4": {GPU: "3"}}}, 0, 4),
+        # What is used beyond all quota (it was lowered) is not less than nothing.
+        ({"used": {"gpu-l4": {GPU: "9"}}}, None, 0, 4),
+        # The other keeps one to itself.
+        ({}, {"pools": {"gpu-l4": {GPU: "2"}}, "lendingLimit": {"gpu-l4": {GPU: "1"}}}, 5, 5),
+        # What is kept and used by its owner costs the pot nothing.
+        (
+            {},
+            {
+                "pools": {"gpu-l4": {GPU: "2"}},
+                "lendingLimit": {"gpu-l4": {GPU: "1"}},
+                "used": {"gpu-l4": {GPU: "1"}},
+            },
+            5,
+            5,
+        ),
+        # At most one is borrowed.
+        ({"borrowingLimit": {"gpu-l4": {GPU: "1"}}}, {"pools": {"gpu-l4": {GPU: "2"}}}, 5, 5),
+        (
+            {"borrowingLimit": {"gpu-l4": {GPU: "0"}}, "used": {"gpu-l4": {GPU: "3"}}},
+            {"pools": {"gpu-l4": {GPU: "2"}}},
+            1,
+            4,
+        ),
+        # Of another cohort: nothing to do with it.
+        ({}, {"pools": {"gpu-l4": {GPU: "2"}}, "cohort": "others"}, 4, 4),
+    ],
+)
+def test_the_room_of_a_queue(own: dict[str, Any], other: dict[str, Any] | None, free: int, total: int) -> None:
+    found = [cluster_queue(pools=_POOLS, **own)]
+    if other is not None:
+        found.append(cluster_queue("training", **other))
+    assert room(queues(*found), "interactive", "gpu-l4", GPU) == Room(Decimal(free), Decimal(total))
+
+
+def test_there_is_no_room_where_nothing_is_handed_out() -> None:
+    found = queues(cluster_queue(pools=_POOLS))
+    assert room(found, "interactive", "gpu-l4", "cpu") is None
+    assert room(found, "interactive", "gpu-a10", GPU) is None
+    assert room(found, "nowhere", "gpu-l4", GPU) is None
+    assert room({}, "interactive", "gpu-l4", GPU) is None
+
+
+def test_who_asks_for_no_device_gets_no_place_among_devices() -> None:
+    found = queues(cluster_queue(pools={"cpu": {"cpu": "8", GPU: "0"}, "gpu-l4": {"cpu": "16", GPU: "4"}}))
+    assert set(choices({"cpu": Decimal(1)}, "", "interactive", found)["cpu"]) == {"cpu"}
+    asked = {"cpu": Decimal(1), GPU: Decimal(1)}
+    rooms = choices(asked, "", "interactive", found)
+    assert {name: set(each) for name, each in rooms.items()} == {GPU: {"cpu", "gpu-l4"}, "cpu": {"cpu", "gpu-l4"}}
+    assert {name: set(each) for name, each in possible(asked, rooms).items()} == {GPU: {"gpu-l4"}, "cpu": {"gpu-l4"}}
+
+
+_amounts = st.integers(0, 9).map(str)
+_limits = st.one_of(st.none(), _amounts)
+
+
+@st.composite
+def _queue(draw: st.DrawFn, name: str) -> Obj:
+    pools = {pool: {"cpu": draw(_amounts), GPU: draw(_amounts)} for pool in draw(st.sets(st.sampled_from("pqr")))}
+    used = {pool: {"cpu": draw(_amounts), GPU: draw(_amounts)} for pool in pools if draw(st.booleans())}
+    limits = {
+        kind: {pool: {GPU: draw(_amounts)} for pool in pools if draw(st.booleans())}
+        for kind in ("borrowingLimit", "lendingLimit")
+    }
+    return cluster_queue(name, pools, used, draw(st.sampled_from(["", "devservers"])), **limits)
+
+
+@given(_queue("interactive"), _queue("training"), st.sampled_from(["", "p", "q"]), _amounts, _amounts)
+def test_devctl_counts_as_the_operator_does(own: Obj, other: Obj, pool: str, cpu: str, gpus: str) -> None:
+    found = queues(own, other)
+    requests = {"cpu": Decimal(cpu), GPU: Decimal(gpus)}
+    here = choices(requests, pool, "interactive", found)
+    there = person.choices(person.Demand("interactive", pool, requests), found)
+    assert {name: set(rooms) for name, rooms in here.items()} == {name: set(rooms) for name, rooms in there.items()}
+    for name, rooms in here.items():
+        for each, found_room in rooms.items():
+            assert (found_room.free, found_room.total) == (there[name][each].free, there[name][each].total)
+            assert found_room.free >= 0
+    counted = person.servers(person.Demand("interactive", pool, requests), found)
+    if here:
+        assert counted is not None
+        assert bool(counted[1]) == all(possible(requests, here).values())
+        assert counted[0] <= counted[1] or any(
+            room.free > room.total for rooms in here.values() for room in rooms.values()
+        )
