@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import settings as configuration
+from infra.local.capacity import VARIABLE, Capacity
 from infra.preview import recorder
 from infra.preview.recorder import Graph
 from infra.preview.stackfile import StackFile
@@ -68,5 +69,6 @@ def stand_in(folder: Path) -> Mapping[str, str]:
         "DEVSERVERS_KUBECONFIG": str(folder / "kubeconfig"),
         "DEVSERVERS_LOCAL_USER": USER,
         "DEVSERVERS_LOCAL_KEYS_FILE": str(folder / "keys"),
+        VARIABLE: str(Capacity(cpu=1900, memory=7680)),
         **{variable: f"localhost/devservers/{name}:simulated" for name, variable in IMAGE_VARIABLES.items()},
     }
