@@ -218,7 +218,7 @@ def _built(stack: str, aws: Aws | None, environment: Mapping[str, Any]) -> dict[
         return built.references(stack, aws, ROOT) if aws.registry.build else {}
     registry = environment.get("registry")
     wanted = isinstance(registry, dict) and registry.get("build") is True
-    return dict.fromkeys(IMAGE_VARIABLES, "unknown") if wanted else {}
+    return dict.fromkeys(IMAGE_VARIABLES, "unknown:0") if wanted else {}
 
 
 def _decoded(config: Mapping[str, str], known: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:

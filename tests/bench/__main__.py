@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.paths import ROOT
-from tests.bench import devctl_figures, graph_figures, node_figures, operator_figures
+from tests.bench import devctl_figures, graph_figures, node_figures, operator_figures, queue_figures
 from tests.bench.figure import HEADER, Figure
 from tests.cluster.harness import running_api_server, running_controllers
 from tests.node.person import Person, environment, running_platform
@@ -49,13 +49,15 @@ def node(only: str) -> list[Figure]:
             env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
             image = next(each["value"] for each in env if each["name"] == "DEVSERVERS_DEFAULT_IMAGE")
             found += node_figures.create_to_ssh(Person(platform, "ann"), image)
+        if only in ("", "queue_to_running"):
+            found.append(queue_figures.queue_to_running(Person(platform, "ann")))
         return found
 
 
 GROUPS: dict[Callable[[str], list[Figure]], tuple[str, ...]] = {
     alone: ("devctl_help", "prod_graph_seconds"),
     operator: ("api_writes_per_server", "restart_writes", "restart_seconds"),
-    node: ("devctl_list", "create_to_ssh", "create_to_ssh_p50", "create_to_ssh_p95"),
+    node: ("devctl_list", "create_to_ssh", "create_to_ssh_p50", "create_to_ssh_p95", "queue_to_running"),
 }
 
 
