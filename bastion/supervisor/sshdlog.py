@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 _FROM = r"from (?P<ip>[0-9a-fA-F:.]+(?:%\w+)?) port (?P<port>\d+)"
 _AT = r"(?P<ip>[0-9a-fA-F:.]+(?:%\w+)?) port (?P<port>\d+)"
-_TAG = re.compile(r"^(?:debug\d: )?[\w.-]+\.c:(?P<function>\w+)\(\):\d+ \(pid=(?P<pid>\d+)\): (?P<text>.*)$")
+_TAG = re.compile(
+    r"^(?:debug\d: )?[\w.-]+\.c:(?P<function>\w+)\(\):\d+ \((?:bin=[\w-]+, )?pid=(?P<pid>\d+)\): (?P<text>.*)$"
+)
 _PREAUTH = re.compile(r" \[preauth\]$")
 _ACCEPTED = re.compile(rf"^Accepted \S+ for (?P<user>.+) {_FROM} ssh2(?:: \S+ (?P<key>SHA256:[A-Za-z0-9+/]+).*)?$")
 _FAILED = re.compile(

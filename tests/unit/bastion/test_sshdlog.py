@@ -24,7 +24,7 @@ HERE = ("127.0.0.1", 46630)
         (f"auth.c:auth_log():324 (pid=8): Accepted publickey for ann from 127.0.0.1 port 46630 ssh2: RSA-CERT {FP} ID x "
          "(serial 1) CA ED25519 SHA256:zzz", Accepted(HERE, 8, "ann", FP)),
         ("sshd.c:privsep_postauth():577 (pid=8): User child is on pid 10", Child(8, 10)),
-        ("debug1: sshd-session.c:privsep_postauth():400 (pid=8): User child is on pid 10", Child(8, 10)),
+        ("sshd-session.c:privsep_postauth():453 (bin=sshd-session, pid=8): User child is on pid 10", Child(8, 10)),
         (f"auth.c:auth_log():298 (pid=9): Failed publickey for ann from 127.0.0.1 port 46630 ssh2: ED25519 {FP} [preauth]",
          Tried(HERE, "ann", "the key is not one of theirs", FP)),
         ("Invalid user ann from 1.1.1.1 port 22 from 127.0.0.1 port 46630",
