@@ -33,11 +33,12 @@ check: env ## Lint, types, imports, unit tests; under two minutes
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/pytest -q tests/unit tests/infra
 
-test: env check ## Everything: check, then a real API server, then a real node with containers and SSH
+test: env check ## Everything: check, then a real API server, real sshd, a real node with containers
 	@$(LOCAL) tools
 	@.venv/bin/pytest -q tests/cluster --ignore tests/cluster/test_operator_restart.py
 	@# By itself: it counts every write on its API server, and other tests leave objects that want some.
 	@.venv/bin/pytest -q tests/cluster/test_operator_restart.py
+	@.venv/bin/pytest -q tests/bastion
 	@.venv/bin/pytest -q tests/node
 
 bench: env ## The figures as a table, and in .bench/results.json (ONLY=name: one of them)

@@ -45,5 +45,6 @@ class Image:
 OPERATOR = Image("operator", "operator/Dockerfile", ".", ("pyproject.toml", "uv.lock", "operator/devservers"))
 SSH = Image("ssh", "images/ssh/Dockerfile", "images/ssh", ("user.c", "devserver-init.c", "install.c"))
 BASE = Image("base", "images/base/Dockerfile", "images/base", ())
-PLATFORM = (SSH, BASE, OPERATOR)
+BASTION = Image("bastion", "bastion/Dockerfile", ".", ("pyproject.toml", "uv.lock", "cli/devctl", "bastion"))
+PLATFORM = (SSH, BASE, OPERATOR, BASTION)
 """In the order they are built: what changes least comes first."""

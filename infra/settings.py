@@ -38,6 +38,7 @@ IMAGE_VARIABLES = {
     "operator": "DEVSERVERS_IMAGE_OPERATOR",
     "ssh": "DEVSERVERS_IMAGE_SSH",
     "base": "DEVSERVERS_IMAGE_BASE",
+    "bastion": "DEVSERVERS_IMAGE_BASTION",
     "kueue": "DEVSERVERS_IMAGE_KUEUE",
 }
 """What `make up` sets to the images it built; with cluster `local` each wins over the configuration."""
@@ -68,6 +69,8 @@ class Images(Part):
     """Carries OpenSSH and the init program into every server."""
     base: Image
     """What a server runs when it names no image."""
+    bastion: Image
+    """Lets people in by SSH."""
     kueue: Annotated[Image, AfterValidator(_tagged)] = "registry.k8s.io/kueue/kueue:v0.18.2"
     """Kueue's controller; its chart wants a tag."""
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(

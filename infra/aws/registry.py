@@ -21,8 +21,7 @@ from infra.catalog import FAMILIES
 from infra.images import PLATFORM, Image
 from infra.local.paths import ROOT
 
-BASTION = "bastion"
-REPOSITORIES = (*sorted(image.name for image in PLATFORM), BASTION)
+REPOSITORIES = tuple(sorted(image.name for image in PLATFORM))
 """One for each image, whether `pulumi up` builds it or somebody else pushes it there."""
 UNTAGGED_DAYS = 7
 """After so long, layers of failed pushes go. What a multi-platform image consists of is untagged, too, but ECR keeps

@@ -103,6 +103,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:test",
             "DEVSERVERS_IMAGE_SSH": "localhost/devservers/ssh:test",
             "DEVSERVERS_IMAGE_BASE": "localhost/devservers/base:test",
+            "DEVSERVERS_IMAGE_BASTION": "localhost/devservers/bastion:test",
         }
         engine = Engine(choose_here(env), Paths.of(env), env)
         before = objects(server.admin)

@@ -55,7 +55,12 @@ CONFIGURATION: dict[str, Any] = {
 def configured(**changes: Any) -> Settings:
     """Settings with these keys of the environment in place of :data:`CONFIGURATION`'s."""
     image = "registry.example.com/devservers/{}:1"
-    images = Images(operator=image.format("operator"), ssh=image.format("ssh"), base=image.format("base"))
+    images = Images(
+        operator=image.format("operator"),
+        ssh=image.format("ssh"),
+        base=image.format("base"),
+        bastion=image.format("bastion"),
+    )
     aws = Aws.model_validate(CONFIGURATION | changes, by_alias=True, by_name=False)
     return Settings(cluster="aws", images=images, aws=aws)
 

@@ -13,7 +13,7 @@ from infra.local.paths import ROOT
 from infra.preview.recorder import Run, run
 from tests.infra.environment import CONFIGURATION, NAME, STACK, follows, part
 
-IMAGES = {name: f"registry.example.com/devservers/{name}:1" for name in ("operator", "ssh", "base")}
+IMAGES = {name: f"registry.example.com/devservers/{name}:1" for name in ("operator", "ssh", "base", "bastion")}
 LOOKS = """
 import sys
 import infra.settings, infra.local.provider, infra.platform.stack, infra.preview.recorder

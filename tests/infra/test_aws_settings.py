@@ -253,7 +253,7 @@ def test_ssh_may_be_open_to_the_world_outside_production() -> None:
 
 
 def test_on_a_local_stack_the_keys_of_aws_are_refused() -> None:
-    config = raw({}, cluster="local", images={"operator": "a:1", "ssh": "b:1", "base": "c:1"}, region="eu-central-1",
+    config = raw({}, cluster="local", images=LEAST["images"], region="eu-central-1",
                  users=[{"username": "ann", "sshPublicKeys": []}], pools=[CPU])  # fmt: skip
     found = {each.key: each.remedy for each in refused(config) if each.reason == "no such key"}
     remedy = "take it out: it is for cluster aws only; or set devservers:cluster to aws"
@@ -264,7 +264,7 @@ def test_the_empty_defaults_of_pulumi_yaml_are_as_if_not_there() -> None:
     block = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
     empty = raw({key: each["default"] for key, each in block.items() if key in KEYS})
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
-    ours = raw({}, cluster="local", images={"operator": "a:1", "ssh": "b:1", "base": "c:1"},
+    ours = raw({}, cluster="local", images=LEAST["images"],
                users=[{"username": "ann", "sshPublicKeys": [key]}])  # fmt: skip
     assert load("local", empty | ours, {}).aws is None
     assert load("test", empty | raw(), {}, TODAY).aws == aws()
@@ -278,9 +278,9 @@ class TestImages:
     def test_are_named_by_the_registry_and_what_they_are_built_from(self) -> None:
         images = load("test", self.built, {}, TODAY).images
         host = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/devservers-test"
-        assert [images.ssh, images.base, images.operator] == [
-            f"{host}/{image.name}:{image.digest()}" for image in PLATFORM
-        ]
+        assert {image.name: getattr(images, image.name) for image in PLATFORM} == {
+            image.name: f"{host}/{image.name}:{image.digest()}" for image in PLATFORM
+        }
 
     def test_may_be_given_one_by_one(self) -> None:
         images = load("test", self.built | raw({}, images={"base": "registry.example.com/base:1"}), {}, TODAY).images

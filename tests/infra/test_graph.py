@@ -30,6 +30,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:1",
         "DEVSERVERS_IMAGE_SSH": "localhost/devservers/ssh:1",
         "DEVSERVERS_IMAGE_BASE": "localhost/devservers/base:1",
+        "DEVSERVERS_IMAGE_BASTION": "localhost/devservers/bastion:1",
         "DEVSERVERS_IMAGE_KUEUE": "localhost/devservers/kueue:1",
         "DEVSERVERS_KUEUE_CHART": "/charts/kueue",
         "DEVSERVERS_LOCAL_CAPACITY": '{"cpu": 2000, "memory": 7808}',

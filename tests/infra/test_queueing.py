@@ -22,7 +22,9 @@ from infra.platform.queues import cluster_queues, priority_classes, resource_fla
 from infra.pools import Pool
 from infra.settings import Images, Queueing, Settings
 
-IMAGES = Images(operator="localhost/op:1", ssh="localhost/ssh:1", base="localhost/base:1")
+IMAGES = Images(
+    operator="localhost/op:1", ssh="localhost/ssh:1", base="localhost/base:1", bastion="localhost/bastion:1"
+)
 LOCAL = Settings(cluster="local", images=IMAGES)
 CPU = Pool("cpu", nodes=3, cpu=7500, memory=28000)
 A10G = Pool("a10g", nodes=2, cpu=15500, memory=60000, gpus=1)

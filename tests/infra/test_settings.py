@@ -16,7 +16,7 @@ from infra.problems import SettingsError
 from infra.settings import KEYS, Images, Operator, Queueing, Settings, load
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
-IMAGES = {"operator": "localhost/op:1", "ssh": "localhost/ssh:1", "base": "localhost/base:1"}
+IMAGES = {name: f"localhost/{name}:1" for name in ("operator", "ssh", "base", "bastion")}
 ANN = {"username": "ann", "sshPublicKeys": [KEY]}
 
 
@@ -52,7 +52,7 @@ REFUSED = [
     (raw(images={"operator": "a:1", "ssh": "b:1"}), "devservers:images.base = (unset): not set; allowed: an image"),
     (raw(images=IMAGES | {"ssh": "UPPER"}), "devservers:images.ssh = UPPER: not an image reference"),
     (raw(images=IMAGES | {"pullPolicy": "never"}), "devservers:images.pullPolicy = never: "),
-    (raw(images=IMAGES | {"bastion": "a:1"}), "devservers:images.bastion = a:1: no such key; allowed: operator, "),
+    (raw(images=IMAGES | {"gateway": "a:1"}), "devservers:images.gateway = a:1: no such key; allowed: operator, "),
     (raw(images="a:1"), "devservers:images = a:1: Input should be"),
     (raw(operator={"replicas": 0}), "devservers:operator.replicas = 0: "),
     (raw(operator={"replicas": "two"}), "devservers:operator.replicas = two: "),
@@ -83,7 +83,7 @@ REFUSED = [
     (raw(users=[ANN | {"sshPublicKeys": ["x"]}]), "devservers:users[0].sshPublicKeys[0] = x: not an OpenSSH public"),
     (raw(users=[ANN | {"quota": {"gpus": 1}}]), "devservers:users[0].quota.gpus = 1: no such key"),
     (raw(users=[ANN | {"quota": {"gpu": -1}}]), "devservers:users[0].quota.gpu = -1: "),
-    (raw(users=[ANN | {"sshKeys": []}]), "devservers:users[0].sshKeys = []: no such key"),
+    (raw(users=[ANN | {"keys": []}]), "devservers:users[0].keys = []: no such key"),
 ]  # fmt: skip
 
 

@@ -11,7 +11,9 @@ from infra.local.capacity import VARIABLE, Capacity, flavors, measured, pools, r
 from infra.problems import SettingsError
 from infra.settings import Images, Operator, Queueing, Settings
 
-IMAGES = Images(operator="localhost/op:1", ssh="localhost/ssh:1", base="localhost/base:1")
+IMAGES = Images(
+    operator="localhost/op:1", ssh="localhost/ssh:1", base="localhost/base:1", bastion="localhost/bastion:1"
+)
 SETTINGS = Settings(cluster="local", images=IMAGES)
 NAMESPACES: list[dict[str, Any]] = [
     {"metadata": {"name": "kube-system"}},

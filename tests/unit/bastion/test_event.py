@@ -1,0 +1,89 @@
+"""An audit line is one line of known shape whatever went into it, and no secret is in it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bastion.audit import event
+from tests.unit.bastion.schema import SCHEMA, problems
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, 7000, tzinfo=UTC)
+
+
+def written(**fields: Any) -> dict[str, Any]:
+    """The line for these fields, read again."""
+    text = event.line({"event": "command_start", "replica": "r", **fields}, NOW)
+    assert not problems(text + "\n")
+    return dict(json.loads(text))
+
+
+def test_the_schema_names_every_field_and_event_in_order() -> None:
+    assert list(SCHEMA["properties"]) == list(event.ORDER)
+    assert SCHEMA["properties"]["event"]["enum"] == list(event.EVENTS)
+    assert SCHEMA["properties"]["kind"]["enum"] == list(event.KINDS)
+    assert set(event.ORDER) == {"ts", "v", "event", "argv", "truncated", *event.TEXTS, *event.NUMBERS}
+
+
+def test_fields_come_in_a_fixed_order() -> None:
+    found = written(reason="x", exit=3, user="ann", session="s", argv=["devctl", "list"], kind="exec")
+    assert list(found) == ["ts", "v", "event", "session", "replica", "user", "kind", "argv", "exit", "reason"]
+    assert found["ts"] == "2026-11-21T12:00:00.007Z"
+
+
+def test_what_is_of_the_wrong_type_is_left_out() -> None:
+    found = written(user=7, exit="3", argv="devctl", kind="root shell", uid=True, src_port=1e9, unknown="x", v=9)
+    assert list(found) == ["ts", "v", "event", "replica"]
+    assert found["v"] == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (["devctl", "x", "--token", "SECRET"], ["devctl", "x", "--token", "***"]),
+        (["--token=SECRET"], ["--token=***"]),
+        (["--password", "SECRET", "list"], ["--password", "***", "list"]),
+        (["--token", "--wait"], ["--token", "--wait"]),
+        (["--env", "HF_TOKEN=SECRET"], ["--env", "HF_TOKEN=***"]),
+        (["--env", "AWS_SECRET_ACCESS_KEY=SECRET\nSECRET"], ["--env", "AWS_SECRET_ACCESS_KEY=***"]),
+        (["https://ann:SECRET@example.org/x"], ["https://ann:***@example.org/x"]),
+        (["Authorization: Bearer SECRET"], ["Authorization: Bearer ***"]),
+        (["eyJhbGciOiJSUzI1NiIs.SECRET.SECRET"], ["***"]),
+        (["devctl", "create", "tokenizer", "--image", "a/b:c"], ["devctl", "create", "tokenizer", "--image", "a/b:c"]),
+    ],
+)
+def test_secrets_are_masked(argv: list[str], shown: list[str]) -> None:
+    assert written(argv=argv)["argv"] == shown
+
+
+def test_long_things_are_cut_and_say_so() -> None:
+    found = written(argv=["x" * 5000, "y"])
+    assert (found["argv"], found["truncated"]) == (["x" * 4096], True)
+    assert written(argv=["ä" * 4096])["argv"] == ["ä" * 2048]
+    assert written(argv=["x"] * 10000)["truncated"]
+    assert len(written(reason="z" * 600)["reason"]) == 512
+    assert "truncated" not in written(argv=["x" * 4096])
+
+
+@pytest.mark.parametrize("text", ["a\nb\r\0\x1b[2J\x7f", "\u2028\u009b31m", "\udcff\udc80", "\ud800", "ä€𝄞", '"\\'])
+def test_no_character_breaks_the_line(text: str) -> None:
+    line = event.line({"event": "denied", "replica": "r", "argv": [text], "target": text}, NOW)
+    assert not problems(line + "\n")
+
+
+_value = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.text(max_size=9000),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(event.ORDER) | st.text(), _value, max_size=12), st.sampled_from(event.EVENTS))
+def test_whatever_a_peer_says_the_line_is_as_described(fields: dict[str, Any], name: str) -> None:
+    line = event.line({**fields, "event": name, "replica": "r"}, NOW)
+    assert not problems(line + "\n")

@@ -1,0 +1,85 @@
+"""A recording is asciicast v2 at every moment, and a flood does not fill the volume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bastion.audit.recording import MOST_BYTES, WINDOW_BYTES, NoRecording, Recording, frames, recordings
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_was_shown_is_shown_again(tmp_path: Path) -> None:
+    clock = Clock()
+    recording = Recording(tmp_path, "ann", "s1", (80, 24), clock)
+    recording.output("hello ä\x1b[1m\r\n")
+    clock.now += 1.5
+    recording.resize(120, 40)
+    clock.now += 60
+    recording.output("bye")
+    lines = [json.loads(line) for line in recording.path.read_text().splitlines()]
+    assert lines[0] == {"version": 2, "width": 80, "height": 24, "timestamp": 1000, "title": "ann s1"}
+    assert lines[1:] == [[0.0, "o", "hello ä\x1b[1m\r\n"], [1.5, "r", "120x40"], [61.5, "o", "bye"]]
+    assert list(frames(tmp_path, "s1")) == [(0.0, "hello ä\x1b[1m\r\n"), (2.0, "bye")]
+    (found,) = recordings(tmp_path)
+    assert (found.user, found.session, found.began, found.seconds) == ("ann", "s1", 1000.0, 61.5)
+    assert recordings(tmp_path, "bob") == []
+    assert recording.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_flood_is_counted_and_not_kept(tmp_path: Path) -> None:
+    clock = Clock()
+    recording = Recording(tmp_path, "ann", "s1", (80, 24), clock)
+    for _ in range(100):
+        recording.output("x" * 10000)
+    clock.now += 11
+    recording.output("after")
+    recording.close()
+    text = recording.path.read_text()
+    assert len(text) < WINDOW_BYTES + 5000
+    assert '"m", "740000 bytes not recorded"]' in text
+    assert list(frames(tmp_path, "s1"))[-1][1] == "after"
+
+
+def test_a_long_night_has_an_end(tmp_path: Path) -> None:
+    clock = Clock()
+    recording = Recording(tmp_path, "ann", "s1", (80, 24), clock)
+    for _ in range(MOST_BYTES // WINDOW_BYTES + 20):
+        clock.now += 11
+        recording.output("x" * WINDOW_BYTES)
+    recording.close()
+    assert recording.path.stat().st_size < MOST_BYTES * 1.01
+
+
+def test_a_recording_under_way_and_a_broken_one_can_be_read(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, "ann", "s1", (80, 24), Clock())
+    recording.output("one")
+    with recording.path.open("a") as file:
+        file.write('[1.0, "o", "half')
+    assert [text for _, text in frames(tmp_path, "s1")] == ["one"]
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "bob" / "x.cast").write_text("rubbish")
+    assert [each.session for each in recordings(tmp_path)] == ["s1"]
+
+
+@pytest.mark.parametrize("session", ["nope", "../ann/s1", "*", "", "/etc/passwd", "a\nb"])
+def test_only_a_session_can_be_played(tmp_path: Path, session: str) -> None:
+    with pytest.raises(NoRecording):
+        list(frames(tmp_path, session))
+
+
+def test_two_sessions_never_share_a_file(tmp_path: Path) -> None:
+    Recording(tmp_path, "ann", "s1", (80, 24))
+    with pytest.raises(FileExistsError):
+        Recording(tmp_path, "ann", "s1", (80, 24))

@@ -1,0 +1,65 @@
+"""The configuration that sshd is given, by version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bastion.paths import Paths
+from bastion.sshd_config import SshdSettings, TooOld, Version, render, version_of
+
+PATHS = Paths(Path("/"))
+
+
+def options(version: Version, settings: SshdSettings | None = None, certified: bool = False) -> dict[str, str]:
+    """Every option; one that is given twice is given to a list by its last."""
+    text = render(PATHS, settings or SshdSettings(), version, certified)
+    return dict(line.split(" ", 1) for line in text.splitlines())
+
+
+def test_there_is_one_way_in() -> None:
+    found = options((9, 2))
+    assert found["AuthenticationMethods"] == "publickey"
+    assert found["AllowGroups"] == "devservers-users"
+    for name in ("PermitRootLogin", "PasswordAuthentication", "KbdInteractiveAuthentication", "HostbasedAuthentication",
+                 "X11Forwarding", "AllowStreamLocalForwarding", "PermitTunnel", "PermitUserEnvironment", "PermitUserRC",
+                 "GatewayPorts", "UsePAM"):  # fmt: skip
+        assert found[name] == "no", name
+    assert (found["AllowTcpForwarding"], found["PermitListen"]) == ("local", "none")
+    assert found["AuthorizedKeysFile"] == "/run/bastion/accounts/current/keys/%u"
+    assert found["MaxStartups"] == "200:30:600"
+    assert "Subsystem" not in found
+
+
+@pytest.mark.parametrize(
+    ("version", "penalties"),
+    [
+        ((9, 2), None),
+        ((9, 8), "authfail:1s noauth:1s max:60s"),
+        ((10, 0), "authfail:1s noauth:1s max:60s"),
+    ],
+)
+def test_a_version_is_told_only_what_it_knows(version: Version, penalties: str | None) -> None:
+    found = options(version, SshdSettings(exempt=("10.0.0.0/8", "fd00::/8")))
+    assert found.get("PerSourcePenalties") == penalties
+    assert found.get("PerSourcePenaltyExemptList") == ("10.0.0.0/8,fd00::/8" if penalties else None)
+    assert "PerSourcePenaltyExemptList" not in options(version)
+
+
+def test_a_certificate_is_named_when_there_is_one() -> None:
+    assert "HostCertificate" not in options((10, 0))
+    assert options((10, 0), certified=True)["HostCertificate"] == "/run/bastion/sshd/ssh_host_ed25519_key-cert.pub"
+
+
+@pytest.mark.parametrize(
+    ("text", "version"), [("OpenSSH_9.2, OpenSSL 3.0.19", (9, 2)), ("OpenSSH_10.0p2 Debian-7, OpenSSL", (10, 0))]
+)
+def test_versions(text: str, version: Version) -> None:
+    assert version_of(text) == version
+
+
+@pytest.mark.parametrize("text", ["", "dropbear 2022", "OpenSSH_9.1p1", "OpenSSH_8.9p1 Ubuntu-3"])
+def test_one_that_is_too_old_is_named(text: str) -> None:
+    with pytest.raises(TooOld, match=r"install OpenSSH 9\.2 or later"):
+        version_of(text)
