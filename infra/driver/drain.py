@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from infra.driver.draining import KINDS, WAIT_SECONDS, Home, Seen, commands
+from collections.abc import Iterable
+
+from infra.driver.draining import KINDS, WAIT_SECONDS, WORKLOADS, Command, Home, Seen, commands, sweep
 from infra.kubectl import WHOLE, Kubectl
 from infra.local.progress import Progress
 
@@ -22,7 +24,14 @@ def seen(kubectl: Kubectl) -> Seen:
 def drain(kubectl: Kubectl, progress: Progress, seconds: int = WAIT_SECONDS) -> list[Home]:
     """End what users run, each step within ``seconds``; gives the homes, which stay. Raises KubectlError."""
     found = seen(kubectl)
-    for command in commands(found, seconds):
-        with progress.step(command.what):
-            kubectl.run(*command.arguments)
+    _do(kubectl, commands(found, seconds), progress)
+    # Only now: what the operator takes away with its servers is not there any more.
+    running = {kind: kubectl.get(kind, WHOLE) for kind in WORKLOADS}
+    _do(kubectl, sweep(found, running, seconds), progress)
     return found.homes()
+
+
+def _do(kubectl: Kubectl, steps: Iterable[Command], progress: Progress) -> None:
+    for step in steps:
+        with progress.step(step.what):
+            kubectl.run(*step.arguments)

@@ -81,17 +81,13 @@ def commands(seen: Seen, seconds: int = WAIT_SECONDS) -> list[Command]:
 
 
 def _commands(seen: Seen, seconds: int) -> Iterator[Command]:
-    users = seen.users()
     for home in seen.homes():
         if home.volume:
             patch = ("patch", "persistentvolume", home.volume, "--type", "merge", "--patch", RETAIN)
             yield Command(f"keep the disk of {home.namespace}/{home.claim}", patch)
     for kind in [kind for kind in KINDS if kind in seen.kinds]:
-        for namespace in users:
-            yield _delete(kind.partition(".")[0], kind, namespace, seconds)
-    for namespace in users:
-        for kind in WORKLOADS:
-            yield _delete(kind.partition(".")[0], kind, namespace, seconds)
+        # Ours alone, so one command for all: an environment has hundreds of users.
+        yield _delete(f"everybody's {kind.partition('.')[0]}", kind, ("--all-namespaces",), seconds)
     for service in seen.services:
         meta = service["metadata"]
         if (service.get("spec") or {}).get("type") == "LoadBalancer":
@@ -102,6 +98,17 @@ def _commands(seen: Seen, seconds: int) -> Iterator[Command]:
             yield Command(f"take down the load balancer of service {namespace}/{name}", arguments)
 
 
-def _delete(word: str, kind: str, namespace: str, seconds: int) -> Command:
+def sweep(seen: Seen, running: Mapping[str, Sequence[Object]], seconds: int = WAIT_SECONDS) -> list[Command]:
+    """The steps that end what runs all the same, where something does; ``running`` is by :data:`WORKLOADS`."""
+    users = set(seen.users())
+    found = []
+    for kind in WORKLOADS:
+        for namespace in sorted(users & {str(each["metadata"]["namespace"]) for each in running.get(kind, ())}):
+            words = f"{kind.partition('.')[0]} in {namespace}"
+            found.append(_delete(words, kind, ("--namespace", namespace), seconds))
+    return found
+
+
+def _delete(what: str, kind: str, where: tuple[str, ...], seconds: int) -> Command:
     wait = ("--wait=true", f"--timeout={seconds}s", "--ignore-not-found")
-    return Command(f"end {word} in {namespace}", ("delete", kind, "--all", "--namespace", namespace, *wait))
+    return Command(f"end {what}", ("delete", kind, "--all", *where, *wait))

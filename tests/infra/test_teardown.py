@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from infra.driver import interfaces, leftovers, pack, state
-from infra.driver.draining import KINDS, RETAIN, WORKLOADS, Home, Seen, commands
+from infra.driver.draining import KINDS, RETAIN, WORKLOADS, Home, Seen, commands, sweep
 from infra.driver.engine import PulumiError
 from infra.driver.environment import Environment, RefusedError, refuse_protected
 from infra.driver.interfaces import Interface
@@ -132,18 +132,26 @@ HOME = Home("dev-ann", "box-home", "pv-1", "vol-1", "10Gi")
 class TestDraining:
     """The plan."""
 
-    def test_homes_are_made_to_stay_then_servers_end_then_what_runs_beside_them(self) -> None:
+    def test_homes_are_made_to_stay_then_servers_end_then_load_balancers_go(self) -> None:
         found = [command.arguments for command in commands(SEEN)]
         assert found[0] == ("patch", "persistentvolume", "pv-1", "--type", "merge", "--patch", RETAIN)
-        deleted = [words[1] for words in found[1:-1]]
-        assert deleted == [KINDS[0], *WORKLOADS]
-        assert found[-1][:3] == ("delete", "service", "web")
+        assert found[1][:4] == ("delete", KINDS[0], "--all", "--all-namespaces")
+        assert found[2][:3] == ("delete", "service", "web") and len(found) == 3
 
-    def test_only_users_namespaces_are_emptied_and_no_claim_is_deleted(self) -> None:
-        for command in commands(SEEN):
+    def test_what_runs_all_the_same_ends_where_something_does(self) -> None:
+        running = {kind: [meta("X", "x", namespace) for namespace in ("dev-ann", "kube-system")] for kind in WORKLOADS}
+        found = [command.arguments for command in sweep(SEEN, running)]
+        assert [words[1] for words in found] == list(WORKLOADS)
+        assert all(words[2:5] == ("--all", "--namespace", "dev-ann") for words in found)
+        assert sweep(SEEN, {"pods": [meta("Pod", "x", "kube-system")]}) == []
+
+    def test_only_what_is_ours_goes_everywhere_and_no_claim_is_deleted(self) -> None:
+        for command in [*commands(SEEN), *sweep(SEEN, {"pods": [meta("Pod", "x", "dev-ann")]})]:
             words = command.arguments
             assert "persistentvolumeclaims" not in words and "namespace" not in words[1:2]
-            if "--all" in words:
+            if "--all-namespaces" in words:
+                assert words[1] in KINDS
+            elif "--all" in words:
                 assert words[words.index("--namespace") + 1] == "dev-ann"
             assert "pv-2" not in words
 
