@@ -2,6 +2,8 @@
 STACK ?= local
 PY := .venv/bin/python
 LOCAL = $(PY) -m infra.local $(if $(DEBUG),--debug)
+# Without its bytecode the AWS SDK takes ten seconds to import, each time.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help up down test check bench preview inventory format
 
@@ -31,7 +33,7 @@ check: env ## Lint, types, imports, unit tests; under two minutes
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
-	@.venv/bin/pytest -q tests/unit tests/infra
+	@.venv/bin/pytest -q -n 2 --dist loadfile tests/unit tests/infra
 
 test: env check ## Everything: check, then a real API server, real sshd, a real node with containers
 	@$(LOCAL) tools

@@ -7,13 +7,14 @@ import pytest
 from infra.local.paths import ROOT
 from infra.preview.inventory import COMMAND, INVENTORIES, inputs, path_of, text, without_noise
 from infra.preview.recorder import Node
-from infra.preview.simulation import Simulation, simulate
-from infra.preview.stackfile import names, read
+from infra.preview.simulation import Simulation
+from infra.preview.stackfile import names
+from tests.infra.simulated import simulated
 
 
 @pytest.fixture(scope="module", params=names())
 def simulation(request: pytest.FixtureRequest) -> Simulation:
-    return simulate(read(request.param))
+    return simulated(request.param)
 
 
 def test_the_committed_inventory_is_today_s(simulation: Simulation) -> None:

@@ -23,6 +23,7 @@ from infra.preview.simulation import Simulation, simulate
 from infra.preview.stackfile import SECRET, StackFile, StackFileError, names, read
 from infra.preview.subjects import subjects
 from infra.problems import SettingsError
+from tests.infra.simulated import simulated
 
 WHOLE = Tools({name: Path("/usr/bin") / name for name in ("pulumi", "aws", "kubectl")}, (), "s3://state")
 ON_AWS = [stack for stack in names() if stack != "local"]
@@ -30,7 +31,7 @@ ON_AWS = [stack for stack in names() if stack != "local"]
 
 @pytest.fixture(scope="module")
 def prod() -> Simulation:
-    return simulate(read("prod"))
+    return simulated("prod")
 
 
 class TestTheWay:
@@ -145,7 +146,7 @@ class TestSimulation:
 
     @pytest.mark.parametrize("stack", names())
     def test_the_committed_stacks_keep_to_the_baseline(self, stack: str) -> None:
-        found = Report(simulate(read(stack))).findings
+        found = Report(simulated(stack)).findings
         assert [str(each) for each in found if each.rule.severity == "mandatory"] == []
 
     def test_a_broken_rule_is_found_in_the_real_graph(self, prod: Simulation) -> None:
@@ -187,7 +188,7 @@ class TestCost:
 
     @pytest.mark.parametrize("stack", ON_AWS)
     def test_every_committed_stack_has_one(self, stack: str) -> None:
-        found = simulate(read(stack))
+        found = simulated(stack)
         assert found.settings.aws
         month = cost(found.settings.aws, found.graph)
         assert 0 < month.minimum <= month.maximum

@@ -20,15 +20,15 @@ from infra.driver.state import Held, held
 from infra.driver.tools import PLUGINS
 from infra.local.progress import Progress
 from infra.preview.recorder import Graph, Node
-from infra.preview.simulation import simulate
 from infra.preview.stackfile import names, read
+from tests.infra.simulated import simulated
 
 ON_AWS = [stack for stack in names() if stack != "local"]
 
 
 @pytest.fixture(scope="module", params=ON_AWS)
 def graph(request: pytest.FixtureRequest) -> Graph:
-    return simulate(read(request.param)).graph
+    return simulated(request.param).graph
 
 
 def urns(graph: Graph, *kinds: str) -> set[str]:
