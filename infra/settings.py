@@ -21,6 +21,7 @@ from devservers.api.user import RESERVED_NAMES, UserSpec
 from infra import problems
 from infra.aws import checks
 from infra.aws import images as built
+from infra.aws.pools import AT_HOME
 from infra.aws.settings import KEYS as AWS_KEYS
 from infra.aws.settings import Aws
 from infra.local.paths import ROOT
@@ -159,6 +160,11 @@ class Settings(Part):
     def queueing_replicas(self) -> int:
         """How many controllers of Kueue run."""
         return self.queueing.replicas or (1 if self.cluster == LOCAL else 2)
+
+    @property
+    def node_selector(self) -> dict[str, str]:
+        """Where the platform's own pods go: with cluster `aws` to nodes that no server gets to."""
+        return dict(AT_HOME) if self.cluster == AWS else {}
 
     @model_validator(mode="after")
     def _users_once(self) -> Settings:

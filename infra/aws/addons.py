@@ -14,12 +14,11 @@ from typing import Any
 import pulumi
 from pulumi_aws import eks
 
-from devservers.api.queueing import LABEL_POOL
 from infra.aws.cluster import Cluster
 from infra.aws.component import Component
 from infra.aws.nodes import Nodes
 from infra.aws.podrole import pod_role
-from infra.aws.pools import SYSTEM
+from infra.aws.pools import AT_HOME
 from infra.aws.security import USE, Security
 from infra.aws.settings import Aws
 from infra.catalog import VERSIONS
@@ -30,8 +29,7 @@ _NETWORK = {
     # 16 addresses at a time: as many pods as the kubelet takes, with fewer calls to EC2.
     "env": {"ENABLE_PREFIX_DELEGATION": "true", "WARM_PREFIX_TARGET": "1"},
 }
-_AT_HOME: dict[str, Any] = {"nodeSelector": {LABEL_POOL: SYSTEM}}
-"""On the platform's own nodes: elsewhere it would keep a server's node from going when that is empty."""
+_AT_HOME: dict[str, Any] = {"nodeSelector": AT_HOME}
 _DISKS: dict[str, Any] = {
     "controller": _AT_HOME,
     # On GPU nodes, too. The other add-ons' daemons tolerate every taint by themselves.
@@ -104,7 +102,7 @@ class Addons(_Addons):
         self._nodes = nodes
         self.add_to_nodes("coredns", _AT_HOME)
         self.add_to_nodes("eks-node-monitoring-agent")
-        self.add_to_nodes("metrics-server")
+        self.add_to_nodes("metrics-server", _AT_HOME)
         disks = self.role(
             "ebs-csi",
             "ebs-csi-controller-sa",
@@ -119,7 +117,8 @@ class Addons(_Addons):
             agent = self.role(
                 "cloudwatch", "cloudwatch-agent", "CloudWatchAgentServerPolicy", namespace="amazon-cloudwatch"
             )
-            self.add_to_nodes("amazon-cloudwatch-observability", None, agent)
+            # All else of it is a DaemonSet.
+            self.add_to_nodes("amazon-cloudwatch-observability", {"manager": _AT_HOME}, agent)
         self.register_outputs({})
 
     def add_to_nodes(

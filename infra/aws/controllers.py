@@ -21,7 +21,7 @@ from infra.aws.component import Component
 from infra.aws.network import Network
 from infra.aws.nodes import Nodes
 from infra.aws.podrole import pod_role
-from infra.aws.pools import SYSTEM, groups_of
+from infra.aws.pools import AT_HOME, groups_of
 from infra.aws.settings import Aws
 from infra.aws.tags import STACK
 from infra.catalog import CHARTS, VERSIONS
@@ -31,7 +31,6 @@ LOAD_BALANCERS, AUTOSCALER = "aws-load-balancer-controller", "cluster-autoscaler
 NOTHING = 0.001
 """Of a node: a node goes below it, so 0 would keep empty ones. The least a server asks for is more."""
 _SECONDS = 600
-_AT_HOME = {LABEL_POOL: SYSTEM}
 
 
 class Controllers(Component):
@@ -89,7 +88,7 @@ def _load_balancer_values(aws: Aws, cluster: Cluster, network: Network) -> dict[
         "serviceAccount": {"name": LOAD_BALANCERS},
         "replicaCount": 2,
         "podDisruptionBudget": {"maxUnavailable": 1},
-        "nodeSelector": _AT_HOME,
+        "nodeSelector": AT_HOME,
         # None of it is used, and it has no rights for it.
         "createIngressClassResource": False,
         "ingressClassParams": {"create": False},
@@ -141,7 +140,7 @@ def _autoscaler_values(aws: Aws, cluster: Cluster) -> dict[str, Any]:
         "autoDiscovery": {"clusterName": cluster.name},
         "image": {"tag": VERSIONS[aws.kubernetes.version].autoscaler},
         "rbac": {"serviceAccount": {"name": AUTOSCALER}},
-        "nodeSelector": _AT_HOME,
+        "nodeSelector": AT_HOME,
         "extraArgs": {
             "expander": "least-waste",
             "balance-similar-node-groups": True,

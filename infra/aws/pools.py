@@ -22,6 +22,9 @@ from infra.pools import Pool
 
 SYSTEM = "system"
 """The pool of the platform's own nodes; no pool of the list may have its name."""
+AT_HOME = {LABEL_POOL: SYSTEM}
+"""The node selector of what the platform runs that is no DaemonSet: elsewhere it would take servers' room, and keep
+their node from going when that is empty of them."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def system_of(aws: Aws) -> Group:
         capacity="ON_DEMAND",
         efa=False,
         reservation="",
-        labels={LABEL_POOL: SYSTEM},
+        labels=AT_HOME,
         taints=(),
     )
 

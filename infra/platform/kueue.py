@@ -93,6 +93,8 @@ def values(settings: Settings) -> dict[str, Any]:
         # A ready controller is one whose webhook serves; servers wait for that.
         "readinessProbe": {"initialDelaySeconds": 1, "periodSeconds": 2},
     }
+    if settings.node_selector:
+        manager["nodeSelector"] = settings.node_selector
     if replicas > 1:
         manager["podDisruptionBudget"] = {"enabled": True, "minAvailable": 1}
         manager["topologySpreadConstraints"] = [

@@ -98,6 +98,7 @@ def deployment(settings: Settings) -> dict[str, Any]:
                             ]
                         }
                     },
+                    **({"nodeSelector": settings.node_selector} if settings.node_selector else {}),
                     "containers": [container],
                     "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
                 },

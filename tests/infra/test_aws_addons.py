@@ -80,7 +80,8 @@ def test_the_network_keeps_to_policies_and_gives_addresses_by_prefix() -> None:
 
 
 def test_no_add_on_keeps_a_servers_node_from_going() -> None:
-    assert configuration("coredns") == HOME
+    assert configuration("coredns") == configuration("metrics-server") == HOME
+    assert configuration("amazon-cloudwatch-observability") == {"manager": HOME}
     assert configuration("aws-efs-csi-driver") == {"controller": HOME}
     assert configuration("aws-ebs-csi-driver") == {"controller": HOME, "node": {"tolerateAllTaints": True}}
 

@@ -10,6 +10,7 @@ import pulumi
 import pytest
 
 from infra.local.paths import ROOT
+from infra.policy.subject import at, decoded
 from infra.preview.recorder import Run, run
 from tests.infra.environment import CONFIGURATION, NAME, STACK, follows, part
 
@@ -45,6 +46,38 @@ def test_the_platform_is_on_the_environments_cluster_when_all_is_there(made: Run
     for node in objects:
         assert "providers:kubernetes::cluster::" in node.provider
         assert all(follows(whole, node, earlier) for earlier in (*nodes, *releases)), node.name
+
+
+DAEMONS = {
+    "eks-node-monitoring-agent",
+    "eks-pod-identity-agent",
+    "kube-proxy",
+    "vpc-cni",
+    "efa-device-plugin",
+    "nvidia-device-plugin",
+}
+"""Add-ons and charts of DaemonSets alone, which belong on every node that needs them."""
+SELECTORS = {
+    "amazon-cloudwatch-observability": "manager.nodeSelector",
+    "aws-ebs-csi-driver": "controller.nodeSelector",
+    "aws-efs-csi-driver": "controller.nodeSelector",
+    "kueue": "controllerManager.nodeSelector",
+}
+"""Where the others take a node selector, if not in `nodeSelector`."""
+
+
+def test_what_is_no_daemon_runs_on_the_platforms_own_nodes(made: Run) -> None:
+    """On people's nodes it would take their room, and keep the nodes from going when they are empty."""
+    found: dict[str, object] = {}
+    for node in made.graph.values():
+        if node.kind in ("Deployment", "StatefulSet", "Job", "CronJob"):
+            found[node.name] = at(node.inputs, "spec.template.spec.nodeSelector")
+        if node.kind in ("Addon", "Release") and node.name not in DAEMONS:
+            key = "configurationValues" if node.kind == "Addon" else "values"
+            found[node.name] = at(decoded(node.inputs.get(key)), SELECTORS.get(node.name, "nodeSelector"))
+    assert {"coredns", "metrics-server", "kueue", "cluster-autoscaler", *SELECTORS} < set(found)
+    assert any("operator" in name for name in found)
+    assert {name: value for name, value in found.items() if value != {"devservers.io/pool": "system"}} == {}
 
 
 def test_people_choose_among_the_pools_with_gpus(made: Run) -> None:

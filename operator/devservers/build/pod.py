@@ -28,6 +28,9 @@ INIT_PROGRAM = f"{BIN_PATH}/bin/devserver-init"
 KEYS_PATH = "/etc/devservers/keys"
 HOST_KEY_PATH = "/etc/devservers/host-key"
 RUN_PATH = "/run/devservers"
+ANNOTATION_KEPT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+"""On a pod, "false": the cluster autoscaler never evicts it, however little of its node is in use (cluster-autoscaler,
+FAQ). A server is somebody's work."""
 GRACE_SECONDS = 30
 START_SECONDS = 60
 """How long sshd may take to answer, in seconds, before the container is started again."""
@@ -64,8 +67,10 @@ def pod_template(
     stored = storage(server)
     restarted_at = server.metadata.annotations.get(ANNOTATION_RESTARTED_AT)
     labels: Obj = {"labels": child_labels(server.name, user.name) | _queue_labels(flavor, settings)}
-    # A restart asked for must change the template even when nothing else in it did.
-    annotations: Obj = {"annotations": {ANNOTATION_RESTARTED_AT: restarted_at}} if restarted_at else {}
+    annotations: Obj = {ANNOTATION_KEPT: "false"}
+    if restarted_at:
+        # A restart asked for must change the template even when nothing else in it did.
+        annotations[ANNOTATION_RESTARTED_AT] = restarted_at
     placement = compact(
         {
             "nodeSelector": dict(sorted(flavor.spec.node_selector.items())),
@@ -73,7 +78,7 @@ def pod_template(
         }
     )
     return {
-        "metadata": labels | annotations,
+        "metadata": labels | {"annotations": annotations},
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,

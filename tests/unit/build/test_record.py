@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -64,6 +65,20 @@ def test_restart_asked_for_changes_the_template_even_when_nothing_else_did() -> 
     after = child("Deployment", live_deployment=before, server=asked)
     assert after["spec"]["template"] != before["spec"]["template"]
     assert child("Deployment", live_deployment=after, server=asked) == after
+
+
+def test_a_server_from_before_runs_on_and_is_kept_from_its_next_start() -> None:
+    """The autoscaler evicts no server; what runs without saying so is not restarted to say it."""
+    kept = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
+    before = live()
+    record = before["metadata"]["annotations"]
+    template = json.loads(record["devservers.io/template"])
+    assert template["metadata"].pop("annotations") == kept
+    record["devservers.io/template"] = json.dumps(template)
+    before["spec"]["template"] = template
+    assert child("Deployment", live_deployment=before) == before
+    stopped = child("Deployment", live_deployment=before, running=False)
+    assert child("Deployment", live_deployment=stopped)["spec"]["template"]["metadata"]["annotations"] == kept
 
 
 def test_drift_by_hand_is_put_back_to_the_record() -> None:
