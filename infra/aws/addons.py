@@ -22,8 +22,10 @@ from infra.aws.pools import AT_HOME
 from infra.aws.security import USE, Security
 from infra.aws.settings import Aws
 from infra.catalog import VERSIONS
+from infra.naming import ROLE, named
 
 SYSTEM_NAMESPACE = "kube-system"
+_MOUNTS = "efs-csi-node"
 _NETWORK = {
     "enableNetworkPolicy": "true",
     # 16 addresses at a time: as many pods as the kubelet takes, with fewer calls to EC2.
@@ -35,6 +37,11 @@ _DISKS: dict[str, Any] = {
     # On GPU nodes, too. The other add-ons' daemons tolerate every taint by themselves.
     "node": {"tolerateAllTaints": True},
 }
+
+
+def mounts_files(stack: str, aws: Aws) -> str:
+    """ARN of the role that mounts shared volumes, known before it is made: the file system's policy names it."""
+    return f"arn:aws:iam::{aws.account_id}:role/{named(stack, _MOUNTS, limit=ROLE)}"
 
 
 class _Addons(Component):
@@ -112,7 +119,10 @@ class Addons(_Addons):
         self.add_to_nodes("aws-ebs-csi-driver", _DISKS, disks)
         if aws.storage.shared:
             files = self.role("efs-csi", "efs-csi-controller-sa", "service-role/AmazonEFSCSIDriverPolicy")
-            self.add_to_nodes("aws-efs-csi-driver", {"controller": _AT_HOME}, files)
+            # Its daemons': the add-on itself takes a role for the controller only (aws-efs-csi-driver issue 1759). It
+            # has no policy of its own, the file system's says all it may.
+            mounts = self.role(_MOUNTS, "efs-csi-node-sa")
+            self.add_to_nodes("aws-efs-csi-driver", {"controller": _AT_HOME}, files, mounts)
         if aws.observability.container_insights:
             agent = self.role(
                 "cloudwatch", "cloudwatch-agent", "CloudWatchAgentServerPolicy", namespace="amazon-cloudwatch"

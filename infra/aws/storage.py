@@ -1,7 +1,8 @@
 """Invariant: every volume is encrypted with the environment's own key, and shared files can be mounted in every zone.
 
 Homes are EBS volumes (class `gp3`, the cluster's default); volumes that many servers mount are folders of one EFS file
-system (class `efs`), each behind an access point of its own.
+system (class `efs`), each behind an access point of its own. Only the CSI driver mounts it: a pod that reaches a mount
+target, which is every pod on a node, has no identity that may.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 import pulumi
 from pulumi_aws import ec2, efs, vpc
 
+from infra.aws import addons
 from infra.aws.cluster import Cluster
 from infra.aws.component import Component, document, rendered
 from infra.aws.network import Network
@@ -58,34 +60,38 @@ def efs_class(file_system_id: pulumi.Input[str]) -> dict[str, Any]:
             "subPathPattern": "${.PVC.namespace}/${.PVC.name}",
             "ensureUniqueDirectory": "true",
         },
-        "mountOptions": ["tls"],
+        # With the identity of the driver on the node; without `iam` it would be nobody's.
+        "mountOptions": ["tls", "iam"],
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "Immediate",
     }
 
 
-def file_system_policy(arn: pulumi.Input[str]) -> dict[str, Any]:
-    """Who may mount it: what has a way to a mount target, with TLS, and never as root.
+def file_system_policy(arn: pulumi.Input[str], driver: str) -> dict[str, Any]:
+    """Who may mount it: the role ``driver`` by an access point, and nobody else whatever their own policies say.
 
-    Without a policy everybody on the network has root's rights, without TLS too.
+    Without a policy everybody on the network has root's rights to the whole of it, without TLS too. An access point
+    holds its mount to one folder and one user (EFS User Guide, access points).
     """
     mount = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
-    everybody = {"Principal": {"AWS": "*"}, "Resource": arn}
+    client = [*mount, "elasticfilesystem:ClientRootAccess"]
+
+    def never(name: str, **condition: dict[str, str]) -> dict[str, Any]:
+        everybody = {"Principal": {"AWS": "*"}, "Resource": arn}
+        return {"Sid": f"Never{name}", "Effect": "Deny", "Action": client, **everybody, "Condition": condition}
+
     return document(
         {
-            "Sid": "ThroughMountTargets",
+            "Sid": "TheDriver",
             "Effect": "Allow",
+            "Principal": {"AWS": driver},
             "Action": mount,
-            **everybody,
+            "Resource": arn,
             "Condition": {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}},
         },
-        {
-            "Sid": "NeverWithoutTls",
-            "Effect": "Deny",
-            "Action": [*mount, "elasticfilesystem:ClientRootAccess"],
-            **everybody,
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        },
+        never("Another", ArnNotEquals={"aws:PrincipalArn": driver}),
+        never("TheRoot", Null={"elasticfilesystem:AccessPointArn": "true"}),
+        never("WithoutTls", Bool={"aws:SecureTransport": "false"}),
     )
 
 
@@ -136,7 +142,7 @@ class Storage(Component):
         policy = efs.FileSystemPolicy(
             "shared",
             file_system_id=system.id,
-            policy=rendered(file_system_policy(system.arn)),
+            policy=rendered(file_system_policy(system.arn, addons.mounts_files(stack, aws))),
             opts=self.options(),
         )
         efs.BackupPolicy(

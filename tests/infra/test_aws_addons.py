@@ -49,7 +49,7 @@ def test_what_is_turned_off_is_not_there() -> None:
         "aws-efs-csi-driver", "amazon-cloudwatch-observability"
     }  # fmt: skip
     roles = {node.name for node in made.of("PodIdentityAssociation")}
-    assert not {"efs-csi", "cloudwatch"} & roles
+    assert not {"efs-csi", "efs-csi-node", "cloudwatch"} & roles
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -84,6 +84,18 @@ def test_no_add_on_keeps_a_servers_node_from_going() -> None:
     assert configuration("amazon-cloudwatch-observability") == {"manager": HOME}
     assert configuration("aws-efs-csi-driver") == {"controller": HOME}
     assert configuration("aws-ebs-csi-driver") == {"controller": HOME, "node": {"tolerateAllTaints": True}}
+
+
+def test_the_role_the_file_systems_policy_names_is_the_drivers_on_nodes() -> None:
+    (made,) = (node for node in graph().of("PodIdentityAssociation") if node.name == "efs-csi-node")
+    assert (made.inputs["namespace"], made.inputs["serviceAccount"]) == ("kube-system", "efs-csi-node-sa")
+    (role,) = (node for node in graph().of("Role") if node.name == "efs-csi-node")
+    allow = iam.documents(graph())["FileSystemPolicy shared.policy"]["Statement"][0]
+    assert allow["Principal"] == {"AWS": f"arn:aws:iam::111122223333:role/{role.inputs['name']}"}
+    (policy,) = graph().of("FileSystemPolicy")
+    assert follows(graph(), policy, role), "EFS refuses a policy that names a role which isn't there"
+    assert follows(graph(), addon("aws-efs-csi-driver"), made)
+    assert [node for node in graph().of("RolePolicyAttachment") if node.inputs["role"] == role.inputs["name"]] == []
 
 
 @pytest.mark.parametrize("name", ACCOUNTS)

@@ -63,15 +63,25 @@ def test_nfs_comes_from_nodes_only(dev: Graph) -> None:
     assert not {"ingress", "egress"} & set(group), "the rules are resources of their own"
 
 
-def test_files_want_tls_and_no_root(dev: Graph) -> None:
+DRIVER = "arn:aws:iam::111122223333:role/devservers-dev-efs-csi-node"
+
+
+def test_the_driver_alone_mounts_files_and_by_an_access_point_with_tls(dev: Graph) -> None:
+    """Every pod reaches the mount targets: what keeps it out is that it is not the driver."""
     policy = documents(part(dev, "Storage"))["FileSystemPolicy shared.policy"]
     assert faults(policy) == []
-    allow, deny = policy["Statement"]
+    allow, *deny = policy["Statement"]
+    assert allow["Principal"] == {"AWS": DRIVER}
     assert allow["Action"] == ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
     assert allow["Condition"] == {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}}
-    assert deny["Effect"] == "Deny" and set(allow["Action"]) < set(deny["Action"])
-    assert deny["Principal"] == {"AWS": "*"}
-    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    for statement in deny:
+        assert statement["Effect"] == "Deny" and statement["Principal"] == {"AWS": "*"}
+        assert set(statement["Action"]) == {*allow["Action"], "elasticfilesystem:ClientRootAccess"}
+    assert [statement["Condition"] for statement in deny] == [
+        {"ArnNotEquals": {"aws:PrincipalArn": DRIVER}},
+        {"Null": {"elasticfilesystem:AccessPointArn": "true"}},
+        {"Bool": {"aws:SecureTransport": "false"}},
+    ]
 
 
 def test_homes_are_the_default_and_encrypted(dev: Graph) -> None:
@@ -85,7 +95,7 @@ def test_homes_are_the_default_and_encrypted(dev: Graph) -> None:
     assert gp3["parameters"]["type"] == "gp3"
     assert (gp3["volumeBindingMode"], gp3["allowVolumeExpansion"]) == ("WaitForFirstConsumer", True)
     assert (efs["parameters"]["provisioningMode"], efs["parameters"]["fileSystemId"]) == ("efs-ap", "shared-id")
-    assert efs["mountOptions"] == ["tls"]
+    assert efs["mountOptions"] == ["tls", "iam"], "without an identity the policy lets nobody mount it"
 
 
 def test_the_order(dev: Graph) -> None:
