@@ -18,7 +18,7 @@ from infra.catalog_instances import (
     Family,
     Size,
 )
-from infra.catalog_kubernetes import CHARTS, DEFAULT_VERSION, VERSIONS, Chart, Kubernetes
+from infra.catalog_kubernetes import CHARTS, DEFAULT_VERSION, VERSIONS, Chart, Kubernetes, registry_of_eks
 
 __all__ = (
     "CHARTS",
@@ -33,6 +33,7 @@ __all__ = (
     "Family",
     "Kubernetes",
     "Size",
+    "registry_of_eks",
 )
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (*CPU_FAMILIES, *GPU_FAMILIES)}

@@ -109,3 +109,30 @@ CHARTS: dict[str, Chart] = {
     "cluster-autoscaler": Chart("https://kubernetes.github.io/autoscaler", "cluster-autoscaler", "9.59.0"),
 }
 """By what they are for; versions as released by November 2026, seen in the projects' repositories or in use."""
+
+_EKS = "602401143452"
+_EKS_ELSEWHERE = {
+    "af-south-1": "877085696533",
+    "ap-east-1": "800184023465",
+    "ap-east-2": "533267051163",
+    "ap-south-2": "900889452093",
+    "ap-southeast-3": "296578399912",
+    "ap-southeast-4": "491585149902",
+    "ap-southeast-5": "151610086707",
+    "ap-southeast-6": "333609536671",
+    "ap-southeast-7": "121268973566",
+    "ca-west-1": "761377655185",
+    "eu-central-2": "900612956339",
+    "eu-south-1": "590381155156",
+    "eu-south-2": "455263428931",
+    "il-central-1": "066635153087",
+    "me-central-1": "759879836304",
+    "me-south-1": "558608220178",
+    "mx-central-1": "730335286997",
+}
+"""Regions that an account opts in to have accounts of their own (EKS User Guide, container image registries)."""
+
+
+def registry_of_eks(region: str) -> str:
+    """Where EKS keeps its images in a region: a node may ask for a token of its own region only."""
+    return f"{_EKS_ELSEWHERE.get(region, _EKS)}.dkr.ecr.{region}.amazonaws.com"

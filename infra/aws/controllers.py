@@ -24,7 +24,7 @@ from infra.aws.podrole import pod_role
 from infra.aws.pools import AT_HOME, groups_of
 from infra.aws.settings import Aws
 from infra.aws.tags import STACK
-from infra.catalog import CHARTS, VERSIONS
+from infra.catalog import CHARTS, VERSIONS, registry_of_eks
 
 LOAD_BALANCERS, AUTOSCALER = "aws-load-balancer-controller", "cluster-autoscaler"
 """Release and service account."""
@@ -52,7 +52,7 @@ class Controllers(Component):
             # Its pods go where nvidia.com/gpu.present=true is, and tolerate the taint: both are the node groups'.
             self._release("nvidia-device-plugin", {"gfd": {"enabled": False}, "nfd": {"enabled": False}})
         if fast := [group.pool for group in groups if group.efa]:
-            self._release("efa-device-plugin", _efa_values(list(dict.fromkeys(fast))))
+            self._release("efa-device-plugin", _efa_values(aws, list(dict.fromkeys(fast))))
         self.register_outputs({})
 
     def _role(self, stack: str, name: str, statements: list[dict[str, Any]]) -> pulumi.Resource:
@@ -187,8 +187,10 @@ def _scaling(aws: Aws, cluster: Cluster) -> list[dict[str, Any]]:
     ]
 
 
-def _efa_values(pools: list[str]) -> dict[str, Any]:
+def _efa_values(aws: Aws, pools: list[str]) -> dict[str, Any]:
     return {
+        # The chart names us-west-2's, where a node's role may ask for no token. All other charts' images are public.
+        "image": {"repository": f"{registry_of_eks(aws.region)}/eks/aws-efa-k8s-device-plugin"},
         # By pool: the chart's own list of instance types is years behind.
         "supportedInstanceLabels": {"keys": [LABEL_POOL], "values": pools},
         "tolerations": [{"operator": "Exists"}],

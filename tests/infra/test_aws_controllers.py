@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 
-from infra.catalog import CHARTS, VERSIONS
+from infra.catalog import CHARTS, VERSIONS, registry_of_eks
 from infra.preview.recorder import Node
 from tests.infra import iam
 from tests.infra.environment import NAME, follows, graph, part
@@ -110,6 +112,24 @@ def test_their_roles_are_their_service_accounts(name: str) -> None:
 def test_no_feature_discovery_is_waited_for_to_label_gpu_nodes() -> None:
     said = values("nvidia-device-plugin")
     assert said["nfd"] == said["gfd"] == {"enabled": False}
+
+
+def ecrs(value: object) -> list[str]:
+    """Regions of the private registries that chart values name."""
+    return re.findall(r"\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com", json.dumps(value))
+
+
+def test_images_are_of_the_environments_own_region_or_public() -> None:
+    """A node's role can ask no other region for a token. Charts' defaults are in no value: the one that names a
+    private registry is EFA's, of us-west-2."""
+    assert ecrs(values("efa-device-plugin")["image"]) == ["eu-central-1"]
+    for node in releases():
+        assert set(ecrs(node.inputs["values"])) <= {"eu-central-1"}, node.name
+
+
+@pytest.mark.parametrize(("region", "account"), [("eu-central-1", "602401143452"), ("eu-south-2", "455263428931")])
+def test_regions_to_opt_in_to_have_accounts_of_their_own(region: str, account: str) -> None:
+    assert registry_of_eks(region) == f"{account}.dkr.ecr.{region}.amazonaws.com"
 
 
 def test_efa_is_offered_where_pools_have_it_through_every_taint() -> None:
