@@ -43,6 +43,8 @@ class Watched:
     statistic: str = "Maximum"
     period: int = 60
     periods: int = 5
+    breaching: bool = False
+    """Whether nothing measured is an alarm."""
 
 
 class Observability(Component):
@@ -104,8 +106,8 @@ class Observability(Component):
             evaluation_periods=watched.periods,
             threshold=watched.threshold,
             comparison_operator=watched.comparison,
-            # Nothing measured is nothing there: no GPU node, no bastion yet.
-            treat_missing_data="notBreaching",
+            # Mostly nothing measured is nothing there: no GPU node, no NAT gateway's error.
+            treat_missing_data="breaching" if watched.breaching else "notBreaching",
             alarm_actions=[self.topic_arn],
             ok_actions=[self.topic_arn],
             opts=self.options(),
@@ -156,6 +158,8 @@ def _edge(edge: Edge) -> list[Watched]:
             1,
             comparison="LessThanThreshold",
             periods=2,
+            # With no target registered there is no count of healthy ones either.
+            breaching=True,
         ),
     ]
 

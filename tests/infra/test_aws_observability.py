@@ -48,7 +48,10 @@ def test_every_alarm_goes_to_the_topic_and_comes_back(dev: Graph) -> None:
     }
     for node in alarms.values():
         assert node.inputs["alarmActions"] == node.inputs["okActions"] == [TOPIC]
-        assert node.inputs["treatMissingData"] == "notBreaching"
+    # No target registered is no count of healthy ones: that nobody can log in must be an alarm then, too.
+    silent = {name for name, node in alarms.items() if node.inputs["treatMissingData"] == "breaching"}
+    assert silent == {"bastion-gone"}
+    assert {node.inputs["treatMissingData"] for node in alarms.values()} == {"breaching", "notBreaching"}
     assert alarms["files-busy"].inputs["dimensions"] == {"FileSystemId": "shared-id"}
     assert alarms["nodes-not-ready"].inputs["dimensions"] == {"ClusterName": "devservers-dev"}
 
