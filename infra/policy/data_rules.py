@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from infra.policy.cluster_rules import CLUSTER, COMPONENT
+from infra.policy.rights_rules import FILE_SYSTEM_POLICY, everybody, statements
 from infra.policy.rule import Rule
 from infra.policy.subject import Stack, Subject, Unknown, at, items, on
 
@@ -13,6 +15,7 @@ FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
 REPOSITORY = "aws:ecr/repository:Repository"
 KEY = "aws:kms/key:Key"
 ZONE = "aws:route53/zone:Zone"
+_ACCESS_POINT = "elasticfilesystem:AccessPointArn"
 PROTECTED = (KEY, FILE_SYSTEM, REPOSITORY, ZONE, COMPONENT)
 """Gone, they don't come back: keys and what they encrypt, files, images, a domain's delegation, the cluster."""
 
@@ -31,6 +34,34 @@ def _files(subject: Subject) -> Iterator[str]:
             yield "the file system is not encrypted"
         elif not subject.at("kmsKeyId"):
             yield "the file system is not encrypted with a key of this account"
+
+
+def _mounts(stack: Stack) -> Iterator[tuple[Subject, str]]:
+    limited = {need.urn for policy in stack.of(FILE_SYSTEM_POLICY) for need in stack.needed_by(policy)}
+    for system in stack.of(FILE_SYSTEM):
+        if system.urn not in limited:
+            yield system, "it has no policy: whoever reaches a mount target is root in all of it"
+    for policy in stack.of(FILE_SYSTEM_POLICY):
+        said = list(statements(policy))
+        if any(map(_anonymous, said)) and not any(map(_held_to_access_points, said)):
+            yield policy, "whoever reaches a mount target, pods included, mounts all of it"
+
+
+def _keys_of(statement: Mapping[str, Any], *operators: str) -> set[str]:
+    found = [at(statement.get("Condition"), operator) for operator in operators]
+    return {key for each in found if isinstance(each, Mapping) for key in each}
+
+
+def _anonymous(statement: Mapping[str, Any]) -> bool:
+    """Whether it allows what comes without an identity, and to the whole. Where it comes from is neither."""
+    who = _keys_of(statement, "StringEquals", "StringLike", "ArnEquals", "ArnLike")
+    return statement.get("Effect") == "Allow" and everybody(statement) and not who & {"aws:PrincipalArn", _ACCESS_POINT}
+
+
+def _held_to_access_points(statement: Mapping[str, Any]) -> bool:
+    """Whether it denies everybody to mount without an access point."""
+    without = statement.get("Effect") == "Deny" and everybody(statement)
+    return without and on(at(statement, f"Condition.Null.{_ACCESS_POINT}"))
 
 
 def _images(subject: Subject) -> Iterator[str]:
@@ -73,6 +104,12 @@ RULES = (
         "File systems are encrypted with a key of ours.",
         "set encrypted=True and kms_key_id; a file system can't be encrypted later",
         each=_files,
+    ),
+    Rule(
+        "efs-mounts",
+        "Nobody mounts a file system without an access point or an identity.",
+        "give it an aws.efs.FileSystemPolicy that names the role that mounts, or denies all without an access point",
+        whole=_mounts,
     ),
     Rule(
         "ecr-immutable-scanned",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.policy.cluster_rules import WORLD
+from infra.policy.cluster_rules import of_the_world
 from infra.policy.rule import Rule
 from infra.policy.subject import Stack, Subject, Unknown, at, items
 
@@ -44,7 +44,7 @@ def _from_the_world(stack: Stack) -> Iterator[tuple[Subject, str]]:
     edge = {listener.at("port") for listener in stack.of("aws:lb/listener:Listener")}
     for subject in stack.subjects:
         for networks, first, last, protocol in _ingress(subject):
-            if not any(network in WORLD for network in networks):
+            if not any(map(of_the_world, networks)):
                 continue
             if not (first == last and first in edge and protocol == "tcp"):
                 ports = "every port" if first is None or str(protocol) == "-1" else f"ports {first} to {last}"
@@ -60,7 +60,7 @@ RULES = (
     ),
     Rule(
         "world-reaches-the-edge-only",
-        "From 0.0.0.0/0 only the load balancer's own port is open.",
+        "From the whole internet, in one network or in several, only the load balancer's own port is open.",
         "name who may come in, or the edge's port alone",
         whole=_from_the_world,
     ),

@@ -17,11 +17,25 @@ _POLICIES = {
     "aws:iam/groupPolicy:GroupPolicy": ("policy",),
     ROLE: ("assumeRolePolicy",),
 }
+FILE_SYSTEM_POLICY = "aws:efs/fileSystemPolicy:FileSystemPolicy"
+_OF_RESOURCES = (
+    "aws:ecr/repositoryPolicy:RepositoryPolicy",
+    FILE_SYSTEM_POLICY,
+    "aws:kms/key:Key",
+    "aws:kms/keyPolicy:KeyPolicy",
+    "aws:s3/bucketPolicy:BucketPolicy",
+    "aws:sns/topic:Topic",
+    "aws:sns/topicPolicy:TopicPolicy",
+    "aws:sqs/queue:Queue",
+    "aws:sqs/queuePolicy:QueuePolicy",
+)
+"""Policies that say who may do something with one resource; `*` is that resource there."""
+_POLICIES |= dict.fromkeys(_OF_RESOURCES, ("policy",))
 _ATTACHMENTS = ("aws:iam/rolePolicyAttachment:RolePolicyAttachment", "aws:iam/policyAttachment:PolicyAttachment")
 
 
 def statements(subject: Subject) -> Iterator[Mapping[str, Any]]:
-    """The statements of the IAM policies a resource holds, as far as they are known."""
+    """The statements of the policies a resource holds, IAM's and its own, as far as they are known."""
     texts = [subject.inputs.get(key) for key in _POLICIES.get(subject.type, ())]
     if subject.type == ROLE:
         texts += [at(each, "policy") for each in items(subject.at("inlinePolicies"))]
@@ -33,6 +47,11 @@ def _anything(resource: object) -> bool:
     """Whether a resource in a policy is every one, of AWS or of a service."""
     text = str(resource)
     return text == "*" or (text.startswith("arn:") and text.split(":", 5)[-1] == "*")
+
+
+def everybody(statement: Mapping[str, Any]) -> bool:
+    """Whether a statement is about whoever asks."""
+    return any(each == "*" or "*" in items(at(each, "AWS")) for each in items(statement.get("Principal")))
 
 
 def boundaries(stack: Stack) -> set[str]:
@@ -57,11 +76,10 @@ def _too_much(subject: Subject) -> Iterator[str]:
         if "NotAction" in statement or "NotResource" in statement:
             yield f"{name} allows all but what it lists"
         actions = [str(each) for each in items(statement.get("Action")) if "*" in str(each)]
-        if actions and any(_anything(each) for each in items(statement.get("Resource"))):
+        own = subject.type in _OF_RESOURCES
+        if actions and not own and any(_anything(each) for each in items(statement.get("Resource"))):
             yield f"{name} allows {', '.join(actions)} on everything"
-        principals = items(statement.get("Principal"))
-        everybody = any(each == "*" or "*" in items(at(each, "AWS")) for each in principals)
-        if everybody and not statement.get("Condition"):
+        if everybody(statement) and not statement.get("Condition"):
             yield f"{name} lets anybody in"
 
 

@@ -9,14 +9,24 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from infra.aws import checks_network
 from infra.local.paths import ROOT
 from infra.policy.baseline import RULES
+from infra.policy.cluster_rules import WIDEST
+from infra.policy.rights_rules import FILE_SYSTEM_POLICY
 from infra.policy.rule import Finding, findings
 from infra.policy.subject import UNKNOWN, Subject
 from infra.policy.workload_rules import unpinned
 
 LOGS = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
 TAGS = {"Environment": "prod", "Owner": "platform", "CostCenter": "42"}
+ROLE = "arn:aws:iam::111122223333:role/driver"
+NO_ACCESS_POINT = {
+    "Effect": "Deny",
+    "Principal": "*",
+    "Action": "elasticfilesystem:ClientMount",
+    "Condition": {"Null": {"elasticfilesystem:AccessPointArn": "true"}},
+}
 NODE_TRUST = json.dumps({"Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}}]})
 POLICIES = "arn:aws:iam::aws:policy"
 
@@ -73,6 +83,18 @@ def attached(policy: str, trust: str = NODE_TRUST) -> list[Subject]:
 def allowing(action: object, resource: object, **more: Any) -> Subject:
     statement = {"Effect": "Allow", "Action": action, "Resource": resource, **more}
     return of("aws:iam/rolePolicy:RolePolicy", {"policy": json.dumps({"Statement": [statement]})})
+
+
+def held(action: str, *others: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The inputs of a resource with a policy of its own, where `*` is the resource."""
+    statement = {"Effect": "Allow", "Action": action, "Resource": "*", **more}
+    return {"policy": json.dumps({"Statement": [statement, *others]})}
+
+
+def mounting(who: str, *others: dict[str, Any], **condition: Any) -> Subject:
+    """The policy of :func:`efs`."""
+    inputs = held("elasticfilesystem:ClientMount", *others, Principal={"AWS": who}, Condition=condition)
+    return of(FILE_SYSTEM_POLICY, inputs, needs=frozenset({efs().urn}))
 
 
 def limiting(attach: bool) -> list[Subject]:
@@ -165,6 +187,12 @@ CASES = [
         "eks-not-open-to-the-world",
         [inner(OPEN | {"publicAccessCidrs": ["203.0.113.0/24"]})],
         [inner(OPEN | {"publicAccessCidrs": ["::/0"]})],
+        "whole internet",
+    ),
+    Case(
+        "eks-not-open-to-the-world",
+        [cluster(**OPEN, publicAccessCidrs=["9.0.0.0/8", UNKNOWN])],
+        [cluster(**OPEN, publicAccessCidrs=["0.0.0.0/1", "128.0.0.0/1"])],
         "whole internet",
     ),
     Case(
@@ -280,6 +308,13 @@ CASES = [
         ],
         "ports 22 to 22",
     ),
+    Case(
+        "world-reaches-the-edge-only",
+        [world(6443, "9.0.0.0/8"), world(6443, "2001:db8::/32")],
+        [world(6443, "0.0.0.0/1"), world(6443, "128.0.0.0/1")],
+        "ports 6443 to 6443",
+    ),
+    Case("world-reaches-the-edge-only", [world(22, UNKNOWN)], [world(22, "8000::/1")], "ports 22 to 22"),
     Case("iam-no-wildcards", [allowing("s3:GetObject", "*")], [allowing(["s3:*"], "*")], "s3:* on everything"),
     Case(
         "iam-no-wildcards",
@@ -296,6 +331,39 @@ CASES = [
     ),
     Case("iam-no-wildcards", [allowing([], "x")], [allowing([], "x", NotAction="iam:*")], "all but what it lists"),
     Case("iam-no-wildcards", limiting(attach=False), limiting(attach=True), "all but what it lists"),
+    *(
+        Case(
+            "iam-no-wildcards",
+            [of(kind, held("x:*", Principal={"AWS": "arn:aws:iam::111122223333:root"}))],
+            [of(kind, held("x:Read", Principal={"AWS": "*"}))],
+            "lets anybody in",
+        )
+        for kind in (
+            "aws:kms/key:Key",
+            "aws:sns/topic:Topic",
+            FILE_SYSTEM_POLICY,
+            "aws:ecr/repositoryPolicy:RepositoryPolicy",
+        )
+    ),
+    Case("efs-mounts", [efs(), mounting(ROLE)], [efs()], "it has no policy"),
+    Case(
+        "efs-mounts",
+        [efs(), mounting("*", StringLike={"elasticfilesystem:AccessPointArn": "arn:aws:x"})],
+        [efs(), mounting("*", Bool={"elasticfilesystem:AccessedViaMountTarget": "true"})],
+        "pods included, mounts all of it",
+    ),
+    Case(
+        "efs-mounts",
+        [efs(), mounting("*", StringEquals={"aws:PrincipalArn": ROLE})],
+        [efs(), mounting("*", StringNotEquals={"aws:PrincipalArn": ROLE})],
+        "pods included, mounts all of it",
+    ),
+    Case(
+        "efs-mounts",
+        [efs(), mounting("*", NO_ACCESS_POINT)],
+        [efs(), mounting("*", {**NO_ACCESS_POINT, "Principal": {"AWS": ROLE}})],
+        "pods included, mounts all of it",
+    ),
     Case(
         "iam-no-full-access",
         attached("AmazonEKSWorkerNodePolicy"),
@@ -358,6 +426,10 @@ def test_a_rule_takes_what_is_right_and_finds_what_is_wrong(case: Case) -> None:
     assert found and any(case.words in finding.message for finding in found), found
 
 
+def test_a_network_is_too_wide_here_where_the_settings_are_refused() -> None:
+    assert WIDEST[4] == checks_network.WIDEST
+
+
 def test_every_rule_has_cases_and_says_what_to_do() -> None:
     assert {rule.id for rule in RULES} == {case.rule for case in CASES}
     assert len({rule.id for rule in RULES}) == len(RULES)
@@ -370,7 +442,7 @@ def test_every_rule_has_cases_and_says_what_to_do() -> None:
 def test_what_is_not_known_yet_is_no_fault(case: Case) -> None:
     """In a preview of a new stack nearly everything is unknown: no rule may stop it for that."""
     everything = [Subject(each.type, each.name, dict.fromkeys(each.inputs, UNKNOWN), each.urn) for each in case.good]
-    by_dependency = ("flow-logs", "default-deny", "protect-in-prod")
+    by_dependency = ("flow-logs", "default-deny", "protect-in-prod", "efs-mounts")
     if case.rule not in by_dependency:
         assert judged(case.rule, everything) == []
 
