@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from devservers.api.flavor import DevServerFlavor, FlavorResources, FlavorSpec, Toleration
-from devservers.api.meta import Metadata
+from devservers.api.meta import (
+    ANNOTATION_CAPACITY,
+    ANNOTATION_GPU_MEMORY,
+    ANNOTATION_GPU_MODEL,
+    ANNOTATION_INSTANCE_TYPE,
+    Metadata,
+)
 from devservers.api.queueing import GPU, LABEL_POOL
 
 GPU_TAINT = {"key": GPU, "value": "present", "effect": "NoSchedule"}
 """The value `present` and no other: node feature discovery tolerates just that one, and without its label the device
 plugin never comes (k8s-device-plugin's chart)."""
 GPU_LABEL = f"{GPU}.present"
-ANNOTATION_INSTANCE_TYPE = "devservers.io/instance-type"
-ANNOTATION_CAPACITY = "devservers.io/capacity"
-ANNOTATION_GPU_MODEL = "devservers.io/gpu-model"
-ANNOTATION_GPU_MEMORY = "devservers.io/gpu-memory"
 
 
 @dataclass(frozen=True)
