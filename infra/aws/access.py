@@ -14,16 +14,14 @@ from pulumi_aws import eks, iam
 
 from infra.aws import deploying, reading
 from infra.aws.boundary import DEPLOYER, PREVIEWER
-from infra.aws.cluster import Cluster
+from infra.aws.cluster import ADMINISTRATOR, Cluster
 from infra.aws.component import Component, document, rendered
 from infra.aws.settings import Aws, GitHub
 from infra.naming import ROLE, named
 
 ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
-_POLICIES = "arn:aws:eks::aws:cluster-access-policy/"
-CLUSTER_ADMIN = f"{_POLICIES}AmazonEKSClusterAdminPolicy"
-ADMIN_VIEW = f"{_POLICIES}AmazonEKSAdminViewPolicy"
+ADMIN_VIEW = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSAdminViewPolicy"
 """Reads everything, Secrets too: that is where Helm keeps its releases. It has no write verb, so the API server refuses
 a preview's dry runs, and the provider then compares by itself (pulumi-kubernetes 4.25, provider.go: IsForbidden)."""
 _HOURS = 4
@@ -82,7 +80,7 @@ class Access(Component):
                 "roles": deploying.roles(stack, aws),
             }
             self._role(PREVIEWER, github, read, cluster, ADMIN_VIEW, after)
-            self._role(DEPLOYER, github, read | write, cluster, CLUSTER_ADMIN, after)
+            self._role(DEPLOYER, github, read | write, cluster, ADMINISTRATOR, after)
         self.register_outputs({"roles": self.roles})
 
     def _issuer(self, github: GitHub) -> list[pulumi.Resource]:
