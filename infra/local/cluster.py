@@ -21,11 +21,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
-
 from devservers.api.queueing import GPU
 from infra.local import components as parts
 from infra.local import hostnet, process
+from infra.local.base import base_objects
 from infra.local.paths import ROOT
 from infra.local.pki import Authority, service_account_key, write_kubeconfig
 from infra.local.progress import Progress
@@ -161,7 +160,7 @@ class Cluster:
                 env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/", "LANG": "C.UTF-8"},
             )
         assert outer.stdin is not None
-        first = _wait(lambda: _child(outer.pid), 10, "the node's first process to start")
+        first = _wait(lambda: process.child(outer.pid), 10, "the node's first process to start")
         record = {"pid": first.pid, "outer": outer.pid, "started": first.started}
         (self.folder / "node.pid").write_text(json.dumps(record))
         hostnet.connect(self._link(), site, first.pid)
@@ -225,7 +224,7 @@ class Cluster:
                 raise ClusterError(f"the embedded cluster ended while starting\n  see {self.folder / 'logs'}")
             try:
                 self.kubectl("get", "--raw", "/readyz")
-                self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", text=_base_objects())
+                self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", text=base_objects())
                 seen = self.kubectl("get", "nodes", "-o", "jsonpath={.items[*].status.conditions[-1:].status}")
                 return seen.strip() == "True" and not self._unhealthy()
             except ClusterError as error:
@@ -287,13 +286,6 @@ def _tools() -> dict[str, str]:
     return {name: str(find(name) or need(name)) for name in PROGRAMS}
 
 
-def _child(pid: int) -> process.Process | None:
-    with contextlib.suppress(OSError):
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return process.read(int(children[0])) if children else None
-    return None
-
-
 def _wait(probe: Callable[[], T | None], seconds: float, what: str) -> T:
     deadline = time.monotonic() + seconds
     while True:
@@ -303,42 +295,3 @@ def _wait(probe: Callable[[], T | None], seconds: float, what: str) -> T:
         if time.monotonic() > deadline:
             raise ClusterError(f"waited {seconds:.0f} s for {what}")
         time.sleep(0.02)
-
-
-def _base_objects() -> str:
-    """What a distribution's installer adds to a bare cluster: rights of DNS and firewall, and a storage class."""
-
-    def read(name: str, rules: list[dict[str, list[str]]]) -> list[dict[str, object]]:
-        return [
-            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}}
-            | {"rules": [{**rule, "verbs": ["get", "list", "watch"]} for rule in rules]},
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "ClusterRoleBinding",
-                "metadata": {"name": name},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-                "subjects": [{"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}],
-            },
-        ]
-
-    slices = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]}
-    core = {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"]}
-    nodes = {"apiGroups": [""], "resources": ["nodes"]}
-    policies = {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"]}
-    storage: dict[str, object] = {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {
-            "name": "standard",
-            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
-        },
-        "provisioner": "kubernetes.io/host-path",
-        "reclaimPolicy": "Delete",
-        "volumeBindingMode": "Immediate",
-    }
-    objects = [
-        *read("devservers:coredns", [core, slices, nodes]),
-        *read("devservers:kube-router", [core, slices, nodes, policies]),
-        storage,
-    ]
-    return yaml.safe_dump_all(objects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,3 +35,11 @@ def everything() -> list[Process]:
     """All processes of the machine."""
     found = (read(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return [process for process in found if process is not None]
+
+
+def child(pid: int) -> Process | None:
+    """The first process that one has started, or None."""
+    with contextlib.suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return read(int(children[0])) if children else None
+    return None
