@@ -20,7 +20,7 @@ from infra.driver.interfaces import InterfaceError
 from infra.driver.pack import PackError
 from infra.driver.tools import MissingError, look
 from infra.kubectl import KubectlError
-from infra.local import capacity, packages, toolchain
+from infra.local import capacity, gotool, modules, packages, toolchain
 from infra.local.cluster import ClusterError
 from infra.local.context import ContextError
 from infra.local.engine import EngineError
@@ -52,7 +52,7 @@ KNOWN = (
     SettingsError,
     StackFileError,
     packages.PackageError,
-    toolchain.ToolchainError,
+    gotool.ToolchainError,
 )
 
 
@@ -140,7 +140,7 @@ def tools() -> None:
             f"the tests need the embedded cluster: {problem}\n  run them on a Debian machine, as root"
         )
     packages.ensure(progress)
-    toolchain.ensure(toolchain.ALL, current(), progress)
+    toolchain.ensure(modules.ALL, current(), progress)
 
 
 def _platform() -> Platform:

@@ -20,7 +20,7 @@ from pathlib import Path
 from devservers.api.meta import SYSTEM_NAMESPACE
 from devservers.api.queueing import KUEUE_NAMESPACE
 from infra.kubectl import KubectlError
-from infra.local import toolchain
+from infra.local import modules, toolchain
 from infra.local.context import EMBEDDED, Choice
 from infra.local.drain import Leftover, drain, leftovers
 from infra.local.paths import ROOT, Paths, current
@@ -179,10 +179,10 @@ class Engine:
 
     def _plugins(self) -> None:
         """Put the plugins we built where the engine looks; a person's own Pulumi brings or fetches its own."""
-        kubernetes = f"resource-kubernetes-v{toolchain.PULUMI_KUBERNETES}"
+        kubernetes = f"resource-kubernetes-v{modules.PULUMI_KUBERNETES}"
         for program, folder in (
             ("pulumi-resource-kubernetes", kubernetes),
-            ("pulumi-language-python", f"language-python-v{toolchain.PULUMI}"),
+            ("pulumi-language-python", f"language-python-v{modules.PULUMI}"),
         ):
             built = toolchain.find(program, self._paths)
             if built is None or built.parent == self._pulumi.parent:
@@ -194,7 +194,7 @@ class Engine:
                 link.symlink_to(built)
         there = toolchain.find("pulumi-resource-kubernetes", self._paths) or (self.home / "plugins" / kubernetes)
         if not there.exists():
-            self._run(["plugin", "install", "resource", "kubernetes", toolchain.PULUMI_KUBERNETES])
+            self._run(["plugin", "install", "resource", "kubernetes", modules.PULUMI_KUBERNETES])
 
     def _run(self, arguments: Sequence[str], *, capture: bool = False) -> str:
         env = {key: value for key, value in self._env.items() if not key.startswith("PULUMI_")}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.images import BASE_SUITE, PLATFORM, Image
-from infra.local import toolchain
+from infra.local import modules, toolchain
 from infra.local.cluster import Cluster
 from infra.local.components import PAUSE_IMAGE
 from infra.local.paths import ROOT, Paths
@@ -44,7 +44,7 @@ def kueue_tag(paths: Paths) -> str:
     """Names the controller's build and the Dockerfile: what a changed one of either makes another image."""
     pinned = toolchain.need("kueue", paths).parent.name.encode()
     dockerfile = (ROOT / "images" / KUEUE / "Dockerfile").read_bytes()
-    return f"{toolchain.KUEUE}-{hashlib.sha256(pinned + dockerfile).hexdigest()[:12]}"
+    return f"{modules.KUEUE}-{hashlib.sha256(pinned + dockerfile).hexdigest()[:12]}"
 
 
 def references(paths: Paths) -> dict[str, str]:

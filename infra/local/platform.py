@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra.images import PLATFORM
-from infra.local import capacity, context, images, packages, toolchain
+from infra.local import capacity, context, images, modules, packages, toolchain
 from infra.local.cluster import CONTEXT, Cluster, ClusterError
 from infra.local.drain import describe
 from infra.local.engine import Engine
@@ -51,7 +51,7 @@ class Platform:
         self.progress.say(f"cluster: {chosen.reason}")
         if chosen.embedded:
             packages.ensure(self.progress)
-            toolchain.ensure(toolchain.ALL, self.paths, self.progress)
+            toolchain.ensure(modules.ALL, self.paths, self.progress)
             self.cluster.up(self.progress)
             self._pretend_gpus(fake_gpus)
         elif fake_gpus:
@@ -60,7 +60,7 @@ class Platform:
                 f"  leave FAKE_GPUS out, or set DEVSERVERS_CONTEXT={context.EMBEDDED}"
             )
         else:
-            toolchain.ensure((*toolchain.ENGINE, *toolchain.QUEUEING), self.paths, self.progress)
+            toolchain.ensure((*modules.ENGINE, *modules.QUEUEING), self.paths, self.progress)
         self._images(chosen)
         who = self._person()
         self.progress.say("provisioning the platform with Pulumi")

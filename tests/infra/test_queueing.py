@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from devservers.api.quantity import canonical, parse_quantity
 from devservers.api.queueing import GPU, PRIORITIES
-from infra.local import toolchain
+from infra.local import modules
 from infra.local.capacity import Capacity, pools
 from infra.platform import kueue, queueing
 from infra.platform.queues import cluster_queues, priority_classes, resource_flavors
@@ -162,7 +162,7 @@ class TestKueue:
         assert {"requests", "limits"} == set(manager["resources"])
 
     def test_every_place_names_the_same_version(self) -> None:
-        assert toolchain.KUEUE == kueue.VERSION
+        assert modules.KUEUE == kueue.VERSION
         assert Images.model_fields["kueue"].default == f"registry.k8s.io/kueue/kueue:v{kueue.VERSION}"
 
     def test_its_namespace_is_restricted_and_closed_but_to_the_api_server(self) -> None:

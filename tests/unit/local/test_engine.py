@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import toolchain
+from infra.local import modules
 from infra.local.context import Choice
 from infra.local.engine import Engine
 from infra.local.paths import Paths
@@ -36,10 +36,10 @@ def asked(folder: Path) -> list[str]:
 
 
 def test_the_one_plugin_that_is_needed_is_fetched_once(engine: Engine, tmp_path: Path) -> None:
-    install = f"plugin install resource kubernetes {toolchain.PULUMI_KUBERNETES}"
+    install = f"plugin install resource kubernetes {modules.PULUMI_KUBERNETES}"
     engine.preview()
     assert asked(tmp_path)[0] == install
-    (engine.home / "plugins" / f"resource-kubernetes-v{toolchain.PULUMI_KUBERNETES}").mkdir()
+    (engine.home / "plugins" / f"resource-kubernetes-v{modules.PULUMI_KUBERNETES}").mkdir()
     engine.preview()
     assert asked(tmp_path).count(install) == 1
 

@@ -8,7 +8,7 @@ import pytest
 
 from infra import images
 from infra.local import images as local_images
-from infra.local import toolchain
+from infra.local import modules
 from infra.local.paths import ROOT, Paths
 
 
@@ -58,4 +58,4 @@ def test_another_build_of_kueue_is_another_image(tmp_path: Path, monkeypatch: py
         (tmp_path / build / "kueue").touch()
         monkeypatch.setenv("DEVSERVERS_TOOLS_DIR", str(tmp_path / build))
         tags.append(local_images.kueue_tag(Paths.of({"HOME": str(tmp_path)})))
-    assert len(set(tags)) == 2 and all(tag.startswith(f"{toolchain.KUEUE}-") for tag in tags)
+    assert len(set(tags)) == 2 and all(tag.startswith(f"{modules.KUEUE}-") for tag in tags)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from infra.local import toolchain
+from infra.local import gotool, modules, toolchain
 from infra.local.paths import Paths
 from infra.local.progress import Progress, duration
 
@@ -32,8 +32,8 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     return Paths.of({"HOME": str(tmp_path)})
 
 
-def _pretend_built(module: toolchain.Module, paths: Paths) -> Path:
-    folder = toolchain._folder(module, paths)
+def _pretend_built(module: modules.Module, paths: Paths) -> Path:
+    folder = module.folder(paths)
     folder.mkdir(parents=True)
     for program in module.programs:
         (folder / program).touch()
@@ -41,20 +41,20 @@ def _pretend_built(module: toolchain.Module, paths: Paths) -> Path:
 
 
 def test_on_a_bare_machine_everything_is_missing(paths: Paths) -> None:
-    names = toolchain.ALL
+    names = modules.ALL
     assert {module.name for module in toolchain.missing(names, paths)} == set(names)
 
 
 def test_what_is_built_is_found_and_not_missing(paths: Paths) -> None:
-    for module in toolchain.MODULES_BUILT:
+    for module in modules.MODULES_BUILT:
         folder = _pretend_built(module, paths)
         assert toolchain.find(module.programs[-1], paths) == folder / module.programs[-1]
-    assert toolchain.missing(toolchain.ALL, paths) == []
+    assert toolchain.missing(modules.ALL, paths) == []
     assert toolchain.chart(paths).parent == toolchain.need("kueue", paths).parent
 
 
 def test_a_build_that_was_cut_off_is_missing(paths: Paths) -> None:
-    module = next(m for m in toolchain.MODULES_BUILT if m.name == "kubernetes")
+    module = next(m for m in modules.MODULES_BUILT if m.name == "kubernetes")
     folder = _pretend_built(module, paths)
     (folder / "kubelet").unlink()
     assert toolchain.missing(["kubernetes"], paths) == [module]
@@ -63,21 +63,21 @@ def test_a_build_that_was_cut_off_is_missing(paths: Paths) -> None:
 def test_a_persons_own_pulumi_is_used_when_it_is_whole(paths: Paths, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     for name in ("pulumi", "pulumi-language-python"):
-        assert [m.name for m in toolchain.missing(toolchain.ENGINE, paths)] == list(toolchain.ENGINE)
+        assert [m.name for m in toolchain.missing(modules.ENGINE, paths)] == list(modules.ENGINE)
         (tmp_path / "bin" / name).write_text("#!/bin/sh\n")
         (tmp_path / "bin" / name).chmod(0o755)
-    assert toolchain.missing(toolchain.ENGINE, paths) == []
+    assert toolchain.missing(modules.ENGINE, paths) == []
     assert toolchain.find("pulumi", paths) == tmp_path / "bin" / "pulumi"
 
 
 def test_a_missing_program_is_one_line_and_a_remedy(paths: Paths) -> None:
-    with pytest.raises(toolchain.ToolchainError, match=r"kubelet is not on this machine\n  run `make up`"):
+    with pytest.raises(gotool.ToolchainError, match=r"kubelet is not on this machine\n  run `make up`"):
         toolchain.need("kubelet", paths)
 
 
 def test_too_little_disk_is_said_before_anything_is_built(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchain, "FREE_GIB", 10**9)
-    with pytest.raises(toolchain.ToolchainError, match="GiB are free where the tools are built"):
+    with pytest.raises(gotool.ToolchainError, match="GiB are free where the tools are built"):
         toolchain.ensure(["coredns"], paths, Progress(io.StringIO()))
 
 
@@ -95,9 +95,9 @@ def test_the_caches_of_earlier_tools_make_room_for_the_next(paths: Paths, monkey
     assert not (paths.cache / "build").exists()
 
 
-@pytest.mark.parametrize("module", toolchain.MODULES_BUILT, ids=lambda module: module.name)
-def test_every_module_is_pinned_with_its_sums(module: toolchain.Module) -> None:
-    folder = toolchain.MODULES / module.source
+@pytest.mark.parametrize("module", modules.MODULES_BUILT, ids=lambda module: module.name)
+def test_every_module_is_pinned_with_its_sums(module: modules.Module) -> None:
+    folder = modules.MODULES / module.source
     required = PINNED.findall((folder / "go.mod").read_text())
     sums = (folder / "go.sum").read_text()
     assert required
@@ -105,12 +105,12 @@ def test_every_module_is_pinned_with_its_sums(module: toolchain.Module) -> None:
 
 
 def test_versions_named_in_python_are_those_of_the_modules() -> None:
-    kubernetes = (toolchain.MODULES / "cluster" / "go.mod").read_text()
-    assert f"k8s.io/kubernetes v{toolchain.KUBERNETES}\n" in kubernetes
-    assert f"pulumi/sdk/v3 v{toolchain.PULUMI}" in (toolchain.MODULES / "pulumi" / "go.mod").read_text()
-    assert f"sigs.k8s.io/kueue v{toolchain.KUEUE} " in (toolchain.MODULES / "kueue" / "go.mod").read_text()
-    provider = (toolchain.MODULES / "pulumi-resource-kubernetes" / "go.mod").read_text()
-    assert f"pulumi-kubernetes/sdk/v4 v{toolchain.PULUMI_KUBERNETES}" in provider
+    kubernetes = (modules.MODULES / "cluster" / "go.mod").read_text()
+    assert f"k8s.io/kubernetes v{modules.KUBERNETES}\n" in kubernetes
+    assert f"pulumi/sdk/v3 v{modules.PULUMI}" in (modules.MODULES / "pulumi" / "go.mod").read_text()
+    assert f"sigs.k8s.io/kueue v{modules.KUEUE} " in (modules.MODULES / "kueue" / "go.mod").read_text()
+    provider = (modules.MODULES / "pulumi-resource-kubernetes" / "go.mod").read_text()
+    assert f"pulumi-kubernetes/sdk/v4 v{modules.PULUMI_KUBERNETES}" in provider
 
 
 @pytest.mark.parametrize(
