@@ -33,9 +33,15 @@ BEYOND = (
 """What makes rights or takes those of others; nothing on a node or in a pod has a use for it."""
 _IAM = ("iam:GetServerCertificate", "iam:ListServerCertificates")
 """What the AWS Load Balancer Controller reads of IAM."""
-DEPLOYER, PREVIEWER = "deployer", "previewer"
+DEPLOYER, DRIFT, PREVIEWER = CI = "deployer", "drift", "previewer"
 """The roles of CI, which carry none: their policies say action by action what they may, IAM included."""
 _TYPE = "aws:iam/role:Role"
+_HOURS = {DEPLOYER: 4}
+
+
+def seconds(who: str) -> int:
+    """How long a role of CI is had for: a deployer's as long as its job may take (up.yml), the others' an hour."""
+    return _HOURS.get(who, 1) * 3600
 
 
 def name(stack: str) -> str:
@@ -90,7 +96,7 @@ class Boundary(Component):
 
         def bounded(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
             # One with a URN is made already, and only looked up.
-            if args.type_ != _TYPE or args.name in (DEPLOYER, PREVIEWER) or args.opts.urn:
+            if args.type_ != _TYPE or args.name in CI or args.opts.urn:
                 return None
             options = pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(depends_on=[policy]))
             return pulumi.ResourceTransformationResult({**args.props, "permissionsBoundary": limit}, options)

@@ -2,7 +2,7 @@
 
 Pure. Things are the environment's own by their names (`devservers-STACK...`), or, where AWS gives the names, by the
 tag Stack that the provider puts on everything. Roles it makes carry the boundary (infra/aws/boundary.py), and it can't
-touch its own role, the previewer's, or the boundary: for that an administrator runs `pulumi up`.
+touch its own role, CI's others, or the boundary: for that an administrator runs `pulumi up`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from infra.aws import arns, boundary, images
-from infra.aws.boundary import DEPLOYER, PREVIEWER
+from infra.aws.boundary import CI
 from infra.aws.component import document
 from infra.aws.reading import budget, own
 from infra.aws.settings import Aws
@@ -199,8 +199,8 @@ def roles(stack: str, aws: Aws) -> dict[str, Any]:
     """IAM: roles that carry the boundary, their policies, and whom they are given to."""
     mine = own(aws, stack, "role")
     untouched = [
-        *(f"arn:aws:iam::{aws.account_id}:role/{named(stack, who, limit=ROLE)}" for who in (DEPLOYER, PREVIEWER)),
-        *(f"arn:aws:iam::{aws.account_id}:policy/{named(stack, who, limit=ROLE)}*" for who in (DEPLOYER, PREVIEWER)),
+        *(f"arn:aws:iam::{aws.account_id}:role/{named(stack, who, limit=ROLE)}" for who in CI),
+        *(f"arn:aws:iam::{aws.account_id}:policy/{named(stack, who, limit=ROLE)}*" for who in CI),
         boundary.arn(stack, aws),
     ]
     return document(
