@@ -23,6 +23,7 @@ BEYOND = (
     "budgets:*",
     "iam:*",
     "organizations:*",
+    "s3:*",
     "secretsmanager:*",
     "sso:*",
     "sts:AssumeRole",
@@ -30,7 +31,13 @@ BEYOND = (
     "sts:AssumeRoleWithWebIdentity",
     "sts:GetFederationToken",
 )
-"""What makes rights or takes those of others; nothing on a node or in a pod has a use for it."""
+"""What makes rights or takes those of others, and S3, where Pulumi's state is; nothing on a node or in a pod has a use
+for it."""
+LAST = (
+    "ecr:DeleteRepository", "eks:DeleteCluster", "elasticfilesystem:DeleteFileSystem", "kms:ScheduleKeyDeletion",
+    "route53:DeleteHostedZone",
+)  # fmt: skip
+"""What nobody gets back: in production neither a deployer nor any role it makes may."""
 _IAM = ("iam:GetServerCertificate", "iam:ListServerCertificates")
 """What the AWS Load Balancer Controller reads of IAM."""
 DEPLOYER, DRIFT, PREVIEWER = CI = "deployer", "drift", "previewer"
@@ -54,9 +61,14 @@ def arn(stack: str, aws: Aws) -> str:
     return f"arn:aws:iam::{aws.account_id}:policy/{name(stack)}"
 
 
-def limits(aws: Aws) -> dict[str, Any]:
-    """The most any role of the environment may do: everything but :data:`BEYOND`, in its own region."""
-    return document(
+def limits(stack: str, aws: Aws) -> dict[str, Any]:
+    """The most any role of the environment may do: everything but :data:`BEYOND`, in its own region.
+
+    Never to what is tagged as another stack's; what carries no tag is anybody's in the account, so environments that
+    must not touch each other have accounts of their own.
+    """
+    tag = "aws:ResourceTag/Stack"
+    statements: list[dict[str, Any]] = [
         {
             "Sid": "NothingThatMakesRights",
             "Effect": "Allow",
@@ -72,7 +84,22 @@ def limits(aws: Aws) -> dict[str, Any]:
             "Action": ["iam:CreateServiceLinkedRole", "iam:GetRole"],
             "Resource": f"arn:aws:iam::{aws.account_id}:role/aws-service-role/*",
         },
-    )
+        {
+            "Sid": "NotOfOtherStacks",
+            "Effect": "Deny",
+            "Action": "*",
+            "Resource": "*",
+            "Condition": {"StringNotEquals": {tag: stack}, "Null": {tag: "false"}},
+        },
+    ]
+    if aws.production:
+        statements.append(never())
+    return document(*statements)
+
+
+def never() -> dict[str, Any]:
+    """Production's statement: :data:`LAST` is for administrators."""
+    return {"Sid": "Never", "Effect": "Deny", "Action": list(LAST), "Resource": "*"}
 
 
 class Boundary(Component):
@@ -85,7 +112,7 @@ class Boundary(Component):
             "boundary",
             name=name(stack),
             description=f"The most that roles of {named(stack)} may do",
-            policy=rendered(limits(aws)),
+            policy=rendered(limits(stack, aws)),
             opts=self.options(),
         )
         self.register_outputs({})

@@ -213,13 +213,18 @@ def test_rights_are_given_to_bounded_roles_only() -> None:
     assert "iam:PassedToService" in statements["Pass"]["Condition"]["StringEquals"]
 
 
+VIA_SERVICE = {"aws:ViaAWSService": "true"}
+"""Only what a service of AWS asks for on the deployer's behalf."""
+
+
 def test_what_is_not_named_is_known_by_its_tag() -> None:
     for policy in (deploying.network("dev", AWS), deploying.services("dev", AWS)):
         for statement in policy["Statement"]:
             destroys = [each for each in many(statement["Action"]) if ":Delete" in each]
             named = all("devservers-dev" in resource for resource in many(statement["Resource"]))
             if destroys and not named and statement["Effect"] == "Allow":
-                assert statement["Condition"]["StringEquals"], statement["Sid"]
+                condition = statement["Condition"]
+                assert condition.get("StringEquals") or condition["Bool"] == VIA_SERVICE, statement["Sid"]
 
 
 def test_a_deployer_of_prod_can_t_delete_what_holds_data() -> None:
@@ -258,9 +263,81 @@ class TestBoundary:
         assert len(dev.of("Role")) > len(ROLES)
 
     def test_it_makes_no_rights(self) -> None:
-        first, *rest = boundary.limits(AWS)["Statement"]
-        assert {"iam:*", "organizations:*", "sts:AssumeRole"} <= set(first["NotAction"])
+        first, *rest = [each for each in boundary.limits("dev", AWS)["Statement"] if each["Effect"] == "Allow"]
+        assert {"iam:*", "organizations:*", "s3:*", "sts:AssumeRole"} <= set(first["NotAction"])
         assert first["Condition"] == {"StringEquals": {"aws:RequestedRegion": "eu-central-1"}}
         for statement in rest:
             for action in many(statement["Action"]):
                 assert action.startswith(("iam:Get", "iam:List")) or action == "iam:CreateServiceLinkedRole"
+
+    def test_a_role_may_not_touch_another_stack_s(self) -> None:
+        (other,) = [each for each in boundary.limits("dev", AWS)["Statement"] if each.get("Sid") == "NotOfOtherStacks"]
+        assert (other["Effect"], other["Action"], other["Resource"]) == ("Deny", "*", "*")
+        tag = "aws:ResourceTag/Stack"
+        # What has no such tag must stay allowed: most calls are about no resource that could carry one.
+        assert other["Condition"] == {"StringNotEquals": {tag: "dev"}, "Null": {tag: "false"}}
+
+    def test_a_role_can_t_do_what_its_deployer_is_denied(self, dev: Graph, prod: Graph) -> None:
+        for graph, stack, aws in ((dev, "dev", AWS), (prod, "prod", settings(PROD))):
+            denied = [each for each in deploying.services(stack, aws)["Statement"] if each["Effect"] == "Deny"]
+            limit = json.loads(part(graph, "Boundary").one("Policy").inputs["policy"])["Statement"]
+            assert bool(denied) is aws.production
+            assert all(each in limit for each in denied)
+
+
+def may(action: str) -> list[dict[str, Any]]:
+    """What a deployer's policies say of an action, reading included."""
+    policies = [reading.settings("dev", AWS), deploying.network("dev", AWS), deploying.services("dev", AWS)]
+    return [
+        each
+        for policy in [*policies, deploying.roles("dev", AWS)]
+        for each in policy["Statement"]
+        if each["Effect"] == "Allow" and action in many(each["Action"])
+    ]
+
+
+DEPENDENT = {
+    "ec2:AuthorizeSecurityGroupIngress": "ec2:CreateTags",
+    "ec2:CreateFlowLogs": "iam:PassRole",
+    "ec2:CreateVpcEndpoint": "route53:AssociateVPCWithHostedZone",
+    "ecr:CreateRepository": "kms:CreateGrant kms:DescribeKey kms:RetireGrant",
+    "eks:AssociateEncryptionConfig": "kms:DescribeKey",
+    "eks:CreateAddon": "iam:PassRole",
+    "eks:CreateCluster": "iam:PassRole iam:CreateServiceLinkedRole kms:CreateGrant kms:DescribeKey ec2:DescribeSubnets"
+    " ec2:DescribeSecurityGroups ec2:DescribeVpcs",
+    "eks:CreateNodegroup": "iam:PassRole iam:CreateServiceLinkedRole ec2:RunInstances ec2:DescribeSubnets"
+    " ec2:DescribeLaunchTemplateVersions",
+    "eks:CreatePodIdentityAssociation": "iam:PassRole iam:GetRole",
+    "elasticfilesystem:CreateFileSystem": "iam:CreateServiceLinkedRole kms:CreateGrant kms:DescribeKey"
+    " kms:GenerateDataKeyWithoutPlaintext",
+    "elasticfilesystem:CreateMountTarget": "ec2:CreateNetworkInterface ec2:DescribeSubnets"
+    " ec2:DescribeNetworkInterfaces",
+    "elasticfilesystem:DeleteMountTarget": "ec2:DeleteNetworkInterface",
+    "elasticfilesystem:ModifyMountTargetSecurityGroups": "ec2:ModifyNetworkInterfaceAttribute",
+    "elasticloadbalancing:CreateLoadBalancer": "iam:CreateServiceLinkedRole",
+}
+"""What AWS asks for besides, of who calls (Service Authorization Reference, "Dependent actions"; ECR's guide)."""
+
+
+@pytest.mark.parametrize("action", DEPENDENT)
+def test_a_deployer_may_what_its_calls_take_besides(action: str) -> None:
+    assert may(action), "nothing to depend on"
+    for needed in DEPENDENT[action].split():
+        assert may(needed), needed
+
+
+def test_a_new_rule_of_a_security_group_may_be_tagged_and_another_s_may_not() -> None:
+    rule = f"arn:aws:ec2:eu-central-1:{ACCOUNT}:security-group-rule/*"
+    (tagging,) = [each for each in may("ec2:CreateTags") if each["Resource"] == rule]
+    assert tagging["Condition"] == {
+        "StringEquals": {"aws:RequestTag/Stack": "dev"},
+        "Null": {"aws:ResourceTag/Stack": "true"},
+    }
+
+
+def test_others_interfaces_are_not_a_deployer_s_to_change() -> None:
+    for action in ("ec2:DeleteNetworkInterface", "ec2:ModifyNetworkInterfaceAttribute", "ec2:CreateNetworkInterface"):
+        for statement in may(action):
+            condition = statement["Condition"]
+            service = condition.get("Bool") == VIA_SERVICE
+            assert service or condition["StringEquals"] == {"aws:ResourceTag/Stack": "dev"}, statement["Sid"]
