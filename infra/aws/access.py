@@ -1,7 +1,9 @@
 """Invariant: CI gets its rights from GitHub's word about one repository, for one environment, and keeps no key.
 
-Whoever may merge to the deployed branch may deploy, after GitHub's own approval for the environment; whoever may open a
-pull request in the repository itself (not from a fork, which gets no token) may preview.
+What is merged deploys, by the one workflow for it and after GitHub's approval for the environment. A pull request of
+the repository itself (a fork's gets no token) previews, in an environment of GitHub's that can ask for approval too: it
+sees settings and no Secret, writes nothing, and decrypts the stack's own secrets, which its program is given. Drift is
+looked for by merged code alone, which therefore may read the cluster whole.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import pulumi
 from pulumi_aws import eks, iam
 
 from infra.aws import deploying, reading
-from infra.aws.boundary import DEPLOYER, PREVIEWER
+from infra.aws.boundary import DEPLOYER, DRIFT, PREVIEWER, seconds
 from infra.aws.cluster import ADMINISTRATOR, Cluster
 from infra.aws.component import Component, document, rendered
 from infra.aws.settings import Aws, GitHub
@@ -21,44 +23,53 @@ from infra.naming import ROLE, named
 
 ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
-ADMIN_VIEW = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSAdminViewPolicy"
-"""Reads everything, Secrets too: that is where Helm keeps its releases. It has no write verb, so the API server refuses
-a preview's dry runs, and the provider then compares by itself (pulumi-kubernetes 4.25, provider.go: IsForbidden)."""
-_HOURS = 4
+_POLICIES = "arn:aws:eks::aws:cluster-access-policy/"
+VIEW = f"{_POLICIES}AmazonEKSViewPolicy"
+"""Reads what runs, and no Secret. Whatever else a preview asks for the API server refuses, and the provider then
+compares with what it made last (pulumi-kubernetes 4.25, provider.go: IsForbidden), as it does Helm releases anyway."""
+ADMIN_VIEW = f"{_POLICIES}AmazonEKSAdminViewPolicy"
+"""Reads everything, Secrets too: there Helm keeps its releases, which a refresh reads (helm_release.go: Read)."""
+IN_CLUSTER = {PREVIEWER: VIEW, DRIFT: ADMIN_VIEW, DEPLOYER: ADMINISTRATOR}
+WORKFLOW = ".github/workflows/up.yml"
+"""The only one that deploys."""
 
 
-def environment_of_previews(stack: str) -> str:
-    """The GitHub environment of scheduled previews (drift), which are no pull request's."""
-    return f"{stack}-preview"
+def environment_of(stack: str, who: str) -> str:
+    """The GitHub environment in which a job may take a role."""
+    return {DEPLOYER: stack, DRIFT: f"{stack}-drift", PREVIEWER: f"{stack}-preview"}[who]
 
 
-def claims(stack: str, github: GitHub, who: str) -> dict[str, list[str]]:
+def claims(stack: str, github: GitHub, who: str) -> dict[str, str]:
     """What GitHub must say of a workflow's run, claim by claim, whole values (docs.github.com, OpenID Connect).
 
-    ``ref`` beside ``sub``: with an environment, sub names no branch. STS compares it since January 2026 (AWS,
-    "validation of identity provider claims").
+    With an environment, ``sub`` names no branch and no workflow; so merged code is known by ``ref``, and who deploys by
+    ``job_workflow_ref``, the reusable workflow at the branch: on the same runner another workflow gets no token that
+    fits. STS compares them since January 2026 (AWS, "validation of identity provider claims").
     """
-    of = f"repo:{github.repository}:"
+    branch = f"refs/heads/{github.branch}"
+    found = {"sub": f"repo:{github.repository}:environment:{environment_of(stack, who)}"}
+    if who != PREVIEWER:
+        found["ref"] = branch
     if who == DEPLOYER:
-        return {"sub": [f"{of}environment:{stack}"], "ref": [f"refs/heads/{github.branch}"]}
-    return {"sub": [f"{of}pull_request", f"{of}environment:{environment_of_previews(stack)}"]}
+        found["job_workflow_ref"] = f"{github.repository}/{WORKFLOW}@{branch}"
+    return found
 
 
 def trust(provider_arn: str, stack: str, github: GitHub, who: str) -> dict[str, Any]:
     """The trust policy of a role of CI: exact values only, so no other repository, branch or environment has it."""
-    wanted = {"aud": [AUDIENCE], **claims(stack, github, who)}
+    wanted = {"aud": AUDIENCE, **claims(stack, github, who)}
     return document(
         {
             "Effect": "Allow",
             "Principal": {"Federated": provider_arn},
             "Action": "sts:AssumeRoleWithWebIdentity",
-            "Condition": {"StringEquals": {f"{ISSUER}:{claim}": values for claim, values in wanted.items()}},
+            "Condition": {"StringEquals": {f"{ISSUER}:{claim}": value for claim, value in wanted.items()}},
         }
     )
 
 
 class Access(Component):
-    """The roles of `pulumi preview` and `pulumi up` in CI, with their access to the cluster; none without GitHub.
+    """The roles of previews, drift and `pulumi up` in CI, with their access to the cluster; none without GitHub.
 
     Made by an administrator's `pulumi up`: a deployer can't change these.
     """
@@ -79,8 +90,9 @@ class Access(Component):
                 "services": deploying.services(stack, aws),
                 "roles": deploying.roles(stack, aws),
             }
-            self._role(PREVIEWER, github, read, cluster, ADMIN_VIEW, after)
-            self._role(DEPLOYER, github, read | write, cluster, ADMINISTRATOR, after)
+            self._role(PREVIEWER, github, read, cluster, after)
+            self._role(DRIFT, github, read, cluster, after)
+            self._role(DEPLOYER, github, read | write, cluster, after)
         self.register_outputs({"roles": self.roles})
 
     def _issuer(self, github: GitHub) -> list[pulumi.Resource]:
@@ -97,7 +109,6 @@ class Access(Component):
         github: GitHub,
         policies: dict[str, dict[str, Any]],
         cluster: Cluster,
-        in_cluster: str,
         after: list[pulumi.Resource],
     ) -> None:
         stack, aws = self._stack, self._aws
@@ -108,7 +119,7 @@ class Access(Component):
             name=named(stack, who, limit=ROLE),
             description=f"Of GitHub's {github.repository}, for {named(stack)}",
             assume_role_policy=json.dumps(trust(arn, stack, github, who)),
-            max_session_duration=_HOURS * 3600,
+            max_session_duration=seconds(who),
             opts=self.options(after),
         )
         state = reading.state(stack, aws, write=who == DEPLOYER)
@@ -132,7 +143,7 @@ class Access(Component):
             who,
             cluster_name=cluster.name,
             principal_arn=role.arn,
-            policy_arn=in_cluster,
+            policy_arn=IN_CLUSTER[who],
             access_scope=eks.AccessPolicyAssociationAccessScopeArgs(type="cluster"),
             opts=self.options([entry]),
         )

@@ -23,6 +23,7 @@ BEYOND = (
     "budgets:*",
     "iam:*",
     "organizations:*",
+    "s3:*",
     "secretsmanager:*",
     "sso:*",
     "sts:AssumeRole",
@@ -30,12 +31,24 @@ BEYOND = (
     "sts:AssumeRoleWithWebIdentity",
     "sts:GetFederationToken",
 )
-"""What makes rights or takes those of others; nothing on a node or in a pod has a use for it."""
+"""What makes rights or takes those of others, and S3, where Pulumi's state is; nothing on a node or in a pod has a use
+for it."""
+LAST = (
+    "ecr:DeleteRepository", "eks:DeleteCluster", "elasticfilesystem:DeleteFileSystem", "kms:ScheduleKeyDeletion",
+    "route53:DeleteHostedZone",
+)  # fmt: skip
+"""What nobody gets back: in production neither a deployer nor any role it makes may."""
 _IAM = ("iam:GetServerCertificate", "iam:ListServerCertificates")
 """What the AWS Load Balancer Controller reads of IAM."""
-DEPLOYER, PREVIEWER = "deployer", "previewer"
+DEPLOYER, DRIFT, PREVIEWER = CI = "deployer", "drift", "previewer"
 """The roles of CI, which carry none: their policies say action by action what they may, IAM included."""
 _TYPE = "aws:iam/role:Role"
+_HOURS = {DEPLOYER: 4}
+
+
+def seconds(who: str) -> int:
+    """How long a role of CI is had for: a deployer's as long as its job may take (up.yml), the others' an hour."""
+    return _HOURS.get(who, 1) * 3600
 
 
 def name(stack: str) -> str:
@@ -48,9 +61,14 @@ def arn(stack: str, aws: Aws) -> str:
     return f"arn:aws:iam::{aws.account_id}:policy/{name(stack)}"
 
 
-def limits(aws: Aws) -> dict[str, Any]:
-    """The most any role of the environment may do: everything but :data:`BEYOND`, in its own region."""
-    return document(
+def limits(stack: str, aws: Aws) -> dict[str, Any]:
+    """The most any role of the environment may do: everything but :data:`BEYOND`, in its own region.
+
+    Never to what is tagged as another stack's; what carries no tag is anybody's in the account, so environments that
+    must not touch each other have accounts of their own.
+    """
+    tag = "aws:ResourceTag/Stack"
+    statements: list[dict[str, Any]] = [
         {
             "Sid": "NothingThatMakesRights",
             "Effect": "Allow",
@@ -66,7 +84,22 @@ def limits(aws: Aws) -> dict[str, Any]:
             "Action": ["iam:CreateServiceLinkedRole", "iam:GetRole"],
             "Resource": f"arn:aws:iam::{aws.account_id}:role/aws-service-role/*",
         },
-    )
+        {
+            "Sid": "NotOfOtherStacks",
+            "Effect": "Deny",
+            "Action": "*",
+            "Resource": "*",
+            "Condition": {"StringNotEquals": {tag: stack}, "Null": {tag: "false"}},
+        },
+    ]
+    if aws.production:
+        statements.append(never())
+    return document(*statements)
+
+
+def never() -> dict[str, Any]:
+    """Production's statement: :data:`LAST` is for administrators."""
+    return {"Sid": "Never", "Effect": "Deny", "Action": list(LAST), "Resource": "*"}
 
 
 class Boundary(Component):
@@ -79,7 +112,7 @@ class Boundary(Component):
             "boundary",
             name=name(stack),
             description=f"The most that roles of {named(stack)} may do",
-            policy=rendered(limits(aws)),
+            policy=rendered(limits(stack, aws)),
             opts=self.options(),
         )
         self.register_outputs({})
@@ -90,7 +123,7 @@ class Boundary(Component):
 
         def bounded(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
             # One with a URN is made already, and only looked up.
-            if args.type_ != _TYPE or args.name in (DEPLOYER, PREVIEWER) or args.opts.urn:
+            if args.type_ != _TYPE or args.name in CI or args.opts.urn:
                 return None
             options = pulumi.ResourceOptions.merge(args.opts, pulumi.ResourceOptions(depends_on=[policy]))
             return pulumi.ResourceTransformationResult({**args.props, "permissionsBoundary": limit}, options)

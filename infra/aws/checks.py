@@ -98,6 +98,13 @@ def _edge(aws: Aws) -> Iterator[Problem]:
 def _people(aws: Aws) -> Iterator[Problem]:
     yield from repeated("access.administrators", aws.access.administrators)
     yield from repeated("observability.emails", aws.observability.emails)
+    if aws.access.github and aws.access.state_bucket and not aws.access.state_key:
+        yield problem(
+            "access.stateKey",
+            "",
+            "CI's roles could not decrypt the stack's secrets: with a bucket of your own a KMS key encrypts them",
+            "set it to the key's ARN (docs/aws.md, step 2), or take access.stateBucket or access.github out",
+        )
     if aws.observability.monthly_budget and not aws.observability.emails:
         yield problem(
             "observability.monthlyBudget",

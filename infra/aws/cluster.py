@@ -1,7 +1,8 @@
 """Invariant: the control plane is reached from the VPC, and from elsewhere only by the networks the settings name.
 
 pulumi-eks makes the control plane and nothing else; its wrappers for nodes and add-ons lack what GPUs need. Who may do
-what in the cluster is said by access entries alone. The role that creates the cluster is its administrator, by EKS.
+what in the cluster is said by access entries alone. Who creates it is its administrator: pulumi-eks always asks EKS for
+that, EKS makes the entry, and one more for the same ARN would be refused (409, ResourceInUseException).
 """
 
 from __future__ import annotations
@@ -115,6 +116,8 @@ class Cluster(Component):
     def _administrators(self, aws: Aws) -> list[pulumi.Resource]:
         made: list[pulumi.Resource] = []
         for principal in aws.access.administrators:
+            if principal == aws.access.creator:
+                continue
             name = principal.rpartition(":")[2]
             entry = pulumi_aws.eks.AccessEntry(
                 name,

@@ -2,7 +2,7 @@
 
 Pure. Things are the environment's own by their names (`devservers-STACK...`), or, where AWS gives the names, by the
 tag Stack that the provider puts on everything. Roles it makes carry the boundary (infra/aws/boundary.py), and it can't
-touch its own role, the previewer's, or the boundary: for that an administrator runs `pulumi up`.
+touch its own role, CI's others, or the boundary: for that an administrator runs `pulumi up`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from infra.aws import arns, boundary, images
-from infra.aws.boundary import DEPLOYER, PREVIEWER
+from infra.aws.boundary import CI
 from infra.aws.component import document
 from infra.aws.reading import budget, own
 from infra.aws.settings import Aws
@@ -32,6 +32,7 @@ _EC2_CHANGE = (
     " ModifyVpcEndpoint ReleaseAddress ReplaceRoute RevokeSecurityGroupEgress RevokeSecurityGroupIngress"
     " UpdateSecurityGroupRuleDescriptionsEgress UpdateSecurityGroupRuleDescriptionsIngress"
 )
+_EC2_RULES = "AuthorizeSecurityGroupEgress AuthorizeSecurityGroupIngress CreateTags"
 _EC2_CLUSTER_GROUP = "AuthorizeSecurityGroupIngress RevokeSecurityGroupIngress"
 _BALANCER = (
     "AddTags CreateListener CreateLoadBalancer CreateTargetGroup DeleteListener DeleteLoadBalancer DeleteTargetGroup"
@@ -78,11 +79,6 @@ _LINKED = (
 """Services whose own roles come into being with their first resource in an account."""
 MODIFY_BUDGET = "budgets:ModifyBudget"
 """No operation: IAM's name for the right to all writing operations of AWS Budgets (Service Authorization Reference)."""
-_LAST = (
-    "ecr:DeleteRepository", "eks:DeleteCluster", "elasticfilesystem:DeleteFileSystem", "kms:ScheduleKeyDeletion",
-    "route53:DeleteHostedZone",
-)  # fmt: skip
-"""What nobody gets back."""
 
 
 def _allow(sid: str, actions: Iterable[str], resource: str | list[str], **condition: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -102,6 +98,9 @@ def network(stack: str, aws: Aws) -> dict[str, Any]:
     """
     ours = {"aws:ResourceTag/Stack": stack}
     everything = arns.arn(aws, "ec2", "*")
+    interfaces = arns.arn(aws, "ec2", "network-interface/*")
+    # Asked by a service on the deployer's behalf: by itself it can't.
+    for_service = {"aws:ViaAWSService": "true"}
     of_cluster = {"aws:ResourceTag/aws:eks:cluster-name": named(stack)}
     balancers = [
         arns.arn(aws, "elasticloadbalancing", f"{kind}/{name}")
@@ -115,6 +114,40 @@ def network(stack: str, aws: Aws) -> dict[str, Any]:
         _allow("Make", _of("ec2", _EC2_MAKE), [everything, f"arn:aws:ec2:{aws.region}::image/*"]),
         _allow("Change", _of("ec2", _EC2_CHANGE), everything, StringEquals=ours),
         _allow("TagNew", ["ec2:CreateTags"], everything, StringEquals={"ec2:CreateAction": _EC2_MAKE.split()}),
+        # A rule is made and tagged by the call that allows it, which isn't one that ec2:CreateAction tells (EC2 User
+        # Guide, "Tag resources during creation"); its security group is held to its own tag all the same.
+        _allow(
+            "Rules",
+            _of("ec2", _EC2_RULES),
+            arns.arn(aws, "ec2", "security-group-rule/*"),
+            StringEquals={"aws:RequestTag/Stack": stack},
+            Null={"aws:ResourceTag/Stack": "true"},
+        ),
+        # EFS makes a mount target's interface, without a tag of ours, with the rights of who asks for the target.
+        _allow("TargetNew", ["ec2:CreateNetworkInterface"], interfaces, Bool=for_service),
+        _allow(
+            "TargetPlace",
+            ["ec2:CreateNetworkInterface"],
+            [arns.arn(aws, "ec2", f"{kind}/*") for kind in ("security-group", "subnet")],
+            StringEquals=ours,
+        ),
+        _allow(
+            "Targets",
+            _of("ec2", "DeleteNetworkInterface ModifyNetworkInterfaceAttribute"),
+            interfaces,
+            Bool=for_service,
+            Null={"aws:ResourceTag/Stack": "true"},
+        ),
+        _allow(
+            "TargetGroups",
+            ["ec2:ModifyNetworkInterfaceAttribute"],
+            arns.arn(aws, "ec2", "security-group/*"),
+            StringEquals=ours,
+        ),
+        # An endpoint's private name is a zone of AWS's, whose id nobody knows before.
+        _allow(
+            "EndpointNames", ["route53:AssociateVPCWithHostedZone"], "arn:aws:route53:::hostedzone/*", Bool=for_service
+        ),
         _allow("TagOwn", _of("ec2", "CreateTags DeleteTags"), everything, StringEquals=ours),
         # The one group of the cluster's that EKS makes carries EKS's tags only.
         _allow(
@@ -161,7 +194,7 @@ def services(stack: str, aws: Aws) -> dict[str, Any]:
                arns.arn(aws, "kms", f"alias/{name}-*")),
         _allow("KeysOfServices", ["kms:CreateGrant"], keys, StringEquals=ours,
                Bool={"kms:GrantIsForAWSResource": "true"}),
-        _allow("KeysUsed", _of("kms", "Decrypt DescribeKey GenerateDataKeyWithoutPlaintext"), keys,
+        _allow("KeysUsed", _of("kms", "Decrypt DescribeKey GenerateDataKeyWithoutPlaintext RetireGrant"), keys,
                StringEquals=ours, StringLike={"kms:ViaService": f"*.{aws.region}.amazonaws.com"}),
         _allow("Logs", _of("logs", _LOG_GROUPS), [logs, f"{logs}:*"]),
         _allow("Alarms", _of("cloudwatch", "DeleteAlarms PutMetricAlarm TagResource UntagResource"),
@@ -171,7 +204,7 @@ def services(stack: str, aws: Aws) -> dict[str, Any]:
         *_names(stack, aws),
     ]  # fmt: skip
     if aws.production:
-        statements.append({"Sid": "Never", "Effect": "Deny", "Action": list(_LAST), "Resource": "*"})
+        statements.append(boundary.never())
     return document(*statements)
 
 
@@ -199,8 +232,8 @@ def roles(stack: str, aws: Aws) -> dict[str, Any]:
     """IAM: roles that carry the boundary, their policies, and whom they are given to."""
     mine = own(aws, stack, "role")
     untouched = [
-        *(f"arn:aws:iam::{aws.account_id}:role/{named(stack, who, limit=ROLE)}" for who in (DEPLOYER, PREVIEWER)),
-        *(f"arn:aws:iam::{aws.account_id}:policy/{named(stack, who, limit=ROLE)}*" for who in (DEPLOYER, PREVIEWER)),
+        *(f"arn:aws:iam::{aws.account_id}:role/{named(stack, who, limit=ROLE)}" for who in CI),
+        *(f"arn:aws:iam::{aws.account_id}:policy/{named(stack, who, limit=ROLE)}*" for who in CI),
         boundary.arn(stack, aws),
     ]
     return document(

@@ -1,7 +1,8 @@
-"""Invariant: who previews an environment can read how it is made and no data in it, and can change nothing.
+"""Invariant: who previews an environment reads how it is made and Pulumi's state of it, and writes nothing anywhere.
 
-Pure. What `pulumi preview` and `pulumi preview --refresh` ask AWS for, action by action. Most of these take no
-resource ("Resource types" in the Service Authorization Reference), hence `*`: they tell of names and settings only.
+Data it can't read, but for the stack's own secrets: the program it runs is given them. Pure. What `pulumi preview` and
+`pulumi preview --refresh` ask AWS for, action by action. Most of these take no resource ("Resource types" in the
+Service Authorization Reference), hence `*`: they tell of names and settings only.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def budget(stack: str, aws: Aws) -> str:
 def state(stack: str, aws: Aws, *, write: bool) -> dict[str, Any] | None:
     """Pulumi's state of this one stack, and the key of its secrets; None where the state is in Pulumi Cloud.
 
-    The paths are those of Pulumi's own backend (pulumi/pkg/backend/diy, 3.259: store.go, lock.go). A preview locks the
-    stack too, so it may write its locks, and nothing else.
+    The paths are those of Pulumi's own backend (pulumi/pkg/backend/diy, 3.259: store.go, lock.go). A preview takes no
+    lock and saves nothing (backend.go: Preview), so it only reads.
     """
     statements: list[dict[str, Any]] = []
     if aws.access.state_bucket:
@@ -104,20 +105,17 @@ def state(stack: str, aws: Aws, *, write: bool) -> dict[str, Any] | None:
             # HeadObject and GetObject are one right, and so are ListObjectsV2 and ListBucket.
             {"Sid": "State", "Effect": "Allow", "Action": "s3:GetObject", "Resource": read},
             {"Sid": "Stacks", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": bucket},
-            {
-                "Sid": "Write" if write else "Lock",
-                "Effect": "Allow",
-                "Action": ["s3:DeleteObject", "s3:PutObject"],
-                "Resource": [locks, *objects] if write else [locks],
-            },
         ]
+        if write:
+            change = ["s3:DeleteObject", "s3:PutObject"]
+            statements.append({"Sid": "Write", "Effect": "Allow", "Action": change, "Resource": [locks, *objects]})
     if aws.access.state_key:
         statements.append(
             {
                 "Sid": "Secrets",
                 "Effect": "Allow",
                 # GenerateDataKey: objects of a bucket that is encrypted with the same key, locks among them.
-                "Action": ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"],
+                "Action": ["kms:Decrypt", *(("kms:Encrypt", "kms:GenerateDataKey") if write else ())],
                 "Resource": aws.access.state_key,
             }
         )

@@ -17,10 +17,11 @@ Cidr = Annotated[str, _CIDR, Field(json_schema_extra=allowed("an IPv4 network, l
 Cidrs = Annotated[
     tuple[Cidr, ...], Field(max_length=60, json_schema_extra=allowed("IPv4 networks like 203.0.113.0/24"))
 ]
-Arn = Annotated[
-    str,
-    Matching(r"^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]+$", "not the ARN of an IAM role or user", 2048),
-]
+_PRINCIPAL, _NO_PRINCIPAL = (
+    r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]+",
+    "not the ARN of an IAM role or user",
+)
+Arn = Annotated[str, Matching(f"^{_PRINCIPAL}$", _NO_PRINCIPAL, 2048)]
 Email = Annotated[
     str,
     Matching(r"^[^\s@<>]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$", "not an e-mail address", 254),
@@ -218,6 +219,12 @@ class Access(Part):
         Field(max_length=20, json_schema_extra=allowed("ARNs like arn:aws:iam::111122223333:role/platform-admins")),
     ] = ()
     """Cluster administrators, beside who creates the cluster."""
+    creator: Annotated[
+        str,
+        Matching(f"^({_PRINCIPAL})?$", _NO_PRINCIPAL, 2048),
+        Field(json_schema_extra=allowed("the ARN of who ran the first `pulumi up`, or empty")),
+    ] = ""
+    """Administrator by EKS's own doing: no entry is made for it, even where administrators names it."""
     github: GitHub | None = None
     """Makes the roles that `pulumi preview` (read only) and `pulumi up` take in CI."""
     state_bucket: Annotated[
@@ -231,7 +238,7 @@ class Access(Part):
         Matching(r"^(arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9a-f-]{36})?$", "not the ARN of a KMS key", 256),
         Field(json_schema_extra=allowed("the ARN of the KMS key of Pulumi's secrets (not of an alias), or empty")),
     ] = ""
-    """What the CI roles decrypt the stack's secrets with; empty where Pulumi Cloud or a passphrase keeps them."""
+    """What the CI roles decrypt the stack's secrets with; empty where Pulumi Cloud keeps them, or CI has no role."""
 
 
 class Observability(Part):

@@ -7,30 +7,30 @@ from __future__ import annotations
 
 import sys
 
-from infra.aws.boundary import DEPLOYER, PREVIEWER
+from infra.aws import images
+from infra.aws.boundary import CI, seconds
 from infra.naming import ROLE, named
 from infra.preview.simulation import settings_of
 from infra.preview.stackfile import StackFileError, read
 from infra.problems import SettingsError
 
-ROLES = (PREVIEWER, DEPLOYER)
-
 
 def facts(stack: str, role: str) -> dict[str, str]:
-    """Region, account, the role's ARN, and the backend's URL ("" for Pulumi Cloud).
+    """Region, account, the role's ARN and for how long, the backend's URL ("" for Pulumi Cloud), and the registry that
+    Docker must be logged in to ("" when the stack builds no images).
 
     Raises StackFileError and SettingsError.
     """
     aws = settings_of(read(stack)).aws
-    if aws is None or role not in ROLES:
-        raise StackFileError(
-            f"stack {stack} has no role {role!r} on AWS\n  use one of {', '.join(ROLES)}, a stack on AWS"
-        )
+    if aws is None or role not in CI:
+        raise StackFileError(f"stack {stack} has no role {role!r} on AWS\n  use one of {', '.join(CI)}, a stack on AWS")
     bucket = aws.access.state_bucket
     return {
         "region": aws.region,
         "account": aws.account_id,
         "role": f"arn:aws:iam::{aws.account_id}:role/{named(stack, role, limit=ROLE)}",
+        "seconds": str(seconds(role)),
+        "registry": images.registry(aws) if aws.registry.build else "",
         "backend": f"s3://{bucket}?region={aws.region}&awssdk=v2" if bucket else "",
     }
 

@@ -7,12 +7,13 @@ says; then what neither of them removes is named.
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.driver import interfaces, leftovers, pack, state
+from infra.driver import interfaces, leftovers, login, pack, state
 from infra.driver.drain import drain as drained
 from infra.driver.draining import Home
 from infra.driver.engine import Engine, PulumiError
@@ -56,6 +57,7 @@ class Environment:
                 "  run it in a terminal, or with YES=1"
             )
         engine = self._engine(("pulumi", "aws"))
+        login.need(self.stack, self.env)
         engine.up(pack.ensure(self.env, self.progress), yes)
 
     def down(self, ask: Ask, drain: bool = True) -> list[leftovers.Left]:
@@ -64,7 +66,7 @@ class Environment:
         engine = Engine(self.stack.name, tools, self.env)
         engine.need_stack()
         before = state.held(engine.export())
-        refuse_protected(self.stack.name, before)
+        refuse_protected(self.stack.name, before, self.region)
         if not before:
             self.progress.say(f"stack {self.stack.name} holds nothing")
             return []
@@ -78,7 +80,7 @@ class Environment:
         homes = self._drain(engine, tools) if drain and cluster else []
         self._destroy(engine, tools.path("aws"), cluster, ask)
         after = state.held(engine.export())
-        return leftovers.leftovers(before, after, homes, self.region, cluster)
+        return leftovers.leftovers(before, after, homes, self.region)
 
     def _tools(self, wanted: Sequence[str]) -> Tools:
         tools = look(self.env)
@@ -95,7 +97,8 @@ class Environment:
         if not kubeconfig:
             raise RefusedError(
                 f"stack {self.stack.name} has a cluster and no output kubeconfig: users' work can't be ended first\n"
-                "  run `pulumi up` to its end, or DRAIN=0 to go on without (disks of homes may then be deleted)"
+                "  run `pulumi up` to its end, or DRAIN=0 to go on without: disks of homes may be deleted then, "
+                "or stay without being named when the cluster is gone (docs/aws.md, step 10)"
             )
         with tempfile.TemporaryDirectory(prefix="devservers-") as folder:
             file = Path(folder) / "kubeconfig"
@@ -126,13 +129,21 @@ class Environment:
         return True
 
 
-def refuse_protected(stack: str, held: Sequence[Held]) -> None:
-    """Raises :class:`RefusedError` while something is protected: destroy would stop in its middle."""
+def refuse_protected(stack: str, held: Sequence[Held], region: str) -> None:
+    """Raises :class:`RefusedError` while something is protected: destroy would stop in its middle.
+
+    It names what AWS itself protects too: in production no setting of the stack turns that off.
+    """
     protected = leftovers.protected(held)
     if protected:
         named = ", ".join(f"{each.type.rpartition(':')[2]} {each.name}" for each in protected)
         raise RefusedError(
             f"stack {stack} protects {len(protected)} resources: {named}\n"
             "  whoever may lose them lets each go first (nothing was touched):\n"
-            + "\n".join(f"    pulumi state unprotect '{each.urn}' --stack {stack}" for each in protected)
+            + "\n".join(
+                [
+                    *(f"    pulumi state unprotect '{each.urn}' --stack {stack}" for each in protected),
+                    *(f"    {shlex.join(command)}" for command in leftovers.unguarding(held, region)),
+                ]
+            )
         )

@@ -16,8 +16,8 @@ KEY = "aws:kms/key:Key"
 FILES = "aws:efs/fileSystem:FileSystem"
 IMAGES = "aws:ecr/repository:Repository"
 ZONE = "aws:route53/zone:Zone"
-INSIGHTS = ("application", "dataplane", "host", "performance")
-"""Log groups that the CloudWatch add-on makes by itself below /aws/containerinsights/CLUSTER."""
+CLUSTER = "aws:eks/cluster:Cluster"
+BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 
 
 @dataclass(frozen=True)
@@ -37,21 +37,32 @@ def protected(resources: Iterable[Held]) -> list[Held]:
     return sorted((each for each in resources if each.protect), key=lambda each: (each.type, each.name))
 
 
-def leftovers(
-    before: Sequence[Held], after: Sequence[Held], homes: Sequence[Home], region: str, cluster: str
-) -> list[Left]:
+def unguarding(resources: Sequence[Held], region: str) -> list[tuple[str, ...]]:
+    """The commands after which AWS itself deletes what Pulumi made with deletion protection: cluster, load balancer."""
+    found = [
+        _aws(region, "eks", "update-cluster-config", "--name", each.id, "--no-deletion-protection")
+        for each in of(resources, CLUSTER)
+        if each.inputs.get("deletionProtection")
+    ]
+    off = ("--attributes", "Key=deletion_protection.enabled,Value=false")
+    return found + [
+        _aws(region, "elbv2", "modify-load-balancer-attributes", "--load-balancer-arn", each.id, *off)
+        for each in of(resources, BALANCER)
+        if each.inputs.get("enableDeletionProtection")
+    ]
+
+
+def leftovers(before: Sequence[Held], after: Sequence[Held], homes: Sequence[Home], region: str) -> list[Left]:
     """What is left: ``before`` and ``after`` are the state around destroy."""
     still = {(each.type, each.name) for each in after}
     gone = [each for each in before if (each.type, each.name) not in still]
     kept = [each for each in before if each.retain or (each.type, each.name) in still]
-    insights = any(each.inputs.get("addonName") == "amazon-cloudwatch-observability" for each in before)
     return [
         *_homes(homes, region),
         *_files(of(kept, FILES), region),
         *_images(of(kept, IMAGES), region),
         *_zones(of(kept, ZONE)),
         *_keys(of(gone, KEY), region),
-        *(_insights(cluster, region) if cluster and insights else ()),
     ]
 
 
@@ -93,10 +104,3 @@ def _keys(gone: Iterable[Held], region: str) -> Iterator[Left]:
         why = f"AWS deletes it in {days:g} days, and what it encrypts can't be read then; this keeps it"
         command = _aws(region, "kms", "cancel-key-deletion", "--key-id", each.id)
         yield Left(f"key {each.name} ({each.id})", why, command)
-
-
-def _insights(cluster: str, region: str) -> Iterator[Left]:
-    for each in INSIGHTS:
-        name = f"/aws/containerinsights/{cluster}/{each}"
-        command = _aws(region, "logs", "delete-log-group", "--log-group-name", name)
-        yield Left(f"log group {name}", "made by the CloudWatch add-on, not by Pulumi", command)

@@ -22,8 +22,8 @@ def takes(role: str, **claims: str) -> bool:
     token = {"aud": "sts.amazonaws.com"} | claims
     (statement,) = role_trust(role)["Statement"]
     assert set(statement["Condition"]) == {"StringEquals"}, "no pattern decides who somebody is"
-    wanted: dict[str, list[str]] = statement["Condition"]["StringEquals"]
-    return all(token.get(key.partition(":")[2]) in values for key, values in wanted.items())
+    wanted: dict[str, str] = statement["Condition"]["StringEquals"]
+    return all(token.get(key.partition(":")[2]) == value for key, value in wanted.items())
 
 
 def role_trust(role: str) -> dict[str, Any]:
@@ -34,34 +34,57 @@ def role_trust(role: str) -> dict[str, Any]:
 
 MAIN = "refs/heads/main"
 OURS = f"repo:{REPOSITORY}"
+PULL = "refs/pull/1/merge"
+ROLES = ("deployer", "drift", "previewer")
+UP = f"{REPOSITORY}/.github/workflows/up.yml"
 
 
 @pytest.mark.parametrize(
-    ("sub", "ref", "deploys", "previews"),
+    ("sub", "ref", "expected"),
     [
-        (f"{OURS}:environment:dev", MAIN, True, False),
-        (f"{OURS}:environment:dev", "refs/heads/feature", False, False),
-        (f"{OURS}:environment:dev", "refs/tags/main", False, False),
-        (f"{OURS}:environment:dev", "refs/pull/1/merge", False, False),
-        (f"{OURS}:environment:prod", MAIN, False, False),
-        (f"{OURS}:environment:dev-preview", MAIN, False, True),
-        (f"{OURS}:environment:prod-preview", MAIN, False, False),
-        (f"{OURS}:pull_request", "refs/pull/1/merge", False, True),
-        (f"{OURS}:ref:{MAIN}", MAIN, False, False),
-        (f"repo:{REPOSITORY}-fork:environment:dev", MAIN, False, False),
-        (f"repo:{REPOSITORY}-fork:pull_request", "refs/pull/1/merge", False, False),
-        ("repo:evil/platform:environment:dev", MAIN, False, False),
-        ("repo:evil/platform:pull_request", "refs/pull/1/merge", False, False),
-        (f"{OURS}:environment:dev:x", MAIN, False, False),
-        ("repo:acme/*:environment:dev", MAIN, False, False),
-        ("*", MAIN, False, False),
+        (f"{OURS}:environment:dev", MAIN, "deployer"),
+        (f"{OURS}:environment:dev", "refs/heads/feature", None),
+        (f"{OURS}:environment:dev", "refs/tags/main", None),
+        (f"{OURS}:environment:dev", PULL, None),
+        (f"{OURS}:environment:prod", MAIN, None),
+        (f"{OURS}:environment:dev-preview", PULL, "previewer"),
+        (f"{OURS}:environment:prod-preview", PULL, None),
+        (f"{OURS}:environment:dev-drift", MAIN, "drift"),
+        (f"{OURS}:environment:dev-drift", PULL, None),
+        # Of a job in no environment nobody can be asked to approve anything.
+        (f"{OURS}:pull_request", PULL, None),
+        (f"{OURS}:ref:{MAIN}", MAIN, None),
+        (f"repo:{REPOSITORY}-fork:environment:dev", MAIN, None),
+        (f"repo:{REPOSITORY}-fork:environment:dev-preview", PULL, None),
+        ("repo:evil/platform:environment:dev", MAIN, None),
+        ("repo:evil/platform:environment:dev-preview", PULL, None),
+        (f"{OURS}:environment:dev:x", MAIN, None),
+        ("repo:acme/*:environment:dev", MAIN, None),
+        ("*", MAIN, None),
     ],
 )
-def test_whose_token_takes_which_role(sub: str, ref: str, deploys: bool, previews: bool) -> None:
-    assert takes("deployer", sub=sub, ref=ref) is deploys
-    assert takes("previewer", sub=sub, ref=ref) is previews
-    assert not takes("deployer", sub=sub, ref=ref, aud="https://github.com/evil")
-    assert not takes("previewer", sub=sub, ref=ref, aud="https://github.com/evil")
+def test_whose_token_takes_which_role(sub: str, ref: str, expected: str | None) -> None:
+    for role in ROLES:
+        token = {"sub": sub, "ref": ref, "job_workflow_ref": f"{UP}@{ref}"}
+        assert takes(role, **token) is (role == expected), role
+        assert not takes(role, **token | {"aud": "https://github.com/evil"}), role
+
+
+@pytest.mark.parametrize(
+    ("workflow", "expected"),
+    [
+        (f"{UP}@{MAIN}", True),
+        (f"{UP}@{PULL}", False),
+        (f"{UP}@refs/heads/feature", False),
+        (f"{REPOSITORY}/.github/workflows/preview.yml@{MAIN}", False),
+        (f"evil/platform/.github/workflows/up.yml@{MAIN}", False),
+        ("", False),
+    ],
+)
+def test_one_workflow_alone_deploys(workflow: str, expected: bool) -> None:
+    token = {"sub": f"{OURS}:environment:dev", "ref": MAIN}
+    assert takes("deployer", **token, job_workflow_ref=workflow) is expected
+    assert not takes("deployer", **token)
 
 
 def test_no_pattern_is_in_a_trust_policy(dev: Graph) -> None:
@@ -80,7 +103,7 @@ def test_github_is_known_once(dev: Graph) -> None:
     given = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}"
     github = {"repository": REPOSITORY, "providerArn": given}
     graph = part(recorded(settings(access=DEV["access"] | {"github": github})), "Access")
-    assert not graph.of("OpenIdConnectProvider") and len(graph.of("Role")) == 2
+    assert not graph.of("OpenIdConnectProvider") and {node.name for node in graph.of("Role")} == set(ROLES)
 
 
 def test_without_github_there_is_no_role() -> None:
@@ -90,7 +113,7 @@ def test_without_github_there_is_no_role() -> None:
 def test_every_policy_is_sound_and_fits(dev: Graph, prod: Graph) -> None:
     for graph in (dev, prod):
         found = documents(part(graph, "Access"))
-        assert len(found) >= 9
+        assert len(found) >= 12
         for name, policy in found.items():
             assert faults(policy) == [], name
             if name.startswith("Policy "):
@@ -125,24 +148,29 @@ def state(write: bool, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("path", "read", "preview_writes", "deploy_writes"),
+    ("path", "read", "written"),
     [
-        ("meta.yaml", True, False, False),
-        ("stacks/devservers/dev.json", True, False, True),
-        ("stacks/devservers/dev.json.bak", True, False, True),
-        ("stacks/devservers/prod.json", False, False, False),
-        ("stacks/devservers/dev-2.json", False, False, False),
-        ("stacks/other/dev.json", False, False, False),
-        ("history/devservers/dev/dev-1.history.json", True, False, True),
-        ("locks/organization/devservers/dev/1.json", True, True, True),
-        ("locks/organization/devservers/prod/1.json", False, False, False),
+        ("meta.yaml", True, False),
+        ("stacks/devservers/dev.json", True, True),
+        ("stacks/devservers/dev.json.bak", True, True),
+        ("stacks/devservers/prod.json", False, False),
+        ("stacks/devservers/dev-2.json", False, False),
+        ("stacks/other/dev.json", False, False),
+        ("history/devservers/dev/dev-1.history.json", True, True),
+        ("locks/organization/devservers/dev/1.json", True, True),
+        ("locks/organization/devservers/prod/1.json", False, False),
     ],
 )
-def test_state_of_this_stack_only(path: str, read: bool, preview_writes: bool, deploy_writes: bool) -> None:
+def test_state_of_this_stack_only(path: str, read: bool, written: bool) -> None:
     where = f"arn:aws:s3:::acme-state/.pulumi/{path}"
     assert allowed(state(False), "s3:GetObject", where) is read
-    assert allowed(state(False), "s3:PutObject", where) is preview_writes
-    assert allowed(state(True), "s3:PutObject", where) is deploy_writes
+    for action in ("s3:PutObject", "s3:DeleteObject"):
+        assert allowed(state(True), action, where) is written
+
+
+def test_a_preview_leaves_the_state_as_it_is() -> None:
+    actions = {action for statement in state(False)["Statement"] for action in many(statement["Action"])}
+    assert actions == {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"}
 
 
 def test_state_elsewhere_is_nothing_to_allow() -> None:
@@ -164,6 +192,7 @@ POLICY = f"arn:aws:iam::{ACCOUNT}:policy/"
         ("iam:PutRolePolicy", f"{ROLE}devservers-dev-deployer", False),
         ("iam:AttachRolePolicy", f"{ROLE}devservers-dev-deployer", False),
         ("iam:UpdateAssumeRolePolicy", f"{ROLE}devservers-dev-previewer", False),
+        ("iam:AttachRolePolicy", f"{ROLE}devservers-dev-drift", False),
         ("iam:CreatePolicyVersion", f"{POLICY}devservers-dev-deployer-roles", False),
         ("iam:CreatePolicyVersion", f"{POLICY}devservers-dev-boundary", False),
         ("iam:DeletePolicy", f"{POLICY}devservers-dev-boundary", False),
@@ -184,13 +213,18 @@ def test_rights_are_given_to_bounded_roles_only() -> None:
     assert "iam:PassedToService" in statements["Pass"]["Condition"]["StringEquals"]
 
 
+VIA_SERVICE = {"aws:ViaAWSService": "true"}
+"""Only what a service of AWS asks for on the deployer's behalf."""
+
+
 def test_what_is_not_named_is_known_by_its_tag() -> None:
     for policy in (deploying.network("dev", AWS), deploying.services("dev", AWS)):
         for statement in policy["Statement"]:
             destroys = [each for each in many(statement["Action"]) if ":Delete" in each]
             named = all("devservers-dev" in resource for resource in many(statement["Resource"]))
             if destroys and not named and statement["Effect"] == "Allow":
-                assert statement["Condition"]["StringEquals"], statement["Sid"]
+                condition = statement["Condition"]
+                assert condition.get("StringEquals") or condition["Bool"] == VIA_SERVICE, statement["Sid"]
 
 
 def test_a_deployer_of_prod_can_t_delete_what_holds_data() -> None:
@@ -202,34 +236,108 @@ def test_a_deployer_of_prod_can_t_delete_what_holds_data() -> None:
     assert not allowed(dev, "eks:DeleteCluster", f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/devservers-prod")
 
 
+def test_sessions_end(dev: Graph) -> None:
+    for node in part(dev, "Access").of("Role"):
+        assert node.inputs["maxSessionDuration"] == boundary.seconds(node.name) <= 4 * 3600
+
+
 def test_in_the_cluster(dev: Graph) -> None:
     graph = part(dev, "Access")
     entries = by_name(graph, "AccessPolicyAssociation")
     assert {name: node.inputs["policyArn"].rpartition("/")[2] for name, node in entries.items()} == {
         "deployer": "AmazonEKSClusterAdminPolicy",
-        "previewer": "AmazonEKSAdminViewPolicy",
+        "drift": "AmazonEKSAdminViewPolicy",  # what Helm made is in Secrets; it runs merged code alone
+        "previewer": "AmazonEKSViewPolicy",  # AWS: no Secrets, no write verb
     }
     assert {node.inputs["clusterName"] for node in graph.of("AccessEntry")} == {"devservers-dev"}
 
 
 class TestBoundary:
-    """Of every role but CI's own two."""
+    """Of every role but CI's own."""
 
     def test_every_role_carries_it(self, dev: Graph) -> None:
         for node in dev.of("Role"):
-            expected = (
-                None
-                if node.name in ("deployer", "previewer")
-                else f"arn:aws:iam::{ACCOUNT}:policy/devservers-dev-boundary"
-            )
+            expected = None if node.name in ROLES else f"arn:aws:iam::{ACCOUNT}:policy/devservers-dev-boundary"
             assert node.inputs.get("permissionsBoundary") == expected, node.name
             assert expected is None or any(urn.endswith("Policy::boundary") for urn in dev.before(node))
-        assert len(dev.of("Role")) > 2
+        assert len(dev.of("Role")) > len(ROLES)
 
     def test_it_makes_no_rights(self) -> None:
-        first, *rest = boundary.limits(AWS)["Statement"]
-        assert {"iam:*", "organizations:*", "sts:AssumeRole"} <= set(first["NotAction"])
+        first, *rest = [each for each in boundary.limits("dev", AWS)["Statement"] if each["Effect"] == "Allow"]
+        assert {"iam:*", "organizations:*", "s3:*", "sts:AssumeRole"} <= set(first["NotAction"])
         assert first["Condition"] == {"StringEquals": {"aws:RequestedRegion": "eu-central-1"}}
         for statement in rest:
             for action in many(statement["Action"]):
                 assert action.startswith(("iam:Get", "iam:List")) or action == "iam:CreateServiceLinkedRole"
+
+    def test_a_role_may_not_touch_another_stack_s(self) -> None:
+        (other,) = [each for each in boundary.limits("dev", AWS)["Statement"] if each.get("Sid") == "NotOfOtherStacks"]
+        assert (other["Effect"], other["Action"], other["Resource"]) == ("Deny", "*", "*")
+        tag = "aws:ResourceTag/Stack"
+        # What has no such tag must stay allowed: most calls are about no resource that could carry one.
+        assert other["Condition"] == {"StringNotEquals": {tag: "dev"}, "Null": {tag: "false"}}
+
+    def test_a_role_can_t_do_what_its_deployer_is_denied(self, dev: Graph, prod: Graph) -> None:
+        for graph, stack, aws in ((dev, "dev", AWS), (prod, "prod", settings(PROD))):
+            denied = [each for each in deploying.services(stack, aws)["Statement"] if each["Effect"] == "Deny"]
+            limit = json.loads(part(graph, "Boundary").one("Policy").inputs["policy"])["Statement"]
+            assert bool(denied) is aws.production
+            assert all(each in limit for each in denied)
+
+
+def may(action: str) -> list[dict[str, Any]]:
+    """What a deployer's policies say of an action, reading included."""
+    policies = [reading.settings("dev", AWS), deploying.network("dev", AWS), deploying.services("dev", AWS)]
+    return [
+        each
+        for policy in [*policies, deploying.roles("dev", AWS)]
+        for each in policy["Statement"]
+        if each["Effect"] == "Allow" and action in many(each["Action"])
+    ]
+
+
+DEPENDENT = {
+    "ec2:AuthorizeSecurityGroupIngress": "ec2:CreateTags",
+    "ec2:CreateFlowLogs": "iam:PassRole",
+    "ec2:CreateVpcEndpoint": "route53:AssociateVPCWithHostedZone",
+    "ecr:CreateRepository": "kms:CreateGrant kms:DescribeKey kms:RetireGrant",
+    "eks:AssociateEncryptionConfig": "kms:DescribeKey",
+    "eks:CreateAddon": "iam:PassRole",
+    "eks:CreateCluster": "iam:PassRole iam:CreateServiceLinkedRole kms:CreateGrant kms:DescribeKey ec2:DescribeSubnets"
+    " ec2:DescribeSecurityGroups ec2:DescribeVpcs",
+    "eks:CreateNodegroup": "iam:PassRole iam:CreateServiceLinkedRole ec2:RunInstances ec2:DescribeSubnets"
+    " ec2:DescribeLaunchTemplateVersions",
+    "eks:CreatePodIdentityAssociation": "iam:PassRole iam:GetRole",
+    "elasticfilesystem:CreateFileSystem": "iam:CreateServiceLinkedRole kms:CreateGrant kms:DescribeKey"
+    " kms:GenerateDataKeyWithoutPlaintext",
+    "elasticfilesystem:CreateMountTarget": "ec2:CreateNetworkInterface ec2:DescribeSubnets"
+    " ec2:DescribeNetworkInterfaces",
+    "elasticfilesystem:DeleteMountTarget": "ec2:DeleteNetworkInterface",
+    "elasticfilesystem:ModifyMountTargetSecurityGroups": "ec2:ModifyNetworkInterfaceAttribute",
+    "elasticloadbalancing:CreateLoadBalancer": "iam:CreateServiceLinkedRole",
+}
+"""What AWS asks for besides, of who calls (Service Authorization Reference, "Dependent actions"; ECR's guide)."""
+
+
+@pytest.mark.parametrize("action", DEPENDENT)
+def test_a_deployer_may_what_its_calls_take_besides(action: str) -> None:
+    assert may(action), "nothing to depend on"
+    for needed in DEPENDENT[action].split():
+        assert may(needed), needed
+
+
+def test_a_new_rule_of_a_security_group_may_be_tagged_and_another_s_may_not() -> None:
+    rule = f"arn:aws:ec2:eu-central-1:{ACCOUNT}:security-group-rule/*"
+    (tagging,) = [each for each in may("ec2:CreateTags") if each["Resource"] == rule]
+    assert tagging["Condition"] == {
+        "StringEquals": {"aws:RequestTag/Stack": "dev"},
+        "Null": {"aws:ResourceTag/Stack": "true"},
+    }
+
+
+def test_others_interfaces_are_not_a_deployer_s_to_change() -> None:
+    for action in ("ec2:DeleteNetworkInterface", "ec2:ModifyNetworkInterfaceAttribute", "ec2:CreateNetworkInterface"):
+        for statement in may(action):
+            condition = statement["Condition"]
+            service = condition.get("Bool") == VIA_SERVICE
+            assert service or condition["StringEquals"] == {"aws:ResourceTag/Stack": "dev"}, statement["Sid"]

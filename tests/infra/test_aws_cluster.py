@@ -94,6 +94,14 @@ def test_administrators() -> None:
     assert follows(graph(), entry, cluster()) and follows(graph(), policy, entry)
 
 
+def test_who_creates_the_cluster_is_given_no_second_entry() -> None:
+    other = ADMINISTRATOR.replace("platform-admins", "on-call")
+    access = {"administrators": [ADMINISTRATOR, other], "creator": ADMINISTRATOR}
+    made = part(graph(access=access), "Cluster")
+    for kind in ("AccessEntry", "AccessPolicyAssociation"):
+        assert made.one(kind).inputs["principalArn"] == other
+
+
 def test_the_provider_stays_the_same_when_the_address_changes() -> None:
     provider = next(node for node in graph().values() if node.type == "pulumi:providers:kubernetes")
     assert provider.inputs["clusterIdentifier"] == ARN

@@ -60,6 +60,7 @@ FIELDS: list[Refusal] = [
     (raw(edge={"port": 0}), "edge.port", "0", "allowed: 22 or 443", "config set"),
     (raw(edge={"hostname": "SSH.example.com"}), "edge.hostname", "SSH.example.com", "not a DNS name", "config set"),
     (raw(access={"administrators": ["root"]}), "access.administrators[0]", "root", "not the ARN", "config set"),
+    (raw(access={"creator": "ann"}), "access.creator", "ann", "not the ARN of an IAM role", "config set"),
     (raw(access={"github": {"repository": "x"}}), "access.github.repository", "x", "owner/name", "config set"),
     (pools(max=0), "pools[1].max", "0", "allowed: 1 to 1000", "pools[1].max VALUE"),
     (pools(name="GPU"), "pools[1].name", "GPU", "not a pool's name", "config set"),
@@ -118,6 +119,8 @@ ACCESS: list[Refusal] = [
      "ssh.example.com"),
     (raw(access={"administrators": ["arn:aws:iam::111122223333:role/a"] * 2}), "access.administrators[1]",
      "arn:aws:iam::111122223333:role/a", "twice", "take one"),
+    (raw(access={"github": {"repository": "acme/platform"}, "stateBucket": "acme-state"}), "access.stateKey", "(unset)",
+     "could not decrypt the stack's secrets", "set it to the key's ARN"),
     (raw(observability={"monthlyBudget": 10}), "observability.monthlyBudget", "10.0", "nobody", "observability.emails"),
     (raw(kubernetes={"version": "1.33"}), "kubernetes.version", "1.33", "not a version whose add-ons", "1.36"),
     (raw(kubernetes={"version": "1.9"}), "kubernetes.version", "1.9", "1.34, 1.35, 1.36", "set it to 1.36 or 1.35"),
@@ -308,6 +311,13 @@ class TestCommitted:
         settings = load(stack, committed(stack), {}, TODAY)
         assert settings.aws is not None and len(set(settings.aws.account_id)) <= 4
         assert settings.aws.edge.hostname.endswith("example.com")
+
+
+def test_a_state_nobody_deploys_from_needs_no_key() -> None:
+    found = load("test", raw(access={"stateBucket": "acme-state"}), {}, TODAY).aws
+    assert found is not None and not found.access.state_key
+    cloud = load("test", raw(access={"github": {"repository": "acme/platform"}}), {}, TODAY).aws
+    assert cloud is not None and cloud.access.github is not None
 
 
 def test_the_committed_environments_can_be_connected() -> None:

@@ -214,7 +214,7 @@ CASES = [
     Case("eks-access-entries", [cluster()], [cluster(authenticationMode="CONFIG_MAP")], "CONFIG_MAP"),
     Case(
         "eks-access-entries",
-        [entries(admin=access("AmazonEKSClusterAdminPolicy"), preview=access("AmazonEKSAdminViewPolicy"))],
+        [entries(admin=access("AmazonEKSClusterAdminPolicy"), preview=access("AmazonEKSViewPolicy"))],
         [entries(preview=access("AmazonEKSClusterAdminPolicy"))],
         "may do more than look",
     ),

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from infra.driver import interfaces, leftovers, pack, state
+from infra.driver import interfaces, leftovers, login, pack, state
 from infra.driver.draining import KINDS, RETAIN, WORKLOADS, Home, Seen, commands, sweep
 from infra.driver.engine import PulumiError
 from infra.driver.environment import Environment, RefusedError, refuse_protected
 from infra.driver.interfaces import Interface
 from infra.driver.state import Held, held
-from infra.driver.tools import PLUGINS
+from infra.driver.tools import PLUGINS, MissingError
 from infra.local.progress import Progress
 from infra.preview.recorder import Graph, Node
-from infra.preview.stackfile import names, read
+from infra.preview.stackfile import StackFile, names, read
 from tests.infra.simulated import simulated
 
 ON_AWS = [stack for stack in names() if stack != "local"]
@@ -181,7 +181,6 @@ EXPORT = {
             resource("aws:efs/fileSystem:FileSystem", "shared", "fs-1", retainOnDelete=True),
             resource("aws:ecr/repository:Repository", "base", "devservers/base", protect=True),
             resource("aws:ecr/repository:Repository", "old", "devservers/old", delete=True),
-            resource("aws:eks/addon:Addon", "insights", "i", inputs={"addonName": "amazon-cloudwatch-observability"}),
         ]
     }
 }
@@ -192,34 +191,51 @@ class TestLeftovers:
 
     def test_state_is_read_from_pulumi_s_export(self) -> None:
         found = held(EXPORT)
-        assert [each.name for each in found] == ["cluster", "data", "shared", "base", "insights"]
+        assert [each.name for each in found] == ["cluster", "data", "shared", "base"]
         assert state.cluster_name(found) == "devservers-dev"
         assert state.cluster_name([]) == "" and held({"deployment": None}) == []
 
     def test_everything_that_stays_is_named_with_its_command(self) -> None:
         before = held(EXPORT)
         after = [each for each in before if each.name == "base"]
-        left = leftovers.leftovers(before, after, [HOME], "eu-central-1", "devservers-dev")
+        left = leftovers.leftovers(before, after, [HOME], "eu-central-1")
         shown = {each.what: " ".join(each.command) for each in left}
         assert shown["disk vol-1"] == "aws ec2 delete-volume --volume-id vol-1 --region eu-central-1"
         assert "efs delete-file-system --file-system-id fs-1" in shown["file system fs-1"]
         assert "--repository-name devservers/base --force" in shown["repository devservers/base"]
         assert "kms cancel-key-deletion --key-id key-1" in shown["key data (key-1)"]
-        assert "logs delete-log-group" in shown["log group /aws/containerinsights/devservers-dev/host"]
         (key,) = [each for each in left if each.what.startswith("key")]
         assert "7 days" in key.why and len(str(key).splitlines()) == 2
 
     def test_a_repository_that_went_is_not_named(self) -> None:
         before = held(EXPORT)
-        left = leftovers.leftovers(before, [], [], "eu-central-1", "")
-        assert not [each for each in left if each.what.startswith(("repository", "log group"))]
+        left = leftovers.leftovers(before, [], [], "eu-central-1")
+        assert not [each for each in left if each.what.startswith("repository")]
 
     def test_what_is_protected_stops_it_before_anything_ends(self) -> None:
         with pytest.raises(RefusedError) as caught:
-            refuse_protected("prod", held(EXPORT))
+            refuse_protected("prod", held(EXPORT), "eu-central-1")
         text = str(caught.value)
         assert "protects 1 resources: Repository base" in text
         assert "pulumi state unprotect 'urn:pulumi:dev::devservers::aws:ecr/repository:Repository::base'" in text
+        assert "aws " not in text, "nothing here has AWS's own protection"
+
+    def test_what_aws_protects_is_named_with_the_command_that_ends_it(self) -> None:
+        balancer = "arn:aws:elasticloadbalancing:eu-central-1:1:loadbalancer/net/devservers-prod-edge/1"
+        guarded = [
+            resource(
+                "aws:eks/cluster:Cluster", "c", "devservers-prod", inputs={"deletionProtection": True}, protect=True
+            ),
+            resource("aws:lb/loadBalancer:LoadBalancer", "e", balancer, inputs={"enableDeletionProtection": True}),
+        ]
+        with pytest.raises(RefusedError) as caught:
+            refuse_protected("prod", held({"deployment": {"resources": guarded}}), "eu-central-1")
+        commands = [line.strip() for line in str(caught.value).splitlines() if line.strip().startswith("aws ")]
+        assert commands == [
+            "aws eks update-cluster-config --name devservers-prod --no-deletion-protection --region eu-central-1",
+            f"aws elbv2 modify-load-balancer-attributes --load-balancer-arn {balancer} "
+            "--attributes Key=deletion_protection.enabled,Value=false --region eu-central-1",
+        ]
 
 
 class TestInterfaces:
@@ -380,6 +396,9 @@ class TestDown:
     ) -> None:
         (programs.folder / "stamp").touch()
         monkeypatch.setattr(pack, "_STAMP", programs.folder / "stamp")  # as if its environment were made
+        docker = programs.folder / ".docker"
+        docker.mkdir()
+        (docker / "config.json").write_text(json.dumps({"auths": {REGISTRY: {}}}))
         programs.environment().preview()
         programs.environment().up(yes=True, interactive=False)
         preview, up = programs.calls()[programs.of("preview")[0]], programs.calls()[programs.of("up")[0]]
@@ -389,6 +408,49 @@ class TestDown:
         assert "--yes" in up and "--yes" not in preview
 
 
+REGISTRY = "111122223333.dkr.ecr.us-east-1.amazonaws.com"
+
+
+class TestLogin:
+    """`make up` of a stack that builds its images."""
+
+    @pytest.mark.parametrize(
+        ("content", "logged_in"),
+        [
+            (None, False),
+            ("not JSON", False),
+            ("[]", False),
+            (json.dumps({"auths": {"registry.example.com": {}}, "credsStore": "desktop"}), False),
+            (json.dumps({"auths": {REGISTRY: {}}}), True),
+            (json.dumps({"credHelpers": {REGISTRY: "ecr-login"}}), True),
+        ],
+    )
+    def test_needs_docker_logged_in(self, tmp_path: Path, content: str | None, logged_in: bool) -> None:
+        if content is not None:
+            (tmp_path / "config.json").write_text(content)
+        env = {"DOCKER_CONFIG": str(tmp_path)}
+        if logged_in:
+            login.need(read("dev"), env)
+            return
+        with pytest.raises(MissingError) as caught:
+            login.need(read("dev"), env)
+        wrong, remedy = str(caught.value).splitlines()
+        assert REGISTRY in wrong and remedy.strip() == (
+            "aws ecr get-login-password --region us-east-1 | docker login --username AWS --password-stdin " + REGISTRY
+        )
+
+    def test_stops_before_pulumi_changes_anything(self, programs: Programs) -> None:
+        with pytest.raises(MissingError, match="docker login"):
+            programs.environment().up(yes=True, interactive=False)
+        assert not [call for call in programs.calls() if call[1] == "up"]
+
+    def test_is_nothing_to_a_stack_that_is_given_its_images(self, tmp_path: Path) -> None:
+        dev = read("dev")
+        images = json.dumps({name: f"registry.example.com/{name}:1" for name in ("operator", "ssh", "base", "bastion")})
+        given = StackFile("dev", dev.config | {"registry": "{}", "images": images})
+        login.need(given, {"DOCKER_CONFIG": str(tmp_path)})
+
+
 def test_a_kept_resource_is_one_pulumi_was_told_to_keep() -> None:
     one = Held("aws:efs/fileSystem:FileSystem", "a", "fs-1", {}, {}, retain=True)
-    assert [each.what for each in leftovers.leftovers([one], [], [], "r", "")] == ["file system fs-1"]
+    assert [each.what for each in leftovers.leftovers([one], [], [], "r")] == ["file system fs-1"]

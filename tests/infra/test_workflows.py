@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.aws.access import claims, environment_of_previews
-from infra.aws.boundary import DEPLOYER, PREVIEWER
+from infra.aws.access import WORKFLOW, claims, environment_of
+from infra.aws.boundary import DEPLOYER, DRIFT, PREVIEWER, seconds
 from infra.aws.settings import GitHub
 from infra.driver.ci import facts
+from infra.images import PLATFORM
 from infra.local.paths import ROOT
 from infra.preview.stackfile import StackFileError, names, read
 
@@ -133,13 +134,60 @@ def test_the_roles_trust_just_these_jobs() -> None:
     github = GitHub(repository="example/devservers")
     branch = workflow("deploy.yml")["on"]["push"]["branches"]
     assert branch == [github.branch] == workflow("preview.yml")["on"]["pull_request"]["branches"]
-    for stack in ON_AWS:
-        assert claims(stack, github, DEPLOYER)["sub"] == [f"repo:{github.repository}:environment:{stack}"]
-        wanted = jobs("drift.yml")["drift"]["environment"].replace("${{ matrix.stack }}", stack)
-        assert wanted == environment_of_previews(stack)
-    assert "environment" not in jobs("preview.yml")["preview"]  # its claim is `pull_request`
+    for role, file, job in WHO:
+        for stack in ON_AWS:
+            said = re.sub(r"\$\{\{ (matrix|inputs)\.stack \}\}", stack, jobs(file)[job]["environment"])
+            assert said == environment_of(stack, role)
+            assert claims(stack, github, role)["sub"] == f"repo:{github.repository}:environment:{said}"
     roles = [step["with"]["role"] for _, step in steps() if step.get("uses") == "./.github/actions/stack"]
-    assert roles == [PREVIEWER, DEPLOYER, PREVIEWER]
+    assert roles == [PREVIEWER, DEPLOYER, DRIFT]
+    deploys = {each["uses"].removeprefix("./") for each in jobs("deploy.yml").values()}
+    assert deploys == {WORKFLOW} and claims("dev", github, DEPLOYER)["job_workflow_ref"].startswith(
+        f"{github.repository}/{WORKFLOW}@"
+    )
+
+
+WHO = ((PREVIEWER, "preview.yml", "preview"), (DRIFT, "drift.yml", "drift"), (DEPLOYER, "up.yml", "up"))
+
+
+def test_a_pull_request_s_code_never_runs_where_a_deployer_does() -> None:
+    """A runner keeps what ran on it; only GitHub's own are new for each job."""
+    runners = {role: re.findall(r"RUNNER_[A-Z]+", jobs(file)[job]["runs-on"]) for role, file, job in WHO}
+    assert runners[DEPLOYER] == ["RUNNER_DEPLOY"]
+    assert runners[PREVIEWER] == runners[DRIFT] == ["RUNNER_PREVIEW"]
+
+
+def test_credentials_last_as_long_as_the_job() -> None:
+    for role, file, job in WHO:
+        assert facts("dev", role)["seconds"] == str(seconds(role))
+        assert jobs(file)[job]["timeout-minutes"] * 60 <= seconds(role), role
+    (taken,) = [
+        step for _, step in steps() if step.get("uses", "").startswith("aws-actions/configure-aws-credentials@")
+    ]
+    assert taken["with"]["role-duration-seconds"] == "${{ steps.facts.outputs.seconds }}"
+
+
+def test_docker_is_logged_in_before_images_are_pushed() -> None:
+    found = jobs("up.yml")["up"]["steps"]
+    (place,) = [number for number, step in enumerate(found) if "docker login" in step.get("run", "")]
+    assert "pulumi/actions@" in found[place + 1]["uses"]
+    login = found[place]
+    assert login["if"] == "steps.stack.outputs.registry != ''" and "--password-stdin" in login["run"]
+    assert login["env"] == {name: f"${{{{ steps.stack.outputs.{name.lower()} }}}}" for name in ("REGION", "REGISTRY")}
+    action = yaml.safe_load((FOLDER / "actions" / "stack" / "action.yml").read_text())
+    for name in ("backend", "region", "registry"):
+        assert action["outputs"][name]["value"] == f"${{{{ steps.facts.outputs.{name} }}}}"
+    assert facts("dev", DEPLOYER)["registry"] == "111122223333.dkr.ecr.us-east-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(("name", "event"), [("preview.yml", "pull_request"), ("deploy.yml", "push")])
+def test_whatever_goes_into_an_image_or_a_stack_is_looked_at(name: str, event: str) -> None:
+    paths = workflow(name)["on"][event]["paths"]
+    files = {image.dockerfile for image in PLATFORM}
+    files |= {f"{image.context}/{each}" for image in PLATFORM for each in image.files}
+    parts = {file.removeprefix("./").partition("/") for file in files}
+    wanted = {f"{first}/**" if (ROOT / first).is_dir() else first for first, _, _ in parts}
+    assert wanted | {"Makefile", "Pulumi.yaml", "infra/**", "stacks/**", ".github/**"} == set(paths)
 
 
 @pytest.mark.parametrize("stack", ON_AWS)
@@ -148,7 +196,7 @@ def test_a_workflow_learns_everything_from_the_stack_s_file(stack: str) -> None:
     found = facts(stack, DEPLOYER)
     assert (found["region"], found["account"]) == (aws["region"], aws["accountId"])
     assert found["role"] == f"arn:aws:iam::{aws['accountId']}:role/devservers-{stack}-{DEPLOYER}"
-    assert found["backend"].startswith("s3://")
+    assert found["backend"].startswith("s3://") and found["registry"].startswith(aws["accountId"])
 
 
 def test_the_local_stack_has_no_role() -> None:
