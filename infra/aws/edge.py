@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pulumi
-from pulumi_aws import ec2, lb, route53, vpc
+from pulumi_aws import ec2, lb, route53
 
 from infra.aws.binding import HEALTH_PATH, HEALTH_PORT, SSH_PORT
 from infra.aws.cluster import Cluster
 from infra.aws.component import Component
+from infra.aws.doors import let_in, let_out
 from infra.aws.network import Network
 from infra.aws.settings import Aws
 from infra.naming import LOAD_BALANCER, named
@@ -62,39 +63,14 @@ class Edge(Component):
             opts=self.options(),
         )
         for cidr in aws.edge.allowed_cidrs:
-            vpc.SecurityGroupIngressRule(
-                f"edge-from-{cidr}",
-                security_group_id=group.id,
-                cidr_ipv4=cidr,
-                ip_protocol="tcp",
-                from_port=port,
-                to_port=port,
-                description="SSH",
-                opts=self.options(),
-            )
+            let_in(f"edge-from-{cidr}", group.id, port, "SSH", self.options(), cidr=cidr)
         # Naming the load balancer's group admits its traffic with clients' addresses kept, too: no client's network
         # need be let in to the nodes (AWS, Network Load Balancers, security groups).
         for name, number in _TO_PODS.items():
-            vpc.SecurityGroupEgressRule(
-                f"edge-to-{name}",
-                security_group_id=group.id,
-                referenced_security_group_id=cluster.security_group_id,
-                ip_protocol="tcp",
-                from_port=number,
-                to_port=number,
-                description=f"{name} of the bastion's pods",
-                opts=self.options(),
-            )
-            vpc.SecurityGroupIngressRule(
-                f"cluster-from-edge-{name}",
-                security_group_id=cluster.security_group_id,
-                referenced_security_group_id=group.id,
-                ip_protocol="tcp",
-                from_port=number,
-                to_port=number,
-                description=f"{name} of the bastion's pods, from the load balancer",
-                opts=self.options(),
-            )
+            pods, what = cluster.security_group_id, f"{name} of the bastion's pods"
+            let_out(f"edge-to-{name}", group.id, number, what, self.options(), to=pods)
+            what = f"{what}, from the load balancer"
+            let_in(f"cluster-from-edge-{name}", pods, number, what, self.options(), source=group.id)
         return group
 
     def _load_balancer(self, stack: str, aws: Aws, network: Network, group: ec2.SecurityGroup) -> lb.LoadBalancer:

@@ -11,6 +11,7 @@ import pulumi_aws
 
 from infra.aws import arns, cidrs
 from infra.aws.component import Component, document, rendered
+from infra.aws.doors import let_in
 from infra.aws.security import Security
 from infra.aws.settings import Aws
 from infra.naming import ROLE, named
@@ -154,16 +155,8 @@ class Network(Component):
             tags=self._named("endpoints"),
             opts=self.options(),
         )
-        pulumi_aws.vpc.SecurityGroupIngressRule(
-            "endpoints",
-            security_group_id=group.id,
-            description="HTTPS from the VPC",
-            ip_protocol="tcp",
-            from_port=443,
-            to_port=443,
-            cidr_ipv4=self._aws.network.cidr,
-            opts=self.options(),
-        )
+        within = self._aws.network.cidr
+        let_in("endpoints", group.id, 443, "HTTPS from the VPC", self.options(), cidr=within)
         for name in ENDPOINTS:
             pulumi_aws.ec2.VpcEndpoint(
                 name,

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
-from pulumi_aws import ec2, efs, vpc
+from pulumi_aws import ec2, efs
 
 from infra.aws import addons
 from infra.aws.cluster import Cluster
 from infra.aws.component import Component, document, rendered
+from infra.aws.doors import let_in
 from infra.aws.network import Network
 from infra.aws.security import Security
 from infra.aws.settings import Aws
@@ -159,17 +160,9 @@ class Storage(Component):
             tags={"Name": named(stack, "efs")},
             opts=self.options(),
         )
-        vpc.SecurityGroupIngressRule(
-            "efs-nodes",
-            security_group_id=group.id,
-            # Managed node groups wear the cluster's own group when their launch template names none.
-            referenced_security_group_id=cluster.security_group_id,
-            ip_protocol="tcp",
-            from_port=NFS_PORT,
-            to_port=NFS_PORT,
-            description="NFS from nodes",
-            opts=self.options(),
-        )
+        # Managed node groups wear the cluster's own group when their launch template names none.
+        nodes = cluster.security_group_id
+        let_in("efs-nodes", group.id, NFS_PORT, "NFS from nodes", self.options(), source=nodes)
         targets: list[pulumi.Resource] = [
             efs.MountTarget(
                 f"shared-{zone}",
