@@ -1,7 +1,7 @@
 """Invariant: the bastion's pods take connections from the environment's one load balancer by this object, and by
 nothing else: no Service ever makes another one.
 
-Pure: the platform's bastion (which makes it, after its Service) imports it without the AWS SDK.
+Pure, and without the AWS SDK: the platform's bastion runs in this namespace, behind this Service.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
+
+from infra.platform.namespaces import leveled, network_policy
 
 NAMESPACE = "devservers-bastion"
 SERVICE = "bastion"
@@ -20,6 +22,30 @@ HEALTH_PATH = "/healthz"
 SERVICE_PORT = 22
 READINESS_GATE = "elbv2.k8s.aws/pod-readiness-gate-inject"
 """Label of the namespace, "enabled": a pod is ready when the load balancer says so, so a rollout drops nobody."""
+
+
+def manifests(target_group_arn: pulumi.Input[str]) -> list[dict[str, Any]]:
+    """Everything below, in an order that can be applied; closed but for what the bastion's own policies let in."""
+    closed = network_policy(NAMESPACE, "default-deny-ingress", {"podSelector": {}})
+    return [namespace(), closed, service(), target_group_binding(target_group_arn)]
+
+
+def namespace() -> dict[str, Any]:
+    """Where the bastion's pods run: `baseline`, because sshd begins as root to become somebody."""
+    made = leveled(NAMESPACE, "baseline")
+    made["metadata"]["labels"][READINESS_GATE] = "enabled"
+    return made
+
+
+def service() -> dict[str, Any]:
+    """What the load balancer's targets are found by: pods called `bastion`, wherever they run."""
+    port = {"name": "ssh", "port": SERVICE_PORT, "targetPort": SSH_PORT, "protocol": "TCP"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": SERVICE, "namespace": NAMESPACE},
+        "spec": {"type": "ClusterIP", "selector": {"app.kubernetes.io/name": SERVICE}, "ports": [port]},
+    }
 
 
 def target_group_binding(target_group_arn: pulumi.Input[str]) -> dict[str, Any]:

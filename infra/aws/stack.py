@@ -20,6 +20,7 @@ from infra.aws.boundary import Boundary
 from infra.aws.cluster import Cluster
 from infra.aws.controllers import Controllers
 from infra.aws.edge import Edge
+from infra.aws.entrance import Entrance
 from infra.aws.logs import Logs
 from infra.aws.network import Network
 from infra.aws.nodes import Nodes
@@ -90,6 +91,7 @@ def environment(stack: str, settings: Settings) -> Environment:
     controllers = Controllers(stack, aws, cluster, network, nodes, inside(addons))
     storage = Storage(stack, aws, network, cluster, security, inside(addons))
     edge = Edge(stack, aws, network, cluster, after(network))
+    Entrance(cluster, edge, inside(controllers, edge))
     registry = Registry(stack, aws, security, after())
     access = Access(stack, aws, cluster, after())
     observability = Observability(stack, aws, network, cluster, storage, edge, security, after())

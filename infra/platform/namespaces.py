@@ -42,10 +42,15 @@ def manifests() -> list[dict[str, Any]]:
 
 def restricted(name: str) -> dict[str, Any]:
     """A namespace of the platform, under Pod Security `restricted`."""
+    return leveled(name, "restricted")
+
+
+def leveled(name: str, level: str) -> dict[str, Any]:
+    """A namespace of the platform, under a level of Pod Security."""
     levels = {
         f"pod-security.kubernetes.io/{mode}{suffix}": value
         for mode in ("enforce", "audit", "warn")
-        for suffix, value in (("", "restricted"), ("-version", "latest"))
+        for suffix, value in (("", level), ("-version", "latest"))
     }
     return {
         "apiVersion": "v1",

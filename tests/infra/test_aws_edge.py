@@ -118,6 +118,17 @@ def test_names_are_short_enough(stack: str) -> None:
         assert len(edge.one(kind).inputs["name"]) <= 32
 
 
+def test_the_binding_registers_the_pods_behind_the_service_of_its_namespace() -> None:
+    service, made = binding.service(), binding.target_group_binding("arn:x")
+    where = binding.namespace()["metadata"]
+    assert where["labels"]["elbv2.k8s.aws/pod-readiness-gate-inject"] == "enabled"
+    assert where["labels"]["pod-security.kubernetes.io/enforce"] == "baseline"
+    assert where["name"] == service["metadata"]["namespace"] == made["metadata"]["namespace"]
+    (port,) = service["spec"]["ports"]
+    assert made["spec"]["serviceRef"] == {"name": service["metadata"]["name"], "port": port["port"]}
+    assert port["targetPort"] == binding.SSH_PORT and service["spec"]["type"] == "ClusterIP"
+
+
 def test_the_binding_opens_nothing_by_itself() -> None:
     manifest = binding.target_group_binding("arn:x")
     assert manifest["apiVersion"] == "elbv2.k8s.aws/v1beta1"

@@ -96,6 +96,7 @@ def test_a_load_balancer_and_what_it_sends_to_go_before_the_network(graph: Graph
     held_fast = urns(graph, "aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:ec2/internetGateway:InternetGateway")
     for node in [each for each in graph.of("LoadBalancer") if each.type.startswith("aws:")]:
         assert held_fast <= graph.before(node)
+    assert graph.of("TargetGroupBinding")
     for node in graph.of("TargetGroupBinding"):
         releases = {urn for urn in urns(graph, "Release") if "load-balancer" in graph[urn].name}
         assert releases and releases <= graph.before(node)
