@@ -5,6 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
+
+_OURS = f"{Path(__file__).resolve().parents[1]}/"
+"""The package's folder: a checkout may well be called as the package is."""
 
 
 class OneLine(logging.Formatter):
@@ -24,8 +28,8 @@ def _where(record: logging.LogRecord) -> str:
     ours = []
     while traceback is not None:
         filename = traceback.tb_frame.f_code.co_filename
-        if "/devservers/" in filename:
-            ours.append(f"{filename.rsplit('/devservers/', 1)[1]}:{traceback.tb_lineno}")
+        if filename.startswith(_OURS):
+            ours.append(f"{filename.removeprefix(_OURS)}:{traceback.tb_lineno}")
         traceback = traceback.tb_next
     return f" at={','.join(ours[-3:])}" if ours else ""
 
