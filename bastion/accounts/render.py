@@ -16,7 +16,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bastion.accounts.keyline import BadKey, PublicKey, parse
@@ -41,6 +41,8 @@ MOST_KEYS = 64
 MOST_SERVERS = 1000
 """sshd takes 4096 permitopen for a key and refuses the whole line beyond (auth-options.c)."""
 NEVER = datetime.max.replace(tzinfo=UTC)
+LONG_AGO = datetime(1970, 1, 2, tzinfo=UTC)
+"""An end before this one counts as this one: sshd reads no time before its clock's first second."""
 HOME = "/"
 """Nothing of a person is kept on the bastion; sshd complains of a home that isn't there."""
 
@@ -147,7 +149,7 @@ def _end(expires: object) -> datetime:
         end = datetime.fromisoformat(expires)
         if end.tzinfo is None:
             raise ValueError("without a zone")
-        return end.astimezone(UTC).replace(microsecond=0)
+        return max(end.astimezone(UTC).replace(microsecond=0), LONG_AGO)
     except (ValueError, OverflowError):
         raise ValueError("its end is not a time") from None
 
@@ -170,9 +172,13 @@ def _authorized_keys(account: Account, domain: str) -> str:
         options.append("port-forwarding")
         options += [f'permitopen="{server}.dev-{account.name}.svc.{domain}:22"' for server in account.servers]
     return "".join(
-        ",".join([*options, *([f'expiry-time="{end:%Y%m%d%H%M%SZ}"'] if end else [])]) + f" {key.text}\n"
-        for key, end in account.keys.items()
+        ",".join([*options, *([_until(end)] if end else [])]) + f" {key.text}\n" for key, end in account.keys.items()
     )
+
+
+def _until(end: datetime) -> str:
+    """sshd still takes a key in the second it names (auth2-pubkeyfile.c: valid_before < now), sessions end with it."""
+    return f'expiry-time="{end - timedelta(seconds=1):%Y%m%d%H%M%SZ}"'
 
 
 def _access(account: Account) -> dict[str, Any]:

@@ -72,9 +72,16 @@ def test_a_key_ends_at_the_earliest_end_given_for_it() -> None:
     ]
     found = render([person("ann", sshKeys=named)], [], SHELL)
     base = "restrict,pty,agent-forwarding"
-    assert lines(found, "ann") == [f'{base},expiry-time="20270101000000Z" {key(1)}', f"{base} {key(3)}"]
+    assert lines(found, "ann") == [f'{base},expiry-time="20261231235959Z" {key(1)}', f"{base} {key(3)}"]
     ends = json.loads(found.files["access.json"])["ann"]["keys"]
     assert ends == {parse(key(1)).fingerprint: "2027-01-01T00:00:00Z", parse(key(3)).fingerprint: None}
+
+
+def test_an_end_before_all_clocks_takes_nobody_else_along() -> None:
+    first = [{"name": "a", "key": key(1), "expires": "0001-01-01T00:00:00Z"}]
+    found = render([person("ann", sshKeys=first), person("bob", 20001)], [], SHELL)
+    assert 'expiry-time="19700101235959Z"' in lines(found, "ann")[0]
+    assert len(lines(found, "bob")) == 1
 
 
 @pytest.mark.parametrize(
