@@ -73,6 +73,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "username": "ann",
             "email": "ann@example.org",
             "sshPublicKeys": [KEY, KEY_2],
+            "sshKeys": [{"name": "laptop-2026", "key": KEY, "expires": "2027-01-01T00:00:00Z"}],
             "flavors": ["cpu-small", "gpu-small"],
             "quota": {"gpu": 1, "cpu": "16", "memory": "64Gi", "servers": 3},
             "budget": 250,
@@ -265,6 +266,9 @@ _USER_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
         )
     ),
     (("spec", "sshPublicKeys"), []),
+    *((("spec", "sshKeys", 0, "name"), name) for name in ("a", "0", "ann@laptop", "Work_Mac.2", "a" * 64)),
+    (("spec", "sshKeys"), [{"name": "one", "key": KEY}, {"name": "two", "key": KEY}]),
+    (("spec", "sshKeys", 0, "key"), "sk-ssh-ed25519@openssh.com AAAAGnNr on a token"),
     (("spec", "flavors"), []),
     (("spec", "flavors"), ["*"]),
     *((("spec", "quota", "cpu"), amount) for amount in (0, 4, "500m")),
@@ -285,6 +289,11 @@ _USER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
         for key in ("", "ssh-dss AAAA", "AAAAC3Nz", f'from="10.0.0.1" {KEY}', f"{KEY}\n{KEY_2}", "ssh-ed25519 xyz",
                     "-----BEGIN OPENSSH PRIVATE KEY-----", f" {KEY}")
     ),
+    *(
+        (("spec", "sshKeys", 0, "name"), name, "not a name for a key")
+        for name in ("", "-a", "my laptop", "a/b", "ä", "a\n", "../a", 'a"b')
+    ),
+    *((("spec", "sshKeys", 0, "key"), key, "not an OpenSSH public key") for key in ("", "x", f"{KEY}\n{KEY_2}")),
     *((("spec", "flavors", 0), name, "not a flavor name") for name in ("", "CPU", "cpu-*", "a,b")),
     *((("spec", "quota", "cpu"), text, "quota.cpu is not a quantity of zero or more") for text in ("x", "-1", -1)),
     *((("spec", "quota", "memory"), text, "quota.memory is not a quantity of zero or more") for text in ("8GB", -1)),

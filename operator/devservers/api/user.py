@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 
 from devservers.api.conditions import Conditions
 from devservers.api.env import Env
-from devservers.api.fields import USER_NAME, Amount, Matching, UserName, rules
+from devservers.api.fields import USER_NAME, Amount, Matching, UserName, list_map, rules
 from devservers.api.meta import ANY_FLAVOR, Column, Model, Names, Resource, namespace_of
 
 RESERVED_NAMES = (
@@ -29,6 +29,14 @@ SshPublicKey = Annotated[
         8192,
     ),
 ]
+KeyName = Annotated[
+    str,
+    Matching(
+        r"^[A-Za-z0-9][A-Za-z0-9._@-]*$",
+        "not a name for a key; use letters, digits and . _ @ -, a letter or digit first",
+        64,
+    ),
+]
 AllowedFlavor = Annotated[
     str, Matching(r"^(\*|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)$", "not a flavor name; use one, or * for all", 63)
 ]
@@ -45,6 +53,17 @@ class Quota(Model):
     servers: int | None = Field(default=None, ge=0, le=1000)
 
 
+class SshKey(Model):
+    """A public key that people can tell from their others, with the day it ends on."""
+
+    name: KeyName
+    """What it is removed by, like laptop-2026."""
+    key: SshPublicKey
+    """The line of the .pub file."""
+    expires: AwareDatetime | None = None
+    """From then on it opens nothing, and sessions it opened end; RFC 3339, whole seconds count."""
+
+
 class UserSpec(Model):
     """Who the person is, how they get in and how much they may use."""
 
@@ -56,6 +75,10 @@ class UserSpec(Model):
         tuple[SshPublicKey, ...], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = ()
     """Lines of .pub files; whoever holds a private half of one gets into their servers."""
+    ssh_keys: Annotated[
+        tuple[SshKey, ...], Field(max_length=32, json_schema_extra=dict[str, Any](list_map("name")))
+    ] = ()
+    """More keys, each with a name and perhaps an end. A key that is here and above has this end all the same."""
     flavors: Annotated[
         tuple[AllowedFlavor, ...], Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = (ANY_FLAVOR,)

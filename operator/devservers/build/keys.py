@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from devservers.api.devserver import DevServer
 from devservers.api.meta import HOME_PATH
-from devservers.api.user import KEY_TYPES, DevServerUser
+from devservers.api.user import KEY_TYPES, DevServerUser, SshKey
 
 from .manifest import Obj, child_metadata
 
@@ -54,19 +55,25 @@ def keys_name(server: str) -> str:
     return f"{server}-keys"
 
 
-def authorized_keys(public_keys: Iterable[str]) -> str:
+def authorized_keys(public_keys: Iterable[str], named: Iterable[SshKey] = ()) -> str:
     """The file's content: one known public key a line, in order, without repeats; anything else is left
-    out.
+    out. Of a named key sshd knows when it ends (sshd(8), `expiry-time`).
 
     Options before the key type (`command=...`) don't start with a key type, so they are left out too; a
-    line break in an entry becomes a space, so that one entry can never add a second line.
+    line break in an entry becomes a space, so that one entry can never add a second line. Of lines that differ
+    in their comment only the first stays, with the earliest end of all: an end that somebody wrote is meant.
     """
-    lines: dict[str, None] = {}
-    for key in public_keys:
+    lines: dict[tuple[str, ...], tuple[str, datetime | None]] = {}
+    for key, end in [*((key, None) for key in public_keys), *((each.key, each.expires) for each in named)]:
         words = "".join(char if char.isprintable() else " " for char in key).split()
         if len(words) >= 2 and _KEY_TYPE.fullmatch(words[0]):
-            lines[" ".join(words)] = None
-    return "".join(f"{line}\n" for line in lines)
+            line, known = lines.get((words[0], words[1]), (" ".join(words), None))
+            lines[(words[0], words[1])] = line, min(known, end) if known and end else known or end
+    return "".join(f"{_expiry(end)}{line}\n" for line, end in lines.values())
+
+
+def _expiry(end: datetime | None) -> str:
+    return f'expiry-time="{end.astimezone(UTC):%Y%m%d%H%M%SZ}" ' if end else ""
 
 
 def keys_config_map(server: DevServer, user: DevServerUser, uid: int, user_ca_public: str) -> Obj:
@@ -80,7 +87,7 @@ def keys_config_map(server: DevServer, user: DevServerUser, uid: int, user_ca_pu
         "kind": "ConfigMap",
         "metadata": child_metadata(keys_name(server.name), server, user),
         "data": {
-            "authorized_keys": "" if suspended else authorized_keys(user.spec.ssh_public_keys),
+            "authorized_keys": "" if suspended else authorized_keys(user.spec.ssh_public_keys, user.spec.ssh_keys),
             "principals": "" if suspended else f"{owner}\n",
             "user_ca.pub": authorized_keys(user_ca_public.splitlines()),
             "passwd": _lines(*_PASSWD, f"{LOGIN}:x:{uid}:{uid}:{owner}:{HOME_PATH}:/bin/sh"),
