@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from infra.local.progress import Progress
@@ -30,7 +31,11 @@ FILES = {
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }
+SSH_SERVER = {"/usr/sbin/sshd": "openssh-server", "/usr/lib/libnss_extrausers.so.2": "libnss-extrausers"}
+"""What the bastion's tests run on loopback; nothing else here needs them, so nobody else is given them."""
 POLICY = Path("/usr/sbin/policy-rc.d")
+NO_SSHD = Path("/etc/ssh/sshd_not_to_be_run")
+"""Debian's way to have sshd installed and not started with the machine (openssh-server's README.Debian)."""
 
 
 class PackageError(RuntimeError):
@@ -40,7 +45,11 @@ class PackageError(RuntimeError):
 def missing() -> list[str]:
     """The packages that have to be installed, sorted."""
     wanted = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
-    return sorted(wanted | {package for file, package in FILES.items() if not Path(file).exists()})
+    return sorted(wanted | set(_absent(FILES)))
+
+
+def _absent(files: Mapping[str, str]) -> list[str]:
+    return sorted(package for file, package in files.items() if not Path(file).exists())
 
 
 def unfit() -> str | None:
@@ -59,7 +68,22 @@ def ensure(progress: Progress) -> None:
 
     Raises :class:`PackageError` with the installer's words.
     """
-    packages = missing()
+    _install(missing(), progress)
+
+
+def ensure_ssh_server(progress: Progress) -> None:
+    """Install an SSH server for tests, which the machine itself will not start, now or later.
+
+    Raises :class:`PackageError` with the installer's words.
+    """
+    packages = _absent(SSH_SERVER)
+    if "openssh-server" in packages:
+        NO_SSHD.parent.mkdir(exist_ok=True)
+        NO_SSHD.touch()
+    _install(packages, progress)
+
+
+def _install(packages: list[str], progress: Progress) -> None:
     if not packages:
         return
     # A package that brings a server starts it at once (etcd, containerd); ours run in the node only.

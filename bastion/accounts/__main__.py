@@ -1,0 +1,84 @@
+"""keysync: keeps the accounts of this pod equal to the cluster's DevServerUsers, and works on while it is down.
+
+Invariant: nothing is written before both kinds were listed once, and what is in force stays in force whatever
+happens to the API server, the network or this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import time
+
+from bastion.accounts.mirror import Mirror
+from bastion.accounts.render import render
+from bastion.accounts.store import Store
+from bastion.paths import Paths
+from devctl import kubeconfig
+from devctl.errors import Failure
+from devctl.kube import Kube
+from devctl.names import API_VERSION
+
+SETTLE = 0.05
+"""Seconds in which changes are taken together: a burst of them is written once."""
+CONFIRM = 10.0
+"""Seconds between two notes of when the cluster was last heard."""
+QUIET = 120.0
+"""Seconds without a sign of life after which the note is no longer renewed; bookmarks are a minute apart."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs for ever; 2 when there is no cluster to ask."""
+    parser = argparse.ArgumentParser(prog="bastion.accounts", description=__doc__)
+    parser.add_argument("--shell", default="/usr/local/bin/devctl-session", help="what sshd starts for a person")
+    parser.add_argument("--domain", default="cluster.local", help="the cluster's DNS domain")
+    parser.add_argument("--kubeconfig", help="a kubeconfig file instead of the pod's service account")
+    options = parser.parse_args(arguments)
+    try:
+        target = kubeconfig.load(options.kubeconfig, None, os.environ)
+    except Failure as failure:
+        log(f"{failure.what}; {failure.todo}")
+        return 2
+    woken, listed = threading.Event(), threading.Event()
+
+    def users_changed(from_list: bool) -> None:
+        if from_list:
+            listed.set()
+        woken.set()
+
+    users = Mirror(Kube(target), f"/apis/{API_VERSION}/devserverusers", users_changed, log)
+    servers = Mirror(Kube(target), f"/apis/{API_VERSION}/devservers", lambda _: woken.set(), log)
+    for mirror in (users, servers):
+        mirror.start()
+    store = Store(Paths.of())
+    problems: tuple[str, ...] = ()
+    refused = None
+    while True:
+        if not woken.wait(CONFIRM):
+            if store.state and time.monotonic() - min(users.heard, servers.heard) < QUIET and not store.state.refused:
+                store.confirm()
+            continue
+        time.sleep(SETTLE)
+        woken.clear()
+        from_list = listed.is_set()
+        listed.clear()
+        if not (users.synced and servers.synced):
+            continue
+        state = store.put(render(users.objects(), servers.objects(), options.shell, options.domain), listed=from_list)
+        for problem in state.problems:
+            if problem not in problems:
+                log(problem)
+        if state.refused and state.refused != refused:
+            log(f"ALERT {state.refused}; look at `kubectl get devserverusers`")
+        problems, refused = state.problems, state.refused
+
+
+def log(line: str) -> None:
+    """One line to stderr, which is the container's log."""
+    print("keysync: " + " ".join(line.split()), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

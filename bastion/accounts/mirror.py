@@ -1,0 +1,104 @@
+"""Invariant: a mirror holds one kind as the API server last told it, and says when it last heard anything at all.
+
+List, then watch from there; whatever goes wrong, list again. A silence longer than the server's own bookmarks are
+apart counts as a lost connection, so a dead network is noticed.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from devctl.errors import ApiError, Failure, Unreachable
+from devctl.kube import Kube
+
+Json = dict[str, Any]
+
+PAGE = "500"
+SILENCE = 90.0
+"""Seconds; bookmarks come about once a minute."""
+LONGEST_WAIT = 2.0
+"""Seconds between attempts: with the API server back, a withdrawn key is gone well within five seconds."""
+
+
+class Mirror(threading.Thread):
+    """One kind, kept up to date by a thread of its own."""
+
+    def __init__(self, kube: Kube, path: str, changed: Callable[[bool], None], log: Callable[[str], None]) -> None:
+        """`changed` is called after each change, with True when it came from a list; `log` takes a line."""
+        super().__init__(name=path.rsplit("/", 1)[-1], daemon=True)
+        self._kube = kube
+        self._path = path
+        self._changed = changed
+        self._log = log
+        self._lock = threading.Lock()
+        self._objects: dict[tuple[str, str], Json] = {}
+        self.synced = False
+        """Whether there was a whole list yet."""
+        self.heard = 0.0
+        """time.monotonic() of the last sign of life."""
+
+    def objects(self) -> list[Json]:
+        """What there is now."""
+        with self._lock:
+            return list(self._objects.values())
+
+    def run(self) -> None:
+        wait, failed = 0.1, False
+        while True:
+            try:
+                self._watch(self._list())
+                wait, failed = 0.1, False
+            except (ApiError, Unreachable, Failure, TimeoutError, ValueError, KeyError) as error:
+                if not failed:
+                    self._log(f"no word of {self.name} from the cluster, trying again: {error or 'silence'}")
+                failed = True
+            self._kube.close()
+            time.sleep(wait * random.uniform(0.5, 1))
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    def _list(self) -> str:
+        """Replaces everything; the version to watch from."""
+        found: dict[tuple[str, str], Json] = {}
+        query = {"limit": PAGE}
+        while True:
+            page = self._kube.get(self._path, **query)
+            items = page["items"]
+            found |= {_key(item): item for item in items}
+            metadata = page["metadata"]
+            if not metadata.get("continue"):
+                break
+            query["continue"] = metadata["continue"]
+        with self._lock:
+            self._objects = found
+        self.synced = True
+        self._heard()
+        self._changed(True)
+        return str(metadata["resourceVersion"])
+
+    def _watch(self, version: str) -> None:
+        query = {"resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": "3000"}
+        for event in self._kube.watch(self._path, query, SILENCE):
+            kind, item = event.get("type"), event["object"]
+            if kind == "ERROR":
+                raise ValueError(str(item.get("message", "watch ended")))
+            self._heard()
+            if kind == "BOOKMARK":
+                continue
+            with self._lock:
+                if kind == "DELETED":
+                    self._objects.pop(_key(item), None)
+                else:
+                    self._objects[_key(item)] = item
+            self._changed(False)
+
+    def _heard(self) -> None:
+        self.heard = time.monotonic()
+
+
+def _key(item: Json) -> tuple[str, str]:
+    metadata = item["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]

@@ -1,0 +1,213 @@
+"""Invariant: one person's mistake never changes another person's files, and nothing untrusted is written as it came.
+
+Pure: DevServerUsers and DevServers as the API server gives them, in; the files of a generation, out. The API
+server has checked most of this when the objects were made. It is checked again, because a CRD may have been
+weaker once, and because a file that sshd trusts is the wrong place to find that out.
+
+A key that two people list opens both accounts: a login names its account, and each list is the authority over its
+own. Taking the key from both would let anyone lock another out, by listing the other's public key; taking it from
+the later one would need a memory that replicas do not share. Every such key is among the problems.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from bastion.accounts.keyline import BadKey, PublicKey, parse
+from bastion.paths import ACCESS_FILE, FIRST_UID, GROUP, GROUP_ID
+
+Json = Mapping[str, Any]
+
+USER_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}[a-z0-9]", re.ASCII)
+SERVER_NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]", re.ASCII)
+RESERVED_NAMES = frozenset(
+    {
+        "root", "admin", "administrator", "nobody", "nogroup", "sshd", "daemon", "system", "systemd", "default",
+        "operator", "devserver", "devservers", "dev", "bin", "sys", "sync", "mail", "www-data", "backup", "sudo",
+        "adm", "staff", GROUP,
+    }
+)  # fmt: skip
+"""The API's own list: a passwd entry by such a name would be taken for the system's."""
+RESERVED_IDS = frozenset({65534, 65535})
+"""nobody, and what a 16-bit -1 becomes."""
+LAST_UID = 2**31 - 2
+MOST_KEYS = 64
+MOST_SERVERS = 1000
+"""sshd takes 4096 permitopen for a key and refuses the whole line beyond (auth-options.c)."""
+NEVER = datetime.max.replace(tzinfo=UTC)
+HOME = "/"
+"""Nothing of a person is kept on the bastion; sshd complains of a home that isn't there."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A person who may log in: with which keys until when, and to which servers they may tunnel."""
+
+    name: str
+    uid: int
+    keys: Mapping[PublicKey, datetime | None] = field(default_factory=dict)
+    servers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The files of a generation by their path in it, how many accounts they hold, and what was left out and why."""
+
+    files: Mapping[str, str]
+    accounts: int
+    problems: tuple[str, ...] = ()
+
+
+def render(users: Iterable[Json], servers: Iterable[Json], shell: str, domain: str = "cluster.local") -> Rendered:
+    """The files for these people; `shell` is what sshd starts for them, `domain` the cluster's DNS domain."""
+    problems: list[str] = []
+    accounts = sorted(_accounts(users, servers, problems), key=lambda account: account.name)
+    _name_shared_keys(accounts, problems)
+    names = [account.name for account in accounts]
+    files = {
+        "passwd": "".join(f"{a.name}:x:{a.uid}:{a.uid}::{HOME}:{shell}\n" for a in accounts),
+        "shadow": "".join(f"{a.name}:*:19000:0:99999:7:::\n" for a in accounts),
+        "group": f"{GROUP}:x:{GROUP_ID}:{','.join(names)}\n" + "".join(f"{a.name}:x:{a.uid}:\n" for a in accounts),
+        ACCESS_FILE: json.dumps({a.name: _access(a) for a in accounts}, indent=0, sort_keys=True) + "\n",
+        **{f"keys/{a.name}": _authorized_keys(a, domain) for a in accounts},
+    }
+    return Rendered(files, len(accounts), tuple(problems))
+
+
+def _accounts(users: Iterable[Json], servers: Iterable[Json], problems: list[str]) -> Iterator[Account]:
+    tunnels = _servers(servers)
+    taken: dict[int, str] = {}
+    # The elder of two with one uid keeps it: whoever comes later can't push anybody out.
+    for user in sorted(users, key=_age):
+        metadata, spec = _part(user, "metadata"), _part(user, "spec")
+        name, uid = metadata.get("name"), _part(user, "status").get("uid")
+        if reason := _unfit(name, uid, metadata, spec):
+            problems.append(f"{_shown(name)} has no account: {reason}")
+            continue
+        assert isinstance(name, str) and isinstance(uid, int), "or it would have been unfit"
+        if uid in taken:
+            problems.append(f"{name} has no account: uid {uid} is {taken[uid]}'s")
+        else:
+            taken[uid] = name
+            keys = {} if spec.get("suspended") else dict(_keys(name, spec, problems))
+            yield Account(name, uid, keys, tuple(sorted(tunnels[name]))[:MOST_SERVERS])
+
+
+def _unfit(name: object, uid: object, metadata: Json, spec: Json) -> str | None:
+    if not isinstance(name, str) or not USER_NAME.fullmatch(name):
+        return "this is not a user name"
+    if name in RESERVED_NAMES or name.startswith("kube-"):
+        return "this name is reserved"
+    if spec.get("username") != name:
+        return "spec.username is another name"
+    if metadata.get("deletionTimestamp"):
+        return "the user is being deleted"
+    if uid is None:
+        return "the operator has not given it a uid yet"
+    if not isinstance(uid, int) or isinstance(uid, bool) or not FIRST_UID <= uid <= LAST_UID or uid in RESERVED_IDS:
+        return f"uid {_shown(uid)} is not a person's"
+    return None
+
+
+def _keys(name: str, spec: Json, problems: list[str]) -> Iterator[tuple[PublicKey, datetime | None]]:
+    ends: dict[PublicKey, datetime] = {}
+    for line, label, expires in _listed(spec):
+        try:
+            key, end = parse(line), _end(expires)
+        except (BadKey, ValueError) as error:
+            problems.append(f"{name}'s key {label} is left out: {error}")
+            continue
+        ends[key] = min(ends.get(key, NEVER), end)
+    if len(ends) > MOST_KEYS:
+        problems.append(f"{name} has {len(ends)} keys, the first {MOST_KEYS} count")
+    for key, end in list(ends.items())[:MOST_KEYS]:
+        yield key, None if end == NEVER else end
+
+
+def _listed(spec: Json) -> Iterator[tuple[object, str, object]]:
+    for number, line in enumerate(_items(spec, "sshPublicKeys"), 1):
+        yield line, f"number {number}", None
+    for number, entry in enumerate(_items(spec, "sshKeys"), 1):
+        found: Json = entry if isinstance(entry, Mapping) else {}
+        yield found.get("key"), _shown(found.get("name", number)), found.get("expires")
+
+
+def _end(expires: object) -> datetime:
+    if expires is None:
+        return NEVER
+    if not isinstance(expires, str):
+        raise ValueError("its end is not a time")
+    try:
+        end = datetime.fromisoformat(expires)
+        if end.tzinfo is None:
+            raise ValueError("without a zone")
+        return end.astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError):
+        raise ValueError("its end is not a time") from None
+
+
+def _servers(servers: Iterable[Json]) -> defaultdict[str, set[str]]:
+    """Server names by owner: the namespace decides, because only its owner may make servers there."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for server in servers:
+        metadata = _part(server, "metadata")
+        name, namespace = metadata.get("name"), metadata.get("namespace")
+        if isinstance(name, str) and isinstance(namespace, str) and SERVER_NAME.fullmatch(name):
+            found[namespace.removeprefix("dev-") if namespace.startswith("dev-") else ""].add(name)
+    return found
+
+
+def _authorized_keys(account: Account, domain: str) -> str:
+    options = ["restrict", "pty", "agent-forwarding"]
+    if account.servers:
+        # Without any permitopen, port-forwarding would mean every port of everything (sshd(8)).
+        options.append("port-forwarding")
+        options += [f'permitopen="{server}.dev-{account.name}.svc.{domain}:22"' for server in account.servers]
+    return "".join(
+        ",".join([*options, *([f'expiry-time="{end:%Y%m%d%H%M%SZ}"'] if end else [])]) + f" {key.text}\n"
+        for key, end in account.keys.items()
+    )
+
+
+def _access(account: Account) -> dict[str, Any]:
+    """What live sessions are held against: fingerprints, and when each ends."""
+    ends = {key.fingerprint: f"{end:%Y-%m-%dT%H:%M:%SZ}" if end else None for key, end in account.keys.items()}
+    return {"uid": account.uid, "keys": ends}
+
+
+def _name_shared_keys(accounts: list[Account], problems: list[str]) -> None:
+    holders: defaultdict[PublicKey, list[str]] = defaultdict(list)
+    for account in accounts:
+        for key in account.keys:
+            holders[key].append(account.name)
+    problems += [
+        f"one key opens {len(names)} accounts ({', '.join(names[:5])}): {key.fingerprint}"
+        for key, names in holders.items()
+        if len(names) > 1
+    ]
+
+
+def _age(user: Json) -> tuple[str, str]:
+    metadata = _part(user, "metadata")
+    return str(metadata.get("creationTimestamp") or "9"), str(metadata.get("name"))
+
+
+def _part(obj: Json, name: str) -> Json:
+    found = obj.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _items(spec: Json, name: str) -> list[object]:
+    found = spec.get(name)
+    return list(found) if isinstance(found, list | tuple) else []
+
+
+def _shown(value: object) -> str:
+    """Something untrusted, short and on one line."""
+    return json.dumps(str(value)[:64])

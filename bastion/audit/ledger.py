@@ -1,0 +1,163 @@
+"""Invariant: every session and connection that was opened on paper is closed on paper, and its identity comes from
+the kernel or from sshd, never from the one who speaks.
+
+Pure: what peers say, in; the events to write, out. A peer with uid 0 is the supervisor, which reads sshd's log; it
+may name connections. Any other peer is a person's session program, believed in what it was asked to do and nothing
+else: user and uid are stamped, and the connection it claims counts only if sshd opened it for the same user.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Fields = dict[str, Any]
+SESSION_EVENTS = ("session_start", "command_start", "command_end", "denied")
+"""What a person's session program may say."""
+SUPERVISOR_EVENTS = (
+    "conn_open", "auth_fail", "forward_open", "forward_denied", "denied", "conn_close", "drain", "revoked",
+)  # fmt: skip
+_FROM_SESSION = ("kind", "argv", "target", "exit", "signal", "duration_ms", "bytes_in", "bytes_out", "reason")
+
+
+class Refused(ValueError):
+    """What a peer asks is not written, and it is told why in one line."""
+
+
+@dataclass
+class Connection:
+    """An SSH connection as sshd reported it."""
+
+    conn: str
+    source: tuple[str, int]
+    user: str
+    key_fp: str | None
+    refused: str | None = None
+    """Why no session may start on it."""
+    reason: str | None = None
+    """Why what is on it is going to end."""
+    sessions: list[Session] = field(default_factory=list)
+
+
+@dataclass
+class Session:
+    """A session that a person's program began; `open` until its socket closes."""
+
+    session: str
+    user: str
+    uid: int
+    began: float
+    conn: Connection | None
+    base: Fields
+    open: bool = True
+
+
+class Ledger:
+    """Everything that is open now."""
+
+    def __init__(self, replica: str, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds that only grow."""
+        self._replica = replica
+        self._clock = clock
+        self._run = secrets.token_hex(3)
+        self._numbers = itertools.count(1)
+        self._connections: dict[str, Connection] = {}
+        self._sources: dict[tuple[str, int], Connection] = {}
+
+    def known(self, source: tuple[str, int]) -> bool:
+        """Whether the supervisor has told of this connection."""
+        return source in self._sources
+
+    def begin(self, user: str, uid: int, said: Mapping[str, Any]) -> tuple[Session, Fields]:
+        """A session and its session_start. Raises Refused when the connection may have none."""
+        source = (str(said.get("src_ip")), said.get("src_port"))
+        conn = self._sources.get(source) if isinstance(source[1], int) else None  # type: ignore[arg-type]
+        if conn is not None and conn.user != user:
+            conn = None
+        if conn is not None and conn.refused:
+            raise Refused(conn.refused)
+        base: Fields = {"session": self._id("s"), "user": user, "uid": uid}
+        if conn is not None:
+            base |= {"conn": conn.conn, "src_ip": conn.source[0], "src_port": conn.source[1], "key_fp": conn.key_fp}
+        session = Session(base["session"], user, uid, self._clock(), conn, base)
+        if conn is not None:
+            conn.sessions.append(session)
+        return session, self._stamp("session_start", base | _said(said))
+
+    def during(self, session: Session, event: str, said: Mapping[str, Any]) -> Fields:
+        """An event of a session under way. Raises Refused for one that it may not tell."""
+        if event not in SESSION_EVENTS or event == "session_start":
+            raise Refused(f"{event!r} is not an event of a session")
+        return self._stamp(event, session.base | _said(said))
+
+    def end(self, session: Session) -> Fields | None:
+        """The session_end, once, however often it is asked for."""
+        if not session.open:
+            return None
+        session.open = False
+        if session.conn and session in session.conn.sessions:
+            session.conn.sessions.remove(session)
+        reason = (session.conn.reason if session.conn else None) or "closed"
+        passed = int((self._clock() - session.began) * 1000)
+        return self._stamp("session_end", session.base | {"duration_ms": passed, "reason": reason})
+
+    def told(self, event: str, said: Mapping[str, Any], uids: Mapping[str, int]) -> list[Fields]:
+        """What the supervisor tells. Raises Refused for an event that isn't its own."""
+        if event not in SUPERVISOR_EVENTS:
+            raise Refused(f"{event!r} is not an event of the supervisor")
+        fields = {name: value for name, value in said.items() if name != "refused"}
+        user = fields.get("user")
+        if isinstance(user, str) and event != "auth_fail" and user in uids:
+            fields["uid"] = uids[user]
+        name = str(said.get("conn", ""))
+        if event == "conn_open":
+            source = (str(said.get("src_ip")), int(said.get("src_port") or 0))
+            opened = Connection(name, source, str(user), said.get("key_fp"), said.get("refused"))
+            self._connections[name] = self._sources[source] = opened
+        conn = self._connections.get(name)
+        if conn is not None:
+            fields = {"user": conn.user, "key_fp": conn.key_fp, **fields}
+            fields |= {"src_ip": conn.source[0], "src_port": conn.source[1]}
+        if conn is not None and event in ("revoked", "denied"):
+            conn.reason = "revoked" if event == "revoked" else str(said.get("reason"))
+            conn.refused = conn.refused or str(said.get("reason") or conn.reason)
+        if event == "drain":
+            for each in self._connections.values():
+                each.reason = each.reason or "drain"
+        if event == "conn_close" and conn is not None:
+            self._forget(conn)
+            fields.setdefault("reason", conn.reason or "closed")
+        return [self._stamp(event, fields)]
+
+    def lost(self) -> list[Fields]:
+        """The supervisor is gone, and everything that it held with it."""
+        closed = []
+        for conn in list(self._connections.values()):
+            self._forget(conn)
+            conn.reason = conn.reason or "lost"
+            closed.append(
+                self._stamp(
+                    "conn_close",
+                    {"conn": conn.conn, "user": conn.user, "src_ip": conn.source[0], "src_port": conn.source[1],
+                     "reason": conn.reason},
+                )
+            )  # fmt: skip
+        return closed
+
+    def _forget(self, conn: Connection) -> None:
+        self._connections.pop(conn.conn, None)
+        if self._sources.get(conn.source) is conn:
+            del self._sources[conn.source]
+
+    def _id(self, kind: str) -> str:
+        return f"{self._replica}-{self._run}-{kind}{next(self._numbers)}"
+
+    def _stamp(self, event: str, fields: Mapping[str, Any]) -> Fields:
+        return {**fields, "event": event, "replica": self._replica}
+
+
+def _said(said: Mapping[str, Any]) -> Fields:
+    return {name: said[name] for name in _FROM_SESSION if name in said}

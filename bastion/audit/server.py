@@ -1,0 +1,259 @@
+"""The socket that sessions and the supervisor report to; what they report goes to stdout, one JSON line each.
+
+Invariant: an answer of ok means that the line was written; whoever gets no answer must not go on. A session ends
+on paper when its socket closes, which the kernel does for it even after kill -9.
+
+Requests and answers are JSON, one a line: {"event": "session_start", "fields": {...}} -> {"ok": true, "session":
+ID, "record": false}, or {"ok": false, "error": "one line"}. With "record": true the session program also sends
+{"event": "output", "fields": {"data": TEXT}} and {"event": "resize", "fields": {"columns": N, "rows": N}}; those
+two are not answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from bastion.accounts.access import Access
+from bastion.audit.event import line
+from bastion.audit.ledger import Fields, Ledger, Refused, Session
+from bastion.audit.recording import Recording
+from bastion.paths import FIRST_UID, Paths
+
+MOST_LINE = 1 << 20
+"""Bytes of one request; a longer one ends the peer."""
+WAIT_FOR_SSHD = 1.5
+"""Seconds to wait for sshd's word of a connection that a session names: log and session race each other."""
+_STOPPED = "the audit log cannot be written"
+
+
+class AuditServer:
+    """One audit process."""
+
+    def __init__(self, paths: Paths, replica: str, record: bool = False, out: TextIO = sys.stdout) -> None:
+        self._paths = paths
+        self._record = record
+        self._out = out
+        self._access = Access(paths)
+        self._ledger = Ledger(replica, asyncio.get_running_loop().time)
+        self._supervisors = 0
+        self._peers = 0
+        self._news = asyncio.Condition()
+        self.failed = asyncio.Event()
+        """Set when a line could not be written; nothing is accepted any more."""
+
+    async def serve(self) -> asyncio.Server:
+        """Listens; any process of the pod may connect, who it is the kernel says."""
+        path = self._paths.audit_socket
+        path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._peer, path, limit=MOST_LINE, backlog=512)
+        path.chmod(0o666)
+        return server
+
+    async def _peer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        uid = peer_uid(writer.get_extra_info("socket"))
+        supervisor = uid == 0
+        self._supervisors += supervisor
+        self._peers += 1
+        peer = _Supervisor(self, uid) if supervisor else _Person(self, uid)
+        try:
+            while request := await reader.readline():
+                answer = await self._answer(peer, request)
+                if answer is not None:
+                    writer.write(json.dumps(answer).encode() + b"\n")
+                    await writer.drain()
+        except (OSError, ValueError):
+            pass  # a peer that is gone, or whose line is too long
+        finally:
+            self._supervisors -= supervisor
+            self._peers -= 1
+            peer.gone()
+            writer.close()
+            await self.told()
+
+    async def _answer(self, peer: _Peer, request: bytes) -> dict[str, Any] | None:
+        try:
+            said = json.loads(request)
+            event, fields = said["event"], said.get("fields") or {}
+            if not isinstance(event, str) or not isinstance(fields, dict):
+                raise TypeError
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return {"ok": False, "error": "not a request"}
+        try:
+            return await peer.ask(event, fields)
+        except Refused as refusal:
+            return {"ok": False, "error": str(refusal)}
+
+    async def wait_for(self, fields: Mapping[str, Any]) -> None:
+        """Until sshd's word of the connection that `fields` name is here, or it is late."""
+        source = (str(fields.get("src_ip")), fields.get("src_port"))
+        if not self._supervisors or not isinstance(source[1], int):
+            return
+        async with self._news:
+            arrived = self._news.wait_for(lambda: self._ledger.known(source))  # type: ignore[arg-type]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(arrived, WAIT_FOR_SSHD)
+
+    async def quiet(self) -> None:
+        """Until nobody is connected."""
+        async with self._news:
+            await self._news.wait_for(lambda: not self._peers)
+
+    async def told(self) -> None:
+        """Wakes those who wait for sshd's word, or for everybody to be gone."""
+        async with self._news:
+            self._news.notify_all()
+
+    def write(self, fields: Fields) -> None:
+        """One line out. Raises Refused when it can't be written, now and from then on."""
+        if self.failed.is_set():
+            raise Refused(_STOPPED)
+        try:
+            self._out.write(line(fields, datetime.now(UTC)) + "\n")
+            self._out.flush()
+        except (OSError, ValueError):
+            self.failed.set()
+            raise Refused(_STOPPED) from None
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is open."""
+        return self._ledger
+
+    @property
+    def access(self) -> Access:
+        """Who there is."""
+        return self._access
+
+    def recording(self, session: Session, fields: Mapping[str, Any]) -> Recording | None:
+        """A recording for a session with a terminal, when the stack asks for them. Raises Refused."""
+        if not self._record or fields.get("kind") != "shell":
+            return None
+        size = tuple(v if isinstance(v := fields.get(n), int) and 0 < v < 10000 else d for n, d in _SIZE)
+        try:
+            return Recording(self._paths.recordings, session.user, session.session, (size[0], size[1]))
+        except OSError as error:
+            raise Refused(f"the session cannot be recorded ({error.strerror}); tell an administrator") from None
+
+
+_SIZE = (("columns", 80), ("rows", 24))
+
+
+class _Peer:
+    """Whoever is at the other end of one socket."""
+
+    def __init__(self, server: AuditServer, uid: int) -> None:
+        self.server = server
+        self.uid = uid
+
+    async def ask(self, event: str, fields: dict[str, Any]) -> dict[str, Any] | None:
+        """The answer. Raises Refused."""
+        raise NotImplementedError
+
+    def gone(self) -> None:
+        """The socket is closed."""
+
+
+class _Supervisor(_Peer):
+    async def ask(self, event: str, fields: dict[str, Any]) -> dict[str, Any]:
+        for each in self.server.ledger.told(event, fields, self.server.access.uids()):
+            self.server.write(each)
+        await self.server.told()
+        return {"ok": True}
+
+    def gone(self) -> None:
+        for each in self.server.ledger.lost():
+            _quietly(self.server, each)
+
+
+class _Person(_Peer):
+    def __init__(self, server: AuditServer, uid: int) -> None:
+        super().__init__(server, uid)
+        self.session: Session | None = None
+        self.recording: Recording | None = None
+
+    async def ask(self, event: str, fields: dict[str, Any]) -> dict[str, Any] | None:
+        if event in ("output", "resize"):
+            self._show(event, fields)
+            return None
+        if event != "session_start":
+            if self.session is None:
+                raise Refused("no session was started on this socket")
+            self.server.write(self.server.ledger.during(self.session, event, fields))
+            return {"ok": True, "session": self.session.session}
+        if self.session is not None:
+            raise Refused("a session was started on this socket already")
+        user = self.server.access.user(self.uid) if self.uid >= FIRST_UID else None
+        if user is None:
+            raise Refused(f"uid {self.uid} is nobody's account")
+        await self.server.wait_for(fields)
+        session, start = self.server.ledger.begin(user, self.uid, fields)
+        self.session = session  # before the line: whatever fails now, it is ended
+        self.recording = self.server.recording(session, fields)
+        self.server.write(start)
+        return {"ok": True, "session": session.session, "record": self.recording is not None}
+
+    def _show(self, event: str, fields: dict[str, Any]) -> None:
+        if self.recording is None:
+            return
+        if event == "output" and isinstance(fields.get("data"), str):
+            self.recording.output(fields["data"])
+        elif event == "resize" and all(isinstance(fields.get(name), int) for name, _ in _SIZE):
+            self.recording.resize(fields["columns"], fields["rows"])
+
+    def gone(self) -> None:
+        if self.recording is not None:
+            self.recording.close()
+        if self.session is not None and (end := self.server.ledger.end(self.session)) is not None:
+            _quietly(self.server, end)
+
+
+def _quietly(server: AuditServer, fields: Fields) -> None:
+    with contextlib.suppress(Refused):  # server.failed says so
+        server.write(fields)
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """The uid of the process that connected, from the kernel (unix(7), SO_PEERCRED)."""
+    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", found)[1])
+
+
+async def run(paths: Paths, replica: str, record: bool) -> int:
+    """Serves until it is told to end and nobody is connected any more, because a drain takes as long as its sessions.
+
+    1 when it can't write: then the container starts anew.
+    """
+    loop = asyncio.get_running_loop()
+    server = AuditServer(paths, replica, record)
+    told = asyncio.Event()
+    for number in (2, 15):
+        loop.add_signal_handler(number, told.set)
+
+    async def ended() -> None:
+        await told.wait()
+        await server.quiet()
+
+    listening = await server.serve()
+    waits = [asyncio.ensure_future(each) for each in (ended(), server.failed.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for each in waits:
+        each.cancel()
+    listening.close()
+    if server.failed.is_set():
+        print(f"audit: {_STOPPED}; new sessions are refused until it can", file=sys.stderr)
+        return 1
+    return 0
+
+
+def replica_name() -> str:
+    """The pod's name."""
+    return os.environ.get("POD_NAME") or socket.gethostname()

@@ -1,0 +1,96 @@
+"""Invariant: what the supervisor knows reaches the audit process in order, and it is known whether it did.
+
+While the audit process is away events wait here; when it is back it is first told of every connection that is open,
+because it may have been started anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+Event = tuple[str, dict[str, Any]]
+ANSWER_SECONDS = 2.0
+RETRY_SECONDS = 0.2
+MOST_WAITING = 20000
+
+
+class AuditLink:
+    """One connection to the audit process, made again when it breaks."""
+
+    def __init__(self, path: Path, opened: Callable[[], Iterable[Event]], log: Callable[[str], None]) -> None:
+        """`opened` gives a conn_open for every connection there is."""
+        self._path = path
+        self._opened = opened
+        self._log = log
+        self._waiting: deque[Event] = deque(maxlen=MOST_WAITING)
+        self._news = asyncio.Event()
+        self._idle = asyncio.Event()
+        self.down_since: float | None = asyncio.get_running_loop().time()
+        """loop.time() since when nothing can be reported, None while it can."""
+
+    def say(self, events: Iterable[Event]) -> None:
+        """Report events, now or as soon as that is possible."""
+        self._waiting.extend(events)
+        if self._waiting:
+            self._idle.clear()
+            self._news.set()
+
+    async def flush(self, seconds: float) -> None:
+        """Until everything was reported, or `seconds` have passed."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            self._log(f"{len(self._waiting)} events were not reported")
+
+    async def run(self) -> None:
+        """Works until it is cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await self._talk()
+            except (OSError, ValueError, TimeoutError, EOFError) as error:
+                if self.down_since is None:
+                    self._log(f"the audit process is away: {error or type(error).__name__}")
+                    self.down_since = loop.time()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _talk(self) -> None:
+        reader, writer = await asyncio.open_unix_connection(self._path)
+        try:
+            known = list(self._opened())
+            # A conn_open that waits here would be said twice, for the same connection.
+            said = {fields["conn"] for _, fields in known}
+            waiting = [e for e in self._waiting if not (e[0] == "conn_open" and e[1].get("conn") in said)]
+            self._waiting = deque([*known, *waiting], maxlen=MOST_WAITING)
+            while True:
+                while self._waiting:
+                    event, fields = self._waiting[0]
+                    writer.write(json.dumps({"event": event, "fields": fields}).encode() + b"\n")
+                    await writer.drain()
+                    answer = json.loads(await asyncio.wait_for(reader.readline(), ANSWER_SECONDS) or b"{}")
+                    if not answer.get("ok"):
+                        raise ValueError(answer.get("error") or "it closed the connection")
+                    self._waiting.popleft()
+                self.down_since = None
+                self._idle.set()
+                self._news.clear()
+                await self._wait(reader)
+        finally:
+            writer.close()
+
+    async def _wait(self, reader: asyncio.StreamReader) -> None:
+        """Until there is news, or the other end closes: nothing else comes from there unasked."""
+        news, closed = asyncio.ensure_future(self._news.wait()), asyncio.ensure_future(reader.read(1))
+        try:
+            done, _ = await asyncio.wait({news, closed}, return_when=asyncio.FIRST_COMPLETED)
+            if closed in done:
+                raise EOFError("it closed the connection")
+        finally:
+            for each in (news, closed):
+                each.cancel()
+            await asyncio.gather(news, closed, return_exceptions=True)

@@ -1,0 +1,180 @@
+"""Invariant: every connection that sshd let in is in the table until its process is gone, and has exactly one
+conn_open and one conn_close; one that never logged in has one auth_fail instead.
+
+Pure but for the numbers it gives out: records of sshd's log, in; events for the audit, out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from bastion.supervisor.sshdlog import (
+    Accepted,
+    Child,
+    Dropped,
+    Ended,
+    Forward,
+    Opened,
+    Record,
+    Software,
+    Source,
+    Tried,
+)
+
+Fields = dict[str, Any]
+Event = tuple[str, Fields]
+MOST_STRANGERS = 2000
+"""Connections that have not logged in, remembered at once; sshd holds 600 and refuses the rest."""
+
+
+@dataclass
+class Live:
+    """A connection that is in."""
+
+    conn: str
+    pid: int
+    user: str
+    key_fp: str | None
+    source: Source
+    since: float
+    child: int | None = None
+    ending: str | None = None
+    """Why it is being ended, once that is so."""
+    forwards: int = 0
+
+
+@dataclass
+class _Stranger:
+    since: float
+    user: str = ""
+    why: str = "left without trying to log in"
+    key_fp: str | None = None
+
+
+class Connections:
+    """Everything that sshd holds now."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit` is how many connections a person may have at once."""
+        self._limit = limit
+        self._run = secrets.token_hex(3)
+        self._numbers = itertools.count(1)
+        self._strangers: OrderedDict[Source, _Stranger] = OrderedDict()
+        self._software: OrderedDict[int, str] = OrderedDict()
+        self._asked: dict[int, str] = {}
+        self.live: dict[int, Live] = {}
+        """By the pid of the process that stands for it."""
+
+    def feed(self, record: Record, now: float) -> list[Event]:
+        """The events that follow from a record; `now` in seconds that only grow."""
+        match record:
+            case Opened(source):
+                self._strangers[source] = _Stranger(now)
+                if len(self._strangers) > MOST_STRANGERS:
+                    gone, stranger = self._strangers.popitem(last=False)
+                    return [self._failed(gone, stranger)]
+            case Software(pid, version):
+                self._software[pid] = version
+                if len(self._software) > MOST_STRANGERS:
+                    self._software.popitem(last=False)
+            case Tried():
+                self._tried(record)
+            case Accepted():
+                return [self._accept(record, now)]
+            case Child(parent, pid):
+                if parent in self.live:
+                    self.live[parent].child = pid
+            case Forward(pid, target, denied):
+                return self._forward(pid, target, denied)
+            case Ended(source, why):
+                if stranger := self._strangers.pop(source, None):
+                    if why != "gone":
+                        stranger.why = why
+                    return [self._failed(source, stranger)]
+            case Dropped(source, why):
+                return [("auth_fail", _from(source) | {"reason": f"refused: {why}"})]
+        return []
+
+    def gone(self, pid: int, now: float) -> list[Event]:
+        """The process of a connection has ended."""
+        live = self.live.pop(pid, None)
+        if live is None:
+            return []
+        events = self._settle(live)
+        passed = int((now - live.since) * 1000)
+        reason = {"reason": live.ending} if live.ending else {}
+        return [*events, ("conn_close", {"conn": live.conn, "duration_ms": passed, **reason})]
+
+    def forgotten(self, now: float, grace: float) -> list[Event]:
+        """Strangers of whom sshd said no more although their time is over."""
+        late = [source for source, stranger in self._strangers.items() if now - stranger.since > grace]
+        return [self._failed(source, self._strangers.pop(source)) for source in late]
+
+    def settle(self) -> list[Event]:
+        """Forwards that were asked for and not refused by now, which means that they were made."""
+        return [event for live in self.live.values() for event in self._settle(live)]
+
+    def of(self, user: str) -> list[Live]:
+        """A person's connections, oldest first."""
+        return sorted((live for live in self.live.values() if live.user == user), key=lambda live: live.since)
+
+    def open_fields(self, live: Live) -> Fields:
+        """What conn_open says of a connection: also told again to an audit process that was started anew."""
+        return {
+            "conn": live.conn,
+            "user": live.user,
+            "key_fp": live.key_fp,
+            **_from(live.source),
+            "client_version": self._software.get(live.pid),
+        }
+
+    def _accept(self, record: Accepted, now: float) -> Event:
+        self._strangers.pop(record.source, None)
+        conn = f"{self._run}-c{next(self._numbers)}"
+        live = Live(conn, record.pid, record.user, record.key_fp, record.source, now)
+        fields = {}
+        if len(self.of(record.user)) >= self._limit:
+            live.ending = f"you have {self._limit} connections, which is the limit; close one and log in again"
+            fields["refused"] = live.ending
+        self.live[record.pid] = live
+        return "conn_open", self.open_fields(live) | fields
+
+    def _tried(self, record: Tried) -> None:
+        source = record.source
+        if source is None:  # the line names no port: the latest who has not said who they are
+            source = next((s for s, stranger in reversed(self._strangers.items()) if not stranger.user), None)
+        if source is not None and source in self._strangers:
+            stranger = self._strangers[source]
+            stranger.user, stranger.why = record.user, record.why
+            stranger.key_fp = record.key_fp or stranger.key_fp
+
+    def _forward(self, pid: int, target: str, denied: bool) -> list[Event]:
+        live = self.live.get(pid) or next((each for each in self.live.values() if each.child == pid), None)
+        if live is None:
+            return []
+        if denied:
+            self._asked.pop(live.pid, None)
+            return [("forward_denied", {"conn": live.conn, "kind": "denied", "target": target})]
+        # sshd says what was asked before it says no; silence until its next word means yes.
+        events = self._settle(live)
+        self._asked[live.pid] = target
+        return events
+
+    def _settle(self, live: Live) -> list[Event]:
+        target = self._asked.pop(live.pid, None)
+        if target is None:
+            return []
+        live.forwards += 1
+        return [("forward_open", {"conn": live.conn, "kind": "jump", "target": target})]
+
+    def _failed(self, source: Source, stranger: _Stranger) -> Event:
+        fields = {"user": stranger.user, "key_fp": stranger.key_fp, "reason": stranger.why}
+        return "auth_fail", _from(source) | {name: value for name, value in fields.items() if value}
+
+
+def _from(source: Source) -> Fields:
+    return {"src_ip": source[0], "src_port": source[1]}

@@ -1,0 +1,101 @@
+"""Invariant: sshd is a child of the supervisor, never PID 1: its sessions outlive it, and a new one can take its place.
+
+When a container's first process ends the kernel kills all others (pid_namespaces(7)), and sshd ends at once when it
+is told to stop taking connections; under a supervisor its sessions stay.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import IO
+
+from bastion.paths import Paths
+from bastion.sshd_config import HOST_CERTIFICATE, HOST_KEY, SshdSettings, Version, render, version_of
+
+RUN = Path("/run/sshd")
+"""Where sshd locks up its unprivileged half; it wants it empty, root's and there (Debian)."""
+
+
+class Listener:
+    """The sshd that takes connections."""
+
+    def __init__(self, paths: Paths, settings: SshdSettings, sshd: str) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._sshd = sshd
+        self._seen: tuple[bytes, ...] = ()
+        self.pid: int | None = None
+        """Of the running sshd, None while there is none."""
+        self.listening = False
+
+    def version(self) -> Version:
+        """What sshd says it is. Raises TooOld, OSError."""
+        done = subprocess.run([self._sshd, "-V"], capture_output=True, text=True, check=False)
+        return version_of(done.stderr + done.stdout)
+
+    def start(self) -> IO[bytes]:
+        """Starts sshd; its log. Raises OSError, TooOld."""
+        RUN.mkdir(mode=0o755, exist_ok=True)
+        self.configure()
+        command = [self._sshd, "-D", "-e", "-f", str(self._paths.sshd / "sshd_config")]
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/"
+        )
+        assert process.stderr is not None
+        self.pid = process.pid
+        # The supervisor reaps all children itself; Popen must not wait for a pid that may be another's by then.
+        process.returncode = 0
+        return process.stderr
+
+    def configure(self) -> bool:
+        """Writes sshd's files from what the Secret's mount holds now; whether anything in them is new.
+
+        The key is copied because sshd refuses one that a group may read, which is how a mount with fsGroup has it.
+        """
+        folder = self._paths.sshd
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = (self._paths.host / HOST_KEY).read_bytes()
+        shown = self._paths.host / HOST_CERTIFICATE
+        certificate = shown.read_bytes() if shown.exists() else b""
+        config = render(self._paths, self._settings, self.version(), certified=bool(certificate)).encode()
+        files = {HOST_KEY: key, HOST_CERTIFICATE: certificate, "sshd_config": config}
+        if tuple(files.values()) == self._seen:
+            return False
+        for name, content in files.items():
+            partial = folder / f".{name}"
+            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(content)
+            partial.replace(folder / name)
+        self._seen = tuple(files.values())
+        return True
+
+    def reload(self) -> None:
+        """Makes sshd read its files again; sessions go on (sshd(8), SIGHUP)."""
+        self._signal(signal.SIGHUP)
+
+    def stop(self) -> None:
+        """Takes no more connections; sessions go on."""
+        self._signal(signal.SIGTERM)
+
+    def exited(self, pid: int) -> bool:
+        """Whether this was sshd; to be told of every child that ends."""
+        if pid != self.pid:
+            return False
+        self.pid, self.listening = None, False
+        return True
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.pid is not None:
+            os.kill(self.pid, number)
+
+
+def find_sshd() -> str:
+    """sshd's path, absolute as sshd itself wants to be called. Raises FileNotFoundError."""
+    found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if not found:
+        raise FileNotFoundError("there is no sshd; install openssh-server")
+    return found

@@ -1,0 +1,293 @@
+"""Invariant: a session lives exactly as long as its person may be here: not cut by a restart of sshd, not a second
+longer than its key, and never past the end of a drain.
+
+One thread, one loop; everything that decides is in the modules beside this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bastion.accounts.access import Access
+from bastion.accounts.store import read_state
+from bastion.paths import Paths
+from bastion.supervisor import processes, sshdlog
+from bastion.supervisor.auditlink import AuditLink
+from bastion.supervisor.connections import Connections, Live
+from bastion.supervisor.health import Health
+from bastion.supervisor.listener import Listener
+
+TICK = 0.5
+SWEEP = 5.0
+"""Seconds between two looks at all processes, which cost more than the rest."""
+HARD = 2.0
+"""Seconds from the polite end of a connection to the one that can't be refused."""
+REFUSAL = 3.0
+"""Seconds that a session over a limit has to say so to its person before its connection is ended."""
+AUDIT_AWAY = 2.0
+"""Seconds without the audit process after which a new connection is not kept: what can't be told isn't allowed."""
+GRACE = 40.0
+"""Seconds after which sshd has surely ended whoever did not log in (LoginGraceTime 20)."""
+
+
+@dataclass(frozen=True)
+class SupervisorSettings:
+    """What differs between bastions; `drain_seconds` is the one number that a pod's grace period follows from."""
+
+    drain_seconds: float = 3600
+    deregister_seconds: float = 15
+    """How long new connections are still taken when a load balancer is only just learning of the end."""
+    health_host: str = "0.0.0.0"
+    health_port: int = 8081
+    max_connections: int = 20
+    """Of one person."""
+    max_processes: int = 64
+    """Of one person here. Not RLIMIT_NPROC: that counts a uid's processes on the whole node, servers included."""
+
+
+class Supervisor:
+    """PID 1 of the sshd container."""
+
+    def __init__(self, paths: Paths, listener: Listener, settings: SupervisorSettings) -> None:
+        self._paths = paths
+        self._listener = listener
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._access = Access(paths)
+        self._table = Connections(settings.max_connections)
+        self._audit = AuditLink(paths.audit_socket, self._opened, log)
+        self._ends: dict[int, float] = {}
+        """When the connection of a pid is to be ended, or was told to end."""
+        self._polite: set[int] = set()
+        self._draining = asyncio.Event()
+        self._warned = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """Works until a drain is over."""
+        self._loop.add_signal_handler(signal.SIGTERM, self._draining.set)
+        self._loop.add_signal_handler(signal.SIGINT, self._draining.set)
+        self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
+        self._task(self._audit.run())
+        await self._start_sshd()
+        self._task(self._tick())
+        health = Health(self.problems, self._figures)
+        async with await health.serve(self._settings.health_host, self._settings.health_port):
+            await self._draining.wait()
+            await self._drain()
+        for task in self._tasks:
+            task.cancel()
+        return 0
+
+    def problems(self) -> list[str]:
+        """Why nobody new should come here."""
+        found = []
+        if self._draining.is_set():
+            found.append("draining")
+        if not self._listener.listening:
+            found.append("sshd is not listening")
+        if read_state(self._paths) is None:
+            found.append("no accounts yet: keysync has not reached the cluster")
+        if self._audit.down_since is not None:
+            found.append("the audit process is away")
+        return found
+
+    def _opened(self) -> list[tuple[str, dict[str, object]]]:
+        return [("conn_open", self._table.open_fields(live)) for live in self._table.live.values()]
+
+    def _figures(self) -> dict[str, float]:
+        state = read_state(self._paths)
+        age = (datetime.now(UTC) - state.synced_at).total_seconds() if state else -1
+        return {
+            "connections": len(self._table.live),
+            "accounts": state.accounts if state else 0,
+            "accounts_generation": state.generation if state else 0,
+            "accounts_age_seconds": age,
+            "accounts_stale": bool(state and state.stale(datetime.now(UTC))),
+            "accounts_refused": bool(state and state.refused),
+            "audit_away": self._audit.down_since is not None,
+            "draining": self._draining.is_set(),
+        }
+
+    async def _start_sshd(self) -> None:
+        stream = self._listener.start()
+        reader = asyncio.StreamReader(limit=1 << 16)
+        await self._loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stream)
+        self._task(self._read(reader))
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        while True:
+            try:
+                line = await reader.readline()
+            except ValueError:
+                continue  # longer than any line of sshd's
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip("\r\n")
+            log(f"sshd: {text}")
+            if text.startswith("Server listening on"):
+                self._listener.listening = True
+            record = sshdlog.parse(text)
+            if record is None:
+                continue
+            self._audit.say(self._table.feed(record, self._loop.time()))
+            if isinstance(record, sshdlog.Accepted):
+                self._follow(record.pid)
+
+    def _follow(self, pid: int) -> None:
+        """Be told when a connection's process ends, whatever ends it."""
+        live = self._table.live[pid]
+        if live.ending:
+            log(f"refused {live.user} from {live.source[0]}: {live.ending}")
+            self._ends[pid] = self._loop.time() + REFUSAL
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._gone(pid)
+            return
+        self._loop.add_reader(handle, self._gone, pid, handle)
+
+    def _gone(self, pid: int, handle: int | None = None) -> None:
+        if handle is not None:
+            self._loop.remove_reader(handle)
+            os.close(handle)
+        self._ends.pop(pid, None)
+        self._polite.discard(pid)
+        # What it said last may still be in the pipe.
+        self._loop.call_later(0.05, lambda: self._audit.say(self._table.gone(pid, self._loop.time())))
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return
+                if self._listener.exited(pid) and not self._draining.is_set():
+                    log(f"sshd ended with {os.waitstatus_to_exitcode(status)}, starting it again; sessions go on")
+                    self._task(self._restart())
+
+    async def _restart(self) -> None:
+        await asyncio.sleep(1)
+        if not self._draining.is_set():
+            await self._start_sshd()
+
+    async def _tick(self) -> None:
+        swept = 0.0
+        while True:
+            await asyncio.sleep(TICK)
+            now = self._loop.time()
+            self._audit.say(self._table.settle())
+            self._audit.say(self._table.forgotten(now, GRACE))
+            for live in list(self._table.live.values()):
+                self._judge(live, now)
+            self._end_due(now)
+            self._warn_of_audit()
+            if now - swept > SWEEP:
+                swept = now
+                self._sweep()
+                self._renew()
+
+    def _judge(self, live: Live, now: float) -> None:
+        """Ends a connection whose person may not be here any more, or that nobody could be told of."""
+        if live.ending:
+            return
+        away = self._audit.down_since
+        problem = self._access.problem(live.user, live.key_fp, datetime.now(UTC))
+        if problem:
+            self._end(live, "revoked", problem, now)
+        elif away is not None and live.since >= away and now - live.since > AUDIT_AWAY:
+            self._end(live, "denied", "the audit log is away, so nobody new is let in; try again in a minute", now)
+
+    def _end(self, live: Live, event: str, why: str, now: float) -> None:
+        live.ending = "revoked" if event == "revoked" else why
+        log(f"ending {live.user} from {live.source[0]}: {why}")
+        self._audit.say([(event, {"conn": live.conn, "reason": why})])
+        self._tell([live], f"{why}. This session ends now.")
+        self._ends[live.pid] = now
+
+    def _end_due(self, now: float) -> None:
+        for pid, at in list(self._ends.items()):
+            if pid not in self._table.live or now < at:
+                continue
+            found = processes.below(processes.processes(), {pid})
+            if pid not in self._polite:
+                self._polite.add(pid)
+                self._ends[pid] = now + HARD
+                # sshd's half that works as the person goes first: it closes terminals and sockets of sessions.
+                processes.end(found, signal.SIGTERM)
+                processes.end(found, signal.SIGHUP)
+            else:
+                processes.end(found, signal.SIGKILL)
+
+    def _sweep(self) -> None:
+        everyone = processes.processes()
+        lost = processes.orphans(everyone, set(self._table.live), os.getpid())
+        if lost and not self._draining.is_set():
+            log(f"ending {len(lost)} processes without a connection")
+        processes.end(lost, signal.SIGKILL)
+        now = self._loop.time()
+        counts: dict[str, int] = {}
+        for live in sorted(self._table.live.values(), key=lambda live: live.since):
+            counts[live.user] = counts.get(live.user, 0) + len(processes.below(everyone, {live.pid}))
+            if counts[live.user] > self._settings.max_processes and not live.ending:
+                limit = self._settings.max_processes
+                self._end(live, "denied", f"you have more than {limit} processes here, which is the limit", now)
+
+    def _renew(self) -> None:
+        """Takes a renewed host certificate into use."""
+        with contextlib.suppress(OSError):
+            if not self._draining.is_set() and self._listener.configure():
+                log("the host key's files are new; sshd reads them again")
+                self._listener.reload()
+
+    def _warn_of_audit(self) -> None:
+        away = self._audit.down_since is not None and self._loop.time() - self._audit.down_since > AUDIT_AWAY
+        if away and not self._warned:
+            self._tell(self._table.live.values(), "The audit log is away: this session goes on, new ones are refused.")
+        self._warned = away
+
+    def _tell(self, lives: Iterable[Live], text: str) -> int:
+        roots = {live.pid for live in lives}
+        return processes.tell(processes.below(processes.processes(), roots), text) if roots else 0
+
+    async def _drain(self) -> None:
+        settings = self._settings
+        log(f"draining: {len(self._table.live)} connections, at most {settings.drain_seconds:g} s")
+        self._audit.say([("drain", {"reason": f"begins, at most {settings.drain_seconds:g} s"})])
+        deadline = self._loop.time() + settings.drain_seconds
+        await asyncio.sleep(min(settings.deregister_seconds, settings.drain_seconds))
+        self._listener.stop()
+        end = datetime.fromtimestamp(datetime.now(UTC).timestamp() + deadline - self._loop.time(), UTC)
+        self._tell(
+            self._table.live.values(),
+            f"This bastion restarts. Your session goes on until {end:%H:%M} UTC at most; new logins reach another.",
+        )
+        while self._table.live and self._loop.time() < deadline:
+            await asyncio.sleep(TICK)
+        for live in list(self._table.live.values()):
+            live.ending = live.ending or "drain"
+            self._tell([live], "This bastion's time is over. This session ends now.")
+            self._ends[live.pid] = self._loop.time()
+        until = self._loop.time() + 3 * HARD
+        while self._table.live and self._loop.time() < until:
+            await asyncio.sleep(TICK)
+        self._audit.say([("drain", {"reason": "over"})])
+        await self._audit.flush(5)
+        log("drained")
+
+    def _task(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def log(line: str) -> None:
+    """One line to stderr, which is the container's log."""
+    print(line, file=sys.stderr, flush=True)
