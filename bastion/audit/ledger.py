@@ -109,18 +109,15 @@ class Ledger:
         if event not in SUPERVISOR_EVENTS:
             raise Refused(f"{event!r} is not an event of the supervisor")
         fields = {name: value for name, value in said.items() if name != "refused"}
-        user = fields.get("user")
-        if isinstance(user, str) and event != "auth_fail" and user in uids:
-            fields["uid"] = uids[user]
         name = str(said.get("conn", ""))
         if event == "conn_open":
             source = (str(said.get("src_ip")), int(said.get("src_port") or 0))
-            opened = Connection(name, source, str(user), said.get("key_fp"), said.get("refused"))
+            opened = Connection(name, source, str(said.get("user")), said.get("key_fp"), said.get("refused"))
             self._connections[name] = self._sources[source] = opened
         conn = self._connections.get(name)
         if conn is not None:
             fields = {"user": conn.user, "key_fp": conn.key_fp, **fields}
-            fields |= {"src_ip": conn.source[0], "src_port": conn.source[1]}
+            fields |= {"src_ip": conn.source[0], "src_port": conn.source[1], "uid": uids.get(conn.user)}
         if conn is not None and event in ("revoked", "denied"):
             conn.reason = "revoked" if event == "revoked" else str(said.get("reason"))
             conn.refused = conn.refused or str(said.get("reason") or conn.reason)

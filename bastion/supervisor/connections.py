@@ -91,10 +91,10 @@ class Connections:
             case Forward(pid, target, denied):
                 return self._forward(pid, target, denied)
             case Ended(source, why):
-                if stranger := self._strangers.pop(source, None):
+                if left := self._strangers.pop(source, None):
                     if why != "gone":
-                        stranger.why = why
-                    return [self._failed(source, stranger)]
+                        left.why = why
+                    return [self._failed(source, left)]
             case Dropped(source, why):
                 return [("auth_fail", _from(source) | {"reason": f"refused: {why}"})]
         return []

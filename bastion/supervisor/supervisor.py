@@ -33,8 +33,8 @@ REFUSAL = 3.0
 """Seconds that a session over a limit has to say so to its person before its connection is ended."""
 AUDIT_AWAY = 2.0
 """Seconds without the audit process after which a new connection is not kept: what can't be told isn't allowed."""
-GRACE = 40.0
-"""Seconds after which sshd has surely ended whoever did not log in (LoginGraceTime 20)."""
+GRACE = 65.0
+"""Seconds after which sshd has surely ended whoever did not log in (LoginGraceTime 60)."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,8 @@ class Supervisor:
             if not line:
                 return
             text = line.decode(errors="replace").rstrip("\r\n")
-            log(f"sshd: {text}")
+            if not text.startswith("debug1: "):  # those are for the parser
+                log(f"sshd: {text}")
             if text.startswith("Server listening on"):
                 self._listener.listening = True
             record = sshdlog.parse(text)

@@ -1,0 +1,28 @@
+"""Fixtures of the bastion's tests: a world for each module, so that what one of them breaks is its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from infra.local import packages
+from infra.local.progress import Progress
+from tests.bastion.bastion import World, world
+from tests.unit.bastion.schema import problems
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ssh_server() -> None:
+    """sshd and the name service module; installed when missing, never started by the machine."""
+    packages.ensure_ssh_server(Progress())
+
+
+@pytest.fixture
+def fresh() -> Iterator[World]:
+    """An empty world; at its end every audit line in it was one that the schema describes."""
+    with world() as found:
+        yield found
+        for replica in found.replicas:
+            for line in replica.lines():
+                assert not problems(line), line

@@ -1,0 +1,221 @@
+"""How long a session lives: through a drain, not past a revocation, and closed on paper whatever ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.bastion.bastion import Client, Replica, World, dev_server, read_until, server, user
+from tests.cluster.client import eventually
+
+REVOKED_SECONDS = 10.0
+"""Until a live session of a withdrawn key is over (bastion.md 4)."""
+SHELL = "echo ready; cat"
+
+
+def _two_people(fresh: World, *arguments: str) -> tuple[Client, Replica]:
+    client, replica = fresh.client, fresh.replica()
+    replica.put([user(client, "ann", 20000), user(client, "bob", 20001)], [server("mydev", "ann")])
+    replica.start(*arguments)
+    return client, replica
+
+
+def test_a_killed_replica_takes_only_its_own_sessions(fresh: World) -> None:
+    client, replica = _two_people(fresh)
+    other = fresh.replica()
+    other.put([user(client, "ann", 20000), user(client, "bob", 20001)])
+    other.start()
+    with client.start(replica, "ann", SHELL) as lost, client.start(other, "bob", SHELL) as kept:
+        for each in (lost, kept):
+            read_until(each, "ready")
+        replica.kill()
+        lost.wait(timeout=5)
+        assert client.run(other, "ann", "echo back").stdout == "back\n"
+        assert kept.communicate("still here\n", timeout=10)[0] == "still here\n"
+    eventually(lambda: replica.events("conn_close"), "the lost connection closed on paper")
+    assert [each["event"] for each in replica.events()][-2:] == ["session_end", "conn_close"] or [
+        each["event"] for each in replica.events()
+    ][-2:] == ["conn_close", "session_end"]
+    assert len(replica.events("session_start")) == len(replica.events("session_end")) == 1
+
+
+def test_a_drain_lets_a_shell_and_a_copy_finish(fresh: World, tmp_path: Path) -> None:
+    client, replica = _two_people(fresh, "--drain-seconds", "60")
+    (tmp_path / "up").write_bytes(os.urandom(4_000_000))
+    with (
+        dev_server(fresh),
+        client.start(replica, "ann", SHELL) as shell,
+        client.start(replica, "bob", "-tt") as terminal,
+    ):
+        read_until(shell, "ready")
+        assert terminal.stdin is not None
+        terminal.stdin.write("echo on a terminal\n")
+        read_until(terminal, "on a terminal")
+        with _copy(client, replica, fresh, tmp_path) as copy:
+            eventually(lambda: replica.events("forward_open"), f"a tunnel; log:\n{replica.log}")
+            os.kill(replica.first_process(), signal.SIGTERM)
+            eventually(lambda: replica.ready()[0] == 503, "not ready")
+            assert replica.page("/healthz")[0] == 200
+            read_until(terminal, "This bastion restarts. Your session goes on until")
+            assert client.run(replica, "bob", "id").returncode == 255
+            assert copy.wait(timeout=50) == 0
+        assert (fresh.folder / "copied").read_bytes() == (tmp_path / "up").read_bytes()
+        assert shell.communicate("still here\n", timeout=10)[0] == "still here\n"
+        assert terminal.communicate("exit\n", timeout=10)[0].rstrip().endswith("exit")
+    assert replica.processes[-1].wait(timeout=20) == 0
+    assert not replica.events("revoked")
+    assert [each["reason"] for each in replica.events("drain")] == ["begins, at most 60 s", "over"]
+    assert len(replica.events("conn_open")) == len(replica.events("conn_close"))
+
+
+def test_a_drain_ends_what_does_not(fresh: World) -> None:
+    client, replica = _two_people(fresh, "--drain-seconds", "2")
+    with client.start(replica, "ann", SHELL) as shell:
+        read_until(shell, "ready")
+        os.kill(replica.first_process(), signal.SIGTERM)
+        shell.wait(timeout=15)
+    assert replica.processes[-1].wait(timeout=20) == 0
+    assert [each["reason"] for each in replica.events("session_end")] == ["drain"]
+
+
+def test_with_sshd_as_first_process_a_drain_cuts_everybody(fresh: World) -> None:
+    """Guards the supervisor: this is what would happen without it."""
+    client, replica = fresh.client, fresh.replica()
+    replica.put([user(client, "ann", 20000)])
+    replica.start()
+    config = replica.paths.sshd / "sshd_config"
+    replica.kill()
+    replica.processes.pop().wait()
+    replica.start_supervisor(command=["/usr/sbin/sshd", "-D", "-e", "-f", str(config)])
+    eventually(lambda: client.run(replica, "ann", "true").returncode == 0, "a login")
+    with client.start(replica, "ann", SHELL) as shell:
+        read_until(shell, "ready")
+        os.kill(replica.first_process(), signal.SIGTERM)
+        assert shell.wait(timeout=10) == 255
+
+
+def test_sshd_may_crash_without_anybody_noticing(fresh: World) -> None:
+    client, replica = _two_people(fresh)
+    with client.start(replica, "ann", SHELL) as shell:
+        read_until(shell, "ready")
+        inside = Path(f"/proc/{replica.first_process()}/task/{replica.first_process()}/children").read_text().split()
+        (sshd,) = [pid for pid in inside if b"sshd" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(int(sshd), signal.SIGKILL)
+        eventually(lambda: "starting it again" in replica.log and replica.ready()[0] == 200, "ready again", 15)
+        assert client.run(replica, "bob", "echo in").stdout == "in\n"
+        assert shell.communicate("still here\n", timeout=10)[0] == "still here\n"
+
+
+Change = Callable[[Client, Replica], None]
+
+
+def _key_removed(client: Client, replica: Replica) -> None:
+    replica.put([user(client, "ann", 20000, sshPublicKeys=[client.public("new")]), user(client, "bob", 20001)])
+
+
+def _person_deleted(client: Client, replica: Replica) -> None:
+    replica.put([user(client, "bob", 20001)])
+
+
+def _person_suspended(client: Client, replica: Replica) -> None:
+    replica.put([user(client, "ann", 20000, suspended=True), user(client, "bob", 20001)])
+
+
+def _key_moved(client: Client, replica: Replica) -> None:
+    both = [client.public("bob"), client.public("ann")]
+    replica.put([user(client, "ann", 20000, sshPublicKeys=[]), user(client, "bob", 20001, sshPublicKeys=both)])
+
+
+def _key_ends(client: Client, replica: Replica) -> None:
+    soon = f"{datetime.now(UTC) + timedelta(seconds=3):%Y-%m-%dT%H:%M:%SZ}"
+    key = {"name": "laptop", "key": client.public("ann"), "expires": soon}
+    replica.put([user(client, "ann", 20000, sshKeys=[key]), user(client, "bob", 20001)])
+
+
+@pytest.mark.parametrize("change", [_key_removed, _person_deleted, _person_suspended, _key_moved, _key_ends])
+def test_a_withdrawn_key_ends_everything_it_opened(fresh: World, change: Change) -> None:
+    client, replica = _two_people(fresh)
+    master = str(fresh.folder / "master")
+    with (
+        client.start(replica, "ann", "-tt") as terminal,
+        client.start(replica, "ann", "-N", "-M", "-S", master) as tunnel,
+        client.start(replica, "bob", SHELL) as other,
+    ):
+        assert terminal.stdin is not None
+        terminal.stdin.write("trap '' HUP TERM; echo re''ady\n")
+        read_until(terminal, "ready")
+        read_until(other, "ready")
+        eventually(Path(master).exists, "the shared connection")
+        shared = [*client.options("ssh", "ann"), "-S", master, "x", "echo shared"]
+        assert subprocess.run(shared, capture_output=True, text=True, check=True).stdout == "shared\n"
+        change(client, replica)
+        begin = time.monotonic()
+        # A line on the terminal first, then the end; also for a program that does not want to.
+        said = read_until(terminal, "This session ends now.")
+        assert "your account was removed" in said or "the key you logged in with" in said
+        for each in (terminal, tunnel):
+            each.wait(timeout=REVOKED_SECONDS)
+        assert time.monotonic() - begin < REVOKED_SECONDS
+        assert client.run(replica, "ann", "echo in").returncode == 255
+        if change is _key_moved:
+            assert client.run(replica, "bob", "id -u", key="ann").stdout == "20001\n"
+        assert other.communicate("still here\n", timeout=10)[0] == "still here\n"
+    eventually(lambda: len(replica.events("conn_close", user="ann")) == 2, f"both closed; log:\n{replica.log}")
+    assert {each["reason"] for each in replica.events("conn_close", user="ann")} == {"revoked"}
+    assert [each["reason"] for each in replica.events("session_end", user="ann", kind="shell")] == []
+    assert "revoked" in {each["reason"] for each in replica.events("session_end", user="ann")}
+    assert len(replica.events("revoked")) == 2
+    assert not _processes_of(20000)
+
+
+def test_without_the_audit_process_nobody_new_is_let_in(fresh: World) -> None:
+    client, replica = _two_people(fresh)
+    with client.start(replica, "bob", "-tt") as before:
+        assert before.stdin is not None
+        before.stdin.write("echo re''ady\n")
+        read_until(before, "ready")
+        audit = replica.processes.pop(0)
+        audit.kill()
+        audit.wait()
+        read_until(before, "The audit log is away: this session goes on, new ones are refused.")
+        assert replica.ready() == (503, "the audit process is away\n")
+        done = client.run(replica, "ann", "echo in")
+        assert (done.returncode, done.stdout) == (77, "")
+        tunnel = subprocess.run(client.ssh(replica, "ann", "-N"), capture_output=True, timeout=15, check=False)
+        assert tunnel.returncode == 255
+        replica.start_audit()
+        replica.processes.insert(0, replica.processes.pop())
+        eventually(lambda: replica.ready()[0] == 200, "ready again")
+        assert client.run(replica, "ann", "echo in").stdout == "in\n"
+        # What is open is told to an audit process that knows nothing yet.
+        assert len(replica.events("conn_open", user="bob")) == 2
+        assert before.communicate("exit\n", timeout=10)[0].rstrip().endswith("exit")
+
+
+def _copy(client: Client, replica: Replica, fresh: World, tmp_path: Path) -> subprocess.Popen[bytes]:
+    """An scp to the dev server through the bastion that takes some seconds."""
+    command = client.options("scp", "ann")
+    proxy = " ".join([*client.options("ssh", "ann"), "-p", str(replica.port), "-W", "%h:%p", "ann@127.0.0.1"])
+    target = f"root@mydev.dev-ann.svc.cluster.local:{fresh.folder}/copied"
+    return subprocess.Popen(
+        [*command, "-l", "8000", f"-oProxyCommand={proxy}", str(tmp_path / "up"), target], stdin=subprocess.DEVNULL
+    )
+
+
+def _processes_of(uid: int) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if f"\nUid:\t{uid}\t" in (entry / "status").read_text():
+                    found.append((entry / "cmdline").read_text())
+            except OSError:
+                continue
+    return found
