@@ -79,7 +79,7 @@ class Ledger:
             conn = None
         if conn is not None and conn.refused:
             raise Refused(conn.refused)
-        base: Fields = {"session": self._id("s"), "user": user, "uid": uid}
+        base: Fields = {"session": self._id("s"), "user": user, "uid": uid, "kind": said.get("kind")}
         if conn is not None:
             base |= {"conn": conn.conn, "src_ip": conn.source[0], "src_port": conn.source[1], "key_fp": conn.key_fp}
         session = Session(base["session"], user, uid, self._clock(), conn, base)

@@ -32,6 +32,7 @@ _DROPPED = re.compile(
 )
 _SOFTWARE = re.compile(r"^Remote protocol version [\d.]+, remote software version (.*)$")
 _TCPIP = re.compile(r"^originator \S+ port \d+, target (?P<host>.*) port (?P<port>\d+)$")
+_REFUSED = re.compile(r"^refused local port forward: originator .*, target (?P<host>.*) port (?P<target>\d+)$")
 _DENIED = re.compile(
     rf"^Received request {_FROM} to connect to host (?P<host>.*) port (?P<target>\d+), but the request was denied\.$"
 )
@@ -145,7 +146,7 @@ def _tagged(function: str, pid: int, text: str) -> Record | None:
         return Software(pid, found[1])
     elif function == "server_request_direct_tcpip" and (found := _TCPIP.match(text)):
         return Forward(pid, f"{found['host']}:{found['port']}", denied=False)
-    elif function == "channel_connect_to_port" and (found := _DENIED.match(text)):
+    elif found := _DENIED.match(text) or _REFUSED.match(text):
         return Forward(pid, f"{found['host']}:{found['target']}", denied=True)
     # What follows is refused by the configuration, always.
     elif function == "server_input_global_request" and (found := _GLOBAL.match(text)):

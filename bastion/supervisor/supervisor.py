@@ -211,7 +211,8 @@ class Supervisor:
         log(f"ending {live.user} from {live.source[0]}: {why}")
         self._audit.say([(event, {"conn": live.conn, "reason": why})])
         self._tell([live], f"{why}. This session ends now.")
-        self._ends[live.pid] = now
+        # Not at once: the reason is on record before the session's end is, and a person may read the line.
+        self._ends[live.pid] = now + TICK
 
     def _end_due(self, now: float) -> None:
         for pid, at in list(self._ends.items()):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.bastion.bastion import Client, Replica, World, dev_server, free_ports, read_until, server, user
+from tests.bastion.bastion import Client, Replica, World, dev_server, read_until, server, user
 from tests.cluster.client import eventually
+from tests.cluster.harness import free_ports
 
 OWN = "mydev.dev-ann.svc.cluster.local:22"
 
@@ -68,8 +71,6 @@ def test_every_other_way_is_shut(pair: tuple[Client, Replica], who: str, target:
 def test_dynamic_forwarding_reaches_own_servers_only(fresh: World, pair: tuple[Client, Replica]) -> None:
     client, replica = pair
     (port,) = free_ports(1)
-    with dev_server(fresh), client.start(replica, "ann", "echo ready; cat", "-D", str(port)) as session:
-        session.kill()
     command = client.ssh(replica, "ann", "echo ready; cat")
     command[1:1] = ["-D", f"127.0.0.1:{port}"]
     with (
@@ -113,8 +114,6 @@ def test_a_socket_file_of_the_bastion_is_out_of_reach(pair: tuple[Client, Replic
     command[1:1] = ["-L", f"127.0.0.1:{port}:{replica.paths.audit_socket}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
         read_until(session, "ready")
-        import socket
-
         with socket.create_connection(("127.0.0.1", port), 5) as tried:
             assert tried.recv(100) == b""
         session.communicate("", timeout=10)
@@ -125,9 +124,7 @@ def test_a_socket_file_of_the_bastion_is_out_of_reach(pair: tuple[Client, Replic
 def test_an_agent_goes_along_when_asked(pair: tuple[Client, Replica], monkeypatch: pytest.MonkeyPatch) -> None:
     client, replica = pair
     started = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True).stdout
-    variables = dict(
-        word.split("=", 1) for word in started.replace("\n", " ").split(";") if "=" in (word := word.strip())
-    )
+    variables = dict(re.findall(r"(SSH_\w+)=([^;]+);", started))
     monkeypatch.setenv("SSH_AUTH_SOCK", variables["SSH_AUTH_SOCK"])
     monkeypatch.setenv("SSH_AGENT_PID", variables["SSH_AGENT_PID"])
     try:
@@ -141,8 +138,6 @@ def test_an_agent_goes_along_when_asked(pair: tuple[Client, Replica], monkeypatc
 
 def _through_socks(port: int, host: str, to: int) -> bytes:
     """The first bytes a server says through a SOCKS 5 proxy (RFC 1928), none when it is not let through."""
-    import socket
-
     with socket.create_connection(("127.0.0.1", port), 10) as tried:
         tried.sendall(b"\x05\x01\x00")
         tried.recv(2)

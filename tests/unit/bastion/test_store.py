@@ -1,0 +1,134 @@
+"""A reader sees whole generations only, and an empty list takes nobody's account."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bastion.accounts.access import Access
+from bastion.accounts.render import Rendered, render
+from bastion.accounts.store import Store, read_state
+from bastion.paths import Paths
+from tests.unit.bastion.test_render import key, person
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+NOBODY = render([], [], "/session")
+
+
+def some(count: int) -> Rendered:
+    """The files of so many people."""
+    return render([person(f"user{n}", 20000 + n, sshPublicKeys=[key(n)]) for n in range(count)], [], "/session")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    found = Paths(tmp_path)
+    found.accounts.mkdir(parents=True)
+    return found
+
+
+def test_a_generation_is_written_and_the_one_before_stays(paths: Paths) -> None:
+    store = Store(paths, lambda: NOW)
+    for count in (1, 2, 3):
+        state = store.put(some(count))
+        assert (state.generation, state.accounts) == (count, count)
+    assert (paths.current / "passwd").read_text().count("\n") == 3
+    assert sorted(p.name for p in paths.accounts.iterdir()) == ["current", "generation-2", "generation-3"]
+    assert read_state(paths) == state
+    assert (paths.current / "keys" / "user2").stat().st_mode & 0o777 == 0o644
+
+
+def test_what_is_the_same_is_not_written_again(paths: Paths) -> None:
+    at = [NOW]
+    store = Store(paths, lambda: at[0])
+    store.put(some(1))
+    at[0] += timedelta(minutes=6)
+    assert read_state(paths).stale(at[0])  # type: ignore[union-attr]
+    assert store.put(some(1)).generation == 1
+    assert not read_state(paths).stale(at[0])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_empty_list_after_a_full_one_is_refused(paths: Paths, restarted: bool) -> None:
+    store = Store(paths, lambda: NOW)
+    store.put(some(2), listed=True)
+    store = Store(paths, lambda: NOW) if restarted else store
+    state = store.put(NOBODY, listed=True)
+    assert state.refused == "the cluster lists no accounts, there were 2; the old ones stay in force"
+    assert "user1" in (paths.current / "passwd").read_text()
+    assert read_state(paths) == state
+    # The list is full again: the alert is over.
+    assert store.put(some(2), listed=True).refused is None
+
+
+def test_the_last_person_may_be_deleted(paths: Paths) -> None:
+    store = Store(paths, lambda: NOW)
+    store.put(some(1), listed=True)
+    state = store.put(NOBODY)
+    assert (state.accounts, state.refused) == (0, None)
+    assert (paths.current / "passwd").read_text() == ""
+
+
+def test_an_empty_list_from_the_start_is_a_state(paths: Paths) -> None:
+    assert read_state(paths) is None
+    assert Store(paths).put(NOBODY, listed=True).accounts == 0
+
+
+def test_a_new_writer_goes_on_from_what_there_is(paths: Paths) -> None:
+    Store(paths).put(some(2))
+    (paths.accounts / "generation-2").mkdir()  # of a writer that was killed before its rename
+    (paths.accounts / "generation-2" / "rubbish").touch()
+    assert Store(paths).put(some(3)).generation == 2
+    assert not (paths.current / "rubbish").exists()
+
+
+def test_readers_never_see_half_a_generation(paths: Paths) -> None:
+    store = Store(paths)
+    store.put(some(1))
+    stop, wrong = threading.Event(), []
+
+    def read() -> None:
+        while not stop.is_set():
+            folder = paths.accounts / paths.current.readlink()
+            try:
+                people = (folder / "passwd").read_text().count("\n")
+                if len(list((folder / "keys").iterdir())) != people:
+                    wrong.append(people)
+            except FileNotFoundError:
+                if paths.accounts / paths.current.readlink() == folder:
+                    wrong.append(-1)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for count in range(2, 40):
+        store.put(some(count))
+    stop.set()
+    reader.join()
+    assert wrong == []
+
+
+def test_who_may_be_here_follows_the_generation(paths: Paths) -> None:
+    store, access = Store(paths), Access(paths)
+    assert access.problem("user0", None, NOW) == "your account was removed"
+    named = [{"name": "a", "key": key(5), "expires": "2026-11-21T12:00:00Z"}]
+    store.put(render([person("ann", sshKeys=named)], [], "/session"))
+    plain, ended = access_keys(paths)
+    assert access.problem("ann", plain, NOW) is None
+    assert access.problem("ann", ended, NOW - timedelta(seconds=1)) is None
+    assert access.problem("ann", ended, NOW) == "the key you logged in with ended at 2026-11-21T12:00:00Z"
+    assert access.problem("ann", "SHA256:other", NOW) == "the key you logged in with was removed"
+    assert access.user(20000) == "ann"
+    store.put(some(1))
+    assert access.problem("ann", plain, NOW) == "your account was removed"
+    assert access.uids() == {"user0": 20000}
+
+
+def access_keys(paths: Paths) -> list[str]:
+    """The fingerprints of the one account, the one without an end first."""
+    import json
+
+    ends = json.loads((paths.current / "access.json").read_text())["ann"]["keys"]
+    return sorted(ends, key=lambda each: ends[each] is not None)
