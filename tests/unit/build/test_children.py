@@ -103,20 +103,20 @@ def test_no_entry_ever_adds_a_line(given_keys: list[str]) -> None:
 
 
 def test_a_key_ends_when_its_owner_said_so() -> None:
-    named = {"name": "laptop", "key": "ssh-ed25519 BBBB work", "expires": "2027-01-01T01:02:03+01:00"}
+    named = {"name": "laptop", "key": "ssh-ed25519 AAAAB work", "expires": "2027-01-01T01:02:03+01:00"}
     data = child("ConfigMap", user=user(sshKeys=[named]))["data"]
-    assert data["authorized_keys"] == f'{KEY}\nexpiry-time="20270101000203Z" ssh-ed25519 BBBB work\n'
+    assert data["authorized_keys"] == f'{KEY}\nexpiry-time="20270101000203Z" ssh-ed25519 AAAAB work\n'
 
 
-@pytest.mark.parametrize("plain", [["ssh-ed25519 BBBB"], ["ssh-ed25519 BBBB other comment"], []])
+@pytest.mark.parametrize("plain", [["ssh-ed25519 AAAAB"], ["ssh-ed25519 AAAAB other comment"], []])
 def test_the_earliest_end_of_a_key_listed_twice_counts(plain: list[str]) -> None:
     named = [
-        {"name": "a", "key": "ssh-ed25519 BBBB", "expires": "2028-01-01T00:00:00Z"},
-        {"name": "b", "key": "ssh-ed25519 BBBB again", "expires": "2027-01-01T00:00:00Z"},
-        {"name": "c", "key": "ssh-ed25519 BBBB"},
+        {"name": "a", "key": "ssh-ed25519 AAAAB", "expires": "2028-01-01T00:00:00Z"},
+        {"name": "b", "key": "ssh-ed25519 AAAAB again", "expires": "2027-01-01T00:00:00Z"},
+        {"name": "c", "key": "ssh-ed25519 AAAAB"},
     ]
     data = child("ConfigMap", user=user(sshPublicKeys=plain, sshKeys=named))["data"]
-    assert data["authorized_keys"] == f'expiry-time="20270101000000Z" {[*plain, "ssh-ed25519 BBBB"][0]}\n'
+    assert data["authorized_keys"] == f'expiry-time="20270101000000Z" {[*plain, "ssh-ed25519 AAAAB"][0]}\n'
 
 
 def test_host_key_follows_the_home_when_there_is_one() -> None:
