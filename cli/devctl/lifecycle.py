@@ -151,7 +151,7 @@ def delete_command(
         size = home["spec"]["resources"]["requests"].get("storage", "")
         what += (" and " if what else "") + f"the home {names.home_claim(name)} ({size}) with everything in it"
     if not yes:
-        _confirm(what)
+        confirm(what)
     try:
         if server:
             session.kube.delete(server_path(session.namespace, name))
@@ -185,7 +185,8 @@ def _is_home(claim: Json, server: str) -> bool:
     ).get(names.LABEL_NAME) == server
 
 
-def _confirm(what: str) -> None:
+def confirm(what: str) -> None:
+    """Ask before something is deleted; raises Failure for any answer but yes."""
     if not sys.stdin.isatty():
         raise Failure(f"deleting {what} needs a yes, and nobody can be asked here", "add --yes", USAGE)
     sys.stderr.write(f"Delete {what}? [y/N] ")
