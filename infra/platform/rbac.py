@@ -2,7 +2,7 @@
 
 Invariant: the operator holds nothing it doesn't use. It reads its kinds everywhere, writes servers'
 children only in user namespaces (where the binding of devservers-operator-tenant puts it), reads Secrets
-nowhere else, and hands out exactly two ClusterRoles it doesn't hold itself (verb bind by name), so it can't
+nowhere else, and hands out exactly three ClusterRoles it doesn't hold itself (verb bind by name), so it can't
 give itself or anybody more. The tests run the operator with these very manifests.
 """
 
@@ -11,12 +11,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from devservers.api.meta import GROUP, OPERATOR, SYSTEM_NAMESPACE, TENANT_ROLE, USER_ROLE
+from devservers.api.meta import (
+    BASTION_ACCOUNT,
+    BASTION_NAMESPACE,
+    GROUP,
+    OPERATOR,
+    PERSON_ACCOUNT,
+    PERSON_TOKEN_ROLE,
+    SYSTEM_NAMESPACE,
+    TENANT_ROLE,
+    USER_ROLE,
+)
 from devservers.api.queueing import KUEUE
 
 Manifest = dict[str, Any]
 
 FLAVOR_READER = "devservers-flavor-reader"
+BASTION = "devservers-bastion"
 
 _RBAC = "rbac.authorization.k8s.io"
 _VISIBILITY = f"visibility.{KUEUE}"
@@ -36,7 +47,7 @@ def operator_role() -> Manifest:
         _rule("", ["serviceaccounts", "resourcequotas", "limitranges"], [*_READ, "create", "patch"]),
         _rule("networking.k8s.io", ["networkpolicies"], [*_READ, "create", "patch"]),
         _rule(_RBAC, ["rolebindings"], [*_READ, "create", "patch", "delete"]),
-        _rule(_RBAC, ["clusterroles"], ["bind"], names=[USER_ROLE, TENANT_ROLE]),
+        _rule(_RBAC, ["clusterroles"], ["bind"], names=[USER_ROLE, TENANT_ROLE, PERSON_TOKEN_ROLE]),
         _rule("", ["persistentvolumeclaims", "pods", "services", "configmaps"], _READ),
         _rule("apps", ["deployments"], _READ),
         # Servers of a deleted user are stopped; the tenant binding is gone with the user by then.
@@ -80,6 +91,26 @@ def user_role() -> Manifest:
     )
 
 
+def person_token_role() -> Manifest:
+    """ClusterRole of the bastion inside one user's namespace: a token for the person's own account, by its name.
+
+    A Role for each namespace could name user-<user>, but to write one the operator would have to hold the right to
+    make tokens itself, or `escalate`. This one it only binds, and it is never bound for the whole cluster.
+    """
+    return _cluster_role(PERSON_TOKEN_ROLE, _rule("", ["serviceaccounts/token"], ["create"], names=[PERSON_ACCOUNT]))
+
+
+def bastion_role() -> Manifest:
+    """ClusterRole of the bastion's pods: whose keys open what, and people's changes of their own keys.
+
+    `patch` is on whole objects, as RBAC has it; the policy devservers-bastion.devservers.io lets through keys only. A
+    bastion that is taken over could let people in anyway: it holds the user CA.
+    """
+    return _cluster_role(
+        BASTION, _rule(GROUP, ["devserverusers"], [*_READ, "patch"]), _rule(GROUP, ["devservers"], _READ)
+    )
+
+
 def flavor_reader_role() -> Manifest:
     """ClusterRole for everybody who is logged in: seeing what sizes there are, and what is free of them.
 
@@ -110,25 +141,40 @@ def system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
     }
 
 
+def bastion_system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
+    """Role of the bastion in the operator's namespace: the user CA's Secret, by name."""
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "Role",
+        "metadata": _metadata(BASTION, namespace),
+        "rules": [_rule("", ["secrets"], ["get"], names=["user-ca"])],
+    }
+
+
 def cluster_roles() -> list[Manifest]:
     """All ClusterRoles."""
-    return [operator_role(), tenant_role(), user_role(), flavor_reader_role()]
+    return [
+        operator_role(), tenant_role(), user_role(), flavor_reader_role(), person_token_role(), bastion_role(),
+    ]  # fmt: skip
 
 
 def bindings(namespace: str = SYSTEM_NAMESPACE) -> list[Manifest]:
-    """What binds them, but for the two RoleBindings per user, which the operator makes."""
+    """What binds them, but for the three RoleBindings per user, which the operator makes."""
     account = {"kind": "ServiceAccount", "name": OPERATOR, "namespace": namespace}
+    bastion = {"kind": "ServiceAccount", "name": BASTION_ACCOUNT, "namespace": BASTION_NAMESPACE}
     everybody = {"apiGroup": _RBAC, "kind": "Group", "name": "system:authenticated"}
     return [
         _binding("ClusterRoleBinding", OPERATOR, None, "ClusterRole", OPERATOR, account),
         _binding("ClusterRoleBinding", FLAVOR_READER, None, "ClusterRole", FLAVOR_READER, everybody),
         _binding("RoleBinding", OPERATOR, namespace, "Role", OPERATOR, account),
+        _binding("ClusterRoleBinding", BASTION, None, "ClusterRole", BASTION, bastion),
+        _binding("RoleBinding", BASTION, namespace, "Role", BASTION, bastion),
     ]
 
 
 def manifests(namespace: str = SYSTEM_NAMESPACE) -> list[Manifest]:
     """Everything above, in an order that can be applied."""
-    return [*cluster_roles(), system_role(namespace), *bindings(namespace)]
+    return [*cluster_roles(), system_role(namespace), bastion_system_role(namespace), *bindings(namespace)]
 
 
 def _rule(group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] | None = None) -> Manifest:

@@ -71,10 +71,10 @@ def test_the_whole_graph(graph: Graph) -> None:
         "kubernetes:core/v1:Namespace": 2,
         "kubernetes:networking.k8s.io/v1:NetworkPolicy": 4,
         "kubernetes:core/v1:ServiceAccount": 1,
-        "kubernetes:rbac.authorization.k8s.io/v1:ClusterRole": 4,
-        "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding": 2,
-        "kubernetes:rbac.authorization.k8s.io/v1:Role": 1,
-        "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding": 1,
+        "kubernetes:rbac.authorization.k8s.io/v1:ClusterRole": 6,
+        "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding": 3,
+        "kubernetes:rbac.authorization.k8s.io/v1:Role": 2,
+        "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding": 2,
         "kubernetes:policy/v1:PodDisruptionBudget": 1,
         "kubernetes:apps/v1:Deployment": 1,
         "kubernetes:devservers.io/v1:DevServerFlavor": 3,
@@ -184,19 +184,22 @@ def rules(graph: Graph, kind: str, name: str) -> list[dict[str, Any]]:
     return list(node.inputs["rules"])
 
 
-def test_the_operator_can_give_nobody_more_than_two_roles(graph: Graph) -> None:
+def test_the_operator_can_give_nobody_more_than_three_roles(graph: Graph) -> None:
     for rule in rules(graph, "ClusterRole", "devservers-operator"):
         resources, verbs = set(rule["resources"]), set(rule["verbs"])
         assert not resources & {"secrets", "pods/exec", "pods/portforward", "serviceaccounts/token", "nodes"}
         assert not verbs & {"escalate", "impersonate", "deletecollection"}
         if "clusterroles" in resources:
-            assert (verbs, rule["resourceNames"]) == ({"bind"}, ["dev-user", "devservers-operator-tenant"])
+            assert (verbs, rule["resourceNames"]) == (
+                {"bind"},
+                ["dev-user", "devservers-operator-tenant", "devservers-person-token"],
+            )
     for name in ("devservers-operator-tenant", "dev-user"):
         assert not any("rbac.authorization.k8s.io" in r["apiGroups"] for r in rules(graph, "ClusterRole", name))
     assert not any("secrets" in rule["resources"] for rule in rules(graph, "ClusterRole", "dev-user"))
 
 
-def test_only_the_operator_is_bound_and_everybody_may_see_flavors(graph: Graph) -> None:
+def test_only_the_operator_and_the_bastion_are_bound_and_everybody_may_see_flavors(graph: Graph) -> None:
     bound = {
         (node.inputs["roleRef"]["name"], subject["kind"], subject["name"])
         for node in graph.of("ClusterRoleBinding") + graph.of("RoleBinding")
@@ -204,6 +207,7 @@ def test_only_the_operator_is_bound_and_everybody_may_see_flavors(graph: Graph) 
     }
     assert bound == {
         ("devservers-operator", "ServiceAccount", "devservers-operator"),
+        ("devservers-bastion", "ServiceAccount", "bastion"),
         ("devservers-flavor-reader", "Group", "system:authenticated"),
     }
 
