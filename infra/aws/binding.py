@@ -16,7 +16,7 @@ SSH_PORT = 2222
 """Of the bastion's pods: their sshd is not root's."""
 HEALTH_PORT = 8081
 """Where a pod's supervisor says whether it takes sessions; apart from SSH, whose log each probe would fill."""
-HEALTH_PATH = "/healthz"
+HEALTH_PATH = "/readyz"
 SERVICE_PORT = 22
 READINESS_GATE = "elbv2.k8s.aws/pod-readiness-gate-inject"
 """Label of the namespace, "enabled": a pod is ready when the load balancer says so, so a rollout drops nobody."""

@@ -43,6 +43,8 @@ class Watched:
     statistic: str = "Maximum"
     period: int = 60
     periods: int = 5
+    silence: str = "notBreaching"
+    """What no figure at all means; most often that there is nothing to measure, like no GPU node."""
 
 
 class Observability(Component):
@@ -61,12 +63,14 @@ class Observability(Component):
         edge: Edge,
         security: Security,
         opts: pulumi.ResourceOptions,
+        bastion: bool = True,
     ) -> None:
+        """``bastion`` says whether anything is to be behind the load balancer."""
         super().__init__("observability", opts)
         self._stack, self._aws = stack, aws
         self.topic_arn = self._topic(security)
         for watched in [
-            *_edge(edge),
+            *(_edge(edge) if bastion else ()),
             *_nodes(cluster.name, aws),
             *_files(storage.file_system_id),
             *_ways_out(network.nat_gateways),
@@ -104,8 +108,7 @@ class Observability(Component):
             evaluation_periods=watched.periods,
             threshold=watched.threshold,
             comparison_operator=watched.comparison,
-            # Nothing measured is nothing there: no GPU node, no bastion yet.
-            treat_missing_data="notBreaching",
+            treat_missing_data=watched.silence,
             alarm_actions=[self.topic_arn],
             ok_actions=[self.topic_arn],
             opts=self.options(),
@@ -156,6 +159,8 @@ def _edge(edge: Edge) -> list[Watched]:
             1,
             comparison="LessThanThreshold",
             periods=2,
+            # A target group without a target says nothing at all, and just then nobody gets in.
+            silence="breaching",
         ),
     ]
 

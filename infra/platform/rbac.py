@@ -28,6 +28,8 @@ Manifest = dict[str, Any]
 
 FLAVOR_READER = "devservers-flavor-reader"
 BASTION = "devservers-bastion"
+HOST_KEY, INFO = "bastion-host-key", "bastion-info"
+"""What the operator keeps for the bastion (reconcile/bastion.py): a Secret, and a ConfigMap for everybody."""
 
 _RBAC = "rbac.authorization.k8s.io"
 _VISIBILITY = f"visibility.{KUEUE}"
@@ -68,7 +70,8 @@ def tenant_role() -> Manifest:
         _rule("apps", ["deployments"], ["create", "patch"]),
         _rule("", ["persistentvolumeclaims"], ["create", "patch"]),
         _rule("", ["services", "configmaps"], ["create", "patch", "delete"]),
-        _rule("", ["secrets"], ["get", "create", "delete"]),
+        # update: a host certificate is renewed in place, so that a crash between two writes loses no key.
+        _rule("", ["secrets"], ["get", "create", "update", "delete"]),
     )
 
 
@@ -124,7 +127,7 @@ def flavor_reader_role() -> Manifest:
 
 
 def system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
-    """Role of the operator in its own namespace: the Lease, the uids and the user CA (RBAC can't name what
+    """Role of the operator in its own namespace: the Lease, the uids and the CAs (RBAC can't name what
     is created).
     """
     return {
@@ -136,8 +139,32 @@ def system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
             _rule("coordination.k8s.io", ["leases"], ["get", "update"], names=[OPERATOR]),
             _rule("", ["configmaps", "secrets"], ["create"]),
             _rule("", ["configmaps"], ["get", "update"], names=["user-uids"]),
-            _rule("", ["secrets"], ["get"], names=["user-ca"]),
+            _rule("", ["secrets"], ["get"], names=["user-ca", "host-ca"]),
         ],
+    }
+
+
+def bastion_keys_role() -> Manifest:
+    """Role of the operator in the bastion's namespace: its host key, and what everybody may know of it."""
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "Role",
+        "metadata": _metadata(OPERATOR, BASTION_NAMESPACE),
+        "rules": [
+            _rule("", ["configmaps", "secrets"], ["create"]),
+            _rule("", ["secrets"], ["get", "update"], names=[HOST_KEY]),
+            _rule("", ["configmaps"], ["get", "update"], names=[INFO]),
+        ],
+    }
+
+
+def bastion_info_role() -> Manifest:
+    """Role of everybody who is logged in: who vouches for host keys."""
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "Role",
+        "metadata": _metadata(INFO, BASTION_NAMESPACE),
+        "rules": [_rule("", ["configmaps"], ["get"], names=[INFO])],
     }
 
 
@@ -151,30 +178,36 @@ def bastion_system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
     }
 
 
-def cluster_roles() -> list[Manifest]:
-    """All ClusterRoles."""
-    return [
-        operator_role(), tenant_role(), user_role(), flavor_reader_role(), person_token_role(), bastion_role(),
-    ]  # fmt: skip
+def cluster_roles(bastion: bool = True) -> list[Manifest]:
+    """All ClusterRoles. The operator binds the one for tokens in any case: to an account that then isn't there."""
+    found = [operator_role(), tenant_role(), user_role(), flavor_reader_role(), person_token_role()]
+    return [*found, bastion_role()] if bastion else found
 
 
-def bindings(namespace: str = SYSTEM_NAMESPACE) -> list[Manifest]:
+def bindings(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True) -> list[Manifest]:
     """What binds them, but for the three RoleBindings per user, which the operator makes."""
     account = {"kind": "ServiceAccount", "name": OPERATOR, "namespace": namespace}
-    bastion = {"kind": "ServiceAccount", "name": BASTION_ACCOUNT, "namespace": BASTION_NAMESPACE}
     everybody = {"apiGroup": _RBAC, "kind": "Group", "name": "system:authenticated"}
-    return [
+    found = [
         _binding("ClusterRoleBinding", OPERATOR, None, "ClusterRole", OPERATOR, account),
         _binding("ClusterRoleBinding", FLAVOR_READER, None, "ClusterRole", FLAVOR_READER, everybody),
         _binding("RoleBinding", OPERATOR, namespace, "Role", OPERATOR, account),
-        _binding("ClusterRoleBinding", BASTION, None, "ClusterRole", BASTION, bastion),
-        _binding("RoleBinding", BASTION, namespace, "Role", BASTION, bastion),
     ]
+    if bastion:
+        pods = {"kind": "ServiceAccount", "name": BASTION_ACCOUNT, "namespace": BASTION_NAMESPACE}
+        found += [
+            _binding("ClusterRoleBinding", BASTION, None, "ClusterRole", BASTION, pods),
+            _binding("RoleBinding", BASTION, namespace, "Role", BASTION, pods),
+            _binding("RoleBinding", OPERATOR, BASTION_NAMESPACE, "Role", OPERATOR, account),
+            _binding("RoleBinding", INFO, BASTION_NAMESPACE, "Role", INFO, everybody),
+        ]
+    return found
 
 
-def manifests(namespace: str = SYSTEM_NAMESPACE) -> list[Manifest]:
-    """Everything above, in an order that can be applied."""
-    return [*cluster_roles(), system_role(namespace), bastion_system_role(namespace), *bindings(namespace)]
+def manifests(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True) -> list[Manifest]:
+    """Everything above, in an order that can be applied. With ``bastion`` its namespace must be there."""
+    roles = [bastion_system_role(namespace), bastion_keys_role(), bastion_info_role()] if bastion else []
+    return [*cluster_roles(bastion), system_role(namespace), *roles, *bindings(namespace, bastion)]
 
 
 def _rule(group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] | None = None) -> Manifest:

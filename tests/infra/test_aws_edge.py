@@ -74,7 +74,7 @@ def test_sessions_outlive_a_rollout(dev: Graph) -> None:
 
 def test_health_is_asked_apart_from_ssh(dev: Graph) -> None:
     check = part(dev, "Edge").one("TargetGroup").inputs["healthCheck"]
-    assert (check["protocol"], check["port"], check["path"]) == ("HTTP", "8081", "/healthz")
+    assert (check["protocol"], check["port"], check["path"]) == ("HTTP", "8081", "/readyz")
     # A pod that goes keeps its listener for 15 s: by then nobody is sent to it any more.
     assert check["interval"] * check["unhealthyThreshold"] < 15
     assert check["timeout"] < check["interval"]
