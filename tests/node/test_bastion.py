@@ -260,4 +260,4 @@ def _read(session: subprocess.Popen[str], what: str, seconds: float) -> str:
 
 def _readable(session: subprocess.Popen[str]) -> bool:
 
-    return bool(select.select([session.stdout], [], [], 0.2)[0])
+    return bool(select.select([session.stdout.fileno()], [], [], 0.2)[0])
