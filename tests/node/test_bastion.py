@@ -254,10 +254,6 @@ def _read(session: subprocess.Popen[str], what: str, seconds: float) -> str:
     while what not in seen:
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what!r}; seen: {seen!r}"
         assert session.poll() is None, f"it ended; seen: {seen!r}"
-        seen += os.read(session.stdout.fileno(), 65536).decode() if _readable(session) else ""
+        if select.select([session.stdout.fileno()], [], [], 0.2)[0]:
+            seen += os.read(session.stdout.fileno(), 65536).decode(errors="replace")
     return seen
-
-
-def _readable(session: subprocess.Popen[str]) -> bool:
-
-    return bool(select.select([session.stdout.fileno()], [], [], 0.2)[0])
