@@ -75,3 +75,10 @@ class Paths:
     def recordings(self) -> Path:
         """Recorded sessions, a folder for each person."""
         return self.root / "var/lib/bastion/recordings"
+
+    @property
+    def session_settings(self) -> Path:
+        """What the stack tells sessions, a mounted ConfigMap, each entry optional: kubectl (`true`: it may be run),
+        address (HOST or HOST:PORT, as people reach this bastion), host_ca.pub (who vouches for host keys).
+        """
+        return self.root / "etc/bastion/session"

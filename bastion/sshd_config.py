@@ -77,6 +77,8 @@ def render(paths: Paths, settings: SshdSettings, version: Version, certified: bo
         ("RequiredRSASize", 2048),
         # What. Which forwards each key allows is in the key's own line, so adding a server needs no reload.
         ("ForceCommand", settings.session),
+        # Without it sftp and scp would only be told that there is no such subsystem; the session says what to do.
+        ("Subsystem", "sftp sftp-server"),
         ("AllowTcpForwarding", "local"),
         ("PermitListen", "none"),
         ("GatewayPorts", "no"),

@@ -43,7 +43,7 @@ def main() -> None:
         from infra.aws.stack import environment
 
         made = environment(pulumi.get_stack(), settings)
-        outputs = made.outputs | platform(settings, made.provider, made.pools, made.offered, made.ready)
+        outputs = made.outputs | platform(settings, made.provider, made.pools, made.offered, made.ready, made.door)
     for name, value in outputs.items():
         pulumi.export(name, value)
 

@@ -5,10 +5,12 @@ The base of all settings models: frozen, camelCase keys, and a key nobody knows 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from devservers.api.fields import Matching
 
 
 class Part(BaseModel):
@@ -27,3 +29,9 @@ class Part(BaseModel):
 def allowed(text: str) -> dict[str, Any]:
     """What a field takes, for a Field's json_schema_extra; errors repeat it."""
     return {"allowed": text}
+
+
+_CPU = Matching(r"^([0-9]+m|[0-9]+(\.[0-9]{1,3})?)$", "not an amount of CPU", 16)
+_MEMORY = Matching(r"^[1-9][0-9]*(Mi|Gi)$", "not an amount of memory", 16)
+Cpu = Annotated[str, _CPU, Field(json_schema_extra=allowed("CPUs or millicores, like 0.5 or 500m"))]
+Memory = Annotated[str, _MEMORY, Field(json_schema_extra=allowed("an amount in Mi or Gi, like 256Mi"))]

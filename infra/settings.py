@@ -24,9 +24,10 @@ from infra.aws import images as built
 from infra.aws.pools import AT_HOME
 from infra.aws.settings import KEYS as AWS_KEYS
 from infra.aws.settings import Aws
+from infra.bastion import LOCAL_KEYS, Bastion
 from infra.local.paths import ROOT
 from infra.local.person import PersonError, person
-from infra.part import Part, allowed
+from infra.part import Cpu, Memory, Part, allowed
 from infra.problems import PROJECT as PROJECT
 from infra.problems import Problem
 from infra.problems import SettingsError as SettingsError
@@ -46,11 +47,6 @@ IMAGE_VARIABLES = {
 CHART_VARIABLE = "DEVSERVERS_KUEUE_CHART"
 """What it sets to the chart that came with the controller it built; wins too."""
 
-
-_CPU = Matching(r"^([0-9]+m|[0-9]+(\.[0-9]{1,3})?)$", "not an amount of CPU", 16)
-_MEMORY = Matching(r"^[1-9][0-9]*(Mi|Gi)$", "not an amount of memory", 16)
-Cpu = Annotated[str, _CPU, Field(json_schema_extra=allowed("CPUs or millicores, like 0.5 or 500m"))]
-Memory = Annotated[str, _MEMORY, Field(json_schema_extra=allowed("an amount in Mi or Gi, like 256Mi"))]
 _REFERENCE = allowed("an image reference, like registry.example.com/devservers/operator:1.0")
 Image = Annotated[ImageReference, Field(json_schema_extra=_REFERENCE)]
 
@@ -77,7 +73,7 @@ class Images(Part):
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
         default="IfNotPresent", json_schema_extra=allowed("IfNotPresent, Always or Never")
     )
-    """Of the pods of the operator and of Kueue."""
+    """Of the pods of the operator, the bastion and Kueue."""
 
 
 class Operator(Part):
@@ -138,6 +134,7 @@ class Settings(Part):
     images: Images
     operator: Operator = Operator()
     queueing: Queueing = Queueing()
+    bastion: Bastion = Bastion()
     users: tuple[User, ...] = Field(
         default=(), max_length=5000, json_schema_extra=allowed("a list of users, each name once")
     )
@@ -165,6 +162,11 @@ class Settings(Part):
     def node_selector(self) -> dict[str, str]:
         """Where the platform's own pods go: with cluster `aws` to nodes that no server gets to."""
         return dict(AT_HOME) if self.cluster == AWS else {}
+
+    @property
+    def drain_seconds(self) -> int:
+        """How long sessions go on when a pod of the bastion goes; the load balancer waits as long."""
+        return self.aws.edge.drain_seconds if self.aws else self.bastion.drain_seconds
 
     @model_validator(mode="after")
     def _users_once(self) -> Settings:
@@ -197,6 +199,13 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
         values["queueing"] = queueing | {"chart": env[CHART_VARIABLE]}
     if values.get("cluster") == LOCAL and not values.get("users") and f"{PROJECT}:users" not in {p.key for p in found}:
         values["users"] = _person(env, found)
+    bastion = values.get("bastion")
+    if on_aws and isinstance(bastion, dict):
+        found += [
+            problems.problem(f"bastion.{key}", bastion[key], reason, remedy)
+            for key, (reason, remedy) in LOCAL_KEYS.items()
+            if key in bastion
+        ]
     environment = {key: values.pop(key) for key in AWS_KEYS if key in values} if on_aws else None
     parsed = _parsed(stack, Aws, environment, found) if environment is not None else None
     if parsed is not None:

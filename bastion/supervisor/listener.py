@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import subprocess
 from pathlib import Path
 from typing import IO
@@ -18,6 +19,9 @@ from bastion.sshd_config import HOST_CERTIFICATE, HOST_KEY, SshdSettings, Versio
 
 RUN = Path("/run/sshd")
 """Where sshd locks up its unprivileged half; it wants it empty, root's and there (Debian)."""
+
+TEMPORARY = Path("/tmp")
+"""Where sshd puts the sockets of forwarded agents."""
 
 
 class Listener:
@@ -40,6 +44,7 @@ class Listener:
     def start(self) -> IO[bytes]:
         """Starts sshd; its log. Raises OSError, TooOld."""
         RUN.mkdir(mode=0o755, exist_ok=True)
+        _own_files_only(TEMPORARY)
         self.configure()
         command = [self._sshd, "-D", "-e", "-f", str(self._paths.sshd / "sshd_config")]
         process = subprocess.Popen(
@@ -58,6 +63,8 @@ class Listener:
         """
         folder = self._paths.sshd
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A volume begins with a folder that everybody may write in: here somebody would write sshd's configuration.
+        folder.chmod(0o700)
         key = (self._paths.host / HOST_KEY).read_bytes()
         shown = self._paths.host / HOST_CERTIFICATE
         certificate = shown.read_bytes() if shown.exists() else b""
@@ -99,3 +106,10 @@ def find_sshd() -> str:
     if not found:
         raise FileNotFoundError("there is no sshd; install openssh-server")
     return found
+
+
+def _own_files_only(folder: Path) -> None:
+    """Lets people remove nobody's files but their own: a volume begins as a folder without that bit (chmod(1), t)."""
+    mode = folder.stat().st_mode
+    if not mode & stat.S_ISVTX:
+        folder.chmod(stat.S_IMODE(mode) | stat.S_ISVTX)

@@ -39,6 +39,8 @@ COMMANDS: dict[str, Entry] = {
     "delete": Entry("lifecycle", "Delete a server; its home stays unless --purge", "Servers"),
     "ssh": Entry("ssh", "Open an SSH session, or run a command over SSH", "Connecting", raw=True),
     "ssh-config": Entry("ssh", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting"),
+    "code": Entry("editors", "Print or open the link that opens a server in an editor", "Connecting"),
+    "keys": Entry("keys", "Your SSH keys: list, add, remove", "Connecting"),
     "proxy": Entry("ssh", "Join stdin and stdout to a server's SSH port (for ProxyCommand)", "Connecting"),
     "shell": Entry("remote", "Open a shell without SSH", "Connecting"),
     "exec": Entry("remote", "Run a command without SSH; its exit code is passed on", "Connecting"),
@@ -47,7 +49,32 @@ COMMANDS: dict[str, Entry] = {
     "flavors": Entry("flavors", "List the sizes a server can have", "Looking closer"),
     "status": Entry("cluster", "Show the platform's state and your quota", "Looking closer"),
     "info": Entry("cluster", "Show the settings in force and where each comes from", "Looking closer"),
+    "config": Entry("settings", "Write a setting into the configuration file: set, unset", "Looking closer"),
     "test-k8s": Entry("cluster", "Check the cluster, your rights and the tools, step by step", "Looking closer"),
+    "version": Entry("settings", "Print the version", "Looking closer"),
+    "user": Entry("users", "People: add, list, show, suspend, resume, delete", "Administrators"),
+    "admin": Entry("recordings", "Recorded sessions: sessions list, sessions play", "Administrators"),
+}
+
+# the commands of more than one word; the first of them stands above
+PARTS: dict[str, Entry] = {
+    "keys list": Entry("keys", "List the keys that open your account, and when they end", ""),
+    "keys add": Entry("keys", "Add a key", ""),
+    "keys remove": Entry("keys", "Remove a key; its sessions end within seconds", ""),
+    "config set": Entry("settings", "Set one key", ""),
+    "config unset": Entry("settings", "Remove one key", ""),
+    "user add": Entry("users", "Let a person onto the platform", ""),
+    "user list": Entry("users", "List all people", ""),
+    "user show": Entry("users", "Show a person, and what to send them", ""),
+    "user suspend": Entry("users", "Stop a person's servers and take their keys out of force", ""),
+    "user resume": Entry("users", "Undo suspend", ""),
+    "user delete": Entry("users", "Remove a person; volumes stay and are named", ""),
+    "admin sessions list": Entry("recordings", "List recorded sessions", ""),
+    "admin sessions play": Entry("recordings", "Show a recorded session again", ""),
+}
+GROUPS: dict[str, list[str]] = {
+    first: [name.split()[1] for name in PARTS if name.split()[0] == first]
+    for first in dict.fromkeys(name.split()[0] for name in PARTS)
 }
 
 # flag -> (short form, setting, help); they may stand before or after the command's name
@@ -162,6 +189,21 @@ def prepare(args: list[str]) -> tuple[list[str], list[str] | None]:
 
 def start(args: list[str]) -> int:
     """Run one command line, the one that every ssh connection waits for on a short path."""
+    if args in (["--version"], ["version"]):
+        from devctl import __version__
+
+        print(f"devctl {__version__}")
+        return 0
+    broker = os.environ.get("DEVCTL_BROKER")
+    if broker and args == ["credential"]:  # kubectl's log-in program; not for people
+        from devctl.broker import exec_credential
+
+        print(exec_credential(broker))
+        return 0
+    if not broker:
+        from devctl import jump
+
+        jump.through(args)
     if args[:1] in (["proxy"], ["ssh"]):
         from devctl import relay
 
@@ -169,7 +211,7 @@ def start(args: list[str]) -> int:
         if found and args[0] == "ssh":
             from devctl import openssh
 
-            openssh.connect(*found)
+            return openssh.connect(*found)
         if found and not found[2]:
             return relay.proxy(*found[:2])
     return run(args)
@@ -194,6 +236,8 @@ def run(args: list[str]) -> int:
             return list(COMMANDS)
 
         def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+            if cmd_name in GROUPS:
+                return group(cmd_name, shared)
             return load(cmd_name, shared) if cmd_name in COMMANDS else None
 
         def get_help(self, ctx: Any) -> str:  # noqa: ANN401
@@ -208,9 +252,9 @@ def run(args: list[str]) -> int:
 
     def version(value: bool) -> None:
         if value:
-            from importlib.metadata import version as installed
+            from devctl import __version__
 
-            print(f"devctl {installed('devservers')}")
+            print(f"devctl {__version__}")
             raise typer.Exit()
 
     @app.callback()
@@ -239,11 +283,16 @@ def usage(error: Exception, args: list[str]) -> Failure:
 
     text = str(getattr(error, "format_message", lambda: error)()).rstrip(".")
     command = next((word for word in args if word in COMMANDS), None)
+    if command in GROUPS:
+        words = args[args.index(command) :]
+        command = next((" ".join(words[:n]) for n in (3, 2) if " ".join(words[:n]) in PARTS), command)
     todo = f"`devctl {command} --help` explains it" if command else "`devctl --help` lists the commands"
     unknown = re.match(r"No such command '([^']*)'", text)
     if unknown:
         text = f"there is no command {unknown[1]!r}"
         near = get_close_matches(unknown[1], COMMANDS, 1)
+        if command in GROUPS:
+            return Failure(f"devctl {command} has no {unknown[1]!r}", f"it has: {', '.join(GROUPS[command])}", USAGE)
         todo = f"did you mean {near[0]}? `devctl --help` lists the commands" if near else todo
     return Failure(text, todo, USAGE)
 
@@ -254,14 +303,43 @@ def load(name: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's co
 
     import typer
 
-    entry = COMMANDS[name]
-    function = getattr(import_module(f"devctl.{entry.module}"), name.replace("-", "_") + "_command")
+    entry = PARTS.get(name) or COMMANDS[name]
+    function = getattr(import_module(f"devctl.{entry.module}"), re.sub("[- ]", "_", name) + "_command")
     app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
     settings: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
     if entry.raw:
         settings |= {"ignore_unknown_options": True, "allow_interspersed_args": False}
-    app.command(name, context_settings=settings)(with_common(function, shared))
+    app.command(name.split()[-1], context_settings=settings)(with_common(function, shared))
     return typer.main.get_command(app)
+
+
+def group(prefix: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's command type is private
+    """Build the commands that begin with `prefix`, one or two words."""
+    import typer
+    from typer.core import TyperGroup
+
+    depth = len(prefix.split())
+    names = list(dict.fromkeys(n.split()[depth] for n in PARTS if n.startswith(prefix + " ")))
+
+    class Part(TyperGroup):
+        """The commands below one word."""
+
+        def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
+            return names
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+            if cmd_name not in names:
+                return None
+            whole = f"{prefix} {cmd_name}"
+            return load(whole, shared) if whole in PARTS else group(whole, shared)
+
+    settings = {"help_option_names": ["-h", "--help"]}
+    summary = COMMANDS[prefix].summary if prefix in COMMANDS else ""
+    app = typer.Typer(cls=Part, rich_markup_mode=None, add_completion=False, help=summary)
+    app.callback(context_settings=settings)(lambda: None)
+    built: Any = typer.main.get_command(app)
+    built.name = prefix.split()[-1]
+    return built
 
 
 def with_common(function: Callable[..., int | None], shared: dict[str, Any]) -> Callable[..., int | None]:

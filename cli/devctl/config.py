@@ -27,6 +27,8 @@ KEYS: dict[str, tuple[str, str]] = {
     "homeSize": ("DEVCTL_HOME_SIZE", "size of a new server's home, or none"),
     "output": ("DEVCTL_OUTPUT", "how lists are printed: " + ", ".join(OUTPUTS)),
     "identityFile": ("DEVCTL_IDENTITY_FILE", "private key for devctl ssh"),
+    "bastion": ("DEVCTL_BASTION", "bastion to work through, HOST or HOST:PORT"),
+    "hostAuthority": ("DEVCTL_HOST_AUTHORITY", "public key that vouches for the bastion's and all servers' host keys"),
 }
 DEFAULTS = {"flavor": names.DEFAULT_FLAVOR, "homeSize": names.DEFAULT_HOME_SIZE, "output": "table"}
 PATHS = ("kubeconfig", "identityFile")

@@ -7,7 +7,8 @@ that reconnects by itself costs nobody a GPU. For SSH the host key is pinned bef
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from devctl import knownhosts, names, pods, websocket
 from devctl.errors import TRANSPORT, ApiError, Failure, from_api
@@ -16,6 +17,8 @@ from devctl.kube import core_path
 if TYPE_CHECKING:
     from devctl.kube import Json
     from devctl.session import Session
+
+T = TypeVar("T")
 
 DATA, ERROR = 0, 1
 PATIENCE = 600.0  # seconds a starting server is waited for, as with `--wait`
@@ -68,13 +71,21 @@ def dial(session: Session, name: str, port: int) -> tuple[Tunnel, bytes]:
     if port != names.SSH_PORT:
         server = session.server(name)
         return _open(session, server, pods.of_server(session, server), port), b""
+    return patiently(session, name, _greeted)
+
+
+def patiently(session: Session, name: str, attempt: Callable[[Session, Json], T]) -> T:
+    """What `attempt` gives for a server with SSH, tried again while the server is on its way; it raises Failure.
+
+    Raises Failure: the server is stopped, has no SSH, or did not come up in time.
+    """
     begun = time.monotonic()
     pause = PAUSE
     told = None
     while True:
         server = pods.with_ssh(session, name)
         try:
-            return _greeted(session, server)
+            return attempt(session, server)
         except Failure as failure:
             failure.code = TRANSPORT
             if not pods.coming_up(server) or time.monotonic() - begun > PATIENCE:

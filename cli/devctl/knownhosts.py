@@ -30,14 +30,20 @@ def file(session: Session, name: str) -> Path:
     return state_folder(session.environ) / "known_hosts" / alias(session, name)
 
 
-def pin(session: Session, server: Json) -> Path:
-    """Write the server's host key where ssh looks for it; raises Failure when there is none yet."""
-    name = server["metadata"]["name"]
+def key_of(server: Json) -> str:
+    """The server's host key, type and body; raises Failure when there is none yet."""
     key = str((server.get("status") or {}).get("sshHostKey") or "")
     words = key.split()
     if len(words) < 2 or not key.isprintable():
+        name = server["metadata"]["name"]
         raise Failure(f"{name} has no SSH host key yet", f"`devctl describe {name}` shows how far it is", TRANSPORT)
-    path, line = file(session, name), f"{alias(session, name)} {words[0]} {words[1]}\n"
+    return " ".join(words[:2])
+
+
+def pin(session: Session, server: Json) -> Path:
+    """Write the server's host key where ssh looks for it; raises Failure when there is none yet."""
+    name = server["metadata"]["name"]
+    path, line = file(session, name), f"{alias(session, name)} {key_of(server)}\n"
     try:
         if path.is_file() and path.read_text() == line:
             return path

@@ -15,7 +15,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from devctl import kubeconfig, names
+from devctl import broker, kubeconfig, names
 from devctl.errors import ApiError, Unreachable
 from devctl.kubeconfig import Target
 
@@ -55,6 +55,7 @@ class Kube:
         self._environ = dict(os.environ if environ is None else environ)
         self._connection: HTTPConnection | None = None
         self._credential: kubeconfig.Credential | None = None
+        self._grant: Mapping[str, Any] | None = target.user.get("grant")
         self._tls: ssl.SSLContext | None = None
 
     def get(self, path: str, **query: str) -> Json:
@@ -157,7 +158,7 @@ class Kube:
                     raise self._unreachable(error) from None
                 continue  # the server closed the kept connection in between
             if response.status == 401 and self._credential and attempt == 1:
-                self._credential = self._tls = None
+                self._credential = self._tls = self._grant = None
                 self.close()
                 continue
             self._note_warnings(response)
@@ -172,7 +173,7 @@ class Kube:
         if url.scheme == "http":
             connection = HTTPConnection(host, url.port or 80, timeout=timeout)
         else:
-            pair = self._login().pair if self.target.user.get("exec") else None
+            pair = self._login().pair if self._logs_in else None
             self._tls = self._tls or kubeconfig.tls(self.target, pair)
             connection = _HTTPS(host, url.port or 443, self._tls, self.target.cluster.get("tls-server-name"), timeout)
         try:
@@ -183,14 +184,24 @@ class Kube:
 
     def _headers(self) -> dict[str, str]:
         headers = kubeconfig.headers(self.target)
-        if self.target.user.get("exec") and "Authorization" not in headers:
+        if self._logs_in and "Authorization" not in headers:
             token = self._login().token
             if token:
                 headers["Authorization"] = f"Bearer {token}"
         return headers
 
+    @property
+    def _logs_in(self) -> bool:
+        """Whether there is a log-in program, or the bastion's broker, to ask."""
+        return bool(self.target.user.get("exec") or self.target.user.get("broker"))
+
     def _login(self) -> kubeconfig.Credential:
-        if self._credential is None:
+        if path := self.target.user.get("broker"):
+            # What a command began with may end while it runs: a long wait, or logs that are followed.
+            if self._grant is None or not broker.fresh(self._grant):
+                self._grant = broker.ask(path, {"want": "token"})
+            self._credential = kubeconfig.Credential(str(self._grant["token"]), None)
+        elif self._credential is None:
             self._credential = kubeconfig.run_plugin(self.target, self._environ, sys.stdin.isatty())
         return self._credential
 

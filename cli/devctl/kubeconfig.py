@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from devctl import broker
 from devctl.errors import FORBIDDEN, USAGE, Failure
 
 if TYPE_CHECKING:
@@ -37,7 +38,14 @@ class Target:
 
 
 def load(kubeconfig: str | None, context: str | None, environ: Mapping[str, str]) -> Target:
-    """The target in force: the file given, else $KUBECONFIG, else ~/.kube/config, else the pod's own account."""
+    """The target in force: the file given, else $KUBECONFIG, else ~/.kube/config, else the pod's own account.
+
+    On the bastion there is the broker and nothing else: a kubeconfig may name programs, and nobody's run there.
+    """
+    if environ.get(broker.VARIABLE):
+        if kubeconfig or context:
+            raise Failure("the bastion has one cluster, no kubeconfig", "leave out --kubeconfig and --context", USAGE)
+        return on_bastion(environ[broker.VARIABLE])
     explicit = kubeconfig is not None
     if kubeconfig is not None:
         paths = [Path(kubeconfig)]
@@ -59,6 +67,19 @@ def load(kubeconfig: str | None, context: str | None, environ: Mapping[str, str]
             USAGE,
         )
     return select(merge(present), context, ":".join(str(p) for p in present))
+
+
+def on_bastion(path: str) -> Target:
+    """The target that the bastion's broker gives; `path` is its socket. Raises Failure."""
+    grant = broker.ask(path, {"want": "token"})
+    return Target(
+        server=str(grant["server"]),
+        context="bastion",
+        source="the bastion's broker",
+        namespace=str(grant["namespace"]),
+        cluster={"certificate-authority-data": grant["certificateAuthority"]},
+        user={"broker": path, "grant": grant},
+    )
 
 
 def in_cluster(environ: Mapping[str, str]) -> Target:

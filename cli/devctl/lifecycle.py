@@ -112,7 +112,7 @@ def restart_command(
     if cost:
         render.warn(f"restarting {name}: {cost}")
         if not yes:
-            _confirm(f"restarting {name}", f"Restart {name}?", "nothing was restarted")
+            confirm(f"restarting {name}", f"Restart {name}?", "nothing was restarted")
     pod = (server.get("status") or {}).get("podName")
     changed = _patch(session, name, {"metadata": {"annotations": {names.ANNOTATION_RESTARTED_AT: now()}}}, "restart")
     render.say(f"{name} is restarting")
@@ -151,7 +151,7 @@ def delete_command(
         size = home["spec"]["resources"]["requests"].get("storage", "")
         what += (" and " if what else "") + f"the home {names.home_claim(name)} ({size}) with everything in it"
     if not yes:
-        _confirm(f"deleting {what}", f"Delete {what}?", "nothing was deleted")
+        confirm(f"deleting {what}", f"Delete {what}?", "nothing was deleted")
     try:
         if server:
             session.kube.delete(server_path(session.namespace, name))
@@ -185,7 +185,8 @@ def _is_home(claim: Json, server: str) -> bool:
     ).get(names.LABEL_NAME) == server
 
 
-def _confirm(doing: str, question: str, refused: str) -> None:
+def confirm(doing: str, question: str, refused: str) -> None:
+    """Ask before something is done; raises Failure for any answer but yes."""
     if not sys.stdin.isatty():
         raise Failure(f"{doing} needs a yes, and nobody can be asked here", "add --yes", USAGE)
     sys.stderr.write(f"{question} [y/N] ")

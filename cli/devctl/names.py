@@ -39,6 +39,8 @@ CONTAINER = "dev"
 HOME = "/home/dev"
 LOGIN = "dev"
 SSH_PORT = 2222
+SERVICE_PORT = 22
+CLUSTER_DOMAIN = "svc.cluster.local"
 SHARED_PATH = "/shared"
 RESERVED_ENV_PREFIX = "DEVSERVERS_"
 RESERVED_PATHS = ("/proc", "/sys", "/dev", "/etc", "/opt/devservers", "/run/devservers")
@@ -69,3 +71,8 @@ def namespace_of(user: str) -> str:
 def home_claim(server: str) -> str:
     """The PersistentVolumeClaim of a server's home: `mydev` -> `mydev-home`."""
     return f"{server}-home"
+
+
+def host_of(server: str, user: str) -> str:
+    """What a server is called inside the cluster; the bastion lets tunnels through to exactly this name."""
+    return f"{server}.{namespace_of(user)}.{CLUSTER_DOMAIN}"

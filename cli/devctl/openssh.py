@@ -7,15 +7,14 @@ never trusts what the network says; a home that was purged and made anew needs n
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from devctl import knownhosts, names, pods
-from devctl.errors import TRANSPORT, Failure
+from devctl import knownhosts, names, pods, values
+from devctl.errors import NOT_FOUND, TRANSPORT, USAGE, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -57,11 +56,21 @@ def quoted(path: str) -> str:
     return f'"{path}"' if " " in path else path
 
 
-def connect(session: Session, name: str, rest: list[str]) -> NoReturn:
-    """Become `ssh NAME REST...`; raises Failure when there is no ssh program, no such server, or it is stopped.
+def connect(session: Session, name: str, rest: list[str]) -> int:
+    """Become `ssh NAME REST...`, or run it on the bastion and give its code; raises Failure when there is no ssh
+    program, no such server, or it is stopped.
 
     Waiting for a server that starts, and its host key, are `proxy`'s.
     """
+    from devctl import hop, jump
+
+    name, rest = name.removesuffix(names.HOST_SUFFIX), replica(name, rest)
+    if session.broker:
+        return hop.connect(session, name, rest)
+    bastion = jump.configured(session.config)
+    if bastion:
+        bastion.trust()
+        return jump.become([*bastion.hop(values.server_name(name)), name + names.HOST_SUFFIX, *rest])
     binary = shutil.which("ssh", path=session.environ.get("PATH"))
     if not binary:
         raise Failure(
@@ -73,8 +82,18 @@ def connect(session: Session, name: str, rest: list[str]) -> NoReturn:
     words = [binary]
     for key, value in options(session, name).items():
         words += ["-o", f"{key}={value}"]
-    words += [name + names.HOST_SUFFIX, *rest]
-    sys.stdout.flush()
-    sys.stderr.flush()
     session.kube.close()
-    os.execv(binary, words)
+    return jump.become([*words, name + names.HOST_SUFFIX, *rest])
+
+
+def replica(name: str, rest: list[str]) -> list[str]:
+    """What follows NAME, without `--replica N`; raises Failure for another replica than the one there is."""
+    if not rest or not (rest[0] == "--replica" or rest[0].startswith("--replica=")):
+        return rest
+    number, after = (rest[0].partition("=")[2], rest[1:]) if "=" in rest[0] else ("".join(rest[1:2]), rest[2:])
+    if not (number.isdecimal() and number.isascii()):
+        raise Failure(f"--replica {number!r} is not a number", f"write `devctl ssh {name} --replica 0`", USAGE)
+    if int(number) != 0:
+        # mode distributed is refused by the API until it is built, so every server is one machine.
+        raise Failure(f"{name} is one machine: it has replica 0 only", f"`devctl ssh {name}` reaches it", NOT_FOUND)
+    return after

@@ -23,6 +23,10 @@ COMMON = ("--user", "--context", "--kubeconfig", "--namespace")
 
 def proxy(session: Session, name: str, port: int = names.SSH_PORT) -> int:
     """Join stdin and stdout to a port of the server; the exit code."""
+    if session.broker and port == names.SSH_PORT:
+        from devctl import hop
+
+        return hop.join(session, name)
     from devctl.dial import dial
 
     tunnel, greeting = dial(session, name, port)

@@ -67,25 +67,34 @@ def shell_command(session: Session, name: Name) -> int:
 
 def run(session: Session, name: str, command: list[str], tty: bool | None) -> int:
     """Run `command` in the server joined to our own streams; its exit code, 255 when the connection broke."""
-    from devctl import websocket
-    from devctl.kube import core_path
-
     server = session.server(name)
     stopped = pods.not_running(server)
     if stopped and not server["spec"].get("running", True):
         raise stopped
     pod = pods.of_server(session, server)
     terminal = (sys.stdin.isatty() and sys.stdout.isatty()) if tty is None else tty
-    query = [("container", names.CONTAINER), ("stdin", "true"), ("stdout", "true")]
-    query += [("tty", "true")] if terminal else [("stderr", "true")]
-    query += [("command", word) for word in command]
-    path = core_path(session.namespace, "pods", pod) + "/exec"
     try:
-        channels = websocket.connect(session.kube, path, query, websocket.EXEC_PROTOCOLS)
+        return in_container(session, (session.namespace, pod, names.CONTAINER), command, terminal, name)
     except ApiError as error:
         if error.status in (400, 404, 500) and stopped:
             raise stopped from None
         raise from_api(error, f"run a command in {name}") from None
+
+
+def in_container(session: Session, where: tuple[str, str, str], command: list[str], terminal: bool, name: str) -> int:
+    """Run `command` in a container (namespace, pod, container) that people know as `name`; its exit code.
+
+    Raises ApiError when the API server does not let us.
+    """
+    from devctl import websocket
+    from devctl.kube import core_path
+
+    namespace, pod, container = where
+    query = [("container", container), ("stdin", "true"), ("stdout", "true")]
+    query += [("tty", "true")] if terminal else [("stderr", "true")]
+    query += [("command", word) for word in command]
+    path = core_path(namespace, "pods", pod) + "/exec"
+    channels = websocket.connect(session.kube, path, query, websocket.EXEC_PROTOCOLS)
     with raw_terminal(terminal):
         status = pump(channels, terminal)
     return exit_code(status, name)

@@ -29,6 +29,11 @@ class Session:
         self.rest = rest
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
 
+    @property
+    def broker(self) -> str | None:
+        """The socket of the bastion's broker; None anywhere but on the bastion."""
+        return self.environ.get("DEVCTL_BROKER") or None
+
     @cached_property
     def config(self) -> Config:
         """The settings by precedence."""

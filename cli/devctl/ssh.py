@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import complete, names, openssh, relay, render, values
+from devctl import complete, jump, names, openssh, relay, render, values
 from devctl.errors import USAGE, Failure
 
 if TYPE_CHECKING:
@@ -26,16 +26,16 @@ def ssh_command(
     rest: Annotated[
         list[str] | None, typer.Argument(help="More for ssh: its options (-L, -A, ...) and the command to run.")
     ] = None,
-) -> None:
+) -> int:
     """Open an SSH session in a server, or run a command there.
 
-    devctl ssh NAME [SSH OPTIONS] [COMMAND...]
+    devctl ssh NAME [--replica N] [SSH OPTIONS] [COMMAND...]
 
     Everything after NAME goes to the system's ssh as it stands: `devctl ssh mydev -L 8888:localhost:8888`,
     `devctl ssh mydev nvidia-smi`. The exit code is the command's; 255 when there was no connection.
     A server that is starting is waited for; a stopped one is not started.
     """
-    openssh.connect(session, name, rest or [])
+    return openssh.connect(session, name, rest or [])
 
 
 def proxy_command(
@@ -58,6 +58,12 @@ def ssh_config_command(
 
     With --install run it again after making a server: editors then offer it by name.
     """
+    if session.broker and (install or uninstall):
+        raise Failure(
+            "the bastion has no file of yours to write",
+            "`devctl ssh-config` prints what your machine needs",
+            USAGE,
+        )
     if install and uninstall:
         raise Failure("--install and --uninstall contradict each other", "give one of them", USAGE)
     home = Path(session.environ.get("HOME") or "~").expanduser()
@@ -69,7 +75,11 @@ def ssh_config_command(
             ours.unlink(missing_ok=True)
             render.say(f"removed from {theirs}")
             return
-        text = entries(session)
+        bastion = jump.configured(session.config)
+        if session.broker:
+            _from_the_bastion(session)
+            return
+        text = bastion.entries(jump.listed(bastion)) if bastion else entries(session)
         if not install:
             sys.stdout.write(text)
             return
@@ -84,6 +94,16 @@ def ssh_config_command(
         raise Failure(f"{error.filename}: {error.strerror}", "make it writable, or use the printed text") from None
     render.say(f"wrote {ours}, included in {theirs}")
     render.say(f"ssh, scp, sftp and editors now reach every server as NAME{names.HOST_SUFFIX}")
+
+
+def _from_the_bastion(session: Session) -> None:
+    """For a machine without devctl: what to put where, asked for by `ssh USER@bastion devctl ssh-config`."""
+    bastion = jump.here(session)
+    servers = [s["metadata"]["name"] for s in session.servers() if s["spec"].get("enableSSH", True)]
+    render.out(f"# 1. This line into {jump.PORTABLE_KNOWN_HOSTS}, which is nobody else's file:")
+    render.out(f"#    {bastion.authority_line()}".rstrip())
+    render.out("# 2. What follows into ~/.ssh/devserver_config, and `Include devserver_config` first in ~/.ssh/config.")
+    sys.stdout.write(bastion.entries(servers))
 
 
 def entries(session: Session) -> str:

@@ -31,6 +31,7 @@
 #define ROOT "/opt/devservers"
 #define KEYS "/etc/devservers/keys"
 #define HOST_KEY "/etc/devservers/host-key/ssh_host_ed25519_key"
+#define HOST_CERTIFICATE HOST_KEY "-cert.pub"
 #define RUN "/run/devservers"
 #define CONFIG RUN "/sshd_config"
 
@@ -113,6 +114,9 @@ static int write_config(void)
 	      "SshdAuthPath " ROOT "/libexec/sshd-auth\n"
 	      "Subsystem sftp " ROOT "/libexec/sftp-server\n",
 	      file);
+	/* Made before the CA was, a host key has none until its operator has looked. */
+	if (access(HOST_CERTIFICATE, R_OK) == 0)
+		fputs("HostCertificate " HOST_CERTIFICATE "\n", file);
 	write_environment(file);
 	return fclose(file);
 }

@@ -63,12 +63,14 @@ class Observability(Component):
         edge: Edge,
         security: Security,
         opts: pulumi.ResourceOptions,
+        bastion: bool = True,
     ) -> None:
+        """``bastion`` says whether anything is to be behind the load balancer."""
         super().__init__("observability", opts)
         self._stack, self._aws = stack, aws
         self.topic_arn = self._topic(security)
         for watched in [
-            *_edge(edge),
+            *(_edge(edge) if bastion else ()),
             *_nodes(cluster.name, aws),
             *_files(storage.file_system_id),
             *_ways_out(network.nat_gateways),

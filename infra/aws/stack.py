@@ -16,11 +16,11 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.flavors import SHIPPED
 from infra.aws.access import Access
 from infra.aws.addons import Addons, NodeAddons
+from infra.aws.binding import SERVICE_PORT
 from infra.aws.boundary import Boundary
 from infra.aws.cluster import Cluster
 from infra.aws.controllers import Controllers
 from infra.aws.edge import Edge
-from infra.aws.entrance import Entrance
 from infra.aws.logs import Logs
 from infra.aws.network import Network
 from infra.aws.nodes import Nodes
@@ -28,8 +28,10 @@ from infra.aws.observability import Observability
 from infra.aws.pools import pools_of
 from infra.aws.registry import Registry
 from infra.aws.security import Security
+from infra.aws.settings import Aws
 from infra.aws.storage import Storage
 from infra.aws.tags import tags_of
+from infra.platform.stack import Door
 from infra.pools import Pool
 from infra.settings import Settings
 
@@ -46,6 +48,8 @@ class Environment:
     """What the queues divide."""
     outputs: dict[str, Any]
     """The stack's, beside the platform's."""
+    door: Door
+    """Where people come in."""
 
     @property
     def offered(self) -> list[DevServerFlavor]:
@@ -91,10 +95,11 @@ def environment(stack: str, settings: Settings) -> Environment:
     controllers = Controllers(stack, aws, cluster, network, nodes, inside(addons))
     storage = Storage(stack, aws, network, cluster, security, inside(addons))
     edge = Edge(stack, aws, network, cluster, after(network))
-    Entrance(cluster, edge, inside(controllers, edge))
     registry = Registry(stack, aws, security, after())
     access = Access(stack, aws, cluster, after())
-    observability = Observability(stack, aws, network, cluster, storage, edge, security, after())
+    observability = Observability(
+        stack, aws, network, cluster, storage, edge, security, after(), settings.bastion.enabled
+    )
     outputs = {
         "region": aws.region,
         "clusterName": cluster.name,
@@ -107,4 +112,14 @@ def environment(stack: str, settings: Settings) -> Environment:
         "roles": access.roles,
         "alarmTopic": observability.topic_arn,
     }
-    return Environment(cluster.provider, [nodes, addons, controllers, storage, registry], pools_of(aws), outputs)
+    # The edge too: a pod of the bastion is ready when the load balancer's listener sends people to it.
+    ready: list[pulumi.Resource] = [nodes, addons, controllers, storage, registry, edge]
+    return Environment(cluster.provider, ready, pools_of(aws), outputs, _door(aws, edge))
+
+
+def _door(aws: Aws, edge: Edge) -> Door:
+    """The load balancer, by the stack's name for it and by its own."""
+    name = pulumi.Output.from_input(edge.address)
+    address = name if aws.edge.port == SERVICE_PORT else name.apply(lambda host: f"{host}:{aws.edge.port}")
+    hosts = [name, edge.load_balancer.dns_name] if aws.edge.hostname else [name]
+    return Door(address, hosts, edge.target_group_arn)

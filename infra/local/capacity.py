@@ -15,9 +15,10 @@ from decimal import Decimal
 from typing import Any
 
 from devservers.api.flavor import DevServerFlavor, FlavorResources, FlavorSpec
-from devservers.api.meta import LABEL_USER, SYSTEM_NAMESPACE, Metadata
+from devservers.api.meta import BASTION_NAMESPACE, LABEL_USER, SYSTEM_NAMESPACE, Metadata
 from devservers.api.quantity import parse_quantity
 from devservers.api.queueing import GPU, KUEUE_NAMESPACE
+from infra.bastion import SIDECAR_CPU, SIDECAR_MEMORY, SIDECARS
 from infra.pools import Pool
 from infra.problems import Problem, SettingsError
 from infra.settings import Settings
@@ -62,7 +63,7 @@ def measured(
     for node in open_nodes.values():
         for resource in given:
             given[resource] += parse_quantity(str(node["status"]["allocatable"].get(resource, "0")))
-    ours = {SYSTEM_NAMESPACE, KUEUE_NAMESPACE}
+    ours = {SYSTEM_NAMESPACE, KUEUE_NAMESPACE, BASTION_NAMESPACE}
     ours |= {each["metadata"]["name"] for each in namespaces if LABEL_USER in each["metadata"].get("labels", {})}
     for pod in pods:
         over = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
@@ -100,6 +101,9 @@ def pools(capacity: Capacity, settings: Settings) -> tuple[Pool, ...]:
         (settings.operator.replicas, settings.operator.cpu_request, settings.operator.memory_request),
         (settings.queueing_replicas, settings.queueing.cpu_request, settings.queueing.memory_request),
     ]
+    if (bastion := settings.bastion).enabled:
+        own.append((bastion.replicas, bastion.cpu_request, bastion.memory_request))
+        own.append((bastion.replicas * SIDECARS, SIDECAR_CPU, SIDECAR_MEMORY))
     cpu = capacity.cpu - sum(number * int(parse_quantity(amount) * 1000) for number, amount, _ in own)
     memory = capacity.memory - sum(number * int(parse_quantity(amount)) // _MEBI for number, _, amount in own)
     found = [Pool(LOCAL_POOL, nodes=1, cpu=max(0, cpu), memory=max(0, memory), labelled=False)]

@@ -252,6 +252,10 @@ class Cluster:
         )
         return list(json.loads(done.stdout)) if done.returncode == 0 else ["the node"]
 
+    def publish(self, port: int) -> bool:
+        """Make a port of the node one of this machine's loopback; False when another cluster has it."""
+        return hostnet.publish(self._link(), self._site(), port)
+
     def down(self, progress: Progress) -> None:
         """End the cluster, keep its state, and undo everything it was outside of its namespaces."""
         with self._lock():

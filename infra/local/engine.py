@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from devservers.api.meta import SYSTEM_NAMESPACE
+from devservers.api.meta import BASTION_NAMESPACE, SYSTEM_NAMESPACE
 from devservers.api.queueing import KUEUE_NAMESPACE
 from infra.kubectl import KubectlError
 from infra.local import modules, toolchain
@@ -218,7 +218,12 @@ class Engine:
         """Why containers of the platform don't run, a line each; nothing when it can't be told."""
         found: dict[str, None] = {}
         with contextlib.suppress(KubectlError):
-            for whose, namespace in (("the operator's", SYSTEM_NAMESPACE), ("Kueue's", KUEUE_NAMESPACE)):
+            platform = {
+                "the operator's": SYSTEM_NAMESPACE,
+                "the bastion's": BASTION_NAMESPACE,
+                "Kueue's": KUEUE_NAMESPACE,
+            }
+            for whose, namespace in platform.items():
                 for pod in self._kubectl.get("pods", "--namespace", namespace):
                     for container in pod.get("status", {}).get("containerStatuses", []):
                         waiting = container.get("state", {}).get("waiting")

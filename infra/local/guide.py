@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from devservers.api.meta import namespace_of
+from infra.bastion import NODE_PORT
 from infra.local.cluster import ClusterError
 from infra.local.paths import ROOT, Paths
 from infra.local.progress import Progress
@@ -24,6 +25,7 @@ from infra.local.progress import Progress
 FIRST = "first"
 """The name of the server that `make up` ends with."""
 DEVCTL = Path(sys.executable).parent / "devctl"
+LOCALHOST = "127.0.0.1"
 _FLAGS = ("user", "kubeconfig", "context")
 
 
@@ -73,10 +75,24 @@ class Guide:
             self.progress.say(f"\ndevctl's configuration ({self.paths.config}, DEVCTL_*) is about something else")
             extra = " " + shlex.join(flags)
         program = os.path.relpath(DEVCTL, ROOT)
-        self.progress.say(
-            f"\nnext:\n  {program} ssh{extra} {name}\n  {program} create{extra} mydev cpu-medium --wait"
-            f"\n  {program} --help"
-        )
+        commands = [f"{program} ssh{extra} {name}", f"{program} create{extra} mydev cpu-medium --wait"]
+        if login := self._bastion(settings):
+            commands.append(login)
+        self.progress.say("\n  ".join(["\nnext:", *commands, f"{program} --help"]))
+
+    def _bastion(self, settings: Mapping[str, str]) -> str | None:
+        """How to come in by SSH alone, when the bastion takes this person in; None when it doesn't."""
+        words = ["ssh", *(["-i", settings["identityFile"]] if "identityFile" in settings else [])]
+        words += ["-p", str(NODE_PORT), f"{settings['user']}@{LOCALHOST}"]
+        # Nobody's known_hosts is asked or written to find that out; there is nobody else on this machine's loopback.
+        told = ("BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=5")
+        trial = ["-q", *(f"-o{option}" for option in told)]
+        command = [words[0], *trial, *words[1:], "devctl", "version"]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=15, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return f"{shlex.join(words)} devctl list" if done.returncode == 0 else None
 
     def _configured_for(self, settings: Mapping[str, str]) -> bool:
         """Whether devctl without any flag reaches this platform: its file says so, and nothing else is said."""

@@ -91,6 +91,28 @@ def connect(link: str, site: Site, node: int) -> None:
         _run("iptables", "-w", *rule)
 
 
+def publish(link: str, site: Site, port: int) -> bool:
+    """Let programs of this machine reach a port of the node by their loopback, and nobody else; False when another
+    cluster has that port. What is there already is left alone.
+
+    Only what the machine itself sends goes through OUTPUT, so no neighbour comes in this way. To loopback an answer
+    may come back from the cable, and nothing else: what the node sends there unasked is dropped before.
+    """
+    said = _run("iptables", "-w", "-t", "nat", "-S", "OUTPUT").stdout.splitlines()
+    words = ["-d", "127.0.0.1/32", "-p", "tcp", "-m", "tcp", "--dport", str(port)]
+    taken = [line.split() for line in said if f"--dport {port} " in line]
+    if taken:
+        return any(link in line for line in taken)
+    mark = ["-m", "comment", "--comment", link]
+    _run("iptables", "-w", "-t", "raw", "-A", "PREROUTING", "-i", link, "-d", "127.0.0.0/8", *mark, "-j", "DROP")
+    (SYS / f"net/ipv4/conf/{link}/route_localnet").write_text("1")
+    source = ["-s", "127.0.0.0/8", "-d", f"{site.address}/32", "-o", link, *mark]
+    _run("iptables", "-w", "-t", "nat", "-A", "POSTROUTING", *source, "-j", "MASQUERADE")
+    to = ["-j", "DNAT", "--to-destination", f"{site.address}:{port}"]
+    _run("iptables", "-w", "-t", "nat", "-A", "OUTPUT", *words, *mark, *to)
+    return True
+
+
 def _rules(link: str, address: str) -> list[list[str]]:
     mark = ["-m", "comment", "--comment", link]
     established = ["--ctstate", "RELATED,ESTABLISHED"]
@@ -106,7 +128,7 @@ def _rules(link: str, address: str) -> list[list[str]]:
 def disconnect(link: str) -> None:
     """Take the cable and its rules away. Rules are found by their comment, so a lost record loses nothing."""
     _run("ip", "link", "del", link, check=False)
-    for table in ("nat", "filter"):
+    for table in ("nat", "filter", "raw"):
         for line in _run("iptables", "-w", "-t", table, "-S", check=False).stdout.splitlines():
             words = line.split()
             if words[:1] == ["-A"] and link in words:

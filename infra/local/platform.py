@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from infra.bastion import NODE_PORT
 from infra.images import PLATFORM
 from infra.local import capacity, context, images, modules, packages, toolchain
 from infra.local.cluster import CONTEXT, Cluster, ClusterError
@@ -65,6 +66,8 @@ class Platform:
         who = self._person()
         self.progress.say("provisioning the platform with Pulumi")
         self._engine(chosen, who).up()
+        if chosen.embedded:
+            self.cluster.publish(NODE_PORT)
         settings, guide = self._settings(chosen, who), Guide(self.paths, self.env, self.progress)
         guide.configure(settings)
         if demo:

@@ -5,6 +5,7 @@ The namespaces of users are not here: the operator makes them, and on destroy th
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -60,7 +61,7 @@ def leveled(name: str, level: str) -> dict[str, Any]:
 
 
 def network_policy(namespace: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """A policy on what comes in."""
+    """A policy, on what comes in unless it says otherwise."""
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -70,12 +71,12 @@ def network_policy(namespace: str, name: str, spec: dict[str, Any]) -> dict[str,
 
 
 class Namespaces(Component):
-    """The system namespace with its policies."""
+    """Namespaces with their policies, each a namespace's manifest with its policies behind it."""
 
-    def __init__(self, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, opts: pulumi.ResourceOptions, *others: Sequence[Mapping[str, Any]]) -> None:
         super().__init__("namespaces", opts)
-        namespace, *policies = manifests()
-        made = self.add(namespace)
-        for policy in policies:
-            self.add(policy, [made])
+        for namespace, *policies in (manifests(), *others):
+            made = self.add(namespace)
+            for policy in policies:
+                self.add(policy, [made])
         self.register_outputs({"namespace": SYSTEM_NAMESPACE})

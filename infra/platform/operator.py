@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
@@ -17,9 +18,9 @@ USER_ID = 65532
 _SELECTOR = {"app.kubernetes.io/name": OPERATOR}
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """What devservers.runtime.settings reads."""
-    values = {
+def environment(settings: Settings, hosts: Sequence[pulumi.Input[str]] = ()) -> dict[str, pulumi.Input[str]]:
+    """What devservers.runtime.settings reads; ``hosts`` are the bastion's names, none without one."""
+    values: dict[str, pulumi.Input[str]] = {
         "DEFAULT_IMAGE": settings.images.base,
         "SSH_IMAGE": settings.images.ssh,
         "NAMESPACE": SYSTEM_NAMESPACE,
@@ -30,10 +31,17 @@ def environment(settings: Settings) -> dict[str, str]:
         "LOG_LEVEL": settings.operator.log_level.upper(),
         "QUEUEING": "true" if settings.queueing.enabled else "",
     }
-    return {f"DEVSERVERS_{name}": value for name, value in values.items() if value}
+    found = {f"DEVSERVERS_{name}": value for name, value in values.items() if value}
+    if hosts:
+        found["DEVSERVERS_BASTION_HOSTS"] = (
+            ",".join(str(host) for host in hosts)
+            if all(isinstance(host, str) for host in hosts)
+            else pulumi.Output.all(*hosts).apply(",".join)
+        )
+    return found
 
 
-def deployment(settings: Settings) -> dict[str, Any]:
+def deployment(settings: Settings, hosts: Sequence[pulumi.Input[str]] = ()) -> dict[str, Any]:
     """The operator's Deployment: Pod Security `restricted`, spread over nodes where there are several."""
 
     def probe(path: str, **timing: int) -> dict[str, Any]:
@@ -43,7 +51,7 @@ def deployment(settings: Settings) -> dict[str, Any]:
         "name": "operator",
         "image": settings.images.operator,
         "imagePullPolicy": settings.images.pull_policy,
-        "env": [{"name": name, "value": value} for name, value in environment(settings).items()],
+        "env": [{"name": name, "value": value} for name, value in environment(settings, hosts).items()],
         "ports": [
             {"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
@@ -130,12 +138,13 @@ def disruption_budget() -> dict[str, Any]:
 class Operator(Component):
     """The operator with its rights, and those of its users. Needs the kinds and the system namespace."""
 
-    def __init__(self, settings: Settings, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, settings: Settings, hosts: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
+        """``hosts`` are the bastion's names; none: there is no bastion."""
         super().__init__("operator", opts)
-        rights = [self.add(manifest) for manifest in [service_account(), *rbac.manifests()]]
+        rights = [self.add(manifest) for manifest in [service_account(), *rbac.manifests(bastion=bool(hosts))]]
         self.add(disruption_budget())
         # A missing image ends in an error with the pods' reasons after this, not in the provider's 10 min.
         await_ = {TIMEOUT_SECONDS: str(settings.await_seconds)} if settings.await_ else {SKIP_AWAIT: "true"}
         # On destroy the rights go after the pods, which use them to clean up.
-        self.add(annotated(deployment(settings), await_), rights)
+        self.add(annotated(deployment(settings, hosts), await_), rights)
         self.register_outputs({"image": settings.images.operator})

@@ -2,7 +2,7 @@
 
 Invariant: the operator holds nothing it doesn't use. It reads its kinds everywhere, writes servers'
 children only in user namespaces (where the binding of devservers-operator-tenant puts it), reads Secrets
-nowhere else, and hands out exactly two ClusterRoles it doesn't hold itself (verb bind by name), so it can't
+nowhere else, and hands out exactly three ClusterRoles it doesn't hold itself (verb bind by name), so it can't
 give itself or anybody more. The tests run the operator with these very manifests.
 """
 
@@ -11,12 +11,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from devservers.api.meta import GROUP, OPERATOR, SYSTEM_NAMESPACE, TENANT_ROLE, USER_ROLE
+from devservers.api.meta import (
+    BASTION_ACCOUNT,
+    BASTION_NAMESPACE,
+    GROUP,
+    OPERATOR,
+    PERSON_ACCOUNT,
+    PERSON_TOKEN_ROLE,
+    SYSTEM_NAMESPACE,
+    TENANT_ROLE,
+    USER_ROLE,
+)
 from devservers.api.queueing import KUEUE
 
 Manifest = dict[str, Any]
 
 FLAVOR_READER = "devservers-flavor-reader"
+BASTION = "devservers-bastion"
+HOST_KEY, INFO = "bastion-host-key", "bastion-info"
+"""What the operator keeps for the bastion (reconcile/bastion.py): a Secret, and a ConfigMap for everybody."""
 
 _RBAC = "rbac.authorization.k8s.io"
 _VISIBILITY = f"visibility.{KUEUE}"
@@ -36,7 +49,7 @@ def operator_role() -> Manifest:
         _rule("", ["serviceaccounts", "resourcequotas", "limitranges"], [*_READ, "create", "patch"]),
         _rule("networking.k8s.io", ["networkpolicies"], [*_READ, "create", "patch"]),
         _rule(_RBAC, ["rolebindings"], [*_READ, "create", "patch", "delete"]),
-        _rule(_RBAC, ["clusterroles"], ["bind"], names=[USER_ROLE, TENANT_ROLE]),
+        _rule(_RBAC, ["clusterroles"], ["bind"], names=[USER_ROLE, TENANT_ROLE, PERSON_TOKEN_ROLE]),
         _rule("", ["persistentvolumeclaims", "pods", "services", "configmaps"], _READ),
         _rule("apps", ["deployments"], _READ),
         # Servers of a deleted user are stopped; the tenant binding is gone with the user by then.
@@ -57,7 +70,8 @@ def tenant_role() -> Manifest:
         _rule("apps", ["deployments"], ["create", "patch"]),
         _rule("", ["persistentvolumeclaims"], ["create", "patch"]),
         _rule("", ["services", "configmaps"], ["create", "patch", "delete"]),
-        _rule("", ["secrets"], ["get", "create", "delete"]),
+        # update: a host certificate is renewed in place, so that a crash between two writes loses no key.
+        _rule("", ["secrets"], ["get", "create", "update", "delete"]),
     )
 
 
@@ -80,6 +94,26 @@ def user_role() -> Manifest:
     )
 
 
+def person_token_role() -> Manifest:
+    """ClusterRole of the bastion inside one user's namespace: a token for the person's own account, by its name.
+
+    A Role for each namespace could name user-<user>, but to write one the operator would have to hold the right to
+    make tokens itself, or `escalate`. This one it only binds, and it is never bound for the whole cluster.
+    """
+    return _cluster_role(PERSON_TOKEN_ROLE, _rule("", ["serviceaccounts/token"], ["create"], names=[PERSON_ACCOUNT]))
+
+
+def bastion_role() -> Manifest:
+    """ClusterRole of the bastion's pods: whose keys open what, and people's changes of their own keys.
+
+    `patch` is on whole objects, as RBAC has it; the policy devservers-bastion.devservers.io lets through keys only. A
+    bastion that is taken over could let people in anyway: it holds the user CA.
+    """
+    return _cluster_role(
+        BASTION, _rule(GROUP, ["devserverusers"], [*_READ, "patch"]), _rule(GROUP, ["devservers"], _READ)
+    )
+
+
 def flavor_reader_role() -> Manifest:
     """ClusterRole for everybody who is logged in: seeing what sizes there are, and what is free of them.
 
@@ -93,7 +127,7 @@ def flavor_reader_role() -> Manifest:
 
 
 def system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
-    """Role of the operator in its own namespace: the Lease, the uids and the user CA (RBAC can't name what
+    """Role of the operator in its own namespace: the Lease, the uids and the CAs (RBAC can't name what
     is created).
     """
     return {
@@ -105,30 +139,75 @@ def system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
             _rule("coordination.k8s.io", ["leases"], ["get", "update"], names=[OPERATOR]),
             _rule("", ["configmaps", "secrets"], ["create"]),
             _rule("", ["configmaps"], ["get", "update"], names=["user-uids"]),
-            _rule("", ["secrets"], ["get"], names=["user-ca"]),
+            _rule("", ["secrets"], ["get"], names=["user-ca", "host-ca"]),
         ],
     }
 
 
-def cluster_roles() -> list[Manifest]:
-    """All ClusterRoles."""
-    return [operator_role(), tenant_role(), user_role(), flavor_reader_role()]
+def bastion_keys_role() -> Manifest:
+    """Role of the operator in the bastion's namespace: its host key, and what everybody may know of it."""
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "Role",
+        "metadata": _metadata(OPERATOR, BASTION_NAMESPACE),
+        "rules": [
+            _rule("", ["configmaps", "secrets"], ["create"]),
+            _rule("", ["secrets"], ["get", "update"], names=[HOST_KEY]),
+            _rule("", ["configmaps"], ["get", "update"], names=[INFO]),
+        ],
+    }
 
 
-def bindings(namespace: str = SYSTEM_NAMESPACE) -> list[Manifest]:
-    """What binds them, but for the two RoleBindings per user, which the operator makes."""
+def bastion_info_role() -> Manifest:
+    """Role of everybody who is logged in: who vouches for host keys."""
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "Role",
+        "metadata": _metadata(INFO, BASTION_NAMESPACE),
+        "rules": [_rule("", ["configmaps"], ["get"], names=[INFO])],
+    }
+
+
+def bastion_system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
+    """Role of the bastion in the operator's namespace: the user CA's Secret, by name."""
+    return {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "Role",
+        "metadata": _metadata(BASTION, namespace),
+        "rules": [_rule("", ["secrets"], ["get"], names=["user-ca"])],
+    }
+
+
+def cluster_roles(bastion: bool = True) -> list[Manifest]:
+    """All ClusterRoles. The operator binds the one for tokens in any case: to an account that then isn't there."""
+    found = [operator_role(), tenant_role(), user_role(), flavor_reader_role(), person_token_role()]
+    return [*found, bastion_role()] if bastion else found
+
+
+def bindings(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True) -> list[Manifest]:
+    """What binds them, but for the three RoleBindings per user, which the operator makes."""
     account = {"kind": "ServiceAccount", "name": OPERATOR, "namespace": namespace}
     everybody = {"apiGroup": _RBAC, "kind": "Group", "name": "system:authenticated"}
-    return [
+    found = [
         _binding("ClusterRoleBinding", OPERATOR, None, "ClusterRole", OPERATOR, account),
         _binding("ClusterRoleBinding", FLAVOR_READER, None, "ClusterRole", FLAVOR_READER, everybody),
         _binding("RoleBinding", OPERATOR, namespace, "Role", OPERATOR, account),
     ]
+    if bastion:
+        pods = {"kind": "ServiceAccount", "name": BASTION_ACCOUNT, "namespace": BASTION_NAMESPACE}
+        found += [
+            _binding("ClusterRoleBinding", BASTION, None, "ClusterRole", BASTION, pods),
+            _binding("RoleBinding", BASTION, namespace, "Role", BASTION, pods),
+            _binding("RoleBinding", OPERATOR, BASTION_NAMESPACE, "Role", OPERATOR, account),
+            _binding("RoleBinding", INFO, BASTION_NAMESPACE, "Role", INFO, everybody),
+        ]
+    return found
 
 
-def manifests(namespace: str = SYSTEM_NAMESPACE) -> list[Manifest]:
-    """Everything above, in an order that can be applied."""
-    return [*cluster_roles(), system_role(namespace), *bindings(namespace)]
+def manifests(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True) -> list[Manifest]:
+    """Everything above, in an order that can be applied. With ``bastion`` its namespace must be there."""
+    roles = [bastion_system_role(namespace), bastion_keys_role(), bastion_info_role()] if bastion else []
+    return [*cluster_roles(bastion), system_role(namespace), *roles, *bindings(namespace, bastion)]
 
 
 def _rule(group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] | None = None) -> Manifest:

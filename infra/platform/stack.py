@@ -1,18 +1,20 @@
 """Invariant: every cluster gets the same platform, in the same order, wherever it comes from.
 
-Destroy runs backwards: users first, while the operator still cleans up after them, then the operator, then the kinds
-with the servers that are left, and Kueue after all that has pods in a queue.
+Destroy runs backwards: users first, while the operator still cleans up after them, and the bastion while it still gets
+tokens; then the operator, then the kinds with the servers that are left, and Kueue after all that has pods in a queue.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.meta import SYSTEM_NAMESPACE
+from infra.platform import bastion
 from infra.platform.crds import Crds
 from infra.platform.flavors import Flavors
 from infra.platform.namespaces import Namespaces
@@ -22,6 +24,20 @@ from infra.platform.users import Users
 from infra.pools import Pool
 from infra.settings import Settings
 
+LOCALHOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where people reach the bastion."""
+
+    address: pulumi.Input[str]
+    """What they type, HOST or HOST:PORT."""
+    hosts: Sequence[pulumi.Input[str]]
+    """Every name its host certificate is for."""
+    target_group_arn: pulumi.Input[str] | None = None
+    """Of the load balancer that its pods are registered with."""
+
 
 def platform(
     settings: Settings,
@@ -29,11 +45,12 @@ def platform(
     pools: Sequence[Pool],
     offered: Sequence[DevServerFlavor],
     ready: Sequence[pulumi.Resource] = (),
+    door: Door | None = None,
 ) -> dict[str, Any]:
     """Make the platform on the provider's cluster; gives the stack's outputs.
 
     ``pools`` is what the queues divide, ``offered`` what people may choose; everything is made after ``ready``, and
-    gone before it.
+    gone before it. ``door`` is where people come in; None: a port of this machine.
     """
 
     def after(*others: pulumi.Resource) -> pulumi.ResourceOptions:
@@ -41,13 +58,20 @@ def platform(
 
     first = [Queueing(pools, settings, after())] if settings.queueing.enabled else []
     crds = Crds(after(*first))
-    namespaces = Namespaces(after())
-    operator = Operator(settings, after(*first, crds, namespaces))
+    wanted = settings.bastion.enabled
+    door = door or Door(f"{LOCALHOST}:{settings.bastion.node_port}", [LOCALHOST, "localhost"])
+    # With the operator's namespace: the operator puts the host key into it as soon as it runs.
+    spaces = [[bastion.namespace(settings), *bastion.policies(settings)]] if wanted else []
+    namespaces = Namespaces(after(), *spaces)
+    operator = Operator(settings, door.hosts if wanted else [], after(*first, crds, namespaces))
+    if wanted:
+        bastion.Bastion(settings, door.address, door.target_group_arn, after(namespaces, operator))
     flavors = Flavors([flavor.manifest() for flavor in offered], after(crds))
     users = Users(settings.users, settings, after(*first, crds, operator, flavors))
     return {
         "namespace": SYSTEM_NAMESPACE,
         "operatorImage": settings.images.operator,
+        **({"bastion": door.address} if wanted else {}),
         "users": users.names,
         "flavors": flavors.names,
     }

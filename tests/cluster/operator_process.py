@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from devservers.api.meta import BASTION_NAMESPACE
 from infra.platform import rbac
 from tests.cluster.client import ApiError, Client, Manifest, eventually
 from tests.cluster.harness import ApiServer, free_ports
@@ -30,9 +31,10 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Sc0vPq7cT5Oq0yGdB8E0Q8a9YVvQn9h1y9
 
 
 def install_operator(server: ApiServer) -> None:
-    """The namespace, the service account and the roles, as the platform ships them. Idempotent."""
+    """The namespaces, the service account and the roles, as the platform ships them. Idempotent."""
     for manifest in (
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BASTION_NAMESPACE}},
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": OPERATOR, "namespace": SYSTEM}},
         *rbac.manifests(SYSTEM),
     ):

@@ -96,7 +96,7 @@ def test_children_are_stored_as_built(admin: Client, user_name: str, spec: Manif
         assert_stored(manifest, stored, manifest["kind"])
         home = stored if manifest["kind"] == "PersistentVolumeClaim" else home
     reference = hostkey.owner_reference(server, home)
-    secret = hostkey.host_key_secret(server, owner, "PRIVATE", "ssh-ed25519 AAAA", reference)
+    secret = hostkey.host_key_secret(server, owner, {"ssh_host_ed25519_key": "UFJJVkFURQ=="}, reference)
     assert_stored(secret, admin.create(secret), "Secret")
 
     template = children[-1]["spec"]["template"]

@@ -247,11 +247,14 @@ def test_a_namespace_of_somebody_else_is_never_touched(world: World, bob: str) -
 
 _CHILDREN = [
     ("ServiceAccount", "user-{user}"),
+    ("ServiceAccount", "devctl"),
     ("RoleBinding", "dev-user"),
     ("RoleBinding", "devservers-operator-tenant"),
+    ("RoleBinding", "devservers-person-token"),
     ("ResourceQuota", "dev-user"),
     ("LimitRange", "dev-user"),
     ("NetworkPolicy", "default-deny-ingress"),
+    ("NetworkPolicy", "allow-ssh-from-bastion"),
 ]
 
 

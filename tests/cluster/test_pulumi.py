@@ -31,7 +31,7 @@ from infra.local.drain import Leftover, describe
 from infra.local.engine import Engine, EngineError
 from infra.local.paths import ROOT, Paths
 from infra.local.progress import Progress
-from infra.platform import crds, namespaces, operator, rbac, users
+from infra.platform import bastion, crds, namespaces, operator, rbac, users
 from infra.settings import load
 from tests.cluster.client import ApiError, Client
 from tests.cluster.harness import running_api_server, running_controllers
@@ -142,6 +142,8 @@ def test_every_manifest_is_understood_whole(site: Site) -> None:
     """Server-side apply lets a misspelt field pass with a warning; a strict create comes as far as "exists"."""
     settings = load("local", {"cluster": "local", "queueing": '{"enabled": false}'}, site.env)
     own = [operator.service_account(), operator.deployment(settings), operator.disruption_budget()]
+    own += [bastion.namespace(settings), *bastion.policies(settings), bastion.service_account()]
+    own += [bastion.session_settings(settings, "127.0.0.1:32222"), bastion.deployment(settings)]
     every = [*crds.manifests(), *namespaces.manifests(), *rbac.manifests(), *own]
     every += [flavor.manifest() for flavor in SHIPPED] + [users.manifest(user) for user in settings.users]
     for manifest in every:

@@ -74,7 +74,7 @@ def test_sessions_outlive_a_rollout(dev: Graph) -> None:
 
 def test_health_is_asked_apart_from_ssh(dev: Graph) -> None:
     check = part(dev, "Edge").one("TargetGroup").inputs["healthCheck"]
-    assert (check["protocol"], check["port"], check["path"]) == ("HTTP", "8081", "/healthz")
+    assert (check["protocol"], check["port"], check["path"]) == ("HTTP", "8081", "/readyz")
     # A pod that goes keeps its listener for 15 s: by then nobody is sent to it any more.
     assert check["interval"] * check["unhealthyThreshold"] < 15
     assert check["timeout"] < check["interval"]
@@ -116,17 +116,6 @@ def test_names_are_short_enough(stack: str) -> None:
     edge = part(recorded(settings(PROD), stack=stack), "Edge")
     for kind in ("LoadBalancer", "TargetGroup"):
         assert len(edge.one(kind).inputs["name"]) <= 32
-
-
-def test_the_binding_registers_the_pods_behind_the_service_of_its_namespace() -> None:
-    service, made = binding.service(), binding.target_group_binding("arn:x")
-    where = binding.namespace()["metadata"]
-    assert where["labels"]["elbv2.k8s.aws/pod-readiness-gate-inject"] == "enabled"
-    assert where["labels"]["pod-security.kubernetes.io/enforce"] == "baseline"
-    assert where["name"] == service["metadata"]["namespace"] == made["metadata"]["namespace"]
-    (port,) = service["spec"]["ports"]
-    assert made["spec"]["serviceRef"] == {"name": service["metadata"]["name"], "port": port["port"]}
-    assert port["targetPort"] == binding.SSH_PORT and service["spec"]["type"] == "ClusterIP"
 
 
 def test_the_binding_opens_nothing_by_itself() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from devservers.api.meta import OPERATOR
 from infra.preview.recorder import Graph, Node, Run, run
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
@@ -54,6 +55,7 @@ def test_the_whole_graph(graph: Graph) -> None:
         "devservers:platform:Crds": 1,
         "devservers:platform:Namespaces": 1,
         "devservers:platform:Operator": 1,
+        "devservers:platform:Bastion": 1,
         "devservers:platform:Flavors": 1,
         "devservers:platform:Users": 1,
         "devservers:platform:Queueing": 1,
@@ -68,15 +70,17 @@ def test_the_whole_graph(graph: Graph) -> None:
         "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding": len(
             graph.of("ValidatingAdmissionPolicy")
         ),
-        "kubernetes:core/v1:Namespace": 2,
-        "kubernetes:networking.k8s.io/v1:NetworkPolicy": 4,
-        "kubernetes:core/v1:ServiceAccount": 1,
-        "kubernetes:rbac.authorization.k8s.io/v1:ClusterRole": 4,
-        "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding": 2,
-        "kubernetes:rbac.authorization.k8s.io/v1:Role": 1,
-        "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding": 1,
-        "kubernetes:policy/v1:PodDisruptionBudget": 1,
-        "kubernetes:apps/v1:Deployment": 1,
+        "kubernetes:core/v1:Namespace": 3,
+        "kubernetes:networking.k8s.io/v1:NetworkPolicy": 6,
+        "kubernetes:core/v1:ServiceAccount": 2,
+        "kubernetes:core/v1:Service": 1,
+        "kubernetes:core/v1:ConfigMap": 1,
+        "kubernetes:rbac.authorization.k8s.io/v1:ClusterRole": 6,
+        "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding": 3,
+        "kubernetes:rbac.authorization.k8s.io/v1:Role": 4,
+        "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding": 4,
+        "kubernetes:policy/v1:PodDisruptionBudget": 2,
+        "kubernetes:apps/v1:Deployment": 2,
         "kubernetes:devservers.io/v1:DevServerFlavor": 3,
         "kubernetes:devservers.io/v1:DevServerUser": 1,
     }
@@ -92,6 +96,7 @@ def test_outputs(local: Run) -> None:
     assert local.outputs == {
         "namespace": "devservers-system",
         "operatorImage": "localhost/devservers/operator:1",
+        "bastion": "127.0.0.1:32222",
         "users": ["ann"],
         "flavors": ["cpu-small", "cpu-medium", "cpu-large"],
     }
@@ -129,9 +134,26 @@ ORDER = [
 
 @pytest.mark.parametrize(("kind", "first"), ORDER)
 def test_order(graph: Graph, kind: str, first: tuple[str, ...]) -> None:
-    """Made after these; destroyed, the other way round, before them."""
+    """Made after these; destroyed, the other way round, before them. The bastion is a matter of its own."""
+    before = {urn for urn in urns(graph, *first) if "Bastion$" not in urn}
     for node in graph.of(kind):
-        assert urns(graph, *first) <= graph.before(node)
+        assert before <= graph.before(node)
+
+
+def test_the_bastion_is_after_the_operator_and_goes_before_it(graph: Graph) -> None:
+    before = {urn for urn, node in graph.items() if "Operator$" in urn or node.kind == "Namespace"}
+    parts = [node for urn, node in graph.items() if "Bastion$" in urn]
+    assert {node.kind for node in parts} == {
+        "ServiceAccount", "ConfigMap", "Service", "PodDisruptionBudget", "Deployment",
+    }  # fmt: skip
+    for node in parts:
+        assert before - urns(graph, "Namespace") <= graph.before(node)
+        assert {urn for urn in before if urn.endswith("::devservers-bastion")} <= graph.before(node)
+
+
+def called(graph: Graph, kind: str, name: str) -> Node:
+    (found,) = (node for node in graph.of(kind) if node.inputs["metadata"]["name"] == name)
+    return found
 
 
 def test_each_namespace_is_before_its_policies_and_kueue_s_before_kueue(graph: Graph) -> None:
@@ -160,7 +182,7 @@ def test_without_queueing_there_is_no_kueue_and_no_measure_is_needed(tmp_path: P
     env = environment(tmp_path, DEVSERVERS_LOCAL_CAPACITY="")
     graph = run({"cluster": "local", "queueing": {"enabled": False}}, env).graph
     assert not any("kueue" in urn or "ueueing" in urn for urn in graph)
-    (container,) = graph.one("Deployment").inputs["spec"]["template"]["spec"]["containers"]
+    (container,) = called(graph, "Deployment", OPERATOR).inputs["spec"]["template"]["spec"]["containers"]
     assert "DEVSERVERS_QUEUEING" not in {each["name"] for each in container["env"]}
 
 
@@ -180,23 +202,24 @@ def test_rights_name_what_they_allow(graph: Graph) -> None:
 
 
 def rules(graph: Graph, kind: str, name: str) -> list[dict[str, Any]]:
-    (node,) = [node for node in graph.of(kind) if node.inputs["metadata"]["name"] == name]
-    return list(node.inputs["rules"])
+    found = [node for node in graph.of(kind) if node.inputs["metadata"]["name"] == name]
+    return [rule for node in found for rule in node.inputs["rules"]]
 
 
-def test_the_operator_can_give_nobody_more_than_two_roles(graph: Graph) -> None:
+def test_the_operator_can_give_nobody_more_than_three_roles(graph: Graph) -> None:
     for rule in rules(graph, "ClusterRole", "devservers-operator"):
         resources, verbs = set(rule["resources"]), set(rule["verbs"])
         assert not resources & {"secrets", "pods/exec", "pods/portforward", "serviceaccounts/token", "nodes"}
         assert not verbs & {"escalate", "impersonate", "deletecollection"}
         if "clusterroles" in resources:
-            assert (verbs, rule["resourceNames"]) == ({"bind"}, ["dev-user", "devservers-operator-tenant"])
+            named = ["dev-user", "devservers-operator-tenant", "devservers-person-token"]
+            assert (verbs, rule["resourceNames"]) == ({"bind"}, named)
     for name in ("devservers-operator-tenant", "dev-user"):
         assert not any("rbac.authorization.k8s.io" in r["apiGroups"] for r in rules(graph, "ClusterRole", name))
     assert not any("secrets" in rule["resources"] for rule in rules(graph, "ClusterRole", "dev-user"))
 
 
-def test_only_the_operator_is_bound_and_everybody_may_see_flavors(graph: Graph) -> None:
+def test_who_is_bound_and_what_everybody_may_see(graph: Graph) -> None:
     bound = {
         (node.inputs["roleRef"]["name"], subject["kind"], subject["name"])
         for node in graph.of("ClusterRoleBinding") + graph.of("RoleBinding")
@@ -205,7 +228,18 @@ def test_only_the_operator_is_bound_and_everybody_may_see_flavors(graph: Graph) 
     assert bound == {
         ("devservers-operator", "ServiceAccount", "devservers-operator"),
         ("devservers-flavor-reader", "Group", "system:authenticated"),
+        ("devservers-bastion", "ServiceAccount", "bastion"),
+        ("bastion-info", "Group", "system:authenticated"),
     }
+
+
+def test_without_a_bastion_there_is_nothing_of_it(tmp_path: Path) -> None:
+    found = run({"cluster": "local", "bastion": {"enabled": False}}, environment(tmp_path))
+    # The operator hands its role for tokens out all the same: to an account that nobody can be.
+    assert not [urn for urn in found.graph if "astion" in urn.rpartition("::")[2] and "Admission" not in urn]
+    (container,) = found.graph.one("Deployment").inputs["spec"]["template"]["spec"]["containers"]
+    assert "DEVSERVERS_BASTION_HOSTS" not in {each["name"] for each in container["env"]}
+    assert "bastion" not in found.outputs
 
 
 class TestOperator:
@@ -213,7 +247,7 @@ class TestOperator:
 
     @pytest.fixture
     def deployment(self, graph: Graph) -> dict[str, Any]:
-        return graph.one("Deployment").inputs
+        return called(graph, "Deployment", OPERATOR).inputs
 
     @pytest.fixture
     def pod(self, deployment: dict[str, Any]) -> dict[str, Any]:
@@ -245,7 +279,7 @@ class TestOperator:
     def test_two_of_it_and_one_always_up(self, graph: Graph, deployment: dict[str, Any]) -> None:
         assert deployment["spec"]["replicas"] == 2
         assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
-        budget = graph.one("PodDisruptionBudget").inputs["spec"]
+        budget = called(graph, "PodDisruptionBudget", OPERATOR).inputs["spec"]
         labels = deployment["spec"]["template"]["metadata"]["labels"]
         assert budget["maxUnavailable"] == 1
         assert budget["selector"] == deployment["spec"]["selector"] == {"matchLabels": labels}
@@ -265,6 +299,7 @@ class TestOperator:
             "DEVSERVERS_WORKERS": "8",
             "DEVSERVERS_LOG_LEVEL": "INFO",
             "DEVSERVERS_QUEUEING": "true",
+            "DEVSERVERS_BASTION_HOSTS": "127.0.0.1,localhost",
         }
         assert container["image"] == "localhost/devservers/operator:1"
 
@@ -274,7 +309,8 @@ class TestOperator:
 
 def test_without_await_nothing_is_waited_for(tmp_path: Path) -> None:
     graph = run({"cluster": "local", "await": False}, environment(tmp_path)).graph
-    assert graph.one("Deployment").inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    for node in graph.of("Deployment"):
+        assert node.inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
     assert "annotations" not in graph.one("DevServerUser").inputs["metadata"]
     assert graph.one("Release").inputs["skipAwait"] is True
     assert not any("annotations" in node.inputs["metadata"] for node in graph.of("ClusterQueue"))

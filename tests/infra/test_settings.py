@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from infra.aws.settings import KEYS as AWS_KEYS
+from infra.bastion import Bastion
 from infra.local.paths import ROOT
 from infra.local.person import user_name
 from infra.problems import SettingsError
@@ -72,6 +73,17 @@ REFUSED = [
     (raw(queueing={"cpuLimit": "all"}), "devservers:queueing.cpuLimit = all: not an amount of CPU"),
     (raw(queueing={"memoryRequest": "1"}), "devservers:queueing.memoryRequest = 1: not an amount of memory"),
     (raw(queueing="on"), "devservers:queueing = on: "),
+    (raw(bastion={"replicas": 0}), "devservers:bastion.replicas = 0: "),
+    (raw(bastion={"replicas": 11}), "allowed: 1 to 10"),
+    (raw(bastion={"drainSeconds": 3601}), "devservers:bastion.drainSeconds = 3601: "),
+    (raw(bastion={"drainSeconds": "1h"}), "allowed: 0 to 3600"),
+    (raw(bastion={"nodePort": 22}), "devservers:bastion.nodePort = 22: "),
+    (raw(bastion={"kubectl": "no way"}), "devservers:bastion.kubectl = no way: "),
+    (raw(bastion={"enabled": "perhaps"}), "devservers:bastion.enabled = perhaps: "),
+    (raw(bastion={"record": 2}), "devservers:bastion.record = 2: "),
+    (raw(bastion={"memoryLimit": "lots"}), "devservers:bastion.memoryLimit = lots: not an amount of memory"),
+    (raw(bastion={"nodeport": 32222}), "no such key; allowed: nodePort (nearest)"),
+    (raw(bastion="on"), "devservers:bastion = on: "),
     (raw(**{"await": "maybe"}), "devservers:await = maybe: "),
     (raw(awaitSeconds=1), "devservers:awaitSeconds = 1: "),
     (raw(storageClass="Fast!"), "devservers:storageClass = Fast!: "),
@@ -192,9 +204,9 @@ def test_every_key_is_documented_in_pulumi_yaml_with_its_type_and_default() -> N
     assert set(KEYS) - set(defaults) == {"cluster"}
 
 
-@pytest.mark.parametrize("model", [Settings, Images, Operator, Queueing])
+@pytest.mark.parametrize("model", [Settings, Bastion, Images, Operator, Queueing])
 def test_every_field_says_what_is_allowed(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
-        if field.annotation not in (Images, Operator, Queueing) and name != "aws":
+        if field.annotation not in (Bastion, Images, Operator, Queueing) and name != "aws":
             extra = field.json_schema_extra
             assert isinstance(extra, dict) and extra["allowed"], name

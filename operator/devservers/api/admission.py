@@ -15,6 +15,8 @@ from devservers.api.meta import (
     ANNOTATION_RESTARTED_AT,
     ANNOTATION_STARTED_AT,
     ANY_FLAVOR,
+    BASTION_ACCOUNT,
+    BASTION_NAMESPACE,
     GROUP,
     LABEL_NAMESPACE_CREATED_BY,
     LABEL_USER,
@@ -24,9 +26,13 @@ from devservers.api.meta import (
     VERSION,
 )
 from devservers.api.queueing import KUEUE, QUEUES
+from devservers.api.user import UserSpec
+
+_KEYS = ("ssh_public_keys", "ssh_keys")
 
 POLICY = f"devservers.{GROUP}"
 OPERATOR_POLICY = f"devservers-operator.{GROUP}"
+BASTION_POLICY = f"devservers-bastion.{GROUP}"
 
 _CREATED = "request.operation == 'CREATE'"
 _OWNER = "(has(object.spec.owner) ? object.spec.owner : '')"
@@ -40,8 +46,9 @@ def _changed(annotation: str) -> str:
 
 
 def manifests() -> list[dict[str, Any]]:
-    """The policies about DevServers and about the operator, and the bindings that put them in force everywhere."""
-    return [_policy(), _binding(POLICY), _operator_policy(), _binding(OPERATOR_POLICY)]
+    """The policies about DevServers, the operator and the bastion, and the bindings that put them in force."""
+    policies = ((POLICY, _policy()), (OPERATOR_POLICY, _operator_policy()), (BASTION_POLICY, _bastion_policy()))
+    return [each for name, policy in policies for each in (policy, _binding(name))]
 
 
 def _policy() -> dict[str, Any]:
@@ -185,6 +192,40 @@ def _operator_policy() -> dict[str, Any]:
                     "reason": "Forbidden",
                 },
             ],
+        },
+    )
+
+
+def _bastion_policy() -> dict[str, Any]:
+    """Of a DevServerUser the bastion may change the keys, for their owner's sake, and nothing that is a right."""
+    fields = [str(field.alias) for name, field in UserSpec.model_fields.items() if name not in _KEYS]
+    parts = [f"spec.?{field}" for field in fields]
+    parts += [f"metadata.?{field}" for field in ("labels", "annotations", "finalizers", "ownerReferences")]
+    return _guard(
+        BASTION_POLICY,
+        rules=[
+            {
+                "apiGroups": [GROUP],
+                "apiVersions": [VERSION],
+                "operations": ["CREATE", "UPDATE", "DELETE"],
+                "resources": ["devserverusers"],
+            }
+        ],
+        only={
+            "name": "the-bastion",
+            "expression": (
+                f"request.userInfo.username == 'system:serviceaccount:{BASTION_NAMESPACE}:{BASTION_ACCOUNT}'"
+            ),
+        },
+        more={
+            "validations": [
+                {
+                    "expression": "request.operation == 'UPDATE' && "
+                    + " && ".join(f"object.{part} == oldObject.{part}" for part in parts),
+                    "message": "the bastion changes people's SSH keys and nothing else of them",
+                    "reason": "Forbidden",
+                }
+            ]
         },
     )
 

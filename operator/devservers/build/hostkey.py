@@ -19,11 +19,18 @@ from .manifest import Obj, child_labels
 
 PRIVATE_FILE = "ssh_host_ed25519_key"
 PUBLIC_FILE = "ssh_host_ed25519_key.pub"
+CERTIFICATE_FILE = "ssh_host_ed25519_key-cert.pub"
 
 
 def host_key_name(server: str) -> str:
     """The Secret's name (ruling 10)."""
     return f"{server}-host-key"
+
+
+def host_names(server: DevServer, user: DevServerUser) -> tuple[str, ...]:
+    """What a server is called by whoever connects to it; its certificate is for these names."""
+    space = f"{server.name}.{user.namespace}"
+    return (f"{space}.svc.cluster.local", space, server.name)
 
 
 def owner_reference(server: DevServer, live_home: Obj | None) -> Obj:
@@ -44,10 +51,8 @@ def owner_reference(server: DevServer, live_home: Obj | None) -> Obj:
     }
 
 
-def host_key_secret(server: DevServer, user: DevServerUser, private: str, public: str, owner_ref: Obj) -> Obj:
-    """The Secret `<server>-host-key`, to be created once and never applied over; both keys in OpenSSH's
-    own format.
-    """
+def host_key_secret(server: DevServer, user: DevServerUser, data: dict[str, str], owner_ref: Obj) -> Obj:
+    """The Secret `<server>-host-key`, to be created once and never applied over; `data` in OpenSSH's own format."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -58,7 +63,7 @@ def host_key_secret(server: DevServer, user: DevServerUser, private: str, public
             "ownerReferences": [owner_ref],
         },
         "type": "Opaque",
-        "data": {PRIVATE_FILE: _encode(private), PUBLIC_FILE: _encode(public)},
+        "data": data,
     }
 
 
@@ -70,7 +75,3 @@ def public_of(secret: Obj) -> str | None:
         return None
     words = text.split()
     return " ".join(words[:2]) if len(words) >= 2 else None
-
-
-def _encode(text: str) -> str:
-    return base64.b64encode(text.encode()).decode("ascii")

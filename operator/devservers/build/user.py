@@ -10,11 +10,16 @@ from __future__ import annotations
 from devservers.api.meta import (
     ANNOTATION_ALLOWED_FLAVORS,
     ANNOTATION_USER_UID,
+    BASTION_ACCOUNT,
+    BASTION_NAMESPACE,
     LABEL_MANAGED_BY,
     LABEL_NAMESPACE_CREATED_BY,
     LABEL_NAMESPACE_USER,
     LABEL_USER,
     OPERATOR,
+    PERSON_ACCOUNT,
+    PERSON_TOKEN_ROLE,
+    SSH_POD_PORT,
     SYSTEM_NAMESPACE,
     TENANT_ROLE,
     USER_ROLE,
@@ -30,6 +35,7 @@ MOST_CLAIMS = 100
 """How many volume claims a person may have. Servers are not counted by default: Kubernetes refuses every object of a
 counted custom kind until its quota controller has found the kind, up to half a minute after an installation."""
 DENY_INGRESS = "default-deny-ingress"
+ALLOW_BASTION = "allow-ssh-from-bastion"
 
 _POD_SECURITY = "restricted"
 _RBAC = "rbac.authorization.k8s.io"
@@ -47,8 +53,11 @@ def manifests(
     return [
         _namespace(user, uid),
         _child(user, "v1", "ServiceAccount", service_account(user.name), {"automountServiceAccountToken": False}),
-        _binding(user, TENANT_ROLE, OPERATOR, system_namespace),
-        _binding(user, USER_ROLE, service_account(user.name), user.namespace),
+        # Not the account of pods: what a person may do at the API is not what their servers may.
+        _child(user, "v1", "ServiceAccount", PERSON_ACCOUNT, {"automountServiceAccountToken": False}),
+        _binding(user, TENANT_ROLE, (OPERATOR, system_namespace)),
+        _binding(user, USER_ROLE, (service_account(user.name), user.namespace), (PERSON_ACCOUNT, user.namespace)),
+        _binding(user, PERSON_TOKEN_ROLE, (BASTION_ACCOUNT, BASTION_NAMESPACE)),
         _child(user, "v1", "ResourceQuota", USER_ROLE, {"spec": {"hard": _quota(user)}}),
         _child(user, "v1", "LimitRange", USER_ROLE, {"spec": {"limits": [_container_limits()]}}),
         _child(
@@ -58,6 +67,7 @@ def manifests(
             DENY_INGRESS,
             {"spec": {"podSelector": {}, "policyTypes": ["Ingress"]}},
         ),
+        _child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_BASTION, {"spec": _from_bastion()}),
         *(
             _child(user, KUEUE_API_VERSION, "LocalQueue", queue, {"spec": {"clusterQueue": queue}})
             for queue in (QUEUES if queueing else ())
@@ -105,10 +115,24 @@ def _child(user: DevServerUser, api_version: str, kind: str, name: str, body: Ob
     }
 
 
-def _binding(user: DevServerUser, role: str, account: str, account_namespace: str) -> Obj:
+def _from_bastion() -> Obj:
+    return {
+        "podSelector": {},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {
+                "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": BASTION_NAMESPACE}}}],
+                "ports": [{"port": SSH_POD_PORT, "protocol": "TCP"}],
+            }
+        ],
+    }
+
+
+def _binding(user: DevServerUser, role: str, *accounts: tuple[str, str]) -> Obj:
+    """A RoleBinding of a ClusterRole to service accounts (name, namespace)."""
     body = {
         "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": account_namespace}],
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": space} for name, space in accounts],
     }
     return _child(user, f"{_RBAC}/v1", "RoleBinding", role, body)
 

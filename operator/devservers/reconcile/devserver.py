@@ -25,6 +25,7 @@ from devservers.observe.devserver import Children, Event, invalid, observe, prev
 from devservers.observe.lifecycle import Decision, decide
 from devservers.reconcile.engine import Applier
 from devservers.reconcile.events import post
+from devservers.reconcile.hostca import HostCa
 from devservers.reconcile.hostkeys import ensure_host_key
 from devservers.reconcile.ports import ApiError, Cluster, Json, Result, View
 from devservers.reconcile.queueing import Queueing
@@ -55,6 +56,7 @@ class ServerReconciler:
         cluster: Cluster,
         applier: Applier,
         ca: UserCa,
+        host_ca: HostCa,
         settings: BuildSettings,
         now: Callable[[], datetime] = utcnow,
         queueing: Queueing | None = None,
@@ -63,6 +65,7 @@ class ServerReconciler:
         self._cluster = cluster
         self._applier = applier
         self._ca = ca
+        self._host_ca = host_ca
         self._settings = settings
         self._now = now
         self._queueing = queueing or Queueing()
@@ -132,7 +135,8 @@ class ServerReconciler:
                 home_error = error.message
         middle = [m for m in desired if m["kind"] not in ("PersistentVolumeClaim", "Deployment")]
         host_key, *_ = await asyncio.gather(
-            ensure_host_key(self._cluster, server, user, home), *(self._applier.ensure(m) for m in middle)
+            ensure_host_key(self._cluster, self._host_ca, server, user, home, self._now()),
+            *(self._applier.ensure(m) for m in middle),
         )
         for deployment in (m for m in desired if m["kind"] == "Deployment"):
             await self._applier.ensure(deployment)

@@ -1,44 +1,56 @@
 """Keeps a server's host key Secret as it must be: readable, matching, owned by whoever it is to outlive.
 
 Invariant: a key that is usable is never changed, so nobody's known_hosts complains. The Secret is never
-applied over; a wrong owner is mended by writing the very same key again, a broken key by making a new one.
+applied over; a wrong owner is mended by writing the very same key again, a broken key by making a new one;
+its certificate is renewed beside it.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
 from devservers.build.hostkey import (
-    PRIVATE_FILE,
-    PUBLIC_FILE,
+    CERTIFICATE_FILE,
     host_key_name,
     host_key_secret,
+    host_names,
     owner_reference,
     public_of,
 )
+from devservers.reconcile.hostca import HostCa, files, usable
 from devservers.reconcile.ports import ApiError, Cluster, Json
-from devservers.reconcile.sshkeys import KeyPair, decoded, generate, matches
+from devservers.reconcile.sshkeys import decoded, generate
 
 
-async def ensure_host_key(cluster: Cluster, server: DevServer, user: DevServerUser, home: Json | None) -> str | None:
+async def ensure_host_key(
+    cluster: Cluster, ca: HostCa, server: DevServer, user: DevServerUser, home: Json | None, now: datetime
+) -> str | None:
     """The server's public host key, after making or mending the Secret. home is the stored claim. Raises
     ApiError.
     """
     namespace, name = server.metadata.namespace, host_key_name(server.metadata.name)
     owner = owner_reference(server, home)
     secret = await _read(cluster, namespace, name)
-    pair = _usable(secret) if secret is not None else None
+    pair = usable(secret) if secret is not None else None
+    known = decoded(secret, CERTIFICATE_FILE) if secret is not None else None
     if secret is not None and not (pair is not None and _owned(secret, owner)):
         await cluster.delete("Secret", namespace, name, secret["metadata"]["uid"])
         secret = None
+    pair = pair or generate()
+    certificate = await ca.certificate(pair.public, host_names(server, user), known, now)
+    data = files(pair, certificate)
     if secret is None:
-        pair = pair or generate()
         try:
-            secret = await cluster.create(host_key_secret(server, user, pair.private, pair.public, owner))
+            secret = await cluster.create(host_key_secret(server, user, data, owner))
         except ApiError as error:
             if not error.conflict:
                 raise
             secret = await cluster.get("Secret", namespace, name)
+    elif known != certificate:
+        # In place, and read by sshd at the server's next start.
+        secret = await cluster.replace({**secret, "data": {**secret["data"], **data}})
     return public_of(secret)
 
 
@@ -49,13 +61,6 @@ async def _read(cluster: Cluster, namespace: str, name: str) -> Json | None:
         if not error.not_found:
             raise
         return None
-
-
-def _usable(secret: Json) -> KeyPair | None:
-    private, public = decoded(secret, PRIVATE_FILE), decoded(secret, PUBLIC_FILE)
-    if private is None or public is None or not matches(private, public):
-        return None
-    return KeyPair(private, public)
 
 
 def _owned(secret: Json, owner: Json) -> bool:

@@ -1,4 +1,4 @@
-"""Makes the ed25519 keys the operator owns: one host key per home, one user CA per cluster.
+"""Makes the ed25519 keys the operator owns: one host key per home, two CAs per cluster.
 
 Invariant: a private key exists only in the Secret it was made for; it is never logged, cached or put in a
 status.
@@ -60,16 +60,18 @@ def decoded(secret: Json, name: str) -> str | None:
         return None
 
 
-def _encoded(text: str) -> str:
+def encoded(text: str) -> str:
+    """Text as a Secret's data has it."""
     return base64.b64encode(text.encode()).decode()
 
 
-class UserCa:
-    """The CA whose certificates open the inner SSH hop. Only its public half is kept in memory."""
+class Ca:
+    """A CA in a Secret of the operator's namespace, made when it is absent. Only its public half is kept in memory."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
         self._cluster = cluster
         self._namespace = namespace
+        self._name = name
         self._public: str | None = None
 
     def forget(self) -> None:
@@ -77,22 +79,22 @@ class UserCa:
         self._public = None
 
     async def public(self) -> str:
-        """The CA's public line; the CA is made if the Secret is absent. Raises ApiError."""
+        """The CA's public line. Raises ApiError."""
         if self._public is None:
-            self._public = await self._read_or_make()
+            self._public = _entry(await self._read_or_make(), "ca.pub")
         return self._public
 
-    async def _read_or_make(self) -> str:
+    async def private(self) -> str:
+        """Its private key, as OpenSSH writes it; read for each use. Raises ApiError."""
+        return _entry(await self._read_or_make(), "ca")
+
+    async def _read_or_make(self) -> Json:
         try:
-            secret = await self._cluster.get("Secret", self._namespace, CA_SECRET)
+            return await self._cluster.get("Secret", self._namespace, self._name)
         except ApiError as error:
             if not error.not_found:
                 raise
-            secret = await self._make()
-        public = decoded(secret, "ca.pub")
-        if not public:
-            raise ApiError(0, "InvalidSecret", f"Secret {CA_SECRET} has no readable ca.pub; delete it to get a new CA")
-        return public.strip()
+            return await self._make()
 
     async def _make(self) -> Json:
         pair = generate()
@@ -102,15 +104,30 @@ class UserCa:
                     "apiVersion": "v1",
                     "kind": "Secret",
                     "metadata": {
-                        "name": CA_SECRET,
+                        "name": self._name,
                         "namespace": self._namespace,
                         "labels": {LABEL_MANAGED_BY: OPERATOR},
                     },
                     "type": "Opaque",
-                    "data": {"ca": _encoded(pair.private), "ca.pub": _encoded(pair.public + "\n")},
+                    "data": {"ca": encoded(pair.private), "ca.pub": encoded(pair.public + "\n")},
                 }
             )
         except ApiError as error:
             if not error.conflict:
                 raise
-            return await self._cluster.get("Secret", self._namespace, CA_SECRET)
+            return await self._cluster.get("Secret", self._namespace, self._name)
+
+
+class UserCa(Ca):
+    """The CA whose certificates open the inner SSH hop."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        super().__init__(cluster, namespace, CA_SECRET)
+
+
+def _entry(secret: Json, name: str) -> str:
+    found = decoded(secret, name)
+    if not found:
+        whole = secret["metadata"]["name"]
+        raise ApiError(0, "InvalidSecret", f"Secret {whole} has no readable {name}; delete it to get a new CA")
+    return found.strip() + "\n" if name == "ca" else found.strip()

@@ -20,8 +20,9 @@ import kopf
 
 from devservers.api.meta import OPERATOR
 from devservers.build.devserver import BuildSettings
-from devservers.reconcile.devserver import ServerReconciler
+from devservers.reconcile.devserver import ServerReconciler, utcnow
 from devservers.reconcile.engine import Applier
+from devservers.reconcile.hostca import BastionKeys, HostCa
 from devservers.reconcile.ports import ApiError, Key, Result
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.router import SERVER
@@ -122,6 +123,9 @@ class Operator:
             for _ in range(self._settings.workers):
                 parts.append(await stack.enter_async_context(_background(workers.run())))
             parts.append(await stack.enter_async_context(_background(self._sweeper.run(20.0))))
+            if hosts := self._settings.bastion_hosts:
+                keys = BastionKeys(kube, HostCa(kube, self._settings.namespace), hosts.split(","), utcnow)
+                parts.append(await stack.enter_async_context(_background(keys.run(self._settings.sweep_seconds))))
             ignored = asyncio.all_tasks()
             tasks = await kopf.spawn_tasks(
                 registry=watcher.registry(),
@@ -167,12 +171,13 @@ class Operator:
     def _reconciler(self, kube: Kube) -> Callable[[Key], Awaitable[Result]]:
         settings = self._settings
         applier = Applier(self._cache, kube)
-        ca = UserCa(kube, settings.namespace)
+        ca, host_ca = UserCa(kube, settings.namespace), HostCa(kube, settings.namespace)
         servers = ServerReconciler(
             self._cache,
             kube,
             applier,
             ca,
+            host_ca,
             BuildSettings(settings.default_image, settings.ssh_image, settings.storage_class, settings.queueing),
             queueing=self._queueing,
         )

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     queueing: bool = False
     """Whether servers wait for quota in Kueue's queues. Turning it on restarts nothing: a pod made before goes on."""
 
+    bastion_hosts: str = ""
+    """What people call the bastion, with commas between; its host certificate is for them. Empty: there is none."""
+
     metrics_port: int = Field(default=9090, ge=0, le=65535)
     """Prometheus metrics; 0 turns the port off."""
 

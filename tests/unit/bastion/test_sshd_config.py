@@ -29,7 +29,8 @@ def test_there_is_one_way_in() -> None:
     assert (found["AllowTcpForwarding"], found["PermitListen"]) == ("local", "none")
     assert found["AuthorizedKeysFile"] == "/run/bastion/accounts/current/keys/%u"
     assert found["MaxStartups"] == "200:30:600"
-    assert "Subsystem" not in found
+    # Ends in the forced program as all else does, which says no in its words (bastion.session.sftp).
+    assert found["Subsystem"] == "sftp sftp-server"
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,9 @@ def test_host_key_follows_the_home_when_there_is_one() -> None:
 
 
 def test_host_key_secret_gives_its_public_half_back() -> None:
-    secret = hostkey.host_key_secret(server(), user(), "PRIVATE\n", "ssh-ed25519 AAAA mydev\n", OWNED[0])
+    texts = {"ssh_host_ed25519_key": "PRIVATE\n", "ssh_host_ed25519_key.pub": "ssh-ed25519 AAAA mydev\n"}
+    data = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
+    secret = hostkey.host_key_secret(server(), user(), data, OWNED[0])
     assert secret["metadata"]["name"] == "mydev-host-key"
     assert base64.b64decode(secret["data"]["ssh_host_ed25519_key"]) == b"PRIVATE\n"
     assert hostkey.public_of(secret) == "ssh-ed25519 AAAA"

@@ -18,11 +18,14 @@ def test_what_a_user_gets() -> None:
     assert list(children()) == [
         ("Namespace", "dev-ann"),
         ("ServiceAccount", "user-ann"),
+        ("ServiceAccount", "devctl"),
         ("RoleBinding", "devservers-operator-tenant"),
         ("RoleBinding", "dev-user"),
+        ("RoleBinding", "devservers-person-token"),
         ("ResourceQuota", "dev-user"),
         ("LimitRange", "dev-user"),
         ("NetworkPolicy", "default-deny-ingress"),
+        ("NetworkPolicy", "allow-ssh-from-bastion"),
     ]
 
 
@@ -45,11 +48,22 @@ def test_namespace_is_restricted_and_says_which_flavors() -> None:
 def test_bindings_give_the_user_one_role_and_the_operator_the_other() -> None:
     found = children()
     user_binding, tenant = found["RoleBinding", "dev-user"], found["RoleBinding", "devservers-operator-tenant"]
-    assert user_binding["subjects"] == [{"kind": "ServiceAccount", "name": "user-ann", "namespace": "dev-ann"}]
+    assert user_binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": name, "namespace": "dev-ann"} for name in ("user-ann", "devctl")
+    ]
     assert user_binding["roleRef"]["name"] == "dev-user"
     assert tenant["subjects"][0]["name"] == "devservers-operator"
     assert tenant["subjects"][0]["namespace"] == "devservers-system"
     assert tenant["roleRef"]["name"] == "devservers-operator-tenant"
+
+
+def test_from_outside_only_the_bastion_reaches_a_persons_servers_and_only_their_ssh() -> None:
+    assert children()["NetworkPolicy", "allow-ssh-from-bastion"]["spec"]["ingress"] == [
+        {
+            "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "devservers-bastion"}}}],
+            "ports": [{"port": 2222, "protocol": "TCP"}],
+        }
+    ]
 
 
 @pytest.mark.parametrize(

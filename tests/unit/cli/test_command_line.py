@@ -52,11 +52,21 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
         assert name in done.stdout and entry.summary in done.stdout
 
 
-@pytest.mark.parametrize("name", list(app.COMMANDS))
+@pytest.mark.parametrize("name", [*(set(app.COMMANDS) - set(app.GROUPS)), *app.PARTS])
 def test_each_command_explains_itself(run: Run, name: str) -> None:
-    done = run(name, "--help")
+    done = run(*name.split(), "--help")
     assert done.returncode == 0, done.stderr
     assert "--kubeconfig" in done.stdout and "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("name", list(app.GROUPS))
+def test_a_group_lists_what_is_in_it(run: Run, name: str) -> None:
+    done = run(name, "--help")
+    assert done.returncode == 0 and app.COMMANDS[name].summary in done.stdout
+    assert all(part in done.stdout for part in app.GROUPS[name])
+    assert all(part in app.COMMANDS[name].summary for part in app.GROUPS[name])
+    wrong = run(name, "dance")
+    assert wrong.returncode == 2 and f"devctl {name} has no 'dance'" in wrong.stderr
 
 
 def test_no_command_is_a_usage_error(run: Run) -> None:

@@ -10,6 +10,7 @@ import pytest
 from devservers.build.devserver import BuildSettings
 from devservers.reconcile.devserver import ServerReconciler
 from devservers.reconcile.engine import Applier
+from devservers.reconcile.hostca import HostCa
 from devservers.reconcile.ports import ApiError, Json
 from devservers.reconcile.sshkeys import UserCa
 from devservers.reconcile.uids import Uids
@@ -26,7 +27,12 @@ class World:
         self.cache = Cache()
         applier = Applier(self.cache, self.api)
         self.servers = ServerReconciler(
-            self.cache, self.api, applier, UserCa(self.api, "s"), BuildSettings("a/b:1", "c/d:1")
+            self.cache,
+            self.api,
+            applier,
+            UserCa(self.api, "s"),
+            HostCa(self.api, "s"),
+            BuildSettings("a/b:1", "c/d:1"),
         )
         self.users = UserReconciler(self.cache, self.api, applier, Uids(self.api, "s"))
 

@@ -1,0 +1,42 @@
+"""The broker container: `python -m bastion.broker`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+
+from bastion.broker.desk import Desk, utcnow
+from bastion.broker.server import BrokerServer, log
+from bastion.paths import Paths
+from devctl import kubeconfig, names
+from devctl.errors import Failure
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs until it is told to end; 2 when there is no cluster to ask."""
+    parser = argparse.ArgumentParser(prog="bastion.broker", description=__doc__)
+    parser.add_argument("--kubeconfig", help="a kubeconfig file instead of the pod's service account")
+    parser.add_argument("--system-namespace", default=names.SYSTEM_NAMESPACE, help="where the user CA is")
+    options = parser.parse_args(arguments)
+    try:
+        target = kubeconfig.load(options.kubeconfig, None, os.environ)
+        asyncio.run(_run(Desk(target, options.system_namespace, utcnow)))
+    except (Failure, OSError) as error:
+        log(str(error))
+        return 2
+    return 0
+
+
+async def _run(desk: Desk) -> None:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for number in (2, 15):
+        loop.add_signal_handler(number, told.set)
+    listening = await BrokerServer(Paths.of(), desk).serve()
+    await told.wait()
+    listening.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

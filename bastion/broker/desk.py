@@ -1,0 +1,164 @@
+"""What the broker may do at the API server, and how it says no.
+
+Invariant: every request is made for the one person it is called with; tokens and the CA are in memory and nowhere
+else, and no error has a word of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bastion.broker.certificate import BadRequest, authority, sign
+from devctl import names
+from devctl.errors import FORBIDDEN, NOT_FOUND, USAGE, ApiError, Failure, Unreachable, from_api
+from devctl.kube import Kube
+from devctl.kubeconfig import Target
+from devctl.people import change_keys, user_path
+
+Json = dict[str, Any]
+
+ACCOUNT = "devctl"
+"""The service account in each user's namespace that stands for its person (operator, build/user.py)."""
+SECONDS = 600
+"""A token's lifetime, the shortest there is."""
+REUSE = timedelta(minutes=5)
+"""A token with more than this left is given out again: a loop of logins must not become one of TokenRequests."""
+CA_SECRET, CA_ENTRY = "user-ca", "ca"
+CA_SECONDS = 300.0
+"""How long the CA is used before it is read again."""
+
+
+class Desk:
+    """Answers requests; for several threads."""
+
+    def __init__(self, target: Target, namespace: str, now: Callable[[], datetime]) -> None:
+        """`target` is the broker's own identity, `namespace` where the operator keeps the CA."""
+        self._target = target
+        self._namespace = namespace
+        self._now = now
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._tokens: dict[str, Json] = {}
+        self._ca: tuple[float, Any] | None = None
+        self._trust = _certificate(target)
+
+    def answer(self, user: str, request: Mapping[str, Any]) -> Json:
+        """The answer to a request of `user`; {"error", "try", "code"} for no."""
+        try:
+            match request.get("want"):
+                case "token":
+                    return self.token(user)
+                case "certificate":
+                    return {"certificate": sign(self._authority(), request.get("publicKey"), user, self._now())}
+                case "keys":
+                    return self.keys(user, request)
+        except BadRequest as error:
+            return _no(str(error), "report this", USAGE)
+        except Failure as failure:
+            return _no(failure.what, failure.todo, failure.code)
+        except ApiError as error:
+            return _refusal(error, user)
+        except Unreachable:
+            return _no("the cluster does not answer", "try again in a moment; if it goes on, tell an administrator")
+        except ValueError as error:
+            return _no(f"the bastion is not set up: {error}", "tell an administrator")
+        return _no("this is no request", "report this", USAGE)
+
+    def token(self, user: str) -> Json:
+        """A token for the person's own namespace. Raises ApiError, Unreachable."""
+        with self._lock:
+            known = self._tokens.get(user)
+        if known is None or datetime.fromisoformat(known["expiresAt"]) - self._now() < REUSE:
+            known = self._new_token(user)
+            with self._lock:
+                self._tokens = {
+                    name: each
+                    for name, each in self._tokens.items()
+                    if datetime.fromisoformat(each["expiresAt"]) > self._now()
+                } | {user: known}
+        return known
+
+    def keys(self, user: str, request: Mapping[str, Any]) -> Json:
+        """The person's own keys, after the change that is asked for. Raises Failure, ApiError, Unreachable."""
+        kube = self._kube()
+        if "add" in request or "remove" in request:
+            change_keys(kube, user, request)
+        spec = kube.get(user_path(user)).get("spec") or {}
+        return {"spec": {key: spec.get(key) or [] for key in ("sshPublicKeys", "sshKeys")}}
+
+    def _new_token(self, user: str) -> Json:
+        namespace = names.namespace_of(user)
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": SECONDS},
+        }
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{ACCOUNT}/token"
+        status = self._kube().create(path, body)["status"]
+        return {
+            "token": status["token"],
+            "expiresAt": status["expirationTimestamp"],
+            "server": self._target.server,
+            "certificateAuthority": self._trust,
+            "namespace": namespace,
+            "user": user,
+        }
+
+    def _authority(self) -> Any:  # noqa: ANN401 - Ed25519PrivateKey, which only bastion.broker.certificate knows
+        with self._lock:
+            known = self._ca
+        if known is None or time.monotonic() - known[0] > CA_SECONDS:
+            path = f"/api/v1/namespaces/{self._namespace}/secrets/{CA_SECRET}"
+            try:
+                secret = self._kube().get(path)
+                known = time.monotonic(), authority(base64.b64decode(secret["data"][CA_ENTRY]).decode())
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                raise ValueError(f"there is no Secret {CA_SECRET} yet; the first server makes it") from None
+            except (KeyError, UnicodeDecodeError):
+                raise ValueError(f"Secret {CA_SECRET} has no {CA_ENTRY}") from None
+            with self._lock:
+                self._ca = known
+        return known[1]
+
+    def _kube(self) -> Kube:
+        found: Kube | None = getattr(self._local, "kube", None)
+        if found is None:
+            found = self._local.kube = Kube(self._target)
+        return found
+
+
+def _certificate(target: Target) -> str:
+    """The API server's CA in base64, as a kubeconfig has it."""
+    if path := target.cluster.get("certificate-authority"):
+        return base64.b64encode(Path(path).read_bytes()).decode()
+    return str(target.cluster.get("certificate-authority-data") or "")
+
+
+def _refusal(error: ApiError, user: str) -> Json:
+    if error.status == 404:
+        return _no(f"{user}'s namespace is not made yet", "try again in a minute", NOT_FOUND)
+    if error.status in (401, 403):
+        return _no(
+            f"the bastion may not do this for {user} (yet)",
+            "try again in a minute; else tell an administrator",
+            FORBIDDEN,
+        )
+    failure = from_api(error, "do that")
+    return _no(failure.what, failure.todo, failure.code)
+
+
+def _no(what: str, todo: str, code: int = 1) -> Json:
+    return {"error": what, "try": todo, "code": code}
+
+
+def utcnow() -> datetime:
+    """The time."""
+    return datetime.now(UTC)

@@ -1,0 +1,95 @@
+"""The broker's socket: short-lived credentials for the person whose process asks.
+
+Invariant: who asks is what the kernel says (SO_PEERCRED) and what the accounts in force make of it; nothing in a
+request can name another. Nothing is logged but who asked for what, and when; nothing is written to a disk.
+
+Requests and answers are JSON, one a line: {"want": "token"}, {"want": "certificate", "publicKey": LINE},
+{"want": "keys"} with {"add": {"name", "key", "expires"}} or {"remove": NAME_OR_FINGERPRINT}; a no is {"error", "try",
+"code"}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from bastion.accounts.access import Access
+from bastion.audit.server import peer_uid
+from bastion.broker.desk import Desk
+from bastion.paths import FIRST_UID, Paths
+from devctl.errors import FORBIDDEN
+
+MOST_LINE = 16384
+"""Bytes of a request."""
+BURST, PER_SECOND = 60.0, 2.0
+"""Requests that one person may make at once, and how fast they may go on."""
+THREADS = 16
+WANTS = ("token", "certificate", "keys")
+IDLE = 60.0
+"""Seconds in which a peer that is connected must ask something."""
+
+
+class BrokerServer:
+    """One broker."""
+
+    def __init__(self, paths: Paths, desk: Desk) -> None:
+        self._paths = paths
+        self._desk = desk
+        self._access = Access(paths)
+        self._pool = ThreadPoolExecutor(THREADS, "desk")
+        self._budgets: dict[int, tuple[float, float]] = {}
+
+    async def serve(self) -> asyncio.Server:
+        """Listens; any process of the pod may connect, who it is the kernel says."""
+        path = self._paths.broker_socket
+        path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._peer, path, limit=MOST_LINE, backlog=512)
+        path.chmod(0o666)
+        return server
+
+    async def _peer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        uid = peer_uid(writer.get_extra_info("socket"))
+        try:
+            while request := await asyncio.wait_for(reader.readline(), IDLE):
+                answer = await self._answer(uid, request)
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        except (OSError, ValueError, TimeoutError):
+            pass  # a peer that is gone, silent, or whose line is too long
+        finally:
+            writer.close()
+
+    async def _answer(self, uid: int, request: bytes) -> dict[str, Any]:
+        user = self._access.user(uid) if uid >= FIRST_UID else None
+        if user is None:
+            log(f"refused uid {uid}")
+            return {"error": f"uid {uid} is nobody's account", "try": "log in again", "code": FORBIDDEN}
+        if not self._affords(uid):
+            log(f"refused {user}: too many requests")
+            return {"error": "you ask for credentials too often", "try": "wait some seconds", "code": 1}
+        try:
+            asked = json.loads(request)
+        except (ValueError, RecursionError):
+            asked = None
+        if not isinstance(asked, dict):
+            asked = {}
+        answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._desk.answer, user, asked)
+        want = asked.get("want")
+        log(f"{user} {want if want in WANTS else '?'} {'no' if 'error' in answer else 'yes'}")
+        return answer
+
+    def _affords(self, uid: int) -> bool:
+        """Takes one request from what the person has left."""
+        now = asyncio.get_running_loop().time()
+        left, at = self._budgets.get(uid, (BURST, now))
+        left = min(BURST, left + (now - at) * PER_SECOND)
+        self._budgets[uid] = (max(left - 1, 0.0), now)
+        return left >= 1
+
+
+def log(line: str) -> None:
+    """One line to stderr, which is the container's log."""
+    print(f"broker: {line}", file=sys.stderr, flush=True)

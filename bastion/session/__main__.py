@@ -1,0 +1,76 @@
+"""What sshd runs for every session on the bastion, whatever the client asked for.
+
+Invariant: nothing is done before the audit process has answered, and what is done is devctl or kubectl.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from bastion.session.audit import Audit, NoAudit
+from bastion.session.surroundings import fixed, source
+from bastion.session.words import Refused, command
+
+NOT_ON_RECORD = 77
+"""Exit code when the audit process does not want this session (EX_NOPERM, sysexits.h)."""
+SUBSYSTEM = "sftp-server"
+"""What sshd gives as the command of the subsystem sftp (bastion.sshd_config)."""
+NOT_POSSIBLE = 126
+"""Exit code of a command that is not run, as a shell has it."""
+
+
+def main(audit_socket: str, broker_socket: str, settings: str) -> int:
+    """The exit code of the session; the paths of two sockets and of the settings' folder are the launcher's."""
+    given = dict(os.environ)
+    audit = Audit(audit_socket)
+    text = given.get("SSH_ORIGINAL_COMMAND")
+    kubectl = setting(settings, "kubectl") == "true"  # not there when nobody says so
+    env = fixed(given, broker_socket, setting(settings, "address"), setting(settings, "host_ca.pub"))
+    try:
+        if text is None and os.isatty(0):
+            from bastion.session.prompt import shell
+
+            return shell(audit, env, source(given), kubectl)
+        argv = _argv(text, kubectl, audit, given)
+        if argv is None:
+            return NOT_POSSIBLE
+        from bastion.session.run import run
+
+        audit.start(kind="exec", argv=argv, **source(given))
+        return run(argv, env, audit)
+    except NoAudit as refusal:
+        say(str(refusal))
+        return NOT_ON_RECORD
+
+
+def _argv(text: str | None, kubectl: bool, audit: Audit, given: dict[str, str]) -> list[str] | None:
+    try:
+        if text is None:
+            raise Refused("there is no command and no terminal; try `ssh USER@BASTION devctl list`")
+        return command(text, kubectl)
+    except Refused as refusal:
+        audit.start(kind="denied", argv=[text or ""], **source(given))
+        audit.tell("denied", kind="denied", argv=[text or ""], reason=str(refusal))
+        if text == SUBSYSTEM and not os.isatty(0):
+            from bastion.session.sftp import refuse
+
+            refuse(lambda size: os.read(0, size), lambda data: os.write(1, data), str(refusal))
+        else:
+            say(str(refusal))
+        return None
+
+
+def setting(folder: str, name: str) -> str:
+    """What the stack says, by a file of a mounted ConfigMap; "" where it says nothing."""
+    try:
+        with open(f"{folder}/{name}", encoding="utf-8") as file:  # noqa: PTH123 - pathlib would cost more than the rest
+            return file.read(4096).strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def say(text: str) -> None:
+    """One line to the person."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,227 @@
+"""Invariant: a line at the prompt is one command with its words, run to its end, and no line is ever given to a shell.
+
+History is this session's only: a file of it would outlive the session on one of several replicas, and hold what was
+typed in the wrong window.
+"""
+
+from __future__ import annotations
+
+import os
+import readline
+import signal
+import sys
+from time import monotonic
+
+from bastion.session.audit import Audit, NoAudit
+from bastion.session.run import run
+from bastion.session.words import DEVCTL, KUBECTL, Refused, typed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+PROMPT = "devctl> "
+IDLE_SECONDS = 1800
+REMEMBERED = 500
+"""Lines of history."""
+NAMES_SECONDS = 15.0
+"""How long the names of servers that Tab offers are good for."""
+_LEAVE = ("exit", "quit", "logout")
+HELP = """\
+One devctl command a line, with or without `devctl` before it: list, create NAME, ssh NAME, describe NAME, stop NAME.
+  devctl --help      all commands; COMMAND --help explains one
+  keys list          the SSH keys that open your account
+  ssh-config         how to reach servers with ssh, scp and editors from your own machine
+  exit               leave (Ctrl-D does too); Ctrl-C ends the running command, not this prompt
+Tab completes, the arrow keys go through what you typed before. Every command is on record."""
+HELP_KUBECTL = "  kubectl ...        with your own rights, in your own namespace"
+
+
+class Prompt:
+    """One interactive session."""
+
+    def __init__(self, audit: Audit, env: dict[str, str], kubectl: bool) -> None:
+        self._audit = audit
+        self._env = env
+        self._kubectl = kubectl
+        self._commands: dict[str, tuple[str, ...]] = {}
+        self._names: list[str] = []
+        self._asked = -NAMES_SECONDS
+        self._found: list[str] = []
+        self.start: dict[str, object] = {}
+        """How the session is told again when the audit process was away in between."""
+
+    def loop(self) -> int:
+        """Until the person leaves; the last command's code."""
+        from devctl.app import COMMANDS, GROUPS
+
+        self._commands = {**dict.fromkeys(COMMANDS, ()), **{name: tuple(subs) for name, subs in GROUPS.items()}}
+        readline.set_completer(self._complete)
+        readline.set_completer_delims(" \t")
+        readline.parse_and_bind("tab: complete")
+        readline.set_history_length(REMEMBERED)
+        signal.signal(signal.SIGALRM, self._idle)
+        code = 0
+        while True:
+            signal.alarm(IDLE_SECONDS)
+            try:
+                line = input(PROMPT)
+            except KeyboardInterrupt:
+                sys.stdout.write("\n")
+                continue
+            except (EOFError, OSError):
+                sys.stdout.write("\n")
+                return code
+            except UnicodeDecodeError:
+                self._say("this is not text; check your terminal's encoding (UTF-8 is expected)")
+                continue
+            finally:
+                signal.alarm(0)
+            if line.strip() in _LEAVE:
+                return code
+            if line.strip() in ("help", "?"):
+                print("\n".join([HELP, *([HELP_KUBECTL] if self._kubectl else [])]))
+                continue
+            code = self._one(line, code)
+
+    def _one(self, line: str, code: int) -> int:
+        from bastion.session.__main__ import NOT_ON_RECORD, NOT_POSSIBLE
+
+        try:
+            try:
+                argv = typed(line, self._kubectl, frozenset(self._commands))
+            except Refused as refusal:
+                self._say(str(refusal))
+                self._audit.tell("denied", kind="denied", argv=[line], reason=str(refusal))
+                return NOT_POSSIBLE
+            return run(argv, self._env, self._audit) if argv else code
+        except NoAudit as refusal:
+            self._say(str(refusal))
+            self._again()
+            return NOT_ON_RECORD
+        except KeyboardInterrupt:
+            return 130
+
+    def _again(self) -> None:
+        """A new record for the same session, so that the next command finds one if the audit process is back."""
+        try:
+            self._audit.start(**self.start)
+        except NoAudit:
+            return
+
+    def _say(self, text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+    def _idle(self, number: int, frame: FrameType | None) -> None:
+        sys.stdout.write(
+            f"\nIdle for {IDLE_SECONDS // 60} minutes. Your servers run on without this session; Ctrl-D leaves.\n"
+            f"{PROMPT}{readline.get_line_buffer()}"
+        )
+        sys.stdout.flush()
+
+    def _complete(self, text: str, state: int) -> str | None:
+        try:
+            if state == 0:
+                before = readline.get_line_buffer()[: readline.get_begidx()].split()
+                self._found = [word + " " for word in self._offered(before) if word.startswith(text)]
+            return self._found[state] if state < len(self._found) else None
+        except Exception:
+            return None  # readline swallows it, and a prompt must survive Tab
+
+    def _offered(self, before: list[str]) -> list[str]:
+        words = before[1:] if before[:1] == [DEVCTL] else before
+        if not words:
+            own = [] if before else [DEVCTL, "help", "exit", *([KUBECTL] if self._kubectl else [])]
+            return sorted([*self._commands, *own])
+        if words[0] == KUBECTL:
+            return []
+        subs = self._commands.get(words[0], ())
+        if subs:
+            return sorted(subs) if len(words) == 1 else []
+        return self._servers() if words[0] in self._commands else []
+
+    def _servers(self) -> list[str]:
+        """Names of the person's servers, by a copy of this process: what it takes in memory goes with it."""
+        if monotonic() - self._asked > NAMES_SECONDS:
+            self._asked = monotonic()
+            self._names = _listed(self._env)
+        return self._names
+
+
+def _listed(env: dict[str, str]) -> list[str]:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            # Only what is written to the pipe: no word of devctl's may reach the line that is being typed.
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for handle in (0, 1, 2):
+                os.dup2(nowhere, handle)
+            os.environ.clear()
+            os.environ.update(env)
+            from devctl import kube
+            from devctl.session import Session
+
+            kube.TIMEOUT = 2.0
+            names = [str(each["metadata"]["name"]) for each in Session({}, None).servers()]
+            os.write(writer, "\n".join(names).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as answer:  # noqa: PTH123 - a descriptor
+        found = answer.read().decode(errors="replace").split()
+    os.waitpid(child, 0)
+    return found
+
+
+def shell(audit: Audit, env: dict[str, str], source: dict[str, object], kubectl: bool) -> int:
+    """A whole interactive session, recorded if the stack wants that. Raises NoAudit before it begins."""
+    size = os.get_terminal_size(0)
+    start: dict[str, object] = {"kind": "shell", "argv": [], "columns": size.columns, "rows": size.lines, **source}
+    audit.start(**start)
+    prompt = Prompt(audit, env, kubectl)
+    prompt.start = start
+    if audit.record:
+        from bastion.session.recorded import recorded
+
+        return recorded(audit, lambda: _talk(prompt, env))
+    return _talk(prompt, env)
+
+
+def _talk(prompt: Prompt, env: dict[str, str]) -> int:
+    if "TERM" in env:
+        os.environ["TERM"] = env["TERM"]
+    else:
+        os.environ.pop("TERM", None)
+    for name in ("INPUTRC", "EDITOR", "LINES", "COLUMNS"):
+        os.environ.pop(name, None)
+    # Ctrl-\ and Ctrl-Z mean nothing at this prompt; a session that stops itself could only be killed.
+    for each in (signal.SIGQUIT, signal.SIGTSTP):
+        signal.signal(each, signal.SIG_IGN)
+    _greet(env)
+    return prompt.loop()
+
+
+def _greet(env: dict[str, str]) -> None:
+    """The message of the day, by a copy of this process: TLS and what goes with it would stay for hours."""
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        try:
+            os.environ.clear()
+            os.environ.update(env)
+            from bastion.session.welcome import greet
+
+            greet()
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            os._exit(0)
+    while True:
+        try:
+            os.waitpid(child, 0)
+            return
+        except KeyboardInterrupt:
+            continue

@@ -1,0 +1,50 @@
+"""The message of the day: the person's own servers, what waits and why, and keys that end soon.
+
+Invariant: it is a greeting: it takes seconds at most, and whatever fails in it is one line and no obstacle.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from devctl import keys, kube, render
+from devctl.errors import ApiError, Failure, Unreachable
+from devctl.listing import phase, reason
+from devctl.session import Session, explain
+
+MOST_SERVERS = 20
+PATIENCE = 4.0
+"""Seconds of silence after which the cluster counts as away."""
+
+
+def greet() -> None:
+    """Prints it."""
+    kube.TIMEOUT = PATIENCE
+    session = Session({}, None)
+    lines = [f"Welcome, {os.environ['DEVCTL_USER']}. `help` says what this prompt takes; every command is on record."]
+    try:
+        lines += servers(session.servers())
+        lines += keys.ending(keys.own(session), datetime.now(UTC))
+    except (Failure, ApiError, Unreachable) as error:
+        failure = explain(error, "look at your servers")
+        lines.append(f"Your servers cannot be shown now: {failure.what}")
+    for line in lines:
+        render.out(render.clean(line))
+
+
+def servers(found: list[dict[str, Any]]) -> list[str]:
+    """A line for each server, with what it waits for."""
+    if not found:
+        return ["You have no servers yet: `create NAME --wait` makes one, `flavors` lists the sizes."]
+    width = max(len(each["metadata"]["name"]) for each in found[:MOST_SERVERS])
+    lines = []
+    for each in found[:MOST_SERVERS]:
+        why, name = reason(each), each["metadata"]["name"]
+        left = (each.get("status") or {}).get("expiresAt") if phase(each) == "Running" else None
+        note = f"  {why}" if why != "-" else f"  stops in {render.until(left)}" if left else ""
+        lines.append(f"  {name:<{width}}  {phase(each):<9}{note}".rstrip())
+    if len(found) > MOST_SERVERS:
+        lines.append(f"  and {len(found) - MOST_SERVERS} more: `list`")
+    return lines

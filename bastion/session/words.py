@@ -1,0 +1,77 @@
+"""Invariant: what comes out of here begins with a program that a person may run on the bastion, and is data: no shell
+reads it, before or after.
+
+Pure. Nothing is imported that a login would wait for: shlex only when there is something to unquote.
+"""
+
+from __future__ import annotations
+
+DEVCTL = "devctl"
+KUBECTL = "kubectl"
+MOST = 65536
+"""Characters of a command."""
+COPY = "devctl ssh-config"
+_COPIERS = ("scp", "sftp", "sftp-server", "internal-sftp", "rsync", "git-upload-pack", "git-receive-pack")
+
+
+class Refused(ValueError):
+    """Nothing is run; the text is one line that says what is possible instead."""
+
+
+def split(text: str) -> list[str]:
+    """The words of a command as a POSIX shell would take them apart, and nothing else a shell does. Raises Refused."""
+    if len(text) > MOST:
+        raise Refused(f"a command of more than {MOST} characters is not taken; send it on standard input")
+    if any((char < " " and char != "\t") or char == "\x7f" for char in text):
+        raise Refused("a command is one line of text, without line breaks and control characters")
+    if not any(char in "'\"\\" for char in text):
+        return [word for word in text.replace("\t", " ").split(" ") if word]
+    import shlex
+
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise Refused("the quotes of this command do not match; quote each word for itself") from None
+
+
+def command(text: str, kubectl: bool) -> list[str]:
+    """The argv of what came with `ssh USER@bastion ...`; `kubectl` says whether that may be run too. Raises Refused."""
+    found = split(text)
+    if not found:
+        raise Refused(f"there is no command; try `{DEVCTL} list`")
+    _check(found, kubectl)
+    return found
+
+
+def typed(line: str, kubectl: bool, known: tuple[str, ...] | frozenset[str]) -> list[str]:
+    """The argv of a line at the prompt, where `devctl` may be left out before a command of `known`. Raises Refused."""
+    found = split(line)
+    if found and (found[0] in known or found[0].startswith("-")):
+        found.insert(0, DEVCTL)
+    if found:
+        _check(found, kubectl)
+    return found
+
+
+def _check(argv: list[str], kubectl: bool) -> None:
+    first = argv[0]
+    if first == DEVCTL:
+        return
+    if first == KUBECTL:
+        if not kubectl:
+            raise Refused(f"kubectl is switched off on this bastion; `{DEVCTL} --help` lists what there is")
+        from bastion.session.kubectl import check
+
+        check(argv)
+        return
+    if first.rsplit("/", 1)[-1] in _COPIERS:
+        raise Refused(
+            f"nothing is kept on the bastion; copy to a server instead: `{COPY} --install` once on your machine, "
+            "then `scp FILE NAME.devserver:`"
+        )
+    shown = "".join(char if char.isprintable() else "?" for char in first[:40])
+    also = f" and {KUBECTL}" if kubectl else ""
+    raise Refused(
+        f"{shown!r} is not possible here; the bastion runs {DEVCTL}{also} only, "
+        f"`{DEVCTL} ssh NAME` opens a shell in a server"
+    )

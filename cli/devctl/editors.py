@@ -1,0 +1,59 @@
+"""devctl code: the link with which an editor on this machine opens a server.
+
+Invariant: the link names NAME.devserver, which `devctl ssh-config --install` teaches to ssh; nothing else is opened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
+
+import typer
+
+from devctl import complete, names, render, values
+from devctl.errors import USAGE, Failure
+
+if TYPE_CHECKING:
+    from devctl.session import Session
+
+REMOTE_SSH = {"vscode": "vscode", "insiders": "vscode-insiders", "cursor": "cursor", "windsurf": "windsurf"}
+"""Editors of VS Code's family, and the scheme of their links."""
+JETBRAINS = "jetbrains"
+EDITORS = (*REMOTE_SSH, JETBRAINS)
+
+
+def code_command(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="The server.", autocompletion=complete.servers)],
+    editor: Annotated[str, typer.Option(metavar="NAME", help=", ".join(EDITORS))] = "vscode",
+    folder: Annotated[str, typer.Option(metavar="PATH", help="Folder to open.")] = names.HOME,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it here as well.")] = False,
+) -> None:
+    """Print the link that opens a server in an editor; with --open open it.
+
+    Once before: devctl ssh-config --install.
+    """
+    found = link(values.server_name(name.removesuffix(names.HOST_SUFFIX)), editor, folder)
+    if open_it:
+        if session.broker:
+            raise Failure("the bastion has no screen to open an editor on", "open the link on your own machine", USAGE)
+        import webbrowser
+
+        if not webbrowser.open(found):
+            render.warn("nothing on this machine opens links; open it by hand")
+    render.out(found)
+
+
+def link(name: str, editor: str, folder: str) -> str:
+    """The link for one of EDITORS; raises Failure for another, or a folder that is no absolute path."""
+    if not folder.startswith("/"):
+        raise Failure(f"--folder {folder} is not an absolute path", f"write it like {names.HOME}", USAGE)
+    host, path = name + names.HOST_SUFFIX, quote(folder)
+    if editor in REMOTE_SSH:
+        return f"{REMOTE_SSH[editor]}://vscode-remote/ssh-remote+{host}{path}"
+    if editor == JETBRAINS:
+        return (
+            f"jetbrains-gateway://connect#type=ssh&host={host}&port={names.SERVICE_PORT}&user={names.LOGIN}"
+            f"&projectPath={quote(folder, safe='')}&deploy=true"
+        )
+    raise Failure(f"editor {editor!r} is unknown", "use one of " + ", ".join(EDITORS), USAGE)

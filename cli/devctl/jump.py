@@ -1,0 +1,254 @@
+"""On a laptop with `bastion: HOST` configured and no cluster: devctl runs on the bastion, over ssh.
+
+Invariant: what is not ours to do here is done there with the very same words, quoted so that the bastion takes them
+apart as they were; servers are reached by ssh's own ProxyJump. A kubeconfig or context that was asked for wins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from devctl import names, values
+from devctl.config import Config
+from devctl.errors import TRANSPORT, USAGE, Failure
+
+if TYPE_CHECKING:
+    from devctl.session import Session
+
+LOCAL = frozenset({"ssh", "ssh-config", "code", "config", "info", "version", "user", "admin"})
+"""Commands that are this machine's own matter, and those of administrators, who have credentials of their own."""
+ALIAS = "devserver-bastion"
+"""The bastion in ssh_config: short to type, and no other host's name."""
+DEFAULT_PORT = 22
+PORTABLE_KNOWN_HOSTS = "~/.ssh/devserver_known_hosts"
+"""Where the trust is kept on a machine without devctl."""
+_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
+_AUTHORITY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,3}")
+
+
+class Bastion:
+    """The bastion that is configured: who one is there, where it is, who vouches for its host key."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises Failure for settings that can't be."""
+        setting = config.setting("bastion")
+        assert setting is not None, "whoever asks has looked"
+        found = _ADDRESS.fullmatch(setting.value)
+        port = int(found["port"] or DEFAULT_PORT) if found else 0
+        if not found or not 0 < port < 65536:
+            raise Failure(
+                f"bastion {setting.value!r} ({setting.source}) is not an address",
+                "write HOST or HOST:PORT, like bastion.example.org",
+                USAGE,
+            )
+        self.host, self.port = found["host"].strip("[]"), port
+        self.user = _user(config)
+        self.identity = config.get("identityFile")
+        authority = config.setting("hostAuthority")
+        if authority and not _AUTHORITY.fullmatch(" ".join(authority.value.split()[:2])):
+            raise Failure(
+                f"hostAuthority ({authority.source}) is not an ssh-ed25519 public key",
+                "take the line that your administrator sent, or the one of `devctl user show`",
+                USAGE,
+            )
+        self.authority = " ".join(authority.value.split()[:2]) if authority else None
+        self.known_hosts = str(config.path.with_name("known_hosts"))
+
+    def options(self) -> dict[str, str]:
+        """ssh's options for the bastion itself, in ssh_config's words."""
+        found = {"User": self.user, "HostName": self.host, "Port": str(self.port), **self._trust()}
+        found |= {"ServerAliveInterval": "30", "ServerAliveCountMax": "4"}
+        return found | self._identity()
+
+    def server_options(self, server: str) -> dict[str, str]:
+        """ssh's options for a server behind it."""
+        host = names.host_of(server, self.user)
+        found = {
+            "User": names.LOGIN,
+            "HostName": host,
+            "Port": str(names.SERVICE_PORT),
+            "ProxyJump": ALIAS,
+            **self._trust(),
+            "ServerAliveInterval": "30",
+            "ServerAliveCountMax": "4",
+        }
+        return found | self._identity()
+
+    def entries(self, servers: list[str]) -> str:
+        """An ssh_config with the bastion and these servers."""
+        blocks = [(ALIAS, self.options())]
+        blocks += [(values.server_name(name) + names.HOST_SUFFIX, self.server_options(name)) for name in servers]
+        lines = ["# Made by `devctl ssh-config`; changes here are overwritten. Run it again after making a server."]
+        for host, options in blocks:
+            lines += [f"Host {host}", *(f"    {key} {value}" for key, value in options.items()), ""]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def authority_line(self) -> str:
+        """The one line of known_hosts that spares people every question; raises Failure when nobody gave the key."""
+        if not self.authority:
+            raise Failure(
+                "it is not known who vouches for the bastion's host key",
+                "`devctl config set hostAuthority 'ssh-ed25519 ...'` with the line your administrator sent",
+                USAGE,
+            )
+        hosts = [self.host if self.port == DEFAULT_PORT else f"[{self.host}]:{self.port}"]
+        hosts.append(f"*.{names.namespace_of(self.user)}.{names.CLUSTER_DOMAIN}")
+        return f"@cert-authority {','.join(hosts)} {self.authority}\n"
+
+    def trust(self) -> None:
+        """Write known_hosts; raises Failure when nobody gave the key or it can't be written."""
+        line = self.authority_line()
+        try:
+            path = Path(self.known_hosts)
+            if path.is_file() and path.read_text() == line:
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.{os.getpid()}")
+            partial.write_text(line)
+            partial.replace(path)
+        except OSError as error:
+            raise Failure(f"{error.filename}: {error.strerror}", "make it writable") from None
+
+    def ssh(self, *words: str) -> list[str]:
+        """ssh's command line to the bastion; `words` are its options, the bastion's name follows them."""
+        return [*program(), *_flags(self.options()), *words, "--", ALIAS]
+
+    def hop(self, server: str) -> list[str]:
+        """ssh's command line to a server, without a file; ProxyJump would not pass our options to its first hop."""
+        options = self.server_options(server)
+        del options["ProxyJump"]
+        first = shlex.join(self.ssh("-W", f"[{options['HostName']}]:{names.SERVICE_PORT}")).replace("%", "%%")
+        return [*program(), *_flags(options), "-o", f"ProxyCommand={first}"]
+
+    def _trust(self) -> dict[str, str]:
+        from devctl.openssh import quoted
+
+        return {
+            "UserKnownHostsFile": quoted(self.known_hosts.replace("%", "%%")),
+            "GlobalKnownHostsFile": "/dev/null",
+            "StrictHostKeyChecking": "yes",
+            "CheckHostIP": "no",
+            "UpdateHostKeys": "no",
+        }
+
+    def _identity(self) -> dict[str, str]:
+        from devctl.openssh import quoted
+
+        if not self.identity:
+            return {}
+        return {"IdentityFile": quoted(self.identity.replace("%", "%%")), "IdentitiesOnly": "yes"}
+
+
+def configured(config: Config) -> Bastion | None:
+    """The bastion to work through; None where a cluster is asked for, or no bastion is configured."""
+    if config.environ.get("DEVCTL_BROKER") or not config.get("bastion"):
+        return None
+    if config.get("kubeconfig") or config.get("context"):
+        return None
+    return Bastion(config)
+
+
+def here(session: Session) -> Bastion:
+    """The bastion that this process is on, as its people reach it. Raises Failure when the stack doesn't say how."""
+    if not session.config.get("bastion"):
+        raise Failure("this bastion does not know its own address", "ask an administrator for it", USAGE)
+    found = Bastion(session.config)
+    found.known_hosts = PORTABLE_KNOWN_HOSTS
+    return found
+
+
+def through(args: list[str]) -> None:
+    """Become ssh, if this command line is one for the bastion; otherwise nothing happens. Raises Failure."""
+    from devctl.app import COMMANDS
+
+    at = next((n for n, word in enumerate(args) if word in COMMANDS), None)
+    if at is None or args[at] in LOCAL or {"-h", "--help"} & set(args):
+        return
+    flags, asked = _common(args)
+    if any(flag in asked for flag in ("kubeconfig", "context")) or "_DEVCTL_COMPLETE" in os.environ:
+        return
+    bastion = configured(Config(flags, os.environ))
+    if bastion is None:
+        return
+    bastion.trust()
+    args = _with_file(args, at)
+    interactive = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
+    become([*bastion.ssh("-t" if interactive else "-T"), shlex.join(["devctl", *args])])
+
+
+def _common(args: list[str]) -> tuple[dict[str, str | None], set[str]]:
+    """The flags that decide who and where, as far as they can be told without the command's own."""
+    words = args[: args.index("--")] if "--" in args else args
+    flags: dict[str, str | None] = {}
+    for number, word in enumerate(words):
+        for flag in ("user", "kubeconfig", "context"):
+            if word == f"--{flag}" and number + 1 < len(words):
+                flags[flag] = words[number + 1]
+            elif word.startswith(f"--{flag}="):
+                flags[flag] = word.partition("=")[2]
+    return flags, set(flags)
+
+
+def _with_file(args: list[str], at: int) -> list[str]:
+    """A public key of this machine is sent as its text: its file is not on the bastion."""
+    if args[at : at + 2] != ["keys", "add"]:
+        return args
+    from devctl.keys import from_file
+
+    return [from_file(word) if number > at + 1 and word.endswith(".pub") else word for number, word in enumerate(args)]
+
+
+def listed(bastion: Bastion) -> list[str]:
+    """The names of the person's servers, asked over ssh. Raises Failure."""
+    import subprocess
+
+    bastion.trust()
+    command = [*bastion.ssh("-T"), "devctl list -o name"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise Failure(
+            f"the bastion {bastion.host} did not list your servers", "try `ssh -v` with the entries printed above"
+            if done.returncode != TRANSPORT else f"is {bastion.host}:{bastion.port} right, and your key in place?",
+            done.returncode,
+        )  # fmt: skip
+    return [line.partition("/")[2] for line in done.stdout.splitlines() if "/" in line]
+
+
+def program() -> list[str]:
+    """The system's ssh."""
+    binary = shutil.which("ssh")
+    if not binary:
+        raise Failure("there is no ssh program on this machine", "install OpenSSH's client", TRANSPORT)
+    return [binary]
+
+
+def _flags(options: Mapping[str, str]) -> list[str]:
+    return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+
+
+def _user(config: Config) -> str:
+    setting = config.setting("user")
+    if setting and values.user_name(setting.value):
+        return setting.value
+    login = config.environ.get("USER") or ""
+    if not setting and login != "root" and values.user_name(login):
+        return login
+    raise Failure(
+        "devctl does not know who you are on the bastion",
+        f"`devctl config set user NAME` writes it into {config.path}",
+        USAGE,
+    )
+
+
+def become(words: list[str]) -> NoReturn:
+    """Go on as another program."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(words[0], words)

@@ -1,0 +1,162 @@
+"""Invariant: a change of somebody's keys changes their keys and nothing else, and never takes the last one away.
+
+Pure: a DevServerUser's spec in, a merge patch of spec out. The bastion's broker makes people's own changes with
+this, devctl an administrator's.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from devctl.errors import NOT_FOUND, REFUSED, USAGE, Failure
+
+KEY_TYPES = r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
+KEY_NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
+SOON = timedelta(days=14)
+"""How long before its end a key is spoken of at each login."""
+_LINE = re.compile(rf"(?P<kind>{KEY_TYPES}) (?P<body>AAAA[A-Za-z0-9+/]+={{0,3}})( (?P<comment>[^\n\r\x00]*))?")
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A public key of a person. `name` is "" for one of the unnamed list."""
+
+    name: str
+    line: str
+    expires: datetime | None = None
+
+    @property
+    def kind(self) -> str:
+        """`ssh-ed25519` and the like."""
+        return self.line.split()[0]
+
+    @property
+    def comment(self) -> str:
+        """What stands after the key, often who and where."""
+        return "".join(self.line.split(None, 2)[2:])
+
+    @property
+    def fingerprint(self) -> str:
+        """As `ssh-keygen -l` prints it."""
+        digest = hashlib.sha256(base64.b64decode(self.line.split()[1])).digest()
+        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+    def over(self, now: datetime) -> bool:
+        """Whether its end has passed."""
+        return self.expires is not None and self.expires <= now
+
+
+def read(line: str) -> str:
+    """A .pub file's line, checked; raises Failure for anything else, a private key above all."""
+    line = line.strip()
+    if "PRIVATE KEY" in line:
+        raise Failure("this is a private key, which nobody else may see", "give the file that ends in .pub", REFUSED)
+    found = _LINE.fullmatch(line)
+    todo = "give the one line of a .pub file, without options before it; `ssh-keygen -t ed25519` makes a key"
+    if not found:
+        raise Failure("this is not an OpenSSH public key", todo, REFUSED)
+    try:
+        blob = base64.b64decode(found["body"], validate=True)
+    except binascii.Error:
+        blob = b""
+    kind = found["kind"].encode()
+    if not blob.startswith(len(kind).to_bytes(4, "big") + kind):
+        raise Failure("this public key is damaged: its body is not of the type it names", todo, REFUSED)
+    return line
+
+
+def keys(spec: Json) -> list[Key]:
+    """All keys of a spec that can be read, the unnamed ones first."""
+    found = [Key("", str(line)) for line in spec.get("sshPublicKeys") or []]
+    for each in spec.get("sshKeys") or []:
+        end = each.get("expires")
+        found.append(Key(str(each["name"]), str(each["key"]), datetime.fromisoformat(end) if end else None))
+    return [key for key in found if _LINE.fullmatch(key.line.strip())]
+
+
+def added(spec: Json, name: str, line: str, expires: str | None, now: datetime) -> dict[str, Any]:
+    """The patch that adds a key. Raises Failure: no name, no key, there already, an end that has passed."""
+    line = read(line)
+    if not re.fullmatch(KEY_NAME, name):
+        raise Failure(
+            f"{name[:80]!r} is not a name for a key",
+            "use up to 64 letters, digits and . _ @ -, like laptop",
+            REFUSED,
+        )
+    new = Key(name, line)
+    for key in keys(spec):
+        if key.name == name:
+            raise Failure(f"there is a key {name} already", f"take another name, or `devctl keys remove {name}` first")
+        if key.fingerprint == new.fingerprint:
+            raise Failure(f"this key is there already{f', named {key.name}' if key.name else ''}", "`devctl keys list`")
+    entry = {"name": name, "key": line}
+    if expires is not None:
+        entry["expires"] = f"{end(expires, now):%Y-%m-%dT%H:%M:%SZ}"
+    return {"sshKeys": [*(spec.get("sshKeys") or []), entry]}
+
+
+def removed(spec: Json, which: str, now: datetime) -> dict[str, Any]:
+    """The patch that removes a key, by its name or fingerprint. Raises Failure: not there, or the last one."""
+    everything = keys(spec)
+    gone = [key for key in everything if which and which in (key.name, key.fingerprint)]
+    if not gone:
+        names = ", ".join(key.name or key.fingerprint for key in everything) or "none"
+        raise Failure(f"there is no key {which[:80]!r}", f"there are: {names}", NOT_FOUND)
+    fingerprints = {key.fingerprint for key in gone}
+    if not [key for key in everything if key.fingerprint not in fingerprints and not key.over(now)]:
+        raise Failure(
+            "this is the last key that opens your account", "add another first: `devctl keys add NAME FILE`", REFUSED
+        )
+
+    def stays(line: object) -> bool:
+        found = _LINE.fullmatch(str(line).strip())
+        return not found or Key("", str(line)).fingerprint not in fingerprints
+
+    return {
+        "sshPublicKeys": [line for line in spec.get("sshPublicKeys") or [] if stays(line)],
+        "sshKeys": [each for each in spec.get("sshKeys") or [] if stays(each.get("key"))],
+    }
+
+
+def end(text: str, now: datetime) -> datetime:
+    """`90d`, `12h` or an RFC 3339 time or date (its end, UTC) as a time; raises Failure for one that has passed."""
+    todo = "write it like 90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z"
+    found = re.fullmatch(r"([0-9]{1,5})(d|h)", text)
+    try:
+        if found:
+            at = now + (timedelta(days=int(found[1])) if found[2] == "d" else timedelta(hours=int(found[1])))
+        elif re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            at = datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(days=1)
+        else:
+            at = datetime.fromisoformat(text)
+            if at.tzinfo is None:
+                raise ValueError(text)
+    except (ValueError, OverflowError):
+        raise Failure(f"--expires {text[:60]!r} is not a time", todo, USAGE) from None
+    if at <= now:
+        raise Failure(f"--expires {text} has passed", todo, USAGE)
+    return at.astimezone(UTC).replace(microsecond=0)
+
+
+def ending(found: Iterable[Key], now: datetime) -> list[str]:
+    """What a person is told at login of keys that end soon, or have ended."""
+    lines = []
+    for key in found:
+        if key.expires is None or key.expires - now > SOON:
+            continue
+        what = f"Your key {key.name} ({key.fingerprint[:19]}...)"
+        if key.over(now):
+            lines.append(f"{what} ended on {key.expires:%Y-%m-%d}; `keys remove {key.name}` takes it away.")
+        else:
+            days = (key.expires - now).days
+            when = f"in {days} days" if days > 1 else "within two days"
+            lines.append(f"{what} ends {when}, on {key.expires:%Y-%m-%d %H:%M} UTC; `keys add` adds another.")
+    return lines

@@ -1,0 +1,50 @@
+"""DevServerUsers over the API, for whoever has the rights: administrators' devctl, and the bastion's broker.
+
+Invariant: keys are written against the version they were read at, so of two changes at once none is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from devctl import keyring, names
+from devctl.errors import USAGE, ApiError, Failure
+
+if TYPE_CHECKING:
+    from devctl.kube import Kube
+
+ATTEMPTS = 4
+
+
+def user_path(name: str | None = None) -> str:
+    """Path of the DevServerUsers, or of one."""
+    path = f"/apis/{names.API_VERSION}/devserverusers"
+    return f"{path}/{quote(name)}" if name else path
+
+
+def change_keys(kube: Kube, name: str, request: Mapping[str, Any]) -> None:
+    """Add or remove a key: {"add": {name, key, expires}} or {"remove": WHICH}. Raises Failure, ApiError."""
+    for attempt in range(ATTEMPTS):
+        user = kube.get(user_path(name))
+        patch = patch_for(user.get("spec") or {}, request, datetime.now(UTC))
+        body = {"metadata": {"resourceVersion": user["metadata"]["resourceVersion"]}, "spec": patch}
+        try:
+            kube.patch(user_path(name), body)
+            return
+        except ApiError as error:
+            if error.status != 409 or attempt == ATTEMPTS - 1:
+                raise
+
+
+def patch_for(spec: Mapping[str, Any], request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The patch of spec that a request asks for. Raises Failure."""
+    if isinstance(add := request.get("add"), dict):
+        name, key, expires = add.get("name"), add.get("key"), add.get("expires")
+        if isinstance(name, str) and isinstance(key, str) and (expires is None or isinstance(expires, str)):
+            return keyring.added(spec, name, key, expires, now)
+    elif isinstance(which := request.get("remove"), str):
+        return keyring.removed(spec, which, now)
+    raise Failure("this is no change of keys", "`devctl keys --help`", USAGE)

@@ -1,0 +1,69 @@
+"""devctl admin sessions: what terminals on the bastion showed, where the stack has sessions recorded.
+
+Invariant: recordings are read where they are kept, by a program of the audit container, with an administrator's
+rights to run commands there; nothing is copied, and a session's name is never more than a word to that program.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devctl.errors import NOT_FOUND, ApiError, Failure, from_api
+
+if TYPE_CHECKING:
+    from devctl.session import Session
+
+NAMESPACE = "devservers-bastion"
+SELECTOR = "app.kubernetes.io/name=bastion"
+CONTAINER = "audit"
+PROGRAM = ("python3", "-m", "bastion.audit.recording")
+
+
+def admin_sessions_list_command(
+    session: Session, who: Annotated[str | None, typer.Argument(help="Of this person only.", metavar="NAME")] = None
+) -> int:
+    """List recorded sessions, one JSON object a line, of all replicas."""
+    code = 0
+    for pod in _pods(session):
+        code = _run(session, pod, ["list", *(["--user", who] if who else [])]) or code
+    return code
+
+
+def admin_sessions_play_command(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="The session, as the list and the audit log name it.")],
+    speed: Annotated[float, typer.Option(help="How many times as fast.", min=0.1, max=100)] = 1.0,
+) -> int:
+    """Show a recorded session again."""
+    pods = _pods(session)
+    # A session's name begins with its replica's, which is the pod's.
+    pod = next((pod for pod in pods if name.startswith(f"{pod}-")), None)
+    if pod is None:
+        raise Failure(
+            f"there is no replica of the bastion that recorded {name[:80]!r}", "`devctl admin sessions list`", NOT_FOUND
+        )
+    return _run(session, pod, ["play", name, "--speed", str(speed)])
+
+
+def _pods(session: Session) -> list[str]:
+    from devctl.kube import core_path
+
+    try:
+        items = session.kube.get(core_path(NAMESPACE, "pods"), labelSelector=SELECTOR).get("items") or []
+    except ApiError as error:
+        raise from_api(error, "look at the bastion") from None
+    running = [str(pod["metadata"]["name"]) for pod in items if (pod.get("status") or {}).get("phase") == "Running"]
+    if not running:
+        raise Failure("there is no running bastion on this cluster", "check the context with `devctl info`", NOT_FOUND)
+    return running
+
+
+def _run(session: Session, pod: str, words: list[str]) -> int:
+    from devctl.remote import in_container
+
+    try:
+        return in_container(session, (NAMESPACE, pod, CONTAINER), [*PROGRAM, *words], False, pod)
+    except ApiError as error:
+        raise from_api(error, "read recordings") from None

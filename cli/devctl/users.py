@@ -1,0 +1,287 @@
+"""devctl user: an administrator's people, one DevServerUser each.
+
+Invariant: deleting a person deletes no volume, and what stays is named before and after. What a new person has to be
+sent is printed whole, and there is no secret in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devctl import keyring, names, render, values
+from devctl.errors import NOT_FOUND, REFUSED, TIMED_OUT, ApiError, Failure, from_api
+from devctl.keys import from_file
+from devctl.listing import Output
+from devctl.people import user_path
+
+if TYPE_CHECKING:
+    from devctl.kube import Json
+    from devctl.session import Session
+
+Name = Annotated[str, typer.Argument(help="The person's user name.")]
+PATIENCE = 20.0
+"""Seconds that the operator is given to make a new person's namespace before we say that it takes longer."""
+HOST_CA = "host-ca"
+
+
+def user_add_command(
+    session: Session,
+    name: Name,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", metavar="FILE", help="A .pub file, a key, or - for stdin; repeatable.")
+    ] = None,
+    flavors: Annotated[str, typer.Option(metavar="A,B", help="Flavors they may use; all if not given.")] = "*",
+    gpus: Annotated[int | None, typer.Option(help="Most GPUs at once.", min=0)] = None,
+    cpu: Annotated[str | None, typer.Option(help="Most CPUs at once, like 16.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Most memory at once, like 64Gi.")] = None,
+    servers: Annotated[int | None, typer.Option(help="Most servers.", min=0)] = None,
+    email: Annotated[str | None, typer.Option(help="Where to reach them.")] = None,
+    expires: Annotated[str | None, typer.Option(metavar="WHEN", help="When the keys end: 90d, 2027-01-31.")] = None,
+) -> None:
+    """Let a person onto the platform: devctl user add ann --key ann.pub --flavors cpu-small,gpu-a10g --gpus 4"""
+    if not values.user_name(name):
+        raise Failure(
+            f"{name[:80]!r} is not a user name",
+            f"user names have 2 to {names.USER_NAME_MAX} small letters, digits and dashes, a letter first",
+            REFUSED,
+        )
+    spec: Json = {"username": name, "flavors": [each.strip() for each in flavors.split(",") if each.strip()]}
+    now = datetime.now(UTC)
+    for each in key or []:
+        line = from_file(each)
+        spec |= keyring.added(spec, _key_name(line, spec), line, expires, now)
+    quota = {"gpu": gpus, "cpu": cpu, "memory": memory, "servers": servers}
+    spec["quota"] = {what: most for what, most in quota.items() if most is not None}
+    if email is not None:
+        spec["email"] = email
+    body = {"apiVersion": names.API_VERSION, "kind": "DevServerUser", "metadata": {"name": name}, "spec": spec}
+    try:
+        made = session.kube.create(user_path(), body)
+    except ApiError as error:
+        if error.status == 409:
+            raise Failure(f"there is a person {name} already", f"`devctl user show {name}` shows them") from None
+        raise from_api(error, f"add {name}") from None
+    if not key:
+        render.warn(f"{name} has no key and cannot log in; `devctl keys add laptop FILE.pub --user {name}`")
+    _ready(session, made)
+    render.say(f"{name} is added. Send them this:")
+    render.say("")
+    render.out(welcome(session, name))
+
+
+def user_list_command(session: Session, output: Output = None) -> None:
+    """List all people."""
+    form = session.output(output)
+    try:
+        items = list(session.kube.get(user_path()).get("items") or [])
+    except ApiError as error:
+        raise from_api(error, "list people") from None
+    if render.machine(form, render.as_list(items, names.API_VERSION, "DevServerUser"), "devserveruser"):
+        return
+    if not items:
+        render.say("no people; `devctl user add NAME --key FILE` adds one")
+        return
+    now = datetime.now(UTC)
+    header = ["NAME", "STATE", "KEYS", "GPUS", "FLAVORS", "AGE"]
+    rows = []
+    for user in items:
+        spec, quota = user.get("spec") or {}, (user.get("spec") or {}).get("quota") or {}
+        row = [
+            user["metadata"]["name"],
+            _state(user),
+            str(sum(not key.over(now) for key in keyring.keys(spec))),
+            str(quota.get("gpu", "no limit")),
+            ",".join(spec.get("flavors") or ["*"]),
+            render.age(user["metadata"].get("creationTimestamp")),
+        ]
+        if form == "wide":
+            row += [str((user.get("status") or {}).get("uid", "-")), str(spec.get("email", "-"))]
+        rows.append(row)
+    render.table([*header, *(["UID", "EMAIL"] if form == "wide" else [])], rows)
+
+
+def user_show_command(session: Session, name: Name, output: Output = None) -> None:
+    """Show a person, what they may use, and what to send them."""
+    user = _read(session, name)
+    if render.machine(session.output(output), {"kind": "DevServerUser", **user}, "devserveruser"):
+        return
+    spec, now = user.get("spec") or {}, datetime.now(UTC)
+    quota = ", ".join(f"{most} {what}" for what, most in (spec.get("quota") or {}).items()) or "no limit"
+    lines = [
+        ("name", name),
+        ("state", _state(user)),
+        ("e-mail", str(spec.get("email", "-"))),
+        ("uid", str((user.get("status") or {}).get("uid", "not given yet"))),
+        ("flavors", ", ".join(spec.get("flavors") or ["*"])),
+        ("quota", quota),
+        ("servers", ", ".join(_servers(session, name)) or "none"),
+        ("volumes", ", ".join(_claims(session, name)) or "none"),
+    ]
+    for label, value in lines:
+        render.out(f"{label + ':':<10}{render.clean(value)}")
+    for key in keyring.keys(spec):
+        when = "ended" if key.over(now) else f"ends {key.expires:%Y-%m-%d}" if key.expires else "never ends"
+        render.out(f"{'key:':<10}{render.clean(key.name or key.comment or '-')}  {key.kind}  {key.fingerprint}  {when}")
+    render.out("")
+    render.out("What to send them:")
+    render.out("")
+    render.out(welcome(session, name))
+
+
+def user_suspend_command(session: Session, name: Name) -> None:
+    """Stop a person's servers and take their keys out of force; nothing is deleted."""
+    _patch(session, name, True)
+    render.say(f"{name} is suspended: servers stop, sessions end, homes stay; `devctl user resume {name}` undoes it")
+
+
+def user_resume_command(session: Session, name: Name) -> None:
+    """Undo suspend. Servers stay stopped until the person starts them."""
+    _patch(session, name, False)
+    render.say(f"{name} may log in again")
+
+
+def user_delete_command(
+    session: Session, name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+) -> None:
+    """Remove a person: their servers go, their volumes stay and are named."""
+    from devctl.lifecycle import confirm
+
+    _read(session, name)
+    servers, claims = _servers(session, name), _claims(session, name)
+    stays = f"volumes that stay in {names.namespace_of(name)}: {', '.join(claims)}" if claims else "no volume is left"
+    render.say(f"servers that go: {', '.join(servers) or 'none'}; {stays}")
+    if not yes:
+        confirm(f"deleting the person {name}", f"Delete the person {name}?", "nothing was deleted")
+    try:
+        session.kube.delete(user_path(name))
+    except ApiError as error:
+        raise _refusal(error, name, "delete") from None
+    render.say(f"{name} is deleted; {stays}")
+    if claims:
+        render.say(
+            f"a new person {name} gets them again; `kubectl delete namespace {names.namespace_of(name)}` is final"
+        )
+
+
+def welcome(session: Session, name: str) -> str:
+    """What a new person is sent: where to log in, and the settings of a laptop."""
+    config = session.config
+    address = config.get("bastion") or "BASTION-ADDRESS"
+    host, _, port = address.partition(":")
+    login = f"ssh {f'-p {port} ' if port else ''}{name}@{host}"
+    settings = [f"user: {name}", f"bastion: {address}"]
+    authority = config.get("hostAuthority") or _host_authority(session)
+    if authority:
+        settings.append(f"hostAuthority: {authority}")
+    lines = [
+        f"You are {name} on the development servers. Log in with the key you gave:",
+        f"    {login}",
+        "That is a prompt for devctl: `create mydev --wait`, then `ssh mydev`. `help` says more.",
+    ]
+    if authority:
+        place = f"[{host}]:{port}" if port else host
+        lines += [
+            "So that ssh knows it is talking to the right machine, put this line into ~/.ssh/known_hosts first:",
+            f"    @cert-authority {place},*.{names.namespace_of(name)}.{names.CLUSTER_DOMAIN} {authority}",
+        ]
+    lines += [
+        "For ssh, scp and editors from your own machine: install devctl and put this into ~/.config/devctl/config.yaml",
+        *(f"    {line}" for line in settings),
+        "then `devctl ssh-config --install`; servers are then NAME.devserver for ssh, scp, VS Code and others.",
+    ]
+    return "\n".join(lines)
+
+
+def _host_authority(session: Session) -> str | None:
+    """The host CA's public key, as far as an administrator may read it."""
+    from devctl.kube import core_path
+
+    try:
+        secret = session.kube.get(core_path(names.SYSTEM_NAMESPACE, "secrets", HOST_CA))
+        text = base64.b64decode((secret.get("data") or {})["ca.pub"]).decode("ascii")
+    except (ApiError, KeyError, ValueError):
+        return None
+    return " ".join(text.split()[:2]) or None
+
+
+def _ready(session: Session, user: Json) -> None:
+    """Wait for the operator; it is no failure when it takes longer, but a person is told."""
+    name = user["metadata"]["name"]
+    query = {"fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(int(PATIENCE))}
+    try:
+        for event in session.kube.watch(user_path(), query, PATIENCE):
+            if _obstacle(event.get("object") or {}):
+                raise Failure(
+                    f"{name} is added, but is not ready: {_obstacle(event['object'])}", "mend it, it goes on by itself",
+                    TIMED_OUT,
+                )  # fmt: skip
+            if ((event.get("object") or {}).get("status") or {}).get("phase") == "Ready":
+                return
+    except (TimeoutError, ApiError):
+        pass
+    render.warn(
+        f"{name}'s namespace is not made yet; `devctl user show {name}` shows when, `devctl status` the operator"
+    )
+
+
+def _obstacle(user: Json) -> str | None:
+    for condition in (user.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "Ready" and condition.get("status") == "False" and condition.get("message"):
+            return str(condition["message"])
+    return None
+
+
+def _key_name(line: str, spec: Json) -> str:
+    """A name for a key that came without: its comment as far as that can be one, numbered if taken."""
+    comment = keyring.Key("", line).comment
+    base = re.sub(r"[^A-Za-z0-9._@-]+", "-", comment).strip("-._@")[:60] or "key"
+    taken = {key.name for key in keyring.keys(spec)}
+    return next(name for name in (base, *(f"{base}-{n}" for n in range(2, 99))) if name not in taken)
+
+
+def _state(user: Json) -> str:
+    if user["metadata"].get("deletionTimestamp"):
+        return "Terminating"
+    if (user.get("spec") or {}).get("suspended"):
+        return "Suspended"
+    return str((user.get("status") or {}).get("phase") or "not set up yet")
+
+
+def _read(session: Session, name: str) -> Json:
+    try:
+        return session.kube.get(user_path(name))
+    except ApiError as error:
+        raise _refusal(error, name, "read") from None
+
+
+def _patch(session: Session, name: str, suspended: bool) -> None:
+    try:
+        session.kube.patch(user_path(name), {"spec": {"suspended": suspended}})
+    except ApiError as error:
+        raise _refusal(error, name, "change") from None
+
+
+def _refusal(error: ApiError, name: str, doing: str) -> Failure:
+    if error.status == 404:
+        return Failure(f"there is no person {name[:80]}", "`devctl user list` shows all", NOT_FOUND)
+    return from_api(error, f"{doing} {name}")
+
+
+def _servers(session: Session, name: str) -> list[str]:
+    return [each["metadata"]["name"] for each in session.servers(names.namespace_of(name))]
+
+
+def _claims(session: Session, name: str) -> list[str]:
+    from devctl.kube import core_path
+
+    try:
+        path = core_path(names.namespace_of(name), "persistentvolumeclaims")
+        found: list[Any] = session.kube.get(path).get("items") or []
+    except ApiError as error:
+        raise from_api(error, f"list the volumes of {name}") from None
+    return [each["metadata"]["name"] for each in found]

@@ -1,0 +1,199 @@
+"""Invariant: of the bastion's four containers only keysync and the broker hold a token, and only sshd's is root, with
+the few capabilities that changing into the person who logs in takes.
+
+Pure. What a container writes it writes where no person's process can: their one writable folder is /tmp, and sockets
+and accounts are mounted read-only beside them (connecting to a socket is no write to its file system).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devservers.api.meta import BASTION_ACCOUNT
+from infra.aws.binding import HEALTH_PORT, SERVICE, SSH_PORT
+from infra.bastion import SIDECAR_CPU, SIDECAR_MEMORY
+from infra.platform.rbac import HOST_KEY, INFO
+from infra.settings import AWS, Settings
+
+SELECTOR = {"app.kubernetes.io/name": "devservers-bastion"}
+SETTINGS = "bastion-settings"
+"""ConfigMap with what sessions have to know."""
+KEYSYNC, BROKER, AUDIT = 10001, 10002, 10003
+"""Whom the three containers beside sshd run as; people begin at 20000."""
+CAPABILITIES = ["AUDIT_WRITE", "CHOWN", "SETGID", "SETUID", "SYS_CHROOT"]
+"""SETUID and SETGID to become the person, SYS_CHROOT for the half of sshd that talks before it knows who, CHOWN to give
+them their terminal, AUDIT_WRITE because Debian's sshd ends a session whose kernel has auditing and refuses its word."""
+EXTRA_SECONDS = 60
+"""Of the grace period, after the last session was told to end."""
+_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
+_ACCOUNTS, _SOCKETS = "/run/bastion/accounts", "/run/bastion/sockets"
+
+
+def pod(settings: Settings) -> dict[str, Any]:
+    """The pod's spec."""
+    on_aws = settings.cluster == AWS
+    return {
+        "serviceAccountName": BASTION_ACCOUNT,
+        # A token is mounted by hand, where it is used.
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": settings.drain_seconds + EXTRA_SECONDS,
+        **({"nodeSelector": settings.node_selector} if settings.node_selector else {}),
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": key,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": dict(SELECTOR)},
+            }
+            for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+        ],
+        # Kubernetes ends these after sshd's container, so a session that drains is on record to its end.
+        "initContainers": [
+            _beside(
+                settings,
+                "audit",
+                AUDIT,
+                ["bastion.audit", *(["--record"] if settings.bastion.record else [])],
+                [
+                    ("sockets", _SOCKETS, False),
+                    ("accounts", _ACCOUNTS, True),
+                    ("recordings", "/var/lib/bastion", False),
+                ],
+            ),
+            _beside(
+                settings,
+                "keysync",
+                KEYSYNC,
+                ["bastion.accounts"],
+                [("accounts", _ACCOUNTS, False), ("token", _TOKEN, True)],
+            ),
+            _beside(
+                settings,
+                "broker",
+                BROKER,
+                ["bastion.broker"],
+                [("sockets", _SOCKETS, False), ("accounts", _ACCOUNTS, True), ("token", _TOKEN, True)],
+            ),
+        ],
+        "containers": [_sshd(settings, deregister_seconds=15 if on_aws else 5)],
+        "volumes": [
+            *(
+                {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}}
+                for name, size in (("accounts", "64Mi"), ("sockets", "1Mi"), ("sshd", "1Mi"), ("tmp", "64Mi"))
+            ),
+            {"name": "recordings", "emptyDir": {"sizeLimit": "1Gi"}},
+            {"name": "host-key", "secret": {"secretName": HOST_KEY, "defaultMode": 0o400}},
+            {
+                "name": "session",
+                "projected": {
+                    "sources": [
+                        {"configMap": {"name": SETTINGS}},
+                        {"configMap": {"name": INFO, "optional": True}},
+                    ]
+                },
+            },
+            {
+                "name": "token",
+                "projected": {
+                    # Each container that mounts it runs as another user; nobody else is in there with them.
+                    "defaultMode": 0o444,
+                    "sources": [
+                        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+                        {
+                            "configMap": {
+                                "name": "kube-root-ca.crt",
+                                "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                            }
+                        },
+                        {
+                            "downwardAPI": {
+                                "items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]
+                            }
+                        },
+                    ],
+                },
+            },
+        ],
+    }
+
+
+def _sshd(settings: Settings, deregister_seconds: int) -> dict[str, Any]:
+    bastion = settings.bastion
+
+    def probe(path: str, **timing: int) -> dict[str, Any]:
+        return {"httpGet": {"path": path, "port": "health"}, **timing}
+
+    return {
+        **_container(settings, "sshd"),
+        "args": [
+            "bastion.supervisor",
+            f"--port={SSH_PORT}",
+            f"--health-port={HEALTH_PORT}",
+            f"--drain-seconds={settings.drain_seconds}",
+            f"--deregister-seconds={deregister_seconds}",
+        ],
+        "ports": [
+            {"name": SERVICE, "containerPort": SSH_PORT, "protocol": "TCP"},
+            {"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"},
+        ],
+        "startupProbe": probe("/healthz", periodSeconds=1, failureThreshold=60),
+        "livenessProbe": probe("/healthz", periodSeconds=10, timeoutSeconds=5, failureThreshold=6),
+        "readinessProbe": probe("/readyz", periodSeconds=2, timeoutSeconds=5, failureThreshold=2),
+        "resources": {
+            "requests": {"cpu": bastion.cpu_request, "memory": bastion.memory_request},
+            "limits": {"cpu": bastion.cpu_limit, "memory": bastion.memory_limit},
+        },
+        "securityContext": {
+            "runAsUser": 0,
+            "runAsGroup": 0,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"], "add": list(CAPABILITIES)},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [
+            _mount("accounts", _ACCOUNTS, True),
+            _mount("sockets", _SOCKETS, True),
+            _mount("host-key", "/etc/bastion/host", True),
+            _mount("session", "/etc/bastion/session", True),
+            _mount("sshd", "/run/bastion/sshd", False),
+            _mount("tmp", "/tmp", False),
+        ],
+    }
+
+
+def _beside(
+    settings: Settings, name: str, user: int, args: list[str], mounts: list[tuple[str, str, bool]]
+) -> dict[str, Any]:
+    """A native sidecar: started before sshd and ended after it."""
+    return {
+        **_container(settings, name),
+        "args": args,
+        "restartPolicy": "Always",
+        "resources": {
+            "requests": {"cpu": SIDECAR_CPU, "memory": SIDECAR_MEMORY},
+            "limits": {"cpu": "1", "memory": "256Mi"},
+        },
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "runAsGroup": user,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [_mount(*mount) for mount in mounts],
+    }
+
+
+def _container(settings: Settings, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "image": settings.images.bastion,
+        "imagePullPolicy": settings.images.pull_policy,
+    }
+
+
+def _mount(name: str, path: str, read_only: bool) -> dict[str, Any]:
+    return {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}

@@ -1,0 +1,348 @@
+"""What a person can do once they are in: devctl, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from devctl import __version__
+from tests.bastion.bastion import AUDIT_UID, Replica, World, user
+from tests.bastion.people import ship
+from tests.cluster.client import eventually
+
+LONGEST = 30.0
+
+
+@pytest.fixture
+def replica(fresh: World) -> Replica:
+    """A bastion that ann may log in to."""
+    found = fresh.replica()
+    found.put([user(fresh.client, "ann", 20000)])
+    ship(found, kubectl="true")
+    found.start()
+    return found
+
+
+def test_one_command_is_run_and_on_record(fresh: World, replica: Replica) -> None:
+    done = fresh.client.run(replica, "ann", "devctl", "version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"devctl {__version__}\n", "")
+    eventually(lambda: replica.events("session_end"), "session_end")
+    names = [each["event"] for each in replica.events() if not each["event"].startswith("conn")]
+    assert names == ["session_start", "command_start", "command_end", "session_end"]
+    (start,), (end,) = replica.events("session_start"), replica.events("command_end")
+    assert start["argv"] == ["devctl", "version"] and start["kind"] == "exec" and start["conn"]
+    assert end["exit"] == 0 and end["duration_ms"] >= 0
+
+
+def test_exit_codes_and_streams_pass_through(fresh: World, replica: Replica) -> None:
+    done = fresh.client.run(replica, "ann", "devctl", "lst")
+    assert done.returncode == 2 and done.stdout == "" and "did you mean list" in done.stderr
+    done = fresh.client.run(replica, "ann", "devctl --help")
+    assert done.returncode == 0 and done.stdout.startswith("Usage: devctl") and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("bash", "'bash' is not possible here"),
+        ("sh -c 'devctl list'", "'sh' is not possible here"),
+        ("devctl list; id", None),
+        ("devctl version && id", None),
+        ("devctl version | id", None),
+        ("devctl $(id)", None),
+        ("`id`", "'`id`' is not possible here"),
+        ("devctl 'list", "quotes of this command do not match"),
+        ("devctl version\nid", "one line of text"),
+        ("/usr/local/bin/devctl version", "is not possible here"),
+        ("kubectl edit pods", "kubectl 'edit' is not possible"),
+        ("kubectl get pods --kubeconfig /dev/stdin", "kubectl --kubeconfig is not possible"),
+        ("devctl list --kubeconfig /dev/stdin", "one cluster, no kubeconfig"),
+        ("devctl ssh mydev -o ProxyCommand=id", "is not possible on the bastion"),
+        ("scp -t .", "copy to a server instead"),
+        ("rsync --server . .", "copy to a server instead"),
+        ("", "there is no command"),
+    ],
+)
+def test_nothing_but_devctl_is_run(fresh: World, replica: Replica, command: str, says: str | None) -> None:
+    done = fresh.client.run(replica, "ann", command) if command else fresh.client.run(replica, "ann")
+    assert done.returncode not in (0, 255), done
+    assert "uid=" not in done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+    if says:
+        assert says in done.stderr
+    eventually(lambda: replica.events("session_end"), "session_end")
+    assert replica.events("session_start")
+
+
+@pytest.mark.parametrize("words", [["scp"], ["scp", "-O"], ["sftp"]])
+def test_scp_and_sftp_are_told_where_to(fresh: World, replica: Replica, tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "file").write_text("x")
+    program, *more = words
+    command = [*fresh.client.options(program, "ann"), *more, "-P", str(replica.port)]
+    command += ["ann@127.0.0.1"] if program == "sftp" else [str(tmp_path / "file"), "ann@127.0.0.1:"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    # scp has words of its own for what an SFTP server says of a file; sftp and the old scp pass ours on.
+    says = "Permission denied" if words == ["scp"] else "nothing is kept on the bastion; copy to a server instead"
+    assert says in done.stderr
+    (denied,) = eventually(lambda: replica.events("denied"), "denied")
+    assert "nothing is kept" in denied["reason"]
+
+
+def test_without_the_audit_process_nothing_is_run(fresh: World, replica: Replica) -> None:
+    replica.paths.audit_socket.rename(replica.paths.audit_socket.with_suffix(".away"))
+    done = fresh.client.run(replica, "ann", "devctl", "version")
+    assert done.returncode == 77
+    assert done.stdout == "" and "the audit log does not answer" in done.stderr
+
+
+def test_an_audit_process_that_says_nothing_is_one_that_says_no(fresh: World, replica: Replica) -> None:
+    import socket
+
+    replica.paths.audit_socket.unlink()
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(replica.paths.audit_socket))
+        replica.paths.audit_socket.chmod(0o666)
+        mute.listen()
+        mute.settimeout(LONGEST)
+        begin = time.monotonic()
+        done = fresh.client.run(replica, "ann", "devctl", "version")
+    assert done.returncode == 77 and done.stdout == ""
+    assert time.monotonic() - begin < 20
+
+
+def test_a_signal_reaches_the_command_and_is_its_code(fresh: World, replica: Replica) -> None:
+    """The broker's socket is one that nobody answers on, so that devctl hangs there."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(replica.paths.broker_socket))
+        replica.paths.broker_socket.chmod(0o666)
+        mute.listen()
+        mute.settimeout(LONGEST)
+        with fresh.client.start(replica, "ann", "devctl list") as running:
+            asking, _ = mute.accept()
+            pid = _session_child(replica)
+            os.kill(pid, signal.SIGTERM)
+            assert running.wait(LONGEST) == 128 + signal.SIGTERM
+            asking.close()
+    (end,) = eventually(lambda: replica.events("command_end"), "command_end")
+    assert end["exit"] == 143 and end["signal"] == "SIGTERM"
+
+
+def test_the_environment_is_ours(fresh: World, replica: Replica) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(replica.paths.broker_socket))
+        replica.paths.broker_socket.chmod(0o666)
+        mute.listen()
+        mute.settimeout(LONGEST)
+        command = fresh.client.ssh(replica, "ann", "devctl list")
+        command[1:1] = [
+            "-A",
+            *(f"-oSetEnv={each}" for each in ("LC_ALL=../../x LC_TIME=C.UTF-8 LC_EVIL=1 PYTHONPATH=/tmp EDITOR=id",)),
+        ]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as running:
+            asking, _ = mute.accept()
+            pid = _session_child(replica)
+            # /proc/PID/environ is what the process began with: the session program's, from sshd; devctl's own is set
+            # in memory, so the fixed one is looked at where it is handed on, in tests/unit/bastion.
+            given = Path(f"/proc/{pid}/environ").read_bytes()
+            assert b"PYTHONPATH" not in given and b"EDITOR" not in given
+            asking.close()
+            running.wait(LONGEST)
+
+
+class Screen:
+    """A person at a terminal: what they see, and what they type."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self.seen = ""
+
+    def until(self, text: str, seconds: float = LONGEST) -> str:
+        """What was shown since the last call, up to and with `text`; AssertionError with all of it otherwise."""
+        deadline = time.monotonic() + seconds
+        while text not in self.seen:
+            ready, _, _ = select.select([self._handle], [], [], max(deadline - time.monotonic(), 0))
+            assert ready, f"not within {seconds:g} s: {text!r}; shown: {self.seen!r}"
+            try:
+                data = os.read(self._handle, 65536)
+            except OSError:
+                data = b""
+            assert data, f"it ended without {text!r}: {self.seen!r}"
+            self.seen += data.decode(errors="replace")
+        shown, _, self.seen = self.seen.partition(text)
+        return shown + text
+
+    def type(self, text: str) -> None:
+        """Keys."""
+        os.write(self._handle, text.encode())
+
+    def interrupt(self) -> None:
+        """Ctrl-C until there is a prompt: one that comes between two looks of Python's readline waits for a key."""
+        for attempt in range(10):
+            self.type("\x03")
+            try:
+                self.until("devctl> ", 2)
+                return
+            except AssertionError:
+                assert attempt < 9
+
+    def rest(self) -> str:
+        """Everything until the end."""
+        while True:
+            try:
+                data = os.read(self._handle, 65536)
+            except OSError:
+                data = b""
+            if not data:
+                return self.seen
+            self.seen += data.decode(errors="replace")
+
+
+@contextmanager
+def at_a_terminal(command: list[str]) -> Iterator[tuple[Screen, int]]:
+    """Runs a program on a new terminal; the screen and its pid."""
+    pid, handle = pty.fork()
+    if not pid:
+        try:
+            os.execvp(command[0], command)
+        finally:
+            os._exit(127)
+    try:
+        yield Screen(handle), pid
+    finally:
+        os.close(handle)
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+
+
+def ended(pid: int) -> int:
+    """The exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_the_prompt(fresh: World, replica: Replica) -> None:
+    with at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, pid):
+        welcome = screen.until("devctl> ")
+        assert "Welcome, ann." in welcome
+        assert "Your servers cannot be shown now" in welcome  # there is no broker
+        screen.type("version\r")
+        assert f"devctl {__version__}" in screen.until("devctl> ")
+        screen.type("devctl version\r")
+        assert f"devctl {__version__}" in screen.until("devctl> ")
+        screen.type("id; devctl list\r")
+        assert "is not possible here" in screen.until("devctl> ")
+        screen.type("help\r")
+        assert "Every command is on record" in screen.until("devctl> ")
+        screen.type("half a line")
+        screen.until("half a line")
+        screen.interrupt()
+        screen.type("\x1a\x1c")  # Ctrl-Z and Ctrl-\ do nothing
+        screen.type("vers\t\r")
+        assert f"devctl {__version__}" in screen.until("devctl> ")
+        screen.type("\x1b[A\r")  # arrow up: the command before
+        assert f"devctl {__version__}" in screen.until("devctl> ")
+        screen.type("list --foo\r")
+        assert "devctl list --help" in screen.until("devctl> ")
+        screen.type("exit\r")
+        screen.rest()
+        assert ended(pid) == 2, "the last command's code"
+    eventually(lambda: replica.events("session_end"), "session_end")
+    commands = [each["argv"] for each in replica.events("command_start")]
+    assert commands == [*[["devctl", "version"]] * 4, ["devctl", "list", "--foo"]]
+    assert [each["exit"] for each in replica.events("command_end")] == [0, 0, 0, 0, 2]
+    (denied,) = replica.events("denied")
+    assert denied["argv"] == ["id; devctl list"]
+    assert {each["kind"] for each in replica.events("session_start")} == {"shell"}
+
+
+def test_ctrl_c_ends_the_command_and_not_the_prompt(fresh: World, replica: Replica) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(replica.paths.broker_socket))
+        replica.paths.broker_socket.chmod(0o666)
+        mute.listen()
+        mute.settimeout(LONGEST)
+        with at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, pid):
+            greeting, _ = mute.accept()
+            greeting.close()
+            screen.until("devctl> ")
+            screen.type("list\r")
+            asking, _ = mute.accept()
+            screen.type("\x03")
+            screen.until("devctl> ")
+            asking.close()
+            screen.type("version\r")
+            assert f"devctl {__version__}" in screen.until("devctl> ")
+            screen.type("\x04")
+            screen.rest()
+            assert ended(pid) == 0
+    eventually(lambda: len(replica.events("command_end")) == 2, "both ends")
+    assert [each["exit"] for each in replica.events("command_end")] == [130, 0]
+
+
+def test_a_session_that_is_killed_is_ended_on_paper(fresh: World, replica: Replica) -> None:
+    with at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, pid):
+        screen.until("devctl> ")
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: replica.events("session_end"), "session_end")
+    eventually(lambda: replica.events("conn_close"), "conn_close")
+
+
+def _session_child(replica: Replica) -> int:
+    """The pid of the process that the session's program runs a command in."""
+
+    def found() -> int | None:
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                line = (entry / "cmdline").read_bytes()
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                above = Path(f"/proc/{parent}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if str(replica.root / "session").encode() in line and line == above:
+                return int(entry.name)
+        return None
+
+    return int(eventually(found, "the command's process"))
+
+
+def test_a_recorded_session_shows_what_was_shown_and_not_what_was_typed(fresh: World) -> None:
+    replica = fresh.replica()
+    replica.put([user(fresh.client, "ann", 20000)])
+    ship(replica)
+    replica.paths.recordings.mkdir(parents=True)
+    os.chown(replica.paths.recordings, AUDIT_UID, AUDIT_UID)
+    replica.start_audit("--record")
+    replica.start_supervisor()
+    eventually(lambda: replica.ready()[0] == 200, f"ready; its log:\n{replica.log}", 20)
+    with at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, pid):
+        screen.until("devctl> ")
+        screen.type("version\r")
+        assert f"devctl {__version__}" in screen.until("devctl> ")
+        screen.type("exit\r")
+        screen.rest()
+        assert ended(pid) == 0
+    (cast,) = eventually(lambda: list(replica.paths.recordings.glob("ann/*.cast")), "a recording")
+    text = cast.read_text()
+    assert f"devctl {__version__}" in text and "Welcome, ann." in text
+    assert '"i"' not in text
+    assert [each["argv"] for each in replica.events("command_start")] == [["devctl", "version"]]

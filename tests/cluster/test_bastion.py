@@ -1,0 +1,411 @@
+"""The broker and the session program against a real API server: a person's own rights, and never another's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    SSHCertificate,
+    load_ssh_public_identity,
+)
+
+from bastion.accounts.render import render
+from bastion.accounts.store import Store
+from bastion.paths import Paths
+from devctl import broker
+from devctl.errors import Failure
+from devctl.kube import Kube
+from tests.cluster.client import ApiError, eventually
+from tests.cluster.harness import ApiServer
+from tests.cluster.operator_process import (
+    API,
+    KEY,
+    OperatorProcess,
+    World,
+    flavor,
+    install_operator,
+    running_operator,
+    server_of,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BROKER = "system:serviceaccount:devservers-bastion:bastion"
+BROKER_UID = 10002
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f other@laptop"
+
+
+@pytest.fixture(scope="module")
+def operator(controllers: ApiServer) -> Iterator[OperatorProcess]:
+    install_operator(controllers)
+    controllers.admin.apply(flavor("cpu-small"))
+    with running_operator(controllers) as process:
+        yield process
+        print(process.log[-10000:])
+
+
+class Pod:
+    """The broker, run with the bastion's shipped rights and nothing else, and two people who may ask it."""
+
+    def __init__(self, operator: OperatorProcess, root: Path) -> None:
+        self.api = operator.server
+        self.world = World(operator.server.admin)
+        self.paths = Paths(root)
+        self.log = root / "broker.log"
+        self.uids: dict[str, int] = {}
+
+    def add(self, name: str) -> None:
+        """A person, known to the operator and to the accounts."""
+        user = self.world.add_user(name)
+        self.uids[name] = int(user["status"]["uid"])
+        users = [u for u in self.api.admin.list(API, "DevServerUser") if u["metadata"]["name"] in self.uids]
+        Store(self.paths).put(render(users, [], "/bin/false"))
+
+    def ask(self, name: str, **request: object) -> dict[str, Any]:
+        """What the broker answers a process of theirs."""
+        return self.ask_as(self.uids[name], json.dumps(request))
+
+    def ask_as(self, uid: int, line: str) -> dict[str, Any]:
+        """The same for any uid and any line."""
+        program = (
+            "import socket,sys; s=socket.socket(socket.AF_UNIX); s.settimeout(20); s.connect(sys.argv[1]); "
+            "s.sendall(sys.stdin.buffer.read()+b'\\n'); sys.stdout.buffer.write(s.makefile('rb').readline())"
+        )
+        done = subprocess.run(
+            [*_as(uid), "/usr/bin/python3", "-IS", "-c", program, str(self.paths.broker_socket)],
+            input=line.encode(), stdout=subprocess.PIPE, timeout=60, check=True,
+        )  # fmt: skip
+        return dict(json.loads(done.stdout or b"{}"))
+
+    def client(self, grant: dict[str, Any]) -> Kube:
+        """The API as whoever has that token."""
+        from devctl.kubeconfig import Target
+
+        cluster = {"certificate-authority-data": grant["certificateAuthority"]}
+        return Kube(Target(grant["server"], "test", "test", grant["namespace"], cluster, {"token": grant["token"]}), {})
+
+
+@pytest.fixture(scope="module")
+def pod(operator: OperatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
+    root = tmp_path_factory.mktemp("bastion")
+    for folder in (root, *list(root.parents)[:2]):
+        folder.chmod(0o755)
+    found = Pod(operator, root)
+    for folder in (found.paths.accounts, found.paths.sockets):
+        folder.mkdir(parents=True)
+    os.chown(found.paths.sockets, BROKER_UID, BROKER_UID)
+    found.add("ann")
+    found.add("bob")
+    operator.server.admin.create(server_of("ann", "first"))
+    eventually(lambda: operator.server.admin.find("v1", "Secret", "user-ca", "devservers-system"), "the user CA")
+    with running_broker(found):
+        yield found
+
+
+@contextmanager
+def running_broker(pod: Pod) -> Iterator[subprocess.Popen[bytes]]:
+    """The broker's process; its identity is the shipped one."""
+    namespace, name = "devservers-bastion", "bastion"
+    kubeconfig = pod.api.kubeconfig_for(*pod.api.service_account(namespace, name))
+    environment = {
+        "PATH": "/usr/bin:/bin", "BASTION_ROOT": str(pod.paths.root),
+        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cli'}",
+    }  # fmt: skip
+    with pod.log.open("ab") as log:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "bastion.broker", "--kubeconfig", str(kubeconfig)], env=environment, stderr=log
+        )
+    try:
+        eventually(pod.paths.broker_socket.exists, f"the broker's socket; {pod.log.read_text()}")
+        yield running
+    finally:
+        running.terminate()
+        running.wait(10)
+
+
+def test_a_token_is_the_persons_own(pod: Pod) -> None:
+    grant = pod.ask("ann", want="token")
+    assert (grant["user"], grant["namespace"]) == ("ann", "dev-ann")
+    kube = pod.client(grant)
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    who = kube.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)["status"]["userInfo"]
+    assert who["username"] == "system:serviceaccount:dev-ann:devctl"
+    found = kube.get("/apis/devservers.io/v1/namespaces/dev-ann/devservers")["items"]
+    assert [each["metadata"]["name"] for each in found] == ["first"]
+    assert kube.get("/apis/devservers.io/v1/devserverflavors")["items"]
+    from devctl.broker import fresh
+
+    assert fresh(grant)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/apis/devservers.io/v1/namespaces/dev-bob/devservers"),
+        ("GET", "/api/v1/namespaces/dev-bob/pods"),
+        ("POST", "/api/v1/namespaces/dev-bob/pods/x/exec"),
+        ("GET", "/api/v1/namespaces/dev-ann/secrets"),
+        ("GET", "/api/v1/namespaces/dev-ann/secrets/mydev-host-key"),
+        ("GET", "/api/v1/namespaces/devservers-system/secrets/user-ca"),
+        ("POST", "/api/v1/namespaces/dev-ann/serviceaccounts/devctl/token"),
+        ("POST", "/api/v1/namespaces/dev-bob/serviceaccounts/devctl/token"),
+        ("GET", "/apis/devservers.io/v1/devserverusers"),
+        ("PATCH", "/apis/devservers.io/v1/devserverusers/ann"),
+        ("POST", "/api/v1/namespaces/dev-ann/pods"),
+        ("GET", "/api/v1/nodes"),
+        ("GET", "/apis/devservers.io/v1/devservers"),
+        ("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/dev-ann/rolebindings"),
+    ],
+)
+def test_a_token_opens_nothing_else(pod: Pod, method: str, path: str) -> None:
+    kube = pod.client(pod.ask("ann", want="token"))
+    from devctl.errors import ApiError as Refusal
+
+    with pytest.raises(Refusal) as refused:
+        body = None if method == "GET" else {"metadata": {"name": "x"}}
+        merge = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        kube.request(method, path, body=body, content_type=merge)
+    assert refused.value.status == 403
+
+
+def test_strangers_get_nothing(pod: Pod) -> None:
+    for uid in (0, 33, 10001, 19999, 65534, 29999):
+        answer = pod.ask_as(uid, '{"want": "token"}')
+        assert answer["error"] == f"uid {uid} is nobody's account"
+
+
+def test_a_request_cannot_name_anybody(pod: Pod) -> None:
+    grant = pod.ask("bob", want="token", user="ann", uid=pod.uids["ann"], namespace="dev-ann")
+    assert grant["namespace"] == "dev-bob"
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", "null", '"x"', '{"want": 7}', '{"want": "secret"}', "[" * 5000])
+def test_rubbish_is_answered_and_harms_nobody(pod: Pod, line: str) -> None:
+    assert "error" in pod.ask_as(pod.uids["bob"], line)
+    assert "token" in pod.ask("ann", want="token")
+
+
+def test_the_bastions_identity_makes_no_other_tokens_and_reads_no_other_secret(pod: Pod) -> None:
+    as_broker = pod.api.client_for(*pod.api.service_account("devservers-bastion", "bastion"))
+    for account, namespace in (
+        ("user-ann", "dev-ann"),
+        ("default", "dev-ann"),
+        ("devservers-operator", "devservers-system"),
+    ):
+        with pytest.raises(ApiError) as refused:
+            as_broker.request("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", {})
+        assert refused.value.status == 403
+    for path in ("/api/v1/namespaces/dev-ann/secrets", "/api/v1/secrets", "/api/v1/namespaces/dev-ann/pods"):
+        with pytest.raises(ApiError) as refused:
+            as_broker.request("GET", path)
+        assert refused.value.status == 403
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"spec": {"quota": {"gpu": 100}}}, {"spec": {"flavors": ["*", "x"]}}, {"spec": {"suspended": True}},
+        {"spec": {"email": "a@b.c"}}, {"spec": {"env": [{"name": "A", "value": "b"}]}},
+        {"metadata": {"labels": {"a": "b"}}}, {"metadata": {"annotations": {"a": "b"}}},
+    ],
+)  # fmt: skip
+def test_the_bastions_identity_changes_keys_and_nothing_else(pod: Pod, patch: dict[str, Any]) -> None:
+    as_broker = pod.api.client_for(*pod.api.service_account("devservers-bastion", "bastion"))
+    with pytest.raises(ApiError) as refused:
+        as_broker.patch(API, "DevServerUser", "ann", patch)
+    assert refused.value.status in (403, 422)
+    assert "SSH keys and nothing else" in refused.value.message
+
+
+def test_a_certificate_is_for_minutes_and_for_one_person(pod: Pod) -> None:
+    public = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    found = load_ssh_public_identity(pod.ask("ann", want="certificate", publicKey=public)["certificate"].encode())
+    assert isinstance(found, SSHCertificate)
+    found.verify_cert_signature()
+    ca = pod.api.admin.get("v1", "Secret", "user-ca", "devservers-system")["data"]["ca.pub"]
+    import base64
+
+    signer = found.signature_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    assert base64.b64decode(ca).decode().split()[:2] == signer.split()
+    assert found.valid_principals == [b"ann"]
+    assert found.valid_before - time.time() <= 300 and found.valid_before > time.time()
+    assert set(found.extensions) == {b"permit-pty", b"permit-port-forwarding", b"permit-agent-forwarding"}
+    assert not found.critical_options
+
+
+@pytest.mark.parametrize("key", [None, 7, "", "ssh-rsa AAAA", "ssh-ed25519 AAAA", 'command="x" ' + KEY, "x" * 9000])
+def test_no_certificate_for_rubbish(pod: Pod, key: object) -> None:
+    assert pod.ask("ann", want="certificate", publicKey=key)["error"] == "publicKey must be one ssh-ed25519 line"
+
+
+def test_one_who_asks_too_often_is_told_and_others_are_not(pod: Pod) -> None:
+    pod.add("eve")
+    lines = "\n".join(['{"want": "?"}'] * 70)
+    program = (
+        "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f=s.makefile('rb')\n"
+        "for line in sys.stdin.buffer: s.sendall(line.rstrip()+b'\\n'); sys.stdout.buffer.write(f.readline())"
+    )
+    uid = pod.uids["eve"]
+    done = subprocess.run(
+        [*_as(uid), "/usr/bin/python3", "-IS", "-c", program, str(pod.paths.broker_socket)],
+        input=lines.encode(), stdout=subprocess.PIPE, timeout=60, check=True,
+    )  # fmt: skip
+    assert b"too often" in done.stdout
+    assert "token" in pod.ask("bob", want="token")
+
+
+def test_people_change_their_own_keys(pod: Pod) -> None:
+    before = pod.ask("ann", want="keys")["spec"]
+    added = pod.ask("ann", want="keys", add={"name": "laptop", "key": OTHER_KEY, "expires": "90d"})
+    assert [each["name"] for each in added["spec"]["sshKeys"]] == ["laptop"]
+    again = pod.ask("ann", want="keys", add={"name": "laptop", "key": OTHER_KEY, "expires": None})
+    assert "there is a key laptop already" in again["error"]
+    assert pod.ask("ann", want="keys", remove="laptop")["spec"]["sshKeys"] == []
+    last = pod.ask("ann", want="keys", remove=_fingerprint(KEY))
+    assert "this is the last key" in last["error"]
+    assert pod.ask("ann", want="keys")["spec"] == before
+    assert pod.ask("ann", want="keys", remove="nothing")["code"] == 3
+    assert not pod.ask("bob", want="keys")["spec"]["sshKeys"]
+
+
+def test_nothing_secret_is_logged(pod: Pod) -> None:
+    grant = pod.ask("ann", want="token")
+    log = pod.log.read_text()
+    assert "ann token yes" in log
+    assert grant["token"] not in log and "PRIVATE" not in log
+    assert max(len(line) for line in log.splitlines()) < 200
+
+
+def test_devctl_gets_on_by_the_broker_alone(pod: Pod, tmp_path: Path) -> None:
+    pod.world.admin.create(server_of("bob", "mydev"))
+    uid = pod.uids["bob"]
+    environment = {
+        "PATH": "/usr/bin:/bin", "HOME": "/", "DEVCTL_BROKER": str(pod.paths.broker_socket), "DEVCTL_USER": "bob",
+        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cli'}:{sysconfig.get_paths()['purelib']}",
+    }  # fmt: skip
+
+    def devctl(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*_as(uid), "/usr/bin/python3", "-m", "devctl.app", *words],
+            env=environment, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+
+    assert devctl("list", "-o", "name").stdout == "devserver/mydev\n"
+    theirs = devctl("list", "--user", "ann")
+    assert theirs.returncode == 4 and "may not list devservers in namespace dev-ann" in theirs.stderr
+    assert "ssh-ed25519" in devctl("keys", "list").stdout
+    config = devctl("list", "--kubeconfig", "/dev/stdin")
+    assert config.returncode == 2 and "no kubeconfig" in config.stderr
+    credential = json.loads(devctl("credential").stdout)
+    assert credential["kind"] == "ExecCredential" and credential["status"]["token"]
+    assert devctl("delete", "mydev", "--yes").returncode == 0
+
+
+def test_without_the_broker_two_plain_lines(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as failed:
+        broker.ask(str(tmp_path / "none"), {"want": "token"})
+    assert "gives no credentials now" in failed.value.what
+
+
+def _fingerprint(line: str) -> str:
+    from devctl.keyring import Key
+
+    return Key("", line).fingerprint
+
+
+def _as(uid: int) -> list[str]:
+    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+
+
+DEV_ADDRESS = "127.77.0.9"
+_MOUNTS = 'for file in hosts passwd shadow; do mount --bind "$1/$file" "/etc/$file"; done; shift; exec "$@"'
+
+
+@contextmanager
+def dev_server(pod: Pod, folder: Path, owner: str, name: str) -> Iterator[list[str]]:
+    """An sshd that is what a server's is: its host key, the platform's user CA, its owner as the only principal.
+
+    Gives the words before a command that is to find it by its name in the cluster.
+    """
+    import base64
+
+    host_key = pod.api.admin.get("v1", "Secret", f"{name}-host-key", f"dev-{owner}")["data"]["ssh_host_ed25519_key"]
+    (folder / "host_key").write_bytes(base64.b64decode(host_key))
+    (folder / "host_key").chmod(0o600)
+    ca = pod.api.admin.get("v1", "Secret", "user-ca", "devservers-system")["data"]["ca.pub"]
+    (folder / "ca.pub").write_bytes(base64.b64decode(ca))
+    (folder / "principals").write_text(f"{owner}\n")
+    (folder / "hosts").write_text(f"127.0.0.1 localhost\n{DEV_ADDRESS} {name}.dev-{owner}.svc.cluster.local\n")
+    people = f"dev:x:0:0::{folder}:/bin/sh\nperson:x:{pod.uids[owner]}:{pod.uids[owner]}::/:/bin/false\n"
+    (folder / "passwd").write_text(people + Path("/etc/passwd").read_text())
+    (folder / "shadow").write_text("dev:*:19000:0:99999:7:::\n" + Path("/etc/shadow").read_text())
+    (folder / "sshd_config").write_text(
+        f"ListenAddress {DEV_ADDRESS}:22\nHostKey {folder}/host_key\nPidFile none\nUsePAM no\nStrictModes no\n"
+        f"TrustedUserCAKeys {folder}/ca.pub\nAuthorizedPrincipalsFile {folder}/principals\nAuthorizedKeysFile none\n"
+        "PermitRootLogin prohibit-password\nLogLevel VERBOSE\n"
+    )
+    Path("/run/sshd").mkdir(exist_ok=True)
+    inside = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", _MOUNTS, "sh", str(folder)]
+    with (folder / "log").open("wb") as log:
+        sshd = subprocess.Popen([*inside, "/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
+    try:
+        eventually(lambda: "Server listening" in (folder / "log").read_text(), "the server's sshd")
+        yield inside
+    finally:
+        sshd.terminate()
+        sshd.wait(10)
+
+
+def test_the_inner_hop_needs_no_agent_and_leaves_nothing(pod: Pod, tmp_path: Path) -> None:
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    admin, ann = pod.api.admin, pod.uids["ann"]
+    eventually(lambda: admin.get(API, "DevServer", "first", "dev-ann").get("status", {}).get("sshHostKey"), "host key")
+    before = set(Path("/dev/shm").iterdir())
+    with dev_server(pod, tmp_path, "ann", "first") as inside:
+
+        def devctl(*words: str, uid: int = ann, user: str = "ann") -> subprocess.CompletedProcess[str]:
+            given = {
+                "PATH": "/usr/bin:/bin", "HOME": "/", "DEVCTL_USER": user,
+                "DEVCTL_BROKER": str(pod.paths.broker_socket),
+                "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cli'}:{sysconfig.get_paths()['purelib']}",
+            }  # fmt: skip
+            return subprocess.run(
+                [*inside, *_as(uid), "/usr/bin/python3", "-m", "devctl.app", *words],
+                env=given, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
+            )  # fmt: skip
+
+        done = devctl("ssh", "first", "echo in; echo err >&2; exit 7")
+        assert (done.returncode, done.stdout) == (7, "in\n"), done
+        assert "err" in done.stderr
+        assert devctl("ssh", "first.devserver", "--replica", "0", "true").returncode == 0
+        assert "replica 0 only" in devctl("ssh", "first", "--replica", "3").stderr
+        assert "uid=" not in devctl("ssh", "first", "--", "-oProxyCommand=id >&2").stdout
+        refused = devctl("ssh", "first", "-oProxyCommand=id")
+        assert refused.returncode == 2 and "not possible on the bastion" in refused.stderr
+        log = (tmp_path / "log").read_text()
+        assert "ann through the bastion" in log, log
+        # Bob has a certificate of his own, which is for his own servers.
+        theirs = devctl("ssh", "--user", "ann", "first", "true", uid=pod.uids["bob"], user="bob")
+        assert theirs.returncode == 4 and "may not get devservers in namespace dev-ann" in theirs.stderr, theirs
+        greeting = subprocess.run(
+            [*inside, *_as(ann), "env", "-i", "PATH=/usr/bin:/bin", f"DEVCTL_BROKER={pod.paths.broker_socket}",
+             "DEVCTL_USER=ann", f"PYTHONPATH={REPOSITORY}:{REPOSITORY / 'cli'}:{sysconfig.get_paths()['purelib']}",
+             "/usr/bin/python3", "-m", "devctl.app", "proxy", "first"],
+            input=b"", stdout=subprocess.PIPE, timeout=60, check=False,
+        )  # fmt: skip
+        assert greeting.stdout.startswith(b"SSH-2.0-")
+    left = set(Path("/dev/shm").iterdir()) - before
+    assert not [each for each in left if each.name.startswith("devctl-")]

@@ -1,0 +1,96 @@
+"""An administrator's `devctl user` and `devctl keys`, as a process against a real API server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.client import Client
+from tests.cluster.harness import ApiServer
+from tests.cluster.test_devctl import API, Devctl
+
+A = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann@laptop"
+B = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4g"
+
+
+@pytest.fixture
+def devctl(cluster: ApiServer, user_name: str, tmp_path: Path) -> Devctl:
+    found = Devctl(tmp_path, cluster.kubeconfig_for("test-admin", ("system:masters",)), user_name)
+    found.environ |= {"DEVCTL_BASTION": "bastion.example.org:2222", "DEVCTL_HOST_AUTHORITY": B}
+    (tmp_path / "a.pub").write_text(A + "\n")
+    (tmp_path / "b.pub").write_text(B + "\n")
+    return found
+
+
+def test_a_persons_life(devctl: Devctl, admin: Client, user_name: str, tmp_path: Path) -> None:
+    done = devctl(
+        "user", "add", user_name, "--key", str(tmp_path / "a.pub"), "--flavors", "cpu-small,gpu-a10g", "--gpus", "4",
+        "--memory", "64Gi", "--email", "ann@example.org", "--expires", "90d",
+    )  # fmt: skip
+    assert f"ssh -p 2222 {user_name}@bastion.example.org" in done.stdout
+    assert f"@cert-authority [bastion.example.org]:2222,*.dev-{user_name}.svc.cluster.local {B}" in done.stdout
+    spec = admin.get(API, "DevServerUser", user_name)["spec"]
+    assert spec["flavors"] == ["cpu-small", "gpu-a10g"]
+    assert spec["quota"] == {"gpu": 4, "memory": "64Gi"}
+    (key,) = spec["sshKeys"]
+    assert key["name"] == "ann@laptop" and key["key"] == A and key["expires"]
+    assert "exists" not in devctl("user", "add", user_name, code=1).stderr.splitlines()[1]
+    devctl("keys", "add", "second", str(tmp_path / "b.pub"), "--user", user_name, "--context", "test")
+    listed = devctl("keys", "list", "--user", user_name, "--context", "test").stdout
+    assert "second" in listed and "ann@laptop" in listed and "in 8" in listed
+    assert devctl("keys", "list", "-o", "name", "--context", "test").stdout.split() == ["ann@laptop", "second"]
+    devctl("keys", "remove", "ann@laptop", "--context", "test")
+    assert "last key" in devctl("keys", "remove", "second", "--context", "test", code=6).stderr
+    shown = devctl("user", "show", user_name).stdout
+    assert "second" in shown and "SHA256:" in shown and "4 gpu, 64Gi memory" in shown
+    devctl("user", "suspend", user_name)
+    assert admin.get(API, "DevServerUser", user_name)["spec"]["suspended"] is True
+    assert "Suspended" in devctl("user", "list").stdout
+    devctl("user", "resume", user_name)
+    assert not admin.get(API, "DevServerUser", user_name)["spec"]["suspended"]
+
+
+def test_deleting_says_what_stays(devctl: Devctl, admin: Client, namespace: str, user_name: str) -> None:
+    admin.create({"apiVersion": API, "kind": "DevServerUser", "metadata": {"name": user_name},
+                  "spec": {"username": user_name}})  # fmt: skip
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    admin.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+                  "metadata": {"name": "mydev-home", "namespace": namespace}, "spec": claim})  # fmt: skip
+    assert "add --yes" in devctl("user", "delete", user_name, code=2).stderr
+    done = devctl("user", "delete", user_name, "--yes")
+    assert f"volumes that stay in {namespace}: mydev-home" in done.stderr
+    assert admin.find(API, "DevServerUser", user_name) is None
+    assert admin.find("v1", "PersistentVolumeClaim", "mydev-home", namespace)
+    devctl("user", "delete", user_name, "--yes", code=3)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["user", "add", "Root"], 6, "is not a user name"),
+        (["user", "add", "root"], 6, "this user name is reserved"),
+        (["user", "add", "zoe", "--key", "/does/not/exist"], 2, "cannot be read"),
+        (["user", "add", "zoe", "--key", "/etc/hostname"], 6, "not an OpenSSH public key"),
+        (["user", "add", "zoe", "--key", f'command="sh" {A}'], 2, "cannot be read"),
+        (["user", "add", "zoe", "--flavors", "a b"], 6, "not a flavor name"),
+        (["user", "add", "zoe", "--memory", "lots"], 6, "quota.memory"),
+        (["user", "add", "zoe", "--gpus", "-1"], 2, "gpus"),
+        (["user", "add", "zoe", "--key", A, "--expires", "yesterday"], 2, "is not a time"),
+        (["user", "show", "nobody-here"], 3, "no person nobody-here"),
+        (["user", "suspend", "nobody-here"], 3, "no person nobody-here"),
+        (["keys", "list", "--user", "nobody-here", "--context", "test"], 3, "nobody-here"),
+        (["user", "dance"], 2, "devctl user has no 'dance'"),
+        (["admin", "sessions", "list"], 3, "no running bastion"),
+        (["code", "mydev", "--editor", "ed"], 2, "vscode"),
+        (["ssh", "mydev", "--replica", "1"], 3, "replica 0 only"),
+    ],
+)
+def test_bad_input_is_refused(devctl: Devctl, words: list[str], code: int, says: str) -> None:
+    assert says in devctl(*words, code=code).stderr
+
+
+def test_a_person_cannot_change_keys_without_the_bastion(cluster: ApiServer, tmp_path: Path, user_name: str) -> None:
+    plain = Devctl(tmp_path, cluster.kubeconfig_for("somebody"), user_name)
+    done = plain("keys", "add", "x", A, code=4)
+    assert "are changed on the bastion" in done.stderr

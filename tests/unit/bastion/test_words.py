@@ -1,0 +1,186 @@
+"""What is taken for a command, and that it can only be devctl or kubectl."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bastion.audit.event import line
+from bastion.session.audit import _request
+from bastion.session.kubectl import VERBS, check
+from bastion.session.surroundings import fixed, source
+from bastion.session.words import Refused, command, split, typed
+
+KNOWN = frozenset({"list", "ssh", "keys"})
+PIECES = [*"devctlkub -'\"\\;|&$()`<>*?~#!\t\n\r\0/.=", "devctl ", "kubectl ", "-f ", "é", "\u2028"]
+HOSTILE = st.lists(st.sampled_from(PIECES)).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("text", "argv"),
+    [
+        ("devctl", ["devctl"]),
+        ("  devctl \t list  ", ["devctl", "list"]),
+        ("devctl exec mydev -- 'a b' \"c d\" e\\ f ''", ["devctl", "exec", "mydev", "--", "a b", "c d", "e f", ""]),
+        ("devctl shell x -- 'echo $HOME; id'", ["devctl", "shell", "x", "--", "echo $HOME; id"]),
+        ("devctl list; id", ["devctl", "list;", "id"]),
+        ("devctl $(id) `id` | sh && x > /y", ["devctl", "$(id)", "`id`", "|", "sh", "&&", "x", ">", "/y"]),
+        ("devctl # no comment", ["devctl", "#", "no", "comment"]),
+        ("devctl\u2028list", None),
+        ("kubectl get pods", ["kubectl", "get", "pods"]),
+    ],
+)
+def test_words_are_taken_apart_and_nothing_else(text: str, argv: list[str] | None) -> None:
+    if argv is None:
+        with pytest.raises(Refused):
+            command(text, True)
+    else:
+        assert command(text, True) == argv
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "there is no command"),
+        ("   ", "there is no command"),
+        ("''", "'' is not possible here"),
+        ("sh", "'sh' is not possible here; the bastion runs devctl and kubectl only"),
+        ("./devctl", "'./devctl' is not possible"),
+        ("DEVCTL list", "is not possible"),
+        ("A=b devctl list", "'A=b' is not possible"),
+        ("devctl 'a", "quotes of this command do not match"),
+        ("devctl a\\", "quotes of this command do not match"),
+        ("devctl a\nb", "one line of text"),
+        ("devctl \x00", "one line of text"),
+        ("devctl \x1b[2J", "one line of text"),
+        ("devctl " + "x" * 70000, "more than 65536 characters"),
+        ("sftp-server", "copy to a server instead"),
+        ("/usr/lib/openssh/sftp-server", "copy to a server instead"),
+        ("scp -t /tmp", "copy to a server instead"),
+        ("\x9b\u202e", "is not possible"),
+    ],
+)
+def test_a_refusal_is_one_line_that_says_what_is_possible(text: str, says: str) -> None:
+    with pytest.raises(Refused) as refused:
+        command(text, True)
+    assert says in str(refused.value)
+    assert str(refused.value).isprintable() and len(str(refused.value)) < 250
+
+
+def test_kubectl_is_there_only_when_the_stack_says_so() -> None:
+    with pytest.raises(Refused, match="switched off"):
+        command("kubectl get pods", False)
+
+
+@given(HOSTILE, st.booleans())
+def test_whatever_comes_only_devctl_and_kubectl_are_run(text: str, kubectl: bool) -> None:
+    for at_the_prompt in (False, True):
+        try:
+            argv = typed(text, kubectl, KNOWN) if at_the_prompt else command(text, kubectl)
+        except Refused as refusal:
+            assert str(refusal).isprintable()
+            continue
+        assert not argv or argv[0] == "devctl" or (kubectl and argv[0] == "kubectl" and argv[1:2] != ["edit"])
+        assert all("\0" not in word and "\n" not in word for word in argv)
+
+
+@given(HOSTILE)
+def test_the_quick_way_to_split_is_the_slow_one(text: str) -> None:
+    try:
+        found = split(text)
+    except Refused:
+        return
+    assert found == shlex.split(text)
+
+
+@given(st.lists(st.text(), max_size=20) | st.lists(st.text("\udc80\udcff\x00\x7f\u2028é", min_size=1)), st.text())
+def test_a_request_to_the_audit_process_is_one_line_whatever_is_in_it(argv: list[str], text: str) -> None:
+    asked = _request("command_start", {"argv": argv, "reason": text, "exit": 3, "ok": True})
+    assert asked.count(b"\n") == 1 and asked.endswith(b"\n") and asked.isascii()
+    fields = json.loads(asked)["fields"]
+    assert fields["argv"] == argv or sum(map(len, argv)) > 16000
+    written = line({**fields, "event": "command_start", "replica": "r"}, datetime.now(UTC))
+    assert "\n" not in written and json.loads(written)["event"] == "command_start"
+
+
+def test_a_long_command_is_cut_and_the_request_stays_small() -> None:
+    asked = _request("denied", {"argv": ["\0" * 10**6, "x"], "reason": "é" * 10**6})
+    assert len(asked) < 2**18 and json.loads(asked)
+
+
+def test_at_the_prompt_devctl_may_be_left_out() -> None:
+    assert typed("list -o wide", True, KNOWN) == ["devctl", "list", "-o", "wide"]
+    assert typed("--help", True, KNOWN) == ["devctl", "--help"]
+    assert typed("devctl ssh x", True, KNOWN) == ["devctl", "ssh", "x"]
+    assert typed("", True, KNOWN) == []
+    with pytest.raises(Refused):
+        typed("ls", True, KNOWN)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "", "--help", "get pods", "get pods -A -o wide", "get devservers -ojson", "logs mydev -f", "logs -fp mydev",
+        "exec -it mydev -- bash -f /etc/passwd --kubeconfig x", "apply -f -", "apply --filename=-", "delete pvc x",
+        "get pods -l a=b -n dev-ann", "get pods -o jsonpath={.items}", "auth can-i --list", "describe ds mydev",
+    ],
+)  # fmt: skip
+def test_kubectl_for_ones_own_things(words: str) -> None:
+    check(["kubectl", *words.split()])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "edit pod x", "cp a:/x /y", "proxy", "port-forward x 80", "config view", "plugin list", "debug x", "foo",
+        "--kubeconfig=x get pods", "--namespace get edit pod", "-n x get pods", "get pods --kubeconfig /dev/stdin",
+        "get pods --kubeconfig=/dev/stdin", "get pods -s https://x", "get pods -shttps://x", "get pods --server=x",
+        "get pods --token x", "get pods --as root", "get pods --context x", "get pods --user x", "get pods --cluster x",
+        "apply -f /etc/passwd", "apply -f/etc/passwd", "apply -f=/etc/passwd", "apply -Rf /etc/passwd", "apply -k .",
+        "apply --filename /etc/passwd", "apply --filename=/x", "apply --filename", "apply -f", "delete -f /x",
+        "get pods -o go-template-file=/etc/passwd", "get pods -ogo-template-file=/x", "get -o=jsonpath-file=/x pods",
+        "get pods --output custom-columns-file=/x", "get pods --output=jsonpath-file=/x", "get pods --template=/x",
+        "create configmap x --from-file=/etc/passwd", "create secret generic x --from-env-file=/x",
+        "create -f - --edit", "apply edit-last-applied ds x", "patch ds x --patch-file /x", "get --raw /api",
+        "get pods --cache-dir=/x", "get pods --profile=cpu --profile-output=/x", "kustomize .", "replace -f x",
+        "get pods -n -f /etc/passwd", "create secret tls x --cert=/x --key=/y", "get pods --client-key=/x",
+    ],
+)  # fmt: skip
+def test_kubectl_reads_no_file_starts_no_program_and_knows_one_cluster(words: str) -> None:
+    with pytest.raises(Refused):
+        check(["kubectl", *words.split()])
+
+
+def test_verbs_that_start_programs_or_open_ports_are_not_listed() -> None:
+    assert not VERBS & {"edit", "cp", "proxy", "port-forward", "config", "plugin", "debug", "attach", "run", "diff"}
+
+
+def test_the_environment_is_fixed() -> None:
+    given_ = {
+        "USER": "ann", "HOME": "/home/x", "PATH": "/evil", "TERM": "xterm-256color", "LANG": "C.UTF-8",
+        "LC_ALL": "../../x y", "LC_EVIL": "1", "LD_PRELOAD": "/x.so", "PYTHONPATH": "/x", "KUBECONFIG": "/x",
+        "DEVCTL_BROKER": "/x", "DEVCTL_USER": "root", "EDITOR": "sh", "SSH_AUTH_SOCK": "/tmp/a", "BASTION_ROOT": "/x",
+    }  # fmt: skip
+    assert fixed(given_, "/run/broker", "b:1", "ssh-ed25519 A") == {
+        "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "SHELL": "/bin/false", "USER": "ann", "LOGNAME": "ann",
+        "DEVCTL_BROKER": "/run/broker", "DEVCTL_USER": "ann", "TERM": "xterm-256color", "LANG": "C.UTF-8",
+        "SSH_AUTH_SOCK": "/tmp/a", "DEVCTL_BASTION": "b:1", "DEVCTL_HOST_AUTHORITY": "ssh-ed25519 A",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("connection", "found"),
+    [
+        ("10.0.0.1 5022 10.0.0.2 22", {"src_ip": "10.0.0.1", "src_port": 5022}),
+        ("fe80::1 5022 fe80::2 22", {"src_ip": "fe80::1", "src_port": 5022}),
+        ("", {}),
+        ("x", {}),
+    ],
+)
+def test_where_a_session_comes_from(connection: str, found: dict[str, object]) -> None:
+    assert source({"SSH_CONNECTION": connection}) == found
