@@ -24,6 +24,7 @@ from typing import IO, Any
 from bastion.accounts.render import render
 from bastion.accounts.store import Store
 from bastion.paths import Paths
+from infra.platform.bastion_pod import CAPABILITIES
 from tests.cluster.client import eventually
 from tests.cluster.harness import _die_with_parent, free_ports
 
@@ -101,11 +102,12 @@ class Replica:
             "--health-port", str(self.health_port), "--deregister-seconds", "0.5", *arguments,
         ]  # fmt: skip
         process = _start(
-            [*IN_POD, "sh", "-ec", _MOUNTS + _RUN_QUIETLY, "sh", str(self.root), str(PREFIX), *(command or supervisor)],
+            [*IN_POD, "sh", "-ec", _MOUNTS + _RUN_QUIETLY, "sh", str(self.root), str(PREFIX), *AS_IN_THE_POD,
+             *(command or supervisor)],
             self.env,
             subprocess.DEVNULL,
             (self.root / "supervisor.log").open("ab"),
-        )
+        )  # fmt: skip
         self.processes.append(process)
         return process
 
@@ -169,6 +171,11 @@ class Replica:
 
 
 IN_POD = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
+AS_IN_THE_POD = (
+    "setpriv", "--no-new-privs", "--inh-caps=-all",
+    f"--bounding-set=-all,{','.join(f'+{name.lower()}' for name in CAPABILITIES)}",
+)  # fmt: skip
+"""root with the capabilities of the pod's sshd container and no others."""
 _MOUNTS = """
 root=$1
 mount --bind "$2" "$root/python"
@@ -176,6 +183,9 @@ shift 2
 mount --bind "$root/nsswitch.conf" /etc/nsswitch.conf
 mount --bind "$root/hosts" /etc/hosts
 mount --bind "$root/var/lib/extrausers" /var/lib/extrausers
+# Terminals as a container runtime mounts them (OCI runtime specification), whatever the machine's own are like.
+mount -t devpts -o newinstance,gid=5,mode=0620,ptmxmode=0666 devpts /dev/pts
+mount --bind /dev/pts/ptmx /dev/ptmx
 """
 _RUN = 'exec "$@"\n'
 _RUN_QUIETLY = 'exec "$@" >&2\n'
