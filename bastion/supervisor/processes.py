@@ -68,6 +68,12 @@ def orphans(everyone: dict[int, Process], roots: set[int], myself: int) -> list[
     return below(everyone, {process.pid for process in fallen})
 
 
+def strays(everyone: dict[int, Process], roots: set[int]) -> set[int]:
+    """People's processes that belong to no connection we know of."""
+    kept = {process.pid for process in below(everyone, roots)}
+    return {process.pid for process in everyone.values() if process.uid >= FIRST_UID and process.pid not in kept}
+
+
 def end(found: list[Process], number: signal.Signals) -> None:
     """Send a signal to each. One that is gone already is fine."""
     for process in found:

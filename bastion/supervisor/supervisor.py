@@ -23,6 +23,7 @@ from bastion.supervisor.auditlink import AuditLink
 from bastion.supervisor.connections import Connections, Live
 from bastion.supervisor.health import Health
 from bastion.supervisor.listener import Listener
+from bastion.supervisor.sweeper import Sweeper
 
 TICK = 0.5
 SWEEP = 5.0
@@ -62,6 +63,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._access = Access(paths)
         self._table = Connections(settings.max_connections)
+        self._sweeper = Sweeper(self._table, settings.max_processes, log)
         self._audit = AuditLink(paths.audit_socket, self._opened, log)
         self._ends: dict[int, float] = {}
         """When the connection of a pid is to be ended, or was told to end."""
@@ -192,7 +194,8 @@ class Supervisor:
             self._warn_of_audit()
             if now - swept > SWEEP:
                 swept = now
-                self._sweep()
+                for live, why in self._sweeper.sweep(self._draining.is_set()):
+                    self._end(live, "denied", why, now)
                 self._renew()
 
     def _judge(self, live: Live, now: float) -> None:
@@ -227,20 +230,6 @@ class Supervisor:
                 processes.end(found, signal.SIGHUP)
             else:
                 processes.end(found, signal.SIGKILL)
-
-    def _sweep(self) -> None:
-        everyone = processes.processes()
-        lost = processes.orphans(everyone, set(self._table.live), os.getpid())
-        if lost and not self._draining.is_set():
-            log(f"ending {len(lost)} processes without a connection")
-        processes.end(lost, signal.SIGKILL)
-        now = self._loop.time()
-        counts: dict[str, int] = {}
-        for live in sorted(self._table.live.values(), key=lambda live: live.since):
-            counts[live.user] = counts.get(live.user, 0) + len(processes.below(everyone, {live.pid}))
-            if counts[live.user] > self._settings.max_processes and not live.ending:
-                limit = self._settings.max_processes
-                self._end(live, "denied", f"you have more than {limit} processes here, which is the limit", now)
 
     def _renew(self) -> None:
         """Takes a renewed host certificate into use."""

@@ -65,6 +65,8 @@ class Bastion:
         """ssh's options for the bastion itself, in ssh_config's words."""
         found = {"User": self.user, "HostName": self.host, "Port": str(self.port), **self._trust()}
         found |= {"ServerAliveInterval": "30", "ServerAliveCountMax": "4"}
+        # A replica that has just gone refuses for a second or two, until nobody is sent to it any more.
+        found |= {"ConnectionAttempts": "4"}
         return found | self._identity()
 
     def server_options(self, server: str) -> dict[str, str]:

@@ -47,6 +47,8 @@ class Replica:
     port: int
     health_port: int
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    programs: str = ""
+    """A folder whose programs come before the system's."""
 
     @property
     def paths(self) -> Paths:
@@ -162,7 +164,7 @@ class Replica:
     def env(self) -> dict[str, str]:
         """The containers' environment."""
         return {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": f"{self.programs}:/usr/sbin:/usr/bin:/sbin:/bin".lstrip(":"),
             "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cli'}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "BASTION_ROOT": str(self.root),

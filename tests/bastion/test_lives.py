@@ -113,6 +113,24 @@ def test_sshd_may_crash_without_anybody_noticing(fresh: World) -> None:
         assert shell.communicate("still here\n", timeout=10)[0] == "still here\n"
 
 
+def test_nobody_stays_of_whom_the_log_says_nothing(fresh: World, tmp_path: Path) -> None:
+    """As it would be with another OpenSSH, whose lines have another form."""
+    client, replica = fresh.client, fresh.replica()
+    replica.put([user(client, "ann", 20000)])
+    programs = fresh.folder / "programs"
+    programs.mkdir()
+    sshd = programs / "sshd"
+    sshd.write_text("#!/bin/bash\nexec 2> >(sed -u 's/Accepted publickey/Let in/' >&2)\nexec /usr/sbin/sshd \"$@\"\n")
+    sshd.chmod(0o755)
+    replica.programs = str(programs)
+    replica.start()
+    with client.start(replica, "ann", SHELL) as shell, client.start(replica, "ann", "-N") as tunnel:
+        for each in (shell, tunnel):
+            assert each.wait(timeout=20) == 255
+    assert "sshd's log did not tell of" in replica.log
+    eventually(lambda: not _processes_of(20000, replica), "no process of theirs")
+
+
 Change = Callable[[Client, Replica], None]
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.paths import ROOT
-from tests.bench import devctl_figures, graph_figures, node_figures, operator_figures, queue_figures
+from tests.bench import bastion_figures, devctl_figures, graph_figures, node_figures, operator_figures, queue_figures
 from tests.bench.figure import HEADER, Figure
 from tests.cluster.harness import running_api_server, running_controllers
-from tests.node.person import Person, environment, running_platform
+from tests.node.person import Person, Platform, environment, running_platform
 
 RESULTS = ROOT / ".bench" / "results.json"
 
@@ -51,13 +51,34 @@ def node(only: str) -> list[Figure]:
             found += node_figures.create_to_ssh(Person(platform, "ann"), image)
         if only in ("", "queue_to_running"):
             found.append(queue_figures.queue_to_running(Person(platform, "ann")))
+        if not only or only in BASTION:
+            found += bastion(platform, Path(folder), only)
         return found
+
+
+BASTION = (
+    "logins_100_ok", "logins_100_p95", "logins_100_list_p95", "login_p95_20", "memory_per_session", "replica_kill_lost",
+    "scp_throughput",
+)  # fmt: skip
+
+
+def bastion(platform: Platform, folder: Path, only: str) -> list[Figure]:
+    """What a hundred people at once get from the bastion."""
+    crowd = bastion_figures.Crowd(platform, folder)
+    found = []
+    if not only or only.startswith("login"):
+        found += bastion_figures.logins(crowd)
+    if only in ("", "memory_per_session", "replica_kill_lost"):
+        found += bastion_figures.idle_and_killed(crowd)
+    if only in ("", "scp_throughput"):
+        found.append(bastion_figures.scp(crowd.laptops[0]))
+    return found
 
 
 GROUPS: dict[Callable[[str], list[Figure]], tuple[str, ...]] = {
     alone: ("devctl_help", "prod_graph_seconds"),
     operator: ("api_writes_per_server", "restart_writes", "restart_seconds"),
-    node: ("devctl_list", "create_to_ssh", "create_to_ssh_p50", "create_to_ssh_p95", "queue_to_running"),
+    node: ("devctl_list", "create_to_ssh", "create_to_ssh_p50", "create_to_ssh_p95", "queue_to_running", *BASTION),
 }
 
 

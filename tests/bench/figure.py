@@ -13,8 +13,8 @@ class Figure:
 
     ``value`` is in ``unit`` (s, MiB, % of a core, or a count's noun). ``baseline`` is what it was held against in
     the same run, in the same unit. ``bound`` is the most that is allowed: of the ratio where there is a baseline,
-    unless ``bounds_value``, which says that it is of the value all the same. ``runs`` is how many measurements are
-    behind it.
+    unless ``bounds_value``, which says that it is of the value all the same; with ``at_least`` it is the least that
+    is allowed. ``runs`` is how many measurements are behind it.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Figure:
     bound: float | None = None
     runs: int = 1
     bounds_value: bool = False
+    at_least: bool = False
 
     @property
     def ratio(self) -> float | None:
@@ -35,7 +36,9 @@ class Figure:
         """Whether the bound is kept."""
         ratio = self.ratio
         held = self.value if ratio is None or self.bounds_value else ratio
-        return self.bound is None or held <= self.bound
+        if self.bound is None:
+            return True
+        return held >= self.bound if self.at_least else held <= self.bound
 
     def record(self) -> dict[str, Any]:
         """The entry of ``.bench/results.json``."""
@@ -49,9 +52,12 @@ class Figure:
             return "-" if value is None else f"{value:.3g}"
 
         numbers = f"{cell(self.baseline):>10}{cell(self.ratio):>8}{cell(self.bound):>8}{self.runs:>6}"
-        return f"{self.name:<26}{cell(self.value):>10} {self.unit:<7}{numbers}{'' if self.met else '  over the bound'}"
+        return (
+            f"{self.name:<26}{cell(self.value):>10} {self.unit:<7}{numbers}{'' if self.met else MISSED[self.at_least]}"
+        )
 
 
+MISSED = {False: "  over the bound", True: "  below the bound"}
 HEADER = f"{'figure':<26}{'value':>10} {'unit':<7}{'baseline':>10}{'ratio':>8}{'bound':>8}{'runs':>6}"
 
 

@@ -4,107 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import select
-import subprocess
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from infra.bastion import NODE_PORT
+from tests.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
 from tests.node.person import Person, Platform
 
 Wait = Callable[..., object]
-NAMESPACE = "devservers-bastion"
-
-
-class Laptop:
-    """A machine with an SSH key and the system's own client: no kubeconfig, no devctl, no agent."""
-
-    def __init__(self, folder: Path, platform: Platform, name: str) -> None:
-        self.folder, self.platform, self.name = folder, platform, name
-        self.key = folder / "id"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
-        self.known = folder / "known_hosts"
-        self.trust()
-
-    @property
-    def public(self) -> str:
-        return self.key.with_suffix(".pub").read_text().strip()
-
-    def trust(self) -> None:
-        """The one line that an administrator sends, and no other."""
-        info = self.platform.get("configmap", "bastion-info", "-n", NAMESPACE)["data"]["host_ca.pub"].strip()
-        hosts = f"[127.0.0.1]:{NODE_PORT},*.dev-{self.name}.svc.cluster.local"
-        self.known.write_text(f"@cert-authority {hosts} {info}\n")
-
-    def options(self) -> list[str]:
-        said = {
-            "IdentityFile": str(self.key),
-            "IdentitiesOnly": "yes",
-            "UserKnownHostsFile": str(self.known),
-            "GlobalKnownHostsFile": "/dev/null",
-            "StrictHostKeyChecking": "yes",
-            "BatchMode": "yes",
-            "ConnectTimeout": "10",
-        }
-        return ["-F", "none", *(word for key, value in said.items() for word in ("-o", f"{key}={value}"))]
-
-    def ssh(self, *words: str, name: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """`ssh ... NAME@127.0.0.1 WORDS`; its host key is never asked about."""
-        target = f"{name or self.name}@127.0.0.1"
-        return self.run("ssh", *self.options(), "-p", str(NODE_PORT), target, *words, check=check)
-
-    def run(self, *argv: str, check: bool = True, text: str = "") -> subprocess.CompletedProcess[str]:
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
-        done = subprocess.run(
-            argv, env=env, input=text, capture_output=True, text=True, timeout=120, check=False, cwd=self.folder
-        )
-        assert not check or done.returncode == 0, f"{argv} gave {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def config(self, server: str) -> Path:
-        """An ssh_config as `devctl ssh-config` has it: the server by ProxyJump."""
-        words = self.options()[2:]
-        lines = [word.replace("=", " ", 1) for word in words if word != "-o"]
-        host = f"{server}.dev-{self.name}.svc.cluster.local"
-        file = self.folder / "config"
-        file.write_text(
-            "\n".join(
-                [
-                    *("Host door", "HostName 127.0.0.1", f"Port {NODE_PORT}", f"User {self.name}", *lines),
-                    *(f"Host {server}", f"HostName {host}", "User dev", "ProxyJump door", *lines),
-                ]
-            )
-            + "\n"
-        )
-        return file
-
-    @contextmanager
-    def session(self) -> Iterator[subprocess.Popen[str]]:
-        """An open prompt with a terminal."""
-        command = ["ssh", *self.options(), "-tt", "-p", str(NODE_PORT), f"{self.name}@127.0.0.1"]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
-
-
-def add(platform: Platform, laptop: Laptop, **spec: Any) -> None:
-    """What an administrator does for a new person."""
-    made = {
-        "apiVersion": "devservers.io/v1",
-        "kind": "DevServerUser",
-        "metadata": {"name": laptop.name},
-        "spec": {"username": laptop.name, "sshPublicKeys": [laptop.public], **spec},
-    }
-    platform.cluster.kubectl("apply", "-f", "-", text=json.dumps(made))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +23,7 @@ def laptop(platform: Platform, ann: Person, tmp_path_factory: pytest.TempPathFac
     keys = [*platform.get("devserveruser", ann.name)["spec"]["sshPublicKeys"], laptop.public]
     patch = json.dumps({"spec": {"sshPublicKeys": keys}})
     platform.cluster.kubectl("patch", "devserveruser", ann.name, "--type=merge", "-p", patch)
-    _until(lambda: laptop.ssh("devctl", "version", check=False).returncode == 0, "the new key to open the door", 10)
+    until(lambda: laptop.ssh("devctl", "version", check=False).returncode == 0, "the new key to open the door", 10)
     return laptop
 
 
@@ -123,29 +32,9 @@ def bob(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Somebody else, added as an administrator adds them."""
     laptop = Laptop(tmp_path_factory.mktemp("bob"), platform, "bob")
     add(platform, laptop)
-    _until(lambda: laptop.ssh("devctl", "list", check=False).returncode == 0, "bob's first login", 60)
+    until(lambda: laptop.ssh("devctl", "list", check=False).returncode == 0, "bob's first login", 60)
     yield laptop
     platform.cluster.kubectl("delete", "devserveruser", "bob", "--wait=false")
-
-
-def _until(probe: Callable[[], object], what: str, seconds: float) -> float:
-    """How long it took; fails with what was waited for."""
-    began = time.monotonic()
-    while not probe():
-        assert time.monotonic() - began < seconds, f"waited {seconds:g} s for {what}"
-        time.sleep(0.2)
-    return time.monotonic() - began
-
-
-def pods(platform: Platform) -> list[str]:
-    """Names of pods that take sessions."""
-    found = platform.get("pods", "-n", NAMESPACE)["items"]
-    return [
-        each["metadata"]["name"]
-        for each in found
-        if "deletionTimestamp" not in each["metadata"]
-        and any(c["type"] == "Ready" and c["status"] == "True" for c in each["status"].get("conditions", []))
-    ]
 
 
 def test_a_key_is_all_that_a_login_takes(laptop: Laptop, devserver: str) -> None:
@@ -216,12 +105,12 @@ def test_one_person_s_token_is_nothing_in_another_s_namespace(laptop: Laptop, bo
 
 def test_a_suspended_person_is_out_within_ten_seconds(platform: Platform, bob: Laptop) -> None:
     with bob.session() as session:
-        _read(session, "devctl>", 20)
+        read_until(session, "devctl>", 20)
         platform.cluster.kubectl("patch", "devserveruser", "bob", "--type=merge", "-p", '{"spec":{"suspended":true}}')
-        assert _until(lambda: session.poll() is not None, "the session's end", 10) <= 10
+        assert until(lambda: session.poll() is not None, "the session's end", 10) <= 10
     assert bob.ssh("devctl", "list", check=False).returncode == 255
     platform.cluster.kubectl("patch", "devserveruser", "bob", "--type=merge", "-p", '{"spec":{"suspended":false}}')
-    _until(lambda: bob.ssh("devctl", "version", check=False).returncode == 0, "bob to be back", 10)
+    until(lambda: bob.ssh("devctl", "version", check=False).returncode == 0, "bob to be back", 10)
 
 
 def test_a_killed_replica_takes_its_own_sessions_and_the_next_try_succeeds(
@@ -238,22 +127,10 @@ def test_a_rolling_restart_leaves_an_open_session_alone(platform: Platform, lapt
     before = set(pods(platform))
     with laptop.session() as session:
         assert session.stdin is not None
-        _read(session, "devctl>", 20)
+        read_until(session, "devctl>", 20)
         platform.cluster.kubectl("rollout", "restart", "deployment/bastion", "-n", NAMESPACE)
         eventually(lambda: len(pods(platform)) == 2 and not before & set(pods(platform)), "two new replicas", 90)
         session.stdin.write("version\r")
-        _read(session, "devctl 0", 20)
+        read_until(session, "devctl 0", 20)
         session.stdin.write("exit\r")
         assert session.wait(20) == 0
-
-
-def _read(session: subprocess.Popen[str], what: str, seconds: float) -> str:
-    """What is shown until `what` is; the reading itself ends with the session."""
-    assert session.stdout is not None
-    seen, deadline = "", time.monotonic() + seconds
-    while what not in seen:
-        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what!r}; seen: {seen!r}"
-        assert session.poll() is None, f"it ended; seen: {seen!r}"
-        if select.select([session.stdout.fileno()], [], [], 0.2)[0]:
-            seen += os.read(session.stdout.fileno(), 65536).decode(errors="replace")
-    return seen
