@@ -46,7 +46,10 @@ class AuditServer:
         self._ledger = Ledger(replica, asyncio.get_running_loop().time)
         self._supervisors = 0
         self._peers = 0
-        self._news = asyncio.Condition()
+        self._awaited: dict[tuple[str, int], asyncio.Event] = {}
+        """Connections that a session has named and sshd has not."""
+        self._silence = asyncio.Event()
+        self._silence.set()
         self.failed = asyncio.Event()
         """Set when a line could not be written; nothing is accepted any more."""
 
@@ -63,6 +66,7 @@ class AuditServer:
         supervisor = uid == 0
         self._supervisors += supervisor
         self._peers += 1
+        self._silence.clear()
         peer = _Supervisor(self, uid) if supervisor else _Person(self, uid)
         try:
             while request := await reader.readline():
@@ -77,7 +81,8 @@ class AuditServer:
             self._peers -= 1
             peer.gone()
             writer.close()
-            await self.told()
+            if not self._peers:
+                self._silence.set()
 
     async def _answer(self, peer: _Peer, request: bytes) -> dict[str, Any] | None:
         try:
@@ -94,23 +99,23 @@ class AuditServer:
 
     async def wait_for(self, fields: Mapping[str, Any]) -> None:
         """Until sshd's word of the connection that `fields` name is here, or it is late."""
-        source = (str(fields.get("src_ip")), fields.get("src_port"))
-        if not self._supervisors or not isinstance(source[1], int):
+        address, port = str(fields.get("src_ip")), fields.get("src_port")
+        if not self._supervisors or not isinstance(port, int) or self._ledger.known((address, port)):
             return
-        async with self._news:
-            arrived = self._news.wait_for(lambda: self._ledger.known(source))  # type: ignore[arg-type]
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(arrived, WAIT_FOR_SSHD)
+        arrived = self._awaited.setdefault((address, port), asyncio.Event())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(arrived.wait(), WAIT_FOR_SSHD)
+        if self._awaited.get((address, port)) is arrived:
+            del self._awaited[address, port]
+
+    def told(self, fields: Mapping[str, Any]) -> None:
+        """Wakes who waits for sshd's word of this connection."""
+        if awaited := self._awaited.pop((str(fields.get("src_ip")), int(fields.get("src_port") or 0)), None):
+            awaited.set()
 
     async def quiet(self) -> None:
         """Until nobody is connected."""
-        async with self._news:
-            await self._news.wait_for(lambda: not self._peers)
-
-    async def told(self) -> None:
-        """Wakes those who wait for sshd's word, or for everybody to be gone."""
-        async with self._news:
-            self._news.notify_all()
+        await self._silence.wait()
 
     def write(self, fields: Fields) -> None:
         """One line out. Raises Refused when it can't be written, now and from then on."""
@@ -166,7 +171,8 @@ class _Supervisor(_Peer):
     async def ask(self, event: str, fields: dict[str, Any]) -> dict[str, Any]:
         for each in self.server.ledger.told(event, fields, self.server.access.uids()):
             self.server.write(each)
-        await self.server.told()
+        if event == "conn_open":
+            self.server.told(fields)
         return {"ok": True}
 
     def gone(self) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 Event = tuple[str, dict[str, Any]]
-ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+"""Until it counts as away. With a hundred people at once and much other work an answer has taken more than two."""
 RETRY_SECONDS = 0.2
 MOST_WAITING = 20000
 

@@ -140,15 +140,18 @@ class Replica:
         """PID, outside, of the sshd container's PID 1."""
         return eventually(lambda: _inside(self.processes[-1]), "PID 1")
 
+    def audit_process(self) -> int:
+        """PID, outside, of the audit process."""
+        return eventually(lambda: _inside(self.processes[0]), "the audit process")
+
     def kill(self) -> None:
         """What the kernel does to a container whose first process is killed."""
         os.kill(self.first_process(), signal.SIGKILL)
 
     def kill_audit(self) -> None:
         """Kill -9 of the audit process."""
-        process = self.processes.pop(0)
-        os.kill(eventually(lambda: _inside(process), "the audit process"), signal.SIGKILL)
-        process.wait()
+        os.kill(self.audit_process(), signal.SIGKILL)
+        self.processes.pop(0).wait()
 
     def stop(self) -> None:
         """End everything."""

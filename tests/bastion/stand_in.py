@@ -21,7 +21,7 @@ def main() -> int:
     command = os.environ.get("SSH_ORIGINAL_COMMAND")
     source, port, *_ = os.environ["SSH_CONNECTION"].split()
     audit = socket.socket(socket.AF_UNIX)
-    audit.settimeout(5)
+    audit.settimeout(10)  # as the real one
     try:
         audit.connect(str(SOCKET))
         stream = audit.makefile("rwb")

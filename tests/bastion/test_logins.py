@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import time
+from contextlib import suppress
+from pathlib import Path
 
 from bastion.sshd_config import MAX_STARTUPS
 from tests.bastion.bastion import Client, Replica, World, user
 from tests.cluster.client import eventually
 
 PEOPLE = 100
+ROUNDS = 3
+MOST_GROWN_KIB = 1024
+"""A few KiB for each login of the rounds; an interpreter's own memory comes and goes in pieces like this."""
 AT_ONCE_SECONDS = 60.0
 """So nobody of the hundred ran into a time-out; how fast it is on an idle machine is a figure of `make bench`."""
 
@@ -122,6 +127,41 @@ def test_with_sshds_own_default_a_hundred_at_once_lose_some(fresh: World) -> Non
     eventually(lambda: [e for e in replica.events("auth_fail") if "MaxStartups" in e["reason"]], "the loss on record")
 
 
+def test_after_many_logins_nothing_has_grown(fresh: World) -> None:
+    replica = fresh.replica()
+    replica.put(_people(fresh.client))
+    replica.start()
+
+    def rest() -> None:
+        eventually(lambda: len(replica.events("conn_close")) == len(replica.events("conn_open")), "everybody gone")
+
+    assert _burst(fresh.client, [replica]) == PEOPLE  # whatever is kept for later is there after the first
+    rest()
+    before = _held(replica)
+    for _ in range(ROUNDS):
+        assert _burst(fresh.client, [replica]) == PEOPLE
+    rest()
+    grown = {name: (number, _held(replica)[name]) for name, number in before.items()}
+    assert len(replica.events("session_end")) == len(replica.events("conn_open")) == (1 + ROUNDS) * PEOPLE
+    for name, (least, now) in grown.items():
+        assert now <= least + (MOST_GROWN_KIB if name.endswith("KiB") else 0), grown
+
+
+def _held(replica: Replica) -> dict[str, int]:
+    """What the processes that stay have: descriptors and memory of each, and how many there are."""
+    found = {"processes": 0}
+    for first in (replica.first_process(), replica.audit_process()):
+        name = Path(f"/proc/{first}/cmdline").read_text().split("\0")[2]
+        pod = Path(f"/proc/{first}/ns/pid").readlink()
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                found["processes"] += entry.name.isdigit() and (entry / "ns/pid").readlink() == pod
+        found[f"{name} descriptors"] = len(list(Path(f"/proc/{first}/fd").iterdir()))
+        status = Path(f"/proc/{first}/status").read_text()
+        found[f"{name} KiB"] = int(status.partition("VmRSS:")[2].split()[0])
+    return found
+
+
 def test_more_connections_than_the_limit_are_refused_by_name(fresh: World) -> None:
     client, replica = fresh.client, fresh.replica()
     replica.put([user(client, "ann", 20000), user(client, "bob", 20001)])
@@ -144,18 +184,25 @@ def _people(client: Client) -> list[dict[str, object]]:
 
 
 def _burst(client: Client, replicas: list[Replica]) -> int:
-    """How many of a hundred people who come at the same moment get in."""
+    """How many of a hundred people who come at the same moment get in; the others' last words are shown."""
     running = [
         subprocess.Popen(
             client.ssh(replicas[number % len(replicas)], f"user{number}", "id -u"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
         )
         for number in range(PEOPLE)
     ]
-    return sum(each.communicate(timeout=90)[0] == f"{20000 + number}\n" for number, each in enumerate(running))
+    got_in = 0
+    for number, each in enumerate(running):
+        out, err = each.communicate(timeout=90)
+        if out == f"{20000 + number}\n":
+            got_in += 1
+        else:
+            print(f"user{number}: {each.returncode} {out!r} {err!r}")
+    return got_in
 
 
 def _fingerprint(client: Client, name: str) -> str:
