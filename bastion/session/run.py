@@ -86,12 +86,7 @@ def _become(argv: list[str], env: dict[str, str], audit: Audit) -> None:
 
 def _devctl(argv: list[str]) -> int:
     sys.argv = argv
-    if argv[1:] in (["version"], ["--version"]):
-        from devctl import __version__
-
-        print(f"devctl {__version__}")
-        return 0
-    from devctl.app import main
+    from devctl.__main__ import main
 
     main()
     return 0

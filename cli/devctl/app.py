@@ -115,7 +115,7 @@ def overview() -> str:
 
 
 def main() -> None:
-    """Console script: run and exit with the documented codes."""
+    """Run what devctl.__main__ leaves, and exit with the documented codes."""
     if sys.stdin is None:  # started with standard input closed
         sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 - open for the whole run
     args = sys.argv[1:]
@@ -189,11 +189,6 @@ def prepare(args: list[str]) -> tuple[list[str], list[str] | None]:
 
 def start(args: list[str]) -> int:
     """Run one command line, the one that every ssh connection waits for on a short path."""
-    if args in (["--version"], ["version"]):
-        from devctl import __version__
-
-        print(f"devctl {__version__}")
-        return 0
     broker = os.environ.get("DEVCTL_BROKER")
     if broker and args == ["credential"]:  # kubectl's log-in program; not for people
         from devctl.broker import exec_credential
@@ -383,7 +378,3 @@ def with_common(function: Callable[..., int | None], shared: dict[str, Any]) -> 
     wrapper.__annotations__ = {p.name: p.annotation for p in [*own, *common, debug]}
     wrapper.__doc__ = function.__doc__
     return wrapper
-
-
-if __name__ == "__main__":
-    main()

@@ -26,7 +26,7 @@ def program() -> str:
     if started.name == "devctl" and started.exists():
         return shlex.quote(str(started.resolve()))
     found = shutil.which("devctl")
-    return shlex.quote(found) if found else f"{shlex.quote(sys.executable)} -m devctl.app"
+    return shlex.quote(found) if found else f"{shlex.quote(sys.executable)} -m devctl"
 
 
 def options(session: Session, name: str) -> dict[str, str]:

@@ -46,7 +46,7 @@ def laptop(fresh: World, replica: Replica, authority: str, tmp_path: Path) -> De
 
     def run(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "devctl.app", *words],
+            [sys.executable, "-m", "devctl", *words],
             env=environ, input=typed, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 

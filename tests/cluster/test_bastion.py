@@ -298,7 +298,7 @@ def test_devctl_gets_on_by_the_broker_alone(pod: Pod, tmp_path: Path) -> None:
 
     def devctl(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*_as(uid), "/usr/bin/python3", "-m", "devctl.app", *words],
+            [*_as(uid), "/usr/bin/python3", "-m", "devctl", *words],
             env=environment, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
 
@@ -383,7 +383,7 @@ def test_the_inner_hop_needs_no_agent_and_leaves_nothing(pod: Pod, tmp_path: Pat
                 "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cli'}:{sysconfig.get_paths()['purelib']}",
             }  # fmt: skip
             return subprocess.run(
-                [*inside, *_as(uid), "/usr/bin/python3", "-m", "devctl.app", *words],
+                [*inside, *_as(uid), "/usr/bin/python3", "-m", "devctl", *words],
                 env=given, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
             )  # fmt: skip
 
@@ -403,7 +403,7 @@ def test_the_inner_hop_needs_no_agent_and_leaves_nothing(pod: Pod, tmp_path: Pat
         greeting = subprocess.run(
             [*inside, *_as(ann), "env", "-i", "PATH=/usr/bin:/bin", f"DEVCTL_BROKER={pod.paths.broker_socket}",
              "DEVCTL_USER=ann", f"PYTHONPATH={REPOSITORY}:{REPOSITORY / 'cli'}:{sysconfig.get_paths()['purelib']}",
-             "/usr/bin/python3", "-m", "devctl.app", "proxy", "first"],
+             "/usr/bin/python3", "-m", "devctl", "proxy", "first"],
             input=b"", stdout=subprocess.PIPE, timeout=60, check=False,
         )  # fmt: skip
         assert greeting.stdout.startswith(b"SSH-2.0-")

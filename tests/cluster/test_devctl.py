@@ -35,7 +35,7 @@ class Devctl:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Begin a run; its streams are pipes."""
         return subprocess.Popen(
-            [sys.executable, "-m", "devctl.app", *words],
+            [sys.executable, "-m", "devctl", *words],
             env=self.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -383,6 +383,6 @@ def test_completion_offers_servers_and_flavors(devctl: Devctl, line: str, offere
     devctl("create", "mydev", "devctl-small")
     words = {"_DEVCTL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
     done = subprocess.run(
-        [sys.executable, "-m", "devctl.app"], env=devctl.environ | words, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "devctl"], env=devctl.environ | words, capture_output=True, text=True, check=False
     )
     assert offered in done.stdout.split(), done.stderr

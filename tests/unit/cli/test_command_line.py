@@ -19,7 +19,7 @@ Run = Callable[..., Done]
 def spawn(home: Path, *words: str, **env: str) -> Done:
     """devctl as a process of its own."""
     environ = {"HOME": str(home), "PATH": os.environ["PATH"], "USER": "ann", **env}
-    command = [sys.executable, "-m", "devctl.app", *words]
+    command = [sys.executable, "-m", "devctl", *words]
     return subprocess.run(
         command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )
@@ -52,7 +52,7 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
         assert name in done.stdout and entry.summary in done.stdout
 
 
-@pytest.mark.parametrize("name", [*(set(app.COMMANDS) - set(app.GROUPS)), *app.PARTS])
+@pytest.mark.parametrize("name", [*sorted(app.COMMANDS.keys() - app.GROUPS.keys()), *app.PARTS])
 def test_each_command_explains_itself(run: Run, name: str) -> None:
     done = run(*name.split(), "--help")
     assert done.returncode == 0, done.stderr
