@@ -44,6 +44,7 @@ from tests.cluster.operator_process import (
 REPOSITORY = Path(__file__).resolve().parents[2]
 BROKER = "system:serviceaccount:devservers-bastion:bastion"
 BROKER_UID = 10002
+USERS = ("ann", "bob", "eve")
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f other@laptop"
 
 
@@ -54,6 +55,12 @@ def operator(controllers: ApiServer) -> Iterator[OperatorProcess]:
     with running_operator(controllers) as process:
         yield process
         print(process.log[-10000:])
+        # Other tests use the same API server, and the same names.
+        for name in USERS:
+            if controllers.admin.find(API, "DevServerUser", name):
+                controllers.admin.delete(API, "DevServerUser", name)
+                eventually(lambda name=name: not controllers.admin.find(API, "DevServerUser", name), f"{name} gone", 60)  # type: ignore[misc]
+    controllers.admin.delete(API, "DevServerFlavor", "cpu-small")
 
 
 class Pod:

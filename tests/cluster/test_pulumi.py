@@ -24,6 +24,7 @@ import pytest
 import yaml
 
 from devservers.api.flavors import SHIPPED
+from devservers.api.meta import BASTION_NAMESPACE, SYSTEM_NAMESPACE
 from infra.driver import pack as policy_pack
 from infra.local import toolchain
 from infra.local.context import choose_here
@@ -214,11 +215,12 @@ def stand_in(admin: Client, change: Callable[[Client], None]) -> Iterator[None]:
 
 
 def set_pods(admin: Client, status: Mapping[str, Any]) -> None:
-    for pod in admin.list("v1", "Pod", "devservers-system"):
-        # One that has run can't be made never to have: the API server refuses it.
-        if "containerStatuses" not in pod["status"]:
-            name = pod["metadata"]["name"]
-            admin.patch("v1", "Pod", name, {"status": status}, "devservers-system", subresource="status")
+    for namespace in (SYSTEM_NAMESPACE, BASTION_NAMESPACE):
+        for pod in admin.list("v1", "Pod", namespace):
+            # One that has run can't be made never to have: the API server refuses it.
+            if "containerStatuses" not in pod["status"]:
+                name = pod["metadata"]["name"]
+                admin.patch("v1", "Pod", name, {"status": status}, namespace, subresource="status")
 
 
 def container(**fields: object) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from infra.bastion import NODE_PORT
 from tests.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
-from tests.node.person import Person, Platform
+from tests.node.person import BIN, Person, Platform
 
 Wait = Callable[..., object]
 
@@ -79,6 +80,47 @@ def test_to_nobody_else_s_server(laptop: Laptop, bob: Laptop, devserver: str) ->
     assert done.returncode != 0 and "administratively prohibited" in done.stderr
 
 
+def test_an_agent_goes_as_far_as_it_is_asked_to(laptop: Laptop, devserver: str) -> None:
+    words = [*laptop.options(), "-A", "-p", str(NODE_PORT), f"{laptop.name}@127.0.0.1"]
+    inner = ["devctl", "ssh", devserver]
+    agent = ["--", "printenv", "SSH_AUTH_SOCK"]
+    with_agent = (
+        f'eval "$(ssh-agent -s)" >/dev/null; trap "kill $SSH_AGENT_PID" EXIT; ssh-add -q {laptop.key}; ssh "$@"'
+    )
+    for flags, code in (["-A"], 0), ([], 1):
+        done = laptop.run("sh", "-c", with_agent, "sh", *words, *inner, *flags, *agent, check=False)
+        assert done.returncode == code, done
+
+
+def test_devctl_on_a_laptop_goes_through_the_bastion(ann: Person, laptop: Laptop, devserver: str) -> None:
+    """What an administrator sends is enough: no kubeconfig is looked at."""
+    folder = laptop.folder / "config"
+    authority = laptop.known.read_text().split(maxsplit=2)[2].strip()
+    env = [
+        f"XDG_CONFIG_HOME={folder}", f"HOME={laptop.folder}", "KUBECONFIG=/nonexistent",
+        f"PATH={BIN}:{os.environ['PATH']}",
+    ]  # fmt: skip
+
+    def devctl(*words: str) -> str:
+        return laptop.run("env", "-i", *env, "devctl", *words).stdout
+
+    for key, value in {
+        "user": laptop.name, "bastion": f"127.0.0.1:{NODE_PORT}", "hostAuthority": authority,
+        "identityFile": str(laptop.key),
+    }.items():  # fmt: skip
+        devctl("config", "set", key, value)
+    assert devserver in devctl("list")
+    assert devctl("ssh", devserver, "hostname").split() == [devserver]
+    (laptop.folder / ".ssh").mkdir(mode=0o700)
+    devctl("ssh-config", "--install")
+    entries = str(laptop.folder / ".ssh/config")
+    assert laptop.run("ssh", "-F", entries, f"{devserver}.devserver", "hostname").stdout.split() == [devserver]
+    assert f"ssh-remote+{devserver}.devserver" in devctl("code", devserver)
+    # Without devctl: what the bastion prints, put where it says.
+    printed = laptop.ssh("devctl", "ssh-config").stdout
+    assert "@cert-authority" in printed and f"Host {devserver}.devserver" in printed
+
+
 def test_no_token_is_within_reach_of_a_session(platform: Platform, laptop: Laptop) -> None:
     pod = pods(platform)[0]
     inside = ("exec", "-n", NAMESPACE, pod, "-c", "sshd", "--", "sh", "-c")
@@ -122,15 +164,29 @@ def test_a_killed_replica_takes_its_own_sessions_and_the_next_try_succeeds(
     eventually(lambda: len(pods(platform)) == 2, "two replicas again", 60)
 
 
-def test_a_rolling_restart_leaves_an_open_session_alone(platform: Platform, laptop: Laptop, eventually: Wait) -> None:
+def test_a_rolling_restart_leaves_an_open_session_and_an_open_copy_alone(
+    platform: Platform, laptop: Laptop, devserver: str, eventually: Wait
+) -> None:
     eventually(lambda: len(pods(platform)) == 2, "two replicas", 60)
     before = set(pods(platform))
-    with laptop.session() as session:
+    data = os.urandom(24_000_000)
+    (laptop.folder / "slow").write_bytes(data)
+    config = str(laptop.config(devserver))
+    # 500 KiB a second: a copy that the rollout finds under way, and that goes on after it.
+    copy = ["scp", "-l", "4096", "-F", config, "slow", f"{devserver}:/tmp/slow"]
+    with (
+        laptop.session() as session,
+        subprocess.Popen(copy, cwd=laptop.folder, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as copying,
+    ):
         assert session.stdin is not None
         read_until(session, "devctl>", 20)
         platform.cluster.kubectl("rollout", "restart", "deployment/bastion", "-n", NAMESPACE)
         eventually(lambda: len(pods(platform)) == 2 and not before & set(pods(platform)), "two new replicas", 90)
+        assert copying.poll() is None, "the copy ended before the rollout did"
+        assert copying.wait(120) == 0, copying.stderr.read() if copying.stderr else ""
         session.stdin.write("version\r")
         read_until(session, "devctl 0", 20)
         session.stdin.write("exit\r")
         assert session.wait(20) == 0
+    laptop.run("scp", "-F", config, f"{devserver}:/tmp/slow", "back")
+    assert (laptop.folder / "back").read_bytes() == data
