@@ -103,6 +103,8 @@ class FakeKueue:
         self._client = client
         self.admitted: set[str] = set()
         """(`user/server`)"""
+        self._ungated: set[str] = set()
+        """Pods whose Workloads say that they are admitted."""
         self.told: dict[str, tuple[str, str]] = {}
         """The reason and message of those that wait, by `user/server`."""
         self._stop = threading.Event()
@@ -117,8 +119,8 @@ class FakeKueue:
         self._thread.join()
 
     def may_run(self, pod: Manifest) -> bool:
-        """Whether the scheduler may have a pod: it is in no queue, or admitted."""
-        return QUEUE_LABEL not in pod["metadata"]["labels"] or _who(pod) in self.admitted
+        """Whether the scheduler may have a pod: in no queue, or with an admitted Workload, like Kueue's gate."""
+        return QUEUE_LABEL not in pod["metadata"]["labels"] or pod["metadata"]["uid"] in self._ungated
 
     def workload(self, pod: Manifest) -> Manifest | None:
         """The Workload of a pod."""
@@ -140,7 +142,17 @@ class FakeKueue:
                     if not pod["metadata"].get("deletionTimestamp"):
                         self._look(pod)
 
+    def _is_there(self) -> bool:
+        try:
+            self._client.list(KUEUE, "Workload")
+        except ApiError as error:
+            return error.status != 404
+        return True
+
     def _look(self, pod: Manifest) -> None:
+        if _who(pod) in self.admitted and not self._is_there():
+            self._ungated.add(pod["metadata"]["uid"])  # without Kueue there is no gate
+            return
         with suppress(ApiError):
             found = self.workload(pod) or self._client.create(_workload(pod))
             known = {each["type"]: each["status"] for each in (found.get("status") or {}).get("conditions") or []}
@@ -153,6 +165,8 @@ class FakeKueue:
                         ),
                         condition("Admitted", "True", "Admitted", "The workload is admitted"),
                     )
+                if known.get("Evicted") != "True":
+                    self._ungated.add(pod["metadata"]["uid"])
             elif not known:
                 reason, message = self.told.get(_who(pod), ("Pending", WAITS))
                 self.tell(pod, condition("QuotaReserved", "False", reason, message))

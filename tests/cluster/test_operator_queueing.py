@@ -346,7 +346,7 @@ def test_devctl_shows_the_wait_and_what_is_free(world: World, kueue: FakeKueue, 
     kueue.admitted.add(f"{ann}/other")
     _, err = waiting.communicate(timeout=60)
     assert waiting.returncode == 0, err
-    assert all(each in err for each in ("Queued", "Admitted", "is ready after")), err.splitlines()
+    assert all(each in err for each in ("Queued", "Admitted", "is ready after")), err
 
     reserve(world.admin, 1)
     table = devctl("flavors").stdout.splitlines()
