@@ -43,18 +43,18 @@ class Paths:
 
     @property
     def sockets(self) -> Path:
-        """Where the pod's processes meet."""
+        """Where the pod's processes meet, a folder for each that serves."""
         return self.root / "run/bastion/sockets"
 
     @property
     def audit_socket(self) -> Path:
         """Newline-delimited JSON; see bastion.audit.server."""
-        return self.sockets / "audit.sock"
+        return self.sockets / "audit" / "audit.sock"
 
     @property
     def broker_socket(self) -> Path:
         """Newline-delimited JSON; short-lived credentials for the caller."""
-        return self.sockets / "broker.sock"
+        return self.sockets / "broker" / "broker.sock"
 
     @property
     def host(self) -> Path:

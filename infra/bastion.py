@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from infra.aws.settings import Cidrs
 from infra.part import Cpu, Memory, Part, allowed
 
 LOCAL_KEYS = {
@@ -38,6 +39,8 @@ class Bastion(Part):
     """Whether people may run kubectl there, with their own rights in their own namespace."""
     record: bool = Field(default=False, json_schema_extra=allowed("true or false"))
     """Whether what interactive sessions show is kept (never what is typed), in the pod, until it goes."""
+    exempt: Cidrs = ()
+    """Networks whose people never wait for another's failed logins: an office behind one address is many people."""
     cpu_request: Cpu = "20m"
     """Of the container that people's sessions are in; the three beside it take 10m each."""
     cpu_limit: Cpu = "2"

@@ -30,7 +30,8 @@ RESERVED_NAMES = frozenset(
     {
         "root", "admin", "administrator", "nobody", "nogroup", "sshd", "daemon", "system", "systemd", "default",
         "operator", "devserver", "devservers", "dev", "bin", "sys", "sync", "mail", "www-data", "backup", "sudo",
-        "adm", "staff", GROUP,
+        "adm", "staff", "games", "man", "lp", "news", "uucp", "proxy", "list", "irc", "gnats", "messagebus", "polkitd",
+        GROUP,
     }
 )  # fmt: skip
 """The API's own list: a passwd entry by such a name would be taken for the system's."""

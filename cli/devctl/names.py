@@ -28,6 +28,7 @@ QUEUE = "interactive"  # where servers wait whose flavor names no queue
 GPU = "nvidia.com/gpu"
 
 SYSTEM_NAMESPACE = "devservers-system"
+BASTION_NAMESPACE = "devservers-bastion"
 OPERATOR = "devservers-operator"
 NAMESPACE_PREFIX = "dev-"
 

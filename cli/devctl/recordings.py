@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from devctl import names
 from devctl.errors import NOT_FOUND, ApiError, Failure, from_api
 
 if TYPE_CHECKING:
     from devctl.session import Session
 
-NAMESPACE = "devservers-bastion"
-SELECTOR = "app.kubernetes.io/name=bastion"
+SELECTOR = "app.kubernetes.io/name=devservers-bastion"
 CONTAINER = "audit"
 PROGRAM = ("python3", "-m", "bastion.audit.recording")
 
@@ -51,7 +51,7 @@ def _pods(session: Session) -> list[str]:
     from devctl.kube import core_path
 
     try:
-        items = session.kube.get(core_path(NAMESPACE, "pods"), labelSelector=SELECTOR).get("items") or []
+        items = session.kube.get(core_path(names.BASTION_NAMESPACE, "pods"), labelSelector=SELECTOR).get("items") or []
     except ApiError as error:
         raise from_api(error, "look at the bastion") from None
     running = [str(pod["metadata"]["name"]) for pod in items if (pod.get("status") or {}).get("phase") == "Running"]
@@ -64,6 +64,6 @@ def _run(session: Session, pod: str, words: list[str]) -> int:
     from devctl.remote import in_container
 
     try:
-        return in_container(session, (NAMESPACE, pod, CONTAINER), [*PROGRAM, *words], False, pod)
+        return in_container(session, (names.BASTION_NAMESPACE, pod, CONTAINER), [*PROGRAM, *words], False, pod)
     except ApiError as error:
         raise from_api(error, "read recordings") from None

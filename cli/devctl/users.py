@@ -6,7 +6,6 @@ sent is printed whole, and there is no secret in it.
 
 from __future__ import annotations
 
-import base64
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devctl import keyring, names, render, values
-from devctl.errors import NOT_FOUND, REFUSED, TIMED_OUT, ApiError, Failure, from_api
+from devctl.errors import NOT_FOUND, REFUSED, ApiError, Failure, from_api
 from devctl.keys import from_file
 from devctl.listing import Output
 from devctl.people import user_path
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(help="The person's user name.")]
 PATIENCE = 20.0
 """Seconds that the operator is given to make a new person's namespace before we say that it takes longer."""
-HOST_CA = "host-ca"
 
 
 def user_add_command(
@@ -171,11 +169,11 @@ def user_delete_command(
 def welcome(session: Session, name: str) -> str:
     """What a new person is sent: where to log in, and the settings of a laptop."""
     config = session.config
-    address = config.get("bastion") or "BASTION-ADDRESS"
+    address = config.get("bastion") or _told(session, "bastion-settings", "address") or "BASTION-ADDRESS"
     host, _, port = address.partition(":")
     login = f"ssh {f'-p {port} ' if port else ''}{name}@{host}"
     settings = [f"user: {name}", f"bastion: {address}"]
-    authority = config.get("hostAuthority") or _host_authority(session)
+    authority = config.get("hostAuthority") or " ".join(_told(session, "bastion-info", "host_ca.pub").split()[:2])
     if authority:
         settings.append(f"hostAuthority: {authority}")
     lines = [
@@ -197,35 +195,34 @@ def welcome(session: Session, name: str) -> str:
     return "\n".join(lines)
 
 
-def _host_authority(session: Session) -> str | None:
-    """The host CA's public key, as far as an administrator may read it."""
+def _told(session: Session, name: str, key: str) -> str:
+    """What the platform says of its bastion in a ConfigMap beside it; "" where it says nothing, or not to us."""
     from devctl.kube import core_path
 
     try:
-        secret = session.kube.get(core_path(names.SYSTEM_NAMESPACE, "secrets", HOST_CA))
-        text = base64.b64decode((secret.get("data") or {})["ca.pub"]).decode("ascii")
-    except (ApiError, KeyError, ValueError):
-        return None
-    return " ".join(text.split()[:2]) or None
+        return str(
+            (session.kube.get(core_path(names.BASTION_NAMESPACE, "configmaps", name)).get("data") or {}).get(key, "")
+        )
+    except ApiError:
+        return ""
 
 
 def _ready(session: Session, user: Json) -> None:
     """Wait for the operator; it is no failure when it takes longer, but a person is told."""
-    name = user["metadata"]["name"]
+    name, obstacle = user["metadata"]["name"], None
     query = {"fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(int(PATIENCE))}
     try:
         for event in session.kube.watch(user_path(), query, PATIENCE):
-            if _obstacle(event.get("object") or {}):
-                raise Failure(
-                    f"{name} is added, but is not ready: {_obstacle(event['object'])}", "mend it, it goes on by itself",
-                    TIMED_OUT,
-                )  # fmt: skip
-            if ((event.get("object") or {}).get("status") or {}).get("phase") == "Ready":
+            seen = event.get("object") or {}
+            if (seen.get("status") or {}).get("phase") == "Active":
                 return
+            # It may be over in a moment: two things are made at once, and one of them first.
+            obstacle = _obstacle(seen)
     except (TimeoutError, ApiError):
         pass
     render.warn(
-        f"{name}'s namespace is not made yet; `devctl user show {name}` shows when, `devctl status` the operator"
+        f"{name} is not ready yet: {obstacle or 'the namespace is not made'}; `devctl user show {name}` shows when, "
+        "`devctl status` the operator"
     )
 
 

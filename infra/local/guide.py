@@ -17,7 +17,6 @@ from pathlib import Path
 import yaml
 
 from devservers.api.meta import namespace_of
-from infra.bastion import NODE_PORT
 from infra.local.cluster import ClusterError
 from infra.local.paths import ROOT, Paths
 from infra.local.progress import Progress
@@ -25,8 +24,15 @@ from infra.local.progress import Progress
 FIRST = "first"
 """The name of the server that `make up` ends with."""
 DEVCTL = Path(sys.executable).parent / "devctl"
-LOCALHOST = "127.0.0.1"
 _FLAGS = ("user", "kubeconfig", "context")
+
+
+@dataclass(frozen=True)
+class Door:
+    """The bastion's address, HOST:PORT, and the line that vouches for its host key."""
+
+    address: str
+    authority: str
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,10 @@ class Guide:
         self.paths.config.write_text("# Written by `make up`; yours to change.\n" + text)
         self.progress.say(f"devctl's configuration: {self.paths.config}")
 
-    def first_server(self, settings: Mapping[str, str]) -> None:
-        """Create a server when the person has none, show that it answers over SSH, and name three next commands.
+    def first_server(self, settings: Mapping[str, str], door: Door | None = None) -> None:
+        """Create a server when the person has none, show that it answers over SSH, and name next commands.
 
+        ``door`` is the bastion, where the stack has one.
         Raises ClusterError when devctl fails.
         """
         flags = [word for key in _FLAGS if key in settings for word in (f"--{key}", settings[key])]
@@ -76,17 +83,20 @@ class Guide:
             extra = " " + shlex.join(flags)
         program = os.path.relpath(DEVCTL, ROOT)
         commands = [f"{program} ssh{extra} {name}", f"{program} create{extra} mydev cpu-medium --wait"]
-        if login := self._bastion(settings):
+        if login := self._bastion(settings, door):
             commands.append(login)
         self.progress.say("\n  ".join(["\nnext:", *commands, f"{program} --help"]))
 
-    def _bastion(self, settings: Mapping[str, str]) -> str | None:
+    def _bastion(self, settings: Mapping[str, str], door: Door | None) -> str | None:
         """How to come in by SSH alone, when the bastion takes this person in; None when it doesn't."""
+        if door is None:
+            return None
+        host, _, port = door.address.rpartition(":")
+        known = self.paths.state / "bastion_known_hosts"
+        known.write_text(f"@cert-authority [{host}]:{port} {door.authority.strip()}\n")
         words = ["ssh", *(["-i", settings["identityFile"]] if "identityFile" in settings else [])]
-        words += ["-p", str(NODE_PORT), f"{settings['user']}@{LOCALHOST}"]
-        # Nobody's known_hosts is asked or written to find that out; there is nobody else on this machine's loopback.
-        told = ("BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=5")
-        trial = ["-q", *(f"-o{option}" for option in told)]
+        words += ["-o", f"UserKnownHostsFile={known}", "-p", port, f"{settings['user']}@{host}"]
+        trial = ["-q", "-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=5"]
         command = [words[0], *trial, *words[1:], "devctl", "version"]
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=15, check=False)

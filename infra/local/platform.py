@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from infra.bastion import NODE_PORT
+from devservers.api.meta import BASTION_NAMESPACE
 from infra.images import PLATFORM
 from infra.local import capacity, context, images, modules, packages, toolchain
 from infra.local.cluster import CONTEXT, Cluster, ClusterError
 from infra.local.drain import describe
 from infra.local.engine import Engine
-from infra.local.guide import Guide
+from infra.local.guide import Door, Guide
 from infra.local.paths import Paths
 from infra.local.person import Person, person
 from infra.local.progress import Progress
@@ -65,13 +65,15 @@ class Platform:
         self._images(chosen)
         who = self._person()
         self.progress.say("provisioning the platform with Pulumi")
-        self._engine(chosen, who).up()
-        if chosen.embedded:
-            self.cluster.publish(NODE_PORT)
+        engine = self._engine(chosen, who)
+        engine.up()
+        door = self._door(chosen, engine)
+        if door and chosen.embedded:
+            self.cluster.publish(int(door.address.rpartition(":")[2]))
         settings, guide = self._settings(chosen, who), Guide(self.paths, self.env, self.progress)
         guide.configure(settings)
         if demo:
-            guide.first_server(settings)
+            guide.first_server(settings, door)
 
     def down(self, purge: bool) -> None:
         """Stop the embedded cluster and keep its state, or with ``purge`` delete it with everything in it."""
@@ -118,6 +120,16 @@ class Platform:
             images.load(self.cluster, [builder.pause(), *built], self.progress)
         else:
             images.load_into_context(str(chosen.context), built, self.progress)
+
+    def _door(self, chosen: context.Choice, engine: Engine) -> Door | None:
+        """The bastion; None where the stack has none."""
+        address = engine.outputs().get("bastion")
+        if not isinstance(address, str):
+            return None
+        told = toolchain.kubectl(chosen, self.paths, self.env).get(
+            "configmaps", "--namespace", BASTION_NAMESPACE, "--field-selector", "metadata.name=bastion-info"
+        )
+        return Door(address, str(told[0]["data"]["host_ca.pub"])) if told else None
 
     @property
     def _fake_gpus(self) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 import pulumi
 
 from devservers.api.meta import BASTION_ACCOUNT, BASTION_NAMESPACE, LABEL_NAME, LABEL_USER, SSH_POD_PORT
+from infra.aws import cidrs
 from infra.aws.binding import (
     HEALTH_PORT,
     READINESS_GATE,
@@ -44,9 +45,11 @@ def policies(settings: Settings) -> list[dict[str, Any]]:
     checks = []
     names: list[dict[str, Any]] = [anywhere]  # the embedded cluster's resolver is the node itself
     if settings.aws:
+        network = settings.aws.network
         checks = [
             {
-                "from": [{"ipBlock": {"cidr": settings.aws.network.cidr}}],
+                # Where the load balancer is; servers have addresses of the private subnets.
+                "from": [{"ipBlock": {"cidr": each.public}} for each in cidrs.plan(network.cidr, network.zones)],
                 "ports": [{"protocol": "TCP", "port": HEALTH_PORT}],
             }
         ]

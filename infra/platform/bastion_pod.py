@@ -27,6 +27,8 @@ EXTRA_SECONDS = 60
 """Of the grace period, after the last session was told to end."""
 _TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
 _ACCOUNTS, _SOCKETS = "/run/bastion/accounts", "/run/bastion/sockets"
+_IN_MEMORY = {"accounts": "64Mi", "audit-socket": "1Mi", "broker-socket": "1Mi", "sshd": "1Mi", "tmp": "64Mi"}
+"""Volumes and their sizes. Each socket has its own: who serves one must not be able to stand in for the other."""
 
 
 def pod(settings: Settings) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def pod(settings: Settings) -> dict[str, Any]:
                 AUDIT,
                 ["bastion.audit", *(["--record"] if settings.bastion.record else [])],
                 [
-                    ("sockets", _SOCKETS, False),
+                    ("audit-socket", f"{_SOCKETS}/audit", False),
                     ("accounts", _ACCOUNTS, True),
                     ("recordings", "/var/lib/bastion", False),
                 ],
@@ -74,15 +76,16 @@ def pod(settings: Settings) -> dict[str, Any]:
                 "broker",
                 BROKER,
                 ["bastion.broker"],
-                [("sockets", _SOCKETS, False), ("accounts", _ACCOUNTS, True), ("token", _TOKEN, True)],
+                [
+                    ("broker-socket", f"{_SOCKETS}/broker", False),
+                    ("accounts", _ACCOUNTS, True),
+                    ("token", _TOKEN, True),
+                ],
             ),
         ],
         "containers": [_sshd(settings, deregister_seconds=15 if on_aws else 5)],
         "volumes": [
-            *(
-                {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}}
-                for name, size in (("accounts", "64Mi"), ("sockets", "1Mi"), ("sshd", "1Mi"), ("tmp", "64Mi"))
-            ),
+            *({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}} for name, size in _IN_MEMORY.items()),
             {"name": "recordings", "emptyDir": {"sizeLimit": "1Gi"}},
             {"name": "host-key", "secret": {"secretName": HOST_KEY, "defaultMode": 0o400}},
             {
@@ -133,6 +136,7 @@ def _sshd(settings: Settings, deregister_seconds: int) -> dict[str, Any]:
             f"--health-port={HEALTH_PORT}",
             f"--drain-seconds={settings.drain_seconds}",
             f"--deregister-seconds={deregister_seconds}",
+            *(f"--exempt={network}" for network in bastion.exempt),
         ],
         "ports": [
             {"name": SERVICE, "containerPort": SSH_PORT, "protocol": "TCP"},
@@ -154,7 +158,8 @@ def _sshd(settings: Settings, deregister_seconds: int) -> dict[str, Any]:
         },
         "volumeMounts": [
             _mount("accounts", _ACCOUNTS, True),
-            _mount("sockets", _SOCKETS, True),
+            _mount("audit-socket", f"{_SOCKETS}/audit", True),
+            _mount("broker-socket", f"{_SOCKETS}/broker", True),
             _mount("host-key", "/etc/bastion/host", True),
             _mount("session", "/etc/bastion/session", True),
             _mount("sshd", "/run/bastion/sshd", False),

@@ -311,10 +311,10 @@ class World:
         port, health = free_ports(2)
         replica = Replica(name, root, port, health)
         paths = replica.paths
-        for folder in (paths.accounts, paths.sockets, paths.extrausers, paths.host.parent, root / "python"):
+        for folder in (paths.accounts, paths.audit_socket.parent, paths.extrausers, paths.host.parent, root / "python"):
             folder.mkdir(parents=True)
         shutil.copytree(self.folder / "host", paths.host)
-        os.chown(paths.sockets, AUDIT_UID, AUDIT_UID)
+        os.chown(paths.audit_socket.parent, AUDIT_UID, AUDIT_UID)
         for file in ("passwd", "shadow", "group"):
             (paths.extrausers / file).symlink_to(paths.current / file)
         (root / "nsswitch.conf").write_text(

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SOCKET = Path(__file__).parent / "run/bastion/sockets/audit.sock"
+SOCKET = Path(__file__).parent / "run/bastion/sockets/audit/audit.sock"
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ from tests.cluster.operator_process import (
 REPOSITORY = Path(__file__).resolve().parents[2]
 BROKER = "system:serviceaccount:devservers-bastion:bastion"
 BROKER_UID = 10002
-USERS = ("ann", "bob", "eve")
+USERS = ("ann", "bob", "dora", "eve")
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f other@laptop"
 
 
@@ -105,20 +106,21 @@ class Pod:
 
 
 @pytest.fixture(scope="module")
-def pod(operator: OperatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
-    root = tmp_path_factory.mktemp("bastion")
-    for folder in (root, *list(root.parents)[:2]):
-        folder.chmod(0o755)
-    found = Pod(operator, root)
-    for folder in (found.paths.accounts, found.paths.sockets):
-        folder.mkdir(parents=True)
-    os.chown(found.paths.sockets, BROKER_UID, BROKER_UID)
-    found.add("ann")
-    found.add("bob")
-    operator.server.admin.create(server_of("ann", "first"))
-    eventually(lambda: operator.server.admin.find("v1", "Secret", "user-ca", "devservers-system"), "the user CA")
-    with running_broker(found):
-        yield found
+def pod(operator: OperatorProcess) -> Iterator[Pod]:
+    # Not pytest's own: other accounts look into this one, and another run of pytest would shut it to them.
+    with tempfile.TemporaryDirectory(prefix="devservers-broker-") as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        found = Pod(operator, root)
+        for each in (found.paths.accounts, found.paths.broker_socket.parent):
+            each.mkdir(parents=True)
+        os.chown(found.paths.broker_socket.parent, BROKER_UID, BROKER_UID)
+        found.add("ann")
+        found.add("bob")
+        operator.server.admin.create(server_of("ann", "first"))
+        eventually(lambda: operator.server.admin.find("v1", "Secret", "user-ca", "devservers-system"), "the user CA")
+        with running_broker(found):
+            yield found
 
 
 @contextmanager
@@ -202,6 +204,28 @@ def test_a_request_cannot_name_anybody(pod: Pod) -> None:
 def test_rubbish_is_answered_and_harms_nobody(pod: Pod, line: str) -> None:
     assert "error" in pod.ask_as(pod.uids["bob"], line)
     assert "token" in pod.ask("ann", want="token")
+
+
+def test_a_token_cannot_be_asked_for_longer(pod: Pod) -> None:
+    as_broker = pod.api.client_for(*pod.api.service_account("devservers-bastion", "bastion"))
+    path = "/api/v1/namespaces/dev-ann/serviceaccounts/devctl/token"
+    for spec in ({"expirationSeconds": 601}, {}):
+        with pytest.raises(ApiError) as refused:
+            as_broker.request("POST", path, {"spec": spec})
+        assert "tokens of at most 600 seconds" in str(refused.value)
+    assert as_broker.request("POST", path, {"spec": {"expirationSeconds": 600}})["status"]["token"]
+
+
+def test_an_administrators_devctl_waits_for_the_person_and_no_longer(operator: OperatorProcess, tmp_path: Path) -> None:
+    kubeconfig = operator.server.kubeconfig_for("admin", ["system:masters"])
+    words = ["user", "add", "dora", "--key", OTHER_KEY.rsplit(" ", 1)[0], "--kubeconfig", str(kubeconfig)]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "USER": "admin"}
+    done = subprocess.run(
+        [sys.executable, "-m", "devctl", *words], env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done
+    assert "not ready" not in done.stderr and "dora@" in done.stdout
+    assert operator.server.admin.get(API, "DevServerUser", "dora")["status"]["phase"] == "Active"
 
 
 def test_the_bastions_identity_makes_no_other_tokens_and_reads_no_other_secret(pod: Pod) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from infra.aws import binding
+from devctl import names, recordings
+from devservers.api.meta import BASTION_NAMESPACE
+from infra.aws import binding, cidrs
 from infra.platform import bastion, bastion_pod
 from infra.policy.workload_rules import LEVELS
 from infra.problems import SettingsError
@@ -60,6 +62,42 @@ def test_only_sshd_is_root_and_with_no_more_than_it_needs(pod: dict[str, Any]) -
 def test_what_others_write_sessions_only_read(pod: dict[str, Any]) -> None:
     mounts = {each["name"]: each for each in containers(pod)["sshd"]["volumeMounts"]}
     assert {name for name, each in mounts.items() if not each.get("readOnly")} == {"sshd", "tmp"}
+
+
+def test_who_serves_one_socket_cannot_stand_in_for_the_other(pod: dict[str, Any]) -> None:
+    writers = {
+        each["name"]: [name for name, one in containers(pod).items() for mount in one["volumeMounts"]
+                       if mount["name"] == each["name"] and not mount.get("readOnly")]
+        for each in pod["volumes"]
+        if each["name"].endswith("-socket")
+    }  # fmt: skip
+    assert writers == {"audit-socket": ["audit"], "broker-socket": ["broker"]}
+
+
+def test_networks_that_are_never_made_to_wait(pod: dict[str, Any]) -> None:
+    assert not [word for word in containers(pod)["sshd"]["args"] if word.startswith("--exempt")]
+    exempt = bastion_pod.pod(local(exempt=["203.0.113.0/24", "198.51.100.7/32"]))
+    args = containers(exempt)["sshd"]["args"]
+    assert args[-2:] == ["--exempt=203.0.113.0/24", "--exempt=198.51.100.7/32"]
+    with pytest.raises(SettingsError):
+        local(exempt=["office"])
+
+
+def test_health_is_asked_from_where_the_load_balancer_is() -> None:
+    settings = load("test", aws_raw(), {})
+    assert settings.aws
+    (policy,) = [each for each in bastion.policies(settings) if each["metadata"]["name"] == "bastion"]
+    (checks,) = [each for each in policy["spec"]["ingress"] if each["ports"][0]["port"] == binding.HEALTH_PORT]
+    plan = cidrs.plan(settings.aws.network.cidr, settings.aws.network.zones)
+    assert [each["ipBlock"]["cidr"] for each in checks["from"]] == [each.public for each in plan]
+    assert not {each["ipBlock"]["cidr"] for each in checks["from"]} & {each.private for each in plan}
+
+
+def test_devctl_finds_the_recorders_pods() -> None:
+    selector = dict([recordings.SELECTOR.split("=")])
+    assert selector == bastion_pod.SELECTOR
+    assert recordings.CONTAINER in {each["name"] for each in bastion_pod.pod(local())["initContainers"]}
+    assert names.BASTION_NAMESPACE == BASTION_NAMESPACE
 
 
 def test_what_runs_beside_sshd_ends_after_it(pod: dict[str, Any]) -> None:

@@ -130,7 +130,7 @@ def test_no_token_is_within_reach_of_a_session(platform: Platform, laptop: Lapto
     assert int(capabilities, 16) == sum(1 << bit for bit in (0, 6, 7, 18, 29))
     # The broker answers people's uids and nobody else's: root is none of them.
     ask = (
-        "import socket; s=socket.socket(socket.AF_UNIX); s.connect('/run/bastion/sockets/broker.sock');"
+        "import socket; s=socket.socket(socket.AF_UNIX); s.connect('/run/bastion/sockets/broker/broker.sock');"
         's.sendall(b\'{"want": "token"}\\n\'); print(s.makefile().readline())'
     )
     answer = platform.cluster.kubectl("exec", "-n", NAMESPACE, pod, "-c", "sshd", "--", "python", "-c", ask)

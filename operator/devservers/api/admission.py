@@ -33,6 +33,13 @@ _KEYS = ("ssh_public_keys", "ssh_keys")
 POLICY = f"devservers.{GROUP}"
 OPERATOR_POLICY = f"devservers-operator.{GROUP}"
 BASTION_POLICY = f"devservers-bastion.{GROUP}"
+TOKEN_POLICY = f"devservers-bastion-tokens.{GROUP}"
+TOKEN_SECONDS = 600
+"""The least that the API server gives (TokenRequest)."""
+_THE_BASTION = {
+    "name": "the-bastion",
+    "expression": f"request.userInfo.username == 'system:serviceaccount:{BASTION_NAMESPACE}:{BASTION_ACCOUNT}'",
+}
 
 _CREATED = "request.operation == 'CREATE'"
 _OWNER = "(has(object.spec.owner) ? object.spec.owner : '')"
@@ -47,7 +54,12 @@ def _changed(annotation: str) -> str:
 
 def manifests() -> list[dict[str, Any]]:
     """The policies about DevServers, the operator and the bastion, and the bindings that put them in force."""
-    policies = ((POLICY, _policy()), (OPERATOR_POLICY, _operator_policy()), (BASTION_POLICY, _bastion_policy()))
+    policies = (
+        (POLICY, _policy()),
+        (OPERATOR_POLICY, _operator_policy()),
+        (BASTION_POLICY, _bastion_policy()),
+        (TOKEN_POLICY, _token_policy()),
+    )
     return [each for name, policy in policies for each in (policy, _binding(name))]
 
 
@@ -196,6 +208,31 @@ def _operator_policy() -> dict[str, Any]:
     )
 
 
+def _token_policy() -> dict[str, Any]:
+    """A token that the bastion takes for a person lives minutes, so one that is stolen does too."""
+    return _guard(
+        TOKEN_POLICY,
+        rules=[
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE"],
+                "resources": ["serviceaccounts/token"],
+            }
+        ],
+        only=_THE_BASTION,
+        more={
+            "validations": [
+                {
+                    "expression": f"object.spec.?expirationSeconds.orValue(3600) <= {TOKEN_SECONDS}",
+                    "message": f"the bastion asks for tokens of at most {TOKEN_SECONDS} seconds",
+                    "reason": "Forbidden",
+                }
+            ]
+        },
+    )
+
+
 def _bastion_policy() -> dict[str, Any]:
     """Of a DevServerUser the bastion may change the keys, for their owner's sake, and nothing that is a right."""
     fields = [str(field.alias) for name, field in UserSpec.model_fields.items() if name not in _KEYS]
@@ -211,12 +248,7 @@ def _bastion_policy() -> dict[str, Any]:
                 "resources": ["devserverusers"],
             }
         ],
-        only={
-            "name": "the-bastion",
-            "expression": (
-                f"request.userInfo.username == 'system:serviceaccount:{BASTION_NAMESPACE}:{BASTION_ACCOUNT}'"
-            ),
-        },
+        only=_THE_BASTION,
         more={
             "validations": [
                 {

@@ -14,7 +14,7 @@ from devservers.api.meta import ANY_FLAVOR, Column, Model, Names, Resource, name
 RESERVED_NAMES = (
     "root", "admin", "administrator", "nobody", "nogroup", "sshd", "daemon", "system", "systemd", "default",
     "operator", "devserver", "devservers", "dev", "bin", "sys", "sync", "mail", "www-data", "backup", "sudo",
-    "adm", "staff",
+    "adm", "staff", "games", "man", "lp", "news", "uucp", "proxy", "list", "irc", "gnats", "messagebus", "polkitd",
 )  # fmt: skip
 """Account names of images and of the platform: in a log or passwd file a person would be taken for one."""
 

@@ -30,7 +30,8 @@ def host_key_name(server: str) -> str:
 def host_names(server: DevServer, user: DevServerUser) -> tuple[str, ...]:
     """What a server is called by whoever connects to it; its certificate is for these names."""
     space = f"{server.name}.{user.namespace}"
-    return (f"{space}.svc.cluster.local", space, server.name)
+    # Not the bare name: somebody may call a server as another machine is called, and everybody trusts this CA.
+    return (f"{space}.svc.cluster.local", space)
 
 
 def owner_reference(server: DevServer, live_home: Obj | None) -> Obj:
