@@ -2,7 +2,7 @@
 
 Invariant: the operator holds nothing it doesn't use. It reads its kinds everywhere, writes servers'
 children only in user namespaces (where the binding of devservers-operator-tenant puts it), reads Secrets
-nowhere else, and hands out exactly three ClusterRoles it doesn't hold itself (verb bind by name), so it can't
+elsewhere only by the names of those it made, and hands out exactly three ClusterRoles it doesn't hold itself (verb bind by name), so it can't
 give itself or anybody more. The tests run the operator with these very manifests.
 """
 
@@ -29,7 +29,7 @@ Manifest = dict[str, Any]
 FLAVOR_READER = "devservers-flavor-reader"
 BASTION = "devservers-bastion"
 HOST_KEY, INFO = "bastion-host-key", "bastion-info"
-"""What the operator keeps for the bastion (reconcile/bastion.py): a Secret, and a ConfigMap for everybody."""
+"""What the operator keeps for the bastion (reconcile/hostca.py): a Secret, and a ConfigMap for everybody."""
 
 _RBAC = "rbac.authorization.k8s.io"
 _VISIBILITY = f"visibility.{KUEUE}"
