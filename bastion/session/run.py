@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _OURS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2)
 """What a terminal or sshd sends to all of us: the command is to end of it, and we are to say that it did."""
+LIMITS = {"RLIMIT_DATA": 512 << 20, "RLIMIT_NOFILE": 256, "RLIMIT_CORE": 0}
+"""Of one command, in bytes and files: the memory of the container is everybody's. What kubectl, a Go program, reserves
+without writing there does not count.
+"""
 
 
 def run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
@@ -64,6 +68,7 @@ def _become(argv: list[str], env: dict[str, str], audit: Audit) -> None:
     code = 1
     try:
         audit.close()
+        limit()
         for each in _OURS:
             signal.signal(each, signal.SIG_DFL)
         # There is nobody here who could go on with a stopped command.
@@ -82,6 +87,17 @@ def _become(argv: list[str], env: dict[str, str], audit: Audit) -> None:
         except OSError:
             code = 141
         os._exit(code & 255)
+
+
+def limit() -> None:
+    """Holds this process, and what it starts, to LIMITS or to what it is held to already."""
+    import resource
+
+    for name, most in LIMITS.items():
+        which = getattr(resource, name)
+        hard = resource.getrlimit(which)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(which, (most, most))
 
 
 def _devctl(argv: list[str]) -> int:

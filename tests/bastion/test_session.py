@@ -159,6 +159,10 @@ def test_the_environment_is_ours(fresh: World, replica: Replica) -> None:
             # in memory, so the fixed one is looked at where it is handed on, in tests/unit/bastion.
             given = Path(f"/proc/{pid}/environ").read_bytes()
             assert b"PYTHONPATH" not in given and b"EDITOR" not in given
+            lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+            limits = {line[:25].strip(): line[25:].split()[:2] for line in lines}
+            assert limits["Max data size"] == [str(512 << 20)] * 2
+            assert limits["Max open files"] == ["256"] * 2 and limits["Max core file size"] == ["0"] * 2
             asking.close()
             running.wait(LONGEST)
 
