@@ -1,4 +1,5 @@
-"""Invariant: every command that is run is on record before its first instruction and when it has ended, with its code.
+"""Invariant: every command that is run is on record before its first instruction, and when it has ended with its code
+if the audit process is there then.
 
 devctl runs in a copy of this process, which has an interpreter already; kubectl by execve. Neither is given anything
 but its words, the terminal and the fixed environment.
@@ -11,7 +12,7 @@ import signal
 import sys
 from time import monotonic
 
-from bastion.session.audit import Audit
+from bastion.session.audit import Audit, NoAudit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ without writing there does not count.
 
 
 def run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
-    """Runs one command; its exit code, 128+n after a signal. Raises NoAudit, before anything was run."""
+    """Runs one command; its exit code, 128+n after a signal. Raises NoAudit before anything was run, never after."""
     audit.tell("command_start", argv=argv)
     began = monotonic()
     sys.stdout.flush()
@@ -43,7 +44,10 @@ def run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
     fields: dict[str, object] = {"exit": code, "duration_ms": int((monotonic() - began) * 1000)}
     if code > 128:
         fields["signal"] = _name(code - 128)
-    audit.tell("command_end", argv=argv, **fields)
+    try:
+        audit.tell("command_end", argv=argv, **fields)
+    except NoAudit:
+        sys.stderr.write("warning: the command has run, but its end is not on record: the audit log does not answer\n")
     return code
 
 
