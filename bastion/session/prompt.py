@@ -14,7 +14,7 @@ from time import monotonic
 
 from bastion.session.audit import Audit, NoAudit
 from bastion.session.run import run
-from bastion.session.words import DEVCTL, KUBECTL, Refused, typed
+from bastion.session.words import DEVCTL, KUBECTL, Refused, told, typed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Prompt:
                 argv = typed(line, self._kubectl, frozenset(self._commands))
             except Refused as refusal:
                 self._say(str(refusal))
-                self._audit.tell("denied", kind="denied", argv=[line], reason=str(refusal))
+                self._audit.tell("denied", kind="denied", argv=told(line), reason=str(refusal))
                 return NOT_POSSIBLE
             return run(argv, self._env, self._audit) if argv else code
         except NoAudit as refusal:

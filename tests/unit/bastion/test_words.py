@@ -14,7 +14,7 @@ from bastion.audit.event import line
 from bastion.session.audit import _request
 from bastion.session.kubectl import SHORT, SHORT_OF, SWITCHES, VALUES, VERBS, check
 from bastion.session.surroundings import fixed, source
-from bastion.session.words import Refused, command, split, typed
+from bastion.session.words import Refused, command, split, told, typed
 
 KNOWN = frozenset({"list", "ssh", "keys"})
 PIECES = [*"devctlkub -'\"\\;|&$()`<>*?~#!\t\n\r\0/.=", "devctl ", "kubectl ", "-f ", "é", "\u2028"]
@@ -63,6 +63,8 @@ def test_words_are_taken_apart_and_nothing_else(text: str, argv: list[str] | Non
         ("/usr/lib/openssh/sftp-server", "copy to a server instead"),
         ("scp -t /tmp", "copy to a server instead"),
         ("\x9b\u202e", "is not possible"),
+        ("devctl credential", "devctl credential is kubectl's own"),
+        ("devctl 'cred'ential x", "devctl credential is kubectl's own"),
     ],
 )
 def test_a_refusal_is_one_line_that_says_what_is_possible(text: str, says: str) -> None:
@@ -70,6 +72,26 @@ def test_a_refusal_is_one_line_that_says_what_is_possible(text: str, says: str) 
         command(text, True)
     assert says in str(refused.value)
     assert str(refused.value).isprintable() and len(str(refused.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kubectl --token abc get pods", ["kubectl", "--token", "abc", "get", "pods"]),
+        ("kubectl --token 'a b' x", ["kubectl", "--token", "a b", "x"]),
+        ("kubectl --token abc 'x", ["kubectl", "--token", "abc", "'x"]),
+        ("a\nb\x1b", ["a", "b\x1b"]),
+        ("", []),
+    ],
+)
+def test_what_is_refused_is_told_word_by_word(text: str, words: list[str]) -> None:
+    assert told(text) == words
+
+
+def test_nobody_asks_for_their_token_at_the_prompt() -> None:
+    for line_ in ("devctl credential", "credential"):
+        with pytest.raises(Refused):
+            typed(line_, True, KNOWN)
 
 
 def test_kubectl_is_there_only_when_the_stack_says_so() -> None:
