@@ -100,14 +100,18 @@ class Prompt:
             self._again()
             return NOT_ON_RECORD
         except KeyboardInterrupt:
+            self._again()  # the answer that was waited for would be taken for the next one
             return 130
 
     def _again(self) -> None:
         """A new record for the same session, so that the next command finds one if the audit process is back."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self._audit.start(**self.start)
         except NoAudit:
             return
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _say(self, text: str) -> None:
         sys.stderr.write(text + "\n")
