@@ -34,10 +34,16 @@ MOST_TEXT = 512
 MASK = "***"
 
 _SECRET = r"(?:token|passw(?:or)?d|passwd|secret|credential|api[-_]?key|private[-_]?key|access[-_]?key)"
-_FLAG = re.compile(rf"--?[a-z0-9_-]*{_SECRET}[a-z0-9_-]*", re.IGNORECASE)
-_ASSIGNED = re.compile(rf"((?:^|[^a-z0-9])[a-z0-9_-]*{_SECRET}[a-z0-9_-]*\s*[=:]\s*).+", re.IGNORECASE | re.DOTALL)
-_USERINFO = re.compile(r"(\w+://[^/\s:@]*):[^/\s@]+@")
-_BEARER = re.compile(r"(bearer\s+)\S+", re.IGNORECASE)
+# Each is tried where a run of such characters begins and nowhere inside it, and gives nothing of it back: linear.
+_FLAG = re.compile(rf"--?(?=[a-z0-9_-]*?{_SECRET})[a-z0-9_-]++", re.IGNORECASE)
+_ASSIGNED = re.compile(
+    rf"((?<![a-z0-9_-])(?=[a-z0-9_-]*?{_SECRET})[a-z0-9_-]++\s*+[=:]\s*+)"
+    r"""(?:"[^"]*+"|'[^']*+'|["']?[^\s;&|"']+)""",  # not what follows it: that may be a command
+    re.IGNORECASE,
+)
+_USERINFO = re.compile(r"(://[^/\s:@]*+):[^/\s@]++@")
+_USERINFO_CUT = re.compile(r"(://[^/\s:@]*+):[^/\s@]++\Z")
+_BEARER = re.compile(r"(bearer\s++)\S+", re.IGNORECASE)
 _JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
@@ -48,16 +54,20 @@ def line(fields: Mapping[str, Any], at: datetime) -> str:
     for name in TEXTS:
         value = fields.get(name)
         if isinstance(value, str):
-            text = _clean(value)
+            text = _clean(value[: MOST_TEXT + 1])
             truncated |= len(text) > MOST_TEXT
-            found[name] = mask([text])[0][:MOST_TEXT]
+            found[name] = mask([text[:MOST_TEXT]])[0][:MOST_TEXT]
     for name in NUMBERS:
         value = fields.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
             found[name] = value
     if isinstance(argv := fields.get("argv"), list | tuple):
-        found["argv"], cut = _cut(mask([_clean(str(word)) for word in argv]))
-        truncated |= cut
+        # First cut and then masked: how long that takes is nothing a person should decide.
+        words, cut = _cut([_clean(str(word)[: MOST_ARGV + 1]) for word in argv[: MOST_ARGV + 1]])
+        if cut and words:
+            words[-1] = _USERINFO_CUT.sub(rf"\g<1>:{MASK}", words[-1])
+        found["argv"], longer = _cut(mask(words))
+        truncated |= cut or longer
     if found.get("kind") not in KINDS:
         found.pop("kind", None)
     found |= {"ts": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z", "v": VERSION, "event": fields["event"]}
@@ -76,9 +86,9 @@ def mask(argv: Iterable[str]) -> list[str]:
             hide = False
             continue
         hide = _FLAG.fullmatch(word) is not None
-        text = _ASSIGNED.sub(rf"\g<1>{MASK}", word)
-        text = _USERINFO.sub(rf"\g<1>:{MASK}@", text)
-        masked.append(_JWT.sub(MASK, _BEARER.sub(rf"\g<1>{MASK}", text)))
+        text = _USERINFO.sub(rf"\g<1>:{MASK}@", word)
+        text = _JWT.sub(MASK, _BEARER.sub(rf"\g<1>{MASK}", text))  # before `=` and `:`, which take one word
+        masked.append(_ASSIGNED.sub(rf"\g<1>{MASK}", text))
     return masked
 
 

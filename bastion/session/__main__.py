@@ -10,7 +10,7 @@ import sys
 
 from bastion.session.audit import Audit, NoAudit
 from bastion.session.surroundings import fixed, source
-from bastion.session.words import Refused, command
+from bastion.session.words import Refused, command, told
 
 NOT_ON_RECORD = 77
 """Exit code when the audit process does not want this session (EX_NOPERM, sysexits.h)."""
@@ -50,8 +50,9 @@ def _argv(text: str | None, kubectl: bool, audit: Audit, given: dict[str, str]) 
             raise Refused("there is no command and no terminal; try `ssh USER@BASTION devctl list`")
         return command(text, kubectl)
     except Refused as refusal:
-        audit.start(kind="denied", argv=[text or ""], **source(given))
-        audit.tell("denied", kind="denied", argv=[text or ""], reason=str(refusal))
+        words = told(text or "")
+        audit.start(kind="denied", argv=words, **source(given))
+        audit.tell("denied", kind="denied", argv=words, reason=str(refusal))
         if text == SUBSYSTEM and not os.isatty(0):
             from bastion.session.sftp import refuse
 

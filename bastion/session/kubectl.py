@@ -1,8 +1,12 @@
 """Invariant: kubectl reads and writes nothing of the bastion, starts no other program, opens no port, and speaks to
 one API server as one person.
 
-So: verbs that are listed, no flag that names a file, another server or another identity. What the person may do
-there is the API server's to say. Pure, but for the file without a name that a kubeconfig is handed over in.
+So: verbs and flags that are listed, none of which names a file, another server or another identity. What the person
+may do there is the API server's to say. Pure, but for the file without a name that a kubeconfig is handed over in.
+
+The words are read as pflag reads them (github.com/spf13/pflag: parseLongArg, parseSingleShortArg), and where a flag's
+value stands for itself it begins with no dash: so a word that is a flag for kubectl is one here too, even if a
+version of it should take a value where another doesn't.
 """
 
 from __future__ import annotations
@@ -16,75 +20,110 @@ VERBS = frozenset(
     }
 )  # fmt: skip
 """Not among them: edit (starts an editor), cp (writes files), proxy and port-forward (open ports), config, plugins."""
-REFUSED_FLAGS = frozenset(
+SWITCHES = frozenset(
     {
-        "kubeconfig", "context", "cluster", "user", "server", "token", "as", "as-group", "as-uid", "as-user-extra",
-        "username", "password", "certificate-authority", "client-certificate", "client-key", "tls-server-name",
-        "insecure-skip-tls-verify", "cache-dir", "kuberc", "profile", "profile-output", "kustomize", "from-file",
-        "from-env-file", "patch-file", "log-file", "log-dir", "cert", "key", "edit", "raw",
-        "template",
+        "all", "all-containers", "all-namespaces", "all-pods", "allow-missing-template-keys", "append-hash", "cached",
+        "cascade", "client", "containers", "create-annotation", "dry-run", "follow", "force", "force-conflicts", "help",
+        "ignore-errors", "ignore-not-found", "interactive", "list", "local", "namespaced", "no-headers", "now",
+        "openapi-patch", "output-watch-events", "overwrite", "prefix", "previous", "prune", "quiet", "recursive",
+        "save-config", "server-print", "server-side", "show-capacity", "show-events", "show-kind", "show-labels",
+        "show-managed-fields", "show-swap", "stdin", "sum", "timestamps", "tty", "validate", "wait", "watch",
+        "watch-only",
     }
 )  # fmt: skip
-_SWITCHES = "AwRitqh"
-"""Short flags that take no value, so that another may follow in the same word; of logs, f and p are two more."""
-_REFUSED_SHORT = "sk"
-_ONLY_STDIN = "give what it says on standard input, with `-f -`"
+"""Flags that take a value after `=` only."""
+VALUES = frozenset(
+    {
+        "api-group", "api-version", "categories", "chunk-size", "container", "field-manager", "field-selector",
+        "filename", "for", "from-literal", "grace-period", "label-columns", "limit-bytes", "max-log-requests",
+        "namespace", "output", "patch", "pod-running-timeout", "request-timeout", "resource-version", "selector",
+        "since", "since-time", "sort-by", "subresource", "tail", "timeout", "type", "types", "verbs",
+    }
+)  # fmt: skip
+"""Flags that take a value, after `=` or as the next word."""
+SHORT = {
+    "A": "all-namespaces", "L": "label-columns", "R": "recursive", "c": "container", "f": "filename", "h": "help",
+    "i": "stdin", "l": "selector", "n": "namespace", "o": "output", "q": "quiet", "t": "tty", "w": "watch",
+}  # fmt: skip
+SHORT_OF = {"logs": {"f": "follow", "p": "previous"}, "patch": {"p": "patch"}, "delete": {"i": "interactive"}}
+"""What a letter means for one verb only."""
+OUTPUTS = frozenset({"", "json", "yaml", "wide", "name", "plaintext", "plaintext-openapiv2"})
+TEMPLATES = ("jsonpath=", "jsonpath-as-json=", "go-template=", "custom-columns=")
+"""Templates that are written out; each has a twin that reads a file."""
 
 
 def check(argv: list[str]) -> None:
     """Raises Refused for a kubectl command line that may not be run here."""
-    # exec's own command begins at `--`, and belongs to the pod.
-    words = argv[1 : argv.index("--")] if "--" in argv else argv[1:]
+    words = argv[1:]
     if words in ([], ["--help"], ["-h"]):
         return
     verb = words[0]
     if verb.startswith("-"):
         # The value of a flag before it could be taken for the verb.
         raise Refused("kubectl takes its command first here, like `kubectl get pods`")
-    if verb not in VERBS or "edit-last-applied" in words:
+    if verb not in VERBS:
         raise Refused(f"kubectl {_shown(verb)} is not possible on the bastion; possible: {', '.join(sorted(VERBS))}")
     at = 1
     while at < len(words):
-        word, following = words[at], words[at + 1] if at + 1 < len(words) else ""
+        word, following = words[at], words[at + 1] if at + 1 < len(words) else None
         at += 1
+        if word == "--":
+            if verb != "exec":
+                raise Refused("kubectl takes `--` here before the command of exec only; leave it out")
+            return  # the rest belongs to the pod
+        if word == "edit-last-applied":
+            raise Refused("kubectl starts no editor on the bastion; send the object with `kubectl apply -f -`")
         if word.startswith("--"):
-            _long(word[2:], following)
+            at += _long(word[2:], following)
         elif word.startswith("-") and word != "-":
             at += _short(word[1:], following, verb)
 
 
-def _long(flag: str, following: str) -> None:
+def _long(flag: str, following: str | None) -> int:
+    """How many of the following words are its value. Raises Refused."""
     name, separator, value = flag.partition("=")
-    value = value if separator else following
-    if name in REFUSED_FLAGS:
-        raise Refused(f"kubectl --{name} is not possible on the bastion; it has one cluster, and files of nobody")
-    if name == "filename" and value != "-":
-        raise Refused(f"kubectl reads no files of the bastion; {_ONLY_STDIN}")
-    if name == "output":
-        _output(value)
+    if name in SWITCHES:
+        return 0
+    if name not in VALUES:
+        raise _unknown("--" + name)
+    return _value("--" + name, name, value if separator else None, following)
 
 
-def _short(flags: str, following: str, verb: str) -> int:
-    """How many of the following words are a value of these short flags. Raises Refused."""
-    switches = _SWITCHES + ("fp" if verb == "logs" else "")
-    for number, flag in enumerate(flags):
-        if flag in switches:
-            continue
-        rest = flags[number + 1 :].removeprefix("=")
-        value, taken = (rest, 0) if flags[number + 1 :] else (following, not following.startswith("-"))
-        if flag in _REFUSED_SHORT:
-            raise Refused(f"kubectl -{flag} is not possible on the bastion; it has one cluster, and files of nobody")
-        if flag == "f" and value != "-":
-            raise Refused(f"kubectl reads no files of the bastion; {_ONLY_STDIN}")
-        if flag == "o":
-            _output(value)
-        return taken
+def _short(flags: str, following: str | None, verb: str) -> int:
+    """How many of the following words are the value of the last of these short flags. Raises Refused."""
+    meaning = SHORT | SHORT_OF.get(verb, {})
+    while flags:
+        flag, flags = flags[0], flags[1:]
+        name = meaning.get(flag)
+        if name is None:
+            raise _unknown("-" + flag)
+        if name not in SWITCHES:
+            # As pflag has it: of `-n=x` the value is x, of `-n=` it is `=`.
+            own = flags[1:] if len(flags) > 1 and flags[0] == "=" else flags
+            return _value("-" + flag, name, own or None, following)
+        if len(flags) > 1 and flags[0] == "=":
+            return 0
     return 0
 
 
-def _output(value: str) -> None:
-    if "file" in value.partition("=")[0]:
-        raise Refused("kubectl reads no files of the bastion; write the template out: -o jsonpath={.metadata.name}")
+def _value(shown: str, name: str, own: str | None, following: str | None) -> int:
+    """Looks at a flag's value: `own` is of the same word. How many further words it takes. Raises Refused."""
+    value = following if own is None else own
+    if value is None:
+        raise Refused(f"kubectl {shown} needs a value")
+    if name == "filename" and value != "-":
+        raise Refused("kubectl reads no files of the bastion; give what it says on standard input, with `-f -`")
+    if value == "--" or (own is None and value.startswith("-") and value != "-"):
+        raise Refused(f"kubectl {shown} needs a value; one that begins with a dash is written like --tail=-1")
+    if name == "output" and value not in OUTPUTS and not value.startswith(TEMPLATES):
+        known = ", ".join(sorted(OUTPUTS - {""}))
+        raise Refused(f"kubectl's output here is one of {known}, or a template: -o jsonpath={{.metadata.name}}")
+    return 1 if own is None else 0
+
+
+def _unknown(flag: str) -> Refused:
+    shown = "".join(char if char.isprintable() else "?" for char in flag[:40])
+    return Refused(f"kubectl {shown} is not possible on the bastion; it has one cluster, one identity and no files")
 
 
 def _shown(word: str) -> str:

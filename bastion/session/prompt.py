@@ -14,7 +14,7 @@ from time import monotonic
 
 from bastion.session.audit import Audit, NoAudit
 from bastion.session.run import run
-from bastion.session.words import DEVCTL, KUBECTL, Refused, typed
+from bastion.session.words import DEVCTL, KUBECTL, Refused, told, typed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Prompt:
                 argv = typed(line, self._kubectl, frozenset(self._commands))
             except Refused as refusal:
                 self._say(str(refusal))
-                self._audit.tell("denied", kind="denied", argv=[line], reason=str(refusal))
+                self._audit.tell("denied", kind="denied", argv=told(line), reason=str(refusal))
                 return NOT_POSSIBLE
             return run(argv, self._env, self._audit) if argv else code
         except NoAudit as refusal:
@@ -100,14 +100,18 @@ class Prompt:
             self._again()
             return NOT_ON_RECORD
         except KeyboardInterrupt:
+            self._again()  # the answer that was waited for would be taken for the next one
             return 130
 
     def _again(self) -> None:
         """A new record for the same session, so that the next command finds one if the audit process is back."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self._audit.start(**self.start)
         except NoAudit:
             return
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _say(self, text: str) -> None:
         sys.stderr.write(text + "\n")

@@ -1,4 +1,5 @@
-"""Invariant: every command that is run is on record before its first instruction and when it has ended, with its code.
+"""Invariant: every command that is run is on record before its first instruction, and when it has ended with its code
+if the audit process is there then.
 
 devctl runs in a copy of this process, which has an interpreter already; kubectl by execve. Neither is given anything
 but its words, the terminal and the fixed environment.
@@ -11,7 +12,7 @@ import signal
 import sys
 from time import monotonic
 
-from bastion.session.audit import Audit
+from bastion.session.audit import Audit, NoAudit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 
 _OURS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2)
 """What a terminal or sshd sends to all of us: the command is to end of it, and we are to say that it did."""
+LIMITS = {"RLIMIT_DATA": 512 << 20, "RLIMIT_NOFILE": 256, "RLIMIT_CORE": 0}
+"""Of one command, in bytes and files: the memory of the container is everybody's. What kubectl, a Go program, reserves
+without writing there does not count.
+"""
 
 
 def run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
-    """Runs one command; its exit code, 128+n after a signal. Raises NoAudit, before anything was run."""
+    """Runs one command; its exit code, 128+n after a signal. Raises NoAudit before anything was run, never after."""
     audit.tell("command_start", argv=argv)
     began = monotonic()
     sys.stdout.flush()
@@ -39,7 +44,10 @@ def run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
     fields: dict[str, object] = {"exit": code, "duration_ms": int((monotonic() - began) * 1000)}
     if code > 128:
         fields["signal"] = _name(code - 128)
-    audit.tell("command_end", argv=argv, **fields)
+    try:
+        audit.tell("command_end", argv=argv, **fields)
+    except NoAudit:
+        sys.stderr.write("warning: the command has run, but its end is not on record: the audit log does not answer\n")
     return code
 
 
@@ -64,6 +72,7 @@ def _become(argv: list[str], env: dict[str, str], audit: Audit) -> None:
     code = 1
     try:
         audit.close()
+        limit()
         for each in _OURS:
             signal.signal(each, signal.SIG_DFL)
         # There is nobody here who could go on with a stopped command.
@@ -82,6 +91,17 @@ def _become(argv: list[str], env: dict[str, str], audit: Audit) -> None:
         except OSError:
             code = 141
         os._exit(code & 255)
+
+
+def limit() -> None:
+    """Holds this process, and what it starts, to LIMITS or to what it is held to already."""
+    import resource
+
+    for name, most in LIMITS.items():
+        which = getattr(resource, name)
+        hard = resource.getrlimit(which)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(which, (most, most))
 
 
 def _devctl(argv: list[str]) -> int:

@@ -34,6 +34,14 @@ def split(text: str) -> list[str]:
         raise Refused("the quotes of this command do not match; quote each word for itself") from None
 
 
+def told(text: str) -> list[str]:
+    """The words of a refused command as they go on record: one for one, or what follows a `--token` is not masked."""
+    try:
+        return split(text)
+    except Refused:
+        return text.split()
+
+
 def command(text: str, kubectl: bool) -> list[str]:
     """The argv of what came with `ssh USER@bastion ...`; `kubectl` says whether that may be run too. Raises Refused."""
     found = split(text)
@@ -56,6 +64,8 @@ def typed(line: str, kubectl: bool, known: tuple[str, ...] | frozenset[str]) -> 
 def _check(argv: list[str], kubectl: bool) -> None:
     first = argv[0]
     if first == DEVCTL:
+        if argv[1:2] == ["credential"]:  # kubectl starts it by itself, and not through here
+            raise Refused(f"{DEVCTL} credential is kubectl's own; a token of yours is shown to nobody")
         return
     if first == KUBECTL:
         if not kubectl:

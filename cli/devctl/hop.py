@@ -52,8 +52,7 @@ def connect(session: Session, name: str, rest: list[str]) -> int:
         "IdentitiesOnly": "yes",
         "PreferredAuthentications": "publickey",
         "EscapeChar": "none",
-        "ServerAliveInterval": "30",
-        "ServerAliveCountMax": "4",
+        **names.KEEPALIVE,
     }
     words = ["ssh", "-F", "none"]
     for key, value in options.items():

@@ -64,9 +64,8 @@ class Bastion:
     def options(self) -> dict[str, str]:
         """ssh's options for the bastion itself, in ssh_config's words."""
         found = {"User": self.user, "HostName": self.host, "Port": str(self.port), **self._trust()}
-        found |= {"ServerAliveInterval": "30", "ServerAliveCountMax": "4"}
         # A replica that has just gone refuses for a second or two, until nobody is sent to it any more.
-        found |= {"ConnectionAttempts": "4"}
+        found |= {**names.KEEPALIVE, "ConnectionAttempts": "4"}
         return found | self._identity()
 
     def server_options(self, server: str) -> dict[str, str]:
@@ -78,8 +77,7 @@ class Bastion:
             "Port": str(names.SERVICE_PORT),
             "ProxyJump": ALIAS,
             **self._trust(),
-            "ServerAliveInterval": "30",
-            "ServerAliveCountMax": "4",
+            **names.KEEPALIVE,
         }
         return found | self._identity()
 
@@ -171,9 +169,12 @@ def through(args: list[str]) -> None:
     from devctl.app import COMMANDS
 
     at = next((n for n, word in enumerate(args) if word in COMMANDS), None)
-    if at is None or args[at] in LOCAL or {"-h", "--help"} & set(args):
+    ours = args[: args.index("--")] if "--" in args else args  # the rest belongs to what runs in the server
+    if at is None or args[at] in LOCAL or {"-h", "--help"} & set(ours):
         return
-    flags, asked = _common(args)
+    flags, asked = _common(ours)
+    if args[at] == "keys" and "user" in asked:  # an administrator's, with credentials of their own
+        return
     if any(flag in asked for flag in ("kubeconfig", "context")) or "_DEVCTL_COMPLETE" in os.environ:
         return
     bastion = configured(Config(flags, os.environ))
@@ -185,9 +186,8 @@ def through(args: list[str]) -> None:
     become([*bastion.ssh("-t" if interactive else "-T"), shlex.join(["devctl", *args])])
 
 
-def _common(args: list[str]) -> tuple[dict[str, str | None], set[str]]:
+def _common(words: list[str]) -> tuple[dict[str, str | None], set[str]]:
     """The flags that decide who and where, as far as they can be told without the command's own."""
-    words = args[: args.index("--")] if "--" in args else args
     flags: dict[str, str | None] = {}
     for number, word in enumerate(words):
         for flag in ("user", "kubeconfig", "context"):

@@ -54,6 +54,10 @@ class Key:
         return self.expires is not None and self.expires <= now
 
 
+class LastKey(Failure):
+    """Another one has to be added first; or an administrator suspends the person."""
+
+
 def read(line: str) -> str:
     """A .pub file's line, checked; raises Failure for anything else, a private key above all."""
     line = line.strip()
@@ -112,8 +116,8 @@ def removed(spec: Json, which: str, now: datetime) -> dict[str, Any]:
         raise Failure(f"there is no key {which[:80]!r}", f"there are: {names}", NOT_FOUND)
     fingerprints = {key.fingerprint for key in gone}
     if not [key for key in everything if key.fingerprint not in fingerprints and not key.over(now)]:
-        raise Failure(
-            "this is the last key that opens your account", "add another first: `devctl keys add NAME FILE`", REFUSED
+        raise LastKey(
+            "this is the last key that opens the account", "add another first: `devctl keys add NAME FILE`", REFUSED
         )
 
     def stays(line: object) -> bool:

@@ -6,6 +6,8 @@ DevServerUsers, which administrators have. Never is a private key read further t
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devctl import broker, keyring, people, render
-from devctl.errors import USAGE, ApiError, Failure, from_api
+from devctl.errors import REFUSED, USAGE, ApiError, Failure, from_api
 from devctl.keyring import Key, ending
 from devctl.listing import Output
 
@@ -22,12 +24,16 @@ if TYPE_CHECKING:
     from devctl.session import Session
 
 __all__ = ["ending"]
+MOST = 65536
+"""Bytes of a file that is said to be a key."""
 
 
 def keys_list_command(session: Session, output: Output = None) -> None:
     """List the keys that open your account, and when they end."""
     form = session.output(output)
     found, now = own(session), datetime.now(UTC)
+    if session.broker:
+        _say(ending(found, now))
     if form in ("json", "yaml"):
         document = [
             {"name": key.name or None, "fingerprint": key.fingerprint, "key": key.line,
@@ -56,6 +62,12 @@ def keys_add_command(
     ] = None,
 ) -> None:
     """Add a key: devctl keys add laptop ~/.ssh/id_ed25519.pub"""
+    if session.broker and key != "-" and not _is_key(key):
+        raise Failure(
+            "the bastion has no file of yours",
+            "give the key itself in quotes, or send it: `ssh USER@BASTION devctl keys add NAME - < FILE.pub`",
+            USAGE,
+        )
     line = from_file(key)
     change(session, {"add": {"name": name, "key": line, "expires": expires}})
     render.say(f"{name} opens your account in a moment ({Key(name, line).fingerprint}); running servers: 90 seconds")
@@ -69,9 +81,25 @@ def keys_remove_command(
     render.say(f"{key} is removed")
 
 
+def notice(session: Session) -> None:
+    """On the bastion: on standard error, which keys end soon. It is a service, and whatever fails in it no obstacle."""
+    if not session.broker:
+        return
+    try:
+        _say(ending(keyring.keys(broker.ask(session.broker, {"want": "keys"})["spec"]), datetime.now(UTC)))
+    except (Failure, LookupError, TypeError):
+        return
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        render.say(render.clean(line))
+
+
 def own(session: Session) -> list[Key]:
     """The person's keys. Raises Failure."""
     if session.broker:
+        _only_ones_own(session)
         return keyring.keys(broker.ask(session.broker, {"want": "keys"})["spec"])
     return keyring.keys(_user(session).get("spec") or {})
 
@@ -79,27 +107,57 @@ def own(session: Session) -> list[Key]:
 def change(session: Session, request: dict[str, Any]) -> None:
     """Add or remove a key of the session's person; see people.change_keys. Raises Failure."""
     if session.broker:
+        _only_ones_own(session)
         broker.ask(session.broker, {"want": "keys", **request})
         return
     try:
         people.change_keys(session.kube, session.user, request)
     except ApiError as error:
         raise _api(error, session) from None
+    except keyring.LastKey as failure:
+        failure.todo = f"`devctl user suspend {session.user}` takes all of them out of force"
+        raise
 
 
 def from_file(word: str) -> str:
     """The key that a word on the command line means: itself, standard input, or a file. Raises Failure."""
-    if word.startswith(("ssh-", "ecdsa-", "sk-")) and " " in word:
+    if _is_key(word):
         return keyring.read(word)
     try:
-        text = sys.stdin.read(65536) if word == "-" else Path(word).expanduser().read_text(encoding="utf-8")
+        text = sys.stdin.read(MOST + 1) if word == "-" else _regular(Path(word).expanduser())
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise Failure(f"{word} cannot be read: {reason}", "give a .pub file, or - for standard input", USAGE) from None
+    if len(text) > MOST:
+        raise Failure(f"{word} is too long for a public key", "give a .pub file, or - for standard input", USAGE)
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(lines) > 1 and "PRIVATE KEY" not in text:
         raise Failure(f"{word} has {len(lines)} lines", "give one key at a time", USAGE)
     return keyring.read(text if "PRIVATE KEY" in text else "".join(lines))
+
+
+def _is_key(word: str) -> bool:
+    return word.startswith(("ssh-", "ecdsa-", "sk-")) and " " in word
+
+
+def _regular(path: Path) -> str:
+    """The beginning of a file; OSError for a device or a pipe, which may have no end."""
+    # A pipe without a writer does not hang.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(None, "it is not a file of the usual kind")
+        return file.read(MOST + 1).decode()
+
+
+def _only_ones_own(session: Session) -> None:
+    """The broker changes the keys of the one who asks: a name that is not theirs must not be passed over."""
+    asked, account = session.flags.get("user"), session.environ.get("DEVCTL_USER")
+    if asked and asked != account:
+        raise Failure(
+            f"the bastion shows and changes your own keys only, not those of {asked[:80]!r}",
+            "an administrator does that with credentials of their own: `devctl keys ... --user NAME`",
+            REFUSED,
+        )
 
 
 def _user(session: Session) -> dict[str, Any]:

@@ -54,6 +54,10 @@ def list_command(
 ) -> None:
     """List your servers."""
     form = session.output(output)
+    if session.broker:
+        from devctl import keys
+
+        keys.notice(session)
     if all_users:
         try:
             items = list(session.kube.get(f"/apis/{names.API_VERSION}/devservers").get("items") or [])

@@ -51,6 +51,9 @@ DEFAULT_FLAVOR = "cpu-small"
 DEFAULT_HOME_SIZE = "10Gi"
 HOST_SUFFIX = ".devserver"  # what a person types after ssh or scp: mydev.devserver
 
+KEEPALIVE = {"ServerAliveInterval": "30", "ServerAliveCountMax": "4"}
+"""ssh's options with which a connection that is dead ends after two minutes, and an idle one is kept open."""
+
 # The order in which a server becomes usable (rulings.md 13). Queued and Admitted appear only with a queue.
 STAGES = (
     "Accepted",

@@ -41,8 +41,7 @@ def options(session: Session, name: str) -> dict[str, str]:
         "StrictHostKeyChecking": "yes",
         "CheckHostIP": "no",
         "UpdateHostKeys": "no",
-        "ServerAliveInterval": "30",
-        "ServerAliveCountMax": "4",
+        **names.KEEPALIVE,
         "ProxyCommand": command,
     }
     identity = session.config.get("identityFile")

@@ -98,6 +98,9 @@ def ssh_config_command(
 
 def _from_the_bastion(session: Session) -> None:
     """For a machine without devctl: what to put where, asked for by `ssh USER@bastion devctl ssh-config`."""
+    from devctl import keys
+
+    keys.notice(session)
     bastion = jump.here(session)
     servers = [s["metadata"]["name"] for s in session.servers() if s["spec"].get("enableSSH", True)]
     render.out(f"# 1. This line into {jump.PORTABLE_KNOWN_HOSTS}, which is nobody else's file:")

@@ -67,6 +67,7 @@ def test_exit_codes_and_streams_pass_through(fresh: World, replica: Replica) -> 
         ("kubectl get pods --kubeconfig /dev/stdin", "kubectl --kubeconfig is not possible"),
         ("devctl list --kubeconfig /dev/stdin", "one cluster, no kubeconfig"),
         ("devctl ssh mydev -o ProxyCommand=id", "is not possible on the bastion"),
+        ("devctl credential", "kubectl's own"),
         ("scp -t .", "copy to a server instead"),
         ("rsync --server . .", "copy to a server instead"),
         ("", "there is no command"),
@@ -81,6 +82,14 @@ def test_nothing_but_devctl_is_run(fresh: World, replica: Replica, command: str,
         assert says in done.stderr
     eventually(lambda: replica.events("session_end"), "session_end")
     assert replica.events("session_start")
+
+
+@pytest.mark.parametrize("command", ["kubectl --token SECRET get pods", "kubectl --token SECRET get 'pods"])
+def test_a_refused_command_is_on_record_without_its_secrets(fresh: World, replica: Replica, command: str) -> None:
+    assert fresh.client.run(replica, "ann", command).returncode == 126
+    (denied,) = eventually(lambda: replica.events("denied"), "denied")
+    assert denied["argv"][:4] == ["kubectl", "--token", "***", "get"]
+    assert not [line for line in replica.lines() if "SECRET" in line]
 
 
 @pytest.mark.parametrize("words", [["scp"], ["scp", "-O"], ["sftp"]])
@@ -159,6 +168,10 @@ def test_the_environment_is_ours(fresh: World, replica: Replica) -> None:
             # in memory, so the fixed one is looked at where it is handed on, in tests/unit/bastion.
             given = Path(f"/proc/{pid}/environ").read_bytes()
             assert b"PYTHONPATH" not in given and b"EDITOR" not in given
+            lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+            limits = {line[:25].strip(): line[25:].split()[:2] for line in lines}
+            assert limits["Max data size"] == [str(512 << 20)] * 2
+            assert limits["Max open files"] == ["256"] * 2 and limits["Max core file size"] == ["0"] * 2
             asking.close()
             running.wait(LONGEST)
 
@@ -267,7 +280,7 @@ def test_the_prompt(fresh: World, replica: Replica) -> None:
     assert commands == [*[["devctl", "version"]] * 4, ["devctl", "list", "--foo"]]
     assert [each["exit"] for each in replica.events("command_end")] == [0, 0, 0, 0, 2]
     (denied,) = replica.events("denied")
-    assert denied["argv"] == ["id; devctl list"]
+    assert denied["argv"] == ["id;", "devctl", "list"]
     assert {each["kind"] for each in replica.events("session_start")} == {"shell"}
 
 

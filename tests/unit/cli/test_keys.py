@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devctl import editors, hop, keyring, openssh
+from devctl import editors, hop, jump, keyring, keys, listing, openssh
 from devctl.errors import Failure
+from devctl.session import Session
 from devservers.api import user
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -94,6 +103,40 @@ def test_the_last_key_stays() -> None:
         keyring.removed(spec(), "x", NOW)
 
 
+class OnePerson(BaseHTTPRequestHandler):
+    """An API server that has ann with one key."""
+
+    def do_GET(self) -> None:
+        body = json.dumps(
+            {"metadata": {"name": "ann", "resourceVersion": "1"}, "spec": {"sshPublicKeys": [A]}}
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_an_administrator_is_told_how_to_take_the_last_key_out_of_force(tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), OnePerson) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        context = {"cluster": "c", "user": "u"}
+        (tmp_path / "config").write_text(
+            json.dumps(
+                {
+                    "current-context": "x",
+                    "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+                    "contexts": [{"name": "x", "context": context}],
+                    "users": [{"name": "u", "user": {}}],
+                }
+            )
+        )
+        flags = {"user": "ann", "kubeconfig": str(tmp_path / "config")}
+        with pytest.raises(Failure) as refused:
+            keys.keys_remove_command(Session(flags, None, {"HOME": str(tmp_path)}), keyring.Key("", A).fingerprint)
+        server.shutdown()
+    assert "the last key" in refused.value.what and "devctl user suspend ann" in refused.value.todo
+
+
 def test_what_ends_soon_is_said() -> None:
     soon = (NOW + timedelta(days=5, hours=1)).isoformat()
     found = keyring.keys(spec(b=soon, c="2026-11-01T00:00:00Z"))
@@ -155,3 +198,104 @@ def test_an_unknown_editor_is_refused() -> None:
         editors.link("mydev", "ed", "/")
     with pytest.raises(Failure, match="absolute"):
         editors.link("mydev", "vscode", "src")
+
+
+def on_the_bastion(path: str, **flags: str) -> Session:
+    return Session(flags, None, {"DEVCTL_BROKER": path, "DEVCTL_USER": "ann", "HOME": "/"})
+
+
+@contextmanager
+def broker(folder: Path, answer: str) -> Iterator[str]:
+    """A socket that answers one request."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "broker"))
+        server.listen()
+        server.settimeout(30)
+
+        def once() -> None:
+            peer, _ = server.accept()
+            server.close()  # whoever comes next is refused at once
+            with peer:
+                peer.recv(65536)
+                peer.sendall(answer.encode() + b"\n")
+
+        answering = threading.Thread(target=once)
+        answering.start()
+        yield str(folder / "broker")
+        answering.join(30)
+
+
+@pytest.mark.parametrize("word", ["/dev/zero", "/etc/passwd", "no-such-file", "x.pub", "~/x"])
+def test_the_bastion_has_no_file_of_anybodys(word: str) -> None:
+    with pytest.raises(Failure, match="the bastion has no file of yours"):
+        keys.keys_add_command(on_the_bastion("/nowhere"), "laptop", word)
+
+
+def test_a_key_is_read_from_a_file_of_the_usual_kind_and_size(tmp_path: Path) -> None:
+    fifo, long, good = tmp_path / "fifo", tmp_path / "long", tmp_path / "a.pub"
+    os.mkfifo(fifo)
+    long.write_text("# x\n" * 20000)
+    good.write_text(f"# mine\n{A}\n")
+    assert keys.from_file(str(good)) == A
+    wrong = (("/dev/zero", "not a file"), (fifo, "not a file"), (tmp_path, "Is a directory"), (long, "too long"))
+    for word, says in wrong:
+        with pytest.raises(Failure, match=says):
+            keys.from_file(str(word))
+
+
+def test_on_the_bastion_nobodys_keys_are_taken_for_anothers() -> None:
+    other = on_the_bastion("/nowhere", user="bob")
+    attempts: list[Callable[[], None]] = [
+        lambda: keys.keys_remove_command(other, "laptop"),
+        lambda: keys.keys_add_command(other, "laptop", A),
+        lambda: keys.keys_list_command(other),
+    ]
+    for attempt in attempts:
+        with pytest.raises(Failure, match="your own keys only, not those of 'bob'"):
+            attempt()
+    with pytest.raises(Failure, match="bastion"):  # the broker is away: that far it came
+        keys.keys_remove_command(on_the_bastion("/nowhere", user="ann"), "laptop")
+
+
+def test_a_key_that_ends_soon_is_spoken_of_on_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = f'{{"name": "b", "key": "{B}", "expires": "2026-01-01T00:00:00Z"}}'
+    with broker(tmp_path, f'{{"spec": {{"sshKeys": [{ended}]}}}}') as path:
+        keys.keys_list_command(on_the_bastion(path), "name")
+    shown = capsys.readouterr()
+    assert shown.out == "b\n" and "Your key b" in shown.err and "ended on 2026-01-01" in shown.err
+    (tmp_path / "broker").unlink()
+    with broker(tmp_path, f'{{"spec": {{"sshKeys": [{ended}]}}}}') as path, pytest.raises(Failure):
+        listing.list_command(on_the_bastion(path))  # its second question nobody answers
+    assert "Your key b" in capsys.readouterr().err
+    keys.notice(on_the_bastion("/nowhere"))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "jumps"),
+    [
+        ("list", True),
+        ("exec mydev -- df -h", True),
+        ("exec mydev -- x --help --context y --user bob", True),
+        ("exec mydev --help", False),
+        ("-h list", False),
+        ("list --context x", False),
+        ("keys list", True),
+        ("keys list -- --user bob", True),
+        ("keys remove laptop --user ann", False),
+        ("keys --user=bob list", False),
+        ("--user bob keys list", False),
+        ("--user bob list", True),
+    ],
+)
+def test_what_goes_to_the_bastion(words: str, jumps: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A bastion that is no address: whoever would go there is told so."""
+    monkeypatch.setattr(os, "environ", {"DEVCTL_BASTION": "a b", "DEVCTL_USER": "ann", "HOME": str(tmp_path)})
+    try:
+        jump.through(words.split())
+    except Failure as failure:
+        assert jumps and "is not an address" in failure.what
+    else:
+        assert not jumps

@@ -1,0 +1,48 @@
+"""A line at the prompt that is interrupted before its command runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+
+from bastion.session.audit import Audit
+from bastion.session.prompt import Prompt
+
+
+def test_ctrl_c_while_the_audit_process_is_asked_begins_a_new_session_on_paper(tmp_path: Path) -> None:
+    """Its answer comes all the same, and is not the one to the next request."""
+    heard: list[list[str]] = []
+
+    def answer(server: socket.socket) -> None:
+        for session in range(2):
+            peer, _ = server.accept()
+            heard.append([])
+            with peer, peer.makefile("rwb") as lines:
+                for line in lines:
+                    event = json.loads(line)["event"]
+                    heard[-1].append(event)
+                    if session == 0 and event == "command_start":
+                        os.kill(os.getpid(), signal.SIGINT)
+                    else:
+                        lines.write(b'{"ok": true}\n')
+                        lines.flush()
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "audit"))
+        server.listen()
+        server.settimeout(30)
+        answering = threading.Thread(target=answer, args=(server,))
+        answering.start()
+        audit = Audit(str(tmp_path / "audit"))
+        prompt = Prompt(audit, {"PATH": "/usr/bin:/bin", "HOME": "/"}, kubectl=False)
+        prompt.start = {"kind": "shell", "argv": []}
+        audit.start(**prompt.start)
+        assert prompt._one("devctl version", 0) == 130
+        assert prompt._one("devctl version", 0) == 0
+        audit.close()
+        answering.join(30)
+    assert heard == [["session_start", "command_start"], ["session_start", "command_start", "command_end"]]
