@@ -206,6 +206,8 @@ class Supervisor:
         problem = self._access.problem(live.user, live.key_fp, datetime.now(UTC))
         if problem:
             self._end(live, "revoked", problem, now)
+        elif live.unwanted:
+            self._end(live, "denied", live.unwanted, now)
         elif away is not None and live.since >= away and now - live.since > AUDIT_AWAY:
             self._end(live, "denied", "the audit log is away, so nobody new is let in; try again in a minute", now)
 
