@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bastion.audit.plain import Plain
 from bastion.paths import Paths
 
 WINDOW_SECONDS = 10.0
@@ -170,9 +171,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(json.dumps(vars(each)))
         return 0
     try:
+        plain = Plain()
         for pause, text in frames(folder, options.session):
             time.sleep(pause / max(options.speed, 0.01))
-            sys.stdout.write(text)
+            sys.stdout.write(plain.text(text))
             sys.stdout.flush()
     except NoRecording as error:
         print(f"{error}; `list` shows those there are", file=sys.stderr)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bastion.audit.recording import MOST_BYTES, WINDOW_BYTES, NoRecording, Recording, frames, recordings
+from bastion.audit.recording import MOST_BYTES, WINDOW_BYTES, NoRecording, Recording, frames, main, recordings
+from bastion.paths import Paths
 
 
 class Clock:
@@ -83,3 +84,15 @@ def test_two_sessions_never_share_a_file(tmp_path: Path) -> None:
     Recording(tmp_path, "ann", "s1", (80, 24))
     with pytest.raises(FileExistsError):
         Recording(tmp_path, "ann", "s1", (80, 24))
+
+
+def test_what_is_played_does_not_command_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BASTION_ROOT", str(tmp_path))
+    recording = Recording(Paths(tmp_path).recordings, "ann", "s1", (80, 24))
+    recording.output("a\x1b]52;c;cm0")
+    recording.output("=\x07\x1b[1mb")
+    recording.close()
+    assert main(["play", "s1", "--speed", "100"]) == 0
+    assert capsys.readouterr().out == "a\x1b[1mb"
