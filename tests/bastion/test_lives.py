@@ -95,11 +95,13 @@ def test_with_sshd_as_first_process_a_drain_cuts_everybody(fresh: World) -> None
     replica.kill()
     replica.processes.pop().wait()
     replica.start_supervisor(command=["/usr/sbin/sshd", "-D", "-e", "-f", str(config)])
-    eventually(lambda: client.run(replica, "ann", "true").returncode == 0, "a login")
-    with client.start(replica, "ann", SHELL) as shell:
-        read_until(shell, "ready")
+    eventually(lambda: replica.log.count("Server listening") > 1, "sshd")
+    master = fresh.folder / "master"
+    # Without a session: those begin with the supervisor's word only.
+    with client.start(replica, "ann", "-N", "-M", "-S", str(master)) as tunnel:
+        eventually(master.exists, "a login")
         os.kill(replica.first_process(), signal.SIGTERM)
-        assert shell.wait(timeout=10) == 255
+        assert tunnel.wait(timeout=10) == 255
 
 
 def test_sshd_may_crash_without_anybody_noticing(fresh: World) -> None:
@@ -164,8 +166,10 @@ def test_nobody_stays_of_whom_the_log_says_nothing(fresh: World, tmp_path: Path)
     replica.programs = str(programs)
     replica.start()
     with client.start(replica, "ann", SHELL) as shell, client.start(replica, "ann", "-N") as tunnel:
-        for each in (shell, tunnel):
-            assert each.wait(timeout=20) == 255
+        # A session is told no, unless it is ended before.
+        assert shell.wait(timeout=20) in (77, 255)
+        assert tunnel.wait(timeout=20) == 255
+    assert not replica.events("session_start")
     assert "sshd's log did not tell of" in replica.log
     eventually(lambda: not _processes_of(20000, replica), "no process of theirs")
 
