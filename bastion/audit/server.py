@@ -25,7 +25,7 @@ from bastion.accounts.access import Access
 from bastion.audit.event import line
 from bastion.audit.ledger import Fields, Ledger, Refused, Session
 from bastion.audit.peers import Peers, peer_uid
-from bastion.audit.recording import Recording
+from bastion.audit.recording import Recording, Shelf
 from bastion.paths import FIRST_UID, Paths
 
 MOST_LINE = 1 << 16
@@ -45,6 +45,7 @@ class AuditServer:
     def __init__(self, paths: Paths, replica: str, record: bool = False, out: TextIO = sys.stdout) -> None:
         self._paths = paths
         self._record = record
+        self._shelf = Shelf(paths.recordings)
         self._out = out
         self._access = Access(paths)
         self._ledger = Ledger(replica, asyncio.get_running_loop().time)
@@ -152,7 +153,9 @@ class AuditServer:
             return None
         size = tuple(v if isinstance(v := fields.get(n), int) and 0 < v < 10000 else d for n, d in _SIZE)
         try:
-            return Recording(self._paths.recordings, session.user, session.session, (size[0], size[1]))
+            return Recording(
+                self._paths.recordings, session.user, session.session, (size[0], size[1]), shelf=self._shelf
+            )
         except OSError as error:
             raise Refused(f"the session cannot be recorded ({error.strerror}); tell an administrator") from None
 
