@@ -13,8 +13,8 @@ import threading
 import time
 
 from bastion.accounts.mirror import Mirror
-from bastion.accounts.render import render
-from bastion.accounts.store import Store
+from bastion.accounts.render import Rendered, render
+from bastion.accounts.store import State, Store
 from bastion.paths import Paths
 from devctl import kubeconfig
 from devctl.errors import Failure
@@ -25,6 +25,8 @@ SETTLE = 0.05
 """Seconds in which changes are taken together: a burst of them is written once."""
 CONFIRM = 10.0
 """Seconds between two notes of when the cluster was last heard."""
+RETRY = 5.0
+"""Seconds until it tries again to write what could not be written."""
 QUIET = 120.0
 """Seconds without a sign of life after which the note is no longer renewed; bookmarks are a minute apart."""
 
@@ -58,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     while True:
         if not woken.wait(CONFIRM):
             if store.state and time.monotonic() - min(users.heard, servers.heard) < QUIET and not store.state.refused:
-                store.confirm()
+                confirm(store)
             continue
         time.sleep(SETTLE)
         woken.clear()
@@ -66,13 +68,36 @@ def main(arguments: list[str] | None = None) -> int:
         listed.clear()
         if not (users.synced and servers.synced):
             continue
-        state = store.put(render(users.objects(), servers.objects(), options.shell, options.domain), listed=from_list)
+        state = put(store, render(users.objects(), servers.objects(), options.shell, options.domain), from_list)
+        if state is None:
+            time.sleep(RETRY)
+            if from_list:
+                listed.set()
+            woken.set()
+            continue
         for problem in state.problems:
             if problem not in problems:
                 log(problem)
         if state.refused and state.refused != refused:
             log(f"ALERT {state.refused}; look at `kubectl get devserverusers`")
         problems, refused = state.problems, state.refused
+
+
+def put(store: Store, rendered: Rendered, listed: bool) -> State | None:
+    """What is in force now; None when it couldn't be written, for which this process must not end."""
+    try:
+        return store.put(rendered, listed=listed)
+    except OSError as error:
+        log(f"ALERT the accounts cannot be written, those before stay in force: {error}; trying again")
+        return None
+
+
+def confirm(store: Store) -> None:
+    """Notes that the cluster was heard of, if that can be written."""
+    try:
+        store.confirm()
+    except OSError as error:
+        log(f"ALERT it cannot be noted when the cluster was last heard: {error}")
 
 
 def log(line: str) -> None:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from devctl.errors import ApiError, Failure, Unreachable
 from devctl.kube import Kube
 
 Json = dict[str, Any]
@@ -52,9 +51,9 @@ class Mirror(threading.Thread):
             try:
                 self._watch(self._list())
                 wait, failed = 0.1, False
-            except (ApiError, Unreachable, Failure, TimeoutError, ValueError, KeyError) as error:
+            except Exception as error:  # whatever it is: a mirror that ended would show yesterday for ever
                 if not failed:
-                    self._log(f"no word of {self.name} from the cluster, trying again: {error or 'silence'}")
+                    self._log(f"no word of {self.name} from the cluster, trying again: {error or type(error).__name__}")
                 failed = True
             self._kube.close()
             time.sleep(wait * random.uniform(0.5, 1))

@@ -41,6 +41,8 @@ LAST_UID = 2**31 - 2
 MOST_KEYS = 64
 MOST_SERVERS = 1000
 """sshd takes 4096 permitopen for a key and refuses the whole line beyond (auth-options.c)."""
+MOST_WAYS = 4096
+"""Of one person, keys times servers: each is a piece of text in a small volume that everybody shares."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 LONG_AGO = datetime(1970, 1, 2, tzinfo=UTC)
 """An end before this one counts as this one: sshd reads no time before its clock's first second."""
@@ -99,7 +101,18 @@ def _accounts(users: Iterable[Json], servers: Iterable[Json], problems: list[str
         else:
             taken[uid] = name
             keys = {} if spec.get("suspended") else dict(_keys(name, spec, problems))
-            yield Account(name, uid, keys, tuple(sorted(tunnels[name]))[:MOST_SERVERS])
+            yield Account(name, uid, keys, _ways(name, len(keys), sorted(tunnels[name]), problems))
+
+
+def _ways(name: str, keys: int, servers: list[str], problems: list[str]) -> tuple[str, ...]:
+    """The servers that every key of theirs may reach."""
+    most = min(MOST_SERVERS, MOST_WAYS // max(keys, 1))
+    if len(servers) > most:
+        problems.append(
+            f"{name} has {keys} keys and {len(servers)} servers: no tunnel leads to the last {len(servers) - most}, "
+            f"from {_shown(servers[most])} on"
+        )
+    return tuple(servers[:most])
 
 
 def _unfit(name: object, uid: object, metadata: Json, spec: Json) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -72,6 +73,8 @@ class Store:
         `listed` says that this follows from a list rather than from single changes. A list without anybody after
         one with somebody is refused: it is what a broken API server or a lost CRD looks like, and locking
         everybody out is worse than being late with the last one. A deletion seen as such is obeyed.
+
+        Raises OSError when it can't be written; what was in force stays so, and the next call tries again.
         """
         if listed and not rendered.accounts and self.state and self.state.accounts:
             refused = f"the cluster lists no accounts, there were {self.state.accounts}; the old ones stay in force"
@@ -80,21 +83,39 @@ class Store:
         if files == self._written:
             return self._note(rendered, None)
         generation = self.state.generation + 1 if self.state else 1
-        self.state = State(generation, self._now(), rendered.accounts, None, rendered.problems[:100])
+        state = State(generation, self._now(), rendered.accounts, None, rendered.problems[:100])
         folder = self._paths.accounts / f"{_PREFIX}{generation}"
         shutil.rmtree(folder, ignore_errors=True)  # of a writer that was killed before its rename
-        (folder / "keys").mkdir(parents=True)
-        for name, text in {**files, STATE_FILE: self.state.text()}.items():
-            path = folder / name
-            path.write_text(text, encoding="ascii")
-            # Read by sshd as the person who logs in. There is no secret in any of them.
-            path.chmod(0o644)
-        for each in (folder, folder / "keys"):
-            each.chmod(0o755)
-        self._link(folder)
+        try:
+            (folder / "keys").mkdir(parents=True)
+            for name, text in {**files, STATE_FILE: state.text()}.items():
+                if not self._same(name, text, folder):
+                    path = folder / name
+                    path.write_text(text, encoding="ascii")
+                    # Read by sshd as the person who logs in. There is no secret in any of them.
+                    path.chmod(0o644)
+            for each in (folder, folder / "keys"):
+                each.chmod(0o755)
+            self._link(folder)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self.state = state
         self._written = files
         self._remove_old(generation)
         return self.state
+
+    def _same(self, name: str, text: str, folder: Path) -> bool:
+        """Takes a file over from the generation in force when it says the same: one of many changes, and room is short.
+
+        No file is ever written in place, so two generations may well share one.
+        """
+        if self._written is None or self._written.get(name) != text:
+            return False
+        with contextlib.suppress(OSError):
+            os.link(self._paths.current.resolve() / name, folder / name)
+            return True
+        return False
 
     def confirm(self) -> None:
         """The cluster was heard of and nothing has changed."""

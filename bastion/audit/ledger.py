@@ -3,7 +3,7 @@ the kernel or from sshd, never from the one who speaks.
 
 Pure: what peers say, in; the events to write, out. A peer with uid 0 is the supervisor, which reads sshd's log; it
 may name connections. Any other peer is a person's session program, believed in what it was asked to do and nothing
-else: user and uid are stamped, and the connection it claims counts only if sshd opened it for the same user.
+else: user and uid are stamped, and without a connection that sshd opened for the same user it has no session.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ SESSION_EVENTS = ("session_start", "command_start", "command_end", "denied")
 SUPERVISOR_EVENTS = (
     "conn_open", "auth_fail", "forward_open", "forward_denied", "denied", "conn_close", "drain", "revoked",
 )  # fmt: skip
+UNTOLD = "sshd has not told of this connection; try again"
 _FROM_SESSION = ("kind", "argv", "target", "exit", "signal", "duration_ms", "bytes_in", "bytes_out", "reason")
 
 
@@ -50,7 +51,7 @@ class Session:
     user: str
     uid: int
     began: float
-    conn: Connection | None
+    conn: Connection
     base: Fields
     open: bool = True
 
@@ -67,24 +68,22 @@ class Ledger:
         self._connections: dict[str, Connection] = {}
         self._sources: dict[tuple[str, int], Connection] = {}
 
-    def known(self, source: tuple[str, int]) -> bool:
-        """Whether the supervisor has told of this connection."""
-        return source in self._sources
+    def known(self, source: tuple[str, int], user: str) -> bool:
+        """Whether the supervisor has told of this connection of theirs."""
+        return source in self._sources and self._sources[source].user == user
 
     def begin(self, user: str, uid: int, said: Mapping[str, Any]) -> tuple[Session, Fields]:
         """A session and its session_start. Raises Refused when the connection may have none."""
         source = (str(said.get("src_ip")), said.get("src_port"))
         conn = self._sources.get(source) if isinstance(source[1], int) else None  # type: ignore[arg-type]
-        if conn is not None and conn.user != user:
-            conn = None
-        if conn is not None and conn.refused:
+        if conn is None or conn.user != user:
+            raise Refused(UNTOLD)
+        if conn.refused:
             raise Refused(conn.refused)
         base: Fields = {"session": self._id("s"), "user": user, "uid": uid, "kind": said.get("kind")}
-        if conn is not None:
-            base |= {"conn": conn.conn, "src_ip": conn.source[0], "src_port": conn.source[1], "key_fp": conn.key_fp}
+        base |= {"conn": conn.conn, "src_ip": conn.source[0], "src_port": conn.source[1], "key_fp": conn.key_fp}
         session = Session(base["session"], user, uid, self._clock(), conn, base)
-        if conn is not None:
-            conn.sessions.append(session)
+        conn.sessions.append(session)
         return session, self._stamp("session_start", base | _said(said))
 
     def during(self, session: Session, event: str, said: Mapping[str, Any]) -> Fields:
@@ -98,9 +97,9 @@ class Ledger:
         if not session.open:
             return None
         session.open = False
-        if session.conn and session in session.conn.sessions:
+        if session in session.conn.sessions:
             session.conn.sessions.remove(session)
-        reason = (session.conn.reason if session.conn else None) or "closed"
+        reason = session.conn.reason or "closed"
         passed = int((self._clock() - session.began) * 1000)
         return self._stamp("session_end", session.base | {"duration_ms": passed, "reason": reason})
 

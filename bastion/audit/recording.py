@@ -8,6 +8,7 @@ window's size is counted and said, not stored.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -18,12 +19,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bastion.audit.plain import Plain
 from bastion.paths import Paths
 
 WINDOW_SECONDS = 10.0
 WINDOW_BYTES = 256 * 1024
 MOST_BYTES = 64 * 2**20
 """Of one recording."""
+MOST_ALL = 768 * 2**20
+"""Of all recordings here; the volume has 1 GiB (infra: the pod's emptyDir)."""
+BLOCK = 4096
+"""What a file takes at least."""
 SUFFIX = ".cast"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
@@ -32,13 +38,48 @@ class NoRecording(ValueError):
     """There is no such recording, or it can't be read; the text names it."""
 
 
+class Shelf:
+    """The room that all recordings share: the oldest finished ones make way."""
+
+    def __init__(self, folder: Path, most: int = MOST_ALL) -> None:
+        files = sorted(((path.stat(), path) for path in folder.glob(f"*/*{SUFFIX}")), key=lambda each: each[0].st_mtime)
+        self._finished = {path: stat.st_size + BLOCK for stat, path in files}
+        self._used = sum(self._finished.values())
+        self._most = most
+
+    def take(self, size: int) -> bool:
+        """Takes room, if there is or can be made. Raises OSError."""
+        while self._used + size > self._most and self._finished:
+            oldest = next(iter(self._finished))
+            oldest.unlink(missing_ok=True)
+            self._used -= self._finished.pop(oldest)
+        if self._used + size > self._most:
+            return False
+        self._used += size
+        return True
+
+    def finished(self, path: Path, size: int) -> None:
+        """This one may make way from now on; `size` is what it took."""
+        self._finished[path] = size
+
+
 class Recording:
     """One session being recorded."""
 
     def __init__(
-        self, folder: Path, user: str, session: str, size: tuple[int, int], clock: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        user: str,
+        session: str,
+        size: tuple[int, int],
+        clock: Callable[[], float] = time.time,
+        shelf: Shelf | None = None,
     ) -> None:
         """Makes FOLDER/USER/SESSION.cast; `size` is columns and rows. Raises OSError."""
+        self._shelf = shelf or Shelf(folder)
+        self._taken = 0
+        if not self._take(BLOCK):
+            raise OSError(errno.ENOSPC, "the recordings under way fill their volume")
         self._clock = clock
         self._begin = clock()
         self._window = 0.0
@@ -57,22 +98,33 @@ class Recording:
         if at - self._window >= WINDOW_SECONDS:
             self._tell_dropped(at)
             self._window, self._in_window = at, 0
-        size = len(data.encode(errors="replace"))
-        if self._in_window + size > WINDOW_BYTES or self._total + size > MOST_BYTES:
-            self._dropped += size
-            return
-        self._in_window += size
-        self._total += size
-        self._event(at, "o", data)
+        if not self._kept(at, "o", data):
+            self._dropped += len(data.encode(errors="replace"))
 
     def resize(self, columns: int, rows: int) -> None:
         """The terminal has another size now."""
-        self._event(self._clock() - self._begin, "r", f"{columns}x{rows}")
+        self._kept(self._clock() - self._begin, "r", f"{columns}x{rows}")
 
     def close(self) -> None:
         """The session is over."""
         self._tell_dropped(self._clock() - self._begin)
         self._file.close()
+        self._shelf.finished(self.path, self._taken)
+
+    def _kept(self, at: float, kind: str, data: str) -> bool:
+        """Writes an event if there is room for what it is as text."""
+        size = len(json.dumps([round(at, 6), kind, data])) + 1
+        if self._in_window + size > WINDOW_BYTES or self._total + size > MOST_BYTES or not self._take(size):
+            return False
+        self._in_window += size
+        self._total += size
+        self._event(at, kind, data)
+        return True
+
+    def _take(self, size: int) -> bool:
+        taken = self._shelf.take(size)
+        self._taken += size if taken else 0
+        return taken
 
     def _tell_dropped(self, at: float) -> None:
         if self._dropped:
@@ -170,9 +222,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(json.dumps(vars(each)))
         return 0
     try:
+        plain = Plain()
         for pause, text in frames(folder, options.session):
             time.sleep(pause / max(options.speed, 0.01))
-            sys.stdout.write(text)
+            sys.stdout.write(plain.text(text))
             sys.stdout.flush()
     except NoRecording as error:
         print(f"{error}; `list` shows those there are", file=sys.stderr)

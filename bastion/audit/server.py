@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import socket
-import struct
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -25,13 +24,18 @@ from typing import Any, TextIO
 from bastion.accounts.access import Access
 from bastion.audit.event import line
 from bastion.audit.ledger import Fields, Ledger, Refused, Session
-from bastion.audit.recording import Recording
+from bastion.audit.peers import Peers, peer_uid
+from bastion.audit.recording import Recording, Shelf
 from bastion.paths import FIRST_UID, Paths
 
-MOST_LINE = 1 << 20
-"""Bytes of one request; a longer one ends the peer."""
-WAIT_FOR_SSHD = 1.5
-"""Seconds to wait for sshd's word of a connection that a session names: log and session race each other."""
+MOST_LINE = 1 << 16
+"""Bytes of one request; a longer one ends the peer. A terminal gives 4 KiB at a time, at most 24 KiB as JSON."""
+BEGIN_SECONDS = 15.0
+"""From connecting to session_start."""
+WAIT_FOR_SSHD = 8.0
+"""Seconds to wait for sshd's word of a connection that a session names: log and session race each other, and after a
+start of this process so does the supervisor. Sessions wait ten for their answer.
+"""
 _STOPPED = "the audit log cannot be written"
 
 
@@ -41,11 +45,11 @@ class AuditServer:
     def __init__(self, paths: Paths, replica: str, record: bool = False, out: TextIO = sys.stdout) -> None:
         self._paths = paths
         self._record = record
+        self._shelf = Shelf(paths.recordings)
         self._out = out
         self._access = Access(paths)
         self._ledger = Ledger(replica, asyncio.get_running_loop().time)
-        self._supervisors = 0
-        self._peers = 0
+        self._peers = Peers()
         self._awaited: dict[tuple[str, int], asyncio.Event] = {}
         """Connections that a session has named and sshd has not."""
         self._silence = asyncio.Event()
@@ -63,26 +67,31 @@ class AuditServer:
 
     async def _peer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid = peer_uid(writer.get_extra_info("socket"))
-        supervisor = uid == 0
-        self._supervisors += supervisor
-        self._peers += 1
-        self._silence.clear()
-        peer = _Supervisor(self, uid) if supervisor else _Person(self, uid)
+        peer = _Supervisor(self, uid) if uid == 0 else _Person(self, uid)
         try:
-            while request := await reader.readline():
-                answer = await self._answer(peer, request)
-                if answer is not None:
-                    writer.write(json.dumps(answer).encode() + b"\n")
-                    await writer.drain()
-        except (OSError, ValueError):
-            pass  # a peer that is gone, or whose line is too long
+            with self._peers.one(uid) as room:
+                if room:
+                    self._silence.clear()
+                    await self._talk(peer, reader, writer)
+        except (OSError, ValueError, TimeoutError):
+            pass  # a peer that is gone, that begins nothing, or whose line is too long
         finally:
-            self._supervisors -= supervisor
-            self._peers -= 1
             peer.gone()
             writer.close()
-            if not self._peers:
+            if self._peers.nobody():
                 self._silence.set()
+
+    async def _talk(self, peer: _Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        end = asyncio.get_running_loop().time() + BEGIN_SECONDS
+        while True:
+            async with asyncio.timeout_at(None if peer.begun else end):
+                request = await reader.readline()
+            if not request:
+                return
+            answer = await self._answer(peer, request)
+            if answer is not None:
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
 
     async def _answer(self, peer: _Peer, request: bytes) -> dict[str, Any] | None:
         try:
@@ -97,10 +106,10 @@ class AuditServer:
         except Refused as refusal:
             return {"ok": False, "error": str(refusal)}
 
-    async def wait_for(self, fields: Mapping[str, Any]) -> None:
+    async def wait_for(self, user: str, fields: Mapping[str, Any]) -> None:
         """Until sshd's word of the connection that `fields` name is here, or it is late."""
         address, port = str(fields.get("src_ip")), fields.get("src_port")
-        if not self._supervisors or not isinstance(port, int) or self._ledger.known((address, port)):
+        if not isinstance(port, int) or self._ledger.known((address, port), user):
             return
         arrived = self._awaited.setdefault((address, port), asyncio.Event())
         with contextlib.suppress(TimeoutError):
@@ -144,7 +153,9 @@ class AuditServer:
             return None
         size = tuple(v if isinstance(v := fields.get(n), int) and 0 < v < 10000 else d for n, d in _SIZE)
         try:
-            return Recording(self._paths.recordings, session.user, session.session, (size[0], size[1]))
+            return Recording(
+                self._paths.recordings, session.user, session.session, (size[0], size[1]), shelf=self._shelf
+            )
         except OSError as error:
             raise Refused(f"the session cannot be recorded ({error.strerror}); tell an administrator") from None
 
@@ -158,6 +169,11 @@ class _Peer:
     def __init__(self, server: AuditServer, uid: int) -> None:
         self.server = server
         self.uid = uid
+
+    @property
+    def begun(self) -> bool:
+        """Whether it may be silent now."""
+        return True
 
     async def ask(self, event: str, fields: dict[str, Any]) -> dict[str, Any] | None:
         """The answer. Raises Refused."""
@@ -186,6 +202,10 @@ class _Person(_Peer):
         self.session: Session | None = None
         self.recording: Recording | None = None
 
+    @property
+    def begun(self) -> bool:
+        return self.session is not None
+
     async def ask(self, event: str, fields: dict[str, Any]) -> dict[str, Any] | None:
         if event in ("output", "resize"):
             self._show(event, fields)
@@ -200,7 +220,7 @@ class _Person(_Peer):
         user = self.server.access.user(self.uid) if self.uid >= FIRST_UID else None
         if user is None:
             raise Refused(f"uid {self.uid} is nobody's account")
-        await self.server.wait_for(fields)
+        await self.server.wait_for(user, fields)
         session, start = self.server.ledger.begin(user, self.uid, fields)
         self.session = session  # before the line: whatever fails now, it is ended
         self.recording = self.server.recording(session, fields)
@@ -225,12 +245,6 @@ class _Person(_Peer):
 def _quietly(server: AuditServer, fields: Fields) -> None:
     with contextlib.suppress(Refused):  # server.failed says so
         server.write(fields)
-
-
-def peer_uid(sock: socket.socket) -> int:
-    """The uid of the process that connected, from the kernel (unix(7), SO_PEERCRED)."""
-    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", found)[1])
 
 
 async def run(paths: Paths, replica: str, record: bool) -> int:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bastion.accounts.access import Access
-from bastion.audit.server import peer_uid
+from bastion.audit.peers import Peers, peer_uid
 from bastion.broker.desk import Desk
 from bastion.paths import FIRST_UID, Paths
 from devctl.errors import FORBIDDEN
@@ -40,6 +40,7 @@ class BrokerServer:
         self._desk = desk
         self._access = Access(paths)
         self._pool = ThreadPoolExecutor(THREADS, "desk")
+        self._peers = Peers()
         self._budgets: dict[int, tuple[float, float]] = {}
 
     async def serve(self) -> asyncio.Server:
@@ -53,10 +54,11 @@ class BrokerServer:
     async def _peer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid = peer_uid(writer.get_extra_info("socket"))
         try:
-            while request := await asyncio.wait_for(reader.readline(), IDLE):
-                answer = await self._answer(uid, request)
-                writer.write(json.dumps(answer).encode() + b"\n")
-                await writer.drain()
+            with self._peers.one(uid) as room:
+                while room and (request := await asyncio.wait_for(reader.readline(), IDLE)):
+                    answer = await self._answer(uid, request)
+                    writer.write(json.dumps(answer).encode() + b"\n")
+                    await writer.drain()
         except (OSError, ValueError, TimeoutError):
             pass  # a peer that is gone, silent, or whose line is too long
         finally:

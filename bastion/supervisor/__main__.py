@@ -10,7 +10,8 @@ import sys
 from bastion.paths import Paths
 from bastion.sshd_config import MAX_STARTUPS, SshdSettings, TooOld
 from bastion.supervisor.listener import Listener, find_sshd
-from bastion.supervisor.supervisor import Supervisor, SupervisorSettings
+from bastion.supervisor.settings import SupervisorSettings
+from bastion.supervisor.supervisor import Supervisor
 
 
 def main(arguments: list[str] | None = None) -> int:

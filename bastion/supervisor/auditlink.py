@@ -1,12 +1,14 @@
 """Invariant: what the supervisor knows reaches the audit process in order, and it is known whether it did.
 
 While the audit process is away events wait here; when it is back it is first told of every connection that is open,
-because it may have been started anew.
+because it may have been started anew. When more waits than there is room for the audit counts as away, so nobody new
+is let in, and only what one person can ask for without end is left out, counted and said.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -18,17 +20,29 @@ ANSWER_SECONDS = 5.0
 """Until it counts as away. With a hundred people at once and much other work an answer has taken more than two."""
 RETRY_SECONDS = 0.2
 MOST_WAITING = 20000
+BATCH = 100
+"""Events that are sent before the first of their answers is waited for."""
+ENDLESS = frozenset({"auth_fail", "forward_open", "forward_denied"})
+"""Events of which anybody can make as many as they like; all others are few for each login."""
 
 
 class AuditLink:
     """One connection to the audit process, made again when it breaks."""
 
-    def __init__(self, path: Path, opened: Callable[[], Iterable[Event]], log: Callable[[str], None]) -> None:
-        """`opened` gives a conn_open for every connection there is."""
+    def __init__(
+        self,
+        path: Path,
+        opened: Callable[[], Iterable[Event]],
+        log: Callable[[str], None],
+        most: int = MOST_WAITING,
+    ) -> None:
+        """`opened` gives a conn_open for every connection there is; `most` is how many events may wait."""
         self._path = path
         self._opened = opened
         self._log = log
-        self._waiting: deque[Event] = deque(maxlen=MOST_WAITING)
+        self._most = most
+        self._left_out = 0
+        self._waiting: deque[Event] = deque()
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
         self.down_since: float | None = asyncio.get_running_loop().time()
@@ -36,7 +50,15 @@ class AuditLink:
 
     def say(self, events: Iterable[Event]) -> None:
         """Report events, now or as soon as that is possible."""
-        self._waiting.extend(events)
+        for event in events:
+            if len(self._waiting) < self._most or event[0] not in ENDLESS:
+                self._waiting.append(event)
+                continue
+            if not self._left_out:
+                self._log(f"ALERT {self._most} events wait for the audit process; the next ones are left out")
+            self._left_out += 1
+            if self.down_since is None:
+                self.down_since = asyncio.get_running_loop().time()
         if self._waiting:
             self._idle.clear()
             self._news.set()
@@ -67,22 +89,31 @@ class AuditLink:
             # A conn_open that waits here would be said twice, for the same connection.
             said = {fields["conn"] for _, fields in known}
             waiting = [e for e in self._waiting if not (e[0] == "conn_open" and e[1].get("conn") in said)]
-            self._waiting = deque([*known, *waiting], maxlen=MOST_WAITING)
+            self._waiting = deque([*known, *waiting])
             while True:
                 while self._waiting:
-                    event, fields = self._waiting[0]
-                    writer.write(json.dumps({"event": event, "fields": fields}).encode() + b"\n")
-                    await writer.drain()
-                    answer = json.loads(await asyncio.wait_for(reader.readline(), ANSWER_SECONDS) or b"{}")
-                    if not answer.get("ok"):
-                        raise ValueError(answer.get("error") or "it closed the connection")
-                    self._waiting.popleft()
+                    await self._send(list(itertools.islice(self._waiting, BATCH)), reader, writer)
+                if self._left_out:
+                    self._log(f"ALERT {self._left_out} events were left out of the audit log")
+                    self._left_out = 0
                 self.down_since = None
                 self._idle.set()
                 self._news.clear()
                 await self._wait(reader)
         finally:
             writer.close()
+
+    async def _send(self, batch: list[Event], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The first of those that wait; each of them waits until its own answer is here."""
+        lines = [json.dumps({"event": event, "fields": fields}).encode() + b"\n" for event, fields in batch]
+        writer.write(b"".join(lines))
+        await asyncio.wait_for(writer.drain(), ANSWER_SECONDS)
+        for _ in batch:
+            answer = json.loads(await asyncio.wait_for(reader.readline(), ANSWER_SECONDS) or b"{}")
+            if not answer.get("ok"):
+                raise ValueError(answer.get("error") or "it closed the connection")
+            # Nobody else takes from the front, and what comes in meanwhile goes to the end.
+            self._waiting.popleft()
 
     async def _wait(self, reader: asyncio.StreamReader) -> None:
         """Until there is news, or the other end closes: nothing else comes from there unasked."""

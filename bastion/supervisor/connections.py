@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bastion.supervisor.sshdlog import (
+    NAMELESS,
     Accepted,
     Child,
     Dropped,
@@ -25,6 +26,8 @@ from bastion.supervisor.sshdlog import (
     Tried,
 )
 
+MOST_DENIALS = 100
+"""Forwards of one connection that are refused one by one; the next ones end it."""
 Fields = dict[str, Any]
 Event = tuple[str, Fields]
 MOST_STRANGERS = 2000
@@ -45,6 +48,9 @@ class Live:
     ending: str | None = None
     """Why it is being ended, once that is so."""
     forwards: int = 0
+    denials: int = 0
+    unwanted: str | None = None
+    """Why it is to be ended, from what it asked for."""
 
 
 @dataclass
@@ -88,8 +94,8 @@ class Connections:
             case Child(parent, pid):
                 if parent in self.live:
                     self.live[parent].child = pid
-            case Forward(pid, target, denied):
-                return self._forward(pid, target, denied)
+            case Forward():
+                return self._forward(record)
             case Ended(source, why):
                 if left := self._strangers.pop(source, None):
                     if why != "gone":
@@ -152,17 +158,30 @@ class Connections:
             stranger.user, stranger.why = record.user, record.why
             stranger.key_fp = record.key_fp or stranger.key_fp
 
-    def _forward(self, pid: int, target: str, denied: bool) -> list[Event]:
+    def _forward(self, record: Forward) -> list[Event]:
+        pid = record.pid
         live = self.live.get(pid) or next((each for each in self.live.values() if each.child == pid), None)
         if live is None:
             return []
-        if denied:
+        if record.denied and not record.unasked:
             self._asked.pop(live.pid, None)
-            return [("forward_denied", {"conn": live.conn, "kind": "denied", "target": target})]
+            return self._denied(live, record.target)
         # sshd says what was asked before it says no; silence until its next word means yes.
         events = self._settle(live)
-        self._asked[live.pid] = target
+        if record.denied:
+            return [*events, *self._denied(live, record.target)]
+        self._asked[live.pid] = record.target
+        if record.target == NAMELESS:
+            live.unwanted = live.unwanted or "where your forward goes cannot be put on record"
         return events
+
+    def _denied(self, live: Live, target: str) -> list[Event]:
+        live.denials += 1
+        if live.denials > MOST_DENIALS:
+            # It ends, and how often it asked until then is nothing that anybody needs a line each for.
+            live.unwanted = live.unwanted or f"more than {MOST_DENIALS} forwards were refused on this connection"
+            return []
+        return [("forward_denied", {"conn": live.conn, "kind": "denied", "target": target})]
 
     def _settle(self, live: Live) -> list[Event]:
         target = self._asked.pop(live.pid, None)

@@ -1,6 +1,7 @@
 """Answers probes on a port of its own, so that none of them ever looks to sshd like somebody who gave up.
 
-Invariant: /healthz is about this process and stays 200 while it drains; /readyz is about new logins.
+Invariant: /healthz is about this process and stays 200 while it drains; /readyz is about new logins. Whoever can reach
+the port gets little room and little time on it.
 """
 
 from __future__ import annotations
@@ -8,40 +9,61 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
+MOST_CONNECTIONS = 64
+MOST_BYTES = 8192
+"""Of a request."""
+SECONDS = 5.0
+"""For a request and its answer."""
+
 
 class Health:
     """A small HTTP/1.0 server for three paths."""
 
-    def __init__(self, problems: Callable[[], list[str]], figures: Callable[[], Mapping[str, float]]) -> None:
-        """`problems` says why nobody new should come, empty when they may; `figures` are the metrics."""
+    def __init__(
+        self,
+        faults: Callable[[], list[str]],
+        problems: Callable[[], list[str]],
+        figures: Callable[[], Mapping[str, float]],
+    ) -> None:
+        """`faults` says why this process is to be started anew, `problems` why nobody new should come, both empty
+        when all is well; `figures` are the metrics.
+        """
+        self._faults = faults
         self._problems = problems
         self._figures = figures
+        self._connections = 0
 
     async def serve(self, host: str, port: int) -> asyncio.Server:
         """Listens."""
-        return await asyncio.start_server(self._answer, host, port, limit=8192)
+        return await asyncio.start_server(self._peer, host, port, limit=MOST_BYTES)
+
+    async def _peer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._connections >= MOST_CONNECTIONS:
+            writer.transport.abort()
+            return
+        self._connections += 1
+        try:
+            async with asyncio.timeout(SECONDS):
+                await self._answer(reader, writer)
+            writer.close()
+        except (OSError, ValueError, TimeoutError, EOFError, asyncio.LimitOverrunError):
+            writer.transport.abort()
+        finally:
+            self._connections -= 1
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            words = (await asyncio.wait_for(reader.readline(), 5)).split()
-            while (await asyncio.wait_for(reader.readline(), 5)).strip():
-                pass
-            status, text = self._page(words[1].decode("ascii", "replace") if len(words) > 1 else "")
-            head = (
-                f"HTTP/1.0 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(text)}\r\n\r\n"
-            )
-            writer.write(head.encode() + text.encode())
-            await writer.drain()
-        except (OSError, ValueError, TimeoutError):
-            pass
-        finally:
-            writer.close()
+        words = (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0].split()
+        status, text = self._page(words[1].decode("ascii", "replace") if len(words) > 1 else "")
+        head = f"HTTP/1.0 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {len(text)}\r\n\r\n"
+        writer.write(head.encode() + text.encode("ascii", "replace"))
+        await writer.drain()
 
     def _page(self, path: str) -> tuple[str, str]:
         if path == "/healthz":
-            return "200 OK", "ok\n"
+            faults = self._faults()
+            return ("500 Internal Server Error", "; ".join(faults) + "\n") if faults else ("200 OK", "ok\n")
         if path == "/readyz":
-            problems = self._problems()
+            problems = [*self._faults(), *self._problems()]
             return ("503 Service Unavailable", "; ".join(problems) + "\n") if problems else ("200 OK", "ok\n")
         if path == "/metrics":
             return "200 OK", "".join(

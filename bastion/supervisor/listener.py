@@ -28,21 +28,23 @@ class Listener:
     """The sshd that takes connections."""
 
     def __init__(self, paths: Paths, settings: SshdSettings, sshd: str) -> None:
+        """Raises TooOld, OSError."""
         self._paths = paths
         self._settings = settings
         self._sshd = sshd
+        # Once: a look at it every few seconds would be a process each, and one that may fail.
+        self._version = self._ask_version()
         self._seen: tuple[bytes, ...] = ()
         self.pid: int | None = None
         """Of the running sshd, None while there is none."""
         self.listening = False
 
-    def version(self) -> Version:
-        """What sshd says it is. Raises TooOld, OSError."""
+    def _ask_version(self) -> Version:
         done = subprocess.run([self._sshd, "-V"], capture_output=True, text=True, check=False)
         return version_of(done.stderr + done.stdout)
 
     def start(self) -> IO[bytes]:
-        """Starts sshd; its log. Raises OSError, TooOld."""
+        """Starts sshd; its log. Raises OSError."""
         RUN.mkdir(mode=0o755, exist_ok=True)
         _own_files_only(TEMPORARY)
         self.configure()
@@ -68,7 +70,7 @@ class Listener:
         key = (self._paths.host / HOST_KEY).read_bytes()
         shown = self._paths.host / HOST_CERTIFICATE
         certificate = shown.read_bytes() if shown.exists() else b""
-        config = render(self._paths, self._settings, self.version(), certified=bool(certificate)).encode()
+        config = render(self._paths, self._settings, self._version, certified=bool(certificate)).encode()
         files = {HOST_KEY: key, HOST_CERTIFICATE: certificate, "sshd_config": config}
         if tuple(files.values()) == self._seen:
             return False

@@ -28,12 +28,12 @@ class Process:
 
 
 def processes() -> dict[int, Process]:
-    """Every process that is not a zombie, by pid."""
+    """Every process that is not a zombie, by pid. Raises OSError, rather than to leave one out that is there."""
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
-        with contextlib.suppress(OSError, ValueError, IndexError):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError, ValueError, IndexError):
             # The command's name may hold anything, so the fields are counted from the last bracket.
             fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
             if fields[0] not in "ZX":

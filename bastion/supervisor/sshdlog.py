@@ -33,7 +33,7 @@ _DROPPED = re.compile(
     r"^drop connection #\d+ from \[(?P<ip>[^\]]+)\]:(?P<port>\d+) on \[[^\]]*\]:\d+ (?P<why>past \w+|penalty: .*)$"
 )
 _SOFTWARE = re.compile(r"^Remote protocol version [\d.]+, remote software version (.*)$")
-_TCPIP = re.compile(r"^originator \S+ port \d+, target (?P<host>.*) port (?P<port>\d+)$")
+_TCPIP = re.compile(r"^originator .* port \d+, target (?P<host>.*) port (?P<port>\d+)$")
 _REFUSED = re.compile(r"^refused local port forward: originator .*, target (?P<host>.*) port (?P<target>\d+)$")
 _DENIED = re.compile(
     rf"^Received request {_FROM} to connect to host (?P<host>.*) port (?P<target>\d+), but the request was denied\.$"
@@ -43,6 +43,10 @@ _STREAM = re.compile(r"^originator .*, target (?P<path>.*)$")
 _TUNNEL = re.compile(r"^ctype tun@openssh\.com ")
 _X11 = re.compile(r"^session \d+ req x11-req$")
 Source = tuple[str, int]
+WHOLE = 1000
+"""Characters of a line that is surely whole: sshd cuts at 1024 bytes, prefix included (log.c, MSGBUFSIZ)."""
+NAMELESS = "?"
+"""The target of a forward whose line has it cut off: the originator before it is the client's own text, of any size."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,8 @@ class Forward:
     pid: int
     target: str
     denied: bool
+    unasked: bool = False
+    """Of a denial: sshd said nothing of the request before."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,8 @@ def parse(line: str) -> Record | None:
     """What a line says, None for one that says nothing of use."""
     line = line.strip("\r\n")
     if tagged := _TAG.match(line):
-        return _tagged(tagged["function"], int(tagged["pid"]), _PREAUTH.sub("", tagged["text"]))
+        whole = len(line) < WHOLE
+        return _tagged(tagged["function"], int(tagged["pid"]), _PREAUTH.sub("", tagged["text"]), whole)
     line = _PREAUTH.sub("", line)
     if found := _OPENED.match(line):
         return Opened(_source(found))
@@ -135,7 +142,7 @@ def parse(line: str) -> Record | None:
     return None
 
 
-def _tagged(function: str, pid: int, text: str) -> Record | None:
+def _tagged(function: str, pid: int, text: str, whole: bool) -> Record | None:
     if function == "auth_log":
         if found := _ACCEPTED.match(text):
             return Accepted(_source(found), pid, found["user"], found["key"])
@@ -146,19 +153,22 @@ def _tagged(function: str, pid: int, text: str) -> Record | None:
         return Child(pid, int(found[1]))
     elif function == "kex_exchange_identification" and (found := _SOFTWARE.match(text)):
         return Software(pid, found[1])
-    elif function == "server_request_direct_tcpip" and (found := _TCPIP.match(text)):
-        return Forward(pid, f"{found['host']}:{found['port']}", denied=False)
+    elif function == "server_request_direct_tcpip" and text.startswith("originator"):
+        # Of a line that was cut where its writer wanted nothing is believed.
+        found = _TCPIP.match(text) if whole else None
+        return Forward(pid, f"{found['host']}:{found['port']}" if found else NAMELESS, denied=False)
     elif found := _DENIED.match(text) or _REFUSED.match(text):
         return Forward(pid, f"{found['host']}:{found['target']}", denied=True)
     # What follows is refused by the configuration, always.
     elif function == "server_input_global_request" and (found := _GLOBAL.match(text)):
-        return Forward(pid, found["what"].partition("@")[0], denied=True)
+        return Forward(pid, found["what"].partition("@")[0], denied=True, unasked=True)
     elif function == "server_request_direct_streamlocal" and (found := _STREAM.match(text)):
-        return Forward(pid, f"unix:{found['path']}", denied=True)
+        return Forward(pid, f"unix:{found['path']}", denied=True, unasked=True)
     elif (function == "server_input_channel_open" and _TUNNEL.match(text)) or (
         function == "session_input_channel_req" and _X11.match(text)
     ):
-        return Forward(pid, "tunnel" if function == "server_input_channel_open" else "x11", denied=True)
+        what = "tunnel" if function == "server_input_channel_open" else "x11"
+        return Forward(pid, what, denied=True, unasked=True)
     return None
 
 

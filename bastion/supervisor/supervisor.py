@@ -11,8 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from bastion.accounts.access import Access
@@ -23,7 +22,9 @@ from bastion.supervisor.auditlink import AuditLink
 from bastion.supervisor.connections import Connections, Live
 from bastion.supervisor.health import Health
 from bastion.supervisor.listener import Listener
+from bastion.supervisor.settings import SupervisorSettings
 from bastion.supervisor.sweeper import Sweeper
+from bastion.supervisor.watch import Watch
 
 TICK = 0.5
 SWEEP = 5.0
@@ -36,21 +37,6 @@ AUDIT_AWAY = 2.0
 """Seconds without the audit process after which a new connection is not kept: what can't be told isn't allowed."""
 GRACE = 65.0
 """Seconds after which sshd has surely ended whoever did not log in (LoginGraceTime 60)."""
-
-
-@dataclass(frozen=True)
-class SupervisorSettings:
-    """What differs between bastions; `drain_seconds` is the one number that a pod's grace period follows from."""
-
-    drain_seconds: float = 3600
-    deregister_seconds: float = 15
-    """How long new connections are still taken when a load balancer is only just learning of the end."""
-    health_host: str = "0.0.0.0"
-    health_port: int = 8081
-    max_connections: int = 20
-    """Of one person."""
-    max_processes: int = 64
-    """Of one person here. Not RLIMIT_NPROC: that counts a uid's processes on the whole node, servers included."""
 
 
 class Supervisor:
@@ -70,22 +56,24 @@ class Supervisor:
         self._polite: set[int] = set()
         self._draining = asyncio.Event()
         self._warned = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch = Watch(log)
+        self._unfollowed: set[int] = set()
+        """Connections of whose end the kernel tells us nothing."""
+        self._swept = 0.0
 
     async def run(self) -> int:
         """Works until a drain is over."""
         self._loop.add_signal_handler(signal.SIGTERM, self._draining.set)
         self._loop.add_signal_handler(signal.SIGINT, self._draining.set)
         self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
-        self._task(self._audit.run())
+        self._watch.begin("the link to the audit process", self._audit.run())
         await self._start_sshd()
-        self._task(self._tick())
-        health = Health(self.problems, self._figures)
+        self._watch.begin("the look at connections", self._tick())
+        health = Health(self._watch.faults, self.problems, self._figures)
         async with await health.serve(self._settings.health_host, self._settings.health_port):
             await self._draining.wait()
             await self._drain()
-        for task in self._tasks:
-            task.cancel()
+        self._watch.end()
         return 0
 
     def problems(self) -> list[str]:
@@ -122,7 +110,7 @@ class Supervisor:
         stream = self._listener.start()
         reader = asyncio.StreamReader(limit=1 << 16)
         await self._loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stream)
-        self._task(self._read(reader))
+        self._watch.begin("the reader of sshd's log", self._read(reader))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while True:
@@ -155,6 +143,11 @@ class Supervisor:
         except ProcessLookupError:
             self._gone(pid)
             return
+        except OSError as error:  # no descriptor left: nobody stays whose end would not be seen
+            self._watch.passing(error)
+            self._unfollowed.add(pid)
+            live.unwanted = "the bastion has no room for another connection; try again"
+            return
         self._loop.add_reader(handle, self._gone, pid, handle)
 
     def _gone(self, pid: int, handle: int | None = None) -> None:
@@ -163,6 +156,7 @@ class Supervisor:
             os.close(handle)
         self._ends.pop(pid, None)
         self._polite.discard(pid)
+        self._unfollowed.discard(pid)
         # What it said last may still be in the pipe.
         self._loop.call_later(0.05, lambda: self._audit.say(self._table.gone(pid, self._loop.time())))
 
@@ -174,29 +168,40 @@ class Supervisor:
                     return
                 if self._listener.exited(pid) and not self._draining.is_set():
                     log(f"sshd ended with {os.waitstatus_to_exitcode(status)}, starting it again; sessions go on")
-                    self._task(self._restart())
+                    self._watch.begin("the restart of sshd", self._restart())
 
     async def _restart(self) -> None:
-        await asyncio.sleep(1)
-        if not self._draining.is_set():
-            await self._start_sshd()
+        while self._listener.pid is None:
+            await asyncio.sleep(1)
+            if self._draining.is_set():
+                return
+            try:
+                await self._start_sshd()
+            except OSError as error:
+                log(f"ALERT sshd cannot be started: {error}; trying again")
+                self._listener.stop()  # it may run without a log; when it has ended all this begins anew
 
     async def _tick(self) -> None:
-        swept = 0.0
         while True:
+            self._watch.beat()
             await asyncio.sleep(TICK)
-            now = self._loop.time()
-            self._audit.say(self._table.settle())
-            self._audit.say(self._table.forgotten(now, GRACE))
-            for live in list(self._table.live.values()):
-                self._judge(live, now)
-            self._end_due(now)
-            self._warn_of_audit()
-            if now - swept > SWEEP:
-                swept = now
-                for live, why in self._sweeper.sweep(self._draining.is_set()):
-                    self._end(live, "denied", why, now)
-                self._renew()
+            try:
+                self._look(self._loop.time())
+            except OSError as error:
+                self._watch.passing(error)
+
+    def _look(self, now: float) -> None:
+        self._audit.say(self._table.settle())
+        self._audit.say(self._table.forgotten(now, GRACE))
+        for live in list(self._table.live.values()):
+            self._judge(live, now)
+        self._end_due(now)
+        self._warn_of_audit()
+        if now - self._swept > SWEEP:
+            self._swept = now
+            for live, why in self._sweeper.sweep(self._draining.is_set()):
+                self._end(live, "denied", why, now)
+            self._renew()
 
     def _judge(self, live: Live, now: float) -> None:
         """Ends a connection whose person may not be here any more, or that nobody could be told of."""
@@ -206,6 +211,8 @@ class Supervisor:
         problem = self._access.problem(live.user, live.key_fp, datetime.now(UTC))
         if problem:
             self._end(live, "revoked", problem, now)
+        elif live.unwanted:
+            self._end(live, "denied", live.unwanted, now)
         elif away is not None and live.since >= away and now - live.since > AUDIT_AWAY:
             self._end(live, "denied", "the audit log is away, so nobody new is let in; try again in a minute", now)
 
@@ -222,6 +229,9 @@ class Supervisor:
             if pid not in self._table.live or now < at:
                 continue
             found = processes.below(processes.processes(), {pid})
+            if not found and pid in self._unfollowed:
+                self._gone(pid)
+                continue
             if pid not in self._polite:
                 self._polite.add(pid)
                 self._ends[pid] = now + HARD
@@ -246,7 +256,9 @@ class Supervisor:
 
     def _tell(self, lives: Iterable[Live], text: str) -> int:
         roots = {live.pid for live in lives}
-        return processes.tell(processes.below(processes.processes(), roots), text) if roots else 0
+        with contextlib.suppress(OSError):  # a courtesy: what is to be told happens anyway
+            return processes.tell(processes.below(processes.processes(), roots), text) if roots else 0
+        return 0
 
     async def _drain(self) -> None:
         settings = self._settings
@@ -272,11 +284,6 @@ class Supervisor:
         self._audit.say([("drain", {"reason": "over"})])
         await self._audit.flush(5)
         log("drained")
-
-    def _task(self, work: Coroutine[None, None, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def log(line: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bastion.supervisor.connections import MOST_DENIALS
 from tests.bastion.bastion import Client, Replica, World, dev_server, read_until, server, user
 from tests.cluster.client import eventually
 from tests.cluster.harness import free_ports
@@ -83,6 +84,23 @@ def test_dynamic_forwarding_reaches_own_servers_only(fresh: World, pair: tuple[C
         session.communicate("", timeout=10)
     eventually(lambda: replica.events("forward_denied"), "the denial on record")
     assert [each["target"] for each in replica.events("forward_denied")] == ["169.254.169.254:80"]
+
+
+def test_who_asks_for_what_is_refused_again_and_again_is_ended(fresh: World, pair: tuple[Client, Replica]) -> None:
+    client, replica = pair
+    (port,) = free_ports(1)
+    command = client.ssh(replica, "ann", "echo ready; cat")
+    command[1:1] = ["-D", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
+        read_until(session, "ready")
+        for _ in range(MOST_DENIALS + 1):
+            assert _through_socks(port, "169.254.169.254", 80) == b""
+        assert session.wait(timeout=15) == 255
+    (closed,) = eventually(lambda: replica.events("conn_close"), "the connection's end")
+    assert closed["reason"] == f"more than {MOST_DENIALS} forwards were refused on this connection"
+    assert [each["reason"] for each in replica.events("denied")] == [closed["reason"]]
+    assert len(replica.events("forward_denied")) == MOST_DENIALS
+    assert client.run(replica, "ann", "echo in").stdout == "in\n"
 
 
 @pytest.mark.parametrize(

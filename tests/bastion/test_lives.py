@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -94,11 +95,13 @@ def test_with_sshd_as_first_process_a_drain_cuts_everybody(fresh: World) -> None
     replica.kill()
     replica.processes.pop().wait()
     replica.start_supervisor(command=["/usr/sbin/sshd", "-D", "-e", "-f", str(config)])
-    eventually(lambda: client.run(replica, "ann", "true").returncode == 0, "a login")
-    with client.start(replica, "ann", SHELL) as shell:
-        read_until(shell, "ready")
+    eventually(lambda: replica.log.count("Server listening") > 1, "sshd")
+    master = fresh.folder / "master"
+    # Without a session: those begin with the supervisor's word only.
+    with client.start(replica, "ann", "-N", "-M", "-S", str(master)) as tunnel:
+        eventually(master.exists, "a login")
         os.kill(replica.first_process(), signal.SIGTERM)
-        assert shell.wait(timeout=10) == 255
+        assert tunnel.wait(timeout=10) == 255
 
 
 def test_sshd_may_crash_without_anybody_noticing(fresh: World) -> None:
@@ -113,6 +116,44 @@ def test_sshd_may_crash_without_anybody_noticing(fresh: World) -> None:
         assert shell.communicate("still here\n", timeout=10)[0] == "still here\n"
 
 
+def test_sshd_is_started_again_until_it_runs(fresh: World) -> None:
+    client, replica = fresh.client, fresh.replica()
+    replica.put([user(client, "ann", 20000)])
+    programs = fresh.folder / "programs"
+    programs.mkdir()
+    sshd = programs / "sshd"
+    sshd.write_text('#!/bin/sh\nexec /usr/sbin/sshd "$@"\n')
+    sshd.chmod(0o755)
+    replica.programs = str(programs)
+    replica.start()
+    sshd.chmod(0o644)
+    inside = Path(f"/proc/{replica.first_process()}/task/{replica.first_process()}/children").read_text().split()
+    os.kill(int(inside[0]), signal.SIGKILL)
+    eventually(lambda: replica.log.count("sshd cannot be started") > 1, f"two tries; log:\n{replica.log}")
+    assert replica.ready() == (503, "sshd is not listening\n")
+    sshd.chmod(0o755)
+    eventually(lambda: replica.ready()[0] == 200, f"ready again; log:\n{replica.log}", 15)
+    assert client.run(replica, "ann", "echo in").stdout == "in\n"
+
+
+def test_without_descriptors_nobody_new_stays_and_it_watches_on(fresh: World) -> None:
+    client, replica = _two_people(fresh)
+    first = replica.first_process()
+    free = max(int(entry.name) for entry in Path(f"/proc/{first}/fd").iterdir()) + 1
+    before = resource.prlimit(first, resource.RLIMIT_NOFILE)
+    resource.prlimit(first, resource.RLIMIT_NOFILE, (free, before[1]))
+    with client.start(replica, "ann", "-N") as tunnel:
+        eventually(lambda: "Too many open files" in replica.log, f"the shortage; log:\n{replica.log}")
+        resource.prlimit(first, resource.RLIMIT_NOFILE, before)
+        assert tunnel.wait(timeout=15) == 255
+    eventually(lambda: replica.events("conn_close", user="ann"), f"closed on paper; log:\n{replica.log}")
+    assert replica.page("/healthz") == (200, "ok\n")
+    with client.start(replica, "bob", "-N") as tunnel:
+        eventually(lambda: replica.events("conn_open", user="bob"), "bob")
+        replica.put([user(client, "ann", 20000)])
+        assert tunnel.wait(timeout=REVOKED_SECONDS) == 255
+
+
 def test_nobody_stays_of_whom_the_log_says_nothing(fresh: World, tmp_path: Path) -> None:
     """As it would be with another OpenSSH, whose lines have another form."""
     client, replica = fresh.client, fresh.replica()
@@ -125,8 +166,10 @@ def test_nobody_stays_of_whom_the_log_says_nothing(fresh: World, tmp_path: Path)
     replica.programs = str(programs)
     replica.start()
     with client.start(replica, "ann", SHELL) as shell, client.start(replica, "ann", "-N") as tunnel:
-        for each in (shell, tunnel):
-            assert each.wait(timeout=20) == 255
+        # A session is told no, unless it is ended before.
+        assert shell.wait(timeout=20) in (77, 255)
+        assert tunnel.wait(timeout=20) == 255
+    assert not replica.events("session_start")
     assert "sshd's log did not tell of" in replica.log
     eventually(lambda: not _processes_of(20000, replica), "no process of theirs")
 

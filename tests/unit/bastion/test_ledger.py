@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bastion.audit.ledger import Ledger, Refused
+from bastion.audit.ledger import UNTOLD, Ledger, Refused
 
 SOURCE = {"src_ip": "10.0.0.9", "src_port": 4000}
 UIDS = {"ann": 20000, "bob": 20001}
@@ -16,10 +16,11 @@ UIDS = {"ann": 20000, "bob": 20001}
 def ledger() -> Ledger:
     """A ledger that knows one connection of ann's."""
     found = Ledger("bastion-0", lambda: 100.0)
-    assert not found.known(("10.0.0.9", 4000))
+    assert not found.known(("10.0.0.9", 4000), "ann")
     (opened,) = found.told("conn_open", {"conn": "c1", "user": "ann", "key_fp": "SHA256:x", **SOURCE}, UIDS)
     assert (opened["uid"], opened["replica"]) == (20000, "bastion-0")
-    assert found.known(("10.0.0.9", 4000))
+    assert found.known(("10.0.0.9", 4000), "ann")
+    assert not found.known(("10.0.0.9", 4000), "bob")
     return found
 
 
@@ -35,19 +36,33 @@ def test_a_session_carries_what_sshd_knows_of_its_connection(ledger: Ledger) -> 
 
 def test_what_a_person_says_about_themselves_is_not_taken(ledger: Ledger) -> None:
     said: dict[str, Any] = {
-        "user": "ann",
+        "user": "bob",
         "uid": 0,
         "session": "s1",
         "conn": "c1",
         "key_fp": "SHA256:y",
         "replica": "x",
     }
-    session, start = ledger.begin("bob", 20001, said | SOURCE)
-    assert (start["user"], start["uid"], start["replica"]) == ("bob", 20001, "bastion-0")
-    # The connection is ann's, so it is not bob's whatever he says.
-    assert "conn" not in start
-    assert "key_fp" not in start
-    assert ledger.during(session, "command_start", said)["user"] == "bob"
+    session, start = ledger.begin("ann", 20000, said | SOURCE)
+    assert (start["user"], start["uid"], start["replica"]) == ("ann", 20000, "bastion-0")
+    assert (start["conn"], start["key_fp"]) == ("c1", "SHA256:x")
+    assert ledger.during(session, "command_start", said)["user"] == "ann"
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ("bob", SOURCE),
+        ("ann", SOURCE | {"src_port": 4001}),
+        ("ann", SOURCE | {"src_port": "4000"}),
+        ("ann", SOURCE | {"src_ip": None}),
+        ("ann", {}),
+    ],
+)
+def test_without_a_connection_of_theirs_nobody_has_a_session(ledger: Ledger, user: str, said: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        ledger.begin(user, UIDS[user], said)
+    assert str(refused.value) == UNTOLD
 
 
 @pytest.mark.parametrize("event", ["conn_open", "session_start", "session_end", "revoked", "drain", "nonsense", ""])
@@ -73,7 +88,7 @@ def test_a_session_ends_for_the_reason_its_connection_does(ledger: Ledger) -> No
         ledger.begin("ann", 20000, SOURCE)
     (closed,) = ledger.told("conn_close", {"conn": "c1"}, UIDS)
     assert closed["reason"] == "revoked"
-    assert not ledger.known(("10.0.0.9", 4000))
+    assert not ledger.known(("10.0.0.9", 4000), "ann")
 
 
 def test_a_connection_over_the_limit_may_have_no_session() -> None:

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from bastion.audit.recording import MOST_BYTES, WINDOW_BYTES, NoRecording, Recording, frames, recordings
+from bastion.audit.recording import (
+    BLOCK,
+    MOST_BYTES,
+    WINDOW_BYTES,
+    NoRecording,
+    Recording,
+    Shelf,
+    frames,
+    main,
+    recordings,
+)
+from bastion.paths import Paths
 
 
 class Clock:
@@ -57,9 +68,9 @@ def test_a_long_night_has_an_end(tmp_path: Path) -> None:
     recording = Recording(tmp_path, "ann", "s1", (80, 24), clock)
     for _ in range(MOST_BYTES // WINDOW_BYTES + 20):
         clock.now += 11
-        recording.output("x" * WINDOW_BYTES)
+        recording.output("x" * (WINDOW_BYTES - 100))
     recording.close()
-    assert recording.path.stat().st_size < MOST_BYTES * 1.01
+    assert MOST_BYTES * 0.99 < recording.path.stat().st_size < MOST_BYTES * 1.01
 
 
 def test_a_recording_under_way_and_a_broken_one_can_be_read(tmp_path: Path) -> None:
@@ -83,3 +94,43 @@ def test_two_sessions_never_share_a_file(tmp_path: Path) -> None:
     Recording(tmp_path, "ann", "s1", (80, 24))
     with pytest.raises(FileExistsError):
         Recording(tmp_path, "ann", "s1", (80, 24))
+
+
+def test_what_is_played_does_not_command_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BASTION_ROOT", str(tmp_path))
+    recording = Recording(Paths(tmp_path).recordings, "ann", "s1", (80, 24))
+    recording.output("a\x1b]52;c;cm0")
+    recording.output("=\x07\x1b[1mb")
+    recording.close()
+    assert main(["play", "s1", "--speed", "100"]) == 0
+    assert capsys.readouterr().out == "a\x1b[1mb"
+
+
+def test_what_is_written_counts_and_not_what_was_shown(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, "ann", "s1", (80, 24), Clock())
+    for _ in range(100):
+        recording.output("\x00" * 5000)
+        recording.resize(80, 24)
+    recording.close()
+    assert WINDOW_BYTES * 0.8 < recording.path.stat().st_size < WINDOW_BYTES + 1000
+
+
+def test_the_oldest_that_is_finished_makes_way(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, 3 * BLOCK + 3000)
+    for name in ("s1", "s2"):
+        done = Recording(tmp_path, "ann", name, (80, 24), shelf=shelf)
+        done.output("x" * 1000)
+        done.close()
+    open_one = Recording(tmp_path, "bob", "s3", (80, 24), shelf=shelf)
+    open_one.output("x" * 1500)
+    assert {each.session for each in recordings(tmp_path)} == {"s2", "s3"}
+    again = Shelf(tmp_path, 3 * BLOCK)
+    assert again.take(2 * BLOCK)
+    assert not list(tmp_path.glob("ann/*"))
+    full = Shelf(tmp_path / "none", 2 * BLOCK)
+    last = Recording(tmp_path / "none", "ann", "s4", (80, 24), Clock(), shelf=full)
+    last.output("x" * 10000)
+    last.close()
+    assert "10000 bytes not recorded" in last.path.read_text()

@@ -224,3 +224,13 @@ def test_the_example_of_the_api_is_read() -> None:
     example = {**EXAMPLES["DevServerUser"], "status": {"uid": 20000}}
     assert render([example], [], SHELL).accounts == 1
     assert ACCEPTED
+
+
+@pytest.mark.parametrize(("keys", "servers", "kept"), [(64, 1000, 64), (4, 1000, 1000), (1, 1001, 1000), (0, 3, 3)])
+def test_keys_times_servers_have_an_end(keys: int, servers: int, kept: int) -> None:
+    names = [f"s{number:04}" for number in range(servers)]
+    things = [{"metadata": {"name": name, "namespace": "dev-ann"}} for name in names]
+    found = render([person("ann", 20000, sshPublicKeys=[key(n) for n in range(keys)])], things, "/session")
+    assert found.files["keys/ann"].count("permitopen") == keys * kept
+    left_out = f"no tunnel leads to the last {servers - kept}, from " + (f'"{names[kept]}"' if kept < servers else "")
+    assert [left_out in problem for problem in found.problems] == ([True] if kept < servers else [])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bastion.supervisor.connections import Connections
+from bastion.supervisor.connections import MOST_DENIALS, Connections
 from bastion.supervisor.sshdlog import Accepted, Child, Dropped, Ended, Forward, Opened, Record, Software, Tried, parse
 
 FP = "SHA256:q9USBPPD9yRVjmaA9iK99ZCAP6R8WZXA4PN1XbLL3Eo"
@@ -47,6 +47,17 @@ HERE = ("127.0.0.1", 46630)
          "169.254.169.254 port 80, but the request was denied.", Forward(10, "169.254.169.254:80", denied=True)),
         ("serverloop.c:server_request_direct_tcpip():463 (pid=10): refused local port forward: originator 127.0.0.1 port 1, "
          "target a.b port 22", Forward(10, "a.b:22", denied=True)),
+        ("debug1: serverloop.c:server_request_direct_tcpip():453 (pid=10): originator a port 1, target x port 9 port 1, target "
+         "a.b port 22", Forward(10, "a.b:22", denied=False)),
+        ("debug1: serverloop.c:server_request_direct_tcpip():453 (pid=10): originator a b port 1, target a.b port 22",
+         Forward(10, "a.b:22", denied=False)),
+        ("debug1: serverloop.c:server_request_direct_tcpip():453 (pid=10): originator " + "a" * 940,
+         Forward(10, "?", denied=False)),
+        # Cut behind what its writer wants to be read.
+        ("debug1: serverloop.c:server_request_direct_tcpip():453 (pid=10): originator " + "a" * 900 + " port 1, target b port 22",
+         Forward(10, "?", denied=False)),
+        ("serverloop.c:server_input_global_request():899 (pid=10): rtype tcpip-forward want_reply 1",
+         Forward(10, "tcpip-forward", denied=True, unasked=True)),
         ("Server listening on 0.0.0.0 port 2222.", None),
         ("Accepted publickey for ann from 127.0.0.1 port 46630 ssh2", None),
         ("", None),
@@ -95,6 +106,42 @@ def test_a_forward_counts_as_made_unless_sshd_says_no() -> None:
     table.feed(Forward(10, "b:22", denied=False), 0)
     assert [(name, fields["target"]) for name, fields in table.settle()] == [("forward_open", "b:22")]
     assert table.settle() == []
+
+
+def test_a_refusal_takes_no_other_forward_along() -> None:
+    table = _table()
+    table.feed(Accepted(HERE, 8, "ann", FP), 0)
+    table.feed(Forward(8, "a:22", denied=False), 0)
+    events = table.feed(Forward(8, "x11", denied=True, unasked=True), 0)
+    assert [(name, fields["target"]) for name, fields in events] == [
+        ("forward_open", "a:22"),
+        ("forward_denied", "x11"),
+    ]
+    table.feed(Forward(8, "b:22", denied=False), 0)
+    events = table.feed(Forward(8, "?", denied=False), 0) + table.feed(Forward(8, "c:80", denied=True), 0)
+    assert [(name, fields["target"]) for name, fields in events] == [
+        ("forward_open", "b:22"),
+        ("forward_denied", "c:80"),
+    ]
+    assert table.settle() == []
+
+
+def test_a_forward_without_a_name_is_on_record_and_not_kept() -> None:
+    table = _table()
+    table.feed(Accepted(HERE, 8, "ann", FP), 0)
+    table.feed(Forward(8, "?", denied=False), 0)
+    assert [(name, fields["target"]) for name, fields in table.settle()] == [("forward_open", "?")]
+    assert table.live[8].unwanted == "where your forward goes cannot be put on record"
+
+
+def test_refusals_without_end_are_an_end() -> None:
+    table = _table()
+    table.feed(Accepted(HERE, 8, "ann", FP), 0)
+    said = [table.feed(Forward(8, f"a:{port}", denied=True), 0) for port in range(MOST_DENIALS)]
+    assert all(len(events) == 1 for events in said)
+    assert table.live[8].unwanted is None
+    assert table.feed(Forward(8, "a:1", denied=True), 0) == []
+    assert table.live[8].unwanted == f"more than {MOST_DENIALS} forwards were refused on this connection"
 
 
 def test_a_stranger_is_one_line_however_often_they_tried() -> None:

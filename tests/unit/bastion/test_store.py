@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bastion.accounts.__main__ import put
 from bastion.accounts.access import Access
 from bastion.accounts.render import Rendered, render
 from bastion.accounts.store import Store, read_state
@@ -132,3 +133,28 @@ def access_keys(paths: Paths) -> list[str]:
 
     ends = json.loads((paths.current / "access.json").read_text())["ann"]["keys"]
     return sorted(ends, key=lambda each: ends[each] is not None)
+
+
+def test_what_did_not_change_takes_no_room(paths: Paths) -> None:
+    store = Store(paths, lambda: NOW)
+    for count in (2, 3):
+        store.put(some(count))
+    before, now = (paths.accounts / f"generation-{n}" for n in (1, 2))
+    for name, shared in (("keys/user0", True), ("keys/user1", True), ("passwd", False), ("state.json", False)):
+        assert (before / name).samefile(now / name) == shared, name
+
+
+def test_what_cannot_be_written_changes_nothing_and_is_tried_again(
+    paths: Paths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(paths, lambda: NOW)
+    before = store.put(some(1))
+    (paths.accounts / "generation-2").write_text("in the way")
+    assert put(store, some(2), listed=False) is None
+    assert "ALERT the accounts cannot be written" in capsys.readouterr().err
+    assert store.state == read_state(paths) == before
+    (paths.accounts / "generation-2").unlink()
+    after = put(store, some(2), listed=False)
+    assert after is not None
+    assert (after.generation, after.accounts) == (2, 2)
+    assert read_state(paths) == after

@@ -1,0 +1,51 @@
+"""Invariant: what a recording shows can colour and move, but neither command nor question the terminal it is shown on.
+
+Pure. Kept: text, the layout controls and CSI sequences that ask for no answer. Left out: OSC, DCS, APC, PM and SOS
+strings, C1 controls, and what makes a terminal type for its user (ECMA-48; xterm, ctlseqs).
+"""
+
+from __future__ import annotations
+
+import re
+
+_KEPT = "\a\b\t\n\v\f\r"
+_STRINGS = "\x1b[\\]P_^Xk]|[\x90\x98\x9d\x9e\x9f]"
+_TOKEN = re.compile(
+    # A string ends with its line at the latest, so that nothing behind it is hidden from who looks.
+    rf"(?P<string>(?:{_STRINGS})[^\x07\x18\x1a\x1b\x9c\n]*(?:\x07|\x18|\x1a|\x1b\\|\x9c|(?=[\n\x1b])|(?P<open>\Z)))"
+    r"|(?P<csi>\x1b\[[0-?]*[ -/]*[@-~])"
+    r"|(?P<escape>\x1b[ -/]*[0-Z\\^-~])"
+    r"|(?P<part>\x1b(?:\[[0-?]*[ -/]*|[ -/]*)\Z)"
+    r"|(?P<text>[^\x00-\x1f\x7f-\x9f]+)"
+    rf"|(?P<kept>[{_KEPT}])"
+    r"|(?P<rest>.)",
+    re.DOTALL,
+)
+_ASKING = re.compile(r"\x1b\[(?:.*[cintxy]|[>=].*|.*[$*].)", re.DOTALL)
+_ESCAPES = frozenset("\x1b" + each for each in "78=>DEHM")
+_CHARACTERS = re.compile(r"\x1b[()*+][0AB]")
+MOST_HELD = 4096
+"""Characters of a sequence that is not whole yet."""
+
+
+class Plain:
+    """One recording on its way to a terminal, piece by piece."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def text(self, piece: str) -> str:
+        """What of a piece is to be shown; a sequence that it leaves open waits for the next one."""
+        text, self._held, shown = self._held + piece, "", []
+        for found in _TOKEN.finditer(text):
+            token = found[0]
+            if (found["part"] is not None or found["open"] is not None) and len(token) < MOST_HELD:
+                self._held = token
+            elif (
+                found["text"]
+                or found["kept"]
+                or (found["csi"] and not _ASKING.fullmatch(token))
+                or (found["escape"] and (token in _ESCAPES or _CHARACTERS.fullmatch(token)))
+            ):
+                shown.append(token)
+        return "".join(shown)

@@ -1,0 +1,20 @@
+"""Invariant: what differs between bastions is said once, with a default that a pod can live with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SupervisorSettings:
+    """What differs between bastions; `drain_seconds` is the one number that a pod's grace period follows from."""
+
+    drain_seconds: float = 3600
+    deregister_seconds: float = 15
+    """How long new connections are still taken when a load balancer is only just learning of the end."""
+    health_host: str = "0.0.0.0"
+    health_port: int = 8081
+    max_connections: int = 20
+    """Of one person."""
+    max_processes: int = 64
+    """Of one person here. Not RLIMIT_NPROC: that counts a uid's processes on the whole node, servers included."""

@@ -1,0 +1,64 @@
+"""A mirror goes on whatever the API server says, with a real server that says it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from bastion.accounts.mirror import Mirror
+from devctl import kubeconfig
+from devctl.kube import Kube
+
+PAGES: list[dict[str, Any]] = [
+    {"items": [None], "metadata": {"resourceVersion": "1"}},
+    {"items": [{"metadata": {"name": "ann"}}], "metadata": {"resourceVersion": "2"}},
+]
+
+
+class _Api(BaseHTTPRequestHandler):
+    asked = 0
+
+    def do_GET(self) -> None:
+        page = PAGES[min(_Api.asked, len(PAGES) - 1)]
+        _Api.asked += 1
+        text = json.dumps(page).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def test_a_list_that_cannot_be_read_does_not_end_it(tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Api)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+        "users": [{"name": "x", "user": {}}],
+    }
+    path = tmp_path / "config"
+    path.write_text(json.dumps(config))
+    listed = threading.Event()
+    logged: list[str] = []
+    mirror = Mirror(
+        Kube(kubeconfig.load(str(path), None, os.environ)), "/things", lambda _: listed.set(), logged.append
+    )
+    mirror.start()
+    try:
+        assert listed.wait(10), logged
+        assert mirror.synced
+        assert [each["metadata"]["name"] for each in mirror.objects()] == ["ann"]
+        assert logged[0].startswith("no word of things from the cluster, trying again: ")
+    finally:
+        server.shutdown()

@@ -1,0 +1,82 @@
+"""A supervisor that no longer watches says so to the kubelet, and strangers on that port get little of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+
+import pytest
+
+from bastion.supervisor import watch
+from bastion.supervisor.health import MOST_BYTES, MOST_CONNECTIONS, Health
+from bastion.supervisor.watch import Watch
+
+
+async def _ask(port: int, text: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(text)
+        return await asyncio.wait_for(reader.read(), 10)
+    except ConnectionError:  # closed with words of ours unread
+        return b""
+    finally:
+        writer.close()
+
+
+def _run(check: Coroutine[None, None, None]) -> None:
+    asyncio.run(check)
+
+
+async def _dies() -> None:
+    raise KeyError("ann")
+
+
+def test_a_task_that_died_is_a_fault() -> None:
+    async def main() -> None:
+        logged: list[str] = []
+        found = Watch(logged.append)
+        async with await Health(found.faults, list, dict).serve("127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            assert (await _ask(port, b"GET /healthz HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.0 200 ")
+            found.begin("the look", _dies())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            why = b"the look died: KeyError: 'ann'\n"
+            for path, status in ((b"/healthz", b"500"), (b"/readyz", b"503")):
+                answer = await _ask(port, b"GET " + path + b" HTTP/1.0\r\n\r\n")
+                assert answer.startswith(b"HTTP/1.0 " + status) and answer.endswith(b"\r\n\r\n" + why)
+        assert logged == ["ALERT the look died: KeyError: 'ann'"]
+
+    _run(main())
+
+
+def test_standing_still_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "STILL_SECONDS", 0.02)
+
+    async def main() -> None:
+        found = Watch(print)
+        found.beat()
+        assert found.faults() == []
+        await asyncio.sleep(0.05)
+        assert found.faults() == ["nobody was looked at for 0 s"]
+        found.beat()
+        assert found.faults() == []
+
+    _run(main())
+
+
+def test_strangers_get_little_of_the_health_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bastion.supervisor.health.SECONDS", 0.5)
+
+    async def main() -> None:
+        async with await Health(list, list, dict).serve("127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            assert await _ask(port, b"GET /healthz HTTP/1.0\r\n" + b"x: y\r\n" * MOST_BYTES + b"\r\n") == b""
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST_CONNECTIONS)]
+            assert await _ask(port, b"GET /healthz HTTP/1.0\r\n\r\n") == b""
+            for reader, writer in held:  # their time ends by itself
+                assert await asyncio.wait_for(reader.read(), 10) == b""
+                writer.close()
+            assert (await _ask(port, b"GET /healthz HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.0 200 ")
+
+    _run(main())
