@@ -146,8 +146,7 @@ class Settings(Part):
     ] = ""
     """For homes."""
     await_: bool = Field(default=True, alias="await", json_schema_extra=allowed("true or false"))
-    """Whether `pulumi up` waits until Kueue and the operator run and the users' namespaces are there. The queues
-    themselves can only be made when Kueue answers."""
+    """Whether `pulumi up` waits until Kueue, the operator and users' namespaces are there (queues always do)."""
     await_seconds: int = Field(default=180, ge=10, le=3600, json_schema_extra=allowed("10 to 3600"))
     """How long it waits for each before it fails."""
     aws: Aws | None = None

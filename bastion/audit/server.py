@@ -149,7 +149,7 @@ class AuditServer:
 
     def recording(self, session: Session, fields: Mapping[str, Any]) -> Recording | None:
         """A recording for a session with a terminal, when the stack asks for them. Raises Refused."""
-        if not self._record or fields.get("kind") != "shell":
+        if not self._record or "columns" not in fields:
             return None
         size = tuple(v if isinstance(v := fields.get(n), int) and 0 < v < 10000 else d for n, d in _SIZE)
         try:

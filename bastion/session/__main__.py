@@ -37,7 +37,15 @@ def main(audit_socket: str, broker_socket: str, settings: str) -> int:
             return NOT_POSSIBLE
         from bastion.session.run import run
 
-        audit.start(kind="exec", argv=argv, **source(given))
+        start: dict[str, object] = {"kind": "exec", "argv": argv, **source(given)}
+        if os.isatty(0):
+            size = os.get_terminal_size(0)
+            start |= {"columns": size.columns, "rows": size.lines}
+        audit.start(**start)
+        if audit.record:
+            from bastion.session.recorded import recorded
+
+            return recorded(audit, lambda: run(argv, env, audit))
         return run(argv, env, audit)
     except NoAudit as refusal:
         say(str(refusal))

@@ -53,7 +53,7 @@ class Prompt:
 
     def loop(self) -> int:
         """Until the person leaves; the last command's code."""
-        from devctl.app import COMMANDS, GROUPS
+        from devctl.commands import COMMANDS, GROUPS
 
         self._commands = {**dict.fromkeys(COMMANDS, ()), **{name: tuple(subs) for name, subs in GROUPS.items()}}
         readline.set_completer(self._complete)

@@ -136,18 +136,17 @@ class Connections:
             "key_fp": live.key_fp,
             **_from(live.source),
             "client_version": self._software.get(live.pid),
+            **({"refused": live.ending} if live.ending else {}),
         }
 
     def _accept(self, record: Accepted, now: float) -> Event:
         self._strangers.pop(record.source, None)
         conn = f"{self._run}-c{next(self._numbers)}"
         live = Live(conn, record.pid, record.user, record.key_fp, record.source, now)
-        fields = {}
         if len(self.of(record.user)) >= self._limit:
             live.ending = f"you have {self._limit} connections, which is the limit; close one and log in again"
-            fields["refused"] = live.ending
         self.live[record.pid] = live
-        return "conn_open", self.open_fields(live) | fields
+        return "conn_open", self.open_fields(live)
 
     def _tried(self, record: Tried) -> None:
         source = record.source

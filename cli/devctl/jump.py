@@ -166,7 +166,7 @@ def here(session: Session) -> Bastion:
 
 def through(args: list[str]) -> None:
     """Become ssh, if this command line is one for the bastion; otherwise nothing happens. Raises Failure."""
-    from devctl.app import COMMANDS
+    from devctl.commands import COMMANDS
 
     at = next((n for n, word in enumerate(args) if word in COMMANDS), None)
     ours = args[: args.index("--")] if "--" in args else args  # the rest belongs to what runs in the server

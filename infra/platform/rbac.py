@@ -2,8 +2,8 @@
 
 Invariant: the operator holds nothing it doesn't use. It reads its kinds everywhere, writes servers'
 children only in user namespaces (where the binding of devservers-operator-tenant puts it), reads Secrets
-elsewhere only by the names of those it made, and hands out exactly three ClusterRoles it doesn't hold itself (verb bind by name), so it can't
-give itself or anybody more. The tests run the operator with these very manifests.
+elsewhere only by the names of those it made, and hands out exactly three ClusterRoles it doesn't hold itself (verb
+bind by name), so it can't give itself or anybody more. The tests run the operator with these very manifests.
 """
 
 from __future__ import annotations

@@ -355,7 +355,19 @@ def test_a_recorded_session_shows_what_was_shown_and_not_what_was_typed(fresh: W
         screen.rest()
         assert ended(pid) == 0
     (cast,) = eventually(lambda: list(replica.paths.recordings.glob("ann/*.cast")), "a recording")
+    # One command with a terminal is as interactive; without one it shows nothing that its record does not say.
+    with at_a_terminal([*fresh.client.ssh(replica, "ann"), "-t", "devctl", "--help"]) as (screen, pid):
+        screen.rest()
+        assert ended(pid) == 0
+    assert fresh.client.run(replica, "ann", "devctl", "version").returncode == 0
+    eventually(lambda: len(replica.events("session_end")) == 3, "three sessions")
+    (second,) = set(replica.paths.recordings.glob("ann/*.cast")) - {cast}
+    assert "Personal development servers" in second.read_text()
     text = cast.read_text()
     assert f"devctl {__version__}" in text and "Welcome, ann." in text
     assert '"i"' not in text
-    assert [each["argv"] for each in replica.events("command_start")] == [["devctl", "version"]]
+    assert [each["argv"] for each in replica.events("command_start")] == [
+        ["devctl", "version"],
+        ["devctl", "--help"],
+        ["devctl", "version"],
+    ]

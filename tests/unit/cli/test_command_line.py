@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devctl import app
+from devctl import app, commands
 
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
@@ -48,23 +48,23 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_help_lists_every_command(tmp_path: Path) -> None:
     done = spawn(tmp_path, "--help")
     assert done.returncode == 0
-    for name, entry in app.COMMANDS.items():
+    for name, entry in commands.COMMANDS.items():
         assert name in done.stdout and entry.summary in done.stdout
 
 
-@pytest.mark.parametrize("name", [*sorted(app.COMMANDS.keys() - app.GROUPS.keys()), *app.PARTS])
+@pytest.mark.parametrize("name", [*sorted(commands.COMMANDS.keys() - commands.GROUPS.keys()), *commands.PARTS])
 def test_each_command_explains_itself(run: Run, name: str) -> None:
     done = run(*name.split(), "--help")
     assert done.returncode == 0, done.stderr
     assert "--kubeconfig" in done.stdout and "\x1b" not in done.stdout
 
 
-@pytest.mark.parametrize("name", list(app.GROUPS))
+@pytest.mark.parametrize("name", list(commands.GROUPS))
 def test_a_group_lists_what_is_in_it(run: Run, name: str) -> None:
     done = run(name, "--help")
-    assert done.returncode == 0 and app.COMMANDS[name].summary in done.stdout
-    assert all(part in done.stdout for part in app.GROUPS[name])
-    assert all(part in app.COMMANDS[name].summary for part in app.GROUPS[name])
+    assert done.returncode == 0 and commands.COMMANDS[name].summary in done.stdout
+    assert all(part in done.stdout for part in commands.GROUPS[name])
+    assert all(part in commands.COMMANDS[name].summary for part in commands.GROUPS[name])
     wrong = run(name, "dance")
     assert wrong.returncode == 2 and f"devctl {name} has no 'dance'" in wrong.stderr
 
