@@ -311,7 +311,14 @@ class World:
         port, health = free_ports(2)
         replica = Replica(name, root, port, health)
         paths = replica.paths
-        for folder in (paths.accounts, paths.audit_socket.parent, paths.extrausers, paths.host.parent, root / "python"):
+        for folder in (
+            paths.accounts,
+            paths.audit_socket.parent,
+            paths.broker_socket.parent,
+            paths.extrausers,
+            paths.host.parent,
+            root / "python",
+        ):
             folder.mkdir(parents=True)
         shutil.copytree(self.folder / "host", paths.host)
         os.chown(paths.audit_socket.parent, AUDIT_UID, AUDIT_UID)

@@ -32,7 +32,7 @@ def test_who_begins_nothing_or_talks_without_end_is_let_go(tmp_path: Path, monke
     monkeypatch.setattr(server, "BEGIN_SECONDS", 0.5)
     monkeypatch.setattr(server, "peer_uid", lambda sock: peers.peer_uid(sock) + FIRST_UID)  # a test has one uid only
     paths = Paths(tmp_path)
-    paths.sockets.mkdir(parents=True)
+    paths.audit_socket.parent.mkdir(parents=True)
 
     async def main() -> None:
         audit = AuditServer(paths, "r", out=io.StringIO())
