@@ -57,7 +57,7 @@ def pod(settings: Settings) -> dict[str, Any]:
                 settings,
                 "audit",
                 AUDIT,
-                ["bastion.audit", *(["--record"] if settings.bastion.record else [])],
+                ["bastion", "audit", *(["--record"] if settings.bastion.record else [])],
                 [
                     ("audit-socket", f"{_SOCKETS}/audit", False),
                     ("accounts", _ACCOUNTS, True),
@@ -68,14 +68,14 @@ def pod(settings: Settings) -> dict[str, Any]:
                 settings,
                 "keysync",
                 KEYSYNC,
-                ["bastion.accounts"],
+                ["bastion", "accounts"],
                 [("accounts", _ACCOUNTS, False), ("token", _TOKEN, True)],
             ),
             _beside(
                 settings,
                 "broker",
                 BROKER,
-                ["bastion.broker"],
+                ["bastion", "broker"],
                 [
                     ("broker-socket", f"{_SOCKETS}/broker", False),
                     ("accounts", _ACCOUNTS, True),
@@ -131,7 +131,8 @@ def _sshd(settings: Settings, deregister_seconds: int) -> dict[str, Any]:
     return {
         **_container(settings, "sshd"),
         "args": [
-            "bastion.supervisor",
+            "bastion",
+            "supervisor",
             f"--port={SSH_PORT}",
             f"--health-port={HEALTH_PORT}",
             f"--drain-seconds={settings.drain_seconds}",
@@ -195,6 +196,8 @@ def _beside(
 def _container(settings: Settings, name: str) -> dict[str, Any]:
     return {
         "name": name,
+        # An interpreter that was just started has no handler yet, and is deaf to a signal that it has none for.
+        "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
         "image": settings.images.bastion,
         "imagePullPolicy": settings.images.pull_policy,
     }

@@ -87,7 +87,7 @@ class Replica:
         as_itself = ["setpriv", f"--reuid={AUDIT_UID}", f"--regid={AUDIT_UID}", "--clear-groups"]
         process = _start(
             [*IN_POD, "sh", "-ec", _MOUNTS + _RUN, "sh", str(self.root), str(PREFIX), *as_itself, self.python, "-m",
-             "bastion.audit", *arguments],
+             "bastion", "audit", *arguments],
             self.env,
             (self.root / "audit.log").open("ab"),
             (self.root / "audit.err").open("ab"),
@@ -99,7 +99,7 @@ class Replica:
     def start_supervisor(self, *arguments: str, command: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """The sshd container; `command` replaces the supervisor as PID 1."""
         supervisor = [
-            self.python, "-m", "bastion.supervisor", "--port", str(self.port), "--listen", "127.0.0.1",
+            self.python, "-m", "bastion", "supervisor", "--port", str(self.port), "--listen", "127.0.0.1",
             "--session", str(self.root / "session"), "--health-host", "127.0.0.1",
             "--health-port", str(self.health_port), "--deregister-seconds", "0.5", *arguments,
         ]  # fmt: skip

@@ -104,6 +104,23 @@ def test_with_sshd_as_first_process_a_drain_cuts_everybody(fresh: World) -> None
         assert tunnel.wait(timeout=10) == 255
 
 
+@pytest.mark.parametrize("program", ["accounts", "audit", "broker", "supervisor"])
+def test_who_is_told_to_end_while_beginning_ends(fresh: World, program: str) -> None:
+    """As the first process of a container, which ignores a signal that it has no handler for."""
+    replica = fresh.replica()
+    (fresh.folder / "kubeconfig").write_text("{}")
+    replica.start_supervisor(command=[replica.python, "-m", "bastion", program])
+    first = replica.first_process()
+
+    def handled() -> bool:
+        caught = int(Path(f"/proc/{first}/status").read_text().partition("SigCgt:")[2].split()[0], 16)
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+    eventually(handled, "a handler")
+    os.kill(first, signal.SIGTERM)
+    assert replica.processes[-1].wait(timeout=20) == 0, replica.log
+
+
 def test_sshd_may_crash_without_anybody_noticing(fresh: World) -> None:
     client, replica = _two_people(fresh)
     with client.start(replica, "ann", SHELL) as shell:

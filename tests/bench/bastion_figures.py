@@ -208,7 +208,7 @@ def first_process(platform: Platform, pod: str) -> int:
     """PID, on this machine, of the first process of a bastion pod's sshd container."""
     uid = platform.get("pod", pod, "-n", NAMESPACE)["metadata"]["uid"]
     for pid in _of_pod(uid):
-        if b"bastion.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if b"bastion\0supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes():
             return pid
     raise RuntimeError(f"{pod} has no supervisor")
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,11 @@ def bob(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     until(lambda: laptop.ssh("devctl", "list", check=False).returncode == 0, "bob's first login", 60)
     yield laptop
     platform.cluster.kubectl("delete", "devserveruser", "bob", "--wait=false")
+
+
+def every(platform: Platform) -> list[Any]:
+    """The bastion's pods, those that go too."""
+    return list(platform.get("pods", "-n", NAMESPACE)["items"])
 
 
 def test_a_key_is_all_that_a_login_takes(laptop: Laptop, devserver: str) -> None:
@@ -188,5 +194,7 @@ def test_a_rolling_restart_leaves_an_open_session_and_an_open_copy_alone(
         read_until(session, "devctl 0", 20)
         session.stdin.write("exit\r")
         assert session.wait(20) == 0
+    # Nothing is open any more, so they go: nobody waits out the grace period.
+    eventually(lambda: not before & {each["metadata"]["name"] for each in every(platform)}, "the old replicas gone", 60)
     laptop.run("scp", "-F", config, f"{devserver}:/tmp/slow", "back")
     assert (laptop.folder / "back").read_bytes() == data
