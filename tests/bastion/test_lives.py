@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -108,8 +109,15 @@ def test_with_sshd_as_first_process_a_drain_cuts_everybody(fresh: World) -> None
 def test_who_is_told_to_end_while_beginning_ends(fresh: World, program: str) -> None:
     """As the first process of a container, which ignores a signal that it has no handler for."""
     replica = fresh.replica()
-    (fresh.folder / "kubeconfig").write_text("{}")
-    replica.start_supervisor(command=[replica.python, "-m", "bastion", program])
+    config = fresh.folder / "kubeconfig"
+    entries = {
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": True}}],
+        "users": [{"name": "u", "user": {"token": "x"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+    }
+    config.write_text(json.dumps({"current-context": "x", **entries}))
+    asks = ["--kubeconfig", str(config)] if program in ("accounts", "broker") else []
+    replica.start_supervisor(command=[replica.python, "-m", "bastion", program, *asks])
     first = replica.first_process()
 
     def handled() -> bool:
