@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 from bastion.paths import FIRST_UID
 
+MOST_LINE = 1 << 16
+"""Bytes of one request; a longer one ends the peer. A terminal gives 4 KiB at a time, at most 24 KiB as JSON."""
 MOST_PEERS = 64
 """Connections of one person to one socket; a session has one, and a person may have 64 processes here."""
 
@@ -35,6 +39,16 @@ class Peers:
     def nobody(self) -> bool:
         """Whether no one is connected."""
         return not self._counts
+
+
+async def listen(
+    path: Path, peer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+) -> asyncio.Server:
+    """Serves a socket; any process of the pod may connect, who it is the kernel says."""
+    path.unlink(missing_ok=True)
+    server = await asyncio.start_unix_server(peer, path, limit=MOST_LINE, backlog=512)
+    path.chmod(0o666)
+    return server
 
 
 def peer_uid(sock: socket.socket) -> int:

@@ -24,12 +24,10 @@ from typing import Any, TextIO
 from bastion.accounts.access import Access
 from bastion.audit.event import line
 from bastion.audit.ledger import Fields, Ledger, Refused, Session
-from bastion.audit.peers import Peers, peer_uid
+from bastion.audit.peers import Peers, listen, peer_uid
 from bastion.audit.recording import Recording, Shelf
 from bastion.paths import FIRST_UID, Paths
 
-MOST_LINE = 1 << 16
-"""Bytes of one request; a longer one ends the peer. A terminal gives 4 KiB at a time, at most 24 KiB as JSON."""
 BEGIN_SECONDS = 15.0
 """From connecting to session_start."""
 WAIT_FOR_SSHD = 8.0
@@ -59,11 +57,7 @@ class AuditServer:
 
     async def serve(self) -> asyncio.Server:
         """Listens; any process of the pod may connect, who it is the kernel says."""
-        path = self._paths.audit_socket
-        path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._peer, path, limit=MOST_LINE, backlog=512)
-        path.chmod(0o666)
-        return server
+        return await listen(self._paths.audit_socket, self._peer)
 
     async def _peer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid = peer_uid(writer.get_extra_info("socket"))

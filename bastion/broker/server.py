@@ -17,13 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bastion.accounts.access import Access
-from bastion.audit.peers import Peers, peer_uid
+from bastion.audit.peers import Peers, listen, peer_uid
 from bastion.broker.desk import Desk
 from bastion.paths import FIRST_UID, Paths
 from devctl.errors import FORBIDDEN
 
-MOST_LINE = 16384
-"""Bytes of a request."""
 BURST, PER_SECOND = 60.0, 2.0
 """Requests that one person may make at once, and how fast they may go on."""
 THREADS = 16
@@ -45,11 +43,7 @@ class BrokerServer:
 
     async def serve(self) -> asyncio.Server:
         """Listens; any process of the pod may connect, who it is the kernel says."""
-        path = self._paths.broker_socket
-        path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._peer, path, limit=MOST_LINE, backlog=512)
-        path.chmod(0o666)
-        return server
+        return await listen(self._paths.broker_socket, self._peer)
 
     async def _peer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid = peer_uid(writer.get_extra_info("socket"))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bastion.audit import peers, server
-from bastion.audit.peers import MOST_PEERS, Peers
-from bastion.audit.server import MOST_LINE, AuditServer
+from bastion.audit.peers import MOST_LINE, MOST_PEERS, Peers
+from bastion.audit.server import AuditServer
 from bastion.paths import FIRST_UID, Paths
 
 
