@@ -29,6 +29,8 @@ SETTINGS = (
 )
 """Machine-wide settings that a kubelet sets (pkg/kubelet/cm), and forwarding, which the node's traffic needs."""
 SYS = Path("/proc/sys")
+LINK = "dsv"
+"""How the names of all our cables begin."""
 
 
 def _run(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -37,7 +39,7 @@ def _run(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 def link_name(folder: Path) -> str:
     """The machine's end of the cable: at most 15 bytes (IFNAMSIZ), one for each state folder."""
-    return "dsv" + hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+    return LINK + hashlib.sha256(str(folder).encode()).hexdigest()[:8]
 
 
 def free_addresses(folder: Path) -> tuple[str, str]:
@@ -100,9 +102,12 @@ def publish(link: str, site: Site, port: int) -> bool:
     """
     said = _run("iptables", "-w", "-t", "nat", "-S", "OUTPUT").stdout.splitlines()
     words = ["-d", "127.0.0.1/32", "-p", "tcp", "-m", "tcp", "--dport", str(port)]
-    taken = [line.split() for line in said if f"--dport {port} " in line]
-    if taken:
-        return any(link in line for line in taken)
+    for taken in (line.split() for line in said if f"--dport {port} " in line):
+        owner = taken[taken.index("--comment") + 1] if "--comment" in taken else ""
+        if not owner.startswith(LINK) or Path(f"/sys/class/net/{owner}").exists():
+            return owner == link
+        # Of a cluster that was killed with everything in it, before it could tidy up.
+        disconnect(owner)
     mark = ["-m", "comment", "--comment", link]
     _run("iptables", "-w", "-t", "raw", "-A", "PREROUTING", "-i", link, "-d", "127.0.0.0/8", *mark, "-j", "DROP")
     (SYS / f"net/ipv4/conf/{link}/route_localnet").write_text("1")

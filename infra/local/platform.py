@@ -69,7 +69,9 @@ class Platform:
         engine.up()
         door = self._door(chosen, engine)
         if door and chosen.embedded:
-            self.cluster.publish(int(door.address.rpartition(":")[2]))
+            port = int(door.address.rpartition(":")[2])
+            if not self.cluster.publish(port):
+                self.progress.say(f"port {port} of this machine is taken: set bastion.nodePort to another")
         settings, guide = self._settings(chosen, who), Guide(self.paths, self.env, self.progress)
         guide.configure(settings)
         if demo:

@@ -48,6 +48,16 @@ def test_a_key_is_all_that_a_login_takes(laptop: Laptop, devserver: str) -> None
     assert devserver in laptop.ssh("devctl", "list").stdout
 
 
+def test_a_port_that_a_dead_cluster_left_is_taken_over(platform: Platform, eventually: Wait) -> None:
+    port = "32999"
+    words = ["-d", "127.0.0.1/32", "-p", "tcp", "-m", "tcp", "--dport", port]
+    rule = ["OUTPUT", *words, "-m", "comment", "--comment", "dsvdead0000", "-j", "DNAT", "--to-destination", "10.0.0.1"]
+    subprocess.run(["iptables", "-w", "-t", "nat", "-A", *rule], check=True)
+    assert platform.cluster.publish(int(port))
+    rules = subprocess.run(["iptables", "-w", "-t", "nat", "-S"], capture_output=True, text=True, check=True).stdout
+    assert "dsvdead0000" not in rules and rules.count(f"--dport {port} ") == 1
+
+
 def test_no_other_key_and_no_other_name(laptop: Laptop, tmp_path: Path) -> None:
     stranger = Laptop(tmp_path, laptop.platform, "ann")
     for name in ("ann", "root", "nobody-there"):
