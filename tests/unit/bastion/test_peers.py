@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,10 +30,17 @@ def test_a_person_has_so_many_and_others_have_theirs() -> None:
     assert found.nobody()
 
 
-def test_who_begins_nothing_or_talks_without_end_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A short one: the path of a socket has 108 bytes (unix(7))."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_who_begins_nothing_or_talks_without_end_is_let_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "BEGIN_SECONDS", 0.5)
     monkeypatch.setattr(server, "peer_uid", lambda sock: peers.peer_uid(sock) + FIRST_UID)  # a test has one uid only
-    paths = Paths(tmp_path)
+    paths = Paths(root)
     paths.audit_socket.parent.mkdir(parents=True)
 
     async def main() -> None:
