@@ -110,7 +110,7 @@ def test_an_agent_goes_as_far_as_it_is_asked_to(laptop: Laptop, devserver: str) 
 
 def test_devctl_on_a_laptop_goes_through_the_bastion(ann: Person, laptop: Laptop, devserver: str) -> None:
     """What an administrator sends is enough: no kubeconfig is looked at."""
-    folder = laptop.folder / "config"
+    folder = laptop.folder / "xdg"
     authority = laptop.known.read_text().split(maxsplit=2)[2].strip()
     env = [
         f"XDG_CONFIG_HOME={folder}", f"HOME={laptop.folder}", "KUBECONFIG=/nonexistent",

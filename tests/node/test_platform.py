@@ -47,7 +47,8 @@ SETTLED = ("crd", "deployment", "clusterrole", "devserver", "devserveruser", "de
 def test_up_ends_with_a_server_that_answers(platform: Platform, ann: Person) -> None:
     shown = platform.first_up
     assert "over SSH: dev on first" in shown
-    *_, ssh, create, overview = [line.strip() for line in shown.splitlines() if line.strip()]
+    *_, ssh, create, bastion, overview = [line.strip() for line in shown.splitlines() if line.strip()]
+    assert ann.command(*bastion.split()).stdout.split("\n")[0].startswith("NAME")
     for line in (ssh, create, overview):
         program, *words = line.split()
         assert (ROOT / program).resolve() == (BIN / "devctl").resolve()
