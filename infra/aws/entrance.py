@@ -1,6 +1,7 @@
-"""Invariant: the bastion's pods are targets of the load balancer, and go from it before its controller goes.
+"""Invariant: the bastion's pods are targets of the load balancer as long as its controller is there.
 
-Made after the load balancer controller, whose kind the binding is and whose finalizer is on it.
+Made after the load balancer controller, whose kind the binding is and whose finalizer is on it, and gone before it; on
+a destroy of all it goes with the cluster, and the target group takes the targets along.
 """
 
 from __future__ import annotations
@@ -19,9 +20,7 @@ class Entrance(Component):
 
     def __init__(self, cluster: Cluster, edge: Edge, opts: pulumi.ResourceOptions) -> None:
         super().__init__("entrance", opts)
-        gone = pulumi.ResourceOptions(deleted_with=cluster.resource)
         made: list[pulumi.Resource] = []
         for manifest in binding.manifests(edge.target_group_arn):
-            options = pulumi.ResourceOptions.merge(self.options([*made]), gone)
-            made.append(Manifest(manifest, options))
+            made.append(Manifest(manifest, self.options(made, within=cluster.resource)))
         self.register_outputs({})
