@@ -22,25 +22,29 @@ def let_in(
     cidr: str | None = None,
 ) -> None:
     """Open a port of ``group`` to another group or to an IPv4 network."""
-    vpc.SecurityGroupIngressRule(
-        name,
-        security_group_id=group,
-        referenced_security_group_id=source,
-        cidr_ipv4=cidr,
-        ip_protocol="tcp",
-        from_port=port,
-        to_port=port,
-        description=description,
-        opts=opts,
-    )
+    _rule(vpc.SecurityGroupIngressRule, name, group, port, description, opts, source, cidr)
 
 
 def let_out(name: str, group: Group, port: int, description: str, opts: pulumi.ResourceOptions, to: Group) -> None:
     """Let ``group`` reach a port of another."""
-    vpc.SecurityGroupEgressRule(
+    _rule(vpc.SecurityGroupEgressRule, name, group, port, description, opts, to, None)
+
+
+def _rule(
+    kind: type[vpc.SecurityGroupIngressRule] | type[vpc.SecurityGroupEgressRule],
+    name: str,
+    group: Group,
+    port: int,
+    description: str,
+    opts: pulumi.ResourceOptions,
+    other: Group | None,
+    cidr: str | None,
+) -> None:
+    kind(
         name,
         security_group_id=group,
-        referenced_security_group_id=to,
+        referenced_security_group_id=other,
+        cidr_ipv4=cidr,
         ip_protocol="tcp",
         from_port=port,
         to_port=port,

@@ -112,7 +112,7 @@ class Storage(Component):
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("storage", opts)
-        self._with_cluster = pulumi.ResourceOptions(deleted_with=cluster.resource)
+        self._cluster = cluster.resource
         self._class(gp3_class(security.data_key.arn), [])
         if aws.storage.shared:
             self._shared(stack, aws, network, cluster, security)
@@ -120,7 +120,7 @@ class Storage(Component):
 
     def _class(self, manifest: dict[str, Any], after: list[pulumi.Resource]) -> None:
         # A cluster that is gone has taken its classes with it: destroy must not ask it for them.
-        Manifest(manifest, pulumi.ResourceOptions.merge(self.options(after), self._with_cluster))
+        Manifest(manifest, self.options(after, within=self._cluster))
 
     def _shared(self, stack: str, aws: Aws, network: Network, cluster: Cluster, security: Security) -> None:
         keep = aws.production

@@ -37,7 +37,7 @@ def _files(subject: Subject) -> Iterator[str]:
 
 
 def _mounts(stack: Stack) -> Iterator[tuple[Subject, str]]:
-    limited = {need.urn for policy in stack.of(FILE_SYSTEM_POLICY) for need in stack.needed_by(policy)}
+    limited = stack.needed_by(FILE_SYSTEM_POLICY)
     for system in stack.of(FILE_SYSTEM):
         if system.urn not in limited:
             yield system, "it has no policy: whoever reaches a mount target is root in all of it"

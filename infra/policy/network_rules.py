@@ -15,7 +15,7 @@ Ingress = tuple[list[object], object, object, object]
 
 
 def _flow_logs(stack: Stack) -> Iterator[tuple[Subject, str]]:
-    logged = {need.urn for log in stack.of(FLOW_LOG) for need in stack.needed_by(log)}
+    logged = stack.needed_by(FLOW_LOG)
     for vpc in stack.of(VPC):
         if vpc.urn not in logged:
             yield vpc, "nothing keeps its flow logs"

@@ -61,16 +61,16 @@ class Stack:
         """The resources of these types, `aws:ec2/vpc:Vpc`."""
         return (each for each in self.subjects if each.type in types)
 
-    def needed_by(self, subject: Subject) -> list[Subject]:
-        """What a resource depends on, however indirectly."""
-        found: dict[str, Subject] = {}
-        todo = set(subject.needs)
+    def needed_by(self, type_: str) -> set[str]:
+        """URNs of what the resources of a type depend on, however indirectly."""
+        found: set[str] = set()
+        todo = {urn for subject in self.of(type_) for urn in subject.needs}
         while todo:
             urn = todo.pop()
             if urn in self._by_urn and urn not in found:
-                found[urn] = self._by_urn[urn]
-                todo |= found[urn].needs
-        return list(found.values())
+                found.add(urn)
+                todo |= self._by_urn[urn].needs
+        return found
 
     @property
     def environment(self) -> str:
