@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from infra.preview.recorder import Graph
 from tests.infra.aws_graph import DEV, PROD, recorded, settings
+
+# The SDK of AWS leaves a quarter of a million objects that never go; by default a third of the time is spent on
+# looking at them again.
+gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture(scope="session")
