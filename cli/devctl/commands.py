@@ -27,7 +27,7 @@ COMMANDS: dict[str, Entry] = {
     "restart": Entry("lifecycle", "Restart a server with a fresh container", "Servers"),
     "delete": Entry("lifecycle", "Delete a server; its home stays unless --purge", "Servers"),
     "ssh": Entry("ssh", "Open an SSH session, or run a command over SSH", "Connecting", raw=True),
-    "ssh-config": Entry("ssh", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting"),
+    "ssh-config": Entry("sshconfig", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting"),
     "code": Entry("editors", "Print or open the link that opens a server in an editor", "Connecting"),
     "keys": Entry("keys", "Your SSH keys: list, add, remove", "Connecting"),
     "proxy": Entry("ssh", "Join stdin and stdout to a server's SSH port (for ProxyCommand)", "Connecting"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devctl import complete, names, render, surroundings, values
+from devctl import complete, names, render, sshconfig, surroundings, values
 from devctl.errors import USAGE, ApiError, Failure, from_api
 
 if TYPE_CHECKING:
@@ -170,6 +170,8 @@ def create_command(
         render.say(f"devserver/{wanted.name} would be created in {session.namespace}; nothing was changed")
         render.machine(form if form in ("json", "name") else "yaml", made, "devserver")
         return 0
+    if wanted.ssh:
+        sshconfig.refresh(session, wanted.name)
     if not render.machine(form, made, "devserver"):
         render.say(f"devserver/{wanted.name} created in {session.namespace} ({wanted.flavor}, {_home_words(wanted)})")
     if limit is None:

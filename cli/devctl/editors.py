@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import typer
 
-from devctl import complete, names, render, values
+from devctl import complete, names, render, sshconfig, values
 from devctl.errors import USAGE, Failure
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def code_command(
 
     Once before: devctl ssh-config --install.
     """
-    found = link(values.server_name(name.removesuffix(names.HOST_SUFFIX)), editor, folder)
+    name = values.server_name(name.removesuffix(names.HOST_SUFFIX))
+    found = link(name, editor, folder)
+    sshconfig.refresh(session, name)
     if open_it:
         if session.broker:
             raise Failure("the bastion has no screen to open an editor on", "open the link on your own machine", USAGE)

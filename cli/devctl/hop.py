@@ -61,7 +61,7 @@ def connect(session: Session, name: str, rest: list[str]) -> int:
     words += [*switches, "--", name + names.HOST_SUFFIX, *command]
     session.kube.close()
     # Not execve: the files without names above are there as long as this process.
-    return _outlived(subprocess.Popen(words, executable=_program("ssh")))
+    return outlived(subprocess.Popen(words, executable=_program("ssh")))
 
 
 def join(session: Session, name: str) -> int:
@@ -162,7 +162,7 @@ def _program(name: str) -> str:
     return found
 
 
-def _outlived(child: subprocess.Popen[bytes]) -> int:
+def outlived(child: subprocess.Popen[bytes]) -> int:
     """The child's exit code; what a terminal or sshd sends us goes to it as well, and we wait for its end."""
     import signal
 

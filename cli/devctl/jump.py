@@ -81,15 +81,6 @@ class Bastion:
         }
         return found | self._identity()
 
-    def entries(self, servers: list[str]) -> str:
-        """An ssh_config with the bastion and these servers."""
-        blocks = [(ALIAS, self.options())]
-        blocks += [(values.server_name(name) + names.HOST_SUFFIX, self.server_options(name)) for name in servers]
-        lines = ["# Made by `devctl ssh-config`; changes here are overwritten. Run it again after making a server."]
-        for host, options in blocks:
-            lines += [f"Host {host}", *(f"    {key} {value}" for key, value in options.items()), ""]
-        return "\n".join(lines).rstrip() + "\n"
-
     def authority_line(self) -> str:
         """The one line of known_hosts that spares people every question; raises Failure when nobody gave the key."""
         if not self.authority:
@@ -183,7 +174,25 @@ def through(args: list[str]) -> None:
     bastion.trust()
     args = _with_file(args, at)
     interactive = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
-    become([*bastion.ssh("-t" if interactive else "-T"), shlex.join(["devctl", *args])])
+    words = [*bastion.ssh("-t" if interactive else "-T"), shlex.join(["devctl", *args])]
+    if args[at] == "create":
+        _create(words, flags)
+    become(words)
+
+
+def _create(words: list[str], flags: dict[str, str | None]) -> None:
+    """Run a command line that may make a server and exit, with ssh's entries brought up to date if they are kept."""
+    import subprocess
+
+    from devctl import hop, sshconfig
+    from devctl.session import Session
+
+    session = Session(flags, None)
+    if sshconfig.installed(session.config):
+        code = hop.outlived(subprocess.Popen(words))
+        if code == 0:
+            sshconfig.refresh(session)
+        sys.exit(code)
 
 
 def _common(words: list[str]) -> tuple[dict[str, str | None], set[str]]:

@@ -190,7 +190,7 @@ def welcome(session: Session, name: str) -> str:
     lines += [
         "For ssh, scp and editors from your own machine: install devctl and put this into ~/.config/devctl/config.yaml",
         *(f"    {line}" for line in settings),
-        "then `devctl ssh-config --install`; servers are then NAME.devserver for ssh, scp, VS Code and others.",
+        "then `devctl ssh-config --install`; servers are then `ssh NAME`, also for scp, VS Code and others.",
     ]
     return "\n".join(lines)
 

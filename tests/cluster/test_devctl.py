@@ -376,6 +376,41 @@ def test_ssh_config_is_what_ssh_itself_understands(
     assert (ssh_folder / "config").read_text() == "Host mine\n    User me\n"
 
 
+def test_installed_entries_know_each_new_server_by_its_short_name(devctl: Devctl, tmp_path: Path) -> None:
+    """A host of the person's own stays what it is, and another person's servers are not written among them."""
+    config = tmp_path / ".ssh" / "config"
+    config.parent.mkdir()
+    config.write_text("Host other mine # mine2\n    User me\n")
+
+    def meant(host: str) -> str:
+        done = subprocess.run(["ssh", "-F", str(config), "-G", host], capture_output=True, text=True, check=True)
+        return next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("user "))
+
+    devctl("ssh-config", "--install")
+    devctl("create", "mydev", "devctl-small")
+    devctl("create", "mine", "devctl-small")
+    devctl("create", "nossh", "devctl-small", "--no-ssh")
+    assert meant("mydev") == meant("mydev.devserver") == "dev"
+    assert meant("mine") == "me" and meant("mine.devserver") == "dev"
+    assert "nossh" not in devctl("ssh-config").stdout
+    entries = tmp_path / ".config/devctl/ssh_config"
+    before = entries.read_text()
+    devctl("--namespace", devctl.environ["DEVCTL_USER"], "code", "elsewhere")
+    assert entries.read_text() == before
+    # Made from elsewhere: an editor is not given a link that ssh can't follow.
+    entries.write_text("")
+    devctl("code", "mydev")
+    assert entries.read_text() == before
+
+
+def test_entries_that_cannot_be_written_do_not_fail_what_was_asked(devctl: Devctl, tmp_path: Path) -> None:
+    devctl("ssh-config", "--install")
+    # A folder where the new file is to be put in place: root can write everywhere else.
+    (tmp_path / ".config/devctl/.ssh_config.devctl").mkdir()
+    done = devctl("create", "mydev", "devctl-small")
+    assert "warning:" in done.stderr and "devctl ssh-config --install" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "offered"), [("devctl stop my", "mydev"), ("devctl create x devctl-s", "devctl-small")]
 )

@@ -131,10 +131,14 @@ def test_devctl_on_a_laptop_goes_through_the_bastion(ann: Person, laptop: Laptop
     devctl("ssh-config", "--install")
     entries = str(laptop.folder / ".ssh/config")
     assert laptop.run("ssh", "-F", entries, f"{devserver}.devserver", "hostname").stdout.split() == [devserver]
+    assert laptop.run("ssh", "-F", entries, devserver, "hostname").stdout.split() == [devserver]
     assert f"ssh-remote+{devserver}.devserver" in devctl("code", devserver)
+    devctl("create", "second", "--wait")
+    assert laptop.run("ssh", "-F", entries, "second", "hostname").stdout.split() == ["second"]
+    devctl("delete", "second", "--purge", "--yes")
     # Without devctl: what the bastion prints, put where it says.
     printed = laptop.ssh("devctl", "ssh-config").stdout
-    assert "@cert-authority" in printed and f"Host {devserver}.devserver" in printed
+    assert "@cert-authority" in printed and f"Host {devserver}.devserver {devserver}" in printed
 
 
 def test_no_token_is_within_reach_of_a_session(platform: Platform, laptop: Laptop) -> None:

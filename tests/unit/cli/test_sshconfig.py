@@ -1,0 +1,34 @@
+"""Which names of an ssh_config are a person's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from devctl import jump, sshconfig
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", set()),
+        ("Host a b\n  HostName c\n", {"a", "b"}),
+        ('host="a" b\nHOST = c\n\thOsT\td', {"a", "b", "c", "d"}),
+        ("Hostname a\n#Host b\nMatch host c\n", set()),
+        (f"{sshconfig.BEGIN}\nHost a\n{sshconfig.END}\nHost b\n", {"b"}),
+        ("Host *.example.org !x *\n", {"*.example.org", "!x", "*"}),
+    ],
+)
+def test_hosts_of_a_file(text: str, found: set[str]) -> None:
+    assert sshconfig.hosts(text) == found
+
+
+@pytest.mark.parametrize(
+    ("server", "taken", "line"),
+    [
+        ("mydev", {"other"}, "mydev.devserver mydev"),
+        ("mydev", {"mydev"}, "mydev.devserver"),
+        (jump.ALIAS, {jump.ALIAS}, f"{jump.ALIAS}.devserver"),
+    ],
+)
+def test_a_short_name_is_only_given_where_it_is_free(server: str, taken: set[str], line: str) -> None:
+    assert sshconfig.patterns(server, frozenset(taken)) == line
