@@ -8,7 +8,7 @@ import pytest
 
 from infra.local import packages
 from infra.local.progress import Progress
-from tests.bastion.bastion import World, world
+from tests.bastion.bastion import Client, Replica, World, server, user, world
 from tests.unit.bastion.schema import problems
 
 
@@ -26,3 +26,13 @@ def fresh() -> Iterator[World]:
         for replica in found.replicas:
             for line in replica.lines():
                 assert not problems(line), line
+
+
+@pytest.fixture
+def pair(fresh: World) -> tuple[Client, Replica]:
+    """A replica that knows two people, ann with a server and bob with another."""
+    client, replica = fresh.client, fresh.replica()
+    people = [user(client, "ann", 20000), user(client, "bob", 20001), user(client, "carol", 20002)]
+    replica.put(people, [server("mydev", "ann"), server("theirs", "bob")])
+    replica.start()
+    return client, replica

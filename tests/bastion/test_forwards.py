@@ -10,21 +10,11 @@ from pathlib import Path
 import pytest
 
 from bastion.supervisor.connections import MOST_DENIALS
-from tests.bastion.bastion import Client, Replica, World, dev_server, read_until, server, user
+from tests.bastion.bastion import Client, Replica, World, dev_server, read_until
 from tests.cluster.client import eventually
 from tests.cluster.harness import free_ports
 
 OWN = "mydev.dev-ann.svc.cluster.local:22"
-
-
-@pytest.fixture
-def pair(fresh: World) -> tuple[Client, Replica]:
-    """A replica that knows two people, ann with a server and bob with another."""
-    client, replica = fresh.client, fresh.replica()
-    people = [user(client, "ann", 20000), user(client, "bob", 20001), user(client, "carol", 20002)]
-    replica.put(people, [server("mydev", "ann"), server("theirs", "bob")])
-    replica.start()
-    return client, replica
 
 
 def test_the_way_to_an_own_server_is_open(fresh: World, pair: tuple[Client, Replica]) -> None:

@@ -1,19 +1,9 @@
-"""Nobody takes a socket from the others: not by many connections, not by silence, not by a line without an end."""
+"""Nobody takes a socket from the others by many connections."""
 
 from __future__ import annotations
 
-import asyncio
-import io
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from bastion.audit import peers, server
-from bastion.audit.peers import MOST_LINE, MOST_PEERS, Peers
-from bastion.audit.server import AuditServer
-from bastion.paths import FIRST_UID, Paths
+from bastion.audit.peers import MOST_PEERS, Peers
+from bastion.paths import FIRST_UID
 
 
 def test_a_person_has_so_many_and_others_have_theirs() -> None:
@@ -28,34 +18,3 @@ def test_a_person_has_so_many_and_others_have_theirs() -> None:
     for each in held:
         each.__exit__(None, None, None)
     assert found.nobody()
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """A short one: the path of a socket has 108 bytes (unix(7))."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
-
-
-def test_who_begins_nothing_or_talks_without_end_is_let_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "BEGIN_SECONDS", 0.5)
-    monkeypatch.setattr(server, "peer_uid", lambda sock: peers.peer_uid(sock) + FIRST_UID)  # a test has one uid only
-    paths = Paths(root)
-    paths.audit_socket.parent.mkdir(parents=True)
-
-    async def main() -> None:
-        audit = AuditServer(paths, "r", out=io.StringIO())
-        async with await audit.serve():
-            for said in (b"", b"{}\n", b"x" * (2 * MOST_LINE + 1)):
-                reader, writer = await asyncio.open_unix_connection(paths.audit_socket)
-                writer.write(said)
-                with pytest.raises((ConnectionError, EOFError)):
-                    async with asyncio.timeout(10):
-                        while await reader.readline():
-                            pass
-                    raise EOFError
-                writer.close()
-            async with asyncio.timeout(10):
-                await audit.quiet()
-
-    asyncio.run(main())

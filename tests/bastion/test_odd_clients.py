@@ -1,0 +1,136 @@
+"""Clients that say what OpenSSH's never would, to sshd and to the audit's socket: what they send is data, and nobody
+else is in want of anything for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncssh
+import pytest
+
+from bastion.audit.peers import MOST_LINE, MOST_PEERS
+from bastion.audit.server import BEGIN_SECONDS, WAIT_FOR_SSHD
+from tests.bastion.bastion import Client, Replica, World, dev_server
+from tests.cluster.client import eventually
+
+HOST = "mydev.dev-ann.svc.cluster.local"
+THEIRS = "theirs.dev-bob.svc.cluster.local"
+ORIGINS = [
+    "",
+    "a b",
+    "127.0.0.1 port 1, target 127.0.0.1 port 80",
+    f"127.0.0.1 port 1 to host {THEIRS} port 22",
+    "x\nAccepted publickey for bob from 127.0.0.1 port 1 ssh2: ED25519 SHA256:x\n",
+    "\x1b]0;title\x07\u202e\u00e9",
+    "x" * 4000,
+]
+TARGETS = [*filter(None, ORIGINS), f"{HOST} ", f"{HOST}\n", f"{HOST}:22", "*", "\x00"]
+
+
+async def _asks(client: Client, replica: Replica, asked: list[tuple[str, str]]) -> list[bytes]:
+    """What is heard from each (host, originator), port 22, over one connection; nothing where it is refused."""
+    heard = []
+    async with asyncssh.connect(
+        "127.0.0.1", replica.port, username="ann", client_keys=[str(client.key("ann"))],
+        known_hosts=str(client.known_hosts), config=None, agent_path=None,
+    ) as connection:  # fmt: skip
+        for host, origin in asked:
+            try:
+                reader, writer = await connection.open_connection(host, 22, orig_host=origin, orig_port=7)
+            except asyncssh.ChannelOpenError:
+                heard.append(b"")
+                continue
+            heard.append(await reader.readline())
+            writer.close()
+    return heard
+
+
+def test_whatever_the_originator_is_called_the_target_is_on_record(fresh: World, pair: tuple[Client, Replica]) -> None:
+    client, replica = pair
+    with dev_server(fresh):
+        heard = asyncio.run(_asks(client, replica, [(HOST, origin) for origin in ORIGINS]))
+    assert [each[:8] for each in heard] == [b"SSH-2.0-"] * len(ORIGINS)
+    eventually(lambda: replica.events("conn_close"), "the connection's end")
+    found = replica.events("forward_open")
+    assert [each["target"] for each in found] == [f"{HOST}:22"] * len(ORIGINS)
+    assert {each["user"] for each in replica.events("")} == {"ann"}
+
+
+def test_whatever_is_asked_for_is_refused_and_on_record(fresh: World, pair: tuple[Client, Replica]) -> None:
+    client, replica = pair
+    with dev_server(fresh):
+        heard = asyncio.run(_asks(client, replica, [(THEIRS, origin) for origin in ORIGINS]))
+        heard += asyncio.run(_asks(client, replica, [(target, "127.0.0.1") for target in TARGETS]))
+    assert not any(heard)
+    eventually(lambda: len(replica.events("conn_close")) == 2, "the connections' end")
+    assert not replica.events("forward_open")
+    denied = replica.events("forward_denied")
+    assert [each["target"] for each in denied[: len(ORIGINS)]] == [f"{THEIRS}:22"] * len(ORIGINS)
+    assert len(denied) == len(ORIGINS) + len(TARGETS)
+    assert {each["user"] for each in replica.events("")} == {"ann"}
+
+
+@contextmanager
+def _sockets(replica: Replica, uid: int, number: int) -> Iterator[list[socket.socket]]:
+    """Connections to the audit's socket by a process of this person's."""
+    found = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(number)]
+    try:
+        for each in found:
+            each.settimeout(30)
+            os.seteuid(uid)  # the kernel remembers who connects
+            try:
+                each.connect(str(replica.paths.audit_socket))
+            finally:
+                os.seteuid(0)
+        yield found
+    finally:
+        for each in found:
+            each.close()
+
+
+def _answer(peer: socket.socket, event: str, **fields: object) -> dict[str, object]:
+    """The audit's answer; {} when it hangs up."""
+    try:
+        peer.sendall(json.dumps({"event": event, "fields": fields}).encode() + b"\n")
+        said = peer.recv(MOST_LINE)
+    except ConnectionError:
+        return {}
+    return dict(json.loads(said)) if said else {}
+
+
+def test_one_person_s_sockets_are_counted_and_others_have_theirs(pair: tuple[Client, Replica]) -> None:
+    _, replica = pair
+    with _sockets(replica, 20000, MOST_PEERS) as held:
+        assert all(_answer(each, "nonsense") for each in held)
+        with _sockets(replica, 20000, 1) as (more,), _sockets(replica, 20001, 1) as (other,):
+            assert _answer(more, "nonsense") == {}
+            assert _answer(other, "nonsense")
+        held.pop().close()
+
+        def room() -> bool:
+            with _sockets(replica, 20000, 1) as (again,):
+                return bool(_answer(again, "nonsense"))
+
+        eventually(room, "room for another")
+
+
+def test_silence_noise_and_a_connection_that_sshd_does_not_know(pair: tuple[Client, Replica]) -> None:
+    _, replica = pair
+    begun = time.monotonic()
+    with _sockets(replica, 20000, 3) as (silent, noisy, unknown):
+        with pytest.raises(ConnectionError):
+            while True:
+                noisy.sendall(b"x" * MOST_LINE)
+        answer = _answer(unknown, "session_start", src_ip="127.0.0.1", src_port=1, argv=["devctl"], kind="exec")
+        waited = time.monotonic() - begun
+        assert answer["ok"] is False and WAIT_FOR_SSHD <= waited < WAIT_FOR_SSHD + 5, answer
+        assert silent.recv(1) == b""
+        assert BEGIN_SECONDS <= time.monotonic() - begun < BEGIN_SECONDS + 5
+    assert not replica.events("session_start")
