@@ -16,6 +16,7 @@ from typing import IO
 
 from bastion.paths import Paths
 from bastion.sshd_config import HOST_CERTIFICATE, HOST_KEY, SshdSettings, Version, render, version_of
+from bastion.supervisor import packets
 
 RUN = Path("/run/sshd")
 """Where sshd locks up its unprivileged half; it wants it empty, root's and there (Debian)."""
@@ -44,19 +45,26 @@ class Listener:
         return version_of(done.stderr + done.stdout)
 
     def start(self) -> IO[bytes]:
-        """Starts sshd; its log. Raises OSError."""
+        """Starts sshd; its log, in packets. Raises OSError."""
         RUN.mkdir(mode=0o755, exist_ok=True)
         _own_files_only(TEMPORARY)
         self.configure()
         command = [self._sshd, "-D", "-e", "-f", str(self._paths.sshd / "sshd_config")]
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/"
-        )
-        assert process.stderr is not None
+        ours, theirs = packets.pipe()
+        log = open(ours, "rb", buffering=0)  # noqa: SIM115, PTH123 - as long as somebody has the other end
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs, cwd="/"
+            )
+        except OSError:
+            log.close()
+            raise
+        finally:
+            os.close(theirs)
         self.pid = process.pid
         # The supervisor reaps all children itself; Popen must not wait for a pid that may be another's by then.
         process.returncode = 0
-        return process.stderr
+        return log
 
     def configure(self) -> bool:
         """Writes sshd's files from what the Secret's mount holds now; whether anything in them is new.

@@ -2,8 +2,7 @@
 in it is ever taken for an address.
 
 Pure. The forms are those of OpenSSH 9.2 and 10.0 (auth.c, sshd.c, sshd-session.c, serverloop.c, channels.c,
-session.c); a line of any other form says nothing. What sshd prints of a stranger's text it has escaped (strnvis),
-so one record is one line.
+session.c); a line of any other form says nothing. A line is one record of sshd's, which packets see to.
 """
 
 from __future__ import annotations

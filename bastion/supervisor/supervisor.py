@@ -22,6 +22,7 @@ from bastion.supervisor.auditlink import AuditLink
 from bastion.supervisor.connections import Connections, Live
 from bastion.supervisor.health import Health
 from bastion.supervisor.listener import Listener
+from bastion.supervisor.packets import Packets
 from bastion.supervisor.settings import SupervisorSettings
 from bastion.supervisor.sweeper import Sweeper
 from bastion.supervisor.watch import Watch
@@ -107,20 +108,11 @@ class Supervisor:
         }
 
     async def _start_sshd(self) -> None:
-        stream = self._listener.start()
-        reader = asyncio.StreamReader(limit=1 << 16)
-        await self._loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), stream)
-        self._watch.begin("the reader of sshd's log", self._read(reader))
+        _, packets = await self._loop.connect_read_pipe(Packets, self._listener.start())
+        self._watch.begin("the reader of sshd's log", self._read(packets))
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        while True:
-            try:
-                line = await reader.readline()
-            except ValueError:
-                continue  # longer than any line of sshd's
-            if not line:
-                return
-            text = line.decode(errors="replace").rstrip("\r\n")
+    async def _read(self, packets: Packets) -> None:
+        while (text := await packets.next()) is not None:
             if not text.startswith("debug1: "):  # those are for the parser
                 log(f"sshd: {text}")
             if text.startswith("Server listening on"):

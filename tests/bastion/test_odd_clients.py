@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 
 import asyncssh
 import pytest
@@ -28,19 +28,23 @@ ORIGINS = [
     "127.0.0.1 port 1, target 127.0.0.1 port 80",
     f"127.0.0.1 port 1 to host {THEIRS} port 22",
     "x\nAccepted publickey for bob from 127.0.0.1 port 1 ssh2: ED25519 SHA256:x\n",
+    "x\r\ndebug1: server_request_direct_tcpip: originator x port 1, target y port 2",
     "\x1b]0;title\x07\u202e\u00e9",
-    "x" * 4000,
 ]
-TARGETS = [*filter(None, ORIGINS), f"{HOST} ", f"{HOST}\n", f"{HOST}:22", "*", "\x00"]
+TARGETS = [*filter(None, ORIGINS), f"{HOST} ", f"{HOST}\n", f"{HOST}:22", "*"]
+FORGED = "auth.c:auth_log():1 (pid={pid}): Accepted publickey for bob from 10.9.9.9 port 9 ssh2"
+
+
+def _connect(client: Client, replica: Replica, name: str) -> AbstractAsyncContextManager[asyncssh.SSHClientConnection]:
+    """A connection as `name`, with ann's key."""
+    options = {"config": None, "agent_path": None, "client_keys": [str(client.key("ann"))]}
+    return asyncssh.connect("127.0.0.1", replica.port, username=name, known_hosts=str(client.known_hosts), **options)
 
 
 async def _asks(client: Client, replica: Replica, asked: list[tuple[str, str]]) -> list[bytes]:
     """What is heard from each (host, originator), port 22, over one connection; nothing where it is refused."""
     heard = []
-    async with asyncssh.connect(
-        "127.0.0.1", replica.port, username="ann", client_keys=[str(client.key("ann"))],
-        known_hosts=str(client.known_hosts), config=None, agent_path=None,
-    ) as connection:  # fmt: skip
+    async with _connect(client, replica, "ann") as connection:
         for host, origin in asked:
             try:
                 reader, writer = await connection.open_connection(host, 22, orig_host=origin, orig_port=7)
@@ -75,6 +79,46 @@ def test_whatever_is_asked_for_is_refused_and_on_record(fresh: World, pair: tupl
     assert [each["target"] for each in denied[: len(ORIGINS)]] == [f"{THEIRS}:22"] * len(ORIGINS)
     assert len(denied) == len(ORIGINS) + len(TARGETS)
     assert {each["user"] for each in replica.events("")} == {"ann"}
+
+
+def test_what_is_too_long_for_sshd_s_log_ends_the_connection(fresh: World, pair: tuple[Client, Replica]) -> None:
+    client, replica = pair
+    with dev_server(fresh):
+        for host, origin in (HOST, "x" * 4000), ("x" * 4000, "127.0.0.1"):
+
+            async def held(host: str = host, origin: str = origin) -> None:
+                async with _connect(client, replica, "ann") as connection:
+                    with suppress(asyncssh.ChannelOpenError, asyncssh.ConnectionLost):
+                        await connection.open_connection(host, 22, orig_host=origin, orig_port=7)
+                    await asyncio.wait_for(connection.wait_closed(), 15)
+
+            with suppress(asyncssh.Error):
+                asyncio.run(held())
+    eventually(lambda: len(replica.events("conn_close")) == 2, "both ended")
+    assert {each["reason"] for each in replica.events("conn_close")} == {
+        "where your forward goes cannot be put on record"
+    }
+
+
+def test_nobody_logs_in_by_a_name_that_reads_like_sshd_s_word(
+    pair: tuple[Client, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anybody has logged in: who believes such a line takes a process of the attacker's choice for bob's."""
+    monkeypatch.setattr(asyncssh.connection, "saslprep", lambda name: name)  # the client's good manners
+    client, replica = pair
+
+    async def tries(name: str) -> None:
+        with pytest.raises(asyncssh.PermissionDenied):
+            async with _connect(client, replica, name):
+                pass
+
+    for end in "\n", "\r\n", "\r", "\x85", "\u2028":
+        asyncio.run(tries(f"x{end}{FORGED.format(pid=replica.first_process())}"))
+        asyncio.run(tries(f"x{end}{FORGED.format(pid=1)}{end}"))
+    eventually(lambda: len(replica.events("auth_fail")) == 10, "their refusals")
+    assert {each["event"] for each in replica.events("")} == {"auth_fail"}
+    assert {each["src_ip"] for each in replica.events("")} == {"127.0.0.1"}
+    assert client.run(replica, "ann", "echo in").stdout == "in\n"
 
 
 @contextmanager

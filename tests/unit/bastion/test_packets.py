@@ -1,0 +1,41 @@
+"""What one process writes at once is read as one record."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from bastion.supervisor.packets import Packets, pipe, plain
+
+
+def test_each_write_is_one_record_and_the_last_end_is_the_end() -> None:
+    written = [b"one\r\n", b"two\r\nAccepted\r\n", b"\n", b"x" * 1023 + b"\n", *(b"%d\n" % n for n in range(200))]
+
+    async def main() -> list[str | None]:
+        ours, theirs = pipe()
+        for each in written:  # all of them before anything is read
+            os.write(theirs, each)
+        os.close(theirs)
+        with open(ours, "rb", buffering=0) as stream:  # noqa: PTH123
+            _, packets = await asyncio.get_running_loop().connect_read_pipe(Packets, stream)
+            return [await asyncio.wait_for(packets.next(), 10) for _ in range(len(written) + 1)]
+
+    *records, end = asyncio.run(main())
+    assert records == ["one", "two\\015\\012Accepted", "", "x" * 1023, *map(str, range(200))]
+    assert end is None
+
+
+@pytest.mark.parametrize(
+    ("packet", "line"),
+    [
+        (b"a\n\n", "a\\012"),
+        (b"a\r\r\n", "a\\015"),
+        (b"\x1b[2J\x00\x7f", "\\033[2J\\000\\177"),
+        ("\x85\u2028\u00e9".encode(), "\\205\\20050\u00e9"),
+        (b"\xff", "\ufffd"),
+    ],
+)
+def test_a_record_is_one_line_of_visible_text(packet: bytes, line: str) -> None:
+    assert plain(packet) == line
