@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from bastion.accounts.mirror import Mirror
+from bastion.accounts.mirror import METADATA, Mirror, named
 from bastion.accounts.render import Rendered, render
 from bastion.accounts.store import State, Store
 from bastion.paths import Paths
@@ -46,12 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
     woken, listed = threading.Event(), threading.Event()
 
     def users_changed(from_list: bool) -> None:
-        if from_list:
-            listed.set()
+        # Until somebody is seen to go: a list stays one whatever else is heard meanwhile.
+        (listed.set if from_list else listed.clear)()
         woken.set()
 
     users = Mirror(Kube(target), f"/apis/{API_VERSION}/devserverusers", users_changed, log)
-    servers = Mirror(Kube(target), f"/apis/{API_VERSION}/devservers", lambda _: woken.set(), log)
+    names = Kube(target, accept=METADATA)
+    servers = Mirror(names, f"/apis/{API_VERSION}/devservers", lambda _: woken.set(), log, named)
     for mirror in (users, servers):
         mirror.start()
     store = Store(Paths.of())
@@ -64,15 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         time.sleep(SETTLE)
         woken.clear()
-        from_list = listed.is_set()
-        listed.clear()
         if not (users.synced and servers.synced):
             continue
-        state = put(store, render(users.objects(), servers.objects(), options.shell, options.domain), from_list)
+        state = put(store, render(users.objects(), servers.objects(), options.shell, options.domain), listed.is_set())
         if state is None:
             time.sleep(RETRY)
-            if from_list:
-                listed.set()
             woken.set()
             continue
         for problem in state.problems:

@@ -47,6 +47,12 @@ class Access:
             return f"the key you logged in with ended at {end}"
         return None
 
+    def shut(self, user: str, now: datetime) -> bool:
+        """Whether no key of this person is in force: suspended, removed, or all at their end."""
+        self._refresh()
+        keys = self._found.get(user, {}).get("keys", {})
+        return all(end and datetime.fromisoformat(end) <= now.astimezone(UTC) for end in keys.values())
+
     def _refresh(self) -> None:
         """Keeps what it has when nothing can be read: what is in force stays in force."""
         try:

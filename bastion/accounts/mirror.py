@@ -16,7 +16,12 @@ from devctl.kube import Kube
 
 Json = dict[str, Any]
 
-PAGE = "500"
+PAGE = "100"
+"""Objects of one answer, which is in memory as a whole: each may be as large as the API server takes."""
+METADATA = ",".join(
+    f"application/json;as={form};g=meta.k8s.io;v=v1" for form in ("PartialObjectMetadataList", "PartialObjectMetadata")
+)
+"""What to accept where names are enough (Kubernetes API concepts, "Metadata-only fetches")."""
 SILENCE = 90.0
 """Seconds; bookmarks come about once a minute."""
 LONGEST_WAIT = 2.0
@@ -26,13 +31,23 @@ LONGEST_WAIT = 2.0
 class Mirror(threading.Thread):
     """One kind, kept up to date by a thread of its own."""
 
-    def __init__(self, kube: Kube, path: str, changed: Callable[[bool], None], log: Callable[[str], None]) -> None:
-        """`changed` is called after each change, with True when it came from a list; `log` takes a line."""
+    def __init__(
+        self,
+        kube: Kube,
+        path: str,
+        changed: Callable[[bool], None],
+        log: Callable[[str], None],
+        keep: Callable[[Json], Json] = lambda item: item,
+    ) -> None:
+        """`changed` is called after each change, with True when it came from a list; `log` takes a line; `keep` says
+        what of an object stays in memory.
+        """
         super().__init__(name=path.rsplit("/", 1)[-1], daemon=True)
         self._kube = kube
         self._path = path
         self._changed = changed
         self._log = log
+        self._keep = keep
         self._lock = threading.Lock()
         self._objects: dict[tuple[str, str], Json] = {}
         self.synced = False
@@ -65,8 +80,8 @@ class Mirror(threading.Thread):
         query = {"limit": PAGE}
         while True:
             page = self._kube.get(self._path, **query)
-            items = page["items"]
-            found |= {_key(item): item for item in items}
+            items = page["items"] or []  # a list of metadata says null for none
+            found |= {_key(item): self._keep(item) for item in items}
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 break
@@ -91,11 +106,16 @@ class Mirror(threading.Thread):
                 if kind == "DELETED":
                     self._objects.pop(_key(item), None)
                 else:
-                    self._objects[_key(item)] = item
+                    self._objects[_key(item)] = self._keep(item)
             self._changed(False)
 
     def _heard(self) -> None:
         self.heard = time.monotonic()
+
+
+def named(item: Json) -> Json:
+    """An object's name and namespace, and nothing that its owner can make large."""
+    return {"metadata": dict(zip(("namespace", "name"), _key(item), strict=True))}
 
 
 def _key(item: Json) -> tuple[str, str]:

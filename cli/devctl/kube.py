@@ -49,14 +49,20 @@ def core_path(namespace: str, resource: str, name: str | None = None) -> str:
 class Kube:
     """One API server, one identity. Not for several threads."""
 
-    def __init__(self, target: Target, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, target: Target, environ: Mapping[str, str] | None = None, accept: str = "application/json"
+    ) -> None:
+        """`accept` is the form of what is read (Kubernetes API concepts, "Alternate representations of resources")."""
         self.target = target
+        self._accept = accept
         self.warnings: list[str] = []
         self._environ = dict(os.environ if environ is None else environ)
         self._connection: HTTPConnection | None = None
         self._credential: kubeconfig.Credential | None = None
         self._grant: Mapping[str, Any] | None = target.user.get("grant")
         self._tls: ssl.SSLContext | None = None
+        self._refused = False
+        """Whether the last answer was 401: a token may be of an account that has been made anew since."""
 
     def get(self, path: str, **query: str) -> Json:
         """GET an object or a list."""
@@ -146,7 +152,7 @@ class Kube:
             self._connection = connection
             if connection.sock is not None:
                 connection.sock.settimeout(timeout)
-            headers = {"Accept": "application/json", "User-Agent": "devctl", **self._headers()}
+            headers = {"Accept": self._accept, "User-Agent": "devctl", **self._headers()}
             if data is not None:
                 headers["Content-Type"] = content_type
             try:
@@ -157,7 +163,8 @@ class Kube:
                 if fresh or attempt == 3:
                     raise self._unreachable(error) from None
                 continue  # the server closed the kept connection in between
-            if response.status == 401 and self._credential and attempt == 1:
+            self._refused = response.status == 401
+            if self._refused and self._credential and attempt == 1:
                 self._credential = self._tls = self._grant = None
                 self.close()
                 continue
@@ -199,7 +206,7 @@ class Kube:
         if path := self.target.user.get("broker"):
             # What a command began with may end while it runs: a long wait, or logs that are followed.
             if self._grant is None or not broker.fresh(self._grant):
-                self._grant = broker.ask(path, {"want": "token"})
+                self._grant = broker.ask(path, {"want": "token", "fresh": self._refused})
             self._credential = kubeconfig.Credential(str(self._grant["token"]), None)
         elif self._credential is None:
             self._credential = kubeconfig.run_plugin(self.target, self._environ, sys.stdin.isatty())
