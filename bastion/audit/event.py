@@ -29,6 +29,8 @@ ORDER = (
 """The fields of a line as they follow each other; one that says nothing is left out."""
 MOST_ARGV = 4096
 """Bytes of argv; more than that is cut and `truncated` says so."""
+MOST_WORDS = 256
+"""Words of argv, each of which is looked through for secrets; `truncated` says that there were more."""
 MOST_TEXT = 512
 """Characters of any other string."""
 MASK = "***"
@@ -63,7 +65,8 @@ def line(fields: Mapping[str, Any], at: datetime) -> str:
             found[name] = value
     if isinstance(argv := fields.get("argv"), list | tuple):
         # First cut and then masked: how long that takes is nothing a person should decide.
-        words, cut = _cut([_clean(str(word)[: MOST_ARGV + 1]) for word in argv[: MOST_ARGV + 1]])
+        words, cut = _cut([_clean(str(word)[: MOST_ARGV + 1]) for word in argv[:MOST_WORDS]])
+        cut |= len(argv) > MOST_WORDS
         if cut and words:
             words[-1] = _USERINFO_CUT.sub(rf"\g<1>:{MASK}", words[-1])
         found["argv"], longer = _cut(mask(words))

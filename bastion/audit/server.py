@@ -86,6 +86,8 @@ class AuditServer:
             if answer is not None:
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
+            # What is here already is read without waiting: others, the supervisor first, want their turn.
+            await asyncio.sleep(0)
 
     async def _answer(self, peer: _Peer, request: bytes) -> dict[str, Any] | None:
         try:

@@ -53,7 +53,7 @@ class Desk:
         try:
             match request.get("want"):
                 case "token":
-                    return self.token(user)
+                    return self.token(user, fresh=request.get("fresh") is True)
                 case "certificate":
                     return {"certificate": sign(self._authority(), request.get("publicKey"), user, self._now())}
                 case "keys":
@@ -70,10 +70,13 @@ class Desk:
             return _no(f"the bastion is not set up: {error}", "tell an administrator")
         return _no("this is no request", "report this", USAGE)
 
-    def token(self, user: str) -> Json:
-        """A token for the person's own namespace. Raises ApiError, Unreachable."""
+    def token(self, user: str, fresh: bool = False) -> Json:
+        """A token for the person's own namespace; a `fresh` one when the cluster no longer takes what was given out.
+
+        Raises ApiError, Unreachable.
+        """
         with self._lock:
-            known = self._tokens.get(user)
+            known = None if fresh else self._tokens.get(user)
         if known is None or datetime.fromisoformat(known["expiresAt"]) - self._now() < REUSE:
             known = self._new_token(user)
             with self._lock:

@@ -14,6 +14,7 @@ import asyncio
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 from bastion.accounts.access import Access
@@ -63,6 +64,9 @@ class BrokerServer:
         if user is None:
             log(f"refused uid {uid}")
             return {"error": f"uid {uid} is nobody's account", "try": "log in again", "code": FORBIDDEN}
+        if self._access.shut(user, datetime.now(UTC)):
+            log(f"refused {user}: no key in force")
+            return {"error": "no key of yours is in force", "try": "ask an administrator", "code": FORBIDDEN}
         if not self._affords(uid):
             log(f"refused {user}: too many requests")
             return {"error": "you ask for credentials too often", "try": "wait some seconds", "code": 1}

@@ -13,7 +13,7 @@ import sys
 from time import monotonic
 
 from bastion.session.audit import Audit, NoAudit
-from bastion.session.run import run
+from bastion.session.run import limit, run
 from bastion.session.words import DEVCTL, KUBECTL, Refused, told, typed
 
 TYPE_CHECKING = False
@@ -94,7 +94,14 @@ class Prompt:
                 self._say(str(refusal))
                 self._audit.tell("denied", kind="denied", argv=told(line), reason=str(refusal))
                 return NOT_POSSIBLE
-            return run(argv, self._env, self._audit) if argv else code
+            if not argv:
+                return code
+            try:
+                return run(argv, self._env, self._audit)
+            except NoAudit:  # nothing was run; an audit process that was started anew knows this session again now
+                if not self._again():
+                    raise
+                return run(argv, self._env, self._audit)
         except NoAudit as refusal:
             self._say(str(refusal))
             self._again()
@@ -103,13 +110,15 @@ class Prompt:
             self._again()  # the answer that was waited for would be taken for the next one
             return 130
 
-    def _again(self) -> None:
-        """A new record for the same session, so that the next command finds one if the audit process is back."""
+    def _again(self) -> bool:
+        """Whether there is a new record for the same session: there is if the audit process is back."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self._audit.start(**self.start)
         except NoAudit:
-            return
+            return False
+        else:
+            return True
         finally:
             signal.signal(signal.SIGINT, before)
 
@@ -162,6 +171,7 @@ def _listed(env: dict[str, str]) -> list[str]:
             nowhere = os.open(os.devnull, os.O_RDWR)
             for handle in (0, 1, 2):
                 os.dup2(nowhere, handle)
+            limit()
             os.environ.clear()
             os.environ.update(env)
             from devctl import kube
@@ -213,6 +223,7 @@ def _greet(env: dict[str, str]) -> None:
     child = os.fork()
     if not child:
         try:
+            limit()
             os.environ.clear()
             os.environ.update(env)
             from bastion.session.welcome import greet

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _OURS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2)
 """What a terminal or sshd sends to all of us: the command is to end of it, and we are to say that it did."""
-LIMITS = {"RLIMIT_DATA": 512 << 20, "RLIMIT_NOFILE": 256, "RLIMIT_CORE": 0}
+LIMITS = {"RLIMIT_DATA": 256 << 20, "RLIMIT_NOFILE": 256, "RLIMIT_CORE": 0}
 """Of one command, in bytes and files: the memory of the container is everybody's. What kubectl, a Go program, reserves
 without writing there does not count.
 """

@@ -9,6 +9,8 @@ import os
 from datetime import UTC, datetime
 from typing import Any
 
+from bastion.accounts.store import read_state
+from bastion.paths import Paths
 from devctl import keys, kube, render
 from devctl.errors import ApiError, Failure, Unreachable
 from devctl.listing import phase, reason
@@ -22,11 +24,14 @@ PATIENCE = 4.0
 def greet() -> None:
     """Prints it."""
     kube.TIMEOUT = PATIENCE
-    session = Session({}, None)
+    session, now = Session({}, None), datetime.now(UTC)
     lines = [f"Welcome, {os.environ['DEVCTL_USER']}. `help` says what this prompt takes; every command is on record."]
+    state = read_state(Paths.of())
+    if state and state.stale(now):
+        lines.append(f"The cluster has been silent since {state.synced_at:%H:%M} UTC: accounts are as they were then.")
     try:
         lines += servers(session.servers())
-        lines += keys.ending(keys.own(session), datetime.now(UTC))
+        lines += keys.ending(keys.own(session), now)
     except (Failure, ApiError, Unreachable) as error:
         failure = explain(error, "look at your servers")
         lines.append(f"Your servers cannot be shown now: {failure.what}")

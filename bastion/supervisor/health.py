@@ -7,9 +7,13 @@ the port gets little room and little time on it.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 MOST_CONNECTIONS = 64
+MOST_OF_POD = 8
+"""Of those by the pod's own processes, people's among them: probes come from elsewhere."""
 MOST_BYTES = 8192
 """Of a request."""
 SECONDS = 5.0
@@ -31,17 +35,18 @@ class Health:
         self._faults = faults
         self._problems = problems
         self._figures = figures
-        self._connections = 0
+        self._connections: Counter[bool] = Counter()
 
     async def serve(self, host: str, port: int) -> asyncio.Server:
         """Listens."""
         return await asyncio.start_server(self._peer, host, port, limit=MOST_BYTES)
 
     async def _peer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._connections >= MOST_CONNECTIONS:
+        own = _from_the_pod(writer)
+        if self._connections[own] >= (MOST_OF_POD if own else MOST_CONNECTIONS):
             writer.transport.abort()
             return
-        self._connections += 1
+        self._connections[own] += 1
         try:
             async with asyncio.timeout(SECONDS):
                 await self._answer(reader, writer)
@@ -49,7 +54,7 @@ class Health:
         except (OSError, ValueError, TimeoutError, EOFError, asyncio.LimitOverrunError):
             writer.transport.abort()
         finally:
-            self._connections -= 1
+            self._connections[own] -= 1
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         words = (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")[0].split()
@@ -70,3 +75,9 @@ class Health:
                 f"# TYPE bastion_{name} gauge\nbastion_{name} {value:g}\n" for name, value in self._figures().items()
             )
         return "404 Not Found", "not found\n"
+
+
+def _from_the_pod(writer: asyncio.StreamWriter) -> bool:
+    """Whether the other end is in the pod as well."""
+    theirs, ours = (ipaddress.ip_address(writer.get_extra_info(each)[0]) for each in ("peername", "sockname"))
+    return theirs == ours or theirs.is_loopback

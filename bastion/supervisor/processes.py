@@ -25,6 +25,8 @@ class Process:
     uid: int
     terminal: int
     """The device number of its terminal, 0 without one."""
+    memory: int
+    """Bytes that are its own (RssAnon); pages it shares with its parent since fork count for both."""
 
 
 def processes() -> dict[int, Process]:
@@ -40,7 +42,9 @@ def processes() -> dict[int, Process]:
                 # Not the owner of the folder: that is root for sshd, which forbids tracing.
                 status = (entry / "status").read_text(errors="replace")
                 uid = int(status.partition("\nUid:")[2].split(maxsplit=1)[0])
-                found[int(entry.name)] = Process(int(entry.name), int(fields[1]), uid, int(fields[4]))
+                # One that is just ending has none any more.
+                memory = int((status.partition("\nRssAnon:")[2].split(maxsplit=1) or ["0"])[0]) * 1024
+                found[int(entry.name)] = Process(int(entry.name), int(fields[1]), uid, int(fields[4]), memory)
     return found
 
 

@@ -18,3 +18,5 @@ class SupervisorSettings:
     """Of one person."""
     max_processes: int = 64
     """Of one person here. Not RLIMIT_NPROC: that counts a uid's processes on the whole node, servers included."""
+    max_memory: int = 384 << 20
+    """Bytes of all processes of one person here: the container's GiB is everybody's, and so is the end of it."""

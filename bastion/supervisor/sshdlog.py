@@ -10,17 +10,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_FROM = r"from (?P<ip>[0-9a-fA-F:.]+(?:%\w+)?) port (?P<port>\d+)"
-_AT = r"(?P<ip>[0-9a-fA-F:.]+(?:%\w+)?) port (?P<port>\d+)"
+_FROM = r"from (?P<ip>[0-9a-fA-F:.]+(?:%\w+)?) port (?P<port>\d{1,5})"
+_AT = r"(?P<ip>[0-9a-fA-F:.]+(?:%\w+)?) port (?P<port>\d{1,5})"
 _TAG = re.compile(
-    r"^(?:debug\d: )?[\w.-]+\.c:(?P<function>\w+)\(\):\d+ \((?:bin=[\w-]+, )?pid=(?P<pid>\d+)\): (?P<text>.*)$"
+    r"^(?:debug\d: )?[\w.-]+\.c:(?P<function>\w+)\(\):\d+ \((?:bin=[\w-]+, )?pid=(?P<pid>\d{1,7})\): (?P<text>.*)$"
 )
 _PREAUTH = re.compile(r" \[preauth\]$")
 _ACCEPTED = re.compile(rf"^Accepted \S+ for (?P<user>.+) {_FROM} ssh2(?:: \S+ (?P<key>SHA256:[A-Za-z0-9+/]+).*)?$")
 _FAILED = re.compile(
     rf"^Failed (?P<method>\S+) for (?:invalid user )?(?P<user>.*) {_FROM} ssh2(?:: \S+ (?P<key>SHA256:\S+).*)?$"
 )
-_CHILD = re.compile(r"^User child is on pid (\d+)$")
+_CHILD = re.compile(r"^User child is on pid (\d{1,7})$")
 _OPENED = re.compile(rf"^Connection {_FROM} on ")
 _INVALID = re.compile(rf"^Invalid user (?P<user>.*) {_FROM}$")
 _NOT_ALLOWED = re.compile(r"^User (?P<user>.*) from (?P<ip>[0-9a-fA-F:.]+) not allowed because (?P<why>.*)$")

@@ -50,7 +50,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._access = Access(paths)
         self._table = Connections(settings.max_connections)
-        self._sweeper = Sweeper(self._table, settings.max_processes, log)
+        self._sweeper = Sweeper(self._table, settings, log)
         self._audit = AuditLink(paths.audit_socket, self._opened, log)
         self._ends: dict[int, float] = {}
         """When the connection of a pid is to be ended, or was told to end."""
@@ -264,7 +264,8 @@ class Supervisor:
             self._table.live.values(),
             f"This bastion restarts. Your session goes on until {end:%H:%M} UTC at most; new logins reach another.",
         )
-        while self._table.live and self._loop.time() < deadline:
+        # Nobody stays whom nobody looks at.
+        while self._table.live and self._loop.time() < deadline and not self._watch.faults():
             await asyncio.sleep(TICK)
         for live in list(self._table.live.values()):
             live.ending = live.ending or "drain"

@@ -12,15 +12,15 @@ from collections.abc import Callable
 
 from bastion.supervisor import processes
 from bastion.supervisor.connections import Connections, Live
+from bastion.supervisor.settings import SupervisorSettings
 
 
 class Sweeper:
     """Looks through all processes of the container."""
 
-    def __init__(self, table: Connections, most: int, log: Callable[[str], None]) -> None:
-        """`most` is how many processes a person may have here."""
+    def __init__(self, table: Connections, settings: SupervisorSettings, log: Callable[[str], None]) -> None:
         self._table = table
-        self._most = most
+        self._settings = settings
         self._log = log
         self._strays: set[int] = set()
         """Of the last sweep."""
@@ -33,7 +33,7 @@ class Sweeper:
             self._log(f"ending {len(lost)} processes without a connection")
         processes.end(lost, signal.SIGKILL)
         self._end_strays(everyone)
-        return self._too_many(everyone)
+        return [*self._too_many(everyone), *self._too_large(everyone)]
 
     def _end_strays(self, everyone: dict[int, processes.Process]) -> None:
         """Those seen twice: the log may come after the process."""
@@ -48,6 +48,22 @@ class Sweeper:
         counts: dict[str, int] = {}
         for live in sorted(self._table.live.values(), key=lambda live: live.since):
             counts[live.user] = counts.get(live.user, 0) + len(processes.below(everyone, {live.pid}))
-            if counts[live.user] > self._most and not live.ending:
-                found.append((live, f"you have more than {self._most} processes here, which is the limit"))
+            if counts[live.user] > self._settings.max_processes and not live.ending:
+                most = self._settings.max_processes
+                found.append((live, f"you have more than {most} processes here, which is the limit"))
         return found
+
+    def _too_large(self, everyone: dict[int, processes.Process]) -> list[tuple[Live, str]]:
+        """Of each person who takes too much memory the connection that takes most of it."""
+        sizes: dict[str, list[tuple[int, Live]]] = {}
+        for live in self._table.live.values():
+            if not live.ending:
+                size = sum(process.memory for process in processes.below(everyone, {live.pid}))
+                sizes.setdefault(live.user, []).append((size, live))
+        most = self._settings.max_memory
+        why = f"your commands take more than {most >> 20} MiB of memory here, which is the limit"
+        return [
+            (max(own, key=lambda each: each[0])[1], why)
+            for own in sizes.values()
+            if sum(size for size, _ in own) > most
+        ]

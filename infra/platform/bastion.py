@@ -23,7 +23,7 @@ from infra.aws.binding import (
 )
 from infra.platform.bastion_pod import SELECTOR, SETTINGS, pod
 from infra.platform.manifest import SKIP_AWAIT, TIMEOUT_SECONDS, Component, annotated
-from infra.platform.namespaces import leveled, network_policy
+from infra.platform.namespaces import SCRAPE_LABEL, leveled, network_policy
 from infra.settings import AWS, Settings
 
 METADATA = "169.254.0.0/16"
@@ -42,17 +42,22 @@ def namespace(settings: Settings) -> dict[str, Any]:
 def policies(settings: Settings) -> list[dict[str, Any]]:
     """In: SSH, and health checks of a load balancer. Out: the API server, names, servers' SSH."""
     anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [METADATA]}}
-    checks = []
+    checks: list[dict[str, Any]] = [
+        {
+            "from": [{"namespaceSelector": {"matchLabels": {SCRAPE_LABEL: "true"}}}],
+            "ports": [{"protocol": "TCP", "port": HEALTH_PORT}],
+        }
+    ]
     names: list[dict[str, Any]] = [anywhere]  # the embedded cluster's resolver is the node itself
     if settings.aws:
         network = settings.aws.network
-        checks = [
+        checks.append(
             {
                 # Where the load balancer is; servers have addresses of the private subnets.
                 "from": [{"ipBlock": {"cidr": each.public}} for each in cidrs.plan(network.cidr, network.zones)],
                 "ports": [{"protocol": "TCP", "port": HEALTH_PORT}],
             }
-        ]
+        )
         resolver = {"matchLabels": {"k8s-app": "kube-dns"}}
         names = [{"namespaceSelector": _named("kube-system"), "podSelector": resolver}]
     return [

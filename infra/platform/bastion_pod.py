@@ -122,6 +122,10 @@ def pod(settings: Settings) -> dict[str, Any]:
     }
 
 
+_FAULTY = 15
+"""Seconds, not a drain's: a supervisor that no longer watches withdraws nobody's key."""
+
+
 def _sshd(settings: Settings, deregister_seconds: int) -> dict[str, Any]:
     bastion = settings.bastion
 
@@ -143,8 +147,10 @@ def _sshd(settings: Settings, deregister_seconds: int) -> dict[str, Any]:
             {"name": SERVICE, "containerPort": SSH_PORT, "protocol": "TCP"},
             {"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"},
         ],
-        "startupProbe": probe("/healthz", periodSeconds=1, failureThreshold=60),
-        "livenessProbe": probe("/healthz", periodSeconds=10, timeoutSeconds=5, failureThreshold=6),
+        "startupProbe": probe("/healthz", periodSeconds=1, failureThreshold=60, terminationGracePeriodSeconds=_FAULTY),
+        "livenessProbe": probe(
+            "/healthz", periodSeconds=10, timeoutSeconds=5, failureThreshold=6, terminationGracePeriodSeconds=_FAULTY
+        ),
         "readinessProbe": probe("/readyz", periodSeconds=2, timeoutSeconds=5, failureThreshold=2),
         "resources": {
             "requests": {"cpu": bastion.cpu_request, "memory": bastion.memory_request},

@@ -174,7 +174,7 @@ def test_silence_noise_and_a_connection_that_sshd_does_not_know(pair: tuple[Clie
                 noisy.sendall(b"x" * MOST_LINE)
         answer = _answer(unknown, "session_start", src_ip="127.0.0.1", src_port=1, argv=["devctl"], kind="exec")
         waited = time.monotonic() - begun
-        assert answer["ok"] is False and WAIT_FOR_SSHD <= waited < WAIT_FOR_SSHD + 5, answer
+        assert answer["ok"] is False and WAIT_FOR_SSHD <= waited < WAIT_FOR_SSHD + 20, answer
         assert silent.recv(1) == b""
-        assert BEGIN_SECONDS <= time.monotonic() - begun < BEGIN_SECONDS + 5
+        assert BEGIN_SECONDS <= time.monotonic() - begun < BEGIN_SECONDS + 20
     assert not replica.events("session_start")

@@ -7,9 +7,11 @@ import pty
 import select
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -170,7 +172,7 @@ def test_the_environment_is_ours(fresh: World, replica: Replica) -> None:
             assert b"PYTHONPATH" not in given and b"EDITOR" not in given
             lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
             limits = {line[:25].strip(): line[25:].split()[:2] for line in lines}
-            assert limits["Max data size"] == [str(512 << 20)] * 2
+            assert limits["Max data size"] == [str(256 << 20)] * 2
             assert limits["Max open files"] == ["256"] * 2 and limits["Max core file size"] == ["0"] * 2
             asking.close()
             running.wait(LONGEST)
@@ -201,6 +203,10 @@ class Screen:
     def type(self, text: str) -> None:
         """Keys."""
         os.write(self._handle, text.encode())
+
+    def resize(self, rows: int, columns: int) -> None:
+        """The window has another size; the kernel tells ssh."""
+        termios.tcsetwinsize(self._handle, (rows, columns))
 
     def interrupt(self) -> None:
         """Ctrl-C until there is a prompt: one that comes between two looks of Python's readline waits for a key."""
@@ -338,15 +344,54 @@ def _session_child(replica: Replica) -> int:
     return int(eventually(found, "the command's process"))
 
 
-def test_a_recorded_session_shows_what_was_shown_and_not_what_was_typed(fresh: World) -> None:
+def _with_audit(fresh: World, *arguments: str) -> Replica:
+    """A replica that ann may log in to, with these arguments to its audit."""
     replica = fresh.replica()
     replica.put([user(fresh.client, "ann", 20000)])
     ship(replica)
     replica.paths.recordings.mkdir(parents=True)
     os.chown(replica.paths.recordings, AUDIT_UID, AUDIT_UID)
-    replica.start_audit("--record")
+    replica.start_audit(*arguments)
     replica.start_supervisor()
     eventually(lambda: replica.ready()[0] == 200, f"ready; its log:\n{replica.log}", 20)
+    return replica
+
+
+@pytest.mark.parametrize("arguments", [(), ("--record",)], ids=["plain", "recorded"])
+def test_the_size_of_the_window_reaches_the_command(fresh: World, arguments: tuple[str, ...]) -> None:
+    import socket
+
+    replica = _with_audit(fresh, *arguments)
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(replica.paths.broker_socket))
+        replica.paths.broker_socket.chmod(0o666)
+        mute.listen()
+        mute.settimeout(LONGEST)
+        with at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, _):
+            greeting, _ = mute.accept()
+            greeting.close()
+            screen.until("devctl> ")
+            screen.type("list\r")
+            asking, _ = mute.accept()
+            terminal = Path(f"/proc/{_session_child(replica)}/fd/0")
+            for size in (31, 101), (57, 203):
+                screen.resize(*size)
+                eventually(partial(_is, terminal, size), f"a terminal of {size}")
+            asking.close()
+            screen.until("devctl> ")
+    if arguments:
+        (cast,) = replica.paths.recordings.glob("ann/*.cast")
+        eventually(lambda: '"r", "203x57"' in cast.read_text(), "the size in the recording")
+
+
+def _is(terminal: Path, size: tuple[int, int]) -> bool:
+    """Whether it has so many rows and columns."""
+    with terminal.open("rb") as file:
+        return termios.tcgetwinsize(file.fileno()) == size
+
+
+def test_a_recorded_session_shows_what_was_shown_and_not_what_was_typed(fresh: World) -> None:
+    replica = _with_audit(fresh, "--record")
     with at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, pid):
         screen.until("devctl> ")
         screen.type("version\r")

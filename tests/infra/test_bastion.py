@@ -10,6 +10,7 @@ from devctl import names, recordings
 from devservers.api.meta import BASTION_NAMESPACE
 from infra.aws import binding, cidrs
 from infra.platform import bastion, bastion_pod
+from infra.platform.namespaces import SCRAPE_LABEL
 from infra.policy.workload_rules import LEVELS
 from infra.problems import SettingsError
 from infra.settings import Settings, load
@@ -87,7 +88,8 @@ def test_health_is_asked_from_where_the_load_balancer_is() -> None:
     settings = load("test", aws_raw(), {})
     assert settings.aws
     (policy,) = [each for each in bastion.policies(settings) if each["metadata"]["name"] == "bastion"]
-    (checks,) = [each for each in policy["spec"]["ingress"] if each["ports"][0]["port"] == binding.HEALTH_PORT]
+    scraped, checks = [each for each in policy["spec"]["ingress"] if each["ports"][0]["port"] == binding.HEALTH_PORT]
+    assert scraped["from"] == [{"namespaceSelector": {"matchLabels": {SCRAPE_LABEL: "true"}}}]
     plan = cidrs.plan(settings.aws.network.cidr, settings.aws.network.zones)
     assert [each["ipBlock"]["cidr"] for each in checks["from"]] == [each.public for each in plan]
     assert not {each["ipBlock"]["cidr"] for each in checks["from"]} & {each.private for each in plan}
@@ -156,7 +158,7 @@ def test_it_reaches_servers_names_and_the_api_and_never_metadata(settings: Setti
                 assert peer["namespaceSelector"] and peer["podSelector"]
     assert [port["port"] for port in policy["spec"]["ingress"][0]["ports"]] == [2222]
     checks = policy["spec"]["ingress"][1:]
-    assert len(checks) == (settings.aws is not None)
+    assert len(checks) == 1 + (settings.aws is not None)
     assert all(rule["from"] for rule in checks)
 
 

@@ -127,10 +127,27 @@ def test_the_oldest_that_is_finished_makes_way(tmp_path: Path) -> None:
     open_one.output("x" * 1500)
     assert {each.session for each in recordings(tmp_path)} == {"s2", "s3"}
     again = Shelf(tmp_path, 3 * BLOCK)
-    assert again.take(2 * BLOCK)
+    assert again.take("carol", 2 * BLOCK)
     assert not list(tmp_path.glob("ann/*"))
     full = Shelf(tmp_path / "none", 2 * BLOCK)
     last = Recording(tmp_path / "none", "ann", "s4", (80, 24), Clock(), shelf=full)
     last.output("x" * 10000)
     last.close()
     assert "10000 bytes not recorded" in last.path.read_text()
+
+
+def test_nobody_s_recordings_make_others_go(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, 10 * BLOCK, 3 * BLOCK)
+    Recording(tmp_path, "bob", "b1", (80, 24), shelf=shelf).close()
+    for number in range(20):
+        Recording(tmp_path, "ann", f"a{number}", (80, 24), shelf=shelf).close()
+    assert {each.session for each in recordings(tmp_path)} == {"b1", "a17", "a18", "a19"}
+    under_way = [Recording(tmp_path, "ann", f"u{number}", (80, 24), shelf=shelf) for number in range(3)]
+    with pytest.raises(OSError, match="fill their room"):
+        Recording(tmp_path, "ann", "u3", (80, 24), shelf=shelf)
+    Recording(tmp_path, "bob", "b2", (80, 24), shelf=shelf).close()
+    # What an earlier process left counts as well.
+    again = Shelf(tmp_path, 10 * BLOCK, 3 * BLOCK)
+    assert not again.take("ann", 4 * BLOCK) and {each.user for each in recordings(tmp_path)} == {"bob"}
+    for each in under_way:
+        each.close()

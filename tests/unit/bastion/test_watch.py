@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 import pytest
 
 from bastion.supervisor import watch
-from bastion.supervisor.health import MOST_BYTES, MOST_CONNECTIONS, Health
+from bastion.supervisor.health import MOST_BYTES, MOST_OF_POD, Health
 from bastion.supervisor.watch import Watch
 
 
@@ -51,14 +51,15 @@ def test_a_task_that_died_is_a_fault() -> None:
 
 
 def test_standing_still_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "STILL_SECONDS", 0.02)
+    monkeypatch.setattr(watch, "STILL_SECONDS", 0.5)
 
     async def main() -> None:
         found = Watch(print)
         found.beat()
         assert found.faults() == []
-        await asyncio.sleep(0.05)
-        assert found.faults() == ["nobody was looked at for 0 s"]
+        await asyncio.sleep(0.7)
+        (fault,) = found.faults()
+        assert fault.startswith("nobody was looked at for ")
         found.beat()
         assert found.faults() == []
 
@@ -66,13 +67,13 @@ def test_standing_still_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_strangers_get_little_of_the_health_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bastion.supervisor.health.SECONDS", 0.5)
+    monkeypatch.setattr("bastion.supervisor.health.SECONDS", 3.0)
 
     async def main() -> None:
         async with await Health(list, list, dict).serve("127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             assert await _ask(port, b"GET /healthz HTTP/1.0\r\n" + b"x: y\r\n" * MOST_BYTES + b"\r\n") == b""
-            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST_CONNECTIONS)]
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST_OF_POD)]
             assert await _ask(port, b"GET /healthz HTTP/1.0\r\n\r\n") == b""
             for reader, writer in held:  # their time ends by itself
                 assert await asyncio.wait_for(reader.read(), 10) == b""

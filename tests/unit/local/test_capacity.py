@@ -83,8 +83,8 @@ def test_anything_else_is_refused_with_a_remedy(text: str) -> None:
 
 def test_the_platform_s_own_requests_come_off() -> None:
     (local,) = pools(BARE, SETTINGS)
-    # Twice the operator (50m, 128Mi) and the bastion (20m, 128Mi, and thrice 10m, 48Mi), Kueue once (100m, 128Mi).
-    assert local.quota() == {"cpu": "1700m", "memory": "6880Mi", GPU: "0"}
+    # Twice the operator (50m, 128Mi) and the bastion (20m, 256Mi, and thrice 10m, 48Mi), Kueue once (100m, 128Mi).
+    assert local.quota() == {"cpu": "1700m", "memory": "6624Mi", GPU: "0"}
     assert (local.labels(), local.taints()) == ({}, [])
     more = SETTINGS.model_copy(
         update={"operator": Operator(replicas=1), "queueing": Queueing(replicas=2), "bastion": Bastion(enabled=False)}
