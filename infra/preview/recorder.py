@@ -10,6 +10,7 @@ import asyncio
 import json
 import runpy
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -186,7 +187,8 @@ def record(build: Callable[[], None], preview: bool = False, stack: str = "dev")
 
 def _recorded(build: Callable[[], None], config: Mapping[str, str], preview: bool, stack: str) -> Graph:
     graph = Graph()
-    asyncio.set_event_loop(asyncio.new_event_loop())
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     monitor = _Monitor(graph, preview)
     mocks.set_mocks(monitor.mocks, project="devservers", stack=stack, preview=preview, monitor=monitor)
     pulumi.runtime.set_all_config(dict(config))
@@ -195,5 +197,6 @@ def _recorded(build: Callable[[], None], config: Mapping[str, str], preview: boo
     def program() -> None:
         build()
 
-    program()
+    with closing(loop):
+        program()
     return graph
