@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from infra.driver.draining import END_SESSIONS, KINDS, WAIT_SECONDS, WORKLOADS, Command, Home, Seen, commands, sweep
+from infra.driver.draining import KINDS, WAIT_SECONDS, WORKLOADS, Command, Home, Seen, commands, sweep
+from infra.driver.sessions import end_sessions
 from infra.kubectl import WHOLE, Kubectl
 from infra.local.progress import Progress
 
@@ -24,7 +25,9 @@ def seen(kubectl: Kubectl) -> Seen:
 def drain(kubectl: Kubectl, progress: Progress, seconds: int = WAIT_SECONDS) -> list[Home]:
     """End what users run, each step within ``seconds``; gives the homes, which stay. Raises KubectlError."""
     found = seen(kubectl)
-    _do(kubectl, [*commands(found, seconds), Command("end the sessions on the bastion", END_SESSIONS)], progress)
+    _do(kubectl, commands(found, seconds), progress)
+    with progress.step("end the sessions on the bastion"):
+        end_sessions(kubectl)
     # Only now: what the operator takes away with its servers is not there any more.
     running = {kind: kubectl.get(kind, WHOLE) for kind in WORKLOADS}
     _do(kubectl, sweep(found, running, seconds), progress)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from devservers.api.meta import BASTION_NAMESPACE, GROUP, LABEL_USER
+from devservers.api.meta import GROUP, LABEL_USER
 
 Object = Mapping[str, Any]
 KINDS = (f"devservers.{GROUP}", f"trainingjobs.{GROUP}")
@@ -19,12 +19,6 @@ KINDS = (f"devservers.{GROUP}", f"trainingjobs.{GROUP}")
 WORKLOADS = ("deployments.apps", "statefulsets.apps", "jobs.batch", "pods")
 """What may run beside them in a user's namespace."""
 WAIT_SECONDS = 600
-END_SESSIONS = (
-    "delete", "pods", "--namespace", BASTION_NAMESPACE, "--selector", f"app.kubernetes.io/name={BASTION_NAMESPACE}",
-    "--grace-period=20", "--wait=false", "--ignore-not-found",
-)  # fmt: skip
-"""kubectl's arguments that end what is open on the bastion, for which its pods would drain an hour. Those that take
-their place have nobody to wait for."""
 RETAIN = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Retain"}})
 
 

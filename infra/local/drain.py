@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from devservers.api.devserver import DevServer
 from devservers.api.meta import LABEL_USER
 from devservers.api.queueing import KUEUE
-from infra.driver.draining import END_SESSIONS
+from infra.driver.sessions import end_sessions
 from infra.kubectl import WHOLE, Kubectl
 
 _WORKLOADS = f"workloads.{KUEUE}"
@@ -34,8 +34,7 @@ def drain(kubectl: Kubectl, wait_seconds: float) -> list[str]:
 
     Raises KubectlError.
     """
-    # What is open on the bastion would be waited for, for an hour.
-    kubectl.run(*END_SESSIONS)
+    end_sessions(kubectl)
     kinds = {each["metadata"]["name"] for each in kubectl.get("customresourcedefinitions")}
     if DevServer.names.crd in kinds:
         kubectl.run("delete", DevServer.names.crd, "--all", WHOLE, "--wait=false")
