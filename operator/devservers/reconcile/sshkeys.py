@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
 from typing import NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -65,6 +66,10 @@ def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+KNOWN_SECONDS = 300.0
+"""How long a CA's public half is used before it is read again."""
+
+
 class Ca:
     """A CA in a Secret of the operator's namespace, made when it is absent. Only its public half is kept in memory."""
 
@@ -73,15 +78,17 @@ class Ca:
         self._namespace = namespace
         self._name = name
         self._public: str | None = None
+        self._read_at = 0.0
 
     def forget(self) -> None:
         """Reads the Secret again at the next use, so that a replaced CA is noticed."""
         self._public = None
 
     async def public(self) -> str:
-        """The CA's public line. Raises ApiError."""
-        if self._public is None:
+        """The CA's public line, at most so old that a replaced CA is soon noticed. Raises ApiError."""
+        if self._public is None or time.monotonic() - self._read_at > KNOWN_SECONDS:
             self._public = _entry(await self._read_or_make(), "ca.pub")
+            self._read_at = time.monotonic()
         return self._public
 
     async def private(self) -> str:
