@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import names, render
+from devctl import __version__, names, render
 from devctl.config import KEYS
 from devctl.errors import FAILURE, ApiError, Failure, Unreachable
 
@@ -94,8 +94,6 @@ def quota(session: Session) -> dict[str, tuple[str, str]]:
 
 def info_command(session: Session, output: Output = None) -> None:
     """Show the settings in force and where each of them comes from."""
-    from importlib.metadata import version
-
     form = session.output(output)
     config = session.config
     settings: dict[str, tuple[str, str]] = {}
@@ -116,7 +114,7 @@ def info_command(session: Session, output: Output = None) -> None:
         settings["identityFile"] = ("your agent and ~/.ssh", "default")
     if form in ("json", "yaml"):
         document = {
-            "version": version("devservers"),
+            "version": __version__,
             "configFile": str(config.path),
             "server": server,
             "settings": {k: {"value": v, "source": s} for k, (v, s) in settings.items()},
@@ -124,7 +122,7 @@ def info_command(session: Session, output: Output = None) -> None:
         render.out(render.to_json(document) if form == "json" else render.to_yaml(document).rstrip())
         return
     present = "" if config.path.exists() else " (does not exist)"
-    render.out(f"devctl {version('devservers')}")
+    render.out(f"devctl {__version__}")
     render.out(f"config file: {config.path}{present}")
     render.out(f"API server:  {server}")
     render.out("")

@@ -19,6 +19,8 @@ from devctl.errors import NOT_FOUND, REFUSED, USAGE, Failure
 
 KEY_TYPES = r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
 KEY_NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
+RSA_BITS = 2048
+"""sshd's RequiredRSASize on the bastion."""
 SOON = timedelta(days=14)
 """How long before its end a key is spoken of at each login."""
 _LINE = re.compile(rf"(?P<kind>{KEY_TYPES}) (?P<body>AAAA[A-Za-z0-9+/]+={{0,3}})( (?P<comment>[^\n\r\x00]*))?")
@@ -74,7 +76,19 @@ def read(line: str) -> str:
     kind = found["kind"].encode()
     if not blob.startswith(len(kind).to_bytes(4, "big") + kind):
         raise Failure("this public key is damaged: its body is not of the type it names", todo, REFUSED)
+    if kind == b"ssh-rsa" and _rsa_bits(blob) < RSA_BITS:
+        raise Failure(f"this RSA key has less than {RSA_BITS} bits, which the bastion doesn't take", todo, REFUSED)
     return line
+
+
+def _rsa_bits(blob: bytes) -> int:
+    """Bits of the modulus: the third string, after the type and the exponent (RFC 4253, 6.6); 0 when damaged."""
+    parts = []
+    while len(blob) >= 4:
+        size = int.from_bytes(blob[:4], "big")
+        parts.append(blob[4 : 4 + size])
+        blob = blob[4 + size :]
+    return int.from_bytes(parts[2], "big").bit_length() if len(parts) == 3 else 0
 
 
 def keys(spec: Json) -> list[Key]:
@@ -83,7 +97,14 @@ def keys(spec: Json) -> list[Key]:
     for each in spec.get("sshKeys") or []:
         end = each.get("expires")
         found.append(Key(str(each["name"]), str(each["key"]), datetime.fromisoformat(end) if end else None))
-    return [key for key in found if _LINE.fullmatch(key.line.strip())]
+    return [key for key in found if _usable(key.line)]
+
+
+def _usable(line: str) -> bool:
+    try:
+        return bool(read(line))
+    except Failure:
+        return False
 
 
 def added(spec: Json, name: str, line: str, expires: str | None, now: datetime) -> dict[str, Any]:

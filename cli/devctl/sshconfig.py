@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from devctl.session import Session
 
 BEGIN, END = "# >>> devctl >>>", "# <<< devctl <<<"
+_INCLUDE = re.compile(r"\s*include(?:\s*=\s*|\s+)(.+)", re.IGNORECASE)
 _HOST = re.compile(r"\s*host(?:\s*=\s*|\s+)(.+)", re.IGNORECASE)
 
 
@@ -109,6 +110,19 @@ def hosts(text: str) -> frozenset[str]:
     return frozenset(word for match in found if match for word in match[1].replace('"', " ").split())
 
 
+def _taken(path: Path, folder: Path, depth: int = 4) -> frozenset[str]:
+    """The hosts of a person's ssh_config and of the files it includes (ssh_config(5), Include). Raises OSError."""
+    text = _read(path)
+    found = hosts(text)
+    for match in filter(None, map(_INCLUDE.fullmatch, without(text).splitlines() if depth else ())):
+        for word in match[1].replace('"', " ").split():
+            # What isn't absolute is below ~/.ssh; any of it may be a pattern.
+            place = folder / Path(word).expanduser()
+            for file in Path(place.anchor).glob(str(place.relative_to(place.anchor))):
+                found |= _taken(file, folder, depth - 1) if file.is_file() else frozenset()
+    return found
+
+
 def without(text: str) -> str:
     """An ssh_config without our block."""
     if BEGIN not in text or END not in text:
@@ -119,10 +133,10 @@ def without(text: str) -> str:
 
 def _entries(session: Session) -> str:
     """An entry for every server that has SSH, and for the bastion if there is one. Raises Failure, OSError."""
-    taken = hosts(_read(_theirs(session.config))) | {jump.ALIAS, "localhost"}
+    taken = _taken(theirs := _theirs(session.config), theirs.parent) | {jump.ALIAS, "localhost"}
     bastion = jump.configured(session.config)
     if bastion:
-        return _through(bastion, jump.listed(bastion), taken)
+        return _through(bastion, [patterns(name, taken) for name in jump.listed(bastion)])
     servers = _with_ssh(session)
     lines = [f"# Made by `devctl ssh-config` for {session.namespace}; changes here are overwritten."]
     lines += [block(patterns(name, taken), openssh.options(session, name)) for name in servers]
@@ -131,12 +145,12 @@ def _entries(session: Session) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _through(bastion: jump.Bastion, servers: list[str], taken: frozenset[str]) -> str:
-    """Entries for the bastion and these servers behind it."""
+def _through(bastion: jump.Bastion, servers: list[str]) -> str:
+    """Entries for the bastion and for servers behind it, whose Host lines begin with NAME.devserver."""
     lines = ["# Made by `devctl ssh-config`; changes here are overwritten.", block(jump.ALIAS, bastion.options())]
-    for server in servers:
-        name = values.server_name(server)
-        lines.append(block(patterns(name, taken), bastion.server_options(name)))
+    for line in servers:
+        name = values.server_name(line.split()[0].removesuffix(names.HOST_SUFFIX))
+        lines.append(block(line, bastion.server_options(name)))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -150,7 +164,8 @@ def _from_the_bastion(session: Session) -> None:
     render.out(f"#    {bastion.authority_line()}".rstrip())
     render.out("# 2. What follows into ~/.ssh/devserver_config, and `Include devserver_config` first in ~/.ssh/config.")
     render.out("#    Again after making a server.")
-    sys.stdout.write(_through(bastion, _with_ssh(session), frozenset({jump.ALIAS, "localhost"})))
+    # Not the short names: which other hosts a person has can't be seen from here.
+    sys.stdout.write(_through(bastion, [name + names.HOST_SUFFIX for name in _with_ssh(session)]))
 
 
 def _with_ssh(session: Session) -> list[str]:
@@ -167,7 +182,7 @@ def _theirs(config: Config) -> Path:
 
 
 def _read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+    return path.read_text(errors="surrogateescape") if path.exists() else ""
 
 
 def _replace(path: Path, text: str) -> None:
@@ -177,5 +192,5 @@ def _replace(path: Path, text: str) -> None:
     path = path.resolve()
     temporary = path.with_name(f".{path.name}.devctl")
     temporary.touch(mode=0o600)
-    temporary.write_text(text)
+    temporary.write_text(text, errors="surrogateescape")
     temporary.replace(path)

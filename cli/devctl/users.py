@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devctl import keyring, names, render, values
-from devctl.errors import NOT_FOUND, REFUSED, ApiError, Failure, from_api
+from devctl.errors import NOT_FOUND, REFUSED, ApiError, Failure, Unreachable, from_api
 from devctl.keys import from_file
 from devctl.listing import Output
 from devctl.people import user_path
@@ -138,9 +138,9 @@ def user_suspend_command(session: Session, name: Name) -> None:
 
 
 def user_resume_command(session: Session, name: Name) -> None:
-    """Undo suspend. Servers stay stopped until the person starts them."""
+    """Undo suspend: keys are in force again, and servers that ran before start."""
     _patch(session, name, False)
-    render.say(f"{name} may log in again")
+    render.say(f"{name} may log in again; servers that ran when they were suspended start now")
 
 
 def user_delete_command(
@@ -218,7 +218,7 @@ def _ready(session: Session, user: Json) -> None:
                 return
             # It may be over in a moment: two things are made at once, and one of them first.
             obstacle = _obstacle(seen)
-    except (TimeoutError, ApiError):
+    except (TimeoutError, ApiError, Unreachable):
         pass
     render.warn(
         f"{name} is not ready yet: {obstacle or 'the namespace is not made'}; `devctl user show {name}` shows when, "

@@ -380,7 +380,9 @@ def test_installed_entries_know_each_new_server_by_its_short_name(devctl: Devctl
     """A host of the person's own stays what it is, and another person's servers are not written among them."""
     config = tmp_path / ".ssh" / "config"
     config.parent.mkdir()
-    config.write_text("Host other mine # mine2\n    User me\n")
+    config.write_text(f"Include {config.parent}/extra/*.conf\nHost other # mine2\n    User me\n")
+    (config.parent / "extra").mkdir()
+    (config.parent / "extra" / "a.conf").write_bytes(b"Host mine\n    User me # \xe9\n")
 
     def meant(host: str) -> str:
         done = subprocess.run(["ssh", "-F", str(config), "-G", host], capture_output=True, text=True, check=True)
