@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -299,3 +300,20 @@ def test_what_goes_to_the_bastion(words: str, jumps: bool, monkeypatch: pytest.M
         assert jumps and "is not an address" in failure.what
     else:
         assert not jumps
+
+
+@pytest.mark.parametrize(("bits", "taken"), [(1024, False), (2047, False), (2048, True), (4096, True)])
+def test_an_rsa_key_that_sshd_refuses_is_no_key(bits: int, taken: bool) -> None:
+    parts = (b"ssh-rsa", b"\x01\x00\x01", b"\x00" + (1 << bits - 1).to_bytes((bits + 7) // 8, "big"))
+    blob = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    line = f"ssh-rsa {base64.b64encode(blob).decode()} ann"
+    # One that opens nothing is no other key that works.
+    spec = {"sshPublicKeys": [A], "sshKeys": [{"name": "old", "key": line}]}
+    assert len(keyring.keys(spec)) == 1 + taken
+    if taken:
+        assert keyring.read(line) == line
+        return
+    with pytest.raises(Failure, match="less than 2048 bits"):
+        keyring.read(line)
+    with pytest.raises(keyring.LastKey):
+        keyring.removed(spec, keyring.keys(spec)[0].fingerprint, NOW)

@@ -1,0 +1,39 @@
+"""Of whom takes too much of what everybody shares, the right connection ends."""
+
+from __future__ import annotations
+
+from bastion.supervisor.connections import Connections
+from bastion.supervisor.processes import Process
+from bastion.supervisor.settings import SupervisorSettings
+from bastion.supervisor.sshdlog import Accepted
+from bastion.supervisor.sweeper import Sweeper
+
+MIB = 1 << 20
+
+
+def _sweeper(*people: str) -> Sweeper:
+    """One who looks at connections 10, 20, ... of these people, in this order."""
+    table = Connections(20)
+    for number, name in enumerate(people, 1):
+        table.feed(Accepted(("192.0.2.1", number), 10 * number, name, "SHA256:x"), float(number))
+    return Sweeper(table, SupervisorSettings(max_processes=3, max_memory=100 * MIB), print)
+
+
+def _processes(*sizes: tuple[int, int, int]) -> dict[int, Process]:
+    return {pid: Process(pid, parent, 20000, 0, size * MIB) for pid, parent, size in sizes}
+
+
+def test_the_largest_connection_of_who_takes_too_much_ends() -> None:
+    sweeper = _sweeper("ann", "bob", "ann")
+    everyone = _processes((10, 1, 10), (11, 10, 30), (20, 1, 90), (30, 1, 1), (31, 30, 30), (32, 31, 40))
+    ((live, why),) = sweeper._too_large(everyone)
+    assert (live.pid, live.user) == (30, "ann") and "100 MiB" in why
+    live.ending = why
+    assert sweeper._too_large(everyone) == []
+
+
+def test_the_latest_connection_of_who_has_too_many_processes_ends() -> None:
+    sweeper = _sweeper("ann", "bob", "ann")
+    everyone = _processes((10, 1, 1), (11, 10, 1), (20, 1, 1), (30, 1, 1), (31, 30, 1))
+    ((live, why),) = sweeper._too_many(everyone)
+    assert live.pid == 30 and "3 processes" in why
