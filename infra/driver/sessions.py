@@ -10,7 +10,8 @@ _WHERE = ("--namespace", BASTION_NAMESPACE, "--selector", f"app.kubernetes.io/na
 
 def end_sessions(kubectl: Kubectl) -> None:
     """End what is open on the bastion within twenty seconds; done again without harm. Raises KubectlError."""
-    # First: pods that took the place of those deleted would be logged in to at once by whoever was cut off.
+    # In this order: a pod that is going already, by its Deployment's word, keeps the hour that it was given.
+    kubectl.run("delete", "pods", *_WHERE, "--grace-period=20", "--wait=false", "--ignore-not-found")
+    # Whoever was cut off would log in at once to those that take their place, and these would wait for them.
     for each in kubectl.get("deployments.apps", *_WHERE):
         kubectl.run("scale", f"deployment/{each['metadata']['name']}", "--namespace", BASTION_NAMESPACE, "--replicas=0")
-    kubectl.run("delete", "pods", *_WHERE, "--grace-period=20", "--wait=false", "--ignore-not-found")
