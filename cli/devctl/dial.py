@@ -74,10 +74,11 @@ def dial(session: Session, name: str, port: int) -> tuple[Tunnel, bytes]:
     return patiently(session, name, _greeted)
 
 
-def patiently(session: Session, name: str, attempt: Callable[[Session, Json], T]) -> T:
+def patiently(session: Session, name: str, attempt: Callable[[Session, Json], T], settling: float = 0.0) -> T:
     """What `attempt` gives for a server with SSH, tried again while the server is on its way; it raises Failure.
 
-    Raises Failure: the server is stopped, has no SSH, or did not come up in time.
+    With `settling` one that is up is tried again as well, for so many seconds. Raises Failure: the server is stopped,
+    has no SSH, or did not come up in time.
     """
     begun = time.monotonic()
     pause = PAUSE
@@ -88,7 +89,7 @@ def patiently(session: Session, name: str, attempt: Callable[[Session, Json], T]
             return attempt(session, server)
         except Failure as failure:
             failure.code = TRANSPORT
-            if not pods.coming_up(server) or time.monotonic() - begun > PATIENCE:
+            if time.monotonic() - begun > (PATIENCE if pods.coming_up(server) else settling):
                 raise
         if time.monotonic() - begun > QUIET_BEFORE:
             told = _tell(server, told)

@@ -26,13 +26,15 @@ MEMORY = "/dev/shm"
 SWITCHES = frozenset("AaTtvqn46C")
 """ssh's options that only say how this one session is to be; -A is the agent, on request."""
 CONNECT = 10.0
+SETTLING = 15.0
+"""Seconds until the nodes have surely heard of the Service of a server that is up: each writes its rules by itself."""
 _ELSEWHERE = "on your own machine `devctl ssh` takes every option of ssh; `devctl ssh-config` says how to set it up"
 
 
 def connect(session: Session, name: str, rest: list[str]) -> int:
     """`devctl ssh NAME REST...` on the bastion; the exit code. Raises Failure."""
     switches, command = permitted(rest)
-    server = patiently(session, name, _answers)
+    server = reached(session, name)
     name = str(server["metadata"]["name"])
     assert session.broker is not None
     private, certificate = _certified(session.broker)
@@ -64,13 +66,18 @@ def connect(session: Session, name: str, rest: list[str]) -> int:
     return outlived(subprocess.Popen(words, executable=_program("ssh")))
 
 
+def reached(session: Session, name: str) -> Json:
+    """The server, once it answers from here. Raises Failure."""
+    return patiently(session, name, _answers, SETTLING)
+
+
 def join(session: Session, name: str) -> int:
     """`devctl proxy NAME` on the bastion: standard input and output joined to the server's SSH port."""
     import select
 
     from devctl.relay import QUIET, write_all
 
-    server = patiently(session, name, _answers)
+    server = reached(session, name)
     session.kube.close()
     with _open(session, server) as connection:
         watched: list[int] = [0, connection.fileno()]

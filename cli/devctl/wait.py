@@ -6,6 +6,7 @@ so. What a person sees is on stderr: redrawn in place on a terminal, one line pe
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -175,6 +176,11 @@ def wait_ready(session: Session, server: Json, limit: float, other_than: str | N
     if not _reached(session, server, view, limit, ready):
         return INTERRUPTED
     how = "ssh" if server["spec"].get("enableSSH", True) else "shell"
+    if session.broker and how == "ssh":
+        from devctl import hop
+
+        with contextlib.suppress(Failure):  # it is ready all the same, and `devctl ssh` says what is in the way
+            hop.reached(session, name)
     title = render.paint(name, "bold", sys.stderr)
     render.say(f"{title} is ready after {view.seconds:.1f}s; `devctl {how} {name}` opens a session")
     return 0

@@ -134,6 +134,8 @@ def test_devctl_on_a_laptop_goes_through_the_bastion(ann: Person, laptop: Laptop
     assert laptop.run("ssh", "-F", entries, devserver, "hostname").stdout.split() == [devserver]
     assert f"ssh-remote+{devserver}.devserver" in devctl("code", devserver)
     devctl("create", "second", "--wait")
+    # Not a moment later: the nodes are only just hearing of its Service.
+    assert laptop.ssh("devctl", "ssh", "second", "hostname").stdout.split() == ["second"]
     assert laptop.run("ssh", "-F", entries, "second", "hostname").stdout.split() == ["second"]
     devctl("delete", "second", "--purge", "--yes")
     # Without devctl: what the bastion prints, put where it says.
