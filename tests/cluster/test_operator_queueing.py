@@ -440,11 +440,14 @@ def _on_and_off(server: ApiServer) -> None:
         with running_operator(server, "on", queueing=True):
             eventually(lambda: server.admin.find(KUEUE, "LocalQueue", "training", "dev-bob"), "bob's queues")
             eventually(lambda: server.admin.find(KUEUE, "LocalQueue", "training", "dev-ann"), "ann's queues")
+            # Here, while somebody runs to write it.
+            world.wait(
+                "ann", "second", lambda s: condition_of(s, "Admitted").get("status") == "True", "second is admitted"
+            )
         written = {(each.resource, each.namespace) for each in server.writes(OPERATOR_USER, mark)}
         assert {each for each in written if each[0] not in ("leases", "localqueues")} <= {("devservers", "dev-ann")}
         assert pod_of(world, "ann", "mydev")["metadata"]["name"] == pod
 
-        world.wait("ann", "second", lambda s: condition_of(s, "Admitted").get("status") == "True", "second is admitted")
         mark = server.audit_mark()
         with running_operator(server, "again", queueing=True):
             pass
