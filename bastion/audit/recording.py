@@ -14,73 +14,24 @@ import os
 import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bastion.audit.plain import Plain
+from bastion.audit.shelf import BLOCK, SUFFIX, Shelf
 from bastion.paths import Paths
 
 WINDOW_SECONDS = 10.0
 WINDOW_BYTES = 256 * 1024
 MOST_BYTES = 64 * 2**20
 """Of one recording."""
-MOST_ALL = 768 * 2**20
-"""Of all recordings here; the volume has 1 GiB (infra: the pod's emptyDir)."""
-MOST_OF_ONE = 192 * 2**20
-"""Of one person's: one alone can't make everybody's go, and is the first who has no room for another session."""
-BLOCK = 4096
-"""What a file takes at least."""
-SUFFIX = ".cast"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
 class NoRecording(ValueError):
     """There is no such recording, or it can't be read; the text names it."""
-
-
-class Shelf:
-    """The room that all recordings share: the oldest finished ones make way, and nobody has more than a share."""
-
-    def __init__(self, folder: Path, most: int = MOST_ALL, share: int = MOST_OF_ONE) -> None:
-        files = sorted(((path.stat(), path) for path in folder.glob(f"*/*{SUFFIX}")), key=lambda each: each[0].st_mtime)
-        self._finished = {path: stat.st_size + BLOCK for stat, path in files}
-        self._used: Counter[str] = Counter()
-        for path, size in self._finished.items():
-            self._used[_owner(path)] += size
-        self._most, self._share = most, share
-
-    def take(self, user: str, size: int) -> bool:
-        """Takes room for a person's recording, if there is or can be made. Raises OSError."""
-        while self._used[user] + size > self._share and self._make_way(user):
-            pass
-        if self._used[user] + size > self._share:
-            return False
-        while self._used.total() + size > self._most and self._make_way():
-            pass
-        if self._used.total() + size > self._most:
-            return False
-        self._used[user] += size
-        return True
-
-    def _make_way(self, user: str | None = None) -> bool:
-        """Whether a finished recording, of this person or of anybody, was there to be deleted."""
-        oldest = next((path for path in self._finished if user in (None, _owner(path))), None)
-        if oldest is None:
-            return False
-        oldest.unlink(missing_ok=True)
-        self._used[_owner(oldest)] -= self._finished.pop(oldest)
-        return True
-
-    def finished(self, path: Path, size: int) -> None:
-        """This one may make way from now on; `size` is what it took."""
-        self._finished[path] = size
-
-
-def _owner(path: Path) -> str:
-    return path.parent.name
 
 
 class Recording:

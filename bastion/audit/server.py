@@ -25,7 +25,8 @@ from bastion.accounts.access import Access
 from bastion.audit.event import line
 from bastion.audit.ledger import Fields, Ledger, Refused, Session
 from bastion.audit.peers import Peers, listen, peer_uid
-from bastion.audit.recording import Recording, Shelf
+from bastion.audit.recording import Recording
+from bastion.audit.shelf import Shelf
 from bastion.paths import FIRST_UID, Paths
 
 BEGIN_SECONDS = 15.0

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from bastion.audit.recording import (
-    BLOCK,
     MOST_BYTES,
     WINDOW_BYTES,
     NoRecording,
     Recording,
-    Shelf,
     frames,
     main,
     recordings,
 )
+from bastion.audit.shelf import BLOCK, Shelf
 from bastion.paths import Paths
 
 
@@ -134,6 +134,24 @@ def test_the_oldest_that_is_finished_makes_way(tmp_path: Path) -> None:
     last.output("x" * 10000)
     last.close()
     assert "10000 bytes not recorded" in last.path.read_text()
+
+
+def test_who_is_refused_room_takes_no_time_of_others(tmp_path: Path) -> None:
+    """The audit process is everybody's: a refusal may not cost a look at what everybody has recorded."""
+
+    def seconds(others: int) -> float:
+        shelf = Shelf(tmp_path / "none", 10**12, BLOCK)
+        for number in range(others):
+            shelf.finished(tmp_path / "bob" / f"{number}.cast", 0)
+        assert shelf.take("ann", BLOCK)
+        best = 1e9
+        for _ in range(5):
+            begin = time.perf_counter()
+            assert not any(shelf.take("ann", 1) for _ in range(200))
+            best = min(best, time.perf_counter() - begin)
+        return best
+
+    assert seconds(20_000) < 20 * seconds(0)
 
 
 def test_nobody_s_recordings_make_others_go(tmp_path: Path) -> None:
