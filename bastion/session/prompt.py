@@ -10,6 +10,7 @@ import os
 import readline
 import signal
 import sys
+from contextlib import suppress
 from time import monotonic
 
 from bastion.session.audit import Audit, NoAudit
@@ -18,6 +19,7 @@ from bastion.session.words import DEVCTL, KUBECTL, Refused, told, typed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 PROMPT = "devctl> "
@@ -85,40 +87,49 @@ class Prompt:
             code = self._one(line, code)
 
     def _one(self, line: str, code: int) -> int:
-        from bastion.session.__main__ import NOT_ON_RECORD, NOT_POSSIBLE
+        """One line's code; `code` is the last one's."""
+        from bastion.session.__main__ import NOT_ON_RECORD
 
         try:
-            try:
-                argv = typed(line, self._kubectl, frozenset(self._commands))
-            except Refused as refusal:
-                self._say(str(refusal))
-                self._audit.tell("denied", kind="denied", argv=told(line), reason=str(refusal))
-                return NOT_POSSIBLE
-            if not argv:
-                return code
-            try:
-                return run(argv, self._env, self._audit)
-            except NoAudit:  # nothing was run; an audit process that was started anew knows this session again now
-                if not self._again():
-                    raise
-                return run(argv, self._env, self._audit)
+            return self._line(line, code)
         except NoAudit as refusal:
             self._say(str(refusal))
-            self._again()
             return NOT_ON_RECORD
         except KeyboardInterrupt:
-            self._again()  # the answer that was waited for would be taken for the next one
+            # The answer that was waited for would be taken for the next one.
+            with suppress(NoAudit):
+                self._again()
             return 130
 
-    def _again(self) -> bool:
-        """Whether there is a new record for the same session: there is if the audit process is back."""
+    def _line(self, line: str, code: int) -> int:
+        """Raises NoAudit when nothing was done, KeyboardInterrupt."""
+        try:
+            argv = typed(line, self._kubectl, frozenset(self._commands))
+        except Refused as refusal:
+            why = str(refusal)
+            self._say(why)
+            return self._told(lambda: self._denied(line, why))
+        return self._told(lambda: run(argv, self._env, self._audit)) if argv else code
+
+    def _denied(self, line: str, why: str) -> int:
+        from bastion.session.__main__ import NOT_POSSIBLE
+
+        self._audit.tell("denied", kind="denied", argv=told(line), reason=why)
+        return NOT_POSSIBLE
+
+    def _told(self, what: Callable[[], int]) -> int:
+        """Does it; where it is not on record, and so nothing was done, once more as an audit process started anew."""
+        try:
+            return what()
+        except NoAudit:
+            self._again()
+            return what()
+
+    def _again(self) -> None:
+        """Begins a new record for the same session: there is one if the audit process is back. Raises NoAudit."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self._audit.start(**self.start)
-        except NoAudit:
-            return False
-        else:
-            return True
         finally:
             signal.signal(signal.SIGINT, before)
 
