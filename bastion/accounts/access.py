@@ -43,15 +43,13 @@ class Access:
         if fingerprint not in account["keys"]:
             return "the key you logged in with was removed"
         end = account["keys"][fingerprint]
-        if end and datetime.fromisoformat(end) <= now.astimezone(UTC):
-            return f"the key you logged in with ended at {end}"
-        return None
+        return f"the key you logged in with ended at {end}" if _ended(end, now) else None
 
     def shut(self, user: str, now: datetime) -> bool:
         """Whether no key of this person is in force: suspended, removed, or all at their end."""
         self._refresh()
         keys = self._found.get(user, {}).get("keys", {})
-        return all(end and datetime.fromisoformat(end) <= now.astimezone(UTC) for end in keys.values())
+        return all(_ended(end, now) for end in keys.values())
 
     def _refresh(self) -> None:
         """Keeps what it has when nothing can be read: what is in force stays in force."""
@@ -63,3 +61,8 @@ class Access:
                 self._found, self._generation = found, generation
         except (OSError, ValueError, KeyError, TypeError):
             return
+
+
+def _ended(end: str | None, now: datetime) -> bool:
+    """Whether a key with this end is no longer in force; without one it is for good."""
+    return end is not None and datetime.fromisoformat(end) <= now.astimezone(UTC)

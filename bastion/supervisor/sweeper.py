@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from bastion.supervisor import processes
 from bastion.supervisor.connections import Connections, Live
 from bastion.supervisor.settings import SupervisorSettings
+
+Below = Mapping[int, list[processes.Process]]
+"""The processes of each connection, by its pid."""
 
 
 class Sweeper:
@@ -33,7 +36,11 @@ class Sweeper:
             self._log(f"ending {len(lost)} processes without a connection")
         processes.end(lost, signal.SIGKILL)
         self._end_strays(everyone)
-        return [*self._too_many(everyone), *self._too_large(everyone)]
+        below = self._below(everyone)
+        return [*self._too_many(below), *self._too_large(below)]
+
+    def _below(self, everyone: dict[int, processes.Process]) -> Below:
+        return {live.pid: processes.below(everyone, {live.pid}) for live in self._table.live.values()}
 
     def _end_strays(self, everyone: dict[int, processes.Process]) -> None:
         """Those seen twice: the log may come after the process."""
@@ -43,22 +50,22 @@ class Sweeper:
             processes.end([everyone[pid] for pid in unknown], signal.SIGKILL)
         self._strays = strays
 
-    def _too_many(self, everyone: dict[int, processes.Process]) -> list[tuple[Live, str]]:
+    def _too_many(self, below: Below) -> list[tuple[Live, str]]:
         found = []
         counts: dict[str, int] = {}
         for live in sorted(self._table.live.values(), key=lambda live: live.since):
-            counts[live.user] = counts.get(live.user, 0) + len(processes.below(everyone, {live.pid}))
+            counts[live.user] = counts.get(live.user, 0) + len(below[live.pid])
             if counts[live.user] > self._settings.max_processes and not live.ending:
                 most = self._settings.max_processes
                 found.append((live, f"you have more than {most} processes here, which is the limit"))
         return found
 
-    def _too_large(self, everyone: dict[int, processes.Process]) -> list[tuple[Live, str]]:
+    def _too_large(self, below: Below) -> list[tuple[Live, str]]:
         """Of each person who takes too much memory the connection that takes most of it."""
         sizes: dict[str, list[tuple[int, Live]]] = {}
         for live in self._table.live.values():
             if not live.ending:
-                size = sum(process.memory for process in processes.below(everyone, {live.pid}))
+                size = sum(process.memory for process in below[live.pid])
                 sizes.setdefault(live.user, []).append((size, live))
         most = self._settings.max_memory
         why = f"your commands take more than {most >> 20} MiB of memory here, which is the limit"

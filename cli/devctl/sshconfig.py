@@ -136,21 +136,24 @@ def _entries(session: Session) -> str:
     taken = _taken(theirs := _theirs(session.config), theirs.parent) | {jump.ALIAS, "localhost"}
     bastion = jump.configured(session.config)
     if bastion:
-        return _through(bastion, [patterns(name, taken) for name in jump.listed(bastion)])
+        found = map(values.server_name, jump.listed(bastion))
+        return _through(bastion, {name: patterns(name, taken) for name in found})
     servers = _with_ssh(session)
     lines = [f"# Made by `devctl ssh-config` for {session.namespace}; changes here are overwritten."]
     lines += [block(patterns(name, taken), openssh.options(session, name)) for name in servers]
     if not servers:
         lines.append("# No servers yet: `devctl create NAME` makes one.")
-    return "\n".join(lines).rstrip() + "\n"
+    return _text(lines)
 
 
-def _through(bastion: jump.Bastion, servers: list[str]) -> str:
-    """Entries for the bastion and for servers behind it, whose Host lines begin with NAME.devserver."""
+def _through(bastion: jump.Bastion, servers: Mapping[str, str]) -> str:
+    """Entries for the bastion and for servers behind it: what a person types for each, by its name."""
     lines = ["# Made by `devctl ssh-config`; changes here are overwritten.", block(jump.ALIAS, bastion.options())]
-    for line in servers:
-        name = values.server_name(line.split()[0].removesuffix(names.HOST_SUFFIX))
-        lines.append(block(line, bastion.server_options(name)))
+    lines += [block(typed, bastion.server_options(name)) for name, typed in servers.items()]
+    return _text(lines)
+
+
+def _text(lines: list[str]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -165,7 +168,7 @@ def _from_the_bastion(session: Session) -> None:
     render.out("# 2. What follows into ~/.ssh/devserver_config, and `Include devserver_config` first in ~/.ssh/config.")
     render.out("#    Again after making a server.")
     # Not the short names: which other hosts a person has can't be seen from here.
-    sys.stdout.write(_through(bastion, [name + names.HOST_SUFFIX for name in _with_ssh(session)]))
+    sys.stdout.write(_through(bastion, {name: name + names.HOST_SUFFIX for name in _with_ssh(session)}))
 
 
 def _with_ssh(session: Session) -> list[str]:

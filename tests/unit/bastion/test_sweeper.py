@@ -26,14 +26,14 @@ def _processes(*sizes: tuple[int, int, int]) -> dict[int, Process]:
 def test_the_largest_connection_of_who_takes_too_much_ends() -> None:
     sweeper = _sweeper("ann", "bob", "ann")
     everyone = _processes((10, 1, 10), (11, 10, 30), (20, 1, 90), (30, 1, 1), (31, 30, 30), (32, 31, 40))
-    ((live, why),) = sweeper._too_large(everyone)
+    ((live, why),) = sweeper._too_large(sweeper._below(everyone))
     assert (live.pid, live.user) == (30, "ann") and "100 MiB" in why
     live.ending = why
-    assert sweeper._too_large(everyone) == []
+    assert sweeper._too_large(sweeper._below(everyone)) == []
 
 
 def test_the_latest_connection_of_who_has_too_many_processes_ends() -> None:
     sweeper = _sweeper("ann", "bob", "ann")
     everyone = _processes((10, 1, 1), (11, 10, 1), (20, 1, 1), (30, 1, 1), (31, 30, 1))
-    ((live, why),) = sweeper._too_many(everyone)
+    ((live, why),) = sweeper._too_many(sweeper._below(everyone))
     assert live.pid == 30 and "3 processes" in why
