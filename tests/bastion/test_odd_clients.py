@@ -10,13 +10,14 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 
 import asyncssh
 import pytest
 
 from bastion.audit.peers import MOST_LINE, MOST_PEERS
 from bastion.audit.server import BEGIN_SECONDS, WAIT_FOR_SSHD
+from bastion.supervisor.health import MOST_CONNECTIONS, MOST_OF_POD
 from tests.bastion.bastion import Client, Replica, World, dev_server
 from tests.cluster.client import eventually
 
@@ -168,13 +169,46 @@ def test_one_person_s_sockets_are_counted_and_others_have_theirs(pair: tuple[Cli
 def test_silence_noise_and_a_connection_that_sshd_does_not_know(pair: tuple[Client, Replica]) -> None:
     _, replica = pair
     begun = time.monotonic()
-    with _sockets(replica, 20000, 3) as (silent, noisy, unknown):
+    with _sockets(replica, 20000, 4) as (silent, noisy, unknown, answered):
+        answered.sendall(b"{}\n")
+        assert json.loads(answered.recv(MOST_LINE))["ok"] is False
         with pytest.raises(ConnectionError):
             while True:
                 noisy.sendall(b"x" * MOST_LINE)
         answer = _answer(unknown, "session_start", src_ip="127.0.0.1", src_port=1, argv=["devctl"], kind="exec")
         waited = time.monotonic() - begun
         assert answer["ok"] is False and WAIT_FOR_SSHD <= waited < WAIT_FOR_SSHD + 20, answer
-        assert silent.recv(1) == b""
+        # An answer to rubbish is no session: it has no more time than silence.
+        assert silent.recv(1) == b"" == answered.recv(1)
         assert BEGIN_SECONDS <= time.monotonic() - begun < BEGIN_SECONDS + 20
     assert not replica.events("session_start")
+
+
+@contextmanager
+def _held(replica: Replica, number: int, address: str) -> Iterator[list[socket.socket]]:
+    """Connections to the health port from an address of this machine's, on which nothing is asked."""
+    with ExitStack() as stack:
+        place = ("127.0.0.1", replica.health_port)
+        yield [stack.enter_context(socket.create_connection(place, 10, (address, 0))) for _ in range(number)]
+
+
+def _hears(peer: socket.socket) -> bytes:
+    """The answer to a probe; nothing when it hangs up."""
+    try:
+        peer.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        return peer.recv(100)
+    except ConnectionError:
+        return b""
+
+
+def test_probes_have_room_whatever_people_of_the_pod_hold(pair: tuple[Client, Replica]) -> None:
+    """Others than the pod's own get little room too, but more."""
+    _, replica = pair
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:
+        outward.connect(("192.0.2.1", 9))  # nothing is sent: it tells an address of this machine's that isn't loopback
+        address = outward.getsockname()[0]
+    with _held(replica, MOST_OF_POD, "127.0.0.1"), _held(replica, 1, "127.0.0.1") as (own,):
+        assert _hears(own) == b""
+        with _held(replica, MOST_CONNECTIONS, address) as held, _held(replica, 1, address) as (more,):
+            assert _hears(more) == b""
+            assert all(_hears(each).startswith(b"HTTP/1.0 200 ") for each in held)

@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import termios
 import time
@@ -22,6 +23,17 @@ from tests.bastion.people import ship
 from tests.cluster.client import eventually
 
 LONGEST = 30.0
+
+
+@contextmanager
+def _mute(path: Path) -> Iterator[socket.socket]:
+    """A socket where nobody answers: who asks there hangs until the connection that a test accepts is closed."""
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(path))
+        path.chmod(0o666)
+        mute.listen()
+        mute.settimeout(LONGEST)
+        yield mute
 
 
 @pytest.fixture
@@ -117,14 +129,8 @@ def test_without_the_audit_process_nothing_is_run(fresh: World, replica: Replica
 
 
 def test_an_audit_process_that_says_nothing_is_one_that_says_no(fresh: World, replica: Replica) -> None:
-    import socket
-
     replica.paths.audit_socket.unlink()
-    with socket.socket(socket.AF_UNIX) as mute:
-        mute.bind(str(replica.paths.audit_socket))
-        replica.paths.audit_socket.chmod(0o666)
-        mute.listen()
-        mute.settimeout(LONGEST)
+    with _mute(replica.paths.audit_socket):
         begin = time.monotonic()
         done = fresh.client.run(replica, "ann", "devctl", "version")
     assert done.returncode == 77 and done.stdout == ""
@@ -133,31 +139,18 @@ def test_an_audit_process_that_says_nothing_is_one_that_says_no(fresh: World, re
 
 def test_a_signal_reaches_the_command_and_is_its_code(fresh: World, replica: Replica) -> None:
     """The broker's socket is one that nobody answers on, so that devctl hangs there."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX) as mute:
-        mute.bind(str(replica.paths.broker_socket))
-        replica.paths.broker_socket.chmod(0o666)
-        mute.listen()
-        mute.settimeout(LONGEST)
-        with fresh.client.start(replica, "ann", "devctl list") as running:
-            asking, _ = mute.accept()
-            pid = _session_child(replica)
-            os.kill(pid, signal.SIGTERM)
-            assert running.wait(LONGEST) == 128 + signal.SIGTERM
-            asking.close()
+    with _mute(replica.paths.broker_socket) as mute, fresh.client.start(replica, "ann", "devctl list") as running:
+        asking, _ = mute.accept()
+        pid = _session_child(replica)
+        os.kill(pid, signal.SIGTERM)
+        assert running.wait(LONGEST) == 128 + signal.SIGTERM
+        asking.close()
     (end,) = eventually(lambda: replica.events("command_end"), "command_end")
     assert end["exit"] == 143 and end["signal"] == "SIGTERM"
 
 
 def test_the_environment_is_ours(fresh: World, replica: Replica) -> None:
-    import socket
-
-    with socket.socket(socket.AF_UNIX) as mute:
-        mute.bind(str(replica.paths.broker_socket))
-        replica.paths.broker_socket.chmod(0o666)
-        mute.listen()
-        mute.settimeout(LONGEST)
+    with _mute(replica.paths.broker_socket) as mute:
         command = fresh.client.ssh(replica, "ann", "devctl list")
         command[1:1] = [
             "-A",
@@ -291,27 +284,21 @@ def test_the_prompt(fresh: World, replica: Replica) -> None:
 
 
 def test_ctrl_c_ends_the_command_and_not_the_prompt(fresh: World, replica: Replica) -> None:
-    import socket
-
-    with socket.socket(socket.AF_UNIX) as mute:
-        mute.bind(str(replica.paths.broker_socket))
-        replica.paths.broker_socket.chmod(0o666)
-        mute.listen()
-        mute.settimeout(LONGEST)
-        with at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, pid):
-            greeting, _ = mute.accept()
-            greeting.close()
-            screen.until("devctl> ")
-            screen.type("list\r")
-            asking, _ = mute.accept()
-            screen.type("\x03")
-            screen.until("devctl> ")
-            asking.close()
-            screen.type("version\r")
-            assert f"devctl {__version__}" in screen.until("devctl> ")
-            screen.type("\x04")
-            screen.rest()
-            assert ended(pid) == 0
+    terminal = at_a_terminal(fresh.client.ssh(replica, "ann"))
+    with _mute(replica.paths.broker_socket) as mute, terminal as (screen, pid):
+        greeting, _ = mute.accept()
+        greeting.close()
+        screen.until("devctl> ")
+        screen.type("list\r")
+        asking, _ = mute.accept()
+        screen.type("\x03")
+        screen.until("devctl> ")
+        asking.close()
+        screen.type("version\r")
+        assert f"devctl {__version__}" in screen.until("devctl> ")
+        screen.type("\x04")
+        screen.rest()
+        assert ended(pid) == 0
     eventually(lambda: len(replica.events("command_end")) == 2, "both ends")
     assert [each["exit"] for each in replica.events("command_end")] == [130, 0]
 
@@ -359,26 +346,19 @@ def _with_audit(fresh: World, *arguments: str) -> Replica:
 
 @pytest.mark.parametrize("arguments", [(), ("--record",)], ids=["plain", "recorded"])
 def test_the_size_of_the_window_reaches_the_command(fresh: World, arguments: tuple[str, ...]) -> None:
-    import socket
-
     replica = _with_audit(fresh, *arguments)
-    with socket.socket(socket.AF_UNIX) as mute:
-        mute.bind(str(replica.paths.broker_socket))
-        replica.paths.broker_socket.chmod(0o666)
-        mute.listen()
-        mute.settimeout(LONGEST)
-        with at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, _):
-            greeting, _ = mute.accept()
-            greeting.close()
-            screen.until("devctl> ")
-            screen.type("list\r")
-            asking, _ = mute.accept()
-            terminal = Path(f"/proc/{_session_child(replica)}/fd/0")
-            for size in (31, 101), (57, 203):
-                screen.resize(*size)
-                eventually(partial(_is, terminal, size), f"a terminal of {size}")
-            asking.close()
-            screen.until("devctl> ")
+    with _mute(replica.paths.broker_socket) as mute, at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, _):
+        greeting, _ = mute.accept()
+        greeting.close()
+        screen.until("devctl> ")
+        screen.type("list\r")
+        asking, _ = mute.accept()
+        terminal = Path(f"/proc/{_session_child(replica)}/fd/0")
+        for size in (31, 101), (57, 203):
+            screen.resize(*size)
+            eventually(partial(_is, terminal, size), f"a terminal of {size}")
+        asking.close()
+        screen.until("devctl> ")
     if arguments:
         (cast,) = replica.paths.recordings.glob("ann/*.cast")
         eventually(lambda: '"r", "203x57"' in cast.read_text(), "the size in the recording")

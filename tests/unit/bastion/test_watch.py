@@ -7,9 +7,8 @@ from collections.abc import Coroutine
 
 import pytest
 
-from bastion.supervisor import watch
 from bastion.supervisor.health import MOST_BYTES, MOST_OF_POD, Health
-from bastion.supervisor.watch import Watch
+from bastion.supervisor.watch import STILL_SECONDS, Watch
 
 
 async def _ask(port: int, text: bytes) -> bytes:
@@ -50,20 +49,29 @@ def test_a_task_that_died_is_a_fault() -> None:
     _run(main())
 
 
-def test_standing_still_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "STILL_SECONDS", 0.5)
+class Clock(asyncio.SelectorEventLoop):
+    """An event loop whose time a test may set."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+def test_standing_still_is_a_fault() -> None:
+    clock = Clock()
 
     async def main() -> None:
         found = Watch(print)
         found.beat()
         assert found.faults() == []
-        await asyncio.sleep(0.7)
-        (fault,) = found.faults()
-        assert fault.startswith("nobody was looked at for ")
+        clock.ahead += STILL_SECONDS + 2
+        assert found.faults() == [f"nobody was looked at for {STILL_SECONDS + 2:.0f} s"]
         found.beat()
         assert found.faults() == []
 
-    _run(main())
+    with asyncio.Runner(loop_factory=lambda: clock) as runner:
+        runner.run(main())
 
 
 def test_strangers_get_little_of_the_health_port(monkeypatch: pytest.MonkeyPatch) -> None:
