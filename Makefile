@@ -35,13 +35,14 @@ check: env ## Lint, types, imports, unit tests; under two minutes
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/pytest -q -n 2 --dist loadfile tests/unit tests/infra
 
+# Each by itself: the one of the restarts counts every write on its API server, and others leave objects that want some.
+TIERS := "tests/cluster --ignore tests/cluster/test_operator_restart.py" tests/cluster/test_operator_restart.py tests/bastion tests/node
+
 test: env check ## Everything: check, then a real API server, real sshd, a real node with containers
 	@$(LOCAL) tools
-	@.venv/bin/pytest -q tests/cluster --ignore tests/cluster/test_operator_restart.py
-	@# By itself: it counts every write on its API server, and other tests leave objects that want some.
-	@.venv/bin/pytest -q tests/cluster/test_operator_restart.py
-	@.venv/bin/pytest -q tests/bastion
-	@.venv/bin/pytest -q tests/node
+	@# All of them, so that one run tells all that fails; 2 is Ctrl-C.
+	@failed=0; for tier in $(TIERS); do \
+	  .venv/bin/pytest -q $$tier || { failed=$$?; [ $$failed -ne 2 ] || break; }; done; exit $$failed
 
 bench: env ## The figures as a table, and in .bench/results.json (ONLY=name: one of them)
 	@$(LOCAL) tools
