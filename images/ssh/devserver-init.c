@@ -2,8 +2,9 @@
  * devserver-init [--ssh] [-- COMMAND [ARG ...]]: the first process of a dev server, in any image.
  *
  * It starts sshd and starts it again when it ends, starts the person's command, collects orphans, and stays when
- * the command ends, so that a person can look at what happened. SIGTERM goes to the command and to every SSH
- * session; what has not ended by then ends with the pod. No shell, no libc of the image, no right of any kind.
+ * the command ends, so that a person can look at what happened. Another host certificate is taken over while sessions
+ * go on. SIGTERM goes to the command and to every SSH session; what has not ended by then ends with the pod. No
+ * shell, no libc of the image, no right of any kind.
  *
  * devserver-init --answers SECONDS ends well as soon as sshd answers: Kubernetes calls it right after the start and
  * calls the container running when it is through, a second before the first of any probe could have told.
@@ -74,9 +75,26 @@ static void write_environment(FILE *file)
 		fputc('\n', file);
 }
 
+/*
+ * Whether the host certificate is another one than at the last call: the operator made or renewed it. Kubernetes puts
+ * new files in place of a Secret's old ones, all of them at once.
+ */
+static int certificate_changed(void)
+{
+	static struct stat known;
+	struct stat now;
+	if (stat(HOST_CERTIFICATE, &now) != 0)
+		memset(&now, 0, sizeof now);
+	int changed = now.st_ino != known.st_ino || now.st_mtim.tv_sec != known.st_mtim.tv_sec ||
+		      now.st_mtim.tv_nsec != known.st_mtim.tv_nsec;
+	known = now;
+	return changed;
+}
+
+/* Whole or not at all: sshd may be reading it. */
 static int write_config(void)
 {
-	int fd = open(CONFIG, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int fd = open(CONFIG ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!file)
 		return -1;
@@ -118,7 +136,7 @@ static int write_config(void)
 	if (access(HOST_CERTIFICATE, R_OK) == 0)
 		fputs("HostCertificate " HOST_CERTIFICATE "\n", file);
 	write_environment(file);
-	return fclose(file);
+	return fclose(file) != 0 || rename(CONFIG ".new", CONFIG) != 0 ? -1 : 0;
 }
 
 static pid_t start(char *const argv[])
@@ -192,6 +210,7 @@ int main(int argc, char **argv)
 
 	pid_t sshd = 0, child = 0;
 	if (ssh) {
+		certificate_changed();
 		if (write_config() != 0)
 			say("the SSH configuration can't be written", strerror(errno));
 		sshd = start_sshd();
@@ -217,6 +236,13 @@ int main(int argc, char **argv)
 				say("the command ended; the server stays", text);
 				child = 0;
 			}
+		}
+		if (ssh && certificate_changed()) {
+			if (write_config() != 0)
+				say("the SSH configuration can't be written", strerror(errno));
+			else if (sshd > 0)
+				/* It runs itself anew (sshd(8)); who is logged in has a process of their own. */
+				kill(sshd, SIGHUP);
 		}
 		/* At most once a second, whether it just died or could not be started. */
 		if (sshd == -1 && number < 0)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import SSHCertificate, load_ssh_public_identity
 
+from devservers.api.meta import SYSTEM_NAMESPACE
+from devservers.build.hostcert import sign
+from devservers.build.hostkey import CERTIFICATE_FILE, PUBLIC_FILE
+from devservers.reconcile.hostca import CA_SECRET
 from infra.bastion import NODE_PORT
 from tests.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
 from tests.node.person import BIN, Person, Platform
@@ -87,6 +95,50 @@ def test_scp_and_sftp_through_the_bastion_and_nobody_is_asked_about_a_host_key(
     laptop.run("sftp", "-F", config, "-b", "-", devserver, text="get up again\nrm up\n")
     assert (laptop.folder / "again").read_bytes() == data
     assert laptop.known.read_text() == before
+
+
+def grow_old(platform: Platform, namespace: str, server: str) -> int:
+    """Puts a host certificate of ten months ago in place of a server's, by the real CA; its serial."""
+    ca, stored = (
+        {entry: b64decode(data).decode() for entry, data in platform.get("secret", name, "-n", where)["data"].items()}
+        for name, where in ((CA_SECRET, SYSTEM_NAMESPACE), (f"{server}-host-key", namespace))
+    )
+    known = load_ssh_public_identity(stored[CERTIFICATE_FILE].encode())
+    assert isinstance(known, SSHCertificate)
+    names = [name.decode() for name in known.valid_principals]
+    old = sign(ca["ca"], stored[PUBLIC_FILE], names, datetime.now(UTC) - timedelta(days=300)).encode()
+    patch = json.dumps({"data": {CERTIFICATE_FILE: b64encode(old).decode()}})
+    platform.cluster.kubectl("patch", "secret", f"{server}-host-key", "-n", namespace, "--type=merge", "-p", patch)
+    made = load_ssh_public_identity(old)
+    assert isinstance(made, SSHCertificate)
+    return made.serial
+
+
+def test_a_renewed_host_certificate_is_shown_by_a_server_that_runs(
+    platform: Platform, laptop: Laptop, devserver: str
+) -> None:
+    """Its sessions go on: nobody restarts a server that has run for a year."""
+    namespace, config = f"dev-{laptop.name}", str(laptop.config(devserver))
+
+    def shown() -> int:
+        """The serial that a client sees; it knows the CA and nothing else."""
+        said = laptop.run("ssh", "-v", "-F", config, devserver, "true").stderr
+        (serial,) = re.findall(rf'Server host certificate: .* serial (\d+) ID "{devserver}\.', said)
+        return int(serial)
+
+    command = ["ssh", "-F", config, devserver, "cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as session:
+        assert session.stdin is not None and session.stdout is not None
+        session.stdin.write("before\n")
+        assert session.stdout.readline() == "before\n"
+        past = {shown(), grow_old(platform, namespace, devserver)}
+        # The operator looks when anything changes, and every ten minutes.
+        platform.cluster.kubectl("annotate", "devserver", devserver, "-n", namespace, "devservers.io/test=look")
+        until(lambda: shown() not in past, "the renewed certificate", 120)
+        session.stdin.write("after\n")
+        assert session.stdout.readline() == "after\n"
+        session.stdin.close()
+        assert session.wait(20) == 0
 
 
 def test_to_nobody_else_s_server(laptop: Laptop, bob: Laptop, devserver: str) -> None:

@@ -49,7 +49,7 @@ async def ensure_host_key(
                 raise
             secret = await cluster.get("Secret", namespace, name)
     elif known != certificate:
-        # In place, and read by sshd at the server's next start.
+        # In place: the kubelet brings it to the pod, and devserver-init tells sshd.
         secret = await cluster.replace({**secret, "data": {**secret["data"], **data}})
     return public_of(secret)
 
