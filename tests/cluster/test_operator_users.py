@@ -219,6 +219,11 @@ def test_a_deleted_user_with_volumes_keeps_them_and_they_are_named(world: World,
     assert world.child("PersistentVolumeClaim", bob, "mydev-home") is not None
     assert not world.admin.get("v1", "Namespace", f"dev-{bob}")["metadata"].get("deletionTimestamp")
     eventually(lambda: not world.pods(bob, "mydev"), "the server stopped")
+    # Made again they have their server again, at once.
+    world.add_user(bob)
+    world.wait_reason(bob, "mydev", "Running")
+    world.admin.delete("devservers.io/v1", "DevServerUser", bob)
+    eventually(lambda: not world.pods(bob, "mydev"), "the server stopped again")
     # When the last claim is deleted by hand, the namespace has no reason left to stay.
     world.admin.delete("devservers.io/v1", "DevServer", "mydev", f"dev-{bob}")
     world.admin.delete("v1", "PersistentVolumeClaim", "mydev-home", f"dev-{bob}")

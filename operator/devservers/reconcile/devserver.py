@@ -33,6 +33,9 @@ from devservers.reconcile.sshkeys import UserCa
 
 log = logging.getLogger("devservers.reconcile")
 
+UID_SECONDS = 1.0
+"""Until the next look at a server whose user is only just being set up."""
+
 
 def utcnow() -> datetime:
     """The time now, in UTC."""
@@ -193,7 +196,11 @@ class ServerReconciler:
             await self._write_status(raw, observation.status)
             for event in observation.events:
                 await post(self._cluster, raw, event, now)
-        return Result(_seconds(observation.next_look))
+        look = _seconds(observation.next_look)
+        if user is not None and user.status.uid is None:
+            # We write it ourselves, so no event says when it is there.
+            look = UID_SECONDS if look is None else min(look, UID_SECONDS)
+        return Result(look)
 
     async def _refuse(self, raw: Json, message: str) -> Result:
         """Shows an object that can't be acted on as Ready=False/InvalidSpec."""

@@ -82,6 +82,20 @@ def test_a_server_of_nobody_waits() -> None:
     assert not [place for place in world.api.objects if place[0] == "Deployment"]
 
 
+def test_a_server_that_is_there_before_its_user_is_set_up_is_looked_at_again() -> None:
+    """The user's status is the operator's own write, which wakes nobody."""
+    world = World()
+    world.put("DevServerFlavor", "", "small", spec={"resources": {"limits": {"cpu": "1"}}})
+    world.put("DevServerUser", "", "ann", spec={"username": "ann"})
+    assert reason(world.server()) == "Starting"
+    look = asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+    assert look.requeue_after is not None and look.requeue_after <= 1
+    asyncio.run(world.users.reconcile("ann"))
+    look = asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+    assert ("Deployment", "dev-ann", "mydev") in world.api.objects
+    assert look.requeue_after is None or look.requeue_after > 1
+
+
 def test_a_full_pass_twice_writes_nothing_the_second_time() -> None:
     world = World()
     user(world)
