@@ -105,7 +105,9 @@ def sweep(seen: Seen, running: Mapping[str, Sequence[Object]], seconds: int = WA
     for kind in WORKLOADS:
         for namespace in sorted(users & {str(each["metadata"]["namespace"]) for each in running.get(kind, ())}):
             words = f"{kind.partition('.')[0]} in {namespace}"
-            found.append(_delete(words, kind, ("--namespace", namespace), seconds))
+            # What they own goes first: a ReplicaSet that still waits for its collection makes another pod.
+            where = ("--namespace", namespace, "--cascade=foreground")
+            found.append(_delete(words, kind, where, seconds))
     return found
 
 

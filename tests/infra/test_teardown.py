@@ -143,7 +143,7 @@ class TestDraining:
         running = {kind: [meta("X", "x", namespace) for namespace in ("dev-ann", "kube-system")] for kind in WORKLOADS}
         found = [command.arguments for command in sweep(SEEN, running)]
         assert [words[1] for words in found] == list(WORKLOADS)
-        assert all(words[2:5] == ("--all", "--namespace", "dev-ann") for words in found)
+        assert all(words[2:6] == ("--all", "--namespace", "dev-ann", "--cascade=foreground") for words in found)
         assert sweep(SEEN, {"pods": [meta("Pod", "x", "kube-system")]}) == []
 
     def test_only_what_is_ours_goes_everywhere_and_no_claim_is_deleted(self) -> None:
