@@ -26,6 +26,8 @@ from bastion.supervisor.sshdlog import (
     Tried,
 )
 
+REFUSED_SECONDS = 0.25
+"""In which sshd has said no to a forward, if it does: right after it said what was asked, in a record of its own."""
 MOST_DENIALS = 100
 """Forwards of one connection that are refused one by one; the next ones end it."""
 Fields = dict[str, Any]
@@ -71,7 +73,8 @@ class Connections:
         self._numbers = itertools.count(1)
         self._strangers: OrderedDict[Source, _Stranger] = OrderedDict()
         self._software: OrderedDict[int, str] = OrderedDict()
-        self._asked: dict[int, str] = {}
+        self._asked: dict[int, tuple[str, float]] = {}
+        """Where each connection's last forward goes, and when it was asked for, while sshd may still say no."""
         self.live: dict[int, Live] = {}
         """By the pid of the process that stands for it."""
 
@@ -95,7 +98,7 @@ class Connections:
                 if parent in self.live:
                     self.live[parent].child = pid
             case Forward():
-                return self._forward(record)
+                return self._forward(record, now)
             case Ended(source, why):
                 if left := self._strangers.pop(source, None):
                     if why != "gone":
@@ -120,9 +123,10 @@ class Connections:
         late = [source for source, stranger in self._strangers.items() if now - stranger.since > grace]
         return [self._failed(source, self._strangers.pop(source)) for source in late]
 
-    def settle(self) -> list[Event]:
-        """Forwards that were asked for and not refused by now, which means that they were made."""
-        return [event for live in self.live.values() for event in self._settle(live)]
+    def settle(self, now: float) -> list[Event]:
+        """Forwards that were asked for and have not been refused since, which means that they were made."""
+        late = {pid for pid, (_, asked) in self._asked.items() if now - asked >= REFUSED_SECONDS}
+        return [event for pid, live in self.live.items() if pid in late for event in self._settle(live)]
 
     def of(self, user: str) -> list[Live]:
         """A person's connections, oldest first."""
@@ -157,7 +161,7 @@ class Connections:
             stranger.user, stranger.why = record.user, record.why
             stranger.key_fp = record.key_fp or stranger.key_fp
 
-    def _forward(self, record: Forward) -> list[Event]:
+    def _forward(self, record: Forward, now: float) -> list[Event]:
         pid = record.pid
         live = self.live.get(pid) or next((each for each in self.live.values() if each.child == pid), None)
         if live is None:
@@ -169,7 +173,7 @@ class Connections:
         events = self._settle(live)
         if record.denied:
             return [*events, *self._denied(live, record.target)]
-        self._asked[live.pid] = record.target
+        self._asked[live.pid] = record.target, now
         if record.target == NAMELESS:
             live.unwanted = live.unwanted or "where your forward goes cannot be put on record"
         return events
@@ -183,9 +187,9 @@ class Connections:
         return [("forward_denied", {"conn": live.conn, "kind": "denied", "target": target})]
 
     def _settle(self, live: Live) -> list[Event]:
-        target = self._asked.pop(live.pid, None)
-        if target is None:
+        if live.pid not in self._asked:
             return []
+        target, _ = self._asked.pop(live.pid)
         live.forwards += 1
         return [("forward_open", {"conn": live.conn, "kind": "jump", "target": target})]
 

@@ -183,7 +183,7 @@ class Supervisor:
                 self._watch.passing(error)
 
     def _look(self, now: float) -> None:
-        self._audit.say(self._table.settle())
+        self._audit.say(self._table.settle(now))
         self._audit.say(self._table.forgotten(now, GRACE))
         for live in list(self._table.live.values()):
             self._judge(live, now)
