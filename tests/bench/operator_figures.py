@@ -146,10 +146,11 @@ def _running(world: World, users: list[str]) -> int:
 
 
 def _wait_until_quiet(server: ApiServer, quiet: float = 5.0, seconds: float = 60.0) -> None:
-    """Until the operator has written nothing (but the Lease) for a while."""
+    """Until the operator has written nothing (but the Lease) for a while; AssertionError when it always does."""
     mark, since = server.audit_mark(), time.monotonic()
     deadline = since + seconds
-    while time.monotonic() - since < quiet and time.monotonic() < deadline:
+    while time.monotonic() - since < quiet:
         time.sleep(0.25)
-        if operator_writes(server, mark):
+        if found := operator_writes(server, mark):
+            assert time.monotonic() < deadline, f"it still writes after {seconds:g} s: {found[-5:]}"
             mark, since = server.audit_mark(), time.monotonic()

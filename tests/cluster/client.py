@@ -34,6 +34,10 @@ class ApiError(Exception):
         self.status, self.reason, self.message = status, reason, message
 
 
+PASSING = (ApiError, urllib3.exceptions.HTTPError)
+"""What a stand-in that works in a loop tries again after: a conflict, or a busy machine's timeout."""
+
+
 def plural(kind: str) -> str:
     """`NetworkPolicy` is served as `networkpolicies`."""
     lower = kind.lower()
@@ -137,10 +141,11 @@ class Client:
         namespace: str | None = None,
         *,
         subresource: str = "",
+        **query: str,
     ) -> Manifest:
         """JSON merge patch, of the subresource when one is named (`status`)."""
         path = path_of(api_version, kind, namespace, name) + (f"/{subresource}" if subresource else "")
-        return dict(self.request("PATCH", path, patch, {"Content-Type": "application/merge-patch+json"}))
+        return dict(self.request("PATCH", path, patch, {"Content-Type": "application/merge-patch+json"}, **query))
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None, **query: str) -> None:
         """Background deletion; an object that is already gone is fine."""

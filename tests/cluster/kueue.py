@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.client import ApiError, Client, Manifest, eventually
+from tests.cluster.client import PASSING, ApiError, Client, Manifest, eventually
 from tests.cluster.harness import find_tool
 
 KUEUE = "kueue.x-k8s.io/v1beta2"
@@ -108,6 +108,7 @@ class FakeKueue:
         self.told: dict[str, tuple[str, str]] = {}
         """The reason and message of those that wait, by `user/server`."""
         self._stop = threading.Event()
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> FakeKueue:
@@ -117,6 +118,7 @@ class FakeKueue:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        assert self._failure is None, f"the stand-in for Kueue died: {self._failure!r}"
 
     def may_run(self, pod: Manifest) -> bool:
         """Whether the scheduler may have a pod: in no queue, or with an admitted Workload, like Kueue's gate."""
@@ -136,11 +138,14 @@ class FakeKueue:
         self._client.patch(KUEUE, *place, {"status": {"conditions": list(conditions)}}, namespace, subresource="status")
 
     def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            with suppress(ApiError):
-                for pod in self._client.list("v1", "Pod", labelSelector=QUEUE_LABEL):
-                    if not pod["metadata"].get("deletionTimestamp"):
-                        self._look(pod)
+        try:
+            while not self._stop.wait(0.1):
+                with suppress(*PASSING):
+                    for pod in self._client.list("v1", "Pod", labelSelector=QUEUE_LABEL):
+                        if not pod["metadata"].get("deletionTimestamp"):
+                            self._look(pod)
+        except Exception as error:
+            self._failure = error
 
     def _is_there(self) -> bool:
         try:

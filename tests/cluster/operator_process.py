@@ -19,7 +19,7 @@ from typing import Any
 
 from devservers.api.meta import BASTION_NAMESPACE
 from infra.platform import rbac
-from tests.cluster.client import ApiError, Client, Manifest, eventually
+from tests.cluster.client import PASSING, ApiError, Client, Manifest, eventually
 from tests.cluster.harness import ApiServer, free_ports
 
 API = "devservers.io/v1"
@@ -137,7 +137,8 @@ class FakeKubelet:
     """Brings every managed pod to Ready, step by step, and binds every claim: there is no kubelet in this
     tier.
 
-    An image with `missing` in its name never arrives. steps=False makes pods Ready with one write.
+    An image with `missing` in its name never arrives, and a pod waits for its claims. steps=False makes pods Ready with
+    one write.
     """
 
     def __init__(self, client: Client, steps: bool = True, may_run: Callable[[Manifest], bool] | None = None) -> None:
@@ -148,6 +149,7 @@ class FakeKubelet:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._stage: dict[str, int] = {}
+        self._failure: Exception | None = None
 
     def __enter__(self) -> FakeKubelet:
         self._thread.start()
@@ -156,14 +158,24 @@ class FakeKubelet:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        assert self._failure is None, f"the stand-in for the kubelet died: {self._failure!r}"
 
     def _run(self) -> None:
-        while not self._stop.wait(0.15 if self._steps else 0.5):
-            with suppress(ApiError):
-                for pod in self._client.list("v1", "Pod", labelSelector=MANAGED):
-                    self._step(pod)
-                for claim in self._client.list("v1", "PersistentVolumeClaim"):
-                    self._bind(claim)
+        try:
+            while not self._stop.wait(0.15 if self._steps else 0.5):
+                with suppress(*PASSING):
+                    self._look()
+        except Exception as error:
+            self._failure = error
+
+    def _look(self) -> None:
+        claims = self._client.list("v1", "PersistentVolumeClaim")
+        there = {(claim["metadata"]["namespace"], claim["metadata"]["name"]) for claim in claims}
+        for pod in self._client.list("v1", "Pod", labelSelector=MANAGED):
+            if all((pod["metadata"]["namespace"], name) in there for name in _mounted(pod)):
+                self._step(pod)
+        for claim in claims:
+            self._bind(claim)
 
     def _step(self, pod: Manifest) -> None:
         metadata = pod["metadata"]
@@ -189,6 +201,12 @@ class FakeKubelet:
                     "v1", "PersistentVolumeClaim", claim["metadata"]["name"], {"status": status},
                     claim["metadata"]["namespace"], subresource="status",
                 )  # fmt: skip
+
+
+def _mounted(pod: Manifest) -> list[str]:
+    """The names of the claims of a pod."""
+    volumes = [each.get("persistentVolumeClaim") for each in pod["spec"].get("volumes", [])]
+    return [each["claimName"] for each in volumes if each]
 
 
 def pod_status(pod: Manifest, stage: int) -> Manifest:

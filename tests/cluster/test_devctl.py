@@ -135,7 +135,7 @@ def test_what_does_not_exist_is_refused_at_once(
     begun = time.monotonic()
     done = devctl("create", "mydev", *words, code=6)
     assert says in done.stderr
-    assert time.monotonic() - begun < 5, "a bound of seconds here: the machine of a test may be busy"
+    assert time.monotonic() - begun < 20, "a bound of seconds here: the machine of a test may be busy"
     assert admin.list(API, "DevServer", namespace) == []
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.client import Manifest, eventually
-from tests.cluster.harness import ApiServer
+from tests.cluster.harness import ApiServer, Write
 from tests.cluster.operator_process import (
     FakeKubelet,
     OperatorProcess,
@@ -27,7 +27,13 @@ _names = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def operator(controllers: ApiServer) -> Iterator[OperatorProcess]:
+def begun(controllers: ApiServer) -> int:
+    """Where the audit log stood before this file: other files' operators write there too."""
+    return controllers.audit_mark()
+
+
+@pytest.fixture(scope="module")
+def operator(controllers: ApiServer, begun: int) -> Iterator[OperatorProcess]:
     install_operator(controllers)
     controllers.admin.apply(flavor("cpu-small"))
     with FakeKubelet(controllers.admin), running_operator(controllers) as process:
@@ -53,7 +59,8 @@ def test_a_server_becomes_ready_within_twelve_writes(operator: OperatorProcess, 
     mark = operator.server.audit_mark()
     world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
     server = world.wait_reason(ann, "mydev", "Running")
-    writes = operator.server.writes(OPERATOR_USER, mark)
+    # The lease is renewed for all servers together, however long this takes.
+    writes = [w for w in operator.server.writes(OPERATOR_USER, mark) if w.resource != "leases"]
     assert len(writes) <= 12, [(w.verb, w.resource, w.subresource, w.code) for w in writes]
     assert not [w for w in writes if w.code >= 400]
 
@@ -76,9 +83,13 @@ def test_a_server_becomes_ready_within_twelve_writes(operator: OperatorProcess, 
         child = world.child(kind, ann, name)
         assert child is not None, kind
         assert child["metadata"]["ownerReferences"][0]["uid"] == server["metadata"]["uid"], kind
-    events = world.admin.list("v1", "Event", f"dev-{ann}")
-    posted = [event["reason"] for event in events if event.get("reportingComponent") == "devservers-operator"]
-    assert 1 <= len(posted) <= 2, posted
+
+    def posted() -> list[str]:
+        events = world.admin.list("v1", "Event", f"dev-{ann}")
+        return [event["reason"] for event in events if event.get("reportingComponent") == "devservers-operator"]
+
+    # It is posted after the status that was waited for.
+    assert len(eventually(posted, "an Event")) <= 2, posted()
 
 
 def _spec(world: World, kind: str, user: str, name: str) -> Manifest:
@@ -245,8 +256,10 @@ def test_a_server_stops_when_its_time_is_over(world: World, ann: str) -> None:
 
 
 def test_a_server_is_deleted_when_its_time_is_over_and_it_says_so(world: World, ann: str) -> None:
-    lifecycle = {"timeToLive": "2s", "onExpiry": "delete"}
-    world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi", lifecycle=lifecycle))
+    world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
+    eventually(lambda: world.child("PersistentVolumeClaim", ann, "mydev-home"), "its home")
+    lifecycle = {"spec": {"lifecycle": {"timeToLive": "2s", "onExpiry": "delete"}}}
+    world.admin.patch("devservers.io/v1", "DevServer", "mydev", lifecycle, f"dev-{ann}")
     eventually(
         lambda: world.admin.find("devservers.io/v1", "DevServer", "mydev", f"dev-{ann}") is None, "deleted by ttl"
     )
@@ -270,8 +283,15 @@ def test_a_flavor_edit_restarts_nothing_and_is_shown(world: World, ann: str) -> 
 
 
 def test_fifty_pod_events_are_few_reconciles(operator: OperatorProcess, world: World, ann: str) -> None:
+    def written(since: int, resource: str = "") -> list[Write]:
+        found = operator.server.writes(OPERATOR_USER, since)
+        return [w for w in found if w.namespace == f"dev-{ann}" and resource in ("", w.resource)]
+
+    mark = operator.server.audit_mark()
     world.admin.create(server_of(ann, "mydev"))
     world.wait_reason(ann, "mydev", "Running")
+    # Its last write: the Event that it runs.
+    eventually(lambda: written(mark, "events"), "the Event on record")
     pod = world.pods(ann, "mydev")[0]["metadata"]["name"]
     mark = operator.server.audit_mark()
     for number in range(50):
@@ -279,16 +299,16 @@ def test_fifty_pod_events_are_few_reconciles(operator: OperatorProcess, world: W
         world.admin.patch("v1", "Pod", pod, note, f"dev-{ann}")
     world.admin.delete("v1", "Service", "mydev", f"dev-{ann}")  # a change whose handling can be seen
     eventually(lambda: world.child("Service", ann, "mydev"), "caught up")
-    writes = operator.server.writes(OPERATOR_USER, mark)
-    assert len([w for w in writes if w.namespace == f"dev-{ann}"]) == 1, writes
+    eventually(lambda: written(mark), "its write on record")
+    assert len(written(mark)) == 1, written(mark)
 
 
-def test_no_request_was_forbidden(operator: OperatorProcess) -> None:
+def test_no_request_was_forbidden(operator: OperatorProcess, begun: int) -> None:
     """Last in this file: after everything above."""
     said = [line.partition(" ")[2] for line in operator.log.splitlines()]  # without the time, which may end in .403Z
     forbidden = [line for line in said if "403" in line and "resize" not in line]
     assert not forbidden
-    refused = [w for w in operator.server.writes(OPERATOR_USER) if w.code == 403]
+    refused = [w for w in operator.server.writes(OPERATOR_USER, begun) if w.code == 403]
     assert {(w.resource, w.verb) for w in refused} <= {("persistentvolumeclaims", "patch")}
     assert "BEGIN OPENSSH PRIVATE KEY" not in operator.log
 

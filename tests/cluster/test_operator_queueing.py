@@ -169,7 +169,7 @@ def test_what_can_never_start_is_told_with_the_nearest_that_fits(world: World, k
     reserve(world.admin, 0)
     kueue.told[f"{ann}/mydev"] = ("Pending", NEVER)
     world.admin.create(server_of(ann, "mydev", "gpu-eight"))
-    server = world.wait_reason(ann, "mydev", "ExceedsQuota", 15)
+    server = world.wait_reason(ann, "mydev", "ExceedsQuota")
     message = ready(server)["message"]
     assert "asks for 8 GPUs, and the whole quota is 4 in pool gpu-l4" in message
     assert "The nearest flavor that fits is gpu-two" in message
@@ -202,7 +202,7 @@ def test_a_lost_place_is_told_and_comes_back(world: World, kueue: FakeKueue, ann
 def test_a_queue_that_is_not_there(world: World, kueue: FakeKueue, ann: str) -> None:
     kueue.told[f"{ann}/mydev"] = ("Inadmissible", "LocalQueue interactive doesn't exist")
     world.admin.create(server_of(ann, "mydev", "gpu-one"))
-    server = world.wait_reason(ann, "mydev", "QueueNotFound", 10)
+    server = world.wait_reason(ann, "mydev", "QueueNotFound")
     assert "There is no queue interactive" in ready(server)["message"]
 
 
@@ -212,6 +212,17 @@ def test_a_workload_taken_out_of_its_queue(world: World, kueue: FakeKueue, ann: 
     kueue.tell(pod_of(world, ann, "mydev"), condition("QuotaReserved", "False", "Pending", WAITS), active=False)
     server = world.wait_reason(ann, "mydev", "Deactivated")
     assert "`devctl restart mydev`" in ready(server)["message"]
+
+
+def _asks_the_webhook(world: World, user: str) -> bool:
+    container = {"name": "probe", "image": "example.com/probe:1"}
+    metadata = {"name": "probe", "namespace": f"dev-{user}"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
+    try:
+        world.admin.create(pod, dryRun="All")
+    except ApiError as error:
+        return "failed calling webhook" in error.message
+    return False
 
 
 def test_a_webhook_that_does_not_answer_is_told_as_kueues(world: World, kueue: FakeKueue, ann: str) -> None:
@@ -234,8 +245,10 @@ def test_a_webhook_that_does_not_answer_is_told_as_kueues(world: World, kueue: F
     kueue.admitted.add(f"{ann}/mydev")
     world.admin.create(config)
     try:
+        # It is in force when the API server has heard of it.
+        eventually(lambda: _asks_the_webhook(world, ann), "the API server to ask the webhook")
         world.admin.create(server_of(ann, "mydev", "gpu-one"))
-        server = world.wait_reason(ann, "mydev", "KueueUnavailable", 15)
+        server = world.wait_reason(ann, "mydev", "KueueUnavailable")
         assert "doesn't answer" in ready(server)["message"]
     finally:
         world.admin.delete("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", f"kueue-{ann}")
@@ -334,7 +347,7 @@ def test_the_operator_makes_the_platforms_queues_and_no_others(prepared: ApiServ
 
 def test_devctl_shows_the_wait_and_what_is_free(world: World, kueue: FakeKueue, devctl: Devctl, ann: str) -> None:
     reserve(world.admin, 4)
-    done = devctl("create", "mydev", "gpu-one", "--wait", "8s", code=5)
+    done = devctl("create", "mydev", "gpu-one", "--wait", "20s", code=5)
     assert "Pending: Waits for quota: needs 1 GPU, 0 of 4 are free in pool gpu-l4" in done.stderr
     assert "Waits for quota: needs 1 GPU" in devctl("list").stdout
     shown = devctl("describe", "mydev").stdout

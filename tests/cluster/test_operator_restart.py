@@ -21,6 +21,8 @@ from tests.cluster.operator_process import (
     server_of,
 )
 
+USERS = 'devservers_cached_objects{kind="DevServerUser"}'
+
 
 @pytest.fixture(scope="module")
 def server(controllers: ApiServer) -> Iterator[ApiServer]:
@@ -106,7 +108,9 @@ def test_a_leader_that_loses_the_lease_ends(server: ApiServer) -> None:
 def test_a_stopping_operator_works_off_what_is_queued(server: ApiServer, world: World) -> None:
     with running_operator(server, "draining") as operator:
         world.add_user("draining")
+        users = operator.metric(USERS)
         server.admin.delete("devservers.io/v1", "DevServerUser", "draining")
+        eventually(lambda: operator.metric(USERS) < users, "the operator to have heard of it", every=0.01)
         assert operator.stop() == 0
         namespace = server.admin.find("v1", "Namespace", "dev-draining")
         assert namespace is None or namespace["metadata"].get("deletionTimestamp")

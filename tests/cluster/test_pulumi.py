@@ -34,7 +34,7 @@ from infra.local.paths import ROOT, Paths
 from infra.local.progress import Progress
 from infra.platform import bastion, crds, namespaces, operator, rbac, users
 from infra.settings import load
-from tests.cluster.client import ApiError, Client
+from tests.cluster.client import PASSING, ApiError, Client
 from tests.cluster.harness import running_api_server, running_controllers
 
 CONTEXT = "kind-pulumi-test"
@@ -202,7 +202,7 @@ def stand_in(admin: Client, change: Callable[[Client], None]) -> Iterator[None]:
 
     def work() -> None:
         while not over.wait(0.3):
-            with contextlib.suppress(ApiError):
+            with contextlib.suppress(*PASSING):
                 change(admin)
 
     thread = threading.Thread(target=work)
