@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -157,8 +157,9 @@ class Replica:
         """End everything."""
         for process in reversed(self.processes):
             # First what is inside: the audit process has changed its user, which undoes --kill-child.
-            if pid := _inside(process):
-                os.kill(pid, signal.SIGKILL)
+            if process.poll() is None and (pid := _inside(process)):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.kill()
             process.wait()
         self.processes.clear()

@@ -123,8 +123,13 @@ def test_who_finds_no_quota_waits_and_starts_when_it_comes_free(
     (pending,) = waiting()
     assert pending.startswith("pod-second-")
     assert conditions(gpus.get("pod", "second", "-n", namespace))["PodScheduled"] == "False"
-    message = json.dumps(gpus.get("workload.kueue.x-k8s.io", pending, "-n", namespace)["status"]["conditions"])
-    assert "insufficient" in message and GPU in message
+
+    def said() -> bool:
+        """It is in the queue before the scheduler has looked."""
+        status = json.dumps(gpus.get("workload.kueue.x-k8s.io", pending, "-n", namespace).get("status", {}))
+        return "insufficient" in status and GPU in status
+
+    eventually(said, "why it waits")
 
     gpus.cluster.kubectl("delete", "pod", "first", "-n", namespace, "--wait=false")
     eventually(lambda: phase(gpus, namespace, "second") == "Running", "the second pod to run", 30)

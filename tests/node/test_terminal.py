@@ -94,7 +94,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_server(ann: Person) -> None:
         screen.expect("left")
         screen.type("y\n")
         assert screen.process.wait(30) == 0
-    assert "left" not in ann.devctl("list", "-o", "name").stdout.split("/")
+    assert "devserver/left" not in ann.devctl("list", "-o", "name").stdout.splitlines()
 
 
 @pytest.mark.parametrize("command", ["shell", "ssh"])

@@ -33,7 +33,7 @@ def gpus(platform: Platform) -> Iterator[Platform]:
 def two(gpus: Platform, ann: Person, eventually: Wait) -> Iterator[tuple[str, str]]:
     """A server that holds all GPUs, and one that waits for them."""
     ann.devctl("create", "holder", "gpu-all", "--wait", "3m")
-    done = ann.devctl("create", "waiter", "gpu-all", "--ephemeral", "--wait", "10s", check=False)
+    done = ann.devctl("create", "waiter", "gpu-all", "--ephemeral", "--wait", "20s", check=False)
     assert done.returncode == 5, done.stderr
     assert "Waits for quota: needs 4 GPUs, 0 of 4 are free in pool gpu-fake" in done.stderr
     yield "holder", "waiter"
