@@ -138,7 +138,8 @@ def test_an_agent_goes_along_when_asked(pair: tuple[Client, Replica], monkeypatc
     try:
         subprocess.run(["ssh-add", "-q", str(client.key("ann"))], check=True)
         shown = "for n in 1 2 3 4 5; do ssh-add -l & done; wait"
-        assert client.run(replica, "ann", shown, options=["-A"]).stdout.count("SHA256:") == 5
+        done = client.run(replica, "ann", shown, options=["-A"])
+        assert done.stdout.count("SHA256:") == 5, f"{done.stderr}\n{replica.log}"
         assert client.run(replica, "ann", "echo ${SSH_AUTH_SOCK:-none}").stdout == "none\n"
     finally:
         subprocess.run(["ssh-agent", "-k"], capture_output=True, check=True)

@@ -399,13 +399,19 @@ def dev_server(pod: Pod, folder: Path, owner: str, name: str) -> Iterator[list[s
         sshd.wait(10)
 
 
-def test_the_inner_hop_needs_no_agent_and_leaves_nothing(pod: Pod, tmp_path: Path) -> None:
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other accounts look into. Not pytest's own: what is above that is everybody's."""
+    with tempfile.TemporaryDirectory(prefix="devservers-hop-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_the_inner_hop_needs_no_agent_and_leaves_nothing(pod: Pod, open_folder: Path) -> None:
     admin, ann = pod.api.admin, pod.uids["ann"]
     eventually(lambda: admin.get(API, "DevServer", "first", "dev-ann").get("status", {}).get("sshHostKey"), "host key")
     before = set(Path("/dev/shm").iterdir())
-    with dev_server(pod, tmp_path, "ann", "first") as inside:
+    with dev_server(pod, open_folder, "ann", "first") as inside:
 
         def devctl(*words: str, uid: int = ann, user: str = "ann") -> subprocess.CompletedProcess[str]:
             given = {
@@ -426,7 +432,7 @@ def test_the_inner_hop_needs_no_agent_and_leaves_nothing(pod: Pod, tmp_path: Pat
         assert "uid=" not in devctl("ssh", "first", "--", "-oProxyCommand=id >&2").stdout
         refused = devctl("ssh", "first", "-oProxyCommand=id")
         assert refused.returncode == 2 and "not possible on the bastion" in refused.stderr
-        log = (tmp_path / "log").read_text()
+        log = (open_folder / "log").read_text()
         assert "ann through the bastion" in log, log
         # Bob has a certificate of his own, which is for his own servers.
         theirs = devctl("ssh", "--user", "ann", "first", "true", uid=pod.uids["bob"], user="bob")
