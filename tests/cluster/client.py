@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlencode
@@ -32,10 +34,6 @@ class ApiError(Exception):
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(f"{status} {reason}: {message}")
         self.status, self.reason, self.message = status, reason, message
-
-
-PASSING = (ApiError, urllib3.exceptions.HTTPError)
-"""What a stand-in that works in a loop tries again after: a conflict, or a busy machine's timeout."""
 
 
 def plural(kind: str) -> str:
@@ -159,6 +157,33 @@ class Client:
 def _object_path(manifest: Manifest) -> str:
     metadata = manifest["metadata"]
     return path_of(manifest["apiVersion"], manifest["kind"], metadata.get("namespace"), metadata["name"])
+
+
+@contextmanager
+def repeating(work: Callable[[], object], every: float, whose: str) -> Iterator[None]:
+    """Calls `work`, a stand-in's, again and again while the block runs; AssertionError after it if the stand-in died.
+
+    A refusal or a busy machine's timeout is tried again after.
+    """
+    over = threading.Event()
+    died: list[Exception] = []
+
+    def run() -> None:
+        try:
+            while not over.wait(every):
+                with suppress(ApiError, urllib3.exceptions.HTTPError):
+                    work()
+        except Exception as error:
+            died.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert not died, f"the stand-in for {whose} died: {died[0]!r}"
 
 
 def eventually(check: Callable[[], T | None], what: str, seconds: float = 30.0, every: float = 0.05) -> T:

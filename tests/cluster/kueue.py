@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.client import PASSING, ApiError, Client, Manifest, eventually
+from tests.cluster.client import ApiError, Client, Manifest, eventually, repeating
 from tests.cluster.harness import find_tool
 
 KUEUE = "kueue.x-k8s.io/v1beta2"
@@ -107,18 +106,14 @@ class FakeKueue:
         """Pods whose Workloads say that they are admitted."""
         self.told: dict[str, tuple[str, str]] = {}
         """The reason and message of those that wait, by `user/server`."""
-        self._stop = threading.Event()
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._working = repeating(self._work, 0.1, "Kueue")
 
     def __enter__(self) -> FakeKueue:
-        self._thread.start()
+        self._working.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        assert self._failure is None, f"the stand-in for Kueue died: {self._failure!r}"
+    def __exit__(self, *raised: Any) -> None:
+        self._working.__exit__(*raised)
 
     def may_run(self, pod: Manifest) -> bool:
         """Whether the scheduler may have a pod: in no queue, or with an admitted Workload, like Kueue's gate."""
@@ -137,15 +132,10 @@ class FakeKueue:
             self._client.patch(KUEUE, *place, {"spec": spec}, namespace)
         self._client.patch(KUEUE, *place, {"status": {"conditions": list(conditions)}}, namespace, subresource="status")
 
-    def _run(self) -> None:
-        try:
-            while not self._stop.wait(0.1):
-                with suppress(*PASSING):
-                    for pod in self._client.list("v1", "Pod", labelSelector=QUEUE_LABEL):
-                        if not pod["metadata"].get("deletionTimestamp"):
-                            self._look(pod)
-        except Exception as error:
-            self._failure = error
+    def _work(self) -> None:
+        for pod in self._client.list("v1", "Pod", labelSelector=QUEUE_LABEL):
+            if not pod["metadata"].get("deletionTimestamp"):
+                self._look(pod)
 
     def _is_there(self) -> bool:
         try:

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from typing import Any
 
 from devservers.api.meta import BASTION_NAMESPACE
 from infra.platform import rbac
-from tests.cluster.client import PASSING, ApiError, Client, Manifest, eventually
+from tests.cluster.client import ApiError, Client, Manifest, eventually, repeating
 from tests.cluster.harness import ApiServer, free_ports
 
 API = "devservers.io/v1"
@@ -146,29 +145,17 @@ class FakeKubelet:
         self._client = client
         self._may_run = may_run or (lambda pod: True)
         self._steps = steps
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
         self._stage: dict[str, int] = {}
-        self._failure: Exception | None = None
+        self._working = repeating(self._work, 0.15 if steps else 0.5, "the kubelet")
 
     def __enter__(self) -> FakeKubelet:
-        self._thread.start()
+        self._working.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        assert self._failure is None, f"the stand-in for the kubelet died: {self._failure!r}"
+    def __exit__(self, *raised: Any) -> None:
+        self._working.__exit__(*raised)
 
-    def _run(self) -> None:
-        try:
-            while not self._stop.wait(0.15 if self._steps else 0.5):
-                with suppress(*PASSING):
-                    self._look()
-        except Exception as error:
-            self._failure = error
-
-    def _look(self) -> None:
+    def _work(self) -> None:
         claims = self._client.list("v1", "PersistentVolumeClaim")
         there = {(claim["metadata"]["namespace"], claim["metadata"]["name"]) for claim in claims}
         for pod in self._client.list("v1", "Pod", labelSelector=MANAGED):

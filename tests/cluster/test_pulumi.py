@@ -6,16 +6,14 @@ is to make the kinds, not to find them.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,7 @@ from infra.local.paths import ROOT, Paths
 from infra.local.progress import Progress
 from infra.platform import bastion, crds, namespaces, operator, rbac, users
 from infra.settings import load
-from tests.cluster.client import PASSING, ApiError, Client
+from tests.cluster.client import ApiError, Client, repeating
 from tests.cluster.harness import running_api_server, running_controllers
 
 CONTEXT = "kind-pulumi-test"
@@ -195,23 +193,9 @@ def test_another_image_changes_the_deployment_only(site: Site) -> None:
     assert changed == {"Deployment"}
 
 
-@contextmanager
-def stand_in(admin: Client, change: Callable[[Client], None]) -> Iterator[None]:
+def stand_in(admin: Client, change: Callable[[Client], None]) -> AbstractContextManager[None]:
     """Writes what a kubelet or the operator would, again and again, while the block runs."""
-    over = threading.Event()
-
-    def work() -> None:
-        while not over.wait(0.3):
-            with contextlib.suppress(*PASSING):
-                change(admin)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return repeating(lambda: change(admin), 0.3, "the kubelet and the operator")
 
 
 def set_pods(admin: Client, status: Mapping[str, Any]) -> None:
