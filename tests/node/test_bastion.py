@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import SSHCertificate, load_ss
 
 from devservers.api.meta import SYSTEM_NAMESPACE
 from devservers.build.hostcert import sign
-from devservers.build.hostkey import CERTIFICATE_FILE, PUBLIC_FILE
+from devservers.build.hostkey import CERTIFICATE_FILE, PUBLIC_FILE, host_key_name
 from devservers.reconcile.hostca import CA_SECRET
 from infra.bastion import NODE_PORT
 from tests.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
@@ -104,14 +104,14 @@ def grow_old(platform: Platform, namespace: str, server: str) -> int:
     """Puts a host certificate of ten months ago in place of a server's, by the real CA; its serial."""
     ca, stored = (
         {entry: b64decode(data).decode() for entry, data in platform.get("secret", name, "-n", where)["data"].items()}
-        for name, where in ((CA_SECRET, SYSTEM_NAMESPACE), (f"{server}-host-key", namespace))
+        for name, where in ((CA_SECRET, SYSTEM_NAMESPACE), (host_key_name(server), namespace))
     )
     known = load_ssh_public_identity(stored[CERTIFICATE_FILE].encode())
     assert isinstance(known, SSHCertificate)
     names = [name.decode() for name in known.valid_principals]
     old = sign(ca["ca"], stored[PUBLIC_FILE], names, datetime.now(UTC) - timedelta(days=300)).encode()
     patch = json.dumps({"data": {CERTIFICATE_FILE: b64encode(old).decode()}})
-    platform.cluster.kubectl("patch", "secret", f"{server}-host-key", "-n", namespace, "--type=merge", "-p", patch)
+    platform.cluster.kubectl("patch", "secret", host_key_name(server), "-n", namespace, "--type=merge", "-p", patch)
     made = load_ssh_public_identity(old)
     assert isinstance(made, SSHCertificate)
     return made.serial
