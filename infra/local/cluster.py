@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from devservers.api.queueing import GPU
 from infra.local import components as parts
@@ -140,12 +140,17 @@ class Cluster:
             if self.pid() is None:
                 with progress.step("starting the embedded cluster"):
                     self._start()
+            elif self._started_with() != self._components(_tools()):
+                progress.say(
+                    "the embedded cluster runs as another version of devservers started it\n"
+                    "  make down, then make up   starts it as this version does; homes are kept, servers start anew"
+                )
             with progress.step("waiting for the cluster to be healthy"):
                 self._settle(time.monotonic() + deadline)
 
     def _start(self) -> None:
         self._undo()  # what a cluster that was killed left on the machine
-        site = self._site()
+        site = self.site
         self._write(site)
         hostnet.make_cgroup(site.cgroup)
         hostnet.remember_settings(self.folder / "settings.json")
@@ -164,6 +169,7 @@ class Cluster:
         record = {"pid": first.pid, "outer": outer.pid, "started": first.started}
         (self.folder / "node.pid").write_text(json.dumps(record))
         hostnet.connect(self._link(), site, first.pid)
+        (self.folder / "components.json").write_text(json.dumps(self._components(_tools())))
         order = {"state": str(self.folder), "site": asdict(site), "tools": _tools()}
         outer.stdin.write(json.dumps(order).encode() + b"\n")
         outer.stdin.close()
@@ -172,7 +178,9 @@ class Cluster:
     def _link(self) -> str:
         return hostnet.link_name(self.folder)
 
-    def _site(self) -> parts.Site:
+    @property
+    def site(self) -> parts.Site:
+        """Where it is on this machine's networks; an address is chosen when it has none."""
         file = self.folder / "site.json"
         if not file.exists():
             address, gateway = hostnet.free_addresses(self.folder)
@@ -196,6 +204,9 @@ class Cluster:
         ca.issue("apiserver", "kube-apiserver", hosts=(*names, site.address, parts.API_SERVICE, "127.0.0.1"))
         ca.issue("apiserver-kubelet", "kube-apiserver-kubelet-client", ("system:masters",))
         ca.issue("kubelet-server", f"system:node:{parts.NODE}", hosts=(parts.NODE, site.address))
+        etcd = Authority(pki, "etcd-ca")
+        etcd.issue("etcd", "etcd", hosts=("localhost", "127.0.0.1"))
+        etcd.issue("apiserver-etcd-client", "kube-apiserver")
         front.issue("front-proxy-client", "front-proxy-client")
         service_account_key(pki / "sa.key")
         for file, user, groups in (
@@ -244,17 +255,27 @@ class Cluster:
         script = "import sys,json; from infra.local.node import healthy; " + (
             "print(json.dumps([n for n, u in json.load(sys.stdin) if not healthy(u)]))"
         )
-        known = parts.components(self._site(), dict.fromkeys(PROGRAMS, ""))
+        known = self._started_with() or _before_etcd_had_certificates(self._components(_tools()))
         command = ["nsenter", "-t", str(self.pid()), "-m", "-n", sys.executable, "-c", script]
-        asked = json.dumps([(part.name, part.health) for part in known])
+        asked = json.dumps([(part["name"], part["health"]) for part in known])
         done = subprocess.run(
             command, input=asked, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)}
         )
         return list(json.loads(done.stdout)) if done.returncode == 0 else ["the node"]
 
+    def _components(self, tools: dict[str, str]) -> list[dict[str, Any]]:
+        """The components as this version starts them, as JSON has them."""
+        return [{**asdict(part), "argv": list(part.argv)} for part in parts.components(self.site, tools)]
+
+    def _started_with(self) -> list[dict[str, Any]]:
+        """The components as they were started; nothing where that was before it was written down."""
+        with contextlib.suppress(OSError, ValueError):
+            return list(json.loads((self.folder / "components.json").read_text()))
+        return []
+
     def publish(self, port: int) -> bool:
         """Make a port of the node one of this machine's loopback; False when another cluster has it."""
-        return hostnet.publish(self._link(), self._site(), port)
+        return hostnet.publish(self._link(), self.site, port)
 
     def down(self, progress: Progress) -> None:
         """End the cluster, keep its state, and undo everything it was outside of its namespaces."""
@@ -284,6 +305,10 @@ class Cluster:
         if self.pid() is not None:
             raise ClusterError("the embedded cluster is running\n  run `make down` first")
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _before_etcd_had_certificates(known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**part, "health": part["health"].replace(parts.ETCD, "http://127.0.0.1:2379")} for part in known]
 
 
 def _tools() -> dict[str, str]:

@@ -19,6 +19,10 @@ NODE = "devservers"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "localhost/devservers/pause:1"
 CGROUP_ROOT = "devservers"
+ETCD = "https://127.0.0.1:2379"
+ETCD_CLIENT = (INSIDE / "pki" / "apiserver-etcd-client.crt", INSIDE / "pki" / "apiserver-etcd-client.key")
+"""What etcd lets in, signed by an authority that signs nothing else: the node's loopback is where containerd fetches
+images from as well, by whatever name a person's spec gives."""
 
 
 @dataclass(frozen=True)
@@ -60,22 +64,36 @@ def components(site: Site, tools: dict[str, str]) -> list[Component]:
             (
                 tools["etcd"],
                 f"--data-dir={INSIDE / 'etcd'}",
-                "--listen-client-urls=http://127.0.0.1:2379",
-                "--advertise-client-urls=http://127.0.0.1:2379",
-                "--listen-peer-urls=http://127.0.0.1:2380",
-                "--initial-advertise-peer-urls=http://127.0.0.1:2380",
-                "--initial-cluster=default=http://127.0.0.1:2380",
+                f"--listen-client-urls={ETCD}",
+                f"--advertise-client-urls={ETCD}",
+                # It has no peer. What a data folder of an older version says of this address is kept and not used.
+                "--listen-peer-urls=https://127.0.0.1:2380",
+                "--initial-advertise-peer-urls=https://127.0.0.1:2380",
+                "--initial-cluster=default=https://127.0.0.1:2380",
+                *(
+                    option
+                    for kind in ("", "peer-")
+                    for option in (
+                        f"--{kind}client-cert-auth",
+                        f"--{kind}trusted-ca-file={pki / 'etcd-ca.crt'}",
+                        f"--{kind}cert-file={pki / 'etcd.crt'}",
+                        f"--{kind}key-file={pki / 'etcd.key'}",
+                    )
+                ),
                 "--auto-compaction-retention=1",
                 "--quota-backend-bytes=4294967296",
                 "--log-level=warn",
             ),
-            "http://127.0.0.1:2379/health",
+            f"{ETCD}/health",
         ),
         Component(
             "kube-apiserver",
             (
                 tools["kube-apiserver"],
-                "--etcd-servers=http://127.0.0.1:2379",
+                f"--etcd-servers={ETCD}",
+                f"--etcd-cafile={pki / 'etcd-ca.crt'}",
+                f"--etcd-certfile={ETCD_CLIENT[0]}",
+                f"--etcd-keyfile={ETCD_CLIENT[1]}",
                 f"--advertise-address={site.address}",
                 "--bind-address=0.0.0.0",
                 "--secure-port=6443",
@@ -224,6 +242,8 @@ def files(site: Site, cni_plugins: str) -> dict[str, str]:
         # Naming one threshold turns the others' defaults off. The data store is on the same disk as the pods' files.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1Gi", "nodefs.inodesFree": "2%"},
         "podPidsLimit": 4096,
+        # With cgroup v2 the kernel would end the whole server where one of its programs takes too much memory.
+        "singleProcessOOMKill": True,
         # A key that is removed from a person leaves their servers within about this time.
         "syncFrequency": "20s",
         "shutdownGracePeriod": "0s",

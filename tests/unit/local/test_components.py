@@ -37,6 +37,17 @@ def test_the_api_server_asks_who_and_whether() -> None:
     assert kubelet["authorization"]["mode"] == "Webhook"
 
 
+def test_etcd_lets_nobody_in_without_a_certificate_of_its_own_authority() -> None:
+    etcd, api = (next(each for each in components(SITE, TOOLS) if each.name == n) for n in ("etcd", "kube-apiserver"))
+    assert [arg for arg in (*etcd.argv, etcd.health) if "http:" in arg] == []
+    for kind in ("", "peer-"):
+        assert f"--{kind}client-cert-auth" in etcd.argv
+        assert f"--{kind}trusted-ca-file=/run/devservers/pki/etcd-ca.crt" in etcd.argv
+    assert "--etcd-servers=https://127.0.0.1:2379" in api.argv
+    assert "--etcd-cafile=/run/devservers/pki/etcd-ca.crt" in api.argv
+    assert "--client-ca-file=/run/devservers/pki/ca.crt" in api.argv  # another one
+
+
 def test_files_parse_and_name_each_other() -> None:
     made = files(SITE, "/cni")
     containerd = tomllib.loads(made["containerd.toml"])

@@ -1,0 +1,104 @@
+"""The embedded cluster's etcd: whoever has no certificate gets nothing, and a folder of the version before goes on."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from infra.local.cluster import PROGRAMS
+from infra.local.components import INSIDE, Site, components
+from infra.local.pki import Authority
+from tests.cluster.harness import find_tool, free_ports
+
+SITE = Site("127.0.0.1", "127.0.0.1", 1500, (), "devservers-test", False)
+BEFORE = (
+    "--data-dir={folder}/etcd",
+    "--listen-client-urls=http://127.0.0.1:2379",
+    "--advertise-client-urls=http://127.0.0.1:2379",
+    "--listen-peer-urls=http://127.0.0.1:2380",
+    "--initial-advertise-peer-urls=http://127.0.0.1:2380",
+    "--initial-cluster=default=http://127.0.0.1:2380",
+    "--log-level=warn",
+)
+"""How the version without certificates started it."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A node's folder with etcd's certificates, and one that the cluster's own authority gave a client."""
+    etcd = Authority(tmp_path / "pki", "etcd-ca")
+    etcd.issue("etcd", "etcd", hosts=("localhost", "127.0.0.1"))
+    etcd.issue("apiserver-etcd-client", "kube-apiserver")
+    Authority(tmp_path / "pki").issue("kubelet", "system:node:devservers", ("system:masters",))
+    return tmp_path
+
+
+@contextmanager
+def _etcd(folder: Path, argv: tuple[str, ...], scheme: str) -> Iterator[int]:
+    """etcd with these words, on ports of its own; its client port."""
+    port, peer = free_ports(2)
+    command = [
+        word.replace(str(INSIDE), str(folder)).replace(":2379", f":{port}").replace(":2380", f":{peer}")
+        for word in (str(find_tool("etcd")), *argv)
+    ]
+    with (folder / "etcd.log").open("ab") as log:
+        running = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    try:
+        deadline, seen = time.monotonic() + 60, ""
+        while seen != "true":
+            assert time.monotonic() < deadline and running.poll() is None, (folder / "etcd.log").read_text()[-2000:]
+            try:
+                seen = _ask(folder, f"{scheme}://127.0.0.1:{port}/health", "apiserver-etcd-client")["health"]
+            except OSError:
+                time.sleep(0.05)
+        yield port
+    finally:
+        running.terminate()
+        running.wait(20)
+
+
+def _ask(folder: Path, url: str, client: str | None, **body: str) -> dict[str, str]:
+    context = None
+    if url.startswith("https"):
+        context = ssl.create_default_context(cafile=str(folder / "pki" / "etcd-ca.crt"))
+        if client:
+            context.load_cert_chain(folder / "pki" / f"{client}.crt", folder / "pki" / f"{client}.key")
+    words = {key: base64.b64encode(value.encode()).decode() for key, value in body.items()}
+    request = urllib.request.Request(url, json.dumps(words).encode() if words else None)
+    with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+        return dict(json.load(answer))
+
+
+def _now(folder: Path) -> tuple[str, ...]:
+    (etcd,) = (part for part in components(SITE, dict.fromkeys(PROGRAMS, "/x")) if part.name == "etcd")
+    return tuple(word for word in etcd.argv[1:] if not word.startswith("--quota"))
+
+
+def test_what_the_version_before_kept_is_still_there_and_closed(folder: Path) -> None:
+    before = tuple(word.format(folder=folder) for word in BEFORE)
+    with _etcd(folder, before, "http") as port:
+        _ask(folder, f"http://127.0.0.1:{port}/v3/kv/put", None, key="home", value="precious")
+    for _ in range(2):  # and again, from what it has written itself
+        with _etcd(folder, _now(folder), "https") as port:
+            found = _ask(folder, f"https://127.0.0.1:{port}/v3/kv/range", "apiserver-etcd-client", key="home")
+            assert base64.b64decode(found["kvs"][0]["value"]) == b"precious"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "client"), [("http", None), ("https", None), ("https", "kubelet")], ids=["plain", "nobody", "kubelet"]
+)
+def test_nobody_else_gets_anything(folder: Path, scheme: str, client: str | None) -> None:
+    """Not as containerd asks a registry of the node's loopback, and not with a certificate of the cluster's."""
+    with _etcd(folder, _now(folder), "https") as port, pytest.raises((OSError, urllib.error.HTTPError)) as caught:
+        _ask(folder, f"{scheme}://127.0.0.1:{port}/v2/x/manifests/1", client)
+    assert "404" not in str(caught.value), caught.value
