@@ -89,7 +89,7 @@ def connect(link: str, site: Site, node: int) -> None:
     _run(*inside, "link", "set", "eth0", "up")
     _run(*inside, "route", "add", "default", "via", site.gateway)
     (SYS / "net/ipv4/ip_forward").write_text("1")
-    for rule in _rules(link, site.address):
+    for rule in _rules(link, site):
         _run("iptables", "-w", *rule)
 
 
@@ -118,15 +118,26 @@ def publish(link: str, site: Site, port: int) -> bool:
     return True
 
 
-def _rules(link: str, address: str) -> list[list[str]]:
+def _rules(link: str, site: Site) -> list[list[str]]:
     mark = ["-m", "comment", "--comment", link]
+    coming_in = ["-t", "filter", "-I", "INPUT", "-i", link]
     established = ["--ctstate", "RELATED,ESTABLISHED"]
     return [
-        ["-t", "nat", "-A", "POSTROUTING", "-s", f"{address}/32", "!", "-o", link, *mark, "-j", "MASQUERADE"],
+        ["-t", "nat", "-A", "POSTROUTING", "-s", f"{site.address}/32", "!", "-o", link, *mark, "-j", "MASQUERADE"],
         ["-t", "filter", "-I", "FORWARD", "-i", link, *mark, "-j", "ACCEPT"],
         # Answers only: forwarding is on for the whole machine, and its neighbours have no business in the node.
         ["-t", "filter", "-I", "FORWARD", "-o", link, *mark, "-j", "DROP"],
         ["-t", "filter", "-I", "FORWARD", "-o", link, *mark, "-m", "conntrack", *established, "-j", "ACCEPT"],
+        # The machine's own services are nobody's in the node, whatever address of the machine they listen on. Answers
+        # to what the machine asked are no new connections.
+        [*coming_in, *mark, "-m", "conntrack", "--ctstate", "NEW", "-j", "DROP"],
+        # A machine that answers for names itself, on an address that is not its loopback, goes on doing so.
+        *(
+            [*coming_in, "-d", f"{resolver}/32", "-p", protocol, "-m", protocol, "--dport", "53", *mark, "-j", "ACCEPT"]
+            for resolver in site.resolvers
+            if ":" not in resolver
+            for protocol in ("udp", "tcp")
+        ),
     ]
 
 
