@@ -24,6 +24,8 @@ from infra.catalog import Size
 
 KERNEL_SHARE, KERNEL_FIXED = 0.03, 400
 EVICTION = 100
+MOST_PROCESSES = 4096
+"""Of one pod, as on the embedded cluster."""
 DAEMONS_CPU, DAEMONS_MEMORY = 600, 768
 GPU_DAEMONS_CPU, GPU_DAEMONS_MEMORY = 300, 256
 
@@ -53,6 +55,11 @@ def kubelet(size: Size) -> dict[str, Any]:
     keeps = reserved(size)
     return {
         "maxPods": max_pods(size),
+        # With cgroup v2 the kernel would end the whole server where one of its programs takes too much memory, the
+        # bastion with everybody's sessions likewise (KubeletConfiguration, from Kubernetes 1.32 on).
+        "singleProcessOOMKill": True,
+        # One server's runaway program leaves the others their processes.
+        "podPidsLimit": MOST_PROCESSES,
         "kubeReserved": {"cpu": f"{keeps.cpu}m", "memory": f"{keeps.memory}Mi", "ephemeral-storage": "1Gi"},
     }
 

@@ -31,6 +31,7 @@ def test_memory_is_kept_for_every_pod_there_may_be() -> None:
 def test_the_node_is_told_what_was_reckoned_with() -> None:
     size = Size(8, 32)
     said = kubelet(size)
+    assert (said["singleProcessOOMKill"], said["podPidsLimit"]) == (True, 4096)
     assert said["maxPods"] == max_pods(size)
     assert parse_quantity(said["kubeReserved"]["memory"]) == reserved(size).memory * 2**20
     assert parse_quantity(said["kubeReserved"]["cpu"]) * 1000 == reserved(size).cpu
