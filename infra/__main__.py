@@ -14,7 +14,7 @@ import pulumi  # noqa: E402
 
 from devservers.api.flavors import SHIPPED  # noqa: E402
 from infra import settings as configuration  # noqa: E402
-from infra.local import capacity, context  # noqa: E402
+from infra.local import capacity, context, surroundings  # noqa: E402
 from infra.local.provider import provider  # noqa: E402
 from infra.platform.stack import platform  # noqa: E402
 
@@ -31,12 +31,15 @@ def main() -> None:
         settings = configuration.load(pulumi.get_stack(), values, os.environ)
         on_aws = settings.cluster == configuration.AWS
         choice = None if on_aws else context.choose_here(os.environ)
+        if not on_aws:
+            settings = surroundings.read(os.environ).around(settings)
         has = capacity.read(os.environ) if settings.queueing.enabled and not on_aws else capacity.NOTHING
     except (configuration.SettingsError, context.ContextError) as error:
         # A RunError is shown as its text; anything else would be a traceback.
         raise pulumi.RunError(str(error)) from None
     if choice is not None:
-        pools, offered = capacity.pools(has, settings), (*SHIPPED, *capacity.flavors(has))
+        pools = capacity.pools(has, settings)
+        offered = [settings.overcommit.local(flavor) for flavor in (*SHIPPED, *capacity.flavors(has))]
         outputs = platform(settings, provider(choice), pools, offered)
     else:
         # The AWS SDK takes seconds to import, and the local stack has no use for it.

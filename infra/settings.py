@@ -25,8 +25,10 @@ from infra.aws.pools import AT_HOME
 from infra.aws.settings import KEYS as AWS_KEYS
 from infra.aws.settings import Aws
 from infra.bastion import LOCAL_KEYS, Bastion
+from infra.egress import Egress
 from infra.local.paths import ROOT
 from infra.local.person import PersonError, person
+from infra.overcommit import Overcommit
 from infra.part import Cpu, Memory, Part, allowed
 from infra.problems import PROJECT as PROJECT
 from infra.problems import Problem
@@ -76,6 +78,10 @@ class Images(Part):
     """Of the pods of the operator, the bastion and Kueue."""
 
 
+AWS_OVERCOMMIT = ("nodes on AWS are bought by what servers ask for, so it is 1 there", "take it out")
+"""Why, and what to do."""
+
+
 class Operator(Part):
     """The operator's Deployment."""
 
@@ -89,7 +95,8 @@ class Operator(Part):
     cpu_request: Cpu = "50m"
     cpu_limit: Cpu = "1"
     memory_request: Memory = "128Mi"
-    memory_limit: Memory = "512Mi"
+    memory_limit: Memory = "1Gi"
+    """Enough for 5,000 servers; docs/administrator.md has the sizes that were measured."""
 
 
 class Queueing(Part):
@@ -135,6 +142,8 @@ class Settings(Part):
     operator: Operator = Operator()
     queueing: Queueing = Queueing()
     bastion: Bastion = Bastion()
+    egress: Egress = Egress()
+    overcommit: Overcommit = Overcommit()
     users: tuple[User, ...] = Field(
         default=(), max_length=5000, json_schema_extra=allowed("a list of users, each name once")
     )
@@ -161,6 +170,12 @@ class Settings(Part):
     def node_selector(self) -> dict[str, str]:
         """Where the platform's own pods go: with cluster `aws` to nodes that no server gets to."""
         return dict(AT_HOME) if self.cluster == AWS else {}
+
+    @property
+    def closed_networks(self) -> tuple[str, ...]:
+        """What servers don't reach. On AWS nodes, pods, the API server and VPC endpoints have addresses of the VPC."""
+        own = (self.aws.network.cidr, self.aws.kubernetes.service_cidr) if self.aws else ()
+        return tuple(dict.fromkeys((*own, *self.egress.deny)))
 
     @property
     def drain_seconds(self) -> int:
@@ -204,6 +219,12 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
             problems.problem(f"bastion.{key}", bastion[key], reason, remedy)
             for key, (reason, remedy) in LOCAL_KEYS.items()
             if key in bastion
+        ]
+    if on_aws and isinstance(given_out := values.get("overcommit"), dict):
+        found += [
+            problems.problem(f"overcommit.{key}", times, *AWS_OVERCOMMIT)
+            for key, times in given_out.items()
+            if times not in (1, None)
         ]
     environment = {key: values.pop(key) for key in AWS_KEYS if key in values} if on_aws else None
     parsed = _parsed(stack, Aws, environment, found) if environment is not None else None

@@ -38,6 +38,7 @@ def status_command(session: Session, output: Output = None) -> int:
         phases[phase(server)] = phases.get(phase(server), 0) + 1
     found["servers"] = {"total": len(servers), "phases": phases}
     found["quota"] = quota(session)
+    found["overcommit"] = overcommit(session)
     if form in ("json", "yaml"):
         render.out(render.to_json(found) if form == "json" else render.to_yaml(found).rstrip())
         return 0
@@ -48,6 +49,7 @@ def status_command(session: Session, output: Output = None) -> int:
         ["user", found["user"]],
         ["namespace", session.namespace],
         ["servers", summary],
+        *([["overcommit", _given_out(found["overcommit"])]] if found["overcommit"] else []),
         *([f"quota {key}", f"{used} of {hard} used"] for key, (used, hard) in found["quota"].items()),
     ]
     for label, value in rows:
@@ -90,6 +92,29 @@ def quota(session: Session) -> dict[str, tuple[str, str]]:
         for key, hard in ((item.get("spec") or {}).get("hard") or {}).items():
             found[key] = (str(used.get(key, "0")), str(hard))
     return found
+
+
+def overcommit(session: Session) -> dict[str, float]:
+    """How many times over the cluster gives out cpu and memory, as its flavors say; {} where it doesn't."""
+    from devctl.kube import flavor_path
+
+    try:
+        items = session.kube.get(flavor_path()).get("items") or []
+    except ApiError:
+        return {}
+    marks = [(each["metadata"].get("annotations") or {}).get(names.ANNOTATION_OVERCOMMIT) for each in items]
+    said = next((str(mark) for mark in marks if mark), "")
+    pairs = dict(part.partition("=")[::2] for part in said.split(",") if part)
+    try:
+        return {name: float(times) for name, times in pairs.items()}
+    except ValueError:  # somebody else's words
+        return {}
+
+
+def _given_out(times: dict[str, float]) -> str:
+    """What it means to whoever has a server."""
+    much = " and ".join(f"{name} {number:g} times" for name, number in times.items() if number != 1)
+    return f"{much} over: servers take more than is sure only while others leave it idle"
 
 
 def info_command(session: Session, output: Output = None) -> None:

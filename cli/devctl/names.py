@@ -20,6 +20,7 @@ ANNOTATION_INSTANCE_TYPE = f"{GROUP}/instance-type"
 ANNOTATION_GPU_MODEL = f"{GROUP}/gpu-model"
 ANNOTATION_GPU_MEMORY = f"{GROUP}/gpu-memory"
 ANNOTATION_CAPACITY = f"{GROUP}/capacity"
+ANNOTATION_OVERCOMMIT = f"{GROUP}/overcommit"
 LABEL_POOL = f"{GROUP}/pool"
 
 KUEUE_API_VERSION = "kueue.x-k8s.io/v1beta2"

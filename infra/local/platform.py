@@ -15,7 +15,7 @@ from pathlib import Path
 
 from devservers.api.meta import BASTION_NAMESPACE
 from infra.images import PLATFORM
-from infra.local import capacity, context, images, modules, packages, toolchain
+from infra.local import capacity, context, images, modules, packages, surroundings, toolchain
 from infra.local.cluster import CONTEXT, Cluster, ClusterError
 from infra.local.drain import describe
 from infra.local.engine import Engine
@@ -151,6 +151,16 @@ class Platform:
         nodes, namespaces = kubectl.get("nodes"), kubectl.get("namespaces")
         return capacity.measured(nodes, kubectl.get("pods", "--all-namespaces"), namespaces, fake)
 
+    def _surroundings(self, chosen: context.Choice) -> surroundings.Surroundings:
+        """The networks around the cluster."""
+        kubectl = toolchain.kubectl(chosen, self.paths, self.env)
+        services = kubectl.get("services", "--namespace", "default", "--field-selector", "metadata.name=kubernetes")
+        slices = kubectl.get(
+            "endpointslices", "--namespace", "default", "--selector", "kubernetes.io/service-name=kubernetes"
+        )
+        site = self.cluster.site if chosen.embedded else None
+        return surroundings.measured(kubectl.get("nodes"), services, slices, site)
+
     @property
     def _own_key(self) -> Path:
         """The key made for a person who has none in ~/.ssh."""
@@ -187,6 +197,7 @@ class Platform:
         added = {variable: references[name] for name, variable in IMAGE_VARIABLES.items()}
         added[CHART_VARIABLE] = str(toolchain.chart(self.paths))
         added[capacity.VARIABLE] = str(self._capacity(chosen))
+        added[surroundings.VARIABLE] = str(self._surroundings(chosen))
         added["DEVSERVERS_LOCAL_USER"] = who.name
         if self._has_own_key(who):
             added["DEVSERVERS_LOCAL_KEYS_FILE"] = f"{self._own_key}.pub"

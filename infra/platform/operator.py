@@ -29,6 +29,9 @@ def environment(settings: Settings, hosts: Sequence[pulumi.Input[str]] = ()) -> 
         "HEALTH_PORT": str(HEALTH_PORT),
         "WORKERS": str(settings.operator.workers),
         "LOG_LEVEL": settings.operator.log_level.upper(),
+        "CLOSED_NETWORKS": ",".join(settings.closed_networks),
+        "OPENED_NETWORKS": ",".join(settings.egress.allow),
+        "NAME_SERVERS": ",".join(settings.egress.dns),
         "QUEUEING": "true" if settings.queueing.enabled else "",
     }
     found = {f"DEVSERVERS_{name}": value for name, value in values.items() if value}

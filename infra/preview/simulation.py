@@ -14,6 +14,8 @@ from pathlib import Path
 
 from infra import settings as configuration
 from infra.local.capacity import VARIABLE, Capacity
+from infra.local.surroundings import VARIABLE as NETWORK
+from infra.local.surroundings import Surroundings
 from infra.preview import recorder
 from infra.preview.recorder import Graph
 from infra.preview.stackfile import StackFile
@@ -70,5 +72,6 @@ def stand_in(folder: Path) -> Mapping[str, str]:
         "DEVSERVERS_LOCAL_USER": USER,
         "DEVSERVERS_LOCAL_KEYS_FILE": str(folder / "keys"),
         VARIABLE: str(Capacity(cpu=1900, memory=7680)),
+        NETWORK: str(Surroundings(closed=("10.244.0.0/24", "172.18.0.2/32"))),
         **{variable: f"localhost/devservers/{name}:simulated" for name, variable in IMAGE_VARIABLES.items()},
     }

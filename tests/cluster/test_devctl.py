@@ -351,6 +351,14 @@ def test_status_info_and_the_checks_work(devctl: Devctl, cluster: ApiServer) -> 
     devctl("create", "mydev", "devctl-small")
     found = json.loads(devctl("status", "-o", "json").stdout)
     assert found["servers"] == {"total": 1, "phases": {"Pending": 1}}
+    assert found["overcommit"] == {} and "overcommit" not in devctl("status").stdout
+    mark = {"metadata": {"annotations": {"devservers.io/overcommit": "cpu=4,memory=1"}}}
+    cluster.admin.patch(API, "DevServerFlavor", "devctl-small", mark)
+    try:
+        assert json.loads(devctl("status", "-o", "json").stdout)["overcommit"] == {"cpu": 4.0, "memory": 1.0}
+        assert "cpu 4 times over: servers take more than is sure only while" in devctl("status").stdout
+    finally:
+        cluster.admin.patch(API, "DevServerFlavor", "devctl-small", {"metadata": {"annotations": None}})
     assert cluster.url in devctl("info").stdout
     assert "operator" in devctl("test-k8s", code=1).stdout
 

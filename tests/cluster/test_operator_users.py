@@ -260,6 +260,7 @@ _CHILDREN = [
     ("LimitRange", "dev-user"),
     ("NetworkPolicy", "default-deny-ingress"),
     ("NetworkPolicy", "allow-ssh-from-bastion"),
+    ("NetworkPolicy", "egress"),
 ]
 
 

@@ -97,6 +97,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "XDG_STATE_HOME": str(folder / "state"),
             "DEVSERVERS_KUBECONFIG": str(folder / "kubeconfig"),
             "DEVSERVERS_CONTEXT": CONTEXT,
+            "DEVSERVERS_LOCAL_NETWORK": '{"closed": ["172.18.0.2/32"]}',
             "DEVSERVERS_LOCAL_USER": "ann",
             "DEVSERVERS_LOCAL_KEYS_FILE": str(folder / "keys"),
             "DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:test",

@@ -48,6 +48,24 @@ def test_the_platform_is_on_the_environments_cluster_when_all_is_there(made: Run
         assert all(follows(whole, node, earlier) for earlier in (*nodes, *releases)), node.name
 
 
+def test_servers_reach_the_internet_and_not_the_vpc(made: Run) -> None:
+    """Nodes, other people's pods, the API server and VPC endpoints have addresses of the VPC there."""
+    (operator,) = (
+        node
+        for node in made.graph.values()
+        if node.inputs.get("kind") == "Deployment" and node.inputs["metadata"]["name"] == "devservers-operator"
+    )
+    (container,) = operator.inputs["spec"]["template"]["spec"]["containers"]
+    env = {each["name"]: each["value"] for each in container["env"]}
+    assert env["DEVSERVERS_CLOSED_NETWORKS"] == "10.0.0.0/16,172.20.0.0/16"
+    assert "DEVSERVERS_NAME_SERVERS" not in env
+
+
+def test_nothing_is_given_out_twice_on_machines_that_are_paid_for(made: Run) -> None:
+    flavors = made.graph.of("DevServerFlavor")
+    assert flavors and not any("devservers.io/overcommit" in str(each.inputs["metadata"]) for each in flavors)
+
+
 DAEMONS = {
     "eks-node-monitoring-agent",
     "eks-pod-identity-agent",

@@ -45,6 +45,8 @@ def pools(*more: dict[str, Any], **changes: Any) -> dict[str, str]:
 # Configuration; key below devservers:, value as shown; a part of the reason; a part of the remedy.
 Refusal = tuple[dict[str, str], str, str, str, str]
 FIELDS: list[Refusal] = [
+    (raw(overcommit={"cpu": 2}), "overcommit.cpu", "2", "it is 1 there", "take it out"),
+    (raw(overcommit={"memory": 1.5}), "overcommit.memory", "1.5", "it is 1 there", "take it out"),
     (raw(region=None), "region", "(unset)", "not set; allowed: a region", "config set"),
     (raw(environment="qa"), "environment", "qa", "allowed: dev, staging or prod", "config set"),
     (raw(environment=""), "environment", "(unset)", "not set", "config set"),

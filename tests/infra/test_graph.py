@@ -35,6 +35,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "DEVSERVERS_IMAGE_KUEUE": "localhost/devservers/kueue:1",
         "DEVSERVERS_KUEUE_CHART": "/charts/kueue",
         "DEVSERVERS_LOCAL_CAPACITY": '{"cpu": 2000, "memory": 7808}',
+        "DEVSERVERS_LOCAL_NETWORK": '{"closed": ["10.244.0.0/24", "172.18.0.2/32"]}',
         **more,
     }
 
@@ -193,6 +194,16 @@ def test_pretended_gpus_are_a_flavor_of_kueue_s_and_one_that_people_choose(tmp_p
     assert "gpu-fake" in [node.name for node in graph.of("DevServerFlavor")]
 
 
+def test_people_choose_what_the_stack_gives_out(tmp_path: Path) -> None:
+    graph = run({"cluster": "local", "overcommit": {"cpu": 2, "memory": 2}}, environment(tmp_path)).graph
+    small = next(each for each in graph.of("DevServerFlavor") if each.inputs["metadata"]["name"] == "cpu-small")
+    assert small.inputs["spec"]["resources"] == {
+        "requests": {"cpu": "250m", "memory": "256Mi"},
+        "limits": {"cpu": "2", "memory": "2Gi"},
+    }
+    assert small.inputs["metadata"]["annotations"] == {"devservers.io/overcommit": "cpu=2,memory=2"}
+
+
 def test_rights_name_what_they_allow(graph: Graph) -> None:
     for role in graph.of("ClusterRole") + graph.of("Role"):
         for rule in role.inputs["rules"]:
@@ -294,6 +305,7 @@ class TestOperator:
             "DEVSERVERS_DEFAULT_IMAGE": "localhost/devservers/base:1",
             "DEVSERVERS_SSH_IMAGE": "localhost/devservers/ssh:1",
             "DEVSERVERS_NAMESPACE": "devservers-system",
+            "DEVSERVERS_CLOSED_NETWORKS": "10.244.0.0/24,172.18.0.2/32",
             "DEVSERVERS_METRICS_PORT": "9090",
             "DEVSERVERS_HEALTH_PORT": "8080",
             "DEVSERVERS_WORKERS": "8",
@@ -340,6 +352,7 @@ def test_a_suspended_user_is_waited_for_as_such(tmp_path: Path) -> None:
             {"DEVSERVERS_IMAGE_KUEUE": "a/b"},
             "devservers:images.kueue = a/b: this image needs a tag",
         ),
+        ({"cluster": "local"}, {"DEVSERVERS_LOCAL_NETWORK": ""}, "the networks of a cluster"),
         ({"cluster": "local"}, {"DEVSERVERS_LOCAL_CAPACITY": "{}"}, "DEVSERVERS_LOCAL_CAPACITY = {}: not what"),
     ],
 )

@@ -11,8 +11,10 @@ from pydantic import BaseModel
 
 from infra.aws.settings import KEYS as AWS_KEYS
 from infra.bastion import Bastion
+from infra.egress import Egress
 from infra.local.paths import ROOT
 from infra.local.person import user_name
+from infra.overcommit import Overcommit
 from infra.problems import SettingsError
 from infra.settings import KEYS, Images, Operator, Queueing, Settings, load
 
@@ -84,6 +86,16 @@ REFUSED = [
     (raw(bastion={"memoryLimit": "lots"}), "devservers:bastion.memoryLimit = lots: not an amount of memory"),
     (raw(bastion={"nodeport": 32222}), "no such key; allowed: nodePort (nearest)"),
     (raw(bastion="on"), "devservers:bastion = on: "),
+    (raw(overcommit={"cpu": 0.5}), "devservers:overcommit.cpu = 0.5: "),
+    (raw(overcommit={"memory": 101}), "allowed: 1 to 100"),
+    (raw(overcommit={"gpu": 2}), "a GPU is one server's alone; take gpu out"),
+    (raw(overcommit={"disk": 2}), "devservers:overcommit.disk = 2: no such key"),
+    (raw(egress={"allow": ["0.0.0.0/0"]}), "0.0.0.0/0 holds link-local addresses"),
+    (raw(egress={"allow": ["169.254.169.254/32"]}), "169.254.169.254/32 holds link-local addresses"),
+    (raw(egress={"dns": ["169.254.0.0/16"]}), "169.254.0.0/16 holds link-local addresses"),
+    (raw(egress={"deny": ["0.0.0.0/0"]}), "0.0.0.0/0 would close everything"),
+    (raw(egress={"deny": ["10.0.0.1/8"]}), "not an IPv4 network: 10.0.0.1/8 has host bits set"),
+    (raw(egress={"deny": ["example.com"]}), "devservers:egress.deny[0] = example.com: not an IPv4 network"),
     (raw(**{"await": "maybe"}), "devservers:await = maybe: "),
     (raw(awaitSeconds=1), "devservers:awaitSeconds = 1: "),
     (raw(storageClass="Fast!"), "devservers:storageClass = Fast!: "),
@@ -204,9 +216,9 @@ def test_every_key_is_documented_in_pulumi_yaml_with_its_type_and_default() -> N
     assert set(KEYS) - set(defaults) == {"cluster"}
 
 
-@pytest.mark.parametrize("model", [Settings, Bastion, Images, Operator, Queueing])
+@pytest.mark.parametrize("model", [Settings, Bastion, Egress, Images, Operator, Overcommit, Queueing])
 def test_every_field_says_what_is_allowed(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
-        if field.annotation not in (Bastion, Images, Operator, Queueing) and name != "aws":
+        if field.annotation not in (Bastion, Egress, Images, Operator, Overcommit, Queueing) and name != "aws":
             extra = field.json_schema_extra
             assert isinstance(extra, dict) and extra["allowed"], name

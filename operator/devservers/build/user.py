@@ -28,6 +28,7 @@ from devservers.api.quantity import canonical
 from devservers.api.queueing import KUEUE_API_VERSION, QUEUES
 from devservers.api.user import DevServerUser
 
+from .egress import EGRESS, Egress, policy
 from .manifest import Obj, owner_reference
 from .pod import service_account
 
@@ -42,13 +43,18 @@ _RBAC = "rbac.authorization.k8s.io"
 
 
 def manifests(
-    user: DevServerUser, uid: int, system_namespace: str = SYSTEM_NAMESPACE, *, queueing: bool = False
+    user: DevServerUser,
+    uid: int,
+    system_namespace: str = SYSTEM_NAMESPACE,
+    *,
+    queueing: bool = False,
+    egress: Egress = Egress(),  # noqa: B008 - frozen
 ) -> list[Obj]:
     """What a user gets, in the order to apply: the Namespace first, then what is in it.
 
     `uid` is recorded on the Namespace, so that it outlives the user as long as the homes it owns. The
     ClusterRoles named by the bindings are shipped with the operator, not made by it. With `queueing` there is a
-    LocalQueue for each of the platform's queues, called as its ClusterQueue.
+    LocalQueue for each of the platform's queues, called as its ClusterQueue; `egress` is what is around the cluster.
     """
     return [
         _namespace(user, uid),
@@ -68,6 +74,7 @@ def manifests(
             {"spec": {"podSelector": {}, "policyTypes": ["Ingress"]}},
         ),
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_BASTION, {"spec": _from_bastion()}),
+        _child(user, "networking.k8s.io/v1", "NetworkPolicy", EGRESS, {"spec": policy(egress)}),
         *(
             _child(user, KUEUE_API_VERSION, "LocalQueue", queue, {"spec": {"clusterQueue": queue}})
             for queue in (QUEUES if queueing else ())

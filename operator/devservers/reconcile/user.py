@@ -14,6 +14,7 @@ from datetime import datetime
 from devservers.api.errors import InvalidObject
 from devservers.api.meta import API_VERSION, LABEL_NAMESPACE_CREATED_BY, OPERATOR, namespace_of
 from devservers.api.user import DevServerUser
+from devservers.build.egress import Egress
 from devservers.build.user import manifests
 from devservers.observe.user import leftovers, observe
 from devservers.reconcile.compare import digest
@@ -38,6 +39,7 @@ class UserReconciler:
         uids: Uids,
         now: Callable[[], datetime] = utcnow,
         queueing: Queueing | None = None,
+        egress: Egress | None = None,
     ) -> None:
         self._view = view
         self._cluster = cluster
@@ -45,6 +47,7 @@ class UserReconciler:
         self._uids = uids
         self._now = now
         self._queueing = queueing or Queueing()
+        self._egress = egress or Egress()
 
     async def reconcile(self, name: str) -> Result:
         """One pass. Raises ApiError when the API server refuses or can't be reached."""
@@ -62,7 +65,7 @@ class UserReconciler:
         uid = user.status.uid
         if obstacle is None:
             uid = await self._uids.of(name, user.status.uid, self._kept)
-            for manifest in manifests(user, uid, queueing=self._queueing.works):
+            for manifest in manifests(user, uid, queueing=self._queueing.works, egress=self._egress):
                 await self._applier.ensure(manifest)
         status = observe(user, uid, self._now(), obstacle)
         if status != (raw.get("status") or {}):

@@ -20,6 +20,7 @@ import kopf
 
 from devservers.api.meta import OPERATOR
 from devservers.build.devserver import BuildSettings
+from devservers.build.egress import Egress
 from devservers.reconcile.devserver import ServerReconciler, utcnow
 from devservers.reconcile.engine import Applier
 from devservers.reconcile.hostca import BastionKeys, HostCa
@@ -181,7 +182,9 @@ class Operator:
             BuildSettings(settings.default_image, settings.ssh_image, settings.storage_class, settings.queueing),
             queueing=self._queueing,
         )
-        users = UserReconciler(self._cache, kube, applier, Uids(kube, settings.namespace), queueing=self._queueing)
+        egress = Egress.of(settings.closed_networks, settings.opened_networks, settings.name_servers)
+        uids = Uids(kube, settings.namespace)
+        users = UserReconciler(self._cache, kube, applier, uids, queueing=self._queueing, egress=egress)
 
         async def reconcile(key: Key) -> Result:
             if key.kind == SERVER:

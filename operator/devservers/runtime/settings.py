@@ -33,6 +33,16 @@ class Settings(BaseSettings):
     bastion_hosts: str = ""
     """What people call the bastion, with commas between; its host certificate is for them. Empty: there is none."""
 
+    closed_networks: str = ""
+    """Networks that servers don't reach, with commas between: nodes, pods, the API server, the stack's own list.
+    Link-local addresses are closed always."""
+
+    opened_networks: str = ""
+    """Networks that servers reach although they lie in a closed one, with commas between."""
+
+    name_servers: str = ""
+    """Networks of name servers that are no pods, with commas between; servers reach port 53 there."""
+
     metrics_port: int = Field(default=9090, ge=0, le=65535)
     """Prometheus metrics; 0 turns the port off."""
 

@@ -26,6 +26,7 @@ def test_what_a_user_gets() -> None:
         ("LimitRange", "dev-user"),
         ("NetworkPolicy", "default-deny-ingress"),
         ("NetworkPolicy", "allow-ssh-from-bastion"),
+        ("NetworkPolicy", "egress"),
     ]
 
 

@@ -97,6 +97,7 @@ def test_marks_of_a_flavor_are_the_same_on_both_sides(name: str) -> None:
 
 
 def test_names_of_queues_are_the_same_on_both_sides() -> None:
+    assert names.ANNOTATION_OVERCOMMIT == meta.ANNOTATION_OVERCOMMIT
     assert names.KUEUE_API_VERSION == queueing.KUEUE_API_VERSION
     assert f"visibility.{queueing.KUEUE}/{queueing.KUEUE_VERSION}" == names.VISIBILITY_API_VERSION
     assert (names.QUEUE, names.LABEL_POOL, names.GPU) == (queueing.INTERACTIVE, queueing.LABEL_POOL, queueing.GPU)

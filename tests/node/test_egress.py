@@ -1,0 +1,118 @@
+"""What a server reaches: what people fetch, and neither the cluster nor the machine it runs on."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from infra.local.components import API_SERVICE
+from tests.node.outside import Outside, connects, outside
+from tests.node.person import Person, Platform
+
+Wait = Callable[..., object]
+METADATA = "169.254.169.254"
+_BRIDGE = "10.244.0.1"
+"""The node's address on the pods' side."""
+
+
+@pytest.fixture(scope="module")
+def beyond(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+    """A network like the internet."""
+    with outside(tmp_path_factory.mktemp("outside")) as found:
+        yield found
+
+
+def test_people_fetch_packages_repositories_and_buckets(ann: Person, devserver: str, beyond: Outside) -> None:
+    script = f"""
+set -eu
+mkdir -p -m 700 /tmp/fetch
+cd /tmp/fetch
+cat > ca.pem <<'END'
+{beyond.authority}END
+cat > known <<'END'
+{beyond.known_host}END
+(umask 077; cat > key <<'END'
+{beyond.key}END
+)
+export PIP_INDEX_URL=https://{beyond.address}/simple PIP_CERT=$PWD/ca.pem
+python3 -m pip -q download --no-cache-dir --no-deps -d packages from-outside
+ls packages
+GIT_SSL_CAINFO=$PWD/ca.pem git clone -q https://{beyond.address}/repository.git by-https
+export GIT_SSH_COMMAND="ssh -F none -i $PWD/key -o IdentitiesOnly=yes -o UserKnownHostsFile=$PWD/known"
+git clone -q ssh://root@{beyond.address}{beyond.repository} by-ssh
+cat by-https/README by-ssh/README
+echo precious > object
+curl -sS --fail --cacert ca.pem -T object https://{beyond.address}/bucket/object
+curl -sS --fail --cacert ca.pem https://{beyond.address}/bucket/object
+"""
+    said = ann.ssh(devserver, "bash -s", text=script).stdout
+    assert said.split() == ["from_outside-1.0-py3-none-any.whl", "hello", "hello", "precious"]
+
+
+def test_the_cluster_is_closed(ann: Person, devserver: str, eventually: Wait) -> None:
+    """The node on each of its addresses, the API server by its Service, and the platform's own pods."""
+    cluster = ann.platform.cluster
+    node = cluster.site.address
+    doors = [(address, port) for address in (node, _BRIDGE) for port in (6443, 10256, 10257, 10259)]
+    doors += [(node, 10250), (API_SERVICE, 443), *_pods(ann.platform)]
+    inside = cluster.pid()
+    assert inside is not None
+    assert [door for door in doors if not connects(inside, *door)] == []  # each is there
+    eventually(lambda: _open(ann, devserver, doors) == [], f"{doors} to be closed", 30)
+
+
+def test_what_a_cloud_tells_its_nodes_is_closed(ann: Person, devserver: str) -> None:
+    inside = ann.platform.cluster.pid()
+    assert inside is not None
+    with _metadata(inside):
+        assert connects(inside, METADATA, 80)
+        assert _open(ann, devserver, [(METADATA, 80)]) == []
+
+
+def test_the_machine_is_closed_on_all_of_its_addresses(ann: Person, devserver: str, beyond: Outside) -> None:
+    """And stays open to its own network: what stands between is the cluster's cable."""
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert beyond.reaches(beyond.machine, port)
+        doors = [(address, port) for address in (ann.platform.cluster.site.gateway, beyond.machine)]
+        inside = ann.platform.cluster.pid()
+        assert inside is not None
+        assert [door for door in doors if connects(inside, *door)] == []  # a pull of an image, too
+        assert _open(ann, devserver, doors) == []
+
+
+def _open(ann: Person, server: str, doors: list[tuple[str, int]]) -> list[str]:
+    """The doors that a server can open."""
+    script = "\n".join(
+        f"(timeout 3 bash -c '</dev/tcp/{address}/{port}' 2>/dev/null && echo {address}:{port}) &"
+        for address, port in doors
+    )
+    return ann.ssh(server, "bash -s", text=f"{script}\nwait\n").stdout.split()
+
+
+def _pods(platform: Platform) -> list[tuple[str, int]]:
+    """A door of the platform's own that no policy on what comes in closes: Kueue's webhook."""
+    pods = platform.get("pods", "-n", "kueue-system", "--field-selector", "status.phase=Running")["items"]
+    return [(str(each["status"]["podIP"]), 9443) for each in pods]
+
+
+@contextmanager
+def _metadata(node: int) -> Iterator[None]:
+    """Something that answers at the address of a cloud's metadata, in the node's own network."""
+    enter = ("nsenter", "-t", str(node), "-n")
+    subprocess.run([*enter, "ip", "addr", "add", f"{METADATA}/32", "dev", "lo"], check=True)
+    program = (
+        f"import socket; s = socket.create_server(('{METADATA}', 80)); print('up', flush=True)\nwhile 1: s.accept()"
+    )
+    listening = subprocess.Popen([*enter, "python3", "-c", program], stdout=subprocess.PIPE)
+    try:
+        assert listening.stdout is not None and listening.stdout.readline() == b"up\n"
+        yield
+    finally:
+        listening.kill()
+        listening.wait()
+        subprocess.run([*enter, "ip", "addr", "del", f"{METADATA}/32", "dev", "lo"], check=True)
