@@ -35,6 +35,14 @@ WAIT_FOR_SSHD = 8.0
 """Seconds to wait for sshd's word of a connection that a session names: log and session race each other, and after a
 start of this process so does the supervisor. Sessions wait ten for their answer.
 """
+MAX_COMMANDS = 4
+"""Commands that run for one person at once on this replica: the memory of the container is everybody's."""
+WAIT_FOR_COMMAND = 8.0
+"""Seconds that one more command waits for another to end: scripts of short commands never notice the limit."""
+BUSY = (
+    f"{MAX_COMMANDS} commands of yours run here, which is the limit; wait until one has ended, or end one "
+    "(`ssh NAME.devserver` from your own machine does not count)"
+)
 _STOPPED = "the audit log cannot be written"
 
 
@@ -49,6 +57,8 @@ class AuditServer:
         self._access = Access(paths)
         self._ledger = Ledger(replica, asyncio.get_running_loop().time)
         self._peers = Peers()
+        self._commands: dict[int, _Slots] = {}
+        """Of each person who has a command running or waiting, by uid."""
         self._awaited: dict[tuple[str, int], asyncio.Event] = {}
         """Connections that a session has named and sshd has not."""
         self._silence = asyncio.Event()
@@ -119,6 +129,30 @@ class AuditServer:
         if awaited := self._awaited.pop((str(fields.get("src_ip")), int(fields.get("src_port") or 0)), None):
             awaited.set()
 
+    async def begin_command(self, uid: int) -> bool:
+        """Waits until one more command of this person may run; False when it may not within WAIT_FOR_COMMAND."""
+        slots = self._commands.setdefault(uid, _Slots())
+        slots.users += 1
+        try:
+            await asyncio.wait_for(slots.free.acquire(), WAIT_FOR_COMMAND)
+        except TimeoutError:
+            self._leave(uid)
+            return False
+        except BaseException:
+            self._leave(uid)
+            raise
+        return True
+
+    def end_command(self, uid: int) -> None:
+        """Lets the next command of this person run."""
+        self._commands[uid].free.release()
+        self._leave(uid)
+
+    def _leave(self, uid: int) -> None:
+        self._commands[uid].users -= 1
+        if not self._commands[uid].users:
+            del self._commands[uid]
+
     async def quiet(self) -> None:
         """Until nobody is connected."""
         await self._silence.wait()
@@ -160,6 +194,15 @@ class AuditServer:
 _SIZE = (("columns", 80), ("rows", 24))
 
 
+class _Slots:
+    """The commands of one person."""
+
+    def __init__(self) -> None:
+        self.free = asyncio.Semaphore(MAX_COMMANDS)
+        self.users = 0
+        """Commands that run or wait."""
+
+
 class _Peer:
     """Whoever is at the other end of one socket."""
 
@@ -197,6 +240,8 @@ class _Person(_Peer):
     def __init__(self, server: AuditServer, uid: int) -> None:
         super().__init__(server, uid)
         self.session: Session | None = None
+        self.running = False
+        """Whether a command of this session is on record as begun and not as ended."""
         self.recording: Recording | None = None
 
     @property
@@ -210,7 +255,15 @@ class _Person(_Peer):
         if event != "session_start":
             if self.session is None:
                 raise Refused("no session was started on this socket")
+            if event == "command_start" and not self.running:
+                if not await self.server.begin_command(self.uid):
+                    denied = {"kind": "denied", "argv": fields.get("argv"), "reason": BUSY}
+                    self.server.write(self.server.ledger.during(self.session, "denied", denied))
+                    return {"ok": False, "busy": True, "error": BUSY}
+                self.running = True
             self.server.write(self.server.ledger.during(self.session, event, fields))
+            if event == "command_end":
+                self._end_command()
             return {"ok": True, "session": self.session.session}
         if self.session is not None:
             raise Refused("a session was started on this socket already")
@@ -232,7 +285,13 @@ class _Person(_Peer):
         elif event == "resize" and all(isinstance(fields.get(name), int) for name, _ in _SIZE):
             self.recording.resize(fields["columns"], fields["rows"])
 
+    def _end_command(self) -> None:
+        if self.running:
+            self.running = False
+            self.server.end_command(self.uid)
+
     def gone(self) -> None:
+        self._end_command()
         if self.recording is not None:
             self.recording.close()
         if self.session is not None and (end := self.server.ledger.end(self.session)) is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from bastion.session.audit import Audit, NoAudit
+from bastion.session.audit import Audit, Busy, NoAudit
 from bastion.session.surroundings import fixed, source
 from bastion.session.words import Refused, command, told
 
@@ -16,6 +16,8 @@ NOT_ON_RECORD = 77
 """Exit code when the audit process does not want this session (EX_NOPERM, sysexits.h)."""
 SUBSYSTEM = "sftp-server"
 """What sshd gives as the command of the subsystem sftp (bastion.sshd_config)."""
+TOO_MANY = 75
+"""Exit code of a command that may be tried again later (EX_TEMPFAIL, sysexits.h)."""
 NOT_POSSIBLE = 126
 """Exit code of a command that is not run, as a shell has it."""
 
@@ -35,8 +37,6 @@ def main(audit_socket: str, broker_socket: str, settings: str) -> int:
         argv = _argv(text, kubectl, audit, given)
         if argv is None:
             return NOT_POSSIBLE
-        from bastion.session.run import run
-
         start: dict[str, object] = {"kind": "exec", "argv": argv, **source(given)}
         if os.isatty(0):
             size = os.get_terminal_size(0)
@@ -45,11 +45,21 @@ def main(audit_socket: str, broker_socket: str, settings: str) -> int:
         if audit.record:
             from bastion.session.recorded import recorded
 
-            return recorded(audit, lambda: run(argv, env, audit))
-        return run(argv, env, audit)
+            return recorded(audit, lambda: _run(argv, env, audit))
+        return _run(argv, env, audit)
     except NoAudit as refusal:
         say(str(refusal))
         return NOT_ON_RECORD
+
+
+def _run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
+    from bastion.session.run import run
+
+    try:
+        return run(argv, env, audit)
+    except Busy as refusal:
+        say(str(refusal))
+        return TOO_MANY
 
 
 def _argv(text: str | None, kubectl: bool, audit: Audit, given: dict[str, str]) -> list[str] | None:

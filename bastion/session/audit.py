@@ -21,6 +21,10 @@ class NoAudit(Exception):
     """Nothing may be done: the audit process refused, with its reason in one line, or said nothing."""
 
 
+class Busy(Exception):
+    """The command may not run now, for the reason given; the session goes on."""
+
+
 class Audit:
     """This session on record, from session_start until the process ends."""
 
@@ -45,7 +49,7 @@ class Audit:
         self.record = b'"record": true' in self.tell("session_start", **fields)
 
     def tell(self, event: str, **fields: object) -> bytes:
-        """One event; the answer. Raises NoAudit."""
+        """One event; the answer. Raises NoAudit, and Busy where one more command may not run now."""
         if self._socket is None:
             raise self._away()
         try:
@@ -59,6 +63,8 @@ class Audit:
             raise self._away() from None
         answer, _, self._rest = self._rest.partition(b"\n")
         if not answer.startswith(b'{"ok": true'):
+            if answer.startswith(b'{"ok": false, "busy": true'):
+                raise Busy(_reason(answer))
             self.close()
             raise NoAudit(_reason(answer))
         return answer

@@ -79,6 +79,12 @@ def check(argv: list[str]) -> None:
             at += _short(word[1:], following, verb)
 
 
+def reads_objects(argv: list[str]) -> bool:
+    """Whether a command line that `check` has passed reads objects from standard input: `-f -` in any spelling."""
+    words = argv[1 : argv.index("--")] if "--" in argv else argv[1:]
+    return any(word == "-" or (word.startswith("-") and word.endswith(("=-", "f-"))) for word in words)
+
+
 def _long(flag: str, following: str | None) -> int:
     """How many of the following words are its value. Raises Refused."""
     name, separator, value = flag.partition("=")

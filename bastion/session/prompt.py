@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from time import monotonic
 
-from bastion.session.audit import Audit, NoAudit
+from bastion.session.audit import Audit, Busy, NoAudit
 from bastion.session.run import limit, run
 from bastion.session.words import DEVCTL, KUBECTL, Refused, told, typed
 
@@ -88,13 +88,16 @@ class Prompt:
 
     def _one(self, line: str, code: int) -> int:
         """One line's code; `code` is the last one's."""
-        from bastion.session.__main__ import NOT_ON_RECORD
+        from bastion.session.__main__ import NOT_ON_RECORD, TOO_MANY
 
         try:
             return self._line(line, code)
         except NoAudit as refusal:
             self._say(str(refusal))
             return NOT_ON_RECORD
+        except Busy as refusal:
+            self._say(str(refusal))
+            return TOO_MANY
         except KeyboardInterrupt:
             # The answer that was waited for would be taken for the next one.
             with suppress(NoAudit):

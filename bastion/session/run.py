@@ -20,10 +20,25 @@ if TYPE_CHECKING:
 
 _OURS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2)
 """What a terminal or sshd sends to all of us: the command is to end of it, and we are to say that it did."""
-LIMITS = {"RLIMIT_DATA": 256 << 20, "RLIMIT_NOFILE": 256, "RLIMIT_CORE": 0}
-"""Of one command, in bytes and files: the memory of the container is everybody's. What kubectl, a Go program, reserves
-without writing there does not count.
+CPU_SECONDS = 600
+"""Processor time of one command: enough to pass some ten GiB through `devctl exec`."""
+LIMITS = {
+    "RLIMIT_DATA": (160 << 20, 160 << 20),
+    "RLIMIT_NOFILE": (256, 256),
+    "RLIMIT_CORE": (0, 0),
+    # SIGXCPU first, which Go programs ignore, and then SIGKILL.
+    "RLIMIT_CPU": (CPU_SECONDS, CPU_SECONDS + 2),
+}
+"""Of one command, in bytes, files and seconds: memory and processors of the container are everybody's. What kubectl,
+a Go program, reserves without writing there does not count. A person has at most four commands at once
+(bastion.audit.server), so that they take at most 640 MiB before the supervisor looks at them.
 """
+GO_MEMORY = "96MiB"
+"""From which on kubectl looks for memory to give back (runtime, GOMEMLIMIT)."""
+NICE = 10
+"""Below logins and everybody's prompts."""
+MOST_STDIN = 4 << 20
+"""Bytes that kubectl is given on standard input for `-f -`; it holds many times as much, and no object is larger."""
 
 
 def run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
@@ -37,10 +52,15 @@ def run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
         child = os.fork()
         if not child:
             _become(argv, env, audit)
-        code = _wait(child)
+        code, used = _wait(child)
     finally:
         for each, handler in zip(_OURS, before, strict=True):
             signal.signal(each, handler)
+    if code == 128 + signal.SIGXCPU or (code == 128 + signal.SIGKILL and used >= CPU_SECONDS):
+        sys.stderr.write(
+            f"error: the command used {CPU_SECONDS} seconds of processor time here, which is the limit, and was ended\n"
+            "  try: run it in a server, or ask for less at once; copy large files with scp or rsync\n"
+        )
     fields: dict[str, object] = {"exit": code, "duration_ms": int((monotonic() - began) * 1000)}
     if code > 128:
         fields["signal"] = _name(code - 128)
@@ -55,9 +75,11 @@ def _heard(number: int, frame: FrameType | None) -> None:
     """Nothing: the command was sent the same."""
 
 
-def _wait(child: int) -> int:
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return code if code >= 0 else 128 - code
+def _wait(child: int) -> tuple[int, float]:
+    """The exit code and the seconds of processor time."""
+    _, status, used = os.wait4(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code, used.ru_utime + used.ru_stime
 
 
 def _name(number: int) -> str:
@@ -94,14 +116,15 @@ def _become(argv: list[str], env: dict[str, str], audit: Audit) -> None:
 
 
 def limit() -> None:
-    """Holds this process, and what it starts, to LIMITS or to what it is held to already."""
+    """Holds this process, and what it starts, to LIMITS and NICE or to what it is held to already."""
     import resource
 
-    for name, most in LIMITS.items():
+    for name, wanted in LIMITS.items():
         which = getattr(resource, name)
         hard = resource.getrlimit(which)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(which, (most, most))
+        soft, most = (each if hard == resource.RLIM_INFINITY else min(each, hard) for each in wanted)
+        resource.setrlimit(which, (soft, most))
+    os.nice(max(0, NICE - os.nice(0)))
 
 
 def _devctl(argv: list[str]) -> int:
@@ -117,8 +140,14 @@ def _kubectl(argv: list[str], env: dict[str, str]) -> int:
 
     from bastion.session.kubectl import kubeconfig
     from devctl import broker
-    from devctl.errors import Failure
+    from devctl.errors import REFUSED, Failure
 
+    if not _bounded_stdin(argv):
+        sys.stderr.write(
+            f"error: kubectl takes at most {MOST_STDIN >> 20} MiB on standard input here, and no object is larger\n"
+            "  try: send the objects in several commands; copy files to a server with scp\n"
+        )
+        return REFUSED
     program, devctl = (shutil.which(name, path=env["PATH"]) for name in ("kubectl", "devctl"))
     if not program or not devctl:
         sys.stderr.write("error: kubectl is not in this bastion's image\n  try: `devctl --help` lists what there is\n")
@@ -131,4 +160,29 @@ def _kubectl(argv: list[str], env: dict[str, str]) -> int:
     # A file without a name: it is gone with the process.
     handle = os.memfd_create("kubeconfig", 0)
     os.write(handle, kubeconfig(devctl, grant))
-    return os.execve(program, argv, {**env, "KUBECONFIG": f"/proc/self/fd/{handle}"})
+    return os.execve(program, argv, {**env, "KUBECONFIG": f"/proc/self/fd/{handle}", "GOMEMLIMIT": GO_MEMORY})
+
+
+def _bounded_stdin(argv: list[str]) -> bool:
+    """Gives kubectl what it may read; False when that is more than MOST_STDIN.
+
+    exec passes it on to the pod in small pieces. No other command reads it but for `-f -`, or to ask a person.
+    """
+    from bastion.session.kubectl import reads_objects
+
+    if argv[1:2] == ["exec"]:
+        return True
+    if not reads_objects(argv):
+        if not os.isatty(0):
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        return True
+    file = os.memfd_create("stdin")
+    size = 0
+    while data := os.read(0, 65536):
+        size += len(data)
+        if size > MOST_STDIN:
+            return False
+        os.write(file, data)
+    os.lseek(file, 0, os.SEEK_SET)
+    os.dup2(file, 0)
+    return True

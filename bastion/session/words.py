@@ -47,6 +47,13 @@ def command(text: str, kubectl: bool) -> list[str]:
     found = split(text)
     if not found:
         raise Refused(f"there is no command; try `{DEVCTL} list`")
+    if found[0] not in (DEVCTL, KUBECTL):  # as at the prompt; the table costs only who leaves it out
+        from devctl.commands import COMMANDS
+
+        if found == ["help"]:
+            found = ["--help"]
+        if found[0] in COMMANDS or found[0].startswith("-"):
+            found.insert(0, DEVCTL)
     _check(found, kubectl)
     return found
 

@@ -29,7 +29,9 @@ from bastion.supervisor.watch import Watch
 
 TICK = 0.5
 SWEEP = 5.0
-"""Seconds between two looks at all processes, which cost more than the rest."""
+"""Seconds between two looks for processes without a connection; sshd's log may come later than a process."""
+WEIGH = 1.0
+"""Seconds between two looks at memory: a command can take a hundred MiB in a second."""
 HARD = 2.0
 """Seconds from the polite end of a connection to the one that can't be refused."""
 REFUSAL = 3.0
@@ -60,7 +62,7 @@ class Supervisor:
         self._watch = Watch(log)
         self._unfollowed: set[int] = set()
         """Connections of whose end the kernel tells us nothing."""
-        self._swept = 0.0
+        self._swept = self._weighed = 0.0
 
     async def run(self) -> int:
         """Works until a drain is over."""
@@ -189,11 +191,17 @@ class Supervisor:
             self._judge(live, now)
         self._end_due(now)
         self._warn_of_audit()
+        if now - self._weighed >= WEIGH:
+            self._weighed = now
+            self._end_all(self._sweeper.weigh(), now)
         if now - self._swept > SWEEP:
             self._swept = now
-            for live, why in self._sweeper.sweep(self._draining.is_set()):
-                self._end(live, "denied", why, now)
+            self._end_all(self._sweeper.sweep(self._draining.is_set()), now)
             self._renew()
+
+    def _end_all(self, found: list[tuple[Live, str]], now: float) -> None:
+        for live, why in found:
+            self._end(live, "denied", why, now)
 
     def _judge(self, live: Live, now: float) -> None:
         """Ends a connection whose person may not be here any more, or that nobody could be told of."""

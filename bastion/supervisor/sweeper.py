@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 
+from bastion.paths import FIRST_UID
 from bastion.supervisor import processes
 from bastion.supervisor.connections import Connections, Live
 from bastion.supervisor.settings import SupervisorSettings
@@ -36,8 +37,23 @@ class Sweeper:
             self._log(f"ending {len(lost)} processes without a connection")
         processes.end(lost, signal.SIGKILL)
         self._end_strays(everyone)
-        below = self._below(everyone)
-        return [*self._too_many(below), *self._too_large(below)]
+        return self._too_many(self._below(everyone))
+
+    def weigh(self) -> list[tuple[Live, str]]:
+        """Ends the largest command of who takes too much memory; the connections that are to end too, and why.
+
+        At once, not politely: what a command takes within the seconds of a polite end is everybody's.
+        """
+        if not self._table.live:
+            return []
+        below = self._below(processes.processes())
+        found = self._too_large(below)
+        for live, _ in found:
+            commands = [process for process in below[live.pid] if process.uid >= FIRST_UID]
+            if commands:
+                largest = max(commands, key=lambda process: process.memory)
+                processes.end(processes.below({p.pid: p for p in commands}, {largest.pid}), signal.SIGKILL)
+        return found
 
     def _below(self, everyone: dict[int, processes.Process]) -> Below:
         return {live.pid: processes.below(everyone, {live.pid}) for live in self._table.live.values()}
@@ -61,7 +77,7 @@ class Sweeper:
         return found
 
     def _too_large(self, below: Below) -> list[tuple[Live, str]]:
-        """Of each person who takes too much memory the connection that takes most of it."""
+        """Of each person who takes too much memory the connections that take most, until the rest is within it."""
         sizes: dict[str, list[tuple[int, Live]]] = {}
         for live in self._table.live.values():
             if not live.ending:
@@ -69,8 +85,12 @@ class Sweeper:
                 sizes.setdefault(live.user, []).append((size, live))
         most = self._settings.max_memory
         why = f"your commands take more than {most >> 20} MiB of memory here, which is the limit"
-        return [
-            (max(own, key=lambda each: each[0])[1], why)
-            for own in sizes.values()
-            if sum(size for size, _ in own) > most
-        ]
+        found = []
+        for own in sizes.values():
+            rest = sum(size for size, _ in own)
+            for size, live in sorted(own, key=lambda each: each[0], reverse=True):
+                if rest <= most:
+                    break
+                found.append((live, why))
+                rest -= size
+        return found

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -310,3 +311,23 @@ def _processes_of(uid: int, replica: Replica) -> list[str]:
             except OSError:
                 continue
     return found
+
+
+HOLD = "python3 -c \"x = bytearray(150 << 20); print('ready', flush=True); input()\""
+
+
+def test_who_takes_too_much_memory_is_brought_below_the_limit_at_once(fresh: World) -> None:
+    """One connection at a time, with seconds between, let a burst take the memory of everybody."""
+    client, replica = _two_people(fresh)
+    with ExitStack() as stack:
+        # One by one: the limit is passed by the third, and only the largest go.
+        held = [stack.enter_context(client.start(replica, "ann", HOLD)) for _ in range(4)]
+        other = stack.enter_context(client.start(replica, "bob", SHELL))
+        read_until(other, "ready")
+        ended = eventually(lambda: len(found := replica.events("denied")) > 1 and found, "two ends")
+        first, second = (datetime.fromisoformat(each["ts"]) for each in ended[:2])
+        assert second - first < timedelta(seconds=3), "the next sweep is a second later"
+        assert all("more than 384 MiB" in each["reason"] for each in ended)
+        eventually(lambda: sum(each.poll() is not None for each in held) == 2, "two of four gone", 20)
+        assert other.communicate("still here\n", timeout=10)[0] == "still here\n"
+        assert len(replica.events("denied")) == 2

@@ -11,7 +11,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -301,6 +301,52 @@ def test_ctrl_c_ends_the_command_and_not_the_prompt(fresh: World, replica: Repli
         assert ended(pid) == 0
     eventually(lambda: len(replica.events("command_end")) == 2, "both ends")
     assert [each["exit"] for each in replica.events("command_end")] == [130, 0]
+
+
+def test_a_fifth_command_at_once_waits_and_is_told(fresh: World, replica: Replica) -> None:
+    """What four of them may take is what one person may take of the memory of all."""
+    replica.put([user(fresh.client, "ann", 20000), user(fresh.client, "bob", 20001)])
+    with _mute(replica.paths.broker_socket) as mute, ExitStack() as stack:
+        running = [stack.enter_context(fresh.client.start(replica, "ann", "devctl", "flavors")) for _ in range(4)]
+        asking = [stack.enter_context(mute.accept()[0]) for _ in running]
+        assert fresh.client.run(replica, "bob", "devctl", "version").returncode == 0
+        refused = fresh.client.run(replica, "ann", "devctl", "version")
+        assert refused.returncode == 75 and "4 commands of yours run here" in refused.stderr, refused
+        (denied,) = replica.events("denied")
+        assert denied["argv"] == ["devctl", "version"] and denied["user"] == "ann"
+        with fresh.client.start(replica, "ann", "devctl", "version") as waiting:
+            eventually(lambda: len(replica.events("session_start", user="ann")) == 6, "the one that waits")
+            asking[0].close()
+            assert waiting.communicate(timeout=20)[0] == f"devctl {__version__}\n" and waiting.returncode == 0
+
+
+def test_a_script_of_short_commands_does_not_notice_the_limit(fresh: World, replica: Replica) -> None:
+    with ExitStack() as stack:
+        running = [stack.enter_context(fresh.client.start(replica, "ann", "devctl", "version")) for _ in range(12)]
+        assert {each.communicate(timeout=60)[0] for each in running} == {f"devctl {__version__}\n"}
+        assert {each.returncode for each in running} == {0}
+
+
+def test_a_command_gives_way_to_logins_and_its_time_ends_in_words(fresh: World, replica: Replica) -> None:
+    with _mute(replica.paths.broker_socket) as mute, fresh.client.start(replica, "ann", "devctl", "list") as running:
+        asking, _ = mute.accept()
+        command = _session_child(replica)
+        limits = Path(f"/proc/{command}/limits").read_text().splitlines()
+        assert next(line.split()[3:5] for line in limits if "cpu time" in line) == ["600", "602"]
+        assert os.getpriority(os.PRIO_PROCESS, command) == 10
+        parent = int(Path(f"/proc/{command}/stat").read_text().rpartition(")")[2].split()[1])
+        assert os.getpriority(os.PRIO_PROCESS, parent) == 0
+        os.kill(command, signal.SIGXCPU)  # as the kernel does then
+        assert "600 seconds of processor time" in running.communicate(timeout=20)[0]
+        asking.close()
+    assert running.returncode == 128 + signal.SIGXCPU
+
+
+def test_kubectl_reads_objects_and_no_heap_of_bytes(fresh: World, replica: Replica) -> None:
+    """kubectl holds what it reads many times over: 320 MiB made it one of 800 within two seconds."""
+    command = fresh.client.ssh(replica, "ann", "kubectl", "apply", "-f", "-")
+    done = subprocess.run(command, input=b"a" * (5 << 20), capture_output=True, timeout=60, check=False)
+    assert done.returncode == 6 and b"at most 4 MiB on standard input" in done.stderr, done
 
 
 def test_a_session_that_is_killed_is_ended_on_paper(fresh: World, replica: Replica) -> None:

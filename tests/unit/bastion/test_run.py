@@ -39,6 +39,11 @@ def test_a_command_cannot_take_what_is_everybodys(then: str, says: str) -> None:
     assert done.returncode == 1 and says in done.stderr, done
 
 
+def test_a_command_gives_way_and_has_an_end() -> None:
+    then = "assert os.nice(0) == 10 and resource.getrlimit(resource.RLIMIT_CPU) == (600, 602)"
+    subprocess.run([sys.executable, "-c", f"import os\n{LIMITED}limit()\n{then}"], timeout=60, check=True)
+
+
 def test_twice_is_as_good_as_once() -> None:
     then = "limit()\nassert len(bytes(100 << 20)) and resource.getrlimit(resource.RLIMIT_NOFILE) == (256, 256)"
     subprocess.run([sys.executable, "-c", LIMITED + then], timeout=60, check=True)

@@ -32,6 +32,13 @@ def test_the_largest_connection_of_who_takes_too_much_ends() -> None:
     assert sweeper._too_large(sweeper._below(everyone)) == []
 
 
+def test_as_many_connections_end_as_it_takes() -> None:
+    """Ended one by one, with seconds between, twenty connections would hold the memory of everybody meanwhile."""
+    sweeper = _sweeper("ann", "ann", "ann", "ann", "bob")
+    everyone = _processes((10, 1, 80), (20, 1, 60), (30, 1, 70), (40, 1, 20), (50, 1, 100))
+    assert [live.pid for live, _ in sweeper._too_large(sweeper._below(everyone))] == [10, 30]
+
+
 def test_the_latest_connection_of_who_has_too_many_processes_ends() -> None:
     sweeper = _sweeper("ann", "bob", "ann")
     everyone = _processes((10, 1, 1), (11, 10, 1), (20, 1, 1), (30, 1, 1), (31, 30, 1))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bastion.audit.event import line
 from bastion.session.audit import _request
-from bastion.session.kubectl import SHORT, SHORT_OF, SWITCHES, VALUES, VERBS, check
+from bastion.session.kubectl import SHORT, SHORT_OF, SWITCHES, VALUES, VERBS, check, reads_objects
 from bastion.session.surroundings import fixed, source
 from bastion.session.words import Refused, command, split, told, typed
 
@@ -246,3 +246,21 @@ def test_the_environment_is_fixed() -> None:
 )
 def test_where_a_session_comes_from(connection: str, found: dict[str, object]) -> None:
     assert source({"SSH_CONNECTION": connection}) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "reads"),
+    [
+        ("kubectl apply -f -", True),
+        ("kubectl apply -f-", True),
+        ("kubectl apply -Rf -", True),
+        ("kubectl delete --filename=-", True),
+        ("kubectl create --filename -", True),
+        ("kubectl get pods", False),
+        ("kubectl label pod x buf-", False),
+        ("kubectl get pods -l a=-", False),
+    ],
+)
+def test_which_kubectl_reads_objects_from_standard_input(text: str, reads: bool) -> None:
+    argv = command(text, True)
+    assert reads_objects(argv) is reads
