@@ -16,6 +16,7 @@ from time import monotonic
 from bastion.session.audit import Audit, Busy, NoAudit
 from bastion.session.run import limit, run
 from bastion.session.words import DEVCTL, KUBECTL, Refused, told, typed
+from bastion.session.wrap import wrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ class Prompt:
         self._env = env
         self._kubectl = kubectl
         self._commands: dict[str, tuple[str, ...]] = {}
-        self._names: list[str] = []
-        self._asked = -NAMES_SECONDS
+        self._names: dict[str, list[str]] = {}
+        """What Tab offers besides commands: servers, flavors, and the options of each command."""
+        self._asked: dict[str, float] = {}
         self._found: list[str] = []
         self.start: dict[str, object] = {}
         """How the session is told again when the audit process was away in between."""
@@ -82,7 +84,7 @@ class Prompt:
             if line.strip() in _LEAVE:
                 return code
             if line.strip() in ("help", "?"):
-                print("\n".join([HELP, *([HELP_KUBECTL] if self._kubectl else [])]))
+                print(wrap("\n".join([HELP, *([HELP_KUBECTL] if self._kubectl else [])]), _columns()))
                 continue
             code = self._one(line, code)
 
@@ -151,12 +153,12 @@ class Prompt:
         try:
             if state == 0:
                 before = readline.get_line_buffer()[: readline.get_begidx()].split()
-                self._found = [word + " " for word in self._offered(before) if word.startswith(text)]
+                self._found = [word + " " for word in self._offered(before, text) if word.startswith(text)]
             return self._found[state] if state < len(self._found) else None
         except Exception:
             return None  # readline swallows it, and a prompt must survive Tab
 
-    def _offered(self, before: list[str]) -> list[str]:
+    def _offered(self, before: list[str], text: str) -> list[str]:
         words = before[1:] if before[:1] == [DEVCTL] else before
         if not words:
             own = [] if before else [DEVCTL, "help", "exit", *([KUBECTL] if self._kubectl else [])]
@@ -166,17 +168,32 @@ class Prompt:
         subs = self._commands.get(words[0], ())
         if subs:
             return sorted(subs) if len(words) == 1 else []
-        return self._servers() if words[0] in self._commands else []
+        if words[0] not in self._commands:
+            return []
+        if text.startswith("-"):
+            return self._listed(f"options {words[0]}")
+        if words[-1] in ("-o", "--output"):
+            return ["table", "wide", "json", "yaml", "name"]
+        named = [word for word in words[1:] if not word.startswith("-")]
+        if words[-1] == "--flavor" or (words[0] == "create" and len(named) == 1):
+            return self._listed("flavors")
+        return [] if words[0] == "create" else self._listed("servers")
 
-    def _servers(self) -> list[str]:
-        """Names of the person's servers, by a copy of this process: what it takes in memory goes with it."""
-        if monotonic() - self._asked > NAMES_SECONDS:
-            self._asked = monotonic()
-            self._names = _listed(self._env)
-        return self._names
+    def _listed(self, what: str) -> list[str]:
+        """Found by a copy of this process: what it takes in memory goes with it."""
+        if monotonic() - self._asked.get(what, -NAMES_SECONDS) > NAMES_SECONDS:
+            self._asked[what] = monotonic()
+            self._names[what] = _listed(self._env, what)
+        return self._names[what]
 
 
-def _listed(env: dict[str, str]) -> list[str]:
+def _options(command: str) -> list[str]:
+    from devctl.app import load
+
+    return sorted({name for each in load(command, {}).params for name in each.opts if name.startswith("--")})
+
+
+def _listed(env: dict[str, str], what: str) -> list[str]:
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -188,11 +205,14 @@ def _listed(env: dict[str, str]) -> list[str]:
             limit()
             os.environ.clear()
             os.environ.update(env)
-            from devctl import kube
-            from devctl.session import Session
+            if what.startswith("options "):
+                names = _options(what.partition(" ")[2])
+            else:
+                from devctl import complete, kube
+                from devctl.session import Session
 
-            kube.TIMEOUT = 2.0
-            names = [str(each["metadata"]["name"]) for each in Session({}, None).servers()]
+                kube.TIMEOUT = 2.0
+                names = complete.FROM_CLUSTER[what](Session({}, None))
             os.write(writer, "\n".join(names).encode())
         finally:
             os._exit(0)
@@ -215,6 +235,13 @@ def shell(audit: Audit, env: dict[str, str], source: dict[str, object], kubectl:
 
         return recorded(audit, lambda: _talk(prompt, env))
     return _talk(prompt, env)
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(1).columns
+    except OSError:
+        return 80
 
 
 def _talk(prompt: Prompt, env: dict[str, str]) -> int:

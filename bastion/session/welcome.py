@@ -6,11 +6,13 @@ Invariant: it is a greeting: it takes seconds at most, and whatever fails in it 
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, datetime
 from typing import Any
 
 from bastion.accounts.store import read_state
 from bastion.paths import Paths
+from bastion.session.wrap import wrap
 from devctl import keys, kube, render
 from devctl.errors import ApiError, Failure, Unreachable
 from devctl.listing import phase, reason
@@ -36,7 +38,7 @@ def greet() -> None:
         failure = explain(error, "look at your servers")
         lines.append(f"Your servers cannot be shown now: {failure.what}")
     for line in lines:
-        render.out(render.clean(line))
+        render.out(wrap(render.clean(line), shutil.get_terminal_size().columns))
 
 
 def servers(found: list[dict[str, Any]]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import __version__, names, render
+from devctl import __version__, complete, names, render
 from devctl.config import KEYS
 from devctl.errors import FAILURE, ApiError, Failure, Unreachable
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from devctl.kube import Json
     from devctl.session import Session
 
-Output = Annotated[str | None, typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.")]
+Output = Annotated[
+    str | None,
+    typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.", autocompletion=complete.outputs),
+]
 
 
 def status_command(session: Session, output: Output = None) -> int:
@@ -126,12 +129,7 @@ def info_command(session: Session, output: Output = None) -> None:
         setting = config.setting(key)
         settings[key] = (setting.value, setting.source) if setting else ("", "")
     try:
-        target = session.target
-        settings["kubeconfig"] = (target.source, settings["kubeconfig"][1] or "default")
-        settings["context"] = (target.context, settings["context"][1] or "current context")
-        server = target.server
-        settings["user"] = session.user_setting
-        settings["namespace"] = (session.namespace, settings["namespace"][1] or "dev-USER")
+        server = _where(session, settings)
     except Failure as failure:
         server = f"none: {failure.what}"
     settings["image"] = settings["image"] if settings["image"][0] else ("the platform's own", "default")
@@ -152,6 +150,24 @@ def info_command(session: Session, output: Output = None) -> None:
     render.out(f"API server:  {server}")
     render.out("")
     render.table(["SETTING", "VALUE", "FROM"], [[key, value, source] for key, (value, source) in settings.items()])
+
+
+def _where(session: Session, settings: dict[str, tuple[str, str]]) -> str:
+    """The API server, or the bastion on which commands run; completes the settings that follow from it."""
+    from devctl import jump
+
+    bastion = jump.configured(session.config)
+    if bastion is None:
+        target = session.target
+        settings["kubeconfig"] = (target.source, settings["kubeconfig"][1] or "default")
+        settings["context"] = (target.context, settings["context"][1] or "current context")
+        settings["user"], server = session.user_setting, target.server
+    else:
+        settings["user"] = (bastion.user, settings["user"][1] or "$USER")
+        server = f"commands run on the bastion {bastion.host}:{bastion.port}, as {bastion.user}"
+    namespace = session.config.get("namespace") or names.namespace_of(settings["user"][0])
+    settings["namespace"] = (namespace, settings["namespace"][1] or "dev-USER")
+    return server
 
 
 class Skipped(Exception):

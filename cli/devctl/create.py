@@ -132,7 +132,10 @@ def create_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be made, checked by the cluster.")] = (
         False
     ),
-    output: Annotated[str | None, typer.Option("-o", "--output", metavar="FORMAT", help="json, yaml or name.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FORMAT", help="json, yaml or name.", autocompletion=complete.outputs),
+    ] = None,
 ) -> int:
     """Make a server and start it.
 

@@ -25,7 +25,9 @@ EDITORS = (*REMOTE_SSH, JETBRAINS)
 def code_command(
     session: Session,
     name: Annotated[str, typer.Argument(help="The server.", autocompletion=complete.servers)],
-    editor: Annotated[str, typer.Option(metavar="NAME", help=", ".join(EDITORS))] = "vscode",
+    editor: Annotated[
+        str, typer.Option(metavar="NAME", help=", ".join(EDITORS), autocompletion=complete.editors)
+    ] = "vscode",
     folder: Annotated[str, typer.Option(metavar="PATH", help="Folder to open.")] = names.HOME,
     open_it: Annotated[bool, typer.Option("--open", help="Open it here as well.")] = False,
 ) -> None:

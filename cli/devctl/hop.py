@@ -173,9 +173,15 @@ def outlived(child: subprocess.Popen[bytes]) -> int:
     """The child's exit code; what a terminal or sshd sends us goes to it as well, and we wait for its end."""
     import signal
 
-    for number in (signal.SIGINT, signal.SIGQUIT):
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)  # ssh has the terminal
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: child.send_signal(number))
-    code = child.wait()
+    while True:
+        _, status = os.waitpid(child.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            break
+        os.kill(os.getpid(), signal.SIGSTOP)  # with it, so that the shell has its terminal back
+        child.send_signal(signal.SIGCONT)
+    code = child.returncode = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code

@@ -64,8 +64,9 @@ class Bastion:
     def options(self) -> dict[str, str]:
         """ssh's options for the bastion itself, in ssh_config's words."""
         found = {"User": self.user, "HostName": self.host, "Port": str(self.port), **self._trust()}
-        # A replica that has just gone refuses for a second or two, until nobody is sent to it any more.
-        found |= {**names.KEEPALIVE, "ConnectionAttempts": "4"}
+        # Nine seconds in all for who is not in the right network. Tried again, because a replica that has just gone
+        # refuses for a second or two, until nobody is sent to it any more.
+        found |= {**names.KEEPALIVE, "ConnectTimeout": "4", "ConnectionAttempts": "2"}
         return found | self._identity()
 
     def server_options(self, server: str) -> dict[str, str]:
@@ -107,16 +108,21 @@ class Bastion:
         except OSError as error:
             raise Failure(f"{error.filename}: {error.strerror}", "make it writable") from None
 
-    def ssh(self, *words: str) -> list[str]:
-        """ssh's command line to the bastion; `words` are its options, the bastion's name follows them."""
-        return [*program(), *_flags(self.options()), *words, "--", ALIAS]
+    def ssh(self, *words: str, log: str = "") -> list[str]:
+        """ssh's command line to the bastion; `words` are its options, the bastion's name follows them.
 
-    def hop(self, server: str) -> list[str]:
+        With `log` its own messages go into that file. "Connection to HOST closed." is none that anybody needs.
+        """
+        options = {**self.options(), "LogLevel": "ERROR"}
+        return [*program(), *_log(log), *_flags(options), *words, "--", ALIAS]
+
+    def hop(self, server: str, log: str = "") -> list[str]:
         """ssh's command line to a server, without a file; ProxyJump would not pass our options to its first hop."""
         options = self.server_options(server)
         del options["ProxyJump"]
-        first = shlex.join(self.ssh("-W", f"[{options['HostName']}]:{names.SERVICE_PORT}")).replace("%", "%%")
-        return [*program(), *_flags(options), "-o", f"ProxyCommand={first}"]
+        first = self.ssh("-W", f"[{options['HostName']}]:{names.SERVICE_PORT}", log=log)
+        proxy = shlex.join(first).replace("%", "%%")
+        return [*program(), *_log(log), *_flags(options), "-o", f"ProxyCommand={proxy}"]
 
     def _trust(self) -> dict[str, str]:
         from devctl.openssh import quoted
@@ -168,31 +174,31 @@ def through(args: list[str]) -> None:
         return
     if any(flag in asked for flag in ("kubeconfig", "context")) or "_DEVCTL_COMPLETE" in os.environ:
         return
-    bastion = configured(Config(flags, os.environ))
+    config = Config(flags, os.environ)
+    bastion = configured(config)
     if bastion is None:
         return
+    from devctl import remote_flags, transport
+
     bastion.trust()
-    args = _with_file(args, at)
+    args = remote_flags.added(_with_key(args, at), at, config)
     interactive = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
-    words = [*bastion.ssh("-t" if interactive else "-T"), shlex.join(["devctl", *args])]
-    if args[at] == "create":
-        _create(words, flags)
-    become(words)
+    command = shlex.join(["devctl", *args])
+    code = transport.run(bastion, lambda log: [*bastion.ssh("-t" if interactive else "-T", log=log), command])
+    if args[at] == "create" and code == 0:
+        _refresh(flags)
+    sys.stdout.flush()
+    sys.exit(code)
 
 
-def _create(words: list[str], flags: dict[str, str | None]) -> None:
-    """Run a command line that may make a server and exit, with ssh's entries brought up to date if they are kept."""
-    import subprocess
-
-    from devctl import hop, sshconfig
+def _refresh(flags: dict[str, str | None]) -> None:
+    """Bring ssh's entries up to date after a server was made, if they are kept."""
+    from devctl import sshconfig
     from devctl.session import Session
 
     session = Session(flags, None)
     if sshconfig.installed(session.config):
-        code = hop.outlived(subprocess.Popen(words))
-        if code == 0:
-            sshconfig.refresh(session)
-        sys.exit(code)
+        sshconfig.refresh(session)
 
 
 def _common(words: list[str]) -> tuple[dict[str, str | None], set[str]]:
@@ -207,29 +213,36 @@ def _common(words: list[str]) -> tuple[dict[str, str | None], set[str]]:
     return flags, set(flags)
 
 
-def _with_file(args: list[str], at: int) -> list[str]:
-    """A public key of this machine is sent as its text: its file is not on the bastion."""
+def _with_key(args: list[str], at: int) -> list[str]:
+    """A public key of this machine is read here and sent as its text. Raises Failure, for a private key above all.
+
+    The file is not on the bastion, and what standard input holds may be a private key, which must not leave.
+    """
     if args[at : at + 2] != ["keys", "add"]:
         return args
     from devctl.keys import from_file
 
-    return [from_file(word) if number > at + 1 and word.endswith(".pub") else word for number, word in enumerate(args)]
+    positional, words = [], iter(range(at + 2, len(args)))
+    for number in words:
+        if args[number] == "-" or not args[number].startswith("-"):
+            positional.append(number)
+        elif args[number] in ("--expires", "--user", "--context", "--kubeconfig", "--namespace", "-n"):
+            next(words, None)
+    if not positional:
+        return args
+    if len(positional) == 1:
+        return [*args, from_file("-")]
+    key = positional[1]
+    return [*args[:key], from_file(args[key]), *args[key + 1 :]]
 
 
 def listed(bastion: Bastion) -> list[str]:
     """The names of the person's servers, asked over ssh. Raises Failure."""
-    import subprocess
+    from devctl.transport import output
 
     bastion.trust()
-    command = [*bastion.ssh("-T"), "devctl list -o name"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise Failure(
-            f"the bastion {bastion.host} did not list your servers", "try `ssh -v` with the entries printed above"
-            if done.returncode != TRANSPORT else f"is {bastion.host}:{bastion.port} right, and your key in place?",
-            done.returncode,
-        )  # fmt: skip
-    return [line.partition("/")[2] for line in done.stdout.splitlines() if "/" in line]
+    answer = output(bastion, ["devctl", "list", "-o", "name"])
+    return [line.partition("/")[2] for line in answer.splitlines() if "/" in line]
 
 
 def program() -> list[str]:
@@ -238,6 +251,10 @@ def program() -> list[str]:
     if not binary:
         raise Failure("there is no ssh program on this machine", "install OpenSSH's client", TRANSPORT)
     return [binary]
+
+
+def _log(file: str) -> list[str]:
+    return ["-E", file] if file else []
 
 
 def _flags(options: Mapping[str, str]) -> list[str]:

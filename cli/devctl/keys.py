@@ -62,7 +62,7 @@ def keys_add_command(
     ] = None,
 ) -> None:
     """Add a key: devctl keys add laptop ~/.ssh/id_ed25519.pub"""
-    if session.broker and key != "-" and not _is_key(key):
+    if session.broker and key != "-" and not _is_key(key) and "PRIVATE KEY" not in key:
         raise Failure(
             "the bastion has no file of yours",
             "give the key itself in quotes, or send it: `ssh USER@BASTION devctl keys add NAME - < FILE.pub`",
@@ -121,7 +121,7 @@ def change(session: Session, request: dict[str, Any]) -> None:
 
 def from_file(word: str) -> str:
     """The key that a word on the command line means: itself, standard input, or a file. Raises Failure."""
-    if _is_key(word):
+    if _is_key(word) or "PRIVATE KEY" in word:
         return keyring.read(word)
     try:
         text = sys.stdin.read(MOST + 1) if word == "-" else _regular(Path(word).expanduser())

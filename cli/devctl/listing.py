@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devctl import names, render
+from devctl import complete, names, render
 from devctl.errors import ApiError, from_api
 
 if TYPE_CHECKING:
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from devctl.session import Session
 
 Output = Annotated[
-    str | None, typer.Option("-o", "--output", metavar="FORMAT", help="table, wide, json, yaml or name.")
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FORMAT",
+        help="table, wide, json, yaml or name.",
+        autocompletion=complete.outputs,
+    ),
 ]
 
 

@@ -68,8 +68,13 @@ def connect(session: Session, name: str, rest: list[str]) -> int:
         return hop.connect(session, name, rest)
     bastion = jump.configured(session.config)
     if bastion:
+        from devctl import transport
+
         bastion.trust()
-        return jump.become([*bastion.hop(values.server_name(name)), name + names.HOST_SUFFIX, *rest])
+        server = values.server_name(name)
+        if transport.wants_messages(rest):
+            return jump.become([*bastion.hop(server), name + names.HOST_SUFFIX, *rest])
+        return transport.run(bastion, lambda log: [*bastion.hop(server, log), name + names.HOST_SUFFIX, *rest], server)
     binary = shutil.which("ssh", path=session.environ.get("PATH"))
     if not binary:
         raise Failure(

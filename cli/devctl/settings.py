@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import __version__, render
+from devctl import __version__, complete, render
 from devctl.config import KEYS, parse
 from devctl.errors import USAGE, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session
 
-Key = Annotated[str, typer.Argument(help="One of: " + ", ".join(KEYS))]
+Key = Annotated[str, typer.Argument(help="One of: " + ", ".join(KEYS), autocompletion=complete.keys)]
 
 
 def config_set_command(session: Session, key: Key, value: Annotated[str, typer.Argument(help="Its value.")]) -> None:

@@ -225,3 +225,26 @@ def _burst(client: Client, replicas: list[Replica]) -> int:
 def _fingerprint(client: Client, name: str) -> str:
     shown = subprocess.run(["ssh-keygen", "-lf", str(client.key(name))], capture_output=True, text=True, check=True)
     return shown.stdout.split()[1]
+
+
+def test_the_right_key_may_be_the_last_of_many_in_the_agent(fresh: World) -> None:
+    """sshd takes each key that is offered for a try, and ssh offers all of an agent's in turn."""
+    client, replica = fresh.client, fresh.replica()
+    replica.put([user(client, "ann", 20000)])
+    replica.start()
+    agent = fresh.folder / "agent"
+    running = subprocess.Popen(["ssh-agent", "-D", "-a", str(agent)], stdout=subprocess.DEVNULL)
+    try:
+        eventually(agent.exists, "the agent")
+        environ = {"PATH": "/usr/bin:/bin", "SSH_AUTH_SOCK": str(agent), "HOME": str(fresh.folder)}
+        keys = [str(client.key(f"other-{number}")) for number in range(12)]
+        for key in [*keys, str(client.key("ann"))]:
+            subprocess.run(["ssh-add", "-q", key], env=environ, check=True, capture_output=True)
+        command = client.ssh(replica, "ann", "echo in")
+        at = command.index("-i")
+        words = [word for word in (*command[:at], *command[at + 2 :]) if "IdentitiesOnly" not in word]
+        done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    finally:
+        running.terminate()
+        running.wait(10)
+    assert (done.returncode, done.stdout) == (0, "in\n"), done

@@ -1,0 +1,163 @@
+"""Runs ssh to the bastion and explains in two lines why there was no connection.
+
+Invariant: what the remote side writes passes unchanged. ssh writes its own messages into a file (`-E`); they are
+printed when it has ended, or replaced by an explanation where they say that there was no connection.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from devctl import names
+from devctl.errors import TRANSPORT, Failure
+
+if TYPE_CHECKING:
+    from devctl.jump import Bastion
+
+REFUSED_SECONDS = 4.0
+"""A replica that has just gone refuses for a second or two, until nobody is sent to it any more."""
+_WITH_VALUE = frozenset("BbcDEeFIiJLlmOopPQRSWw")
+"""ssh's options that take a value (ssh(1))."""
+_UNREACHABLE = re.compile(r"^ssh: (?:connect to host \S+ port \d+|Could not resolve hostname \S+): (.+)$", re.M)
+_SILENT = re.compile(r"^(?:Connection timed out during banner exchange|banner exchange: .*timed out)", re.M)
+_DENIED = re.compile(r"^(\S+)@(\S+): Permission denied \(", re.M)
+_CLOSED = re.compile(
+    r"^(?:kex_exchange_identification|banner exchange|ssh_dispatch_run_fatal|Connection (?:closed|reset) by)", re.M
+)
+
+
+def run(bastion: Bastion, words: Callable[[str], list[str]], server: str | None = None) -> int:
+    """Runs ssh and gives its exit code; `words` makes the command line that writes ssh's messages into a file.
+
+    Raises Failure when there was no connection to the bastion, or through it to `server`.
+    """
+    began, asked = time.monotonic(), False
+    while True:
+        code, said = _once(words)
+        if code != TRANSPORT or not said:
+            _pass_on(said)
+            return code
+        if "Connection refused" in said and _UNREACHABLE.search(said) and time.monotonic() - began < REFUSED_SECONDS:
+            time.sleep(1)  # nothing of standard input was read: there was no connection
+            continue
+        failure = explain(bastion, said, server)
+        if failure is not None:
+            raise failure
+        if server is None or asked or not _unanswered(said):
+            _pass_on(said)
+            return code
+        # devctl on the bastion says it as with a kubeconfig: stopped, misspelt, without SSH, still starting.
+        asked = True
+        answer = subprocess.run(
+            [*bastion.ssh("-T"), shlex.join(["devctl", "ssh", server, "true"])],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        if answer.returncode:
+            return TRANSPORT
+
+
+def output(bastion: Bastion, command: list[str]) -> str:
+    """What a devctl command prints on the bastion; raises Failure when it fails or there is no connection."""
+    done = subprocess.run(
+        [*bastion.ssh("-T"), shlex.join(command)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if not done.returncode:
+        return done.stdout
+    failure = explain(bastion, done.stderr, None) if done.returncode == TRANSPORT else None
+    said = " ".join(done.stderr.split())[:500] or "it gave no reason"
+    raise failure or Failure(f"`{shlex.join(command)}` failed on the bastion: {said}", "try it again", done.returncode)
+
+
+def explain(bastion: Bastion, said: str, server: str | None) -> Failure | None:
+    """Why there was no connection, from ssh's messages; None when they say something else."""
+    address = f"the bastion {bastion.host}:{bastion.port}"
+    unreachable, silent = _UNREACHABLE.search(said), _SILENT.search(said)
+    if unreachable or silent:
+        why = unreachable[1].strip() if unreachable else "it does not answer"
+        return Failure(
+            f"cannot reach {address} ({why})",
+            "is the VPN connected? `devctl info` shows the address and where it comes from",
+            TRANSPORT,
+        )
+    if "Host key verification failed" in said:
+        where = server if server and names.CLUSTER_DOMAIN in said else address
+        return Failure(
+            f"the host key of {where} is not one that hostAuthority vouches for",
+            "compare hostAuthority (`devctl info`) with the line of your administrator; if they are the same, stop here"
+            " and tell them",
+            TRANSPORT,
+        )
+    if "Too many authentication failures" in said:
+        return Failure(
+            f"your agent offered more keys than {address if server is None else 'the other side'} tries",
+            "name the right one: `devctl config set identityFile ~/.ssh/KEY`",
+            TRANSPORT,
+        )
+    denied = _DENIED.search(said)
+    if denied and denied[2] == bastion.host:
+        return Failure(
+            f"{address} does not let {bastion.user} in: no key was accepted",
+            "check the name and the key (`devctl info`); if both are right, an administrator sees with"
+            f" `devctl user show {bastion.user}` whether the account is suspended or has another key",
+            TRANSPORT,
+        )
+    if denied and server:
+        return Failure(
+            f"{server} does not accept your key",
+            "a key that was added reaches a running server within 90 seconds; `devctl keys list` shows yours",
+            TRANSPORT,
+        )
+    if _unanswered(said):
+        return None
+    if _CLOSED.search(said):
+        return Failure(
+            f"{address} closed the connection before the login",
+            "try again in a minute: it restarts, or waits after many failed logins from your network",
+            TRANSPORT,
+        )
+    return None
+
+
+def wants_messages(rest: list[str]) -> bool:
+    """Whether ssh's options in `rest` ask for its messages themselves: -v or -E."""
+    words = iter(rest)
+    for word in words:
+        if not word.startswith("-") or word in ("-", "--"):
+            return False
+        for at, letter in enumerate(word[1:], 1):
+            if letter in "vE":
+                return True
+            if letter in _WITH_VALUE:
+                if at == len(word) - 1:
+                    next(words, None)
+                break
+    return False
+
+
+def _once(words: Callable[[str], list[str]]) -> tuple[int, str]:
+    """The exit code of one ssh, and what it had to say itself."""
+    from devctl.hop import outlived
+
+    with tempfile.NamedTemporaryFile(prefix="devctl-ssh-") as log:
+        code = outlived(subprocess.Popen(words(log.name)))
+        return code, log.read().decode(errors="replace").replace("\r", "").strip()
+
+
+def _unanswered(said: str) -> bool:
+    """Whether the bastion could not, or did not want to, connect to the server."""
+    return "open failed" in said or "stdio forwarding failed" in said
+
+
+def _pass_on(said: str) -> None:
+    if said:
+        from devctl import render
+
+        sys.stderr.write("".join(render.clean(line) + "\n" for line in said.splitlines()))

@@ -1,0 +1,67 @@
+"""Settings of this machine as flags of a command that runs on the bastion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from devctl import remote_flags
+from devctl.app import load
+from devctl.commands import COMMANDS, COMMON, GROUPS, PARTS
+from devctl.config import Config
+from devctl.jump import LOCAL
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """flavor, homeSize and image are set."""
+    settings = {"DEVCTL_FLAVOR": "tiny", "DEVCTL_HOME_SIZE": "7Gi", "DEVCTL_IMAGE": "a/b:1"}
+    return Config({}, {"HOME": str(tmp_path), **settings})
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ("create x", ""),
+        ("create x small", "--flavor"),
+        ("create --name x small", "--flavor"),
+        ("create --name x", ""),
+        ("create x --flavor=small", "--flavor"),
+        ("create -e A=1 --ttl 1h x", ""),
+        ("create x --wait 5m", ""),
+        ("create x --wait small", "--flavor"),
+        ("create x --ephemeral", "--home-size"),
+        ("create x -v data:/home/dev", "--home-size"),
+        ("create x -vdata:/home/dev", "--home-size"),
+        ("create x -v data:/home/dev/x", ""),
+        ("create x --image c", "--image"),
+        ("create x -- small", ""),
+    ],
+)
+def test_a_setting_is_sent_unless_the_command_line_says_it(config: Config, words: str, missing: str) -> None:
+    found = remote_flags.added(words.split(), 0, config)
+    sent = [word for word in found[1:7] if word in ("--flavor", "--image", "--home-size")]
+    assert [flag for flag in ("--flavor", "--image", "--home-size") if flag != missing] == [
+        flag for flag in sent if flag != missing
+    ]
+    assert found[-len(words.split()) + 1 :] == words.split()[1:]
+    if missing:
+        assert found.count(missing) == words.split().count(missing)
+
+
+def test_options_of_create_that_take_a_value_are_known() -> None:
+    params = [each for each in load("create", {}).params if each.param_type_name == "option"]
+    valued = {name for each in params if not each.is_flag for name in each.opts} - {"--wait"}
+    assert valued == remote_flags.CREATE_VALUES
+    assert set(COMMON) <= {name.lstrip("-") for name in valued}
+
+
+def test_commands_whose_output_is_a_setting_are_known() -> None:
+    with_output = set()
+    for name in [*PARTS, *(each for each in COMMANDS if each not in GROUPS)]:
+        if name.split()[0] in LOCAL or name == "create":
+            continue
+        if any("--output" in each.opts for each in load(name, {}).params):
+            with_output.add(name)
+    assert with_output == remote_flags.WITH_OUTPUT
