@@ -42,9 +42,16 @@ class Image:
                 yield path
 
 
-OPERATOR = Image("operator", "operator/Dockerfile", ".", ("pyproject.toml", "uv.lock", "operator/devservers"))
+OPERATOR = Image(
+    "operator", "operator/Dockerfile", ".", ("pyproject.toml", "uv.lock", "core/devservers_core", "operator/devservers")
+)
 SSH = Image("ssh", "images/ssh/Dockerfile", "images/ssh", ("user.c", "devserver-init.c", "install.c"))
 BASE = Image("base", "images/base/Dockerfile", "images/base", ())
-BASTION = Image("bastion", "bastion/Dockerfile", ".", ("pyproject.toml", "uv.lock", "cli/devctl", "bastion"))
+BASTION = Image(
+    "bastion",
+    "bastion/Dockerfile",
+    ".",
+    ("pyproject.toml", "uv.lock", "core/devservers_core", "cli/devctl", "bastion"),
+)
 PLATFORM = (SSH, BASE, OPERATOR, BASTION)
 """In the order they are built: what changes least comes first."""

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bastion.audit.plain import Plain
 from bastion.audit.shelf import BLOCK, SUFFIX, Shelf
 from bastion.paths import Paths
+from devservers_core.sanitizer import TerminalSanitizer
 
 WINDOW_SECONDS = 10.0
 WINDOW_BYTES = 256 * 1024
@@ -194,10 +194,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(json.dumps(vars(each)))
         return 0
     try:
-        plain = Plain()
+        plain = TerminalSanitizer()
         for pause, text in frames(folder, options.session):
             time.sleep(pause / max(options.speed, 0.01))
-            sys.stdout.write(plain.text(text))
+            sys.stdout.write(plain.sanitize(text))
             sys.stdout.flush()
     except NoRecording as error:
         print(f"{error}; `list` shows those there are", file=sys.stderr)

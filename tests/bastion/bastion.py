@@ -169,7 +169,7 @@ class Replica:
         """The containers' environment."""
         return {
             "PATH": f"{self.programs}:/usr/sbin:/usr/bin:/sbin:/bin".lstrip(":"),
-            "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cli'}",
+            "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'core'}:{REPOSITORY / 'cli'}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "BASTION_ROOT": str(self.root),
             "POD_NAME": self.name,

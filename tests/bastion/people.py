@@ -8,7 +8,7 @@ from pathlib import Path
 from bastion.session.launcher import text
 from tests.bastion.bastion import REPOSITORY, Replica
 
-PACKAGES = (str(REPOSITORY), str(REPOSITORY / "cli"), sysconfig.get_paths()["purelib"])
+PACKAGES = (str(REPOSITORY), str(REPOSITORY / "core"), str(REPOSITORY / "cli"), sysconfig.get_paths()["purelib"])
 
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")

@@ -109,7 +109,7 @@ def running_operator(
     } | settings
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": f"{REPOSITORY / 'operator'}:{REPOSITORY}",
+        "PYTHONPATH": f"{REPOSITORY / 'core'}:{REPOSITORY / 'operator'}:{REPOSITORY}",
         "KUBECONFIG": str(server.kubeconfig_for(user, groups)),
         **{f"DEVSERVERS_{name.upper()}": str(value) for name, value in values.items()},
     }

@@ -43,6 +43,7 @@ from tests.cluster.operator_process import (
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = ":".join(map(str, (REPOSITORY, REPOSITORY / "core", REPOSITORY / "cli")))
 BROKER = "system:serviceaccount:devservers-bastion:bastion"
 BROKER_UID = 10002
 USERS = ("ann", "bob", "dora", "eve")
@@ -130,7 +131,7 @@ def running_broker(pod: Pod) -> Iterator[subprocess.Popen[bytes]]:
     kubeconfig = pod.api.kubeconfig_for(*pod.api.service_account(namespace, name))
     environment = {
         "PATH": "/usr/bin:/bin", "BASTION_ROOT": str(pod.paths.root),
-        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cli'}",
+        "PYTHONPATH": PACKAGES,
     }  # fmt: skip
     with pod.log.open("ab") as log:
         running = subprocess.Popen(
@@ -324,7 +325,7 @@ def test_devctl_gets_on_by_the_broker_alone(pod: Pod, tmp_path: Path) -> None:
     uid = pod.uids["bob"]
     environment = {
         "PATH": "/usr/bin:/bin", "HOME": "/", "DEVCTL_BROKER": str(pod.paths.broker_socket), "DEVCTL_USER": "bob",
-        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cli'}:{sysconfig.get_paths()['purelib']}",
+        "PYTHONPATH": f"{PACKAGES}:{sysconfig.get_paths()['purelib']}",
     }  # fmt: skip
 
     def devctl(*words: str) -> subprocess.CompletedProcess[str]:
@@ -417,7 +418,7 @@ def test_the_inner_hop_needs_no_agent_and_leaves_nothing(pod: Pod, open_folder: 
             given = {
                 "PATH": "/usr/bin:/bin", "HOME": "/", "DEVCTL_USER": user,
                 "DEVCTL_BROKER": str(pod.paths.broker_socket),
-                "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cli'}:{sysconfig.get_paths()['purelib']}",
+                "PYTHONPATH": f"{PACKAGES}:{sysconfig.get_paths()['purelib']}",
             }  # fmt: skip
             return subprocess.run(
                 [*inside, *_as(uid), "/usr/bin/python3", "-m", "devctl", *words],
@@ -439,7 +440,7 @@ def test_the_inner_hop_needs_no_agent_and_leaves_nothing(pod: Pod, open_folder: 
         assert theirs.returncode == 4 and "may not get devservers in namespace dev-ann" in theirs.stderr, theirs
         greeting = subprocess.run(
             [*inside, *_as(ann), "env", "-i", "PATH=/usr/bin:/bin", f"DEVCTL_BROKER={pod.paths.broker_socket}",
-             "DEVCTL_USER=ann", f"PYTHONPATH={REPOSITORY}:{REPOSITORY / 'cli'}:{sysconfig.get_paths()['purelib']}",
+             "DEVCTL_USER=ann", f"PYTHONPATH={PACKAGES}:{sysconfig.get_paths()['purelib']}",
              "/usr/bin/python3", "-m", "devctl", "proxy", "first"],
             input=b"", stdout=subprocess.PIPE, timeout=60, check=False,
         )  # fmt: skip

@@ -25,6 +25,7 @@ from tests.cluster.harness import ApiServer, _die_with_parent
 IN_FORCE_SECONDS = 5.0
 """From a change in the API to new logins being held against it (bastion.md 4)."""
 REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = ":".join(map(str, (REPOSITORY, REPOSITORY / "core", REPOSITORY / "cli")))
 # A body that says what it is; the tables' own are as long as the API's pattern asks and no more.
 REAL = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 42 + "E"
 
@@ -109,7 +110,11 @@ def keysync(cluster: ApiServer, tmp_path: Path) -> Iterator[Keysync]:
     with found.log.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "bastion.accounts", "--kubeconfig", str(file)],
-            env={**os.environ, "BASTION_ROOT": str(tmp_path), "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cli'}"},
+            env={
+                **os.environ,
+                "BASTION_ROOT": str(tmp_path),
+                "PYTHONPATH": PACKAGES,
+            },
             stderr=log,
             preexec_fn=_die_with_parent,
         )
@@ -177,7 +182,11 @@ def test_no_right_to_look_is_no_reason_to_stop(cluster: ApiServer, tmp_path: Pat
     paths.accounts.mkdir(parents=True)
     process = subprocess.Popen(
         [sys.executable, "-m", "bastion.accounts", "--kubeconfig", str(file)],
-        env={**os.environ, "BASTION_ROOT": str(tmp_path), "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'cli'}"},
+        env={
+            **os.environ,
+            "BASTION_ROOT": str(tmp_path),
+            "PYTHONPATH": PACKAGES,
+        },
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=_die_with_parent,

@@ -388,6 +388,6 @@ def test_settings_cost_no_sdk() -> None:
         "import sys, infra.settings, infra.aws.pools, infra.aws.images, infra.aws.cidrs;"
         "print(sorted({name.partition('.')[0] for name in sys.modules} & {'pulumi', 'pulumi_aws', 'pulumi_eks'}))"
     )
-    env = {"PYTHONPATH": f"{ROOT}:{ROOT / 'operator'}"}
+    env = {"PYTHONPATH": f"{ROOT}:{ROOT / 'core'}:{ROOT / 'operator'}"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.strip() == "[]"

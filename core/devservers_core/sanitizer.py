@@ -1,7 +1,8 @@
-"""Invariant: what a recording shows can colour and move, but neither command nor question the terminal it is shown on.
+"""Removes the escape sequences that command or question a terminal from text that is shown on it.
 
-Pure. Kept: text, the layout controls and CSI sequences that ask for no answer. Left out: OSC, DCS, APC, PM and SOS
-strings, C1 controls, and what makes a terminal type for its user (ECMA-48; xterm, ctlseqs).
+Invariant: what is left can colour and move, and nothing else. Kept: text, the layout controls and CSI sequences that
+ask for no answer. Left out: OSC, DCS, APC, PM and SOS strings, C1 controls, and what makes a terminal type for its
+user (ECMA-48; xterm, ctlseqs).
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ MOST_HELD = 4096
 """Characters of a sequence that is not whole yet."""
 
 
-class Plain:
-    """One recording on its way to a terminal, piece by piece."""
+class TerminalSanitizer:
+    """Sanitizes one stream of text, piece by piece: a recording, or what a server's command printed."""
 
     def __init__(self) -> None:
         self._held = ""
 
-    def text(self, piece: str) -> str:
+    def sanitize(self, piece: str) -> str:
         """What of a piece is to be shown; a sequence that it leaves open waits for the next one."""
         text, self._held, shown = self._held + piece, "", []
         for found in _TOKEN.finditer(text):

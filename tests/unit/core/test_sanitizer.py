@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bastion.audit.plain import Plain
+from devservers_core.sanitizer import TerminalSanitizer
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,13 @@ from bastion.audit.plain import Plain
     ],
 )
 def test_what_is_shown(piece: str, shown: str) -> None:
-    assert Plain().text(piece) == shown
-    plain = Plain()
-    assert "".join(plain.text(each) for each in piece) == shown
+    assert TerminalSanitizer().sanitize(piece) == shown
+    sanitizer = TerminalSanitizer()
+    assert "".join(sanitizer.sanitize(each) for each in piece) == shown
 
 
 @given(st.lists(st.text(st.sampled_from("\x1b[]P_^Xk\\;0c?$n\x07\x9b\x9d\x9c\n ab"))))
 def test_no_piece_makes_a_command(pieces: list[str]) -> None:
-    plain = Plain()
-    shown = "".join(plain.text(each) for each in pieces)
+    sanitizer = TerminalSanitizer()
+    shown = "".join(sanitizer.sanitize(each) for each in pieces)
     assert not re.search(r"\x1b[\]P_^XkcZ]|[\x80-\x9f]|\x1b\[[0-?]*[ -/]*[cn]", shown)
