@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from bastion.audit.masking import mask
+from devservers_core.masking import MASK
 
 VERSION = 1
 EVENTS = (
@@ -33,20 +36,7 @@ MOST_WORDS = 256
 """Words of argv, each of which is looked through for secrets; `truncated` says that there were more."""
 MOST_TEXT = 512
 """Characters of any other string."""
-MASK = "***"
-
-_SECRET = r"(?:token|passw(?:or)?d|passwd|secret|credential|api[-_]?key|private[-_]?key|access[-_]?key)"
-# Each is tried where a run of such characters begins and nowhere inside it, and gives nothing of it back: linear.
-_FLAG = re.compile(rf"--?(?=[a-z0-9_-]*?{_SECRET})[a-z0-9_-]++", re.IGNORECASE)
-_ASSIGNED = re.compile(
-    rf"((?<![a-z0-9_-])(?=[a-z0-9_-]*?{_SECRET})[a-z0-9_-]++\s*+[=:]\s*+)"
-    r"""(?:"[^"]*+"|'[^']*+'|["']?[^\s;&|"']+)""",  # not what follows it: that may be a command
-    re.IGNORECASE,
-)
-_USERINFO = re.compile(r"(://[^/\s:@]*+):[^/\s@]++@")
 _USERINFO_CUT = re.compile(r"(://[^/\s:@]*+):[^/\s@]++\Z")
-_BEARER = re.compile(r"(bearer\s++)\S+", re.IGNORECASE)
-_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
 def line(fields: Mapping[str, Any], at: datetime) -> str:
@@ -78,21 +68,6 @@ def line(fields: Mapping[str, Any], at: datetime) -> str:
         found["truncated"] = True
     text = json.dumps({name: found[name] for name in ORDER if name in found}, ensure_ascii=True, separators=(",", ":"))
     return text.replace("\x7f", "\\u007f")  # the one control character that JSON leaves as it is
-
-
-def mask(argv: Iterable[str]) -> list[str]:
-    """The words with what looks like a secret replaced: `--token X`, `TOKEN=X`, `https://u:X@h`, `Bearer X`."""
-    masked, hide = [], False
-    for word in argv:
-        if hide and not word.startswith("--"):
-            masked.append(MASK)
-            hide = False
-            continue
-        hide = _FLAG.fullmatch(word) is not None
-        text = _USERINFO.sub(rf"\g<1>:{MASK}@", word)
-        text = _JWT.sub(MASK, _BEARER.sub(rf"\g<1>{MASK}", text))  # before `=` and `:`, which take one word
-        masked.append(_ASSIGNED.sub(rf"\g<1>{MASK}", text))
-    return masked
 
 
 def _cut(argv: list[str]) -> tuple[list[str], bool]:

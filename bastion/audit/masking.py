@@ -1,0 +1,102 @@
+"""Masks secrets in the command lines of the audit log.
+
+devservers_core.masking decides by names and shapes; here are the ways in which a command line gives a value: as the
+word after a flag, after `=` or `:`, over several words, within one word that is a command line itself.
+
+Invariant: every pattern is matched in linear time, because people choose the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from devservers_core.masking import MASK, is_secret_name, mask_text
+
+_FLAG = re.compile(r"--?[A-Za-z][A-Za-z0-9_.-]*+")
+_NAME = re.compile(r"(?<![A-Za-z0-9_.-])([A-Za-z0-9_.-]++)(?:\\*+[\"'])?\s*+[=:]\s*+")
+_VALUE = re.compile(
+    r"(?P<scheme>(?:bearer|basic|token|digest)\s++)?"
+    # Not what follows the value: that may be a command.
+    r"""(?:\\+"[^"]*+"|"(?:[^"\\]|\\.)*+"|'[^']*+'|\\*["']?[^\s;&|"']+)""",
+    re.IGNORECASE,
+)
+_VARIABLES = frozenset(("-e", "--env", "--from-literal"))
+"""Flags whose value is NAME=VALUE; the name is enough for a log, whatever it is."""
+_VARIABLE = re.compile(r"((?:-e|--env=|--from-literal=)?[A-Za-z_.-][A-Za-z0-9_.-]*+=)[\s\S]+")
+_ATTACHED = re.compile(r"(?:-e[A-Za-z_]|--env=|--from-literal=)[\s\S]*=")
+_ACCOUNTS = frozenset(("-u", "--user", "--proxy-user"))
+_ACCOUNT = re.compile(r"((?:-u)?[^\s:/]++:)[^\s/]++")
+_PASSWORD_CLIENT = re.compile(r"(?:\A|/)(?:mysql|mariadb|sshpass|mongo|redis-cli|clickhouse)[a-z-]*\Z")
+_SPACE = re.compile(r"(\s+)")
+_BEGIN, _END = "-----BEGIN", "-----END"
+MOST_HEADER = 6
+"""Words from BEGIN to `PRIVATE KEY-----`."""
+
+
+def mask(argv: Iterable[str]) -> list[str]:
+    """The words with what looks like a secret replaced: `--token X`, `TOKEN=X`, `-e A=X`, `Bearer X`."""
+    words = _without_keys(list(argv))
+    return _flags([_masked(word) for word in words])
+
+
+def _without_keys(words: list[str]) -> list[str]:
+    """Private keys that go over several words, or end nowhere, as one mask."""
+    found, at = [], 0
+    while at < len(words):
+        word = words[at]
+        if _BEGIN not in word or "PRIVATE KEY" not in " ".join(words[at : at + MOST_HEADER]):
+            found.append(word)
+            at += 1
+            continue
+        found.append(word[: word.index(_BEGIN)].strip("'\"") + MASK)
+        while at < len(words) and _END not in words[at]:
+            at += 1
+        tail = ""
+        while at < len(words):
+            rest = words[at].rpartition(_END)[2]
+            tail, at = rest.rpartition("KEY-----")[2].strip("'\""), at + 1
+            if "KEY-----" in rest:
+                break
+        if tail:
+            found.append(tail)
+    return found
+
+
+def _masked(word: str) -> str:
+    """One word: what is secret by its shape or by a name before it."""
+    text, found, at = mask_text(word), [], 0
+    for match in _NAME.finditer(text):
+        if match.start() < at or not (match[1].lower() == "value" or is_secret_name(match[1])):
+            continue
+        value = _VALUE.match(text, match.end())
+        if value is not None:
+            found += [text[at : match.end()], value["scheme"] or "", MASK]
+            at = value.end()
+    text = "".join([*found, text[at:]])
+    if _SPACE.search(text):  # it may be a command line itself: sh -c "tool --token X"
+        parts = _SPACE.split(text)
+        parts[::2] = _flags(parts[::2])
+        text = "".join(parts)
+    return text
+
+
+def _flags(words: list[str]) -> list[str]:
+    """The words that follow a flag, or are part of it."""
+    found: list[str] = []
+    flag, password_client = "", False
+    for word in words:
+        before, flag = flag, ""
+        password_client = password_client or _PASSWORD_CLIENT.search(word[-64:]) is not None
+        if before in _VARIABLES or _ATTACHED.match(word[:512]):
+            word = _VARIABLE.sub(rf"\g<1>{MASK}", word, count=1)
+        elif before in _ACCOUNTS or (word.startswith("-u") and ":" in word):
+            word = _ACCOUNT.sub(rf"\g<1>{MASK}", word, count=1)
+        elif before and not word.startswith("--"):
+            word = MASK if word else word
+        elif password_client and word.startswith("-p") and len(word) > 2:
+            word = f"-p{MASK}"
+        elif _FLAG.fullmatch(word) and (word in _VARIABLES | _ACCOUNTS | {"-k"} or is_secret_name(word.lstrip("-"))):
+            flag = word
+        found.append(word)
+    return found
