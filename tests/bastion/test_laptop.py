@@ -163,7 +163,7 @@ def test_this_machines_settings_hold_for_commands_on_the_bastion(laptop: Devctl,
         "devctl", "create", "mine", "cpu-small", "--image=c:2", "--ephemeral", "--", "sh", "-c", "x",
     ]  # fmt: skip
     laptop("list", DEVCTL_OUTPUT="wide", DEVCTL_NAMESPACE="dev-ann")
-    assert _sent(replica) == ["devctl", "list", "--namespace", "dev-ann", "-o", "wide"]
+    assert _sent(replica) == ["devctl", "list", "--namespace", "dev-ann", "--output", "wide"]
     laptop("list", "-o", "name")
     assert _sent(replica) == ["devctl", "list", "-o", "name"]
     laptop("stop", "mydev")

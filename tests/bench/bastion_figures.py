@@ -207,13 +207,13 @@ def _plain(platform: Platform, pod: str) -> Iterator[None]:
 def first_process(platform: Platform, pod: str) -> int:
     """PID, on this machine, of the first process of a bastion pod's sshd container."""
     uid = platform.get("pod", pod, "-n", NAMESPACE)["metadata"]["uid"]
-    for pid in _of_pod(uid):
+    for pid in of_pod(uid):
         if b"bastion\0supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes():
             return pid
     raise RuntimeError(f"{pod} has no supervisor")
 
 
-def _of_pod(uid: str) -> Iterator[int]:
+def of_pod(uid: str) -> Iterator[int]:
     """Its processes, parents before children."""
     marks = (uid, uid.replace("-", "_"))
     for entry in sorted((each for each in Path("/proc").iterdir() if each.name.isdigit()), key=lambda e: int(e.name)):
@@ -229,7 +229,7 @@ def memory(platform: Platform) -> float:
     """MiB that all processes of the bastion's pods have, shared pages divided by who shares them (PSS)."""
     total = 0
     for pod in platform.get("pods", "-n", NAMESPACE)["items"]:
-        for pid in _of_pod(pod["metadata"]["uid"]):
+        for pid in of_pod(pod["metadata"]["uid"]):
             try:
                 total += int(re.findall(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[0])
             except (OSError, IndexError):
