@@ -17,7 +17,7 @@ from bastion.paths import FIRST_UID
 from infra.local.toolchain import need
 from tests.bench.bastion_figures import door, of_pod
 from tests.bench.figure import Figure, percentile
-from tests.node.laptop import NAMESPACE, Laptop, pods
+from tests.node.laptop import NAMESPACE, Laptop, add, pods, until
 from tests.node.person import BIN, Person, Platform
 
 CONNECTIONS = 20
@@ -39,8 +39,12 @@ UPLOAD = 128 << 20
 ROUNDS = 3
 
 
-def burst_memory(platform: Platform, laptop: Laptop) -> Figure:
+def burst_memory(platform: Platform, folder: Path) -> Figure:
     """The largest share of the memory limit that twenty connections of one person took on one replica."""
+    (folder / "burst").mkdir()
+    laptop = Laptop(folder / "burst", platform, "burst")
+    add(platform, laptop)
+    until(lambda: laptop.ssh("devctl", "version", check=False).returncode == 0, "the person's account", 60)
     spec = platform.get("deployment", "bastion", "-n", NAMESPACE)["spec"]["template"]["spec"]
     (limit,) = (_bytes(each["resources"]["limits"]["memory"]) for each in spec["containers"] if each["name"] == "sshd")
     uids = [platform.get("pod", name, "-n", NAMESPACE)["metadata"]["uid"] for name in pods(platform)]

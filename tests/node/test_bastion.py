@@ -194,7 +194,28 @@ def test_devctl_on_a_laptop_goes_through_the_bastion(ann: Person, laptop: Laptop
     # Not a moment later: the nodes are only just hearing of its Service.
     assert laptop.ssh("devctl", "ssh", "second", "hostname").stdout.split() == ["second"]
     assert laptop.run("ssh", "-F", entries, "second", "hostname").stdout.split() == ["second"]
-    devctl("delete", "second", "--purge", "--yes")
+    # The settings of this machine hold there, and Tab asks there.
+    devctl("config", "set", "homeSize", "2Gi")
+    assert "persistentHomeSize: 2Gi" in devctl("create", "third", "--dry-run")
+    assert "commands run on the bastion" in devctl("info")
+    offered = laptop.run(
+        "env", "-i", *env, "_DEVCTL_COMPLETE=complete_bash", "COMP_WORDS=devctl ssh sec", "COMP_CWORD=2", "devctl"
+    )
+    assert offered.stdout.split() == ["second"] and not offered.stderr
+    # Whatever keeps ssh out is said in words.
+    devctl("stop", "second", "--wait")
+    devctl("create", "silent", "--ephemeral", "--no-ssh")
+    for name, what, todo in (
+        ("second", "second is stopped", "devctl start second"),
+        ("secnd", "there is no server secnd", "did you mean second"),
+        ("silent", "silent has no SSH", "devctl shell silent"),
+    ):
+        done = laptop.run("env", "-i", *env, "devctl", "ssh", name, "true", check=False)
+        assert done.returncode == 255, done
+        (error, advice) = done.stderr.splitlines()
+        assert what in error and todo in advice
+    for name in "second", "silent":
+        devctl("delete", name, "--purge", "--yes")
     # Without devctl: what the bastion prints, put where it says.
     printed = laptop.ssh("devctl", "ssh-config").stdout
     assert "@cert-authority" in printed and f"Host {devserver}.devserver\n" in printed
