@@ -28,8 +28,7 @@ def ssh_command(
 
     Everything after NAME goes to the system's ssh as it stands: `devctl ssh mydev -L 8888:localhost:8888`,
     `devctl ssh mydev nvidia-smi`. The exit code is the command's; 255 when there was no connection.
-    A server that is starting is waited for, except through a bastion from one's own machine. A stopped one is not
-    started.
+    A server that is starting is waited for. A stopped one is not started.
     """
     return openssh.connect(session, name, rest or [])
 

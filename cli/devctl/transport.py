@@ -60,7 +60,7 @@ def run(bastion: Bastion, words: Callable[[str], list[str]], server: str | None 
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         if answer.returncode:
-            return TRANSPORT
+            return answer.returncode
 
 
 def output(bastion: Bastion, command: list[str]) -> str:
