@@ -28,6 +28,8 @@ class Sweeper:
         self._log = log
         self._strays: set[int] = set()
         """Of the last sweep."""
+        self._heavy: set[str] = set()
+        """People above the limit at the last look at memory."""
 
     def sweep(self, draining: bool) -> list[tuple[Live, str]]:
         """Ends who is on no record; the connections that are to end too, and why."""
@@ -42,12 +44,17 @@ class Sweeper:
     def weigh(self) -> list[tuple[Live, str]]:
         """Ends the largest command of who takes too much memory; the connections that are to end too, and why.
 
-        At once, not politely: what a command takes within the seconds of a polite end is everybody's.
+        At once, not politely: what a command takes within the seconds of a polite end is everybody's. Who is above the
+        limit at one look only, but not twice above it, stays: twenty prompts that greet at once are, for a moment.
         """
         if not self._table.live:
             return []
         below = self._below(processes.processes())
-        found = self._too_large(below)
+        large = self._too_large(below)
+        heavy = {live.user for live, _ in large}
+        twice = {live.user for live, _ in self._too_large(below, 2)}
+        found = [each for each in large if each[0].user in self._heavy | twice]
+        self._heavy = heavy
         for live, _ in found:
             commands = [process for process in below[live.pid] if process.uid >= FIRST_UID]
             if commands:
@@ -76,7 +83,7 @@ class Sweeper:
                 found.append((live, f"you have more than {most} processes here, which is the limit"))
         return found
 
-    def _too_large(self, below: Below) -> list[tuple[Live, str]]:
+    def _too_large(self, below: Below, times: int = 1) -> list[tuple[Live, str]]:
         """Of each person who takes too much memory the connections that take most, until the rest is within it."""
         sizes: dict[str, list[tuple[int, Live]]] = {}
         for live in self._table.live.values():
@@ -88,6 +95,8 @@ class Sweeper:
         found = []
         for own in sizes.values():
             rest = sum(size for size, _ in own)
+            if rest <= most * times:
+                continue
             for size, live in sorted(own, key=lambda each: each[0], reverse=True):
                 if rest <= most:
                     break

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from bastion.supervisor import processes
 from bastion.supervisor.connections import Connections
 from bastion.supervisor.processes import Process
 from bastion.supervisor.settings import SupervisorSettings
@@ -44,3 +47,20 @@ def test_the_latest_connection_of_who_has_too_many_processes_ends() -> None:
     everyone = _processes((10, 1, 1), (11, 10, 1), (20, 1, 1), (30, 1, 1), (31, 30, 1))
     ((live, why),) = sweeper._too_many(sweeper._below(everyone))
     assert live.pid == 30 and "3 processes" in why
+
+
+def test_who_is_above_the_limit_for_a_moment_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty prompts that greet at once take more than their limit for half a second."""
+    sweeper = _sweeper("ann", "ann", "bob")
+    ended: list[int] = []
+    monkeypatch.setattr(processes, "end", lambda found, number: ended.extend(each.pid for each in found))
+
+    def look(*sizes: tuple[int, int, int]) -> list[int]:
+        monkeypatch.setattr(processes, "processes", lambda: _processes(*sizes))
+        return [live.pid for live, _ in sweeper.weigh()]
+
+    assert look((10, 1, 60), (20, 1, 90), (30, 1, 99)) == []
+    assert look((10, 1, 60), (20, 1, 30), (30, 1, 99)) == []
+    assert look((10, 1, 60), (20, 1, 90), (30, 1, 99)) == []
+    assert look((10, 1, 60), (20, 1, 91), (30, 1, 99)) == [20] and ended == [20]
+    assert look((10, 1, 60), (20, 1, 1), (30, 1, 201)) == [30], "more than twice is too much at once"
