@@ -113,7 +113,8 @@ class Bastion:
 
         With `log` its own messages go into that file. "Connection to HOST closed." is none that anybody needs.
         """
-        options = {**self.options(), "LogLevel": "ERROR"}
+        # transport.py tries again itself where that may help, so one try may have all the time there is.
+        options = {**self.options(), "LogLevel": "ERROR", "ConnectTimeout": "8", "ConnectionAttempts": "1"}
         return [*program(), *_log(log), *_flags(options), *words, "--", ALIAS]
 
     def hop(self, server: str, log: str = "") -> list[str]:
@@ -224,7 +225,7 @@ def _with_key(args: list[str], at: int) -> list[str]:
 
     positional, words = [], iter(range(at + 2, len(args)))
     for number in words:
-        if args[number] == "-" or not args[number].startswith("-"):
+        if args[number] == "-" or not args[number].startswith("-") or "PRIVATE KEY" in args[number]:
             positional.append(number)
         elif args[number] in ("--expires", "--user", "--context", "--kubeconfig", "--namespace", "-n"):
             next(words, None)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from devctl import names
-from devctl.errors import TRANSPORT, Failure
+from devctl.errors import FORBIDDEN, NOT_FOUND, TRANSPORT, Failure
 
 if TYPE_CHECKING:
     from devctl.jump import Bastion
@@ -60,7 +60,7 @@ def run(bastion: Bastion, words: Callable[[str], list[str]], server: str | None 
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         if answer.returncode:
-            return answer.returncode
+            return answer.returncode if answer.returncode in (NOT_FOUND, FORBIDDEN) else TRANSPORT
 
 
 def output(bastion: Bastion, command: list[str]) -> str:
