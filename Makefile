@@ -38,7 +38,9 @@ check: env ## Lint, types, imports, unit tests; under two minutes
 # Each by itself: the one of the restarts counts every write on its API server, and others leave objects that want some.
 TIERS := "tests/cluster --ignore tests/cluster/test_operator_restart.py" tests/cluster/test_operator_restart.py tests/bastion tests/node
 
-test: env check ## Everything: check, then a real API server, real sshd, a real node with containers
+test: env ## Everything: check, then a real API server, real sshd, a real node with containers
+	@$(LOCAL) packages
+	@$(MAKE) --no-print-directory check
 	@$(LOCAL) tools
 	@# All of them, so that one run tells all that fails; 2 is Ctrl-C.
 	@failed=0; for tier in $(TIERS); do \

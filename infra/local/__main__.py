@@ -134,13 +134,23 @@ def destroy() -> None:
 def tools() -> None:
     """Install and build what the tests need, and nothing that is there."""
     progress = Progress()
+    _install(progress)
+    toolchain.ensure(modules.ALL, current(), progress)
+
+
+@app.command("packages")
+def install_packages() -> None:
+    """Install the Debian packages that the platform and the tests need, and nothing that is there."""
+    _install(Progress())
+
+
+def _install(progress: Progress) -> None:
     problem = packages.unfit()
     if problem:
         raise packages.PackageError(
             f"the tests need the embedded cluster: {problem}\n  run them on a Debian machine, as root"
         )
-    packages.ensure(progress)
-    toolchain.ensure(modules.ALL, current(), progress)
+    packages.ensure(progress, tests=True)
 
 
 def _platform() -> Platform:

@@ -1,11 +1,13 @@
-"""The Debian packages that the embedded cluster and the image builds are made of; installed when missing."""
+"""The Debian packages that the embedded cluster, the image builds and the tests need; installed when missing.
+
+This is the one list of them. A test fails when the tests start a program that is not in it (test_programs.py).
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 from infra.local.progress import Progress
@@ -13,6 +15,7 @@ from infra.local.progress import Progress
 PROGRAMS = {
     "etcd": "etcd-server",
     "containerd": "containerd",
+    "ctr": "containerd",
     "runc": "runc",
     "catatonit": "catatonit",
     "buildah": "buildah",
@@ -21,18 +24,45 @@ PROGRAMS = {
     "ipset": "ipset",
     "conntrack": "conntrack",
     "ip": "iproute2",
+    "mount": "mount",
     "nsenter": "util-linux",
+    "unshare": "util-linux",
     "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
     "sftp": "openssh-client",
 }
-"""What must be runnable, and the package that brings it."""
+"""What the product must be able to run, and the package that brings it."""
 FILES = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }
-SSH_SERVER = {"/usr/sbin/sshd": "openssh-server", "/usr/lib/libnss_extrausers.so.2": "libnss-extrausers"}
-"""What the bastion's tests run on loopback; nothing else here needs them, so nobody else is given them."""
+"""What the product opens or runs by its path."""
+TEST_PROGRAMS = {
+    "bash": "bash",
+    "chmod": "coreutils",
+    "env": "coreutils",
+    "iptables-save": "iptables",
+    "mkdir": "coreutils",
+    "readlink": "coreutils",
+    "scp": "openssh-client",
+    "sed": "sed",
+    "setpriv": "util-linux",
+    "sh": "dash",
+    "ssh-add": "openssh-client",
+    "ssh-agent": "openssh-client",
+    "true": "coreutils",
+}
+"""What the tests run besides."""
+TEST_FILES = {
+    "/bin/bash": "bash",
+    "/bin/false": "coreutils",
+    "/bin/sh": "dash",
+    "/usr/bin/python3": "python3",
+    "/usr/lib/libnss_extrausers.so.2": "libnss-extrausers",
+    "/usr/sbin/sshd": "openssh-server",
+}
+"""What the tests open or run by its path. The SSH server is for loopback; a machine that runs no tests gets none."""
 POLICY = Path("/usr/sbin/policy-rc.d")
 NO_SSHD = Path("/etc/ssh/sshd_not_to_be_run")
 """Debian's way to have sshd installed and not started with the machine (openssh-server's README.Debian)."""
@@ -42,14 +72,27 @@ class PackageError(RuntimeError):
     """Packages are missing and can't be installed. One line of what is wrong and one of what to do."""
 
 
-def missing() -> list[str]:
-    """The packages that have to be installed, sorted."""
-    wanted = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
-    return sorted(wanted | set(_absent(FILES)))
+def absent(tests: bool = False) -> dict[str, str]:
+    """The programs and files that are not there, each with its package; with ``tests`` the tests' too."""
+    programs = PROGRAMS | (TEST_PROGRAMS if tests else {})
+    files = FILES | (TEST_FILES if tests else {})
+    found = {program: package for program, package in programs.items() if not shutil.which(program)}
+    return found | {file: package for file, package in files.items() if not Path(file).exists()}
 
 
-def _absent(files: Mapping[str, str]) -> list[str]:
-    return sorted(package for file, package in files.items() if not Path(file).exists())
+def missing(tests: bool = False) -> list[str]:
+    """The packages that have to be installed, sorted; with ``tests`` the tests' too."""
+    return sorted(set(absent(tests).values()))
+
+
+def require() -> None:
+    """Raise :class:`PackageError` naming what the tests need and is not there, with the package of each."""
+    found = absent(tests=True)
+    if found:
+        named = ", ".join(f"{name} (package {package})" for name, package in sorted(found.items()))
+        raise PackageError(
+            f"the tests need {named}\n  run `.venv/bin/python -m infra.local packages`, which installs it"
+        )
 
 
 def unfit() -> str | None:
@@ -63,20 +106,12 @@ def unfit() -> str | None:
     return None
 
 
-def ensure(progress: Progress) -> None:
-    """Install what is missing.
+def ensure(progress: Progress, tests: bool = False) -> None:
+    """Install what is missing; with ``tests`` what the tests need too. The machine never starts the SSH server.
 
     Raises :class:`PackageError` with the installer's words.
     """
-    _install(missing(), progress)
-
-
-def ensure_ssh_server(progress: Progress) -> None:
-    """Install an SSH server for tests, which the machine itself will not start, now or later.
-
-    Raises :class:`PackageError` with the installer's words.
-    """
-    packages = _absent(SSH_SERVER)
+    packages = missing(tests)
     if "openssh-server" in packages:
         NO_SSHD.parent.mkdir(exist_ok=True)
         NO_SSHD.touch()

@@ -6,16 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.local import packages
-from infra.local.progress import Progress
 from tests.bastion.bastion import Client, Replica, World, server, user, world
 from tests.unit.bastion.schema import problems
-
-
-@pytest.fixture(scope="session", autouse=True)
-def ssh_server() -> None:
-    """sshd and the name service module; installed when missing, never started by the machine."""
-    packages.ensure_ssh_server(Progress())
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def laptop(fresh: World, replica: Replica, authority: str, tmp_path: Path) -> De
     """Runs devctl with settings in a file and no kubeconfig."""
     environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
 
-    def run(*words: str, typed: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+    def devctl(*words: str, typed: str = "", **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "devctl", *words],
             env=environ | more, input=typed, capture_output=True, text=True, timeout=60, check=False,
@@ -59,8 +59,8 @@ def laptop(fresh: World, replica: Replica, authority: str, tmp_path: Path) -> De
         ("hostAuthority", authority),
         ("identityFile", str(fresh.client.key("ann"))),
     ):
-        assert run("config", "set", key, value).returncode == 0
-    return run
+        assert devctl("config", "set", key, value).returncode == 0
+    return devctl
 
 
 def test_a_command_runs_on_the_bastion_with_its_words_as_they_are(laptop: Devctl, replica: Replica) -> None:
