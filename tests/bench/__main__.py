@@ -7,110 +7,116 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from infra.local import packages
 from infra.local.paths import ROOT
 from tests.bench import bastion_figures, devctl_figures, graph_figures, node_figures, operator_figures, queue_figures
-from tests.bench.figure import HEADER, Figure
+from tests.bench.table import Table
 from tests.cluster.conftest import install
 from tests.cluster.harness import running_api_server, running_controllers
 from tests.node.person import Person, Platform, environment, running_platform
+from tests.node.queued import default_image
 
 RESULTS = ROOT / ".bench" / "results.json"
 
+RESTART = ("restart_writes", "restart_seconds")
+CREATE = ("create_to_ssh_p50", "create_to_ssh_p95")
+LOGINS = ("logins_100_ok", "logins_100_p95", "logins_100_list_p95", "login_p95_20")
+CROWD = ("memory_per_session", "replica_kill_lost")
 
-def alone(only: str) -> list[Figure]:
+
+def alone(table: Table) -> None:
     """What needs no cluster."""
-    found = []
-    if only in ("", "devctl_help"):
-        with tempfile.TemporaryDirectory(prefix="devservers-bench-") as folder:
-            found.append(devctl_figures.devctl_help(environment(Path(folder))))
-    if only in ("", "prod_graph_seconds"):
-        found.append(graph_figures.prod_graph())
-    return found
+    with tempfile.TemporaryDirectory(prefix="devservers-bench-") as folder:
+        table.take(("devctl_help",), lambda: devctl_figures.devctl_help(environment(Path(folder))))
+    table.take(("prod_graph_seconds",), graph_figures.prod_graph)
 
 
-def operator(only: str) -> list[Figure]:
+def operator(table: Table) -> None:
     """The operator against a real API server."""
     with running_api_server() as server:
         install(server.admin)  # before the controllers: garbage collection would hear of a new kind half a minute late
         with running_controllers(server):
             operator_figures.prepare(server)
-            return operator_figures.figures(server, only)
+            table.take(("api_writes_per_server",), lambda: operator_figures.writes_figure(server))
+            table.take(RESTART, lambda: operator_figures.restart_figures(server))
 
 
-def node(only: str) -> list[Figure]:
+def node(table: Table) -> None:
     """What a person waits for, on a real node."""
     with (
         tempfile.TemporaryDirectory(prefix="devservers-bench-") as folder,
         running_platform(Path(folder), "--no-demo") as platform,
     ):
-        found = [devctl_figures.devctl_list(platform.env)]
-        if not only or only.startswith("create_to_ssh"):
-            deployment = platform.get("deployment", "devservers-operator", "-n", "devservers-system")
-            env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
-            image = next(each["value"] for each in env if each["name"] == "DEVSERVERS_DEFAULT_IMAGE")
-            found += node_figures.create_to_ssh(Person(platform, "ann"), image)
-        if only in ("", "queue_to_running"):
-            found.append(queue_figures.queue_to_running(Person(platform, "ann")))
-        if not only or only in BASTION:
-            found += bastion(platform, Path(folder), only)
-        return found
+        ann = Person(platform, "ann")
+        table.take(("devctl_list",), lambda: devctl_figures.devctl_list(platform.env))
+        table.take(CREATE, lambda: node_figures.create_to_ssh(ann, default_image(platform)))
+        table.take(("queue_to_running",), lambda: queue_figures.queue_to_running(ann))
+        if table.wants(BASTION):
+            with table.group(BASTION):
+                bastion(table, platform, Path(folder))
 
 
-BASTION = (
-    "logins_100_ok", "logins_100_p95", "logins_100_list_p95", "login_p95_20", "memory_per_session", "replica_kill_lost",
-    "scp_throughput",
-)  # fmt: skip
-
-
-def bastion(platform: Platform, folder: Path, only: str) -> list[Figure]:
+def bastion(table: Table, platform: Platform, folder: Path) -> None:
     """What a hundred people at once get from the bastion."""
     crowd = bastion_figures.Crowd(platform, folder)
-    found = []
-    if not only or only.startswith("login"):
-        found += bastion_figures.logins(crowd)
-    if only in ("", "memory_per_session", "replica_kill_lost"):
-        found += bastion_figures.idle_and_killed(crowd)
-    if only in ("", "scp_throughput"):
-        found.append(bastion_figures.scp(crowd.laptops[0]))
-    return found
+    table.take(LOGINS, partial(bastion_figures.logins, crowd))
+    table.take(CROWD, partial(bastion_figures.idle_and_killed, crowd))
+    table.take(("scp_throughput",), lambda: bastion_figures.scp(crowd.laptops[0]))
 
 
-GROUPS: dict[Callable[[str], list[Figure]], tuple[str, ...]] = {
+BASTION = (*LOGINS, *CROWD, "scp_throughput")
+GROUPS: dict[Callable[[Table], None], tuple[str, ...]] = {
     alone: ("devctl_help", "prod_graph_seconds"),
-    operator: ("api_writes_per_server", "restart_writes", "restart_seconds"),
-    node: ("devctl_list", "create_to_ssh", "create_to_ssh_p50", "create_to_ssh_p95", "queue_to_running", *BASTION),
+    operator: ("api_writes_per_server", *RESTART),
+    node: ("devctl_list", *CREATE, "queue_to_running", *BASTION),
 }
+"""What is measured after one set-up, with the figures' names."""
+NAMES = tuple(name for group in GROUPS.values() for name in group)
+SHORT = ("create_to_ssh",)
+"""What several figures may be asked for by."""
 
 
-def _write(found: list[Figure]) -> None:
-    """Put the figures into the results; those that were not measured now stay as they are."""
+def measure(only: str = "") -> Table:
+    """Take the figures that are asked for, all when ``only`` is empty."""
+    table = Table(only)
+    for taking, names in GROUPS.items():
+        if table.wants(names):
+            with table.group(names):
+                taking(table)
+    return table
+
+
+def write(table: Table) -> None:
+    """Put the table into the results; figures that were not asked for now stay as they are."""
     known: dict[str, dict[str, Any]] = {}
     if RESULTS.exists():
         known = {row["name"]: row for row in json.loads(RESULTS.read_text())}
-    known |= {figure.name: figure.record() for figure in found}
+    known |= {name: row.record() for name, row in table.rows.items()}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(list(known.values()), indent=1) + "\n")
 
 
 def main() -> int:
-    """Measure, print, write; 1 when a bound is not kept."""
+    """Measure, print, write; 1 when a figure could not be taken or a bound is not kept."""
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--only", default="", help="one figure by name")
     only = parser.parse_args().only
-    names = sorted(name for group in GROUPS.values() for name in group)
-    if only and only not in names:
-        print(f"there is no figure {only}\n  use one of {', '.join(names)}", file=sys.stderr)
+    if only and only not in (*NAMES, *SHORT):
+        print(f"there is no figure {only}\n  use one of {', '.join(sorted((*NAMES, *SHORT)))}", file=sys.stderr)
         return 2
-    found: list[Figure] = []
-    for measure, group in GROUPS.items():
-        if not only or only in group:
-            found += [figure for figure in measure(only) if not only or figure.name.startswith(only)]
-    _write(found)
-    print("\n".join([HEADER, *(figure.line() for figure in found)]))
-    return 0 if all(figure.met for figure in found) else 1
+    try:
+        packages.require()
+    except packages.PackageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    table = measure(only)
+    write(table)
+    print(table.text())
+    return 0 if table.met else 1
 
 
 if __name__ == "__main__":

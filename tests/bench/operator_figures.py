@@ -97,18 +97,19 @@ def restart(server: ApiServer, count: int = RESTART_SERVERS) -> RestartFigures:
     return RestartFigures(count, seconds, len(writes), memory)
 
 
-def figures(server: ApiServer, only: str = "") -> list[Figure]:
-    """The rows of the bench: api_writes_per_server, restart_writes, restart_seconds (or only one of them)."""
-    rows = []
-    if only in ("", "api_writes_per_server"):
-        counts = writes_per_server(server)
-        rows.append(Figure("api_writes_per_server", max(counts), "writes", bound=WRITES_BOUND, runs=len(counts)))
-    if only in ("", "restart_writes", "restart_seconds"):
-        found = restart(server)
-        rows.append(Figure("restart_writes", found.writes, "writes", bound=0))
-        rows.append(Figure("restart_seconds", found.seconds, "s", bound=RESTART_SECONDS_BOUND))
-        rows = [row for row in rows if only in ("", row.name)]
-    return rows
+def writes_figure(server: ApiServer) -> Figure:
+    """The row api_writes_per_server."""
+    counts = writes_per_server(server)
+    return Figure("api_writes_per_server", max(counts), "writes", bound=WRITES_BOUND, runs=len(counts))
+
+
+def restart_figures(server: ApiServer) -> list[Figure]:
+    """The rows restart_writes and restart_seconds."""
+    found = restart(server)
+    return [
+        Figure("restart_writes", found.writes, "writes", bound=0),
+        Figure("restart_seconds", found.seconds, "s", bound=RESTART_SECONDS_BOUND),
+    ]
 
 
 def prepare(server: ApiServer) -> None:
