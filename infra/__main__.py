@@ -14,9 +14,10 @@ import pulumi  # noqa: E402
 
 from devservers.api.flavors import SHIPPED  # noqa: E402
 from infra import settings as configuration  # noqa: E402
+from infra.bastion import PORT_VARIABLE  # noqa: E402
 from infra.local import capacity, context, surroundings  # noqa: E402
 from infra.local.provider import provider  # noqa: E402
-from infra.platform.stack import platform  # noqa: E402
+from infra.platform.stack import loopback, platform  # noqa: E402
 
 
 def main() -> None:
@@ -40,7 +41,8 @@ def main() -> None:
     if choice is not None:
         pools = capacity.pools(has, settings)
         offered = [settings.overcommit.local(flavor) for flavor in (*SHIPPED, *capacity.flavors(has))]
-        outputs = platform(settings, provider(choice), pools, offered)
+        door = loopback(int(os.environ.get(PORT_VARIABLE) or settings.bastion.node_port))
+        outputs = platform(settings, provider(choice), pools, offered, door=door)
     else:
         # The AWS SDK takes seconds to import, and the local stack has no use for it.
         from infra.aws.stack import environment

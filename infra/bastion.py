@@ -22,6 +22,8 @@ SIDECAR_CPU, SIDECAR_MEMORY = "10m", "48Mi"
 """What each of them asks for."""
 NODE_PORT = 32222
 """Where the nodes of a cluster on this machine listen, unless the stack says otherwise."""
+PORT_VARIABLE = "DEVSERVERS_LOCAL_SSH_PORT"
+"""What the program is told the port of this machine's loopback in, when it is not the nodes'."""
 
 
 class Bastion(Part):

@@ -27,6 +27,7 @@ from infra.local import hostnet, process
 from infra.local.base import base_objects
 from infra.local.paths import ROOT
 from infra.local.pki import Authority, service_account_key, write_kubeconfig
+from infra.local.ports import PUBLISHED, Ports
 from infra.local.progress import Progress
 from infra.local.toolchain import find, need
 
@@ -153,7 +154,8 @@ class Cluster:
         site = self.site
         self._write(site)
         hostnet.make_cgroup(site.cgroup)
-        hostnet.remember_settings(self.folder / "settings.json")
+        with hostnet.one_at_a_time():
+            hostnet.remember_settings()
         (self.folder / "logs").mkdir(exist_ok=True)
         with (self.folder / "logs" / "node.log").open("ab") as log:
             outer = subprocess.Popen(
@@ -273,9 +275,23 @@ class Cluster:
             return list(json.loads((self.folder / "components.json").read_text()))
         return []
 
-    def publish(self, port: int) -> bool:
-        """Make a port of the node one of this machine's loopback; False when another cluster has it."""
-        return hostnet.publish(self._link(), self.site, port)
+    def publish(self, node_port: int) -> int:
+        """Make a port of the node one of this machine's loopback, and give that one's number."""
+        port = self._ports.publish(self._link(), self.site, node_port)
+        if port is None:
+            raise ClusterError(
+                f"every port from {PUBLISHED[0]} to {PUBLISHED[-1]} of this machine is taken\n"
+                "  stop another platform (`make down`) or what else listens there"
+            )
+        return port
+
+    def published(self) -> dict[int, int]:
+        """The ports of this machine's loopback, by the node's; remembered while the cluster is down."""
+        return self._ports.read()
+
+    @property
+    def _ports(self) -> Ports:
+        return Ports(self.folder / "ports.json")
 
     def down(self, progress: Progress) -> None:
         """End the cluster, keep its state, and undo everything it was outside of its namespaces."""
@@ -295,8 +311,9 @@ class Cluster:
             _wait(lambda: self.pid() is None, 20, "the node to be gone")
 
     def _undo(self) -> None:
-        hostnet.disconnect(self._link())
-        hostnet.restore_settings(self.folder / "settings.json")
+        with hostnet.one_at_a_time():
+            hostnet.disconnect(self._link())
+            hostnet.restore_settings(self._link())
         hostnet.remove_cgroup(f"{parts.CGROUP_ROOT}-{self._link()}")
         (self.folder / "node.pid").unlink(missing_ok=True)
 

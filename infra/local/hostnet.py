@@ -7,10 +7,13 @@ and the kernel settings that a kubelet changes for the whole machine. Undoing wh
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import ipaddress
 import json
+import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from infra.local.components import Site
@@ -31,6 +34,8 @@ SETTINGS = (
 SYS = Path("/proc/sys")
 LINK = "dsv"
 """How the names of all our cables begin."""
+RUN = Path("/run/devservers-machine")
+"""What the clusters of this machine share; gone with the next boot, as the settings are."""
 
 
 def _run(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -93,29 +98,62 @@ def connect(link: str, site: Site, node: int) -> None:
         _run("iptables", "-w", *rule)
 
 
-def publish(link: str, site: Site, port: int) -> bool:
-    """Let programs of this machine reach a port of the node by their loopback, and nobody else; False when another
-    cluster has that port. What is there already is left alone.
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Hold the machine's lock on what clusters share: two that start together never choose the same port."""
+    RUN.mkdir(mode=0o700, exist_ok=True)
+    with (RUN / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
+
+def publish(link: str, site: Site, port: int, node_port: int) -> bool:
+    """Let programs of this machine reach ``node_port`` of the node by ``port`` of their loopback, and nobody else.
+
+    False when the port is another cluster's or another program's. What is there already is left alone.
     Only what the machine itself sends goes through OUTPUT, so no neighbour comes in this way. To loopback an answer
     may come back from the cable, and nothing else: what the node sends there unasked is dropped before.
     """
     said = _run("iptables", "-w", "-t", "nat", "-S", "OUTPUT").stdout.splitlines()
-    words = ["-d", "127.0.0.1/32", "-p", "tcp", "-m", "tcp", "--dport", str(port)]
-    for taken in (line.split() for line in said if f"--dport {port} " in line):
-        owner = taken[taken.index("--comment") + 1] if "--comment" in taken else ""
-        if not owner.startswith(LINK) or Path(f"/sys/class/net/{owner}").exists():
-            return owner == link
-        # Of a cluster that was killed with everything in it, before it could tidy up.
-        disconnect(owner)
+    to = f"{site.address}:{node_port}"
+    for line in (line for line in said if f"--dport {port} " in line):
+        words = line.split()
+        owner = words[words.index("--comment") + 1] if "--comment" in words else ""
+        if owner == link and words[-1] == to:
+            return True
+        if owner == link:
+            _run("iptables", "-w", "-t", "nat", "-D", *words[1:])  # to another port of ours
+        elif owner.startswith(LINK) and not Path(f"/sys/class/net/{owner}").exists():
+            disconnect(owner)  # of a cluster that was killed with everything in it, before it could tidy up
+        else:
+            return False
+    if _listened_to(port):
+        return False
     mark = ["-m", "comment", "--comment", link]
-    _run("iptables", "-w", "-t", "raw", "-A", "PREROUTING", "-i", link, "-d", "127.0.0.0/8", *mark, "-j", "DROP")
+    _add("raw", "PREROUTING", "-i", link, "-d", "127.0.0.0/8", *mark, "-j", "DROP")
     (SYS / f"net/ipv4/conf/{link}/route_localnet").write_text("1")
     source = ["-s", "127.0.0.0/8", "-d", f"{site.address}/32", "-o", link, *mark]
-    _run("iptables", "-w", "-t", "nat", "-A", "POSTROUTING", *source, "-j", "MASQUERADE")
-    to = ["-j", "DNAT", "--to-destination", f"{site.address}:{port}"]
-    _run("iptables", "-w", "-t", "nat", "-A", "OUTPUT", *words, *mark, *to)
+    _add("nat", "POSTROUTING", *source, "-j", "MASQUERADE")
+    words = ["-d", "127.0.0.1/32", "-p", "tcp", "-m", "tcp", "--dport", str(port)]
+    _add("nat", "OUTPUT", *words, *mark, "-j", "DNAT", "--to-destination", to)
     return True
+
+
+def _add(table: str, *rule: str) -> None:
+    """Append a rule, once."""
+    if _run("iptables", "-w", "-t", table, "-C", *rule, check=False).returncode:
+        _run("iptables", "-w", "-t", table, "-A", *rule)
+
+
+def _listened_to(port: int) -> bool:
+    """Whether a program of this machine has the port."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def _rules(link: str, site: Site) -> list[list[str]]:
@@ -174,15 +212,24 @@ def remove_cgroup(name: str) -> None:
                     path.rmdir()
 
 
-def remember_settings(file: Path) -> None:
-    """Note the machine's settings before a kubelet changes them."""
-    values = {name: (SYS / name).read_text().strip() for name in SETTINGS if (SYS / name).exists()}
-    file.write_text(json.dumps(values))
+def others(link: str) -> list[str]:
+    """The cables of other clusters that run on this machine."""
+    found = (path.name for path in Path("/sys/class/net").iterdir())
+    return sorted(name for name in found if name.startswith(LINK) and name != link)
 
 
-def restore_settings(file: Path) -> None:
-    """Set them back."""
-    if file.exists():
+def remember_settings() -> None:
+    """Note the machine's settings before a kubelet changes them; the first cluster does, for all."""
+    file = RUN / "settings.json"
+    if not file.exists():
+        values = {name: (SYS / name).read_text().strip() for name in SETTINGS if (SYS / name).exists()}
+        file.write_text(json.dumps(values))
+
+
+def restore_settings(link: str) -> None:
+    """Set them back, unless another cluster still needs them."""
+    file = RUN / "settings.json"
+    if file.exists() and not others(link):
         for name, value in json.loads(file.read_text()).items():
             with contextlib.suppress(OSError):
                 (SYS / name).write_text(value)

@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from devservers.api.meta import BASTION_NAMESPACE
+from infra.bastion import PORT_VARIABLE, Bastion
 from infra.images import PLATFORM
 from infra.local import capacity, context, images, modules, packages, surroundings, toolchain
 from infra.local.cluster import CONTEXT, Cluster, ClusterError
@@ -23,6 +26,7 @@ from infra.local.guide import Door, Guide
 from infra.local.paths import Paths
 from infra.local.person import Person, person
 from infra.local.progress import Progress
+from infra.preview import stackfile
 from infra.settings import CHART_VARIABLE, IMAGE_VARIABLES
 
 
@@ -63,15 +67,13 @@ class Platform:
         else:
             toolchain.ensure((*modules.ENGINE, *modules.QUEUEING), self.paths, self.progress)
         self._images(chosen)
+        if chosen.embedded and (bastion := self._bastion()).enabled:
+            self._publish(bastion.node_port)
         who = self._person()
         self.progress.say("provisioning the platform with Pulumi")
         engine = self._engine(chosen, who)
         engine.up()
         door = self._door(chosen, engine)
-        if door and chosen.embedded:
-            port = int(door.address.rpartition(":")[2])
-            if not self.cluster.publish(port):
-                self.progress.say(f"port {port} of this machine is taken: set bastion.nodePort to another")
         settings, guide = self._settings(chosen, who), Guide(self.paths, self.env, self.progress)
         guide.configure(settings)
         if demo:
@@ -132,6 +134,20 @@ class Platform:
             "configmaps", "--namespace", BASTION_NAMESPACE, "--field-selector", "metadata.name=bastion-info"
         )
         return Door(address, str(told[0]["data"]["host_ca.pub"])) if told else None
+
+    def _bastion(self) -> Bastion:
+        """What the stack says about the bastion; what is wrong in it is the program's to say."""
+        try:
+            return Bastion.model_validate_json(stackfile.read("local").config.get("bastion", "{}"))
+        except ValidationError:
+            return Bastion()
+
+    def _publish(self, node_port: int) -> None:
+        """Give the bastion a port of this machine that no other platform has; the same as before when it is free."""
+        before = self.cluster.published().get(node_port, node_port)
+        port = self.cluster.publish(node_port)
+        if port != before:
+            self.progress.say(f"port {before} of this machine is taken: the bastion is at 127.0.0.1:{port}")
 
     @property
     def _fake_gpus(self) -> Path:
@@ -198,6 +214,8 @@ class Platform:
         added[CHART_VARIABLE] = str(toolchain.chart(self.paths))
         added[capacity.VARIABLE] = str(self._capacity(chosen))
         added[surroundings.VARIABLE] = str(self._surroundings(chosen))
+        if chosen.embedded and (port := self.cluster.published().get(self._bastion().node_port)):
+            added[PORT_VARIABLE] = str(port)
         added["DEVSERVERS_LOCAL_USER"] = who.name
         if self._has_own_key(who):
             added["DEVSERVERS_LOCAL_KEYS_FILE"] = f"{self._own_key}.pub"

@@ -39,6 +39,11 @@ class Door:
     """Of the load balancer that its pods are registered with."""
 
 
+def loopback(port: int) -> Door:
+    """The way in on this machine, by a port of its own."""
+    return Door(f"{LOCALHOST}:{port}", [LOCALHOST, "localhost"])
+
+
 def platform(
     settings: Settings,
     provider: pulumi.ProviderResource,
@@ -59,7 +64,7 @@ def platform(
     first = [Queueing(pools, settings, after())] if settings.queueing.enabled else []
     crds = Crds(after(*first))
     wanted = settings.bastion.enabled
-    door = door or Door(f"{LOCALHOST}:{settings.bastion.node_port}", [LOCALHOST, "localhost"])
+    door = door or loopback(settings.bastion.node_port)
     # With the operator's namespace: the operator puts the host key into it as soon as it runs.
     spaces = [[bastion.namespace(settings), *bastion.policies(settings)]] if wanted else []
     namespaces = Namespaces(after(), *spaces)

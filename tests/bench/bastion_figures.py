@@ -93,13 +93,17 @@ class Crowd:
 
 def door(laptop: Laptop, *words: str) -> list[str]:
     """ssh's command line to the bastion, as its people have it."""
-    return ["ssh", *_options(laptop), "-p", str(NODE_PORT), f"{laptop.name}@127.0.0.1", *words]
+    return ["ssh", *_options(laptop), "-p", str(laptop.platform.ssh_port), f"{laptop.name}@127.0.0.1", *words]
 
 
 def plain_door(laptop: Laptop) -> list[str]:
     """The same to the plain sshd, which shows the bastion's host certificate."""
-    where = ("-o", "HostKeyAlias=localhost", "-p", str(PLAIN_NODE_PORT), f"{laptop.name}@127.0.0.1")
+    where = ("-o", "HostKeyAlias=localhost", "-p", str(_plain_port(laptop.platform)), f"{laptop.name}@127.0.0.1")
     return ["ssh", *_options(laptop), *where, "true"]
+
+
+def _plain_port(platform: Platform) -> int:
+    return platform.cluster.published()[PLAIN_NODE_PORT]
 
 
 def _options(laptop: Laptop) -> list[str]:

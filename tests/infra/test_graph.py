@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,16 @@ def test_outputs(local: Run) -> None:
         "users": ["ann"],
         "flavors": ["cpu-small", "cpu-medium", "cpu-large"],
     }
+
+
+def test_the_bastion_is_told_the_port_of_loopback_that_is_this_platforms(tmp_path: Path) -> None:
+    """The nodes go on listening at the stack's own."""
+    made = run({"cluster": "local"}, {**environment(tmp_path), "DEVSERVERS_LOCAL_SSH_PORT": "32444"})
+    assert made.outputs["bastion"] == "127.0.0.1:32444"
+    told = json.dumps([node.inputs for node in made.graph.of("ConfigMap")])
+    assert "127.0.0.1:32444" in told and "127.0.0.1:32222" not in told
+    ports = [port.get("nodePort") for node in made.graph.of("Service") for port in node.inputs["spec"]["ports"]]
+    assert 32222 in ports and 32444 not in ports
 
 
 def test_everything_goes_through_the_one_provider_of_the_chosen_context(graph: Graph) -> None:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from infra.bastion import NODE_PORT
 from tests.node.person import Platform
 
 NAMESPACE = "devservers-bastion"
@@ -35,7 +34,7 @@ class Laptop:
     def trust(self) -> None:
         """The one line that an administrator sends, and no other."""
         info = self.platform.get("configmap", "bastion-info", "-n", NAMESPACE)["data"]["host_ca.pub"].strip()
-        hosts = f"[127.0.0.1]:{NODE_PORT},*.dev-{self.name}.svc.cluster.local"
+        hosts = f"[127.0.0.1]:{self.platform.ssh_port},*.dev-{self.name}.svc.cluster.local"
         self.known.write_text(f"@cert-authority {hosts} {info}\n")
 
     def options(self) -> list[str]:
@@ -53,7 +52,7 @@ class Laptop:
     def ssh(self, *words: str, name: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """`ssh ... NAME@127.0.0.1 WORDS`; its host key is never asked about."""
         target = f"{name or self.name}@127.0.0.1"
-        return self.run("ssh", *self.options(), "-p", str(NODE_PORT), target, *words, check=check)
+        return self.run("ssh", *self.options(), "-p", str(self.platform.ssh_port), target, *words, check=check)
 
     def run(self, *argv: str, check: bool = True, text: str = "") -> subprocess.CompletedProcess[str]:
         env = {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
@@ -72,7 +71,7 @@ class Laptop:
         file.write_text(
             "\n".join(
                 [
-                    *("Host door", "HostName 127.0.0.1", f"Port {NODE_PORT}", f"User {self.name}", *lines),
+                    *("Host door", "HostName 127.0.0.1", f"Port {self.platform.ssh_port}", f"User {self.name}", *lines),
                     *(f"Host {server}", f"HostName {host}", "User dev", "ProxyJump door", *lines),
                 ]
             )
@@ -83,7 +82,7 @@ class Laptop:
     @contextmanager
     def session(self) -> Iterator[subprocess.Popen[str]]:
         """An open prompt with a terminal."""
-        command = ["ssh", *self.options(), "-tt", "-p", str(NODE_PORT), f"{self.name}@127.0.0.1"]
+        command = ["ssh", *self.options(), "-tt", "-p", str(self.platform.ssh_port), f"{self.name}@127.0.0.1"]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
         ) as process:

@@ -7,9 +7,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.hostnet import SETTINGS, SYS
+from infra.local.hostnet import LINK, SETTINGS, SYS
 
 _COUNTERS = re.compile(r"\[\d+:\d+\]")
+_LINK = re.compile(rf"{LINK}[0-9a-f]{{8}}")
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,20 @@ class Machine:
             settings=frozenset(f"{name}={_value(name)}" for name in SETTINGS),
         )
 
-    def added_to(self, before: Machine) -> dict[str, list[str]]:
-        """What is here now and was not before, by kind; empty when nothing was left."""
+    def added_to(self, before: Machine, link: str = "") -> dict[str, list[str]]:
+        """What is here now and was not before, by kind; empty when nothing was left.
+
+        With ``link``, what carries the name of another cluster's cable is that cluster's and left out.
+        """
         kinds = ("interfaces", "rules", "mounts", "cgroups", "settings")
-        added = {kind: sorted(getattr(self, kind) - getattr(before, kind)) for kind in kinds}
+        added = {
+            kind: sorted(
+                line
+                for line in getattr(self, kind) - getattr(before, kind)
+                if not link or set(_LINK.findall(line)) <= {link}
+            )
+            for kind in kinds
+        }
         return {kind: found for kind, found in added.items() if found}
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from infra.bastion import NODE_PORT
 from infra.local.cluster import Cluster
 from infra.local.paths import ROOT, Paths, current
 from tests.node.machine import Machine
@@ -71,6 +72,11 @@ class Platform:
         )
         assert not check or done.returncode == 0, f"{arguments} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
         return done
+
+    @property
+    def ssh_port(self) -> int:
+        """Where the bastion is on this machine's loopback: a port that no other platform has."""
+        return self.cluster.published()[NODE_PORT]
 
     def get(self, *arguments: str) -> Any:
         """What `kubectl get ARGUMENTS -o json` prints, as the administrator."""

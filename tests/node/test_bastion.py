@@ -19,7 +19,6 @@ from devservers.api.meta import SYSTEM_NAMESPACE
 from devservers.build.hostcert import sign
 from devservers.build.hostkey import CERTIFICATE_FILE, PUBLIC_FILE, host_key_name
 from devservers.reconcile.hostca import CA_SECRET
-from infra.bastion import NODE_PORT
 from tests.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
 from tests.node.person import BIN, Person, Platform
 
@@ -69,7 +68,7 @@ def test_a_port_that_a_dead_cluster_left_is_taken_over(platform: Platform, event
     words = ["-d", "127.0.0.1/32", "-p", "tcp", "-m", "tcp", "--dport", port]
     rule = ["OUTPUT", *words, "-m", "comment", "--comment", "dsvdead0000", "-j", "DNAT", "--to-destination", "10.0.0.1"]
     subprocess.run(["iptables", "-w", "-t", "nat", "-A", *rule], check=True)
-    assert platform.cluster.publish(int(port))
+    assert platform.cluster.publish(int(port)) == int(port)
     rules = subprocess.run(["iptables", "-w", "-t", "nat", "-S"], capture_output=True, text=True, check=True).stdout
     assert "dsvdead0000" not in rules and rules.count(f"--dport {port} ") == 1
 
@@ -148,13 +147,13 @@ def test_a_renewed_host_certificate_is_shown_by_a_server_that_runs(
 
 def test_to_nobody_else_s_server(laptop: Laptop, bob: Laptop, devserver: str) -> None:
     host = f"{devserver}.dev-ann.svc.cluster.local"
-    command = ("ssh", *bob.options(), "-p", str(NODE_PORT), "-W", f"{host}:22", "bob@127.0.0.1")
+    command = ("ssh", *bob.options(), "-p", str(bob.platform.ssh_port), "-W", f"{host}:22", "bob@127.0.0.1")
     done = bob.run(*command, check=False)
     assert done.returncode != 0 and "administratively prohibited" in done.stderr
 
 
 def test_an_agent_goes_as_far_as_it_is_asked_to(laptop: Laptop, devserver: str) -> None:
-    words = [*laptop.options(), "-A", "-p", str(NODE_PORT), f"{laptop.name}@127.0.0.1"]
+    words = [*laptop.options(), "-A", "-p", str(laptop.platform.ssh_port), f"{laptop.name}@127.0.0.1"]
     inner = ["devctl", "ssh", devserver]
     agent = ["--", "printenv", "SSH_AUTH_SOCK"]
     with_agent = (
@@ -178,7 +177,7 @@ def test_devctl_on_a_laptop_goes_through_the_bastion(ann: Person, laptop: Laptop
         return laptop.run("env", "-i", *env, "devctl", *words).stdout
 
     for key, value in {
-        "user": laptop.name, "bastion": f"127.0.0.1:{NODE_PORT}", "hostAuthority": authority,
+        "user": laptop.name, "bastion": f"127.0.0.1:{laptop.platform.ssh_port}", "hostAuthority": authority,
         "identityFile": str(laptop.key),
     }.items():  # fmt: skip
         devctl("config", "set", key, value)
@@ -261,7 +260,7 @@ def test_a_killed_replica_takes_its_own_sessions_and_the_next_try_succeeds(
     eventually(lambda: len(pods(platform)) == 2, "two replicas", 60)
     platform.cluster.kubectl("delete", "pod", "-n", NAMESPACE, pods(platform)[0], "--grace-period=0", "--force")
     # As in the entries of `devctl ssh-config`: for a second or two a replica that has gone is still asked.
-    patient = ["-o", "ConnectionAttempts=4", "-p", str(NODE_PORT), f"{laptop.name}@127.0.0.1"]
+    patient = ["-o", "ConnectionAttempts=4", "-p", str(laptop.platform.ssh_port), f"{laptop.name}@127.0.0.1"]
     assert "devctl" in laptop.run("ssh", *laptop.options(), *patient, "devctl", "version").stdout
     eventually(lambda: len(pods(platform)) == 2, "two replicas again", 60)
 

@@ -15,6 +15,7 @@ import pytest
 from devservers.api.queueing import INTERACTIVE, PRIORITY_INTERACTIVE
 from infra.local import process
 from infra.local.cluster import PROGRAMS
+from infra.local.hostnet import link_name
 from infra.local.paths import ROOT
 from tests.node import queued
 from tests.node.machine import Machine
@@ -209,7 +210,7 @@ def test_down_leaves_nothing_on_the_machine_and_up_brings_all_back(
     platform.run("down")
     now = {(each.pid, each.started) for each in process.everything()}
     assert [each for each in began if (each.pid, each.started) in now] == []
-    assert Machine.now().added_to(platform.before) == {}
+    assert Machine.now().added_to(platform.before, link_name(cluster.folder)) == {}
 
     platform.run("up", "--no-demo")
     eventually(
@@ -224,4 +225,4 @@ def test_down_with_purge_asks_names_the_homes_and_deletes(platform: Platform, de
     assert platform.cluster.pid() is not None
     platform.run("down", "--purge", text="y\n")
     assert not platform.cluster.folder.exists()
-    assert Machine.now().added_to(platform.before) == {}
+    assert Machine.now().added_to(platform.before, link_name(platform.cluster.folder)) == {}

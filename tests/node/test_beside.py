@@ -1,0 +1,79 @@
+"""Two clusters on one machine: neither has anything of the other's, and neither is missed by the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.bastion import NODE_PORT
+from infra.local.cluster import Cluster
+from infra.local.hostnet import SYS, link_name
+from infra.local.progress import Progress
+from tests.node.machine import Machine
+from tests.node.person import Platform
+
+Wait = Callable[..., object]
+
+
+@pytest.fixture
+def beside(platform: Platform, tmp_path: Path) -> Iterator[Cluster]:
+    """A second cluster, bare, while the first goes on."""
+    cluster = Cluster(tmp_path / "node")
+    before = Machine.now()
+    try:
+        cluster.up(Progress())
+        yield cluster
+    finally:
+        cluster.down(Progress())
+        assert Machine.now().added_to(before) == {}
+
+
+def answering(port: int) -> str:
+    """The first line of what listens at a port of loopback, and "" when nobody does."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            return connection.recv(64).decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def test_a_second_cluster_has_a_port_of_its_own_and_goes_without_a_trace(
+    platform: Platform, beside: Cluster, eventually: Wait
+) -> None:
+    first, mine = platform.cluster, platform.ssh_port
+    running = {pid: name for pid, name in first.processes().items() if name in ("etcd", "kube-apiserver", "kubelet")}
+    theirs = beside.publish(NODE_PORT)
+    assert theirs != mine and beside.publish(NODE_PORT) == theirs, "its port is remembered"
+    assert first.publish(NODE_PORT) == mine
+    assert beside.published() == {NODE_PORT: theirs}
+    assert answering(mine).startswith("SSH-2.0-"), "the first one's bastion"
+    assert answering(theirs) == "", "the second cluster has no bastion: this must not be the first one's"
+    names = [cluster.kubectl("get", "namespaces", "-o", "name").split() for cluster in (first, beside)]
+    assert "namespace/devservers-bastion" in names[0] and "namespace/devservers-bastion" not in names[1]
+
+    # Killed, and not taken down: the first still has its port, its forwarding and its processes.
+    pid = beside.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: beside.pid() is None, "the second cluster to be gone", 20)
+    beside.down(Progress())
+    assert (SYS / "net/ipv4/ip_forward").read_text().strip() == "1"
+    assert answering(mine).startswith("SSH-2.0-")
+    assert running.items() <= first.processes().items()
+
+
+def test_a_port_that_a_program_listens_at_is_left_to_it(platform: Platform) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        assert platform.cluster.publish(taken) != taken
+    rules = subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True, check=True).stdout
+    assert f"--dport {taken} " not in rules
+    assert link_name(platform.cluster.folder) in rules
