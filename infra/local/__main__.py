@@ -35,7 +35,7 @@ from infra.problems import SettingsError
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 LOCAL = "local"
 Stack = Annotated[str, typer.Option(help="The Pulumi stack.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Don't ask (stacks on AWS).")]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 DEBUG = "--debug"
 KNOWN = (
     ClusterError,
@@ -83,7 +83,7 @@ def down(stack: Stack = LOCAL, purge: bool = False, yes: Yes = False, drain: boo
     if purge:
         homes = platform.homes()
         named = f": {', '.join(homes)}" if homes else ""
-        if not typer.confirm(f"Delete the embedded cluster and all homes in it{named}?", err=True):
+        if not yes and not typer.confirm(f"Delete the embedded cluster and all homes in it{named}?", err=True):
             print("nothing was deleted", file=sys.stderr)
             raise typer.Exit(1)
     platform.down(purge)
@@ -126,7 +126,10 @@ def inventory() -> None:
 
 @app.command()
 def destroy() -> None:
-    """Take the platform off the local cluster; homes stay, and are named."""
+    """End all servers and take the platform off the local cluster; homes stay, and are named.
+
+    Refused, with every server left as it is, while a pod or Job that is no server's is in a queue.
+    """
     _platform().destroy()
 
 

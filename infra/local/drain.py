@@ -1,13 +1,16 @@
-"""Invariant: nothing is left that only the operator or Kueue could clean up, before they go themselves.
+"""Ends all servers before the platform goes, unless somebody else's work is in a queue.
 
-Kueue's finalizers are on every pod in a queue and on what it keeps about each: without Kueue they would stay for ever,
-and with them the kinds they are of.
+Invariant: nothing is left that only the operator or Kueue could clean up, before they go themselves. Kueue's finalizers
+are on every pod in a queue and on what it keeps about each: without Kueue they would stay for ever, and with them the
+kinds they are of. Who would be left behind so is looked for first, so that a refusal costs nobody their server.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from devservers.api.devserver import DevServer
 from devservers.api.meta import LABEL_USER
@@ -29,13 +32,32 @@ class Leftover:
     claims: tuple[str, ...]
 
 
+def strangers(kubectl: Kubectl) -> list[str]:
+    """What is in a queue and no server's, as KIND NAMESPACE/NAME: it stays there whatever servers end.
+
+    Raises KubectlError.
+    """
+    kinds = _kinds(kubectl)
+    servers = kubectl.get(DevServer.names.crd, WHOLE) if DevServer.names.crd in kinds else []
+    theirs = {each["metadata"]["uid"] for each in servers}
+    for kind in ("deployments.apps", "replicasets.apps"):
+        theirs |= {each["metadata"]["uid"] for each in kubectl.get(kind, WHOLE) if _owned(each, theirs)}
+    pods = kubectl.get("pods", WHOLE, "--selector", _HELD)
+    found = [each for each in pods if not _owned(each, theirs)]
+    theirs |= {each["metadata"]["uid"] for each in pods}
+    if _WORKLOADS in kinds:
+        found += [each for each in kubectl.get(_WORKLOADS, WHOLE) if not _owned(each, theirs)]
+    # What is going already goes without us.
+    return [_named(each) for each in found if "deletionTimestamp" not in each["metadata"]]
+
+
 def drain(kubectl: Kubectl, wait_seconds: float) -> list[str]:
     """End all servers, whose homes stay; gives what is in a queue all the same, as KIND NAMESPACE/NAME.
 
     Raises KubectlError.
     """
     end_sessions(kubectl)
-    kinds = {each["metadata"]["name"] for each in kubectl.get("customresourcedefinitions")}
+    kinds = _kinds(kubectl)
     if DevServer.names.crd in kinds:
         kubectl.run("delete", DevServer.names.crd, "--all", WHOLE, "--wait=false")
     deadline = time.monotonic() + wait_seconds
@@ -44,8 +66,20 @@ def drain(kubectl: Kubectl, wait_seconds: float) -> list[str]:
         if _WORKLOADS in kinds:
             found += kubectl.get(_WORKLOADS, WHOLE)
         if not found or time.monotonic() > deadline:
-            return [f"{each['kind']} {each['metadata']['namespace']}/{each['metadata']['name']}" for each in found]
+            return [_named(each) for each in found]
         time.sleep(_PAUSE_SECONDS)
+
+
+def _kinds(kubectl: Kubectl) -> set[str]:
+    return {each["metadata"]["name"] for each in kubectl.get("customresourcedefinitions")}
+
+
+def _owned(thing: Mapping[str, Any], owners: Collection[str]) -> bool:
+    return any(each["uid"] in owners for each in thing["metadata"].get("ownerReferences", []))
+
+
+def _named(thing: Mapping[str, Any]) -> str:
+    return f"{thing['kind']} {thing['metadata']['namespace']}/{thing['metadata']['name']}"
 
 
 def leftovers(kubectl: Kubectl, wait_seconds: float) -> list[Leftover]:

@@ -22,7 +22,7 @@ from devservers.api.queueing import KUEUE_NAMESPACE
 from infra.kubectl import KubectlError
 from infra.local import modules, toolchain
 from infra.local.context import EMBEDDED, Choice
-from infra.local.drain import Leftover, drain, leftovers
+from infra.local.drain import Leftover, drain, leftovers, strangers
 from infra.local.paths import ROOT, Paths, current
 
 STACK = "local"
@@ -144,13 +144,18 @@ class Engine:
     def destroy(self, *, wait_seconds: float = 60) -> list[Leftover]:
         """All servers, then `pulumi destroy`; the user namespaces that stay, each with the homes in it (ruling 4).
 
-        Waits for pods to leave their queues, and for namespaces that are going until they are gone, at most
-        ``wait_seconds`` each.
+        Refused before any server ends while something in a queue is no server's. Waits for pods to leave their queues,
+        and for namespaces that are going until they are gone, at most ``wait_seconds`` each.
         """
         self._prepare()
+        if others := strangers(self._kubectl):
+            raise EngineError(
+                f"in a queue and no server's: {', '.join(others[:10])}; no server was ended\n"
+                "  delete what owns them and run the same command again"
+            )
         if left := drain(self._kubectl, wait_seconds):
             raise EngineError(
-                f"still in a queue: {', '.join(left[:10])}\n"
+                f"still in a queue after the servers were ended: {', '.join(left[:10])}\n"
                 "  delete what owns them and run the same command again; if Kueue is down, `make up` first"
             )
         self._run(["destroy", "--stack", STACK, "--non-interactive", "--yes", "--skip-preview"])

@@ -6,6 +6,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from infra.local.hostnet import LINK, SETTINGS, SYS
 
@@ -22,6 +23,8 @@ class Machine:
     mounts: frozenset[str]
     cgroups: frozenset[str]
     settings: frozenset[str]
+
+    KINDS: ClassVar = ("interfaces", "rules", "mounts", "cgroups", "settings")
 
     @classmethod
     def now(cls) -> Machine:
@@ -41,14 +44,13 @@ class Machine:
 
         With ``link``, what carries the name of another cluster's cable is that cluster's and left out.
         """
-        kinds = ("interfaces", "rules", "mounts", "cgroups", "settings")
         added = {
             kind: sorted(
                 line
                 for line in getattr(self, kind) - getattr(before, kind)
                 if not link or set(_LINK.findall(line)) <= {link}
             )
-            for kind in kinds
+            for kind in self.KINDS
         }
         return {kind: found for kind, found in added.items() if found}
 

@@ -1,11 +1,15 @@
-"""The platform's own life: up again, killed, destroyed, down. Last, because it ends what the other tests use."""
+"""The platform's own life: up again, killed, destroyed, down.
+
+They come last because they end what the other tests use; each leaves the platform up, with its servers as it got them.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +18,13 @@ import pytest
 
 from devservers.api.queueing import INTERACTIVE, PRIORITY_INTERACTIVE
 from infra.local import process
-from infra.local.cluster import PROGRAMS
+from infra.local.cluster import PROGRAMS, Cluster
 from infra.local.hostnet import link_name
-from infra.local.paths import ROOT
+from infra.local.paths import ROOT, Paths
+from infra.local.progress import Progress
 from tests.node import queued
 from tests.node.machine import Machine
-from tests.node.person import BIN, Person, Platform
+from tests.node.person import BIN, Person, Platform, environment
 
 pytestmark = [pytest.mark.last, pytest.mark.timeout(900)]
 
@@ -96,7 +101,7 @@ def test_preview_has_nothing_to_change(platform: Platform) -> None:
 def test_kill_9_and_up_lose_nothing(
     platform: Platform, ann: Person, devserver: str, eventually: Wait, name: str
 ) -> None:
-    ann.devctl("start", devserver, "--wait", "2m")
+    _running(ann, devserver)
     ann.ssh(devserver, "echo precious > work; sync")
     before = _objects(platform, *SETTLED)
     cluster = platform.cluster
@@ -128,14 +133,30 @@ def _is(pid: int, comm: str, name: str) -> bool:
     return comm == name[:15]  # what the kernel keeps of it
 
 
-def test_destroy_names_what_is_still_in_a_queue_and_keeps_the_platform(platform: Platform, ann: Person) -> None:
-    """An administrator's own pod: what ends is servers only."""
+def test_destroy_names_what_is_in_a_queue_and_ends_no_server(platform: Platform, ann: Person, devserver: str) -> None:
+    """An administrator's own pod: what ends is servers only, and nobody's ends for a destroy that is refused."""
+    _running(ann, devserver)
+    before = ann.server(devserver)
     queued.apply(platform, *queued.local_queues(ann.namespace), _pod(platform, "byhand", ann))
-    done = platform.run("destroy", check=False)
-    assert done.returncode == 1
-    assert f"Pod {ann.namespace}/byhand" in done.stderr
-    assert platform.get("clusterqueue", "interactive") and platform.get("devserveruser", "ann")
-    platform.cluster.kubectl("delete", "pod", "byhand", "-n", ann.namespace)
+    try:
+        done = platform.run("destroy", check=False)
+        assert done.returncode == 1
+        assert f"Pod {ann.namespace}/byhand" in done.stderr and "no server was ended" in done.stderr
+        assert platform.get("clusterqueue", "interactive") and platform.get("devserveruser", "ann")
+        after = ann.server(devserver)
+        assert after["metadata"]["uid"] == before["metadata"]["uid"]
+        assert "deletionTimestamp" not in after["metadata"]
+        assert after["status"]["podName"] == before["status"]["podName"]
+    finally:
+        platform.cluster.kubectl("delete", "pod", "byhand", "-n", ann.namespace)
+
+
+def _running(ann: Person, name: str) -> None:
+    """The server runs, whatever a test before this one did with it."""
+    if f"devserver/{name}" in ann.devctl("list", "-o", "name").stdout.split():
+        ann.devctl("start", name, "--wait", "3m")
+    else:
+        ann.devctl("create", name, "--wait", "3m")
 
 
 def _pod(platform: Platform, name: str, ann: Person, gpus: int = 0) -> dict[str, Any]:
@@ -146,7 +167,8 @@ def _pod(platform: Platform, name: str, ann: Person, gpus: int = 0) -> dict[str,
 def test_destroy_leaves_homes_only_and_up_gives_them_back(platform: Platform, ann: Person, devserver: str) -> None:
     uid = platform.get("devserveruser", "ann")["status"]["uid"]
     # One pod that runs and one that waits for what there is none of: both are a server's, and go with it.
-    ann.devctl("create", devserver, "--wait", "3m")
+    _running(ann, devserver)
+    ann.ssh(devserver, "echo precious > work; sync")
     server = ann.server(devserver)
     owner = {
         "apiVersion": server["apiVersion"],
@@ -174,7 +196,7 @@ def test_destroy_leaves_homes_only_and_up_gives_them_back(platform: Platform, an
     expected += [f"Secret {home.removesuffix('-home')}-host-key" for home in homes]
     assert names == sorted(expected)
 
-    platform.run("up", "--no-demo")
+    platform.run("up")  # with its first server, which was ended with the others
     assert platform.get("devserveruser", "ann")["status"]["uid"] == uid
     ann.devctl("create", devserver, "--wait", "3m")
     assert ann.ssh(devserver, "cat work; stat -c %u work").stdout.split() == ["precious", str(uid)]
@@ -203,6 +225,8 @@ def _made_by_kubernetes(item: dict[str, Any]) -> bool:
 def test_down_leaves_nothing_on_the_machine_and_up_brings_all_back(
     platform: Platform, ann: Person, devserver: str, eventually: Wait
 ) -> None:
+    _running(ann, devserver)
+    ann.ssh(devserver, "echo precious > work; sync")
     cluster = platform.cluster
     began = [found for pid in cluster.processes() if (found := process.read(pid))]
     assert len(began) > len(PROGRAMS)
@@ -218,11 +242,30 @@ def test_down_leaves_nothing_on_the_machine_and_up_brings_all_back(
     )
 
 
-def test_down_with_purge_asks_names_the_homes_and_deletes(platform: Platform, devserver: str) -> None:
-    asked = platform.run("down", "--purge", text="n\n", check=False)
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Platform]:
+    """A cluster of its own without the platform, for what deletes one."""
+    env = environment(tmp_path)
+    cluster, before = Cluster(Paths.of(env).node), Machine.now()
+    try:
+        cluster.up(Progress())
+        yield Platform(env, cluster, before)
+    finally:
+        cluster.down(Progress())
+
+
+def test_down_with_purge_asks_names_the_homes_and_deletes(bare: Platform) -> None:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "box-home", "namespace": "default"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    bare.cluster.kubectl("apply", "-f", "-", text=json.dumps(claim))
+    asked = bare.run("down", "--purge", text="n\n", check=False)
     assert asked.returncode == 1
-    assert f"dev-ann/{devserver}-home" in asked.stderr
-    assert platform.cluster.pid() is not None
-    platform.run("down", "--purge", text="y\n")
-    assert not platform.cluster.folder.exists()
-    assert Machine.now().added_to(platform.before, link_name(platform.cluster.folder)) == {}
+    assert "default/box-home" in asked.stderr
+    assert bare.cluster.pid() is not None
+    bare.run("down", "--purge", text="y\n")
+    assert not bare.cluster.folder.exists()
+    assert Machine.now().added_to(bare.before, link_name(bare.cluster.folder)) == {}

@@ -1,0 +1,71 @@
+"""Taking the platform off a local cluster: who is in a queue and no server's is found before any server ends."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from infra.kubectl import Kubectl
+from infra.local.drain import strangers
+from tests.cluster.client import Client, eventually
+from tests.cluster.harness import ADMIN, ApiServer, find_tool
+
+HELD = {"kueue.x-k8s.io/managed": "true"}
+SPEC = {"containers": [{"name": "a", "image": "a:1"}], "automountServiceAccountToken": False}
+
+
+@pytest.fixture
+def kubectl(controllers: ApiServer) -> Kubectl:
+    return Kubectl(str(find_tool("kubectl")), controllers.kubeconfig_for(*ADMIN), dict(os.environ))
+
+
+def pod(name: str, namespace: str, **metadata: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": HELD, **metadata},
+        "spec": SPEC,
+    }
+
+
+def test_servers_pods_are_no_strangers_and_another_pod_is(
+    admin: Client, kubectl: Kubectl, user_name: str, namespace: str
+) -> None:
+    server = admin.create(
+        {
+            "apiVersion": "devservers.io/v1",
+            "kind": "DevServer",
+            "metadata": {"name": "box", "namespace": namespace},
+            "spec": {"owner": user_name, "flavor": "cpu-small"},
+        }
+    )
+    labels = {"app": "box", **HELD}
+    owner = {key: server[key] for key in ("apiVersion", "kind")}
+    admin.create(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {
+                "name": "box",
+                "namespace": namespace,
+                "ownerReferences": [{**owner, "name": "box", "uid": server["metadata"]["uid"]}],
+            },
+            "spec": {
+                "selector": {"matchLabels": {"app": "box"}},
+                "template": {"metadata": {"labels": labels}, "spec": SPEC},
+            },
+        }
+    )
+    eventually(lambda: len(admin.list("v1", "Pod", namespace)) == 1, "the server's pod")
+
+    def mine() -> list[str]:
+        return [each for each in strangers(kubectl) if f" {namespace}/" in each]
+
+    assert mine() == []
+    admin.create(pod("byhand", namespace))
+    assert mine() == [f"Pod {namespace}/byhand"]
+    assert "deletionTimestamp" not in admin.get("devservers.io/v1", "DevServer", "box", namespace)["metadata"]
+    admin.delete("v1", "Pod", "byhand", namespace)
+    eventually(lambda: mine() == [], "nothing but the server's pod")
