@@ -16,6 +16,8 @@ TIERS = [Path(__file__).parent / tier for tier in ("cluster", "bastion", "node")
 # and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# What ends a run from outside ends it as Ctrl-C does: each fixture takes down what it started.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
