@@ -11,6 +11,23 @@ export UV_PYTHON_DOWNLOADS=never
 
 if [ -e "$stamp" ] && [ "$stamp" -nt uv.lock ] && [ "$stamp" -nt pyproject.toml ]; then exit 0; fi
 
+# Runs a command with a line at least every half minute that says what takes long.
+step() {
+  what=$1; shift
+  echo "  $what" >&2
+  (
+    seconds=0
+    while sleep 25 </dev/null >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+      seconds=$((seconds + 25)); echo "  … $what  ${seconds}s" >&2
+    done
+  ) &
+  ticker=$! code=0
+  "$@" || code=$?
+  kill "$ticker" 2>/dev/null || true
+  wait "$ticker" 2>/dev/null || true
+  return "$code"
+}
+
 fit() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 python=
 for name in python3 python3.14 python3.13 python3.12 python3.11; do
@@ -24,9 +41,9 @@ if [ -z "$python" ]; then
     echo "  install it (Debian: apt-get install python3 python3-venv), then run the command again" >&2
     exit 1
   fi
-  echo "  installing Python" >&2
-  apt-get update -qq >&2
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+  export DEBIAN_FRONTEND=noninteractive
+  step "fetching Debian's list of packages" apt-get update -qq >&2
+  step "installing Python" apt-get install -y -qq --no-install-recommends \
     ca-certificates python3 python3-venv >/dev/null
   python=$(command -v python3)
 fi
@@ -35,12 +52,11 @@ uv=$(command -v uv || true)
 if [ -z "$uv" ]; then
   uv="$cache/uv/bin/uv"
   case "$("$uv" --version 2>/dev/null)" in "uv $UV_VERSION"*) ;; *)
-    echo "  installing uv $UV_VERSION" >&2
-    "$python" -m venv --clear "$cache/uv"
-    "$cache/uv/bin/pip" install --quiet --disable-pip-version-check "uv==$UV_VERSION" ;;
+    step "making an environment for uv" "$python" -m venv --clear "$cache/uv"
+    step "installing uv $UV_VERSION" \
+      "$cache/uv/bin/pip" install --quiet --disable-pip-version-check "uv==$UV_VERSION" ;;
   esac
 fi
 
-echo "  setting up .venv from uv.lock" >&2
-"$uv" sync --quiet --frozen --all-extras --python "$python"
+step "setting up .venv from uv.lock" "$uv" sync --quiet --frozen --all-extras --python "$python"
 touch "$stamp"

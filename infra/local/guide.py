@@ -74,8 +74,9 @@ class Guide:
         servers = devctl("list", "-o", "name", capture=True).split()
         name = FIRST if not servers or f"devserver/{FIRST}" in servers else servers[0].removeprefix("devserver/")
         if not servers:
-            devctl("create", FIRST, "--wait")
-            answer = devctl("ssh", FIRST, "echo $(whoami) on $(hostname), $(nproc) cores", capture=True)
+            with self.progress.step("starting a first server", prints=True):
+                devctl("create", FIRST, "--wait")
+                answer = devctl("ssh", FIRST, "echo $(whoami) on $(hostname), $(nproc) cores", capture=True)
             self.progress.say(f"\nover SSH: {answer}")
         extra = ""
         if not self._configured_for(settings):

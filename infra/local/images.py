@@ -81,8 +81,9 @@ class Builder:
         for number, image in enumerate(todo, 1):
             with self.progress.step(f"building image {image.name}", f"image {number} of {len(todo)}"):
                 self._build(image, wanted[image])
-        if shutil.disk_usage(self.paths.cache).free < KEEP_FREE:
-            shutil.rmtree(self.storage, ignore_errors=True)
+        if shutil.disk_usage(self.paths.cache).free < KEEP_FREE and self.storage.exists():
+            with self.progress.step("deleting the layers of the image builds"):
+                shutil.rmtree(self.storage, ignore_errors=True)
         return {image.name: built for image, built in wanted.items()}
 
     def _built(self, image: Image) -> Built:

@@ -70,14 +70,17 @@ class Platform:
         if chosen.embedded and (bastion := self._bastion()).enabled:
             self._publish(bastion.node_port)
         who = self._person()
-        self.progress.say("provisioning the platform with Pulumi")
-        engine = self._engine(chosen, who)
-        engine.up()
+        with self.progress.step("measuring what the cluster has for servers"):
+            engine = self._engine(chosen, who)
+        with self.progress.step("provisioning the platform with Pulumi", prints=True):
+            engine.up()
         door = self._door(chosen, engine)
         settings, guide = self._settings(chosen, who), Guide(self.paths, self.env, self.progress)
         guide.configure(settings)
         if demo:
             guide.first_server(settings, door)
+        else:
+            self.progress.say(f"the platform is up, {self.progress.total()} in all")
 
     def down(self, purge: bool) -> None:
         """Stop the embedded cluster and keep its state, or with ``purge`` delete it with everything in it."""

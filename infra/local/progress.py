@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-LOG_EVERY = 30.0
-"""Seconds between two lines about one step where lines can't be rewritten."""
+LOG_EVERY = 25.0
+"""Seconds between two lines about one step where lines can't be rewritten: on a busy machine too, 30 at most."""
 
 
 def duration(seconds: float) -> str:
@@ -34,10 +34,18 @@ class Progress:
         self._stream.write(text + "\n")
         self._stream.flush()
 
+    def total(self) -> str:
+        """The time since the start."""
+        return duration(time.monotonic() - self._began)
+
     @contextmanager
-    def step(self, what: str, where: str = "") -> Iterator[None]:
-        """Show ``what`` while the block runs; ``where`` places it among its peers (``tool 2 of 6``)."""
+    def step(self, what: str, where: str = "", *, prints: bool = False) -> Iterator[None]:
+        """Show ``what`` while the block runs; ``where`` places it among its peers (``tool 2 of 6``).
+
+        With ``prints`` the block writes to the terminal itself, so no line of ours is written over.
+        """
         begin = time.monotonic()
+        live = self._live and not prints
         done = threading.Event()
         label = f"{what} ({where})" if where else what
 
@@ -48,8 +56,8 @@ class Progress:
             self._stream.flush()
 
         def tick() -> None:
-            while not done.wait(1.0 if self._live else LOG_EVERY):
-                line("\r\x1b[K  …" if self._live else "  …", "" if self._live else "\n")
+            while not done.wait(1.0 if live else LOG_EVERY):
+                line("\r\x1b[K  …" if live else "  …", "" if live else "\n")
 
         thread = threading.Thread(target=tick, daemon=True)
         thread.start()
@@ -60,4 +68,4 @@ class Progress:
         finally:
             done.set()
             thread.join()
-            line(("\r\x1b[K" if self._live else "") + mark, "\n")
+            line(("\r\x1b[K" if live else "") + mark, "\n")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from infra.local import gotool, modules, toolchain
-from infra.local.paths import Paths
-from infra.local.progress import Progress, duration
+from infra.local import progress as progress_module
+from infra.local.paths import ROOT, Paths
+from infra.local.progress import LOG_EVERY, Progress, duration
 
 
 class Usage(NamedTuple):
@@ -91,7 +95,7 @@ def test_the_caches_of_earlier_tools_make_room_for_the_next(paths: Paths, monkey
         return Usage(0, 0, 2**30 if (paths.cache / "build").exists() else 2**40)
 
     monkeypatch.setattr("shutil.disk_usage", usage)
-    toolchain._make_room(paths)
+    toolchain._make_room(paths, Progress(io.StringIO()))
     assert not (paths.cache / "build").exists()
 
 
@@ -130,3 +134,56 @@ def test_progress_in_a_log_says_what_where_and_how_it_ended() -> None:
     first, second = out.getvalue().splitlines()
     assert re.fullmatch(r"  ✓ building coredns \(tool 2 of 6\)  0\.\ds", first)
     assert second.startswith("  ✗ loading")
+
+
+class Terminal(io.StringIO):
+    """What a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_leaves_the_lines_of_what_prints_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pulumi's own lines on a terminal: ours come between them, at most half a minute apart, and rewrite none."""
+    assert LOG_EVERY <= 30
+    monkeypatch.setattr(progress_module, "LOG_EVERY", 0.02)
+    out = Terminal()
+    with Progress(out).step("provisioning", prints=True):
+        until(lambda: out.getvalue().count("  … provisioning") >= 2)
+    assert "\r" not in out.getvalue() and out.getvalue().endswith("\n")
+
+
+def test_deleting_the_build_caches_is_a_step_with_lines_of_its_own(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was silent for five minutes on a slow disk."""
+    monkeypatch.setattr(progress_module, "LOG_EVERY", 0.02)
+    out = io.StringIO()
+    (paths.cache / "build").mkdir(parents=True)
+    remove = shutil.rmtree
+
+    def slow(path: Path, ignore_errors: bool = False) -> None:
+        until(lambda: "  … deleting the build caches" in out.getvalue())
+        remove(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", slow)
+    toolchain._drop_caches(paths, Progress(out))
+    assert not (paths.cache / "build").exists()
+    assert "  ✓ deleting the build caches" in out.getvalue()
+
+
+def test_a_cold_start_says_how_long_it_takes_before_it_builds(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain, "missing", lambda names, paths: list(modules.MODULES_BUILT))
+    monkeypatch.setattr(toolchain, "FREE_GIB", 10**9)
+    out = io.StringIO()
+    with pytest.raises(gotool.ToolchainError):
+        toolchain.ensure(modules.ALL, paths, Progress(out))
+    assert out.getvalue().splitlines()[0] == toolchain.ALL_TAKES
+    assert "25 to 30 minutes" in (ROOT / "README.md").read_text()
+
+
+def until(probe: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not probe():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s"
+        time.sleep(0.005)
