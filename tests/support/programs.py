@@ -197,7 +197,8 @@ class Programs:
                 # What "$@" is, after $0 and what the text takes off it by `shift`.
                 yield from self._programs(list(dropwhile(lambda word: word is None, rest[flags[0] + 3 :])))
         elif first in _WRAPPERS:
-            yield from self._programs(_after_options(rest, _WRAPPERS[first]))
+            words = _after_options(rest, _WRAPPERS[first])
+            yield from self._programs(words[1:] if first == "timeout" else words)
 
     @staticmethod
     def _absolute(source: Source) -> Iterator[tuple[str, int]]:

@@ -49,6 +49,7 @@ def test_tests_start_only_programs_that_the_list_has() -> None:
         'def test() -> None:\n    command = ["tcpdump", *rest]\n    subprocess.Popen(command)',
         'PREFIX = ("unshare", "--mount")\nsubprocess.run([*PREFIX, "tcpdump"])',
         'subprocess.run(["env", "-i", "A=b", "tcpdump"])',
+        'subprocess.run(["timeout", "3", "tcpdump"])',
         'subprocess.run(["sh", "-ec", "umask 077\\nx=1 tcpdump -i lo | sed q"])',
         'TEXT = "mount x\\n"\nsubprocess.run(["bash", "-c", TEXT + "exec tcpdump"])',
         'subprocess.run(["sh", "-c", \'exec "$@"\', "sh", str(x), "tcpdump"])',
