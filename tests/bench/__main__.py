@@ -13,7 +13,15 @@ from typing import Any
 
 from infra.local import packages
 from infra.local.paths import ROOT
-from tests.bench import bastion_figures, devctl_figures, graph_figures, node_figures, operator_figures, queue_figures
+from tests.bench import (
+    bastion_figures,
+    burst_figures,
+    devctl_figures,
+    graph_figures,
+    node_figures,
+    operator_figures,
+    queue_figures,
+)
 from tests.bench.table import Table
 from tests.cluster.conftest import install
 from tests.cluster.harness import running_api_server, running_controllers
@@ -25,6 +33,7 @@ RESULTS = ROOT / ".bench" / "results.json"
 RESTART = ("restart_writes", "restart_seconds")
 CREATE = ("create_to_ssh_p50", "create_to_ssh_p95")
 LOGINS = ("logins_100_ok", "logins_100_p95", "logins_100_list_p95", "login_p95_20")
+BURST = ("burst_memory_share", "exec_upload_mib_s")
 CROWD = ("memory_per_session", "replica_kill_lost")
 
 
@@ -55,6 +64,8 @@ def node(table: Table) -> None:
         table.take(("devctl_list",), lambda: devctl_figures.devctl_list(platform.env))
         table.take(CREATE, lambda: node_figures.create_to_ssh(ann, default_image(platform)))
         table.take(("queue_to_running",), lambda: queue_figures.queue_to_running(ann))
+        table.take(("burst_memory_share",), lambda: burst_figures.burst_memory(platform, Path(folder)))
+        table.take(("exec_upload_mib_s",), lambda: burst_figures.exec_upload(ann, Path(folder)))
         if table.wants(BASTION):
             with table.group(BASTION):
                 bastion(table, platform, Path(folder))
@@ -72,7 +83,7 @@ BASTION = (*LOGINS, *CROWD, "scp_throughput")
 GROUPS: dict[Callable[[Table], None], tuple[str, ...]] = {
     alone: ("devctl_help", "prod_graph_seconds"),
     operator: ("api_writes_per_server", *RESTART),
-    node: ("devctl_list", *CREATE, "queue_to_running", *BASTION),
+    node: ("devctl_list", *CREATE, "queue_to_running", *BURST, *BASTION),
 }
 """What is measured after one set-up, with the figures' names."""
 NAMES = tuple(name for group in GROUPS.values() for name in group)
