@@ -62,6 +62,7 @@ def test_one_command_is_run_and_on_record(fresh: World, replica: Replica) -> Non
 def test_exit_codes_and_streams_pass_through(fresh: World, replica: Replica) -> None:
     done = fresh.client.run(replica, "ann", "devctl", "lst")
     assert done.returncode == 2 and done.stdout == "" and "did you mean list" in done.stderr
+    assert fresh.client.run(replica, "ann", "version").stdout == f"devctl {__version__}\n"
     done = fresh.client.run(replica, "ann", "devctl --help")
     assert done.returncode == 0 and done.stdout.startswith("Usage: devctl") and done.stderr == ""
 

@@ -9,8 +9,12 @@ import socket
 import threading
 from pathlib import Path
 
+import pytest
+
+from bastion.session import prompt as prompt_module
 from bastion.session.audit import Audit
 from bastion.session.prompt import Prompt
+from devctl.commands import COMMANDS, GROUPS
 
 
 def test_ctrl_c_while_the_audit_process_is_asked_begins_a_new_session_on_paper(tmp_path: Path) -> None:
@@ -46,3 +50,34 @@ def test_ctrl_c_while_the_audit_process_is_asked_begins_a_new_session_on_paper(t
         audit.close()
         answering.join(30)
     assert heard == [["session_start", "command_start"], ["session_start", "command_start", "command_end"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "offered"),
+    [
+        ([], "vers", "version"),
+        (["devctl"], "vers", "version"),
+        (["keys"], "", "add"),
+        (["ssh"], "my", "mydev"),
+        (["create"], "", ""),
+        (["create", "x"], "", "cpu-small"),
+        (["create", "x", "--flavor"], "", "cpu-small"),
+        (["create", "x"], "--home", "--home-size"),
+        (["list", "-o"], "", "json"),
+        (["list"], "--o", "--output"),
+        (["kubectl", "get"], "", ""),
+    ],
+)
+def test_tab_at_the_prompt_offers_what_may_stand_there(
+    line: list[str], text: str, offered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"servers": ["mydev"], "flavors": ["cpu-small"]}
+
+    def listed(env: dict[str, str], what: str) -> list[str]:
+        return prompt_module._options(what.split()[1]) if what.startswith("options ") else found[what]
+
+    monkeypatch.setattr(prompt_module, "_listed", listed)
+    prompt = Prompt(Audit("/nowhere"), {}, kubectl=True)
+    prompt._commands = {**dict.fromkeys(COMMANDS, ()), **{name: tuple(subs) for name, subs in GROUPS.items()}}
+    shown = [word for word in prompt._offered(line, text) if word.startswith(text)]
+    assert offered in shown if offered else not shown
