@@ -114,7 +114,7 @@ class Bastion:
         With `log` its own messages go into that file. "Connection to HOST closed." is none that anybody needs.
         """
         # transport.py tries again itself where that may help, so one try may have all the time there is.
-        options = {**self.options(), "LogLevel": "ERROR", "ConnectTimeout": "8", "ConnectionAttempts": "1"}
+        options = {**self.options(), "LogLevel": "ERROR", "ConnectTimeout": "6", "ConnectionAttempts": "1"}
         return [*program(), *_log(log), *_flags(options), *words, "--", ALIAS]
 
     def hop(self, server: str, log: str = "") -> list[str]:

@@ -195,7 +195,8 @@ def test_a_bastion_out_of_reach_is_said_within_ten_seconds(laptop: Devctl) -> No
         for words in ("list",), ("ssh", "mydev"):
             began = time.monotonic()
             done = laptop(*words)
-            assert time.monotonic() - began < 11
+            # Six seconds of waiting; the rest is the start of two programs on a machine with other work.
+            assert time.monotonic() - began < 12
             assert done.returncode == 255 and f"cannot reach the bastion 127.0.0.1:{port}" in done.stderr, done
             assert "VPN" in done.stderr and len(done.stderr.splitlines()) == 2
 
