@@ -141,7 +141,7 @@ class Cluster:
             if self.pid() is None:
                 with progress.step("starting the embedded cluster"):
                     self._start()
-            elif self._started_with() != self._components(_tools()):
+            elif self.components() != self._components(_tools()):
                 progress.say(
                     "the embedded cluster runs as another version of devservers started it\n"
                     "  make down, then make up   starts it as this version does; homes are kept, servers start anew"
@@ -257,7 +257,7 @@ class Cluster:
         script = "import sys,json; from infra.local.node import healthy; " + (
             "print(json.dumps([n for n, u in json.load(sys.stdin) if not healthy(u)]))"
         )
-        known = self._started_with() or _before_etcd_had_certificates(self._components(_tools()))
+        known = self.components()
         command = ["nsenter", "-t", str(self.pid()), "-m", "-n", sys.executable, "-c", script]
         asked = json.dumps([(part["name"], part["health"]) for part in known])
         done = subprocess.run(
@@ -269,11 +269,13 @@ class Cluster:
         """The components as this version starts them, as JSON has them."""
         return [{**asdict(part), "argv": list(part.argv)} for part in parts.components(self.site, tools)]
 
-    def _started_with(self) -> list[dict[str, Any]]:
-        """The components as they were started; nothing where that was before it was written down."""
+    def components(self) -> list[dict[str, Any]]:
+        """The components as they were started: argv, and where each is asked for its health."""
         with contextlib.suppress(OSError, ValueError):
             return list(json.loads((self.folder / "components.json").read_text()))
-        return []
+        # A version that wrote nothing down started them, and its etcd had no certificates.
+        known = self._components(_tools())
+        return [{**part, "health": part["health"].replace(parts.ETCD, "http://127.0.0.1:2379")} for part in known]
 
     def publish(self, node_port: int) -> int:
         """Make a port of the node one of this machine's loopback, and give that one's number."""
@@ -322,10 +324,6 @@ class Cluster:
         if self.pid() is not None:
             raise ClusterError("the embedded cluster is running\n  run `make down` first")
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _before_etcd_had_certificates(known: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**part, "health": part["health"].replace(parts.ETCD, "http://127.0.0.1:2379")} for part in known]
 
 
 def _tools() -> dict[str, str]:
