@@ -22,15 +22,21 @@ def describe_command(
     session: Session,
     name: Annotated[str, typer.Argument(help="The server.", autocompletion=complete.servers)],
     output: Output = None,
+    show_env: Annotated[
+        bool, typer.Option("--show-env", help="Show variables that look like secrets, such as tokens, too.")
+    ] = False,
 ) -> None:
-    """Show everything about a server: state, reasons, timeline, volumes, recent events."""
+    """Show everything about a server: state, reasons, timeline, volumes, recent events.
+
+    Values that look like secrets are shown as ***, unless --show-env is given. json and yaml have them as they are.
+    """
     form = session.output(output)
     server = session.server(name)
     if render.machine(form, server, "devserver"):
         return
     from devctl.queue import place
 
-    for line in description(server, place(session, server)):
+    for line in description(server, place(session, server), show_env):
         render.out(line)
     # A former server of this name may have left its own; whole seconds, because only some times have fractions.
     made = str(server["metadata"].get("creationTimestamp", ""))[:19]
@@ -44,9 +50,10 @@ def describe_command(
             render.out(f"  {render.age(event_time(event)):>6} ago  {reason}: {event_text(event)}{count}")
 
 
-def description(server: Json, place: str | None = None) -> list[str]:
+def description(server: Json, place: str | None = None, show_env: bool = False) -> list[str]:
     """The lines of `describe` without events; `place` is the one it has in its queue."""
     from devctl.wait import last_start, ready_condition, stage_line, stages
+    from devservers_core.masking import mask_value, mask_words
 
     spec, status, metadata = server.get("spec") or {}, status_of(server), server["metadata"]
     name, shown = metadata["name"], phase(server)
@@ -78,7 +85,8 @@ def description(server: Json, place: str | None = None) -> list[str]:
     if command:
         import shlex
 
-        field("Command", shlex.join(map(str, command)))
+        words = [str(word) for word in command]
+        field("Command", shlex.join(words if show_env else mask_words(words)))
     field("Home", _home(spec, name))
     if spec.get("sharedVolumeClaimName"):
         field("Shared", f"{spec['sharedVolumeClaimName']} at {names.SHARED_PATH}")
@@ -86,7 +94,8 @@ def description(server: Json, place: str | None = None) -> list[str]:
         mode = " (read-only)" if volume.get("readOnly") else ""
         field("Volume", f"{volume['claimName']} at {volume['mountPath']}{mode}")
     for variable in spec.get("env") or []:
-        field("Env", f"{variable['name']}={variable.get('value', '')}")
+        value = str(variable.get("value", ""))
+        field("Env", f"{variable['name']}={value if show_env else mask_value(variable['name'], value)}")
     field("Age", render.age(metadata.get("creationTimestamp")))
     if status.get("expiresAt") and shown != "Stopped":
         field("Stops in", f"{render.until(status['expiresAt'])} ({status['expiresAt']})")

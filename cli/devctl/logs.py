@@ -31,7 +31,7 @@ def logs_command(
     ] = False,
     tail: Annotated[int | None, typer.Option(help="Only the last lines.", min=0)] = None,
     previous: Annotated[bool, typer.Option("-p", "--previous", help="Of the container before this one.")] = False,
-    timestamps: Annotated[bool, typer.Option(help="The time before each line.")] = False,
+    timestamps: Annotated[bool, typer.Option("--timestamps", help="The time before each line.")] = False,
     container: Annotated[str, typer.Option(help="Another container of the pod.")] = names.CONTAINER,
 ) -> int:
     """Show what a server's command printed."""
@@ -57,10 +57,18 @@ def _copy(session: Session, pod: str, query: dict[str, str]) -> float:
     """Print a container's output until it ends or the connection breaks; when the last of it came (monotonic)."""
     from devctl.kube import core_path
 
+    sanitizer = None
+    if sys.stdout.isatty():
+        # Somebody else's server may print what would drive our terminal; in a file or a pipe bytes stay as they are.
+        from devservers_core.sanitizer import TerminalSanitizer
+
+        sanitizer = TerminalSanitizer()
     last = time.monotonic()
     try:
         for line in session.kube.lines(core_path(session.namespace, "pods", pod) + "/log", query, None):
             last = time.monotonic()
+            if sanitizer:
+                line = sanitizer.sanitize(line.decode(errors="replace")).encode()
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
     except Unreachable:
