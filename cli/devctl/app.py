@@ -12,39 +12,80 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from devctl.commands import COMMANDS, COMMON, GROUPS, PARTS, overview
-from devctl.errors import FAILURE, INTERRUPTED, USAGE, ApiError, Failure, Unreachable
+from devctl.commands import COMMANDS, COMMON, GROUPS, INSTEAD, MEANT, PARTS, overview
+from devctl.errors import FAILURE, INTERRUPTED, READER_LEFT, USAGE, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
+    import inspect
+
     from devctl.session import Session
 
 
 def main() -> None:
     """Run what devctl.__main__ leaves, and exit with the documented codes."""
-    if sys.stdin is None:  # started with standard input closed
-        sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 - open for the whole run
-    args = sys.argv[1:]
+    open_closed_streams()
+    args = asked_for_help(sys.argv[1:])
     if args in ([], ["--help"], ["-h"]) and "_DEVCTL_COMPLETE" not in os.environ:
-        print(overview())
+        try:
+            print(overview(), flush=True)
+        except BrokenPipeError:
+            sys.exit(reader_left())
         sys.exit(0 if args else USAGE)
     debug = "--debug" in (args[: args.index("--")] if "--" in args else args)
     try:
-        code = start(args)
-        sys.stdout.flush()
+        try:
+            code = start(args)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except KeyboardInterrupt:
+            if debug:
+                raise
+            sys.stderr.write("\n")
+            code = INTERRUPTED
+        except Exception as error:
+            if debug:
+                raise
+            code = report(error)
     except BrokenPipeError:
-        # The reader of a pipe (head, less) left; nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        sys.stderr.write("\n")
-        code = INTERRUPTED
-    except Exception as error:
-        if debug:
-            raise
-        code = report(error)
+        code = reader_left()
     sys.exit(code)
+
+
+def asked_for_help(args: list[str]) -> list[str]:
+    """`help`, `help COMMAND...` and `GROUP help` as the options that mean the same."""
+    if args[:1] == ["help"]:
+        return [*args[1:], "--help"]
+    if len(args) == 2 and args[0] in GROUPS and args[1] == "help":
+        return [args[0], "--help"]
+    return args
+
+
+def open_closed_streams() -> None:
+    """Point each standard stream that is closed, as cron and `>&-` leave it, to /dev/null.
+
+    Left closed, its number would be given to the next file or connection, and output written into that.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is not None:
+            continue
+        opened = os.open(os.devnull, os.O_RDWR)
+        os.set_inheritable(opened, True)
+        if opened != number:
+            os.dup2(opened, number)
+            os.close(opened)
+        setattr(sys, name, os.fdopen(number, mode))
+
+
+def reader_left() -> int:
+    """The exit code of a process that SIGPIPE ended: the reader of our output (head, less) is gone.
+
+    Nothing more can be said to it, not even what waits to be written.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    return READER_LEFT
 
 
 def report(error: Exception) -> int:
@@ -169,7 +210,13 @@ def run(args: list[str]) -> int:
         shared["flags"] = {"context": context, "kubeconfig": kubeconfig, "namespace": namespace, "user": user}
 
     try:
-        code = app(args, prog_name="devctl", standalone_mode=False)
+        if "_DEVCTL_COMPLETE" in os.environ:
+            app(args, prog_name="devctl", standalone_mode=False)
+        # Not app(): that takes a broken pipe for exit code 1, by timing.
+        with typer.main.get_command(app).make_context("devctl", args) as ctx:
+            code = ctx.command.invoke(ctx)
+    except typer.Exit as end:
+        return end.exit_code
     except TyperException as error:
         raise usage(error, args) from None
     except typer.Abort:
@@ -188,13 +235,20 @@ def usage(error: Exception, args: list[str]) -> Failure:
         command = next((" ".join(words[:n]) for n in (3, 2) if " ".join(words[:n]) in PARTS), command)
     todo = f"`devctl {command} --help` explains it" if command else "`devctl --help` lists the commands"
     unknown = re.match(r"No such command '([^']*)'", text)
-    if unknown:
-        text = f"there is no command {unknown[1]!r}"
-        near = get_close_matches(unknown[1], COMMANDS, 1)
-        if command in GROUPS:
-            return Failure(f"devctl {command} has no {unknown[1]!r}", f"it has: {', '.join(GROUPS[command])}", USAGE)
-        todo = f"did you mean {near[0]}? `devctl --help` lists the commands" if near else todo
-    return Failure(text, todo, USAGE)
+    if unknown is None:
+        return Failure(text, todo, USAGE)
+    word = unknown[1]
+    if command in GROUPS and word not in args[: args.index(command)]:
+        known = GROUPS[command]
+        meant = {"rm": ["remove", "delete"], "ls": ["list"], "new": ["add"], "create": ["add"], "get": ["list", "show"]}
+        near = [each for each in meant.get(word, []) if each in known] or get_close_matches(word, known, 1)
+        guess = f"did you mean `devctl {command} {near[0]}`? " if near else ""
+        return Failure(f"devctl {command} has no {word!r}", f"{guess}it has: {', '.join(known)}", USAGE)
+    lists = "`devctl --help` lists the commands"
+    if word in INSTEAD:
+        return Failure(f"there is no command {word!r}", INSTEAD[word], USAGE)
+    near = [MEANT[word]] if word in MEANT else get_close_matches(word, COMMANDS, 1)
+    return Failure(f"there is no command {word!r}", f"did you mean {near[0]}? {lists}" if near else lists, USAGE)
 
 
 def load(name: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's command type is private
@@ -202,6 +256,13 @@ def load(name: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's co
     from importlib import import_module
 
     import typer
+    from typer.core import TyperCommand
+
+    class Plain(TyperCommand):
+        """Writes a required word as NAME in its usage line, where typer has {NAME}."""
+
+        def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401
+            return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     entry = PARTS.get(name) or COMMANDS[name]
     function = getattr(import_module(f"devctl.{entry.module}"), re.sub("[- ]", "_", name) + "_command")
@@ -209,7 +270,10 @@ def load(name: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's co
     settings: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
     if entry.raw:
         settings |= {"ignore_unknown_options": True, "allow_interspersed_args": False}
-    app.command(name.split()[-1], context_settings=settings)(with_common(function, shared))
+    # Six options that all commands share are no help where they stand below each of them.
+    common = ", ".join(f"{short}/--{flag}" if short else f"--{flag}" for flag, (short, _) in COMMON.items())
+    epilog = "" if not entry.needs_cluster else f"Also: {common}, --debug; `devctl --help` explains them."
+    app.command(name.split()[-1], cls=Plain, context_settings=settings, epilog=epilog)(with_common(function, shared))
     return typer.main.get_command(app)
 
 
@@ -242,6 +306,22 @@ def group(prefix: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's
     return built
 
 
+def name_value(parameter: inspect.Parameter) -> None:
+    """Give a parameter the word in capitals that stands for its value in the help: NAME, not {name} or <str>."""
+    from typing import get_args
+
+    import typer
+
+    types = get_args(parameter.annotation)
+    info = next((each for each in types[1:] if hasattr(each, "metavar")), None)
+    if info is None or info.metavar is not None:
+        return
+    if isinstance(info, typer.models.ArgumentInfo):
+        info.metavar = parameter.name.upper() + ("..." if "list" in str(types[0]) else "")
+    elif types[0] is not bool:
+        info.metavar = "N" if "int" in str(types[0]) or "float" in str(types[0]) else parameter.name.upper()
+
+
 def with_common(function: Callable[..., int | None], shared: dict[str, Any]) -> Callable[..., int | None]:
     """`function(session, ...)` as a function typer can read: its own parameters, then the common ones."""
     import inspect
@@ -255,11 +335,13 @@ def with_common(function: Callable[..., int | None], shared: dict[str, Any]) -> 
     hints = get_type_hints(function, localns={"Session": Session}, include_extras=True)
     _, *own = inspect.signature(function).parameters.values()
     own = [p.replace(annotation=hints[p.name]) for p in own]
+    for parameter in own:
+        name_value(parameter)
     common = [
         inspect.Parameter(
             flag,
             inspect.Parameter.KEYWORD_ONLY,
-            default=typer.Option(None, f"--{flag}", *([short] if short else []), metavar="NAME", help=text),
+            default=typer.Option(None, f"--{flag}", *([short] if short else []), hidden=True, help=text),
             annotation=str | None,
         )
         for flag, (short, text) in COMMON.items()
@@ -267,7 +349,7 @@ def with_common(function: Callable[..., int | None], shared: dict[str, Any]) -> 
     debug = inspect.Parameter(
         "debug",
         inspect.Parameter.KEYWORD_ONLY,
-        default=typer.Option(False, "--debug", help="Show a traceback when something goes wrong."),
+        default=typer.Option(False, "--debug", hidden=True, help="Show a traceback when something goes wrong."),
         annotation=bool,
     )
 

@@ -14,7 +14,7 @@ import typer
 
 from devctl import __version__, complete, names, render
 from devctl.config import KEYS
-from devctl.errors import FAILURE, ApiError, Failure, Unreachable
+from devctl.errors import FAILURE, ApiError, Failure, Unreachable, quota_label
 
 if TYPE_CHECKING:
     from devctl.kube import Json
@@ -53,10 +53,16 @@ def status_command(session: Session, output: Output = None) -> int:
         ["namespace", session.namespace],
         ["servers", summary],
         *([["overcommit", _given_out(found["overcommit"])]] if found["overcommit"] else []),
-        *([f"quota {key}", f"{used} of {hard} used"] for key, (used, hard) in found["quota"].items()),
+        *(
+            [f"quota of {quota_label(key)}", f"{used} of {hard} used"]
+            for key, (used, hard) in found["quota"].items()
+            # Nobody has these; that they are closed says nothing about one's own use.
+            if not key.startswith("services.")
+        ),
     ]
+    width = max(len(label) for label, _ in rows) + 3
     for label, value in rows:
-        render.out(f"{label + ':':<28}{render.clean(str(value))}")
+        render.out(f"{label + ':':<{width}}{render.clean(str(value))}")
     return 0
 
 
@@ -77,7 +83,7 @@ def user_state(session: Session) -> str:
     try:
         user = session.kube.get(f"/apis/{names.API_VERSION}/devserverusers/{session.user}")
     except ApiError as error:
-        return f"{session.user} (" + ("does not exist" if error.status == 404 else "details not visible to you") + ")"
+        return f"{session.user} (does not exist)" if error.status == 404 else session.user
     return f"{session.user} ({(user.get('status') or {}).get('phase') or 'not set up yet'})"
 
 

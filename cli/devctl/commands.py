@@ -17,6 +17,11 @@ class Entry:
     group: str
     raw: bool = False  # everything after NAME belongs to another program
 
+    @property
+    def needs_cluster(self) -> bool:
+        """Whether it looks at a cluster, and so takes the options that say which."""
+        return self.module != "settings"
+
 
 COMMANDS: dict[str, Entry] = {
     "create": Entry("create", "Make a server and start it", "Servers"),
@@ -55,7 +60,7 @@ PARTS: dict[str, Entry] = {
     "user add": Entry("users", "Let a person onto the platform", ""),
     "user list": Entry("users", "List all people", ""),
     "user show": Entry("users", "Show a person, and what to send them", ""),
-    "user suspend": Entry("users", "Stop a person's servers and take their keys out of force", ""),
+    "user suspend": Entry("users", "Stop a person's servers and refuse their keys", ""),
     "user resume": Entry("users", "Undo suspend", ""),
     "user delete": Entry("users", "Remove a person; volumes stay and are named", ""),
     "admin sessions list": Entry("recordings", "List recorded sessions", ""),
@@ -69,17 +74,37 @@ GROUPS: dict[str, list[str]] = {
 # flag -> (short form, setting, help); they may stand before or after the command's name
 COMMON: dict[str, tuple[str | None, str]] = {
     "context": (None, "Context of the kubeconfig."),
-    "kubeconfig": (None, "Kubeconfig file."),
-    "namespace": ("-n", "Namespace; dev-USER if not given."),
-    "user": (None, "Whose servers; see `devctl info`."),
+    "kubeconfig": (None, "Kubeconfig file, or a list as in $KUBECONFIG."),
+    "namespace": ("-n", "Namespace of the servers; dev-USER by default."),
+    "user": (None, "Owner of the servers; see `devctl info`."),
 }
 
 OVERVIEW = "Personal development servers on Kubernetes: make one, log in, keep your home."
 EPILOG = """\
-Settings come from a flag, then DEVCTL_* variables, then the file ~/.config/devctl/config.yaml.
-`devctl COMMAND --help` explains a command. First steps: devctl create mydev --wait; devctl ssh mydev
-Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 forbidden, 5 timed out waiting, 6 refused;
-exec, ssh and shell pass on the code of what they ran (255: no connection)."""
+First steps: devctl create mydev --wait; devctl ssh mydev
+`devctl help COMMAND` explains a command.
+Settings come from a flag, then from a DEVCTL_* variable, then from the file
+~/.config/devctl/config.yaml.
+Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 forbidden, 5 timed out
+waiting, 6 refused; exec, ssh and shell pass on the code of what they ran
+(255: no connection)."""
+
+MEANT: dict[str, str] = {
+    "ls": "list", "ps": "list", "get": "list", "show": "describe", "inspect": "describe", "rm": "delete",
+    "remove": "delete", "destroy": "delete", "new": "create", "run": "create", "up": "start", "down": "stop",
+    "kill": "stop", "connect": "ssh", "login": "ssh", "attach": "ssh", "console": "ssh", "log": "logs",
+    "sizes": "flavors", "whoami": "info", "settings": "config", "users": "user", "key": "keys",
+}  # fmt: skip
+"""What people type out of habit, and the command that does it here."""
+INSTEAD: dict[str, str] = {
+    "top": "`devctl ssh NAME top` shows the processes of a server, `devctl list` the servers",
+    "cp": "`scp FILE NAME.devserver:` copies, once `devctl ssh-config --install` was run",
+    "scp": "`scp FILE NAME.devserver:` copies, once `devctl ssh-config --install` was run",
+    "port-forward": "`devctl ssh NAME -L 8888:localhost:8888` forwards a port",
+    "volume": "`devctl create NAME -v CLAIM:/PATH` mounts a volume claim that exists",
+    "volumes": "`devctl create NAME -v CLAIM:/PATH` mounts a volume claim that exists",
+}
+"""What people type out of habit, and how it is done here without a command of its own."""
 
 
 def overview() -> str:

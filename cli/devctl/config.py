@@ -6,6 +6,7 @@ line and key. The file is $XDG_CONFIG_HOME/devctl/config.yaml (~/.config/devctl/
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -133,7 +134,10 @@ class Config:
     def _expanded(self, key: str, setting: Setting) -> Setting:
         if key not in PATHS:
             return setting
-        path = Path(setting.value).expanduser()
-        if not path.is_absolute() and setting.source == str(self.path):
-            path = self.path.parent / path  # a path in a file is relative to that file, not to where one stands
-        return Setting(str(path), setting.source)
+        # kubeconfig may be a list, as $KUBECONFIG is; a single file may have a colon in its name.
+        listed = key == "kubeconfig" and not Path(setting.value).exists()
+        paths = [Path(each).expanduser() for each in (setting.value.split(os.pathsep) if listed else [setting.value])]
+        if setting.source == str(self.path):
+            # A path in a file is relative to that file, not to where one stands.
+            paths = [self.path.parent / path for path in paths]
+        return Setting(os.pathsep.join(map(str, paths)), setting.source)

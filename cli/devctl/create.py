@@ -7,7 +7,7 @@ what may come to work later (with --allow-missing: a flavor, a volume) is left t
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,10 +25,10 @@ QUOTA_PATIENCE = 40.0  # seconds; Kubernetes' quota controller looks for new kin
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command line asks for, checked for form."""
+    """What the command line asks for, checked for form; `flavor` is None when nobody chose one."""
 
     name: str
-    flavor: str
+    flavor: str | None
     image: str | None
     home_size: str | None
     volumes: list[values.Mount]
@@ -93,9 +93,7 @@ def create_command(
     ] = None,
     home_size: Annotated[
         str | None,
-        typer.Option(
-            "--home-size", metavar="SIZE", help="Size of the home that is kept, like 20Gi; `none`: no such home."
-        ),
+        typer.Option("--home-size", metavar="SIZE", help="Size of its persistent home, like 20Gi; `none` for none."),
     ] = None,
     ephemeral: Annotated[bool, typer.Option("--ephemeral", help="No persistent home: /home/dev is lost on stop.")] = (
         False
@@ -123,15 +121,16 @@ def create_command(
     ] = None,
     no_ssh: Annotated[bool, typer.Option("--no-ssh", help="Run no SSH server in it.")] = False,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Accept a flavor, volume or quota that is not there yet.")
+        bool,
+        typer.Option("--allow-missing", help="Create it even if its flavor or a volume is missing."),
     ] = False,
     wait: Annotated[
         str | None,
         typer.Option(metavar="[DURATION]", help="Wait until it is ready, 10m if no duration is given."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be made, checked by the cluster.")] = (
-        False
-    ),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Let the cluster check it, print it, and create nothing.")
+    ] = (False),
     output: Annotated[
         str | None,
         typer.Option("-o", "--output", metavar="FORMAT", help="json, yaml or name.", autocompletion=complete.outputs),
@@ -143,6 +142,14 @@ def create_command(
 
     The command after -- runs in the server beside SSH; the server stays up when it ends. Without it the
     server just stays up.
+
+    Examples:
+
+    devctl create mydev --wait
+
+    devctl create train gpu-l4 --home-size 50Gi --ttl 8h
+
+    devctl create job cpu-medium --image python:3.12 -e EPOCHS=3 -- python3 train.py
     """
     if name and name_option and flavor is None and flavor_option is None:
         name, flavor = None, name  # devctl create --name mydev cpu-small
@@ -162,7 +169,8 @@ def create_command(
     limit = values.duration(wait, "--wait") if wait else None
     form = output or ("yaml" if dry_run else "table")
     session.output(form)
-    advice, chosen = surroundings.check(session, wanted.flavor, wanted.claims, allow_missing)
+    advice, taken, chosen = surroundings.check(session, wanted.flavor, wanted.claims, allow_missing)
+    wanted = replace(wanted, flavor=taken)
     made = make(session, wanted, dry_run)
     # Only warnings, and the server may already be starting meanwhile.
     advice += surroundings.impossible(session, chosen) if chosen else []
@@ -227,15 +235,15 @@ def check(
         raise values.refuse(
             f"{names.HOME} is used twice, by --home-size {home_size} and by {own_home.claim}", "leave one of them out"
         )
-    setting = config.setting("homeSize")
-    size = home_size or (setting.value if setting else names.DEFAULT_HOME_SIZE)
-    flag = "--home-size" if home_size else f"homeSize ({setting.source if setting else 'default'})"
+    setting, size_setting = config.setting("flavor"), config.setting("homeSize")
+    size = home_size or (size_setting.value if size_setting else names.DEFAULT_HOME_SIZE)
+    flag = "--home-size" if home_size else f"homeSize ({size_setting.source if size_setting else 'default'})"
     if ttl:
         values.duration(ttl, "--ttl")
     chosen = image or config.get("image")
     return Wanted(
         name=name,
-        flavor=flavor or config.get("flavor") or names.DEFAULT_FLAVOR,
+        flavor=flavor or (setting.value if setting and setting.source != "default" else None),
         image=values.image(chosen) if chosen else None,
         home_size=None if ephemeral or own_home else values.home_size(size, flag),
         volumes=mounts,

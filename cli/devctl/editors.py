@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import typer
 
-from devctl import complete, names, render, sshconfig, values
-from devctl.errors import USAGE, Failure
+from devctl import complete, jump, names, render, sshconfig, values
+from devctl.errors import USAGE, Failure, no_server
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -37,6 +37,7 @@ def code_command(
     """
     name = values.server_name(name.removesuffix(names.HOST_SUFFIX))
     found = link(name, editor, folder)
+    _must_exist(session, name)
     sshconfig.refresh(session, name)
     if open_it:
         if session.broker:
@@ -46,6 +47,17 @@ def code_command(
         if not webbrowser.open(found):
             render.warn("nothing on this machine opens links; open it by hand")
     render.out(found)
+
+
+def _must_exist(session: Session, name: str) -> None:
+    """Ask whether there is such a server, and whether it has SSH; raises Failure."""
+    bastion = jump.configured(session.config)
+    if bastion:
+        known = jump.listed(bastion)
+        if name not in known:
+            raise no_server(name, known, f"on {bastion.host}")
+    elif not session.server(name)["spec"].get("enableSSH", True):
+        raise Failure(f"{name} has no SSH, which an editor needs", f"`devctl shell {name}` opens a shell without it")
 
 
 def link(name: str, editor: str, folder: str) -> str:

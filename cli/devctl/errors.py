@@ -17,6 +17,7 @@ FORBIDDEN = 4
 TIMED_OUT = 5
 REFUSED = 6
 INTERRUPTED = 130
+READER_LEFT = 141  # as SIGPIPE ends a program
 TRANSPORT = 255
 
 
@@ -50,6 +51,17 @@ class ApiError(Exception):
 
 class Unreachable(Exception):
     """No answer from the API server: refused, timed out, wrong certificate."""
+
+
+def no_server(name: str, existing: list[str], where: str) -> Failure:
+    """The failure of a server that isn't there, with the nearest of those that are."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, existing, 1)
+    todo = f"did you mean {near[0]}? `devctl list` shows all" if near else "`devctl list` shows your servers"
+    if not existing:
+        todo = f"you have none; `devctl create {name}` makes it"
+    return Failure(f"there is no server {name} {where}", todo, NOT_FOUND)
 
 
 def one_line(text: str) -> str:
@@ -121,12 +133,52 @@ def _quota(message: str) -> Failure:
         r"exceeded quota: (?P<name>[^,]+), requested: (?P<asked>.*?), used: (?P<used>.*?), limited: (?P<limit>.*)$",
         message,
     )
-    what = "this would exceed your quota"
+    what, todo = "this would exceed your quota", _QUOTA_ADVICE["running"]
     if found:
-        what += f": asked {found['asked']}, in use {found['used']}, allowed {found['limit']}"
-    return Failure(
-        what, "stop or delete a server (`devctl list`), take a smaller flavor, or ask an administrator", REFUSED
-    )
+        asked, used, limit = (_amounts(found[part]) for part in ("asked", "used", "limit"))
+        parts = [
+            f"{quota_label(key)}: {used.get(key, '?')} of {limit.get(key, '?')} in use, {amount} more asked"
+            for key, amount in asked.items()
+        ]
+        what += f" ({'; '.join(parts)})"
+        kinds = {_quota_kind(key) for key in asked}
+        todo = next(text for kind, text in _QUOTA_ADVICE.items() if kind in kinds)
+    return Failure(what, todo, REFUSED)
+
+
+_QUOTA_ADVICE = {
+    "servers": "delete a server, stopped ones count too (`devctl list`), or ask an administrator",
+    "storage": "take a smaller --home-size, delete a home (`devctl delete NAME --purge`), or ask an administrator",
+    "running": "stop a server (`devctl list`), take a smaller flavor, or ask an administrator",
+}
+"""What frees some of a quota, by what is short; the first that applies is said."""
+
+
+def _amounts(text: str) -> dict[str, str]:
+    return {key: amount for key, _, amount in (part.strip().rpartition("=") for part in text.split(","))}
+
+
+def _quota_kind(key: str) -> str:
+    if key.startswith("count/devservers."):
+        return "servers"
+    return "storage" if "storage" in key or "persistentvolumeclaims" in key else "running"
+
+
+def quota_label(key: str) -> str:
+    """What people call a key of a ResourceQuota: `requests.nvidia.com/gpu` -> `GPUs`."""
+    known = {
+        "count/devservers.devservers.io": "servers",
+        "requests.cpu": "CPUs",
+        "requests.memory": "memory",
+        "requests.nvidia.com/gpu": "GPUs",
+        "requests.storage": "storage",
+        "requests.ephemeral-storage": "local disk",
+        "persistentvolumeclaims": "volumes",
+    }
+    storage_class, separator, what = key.partition(".storageclass.storage.k8s.io/")
+    if separator:
+        return f"{'volumes' if what == 'persistentvolumeclaims' else 'storage'} of class {storage_class}"
+    return known.get(key, key.removeprefix("requests."))
 
 
 def _forbidden(error: ApiError, message: str, doing: str) -> Failure:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devctl import names, quota, render
+from devctl.allowance import Allowance, allowance, default_flavor
 from devctl.errors import ApiError, from_api
 from devctl.listing import Output
 from devctl.queue import cluster_queues
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
     from devctl.kube import Json
     from devctl.session import Session
 
-_FREE = "free is how many servers of a size could start now, of as many as the whole quota holds"
+_FREE = "FREE: how many servers of this size can start now, of the most that can run at once; your quota counts"
 
 
 def flavors_command(
     session: Session,
     output: Output = None,
     aws: Annotated[bool, typer.Option("--aws", help="Only those of AWS machines: GPUs, GPU memory, capacity.")] = False,
+    every: Annotated[bool, typer.Option("--all", "-A", help="Also those that you may not use.")] = False,
 ) -> None:
-    """List the sizes a server can have."""
+    """List the sizes a server can have: those that you may use."""
     from devctl.kube import flavor_path
 
     form = session.output(output)
@@ -36,7 +38,14 @@ def flavors_command(
         raise from_api(error, "list flavors") from None
     if aws:
         items = [each for each in items if _on_aws(each)]
+    mine = allowance(session)
+    others = [] if every else [each for each in items if not mine.may_use(str(each["metadata"]["name"]))]
+    items = [each for each in items if each not in others]
     if render.machine(form, render.as_list(items, names.API_VERSION, "DevServerFlavor"), "devserverflavor"):
+        return
+    hidden = f"{len(others)} more that you may not use: `devctl flavors --all`" if others else ""
+    if not items and others:
+        render.say(f"there is no flavor that you may use; ask an administrator ({hidden})")
         return
     if not items:
         render.say(
@@ -45,23 +54,31 @@ def flavors_command(
             else "this cluster has no flavors; an administrator makes them"
         )
         return
-    default = session.config.get("flavor")
+    default = default_flavor(session, items, mine)
     queues = cluster_queues(session)
-    rows = [_row(each, queues, default, wide=form == "wide", aws=aws) for each in items]
+    rows = [_row(each, queues, mine, default, wide=form == "wide", aws=aws) for each in items]
     shown = [name for name in rows[0] if name != "FREE" or any(row["FREE"] != "-" for row in rows)]
-    render.table(shown, [[row[name] for name in shown] for row in rows])
+    render.table(shown, [[row[name] for name in shown] for row in rows], whole=form == "wide")
     if any(row["NAME"].endswith("*") for row in rows):
-        render.say("* what `devctl create NAME` takes; the first amount is sure, the second the most it may use")
+        render.say("* `devctl create NAME` takes it. Of two amounts the first is guaranteed, the second is the limit.")
     if "FREE" in shown:
         render.say(_FREE)
+    if hidden:
+        render.say(hidden)
 
 
-def _row(flavor: Json, queues: dict[str, Json], default: str | None, *, wide: bool, aws: bool) -> dict[str, str]:
+def _row(
+    flavor: Json, queues: dict[str, Json], mine: Allowance, default: str | None, *, wide: bool, aws: bool
+) -> dict[str, str]:
     """One flavor by column, in the columns' order."""
     spec, name = flavor.get("spec") or {}, str(flavor["metadata"]["name"])
     marks = flavor["metadata"].get("annotations") or {}
     price = spec.get("pricePerHour")
-    free = quota.servers(quota.demand(flavor), queues)
+    asked = quota.demand(flavor)
+    limits = [each for each in (quota.servers(asked, queues), mine.servers(asked)) if each is not None]
+    free = (min(now for now, _ in limits), min(most for _, most in limits)) if limits else None
+    if not mine.may_use(name):
+        free = None
     row = {"NAME": name + ("*" if name == default else "")}
     if aws:
         row |= {

@@ -29,8 +29,8 @@ ALIAS = "devserver-bastion"
 DEFAULT_PORT = 22
 PORTABLE_KNOWN_HOSTS = "~/.ssh/devserver_known_hosts"
 """Where the trust is kept on a machine without devctl."""
-_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
-_AUTHORITY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,3}")
+ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
+AUTHORITY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,3}")
 
 
 class Bastion:
@@ -40,7 +40,7 @@ class Bastion:
         """Raises Failure for settings that can't be."""
         setting = config.setting("bastion")
         assert setting is not None, "whoever asks has looked"
-        found = _ADDRESS.fullmatch(setting.value)
+        found = ADDRESS.fullmatch(setting.value)
         port = int(found["port"] or DEFAULT_PORT) if found else 0
         if not found or not 0 < port < 65536:
             raise Failure(
@@ -52,7 +52,7 @@ class Bastion:
         self.user = _user(config)
         self.identity = config.get("identityFile")
         authority = config.setting("hostAuthority")
-        if authority and not _AUTHORITY.fullmatch(" ".join(authority.value.split()[:2])):
+        if authority and not AUTHORITY.fullmatch(" ".join(authority.value.split()[:2])):
             raise Failure(
                 f"hostAuthority ({authority.source}) is not an ssh-ed25519 public key",
                 "take the line that your administrator sent, or the one of `devctl user show`",
@@ -119,10 +119,15 @@ class Bastion:
 
     def hop(self, server: str, log: str = "") -> list[str]:
         """ssh's command line to a server, without a file; ProxyJump would not pass our options to its first hop."""
+        from devctl.knownhosts import unique_host
+
         options = self.server_options(server)
         del options["ProxyJump"]
-        first = self.ssh("-W", f"[{options['HostName']}]:{names.SERVICE_PORT}", log=log)
+        host = options["HostName"]
+        first = self.ssh("-W", f"[{host}]:{names.SERVICE_PORT}", log=log)
         proxy = shlex.join(first).replace("%", "%%")
+        # Another bastion may lead to a server of the same name: a connection to one is not shared with the other.
+        options |= {"HostName": unique_host(server, f"{self.host}:{self.port}", host), "HostKeyAlias": host}
         return [*program(), *_log(log), *_flags(options), "-o", f"ProxyCommand={proxy}"]
 
     def _trust(self) -> dict[str, str]:
@@ -185,11 +190,21 @@ def through(args: list[str]) -> None:
     args = remote_flags.added(_with_key(args, at), at, config)
     interactive = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
     command = shlex.join(["devctl", *args])
-    code = transport.run(bastion, lambda log: [*bastion.ssh("-t" if interactive else "-T", log=log), command])
+    # ssh would read what a shell's loop is reading from, and the loop would end after its first round.
+    quiet = () if sys.stdin.isatty() or _reads_input(args[at], ours[at + 1 :]) else ("-n",)
+    switches = ("-t" if interactive else "-T", *quiet)
+    code = transport.run(bastion, lambda log: [*bastion.ssh(*switches, log=log), command])
     if args[at] == "create" and code == 0:
         _refresh(flags)
     sys.stdout.flush()
     sys.exit(code)
+
+
+def _reads_input(command: str, words: list[str]) -> bool:
+    """Whether a command reads standard input that is no terminal; `words` are those behind its name, before `--`."""
+    if command == "exec":
+        return any(word == "--stdin" or re.fullmatch("-[a-zA-Z]*i[a-zA-Z]*", word) for word in words)
+    return command in ("shell", "proxy", "keys")
 
 
 def _refresh(flags: dict[str, str | None]) -> None:
@@ -232,9 +247,9 @@ def _with_key(args: list[str], at: int) -> list[str]:
     if not positional:
         return args
     if len(positional) == 1:
-        return [*args, from_file("-")]
+        return [*args, from_file("-", None)]
     key = positional[1]
-    return [*args[:key], from_file(args[key]), *args[key + 1 :]]
+    return [*args[:key], from_file(args[key], None), *args[key + 1 :]]
 
 
 def listed(bastion: Bastion) -> list[str]:

@@ -62,13 +62,7 @@ def keys_add_command(
     ] = None,
 ) -> None:
     """Add a key: devctl keys add laptop ~/.ssh/id_ed25519.pub"""
-    if session.broker and key != "-" and not _is_key(key) and "PRIVATE KEY" not in key:
-        raise Failure(
-            "the bastion has no file of yours",
-            "give the key itself in quotes, or send it: `ssh USER@BASTION devctl keys add NAME - < FILE.pub`",
-            USAGE,
-        )
-    line = from_file(key)
+    line = from_file(key, session.broker)
     change(session, {"add": {"name": name, "key": line, "expires": expires}})
     render.say(f"{name} opens your account in a moment ({Key(name, line).fingerprint}); running servers: 90 seconds")
 
@@ -119,10 +113,19 @@ def change(session: Session, request: dict[str, Any]) -> None:
         raise
 
 
-def from_file(word: str) -> str:
-    """The key that a word on the command line means: itself, standard input, or a file. Raises Failure."""
+def from_file(word: str, broker: str | None) -> str:
+    """The key that a word on the command line means: itself, standard input, or a file. Raises Failure.
+
+    With `broker`, on the bastion, no file is looked at: which there are, and what is in them, is nobody's to ask.
+    """
     if _is_key(word) or "PRIVATE KEY" in word:
         return keyring.read(word)
+    if broker and word != "-":
+        raise Failure(
+            "the bastion has no file of yours",
+            "give the key itself in quotes, or send it: `ssh USER@BASTION devctl keys add NAME - < FILE.pub`",
+            USAGE,
+        )
     try:
         text = sys.stdin.read(MOST + 1) if word == "-" else _regular(Path(word).expanduser())
     except (OSError, UnicodeDecodeError) as error:

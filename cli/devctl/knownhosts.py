@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from devctl import names
 from devctl.config import state_folder
 from devctl.errors import TRANSPORT, Failure
 
@@ -23,6 +24,25 @@ def alias(session: Session, name: str) -> str:
 
     cluster = hashlib.sha256(session.target.server.encode()).hexdigest()[:8]
     return f"{name}.{session.namespace}.{cluster}"
+
+
+def host_name(session: Session, name: str) -> str:
+    """What ssh calls the server as a host: another name for each cluster, namespace and server.
+
+    It is what %h and %C of a person's ControlPath are made of: with the same name for two servers, ssh would use the
+    connection to one of them for the other, without looking at a key. Nothing resolves it; ProxyCommand connects.
+    It stays short, because a ControlPath is a Unix socket's name of at most 107 bytes.
+    """
+    cluster = session.target.cluster
+    parts = [cluster.get(key) for key in ("certificate-authority-data", "certificate-authority", "proxy-url")]
+    return unique_host(name, session.target.server, session.namespace, *map(str, parts))
+
+
+def unique_host(name: str, *place: str) -> str:
+    """`NAME.HASH.devserver`, the hash being of what tells servers of that name apart."""
+    import hashlib
+
+    return f"{name}.{hashlib.sha256(chr(0).join(place).encode()).hexdigest()[:8]}{names.HOST_SUFFIX}"
 
 
 def file(session: Session, name: str) -> Path:

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from email.message import Message
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 MERGE_PATCH = "application/merge-patch+json"
+PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 TIMEOUT = 20.0  # seconds without a byte before a plain request counts as lost
 
 
@@ -126,7 +128,7 @@ class Kube:
             self._connection.close()
             self._connection = None
 
-    def open_socket(self) -> tuple[socket.socket, str, dict[str, str]]:
+    def open_socket(self) -> tuple[socket.socket, str, list[tuple[str, str]]]:
         """A fresh connected socket (TLS done), the Host header and the identity headers, for upgrades."""
         connection = self._open(TIMEOUT)
         return connection.sock, connection.host, self._headers()
@@ -152,11 +154,13 @@ class Kube:
             self._connection = connection
             if connection.sock is not None:
                 connection.sock.settimeout(timeout)
-            headers = {"Accept": self._accept, "User-Agent": "devctl", **self._headers()}
+            headers = Message()  # a name may come twice: each group that is impersonated is a header of its own
+            for name, value in [("Accept", self._accept), ("User-Agent", "devctl"), *self._headers()]:
+                headers[name] = value
             if data is not None:
                 headers["Content-Type"] = content_type
             try:
-                connection.request(method, self.path(path, query), data, headers)
+                connection.request(method, self.path(path, query), data, headers)  # type: ignore[arg-type]
                 response = connection.getresponse()
             except (OSError, HTTPException) as error:
                 self.close()
@@ -177,24 +181,46 @@ class Kube:
     def _open(self, timeout: float | None) -> HTTPConnection:
         url = urlsplit(self.target.server)
         host = url.hostname or ""
+        connection: HTTPConnection
         if url.scheme == "http":
             connection = HTTPConnection(host, url.port or 80, timeout=timeout)
+            tls, name = None, host
         else:
             pair = self._login().pair if self._logs_in else None
-            self._tls = self._tls or kubeconfig.tls(self.target, pair)
-            connection = _HTTPS(host, url.port or 443, self._tls, self.target.cluster.get("tls-server-name"), timeout)
+            tls = self._tls = self._tls or kubeconfig.tls(self.target, pair)
+            connection = HTTPSConnection(host, url.port or 443, timeout=timeout, context=tls)
+            # The certificate may be for another name than the one connected to.
+            name = self.target.cluster.get("tls-server-name") or host
         try:
-            connection.connect()
+            connection.sock = self._dial(connection.host, connection.port, timeout)
+            if tls:
+                connection.sock = tls.wrap_socket(connection.sock, server_hostname=name)
         except OSError as error:
             raise self._unreachable(error) from None
         return connection
 
-    def _headers(self) -> dict[str, str]:
+    def _dial(self, host: str, port: int, timeout: float | None) -> socket.socket:
+        """A connection to the API server, through a proxy where one is set, without delay for small writes."""
+        import socket
+
+        proxy = None
+        # On the bastion there is the broker and nothing else; elsewhere most people have no proxy to load code for.
+        if not self.target.user.get("broker") and (
+            self.target.cluster.get("proxy-url") or any(self._environ.get(each) for each in PROXY_VARIABLES)
+        ):
+            from devctl.httpproxy import proxy_for
+
+            proxy = proxy_for(self.target.server, self.target.cluster, self._environ)
+        sock = proxy.connect(host, port, timeout) if proxy else socket.create_connection((host, port), timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    def _headers(self) -> list[tuple[str, str]]:
         headers = kubeconfig.headers(self.target)
-        if self._logs_in and "Authorization" not in headers:
+        if self._logs_in and not any(name == "Authorization" for name, _ in headers):
             token = self._login().token
             if token:
-                headers["Authorization"] = f"Bearer {token}"
+                headers.append(("Authorization", f"Bearer {token}"))
         return headers
 
     @property
@@ -220,25 +246,6 @@ class Kube:
     def _unreachable(self, error: Exception) -> Unreachable:
         text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
         return Unreachable(f"{self.target.server}: {text or type(error).__name__}")
-
-
-class _HTTPS(HTTPSConnection):
-    """HTTPS whose certificate may be for another name than the one connected to (tls-server-name)."""
-
-    def __init__(
-        self, host: str, port: int, tls: ssl.SSLContext, server_name: str | None, timeout: float | None
-    ) -> None:
-        super().__init__(host, port, context=tls, timeout=timeout)
-        self._tls = tls
-        self._server_name = server_name or host
-
-    def connect(self) -> None:
-        """Connect, without delay for small writes, and do the TLS handshake."""
-        import socket
-
-        self.sock = socket.create_connection((self.host, self.port), self.timeout)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._server_name)
 
 
 def _refusal(response: HTTPResponse) -> ApiError:

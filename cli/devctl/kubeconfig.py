@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from devctl import broker
 from devctl.errors import FORBIDDEN, USAGE, Failure
@@ -48,9 +49,9 @@ def load(kubeconfig: str | None, context: str | None, environ: Mapping[str, str]
         return on_bastion(environ[broker.VARIABLE])
     explicit = kubeconfig is not None
     if kubeconfig is not None:
-        paths = [Path(kubeconfig)]
+        paths = [Path(kubeconfig)] if Path(kubeconfig).exists() else files(kubeconfig)
     elif environ.get("KUBECONFIG"):
-        paths = [Path(p).expanduser() for p in environ["KUBECONFIG"].split(os.pathsep) if p]
+        paths = files(environ["KUBECONFIG"])
     else:
         paths = [Path(environ.get("HOME") or "~").expanduser() / ".kube" / "config"]
     present = [path for path in paths if path.is_file()]
@@ -63,10 +64,15 @@ def load(kubeconfig: str | None, context: str | None, environ: Mapping[str, str]
             return in_cluster(environ)
         raise Failure(
             "no cluster is configured: there is no " + " and no ".join(str(p) for p in paths),
-            "`make up` starts a local one; or set KUBECONFIG, or kubeconfig in devctl's config file",
+            "`devctl config set bastion HOST` if there is a bastion, `make up` for a local cluster, or set KUBECONFIG",
             USAGE,
         )
     return select(merge(present), context, ":".join(str(p) for p in present))
+
+
+def files(text: str) -> list[Path]:
+    """The kubeconfig files of a list as in $KUBECONFIG."""
+    return [Path(each).expanduser() for each in text.split(os.pathsep) if each]
 
 
 def on_bastion(path: str) -> Target:
@@ -190,7 +196,8 @@ def tls(target: Target, client_pair: tuple[str, str] | None = None) -> ssl.SSLCo
 
 
 def _decode(data: str) -> str:
-    return base64.b64decode(data).decode("ascii")
+    # A bundle may have comments between its certificates, in any encoding; Python takes PEM as ASCII text only.
+    return base64.b64decode(data).decode("latin-1").encode("ascii", "replace").decode("ascii")
 
 
 def _load_pair(settings: ssl.SSLContext, certificate: str, key: str) -> None:
@@ -203,18 +210,25 @@ def _load_pair(settings: ssl.SSLContext, certificate: str, key: str) -> None:
         settings.load_cert_chain(file.name)
 
 
-def headers(target: Target) -> dict[str, str]:
+def headers(target: Target) -> list[tuple[str, str]]:
     """Static identity headers: bearer token (read anew from a token file) and impersonation."""
-    user, found = target.user, {}
+    user = target.user
+    found: list[tuple[str, str]] = []
     if user.get("tokenFile"):
         try:
-            found["Authorization"] = "Bearer " + Path(user["tokenFile"]).read_text().strip()
+            found.append(("Authorization", "Bearer " + Path(user["tokenFile"]).read_text().strip()))
         except OSError as error:
             raise Failure(f"the token cannot be read: {error}", "log in again", FORBIDDEN) from None
     elif user.get("token"):
-        found["Authorization"] = f"Bearer {user['token']}"
+        found.append(("Authorization", f"Bearer {user['token']}"))
     if user.get("as"):
-        found["Impersonate-User"] = str(user["as"])
+        found.append(("Impersonate-User", str(user["as"])))
+    if user.get("as-uid"):
+        found.append(("Impersonate-Uid", str(user["as-uid"])))
+    found += [("Impersonate-Group", str(group)) for group in user.get("as-groups") or []]
+    for key, given in (user.get("as-user-extra") or {}).items():
+        # A key may hold what no header's name may, such as a slash.
+        found += [(f"Impersonate-Extra-{quote(str(key).lower(), safe='')}", str(value)) for value in given or []]
     return found
 
 

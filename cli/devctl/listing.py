@@ -56,7 +56,7 @@ def _phase_colour(column: int) -> Any:  # noqa: ANN401
 
 def list_command(
     session: Session,
-    all_users: Annotated[bool, typer.Option("--all", "-A", help="Servers of all users, as far as you may.")] = False,
+    all_users: Annotated[bool, typer.Option("--all", "-A", help="Servers of all users that you may see.")] = False,
     output: Output = None,
 ) -> None:
     """List your servers."""
@@ -102,4 +102,4 @@ def list_command(
         rows.append([server["metadata"].get("namespace", "-"), *row] if all_users else row)
     if all_users:
         header.insert(0, "NAMESPACE")
-    render.table(header, rows, _phase_colour(header.index("PHASE")))
+    render.table(header, rows, _phase_colour(header.index("PHASE")), whole=form == "wide")

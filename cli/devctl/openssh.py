@@ -35,6 +35,7 @@ def options(session: Session, name: str) -> dict[str, str]:
     command = f"{program()} proxy{flags} {name}".replace("%", "%%")
     found = {
         "User": names.LOGIN,
+        "HostName": knownhosts.host_name(session, name),
         "HostKeyAlias": knownhosts.alias(session, name),
         "UserKnownHostsFile": quoted(str(knownhosts.file(session, name)).replace("%", "%%")),
         "GlobalKnownHostsFile": "/dev/null",
@@ -46,6 +47,7 @@ def options(session: Session, name: str) -> dict[str, str]:
     }
     identity = session.config.get("identityFile")
     if identity:
+        identity = str(Path(identity).absolute())
         found |= {"IdentityFile": quoted(identity.replace("%", "%%")), "IdentitiesOnly": "yes"}
     return found
 

@@ -64,6 +64,8 @@ def _run(session: Session, pod: str, words: list[str]) -> int:
     from devctl.remote import in_container
 
     try:
-        return in_container(session, (names.BASTION_NAMESPACE, pod, CONTAINER), [*PROGRAM, *words], False, pod)
+        return in_container(
+            session, (names.BASTION_NAMESPACE, pod, CONTAINER), [*PROGRAM, *words], pod, terminal=False, stdin=False
+        )
     except ApiError as error:
         raise from_api(error, "read recordings") from None

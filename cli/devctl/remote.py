@@ -37,19 +37,25 @@ def exec_command(
     session: Session,
     name: Name,
     command: Annotated[list[str] | None, typer.Argument(help="The command; better after --.")] = None,
+    stdin: Annotated[bool, typer.Option("--stdin", "-i", help="Pass standard input to the command.")] = False,
     tty: Annotated[
-        bool | None,
-        typer.Option("--tty/--no-tty", "-t/-T", help="With or without a terminal; with one if there is one."),
-    ] = None,
+        bool, typer.Option("--tty/--no-tty", "-t/-T", help="Give the command a terminal; with -i an interactive one.")
+    ] = False,
 ) -> int:
     """Run a command in a server without SSH. Its exit code is passed on.
 
     devctl exec NAME -- COMMAND...
+
+    The command reads standard input only with -i, as with kubectl: `devctl exec -i mydev -- tar x < files.tar`,
+    `devctl exec -it mydev -- python3`. Ctrl-C ends devctl; without -it the command itself goes on in the server.
     """
     words = [*(command or []), *(session.rest or [])]
     if not words:
         raise Failure("there is no command to run", f"write `devctl exec {name} -- COMMAND`", USAGE)
-    return run(session, name, words, tty)
+    if tty and stdin and not sys.stdin.isatty():
+        render.warn("standard input is not a terminal, so the command is given none")
+        tty = False
+    return run(session, name, words, terminal=tty, stdin=stdin)
 
 
 def shell_command(session: Session, name: Name) -> int:
@@ -62,27 +68,32 @@ def shell_command(session: Session, name: Name) -> int:
     term = session.environ.get("TERM")
     if term and sys.stdin.isatty():
         words = ["env", f"TERM={term}", *words]
-    return run(session, name, words, None)
+    return run(session, name, words, terminal=sys.stdin.isatty() and sys.stdout.isatty(), stdin=True)
 
 
-def run(session: Session, name: str, command: list[str], tty: bool | None) -> int:
+def run(session: Session, name: str, command: list[str], *, terminal: bool, stdin: bool) -> int:
     """Run `command` in the server joined to our own streams; its exit code, 255 when the connection broke."""
     server = session.server(name)
     stopped = pods.not_running(server)
     if stopped and not server["spec"].get("running", True):
         raise stopped
     pod = pods.of_server(session, server)
-    terminal = (sys.stdin.isatty() and sys.stdout.isatty()) if tty is None else tty
     try:
-        return in_container(session, (session.namespace, pod, names.CONTAINER), command, terminal, name)
+        return in_container(
+            session, (session.namespace, pod, names.CONTAINER), command, name, terminal=terminal, stdin=stdin
+        )
     except ApiError as error:
         if error.status in (400, 404, 500) and stopped:
             raise stopped from None
         raise from_api(error, f"run a command in {name}") from None
 
 
-def in_container(session: Session, where: tuple[str, str, str], command: list[str], terminal: bool, name: str) -> int:
+def in_container(
+    session: Session, where: tuple[str, str, str], command: list[str], name: str, *, terminal: bool, stdin: bool
+) -> int:
     """Run `command` in a container (namespace, pod, container) that people know as `name`; its exit code.
+
+    Our standard input is read only with `stdin`: in a shell's loop the rest of it belongs to the loop.
 
     Raises ApiError when the API server does not let us.
     """
@@ -90,13 +101,14 @@ def in_container(session: Session, where: tuple[str, str, str], command: list[st
     from devctl.kube import core_path
 
     namespace, pod, container = where
-    query = [("container", container), ("stdin", "true"), ("stdout", "true")]
+    query = [("container", container), ("stdout", "true")]
+    query += [("stdin", "true")] if stdin else []
     query += [("tty", "true")] if terminal else [("stderr", "true")]
     query += [("command", word) for word in command]
     path = core_path(namespace, "pods", pod) + "/exec"
     channels = websocket.connect(session.kube, path, query, websocket.EXEC_PROTOCOLS)
-    with raw_terminal(terminal):
-        status = pump(channels, terminal)
+    with raw_terminal(terminal and stdin):
+        status = pump(channels, terminal, stdin)
     return exit_code(status, name)
 
 
@@ -141,12 +153,15 @@ def resizes(wanted: bool) -> Iterator[int | None]:
         os.close(writer)
 
 
-def pump(channels: Channels, terminal: bool) -> dict[str, Any] | None:
-    """Carry stdin, stdout, stderr and window sizes until the other side ends; its Status, None when it broke."""
+def pump(channels: Channels, terminal: bool, reading: bool) -> dict[str, Any] | None:
+    """Carry stdin (if `reading`), stdout, stderr and window sizes until the other side ends.
+
+    Returns its Status, None when the connection broke.
+    """
     from devctl import websocket
 
     status: dict[str, Any] | None = None
-    stdin: int | None = sys.stdin.fileno()
+    stdin: int | None = sys.stdin.fileno() if reading else None
     next_ping = time.monotonic() + websocket.PING_EVERY
     with resizes(terminal) as resized:
         try:

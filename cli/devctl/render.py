@@ -61,9 +61,26 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def table(header: Row, rows: Sequence[Row], colour: Callable[[int, str], str | None] | None = None) -> None:
-    """An aligned table; `colour(column, cell)` may name a colour for a cell."""
+def table(
+    header: Row,
+    rows: Sequence[Row],
+    colour: Callable[[int, str], str | None] | None = None,
+    *,
+    whole: bool = False,
+) -> None:
+    """An aligned table; `colour(column, cell)` may name a colour for a cell.
+
+    On a terminal it is fitted into the width, unless it is to be `whole`.
+    """
     rows = [[clean(cell) for cell in row] for row in rows]
+    if not whole and sys.stdout.isatty():
+        import shutil
+
+        before = list(header)
+        header, rows = fitted(header, rows, shutil.get_terminal_size().columns)
+        if colour is not None and len(header) < len(before):
+            kept, given = [before.index(name) for name in header], colour
+            colour = lambda at, cell: given(kept[at], cell)  # noqa: E731
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     for number, row in enumerate([header, *rows]):
         cells = []
@@ -72,6 +89,27 @@ def table(header: Row, rows: Sequence[Row], colour: Callable[[int, str], str | N
             name = "dim" if number == 0 else (colour(i, cell) if colour else None)
             cells.append(paint(padded, name) if name else padded)
         out("   ".join(cells).rstrip())
+
+
+GAP = 3
+"""Blanks between two columns."""
+NARROWEST = 12
+"""Characters below which a last column that is cut says nothing any more."""
+
+
+def fitted(header: Row, rows: Sequence[Row], width: int) -> tuple[list[str], list[list[str]]]:
+    """A table for a terminal of `width` columns: the last column is cut, and where that is not enough others go.
+
+    They go from the right; the first two and the last stay, whatever the width.
+    """
+    columns = [[name, *(row[at] for row in rows)] for at, name in enumerate(header)]
+    widths = [max(map(len, column)) for column in columns]
+    while len(columns) > 3 and sum(widths[:-1]) + GAP * (len(columns) - 1) + min(widths[-1], NARROWEST) > width:
+        del columns[-2], widths[-2]
+    room = max(width - sum(widths[:-1]) - GAP * (len(columns) - 1), NARROWEST)
+    columns[-1] = [cell if len(cell) <= room else cell[: room - 1].rstrip() + "…" for cell in columns[-1]]
+    lines = [list(line) for line in zip(*columns, strict=True)]
+    return lines[0], lines[1:]
 
 
 def to_yaml(document: Any) -> str:  # noqa: ANN401 - any JSON value

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from devctl import names, values
@@ -61,7 +62,7 @@ class Session:
             if not values.user_name(setting.value):
                 raise Failure(
                     f"{setting.value!r} ({setting.source}) is not a user name",
-                    f"user names have 2 to {names.USER_NAME_MAX} small letters, digits and dashes, a letter first",
+                    values.user_name_rule(setting.value),
                     USAGE,
                 )
             return setting.value, setting.source
@@ -111,16 +112,9 @@ class Session:
 
     def missing(self, name: str) -> NoReturn:
         """Say that there is no such server, and which name may have been meant."""
-        from difflib import get_close_matches
+        from devctl.errors import no_server
 
-        from devctl.errors import NOT_FOUND
-
-        existing = [s["metadata"]["name"] for s in self.servers()]
-        near = get_close_matches(name, existing, 1)
-        todo = f"did you mean {near[0]}? `devctl list` shows all" if near else "`devctl list` shows your servers"
-        if not existing:
-            todo = f"you have none; `devctl create {name}` makes it"
-        raise Failure(f"there is no server {name} in {self.namespace}", todo, NOT_FOUND)
+        raise no_server(name, [s["metadata"]["name"] for s in self.servers()], f"in {self.namespace}")
 
     def servers(self, namespace: str | None = None) -> list[Json]:
         """The DevServers of the person's namespace (or of `namespace`), oldest first as the API orders them."""
@@ -141,14 +135,22 @@ class Session:
         for key in ("user", "context", "kubeconfig", "namespace"):
             setting = self.config.setting(key)
             if setting and setting.source != str(self.config.path):
-                found += [f"--{key}", setting.value]
+                value = _absolute(setting.value) if key == "kubeconfig" else setting.value
+                found += [f"--{key}", value]
         if self.config.setting("kubeconfig") is None and self.environ.get("KUBECONFIG"):
-            first = self.environ["KUBECONFIG"].split(os.pathsep)
-            if len(first) == 1:
-                found += ["--kubeconfig", first[0]]
+            found += ["--kubeconfig", _absolute(self.environ["KUBECONFIG"])]
         if self.config.setting("user") is None and self.user_setting[1] == "$USER":
             found += ["--user", self.user]
         return found
+
+
+def _absolute(kubeconfig: str) -> str:
+    """A kubeconfig, or a list of them, as it is found from any folder."""
+    from devctl.kubeconfig import files
+
+    if Path(kubeconfig).exists():
+        return str(Path(kubeconfig).absolute())
+    return os.pathsep.join(str(path.absolute()) for path in files(kubeconfig))
 
 
 def explain(error: Exception, doing: str = "do that") -> Failure:

@@ -6,12 +6,15 @@ Invariant: of the file only the line of that key changes, and what is written is
 from __future__ import annotations
 
 import json
+import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from devctl import __version__, complete, render
-from devctl.config import KEYS, parse
+from devctl.config import KEYS, OUTPUTS, PATHS, parse
 from devctl.errors import USAGE, Failure
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ Key = Annotated[str, typer.Argument(help="One of: " + ", ".join(KEYS), autocompl
 
 def config_set_command(session: Session, key: Key, value: Annotated[str, typer.Argument(help="Its value.")]) -> None:
     """Set one key of the configuration file; `devctl info` shows all of them."""
+    if key in KEYS:
+        check(key, value, session)
     _write(session, key, f"{key}: {json.dumps(value, ensure_ascii=False)}\n")
 
 
@@ -33,6 +38,42 @@ def config_unset_command(session: Session, key: Key) -> None:
 def version_command(session: Session) -> None:
     """Print the version."""
     render.out(f"devctl {__version__}")
+
+
+def check(key: str, value: str, session: Session) -> None:
+    """Refuse a value that the commands which read it would refuse; raises Failure. A missing file is a warning."""
+    from devctl import jump, values
+
+    if key == "user" and not values.user_name(value):
+        raise Failure(f"{value[:80]!r} is not a user name", values.user_name_rule(value), USAGE)
+    if key in ("flavor", "namespace") and not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", value):
+        raise Failure(f"{value[:80]!r} is not the name of a {key}", "use small letters, digits and dashes", USAGE)
+    if key == "context" and not (value and value.isprintable()):
+        raise Failure("a context's name has no control characters", "`kubectl config get-contexts` lists them", USAGE)
+    if key == "image":
+        values.image(value)
+    if key == "homeSize":
+        values.home_size(value, "homeSize")
+    if key == "output" and value not in OUTPUTS:
+        raise Failure(f"output {value!r} is unknown", "use one of " + ", ".join(OUTPUTS), USAGE)
+    if key == "bastion" and not jump.ADDRESS.fullmatch(value):
+        raise Failure(f"{value[:80]!r} is not an address", "write HOST or HOST:PORT, like bastion.example.org", USAGE)
+    if key == "hostAuthority" and not jump.AUTHORITY.fullmatch(" ".join(value.split()[:2])):
+        raise Failure(
+            "that is not an ssh-ed25519 public key",
+            "take the line that your administrator sent, or the one of `devctl user show`",
+            USAGE,
+        )
+    if key == "identityFile" and value.endswith(".pub"):
+        raise Failure(
+            f"{value} is the public half of a key", f"give the private one: {value.removesuffix('.pub')}", USAGE
+        )
+    if key in PATHS:
+        folder = session.config.path.parent
+        paths = value.split(os.pathsep) if key == "kubeconfig" else [value]
+        for path in (folder / Path(each).expanduser() for each in paths):
+            if not path.is_file():
+                render.warn(f"there is no file {path}; a path in the file is relative to {folder}")
 
 
 def _write(session: Session, key: str, line: str) -> None:

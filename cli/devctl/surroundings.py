@@ -9,7 +9,7 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from devctl import values
+from devctl import names, values
 from devctl.errors import ApiError, Failure, from_api
 
 if TYPE_CHECKING:
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from devctl.session import Session
 
 
-def check(session: Session, flavor: str, claims: list[str], allow_missing: bool) -> tuple[list[str], Json | None]:
+def check(
+    session: Session, flavor: str | None, claims: list[str], allow_missing: bool
+) -> tuple[list[str], str, Json | None]:
     """Compare the flavor and the volume claims of a new server with what there is.
 
-    Returns warnings and the flavor, if there is one; raises Failure (refused) for what is missing and for a flavor
-    that its queue's whole quota is too small for, unless ``allow_missing``.
+    Returns warnings, the flavor's name (`flavor`, or the person's default for None) and the flavor, if there is one;
+    raises Failure (refused) for what is missing, not allowed, or more than its queue's whole quota, unless
+    ``allow_missing``.
     """
+    from devctl.allowance import allowance, default_flavor
     from devctl.kube import core_path, flavor_path
 
     warnings: list[str] = []
@@ -30,9 +34,18 @@ def check(session: Session, flavor: str, claims: list[str], allow_missing: bool)
         flavors = {f["metadata"]["name"]: f for f in session.kube.get(flavor_path()).get("items") or []}
     except ApiError as error:
         raise from_api(error, "list flavors") from None
+    mine = allowance(session)
+    flavor = flavor or default_flavor(session, list(flavors.values()), mine) or names.DEFAULT_FLAVOR
+    usable = [name for name in flavors if mine.may_use(name)]
+    if flavor in flavors and flavor not in usable and not allow_missing:
+        listed = ", ".join(sorted(usable))
+        raise values.refuse(
+            f"you may not use flavor {flavor!r}",
+            f"take one of yours: {listed}" if usable else "there is none that you may use; ask an administrator",
+        )
     if flavor not in flavors:
         if not allow_missing:
-            raise unknown_flavor(flavor, list(flavors))
+            raise unknown_flavor(flavor, usable)
         warnings.append(f"there is no flavor {flavor} yet; the server starts when there is one")
     if claims:
         try:
@@ -48,15 +61,15 @@ def check(session: Session, flavor: str, claims: list[str], allow_missing: bool)
     if flavor in flavors and not allow_missing:
         from devctl.queue import refuse_impossible
 
-        refuse_impossible(session, flavors[flavor], list(flavors.values()))
-    return warnings, flavors.get(flavor)
+        refuse_impossible(session, flavors[flavor], [flavors[name] for name in usable])
+    return warnings, flavor, flavors.get(flavor)
 
 
 def unknown_flavor(flavor: str, known: list[str]) -> Failure:
     """The refusal of a flavor that does not exist, with the nearest one."""
     near = get_close_matches(flavor, known, 1, 0.4)
     listed = ", ".join(sorted(known)) or "none; ask an administrator"
-    todo = f"did you mean {near[0]}? Known flavors: {listed}" if near else f"known flavors: {listed}"
+    todo = f"did you mean {near[0]}? Your flavors: {listed}" if near else f"your flavors: {listed}"
     return values.refuse(f"there is no flavor {flavor!r}", todo)
 
 

@@ -43,15 +43,11 @@ def user_add_command(
 ) -> None:
     """Let a person onto the platform: devctl user add ann --key ann.pub --flavors cpu-small,gpu-a10g --gpus 4"""
     if not values.user_name(name):
-        raise Failure(
-            f"{name[:80]!r} is not a user name",
-            f"user names have 2 to {names.USER_NAME_MAX} small letters, digits and dashes, a letter first",
-            REFUSED,
-        )
+        raise Failure(f"{name[:80]!r} is not a user name", values.user_name_rule(name), REFUSED)
     spec: Json = {"username": name, "flavors": [each.strip() for each in flavors.split(",") if each.strip()]}
     now = datetime.now(UTC)
     for each in key or []:
-        line = from_file(each)
+        line = from_file(each, session.broker)
         spec |= keyring.added(spec, _key_name(line, spec), line, expires, now)
     quota = {"gpu": gpus, "cpu": cpu, "memory": memory, "servers": servers}
     spec["quota"] = {what: most for what, most in quota.items() if most is not None}
@@ -132,13 +128,13 @@ def user_show_command(session: Session, name: Name, output: Output = None) -> No
 
 
 def user_suspend_command(session: Session, name: Name) -> None:
-    """Stop a person's servers and take their keys out of force; nothing is deleted."""
+    """Stop a person's servers and refuse their keys; nothing is deleted."""
     _patch(session, name, True)
     render.say(f"{name} is suspended: servers stop, sessions end, homes stay; `devctl user resume {name}` undoes it")
 
 
 def user_resume_command(session: Session, name: Name) -> None:
-    """Undo suspend: keys are in force again, and servers that ran before start."""
+    """Undo suspend: the keys work again, and servers that ran before start."""
     _patch(session, name, False)
     render.say(f"{name} may log in again; servers that ran when they were suspended start now")
 

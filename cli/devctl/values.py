@@ -54,14 +54,29 @@ def server_name(name: str) -> str:
 
 
 def _suggest(name: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-").lstrip("0123456789-")[: names.SERVER_NAME_MAX]
-    slug = slug.rstrip("-")
-    return slug if len(slug) >= 2 else "mydev"
+    return _slug(name, names.SERVER_NAME_MAX) or "mydev"
+
+
+def _slug(text: str, longest: int) -> str:
+    """`text` as a name, as far as that can be; "" when nothing is left of it."""
+    import unicodedata
+
+    plain = unicodedata.normalize("NFKD", text.lower().replace("ß", "ss")).encode("ascii", "ignore").decode()
+    # A mark of an accent is gone by now; any other character parts two words.
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-").lstrip("0123456789-")[:longest].rstrip("-")
+    return slug if len(slug) >= 2 else ""
 
 
 def user_name(name: str) -> bool:
     """Whether `name` could be a platform user (syntax only)."""
     return len(name) <= names.USER_NAME_MAX and re.fullmatch(names.NAME_PATTERN, name, re.ASCII) is not None
+
+
+def user_name_rule(name: str) -> str:
+    """What a user name looks like, with the nearest one to `name`: jane.doe@example.org -> jane-doe."""
+    rule = f"user names have 2 to {names.USER_NAME_MAX} small letters, digits and dashes, a letter first"
+    near = _slug(name.partition("@")[0], names.USER_NAME_MAX)
+    return f"{rule} and no dash at the end" + (f", for example {near}" if near else "")
 
 
 def quantity(text: str) -> Decimal:

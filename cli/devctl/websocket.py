@@ -179,7 +179,7 @@ def connect(kube: Kube, path: str, query: list[tuple[str, str]], protocols: tupl
         uri = parse_uri(f"{scheme}://{host}{kube.path(path, query)}")
         wire = ClientProtocol(uri, subprotocols=[Subprotocol(name) for name in protocols], max_size=None)
         request = wire.connect()
-        for name, value in {**headers, "User-Agent": "devctl"}.items():
+        for name, value in [*headers, ("User-Agent", "devctl")]:
             request.headers[name] = value
         wire.send_request(request)
         sock.sendall(b"".join(wire.data_to_send()))

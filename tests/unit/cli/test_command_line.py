@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,7 +57,10 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
 def test_each_command_explains_itself(run: Run, name: str) -> None:
     done = run(*name.split(), "--help")
     assert done.returncode == 0, done.stderr
-    assert "--kubeconfig" in done.stdout and "\x1b" not in done.stdout
+    assert "\x1b" not in done.stdout
+    # Metavars are words in capitals, and what all commands share stands in one line.
+    assert not re.search(r"[{}]|<(str|int|float)", done.stdout), done.stdout
+    assert done.stdout.count("--kubeconfig") == (commands.PARTS | commands.COMMANDS)[name].needs_cluster
 
 
 @pytest.mark.parametrize("name", list(commands.GROUPS))
@@ -67,6 +71,29 @@ def test_a_group_lists_what_is_in_it(run: Run, name: str) -> None:
     assert all(part in commands.COMMANDS[name].summary for part in commands.GROUPS[name])
     wrong = run(name, "dance")
     assert wrong.returncode == 2 and f"devctl {name} has no 'dance'" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        (["help"], ["--help"]),
+        (["help", "create"], ["create", "--help"]),
+        (["help", "keys", "add"], ["keys", "add", "--help"]),
+        (["keys", "help"], ["keys", "--help"]),
+    ],
+)
+def test_help_is_a_command_too(run: Run, words: list[str], same: list[str]) -> None:
+    done = run(*words)
+    assert done.returncode == 0 and done.stdout == run(*same).stdout
+
+
+def test_the_overview_fits_a_terminal_of_80_columns() -> None:
+    assert max(map(len, commands.overview().splitlines())) <= 80
+
+
+def test_every_habit_leads_to_a_command() -> None:
+    assert set(commands.MEANT.values()) <= commands.COMMANDS.keys()
+    assert not (commands.MEANT.keys() | commands.INSTEAD.keys()) & commands.COMMANDS.keys()
 
 
 def test_no_command_is_a_usage_error(run: Run) -> None:
@@ -96,6 +123,13 @@ def test_no_command_is_a_usage_error(run: Run) -> None:
         (["stop", "mydev", "--wait", "9x"], 6, "duration"),
         (["list"], 2, "make up"),
         (["exec", "mydev"], 2, "-- COMMAND"),
+        (["ls"], 2, "did you mean list?"),
+        (["rm", "mydev"], 2, "did you mean delete?"),
+        (["top"], 2, "devctl ssh NAME top"),
+        (["volume", "list"], 2, "volume claim"),
+        (["lisst"], 2, "did you mean list?"),
+        (["keys", "rm", "x"], 2, "did you mean `devctl keys remove`?"),
+        (["user", "lst"], 2, "did you mean `devctl user list`?"),
     ],
 )
 def test_a_mistake_costs_two_lines_and_a_code(run: Run, words: list[str], code: int, says: str) -> None:
@@ -103,6 +137,57 @@ def test_a_mistake_costs_two_lines_and_a_code(run: Run, words: list[str], code: 
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 2, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("homeSize", "10Gx", "10Gi"),
+        ("homeSize", "10", "unit"),
+        ("user", "Jane.Doe@example.org", "jane-doe"),
+        ("output", "tabel", "table"),
+        ("image", "Debian:12", "debian:12"),
+        ("flavor", "CPU small", "flavor"),
+        ("namespace", "dev_ann", "namespace"),
+        ("context", "", "context"),
+        ("bastion", "ssh://x", "HOST:PORT"),
+        ("hostAuthority", "ssh-rsa AAAA", "ssh-ed25519"),
+        ("identityFile", "~/.ssh/id.pub", "~/.ssh/id"),
+    ],
+)
+def test_config_set_of_a_value_that_cannot_work_is_refused(run: Run, key: str, value: str, says: str) -> None:
+    done = run("config", "set", key, value)
+    assert done.returncode in (2, 6) and says in done.stderr, done.stderr
+    assert run("config", "set", "homeSize", "none").returncode == 0
+
+
+def test_config_set_of_a_file_that_is_missing_warns(run: Run, tmp_path: Path) -> None:
+    done = run("config", "set", "kubeconfig", "no-such-file")
+    assert done.returncode == 0 and f"warning: there is no file {tmp_path}" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_as_good_as_dev_null(tmp_path: Path, closed: str) -> None:
+    """Cron and systemd units start programs like this."""
+    script = f'"$0" -m devctl config set user ann {closed}; echo $?; "$0" -m devctl info {closed}; echo $?'
+    environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = subprocess.run(["sh", "-c", script, sys.executable], env=environ, capture_output=True, text=True, check=True)
+    codes = [line for line in done.stdout.splitlines() if line.isdecimal()]
+    assert codes == ["0", "0"] and "unexpectedly" not in done.stderr
+    assert (tmp_path / ".config/devctl/config.yaml").read_text() == 'user: "ann"\n'
+
+
+@pytest.mark.parametrize("words", ["--help", "list --help", "info", "info -o json", "no-such-command"])
+def test_a_reader_that_left_is_141_at_every_point(tmp_path: Path, words: str) -> None:
+    """Nobody reads at all, which is what `| head -1` is when head was quicker."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-m", "devctl", *words.split()], env=environ, stdout=writer, stderr=writer, check=False
+    )
+    os.close(writer)
+    assert done.returncode == 141
 
 
 def test_a_broken_config_file_names_its_line(tmp_path: Path) -> None:

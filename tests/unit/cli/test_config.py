@@ -8,6 +8,8 @@ import pytest
 
 from devctl.config import KEYS, Config, parse
 from devctl.errors import USAGE, Failure
+from devctl.knownhosts import host_name
+from devctl.kubeconfig import Target
 from devctl.session import Session
 
 
@@ -93,6 +95,38 @@ def test_root_is_nobody_on_the_platform(tmp_path: Path) -> None:
     with pytest.raises(Failure) as caught:
         _ = session(tmp_path, {}, None, USER="root").user
     assert "--user" in caught.value.todo
+
+
+def test_connection_flags_work_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An editor has neither the terminal's environment nor its folder."""
+    monkeypatch.chdir(tmp_path)
+    both = session(tmp_path, {}, "dev-ann", KUBECONFIG=f"kubeconfig:{tmp_path / 'other'}", USER="ann")
+    assert both.connection_flags() == ["--kubeconfig", f"{tmp_path / 'kubeconfig'}:{tmp_path / 'other'}"]
+    for given in (
+        session(tmp_path, {}, "dev-ann", KUBECONFIG="kubeconfig"),
+        session(tmp_path, {"kubeconfig": "kubeconfig"}, "dev-ann"),
+        session(tmp_path, {}, "dev-ann", DEVCTL_KUBECONFIG="kubeconfig"),
+    ):
+        flags = given.connection_flags()
+        assert flags == ["--kubeconfig", str(tmp_path / "kubeconfig")]
+        monkeypatch.chdir("/")
+        again = Session({"kubeconfig": flags[1]}, None, {"HOME": str(tmp_path)})
+        assert again.namespace == "dev-ann"
+        monkeypatch.chdir(tmp_path)
+
+
+def test_host_names_differ_for_each_cluster_and_namespace(tmp_path: Path) -> None:
+    """They are what a ControlPath of %h or %C is made of, and have to fit into a Unix socket's name."""
+
+    def host(namespace: str, server: str, name: str = "mydev") -> str:
+        one = session(tmp_path, {"namespace": namespace}, None)
+        one.target = Target(server, "c", "s", None)
+        return host_name(one, name)
+
+    found = {host("dev-ann", "https://a"), host("dev-bob", "https://a"), host("dev-ann", "https://b")}
+    assert len(found) == 3 and all(each.startswith("mydev.") and each.endswith(".devserver") for each in found)
+    assert host("dev-ann", "https://a") == host("dev-ann", "https://a")
+    assert len(host("dev-ann", "https://a", "x" * 40)) < 64
 
 
 def test_an_odd_user_name_is_refused_with_its_source(tmp_path: Path) -> None:

@@ -48,12 +48,25 @@ CASES = [
         refusal(
             403,
             "Forbidden",
+            'persistentvolumeclaims "x" is forbidden: exceeded quota: dev-user, requested: requests.storage=9Ti,'
+            "efs.storageclass.storage.k8s.io/requests.storage=9Ti, used: requests.storage=10Gi,"
+            "efs.storageclass.storage.k8s.io/requests.storage=0, limited: requests.storage=500Gi,"
+            "efs.storageclass.storage.k8s.io/requests.storage=1Ti",
+        ),
+        "(storage: 10Gi of 500Gi in use, 9Ti more asked; storage of class efs: 0 of 1Ti in use, 9Ti more asked)",
+        "devctl delete NAME --purge",
+        errors.REFUSED,
+    ),
+    (
+        refusal(
+            403,
+            "Forbidden",
             'devservers.devservers.io "x" is forbidden: exceeded quota: dev-user, requested: '
             "count/devservers.devservers.io=1, used: count/devservers.devservers.io=3, "
             "limited: count/devservers.devservers.io=3",
         ),
-        "exceed your quota: asked count/devservers.devservers.io=1",
-        "stop or delete a server",
+        "exceed your quota (servers: 3 of 3 in use, 1 more asked)",
+        "delete a server, stopped ones count too",
         errors.REFUSED,
     ),
     (

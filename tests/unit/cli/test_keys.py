@@ -237,11 +237,11 @@ def test_a_key_is_read_from_a_file_of_the_usual_kind_and_size(tmp_path: Path) ->
     os.mkfifo(fifo)
     long.write_text("# x\n" * 20000)
     good.write_text(f"# mine\n{A}\n")
-    assert keys.from_file(str(good)) == A
+    assert keys.from_file(str(good), None) == A
     wrong = (("/dev/zero", "not a file"), (fifo, "not a file"), (tmp_path, "Is a directory"), (long, "too long"))
     for word, says in wrong:
         with pytest.raises(Failure, match=says):
-            keys.from_file(str(word))
+            keys.from_file(str(word), None)
 
 
 def test_on_the_bastion_nobodys_keys_are_taken_for_anothers() -> None:

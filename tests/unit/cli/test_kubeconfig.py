@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -72,10 +72,17 @@ def test_of_several_files_the_first_that_names_a_thing_wins(file: Path, tmp_path
     assert kubeconfig.load(None, "one", turned).server == "https://other:6443"
 
 
+def test_a_list_of_files_is_taken_by_the_flag_too(file: Path, tmp_path: Path) -> None:
+    assert kubeconfig.load(f"{tmp_path / 'none'}:{file}", None, {}).server == "https://one:6443"
+    odd = tmp_path / "a:b"
+    odd.write_text(CONFIG)
+    assert kubeconfig.load(str(odd), "two", {}).server == "https://two:6443"
+
+
 def test_no_file_at_all_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(Failure) as caught:
         kubeconfig.load(None, None, {"HOME": str(tmp_path)})
-    assert "make up" in caught.value.todo
+    assert "make up" in caught.value.todo and "devctl config set bastion" in caught.value.todo
 
 
 def test_a_file_that_is_no_yaml_names_its_line(tmp_path: Path) -> None:
@@ -88,16 +95,28 @@ def test_a_file_that_is_no_yaml_names_its_line(tmp_path: Path) -> None:
 
 def test_token_and_impersonation_become_headers(file: Path) -> None:
     headers = kubeconfig.headers(kubeconfig.load(str(file), None, {}))
-    assert headers == {"Authorization": "Bearer secret", "Impersonate-User": "eva"}
+    assert headers == [("Authorization", "Bearer secret"), ("Impersonate-User", "eva")]
+
+
+def test_headers_carry_every_kind_of_impersonation() -> None:
+    user = {"as": "eva", "as-uid": "7", "as-groups": ["a", "b"], "as-user-extra": {"example.org/Scope": ["x", "y"]}}
+    assert kubeconfig.headers(kubeconfig.Target("https://x", "c", "s", None, user=user)) == [
+        ("Impersonate-User", "eva"),
+        ("Impersonate-Uid", "7"),
+        ("Impersonate-Group", "a"),
+        ("Impersonate-Group", "b"),
+        ("Impersonate-Extra-example.org%2Fscope", "x"),
+        ("Impersonate-Extra-example.org%2Fscope", "y"),
+    ]
 
 
 def test_a_token_file_is_read_each_time(tmp_path: Path) -> None:
     token = tmp_path / "token"
     target = kubeconfig.Target("https://x", "c", "s", None, user={"tokenFile": str(token)})
     token.write_text("one\n")
-    assert kubeconfig.headers(target)["Authorization"] == "Bearer one"
+    assert dict(kubeconfig.headers(target))["Authorization"] == "Bearer one"
     token.write_text("two\n")
-    assert kubeconfig.headers(target)["Authorization"] == "Bearer two"
+    assert dict(kubeconfig.headers(target))["Authorization"] == "Bearer two"
 
 
 def plugin(tmp_path: Path, body: str, **more: object) -> kubeconfig.Target:
@@ -142,6 +161,19 @@ def test_certificates_that_cannot_be_used_are_explained() -> None:
     assert "certificates" in caught.value.what
 
 
+def test_a_bundle_may_have_comments_in_any_encoding(tmp_path: Path) -> None:
+    """As Mozilla's list of authorities has them."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=ca", "-keyout", tmp_path / "key",
+         "-out", tmp_path / "ca"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    for comment in ("# NetLock Arany Főtanúsítvány\n".encode(), "# Autorité\n".encode("latin-1")):
+        cluster = {"certificate-authority-data": base64.b64encode(comment + (tmp_path / "ca").read_bytes()).decode()}
+        settings = kubeconfig.tls(kubeconfig.Target("https://x", "c", "s", None, cluster))
+        assert settings.cert_store_stats()["x509_ca"] == 1
+
+
 def test_a_pod_finds_its_own_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kubeconfig, "SERVICE_ACCOUNT", tmp_path)
     (tmp_path / "token").write_text("t")
@@ -149,4 +181,4 @@ def test_a_pod_finds_its_own_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyP
     environ = {"HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"}
     target = kubeconfig.load(None, None, environ)
     assert (target.server, target.namespace) == ("https://[fd00::1]:6443", "dev-ann")
-    assert json.dumps(kubeconfig.headers(target)) == '{"Authorization": "Bearer t"}'
+    assert kubeconfig.headers(target) == [("Authorization", "Bearer t")]

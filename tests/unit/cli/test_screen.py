@@ -34,6 +34,36 @@ def test_a_table_is_aligned_and_holds_no_escape_sequences(capsys: pytest.Capture
     assert capsys.readouterr().out == "A           LONGER\nwide cell   x\n [31mred    y\n"
 
 
+@pytest.mark.parametrize(
+    ("width", "header", "row"),
+    [
+        (80, ["NAME", "FLAVOR", "AGE", "REASON"], ["mydev", "cpu-small", "3m", "no node is free for it " * 2]),
+        (50, ["NAME", "FLAVOR", "AGE", "REASON"], ["mydev", "cpu-small", "3m", "no node is free for it…"]),
+        (36, ["NAME", "FLAVOR", "REASON"], ["mydev", "cpu-small", "no node is free…"]),
+        (10, ["NAME", "FLAVOR", "REASON"], ["mydev", "cpu-small", "no node is…"]),
+    ],
+)
+def test_a_table_is_fitted_into_a_terminal(width: int, header: list[str], row: list[str]) -> None:
+    whole = ["mydev", "cpu-small", "3m", "no node is free for it " * 2]
+    found, rows = render.fitted(["NAME", "FLAVOR", "AGE", "REASON"], [whole], width)
+    assert found == header
+    assert rows == [row]
+
+
+def test_describe_masks_what_looks_like_a_secret_unless_asked() -> None:
+    one = server()
+    one["spec"] |= {
+        "env": [{"name": "API_TOKEN", "value": "x1"}, {"name": "EPOCHS", "value": "3"},
+                {"name": "REPO", "value": "https://u:x2@h/r"}],
+        "command": ["train", "--api-key", "x3", "DB_PWD=x4"],
+    }  # fmt: skip
+    masked = "\n".join(describe.description(one))
+    assert "API_TOKEN=***" in masked and "EPOCHS=3" in masked and "https://u:***@h/r" in masked
+    assert "train --api-key '***' 'DB_PWD=***'" in masked
+    shown = "\n".join(describe.description(one, show_env=True))
+    assert "***" not in shown and all(f"x{n}" in shown for n in (1, 2, 3, 4))
+
+
 def server(**status: Any) -> dict[str, Any]:
     return {
         "metadata": {

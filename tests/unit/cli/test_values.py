@@ -29,6 +29,23 @@ def test_an_odd_name_is_refused_with_one_that_works(name: str, suggestion: str) 
 
 
 @pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("jane.doe", "jane-doe"), ("Jane.Doe@example.org", "jane-doe"), ("JÜRGEN", "jurgen"), ("1ann", "ann"),
+        ("ann_", "ann"), ("x" * 40, "x" * 31),
+    ],
+)  # fmt: skip
+def test_an_odd_user_name_comes_with_one_that_works(name: str, suggestion: str) -> None:
+    assert not values.user_name(name)
+    assert values.user_name_rule(name).endswith(f"for example {suggestion}")
+    assert values.user_name(suggestion)
+
+
+def test_a_user_name_of_which_nothing_is_left_comes_with_the_rule() -> None:
+    assert "for example" not in values.user_name_rule("@@") and "letter first" in values.user_name_rule("@@")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "debian:12",

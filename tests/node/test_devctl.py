@@ -1,0 +1,62 @@
+"""devctl beside what people have in their own shells: a shared SSH connection, loops, pipes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.node.person import Person
+
+
+@pytest.fixture
+def namesake(ann: Person, devserver: str, tmp_path: Path) -> Iterator[str]:
+    """A second person with a server of the same name, opened by the same key."""
+    public = next(Path(ann.platform.env["HOME"], ".ssh").glob("*.pub"))
+    ann.devctl("user", "add", "namesake", "--key", str(public))
+    try:
+        ann.devctl("create", devserver, "--user", "namesake", "--ephemeral", "--wait", "3m")
+        yield "namesake"
+    finally:
+        ann.devctl("delete", devserver, "--user", "namesake", "--yes", check=False)
+        ann.devctl("user", "delete", "namesake", "--yes")
+
+
+@pytest.mark.timeout(420)
+def test_a_shared_connection_leads_to_the_server_that_was_named(ann: Person, devserver: str, namesake: str) -> None:
+    """ControlMaster makes a socket's name of the host's: two servers of one name have to differ in it."""
+    # A Unix socket's name is short, and pytest's folders are not.
+    folder = Path(tempfile.mkdtemp(prefix="mux", dir="/tmp"))
+    asked = "echo $DEVSERVERS_USER"
+    people = ("ann", namesake)
+    try:
+        for number, pattern in enumerate(("%C", "%r@%h:%p")):
+            sockets = folder / str(number)
+            sockets.mkdir()
+            shared = f"Host *\n  ControlMaster auto\n  ControlPath {sockets}/{pattern}\n  ControlPersist 120\n"
+            (folder / "config").write_text(shared)
+            for _ in range(2):  # the second round goes through the connections of the first
+                for name in people:
+                    done = ann.devctl("ssh", "--user", name, devserver, "-F", str(folder / "config"), asked)
+                    assert done.stdout == f"{name}\n", pattern
+            for name in people:
+                entries = ann.devctl("ssh-config", "--user", name).stdout
+                (folder / "entries").write_text(entries + shared)
+                done = ann.command("ssh", "-F", str(folder / "entries"), f"{devserver}.devserver", asked)
+                assert done.stdout == f"{name}\n", pattern
+            assert len(list(sockets.iterdir())) == len(people), "one connection a server, and they are shared"
+    finally:
+        for socket in folder.glob("*/*"):
+            subprocess.run(["ssh", "-S", str(socket), "-O", "exit", "x"], capture_output=True, check=False)
+        shutil.rmtree(folder)
+
+
+def test_exec_reads_standard_input_only_when_asked(ann: Person, devserver: str) -> None:
+    loop = f"printf 'a\\nb\\nc\\n' | while read n; do devctl exec {devserver} -- echo $n; done"
+    assert ann.command("sh", "-c", loop).stdout == "a\nb\nc\n"
+    assert ann.devctl("exec", devserver, "--", "cat", text="not read").stdout == ""
+    assert ann.devctl("exec", "-i", devserver, "--", "cat", text="read\n").stdout == "read\n"

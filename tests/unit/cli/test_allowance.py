@@ -1,0 +1,53 @@
+"""What of a flavor a person may use: by name, and by their quota."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from devctl import quota
+from devctl.allowance import SERVERS, Allowance, smallest
+
+
+def flavor(name: str, cpu: str, gpu: str | None = None) -> dict[str, Any]:
+    requests = {"cpu": cpu, "memory": "1Gi"} | ({"nvidia.com/gpu": gpu} if gpu else {})
+    return {"metadata": {"name": name}, "spec": {"resources": {"requests": requests}}}
+
+
+def amounts(**given: str) -> dict[str, Decimal]:
+    names = {"cpu": "requests.cpu", "gpu": "requests.nvidia.com/gpu", "servers": SERVERS}
+    return {names[key]: quota.amount(value) for key, value in given.items()}
+
+
+@pytest.mark.parametrize(
+    ("hard", "used", "expected"),
+    [
+        ({}, {}, None),
+        ({"cpu": "4"}, {}, (8, 8)),
+        ({"cpu": "4"}, {"cpu": "3200m"}, (1, 8)),
+        ({"cpu": "4"}, {"cpu": "5"}, (0, 8)),
+        ({"cpu": "4", "servers": "3"}, {"cpu": "1", "servers": "2"}, (1, 3)),
+        ({"gpu": "2"}, {}, None),
+    ],
+)
+def test_servers_are_bounded_by_every_quota(hard: Any, used: Any, expected: object) -> None:
+    mine = Allowance(None, amounts(**hard), amounts(**used))
+    assert mine.servers(quota.demand(flavor("a", "500m"))) == expected
+
+
+def test_servers_with_gpus_are_bounded_by_the_gpus() -> None:
+    mine = Allowance(None, amounts(gpu="4", cpu="100"), amounts(gpu="1"))
+    assert mine.servers(quota.demand(flavor("a", "1", gpu="2"))) == (1, 2)
+
+
+def test_may_use_is_by_name_or_everything() -> None:
+    assert Allowance().may_use("a")
+    assert Allowance(frozenset({"a"})).may_use("a") and not Allowance(frozenset({"a"})).may_use("b")
+
+
+def test_smallest_takes_no_gpu_where_it_need_not() -> None:
+    some = [flavor("gpu", "100m", gpu="1"), flavor("large", "4"), flavor("medium", "2")]
+    assert smallest(some) == "medium"
+    assert smallest([]) is None
