@@ -22,7 +22,7 @@ down: env ## Stop the embedded cluster and keep its state (PURGE=1: delete it, h
 	@$(LOCAL) down --stack $(STACK) $(if $(filter 1,$(PURGE)),--purge) $(if $(filter 1,$(YES)),--yes) \
 	  $(if $(filter 0,$(DRAIN)),--no-drain)
 
-preview: env ## What `make up` would change, without changing it (STACK=prod; SIMULATED=1: ask nobody; OUTPUT=json)
+preview: env ## What `make up` would change, without changing it (STACK=prod; SIMULATED=1: ask nobody; OUTPUT=summary or json)
 	@$(LOCAL) preview --stack $(STACK) $(if $(filter 1,$(SIMULATED)),--simulated) $(if $(OUTPUT),-o $(OUTPUT))
 
 inventory: env ## Write stacks/inventory/*.txt anew: what each stack makes, for review

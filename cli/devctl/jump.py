@@ -29,8 +29,15 @@ ALIAS = "devserver-bastion"
 DEFAULT_PORT = 22
 PORTABLE_KNOWN_HOSTS = "~/.ssh/devserver_known_hosts"
 """Where the trust is kept on a machine without devctl."""
-ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
+_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
 AUTHORITY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,3}")
+
+
+def address(text: str) -> tuple[str, int] | None:
+    """Host and port out of HOST or HOST:PORT; None for anything else."""
+    found = _ADDRESS.fullmatch(text)
+    port = int(found["port"] or DEFAULT_PORT) if found else 0
+    return (found["host"].strip("[]"), port) if found and 0 < port < 65536 else None
 
 
 class Bastion:
@@ -40,15 +47,14 @@ class Bastion:
         """Raises Failure for settings that can't be."""
         setting = config.setting("bastion")
         assert setting is not None, "whoever asks has looked"
-        found = ADDRESS.fullmatch(setting.value)
-        port = int(found["port"] or DEFAULT_PORT) if found else 0
-        if not found or not 0 < port < 65536:
+        found = address(setting.value)
+        if not found:
             raise Failure(
                 f"bastion {setting.value!r} ({setting.source}) is not an address",
                 "write HOST or HOST:PORT, like bastion.example.org",
                 USAGE,
             )
-        self.host, self.port = found["host"].strip("[]"), port
+        self.host, self.port = found
         self.user = _user(config)
         self.identity = config.get("identityFile")
         authority = config.setting("hostAuthority")

@@ -56,7 +56,7 @@ def check(key: str, value: str, session: Session) -> None:
         values.home_size(value, "homeSize")
     if key == "output" and value not in OUTPUTS:
         raise Failure(f"output {value!r} is unknown", "use one of " + ", ".join(OUTPUTS), USAGE)
-    if key == "bastion" and not jump.ADDRESS.fullmatch(value):
+    if key == "bastion" and not jump.address(value):
         raise Failure(f"{value[:80]!r} is not an address", "write HOST or HOST:PORT, like bastion.example.org", USAGE)
     if key == "hostAuthority" and not jump.AUTHORITY.fullmatch(" ".join(value.split()[:2])):
         raise Failure(

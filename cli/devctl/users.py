@@ -184,7 +184,8 @@ def welcome(session: Session, name: str) -> str:
             f"    @cert-authority {place},*.{names.namespace_of(name)}.{names.CLUSTER_DOMAIN} {authority}",
         ]
     lines += [
-        "For ssh, scp and editors from your own machine: install devctl and put this into ~/.config/devctl/config.yaml",
+        "For ssh, scp and editors from your own machine install devctl: `uv tool install git+REPOSITORY`, with the",
+        "address of this platform's repository. Put this into ~/.config/devctl/config.yaml",
         *(f"    {line}" for line in settings),
         "then `devctl ssh-config --install`; servers are then `ssh NAME`, also for scp, VS Code and others.",
     ]

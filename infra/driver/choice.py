@@ -21,7 +21,7 @@ class Way(Enum):
 
 @dataclass(frozen=True)
 class Choice:
-    """The way, and what it was for: two lines for each thing that is missing."""
+    """The way, and two lines for each thing that is missing; a simulation without any was asked for."""
 
     way: Way
     reasons: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Choice:
 def choose(local: bool, tools: Tools, simulated: bool = False) -> Choice:
     """How to preview a stack; ``simulated`` asks for a simulation whatever there is."""
     if simulated:
-        return Choice(Way.SIMULATION, ("simulated, as asked",))
+        return Choice(Way.SIMULATION)
     if local:
         return Choice(Way.PLATFORM)
     # The AWS CLI is asked for as soon as a cluster is in the program (pulumi-eks).

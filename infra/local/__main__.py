@@ -93,7 +93,10 @@ def down(stack: Stack = LOCAL, purge: bool = False, yes: Yes = False, drain: boo
 def preview(
     stack: Stack = LOCAL,
     simulated: Annotated[bool, typer.Option(help="Ask nobody: run the program on mocks.")] = False,
-    output: Annotated[Literal["text", "json"], typer.Option("-o", "--output", help="Of a simulation.")] = "text",
+    output: Annotated[
+        Literal["text", "summary", "json"],
+        typer.Option("-o", "--output", help="Of a simulation; summary leaves the list of resources out."),
+    ] = "text",
 ) -> None:
     """What `up` would change; where the real engine can't run, everything a stack would hold."""
     file = read(stack)
@@ -107,9 +110,10 @@ def preview(
         from infra.preview.report import Report
         from infra.preview.simulation import simulate
 
-        print("\n".join(["simulated, because:", *chosen.reasons]), file=sys.stderr)
+        why = ["simulated, because:", *chosen.reasons] if chosen.reasons else ["simulated, as asked"]
+        print("\n".join(why), file=sys.stderr)
         report = Report(simulate(file))
-        print(json.dumps(report.record(), indent=2) if output == "json" else report.text())
+        print(json.dumps(report.record(), indent=2) if output == "json" else report.text(whole=output != "summary"))
         if report.refused:
             print("the policy pack refuses this stack\n  mend what is mandatory above", file=sys.stderr)
             raise typer.Exit(1)

@@ -32,10 +32,14 @@ class Term:
 
 @dataclass(frozen=True)
 class Cost:
-    """A month of an environment. ``not_counted`` is what depends on use, or whose price isn't known."""
+    """A month of an environment. ``not_counted`` is what depends on use, or whose price isn't known.
+
+    ``budget`` is the stack's own, 0 where it has none.
+    """
 
     terms: tuple[Term, ...]
     not_counted: tuple[str, ...]
+    budget: float = 0
 
     @property
     def minimum(self) -> float:
@@ -54,6 +58,7 @@ class Cost:
             "pricesAsOf": {"instances": PRICES_AS_OF, "others": AS_OF},
             "minimum": round(self.minimum, 2),
             "maximum": round(self.maximum, 2),
+            "budget": self.budget or None,
             "terms": [asdict(term) for term in self.terms],
             "notCounted": list(self.not_counted),
         }
@@ -71,7 +76,8 @@ def cost(aws: Aws, graph: Graph) -> Cost:
         if _price(pool.family, pool.size, pool.price_per_hour or None) is None
     ]
     terms = [*_once(aws, graph), *(term for term in pools if term), *_disks(aws, graph)]
-    return Cost(tuple(terms), (*unknown, *_by_use(aws, graph), *_capacity(aws.pools)))
+    not_counted = (*unknown, *_by_use(aws, graph), *_capacity(aws.pools))
+    return Cost(tuple(terms), not_counted, aws.observability.monthly_budget)
 
 
 def _price(family: str, size: str, own: float | None) -> float | None:

@@ -37,9 +37,9 @@ class Report:
         """Whether the engine would refuse it: a mandatory rule is broken."""
         return any(finding.rule.severity == "mandatory" for finding in self.findings)
 
-    def text(self) -> str:
-        """For people."""
-        return "\n".join([FIRST.format(self._simulation.stack), "", *self._body(), "", LAST])
+    def text(self, whole: bool = True) -> str:
+        """For people: what it costs and what is wrong first; the list of resources only if it is to be `whole`."""
+        return "\n".join([FIRST.format(self._simulation.stack), "", *self._body(whole), "", LAST])
 
     def record(self) -> dict[str, Any]:
         """For `-o json`."""
@@ -63,19 +63,20 @@ class Report:
             "outputs": list(self._simulation.outputs),
         }
 
-    def _body(self) -> Iterator[str]:
+    def _body(self, whole: bool) -> Iterator[str]:
         graph = self._simulation.graph
         counted = tree.counts(graph)
-        yield "Resources"
-        yield from (f"  {line}" for line in tree.lines(graph))
+        if self.cost:
+            yield from _cost_lines(self.cost)
+            yield ""
+        yield from self._policy()
         yield ""
         yield f"Counts: {sum(counted.values())} resources of {len(counted)} types"
-        yield from (f"  {count:>4}  {kind}" for kind, count in counted.items())
-        yield ""
-        yield from self._policy()
-        if self.cost:
+        if whole:
+            yield from (f"  {count:>4}  {kind}" for kind, count in counted.items())
             yield ""
-            yield from _cost_lines(self.cost)
+            yield "Resources"
+            yield from (f"  {line}" for line in tree.lines(graph))
         yield ""
         yield f"Outputs: {', '.join(self._simulation.outputs) or '(none)'}"
 
@@ -95,5 +96,12 @@ def _cost_lines(cost: Cost) -> Iterator[str]:
     for term in cost.terms:
         yield f"  {term.what:<26}{term.minimum:>12,.2f}{term.maximum:>12,.2f}  {term.detail}"
     yield f"  {'all together':<26}{cost.minimum:>12,.2f}{cost.maximum:>12,.2f}"
+    if cost.budget:
+        over = cost.maximum - cost.budget
+        yield f"  {'budget (monthlyBudget)':<26}{'':>12}{cost.budget:>12,.2f}  " + (
+            f"the maximum is {over:,.2f} above it; AWS sends an e-mail and stops nothing"
+            if over > 0
+            else "the maximum is within it"
+        )
     yield "  not counted:"
     yield from (f"  - {each}" for each in cost.not_counted)

@@ -405,10 +405,10 @@ def test_installed_entries_know_each_new_server_by_its_short_name(devctl: Devctl
     assert "nossh" not in devctl("ssh-config").stdout
     entries = tmp_path / ".config/devctl/ssh_config"
     before = entries.read_text()
-    devctl("--namespace", devctl.environ["DEVCTL_USER"], "code", "elsewhere")
-    assert entries.read_text() == before
-    # Made from elsewhere: an editor is not given a link that ssh can't follow.
+    # Made from elsewhere: an editor is not given a link that ssh can't follow. Servers that a flag names are others.
     entries.write_text("")
+    devctl("--namespace", f"dev-{devctl.environ['DEVCTL_USER']}", "code", "mydev")
+    assert entries.read_text() == ""
     devctl("code", "mydev")
     assert entries.read_text() == before
 

@@ -80,8 +80,14 @@ def test_a_proxy_carries_lists_exec_and_ssh(
     pod = {
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "mydev-1", "namespace": namespace, "labels": {"devservers.io/name": "mydev"}},
-        "spec": {"nodeName": "no-such-node", "containers": [{"name": "dev", "image": "x"}]},
+        "spec": {
+            "nodeName": "no-such-node", "automountServiceAccountToken": False,
+            "containers": [{"name": "dev", "image": "x"}],
+        },
     }  # fmt: skip
+    admin.create(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}}
+    )  # no controller makes it here
     admin.create(pod)
     admin.patch("v1", "Pod", "mydev-1", {"status": {"phase": "Running"}}, namespace, subresource="status")
     write_status(admin, namespace, phase="Running", podName="mydev-1", sshHostKey=HOST_KEY,
@@ -129,6 +135,7 @@ def test_ssh_entries_find_the_kubeconfig_from_an_editor(
         cwd=tmp_path, env=devctl.environ, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     command = next(line.split(None, 1)[1] for line in shown.splitlines() if line.strip().startswith("ProxyCommand"))
+    devctl.environ["KUBECONFIG"] = str(tmp_path / "kubeconfig")
     devctl("stop", "mydev")
     bare = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     done = subprocess.run(shlex.split(command), cwd="/", env=bare, capture_output=True, text=True, check=False)

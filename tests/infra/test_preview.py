@@ -126,6 +126,21 @@ class TestSimulation:
         assert lines[0] == FIRST.format("prod") and lines[-1] == LAST
         assert "SIMULATED" in lines[0] and "no AWS account" in lines[0] and "SIMULATED" in lines[-1]
 
+    def test_text_begins_with_the_cost_and_compares_it_with_the_budget(self, prod: Simulation) -> None:
+        report = Report(prod)
+        text = report.text()
+        assert report.cost and report.cost.budget == 60000 < report.cost.maximum
+        assert text.index("Cost a month") < text.index("Policy:") < text.index("Counts:") < text.index("Resources\n")
+        (line,) = [line for line in text.splitlines() if "monthlyBudget" in line]
+        assert "60,000.00" in line and f"{report.cost.maximum - 60000:,.2f} above it" in line
+
+    def test_a_summary_has_the_figures_and_no_list(self, prod: Simulation) -> None:
+        report = Report(prod)
+        summary, whole = report.text(whole=False), report.text()
+        assert len(summary.splitlines()) < 60 < len(whole.splitlines())
+        assert set(summary.splitlines()) <= set(whole.splitlines())
+        assert "Cost a month" in summary and "Policy:" in summary and "Counts:" in summary
+
     def test_json_has_everything_the_text_has(self, prod: Simulation) -> None:
         record = json.loads(json.dumps(Report(prod).record()))
         assert record["simulated"] is True and record["stack"] == "prod"
@@ -134,6 +149,7 @@ class TestSimulation:
             not node.type.startswith(tree.OURS) for node in prod.graph.values()
         )
         assert record["cost"]["minimum"] < record["cost"]["maximum"]
+        assert record["cost"]["budget"] == 60000
 
     def test_the_tree_counts_every_resource(self, prod: Simulation) -> None:
         counted = sum(
@@ -231,6 +247,11 @@ class TestCommand:
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["simulated"] is True
         assert "simulated, because:" in done.stderr and "plugin aws" in done.stderr
+
+    def test_what_was_asked_for_is_said_once(self, tmp_path: Path) -> None:
+        done = self.run("--stack", "dev", "--simulated", "-o", "summary", home=tmp_path)
+        assert done.returncode == 0 and done.stderr.strip() == "simulated, as asked"
+        assert "Cost a month" in done.stdout and "\nResources" not in done.stdout
 
     def test_an_unknown_stack_is_two_lines(self, tmp_path: Path) -> None:
         done = self.run("--stack", "nope", home=tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,18 @@ def test_a_shared_connection_leads_to_the_server_that_was_named(ann: Person, dev
         for socket in folder.glob("*/*"):
             subprocess.run(["ssh", "-S", str(socket), "-O", "exit", "x"], capture_output=True, check=False)
         shutil.rmtree(folder)
+
+
+def test_logs_on_a_terminal_cannot_command_it(ann: Person, devserver: str, eventually: Callable[..., object]) -> None:
+    ann.devctl(
+        "exec", devserver, "--", "sh", "-c", r"printf '\033]0;PWNED\007shown \033[31mred\033[0m\n' > /proc/1/fd/1"
+    )
+    command = f"devctl logs {devserver}"
+    eventually(lambda: "shown" in ann.command("sh", "-c", command).stdout, "the line in the log", 30)
+    piped = ann.command("sh", "-c", command).stdout
+    assert "\x1b]0;PWNED\x07" in piped, "a pipe gets every byte"
+    seen = ann.command("script", "-qec", command, "/dev/null").stdout
+    assert "shown \x1b[31mred" in seen and "\x1b]" not in seen and "PWNED" not in seen
 
 
 def test_exec_reads_standard_input_only_when_asked(ann: Person, devserver: str) -> None:

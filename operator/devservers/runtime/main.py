@@ -1,4 +1,4 @@
-"""The console script devservers-operator: settings in, one Operator run, its exit code out."""
+"""The operator's program: settings in, one Operator run, its exit code out."""
 
 from __future__ import annotations
 

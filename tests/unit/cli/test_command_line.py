@@ -151,6 +151,7 @@ def test_a_mistake_costs_two_lines_and_a_code(run: Run, words: list[str], code: 
         ("namespace", "dev_ann", "namespace"),
         ("context", "", "context"),
         ("bastion", "ssh://x", "HOST:PORT"),
+        ("bastion", "host:99999", "HOST:PORT"),
         ("hostAuthority", "ssh-rsa AAAA", "ssh-ed25519"),
         ("identityFile", "~/.ssh/id.pub", "~/.ssh/id"),
     ],
@@ -159,6 +160,14 @@ def test_config_set_of_a_value_that_cannot_work_is_refused(run: Run, key: str, v
     done = run("config", "set", key, value)
     assert done.returncode in (2, 6) and says in done.stderr, done.stderr
     assert run("config", "set", "homeSize", "none").returncode == 0
+
+
+@pytest.mark.parametrize("file", ["/etc/shadow", "/etc/hosts", "/no/such/file", "/proc/1/cmdline", "~/.ssh/id.pub"])
+@pytest.mark.parametrize("words", ["user add bob --key", "keys add laptop"])
+def test_no_file_of_the_bastion_is_looked_at(run: Run, words: str, file: str) -> None:
+    """Which there are, and what is in them, is answered with the same words for all of them."""
+    done = run(*words.split(), file, DEVCTL_BROKER="/no/such/socket")
+    assert done.returncode == 2 and "error: the bastion has no file of yours\n" in done.stderr
 
 
 def test_config_set_of_a_file_that_is_missing_warns(run: Run, tmp_path: Path) -> None:
