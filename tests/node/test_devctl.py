@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,7 +64,8 @@ def test_logs_on_a_terminal_cannot_command_it(ann: Person, devserver: str, event
     eventually(lambda: "shown" in ann.command("sh", "-c", command).stdout, "the line in the log", 30)
     piped = ann.command("sh", "-c", command).stdout
     assert "\x1b]0;PWNED\x07" in piped, "a pipe gets every byte"
-    seen = ann.command("script", "-qec", command, "/dev/null").stdout
+    on_a_terminal = "import pty, sys; pty.spawn(sys.argv[1:])"
+    seen = ann.command(sys.executable, "-c", on_a_terminal, "devctl", "logs", devserver).stdout
     assert "shown \x1b[31mred" in seen and "\x1b]" not in seen and "PWNED" not in seen
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from devctl import kubeconfig
 from devctl.errors import Failure
+from infra.local.pki import Authority
 
 CONFIG = """\
 current-context: one
@@ -163,13 +163,9 @@ def test_certificates_that_cannot_be_used_are_explained() -> None:
 
 def test_a_bundle_may_have_comments_in_any_encoding(tmp_path: Path) -> None:
     """As Mozilla's list of authorities has them."""
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=ca", "-keyout", tmp_path / "key",
-         "-out", tmp_path / "ca"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    authority = Authority(tmp_path).certificate.read_bytes()
     for comment in ("# NetLock Arany Főtanúsítvány\n".encode(), "# Autorité\n".encode("latin-1")):
-        cluster = {"certificate-authority-data": base64.b64encode(comment + (tmp_path / "ca").read_bytes()).decode()}
+        cluster = {"certificate-authority-data": base64.b64encode(comment + authority).decode()}
         settings = kubeconfig.tls(kubeconfig.Target("https://x", "c", "s", None, cluster))
         assert settings.cert_store_stats()["x509_ca"] == 1
 
