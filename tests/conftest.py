@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.local import packages
+from infra.local.paths import ROOT
 
 TIERS = [Path(__file__).parent / tier for tier in ("cluster", "bastion", "node")]
 """Where tests start programs of the machine."""
@@ -21,8 +22,13 @@ signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """End at once, naming the program and its package, when a tier's programs are not all there."""
+    """End at once, and say what is missing, when a tier can't run here."""
     if any(tier in item.path.parents for item in session.items for tier in TIERS):
+        if closed := [folder for folder in (ROOT, *ROOT.parents) if not folder.stat().st_mode & 0o001]:
+            raise pytest.UsageError(
+                f"the tests run programs of this checkout as other accounts, who may not enter {closed[-1]}\n"
+                "  move the checkout below /srv or another folder that everybody may enter"
+            )
         try:
             packages.require()
         except packages.PackageError as error:

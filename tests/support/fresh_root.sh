@@ -43,7 +43,7 @@ grep -rhiE '^ *Acquire::(http|https)' /etc/apt/apt.conf /etc/apt/apt.conf.d 2>/d
   > "$root/etc/apt/apt.conf.d/90machine" || true
 if ls "$root"/etc/apt/sources.list.d/*.sources >/dev/null 2>&1; then : > "$root/etc/apt/sources.list"; fi
 
-git clone --quiet --no-hardlinks "$checkout" "$root/root/devservers"
+git clone --quiet --no-hardlinks "$checkout" "$root/srv/devservers"
 if [ -n "$tools" ]; then mkdir -p "$root/root/.cache/devservers/tools"; fi
 
 passed=()
@@ -56,6 +56,7 @@ done
 enter='
 root=$1 tools=$2
 shift 2
+mount --bind "$root" "$root"  # unshare(1) changes the propagation of /, which has to be a mount for that
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=0755 run "$root/run"
@@ -69,4 +70,4 @@ exec chroot "$root" "$@"
 unshare --mount --pid --fork --kill-child --propagation private \
   bash -ec "$enter" bash "$root" "$tools" \
   env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 "${passed[@]}" \
-  bash -c 'cd /root/devservers && exec "$@"' bash "$@"
+  bash -c 'cd /srv/devservers && exec "$@"' bash "$@"
