@@ -173,15 +173,20 @@ def outlived(child: subprocess.Popen[bytes]) -> int:
     """The child's exit code; what a terminal or sshd sends us goes to it as well, and we wait for its end."""
     import signal
 
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
-        signal.signal(number, signal.SIG_IGN)  # ssh has the terminal
+    ignored = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)  # ssh has the terminal
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ignored}
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: child.send_signal(number))
-    while True:
-        _, status = os.waitpid(child.pid, os.WUNTRACED)
-        if not os.WIFSTOPPED(status):
-            break
-        os.kill(os.getpid(), signal.SIGSTOP)  # with it, so that the shell has its terminal back
-        child.send_signal(signal.SIGCONT)
+        before[number] = signal.signal(number, lambda number, _: child.send_signal(number))
+    try:
+        while True:
+            _, status = os.waitpid(child.pid, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                break
+            os.kill(os.getpid(), signal.SIGSTOP)  # with it, so that the shell has its terminal back
+            child.send_signal(signal.SIGCONT)
+    finally:
+        # Another program may follow, and it inherits what is ignored.
+        for number, handler in before.items():
+            signal.signal(number, handler)
     code = child.returncode = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code

@@ -1,0 +1,36 @@
+"""A program that has the terminal for a while."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from devctl.hop import outlived
+
+SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.mark.parametrize(("does", "code"), [("exit 7", 7), ("kill -TERM $$", 143)])
+def test_outlived_gives_the_code_and_leaves_no_signal_ignored(does: str, code: int) -> None:
+    """Ctrl-C has to end what comes after it: a second ssh inherits what is ignored."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    assert outlived(subprocess.Popen(["sh", "-c", does])) == code
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_outlived_stops_with_its_program_and_goes_on_with_it() -> None:
+    """What ssh does at `~^Z`: the shell gets its terminal back."""
+    script = (
+        "import subprocess, sys\n"
+        "from devctl.hop import outlived\n"
+        "sys.exit(outlived(subprocess.Popen(['sh', '-c', 'kill -STOP $$; exit 5'])))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script]) as running:
+        _, status = os.waitpid(running.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        running.send_signal(signal.SIGCONT)
+        assert running.wait(30) == 5
