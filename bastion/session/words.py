@@ -22,16 +22,21 @@ def split(text: str) -> list[str]:
     """The words of a command as a POSIX shell would take them apart, and nothing else a shell does. Raises Refused."""
     if len(text) > MOST:
         raise Refused(f"a command of more than {MOST} characters is not taken; send it on standard input")
-    if any((char < " " and char != "\t") or char == "\x7f" for char in text):
-        raise Refused("a command is one line of text, without line breaks and control characters")
-    if not any(char in "'\"\\" for char in text):
+    one_line = Refused("a command is one line of text, without control characters; quote a line break in a value")
+    if any((char < " " and char not in "\t\n") or char == "\x7f" for char in text):
+        raise one_line
+    if "\n" not in text and not any(char in "'\"\\" for char in text):
         return [word for word in text.replace("\t", " ").split(" ") if word]
     import shlex
 
     try:
-        return shlex.split(text)
+        words = shlex.split(text)
     except ValueError:
         raise Refused("the quotes of this command do not match; quote each word for itself") from None
+    # Within quotes it belongs to a word, like the value of a variable; elsewhere it would begin another command.
+    if text.count("\n") != sum(word.count("\n") for word in words):
+        raise one_line
+    return words
 
 
 def told(text: str) -> list[str]:

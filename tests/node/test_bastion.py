@@ -73,6 +73,11 @@ def test_a_port_that_a_dead_cluster_left_is_taken_over(platform: Platform, event
     assert "dsvdead0000" not in rules and rules.count(f"--dport {port} ") == 1
 
 
+def test_a_line_break_in_a_variable_comes_through(laptop: Laptop) -> None:
+    made = laptop.ssh("devctl create lines --dry-run -o json --env 'PEM=first\nsecond'").stdout
+    assert json.loads(made)["spec"]["env"] == [{"name": "PEM", "value": "first\nsecond"}]
+
+
 def test_no_other_key_and_no_other_name(laptop: Laptop, tmp_path: Path) -> None:
     stranger = Laptop(tmp_path, laptop.platform, "ann")
     for name in ("ann", "root", "nobody-there"):
