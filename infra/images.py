@@ -17,7 +17,7 @@ BASE_SUITE = "trixie"
 
 @dataclass(frozen=True)
 class Image:
-    """One image: its name, Dockerfile, build context, and the files in the context that go into it."""
+    """One image: its name, Dockerfile, build context, and what of the context goes into it: paths and patterns."""
 
     name: str
     dockerfile: str
@@ -28,24 +28,27 @@ class Image:
     def digest(self, root: Path = ROOT) -> str:
         """The hash of everything it is built from (12 hexadecimal digits), in the checkout at ``root``."""
         state = hashlib.sha256(BASE_SUITE.encode() if self.based else b"")
-        for path in sorted(self._paths(root)):
+        for path in sorted(set(self._paths(root))):
             state.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
         return state.hexdigest()[:12]
 
     def _paths(self, root: Path) -> Iterable[Path]:
         yield root / self.dockerfile
         for name in self.files:
-            path = root / self.context / name
-            if path.is_dir():
-                yield from (p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-            else:
-                yield path
+            found = list((root / self.context).glob(name))
+            if not found:
+                raise FileNotFoundError(root / self.context / name)
+            for path in found:
+                if path.is_dir():
+                    yield from (p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+                else:
+                    yield path
 
 
 OPERATOR = Image(
     "operator", "operator/Dockerfile", ".", ("pyproject.toml", "uv.lock", "core/devservers_core", "operator/devservers")
 )
-SSH = Image("ssh", "images/ssh/Dockerfile", "images/ssh", ("user.c", "devserver-init.c", "install.c"))
+SSH = Image("ssh", "images/ssh/Dockerfile", "images/ssh", ("user.c", "devserver.h", "*.c", "*.h", "skel"))
 BASE = Image("base", "images/base/Dockerfile", "images/base", ())
 BASTION = Image(
     "bastion",
