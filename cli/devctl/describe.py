@@ -38,6 +38,12 @@ def describe_command(
 
     for line in description(server, place(session, server), show_env):
         render.out(line)
+    from devctl.container_state import command_end
+
+    ended = command_end(session, server)
+    if ended:
+        render.out("")
+        render.out(f"The command ended: {ended}")
     # A former server of this name may have left its own; whole seconds, because only some times have fractions.
     made = str(server["metadata"].get("creationTimestamp", ""))[:19]
     found = [event for event in related_events(session, name) if (event_time(event) or "")[:19] >= made][-8:]

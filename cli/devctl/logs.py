@@ -1,25 +1,30 @@
 """devctl logs: what a server's command printed and, with --follow, what it goes on to print.
 
 Invariant: followed is the server, not one pod: what its next container or its next pod prints comes after it, until the
-server is stopped or deleted. The command's own lines are all that goes to stdout.
+server is stopped or deleted. The command's own lines are all that goes to stdout; what the server's first process says
+about it goes to stderr.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from devctl import complete, names, pods, render
-from devctl.errors import NOT_FOUND, ApiError, Failure, Unreachable, from_api
+from devctl.errors import NOT_FOUND, USAGE, ApiError, Failure, Unreachable, from_api
 
 if TYPE_CHECKING:
     from devctl.kube import Json
     from devctl.session import Session
 
 PAUSE = 1.0  # seconds between two looks for the next container
+OF_THE_PLATFORM = re.compile(rb"(\d{4}-\S+Z )?devserver-init: ")
+"""How a line starts that the server's first process wrote, with and without a time."""
 SETTLE = 10.0  # seconds after the end of its output in which a container that ended may still be called running
 
 
@@ -33,9 +38,18 @@ def logs_command(
     previous: Annotated[bool, typer.Option("-p", "--previous", help="Of the container before this one.")] = False,
     timestamps: Annotated[bool, typer.Option("--timestamps", help="The time before each line.")] = False,
     container: Annotated[str, typer.Option(help="Another container of the pod.")] = names.CONTAINER,
+    ssh: Annotated[bool, typer.Option("--ssh", help="What its SSH server logged: logins, refused keys.")] = False,
 ) -> int:
     """Show what a server's command printed."""
     server = session.server(name)
+    if ssh:
+        if follow or previous or timestamps or container != names.CONTAINER:
+            raise Failure("--ssh goes with --tail only", "leave the other options out", USAGE)
+        from devctl.container_state import ssh_log
+
+        lines = ssh_log(session, server).splitlines(keepends=True)
+        _printer(sys.stdout)(b"".join(lines if tail is None else lines[max(len(lines) - tail, 0) :]))
+        return 0
     query = {"container": container}
     query |= {"follow": "true"} if follow else {}
     query |= {"timestamps": "true"} if timestamps else {}
@@ -57,24 +71,34 @@ def _copy(session: Session, pod: str, query: dict[str, str]) -> float:
     """Print a container's output until it ends or the connection breaks; when the last of it came (monotonic)."""
     from devctl.kube import core_path
 
-    sanitizer = None
-    if sys.stdout.isatty():
-        # Somebody else's server may print what would drive our terminal; in a file or a pipe bytes stay as they are.
-        from devservers_core.sanitizer import TerminalSanitizer
-
-        sanitizer = TerminalSanitizer()
+    command, platform = _printer(sys.stdout), _printer(sys.stderr)
     last = time.monotonic()
     try:
         for line in session.kube.lines(core_path(session.namespace, "pods", pod) + "/log", query, None):
             last = time.monotonic()
-            if sanitizer:
-                line = sanitizer.sanitize(line.decode(errors="replace")).encode()
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
+            (platform if OF_THE_PLATFORM.match(line) else command)(line)
     except Unreachable:
         if "follow" not in query:
             raise
     return last
+
+
+def _printer(stream: TextIO) -> Callable[[bytes], None]:
+    """What writes a server's output to `stream`: every byte into a file or a pipe, on a terminal nothing to command it.
+
+    The server may be somebody else's.
+    """
+    sanitizer = None
+    if stream.isatty():
+        from devservers_core.sanitizer import TerminalSanitizer
+
+        sanitizer = TerminalSanitizer()
+
+    def write(data: bytes) -> None:
+        stream.buffer.write(sanitizer.sanitize(data.decode(errors="replace")).encode() if sanitizer else data)
+        stream.buffer.flush()
+
+    return write
 
 
 def _go_on(session: Session, name: str, query: dict[str, str], shown: pods.Container, last: float | None) -> None:

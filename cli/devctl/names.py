@@ -45,6 +45,7 @@ SERVICE_PORT = 22
 CLUSTER_DOMAIN = "svc.cluster.local"
 SHARED_PATH = "/shared"
 RESERVED_ENV_PREFIX = "DEVSERVERS_"
+OWN_ENV = ("HOME", "USER", "LOGNAME", "SHELL")
 RESERVED_PATHS = ("/proc", "/sys", "/dev", "/etc", "/opt/devservers", "/run/devservers")
 MAX_VOLUMES = 16
 

@@ -27,8 +27,16 @@ if TYPE_CHECKING:
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 
-# bash where there is one, as a login shell so that the person's profile is read
-LOGIN_SHELL = "if command -v bash >/dev/null 2>&1; then exec bash -l; else exec sh -l; fi"
+LOGIN = "/opt/devservers/bin/devserver-login"
+"""The login shell of SSH sessions: the image's shell, in the server's environment (images/ssh)."""
+_LOGIN_SHELL = f"""\
+[ -z "$2" ] || export TERM="$2"
+[ ! -x {LOGIN} ] || exec {LOGIN} --login ${{1:+-c "$1"}}
+[ -z "$1" ] || exec sh -lc "$1"
+if command -v bash >/dev/null 2>&1; then exec bash -l; else exec sh -l; fi
+"""
+"""For a line (or none) and a terminal's type (or none). The last two lines are for servers that were started before
+their image had that program."""
 
 Name = Annotated[str, typer.Argument(help="The server.", autocompletion=complete.servers)]
 
@@ -63,12 +71,18 @@ def shell_command(session: Session, name: Name) -> int:
 
     devctl shell NAME [-- COMMAND LINE]
     """
-    line = " ".join(session.rest) if session.rest else LOGIN_SHELL
-    words = ["/bin/sh", "-lc", line] if session.rest else ["/bin/sh", "-c", line]
-    term = session.environ.get("TERM")
-    if term and sys.stdin.isatty():
-        words = ["env", f"TERM={term}", *words]
-    return run(session, name, words, terminal=sys.stdin.isatty() and sys.stdout.isatty(), stdin=True)
+    line = " ".join(session.rest or [])
+    term = session.environ.get("TERM", "") if sys.stdin.isatty() else ""
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    try:
+        words = ["/bin/sh", "-c", _LOGIN_SHELL, "sh", line, term]
+        return run(session, name, words, terminal=terminal, stdin=True)
+    except Failure as failure:
+        if "/bin/sh" not in failure.what:
+            raise
+        # It knows where else a shell could be, and says why not.
+        words = [LOGIN, "--login", *(["-c", line] if line else [])]
+        return run(session, name, words, terminal=terminal, stdin=True)
 
 
 def run(session: Session, name: str, command: list[str], *, terminal: bool, stdin: bool) -> int:

@@ -134,6 +134,9 @@ def variables(pairs: list[str]) -> list[dict[str, str]]:
             raise refuse(f"--env {key!r} is not a variable name", "use letters, digits and _, no digit first")
         if key.startswith(names.RESERVED_ENV_PREFIX):
             raise refuse(f"--env {key} is reserved", f"choose a name without {names.RESERVED_ENV_PREFIX}")
+        if key in names.OWN_ENV:
+            todo = f"leave it out; {', '.join(names.OWN_ENV)} are the same in every server"
+            raise refuse(f"--env {key} can't be set: it is the account's own", todo)
         if key in found:
             raise refuse(f"--env {key} is given twice", "give it once")
         found[key] = value

@@ -154,7 +154,7 @@ _SERVER_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
     ),
     (("spec", "args"), []),
     (("spec", "env"), []),
-    *((_ENV, name) for name in ("A", "_a1", "PATH", "DEVSERVER", "MY_DEVSERVERS_X", "A" * 128)),
+    *((_ENV, name) for name in ("A", "_a1", "PATH", "TERM", "HOMES", "DEVSERVER", "MY_DEVSERVERS_X", "A" * 128)),
     *((("spec", "persistentHomeSize"), size) for size in ("1", "500m", "10Gi", "1.5Ti", "1e9", "100G")),
     *((("spec", "sharedVolumeClaimName"), name) for name in ("a", "team.data-1", "a" * 253)),
     *(
@@ -186,6 +186,7 @@ _SERVER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("spec", "command"), [], "args need command; the image's own entrypoint is not used"),
     *((_ENV, name, "not a variable name") for name in ("", "1A", "A-B", "A=B", "A B", "Ä")),
     (_ENV, "DEVSERVERS_NAME", "variables starting with DEVSERVERS_ are the platform's own; use another name"),
+    *((_ENV, name, "are the account's own and can't be set") for name in ("HOME", "USER", "LOGNAME", "SHELL")),
     (("spec", "mode"), "distributed", "mode distributed is not available yet; use standalone"),
     (("spec", "distributed"), {"worldSize": 2}, "distributed is only for mode distributed; remove it"),
     *(
@@ -300,6 +301,7 @@ _USER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     *((("spec", "dotfiles"), url, "not a git URL") for url in ("", "dotfiles", "file:///etc", "https://", "a b@c:d")),
     (("spec", "env", 0, "name"), "1", "not a variable name"),
     (("spec", "env", 0, "name"), "DEVSERVERS_X", "variables starting with DEVSERVERS_ are the platform's own"),
+    (("spec", "env", 0, "name"), "HOME", "are the account's own and can't be set"),
 ]  # fmt: skip
 
 ACCEPTED = [

@@ -89,5 +89,6 @@ def test_a_build_is_sent_what_its_tag_is_the_hash_of() -> None:
             ignore = (ROOT / f"{image.dockerfile}.dockerignore").read_text().splitlines()
             assert ignore[0] == "**" and set(ignore[1:]) == {*(f"!{file}" for file in image.files), "**/__pycache__"}
         else:
-            sent = {path.name for path in (ROOT / image.context).iterdir()}
-            assert sent == {"Dockerfile", *image.files}
+            context = ROOT / image.context
+            named = {path.name for pattern in image.files for path in context.glob(pattern)}
+            assert {path.name for path in context.iterdir()} == {"Dockerfile", *named}

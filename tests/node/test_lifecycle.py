@@ -7,14 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from infra.images import Image
-from infra.local.images import Builder, load
-from infra.local.paths import current
-from infra.local.progress import Progress
+from tests.node.own_images import loaded
 from tests.node.person import Person
 
 Wait = Callable[..., object]
-MUSL = Image("musl", "images/musl/Dockerfile", "images/musl", ())
 
 
 def test_home_and_host_key_live_over_restart_and_delete(ann: Person, eventually: Wait) -> None:
@@ -48,10 +44,7 @@ def test_home_and_host_key_live_over_restart_and_delete(ann: Person, eventually:
 
 
 def test_an_image_without_glibc_and_without_passwd(ann: Person) -> None:
-    builder = Builder(current(), Progress())
-    built = builder.build([MUSL])["musl"]
-    load(ann.platform.cluster, [built], Progress())
-    ann.devctl("create", "tiny", "--image", built.reference, "--ephemeral", "--wait", "3m")
+    ann.devctl("create", "tiny", "--image", loaded(ann.platform, "musl"), "--ephemeral", "--wait", "3m")
     try:
         assert ann.ssh("tiny", "echo $HOME $USER; read -r first </etc/passwd; echo $first").stdout.splitlines()[0] == (
             "/home/dev dev"
@@ -65,8 +58,9 @@ def test_an_image_without_glibc_and_without_passwd(ann: Person) -> None:
 def test_a_command_that_ends_leaves_the_server_running(ann: Person, eventually: Wait) -> None:
     ann.devctl("create", "brief", "--ephemeral", "--wait", "3m", "--", "sh", "-c", "echo ran; exit 4")
     try:
-        eventually(lambda: "exit code 4" in ann.devctl("logs", "brief").stdout, "the command's end in the logs", 20)
-        assert "ran" in ann.devctl("logs", "brief").stdout
+        eventually(lambda: "exit code 4" in ann.devctl("logs", "brief").stderr, "the command's end in the logs", 20)
+        assert ann.devctl("logs", "brief").stdout == "ran\n"
+        assert "exit code 4" in ann.devctl("describe", "brief").stdout
         assert ann.ssh("brief", "echo still here").stdout == "still here\n"
         assert ann.server("brief")["status"]["phase"] == "Running"
     finally:
@@ -125,6 +119,7 @@ def test_names_resolve_inside_a_server(ann: Person, devserver: str) -> None:
         (["create", "x1", "cpu-smal"], "cpu-smal", "cpu-small"),
         (["create", "Bad_Name"], "Bad_Name", "bad-name"),
         (["create", "x1", "--home-size", "lots"], "lots", "10Gi"),
+        (["create", "x1", "--env", "HOME=/data"], "HOME", "leave it out"),
         (["create", "x1", "-v", "none:/data"], "none", "shared-home"),
         (["create", "x1", "-v", "none:data"], "data", "/"),
         (["create", "x" * 60], "40", "shorter"),

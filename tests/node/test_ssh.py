@@ -106,14 +106,6 @@ def test_the_agent_is_forwarded(ann: Person, ssh_config: Path, tmp_path: Path) -
         agent.wait()
 
 
-def test_the_environment_reaches_ssh_sessions(ann: Person) -> None:
-    ann.devctl("create", "envy", "--ephemeral", "--env", 'GREETING=say "hi" \\ there', "--wait", "3m")
-    try:
-        assert ann.ssh("envy", 'echo "$GREETING"').stdout == 'say "hi" \\ there\n'
-    finally:
-        ann.devctl("delete", "envy", "--yes")
-
-
 def test_exec_and_shell_pass_the_code_through(ann: Person, devserver: str) -> None:
     done = ann.devctl("exec", devserver, "--", "sh", "-c", "echo out; echo err >&2; exit 5", check=False)
     assert (done.returncode, done.stdout) == (5, "out\n")

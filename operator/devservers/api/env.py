@@ -1,4 +1,7 @@
-"""Invariant: a variable that people set never starts with DEVSERVERS_; those are the platform's own."""
+"""Variables that people set.
+
+Invariant: none starts with DEVSERVERS_, and none is one of OWN: those are the platform's.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from devservers.api.fields import EnvName, list_map, rules
 from devservers.api.meta import Model
 
 RESERVED_PREFIX = "DEVSERVERS_"
+OWN = ("HOME", "USER", "LOGNAME", "SHELL")
+"""The account's, the same in every server."""
 
 
 class EnvVar(Model):
@@ -21,7 +26,12 @@ class EnvVar(Model):
                 f"!self.name.startsWith('{RESERVED_PREFIX}')",
                 f"variables starting with {RESERVED_PREFIX} are the platform's own; use another name",
                 ".name",
-            )
+            ),
+            (
+                f"!(self.name in {list(OWN)})",
+                f"{', '.join(OWN)} are the account's own and can't be set; use another name",
+                ".name",
+            ),
         )
     )
 

@@ -28,6 +28,8 @@ INIT_PROGRAM = f"{BIN_PATH}/bin/devserver-init"
 KEYS_PATH = "/etc/devservers/keys"
 HOST_KEY_PATH = "/etc/devservers/host-key"
 RUN_PATH = "/run/devservers"
+PROFILE_PATH = "/etc/profile.d/00-devservers.sh"
+"""Read by /etc/profile, which has just set PATH anew, before the image's own files in that folder add to it."""
 ANNOTATION_KEPT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 """On a pod, "false": the cluster autoscaler never evicts it, however little of its node is in use (cluster-autoscaler,
 FAQ). A server is somebody's work."""
@@ -117,10 +119,13 @@ def _init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Obj:
         "name": INIT_CONTAINER,
         "image": settings.ssh_image,
         "imagePullPolicy": "IfNotPresent",
-        "command": [f"{BIN_PATH}/bin/install", "/target"],
+        "command": [f"{BIN_PATH}/bin/install", "/target", RUN_PATH],
         "securityContext": _container_security(),
         **_resources(flavor, only=_BASIC),
-        "volumeMounts": [{"name": "devservers-bin", "mountPath": "/target"}],
+        "volumeMounts": [
+            {"name": "devservers-bin", "mountPath": "/target"},
+            {"name": "run", "mountPath": RUN_PATH},
+        ],
     }
 
 
@@ -132,7 +137,7 @@ def _main_container(
     container: Obj = {
         "name": MAIN_CONTAINER,
         "image": spec.image or settings.default_image,
-        "command": [INIT_PROGRAM, *ssh, "--", *spec.command, *spec.args],
+        "command": [INIT_PROGRAM, *ssh, "--", *map(_literal, (*spec.command, *spec.args))],
         "workingDir": HOME_PATH,
         "env": _environment(server, user),
         "securityContext": _container_security(),
@@ -140,7 +145,9 @@ def _main_container(
         "volumeMounts": [
             *stored.mounts,
             {"name": "shm", "mountPath": "/dev/shm"},
-            {"name": "keys", "mountPath": "/etc/passwd", "subPath": "passwd", "readOnly": True},
+            # Both are made by the init container and filled by devserver-init, which knows the image's shell and PATH.
+            {"name": "run", "mountPath": "/etc/passwd", "subPath": "passwd", "readOnly": True},
+            {"name": "run", "mountPath": PROFILE_PATH, "subPath": "profile", "readOnly": True},
             {"name": "keys", "mountPath": "/etc/group", "subPath": "group", "readOnly": True},
             {"name": "devservers-bin", "mountPath": BIN_PATH, "readOnly": True},
             {"name": "keys", "mountPath": KEYS_PATH, "readOnly": True},
@@ -174,7 +181,12 @@ def _environment(server: DevServer, user: DevServerUser) -> list[Obj]:
     }
     own = {variable.name: variable.value for variable in (*user.spec.env, *server.spec.env)}
     merged = fixed | {name: value for name, value in own.items() if name not in fixed}
-    return [compact({"name": name, "value": value}) for name, value in merged.items()]
+    return [compact({"name": name, "value": _literal(value)}) for name, value in merged.items()]
+
+
+def _literal(text: str) -> str:
+    """`text` as it has to stand in a pod, so that Kubernetes, which expands $(NAME) and $$, gives just that."""
+    return text.replace("$", "$$")
 
 
 def _resources(flavor: DevServerFlavor, only: tuple[str, ...] = ()) -> Obj:

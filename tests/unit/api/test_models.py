@@ -21,6 +21,7 @@ MODELS = {kind.names.kind: kind for kind in KINDS}
 _OBJECT_RULES = (
     "not a server name", "Invalid value", "args need command", "not available yet", "only for mode distributed",
     "two volumes", "is where", "has a . or .. part", "is the platform's own", "are the platform's own",
+    "are the account's own",
     "the name is too long", "above limits", "devices such as", "is reserved", "differs from",
 )  # fmt: skip
 STRING_RULES = [row for row in REFUSED if row[1][:1] == ("spec",) and not any(each in row[3] for each in _OBJECT_RULES)]

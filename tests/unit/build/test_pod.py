@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -153,6 +154,21 @@ def test_first_process_is_ours(spec: dict[str, Any], command: list[str]) -> None
     container = main_container(server=server(**spec))
     assert container["command"] == command
     assert "args" not in container
+
+
+@pytest.mark.parametrize("typed", ["pa$$word", "$(USER)-x", "$", "$$$(A)", "a$b", "echo pid is $$"])
+def test_a_dollar_is_written_so_that_kubernetes_gives_what_was_typed(typed: str) -> None:
+    container = main_container(
+        user=user(env=[{"name": "A", "value": typed}]),
+        server=server(env=[{"name": "B", "value": typed}], command=["sh", "-c", typed], args=[typed]),
+    )
+    values = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert {expanded(text) for text in (values["A"], values["B"], *container["command"][-2:])} == {typed}
+
+
+def expanded(text: str) -> str:
+    """What Kubernetes makes of a container's word (third_party/forked/golang/expansion), without any variable."""
+    return re.sub(r"\$\$|\$\([^)]*\)", lambda found: "$" if found[0] == "$$" else "expanded", text)
 
 
 def test_ssh_off_has_no_port_and_no_probe() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from devctl import names, values
 from devctl.errors import Failure
-from devservers.api import devserver, fields, meta, queueing
+from devservers.api import devserver, env, fields, meta, queueing
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,7 @@ def test_the_restart_annotation_is_the_one_the_operator_reads() -> None:
 def test_paths_and_stages_are_the_same_on_both_sides() -> None:
     assert names.HOME == meta.HOME_PATH
     assert names.RESERVED_PATHS == devserver.RESERVED_PATHS
+    assert (names.RESERVED_ENV_PREFIX, names.OWN_ENV) == (env.RESERVED_PREFIX, env.OWN)
     assert names.STAGES == devserver.STAGES
 
 

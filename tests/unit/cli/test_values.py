@@ -133,6 +133,20 @@ def test_variables_keep_what_follows_the_first_equals_sign() -> None:
     assert values.variables(["A=b=c", "EMPTY="]) == [{"name": "A", "value": "b=c"}, {"name": "EMPTY", "value": ""}]
 
 
-@pytest.mark.parametrize("pairs", [["A"], ["1A=x"], ["A-B=x"], ["=x"], ["A=1", "A=2"], ["DEVSERVERS_X=1"]])
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        ["A"],
+        ["1A=x"],
+        ["A-B=x"],
+        ["=x"],
+        ["A=1", "A=2"],
+        ["DEVSERVERS_X=1"],
+        ["HOME=/data"],
+        ["USER=x"],
+        ["LOGNAME=x"],
+        ["SHELL=/bin/zsh"],
+    ],
+)
 def test_odd_variables_are_refused(pairs: list[str]) -> None:
     refused(values.variables, pairs)
