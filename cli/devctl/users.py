@@ -142,7 +142,11 @@ def user_resume_command(session: Session, name: Name) -> None:
 def user_delete_command(
     session: Session, name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
 ) -> None:
-    """Remove a person: their servers go, their volumes stay and are named."""
+    """Remove a person: their servers go, their volumes stay and are named.
+
+    A new person of that name gets the volumes, and nothing else of the former one.
+    """
+    from devctl.leaving import wait_gone
     from devctl.lifecycle import confirm
 
     _read(session, name)
@@ -155,7 +159,10 @@ def user_delete_command(
         session.kube.delete(user_path(name))
     except ApiError as error:
         raise _refusal(error, name, "delete") from None
+    left = wait_gone(session, name, keeps_volumes=bool(claims))
     render.say(f"{name} is deleted; {stays}")
+    if left:
+        render.warn(left)
     if claims:
         render.say(
             f"a new person {name} gets them again; `kubectl delete namespace {names.namespace_of(name)}` is final"

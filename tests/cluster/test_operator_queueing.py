@@ -91,7 +91,7 @@ def ann(world: World, operator: OperatorProcess) -> str:
 @pytest.fixture
 def devctl(prepared: ApiServer, ann: str, tmp_path: Path) -> Devctl:
     """devctl of that user, with the rights of their service account."""
-    return Devctl(tmp_path, prepared.kubeconfig_for(*prepared.service_account(f"dev-{ann}", f"user-{ann}")), ann)
+    return Devctl(tmp_path, prepared.kubeconfig_for(*prepared.service_account(f"dev-{ann}", "devctl")), ann)
 
 
 def pod_of(world: World, user: str, name: str, but: str = "") -> Manifest:
@@ -293,7 +293,7 @@ def test_a_user_reads_their_queue_and_changes_nothing_of_it(
 ) -> None:
     world.admin.create(server_of(ann, "mydev", "gpu-one"))
     world.wait_reason(ann, "mydev", "Queued")
-    person = prepared.client_for(*prepared.service_account(f"dev-{ann}", f"user-{ann}"))
+    person = prepared.client_for(*prepared.service_account(f"dev-{ann}", "devctl"))
     space = f"/apis/{KUEUE}/namespaces/dev-{ann}"
     pod = pod_of(world, ann, "mydev")["metadata"]["name"]
     merge = {"Content-Type": "application/merge-patch+json"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.cluster.operator_process import (
     World,
     flavor,
     install_operator,
+    person,
     running_operator,
     server_of,
 )
@@ -130,9 +132,34 @@ def test_what_happened_while_it_was_away_is_caught_up(server: ApiServer, world: 
         remove(server, ["away"])
 
 
+def test_a_person_added_again_while_it_was_away_gets_no_servers_of_the_former(server: ApiServer, world: World) -> None:
+    """Nothing tells the two apart but the DevServerUser's uid; the home stays, and nothing starts for a moment."""
+    with running_operator(server, "before"):
+        world.add_user("again")
+        old = server.admin.create(server_of("again", "mydev", persistentHomeSize="1Gi"))
+        world.wait_reason("again", "mydev", "Running")
+    server.admin.delete("devservers.io/v1", "DevServerUser", "again")
+    # Times of creation are whole seconds, and a server as old as its user is the user's.
+    eventually(lambda: _now() > old["metadata"]["creationTimestamp"], "another second")
+    server.admin.create(person("again"))
+    with running_operator(server, "after"):
+        eventually(lambda: server.admin.find("devservers.io/v1", "DevServer", "mydev", "dev-again") is None, "gone")
+        eventually(lambda: server.admin.get("devservers.io/v1", "DevServerUser", "again").get("status"), "set up")
+        eventually(lambda: not world.pods("again", "mydev"), "its pod gone")
+        assert world.child("PersistentVolumeClaim", "again", "mydev-home")
+        server.admin.create(server_of("again", "new"))
+        world.wait_reason("again", "new", "Running")
+        remove(server, ["again"])
+
+
 def _holder(server: ApiServer) -> str:
     lease = server.admin.get("coordination.k8s.io/v1", "Lease", "devservers-operator", SYSTEM)
     return str(lease["spec"]["holderIdentity"])
+
+
+def _now() -> str:
+    """The time as creationTimestamp has it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _pods(world: World) -> dict[str, list[str]]:

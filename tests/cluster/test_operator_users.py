@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tests.cluster.operator_process import (
     running_operator,
     server_of,
 )
+from tests.cluster.test_devctl import Devctl
 
 _names = itertools.count(1)
 
@@ -205,10 +207,13 @@ def test_a_deleted_user_without_volumes_leaves_nothing(world: World, bob: str) -
     assert world.add_user(bob)["status"]["uid"] == uid, "but to the very same name"
 
 
-def test_a_deleted_user_with_volumes_keeps_them_and_they_are_named(world: World, bob: str) -> None:
+def test_a_deleted_users_homes_stay_and_their_servers_go(world: World, bob: str) -> None:
+    """The next person of that name finds the home with its host key, and no server, stopped or running."""
     world.add_user(bob)
-    world.admin.create(server_of(bob, "mydev", persistentHomeSize="1Gi"))
-    world.wait_reason(bob, "mydev", "Running")
+    world.admin.create(server_of(bob, "mydev", persistentHomeSize="1Gi", env=[{"name": "TOKEN", "value": "bobs"}]))
+    world.admin.create(server_of(bob, "plain"))
+    host_key = world.wait_reason(bob, "mydev", "Running")["status"]["sshHostKey"]
+    world.wait_reason(bob, "plain", "Running")
     world.admin.delete("devservers.io/v1", "DevServerUser", bob)
 
     def named() -> bool:
@@ -216,18 +221,79 @@ def test_a_deleted_user_with_volumes_keeps_them_and_they_are_named(world: World,
         return any(e["involvedObject"]["name"] == f"dev-{bob}" and "mydev-home" in e["message"] for e in events)
 
     eventually(named, "leftovers named")
-    assert world.child("PersistentVolumeClaim", bob, "mydev-home") is not None
+    eventually(lambda: _what_is_left(world, bob) == ["PersistentVolumeClaim mydev-home", "Secret mydev-host-key"],
+               "nothing but the home and its host key", 60)  # fmt: skip
     assert not world.admin.get("v1", "Namespace", f"dev-{bob}")["metadata"].get("deletionTimestamp")
-    eventually(lambda: not world.pods(bob, "mydev"), "the server stopped")
-    # Made again they have their server again, at once.
+
     world.add_user(bob)
-    world.wait_reason(bob, "mydev", "Running")
+    assert world.admin.list("devservers.io/v1", "DevServer", f"dev-{bob}") == []
+    world.admin.create(server_of(bob, "mydev", persistentHomeSize="1Gi"))
+    assert world.wait_reason(bob, "mydev", "Running")["status"]["sshHostKey"] == host_key
+    environment = world.pods(bob, "mydev")[0]["spec"]["containers"][0]["env"]
+    assert "TOKEN" not in [each["name"] for each in environment]
+
     world.admin.delete("devservers.io/v1", "DevServerUser", bob)
-    eventually(lambda: not world.pods(bob, "mydev"), "the server stopped again")
+    eventually(lambda: not world.admin.list("devservers.io/v1", "DevServer", f"dev-{bob}"), "servers gone again")
     # When the last claim is deleted by hand, the namespace has no reason left to stay.
-    world.admin.delete("devservers.io/v1", "DevServer", "mydev", f"dev-{bob}")
     world.admin.delete("v1", "PersistentVolumeClaim", "mydev-home", f"dev-{bob}")
     eventually(lambda: _namespace_gone(world, bob), "namespace gone", 60)
+
+
+def test_user_delete_waits_for_the_namespace_and_names_what_holds_it(
+    operator: OperatorProcess, world: World, bob: str, tmp_path: Path
+) -> None:
+    devctl = Devctl(tmp_path, operator.server.kubeconfig_for("test-admin", ("system:masters",)), bob)
+    for name, holds in ((bob, True), (f"{bob}x", False)):
+        world.add_user(name)
+        namespace = f"dev-{name}"
+        if holds:
+            metadata = {"name": "held", "namespace": namespace, "finalizers": ["example.com/hold"]}
+            world.admin.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+        done = devctl("user", "delete", name, "--yes")
+        assert f"{name} is deleted" in done.stderr
+        if holds:
+            assert f"{namespace} is not gone yet" in done.stderr and "example.com/hold" in done.stderr
+            world.admin.patch("v1", "ConfigMap", "held", {"metadata": {"finalizers": None}}, namespace)
+        else:
+            assert "warning" not in done.stderr and _namespace_gone(world, name)
+
+
+def _what_is_left(world: World, user: str) -> list[str]:
+    """What of a server's kinds is in the namespace, by kind and name."""
+    kinds = {
+        "devservers.io/v1": ("DevServer",),
+        "apps/v1": ("Deployment",),
+        "v1": ("ConfigMap", "PersistentVolumeClaim", "Pod", "Secret", "Service"),
+    }
+    names = [
+        f"{kind} {each['metadata']['name']}"
+        for version, found in kinds.items()
+        for kind in found
+        for each in world.admin.list(version, kind, f"dev-{user}")
+    ]
+    return sorted(name for name in names if name != "ConfigMap kube-root-ca.crt")
+
+
+def test_a_suspended_persons_token_is_worth_nothing_and_their_pods_account_never_was(
+    operator: OperatorProcess, world: World, bob: str
+) -> None:
+    world.add_user(bob)
+
+    def may(account: str) -> bool:
+        client = operator.server.client_for(*operator.server.service_account(f"dev-{bob}", account))
+        try:
+            client.list("devservers.io/v1", "DevServer", f"dev-{bob}")
+        except ApiError as error:
+            assert error.status == 403
+            return False
+        return True
+
+    eventually(lambda: may("devctl"), "the person's rights")
+    assert not may(f"user-{bob}")
+    world.admin.patch("devservers.io/v1", "DevServerUser", bob, {"spec": {"suspended": True}})
+    eventually(lambda: not may("devctl"), "rights withdrawn")
+    world.admin.patch("devservers.io/v1", "DevServerUser", bob, {"spec": {"suspended": False}})
+    eventually(lambda: may("devctl"), "rights given back")
 
 
 def test_a_namespace_of_somebody_else_is_never_touched(world: World, bob: str) -> None:
@@ -271,7 +337,7 @@ def _namespace_gone(world: World, user: str) -> bool:
 def test_a_user_can_use_their_namespace_and_no_other(operator: OperatorProcess, world: World, bob: str) -> None:
     world.add_user(bob)
     world.add_user(f"{bob}x")
-    account, groups = operator.server.service_account(f"dev-{bob}", f"user-{bob}")
+    account, groups = operator.server.service_account(f"dev-{bob}", "devctl")
     client = operator.server.client_for(account, groups)
     client.create(server_of(bob, "mydev"))
     assert client.list("devservers.io/v1", "DevServerFlavor")

@@ -1,6 +1,6 @@
 """devctl with exactly the rights a person has: the shipped ClusterRole dev-user in their own namespace, no more.
 
-The identity is the user's own ServiceAccount, by a short token of the API server, as the bastion will use it.
+The identity is the person's ServiceAccount, by a short token of the API server, as the bastion uses it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.node.person import Person, Platform
 @pytest.fixture(scope="module")
 def plain(platform: Platform, ann: Person, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     """Ann without the administrator's kubeconfig."""
-    account = f"user-{ann.name}"
+    account = "devctl"
     token = platform.cluster.kubectl("create", "token", account, "-n", ann.namespace, "--duration=1h").strip()
     config = yaml.safe_load(platform.cluster.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": token}
@@ -77,7 +77,7 @@ def test_nothing_outside_of_their_own_namespace(plain: Person, words: tuple[str,
     ],
 )
 def test_what_would_open_the_namespace_is_refused(platform: Platform, ann: Person, verb: str, resource: str) -> None:
-    account = f"system:serviceaccount:{ann.namespace}:user-{ann.name}"
+    account = f"system:serviceaccount:{ann.namespace}:devctl"
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",

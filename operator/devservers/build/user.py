@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from devservers.api.meta import (
     ANNOTATION_ALLOWED_FLAVORS,
+    ANNOTATION_USER_OBJECT,
     ANNOTATION_USER_UID,
     BASTION_ACCOUNT,
     BASTION_NAMESPACE,
@@ -59,10 +60,11 @@ def manifests(
     return [
         _namespace(user, uid),
         _child(user, "v1", "ServiceAccount", service_account(user.name), {"automountServiceAccountToken": False}),
-        # Not the account of pods: what a person may do at the API is not what their servers may.
+        # Not the account of pods, which has no role: what a person may do at the API is not what their servers may.
         _child(user, "v1", "ServiceAccount", PERSON_ACCOUNT, {"automountServiceAccountToken": False}),
         _binding(user, TENANT_ROLE, (OPERATOR, system_namespace)),
-        _binding(user, USER_ROLE, (service_account(user.name), user.namespace), (PERSON_ACCOUNT, user.namespace)),
+        # A token that is out when a person is suspended is worth nothing from then on.
+        _binding(user, USER_ROLE, *(() if user.spec.suspended else ((PERSON_ACCOUNT, user.namespace),))),
         _binding(user, PERSON_TOKEN_ROLE, (BASTION_ACCOUNT, BASTION_NAMESPACE)),
         _child(user, "v1", "ResourceQuota", USER_ROLE, {"spec": {"hard": _quota(user)}}),
         _child(user, "v1", "LimitRange", USER_ROLE, {"spec": {"limits": [_container_limits()]}}),
@@ -102,6 +104,7 @@ def _namespace(user: DevServerUser, uid: int) -> Obj:
             },
             "annotations": {
                 ANNOTATION_ALLOWED_FLAVORS: ",".join(sorted(set(user.spec.flavors))),
+                ANNOTATION_USER_OBJECT: user.metadata.uid,
                 ANNOTATION_USER_UID: str(uid),
             },
         },

@@ -2,20 +2,28 @@
 gone.
 
 Invariant: a namespace is only ever touched if it says this operator created it, and it is deleted only when
-its user is gone and it holds no volume claim: both asked of the API server itself, not of the cache.
+its user is gone and it holds no volume claim: both asked of the API server itself, not of the cache. Servers
+never outlive their user: a later user of the same name gets the homes, and none of the servers.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from devservers.api.errors import InvalidObject
-from devservers.api.meta import API_VERSION, LABEL_NAMESPACE_CREATED_BY, OPERATOR, namespace_of
+from devservers.api.meta import (
+    ANNOTATION_USER_OBJECT,
+    API_VERSION,
+    LABEL_NAMESPACE_CREATED_BY,
+    OPERATOR,
+    namespace_of,
+)
 from devservers.api.user import DevServerUser
 from devservers.build.egress import Egress
 from devservers.build.user import manifests
+from devservers.observe.pods import created_at
 from devservers.observe.user import leftovers, observe
 from devservers.reconcile.compare import digest
 from devservers.reconcile.devserver import utcnow
@@ -26,6 +34,9 @@ from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.uids import Uids, remembered
 
 log = logging.getLogger("devservers.reconcile")
+
+FORMER_SECONDS = 0.5
+"""Until the next look whether the servers of a former user of the same name are gone."""
 
 
 class UserReconciler:
@@ -61,9 +72,12 @@ class UserReconciler:
             return Result()
         if user.metadata.deletion_timestamp:
             return Result()
-        obstacle = await self._obstacle(user.namespace)
+        live = await self._namespace(user.namespace)
+        obstacle = _obstacle(user.namespace, live)
         uid = user.status.uid
         if obstacle is None:
+            if live is not None and await self._end_former_servers(user, live):
+                return Result(FORMER_SECONDS)
             uid = await self._uids.of(name, user.status.uid, self._kept)
             for manifest in manifests(user, uid, queueing=self._queueing.works, egress=self._egress):
                 await self._applier.ensure(manifest)
@@ -85,27 +99,48 @@ class UserReconciler:
         """The uids that namespaces remember."""
         return remembered(self._view.list("Namespace"))
 
-    async def _obstacle(self, namespace: str) -> str | None:
-        """Why the user's namespace can't be used, in plain words, or None."""
-        live = self._view.get("Namespace", "", namespace)
+    async def _namespace(self, name: str) -> Json | None:
+        """The namespace of that name, whoever made it; None when there is none."""
+        live = self._view.get("Namespace", "", name)
         if live is None:
             try:
-                live = await self._cluster.get("Namespace", "", namespace)
+                live = await self._cluster.get("Namespace", "", name)
             except ApiError as error:
-                if error.not_found:
-                    return None
-                raise
-        if not _ours(live):
-            return (
-                f"namespace {namespace} exists and wasn't made by this operator; "
-                "rename or delete it, or choose another user name"
-            )
-        if live["metadata"].get("deletionTimestamp"):
-            return f"namespace {namespace} is being deleted; it is made again when it is gone"
-        return None
+                if not error.not_found:
+                    raise
+        return live
+
+    async def _end_former_servers(self, user: DevServerUser, namespace: Json) -> bool:
+        """Deletes what a former user of the same name left running or stopped; whether something was there.
+
+        Here is what happened while no operator ran; otherwise the clean-up was first. A namespace without the record
+        is one of an earlier version, whose user is taken for the one it was made for.
+        """
+        recorded = (namespace["metadata"].get("annotations") or {}).get(ANNOTATION_USER_OBJECT)
+        began = user.metadata.creation_timestamp
+        if not recorded or recorded == user.metadata.uid or began is None:
+            return False
+        # The API server knows of servers that no event told us of yet, the cache of those that have just gone.
+        servers = [*self._view.list("DevServer", user.namespace)]
+        servers += await self._cluster.list("DevServer", user.namespace)
+        former = {
+            server["metadata"]["uid"]: server
+            for server in servers
+            if not server["metadata"].get("deletionTimestamp")
+            and (made := created_at(server)) is not None
+            and made < began
+        }
+        await self._end(user.name, former.values())
+        return bool(former)
+
+    async def _end(self, user: str, servers: Iterable[Json]) -> None:
+        """Deletes servers whose user is gone; their children go with them, their homes stay."""
+        for server in servers:
+            log.info("user is gone name=%s: deleting server %s", user, server["metadata"]["name"])
+            await self._applier.remove(server)
 
     async def _clean_up(self, name: str) -> Result:
-        """The user is gone: their namespace goes too, unless it holds volume claims."""
+        """The user is gone: their servers go, and their namespace too unless it holds volume claims."""
         live = self._view.get("Namespace", "", namespace_of(name))
         if live is None or not _ours(live) or live["metadata"].get("deletionTimestamp"):
             return Result()
@@ -126,6 +161,8 @@ class UserReconciler:
             log.info("user is gone name=%s: deleting namespace %s", name, namespace)
             await self._applier.remove(live)
             return Result()
+        servers = await self._cluster.list("DevServer", namespace)
+        await self._end(name, (each for each in servers if not each["metadata"].get("deletionTimestamp")))
         names = sorted(claim["metadata"]["name"] for claim in claims)
         log.info("user is gone name=%s: keeping namespace %s claims=%s", name, namespace, ",".join(names))
         await post(
@@ -136,6 +173,20 @@ class UserReconciler:
             f"{namespace}.leftovers-{digest(names)}",
         )
         return Result()
+
+
+def _obstacle(namespace: str, live: Json | None) -> str | None:
+    """Why the user's namespace can't be used, in plain words, or None."""
+    if live is None:
+        return None
+    if not _ours(live):
+        return (
+            f"namespace {namespace} exists and wasn't made by this operator; "
+            "rename or delete it, or choose another user name"
+        )
+    if live["metadata"].get("deletionTimestamp"):
+        return f"namespace {namespace} is being deleted; it is made again when it is gone"
+    return None
 
 
 def _ours(namespace: Json) -> bool:

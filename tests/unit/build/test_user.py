@@ -49,13 +49,16 @@ def test_namespace_is_restricted_and_says_which_flavors() -> None:
 def test_bindings_give_the_user_one_role_and_the_operator_the_other() -> None:
     found = children()
     user_binding, tenant = found["RoleBinding", "dev-user"], found["RoleBinding", "devservers-operator-tenant"]
-    assert user_binding["subjects"] == [
-        {"kind": "ServiceAccount", "name": name, "namespace": "dev-ann"} for name in ("user-ann", "devctl")
-    ]
+    # Not the pods' own account, user-ann.
+    assert user_binding["subjects"] == [{"kind": "ServiceAccount", "name": "devctl", "namespace": "dev-ann"}]
     assert user_binding["roleRef"]["name"] == "dev-user"
     assert tenant["subjects"][0]["name"] == "devservers-operator"
     assert tenant["subjects"][0]["namespace"] == "devservers-system"
     assert tenant["roleRef"]["name"] == "devservers-operator-tenant"
+
+
+def test_a_suspended_persons_account_has_no_role() -> None:
+    assert children(suspended=True)["RoleBinding", "dev-user"]["subjects"] == []
 
 
 def test_from_outside_only_the_bastion_reaches_a_persons_servers_and_only_their_ssh() -> None:
