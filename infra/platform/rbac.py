@@ -70,6 +70,8 @@ def tenant_role() -> Manifest:
         _rule("apps", ["deployments"], ["create", "patch"]),
         _rule("", ["persistentvolumeclaims"], ["create", "patch"]),
         _rule("", ["services", "configmaps"], ["create", "patch", "delete"]),
+        # Why a pod isn't made or a volume isn't mounted: read when a server hangs there, never watched.
+        _rule("", ["events"], ["list"]),
         # update: a host certificate is renewed in place, so that a crash between two writes loses no key.
         _rule("", ["secrets"], ["get", "create", "update", "delete"]),
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
-from tests.cluster.client import Manifest, eventually
+from tests.cluster.client import ApiError, Manifest, eventually
 from tests.cluster.harness import ApiServer, Write
 from tests.cluster.operator_process import (
     FakeKubelet,
@@ -246,6 +247,121 @@ def test_a_deleted_server_leaves_its_home_and_a_new_one_takes_it(world: World, a
     world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
     assert world.wait_reason(ann, "mydev", "Running")["status"]["sshHostKey"] == host_key
     assert (world.child("PersistentVolumeClaim", ann, "mydev-home") or {})["metadata"]["uid"] == home
+
+
+def test_a_deleted_home_is_told_while_its_files_are_still_there(world: World, ann: str) -> None:
+    world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
+    world.wait_reason(ann, "mydev", "Running")
+    claim = ("v1", "PersistentVolumeClaim", "mydev-home")
+    # As Kubernetes does for a claim that a pod uses; there is no kubelet here.
+    world.admin.patch(*claim, {"metadata": {"finalizers": ["example.com/in-use"]}}, f"dev-{ann}")
+    world.admin.delete(*claim, f"dev-{ann}")
+    told = world.wait(
+        ann, "mydev", lambda s: condition_of(s, "VolumeDeleting").get("status") == "True", "VolumeDeleting"
+    )
+    assert "the home (volume claim mydev-home)" in condition_of(told, "VolumeDeleting")["message"].lower()
+    assert ready(told)["status"] == "True"
+    eventually(
+        lambda: [e for e in world.admin.list("v1", "Event", f"dev-{ann}") if e["reason"] == "VolumeDeleting"],
+        "an Event about it",
+    )
+    world.admin.patch(*claim, {"metadata": {"finalizers": None}}, f"dev-{ann}")
+    world.wait(ann, "mydev", lambda s: not condition_of(s, "VolumeDeleting"), "no longer told")
+
+
+def test_an_evicted_server_says_why_everything_that_ran_is_gone(world: World, ann: str) -> None:
+    """Through the Eviction API, which is what a drain uses."""
+    world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
+    world.wait_reason(ann, "mydev", "Running")
+    pod, base = world.pods(ann, "mydev")[0]["metadata"]["name"], f"/api/v1/namespaces/dev-{ann}/pods"
+    # On a node a pod takes its time to end, and is seen ending.
+    target = {"apiVersion": "v1", "kind": "Node", "name": "node-7"}
+    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": target}
+    world.admin.request("POST", f"{base}/{pod}/binding", binding)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": f"dev-{ann}"}}
+    world.admin.request("POST", f"{base}/{pod}/eviction", eviction)
+    told = world.wait(ann, "mydev", lambda s: condition_of(s, "Interrupted").get("status") == "True", "Interrupted")
+    found = condition_of(told, "Interrupted")
+    assert found["reason"] == "Evicted"
+    assert "evicted from its node node-7" in found["message"] and "Its home is kept." in found["message"]
+    eventually(
+        lambda: [e for e in world.admin.list("v1", "Event", f"dev-{ann}") if e["reason"] == "Evicted"],
+        "an Event about it",
+    )
+    world.admin.request("DELETE", f"{base}/{pod}", {"gracePeriodSeconds": 0})
+    again = world.wait_reason(ann, "mydev", "Running")
+    assert condition_of(again, "Interrupted") == found, "it stays told"
+    asked = {"metadata": {"annotations": {"devservers.io/restarted-at": _now()}}}
+    world.admin.patch("devservers.io/v1", "DevServer", "mydev", asked, f"dev-{ann}")
+    world.wait(ann, "mydev", lambda s: not condition_of(s, "Interrupted"), "a restart of the owner's own ends it")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def test_a_refusal_that_passed_is_not_the_reason_when_the_quota_is(world: World, ann: str) -> None:
+    """Kubernetes keeps the first refusal's text in its conditions, however many others followed."""
+    bob = f"{ann}q"
+    world.add_user(bob, quota={"cpu": "50m"})
+    race = 'admission webhook "mpod.kb.io" denied the request: ReplicaSet.apps "mydev-5d9" not found'
+    version, namespace = "admissionregistration.k8s.io/v1", f"dev-{bob}"
+    policy = {
+        "apiVersion": version,
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": f"race-{bob}"},
+        "spec": {
+            "matchConstraints": {
+                "resourceRules": [
+                    {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+                ],
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            },
+            "validations": [{"expression": "false", "message": race}],
+        },
+    }
+    world.admin.create(policy)
+    binding = {
+        "apiVersion": version,
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": f"race-{bob}"},
+        "spec": {"policyName": f"race-{bob}", "validationActions": ["Deny"]},
+    }
+    world.admin.create(binding)
+    container = {"name": "a", "image": "a:1", "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}}}
+    probe = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "namespace": namespace},
+        "spec": {"containers": [container]},
+    }
+
+    def in_force() -> bool:
+        try:
+            world.admin.create(probe, dryRun="All")
+        except ApiError as error:
+            return race in error.message
+        return False
+
+    eventually(in_force, "the policy in force")
+    world.admin.create(server_of(bob, "mydev"))
+
+    def failure() -> str:
+        found = (world.child("Deployment", bob, "mydev") or {}).get("status", {}).get("conditions", [])
+        return next((each["message"] for each in found if each["type"] == "ReplicaFailure"), "")
+
+    assert race in eventually(failure, "the first refusal")
+    world.admin.delete(version, "ValidatingAdmissionPolicyBinding", f"race-{bob}")
+    world.admin.delete(version, "ValidatingAdmissionPolicy", f"race-{bob}")
+    seen: set[str] = set()
+
+    def refused() -> bool:
+        seen.add(str(ready(world.server(bob, "mydev")).get("reason")))
+        return "QuotaExceeded" in seen
+
+    eventually(refused, "the quota to be the reason", 60)
+    assert "PodRefused" not in seen, seen
+    assert race in failure(), "Kubernetes still says so"
 
 
 def test_a_server_stops_when_its_time_is_over(world: World, ann: str) -> None:

@@ -64,7 +64,13 @@ def flavor_hash(flavor: DevServerFlavor) -> str:
 
 
 def new_annotations(inputs: str, flavor: str, template: Obj) -> dict[str, str]:
-    """The record itself, as annotations of the Deployment."""
+    """The record itself, as annotations of the Deployment.
+
+    The pod carries what it was started with, by which a pod that was lost is told from one that was replaced.
+    """
+    metadata = template["metadata"]
+    started_with = {**(metadata.get("annotations") or {}), ANNOTATION_INPUT_HASH: inputs}
+    template = {**template, "metadata": {**metadata, "annotations": started_with}}
     return {
         ANNOTATION_INPUT_HASH: inputs,
         ANNOTATION_FLAVOR_HASH: flavor,

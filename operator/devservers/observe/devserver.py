@@ -20,7 +20,8 @@ from . import pods
 from .conditions import make_condition
 from .events import Event, events
 from .hold import hold_back
-from .home import home_state
+from .home import ending_words, home_state
+from .interruption import interruption
 from .lifecycle import Decision
 from .pods import Obj
 from .timeline import recorded, timeline
@@ -85,7 +86,7 @@ def _status(
     known, status = server.status, previous_status(server)
     fields: Obj = {
         "phase": found.phase,
-        "conditions": _conditions(server, children, found, pod, now, queued=wanted),
+        "conditions": _conditions(server, children, found, pod, now, running=wanted),
         "timeline": [{"stage": stage, "at": format_time(at)} for stage, at in stages],
         "endpoint": f"{server.name}.{server.metadata.namespace}.svc:{SSH_PORT}" if server.spec.enable_ssh else None,
         "sshHostKey": children.host_key_public or known.ssh_host_key,
@@ -99,25 +100,36 @@ def _status(
 
 
 def _conditions(
-    server: DevServer, children: Children, found: Verdict, pod: Obj | None, now: datetime, *, queued: bool
+    server: DevServer, children: Children, found: Verdict, pod: Obj | None, now: datetime, *, running: bool
 ) -> list[Obj]:
     states = [("Ready", found.ready, found.reason, found.message)]
     queue = children.queue
-    if queued and queue is not None and queue.wait is None:
+    if running and queue is not None and queue.wait is None:
         states.append(("Admitted", queue.admitted_at is not None, queue.reason, queue.told))
-    if children.flavor_changed and pod is not None and found.phase != "Terminating":
-        words = (
-            f"The flavor {server.spec.flavor} was changed after this start. `devctl restart {server.name}` applies it."
-        )
-        states.append(("FlavorChanged", True, "FlavorChanged", words))
+    flavor, name = server.spec.flavor, server.name
+    if pod is not None and found.phase != "Terminating":
+        if children.flavor is None:
+            words = (
+                f"The flavor {flavor} no longer exists: {name} runs on, and can't be started again with it once it "
+                "stops. Ask an administrator for the flavor, or make a server of another one (`devctl flavors`)."
+            )
+            states.append(("FlavorChanged", True, "FlavorNotFound", words))
+        elif children.flavor_changed:
+            words = f"The flavor {flavor} was changed after this start. `devctl restart {name}` applies it."
+            states.append(("FlavorChanged", True, "FlavorChanged", words))
+    ending = ending_words(children.ending_claims, children.home_claim)
+    if ending is not None:
+        states.append(("VolumeDeleting", True, "VolumeDeleting", ending))
     home = home_state(server, children.home_claim, children.home_error)
     if home is not None:
         states.append(("HomeResized", home.ok, home.reason, home.message))
     known, generation = server.status.conditions, server.metadata.generation
-    return [
+    conditions = [
         make_condition(known, kind, ok, reason, words, generation=generation, now=now)
         for kind, ok, reason, words in states
     ]
+    lost = interruption(server, children.deployment, children.pods, now, running=running)
+    return [*conditions, lost] if lost is not None else conditions
 
 
 def _soonest(*waits: timedelta | None) -> timedelta | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .interruption import INTERRUPTED
 from .pods import Obj
 from .times import parse_time
 
@@ -39,7 +40,7 @@ def _events(previous: Obj, current: Obj) -> Iterator[Event]:
             continue
         before = known.get(condition["type"], {})
         reason, message = condition["reason"], condition["message"]
-        if reason == before.get("reason"):
+        if reason == before.get("reason") and not _interrupted_anew(before, condition):
             if reason == "Running" and "started again" in message and message != before.get("message"):
                 yield Event("Warning", "Restarted", message)
             continue
@@ -49,6 +50,12 @@ def _events(previous: Obj, current: Obj) -> Iterator[Event]:
             yield Event("Normal", reason, f"{message} Ready after {_seconds(current)} s.")
         else:
             yield Event("Normal" if reason in _NORMAL else "Warning", reason, message)
+
+
+def _interrupted_anew(before: Obj, now: Obj) -> bool:
+    """Whether the same cause came a second time; every other condition only has one life."""
+    again = now["lastTransitionTime"] != before.get("lastTransitionTime")
+    return bool(now["type"] == INTERRUPTED and again)
 
 
 def _seconds(status: Obj) -> int:

@@ -1,9 +1,11 @@
-"""HomeResized says what became of the size the owner asked for; a home that is as asked for has no such
-condition.
+"""What a server's conditions say of its volumes: a size that isn't the one asked for, and a claim that was deleted.
+
+A home that is as asked for, and volumes that stay, have no condition.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from devservers.api.conditions import find
@@ -58,6 +60,22 @@ def home_state(server: DevServer, claim: Obj | None, error: str | None) -> HomeS
     if find(server.status.conditions, "HomeResized") is not None:
         return HomeState(True, "Resized", f"The home has {requested}.")
     return None
+
+
+def ending_words(claims: Sequence[str], home_claim: Obj | None) -> str | None:
+    """The message of VolumeDeleting, None when no mounted claim is being deleted.
+
+    The data can be copied out as long as the pod runs: Kubernetes deletes a claim when the last pod that uses it ends.
+    """
+    if not claims:
+        return None
+    home = home_claim["metadata"]["name"] if home_claim else None
+    shown = [f"the home (volume claim {home})" if claim == home else f"the volume claim {claim}" for claim in claims]
+    what, are = " and ".join(shown), "is" if len(shown) == 1 else "are"
+    return (
+        f"{what[0].upper()}{what[1:]} {are} being deleted: all files in it are lost as soon as this server stops or "
+        "restarts. Copy out now what you need (`scp`, `rsync`)."
+    )
 
 
 def _storage(amounts: Obj | None) -> str | None:

@@ -9,6 +9,7 @@ pod for whoever wants it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from devservers.api.flavor import DevServerFlavor
@@ -44,6 +45,11 @@ _CAUSES = (
     (_TAINT + r"(?!node\.kubernetes\.io/)([^:}\s]+)", "Some nodes are set aside for others ({0}).", _ADMIN),
     (r"were unschedulable|\{node\.kubernetes\.io/unschedulable", "Some nodes are closed for now.", _ROOM),
 )  # fmt: skip
+
+_PASSES = re.compile(r"replicasets?\.apps .*not found|object has been modified|status unknown for quota", re.I)
+"""Kueue's webhook reads the pod's ReplicaSet from a cache that may not have it yet; a new quota isn't counted yet."""
+_VOLUME_NAME = re.compile(r'for volume "([^"]+)"|unmounted volumes=\[([^\],\s]+)')
+_KUBELETS = re.compile(r"/var/lib/kubelet/\S+")
 
 _QUOTA = re.compile(
     r"exceeded quota: [^,]+, requested: (?P<requested>.*), used: (?P<used>.*), limited: (?P<limited>.*)", re.S
@@ -111,6 +117,30 @@ def why_refused(text: str) -> Why:
             f"An admission webhook of the cluster refuses the pod: {cause}. Ask an administrator.",
         )
     return Why("PodRefused", f"The cluster refuses the pod: {cause}. Ask an administrator; it is tried again.")
+
+
+def passes(text: str) -> bool:
+    """Whether a refusal is of the kind that the very next try doesn't meet."""
+    return _PASSES.search(text) is not None
+
+
+def why_not_mounted(text: str, claims: Mapping[str, str]) -> str:
+    """The words for the kubelet's FailedMount or FailedAttachVolume message `text`.
+
+    `claims` has the volume claims by the names that Kubernetes uses for their volumes.
+    """
+    found = _VOLUME_NAME.search(text)
+    name = (found[1] or found[2]) if found else ""
+    what = f"The volume claim {claims[name]}" if name in claims else f"The volume {name}" if name else "A volume"
+    _, output, cause = text.rpartition("Output:")
+    if not output:
+        _, quoted, cause = text.partition(f'"{name}"')
+        cause = cause if quoted else text.rpartition(": ")[2]
+    cause = " ".join(_KUBELETS.sub("its folder", cause).split()).lstrip(": ").rstrip(".")[:300] or "Kubernetes fails"
+    return (
+        f"{what} can't be mounted: {cause}. Kubernetes goes on trying, and the server starts when that works; if it "
+        "lasts, ask an administrator."
+    )
 
 
 def _amounts(text: str) -> dict[str, str]:

@@ -119,6 +119,11 @@ def created_at(obj: Obj) -> datetime | None:
     return parse_time((obj.get("metadata") or {}).get("creationTimestamp"))
 
 
+def is_going(pod: Obj) -> bool:
+    """Whether it is ending, or over."""
+    return _ending(pod) or pod_phase(pod) in _OVER
+
+
 def _ending(pod: Obj) -> bool:
     return bool((pod.get("metadata") or {}).get("deletionTimestamp"))
 

@@ -46,7 +46,7 @@ def _accepted(server: DevServer, pod: Obj | None, now: datetime, previous: datet
     known = server.status
     same_pod = pod is not None and known.pod_name == pods.pod_name(pod)
     still_waiting = known.pod_name is None and known.phase in ("Pending", "Starting", "Failed")
-    if previous is not None and (same_pod or still_waiting):
+    if previous is not None and same_pod:
         return previous
     annotations = server.metadata.annotations
     asked = [
@@ -56,6 +56,8 @@ def _accepted(server: DevServer, pod: Obj | None, now: datetime, previous: datet
     latest = max((moment for moment in asked if moment is not None and moment <= now), default=now)
     if previous is None or whole_seconds(latest) > previous:
         return latest
+    if still_waiting:
+        return previous
     # Nobody asked: the pod was lost (its node went, it was evicted) and replaced.
     return (pods.created_at(pod) if pod else None) or now
 

@@ -6,7 +6,8 @@ not believed before it has lasted SETTLE, so that a start isn't told as a failur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from devservers.api.conditions import find
@@ -22,7 +23,7 @@ from .lifecycle import (
     STOPPED_BY_TTL,
     Decision,
 )
-from .pending import why_refused, why_unschedulable
+from .pending import passes, why_not_mounted, why_refused, why_unschedulable
 from .pods import Obj
 from .queue import QueueState
 from .times import parse_time
@@ -54,6 +55,15 @@ class Children:
     home_claim: Obj | None = None
     missing_claims: tuple[str, ...] = ()
     """Claims the spec names (volumes, sharedVolumeClaimName) that don't exist."""
+
+    told: str | None = None
+    """The newest Event that says why the start hangs, where one was looked for (see evidence.py)."""
+
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    """The claims of the pod's volumes, by the PersistentVolume's name."""
+
+    ending_claims: tuple[str, ...] = ()
+    """Mounted claims that somebody deleted: Kubernetes keeps each until no pod uses it any more."""
 
     flavor_changed: bool = False
     """Whether it runs with an older shape of its flavor."""
@@ -99,7 +109,7 @@ def verdict(server: DevServer, children: Children, decision: Decision, now: date
         reason, message = _stopped(server, decision)
         return Verdict(phase, reason, message)
     if pod is not None and pods.true_since(pod, "Ready"):
-        return Verdict("Running", "Running", _running_words(server, children, pod))
+        return Verdict("Running", "Running", _running_words(pod))
     if children.user is None:
         return Verdict("Pending", "OwnerNotFound", _no_owner(server))
     if pod is None and children.flavor is None:
@@ -139,15 +149,13 @@ def _stopped(server: DevServer, decision: Decision) -> tuple[str, str]:
     return "Stopped", f"Stopped by its owner. {start}"
 
 
-def _running_words(server: DevServer, children: Children, pod: Obj) -> str:
+def _running_words(pod: Obj) -> str:
     words = ["It is running."]
     ended = pods.last_end(pods.container(pod))
     if ended:
         words.append(f"It was started again at {ended.get('finishedAt')} after {_end_words(ended)}.")
         if ended.get("reason") == "OOMKilled":
             words.append("Use less memory or choose a larger flavor (`devctl flavors`).")
-    if children.flavor is None:
-        words.append(f"Its flavor {server.spec.flavor} no longer exists: it can't be started again with it.")
     return " ".join(words)
 
 
@@ -156,7 +164,11 @@ def _without_pod(children: Children, now: datetime) -> Verdict:
     if failure and failure.get("status") == "True":
         left = _unsettled(failure, now)
         if left is None:
-            why = why_refused(str(failure.get("message") or ""))
+            # The condition keeps the message of the first try; what is true now is in the newest Event.
+            text = children.told or str(failure.get("message") or "")
+            if passes(text):
+                return Verdict("Starting", "Starting", "Waiting for Kubernetes to make the pod.")
+            why = why_refused(text)
             return Verdict("Pending", why.reason, why.message)
         return Verdict("Starting", "Starting", "Waiting for Kubernetes to make the pod.", left)
     if children.queue is not None and children.queue.blocks:
@@ -179,7 +191,19 @@ def _starting(server: DevServer, children: Children, pod: Obj, now: datetime) ->
         node = (pod.get("spec") or {}).get("nodeName")
         words = f"Its node {node} doesn't answer. It is moved or comes back by itself; tell an administrator."
         return Verdict("Starting", "Starting", words)
+    if children.told is not None:
+        return Verdict("Starting", "VolumeMountFailed", why_not_mounted(children.told, _claims(children, pod)))
     return Verdict("Starting", "Starting", _progress_words(server, pod, main, init))
+
+
+def _claims(children: Children, pod: Obj) -> dict[str, str]:
+    """The pod's claims by every name that Kubernetes may call a volume: the pod's own and the PersistentVolume's."""
+    found = dict(children.volumes)
+    for volume in (pod.get("spec") or {}).get("volumes") or ():
+        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        if claim:
+            found[str(volume.get("name"))] = str(claim)
+    return found
 
 
 def _queued(queue: QueueState) -> Verdict:

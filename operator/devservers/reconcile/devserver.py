@@ -22,6 +22,7 @@ from devservers.api.user import DevServerUser
 from devservers.build.devserver import BuildSettings, ServerRequest, flavor_changed, manifests
 from devservers.build.storage import home_name
 from devservers.observe.devserver import Children, Event, invalid, observe, previous_status, serving_pod
+from devservers.observe.evidence import Question, newest, question
 from devservers.observe.lifecycle import Decision, decide
 from devservers.reconcile.engine import Applier
 from devservers.reconcile.events import post
@@ -186,10 +187,16 @@ class ServerReconciler:
             ),
             home_claim=self._view.get("PersistentVolumeClaim", namespace, home_name(name)),
             missing_claims=self._missing_claims(server),
+            ending_claims=self._ending_claims(server),
             flavor_changed=flavor_changed(deployment, flavor),
             host_key_public=made.host_key,
             home_error=made.home_error,
         )
+        asked = question(server, deployment, serving_pod(children), now)
+        if isinstance(asked, Question):
+            children = replace(
+                children, told=await self._told(namespace, asked), volumes=self._volumes(namespace, server)
+            )
         queue = self._queueing.state(self._view, server, user, children.pods, serving_pod(children), now)
         observation = observe(server, replace(children, queue=queue), decision, now)
         if observation.status != previous_status(server):
@@ -197,6 +204,9 @@ class ServerReconciler:
             for event in observation.events:
                 await post(self._cluster, raw, event, now)
         look = _seconds(observation.next_look)
+        if decision.running and asked is not None:
+            again = max(asked.again if isinstance(asked, Question) else asked, timedelta(seconds=1)).total_seconds()
+            look = again if look is None else min(look, again)
         if user is not None and user.status.uid is None:
             # We write it ourselves, so no event says when it is there.
             look = UID_SECONDS if look is None else min(look, UID_SECONDS)
@@ -250,12 +260,41 @@ class ServerReconciler:
             log.warning("flavor can't be read name=%s error=%s", server.spec.flavor, error)
             return None
 
+    async def _told(self, namespace: str, asked: Question) -> str | None:
+        """What Kubernetes' Events answer. They are an explanation only: a pass goes on without."""
+        try:
+            return newest(asked, await self._cluster.events(namespace, asked.kind, asked.name))
+        except ApiError as error:
+            log.warning("events can't be read namespace=%s error=%s", namespace, error)
+            return None
+
+    def _volumes(self, namespace: str, server: DevServer) -> dict[str, str]:
+        """The claims it mounts, by their PersistentVolume's name."""
+        found = {}
+        for claim in (home_name(server.name), *referenced_claims(server)):
+            live = self._view.get("PersistentVolumeClaim", namespace, claim) or {}
+            if volume := (live.get("spec") or {}).get("volumeName"):
+                found[volume] = claim
+        return found
+
     def _missing_claims(self, server: DevServer) -> tuple[str, ...]:
         namespace = server.metadata.namespace
         return tuple(
             claim
             for claim in referenced_claims(server)
             if self._view.get("PersistentVolumeClaim", namespace, claim) is None
+        )
+
+    def _ending_claims(self, server: DevServer) -> tuple[str, ...]:
+        """The claims it mounts that are being deleted, its home first."""
+        namespace, name = server.key
+        home = [home_name(name)] if server.spec.persistent_home_size is not None else []
+        return tuple(
+            claim
+            for claim in (*home, *referenced_claims(server))
+            if ((self._view.get("PersistentVolumeClaim", namespace, claim) or {}).get("metadata") or {}).get(
+                "deletionTimestamp"
+            )
         )
 
 

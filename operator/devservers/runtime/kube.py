@@ -104,6 +104,13 @@ class Kube:
             if not token:
                 return objects, version
 
+    async def events(self, namespace: str, kind: str, name: str = "") -> Objects:
+        """The newest Warning Events about objects of a kind, or about one of them when name is given."""
+        selector = f"involvedObject.kind={kind},type=Warning" + (f",involvedObject.name={name}" if name else "")
+        query = [("fieldSelector", selector), ("limit", "500")]
+        answer = await self._call("GET", "Event", f"/api/v1/namespaces/{namespace}/events", query)
+        return list(answer["items"])
+
     async def create(self, obj: Json) -> Json:
         """Creates; an object that exists already is ApiError 409."""
         kind, path, _ = _address(obj)

@@ -177,6 +177,24 @@ def test_flavor_changed_is_shown_while_there_is_a_pod() -> None:
     assert [event.reason for event in running.events] == ["Running", "FlavorChanged"]
 
 
+def test_a_flavor_that_is_gone_is_shown_while_there_is_a_pod() -> None:
+    found = look(server(), 8, pods=(running_pod(),), flavor=None)
+    (told,) = [each for each in found.status["conditions"] if each["type"] == "FlavorChanged"]
+    assert told["reason"] == "FlavorNotFound" and "no longer exists" in told["message"]
+    assert ready(found.status)["status"] == "True"
+
+
+def test_a_claim_that_is_being_deleted_is_shown_and_told_once() -> None:
+    claims = {"ending_claims": ("mydev-home", "data"), "home_claim": {"metadata": {"name": "mydev-home"}}}
+    known = server(persistentHomeSize="1Gi")
+    found = look(known, 8, pods=(running_pod(),), **claims)
+    (told,) = [each for each in found.status["conditions"] if each["type"] == "VolumeDeleting"]
+    assert told["message"].startswith("The home (volume claim mydev-home) and the volume claim data are being deleted")
+    assert "VolumeDeleting" in [each.reason for each in found.events]
+    again = look(with_status(known, found.status), 9, pods=(running_pod(),), **claims)
+    assert again.events == ()
+
+
 def test_events_are_for_what_matters() -> None:
     first = look(server(), 0)
     assert first.events == ()

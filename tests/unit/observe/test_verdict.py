@@ -110,7 +110,7 @@ UNSCHEDULABLE = condition("PodScheduled", "False", 1, "Unschedulable", "0/3 node
             "exec format error",
         ),
         ({"pods": (running_pod(),)}, "Running", "Running", "It is running."),
-        ({"pods": (running_pod(),), "flavor": None}, "Running", "Running", "no longer exists"),
+        ({"pods": (running_pod(),), "flavor": None}, "Running", "Running", "It is running."),
         ({"pods": (running_pod(),), "user": None}, "Running", "Running", "It is running."),
         (
             {"pods": (running_pod(lastState=ended("OOMKilled", 137, 9), restartCount=1),)},

@@ -34,6 +34,9 @@ class ApiStandIn:
     async def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Json]:
         return [copy.deepcopy(obj) for place, obj in self.objects.items() if place[:2] == (kind, namespace)]
 
+    async def events(self, namespace: str, kind: str, name: str = "") -> list[Json]:
+        return []
+
     async def create(self, obj: Json) -> Json:
         if _place(obj) in self.objects:
             raise ApiError(409, "AlreadyExists", obj["metadata"].get("name", ""))

@@ -1,0 +1,96 @@
+"""Which of Kubernetes' Events says why a start hangs, where no object's status does.
+
+Events are read for such a server only, of one object or kind, by field selector, and ever more seldom the longer it
+lasts: nothing is watched, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from devservers.api.devserver import DevServer
+
+from . import pods
+from .pods import Obj
+from .times import parse_time
+
+PATIENCE = timedelta(seconds=5)
+"""How long mounting may take before Events are asked; until then a failure is mostly of the kind that passes."""
+_SELDOM = timedelta(seconds=60)
+
+_SUMMARY = "Unable to attach or mount volumes"
+"""The kubelet's sum of the failures that it has told one by one."""
+_COMBINED = re.compile(r"^\(combined from similar events\): ")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask the API server for."""
+
+    kind: str
+    """Kind of the object the Events are about."""
+
+    pattern: str
+    """Its name, as a regular expression; a ReplicaSet's is made up by Kubernetes."""
+
+    reasons: tuple[str, ...]
+    since: datetime
+    """Older ones are about something else."""
+
+    again: timedelta
+    """Until the next look, if nothing changes: Kubernetes tries again without any object changing."""
+
+    name: str = ""
+    """The object's name, where it is known."""
+
+
+def question(server: DevServer, deployment: Obj | None, pod: Obj | None, now: datetime) -> Question | timedelta | None:
+    """What to ask about a start that hangs; how long to wait before there is anything to ask; None when it doesn't."""
+    failure = pods.condition(deployment, "ReplicaFailure") if deployment and pod is None else None
+    if failure and failure.get("status") == "True":
+        since = parse_time(failure.get("lastTransitionTime")) or now
+        pattern = rf"{re.escape(server.name)}-[a-z0-9]+"
+        return Question("ReplicaSet", pattern, ("FailedCreate",), since, _again(now - since))
+    scheduled = pods.true_since(pod, "PodScheduled") if pod else None
+    if pod is None or scheduled is None or _mounted(pod):
+        return None
+    age = now - scheduled
+    if age < PATIENCE:
+        return PATIENCE - max(age, timedelta(0))
+    name = str(pods.pod_name(pod))
+    reasons = ("FailedMount", "FailedAttachVolume")
+    return Question("Pod", re.escape(name), reasons, scheduled - PATIENCE, _again(age), name)
+
+
+def newest(asked: Question, events: Iterable[Obj]) -> str | None:
+    """The newest message that answers, None when there is none."""
+    found: list[tuple[bool, datetime, str]] = []
+    for event in events:
+        about = event.get("involvedObject") or {}
+        at = _time(event)
+        fits = about.get("kind") == asked.kind and re.fullmatch(asked.pattern, str(about.get("name") or ""))
+        if fits and event.get("reason") in asked.reasons and at is not None and at >= asked.since:
+            text = _COMBINED.sub("", str(event.get("message") or ""))
+            found.append((not text.startswith(_SUMMARY), at, text))
+    return max(found)[2] if found else None
+
+
+def _again(age: timedelta) -> timedelta:
+    return min(max(age / 4, PATIENCE), _SELDOM)
+
+
+def _mounted(pod: Obj) -> bool:
+    """Whether its volumes are there: the kubelet says so, or has begun to run something."""
+    began = pods.init_container(pod).get("state") or {}
+    return bool(pods.true_since(pod, "PodReadyToStartContainers") or "running" in began or "terminated" in began)
+
+
+def _time(event: Obj) -> datetime | None:
+    series = event.get("series") or {}
+    for text in (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime")):
+        if at := parse_time(text):
+            return at
+    return parse_time((event.get("metadata") or {}).get("creationTimestamp"))

@@ -1,0 +1,119 @@
+"""Says why everything that ran in a server ended although its owner asked for nothing.
+
+Invariant: the cause is read once, from the pod that was the server while it ends, and then remembered in the condition
+Interrupted until the server is stopped, started or restarted on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from devservers.api.conditions import find
+from devservers.api.devserver import DevServer
+from devservers.api.meta import (
+    ANNOTATION_INPUT_HASH,
+    ANNOTATION_RESTARTED_AT,
+    ANNOTATION_STARTED_AT,
+    HOME_PATH,
+)
+
+from . import pods
+from .conditions import make_condition
+from .pods import Obj
+from .times import parse_time
+
+INTERRUPTED = "Interrupted"
+
+_LONGEST = 200
+_DISRUPTIONS = {
+    "EvictionByEvictionAPI": ("Evicted", "it was evicted from its node{node}, which is what a drain does"),
+    "DeletionByTaintManager": ("NodeLost", "its node{node} stopped answering or was taken out of service"),
+    "DeletionByPodGC": ("NodeLost", "its node{node} is gone"),
+    "PreemptionByScheduler": ("Preempted", "a pod with more priority took its place on node{node}"),
+    "TerminationByKubelet": ("EndedByNode", "its node{node} ended it{told}"),
+}
+"""By the reason of a pod's condition DisruptionTarget (Kubernetes, pkg/apis/core/types.go and its users)."""
+
+
+def interruption(
+    server: DevServer, deployment: Obj | None, all_pods: Sequence[Obj], now: datetime, *, running: bool
+) -> Obj | None:
+    """The condition Interrupted, None when the present start began as its owner wanted it."""
+    if not running or server.metadata.deletion_timestamp is not None:
+        return None
+    known = find(server.status.conditions, INTERRUPTED)
+    cause = _cause(server, deployment, all_pods)
+    if cause is not None:
+        reason, words = cause
+        return make_condition(
+            (), INTERRUPTED, True, reason, _message(server, words), generation=server.metadata.generation, now=now
+        )
+    if known is None or (known.last_transition_time is not None and _asked(server, known.last_transition_time)):
+        return None
+    return known.to_dict()
+
+
+def _cause(server: DevServer, deployment: Obj | None, all_pods: Sequence[Obj]) -> tuple[str, str] | None:
+    """Reason and words when the pod that the status names has just been lost."""
+    former = server.status.pod_name
+    lost = next((pod for pod in all_pods if pods.pod_name(pod) == former), None) if former else None
+    if former is None or (lost is not None and not pods.is_going(lost)):
+        return None
+    if lost is None:
+        # It went while nobody looked. A change of the server that isn't in the status yet may have been the cause.
+        began = next((entry.at for entry in server.status.timeline), None)
+        unknown = server.status.phase == "Running" and server.status.observed_generation == server.metadata.generation
+        if not unknown or began is None or _asked(server, began):
+            return None
+        return "PodLost", "its pod is gone, and why was not seen"
+    created = pods.created_at(lost)
+    started_with = _annotation(lost, ANNOTATION_INPUT_HASH)
+    changed = started_with is not None and started_with != _annotation(deployment, ANNOTATION_INPUT_HASH)
+    if changed or (created is not None and _asked(server, created)):
+        return None
+    return _words(lost, sure=started_with is not None)
+
+
+def _words(lost: Obj, *, sure: bool) -> tuple[str, str] | None:
+    """What Kubernetes noted on the pod. `sure` that no change of the server ended it, when it noted nothing."""
+    name = (lost.get("spec") or {}).get("nodeName")
+    node = f" {name}" if name else ""
+    text = _short(str(pods.status(lost).get("message") or ""))
+    told = f": {text}" if text else ""
+    target = pods.condition(lost, "DisruptionTarget") or {}
+    if target.get("status") == "True":
+        reason, words = _DISRUPTIONS.get(str(target.get("reason")), ("Disrupted", "the cluster ended it{told}"))
+        return reason, words.format(node=node, told=told)
+    queue = pods.condition(lost, "TerminationTarget") or {}
+    if queue.get("status") == "True":  # Kueue's
+        said = _short(str(queue.get("message") or ""))
+        return "LostItsPlace", "it lost its place in the queue" + (f": {said}" if said else "")
+    if pods.pod_phase(lost) == "Failed":
+        reason = str(pods.status(lost).get("reason") or "")
+        return "EndedByNode", f"its node{node} ended it" + (told or (f" ({reason})" if reason else ""))
+    return ("PodDeleted", "its pod was deleted, and not by you") if sure else None
+
+
+def _message(server: DevServer, words: str) -> str:
+    spec = server.spec
+    kept = spec.persistent_home_size is not None or any(
+        volume.mount_path.rstrip("/") == HOME_PATH for volume in spec.volumes
+    )
+    home = "Its home is kept." if kept else f"Its files in {HOME_PATH} are lost: it has no persistent home."
+    return f"Everything that ran in it has ended: {words}. It starts again by itself. {home}"
+
+
+def _asked(server: DevServer, since: datetime) -> bool:
+    """Whether its owner started or restarted it after `since`."""
+    annotations = server.metadata.annotations
+    moments = (parse_time(annotations.get(name)) for name in (ANNOTATION_STARTED_AT, ANNOTATION_RESTARTED_AT))
+    return any(moment is not None and moment > since for moment in moments)
+
+
+def _annotation(obj: Obj | None, name: str) -> str | None:
+    return (((obj or {}).get("metadata") or {}).get("annotations") or {}).get(name)
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")[:_LONGEST]

@@ -1,0 +1,76 @@
+"""Everything that ran has ended and nobody asked for it: the cause is told once, and stays until somebody does."""
+
+from __future__ import annotations
+
+import pytest
+
+from devservers.api.meta import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT
+from tests.unit.observe.observe_objects import Obj, condition, look, running_pod, server, stamp, with_status
+
+STARTED_WITH = {ANNOTATION_INPUT_HASH: "a"}
+DEPLOYMENT = {"metadata": {"annotations": STARTED_WITH}, "spec": {"replicas": 1}}
+
+
+def interrupted(status: Obj) -> Obj | None:
+    return next((each for each in status["conditions"] if each["type"] == "Interrupted"), None)
+
+
+def ending(reason: str = "", *, annotations: dict[str, str] | None = None, message: str = "") -> Obj:
+    found = running_pod(first=1)
+    found["metadata"] |= {"deletionTimestamp": stamp(40), "annotations": annotations or STARTED_WITH}
+    if reason:
+        found["status"]["conditions"].append(condition("DisruptionTarget", "True", 10, reason, "told"))
+    found["status"]["message"] = message
+    return found
+
+
+def ran(**spec: object) -> Obj:
+    return look(server(**spec), 8, pods=(running_pod(),), deployment=DEPLOYMENT).status
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason", "words"),
+    [
+        (ending("EvictionByEvictionAPI"), "Evicted", "evicted from its node node-1, which is what a drain does"),
+        (ending("DeletionByTaintManager"), "NodeLost", "node-1 stopped answering"),
+        (ending("DeletionByPodGC"), "NodeLost", "node-1 is gone"),
+        (ending("TerminationByKubelet", message="low on memory"), "EndedByNode", "node-1 ended it: low on memory"),
+        (ending("PreemptionByScheduler"), "Preempted", "more priority"),
+        (ending(), "PodDeleted", "not by you"),
+    ],
+)
+def test_a_lost_pod_is_told_with_its_cause(pod: Obj, reason: str, words: str) -> None:
+    known = with_status(server(persistentHomeSize="1Gi"), ran(persistentHomeSize="1Gi"))
+    found = look(known, 11, pods=(pod,), deployment=DEPLOYMENT)
+    condition_now = interrupted(found.status)
+    assert condition_now is not None and condition_now["reason"] == reason
+    assert words in condition_now["message"] and "Its home is kept." in condition_now["message"]
+    assert [each.type for each in found.events if each.reason == reason] == ["Warning"]
+
+
+def test_it_is_remembered_until_the_owner_restarts() -> None:
+    first = look(with_status(server(), ran()), 11, pods=(ending("EvictionByEvictionAPI"),), deployment=DEPLOYMENT)
+    again = look(with_status(server(), first.status), 30, pods=(running_pod("mydev-2", 12),), deployment=DEPLOYMENT)
+    assert interrupted(again.status) == interrupted(first.status)
+    assert not [each for each in again.events if each.reason == "Evicted"]
+    restarted = server(annotations={ANNOTATION_RESTARTED_AT: stamp(40)})
+    later = look(with_status(restarted, again.status), 50, pods=(running_pod("mydev-3", 42),), deployment=DEPLOYMENT)
+    assert interrupted(later.status) is None
+
+
+@pytest.mark.parametrize("annotations", [{ANNOTATION_INPUT_HASH: "former"}, {"none": "of ours"}])
+def test_a_pod_that_a_change_replaced_is_no_interruption(annotations: dict[str, str]) -> None:
+    pod = ending(annotations=annotations)
+    assert interrupted(look(with_status(server(), ran()), 11, pods=(pod,), deployment=DEPLOYMENT).status) is None
+
+
+def test_a_stop_is_no_interruption() -> None:
+    known = with_status(server(running=False), ran())
+    assert interrupted(look(known, 11, pods=(ending(),), deployment=DEPLOYMENT).status) is None
+
+
+def test_a_pod_that_went_unseen_is_told_too() -> None:
+    found = look(with_status(server(), ran()), 60, pods=(running_pod("mydev-2", 50),), deployment=DEPLOYMENT)
+    condition_now = interrupted(found.status)
+    assert condition_now is not None and condition_now["reason"] == "PodLost"
+    assert "files in /home/dev are lost" in condition_now["message"]
