@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devctl import complete, names, render, sshconfig, surroundings, values
+from devctl import complete, home, names, render, sshconfig, surroundings, values
 from devctl.errors import USAGE, ApiError, Failure, from_api
 
 if TYPE_CHECKING:
@@ -171,10 +171,16 @@ def create_command(
     session.output(form)
     advice, taken, chosen = surroundings.check(session, wanted.flavor, wanted.claims, allow_missing)
     wanted = replace(wanted, flavor=taken)
+    existing = home.kept(session, wanted.name) if wanted.home_size else None
+    if wanted.home_size:
+        size, about_home = home.on_kept(existing, wanted.home_size, typed=home_size is not None)
+        wanted = replace(wanted, home_size=size)
+    else:
+        about_home = None
     made = make(session, wanted, dry_run)
     # Only warnings, and the server may already be starting meanwhile.
     advice += surroundings.impossible(session, chosen) if chosen else []
-    for text in [*advice, *session.kube.warnings]:
+    for text in [*([about_home] if about_home else []), *advice, *session.kube.warnings]:
         render.warn(text)
     if dry_run:
         made.get("metadata", {}).pop("managedFields", None)
@@ -184,7 +190,9 @@ def create_command(
     if wanted.ssh:
         sshconfig.refresh(session, wanted.name)
     if not render.machine(form, made, "devserver"):
-        render.say(f"devserver/{wanted.name} created in {session.namespace} ({wanted.flavor}, {_home_words(wanted)})")
+        render.say(
+            f"devserver/{wanted.name} created in {session.namespace} ({wanted.flavor}, {_home_words(wanted, existing)})"
+        )
     if limit is None:
         if form == "table":
             render.say(f"`devctl describe {wanted.name}` shows how far it is; once it runs: `devctl ssh {wanted.name}`")
@@ -200,7 +208,9 @@ def _one(word: str | None, option: str | None, what: str, flag: str) -> str | No
     return option or word
 
 
-def _home_words(wanted: Wanted) -> str:
+def _home_words(wanted: Wanted, existing: Json | None) -> str:
+    if wanted.home_size and existing and not home.ends(existing):
+        return f"home {home.size(existing)}, kept from before"
     if wanted.home_size:
         return f"home {wanted.home_size}, kept"
     if any(m.path == names.HOME for m in wanted.volumes):

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from devctl.session import Session
 
 
+_TELLING = {
+    ("VolumeDeleting", "True"),
+    ("Interrupted", "True"),
+    ("FlavorChanged", "True"),
+    ("HomeResized", "False"),
+}
+"""Conditions that say something besides whether it is ready, by type and status."""
+
+
 def describe_command(
     session: Session,
     name: Annotated[str, typer.Argument(help="The server.", autocompletion=complete.servers)],
@@ -34,9 +43,11 @@ def describe_command(
     server = session.server(name)
     if render.machine(form, server, "devserver"):
         return
+    from devctl.home import kept
     from devctl.queue import place
 
-    for line in description(server, place(session, server), show_env):
+    home = kept(session, server["metadata"]["name"])
+    for line in description(server, place(session, server), home, show_env=show_env):
         render.out(line)
     from devctl.container_state import command_end
 
@@ -56,9 +67,12 @@ def describe_command(
             render.out(f"  {render.age(event_time(event)):>6} ago  {reason}: {event_text(event)}{count}")
 
 
-def description(server: Json, place: str | None = None, show_env: bool = False) -> list[str]:
-    """The lines of `describe` without events; `place` is the one it has in its queue."""
-    from devctl.wait import last_start, ready_condition, stage_line, stages
+def description(
+    server: Json, place: str | None = None, home: Json | None = None, *, show_env: bool = False
+) -> list[str]:
+    """The lines of `describe` without events; `place` is the one it has in its queue, `home` its home's claim."""
+    from devctl.home import home_line
+    from devctl.wait import ready_condition, stage_line, stages
     from devservers_core.masking import mask_value, mask_words
 
     spec, status, metadata = server.get("spec") or {}, status_of(server), server["metadata"]
@@ -67,7 +81,7 @@ def description(server: Json, place: str | None = None, show_env: bool = False) 
 
     def field(label: str, value: object) -> None:
         if value not in (None, "", "-"):
-            lines.append(f"{label + ':':<14}{render.clean(str(value))}")
+            lines.append(f"{label + ': ':<14}{render.clean(str(value))}")
 
     field("Name", name)
     field("Namespace", metadata.get("namespace"))
@@ -82,8 +96,7 @@ def description(server: Json, place: str | None = None, show_env: bool = False) 
         field("Log in", f"devctl ssh {name}")
     field("In the queue", place)
     for other in status.get("conditions") or []:
-        telling = (other.get("type"), other.get("status")) in (("FlavorChanged", "True"), ("HomeResized", "False"))
-        if telling and other.get("message"):
+        if (other.get("type"), other.get("status")) in _TELLING and other.get("message"):
             field(str(other["type"]), other["message"])
     field("Flavor", spec.get("flavor"))
     field("Image", spec.get("image") or "the platform's own")
@@ -93,7 +106,7 @@ def description(server: Json, place: str | None = None, show_env: bool = False) 
 
         words = [str(word) for word in command]
         field("Command", shlex.join(words if show_env else mask_words(words)))
-    field("Home", _home(spec, name))
+    field("Home", home_line(server, home))
     if spec.get("sharedVolumeClaimName"):
         field("Shared", f"{spec['sharedVolumeClaimName']} at {names.SHARED_PATH}")
     for volume in spec.get("volumes") or []:
@@ -111,20 +124,11 @@ def description(server: Json, place: str | None = None, show_env: bool = False) 
     field("Endpoint", status.get("endpoint"))
     field("Pod", status.get("podName"))
     field("Host key", _fingerprint(status.get("sshHostKey")))
-    done = stages(server, last_start(server))
+    done = stages(server)
     if done:
         lines += ["", "Timeline of the last start:"]
         lines += ["  " + render.clean(stage_line(stage, took)) for stage, took in done]
     return lines
-
-
-def _home(spec: Json, name: str) -> str:
-    if spec.get("persistentHomeSize"):
-        return f"{spec['persistentHomeSize']} on volume claim {names.home_claim(name)}, kept when stopped or deleted"
-    for volume in spec.get("volumes") or []:
-        if str(volume.get("mountPath", "")).rstrip("/") == names.HOME:
-            return f"your volume claim {volume['claimName']}"
-    return "not persistent: lost when the server stops"
 
 
 def _fingerprint(key: str | None) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devctl import complete, names, render, values
-from devctl.errors import NOT_FOUND, USAGE, ApiError, Failure, from_api
+from devctl.errors import NOT_FOUND, REFUSED, USAGE, ApiError, Failure, from_api
 
 if TYPE_CHECKING:
     from devctl.kube import Json
@@ -22,6 +22,9 @@ Name = Annotated[str, typer.Argument(help="The server.", autocompletion=complete
 Wait = Annotated[
     str | None, typer.Option(metavar="[DURATION]", help="Wait until it is ready, 10m if no duration is given.")
 ]
+
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def now() -> str:
@@ -50,18 +53,27 @@ def stop_command(
     wait: Annotated[
         str | None, typer.Option(metavar="[DURATION]", help="Wait until it is stopped, 10m if no duration is given.")
     ] = None,
+    yes: Yes = False,
 ) -> int:
-    """Stop a server and free what it uses. Its home stays; `devctl start` brings it back."""
+    """Stop a server and free what it uses. Its home stays; `devctl start` brings it back.
+
+    Where the home, or another of its volumes, is being deleted, that is asked first: it goes when the server stops.
+    """
+    from devctl.home import at_stake
+
     limit = _limit(wait)
     server = session.server(name)
     if not server["spec"].get("running", True):
         render.say(f"{name} is stopped already")
     else:
+        risk = at_stake(session, server)
+        _spare(f"stopping {name}", f"Stop {name}?", risk, yes)
         server = _patch(session, name, {"spec": {"running": False}}, "stop")
         keeps = server["spec"].get("persistentHomeSize") or any(
             str(v.get("mountPath", "")).rstrip("/") == names.HOME for v in server["spec"].get("volumes") or []
         )
-        render.say(f"{name} is stopping; " + ("its home is kept" if keeps else "it had no persistent home"))
+        kept = "its home is kept" if keeps else "it had no persistent home"
+        render.say(f"{name} is stopping" + ("" if risk else f"; {kept}"))
     if limit is None:
         return 0
     from devctl.wait import wait_stopped
@@ -69,15 +81,21 @@ def stop_command(
     return wait_stopped(session, server, limit)
 
 
-def start_command(session: Session, name: Name, wait: Wait = None) -> int:
-    """Start a stopped server; its time to live begins anew."""
+def start_command(session: Session, name: Name, wait: Wait = None, yes: Yes = False) -> int:
+    """Start a stopped server; its time to live begins anew. Where its home is gone meanwhile, that is asked first."""
+    from devctl.home import at_stake, gone
+    from devctl.pods import suspended
+
     limit = _limit(wait)
     server = session.server(name)
     running = server["spec"].get("running", True)
     stopped = (server.get("status") or {}).get("phase") in ("Stopped", "Stopping")
+    if refused := suspended(server):
+        raise refused
     if running and not stopped:
         render.say(f"{name} is started already")
     else:
+        _spare(f"starting {name}", f"Start {name}?", at_stake(session, server) or gone(session, server), yes)
         change: dict[str, Any] = {
             "metadata": {"annotations": {names.ANNOTATION_STARTED_AT: now()}},
             "spec": {"running": True},
@@ -95,7 +113,7 @@ def restart_command(
     session: Session,
     name: Name,
     wait: Wait = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> int:
     """Restart a server with a fresh container: its processes end, its home stays.
 
@@ -106,13 +124,15 @@ def restart_command(
     server = session.server(name)
     if not server["spec"].get("running", True):
         raise Failure(f"{name} is stopped", f"`devctl start {name}` starts it")
+    from devctl.home import at_stake
+    from devctl.pods import suspended
     from devctl.queue import gives_back
 
-    cost = gives_back(session, server)
-    if cost:
-        render.warn(f"restarting {name}: {cost}")
-        if not yes:
-            confirm(f"restarting {name}", f"Restart {name}?", "nothing was restarted")
+    if refused := suspended(server):
+        raise refused
+    _flavor_there(session, server)
+    costs = [cost for cost in (at_stake(session, server), gives_back(session, server)) if cost]
+    _spare(f"restarting {name}", f"Restart {name}?", "; ".join(costs), yes)
     pod = (server.get("status") or {}).get("podName")
     changed = _patch(session, name, {"metadata": {"annotations": {names.ANNOTATION_RESTARTED_AT: now()}}}, "restart")
     render.say(f"{name} is restarting")
@@ -121,6 +141,31 @@ def restart_command(
     from devctl.wait import wait_ready
 
     return wait_ready(session, changed, limit, other_than=pod or "none")
+
+
+def _spare(doing: str, question: str, cost: str | None, yes: bool) -> None:
+    """Say what something costs and ask, where it costs anything; raises Failure for any answer but yes."""
+    if not cost:
+        return
+    render.warn(f"{doing}: {cost}")
+    if not yes:
+        confirm(doing, question, f"{doing.split()[1]} is left as it is")
+
+
+def _flavor_there(session: Session, server: Json) -> None:
+    """Raise Failure where a restart would change nothing, because the server's flavor is gone."""
+    from devctl.kube import flavor_path
+
+    name, flavor = server["metadata"]["name"], str(server["spec"].get("flavor"))
+    try:
+        session.kube.get(flavor_path(flavor))
+    except ApiError as error:
+        if error.status == 404:
+            raise Failure(
+                f"{name} can't be restarted: its flavor {flavor} no longer exists; it is left as it is",
+                "ask an administrator for the flavor, or make a server of another one: `devctl flavors`",
+                REFUSED,
+            ) from None
 
 
 def delete_command(

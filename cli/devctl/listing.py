@@ -47,7 +47,18 @@ def reason(server: Json) -> str:
     status = status_of(server)
     if status.get("phase") == "Stopped" and status.get("stopReason"):
         return f"stopped: {status['stopReason']}"
-    return why(server) or "-"
+    return why(server) or notice(server) or "-"
+
+
+def notice(server: Json) -> str | None:
+    """What the owner of a running server has to know before it stops, None when there is nothing."""
+    conditions = {str(each.get("type")): each for each in status_of(server).get("conditions") or []}
+    deleting, flavor = conditions.get("VolumeDeleting") or {}, conditions.get("FlavorChanged") or {}
+    if deleting.get("status") == "True":
+        return render.clean(str(deleting.get("message") or "")) or None
+    if (flavor.get("status"), flavor.get("reason")) == ("True", "FlavorNotFound"):
+        return render.clean(f"its flavor {(server.get('spec') or {}).get('flavor')} no longer exists")
+    return None
 
 
 def _phase_colour(column: int) -> Any:  # noqa: ANN401

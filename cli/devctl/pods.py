@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devctl import names
-from devctl.errors import TRANSPORT, ApiError, Failure, from_api
+from devctl.errors import FORBIDDEN, TRANSPORT, ApiError, Failure, from_api
 
 if TYPE_CHECKING:
     from devctl.kube import Json
@@ -25,12 +25,28 @@ class Container:
     running: bool = field(default=False, compare=False)
 
 
+def suspended(server: Json) -> Failure | None:
+    """The refusal where a server is stopped because its owner is suspended; None otherwise."""
+    status = server.get("status") or {}
+    if status.get("stopReason") != "suspended":
+        return None
+    name, user = server["metadata"]["name"], str(server["metadata"].get("namespace", "")).removeprefix("dev-")
+    return Failure(
+        f"{name} is stopped: the account {user} is suspended, and nothing of it starts",
+        "ask an administrator"
+        + ("; it starts by itself when the account is resumed" if server["spec"].get("running", True) else ""),
+        FORBIDDEN,
+    )
+
+
 def stopped(server: Json) -> Failure | None:
     """Why a server cannot be reached and will not come up by itself; None when it runs or is on its way."""
     name, status = server["metadata"]["name"], server.get("status") or {}
     if server["metadata"].get("deletionTimestamp"):
         return Failure(f"{name} is being deleted", f"`devctl create {name}` makes a new one once it is gone")
     if not server["spec"].get("running", True) or status.get("phase") in ("Stopped", "Stopping"):
+        if refused := suspended(server):
+            return refused
         because = f" ({status['stopReason']})" if status.get("stopReason") else ""
         state = "stopping" if status.get("phase") == "Stopping" else "stopped"
         return Failure(f"{name} is {state}{because}", f"`devctl start {name} --wait` starts it")

@@ -127,7 +127,7 @@ def gives_back(session: Session, server: Json) -> str | None:
     try:
         devices = quota.demand(session.kube.get(flavor_path(name))).devices
     except ApiError:
-        devices = {names.GPU}  # the flavor is gone or not to be seen: better asked once too often
+        return "what it holds goes back to the queue, and it waits again if somebody else is first"
     if not devices:
         return None
     if condition.get("status") != "True":

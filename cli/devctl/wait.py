@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from devctl.session import Session
 
 SILENT = 10.0  # seconds without any status after which the operator is suspected
+STALE = 5.0  # seconds after which a status that looks old is believed: this clock and the cluster's may differ
 UNSEEN = "the operator has not looked at it yet; `devctl status` shows whether it runs"
 
 
@@ -44,13 +45,13 @@ def _seen(server: Json, written: Json) -> bool:
     return bool(server.get("status", {}).get("observedGeneration", 0) >= newest)
 
 
-def stages(server: Json, since: str | None) -> list[tuple[str, float | None]]:
-    """The timeline as (stage, seconds it took); the first counts from `since` (RFC 3339)."""
+def stages(server: Json) -> list[tuple[str, float | None]]:
+    """The timeline as (stage, seconds it took). Its first stage is when the start was asked for, or had to be made."""
     found: list[tuple[str, float | None]] = []
-    before = render.when(since)
+    before = None
     for entry in server.get("status", {}).get("timeline") or []:
         at = render.when(entry.get("at"))
-        took = (at - before).total_seconds() if at and before else None
+        took = (at - (before or at)).total_seconds() if at else None
         found.append((render.clean(str(entry.get("stage", "?"))), max(took, 0.0) if took is not None else None))
         before = at or before
     return found
@@ -66,6 +67,14 @@ def last_start(server: Json) -> str | None:
     ]
     times = [(at, text) for text in found if (at := render.when(text))]
     return max(times)[1] if times else None
+
+
+def begun(server: Json) -> bool:
+    """Whether the status is about the last start that was asked for, and not about the one before."""
+    asked = render.when(last_start(server))
+    timeline = server.get("status", {}).get("timeline") or []
+    first = render.when(timeline[0].get("at")) if timeline else None
+    return asked is None or first is None or first >= asked.replace(microsecond=0)
 
 
 def why(server: Json) -> str | None:
@@ -89,9 +98,12 @@ class View:
     doing: str = "starting"
     goal: str = "Running"
 
-    def update(self, server: Json, since: str | None) -> None:
-        """Take over a newer object."""
-        self.done = stages(server, since)
+    def update(self, server: Json) -> None:
+        """Take over a newer object, but for what its status still says of the start before."""
+        old = not begun(server) and self.seconds < STALE
+        self.done = [] if old else stages(server)
+        if old and server.get("status", {}).get("phase") in ("Stopped", "Stopping"):
+            return
         self.phase = render.clean(str(server.get("status", {}).get("phase") or "Pending"))
         self.reason = why(server)
 
@@ -161,14 +173,18 @@ def wait_ready(session: Session, server: Json, limit: float, other_than: str | N
 
     `other_than` names the pod that must have been replaced first (restart).
     """
+    from devctl.pods import suspended
+
     name = server["metadata"]["name"]
-    since = last_start(server)
     view = View(name, time.monotonic())
 
     def ready(current: Json) -> bool:
         replaced = not other_than or current.get("status", {}).get("podName") not in (None, "", other_than)
+        refused = suspended(current)
+        if refused is not None:
+            raise refused
         if replaced and _seen(current, server):
-            view.update(current, since)
+            view.update(current)
         elif view.seconds > SILENT and not current.get("status"):
             view.reason = UNSEEN
         return replaced and is_ready(current)

@@ -328,12 +328,14 @@ def test_a_refusal_that_passed_is_not_the_reason_when_the_quota_is(world: World,
         "spec": {"policyName": f"race-{bob}", "validationActions": ["Deny"]},
     }
     world.admin.create(binding)
-    container = {"name": "a", "image": "a:1", "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}}}
+    closed = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    container = {"name": "a", "image": "a:1", "securityContext": closed}
+    unprivileged = {"runAsNonRoot": True, "runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}}
     probe = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "probe", "namespace": namespace},
-        "spec": {"containers": [container]},
+        "spec": {"containers": [container], "securityContext": unprivileged},
     }
 
     def in_force() -> bool:

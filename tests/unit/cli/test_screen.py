@@ -92,7 +92,7 @@ def test_each_stage_has_the_seconds_it_took() -> None:
         {"stage": "SSHReady", "at": "2026-01-01T12:00:04Z"},
     ]
     one = server(timeline=timeline)
-    assert wait.stages(one, wait.last_start(one)) == [("Accepted", 1.0), ("SSHReady", 3.0)]
+    assert wait.stages(one) == [("Accepted", 0.0), ("SSHReady", 3.0)]
 
 
 def test_the_newest_start_counts() -> None:
@@ -120,10 +120,10 @@ def test_lines_of_a_start_come_once_each(capsys: pytest.CaptureFixture[str]) -> 
         ([condition("True", "")], [accepted, {"stage": "SSHReady", "at": "2026-01-01T12:00:09Z"}]),
     ]:
         current = server(phase="Starting", conditions=conditions, timeline=timeline)
-        view.update(current, wait.last_start(current))
+        view.update(current)
         plain.show(view)
     lines = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
-    assert lines == ["Accepted 1.0s", "Starting: pulling", "Starting: no such image", "SSHReady 8.0s"]
+    assert lines == ["Accepted 0.0s", "Starting: pulling", "Starting: no such image", "SSHReady 8.0s"]
 
 
 def test_describe_says_why_and_what_next() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from devservers.api.meta import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT
@@ -24,7 +26,7 @@ def ending(reason: str = "", *, annotations: dict[str, str] | None = None, messa
     return found
 
 
-def ran(**spec: object) -> Obj:
+def ran(**spec: Any) -> Obj:
     return look(server(**spec), 8, pods=(running_pod(),), deployment=DEPLOYMENT).status
 
 

@@ -185,7 +185,10 @@ def test_a_flavor_that_is_gone_is_shown_while_there_is_a_pod() -> None:
 
 
 def test_a_claim_that_is_being_deleted_is_shown_and_told_once() -> None:
-    claims = {"ending_claims": ("mydev-home", "data"), "home_claim": {"metadata": {"name": "mydev-home"}}}
+    claims: dict[str, Any] = {
+        "ending_claims": ("mydev-home", "data"),
+        "home_claim": {"metadata": {"name": "mydev-home"}},
+    }
     known = server(persistentHomeSize="1Gi")
     found = look(known, 8, pods=(running_pod(),), **claims)
     (told,) = [each for each in found.status["conditions"] if each["type"] == "VolumeDeleting"]

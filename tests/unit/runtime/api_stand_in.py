@@ -8,7 +8,7 @@ tests/cluster against the real thing.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from devservers.reconcile.ports import ApiError, Json
 
@@ -34,7 +34,7 @@ class ApiStandIn:
     async def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Json]:
         return [copy.deepcopy(obj) for place, obj in self.objects.items() if place[:2] == (kind, namespace)]
 
-    async def events(self, namespace: str, kind: str, name: str = "") -> list[Json]:
+    async def events(self, namespace: str, kind: str, name: str = "") -> Sequence[Json]:
         return []
 
     async def create(self, obj: Json) -> Json:
