@@ -23,6 +23,7 @@ GPU_TAINT = {"key": GPU, "value": "present", "effect": "NoSchedule"}
 """The value `present` and no other: node feature discovery tolerates just that one, and without its label the device
 plugin never comes (k8s-device-plugin's chart)."""
 GPU_LABEL = f"{GPU}.present"
+DISK = "ephemeral-storage"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Pool:
     """The most there can be."""
     cpu: int
     memory: int
+    disk: int = 0
+    """The most that servers' own files may take of one node's disk, GiB; 0 leaves it to the operator's default."""
     gpus: int = 0
     gpus_per_server: int = 0
     """0 for CPU pools, whose sizes are the shipped flavors'."""
@@ -72,6 +75,9 @@ class Pool:
         each = self.gpus_per_server or self.gpus
         share = each / self.gpus
         amounts = {"cpu": f"{int(self.cpu * share)}m", "memory": f"{int(self.memory * share)}Mi", GPU: str(each)}
+        disk = int(self.disk * share)
+        requests = amounts | ({DISK: f"{max(1, disk // 10)}Gi"} if disk else {})
+        limits = amounts | ({DISK: f"{disk}Gi"} if disk else {})
         about = {
             ANNOTATION_INSTANCE_TYPE: self.instance_type,
             ANNOTATION_CAPACITY: self.capacity,
@@ -91,7 +97,7 @@ class Pool:
             spec=FlavorSpec(
                 description=f"{each} × {self.gpu_model or 'GPU'}"
                 + (f", {self.gpu_memory} GiB each" if self.gpu_memory else ""),
-                resources=FlavorResources(requests=amounts, limits=amounts),
+                resources=FlavorResources(requests=requests, limits=limits),
                 # Memory of the pod, see the shipped flavors; NCCL and data loaders want much of it.
                 shm_size=f"{max(1, int(self.memory * share) // 4096)}Gi",
                 **optional,

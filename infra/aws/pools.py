@@ -26,6 +26,11 @@ AT_HOME = {LABEL_POOL: SYSTEM}
 """The node selector of what the platform runs that is no DaemonSet: elsewhere it would take servers' room, and keep
 their node from going when that is empty of them."""
 
+ROOT_FOR_SERVERS_GIB = 140
+"""Of a GPU node's root disk (launchtemplate.py): the rest is for images."""
+LOCAL_DISK_GIB = 100
+"""For each GPU, where a node has local disks: what the smallest of them has (g4dn.xlarge, 125 GB)."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -112,6 +117,7 @@ def _pool(pool: PoolSettings) -> Pool:
         nodes=pool.max,
         cpu=node.cpu,
         memory=node.memory,
+        disk=LOCAL_DISK_GIB * size.gpus if family.instance_store else ROOT_FOR_SERVERS_GIB,
         gpus=size.gpus,
         gpus_per_server=pool.gpus_per_server or size.gpus,
         gpu_model=family.gpu,

@@ -19,7 +19,7 @@ from devservers.api.meta import BASTION_NAMESPACE, LABEL_USER, SYSTEM_NAMESPACE,
 from devservers.api.quantity import parse_quantity
 from devservers.api.queueing import GPU, KUEUE_NAMESPACE
 from infra.bastion import SIDECAR_CPU, SIDECAR_MEMORY, SIDECARS
-from infra.pools import Pool
+from infra.pools import DISK, Pool
 from infra.problems import Problem, SettingsError
 from infra.settings import Settings
 
@@ -124,7 +124,8 @@ def flavors(capacity: Capacity) -> tuple[DevServerFlavor, ...]:
 
 
 def _gpu_flavor(name: str, words: str) -> DevServerFlavor:
-    requests, limits = {"cpu": "100m", "memory": "256Mi"}, {"cpu": "2", "memory": "2Gi"}
+    requests = {"cpu": "100m", "memory": "256Mi", DISK: "1Gi"}
+    limits = {"cpu": "2", "memory": "2Gi", DISK: "20Gi"}
     return DevServerFlavor(
         metadata=Metadata(name=name),
         spec=FlavorSpec(

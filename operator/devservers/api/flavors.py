@@ -8,14 +8,16 @@ from devservers.api.meta import Metadata
 DEFAULT = "cpu-small"
 
 
-def _cpu(name: str, words: str, requests: tuple[str, str], limits: tuple[str, str], shm: str) -> DevServerFlavor:
+def _cpu(
+    name: str, words: str, requests: tuple[str, str, str], limits: tuple[str, str, str], shm: str
+) -> DevServerFlavor:
     return DevServerFlavor(
         metadata=Metadata(name=name),
         spec=FlavorSpec(
             description=words,
             resources=FlavorResources(
-                requests=dict(zip(("cpu", "memory"), requests, strict=True)),
-                limits=dict(zip(("cpu", "memory"), limits, strict=True)),
+                requests=dict(zip(("cpu", "memory", "ephemeral-storage"), requests, strict=True)),
+                limits=dict(zip(("cpu", "memory", "ephemeral-storage"), limits, strict=True)),
             ),
             shm_size=shm,
         ),
@@ -24,8 +26,8 @@ def _cpu(name: str, words: str, requests: tuple[str, str], limits: tuple[str, st
 
 # /dev/shm is memory of the pod: half of the limit at most, or filling it would kill what runs beside.
 SHIPPED: tuple[DevServerFlavor, ...] = (
-    _cpu("cpu-small", "Editing and small scripts", ("500m", "512Mi"), ("2", "2Gi"), "1Gi"),
-    _cpu("cpu-medium", "Building and data preparation", ("1", "2Gi"), ("4", "8Gi"), "2Gi"),
-    _cpu("cpu-large", "Heavy builds and CPU training", ("2", "4Gi"), ("8", "16Gi"), "4Gi"),
+    _cpu("cpu-small", "Editing and small scripts", ("500m", "512Mi", "1Gi"), ("2", "2Gi", "20Gi"), "1Gi"),
+    _cpu("cpu-medium", "Building and data preparation", ("1", "2Gi", "2Gi"), ("4", "8Gi", "30Gi"), "2Gi"),
+    _cpu("cpu-large", "Heavy builds and CPU training", ("2", "4Gi", "4Gi"), ("8", "16Gi", "40Gi"), "4Gi"),
 )
 """Smallest first; `manifest()` of each is what the infra program installs."""

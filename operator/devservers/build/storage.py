@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from devservers.api.devserver import DevServer
-from devservers.api.meta import ANNOTATION_HOME_OF, HOME_PATH, SHARED_PATH
+from devservers.api.meta import ANNOTATION_HOME_OF, HOME_PATH, SHARED_PATH, TMP_PATH
 from devservers.api.quantity import canonical, parse_quantity
 from devservers.api.user import DevServerUser
 
@@ -68,11 +68,12 @@ def _size(wanted: str, stored: Obj, *, bound: bool) -> str:
     return wanted if grows else canonical(live)
 
 
-def storage(server: DevServer) -> Storage:
-    """The home, the shared volume and the user's own volumes; a claim mounted twice is one pod volume.
+def storage(server: DevServer, disk: str) -> Storage:
+    """The home, the shared volume, the user's own volumes and /tmp; a claim mounted twice is one pod volume.
 
     The home is the claim of persistentHomeSize, else a volume mounted at the home path, else an emptyDir
-    that goes with the pod.
+    that goes with the pod. /tmp is a volume of the user's or an emptyDir too: in an image it may be missing, or
+    writable for root only. `disk` is the most that an emptyDir may take.
     """
     spec = server.spec
     wanted = [(volume.claim_name, normal_path(volume.mount_path), volume.read_only) for volume in spec.volumes]
@@ -91,8 +92,11 @@ def storage(server: DevServer) -> Storage:
     if spec.persistent_home_size is not None:
         mounts.append({"name": claim(home_name(server.name), "home"), "mountPath": HOME_PATH})
     elif all(path != HOME_PATH for _, path, _ in wanted):
-        volumes.append({"name": "home", "emptyDir": {}})
+        volumes.append({"name": "home", "emptyDir": {"sizeLimit": disk}})
         mounts.append({"name": "home", "mountPath": HOME_PATH})
+    if all(path != TMP_PATH for _, path, _ in wanted):
+        volumes.append({"name": "tmp", "emptyDir": {"sizeLimit": disk}})
+        mounts.append({"name": "tmp", "mountPath": TMP_PATH})
     for index, (claim_name, path, read_only) in enumerate(wanted):
         mounts.append(compact({"name": claim(claim_name, f"claim-{index}"), "mountPath": path, "readOnly": read_only}))
     return Storage(tuple(volumes), tuple(mounts))

@@ -172,7 +172,7 @@ def test_stored_home_keeps_its_class_and_modes() -> None:
 
 
 def mounts_of(**spec: Any) -> dict[str, str]:
-    found = storage(server(**spec))
+    found = storage(server(**spec), "20Gi")
     claims = {v["name"]: v.get("persistentVolumeClaim", {}).get("claimName", "empty") for v in found.volumes}
     return {mount["mountPath"]: claims[mount["name"]] for mount in found.mounts}
 
@@ -180,12 +180,17 @@ def mounts_of(**spec: Any) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ({}, {"/home/dev": "empty"}),
-        ({"persistentHomeSize": "1Gi"}, {"/home/dev": "mydev-home"}),
-        ({"volumes": [{"claimName": "mine", "mountPath": "/home/dev/"}]}, {"/home/dev": "mine"}),
+        ({}, {"/home/dev": "empty", "/tmp": "empty"}),
+        ({"persistentHomeSize": "1Gi"}, {"/home/dev": "mydev-home", "/tmp": "empty"}),
+        ({"volumes": [{"claimName": "mine", "mountPath": "/home/dev/"}]}, {"/home/dev": "mine", "/tmp": "empty"}),
+        ({"volumes": [{"claimName": "mine", "mountPath": "/tmp/"}]}, {"/home/dev": "empty", "/tmp": "mine"}),
+        (
+            {"volumes": [{"claimName": "mine", "mountPath": "/tmp/mine"}]},
+            {"/home/dev": "empty", "/tmp": "empty", "/tmp/mine": "mine"},
+        ),
         (
             {"sharedVolumeClaimName": "all", "volumes": [{"claimName": "all", "mountPath": "/data", "readOnly": True}]},
-            {"/home/dev": "empty", "/data": "all", "/shared": "all"},
+            {"/home/dev": "empty", "/tmp": "empty", "/data": "all", "/shared": "all"},
         ),
     ],
 )
