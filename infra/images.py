@@ -49,7 +49,7 @@ OPERATOR = Image(
     "operator", "operator/Dockerfile", ".", ("pyproject.toml", "uv.lock", "core/devservers_core", "operator/devservers")
 )
 SSH = Image("ssh", "images/ssh/Dockerfile", "images/ssh", ("user.c", "devserver.h", "*.c", "*.h", "skel"))
-BASE = Image("base", "images/base/Dockerfile", "images/base", ())
+BASE = Image("base", "images/base/Dockerfile", "images/base", ("terminfo", "externally-managed", "profile.sh"))
 BASTION = Image(
     "bastion",
     "bastion/Dockerfile",

@@ -59,6 +59,11 @@ def _tagged(reference: str) -> str:
     return reference
 
 
+PullSecret = Annotated[
+    str, Matching(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "not a Secret's name; use lower-case letters, digits and -", 200)
+]
+
+
 class Images(Part):
     """The platform's images."""
 
@@ -154,6 +159,11 @@ class Settings(Part):
         Field(json_schema_extra=allowed("a StorageClass's name, or empty for the cluster's default")),
     ] = ""
     """For homes."""
+    image_pull_secrets: tuple[PullSecret, ...] = Field(
+        default=(), max_length=16, json_schema_extra=allowed("a list of names of Secrets in devservers-system")
+    )
+    """Logins to image registries for everybody's servers: Secrets of type kubernetes.io/dockerconfigjson that an
+    administrator keeps in the operator's namespace. The operator copies them into each user's."""
     await_: bool = Field(default=True, alias="await", json_schema_extra=allowed("true or false"))
     """Whether `pulumi up` waits until Kueue, the operator and users' namespaces are there (queues always do)."""
     await_seconds: int = Field(default=180, ge=10, le=3600, json_schema_extra=allowed("10 to 3600"))

@@ -32,6 +32,7 @@ def environment(settings: Settings, hosts: Sequence[pulumi.Input[str]] = ()) -> 
         "CLOSED_NETWORKS": ",".join(settings.closed_networks),
         "OPENED_NETWORKS": ",".join(settings.egress.allow),
         "NAME_SERVERS": ",".join(settings.egress.dns),
+        "IMAGE_PULL_SECRETS": ",".join(settings.image_pull_secrets),
         "QUEUEING": "true" if settings.queueing.enabled else "",
     }
     found = {f"DEVSERVERS_{name}": value for name, value in values.items() if value}
@@ -144,7 +145,8 @@ class Operator(Component):
     def __init__(self, settings: Settings, hosts: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
         """``hosts`` are the bastion's names; none: there is no bastion."""
         super().__init__("operator", opts)
-        rights = [self.add(manifest) for manifest in [service_account(), *rbac.manifests(bastion=bool(hosts))]]
+        roles = rbac.manifests(bastion=bool(hosts), pull_secrets=settings.image_pull_secrets)
+        rights = [self.add(manifest) for manifest in [service_account(), *roles]]
         self.add(disruption_budget())
         # A missing image ends in an error with the pods' reasons after this, not in the provider's 10 min.
         await_ = {TIMEOUT_SECONDS: str(settings.await_seconds)} if settings.await_ else {SKIP_AWAIT: "true"}

@@ -18,6 +18,7 @@ from devservers.api.meta import (
     OPERATOR,
     PERSON_ACCOUNT,
     PERSON_TOKEN_ROLE,
+    REGISTRIES,
     SYSTEM_NAMESPACE,
     TENANT_ROLE,
     USER_ROLE,
@@ -89,6 +90,10 @@ def user_role() -> Manifest:
         _rule("", ["events"], _READ),
         _rule("events.k8s.io", ["events"], _READ),
         _rule("", ["services", "configmaps", "resourcequotas"], ["get", "list"]),
+        # Logins to image registries: admission holds them to those, and nobody reads one back. `patch` would: its
+        # answer is the object.
+        _rule("", ["secrets"], ["create", "update"]),
+        _rule("", ["configmaps"], ["patch"], names=[REGISTRIES]),
         _rule("", ["namespaces"], ["get"]),
         # Which place one's servers have in the queue; who is ahead is told as a number only.
         _rule(KUEUE, ["localqueues", "workloads"], _READ),
@@ -128,9 +133,9 @@ def flavor_reader_role() -> Manifest:
     )
 
 
-def system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
-    """Role of the operator in its own namespace: the Lease, the uids and the CAs (RBAC can't name what
-    is created).
+def system_role(namespace: str = SYSTEM_NAMESPACE, pull_secrets: Sequence[str] = ()) -> Manifest:
+    """Role of the operator in its own namespace: the Lease, the uids, the CAs and the platform's logins to image
+    registries (RBAC can't name what is created).
     """
     return {
         "apiVersion": f"{_RBAC}/v1",
@@ -141,7 +146,7 @@ def system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
             _rule("coordination.k8s.io", ["leases"], ["get", "update"], names=[OPERATOR]),
             _rule("", ["configmaps", "secrets"], ["create"]),
             _rule("", ["configmaps"], ["get", "update"], names=["user-uids"]),
-            _rule("", ["secrets"], ["get"], names=["user-ca", "host-ca"]),
+            _rule("", ["secrets"], ["get"], names=["user-ca", "host-ca", *pull_secrets]),
         ],
     }
 
@@ -206,10 +211,12 @@ def bindings(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True) -> list[Ma
     return found
 
 
-def manifests(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True) -> list[Manifest]:
+def manifests(
+    namespace: str = SYSTEM_NAMESPACE, bastion: bool = True, pull_secrets: Sequence[str] = ()
+) -> list[Manifest]:
     """Everything above, in an order that can be applied. With ``bastion`` its namespace must be there."""
     roles = [bastion_system_role(namespace), bastion_keys_role(), bastion_info_role()] if bastion else []
-    return [*cluster_roles(bastion), system_role(namespace), *roles, *bindings(namespace, bastion)]
+    return [*cluster_roles(bastion), system_role(namespace, pull_secrets), *roles, *bindings(namespace, bastion)]
 
 
 def _rule(group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] | None = None) -> Manifest:

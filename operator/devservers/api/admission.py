@@ -22,6 +22,8 @@ from devservers.api.meta import (
     LABEL_USER,
     NAMESPACE_PREFIX,
     OPERATOR,
+    REGISTRY_SECRET_PREFIX,
+    SECRET_TYPE_REGISTRY,
     SYSTEM_NAMESPACE,
     VERSION,
 )
@@ -34,6 +36,9 @@ POLICY = f"devservers.{GROUP}"
 OPERATOR_POLICY = f"devservers-operator.{GROUP}"
 BASTION_POLICY = f"devservers-bastion.{GROUP}"
 TOKEN_POLICY = f"devservers-bastion-tokens.{GROUP}"
+SECRET_POLICY = f"devservers-registries.{GROUP}"
+MOST_SECRET_BYTES = 16384
+"""Of a login to a registry; a cloud's longest tokens have 4 KiB."""
 TOKEN_SECONDS = 600
 """The least that the API server gives (TokenRequest)."""
 _THE_BASTION = {
@@ -59,6 +64,7 @@ def manifests() -> list[dict[str, Any]]:
         (OPERATOR_POLICY, _operator_policy()),
         (BASTION_POLICY, _bastion_policy()),
         (TOKEN_POLICY, _token_policy()),
+        (SECRET_POLICY, _secret_policy()),
     )
     return [each for name, policy in policies for each in (policy, _binding(name))]
 
@@ -262,14 +268,66 @@ def _bastion_policy() -> dict[str, Any]:
     )
 
 
+def _secret_policy() -> dict[str, Any]:
+    """Of Secrets a person may write logins to image registries and no others: no host key, no token of an account.
+
+    Whoever may read the Secrets of a namespace, as the operator and administrators may, is no such person.
+    """
+    owner = "object.metadata.?ownerReferences.orValue([])"
+    validations = [
+        (
+            f"object.type == '{SECRET_TYPE_REGISTRY}' && object.metadata.name.startsWith('{REGISTRY_SECRET_PREFIX}')",
+            "people keep logins to image registries only; use `devctl registry login`",
+        ),
+        (
+            f"object.?data.orValue({{}}).all(each, size(object.data[each]) <= {MOST_SECRET_BYTES})",
+            f"a login to a registry has at most {MOST_SECRET_BYTES} bytes; use `devctl registry login`",
+        ),
+        # What its person leaves behind goes with them, and nothing of it holds up the end of the namespace.
+        (
+            f"size({owner}) == 1 && {owner}.all(each, each.kind == 'DevServerUser' && "
+            f"each.name == namespaceObject.metadata.labels['{LABEL_USER}']) && "
+            "size(object.metadata.?finalizers.orValue([])) == 0",
+            "a login belongs to its DevServerUser and has no finalizer; use `devctl registry login`",
+        ),
+    ]
+    return _guard(
+        SECRET_POLICY,
+        rules=[
+            {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["secrets"]}
+        ],
+        only={
+            "name": "may-not-read-secrets",
+            "expression": (
+                "!authorizer.group('').resource('secrets').namespace(request.namespace).check('get').allowed()"
+            ),
+        },
+        more={
+            "validations": [
+                {"expression": expression, "message": message, "reason": "Forbidden"}
+                for expression, message in validations
+            ]
+        },
+        namespaces={"matchExpressions": [{"key": LABEL_USER, "operator": "Exists"}]},
+    )
+
+
 def _guard(
-    name: str, rules: list[dict[str, Any]], only: dict[str, str], more: dict[str, list[dict[str, str]]]
+    name: str,
+    rules: list[dict[str, Any]],
+    only: dict[str, str],
+    more: dict[str, list[dict[str, str]]],
+    namespaces: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """A policy that refuses when it can't be evaluated.
 
-    rules: which requests it is about; only: the condition they meet besides; more: its validations, and variables.
+    rules: which requests it is about; only: the condition they meet besides; more: its validations, and variables;
+    namespaces: a selector of those it holds in, all of them without one.
     """
-    spec = {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": rules}, "matchConditions": [only], **more}
+    about: dict[str, Any] = {"resourceRules": rules}
+    if namespaces is not None:
+        about["namespaceSelector"] = namespaces
+    spec = {"failurePolicy": "Fail", "matchConstraints": about, "matchConditions": [only], **more}
     return _manifest("ValidatingAdmissionPolicy", name, spec)
 
 

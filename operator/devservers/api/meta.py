@@ -67,6 +67,14 @@ USER_ROLE = "dev-user"
 TENANT_ROLE = "devservers-operator-tenant"
 """ClusterRole of the operator in each user's namespace."""
 
+REGISTRY_SECRET_PREFIX = "registry-"
+"""Of the Secrets with a person's logins to image registries: the only ones that people write."""
+PLATFORM_REGISTRY_PREFIX = "platform-registry-"
+"""Of the copies of the platform's own logins in each user's namespace."""
+SECRET_TYPE_REGISTRY = "kubernetes.io/dockerconfigjson"
+REGISTRIES = "registries"
+"""ConfigMap in each user's namespace: where its person has logged in, as devctl notes it."""
+
 MAIN_CONTAINER = "dev"
 SSH_PORT = 22
 """Of the Service; the pod's own is above 1024, because nothing in it runs as root."""
@@ -75,6 +83,7 @@ ANY_FLAVOR = "*"
 NAMESPACE_PREFIX = "dev-"
 HOME_PATH = "/home/dev"
 SHARED_PATH = "/shared"
+TMP_PATH = "/tmp"
 FIRST_UID = 20000
 
 _ALIASES = {"enable_ssh": "enableSSH"}

@@ -17,9 +17,11 @@ from devservers.api.quantity import canonical
 from devservers.api.queueing import INTERACTIVE, LABEL_PRIORITY, LABEL_QUEUE, PRIORITY_INTERACTIVE
 from devservers.api.user import DevServerUser
 
+from .disk import DISK, Disk
 from .hostkey import host_key_name
 from .keys import LOGIN, keys_name
 from .manifest import Obj, child_labels, compact
+from .registry import platform_secret_name, registry_of, secret_name
 from .storage import Storage, storage
 
 INIT_CONTAINER = "ssh"
@@ -53,6 +55,9 @@ class BuildSettings:
     storage_class: str | None = None
     """StorageClass of new homes; None leaves it to the cluster's default."""
 
+    pull_secrets: tuple[str, ...] = ()
+    """Secrets of the operator's namespace with the platform's logins to image registries."""
+
     queueing: bool = False
     """Whether servers wait in a queue for quota; like an image, it enters a pod at its next start only."""
 
@@ -66,7 +71,7 @@ def pod_template(
     server: DevServer, flavor: DevServerFlavor, user: DevServerUser, uid: int, settings: BuildSettings
 ) -> Obj:
     """The pod template of a standalone server, a subset of what the API server stores for it."""
-    stored = storage(server)
+    stored = storage(server, Disk.of(flavor).limit)
     restarted_at = server.metadata.annotations.get(ANNOTATION_RESTARTED_AT)
     labels: Obj = {"labels": child_labels(server.name, user.name) | _queue_labels(flavor, settings)}
     annotations: Obj = {ANNOTATION_KEPT: "false"}
@@ -98,9 +103,18 @@ def pod_template(
             "initContainers": [_init_container(flavor, settings)],
             "containers": [_main_container(server, flavor, user, settings, stored)],
             "volumes": _volumes(server, flavor, stored),
+            **_pull_secrets(server, settings),
             **placement,
         },
     }
+
+
+def _pull_secrets(server: DevServer, settings: BuildSettings) -> Obj:
+    """The logins its images are pulled with: the platform's, and its owner's at the registry of their own image."""
+    names = [platform_secret_name(name) for name in settings.pull_secrets]
+    if server.spec.image is not None:
+        names.append(secret_name(registry_of(server.spec.image)))
+    return compact({"imagePullSecrets": [{"name": name} for name in names]})
 
 
 def _queue_labels(flavor: DevServerFlavor, settings: BuildSettings) -> dict[str, str]:
@@ -113,7 +127,7 @@ def _queue_labels(flavor: DevServerFlavor, settings: BuildSettings) -> dict[str,
 
 
 def _init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Obj:
-    # A pod is charged the larger of its init and its main containers: with the flavor's own cpu and memory
+    # A pod is charged the larger of its init and its main containers: with the flavor's own cpu, memory and disk
     # the init container never raises that, and always has what the namespace's quota insists on.
     return {
         "name": INIT_CONTAINER,
@@ -121,7 +135,7 @@ def _init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Obj:
         "imagePullPolicy": "IfNotPresent",
         "command": [f"{BIN_PATH}/bin/install", "/target", RUN_PATH],
         "securityContext": _container_security(),
-        **_resources(flavor, only=_BASIC),
+        **_resources(flavor, only=(*_BASIC, DISK)),
         "volumeMounts": [
             {"name": "devservers-bin", "mountPath": "/target"},
             {"name": "run", "mountPath": RUN_PATH},
@@ -190,10 +204,10 @@ def _literal(text: str) -> str:
 
 
 def _resources(flavor: DevServerFlavor, only: tuple[str, ...] = ()) -> Obj:
-    """`resources` in the API server's spelling, or nothing when the flavor has none.
+    """`resources` in the API server's spelling.
 
     A missing limit of cpu or memory becomes the request: the LimitRange would else put its own default
-    there, which may be below the request and so refuse the pod.
+    there, which may be below the request and so refuse the pod. Disk is limited in any case.
     """
     declared = flavor.spec.resources
     requests = {key: canonical(value) for key, value in declared.requests.items() if not only or key in only}
@@ -201,14 +215,15 @@ def _resources(flavor: DevServerFlavor, only: tuple[str, ...] = ()) -> Obj:
     for key in _BASIC:
         if key in requests:
             limits.setdefault(key, requests[key])
-    resources = compact({"requests": dict(sorted(requests.items())), "limits": dict(sorted(limits.items()))})
-    return compact({"resources": resources})
+    disk = Disk.of(flavor)
+    requests, limits = requests | {DISK: disk.request}, limits | {DISK: disk.limit}
+    return {"resources": {"requests": dict(sorted(requests.items())), "limits": dict(sorted(limits.items()))}}
 
 
 def _volumes(server: DevServer, flavor: DevServerFlavor, stored: Storage) -> list[Obj]:
     return [
         *stored.volumes,
-        {"name": "devservers-bin", "emptyDir": {}},
+        {"name": "devservers-bin", "emptyDir": {"sizeLimit": "64Mi"}},
         {"name": "keys", "configMap": {"name": keys_name(server.name), "defaultMode": 0o444}},
         {"name": "host-key", "secret": {"secretName": host_key_name(server.name), "defaultMode": 0o440}},
         {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},

@@ -30,12 +30,16 @@ from devservers.api.queueing import KUEUE_API_VERSION, QUEUES
 from devservers.api.user import DevServerUser
 
 from .egress import EGRESS, Egress, policy
+from .disk import DEFAULT_LIMIT, DEFAULT_REQUEST, DISK
 from .manifest import Obj, owner_reference
 from .pod import service_account
+from .registry import index
 
 MOST_CLAIMS = 100
 """How many volume claims a person may have. Servers are not counted by default: Kubernetes refuses every object of a
 counted custom kind until its quota controller has found the kind, up to half a minute after an installation."""
+MOST_SECRETS = 4 * MOST_CLAIMS
+"""Host keys of their servers and homes, and logins to registries."""
 DENY_INGRESS = "default-deny-ingress"
 ALLOW_BASTION = "allow-ssh-from-bastion"
 
@@ -77,6 +81,7 @@ def manifests(
         ),
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_BASTION, {"spec": _from_bastion()}),
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", EGRESS, {"spec": policy(egress)}),
+        index(user),
         *(
             _child(user, KUEUE_API_VERSION, "LocalQueue", queue, {"spec": {"clusterQueue": queue}})
             for queue in (QUEUES if queueing else ())
@@ -161,14 +166,16 @@ def _quota(user: DevServerUser) -> dict[str, str]:
         "services.loadbalancers": "0",
         "services.nodeports": "0",
         "persistentvolumeclaims": str(MOST_CLAIMS),
+        "secrets": str(MOST_SECRETS),
     }
     return closed | {key: canonical(str(value)) for key, value in wanted.items() if value is not None}
 
 
 def _container_limits() -> Obj:
-    # A quota on cpu or memory refuses a container that names no request; these are for such containers only.
+    # A quota on cpu or memory refuses a container that names no request, and one without a limit of disk could fill
+    # its node's; these are for such containers only.
     return {
         "type": "Container",
-        "default": {"cpu": "1", "memory": "1Gi"},
-        "defaultRequest": {"cpu": "100m", "memory": "128Mi"},
+        "default": {"cpu": "1", "memory": "1Gi", DISK: DEFAULT_LIMIT},
+        "defaultRequest": {"cpu": "100m", "memory": "128Mi", DISK: DEFAULT_REQUEST},
     }

@@ -20,7 +20,7 @@ _CAUSES = (
     (r"toomanyrequests|429|rate limit",
      "is refused by its registry for now: too many pulls. Wait, or use a mirror."),
     (r"unauthorized|401|403|denied|insufficient_scope|authorization failed|no basic auth",
-     "doesn't exist or isn't public. Check the name; for a private registry ask an administrator."),
+     "doesn't exist or isn't public. Check the name; for a private registry run `devctl registry login`."),
     (r"no match for platform", "isn't made for the nodes' kind of processor. Choose another tag."),
     (r"no space left", "doesn't fit on the node's disk. Tell an administrator, or choose a smaller one."),
     (r"not found|manifest unknown|404|name unknown", "doesn't exist. Check its name and tag."),

@@ -30,6 +30,7 @@ from devservers.reconcile.hostca import HostCa
 from devservers.reconcile.hostkeys import ensure_host_key
 from devservers.reconcile.ports import ApiError, Cluster, Json, Result, View
 from devservers.reconcile.queueing import Queueing
+from devservers.reconcile.registries import ensure_registry_secret
 from devservers.reconcile.sshkeys import UserCa
 
 log = logging.getLogger("devservers.reconcile")
@@ -140,6 +141,7 @@ class ServerReconciler:
         middle = [m for m in desired if m["kind"] not in ("PersistentVolumeClaim", "Deployment")]
         host_key, *_ = await asyncio.gather(
             ensure_host_key(self._cluster, self._host_ca, server, user, home, self._now()),
+            ensure_registry_secret(self._cluster, user, server.spec.image if decision.running else None),
             *(self._applier.ensure(m) for m in middle),
         )
         for deployment in (m for m in desired if m["kind"] == "Deployment"):

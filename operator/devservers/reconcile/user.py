@@ -31,6 +31,7 @@ from devservers.reconcile.engine import Applier
 from devservers.reconcile.events import post
 from devservers.reconcile.ports import ApiError, Cluster, Json, Result, View
 from devservers.reconcile.queueing import Queueing
+from devservers.reconcile.registries import PlatformRegistries
 from devservers.reconcile.uids import Uids, remembered
 
 log = logging.getLogger("devservers.reconcile")
@@ -51,6 +52,7 @@ class UserReconciler:
         now: Callable[[], datetime] = utcnow,
         queueing: Queueing | None = None,
         egress: Egress | None = None,
+        registries: PlatformRegistries | None = None,
     ) -> None:
         self._view = view
         self._cluster = cluster
@@ -59,6 +61,7 @@ class UserReconciler:
         self._now = now
         self._queueing = queueing or Queueing()
         self._egress = egress or Egress()
+        self._registries = registries or PlatformRegistries(cluster)
 
     async def reconcile(self, name: str) -> Result:
         """One pass. Raises ApiError when the API server refuses or can't be reached."""
@@ -93,6 +96,8 @@ class UserReconciler:
                     }
                 )
             )
+        if obstacle is None:
+            await self._registries.copy_to(user)
         return Result(30.0 if obstacle else None)
 
     def _kept(self) -> dict[str, int]:

@@ -26,6 +26,7 @@ from devservers.reconcile.engine import Applier
 from devservers.reconcile.hostca import BastionKeys, HostCa
 from devservers.reconcile.ports import ApiError, Key, Result
 from devservers.reconcile.queueing import Queueing
+from devservers.reconcile.registries import PlatformRegistries
 from devservers.reconcile.router import SERVER
 from devservers.reconcile.sshkeys import UserCa
 from devservers.reconcile.uids import Uids
@@ -179,12 +180,26 @@ class Operator:
             applier,
             ca,
             host_ca,
-            BuildSettings(settings.default_image, settings.ssh_image, settings.storage_class, settings.queueing),
+            BuildSettings(
+                settings.default_image,
+                settings.ssh_image,
+                settings.storage_class,
+                settings.registries,
+                settings.queueing,
+            ),
             queueing=self._queueing,
         )
         egress = Egress.of(settings.closed_networks, settings.opened_networks, settings.name_servers)
         uids = Uids(kube, settings.namespace)
-        users = UserReconciler(self._cache, kube, applier, uids, queueing=self._queueing, egress=egress)
+        users = UserReconciler(
+            self._cache,
+            kube,
+            applier,
+            uids,
+            queueing=self._queueing,
+            egress=egress,
+            registries=PlatformRegistries(kube, settings.namespace, settings.registries),
+        )
 
         async def reconcile(key: Key) -> Result:
             if key.kind == SERVER:

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     storage_class: str | None = None
     """StorageClass of homes; None takes the cluster's default."""
 
+    image_pull_secrets: str = ""
+    """Secrets of `namespace` with logins to image registries, for all servers, with commas between."""
+
     queueing: bool = False
     """Whether servers wait for quota in Kueue's queues. Turning it on restarts nothing: a pod made before goes on."""
 
@@ -69,6 +72,11 @@ class Settings(BaseSettings):
 
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
+
+    @property
+    def registries(self) -> tuple[str, ...]:
+        """The names in `image_pull_secrets`."""
+        return tuple(filter(None, self.image_pull_secrets.split(",")))
 
     identity: str = Field(default_factory=socket.gethostname)
     """Who holds the Lease; the pod's name."""

@@ -207,20 +207,49 @@ def test_environment_is_the_users_then_the_servers_and_never_over_the_platforms(
 def test_init_container_is_charged_no_more_than_the_server_and_no_gpu() -> None:
     resources = {"requests": {"cpu": "4", "nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}}
     pod = template(flavor=flavor(resources=resources))["spec"]
-    assert pod["initContainers"][0]["resources"] == {"requests": {"cpu": "4"}, "limits": {"cpu": "4"}}
+    assert pod["initContainers"][0]["resources"] == {
+        "requests": {"cpu": "4", "ephemeral-storage": "1Gi"},
+        "limits": {"cpu": "4", "ephemeral-storage": "20Gi"},
+    }
     assert pod["containers"][0]["resources"] == {
-        "requests": {"cpu": "4", "nvidia.com/gpu": "1"},
-        "limits": {"cpu": "4", "nvidia.com/gpu": "1"},
+        "requests": {"cpu": "4", "ephemeral-storage": "1Gi", "nvidia.com/gpu": "1"},
+        "limits": {"cpu": "4", "ephemeral-storage": "20Gi", "nvidia.com/gpu": "1"},
     }
 
 
 def test_quantities_are_canonical() -> None:
     assert main_container()["resources"] == {
-        "requests": {"cpu": "500m", "memory": "512Mi"},
-        "limits": {"cpu": "2", "memory": "2Gi"},
+        "requests": {"cpu": "500m", "ephemeral-storage": "1Gi", "memory": "512Mi"},
+        "limits": {"cpu": "2", "ephemeral-storage": "20Gi", "memory": "2Gi"},
     }
     shm = next(v for v in template(flavor=flavor(shmSize="2048Mi"))["spec"]["volumes"] if v["name"] == "shm")
     assert shm["emptyDir"] == {"medium": "Memory", "sizeLimit": "2Gi"}
+
+
+@pytest.mark.parametrize(
+    ("requests", "limits", "expected"),
+    [
+        ({}, {}, ("1Gi", "20Gi")),
+        ({}, {"ephemeral-storage": "8192Mi"}, ("1Gi", "8Gi")),
+        ({}, {"ephemeral-storage": "512Mi"}, ("512Mi", "512Mi")),
+        ({"ephemeral-storage": "2Gi"}, {}, ("2Gi", "20Gi")),
+        ({"ephemeral-storage": "50Gi"}, {}, ("50Gi", "50Gi")),
+        ({"ephemeral-storage": "2Gi"}, {"ephemeral-storage": "100Gi"}, ("2Gi", "100Gi")),
+    ],
+)
+def test_disk_is_limited_whatever_the_flavor_says(
+    requests: dict[str, str], limits: dict[str, str], expected: tuple[str, str]
+) -> None:
+    pod = template(flavor=flavor(resources={"requests": requests, "limits": limits}))["spec"]
+    for container in (*pod["initContainers"], *pod["containers"]):
+        amounts = container["resources"]
+        assert tuple(amounts[each]["ephemeral-storage"] for each in ("requests", "limits")) == expected
+    on_disk = [v["emptyDir"] for v in pod["volumes"] if "medium" not in v.get("emptyDir", {"medium": ""})]
+    assert {each["sizeLimit"] for each in on_disk} == {expected[1], "64Mi"}
+
+
+def test_every_volume_of_the_nodes_disk_or_memory_has_a_size() -> None:
+    assert all(v["emptyDir"].get("sizeLimit") for v in template()["spec"]["volumes"] if "emptyDir" in v)
 
 
 def test_tolerations_and_selector_are_taken_over_as_the_api_server_keeps_them() -> None:

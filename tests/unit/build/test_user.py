@@ -27,6 +27,7 @@ def test_what_a_user_gets() -> None:
         ("NetworkPolicy", "default-deny-ingress"),
         ("NetworkPolicy", "allow-ssh-from-bastion"),
         ("NetworkPolicy", "egress"),
+        ("ConfigMap", "registries"),
     ]
 
 
@@ -86,8 +87,15 @@ def test_from_outside_only_the_bastion_reaches_a_persons_servers_and_only_their_
     ],
 )
 def test_quota_limits_what_is_set_and_no_more(quota: dict[str, Any], hard: dict[str, str]) -> None:
-    closed = {"services.loadbalancers": "0", "services.nodeports": "0", "persistentvolumeclaims": "100"}
+    closed = {"services.loadbalancers": "0", "services.nodeports": "0"}
+    closed |= {"persistentvolumeclaims": "100", "secrets": "400"}
     assert children(quota=quota)["ResourceQuota", "dev-user"]["spec"]["hard"] == closed | hard
+
+
+def test_a_pod_that_names_no_disk_gets_a_limit_of_it() -> None:
+    (limits,) = children()["LimitRange", "dev-user"]["spec"]["limits"]
+    assert limits["default"]["ephemeral-storage"] == "20Gi"
+    assert limits["defaultRequest"]["ephemeral-storage"] == "1Gi"
 
 
 def test_queues_are_made_only_where_there_is_queueing() -> None:

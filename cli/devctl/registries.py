@@ -1,0 +1,177 @@
+"""devctl registry: a person's logins to private image registries, which their servers' images are pulled with.
+
+Invariant: a password comes from a prompt or standard input, goes to the API server, and is never shown or read back.
+Each registry has one Secret, named after it (devservers.build.registry has the same names; a test compares them).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devctl import names, render
+from devctl.errors import FAILURE, NOT_FOUND, REFUSED, USAGE, ApiError, Failure, from_api
+from devctl.listing import Output
+
+if TYPE_CHECKING:
+    from devctl.session import Session
+
+DOCKER_HUB = "docker.io"
+DOCKER_HUB_KEY = "https://index.docker.io/v1/"
+"""What Docker Hub is called in a docker configuration."""
+MOST = 8192
+"""Characters of a password or token."""
+_REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
+
+Host = Annotated[str, typer.Argument(metavar="REGISTRY", help="Like ghcr.io or registry.example.org:5000.")]
+
+
+def registry_login_command(
+    session: Session,
+    registry: Host,
+    username: Annotated[str, typer.Option("--username", "-u", help="Your name at the registry.")],
+) -> None:
+    """Log in to a registry; the password is asked for, or read from standard input.
+
+    With a token in a file: devctl registry login ghcr.io --username ann < token
+    """
+    registry = host(registry)
+    if not username or not username.isprintable() or ":" in username:
+        raise Failure(f"--username {username[:60]!r} is not a user name", "give your name at the registry", USAGE)
+    secret = password(registry)
+    token = base64.b64encode(f"{username}:{secret}".encode()).decode()
+    key = DOCKER_HUB_KEY if registry == DOCKER_HUB else registry
+    _write(session, registry, {key: {"username": username, "password": secret, "auth": token}})
+    note = {"registry": registry, "username": username, "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    _note(session, registry, json.dumps(note))
+    render.say(f"your servers pull images of {registry} as {username} now; one that waits for its image tries again")
+
+
+def registry_logout_command(session: Session, registry: Host) -> None:
+    """Forget a login; images that are on a node already can still be started there."""
+    registry = host(registry)
+    known = [str(each["registry"]) for each in logins(session)]
+    if registry not in known:
+        todo = f"you are logged in to {', '.join(known)}" if known else "you are logged in to none"
+        raise Failure(f"there is no login to {registry}", todo, NOT_FOUND)
+    _write(session, registry, {})
+    _note(session, registry, None)
+    render.say(f"the login to {registry} is gone")
+
+
+def registry_list_command(session: Session, output: Output = None) -> None:
+    """List the registries you are logged in to; passwords are shown to nobody."""
+    form = session.output(output)
+    found = logins(session)
+    if form in ("json", "yaml"):
+        render.out(render.to_json(found) if form == "json" else render.to_yaml(found).rstrip())
+    elif form == "name":
+        for each in found:
+            render.out(render.clean(str(each["registry"])))
+    elif not found:
+        render.say("you are logged in to no registry; `devctl registry login REGISTRY --username NAME`")
+    else:
+        rows = [[str(each[key]) for key in ("registry", "username", "since")] for each in found]
+        render.table(["REGISTRY", "USERNAME", "SINCE"], rows)
+
+
+def host(text: str) -> str:
+    """A registry's name as image references have it. Raises Failure."""
+    found = text.removeprefix("https://").rstrip("/").lower()
+    if len(found) > 253 or not _REGISTRY.fullmatch(found):
+        raise Failure(
+            f"{text[:80]!r} is not a registry",
+            "write its name as images have it, like ghcr.io or registry.example.org:5000",
+            REFUSED,
+        )
+    return DOCKER_HUB if found in ("index.docker.io", "registry-1.docker.io") else found
+
+
+def secret_name(registry: str) -> str:
+    """The Secret of a registry."""
+    slug = re.sub(r"[^a-z0-9]+", "-", registry).strip("-")[:40].rstrip("-")
+    return f"{names.REGISTRY_SECRET_PREFIX}{slug}-{hashlib.sha256(registry.encode()).hexdigest()[:8]}"
+
+
+def password(registry: str) -> str:
+    """What is typed at a prompt without being shown, or all of standard input. Raises Failure."""
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        found = getpass(f"Password or token for {registry}: ")
+    else:
+        found = sys.stdin.read(MOST + 2)
+    found = found.rstrip("\r\n")
+    if not found or len(found) > MOST or not found.isprintable():
+        what = "no password was given" if not found else "this is not one line of text of a password's length"
+        raise Failure(what, f"type it, or `devctl registry login {registry} --username NAME < FILE`", USAGE)
+    return found
+
+
+def logins(session: Session) -> list[dict[str, Any]]:
+    """What is noted of the person's logins, by registry. Raises Failure."""
+    found = []
+    for text in (_index(session).get("data") or {}).values():
+        try:
+            note = json.loads(text)
+            found.append({key: str(note[key]) for key in ("registry", "username", "since")})
+        except (ValueError, LookupError, TypeError):
+            continue
+    return sorted(found, key=lambda each: each["registry"])
+
+
+def _index(session: Session) -> dict[str, Any]:
+    from devctl.kube import core_path
+
+    try:
+        return session.kube.get(core_path(session.namespace, "configmaps", names.REGISTRIES))
+    except ApiError as error:
+        if error.status == 404 and error.details.get("name") == names.REGISTRIES:
+            what = f"{session.namespace} is not ready for logins to registries"
+            raise Failure(what, "try again in a minute; if it goes on, tell an administrator", FAILURE) from None
+        raise from_api(error, "read your logins to registries") from None
+
+
+def _write(session: Session, registry: str, auths: dict[str, dict[str, str]]) -> None:
+    """Write a registry's Secret whole. It belongs to the person's DevServerUser, as the note does, and goes with it."""
+    from devctl.kube import core_path
+
+    owners = _index(session)["metadata"].get("ownerReferences") or []
+    kept = ("apiVersion", "kind", "name", "uid")
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": secret_name(registry),
+            "ownerReferences": [{key: each[key] for key in kept} for each in owners],
+        },
+        "type": names.SECRET_TYPE_REGISTRY,
+        "data": {".dockerconfigjson": base64.b64encode(json.dumps({"auths": auths}).encode()).decode()},
+    }
+    path = core_path(session.namespace, "secrets")
+    try:
+        try:
+            session.kube.create(path, body)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            session.kube.request("PUT", f"{path}/{secret_name(registry)}", body=body)
+    except ApiError as error:
+        raise from_api(error, f"keep the login to {registry}") from None
+
+
+def _note(session: Session, registry: str, text: str | None) -> None:
+    from devctl.kube import core_path
+
+    path = core_path(session.namespace, "configmaps", names.REGISTRIES)
+    try:
+        session.kube.patch(path, {"data": {secret_name(registry): text}})
+    except ApiError as error:
+        raise from_api(error, "note the login") from None

@@ -1,0 +1,84 @@
+"""The Secrets with which a person's images are pulled: one for each registry, named after it.
+
+A person writes a registry's Secret and never reads one, so nothing can be put together in a single Secret, and nobody
+has to look which there are: the name follows from the image.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+
+from devservers.api.meta import (
+    LABEL_MANAGED_BY,
+    LABEL_USER,
+    OPERATOR,
+    PLATFORM_REGISTRY_PREFIX,
+    REGISTRIES,
+    REGISTRY_SECRET_PREFIX,
+    SECRET_TYPE_REGISTRY,
+)
+from devservers.api.user import DevServerUser
+
+from .manifest import Obj, owner_reference
+
+DOCKER_HUB = "docker.io"
+_HUBS = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
+ENTRY = ".dockerconfigjson"
+
+
+def registry_of(image: str) -> str:
+    """The registry that an image reference names, as container runtimes read it: `debian:12` is Docker Hub's."""
+    first, slash, _ = image.partition("/")
+    named = slash and (any(char in first for char in ".:") or first == "localhost" or first != first.lower())
+    host = first.lower() if named else DOCKER_HUB
+    return DOCKER_HUB if host in _HUBS else host
+
+
+def secret_name(registry: str) -> str:
+    """The Secret of a registry in a person's namespace; the hash tells `a.b` from `a-b`."""
+    slug = re.sub(r"[^a-z0-9]+", "-", registry).strip("-")[:40].rstrip("-")
+    return f"{REGISTRY_SECRET_PREFIX}{slug}-{hashlib.sha256(registry.encode()).hexdigest()[:8]}"
+
+
+def platform_secret_name(name: str) -> str:
+    """What the platform's Secret of that name is called in a person's namespace."""
+    return f"{PLATFORM_REGISTRY_PREFIX}{name}"
+
+
+def empty_secret(user: DevServerUser, registry: str) -> Obj:
+    """The Secret of a registry that nobody has logged in to yet. With it the kubelet has nothing to complain of, and a
+    pod that waits for its image gets it as soon as the person logs in.
+    """
+    return _secret(user, secret_name(registry), base64.b64encode(json.dumps({"auths": {}}).encode()).decode())
+
+
+def platform_secret(user: DevServerUser, source: Obj) -> Obj:
+    """A person's copy of a Secret of the platform."""
+    return _secret(user, platform_secret_name(source["metadata"]["name"]), source["data"][ENTRY])
+
+
+def index(user: DevServerUser) -> Obj:
+    """The ConfigMap in which devctl notes where its person has logged in, since a Secret can't be read back."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(user, REGISTRIES)}
+
+
+def _secret(user: DevServerUser, name: str, config: str) -> Obj:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(user, name),
+        "type": SECRET_TYPE_REGISTRY,
+        "data": {ENTRY: config},
+    }
+
+
+def _metadata(user: DevServerUser, name: str) -> Obj:
+    return {
+        "name": name,
+        "namespace": user.namespace,
+        "labels": {LABEL_MANAGED_BY: OPERATOR, LABEL_USER: user.name},
+        "ownerReferences": [owner_reference(user)],
+    }

@@ -1,0 +1,83 @@
+"""Keeps the Secrets that images are pulled with: a person's, which only they fill, and copies of the platform's.
+
+Invariant: what a person wrote is never changed here, and what is stored is written over only with something else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from devservers.api.meta import SECRET_TYPE_REGISTRY
+from devservers.api.user import DevServerUser
+from devservers.build.registry import ENTRY, empty_secret, platform_secret, registry_of, secret_name
+from devservers.reconcile.ports import ApiError, Cluster, Json
+
+log = logging.getLogger("devservers.reconcile")
+
+KNOWN_SECONDS = 300.0
+"""How long a Secret of the platform is used before it is read again."""
+
+
+async def ensure_registry_secret(cluster: Cluster, user: DevServerUser, image: str | None) -> None:
+    """Make the Secret of an image's registry, without any login, where there is none. Raises ApiError."""
+    if image is None:
+        return
+    registry = registry_of(image)
+    if await _stored(cluster, user.namespace, secret_name(registry)) is None:
+        await _create(cluster, empty_secret(user, registry))
+
+
+class PlatformRegistries:
+    """The platform's own logins, for every person's servers."""
+
+    def __init__(self, cluster: Cluster, namespace: str = "", names: Sequence[str] = ()) -> None:
+        """`names` are Secrets of the operator's namespace."""
+        self._cluster = cluster
+        self._namespace = namespace
+        self._names = tuple(names)
+        self._read: dict[str, tuple[float, Json | None]] = {}
+
+    async def copy_to(self, user: DevServerUser) -> None:
+        """Bring a person's copies up to date. Raises ApiError."""
+        for name in self._names:
+            source = await self._source(name)
+            if source is None:
+                continue
+            wanted = platform_secret(user, source)
+            stored = await _stored(self._cluster, user.namespace, wanted["metadata"]["name"])
+            if stored is None:
+                await _create(self._cluster, wanted)
+            elif stored.get("data") != wanted["data"]:
+                await self._cluster.replace({**stored, "data": wanted["data"]})
+
+    async def _source(self, name: str) -> Json | None:
+        """The platform's Secret of that name, None while it can't be used."""
+        read_at, found = self._read.get(name, (-KNOWN_SECONDS, None))
+        if time.monotonic() - read_at < KNOWN_SECONDS:
+            return found
+        found = await _stored(self._cluster, self._namespace, name)
+        if found is None or found.get("type") != SECRET_TYPE_REGISTRY or ENTRY not in (found.get("data") or {}):
+            place = f"{self._namespace}/{name}"
+            log.warning("no login to a registry in Secret %s: it must be of type %s", place, SECRET_TYPE_REGISTRY)
+            found = None
+        self._read[name] = (time.monotonic(), found)
+        return found
+
+
+async def _stored(cluster: Cluster, namespace: str, name: str) -> Json | None:
+    try:
+        return await cluster.get("Secret", namespace, name)
+    except ApiError as error:
+        if not error.not_found:
+            raise
+        return None
+
+
+async def _create(cluster: Cluster, secret: Json) -> None:
+    try:
+        await cluster.create(secret)
+    except ApiError as error:
+        if not error.conflict:  # made meanwhile, by its person for one
+            raise

@@ -1,0 +1,83 @@
+"""Which registry an image is of, and the Secret it is pulled with; devctl names the same ones."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from devctl import registries
+from devctl.errors import Failure
+from devservers.build.devserver import BuildSettings
+from devservers.build.registry import platform_secret, registry_of, secret_name
+from tests.unit.build.build_objects import server, template, user
+
+
+@pytest.mark.parametrize(
+    ("image", "registry"),
+    [
+        ("debian", "docker.io"),
+        ("debian:12", "docker.io"),
+        ("team/tool:1", "docker.io"),
+        ("docker.io/library/debian", "docker.io"),
+        ("index.docker.io/library/debian", "docker.io"),
+        ("ghcr.io/team/tool@sha256:" + "a" * 64, "ghcr.io"),
+        ("registry.example.org:5000/tool", "registry.example.org:5000"),
+        ("Registry.Example.org/tool", "registry.example.org"),
+        ("registry:5000/tool", "registry:5000"),
+        ("localhost/tool", "localhost"),
+    ],
+)
+def test_the_registry_of_an_image(image: str, registry: str) -> None:
+    assert registry_of(image) == registry
+
+
+@pytest.mark.parametrize(
+    ("typed", "registry"),
+    [
+        ("ghcr.io", "ghcr.io"),
+        ("https://GHCR.io/", "ghcr.io"),
+        ("index.docker.io", "docker.io"),
+        ("registry.example.org:5000", "registry.example.org:5000"),
+        ("a" * 60 + ".example.org", "a" * 60 + ".example.org"),
+        ("a.b", "a.b"),
+        ("a-b", "a-b"),
+    ],
+)
+def test_a_login_is_kept_where_the_image_looks_for_it(typed: str, registry: str) -> None:
+    assert registries.host(typed) == registry
+    assert registries.secret_name(registry) == secret_name(registry)
+    assert len(secret_name(registry)) <= 63
+
+
+def test_no_two_registries_share_a_secret() -> None:
+    hosts = ["a.b", "a-b", "a:1", "a-1", "a" * 60, "a" * 61]
+    assert len({secret_name(each) for each in hosts}) == len(hosts)
+
+
+@pytest.mark.parametrize("typed", ["", "ghcr.io/team", "http://ghcr.io", "a b", "-a", "a:", "a:port", "a\n", "x" * 300])
+def test_what_is_no_registry_is_refused(typed: str) -> None:
+    with pytest.raises(Failure, match="is not a registry"):
+        registries.host(typed)
+
+
+def test_a_pod_names_the_platforms_logins_and_its_owners_at_the_images_registry() -> None:
+    settings = BuildSettings("base:1", "ssh:1", pull_secrets=("company",))
+    own = server(image="ghcr.io/team/tool:1")
+    platforms = {"name": "platform-registry-company"}
+    assert template(server=own)["spec"]["imagePullSecrets"] == [{"name": secret_name("ghcr.io")}]
+    assert template(server=own, settings=settings)["spec"]["imagePullSecrets"] == [
+        platforms,
+        {"name": secret_name("ghcr.io")},
+    ]
+    assert template(settings=settings)["spec"]["imagePullSecrets"] == [platforms]
+    assert "imagePullSecrets" not in template()["spec"]
+
+
+def test_a_copy_of_the_platforms_login_is_none_that_its_person_may_write() -> None:
+    data = {".dockerconfigjson": base64.b64encode(b'{"auths":{}}').decode(), "other": "eA=="}
+    copy = platform_secret(user(), {"metadata": {"name": "company"}, "data": data})
+    assert copy["metadata"]["name"] == "platform-registry-company"
+    assert copy["type"] == "kubernetes.io/dockerconfigjson"
+    assert list(copy["data"]) == [".dockerconfigjson"]
+    assert copy["metadata"]["ownerReferences"][0]["kind"] == "DevServerUser"
