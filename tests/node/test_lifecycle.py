@@ -49,6 +49,9 @@ def test_an_image_without_glibc_and_without_passwd(ann: Person) -> None:
         assert ann.ssh("tiny", "echo $HOME $USER; read -r first </etc/passwd; echo $first").stdout.splitlines()[0] == (
             "/home/dev dev"
         )
+        # Its /tmp is root's: the agent's socket and temporary files have their place all the same.
+        both = 'test -S "$SSH_AUTH_SOCK" && echo mine > /tmp/mine && echo both'
+        assert ann.command("ssh-agent", "devctl", "ssh", "tiny", "-A", both).stdout == "both\n"
         done = ann.devctl("ssh", "tiny", "--", "exit 3", check=False)
         assert done.returncode == 3
     finally:

@@ -29,8 +29,8 @@ from devservers.api.quantity import canonical
 from devservers.api.queueing import KUEUE_API_VERSION, QUEUES
 from devservers.api.user import DevServerUser
 
-from .egress import EGRESS, Egress, policy
 from .disk import DEFAULT_LIMIT, DEFAULT_REQUEST, DISK
+from .egress import EGRESS, Egress, policy
 from .manifest import Obj, owner_reference
 from .pod import service_account
 from .registry import index

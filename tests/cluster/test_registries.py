@@ -1,0 +1,212 @@
+"""Logins to image registries: what a person may write, what nobody reads, and what the operator makes of it."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.platform import rbac
+from tests.cluster.client import ApiError, Client, Manifest, eventually
+from tests.cluster.harness import ApiServer
+from tests.cluster.operator_process import (
+    SYSTEM,
+    FakeKubelet,
+    OperatorProcess,
+    World,
+    flavor,
+    install_operator,
+    running_operator,
+    server_of,
+)
+from tests.cluster.test_devctl import Devctl
+
+TYPE = "kubernetes.io/dockerconfigjson"
+GHCR = "registry-ghcr-io-"
+_names = itertools.count(1)
+
+
+def _secret(name: str, auths: object = None, namespace: str = SYSTEM, **more: Any) -> Manifest:
+    config = base64.b64encode(json.dumps({"auths": auths or {}}).encode()).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace, **more},
+        "type": TYPE,
+        "data": {".dockerconfigjson": config},
+    }
+
+
+def _auths(secret: Manifest | None) -> dict[str, dict[str, str]]:
+    assert secret is not None
+    assert secret["type"] == TYPE
+    found: dict[str, dict[str, str]] = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))["auths"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def operator(controllers: ApiServer) -> Iterator[OperatorProcess]:
+    install_operator(controllers)
+    controllers.admin.apply(rbac.system_role(SYSTEM, ("company", "absent")))
+    controllers.admin.apply(flavor("cpu-small"))
+    controllers.admin.apply(_secret("company", {"registry.example.org": {"auth": "cHVsbDp0b2tlbg=="}}))
+    secrets = "company,absent"
+    with (
+        FakeKubelet(controllers.admin, steps=False),
+        running_operator(controllers, image_pull_secrets=secrets) as process,
+    ):
+        yield process
+        print(process.log[-20000:])  # shown by pytest when a test of this file fails
+        assert process.process.poll() is None, "the operator ended by itself"
+
+
+@pytest.fixture(scope="module")
+def world(operator: OperatorProcess) -> World:
+    return World(operator.server.admin)
+
+
+@pytest.fixture
+def bob(world: World) -> str:
+    """A person of this test's own."""
+    name = f"reg{next(_names)}"
+    world.add_user(name)
+    return name
+
+
+@pytest.fixture
+def devctl(operator: OperatorProcess, bob: str, tmp_path: Path) -> Devctl:
+    """With the rights of the person, and no others."""
+    user, groups = operator.server.service_account(f"dev-{bob}", "devctl")
+    return Devctl(tmp_path, operator.server.kubeconfig_for(user, groups), bob)
+
+
+def _as_person(operator: OperatorProcess, bob: str) -> Client:
+    user, groups = operator.server.service_account(f"dev-{bob}", "devctl")
+    return operator.server.client_for(user, groups)
+
+
+def _name(world: World, bob: str, prefix: str = GHCR) -> str:
+    found = [each["metadata"]["name"] for each in world.admin.list("v1", "Secret", f"dev-{bob}")]
+    return next(name for name in found if name.startswith(prefix))
+
+
+def test_a_login_is_written_listed_and_forgotten_and_never_shown(world: World, bob: str, devctl: Devctl) -> None:
+    done = devctl("registry", "login", "ghcr.io", "--username", "bob", typed="s3cret token\n")
+    assert "s3cret" not in done.stdout + done.stderr
+    name = _name(world, bob)
+    auths = _auths(world.child("Secret", bob, name))
+    assert auths["ghcr.io"]["password"] == "s3cret token"
+    assert base64.b64decode(auths["ghcr.io"]["auth"]) == b"bob:s3cret token"
+    devctl("registry", "login", "https://GHCR.io/", "-u", "bob2", typed="other")
+    assert _auths(world.child("Secret", bob, name))["ghcr.io"]["username"] == "bob2"
+    assert devctl("registry", "list").stdout.splitlines()[1].split()[:2] == ["ghcr.io", "bob2"]
+    assert json.loads(devctl("registry", "list", "-o", "json").stdout)[0].keys() == {"registry", "username", "since"}
+    devctl("registry", "logout", "ghcr.io")
+    assert _auths(world.child("Secret", bob, name)) == {}
+    assert devctl("registry", "list").stdout == ""
+    assert "you are logged in to none" in devctl("registry", "logout", "ghcr.io", code=3).stderr
+
+
+@pytest.mark.parametrize("typed", ["", "\n", "two\nlines\n", "a\x1b[31m\n", "x" * 9000])
+def test_what_is_no_password_is_refused_and_not_repeated(devctl: Devctl, typed: str) -> None:
+    done = devctl("registry", "login", "ghcr.io", "-u", "bob", typed=typed, code=2)
+    assert "lines" not in done.stderr and "xxx" not in done.stderr
+
+
+def test_docker_hub_is_called_as_the_kubelet_looks_for_it(world: World, bob: str, devctl: Devctl) -> None:
+    devctl("registry", "login", "docker.io", "-u", "bob", typed="token\n")
+    secret = world.child("Secret", bob, _name(world, bob, "registry-docker-io-"))
+    assert list(_auths(secret)) == ["https://index.docker.io/v1/"]
+
+
+def test_a_person_reads_no_secret_and_writes_no_other(operator: OperatorProcess, world: World, bob: str) -> None:
+    person, namespace = _as_person(operator, bob), f"dev-{bob}"
+    world.admin.create(server_of(bob, "mydev", image="ghcr.io/team/tool:1"))
+    world.wait_reason(bob, "mydev", "Running")
+    name = _name(world, bob)
+    for read in (
+        lambda: person.get("v1", "Secret", name, namespace),
+        lambda: person.list("v1", "Secret", namespace),
+        lambda: person.patch("v1", "Secret", name, {}, namespace),
+        lambda: person.delete("v1", "Secret", name, namespace),
+    ):
+        with pytest.raises(ApiError) as refused:
+            read()
+        assert refused.value.status == 403
+    stored = world.child("Secret", bob, name)
+    assert stored is not None
+    (owned,) = stored["metadata"]["ownerReferences"]
+    owner = {key: owned[key] for key in ("apiVersion", "kind", "name", "uid")}
+    own = {"namespace": namespace, "ownerReferences": [owner]}
+    person.create(_secret("registry-mine", **own), dryRun="All")
+    stranger = {**owner, "name": "somebody"}
+    host_key = {**_secret("mydev-host-key", **own), "type": "Opaque"}
+    account = {"kubernetes.io/service-account.name": "devctl"}
+    token = {**_secret("registry-token", annotations=account, **own), "type": "kubernetes.io/service-account-token"}
+    refusals = [
+        (host_key, "logins to image registries only"),
+        (token, "logins to image registries only"),
+        (_secret("mine", **own), "logins to image registries only"),
+        (_secret("platform-registry-company", **own), "logins to image registries only"),
+        (_secret("registry-large", {"x": "y" * 20000}, **own), "at most 16384 bytes"),
+        (_secret("registry-mine", namespace=namespace), "belongs to its DevServerUser"),
+        (_secret("registry-mine", namespace=namespace, ownerReferences=[stranger]), "belongs to its DevServerUser"),
+        (_secret("registry-mine", finalizers=["a.example/b"], **own), "has no finalizer"),
+    ]
+    for secret, words in refusals:
+        write = person.replace if secret["metadata"]["name"] in ("mydev-host-key", name) else person.create
+        with pytest.raises(ApiError, match=words):
+            write(secret, dryRun="All")
+    with pytest.raises(ApiError) as elsewhere:
+        person.create(_secret("registry-mine"), dryRun="All")
+    assert elsewhere.value.status == 403
+
+
+def test_the_registry_of_a_servers_image_has_a_secret_before_anybody_logs_in(world: World, bob: str) -> None:
+    world.admin.create(server_of(bob, "mydev", image="ghcr.io/team/tool:1"))
+    world.wait_reason(bob, "mydev", "Running")
+    name = _name(world, bob)
+    assert _auths(world.child("Secret", bob, name)) == {}
+    (pod,) = world.pods(bob, "mydev")
+    assert [each["name"] for each in pod["spec"]["imagePullSecrets"]] == [
+        "platform-registry-company",
+        "platform-registry-absent",
+        name,
+    ]
+
+
+def test_a_login_stays_when_its_server_is_looked_at_again(world: World, bob: str, devctl: Devctl) -> None:
+    devctl("registry", "login", "ghcr.io", "-u", "bob", typed="token\n")
+    world.admin.create(server_of(bob, "mydev", image="ghcr.io/team/tool:1"))
+    world.wait_reason(bob, "mydev", "Running")
+    assert "ghcr.io" in _auths(world.child("Secret", bob, _name(world, bob)))
+
+
+def test_the_platforms_logins_are_copied_and_a_missing_one_is_told(
+    operator: OperatorProcess, world: World, bob: str
+) -> None:
+    copy = eventually(lambda: world.child("Secret", bob, "platform-registry-company"), "the copy")
+    assert _auths(copy) == {"registry.example.org": {"auth": "cHVsbDp0b2tlbg=="}}
+    assert copy["metadata"]["ownerReferences"][0]["name"] == bob
+    operator.wait_for_log(f"no login to a registry in Secret {SYSTEM}/absent")
+
+
+def test_logins_go_with_their_person(world: World, bob: str, devctl: Devctl) -> None:
+    """Also where volumes keep the namespace: the next person of that name starts with none."""
+    devctl("registry", "login", "ghcr.io", "-u", "bob", typed="token\n")
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata = {"name": "data", "namespace": f"dev-{bob}"}
+    world.admin.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim})
+    world.admin.delete("devservers.io/v1", "DevServerUser", bob)
+
+    def gone() -> bool:
+        left = [each["metadata"]["name"] for each in world.admin.list("v1", "Secret", f"dev-{bob}")]
+        return not any("registry" in name for name in left)
+
+    eventually(gone, "the logins to be gone with the person")
+    assert world.admin.find("v1", "Namespace", f"dev-{bob}") is not None
