@@ -91,7 +91,7 @@ def _as_person(operator: OperatorProcess, bob: str) -> Client:
 
 
 def _name(world: World, bob: str, prefix: str = GHCR) -> str:
-    found = [each["metadata"]["name"] for each in world.admin.list("v1", "Secret", f"dev-{bob}")]
+    found: list[str] = [each["metadata"]["name"] for each in world.admin.list("v1", "Secret", f"dev-{bob}")]
     return next(name for name in found if name.startswith(prefix))
 
 
@@ -142,7 +142,7 @@ def test_a_person_reads_no_secret_and_writes_no_other(operator: OperatorProcess,
     assert stored is not None
     (owned,) = stored["metadata"]["ownerReferences"]
     owner = {key: owned[key] for key in ("apiVersion", "kind", "name", "uid")}
-    own = {"namespace": namespace, "ownerReferences": [owner]}
+    own: dict[str, Any] = {"namespace": namespace, "ownerReferences": [owner]}
     person.create(_secret("registry-mine", **own), dryRun="All")
     stranger = {**owner, "name": "somebody"}
     host_key = {**_secret("mydev-host-key", **own), "type": "Opaque"}
