@@ -99,6 +99,7 @@ REFUSED = [
     (raw(**{"await": "maybe"}), "devservers:await = maybe: "),
     (raw(awaitSeconds=1), "devservers:awaitSeconds = 1: "),
     (raw(storageClass="Fast!"), "devservers:storageClass = Fast!: "),
+    (raw(imagePullSecrets='["Company"]'), "devservers:imagePullSecrets[0] = Company: not a Secret's name"),
     (raw(usrs=[ANN]), "devservers:usrs = "),
     (raw(users="ann"), "devservers:users = ann: "),
     (raw(users=[ANN, ANN]), "user ann is there twice; give each name once"),
