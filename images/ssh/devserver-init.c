@@ -139,5 +139,9 @@ int main(int argc, char **argv)
 		}
 	}
 	stop_everything();
-	return 0;
+	/*
+	 * Not 0: the kubelet takes a pod that it evicts and whose containers end well for one that is done, and forgets
+	 * why it evicted it (kubernetes, pkg/kubelet/kubelet_pods.go, generateAPIPodStatus).
+	 */
+	return 128 + SIGTERM;
 }

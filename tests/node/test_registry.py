@@ -101,7 +101,7 @@ def test_a_private_image_needs_a_login_and_starts_by_itself_after_it(
     ann: Person, registry: Registry, eventually: Wait
 ) -> None:
     def message() -> str:
-        conditions = ann.server("private")["status"].get("conditions", [])
+        conditions = ann.server("private").get("status", {}).get("conditions", [])
         return next((f"{c['reason']}: {c['message']}" for c in conditions if c["type"] == "Ready"), "")
 
     def login(password: str) -> str:
