@@ -18,6 +18,8 @@ SETTINGS = Settings(cluster="local", images=IMAGES)
 TWO_CORES = Capacity(cpu=2000, memory=8 * 1024 - 100 - 400)
 """2 CPUs and 8 GiB, without what the kubelet evicts at and what firmware and kernel keep."""
 SMALL, MEDIUM, _ = SHIPPED
+DISK = {"ephemeral-storage": "1Gi"}
+"""Of the small one; a disk isn't given out twice."""
 
 
 def test_six_small_servers_and_a_medium_one_start_on_two_cores() -> None:
@@ -36,7 +38,7 @@ def test_the_platform_itself_asks_for_little_on_this_machine() -> None:
 
 def test_requests_are_divided_and_limits_stay() -> None:
     found = SETTINGS.overcommit.local(SMALL)
-    assert found.spec.resources.requests == {"cpu": "125m", "memory": "512Mi"}
+    assert found.spec.resources.requests == {"cpu": "125m", "memory": "512Mi"} | DISK
     assert found.spec.resources.limits == SMALL.spec.resources.limits
     assert found.metadata.annotations["devservers.io/overcommit"] == "cpu=4,memory=1"
 
@@ -50,7 +52,7 @@ def test_requests_are_divided_and_limits_stay() -> None:
     ],
 )
 def test_shares_are_rounded_up(cpu: float, memory: float, requests: dict[str, str]) -> None:
-    assert divided(SMALL, cpu, memory).spec.resources.requests == requests
+    assert divided(SMALL, cpu, memory).spec.resources.requests == requests | DISK
 
 
 def test_nothing_is_changed_where_nothing_is_given_out_twice() -> None:
