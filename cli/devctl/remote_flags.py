@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from devctl import names
 from devctl.config import Config
 
-WITH_OUTPUT = frozenset({"list", "describe", "events", "flavors", "status", "keys list"})
+WITH_OUTPUT = frozenset({"list", "describe", "events", "flavors", "status", "keys list", "registry list"})
 """Commands on the bastion whose `-o` has the setting `output` as default."""
 CREATE_VALUES = frozenset(
     {
