@@ -41,10 +41,12 @@ FILES = {
 TEST_PROGRAMS = {
     "bash": "bash",
     "chmod": "coreutils",
+    "docker-registry": "docker-registry",
     "env": "coreutils",
     "git": "git",
     "iptables-save": "iptables",
     "mkdir": "coreutils",
+    "openssl": "openssl",
     "python3": "python3",
     "readlink": "coreutils",
     "scp": "openssh-client",
@@ -56,6 +58,7 @@ TEST_PROGRAMS = {
     "ssh-agent": "openssh-client",
     "timeout": "coreutils",
     "true": "coreutils",
+    "umount": "mount",
 }
 """What the tests run besides."""
 TEST_FILES = {
