@@ -41,7 +41,7 @@ CHECKS = {
     "/tmp/mine-1-py3-none-any.whl && /tmp/uv-venv/bin/python -m mine",
     "pip outside of one says where to": "pip install mine 2>&1 | grep -q 'uv venv ~/venv'",
     "no sudo": "! command -v sudo",
-    "everything can be read": "! find /usr /opt -xdev ! -readable -not -path "*/ssl/private" | grep .",
+    "everything can be read": "! find /usr /opt -xdev ! -readable -not -path '*/ssl/private' | grep .",
     "/tmp is a volume": 'test -w /tmp && test "$(stat -c %d /tmp)" != "$(stat -c %d /)"',
 }
 
