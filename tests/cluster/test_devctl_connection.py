@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cluster.client import Client
+from tests.cluster.conftest import make_namespace
 from tests.cluster.connect_proxy import ConnectProxy, connect_proxy
 from tests.cluster.harness import ApiServer
 from tests.cluster.test_devctl import HOST_KEY, Devctl, flavors, write_status
@@ -140,6 +141,30 @@ def test_ssh_entries_find_the_kubeconfig_from_an_editor(
     bare = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     done = subprocess.run(shlex.split(command), cwd="/", env=bare, capture_output=True, text=True, check=False)
     assert done.returncode == 255 and "mydev is stopped" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("pattern", ["%C", "%r@%h:%p"])
+def test_a_shared_connection_is_of_one_server(
+    devctl: Devctl, cluster: ApiServer, admin: Client, user_name: str, tmp_path: Path, pattern: str
+) -> None:
+    """What ssh makes of a ControlPath differs for two people's servers of one name, and is the same for one server."""
+    other = f"{user_name}-other"
+    make_namespace(admin, other)
+    (tmp_path / "ssh_config").write_text(f"Host *\n  ControlMaster auto\n  ControlPath /tmp/{pattern}\n")
+    paths: list[str] = []
+    for user in (user_name, other, user_name):
+        if not paths or user == other:
+            devctl("create", "mydev", "devctl-small", "--user", user)
+        shown = devctl("ssh", "--user", user, "mydev", "-F", str(tmp_path / "ssh_config"), "-G").stdout
+        paths.append(next(line for line in shown.splitlines() if line.startswith("controlpath ")))
+        entries = devctl("ssh-config", "--user", user).stdout + (tmp_path / "ssh_config").read_text()
+        (tmp_path / "entries").write_text(entries)
+        done = subprocess.run(
+            ["ssh", "-F", str(tmp_path / "entries"), "-G", "mydev"], capture_output=True, text=True, check=True
+        )
+        assert paths[-1] in done.stdout.splitlines(), "the entries share it with devctl ssh"
+    assert paths[0] == paths[2] != paths[1]
+    assert all(len(path.split()[1]) < 100 for path in paths), "a Unix socket's name"
 
 
 def test_a_command_with_closed_output_does_its_work(devctl: Devctl, admin: Client, namespace: str) -> None:
