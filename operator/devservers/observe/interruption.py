@@ -89,8 +89,9 @@ def _words(lost: Obj, *, sure: bool) -> tuple[str, str] | None:
     if queue.get("status") == "True":  # Kueue's
         said = _short(str(queue.get("message") or ""))
         return "LostItsPlace", "it lost its place in the queue" + (f": {said}" if said else "")
-    if pods.pod_phase(lost) == "Failed":
-        reason = str(pods.status(lost).get("reason") or "")
+    reason = str(pods.status(lost).get("reason") or "")
+    # A pod that is deleted ends Failed as well, without either: devserver-init's exit code is that of a signal.
+    if pods.pod_phase(lost) == "Failed" and (reason or told):
         return "EndedByNode", f"its node{node} ended it" + (told or (f" ({reason})" if reason else ""))
     return ("PodDeleted", "its pod was deleted, and not by you") if sure else None
 

@@ -10,6 +10,7 @@ from devservers.api.meta import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT
 from tests.unit.observe.observe_objects import Obj, condition, look, running_pod, server, stamp, with_status
 
 STARTED_WITH = {ANNOTATION_INPUT_HASH: "a"}
+FULL = "Pod ephemeral local storage usage exceeds the total limit of containers 100Mi"
 DEPLOYMENT = {"metadata": {"annotations": STARTED_WITH}, "spec": {"replicas": 1}}
 
 
@@ -26,6 +27,12 @@ def ending(reason: str = "", *, annotations: dict[str, str] | None = None, messa
     return found
 
 
+def failed(pod: Obj) -> Obj:
+    """As devserver-init leaves a pod: its exit code is that of a signal."""
+    pod["status"]["phase"] = "Failed"
+    return pod
+
+
 def ran(**spec: Any) -> Obj:
     return look(server(**spec), 8, pods=(running_pod(),), deployment=DEPLOYMENT).status
 
@@ -39,6 +46,8 @@ def ran(**spec: Any) -> Obj:
         (ending("TerminationByKubelet", message="low on memory"), "EndedByNode", "node-1 ended it: low on memory"),
         (ending("PreemptionByScheduler"), "Preempted", "more priority"),
         (ending(), "PodDeleted", "not by you"),
+        (failed(ending()), "PodDeleted", "not by you"),
+        (failed(ending(message=FULL)), "EndedByNode", f"node-1 ended it: {FULL}"),
     ],
 )
 def test_a_lost_pod_is_told_with_its_cause(pod: Obj, reason: str, words: str) -> None:
