@@ -74,7 +74,7 @@ def _printed(session: Session, server: Json, word: str) -> bytes:
     name, deadline = server["metadata"]["name"], time.monotonic() + SECONDS
     query = [("container", names.CONTAINER), ("stdout", "true"), ("stderr", "true"), ("command", PROGRAM)]
     path = core_path(session.namespace, "pods", pods.of_server(session, server)) + "/exec"
-    channels = websocket.connect(session.kube, path, [*query, ("command", word)], websocket.EXEC_PROTOCOLS)
+    channels = websocket.connect(session.kube, path, [*query, ("command", word)], websocket.EXEC_PROTOCOLS, SECONDS)
     printed, status = bytearray(), None
     try:
         while time.monotonic() < deadline and len(printed) < MOST:

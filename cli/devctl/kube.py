@@ -128,9 +128,12 @@ class Kube:
             self._connection.close()
             self._connection = None
 
-    def open_socket(self) -> tuple[socket.socket, str, list[tuple[str, str]]]:
-        """A fresh connected socket (TLS done), the Host header and the identity headers, for upgrades."""
-        connection = self._open(TIMEOUT)
+    def open_socket(self, timeout: float = TIMEOUT) -> tuple[socket.socket, str, list[tuple[str, str]]]:
+        """A fresh connected socket (TLS done), the Host header and the identity headers, for upgrades.
+
+        `timeout` is how many seconds the other side may be silent until it has answered the upgrade.
+        """
+        connection = self._open(timeout)
         return connection.sock, connection.host, self._headers()
 
     def path(self, path: str, query: Mapping[str, str] | list[tuple[str, str]] | None = None) -> str:

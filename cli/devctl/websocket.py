@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from devctl.errors import Unreachable
-from devctl.kube import refusal
+from devctl.kube import TIMEOUT, refusal
 
 if TYPE_CHECKING:
     import socket
@@ -171,9 +171,11 @@ class Channels:
         return self._wire.state is State.OPEN
 
 
-def connect(kube: Kube, path: str, query: list[tuple[str, str]], protocols: tuple[str, ...]) -> Channels:
+def connect(
+    kube: Kube, path: str, query: list[tuple[str, str]], protocols: tuple[str, ...], timeout: float = TIMEOUT
+) -> Channels:
     """Open a WebSocket to `path`; raises ApiError when the API server refuses, Unreachable when it is away."""
-    sock, host, headers = kube.open_socket()
+    sock, host, headers = kube.open_socket(timeout)
     try:
         scheme = "wss" if isinstance(sock, ssl.SSLSocket) else "ws"
         uri = parse_uri(f"{scheme}://{host}{kube.path(path, query)}")
