@@ -15,10 +15,10 @@ from tests.node.person import Person
 
 
 @pytest.fixture
-def namesake(ann: Person, devserver: str, tmp_path: Path) -> Iterator[str]:
+def namesake(ann: Person, devserver: str) -> Iterator[str]:
     """A second person with a server of the same name, opened by the same key."""
-    public = next(Path(ann.platform.env["HOME"], ".ssh").glob("*.pub"))
-    ann.devctl("user", "add", "namesake", "--key", str(public))
+    public = ann.platform.get("devserveruser", ann.name)["spec"]["sshPublicKeys"][0]
+    ann.devctl("user", "add", "namesake", "--key", public)
     try:
         ann.devctl("create", devserver, "--user", "namesake", "--ephemeral", "--wait", "3m")
         yield "namesake"
