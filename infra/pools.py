@@ -24,6 +24,9 @@ GPU_TAINT = {"key": GPU, "value": "present", "effect": "NoSchedule"}
 plugin never comes (k8s-device-plugin's chart)."""
 GPU_LABEL = f"{GPU}.present"
 DISK = "ephemeral-storage"
+GPU_POOL = "gpu"
+FAKE_GPU_POOL = "gpu-fake"
+"""The pools, and flavors, of a cluster on this machine with GPUs, real and pretended ones."""
 
 
 @dataclass(frozen=True)

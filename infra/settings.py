@@ -13,17 +13,27 @@ from dataclasses import replace
 from datetime import date
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from devservers.api import registries
 from devservers.api.fields import ImageReference, Matching
 from devservers.api.user import RESERVED_NAMES, UserSpec
-from infra import problems
+from infra import offered, problems
 from infra.aws import checks
 from infra.aws import images as built
-from infra.aws.pools import AT_HOME
+from infra.aws.pools import AT_HOME, pools_of
+from infra.aws.settings import EFS, GP3, Aws
 from infra.aws.settings import KEYS as AWS_KEYS
-from infra.aws.settings import Aws
 from infra.bastion import LOCAL_KEYS, Bastion
 from infra.egress import Egress
 from infra.local.paths import ROOT
@@ -33,6 +43,7 @@ from infra.part import Cpu, Memory, Part, allowed
 from infra.problems import PROJECT as PROJECT
 from infra.problems import Problem
 from infra.problems import SettingsError as SettingsError
+from infra.quota import Quota, Registries
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -129,6 +140,14 @@ class User(UserSpec):
 
     model_config = ConfigDict(extra="forbid")
 
+    @field_validator("budget", "dotfiles", mode="before")
+    @classmethod
+    def _not_yet(cls, value: object, about: ValidationInfo) -> object:
+        if value is not None:
+            name = {"field": about.field_name or ""}
+            raise PydanticCustomError("unavailable", "{field} is not available yet; leave it out", name)
+        return value
+
     @field_validator("username")
     @classmethod
     def _not_reserved(cls, name: str) -> str:
@@ -153,6 +172,11 @@ class Settings(Part):
         default=(), max_length=5000, json_schema_extra=allowed("a list of users, each name once")
     )
     """Who has servers. With cluster `local` an empty list means the person at this machine."""
+    quota: Quota = Quota()
+    """What a person may have."""
+    registries: Registries = (registries.ANY,)
+    """What images of people's own may come from: `*` is every registry with a public name. One that is named by an
+    address, or by a name that leads to the node itself, has to be listed."""
     storage_class: Annotated[
         str,
         Matching(r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$", "not the name of a StorageClass", 253),
@@ -170,6 +194,21 @@ class Settings(Part):
     """How long it waits for each before it fails."""
     aws: Aws | None = None
     """The environment on AWS, with cluster `aws`; its keys stand beside the others."""
+
+    @property
+    def home_class(self) -> str:
+        """The StorageClass of homes, empty for the cluster's default."""
+        return self.storage_class or (GP3 if self.cluster == AWS else "")
+
+    @property
+    def shared_class(self) -> str:
+        """The StorageClass of volumes that many servers mount, empty where there is none."""
+        return EFS if self.aws and self.aws.storage.shared else ""
+
+    @property
+    def image_sources(self) -> tuple[str, ...]:
+        """What people's images may come from; on this machine also what `make up` built on it."""
+        return (*self.registries, registries.LOCAL_IMAGES) if self.cluster == LOCAL else self.registries
 
     @property
     def queueing_replicas(self) -> int:
@@ -244,6 +283,8 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
         # Never what `make up` built for this machine, whose variables may still be set.
         values["images"] = _built(stack, parsed, environment) | images
     settings = _parsed(stack, Settings, values, found)
+    if settings is not None and (parsed is not None or not on_aws):
+        found += offered.problems_of(settings.users, offered.names(pools_of(parsed) if parsed else None))
     if found or settings is None:
         raise SettingsError(found)
     return settings.model_copy(update={"aws": parsed})

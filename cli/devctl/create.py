@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devctl import complete, home, names, render, sshconfig, surroundings, values
+from devctl import complete, home, names, render, sshconfig, storage, surroundings, values
 from devctl.errors import USAGE, ApiError, Failure, from_api
 
 if TYPE_CHECKING:
@@ -177,6 +177,8 @@ def create_command(
         wanted = replace(wanted, home_size=size)
     else:
         about_home = None
+    if wanted.home_size and not allow_missing:
+        storage.refuse_home(session, wanted.name, wanted.home_size)
     made = make(session, wanted, dry_run)
     # Only warnings, and the server may already be starting meanwhile.
     advice += surroundings.impossible(session, chosen) if chosen else []

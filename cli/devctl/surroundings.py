@@ -65,6 +65,23 @@ def check(
     return warnings, flavor, flavors.get(flavor)
 
 
+def missing_flavors(session: Session, wanted: list[str], allow_missing: bool) -> list[str]:
+    """Warnings for flavors of a person that don't exist; raises Failure (refused) unless ``allow_missing``."""
+    from devctl.kube import flavor_path
+
+    named = [name for name in wanted if name != names.ANY_FLAVOR]
+    if not named:
+        return []
+    try:
+        known = [str(each["metadata"]["name"]) for each in session.kube.get(flavor_path()).get("items") or []]
+    except ApiError as error:
+        raise from_api(error, "list flavors") from None
+    missing = [name for name in named if name not in known]
+    if missing and not allow_missing:
+        raise unknown_flavor(missing[0], known)
+    return [f"there is no flavor {name} yet; it can be used when there is one" for name in missing]
+
+
 def unknown_flavor(flavor: str, known: list[str]) -> Failure:
     """The refusal of a flavor that does not exist, with the nearest one."""
     near = get_close_matches(flavor, known, 1, 0.4)

@@ -17,6 +17,7 @@ from devctl.errors import NOT_FOUND, REFUSED, ApiError, Failure, Unreachable, fr
 from devctl.keys import from_file
 from devctl.listing import Output
 from devctl.people import user_path
+from devctl.surroundings import missing_flavors
 
 if TYPE_CHECKING:
     from devctl.kube import Json
@@ -37,19 +38,25 @@ def user_add_command(
     gpus: Annotated[int | None, typer.Option(help="Most GPUs at once.", min=0)] = None,
     cpu: Annotated[str | None, typer.Option(help="Most CPUs at once, like 16.")] = None,
     memory: Annotated[str | None, typer.Option(help="Most memory at once, like 64Gi.")] = None,
-    servers: Annotated[int | None, typer.Option(help="Most servers.", min=0)] = None,
+    servers: Annotated[int | None, typer.Option(help="Most servers, stopped ones included.", min=0)] = None,
+    storage: Annotated[str | None, typer.Option(help="Most storage of all their volumes, like 500Gi.")] = None,
     email: Annotated[str | None, typer.Option(help="Where to reach them.")] = None,
     expires: Annotated[str | None, typer.Option(metavar="WHEN", help="When the keys end: 90d, 2027-01-31.")] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Accept flavors that do not exist yet.")
+    ] = False,
 ) -> None:
     """Let a person onto the platform: devctl user add ann --key ann.pub --flavors cpu-small,gpu-a10g --gpus 4"""
     if not values.user_name(name):
         raise Failure(f"{name[:80]!r} is not a user name", values.user_name_rule(name), REFUSED)
     spec: Json = {"username": name, "flavors": [each.strip() for each in flavors.split(",") if each.strip()]}
+    for warning in missing_flavors(session, spec["flavors"], allow_missing):
+        render.warn(warning)
     now = datetime.now(UTC)
     for each in key or []:
         line = from_file(each, session.broker)
         spec |= keyring.added(spec, _key_name(line, spec), line, expires, now)
-    quota = {"gpu": gpus, "cpu": cpu, "memory": memory, "servers": servers}
+    quota = {"gpu": gpus, "cpu": cpu, "memory": memory, "servers": servers, "storage": storage}
     spec["quota"] = {what: most for what, most in quota.items() if most is not None}
     if email is not None:
         spec["email"] = email
@@ -116,6 +123,7 @@ def user_show_command(session: Session, name: Name, output: Output = None) -> No
         ("servers", ", ".join(_servers(session, name)) or "none"),
         ("volumes", ", ".join(_claims(session, name)) or "none"),
     ]
+    lines += [("warning", str(each["message"])) for each in _conditions(user) if each.get("type") == "FlavorsFound"]
     for label, value in lines:
         render.out(f"{label + ':':<10}{render.clean(value)}")
     for key in keyring.keys(spec):
@@ -230,8 +238,12 @@ def _ready(session: Session, user: Json) -> None:
     )
 
 
+def _conditions(user: Json) -> list[Json]:
+    return list((user.get("status") or {}).get("conditions") or [])
+
+
 def _obstacle(user: Json) -> str | None:
-    for condition in (user.get("status") or {}).get("conditions") or []:
+    for condition in _conditions(user):
         if condition.get("type") == "Ready" and condition.get("status") == "False" and condition.get("message"):
             return str(condition["message"])
     return None

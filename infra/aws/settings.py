@@ -12,6 +12,11 @@ from pydantic import Field
 from devservers.api.fields import Matching
 from infra.part import Part, allowed
 
+GP3 = "gp3"
+"""StorageClass of homes, the cluster's default."""
+EFS = "efs"
+"""StorageClass of volumes that many servers mount."""
+
 _CIDR = Matching(r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$", "not an IPv4 network", 18)
 Cidr = Annotated[str, _CIDR, Field(json_schema_extra=allowed("an IPv4 network, like 10.20.0.0/16"))]
 Cidrs = Annotated[

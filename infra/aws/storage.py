@@ -18,12 +18,10 @@ from infra.aws.component import Component, document, rendered
 from infra.aws.doors import let_in
 from infra.aws.network import Network
 from infra.aws.security import Security
-from infra.aws.settings import Aws
+from infra.aws.settings import EFS, GP3, Aws
 from infra.naming import named
 from infra.platform.manifest import Manifest
 
-GP3 = "gp3"
-EFS = "efs"
 NFS_PORT = 2049
 _STORAGE_CLASS = "storage.k8s.io/v1"
 

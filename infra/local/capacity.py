@@ -19,14 +19,12 @@ from devservers.api.meta import BASTION_NAMESPACE, LABEL_USER, SYSTEM_NAMESPACE,
 from devservers.api.quantity import parse_quantity
 from devservers.api.queueing import GPU, KUEUE_NAMESPACE
 from infra.bastion import SIDECAR_CPU, SIDECAR_MEMORY, SIDECARS
-from infra.pools import DISK, Pool
+from infra.pools import DISK, FAKE_GPU_POOL, GPU_POOL, Pool
 from infra.problems import Problem, SettingsError
 from infra.settings import Settings
 
 VARIABLE = "DEVSERVERS_LOCAL_CAPACITY"
 LOCAL_POOL = "local"
-GPU_POOL = "gpu"
-FAKE_GPU_POOL = "gpu-fake"
 FAKE_GPUS = 64
 """The most that are pretended."""
 

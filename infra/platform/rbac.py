@@ -89,7 +89,7 @@ def user_role() -> Manifest:
         _rule("", ["persistentvolumeclaims"], [*_READ, "create", "delete"]),
         _rule("", ["events"], _READ),
         _rule("events.k8s.io", ["events"], _READ),
-        _rule("", ["services", "configmaps", "resourcequotas"], ["get", "list"]),
+        _rule("", ["services", "configmaps", "resourcequotas", "limitranges"], ["get", "list"]),
         # Logins to image registries: admission holds them to those, and nobody reads one back. `patch` would: its
         # answer is the object.
         _rule("", ["secrets"], ["create", "update"]),

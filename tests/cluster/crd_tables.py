@@ -61,7 +61,6 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             ],
             "pricePerHour": 0.75,
             "queue": "gpus",
-            "idle": {"cpuMillicores": 50, "gpuPercent": 5, "minutes": 30},
             "shmSize": "8Gi",
         },
     },
@@ -75,9 +74,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "sshPublicKeys": [KEY, KEY_2],
             "sshKeys": [{"name": "laptop-2026", "key": KEY, "expires": "2027-01-01T00:00:00Z"}],
             "flavors": ["cpu-small", "gpu-small"],
-            "quota": {"gpu": 1, "cpu": "16", "memory": "64Gi", "servers": 3},
-            "budget": 250,
-            "dotfiles": "https://example.org/ann/dotfiles.git",
+            "quota": {"gpu": 1, "cpu": "16", "memory": "64Gi", "servers": 3, "storage": "500Gi"},
             "env": [{"name": "EDITOR", "value": "vim"}],
             "suspended": False,
         },
@@ -104,6 +101,7 @@ STATUSES: dict[str, dict[str, Any]] = {
         "lastActivity": {"at": "2026-11-21T12:00:00Z", "source": "ssh"},
         "stopReason": "user",
         "observedGeneration": 1,
+        "user": "ann",
     },
     "DevServerFlavor": {"conditions": [_CONDITION], "observedGeneration": 1},
     "DevServerUser": {
@@ -127,6 +125,11 @@ def _volumes(*paths: str) -> list[dict[str, str]]:
     return [{"claimName": f"claim-{number}", "mountPath": path} for number, path in enumerate(paths)]
 
 
+def _env(count: int, size: int) -> list[dict[str, str]]:
+    """Variables V0, V1, ..., each with a value of `size` bytes."""
+    return [{"name": f"V{number}", "value": "a" * size} for number in range(count)]
+
+
 def _user(name: str) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": {"username": name}}
 
@@ -142,8 +145,9 @@ _SERVER_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
         for image in (
             "debian",
             "debian:13-slim",
-            "localhost:5000/dev",
-            "localhost/dev:latest",
+            "registry.example.com:5000/dev",
+            "local/dev",
+            "1234/x",
             "ghcr.io/a/b_c/d__e/f-g.h:V1.2_x-y",
             f"ghcr.io/team/image{DIGEST}",
             f"ghcr.io/team/image:v1{DIGEST}",
@@ -170,6 +174,8 @@ _SERVER_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
     (("spec",), {"flavor": "x", "volumes": _volumes("/home/dev")}),
     (("spec",), {"flavor": "x", "volumes": _volumes("/shared")}),
     (("spec",), {"flavor": "x", "command": ["sleep", "infinity"]}),
+    (("spec",), {"flavor": "x", "env": _env(1, 32768), "command": ["a" * 32766]}),
+    (("spec",), {"flavor": "x", "env": _env(63, 1000)}),
 ]  # fmt: skip
 
 _SERVER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
@@ -221,6 +227,15 @@ _SERVER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
         ((*_LIFE, "timeToLive"), text, "not a duration; use days, hours, minutes and seconds")
         for text in ("", "0s", "0d0h", "1h1d", "1.5h", "2 h", "1w", "-1h", "1", "1h\n", "100000d")
     ),
+    *(
+        (("spec",), {"flavor": "x", **large}, "env, command and args together are more than 64 KiB; put the rest into")
+        for large in (
+            {"env": _env(1, 32768), "command": ["a" * 32768]},
+            {"env": _env(42, 32000)},
+            {"command": ["sh"], "args": ["a" * 1000] * 66},
+            {"command": ["sh"], "args": ["ä" * 32768, "b"]},
+        )
+    ),
     *(((*_LIFE, "idleTimeout"), value, "idleTimeout is not available yet; use timeToLive") for value in (60, "1h")),
     ((*_LIFE, "autoShutdown"), True, "autoShutdown is not available yet; use timeToLive"),
 ]  # fmt: skip
@@ -252,6 +267,7 @@ _FLAVOR_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("spec", "resources"), {"requests": {"nvidia.com/gpu": 1}}, "devices such as nvidia.com/gpu need the same"),
     *((("spec", "shmSize"), size, "shmSize is not a quantity above zero") for size in ("", "0", 0, "-1Gi", "lots")),
     *((("spec", "queue"), name, "not a queue name") for name in ("", "A", "a b")),
+    *((("spec", "idle"), value, "idle is not available yet; leave it out") for value in ({}, {"minutes": 30})),
 ]
 
 _USER_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
@@ -273,7 +289,9 @@ _USER_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
     (("spec", "flavors"), []),
     (("spec", "flavors"), ["*"]),
     *((("spec", "quota", "cpu"), amount) for amount in (0, 4, "500m")),
-    *((("spec", "dotfiles"), url) for url in ("git@github.com:ann/dotfiles", "ssh://git@example.org/d")),
+    *((("spec", "quota", "storage"), amount) for amount in (0, "2Ti", "500G")),
+    (("spec", "sshPublicKeys", 0), KEY.replace("ann@laptop", "Änn's Läptop, 2026")),
+    (("spec", "env"), _env(2, 32760)),
 ]
 _USER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     *((_NAME, name, "not a user name") for name in ("a", "a" * 32, "1a", "a.b")),
@@ -298,7 +316,16 @@ _USER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     *((("spec", "flavors", 0), name, "not a flavor name") for name in ("", "CPU", "cpu-*", "a,b")),
     *((("spec", "quota", "cpu"), text, "quota.cpu is not a quantity of zero or more") for text in ("x", "-1", -1)),
     *((("spec", "quota", "memory"), text, "quota.memory is not a quantity of zero or more") for text in ("8GB", -1)),
+    *((("spec", "quota", "storage"), text, "quota.storage is not a quantity of zero or more") for text in ("8GB", -1)),
     *((("spec", "dotfiles"), url, "not a git URL") for url in ("", "dotfiles", "file:///etc", "https://", "a b@c:d")),
+    (("spec", "dotfiles"), "https://example.org/ann/dotfiles.git", "dotfiles is not available yet; leave it out"),
+    *((("spec", "budget"), amount, "budget is not available yet; leave it out") for amount in (0, 250)),
+    *(
+        (place, KEY.replace("laptop", f"a{character}b"), "the key's comment has a control character; give the key")
+        for place in (("spec", "sshPublicKeys", 0), ("spec", "sshKeys", 0, "key"))
+        for character in ("\x1b[31m", "\x07", "\t", "\x7f", "\x9b")
+    ),
+    (("spec", "env"), _env(3, 32000), "env is more than 64 KiB; put the rest into a file in the home"),
     (("spec", "env", 0, "name"), "1", "not a variable name"),
     (("spec", "env", 0, "name"), "DEVSERVERS_X", "variables starting with DEVSERVERS_ are the platform's own"),
     (("spec", "env", 0, "name"), "HOME", "are the account's own and can't be set"),

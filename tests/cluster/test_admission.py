@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
 
+from infra.platform import rbac
 from tests.cluster.client import ApiError, Client, Manifest, eventually
 from tests.cluster.conftest import install
+from tests.cluster.crd_tables import KEY
 from tests.cluster.harness import ApiServer
 
 Namespaces = Callable[[str], str]
@@ -92,8 +95,8 @@ def test_a_server_whose_flavor_was_taken_away_can_be_changed_and_stopped_but_not
         query = {"dryRun": dryRun} if dryRun else {}
         admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": spec}, namespace, **query)
 
-    change(command=["sleep", "9"])
     change(running=False)
+    change(command=["sleep", "9"])
     said = _refusal(partial(change, running=True))
     assert "flavor cpu-small is not allowed here; choose one of cpu-large" in said
     change(running=True, flavor="cpu-large")
@@ -125,6 +128,12 @@ def test_a_server_that_is_going_can_lose_its_finalizers(restricted_namespace: Na
         {"metadata": {"annotations": {"devservers.io/started-at": "2026-01-01T00:00:00Z"}}},
         {"metadata": {"annotations": {"devservers.io/restarted-at": "2026-01-01T00:00:00Z"}}},
         {"spec": {"lifecycle": {"timeToLive": "9d"}}},
+        {"spec": {"env": [{"name": "A", "value": "1"}]}},
+        {"spec": {"image": "debian:13"}},
+        {"spec": {"command": ["sleep", "9"]}},
+        {"spec": {"volumes": [{"claimName": "a", "mountPath": "/data"}]}},
+        {"spec": {"enableSSH": False}},
+        {"spec": {"persistentHomeSize": "1Gi"}},
     ],
 )
 def test_a_withdrawn_flavor_is_not_started_again_or_given_more_time(
@@ -187,7 +196,266 @@ def test_writes_are_counted_by_identity(namespace: str, cluster: ApiServer) -> N
     assert written == [("create", "devservers", "", 201), ("patch", "devservers", "status", 200)]
 
 
-@pytest.mark.parametrize("name", ["devservers.devservers.io", "devservers-operator.devservers.io"])
+@pytest.mark.parametrize(
+    ("registries", "image"),
+    [
+        (None, "debian"),
+        (None, "nvcr.io/nvidia/pytorch:24.10-py3"),
+        ("*", "ghcr.io/team/image:v1"),
+        ("*", "registry.example.com:5000/dev"),
+        ("*", "Registry.Example.com:443/team/image"),
+        ("*", "local/dev"),
+        ("*", "1234/x"),
+        ("*", "a/" * 250 + "image:v1"),
+        ("*,localhost/devservers", "localhost/devservers/musl"),
+        ("*,10.0.0.5:5000", "10.0.0.5:5000/team/image"),
+        ("*,registry.corp.local", "registry.corp.local/image"),
+        ("ghcr.io/team, docker.io/library", "ghcr.io/team/image:v1"),
+        ("ghcr.io/team, docker.io/library", "debian:13"),
+        ("ghcr.io/team,docker.io/pytorch", "pytorch/pytorch"),
+    ],
+)
+def test_an_image_of_an_allowed_registry_is_accepted(
+    registries: str | None, image: str, namespace: str, admin: Client
+) -> None:
+    _from(admin, namespace, registries)
+    eventually(lambda: _accepted(admin, _server(namespace, image=image)), "the policy to see the namespace as it is")
+
+
+_ADVICE = "use a registry with a public name, or ask your administrator to allow this one"
+
+
+@pytest.mark.parametrize(
+    ("registries", "image", "advice"),
+    [
+        *(
+            (registries, image, f"image {image} names a registry by an address or a name of the node itself; {_ADVICE}")
+            for registries in (None, "*", "*,localhost/devservers")
+            for image in ("localhost:2379/x/y:1", "localhost/x", "localhost/devserversx/y", "10.213.39.57:45998/x/y:1")
+        ),
+        *(
+            ("*", image, _ADVICE)
+            for image in (
+                "LOCALHOST/x",
+                "LocalHost:80/x",
+                "a.localhost/x",
+                "nas.local/x",
+                "local:5000/x",
+                "127.0.0.1/x",
+                "127.1:80/x",
+                "2130706433:80/x",
+                "0x7f000001:80/x",
+                "0X7F000001/x",
+                "0x7f.1/x",
+                "localhost/devservers/base",
+            )
+        ),
+        ("*,localhost/devservers", "localhost:5000/devservers/x", _ADVICE),
+        ("ghcr.io/team", "ghcr.io/teams/x", "registry that is not allowed here; choose one of ghcr.io/team"),
+        ("ghcr.io/team", "debian", "choose one of ghcr.io/team"),
+        ("docker.io/library", "library2/x", "choose one of docker.io/library"),
+        ("ghcr.io", "ghcr.io:5000/x", "choose one of ghcr.io"),
+        ("ghcr.io", "ghcr.io.example.com/x", "choose one of ghcr.io"),
+        ("10.0.0.5:5000", "10.0.0.5:2379/x", _ADVICE),
+    ],
+)
+def test_an_image_of_another_registry_is_refused(
+    registries: str | None, image: str, advice: str, namespace: str, admin: Client
+) -> None:
+    _from(admin, namespace, registries)
+    eventually(
+        lambda: advice in _said(partial(admin.create, _server(namespace, image=image), dryRun="All")),
+        "the policy to see the namespace as it is",
+    )
+    with pytest.raises(ApiError, match="denied request") as caught:
+        admin.create(_server(namespace, image=image))
+    assert caught.value.status == 403
+
+
+def test_an_image_cannot_be_changed_to_a_refused_one_and_one_from_before_still_stops(
+    namespace: str, admin: Client
+) -> None:
+    _from(admin, namespace, "*,localhost:5000")
+    server = partial(admin.patch, "devservers.io/v1", "DevServer", "mydev")
+    eventually(lambda: _accepted(admin, _server(namespace, image="localhost:5000/x")), "the list to be seen")
+    _from(admin, namespace, "*")
+    restart = {"metadata": {"annotations": {"devservers.io/restarted-at": "2026-01-01T00:00:00Z"}}}
+    eventually(lambda: _ADVICE in _said(partial(server, restart, namespace, dryRun="All")), "the list to be seen")
+    server({"spec": {"running": False}}, namespace)
+    with pytest.raises(ApiError, match=_ADVICE):
+        server({"spec": {"running": True}}, namespace)
+    server({"spec": {"image": "debian"}}, namespace)
+    with pytest.raises(ApiError, match=_ADVICE):
+        server({"spec": {"image": "localhost:2379/x"}}, namespace)
+
+
+def _from(admin: Client, namespace: str, registries: str | None) -> None:
+    annotation = {"metadata": {"annotations": {"devservers.io/allowed-registries": registries}}}
+    admin.patch("v1", "Namespace", namespace, annotation)
+
+
+def _accepted(admin: Client, server: Manifest) -> bool:
+    """Whether it is taken; a refusal by what the namespace was a moment ago is not the last word."""
+    return _said(partial(admin.create, server)) == ""
+
+
+def _said(attempt: Callable[..., object]) -> str:
+    """What is said against it, nothing when it is accepted."""
+    try:
+        attempt()
+    except ApiError as error:
+        return error.message
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "finalizer", "refused"),
+    [
+        ("DevServer", "ann.example/hold", True),
+        ("DevServer", "kubernetes.io/hold", True),
+        ("DevServer", "foregroundDeletion", False),
+        ("DevServer", "orphan", False),
+        ("PersistentVolumeClaim", "ann.example/hold", True),
+        ("PersistentVolumeClaim", "kubernetes.io/hold", True),
+        ("PersistentVolumeClaim", "kubernetes.io/pvc-protection", False),
+        ("PersistentVolumeClaim", "foregroundDeletion", False),
+    ],
+)
+def test_a_person_adds_no_finalizer_that_would_hold_their_namespace(
+    namespace: str, cluster: ApiServer, kind: str, finalizer: str, refused: bool
+) -> None:
+    person = _person(cluster, namespace)
+    manifest = _server(namespace) if kind == "DevServer" else _claim(namespace)
+    manifest["metadata"]["finalizers"] = [finalizer]
+    said = _said(partial(person.create, manifest, dryRun="All"))
+    assert ("finalizers are the platform's" in said) is refused, said
+    if kind == "DevServer":
+        person.create(_server(namespace))
+        added = {"metadata": {"finalizers": [finalizer]}}
+        said = _said(partial(person.patch, "devservers.io/v1", kind, "mydev", added, namespace, dryRun="All"))
+        assert ("finalizers are the platform's" in said) is refused, said
+
+
+def test_controllers_add_finalizers_and_what_has_one_can_still_be_changed(namespace: str, cluster: ApiServer) -> None:
+    controller = cluster.client_for("system:serviceaccount:velero:velero", ("system:masters",))
+    for manifest in (_server(namespace), _claim(namespace)):
+        manifest["metadata"]["finalizers"] = ["velero.io/backup"]
+        controller.create(manifest)
+    stop = {"spec": {"running": False}}
+    _person(cluster, namespace).patch("devservers.io/v1", "DevServer", "mydev", stop, namespace)
+
+
+def _claim(namespace: str) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": namespace},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+
+
+def _person(cluster: ApiServer, namespace: str) -> Client:
+    """A person in their own namespace, with the role that the platform gives them."""
+    account = {"kind": "ServiceAccount", "name": "devctl", "namespace": namespace}
+    cluster.admin.apply(rbac.user_role())
+    cluster.admin.apply(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "dev-user", "namespace": namespace},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "dev-user"},
+            "subjects": [account],
+        }
+    )
+    person = cluster.client_for(*cluster.service_account(namespace, "devctl"))
+    eventually(lambda: _said(partial(person.list, "devservers.io/v1", "DevServer", namespace)) == "", "the role")
+    return person
+
+
+@pytest.mark.parametrize("who", [("devservers-bastion", "bastion"), ("devservers-system", "devservers-operator")])
+def test_a_program_gets_a_persons_token_for_ten_minutes_at_most(
+    namespace: str, cluster: ApiServer, who: tuple[str, str]
+) -> None:
+    admin = cluster.admin
+    admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": who[0]}})
+    for name in ("devctl", "user-x"):
+        admin.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}})
+    name, groups = cluster.service_account(*who)
+    program = cluster.client_for(name, (*groups, "system:masters"))
+
+    def ask(client: Client, account: str, seconds: int) -> str:
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": seconds},
+        }
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        return _said(partial(client.request, "POST", path, body))
+
+    assert ask(program, "devctl", 600) == ""
+    assert "a person's token lives 600 seconds at most" in ask(program, "devctl", 601)
+    assert ("600 seconds" in ask(program, "user-x", 3600)) is (who[1] == "bastion")
+    assert ask(admin, "devctl", 86400) == ""
+
+
+def test_a_server_from_before_the_bound_can_be_stopped_and_no_larger_one_is_made(namespace: str, admin: Client) -> None:
+    """An upgrade takes the means to stop from nobody: neither a large spec nor a field that the API refuses now."""
+    large = [{"name": f"V{number}", "value": "a" * 32000} for number in range(3)]
+    with _rules_of_before(admin):
+        admin.create(_server(namespace, env=large))
+        spec = {"username": "before", "budget": 10, "sshPublicKeys": [f"{KEY}\x1b[31m"]}
+        admin.create(
+            {"apiVersion": "devservers.io/v1", "kind": "DevServerUser", "metadata": {"name": "before"}, "spec": spec}
+        )
+    change = partial(admin.patch, "devservers.io/v1", "DevServer", "mydev")
+    change({"spec": {"running": False}}, namespace)
+    with pytest.raises(ApiError, match="env, command and args together are more than 64 KiB"):
+        change({"spec": {"env": [*large, {"name": "ONE", "value": "more"}]}}, namespace)
+    change({"spec": {"env": large[:1]}}, namespace)
+    user = partial(admin.patch, "devservers.io/v1", "DevServerUser", "before")
+    user({"spec": {"suspended": True}})
+    with pytest.raises(ApiError, match="budget is not available yet; leave it out"):
+        user({"spec": {"budget": 11}})
+    user({"spec": {"budget": None}})
+
+
+@contextmanager
+def _rules_of_before(admin: Client) -> Iterator[None]:
+    """The kinds without any rule while something is made, as a platform without them had."""
+    names = ["devservers.devservers.io", "devserverusers.devservers.io"]
+    kinds = [admin.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name) for name in names]
+    try:
+        for kind in kinds:
+            admin.patch("apiextensions.k8s.io/v1", "CustomResourceDefinition", kind["metadata"]["name"], _bare(kind))
+        yield
+    finally:
+        install(admin)
+        # The rules are in force a moment after they are stored.
+        too_much = {"username": "probe", "budget": 1}
+        probe = {
+            "apiVersion": "devservers.io/v1",
+            "kind": "DevServerUser",
+            "metadata": {"name": "probe"},
+            "spec": too_much,
+        }
+        eventually(lambda: "not available yet" in _said(partial(admin.create, probe, dryRun="All")), "the rules back")
+
+
+def _bare(value: object) -> Manifest:
+    """A CRD's spec without CEL rules."""
+
+    def without(each: object) -> object:
+        if isinstance(each, dict):
+            return {key: without(one) for key, one in each.items() if key != "x-kubernetes-validations"}
+        return [without(one) for one in each] if isinstance(each, list) else each
+
+    assert isinstance(value, dict)
+    return {"spec": {"versions": without(value["spec"]["versions"])}}
+
+
+@pytest.mark.parametrize(
+    "name", ["devservers.devservers.io", "devservers-operator.devservers.io", "devservers-claims.devservers.io"]
+)
 def test_the_policies_have_no_type_errors(controllers: ApiServer, name: str) -> None:
     """Kubernetes checks the expressions against the real schema and writes what it finds into the policy's status."""
     policy = ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", name)

@@ -19,7 +19,7 @@ from tests.cluster.crd_cases import Case, constraint_cases, messages, with_value
 from tests.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED, STATUSES
 
 # What the whole example can't have, because a rule refuses it today: the places for their schema cases only.
-_UNAVAILABLE = {
+_UNAVAILABLE: dict[str, dict[str, Any]] = {
     "DevServer": {
         "distributed": {
             "worldSize": 2,
@@ -34,7 +34,9 @@ _UNAVAILABLE = {
             "autoShutdown": True,
             "onExpiry": "stop",
         },
-    }
+    },
+    "DevServerFlavor": {"idle": {"cpuMillicores": 50, "gpuPercent": 5, "minutes": 30}},
+    "DevServerUser": {"budget": 250, "dotfiles": "https://example.org/ann/dotfiles.git"},
 }
 
 
@@ -244,6 +246,7 @@ def test_what_kubectl_get_shows(admin: Client, namespace: str) -> None:
     assert names == ["Name", "Phase", "Flavor", "User", "Reason", "Age"]
     assert shown["Phase"] == "Running"
     assert shown["Reason"] == "Running"
+    assert shown["User"] == "ann"
     assert shown["Endpoint"] == "mydev.dev-ann.svc:22"
 
 
@@ -254,9 +257,24 @@ def test_names_in_the_api(kind: type[Resource], admin: Client) -> None:
     names = kind.names
     served = found[names.plural]
     assert served["shortNames"] == [names.short]
-    assert served["categories"] == ["devservers"]
+    # Never the plural of a kind: `kubectl get devservers` would list all three.
+    assert served["categories"] == ["devservers-all"]
     assert served["namespaced"] is names.namespaced
     assert f"{names.plural}/status" in found
+
+
+def test_no_short_name_is_one_of_kubernetes_own(admin: Client) -> None:
+    """`kubectl get ds` is DaemonSets for everybody; a second kind of that name makes it warn (R4)."""
+    groups = [f"/apis/{each['preferredVersion']['groupVersion']}" for each in admin.request("GET", "/apis")["groups"]]
+    theirs = {
+        name
+        for group in ("/api/v1", *groups)
+        if "devservers.io" not in group
+        for each in admin.request("GET", group)["resources"]
+        for name in (*each.get("shortNames", ()), each["name"], each.get("singularName"))
+    }
+    assert "ds" in theirs
+    assert not theirs & {kind.names.short for kind in KINDS}
 
 
 def test_every_file_of_crds_is_installed_as_it_is(admin: Client) -> None:

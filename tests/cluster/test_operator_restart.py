@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.bench.operator_figures import RESTART_SECONDS_BOUND, operator_writes, remove, restart
-from tests.cluster.client import eventually
+from tests.cluster.client import ApiError, eventually
 from tests.cluster.harness import ApiServer
 from tests.cluster.operator_process import (
     SYSTEM,
@@ -22,6 +22,7 @@ from tests.cluster.operator_process import (
     running_operator,
     server_of,
 )
+from tests.cluster.test_operator_limits import LIMITS, claim_of, counted, person_of
 
 USERS = 'devservers_cached_objects{kind="DevServerUser"}'
 
@@ -164,3 +165,32 @@ def _now() -> str:
 
 def _pods(world: World) -> dict[str, list[str]]:
     return {name: [pod["metadata"]["uid"] for pod in world.pods("upgrade", name)] for name in ("mydev", "other")}
+
+
+def test_an_upgrade_takes_nothing_and_refuses_what_is_new(server: ApiServer, world: World) -> None:
+    """A person with more storage and servers than the new limits keeps, stops and starts them all."""
+    user = "limited"
+    with running_operator(server, "before"):
+        world.add_user(user)
+        for name in ("one", "two", "three", "four"):
+            world.admin.create(server_of(user, name, persistentHomeSize="40Gi"))
+        for name in ("one", "two", "three", "four"):
+            world.wait_reason(user, name, "Running")
+        pods = {each["metadata"]["uid"] for each in world.pods(user, "one")}
+    with running_operator(server, "after", **LIMITS) as operator:
+        hard = counted(world, user)
+        assert (hard["requests.storage"], hard["count/devservers.devservers.io"]) == ("50Gi", "3")
+        assert {each["metadata"]["uid"] for each in world.pods(user, "one")} == pods
+        world.admin.patch("devservers.io/v1", "DevServer", "one", {"spec": {"running": False}}, f"dev-{user}")
+        eventually(lambda: not world.pods(user, "one"), "one stopped", 60)
+        world.admin.patch("devservers.io/v1", "DevServer", "one", {"spec": {"running": True}}, f"dev-{user}")
+        world.wait_reason(user, "one", "Running")
+        person = person_of(operator, user)
+        with pytest.raises(ApiError, match="exceeded quota"):
+            person.create(server_of(user, "five"))
+        with pytest.raises(ApiError, match="exceeded quota"):
+            person.create(claim_of(user, "more", "1Gi"))
+        # Nor is there less to delete: the volume of a home above the largest size goes as any other.
+        world.admin.delete("devservers.io/v1", "DevServer", "four", f"dev-{user}")
+        person.delete("v1", "PersistentVolumeClaim", "four-home", f"dev-{user}")
+        eventually(lambda: world.child("PersistentVolumeClaim", user, "four-home") is None, "the home is gone", 60)

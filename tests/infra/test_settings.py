@@ -16,6 +16,7 @@ from infra.local.paths import ROOT
 from infra.local.person import user_name
 from infra.overcommit import Overcommit
 from infra.problems import SettingsError
+from infra.quota import Quota
 from infra.settings import KEYS, Images, Operator, Queueing, Settings, load
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
@@ -108,6 +109,17 @@ REFUSED = [
     (raw(users=[ANN | {"sshPublicKeys": ["x"]}]), "devservers:users[0].sshPublicKeys[0] = x: not an OpenSSH public"),
     (raw(users=[ANN | {"quota": {"gpus": 1}}]), "devservers:users[0].quota.gpus = 1: no such key"),
     (raw(users=[ANN | {"quota": {"gpu": -1}}]), "devservers:users[0].quota.gpu = -1: "),
+    (raw(users=[ANN | {"budget": 0}]), "devservers:users[0].budget = 0: budget is not available yet; leave it out"),
+    (raw(users=[ANN | {"dotfiles": "https://a/b"}]), "dotfiles is not available yet; leave it out"),
+    (raw(users=[ANN | {"flavors": ["*", "cpu-smal"]}]),
+     "devservers:users[0].flavors[1] = cpu-smal: this stack has no such flavor"),
+    (raw(quota={"storage": "500G"}), "devservers:quota.storage = 500G: not an amount of storage; allowed: "),
+    (raw(quota={"claim": 0}), "devservers:quota.claim = 0: "),
+    (raw(quota={"servers": -1}), "devservers:quota.servers = -1: "),
+    (raw(quota={"server": 5}), "no such key; allowed: servers (nearest)"),
+    (raw(registries=[]), "devservers:registries = []: "),
+    (raw(registries=["https://ghcr.io"]), "devservers:registries[0] = https://ghcr.io: not a registry"),
+    (raw(registries="*"), "devservers:registries = *: "),
     (raw(users=[ANN | {"keys": []}]), "devservers:users[0].keys = []: no such key"),
 ]  # fmt: skip
 
@@ -116,6 +128,19 @@ REFUSED = [
 def test_a_bad_value_is_refused_with_what_is_allowed(config: dict[str, str], expected: str) -> None:
     lines = problems(config)
     assert any(expected in line for line in lines), lines
+
+
+def test_the_nearest_flavor_is_named_or_all_of_them() -> None:
+    assert problems(raw(users=[ANN | {"flavors": ["cpu-smal"]}]))[1] == "  use cpu-small"
+    assert "gpu-fake, and * for all" in problems(raw(users=[ANN | {"flavors": ["x"]}]))[1]
+    assert load("local", raw(users=[ANN | {"flavors": ["cpu-small", "gpu", "*"]}]), {}).users[0].flavors[1] == "gpu"
+
+
+def test_what_a_person_may_have_by_default() -> None:
+    quota = load("local", raw(), {}).quota
+    assert (quota.storage, quota.claim, quota.servers) == ("500Gi", "1Ti", 20)
+    assert load("local", raw(), {}).image_sources == ("*", "localhost/devservers")
+    assert load("local", raw(registries=["ghcr.io/team"]), {}).image_sources == ("ghcr.io/team", "localhost/devservers")
 
 
 def test_the_remedy_is_a_command_for_the_key() -> None:
@@ -217,9 +242,9 @@ def test_every_key_is_documented_in_pulumi_yaml_with_its_type_and_default() -> N
     assert set(KEYS) - set(defaults) == {"cluster"}
 
 
-@pytest.mark.parametrize("model", [Settings, Bastion, Egress, Images, Operator, Overcommit, Queueing])
+@pytest.mark.parametrize("model", [Settings, Bastion, Egress, Images, Operator, Overcommit, Queueing, Quota])
 def test_every_field_says_what_is_allowed(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
-        if field.annotation not in (Bastion, Egress, Images, Operator, Overcommit, Queueing) and name != "aws":
+        if field.annotation not in (Bastion, Egress, Images, Operator, Overcommit, Queueing, Quota) and name != "aws":
             extra = field.json_schema_extra
             assert isinstance(extra, dict) and extra["allowed"], name

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from devservers.api import registries
 from devservers.api.meta import (
     ANNOTATION_ALLOWED_FLAVORS,
+    ANNOTATION_ALLOWED_REGISTRIES,
     ANNOTATION_RESTARTED_AT,
     ANNOTATION_STARTED_AT,
     ANY_FLAVOR,
@@ -22,9 +24,13 @@ from devservers.api.meta import (
     LABEL_USER,
     NAMESPACE_PREFIX,
     OPERATOR,
+    PERSON_ACCOUNT,
+    PERSON_TOKEN_ROLE,
     REGISTRY_SECRET_PREFIX,
     SECRET_TYPE_REGISTRY,
     SYSTEM_NAMESPACE,
+    TENANT_ROLE,
+    USER_ROLE,
     VERSION,
 )
 from devservers.api.queueing import KUEUE, QUEUES
@@ -33,6 +39,7 @@ from devservers.api.user import UserSpec
 _KEYS = ("ssh_public_keys", "ssh_keys")
 
 POLICY = f"devservers.{GROUP}"
+CLAIM_POLICY = f"devservers-claims.{GROUP}"
 OPERATOR_POLICY = f"devservers-operator.{GROUP}"
 BASTION_POLICY = f"devservers-bastion.{GROUP}"
 TOKEN_POLICY = f"devservers-bastion-tokens.{GROUP}"
@@ -41,10 +48,17 @@ MOST_SECRET_BYTES = 16384
 """Of a login to a registry; a cloud's longest tokens have 4 KiB."""
 TOKEN_SECONDS = 600
 """The least that the API server gives (TokenRequest)."""
-_THE_BASTION = {
-    "name": "the-bastion",
-    "expression": f"request.userInfo.username == 'system:serviceaccount:{BASTION_NAMESPACE}:{BASTION_ACCOUNT}'",
-}
+_ACCOUNT = "system:serviceaccount:"
+_IS_BASTION = f"request.userInfo.username == '{_ACCOUNT}{BASTION_NAMESPACE}:{BASTION_ACCOUNT}'"
+_THE_BASTION = {"name": "the-bastion", "expression": _IS_BASTION}
+# Kubernetes' own components, controllers of the cluster and whoever is above all rules anyway.
+_A_CONTROLLER = (
+    "'system:masters' in request.userInfo.?groups.orValue([]) || request.userInfo.username.startsWith('system:') && "
+    f"!request.userInfo.username.startsWith('{_ACCOUNT}{NAMESPACE_PREFIX}')"
+)
+_FINALIZERS = ("foregroundDeletion", "orphan")
+"""Of Kubernetes' garbage collector, which takes them off again."""
+_CLAIM_FINALIZERS = (*_FINALIZERS, "kubernetes.io/pvc-protection")
 
 _CREATED = "request.operation == 'CREATE'"
 _OWNER = "(has(object.spec.owner) ? object.spec.owner : '')"
@@ -61,6 +75,7 @@ def manifests() -> list[dict[str, Any]]:
     """The policies about DevServers, the operator and the bastion, and the bindings that put them in force."""
     policies = (
         (POLICY, _policy()),
+        (CLAIM_POLICY, _claim_policy()),
         (OPERATOR_POLICY, _operator_policy()),
         (BASTION_POLICY, _bastion_policy()),
         (TOKEN_POLICY, _token_policy()),
@@ -103,15 +118,16 @@ def _policy() -> dict[str, Any]:
                     "expression": "variables.allowed.split(',').map(each, each.trim())",
                 },
                 {
-                    # Another flavor, a start or restart, more time: the moments when resources are asked for.
+                    # Another flavor, and whatever starts a server, starts it anew or gives it more time: any change of
+                    # one that is to run may.
                     "name": "asks",
                     "expression": (
                         f"{_CREATED} || object.spec.flavor != oldObject.spec.flavor || "
-                        "(object.spec.running && !oldObject.spec.running) || "
                         f"{_changed(ANNOTATION_STARTED_AT)} || {_changed(ANNOTATION_RESTARTED_AT)} || "
-                        "(object.spec.running && object.spec.?lifecycle != oldObject.spec.?lifecycle)"
+                        "(object.spec.running && object.spec != oldObject.spec)"
                     ),
                 },
+                *registries.variables(ANNOTATION_ALLOWED_REGISTRIES),
             ],
             "validations": [
                 {
@@ -148,15 +164,58 @@ def _policy() -> dict[str, Any]:
                     "message": "flavor is not allowed here; choose another",
                     "reason": "Forbidden",
                 },
+                {
+                    "expression": (
+                        "!variables.ours || !(variables.asks || object.spec.?image != oldObject.spec.?image) || "
+                        f"{registries.allowed()}"
+                    ),
+                    "messageExpression": registries.refusal(),
+                    "message": "the image's registry is not allowed here; choose another",
+                    "reason": "Forbidden",
+                },
+                _no_new_finalizers(_FINALIZERS),
             ],
         },
     )
 
 
+def _claim_policy() -> dict[str, Any]:
+    """A volume claim in a user's namespace has no finalizer that nobody takes off: it would hold the namespace."""
+    return _guard(
+        CLAIM_POLICY,
+        rules=[
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": ["persistentvolumeclaims"],
+            }
+        ],
+        only={"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"},
+        more={"validations": [_no_new_finalizers(_CLAIM_FINALIZERS)]},
+        namespaces={"matchExpressions": [{"key": LABEL_USER, "operator": "Exists"}]},
+    )
+
+
+def _no_new_finalizers(known: tuple[str, ...]) -> dict[str, str]:
+    """The validation that people add no finalizers but ``known``."""
+    before = "(oldObject == null ? [] : oldObject.metadata.?finalizers.orValue([]))"
+    return {
+        "expression": (
+            f"{_A_CONTROLLER} || object.metadata.?finalizers.orValue([]).all(each, "
+            f"each in {list(known)!r} || each in {before})"
+        ),
+        "message": "finalizers are the platform's, since they can keep a namespace for ever; leave them out",
+        "reason": "Forbidden",
+    }
+
+
 def _operator_policy() -> dict[str, Any]:
     """What RBAC can't say of the operator's rights: users' namespaces only, and those stay closed.
 
-    Without it `bind` and `rolebindings create` would let a stolen token bind the tenant role in kube-system.
+    And each role goes to the one account that it is for.
+    Without it `bind` and `rolebindings create` would let a stolen token bind the tenant role in kube-system, or a
+    person's role to itself.
     """
     namespaced = ["serviceaccounts", "resourcequotas", "limitranges"]
     rules: list[dict[str, Any]] = [
@@ -209,13 +268,42 @@ def _operator_policy() -> dict[str, Any]:
                     "message": f"the operator makes the queues {' and '.join(QUEUES)} only, each of its own name",
                     "reason": "Forbidden",
                 },
+                {
+                    "expression": (
+                        "request.resource.resource != 'rolebindings' || request.operation == 'DELETE' || "
+                        + " || ".join(_binds(*each) for each in _BOUND)
+                    ),
+                    "message": "the operator binds each of its three roles to the one account that it is for",
+                    "reason": "Forbidden",
+                },
             ],
         },
     )
 
 
+_BOUND = (
+    (USER_ROLE, PERSON_ACCOUNT, "request.namespace"),
+    (TENANT_ROLE, OPERATOR, f"'{SYSTEM_NAMESPACE}'"),
+    (PERSON_TOKEN_ROLE, BASTION_ACCOUNT, f"'{BASTION_NAMESPACE}'"),
+)
+"""Role, account and (CEL) the account's namespace: what the operator binds in users' namespaces, and nothing else."""
+
+
+def _binds(role: str, account: str, namespace: str) -> str:
+    """CEL: whether a RoleBinding binds ``role``, to nobody or to that one service account."""
+    return (
+        f"(object.roleRef.kind == 'ClusterRole' && object.roleRef.name == '{role}' && "
+        "object.?subjects.orValue([]).all(each, each.kind == 'ServiceAccount' && "
+        f"each.name == '{account}' && each.?namespace.orValue('') == {namespace}))"
+    )
+
+
 def _token_policy() -> dict[str, Any]:
-    """A token that the bastion takes for a person lives minutes, so one that is stolen does too."""
+    """A token that a program takes for a person lives minutes, so one that is stolen does too.
+
+    Whichever service account asks: the bastion is the one that may, and RBAC alone says so.
+    """
+    in_place = f"request.name == '{PERSON_ACCOUNT}' && request.namespace.startsWith('{NAMESPACE_PREFIX}')"
     return _guard(
         TOKEN_POLICY,
         rules=[
@@ -226,12 +314,15 @@ def _token_policy() -> dict[str, Any]:
                 "resources": ["serviceaccounts/token"],
             }
         ],
-        only=_THE_BASTION,
+        only={
+            "name": "a-program",
+            "expression": f"{_IS_BASTION} || request.userInfo.username.startsWith('{_ACCOUNT}') && {in_place}",
+        },
         more={
             "validations": [
                 {
                     "expression": f"object.spec.?expirationSeconds.orValue(3600) <= {TOKEN_SECONDS}",
-                    "message": f"the bastion asks for tokens of at most {TOKEN_SECONDS} seconds",
+                    "message": f"a person's token lives {TOKEN_SECONDS} seconds at most; ask for no longer one",
                     "reason": "Forbidden",
                 }
             ]

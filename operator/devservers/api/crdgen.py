@@ -57,7 +57,8 @@ def crd(kind: type[Resource]) -> dict[str, Any]:
                 "plural": names.plural,
                 "singular": names.kind.lower(),
                 "shortNames": [names.short],
-                "categories": ["devservers"],
+                # Another word than any plural: `kubectl get devservers` lists servers only.
+                "categories": ["devservers-all"],
             },
             "versions": [
                 {

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from devservers.api.conditions import Conditions
-from devservers.api.env import Env
+from devservers.api.env import Env, bounded
 from devservers.api.fields import (
     SERVER_NAME,
     Amount,
@@ -141,6 +141,7 @@ class DevServerSpec(Model):
                 f"{HOME_PATH} is where the home of persistentHomeSize goes; leave one of the two out",
                 ".volumes",
             ),
+            bounded("env, command and args together are more", "env", "command", "args"),
         )
     )
 
@@ -204,6 +205,8 @@ class DevServerStatus(Model):
     last_activity: Activity | None = None
     stop_reason: str | None = None
     observed_generation: int | None = Field(default=None, ge=0)
+    user: str | None = None
+    """Whose server it is, by its namespace."""
 
 
 class DevServer(Resource):
@@ -221,12 +224,12 @@ class DevServer(Resource):
     names: ClassVar[Names] = Names(
         kind="DevServer",
         plural="devservers",
-        short="ds",
+        short="dsv",
         namespaced=True,
         columns=(
             Column("Phase", ".status.phase"),
             Column("Flavor", ".spec.flavor"),
-            Column("User", ".spec.owner"),
+            Column("User", ".status.user"),
             Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
             Column("Expires", ".status.expiresAt", priority=1),
             Column("Image", ".spec.image", priority=1),

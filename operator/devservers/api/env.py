@@ -40,3 +40,22 @@ class EnvVar(Model):
 
 
 Env = Annotated[tuple[EnvVar, ...], Field(max_length=64, json_schema_extra=dict[str, Any](list_map("name")))]
+
+MAX_BYTES = 64 * 1024
+"""Of variables, command and arguments together. A server's whole pod template is kept in one annotation, of which the
+API server takes 256 KiB, and every copy of it costs the operator's memory."""
+
+
+def bounded(what: str, *lists: str) -> tuple[str, str]:
+    """The CEL rule that the fields in ``lists`` are at most MAX_BYTES together, or as they were stored; its message."""
+    sizes = {"env": "size(x.name) + size(bytes(x.value))"}
+    total = " + ".join(
+        f"(has(self.{name}) ? self.{name}.map(x, {sizes.get(name, 'size(bytes(x))')}).sum() : 0)" for name in lists
+    )
+    # Not by `?.`: what the API server reckons such a comparison to cost is far above what it lets a rule cost.
+    old = "oldSelf.value()"
+    same = [f"(!has(self.{name}) || (has({old}.{name}) && {old}.{name} == self.{name}))" for name in lists]
+    return (
+        f"{total} <= {MAX_BYTES} || (oldSelf.hasValue() && {' && '.join(same)})",
+        f"{what} than {MAX_BYTES // 1024} KiB; put the rest into a file in the home",
+    )

@@ -30,10 +30,37 @@ _IMAGE = (
 def rules(*each: tuple[str, str] | tuple[str, str, str]) -> dict[str, Any]:
     """CEL rules as (expression, message) or (expression, message, field path), as json_schema_extra takes them.
 
-    The field path, like `.volumes`, is where the server says the error is; without it, the whole object.
+    The field path, like `.volumes`, is where the server says the error is; without it, the whole object. A rule that
+    compares with what was stored calls it `oldSelf`, an optional value.
     """
     keys = ("rule", "message", "fieldPath")
-    return {"x-kubernetes-validations": [dict(zip(keys, rule, strict=False)) for rule in each]}
+    found: list[dict[str, Any]] = [dict(zip(keys, rule, strict=False)) for rule in each]
+    for rule in found:
+        if "oldSelf" in rule["rule"]:
+            rule["optionalOldSelf"] = True
+    return {"x-kubernetes-validations": found}
+
+
+@dataclass(frozen=True)
+class OnWrite:
+    """A rule on new values of a field, held by the API server and not by whoever reads an object.
+
+    A stored value from before the rule stays readable, and Kubernetes lets it through until the field itself changes
+    (ratcheting), so that an upgrade keeps nobody from stopping a server or suspending a person.
+    """
+
+    expression: str
+    message: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        found = handler(schema)
+        key = "x-kubernetes-validations"
+        return {**found, key: [*found.get(key, []), *rules((self.expression, self.message))[key]]}
+
+
+def unavailable(field: str) -> OnWrite:
+    """The rule of a field whose feature is still being built: the API takes no value of it."""
+    return OnWrite("false", f"{field} is not available yet; leave it out")
 
 
 @dataclass(frozen=True)

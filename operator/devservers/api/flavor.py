@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from devservers.api.conditions import Conditions
-from devservers.api.fields import Amount, QueueName, Resources, rules
+from devservers.api.fields import Amount, QueueName, Resources, rules, unavailable
 from devservers.api.meta import Column, Model, Names, Resource
 
 _LIMITED = (
@@ -71,8 +71,8 @@ class FlavorSpec(Model):
     """US dollars for an hour of running."""
     queue: QueueName | None = None
     """The queue its servers wait in."""
-    idle: IdleThresholds | None = None
-    """When a server of this flavor counts as idle."""
+    idle: Annotated[IdleThresholds, unavailable("idle")] | None = None
+    """When a server of this flavor counts as idle; not available yet."""
     shm_size: Annotated[str, BeforeValidator(lambda v: str(v)), Amount("shmSize", integers=True)] = "1Gi"
     """Size of /dev/shm, which counts towards the memory limit."""
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 
 from devservers.api.conditions import Conditions
-from devservers.api.env import Env
-from devservers.api.fields import USER_NAME, Amount, Matching, UserName, list_map, rules
+from devservers.api.env import Env, bounded
+from devservers.api.fields import USER_NAME, Amount, Matching, OnWrite, UserName, list_map, rules, unavailable
 from devservers.api.meta import ANY_FLAVOR, Column, Model, Names, Resource, namespace_of
 
 RESERVED_NAMES = (
@@ -28,6 +28,11 @@ SshPublicKey = Annotated[
         "not an OpenSSH public key; give the one line of a .pub file, without options before it",
         8192,
     ),
+    # To be read by people, in lists and logs: a comment may not speak to their terminal.
+    OnWrite(
+        r"!self.matches(r'[\x00-\x1f\x7f-\x9f]')",
+        "the key's comment has a control character; give the key without its comment",
+    ),
 ]
 KeyName = Annotated[
     str,
@@ -43,7 +48,10 @@ AllowedFlavor = Annotated[
 
 
 class Quota(Model):
-    """The most all servers of a person may take together; what is not set is not limited."""
+    """The most all servers of a person may take together.
+
+    Of storage and servers the stack has defaults; anything else is not limited unless it is set.
+    """
 
     gpu: int | None = Field(default=None, ge=0, le=10000)
     cpu: Annotated[str, BeforeValidator(lambda v: str(v)), Amount("quota.cpu", False, integers=True)] | None = None
@@ -51,6 +59,11 @@ class Quota(Model):
         None
     )
     servers: int | None = Field(default=None, ge=0, le=1000)
+    """Stopped ones count as well."""
+    storage: Annotated[str, BeforeValidator(lambda v: str(v)), Amount("quota.storage", False, integers=True)] | None = (
+        None
+    )
+    """Of all volume claims together, homes of deleted servers included."""
 
 
 class SshKey(Model):
@@ -66,6 +79,8 @@ class SshKey(Model):
 
 class UserSpec(Model):
     """Who the person is, how they get in and how much they may use."""
+
+    model_config = ConfigDict(json_schema_extra=rules(bounded("env is more", "env")))
 
     username: UserName
     """The same as metadata.name."""
@@ -85,8 +100,8 @@ class UserSpec(Model):
     """Names of the flavors they may use; `*` is every one."""
     quota: Quota = Quota()
     """The most their servers may take together."""
-    budget: float | None = Field(default=None, ge=0)
-    """US dollars a month."""
+    budget: Annotated[float, Field(ge=0), unavailable("budget")] | None = None
+    """US dollars a month; not available yet."""
     dotfiles: (
         Annotated[
             str,
@@ -95,10 +110,11 @@ class UserSpec(Model):
                 "not a git URL; use one like https://github.com/ann/dotfiles",
                 512,
             ),
+            unavailable("dotfiles"),
         ]
         | None
     ) = None
-    """Git repository with their set-up files."""
+    """Git repository with their set-up files; not available yet."""
     env: Env = ()
     """Environment variables of all their servers."""
     suspended: bool = False

@@ -7,8 +7,13 @@ by anybody, because deleting a user must never cascade to homes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from devservers.api import registries
 from devservers.api.meta import (
     ANNOTATION_ALLOWED_FLAVORS,
+    ANNOTATION_ALLOWED_REGISTRIES,
+    ANNOTATION_HOME_QUOTA,
     ANNOTATION_USER_OBJECT,
     ANNOTATION_USER_UID,
     BASTION_ACCOUNT,
@@ -25,7 +30,7 @@ from devservers.api.meta import (
     TENANT_ROLE,
     USER_ROLE,
 )
-from devservers.api.quantity import canonical
+from devservers.api.quantity import canonical, parse_quantity
 from devservers.api.queueing import KUEUE_API_VERSION, QUEUES
 from devservers.api.user import DevServerUser
 
@@ -36,15 +41,41 @@ from .pod import service_account
 from .registry import index
 
 MOST_CLAIMS = 100
-"""How many volume claims a person may have. Servers are not counted by default: Kubernetes refuses every object of a
-counted custom kind until its quota controller has found the kind, up to half a minute after an installation."""
+"""How many volume claims a person may have."""
 MOST_SECRETS = 4 * MOST_CLAIMS
 """Host keys of their servers and homes, and logins to registries."""
+_STORAGE = "requests.storage"
+_SC = f"storageclass.storage.k8s.io/{_STORAGE}"
 DENY_INGRESS = "default-deny-ingress"
 ALLOW_BASTION = "allow-ssh-from-bastion"
 
 _POD_SECURITY = "restricted"
 _RBAC = "rbac.authorization.k8s.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the stack allows each person whose DevServerUser says nothing else; None is no limit.
+
+    A quota refuses what is new. Whoever has more when a limit comes keeps it all.
+    """
+
+    storage: str | None = None
+    """Of all volume claims together, but for those of the shared class."""
+    claim: str | None = None
+    """Of one volume claim."""
+    servers: int | None = None
+    home_class: str | None = None
+    """StorageClass of homes, None for the cluster's default."""
+    shared_class: str | None = None
+    """StorageClass of volumes that many servers mount, None where there is none."""
+    shared: str | None = None
+    """Of all claims of the shared class together."""
+    registries: str = registries.ANY
+    """What images of their own may come from, with commas between (api/registries.py)."""
+
+
+NO_LIMITS = Limits()
 
 
 def manifests(
@@ -54,6 +85,7 @@ def manifests(
     *,
     queueing: bool = False,
     egress: Egress = Egress(),  # noqa: B008 - frozen
+    limits: Limits = NO_LIMITS,
 ) -> list[Obj]:
     """What a user gets, in the order to apply: the Namespace first, then what is in it.
 
@@ -62,7 +94,7 @@ def manifests(
     LocalQueue for each of the platform's queues, called as its ClusterQueue; `egress` is what is around the cluster.
     """
     return [
-        _namespace(user, uid),
+        _namespace(user, uid, limits),
         _child(user, "v1", "ServiceAccount", service_account(user.name), {"automountServiceAccountToken": False}),
         # Not the account of pods, which has no role: what a person may do at the API is not what their servers may.
         _child(user, "v1", "ServiceAccount", PERSON_ACCOUNT, {"automountServiceAccountToken": False}),
@@ -70,8 +102,8 @@ def manifests(
         # A token that is out when a person is suspended is worth nothing from then on.
         _binding(user, USER_ROLE, *(() if user.spec.suspended else ((PERSON_ACCOUNT, user.namespace),))),
         _binding(user, PERSON_TOKEN_ROLE, (BASTION_ACCOUNT, BASTION_NAMESPACE)),
-        _child(user, "v1", "ResourceQuota", USER_ROLE, {"spec": {"hard": _quota(user)}}),
-        _child(user, "v1", "LimitRange", USER_ROLE, {"spec": {"limits": [_container_limits()]}}),
+        _resource_quota(user, limits),
+        _child(user, "v1", "LimitRange", USER_ROLE, {"spec": {"limits": _limit_range(limits)}}),
         _child(
             user,
             "networking.k8s.io/v1",
@@ -89,7 +121,7 @@ def manifests(
     ]
 
 
-def _namespace(user: DevServerUser, uid: int) -> Obj:
+def _namespace(user: DevServerUser, uid: int, limits: Limits) -> Obj:
     security = {
         f"pod-security.kubernetes.io/{mode}{suffix}": value
         for mode in ("enforce", "warn", "audit")
@@ -110,6 +142,7 @@ def _namespace(user: DevServerUser, uid: int) -> Obj:
             "annotations": {
                 ANNOTATION_ALLOWED_FLAVORS: ",".join(sorted(set(user.spec.flavors))),
                 ANNOTATION_USER_OBJECT: user.metadata.uid,
+                ANNOTATION_ALLOWED_REGISTRIES: limits.registries,
                 ANNOTATION_USER_UID: str(uid),
             },
         },
@@ -152,13 +185,22 @@ def _binding(user: DevServerUser, role: str, *accounts: tuple[str, str]) -> Obj:
     return _child(user, f"{_RBAC}/v1", "RoleBinding", role, body)
 
 
-def _quota(user: DevServerUser) -> dict[str, str]:
+def _resource_quota(user: DevServerUser, limits: Limits) -> Obj:
+    storage = _storage(user, limits)
+    of_homes = f"{limits.home_class}.{_SC}" if f"{limits.home_class}.{_SC}" in storage else _STORAGE
+    found = _child(user, "v1", "ResourceQuota", USER_ROLE, {"spec": {"hard": _quota(user, limits) | storage}})
+    if of_homes in storage:
+        found["metadata"]["annotations"] = {ANNOTATION_HOME_QUOTA: of_homes}
+    return found
+
+
+def _quota(user: DevServerUser, limits: Limits) -> dict[str, str]:
     quota = user.spec.quota
     wanted = {
         "requests.cpu": quota.cpu,
         "requests.memory": quota.memory,
         "requests.nvidia.com/gpu": quota.gpu,
-        "count/devservers.devservers.io": quota.servers,
+        "count/devservers.devservers.io": limits.servers if quota.servers is None else quota.servers,
     }
     # Never a way in from outside the cluster that isn't the platform's own, and never so many objects that reading
     # them all, as the operator does, becomes a burden on everybody.
@@ -171,6 +213,25 @@ def _quota(user: DevServerUser) -> dict[str, str]:
     return closed | {key: canonical(str(value)) for key, value in wanted.items() if value is not None}
 
 
+def _storage(user: DevServerUser, limits: Limits) -> dict[str, str]:
+    """How much storage they may ask for.
+
+    `requests.storage` counts every claim. So where shared ones have a limit of their own, it is the sum of both, and
+    the class of homes has the person's.
+    """
+    most = limits.storage if user.spec.quota.storage is None else user.spec.quota.storage
+    if most is None:
+        return {}
+    if not limits.shared_class or limits.shared is None:
+        return {_STORAGE: canonical(most)}
+    found = {
+        # In a unit that binary amounts are whole numbers of, so that their sum reads as they do.
+        _STORAGE: canonical(f"{(parse_quantity(most) + parse_quantity(limits.shared)) / 1024:f}Ki"),
+        f"{limits.shared_class}.{_SC}": canonical(limits.shared),
+    }
+    return found | ({f"{limits.home_class}.{_SC}": canonical(most)} if limits.home_class else {})
+
+
 def _container_limits() -> Obj:
     # A quota on cpu or memory refuses a container that names no request, and one without a limit of disk could fill
     # its node's; these are for such containers only.
@@ -179,3 +240,11 @@ def _container_limits() -> Obj:
         "default": {"cpu": "1", "memory": "1Gi", DISK: DEFAULT_LIMIT},
         "defaultRequest": {"cpu": "100m", "memory": "128Mi", DISK: DEFAULT_REQUEST},
     }
+
+
+def _limit_range(limits: Limits) -> list[Obj]:
+    found = [_container_limits()]
+    if limits.claim is not None:
+        # Of claims that are made by hand as well.
+        found.append({"type": "PersistentVolumeClaim", "max": {"storage": canonical(limits.claim)}})
+    return found

@@ -14,7 +14,7 @@ from typing import Any
 
 from devservers.api.conditions import Condition
 from devservers.api.devserver import DevServer, DevServerStatus
-from devservers.api.meta import SSH_PORT
+from devservers.api.meta import SSH_PORT, user_of
 
 from . import pods
 from .conditions import make_condition
@@ -75,7 +75,9 @@ def invalid(raw: Mapping[str, Any], message: str, now: datetime) -> Obj:
     generation = int(metadata.get("generation") or 0)
     words = f"{message}. Correct it with `kubectl edit devserver {metadata.get('name')}`."
     ready = make_condition(known, "Ready", False, "InvalidSpec", words, generation=generation, now=now)
-    return {"phase": "Failed", "conditions": [ready], "observedGeneration": generation}
+    user = user_of(str(metadata.get("namespace") or ""))
+    status: Obj = {"phase": "Failed", "conditions": [ready], "observedGeneration": generation}
+    return status | ({"user": user} if user else {})
 
 
 def _status(
@@ -95,6 +97,7 @@ def _status(
         "lastActivity": status.get("lastActivity"),
         "stopReason": decision.stop_reason,
         "observedGeneration": server.metadata.generation,
+        "user": server.owner or None,
     }
     return {key: value for key, value in fields.items() if value not in (None, [])}
 

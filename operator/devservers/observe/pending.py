@@ -51,7 +51,7 @@ _PASSES = re.compile(r"replicasets?\.apps .*not found|object has been modified|s
 _VOLUME_NAME = re.compile(r'for volume "([^"]+)"|unmounted volumes=\[([^\],\s]+)')
 _KUBELETS = re.compile(r"/var/lib/kubelet/\S+")
 
-_QUOTA = re.compile(
+QUOTA = re.compile(
     r"exceeded quota: [^,]+, requested: (?P<requested>.*), used: (?P<used>.*), limited: (?P<limited>.*)", re.S
 )
 _FORBIDDEN = re.compile(r"^.*?is forbidden: ", re.S)
@@ -91,7 +91,7 @@ def why_unschedulable(text: str, flavor_name: str, flavor: DevServerFlavor | Non
 
 def why_refused(text: str) -> Why:
     """The cause behind a Deployment's ReplicaFailure message `text`: a quota, Pod Security, or a webhook."""
-    quota = _QUOTA.search(text)
+    quota = QUOTA.search(text)
     if quota:
         requested, limited = _amounts(quota["requested"]), _amounts(quota["limited"])
         asked = _and([f"{amount} {what}" for what, amount in requested.items()])

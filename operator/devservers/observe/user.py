@@ -14,10 +14,17 @@ from .pods import Obj
 _SHOWN = 5
 
 
-def observe(user: DevServerUser, uid: int | None, now: datetime, error: str | None = None) -> Obj:
+def observe(
+    user: DevServerUser,
+    uid: int | None,
+    now: datetime,
+    error: str | None = None,
+    unknown_flavors: Sequence[str] = (),
+) -> Obj:
     """The whole status, camelCase; equal to the previous one when there is nothing to write.
 
-    `uid` is None before one was given out; `error` is what kept the namespace from being set up, in one line.
+    `uid` is None before one was given out; `error` is what kept the namespace from being set up, in one line;
+    `unknown_flavors` are those of the person that don't exist.
     """
     phase, ok, reason, message = "Active", True, "Ready", f"The namespace {user.namespace} is set up."
     if error is not None or uid is None:
@@ -28,12 +35,23 @@ def observe(user: DevServerUser, uid: int | None, now: datetime, error: str | No
         message = "The keys are withdrawn and the servers stopped. Set spec.suspended to false to end that."
     generation = user.metadata.generation
     ready = make_condition(user.status.conditions, "Ready", ok, reason, message, generation=generation, now=now)
+    conditions = [ready]
+    if unknown_flavors:
+        shown = _listed(unknown_flavors)
+        words = (
+            f"There is no flavor {shown}. Correct spec.flavors, or create it; `devctl flavors` lists those there are."
+        )
+        conditions.append(
+            make_condition(
+                user.status.conditions, "FlavorsFound", False, "FlavorNotFound", words, generation=generation, now=now
+            )
+        )
     known = {"uid": uid if uid is not None else user.status.uid}
     return {
         **{key: value for key, value in known.items() if value is not None},
         "namespace": user.namespace,
         "phase": phase,
-        "conditions": [ready],
+        "conditions": conditions,
         "observedGeneration": generation,
     }
 
@@ -47,11 +65,15 @@ def leftovers(namespace: str, claims: Sequence[Obj]) -> Event:
     """The Event on a namespace that is kept after its user was deleted, naming the volume claims that
     keep it.
     """
-    names = sorted(str(claim["metadata"]["name"]) for claim in claims)
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    shown = _listed(sorted(str(claim["metadata"]["name"]) for claim in claims))
     return Event(
         "Normal",
         "NamespaceKept",
         f"The user is deleted; {namespace} stays because it holds volume claims: {shown}. "
         f"`kubectl delete namespace {namespace}` deletes them for good.",
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few of them."""
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

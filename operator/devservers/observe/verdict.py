@@ -23,7 +23,7 @@ from .lifecycle import (
     STOPPED_BY_TTL,
     Decision,
 )
-from .pending import passes, why_not_mounted, why_refused, why_unschedulable
+from .pending import Why, passes, why_not_mounted, why_refused, why_unschedulable
 from .pods import Obj
 from .queue import QueueState
 from .times import parse_time
@@ -72,6 +72,9 @@ class Children:
     home_error: str | None = None
     """The API server's refusal of the home's growth, None when there was none."""
 
+    refusal: Why | None = None
+    """Why the API server refuses one of its objects, None when it took them all."""
+
     queue: QueueState | None = None
     """How far it is with its queue, None when it waits in none."""
 
@@ -109,9 +112,12 @@ def verdict(server: DevServer, children: Children, decision: Decision, now: date
         reason, message = _stopped(server, decision)
         return Verdict(phase, reason, message)
     if pod is not None and pods.true_since(pod, "Ready"):
-        return Verdict("Running", "Running", _running_words(pod))
+        return Verdict("Running", "Running", _running_words(pod, children.refusal))
     if children.user is None:
         return Verdict("Pending", "OwnerNotFound", _no_owner(server))
+    if children.refusal is not None:
+        phase = "Failed" if children.refusal.reason == "InvalidSpec" else "Pending"
+        return Verdict(phase, children.refusal.reason, children.refusal.message)
     if pod is None and children.flavor is None:
         flavor = server.spec.flavor
         return Verdict(
@@ -149,13 +155,15 @@ def _stopped(server: DevServer, decision: Decision) -> tuple[str, str]:
     return "Stopped", f"Stopped by its owner. {start}"
 
 
-def _running_words(pod: Obj) -> str:
+def _running_words(pod: Obj, refusal: Why | None) -> str:
     words = ["It is running."]
     ended = pods.last_end(pods.container(pod))
     if ended:
         words.append(f"It was started again at {ended.get('finishedAt')} after {_end_words(ended)}.")
         if ended.get("reason") == "OOMKilled":
             words.append("Use less memory or choose a larger flavor (`devctl flavors`).")
+    if refusal is not None:
+        words.append(f"It runs as it was before the last change. {refusal.message}")
     return " ".join(words)
 
 

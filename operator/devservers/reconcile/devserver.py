@@ -24,6 +24,8 @@ from devservers.build.storage import home_name
 from devservers.observe.devserver import Children, Event, invalid, observe, previous_status, serving_pod
 from devservers.observe.evidence import Question, newest, question
 from devservers.observe.lifecycle import Decision, decide
+from devservers.observe.pending import Why
+from devservers.observe.refused import child_refused, home_refused
 from devservers.reconcile.engine import Applier
 from devservers.reconcile.events import post
 from devservers.reconcile.hostca import HostCa
@@ -35,6 +37,8 @@ from devservers.reconcile.sshkeys import UserCa
 
 log = logging.getLogger("devservers.reconcile")
 
+REFUSED_SECONDS = 60.0
+"""Until the next try after a refusal that room in a quota may end, of which no event tells."""
 UID_SECONDS = 1.0
 """Until the next look at a server whose user is only just being set up."""
 
@@ -50,6 +54,7 @@ class _Made:
 
     host_key: str | None = None
     home_error: str | None = None
+    refusal: Why | None = None
 
 
 class ServerReconciler:
@@ -135,6 +140,9 @@ class ServerReconciler:
             try:
                 home = await self._applier.ensure(claim)
             except ApiError as error:
+                why = home_refused(error.status, error.message) if home is None else None
+                if why is not None:
+                    return _Made(refusal=why)
                 if home is None or not error.refused:
                     raise
                 home_error = error.message
@@ -144,9 +152,15 @@ class ServerReconciler:
             ensure_registry_secret(self._cluster, user, server.spec.image if decision.running else None),
             *(self._applier.ensure(m) for m in middle),
         )
+        refusal = None
         for deployment in (m for m in desired if m["kind"] == "Deployment"):
-            await self._applier.ensure(deployment)
-        return _Made(host_key if isinstance(host_key, str) else None, home_error)
+            try:
+                await self._applier.ensure(deployment)
+            except ApiError as error:
+                refusal = child_refused(error.status, error.message)
+                if refusal is None:
+                    raise
+        return _Made(host_key if isinstance(host_key, str) else None, home_error, refusal)
 
     def _must_not_run(self, raw: Json, namespace: str) -> bool:
         """Whether a server has to stop whatever else its object says, even if that can't be read.
@@ -193,6 +207,7 @@ class ServerReconciler:
             flavor_changed=flavor_changed(deployment, flavor),
             host_key_public=made.host_key,
             home_error=made.home_error,
+            refusal=made.refusal,
         )
         asked = question(server, deployment, serving_pod(children), now)
         if isinstance(asked, Question):
@@ -209,6 +224,8 @@ class ServerReconciler:
         if decision.running and asked is not None:
             again = max(asked.again if isinstance(asked, Question) else asked, timedelta(seconds=1)).total_seconds()
             look = again if look is None else min(look, again)
+        if made.refusal is not None and made.refusal.reason != "InvalidSpec":
+            look = REFUSED_SECONDS if look is None else min(look, REFUSED_SECONDS)
         if user is not None and user.status.uid is None:
             # We write it ourselves, so no event says when it is there.
             look = UID_SECONDS if look is None else min(look, UID_SECONDS)

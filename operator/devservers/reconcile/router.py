@@ -35,6 +35,9 @@ def keys_for(view: View, kind: str, obj: Json) -> Iterator[Key]:
         for server in view.list(SERVER):
             if (server.get("spec") or {}).get("flavor") == name:
                 yield _key(server)
+        for person in view.list(USER):
+            if name in ((person.get("spec") or {}).get("flavors") or ()):
+                yield Key(USER, "", person["metadata"]["name"])  # told when one of theirs isn't there
     elif kind == "Namespace":
         if user := labels.get(LABEL_NAMESPACE_USER) or user_of(name):
             yield Key(USER, "", user)

@@ -15,6 +15,7 @@ from datetime import datetime
 from devservers.api.errors import InvalidObject
 from devservers.api.meta import (
     ANNOTATION_USER_OBJECT,
+    ANY_FLAVOR,
     API_VERSION,
     LABEL_NAMESPACE_CREATED_BY,
     OPERATOR,
@@ -22,7 +23,7 @@ from devservers.api.meta import (
 )
 from devservers.api.user import DevServerUser
 from devservers.build.egress import Egress
-from devservers.build.user import manifests
+from devservers.build.user import NO_LIMITS, Limits, manifests
 from devservers.observe.pods import created_at
 from devservers.observe.user import leftovers, observe
 from devservers.reconcile.compare import digest
@@ -53,11 +54,13 @@ class UserReconciler:
         queueing: Queueing | None = None,
         egress: Egress | None = None,
         registries: PlatformRegistries | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._view = view
         self._cluster = cluster
         self._applier = applier
         self._uids = uids
+        self._limits = limits
         self._now = now
         self._queueing = queueing or Queueing()
         self._egress = egress or Egress()
@@ -82,9 +85,10 @@ class UserReconciler:
             if live is not None and await self._end_former_servers(user, live):
                 return Result(FORMER_SECONDS)
             uid = await self._uids.of(name, user.status.uid, self._kept)
-            for manifest in manifests(user, uid, queueing=self._queueing.works, egress=self._egress):
+            wanted = manifests(user, uid, queueing=self._queueing.works, egress=self._egress, limits=self._limits)
+            for manifest in wanted:
                 await self._applier.ensure(manifest)
-        status = observe(user, uid, self._now(), obstacle)
+        status = observe(user, uid, self._now(), obstacle, self._unknown_flavors(user))
         if status != (raw.get("status") or {}):
             self._view.put(
                 await self._cluster.apply_status(
@@ -99,6 +103,11 @@ class UserReconciler:
         if obstacle is None:
             await self._registries.copy_to(user)
         return Result(30.0 if obstacle else None)
+
+    def _unknown_flavors(self, user: DevServerUser) -> list[str]:
+        """What the person may use and nobody can: flavors that aren't there."""
+        wanted = [name for name in user.spec.flavors if name != ANY_FLAVOR]
+        return sorted(name for name in wanted if self._view.get("DevServerFlavor", "", name) is None)
 
     def _kept(self) -> dict[str, int]:
         """The uids that namespaces remember."""

@@ -21,6 +21,7 @@ import kopf
 from devservers.api.meta import OPERATOR
 from devservers.build.devserver import BuildSettings
 from devservers.build.egress import Egress
+from devservers.build.user import Limits
 from devservers.reconcile.devserver import ServerReconciler, utcnow
 from devservers.reconcile.engine import Applier
 from devservers.reconcile.hostca import BastionKeys, HostCa
@@ -190,6 +191,15 @@ class Operator:
             queueing=self._queueing,
         )
         egress = Egress.of(settings.closed_networks, settings.opened_networks, settings.name_servers)
+        limits = Limits(
+            storage=settings.quota_storage,
+            claim=settings.quota_claim,
+            servers=settings.quota_servers,
+            home_class=settings.storage_class,
+            shared_class=settings.shared_class,
+            shared=settings.quota_shared,
+            registries=settings.image_sources,
+        )
         uids = Uids(kube, settings.namespace)
         users = UserReconciler(
             self._cache,
@@ -198,6 +208,7 @@ class Operator:
             uids,
             queueing=self._queueing,
             egress=egress,
+            limits=limits,
             registries=PlatformRegistries(kube, settings.namespace, settings.registries),
         )
 

@@ -29,6 +29,23 @@ class Settings(BaseSettings):
 
     image_pull_secrets: str = ""
     """Secrets of `namespace` with logins to image registries, for all servers, with commas between."""
+    quota_storage: str | None = None
+    """Storage of a person who has no quota.storage, all volume claims together; None is no limit."""
+
+    quota_servers: int | None = Field(default=None, ge=0)
+    """Servers of a person who has no quota.servers, stopped ones included; None is no limit."""
+
+    quota_claim: str | None = None
+    """The most that one volume claim of anybody may ask for; None is no limit."""
+
+    shared_class: str | None = None
+    """StorageClass of volumes that many servers mount; its claims count against quota_shared instead."""
+
+    quota_shared: str | None = None
+    """Storage of a person's claims of that class."""
+
+    image_sources: str = "*"
+    """What images of people's own may come from, with commas between: `*`, or registries with a path."""
 
     queueing: bool = False
     """Whether servers wait for quota in Kueue's queues. Turning it on restarts nothing: a pod made before goes on."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from devservers.build.user import manifests
+from devservers.build.user import Limits, manifests
 from tests.unit.build.build_objects import UID, user
 
 
@@ -96,6 +96,36 @@ def test_a_pod_that_names_no_disk_gets_a_limit_of_it() -> None:
     (limits,) = children()["LimitRange", "dev-user"]["spec"]["limits"]
     assert limits["default"]["ephemeral-storage"] == "20Gi"
     assert limits["defaultRequest"]["ephemeral-storage"] == "1Gi"
+
+
+def limited(limits: Limits, **spec: object) -> tuple[dict[str, str], dict[str, str], list[dict[str, Any]]]:
+    """The quota's hard limits and annotations, and the limit range."""
+    found = {each["kind"]: each for each in manifests(user(**spec), UID, limits=limits)}
+    quota = found["ResourceQuota"]
+    return quota["spec"]["hard"], quota["metadata"].get("annotations", {}), found["LimitRange"]["spec"]["limits"]
+
+
+def test_the_stacks_limits_hold_where_the_persons_quota_says_nothing() -> None:
+    limits = Limits(storage="500Gi", claim="1024Gi", servers=20)
+    hard, notes, ranges = limited(limits)
+    assert (hard["requests.storage"], hard["count/devservers.devservers.io"]) == ("500Gi", "20")
+    assert notes == {"devservers.io/home-quota": "requests.storage"}
+    assert ranges[1] == {"type": "PersistentVolumeClaim", "max": {"storage": "1Ti"}}
+    own, _, _ = limited(limits, quota={"storage": "2Ti", "servers": 0})
+    assert (own["requests.storage"], own["count/devservers.devservers.io"]) == ("2Ti", "0")
+
+
+def test_shared_claims_count_by_their_own_class_and_not_against_homes() -> None:
+    limits = Limits(storage="500Gi", home_class="gp3", shared_class="efs", shared="1Ti")
+    hard, notes, _ = limited(limits)
+    key = "storageclass.storage.k8s.io/requests.storage"
+    assert (hard[f"gp3.{key}"], hard[f"efs.{key}"], hard["requests.storage"]) == ("500Gi", "1Ti", "1524Gi")
+    assert notes == {"devservers.io/home-quota": f"gp3.{key}"}
+
+
+def test_the_namespace_says_where_images_may_come_from() -> None:
+    found = manifests(user(), UID, limits=Limits(registries="*,localhost/devservers"))[0]
+    assert found["metadata"]["annotations"]["devservers.io/allowed-registries"] == "*,localhost/devservers"
 
 
 def test_queues_are_made_only_where_there_is_queueing() -> None:

@@ -20,6 +20,8 @@ from devservers.api import devserver, env, fields, meta, queueing
         "ANNOTATION_STARTED_AT",
         "ANNOTATION_HOME_OF",
         "ANNOTATION_ALLOWED_FLAVORS",
+        "ANNOTATION_HOME_QUOTA",
+        "ANY_FLAVOR",
         "SYSTEM_NAMESPACE",
         "OPERATOR",
         "REGISTRIES",

@@ -38,3 +38,10 @@ def test_leftovers_are_named() -> None:
     event = leftovers("dev-ann", claims)
     assert "home-1, home-2, home-3, home-4, home-5 and 2 more" in event.message
     assert leftovers("dev-ann", claims[:1]).message.count("home-7") == 1
+
+
+def test_flavors_that_do_not_exist_are_a_condition_and_the_person_is_active_all_the_same() -> None:
+    status = observe(user(), 20000, at(5), unknown_flavors=["cpu-smal"])
+    found = next(each for each in status["conditions"] if each["type"] == "FlavorsFound")
+    assert (status["phase"], found["status"], found["reason"]) == ("Active", "False", "FlavorNotFound")
+    assert found["message"].startswith("There is no flavor cpu-smal. ")

@@ -1,0 +1,87 @@
+"""Whether a new home fits into what a person's volumes may have.
+
+Invariant: nothing is written, and a limit that can't be read is left to the API server. Kept homes of deleted servers
+count like all others, so a refusal names them by size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from devctl import names, values
+from devctl.errors import ApiError, Failure
+
+if TYPE_CHECKING:
+    from devctl.kube import Json
+    from devctl.session import Session
+
+_SHOWN = 8
+
+
+def refuse_home(session: Session, server: str, size: str) -> None:
+    """Raise Failure (refused) when a home of ``size`` is more than is left, or than one volume may have."""
+    from devctl.kube import core_path
+
+    try:
+        claims = list(session.kube.get(core_path(session.namespace, "persistentvolumeclaims")).get("items") or [])
+        limits = list(session.kube.get(core_path(session.namespace, "limitranges")).get("items") or [])
+        quotas = list(session.kube.get(core_path(session.namespace, "resourcequotas")).get("items") or [])
+    except ApiError:
+        return
+    asked = values.quantity(size)
+    there = next(
+        (_size(claim) for claim in claims if claim["metadata"]["name"] == names.home_claim(server)), Decimal(0)
+    )
+    if asked <= there:
+        return
+    for most in _largest(limits):
+        if asked > values.quantity(most):
+            raise values.refuse(
+                f"a home of {size} is too large: a volume may have {most} at most",
+                f"take less (--home-size {most}), or ask an administrator",
+            )
+    for quota in quotas:
+        entry = (quota["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_QUOTA, "")
+        status = quota.get("status") or {}
+        all_, used = (status.get("hard") or {}).get(entry), (status.get("used") or {}).get(entry)
+        if all_ is not None and used is not None and values.quantity(used) + asked - there > values.quantity(all_):
+            raise values.refuse(
+                f"a home of {size} does not fit: {used} of the {all_} that your volumes may have are taken",
+                f"`devctl delete NAME --purge` deletes a home ({_homes(session, claims)}), --home-size takes less,"
+                " or ask an administrator for more",
+            )
+
+
+def _homes(session: Session, claims: Sequence[Json]) -> str:
+    """Volumes by size, the largest first, and which of them are homes that no server has."""
+    try:
+        servers = {each["metadata"]["name"] for each in session.servers(session.namespace)}
+    except Failure:
+        servers = set()
+    found = []
+    for claim in sorted(claims, key=_size, reverse=True):
+        of = (claim["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_OF)
+        kept = " (kept)" if of and of not in servers else ""
+        found.append(f"{claim['metadata']['name']} {_text(claim)}{kept}")
+    return ", ".join(found[:_SHOWN]) + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+
+
+def _largest(limits: Sequence[Json]) -> list[str]:
+    """What LimitRanges say of one volume claim."""
+    items = [item for each in limits for item in (each.get("spec") or {}).get("limits") or []]
+    return [
+        str(item["max"]["storage"])
+        for item in items
+        if item.get("type") == "PersistentVolumeClaim" and "storage" in (item.get("max") or {})
+    ]
+
+
+def _text(claim: Json) -> str:
+    requests = ((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}
+    return str(requests.get("storage", "0"))
+
+
+def _size(claim: Json) -> Decimal:
+    return values.quantity(_text(claim))

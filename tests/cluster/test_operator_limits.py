@@ -1,0 +1,275 @@
+"""What a person may have: storage, servers and the size of a spec, against Kubernetes' own quota controller."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.client import ApiError, Client, Manifest, eventually
+from tests.cluster.harness import ApiServer
+from tests.cluster.operator_process import (
+    API,
+    OPERATOR,
+    SYSTEM,
+    FakeKubelet,
+    OperatorProcess,
+    World,
+    condition_of,
+    flavor,
+    install_operator,
+    ready,
+    running_operator,
+    server_of,
+)
+from tests.cluster.test_devctl import Devctl
+
+LIMITS: dict[str, Any] = {"quota_storage": "50Gi", "quota_servers": 3, "quota_claim": "30Gi"}
+KNOWN_SECONDS = 60.0
+"""Until the quota controller knows a kind that was only just installed."""
+
+_names = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def kubelet(controllers: ApiServer) -> Iterator[None]:
+    install_operator(controllers)
+    controllers.admin.apply(flavor("cpu-small"))
+    with FakeKubelet(controllers.admin, steps=False):
+        yield
+
+
+@pytest.fixture(scope="module")
+def operator(kubelet: None, controllers: ApiServer) -> Iterator[OperatorProcess]:
+    with running_operator(controllers, **LIMITS) as process:
+        yield process
+        print(process.log[-20000:])  # shown by pytest when a test of this file fails
+
+
+@pytest.fixture(scope="module")
+def world(controllers: ApiServer) -> World:
+    return World(controllers.admin)
+
+
+@pytest.fixture
+def eve() -> str:
+    """A name of this test's own."""
+    return f"eve{next(_names)}"
+
+
+def test_a_claim_made_by_hand_is_held_to_both_limits(operator: OperatorProcess, world: World, eve: str) -> None:
+    """A person may make claims without a server; each has a largest size, and all together have one."""
+    world.add_user(eve)
+    counted(world, eve)
+    person = person_of(operator, eve)
+    with pytest.raises(ApiError, match="maximum storage usage per PersistentVolumeClaim is 30Gi, but request is 500Ti"):
+        person.create(claim_of(eve, "huge", "500Ti"))
+    person.create(claim_of(eve, "one", "30Gi"))
+    with pytest.raises(ApiError, match=r"exceeded quota: dev-user, requested: requests.storage=30Gi, used: .*=30Gi"):
+        person.create(claim_of(eve, "two", "30Gi"))
+    person.create(claim_of(eve, "two", "20Gi"))
+
+
+def test_a_persons_own_quota_wins_over_the_stacks(operator: OperatorProcess, world: World, eve: str) -> None:
+    world.add_user(eve, quota={"storage": "5Gi", "servers": 1})
+    hard = counted(world, eve)
+    assert (hard["requests.storage"], hard["count/devservers.devservers.io"]) == ("5Gi", "1")
+    with pytest.raises(ApiError, match="exceeded quota"):
+        person_of(operator, eve).create(claim_of(eve, "one", "6Gi"))
+
+
+def test_the_servers_of_a_person_are_counted_stopped_ones_too(
+    operator: OperatorProcess, world: World, eve: str, tmp_path: Path
+) -> None:
+    """devctl waits for the quota controller to know the kind, which takes up to half a minute after an installation."""
+    world.add_user(eve)
+    devctl = Devctl(tmp_path, operator.server.kubeconfig_for("test-admin", ("system:masters",)), eve)
+    for name in ("one", "two", "three"):
+        devctl("create", name, "cpu-small", "--ephemeral")
+    devctl("stop", "one")
+    refused = devctl("create", "four", "cpu-small", "--ephemeral", code=6)
+    assert "3" in refused.stderr
+
+
+def test_a_home_beyond_the_quota_is_a_reason_with_the_numbers_and_starts_when_there_is_room(
+    operator: OperatorProcess, world: World, eve: str
+) -> None:
+    world.add_user(eve)
+    counted(world, eve)
+    world.admin.create(server_of(eve, "first", persistentHomeSize="30Gi"))
+    world.wait_reason(eve, "first", "Running")
+    # Its home stays, and counts.
+    world.admin.delete(API, "DevServer", "first", f"dev-{eve}")
+    world.admin.create(server_of(eve, "second", persistentHomeSize="21Gi"))
+    waiting = world.wait_reason(eve, "second", "QuotaExceeded")
+    assert waiting["status"]["phase"] == "Pending"
+    assert ready(waiting)["message"].startswith("Its home asks for 21Gi; 30Gi of the 50Gi that all your volumes may")
+    world.admin.create(server_of(eve, "huge", persistentHomeSize="31Gi"))
+    assert "Its home asks for 31Gi, and a volume may have 30Gi at most." in ready(
+        world.wait_reason(eve, "huge", "QuotaExceeded")
+    )["message"]  # fmt: skip
+    world.admin.patch(API, "DevServer", "second", {"spec": {"persistentHomeSize": "20Gi"}}, f"dev-{eve}")
+    world.wait_reason(eve, "second", "Running")
+
+
+def test_devctl_refuses_a_home_without_room_and_lists_the_homes_by_size(
+    operator: OperatorProcess, world: World, eve: str, tmp_path: Path
+) -> None:
+    world.add_user(eve)
+    counted(world, eve)
+    devctl = Devctl(tmp_path, operator.server.kubeconfig_for("test-admin", ("system:masters",)), eve)
+    for name, size in (("small", "5Gi"), ("large", "30Gi")):
+        devctl("create", name, "cpu-small", "--home-size", size)
+        world.wait_reason(eve, name, "Running")
+    devctl("delete", "large", "--yes")
+    _used(world, eve, "35Gi")
+
+    refused = devctl("create", "more", "cpu-small", "--home-size", "16Gi", code=6)
+    assert "16Gi" in refused.stderr and "35Gi" in refused.stderr and "50Gi" in refused.stderr
+    assert refused.stderr.index("large-home 30Gi (kept)") < refused.stderr.index("small-home 5Gi")
+    assert "devctl delete NAME --purge" in refused.stderr
+    assert "30Gi at most" in devctl("create", "more", "cpu-small", "--home-size", "31Gi", code=6).stderr
+    assert not world.admin.find(API, "DevServer", "more", f"dev-{eve}")
+    # The home that is there already is counted, and asks for nothing more.
+    devctl("create", "large", "cpu-small", "--home-size", "30Gi")
+    devctl("create", "more", "cpu-small", "--home-size", "15Gi")
+
+
+def test_a_deployment_that_is_refused_is_a_reason_and_no_endless_retry(
+    operator: OperatorProcess, world: World, eve: str
+) -> None:
+    """Control characters are six bytes each in the annotation that holds the pod: above what the API server takes."""
+    world.add_user(eve)
+    writer = operator.server.service_account(SYSTEM, OPERATOR)[0]
+    mark = operator.server.audit_mark()
+    world.admin.create(server_of(eve, "big", env=_unreadable()))
+    refused = world.wait_reason(eve, "big", "InvalidSpec")
+    assert refused["status"]["phase"] == "Failed"
+    assert "metadata.annotations: Too long" in ready(refused)["message"]
+    for name in ("a1", "a2"):  # time for more tries: each takes many passes
+        world.admin.create(server_of(eve, name))
+        world.wait_reason(eve, name, "Running")
+    tried = [
+        each for each in operator.server.writes(writer, mark) if each.resource == "deployments" and each.code == 422
+    ]
+    assert len(tried) <= 2, tried
+    world.admin.patch(API, "DevServer", "big", {"spec": {"env": []}}, f"dev-{eve}")
+    world.wait_reason(eve, "big", "Running")
+    # A running one goes on as it was, and says so.
+    world.admin.patch(API, "DevServer", "big", {"spec": {"env": _unreadable()}}, f"dev-{eve}")
+    told = world.wait(eve, "big", lambda server: "before the last change" in ready(server)["message"], "told")
+    assert ready(told)["reason"] == "Running"
+
+
+def test_an_unknown_flavor_of_a_person_is_a_condition_until_it_is_there(
+    operator: OperatorProcess, world: World, eve: str
+) -> None:
+    world.add_user(eve, flavors=["cpu-small", f"{eve}-typo"])
+
+    def found() -> Manifest:
+        return condition_of(world.admin.get(API, "DevServerUser", eve), "FlavorsFound")
+
+    said = eventually(found, "the condition")
+    assert (said["status"], said["reason"]) == ("False", "FlavorNotFound")
+    assert said["message"].startswith(f"There is no flavor {eve}-typo. ")
+    world.admin.apply(flavor(f"{eve}-typo"))
+    eventually(lambda: not found(), "no condition")
+
+
+def test_a_servers_user_is_shown(operator: OperatorProcess, world: World, eve: str) -> None:
+    world.add_user(eve)
+    server = server_of(eve, "mydev")
+    del server["spec"]["owner"]
+    world.admin.create(server)
+    assert world.wait_reason(eve, "mydev", "Running")["status"]["user"] == eve
+
+
+def test_a_stolen_operator_token_binds_a_persons_role_to_nobody_else(
+    operator: OperatorProcess, world: World, eve: str
+) -> None:
+    world.add_user(eve)
+    stolen = operator.server.client_for(*operator.server.service_account(SYSTEM, OPERATOR))
+    me = {"kind": "ServiceAccount", "name": OPERATOR, "namespace": SYSTEM}
+    everybody = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:authenticated"}
+    person = {"kind": "ServiceAccount", "name": "devctl", "namespace": f"dev-{eve}"}
+    for role, subjects in (
+        ("dev-user", [me]),
+        ("dev-user", [everybody]),
+        ("dev-user", [person, everybody]),
+        ("dev-user", [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "devctl"}]),
+        ("dev-user", [{**person, "namespace": "dev-somebody"}]),
+        ("devservers-person-token", [me]),
+        ("devservers-operator-tenant", [person]),
+    ):
+        with pytest.raises(ApiError, match="binds each of its three roles to the one account") as caught:
+            stolen.create(_binding(eve, role, subjects))
+        assert caught.value.status == 403
+    for role, subject in (
+        ("dev-user", person),
+        ("devservers-person-token", {"kind": "ServiceAccount", "name": "bastion", "namespace": "devservers-bastion"}),
+        ("devservers-operator-tenant", me),
+    ):
+        stolen.create(_binding(eve, role, [subject]), dryRun="All")
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
+    with pytest.raises(ApiError) as caught:
+        stolen.request("POST", f"/api/v1/namespaces/dev-{eve}/serviceaccounts/devctl/token", body)
+    assert caught.value.status == 403
+
+
+def _binding(user: str, role: str, subjects: list[Manifest]) -> Manifest:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "stolen", "namespace": f"dev-{user}"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": subjects,
+    }
+
+
+def _unreadable() -> list[Manifest]:
+    return [{"name": f"V{number}", "value": "\x01" * 25000} for number in range(2)]
+
+
+def claim_of(user: str, name: str, size: str) -> Manifest:
+    """A volume claim made by hand."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": f"dev-{user}"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
+    }
+
+
+def person_of(operator: OperatorProcess, user: str) -> Client:
+    """A client with the rights of a person."""
+    return operator.server.client_for(*operator.server.service_account(f"dev-{user}", "devctl"))
+
+
+def _quota(world: World, user: str, check: Callable[[Manifest], bool], what: str) -> Manifest:
+    def checked() -> Manifest | None:
+        found = world.child("ResourceQuota", user, "dev-user")
+        return found if found is not None and check(found) else None
+
+    return eventually(checked, what, KNOWN_SECONDS)
+
+
+def counted(world: World, user: str) -> Manifest:
+    """The person's limits, once Kubernetes counts all of them."""
+
+    def in_force(quota: Manifest) -> bool:
+        hard = quota["spec"]["hard"]
+        return "requests.storage" in hard and (quota.get("status") or {}).get("hard") == hard
+
+    return dict(_quota(world, user, in_force, f"the quota of {user} in force")["spec"]["hard"])
+
+
+def _used(world: World, user: str, storage: str) -> None:
+    _quota(
+        world,
+        user,
+        lambda quota: ((quota.get("status") or {}).get("used") or {}).get("requests.storage") == storage,
+        f"{user} to use {storage}",
+    )
