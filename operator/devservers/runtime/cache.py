@@ -16,6 +16,12 @@ Json = dict[str, Any]
 
 _DROPPED_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
 
+_PEOPLES = ("PersistentVolumeClaim", "DevServer")
+_UNREAD = ("ownerReferences", "finalizers", "generateName")
+_OURS = (f"{GROUP}/", "app.kubernetes.io/")
+_LONGEST = 1024
+_UNREAD_OF_CLAIM = ("selector", "dataSource", "dataSourceRef")
+
 
 class Change(NamedTuple):
     """What an event changed: the object before (None: it is new) and after (None: it is gone)."""
@@ -110,9 +116,15 @@ def slim(obj: Json) -> Json:
     """The object without what reconciling never reads; managedFields alone is half of a small object."""
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     annotations = metadata.get("annotations")
-    if annotations and obj.get("kind") in ("PersistentVolumeClaim", "DevServer"):
-        # People make these themselves, with annotations of up to 256 KiB.
-        metadata["annotations"] = {k: v for k, v in annotations.items() if k.startswith(f"{GROUP}/")}
+    if obj.get("kind") in _PEOPLES:
+        # People make these themselves, of up to 1.5 MiB each.
+        metadata = {key: value for key, value in metadata.items() if key not in _UNREAD}
+        for field in ("annotations", "labels"):
+            if field in metadata:
+                found = metadata[field] or {}
+                metadata[field] = {k: v for k, v in found.items() if k.startswith(_OURS) and len(v) <= _LONGEST}
+        if obj["kind"] == "PersistentVolumeClaim":
+            obj = {**obj, "spec": {k: v for k, v in (obj.get("spec") or {}).items() if k not in _UNREAD_OF_CLAIM}}
     elif annotations and any(name in annotations for name in _DROPPED_ANNOTATIONS):
         metadata["annotations"] = {k: v for k, v in annotations.items() if k not in _DROPPED_ANNOTATIONS}
     if obj.get("kind") == "Workload":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devservers.runtime.cache import Cache
+from devservers.runtime.cache import Cache, slim
 
 
 def pod(version: int, uid: str = "u1", name: str = "a", **more: Any) -> dict[str, Any]:
@@ -52,6 +54,25 @@ def test_a_list_tells_news_from_ghosts_and_spares_what_is_newer_than_itself() ->
     assert [obj["metadata"]["name"] for obj in news] == ["missed"]
     assert [obj["metadata"]["name"] for obj in ghosts] == ["ghost"]
     assert {obj["metadata"]["name"] for obj in cache.list("Pod", "dev-ann")} == {"kept", "missed", "newer"}
+
+
+@pytest.mark.parametrize("kind", ["PersistentVolumeClaim", "DevServer"])
+def test_of_what_people_make_only_what_is_read_is_kept(kind: str) -> None:
+    """Each of them may be 1.5 MiB, and one person has a hundred: the operator's memory is everybody's."""
+    large = "x" * 200_000
+    metadata = {
+        "name": "a", "namespace": "dev-ann", "uid": "1", "resourceVersion": "7",
+        "annotations": {"a": large, "devservers.io/x": large, "devservers.io/home-of": "a"},
+        "labels": {"devservers.io/name": "a", **{f"label-{number}": "x" * 63 for number in range(3000)}},
+        "ownerReferences": [{"name": large}], "finalizers": [f"ann.example/{number}" for number in range(9000)],
+    }  # fmt: skip
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    selector = {"selector": {"matchLabels": {"a": large}}} if kind == "PersistentVolumeClaim" else {}
+    kept = slim({"kind": kind, "metadata": metadata, "spec": spec | selector})
+    assert len(json.dumps(kept)) < 1000
+    assert kept["metadata"]["annotations"] == {"devservers.io/home-of": "a"}
+    assert kept["metadata"]["labels"] == {"devservers.io/name": "a"}
+    assert kept["spec"] == spec
 
 
 def test_objects_are_slim() -> None:
