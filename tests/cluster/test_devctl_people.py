@@ -24,6 +24,10 @@ def devctl(cluster: ApiServer, user_name: str, tmp_path: Path) -> Devctl:
 
 
 def test_a_persons_life(devctl: Devctl, admin: Client, user_name: str, tmp_path: Path) -> None:
+    for name in ("cpu-small", "gpu-a10g"):
+        admin.apply(
+            {"apiVersion": API, "kind": "DevServerFlavor", "metadata": {"name": name}, "spec": {"resources": {}}}
+        )
     done = devctl(
         "user", "add", user_name, "--key", str(tmp_path / "a.pub"), "--flavors", "cpu-small,gpu-a10g", "--gpus", "4",
         "--memory", "64Gi", "--email", "ann@example.org", "--expires", "90d",
@@ -51,6 +55,21 @@ def test_a_persons_life(devctl: Devctl, admin: Client, user_name: str, tmp_path:
     assert not admin.get(API, "DevServerUser", user_name)["spec"]["suspended"]
 
 
+def test_a_flavor_that_does_not_exist_is_refused_unless_asked_for(
+    devctl: Devctl, admin: Client, user_name: str
+) -> None:
+    """A typing error would be found out by the person, on their first day."""
+    resources: dict[str, object] = {"resources": {}}
+    admin.apply({"apiVersion": API, "kind": "DevServerFlavor", "metadata": {"name": "cpu-small"}, "spec": resources})
+    refused = devctl("user", "add", user_name, "--flavors", "cpu-smal", code=6)
+    assert "there is no flavor 'cpu-smal'" in refused.stderr and "did you mean cpu-small?" in refused.stderr
+    assert admin.find(API, "DevServerUser", user_name) is None
+    added = devctl("user", "add", user_name, "--flavors", "cpu-small,cpu-later", "--allow-missing", "--storage", "1Ti")
+    assert "there is no flavor cpu-later yet" in added.stderr
+    spec = admin.get(API, "DevServerUser", user_name)["spec"]
+    assert spec["flavors"] == ["cpu-small", "cpu-later"] and spec["quota"] == {"storage": "1Ti"}
+
+
 def test_deleting_says_what_stays(devctl: Devctl, admin: Client, namespace: str, user_name: str) -> None:
     admin.create({"apiVersion": API, "kind": "DevServerUser", "metadata": {"name": user_name},
                   "spec": {"username": user_name}})  # fmt: skip
@@ -73,7 +92,7 @@ def test_deleting_says_what_stays(devctl: Devctl, admin: Client, namespace: str,
         (["user", "add", "zoe", "--key", "/does/not/exist"], 2, "cannot be read"),
         (["user", "add", "zoe", "--key", "/etc/hostname"], 6, "not an OpenSSH public key"),
         (["user", "add", "zoe", "--key", f'command="sh" {A}'], 2, "cannot be read"),
-        (["user", "add", "zoe", "--flavors", "a b"], 6, "not a flavor name"),
+        (["user", "add", "zoe", "--flavors", "a b", "--allow-missing"], 6, "not a flavor name"),
         (["user", "add", "zoe", "--memory", "lots"], 6, "quota.memory"),
         (["user", "add", "zoe", "--gpus", "-1"], 2, "gpus"),
         (["user", "add", "zoe", "--key", A, "--expires", "yesterday"], 2, "is not a time"),
