@@ -72,12 +72,14 @@ def test_a_command_that_ends_leaves_the_server_running(ann: Person, eventually: 
 
 def test_an_image_that_cannot_be_pulled_is_named_while_the_server_keeps_trying(ann: Person) -> None:
     done = ann.devctl(
-        "create", "broken", "--image", "127.0.0.1:1/nothing:none", "--ephemeral", "--wait", "25s", check=False
+        "create", "broken", "--image", "localhost/devservers/nothing:none", "--ephemeral", "--wait", "25s", check=False
     )
     try:
         assert done.returncode == 5
-        assert "The image 127.0.0.1:1/nothing:none can't be fetched: its registry doesn't answer." in done.stderr
-        assert "127.0.0.1:1/nothing:none" in ann.devctl("describe", "broken").stdout
+        assert (
+            "The image localhost/devservers/nothing:none can't be fetched: its registry doesn't answer." in done.stderr
+        )
+        assert "localhost/devservers/nothing:none" in ann.devctl("describe", "broken").stdout
         assert ann.server("broken")["status"]["phase"] == "Starting"
         assert "Traceback" not in done.stderr
     finally:
@@ -123,6 +125,9 @@ def test_names_resolve_inside_a_server(ann: Person, devserver: str) -> None:
         (["create", "Bad_Name"], "Bad_Name", "bad-name"),
         (["create", "x1", "--home-size", "lots"], "lots", "10Gi"),
         (["create", "x1", "--env", "HOME=/data"], "HOME", "leave it out"),
+        (["create", "x1", "--home-size", "501Gi"], "500Gi", "--home-size"),
+        (["create", "x1", "--home-size", "2Ti"], "1Ti", "--home-size 1Ti"),
+        (["create", "x1", "--image", "localhost:2379/x/y:1"], "the node itself", "public name"),
         (["create", "x1", "-v", "none:/data"], "none", "shared-home"),
         (["create", "x1", "-v", "none:data"], "data", "/"),
         (["create", "x" * 60], "40", "shorter"),

@@ -22,7 +22,9 @@ def test_waiting_shows_the_stages_and_what_comes_next(ann: Person) -> None:
 
 
 def test_ctrl_c_ends_the_waiting_and_not_the_server(ann: Person) -> None:
-    with terminal(ann, "create", "left", "--image", "127.0.0.1:1/none:x", "--ephemeral", "--wait", "3m") as screen:
+    with terminal(
+        ann, "create", "left", "--image", "localhost/devservers/none:x", "--ephemeral", "--wait", "3m"
+    ) as screen:
         screen.expect("can't be fetched")
         os.killpg(screen.process.pid, signal.SIGINT)
         screen.expect("no longer waiting")
