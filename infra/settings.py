@@ -277,13 +277,14 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
         ]
     environment = {key: values.pop(key) for key in AWS_KEYS if key in values} if on_aws else None
     parsed = _parsed(stack, Aws, environment, found) if environment is not None else None
-    if parsed is not None:
-        found += checks.problems_of(stack, parsed, today)
+    wrong = checks.problems_of(stack, parsed, today) if parsed is not None else []
+    found += wrong
     if environment is not None and isinstance(images, dict):
         # Never what `make up` built for this machine, whose variables may still be set.
         values["images"] = _built(stack, parsed, environment) | images
     settings = _parsed(stack, Settings, values, found)
-    if settings is not None and (parsed is not None or not on_aws):
+    # Which flavors there are is known of pools that can be.
+    if settings is not None and not wrong and (parsed is not None or not on_aws):
         found += offered.problems_of(settings.users, offered.names(pools_of(parsed) if parsed else None))
     if found or settings is None:
         raise SettingsError(found)
