@@ -57,7 +57,8 @@ class Progress:
 
         def tick() -> None:
             while not done.wait(1.0 if live else LOG_EVERY):
-                line("\r\x1b[K  …" if live else "  …", "" if live else "\n")
+                # What prints itself may be in the middle of a line: Pulumi's dots, one a second, are.
+                line("\r\x1b[K  …" if live else "\n  …" if prints else "  …", "" if live else "\n")
 
         thread = threading.Thread(target=tick, daemon=True)
         thread.start()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from infra.local.hostnet import link_name
 from infra.local.paths import Paths
 from tests.node.machine import Machine
+
+END_SECONDS = 30.0
+"""What was told to end has that long."""
 
 
 def left(folder: Path) -> list[str]:
@@ -21,20 +25,23 @@ def left(folder: Path) -> list[str]:
 
 def _processes(folder: Path) -> list[str]:
     found = []
-    for entry in Path("/proc").iterdir():
+    for entry in (each for each in Path("/proc").iterdir() if each.name.isdigit()):
         try:
             words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            groups = (entry / "cgroup").read_text()
+            around = (entry / "environ").read_bytes().decode(errors="replace") + (entry / "cgroup").read_text()
         except OSError:
             continue
-        if link_name(folder) in groups or str(folder) in words:
+        state = f"XDG_STATE_HOME={folder.parents[1]}\0"
+        if entry.name != str(os.getpid()) and (str(folder) in words or state in around or link_name(folder) in around):
             found.append(f"process {entry.name} {words.strip()[:100]}")
     return found
 
 
 def main() -> int:
     """Print what is left of the cluster in the environment's state folder; 1 when there is anything."""
-    found = left(Paths.of(os.environ).node)
+    folder, deadline = Paths.of(os.environ).node, time.monotonic() + END_SECONDS
+    while (found := left(folder)) and time.monotonic() < deadline:
+        time.sleep(0.5)
     for each in found:
         print(f"left behind: {each}", file=sys.stderr)
     return 1 if found else 0
