@@ -72,3 +72,9 @@ def test_stamping_changes_nothing_else_and_is_stable() -> None:
     desired = {"metadata": {"name": "a", "annotations": {"k": "v"}}, "spec": {}}
     assert stamped(desired) == stamped(desired)
     assert desired["metadata"] == {"name": "a", "annotations": {"k": "v"}}
+
+
+def test_a_port_by_two_protocols_is_compared_as_a_whole() -> None:
+    both = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
+    assert list(differences({"ports": both}, {"ports": both})) == []
+    assert list(differences({"ports": both}, {"ports": both[:1]})) == ["ports"]
