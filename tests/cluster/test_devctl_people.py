@@ -8,6 +8,7 @@ import pytest
 
 from tests.cluster.client import Client
 from tests.cluster.harness import ApiServer
+from tests.cluster.operator_process import flavor
 from tests.cluster.test_devctl import API, Devctl
 
 A = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann@laptop"
@@ -24,18 +25,17 @@ def devctl(cluster: ApiServer, user_name: str, tmp_path: Path) -> Devctl:
 
 
 def test_a_persons_life(devctl: Devctl, admin: Client, user_name: str, tmp_path: Path) -> None:
-    for name in ("cpu-small", "gpu-a10g"):
-        admin.apply(
-            {"apiVersion": API, "kind": "DevServerFlavor", "metadata": {"name": name}, "spec": {"resources": {}}}
-        )
+    for name in ("people-small", "people-gpu"):
+        admin.apply(flavor(name))
     done = devctl(
-        "user", "add", user_name, "--key", str(tmp_path / "a.pub"), "--flavors", "cpu-small,gpu-a10g", "--gpus", "4",
+        "user", "add", user_name, "--key", str(tmp_path / "a.pub"), "--flavors", "people-small,people-gpu",
+        "--gpus", "4",
         "--memory", "64Gi", "--email", "ann@example.org", "--expires", "90d",
     )  # fmt: skip
     assert f"ssh -p 2222 {user_name}@bastion.example.org" in done.stdout
     assert f"@cert-authority [bastion.example.org]:2222,*.dev-{user_name}.svc.cluster.local {B}" in done.stdout
     spec = admin.get(API, "DevServerUser", user_name)["spec"]
-    assert spec["flavors"] == ["cpu-small", "gpu-a10g"]
+    assert spec["flavors"] == ["people-small", "people-gpu"]
     assert spec["quota"] == {"gpu": 4, "memory": "64Gi"}
     (key,) = spec["sshKeys"]
     assert key["name"] == "ann@laptop" and key["key"] == A and key["expires"]
@@ -59,15 +59,14 @@ def test_a_flavor_that_does_not_exist_is_refused_unless_asked_for(
     devctl: Devctl, admin: Client, user_name: str
 ) -> None:
     """A typing error would be found out by the person, on their first day."""
-    resources: dict[str, object] = {"resources": {}}
-    admin.apply({"apiVersion": API, "kind": "DevServerFlavor", "metadata": {"name": "cpu-small"}, "spec": resources})
-    refused = devctl("user", "add", user_name, "--flavors", "cpu-smal", code=6)
-    assert "there is no flavor 'cpu-smal'" in refused.stderr and "did you mean cpu-small?" in refused.stderr
+    admin.apply(flavor("people-small"))
+    refused = devctl("user", "add", user_name, "--flavors", "people-smal", code=6)
+    assert "there is no flavor 'people-smal'" in refused.stderr and "did you mean people-small?" in refused.stderr
     assert admin.find(API, "DevServerUser", user_name) is None
-    added = devctl("user", "add", user_name, "--flavors", "cpu-small,cpu-later", "--allow-missing", "--storage", "1Ti")
-    assert "there is no flavor cpu-later yet" in added.stderr
+    added = devctl("user", "add", user_name, "--flavors", "people-small,later", "--allow-missing", "--storage", "1Ti")
+    assert "there is no flavor later yet" in added.stderr
     spec = admin.get(API, "DevServerUser", user_name)["spec"]
-    assert spec["flavors"] == ["cpu-small", "cpu-later"] and spec["quota"] == {"storage": "1Ti"}
+    assert spec["flavors"] == ["people-small", "later"] and spec["quota"] == {"storage": "1Ti"}
 
 
 def test_deleting_says_what_stays(devctl: Devctl, admin: Client, namespace: str, user_name: str) -> None:
