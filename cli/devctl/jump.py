@@ -194,11 +194,10 @@ def through(args: list[str]) -> None:
 
     bastion.trust()
     args = remote_flags.added(_with_key(args, at), at, config)
-    interactive = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
     command = shlex.join(["devctl", *args])
-    # ssh would read what a shell's loop is reading from, and the loop would end after its first round.
-    quiet = () if sys.stdin.isatty() or _reads_input(args[at], ours[at + 1 :]) else ("-n",)
-    switches = ("-t" if interactive else "-T", *quiet)
+    switches = _switches(args[at], ours[at + 1 :])
+    if "-t" in switches and not sys.stdout.isatty() and sys.stderr.isatty():
+        os.dup2(2, 1)  # a terminal has one output, and the prompt is in it; the answer to a login has nothing else
     code = transport.run(bastion, lambda log: [*bastion.ssh(*switches, log=log), command])
     if args[at] == "create" and code == 0:
         _refresh(flags)
@@ -206,11 +205,25 @@ def through(args: list[str]) -> None:
     sys.exit(code)
 
 
+def _switches(command: str, words: list[str]) -> tuple[str, ...]:
+    """ssh's options for terminal and input of a command; `words` are those behind its name, before `--`."""
+    typed = sys.stdin.isatty()
+    # A password is typed at a terminal of the bastion, wherever the output goes: else this one would show it.
+    seen = _reads_password(command, words) or (sys.stdout.isatty() and sys.stderr.isatty())
+    # ssh would read what a shell's loop is reading from, and the loop would end after its first round.
+    quiet = () if typed or _reads_input(command, words) else ("-n",)
+    return ("-t" if typed and seen else "-T", *quiet)
+
+
 def _reads_input(command: str, words: list[str]) -> bool:
-    """Whether a command reads standard input that is no terminal; `words` are those behind its name, before `--`."""
+    """Whether a command reads standard input that is no terminal."""
     if command == "exec":
         return any(word == "--stdin" or re.fullmatch("-[a-zA-Z]*i[a-zA-Z]*", word) for word in words)
-    return command in ("shell", "proxy", "keys")
+    return command in ("shell", "proxy", "keys") or _reads_password(command, words)
+
+
+def _reads_password(command: str, words: list[str]) -> bool:
+    return command == "registry" and "login" in words
 
 
 def _refresh(flags: dict[str, str | None]) -> None:

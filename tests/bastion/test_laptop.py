@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, UnixStreamServer
 
 import pytest
 
@@ -284,6 +289,84 @@ def test_a_public_key_of_this_machine_is_sent_as_its_text(laptop: Devctl, fresh:
     for word, typed in (str(fresh.client.key("second").with_suffix(".pub")), ""), ("-", line), (line, ""):
         laptop("keys", "add", "second", word, typed=typed)
         assert _sent(replica) == ["devctl", "keys", "add", "second", line]
+
+
+class _Api(BaseHTTPRequestHandler):
+    """An API server that keeps the last Secret that was made, and has the note of logins."""
+
+    passwords: list[str]
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_PATCH(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer()
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        auths = json.loads(base64.b64decode(body["data"][".dockerconfigjson"]))["auths"]
+        self.passwords += [each["password"] for each in auths.values()]
+        self._answer()
+
+    def _answer(self) -> None:
+        body = b'{"metadata": {"name": "registries"}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@contextmanager
+def _api_behind(replica: Replica) -> Iterator[list[str]]:
+    """The passwords that reach the API server which this bastion's people get a token for."""
+    passwords: list[str] = []
+    with HTTPServer(("127.0.0.1", 0), type("Api", (_Api,), {"passwords": passwords})) as api:
+        grant = {
+            "server": f"http://127.0.0.1:{api.server_port}", "namespace": "dev-ann", "user": "ann", "token": "t",
+            "certificateAuthority": "", "expiresAt": "2999-01-01T00:00:00+00:00",
+        }  # fmt: skip
+
+        class Broker(StreamRequestHandler):
+            def handle(self) -> None:
+                while self.rfile.readline():
+                    self.wfile.write(json.dumps(grant).encode() + b"\n")
+
+        with UnixStreamServer(str(replica.paths.broker_socket), Broker) as broker:
+            replica.paths.broker_socket.chmod(0o666)
+            for each in api, broker:
+                threading.Thread(target=each.serve_forever, daemon=True).start()
+            try:
+                yield passwords
+            finally:
+                broker.shutdown()
+                api.shutdown()
+
+
+LOGIN = ("registry", "login", "ghcr.io", "--username", "ann")
+
+
+def test_the_password_of_a_registry_is_read_from_this_machines_input(laptop: Devctl, replica: Replica) -> None:
+    with _api_behind(replica) as passwords:
+        done = laptop(*LOGIN, typed="s3cret token\n")
+        assert done.returncode == 0 and "your servers pull images of ghcr.io as ann now" in done.stderr, done
+        assert passwords == ["s3cret token"]
+    assert not [line for line in replica.lines() if "s3cret" in line]
+
+
+@pytest.mark.parametrize("away", ["2>/dev/null", ">/dev/null"])
+def test_a_typed_password_is_shown_nowhere_wherever_the_output_goes(
+    laptop: Devctl, replica: Replica, tmp_path: Path, away: str
+) -> None:
+    environ = ["env", "-i", f"HOME={tmp_path}", f"PATH={os.environ['PATH']}", "TERM=xterm"]
+    line = f"{shlex.join([sys.executable, '-m', 'devctl', *LOGIN])} {away}"
+    with _api_behind(replica) as passwords, at_a_terminal([*environ, "sh", "-c", line]) as (screen, pid):
+        screen.until("Password or token for ghcr.io: ")
+        screen.type("s3cret\r")
+        shown = screen.rest()
+        assert ended(pid) == 0, shown
+        assert passwords == ["s3cret"]
+    assert "s3cret" not in shown and "your servers pull images of ghcr.io" in shown
 
 
 def test_tab_offers_names_from_the_bastion(laptop: Devctl, replica: Replica) -> None:

@@ -1,12 +1,13 @@
-"""Settings of this machine as flags of a command that runs on the bastion."""
+"""What a command that runs on the bastion is sent: this machine's settings as flags, its terminal, its input."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from devctl import remote_flags
+from devctl import jump, remote_flags
 from devctl.app import load
 from devctl.commands import COMMANDS, COMMON, GROUPS, PARTS
 from devctl.config import Config
@@ -65,3 +66,38 @@ def test_commands_whose_output_is_a_setting_are_known() -> None:
         if any("--output" in each.opts for each in load(name, {}).params):
             with_output.add(name)
     assert with_output == remote_flags.WITH_OUTPUT
+
+
+class Stream:
+    """One that is a terminal, or none."""
+
+    def __init__(self, terminal: bool) -> None:
+        self.isatty = lambda: terminal
+
+
+@pytest.mark.parametrize(
+    ("words", "terminals", "switches"),
+    [
+        ("list", "ioe", "-t"),
+        ("list", "io", "-T"),
+        ("list", "", "-T -n"),
+        ("exec x", "", "-T -n"),
+        ("exec -i x", "", "-T"),
+        ("registry list", "", "-T -n"),
+        ("registry logout ghcr.io", "", "-T -n"),
+        ("registry login ghcr.io -u ann", "", "-T"),
+        ("registry --user ann login ghcr.io -u ann", "oe", "-T"),
+        ("registry login ghcr.io -u ann", "io", "-t"),
+        ("registry login ghcr.io -u ann", "ie", "-t"),
+        ("registry login ghcr.io -u ann", "i", "-t"),
+    ],
+)
+def test_who_reads_a_password_gets_the_input_and_no_terminal_shows_it(
+    monkeypatch: pytest.MonkeyPatch, words: str, terminals: str, switches: str
+) -> None:
+    for letter, name in ("i", "stdin"), ("o", "stdout"), ("e", "stderr"):
+        monkeypatch.setattr(sys, name, Stream(letter in terminals))
+    command, *rest = words.split()
+    found = jump._switches(command, rest)
+    monkeypatch.undo()
+    assert " ".join(found) == switches
