@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from infra.local.components import SERVICE_CIDR, Site
+from infra.local.components import POD_CIDR, SERVICE_CIDR, Site
 from infra.problems import Problem, SettingsError
 from infra.settings import Settings
 
@@ -69,7 +69,8 @@ def measured(
     if site is None:
         return Surroundings(_networks(closed))
     cable = str(ipaddress.IPv4Network(f"{site.gateway}/30", strict=False))
-    return Surroundings(_networks([*closed, SERVICE_CIDR, cable]), (_one(site.address),), (cable,))
+    # Its pods' addresses come from the CNI plugin's own range, so its node has no podCIDR.
+    return Surroundings(_networks([*closed, POD_CIDR, SERVICE_CIDR, cable]), (_one(site.address),), (cable,))
 
 
 def read(env: Mapping[str, str]) -> Surroundings:

@@ -30,6 +30,10 @@ def test_the_embedded_cluster_is_closed_with_its_cable() -> None:
     assert found.machine == ("10.213.0.0/30",)
 
 
+def test_the_pods_of_the_embedded_cluster_are_closed_although_its_node_names_no_network_of_theirs() -> None:
+    assert measured([{**NODE, "spec": {}}], [SERVICE], [SLICE], SITE) == measured([NODE], [SERVICE], [SLICE], SITE)
+
+
 def test_another_cluster_is_closed_by_what_it_says_of_itself() -> None:
     both = {"spec": {"podCIDRs": ["10.244.1.0/24", "fd00:10:244::/64"]}, "status": {"addresses": [
         {"type": "InternalIP", "address": "172.18.0.3"}, {"type": "InternalIP", "address": "fc00:f853::3"},
