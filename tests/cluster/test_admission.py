@@ -206,6 +206,10 @@ def test_writes_are_counted_by_identity(namespace: str, cluster: ApiServer) -> N
         ("*", "Registry.Example.com:443/team/image"),
         ("*", "local/dev"),
         ("*", "1234/x"),
+        ("*", "local.example.org/x"),
+        ("*", "internal.example.org:5000/x"),
+        ("*,node1:5000", "node1:5000/team/image"),
+        ("*,registry.corp.internal", "registry.corp.internal/image"),
         ("*", "a/" * 250 + "image:v1"),
         ("*,localhost/devservers", "localhost/devservers/musl"),
         ("*,10.0.0.5:5000", "10.0.0.5:5000/team/image"),
@@ -222,6 +226,7 @@ def test_an_image_of_an_allowed_registry_is_accepted(
     eventually(lambda: _accepted(admin, _server(namespace, image=image)), "the policy to see the namespace as it is")
 
 
+_NODES = "an address or a name of the node itself or its network"
 _ADVICE = "use a registry with a public name, or ask your administrator to allow this one"
 
 
@@ -229,7 +234,7 @@ _ADVICE = "use a registry with a public name, or ask your administrator to allow
     ("registries", "image", "advice"),
     [
         *(
-            (registries, image, f"image {image} names a registry by an address or a name of the node itself; {_ADVICE}")
+            (registries, image, f"image {image} names a registry by {_NODES}; {_ADVICE}")
             for registries in (None, "*", "*,localhost/devservers")
             for image in ("localhost:2379/x/y:1", "localhost/x", "localhost/devserversx/y", "10.213.39.57:45998/x/y:1")
         ),
@@ -248,6 +253,17 @@ _ADVICE = "use a registry with a public name, or ask your administrator to allow
                 "0X7F000001/x",
                 "0x7f.1/x",
                 "localhost/devservers/base",
+                "ip6-localhost:2379/x/y:1",
+                "ip6-loopback:10250/x",
+                "kubernetes:6443/x",
+                "Node1/x",
+                "node1:10250/x",
+                "NODE1:10250/x",
+                "localhost4.localdomain4:22/x",
+                "localhost6.LOCALDOMAIN/x",
+                "a.localhost6:80/x",
+                "ip-10-0-0-5.eu-central-1.compute.internal:10250/x",
+                "metadata.google.internal/x",
             )
         ),
         ("*,localhost/devservers", "localhost:5000/devservers/x", _ADVICE),
@@ -319,20 +335,24 @@ def _said(attempt: Callable[..., object]) -> str:
         ("PersistentVolumeClaim", "kubernetes.io/hold", True),
         ("PersistentVolumeClaim", "kubernetes.io/pvc-protection", False),
         ("PersistentVolumeClaim", "foregroundDeletion", False),
+        ("ConfigMap", "ann.example/hold", True),
     ],
 )
 def test_a_person_adds_no_finalizer_that_would_hold_their_namespace(
     namespace: str, cluster: ApiServer, kind: str, finalizer: str, refused: bool
 ) -> None:
     person = _person(cluster, namespace)
-    manifest = _server(namespace) if kind == "DevServer" else _claim(namespace)
-    manifest["metadata"]["finalizers"] = [finalizer]
-    said = _said(partial(person.create, manifest, dryRun="All"))
-    assert ("finalizers are the platform's" in said) is refused, said
-    if kind == "DevServer":
-        person.create(_server(namespace))
+    make = {"DevServer": _server, "PersistentVolumeClaim": _claim, "ConfigMap": _note}[kind]
+    manifest = make(namespace)
+    version, name = manifest["apiVersion"], manifest["metadata"]["name"]
+    if kind != "ConfigMap":
+        manifest["metadata"]["finalizers"] = [finalizer]
+        said = _said(partial(person.create, manifest, dryRun="All"))
+        assert ("finalizers are the platform's" in said) is refused, said
+    if kind != "PersistentVolumeClaim":
+        cluster.admin.create(make(namespace))
         added = {"metadata": {"finalizers": [finalizer]}}
-        said = _said(partial(person.patch, "devservers.io/v1", kind, "mydev", added, namespace, dryRun="All"))
+        said = _said(partial(person.patch, version, kind, name, added, namespace, dryRun="All"))
         assert ("finalizers are the platform's" in said) is refused, said
 
 
@@ -343,6 +363,51 @@ def test_controllers_add_finalizers_and_what_has_one_can_still_be_changed(namesp
         controller.create(manifest)
     stop = {"spec": {"running": False}}
     _person(cluster, namespace).patch("devservers.io/v1", "DevServer", "mydev", stop, namespace)
+
+
+_OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "1"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"metadata": {"labels": None}}, "change its data only"),
+        ({"metadata": {"labels": {"x": "y"}}}, "change its data only"),
+        ({"metadata": {"annotations": {"x": "y"}}}, "change its data only"),
+        ({"metadata": {"ownerReferences": [_OWNER]}}, "change its data only"),
+        ({"immutable": True}, "change its data only"),
+        ({"binaryData": {"registry-a": "eA=="}}, "change its data only"),
+        ({"data": {"notes": "mine"}}, "is called registry-..."),
+        ({"data": {"registry-a": "x" * 1025}}, "at most 1024 characters"),
+        ({"data": {f"registry-{number}": "{}" for number in range(65)}}, "more than 64 registries"),
+        ({"data": {f"registry-{number}": "x" * 1024 for number in range(64)}}, ""),
+        ({"data": {"registry-a": "{}"}}, ""),
+    ],
+)
+def test_of_the_note_of_their_logins_a_person_changes_the_notes(
+    namespace: str, cluster: ApiServer, change: Manifest, words: str
+) -> None:
+    cluster.admin.create(_note(namespace))
+    person = _person(cluster, namespace)
+    said = _said(partial(person.patch, "v1", "ConfigMap", "registries", change, namespace))
+    assert (words in said and "denied request" in said) if words else said == ""
+    if not words:
+        labels = {"metadata": {"labels": {"of": "the-platform"}}}
+        cluster.admin.patch("v1", "ConfigMap", "registries", labels, namespace)
+        person.patch("v1", "ConfigMap", "registries", {"data": {"registry-0": None}}, namespace)
+
+
+def _note(namespace: str) -> Manifest:
+    """The note of a person's logins as the operator makes it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": "registries",
+            "namespace": namespace,
+            "labels": {"app.kubernetes.io/managed-by": "devservers-operator"},
+        },
+    }
 
 
 def _claim(namespace: str) -> Manifest:
@@ -454,7 +519,17 @@ def _bare(value: object) -> Manifest:
 
 
 @pytest.mark.parametrize(
-    "name", ["devservers.devservers.io", "devservers-operator.devservers.io", "devservers-claims.devservers.io"]
+    "name",
+    [
+        f"{each}.devservers.io"
+        for each in (
+            "devservers",
+            "devservers-operator",
+            "devservers-claims",
+            "devservers-registries",
+            "devservers-registry-notes",
+        )
+    ],
 )
 def test_the_policies_have_no_type_errors(controllers: ApiServer, name: str) -> None:
     """Kubernetes checks the expressions against the real schema and writes what it finds into the policy's status."""

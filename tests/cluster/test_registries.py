@@ -144,7 +144,9 @@ def test_a_person_reads_no_secret_and_writes_no_other(operator: OperatorProcess,
     owner = {key: owned[key] for key in ("apiVersion", "kind", "name", "uid")}
     own: dict[str, Any] = {"namespace": namespace, "ownerReferences": [owner]}
     person.create(_secret("registry-mine", **own), dryRun="All")
-    stranger = {**owner, "name": "somebody"}
+    stranger, large = {**owner, "name": "somebody"}, {**owner, "uid": "x" * 65}
+    more_keys = _secret("registry-large", **own)
+    more_keys["data"]["more"] = "eA=="
     host_key = {**_secret("mydev-host-key", **own), "type": "Opaque"}
     account = {"kubernetes.io/service-account.name": "devctl"}
     token = {**_secret("registry-token", annotations=account, **own), "type": "kubernetes.io/service-account-token"}
@@ -154,6 +156,10 @@ def test_a_person_reads_no_secret_and_writes_no_other(operator: OperatorProcess,
         (_secret("mine", **own), "logins to image registries only"),
         (_secret("platform-registry-company", **own), "logins to image registries only"),
         (_secret("registry-large", {"x": "y" * 20000}, **own), "at most 16384 bytes"),
+        (more_keys, "one .dockerconfigjson of at most"),
+        (_secret("registry-large", annotations={"x": "y"}, **own), "has no annotations"),
+        (_secret("registry-large", labels={f"l{number}": "x" for number in range(9)}, **own), "at most 8 labels"),
+        (_secret("registry-large", namespace=namespace, ownerReferences=[large]), "belongs to its DevServerUser"),
         (_secret("registry-mine", namespace=namespace), "belongs to its DevServerUser"),
         (_secret("registry-mine", namespace=namespace, ownerReferences=[stranger]), "belongs to its DevServerUser"),
         (_secret("registry-mine", finalizers=["a.example/b"], **own), "has no finalizer"),
@@ -210,3 +216,15 @@ def test_logins_go_with_their_person(world: World, bob: str, devctl: Devctl) -> 
 
     eventually(gone, "the logins to be gone with the person")
     assert world.admin.find("v1", "Namespace", f"dev-{bob}") is not None
+
+
+def test_no_person_holds_their_namespace_by_the_note_of_their_logins(
+    operator: OperatorProcess, world: World, bob: str
+) -> None:
+    note = ("v1", "ConfigMap", "registries")
+    eventually(lambda: world.child("ConfigMap", bob, "registries"), "the note")
+    for metadata in ({"finalizers": ["a.example/b"]}, {"ownerReferences": None}, {"labels": None}):
+        with pytest.raises(ApiError, match="denied request"):
+            _as_person(operator, bob).patch(*note, {"metadata": metadata}, f"dev-{bob}")
+    world.admin.delete("devservers.io/v1", "DevServerUser", bob)
+    eventually(lambda: world.child("ConfigMap", bob, "registries") is None, "the note to be gone with its person")

@@ -21,7 +21,7 @@ from tests.node.person import Person, Platform
 
 Wait = Callable[..., object]
 
-HOST, PORT = "registry.test.internal", 5000
+HOST, PORT = "registry.devservers.test", 5000
 USER, PASSWORD = "puller", "correct horse battery"
 MUSL = Image("musl", "images/musl/Dockerfile", "images/musl", ())
 

@@ -26,6 +26,7 @@ from devservers.api.meta import (
     OPERATOR,
     PERSON_ACCOUNT,
     PERSON_TOKEN_ROLE,
+    REGISTRIES,
     REGISTRY_SECRET_PREFIX,
     SECRET_TYPE_REGISTRY,
     SYSTEM_NAMESPACE,
@@ -44,8 +45,14 @@ OPERATOR_POLICY = f"devservers-operator.{GROUP}"
 BASTION_POLICY = f"devservers-bastion.{GROUP}"
 TOKEN_POLICY = f"devservers-bastion-tokens.{GROUP}"
 SECRET_POLICY = f"devservers-registries.{GROUP}"
+NOTE_POLICY = f"devservers-registry-notes.{GROUP}"
 MOST_SECRET_BYTES = 16384
 """Of a login to a registry; a cloud's longest tokens have 4 KiB."""
+MOST_LOGINS = 64
+"""How many registries a person is logged in to."""
+MOST_NOTE_CHARACTERS = 1024
+"""Of what is noted about a login: registry, user name and time."""
+_MOST_LABELS = 8
 TOKEN_SECONDS = 600
 """The least that the API server gives (TokenRequest)."""
 _ACCOUNT = "system:serviceaccount:"
@@ -80,6 +87,7 @@ def manifests() -> list[dict[str, Any]]:
         (BASTION_POLICY, _bastion_policy()),
         (TOKEN_POLICY, _token_policy()),
         (SECRET_POLICY, _secret_policy()),
+        (NOTE_POLICY, _note_policy()),
     )
     return [each for name, policy in policies for each in (policy, _binding(name))]
 
@@ -370,13 +378,23 @@ def _secret_policy() -> dict[str, Any]:
             f"object.type == '{SECRET_TYPE_REGISTRY}' && object.metadata.name.startsWith('{REGISTRY_SECRET_PREFIX}')",
             "people keep logins to image registries only; use `devctl registry login`",
         ),
+        # The whole object is small, so that all that a person may have of them is no burden on etcd.
         (
-            f"object.?data.orValue({{}}).all(each, size(object.data[each]) <= {MOST_SECRET_BYTES})",
-            f"a login to a registry has at most {MOST_SECRET_BYTES} bytes; use `devctl registry login`",
+            "object.?data.orValue({}).all(each, each == '.dockerconfigjson' && "
+            f"size(object.data[each]) <= {MOST_SECRET_BYTES})",
+            f"a login to a registry is one .dockerconfigjson of at most {MOST_SECRET_BYTES} bytes; "
+            "use `devctl registry login`",
+        ),
+        (
+            "size(object.metadata.?annotations.orValue({})) == 0 && "
+            f"size(object.metadata.?labels.orValue({{}})) <= {_MOST_LABELS} && "
+            "object.metadata.?selfLink.orValue('') == ''",
+            f"a login to a registry has no annotations and at most {_MOST_LABELS} labels; use `devctl registry login`",
         ),
         # What its person leaves behind goes with them, and nothing of it holds up the end of the namespace.
         (
             f"size({owner}) == 1 && {owner}.all(each, each.kind == 'DevServerUser' && "
+            f"each.apiVersion == '{GROUP}/{VERSION}' && size(each.uid) <= 64 && "
             f"each.name == namespaceObject.metadata.labels['{LABEL_USER}']) && "
             "size(object.metadata.?finalizers.orValue([])) == 0",
             "a login belongs to its DevServerUser and has no finalizer; use `devctl registry login`",
@@ -397,6 +415,53 @@ def _secret_policy() -> dict[str, Any]:
             "validations": [
                 {"expression": expression, "message": message, "reason": "Forbidden"}
                 for expression, message in validations
+            ]
+        },
+        namespaces={"matchExpressions": [{"key": LABEL_USER, "operator": "Exists"}]},
+    )
+
+
+def _note_policy() -> dict[str, Any]:
+    """Of the note of their logins a person changes the notes, so that it goes with them and holds up nothing.
+
+    Whoever may make ConfigMaps in a namespace, as the operator and administrators may, is no such person.
+    """
+    parts = [f"metadata.?{field}" for field in ("labels", "annotations", "ownerReferences", "selfLink")]
+    parts += ["?immutable", "?binaryData"]
+    validations = [
+        (
+            " && ".join(f"object.{part} == oldObject.{part}" for part in parts),
+            "of the note of their logins people change its data only; use `devctl registry login`",
+        ),
+        (
+            f"size(object.?data.orValue({{}})) <= {MOST_LOGINS}",
+            f"nobody is logged in to more than {MOST_LOGINS} registries; "
+            "`devctl registry logout` one that isn't needed",
+        ),
+        (
+            f"object.?data.orValue({{}}).all(each, each.startsWith('{REGISTRY_SECRET_PREFIX}') && "
+            f"size(object.data[each]) <= {MOST_NOTE_CHARACTERS})",
+            f"a note of a login is called {REGISTRY_SECRET_PREFIX}... and has at most {MOST_NOTE_CHARACTERS} "
+            "characters; use `devctl registry login`",
+        ),
+    ]
+    return _guard(
+        NOTE_POLICY,
+        rules=[{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["configmaps"]}],
+        only={
+            "name": "may-not-make-configmaps",
+            "expression": (
+                f"request.name == '{REGISTRIES}' && !has(object.metadata.deletionTimestamp) && !({_A_CONTROLLER}) && "
+                "!authorizer.group('').resource('configmaps').namespace(request.namespace).check('create').allowed()"
+            ),
+        },
+        more={
+            "validations": [
+                _no_new_finalizers(_FINALIZERS),
+                *(
+                    {"expression": expression, "message": message, "reason": "Forbidden"}
+                    for expression, message in validations
+                ),
             ]
         },
         namespaces={"matchExpressions": [{"key": LABEL_USER, "operator": "Exists"}]},

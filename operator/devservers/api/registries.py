@@ -2,7 +2,8 @@
 
 A node's container runtime fetches what `spec.image` names, from the node's own network and past every NetworkPolicy.
 So a reference to the node itself (`localhost:2379/x`) or to an address would reach what is closed to people.
-Invariant: such a reference is let through only where the stack's list of registries names it.
+Invariant: such a reference is let through only where the stack's list of registries names it. A public name may lead
+to a private address; only a list without `*` keeps those out.
 """
 
 from __future__ import annotations
@@ -15,13 +16,10 @@ PATTERN = r"^(\*|([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+(:[0-9]{1,5})?(/[a-z0-9._-]+)*)$
 """An entry of the list: `*`, or a registry with the first parts of a path, like ghcr.io/team."""
 
 # The first part of a reference is a host when it has a dot, a colon or a capital, or is `localhost`. A last label of
-# digits makes an address of it, however it is written (127.0.0.1, 127.1, 0x7f000001).
-_LABEL = r"([a-z0-9-]+\.)"
-_NUMBER = r"([0-9]+|0x[0-9a-f]*)"
-_NODE = (
-    rf"(?i)^({_LABEL}*localhost(:[0-9]+)?|{_LABEL}+(local|{_NUMBER})(:[0-9]+)?|(local|{_NUMBER}):[0-9]+"
-    r"|(?-i:0X[0-9a-fA-F]*))/"
-)
+# digits makes an address of it, however it is written (127.0.0.1, 127.1, 0x7f000001). A host of one label is the node
+# itself or a neighbour (its own name, ip6-localhost): no public registry is called so.
+_PRIVATE = r"(local|localhost[46]?|localdomain[46]?|internal|[0-9]+|0x[0-9a-f]*)"
+_NODE = rf"(?i)^(localhost|[a-z0-9-]+:[0-9]+|([a-z0-9-]+\.)+{_PRIVATE}(:[0-9]+)?|(?-i:[a-z0-9-]*[A-Z][a-zA-Z0-9-]*))/"
 _NAMED = r"^([^/]*[.:A-Z][^/]*|localhost)/"
 
 
@@ -54,7 +52,7 @@ def refusal() -> str:
     """CEL: why it may not, and what to do."""
     return (
         "variables.onNode ? 'image ' + variables.image + ' names a registry by an address or a name of the node"
-        " itself; use a registry with a public name, or ask your administrator to allow this one' : "
+        " itself or its network; use a registry with a public name, or ask your administrator to allow this one' : "
         "'image ' + variables.image + ' comes from a registry that is not allowed here; choose one of ' + "
         "variables.registries.join(', ')"
     )

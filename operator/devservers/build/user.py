@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from devservers.api import registries
+from devservers.api.admission import MOST_LOGINS
 from devservers.api.meta import (
     ANNOTATION_ALLOWED_FLAVORS,
     ANNOTATION_ALLOWED_REGISTRIES,
@@ -42,8 +43,8 @@ from .registry import index
 
 MOST_CLAIMS = 100
 """How many volume claims a person may have."""
-MOST_SECRETS = 4 * MOST_CLAIMS
-"""Host keys of their servers and homes, and logins to registries."""
+_MORE_SECRETS = MOST_CLAIMS + MOST_LOGINS + 16
+"""Beside one host key for each server: those of kept homes, logins to registries, and copies of the platform's."""
 _STORAGE = "requests.storage"
 _SC = f"storageclass.storage.k8s.io/{_STORAGE}"
 DENY_INGRESS = "default-deny-ingress"
@@ -196,11 +197,12 @@ def _resource_quota(user: DevServerUser, limits: Limits) -> Obj:
 
 def _quota(user: DevServerUser, limits: Limits) -> dict[str, str]:
     quota = user.spec.quota
+    servers = limits.servers if quota.servers is None else quota.servers
     wanted = {
         "requests.cpu": quota.cpu,
         "requests.memory": quota.memory,
         "requests.nvidia.com/gpu": quota.gpu,
-        "count/devservers.devservers.io": limits.servers if quota.servers is None else quota.servers,
+        "count/devservers.devservers.io": servers,
     }
     # Never a way in from outside the cluster that isn't the platform's own, and never so many objects that reading
     # them all, as the operator does, becomes a burden on everybody.
@@ -208,7 +210,7 @@ def _quota(user: DevServerUser, limits: Limits) -> dict[str, str]:
         "services.loadbalancers": "0",
         "services.nodeports": "0",
         "persistentvolumeclaims": str(MOST_CLAIMS),
-        "secrets": str(MOST_SECRETS),
+        "secrets": str(_MORE_SECRETS + (MOST_CLAIMS if servers is None else servers)),
     }
     return closed | {key: canonical(str(value)) for key, value in wanted.items() if value is not None}
 

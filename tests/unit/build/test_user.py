@@ -88,7 +88,8 @@ def test_from_outside_only_the_bastion_reaches_a_persons_servers_and_only_their_
 )
 def test_quota_limits_what_is_set_and_no_more(quota: dict[str, Any], hard: dict[str, str]) -> None:
     closed = {"services.loadbalancers": "0", "services.nodeports": "0"}
-    closed |= {"persistentvolumeclaims": "100", "secrets": "400"}
+    # A host key for each server and each kept home, 64 logins to registries, 16 copies of the platform's.
+    closed |= {"persistentvolumeclaims": "100", "secrets": "180" if "servers" in quota else "280"}
     assert children(quota=quota)["ResourceQuota", "dev-user"]["spec"]["hard"] == closed | hard
 
 
@@ -109,6 +110,7 @@ def test_the_stacks_limits_hold_where_the_persons_quota_says_nothing() -> None:
     limits = Limits(storage="500Gi", claim="1024Gi", servers=20)
     hard, notes, ranges = limited(limits)
     assert (hard["requests.storage"], hard["count/devservers.devservers.io"]) == ("500Gi", "20")
+    assert hard["secrets"] == "200"
     assert notes == {"devservers.io/home-quota": "requests.storage"}
     assert ranges[1] == {"type": "PersistentVolumeClaim", "max": {"storage": "1Ti"}}
     own, _, _ = limited(limits, quota={"storage": "2Ti", "servers": 0})
