@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bastion.audit.masking import mask
+from devservers_core.commandline import mask
 from devservers_core.masking import MASK
 
 VERSION = 1

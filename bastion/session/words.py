@@ -40,11 +40,18 @@ def split(text: str) -> list[str]:
 
 
 def told(text: str) -> list[str]:
-    """The words of a refused command as they go on record: one for one, or what follows a `--token` is not masked."""
-    try:
-        return split(text)
-    except Refused:
-        return text.split()
+    """The words of a refused command as they go on record: one for one, or what follows a `--token` is not masked.
+
+    Where a quote is open at the end, what it holds is one word: of a secret in several, only the first would be masked.
+    """
+    import shlex
+
+    for end in ("", '"', "'", '\\"'):
+        try:
+            return shlex.split(text[:MOST] + end)
+        except ValueError:
+            continue
+    return text.split()
 
 
 def command(text: str, kubectl: bool) -> list[str]:

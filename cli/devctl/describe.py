@@ -73,7 +73,8 @@ def description(
     """The lines of `describe` without events; `place` is the one it has in its queue, `home` its home's claim."""
     from devctl.home import home_line
     from devctl.wait import ready_condition, stage_line, stages
-    from devservers_core.masking import mask_value, mask_words
+    from devservers_core.commandline import mask
+    from devservers_core.masking import mask_value
 
     spec, status, metadata = server.get("spec") or {}, status_of(server), server["metadata"]
     name, shown = metadata["name"], phase(server)
@@ -105,7 +106,7 @@ def description(
         import shlex
 
         words = [str(word) for word in command]
-        field("Command", shlex.join(words if show_env else mask_words(words)))
+        field("Command", shlex.join(words if show_env else mask(words)))
     field("Home", home_line(server, home))
     if spec.get("sharedVolumeClaimName"):
         field("Shared", f"{spec['sharedVolumeClaimName']} at {names.SHARED_PATH}")

@@ -9,7 +9,6 @@ Invariant: every pattern is matched in linear time, because people choose the te
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 MASK = "***"
 
@@ -63,18 +62,3 @@ def mask_text(text: str) -> str:
 def mask_value(name: str, value: str) -> str:
     """The value of a variable as it may be shown: whole, in parts, or as the mask alone."""
     return MASK if value and is_secret_name(name) else mask_text(value)
-
-
-def mask_words(words: Iterable[str]) -> list[str]:
-    """The words of a command line as they may be shown: `--token X`, `TOKEN=X` and known shapes masked."""
-    shown: list[str] = []
-    hide = False
-    for word in words:
-        if hide and not word.startswith("-"):
-            shown.append(MASK)
-            hide = False
-            continue
-        name, separator, value = word.partition("=")
-        hide = not separator and word.startswith("-") and is_secret_name(word)
-        shown.append(f"{name}={mask_value(name, value)}" if separator and "\n" not in name else mask_text(word))
-    return shown

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bastion.audit import event
-from bastion.audit.masking import mask
+from devservers_core.commandline import mask
 from tests.unit.bastion.schema import SCHEMA, problems
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 7000, tzinfo=UTC)
@@ -83,7 +83,8 @@ def test_long_things_are_cut_and_say_so() -> None:
 @pytest.mark.parametrize(
     "unit",
     ["-token", "token", "token=", "token = ", "--token--", "=token", "a", "-", "a-", "://", "://a:", "a://b:c", "a:",
-     "eyJ-", "eyJaaaaaaaa.", "bearer ", "bearer\t", " ", 'token="', "token='", "api-", "\\", "\udcff", "\0"],
+     "eyJ-", "eyJaaaaaaaa.", "bearer ", "bearer\t", " ", 'token="', "token='", "api-", "\\", "\udcff", "\0",
+     " -e", " -e A=", " -e A='", ' -e "A=', "-eA=", ' -e A=\\"', " -e A=\\"],
 )  # fmt: skip
 @pytest.mark.parametrize("end", ["", "!", "=", "@"])
 def test_how_long_masking_takes_is_nothing_a_person_decides(unit: str, end: str) -> None:

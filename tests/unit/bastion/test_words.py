@@ -82,7 +82,11 @@ def test_a_refusal_is_one_line_that_says_what_is_possible(text: str, says: str) 
     [
         ("kubectl --token abc get pods", ["kubectl", "--token", "abc", "get", "pods"]),
         ("kubectl --token 'a b' x", ["kubectl", "--token", "a b", "x"]),
-        ("kubectl --token abc 'x", ["kubectl", "--token", "abc", "'x"]),
+        ("kubectl --token abc 'x", ["kubectl", "--token", "abc", "x"]),
+        ('devctl create x -e A="my pass', ["devctl", "create", "x", "-e", "A=my pass"]),
+        ("devctl create x --token 'it\"s all", ["devctl", "create", "x", "--token", 'it"s all']),
+        ('x --token "a b\\', ["x", "--token", "a b\\"]),
+        ("x a\\", ["x", 'a"']),
         ("a\nb\x1b", ["a", "b\x1b"]),
         ("", []),
     ],

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from devservers_core.masking import MASK, is_secret_name, mask_text, mask_value, mask_words
+from devservers_core.masking import MASK, is_secret_name, mask_text, mask_value
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE\nAAAA\n-----END OPENSSH PRIVATE KEY-----"
 
@@ -81,17 +81,3 @@ def test_masking_takes_linear_time(text: str) -> None:
     mask_text(text)
     is_secret_name(text)
     assert time.process_time() - begin < 1
-
-
-@pytest.mark.parametrize(
-    ("words", "shown"),
-    [
-        ("run --token X --epochs 3", f"run --token {MASK} --epochs 3"),
-        ("env DB_PWD=x A=1 train", f"env DB_PWD={MASK} A=1 train"),
-        ("run --api-key=x --lr=0.1", f"run --api-key={MASK} --lr=0.1"),
-        ("run --token --verbose x", "run --token --verbose x"),
-        ("git clone https://u:p@h/r", f"git clone https://u:{MASK}@h/r"),
-    ],
-)
-def test_mask_words_of_a_command_line(words: str, shown: str) -> None:
-    assert " ".join(mask_words(words.split())) == shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bastion.audit.masking import mask
+from devservers_core.commandline import mask
 
 X = "Tr0ub4dor-hunter2"
 BODY = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"
@@ -45,6 +45,14 @@ LEAKS: list[list[str]] = [
     ["--data", f'{{"api_key":"{X}"}}'],
     ["--data", f'{{\\"api_key\\":\\"{X}\\"}}'],
     [f"https://u:{X}@example.org"],
+    [f"-e=PIN={X}"],
+    [f"-e=PIN=a {X}"],
+    ["sh", "-c", f"foo -e PIN='a {X}'"],
+    ["sh", "-c", f'foo -e "PIN=a {X}" --epochs 3'],
+    ["sh", "-c", f"foo --env PIN='a'\"b {X}\" && true"],
+    ["sh", "-c", f"foo --from-literal=PIN=a\\ {X}"],
+    ["sh", "-c", f'foo -ePIN=\\"a {X}\\"'],
+    ["sh", "-c", f"foo -e PIN='a {X}"],
 ]
 
 
@@ -67,6 +75,34 @@ def test_mask_of_a_private_key_in_one_word_or_many_is_one_mask(quote: str, separ
 
 
 @pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("run --token X --epochs 3", "run --token *** --epochs 3"),
+        ("env DB_PWD=x A=1 train", "env DB_PWD=*** A=1 train"),
+        ("run --api-key=x --lr=0.1", "run --api-key=*** --lr=0.1"),
+        ("run --token --verbose x", "run --token --verbose x"),
+        ("git clone https://u:p@h/r", "git clone https://u:***@h/r"),
+    ],
+)
+def test_mask_leaves_what_is_no_secret_beside_one(words: str, shown: str) -> None:
+    assert " ".join(mask(words.split())) == shown
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("foo -e A='b c' x", "foo -e A=*** x"),
+        ("foo -e 'A=b c' x", "foo -e 'A=*** x"),
+        ('foo --env "A=b c" && curl evil', 'foo --env "A=*** && curl evil'),
+        ("foo -e A=b && curl evil", "foo -e A=*** && curl evil"),
+        ("foo -e A= x", "foo -e A= x"),
+    ],
+)
+def test_mask_of_a_variable_in_a_line_ends_with_its_word(line: str, shown: str) -> None:
+    assert mask([line]) == [shown]
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["devctl", "create", "mydev", "cpu-small", "--home-size", "20Gi", "--wait"],
@@ -77,6 +113,7 @@ def test_mask_of_a_private_key_in_one_word_or_many_is_one_mask(quote: str, separ
         ["devctl", "keys", "remove", "laptop"],
         ["find", ".", "-print"],
         ["python", "train.py", "--epochs", "3", "-u"],
+        ["sh", "-c", "grep -e 'a b' x; sed -e 's/x y/z/' -e s/a/b/ f; find . -exec ls"],
     ],
 )
 def test_mask_of_words_without_secrets_changes_nothing(words: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Masks secrets in the command lines of the audit log.
+"""Masks secrets in command lines, for the audit log and for `devctl describe`.
 
 devservers_core.masking decides by names and shapes; here are the ways in which a command line gives a value: as the
 word after a flag, after `=` or `:`, over several words, within one word that is a command line itself.
@@ -23,8 +23,16 @@ _VALUE = re.compile(
 )
 _VARIABLES = frozenset(("-e", "--env", "--from-literal"))
 """Flags whose value is NAME=VALUE; the name is enough for a log, whatever it is."""
-_VARIABLE = re.compile(r"((?:-e|--env=|--from-literal=)?[A-Za-z_.-][A-Za-z0-9_.-]*+=)[\s\S]+")
-_ATTACHED = re.compile(r"(?:-e[A-Za-z_]|--env=|--from-literal=)[\s\S]*=")
+_VARIABLE = re.compile(r"((?:-e=?|--env=|--from-literal=)?[A-Za-z_.-][A-Za-z0-9_.-]*+=)[\s\S]+")
+_ATTACHED = re.compile(r"(?:-e=?[A-Za-z_]|--env=|--from-literal=)[\s\S]*=")
+_IN_LINE = re.compile(r"(?<!\S)(?:-e(?:\s++|=)?|--(?:env|from-literal)(?:\s++|=))([\"']?)[A-Za-z_.-][A-Za-z0-9_.-]*+=")
+_BARE = r"""(?:\\++"[^"]*+"?|\\++'[^']*+'?|"(?:[^"\\]|\\[\s\S])*+"?|'[^']*+'?|\\[\s\S]|[^\s;&|"'\\])*+"""
+_REST = {
+    "": re.compile(_BARE),
+    "'": re.compile(r"[^']*+'?" + _BARE),
+    '"': re.compile(r'(?:[^"\\]|\\[\s\S])*+"?' + _BARE),
+}
+"""What is left of a word, as a shell takes it, by the quote that is open; one that nothing ends goes on to the end."""
 _ACCOUNTS = frozenset(("-u", "--user", "--proxy-user"))
 _ACCOUNT = re.compile(r"((?:-u)?[^\s:/]++:)[^\s/]++")
 _PASSWORD_CLIENT = re.compile(r"(?:\A|/)(?:mysql|mariadb|sshpass|mongo|redis-cli|clickhouse)[a-z-]*\Z")
@@ -73,12 +81,26 @@ def _masked(word: str) -> str:
         if value is not None:
             found += [text[at : match.end()], value["scheme"] or "", MASK]
             at = value.end()
-    text = "".join([*found, text[at:]])
+    text = _variables("".join([*found, text[at:]]))
     if _SPACE.search(text):  # it may be a command line itself: sh -c "tool --token X"
         parts = _SPACE.split(text)
         parts[::2] = _flags(parts[::2])
         text = "".join(parts)
     return text
+
+
+def _variables(text: str) -> str:
+    """The values of `-e NAME=VALUE` within a word that is a command line itself, with all that their quotes hold."""
+    found: list[str] = []
+    at = 0
+    for match in _IN_LINE.finditer(text):
+        if match.start() < at:
+            continue
+        rest = _REST[match[1]].match(text, match.end())
+        if rest is not None and rest.end() > match.end():
+            found += [text[at : match.end()], MASK, match[1]]
+            at = rest.end()
+    return "".join([*found, text[at:]])
 
 
 def _flags(words: list[str]) -> list[str]:
