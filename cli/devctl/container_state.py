@@ -21,7 +21,9 @@ PROGRAM = "/opt/devservers/bin/devserver-inspect"
 SECONDS = 5.0
 """How long a container may take to answer."""
 MOST = 2 * 2**20
-"""Bytes that are read of an answer: it comes from the server's owner, who may be somebody else."""
+"""Bytes that are read of a log: it comes from the server's owner, who may be somebody else."""
+MOST_END = 4096
+"""The same of how a command ended."""
 
 
 def ssh_log(session: Session, server: Json) -> bytes:
@@ -47,9 +49,17 @@ def command_end(session: Session, server: Json) -> str | None:
     if not spec.get("command") or status.get("phase") != "Running" or not status.get("podName"):
         return None
     try:
-        found = json.loads(_printed(session, server, "command") or b"{}")
-        return ended(found)
-    except (ApiError, Unreachable, Failure, ValueError, TypeError):
+        return told(_printed(session, server, "command", MOST_END))
+    except (ApiError, Unreachable, Failure):
+        return None
+
+
+def told(answer: bytes) -> str | None:
+    """How the command ended, from what a container said; None for what makes no sense."""
+    try:
+        found = json.loads(answer or b"{}")
+        return ended(found) if isinstance(found, dict) else None
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -66,7 +76,7 @@ def ended(found: Json) -> str | None:
     return f"{how}, {render.age(str(found['at']))} ago" if found.get("at") else how
 
 
-def _printed(session: Session, server: Json, word: str) -> bytes:
+def _printed(session: Session, server: Json, word: str, most: int = MOST) -> bytes:
     """Standard output of our program in the server's container. Raises ApiError, Unreachable, Failure."""
     from devctl import websocket
     from devctl.kube import core_path
@@ -77,14 +87,14 @@ def _printed(session: Session, server: Json, word: str) -> bytes:
     channels = websocket.connect(session.kube, path, [*query, ("command", word)], websocket.EXEC_PROTOCOLS, SECONDS)
     printed, status = bytearray(), None
     try:
-        while time.monotonic() < deadline and len(printed) < MOST:
+        while time.monotonic() < deadline and len(printed) < most:
             channels.wait([], deadline - time.monotonic())
             for channel, data in channels.receive():
                 if channel == remote.STDOUT:
                     printed += data
                 elif channel == remote.ERROR and data:
                     status = json.loads(data)
-        raise Unreachable(f"{name} did not finish its answer within {SECONDS:.0f} s and {MOST} bytes")
+        raise Unreachable(f"{name} did not finish its answer within {SECONDS:.0f} s and {most} bytes")
     except websocket.Closed:
         if status is None:
             raise Unreachable(f"the connection to {name} broke") from None

@@ -1,4 +1,4 @@
-"""What a container tells about its command, in words."""
+"""What is shown of a command: its words, and what its container tells of its end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from devctl.container_state import ended
+from devctl.container_state import ended, told
+from devctl.describe import description
 from devctl.logs import OF_THE_PLATFORM
+from tests.unit.core.test_commandline import LEAKS, SECRETS
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,16 @@ def test_the_end_of_a_command_is_its_code_or_its_signal(found: dict[str, Any], w
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [b"", b"[]", b"null", b"x", b"\xff", b'{"exitCode": 1e999}', b'{"signal": -1e999}', b'{"exitCode": null}',
+     b'{"exitCode": "x"}', b"[" * 200000, b'{"exitCode": 1' + b"0" * 5000 + b"}", b'{"exitCode": {}, "at": []}'],
+)  # fmt: skip
+def test_what_makes_no_sense_is_left_out(answer: bytes) -> None:
+    """The file is the server's owner's, and who asks may be an administrator."""
+    assert told(answer) is None
+
+
+@pytest.mark.parametrize(
     ("line", "ours"),
     [
         (b"devserver-init: the command ended; the server stays: exit code 4\n", True),
@@ -36,3 +48,10 @@ def test_the_end_of_a_command_is_its_code_or_its_signal(found: dict[str, Any], w
 )
 def test_a_line_of_the_first_process_is_told_from_the_commands_own(line: bytes, ours: bool) -> None:
     assert bool(OF_THE_PLATFORM.match(line)) == ours
+
+
+@pytest.mark.parametrize("words", LEAKS, ids=lambda words: " ".join(words)[:40])
+def test_describe_hides_in_a_command_what_the_audit_log_hides(words: list[str]) -> None:
+    server = {"metadata": {"name": "x"}, "spec": {"command": words}}
+    assert not [secret for secret in SECRETS if secret in "\n".join(description(server))]
+    assert [secret for secret in SECRETS if secret in "\n".join(description(server, show_env=True))]
