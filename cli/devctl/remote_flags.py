@@ -20,6 +20,8 @@ CREATE_VALUES = frozenset(
     }
 )  # fmt: skip
 """Options of create that take the next word as their value; `--wait` takes it if it begins with a digit."""
+WITH_VALUE = "enouv"
+"""Letters that take a value, whatever the command."""
 
 
 def added(words: list[str], at: int, config: Config) -> list[str]:
@@ -75,7 +77,8 @@ def _pairs(typed: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _has(typed: list[str], short: str, long: str) -> bool:
-    letters = re.compile(rf"-[A-Za-z]*{short[1]}.*")
+    # Up to the first letter that takes the rest of the word as its value: `-evenv=1` has no -n.
+    letters = re.compile(rf"-[^-{WITH_VALUE}]*{short[1]}.*", re.S)
     return any(
         word == long or word.startswith(long + "=") or (word[:2] != "--" and letters.fullmatch(word)) for word in typed
     )

@@ -58,6 +58,38 @@ def test_options_of_create_that_take_a_value_are_known() -> None:
     assert set(COMMON) <= {name.lstrip("-") for name in valued}
 
 
+@pytest.mark.parametrize(
+    ("words", "namespace", "output"),
+    [
+        ("create x -evenv=1", True, False),
+        ("create x -vnew:/data", True, False),
+        ("registry login ghcr.io -unoon", True, False),
+        ("list", True, True),
+        ("list -nprod", False, True),
+        ("list -n prod", False, True),
+        ("list -oname", True, False),
+        ("list -Aoname", True, False),
+        ("list -An prod", False, True),
+        ("list --namespace=prod", False, True),
+    ],
+)
+def test_a_letter_within_a_value_is_no_flag(tmp_path: Path, words: str, namespace: bool, output: bool) -> None:
+    settings = {"DEVCTL_NAMESPACE": "dev-team", "DEVCTL_OUTPUT": "json"}
+    found = remote_flags.added(words.split(), 0, Config({}, {"HOME": str(tmp_path), **settings}))
+    assert ("dev-team" in found, "json" in found) == (namespace, output)
+
+
+def test_letters_that_take_a_value_are_known() -> None:
+    """On a letter that is a switch of one command and takes a value in another, `_has` would err."""
+    letters: dict[bool, set[str]] = {True: set(), False: set()}
+    for name in [*PARTS, *(each for each in COMMANDS if each not in GROUPS)]:
+        if name.split()[0] not in LOCAL:
+            for each in load(name, {}).params:
+                letters[bool(getattr(each, "is_flag", False))] |= {opt[1] for opt in each.opts if len(opt) == 2}
+    assert letters[False] == set(remote_flags.WITH_VALUE)
+    assert not letters[True] & letters[False]
+
+
 def test_commands_whose_output_is_a_setting_are_known() -> None:
     with_output = set()
     for name in [*PARTS, *(each for each in COMMANDS if each not in GROUPS)]:
