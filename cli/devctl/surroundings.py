@@ -78,15 +78,15 @@ def missing_flavors(session: Session, wanted: list[str], allow_missing: bool) ->
         raise from_api(error, "list flavors") from None
     missing = [name for name in named if name not in known]
     if missing and not allow_missing:
-        raise unknown_flavor(missing[0], known)
+        raise unknown_flavor(missing[0], known, "known")
     return [f"there is no flavor {name} yet; it can be used when there is one" for name in missing]
 
 
-def unknown_flavor(flavor: str, known: list[str]) -> Failure:
-    """The refusal of a flavor that does not exist, with the nearest one."""
+def unknown_flavor(flavor: str, known: list[str], whose: str = "your") -> Failure:
+    """The refusal of a flavor that does not exist, with the nearest one; `known` are the person's or the cluster's."""
     near = get_close_matches(flavor, known, 1, 0.4)
     listed = ", ".join(sorted(known)) or "none; ask an administrator"
-    todo = f"did you mean {near[0]}? Your flavors: {listed}" if near else f"your flavors: {listed}"
+    todo = f"did you mean {near[0]}? {whose.capitalize()} flavors: {listed}" if near else f"{whose} flavors: {listed}"
     return values.refuse(f"there is no flavor {flavor!r}", todo)
 
 
