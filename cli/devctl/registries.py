@@ -27,7 +27,10 @@ DOCKER_HUB = "docker.io"
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 """What Docker Hub is called in a docker configuration."""
 MOST = 8192
-"""Characters of a password or token."""
+"""Bytes of a password or token; a Secret, where it is in base64, may have twice as many."""
+MOST_NAME = 256
+PATIENCE = 2.0
+"""Seconds after which somebody who seems to be typing is told what they wait for."""
 _REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 
 Host = Annotated[str, typer.Argument(metavar="REGISTRY", help="Like ghcr.io or registry.example.org:5000.")]
@@ -43,12 +46,12 @@ def registry_login_command(
     With a token in a file: devctl registry login ghcr.io --username ann < token
     """
     registry = host(registry)
-    if not username or not username.isprintable() or ":" in username:
+    if not username.isprintable() or ":" in username or not 0 < len(username.encode()) <= MOST_NAME:
         raise Failure(f"--username {username[:60]!r} is not a user name", "give your name at the registry", USAGE)
     secret = password(registry)
     token = base64.b64encode(f"{username}:{secret}".encode()).decode()
     key = DOCKER_HUB_KEY if registry == DOCKER_HUB else registry
-    _write(session, registry, {key: {"username": username, "password": secret, "auth": token}})
+    _write(session, registry, {key: {"auth": token}})
     note = {"registry": registry, "username": username, "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
     _note(session, registry, json.dumps(note))
     render.say(f"your servers pull images of {registry} as {username} now; one that waits for its image tries again")
@@ -107,9 +110,13 @@ def password(registry: str) -> str:
 
         found = getpass(f"Password or token for {registry}: ")
     else:
-        found = sys.stdin.read(MOST + 2)
+        from select import select
+
+        if not select([sys.stdin], [], [], PATIENCE)[0]:
+            render.say("waiting for the password on standard input, up to its end; to type it unseen, use `ssh -t`")
+        found = sys.stdin.buffer.read(MOST + 2).decode(errors="surrogateescape")
     found = found.rstrip("\r\n")
-    if not found or len(found) > MOST or not found.isprintable():
+    if not found or not found.isprintable() or len(found.encode()) > MOST:  # what is no text isn't printable
         what = "no password was given" if not found else "this is not one line of text of a password's length"
         raise Failure(what, f"type it, or `devctl registry login {registry} --username NAME < FILE`", USAGE)
     return found

@@ -19,7 +19,7 @@ from socketserver import StreamRequestHandler, UnixStreamServer
 
 import pytest
 
-from tests.bastion.bastion import SERVER_ADDRESS, Replica, World, server, user
+from tests.bastion.bastion import SERVER_ADDRESS, Replica, World, read_until, server, user
 from tests.bastion.people import ship
 from tests.bastion.test_session import at_a_terminal, ended
 from tests.cluster.client import eventually
@@ -306,7 +306,7 @@ class _Api(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         auths = json.loads(base64.b64decode(body["data"][".dockerconfigjson"]))["auths"]
-        self.passwords += [each["password"] for each in auths.values()]
+        self.passwords += [base64.b64decode(each["auth"]).decode().partition(":")[2] for each in auths.values()]
         self._answer()
 
     def _answer(self) -> None:
@@ -367,6 +367,13 @@ def test_a_typed_password_is_shown_nowhere_wherever_the_output_goes(
         assert ended(pid) == 0, shown
         assert passwords == ["s3cret"]
     assert "s3cret" not in shown and "your servers pull images of ghcr.io" in shown
+
+
+def test_without_a_terminal_somebody_who_types_is_told_what_is_waited_for(fresh: World, replica: Replica) -> None:
+    with _api_behind(replica) as passwords, fresh.client.start(replica, "ann", "devctl", *LOGIN) as running:
+        assert "to type it unseen, use `ssh -t`" in read_until(running, "waiting for the password")
+        said, _ = running.communicate("s3cret\n", 30)
+        assert running.returncode == 0 and passwords == ["s3cret"], said
 
 
 def test_tab_offers_names_from_the_bastion(laptop: Devctl, replica: Replica) -> None:
