@@ -397,6 +397,45 @@ def test_of_the_note_of_their_logins_a_person_changes_the_notes(
         person.patch("v1", "ConfigMap", "registries", {"data": {"registry-0": None}}, namespace)
 
 
+def _managed(*path: str) -> Manifest:
+    """Metadata that says that somebody manages a field, whether the object has it or not."""
+    tree: Manifest = {}
+    for each in reversed(path):
+        tree = {each: tree}
+    entry = {"manager": "somebody", "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z"}
+    return {"managedFields": [{**entry, "fieldsType": "FieldsV1", "fieldsV1": tree}]}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kinds", "refused"),
+    [
+        ({"annotations": {"a": "x" * 17000}}, ("PersistentVolumeClaim",), True),
+        ({"labels": {f"l{number}": "x" * 60 for number in range(300)}}, ("PersistentVolumeClaim",), True),
+        (_managed("f:metadata", "f:labels", "f:" + "x" * 17000), ("PersistentVolumeClaim", "ConfigMap"), True),
+        (_managed("f:data", "f:" + "x" * 17000), ("ConfigMap",), True),
+        (_managed("f:metadata", "f:labels", *(f"f:{n}" for n in range(9))), ("PersistentVolumeClaim",), True),
+        (_managed("f:metadata", "f:annotations", "f:x"), ("PersistentVolumeClaim", "ConfigMap"), False),
+        ({"annotations": {"a": "x" * 1000}, "labels": {"l": "x"}}, ("PersistentVolumeClaim",), False),
+    ],
+)
+def test_a_person_fills_no_metadata(
+    namespace: str, cluster: ApiServer, metadata: Manifest, kinds: tuple[str, ...], refused: bool
+) -> None:
+    person = _person(cluster, namespace)
+    claim = _claim(namespace)
+    claim["metadata"] |= metadata
+    cluster.admin.create(_note(namespace))
+    change = {"metadata": metadata}
+    attempts = {
+        "PersistentVolumeClaim": partial(person.create, claim),
+        "ConfigMap": partial(person.patch, "v1", "ConfigMap", "registries", change, namespace),
+    }
+    for kind in kinds:
+        said = _said(attempts[kind])
+        assert ("are more than 16 KiB" in said) is refused, said
+        assert refused or said == ""
+
+
 def _note(namespace: str) -> Manifest:
     """The note of a person's logins as the operator makes it."""
     return {

@@ -152,6 +152,8 @@ def test_a_person_reads_no_secret_and_writes_no_other(operator: OperatorProcess,
     stranger, large = {**owner, "name": "somebody"}, {**owner, "uid": "x" * 65}
     more_keys = _secret("registry-large", **own)
     more_keys["data"]["more"] = "eA=="
+    fields = {"fieldsType": "FieldsV1", "fieldsV1": {"f:data": {"f:" + "x" * 17000: {}}}}
+    managed = {"manager": "somebody", "operation": "Update", "apiVersion": "v1", **fields}
     host_key = {**_secret("mydev-host-key", **own), "type": "Opaque"}
     account = {"kubernetes.io/service-account.name": "devctl"}
     token = {**_secret("registry-token", annotations=account, **own), "type": "kubernetes.io/service-account-token"}
@@ -161,6 +163,7 @@ def test_a_person_reads_no_secret_and_writes_no_other(operator: OperatorProcess,
         (_secret("mine", **own), "logins to image registries only"),
         (_secret("platform-registry-company", **own), "logins to image registries only"),
         (_secret("registry-large", {"x": "y" * 20000}, **own), "at most 16384 bytes"),
+        (_secret("registry-large", managedFields=[managed], **own), "are more than 16 KiB"),
         (more_keys, "one .dockerconfigjson of at most"),
         (_secret("registry-large", annotations={"x": "y"}, **own), "has no annotations"),
         (_secret("registry-large", labels={f"l{number}": "x" for number in range(9)}, **own), "at most 8 labels"),

@@ -53,6 +53,10 @@ MOST_LOGINS = 64
 MOST_NOTE_CHARACTERS = 1024
 """Of what is noted about a login: registry, user name and time."""
 _MOST_LABELS = 8
+MOST_METADATA = 16384
+"""Characters of what a person writes beside an object's content: labels, annotations, who manages which field."""
+_DEEPEST = 5
+"""How deep a tree of managed fields goes: f:metadata, f:ownerReferences, k:{...}, and one or two below."""
 TOKEN_SECONDS = 600
 """The least that the API server gives (TokenRequest)."""
 _ACCOUNT = "system:serviceaccount:"
@@ -188,7 +192,10 @@ def _policy() -> dict[str, Any]:
 
 
 def _claim_policy() -> dict[str, Any]:
-    """A volume claim in a user's namespace has no finalizer that nobody takes off: it would hold the namespace."""
+    """A volume claim in a user's namespace has no finalizer that nobody takes off: it would hold the namespace.
+
+    And a person's new one is small.
+    """
     return _guard(
         CLAIM_POLICY,
         rules=[
@@ -200,7 +207,7 @@ def _claim_policy() -> dict[str, Any]:
             }
         ],
         only={"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"},
-        more={"validations": [_no_new_finalizers(_CLAIM_FINALIZERS)]},
+        more={"validations": [_no_new_finalizers(_CLAIM_FINALIZERS), _small_metadata(f"!({_CREATED}) || ")]},
         namespaces={"matchExpressions": [{"key": LABEL_USER, "operator": "Exists"}]},
     )
 
@@ -216,6 +223,31 @@ def _no_new_finalizers(known: tuple[str, ...]) -> dict[str, str]:
         "message": "finalizers are the platform's, since they can keep a namespace for ever; leave them out",
         "reason": "Forbidden",
     }
+
+
+def _small_metadata(unless: str = "") -> dict[str, str]:
+    """The validation that people fill no object's metadata: the API server takes 1 MiB and more of it.
+
+    It also takes managedFields from whoever sends them, of fields that the object doesn't have.
+    """
+    managed = _characters("dyn(each).?fieldsV1.orValue({})", _DEEPEST)
+    parts = [f"object.metadata.?managedFields.orValue([]).map(each, 256 + {managed}).sum()"]
+    for field in ("labels", "annotations"):
+        entries = f"object.metadata.?{field}.orValue({{}})"
+        parts.append(f"{entries}.map(each, size(each) + size(object.metadata.{field}[each])).sum()")
+    return {
+        "expression": f"{_A_CONTROLLER} || {unless}{' + '.join(parts)} <= {MOST_METADATA}",
+        "message": f"labels, annotations and managed fields are more than {MOST_METADATA // 1024} KiB; make them fewer",
+        "reason": "Forbidden",
+    }
+
+
+def _characters(tree: str, deep: int) -> str:
+    """CEL: how many characters the names in a tree have; a tree that goes deeper is too much."""
+    if deep == 0:
+        return f"(size({tree}) == 0 ? 0 : {MOST_METADATA})"
+    name = f"at{deep}"
+    return f"{tree}.map({name}, size({name}) + {_characters(f'{tree}[{name}]', deep - 1)}).sum()"
 
 
 def _operator_policy() -> dict[str, Any]:
@@ -413,8 +445,11 @@ def _secret_policy() -> dict[str, Any]:
         },
         more={
             "validations": [
-                {"expression": expression, "message": message, "reason": "Forbidden"}
-                for expression, message in validations
+                *(
+                    {"expression": expression, "message": message, "reason": "Forbidden"}
+                    for expression, message in validations
+                ),
+                _small_metadata(),
             ]
         },
         namespaces={"matchExpressions": [{"key": LABEL_USER, "operator": "Exists"}]},
@@ -458,6 +493,7 @@ def _note_policy() -> dict[str, Any]:
         more={
             "validations": [
                 _no_new_finalizers(_FINALIZERS),
+                _small_metadata(),
                 *(
                     {"expression": expression, "message": message, "reason": "Forbidden"}
                     for expression, message in validations
