@@ -213,7 +213,7 @@ def test_a_token_cannot_be_asked_for_longer(pod: Pod) -> None:
     for spec in ({"expirationSeconds": 601}, {}):
         with pytest.raises(ApiError) as refused:
             as_broker.request("POST", path, {"spec": spec})
-        assert "tokens of at most 600 seconds" in str(refused.value)
+        assert "lives 600 seconds at most" in str(refused.value)
     assert as_broker.request("POST", path, {"spec": {"expirationSeconds": 600}})["status"]["token"]
 
 
