@@ -363,6 +363,9 @@ def test_controllers_add_finalizers_and_what_has_one_can_still_be_changed(namesp
         controller.create(manifest)
     stop = {"spec": {"running": False}}
     _person(cluster, namespace).patch("devservers.io/v1", "DevServer", "mydev", stop, namespace)
+    for manifest in (_server(namespace), _claim(namespace)):  # nothing may hold up who deletes every server later
+        free = {"metadata": {"finalizers": None}}
+        controller.patch(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"], free, namespace)
 
 
 _OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "1"}

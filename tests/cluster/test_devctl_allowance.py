@@ -27,7 +27,7 @@ def person(cluster: ApiServer, restricted_namespace: Callable[[str], str], user_
 
 
 def limit(admin: Client, namespace: str, hard: dict[str, str], used: dict[str, str]) -> None:
-    """A quota, counted by the test: no controller runs here."""
+    """A quota that says what is in use, as the controller counts it, which runs here only if another test wants it."""
     admin.create(
         {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "dev-user", "namespace": namespace},
          "spec": {"hard": hard}}
@@ -50,13 +50,19 @@ def test_flavors_and_create_go_by_what_one_may_use(person: Devctl, admin: Client
 
 
 def test_free_counts_ones_own_quota(person: Devctl, admin: Client, user_name: str) -> None:
-    limit(admin, f"dev-{user_name}", {"requests.cpu": "7"}, {"requests.cpu": "4500m"})
+    namespace = f"dev-{user_name}"
+    admin.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}})
+    container = {"name": "busy", "image": "localhost/busy", "resources": {"requests": {"cpu": "4500m"}}}
+    pod = {"metadata": {"name": "busy", "namespace": namespace}, "spec": {"containers": [container]}}
+    admin.create({"apiVersion": "v1", "kind": "Pod", **pod})
+    limit(admin, namespace, {"requests.cpu": "7"}, {"requests.cpu": "4500m"})
     (row,) = [line for line in person("flavors").stdout.splitlines() if line.startswith("devctl-medium")]
     assert "1 of 3" in row
 
 
 def test_an_exceeded_quota_is_told_in_words(person: Devctl, admin: Client, user_name: str) -> None:
     count = "count/devservers.devservers.io"
+    person("create", "first")
     hard = {count: "1", "services.nodeports": "0", "persistentvolumeclaims": "100"}
     limit(admin, f"dev-{user_name}", hard, {count: "1", "services.nodeports": "0", "persistentvolumeclaims": "2"})
     refused = person("create", "mydev", code=6).stderr

@@ -86,20 +86,23 @@ def test_a_proxy_carries_lists_exec_and_ssh(
             "containers": [{"name": "dev", "image": "x"}],
         },
     }  # fmt: skip
-    admin.create(
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}}
-    )  # no controller makes it here
+    # The controller that makes it runs only if another test wants it.
+    admin.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}})
     admin.create(pod)
     admin.patch("v1", "Pod", "mydev-1", {"status": {"phase": "Running"}}, namespace, subresource="status")
     write_status(admin, namespace, phase="Running", podName="mydev-1", sshHostKey=HOST_KEY,
                  conditions=[{"type": "Ready", "status": "True", "reason": "Running", "message": "",
                               "lastTransitionTime": "2026-01-01T00:00:00Z"}])  # fmt: skip
-    for words in (["exec", "mydev", "--", "true"], ["proxy", "mydev"]):
-        before = len(proxy.asked)
-        done = devctl.start(*words)
-        _, err = done.communicate("", timeout=60)
-        assert done.returncode and "no-such-node" in err, err
-        assert len(proxy.asked) - before >= 2, "a connection of its own for the stream"
+    try:
+        for words in (["exec", "mydev", "--", "true"], ["proxy", "mydev"]):
+            before = len(proxy.asked)
+            done = devctl.start(*words)
+            _, err = done.communicate("", timeout=60)
+            assert done.returncode and "no-such-node" in err, err
+            assert len(proxy.asked) - before >= 2, "a connection of its own for the stream"
+    finally:
+        # No kubelet would ever let it go, and other tests delete everybody's pods.
+        admin.delete("v1", "Pod", "mydev-1", namespace, gracePeriodSeconds="0")
     assert set(proxy.asked) == {f"CONNECT {BEHIND}:{urlsplit(cluster.url).port} HTTP/1.1"}
 
 

@@ -59,6 +59,7 @@ shift 2
 mount --bind "$root" "$root"  # unshare(1) changes the propagation of /, which has to be a mount for that
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=1777 shm "$root/dev/shm"  # the tests look there for what processes left that are none of theirs
 mount -t tmpfs -o mode=0755 run "$root/run"
 mount -t proc proc "$root/proc"
 if [ -n "$tools" ]; then
