@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from devctl.session import Session
 
 
-QUOTA_PATIENCE = 40.0  # seconds; Kubernetes' quota controller looks for new kinds every 30
+QUOTA_PATIENCE = 60.0
+"""Seconds. Kubernetes' quota controller looks for new kinds every 30, and at the quotas again every 10 on the embedded
+cluster (elsewhere every five minutes)."""
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,11 @@ def from_api(error: ApiError, doing: str) -> Failure:
         return Failure(what, todo or "correct it and try again, or ask an administrator", REFUSED)
     if "exceeded quota" in message:
         return _quota(message)
+    if "status unknown for quota" in message:
+        return Failure(
+            f"could not {doing}: Kubernetes has not counted yet what you have",
+            "try again in a few minutes: after an installation it takes up to five",
+        )
     if error.status == 403:
         return _forbidden(error, message, doing)
     if error.status == 409 and error.reason == "AlreadyExists":

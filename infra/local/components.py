@@ -142,6 +142,9 @@ def components(site: Site, tools: dict[str, str]) -> list[Component]:
                 "--enable-hostpath-provisioner=true",
                 # One instance: waiting for a dead one's lease would only slow a restart down.
                 "--leader-elect=false",
+                # Servers are counted once the controller has found their kind (it looks every 30 s) and looks at the
+                # quotas again. The default of five minutes would refuse everybody's first server for as long.
+                "--resource-quota-sync-period=10s",
             ),
             "https://127.0.0.1:10257/healthz",
         ),

@@ -17,6 +17,17 @@ def refusal(status: int, reason: str, message: str, causes: Any = (), **details:
 CASES = [
     (
         refusal(
+            403,
+            "Forbidden",
+            'devservers.devservers.io "x" is forbidden: status unknown for quota: dev-user, resources: '
+            "count/devservers.devservers.io",
+        ),
+        "could not create mydev: Kubernetes has not counted yet what you have",
+        "try again in a few minutes: after an installation it takes up to five",
+        errors.FAILURE,
+    ),
+    (
+        refusal(
             422,
             "Invalid",
             'DevServer.devservers.io "x" is invalid: spec.mode: Invalid value: ...',
