@@ -32,6 +32,11 @@ MOST_DENIALS = 100
 """Forwards of one connection that are refused one by one; the next ones end it."""
 Fields = dict[str, Any]
 Event = tuple[str, Fields]
+EARLY_SECONDS = 5.0
+"""How long what a process asked for is kept until sshd has said whose process it is: the two records come from two
+processes, so under load the later one may be read first."""
+MOST_EARLY = 200
+"""Such processes remembered at once."""
 MOST_STRANGERS = 2000
 """Connections that have not logged in, remembered at once; sshd holds 600 and refuses the rest."""
 
@@ -75,6 +80,8 @@ class Connections:
         self._software: OrderedDict[int, str] = OrderedDict()
         self._asked: dict[int, tuple[str, float]] = {}
         """Where each connection's last forward goes, and when it was asked for, while sshd may still say no."""
+        self._early: OrderedDict[int, tuple[float, list[Forward]]] = OrderedDict()
+        """What processes of nobody yet asked for, and when they began to."""
         self.live: dict[int, Live] = {}
         """By the pid of the process that stands for it."""
 
@@ -97,6 +104,7 @@ class Connections:
             case Child(parent, pid):
                 if parent in self.live:
                     self.live[parent].child = pid
+                    return self._catch_up(pid, now)
             case Forward():
                 return self._forward(record, now)
             case Ended(source, why):
@@ -165,6 +173,7 @@ class Connections:
         pid = record.pid
         live = self.live.get(pid) or next((each for each in self.live.values() if each.child == pid), None)
         if live is None:
+            self._keep(record, now)
             return []
         if record.denied and not record.unasked:
             self._asked.pop(live.pid, None)
@@ -177,6 +186,22 @@ class Connections:
         if record.target == NAMELESS:
             live.unwanted = live.unwanted or "where your forward goes cannot be put on record"
         return events
+
+    def _keep(self, record: Forward, now: float) -> None:
+        since, kept = self._early.setdefault(record.pid, (now, []))
+        if now - since > EARLY_SECONDS:  # of an earlier process with this number
+            kept.clear()
+            self._early[record.pid] = now, kept
+        if len(kept) <= MOST_DENIALS:
+            kept.append(record)
+        if len(self._early) > MOST_EARLY:
+            self._early.popitem(last=False)
+
+    def _catch_up(self, pid: int, now: float) -> list[Event]:
+        since, kept = self._early.pop(pid, (now, []))
+        if now - since > EARLY_SECONDS:
+            return []
+        return [event for record in kept for event in self._forward(record, now)]
 
     def _denied(self, live: Live, target: str) -> list[Event]:
         live.denials += 1

@@ -184,7 +184,7 @@ def test_the_environment_is_ours(fresh: World, replica: Replica) -> None:
             assert b"PYTHONPATH" not in given and b"EDITOR" not in given
             lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
             limits = {line[:25].strip(): line[25:].split()[:2] for line in lines}
-            assert limits["Max data size"] == [str(256 << 20)] * 2
+            assert limits["Max data size"] == [str(160 << 20)] * 2
             assert limits["Max open files"] == ["256"] * 2 and limits["Max core file size"] == ["0"] * 2
             asking.close()
             running.wait(LONGEST)

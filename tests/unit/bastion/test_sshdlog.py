@@ -109,6 +109,27 @@ def test_a_forward_counts_as_made_unless_sshd_says_no() -> None:
     assert table.settle(9) == []
 
 
+def test_what_was_asked_before_sshd_said_whose_process_it_is_is_on_record() -> None:
+    """Seen under load: two processes of sshd write to one log, and the later record was read first."""
+    table = Connections(10)
+    table.feed(Accepted(HERE, 8, "ann", FP), 0)
+    assert table.feed(Forward(10, "a:22", denied=False), 0) == []
+    assert table.feed(Forward(10, "a:22", denied=True), 0) == []
+    (event,) = table.feed(Child(8, 10), 0.1)
+    assert event[0] == "forward_denied" and event[1]["target"] == "a:22"
+    assert table.feed(Child(8, 10), 0.2) == []
+
+
+def test_what_an_earlier_process_of_the_same_number_asked_is_nobodys() -> None:
+    table = Connections(10)
+    table.feed(Forward(10, "a:22", denied=True), 0)
+    table.feed(Accepted(HERE, 8, "ann", FP), 9)
+    assert table.feed(Child(8, 10), 9) == []
+    table.feed(Forward(12, "b:22", denied=True), 0)
+    table.feed(Forward(12, "c:22", denied=True), 9)
+    assert [fields["target"] for _, fields in table.feed(Child(8, 12), 9)] == ["c:22"]
+
+
 def test_a_refusal_takes_no_other_forward_along() -> None:
     table = _table()
     table.feed(Accepted(HERE, 8, "ann", FP), 0)
