@@ -74,6 +74,10 @@ class View(Protocol):
         """Remembers an object the API server just returned, so that the next read sees our own write."""
         ...
 
+    def forget(self, obj: Json) -> None:
+        """Drops an object that the API server no longer has, whether its event is still to come or was missed."""
+        ...
+
 
 class Cluster(Protocol):
     """Talks to the API server. Every method raises ApiError."""

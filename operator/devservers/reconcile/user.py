@@ -134,17 +134,16 @@ class UserReconciler:
         began = user.metadata.creation_timestamp
         if not recorded or recorded == user.metadata.uid or began is None:
             return False
-        # The API server knows of servers that no event told us of yet, the cache of those that have just gone.
-        servers = [*self._view.list("DevServer", user.namespace)]
-        servers += await self._cluster.list("DevServer", user.namespace)
-        former = {
-            server["metadata"]["uid"]: server
-            for server in servers
-            if not server["metadata"].get("deletionTimestamp")
-            and (made := created_at(server)) is not None
-            and made < began
-        }
-        await self._end(user.name, former.values())
+        there = await self._cluster.list("DevServer", user.namespace)
+        uids = {server["metadata"]["uid"] for server in there}
+        for server in self._view.list("DevServer", user.namespace):
+            # One that went between our first list and the beginning of the watch has no event: it would start anew.
+            if server["metadata"]["uid"] not in uids and _is_older(server, began):
+                self._view.forget(server)
+        former = [
+            server for server in there if not server["metadata"].get("deletionTimestamp") and _is_older(server, began)
+        ]
+        await self._end(user.name, former)
         return bool(former)
 
     async def _end(self, user: str, servers: Iterable[Json]) -> None:
@@ -201,6 +200,11 @@ def _obstacle(namespace: str, live: Json | None) -> str | None:
     if live["metadata"].get("deletionTimestamp"):
         return f"namespace {namespace} is being deleted; it is made again when it is gone"
     return None
+
+
+def _is_older(server: Json, moment: datetime) -> bool:
+    made = created_at(server)
+    return made is not None and made < moment
 
 
 def _ours(namespace: Json) -> bool:

@@ -54,6 +54,10 @@ class Cache:
         """Remembers an object the API server returned."""
         self.apply(obj["kind"], obj)
 
+    def forget(self, obj: Json) -> None:
+        """Drops an object the API server no longer has."""
+        self.apply(obj["kind"], obj, deleted=True)
+
     def apply(self, kind: str, obj: Json, *, deleted: bool = False) -> Change | None:
         """Takes in one event; None when the cache knew it already."""
         namespace, name, version = identity(obj)

@@ -183,6 +183,24 @@ def test_a_cache_that_is_behind_deletes_no_namespace() -> None:
     assert not [line for line in world.api.log if line.startswith("delete")]
 
 
+def test_a_former_users_server_whose_end_no_event_told_of_keeps_nobody_waiting() -> None:
+    """It was deleted between the operator's first list and the beginning of its watch."""
+    world = World()
+    user(world)
+    world.put("DevServer", "dev-ann", "mydev", spec={"flavor": "small"})
+    old = world.api.objects[("DevServer", "dev-ann", "mydev")]
+    old["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    world.cache.put(world.api.put(old))
+    del world.api.objects[("DevServer", "dev-ann", "mydev")], world.api.objects[("DevServerUser", "", "ann")]
+    world.cache.forget(world.cache.get("DevServerUser", "", "ann") or {})
+    made = {"name": "ann", "generation": 1, "creationTimestamp": "2026-02-01T00:00:00Z"}
+    again = {"apiVersion": "devservers.io/v1", "kind": "DevServerUser", "metadata": made, "spec": {"username": "ann"}}
+    world.cache.put(world.api.put(again))
+    asyncio.run(world.users.reconcile("ann"))
+    assert world.api.objects[("DevServerUser", "", "ann")]["status"]["phase"] == "Active"
+    assert world.cache.get("DevServer", "dev-ann", "mydev") is None
+
+
 def test_the_api_servers_words_about_a_secret_are_not_kept() -> None:
     from devservers.runtime.kube import _refusal
 
