@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from devservers.api import registries
-from devservers.api.admission import MOST_LOGINS
+from devservers.api.admission_people import MOST_LOGINS
 from devservers.api.meta import (
     ANNOTATION_ALLOWED_FLAVORS,
     ANNOTATION_ALLOWED_REGISTRIES,

@@ -1,0 +1,275 @@
+"""Policies on what people write: servers, volume claims, logins to registries.
+
+What one object alone can say is CEL in its CRD. Here is what needs its namespace: a ValidatingAdmissionPolicy
+reads the user's name and allowed flavors from the label and the annotation that the operator keeps there.
+Rules look at what a request changes, never at what was already so: taking a flavor away from a user must not
+keep their running servers from being stopped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devservers.api import registries
+from devservers.api.meta import (
+    ANNOTATION_ALLOWED_FLAVORS,
+    ANNOTATION_ALLOWED_REGISTRIES,
+    ANNOTATION_RESTARTED_AT,
+    ANNOTATION_STARTED_AT,
+    ANY_FLAVOR,
+    GROUP,
+    LABEL_USER,
+    NAMESPACE_PREFIX,
+    REGISTRIES,
+    REGISTRY_SECRET_PREFIX,
+    SECRET_TYPE_REGISTRY,
+    VERSION,
+)
+from devservers.api.policy import A_CONTROLLER, CREATED, guard, no_new_finalizers, small_metadata
+
+SERVER_POLICY = f"devservers.{GROUP}"
+CLAIM_POLICY = f"devservers-claims.{GROUP}"
+SECRET_POLICY = f"devservers-registries.{GROUP}"
+NOTE_POLICY = f"devservers-registry-notes.{GROUP}"
+MOST_SECRET_BYTES = 16384
+"""Of a login to a registry; a cloud's longest tokens have 4 KiB."""
+MOST_LOGINS = 64
+"""How many registries a person is logged in to."""
+MOST_NOTE_CHARACTERS = 1024
+"""Of what is noted about a login: registry, user name and time."""
+_MOST_LABELS = 8
+_FINALIZERS = ("foregroundDeletion", "orphan")
+"""Of Kubernetes' garbage collector, which takes them off again."""
+_CLAIM_FINALIZERS = (*_FINALIZERS, "kubernetes.io/pvc-protection")
+_OWNER = "(has(object.spec.owner) ? object.spec.owner : '')"
+_OLD_OWNER = "(has(oldObject.spec.owner) ? oldObject.spec.owner : '')"
+_OF_PEOPLE = {"matchExpressions": [{"key": LABEL_USER, "operator": "Exists"}]}
+"""Selects users' namespaces."""
+
+
+def _changed(annotation: str) -> str:
+    """CEL: whether a request changes an annotation."""
+    new, old = (f"{each}.metadata.?annotations[?'{annotation}'].orValue('')" for each in ("object", "oldObject"))
+    return f"{new} != {old}"
+
+
+def server_policy() -> dict[str, Any]:
+    """A server is in its owner's namespace, of a flavor and from a registry that are allowed there."""
+    return guard(
+        SERVER_POLICY,
+        rules=[
+            {
+                "apiGroups": [GROUP],
+                "apiVersions": [VERSION],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": ["devservers"],
+            }
+        ],
+        # What is being deleted only loses its finalizers; nothing may stand in the way of that.
+        only={"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"},
+        more={
+            "variables": [
+                {
+                    "name": "ours",
+                    "expression": (
+                        f"has(namespaceObject.metadata.labels) && '{LABEL_USER}' in namespaceObject.metadata.labels"
+                    ),
+                },
+                {
+                    "name": "allowed",
+                    "expression": (
+                        "has(namespaceObject.metadata.annotations) && "
+                        f"'{ANNOTATION_ALLOWED_FLAVORS}' in namespaceObject.metadata.annotations"
+                        f" ? namespaceObject.metadata.annotations['{ANNOTATION_ALLOWED_FLAVORS}'] : ''"
+                    ),
+                },
+                {
+                    "name": "flavors",
+                    "expression": "variables.allowed.split(',').map(each, each.trim())",
+                },
+                {
+                    # Another flavor, and whatever starts a server, starts it anew or gives it more time: any change of
+                    # one that is to run may.
+                    "name": "asks",
+                    "expression": (
+                        f"{CREATED} || object.spec.flavor != oldObject.spec.flavor || "
+                        f"{_changed(ANNOTATION_STARTED_AT)} || {_changed(ANNOTATION_RESTARTED_AT)} || "
+                        "(object.spec.running && object.spec != oldObject.spec)"
+                    ),
+                },
+                *registries.variables(ANNOTATION_ALLOWED_REGISTRIES),
+            ],
+            "validations": [
+                {
+                    "expression": f"!({CREATED}) || variables.ours",
+                    "messageExpression": (
+                        "'namespace ' + request.namespace + ' is not a user\\'s; create the server in "
+                        f"{NAMESPACE_PREFIX}<user>'"
+                    ),
+                    "message": f"not a user's namespace; create the server in {NAMESPACE_PREFIX}<user>",
+                    "reason": "Invalid",
+                },
+                {
+                    "expression": (
+                        f"{_OWNER} == '' || (!({CREATED}) && {_OWNER} == {_OLD_OWNER}) || "
+                        f"request.namespace == '{NAMESPACE_PREFIX}' + object.spec.owner"
+                    ),
+                    "messageExpression": (
+                        "'owner ' + object.spec.owner + ' has no part in ' + request.namespace + "
+                        f"'; create it in {NAMESPACE_PREFIX}' + object.spec.owner + ' or leave owner out'"
+                    ),
+                    "message": "owner and namespace differ; leave owner out",
+                    "reason": "Invalid",
+                },
+                {
+                    "expression": (
+                        "!variables.asks || !variables.ours || "
+                        f"'{ANY_FLAVOR}' in variables.flavors || object.spec.flavor in variables.flavors"
+                    ),
+                    "messageExpression": (
+                        "'flavor ' + object.spec.flavor + ' is not allowed here; ' + "
+                        "(variables.allowed == '' ? 'ask your administrator for one' : "
+                        "'choose one of ' + variables.flavors.join(', '))"
+                    ),
+                    "message": "flavor is not allowed here; choose another",
+                    "reason": "Forbidden",
+                },
+                {
+                    "expression": (
+                        "!variables.ours || !(variables.asks || object.spec.?image != oldObject.spec.?image) || "
+                        f"{registries.allowed()}"
+                    ),
+                    "messageExpression": registries.refusal(),
+                    "message": "the image's registry is not allowed here; choose another",
+                    "reason": "Forbidden",
+                },
+                no_new_finalizers(_FINALIZERS),
+            ],
+        },
+    )
+
+
+def claim_policy() -> dict[str, Any]:
+    """A volume claim in a user's namespace has no finalizer that nobody takes off: it would hold the namespace.
+
+    And a person's new one is small.
+    """
+    return guard(
+        CLAIM_POLICY,
+        rules=[
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": ["persistentvolumeclaims"],
+            }
+        ],
+        only={"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"},
+        more={"validations": [no_new_finalizers(_CLAIM_FINALIZERS), small_metadata(f"!({CREATED}) || ")]},
+        namespaces=_OF_PEOPLE,
+    )
+
+
+def secret_policy() -> dict[str, Any]:
+    """Of Secrets a person may write logins to image registries and no others: no host key, no token of an account.
+
+    Whoever may read the Secrets of a namespace, as the operator and administrators may, is no such person.
+    """
+    owner = "object.metadata.?ownerReferences.orValue([])"
+    validations = [
+        (
+            f"object.type == '{SECRET_TYPE_REGISTRY}' && object.metadata.name.startsWith('{REGISTRY_SECRET_PREFIX}')",
+            "people keep logins to image registries only; use `devctl registry login`",
+        ),
+        # The whole object is small, so that all that a person may have of them is no burden on etcd.
+        (
+            "object.?data.orValue({}).all(each, each == '.dockerconfigjson' && "
+            f"size(object.data[each]) <= {MOST_SECRET_BYTES})",
+            f"a login to a registry is one .dockerconfigjson of at most {MOST_SECRET_BYTES} bytes; "
+            "use `devctl registry login`",
+        ),
+        (
+            "size(object.metadata.?annotations.orValue({})) == 0 && "
+            f"size(object.metadata.?labels.orValue({{}})) <= {_MOST_LABELS} && "
+            "object.metadata.?selfLink.orValue('') == ''",
+            f"a login to a registry has no annotations and at most {_MOST_LABELS} labels; use `devctl registry login`",
+        ),
+        # What its person leaves behind goes with them, and nothing of it holds up the end of the namespace.
+        (
+            f"size({owner}) == 1 && {owner}.all(each, each.kind == 'DevServerUser' && "
+            f"each.apiVersion == '{GROUP}/{VERSION}' && size(each.uid) <= 64 && "
+            f"each.name == namespaceObject.metadata.labels['{LABEL_USER}']) && "
+            "size(object.metadata.?finalizers.orValue([])) == 0",
+            "a login belongs to its DevServerUser and has no finalizer; use `devctl registry login`",
+        ),
+    ]
+    return guard(
+        SECRET_POLICY,
+        rules=[
+            {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["secrets"]}
+        ],
+        only={
+            "name": "may-not-read-secrets",
+            "expression": (
+                "!authorizer.group('').resource('secrets').namespace(request.namespace).check('get').allowed()"
+            ),
+        },
+        more={
+            "validations": [
+                *(
+                    {"expression": expression, "message": message, "reason": "Forbidden"}
+                    for expression, message in validations
+                ),
+                small_metadata(),
+            ]
+        },
+        namespaces=_OF_PEOPLE,
+    )
+
+
+def note_policy() -> dict[str, Any]:
+    """Of the note of their logins a person changes the notes, so that it goes with them and holds up nothing.
+
+    Whoever may make ConfigMaps in a namespace, as the operator and administrators may, is no such person.
+    """
+    parts = [f"metadata.?{field}" for field in ("labels", "annotations", "ownerReferences", "selfLink")]
+    parts += ["?immutable", "?binaryData"]
+    validations = [
+        (
+            " && ".join(f"object.{part} == oldObject.{part}" for part in parts),
+            "of the note of their logins people change its data only; use `devctl registry login`",
+        ),
+        (
+            f"size(object.?data.orValue({{}})) <= {MOST_LOGINS}",
+            f"nobody is logged in to more than {MOST_LOGINS} registries; "
+            "`devctl registry logout` one that isn't needed",
+        ),
+        (
+            f"object.?data.orValue({{}}).all(each, each.startsWith('{REGISTRY_SECRET_PREFIX}') && "
+            f"size(object.data[each]) <= {MOST_NOTE_CHARACTERS})",
+            f"a note of a login is called {REGISTRY_SECRET_PREFIX}... and has at most {MOST_NOTE_CHARACTERS} "
+            "characters; use `devctl registry login`",
+        ),
+    ]
+    return guard(
+        NOTE_POLICY,
+        rules=[{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["configmaps"]}],
+        only={
+            "name": "may-not-make-configmaps",
+            "expression": (
+                f"request.name == '{REGISTRIES}' && !has(object.metadata.deletionTimestamp) && !({A_CONTROLLER}) && "
+                "!authorizer.group('').resource('configmaps').namespace(request.namespace).check('create').allowed()"
+            ),
+        },
+        more={
+            "validations": [
+                no_new_finalizers(_FINALIZERS),
+                small_metadata(),
+                *(
+                    {"expression": expression, "message": message, "reason": "Forbidden"}
+                    for expression, message in validations
+                ),
+            ]
+        },
+        namespaces=_OF_PEOPLE,
+    )

@@ -1,0 +1,179 @@
+"""Policies on the platform's own identities: the operator, the bastion, and who takes a person's token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devservers.api.meta import (
+    BASTION_ACCOUNT,
+    BASTION_NAMESPACE,
+    GROUP,
+    LABEL_NAMESPACE_CREATED_BY,
+    NAMESPACE_PREFIX,
+    OPERATOR,
+    PERSON_ACCOUNT,
+    PERSON_TOKEN_ROLE,
+    SYSTEM_NAMESPACE,
+    TENANT_ROLE,
+    USER_ROLE,
+    VERSION,
+)
+from devservers.api.policy import ACCOUNT, guard
+from devservers.api.queueing import KUEUE, QUEUES
+from devservers.api.user import UserSpec
+
+OPERATOR_POLICY = f"devservers-operator.{GROUP}"
+BASTION_POLICY = f"devservers-bastion.{GROUP}"
+TOKEN_POLICY = f"devservers-bastion-tokens.{GROUP}"
+TOKEN_SECONDS = 600
+"""The least that the API server gives (TokenRequest)."""
+_KEYS = ("ssh_public_keys", "ssh_keys")
+_IS_BASTION = f"request.userInfo.username == '{ACCOUNT}{BASTION_NAMESPACE}:{BASTION_ACCOUNT}'"
+_THE_BASTION = {"name": "the-bastion", "expression": _IS_BASTION}
+_BOUND = (
+    (USER_ROLE, PERSON_ACCOUNT, "request.namespace"),
+    (TENANT_ROLE, OPERATOR, f"'{SYSTEM_NAMESPACE}'"),
+    (PERSON_TOKEN_ROLE, BASTION_ACCOUNT, f"'{BASTION_NAMESPACE}'"),
+)
+"""Role, account and (CEL) the account's namespace: what the operator binds in users' namespaces, and nothing else."""
+
+
+def operator_policy() -> dict[str, Any]:
+    """What RBAC can't say of the operator's rights: users' namespaces only, and those stay closed.
+
+    And each role goes to the one account that it is for.
+    Without it `bind` and `rolebindings create` would let a stolen token bind the tenant role in kube-system, or a
+    person's role to itself.
+    """
+    namespaced = ["serviceaccounts", "resourcequotas", "limitranges"]
+    rules: list[dict[str, Any]] = [
+        {"apiGroups": [""], "apiVersions": ["*"], "resources": ["namespaces", *namespaced]},
+        {"apiGroups": ["networking.k8s.io"], "apiVersions": ["*"], "resources": ["networkpolicies"]},
+        {"apiGroups": ["rbac.authorization.k8s.io"], "apiVersions": ["*"], "resources": ["rolebindings"]},
+        {"apiGroups": [KUEUE], "apiVersions": ["*"], "resources": ["localqueues"]},
+    ]
+    made_by_us = f".metadata.labels[?'{LABEL_NAMESPACE_CREATED_BY}'].orValue('') == '{OPERATOR}'"
+    about_namespace = "request.resource.resource == 'namespaces'"
+    return guard(
+        OPERATOR_POLICY,
+        rules=[{**rule, "operations": ["CREATE", "UPDATE", "DELETE"]} for rule in rules],
+        only={
+            "name": "the-operator",
+            "expression": f"request.userInfo.username == 'system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR}'",
+        },
+        more={
+            "validations": [
+                {
+                    "expression": (
+                        f"{about_namespace} || (has(namespaceObject.metadata.labels) && namespaceObject{made_by_us})"
+                    ),
+                    "message": "the operator has no business outside of the namespaces it made",
+                    "reason": "Forbidden",
+                },
+                {
+                    "expression": (
+                        f"!({about_namespace}) || (request.name.startsWith('{NAMESPACE_PREFIX}') && "
+                        f"(request.operation == 'CREATE' || (has(oldObject.metadata.labels) && oldObject{made_by_us})))"
+                    ),
+                    "message": f"the operator makes and changes namespaces {NAMESPACE_PREFIX}<user> only, and its own",
+                    "reason": "Forbidden",
+                },
+                {
+                    "expression": (
+                        f"!({about_namespace}) || request.operation == 'DELETE' || (has(object.metadata.labels) && "
+                        f"object{made_by_us} && object.metadata.labels[?'pod-security.kubernetes.io/enforce']"
+                        ".orValue('') == 'restricted')"
+                    ),
+                    "message": "a user's namespace stays under Pod Security restricted",
+                    "reason": "Forbidden",
+                },
+                {
+                    "expression": (
+                        "request.resource.resource != 'localqueues' || request.operation == 'DELETE' || "
+                        f"(object.metadata.name in {list(QUEUES)!r} && "
+                        "object.spec.clusterQueue == object.metadata.name)"
+                    ),
+                    "message": f"the operator makes the queues {' and '.join(QUEUES)} only, each of its own name",
+                    "reason": "Forbidden",
+                },
+                {
+                    "expression": (
+                        "request.resource.resource != 'rolebindings' || request.operation == 'DELETE' || "
+                        + " || ".join(_binds(*each) for each in _BOUND)
+                    ),
+                    "message": "the operator binds each of its three roles to the one account that it is for",
+                    "reason": "Forbidden",
+                },
+            ],
+        },
+    )
+
+
+def _binds(role: str, account: str, namespace: str) -> str:
+    """CEL: whether a RoleBinding binds ``role``, to nobody or to that one service account."""
+    return (
+        f"(object.roleRef.kind == 'ClusterRole' && object.roleRef.name == '{role}' && "
+        "object.?subjects.orValue([]).all(each, each.kind == 'ServiceAccount' && "
+        f"each.name == '{account}' && each.?namespace.orValue('') == {namespace}))"
+    )
+
+
+def token_policy() -> dict[str, Any]:
+    """A token that a program takes for a person lives minutes, so one that is stolen does too.
+
+    Whichever service account asks: the bastion is the one that may, and RBAC alone says so.
+    """
+    in_place = f"request.name == '{PERSON_ACCOUNT}' && request.namespace.startsWith('{NAMESPACE_PREFIX}')"
+    return guard(
+        TOKEN_POLICY,
+        rules=[
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE"],
+                "resources": ["serviceaccounts/token"],
+            }
+        ],
+        only={
+            "name": "a-program",
+            "expression": f"{_IS_BASTION} || request.userInfo.username.startsWith('{ACCOUNT}') && {in_place}",
+        },
+        more={
+            "validations": [
+                {
+                    "expression": f"object.spec.?expirationSeconds.orValue(3600) <= {TOKEN_SECONDS}",
+                    "message": f"a person's token lives {TOKEN_SECONDS} seconds at most; ask for no longer one",
+                    "reason": "Forbidden",
+                }
+            ]
+        },
+    )
+
+
+def bastion_policy() -> dict[str, Any]:
+    """Of a DevServerUser the bastion may change the keys, for their owner's sake, and nothing that is a right."""
+    fields = [str(field.alias) for name, field in UserSpec.model_fields.items() if name not in _KEYS]
+    parts = [f"spec.?{field}" for field in fields]
+    parts += [f"metadata.?{field}" for field in ("labels", "annotations", "finalizers", "ownerReferences")]
+    return guard(
+        BASTION_POLICY,
+        rules=[
+            {
+                "apiGroups": [GROUP],
+                "apiVersions": [VERSION],
+                "operations": ["CREATE", "UPDATE", "DELETE"],
+                "resources": ["devserverusers"],
+            }
+        ],
+        only=_THE_BASTION,
+        more={
+            "validations": [
+                {
+                    "expression": "request.operation == 'UPDATE' && "
+                    + " && ".join(f"object.{part} == oldObject.{part}" for part in parts),
+                    "message": "the bastion changes people's SSH keys and nothing else of them",
+                    "reason": "Forbidden",
+                }
+            ]
+        },
+    )

@@ -1,0 +1,89 @@
+"""A ValidatingAdmissionPolicy as a manifest, and the CEL that several policies share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devservers.api.meta import NAMESPACE_PREFIX
+
+MOST_METADATA = 16384
+"""Characters of what a person writes beside an object's content: labels, annotations, who manages which field."""
+_DEEPEST = 5
+"""How deep a tree of managed fields goes: f:metadata, f:ownerReferences, k:{...}, and one or two below."""
+ACCOUNT = "system:serviceaccount:"
+A_CONTROLLER = (
+    "'system:masters' in request.userInfo.?groups.orValue([]) || request.userInfo.username.startsWith('system:') && "
+    f"!request.userInfo.username.startsWith('{ACCOUNT}{NAMESPACE_PREFIX}')"
+)
+"""CEL: whether one of Kubernetes' own components, a controller of the cluster, or who is above all rules asks."""
+CREATED = "request.operation == 'CREATE'"
+
+
+def guard(
+    name: str,
+    rules: list[dict[str, Any]],
+    only: dict[str, str],
+    more: dict[str, list[dict[str, str]]],
+    namespaces: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A policy that refuses when it can't be evaluated.
+
+    rules: which requests it is about; only: the condition they meet besides; more: its validations, and variables;
+    namespaces: a selector of those it holds in, all of them without one.
+    """
+    about: dict[str, Any] = {"resourceRules": rules}
+    if namespaces is not None:
+        about["namespaceSelector"] = namespaces
+    spec = {"failurePolicy": "Fail", "matchConstraints": about, "matchConditions": [only], **more}
+    return _manifest("ValidatingAdmissionPolicy", name, spec)
+
+
+def binding(policy: str) -> dict[str, Any]:
+    return _manifest("ValidatingAdmissionPolicyBinding", policy, {"policyName": policy, "validationActions": ["Deny"]})
+
+
+def no_new_finalizers(known: tuple[str, ...]) -> dict[str, str]:
+    """The validation that people add no finalizers but ``known``."""
+    before = "(oldObject == null ? [] : oldObject.metadata.?finalizers.orValue([]))"
+    return {
+        "expression": (
+            f"{A_CONTROLLER} || object.metadata.?finalizers.orValue([]).all(each, "
+            f"each in {list(known)!r} || each in {before})"
+        ),
+        "message": "finalizers are the platform's, since they can keep a namespace for ever; leave them out",
+        "reason": "Forbidden",
+    }
+
+
+def small_metadata(unless: str = "") -> dict[str, str]:
+    """The validation that people fill no object's metadata: the API server takes 1 MiB and more of it.
+
+    It also takes managedFields from whoever sends them, of fields that the object doesn't have.
+    """
+    managed = _characters("dyn(each).?fieldsV1.orValue({})", _DEEPEST)
+    parts = [f"object.metadata.?managedFields.orValue([]).map(each, 256 + {managed}).sum()"]
+    for field in ("labels", "annotations"):
+        entries = f"object.metadata.?{field}.orValue({{}})"
+        parts.append(f"{entries}.map(each, size(each) + size(object.metadata.{field}[each])).sum()")
+    return {
+        "expression": f"{A_CONTROLLER} || {unless}{' + '.join(parts)} <= {MOST_METADATA}",
+        "message": f"labels, annotations and managed fields are more than {MOST_METADATA // 1024} KiB; make them fewer",
+        "reason": "Forbidden",
+    }
+
+
+def _characters(tree: str, deep: int) -> str:
+    """CEL: how many characters the names in a tree have; a tree that goes deeper is too much."""
+    if deep == 0:
+        return f"(size({tree}) == 0 ? 0 : {MOST_METADATA})"
+    name = f"at{deep}"
+    return f"{tree}.map({name}, size({name}) + {_characters(f'{tree}[{name}]', deep - 1)}).sum()"
+
+
+def _manifest(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": spec,
+    }
