@@ -31,7 +31,7 @@ MOVING = ("Node", "Lease", "Event", "EndpointSlice", "Endpoints")
 CONTROLLERS = ("devservers-system", "kueue-system")
 """Namespaces of controllers, which end themselves and start anew when a busy machine costs them their lease: of what is
 in them the uid alone has to stay. Nobody's server or session is in them."""
-CONTROLLER_PROGRAMS = ("python", "manager")
+CONTROLLER_PROGRAMS = ("operator", "manager")
 """The processes that end so."""
 SHORT_LIVED = ("Lease", "Event")
 """Kinds whose objects come and go by themselves."""
@@ -54,7 +54,7 @@ class Snapshot:
         found = {pid: process.read(pid) for pid in cluster.processes()}
         return cls(
             {_name(each): _identity(each) for each in items if each["kind"] not in SHORT_LIVED},
-            {pid: (each.name, each.started) for pid, each in found.items() if each is not None},
+            {pid: (_program(pid, each.name), each.started) for pid, each in found.items() if each is not None},
         )
 
     def settled(self, later: Snapshot) -> Snapshot:
@@ -73,6 +73,14 @@ class Snapshot:
             if after.processes.get(pid) != mine and mine[0] not in CONTROLLER_PROGRAMS:
                 found.append(f"process {mine[0]} ({pid}) ended")
         return found
+
+
+def _program(pid: int, name: str) -> str:
+    """A process's program; of Python's, which the bastion's are as well, the operator by its command line."""
+    try:
+        return "operator" if b"devservers.runtime" in Path(f"/proc/{pid}/cmdline").read_bytes() else name
+    except OSError:
+        return name
 
 
 def _name(item: Mapping[str, Any]) -> str:
