@@ -32,9 +32,19 @@ _NETWORK = {
     "env": {"ENABLE_PREFIX_DELEGATION": "true", "WARM_PREFIX_TARGET": "1"},
 }
 _AT_HOME: dict[str, Any] = {"nodeSelector": AT_HOME}
+_HEALTH: dict[str, Any] = {
+    # What reads the GPUs' health has no toleration of its own, and node repair knows nothing without it.
+    "dcgmAgent": {"tolerations": [{"operator": "Exists"}]},
+}
+_MEASUREMENTS: dict[str, Any] = {
+    # All else of it is a DaemonSet. By default it instruments what a Service selects: containers that Pod Security
+    # `restricted` refuses, in servers' pods, and another PYTHONPATH in the bastion's.
+    "manager": {**_AT_HOME, "applicationSignals": {"autoMonitor": {"monitorAllServices": False}}},
+    "applicationSignals": {"enabled": False},
+}
 _DISKS: dict[str, Any] = {
     "controller": _AT_HOME,
-    # On GPU nodes, too. The other add-ons' daemons tolerate every taint by themselves.
+    # On GPU nodes, too.
     "node": {"tolerateAllTaints": True},
 }
 
@@ -108,7 +118,7 @@ class Addons(_Addons):
         super().__init__("addons", stack, aws, cluster, opts)
         self._nodes = nodes
         self.add_to_nodes("coredns", _AT_HOME)
-        self.add_to_nodes("eks-node-monitoring-agent")
+        self.add_to_nodes("eks-node-monitoring-agent", _HEALTH)
         self.add_to_nodes("metrics-server", _AT_HOME)
         disks = self.role(
             "ebs-csi",
@@ -127,8 +137,7 @@ class Addons(_Addons):
             agent = self.role(
                 "cloudwatch", "cloudwatch-agent", "CloudWatchAgentServerPolicy", namespace="amazon-cloudwatch"
             )
-            # All else of it is a DaemonSet.
-            self.add_to_nodes("amazon-cloudwatch-observability", {"manager": _AT_HOME}, agent)
+            self.add_to_nodes("amazon-cloudwatch-observability", _MEASUREMENTS, agent)
         self.register_outputs({})
 
     def add_to_nodes(

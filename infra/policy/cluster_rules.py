@@ -111,6 +111,16 @@ def _network_policy(subject: Subject) -> Iterator[str]:
         yield "nothing enforces NetworkPolicies: users' namespaces are open"
 
 
+def _instruments_nothing(subject: Subject) -> Iterator[str]:
+    """Both switches are on when nothing is said (the add-on's chart since 5.0.0)."""
+    if subject.type != "aws:eks/addon:Addon" or subject.at("addonName") != "amazon-cloudwatch-observability":
+        return
+    values = decoded(subject.at("configurationValues"))
+    for switch in ("manager.applicationSignals.autoMonitor.monitorAllServices", "applicationSignals.enabled"):
+        if not off(at(values, switch)):
+            yield f"{switch} is on: it puts containers of its own into the pods behind every Service"
+
+
 RULES = (
     Rule(
         "eks-private-endpoint",
@@ -153,5 +163,12 @@ RULES = (
         "The VPC CNI enforces NetworkPolicies.",
         'set enableNetworkPolicy to "true" in the values of add-on vpc-cni',
         each=_network_policy,
+    ),
+    Rule(
+        "no-auto-instrumentation",
+        "CloudWatch measures the cluster and changes nobody's pods.",
+        "set manager.applicationSignals.autoMonitor.monitorAllServices and applicationSignals.enabled to false in the"
+        " values of add-on amazon-cloudwatch-observability",
+        each=_instruments_nothing,
     ),
 )

@@ -81,9 +81,20 @@ def test_the_network_keeps_to_policies_and_gives_addresses_by_prefix() -> None:
 
 def test_no_add_on_keeps_a_servers_node_from_going() -> None:
     assert configuration("coredns") == configuration("metrics-server") == HOME
-    assert configuration("amazon-cloudwatch-observability") == {"manager": HOME}
+    assert configuration("amazon-cloudwatch-observability")["manager"]["nodeSelector"] == HOME["nodeSelector"]
     assert configuration("aws-efs-csi-driver") == {"controller": HOME}
     assert configuration("aws-ebs-csi-driver") == {"controller": HOME, "node": {"tolerateAllTaints": True}}
+
+
+def test_cloudwatch_changes_nobodys_pods() -> None:
+    """Its default would put init containers into servers' pods that Pod Security refuses: no server would start."""
+    said = configuration("amazon-cloudwatch-observability")
+    assert said["manager"]["applicationSignals"] == {"autoMonitor": {"monitorAllServices": False}}
+    assert said["applicationSignals"] == {"enabled": False}
+
+
+def test_the_gpus_health_is_read_on_tainted_nodes() -> None:
+    assert configuration("eks-node-monitoring-agent") == {"dcgmAgent": {"tolerations": [{"operator": "Exists"}]}}
 
 
 def test_the_role_the_file_systems_policy_names_is_the_drivers_on_nodes() -> None:

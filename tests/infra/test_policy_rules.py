@@ -168,6 +168,14 @@ SUBNET = "aws:ec2/subnet:Subnet"
 GROUP = "aws:eks/nodeGroup:NodeGroup"
 ADDON = "aws:eks/addon:Addon"
 CNI = {"addonName": "vpc-cni", "addonVersion": "v1"}
+
+
+def observing(signals: dict[str, Any], enabled: bool) -> Subject:
+    """CloudWatch's add-on; ``signals`` are the manager's."""
+    said = {"manager": {"applicationSignals": signals}, "applicationSignals": {"enabled": enabled}}
+    return of(ADDON, {"addonName": "amazon-cloudwatch-observability", "configurationValues": json.dumps(said)})
+
+
 ACCOUNT = "kubernetes:core/v1:ServiceAccount"
 CHART = "kubernetes:helm.sh/v3:Release"
 BINDING = "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding"
@@ -229,6 +237,18 @@ CASES = [
         [of(ADDON, CNI | {"configurationValues": json.dumps({"enableNetworkPolicy": "true"})})],
         [of(ADDON, CNI | {"configurationValues": "{}"})],
         "NetworkPolicies",
+    ),
+    Case(
+        "no-auto-instrumentation",
+        [observing({"autoMonitor": {"monitorAllServices": False}}, enabled=False), of(ADDON, CNI)],
+        [observing({"autoMonitor": {"monitorAllServices": True}}, enabled=False)],
+        "monitorAllServices is on",
+    ),
+    Case(
+        "no-auto-instrumentation",
+        [observing({"autoMonitor": {"monitorAllServices": False}}, enabled=False)],
+        [observing({}, enabled=True), of(ADDON, {"addonName": "amazon-cloudwatch-observability"})],
+        "applicationSignals.enabled is on",
     ),
     Case(
         "imds-v2-one-hop",

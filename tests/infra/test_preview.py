@@ -186,6 +186,7 @@ class TestSimulation:
         assert "eks-logs" in without("eks:index:Cluster", "enabledClusterLogTypes")
         assert "eks-private-in-prod" in without("eks:index:Cluster", "endpointPublicAccess")
         assert "cni-network-policy" in without("aws:eks/addon:Addon", "configurationValues")
+        assert "no-auto-instrumentation" in without("aws:eks/addon:Addon", "configurationValues")
         assert "versions-pinned" in without("aws:eks/addon:Addon", "addonVersion")
         unprotected = [replace(each, protect=False) for each in subjects(prod.graph)]
         assert "protect-in-prod" in {finding.rule.id for finding in findings(RULES, unprotected)}
