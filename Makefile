@@ -11,7 +11,7 @@ help: ## Print this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 env:
-	@infra/local/bootstrap.sh
+	@infra/local/bootstrap.sh $(if $(filter 1,$(SIMULATED)),simulated)
 .PHONY: env
 
 up: env ## A cluster, the platform on it, a first server (DEMO=0: none; FAKE_GPUS=4: to try the queue); STACK=dev: on AWS

@@ -10,6 +10,10 @@ stamp=.venv/.devservers-synced
 export UV_PYTHON_DOWNLOADS=never
 
 if [ -e "$stamp" ] && [ "$stamp" -nt uv.lock ] && [ "$stamp" -nt pyproject.toml ]; then exit 0; fi
+# A simulated preview needs the packages alone: after a person's own `uv sync` neither a network nor uv is asked for.
+if [ "${1:-}" = simulated ] && [ -x .venv/bin/python ] && .venv/bin/python -m infra.local.synced 2>/dev/null; then
+  exit 0
+fi
 
 # Runs a command with a line at least every half minute that says what takes long.
 step() {
@@ -58,5 +62,5 @@ if [ -z "$uv" ]; then
   esac
 fi
 
-step "setting up .venv from uv.lock" "$uv" sync --quiet --frozen --all-extras --python "$python"
+step "setting up .venv from uv.lock" "$uv" sync --quiet --frozen --python "$python"
 touch "$stamp"

@@ -1,0 +1,52 @@
+"""``python -m infra.local.synced``: whether the environment it runs in holds what uv.lock says. Exit code 0: it does.
+
+So that a person's own `uv sync` is enough: without a network, and without the uv that made the environment. Standard
+library only, as it runs before anything is known to be installed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from infra.local.paths import ROOT
+
+
+def problems(project: Mapping[str, Any], lock: Mapping[str, Any], installed: Mapping[str, str]) -> list[str]:
+    """What differs from the lock, sorted: a required package that is missing, or any of another version.
+
+    ``project`` is pyproject.toml, ``lock`` uv.lock, ``installed`` versions by normalized name.
+    """
+    about = project["project"]
+    required = [*about["dependencies"], *(each for extra in about["optional-dependencies"].values() for each in extra)]
+    required += [each for group in project["dependency-groups"].values() for each in group]
+    wanted = {normalized(re.split(r"[^\w.-]", each, maxsplit=1)[0]) for each in (about["name"], *required)}
+    locked: dict[str, set[str]] = {}
+    for package in lock["package"]:
+        locked.setdefault(package["name"], set()).add(package.get("version", ""))
+    missing = [f"{name} is missing" for name in wanted if name not in installed]
+    others = (name for name, version in installed.items() if version not in locked.get(name, {version}))
+    return sorted([*missing, *(f"{name} is {installed[name]}" for name in others)])
+
+
+def normalized(name: str) -> str:
+    """A package's name as in uv.lock."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def main(root: Path = ROOT) -> int:
+    """0 when nothing differs; else 1, and what differs on stderr."""
+    project, lock = (tomllib.loads((root / name).read_text()) for name in ("pyproject.toml", "uv.lock"))
+    installed = {normalized(each.metadata["Name"]): each.version for each in distributions()}
+    found = problems(project, lock, installed)
+    print("\n".join(found), file=sys.stderr, end="\n" if found else "")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
