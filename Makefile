@@ -5,7 +5,7 @@ LOCAL = $(PY) -m infra.local $(if $(DEBUG),--debug)
 # Without its bytecode the AWS SDK takes ten seconds to import, each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench preview inventory format
+.PHONY: help up down test check bench preview inventory prices format
 
 help: ## Print this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ preview: env ## What `make up` would change, without changing it (STACK=prod; SI
 
 inventory: env ## Write stacks/inventory/*.txt anew: what each stack makes, for review
 	@$(LOCAL) inventory
+
+prices: env ## Write infra/catalog_prices.json anew from the pinned release of Karpenter's list (needs a network)
+	@$(LOCAL) prices
 
 check: env ## Lint, types, imports, unit tests; under two minutes
 	@.venv/bin/ruff check .

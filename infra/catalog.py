@@ -1,24 +1,27 @@
 """Invariant: what a stack may name of AWS is in these tables, and nothing that AWS no longer offers.
 
-Pure data, in three modules: instances (infra/catalog_instances.py), Kubernetes versions with their add-ons and charts
-(infra/catalog_kubernetes.py), and here what they are found by. EC2's own enumeration lists what can't be had any more
-(p3 is still in it), so it is no oracle; a test holds every instance type, AMI type and capacity type against botocore's
-models.
+Data alone: instances (infra/catalog_instances.py) with their prices (infra/catalog_prices.json), Kubernetes versions
+with their add-ons and charts (infra/catalog_kubernetes.py), and here what they are found by. EC2's own enumeration
+lists what can't be had any more (p3 is still in it), so it is no oracle; a test holds every instance type, AMI type and
+capacity type against botocore's models.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from infra.catalog_instances import (
     CPU_FAMILIES,
     GPU_FAMILIES,
     ON_DEMAND_OR_SPOT,
-    PRICES_AS_OF,
     RETIRED,
+    WITHOUT_PRICE,
     Capacity,
     Family,
     Size,
 )
 from infra.catalog_kubernetes import CHARTS, DEFAULT_VERSION, VERSIONS, Chart, Kubernetes, registry_of_eks
+from infra.catalog_prices import PRICES
 
 __all__ = (
     "CHARTS",
@@ -28,6 +31,7 @@ __all__ = (
     "PRICES_AS_OF",
     "RETIRED",
     "VERSIONS",
+    "WITHOUT_PRICE",
     "Capacity",
     "Chart",
     "Family",
@@ -36,5 +40,15 @@ __all__ = (
     "registry_of_eks",
 )
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (*CPU_FAMILIES, *GPU_FAMILIES)}
+PRICES_AS_OF = PRICES.as_of
+"""The day the price list of instances was generated."""
+
+
+def _priced(family: Family) -> Family:
+    """A family whose sizes have the prices of the list."""
+    prices = {name: PRICES.on_demand.get(family.instance_type(name)) for name in family.sizes}
+    return replace(family, sizes={name: replace(size, price=prices[name]) for name, size in family.sizes.items()})
+
+
+FAMILIES: dict[str, Family] = {family.name: _priced(family) for family in (*CPU_FAMILIES, *GPU_FAMILIES)}
 """By name, CPU families first."""

@@ -1,11 +1,7 @@
-"""Invariant: an instance type's figures are AWS's own, and a price nobody could look up is None, never a guess.
+"""The instance types that pools may name: CPUs, memory, GPUs, EFA. Their prices are in infra/catalog_prices.json.
 
-Where they are from, and how sure they are:
+Where the figures are from, and how sure they are:
 
-- Prices: US dollars an hour, Linux, on demand, us-east-1, from AWS's price list as the Karpenter project generated it
-  on PRICES_AS_OF (aws/karpenter-provider-aws, pkg/providers/pricing). None: not in that list, as the type was newer
-  (g7), is offered in other regions only (p6-b300) or by capacity blocks (p5e, p6e-gb200). A pool says its own
-  (`pricePerHour`) where it pays another.
 - CPUs, memory, GPUs: EC2 User Guide and the announcements; g7 from its announcement and p6e-gb200 from HyperPod's
   table only.
 - EFA: the most interfaces (EfaInfo.MaximumEfaInterfaces) as the EC2 User Guide had them; g7e beyond 8xlarge and
@@ -22,7 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-PRICES_AS_OF = "2026-02-09"
 Capacity = Literal["ON_DEMAND", "SPOT", "CAPACITY_BLOCK"]
 Architecture = Literal["amd64", "arm64"]
 ON_DEMAND_OR_SPOT: tuple[Capacity, ...] = ("ON_DEMAND", "SPOT")
@@ -38,16 +33,17 @@ _AMI: dict[tuple[str, bool], str] = {
 
 @dataclass(frozen=True)
 class Size:
-    """One instance type. Memory in GiB; price None where it isn't known, see above."""
+    """One instance type. Memory in GiB."""
 
     vcpus: int
     memory: int
     gpus: int = 0
-    price: float | None = None
     efa_cards: int = 0
     """EFA interfaces, one on each network card from ``efa_first`` on; 0 where it can't have EFA."""
     efa_first: int = 0
     """The first network card with EFA; on p6-b300 card 0 is for IP alone."""
+    price: float | None = None
+    """US dollars an hour, Linux, on demand, us-east-1; infra/catalog.py puts it there. None: see WITHOUT_PRICE."""
 
 
 @dataclass(frozen=True)
@@ -79,32 +75,28 @@ _STEPS |= {"12xlarge": 48, "16xlarge": 64, "24xlarge": 96, "32xlarge": 128, "48x
 """vCPUs by size, of the general families."""
 
 
-def _general(name: str, ratio: int, large: float, sizes: str, architecture: Architecture = "amd64") -> Family:
-    """A CPU family: ``ratio`` GiB for each vCPU, its price in proportion to a `large`, as AWS's are."""
+def _general(name: str, ratio: int, sizes: str, architecture: Architecture = "amd64") -> Family:
+    """A CPU family: ``ratio`` GiB for each vCPU."""
     each = {size: _STEPS[size] for size in sizes.split()}
-    return Family(
-        name,
-        {size: Size(cpus, cpus * ratio, price=round(large / 2 * cpus, 5)) for size, cpus in each.items()},
-        architecture,
-    )
+    return Family(name, {size: Size(cpus, cpus * ratio) for size, cpus in each.items()}, architecture)
 
 
 _SEVENTH = "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge 48xlarge"
 CPU_FAMILIES: tuple[Family, ...] = (
-    _general("m7i", 4, 0.1008, _SEVENTH),
-    _general("m7a", 4, 0.11592, f"{_SEVENTH} 32xlarge"),
-    _general("m7g", 4, 0.0816, "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge", "arm64"),
-    _general("c7i", 2, 0.08925, _SEVENTH),
-    _general("r7i", 8, 0.1323, _SEVENTH),
-    _general("m8g", 4, 0.08976, _SEVENTH, "arm64"),
+    _general("m7i", 4, _SEVENTH),
+    _general("m7a", 4, f"{_SEVENTH} 32xlarge"),
+    _general("m7g", 4, "large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge", "arm64"),
+    _general("c7i", 2, _SEVENTH),
+    _general("r7i", 8, _SEVENTH),
+    _general("m8g", 4, _SEVENTH, "arm64"),
     Family(
         "t3",
         {
             # Smaller ones have too few addresses for the daemons of every node.
-            "medium": Size(2, 4, price=0.0416),
-            "large": Size(2, 8, price=0.0832),
-            "xlarge": Size(4, 16, price=0.1664),
-            "2xlarge": Size(8, 32, price=0.3328),
+            "medium": Size(2, 4),
+            "large": Size(2, 8),
+            "xlarge": Size(4, 16),
+            "2xlarge": Size(8, 32),
         },
     ),
 )
@@ -113,12 +105,12 @@ GPU_FAMILIES: tuple[Family, ...] = (
     Family(
         "g4dn",
         {
-            "xlarge": Size(4, 16, 1, 0.526),
-            "2xlarge": Size(8, 32, 1, 0.752),
-            "4xlarge": Size(16, 64, 1, 1.204),
-            "8xlarge": Size(32, 128, 1, 2.176, 1),
-            "12xlarge": Size(48, 192, 4, 3.912, 1),
-            "16xlarge": Size(64, 256, 1, 4.352, 1),
+            "xlarge": Size(4, 16, 1),
+            "2xlarge": Size(8, 32, 1),
+            "4xlarge": Size(16, 64, 1),
+            "8xlarge": Size(32, 128, 1, 1),
+            "12xlarge": Size(48, 192, 4, 1),
+            "16xlarge": Size(64, 256, 1, 1),
         },
         gpu="T4",
         gpu_memory=16,
@@ -127,14 +119,14 @@ GPU_FAMILIES: tuple[Family, ...] = (
     Family(
         "g5",
         {
-            "xlarge": Size(4, 16, 1, 1.006),
-            "2xlarge": Size(8, 32, 1, 1.212),
-            "4xlarge": Size(16, 64, 1, 1.624),
-            "8xlarge": Size(32, 128, 1, 2.448, 1),
-            "12xlarge": Size(48, 192, 4, 5.672, 1),
-            "16xlarge": Size(64, 256, 1, 4.096, 1),
-            "24xlarge": Size(96, 384, 4, 8.144, 1),
-            "48xlarge": Size(192, 768, 8, 16.288, 1),
+            "xlarge": Size(4, 16, 1),
+            "2xlarge": Size(8, 32, 1),
+            "4xlarge": Size(16, 64, 1),
+            "8xlarge": Size(32, 128, 1, 1),
+            "12xlarge": Size(48, 192, 4, 1),
+            "16xlarge": Size(64, 256, 1, 1),
+            "24xlarge": Size(96, 384, 4, 1),
+            "48xlarge": Size(192, 768, 8, 1),
         },
         gpu="A10G",
         gpu_memory=24,
@@ -143,11 +135,11 @@ GPU_FAMILIES: tuple[Family, ...] = (
     Family(
         "g5g",
         {
-            "xlarge": Size(4, 8, 1, 0.42),
-            "2xlarge": Size(8, 16, 1, 0.556),
-            "4xlarge": Size(16, 32, 1, 0.828),
-            "8xlarge": Size(32, 64, 1, 1.372),
-            "16xlarge": Size(64, 128, 2, 2.744),
+            "xlarge": Size(4, 8, 1),
+            "2xlarge": Size(8, 16, 1),
+            "4xlarge": Size(16, 32, 1),
+            "8xlarge": Size(32, 64, 1),
+            "16xlarge": Size(64, 128, 2),
         },
         "arm64",
         gpu="T4G",
@@ -156,14 +148,14 @@ GPU_FAMILIES: tuple[Family, ...] = (
     Family(
         "g6",
         {
-            "xlarge": Size(4, 16, 1, 0.8048),
-            "2xlarge": Size(8, 32, 1, 0.9776),
-            "4xlarge": Size(16, 64, 1, 1.3232),
-            "8xlarge": Size(32, 128, 1, 2.0144, 1),
-            "12xlarge": Size(48, 192, 4, 4.6016, 1),
-            "16xlarge": Size(64, 256, 1, 3.3968, 1),
-            "24xlarge": Size(96, 384, 4, 6.6752, 1),
-            "48xlarge": Size(192, 768, 8, 13.3504, 1),
+            "xlarge": Size(4, 16, 1),
+            "2xlarge": Size(8, 32, 1),
+            "4xlarge": Size(16, 64, 1),
+            "8xlarge": Size(32, 128, 1, 1),
+            "12xlarge": Size(48, 192, 4, 1),
+            "16xlarge": Size(64, 256, 1, 1),
+            "24xlarge": Size(96, 384, 4, 1),
+            "48xlarge": Size(192, 768, 8, 1),
         },
         gpu="L4",
         gpu_memory=24,
@@ -171,7 +163,7 @@ GPU_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "gr6",
-        {"4xlarge": Size(16, 128, 1, 1.5392), "8xlarge": Size(32, 256, 1, 2.4464, 1)},
+        {"4xlarge": Size(16, 128, 1), "8xlarge": Size(32, 256, 1, 1)},
         gpu="L4",
         gpu_memory=24,
         instance_store=True,
@@ -179,14 +171,14 @@ GPU_FAMILIES: tuple[Family, ...] = (
     Family(
         "g6e",
         {
-            "xlarge": Size(4, 32, 1, 1.861),
-            "2xlarge": Size(8, 64, 1, 2.24208),
-            "4xlarge": Size(16, 128, 1, 3.00424),
-            "8xlarge": Size(32, 256, 1, 4.52856, 1),
-            "12xlarge": Size(48, 384, 4, 10.49264, 1),
-            "16xlarge": Size(64, 512, 1, 7.57719, 1),
-            "24xlarge": Size(96, 768, 4, 15.06559, 2),
-            "48xlarge": Size(192, 1536, 8, 30.13118, 4),
+            "xlarge": Size(4, 32, 1),
+            "2xlarge": Size(8, 64, 1),
+            "4xlarge": Size(16, 128, 1),
+            "8xlarge": Size(32, 256, 1, 1),
+            "12xlarge": Size(48, 384, 4, 1),
+            "16xlarge": Size(64, 512, 1, 1),
+            "24xlarge": Size(96, 768, 4, 2),
+            "48xlarge": Size(192, 1536, 8, 4),
         },
         gpu="L40S",
         gpu_memory=48,
@@ -209,12 +201,12 @@ GPU_FAMILIES: tuple[Family, ...] = (
     Family(
         "g7e",
         {
-            "2xlarge": Size(8, 64, 1, 3.36312),
-            "4xlarge": Size(16, 128, 1, 3.99816),
-            "8xlarge": Size(32, 256, 1, 5.26824, 1),
-            "12xlarge": Size(48, 512, 2, 8.28608, 1),
-            "24xlarge": Size(96, 1024, 4, 16.57216, 2),
-            "48xlarge": Size(192, 2048, 8, 33.14432, 4),
+            "2xlarge": Size(8, 64, 1),
+            "4xlarge": Size(16, 128, 1),
+            "8xlarge": Size(32, 256, 1, 1),
+            "12xlarge": Size(48, 512, 2, 1),
+            "24xlarge": Size(96, 1024, 4, 2),
+            "48xlarge": Size(192, 2048, 8, 4),
         },
         gpu="RTX PRO 6000",
         gpu_memory=96,
@@ -222,7 +214,7 @@ GPU_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "p4d",
-        {"24xlarge": Size(96, 1152, 8, 21.957642, 4)},
+        {"24xlarge": Size(96, 1152, 8, 4)},
         capacities=ANY,
         gpu="A100",
         gpu_memory=40,
@@ -230,7 +222,7 @@ GPU_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "p4de",
-        {"24xlarge": Size(96, 1152, 8, 27.44705, 4)},
+        {"24xlarge": Size(96, 1152, 8, 4)},
         capacities=ANY,
         gpu="A100",
         gpu_memory=80,
@@ -238,7 +230,7 @@ GPU_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "p5",
-        {"4xlarge": Size(16, 256, 1, 6.88, 1), "48xlarge": Size(192, 2048, 8, 55.04, 32)},
+        {"4xlarge": Size(16, 256, 1, 1), "48xlarge": Size(192, 2048, 8, 32)},
         capacities=ANY,
         gpu="H100",
         gpu_memory=80,
@@ -246,7 +238,7 @@ GPU_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "p5e",
-        {"48xlarge": Size(192, 2048, 8, None, 32)},
+        {"48xlarge": Size(192, 2048, 8, 32)},
         capacities=BLOCK_ONLY,
         gpu="H200",
         gpu_memory=141,
@@ -254,7 +246,7 @@ GPU_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "p5en",
-        {"48xlarge": Size(192, 2048, 8, 63.296, 16)},
+        {"48xlarge": Size(192, 2048, 8, 16)},
         capacities=ANY,
         gpu="H200",
         gpu_memory=141,
@@ -262,7 +254,7 @@ GPU_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "p6-b200",
-        {"48xlarge": Size(192, 2048, 8, 113.9328, 8)},
+        {"48xlarge": Size(192, 2048, 8, 8)},
         capacities=ANY,
         gpu="B200",
         gpu_memory=180,
@@ -270,7 +262,7 @@ GPU_FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "p6-b300",
-        {"48xlarge": Size(192, 4096, 8, None, 16, efa_first=1)},
+        {"48xlarge": Size(192, 4096, 8, 16, efa_first=1)},
         capacities=ANY,
         gpu="B300",
         gpu_memory=268,
@@ -286,6 +278,12 @@ GPU_FAMILIES: tuple[Family, ...] = (
         instance_store=True,
     ),
 )
+
+WITHOUT_PRICE: dict[str, str] = {
+    "p5e.48xlarge": "AWS sells it by capacity blocks only",
+    "p6e-gb200.36xlarge": "AWS sells it by capacity blocks only",
+}
+"""Types that AWS's price list of us-east-1 on demand doesn't have, with the reason: a pool says its own price."""
 
 RETIRED: dict[str, str] = {
     "p3": "g6e, or p5 with size 4xlarge",

@@ -129,6 +129,15 @@ def inventory() -> None:
 
 
 @app.command()
+def prices() -> None:
+    """Write infra/catalog_prices.json anew: what AWS takes for the instance types of the catalog."""
+    from infra.catalog_prices import FILE
+    from infra.local.prices import update
+
+    print(f"{'changed' if update(current(), Progress()) else 'unchanged'}: infra/{FILE.name}", file=sys.stderr)
+
+
+@app.command()
 def destroy() -> None:
     """End all servers and take the platform off the local cluster; homes stay, and are named.
 

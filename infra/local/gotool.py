@@ -5,6 +5,7 @@ What a person's own environment says about caches and proxies counts.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -37,6 +38,25 @@ def module_folder(module: str, cwd: Path, env: Mapping[str, str]) -> Path:
     """The folder of a required module (``go list`` downloads it when needed)."""
     go(["mod", "download", module], cwd, env)
     return Path(go(["list", "-m", "-f", "{{.Dir}}", module], cwd, env))
+
+
+def module_zip(module: str, cwd: Path, env: Mapping[str, str]) -> tuple[Path, str, str]:
+    """The archive of a module that a folder's go.mod requires, its version, and its checksum, which is in go.sum.
+
+    A module that wants a newer Go than this one is downloaded and verified all the same, and here only read.
+    Raises :class:`ToolchainError`.
+    """
+    run = ["go", "mod", "download", "-json", module]
+    done = subprocess.run(run, cwd=cwd, env=dict(env), capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout) if done.stdout.strip() else {}
+    archive, version, checksum = (str(found.get(key, "")) for key in ("Zip", "Version", "Sum"))
+    pinned = (cwd / "go.sum").read_text().splitlines()
+    if not archive or f"{module} {version} {checksum}" not in pinned:
+        raise ToolchainError(
+            f"{module} can't be had as go.sum pins it: {(found.get('Error') or done.stderr).strip()[-2000:]}\n"
+            "  cure that (network, GOPROXY, certificates?) and run the command again"
+        )
+    return Path(archive), version, checksum
 
 
 def _go_on_path() -> bool:

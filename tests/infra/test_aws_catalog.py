@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from datetime import date
 from importlib import resources
 from itertools import pairwise, permutations
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 
 from infra.aws.settings import PoolSettings
-from infra.catalog import CHARTS, DEFAULT_VERSION, FAMILIES, RETIRED, VERSIONS, Family
+from infra.catalog import CHARTS, DEFAULT_VERSION, FAMILIES, RETIRED, VERSIONS, WITHOUT_PRICE, Family
+from infra.catalog_prices import FILE, PRICES
+from infra.local.prices import PINS
 
 SIZES = [(family, name) for family in FAMILIES.values() for name in family.sizes]
 ADDONS = {
@@ -74,7 +77,7 @@ def test_figures_are_plausible(family: Family, name: str) -> None:
     assert size.memory % 2 == 0 and 2 <= size.memory / size.vcpus <= 24
     assert size.gpus <= 8 and size.efa_cards <= 32
     assert size.efa_first == 0 or size.efa_cards
-    assert size.price is None or (0.2 < size.price / size.gpus < 15 if size.gpus else size.price < 0.1 * size.vcpus)
+    assert size.price is None or (0.2 < size.price / size.gpus < 20 if size.gpus else size.price < 0.1 * size.vcpus)
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
@@ -83,6 +86,26 @@ def test_more_of_everything_costs_more(family: Family) -> None:
     for less, more in permutations(priced, 2):
         if less.gpus <= more.gpus and less.vcpus < more.vcpus:
             assert (less.price or 0) < (more.price or 0)
+
+
+def test_prices_of_the_catalog_and_the_file_agree() -> None:
+    """Every type has a price in the file or a reason why not; the file has no other type."""
+    types = {family.instance_type(size) for family, size in SIZES}
+    assert types - set(PRICES.on_demand) == set(WITHOUT_PRICE)
+    assert set(PRICES.on_demand) - types == set()
+    for family, name in SIZES:
+        assert family.sizes[name].price == PRICES.on_demand.get(family.instance_type(name))
+
+
+def test_prices_are_of_the_pinned_release() -> None:
+    """Whoever raises the pin runs `make prices`."""
+    content = json.loads(FILE.read_text())
+    checksum = f"{content['module'].replace('@', ' ')} {content['checksum']}"
+    assert checksum in (PINS / "go.sum").read_text().splitlines()
+    assert f"require {content['module'].replace('@', ' ')}\n" in (PINS / "go.mod").read_text()
+    assert content["source"].startswith(f"https://{content['module'].replace('@', '/blob/')}/")
+    assert date.fromisoformat(content["generated"]) > date(2026, 2, 9), "no older than the list before it"
+    assert "Apache-2.0" in content["licence"]
 
 
 def test_a_family_is_offered_or_retired_and_what_replaces_it_is_offered() -> None:

@@ -228,7 +228,7 @@ class TestCost:
     def test_a_pool_s_own_price_wins_and_an_unknown_one_is_said(self, prod: Simulation) -> None:
         assert prod.settings.aws
         pool = prod.settings.aws.pools[0].model_copy(update={"price_per_hour": 1.0, "min": 1, "max": 2})
-        unknown = pool.model_copy(update={"name": "new", "family": "p6-b300", "size": "48xlarge", "price_per_hour": 0})
+        unknown = pool.model_copy(update={"name": "new", "family": "p5e", "size": "48xlarge", "price_per_hour": 0})
         found = cost(prod.settings.aws.model_copy(update={"pools": (pool, unknown)}), prod.graph)
         (term,) = [term for term in found.terms if term.what == f"nodes {pool.name}"]
         assert (term.minimum, term.maximum) == (prices.HOURS, 2 * prices.HOURS)
