@@ -45,14 +45,27 @@ def claims(stack: str, github: GitHub, who: str) -> dict[str, str]:
     With an environment, ``sub`` names no branch and no workflow; so merged code is known by ``ref``, and who deploys by
     ``job_workflow_ref``, the reusable workflow at the branch: on the same runner another workflow gets no token that
     fits. STS compares them since January 2026 (AWS, "validation of identity provider claims").
+
+    ``sub`` has the ids of owner and repository where the repository was made, renamed or transferred since 15 July 2026
+    (GitHub changelog of 2026-04-23, immutable subject claims); without ids in the settings it is the older form.
     """
     branch = f"refs/heads/{github.branch}"
-    found = {"sub": f"repo:{github.repository}:environment:{environment_of(stack, who)}"}
+    found = {"sub": f"repo:{_subject(github)}:environment:{environment_of(stack, who)}"}
+    if github.repository_id:
+        found["repository_id"] = str(github.repository_id)
     if who != PREVIEWER:
         found["ref"] = branch
     if who == DEPLOYER:
         found["job_workflow_ref"] = f"{github.repository}/{WORKFLOW}@{branch}"
     return found
+
+
+def _subject(github: GitHub) -> str:
+    """The repository as ``sub`` names it."""
+    owner, _, name = github.repository.partition("/")
+    if not github.repository_id:
+        return f"{owner}/{name}"
+    return f"{owner}@{github.owner_id}/{name}@{github.repository_id}"
 
 
 def trust(provider_arn: str, stack: str, github: GitHub, who: str) -> dict[str, Any]:

@@ -98,7 +98,16 @@ def _edge(aws: Aws) -> Iterator[Problem]:
 def _people(aws: Aws) -> Iterator[Problem]:
     yield from repeated("access.administrators", aws.access.administrators)
     yield from repeated("observability.emails", aws.observability.emails)
-    if aws.access.github and aws.access.state_bucket and not aws.access.state_key:
+    github = aws.access.github
+    if github and bool(github.owner_id) != bool(github.repository_id):
+        missing, given = ("ownerId", "repositoryId") if github.repository_id else ("repositoryId", "ownerId")
+        yield problem(
+            f"access.github.{missing}",
+            0,
+            f"GitHub names owner and repository by both ids or by none, and {given} is set",
+            f"set it too: gh api repos/{github.repository} --jq '.owner.id,.id' prints ownerId, then repositoryId",
+        )
+    if github and aws.access.state_bucket and not aws.access.state_key:
         yield problem(
             "access.stateKey",
             "",

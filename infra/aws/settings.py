@@ -201,6 +201,11 @@ class GitHub(Part):
         Field(json_schema_extra=allowed("owner/name")),
     ]
     """Whose workflows may take the roles."""
+    owner_id: int = Field(default=0, ge=0, json_schema_extra=allowed("the owner's number on GitHub, or 0"))
+    """With `repositoryId`: the roles trust this very repository, whoever gets its name later."""
+    repository_id: int = Field(default=0, ge=0, json_schema_extra=allowed("the repository's number on GitHub, or 0"))
+    """Both are in GitHub's word about repositories made, renamed or transferred since 15 July 2026, which get no role
+    without them: `gh api repos/OWNER/NAME --jq '.owner.id,.id'`."""
     branch: Annotated[
         str,
         Matching(r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", "not a branch's name", 200),

@@ -10,6 +10,8 @@ from infra.policy.subject import Stack, Subject, at, decoded, items
 
 POLICY = "aws:iam/policy:Policy"
 ROLE = "aws:iam/role:Role"
+GITHUB = "token.actions.githubusercontent.com"
+"""Issuer of the tokens of GitHub's workflows."""
 _POLICIES = {
     POLICY: ("policy",),
     "aws:iam/rolePolicy:RolePolicy": ("policy",),
@@ -92,6 +94,17 @@ def _managed(subject: Subject) -> Iterator[str]:
             yield f"it has {name}"
 
 
+def _by_name(subject: Subject) -> Iterator[str]:
+    if subject.type != ROLE:
+        return
+    for statement in statements(subject):
+        condition = statement.get("Condition")
+        for claims in condition.values() if isinstance(condition, Mapping) else ():
+            sub = str(claims.get(f"{GITHUB}:sub", "")) if isinstance(claims, Mapping) else ""
+            if sub.startswith("repo:") and f"{GITHUB}:repository_id" not in claims:
+                yield f"it trusts {sub.split(':')[1]} by its name"
+
+
 def _rbac(subject: Subject) -> Iterator[str]:
     if subject.kubernetes and subject.kind in ("Role", "ClusterRole"):
         for rule in items(subject.at("rules")):
@@ -115,6 +128,14 @@ RULES = (
         "write a policy with the actions that are used",
         "advisory",
         each=_managed,
+    ),
+    Rule(
+        "github-by-id",
+        "Roles trust a GitHub repository by its id, not by its name alone.",
+        "set access.github.ownerId and repositoryId (docs/aws.md, 6): repositories made, renamed or transferred since "
+        "15 July 2026 get no role without them, and a name can become somebody else's",
+        "advisory",
+        each=_by_name,
     ),
     Rule(
         "rbac-no-wildcards",

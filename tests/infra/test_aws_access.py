@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from infra.aws import access, boundary, deploying, reading
+from infra.aws.settings import GitHub
 from infra.preview.recorder import Graph
 from tests.infra.aws_graph import ACCOUNT, DEV, PROD, REPOSITORY, by_name, part, recorded, settings
 from tests.infra.iam import documents, faults, many
@@ -85,6 +86,34 @@ def test_one_workflow_alone_deploys(workflow: str, expected: bool) -> None:
     token = {"sub": f"{OURS}:environment:dev", "ref": MAIN}
     assert takes("deployer", **token, job_workflow_ref=workflow) is expected
     assert not takes("deployer", **token)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    ("sub", "repository_id", "expected"),
+    [
+        ("repo:acme@11/platform@22:environment:{}", "22", True),
+        # Created before 15 July 2026, without immutable claims.
+        ("repo:acme/platform:environment:{}", "22", False),
+        # Somebody else's repository with our name, after ours was deleted or renamed.
+        ("repo:acme@11/platform@23:environment:{}", "23", False),
+        ("repo:acme@11/platform@22:environment:{}", "23", False),
+        ("repo:acme@12/platform@22:environment:{}", "22", False),
+        ("repo:acme@11/other@22:environment:{}", "22", False),
+    ],
+)
+def test_trust_with_ids_takes_the_one_repository(role: str, sub: str, repository_id: str, expected: bool) -> None:
+    github = GitHub(repository=REPOSITORY, ownerId=11, repositoryId=22)
+    (statement,) = access.trust("arn", "dev", github, role)["Statement"]
+    token = {
+        "aud": "sts.amazonaws.com",
+        "sub": sub.format(access.environment_of("dev", role)),
+        "repository_id": repository_id,
+        "ref": MAIN,
+        "job_workflow_ref": f"{UP}@{MAIN}",
+    }
+    wanted = statement["Condition"]["StringEquals"]
+    assert all(token.get(key.partition(":")[2]) == value for key, value in wanted.items()) is expected
 
 
 def test_no_pattern_is_in_a_trust_policy(dev: Graph) -> None:

@@ -107,6 +107,19 @@ def limiting(attach: bool) -> list[Subject]:
     return [policy, role, attached]
 
 
+def github(repository: str, **claims: str) -> Subject:
+    """A role that a workflow of a repository takes."""
+    issuer = "token.actions.githubusercontent.com"
+    claims |= {"sub": f"repo:{repository}:environment:dev"}
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Federated": f"arn:aws:iam::111122223333:oidc-provider/{issuer}"},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {f"{issuer}:{claim}": value for claim, value in claims.items()}},
+    }
+    return of("aws:iam/role:Role", {"assumeRolePolicy": json.dumps({"Statement": [trust]})})
+
+
 def pod(image: str, **spec: Any) -> Subject:
     whole = {"automountServiceAccountToken": False, "containers": [{"name": "a", "image": image}], **spec}
     return of("kubernetes:apps/v1:Deployment", {"spec": {"template": {"spec": whole}}})
@@ -303,6 +316,8 @@ CASES = [
     Case("efs-encrypted", [efs()], [efs(encrypted=None)], "file system is not encrypted"),
     Case("efs-encrypted", [efs(kmsKeyId=UNKNOWN)], [efs(kmsKeyId=None)], "key of this account"),
     Case("ecr-immutable-scanned", [repository()], [repository(imageTagMutability="MUTABLE")], "pushed again"),
+    Case("github-by-id", [github("a@1/b@2", repository_id="2")], [github("a/b")], "trusts a/b by its name"),
+    Case("github-by-id", [], [github("a@1/b@2")], "trusts a@1/b@2 by its name"),
     Case("ecr-immutable-scanned", [repository()], [repository(imageScanningConfiguration=None)], "not scanned"),
     Case("ecr-immutable-scanned", [repository()], [repository(encryptionConfigurations=[])], "not encrypted"),
     Case("kms-rotation", [of("aws:kms/key:Key", {"enableKeyRotation": True})], [of("aws:kms/key:Key")], "rotated"),
