@@ -103,8 +103,8 @@ class Chart:
 CHARTS: dict[str, Chart] = {
     "aws-load-balancer-controller": Chart("https://aws.github.io/eks-charts", "aws-load-balancer-controller", "3.5.0"),
     "nvidia-device-plugin": Chart("https://nvidia.github.io/k8s-device-plugin", "nvidia-device-plugin", "0.20.0"),
-    # Its Chart.yaml says v0.5.1, with the letter.
-    "efa-device-plugin": Chart("https://aws.github.io/eks-charts", "aws-efa-k8s-device-plugin", "v0.5.1"),
+    # Its Chart.yaml says v0.5.30, with the letter, and image v0.5.20 (aws/eks-charts, August 2026).
+    "efa-device-plugin": Chart("https://aws.github.io/eks-charts", "aws-efa-k8s-device-plugin", "v0.5.30"),
     # Newer charts come with an older autoscaler than the cluster's: the image's tag is `Kubernetes.autoscaler`.
     "cluster-autoscaler": Chart("https://kubernetes.github.io/autoscaler", "cluster-autoscaler", "9.59.0"),
 }

@@ -23,6 +23,8 @@ GPU_TAINT = {"key": GPU, "value": "present", "effect": "NoSchedule"}
 """The value `present` and no other: node feature discovery tolerates just that one, and without its label the device
 plugin never comes (k8s-device-plugin's chart)."""
 GPU_LABEL = f"{GPU}.present"
+EFA = "vpc.amazonaws.com/efa"
+"""What the EFA device plugin calls a network card. NCCL uses TCP, without a word, in a pod that asks for none."""
 DISK = "ephemeral-storage"
 GPU_POOL = "gpu"
 FAKE_GPU_POOL = "gpu-fake"
@@ -46,6 +48,8 @@ class Pool:
     gpus: int = 0
     gpus_per_server: int = 0
     """0 for CPU pools, whose sizes are the shipped flavors'."""
+    efa: int = 0
+    """EFA interfaces of one node, for its servers in the proportion of their GPUs."""
     gpu_model: str = ""
     gpu_memory: int = 0
     """Of one GPU, GiB."""
@@ -78,6 +82,8 @@ class Pool:
         each = self.gpus_per_server or self.gpus
         share = each / self.gpus
         amounts = {"cpu": f"{int(self.cpu * share)}m", "memory": f"{int(self.memory * share)}Mi", GPU: str(each)}
+        if self.efa:
+            amounts[EFA] = str(int(self.efa * share))
         disk = int(self.disk * share)
         requests = amounts | ({DISK: f"{max(1, disk // 10)}Gi"} if disk else {})
         limits = amounts | ({DISK: f"{disk}Gi"} if disk else {})

@@ -13,6 +13,8 @@ What is left of an instance for servers, in this order:
 4. Less the requests of what runs on every node: CNI, kube-proxy, both CSI drivers, Pod Identity, node monitoring,
    CloudWatch agent and Fluent Bit ask for 520m and 423Mi together; on GPU nodes the metrics exporter and the device
    plugins for 260m and 150Mi more. Rounded up, for newer builds.
+5. With EFA, less the huge pages that its driver sets aside at the node's start: 5128 of 2 MiB (EKS User Guide, "Run
+   machine learning training with EFA"). The kubelet counts them as a resource of their own, no longer as memory.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ MOST_PROCESSES = 4096
 """Of one pod, as on the embedded cluster."""
 DAEMONS_CPU, DAEMONS_MEMORY = 600, 768
 GPU_DAEMONS_CPU, GPU_DAEMONS_MEMORY = 300, 256
+EFA_HUGE_PAGES = 5128 * 2
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,14 @@ def kubelet(size: Size) -> dict[str, Any]:
     }
 
 
-def allocatable(size: Size) -> Allocatable:
-    """What servers may ask for on one node of this size; never below zero."""
+def allocatable(size: Size, *, efa: bool = False) -> Allocatable:
+    """What servers may ask for on one node of this size, with its EFA interfaces or without; never below zero."""
     keeps = reserved(size)
     memory = int(size.memory * 1024 * (1 - KERNEL_SHARE)) - KERNEL_FIXED - keeps.memory - EVICTION - DAEMONS_MEMORY
     cpu = size.vcpus * 1000 - keeps.cpu - DAEMONS_CPU
     if size.gpus:
         memory -= GPU_DAEMONS_MEMORY
         cpu -= GPU_DAEMONS_CPU
+    if efa:
+        memory -= EFA_HUGE_PAGES
     return Allocatable(max(0, cpu), max(0, memory))

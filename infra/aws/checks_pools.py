@@ -147,6 +147,16 @@ def _fabric(aws: Aws, at: str, pool: PoolSettings, family: Family, size: Size) -
         yield problem(
             f"{at}.efa", "true", f"{family.instance_type(pool.size)} has no EFA", f"{use}; or set it to false"
         )
+    each = pool.gpus_per_server or size.gpus
+    if pool.efa and size.gpus and size.gpus % each == 0 and size.efa_cards * each % size.gpus:
+        fits = [n for n in range(1, size.gpus + 1) if size.gpus % n == 0 and size.efa_cards * n % size.gpus == 0]
+        yield problem(
+            f"{at}.gpusPerServer",
+            each,
+            f"{family.instance_type(pool.size)} has {size.efa_cards} EFA interfaces for {size.gpus} GPUs, and servers "
+            "can't share one",
+            f"use {' or '.join(map(str, fits))}, or set {at}.efa to false",
+        )
     reasons = {
         "a cluster placement group, which EFA wants, is in one zone": pool.efa,
         "a capacity block is in one zone": pool.capacity == "CAPACITY_BLOCK",

@@ -23,10 +23,10 @@ from infra.aws.security import Security
 from infra.aws.settings import Aws
 from infra.aws.tags import tags_of
 from infra.naming import ROLE, named
+from infra.pools import EFA
 
 POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonSSMManagedInstanceCore")
 """Joining, pulling images, and Session Manager for when SSH is of no help. The CNI has a role of its own."""
-EFA = "vpc.amazonaws.com/efa"
 _TEMPLATE = "k8s.io/cluster-autoscaler/node-template"
 _EFFECTS = {"NoSchedule": "NO_SCHEDULE", "PreferNoSchedule": "PREFER_NO_SCHEDULE", "NoExecute": "NO_EXECUTE"}
 """EKS's names (eks:CreateNodegroup) by Kubernetes'."""

@@ -28,6 +28,9 @@ their node from going when that is empty of them."""
 
 ROOT_FOR_SERVERS_GIB = 140
 """Of a GPU node's root disk (launchtemplate.py): the rest is for images."""
+ACCELERATOR = "k8s.amazonaws.com/accelerator"
+"""By this label the cluster autoscaler knows a GPU node whose device plugin has not registered yet; without it, the
+node counts as one without GPUs, and another is bought (cluster-autoscaler, cloudprovider/aws/README, GPU nodes)."""
 LOCAL_DISK_GIB = 100
 """For each GPU, where a node has local disks: what the smallest of them has (g4dn.xlarge, 125 GB)."""
 
@@ -111,7 +114,7 @@ def price_of(pool: PoolSettings) -> float | None:
 def _pool(pool: PoolSettings) -> Pool:
     family = FAMILIES[pool.family]
     size = family.sizes[pool.size]
-    node = allocatable(size)
+    node = allocatable(size, efa=pool.efa)
     return Pool(
         name=pool.name,
         nodes=pool.max,
@@ -120,12 +123,18 @@ def _pool(pool: PoolSettings) -> Pool:
         disk=LOCAL_DISK_GIB * size.gpus if family.instance_store else ROOT_FOR_SERVERS_GIB,
         gpus=size.gpus,
         gpus_per_server=pool.gpus_per_server or size.gpus,
+        efa=size.efa_cards if pool.efa else 0,
         gpu_model=family.gpu,
         gpu_memory=family.gpu_memory,
         instance_type=family.instance_type(pool.size),
         capacity=pool.capacity,
         price=price_of(pool),
     )
+
+
+def _accelerator(family: Family) -> dict[str, str]:
+    """The autoscaler's label of a family's nodes: `nvidia-rtx-pro-6000`. Its value may be anything."""
+    return {ACCELERATOR: f"nvidia-{family.gpu.lower().replace(' ', '-')}"} if family.gpu else {}
 
 
 def _groups(pool: PoolSettings, zones: tuple[str, ...]) -> list[Group]:
@@ -142,7 +151,7 @@ def _groups(pool: PoolSettings, zones: tuple[str, ...]) -> list[Group]:
         capacity=pool.capacity,
         efa=pool.efa,
         reservation=pool.reservation_id,
-        labels=seen.labels(),
+        labels=seen.labels() | _accelerator(family),
         taints=tuple(seen.taints()),
     )
     each, over = divmod(pool.min, len(zones))

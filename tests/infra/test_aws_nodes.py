@@ -105,7 +105,12 @@ class TestEveryTemplate:
 def test_gpu_nodes_are_labelled_and_tainted_as_the_device_plugin_has_it(name: str) -> None:
     inputs = group(name)
     assert inputs["amiType"] == "AL2023_x86_64_NVIDIA"
-    assert inputs["labels"] == {"devservers.io/pool": name.rpartition("-")[0], "nvidia.com/gpu.present": "true"}
+    pool = name.rpartition("-")[0]
+    assert inputs["labels"] == {
+        "devservers.io/pool": pool,
+        "nvidia.com/gpu.present": "true",
+        "k8s.amazonaws.com/accelerator": {"block": "nvidia-h200"}.get(pool, f"nvidia-{pool}"),
+    }
     assert inputs["taints"] == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}]
 
 
@@ -218,6 +223,7 @@ def test_the_autoscaler_knows_nodes_that_are_not_there() -> None:
     template = "k8s.io/cluster-autoscaler/node-template"
     assert tags("h100-1a") == {
         f"{template}/label/devservers.io/pool": "h100",
+        f"{template}/label/k8s.amazonaws.com/accelerator": "nvidia-h100",
         f"{template}/label/nvidia.com/gpu.present": "true",
         f"{template}/taint/nvidia.com/gpu": "present:NoSchedule",
         f"{template}/resources/nvidia.com/gpu": "8",

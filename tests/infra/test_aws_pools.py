@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from devservers.api.flavors import SHIPPED
@@ -10,7 +12,7 @@ from devservers.api.queueing import GPU as DEVICE
 from devservers.api.queueing import LABEL_POOL
 from infra.aws.allocatable import allocatable, kubelet, max_pods, reserved
 from infra.aws.pools import groups_of, pools_of, system_of
-from infra.catalog import FAMILIES, Size
+from infra.catalog import FAMILIES, Family, Size
 from infra.settings import load
 from tests.infra.environments import CPU, GPU, PRODUCTION, STACKS, TODAY, aws, committed
 
@@ -54,6 +56,24 @@ def test_a_pool_is_what_its_entry_says() -> None:
     assert flavor.metadata.name == "gpu" and flavor.spec.node_selector == {LABEL_POOL: "gpu"}
     assert flavor.spec.price_per_hour == pytest.approx(10.49264 / 2, abs=1e-4)
     assert flavor.spec.resources.requests[DEVICE] == "2"
+
+
+@pytest.mark.parametrize(
+    ("family", "size", "each", "cards"),
+    [("p5", "48xlarge", 0, 32), ("p5", "48xlarge", 2, 8), ("g6e", "48xlarge", 4, 2), ("p6-b300", "48xlarge", 1, 2)],
+)
+def test_a_server_of_an_efa_pool_asks_for_its_share_of_the_cards(family: str, size: str, each: int, cards: int) -> None:
+    entry = {"name": "train", "family": family, "size": size, "max": 2, "efa": True, "zones": ["eu-central-1a"]}
+    *_, pool = pools_of(aws(pools=[CPU, entry | {"gpusPerServer": each, "pricePerHour": 100}]))
+    flavor = pool.flavor()
+    assert flavor is not None
+    asked = flavor.spec.resources
+    assert asked.requests["vpc.amazonaws.com/efa"] == asked.limits["vpc.amazonaws.com/efa"] == str(cards)
+    # What comes with a node is not divided by quota (Kueue's excludeResourcePrefixes).
+    assert "vpc.amazonaws.com/efa" not in pool.quota()
+    *_, plain = pools_of(aws(pools=[CPU, entry | {"efa": False, "pricePerHour": 100}]))
+    assert "vpc.amazonaws.com/efa" not in plain.flavor().spec.resources.requests
+    assert plain.memory - pool.memory == 5128 * 2, "the huge pages that EFA's driver sets aside"
 
 
 def test_as_many_servers_fit_on_a_node_as_its_gpus_allow() -> None:
@@ -105,7 +125,22 @@ class TestGroups:
         cpu, *_, gpu = groups_of(aws())
         assert cpu.taints == () and cpu.labels == {LABEL_POOL: "cpu"}
         assert [dict(taint) for taint in gpu.taints] == [{"key": DEVICE, "value": "present", "effect": "NoSchedule"}]
-        assert gpu.labels == {LABEL_POOL: "gpu", f"{DEVICE}.present": "true"}
+        assert gpu.labels == {
+            LABEL_POOL: "gpu",
+            f"{DEVICE}.present": "true",
+            "k8s.amazonaws.com/accelerator": "nvidia-l40s",
+        }
+        # Kueue places a server by what its ResourceFlavor knows, and no older node has the autoscaler's label.
+        assert pools_of(aws())[-1].labels() == {LABEL_POOL: "gpu", f"{DEVICE}.present": "true"}
+
+    @pytest.mark.parametrize("family", [each for each in FAMILIES.values() if each.gpu], ids=lambda each: each.name)
+    def test_every_gpu_family_has_an_accelerator_label_that_kubernetes_takes(self, family: Family) -> None:
+        size = next(iter(family.sizes))
+        entry = GPU | {"family": family.name, "size": size, "capacity": family.capacities[0], "pricePerHour": 1}
+        if family.capacities[0] == "CAPACITY_BLOCK":
+            entry |= {"reservationId": "cr-0123456789abcdef0", "zones": ["eu-central-1a"]}
+        *_, gpu = groups_of(aws(pools=[CPU, entry]))
+        assert re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", gpu.labels["k8s.amazonaws.com/accelerator"])
 
     def test_the_platforms_own_nodes_are_in_every_zone_and_no_pool_of_servers(self) -> None:
         found = aws(PRODUCTION)

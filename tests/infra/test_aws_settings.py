@@ -156,6 +156,8 @@ POOLS: list[Refusal] = [
      "set pools[1].capacity to ON_DEMAND"),
     (pools(**RESERVATION | {"zones": ZONES}), "pools[1].zones", json.dumps(ZONES), "a reservation is in one zone",
      "to that zone alone"),
+    (pools(FABRIC | {"zones": ZONES[:1], "gpusPerServer": 1}), "pools[2].gpusPerServer", "1",
+     "4 EFA interfaces for 8 GPUs", "use 2 or 4 or 8, or set"),
     (pools(efa=True, zones=ZONES[:1]), "pools[1].efa", "true", "g6e.2xlarge has no EFA", "use size 8xlarge or"),
     (pools(family="g5g", size="2xlarge", efa=True, zones=ZONES[:1]), "pools[1].efa", "true", "g5g.2xlarge has no EFA",
      "use a family with it"),
