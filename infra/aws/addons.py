@@ -14,12 +14,13 @@ from typing import Any
 import pulumi
 from pulumi_aws import eks
 
+from infra.aws import csi
 from infra.aws.cluster import Cluster
 from infra.aws.component import Component
 from infra.aws.nodes import Nodes
 from infra.aws.podrole import pod_role
 from infra.aws.pools import AT_HOME
-from infra.aws.security import USE, Security
+from infra.aws.security import Security
 from infra.aws.settings import Aws
 from infra.catalog import VERSIONS
 from infra.naming import ROLE, named
@@ -41,11 +42,6 @@ _MEASUREMENTS: dict[str, Any] = {
     # `restricted` refuses, in servers' pods, and another PYTHONPATH in the bastion's.
     "manager": {**_AT_HOME, "applicationSignals": {"autoMonitor": {"monitorAllServices": False}}},
     "applicationSignals": {"enabled": False},
-}
-_DISKS: dict[str, Any] = {
-    "controller": _AT_HOME,
-    # On GPU nodes, too.
-    "node": {"tolerateAllTaints": True},
 }
 
 
@@ -123,16 +119,17 @@ class Addons(_Addons):
         disks = self.role(
             "ebs-csi",
             "ebs-csi-controller-sa",
-            "service-role/AmazonEBSCSIDriverPolicy",
-            statements=_encrypting(security.data_key.arn),
+            # Volumes that a CSI driver made; AmazonEBSCSIDriverPolicy is for every volume of the account.
+            "AmazonEBSCSIDriverPolicyV2",
+            statements=csi.encrypting(security.data_key.arn),
         )
-        self.add_to_nodes("aws-ebs-csi-driver", _DISKS, disks)
+        self.add_to_nodes("aws-ebs-csi-driver", csi.disks(stack, aws), disks)
         if aws.storage.shared:
-            files = self.role("efs-csi", "efs-csi-controller-sa", "service-role/AmazonEFSCSIDriverPolicy")
+            files = self.role("efs-csi", "efs-csi-controller-sa", statements=csi.access_points(stack, aws))
             # Its daemons': the add-on itself takes a role for the controller only (aws-efs-csi-driver issue 1759). It
             # has no policy of its own, the file system's says all it may.
             mounts = self.role(_MOUNTS, "efs-csi-node-sa")
-            self.add_to_nodes("aws-efs-csi-driver", {"controller": _AT_HOME}, files, mounts)
+            self.add_to_nodes("aws-efs-csi-driver", csi.files(stack, aws), files, mounts)
         if aws.observability.container_insights:
             agent = self.role(
                 "cloudwatch", "cloudwatch-agent", "CloudWatchAgentServerPolicy", namespace="amazon-cloudwatch"
@@ -145,16 +142,3 @@ class Addons(_Addons):
     ) -> eks.Addon:
         """Install one when the platform's own nodes are there."""
         return self.add(name, configuration, [self._nodes.system, *after])
-
-
-def _encrypting(key: pulumi.Input[str]) -> list[dict[str, Any]]:
-    """The driver makes volumes under our key: EC2 uses it for them by a grant (EBS CSI driver, docs/install)."""
-    return [
-        {"Effect": "Allow", "Action": list(USE), "Resource": key},
-        {
-            "Effect": "Allow",
-            "Action": ["kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"],
-            "Resource": key,
-            "Condition": {"Bool": {"kms:GrantIsForAWSResource": "true"}},
-        },
-    ]

@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from devservers.api.admission_people import SHARED_CLASS
 from devservers.api.fields import Matching
 from infra.part import Part, allowed
 
 GP3 = "gp3"
 """StorageClass of homes, the cluster's default."""
-EFS = "efs"
+EFS = SHARED_CLASS
 """StorageClass of volumes that many servers mount."""
 
 _CIDR = Matching(r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$", "not an IPv4 network", 18)
@@ -22,6 +23,9 @@ Cidr = Annotated[str, _CIDR, Field(json_schema_extra=allowed("an IPv4 network, l
 Cidrs = Annotated[
     tuple[Cidr, ...], Field(max_length=60, json_schema_extra=allowed("IPv4 networks like 203.0.113.0/24"))
 ]
+_WORD = r"[\w.:/=+@-]*[\w./=+@-]"
+_TAG = Matching(f"^{_WORD}( {_WORD})*$", "not a tag's value (letters, digits and .:/=+@-, no word ends in :)", 256)
+"""What AWS takes, less what the EFS driver's chart writes into YAML unquoted."""
 _PRINCIPAL, _NO_PRINCIPAL = (
     r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]+",
     "not the ARN of an IAM role or user",
@@ -284,13 +288,13 @@ class Aws(Part):
     """The only account the stack is ever made in."""
     owner: Annotated[
         str,
-        Matching(r"^[\w .:/=+@-]+$", "not a tag's value", 256),
+        _TAG,
         Field(json_schema_extra=allowed("a team or an address")),
     ]
     """Tag Owner of everything."""
     cost_center: Annotated[
         str,
-        Matching(r"^[\w .:/=+@-]+$", "not a tag's value", 256),
+        _TAG,
         Field(json_schema_extra=allowed("what finance calls it")),
     ]
     """Tag CostCenter of everything."""

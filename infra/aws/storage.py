@@ -23,6 +23,8 @@ from infra.naming import named
 from infra.platform.manifest import Manifest
 
 NFS_PORT = 2049
+BASE_PATH = "/v"
+"""Folder of shared volumes on the file system."""
 _STORAGE_CLASS = "storage.k8s.io/v1"
 
 
@@ -55,7 +57,9 @@ def efs_class(file_system_id: pulumi.Input[str]) -> dict[str, Any]:
             "fileSystemId": file_system_id,
             # All who mount it write as the access point's one user: nobody is locked out of a colleague's files.
             "directoryPerms": "700",
-            "basePath": "/volumes",
+            # Short, as an access point's whole path has 100 characters at most (EFS API, RootDirectory), and the driver
+            # adds 37 of its own to the claim's name. What is left for namespace and claim, admission holds claims to.
+            "basePath": BASE_PATH,
             "subPathPattern": "${.PVC.namespace}/${.PVC.name}",
             "ensureUniqueDirectory": "true",
         },

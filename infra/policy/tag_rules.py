@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 
 from infra.policy.node_rules import TEMPLATE
 from infra.policy.rule import Rule
-from infra.policy.subject import Subject, Unknown, at, default_tags, items
+from infra.policy.subject import Subject, Unknown, at, decoded, default_tags, items
 
 TAGS = ("Environment", "Owner", "CostCenter")
+ADDON = "aws:eks/addon:Addon"
+CSI_TAGS = {"aws-ebs-csi-driver": "controller.extraVolumeTags", "aws-efs-csi-driver": "controller.tags"}
+"""Where each driver's add-on is told the tags of what it makes: a provider's default tags don't reach that."""
 COPIED = ("instance", "volume")
 """What EC2 makes from a launch template: a provider's default tags don't reach it."""
 
@@ -27,11 +30,28 @@ def _tagged(subject: Subject) -> Iterator[str]:
                 yield f"its {kind}s have no tag {', '.join(missing)}"
 
 
+def _volumes(subject: Subject) -> Iterator[str]:
+    if subject.type != ADDON or isinstance(subject.at("configurationValues"), Unknown):
+        return
+    for name, path in CSI_TAGS.items():
+        if subject.at("addonName") == name:
+            tags = at(decoded(subject.at("configurationValues")), path)
+            missing = _missing(tags if isinstance(tags, Mapping) else {})
+            if missing:
+                yield f"volumes that {name} makes have no tag {', '.join(missing)}"
+
+
 def _missing(tags: Mapping[str, object]) -> list[str]:
     return [tag for tag in TAGS if not tags.get(tag)]
 
 
 RULES = (
+    Rule(
+        "tags-of-volumes",
+        f"Volumes that are made for claims are tagged {', '.join(TAGS)}.",
+        "set controller.extraVolumeTags (aws-ebs-csi-driver) and controller.tags (aws-efs-csi-driver)",
+        each=_volumes,
+    ),
     Rule(
         "tags",
         f"Everything is tagged {', '.join(TAGS)}.",

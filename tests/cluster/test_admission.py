@@ -368,6 +368,28 @@ def test_controllers_add_finalizers_and_what_has_one_can_still_be_changed(namesp
         controller.patch(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"], free, namespace)
 
 
+@pytest.mark.parametrize("storage_class", ["efs", "gp3"])
+@pytest.mark.parametrize("generated", [False, True])
+def test_a_shared_volumes_name_fits_into_the_path_of_its_folder(
+    namespace: str, cluster: ApiServer, storage_class: str, generated: bool
+) -> None:
+    """EFS takes 100 characters; a claim whose folder has more would wait for ever."""
+    person, room = _person(cluster, namespace), 59 - len(namespace)
+
+    def said(length: int) -> str:
+        claim = _claim(namespace)
+        claim["spec"]["storageClassName"] = storage_class
+        # The API server adds five characters.
+        claim["metadata"] |= {"name": None, "generateName": "c" * (length - 5)} if generated else {"name": "c" * length}
+        return _said(partial(person.create, claim, dryRun="All"))
+
+    assert said(room) == ""
+    if storage_class == "efs":
+        assert f"the name is too long for it; use at most {room} characters" in said(room + 1)
+    else:
+        assert said(room + 1) == ""
+
+
 _OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "1"}
 
 

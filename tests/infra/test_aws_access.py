@@ -103,7 +103,7 @@ def test_one_workflow_alone_deploys(workflow: str, expected: bool) -> None:
     ],
 )
 def test_trust_with_ids_takes_the_one_repository(role: str, sub: str, repository_id: str, expected: bool) -> None:
-    github = GitHub(repository=REPOSITORY, ownerId=11, repositoryId=22)
+    github = GitHub(repository=REPOSITORY, owner_id=11, repository_id=22)
     (statement,) = access.trust("arn", "dev", github, role)["Statement"]
     token = {
         "aud": "sts.amazonaws.com",

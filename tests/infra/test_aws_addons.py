@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from typing import Any
 
@@ -19,8 +20,8 @@ AFTER = [
 ]  # fmt: skip
 ACCOUNTS = {
     "vpc-cni": ("kube-system", "aws-node", "AmazonEKS_CNI_Policy"),
-    "ebs-csi": ("kube-system", "ebs-csi-controller-sa", "service-role/AmazonEBSCSIDriverPolicy"),
-    "efs-csi": ("kube-system", "efs-csi-controller-sa", "service-role/AmazonEFSCSIDriverPolicy"),
+    "ebs-csi": ("kube-system", "ebs-csi-controller-sa", "AmazonEBSCSIDriverPolicyV2"),
+    "efs-csi": ("kube-system", "efs-csi-controller-sa", None),
     "cloudwatch": ("amazon-cloudwatch", "cloudwatch-agent", "CloudWatchAgentServerPolicy"),
 }
 HOME = {"nodeSelector": {"devservers.io/pool": "system"}}
@@ -82,8 +83,70 @@ def test_the_network_keeps_to_policies_and_gives_addresses_by_prefix() -> None:
 def test_no_add_on_keeps_a_servers_node_from_going() -> None:
     assert configuration("coredns") == configuration("metrics-server") == HOME
     assert configuration("amazon-cloudwatch-observability")["manager"]["nodeSelector"] == HOME["nodeSelector"]
-    assert configuration("aws-efs-csi-driver") == {"controller": HOME}
-    assert configuration("aws-ebs-csi-driver") == {"controller": HOME, "node": {"tolerateAllTaints": True}}
+    for name in ("aws-efs-csi-driver", "aws-ebs-csi-driver"):
+        assert configuration(name)["controller"].items() >= HOME.items()
+    assert configuration("aws-ebs-csi-driver")["node"] == {"tolerateAllTaints": True}
+
+
+TAGS = {"Project": "devservers", "Stack": "dev", "Environment": "dev"}
+
+
+def test_what_csi_drivers_make_is_tagged_as_everything_else() -> None:
+    made = part(graph(owner="ML platform", costCenter="team:a b"), "Addons").of("Addon")
+    said = {node.name: json.loads(node.inputs.get("configurationValues", "{}")) for node in made}
+    (provider,) = (node for node in graph().values() if node.type == "pulumi:providers:aws")
+    everything = json.loads(provider.inputs["defaultTags"])["tags"]
+    assert said["aws-ebs-csi-driver"]["controller"]["extraVolumeTags"] == TAGS | {
+        "Owner": "ML platform",
+        "CostCenter": "team:a b",
+    }
+    # The driver's own list: key:value, parted by spaces, with single quotes round what has either.
+    assert said["aws-efs-csi-driver"]["controller"]["tags"] == TAGS | {
+        "Owner": "'ML platform'",
+        "CostCenter": "'team:a b'",
+    }
+    assert set(everything) == {*TAGS, "Owner", "CostCenter"}
+
+
+def allows(action: str, resource: str, **context: str) -> bool:
+    """Whether the EFS driver's own policy allows something, with what AWS knows of the request."""
+    for statement in iam.documents(graph())["RolePolicy efs-csi.policy"]["Statement"]:
+        condition = statement.get("Condition", {})
+        if (
+            action in iam.many(statement["Action"])
+            and any(fnmatch.fnmatchcase(resource, each) for each in iam.many(statement["Resource"]))
+            and all(context.get(key) == value for key, value in condition.get("StringEquals", {}).items())
+            and all((key in context) is (value == "false") for key, value in condition.get("Null", {}).items())
+        ):
+            return True
+    return False
+
+
+FILES = "arn:aws:elasticfilesystem:eu-central-1:111122223333:"
+MADE = {f"aws:RequestTag/{key}": value for key, value in (TAGS | {"efs.csi.aws.com/cluster": "true"}).items()}
+OURS, THEIRS = ({"aws:ResourceTag/Stack": stack} for stack in ("dev", "prod"))
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "context", "expected"),
+    [
+        ("CreateAccessPoint", "file-system/fs-1", MADE | OURS, True),
+        ("CreateAccessPoint", "file-system/fs-1", MADE | THEIRS, False),
+        ("CreateAccessPoint", "file-system/fs-1", OURS, False),
+        ("CreateAccessPoint", "file-system/fs-1", MADE | OURS | {"aws:RequestTag/Stack": "prod"}, False),
+        ("TagResource", "access-point/fsap-1", MADE | {"elasticfilesystem:CreateAction": "CreateAccessPoint"}, True),
+        ("TagResource", "access-point/fsap-1", MADE, False),
+        ("TagResource", "file-system/fs-1", MADE | {"elasticfilesystem:CreateAction": "CreateAccessPoint"}, False),
+        ("DeleteAccessPoint", "access-point/fsap-1", {"aws:ResourceTag/efs.csi.aws.com/cluster": "true"}, True),
+        ("DeleteAccessPoint", "access-point/fsap-1", OURS, False),
+        ("DeleteFileSystem", "file-system/fs-1", OURS, False),
+        ("ClientMount", "file-system/fs-1", OURS, False),
+    ],
+)
+def test_the_efs_driver_makes_tagged_access_points_of_this_file_system(
+    action: str, resource: str, context: dict[str, str], expected: bool
+) -> None:
+    assert allows(f"elasticfilesystem:{action}", FILES + resource, **context) is expected
 
 
 def test_cloudwatch_changes_nobodys_pods() -> None:
@@ -125,12 +188,15 @@ class TestRoles:
 
     def test_awss_own_policy_for_it(self, name: str) -> None:
         attached = [node for node in graph().of("RolePolicyAttachment") if node.inputs["role"] == f"{NAME}-{name}"]
-        assert [node.inputs["policyArn"] for node in attached] == [f"arn:aws:iam::aws:policy/{ACCOUNTS[name][2]}"]
+        policy = ACCOUNTS[name][2]
+        wanted = [f"arn:aws:iam::aws:policy/{policy}"] if policy else []
+        assert [node.inputs["policyArn"] for node in attached] == wanted
 
     def test_its_rights_are_there_before_its_pods(self, name: str) -> None:
         (made,) = (node for node in graph().of("PodIdentityAssociation") if node.name == name)
-        (attached,) = (node for node in graph().of("RolePolicyAttachment") if node.inputs["role"] == f"{NAME}-{name}")
-        assert follows(graph(), made, attached)
+        rights = graph().of("RolePolicyAttachment") + graph().of("RolePolicy")
+        mine = [node for node in rights if node.inputs["role"] == f"{NAME}-{name}"]
+        assert mine and all(follows(graph(), made, each) for each in mine)
         assert any(follows(graph(), node, made) for node in addons(graph()))
 
 

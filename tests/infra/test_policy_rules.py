@@ -180,6 +180,13 @@ LISTENER = of("aws:lb/listener:Listener", {"port": 22})
 SUBNET = "aws:ec2/subnet:Subnet"
 GROUP = "aws:eks/nodeGroup:NodeGroup"
 ADDON = "aws:eks/addon:Addon"
+
+
+def driver(name: str, **controller: Any) -> Subject:
+    """A CSI driver's add-on."""
+    return of(ADDON, {"addonName": name, "configurationValues": json.dumps({"controller": controller})})
+
+
 CNI = {"addonName": "vpc-cni", "addonVersion": "v1"}
 
 
@@ -440,6 +447,13 @@ CASES = [
         "newest",
     ),
     Case("versions-pinned", [of(ADDON, CNI)], [of(ADDON, {"addonName": "coredns"})], "AWS chooses"),
+    Case(
+        "tags-of-volumes",
+        [driver("aws-ebs-csi-driver", extraVolumeTags=TAGS), driver("aws-efs-csi-driver", tags=TAGS)],
+        [driver("aws-ebs-csi-driver", tags=TAGS)],
+        "volumes that aws-ebs-csi-driver makes have no tag Environment, Owner, CostCenter",
+    ),
+    Case("tags-of-volumes", [of(ADDON, CNI)], [of(ADDON, {"addonName": "aws-efs-csi-driver"})], "have no tag"),
     Case("tags", [provider()], [of("pulumi:providers:aws")], "no tag Environment, Owner, CostCenter"),
     Case(
         "tags",

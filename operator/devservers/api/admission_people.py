@@ -37,6 +37,11 @@ MOST_LOGINS = 64
 """How many registries a person is logged in to."""
 MOST_NOTE_CHARACTERS = 1024
 """Of what is noted about a login: registry, user name and time."""
+SHARED_CLASS = "efs"
+"""StorageClass of volumes that many servers mount, on AWS."""
+MOST_SHARED_CLAIM_CHARACTERS = 59
+"""Of namespace and name of a claim of that class. An access point's path has 100 characters at most (EFS API,
+CreateAccessPoint), `/v/NAMESPACE/CLAIM-UUID` 41 beside these; a claim beyond it would wait for ever."""
 _MOST_LABELS = 8
 _FINALIZERS = ("foregroundDeletion", "orphan")
 """Of Kubernetes' garbage collector, which takes them off again."""
@@ -152,8 +157,21 @@ def server_policy() -> dict[str, Any]:
 def claim_policy() -> dict[str, Any]:
     """A volume claim in a user's namespace has no finalizer that nobody takes off: it would hold the namespace.
 
-    And a person's new one is small.
+    A person's new one is small, and of class efs its name is short enough for its folder.
     """
+    length = "size(request.namespace) + size(object.metadata.?name.orValue(''))"
+    short_enough = {
+        "expression": (
+            f"!({CREATED}) || object.spec.?storageClassName.orValue('') != '{SHARED_CLASS}' || "
+            f"{length} <= {MOST_SHARED_CLAIM_CHARACTERS}"
+        ),
+        "messageExpression": (
+            f"'a volume of class {SHARED_CLASS} is a folder named after namespace and claim, and the name is too long "
+            f"for it; use at most ' + string({MOST_SHARED_CLAIM_CHARACTERS} - size(request.namespace)) + ' characters'"
+        ),
+        "message": f"the name is too long for a volume of class {SHARED_CLASS}; use a shorter one",
+        "reason": "Invalid",
+    }
     return guard(
         CLAIM_POLICY,
         rules=[
@@ -165,7 +183,7 @@ def claim_policy() -> dict[str, Any]:
             }
         ],
         only={"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"},
-        more={"validations": [no_new_finalizers(_CLAIM_FINALIZERS), small_metadata(f"!({CREATED}) || ")]},
+        more={"validations": [no_new_finalizers(_CLAIM_FINALIZERS), small_metadata(f"!({CREATED}) || "), short_enough]},
         namespaces=_OF_PEOPLE,
     )
 

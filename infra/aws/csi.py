@@ -1,0 +1,107 @@
+"""Configuration and rights of the CSI drivers, which make volumes in AWS for claims.
+
+What they make carries the environment's tags, which the provider's default tags don't reach: budgets and cost reports
+go by them, and so do the drivers' rights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from infra.aws import arns
+from infra.aws.pools import AT_HOME
+from infra.aws.security import USE
+from infra.aws.settings import Aws
+from infra.aws.tags import STACK, tags_of
+
+_MADE_BY_EFS_DRIVER = "efs.csi.aws.com/cluster"
+"""A tag on every access point of the driver's (its pkg/driver/controller.go)."""
+
+
+def disks(stack: str, aws: Aws) -> dict[str, Any]:
+    """The configuration of add-on `aws-ebs-csi-driver`."""
+    return {
+        "controller": {"nodeSelector": AT_HOME, "extraVolumeTags": tags_of(stack, aws)},
+        # On GPU nodes, too. The other add-ons' daemons tolerate every taint by themselves.
+        "node": {"tolerateAllTaints": True},
+    }
+
+
+def files(stack: str, aws: Aws) -> dict[str, Any]:
+    """The configuration of add-on `aws-efs-csi-driver`."""
+    tags = {key: _quoted(value) for key, value in tags_of(stack, aws).items()}
+    return {"controller": {"nodeSelector": AT_HOME, "tags": tags}}
+
+
+def encrypting(key: pulumi.Input[str]) -> list[dict[str, Any]]:
+    """Rights on our key: EC2 uses it for the EBS driver's volumes by a grant (EBS CSI driver, docs/install)."""
+    return [
+        {"Effect": "Allow", "Action": list(USE), "Resource": key},
+        {
+            "Effect": "Allow",
+            "Action": ["kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"],
+            "Resource": key,
+            "Condition": {"Bool": {"kms:GrantIsForAWSResource": "true"}},
+        },
+    ]
+
+
+def access_points(stack: str, aws: Aws) -> list[dict[str, Any]]:
+    """Rights of the EFS driver's controller: access points of this environment's file system.
+
+    AWS's own AmazonEFSCSIDriverPolicy allows no tag on an access point but the driver's (`aws:TagKeys`), so with ours
+    every claim would be refused; and it holds for all file systems of the account.
+    """
+    made: Mapping[str, Any] = {
+        "StringEquals": {f"aws:RequestTag/{STACK}": stack},
+        "Null": {f"aws:RequestTag/{_MADE_BY_EFS_DRIVER}": "false"},
+    }
+    systems, points = (arns.arn(aws, "elasticfilesystem", f"{kind}/*") for kind in ("file-system", "access-point"))
+    return [
+        {
+            "Effect": "Allow",
+            "Action": [
+                "ec2:DescribeAvailabilityZones",
+                "elasticfilesystem:DescribeAccessPoints",
+                "elasticfilesystem:DescribeFileSystems",
+                "elasticfilesystem:DescribeMountTargets",
+            ],
+            "Resource": "*",
+        },
+        {
+            "Effect": "Allow",
+            "Action": "elasticfilesystem:CreateAccessPoint",
+            "Resource": systems,
+            "Condition": {
+                **made,
+                "StringEquals": {f"aws:RequestTag/{STACK}": stack, f"aws:ResourceTag/{STACK}": stack},
+            },
+        },
+        {
+            "Effect": "Allow",
+            "Action": "elasticfilesystem:TagResource",
+            "Resource": points,
+            "Condition": {
+                **made,
+                "StringEquals": {
+                    f"aws:RequestTag/{STACK}": stack,
+                    "elasticfilesystem:CreateAction": "CreateAccessPoint",
+                },
+            },
+        },
+        {
+            # Those from before they were tagged with the stack have the driver's tag only.
+            "Effect": "Allow",
+            "Action": "elasticfilesystem:DeleteAccessPoint",
+            "Resource": points,
+            "Condition": {"Null": {f"aws:ResourceTag/{_MADE_BY_EFS_DRIVER}": "false"}},
+        },
+    ]
+
+
+def _quoted(value: str) -> str:
+    """A tag's value as the EFS driver reads it: spaces part its tags, colons key and value (pkg/driver/tag.go)."""
+    return f"'{value}'" if " " in value or ":" in value else value
