@@ -24,6 +24,7 @@ from infra.aws.security import Security
 from infra.aws.settings import Aws
 from infra.catalog import VERSIONS
 from infra.naming import ROLE, named
+from infra.pools import GPU_LABEL
 
 SYSTEM_NAMESPACE = "kube-system"
 _MOUNTS = "efs-csi-node"
@@ -42,7 +43,11 @@ _MEASUREMENTS: dict[str, Any] = {
     # `restricted` refuses, in servers' pods, and another PYTHONPATH in the bastion's.
     "manager": {**_AT_HOME, "applicationSignals": {"autoMonitor": {"monitorAllServices": False}}},
     "applicationSignals": {"enabled": False},
-}
+    # Its own list of instance types has no p5.4xlarge, g7 and g7e: no metric of theirs, and no alarm of idle GPUs.
+    "dcgmExporter": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+        "nodeSelectorTerms": [{"matchExpressions": [{"key": GPU_LABEL, "operator": "In", "values": ["true"]}]}]
+    }}}},
+}  # fmt: skip
 
 
 def mounts_files(stack: str, aws: Aws) -> str:

@@ -24,25 +24,31 @@ from infra.catalog import FAMILIES
 from infra.naming import ROLE, named
 
 GPU_IDLE_PERCENT = 5
-GPU_IDLE_HOURS = 4
+GPU_IDLE_HOURS = 2
+"""An alarm on a query may look back three hours at most (CloudWatch User Guide, limits of alarms)."""
 IO_LIMIT_PERCENT = 95
 SPENT_PERCENT, FORECAST_PERCENT = 80, 100
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A metric, and from when on it is an alarm: ``periods`` times in a row, seconds each."""
+    """A metric, and from when on it is an alarm: ``periods`` times in a row, seconds each.
+
+    ``query`` stands in for namespace, metric, dimensions and statistic: a Metrics Insights query, each of whose series
+    is an alarm's contributor of its own.
+    """
 
     name: str
     says: str
-    namespace: str
-    metric: str
+    namespace: str | None
+    metric: str | None
     dimensions: Mapping[str, pulumi.Input[str]] = field(hash=False)
     threshold: float
     comparison: str = "GreaterThanOrEqualToThreshold"
     statistic: str = "Maximum"
     period: int = 60
     periods: int = 5
+    query: str = ""
     breaching: bool = False
     """Whether nothing measured is an alarm."""
 
@@ -96,15 +102,19 @@ class Observability(Component):
         return topic.arn
 
     def _alarm(self, watched: Watched) -> None:
+        query = cloudwatch.MetricAlarmMetricQueryArgs(
+            id="query", expression=watched.query, period=watched.period, return_data=True
+        )
         cloudwatch.MetricAlarm(
             watched.name,
             name=named(self._stack, watched.name, limit=255),
             alarm_description=watched.says,
             namespace=watched.namespace,
             metric_name=watched.metric,
-            dimensions=dict(watched.dimensions),
-            statistic=watched.statistic,
-            period=watched.period,
+            dimensions=dict(watched.dimensions) or None,
+            statistic=None if watched.query else watched.statistic,
+            period=None if watched.query else watched.period,
+            metric_queries=[query] if watched.query else None,
             evaluation_periods=watched.periods,
             threshold=watched.threshold,
             comparison_operator=watched.comparison,
@@ -186,14 +196,19 @@ def _nodes(cluster: str, aws: Aws) -> list[Watched]:
         found.append(
             Watched(
                 "gpus-idle",
-                f"GPU nodes run and their GPUs do nothing for {GPU_IDLE_HOURS} hours; see devctl list --all",
-                "ContainerInsights",
-                "node_gpu_utilization",
-                of,
+                f"A GPU node's GPUs do nothing for {GPU_IDLE_HOURS} hours: the alarm's contributors name it; see "
+                "devctl list --all",
+                None,
+                None,
+                {},
                 GPU_IDLE_PERCENT,
                 comparison="LessThanThreshold",
-                period=3600,
-                periods=GPU_IDLE_HOURS,
+                period=900,
+                periods=GPU_IDLE_HOURS * 4,
+                # By node: the maximum over all of them would be one busy node's.
+                query="SELECT MAX(node_gpu_utilization) "
+                "FROM SCHEMA(ContainerInsights, ClusterName, InstanceId, NodeName) "
+                f"WHERE ClusterName = '{cluster}' GROUP BY InstanceId, NodeName",
             )
         )
     return found

@@ -88,6 +88,18 @@ def test_no_add_on_keeps_a_servers_node_from_going() -> None:
     assert configuration("aws-ebs-csi-driver")["node"] == {"tolerateAllTaints": True}
 
 
+def test_gpus_of_every_gpu_node_are_measured() -> None:
+    """By the label of our node groups: the add-on's own list of instance types leaves newer ones out."""
+    affinity = configuration("amazon-cloudwatch-observability")["dcgmExporter"]["affinity"]["nodeAffinity"]
+    ((term,),) = (
+        each["matchExpressions"]
+        for each in affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    )
+    groups = part(graph(), "Nodes").of("NodeGroup")
+    chosen = {node.name for node in groups if node.inputs["labels"].get(term["key"]) in term["values"]}
+    assert chosen == {node.name for node in groups if node.inputs.get("taints")} != set()
+
+
 TAGS = {"Project": "devservers", "Stack": "dev", "Environment": "dev"}
 
 

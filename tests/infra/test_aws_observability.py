@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from infra.preview.recorder import Graph
@@ -54,6 +56,23 @@ def test_every_alarm_goes_to_the_topic_and_comes_back(dev: Graph) -> None:
     assert {node.inputs["treatMissingData"] for node in alarms.values()} == {"breaching", "notBreaching"}
     assert alarms["files-busy"].inputs["dimensions"] == {"FileSystemId": "shared-id"}
     assert alarms["nodes-not-ready"].inputs["dimensions"] == {"ClusterName": "devservers-dev"}
+
+
+def test_idle_gpus_are_an_alarm_by_node_within_what_cloudwatch_looks_back(dev: Graph) -> None:
+    """One busy node must hide no other: the maximum over the cluster did."""
+    alarm = by_name(part(dev, "Observability"), "MetricAlarm")["gpus-idle"].inputs
+    assert not {"namespace", "metricName", "dimensions", "statistic", "period"} & {
+        key for key, value in alarm.items() if value is not None
+    }, "CloudWatch takes a query or a metric, not both"
+    (query,) = alarm["metricQueries"]
+    select, schema, where, group = re.fullmatch(
+        r"SELECT (.*) FROM SCHEMA\((.*)\) WHERE (.*) GROUP BY (.*)", query["expression"]
+    ).groups()  # type: ignore[union-attr]
+    assert (select, where) == ("MAX(node_gpu_utilization)", "ClusterName = 'devservers-dev'")
+    assert schema.split(", ") == ["ContainerInsights", "ClusterName", "InstanceId", "NodeName"]
+    assert group.split(", ") == ["InstanceId", "NodeName"]
+    assert (alarm["comparisonOperator"], alarm["threshold"]) == ("LessThanThreshold", 5)
+    assert query["returnData"] and 3600 < query["period"] * alarm["evaluationPeriods"] < 3 * 3600
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ def test_a_server_of_an_efa_pool_asks_for_its_share_of_the_cards(family: str, si
     # What comes with a node is not divided by quota (Kueue's excludeResourcePrefixes).
     assert "vpc.amazonaws.com/efa" not in pool.quota()
     *_, plain = pools_of(aws(pools=[CPU, entry | {"efa": False, "pricePerHour": 100}]))
-    assert "vpc.amazonaws.com/efa" not in plain.flavor().spec.resources.requests
+    without = plain.flavor()
+    assert without is not None and "vpc.amazonaws.com/efa" not in without.spec.resources.requests
     assert plain.memory - pool.memory == 5128 * 2, "the huge pages that EFA's driver sets aside"
 
 
