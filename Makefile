@@ -5,7 +5,7 @@ LOCAL = $(PY) -m infra.local $(if $(DEBUG),--debug)
 # Without its bytecode the AWS SDK takes ten seconds to import, each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench preview inventory prices format
+.PHONY: help up down test check bench preview inventory prices reviewed format
 
 help: ## Print this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ inventory: env ## Write stacks/inventory/*.txt anew: what each stack makes, for 
 
 prices: env ## Write infra/catalog_prices.json anew from the pinned release of Karpenter's list (needs a network)
 	@$(LOCAL) prices
+
+reviewed: env ## Look anew at what pinned add-ons and charts bring: webhooks, DaemonSets (infra/reviewed)
+	@$(PY) -m infra.reviewed
 
 check: env ## Lint, types, imports, unit tests; under two minutes
 	@.venv/bin/ruff check .
