@@ -19,7 +19,8 @@ _METADATA: dict[str, str] = {
     "autoscaling": "DescribeAutoScalingGroups DescribeTags",
     "cloudwatch": "DescribeAlarms ListTagsForResource",
     "ec2": "DescribeAccountAttributes DescribeAddresses DescribeAddressesAttribute DescribeAvailabilityZones"
-    " DescribeCapacityReservations DescribeFlowLogs DescribeImages DescribeInstanceTypes DescribeInternetGateways"
+    " DescribeCapacityReservations DescribeFlowLogs DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes"
+    " DescribeInternetGateways"
     " DescribeLaunchTemplateVersions DescribeLaunchTemplates DescribeNatGateways DescribeNetworkAcls"
     " DescribeNetworkInterfaces DescribePlacementGroups DescribePrefixLists DescribeRegions DescribeRouteTables"
     " DescribeSecurityGroupRules DescribeSecurityGroups DescribeSubnets DescribeTags DescribeVpcAttribute"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.driver import interfaces, leftovers, login, pack, state
+from infra.driver import awscli, interfaces, leftovers, login, offerings, pack, state
 from infra.driver.drain import drain as drained
 from infra.driver.draining import Home
 from infra.driver.engine import Engine, PulumiError
@@ -47,6 +47,7 @@ class Environment:
     def preview(self) -> None:
         """`pulumi preview` by the real engine."""
         engine = self._engine(("pulumi", "aws"))
+        self._check_offerings()
         engine.preview(pack.ensure(self.env, self.progress))
 
     def up(self, yes: bool, interactive: bool) -> None:
@@ -58,6 +59,7 @@ class Environment:
             )
         engine = self._engine(("pulumi", "aws"))
         login.need(self.stack, self.env)
+        self._check_offerings()
         engine.up(pack.ensure(self.env, self.progress), yes)
 
     def down(self, ask: Ask, drain: bool = True) -> list[leftovers.Left]:
@@ -81,6 +83,14 @@ class Environment:
         self._destroy(engine, tools.path("aws"), cluster, ask)
         after = state.held(engine.export())
         return leftovers.leftovers(before, after, homes, self.region)
+
+    def _check_offerings(self) -> None:
+        # Pulumi's SDK takes a second to import, and `down` has no use for it.
+        from infra.preview.simulation import settings_of
+
+        aws = settings_of(self.stack).aws
+        if aws is not None:
+            offerings.check(aws, look(self.env).path("aws"), self.progress.say)
 
     def _tools(self, wanted: Sequence[str]) -> Tools:
         tools = look(self.env)
@@ -119,13 +129,13 @@ class Environment:
 
     def _swept(self, aws: str, cluster: str, ask: Ask) -> bool:
         """Whether lingering interfaces were there and are deleted."""
-        found = interfaces.parsed(interfaces.run(interfaces.listing(aws, cluster, self.region)))
+        found = interfaces.parsed(awscli.run(interfaces.listing(aws, cluster, self.region)))
         named = ", ".join(each.id for each in found)
         if not found or not ask(f"Delete {len(found)} network interfaces of {cluster} that nobody uses: {named}?"):
             return False
         for each in found:
             with self.progress.step(f"deleting {each.id}"):
-                interfaces.run(interfaces.deleting(aws, each, self.region))
+                awscli.run(interfaces.deleting(aws, each, self.region))
         return True
 
 

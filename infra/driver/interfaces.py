@@ -1,22 +1,16 @@
 """Invariant: only network interfaces of this cluster that nobody uses are ever deleted, and only after asking.
 
 The VPC CNI can leave some behind when its node goes before it has let go of them; they hold subnets and security
-groups fast, and destroy ends in DependencyViolation. Pure but for :func:`run`.
+groups fast, and destroy ends in DependencyViolation. Pure.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 TAG = "cluster.k8s.amazonaws.com/name"
 """What the VPC CNI tags its interfaces with (amazon-vpc-cni-k8s, CLUSTER_NAME)."""
-
-
-class InterfaceError(RuntimeError):
-    """The AWS CLI did not do what was asked. One line of what is wrong and one of what to do."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +40,3 @@ def parsed(text: str) -> list[Interface]:
     """What :func:`listing` printed; anything in use is left out, whatever the filter did."""
     found = [each for each in json.loads(text or "[]") or [] if each.get("status") == "available"]
     return sorted((Interface(each["id"], each.get("description") or "") for each in found), key=lambda each: each.id)
-
-
-def run(command: Sequence[str]) -> str:
-    """The AWS CLI's output. Raises :class:`InterfaceError`."""
-    done = subprocess.run(list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        words = " ".join(command[1:3])
-        raise InterfaceError(
-            f"aws {words} failed: {' '.join(done.stderr.split())[-400:]}\n  check `aws sts get-caller-identity`"
-        )
-    return done.stdout

@@ -16,6 +16,7 @@ KEY = "aws:kms/key:Key"
 FILES = "aws:efs/fileSystem:FileSystem"
 IMAGES = "aws:ecr/repository:Repository"
 ZONE = "aws:route53/zone:Zone"
+LOGS = "aws:cloudwatch/logGroup:LogGroup"
 CLUSTER = "aws:eks/cluster:Cluster"
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 
@@ -62,6 +63,7 @@ def leftovers(before: Sequence[Held], after: Sequence[Held], homes: Sequence[Hom
         *_files(of(kept, FILES), region),
         *_images(of(kept, IMAGES), region),
         *_zones(of(kept, ZONE)),
+        *_logs(of(gone, LOGS), region),
         *_keys(of(gone, KEY), region),
     ]
 
@@ -94,6 +96,15 @@ def _zones(kept: Iterable[Held]) -> Iterator[Left]:
     for each in kept:
         command = ("aws", "route53", "delete-hosted-zone", "--id", each.id)
         yield Left(f"hosted zone {each.outputs.get('name') or each.id}", "a domain's delegation", command)
+
+
+def _logs(gone: Iterable[Held], region: str) -> Iterator[Left]:
+    for each in gone:
+        # EKS delivers what the control plane wrote last when the cluster, and the group with it, are gone.
+        if each.id.startswith("/aws/eks/") and not each.retain:
+            why = "EKS may write it anew in the next minutes, without key or end, and the next `up` would stop at it"
+            command = _aws(region, "logs", "delete-log-group", "--log-group-name", each.id)
+            yield Left(f"log group {each.id}", why, command)
 
 
 def _keys(gone: Iterable[Held], region: str) -> Iterator[Left]:

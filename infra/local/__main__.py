@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from infra.driver.awscli import AwsError
 from infra.driver.choice import Way, choose
 from infra.driver.engine import PulumiError
 from infra.driver.environment import Environment, RefusedError
-from infra.driver.interfaces import InterfaceError
 from infra.driver.pack import PackError
 from infra.driver.tools import MissingError, look
 from infra.kubectl import KubectlError
@@ -38,11 +38,11 @@ Stack = Annotated[str, typer.Option(help="The Pulumi stack.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 DEBUG = "--debug"
 KNOWN = (
+    AwsError,
     ClusterError,
     ContextError,
     EngineError,
     ImageError,
-    InterfaceError,
     KubectlError,
     MissingError,
     PackError,

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from infra.driver import interfaces, leftovers, login, pack, state
+from infra.aws.pools import groups_of, system_of
+from infra.driver import interfaces, leftovers, login, offerings, pack, state
 from infra.driver.draining import KINDS, RETAIN, WORKLOADS, Home, Seen, commands, sweep
 from infra.driver.engine import PulumiError
 from infra.driver.environment import Environment, RefusedError, refuse_protected
@@ -20,7 +21,9 @@ from infra.driver.state import Held, held
 from infra.driver.tools import PLUGINS, MissingError
 from infra.local.progress import Progress
 from infra.preview.recorder import Graph, Node
+from infra.preview.simulation import settings_of
 from infra.preview.stackfile import StackFile, names, read
+from infra.problems import SettingsError
 from tests.infra.simulated import simulated
 
 ON_AWS = [stack for stack in names() if stack != "local"]
@@ -208,6 +211,16 @@ class TestLeftovers:
         (key,) = [each for each in left if each.what.startswith("key")]
         assert "7 days" in key.why and len(str(key).splitlines()) == 2
 
+    def test_the_control_planes_log_group_may_come_back(self) -> None:
+        """EKS writes it when it is gone; the next `up` would stop at a group that exists."""
+        names = ("/aws/eks/devservers-dev/cluster", "/aws/containerinsights/devservers-dev/application")
+        before = [Held("aws:cloudwatch/logGroup:LogGroup", "a", name, {}, {}) for name in names]
+        (left,) = leftovers.leftovers(before, [], [], "eu-central-1")
+        assert left.command == (
+            "aws", "logs", "delete-log-group", "--log-group-name", names[0], "--region", "eu-central-1"
+        )  # fmt: skip
+        assert leftovers.leftovers(before, before, [], "eu-central-1") == []
+
     def test_a_repository_that_went_is_not_named(self) -> None:
         before = held(EXPORT)
         left = leftovers.leftovers(before, [], [], "eu-central-1")
@@ -275,6 +288,14 @@ for answer in json.loads((folder / "answers").read_text()):
 """
 
 
+def offers(*zones: str) -> str:
+    """What the AWS CLI says of where stack dev's instance types are to be had."""
+    aws = settings_of(read("dev")).aws
+    assert aws is not None
+    kinds = {group.instance_type for group in (system_of(aws), *groups_of(aws))}
+    return json.dumps([{"type": kind, "zone": zone} for kind in sorted(kinds) for zone in zones])
+
+
 class Programs:
     """Stand-ins for pulumi, aws and kubectl, which write down how they are called; no AWS is to be had here."""
 
@@ -289,6 +310,7 @@ class Programs:
             {"words": ["pulumi", "stack", "ls"], "out": '[{"name": "dev"}]'},
             {"words": ["pulumi", "stack", "output"], "out": '{"kubeconfig": {"kind": "Config"}}'},
             {"words": ["kubectl"], "out": '{"items": []}'},
+            {"words": ["aws", "ec2", "describe-instance-type-offerings"], "out": offers("us-east-1a", "us-east-1b")},
         ]
 
     def environment(self) -> Environment:
@@ -407,6 +429,64 @@ class TestDown:
             assert call[call.index("--policy-pack") + 1] == str(pack.PACK)
             assert call[call.index("--stack") + 1] == "dev"
         assert "--yes" in up and "--yes" not in preview
+
+    @pytest.mark.parametrize("command", ["preview", "up"])
+    def test_a_type_that_a_zone_has_not_stops_it_before_the_engine_runs(
+        self, programs: Programs, monkeypatch: pytest.MonkeyPatch, command: str
+    ) -> None:
+        monkeypatch.setattr(login, "need", lambda *_: None)
+        programs.answers[-1]["out"] = offers("us-east-1a")
+        environment = programs.environment()
+        with pytest.raises(SettingsError) as caught:
+            environment.preview() if command == "preview" else environment.up(yes=True, interactive=False)
+        first, remedy, *_ = str(caught.value).splitlines()
+        assert first == "devservers:system.size = large: AWS does not offer m7i.large in us-east-1b"
+        assert remedy.strip() == 'set network.zones to ["us-east-1a"], or take another size'
+        assert not [call for call in programs.calls() if call[:2] in (["pulumi", "preview"], ["pulumi", "up"])]
+
+    def test_where_aws_can_not_be_asked_it_says_so_and_goes_on(
+        self, programs: Programs, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        (programs.folder / "stamp").touch()
+        monkeypatch.setattr(pack, "_STAMP", programs.folder / "stamp")
+        programs.answers[-1] |= {"out": "", "rc": 254}
+        programs.environment().preview()
+        assert programs.of("pulumi", "preview")
+        assert "not checked whether AWS offers the instance types in their zones" in capfd.readouterr().err
+
+
+class TestOfferings:
+    """Which types AWS has in which zone is known to AWS alone."""
+
+    def test_the_listing_asks_for_every_type_of_the_stack(self) -> None:
+        aws = settings_of(read("prod")).aws
+        assert aws is not None
+        command = offerings.listing("aws", aws)
+        (types,) = (word for word in command if word.startswith("Name=instance-type"))
+        assert set(types.partition("Values=")[2].split(",")) == {
+            "m7i.xlarge", "m7i.4xlarge", "g6e.2xlarge", "g6e.12xlarge", "p5.4xlarge", "p5.48xlarge"
+        }  # fmt: skip
+        assert command[command.index("--region") + 1] == "us-east-1" and "availability-zone" in command
+
+    def test_each_pool_is_named_with_what_it_has(self) -> None:
+        aws = settings_of(read("prod")).aws
+        assert aws is not None
+        whole = {
+            (group.instance_type, f"us-east-1{letter}")
+            for group in (system_of(aws), *groups_of(aws))
+            for letter in "abc"
+        }
+        assert offerings.problems_of(aws, whole) == []
+        less = whole - {("g6e.2xlarge", "us-east-1c"), ("p5.48xlarge", "us-east-1b"), ("p5.48xlarge", "us-east-1a")}
+        gpu, block = offerings.problems_of(aws, less)
+        assert gpu.key == "devservers:pools[1].size" and gpu.reason == "AWS does not offer g6e.2xlarge in us-east-1c"
+        assert gpu.remedy == 'set pools[1].zones to ["us-east-1a", "us-east-1b"], or take another size'
+        # Its one zone has none of it: which zone does is no matter of the pool's size.
+        assert (block.key, block.remedy) == ("devservers:pools[4].size", "take another size or family")
+
+    def test_nothing_printed_is_nothing_offered(self) -> None:
+        assert offerings.parsed("[]") == offerings.parsed("null") == set()
+        assert offerings.parsed('[{"type": "m7i.large", "zone": "us-east-1a"}]') == {("m7i.large", "us-east-1a")}
 
 
 REGISTRY = "111122223333.dkr.ecr.us-east-1.amazonaws.com"

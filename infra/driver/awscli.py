@@ -1,0 +1,21 @@
+"""Runs the AWS CLI, whose identity is the person's or the workflow's own."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+
+
+class AwsError(RuntimeError):
+    """The AWS CLI did not do what was asked. One line of what is wrong and one of what to do."""
+
+
+def run(command: Sequence[str]) -> str:
+    """The output of a command whose first word is the AWS CLI's path. Raises :class:`AwsError`."""
+    done = subprocess.run(list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = " ".join(command[1:3])
+        raise AwsError(
+            f"aws {words} failed: {' '.join(done.stderr.split())[-400:]}\n  check `aws sts get-caller-identity`"
+        )
+    return done.stdout

@@ -1,0 +1,89 @@
+"""Instance types that AWS does not offer in a zone where a pool wants nodes.
+
+AWS sells few types in all zones of a region, and zones' names differ from account to account, so no table can tell. EKS
+makes a node group of such a type and waits twenty minutes for nodes that never come. Pure but for :func:`check`.
+
+``python -m infra.driver.offerings STACK`` is the same for a workflow, which has an identity in the stack's account.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Collection, Iterable
+
+from infra.aws.pools import groups_of, system_of, zones_of
+from infra.aws.settings import Aws
+from infra.driver import awscli
+from infra.driver.awscli import AwsError
+from infra.problems import Problem, SettingsError, problem
+
+Offer = tuple[str, str]
+"""An instance type and a zone that has it."""
+
+
+def listing(aws: str, settings: Aws) -> list[str]:
+    """The command that lists where the types of all pools are offered."""
+    types = sorted({group.instance_type for group in (system_of(settings), *groups_of(settings))})
+    words = ["ec2", "describe-instance-type-offerings", "--location-type", "availability-zone"]
+    query = "InstanceTypeOfferings[].{type:InstanceType,zone:Location}"
+    filters = ["--filters", f"Name=instance-type,Values={','.join(types)}"]
+    return [aws, *words, "--region", settings.region, *filters, "--query", query, "--output", "json"]
+
+
+def parsed(text: str) -> set[Offer]:
+    """What :func:`listing` printed."""
+    return {(each["type"], each["zone"]) for each in json.loads(text or "[]") or []}
+
+
+def problems_of(settings: Aws, offered: Collection[Offer]) -> list[Problem]:
+    """A problem for each pool with a zone that doesn't offer its type, and for the platform's own nodes."""
+    system = system_of(settings)
+    wanted = [("system.size", "network.zones", system.instance_type, system.zones)]
+    for place, pool in enumerate(settings.pools):
+        at = f"pools[{place}]"
+        group = next(each for each in groups_of(settings) if each.pool == pool.name)
+        wanted.append((f"{at}.size", f"{at}.zones", group.instance_type, zones_of(settings, pool)))
+    return [found for each in wanted if (found := _missing(*each, offered))]
+
+
+def _missing(size: str, zones_key: str, kind: str, zones: Iterable[str], offered: Collection[Offer]) -> Problem | None:
+    has = [zone for zone in zones if (kind, zone) in offered]
+    lacks = [zone for zone in zones if (kind, zone) not in offered]
+    if not lacks:
+        return None
+    remedy = f"set {zones_key} to {json.dumps(has)}, or take another size" if has else "take another size or family"
+    return problem(size, kind.partition(".")[2], f"AWS does not offer {kind} in {', '.join(lacks)}", remedy)
+
+
+def check(settings: Aws, aws: str, say: Callable[[str], None]) -> None:
+    """Ask AWS. Raises SettingsError; where AWS can't be asked that is said and nothing else."""
+    try:
+        offered = parsed(awscli.run(listing(aws, settings)))
+    except AwsError as error:
+        why = str(error).splitlines()[0]
+        say(f"not checked whether AWS offers the instance types in their zones: {why}")
+        return
+    found = problems_of(settings, offered)
+    if found:
+        raise SettingsError(found)
+
+
+def main() -> int:
+    """Print what is missing; 1 with two lines for each problem."""
+    from infra.preview.simulation import settings_of
+    from infra.preview.stackfile import StackFileError, read
+
+    try:
+        settings = settings_of(read(sys.argv[1])).aws
+        if settings is not None:
+            check(settings, shutil.which("aws") or "aws", lambda text: print(text, file=sys.stderr))
+    except (StackFileError, SettingsError, IndexError, OSError) as error:
+        print(f"{error}\n  python -m infra.driver.offerings STACK", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
