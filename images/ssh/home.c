@@ -44,6 +44,13 @@ static int exists(const char *folder, const char *name)
 	return lstat(path, &status) == 0;
 }
 
+static int readable(const char *folder, const char *name)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof path, "%s/%s", folder, name);
+	return access(path, R_OK) == 0;
+}
+
 static int copied(const char *from, const char *to, mode_t mode)
 {
 	return copy_file(from, to, (mode & 0777) | 0600, O_EXCL | O_NOFOLLOW) == 0 || errno == EEXIST ? 0 : -1;
@@ -57,7 +64,7 @@ static int copy_skel(const char *path, const struct stat *status, int kind, stru
 	snprintf(to, sizeof to, "%s%s", HOME_FOLDER, path + strlen(IMAGE_SKEL));
 	if (kind == FTW_D)
 		return mkdir(to, (status->st_mode & 0777) | 0700) != 0 && errno != EEXIST ? -1 : 0;
-	if (kind == FTW_F && S_ISREG(status->st_mode))
+	if (kind == FTW_F && S_ISREG(status->st_mode) && access(path, R_OK) == 0)
 		return copied(path, to, status->st_mode);
 	if (kind == FTW_SL) {
 		ssize_t size = readlink(path, link, sizeof link - 1);
@@ -82,7 +89,7 @@ static int add_profile(void)
 		if (exists(HOME_FOLDER, *name))
 			return 0;
 	for (const char *const *name = profiles; *name; name++)
-		if (exists(IMAGE_SKEL, *name))
+		if (readable(IMAGE_SKEL, *name))
 			return copy_name(IMAGE_SKEL, *name);
 	return copy_name(OWN_SKEL, ".profile");
 }

@@ -78,6 +78,15 @@ def test_every_way_has_the_images_and_the_persons_environment(ann: Person, odd: 
     assert {variables.get("SHELL") for way, variables in seen.items() if way != "0"} == {"/bin/bash"}
 
 
+def test_a_new_home_has_what_may_be_read_of_the_images_skel(ann: Person, odd: str) -> None:
+    """One file of root's among them must not keep the others away."""
+    wanted = {".bashrc", ".profile", ".bash_logout", *(f".for-all-{number}" for number in range(1, 9))}
+    found = set(ann.devctl("exec", odd, "--", "ls", "-A", "/home/dev").stdout.split())
+    assert wanted <= found and not {each for each in found if each.startswith("of-root")}, found
+    assert "echo hello" in ann.devctl("exec", odd, "--", "cat", "/home/dev/.bashrc").stdout
+    assert "/etc/skel" not in ann.devctl("logs", odd, "--ssh").stdout
+
+
 def test_a_command_is_run_as_typed_and_its_output_is_all_of_the_logs(ann: Person, odd: str, eventually: Wait) -> None:
     ann.ssh(odd, "true")
     eventually(lambda: "exit code 3" in ann.devctl("describe", odd).stdout, "the command's end in describe", 20)
