@@ -1,7 +1,7 @@
-"""The reviewed components: what each pinned version brings, and what was decided about it.
+"""Reviewed components: their webhooks and DaemonSets, and the decisions on them.
 
-Invariant: what a version brings (rendered.yaml, read.yaml) and what we decided (decisions.yaml) are apart, so that
-`make reviewed` writes the one anew and touches nobody's decision.
+Invariant: facts (rendered.yaml, read.yaml) and decisions (decisions.yaml) are apart, so that `make reviewed` writes
+facts anew and touches no decision.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 FOLDER = Path(__file__).parent
 RENDERED, READ, DECISIONS = FOLDER / "rendered.yaml", FOLDER / "read.yaml", FOLDER / "decisions.yaml"
-COMMAND = "make reviewed"
 
 Selector = dict[str, Any]
 """A LabelSelector: matchLabels, matchExpressions."""
@@ -26,13 +25,13 @@ Expressions = list[dict[str, Any]]
 """The matchExpressions of one node selector term, of which all must hold."""
 
 
-class Strict(BaseModel):
-    """A record in one of the files; a key nobody knows is an error."""
+class Record(BaseModel):
+    """A record of a file; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Webhook(Strict):
+class Webhook(Record):
     """One webhook of a MutatingWebhookConfiguration or ValidatingWebhookConfiguration."""
 
     name: str
@@ -49,7 +48,7 @@ class Webhook(Strict):
         return {rule.split(" ", 1)[1].rpartition("/")[2] for rule in self.rules}
 
 
-class DaemonSet(Strict):
+class DaemonSet(Record):
     """Where a DaemonSet's pods go, with the chart's or add-on's own values."""
 
     name: str
@@ -59,7 +58,7 @@ class DaemonSet(Strict):
     """Node selector terms of its required node affinity, of which one must hold; empty: any node."""
 
 
-class Component(Strict):
+class Component(Record):
     """One pinned version of an add-on, a chart, or what EKS itself installs."""
 
     component: str
@@ -72,12 +71,14 @@ class Component(Strict):
     date: datetime.date
     note: str = ""
     """What is not sure."""
+    accepts: list[str] = []
+    """Paths that an add-on's configuration schema is known to take; empty where nobody could look it up."""
     webhooks: list[Webhook] = []
     daemonsets: list[DaemonSet] = []
 
 
-class WebhookDecision(Strict):
-    """Why a webhook that may see our objects is left, and how it is kept from changing them."""
+class WebhookDecision(Record):
+    """What webhooks may do to our objects, and how they are kept from more."""
 
     component: str
     names: list[str]
@@ -90,7 +91,7 @@ class WebhookDecision(Strict):
     """What happens while nobody answers; must be said where that is a refusal."""
 
 
-class DaemonSetDecision(Strict):
+class DaemonSetDecision(Record):
     """Whether a DaemonSet must run on GPU nodes."""
 
     component: str
@@ -112,7 +113,7 @@ class DaemonSetDecision(Strict):
     """Patterns of instance types it does not reach with our configuration; `why` says what follows."""
 
 
-class Decisions(Strict):
+class Decisions(Record):
     """decisions.yaml."""
 
     webhooks: list[WebhookDecision]

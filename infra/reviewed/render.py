@@ -1,6 +1,7 @@
-"""Fetches a pinned Go module and renders its chart, with the Helm that Pulumi's Kubernetes provider is built with.
+"""Fetches a Go module and renders its Helm chart to webhooks and DaemonSets.
 
-The provider renders without a cluster: its `kubernetes:helm:template` is what a chart resource calls, too.
+The Helm library is the one in Pulumi's Kubernetes provider, which installs our charts: its `kubernetes:helm:template`,
+which needs no cluster.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from infra.local.gotool import go
 from infra.reviewed.entry import DaemonSet, Webhook
-from infra.reviewed.judge import terms
+from infra.reviewed.matching import required_node_terms
 
 NAMESPACE = "kube-system"
 _KINDS = {"MutatingWebhookConfiguration": "mutating", "ValidatingWebhookConfiguration": "validating"}
@@ -112,7 +113,7 @@ def daemonsets(found: Iterable[Manifest]) -> list[DaemonSet]:
                     name=each["metadata"]["name"],
                     tolerations=pod.get("tolerations") or [],
                     node_selector=pod.get("nodeSelector") or {},
-                    affinity=terms(pod.get("affinity") or {}),
+                    affinity=required_node_terms(pod.get("affinity") or {}),
                 )
             )
     return sorted(made, key=lambda daemonset: daemonset.name)

@@ -18,7 +18,7 @@ from infra.catalog import CHARTS, FAMILIES, VERSIONS
 from infra.platform import kueue
 from infra.policy.subject import at
 from infra.preview.recorder import Graph, Node
-from infra.reviewed import judge, render
+from infra.reviewed import matching, render
 from infra.reviewed.entry import (
     READ,
     RENDERED,
@@ -77,20 +77,33 @@ def values(component: str) -> Mapping[str, Any]:
     return {}
 
 
+def leaves(given: Mapping[str, Any], path: str = "") -> list[str]:
+    """The paths of a configuration's values."""
+    return [
+        leaf
+        for key, value in given.items()
+        for leaf in (leaves(value, f"{path}{key}.") if isinstance(value, Mapping) and value else [f"{path}{key}"])
+    ]
+
+
+def below(path: str, known: str) -> bool:
+    return path == known or path.startswith(f"{known}.")
+
+
 class TestPins:
-    def test_every_pinned_version_was_looked_at(self) -> None:
+    def test_pins_all_have_an_entry(self) -> None:
         """A raised pin without a new look fails here: `make reviewed`, or an entry in read.yaml."""
         assert pins() - set(components()) == set()
 
-    def test_no_entry_is_of_a_version_that_nothing_pins(self) -> None:
+    def test_entries_are_all_pinned(self) -> None:
         assert set(components()) - pins() == set()
 
-    def test_each_says_where_and_when_it_was_seen(self) -> None:
+    def test_entries_name_source_and_date(self) -> None:
         for component in components().values():
             assert component.source.startswith("https://") and component.seen, component.component
             assert component.date.year >= 2026
 
-    def test_what_can_be_rendered_names_the_very_version_and_its_checksum(self) -> None:
+    def test_rendered_entries_name_tag_and_checksum(self) -> None:
         rendered = [each for each in components().values() if " h1:" in each.seen]
         assert {each.component for each in rendered} == {source.component for source in SOURCES}
         for source in SOURCES:
@@ -99,11 +112,22 @@ class TestPins:
                 if found in rendered:
                     assert found.seen.startswith(f"{source.module}@{source.tag(version)} h1:")
 
-    def test_the_files_have_no_entry_twice(self) -> None:
+    def test_configuration_has_only_paths_of_the_schema(self) -> None:
+        """EKS refuses a key that an add-on doesn't know, and `pulumi up` with it."""
+        checked = set()
+        for component in components().values():
+            if component.accepts:
+                checked.add(component.component)
+                told = leaves(values(component.component))
+                unknown = [path for path in told if not any(below(path, known) for known in component.accepts)]
+                assert told and unknown == [], component.component
+        assert checked == {"amazon-cloudwatch-observability", "eks-node-monitoring-agent"}
+
+    def test_entries_are_unique(self) -> None:
         keys = [(each.component, each.version) for path in (READ, RENDERED) for each in load(path)]
         assert len(keys) == len(set(keys))
 
-    def test_kueues_webhooks_are_rendered_for_the_namespaces_the_platform_gives_it(self) -> None:
+    def test_kueue_webhooks_select_the_namespaces_of_the_program(self) -> None:
         (release,) = (node for node in whole().of("Release") if node.name == "kueue")
         said = json.loads(release.inputs["values"]["managerConfig"]["controllerManagerConfigYaml"])
         (pods,) = (hook for hook in components()["kueue", kueue.VERSION].webhooks if hook.name == "mpod.kb.io")
@@ -112,18 +136,18 @@ class TestPins:
 
 class TestWebhooks:
     @pytest.mark.parametrize(("component", "hook"), webhooks(), ids=name_of)
-    def test_each_is_decided(self, component: Component, hook: Webhook) -> None:
+    def test_webhooks_all_have_a_decision(self, component: Component, hook: Webhook) -> None:
         decision = decisions().of_webhook(component.component, hook.name)
         assert decision, f"{hook.name} of {component.component} {component.version}: say in decisions.yaml what it does"
         if hook.failure == "Fail":
             assert decision.down, f"{hook.name} refuses while it is down: say what that stops"
 
-    def test_our_configuration_is_what_the_decisions_go_by(self) -> None:
+    def test_decisions_configuration_is_the_programs(self) -> None:
         for decision in decisions().webhooks:
             for path, value in decision.values.items():
                 assert at(values(decision.component), path) == value, f"{decision.component}: {path}"
 
-    def test_every_decision_is_about_a_webhook_that_is_there(self) -> None:
+    def test_decisions_all_match_a_webhook(self) -> None:
         for decision in decisions().webhooks:
             for pattern in decision.names:
                 assert any(
@@ -131,7 +155,7 @@ class TestWebhooks:
                     for component, hook in webhooks()
                 ), f"{decision.component}: nothing is called {pattern}"
 
-    def test_who_may_refuse_or_change_a_servers_pod(self) -> None:
+    def test_server_pods_are_seen_by_these_webhooks_only(self) -> None:
         """This list grows by a decision only: while one that fails is down, no server starts."""
         asked = {(component.component, hook.name, hook.failure) for component, hook in self._asked(person(), "pods")}
         assert asked == {
@@ -152,7 +176,9 @@ class TestWebhooks:
             ("devservers-bastion", {("aws-load-balancer-controller", "mpod.elbv2.k8s.aws")}),
         ],
     )
-    def test_who_may_refuse_the_platforms_own_pods(self, namespace: str, refusing: set[tuple[str, str]]) -> None:
+    def test_platform_pods_are_refused_by_these_webhooks_only(
+        self, namespace: str, refusing: set[tuple[str, str]]
+    ) -> None:
         """The operator and Kueue start whoever is down, the bastion without Kueue."""
         found = {
             (component.component, hook.name)
@@ -161,7 +187,7 @@ class TestWebhooks:
         }
         assert found == refusing
 
-    def test_nobody_refuses_a_service_or_a_namespace(self) -> None:
+    def test_services_and_namespaces_are_refused_by_no_webhook(self) -> None:
         for labels in (person(), platform("devservers-system")):
             for component, hook in self._asked(labels, "services", "namespaces"):
                 decision = decisions().of_webhook(component.component, hook.name)
@@ -172,7 +198,7 @@ class TestWebhooks:
     def _asked(namespace: Mapping[str, str], *resources: str) -> Iterator[tuple[Component, Webhook]]:
         labels = template()["metadata"]["labels"]
         for component, hook in webhooks():
-            if hook.resources & set(resources) and judge.sees(hook, namespace, labels):
+            if hook.resources & set(resources) and matching.webhook_matches(hook, namespace, labels):
                 yield component, hook
 
 
@@ -216,27 +242,27 @@ def taints(group: Node) -> list[dict[str, str]]:
 
 def unreached(component: Component, daemonset: DaemonSet, decision: DaemonSetDecision) -> dict[str, list[str]]:
     """The catalog's GPU instance types without a pod of a DaemonSet, and why."""
-    ours = judge.configured(daemonset, decision, values(component.component))
+    ours = matching.with_values(daemonset, decision, values(component.component))
     found = {}
     for group in groups(decision.nodes):
         for family in (each for each in FAMILIES.values() if each.gpu):
             for name, size in family.sizes.items():
                 if decision.nodes == "efa" and not size.efa_cards:
                     continue
-                if reasons := judge.refuses(ours, node_labels(group, family.name, name), taints(group)):
+                if reasons := matching.scheduling_problems(ours, node_labels(group, family.name, name), taints(group)):
                     found[family.instance_type(name)] = reasons
     return found
 
 
 class TestDaemonSets:
-    def test_gpu_nodes_have_the_taint_that_this_is_about(self) -> None:
+    def test_gpu_node_groups_have_the_gpu_taint(self) -> None:
         assert {tuple(sorted(each.items())) for group in groups("gpu") for each in taints(group)} == {
             (("effect", "NoSchedule"), ("key", "nvidia.com/gpu"), ("value", "present"))
         }
         assert len(groups("gpu")) == 4 and len(groups("efa")) == 2
 
     @pytest.mark.parametrize(("component", "daemonset"), daemonsets(), ids=name_of)
-    def test_each_is_decided_and_runs_where_it_must(self, component: Component, daemonset: DaemonSet) -> None:
+    def test_daemonsets_reach_the_nodes_they_must(self, component: Component, daemonset: DaemonSet) -> None:
         decision = decisions().of_daemonset(component.component, daemonset.name)
         assert decision, f"{daemonset.name} of {component.component}: say in decisions.yaml where it must run"
         if decision.nodes == "elsewhere":
@@ -248,7 +274,7 @@ class TestDaemonSets:
         }
         assert wrong == {}
 
-    def test_what_runs_elsewhere_does_not_run_on_gpu_nodes_or_is_off(self) -> None:
+    def test_daemonsets_of_elsewhere_stay_off_gpu_nodes(self) -> None:
         """Each takes room of servers that the allocatable arithmetic does not count."""
         found = set()
         for component, daemonset in daemonsets():
@@ -256,12 +282,12 @@ class TestDaemonSets:
             assert decision
             if decision.nodes == "elsewhere":
                 group = groups("gpu")[0]
-                if not judge.refuses(daemonset, node_labels(group, "g6e", "12xlarge"), taints(group)):
+                if not matching.scheduling_problems(daemonset, node_labels(group, "g6e", "12xlarge"), taints(group)):
                     found.add(daemonset.name)
         assert found == {"node-exporter"}
         assert not at(values("amazon-cloudwatch-observability"), "otelContainerInsights.enabled")
 
-    def test_every_gap_is_one(self) -> None:
+    def test_gaps_are_all_there(self) -> None:
         for component, daemonset in daemonsets():
             decision = decisions().of_daemonset(component.component, daemonset.name)
             assert decision
@@ -270,12 +296,12 @@ class TestDaemonSets:
                 for gap in decision.gaps:
                     assert any(fnmatchcase(kind, gap) for kind in kinds), f"{daemonset.name} reaches {gap} now"
 
-    def test_every_decision_is_about_a_daemonset_that_is_there(self) -> None:
+    def test_decisions_are_about_all_daemonsets_and_no_others(self) -> None:
         there = {(component.component, each.name) for component, each in daemonsets()}
         assert {(each.component, each.name) for each in decisions().daemonsets} == there
 
 
-class TestJudge:
+class TestMatching:
     """Kubernetes' own rules, by the cases its documentation names."""
 
     TAINT: ClassVar = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
@@ -295,9 +321,9 @@ class TestJudge:
             ({"value": "present"}, False),
         ],
     )
-    def test_tolerations(self, toleration: dict[str, str], lets: bool) -> None:
-        assert judge.tolerated(self.TAINT, [toleration]) is lets
-        assert not judge.tolerated(self.TAINT, [])
+    def test_toleration_matches_taint(self, toleration: dict[str, str], lets: bool) -> None:
+        assert matching.tolerates(self.TAINT, [toleration]) is lets
+        assert not matching.tolerates(self.TAINT, [])
 
     @pytest.mark.parametrize(
         ("selector", "matches"),
@@ -313,18 +339,20 @@ class TestJudge:
             ({"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "b", "operator": "Exists"}]}, False),
         ],
     )
-    def test_selectors(self, selector: dict[str, Any], matches: bool) -> None:
-        assert judge.matches(selector, {"a": "1"}) is matches
+    def test_selector_matches_labels(self, selector: dict[str, Any], matches: bool) -> None:
+        assert matching.selector_matches(selector, {"a": "1"}) is matches
 
-    def test_an_operator_nobody_knows_is_an_error(self) -> None:
+    def test_selector_with_unknown_operator_raises(self) -> None:
         with pytest.raises(ValueError, match="Gt"):
-            judge.matches({"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}, {"a": "2"})
+            matching.selector_matches(
+                {"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}, {"a": "2"}
+            )
 
-    def test_one_term_of_a_node_affinity_is_enough_and_a_selector_must_hold_too(self) -> None:
+    def test_node_needs_one_affinity_term_and_the_whole_selector(self) -> None:
         terms = [[{"key": "a", "operator": "Exists"}], [{"key": "b", "operator": "Exists"}]]
         daemonset = DaemonSet(name="d", affinity=terms, node_selector={"c": "1"})
-        assert judge.refuses(daemonset, {"b": "", "c": "1"}, []) == []
-        assert judge.refuses(daemonset, {"c": "2"}, [self.TAINT]) == [
+        assert matching.scheduling_problems(daemonset, {"b": "", "c": "1"}, []) == []
+        assert matching.scheduling_problems(daemonset, {"c": "2"}, [self.TAINT]) == [
             "does not tolerate nvidia.com/gpu=present:NoSchedule", "wants c=1", "its node affinity leaves the node out"
         ]  # fmt: skip
 
@@ -332,7 +360,7 @@ class TestJudge:
 class TestRendering:
     """What the script takes out of manifests; the sources themselves need a network."""
 
-    def test_webhooks_are_taken_with_what_kubernetes_adds_to_them(self) -> None:
+    def test_webhooks_get_kubernetes_defaults(self) -> None:
         rule = {"apiGroups": ["", "apps"], "resources": ["pods"], "operations": ["CREATE", "UPDATE"]}
         hooks = [
             {"name": "b", "rules": [rule], "namespaceSelector": {"matchLabels": {"a": "1"}}, "objectSelector": None},
@@ -344,17 +372,17 @@ class TestRendering:
         assert (second.name, second.failure, second.namespaces) == ("b", "Fail", {"matchLabels": {"a": "1"}})
         assert second.rules == ["CREATE,UPDATE pods", "CREATE,UPDATE apps/pods"] and second.resources == {"pods"}
 
-    def test_daemonsets_are_taken_out_of_plain_manifests(self, tmp_path: Path) -> None:
+    def test_daemonsets_of_plain_manifests(self, tmp_path: Path) -> None:
         pod = {"tolerations": [{"operator": "Exists"}], "nodeSelector": {"a": "1"}}
         daemonset = {"kind": "DaemonSet", "metadata": {"name": "d"}, "spec": {"template": {"spec": pod}}}
         (tmp_path / "a.yaml").write_text(yaml.safe_dump_all([daemonset, None, {"kind": "Service"}]))
         (found,) = render.daemonsets(render.manifests(tmp_path, tmp_path / "no-provider", {}))
         assert found == DaemonSet(name="d", tolerations=[{"operator": "Exists"}], node_selector={"a": "1"})
 
-    def test_what_is_rendered_is_in_the_file_as_it_was_written(self) -> None:
+    def test_rendered_file_is_as_written(self) -> None:
         head, _, body = RENDERED.read_text().partition("\n")
         assert head.startswith("# Written by") and dump(load(RENDERED)) == body
 
     @pytest.mark.parametrize(("version", "tag"), [("v1.22.4-eksbuild.3", "v1.22.4"), ("0.18.2", "v0.18.2")])
-    def test_awss_builds_are_of_a_projects_release(self, version: str, tag: str) -> None:
+    def test_source_tag_leaves_the_build_out(self, version: str, tag: str) -> None:
         assert SOURCES[0].tag(version) == tag
