@@ -10,11 +10,9 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from devctl.kube import Kube
-
-Json = dict[str, Any]
+from devservers_core.types import Json
 
 PAGE = "100"
 """Objects of one answer, which is in memory as a whole: each may be as large as the API server takes."""

@@ -21,8 +21,7 @@ from typing import Any
 
 from bastion.accounts.keyline import BadKey, PublicKey, parse
 from bastion.paths import ACCESS_FILE, FIRST_UID, GROUP, GROUP_ID
-
-Json = Mapping[str, Any]
+from devservers_core.types import Json
 
 USER_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}[a-z0-9]", re.ASCII)
 SERVER_NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]", re.ASCII)
@@ -150,7 +149,7 @@ def _listed(spec: Json) -> Iterator[tuple[object, str, object]]:
     for number, line in enumerate(_items(spec, "sshPublicKeys"), 1):
         yield line, f"number {number}", None
     for number, entry in enumerate(_items(spec, "sshKeys"), 1):
-        found: Json = entry if isinstance(entry, Mapping) else {}
+        found: Json = entry if isinstance(entry, dict) else {}
         yield found.get("key"), _shown(found.get("name", number)), found.get("expires")
 
 
@@ -220,7 +219,7 @@ def _age(user: Json) -> tuple[str, str]:
 
 def _part(obj: Json, name: str) -> Json:
     found = obj.get(name)
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _items(spec: Json, name: str) -> list[object]:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Fields = dict[str, Any]
+from devservers_core.types import Json
+
 SESSION_EVENTS = ("session_start", "command_start", "command_end", "denied")
 """What a person's session program may say."""
 SUPERVISOR_EVENTS = (
@@ -52,7 +53,7 @@ class Session:
     uid: int
     began: float
     conn: Connection
-    base: Fields
+    base: Json
     open: bool = True
 
 
@@ -72,7 +73,7 @@ class Ledger:
         """Whether the supervisor has told of this connection of theirs."""
         return source in self._sources and self._sources[source].user == user
 
-    def begin(self, user: str, uid: int, said: Mapping[str, Any]) -> tuple[Session, Fields]:
+    def begin(self, user: str, uid: int, said: Mapping[str, Any]) -> tuple[Session, Json]:
         """A session and its session_start. Raises Refused when the connection may have none."""
         source = (str(said.get("src_ip")), said.get("src_port"))
         conn = self._sources.get(source) if isinstance(source[1], int) else None  # type: ignore[arg-type]
@@ -80,19 +81,19 @@ class Ledger:
             raise Refused(UNTOLD)
         if conn.refused:
             raise Refused(conn.refused)
-        base: Fields = {"session": self._id("s"), "user": user, "uid": uid, "kind": said.get("kind")}
+        base: Json = {"session": self._id("s"), "user": user, "uid": uid, "kind": said.get("kind")}
         base |= {"conn": conn.conn, "src_ip": conn.source[0], "src_port": conn.source[1], "key_fp": conn.key_fp}
         session = Session(base["session"], user, uid, self._clock(), conn, base)
         conn.sessions.append(session)
         return session, self._stamp("session_start", base | _said(said))
 
-    def during(self, session: Session, event: str, said: Mapping[str, Any]) -> Fields:
+    def during(self, session: Session, event: str, said: Mapping[str, Any]) -> Json:
         """An event of a session under way. Raises Refused for one that it may not tell."""
         if event not in SESSION_EVENTS or event == "session_start":
             raise Refused(f"{event!r} is not an event of a session")
         return self._stamp(event, session.base | _said(said))
 
-    def end(self, session: Session) -> Fields | None:
+    def end(self, session: Session) -> Json | None:
         """The session_end, once, however often it is asked for."""
         if not session.open:
             return None
@@ -103,7 +104,7 @@ class Ledger:
         passed = int((self._clock() - session.began) * 1000)
         return self._stamp("session_end", session.base | {"duration_ms": passed, "reason": reason})
 
-    def told(self, event: str, said: Mapping[str, Any], uids: Mapping[str, int]) -> list[Fields]:
+    def told(self, event: str, said: Mapping[str, Any], uids: Mapping[str, int]) -> list[Json]:
         """What the supervisor tells. Raises Refused for an event that isn't its own."""
         if event not in SUPERVISOR_EVENTS:
             raise Refused(f"{event!r} is not an event of the supervisor")
@@ -128,7 +129,7 @@ class Ledger:
             fields.setdefault("reason", conn.reason or "closed")
         return [self._stamp(event, fields)]
 
-    def lost(self) -> list[Fields]:
+    def lost(self) -> list[Json]:
         """The supervisor is gone, and everything that it held with it."""
         closed = []
         for conn in list(self._connections.values()):
@@ -151,9 +152,9 @@ class Ledger:
     def _id(self, kind: str) -> str:
         return f"{self._replica}-{self._run}-{kind}{next(self._numbers)}"
 
-    def _stamp(self, event: str, fields: Mapping[str, Any]) -> Fields:
+    def _stamp(self, event: str, fields: Mapping[str, Any]) -> Json:
         return {**fields, "event": event, "replica": self._replica}
 
 
-def _said(said: Mapping[str, Any]) -> Fields:
+def _said(said: Mapping[str, Any]) -> Json:
     return {name: said[name] for name in _FROM_SESSION if name in said}

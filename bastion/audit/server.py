@@ -23,11 +23,12 @@ from typing import Any, TextIO
 
 from bastion.accounts.access import Access
 from bastion.audit.event import line
-from bastion.audit.ledger import Fields, Ledger, Refused, Session
+from bastion.audit.ledger import Ledger, Refused, Session
 from bastion.audit.peers import Peers, listen, peer_uid
 from bastion.audit.recording import Recording
 from bastion.audit.shelf import Shelf
 from bastion.paths import FIRST_UID, Paths
+from devservers_core.types import Json
 
 BEGIN_SECONDS = 15.0
 """From connecting to session_start."""
@@ -157,7 +158,7 @@ class AuditServer:
         """Until nobody is connected."""
         await self._silence.wait()
 
-    def write(self, fields: Fields) -> None:
+    def write(self, fields: Json) -> None:
         """One line out. Raises Refused when it can't be written, now and from then on."""
         if self.failed.is_set():
             raise Refused(_STOPPED)
@@ -298,7 +299,7 @@ class _Person(_Peer):
             _quietly(self.server, end)
 
 
-def _quietly(server: AuditServer, fields: Fields) -> None:
+def _quietly(server: AuditServer, fields: Json) -> None:
     with contextlib.suppress(Refused):  # server.failed says so
         server.write(fields)
 

@@ -20,8 +20,7 @@ from devctl.errors import FORBIDDEN, NOT_FOUND, USAGE, ApiError, Failure, Unreac
 from devctl.kube import Kube
 from devctl.kubeconfig import Target
 from devctl.people import change_keys, user_path
-
-Json = dict[str, Any]
+from devservers_core.types import Json
 
 ACCOUNT = "devctl"
 """The service account in each user's namespace that stands for its person (operator, build/user.py)."""

@@ -10,7 +10,6 @@ import itertools
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
 
 from bastion.supervisor.sshdlog import (
     NAMELESS,
@@ -25,13 +24,13 @@ from bastion.supervisor.sshdlog import (
     Source,
     Tried,
 )
+from devservers_core.types import Json
 
 REFUSED_SECONDS = 0.25
 """In which sshd has said no to a forward, if it does: right after it said what was asked, in a record of its own."""
 MOST_DENIALS = 100
 """Forwards of one connection that are refused one by one; the next ones end it."""
-Fields = dict[str, Any]
-Event = tuple[str, Fields]
+Event = tuple[str, Json]
 EARLY_SECONDS = 5.0
 """How long what a process asked for is kept until sshd has said whose process it is: the two records come from two
 processes, so under load the later one may be read first."""
@@ -140,7 +139,7 @@ class Connections:
         """A person's connections, oldest first."""
         return sorted((live for live in self.live.values() if live.user == user), key=lambda live: live.since)
 
-    def open_fields(self, live: Live) -> Fields:
+    def open_fields(self, live: Live) -> Json:
         """What conn_open says of a connection: also told again to an audit process that was started anew."""
         return {
             "conn": live.conn,
@@ -223,5 +222,5 @@ class Connections:
         return "auth_fail", _from(source) | {name: value for name, value in fields.items() if value}
 
 
-def _from(source: Source) -> Fields:
+def _from(source: Source) -> Json:
     return {"src_ip": source[0], "src_port": source[1]}

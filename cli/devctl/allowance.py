@@ -14,8 +14,8 @@ from devctl import names, quota
 from devctl.errors import ApiError
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 SERVERS = "count/devservers.devservers.io"
 """The key of a ResourceQuota that counts servers, stopped ones included."""

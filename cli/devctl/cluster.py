@@ -17,8 +17,8 @@ from devctl.config import KEYS
 from devctl.errors import FAILURE, ApiError, Failure, Unreachable, quota_label
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 Output = Annotated[
     str | None,

@@ -14,8 +14,8 @@ from devctl import names, pods, remote, render
 from devctl.errors import TRANSPORT, ApiError, Failure, Unreachable, from_api
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 PROGRAM = "/opt/devservers/bin/devserver-inspect"
 SECONDS = 5.0

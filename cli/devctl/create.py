@@ -16,8 +16,8 @@ from devctl import complete, home, names, render, sshconfig, storage, surroundin
 from devctl.errors import USAGE, ApiError, Failure, from_api
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 
 QUOTA_PATIENCE = 60.0

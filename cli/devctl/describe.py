@@ -14,8 +14,8 @@ from devctl.events import event_text, event_time, related_events
 from devctl.listing import Output, phase, status_of
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 
 _TELLING = {

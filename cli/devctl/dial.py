@@ -15,8 +15,8 @@ from devctl.errors import TRANSPORT, ApiError, Failure, from_api
 from devctl.kube import core_path
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from devctl.errors import ApiError, from_api
 from devctl.listing import Output
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 
 def event_time(event: Json) -> str | None:

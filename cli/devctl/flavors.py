@@ -16,8 +16,8 @@ from devctl.listing import Output
 from devctl.queue import cluster_queues
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 _FREE = "FREE: how many servers of this size can start now, of the most that can run at once; your quota counts"
 

@@ -11,8 +11,8 @@ from devctl import names, values
 from devctl.errors import ApiError
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 
 def kept(session: Session, server: str) -> Json | None:

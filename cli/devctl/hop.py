@@ -19,8 +19,8 @@ from devctl.dial import BANNER, patiently, unanswered
 from devctl.errors import TRANSPORT, USAGE, Failure
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 MEMORY = "/dev/shm"
 SWITCHES = frozenset("AaTtvqn46C")

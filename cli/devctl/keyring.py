@@ -10,12 +10,13 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from devctl.errors import NOT_FOUND, REFUSED, USAGE, Failure
+from devservers_core.types import Json
 
 KEY_TYPES = r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
 KEY_NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
@@ -24,7 +25,6 @@ RSA_BITS = 2048
 SOON = timedelta(days=14)
 """How long before its end a key is spoken of at each login."""
 _LINE = re.compile(rf"(?P<kind>{KEY_TYPES}) (?P<body>AAAA[A-Za-z0-9+/]+={{0,3}})( (?P<comment>[^\n\r\x00]*))?")
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from devctl.config import state_folder
 from devctl.errors import TRANSPORT, Failure
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 
 def alias(session: Session, name: str) -> str:

@@ -19,12 +19,12 @@ from urllib.parse import quote, urlencode, urlsplit
 from devctl import broker, kubeconfig, names
 from devctl.errors import ApiError, Unreachable
 from devctl.kubeconfig import Target
+from devservers_core.types import Json
 
 if TYPE_CHECKING:
     import socket
     import ssl
 
-Json = dict[str, Any]
 MERGE_PATCH = "application/merge-patch+json"
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 TIMEOUT = 20.0  # seconds without a byte before a plain request counts as lost

@@ -12,8 +12,8 @@ from devctl import names, render
 from devctl.errors import ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 SECONDS = 10.0
 _OF_KUBERNETES = ("kubernetes.io/pvc-protection", "foregroundDeletion", "orphan")

@@ -15,8 +15,8 @@ from devctl import complete, names, render, values
 from devctl.errors import NOT_FOUND, REFUSED, USAGE, ApiError, Failure, from_api
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 Name = Annotated[str, typer.Argument(help="The server.", autocompletion=complete.servers)]
 Wait = Annotated[

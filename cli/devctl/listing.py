@@ -13,8 +13,8 @@ from devctl import complete, names, render
 from devctl.errors import ApiError, from_api
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 Output = Annotated[
     str | None,

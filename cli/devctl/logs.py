@@ -19,8 +19,8 @@ from devctl import complete, names, pods, render
 from devctl.errors import NOT_FOUND, USAGE, ApiError, Failure, Unreachable, from_api
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 PAUSE = 1.0  # seconds between two looks for the next container
 OF_THE_PLATFORM = re.compile(rb"(\d{4}-\S+Z )?devserver-init: ")

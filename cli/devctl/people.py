@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from devctl import keyring, names
 from devctl.errors import USAGE, ApiError, Failure
+from devservers_core.types import Json
 
 if TYPE_CHECKING:
     from devctl.kube import Kube
@@ -39,7 +40,7 @@ def change_keys(kube: Kube, name: str, request: Mapping[str, Any]) -> None:
                 raise
 
 
-def patch_for(spec: Mapping[str, Any], request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def patch_for(spec: Json, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """The patch of spec that a request asks for. Raises Failure."""
     if isinstance(add := request.get("add"), dict):
         name, key, expires = add.get("name"), add.get("key"), add.get("expires")

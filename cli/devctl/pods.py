@@ -12,8 +12,8 @@ from devctl import names
 from devctl.errors import FORBIDDEN, TRANSPORT, ApiError, Failure, from_api
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 
 @dataclass(frozen=True)

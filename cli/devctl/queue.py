@@ -13,8 +13,8 @@ from devctl import names, quota, values
 from devctl.errors import ApiError
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 
 def cluster_queues(session: Session) -> dict[str, Json]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from devctl import names, values
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
+    from devservers_core.types import Json
 
 _NOTHING = Decimal(0)
 

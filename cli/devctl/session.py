@@ -16,8 +16,9 @@ from devctl.config import OUTPUTS, Config
 from devctl.errors import USAGE, ApiError, Failure, Unreachable, from_api
 
 if TYPE_CHECKING:
-    from devctl.kube import Json, Kube
+    from devctl.kube import Kube
     from devctl.kubeconfig import Target
+    from devservers_core.types import Json
 
 
 class Session:

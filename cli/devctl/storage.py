@@ -14,8 +14,8 @@ from devctl import names, values
 from devctl.errors import ApiError, Failure
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 _SHOWN = 8
 

@@ -13,8 +13,8 @@ from devctl import names, values
 from devctl.errors import ApiError, Failure, from_api
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 
 def check(

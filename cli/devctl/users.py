@@ -20,8 +20,8 @@ from devctl.people import user_path
 from devctl.surroundings import missing_flavors
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 Name = Annotated[str, typer.Argument(help="The person's user name.")]
 PATIENCE = 20.0

@@ -18,8 +18,8 @@ from devctl import names, render
 from devctl.errors import INTERRUPTED, NOT_FOUND, TIMED_OUT, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
-    from devctl.kube import Json
     from devctl.session import Session
+    from devservers_core.types import Json
 
 SILENT = 10.0  # seconds without any status after which the operator is suspected
 STALE = 5.0  # seconds after which a status that looks old is believed: this clock and the cluster's may differ

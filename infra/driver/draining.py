@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from devservers.api.meta import GROUP, LABEL_USER
+from devservers_core.types import Json
 
-Object = Mapping[str, Any]
 KINDS = (f"devservers.{GROUP}", f"trainingjobs.{GROUP}")
 """What users make of our kinds: deleted first, by name of their resource."""
 WORKLOADS = ("deployments.apps", "statefulsets.apps", "jobs.batch", "pods")
@@ -40,10 +39,10 @@ class Home:
 class Seen:
     """What a cluster holds that destroy has to do with, as `kubectl get -o json` lists it."""
 
-    namespaces: Sequence[Object] = ()
-    claims: Sequence[Object] = ()
-    volumes: Sequence[Object] = ()
-    services: Sequence[Object] = ()
+    namespaces: Sequence[Json] = ()
+    claims: Sequence[Json] = ()
+    volumes: Sequence[Json] = ()
+    services: Sequence[Json] = ()
     kinds: Sequence[str] = ()
     """Which of :data:`KINDS` the cluster knows."""
 
@@ -98,7 +97,7 @@ def _commands(seen: Seen, seconds: int) -> Iterator[Command]:
             yield Command(f"take down the load balancer of service {namespace}/{name}", arguments)
 
 
-def sweep(seen: Seen, running: Mapping[str, Sequence[Object]], seconds: int = WAIT_SECONDS) -> list[Command]:
+def sweep(seen: Seen, running: Mapping[str, Sequence[Json]], seconds: int = WAIT_SECONDS) -> list[Command]:
     """The steps that end what runs all the same, where something does; ``running`` is by :data:`WORKLOADS`."""
     users = set(seen.users())
     found = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 
 from devservers.api.quantity import canonical, parse_quantity
 from devservers.api.queueing import (
@@ -21,10 +20,9 @@ from devservers.api.queueing import (
     PRIORITY_TRAINING,
     TRAINING,
 )
+from devservers_core.types import Json
 from infra.platform.kueue import USERS_ONLY
 from infra.pools import Pool
-
-Manifest = dict[str, Any]
 
 _WORDS = {
     PRIORITY_INTERACTIVE: "Development servers: somebody works there.",
@@ -37,7 +35,7 @@ _PREEMPTION = {
 }
 
 
-def priority_classes() -> list[Manifest]:
+def priority_classes() -> list[Json]:
     """WorkloadPriorityClasses, the first to go first."""
     return [
         _manifest("WorkloadPriorityClass", name, {"value": value, "description": _WORDS[name]})
@@ -45,7 +43,7 @@ def priority_classes() -> list[Manifest]:
     ]
 
 
-def resource_flavors(pools: Sequence[Pool]) -> list[Manifest]:
+def resource_flavors(pools: Sequence[Pool]) -> list[Json]:
     """One for each pool, selecting its nodes by their labels; a pool without any is all nodes."""
     found = []
     for pool in pools:
@@ -54,7 +52,7 @@ def resource_flavors(pools: Sequence[Pool]) -> list[Manifest]:
     return found
 
 
-def cluster_queues(pools: Sequence[Pool], interactive_share: int) -> list[Manifest]:
+def cluster_queues(pools: Sequence[Pool], interactive_share: int) -> list[Json]:
     """`interactive` owns ``interactive_share`` percent of every pool, `training` the rest; each may use it all."""
     return [
         _manifest(
@@ -75,7 +73,7 @@ def cluster_queues(pools: Sequence[Pool], interactive_share: int) -> list[Manife
     ]
 
 
-def _group(pools: Sequence[Pool], queue: str, share: int) -> Manifest:
+def _group(pools: Sequence[Pool], queue: str, share: int) -> Json:
     """One resource group: every flavor in it has a quota, if only 0, for every resource of it."""
     covered = list(dict.fromkeys(resource for pool in pools for resource in _given(pool)))
     return {
@@ -119,6 +117,6 @@ def _nominal(amount: str, queue: str, share: int) -> str:
     return canonical(f"{part}{unit}")
 
 
-def _manifest(kind: str, name: str, body: Manifest) -> Manifest:
+def _manifest(kind: str, name: str, body: Json) -> Json:
     labels = {"app.kubernetes.io/part-of": "devservers"}
     return {"apiVersion": KUEUE_API_VERSION, "kind": kind, "metadata": {"name": name, "labels": labels}, **body}

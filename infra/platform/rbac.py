@@ -9,7 +9,6 @@ bind by name), so it can't give itself or anybody more. The tests run the operat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from devservers.api.meta import (
     BASTION_ACCOUNT,
@@ -24,8 +23,7 @@ from devservers.api.meta import (
     USER_ROLE,
 )
 from devservers.api.queueing import KUEUE
-
-Manifest = dict[str, Any]
+from devservers_core.types import Json
 
 FLAVOR_READER = "devservers-flavor-reader"
 BASTION = "devservers-bastion"
@@ -37,7 +35,7 @@ _VISIBILITY = f"visibility.{KUEUE}"
 _READ = ("get", "list", "watch")
 
 
-def operator_role() -> Manifest:
+def operator_role() -> Json:
     """ClusterRole of the operator itself: reading everywhere, making users' namespaces."""
     return _cluster_role(
         OPERATOR,
@@ -62,7 +60,7 @@ def operator_role() -> Manifest:
     )
 
 
-def tenant_role() -> Manifest:
+def tenant_role() -> Json:
     """ClusterRole of the operator inside one user's namespace: the children of servers, their host keys
     included.
     """
@@ -78,7 +76,7 @@ def tenant_role() -> Manifest:
     )
 
 
-def user_role() -> Manifest:
+def user_role() -> Json:
     """ClusterRole of a person in their own namespace: what devctl needs and nothing that escapes from it."""
     return _cluster_role(
         USER_ROLE,
@@ -101,7 +99,7 @@ def user_role() -> Manifest:
     )
 
 
-def person_token_role() -> Manifest:
+def person_token_role() -> Json:
     """ClusterRole of the bastion inside one user's namespace: a token for the person's own account, by its name.
 
     A Role for each namespace could name user-<user>, but to write one the operator would have to hold the right to
@@ -110,7 +108,7 @@ def person_token_role() -> Manifest:
     return _cluster_role(PERSON_TOKEN_ROLE, _rule("", ["serviceaccounts/token"], ["create"], names=[PERSON_ACCOUNT]))
 
 
-def bastion_role() -> Manifest:
+def bastion_role() -> Json:
     """ClusterRole of the bastion's pods: whose keys open what, and people's changes of their own keys.
 
     `patch` is on whole objects, as RBAC has it; the policy devservers-bastion.devservers.io lets through keys only. A
@@ -121,7 +119,7 @@ def bastion_role() -> Manifest:
     )
 
 
-def flavor_reader_role() -> Manifest:
+def flavor_reader_role() -> Json:
     """ClusterRole for everybody who is logged in: seeing what sizes there are, and what is free of them.
 
     A ClusterQueue has quotas and sums over all users, and nothing of anybody's own.
@@ -133,7 +131,7 @@ def flavor_reader_role() -> Manifest:
     )
 
 
-def system_role(namespace: str = SYSTEM_NAMESPACE, pull_secrets: Sequence[str] = ()) -> Manifest:
+def system_role(namespace: str = SYSTEM_NAMESPACE, pull_secrets: Sequence[str] = ()) -> Json:
     """Role of the operator in its own namespace: the Lease, the uids, the CAs and the platform's logins to image
     registries (RBAC can't name what is created).
     """
@@ -151,7 +149,7 @@ def system_role(namespace: str = SYSTEM_NAMESPACE, pull_secrets: Sequence[str] =
     }
 
 
-def bastion_keys_role() -> Manifest:
+def bastion_keys_role() -> Json:
     """Role of the operator in the bastion's namespace: its host key, and what everybody may know of it."""
     return {
         "apiVersion": f"{_RBAC}/v1",
@@ -165,7 +163,7 @@ def bastion_keys_role() -> Manifest:
     }
 
 
-def bastion_info_role() -> Manifest:
+def bastion_info_role() -> Json:
     """Role of everybody who is logged in: who vouches for host keys."""
     return {
         "apiVersion": f"{_RBAC}/v1",
@@ -175,7 +173,7 @@ def bastion_info_role() -> Manifest:
     }
 
 
-def bastion_system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
+def bastion_system_role(namespace: str = SYSTEM_NAMESPACE) -> Json:
     """Role of the bastion in the operator's namespace: the user CA's Secret, by name."""
     return {
         "apiVersion": f"{_RBAC}/v1",
@@ -185,13 +183,13 @@ def bastion_system_role(namespace: str = SYSTEM_NAMESPACE) -> Manifest:
     }
 
 
-def cluster_roles(bastion: bool = True) -> list[Manifest]:
+def cluster_roles(bastion: bool = True) -> list[Json]:
     """All ClusterRoles. The operator binds the one for tokens in any case: to an account that then isn't there."""
     found = [operator_role(), tenant_role(), user_role(), flavor_reader_role(), person_token_role()]
     return [*found, bastion_role()] if bastion else found
 
 
-def bindings(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True) -> list[Manifest]:
+def bindings(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True) -> list[Json]:
     """What binds them, but for the three RoleBindings per user, which the operator makes."""
     account = {"kind": "ServiceAccount", "name": OPERATOR, "namespace": namespace}
     everybody = {"apiGroup": _RBAC, "kind": "Group", "name": "system:authenticated"}
@@ -211,22 +209,20 @@ def bindings(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True) -> list[Ma
     return found
 
 
-def manifests(
-    namespace: str = SYSTEM_NAMESPACE, bastion: bool = True, pull_secrets: Sequence[str] = ()
-) -> list[Manifest]:
+def manifests(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True, pull_secrets: Sequence[str] = ()) -> list[Json]:
     """Everything above, in an order that can be applied. With ``bastion`` its namespace must be there."""
     roles = [bastion_system_role(namespace), bastion_keys_role(), bastion_info_role()] if bastion else []
     return [*cluster_roles(bastion), system_role(namespace, pull_secrets), *roles, *bindings(namespace, bastion)]
 
 
-def _rule(group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] | None = None) -> Manifest:
-    rule: Manifest = {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
+def _rule(group: str, resources: Sequence[str], verbs: Sequence[str], names: Sequence[str] | None = None) -> Json:
+    rule: Json = {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
     if names is not None:
         rule["resourceNames"] = list(names)
     return rule
 
 
-def _metadata(name: str, namespace: str | None = None) -> Manifest:
+def _metadata(name: str, namespace: str | None = None) -> Json:
     # Not managed-by the operator: these are the platform's, and no reconcile may touch them.
     return {
         "name": name,
@@ -235,7 +231,7 @@ def _metadata(name: str, namespace: str | None = None) -> Manifest:
     }
 
 
-def _cluster_role(name: str, *rules: Manifest) -> Manifest:
+def _cluster_role(name: str, *rules: Json) -> Json:
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "ClusterRole",
@@ -244,7 +240,7 @@ def _cluster_role(name: str, *rules: Manifest) -> Manifest:
     }
 
 
-def _binding(kind: str, name: str, namespace: str | None, role_kind: str, role: str, subject: Manifest) -> Manifest:
+def _binding(kind: str, name: str, namespace: str | None, role_kind: str, role: str, subject: Json) -> Json:
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": kind,

@@ -18,6 +18,7 @@ import yaml
 from google.protobuf import json_format, struct_pb2
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
+from devservers_core.types import Json
 from infra.local.gotool import go
 from infra.reviewed.entry import DaemonSet, Webhook
 from infra.reviewed.matching import required_node_terms
@@ -26,8 +27,6 @@ NAMESPACE = "kube-system"
 _KINDS = {"MutatingWebhookConfiguration": "mutating", "ValidatingWebhookConfiguration": "validating"}
 _NO_SERVER = "127.0.0.1:1"
 """Where the provider would report to its engine: nobody listens, and nothing it says there is needed."""
-
-Manifest = Mapping[str, Any]
 
 
 def fetch(module: str, version: str, scratch: Path, env: Mapping[str, str]) -> tuple[Path, str]:
@@ -38,7 +37,7 @@ def fetch(module: str, version: str, scratch: Path, env: Mapping[str, str]) -> t
     return Path(found["Dir"]), str(found["Sum"])
 
 
-def manifests(folder: Path, provider: Path, values: Mapping[str, Any]) -> list[Manifest]:
+def manifests(folder: Path, provider: Path, values: Mapping[str, Any]) -> list[Json]:
     """What a folder's chart renders to, or its plain manifests where it has no chart."""
     if (folder / "Chart.yaml").exists():
         return _rendered(folder, provider, values)
@@ -46,7 +45,7 @@ def manifests(folder: Path, provider: Path, values: Mapping[str, Any]) -> list[M
     return [each for text in texts for each in yaml.safe_load_all(text) if each]
 
 
-def _rendered(chart: Path, provider: Path, values: Mapping[str, Any]) -> list[Manifest]:
+def _rendered(chart: Path, provider: Path, values: Mapping[str, Any]) -> list[Json]:
     options = {
         "path": str(chart),
         "release_name": chart.name,
@@ -60,9 +59,7 @@ def _rendered(chart: Path, provider: Path, values: Mapping[str, Any]) -> list[Ma
         stub.Configure(provider_pb2.ConfigureRequest(variables={"kubernetes:config:renderYamlToDirectory": "."}))
         answer = stub.Invoke(provider_pb2.InvokeRequest(tok="kubernetes:helm:template", args=arguments))
     # The answer's keys come in another order each time.
-    found: list[Manifest] = json.loads(
-        json.dumps(json_format.MessageToDict(answer)["return"]["result"], sort_keys=True)
-    )
+    found: list[Json] = json.loads(json.dumps(json_format.MessageToDict(answer)["return"]["result"], sort_keys=True))
     return found
 
 
@@ -76,7 +73,7 @@ def _running(provider: Path) -> Iterator[provider_pb2_grpc.ResourceProviderStub]
         run.terminate()
 
 
-def webhooks(found: Iterable[Manifest]) -> list[Webhook]:
+def webhooks(found: Iterable[Json]) -> list[Webhook]:
     """The webhooks among manifests."""
     made = [
         Webhook.model_validate(
@@ -102,7 +99,7 @@ def _rules(rule: Mapping[str, Any]) -> Iterator[str]:
             yield f"{','.join(rule['operations'])} {f'{group}/' if group else ''}{resource}"
 
 
-def daemonsets(found: Iterable[Manifest]) -> list[DaemonSet]:
+def daemonsets(found: Iterable[Json]) -> list[DaemonSet]:
     """The DaemonSets among manifests."""
     made = []
     for each in found:

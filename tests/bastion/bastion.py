@@ -19,11 +19,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from bastion.accounts.render import render
 from bastion.accounts.store import Store
 from bastion.paths import Paths
+from devservers_core.types import Json
 from infra.platform.bastion_pod import CAPABILITIES
 from tests.cluster.client import eventually
 from tests.cluster.harness import _die_with_parent, free_ports
@@ -35,7 +36,6 @@ AUDIT_UID = 10003
 SERVER_ADDRESS = "127.77.0.1"
 """Where the stand-ins for dev servers listen, on port 22: loopback, and nobody else's."""
 DOMAIN = "svc.cluster.local"
-Json = dict[str, Any]
 
 
 @dataclass

@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import urllib3
 
+from devservers_core.types import Json
+
 T = TypeVar("T")
-Json: TypeAlias = Any
-Manifest: TypeAlias = dict[str, Any]
 
 _CLUSTER_SCOPED = {
     "Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition",
@@ -66,11 +66,11 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Json = None,
+        body: Any = None,
         headers: Mapping[str, str] | None = None,
         /,
         **query: str,
-    ) -> Json:
+    ) -> Any:
         """The decoded JSON answer, or the text when it is not JSON. Query names are spelled as in the API."""
         response = self._pool.request(
             method,
@@ -88,11 +88,11 @@ class Client:
             raise ApiError(response.status, found.get("reason", ""), found.get("message", text))
         return answer
 
-    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Manifest:
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Json:
         """One object."""
         return dict(self.request("GET", path_of(api_version, kind, namespace, name)))
 
-    def find(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Manifest | None:
+    def find(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Json | None:
         """One object, None when there is none."""
         try:
             return self.get(api_version, kind, name, namespace)
@@ -101,16 +101,16 @@ class Client:
                 return None
             raise
 
-    def list(self, api_version: str, kind: str, namespace: str | None = None, **query: str) -> list[Manifest]:
+    def list(self, api_version: str, kind: str, namespace: str | None = None, **query: str) -> list[Json]:
         """All objects of a kind, of one namespace when it is given; query such as labelSelector="a=b"."""
         return list(self.request("GET", path_of(api_version, kind, namespace), **query)["items"])
 
-    def create(self, manifest: Manifest, **query: str) -> Manifest:
+    def create(self, manifest: Json, **query: str) -> Json:
         """POST with strict field validation, so that a misspelt field fails the test that has it."""
         path = path_of(manifest["apiVersion"], manifest["kind"], manifest["metadata"].get("namespace"))
         return dict(self.request("POST", path, manifest, **{"fieldValidation": "Strict", **query}))
 
-    def apply(self, manifest: Manifest, manager: str = "test", *, subresource: str = "", **query: str) -> Manifest:
+    def apply(self, manifest: Json, manager: str = "test", *, subresource: str = "", **query: str) -> Json:
         """Server-side apply, forced, strict."""
         return dict(
             self.request(
@@ -125,7 +125,7 @@ class Client:
             )
         )
 
-    def replace(self, manifest: Manifest, *, subresource: str = "", **query: str) -> Manifest:
+    def replace(self, manifest: Json, *, subresource: str = "", **query: str) -> Json:
         """PUT of a whole object as it was read, with changes."""
         path = _object_path(manifest) + (f"/{subresource}" if subresource else "")
         return dict(self.request("PUT", path, manifest, **query))
@@ -135,12 +135,12 @@ class Client:
         api_version: str,
         kind: str,
         name: str,
-        patch: Manifest,
+        patch: Json,
         namespace: str | None = None,
         *,
         subresource: str = "",
         **query: str,
-    ) -> Manifest:
+    ) -> Json:
         """JSON merge patch, of the subresource when one is named (`status`)."""
         path = path_of(api_version, kind, namespace, name) + (f"/{subresource}" if subresource else "")
         return dict(self.request("PATCH", path, patch, {"Content-Type": "application/merge-patch+json"}, **query))
@@ -154,7 +154,7 @@ class Client:
                 raise
 
 
-def _object_path(manifest: Manifest) -> str:
+def _object_path(manifest: Json) -> str:
     metadata = manifest["metadata"]
     return path_of(manifest["apiVersion"], manifest["kind"], metadata.get("namespace"), metadata["name"])
 

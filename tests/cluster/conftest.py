@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.client import ApiError, Client, Manifest, eventually
+from devservers_core.types import Json
+from tests.cluster.client import ApiError, Client, eventually
 from tests.cluster.harness import ApiServer, running_api_server, running_controllers
 
 SHIPPED = Path(__file__).resolve().parents[2] / "operator" / "crds"
@@ -86,7 +87,7 @@ def make_namespace(admin: Client, user: str, flavors: str = "*") -> str:
 
 def install(admin: Client) -> None:
     """Apply operator/crds and wait until the kinds are served and the policies refuse what they should."""
-    manifests: list[Manifest] = [
+    manifests: list[Json] = [
         manifest for file in sorted(SHIPPED.glob("*.yaml")) for manifest in yaml.safe_load_all(file.read_text())
     ]
     for manifest in manifests:

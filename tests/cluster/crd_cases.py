@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-Json: TypeAlias = Any
 Path: TypeAlias = tuple[str | int, ...]
 
 
@@ -19,14 +18,14 @@ class Case:
     """An example with `value` at `path`; `expected` is part of the message, empty when it is to be accepted."""
 
     path: Path
-    value: Json
+    value: Any
     expected: str = ""
 
     def __str__(self) -> str:
         return f"{'.'.join(map(str, self.path))}-{self.expected or 'accepted'}".replace(" ", "_")
 
 
-def with_value(example: Json, path: Path, value: Json) -> Json:
+def with_value(example: Any, path: Path, value: Any) -> Any:
     """A deep copy of `example` with `value` at `path`; a missing last key is added."""
     if not path:
         return copy.deepcopy(value)
@@ -38,7 +37,7 @@ def with_value(example: Json, path: Path, value: Json) -> Json:
     return result
 
 
-def without(example: Json, path: Path) -> Json:
+def without(example: Any, path: Path) -> Any:
     """A deep copy of `example` without the key at `path`."""
     result = copy.deepcopy(example)
     place = result
@@ -48,7 +47,7 @@ def without(example: Json, path: Path) -> Json:
     return result
 
 
-def constraint_cases(schema: Json, example: Json, path: Path = ()) -> Iterator[Case]:
+def constraint_cases(schema: Any, example: Any, path: Path = ()) -> Iterator[Case]:
     """A reject case for every constraint below `schema`, and an accept case for each limit of a number and each enum
     value. `example` must have every place that the schema has: AssertionError names the first that is missing.
     """
@@ -66,7 +65,7 @@ def constraint_cases(schema: Json, example: Json, path: Path = ()) -> Iterator[C
         yield from constraint_cases(schema["additionalProperties"], example[key], (*path, key))
 
 
-def _own(schema: Json, example: Json, path: Path) -> Iterator[Case]:
+def _own(schema: Any, example: Any, path: Path) -> Iterator[Case]:
     wrong = {"string": (7, "string"), "integer": ("x", "integer"), "number": ("x", "number")}
     wrong |= {"boolean": ("x", "boolean"), "array": ("x", "array"), "object": ("x", "object")}
     if schema.get("type") in wrong and path:
@@ -102,7 +101,7 @@ def _own(schema: Json, example: Json, path: Path) -> Iterator[Case]:
             yield Case((*path, name), None, "Required value")
 
 
-def messages(schema: Json) -> Iterator[str]:
+def messages(schema: Any) -> Iterator[str]:
     """The message of every CEL rule below `schema`."""
     for rule in schema.get("x-kubernetes-validations", []):
         yield rule["message"]

@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.client import ApiError, Client, Manifest, eventually, repeating
+from devservers_core.types import Json
+from tests.cluster.client import ApiError, Client, eventually, repeating
 from tests.cluster.harness import find_tool
 
 KUEUE = "kueue.x-k8s.io/v1beta2"
@@ -35,7 +36,7 @@ NEVER = (
 )
 
 
-def crds() -> Iterator[Manifest]:
+def crds() -> Iterator[Json]:
     """The CustomResourceDefinitions of the chart, without the conversion webhook, which nobody serves here."""
     chart = os.environ.get("DEVSERVERS_KUEUE_CHART")
     folder = (Path(chart) if chart else find_tool("kueue").parent / "chart") / "templates" / "crd"
@@ -74,7 +75,7 @@ def _served(admin: Client, kind: str) -> bool:
     return True
 
 
-def cluster_queue(name: str = "interactive", gpus: int = 4) -> Manifest:
+def cluster_queue(name: str = "interactive", gpus: int = 4) -> Json:
     """A ClusterQueue with one pool of GPUs."""
     quotas = [{"name": "cpu", "nominalQuota": "1000"}, {"name": GPU, "nominalQuota": str(gpus)}]
     group = {"coveredResources": ["cpu", GPU], "flavors": [{"name": "gpu-l4", "resources": quotas}]}
@@ -89,7 +90,7 @@ def reserve(admin: Client, gpus: int, name: str = "interactive") -> None:
     admin.patch(KUEUE, "ClusterQueue", name, {"status": status}, subresource="status")
 
 
-def condition(kind: str, status: str, reason: str, message: str) -> Manifest:
+def condition(kind: str, status: str, reason: str, message: str) -> Json:
     """A condition as of now."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": now}
@@ -115,16 +116,16 @@ class FakeKueue:
     def __exit__(self, *raised: Any) -> None:
         self._working.__exit__(*raised)
 
-    def may_run(self, pod: Manifest) -> bool:
+    def may_run(self, pod: Json) -> bool:
         """Whether the scheduler may have a pod: in no queue, or with an admitted Workload, like Kueue's gate."""
         return QUEUE_LABEL not in pod["metadata"]["labels"] or pod["metadata"]["uid"] in self._ungated
 
-    def workload(self, pod: Manifest) -> Manifest | None:
+    def workload(self, pod: Json) -> Json | None:
         """The Workload of a pod."""
         name = f"pod-{pod['metadata']['name']}"
         return self._client.find(KUEUE, "Workload", name, pod["metadata"]["namespace"])
 
-    def tell(self, pod: Manifest, *conditions: Manifest, **spec: Any) -> None:
+    def tell(self, pod: Json, *conditions: Json, **spec: Any) -> None:
         """Writes a Workload's conditions, and fields of its spec."""
         place = ("Workload", f"pod-{pod['metadata']['name']}")
         namespace = pod["metadata"]["namespace"]
@@ -144,7 +145,7 @@ class FakeKueue:
             return error.status != 404
         return True
 
-    def _look(self, pod: Manifest) -> None:
+    def _look(self, pod: Json) -> None:
         if _who(pod) in self.admitted and not self._is_there():
             self._ungated.add(pod["metadata"]["uid"])  # without Kueue there is no gate
             return
@@ -167,12 +168,12 @@ class FakeKueue:
                 self.tell(pod, condition("QuotaReserved", "False", reason, message))
 
 
-def _who(pod: Manifest) -> str:
+def _who(pod: Json) -> str:
     labels = pod["metadata"]["labels"]
     return f"{labels.get('devservers.io/user')}/{labels.get('devservers.io/name')}"
 
 
-def _workload(pod: Manifest) -> Manifest:
+def _workload(pod: Json) -> Json:
     metadata, spec = pod["metadata"], pod["spec"]
     containers = [{"name": each["name"], "image": each["image"], "resources": each["resources"]}
                   for each in spec["containers"]]  # fmt: skip

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from devservers.api.meta import BASTION_NAMESPACE
+from devservers_core.types import Json
 from infra.platform import rbac
-from tests.cluster.client import ApiError, Client, Manifest, eventually, repeating
+from tests.cluster.client import ApiError, Client, eventually, repeating
 from tests.cluster.harness import ApiServer, free_ports
 
 API = "devservers.io/v1"
@@ -140,7 +141,7 @@ class FakeKubelet:
     one write.
     """
 
-    def __init__(self, client: Client, steps: bool = True, may_run: Callable[[Manifest], bool] | None = None) -> None:
+    def __init__(self, client: Client, steps: bool = True, may_run: Callable[[Json], bool] | None = None) -> None:
         """may_run says whether a pod is free to be scheduled; every pod is if left out."""
         self._client = client
         self._may_run = may_run or (lambda pod: True)
@@ -164,7 +165,7 @@ class FakeKubelet:
         for claim in claims:
             self._bind(claim)
 
-    def _step(self, pod: Manifest) -> None:
+    def _step(self, pod: Json) -> None:
         metadata = pod["metadata"]
         last = 3
         stage = self._stage.get(metadata["uid"], 0)
@@ -179,7 +180,7 @@ class FakeKubelet:
             broken = any("missing" in container["image"] for container in pod["spec"]["containers"])
             self._stage[metadata["uid"]] = 1 if broken and stage == 1 else stage + 1
 
-    def _bind(self, claim: Manifest) -> None:
+    def _bind(self, claim: Json) -> None:
         storage = claim["spec"]["resources"]["requests"]["storage"]
         if (claim.get("status") or {}).get("capacity", {}).get("storage") != storage:
             status = {"phase": "Bound", "capacity": {"storage": storage}, "accessModes": ["ReadWriteOnce"]}
@@ -190,25 +191,25 @@ class FakeKubelet:
                 )  # fmt: skip
 
 
-def _mounted(pod: Manifest) -> list[str]:
+def _mounted(pod: Json) -> list[str]:
     """The names of the claims of a pod."""
     volumes = [each.get("persistentVolumeClaim") for each in pod["spec"].get("volumes", [])]
     return [each["claimName"] for each in volumes if each]
 
 
-def pod_status(pod: Manifest, stage: int) -> Manifest:
+def pod_status(pod: Json, stage: int) -> Json:
     """0 scheduled, 1 pulling the image (or failing to), 2 the container runs, 3 ready."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def condition(kind: str, true: bool) -> Manifest:
+    def condition(kind: str, true: bool) -> Json:
         return {"type": kind, "status": "True" if true else "False", "lastTransitionTime": now}
 
     containers = pod["spec"]["containers"]
     broken = any("missing" in container["image"] for container in containers)
     waiting = {"reason": "ImagePullBackOff", "message": "not found"} if broken else {"reason": "PodInitializing"}
-    state: Manifest = {"running": {"startedAt": now}} if stage >= 2 else {"waiting": waiting}
+    state: Json = {"running": {"startedAt": now}} if stage >= 2 else {"waiting": waiting}
     done = {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": now, "finishedAt": now}}
-    status: Manifest = {
+    status: Json = {
         "phase": "Running" if stage >= 2 else "Pending",
         "startTime": now,
         "conditions": [
@@ -236,7 +237,7 @@ def pod_status(pod: Manifest, stage: int) -> Manifest:
     return status
 
 
-def flavor(name: str, cpu: str = "1", memory: str = "1Gi") -> Manifest:
+def flavor(name: str, cpu: str = "1", memory: str = "1Gi") -> Json:
     """A small flavor."""
     resources = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": cpu, "memory": memory}}
     return {
@@ -244,7 +245,7 @@ def flavor(name: str, cpu: str = "1", memory: str = "1Gi") -> Manifest:
     }  # fmt: skip
 
 
-def person(name: str, **spec: object) -> Manifest:
+def person(name: str, **spec: object) -> Json:
     """A DevServerUser with one key."""
     return {
         "apiVersion": API, "kind": "DevServerUser", "metadata": {"name": name},
@@ -252,7 +253,7 @@ def person(name: str, **spec: object) -> Manifest:
     }  # fmt: skip
 
 
-def server_of(user: str, name: str, flavor_name: str = "cpu-small", **spec: object) -> Manifest:
+def server_of(user: str, name: str, flavor_name: str = "cpu-small", **spec: object) -> Json:
     """A DevServer in its user's namespace."""
     return {
         "apiVersion": API, "kind": "DevServer", "metadata": {"name": name, "namespace": f"dev-{user}"},
@@ -260,7 +261,7 @@ def server_of(user: str, name: str, flavor_name: str = "cpu-small", **spec: obje
     }  # fmt: skip
 
 
-def ready(manifest: Manifest | None) -> dict[str, Any]:
+def ready(manifest: Json | None) -> dict[str, Any]:
     """The Ready condition of an object, {} when it has none."""
     for condition in ((manifest or {}).get("status") or {}).get("conditions") or []:
         if condition["type"] == "Ready":
@@ -268,7 +269,7 @@ def ready(manifest: Manifest | None) -> dict[str, Any]:
     return {}
 
 
-def condition_of(manifest: Manifest, kind: str) -> dict[str, Any]:
+def condition_of(manifest: Json, kind: str) -> dict[str, Any]:
     """Any condition of an object, {} when it has none of that type."""
     found = (manifest.get("status") or {}).get("conditions") or []
     return next((dict(condition) for condition in found if condition["type"] == kind), {})
@@ -280,31 +281,29 @@ class World:
     def __init__(self, admin: Client) -> None:
         self.admin = admin
 
-    def add_user(self, name: str, **spec: object) -> Manifest:
+    def add_user(self, name: str, **spec: object) -> Json:
         """Creates the user and waits until they are active."""
         self.admin.create(person(name, **spec))
 
-        def active() -> Manifest | None:
+        def active() -> Json | None:
             user = self.admin.get(API, "DevServerUser", name)
             return user if (user.get("status") or {}).get("phase") == "Active" else None
 
         return eventually(active, f"user {name} active")
 
-    def server(self, user: str, name: str) -> Manifest:
+    def server(self, user: str, name: str) -> Json:
         """The DevServer as it is now."""
         return self.admin.get(API, "DevServer", name, f"dev-{user}")
 
-    def wait_reason(self, user: str, name: str, reason: str, seconds: float = 30.0) -> Manifest:
+    def wait_reason(self, user: str, name: str, reason: str, seconds: float = 30.0) -> Json:
         """The DevServer once Ready has that reason."""
         return self.wait(user, name, lambda server: ready(server).get("reason") == reason, reason, seconds)
 
-    def wait(
-        self, user: str, name: str, check: Callable[[Manifest], bool], what: str, seconds: float = 30.0
-    ) -> Manifest:
+    def wait(self, user: str, name: str, check: Callable[[Json], bool], what: str, seconds: float = 30.0) -> Json:
         """The DevServer once check holds; fails showing its status."""
-        last: list[Manifest] = [{}]
+        last: list[Json] = [{}]
 
-        def checked() -> Manifest | None:
+        def checked() -> Json | None:
             last[0] = self.server(user, name)
             return last[0] if check(last[0]) else None
 
@@ -313,7 +312,7 @@ class World:
         except AssertionError as error:
             raise AssertionError(f"{error}; status {last[0].get('status')}") from None
 
-    def child(self, kind: str, user: str, name: str) -> Manifest | None:
+    def child(self, kind: str, user: str, name: str) -> Json | None:
         """A child in the user's namespace, None when there is none."""
         versions = {
             "Deployment": "apps/v1",
@@ -322,6 +321,6 @@ class World:
         }
         return self.admin.find(versions.get(kind, "v1"), kind, name, f"dev-{user}")
 
-    def pods(self, user: str, name: str) -> Sequence[Manifest]:
+    def pods(self, user: str, name: str) -> Sequence[Json]:
         """Pods of one server."""
         return self.admin.list("v1", "Pod", f"dev-{user}", labelSelector=f"devservers.io/name={name}")

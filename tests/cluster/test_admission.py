@@ -8,8 +8,9 @@ from functools import partial
 
 import pytest
 
+from devservers_core.types import Json
 from infra.platform import rbac
-from tests.cluster.client import ApiError, Client, Manifest, eventually
+from tests.cluster.client import ApiError, Client, eventually
 from tests.cluster.conftest import install
 from tests.cluster.crd_tables import KEY
 from tests.cluster.harness import ApiServer
@@ -17,7 +18,7 @@ from tests.cluster.harness import ApiServer
 Namespaces = Callable[[str], str]
 
 
-def _server(namespace: str, flavor: str = "cpu-small", **spec: object) -> Manifest:
+def _server(namespace: str, flavor: str = "cpu-small", **spec: object) -> Json:
     return {
         "apiVersion": "devservers.io/v1",
         "kind": "DevServer",
@@ -137,7 +138,7 @@ def test_a_server_that_is_going_can_lose_its_finalizers(restricted_namespace: Na
     ],
 )
 def test_a_withdrawn_flavor_is_not_started_again_or_given_more_time(
-    restricted_namespace: Namespaces, admin: Client, change: Manifest
+    restricted_namespace: Namespaces, admin: Client, change: Json
 ) -> None:
     namespace = restricted_namespace("cpu-small")
     admin.create(_server(namespace, lifecycle={"timeToLive": "1h"}))
@@ -310,7 +311,7 @@ def _from(admin: Client, namespace: str, registries: str | None) -> None:
     admin.patch("v1", "Namespace", namespace, annotation)
 
 
-def _accepted(admin: Client, server: Manifest) -> bool:
+def _accepted(admin: Client, server: Json) -> bool:
     """Whether it is taken; a refusal by what the namespace was a moment ago is not the last word."""
     return _said(partial(admin.create, server)) == ""
 
@@ -410,7 +411,7 @@ _OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "1"
     ],
 )
 def test_of_the_note_of_their_logins_a_person_changes_the_notes(
-    namespace: str, cluster: ApiServer, change: Manifest, words: str
+    namespace: str, cluster: ApiServer, change: Json, words: str
 ) -> None:
     cluster.admin.create(_note(namespace))
     person = _person(cluster, namespace)
@@ -422,9 +423,9 @@ def test_of_the_note_of_their_logins_a_person_changes_the_notes(
         person.patch("v1", "ConfigMap", "registries", {"data": {"registry-0": None}}, namespace)
 
 
-def _managed(*path: str) -> Manifest:
+def _managed(*path: str) -> Json:
     """Metadata that says that somebody manages a field, whether the object has it or not."""
-    tree: Manifest = {}
+    tree: Json = {}
     for each in reversed(path):
         tree = {each: tree}
     entry = {"manager": "somebody", "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z"}
@@ -444,7 +445,7 @@ def _managed(*path: str) -> Manifest:
     ],
 )
 def test_a_person_fills_no_metadata(
-    namespace: str, cluster: ApiServer, metadata: Manifest, kinds: tuple[str, ...], refused: bool
+    namespace: str, cluster: ApiServer, metadata: Json, kinds: tuple[str, ...], refused: bool
 ) -> None:
     person = _person(cluster, namespace)
     claim = _claim(namespace)
@@ -461,7 +462,7 @@ def test_a_person_fills_no_metadata(
         assert refused or said == ""
 
 
-def _note(namespace: str) -> Manifest:
+def _note(namespace: str) -> Json:
     """The note of a person's logins as the operator makes it."""
     return {
         "apiVersion": "v1",
@@ -474,7 +475,7 @@ def _note(namespace: str) -> Manifest:
     }
 
 
-def _claim(namespace: str) -> Manifest:
+def _claim(namespace: str) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -570,7 +571,7 @@ def _rules_of_before(admin: Client) -> Iterator[None]:
         eventually(lambda: "not available yet" in _said(partial(admin.create, probe, dryRun="All")), "the rules back")
 
 
-def _bare(value: object) -> Manifest:
+def _bare(value: object) -> Json:
     """A CRD's spec without CEL rules."""
 
     def without(each: object) -> object:

@@ -13,13 +13,14 @@ from devservers.api.meta import API_VERSION
 from devservers.api.user import DevServerUser
 from devservers.build import hostkey, user
 from devservers.build.devserver import BuildSettings, ServerRequest, manifests
-from tests.cluster.client import ApiError, Client, Manifest
+from devservers_core.types import Json
+from tests.cluster.client import ApiError, Client
 
 UID = 20011
 SETTINGS = BuildSettings("registry.example/base:1", "registry.example/ssh:1", "standard")
 
-PLAIN: Manifest = {"flavor": "stored"}
-FULL: Manifest = {
+PLAIN: Json = {"flavor": "stored"}
+FULL: Json = {
     "flavor": "stored",
     "image": "ghcr.io/ann/tools:1",
     "command": ["python", "-c", ""],
@@ -32,8 +33,8 @@ FULL: Manifest = {
         {"claimName": "data", "mountPath": "/data"},
     ],
 }
-SMALL: Manifest = {"resources": {"requests": {"cpu": "0.5", "memory": "0.5Gi"}}}
-GPU: Manifest = {
+SMALL: Json = {"resources": {"requests": {"cpu": "0.5", "memory": "0.5Gi"}}}
+GPU: Json = {
     "resources": {
         "requests": {"cpu": "1500m", "memory": "4096Mi", "nvidia.com/gpu": "1"},
         "limits": {"cpu": "2000m", "memory": "8e9", "nvidia.com/gpu": "1"},
@@ -77,7 +78,7 @@ def make_user(admin: Client, name: str) -> DevServerUser:
 
 @pytest.mark.parametrize("spec", [PLAIN, FULL, {**PLAIN, "enableSSH": False}], ids=["plain", "full", "no-ssh"])
 @pytest.mark.parametrize("shape", [SMALL, GPU], ids=["small", "gpu"])
-def test_children_are_stored_as_built(admin: Client, user_name: str, spec: Manifest, shape: Manifest) -> None:
+def test_children_are_stored_as_built(admin: Client, user_name: str, spec: Json, shape: Json) -> None:
     owner = make_user(admin, user_name)
     made = admin.create(
         {

@@ -13,7 +13,8 @@ from devservers.api.crdgen import KINDS, root_schema
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.flavors import SHIPPED
 from devservers.api.meta import Resource
-from tests.cluster.client import ApiError, Client, Manifest
+from devservers_core.types import Json
+from tests.cluster.client import ApiError, Client
 from tests.cluster.conftest import SHIPPED as CRDS
 from tests.cluster.crd_cases import Case, constraint_cases, messages, with_value, without
 from tests.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED, STATUSES
@@ -40,7 +41,7 @@ _UNAVAILABLE: dict[str, dict[str, Any]] = {
 }
 
 
-def _send(admin: Client, manifest: Manifest, namespace: str) -> Manifest:
+def _send(admin: Client, manifest: Json, namespace: str) -> Json:
     """Create as a dry run: schema, CEL and admission all run, nothing is stored."""
     manifest = copy.deepcopy(manifest)
     if manifest["kind"] == "DevServer":
@@ -125,7 +126,7 @@ def test_schema_of_status(kind: str, case: Case, admin: Client, namespace: str) 
         assert not case.expected, "accepted"
 
 
-def _stored(admin: Client, example: Manifest, namespace: str) -> Manifest:
+def _stored(admin: Client, example: Json, namespace: str) -> Json:
     """The example as an object that exists, by a name that no other test uses."""
     user = namespace.removeprefix("dev-")
     manifest = copy.deepcopy(example)

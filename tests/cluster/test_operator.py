@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.cluster.client import ApiError, Manifest, eventually
+from devservers_core.types import Json
+from tests.cluster.client import ApiError, eventually
 from tests.cluster.harness import ApiServer, Write
 from tests.cluster.operator_process import (
     FakeKubelet,
@@ -93,7 +94,7 @@ def test_a_server_becomes_ready_within_twelve_writes(operator: OperatorProcess, 
     assert len(eventually(posted, "an Event")) <= 2, posted()
 
 
-def _spec(world: World, kind: str, user: str, name: str) -> Manifest:
+def _spec(world: World, kind: str, user: str, name: str) -> Json:
     """The spec of a child, empty while there is none."""
     return dict((world.child(kind, user, name) or {}).get("spec", {}))
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.client import ApiError, Client, Manifest, eventually
+from devservers_core.types import Json
+from tests.cluster.client import ApiError, Client, eventually
 from tests.cluster.harness import ApiServer
 from tests.cluster.operator_process import (
     API,
@@ -169,7 +170,7 @@ def test_an_unknown_flavor_of_a_person_is_a_condition_until_it_is_there(
 ) -> None:
     world.add_user(eve, flavors=["cpu-small", f"{eve}-typo"])
 
-    def found() -> Manifest:
+    def found() -> Json:
         return condition_of(world.admin.get(API, "DevServerUser", eve), "FlavorsFound")
 
     said = eventually(found, "the condition")
@@ -219,7 +220,7 @@ def test_a_stolen_operator_token_binds_a_persons_role_to_nobody_else(
     assert caught.value.status == 403
 
 
-def _binding(user: str, role: str, subjects: list[Manifest]) -> Manifest:
+def _binding(user: str, role: str, subjects: list[Json]) -> Json:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
@@ -229,11 +230,11 @@ def _binding(user: str, role: str, subjects: list[Manifest]) -> Manifest:
     }
 
 
-def _unreadable() -> list[Manifest]:
+def _unreadable() -> list[Json]:
     return [{"name": f"V{number}", "value": "\x01" * 25000} for number in range(2)]
 
 
-def claim_of(user: str, name: str, size: str) -> Manifest:
+def claim_of(user: str, name: str, size: str) -> Json:
     """A volume claim made by hand."""
     return {
         "apiVersion": "v1",
@@ -248,18 +249,18 @@ def person_of(operator: OperatorProcess, user: str) -> Client:
     return operator.server.client_for(*operator.server.service_account(f"dev-{user}", "devctl"))
 
 
-def _quota(world: World, user: str, check: Callable[[Manifest], bool], what: str) -> Manifest:
-    def checked() -> Manifest | None:
+def _quota(world: World, user: str, check: Callable[[Json], bool], what: str) -> Json:
+    def checked() -> Json | None:
         found = world.child("ResourceQuota", user, "dev-user")
         return found if found is not None and check(found) else None
 
     return eventually(checked, what, KNOWN_SECONDS)
 
 
-def counted(world: World, user: str) -> Manifest:
+def counted(world: World, user: str) -> Json:
     """The person's limits, once Kubernetes counts all of them."""
 
-    def in_force(quota: Manifest) -> bool:
+    def in_force(quota: Json) -> bool:
         hard = quota["spec"]["hard"]
         return "requests.storage" in hard and (quota.get("status") or {}).get("hard") == hard
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.client import ApiError, Client, Manifest, eventually
+from devservers_core.types import Json
+from tests.cluster.client import ApiError, Client, eventually
 from tests.cluster.harness import ApiServer
 from tests.cluster.kueue import (
     GPU,
@@ -42,7 +43,7 @@ OPERATOR_USER = f"system:serviceaccount:{SYSTEM}:{OPERATOR}"
 _names = itertools.count(1)
 
 
-def gpu_flavor(name: str, gpus: int) -> Manifest:
+def gpu_flavor(name: str, gpus: int) -> Json:
     made = flavor(name)
     amounts = {"cpu": "100m", "memory": "128Mi", GPU: str(gpus)}
     made["spec"]["resources"] = {"requests": amounts, "limits": amounts}
@@ -94,10 +95,10 @@ def devctl(prepared: ApiServer, ann: str, tmp_path: Path) -> Devctl:
     return Devctl(tmp_path, prepared.kubeconfig_for(*prepared.service_account(f"dev-{ann}", "devctl")), ann)
 
 
-def pod_of(world: World, user: str, name: str, but: str = "") -> Manifest:
+def pod_of(world: World, user: str, name: str, but: str = "") -> Json:
     """The server's pod that isn't ending, another one than `but`."""
 
-    def found() -> Manifest | None:
+    def found() -> Json | None:
         alive = [each for each in world.pods(user, name) if not each["metadata"].get("deletionTimestamp")]
         return next((each for each in alive if each["metadata"]["name"] != but), None)
 
@@ -278,7 +279,7 @@ def test_what_is_free_costs_who_waits_a_bounded_number_of_writes(
         world.admin.delete("devservers.io/v1", "DevServer", name, f"dev-{ann}")
 
 
-def refused(client: Client, method: str, path: str, body: Manifest | None = None, **headers: str) -> bool:
+def refused(client: Client, method: str, path: str, body: Json | None = None, **headers: str) -> bool:
     """Whether a request is forbidden (anything else is a fault of the test)."""
     try:
         client.request(method, path, body, headers)

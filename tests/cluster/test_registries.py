@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from devservers_core.types import Json
 from infra.platform import rbac
-from tests.cluster.client import ApiError, Client, Manifest, eventually
+from tests.cluster.client import ApiError, Client, eventually
 from tests.cluster.harness import ApiServer
 from tests.cluster.operator_process import (
     SYSTEM,
@@ -31,7 +32,7 @@ GHCR = "registry-ghcr-io-"
 _names = itertools.count(1)
 
 
-def _secret(name: str, auths: object = None, namespace: str = SYSTEM, **more: Any) -> Manifest:
+def _secret(name: str, auths: object = None, namespace: str = SYSTEM, **more: Any) -> Json:
     config = base64.b64encode(json.dumps({"auths": auths or {}}).encode()).decode()
     return {
         "apiVersion": "v1",
@@ -42,7 +43,7 @@ def _secret(name: str, auths: object = None, namespace: str = SYSTEM, **more: An
     }
 
 
-def _auths(secret: Manifest | None) -> dict[str, dict[str, str]]:
+def _auths(secret: Json | None) -> dict[str, dict[str, str]]:
     assert secret is not None
     assert secret["type"] == TYPE
     found: dict[str, dict[str, str]] = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))["auths"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from devservers.api.queueing import (
     GPU,
@@ -12,9 +11,8 @@ from devservers.api.queueing import (
     LABEL_QUEUE,
     QUEUES,
 )
+from devservers_core.types import Json
 from tests.node.person import Platform
-
-Manifest = dict[str, Any]
 
 
 def default_image(platform: Platform) -> str:
@@ -24,7 +22,7 @@ def default_image(platform: Platform) -> str:
     return str(next(each["value"] for each in env if each["name"] == "DEVSERVERS_DEFAULT_IMAGE"))
 
 
-def local_queues(namespace: str) -> list[Manifest]:
+def local_queues(namespace: str) -> list[Json]:
     """A LocalQueue of each ClusterQueue, called as it is: as a user's namespace has them."""
     return [
         {
@@ -37,7 +35,7 @@ def local_queues(namespace: str) -> list[Manifest]:
     ]
 
 
-def gpu_flavor(name: str, gpus: int) -> Manifest:
+def gpu_flavor(name: str, gpus: int) -> Json:
     """A size with that many GPUs and next to nothing else."""
     amounts = {"cpu": "50m", "memory": "64Mi", GPU: str(gpus)}
     return {
@@ -48,7 +46,7 @@ def gpu_flavor(name: str, gpus: int) -> Manifest:
     }
 
 
-def pod(name: str, namespace: str, image: str, gpus: int, queue: str = "", priority: str = "") -> Manifest:
+def pod(name: str, namespace: str, image: str, gpus: int, queue: str = "", priority: str = "") -> Json:
     """A pod that runs until it is deleted; without a queue it asks for none."""
     return {
         "apiVersion": "v1",
@@ -58,7 +56,7 @@ def pod(name: str, namespace: str, image: str, gpus: int, queue: str = "", prior
     }
 
 
-def job(name: str, namespace: str, image: str, gpus: int, queue: str, priority: str) -> Manifest:
+def job(name: str, namespace: str, image: str, gpus: int, queue: str, priority: str) -> Json:
     """A Job of one such pod, suspended until Kueue lets it go."""
     return {
         "apiVersion": "batch/v1",
@@ -72,7 +70,7 @@ def job(name: str, namespace: str, image: str, gpus: int, queue: str, priority: 
     }
 
 
-def apply(platform: Platform, *manifests: Manifest) -> None:
+def apply(platform: Platform, *manifests: Json) -> None:
     """Make these, strictly: a misspelt field is an error."""
     text = "\n---\n".join(json.dumps(manifest) for manifest in manifests)
     platform.cluster.kubectl(
@@ -85,7 +83,7 @@ def _labels(queue: str, priority: str) -> dict[str, str]:
     return {key: value for key, value in ((LABEL_QUEUE, queue), (LABEL_PRIORITY, priority)) if value}
 
 
-def _spec(image: str, gpus: int) -> Manifest:
+def _spec(image: str, gpus: int) -> Json:
     amounts = {"cpu": "10m", "memory": "16Mi"} | ({GPU: str(gpus)} if gpus else {})
     return {
         "terminationGracePeriodSeconds": 1,

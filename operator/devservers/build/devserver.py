@@ -13,10 +13,11 @@ from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.meta import ANNOTATION_INPUT_HASH, LABEL_NAME
 from devservers.api.user import DevServerUser
+from devservers_core.types import Json
 
 from . import record
 from .keys import keys_config_map
-from .manifest import Obj, child_metadata
+from .manifest import child_metadata
 from .pod import BuildSettings, pod_template
 from .record import flavor_changed
 from .ssh import service
@@ -40,13 +41,13 @@ class ServerRequest:
     user_ca_public: str
     """One public key line; the bastion's inner hop signs with its other half."""
 
-    live_deployment: Obj | None = None
-    live_home: Obj | None = None
+    live_deployment: Json | None = None
+    live_home: Json | None = None
     running: bool = True
     """Whether a pod is to exist, with time limits and suspension taken into account."""
 
 
-def manifests(request: ServerRequest) -> list[Obj]:
+def manifests(request: ServerRequest) -> list[Json]:
     """The children to apply, in order: home claim (if any), keys ConfigMap, Service (with enableSSH), Deployment.
 
     The Deployment is left out when it can't be rendered, which is when the flavor is missing and nothing
@@ -65,7 +66,7 @@ def manifests(request: ServerRequest) -> list[Obj]:
     return [child for child in children if child is not None]
 
 
-def _deployment(request: ServerRequest, uid: int) -> Obj | None:
+def _deployment(request: ServerRequest, uid: int) -> Json | None:
     server = request.server
     start = _record(request, uid)
     if start is None:

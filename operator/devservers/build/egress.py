@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .manifest import Obj
+from devservers_core.types import Json
 
 EGRESS = "egress"
 ALWAYS_CLOSED = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32")
@@ -38,7 +38,7 @@ class Egress:
         return cls(*(tuple(_networks(text)) for text in (closed, opened, dns)))
 
 
-def policy(egress: Egress) -> Obj:
+def policy(egress: Egress) -> Json:
     """The policy's spec, for every pod of the namespace."""
     closed = dict.fromkeys((*ALWAYS_CLOSED, *egress.closed))
     names = [
@@ -69,7 +69,7 @@ def policy(egress: Egress) -> Obj:
     }
 
 
-def _block(network: str, closed: Sequence[str] = ()) -> Obj:
+def _block(network: str, closed: Sequence[str] = ()) -> Json:
     return {"ipBlock": {"cidr": network, **({"except": list(closed)} if closed else {})}}
 
 

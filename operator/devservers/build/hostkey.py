@@ -13,9 +13,10 @@ import binascii
 
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
+from devservers_core.types import Json
 
 from . import manifest
-from .manifest import Obj, child_labels
+from .manifest import child_labels
 
 PRIVATE_FILE = "ssh_host_ed25519_key"
 PUBLIC_FILE = "ssh_host_ed25519_key.pub"
@@ -34,7 +35,7 @@ def host_names(server: DevServer, user: DevServerUser) -> tuple[str, ...]:
     return (f"{space}.svc.cluster.local", space)
 
 
-def owner_reference(server: DevServer, live_home: Obj | None) -> Obj:
+def owner_reference(server: DevServer, live_home: Json | None) -> Json:
     """Whom the Secret is to follow: the stored home claim if the server has one, else the server.
 
     Raises ValueError when the server wants a home whose claim isn't stored yet: create the claim first.
@@ -52,7 +53,7 @@ def owner_reference(server: DevServer, live_home: Obj | None) -> Obj:
     }
 
 
-def host_key_secret(server: DevServer, user: DevServerUser, data: dict[str, str], owner_ref: Obj) -> Obj:
+def host_key_secret(server: DevServer, user: DevServerUser, data: dict[str, str], owner_ref: Json) -> Json:
     """The Secret `<server>-host-key`, to be created once and never applied over; `data` in OpenSSH's own format."""
     return {
         "apiVersion": "v1",
@@ -68,7 +69,7 @@ def host_key_secret(server: DevServer, user: DevServerUser, data: dict[str, str]
     }
 
 
-def public_of(secret: Obj) -> str | None:
+def public_of(secret: Json) -> str | None:
     """The public key's type and body from a stored Secret, or None when it holds none that can be read."""
     try:
         text = base64.b64decode((secret.get("data") or {})[PUBLIC_FILE], validate=True).decode("ascii")

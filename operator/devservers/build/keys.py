@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from devservers.api.devserver import DevServer
 from devservers.api.meta import HOME_PATH
 from devservers.api.user import KEY_TYPES, DevServerUser, SshKey
+from devservers_core.types import Json
 
-from .manifest import Obj, child_metadata
+from .manifest import child_metadata
 
 LOGIN = "dev"
 """The one account of a dev server, in every image (ruling 9)."""
@@ -76,7 +77,7 @@ def _expiry(end: datetime | None) -> str:
     return f'expiry-time="{end.astimezone(UTC):%Y%m%d%H%M%SZ}" ' if end else ""
 
 
-def keys_config_map(server: DevServer, user: DevServerUser, uid: int, user_ca_public: str) -> Obj:
+def keys_config_map(server: DevServer, user: DevServerUser, uid: int, user_ca_public: str) -> Json:
     """The ConfigMap `<server>-keys`: authorized_keys, user_ca.pub, principals, and the passwd and group
     files.
     """

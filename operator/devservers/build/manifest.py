@@ -8,13 +8,10 @@ object is never written again.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 from devservers.api.devserver import DevServer
 from devservers.api.meta import API_VERSION, LABEL_MANAGED_BY, LABEL_NAME, LABEL_USER, OPERATOR, Resource
 from devservers.api.user import DevServerUser
-
-Obj: TypeAlias = dict[str, Any]
+from devservers_core.types import Json
 
 
 def child_labels(server: str, user: str) -> dict[str, str]:
@@ -22,7 +19,7 @@ def child_labels(server: str, user: str) -> dict[str, str]:
     return {LABEL_MANAGED_BY: OPERATOR, LABEL_NAME: server, LABEL_USER: user}
 
 
-def owner_reference(owner: Resource) -> Obj:
+def owner_reference(owner: Resource) -> Json:
     """A controlling ownerReference to one of our own objects; ValueError unless it is a stored one, which
     has a uid.
     """
@@ -39,7 +36,7 @@ def owner_reference(owner: Resource) -> Obj:
     }
 
 
-def child_metadata(name: str, server: DevServer, user: DevServerUser) -> Obj:
+def child_metadata(name: str, server: DevServer, user: DevServerUser) -> Json:
     """Metadata of a child that goes with its server."""
     return {
         "name": name,
@@ -49,7 +46,7 @@ def child_metadata(name: str, server: DevServer, user: DevServerUser) -> Obj:
     }
 
 
-def compact(fields: Obj) -> Obj:
+def compact(fields: Json) -> Json:
     """`fields` without what the API server would drop: null, false, and empty strings, lists and maps.
     Not recursive.
 

@@ -16,11 +16,12 @@ from devservers.api.meta import ANNOTATION_RESTARTED_AT, HOME_PATH, MAIN_CONTAIN
 from devservers.api.quantity import canonical
 from devservers.api.queueing import INTERACTIVE, LABEL_PRIORITY, LABEL_QUEUE, PRIORITY_INTERACTIVE
 from devservers.api.user import DevServerUser
+from devservers_core.types import Json
 
 from .disk import DISK, Disk
 from .hostkey import host_key_name
 from .keys import LOGIN, keys_name
-from .manifest import Obj, child_labels, compact
+from .manifest import child_labels, compact
 from .registry import platform_secret_name, registry_of, secret_name
 from .storage import Storage, storage
 
@@ -69,12 +70,12 @@ def service_account(user: str) -> str:
 
 def pod_template(
     server: DevServer, flavor: DevServerFlavor, user: DevServerUser, uid: int, settings: BuildSettings
-) -> Obj:
+) -> Json:
     """The pod template of a standalone server, a subset of what the API server stores for it."""
     stored = storage(server, Disk.of(flavor).limit)
     restarted_at = server.metadata.annotations.get(ANNOTATION_RESTARTED_AT)
-    labels: Obj = {"labels": child_labels(server.name, user.name) | _queue_labels(flavor, settings)}
-    annotations: Obj = {ANNOTATION_KEPT: "false"}
+    labels: Json = {"labels": child_labels(server.name, user.name) | _queue_labels(flavor, settings)}
+    annotations: Json = {ANNOTATION_KEPT: "false"}
     if restarted_at:
         # A restart asked for must change the template even when nothing else in it did.
         annotations[ANNOTATION_RESTARTED_AT] = restarted_at
@@ -109,7 +110,7 @@ def pod_template(
     }
 
 
-def _pull_secrets(server: DevServer, settings: BuildSettings) -> Obj:
+def _pull_secrets(server: DevServer, settings: BuildSettings) -> Json:
     """The logins its images are pulled with: the platform's, and its owner's at the registry of their own image."""
     names = [platform_secret_name(name) for name in settings.pull_secrets]
     if server.spec.image is not None:
@@ -126,7 +127,7 @@ def _queue_labels(flavor: DevServerFlavor, settings: BuildSettings) -> dict[str,
     return {LABEL_QUEUE: flavor.spec.queue or INTERACTIVE, LABEL_PRIORITY: PRIORITY_INTERACTIVE}
 
 
-def _init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Obj:
+def _init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Json:
     # A pod is charged the larger of its init and its main containers: with the flavor's own cpu, memory and disk
     # the init container never raises that, and always has what the namespace's quota insists on.
     return {
@@ -145,10 +146,10 @@ def _init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Obj:
 
 def _main_container(
     server: DevServer, flavor: DevServerFlavor, user: DevServerUser, settings: BuildSettings, stored: Storage
-) -> Obj:
+) -> Json:
     spec = server.spec
     ssh = ["--ssh"] if spec.enable_ssh else []
-    container: Obj = {
+    container: Json = {
         "name": MAIN_CONTAINER,
         "image": spec.image or settings.default_image,
         "command": [INIT_PROGRAM, *ssh, "--", *map(_literal, (*spec.command, *spec.args))],
@@ -181,11 +182,11 @@ def _main_container(
     return container
 
 
-def _container_security() -> Obj:
+def _container_security() -> Json:
     return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
-def _environment(server: DevServer, user: DevServerUser) -> list[Obj]:
+def _environment(server: DevServer, user: DevServerUser) -> list[Json]:
     fixed = {
         "DEVSERVERS_NAME": server.name,
         "DEVSERVERS_USER": user.name,
@@ -203,7 +204,7 @@ def _literal(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _resources(flavor: DevServerFlavor, only: tuple[str, ...] = ()) -> Obj:
+def _resources(flavor: DevServerFlavor, only: tuple[str, ...] = ()) -> Json:
     """`resources` in the API server's spelling.
 
     A missing limit of cpu or memory becomes the request: the LimitRange would else put its own default
@@ -220,7 +221,7 @@ def _resources(flavor: DevServerFlavor, only: tuple[str, ...] = ()) -> Obj:
     return {"resources": {"requests": dict(sorted(requests.items())), "limits": dict(sorted(limits.items()))}}
 
 
-def _volumes(server: DevServer, flavor: DevServerFlavor, stored: Storage) -> list[Obj]:
+def _volumes(server: DevServer, flavor: DevServerFlavor, stored: Storage) -> list[Json]:
     return [
         *stored.volumes,
         {"name": "devservers-bin", "emptyDir": {"sizeLimit": "64Mi"}},

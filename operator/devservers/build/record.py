@@ -17,8 +17,9 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.meta import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT, ANNOTATION_TEMPLATE, GROUP
 from devservers.api.quantity import canonical
 from devservers.api.queueing import INTERACTIVE
+from devservers_core.types import Json
 
-from .manifest import Obj, compact
+from .manifest import compact
 from .storage import normal_path
 
 ANNOTATION_FLAVOR_HASH = f"{GROUP}/flavor-hash"
@@ -63,7 +64,7 @@ def flavor_hash(flavor: DevServerFlavor) -> str:
     )
 
 
-def new_annotations(inputs: str, flavor: str, template: Obj) -> dict[str, str]:
+def new_annotations(inputs: str, flavor: str, template: Json) -> dict[str, str]:
     """The record itself, as annotations of the Deployment.
 
     The pod carries what it was started with, by which a pod that was lost is told from one that was replaced.
@@ -78,7 +79,7 @@ def new_annotations(inputs: str, flavor: str, template: Obj) -> dict[str, str]:
     }
 
 
-def recorded_annotations(live_deployment: Obj | None) -> dict[str, str] | None:
+def recorded_annotations(live_deployment: Json | None) -> dict[str, str] | None:
     """The record on a stored Deployment, or None when there is none or it can't be read."""
     found = ((live_deployment or {}).get("metadata") or {}).get("annotations") or {}
     names = (ANNOTATION_INPUT_HASH, ANNOTATION_FLAVOR_HASH, ANNOTATION_TEMPLATE)
@@ -87,7 +88,7 @@ def recorded_annotations(live_deployment: Obj | None) -> dict[str, str] | None:
     return {name: str(found[name]) for name in names}
 
 
-def template_of(record: dict[str, str]) -> Obj | None:
+def template_of(record: dict[str, str]) -> Json | None:
     """The pod template of a record, or None when it isn't one."""
     try:
         template = json.loads(record[ANNOTATION_TEMPLATE])
@@ -96,7 +97,7 @@ def template_of(record: dict[str, str]) -> Obj | None:
     return template if isinstance(template, dict) and isinstance(template.get("spec"), dict) else None
 
 
-def flavor_changed(live_deployment: Obj | None, flavor: DevServerFlavor | None) -> bool:
+def flavor_changed(live_deployment: Json | None, flavor: DevServerFlavor | None) -> bool:
     """Whether a server runs with an older shape of its flavor: the flavor was edited after its start."""
     record = recorded_annotations(live_deployment)
     if record is None or flavor is None or not live_replicas(live_deployment):
@@ -104,14 +105,14 @@ def flavor_changed(live_deployment: Obj | None, flavor: DevServerFlavor | None) 
     return record[ANNOTATION_FLAVOR_HASH] != flavor_hash(flavor)
 
 
-def live_replicas(live_deployment: Obj | None) -> int:
+def live_replicas(live_deployment: Json | None) -> int:
     """The replicas a stored Deployment asks for, 0 without one."""
     return int(((live_deployment or {}).get("spec") or {}).get("replicas", 0))
 
 
-def _compact_json(value: Obj) -> str:
+def _compact_json(value: Json) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _digest(value: Obj) -> str:
+def _digest(value: Json) -> str:
     return hashlib.sha256(_compact_json(value).encode()).hexdigest()[:16]

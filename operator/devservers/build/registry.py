@@ -21,8 +21,9 @@ from devservers.api.meta import (
     SECRET_TYPE_REGISTRY,
 )
 from devservers.api.user import DevServerUser
+from devservers_core.types import Json
 
-from .manifest import Obj, owner_reference
+from .manifest import owner_reference
 
 DOCKER_HUB = "docker.io"
 _HUBS = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
@@ -48,24 +49,24 @@ def platform_secret_name(name: str) -> str:
     return f"{PLATFORM_REGISTRY_PREFIX}{name}"
 
 
-def empty_secret(user: DevServerUser, registry: str) -> Obj:
+def empty_secret(user: DevServerUser, registry: str) -> Json:
     """The Secret of a registry that nobody has logged in to yet. With it the kubelet has nothing to complain of, and a
     pod that waits for its image gets it as soon as the person logs in.
     """
     return _secret(user, secret_name(registry), base64.b64encode(json.dumps({"auths": {}}).encode()).decode())
 
 
-def platform_secret(user: DevServerUser, source: Obj) -> Obj:
+def platform_secret(user: DevServerUser, source: Json) -> Json:
     """A person's copy of a Secret of the platform."""
     return _secret(user, platform_secret_name(source["metadata"]["name"]), source["data"][ENTRY])
 
 
-def index(user: DevServerUser) -> Obj:
+def index(user: DevServerUser) -> Json:
     """The ConfigMap in which devctl notes where its person has logged in, since a Secret can't be read back."""
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(user, REGISTRIES)}
 
 
-def _secret(user: DevServerUser, name: str, config: str) -> Obj:
+def _secret(user: DevServerUser, name: str, config: str) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -75,7 +76,7 @@ def _secret(user: DevServerUser, name: str, config: str) -> Obj:
     }
 
 
-def _metadata(user: DevServerUser, name: str) -> Obj:
+def _metadata(user: DevServerUser, name: str) -> Json:
     return {
         "name": name,
         "namespace": user.namespace,

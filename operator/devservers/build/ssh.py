@@ -7,11 +7,12 @@ from __future__ import annotations
 from devservers.api.devserver import DevServer
 from devservers.api.meta import LABEL_NAME, SSH_POD_PORT, SSH_PORT
 from devservers.api.user import DevServerUser
+from devservers_core.types import Json
 
-from .manifest import Obj, child_metadata
+from .manifest import child_metadata
 
 
-def service(server: DevServer, user: DevServerUser) -> Obj:
+def service(server: DevServer, user: DevServerUser) -> Json:
     """The ClusterIP Service `<server>`, for a server with enableSSH."""
     return {
         "apiVersion": "v1",

@@ -12,8 +12,9 @@ from devservers.api.devserver import DevServer
 from devservers.api.meta import ANNOTATION_HOME_OF, HOME_PATH, SHARED_PATH, TMP_PATH
 from devservers.api.quantity import canonical, parse_quantity
 from devservers.api.user import DevServerUser
+from devservers_core.types import Json
 
-from .manifest import Obj, child_labels, compact
+from .manifest import child_labels, compact
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class Storage:
     matching order.
     """
 
-    volumes: tuple[Obj, ...]
-    mounts: tuple[Obj, ...]
+    volumes: tuple[Json, ...]
+    mounts: tuple[Json, ...]
 
 
 def home_name(server: str) -> str:
@@ -31,7 +32,7 @@ def home_name(server: str) -> str:
     return f"{server}-home"
 
 
-def home_claim(server: DevServer, user: DevServerUser, storage_class: str | None, live: Obj | None) -> Obj | None:
+def home_claim(server: DevServer, user: DevServerUser, storage_class: str | None, live: Json | None) -> Json | None:
     """The claim `<server>-home`, or None when the server asks for no persistent home.
 
     Growth is asked for as soon as the stored claim is bound (the API refuses to resize an unbound one); a
@@ -41,7 +42,7 @@ def home_claim(server: DevServer, user: DevServerUser, storage_class: str | None
     wanted = server.spec.persistent_home_size
     if wanted is None:
         return None
-    spec: Obj = {"accessModes": ["ReadWriteOnce"], "storageClassName": storage_class}
+    spec: Json = {"accessModes": ["ReadWriteOnce"], "storageClassName": storage_class}
     size = canonical(wanted)
     if live is not None:
         stored = live.get("spec") or {}
@@ -60,7 +61,7 @@ def home_claim(server: DevServer, user: DevServerUser, storage_class: str | None
     }
 
 
-def _size(wanted: str, stored: Obj, *, bound: bool) -> str:
+def _size(wanted: str, stored: Json, *, bound: bool) -> str:
     live = ((stored.get("resources") or {}).get("requests") or {}).get("storage")
     if live is None:
         return wanted
@@ -79,8 +80,8 @@ def storage(server: DevServer, disk: str) -> Storage:
     wanted = [(volume.claim_name, normal_path(volume.mount_path), volume.read_only) for volume in spec.volumes]
     if spec.shared_volume_claim_name:
         wanted.append((spec.shared_volume_claim_name, SHARED_PATH, False))
-    volumes: list[Obj] = []
-    mounts: list[Obj] = []
+    volumes: list[Json] = []
+    mounts: list[Json] = []
     names: dict[str, str] = {}
 
     def claim(claim_name: str, volume_name: str) -> str:

@@ -34,10 +34,11 @@ from devservers.api.meta import (
 from devservers.api.quantity import canonical, parse_quantity
 from devservers.api.queueing import KUEUE_API_VERSION, QUEUES
 from devservers.api.user import DevServerUser
+from devservers_core.types import Json
 
 from .disk import DEFAULT_LIMIT, DEFAULT_REQUEST, DISK
 from .egress import EGRESS, Egress, policy
-from .manifest import Obj, owner_reference
+from .manifest import owner_reference
 from .pod import service_account
 from .registry import index
 
@@ -87,7 +88,7 @@ def manifests(
     queueing: bool = False,
     egress: Egress = Egress(),  # noqa: B008 - frozen
     limits: Limits = NO_LIMITS,
-) -> list[Obj]:
+) -> list[Json]:
     """What a user gets, in the order to apply: the Namespace first, then what is in it.
 
     `uid` is recorded on the Namespace, so that it outlives the user as long as the homes it owns. The
@@ -122,7 +123,7 @@ def manifests(
     ]
 
 
-def _namespace(user: DevServerUser, uid: int, limits: Limits) -> Obj:
+def _namespace(user: DevServerUser, uid: int, limits: Limits) -> Json:
     security = {
         f"pod-security.kubernetes.io/{mode}{suffix}": value
         for mode in ("enforce", "warn", "audit")
@@ -150,7 +151,7 @@ def _namespace(user: DevServerUser, uid: int, limits: Limits) -> Obj:
     }
 
 
-def _child(user: DevServerUser, api_version: str, kind: str, name: str, body: Obj) -> Obj:
+def _child(user: DevServerUser, api_version: str, kind: str, name: str, body: Json) -> Json:
     return {
         "apiVersion": api_version,
         "kind": kind,
@@ -164,7 +165,7 @@ def _child(user: DevServerUser, api_version: str, kind: str, name: str, body: Ob
     }
 
 
-def _from_bastion() -> Obj:
+def _from_bastion() -> Json:
     return {
         "podSelector": {},
         "policyTypes": ["Ingress"],
@@ -177,7 +178,7 @@ def _from_bastion() -> Obj:
     }
 
 
-def _binding(user: DevServerUser, role: str, *accounts: tuple[str, str]) -> Obj:
+def _binding(user: DevServerUser, role: str, *accounts: tuple[str, str]) -> Json:
     """A RoleBinding of a ClusterRole to service accounts (name, namespace)."""
     body = {
         "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
@@ -186,7 +187,7 @@ def _binding(user: DevServerUser, role: str, *accounts: tuple[str, str]) -> Obj:
     return _child(user, f"{_RBAC}/v1", "RoleBinding", role, body)
 
 
-def _resource_quota(user: DevServerUser, limits: Limits) -> Obj:
+def _resource_quota(user: DevServerUser, limits: Limits) -> Json:
     storage = _storage(user, limits)
     of_homes = f"{limits.home_class}.{_SC}" if f"{limits.home_class}.{_SC}" in storage else _STORAGE
     found = _child(user, "v1", "ResourceQuota", USER_ROLE, {"spec": {"hard": _quota(user, limits) | storage}})
@@ -234,7 +235,7 @@ def _storage(user: DevServerUser, limits: Limits) -> dict[str, str]:
     return found | ({f"{limits.home_class}.{_SC}": canonical(most)} if limits.home_class else {})
 
 
-def _container_limits() -> Obj:
+def _container_limits() -> Json:
     # A quota on cpu or memory refuses a container that names no request, and one without a limit of disk could fill
     # its node's; these are for such containers only.
     return {
@@ -244,7 +245,7 @@ def _container_limits() -> Obj:
     }
 
 
-def _limit_range(limits: Limits) -> list[Obj]:
+def _limit_range(limits: Limits) -> list[Json]:
     found = [_container_limits()]
     if limits.claim is not None:
         # Of claims that are made by hand as well.

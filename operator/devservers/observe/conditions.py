@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from devservers.api.conditions import Condition, find
+from devservers_core.types import Json
 
-from .pods import Obj
 from .times import format_time
 
 
@@ -22,7 +22,7 @@ def make_condition(
     *,
     generation: int,
     now: datetime,
-) -> Obj:
+) -> Json:
     """The condition of type `kind` as it is written, camelCase."""
     value = "True" if ok else "False"
     known = find(previous, kind)

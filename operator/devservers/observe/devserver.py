@@ -15,6 +15,7 @@ from typing import Any
 from devservers.api.conditions import Condition
 from devservers.api.devserver import DevServer, DevServerStatus
 from devservers.api.meta import SSH_PORT, user_of
+from devservers_core.types import Json
 
 from . import pods
 from .conditions import make_condition
@@ -23,7 +24,6 @@ from .hold import hold_back
 from .home import ending_words, home_state
 from .interruption import interruption
 from .lifecycle import Decision
-from .pods import Obj
 from .timeline import recorded, timeline
 from .times import format_time
 from .verdict import Children, Verdict, serving_pod, verdict
@@ -35,7 +35,7 @@ __all__ = ["Children", "Event", "Observation", "invalid", "observe", "previous_s
 class Observation:
     """What a look at a server came to."""
 
-    status: Obj
+    status: Json
     """The whole status, camelCase; equal to the previous one when there is nothing to write."""
 
     next_look: timedelta | None
@@ -58,12 +58,12 @@ def observe(server: DevServer, children: Children, decision: Decision, now: date
     return Observation(candidate, _soonest(*waits), events(previous, candidate))
 
 
-def previous_status(server: DevServer) -> Obj:
+def previous_status(server: DevServer) -> Json:
     """The server's status as it stands, in the shape `observe` gives."""
     return server.status.to_dict()
 
 
-def invalid(raw: Mapping[str, Any], message: str, now: datetime) -> Obj:
+def invalid(raw: Mapping[str, Any], message: str, now: datetime) -> Json:
     """The status of a stored object that can't be read (an older schema let it in): Failed, InvalidSpec,
     and why.
     """
@@ -76,17 +76,17 @@ def invalid(raw: Mapping[str, Any], message: str, now: datetime) -> Obj:
     words = f"{message}. Correct it with `kubectl edit devserver {metadata.get('name')}`."
     ready = make_condition(known, "Ready", False, "InvalidSpec", words, generation=generation, now=now)
     user = user_of(str(metadata.get("namespace") or ""))
-    status: Obj = {"phase": "Failed", "conditions": [ready], "observedGeneration": generation}
+    status: Json = {"phase": "Failed", "conditions": [ready], "observedGeneration": generation}
     return status | ({"user": user} if user else {})
 
 
 def _status(
-    server: DevServer, children: Children, decision: Decision, found: Verdict, pod: Obj | None, now: datetime
-) -> Obj:
+    server: DevServer, children: Children, decision: Decision, found: Verdict, pod: Json | None, now: datetime
+) -> Json:
     wanted = decision.running and found.phase != "Terminating"
     stages = timeline(server, pod, now, children.queue) if wanted else recorded(server)
     known, status = server.status, previous_status(server)
-    fields: Obj = {
+    fields: Json = {
         "phase": found.phase,
         "conditions": _conditions(server, children, found, pod, now, running=wanted),
         "timeline": [{"stage": stage, "at": format_time(at)} for stage, at in stages],
@@ -103,8 +103,8 @@ def _status(
 
 
 def _conditions(
-    server: DevServer, children: Children, found: Verdict, pod: Obj | None, now: datetime, *, running: bool
-) -> list[Obj]:
+    server: DevServer, children: Children, found: Verdict, pod: Json | None, now: datetime, *, running: bool
+) -> list[Json]:
     states = [("Ready", found.ready, found.reason, found.message)]
     queue = children.queue
     if running and queue is not None and queue.wait is None:

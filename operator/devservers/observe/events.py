@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from devservers_core.types import Json
+
 from .interruption import INTERRUPTED
-from .pods import Obj
 from .times import parse_time
 
 _QUIET = frozenset({"Starting", "Resizing", "Resized"})
@@ -28,12 +29,12 @@ class Event:
     message: str
 
 
-def events(previous: Obj, current: Obj) -> tuple[Event, ...]:
+def events(previous: Json, current: Json) -> tuple[Event, ...]:
     """What to tell about the step from one status to the next."""
     return tuple(_events(previous, current))
 
 
-def _events(previous: Obj, current: Obj) -> Iterator[Event]:
+def _events(previous: Json, current: Json) -> Iterator[Event]:
     known = {condition["type"]: condition for condition in previous.get("conditions", ())}
     for condition in current.get("conditions", ()):
         if condition["type"] == _TOLD_BY_READY:
@@ -52,12 +53,12 @@ def _events(previous: Obj, current: Obj) -> Iterator[Event]:
             yield Event("Normal" if reason in _NORMAL else "Warning", reason, message)
 
 
-def _interrupted_anew(before: Obj, now: Obj) -> bool:
+def _interrupted_anew(before: Json, now: Json) -> bool:
     """Whether the same cause came a second time; every other condition only has one life."""
     again = now["lastTransitionTime"] != before.get("lastTransitionTime")
     return bool(now["type"] == INTERRUPTED and again)
 
 
-def _seconds(status: Obj) -> int:
+def _seconds(status: Json) -> int:
     moments = [at for entry in status.get("timeline", ()) if (at := parse_time(entry["at"])) is not None]
     return int((moments[-1] - moments[0]).total_seconds()) if moments else 0

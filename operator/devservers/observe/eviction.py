@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from devservers.api.conditions import Condition, find
 from devservers.api.meta import user_of
+from devservers_core.types import Json
 
 from . import pods
-from .pods import Obj
 
 PREEMPTED = "Preempted"
 EVICTED = "Evicted"
@@ -45,7 +45,7 @@ class Lost:
     """Kueue's own text."""
 
 
-def eviction(workload: Obj, others: Sequence[Obj]) -> Lost | None:
+def eviction(workload: Json, others: Sequence[Json]) -> Lost | None:
     """Why this Workload lost its place, None when it didn't. `others` are the Workloads that may have taken it."""
     condition = pods.condition(workload, "Evicted") or {}
     if condition.get("status") != "True":
@@ -77,7 +77,7 @@ def remembered(previous: Iterable[Condition], found: Lost | None) -> Lost | None
     return found or Lost(admitted.reason, "It lost its place.", admitted.message)
 
 
-def _who(taker: Obj | None) -> str:
+def _who(taker: Json | None) -> str:
     if taker is None:
         return "a workload with a better claim to it"
     user = user_of(str(taker["metadata"].get("namespace") or ""))

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
+from devservers_core.types import Json
 
 from . import pods
-from .pods import Obj
 from .times import parse_time
 
 PATIENCE = timedelta(seconds=5)
@@ -47,7 +47,9 @@ class Question:
     """The object's name, where it is known."""
 
 
-def question(server: DevServer, deployment: Obj | None, pod: Obj | None, now: datetime) -> Question | timedelta | None:
+def question(
+    server: DevServer, deployment: Json | None, pod: Json | None, now: datetime
+) -> Question | timedelta | None:
     """What to ask about a start that hangs; how long to wait before there is anything to ask; None when it doesn't."""
     failure = pods.condition(deployment, "ReplicaFailure") if deployment and pod is None else None
     if failure and failure.get("status") == "True":
@@ -65,7 +67,7 @@ def question(server: DevServer, deployment: Obj | None, pod: Obj | None, now: da
     return Question("Pod", re.escape(name), reasons, scheduled - PATIENCE, _again(age), name)
 
 
-def newest(asked: Question, events: Iterable[Obj]) -> str | None:
+def newest(asked: Question, events: Iterable[Json]) -> str | None:
     """The newest message that answers, None when there is none."""
     found: list[tuple[bool, datetime, str]] = []
     for event in events:
@@ -82,13 +84,13 @@ def _again(age: timedelta) -> timedelta:
     return min(max(age / 4, PATIENCE), _SELDOM)
 
 
-def _mounted(pod: Obj) -> bool:
+def _mounted(pod: Json) -> bool:
     """Whether its volumes are there: the kubelet says so, or has begun to run something."""
     began = pods.init_container(pod).get("state") or {}
     return bool(pods.true_since(pod, "PodReadyToStartContainers") or "running" in began or "terminated" in began)
 
 
-def _time(event: Obj) -> datetime | None:
+def _time(event: Json) -> datetime | None:
     series = event.get("series") or {}
     for text in (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime")):
         if at := parse_time(text):

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from .pods import Obj
+from devservers_core.types import Json
+
 from .times import parse_time
 
 HOLD = timedelta(seconds=3)
 
 
-def hold_back(previous: Obj, candidate: Obj, now: datetime, pod_since: datetime | None) -> timedelta | None:
+def hold_back(previous: Json, candidate: Json, now: datetime, pod_since: datetime | None) -> timedelta | None:
     """How long the step from `previous` to `candidate` can wait; None when it is to be written now or is
     none.
 
@@ -38,7 +39,7 @@ def hold_back(previous: Obj, candidate: Obj, now: datetime, pod_since: datetime 
     return min(left, HOLD) if left > timedelta(0) else None
 
 
-def _lasting(status: Obj) -> Obj:
+def _lasting(status: Json) -> Json:
     rest = {key: value for key, value in status.items() if key not in ("timeline", "podName")}
     rest["conditions"] = [
         {key: value for key, value in condition.items() if key != "message"}

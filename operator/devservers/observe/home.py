@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from devservers.api.conditions import find
 from devservers.api.devserver import DevServer
 from devservers.api.quantity import canonical, parse_quantity
+from devservers_core.types import Json
 
-from .pods import Obj, status
+from .pods import status
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class HomeState:
     message: str
 
 
-def home_state(server: DevServer, claim: Obj | None, error: str | None) -> HomeState | None:
+def home_state(server: DevServer, claim: Json | None, error: str | None) -> HomeState | None:
     """How far the home's size is as asked for, None when there is nothing to say.
 
     `error` is the API server's answer to the growth, which is how a class that can't grow volumes shows.
@@ -62,7 +63,7 @@ def home_state(server: DevServer, claim: Obj | None, error: str | None) -> HomeS
     return None
 
 
-def ending_words(claims: Sequence[str], home_claim: Obj | None) -> str | None:
+def ending_words(claims: Sequence[str], home_claim: Json | None) -> str | None:
     """The message of VolumeDeleting, None when no mounted claim is being deleted.
 
     The data can be copied out as long as the pod runs: Kubernetes deletes a claim when the last pod that uses it ends.
@@ -78,6 +79,6 @@ def ending_words(claims: Sequence[str], home_claim: Obj | None) -> str | None:
     )
 
 
-def _storage(amounts: Obj | None) -> str | None:
+def _storage(amounts: Json | None) -> str | None:
     amount = (amounts or {}).get("storage")
     return canonical(str(amount)) if amount is not None else None

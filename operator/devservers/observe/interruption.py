@@ -17,10 +17,10 @@ from devservers.api.meta import (
     ANNOTATION_STARTED_AT,
     HOME_PATH,
 )
+from devservers_core.types import Json
 
 from . import pods
 from .conditions import make_condition
-from .pods import Obj
 from .times import parse_time
 
 INTERRUPTED = "Interrupted"
@@ -37,8 +37,8 @@ _DISRUPTIONS = {
 
 
 def interruption(
-    server: DevServer, deployment: Obj | None, all_pods: Sequence[Obj], now: datetime, *, running: bool
-) -> Obj | None:
+    server: DevServer, deployment: Json | None, all_pods: Sequence[Json], now: datetime, *, running: bool
+) -> Json | None:
     """The condition Interrupted, None when the present start began as its owner wanted it."""
     if not running or server.metadata.deletion_timestamp is not None:
         return None
@@ -54,7 +54,7 @@ def interruption(
     return known.to_dict()
 
 
-def _cause(server: DevServer, deployment: Obj | None, all_pods: Sequence[Obj]) -> tuple[str, str] | None:
+def _cause(server: DevServer, deployment: Json | None, all_pods: Sequence[Json]) -> tuple[str, str] | None:
     """Reason and words when the pod that the status names has just been lost."""
     former = server.status.pod_name
     lost = next((pod for pod in all_pods if pods.pod_name(pod) == former), None) if former else None
@@ -75,7 +75,7 @@ def _cause(server: DevServer, deployment: Obj | None, all_pods: Sequence[Obj]) -
     return _words(lost, sure=started_with is not None)
 
 
-def _words(lost: Obj, *, sure: bool) -> tuple[str, str] | None:
+def _words(lost: Json, *, sure: bool) -> tuple[str, str] | None:
     """What Kubernetes noted on the pod. `sure` that no change of the server ended it, when it noted nothing."""
     name = (lost.get("spec") or {}).get("nodeName")
     node = f" {name}" if name else ""
@@ -112,7 +112,7 @@ def _asked(server: DevServer, since: datetime) -> bool:
     return any(moment is not None and moment > since for moment in moments)
 
 
-def _annotation(obj: Obj | None, name: str) -> str | None:
+def _annotation(obj: Json | None, name: str) -> str | None:
     return (((obj or {}).get("metadata") or {}).get("annotations") or {}).get(name)
 
 

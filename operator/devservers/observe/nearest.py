@@ -8,13 +8,13 @@ from decimal import Decimal
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.meta import ANY_FLAVOR
 from devservers.api.queueing import INTERACTIVE
+from devservers_core.types import Json
 
-from .pods import Obj
 from .shortage import Demand, fits_ever
 
 
 def nearest(
-    wanted: DevServerFlavor, known: Iterable[DevServerFlavor], allowed: Iterable[str], queues: Mapping[str, Obj]
+    wanted: DevServerFlavor, known: Iterable[DevServerFlavor], allowed: Iterable[str], queues: Mapping[str, Json]
 ) -> str | None:
     """The name of the flavor that differs least from `wanted` (devices first, then CPU), None when none fits."""
     permitted = set(allowed)

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 
 from devservers.api.conditions import Condition
 from devservers.api.queueing import KUEUE, LABEL_QUEUE
+from devservers_core.types import Json
 
 from . import pods
 from .eviction import EVICTED, PREEMPTED, Lost, eviction, remembered
-from .pods import Obj
 from .shortage import Demand, NeverFits, shortage
 
 QUEUED = "Queued"
@@ -64,14 +64,14 @@ class QueueState:
 class Queues:
     """What there is to know of queueing when looking at one server."""
 
-    pods: tuple[Obj, ...]
+    pods: tuple[Json, ...]
     """The server's, ending ones too."""
 
-    workloads: tuple[Obj, ...]
+    workloads: tuple[Json, ...]
     """Those owned by these pods."""
 
-    cluster_queues: Mapping[str, Obj]
-    others: Sequence[Obj] = ()
+    cluster_queues: Mapping[str, Json]
+    others: Sequence[Json] = ()
     """Workloads of the whole cluster, read only to say who took a place."""
 
     served: bool = True
@@ -81,25 +81,25 @@ class Queues:
     """Whether what is in the home outlives the pod."""
 
 
-def queue_name(pod: Obj | None) -> str:
+def queue_name(pod: Json | None) -> str:
     """The LocalQueue a pod waits in, empty for a pod that is in none."""
     return str((((pod or {}).get("metadata") or {}).get("labels") or {}).get(LABEL_QUEUE) or "")
 
 
-def workload_of(pod: Obj | None, workloads: Iterable[Obj]) -> Obj | None:
+def workload_of(pod: Json | None, workloads: Iterable[Json]) -> Json | None:
     """The newest Workload that pod owns."""
     uid = ((pod or {}).get("metadata") or {}).get("uid")
     owned = [each for each in workloads if uid and uid in owner_uids(each)]
     return max(owned, key=lambda each: str(each["metadata"].get("creationTimestamp") or ""), default=None)
 
 
-def owner_uids(workload: Obj) -> set[str]:
+def owner_uids(workload: Json) -> set[str]:
     """The uids of a Workload's owners."""
     return {str(each.get("uid")) for each in workload["metadata"].get("ownerReferences") or ()}
 
 
 def queue_state(
-    pod: Obj | None, found: Queues, previous: Iterable[Condition], now: datetime, advice: str = ""
+    pod: Json | None, found: Queues, previous: Iterable[Condition], now: datetime, advice: str = ""
 ) -> QueueState | None:
     """The state of the server whose current pod is `pod`; None when no queue has a say in it.
 
@@ -132,7 +132,7 @@ def queue_state(
     return QueueState(reason, message, _told(workload, "QuotaReserved"), queued_at, wait=wait)
 
 
-def _waiting(pod: Obj, workload: Obj, queue: str, found: Queues, advice: str) -> tuple[str, str]:
+def _waiting(pod: Json, workload: Json, queue: str, found: Queues, advice: str) -> tuple[str, str]:
     """Why a Workload has no quota: a reason, and words."""
     told = _told(workload, "QuotaReserved")
     if (workload.get("spec") or {}).get("active") is False:
@@ -160,7 +160,7 @@ def _waiting(pod: Obj, workload: Obj, queue: str, found: Queues, advice: str) ->
         return EXCEEDS_QUOTA, f"{never} {advice or 'Choose a smaller flavor (`devctl flavors`).'}"
 
 
-def _unseen(pod: Obj, now: datetime) -> QueueState | None:
+def _unseen(pod: Json, now: datetime) -> QueueState | None:
     """The state of a pod that has no Workload: held by Kueue's gate, or not Kueue's at all."""
     if not gated(pod):
         return None
@@ -174,7 +174,7 @@ def _unseen(pod: Obj, now: datetime) -> QueueState | None:
     return QueueState(KUEUE_UNAVAILABLE, message, "Kueue has made no Workload.", wait=None if settled else left)
 
 
-def _without_kueue(pod: Obj) -> QueueState:
+def _without_kueue(pod: Json) -> QueueState:
     message = (
         "The platform's quota is on, and the cluster has no Kueue to hand it out. "
         + ("Its pod is held until Kueue is back" if gated(pod) else "It starts without waiting")
@@ -183,7 +183,7 @@ def _without_kueue(pod: Obj) -> QueueState:
     return QueueState(KUEUE_UNAVAILABLE, message, message, blocks=gated(pod))
 
 
-def gated(pod: Obj) -> bool:
+def gated(pod: Json) -> bool:
     """Whether Kueue holds a pod back from the scheduler."""
     return any(gate.get("name") == _GATE for gate in (pod.get("spec") or {}).get("schedulingGates") or ())
 
@@ -194,20 +194,20 @@ def _told_loss(cause: Lost, found: Queues) -> QueueState:
     return QueueState(cause.reason, f"{cause.words} {home} goes on by itself when quota comes free.", cause.told)
 
 
-def _lost_cause(workload: Obj | None, found: Queues) -> Lost | None:
+def _lost_cause(workload: Json | None, found: Queues) -> Lost | None:
     """Why the present Workload, or that of a pod that is ending, lost its place."""
     ending = [pod for pod in found.pods if (pod.get("metadata") or {}).get("deletionTimestamp")]
     workloads = [workload, *(workload_of(pod, found.workloads) for pod in ending)]
     return next((cause for each in workloads if each and (cause := eviction(each, found.others)) is not None), None)
 
 
-def _told(workload: Obj, kind: str) -> str:
+def _told(workload: Json, kind: str) -> str:
     return " ".join(str((pods.condition(workload, kind) or {}).get("message") or "").split())
 
 
-def _scheduled(pod: Obj) -> bool:
+def _scheduled(pod: Json) -> bool:
     return bool((pod.get("spec") or {}).get("nodeName"))
 
 
-def _server(pod: Obj) -> str:
+def _server(pod: Json) -> str:
     return str(((pod.get("metadata") or {}).get("labels") or {}).get("devservers.io/name") or "NAME")

@@ -13,8 +13,9 @@ from decimal import Decimal
 
 from devservers.api.errors import InvalidValue
 from devservers.api.quantity import parse_quantity
+from devservers_core.types import Json
 
-from .pods import Obj, status
+from .pods import status
 
 _NOTHING = Decimal(0)
 
@@ -43,7 +44,7 @@ class _Share:
         return max(_NOTHING, self.used - self.kept)
 
 
-def room(queues: Mapping[str, Obj], queue: str, pool: str, resource: str) -> Room | None:
+def room(queues: Mapping[str, Json], queue: str, pool: str, resource: str) -> Room | None:
     """The room in ClusterQueue `queue`; None when it hands out no such resource in that pool."""
     own = _share(queues.get(queue), pool, resource)
     if own is None:
@@ -60,13 +61,13 @@ def room(queues: Mapping[str, Obj], queue: str, pool: str, resource: str) -> Roo
     return Room(max(_NOTHING, max(_NOTHING, own.kept - own.used) + left), total)
 
 
-def pools(queue: Obj | None, resource: str) -> tuple[str, ...]:
+def pools(queue: Json | None, resource: str) -> tuple[str, ...]:
     """The pools (ResourceFlavors) in which a queue hands out a resource, in the order they are tried."""
     return tuple(pool for pool, quotas in _quotas(queue) if any(each.get("name") == resource for each in quotas))
 
 
 def choices(
-    requests: Mapping[str, Decimal], pool: str, queue: str, queues: Mapping[str, Obj]
+    requests: Mapping[str, Decimal], pool: str, queue: str, queues: Mapping[str, Json]
 ) -> dict[str, dict[str, Room]]:
     """By resource the room of every pool it could come from, devices first; without what the queue doesn't hand out.
 
@@ -102,26 +103,26 @@ def amount(text: object) -> Decimal:
         return _NOTHING
 
 
-def _cohort(queue: Obj) -> str:
+def _cohort(queue: Json) -> str:
     return str((queue.get("spec") or {}).get("cohortName") or "")
 
 
-def _covered(queue: Obj | None) -> set[str]:
+def _covered(queue: Json | None) -> set[str]:
     return {str(each.get("name")) for _, quotas in _quotas(queue) for each in quotas}
 
 
-def _gives(resources: Iterable[str], pool: str, queue: str, queues: Mapping[str, Obj]) -> bool:
+def _gives(resources: Iterable[str], pool: str, queue: str, queues: Mapping[str, Json]) -> bool:
     rooms = (room(queues, queue, pool, name) for name in resources)
     return any(each is not None and each.total for each in rooms)
 
 
-def _quotas(queue: Obj | None) -> Iterator[tuple[str, Iterable[Obj]]]:
+def _quotas(queue: Json | None) -> Iterator[tuple[str, Iterable[Json]]]:
     for group in ((queue or {}).get("spec") or {}).get("resourceGroups") or ():
         for flavor in group.get("flavors") or ():
             yield str(flavor.get("name")), flavor.get("resources") or ()
 
 
-def _share(queue: Obj | None, pool: str, resource: str) -> _Share | None:
+def _share(queue: Json | None, pool: str, resource: str) -> _Share | None:
     quota = next((each for name, quotas in _quotas(queue) if name == pool
                   for each in quotas if each.get("name") == resource), None)  # fmt: skip
     if queue is None or quota is None:

@@ -13,8 +13,8 @@ from decimal import ROUND_DOWN, ROUND_UP, Decimal
 
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.queueing import GPU, LABEL_POOL
+from devservers_core.types import Json
 
-from .pods import Obj
 from .quota import Room, amount, choices, possible
 
 _SHORT = re.compile(r"insufficient unused quota for (\S+) in flavor ([^\s,;]+)")
@@ -40,7 +40,7 @@ class Demand:
     """The pool its node selector names, empty for any."""
 
     @classmethod
-    def of(cls, pod: Obj) -> Demand:
+    def of(cls, pod: Json) -> Demand:
         """What Kueue counts for a pod: its containers together, or one init container if that asks for more."""
         spec = pod.get("spec") or {}
         main = [_requests(each) for each in spec.get("containers") or ()]
@@ -64,13 +64,13 @@ class Demand:
         return cls(requests, spec.node_selector.get(LABEL_POOL, ""))
 
 
-def fits_ever(demand: Demand, queue: str, queues: Mapping[str, Obj]) -> bool:
+def fits_ever(demand: Demand, queue: str, queues: Mapping[str, Json]) -> bool:
     """Whether the queue's whole quota is enough for all that is asked of it, by its numbers alone."""
     rooms = choices(demand.requests, demand.pool, queue, queues)
     return all(possible(demand.requests, rooms).values())
 
 
-def shortage(demand: Demand, queue: str, queues: Mapping[str, Obj], told: str) -> str:
+def shortage(demand: Demand, queue: str, queues: Mapping[str, Json], told: str) -> str:
     """What is short now, with the words on when it starts. `told` is Kueue's text, empty before there is one.
 
     Raises NeverFits when no waiting helps.
@@ -160,7 +160,7 @@ def _number(resource: str, value: Decimal, rounding: str = ROUND_DOWN) -> str:
     return f"{value.to_integral_value(rounding):f}"
 
 
-def _requests(container: Obj) -> dict[str, Decimal]:
+def _requests(container: Json) -> dict[str, Decimal]:
     declared = container.get("resources") or {}
     wanted = (declared.get("limits") or {}) | (declared.get("requests") or {})
     return {str(name): amount(value) for name, value in wanted.items()}

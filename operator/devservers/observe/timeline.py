@@ -10,9 +10,9 @@ from datetime import datetime
 
 from devservers.api.devserver import STAGES, DevServer
 from devservers.api.meta import ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT
+from devservers_core.types import Json
 
 from . import pods
-from .pods import Obj
 from .queue import QueueState
 from .times import parse_time, whole_seconds
 
@@ -24,7 +24,7 @@ def recorded(server: DevServer) -> Timeline:
     return tuple((entry.stage, entry.at) for entry in server.status.timeline)
 
 
-def timeline(server: DevServer, pod: Obj | None, now: datetime, queue: QueueState | None = None) -> Timeline:
+def timeline(server: DevServer, pod: Json | None, now: datetime, queue: QueueState | None = None) -> Timeline:
     """The stages the present start has reached. `pod` is the current one, None before there is one."""
     previous = dict(recorded(server))
     same_pod = pod is not None and server.status.pod_name == pods.pod_name(pod)
@@ -41,7 +41,7 @@ def timeline(server: DevServer, pod: Obj | None, now: datetime, queue: QueueStat
     return tuple(entries)
 
 
-def _accepted(server: DevServer, pod: Obj | None, now: datetime, previous: datetime | None) -> datetime:
+def _accepted(server: DevServer, pod: Json | None, now: datetime, previous: datetime | None) -> datetime:
     """When this start was asked for: a new one begins when the pod of the last one is gone or replaced."""
     known = server.status
     same_pod = pod is not None and known.pod_name == pods.pod_name(pod)
@@ -67,7 +67,7 @@ def _queue_stages(queue: QueueState | None) -> dict[str, datetime]:
     return {stage: at for stage, at in found.items() if at is not None}
 
 
-def _stages(pod: Obj, *, ssh: bool) -> dict[str, datetime]:
+def _stages(pod: Json, *, ssh: bool) -> dict[str, datetime]:
     """Stages by the pod's own times.
 
     VolumesReady is PodReadyToStartContainers, which the kubelet sets once volumes are mounted and the

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from devservers.api.user import DevServerUser
+from devservers_core.types import Json
 
 from .conditions import make_condition
 from .events import Event
-from .pods import Obj
 
 _SHOWN = 5
 
@@ -20,7 +20,7 @@ def observe(
     now: datetime,
     error: str | None = None,
     unknown_flavors: Sequence[str] = (),
-) -> Obj:
+) -> Json:
     """The whole status, camelCase; equal to the previous one when there is nothing to write.
 
     `uid` is None before one was given out; `error` is what kept the namespace from being set up, in one line;
@@ -56,12 +56,12 @@ def observe(
     }
 
 
-def previous_status(user: DevServerUser) -> Obj:
+def previous_status(user: DevServerUser) -> Json:
     """The user's status as it stands, in the shape `observe` gives."""
     return user.status.to_dict()
 
 
-def leftovers(namespace: str, claims: Sequence[Obj]) -> Event:
+def leftovers(namespace: str, claims: Sequence[Json]) -> Event:
     """The Event on a namespace that is kept after its user was deleted, naming the volume claims that
     keep it.
     """

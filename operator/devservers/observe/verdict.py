@@ -14,6 +14,7 @@ from devservers.api.conditions import find
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
+from devservers_core.types import Json
 
 from . import pods
 from .image import WAITING_REASONS, pull_failure
@@ -24,7 +25,6 @@ from .lifecycle import (
     Decision,
 )
 from .pending import Why, passes, why_not_mounted, why_refused, why_unschedulable
-from .pods import Obj
 from .queue import QueueState
 from .times import parse_time
 
@@ -48,11 +48,11 @@ class Children:
     """The owner."""
 
     flavor: DevServerFlavor | None
-    deployment: Obj | None = None
-    pods: tuple[Obj, ...] = ()
+    deployment: Json | None = None
+    pods: tuple[Json, ...] = ()
     """Every pod with the server's labels, ending ones too."""
 
-    home_claim: Obj | None = None
+    home_claim: Json | None = None
     missing_claims: tuple[str, ...] = ()
     """Claims the spec names (volumes, sharedVolumeClaimName) that don't exist."""
 
@@ -95,7 +95,7 @@ class Verdict:
         return self.phase == "Running"
 
 
-def serving_pod(children: Children) -> Obj | None:
+def serving_pod(children: Children) -> Json | None:
     """The pod that is, or is becoming, the server as it is wanted now; None while the former one goes."""
     return None if pods.being_replaced(children.deployment) else pods.current_pod(children.pods)
 
@@ -155,7 +155,7 @@ def _stopped(server: DevServer, decision: Decision) -> tuple[str, str]:
     return "Stopped", f"Stopped by its owner. {start}"
 
 
-def _running_words(pod: Obj, refusal: Why | None) -> str:
+def _running_words(pod: Json, refusal: Why | None) -> str:
     words = ["It is running."]
     ended = pods.last_end(pods.container(pod))
     if ended:
@@ -186,7 +186,7 @@ def _without_pod(children: Children, now: datetime) -> Verdict:
     return Verdict("Starting", "Starting", "Waiting for Kubernetes to make the pod.")
 
 
-def _starting(server: DevServer, children: Children, pod: Obj, now: datetime) -> Verdict:
+def _starting(server: DevServer, children: Children, pod: Json, now: datetime) -> Verdict:
     scheduled = pods.condition(pod, "PodScheduled")
     if not scheduled or scheduled.get("status") != "True":
         return _unscheduled(server, children, scheduled, now)
@@ -204,7 +204,7 @@ def _starting(server: DevServer, children: Children, pod: Obj, now: datetime) ->
     return Verdict("Starting", "Starting", _progress_words(server, pod, main, init))
 
 
-def _claims(children: Children, pod: Obj) -> dict[str, str]:
+def _claims(children: Children, pod: Json) -> dict[str, str]:
     """The pod's claims by every name that Kubernetes may call a volume: the pod's own and the PersistentVolume's."""
     found = dict(children.volumes)
     for volume in (pod.get("spec") or {}).get("volumes") or ():
@@ -220,7 +220,7 @@ def _queued(queue: QueueState) -> Verdict:
     return Verdict("Pending", queue.reason, queue.message)
 
 
-def _unscheduled(server: DevServer, children: Children, scheduled: Obj | None, now: datetime) -> Verdict:
+def _unscheduled(server: DevServer, children: Children, scheduled: Json | None, now: datetime) -> Verdict:
     if children.queue is not None and children.queue.blocks:
         return _queued(children.queue)
     if scheduled and scheduled.get("reason") == "Unschedulable":
@@ -232,7 +232,7 @@ def _unscheduled(server: DevServer, children: Children, scheduled: Obj | None, n
     return Verdict("Starting", "Starting", "Waiting for a node.")
 
 
-def _failed(server: DevServer, pod: Obj, status: Obj, image: str) -> Verdict | None:
+def _failed(server: DevServer, pod: Json, status: Json, image: str) -> Verdict | None:
     """The verdict when a container can't be started, None when nothing speaks against it yet."""
     waiting = pods.waiting(status)
     reason, text = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
@@ -260,7 +260,7 @@ def _failed(server: DevServer, pod: Obj, status: Obj, image: str) -> Verdict | N
     return Verdict("Failed", "CrashLooping", f"Its container keeps ending, last after {_end_words(ended)}. {more}")
 
 
-def _shown(server: DevServer, pod: Obj) -> tuple[str, str]:
+def _shown(server: DevServer, pod: Json) -> tuple[str, str]:
     """Ready's reason and message as they stand in the status, if they are about this pod."""
     ready = find(server.status.conditions, "Ready")
     if ready is None or server.status.pod_name != pods.pod_name(pod):
@@ -268,14 +268,14 @@ def _shown(server: DevServer, pod: Obj) -> tuple[str, str]:
     return ready.reason, ready.message
 
 
-def _end_words(ended: Obj) -> str:
+def _end_words(ended: Json) -> str:
     if ended.get("reason") == "OOMKilled":
         return "running out of memory"
     code = int(ended.get("exitCode") or 0)
     return f"signal {code - _KILLED}" if code > _KILLED else f"exit code {code}"
 
 
-def _progress_words(server: DevServer, pod: Obj, main: Obj, init: Obj) -> str:
+def _progress_words(server: DevServer, pod: Json, main: Json, init: Json) -> str:
     if (main.get("state") or {}).get("running"):
         return "The container runs; waiting for SSH to answer." if server.spec.enable_ssh else "The container runs."
     ended = pods.last_end(main)
@@ -288,7 +288,7 @@ def _progress_words(server: DevServer, pod: Obj, main: Obj, init: Obj) -> str:
     return "Mounting volumes on its node."
 
 
-def _unsettled(condition: Obj, now: datetime) -> timedelta | None:
+def _unsettled(condition: Json, now: datetime) -> timedelta | None:
     """How much longer a cause has to last before it is believed, None when it has lasted."""
     since = parse_time(condition.get("lastTransitionTime"))
     if since is None:

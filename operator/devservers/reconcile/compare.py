@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from devservers.api.meta import GROUP
-from devservers.reconcile.ports import Json
+from devservers_core.types import Json
 
 ANNOTATION_APPLIED = f"{GROUP}/applied"
 

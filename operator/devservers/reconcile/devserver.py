@@ -30,10 +30,11 @@ from devservers.reconcile.engine import Applier
 from devservers.reconcile.events import post
 from devservers.reconcile.hostca import HostCa
 from devservers.reconcile.hostkeys import ensure_host_key
-from devservers.reconcile.ports import ApiError, Cluster, Json, Result, View
+from devservers.reconcile.ports import ApiError, Cluster, Result, View
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import ensure_registry_secret
 from devservers.reconcile.sshkeys import UserCa
+from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")
 

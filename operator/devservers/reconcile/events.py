@@ -8,7 +8,8 @@ from datetime import datetime
 
 from devservers.api.meta import OPERATOR
 from devservers.observe.devserver import Event
-from devservers.reconcile.ports import ApiError, Cluster, Json
+from devservers.reconcile.ports import ApiError, Cluster
+from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")
 

@@ -13,8 +13,9 @@ from datetime import datetime
 from devservers.api.meta import BASTION_NAMESPACE, LABEL_MANAGED_BY, OPERATOR
 from devservers.build.hostcert import serves, sign
 from devservers.build.hostkey import CERTIFICATE_FILE, PRIVATE_FILE, PUBLIC_FILE
-from devservers.reconcile.ports import ApiError, Cluster, Json
+from devservers.reconcile.ports import ApiError, Cluster
 from devservers.reconcile.sshkeys import Ca, KeyPair, decoded, encoded, generate, matches
+from devservers_core.types import Json
 
 log = logging.getLogger("devservers")
 

@@ -20,8 +20,9 @@ from devservers.build.hostkey import (
     public_of,
 )
 from devservers.reconcile.hostca import HostCa, files, usable
-from devservers.reconcile.ports import ApiError, Cluster, Json
+from devservers.reconcile.ports import ApiError, Cluster
 from devservers.reconcile.sshkeys import decoded, generate
+from devservers_core.types import Json
 
 
 async def ensure_host_key(

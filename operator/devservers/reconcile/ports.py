@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-Json = dict[str, Any]
+from devservers_core.types import Json
 
 
 class Key(NamedTuple):

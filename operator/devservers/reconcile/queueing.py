@@ -16,7 +16,8 @@ from devservers.api.meta import HOME_PATH
 from devservers.api.user import DevServerUser
 from devservers.observe.nearest import advice, nearest
 from devservers.observe.queue import EXCEEDS_QUOTA, Queues, QueueState, owner_uids, queue_state
-from devservers.reconcile.ports import Json, View
+from devservers.reconcile.ports import View
+from devservers_core.types import Json
 
 WORKLOAD = "Workload"
 CLUSTER_QUEUE = "ClusterQueue"

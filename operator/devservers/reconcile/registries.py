@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from devservers.api.meta import SECRET_TYPE_REGISTRY
 from devservers.api.user import DevServerUser
 from devservers.build.registry import ENTRY, empty_secret, platform_secret, registry_of, secret_name
-from devservers.reconcile.ports import ApiError, Cluster, Json
+from devservers.reconcile.ports import ApiError, Cluster
+from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")
 

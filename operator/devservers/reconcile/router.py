@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from devservers.api.meta import LABEL_NAME, LABEL_NAMESPACE_USER, LABEL_USER, namespace_of, user_of
 from devservers.observe.queue import WAITING
-from devservers.reconcile.ports import Json, Key, View
+from devservers.reconcile.ports import Key, View
+from devservers_core.types import Json
 
 SERVER = "DevServer"
 USER = "DevServerUser"

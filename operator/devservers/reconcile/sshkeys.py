@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from devservers.api.meta import LABEL_MANAGED_BY, OPERATOR
-from devservers.reconcile.ports import ApiError, Cluster, Json
+from devservers.reconcile.ports import ApiError, Cluster
+from devservers_core.types import Json
 
 CA_SECRET = "user-ca"
 

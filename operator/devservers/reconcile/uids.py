@@ -18,7 +18,8 @@ from devservers.api.meta import (
     LABEL_NAMESPACE_USER,
     OPERATOR,
 )
-from devservers.reconcile.ports import ApiError, Cluster, Json
+from devservers.reconcile.ports import ApiError, Cluster
+from devservers_core.types import Json
 
 CONFIG_MAP = "user-uids"
 _ATTEMPTS = 10

@@ -8,11 +8,10 @@ older than itself. The cache is a hint, not the truth: a 404 from the API server
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from devservers.api.meta import GROUP
-
-Json = dict[str, Any]
+from devservers_core.types import Json
 
 _DROPPED_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from devservers.reconcile.ports import Json
 from devservers.runtime.cache import Change
+from devservers_core.types import Json
 
 NUMBERS_PER_SECOND = 5
 """Servers that may be written to only because what is free has changed."""

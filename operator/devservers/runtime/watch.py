@@ -16,12 +16,13 @@ from typing import Any
 import kopf
 from kubernetes.aio.client.configuration import Configuration
 
-from devservers.reconcile.ports import Json, Key
+from devservers.reconcile.ports import Key
 from devservers.reconcile.router import keys_for
 from devservers.runtime.cache import Cache
 from devservers.runtime.kinds import WATCHED, Kind
 from devservers.runtime.meaning import matters, patience
 from devservers.runtime.workqueue import WorkQueue
+from devservers_core.types import Json
 
 log = logging.getLogger("devservers.watch")
 

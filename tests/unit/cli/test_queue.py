@@ -6,10 +6,11 @@ import pytest
 
 from devctl import quota
 from devctl.queue import nearest, ordinal, waits
-from tests.unit.observe.queue_objects import GPU, Obj, cluster_queue, queues
+from devservers_core.types import Json
+from tests.unit.observe.queue_objects import GPU, cluster_queue, queues
 
 
-def flavor(name: str, gpus: int, pool: str = "gpu-l4", **spec: object) -> Obj:
+def flavor(name: str, gpus: int, pool: str = "gpu-l4", **spec: object) -> Json:
     resources = {"requests": {"cpu": "4", "memory": "16Gi"}, "limits": {"cpu": "8", "memory": "16Gi"}}
     if gpus:
         resources["limits"][GPU] = str(gpus)
@@ -40,7 +41,7 @@ def test_the_nearest_flavor_that_fits() -> None:
 
 
 def test_a_server_waits_when_it_was_refused_a_place_and_kueue_is_there() -> None:
-    def with_condition(status: str, reason: str) -> Obj:
+    def with_condition(status: str, reason: str) -> Json:
         return {"status": {"conditions": [{"type": "Admitted", "status": status, "reason": reason}]}}
 
     assert waits(with_condition("False", "Queued"))

@@ -10,9 +10,9 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.observe.devserver import Children, Observation, observe
 from devservers.observe.lifecycle import decide
+from devservers_core.types import Json
 
 T0 = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
-Obj = dict[str, Any]
 
 
 def at(seconds: float) -> datetime:
@@ -23,7 +23,7 @@ def stamp(seconds: float) -> str:
     return at(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def server(status: Obj | None = None, annotations: dict[str, str] | None = None, **spec: object) -> DevServer:
+def server(status: Json | None = None, annotations: dict[str, str] | None = None, **spec: object) -> DevServer:
     return DevServer.parse(
         {
             "metadata": {
@@ -40,7 +40,7 @@ def server(status: Obj | None = None, annotations: dict[str, str] | None = None,
     )
 
 
-def with_status(known: DevServer, status: Obj) -> DevServer:
+def with_status(known: DevServer, status: Json) -> DevServer:
     return DevServer.parse({**known.manifest(), "status": status})
 
 
@@ -54,18 +54,18 @@ def flavor(**spec: object) -> DevServerFlavor:
     return DevServerFlavor.parse({"metadata": {"name": "cpu-small"}, "spec": {"resources": {}, **spec}})
 
 
-def condition(kind: str, value: str, seconds: float, reason: str = "", message: str = "") -> Obj:
+def condition(kind: str, value: str, seconds: float, reason: str = "", message: str = "") -> Json:
     return {"type": kind, "status": value, "lastTransitionTime": stamp(seconds), "reason": reason, "message": message}
 
 
 def pod(
     name: str = "mydev-1",
     created: float = 1,
-    conditions: list[Obj] | None = None,
-    main: Obj | None = None,
-    init: Obj | None = None,
+    conditions: list[Json] | None = None,
+    main: Json | None = None,
+    init: Json | None = None,
     **metadata: object,
-) -> Obj:
+) -> Json:
     return {
         "metadata": {"name": name, "creationTimestamp": stamp(created), **metadata},
         "spec": {
@@ -85,15 +85,15 @@ def pod(
 SCHEDULED = condition("PodScheduled", "True", 1)
 
 
-def waiting(reason: str, message: str = "", **more: object) -> Obj:
+def waiting(reason: str, message: str = "", **more: object) -> Json:
     return {"state": {"waiting": {"reason": reason, "message": message}}, **more}
 
 
-def ended(reason: str, code: int, seconds: float) -> Obj:
+def ended(reason: str, code: int, seconds: float) -> Json:
     return {"terminated": {"reason": reason, "exitCode": code, "startedAt": stamp(4), "finishedAt": stamp(seconds)}}
 
 
-def running_pod(name: str = "mydev-1", first: float = 1, **more: object) -> Obj:
+def running_pod(name: str = "mydev-1", first: float = 1, **more: object) -> Json:
     """A pod that was made at `first` and answered over SSH four seconds later."""
     return pod(
         name,
@@ -109,7 +109,7 @@ def running_pod(name: str = "mydev-1", first: float = 1, **more: object) -> Obj:
     )
 
 
-def failing_deployment(message: str, seconds: float = 1) -> Obj:
+def failing_deployment(message: str, seconds: float = 1) -> Json:
     return {"status": {"conditions": [condition("ReplicaFailure", "True", seconds, "FailedCreate", message)]}}
 
 
@@ -120,6 +120,6 @@ def look(known: DevServer, seconds: float, owner: DevServerUser | None = None, *
     return observe(known, Children(**fields), decide(known, owner, at(seconds)), at(seconds))
 
 
-def ready(status: Obj) -> Obj:
-    found: Obj = next(entry for entry in status["conditions"] if entry["type"] == "Ready")
+def ready(status: Json) -> Json:
+    found: Json = next(entry for entry in status["conditions"] if entry["type"] == "Ready")
     return found

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from devservers_core.types import Json
 from tests.unit.observe.observe_objects import condition, pod, stamp
-
-Obj = dict[str, Any]
 
 GPU = "nvidia.com/gpu"
 WAITS_FOR_GPU = (
@@ -29,7 +28,7 @@ def cluster_queue(
     used: dict[str, dict[str, str]] | None = None,
     cohort: str = "devservers",
     **limits: dict[str, dict[str, str]],
-) -> Obj:
+) -> Json:
     """`pools` and `used` by pool and resource; `borrowingLimit` and `lendingLimit` likewise."""
     pools = {"gpu-l4": {"cpu": "16", "memory": "64Gi", GPU: "4"}} if pools is None else pools
     flavors = [
@@ -58,7 +57,7 @@ def cluster_queue(
     }
 
 
-def queues(*each: Obj) -> dict[str, Obj]:
+def queues(*each: Json) -> dict[str, Json]:
     return {queue["metadata"]["name"]: queue for queue in each}
 
 
@@ -69,9 +68,9 @@ def queued_pod(
     pool: str = "",
     *,
     gate: bool = True,
-    conditions: list[Obj] | None = None,
+    conditions: list[Json] | None = None,
     **metadata: Any,
-) -> Obj:
+) -> Json:
     labels = {
         "devservers.io/name": "mydev",
         "kueue.x-k8s.io/queue-name": "interactive",
@@ -91,7 +90,7 @@ def queued_pod(
     return made
 
 
-def workload(pod_name: str = "mydev-1", created: float = 1, *conditions: Obj, **spec: object) -> Obj:
+def workload(pod_name: str = "mydev-1", created: float = 1, *conditions: Json, **spec: object) -> Json:
     return {
         "apiVersion": "kueue.x-k8s.io/v1beta2",
         "kind": "Workload",
@@ -118,22 +117,22 @@ def workload(pod_name: str = "mydev-1", created: float = 1, *conditions: Obj, **
     }  # fmt: skip
 
 
-def unreserved(message: str, seconds: float = 1, reason: str = "Pending") -> Obj:
+def unreserved(message: str, seconds: float = 1, reason: str = "Pending") -> Json:
     return condition("QuotaReserved", "False", seconds, reason, message)
 
 
-def admission(seconds: float = 2) -> tuple[Obj, Obj]:
+def admission(seconds: float = 2) -> tuple[Json, Json]:
     return (
         condition("QuotaReserved", "True", seconds, "QuotaReserved", "Quota reserved in ClusterQueue interactive"),
         condition("Admitted", "True", seconds, "Admitted", "The workload is admitted"),
     )
 
 
-def evicted(message: str = PREEMPTED, seconds: float = 20, reason: str = "Preempted") -> Obj:
+def evicted(message: str = PREEMPTED, seconds: float = 20, reason: str = "Preempted") -> Json:
     return condition("Evicted", "True", seconds, reason, message)
 
 
-def taker() -> Obj:
+def taker() -> Json:
     found = workload("train-1", 19, *admission(21))
     found["metadata"] |= {"namespace": "dev-bob", "uid": "u-taker"}
     found["spec"]["priorityClassRef"]["name"] = "urgent"

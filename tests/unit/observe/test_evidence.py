@@ -8,9 +8,9 @@ import pytest
 
 from devservers.observe.evidence import Question, newest, question
 from devservers.observe.pending import why_not_mounted
+from devservers_core.types import Json
 from tests.unit.observe.observe_objects import (
     SCHEDULED,
-    Obj,
     at,
     condition,
     failing_deployment,
@@ -34,7 +34,7 @@ NFS = (
 )
 
 
-def event(message: str, seconds: float, kind: str = "Pod", name: str = "mydev-1", reason: str = "FailedMount") -> Obj:
+def event(message: str, seconds: float, kind: str = "Pod", name: str = "mydev-1", reason: str = "FailedMount") -> Json:
     about = {"kind": kind, "name": name}
     return {"involvedObject": about, "reason": reason, "message": message, "lastTimestamp": stamp(seconds)}
 

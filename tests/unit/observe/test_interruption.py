@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 
 from devservers.api.meta import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT
-from tests.unit.observe.observe_objects import Obj, condition, look, running_pod, server, stamp, with_status
+from devservers_core.types import Json
+from tests.unit.observe.observe_objects import condition, look, running_pod, server, stamp, with_status
 
 STARTED_WITH = {ANNOTATION_INPUT_HASH: "a"}
 FULL = "Pod ephemeral local storage usage exceeds the total limit of containers 100Mi"
 DEPLOYMENT = {"metadata": {"annotations": STARTED_WITH}, "spec": {"replicas": 1}}
 
 
-def interrupted(status: Obj) -> Obj | None:
+def interrupted(status: Json) -> Json | None:
     return next((each for each in status["conditions"] if each["type"] == "Interrupted"), None)
 
 
-def ending(reason: str = "", *, annotations: dict[str, str] | None = None, message: str = "") -> Obj:
+def ending(reason: str = "", *, annotations: dict[str, str] | None = None, message: str = "") -> Json:
     found = running_pod(first=1)
     found["metadata"] |= {"deletionTimestamp": stamp(40), "annotations": annotations or STARTED_WITH}
     if reason:
@@ -27,13 +28,13 @@ def ending(reason: str = "", *, annotations: dict[str, str] | None = None, messa
     return found
 
 
-def failed(pod: Obj) -> Obj:
+def failed(pod: Json) -> Json:
     """As devserver-init leaves a pod: its exit code is that of a signal."""
     pod["status"]["phase"] = "Failed"
     return pod
 
 
-def ran(**spec: Any) -> Obj:
+def ran(**spec: Any) -> Json:
     return look(server(**spec), 8, pods=(running_pod(),), deployment=DEPLOYMENT).status
 
 
@@ -50,7 +51,7 @@ def ran(**spec: Any) -> Obj:
         (failed(ending(message=FULL)), "EndedByNode", f"node-1 ended it: {FULL}"),
     ],
 )
-def test_a_lost_pod_is_told_with_its_cause(pod: Obj, reason: str, words: str) -> None:
+def test_a_lost_pod_is_told_with_its_cause(pod: Json, reason: str, words: str) -> None:
     known = with_status(server(persistentHomeSize="1Gi"), ran(persistentHomeSize="1Gi"))
     found = look(known, 11, pods=(pod,), deployment=DEPLOYMENT)
     condition_now = interrupted(found.status)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devservers.observe.lifecycle import Decision, decide
-from tests.unit.observe.observe_objects import Obj, at, server, stamp, user
+from devservers_core.types import Json
+from tests.unit.observe.observe_objects import at, server, stamp, user
 
 TTL = {"lifecycle": {"timeToLive": "1h"}}
 
@@ -68,7 +69,7 @@ def restarted(seconds: float) -> dict[str, str]:
     ],
 )
 def test_decision(
-    spec: Obj, annotations: dict[str, str], suspended: bool, now: float, expected: Decision | None
+    spec: Json, annotations: dict[str, str], suspended: bool, now: float, expected: Decision | None
 ) -> None:
     found = decide(server(None, annotations, **spec), user(suspended=suspended), at(now))
     assert expected is None or found == expected

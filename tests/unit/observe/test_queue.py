@@ -12,9 +12,9 @@ from devservers.observe.devserver import previous_status, serving_pod
 from devservers.observe.nearest import advice, nearest
 from devservers.observe.queue import Queues, QueueState, queue_state
 from devservers.observe.verdict import Children
+from devservers_core.types import Json
 from tests.unit.observe.observe_objects import (
     SCHEDULED,
-    Obj,
     at,
     flavor,
     look,
@@ -42,7 +42,7 @@ from tests.unit.observe.queue_objects import (
 FULL = cluster_queue(used={"gpu-l4": {GPU: "4", "cpu": "15500m", "memory": "16Gi"}})
 
 
-def state(pod: Obj | None, seconds: float = 10, **more: Any) -> QueueState | None:
+def state(pod: Json | None, seconds: float = 10, **more: Any) -> QueueState | None:
     fields: dict[str, Any] = {
         "pods": (pod,) if pod else (), "workloads": (), "cluster_queues": queues(FULL),
     } | {key: value for key, value in more.items() if key != "previous"}  # fmt: skip
@@ -169,7 +169,7 @@ def test_admitted() -> None:
 
 
 @pytest.mark.parametrize("pod", [None, running_pod()])
-def test_what_is_in_no_queue_has_no_state(pod: Obj | None) -> None:
+def test_what_is_in_no_queue_has_no_state(pod: Json | None) -> None:
     assert state(pod) is None
 
 
@@ -199,7 +199,7 @@ def test_another_pods_workload_is_nobodys() -> None:
     assert found.reason == "KueueUnavailable"
 
 
-def children(pods: list[Obj], workloads: list[Obj], known: DevServer, seconds: float, kept: bool = True) -> Obj:
+def children(pods: list[Json], workloads: list[Json], known: DevServer, seconds: float, kept: bool = True) -> Json:
     """The arguments of a look at a server whose queue says this."""
     serving = serving_pod(Children(user=None, flavor=None, pods=tuple(pods)))
     found = Queues(
@@ -209,13 +209,13 @@ def children(pods: list[Obj], workloads: list[Obj], known: DevServer, seconds: f
     return {"pods": tuple(pods), "queue": queue_state(serving, found, known.status.conditions, at(seconds))}
 
 
-def admitted(status: Obj) -> Obj:
+def admitted(status: Json) -> Json:
     return next((each for each in status["conditions"] if each["type"] == "Admitted"), {})
 
 
 def test_a_short_wait_is_not_told_and_a_quick_start_takes_two_writes() -> None:
     known, written = server(), 0
-    steps: list[tuple[float, Obj, list[Obj]]] = [
+    steps: list[tuple[float, Json, list[Json]]] = [
         (1, queued_pod(), []),
         (1, queued_pod(), [workload()]),
         (2, queued_pod(gate=False), [workload("mydev-1", 1, *admission(2))]),

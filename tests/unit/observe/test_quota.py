@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from devctl import quota as person
 from devservers.observe.quota import Room, choices, possible, room
-from tests.unit.observe.queue_objects import GPU, Obj, cluster_queue, queues
+from devservers_core.types import Json
+from tests.unit.observe.queue_objects import GPU, cluster_queue, queues
 
 _POOLS = {"gpu-l4": {GPU: "4"}}
 
@@ -80,7 +81,7 @@ _limits = st.one_of(st.none(), _amounts)
 
 
 @st.composite
-def _queue(draw: st.DrawFn, name: str) -> Obj:
+def _queue(draw: st.DrawFn, name: str) -> Json:
     pools = {pool: {"cpu": draw(_amounts), GPU: draw(_amounts)} for pool in draw(st.sets(st.sampled_from("pqr")))}
     used = {pool: {"cpu": draw(_amounts), GPU: draw(_amounts)} for pool in pools if draw(st.booleans())}
     limits = {
@@ -91,7 +92,7 @@ def _queue(draw: st.DrawFn, name: str) -> Obj:
 
 
 @given(_queue("interactive"), _queue("training"), st.sampled_from(["", "p", "q"]), _amounts, _amounts)
-def test_devctl_counts_as_the_operator_does(own: Obj, other: Obj, pool: str, cpu: str, gpus: str) -> None:
+def test_devctl_counts_as_the_operator_does(own: Json, other: Json, pool: str, cpu: str, gpus: str) -> None:
     found = queues(own, other)
     requests = {"cpu": Decimal(cpu), GPU: Decimal(gpus)}
     here = choices(requests, pool, "interactive", found)

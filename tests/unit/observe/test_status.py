@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from devservers.api.devserver import DevServer, DevServerStatus
 from devservers.observe.devserver import Children, invalid, observe, previous_status
 from devservers.observe.lifecycle import decide
+from devservers_core.types import Json
 from tests.unit.observe.observe_objects import (
     SCHEDULED,
-    Obj,
     at,
     condition,
     ended,
@@ -32,12 +32,12 @@ from tests.unit.observe.observe_objects import (
 )
 
 
-def home(size: str = "10Gi", capacity: str | None = "10Gi") -> Obj:
+def home(size: str = "10Gi", capacity: str | None = "10Gi") -> Json:
     status = {"phase": "Bound", "capacity": {"storage": capacity}} if capacity else {"phase": "Pending"}
     return {"spec": {"resources": {"requests": {"storage": size}}}, "status": status}
 
 
-def start_steps(first: float) -> list[tuple[float, Obj]]:
+def start_steps(first: float) -> list[tuple[float, Json]]:
     """A pod's status second by second from its making at `first` to SSH answering."""
     node, box = condition("PodScheduled", "True", first), condition("PodReadyToStartContainers", "True", first + 1)
     run = {"ready": False, "state": {"running": {"startedAt": stamp(first + 2)}}}
@@ -51,8 +51,8 @@ def start_steps(first: float) -> list[tuple[float, Obj]]:
     ]
 
 
-def replay(known: DevServer, steps: list[tuple[float, Obj]]) -> list[Obj]:
-    written: list[Obj] = []
+def replay(known: DevServer, steps: list[tuple[float, Json]]) -> list[Json]:
+    written: list[Json] = []
     for seconds, found in [(steps[0][0] - 1, None), *steps]:
         status = look(known, seconds, pods=(found,) if found else ()).status
         if status != previous_status(known):
@@ -149,7 +149,7 @@ def test_transition_time_moves_with_the_status_only() -> None:
     ],
 )
 def test_home_size(
-    size: str, claim: Obj | None, error: str | None, ok: bool | None, reason: str | None, words: str
+    size: str, claim: Json | None, error: str | None, ok: bool | None, reason: str | None, words: str
 ) -> None:
     known = server(persistentHomeSize=size)
     status = look(known, 10, pods=(running_pod(),), home_claim=claim, home_error=error).status
@@ -281,7 +281,7 @@ specs = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None)
 @given(specs, st.lists(st.tuples(st.integers(0, 40), scenes), min_size=1, max_size=4))
-def test_any_history_gives_settled_monotone_statuses(spec: Obj, history: list[tuple[int, dict[str, Any]]]) -> None:
+def test_any_history_gives_settled_monotone_statuses(spec: Json, history: list[tuple[int, dict[str, Any]]]) -> None:
     known, clock = server(**spec), 0
     for wait, scene in history:
         clock += wait

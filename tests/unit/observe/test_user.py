@@ -6,7 +6,8 @@ import pytest
 
 from devservers.api.user import DevServerUser
 from devservers.observe.user import leftovers, observe, previous_status
-from tests.unit.observe.observe_objects import Obj, at, ready, stamp, user
+from devservers_core.types import Json
+from tests.unit.observe.observe_objects import at, ready, stamp, user
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ from tests.unit.observe.observe_objects import Obj, at, ready, stamp, user
         ({"suspended": True}, 20000, "the namespace is being deleted", "Failed", "False"),
     ],
 )
-def test_phase(spec: Obj, uid: int | None, error: str | None, phase: str, value: str) -> None:
+def test_phase(spec: Json, uid: int | None, error: str | None, phase: str, value: str) -> None:
     status = observe(user(**spec), uid, at(5), error)
     assert (status["phase"], ready(status)["status"]) == (phase, value)
     assert status["uid"] == 20000

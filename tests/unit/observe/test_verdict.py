@@ -11,9 +11,9 @@ from devservers.api.user import UserStatus
 from devservers.observe import pods
 from devservers.observe.devserver import Children, observe
 from devservers.observe.lifecycle import Decision
+from devservers_core.types import Json
 from tests.unit.observe.observe_objects import (
     SCHEDULED,
-    Obj,
     at,
     condition,
     ended,
@@ -121,7 +121,7 @@ UNSCHEDULABLE = condition("PodScheduled", "False", 1, "Unschedulable", "0/3 node
         ({"pods": (pod(deletionTimestamp=stamp(5)),)}, "Starting", "Starting", "former pod"),
     ],
 )
-def test_running_is_wanted(children: Obj, phase: str, reason: str, words: str) -> None:
+def test_running_is_wanted(children: Json, phase: str, reason: str, words: str) -> None:
     status = look(server(owner="ann"), 60, **children).status
     assert status["phase"] == phase
     assert phase in PHASES
@@ -147,7 +147,7 @@ def test_a_pod_whose_node_is_gone_says_so() -> None:
         ({"owner": "ann"}, {"suspended": True}, "OwnerSuspended", "suspended", "ann is suspended"),
     ],
 )
-def test_stopped(spec: Obj, owner: Obj, reason: str, stop_reason: str, words: str) -> None:
+def test_stopped(spec: Json, owner: Json, reason: str, stop_reason: str, words: str) -> None:
     stopping = look(server(**spec), 90, user(**owner), pods=(running_pod(),)).status
     assert stopping["phase"] == "Stopping"
     stopped = look(server(stopping, **spec), 95, user(**owner)).status
@@ -185,7 +185,7 @@ def test_a_stopped_server_waits_for_the_pod_that_is_ending() -> None:
         ({"observedGeneration": 2}, 2, "Running"),
     ],
 )
-def test_a_pod_about_to_be_replaced_is_no_longer_the_server(seen: Obj, generation: int, phase: str) -> None:
+def test_a_pod_about_to_be_replaced_is_no_longer_the_server(seen: Json, generation: int, phase: str) -> None:
     deployment = {"metadata": {"generation": generation}, "status": seen}
     status = look(server(), 60, pods=(running_pod(),), deployment=deployment).status
     assert status["phase"] == phase
@@ -207,7 +207,7 @@ def test_deleted_is_terminating() -> None:
     "children",
     [{"pods": (pod(conditions=[UNSCHEDULABLE]),)}, {"deployment": failing_deployment(QUOTA)}],
 )
-def test_a_first_refusal_is_not_believed_before_it_lasts(children: Obj) -> None:
+def test_a_first_refusal_is_not_believed_before_it_lasts(children: Json) -> None:
     early = look(server(), 2, **children)
     assert ready(early.status)["reason"] == "Starting"
     assert early.next_look == timedelta(seconds=1)
@@ -250,7 +250,7 @@ def test_crash_looping_doesnt_flap_between_two_ends() -> None:
         (pod("mydev-2", 30, deletionTimestamp=stamp(31)), "mydev-1"),
     ],
 )
-def test_the_newest_living_pod_counts(newer: Obj, expected: str) -> None:
+def test_the_newest_living_pod_counts(newer: Json, expected: str) -> None:
     for both in ((running_pod(), newer), (newer, running_pod())):
         found = pods.current_pod(both)
         assert found is not None

@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 
-from devservers.reconcile.ports import ApiError, Json
+from devservers.reconcile.ports import ApiError
+from devservers_core.types import Json
 
 
 class ApiStandIn:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from devservers.reconcile.hostca import BastionKeys, HostCa
-from devservers.reconcile.ports import ApiError, Json
+from devservers.reconcile.ports import ApiError
+from devservers_core.types import Json
 from tests.unit.runtime.api_stand_in import ApiStandIn
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

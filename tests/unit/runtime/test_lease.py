@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from devservers.reconcile.ports import ApiError, Json
+from devservers.reconcile.ports import ApiError
 from devservers.runtime.lease import Lease, LostLease
+from devservers_core.types import Json
 from tests.unit.runtime.api_stand_in import ApiStandIn
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from kubernetes.aio.client.configuration import Configuration
 
-from devservers.reconcile.ports import Json, Key
+from devservers.reconcile.ports import Key
 from devservers.reconcile.router import keys_for
 from devservers.runtime.cache import Cache, Change
 from devservers.runtime.kinds import KINDS, QUEUEING, WATCHED
 from devservers.runtime.meaning import NUMBERS_PER_SECOND, matters, patience
 from devservers.runtime.watch import Watcher
 from devservers.runtime.workqueue import WorkQueue
+from devservers_core.types import Json
 from tests.unit.observe.queue_objects import WAITS_FOR_GPU, admission, cluster_queue, unreserved, workload
 
 

@@ -14,8 +14,9 @@ from devservers.api.meta import (
     LABEL_NAMESPACE_USER,
     OPERATOR,
 )
-from devservers.reconcile.ports import ApiError, Json
+from devservers.reconcile.ports import ApiError
 from devservers.reconcile.uids import CONFIG_MAP, Uids, next_uid, remembered
+from devservers_core.types import Json
 from tests.unit.runtime.api_stand_in import ApiStandIn
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from kubernetes.aio.client.configuration import Configuration
 
-from devservers.reconcile.ports import Json, Key
+from devservers.reconcile.ports import Key
 from devservers.reconcile.router import keys_for, roots
 from devservers.runtime.cache import Cache
 from devservers.runtime.log import OneLine
 from devservers.runtime.watch import Watcher
 from devservers.runtime.workqueue import WorkQueue
+from devservers_core.types import Json
 
 
 def obj(kind: str, namespace: str, name: str, version: int = 1, **fields: Any) -> Json:
