@@ -5,13 +5,13 @@ LOCAL = $(PY) -m infra.local $(if $(DEBUG),--debug)
 # Without its bytecode the AWS SDK takes ten seconds to import, each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench preview inventory prices reviewed format
+.PHONY: help up down test check bench preview cost inventory prices reviewed format
 
 help: ## Print this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 env:
-	@infra/local/bootstrap.sh $(if $(filter 1,$(SIMULATED)),simulated)
+	@infra/local/bootstrap.sh $(if $(filter 1,$(SIMULATED))$(filter cost inventory,$(MAKECMDGOALS)),simulated)
 .PHONY: env
 
 up: env ## A cluster, the platform on it, a first server (DEMO=0: none; FAKE_GPUS=4: to try the queue); STACK=dev: on AWS
@@ -24,6 +24,10 @@ down: env ## Stop the embedded cluster and keep its state (PURGE=1: delete it, h
 
 preview: env ## What `make up` would change, without changing it (STACK=prod; SIMULATED=1: ask nobody; OUTPUT=summary or json)
 	@$(LOCAL) preview --stack $(STACK) $(if $(filter 1,$(SIMULATED)),--simulated) $(if $(OUTPUT),-o $(OUTPUT))
+
+cost: env ## What an environment costs, and how much more than what is deployed (STACK=prod BASE=REVISION; OUTPUT=markdown or json)
+	@$(LOCAL) cost --stack $(STACK) $(if $(BASE),--base "$(BASE)") $(if $(TARGET),--target "$(TARGET)") \
+	  $(if $(OUTPUT),-o $(OUTPUT))
 
 inventory: env ## Write stacks/inventory/*.txt anew: what each stack makes, for review
 	@$(LOCAL) inventory

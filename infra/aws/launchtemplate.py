@@ -18,6 +18,7 @@ from pulumi_aws import ec2
 from infra.aws.allocatable import kubelet
 from infra.aws.component import Component
 from infra.aws.pools import Group
+from infra.catalog import Size
 
 ROOT_DEVICE = "/dev/xvda"
 """Of Amazon Linux 2023."""
@@ -66,7 +67,7 @@ def launch_template(
                 device_name=ROOT_DEVICE,
                 ebs=ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
                     volume_type="gp3",
-                    volume_size=GPU_ROOT_GIB if group.size.gpus else ROOT_GIB,
+                    volume_size=root_gib(group.size),
                     encrypted="true",
                     kms_key_id=key,
                     delete_on_termination="true",
@@ -86,6 +87,11 @@ def launch_template(
         ],
         opts=component.options(),
     )
+
+
+def root_gib(size: Size) -> int:
+    """Of a node's root disk, which is paid as long as the node is there."""
+    return GPU_ROOT_GIB if size.gpus else ROOT_GIB
 
 
 def types_in_template(group: Group) -> bool:

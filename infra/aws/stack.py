@@ -31,6 +31,8 @@ from infra.aws.security import Security
 from infra.aws.settings import Aws
 from infra.aws.storage import Storage
 from infra.aws.tags import tags_of
+from infra.cost.estimator import estimate
+from infra.cost.tally import Tally
 from infra.platform.stack import Door
 from infra.pools import Pool
 from infra.settings import Settings
@@ -70,7 +72,8 @@ def environment(stack: str, settings: Settings) -> Environment:
         default_tags=pulumi_aws.ProviderDefaultTagsArgs(tags=tags_of(stack, aws)),
     )
 
-    limits: list[pulumi.ResourceTransformation] = []
+    tally = Tally()
+    limits: list[pulumi.ResourceTransformation] = [tally.see]
 
     def after(*others: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(providers=[account], depends_on=list(others), transformations=[*limits])
@@ -111,6 +114,8 @@ def environment(stack: str, settings: Settings) -> Environment:
         "nameServers": edge.name_servers,
         "roles": access.roles,
         "alarmTopic": observability.topic_arn,
+        # When everything is registered: the state tells what was deployed last would cost.
+        "cost": estimate(stack, aws, tally).record(),
     }
     # The edge too: a pod of the bastion is ready when the load balancer's listener sends people to it.
     ready: list[pulumi.Resource] = [nodes, addons, controllers, storage, registry, edge]

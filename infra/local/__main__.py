@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from infra.cost.base import BaseError, compared
 from infra.driver.awscli import AwsError
 from infra.driver.choice import Way, choose
 from infra.driver.engine import PulumiError
@@ -39,6 +40,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 DEBUG = "--debug"
 KNOWN = (
     AwsError,
+    BaseError,
     ClusterError,
     ContextError,
     EngineError,
@@ -105,6 +107,10 @@ def preview(
         _platform().preview()
     elif chosen.way is Way.ENGINE:
         _environment(stack).preview()
+        from infra.preview.simulation import simulate
+
+        if now := simulate(file).cost:
+            print(compared(now, os.environ).text())
     else:
         # They load the SDKs, which takes a second that nothing else should wait for.
         from infra.preview.report import Report
@@ -117,6 +123,30 @@ def preview(
         if report.refused:
             print("the policy pack refuses this stack\n  mend what is mandatory above", file=sys.stderr)
             raise typer.Exit(1)
+
+
+@app.command()
+def cost(
+    stack: Stack = LOCAL,
+    base: Annotated[
+        str, typer.Option(help="A revision or a file to compare with; by default the last deployed state.")
+    ] = "",
+    target: Annotated[
+        str, typer.Option(help="The revision to compare with where no state can be read; by default the main branch.")
+    ] = "",
+    output: Annotated[Literal["text", "markdown", "json"], typer.Option("-o", "--output")] = "text",
+) -> None:
+    """What a stack on AWS costs a month, and what is more or less than before. The program is run on mocks."""
+    from infra.preview.simulation import simulate
+
+    now = simulate(read(stack)).cost
+    if now is None:
+        print(f"stack {stack} costs nothing: its cluster is one on this machine")
+    elif output == "json":
+        print(json.dumps(now.record(), indent=2))
+    else:
+        comparison = compared(now, os.environ, base, target)
+        print(comparison.markdown() if output == "markdown" else comparison.text())
 
 
 @app.command()

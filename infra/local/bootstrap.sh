@@ -10,7 +10,7 @@ stamp=.venv/.devservers-synced
 export UV_PYTHON_DOWNLOADS=never
 
 if [ -e "$stamp" ] && [ "$stamp" -nt uv.lock ] && [ "$stamp" -nt pyproject.toml ]; then exit 0; fi
-# A simulated preview needs the packages alone: after a person's own `uv sync` neither a network nor uv is asked for.
+# What runs on mocks needs the packages alone: after a person's own `uv sync` neither a network nor uv is asked for.
 if [ "${1:-}" = simulated ] && [ -x .venv/bin/python ] && .venv/bin/python -m infra.local.synced 2>/dev/null; then
   exit 0
 fi

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from infra.catalog import PRICES_AS_OF
+from infra.cost import text
 from infra.policy.baseline import RULES
 from infra.policy.rule import Finding
 from infra.preview import tree
-from infra.preview.cost import Cost, cost
-from infra.preview.prices import AS_OF
 from infra.preview.simulation import Simulation
 from infra.preview.subjects import judged
 
@@ -29,8 +27,7 @@ class Report:
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self.findings: list[Finding] = judged(simulation.graph)
-        aws = simulation.settings.aws
-        self.cost: Cost | None = cost(aws, simulation.graph) if aws else None
+        self.cost = simulation.cost
 
     @property
     def refused(self) -> bool:
@@ -67,7 +64,7 @@ class Report:
         graph = self._simulation.graph
         counted = tree.counts(graph)
         if self.cost:
-            yield from _cost_lines(self.cost)
+            yield from text.lines(self.cost)
             yield ""
         yield from self._policy()
         yield ""
@@ -88,20 +85,3 @@ class Report:
         yield f"Policy: {len(self.findings)} findings, {broken} of {len(RULES)} rules broken"
         for finding in self.findings:
             yield from (f"  {line}" for line in str(finding).splitlines())
-
-
-def _cost_lines(cost: Cost) -> Iterator[str]:
-    yield f"Cost a month, US dollars (us-east-1; instances as of {PRICES_AS_OF}, the rest as of {AS_OF})"
-    yield f"  {'':<26}{'minimum':>12}{'maximum':>12}"
-    for term in cost.terms:
-        yield f"  {term.what:<26}{term.minimum:>12,.2f}{term.maximum:>12,.2f}  {term.detail}"
-    yield f"  {'all together':<26}{cost.minimum:>12,.2f}{cost.maximum:>12,.2f}"
-    if cost.budget:
-        over = cost.maximum - cost.budget
-        yield f"  {'budget (monthlyBudget)':<26}{'':>12}{cost.budget:>12,.2f}  " + (
-            f"the maximum is {over:,.2f} above it; AWS sends an e-mail and stops nothing"
-            if over > 0
-            else "the maximum is within it"
-        )
-    yield "  not counted:"
-    yield from (f"  - {each}" for each in cost.not_counted)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import settings as configuration
+from infra.cost.estimate import Estimate
 from infra.local.capacity import VARIABLE, Capacity
 from infra.local.surroundings import VARIABLE as NETWORK
 from infra.local.surroundings import Surroundings
@@ -34,7 +35,9 @@ class Simulation:
     settings: Settings
     graph: Graph
     outputs: tuple[str, ...]
-    """Names of the stack's outputs; their values are made up."""
+    """Names of the stack's outputs; their values are made up, but for the cost."""
+    cost: Estimate | None
+    """None for a cluster on this machine."""
 
 
 def simulate(stack: StackFile, *, preview: bool = False) -> Simulation:
@@ -48,7 +51,8 @@ def simulate(stack: StackFile, *, preview: bool = False) -> Simulation:
         # Before the run, which would raise the same as Pulumi's own error.
         settings = configuration.load(stack.name, stack.config, env)
         run = recorder.run(stack.config, env, preview, stack.name)
-    return Simulation(stack.name, settings, run.graph, tuple(sorted(run.outputs)))
+    cost = Estimate.of(run.outputs["cost"]) if settings.aws else None
+    return Simulation(stack.name, settings, run.graph, tuple(sorted(run.outputs)), cost)
 
 
 def settings_of(stack: StackFile) -> Settings:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from infra.aws.pools import groups_of, system_of
 from infra.driver import interfaces, leftovers, login, offerings, pack, state
@@ -19,6 +21,7 @@ from infra.driver.environment import Environment, RefusedError, refuse_protected
 from infra.driver.interfaces import Interface
 from infra.driver.state import Held, held
 from infra.driver.tools import PLUGINS, MissingError
+from infra.local.__main__ import app
 from infra.local.progress import Progress
 from infra.preview.recorder import Graph, Node
 from infra.preview.simulation import settings_of
@@ -453,6 +456,20 @@ class TestDown:
         programs.environment().preview()
         assert programs.of("pulumi", "preview")
         assert "not checked whether AWS offers the instance types in their zones" in capfd.readouterr().err
+
+    def test_a_preview_by_the_engine_ends_with_the_cost_beside_what_is_deployed(
+        self, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (programs.folder / "stamp").touch()
+        monkeypatch.setattr(pack, "_STAMP", programs.folder / "stamp")
+        cost = simulated("dev").cost
+        assert cost
+        programs.answers[1]["out"] = json.dumps({"cost": replace(cost, budget=1.0).record()})
+        done = CliRunner().invoke(app, ["preview", "--stack", "dev"], env=dict(programs.environment().env))
+        assert done.exit_code == 0, done.output
+        assert programs.of("pulumi", "preview") < programs.of("pulumi", "output")
+        said = done.output.partition("Compared with the last deployed state of dev\n")[2].splitlines()
+        assert [line.split()[0] for line in said[1:]] == ["all", "all", "budget"]
 
 
 class TestOfferings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from infra.aws.access import WORKFLOW, claims, environment_of
 from infra.aws.boundary import DEPLOYER, DRIFT, PREVIEWER, seconds
 from infra.aws.settings import GitHub
+from infra.cost.comparison import MARKER
 from infra.driver.ci import facts
 from infra.images import PLATFORM
 from infra.local.paths import ROOT
@@ -111,6 +113,44 @@ def test_nothing_foreign_reaches_a_shell() -> None:
     """What somebody else may choose (branch names, titles) is never pasted into a script."""
     for where, step in steps():
         assert "${{" not in step.get("run", ""), (where, step.get("name"))
+
+
+class TestCostComment:
+    """The step that puts a stack's cost on a pull request: nothing of the pull request is run where its token is."""
+
+    def step(self) -> dict[str, Any]:
+        (found,) = [step for step in jobs("preview.yml")["preview"]["steps"] if "GH_TOKEN" in step.get("env", {})]
+        return dict(found)
+
+    def test_the_token_is_in_that_step_alone(self) -> None:
+        for name in OURS:
+            assert (FOLDER / "workflows" / name).read_text().count("github.token") == (name == "preview.yml")
+        assert not re.search(r"\b(make|python|uv|\./)", self.step()["run"])
+
+    def test_the_estimate_is_beside_the_state_or_the_target_branch(self) -> None:
+        for name, job in jobs("preview.yml").items():
+            (checkout,) = [each for each in job["steps"] if each.get("uses", "").startswith("actions/checkout@")]
+            assert checkout["with"]["fetch-depth"] == 2, name
+            (run,) = [each["run"] for each in job["steps"] if "make --silent cost" in each.get("run", "")]
+            assert "TARGET=HEAD^" in run and "BASE=" not in run and "OUTPUT=markdown" in run
+            assert run.endswith({"simulated": '>> "$GITHUB_STEP_SUMMARY"', "preview": "> cost.md"}[name])
+
+    @pytest.mark.parametrize(
+        ("before", "method", "where"),
+        [("", "POST", "repos/o/r/issues/5/comments"), ("7", "PATCH", "repos/o/r/issues/comments/7")],
+    )
+    def test_it_writes_one_comment_and_then_that_one_anew(
+        self, tmp_path: Path, before: str, method: str, where: str
+    ) -> None:
+        """With a gh that writes down what it is asked, and knows of one comment or of none."""
+        answer = f'case "$*" in *paginate*) printf "{before}";; esac'
+        (tmp_path / "gh").write_text(f'#!/bin/sh\necho "$*" >> asked\n{answer}\n')
+        (tmp_path / "gh").chmod(0o755)
+        env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "REPOSITORY": "o/r", "NUMBER": "5", "STACK": "prod"}
+        subprocess.run(["bash", "-e", "-c", self.step()["run"]], cwd=tmp_path, env=env, check=True)
+        asked = (tmp_path / "asked").read_text()
+        assert MARKER.format("\\(env.STACK)") in asked.splitlines()[1]
+        assert asked.splitlines()[-1] == f"api --silent --method {method} {where} --field body=@cost.md"
 
 
 def test_one_change_of_a_stack_at_a_time() -> None:

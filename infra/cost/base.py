@@ -1,0 +1,159 @@
+"""What a cost estimate is compared with: the last deployed state, a revision of the repository, or a file.
+
+Invariant: it says which it is, and where the state can't be read, why not.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.cost.comparison import Comparison
+from infra.cost.estimate import Estimate, EstimateError
+from infra.driver.engine import Engine, PulumiError
+from infra.driver.tools import MissingError, look
+from infra.local.paths import ROOT
+
+OUTPUT = "cost"
+"""Of the stack: the estimate's record (infra/aws/stack.py)."""
+TARGETS = ("origin/main", "main")
+"""The branch that changes go to, where no revision is named."""
+PACKAGES = (".", "core", "operator", "cli")
+"""Folders with the packages of a checkout."""
+
+
+class BaseError(RuntimeError):
+    """There is nothing to compare with. One line of why, and one of what to do."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """An estimate to compare with, and what it is of."""
+
+    estimate: Estimate
+    what: str
+
+
+def compared(
+    now: Estimate,
+    env: Mapping[str, str],
+    base: str = "",
+    target: str = "",
+    root: Path = ROOT,
+) -> Comparison:
+    """An estimate beside ``base``, a file or a revision.
+
+    Without a base it is the last deployed state; where that can't be read, the revision ``target`` of the repository
+    ``root``; and where neither can, there is no comparison and it says why. Raises :class:`BaseError` for a base that
+    was named and isn't there.
+    """
+    if base:
+        named = file(now.stack, Path(base)) if Path(base).is_file() else revision(now.stack, base, root)
+        return Comparison(now, named.estimate, named.what)
+    try:
+        found = deployed(now.stack, env)
+        return Comparison(now, found.estimate, found.what)
+    except BaseError as error:
+        reason = _first(error)
+    try:
+        found = revision(now.stack, target, root)
+        return Comparison(now, found.estimate, found.what, reason)
+    except BaseError as error:
+        return Comparison(now, None, _first(error), reason)
+
+
+def _first(error: BaseError) -> str:
+    return str(error).splitlines()[0]
+
+
+def deployed(stack: str, env: Mapping[str, str]) -> Base:
+    """The estimate that the last update wrote into the state. Raises :class:`BaseError`."""
+    try:
+        tools = look(env)
+        tools.need("pulumi", plugins=False)
+        record = Engine(stack, tools, env).outputs().get(OUTPUT)
+    except (MissingError, PulumiError) as error:
+        raise BaseError(str(error)) from None
+    except ValueError:
+        raise BaseError(f"Pulumi's outputs of stack {stack} are no JSON\n  see `pulumi stack output --json`") from None
+    if record is None:
+        raise BaseError(
+            f"the state of stack {stack} holds no estimate: nothing was deployed, or by an older version\n"
+            "  the next `pulumi up` writes one"
+        )
+    return Base(_estimate(record, stack, f"the state of stack {stack}"), f"the last deployed state of {stack}")
+
+
+def revision(stack: str, ref: str = "", root: Path = ROOT) -> Base:
+    """What a revision's own program and stack file estimate, run on mocks; by default the target branch's.
+
+    Raises :class:`BaseError`.
+    """
+    name, commit = _resolved(root, [ref] if ref else list(TARGETS))
+    with tempfile.TemporaryDirectory(prefix="devservers-cost-") as folder:
+        content = _git(root, "archive", "--format=zip", commit)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            archive.extractall(folder)
+        path = os.pathsep.join(str((Path(folder) / each).resolve()) for each in PACKAGES)
+        run = [sys.executable, "-m", "infra.local", "preview", "--stack", stack, "--simulated", "-o", "json"]
+        done = subprocess.run(
+            run, cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
+        )
+    try:
+        record = json.loads(done.stdout)["cost"]
+    except (ValueError, KeyError, TypeError):
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1].strip()
+        raise BaseError(f"{name} has no estimate of stack {stack}; it says: {said}\n  name another revision") from None
+    return Base(_estimate(record, stack, name), f"the estimate of {name} ({commit[:12]})")
+
+
+def file(stack: str, path: Path) -> Base:
+    """An estimate from a file: what `make cost OUTPUT=json` or `pulumi stack output cost --json` printed.
+
+    Raises :class:`BaseError`.
+    """
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise BaseError(f"{path} can't be read: {error}\n  make it with `make cost OUTPUT=json`") from None
+    return Base(_estimate(record, stack, str(path)), str(path))
+
+
+def _estimate(record: object, stack: str, where: str) -> Estimate:
+    try:
+        found = Estimate.of(record)
+    except EstimateError as error:
+        raise BaseError(f"{where} holds {error}\n  compare with another one (BASE=)") from None
+    if found.stack != stack:
+        raise BaseError(f"{where} holds an estimate of stack {found.stack}\n  compare with one of {stack} (BASE=)")
+    return found
+
+
+def _resolved(root: Path, refs: list[str]) -> tuple[str, str]:
+    """The first revision that there is, and its commit."""
+    for ref in refs:
+        try:
+            found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+            return ref, found.decode().strip()
+        except BaseError:
+            continue
+    raise BaseError(f"the repository has no revision {' or '.join(refs)}\n  fetch it (git fetch), or name another")
+
+
+def _git(root: Path, *arguments: str) -> bytes:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)
+    except FileNotFoundError:
+        raise BaseError("git is not on this machine\n  install it, or compare with a file (BASE=FILE.json)") from None
+    if done.returncode:
+        said = " ".join(done.stderr.decode(errors="replace").split())[:200]
+        raise BaseError(f"git {arguments[0]} failed: {said}\n  mend what it names, or compare with a file")
+    return done.stdout

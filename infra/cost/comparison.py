@@ -1,0 +1,77 @@
+"""An estimate beside what it is compared with, as text or as the comment on a pull request. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from infra.cost import text
+from infra.cost.difference import Change, Difference, difference
+from infra.cost.estimate import Estimate
+
+MARKER = "<!-- devservers: cost of {} -->"
+"""The first line of a comment, by which the next one finds it and takes its place."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``base`` says what ``before`` is of; without one, why there is none. ``instead_of`` says why it is no other."""
+
+    now: Estimate
+    before: Estimate | None
+    base: str
+    instead_of: str = ""
+
+    @property
+    def found(self) -> Difference | None:
+        """What differs; None with nothing to compare."""
+        return difference(self.before, self.now) if self.before else None
+
+    def text(self) -> str:
+        """For a terminal."""
+        return "\n".join([*text.lines(self.now), "", *self._difference()])
+
+    def markdown(self) -> str:
+        """For a pull request: totals and what changed; the whole estimate is folded."""
+        head = [MARKER.format(self.now.stack), f"### Cost of stack `{self.now.stack}`, US dollars a month", ""]
+        whole = ["", "<details><summary>The whole estimate</summary>", "", "```", *text.lines(self.now), "```"]
+        return "\n".join([*head, *self._table(), *whole, "</details>", ""])
+
+    def _said(self) -> str:
+        unread = f"the last deployed state can't be read ({self.instead_of})"
+        if self.before:
+            return f"Compared with {self.base}" + (f", as {unread}" if self.instead_of else "")
+        return f"Not compared: {unread}, and {self.base}"
+
+    def _difference(self) -> Iterator[str]:
+        yield self._said()
+        found = self.found
+        if found and found.nothing:
+            yield "  nothing costs more or less"
+        elif found:
+            yield f"  {'US dollars a month':<{text.WIDTH}}{'before':>12}{'now':>12}{'difference':>13}"
+            for change in found.changes:
+                before, now, more = _cells(change)
+                yield f"  {f'  {change.what}':<{text.WIDTH}}{before:>12}{now:>12}{more:>13}"
+        if found:
+            yield from (f"  prices of {each}" for each in found.prices)
+
+    def _table(self) -> Iterator[str]:
+        yield f"{self._said()}."
+        yield ""
+        found = self.found
+        if found and not found.nothing:
+            yield "| | before | now | difference |"
+            yield "|---|---:|---:|---:|"
+            for change in found.changes:
+                yield f"| {change.what} | {' | '.join(_cells(change))} |"
+        else:
+            same = "Nothing costs more or less: " if found else "All together "
+            yield f"{same}{self.now.minimum:,.2f} to {self.now.maximum:,.2f}."
+        if found:
+            yield from (f"\nPrices of {each}." for each in found.prices)
+
+
+def _cells(change: Change) -> tuple[str, str, str]:
+    before, now = ("-" if each is None else f"{each:,.{change.digits}f}" for each in (change.before, change.now))
+    return before, now, f"{change.amount:+,.{change.digits}f}"
