@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from devservers.api.meta import BASTION_NAMESPACE, SYSTEM_NAMESPACE
+from infra import rollouts
 from infra.driver import awscli, interfaces, leftovers, login, offerings, pack, state
 from infra.driver.drain import drain as drained
 from infra.driver.draining import Home
@@ -61,6 +64,7 @@ class Environment:
         login.need(self.stack, self.env)
         self._check_offerings()
         engine.up(pack.ensure(self.env, self.progress), yes)
+        self._wait_for_rollouts(engine)
 
     def down(self, ask: Ask, drain: bool = True) -> list[leftovers.Left]:
         """Take everything down that can be; gives what is left. Raises :class:`RefusedError` when told no."""
@@ -110,14 +114,29 @@ class Environment:
                 "  run `pulumi up` to its end, or DRAIN=0 to go on without: disks of homes may be deleted then, "
                 "or stay without being named when the cluster is gone (docs/aws.md, step 10)"
             )
+        with self._kubectl(kubeconfig, tools) as kubectl:
+            homes = drained(kubectl, self.progress)
+        for home in homes:
+            self.progress.say(f"home kept: {home}")
+        return homes
+
+    @contextmanager
+    def _kubectl(self, kubeconfig: object, tools: Tools) -> Iterator[Kubectl]:
         with tempfile.TemporaryDirectory(prefix="devservers-") as folder:
             file = Path(folder) / "kubeconfig"
             file.touch(mode=0o600)
             file.write_text(kubeconfig if isinstance(kubeconfig, str) else json.dumps(kubeconfig))
-            homes = drained(Kubectl(tools.path("kubectl"), file, self.env), self.progress)
-        for home in homes:
-            self.progress.say(f"home kept: {home}")
-        return homes
+            yield Kubectl(tools.path("kubectl"), file, self.env)
+
+    def _wait_for_rollouts(self, engine: Engine) -> None:
+        tools, kubeconfig = look(self.env), engine.outputs().get("kubeconfig")
+        if not kubeconfig:
+            return
+        if tools.programs.get("kubectl") is None:
+            self.progress.say("kubectl is not on this machine: not looked whether the rollouts are complete")
+            return
+        with self._kubectl(kubeconfig, tools) as kubectl:
+            rollouts.wait(kubectl, (SYSTEM_NAMESPACE, BASTION_NAMESPACE))
 
     def _destroy(self, engine: Engine, aws: str, cluster: str, ask: Ask) -> None:
         try:

@@ -32,6 +32,7 @@ from infra.local.platform import Platform
 from infra.local.progress import Progress
 from infra.preview.stackfile import StackFileError, read
 from infra.problems import SettingsError
+from infra.rollouts import RolloutError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 LOCAL = "local"
@@ -51,6 +52,7 @@ KNOWN = (
     PersonError,
     PulumiError,
     RefusedError,
+    RolloutError,
     SettingsError,
     StackFileError,
     packages.PackageError,

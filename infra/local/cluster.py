@@ -263,7 +263,9 @@ class Cluster:
         done = subprocess.run(
             command, input=asked, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)}
         )
-        return list(json.loads(done.stdout)) if done.returncode == 0 else ["the node"]
+        if done.returncode:
+            return [f"the node ({' '.join(done.stderr.split())[-300:] or 'no reason given'})"]
+        return list(json.loads(done.stdout))
 
     def _components(self, tools: dict[str, str]) -> list[dict[str, Any]]:
         """The components as this version starts them, as JSON has them."""

@@ -19,11 +19,13 @@ from pathlib import Path
 
 from devservers.api.meta import BASTION_NAMESPACE, SYSTEM_NAMESPACE
 from devservers.api.queueing import KUEUE_NAMESPACE
+from infra import rollouts
 from infra.kubectl import KubectlError
 from infra.local import modules, toolchain
 from infra.local.context import EMBEDDED, Choice
 from infra.local.drain import Leftover, drain, leftovers, strangers
 from infra.local.paths import ROOT, Paths, current
+from infra.rollouts import RolloutError
 
 STACK = "local"
 _PASSED_ON = (
@@ -130,7 +132,8 @@ class Engine:
         flags = ["--yes", "--skip-preview", *(["--refresh"] if refresh else [])]
         try:
             self._run(["up", "--stack", STACK, "--non-interactive", *flags, *extra])
-        except EngineError as error:
+            rollouts.wait(self._kubectl, (SYSTEM_NAMESPACE, BASTION_NAMESPACE))
+        except (EngineError, RolloutError) as error:
             # Pulumi doesn't always say why the operator's pods aren't ready; the pods do.
             reasons = self._waiting_pods()
             raise EngineError("\n".join([str(error), *reasons])) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -269,6 +270,30 @@ def test_an_image_that_is_not_there_is_an_error_that_names_it(site: Site) -> Non
     with stand_in(site.admin, lambda admin: set_pods(admin, missing)), pytest.raises(EngineError) as caught:
         engine.up(extra=("--config-file", str(file)))
     assert "ErrImagePull: localhost/devservers/operator:missing: not found" in str(caught.value)
+
+
+def test_up_waits_for_a_rollout_that_pulumi_calls_done_before_it_began(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pulumi-kubernetes may take the state from before its update for the one after it; here, always."""
+    real = toolchain.need("pulumi")
+    script = tmp_path / "pulumi"
+    script.write_text(f'#!/bin/sh\n[ "$1" = up ] || exec {shlex.quote(str(real))} "$@"\necho done\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("DEVSERVERS_TOOLS_DIR", str(tmp_path))
+    engine = Engine(choose_here(site.env), Paths.of(site.env), site.env)
+    name, at = "devservers-operator", ("apps/v1", "Deployment", "devservers-operator", "devservers-system")
+    awaited = {"pulumi.com/skipAwait": None, "pulumi.com/timeoutSeconds": "5"}
+    image = {"spec": {"containers": [{"name": "operator", "image": f"localhost/devservers/{name}:of-a-rollout"}]}}
+    try:
+        site.admin.patch(*at[:3], {"metadata": {"annotations": awaited}, "spec": {"template": image}}, at[3])
+        with pytest.raises(EngineError, match=r"is not rolled out after 5 s: .* of its latest change"):
+            engine.up()
+    finally:
+        # What the stack's file of these tests says: nothing is awaited, as there is no kubelet.
+        unawaited = {"pulumi.com/skipAwait": "true", "pulumi.com/timeoutSeconds": None}
+        site.admin.patch(*at[:3], {"metadata": {"annotations": unawaited}}, at[3])
+    engine.up()
 
 
 def test_a_killed_engine_s_lock_is_no_obstacle(site: Site) -> None:

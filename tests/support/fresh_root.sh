@@ -66,7 +66,10 @@ if [ -n "$tools" ]; then
   mount --bind "$tools" "$root/root/.cache/devservers/tools"
   mount -o remount,bind,ro "$root/root/.cache/devservers/tools"
 fi
-exec chroot "$root" "$@"
+# Not chroot alone: the embedded cluster is entered by its mount namespace (nsenter), whose root would be the machine's.
+cd "$root"
+pivot_root . mnt
+exec chroot . sh -c "umount -l /mnt && exec \"\$@\"" sh "$@"
 '
 unshare --mount --pid --fork --kill-child --propagation private \
   bash -ec "$enter" bash "$root" "$tools" \
