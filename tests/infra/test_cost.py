@@ -6,12 +6,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from infra.catalog import FAMILIES
 from infra.catalog_prices import FILE
@@ -23,7 +23,7 @@ from infra.cost.difference import difference
 from infra.cost.estimate import Estimate, EstimateError
 from infra.cost.estimator import estimate
 from infra.cost.tally import Tally
-from infra.local.paths import ROOT
+from infra.local.__main__ import app
 from infra.preview.recorder import Graph
 from infra.preview.simulation import simulate
 from infra.preview.stackfile import names, read
@@ -364,7 +364,6 @@ class TestBase:
 def test_make_cost_s_command_compares_with_a_file_and_is_a_comment(tmp_path: Path) -> None:
     file = tmp_path / "before.json"
     file.write_text(json.dumps(replace(of("dev"), budget=1.0).record()))
-    command = [sys.executable, "-m", "infra.local", "cost", "--stack", "dev", "--base", str(file), "-o", "markdown"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, ["cost", "--stack", "dev", "--base", str(file), "-o", "markdown"])
+    assert done.exit_code == 0, done.output
     assert done.stdout.startswith(MARKER.format("dev")) and "| budget | 1.00 | 1,500.00 | +1,499.00 |" in done.stdout

@@ -214,11 +214,6 @@ class TestCommand:
         assert json.loads(done.stdout)["simulated"] is True
         assert "simulated, because:" in done.stderr and "plugin aws" in done.stderr
 
-    def test_what_was_asked_for_is_said_once(self, tmp_path: Path) -> None:
-        done = self.run("--stack", "dev", "--simulated", "-o", "summary", home=tmp_path)
-        assert done.returncode == 0 and done.stderr.strip() == "simulated, as asked"
-        assert "Cost of stack" in done.stdout and "\nResources" not in done.stdout
-
     def test_an_unknown_stack_is_two_lines(self, tmp_path: Path) -> None:
         done = self.run("--stack", "nope", home=tmp_path)
         assert (done.returncode, done.stdout) == (1, "")
