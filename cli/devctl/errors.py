@@ -50,7 +50,14 @@ class ApiError(Exception):
 
 
 class Unreachable(Exception):
-    """No answer from the API server: refused, timed out, wrong certificate."""
+    """No answer from the API server: refused, timed out, wrong certificate.
+
+    `maybe_applied` says that a change was sent whole, so that it may have been carried out.
+    """
+
+    def __init__(self, text: str, maybe_applied: bool = False) -> None:
+        super().__init__(text)
+        self.maybe_applied = maybe_applied
 
 
 def no_server(name: str, existing: list[str], where: str) -> Failure:

@@ -1,8 +1,7 @@
 """The only access to the cluster: plain HTTPS to the API server over one kept-alive connection.
 
 Invariant: dictionaries in and out; a refusal is an ApiError, no answer is an Unreachable, and nothing else
-escapes. A request is repeated only when the kept connection turned out closed before any answer, or after
-one 401 with a log-in program.
+escapes. A request that the API server may have carried out is never sent again: see `_may_repeat`.
 """
 
 from __future__ import annotations
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 MERGE_PATCH = "application/merge-patch+json"
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 TIMEOUT = 20.0  # seconds without a byte before a plain request counts as lost
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+"""Methods that change nothing (RFC 9110 section 9.2.1); the others are not idempotent at the API server."""
 
 
 def server_path(namespace: str, name: str | None = None) -> str:
@@ -96,7 +97,8 @@ class Kube:
             try:
                 data = response.read()
             except (OSError, HTTPException) as error:
-                raise self._unreachable(error) from None
+                self.close()
+                raise self._unreachable(error, maybe_applied=method not in SAFE_METHODS) from None
         found = json.loads(data) if data else {}
         return found if isinstance(found, dict) else {}
 
@@ -151,35 +153,45 @@ class Kube:
         timeout: float | None,
     ) -> HTTPResponse:
         data = None if body is None else json.dumps(body).encode()
-        for attempt in (1, 2, 3):
-            fresh = self._connection is None
-            connection = self._connection or self._open(timeout)
-            self._connection = connection
-            if connection.sock is not None:
-                connection.sock.settimeout(timeout)
+        refused = repeated = False
+        while True:
+            kept = self._kept()
+            connection = self._connection = kept or self._open(timeout)
+            connection.sock.settimeout(timeout)
             headers = Message()  # a name may come twice: each group that is impersonated is a header of its own
             for name, value in [("Accept", self._accept), ("User-Agent", "devctl"), *self._headers()]:
                 headers[name] = value
             if data is not None:
                 headers["Content-Type"] = content_type
+            sent = False
             try:
                 connection.request(method, self.path(path, query), data, headers)  # type: ignore[arg-type]
+                sent = True
                 response = connection.getresponse()
             except (OSError, HTTPException) as error:
                 self.close()
-                if fresh or attempt == 3:
-                    raise self._unreachable(error) from None
-                continue  # the server closed the kept connection in between
+                if kept and not repeated and _may_repeat(method, error, sent):
+                    repeated = True
+                    continue
+                raise self._unreachable(error, maybe_applied=sent and method not in SAFE_METHODS) from None
             self._refused = response.status == 401
-            if self._refused and self._credential and attempt == 1:
+            if self._refused and self._credential and not refused:
+                refused = True
                 self._credential = self._tls = self._grant = None
                 self.close()
                 continue
             self._note_warnings(response)
             if response.status >= 400:
-                raise _refusal(response)
+                raise self._refusal(response)
             return response
-        raise Unreachable("no answer")
+
+    def _kept(self) -> HTTPConnection | None:
+        """The connection of the request before, if the server has not closed it meanwhile."""
+        connection = self._connection
+        if connection is not None and (connection.sock is None or _closed(connection.sock)):
+            self.close()
+            return None
+        return connection
 
     def _open(self, timeout: float | None) -> HTTPConnection:
         url = urlsplit(self.target.server)
@@ -246,13 +258,49 @@ class Kube:
             _, _, text = value.partition('"')
             self.warnings.append(text.rstrip('"').replace('\\"', '"'))
 
-    def _unreachable(self, error: Exception) -> Unreachable:
+    def _unreachable(self, error: Exception, maybe_applied: bool = False) -> Unreachable:
         text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
-        return Unreachable(f"{self.target.server}: {text or type(error).__name__}")
+        return Unreachable(f"{self.target.server}: {text or type(error).__name__}", maybe_applied)
+
+    def _refusal(self, response: HTTPResponse) -> ApiError:
+        try:
+            body = response.read()
+        except (OSError, HTTPException):
+            self.close()
+            body = b""
+        return refusal(response.status, response.reason, body)
 
 
-def _refusal(response: HTTPResponse) -> ApiError:
-    return refusal(response.status, response.reason, response.read())
+def _may_repeat(method: str, error: Exception, sent: bool) -> bool:
+    """Whether a request that failed on a kept connection may go out once more, on a new one.
+
+    RFC 9110 section 9.2.2: a method that is not idempotent is repeated only if the request is known not to have been
+    carried out. It is when the connection was closed before the whole request could be written: the API server reads
+    a body to its end before it acts. After the last byte nobody can know, and a time-out says nothing at all.
+    """
+    return method in SAFE_METHODS or not (sent or isinstance(error, TimeoutError))
+
+
+def _closed(sock: socket.socket) -> bool:
+    """Whether an idle connection has ended: before a request, the server has nothing else to say.
+
+    So a connection that was closed while it was idle is found before anything is written to it, as Go's net/http does.
+    """
+    import select
+
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    if not poll.poll(0):
+        return False
+    sock.setblocking(False)
+    try:
+        sock.recv(1)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # TLS had something of its own to say: the connection stands.
+        return type(error).__name__ not in ("SSLWantReadError", "SSLWantWriteError")
+    return True
 
 
 def refusal(status: int, reason: str, body: bytes) -> ApiError:

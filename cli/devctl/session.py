@@ -160,6 +160,11 @@ def explain(error: Exception, doing: str = "do that") -> Failure:
         return error
     if isinstance(error, ApiError):
         return from_api(error, doing)
+    if isinstance(error, Unreachable) and error.maybe_applied:
+        return Failure(
+            f"the cluster did not answer in time or hung up: {error}; the change may have been made all the same",
+            "look before you try again (`devctl list`)",
+        )
     if isinstance(error, Unreachable):
         return Failure(
             f"the cluster does not answer: {error}",

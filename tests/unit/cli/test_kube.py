@@ -1,0 +1,187 @@
+"""Which requests the client sends again, against a real TLS server that counts what it was sent."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from devctl import kube as kube_module
+from devctl.errors import ApiError, Unreachable
+from devctl.kube import Kube
+from devctl.kubeconfig import Target
+from devctl.session import explain
+from infra.local.pki import Authority
+
+PATH = "/api/v1/things"
+SAFE, CHANGES = ["GET"], ["POST", "PATCH", "DELETE"]
+
+
+class ApiServer:
+    """Answers each connection by a script of its own: one step a request, `ok` once the script is at its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.authority = Authority(folder)
+        certificate, key = self.authority.issue("server", "server", hosts=("127.0.0.1",))
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.load_cert_chain(certificate, key)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.scripts: list[list[str]] = []
+        self.requests: list[str] = []
+        """Methods of the requests that came whole, in order."""
+        self.connections = 0
+        self.over = threading.Event()
+        self.closed = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self.over.set()
+        if self._listener.fileno() >= 0:
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+            self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                raw, _ = self._listener.accept()
+            except OSError:
+                return
+            script = self.scripts[self.connections] if self.connections < len(self.scripts) else []
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(raw, list(script)), daemon=True).start()
+
+    def _serve(self, raw: socket.socket, script: list[str]) -> None:
+        with self._tls.wrap_socket(raw, server_side=True) as sock, sock.makefile("rb") as reader:
+            while True:
+                step = script.pop(0) if script else "ok"
+                if step == "close":
+                    break
+                request = reader.readline()
+                if not request:
+                    return
+                size = 0
+                while (line := reader.readline().strip()) != b"":
+                    name, _, value = line.partition(b":")
+                    size = int(value) if name.lower() == b"content-length" else size
+                reader.read(size)
+                self.requests.append(request.split()[0].decode())
+                if step == "hang up":
+                    break
+                if step == "silence":
+                    self.over.wait(30)
+                    return
+                if step == "half":
+                    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+                    break
+                status = b"401 Unauthorized" if step == "401" else b"200 OK"
+                sock.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\n\r\n{}")
+        self.closed.set()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ApiServer]:
+    running = ApiServer(tmp_path)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def kube(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Kube:
+    monkeypatch.setattr(kube_module, "TIMEOUT", 1.0)
+    data = base64.b64encode(server.authority.certificate.read_bytes()).decode()
+    return Kube(Target(server.url, "c", "s", None, {"certificate-authority-data": data}, {"token": "t"}), {})
+
+
+def ask(kube: Kube, method: str) -> None:
+    kube.request(method, PATH, body=None if method == "GET" else {"a": 1})
+
+
+@pytest.mark.parametrize("method", CHANGES)
+@pytest.mark.parametrize("step", ["silence", "hang up"])
+def test_a_change_without_an_answer_on_a_kept_connection_is_sent_once(
+    server: ApiServer, kube: Kube, method: str, step: str
+) -> None:
+    server.scripts = [["ok", step]]
+    ask(kube, "GET")
+    with pytest.raises(Unreachable) as caught:
+        ask(kube, method)
+    assert server.requests == ["GET", method]
+    failure = explain(caught.value)
+    assert "may have been made" in failure.what and "look before you try again" in failure.todo
+    ask(kube, "GET")
+    assert server.connections == 2, "the next request has a connection of its own"
+
+
+@pytest.mark.parametrize("step", ["silence", "hang up"])
+def test_a_read_without_an_answer_on_a_kept_connection_is_sent_again(server: ApiServer, kube: Kube, step: str) -> None:
+    server.scripts = [["ok", step]]
+    ask(kube, "GET")
+    ask(kube, "GET")
+    assert server.requests == ["GET", "GET", "GET"] and server.connections == 2
+
+
+@pytest.mark.parametrize("step", ["silence", "hang up"])
+def test_a_read_is_sent_again_once_and_no_more(server: ApiServer, kube: Kube, step: str) -> None:
+    server.scripts = [["ok", step], [step]]
+    ask(kube, "GET")
+    with pytest.raises(Unreachable) as caught:
+        ask(kube, "GET")
+    assert server.requests == ["GET", "GET", "GET"]
+    assert "does not answer" in explain(caught.value).what and "may have" not in explain(caught.value).what
+
+
+@pytest.mark.parametrize("method", SAFE + CHANGES)
+def test_a_connection_closed_while_idle_costs_no_request(server: ApiServer, kube: Kube, method: str) -> None:
+    server.scripts = [["ok", "close"]]
+    ask(kube, "GET")
+    assert server.closed.wait(10)
+    ask(kube, method)
+    assert server.requests == ["GET", method] and server.connections == 2
+
+
+@pytest.mark.parametrize("method", CHANGES)
+def test_a_change_that_could_not_be_written_whole_is_sent_again(
+    server: ApiServer, kube: Kube, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server closes between the look at the connection and the first byte: a race that is arranged here."""
+    ask(kube, "GET")
+    write = HTTPConnection.request
+
+    def closed(self: HTTPConnection, *args: object) -> None:
+        monkeypatch.undo()
+        self.sock.shutdown(socket.SHUT_RDWR)
+        write(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(HTTPConnection, "request", closed)
+    ask(kube, method)
+    assert server.requests == ["GET", method] and server.connections == 2
+
+
+@pytest.mark.parametrize("method", CHANGES)
+@pytest.mark.parametrize("step", ["silence", "hang up", "half"])
+def test_a_change_on_a_new_connection_is_sent_once(server: ApiServer, kube: Kube, method: str, step: str) -> None:
+    server.scripts = [[step]]
+    with pytest.raises(Unreachable) as caught:
+        ask(kube, method)
+    assert server.requests == [method] and caught.value.maybe_applied
+
+
+def test_no_connection_at_all_is_no_change(server: ApiServer, kube: Kube) -> None:
+    server.close()
+    with pytest.raises(Unreachable) as caught:
+        ask(kube, "POST")
+    assert not caught.value.maybe_applied
+
+
+def test_a_401_without_a_login_program_is_the_answer(server: ApiServer, kube: Kube) -> None:
+    server.scripts = [["401"]]
+    with pytest.raises(ApiError):
+        ask(kube, "POST")
+    assert server.requests == ["POST"]
