@@ -52,7 +52,7 @@ def _fixed(aws: Aws, seen: Tally) -> Iterator[Line]:
         ("public IPv4 addresses", gateways + seen.public_balancers * zones, fees.PUBLIC_ADDRESS),
         ("KMS keys", seen.types[tally.KEY], fees.KEY),
         ("hosted zones", seen.types[tally.ZONE], fees.ZONE),
-        ("alarms", seen.types[tally.ALARM], fees.ALARM),
+        ("alarms", seen.types[tally.ALARM] - seen.query_alarms, fees.ALARM),
     )
     for what, count, fee in counted:
         if count:
@@ -100,6 +100,8 @@ def _by_use(aws: Aws, seen: Tally) -> Iterator[str]:
         yield f"shared volumes: {fees.FILES} in EFS, backups besides"
     yield f"traffic: {fees.NAT_TRAFFIC} through a NAT gateway, and what leaves AWS"
     yield f"logs: {fees.LOGS} of flow, control plane and container logs"
+    if seen.query_alarms:
+        yield f"alarms on a query ({seen.query_alarms}): {fees.QUERY_ALARM} that they read, one for each GPU node"
     if aws.observability.container_insights:
         yield "Container Insights: by the number of nodes and pods"
     if seen.types[tally.REPOSITORY]:

@@ -15,10 +15,10 @@ HOURS = 730.0
 
 @dataclass(frozen=True)
 class Fee:
-    """One price: US dollars for each hour, month, or GB."""
+    """One price: US dollars for each hour, month, GB or metric."""
 
     usd: float
-    per: Literal["h", "month", "GB", "GB a month"]
+    per: Literal["h", "month", "GB", "GB a month", "metric a month"]
     page: str
     as_of: str
 
@@ -55,7 +55,9 @@ KEY = Fee(1.0, "month", "aws.amazon.com/kms/pricing", "2026-11-21")
 ZONE = Fee(0.50, "month", "aws.amazon.com/route53/pricing", "2026-11-21")
 """A hosted zone."""
 ALARM = Fee(0.10, "month", "aws.amazon.com/cloudwatch/pricing", "2026-11-21")
-"""A CloudWatch alarm."""
+"""A CloudWatch alarm on one metric."""
+QUERY_ALARM = Fee(0.10, "metric a month", "aws.amazon.com/cloudwatch/pricing", "2026-11-30")
+"""A CloudWatch alarm on a Metrics Insights query, for each metric that it analyzes."""
 DISK = Fee(0.08, "GB a month", "aws.amazon.com/ebs/pricing", "2026-11-21")
 """Of gp3."""
 FILES = Fee(0.30, "GB a month", "aws.amazon.com/efs/pricing", "2026-11-21")

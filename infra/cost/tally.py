@@ -22,13 +22,15 @@ REPOSITORY = "aws:ecr/repository:Repository"
 
 @dataclass
 class Tally:
-    """Resources by type, and the two things that a type alone doesn't say."""
+    """Resources by type, and what a type alone doesn't say."""
 
     types: Counter[str] = field(default_factory=Counter)
     endpoint_zones: int = 0
     """Interface endpoints times the zones of each."""
     public_balancers: int = 0
     """Load balancers that the internet reaches."""
+    query_alarms: int = 0
+    """Alarms on a query, which are paid by what they look at."""
 
     def see(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
         """A transformation: counts a resource and changes nothing."""
@@ -40,4 +42,6 @@ class Tally:
             self.endpoint_zones += len(subnets)
         if args.type_ == BALANCER and not args.props.get("internal"):
             self.public_balancers += 1
+        if args.type_ == ALARM and args.props.get("metric_queries"):
+            self.query_alarms += 1
         return None

@@ -86,7 +86,7 @@ class TestEstimate:
             "public IPv4 addresses": (gateways + public * zones) * 0.005 * 730,
             "KMS keys": sum(node.kind == "Key" for node in aws) * 1.0,
             "hosted zones": sum(node.kind == "Zone" for node in aws) * 0.5,
-            "alarms": sum(node.kind == "MetricAlarm" for node in aws) * 0.1,
+            "alarms": sum(node.kind == "MetricAlarm" and not node.inputs.get("metricQueries") for node in aws) * 0.1,
         }
         found = {line.what: line.minimum for line in of(stack).fixed}
         assert found == pytest.approx({what: month for what, month in expected.items() if month}, abs=0.01)
@@ -173,6 +173,8 @@ class TestText:
         named = " ".join(of("prod").not_counted)
         for each in ("homes", "shared volumes", "traffic", "logs", "Container Insights", "capacity block"):
             assert each in named
+        # The alarm on idle GPUs looks at every GPU node.
+        assert "alarms on a query (1): $0.1 for each metric a month that they read" in named
 
     def test_every_fee_has_its_page_and_its_day(self) -> None:
         assert len(fees.ALL) >= 13
