@@ -66,7 +66,7 @@ if [ -n "$tools" ]; then
   mount --bind "$tools" "$root/root/.cache/devservers/tools"
   mount -o remount,bind,ro "$root/root/.cache/devservers/tools"
 fi
-# Not chroot alone: the embedded cluster is entered by its mount namespace (nsenter), whose root would be the machine's.
+# Not chroot alone: nsenter enters the embedded cluster by its mount namespace, whose root has to be this one.
 cd "$root"
 pivot_root . mnt
 exec chroot . sh -c "umount -l /mnt && exec \"\$@\"" sh "$@"
