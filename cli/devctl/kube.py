@@ -135,6 +135,8 @@ class Kube:
 
         `timeout` is how many seconds the other side may be silent until it has answered the upgrade.
         """
+        if self._credential and self._credential.expired():
+            self._log_in_again()
         connection = self._open(timeout)
         return connection.sock, connection.host, self._headers()
 
@@ -155,6 +157,8 @@ class Kube:
         data = None if body is None else json.dumps(body).encode()
         refused = repeated = False
         while True:
+            if self._credential and self._credential.expired():
+                self._log_in_again()
             kept = self._kept()
             connection = self._connection = kept or self._open(timeout)
             connection.sock.settimeout(timeout)
@@ -177,13 +181,17 @@ class Kube:
             self._refused = response.status == 401
             if self._refused and self._credential and not refused:
                 refused = True
-                self._credential = self._tls = self._grant = None
-                self.close()
+                self._log_in_again()
                 continue
             self._note_warnings(response)
             if response.status >= 400:
                 raise self._refusal(response)
             return response
+
+    def _log_in_again(self) -> None:
+        """Forget the credential, and the connection, which was opened with its certificate."""
+        self._credential = self._tls = self._grant = None
+        self.close()
 
     def _kept(self) -> HTTPConnection | None:
         """The connection of the request before, if the server has not closed it meanwhile."""

@@ -11,6 +11,7 @@ import base64
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,7 +162,29 @@ def select(merged: dict[str, Any], context: str | None, source: str) -> Target:
             "correct the kubeconfig",
             USAGE,
         )
+    _check_user(user, f"user {chosen.get('user')!r} of kubeconfig {source}")
     return Target(str(cluster["server"]), name, source, chosen.get("namespace"), cluster, user)
+
+
+def _check_user(user: Mapping[str, Any], where: str) -> None:
+    """Refuse what kubectl refuses, and what would be left out in silence; raises Failure."""
+    if user.get("auth-provider"):
+        raise Failure(
+            f"{where} logs in with auth-provider, which Kubernetes 1.26 has removed",
+            "use the log-in program of your provider, as an entry `exec`",
+            USAGE,
+        )
+    if user.get("username") and (user.get("token") or user.get("tokenFile")):
+        raise Failure(f"{where} has a username and a token", "take one of the two away", USAGE)
+    if user.get("password") and not user.get("username"):
+        raise Failure(f"{where} has a password and no username", "add the username", USAGE)
+    for given in ("as-uid", "as-groups", "as-user-extra"):
+        if user.get(given) and not user.get("as"):
+            raise Failure(f"{where} has {given} and no `as`", "add the user's name as `as`", USAGE)
+    halves = [any(user.get(f"client-{half}{form}") for form in ("", "-data")) for half in ("certificate", "key")]
+    if halves[0] != halves[1]:
+        has, lacks = ("certificate", "key") if halves[0] else ("key", "certificate")
+        raise Failure(f"{where} has a client-{has} and no client-{lacks}", f"add its client-{lacks}", USAGE)
 
 
 def tls(target: Target, client_pair: tuple[str, str] | None = None) -> ssl.SSLContext:
@@ -182,9 +205,9 @@ def tls(target: Target, client_pair: tuple[str, str] | None = None) -> ssl.SSLCo
             settings.load_default_certs()
         if client_pair:
             _load_pair(settings, *client_pair)
-        elif user.get("client-certificate-data") and user.get("client-key-data"):
-            _load_pair(settings, _decode(user["client-certificate-data"]), _decode(user["client-key-data"]))
-        elif user.get("client-certificate") and user.get("client-key"):
+        elif user.get("client-certificate-data") or user.get("client-key-data"):
+            _load_pair(settings, _content(user, "client-certificate"), _content(user, "client-key"))
+        elif user.get("client-certificate"):
             settings.load_cert_chain(user["client-certificate"], user["client-key"])
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise Failure(
@@ -200,6 +223,12 @@ def _decode(data: str) -> str:
     return base64.b64decode(data).decode("latin-1").encode("ascii", "replace").decode("ascii")
 
 
+def _content(entry: Mapping[str, Any], key: str) -> str:
+    """What an entry holds itself, which goes first, or the file that it names."""
+    data = entry.get(f"{key}-data")
+    return _decode(data) if data else Path(entry[key]).read_text()
+
+
 def _load_pair(settings: ssl.SSLContext, certificate: str, key: str) -> None:
     # OpenSSL's Python face reads a client key only from a file.
     import tempfile
@@ -211,7 +240,7 @@ def _load_pair(settings: ssl.SSLContext, certificate: str, key: str) -> None:
 
 
 def headers(target: Target) -> list[tuple[str, str]]:
-    """Static identity headers: bearer token (read anew from a token file) and impersonation."""
+    """Static identity headers: bearer token (read anew from a token file) or password, and impersonation."""
     user = target.user
     found: list[tuple[str, str]] = []
     if user.get("tokenFile"):
@@ -221,6 +250,9 @@ def headers(target: Target) -> list[tuple[str, str]]:
             raise Failure(f"the token cannot be read: {error}", "log in again", FORBIDDEN) from None
     elif user.get("token"):
         found.append(("Authorization", f"Bearer {user['token']}"))
+    elif user.get("username"):
+        pair = f"{user['username']}:{user.get('password') or ''}"
+        found.append(("Authorization", "Basic " + base64.b64encode(pair.encode()).decode()))
     if user.get("as"):
         found.append(("Impersonate-User", str(user["as"])))
     if user.get("as-uid"):
@@ -234,14 +266,22 @@ def headers(target: Target) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Credential:
-    """What an exec plugin gave: a bearer token or a client certificate with its key."""
+    """What an exec plugin gave: a bearer token, a client certificate with its key, or both, and until when."""
 
-    token: str | None
-    pair: tuple[str, str] | None
+    token: str | None = field(repr=False)
+    pair: tuple[str, str] | None = field(repr=False)
+    expires: datetime | None = None
+
+    def expired(self) -> bool:
+        """Whether its time is over; one without an end holds until the API server refuses it."""
+        return self.expires is not None and datetime.now(UTC) >= self.expires
 
 
 def run_plugin(target: Target, environ: Mapping[str, str], interactive: bool) -> Credential:
-    """Run the exec plugin of `target.user["exec"]` (client.authentication.k8s.io) and read its credential."""
+    """Run the exec plugin of `target.user["exec"]` (client.authentication.k8s.io) and read its credential.
+
+    `interactive` says whether there is a terminal that it may ask on.
+    """
     import json
     import subprocess
 
@@ -249,17 +289,17 @@ def run_plugin(target: Target, environ: Mapping[str, str], interactive: bool) ->
     command = str(plugin.get("command", ""))
     if "/" in command and not Path(command).is_absolute():
         command = str(Path(target.source.split(":")[0]).parent / command)
+    mode = plugin.get("interactiveMode")
+    if mode == "Always" and not interactive:
+        raise Failure(f"the log-in program {command!r} needs a terminal", "log in from a terminal first", FORBIDDEN)
+    interactive = interactive and mode != "Never"
     info: dict[str, Any] = {
         "apiVersion": plugin.get("apiVersion", "client.authentication.k8s.io/v1"),
         "kind": "ExecCredential",
         "spec": {"interactive": interactive},
     }
     if plugin.get("provideClusterInfo"):
-        info["spec"]["cluster"] = {
-            key: target.cluster[key]
-            for key in ("server", "certificate-authority-data", "tls-server-name", "insecure-skip-tls-verify")
-            if target.cluster.get(key)
-        }
+        info["spec"]["cluster"] = _for_plugin(target.cluster)
     extra = {str(e["name"]): str(e["value"]) for e in plugin.get("env") or []}
     try:
         done = subprocess.run(
@@ -275,8 +315,35 @@ def run_plugin(target: Target, environ: Mapping[str, str], interactive: bool) ->
     if done.returncode != 0:
         raise Failure(f"the log-in program {command!r} failed with code {done.returncode}", "log in again", FORBIDDEN)
     try:
-        status = json.loads(done.stdout)["status"]
-        pair = (status["clientCertificateData"], status["clientKeyData"]) if "clientKeyData" in status else None
-        return Credential(status.get("token"), pair)
-    except (ValueError, KeyError, TypeError):
+        return _credential(json.loads(done.stdout)["status"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise Failure(f"the log-in program {command!r} gave no credential", "log in again", FORBIDDEN) from None
+
+
+def _for_plugin(cluster: Mapping[str, Any]) -> dict[str, Any]:
+    """A cluster's entry as the plugin protocol wants it: the CA as data, and the plugin's own settings as `config`."""
+    keys = ("server", "certificate-authority-data", "tls-server-name", "insecure-skip-tls-verify", "proxy-url")
+    found = {key: cluster[key] for key in keys if cluster.get(key)}
+    path = cluster.get("certificate-authority")
+    if path and "certificate-authority-data" not in found:
+        try:
+            found["certificate-authority-data"] = base64.b64encode(Path(path).read_bytes()).decode()
+        except OSError as error:
+            raise Failure(f"{path} cannot be read: {error.strerror}", "correct the kubeconfig", USAGE) from None
+    for extension in cluster.get("extensions") or []:
+        if extension.get("name") == "client.authentication.k8s.io/exec":
+            found["config"] = extension.get("extension")
+    return found
+
+
+def _credential(status: Mapping[str, Any]) -> Credential:
+    """The status of an ExecCredential; raises ValueError and the like where it holds none."""
+    token, pair, end = status.get("token"), None, status.get("expirationTimestamp")
+    if status.get("clientCertificateData") or status.get("clientKeyData"):
+        pair = (str(status["clientCertificateData"]), str(status["clientKeyData"]))
+    if not token and not pair:
+        raise ValueError("neither a token nor a certificate")
+    expires = datetime.fromisoformat(end) if end else None
+    if expires is not None and expires.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return Credential(str(token) if token else None, pair, expires)

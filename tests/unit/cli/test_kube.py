@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -36,6 +38,7 @@ class ApiServer:
         self.scripts: list[list[str]] = []
         self.requests: list[str] = []
         """Methods of the requests that came whole, in order."""
+        self.tokens: list[str] = []
         self.connections = 0
         self.over = threading.Event()
         self.closed = threading.Event()
@@ -70,6 +73,8 @@ class ApiServer:
                 while (line := reader.readline().strip()) != b"":
                     name, _, value = line.partition(b":")
                     size = int(value) if name.lower() == b"content-length" else size
+                    if name.lower() == b"authorization":
+                        self.tokens.append(value.split()[-1].decode())
                 reader.read(size)
                 self.requests.append(request.split()[0].decode())
                 if step == "hang up":
@@ -185,3 +190,43 @@ def test_a_401_without_a_login_program_is_the_answer(server: ApiServer, kube: Ku
     with pytest.raises(ApiError):
         ask(kube, "POST")
     assert server.requests == ["POST"]
+
+
+def logs_in(kube: Kube, folder: Path, *lives: int) -> Path:
+    """Makes `kube` log in by a program that gives token 1, 2, ... with these seconds to live; the file of its runs."""
+    runs, program = folder / "runs", folder / "login"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import datetime, json, pathlib\n"
+        f"runs, lives = pathlib.Path({str(runs)!r}), {lives!r}\n"
+        "count = len(runs.read_text()) if runs.exists() else 0\n"
+        "runs.write_text('x' * (count + 1))\n"
+        "life = datetime.timedelta(seconds=lives[min(count, len(lives) - 1)])\n"
+        "end = (datetime.datetime.now(datetime.UTC) + life).isoformat()\n"
+        "print(json.dumps({'status': {'token': str(count + 1), 'expirationTimestamp': end}}))\n"
+    )
+    program.chmod(0o755)
+    user = {"exec": {"command": str(program), "interactiveMode": "Never"}}
+    kube.target = replace(kube.target, user=user)
+    return runs
+
+
+def test_a_login_program_runs_again_when_its_credential_has_expired(
+    server: ApiServer, kube: Kube, tmp_path: Path
+) -> None:
+    runs = logs_in(kube, tmp_path, -1, 3600)
+    for _ in range(3):
+        ask(kube, "GET")
+    assert server.tokens == ["1", "2", "2"] and len(runs.read_text()) == 2
+
+
+def test_a_login_program_runs_again_once_when_its_credential_is_refused(
+    server: ApiServer, kube: Kube, tmp_path: Path
+) -> None:
+    runs = logs_in(kube, tmp_path, 3600)
+    server.scripts = [["401"], ["ok", "401"], ["401"]]
+    ask(kube, "POST")
+    assert server.tokens == ["1", "2"] and len(runs.read_text()) == 2
+    with pytest.raises(ApiError):
+        ask(kube, "POST")
+    assert server.tokens == ["1", "2", "2", "3"]

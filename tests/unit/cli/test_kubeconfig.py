@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,55 @@ def test_headers_carry_every_kind_of_impersonation() -> None:
     ]
 
 
+def test_a_username_and_its_password_become_a_header() -> None:
+    user = {"username": "änn", "password": "a:b"}
+    headers = kubeconfig.headers(kubeconfig.Target("https://x", "c", "s", None, user=user))
+    assert headers == [("Authorization", "Basic " + base64.b64encode("änn:a:b".encode()).decode())]
+
+
+@pytest.mark.parametrize(
+    ("user", "says"),
+    [
+        ({"auth-provider": {"name": "oidc"}}, "auth-provider"),
+        ({"username": "ann", "password": "x", "token": "t"}, "a username and a token"),
+        ({"password": "x"}, "a password and no username"),
+        ({"token": "t", "as-groups": ["team"]}, "has as-groups and no `as`"),
+        ({"token": "t", "as-uid": "7"}, "has as-uid and no `as`"),
+        ({"token": "t", "as-user-extra": {"a": ["b"]}}, "has as-user-extra and no `as`"),
+        ({"client-certificate": "x.crt"}, "a client-certificate and no client-key"),
+        ({"client-key-data": "eA=="}, "a client-key and no client-certificate"),
+    ],
+)
+def test_an_entry_that_would_be_left_out_is_refused_by_its_name(
+    tmp_path: Path, user: dict[str, object], says: str
+) -> None:
+    path = tmp_path / "config"
+    path.write_text(json.dumps(document(user)))
+    with pytest.raises(Failure) as caught:
+        kubeconfig.load(str(path), None, {})
+    assert says in caught.value.what and "user 'ann' of kubeconfig" in caught.value.what
+    assert "x" not in caught.value.what.split() and caught.value.todo
+
+
+def test_a_certificate_and_its_key_may_be_one_in_the_file_and_one_beside_it(tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path).issue("ann", "ann")
+    for user in (
+        {"client-certificate": str(certificate), "client-key-data": base64.b64encode(key.read_bytes()).decode()},
+        {"client-certificate-data": base64.b64encode(certificate.read_bytes()).decode(), "client-key": str(key)},
+    ):
+        kubeconfig.tls(kubeconfig.Target("https://x", "c", "s", None, user=user))
+
+
+def document(user: dict[str, object]) -> dict[str, object]:
+    """A kubeconfig of one person."""
+    return {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "ann"}}],
+        "clusters": [{"name": "k", "cluster": {"server": "https://x"}}],
+        "users": [{"name": "ann", "user": user}],
+    }
+
+
 def test_a_token_file_is_read_each_time(tmp_path: Path) -> None:
     token = tmp_path / "token"
     target = kubeconfig.Target("https://x", "c", "s", None, user={"tokenFile": str(token)})
@@ -137,9 +188,52 @@ print(json.dumps({"status": {"token": " ".join(words)}}))
     assert kubeconfig.run_plugin(target, {"PATH": "/usr/bin:/bin"}, False).token == "https://x more a"
 
 
+def test_a_log_in_program_is_told_the_authority_and_its_own_settings(tmp_path: Path) -> None:
+    target = plugin(tmp_path, "print(json.dumps({'status': {'token': os.environ['KUBERNETES_EXEC_INFO']}}))",
+                    provideClusterInfo=True)  # fmt: skip
+    (tmp_path / "ca.crt").write_text("PEM")
+    cluster = {
+        "server": "https://x", "certificate-authority": str(tmp_path / "ca.crt"), "proxy-url": "http://p",
+        "extensions": [{"name": "client.authentication.k8s.io/exec", "extension": {"audience": "a"}}],
+    }  # fmt: skip
+    told = kubeconfig.run_plugin(replace(target, cluster=cluster), {"PATH": "/usr/bin:/bin"}, False).token
+    assert json.loads(told or "")["spec"]["cluster"] == {
+        "server": "https://x", "certificate-authority-data": base64.b64encode(b"PEM").decode(),
+        "proxy-url": "http://p", "config": {"audience": "a"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "told"), [(None, True), ("IfAvailable", True), ("Never", False), ("Always", True)])
+def test_a_log_in_program_gets_the_terminal_by_its_mode(tmp_path: Path, mode: str | None, told: bool) -> None:
+    body = "print(json.dumps({'status': {'token': os.environ['KUBERNETES_EXEC_INFO']}}))"
+    given = kubeconfig.run_plugin(plugin(tmp_path, body, interactiveMode=mode), {"PATH": "/usr/bin:/bin"}, True).token
+    assert json.loads(given or "")["spec"]["interactive"] is told
+
+
+def test_a_log_in_program_that_needs_a_terminal_is_not_run_without(tmp_path: Path) -> None:
+    target = plugin(tmp_path, "print(json.dumps({'status': {'token': 't'}}))", interactiveMode="Always")
+    with pytest.raises(Failure) as caught:
+        kubeconfig.run_plugin(target, {"PATH": "/usr/bin:/bin"}, False)
+    assert "needs a terminal" in caught.value.what
+
+
 @pytest.mark.parametrize(
-    "body", ["sys.exit(3)", "print('hello')", "print('{}')", "print(json.dumps({'status': None}))"]
+    ("end", "expired"), [(None, False), ("2020-01-01T00:00:00Z", True), ("2120-01-01T00:00:00.5+02:00", False)]
 )
+def test_a_credential_ends_when_its_program_says(tmp_path: Path, end: str | None, expired: bool) -> None:
+    body = f"print(json.dumps({{'status': {{'token': 't', 'expirationTimestamp': {end!r}}}}}))"
+    assert kubeconfig.run_plugin(plugin(tmp_path, body), {"PATH": "/usr/bin:/bin"}, False).expired() is expired
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "sys.exit(3)", "print('hello')", "print('{}')", "print(json.dumps({'status': None}))",
+        "print(json.dumps({'status': {}}))", "print(json.dumps({'status': {'clientKeyData': 'x'}}))",
+        "print(json.dumps({'status': {'token': 't', 'expirationTimestamp': 'soon'}}))",
+        "print(json.dumps({'status': {'token': 't', 'expirationTimestamp': '2020-01-01T00:00:00'}}))",
+    ],
+)  # fmt: skip
 def test_a_log_in_program_that_fails_is_explained(tmp_path: Path, body: str) -> None:
     with pytest.raises(Failure) as caught:
         kubeconfig.run_plugin(plugin(tmp_path, body), {"PATH": "/usr/bin:/bin"}, False)
