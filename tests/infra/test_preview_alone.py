@@ -67,8 +67,6 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if os.getuid() == 0:
         for each in (home, folder / "tmp"):
             os.chown(each, NOBODY, NOBODY)
-    for each in (folder, folder.parent, folder.parent.parent):
-        each.chmod(0o755)
     return folder
 
 
