@@ -10,12 +10,11 @@ import re
 from dataclasses import dataclass
 
 from bastion.paths import GROUP, Paths
+from devservers_core.names import HOST_CERTIFICATE_FILE, HOST_KEY_FILE
 
 Version = tuple[int, int]
 OLDEST: Version = (9, 2)
 """UnusedConnectionTimeout, and expiry-time in UTC (9.1). Debian 12 has 9.2, Debian 13 has 10.0."""
-HOST_KEY = "ssh_host_ed25519_key"
-HOST_CERTIFICATE = f"{HOST_KEY}-cert.pub"
 MAX_STARTUPS = "200:30:600"
 """sshd's own default, 10:30:100, loses people at random when a hundred come at once (measured: 54 of 100 got in)."""
 # Lines that have no address in them say which process they are about, but only when they are asked for by name.
@@ -54,13 +53,13 @@ def version_of(text: str) -> Version:
 
 def render(paths: Paths, settings: SshdSettings, version: Version, certified: bool) -> str:
     """The file's text; `certified` says whether the host key has a certificate beside it."""
-    host_key = paths.sshd / HOST_KEY
+    host_key = paths.sshd / HOST_KEY_FILE
     options: list[tuple[str, object]] = [
         ("Port", settings.port),
         *(("ListenAddress", address) for address in settings.listen),
         ("PidFile", "none"),
         ("HostKey", host_key),
-        *([("HostCertificate", paths.sshd / HOST_CERTIFICATE)] if certified else []),
+        *([("HostCertificate", paths.sshd / HOST_CERTIFICATE_FILE)] if certified else []),
         # Who.
         ("AllowGroups", GROUP),
         ("PermitRootLogin", "no"),

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from devservers.api.flavors import SHIPPED
-from devservers.api.meta import ANY_FLAVOR
 from devservers.api.user import UserSpec
+from devservers_core.names import ANY_FLAVOR
 from infra import problems
 from infra.pools import FAKE_GPU_POOL, GPU_POOL, Pool
 from infra.problems import Problem

@@ -14,8 +14,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import ANNOTATION_OVERCOMMIT
-from devservers.api.quantity import canonical, parse_quantity
+from devservers_core.names import ANNOTATION_OVERCOMMIT
+from devservers_core.quantity import canonical, parse_quantity
 from infra.part import Part, allowed
 
 LOCAL_CPU, LOCAL_MEMORY = 4.0, 1.0

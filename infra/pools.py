@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from devservers.api.flavor import DevServerFlavor, FlavorResources, FlavorSpec, Toleration
-from devservers.api.meta import (
+from devservers.api.meta import Metadata
+from devservers_core.names import (
     ANNOTATION_CAPACITY,
     ANNOTATION_GPU_MEMORY,
     ANNOTATION_GPU_MODEL,
     ANNOTATION_INSTANCE_TYPE,
-    Metadata,
+    GPU,
+    LABEL_POOL,
 )
-from devservers.api.queueing import GPU, LABEL_POOL
 
 GPU_TAINT = {"key": GPU, "value": "present", "effect": "NoSchedule"}
 """The value `present` and no other: node feature discovery tolerates just that one, and without its label the device

@@ -27,7 +27,8 @@ from pydantic_core import PydanticCustomError
 
 from devservers.api import registries
 from devservers.api.fields import ImageReference, Matching
-from devservers.api.user import RESERVED_NAMES, UserSpec
+from devservers.api.user import UserSpec
+from devservers_core.names import is_reserved_user
 from infra import offered, problems
 from infra.aws import checks
 from infra.aws import images as built
@@ -151,7 +152,7 @@ class User(UserSpec):
     @field_validator("username")
     @classmethod
     def _not_reserved(cls, name: str) -> str:
-        if name in RESERVED_NAMES or name.startswith("kube-"):
+        if is_reserved_user(name):
             raise PydanticCustomError("reserved", "this user name is reserved; choose another")
         return name
 

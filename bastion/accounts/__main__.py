@@ -19,7 +19,7 @@ from bastion.paths import Paths
 from devctl import kubeconfig
 from devctl.errors import Failure
 from devctl.kube import Kube
-from devctl.names import API_VERSION
+from devservers_core.names import API_VERSION, CLUSTER_DOMAIN
 
 SETTLE = 0.05
 """Seconds in which changes are taken together: a burst of them is written once."""
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs for ever; 2 when there is no cluster to ask."""
     parser = argparse.ArgumentParser(prog="bastion.accounts", description=__doc__)
     parser.add_argument("--shell", default="/usr/local/bin/devctl-session", help="what sshd starts for a person")
-    parser.add_argument("--domain", default="cluster.local", help="the cluster's DNS domain")
+    parser.add_argument("--domain", default=CLUSTER_DOMAIN, help="the cluster's DNS domain")
     parser.add_argument("--kubeconfig", help="a kubeconfig file instead of the pod's service account")
     options = parser.parse_args(arguments)
     try:

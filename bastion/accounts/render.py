@@ -12,7 +12,6 @@ the later one would need a memory that replicas do not share. Every such key is 
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,24 +19,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bastion.accounts.keyline import BadKey, PublicKey, parse
-from bastion.paths import ACCESS_FILE, FIRST_UID, GROUP, GROUP_ID
+from bastion.paths import ACCESS_FILE, GROUP, GROUP_ID
+from devservers_core.grammar import SERVER_NAME, SERVER_NAME_MAX, USER_NAME, USER_NAME_MAX, fits
+from devservers_core.names import (
+    CLUSTER_DOMAIN,
+    FIRST_UID,
+    MAX_KEYS_PER_LIST,
+    SSH_PORT,
+    host_of,
+    is_reserved_user,
+    user_of,
+)
 from devservers_core.types import Json
 
-USER_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}[a-z0-9]", re.ASCII)
-SERVER_NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]", re.ASCII)
-RESERVED_NAMES = frozenset(
-    {
-        "root", "admin", "administrator", "nobody", "nogroup", "sshd", "daemon", "system", "systemd", "default",
-        "operator", "devserver", "devservers", "dev", "bin", "sys", "sync", "mail", "www-data", "backup", "sudo",
-        "adm", "staff", "games", "man", "lp", "news", "uucp", "proxy", "list", "irc", "gnats", "messagebus", "polkitd",
-        GROUP,
-    }
-)  # fmt: skip
-"""The API's own list: a passwd entry by such a name would be taken for the system's."""
 RESERVED_IDS = frozenset({65534, 65535})
 """nobody, and what a 16-bit -1 becomes."""
 LAST_UID = 2**31 - 2
-MOST_KEYS = 64
+MOST_KEYS = 2 * MAX_KEYS_PER_LIST
 MOST_SERVERS = 1000
 """sshd takes 4096 permitopen for a key and refuses the whole line beyond (auth-options.c)."""
 MOST_WAYS = 4096
@@ -68,7 +66,7 @@ class Rendered:
     problems: tuple[str, ...] = ()
 
 
-def render(users: Iterable[Json], servers: Iterable[Json], shell: str, domain: str = "cluster.local") -> Rendered:
+def render(users: Iterable[Json], servers: Iterable[Json], shell: str, domain: str = CLUSTER_DOMAIN) -> Rendered:
     """The files for these people; `shell` is what sshd starts for them, `domain` the cluster's DNS domain."""
     problems: list[str] = []
     accounts = sorted(_accounts(users, servers, problems), key=lambda account: account.name)
@@ -115,9 +113,9 @@ def _ways(name: str, keys: int, servers: list[str], problems: list[str]) -> tupl
 
 
 def _unfit(name: object, uid: object, metadata: Json, spec: Json) -> str | None:
-    if not isinstance(name, str) or not USER_NAME.fullmatch(name):
+    if not isinstance(name, str) or not fits(name, USER_NAME, USER_NAME_MAX):
         return "this is not a user name"
-    if name in RESERVED_NAMES or name.startswith("kube-"):
+    if is_reserved_user(name) or name == GROUP:
         return "this name is reserved"
     if spec.get("username") != name:
         return "spec.username is another name"
@@ -173,8 +171,8 @@ def _servers(servers: Iterable[Json]) -> defaultdict[str, set[str]]:
     for server in servers:
         metadata = _part(server, "metadata")
         name, namespace = metadata.get("name"), metadata.get("namespace")
-        if isinstance(name, str) and isinstance(namespace, str) and SERVER_NAME.fullmatch(name):
-            found[namespace.removeprefix("dev-") if namespace.startswith("dev-") else ""].add(name)
+        if isinstance(name, str) and isinstance(namespace, str) and fits(name, SERVER_NAME, SERVER_NAME_MAX):
+            found[user_of(namespace) or ""].add(name)
     return found
 
 
@@ -183,7 +181,7 @@ def _authorized_keys(account: Account, domain: str) -> str:
     if account.servers:
         # Without any permitopen, port-forwarding would mean every port of everything (sshd(8)).
         options.append("port-forwarding")
-        options += [f'permitopen="{server}.dev-{account.name}.svc.{domain}:22"' for server in account.servers]
+        options += [f'permitopen="{host_of(server, account.name, domain)}:{SSH_PORT}"' for server in account.servers]
     return "".join(
         ",".join([*options, *([_until(end)] if end else [])]) + f" {key.text}\n" for key, end in account.keys.items()
     )

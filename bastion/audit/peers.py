@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-from bastion.paths import FIRST_UID
+from devservers_core.names import FIRST_UID
 
 MOST_LINE = 1 << 16
 """Bytes of one request; a longer one ends the peer. A terminal gives 4 KiB at a time, at most 24 KiB as JSON."""

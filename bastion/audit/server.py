@@ -27,7 +27,8 @@ from bastion.audit.ledger import Ledger, Refused, Session
 from bastion.audit.peers import Peers, listen, peer_uid
 from bastion.audit.recording import Recording
 from bastion.audit.shelf import Shelf
-from bastion.paths import FIRST_UID, Paths
+from bastion.paths import Paths
+from devservers_core.names import FIRST_UID
 from devservers_core.types import Json
 
 BEGIN_SECONDS = 15.0

@@ -10,8 +10,9 @@ import sys
 from bastion.broker.desk import Desk, utcnow
 from bastion.broker.server import BrokerServer, log
 from bastion.paths import Paths
-from devctl import kubeconfig, names
+from devctl import kubeconfig
 from devctl.errors import Failure
+from devservers_core import names
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,20 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from bastion.broker.certificate import BadRequest, authority, sign
-from devctl import names
 from devctl.errors import FORBIDDEN, NOT_FOUND, USAGE, ApiError, Failure, Unreachable, from_api
 from devctl.kube import Kube
 from devctl.kubeconfig import Target
 from devctl.people import change_keys, user_path
+from devservers_core import names
+from devservers_core.names import PERSON_ACCOUNT, TOKEN_TTL_SECONDS, USER_CA_ENTRY, USER_CA_SECRET
 from devservers_core.types import Json
 
-ACCOUNT = "devctl"
-"""The service account in each user's namespace that stands for its person (operator, build/user.py)."""
-SECONDS = 600
-"""A token's lifetime, the shortest there is."""
 REUSE = timedelta(minutes=5)
 """A token with more than this left is given out again: a loop of logins must not become one of TokenRequests."""
-CA_SECRET, CA_ENTRY = "user-ca", "ca"
 CA_SECONDS = 300.0
 """How long the CA is used before it is read again."""
 
@@ -99,9 +95,9 @@ class Desk:
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"expirationSeconds": SECONDS},
+            "spec": {"expirationSeconds": TOKEN_TTL_SECONDS},
         }
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{ACCOUNT}/token"
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{PERSON_ACCOUNT}/token"
         status = self._kube().create(path, body)["status"]
         return {
             "token": status["token"],
@@ -116,16 +112,16 @@ class Desk:
         with self._lock:
             known = self._ca
         if known is None or time.monotonic() - known[0] > CA_SECONDS:
-            path = f"/api/v1/namespaces/{self._namespace}/secrets/{CA_SECRET}"
+            path = f"/api/v1/namespaces/{self._namespace}/secrets/{USER_CA_SECRET}"
             try:
                 secret = self._kube().get(path)
-                known = time.monotonic(), authority(base64.b64decode(secret["data"][CA_ENTRY]).decode())
+                known = time.monotonic(), authority(base64.b64decode(secret["data"][USER_CA_ENTRY]).decode())
             except ApiError as error:
                 if error.status != 404:
                     raise
-                raise ValueError(f"there is no Secret {CA_SECRET} yet; the first server makes it") from None
+                raise ValueError(f"there is no Secret {USER_CA_SECRET} yet; the first server makes it") from None
             except (KeyError, UnicodeDecodeError):
-                raise ValueError(f"Secret {CA_SECRET} has no {CA_ENTRY}") from None
+                raise ValueError(f"Secret {USER_CA_SECRET} has no {USER_CA_ENTRY}") from None
             with self._lock:
                 self._ca = known
         return known[1]

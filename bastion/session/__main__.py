@@ -11,6 +11,7 @@ import sys
 from bastion.session.audit import Audit, Busy, NoAudit
 from bastion.session.surroundings import fixed, source
 from bastion.session.words import Refused, command, told
+from devservers_core.names import HOST_CA_ENTRY
 
 NOT_ON_RECORD = 77
 """Exit code when the audit process does not want this session (EX_NOPERM, sysexits.h)."""
@@ -28,7 +29,7 @@ def main(audit_socket: str, broker_socket: str, settings: str) -> int:
     audit = Audit(audit_socket)
     text = given.get("SSH_ORIGINAL_COMMAND")
     kubectl = setting(settings, "kubectl") == "true"  # not there when nobody says so
-    env = fixed(given, broker_socket, setting(settings, "address"), setting(settings, "host_ca.pub"))
+    env = fixed(given, broker_socket, setting(settings, "address"), setting(settings, HOST_CA_ENTRY))
     try:
         if text is None and os.isatty(0):
             from bastion.session.prompt import shell

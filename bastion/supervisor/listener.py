@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import IO
 
 from bastion.paths import Paths
-from bastion.sshd_config import HOST_CERTIFICATE, HOST_KEY, SshdSettings, Version, render, version_of
+from bastion.sshd_config import SshdSettings, Version, render, version_of
 from bastion.supervisor import packets
+from devservers_core.names import HOST_CERTIFICATE_FILE, HOST_KEY_FILE
 
 RUN = Path("/run/sshd")
 """Where sshd locks up its unprivileged half; it wants it empty, root's and there (Debian)."""
@@ -75,11 +76,11 @@ class Listener:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A volume begins with a folder that everybody may write in: here somebody would write sshd's configuration.
         folder.chmod(0o700)
-        key = (self._paths.host / HOST_KEY).read_bytes()
-        shown = self._paths.host / HOST_CERTIFICATE
+        key = (self._paths.host / HOST_KEY_FILE).read_bytes()
+        shown = self._paths.host / HOST_CERTIFICATE_FILE
         certificate = shown.read_bytes() if shown.exists() else b""
         config = render(self._paths, self._settings, self._version, certified=bool(certificate)).encode()
-        files = {HOST_KEY: key, HOST_CERTIFICATE: certificate, "sshd_config": config}
+        files = {HOST_KEY_FILE: key, HOST_CERTIFICATE_FILE: certificate, "sshd_config": config}
         if tuple(files.values()) == self._seen:
             return False
         for name, content in files.items():

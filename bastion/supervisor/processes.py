@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bastion.paths import FIRST_UID
+from devservers_core.names import FIRST_UID
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 
-from bastion.paths import FIRST_UID
 from bastion.supervisor import processes
 from bastion.supervisor.connections import Connections, Live
 from bastion.supervisor.settings import SupervisorSettings
+from devservers_core.names import FIRST_UID
 
 Below = Mapping[int, list[processes.Process]]
 """The processes of each connection, by its pid."""

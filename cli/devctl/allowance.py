@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from devctl import names, quota
+from devctl import quota
 from devctl.errors import ApiError
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
     from devservers_core.types import Json
-
-SERVERS = "count/devservers.devservers.io"
-"""The key of a ResourceQuota that counts servers, stopped ones included."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Allowance:
     def servers(self, asked: quota.Demand) -> tuple[int, int] | None:
         """How many such servers the quota lets start now, and how many ever; None where it limits nothing of them."""
         needs = {f"requests.{name}": needed for name, needed in asked.requests.items() if needed}
-        needs |= {name: needed for name, needed in asked.requests.items() if needed} | {SERVERS: Decimal(1)}
+        needs |= {name: needed for name, needed in asked.requests.items() if needed} | {names.SERVER_COUNT: Decimal(1)}
         limits = [
             (self.hard[key], self.used.get(key, Decimal(0)), need) for key, need in needs.items() if key in self.hard
         ]

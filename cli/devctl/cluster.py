@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import __version__, complete, names, render
+from devctl import __version__, complete, render
 from devctl.config import KEYS
 from devctl.errors import FAILURE, ApiError, Failure, Unreachable, quota_label
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -230,7 +231,7 @@ def _kinds(session: Session) -> str:
     except ApiError as error:
         if error.status != 404:
             raise
-        raise Failure("the devservers.io kinds are missing", "`make up`, or another context") from None
+        raise Failure(f"the {names.GROUP} kinds are missing", "`make up`, or another context") from None
     return ", ".join(sorted(r["kind"] for r in found["resources"] if "/" not in r["name"]))
 
 

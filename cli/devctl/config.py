@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from devctl import names
+from devctl.defaults import DEFAULT_HOME_SIZE
 from devctl.errors import USAGE, Failure
+from devservers_core import names
 
 OUTPUTS = ("table", "wide", "json", "yaml", "name")
 
@@ -31,7 +32,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "bastion": ("DEVCTL_BASTION", "bastion to work through, HOST or HOST:PORT"),
     "hostAuthority": ("DEVCTL_HOST_AUTHORITY", "public key that vouches for the bastion's and all servers' host keys"),
 }
-DEFAULTS = {"flavor": names.DEFAULT_FLAVOR, "homeSize": names.DEFAULT_HOME_SIZE, "output": "table"}
+DEFAULTS = {"flavor": names.DEFAULT_FLAVOR, "homeSize": DEFAULT_HOME_SIZE, "output": "table"}
 PATHS = ("kubeconfig", "identityFile")
 
 

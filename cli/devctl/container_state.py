@@ -10,8 +10,9 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from devctl import names, pods, remote, render
+from devctl import pods, remote, render
 from devctl.errors import TRANSPORT, ApiError, Failure, Unreachable, from_api
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -82,7 +83,7 @@ def _printed(session: Session, server: Json, word: str, most: int = MOST) -> byt
     from devctl.kube import core_path
 
     name, deadline = server["metadata"]["name"], time.monotonic() + SECONDS
-    query = [("container", names.CONTAINER), ("stdout", "true"), ("stderr", "true"), ("command", PROGRAM)]
+    query = [("container", names.MAIN_CONTAINER), ("stdout", "true"), ("stderr", "true"), ("command", PROGRAM)]
     path = core_path(session.namespace, "pods", pods.of_server(session, server)) + "/exec"
     channels = websocket.connect(session.kube, path, [*query, ("command", word)], websocket.EXEC_PROTOCOLS, SECONDS)
     printed, status = bytearray(), None

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devctl import complete, home, names, render, sshconfig, storage, surroundings, values
+from devctl import complete, home, render, sshconfig, storage, surroundings, values
+from devctl.defaults import DEFAULT_HOME_SIZE
 from devctl.errors import USAGE, ApiError, Failure, from_api
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -217,7 +219,7 @@ def _home_words(wanted: Wanted, existing: Json | None) -> str:
         return f"home {home.size(existing)}, kept from before"
     if wanted.home_size:
         return f"home {wanted.home_size}, kept"
-    if any(m.path == names.HOME for m in wanted.volumes):
+    if any(m.path == names.HOME_PATH for m in wanted.volumes):
         return "home on your volume"
     return "no persistent home"
 
@@ -242,15 +244,16 @@ def check(
     config = session.config
     values.server_name(name)
     mounts = values.mounts(volumes, values.claim(shared, "--shared-volume") if shared else None)
-    own_home = next((m for m in mounts if m.path == names.HOME), None)
+    own_home = next((m for m in mounts if m.path == names.HOME_PATH), None)
     if ephemeral and home_size and values.home_size(home_size):
         raise Failure("--ephemeral and --home-size contradict each other", "give one of them", USAGE)
     if own_home and home_size and values.home_size(home_size):
         raise values.refuse(
-            f"{names.HOME} is used twice, by --home-size {home_size} and by {own_home.claim}", "leave one of them out"
+            f"{names.HOME_PATH} is used twice, by --home-size {home_size} and by {own_home.claim}",
+            "leave one of them out",
         )
     setting, size_setting = config.setting("flavor"), config.setting("homeSize")
-    size = home_size or (size_setting.value if size_setting else names.DEFAULT_HOME_SIZE)
+    size = home_size or (size_setting.value if size_setting else DEFAULT_HOME_SIZE)
     flag = "--home-size" if home_size else f"homeSize ({size_setting.source if size_setting else 'default'})"
     if ttl:
         values.duration(ttl, "--ttl")

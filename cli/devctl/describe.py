@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import complete, names, render
+from devctl import complete, render
 from devctl.events import event_text, event_time, related_events
 from devctl.listing import Output, phase, status_of
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from devctl import knownhosts, names, pods, websocket
+from devctl import knownhosts, pods, websocket
 from devctl.errors import TRANSPORT, ApiError, Failure, from_api
 from devctl.kube import core_path
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -68,7 +69,7 @@ def dial(session: Session, name: str, port: int) -> tuple[Tunnel, bytes]:
 
     Raises Failure: the server is stopped, has no SSH, or did not come up in time.
     """
-    if port != names.SSH_PORT:
+    if port != names.SSH_POD_PORT:
         server = session.server(name)
         return _open(session, server, pods.of_server(session, server), port), b""
     return patiently(session, name, _greeted)
@@ -100,7 +101,7 @@ def patiently(session: Session, name: str, attempt: Callable[[Session, Json], T]
 
 def _greeted(session: Session, server: Json) -> tuple[Tunnel, bytes]:
     """A connection on which SSH has spoken."""
-    tunnel = _open(session, server, pods.listening(session, server), names.SSH_PORT)
+    tunnel = _open(session, server, pods.listening(session, server), names.SSH_POD_PORT)
     try:
         greeting = tunnel.first(BANNER)
         knownhosts.pin(session, server)

@@ -10,8 +10,10 @@ from urllib.parse import quote
 
 import typer
 
-from devctl import complete, jump, names, render, sshconfig, values
+from devctl import complete, jump, render, sshconfig, values
+from devctl.defaults import HOST_SUFFIX
 from devctl.errors import USAGE, Failure, no_server
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -28,14 +30,14 @@ def code_command(
     editor: Annotated[
         str, typer.Option(metavar="NAME", help=", ".join(EDITORS), autocompletion=complete.editors)
     ] = "vscode",
-    folder: Annotated[str, typer.Option(metavar="PATH", help="Folder to open.")] = names.HOME,
+    folder: Annotated[str, typer.Option(metavar="PATH", help="Folder to open.")] = names.HOME_PATH,
     open_it: Annotated[bool, typer.Option("--open", help="Open it here as well.")] = False,
 ) -> None:
     """Print the link that opens a server in an editor; with --open open it.
 
     Once before: devctl ssh-config --install.
     """
-    name = values.server_name(name.removesuffix(names.HOST_SUFFIX))
+    name = values.server_name(name.removesuffix(HOST_SUFFIX))
     found = link(name, editor, folder)
     _must_exist(session, name)
     sshconfig.refresh(session, name)
@@ -63,13 +65,13 @@ def _must_exist(session: Session, name: str) -> None:
 def link(name: str, editor: str, folder: str) -> str:
     """The link for one of EDITORS; raises Failure for another, or a folder that is no absolute path."""
     if not folder.startswith("/"):
-        raise Failure(f"--folder {folder} is not an absolute path", f"write it like {names.HOME}", USAGE)
-    host, path = name + names.HOST_SUFFIX, quote(folder)
+        raise Failure(f"--folder {folder} is not an absolute path", f"write it like {names.HOME_PATH}", USAGE)
+    host, path = name + HOST_SUFFIX, quote(folder)
     if editor in REMOTE_SSH:
         return f"{REMOTE_SSH[editor]}://vscode-remote/ssh-remote+{host}{path}"
     if editor == JETBRAINS:
         return (
-            f"jetbrains-gateway://connect#type=ssh&host={host}&port={names.SERVICE_PORT}&user={names.LOGIN}"
+            f"jetbrains-gateway://connect#type=ssh&host={host}&port={names.SSH_PORT}&user={names.LOGIN}"
             f"&projectPath={quote(folder, safe='')}&deploy=true"
         )
     raise Failure(f"editor {editor!r} is unknown", "use one of " + ", ".join(EDITORS), USAGE)

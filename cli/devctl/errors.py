@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from devservers_core.names import GPU, SERVER_COUNT
+
 # Exit codes (rulings.md 14). exec, ssh and shell pass the remote code through.
 FAILURE = 1
 USAGE = 2
@@ -179,10 +181,10 @@ def _quota_kind(key: str) -> str:
 def quota_label(key: str) -> str:
     """What people call a key of a ResourceQuota: `requests.nvidia.com/gpu` -> `GPUs`."""
     known = {
-        "count/devservers.devservers.io": "servers",
+        SERVER_COUNT: "servers",
         "requests.cpu": "CPUs",
         "requests.memory": "memory",
-        "requests.nvidia.com/gpu": "GPUs",
+        f"requests.{GPU}": "GPUs",
         "requests.storage": "storage",
         "requests.ephemeral-storage": "local disk",
         "persistentvolumeclaims": "volumes",

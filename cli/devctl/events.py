@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import complete, names, render
+from devctl import complete, render
 from devctl.errors import ApiError, from_api
 from devctl.listing import Output
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -38,7 +39,7 @@ def concerns(event: Json, name: str) -> bool:
     """Whether an event is about server `name` or one of its children, by their deterministic names."""
     about = event.get("involvedObject") or {}
     kind, other = about.get("kind"), str(about.get("name", ""))
-    if other == name or (kind, other) == ("PersistentVolumeClaim", names.home_claim(name)):
+    if other == name or (kind, other) == ("PersistentVolumeClaim", names.home_name(name)):
         return True
     # A Deployment's ReplicaSet is NAME-hash, its pod NAME-hash-suffix; hashes hold no vowels, no dashes.
     pattern = {"ReplicaSet": r"-[a-z0-9]{6,10}", "Pod": r"-[a-z0-9]{6,10}-[a-z0-9]{5}"}.get(str(kind))

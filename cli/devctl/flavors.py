@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import names, quota, render
+from devctl import quota, render
 from devctl.allowance import Allowance, allowance, default_flavor
 from devctl.errors import ApiError, from_api
 from devctl.listing import Output
 from devctl.queue import cluster_queues
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session

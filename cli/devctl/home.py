@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devctl import names, values
 from devctl.errors import ApiError
+from devservers_core import names
+from devservers_core.quantity import parse_quantity
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -20,7 +21,7 @@ def kept(session: Session, server: str) -> Json | None:
     from devctl.kube import core_path
 
     try:
-        return session.kube.get(core_path(session.namespace, "persistentvolumeclaims", names.home_claim(server)))
+        return session.kube.get(core_path(session.namespace, "persistentvolumeclaims", names.home_name(server)))
     except ApiError as error:
         return {} if error.status == 404 else None
 
@@ -44,7 +45,7 @@ def ends(claim: Json) -> bool:
 
 def differs(one: str, other: str) -> int:
     """-1, 0 or 1 as the first size is less than, equal to or more than the other."""
-    first, second = values.quantity(one), values.quantity(other)
+    first, second = parse_quantity(one), parse_quantity(other)
     return (first > second) - (first < second)
 
 
@@ -70,7 +71,7 @@ def on_kept(claim: Json | None, asked: str, *, typed: bool) -> tuple[str, str | 
 
 def home_line(server: Json, claim: Json | None) -> str:
     """What `describe` says of the home; `claim` as `kept` found it."""
-    spec, name = server.get("spec") or {}, names.home_claim(server["metadata"]["name"])
+    spec, name = server.get("spec") or {}, names.home_name(server["metadata"]["name"])
     asked = spec.get("persistentHomeSize")
     if asked:
         if claim is None:
@@ -81,7 +82,7 @@ def home_line(server: Json, claim: Json | None) -> str:
             return f"{size(claim)} on volume claim {name}, BEING DELETED: lost when the server stops or restarts"
         return f"{size(claim)} on volume claim {name}, kept when stopped or deleted"
     for volume in spec.get("volumes") or []:
-        if str(volume.get("mountPath", "")).rstrip("/") == names.HOME:
+        if str(volume.get("mountPath", "")).rstrip("/") == names.HOME_PATH:
             return f"your volume claim {volume['claimName']}"
     return "not persistent: lost when the server stops"
 
@@ -98,7 +99,7 @@ def at_stake(session: Session, server: Json) -> str | None:
     except ApiError:
         return None
     claims = {str(each["metadata"]["name"]): each for each in items}
-    spec, home = server.get("spec") or {}, names.home_claim(server["metadata"]["name"])
+    spec, home = server.get("spec") or {}, names.home_name(server["metadata"]["name"])
     mounted = [str(each.get("claimName")) for each in spec.get("volumes") or []]
     mounted += [str(spec["sharedVolumeClaimName"])] if spec.get("sharedVolumeClaimName") else []
     mounted += [home] if spec.get("persistentHomeSize") else []
@@ -113,7 +114,7 @@ def at_stake(session: Session, server: Json) -> str | None:
 
 def gone(session: Session, server: Json) -> str | None:
     """What a stopped server would start without: its home, where it had one; None when all is there."""
-    home = names.home_claim(server["metadata"]["name"])
+    home = names.home_name(server["metadata"]["name"])
     started_before = bool((server.get("status") or {}).get("timeline"))
     if not (server.get("spec") or {}).get("persistentHomeSize") or not started_before:
         return None

@@ -14,9 +14,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devctl import broker, knownhosts, names
+from devctl import broker, knownhosts
+from devctl.defaults import HOST_SUFFIX, KEEPALIVE
 from devctl.dial import BANNER, patiently, unanswered
 from devctl.errors import TRANSPORT, USAGE, Failure
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -42,7 +44,7 @@ def connect(session: Session, name: str, rest: list[str]) -> int:
     options = {
         "User": names.LOGIN,
         "HostName": host(session, name),
-        "Port": str(names.SERVICE_PORT),
+        "Port": str(names.SSH_PORT),
         "HostKeyAlias": name,
         "UserKnownHostsFile": known,
         "GlobalKnownHostsFile": "/dev/null",
@@ -54,13 +56,13 @@ def connect(session: Session, name: str, rest: list[str]) -> int:
         "IdentitiesOnly": "yes",
         "PreferredAuthentications": "publickey",
         "EscapeChar": "none",
-        **names.KEEPALIVE,
+        **KEEPALIVE,
     }
     words = ["ssh", "-F", "none"]
     for key, value in options.items():
         words += ["-o", f"{key}={value}"]
     # After `--` ssh takes nothing for an option any more, not even behind the host's name (ssh.c, opt_terminated).
-    words += [*switches, "--", name + names.HOST_SUFFIX, *command]
+    words += [*switches, "--", name + HOST_SUFFIX, *command]
     session.kube.close()
     # Not execve: the files without names above are there as long as this process.
     return outlived(subprocess.Popen(words, executable=_program("ssh")))
@@ -110,14 +112,14 @@ def permitted(rest: list[str]) -> tuple[list[str], list[str]]:
 
 def host(session: Session, name: str) -> str:
     """The server's Service."""
-    return f"{name}.{session.namespace}.{names.CLUSTER_DOMAIN}"
+    return f"{name}.{session.namespace}.{names.SERVICE_DOMAIN}"
 
 
 def _open(session: Session, server: Json) -> socket.socket:
     """A connection to the server's SSH port; raises Failure."""
     name = str(server["metadata"]["name"])
     try:
-        connection = socket.create_connection((host(session, name), names.SERVICE_PORT), CONNECT)
+        connection = socket.create_connection((host(session, name), names.SSH_PORT), CONNECT)
         connection.settimeout(None)
         return connection
     except OSError as error:

@@ -15,9 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from devctl import names, values
+from devctl import values
 from devctl.config import Config
+from devctl.defaults import KEEPALIVE
 from devctl.errors import TRANSPORT, USAGE, Failure
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -72,7 +74,7 @@ class Bastion:
         found = {"User": self.user, "HostName": self.host, "Port": str(self.port), **self._trust()}
         # Nine seconds in all for who is not in the right network. Tried again, because a replica that has just gone
         # refuses for a second or two, until nobody is sent to it any more.
-        found |= {**names.KEEPALIVE, "ConnectTimeout": "4", "ConnectionAttempts": "2"}
+        found |= {**KEEPALIVE, "ConnectTimeout": "4", "ConnectionAttempts": "2"}
         return found | self._identity()
 
     def server_options(self, server: str) -> dict[str, str]:
@@ -81,10 +83,10 @@ class Bastion:
         found = {
             "User": names.LOGIN,
             "HostName": host,
-            "Port": str(names.SERVICE_PORT),
+            "Port": str(names.SSH_PORT),
             "ProxyJump": ALIAS,
             **self._trust(),
-            **names.KEEPALIVE,
+            **KEEPALIVE,
         }
         return found | self._identity()
 
@@ -97,7 +99,7 @@ class Bastion:
                 USAGE,
             )
         hosts = [self.host if self.port == DEFAULT_PORT else f"[{self.host}]:{self.port}"]
-        hosts.append(f"*.{names.namespace_of(self.user)}.{names.CLUSTER_DOMAIN}")
+        hosts.append(f"*.{names.namespace_of(self.user)}.{names.SERVICE_DOMAIN}")
         return f"@cert-authority {','.join(hosts)} {self.authority}\n"
 
     def trust(self) -> None:
@@ -130,7 +132,7 @@ class Bastion:
         options = self.server_options(server)
         del options["ProxyJump"]
         host = options["HostName"]
-        first = self.ssh("-W", f"[{host}]:{names.SERVICE_PORT}", log=log)
+        first = self.ssh("-W", f"[{host}]:{names.SSH_PORT}", log=log)
         proxy = shlex.join(first).replace("%", "%%")
         # Another bastion may lead to a server of the same name: a connection to one is not shared with the other.
         options |= {"HostName": unique_host(server, f"{self.host}:{self.port}", host), "HostKeyAlias": host}

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devctl import names
 from devctl.config import state_folder
+from devctl.defaults import HOST_SUFFIX
 from devctl.errors import TRANSPORT, Failure
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def unique_host(name: str, *place: str) -> str:
     """`NAME.HASH.devserver`, the hash being of what tells servers of that name apart."""
     import hashlib
 
-    return f"{name}.{hashlib.sha256(chr(0).join(place).encode()).hexdigest()[:8]}{names.HOST_SUFFIX}"
+    return f"{name}.{hashlib.sha256(chr(0).join(place).encode()).hexdigest()[:8]}{HOST_SUFFIX}"
 
 
 def file(session: Session, name: str) -> Path:

@@ -15,9 +15,10 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from devctl import broker, kubeconfig, names
+from devctl import broker, kubeconfig
 from devctl.errors import ApiError, Unreachable
 from devctl.kubeconfig import Target
+from devservers_core import names
 from devservers_core.types import Json
 
 if TYPE_CHECKING:

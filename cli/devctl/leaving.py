@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from devctl import names, render
+from devctl import render
 from devctl.errors import ApiError, Failure, Unreachable
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devctl import complete, names, render, values
+from devctl import complete, render, values
 from devctl.errors import NOT_FOUND, REFUSED, USAGE, ApiError, Failure, from_api
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -70,7 +71,7 @@ def stop_command(
         _spare(f"stopping {name}", f"Stop {name}?", risk, yes)
         server = _patch(session, name, {"spec": {"running": False}}, "stop")
         keeps = server["spec"].get("persistentHomeSize") or any(
-            str(v.get("mountPath", "")).rstrip("/") == names.HOME for v in server["spec"].get("volumes") or []
+            str(v.get("mountPath", "")).rstrip("/") == names.HOME_PATH for v in server["spec"].get("volumes") or []
         )
         kept = "its home is kept" if keeps else "it had no persistent home"
         render.say(f"{name} is stopping" + ("" if risk else f"; {kept}"))
@@ -178,7 +179,7 @@ def delete_command(
     from devctl.kube import core_path, server_path
 
     values.server_name(name)
-    claim_path = core_path(session.namespace, "persistentvolumeclaims", names.home_claim(name))
+    claim_path = core_path(session.namespace, "persistentvolumeclaims", names.home_name(name))
     server = _exists(session, server_path(session.namespace, name), f"read {name}")
     home = _exists(session, claim_path, f"read the home of {name}")
     if home is not None and not _is_home(home, name):
@@ -186,7 +187,7 @@ def delete_command(
     if server is None and not (purge and home):
         if home is not None:
             raise Failure(
-                f"there is no server {name}, only its home {names.home_claim(name)}",
+                f"there is no server {name}, only its home {names.home_name(name)}",
                 f"`devctl delete {name} --purge` deletes the home, `devctl create {name}` uses it again",
                 NOT_FOUND,
             )
@@ -194,7 +195,7 @@ def delete_command(
     what = f"server {name}" if server else ""
     if purge and home:
         size = home["spec"]["resources"]["requests"].get("storage", "")
-        what += (" and " if what else "") + f"the home {names.home_claim(name)} ({size}) with everything in it"
+        what += (" and " if what else "") + f"the home {names.home_name(name)} ({size}) with everything in it"
     if not yes:
         confirm(f"deleting {what}", f"Delete {what}?", "nothing was deleted")
     try:
@@ -208,9 +209,9 @@ def delete_command(
     if server:
         render.say(f"{name} is deleted")
     if purge:
-        render.say(f"its home {names.home_claim(name)} is deleted" if home else "it had no home to delete")
+        render.say(f"its home {names.home_name(name)} is deleted" if home else "it had no home to delete")
     elif home:
-        render.say(f"its home {names.home_claim(name)} is kept: `devctl create {name}` uses it again")
+        render.say(f"its home {names.home_name(name)} is kept: `devctl create {name}` uses it again")
 
 
 def _exists(session: Session, path: str, doing: str) -> Json | None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devctl import complete, names, render
+from devctl import complete, render
 from devctl.errors import ApiError, from_api
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session

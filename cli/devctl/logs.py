@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from devctl import complete, names, pods, render
+from devctl import complete, pods, render
 from devctl.errors import NOT_FOUND, USAGE, ApiError, Failure, Unreachable, from_api
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -37,13 +38,13 @@ def logs_command(
     tail: Annotated[int | None, typer.Option(help="Only the last lines.", min=0)] = None,
     previous: Annotated[bool, typer.Option("-p", "--previous", help="Of the container before this one.")] = False,
     timestamps: Annotated[bool, typer.Option("--timestamps", help="The time before each line.")] = False,
-    container: Annotated[str, typer.Option(help="Another container of the pod.")] = names.CONTAINER,
+    container: Annotated[str, typer.Option(help="Another container of the pod.")] = names.MAIN_CONTAINER,
     ssh: Annotated[bool, typer.Option("--ssh", help="What its SSH server logged: logins, refused keys.")] = False,
 ) -> int:
     """Show what a server's command printed."""
     server = session.server(name)
     if ssh:
-        if follow or previous or timestamps or container != names.CONTAINER:
+        if follow or previous or timestamps or container != names.MAIN_CONTAINER:
             raise Failure("--ssh goes with --tail only", "leave the other options out", USAGE)
         from devctl.container_state import ssh_log
 

@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from devctl import knownhosts, names, pods, values
+from devctl import knownhosts, pods, values
+from devctl.defaults import HOST_SUFFIX, KEEPALIVE
 from devctl.errors import NOT_FOUND, TRANSPORT, USAGE, Failure
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -42,7 +44,7 @@ def options(session: Session, name: str) -> dict[str, str]:
         "StrictHostKeyChecking": "yes",
         "CheckHostIP": "no",
         "UpdateHostKeys": "no",
-        **names.KEEPALIVE,
+        **KEEPALIVE,
         "ProxyCommand": command,
     }
     identity = session.config.get("identityFile")
@@ -65,7 +67,7 @@ def connect(session: Session, name: str, rest: list[str]) -> int:
     """
     from devctl import hop, jump
 
-    name, rest = name.removesuffix(names.HOST_SUFFIX), replica(name, rest)
+    name, rest = name.removesuffix(HOST_SUFFIX), replica(name, rest)
     if session.broker:
         return hop.connect(session, name, rest)
     bastion = jump.configured(session.config)
@@ -75,8 +77,8 @@ def connect(session: Session, name: str, rest: list[str]) -> int:
         bastion.trust()
         server = values.server_name(name)
         if transport.wants_messages(rest):
-            return jump.become([*bastion.hop(server), name + names.HOST_SUFFIX, *rest])
-        return transport.run(bastion, lambda log: [*bastion.hop(server, log), name + names.HOST_SUFFIX, *rest], server)
+            return jump.become([*bastion.hop(server), name + HOST_SUFFIX, *rest])
+        return transport.run(bastion, lambda log: [*bastion.hop(server, log), name + HOST_SUFFIX, *rest], server)
     binary = shutil.which("ssh", path=session.environ.get("PATH"))
     if not binary:
         raise Failure(
@@ -89,7 +91,7 @@ def connect(session: Session, name: str, rest: list[str]) -> int:
     for key, value in options(session, name).items():
         words += ["-o", f"{key}={value}"]
     session.kube.close()
-    return jump.become([*words, name + names.HOST_SUFFIX, *rest])
+    return jump.become([*words, name + HOST_SUFFIX, *rest])
 
 
 def replica(name: str, rest: list[str]) -> list[str]:

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from devctl import keyring, names
+from devctl import keyring
 from devctl.errors import USAGE, ApiError, Failure
+from devservers_core import names
 from devservers_core.types import Json
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devctl import names
+from devctl.defaults import HOST_SUFFIX
 from devctl.errors import FORBIDDEN, TRANSPORT, ApiError, Failure, from_api
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -30,7 +31,8 @@ def suspended(server: Json) -> Failure | None:
     status = server.get("status") or {}
     if status.get("stopReason") != "suspended":
         return None
-    name, user = server["metadata"]["name"], str(server["metadata"].get("namespace", "")).removeprefix("dev-")
+    name, namespace = server["metadata"]["name"], str(server["metadata"].get("namespace", ""))
+    user = names.user_of(namespace) or namespace
     return Failure(
         f"{name} is stopped: the account {user} is suspended, and nothing of it starts",
         "ask an administrator"
@@ -77,7 +79,7 @@ def coming_up(server: Json) -> bool:
 
 def with_ssh(session: Session, name: str) -> Json:
     """The server, if it has SSH and is not stopped; raises Failure with code 255 otherwise."""
-    name = name.removesuffix(names.HOST_SUFFIX)
+    name = name.removesuffix(HOST_SUFFIX)
     server = session.server(name)
     if not server["spec"].get("enableSSH", True):
         raise Failure(f"{name} has no SSH", f"`devctl shell {name}` opens a shell without it", TRANSPORT)

@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from devctl import names, quota, values
+from devctl import quota, values
 from devctl.errors import ApiError
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -50,7 +51,9 @@ def place(session: Session, server: Json) -> str | None:
         queue = str(((mine or {}).get("spec") or {}).get("queueName") or "")
         if mine is None or not queue:
             return None
-        pending = f"/apis/{names.VISIBILITY_API_VERSION}/namespaces/{session.namespace}/localqueues/{quote(queue)}"
+        pending = (
+            f"/apis/{names.KUEUE_VISIBILITY_API_VERSION}/namespaces/{session.namespace}/localqueues/{quote(queue)}"
+        )
         items = session.kube.get(f"{pending}/pendingworkloads").get("items") or []
     except ApiError:
         return None

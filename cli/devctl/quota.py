@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from devctl import names, values
+from devservers_core import names
+from devservers_core.quantity import parse_quantity
 
 if TYPE_CHECKING:
     from devservers_core.types import Json
@@ -47,7 +48,7 @@ def demand(flavor: Json) -> Demand:
     resources = spec.get("resources") or {}
     wanted = (resources.get("limits") or {}) | (resources.get("requests") or {})
     return Demand(
-        str(spec.get("queue") or names.QUEUE),
+        str(spec.get("queue") or names.INTERACTIVE),
         str((spec.get("nodeSelector") or {}).get(names.LABEL_POOL) or ""),
         {str(name): amount(value) for name, value in wanted.items()},
     )
@@ -105,7 +106,7 @@ def room_in(queues: Mapping[str, Json], queue: str, pool: str, resource: str) ->
 def amount(text: object) -> Decimal:
     """A quantity, 0 when it can't be read."""
     try:
-        return values.quantity(str(text))
+        return parse_quantity(str(text))
     except ValueError:
         return _NOTHING
 

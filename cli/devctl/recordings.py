@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import names
 from devctl.errors import NOT_FOUND, ApiError, Failure, from_api
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
 
-SELECTOR = "app.kubernetes.io/name=devservers-bastion"
-CONTAINER = "audit"
+SELECTOR = f"{names.LABEL_APP}={names.BASTION}"
 PROGRAM = ("python3", "-m", "bastion.audit.recording")
 
 
@@ -65,7 +64,12 @@ def _run(session: Session, pod: str, words: list[str]) -> int:
 
     try:
         return in_container(
-            session, (names.BASTION_NAMESPACE, pod, CONTAINER), [*PROGRAM, *words], pod, terminal=False, stdin=False
+            session,
+            (names.BASTION_NAMESPACE, pod, names.BASTION_AUDIT_CONTAINER),
+            [*PROGRAM, *words],
+            pod,
+            terminal=False,
+            stdin=False,
         )
     except ApiError as error:
         raise from_api(error, "read recordings") from None

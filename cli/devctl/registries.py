@@ -1,13 +1,12 @@
 """devctl registry: a person's logins to private image registries, which their servers' images are pulled with.
 
 Invariant: a password comes from a prompt or standard input, goes to the API server, and is never shown or read back.
-Each registry has one Secret, named after it (devservers.build.registry has the same names; a test compares them).
+Each registry has one Secret, named after it.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 import sys
@@ -16,14 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devctl import names, render
+from devctl import render
 from devctl.errors import FAILURE, NOT_FOUND, REFUSED, USAGE, ApiError, Failure, from_api
 from devctl.listing import Output
+from devservers_core import names
+from devservers_core.registry import DOCKER_HUB, canonical_host, secret_name
 
 if TYPE_CHECKING:
     from devctl.session import Session
 
-DOCKER_HUB = "docker.io"
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 """What Docker Hub is called in a docker configuration."""
 MOST = 8192
@@ -94,13 +94,7 @@ def host(text: str) -> str:
             "write its name as images have it, like ghcr.io or registry.example.org:5000",
             REFUSED,
         )
-    return DOCKER_HUB if found in ("index.docker.io", "registry-1.docker.io") else found
-
-
-def secret_name(registry: str) -> str:
-    """The Secret of a registry."""
-    slug = re.sub(r"[^a-z0-9]+", "-", registry).strip("-")[:40].rstrip("-")
-    return f"{names.REGISTRY_SECRET_PREFIX}{slug}-{hashlib.sha256(registry.encode()).hexdigest()[:8]}"
+    return canonical_host(found)
 
 
 def password(registry: str) -> str:
@@ -160,7 +154,7 @@ def _write(session: Session, registry: str, auths: dict[str, dict[str, str]]) ->
             "ownerReferences": [{key: each[key] for key in kept} for each in owners],
         },
         "type": names.SECRET_TYPE_REGISTRY,
-        "data": {".dockerconfigjson": base64.b64encode(json.dumps({"auths": auths}).encode()).decode()},
+        "data": {names.REGISTRY_ENTRY: base64.b64encode(json.dumps({"auths": auths}).encode()).decode()},
     }
     path = core_path(session.namespace, "secrets")
     try:

@@ -11,7 +11,7 @@ import select
 import time
 from typing import TYPE_CHECKING
 
-from devctl import names
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.dial import Tunnel
@@ -21,9 +21,9 @@ QUIET = 10.0  # seconds the server may still be silent after our input ended
 COMMON = ("--user", "--context", "--kubeconfig", "--namespace")
 
 
-def proxy(session: Session, name: str, port: int = names.SSH_PORT) -> int:
+def proxy(session: Session, name: str, port: int = names.SSH_POD_PORT) -> int:
     """Join stdin and stdout to a port of the server; the exit code."""
-    if session.broker and port == names.SSH_PORT:
+    if session.broker and port == names.SSH_POD_PORT:
         from devctl import hop
 
         return hop.join(session, name)

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devctl import complete, names, pods, render
+from devctl import complete, pods, render
 from devctl.errors import FAILURE, TRANSPORT, USAGE, ApiError, Failure, from_api
 from devctl.relay import write_all
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -94,7 +95,7 @@ def run(session: Session, name: str, command: list[str], *, terminal: bool, stdi
     pod = pods.of_server(session, server)
     try:
         return in_container(
-            session, (session.namespace, pod, names.CONTAINER), command, name, terminal=terminal, stdin=stdin
+            session, (session.namespace, pod, names.MAIN_CONTAINER), command, name, terminal=terminal, stdin=stdin
         )
     except ApiError as error:
         if error.status in (400, 404, 500) and stopped:

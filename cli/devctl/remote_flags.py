@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from devctl import names
 from devctl.config import Config
+from devservers_core import names
 
 WITH_OUTPUT = frozenset({"list", "describe", "events", "flavors", "status", "keys list", "registry list"})
 """Commands on the bastion whose `-o` has the setting `output` as default."""
@@ -51,7 +51,7 @@ def _create(typed: list[str], config: Config) -> list[str]:
         flags += _flag(config, "flavor", "--flavor")
     if "--image" not in options:
         flags += _flag(config, "image", "--image")
-    own_home = any(place.split(":")[1:2] in ([names.HOME], [names.HOME + "/"]) for place in places)
+    own_home = any(place.split(":")[1:2] in ([names.HOME_PATH], [names.HOME_PATH + "/"]) for place in places)
     if not options & {"--home-size", "--ephemeral"} and not own_home:
         flags += _flag(config, "homeSize", "--home-size")
     return flags

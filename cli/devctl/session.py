@@ -11,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from devctl import names, values
+from devctl import values
 from devctl.config import OUTPUTS, Config
 from devctl.errors import USAGE, ApiError, Failure, Unreachable, from_api
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.kube import Kube

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +15,7 @@ import typer
 from devctl import __version__, complete, render
 from devctl.config import KEYS, OUTPUTS, PATHS, parse
 from devctl.errors import USAGE, Failure
+from devservers_core.grammar import CLAIM_NAME_MAX, DNS_NAME, fits
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -46,7 +46,7 @@ def check(key: str, value: str, session: Session) -> None:
 
     if key == "user" and not values.user_name(value):
         raise Failure(f"{value[:80]!r} is not a user name", values.user_name_rule(value), USAGE)
-    if key in ("flavor", "namespace") and not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", value):
+    if key in ("flavor", "namespace") and not fits(value, DNS_NAME, CLAIM_NAME_MAX):
         raise Failure(f"{value[:80]!r} is not the name of a {key}", "use small letters, digits and dashes", USAGE)
     if key == "context" and not (value and value.isprintable()):
         raise Failure("a context's name has no control characters", "`kubectl config get-contexts` lists them", USAGE)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import complete, names, openssh, relay
+from devctl import complete, openssh, relay
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -36,7 +37,7 @@ def ssh_command(
 def proxy_command(
     session: Session,
     name: Annotated[str, typer.Argument(help="The server.", autocompletion=complete.servers)],
-    port: Annotated[int, typer.Option(help="Port in the server.", min=1, max=65535)] = names.SSH_PORT,
+    port: Annotated[int, typer.Option(help="Port in the server.", min=1, max=65535)] = names.SSH_POD_PORT,
 ) -> int:
     """Join stdin and stdout to a server's SSH port. For ssh's ProxyCommand."""
     return relay.proxy(session, name, port)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import jump, names, openssh, render, values
+from devctl import jump, openssh, render, values
+from devctl.defaults import HOST_SUFFIX
 from devctl.errors import USAGE, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def ssh_config_command(
     except OSError as error:
         raise Failure(f"{error.filename}: {error.strerror}", "make it writable, or use the printed text") from None
     render.say(f"wrote {ours}, included in {theirs}")
-    render.say(f"ssh, scp, sftp and editors now reach every server as NAME or NAME{names.HOST_SUFFIX}")
+    render.say(f"ssh, scp, sftp and editors now reach every server as NAME or NAME{HOST_SUFFIX}")
 
 
 def refresh(session: Session, name: str | None = None) -> None:
@@ -82,7 +83,7 @@ def refresh(session: Session, name: str | None = None) -> None:
     try:
         if session.broker or any(session.flags.values()) or not ours.exists():
             return
-        if name and f"Host {name}{names.HOST_SUFFIX}" in _read(ours):
+        if name and f"Host {name}{HOST_SUFFIX}" in _read(ours):
             return
         _replace(ours, _entries(session))
     except (Failure, ApiError, Unreachable, OSError) as error:
@@ -101,7 +102,7 @@ def block(patterns: str, options: Mapping[str, str]) -> str:
 
 def patterns(server: str, taken: frozenset[str]) -> str:
     """What a person types for `server`, as a Host line has it; `taken` are the names of other hosts."""
-    return f"{server}{names.HOST_SUFFIX}" + ("" if server in taken else f" {server}")
+    return f"{server}{HOST_SUFFIX}" + ("" if server in taken else f" {server}")
 
 
 def hosts(text: str) -> frozenset[str]:
@@ -168,7 +169,7 @@ def _from_the_bastion(session: Session) -> None:
     render.out("# 2. What follows into ~/.ssh/devserver_config, and `Include devserver_config` first in ~/.ssh/config.")
     render.out("#    Again after making a server.")
     # Not the short names: which other hosts a person has can't be seen from here.
-    sys.stdout.write(_through(bastion, {name: name + names.HOST_SUFFIX for name in _with_ssh(session)}))
+    sys.stdout.write(_through(bastion, {name: name + HOST_SUFFIX for name in _with_ssh(session)}))
 
 
 def _with_ssh(session: Session) -> list[str]:

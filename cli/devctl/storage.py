@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from devctl import names, values
+from devctl import values
 from devctl.errors import ApiError, Failure
+from devservers_core import names
+from devservers_core.quantity import parse_quantity
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -30,14 +32,12 @@ def refuse_home(session: Session, server: str, size: str) -> None:
         quotas = list(session.kube.get(core_path(session.namespace, "resourcequotas")).get("items") or [])
     except ApiError:
         return
-    asked = values.quantity(size)
-    there = next(
-        (_size(claim) for claim in claims if claim["metadata"]["name"] == names.home_claim(server)), Decimal(0)
-    )
+    asked = parse_quantity(size)
+    there = next((_size(claim) for claim in claims if claim["metadata"]["name"] == names.home_name(server)), Decimal(0))
     if asked <= there:
         return
     for most in _largest(limits):
-        if asked > values.quantity(most):
+        if asked > parse_quantity(most):
             raise values.refuse(
                 f"a home of {size} is too large: a volume may have {most} at most",
                 f"take less (--home-size {most}), or ask an administrator",
@@ -46,7 +46,7 @@ def refuse_home(session: Session, server: str, size: str) -> None:
         entry = (quota["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_QUOTA, "")
         status = quota.get("status") or {}
         all_, used = (status.get("hard") or {}).get(entry), (status.get("used") or {}).get(entry)
-        if all_ is not None and used is not None and values.quantity(used) + asked - there > values.quantity(all_):
+        if all_ is not None and used is not None and parse_quantity(used) + asked - there > parse_quantity(all_):
             raise values.refuse(
                 f"a home of {size} does not fit: {used} of the {all_} that your volumes may have are taken",
                 f"`devctl delete NAME --purge` deletes a home ({_homes(session, claims)}), --home-size takes less,"
@@ -84,4 +84,4 @@ def _text(claim: Json) -> str:
 
 
 def _size(claim: Json) -> Decimal:
-    return values.quantity(_text(claim))
+    return parse_quantity(_text(claim))

@@ -9,8 +9,10 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from devctl import names, values
+from devctl import values
 from devctl.errors import ApiError, Failure, from_api
+from devservers_core import names
+from devservers_core.quantity import parse_quantity
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -128,7 +130,7 @@ def _amounts(resources: Json) -> dict[str, Decimal]:
     found = {}
     for key, text in resources.items():
         try:
-            found[key] = values.quantity(str(text))
+            found[key] = parse_quantity(str(text))
         except ValueError:
             continue
     return found

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from devctl import names
 from devctl.errors import FORBIDDEN, NOT_FOUND, TRANSPORT, Failure
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.jump import Bastion
@@ -88,7 +88,7 @@ def explain(bastion: Bastion, said: str, server: str | None) -> Failure | None:
             TRANSPORT,
         )
     if "Host key verification failed" in said:
-        where = server if server and names.CLUSTER_DOMAIN in said else address
+        where = server if server and names.SERVICE_DOMAIN in said else address
         return Failure(
             f"the host key of {where} is not one that hostAuthority vouches for",
             "compare hostAuthority (`devctl info`) with the line of your administrator; if they are the same, stop here"

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from devctl import keyring, names, render, values
+from devctl import keyring, render, values
 from devctl.errors import NOT_FOUND, REFUSED, ApiError, Failure, Unreachable, from_api
 from devctl.keys import from_file
 from devctl.listing import Output
 from devctl.people import user_path
 from devctl.surroundings import missing_flavors
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -180,11 +181,13 @@ def user_delete_command(
 def welcome(session: Session, name: str) -> str:
     """What a new person is sent: where to log in, and the settings of a laptop."""
     config = session.config
-    address = config.get("bastion") or _told(session, "bastion-settings", "address") or "BASTION-ADDRESS"
+    address = config.get("bastion") or _told(session, names.BASTION_SETTINGS, "address") or "BASTION-ADDRESS"
     host, _, port = address.partition(":")
     login = f"ssh {f'-p {port} ' if port else ''}{name}@{host}"
     settings = [f"user: {name}", f"bastion: {address}"]
-    authority = config.get("hostAuthority") or " ".join(_told(session, "bastion-info", "host_ca.pub").split()[:2])
+    authority = config.get("hostAuthority") or " ".join(
+        _told(session, names.BASTION_INFO, names.HOST_CA_ENTRY).split()[:2]
+    )
     if authority:
         settings.append(f"hostAuthority: {authority}")
     lines = [
@@ -196,7 +199,7 @@ def welcome(session: Session, name: str) -> str:
         place = f"[{host}]:{port}" if port else host
         lines += [
             "So that ssh knows it is talking to the right machine, put this line into ~/.ssh/known_hosts first:",
-            f"    @cert-authority {place},*.{names.namespace_of(name)}.{names.CLUSTER_DOMAIN} {authority}",
+            f"    @cert-authority {place},*.{names.namespace_of(name)}.{names.SERVICE_DOMAIN} {authority}",
         ]
     lines += [
         "For ssh, scp and editors from your own machine install devctl: `uv tool install git+REPOSITORY`, with the",

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from devctl import names, render
+from devctl import render
 from devctl.errors import INTERRUPTED, NOT_FOUND, TIMED_OUT, ApiError, Failure, Unreachable
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -10,7 +10,7 @@ from typing import Any
 
 import pulumi
 
-from devservers.api.meta import BASTION_NAMESPACE
+from devservers_core.names import BASTION_NAMESPACE
 
 SERVICE = "bastion"
 SSH_PORT = 2222

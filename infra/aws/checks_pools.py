@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 
 from devservers.api.flavors import SHIPPED
-from devservers.api.quantity import parse_quantity
+from devservers_core.quantity import parse_quantity
 from infra.aws.allocatable import allocatable
 from infra.aws.pools import SYSTEM, price_of, zones_of
 from infra.aws.settings import Aws, PoolSettings

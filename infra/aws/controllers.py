@@ -13,7 +13,7 @@ from typing import Any
 import pulumi
 from pulumi_kubernetes.helm.v3 import Release, RepositoryOptsArgs
 
-from devservers.api.queueing import LABEL_POOL
+from devservers_core.names import LABEL_POOL
 from infra.aws import arns
 from infra.aws.addons import SYSTEM_NAMESPACE
 from infra.aws.cluster import Cluster

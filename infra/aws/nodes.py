@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pulumi
 from pulumi_aws import autoscaling, ec2, eks, iam, vpc
 
-from devservers.api.queueing import GPU
+from devservers_core.names import GPU
 from infra.aws import arns
 from infra.aws.cluster import Cluster
 from infra.aws.component import Component, trusted

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from devservers.api.queueing import LABEL_POOL
+from devservers_core.names import LABEL_POOL
 from infra.aws.allocatable import allocatable
 from infra.aws.settings import Aws, PoolSettings
 from infra.catalog import FAMILIES, Capacity, Family, Size

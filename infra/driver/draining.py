@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from devservers.api.meta import GROUP, LABEL_USER
+from devservers_core.names import GROUP, LABEL_USER
 from devservers_core.types import Json
 
 KINDS = (f"devservers.{GROUP}", f"trainingjobs.{GROUP}")

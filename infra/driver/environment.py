@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from devservers.api.meta import BASTION_NAMESPACE, SYSTEM_NAMESPACE
+from devservers_core.names import BASTION_NAMESPACE, SYSTEM_NAMESPACE
 from infra import rollouts
 from infra.driver import awscli, interfaces, leftovers, login, offerings, pack, state
 from infra.driver.drain import drain as drained

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from devservers.api.meta import BASTION_NAMESPACE
+from devservers_core.names import BASTION, BASTION_NAMESPACE, LABEL_APP
 from infra.kubectl import Kubectl
 
-_WHERE = ("--namespace", BASTION_NAMESPACE, "--selector", f"app.kubernetes.io/name={BASTION_NAMESPACE}")
+_WHERE = ("--namespace", BASTION_NAMESPACE, "--selector", f"{LABEL_APP}={BASTION}")
 
 
 def end_sessions(kubectl: Kubectl) -> None:

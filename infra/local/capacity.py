@@ -15,9 +15,9 @@ from decimal import Decimal
 from typing import Any
 
 from devservers.api.flavor import DevServerFlavor, FlavorResources, FlavorSpec
-from devservers.api.meta import BASTION_NAMESPACE, LABEL_USER, SYSTEM_NAMESPACE, Metadata
-from devservers.api.quantity import parse_quantity
-from devservers.api.queueing import GPU, KUEUE_NAMESPACE
+from devservers.api.meta import Metadata
+from devservers_core.names import BASTION_NAMESPACE, GPU, KUEUE_NAMESPACE, LABEL_USER, SYSTEM_NAMESPACE
+from devservers_core.quantity import parse_quantity
 from infra.bastion import SIDECAR_CPU, SIDECAR_MEMORY, SIDECARS
 from infra.pools import DISK, FAKE_GPU_POOL, GPU_POOL, Pool
 from infra.problems import Problem, SettingsError

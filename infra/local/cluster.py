@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from devservers.api.queueing import GPU
+from devservers_core.names import GPU
 from infra.local import components as parts
 from infra.local import hostnet, process
 from infra.local.base import base_objects

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from devservers_core.names import CLUSTER_DOMAIN, GROUP
+
 INSIDE = PurePosixPath("/run/devservers")
 POD_CIDR = "10.244.0.0/24"
 SERVICE_CIDR = "10.96.0.0/16"
@@ -232,7 +234,7 @@ def files(site: Site, cni_plugins: str) -> dict[str, str]:
         "cgroupRoot": f"/{site.cgroup}",
         "failCgroupV1": False,
         "clusterDNS": [site.address],
-        "clusterDomain": "cluster.local",
+        "clusterDomain": CLUSTER_DOMAIN,
         "resolvConf": str(INSIDE / "resolv.conf"),
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
         "volumePluginDir": str(INSIDE / "volume-plugins"),
@@ -293,7 +295,7 @@ def files(site: Site, cni_plugins: str) -> dict[str, str]:
                         "resources": [
                             {"group": ""},
                             {"group": "apps"},
-                            {"group": "devservers.io"},
+                            {"group": GROUP},
                             {"group": "events.k8s.io"},
                             {"group": "rbac.authorization.k8s.io"},
                             {"group": "networking.k8s.io"},

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from devservers.api.devserver import DevServer
-from devservers.api.meta import LABEL_USER
-from devservers.api.queueing import KUEUE
+from devservers_core.names import KUEUE, LABEL_USER
 from infra.driver.sessions import end_sessions
 from infra.kubectl import WHOLE, Kubectl
 

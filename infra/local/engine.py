@@ -17,8 +17,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from devservers.api.meta import BASTION_NAMESPACE, SYSTEM_NAMESPACE
-from devservers.api.queueing import KUEUE_NAMESPACE
+from devservers_core.names import BASTION_NAMESPACE, KUEUE_NAMESPACE, SYSTEM_NAMESPACE
 from infra import rollouts
 from infra.kubectl import KubectlError
 from infra.local import modules, toolchain

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from devservers.api.meta import namespace_of
+from devservers_core.names import namespace_of
 from infra.local.cluster import ClusterError
 from infra.local.paths import ROOT, Paths
 from infra.local.progress import Progress

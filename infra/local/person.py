@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from devservers.api.user import RESERVED_NAMES
+from devservers_core.names import is_reserved_user
 
 FALLBACK = "me"
 """For root and other accounts whose names mean something inside an image."""
@@ -34,7 +34,7 @@ class Person:
 def user_name(account: str) -> str:
     """An account's name as a user name of ours (ruling 10): `Ann.Lee` gives `ann-lee`, `root` gives `me`."""
     name = re.sub(r"[^a-z0-9]+", "-", account.lower()).lstrip("-0123456789")[:31].strip("-")
-    reserved = len(name) < 2 or name in RESERVED_NAMES or name.startswith("kube-")
+    reserved = len(name) < 2 or is_reserved_user(name)
     return FALLBACK if reserved else name
 
 

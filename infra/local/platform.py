@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from devservers.api.meta import BASTION_NAMESPACE
+from devservers_core.names import BASTION_INFO, BASTION_NAMESPACE, HOST_CA_ENTRY
 from infra.bastion import PORT_VARIABLE, Bastion
 from infra.images import PLATFORM
 from infra.local import capacity, context, images, modules, packages, surroundings, toolchain
@@ -134,9 +134,9 @@ class Platform:
         if not isinstance(address, str):
             return None
         told = toolchain.kubectl(chosen, self.paths, self.env).get(
-            "configmaps", "--namespace", BASTION_NAMESPACE, "--field-selector", "metadata.name=bastion-info"
+            "configmaps", "--namespace", BASTION_NAMESPACE, "--field-selector", f"metadata.name={BASTION_INFO}"
         )
-        return Door(address, str(told[0]["data"]["host_ca.pub"])) if told else None
+        return Door(address, str(told[0]["data"][HOST_CA_ENTRY])) if told else None
 
     def _bastion(self) -> Bastion:
         """What the stack says about the bastion; what is wrong in it is the program's to say."""

@@ -11,7 +11,15 @@ from typing import Any
 
 import pulumi
 
-from devservers.api.meta import BASTION_ACCOUNT, BASTION_NAMESPACE, LABEL_NAME, LABEL_USER, SSH_POD_PORT
+from devservers_core.names import (
+    BASTION_ACCOUNT,
+    BASTION_NAMESPACE,
+    BASTION_SETTINGS,
+    LABEL_NAME,
+    LABEL_SCRAPE,
+    LABEL_USER,
+    SSH_POD_PORT,
+)
 from infra.aws import cidrs
 from infra.aws.binding import (
     HEALTH_PORT,
@@ -21,9 +29,9 @@ from infra.aws.binding import (
     SSH_PORT,
     target_group_binding,
 )
-from infra.platform.bastion_pod import SELECTOR, SETTINGS, pod
+from infra.platform.bastion_pod import SELECTOR, pod
 from infra.platform.manifest import SKIP_AWAIT, TIMEOUT_SECONDS, Component, annotated
-from infra.platform.namespaces import SCRAPE_LABEL, leveled, network_policy
+from infra.platform.namespaces import leveled, network_policy
 from infra.settings import AWS, Settings
 
 METADATA = "169.254.0.0/16"
@@ -44,7 +52,7 @@ def policies(settings: Settings) -> list[dict[str, Any]]:
     anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [METADATA]}}
     checks: list[dict[str, Any]] = [
         {
-            "from": [{"namespaceSelector": {"matchLabels": {SCRAPE_LABEL: "true"}}}],
+            "from": [{"namespaceSelector": {"matchLabels": {LABEL_SCRAPE: "true"}}}],
             "ports": [{"protocol": "TCP", "port": HEALTH_PORT}],
         }
     ]
@@ -108,7 +116,7 @@ def service_account() -> dict[str, Any]:
 def session_settings(settings: Settings, address: pulumi.Input[str]) -> dict[str, Any]:
     """What sessions have to know of the stack (bastion.paths, session_settings)."""
     data = {"kubectl": str(settings.bastion.kubectl).lower(), "address": address}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(SETTINGS), "data": data}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(BASTION_SETTINGS), "data": data}
 
 
 def service(settings: Settings) -> dict[str, Any]:

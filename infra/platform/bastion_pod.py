@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from devservers.api.meta import BASTION_ACCOUNT
+from devservers_core.names import (
+    BASTION,
+    BASTION_ACCOUNT,
+    BASTION_AUDIT_CONTAINER,
+    BASTION_HOST_KEY,
+    BASTION_INFO,
+    BASTION_SETTINGS,
+    LABEL_APP,
+)
 from infra.aws.binding import HEALTH_PORT, SERVICE, SSH_PORT
 from infra.bastion import SIDECAR_CPU, SIDECAR_MEMORY
-from infra.platform.rbac import HOST_KEY, INFO
 from infra.settings import AWS, Settings
 
-SELECTOR = {"app.kubernetes.io/name": "devservers-bastion"}
-SETTINGS = "bastion-settings"
-"""ConfigMap with what sessions have to know."""
+SELECTOR = {LABEL_APP: BASTION}
 KEYSYNC, BROKER, AUDIT = 10001, 10002, 10003
 """Whom the three containers beside sshd run as; people begin at 20000."""
 CAPABILITIES = ["AUDIT_WRITE", "CHOWN", "SETGID", "SETUID", "SYS_CHROOT"]
@@ -55,7 +60,7 @@ def pod(settings: Settings) -> dict[str, Any]:
         "initContainers": [
             _beside(
                 settings,
-                "audit",
+                BASTION_AUDIT_CONTAINER,
                 AUDIT,
                 ["bastion", "audit", *(["--record"] if settings.bastion.record else [])],
                 [
@@ -87,13 +92,13 @@ def pod(settings: Settings) -> dict[str, Any]:
         "volumes": [
             *({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}} for name, size in _IN_MEMORY.items()),
             {"name": "recordings", "emptyDir": {"sizeLimit": "1Gi"}},
-            {"name": "host-key", "secret": {"secretName": HOST_KEY, "defaultMode": 0o400}},
+            {"name": "host-key", "secret": {"secretName": BASTION_HOST_KEY, "defaultMode": 0o400}},
             {
                 "name": "session",
                 "projected": {
                     "sources": [
-                        {"configMap": {"name": SETTINGS}},
-                        {"configMap": {"name": INFO, "optional": True}},
+                        {"configMap": {"name": BASTION_SETTINGS}},
+                        {"configMap": {"name": BASTION_INFO, "optional": True}},
                     ]
                 },
             },

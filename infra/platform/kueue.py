@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from devservers.api.meta import LABEL_USER
-from devservers.api.queueing import KUEUE_NAMESPACE
-from infra.platform.namespaces import SCRAPE_LABEL, network_policy, restricted
+from devservers_core.names import KUEUE_NAMESPACE, LABEL_APP, LABEL_SCRAPE, LABEL_USER
+from infra.platform.namespaces import network_policy, restricted
 from infra.settings import Settings
 
 VERSION = "0.18.2"
@@ -38,7 +37,7 @@ def policies() -> list[dict[str, Any]]:
     """What may reach the controller: the API server (from the nodes' or the cloud's network) and metrics."""
     serving = [{"protocol": "TCP", "port": port} for port in (WEBHOOK_PORT, VISIBILITY_PORT)]
     scraped = {
-        "from": [{"namespaceSelector": {"matchLabels": {SCRAPE_LABEL: "true"}}}],
+        "from": [{"namespaceSelector": {"matchLabels": {LABEL_SCRAPE: "true"}}}],
         "ports": [{"protocol": "TCP", "port": METRICS_PORT}],
     }
     return [
@@ -102,7 +101,7 @@ def values(settings: Settings) -> dict[str, Any]:
                 "maxSkew": 1,
                 "topologyKey": "kubernetes.io/hostname",
                 "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": {"app.kubernetes.io/name": RELEASE}},
+                "labelSelector": {"matchLabels": {LABEL_APP: RELEASE}},
             }
         ]
     text = json.dumps(configuration(replicas), indent=1)  # JSON is YAML

@@ -10,13 +10,11 @@ from typing import Any
 
 import pulumi
 
-from devservers.api.meta import OPERATOR, SYSTEM_NAMESPACE
+from devservers_core.names import LABEL_APP, LABEL_SCRAPE, OPERATOR, SYSTEM_NAMESPACE
 from infra.platform.manifest import Component
 
 METRICS_PORT = 9090
 HEALTH_PORT = 8080
-SCRAPE_LABEL = "devservers.io/scrape"
-"""A namespace labelled so with "true" may read the operator's metrics."""
 
 
 def manifests() -> list[dict[str, Any]]:
@@ -29,10 +27,10 @@ def manifests() -> list[dict[str, Any]]:
             SYSTEM_NAMESPACE,
             "metrics",
             {
-                "podSelector": {"matchLabels": {"app.kubernetes.io/name": OPERATOR}},
+                "podSelector": {"matchLabels": {LABEL_APP: OPERATOR}},
                 "ingress": [
                     {
-                        "from": [{"namespaceSelector": {"matchLabels": {SCRAPE_LABEL: "true"}}}],
+                        "from": [{"namespaceSelector": {"matchLabels": {LABEL_SCRAPE: "true"}}}],
                         "ports": [{"protocol": "TCP", "port": METRICS_PORT}],
                     }
                 ],

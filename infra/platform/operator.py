@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from devservers.api.meta import OPERATOR, SYSTEM_NAMESPACE
+from devservers_core.names import LABEL_APP, OPERATOR, RESERVED_ENV_PREFIX, SYSTEM_NAMESPACE
 from infra.platform import rbac
 from infra.platform.manifest import SKIP_AWAIT, TIMEOUT_SECONDS, Component, annotated
 from infra.platform.namespaces import HEALTH_PORT, METRICS_PORT
@@ -15,7 +15,7 @@ from infra.settings import Settings
 
 USER_ID = 65532
 """Of the operator's process; its image runs as any."""
-_SELECTOR = {"app.kubernetes.io/name": OPERATOR}
+_SELECTOR = {LABEL_APP: OPERATOR}
 
 
 def environment(settings: Settings, hosts: Sequence[pulumi.Input[str]] = ()) -> dict[str, pulumi.Input[str]]:
@@ -41,7 +41,7 @@ def environment(settings: Settings, hosts: Sequence[pulumi.Input[str]] = ()) -> 
         "IMAGE_PULL_SECRETS": ",".join(settings.image_pull_secrets),
         "QUEUEING": "true" if settings.queueing.enabled else "",
     }
-    found = {f"DEVSERVERS_{name}": value for name, value in values.items() if value}
+    found = {f"{RESERVED_ENV_PREFIX}{name}": value for name, value in values.items() if value}
     if hosts:
         found["DEVSERVERS_BASTION_HOSTS"] = (
             ",".join(str(host) for host in hosts)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 import pulumi
 from pulumi_kubernetes.helm.v3 import Release
 
-from devservers.api.queueing import KUEUE_NAMESPACE
+from devservers_core.names import KUEUE_NAMESPACE
 from infra.platform import kueue, queues
 from infra.platform.manifest import TIMEOUT_SECONDS, WAIT_FOR, Component, annotated
 from infra.pools import Pool

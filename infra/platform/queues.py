@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from devservers.api.quantity import canonical, parse_quantity
-from devservers.api.queueing import (
+from devservers_core.names import (
     COHORT,
     INTERACTIVE,
     KUEUE_API_VERSION,
@@ -20,6 +19,7 @@ from devservers.api.queueing import (
     PRIORITY_TRAINING,
     TRAINING,
 )
+from devservers_core.quantity import canonical, parse_quantity
 from devservers_core.types import Json
 from infra.platform.kueue import USERS_ONLY
 from infra.pools import Pool

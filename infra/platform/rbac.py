@@ -10,28 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devservers.api.meta import (
+from devservers_core.names import (
+    BASTION,
     BASTION_ACCOUNT,
+    BASTION_HOST_KEY,
+    BASTION_INFO,
     BASTION_NAMESPACE,
     GROUP,
+    HOST_CA_SECRET,
+    KUEUE,
+    KUEUE_VISIBILITY,
     OPERATOR,
     PERSON_ACCOUNT,
     PERSON_TOKEN_ROLE,
     REGISTRIES,
     SYSTEM_NAMESPACE,
     TENANT_ROLE,
+    USER_CA_SECRET,
     USER_ROLE,
 )
-from devservers.api.queueing import KUEUE
 from devservers_core.types import Json
 
 FLAVOR_READER = "devservers-flavor-reader"
-BASTION = "devservers-bastion"
-HOST_KEY, INFO = "bastion-host-key", "bastion-info"
-"""What the operator keeps for the bastion (reconcile/hostca.py): a Secret, and a ConfigMap for everybody."""
 
 _RBAC = "rbac.authorization.k8s.io"
-_VISIBILITY = f"visibility.{KUEUE}"
 _READ = ("get", "list", "watch")
 
 
@@ -95,7 +97,7 @@ def user_role() -> Json:
         _rule("", ["namespaces"], ["get"]),
         # Which place one's servers have in the queue; who is ahead is told as a number only.
         _rule(KUEUE, ["localqueues", "workloads"], _READ),
-        _rule(_VISIBILITY, ["localqueues/pendingworkloads"], ["get"]),
+        _rule(KUEUE_VISIBILITY, ["localqueues/pendingworkloads"], ["get"]),
     )
 
 
@@ -144,7 +146,7 @@ def system_role(namespace: str = SYSTEM_NAMESPACE, pull_secrets: Sequence[str] =
             _rule("coordination.k8s.io", ["leases"], ["get", "update"], names=[OPERATOR]),
             _rule("", ["configmaps", "secrets"], ["create"]),
             _rule("", ["configmaps"], ["get", "update"], names=["user-uids"]),
-            _rule("", ["secrets"], ["get"], names=["user-ca", "host-ca", *pull_secrets]),
+            _rule("", ["secrets"], ["get"], names=[USER_CA_SECRET, HOST_CA_SECRET, *pull_secrets]),
         ],
     }
 
@@ -157,8 +159,8 @@ def bastion_keys_role() -> Json:
         "metadata": _metadata(OPERATOR, BASTION_NAMESPACE),
         "rules": [
             _rule("", ["configmaps", "secrets"], ["create"]),
-            _rule("", ["secrets"], ["get", "update"], names=[HOST_KEY]),
-            _rule("", ["configmaps"], ["get", "update"], names=[INFO]),
+            _rule("", ["secrets"], ["get", "update"], names=[BASTION_HOST_KEY]),
+            _rule("", ["configmaps"], ["get", "update"], names=[BASTION_INFO]),
         ],
     }
 
@@ -168,8 +170,8 @@ def bastion_info_role() -> Json:
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "Role",
-        "metadata": _metadata(INFO, BASTION_NAMESPACE),
-        "rules": [_rule("", ["configmaps"], ["get"], names=[INFO])],
+        "metadata": _metadata(BASTION_INFO, BASTION_NAMESPACE),
+        "rules": [_rule("", ["configmaps"], ["get"], names=[BASTION_INFO])],
     }
 
 
@@ -179,7 +181,7 @@ def bastion_system_role(namespace: str = SYSTEM_NAMESPACE) -> Json:
         "apiVersion": f"{_RBAC}/v1",
         "kind": "Role",
         "metadata": _metadata(BASTION, namespace),
-        "rules": [_rule("", ["secrets"], ["get"], names=["user-ca"])],
+        "rules": [_rule("", ["secrets"], ["get"], names=[USER_CA_SECRET])],
     }
 
 
@@ -204,7 +206,7 @@ def bindings(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True) -> list[Js
             _binding("ClusterRoleBinding", BASTION, None, "ClusterRole", BASTION, pods),
             _binding("RoleBinding", BASTION, namespace, "Role", BASTION, pods),
             _binding("RoleBinding", OPERATOR, BASTION_NAMESPACE, "Role", OPERATOR, account),
-            _binding("RoleBinding", INFO, BASTION_NAMESPACE, "Role", INFO, everybody),
+            _binding("RoleBinding", BASTION_INFO, BASTION_NAMESPACE, "Role", BASTION_INFO, everybody),
         ]
     return found
 

@@ -13,7 +13,7 @@ from typing import Any
 import pulumi
 
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import SYSTEM_NAMESPACE
+from devservers_core.names import SYSTEM_NAMESPACE
 from infra.platform import bastion
 from infra.platform.crds import Crds
 from infra.platform.flavors import Flavors

@@ -10,7 +10,7 @@ from typing import Any
 
 import pulumi
 
-from devservers.api.meta import API_VERSION
+from devservers_core.names import API_VERSION
 from infra.platform.manifest import TIMEOUT_SECONDS, WAIT_FOR, Component, annotated
 from infra.settings import Settings, User
 

@@ -16,12 +16,14 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from devservers_core.types import Json
+
 FOLDER = Path(__file__).parent
 RENDERED, READ, DECISIONS = FOLDER / "rendered.yaml", FOLDER / "read.yaml", FOLDER / "decisions.yaml"
 
-Selector = dict[str, Any]
+Selector = Json
 """A LabelSelector: matchLabels, matchExpressions."""
-Expressions = list[dict[str, Any]]
+Expressions = list[Json]
 """The matchExpressions of one node selector term, of which all must hold."""
 
 

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from devservers.api.meta import SSH_POD_PORT
+from devservers_core.names import SSH_POD_PORT
 from infra.bastion import NODE_PORT
 from infra.local.toolchain import need
 from tests.bench.figure import Figure, percentile

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bastion.paths import FIRST_UID
+from devservers_core.names import FIRST_UID
 from infra.local.toolchain import need
 from tests.bench.bastion_figures import door, of_pod
 from tests.bench.figure import Figure, percentile

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from devservers.api.meta import BASTION_NAMESPACE
+from devservers_core.names import BASTION_NAMESPACE
 from devservers_core.types import Json
 from infra.platform import rbac
 from tests.cluster.client import ApiError, Client, eventually, repeating

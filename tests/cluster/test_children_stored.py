@@ -9,10 +9,10 @@ import pytest
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import API_VERSION
 from devservers.api.user import DevServerUser
 from devservers.build import hostkey, user
 from devservers.build.devserver import BuildSettings, ServerRequest, manifests
+from devservers_core.names import API_VERSION
 from devservers_core.types import Json
 from tests.cluster.client import ApiError, Client
 

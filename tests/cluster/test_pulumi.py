@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from devservers.api.flavors import SHIPPED
-from devservers.api.meta import BASTION_NAMESPACE, SYSTEM_NAMESPACE
+from devservers_core.names import BASTION_NAMESPACE, SYSTEM_NAMESPACE
 from infra.driver import pack as policy_pack
 from infra.local import toolchain
 from infra.local.context import choose_here

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devservers.api.errors import InvalidValue
-from devservers.api.quantity import canonical
+from devservers_core.errors import InvalidValue
+from devservers_core.quantity import canonical
 from tests.cluster.client import ApiError, Client
 
 SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from devservers.api.flavors import SHIPPED
-from devservers.api.quantity import parse_quantity
-from devservers.api.queueing import GPU as DEVICE
-from devservers.api.queueing import LABEL_POOL
+from devservers_core.names import GPU as DEVICE
+from devservers_core.names import LABEL_POOL
+from devservers_core.quantity import parse_quantity
 from infra.aws.allocatable import allocatable, kubelet, max_pods, reserved
 from infra.aws.pools import groups_of, pools_of, system_of
 from infra.catalog import FAMILIES, Family, Size

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from devctl import names, recordings
-from devservers.api.meta import BASTION_NAMESPACE
+from devctl import recordings
+from devservers_core import names
+from devservers_core.names import LABEL_SCRAPE
 from infra.aws import binding, cidrs
 from infra.platform import bastion, bastion_pod
-from infra.platform.namespaces import SCRAPE_LABEL
 from infra.policy.workload_rules import LEVELS
 from infra.problems import SettingsError
 from infra.settings import Settings, load
@@ -89,7 +89,7 @@ def test_health_is_asked_from_where_the_load_balancer_is() -> None:
     assert settings.aws
     (policy,) = [each for each in bastion.policies(settings) if each["metadata"]["name"] == "bastion"]
     scraped, checks = [each for each in policy["spec"]["ingress"] if each["ports"][0]["port"] == binding.HEALTH_PORT]
-    assert scraped["from"] == [{"namespaceSelector": {"matchLabels": {SCRAPE_LABEL: "true"}}}]
+    assert scraped["from"] == [{"namespaceSelector": {"matchLabels": {LABEL_SCRAPE: "true"}}}]
     plan = cidrs.plan(settings.aws.network.cidr, settings.aws.network.zones)
     assert [each["ipBlock"]["cidr"] for each in checks["from"]] == [each.public for each in plan]
     assert not {each["ipBlock"]["cidr"] for each in checks["from"]} & {each.private for each in plan}
@@ -98,8 +98,7 @@ def test_health_is_asked_from_where_the_load_balancer_is() -> None:
 def test_devctl_finds_the_recorders_pods() -> None:
     selector = dict([recordings.SELECTOR.split("=")])
     assert selector == bastion_pod.SELECTOR
-    assert recordings.CONTAINER in {each["name"] for each in bastion_pod.pod(local())["initContainers"]}
-    assert names.BASTION_NAMESPACE == BASTION_NAMESPACE
+    assert names.BASTION_AUDIT_CONTAINER in {each["name"] for each in bastion_pod.pod(local())["initContainers"]}
 
 
 def test_what_runs_beside_sshd_ends_after_it(pod: dict[str, Any]) -> None:

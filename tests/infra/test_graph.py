@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from devservers.api.meta import OPERATOR
+from devservers_core.names import OPERATOR
 from infra.preview.recorder import Graph, Node, Run, run
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devservers.api.quantity import canonical, parse_quantity
-from devservers.api.queueing import GPU, PRIORITIES
+from devservers_core.names import GPU, PRIORITIES
+from devservers_core.quantity import canonical, parse_quantity
 from infra.local import modules
 from infra.local.capacity import Capacity, pools
 from infra.platform import kueue, queueing

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import pytest
 import yaml
 
-from devservers.api.queueing import LABEL_POOL
 from devservers.build.user import manifests
+from devservers_core.names import LABEL_POOL
 from infra.catalog import CHARTS, FAMILIES, VERSIONS
 from infra.platform import kueue
 from infra.policy.subject import at

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import json
 
-from devservers.api.queueing import (
-    GPU,
-    KUEUE_API_VERSION,
-    LABEL_PRIORITY,
-    LABEL_QUEUE,
-    QUEUES,
-)
+from devservers_core.names import GPU, KUEUE_API_VERSION, LABEL_PRIORITY, LABEL_QUEUE, QUEUES
 from devservers_core.types import Json
 from tests.node.person import Platform
 

@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import SSHCertificate, load_ssh_public_identity
 
-from devservers.api.meta import SYSTEM_NAMESPACE
 from devservers.build.hostcert import sign
-from devservers.build.hostkey import CERTIFICATE_FILE, PUBLIC_FILE, host_key_name
-from devservers.reconcile.hostca import CA_SECRET
+from devservers.build.hostkey import host_key_name
+from devservers_core.names import HOST_CA_SECRET, HOST_CERTIFICATE_FILE, HOST_KEY_PUBLIC_FILE, SYSTEM_NAMESPACE
 from tests.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
 from tests.node.person import BIN, Person, Platform
 
@@ -108,13 +107,13 @@ def grow_old(platform: Platform, namespace: str, server: str) -> int:
     """Puts a host certificate of ten months ago in place of a server's, by the real CA; its serial."""
     ca, stored = (
         {entry: b64decode(data).decode() for entry, data in platform.get("secret", name, "-n", where)["data"].items()}
-        for name, where in ((CA_SECRET, SYSTEM_NAMESPACE), (host_key_name(server), namespace))
+        for name, where in ((HOST_CA_SECRET, SYSTEM_NAMESPACE), (host_key_name(server), namespace))
     )
-    known = load_ssh_public_identity(stored[CERTIFICATE_FILE].encode())
+    known = load_ssh_public_identity(stored[HOST_CERTIFICATE_FILE].encode())
     assert isinstance(known, SSHCertificate)
     names = [name.decode() for name in known.valid_principals]
-    old = sign(ca["ca"], stored[PUBLIC_FILE], names, datetime.now(UTC) - timedelta(days=300)).encode()
-    patch = json.dumps({"data": {CERTIFICATE_FILE: b64encode(old).decode()}})
+    old = sign(ca["ca"], stored[HOST_KEY_PUBLIC_FILE], names, datetime.now(UTC) - timedelta(days=300)).encode()
+    patch = json.dumps({"data": {HOST_CERTIFICATE_FILE: b64encode(old).decode()}})
     platform.cluster.kubectl("patch", "secret", host_key_name(server), "-n", namespace, "--type=merge", "-p", patch)
     made = load_ssh_public_identity(old)
     assert isinstance(made, SSHCertificate)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from devservers.api.queueing import INTERACTIVE, PRIORITY_INTERACTIVE
+from devservers_core.names import INTERACTIVE, PRIORITY_INTERACTIVE
 from infra.local import process
 from infra.local.cluster import PROGRAMS, Cluster
 from infra.local.hostnet import link_name

@@ -10,14 +10,7 @@ from typing import Any
 
 import pytest
 
-from devservers.api.queueing import (
-    COHORT,
-    GPU,
-    INTERACTIVE,
-    PRIORITY_INTERACTIVE,
-    PRIORITY_TRAINING,
-    TRAINING,
-)
+from devservers_core.names import COHORT, GPU, INTERACTIVE, PRIORITY_INTERACTIVE, PRIORITY_TRAINING, TRAINING
 from tests.node import queued
 from tests.node.person import Person, Platform
 

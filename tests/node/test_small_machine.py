@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from devservers.api.quantity import parse_quantity
+from devservers_core.quantity import parse_quantity
 from tests.node import queued
 from tests.node.person import Person, Platform
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from devservers.api.queueing import INTERACTIVE, KUEUE_API_VERSION, KUEUE_NAMESPACE
+from devservers_core.names import INTERACTIVE, KUEUE_API_VERSION, KUEUE_NAMESPACE
 from tests.node import queued
 from tests.node.freed import handed_over
 from tests.node.person import Person, Platform

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from devservers.api import registries
-from devservers.api.meta import (
+from devservers.api.policy import A_CONTROLLER, CREATED, guard, no_new_finalizers, small_metadata
+from devservers_core.names import (
     ANNOTATION_ALLOWED_FLAVORS,
     ANNOTATION_ALLOWED_REGISTRIES,
     ANNOTATION_RESTARTED_AT,
@@ -19,13 +20,13 @@ from devservers.api.meta import (
     ANY_FLAVOR,
     GROUP,
     LABEL_USER,
+    MAX_REGISTRY_LOGINS,
     NAMESPACE_PREFIX,
     REGISTRIES,
     REGISTRY_SECRET_PREFIX,
     SECRET_TYPE_REGISTRY,
     VERSION,
 )
-from devservers.api.policy import A_CONTROLLER, CREATED, guard, no_new_finalizers, small_metadata
 
 SERVER_POLICY = f"devservers.{GROUP}"
 CLAIM_POLICY = f"devservers-claims.{GROUP}"
@@ -33,8 +34,6 @@ SECRET_POLICY = f"devservers-registries.{GROUP}"
 NOTE_POLICY = f"devservers-registry-notes.{GROUP}"
 MOST_SECRET_BYTES = 16384
 """Of a login to a registry; a cloud's longest tokens have 4 KiB."""
-MOST_LOGINS = 64
-"""How many registries a person is logged in to."""
 MOST_NOTE_CHARACTERS = 1024
 """Of what is noted about a login: registry, user name and time."""
 SHARED_CLASS = "efs"
@@ -258,8 +257,8 @@ def note_policy() -> dict[str, Any]:
             "of the note of their logins people change its data only; use `devctl registry login`",
         ),
         (
-            f"size(object.?data.orValue({{}})) <= {MOST_LOGINS}",
-            f"nobody is logged in to more than {MOST_LOGINS} registries; "
+            f"size(object.?data.orValue({{}})) <= {MAX_REGISTRY_LOGINS}",
+            f"nobody is logged in to more than {MAX_REGISTRY_LOGINS} registries; "
             "`devctl registry logout` one that isn't needed",
         ),
         (

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from devservers.api.meta import (
+from devservers.api.policy import ACCOUNT, guard
+from devservers.api.user import UserSpec
+from devservers_core.names import (
     BASTION_ACCOUNT,
     BASTION_NAMESPACE,
     GROUP,
+    KUEUE,
     LABEL_NAMESPACE_CREATED_BY,
     NAMESPACE_PREFIX,
     OPERATOR,
     PERSON_ACCOUNT,
     PERSON_TOKEN_ROLE,
+    QUEUES,
     SYSTEM_NAMESPACE,
     TENANT_ROLE,
+    TOKEN_TTL_SECONDS,
     USER_ROLE,
     VERSION,
 )
-from devservers.api.policy import ACCOUNT, guard
-from devservers.api.queueing import KUEUE, QUEUES
-from devservers.api.user import UserSpec
 
 OPERATOR_POLICY = f"devservers-operator.{GROUP}"
 BASTION_POLICY = f"devservers-bastion.{GROUP}"
 TOKEN_POLICY = f"devservers-bastion-tokens.{GROUP}"
-TOKEN_SECONDS = 600
-"""The least that the API server gives (TokenRequest)."""
 _KEYS = ("ssh_public_keys", "ssh_keys")
 _IS_BASTION = f"request.userInfo.username == '{ACCOUNT}{BASTION_NAMESPACE}:{BASTION_ACCOUNT}'"
 _THE_BASTION = {"name": "the-bastion", "expression": _IS_BASTION}
@@ -141,8 +141,8 @@ def token_policy() -> dict[str, Any]:
         more={
             "validations": [
                 {
-                    "expression": f"object.spec.?expirationSeconds.orValue(3600) <= {TOKEN_SECONDS}",
-                    "message": f"a person's token lives {TOKEN_SECONDS} seconds at most; ask for no longer one",
+                    "expression": f"object.spec.?expirationSeconds.orValue(3600) <= {TOKEN_TTL_SECONDS}",
+                    "message": f"a person's token lives {TOKEN_TTL_SECONDS} seconds at most; ask for no longer one",
                     "reason": "Forbidden",
                 }
             ]

@@ -17,10 +17,12 @@ import yaml
 from devservers.api import admission
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import GROUP, VERSION, Column, Resource
+from devservers.api.meta import Column, Resource
 from devservers.api.user import DevServerUser
+from devservers_core.names import GROUP, VERSION
+from devservers_core.types import Json
 
-Schema: TypeAlias = dict[str, Any]
+Schema: TypeAlias = Json
 
 KINDS: tuple[type[Resource], ...] = (DevServer, DevServerFlavor, DevServerUser)
 DIRECTORY = Path(__file__).resolve().parents[2] / "crds"

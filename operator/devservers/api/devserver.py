@@ -9,7 +9,6 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from devservers.api.conditions import Conditions
 from devservers.api.env import Env, bounded
 from devservers.api.fields import (
-    SERVER_NAME,
     Amount,
     ClaimName,
     Duration,
@@ -20,15 +19,11 @@ from devservers.api.fields import (
     list_map,
     rules,
 )
-from devservers.api.meta import HOME_PATH, SHARED_PATH, Column, Model, Names, Resource, user_of
+from devservers.api.meta import Column, Model, Names, Resource
+from devservers_core.grammar import MOUNT_PATH, MOUNT_PATH_MAX, SERVER_NAME
+from devservers_core.names import HOME_PATH, MAX_VOLUMES, RESERVED_PATHS, SHARED_PATH, STAGES, user_of
 
 PHASES = ("Pending", "Starting", "Running", "Stopping", "Stopped", "Failed", "Terminating")
-STAGES = (
-    "Accepted", "Queued", "Admitted", "Scheduled",
-    "VolumesReady", "ImagePulled", "ContainerStarted", "SSHReady",
-)  # fmt: skip
-RESERVED_PATHS = ("/proc", "/sys", "/dev", "/etc", "/opt/devservers", "/run/devservers")
-"""Where the platform or the kernel has something mounted that a volume must not cover."""
 
 _BARE = "(v.mountPath.endsWith('/') ? v.mountPath.substring(0, size(v.mountPath) - 1) : v.mountPath)"
 _BARE_W = _BARE.replace("v.", "w.")
@@ -37,9 +32,9 @@ _RESERVED = "|".join(RESERVED_PATHS)
 MountPath = Annotated[
     str,
     Matching(
-        r"^(/[^/:\x00-\x1f]+)+/?$",
+        MOUNT_PATH,
         "mountPath is not an absolute path below /; use one like /data, without : or empty parts",
-        512,
+        MOUNT_PATH_MAX,
     ),
 ]
 
@@ -165,7 +160,7 @@ class DevServerSpec(Model):
     """Size of the volume for /home/dev, kept when the server is deleted; without it the home starts empty."""
     shared_volume_claim_name: ClaimName | None = None
     """Claim to mount at /shared."""
-    volumes: Annotated[tuple[Volume, ...], Field(max_length=16)] = ()
+    volumes: Annotated[tuple[Volume, ...], Field(max_length=MAX_VOLUMES)] = ()
     """More claims of the namespace to mount."""
     enable_ssh: bool = True
     """Whether an SSH server runs in it."""

@@ -1,6 +1,6 @@
 """Variables that people set.
 
-Invariant: none starts with DEVSERVERS_, and none is one of OWN: those are the platform's.
+Invariant: none starts with DEVSERVERS_, and none is one of ACCOUNT_ENV: those are the platform's.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ from pydantic import ConfigDict, Field
 
 from devservers.api.fields import EnvName, list_map, rules
 from devservers.api.meta import Model
-
-RESERVED_PREFIX = "DEVSERVERS_"
-OWN = ("HOME", "USER", "LOGNAME", "SHELL")
-"""The account's, the same in every server."""
+from devservers_core.names import ACCOUNT_ENV, RESERVED_ENV_PREFIX
 
 
 class EnvVar(Model):
@@ -23,13 +20,13 @@ class EnvVar(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                f"!self.name.startsWith('{RESERVED_PREFIX}')",
-                f"variables starting with {RESERVED_PREFIX} are the platform's own; use another name",
+                f"!self.name.startsWith('{RESERVED_ENV_PREFIX}')",
+                f"variables starting with {RESERVED_ENV_PREFIX} are the platform's own; use another name",
                 ".name",
             ),
             (
-                f"!(self.name in {list(OWN)})",
-                f"{', '.join(OWN)} are the account's own and can't be set; use another name",
+                f"!(self.name in {list(ACCOUNT_ENV)})",
+                f"{', '.join(ACCOUNT_ENV)} are the account's own and can't be set; use another name",
                 ".name",
             ),
         )

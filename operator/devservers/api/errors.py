@@ -5,10 +5,6 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 
-class InvalidValue(ValueError):
-    """A duration or quantity that can't be read; the text says what was expected."""
-
-
 class InvalidObject(ValueError):
     """An API object that doesn't fit its model; the text names the fields, `; ` between them."""
 

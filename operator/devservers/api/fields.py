@@ -6,7 +6,6 @@ CEL instead of JSON schema's `pattern`, because a pattern's message is the regul
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -14,16 +13,19 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from devservers.api import duration, quantity
-
-USER_NAME = r"^[a-z][a-z0-9-]{0,29}[a-z0-9]$"
-SERVER_NAME = r"^[a-z][a-z0-9-]{0,38}[a-z0-9]$"
-_DNS_NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
-_PATH_PART = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
-_HOST_PART = r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?"
-_IMAGE = (
-    rf"^({_HOST_PART}(\.{_HOST_PART})*(:[0-9]{{1,5}})?/)?{_PATH_PART}(/{_PATH_PART})*"
-    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$"
+from devservers_core import duration, quantity
+from devservers_core.grammar import (
+    CLAIM_NAME_MAX,
+    DNS_NAME,
+    ENV_NAME,
+    ENV_NAME_MAX,
+    FLAVOR_NAME_MAX,
+    IMAGE,
+    IMAGE_MAX,
+    QUEUE_NAME_MAX,
+    USER_NAME,
+    USER_NAME_MAX,
+    fits,
 )
 
 
@@ -72,10 +74,8 @@ class Matching:
     max_length: int
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        compiled = re.compile(self.pattern, re.ASCII)
-
         def check(value: str) -> str:
-            if len(value) > self.max_length or value.endswith("\n") or not compiled.search(value):
+            if not fits(value, self.pattern, self.max_length):
                 raise ValueError(self.message)
             return value
 
@@ -142,18 +142,25 @@ def _number_as_text(value: object) -> object:
 
 UserName = Annotated[
     str,
-    Matching(USER_NAME, "not a user name; use 2 to 31 lower-case letters, digits and dashes, a letter first", 31),
+    Matching(
+        USER_NAME, "not a user name; use 2 to 31 lower-case letters, digits and dashes, a letter first", USER_NAME_MAX
+    ),
 ]
 FlavorName = Annotated[
-    str, Matching(_DNS_NAME, "not a flavor name; see `kubectl get devserverflavors` for those there are", 63)
+    str,
+    Matching(DNS_NAME, "not a flavor name; see `kubectl get devserverflavors` for those there are", FLAVOR_NAME_MAX),
 ]
-QueueName = Annotated[str, Matching(_DNS_NAME, "not a queue name; use lower-case letters, digits and dashes", 63)]
+QueueName = Annotated[
+    str, Matching(DNS_NAME, "not a queue name; use lower-case letters, digits and dashes", QUEUE_NAME_MAX)
+]
 ClaimName = Annotated[
-    str, Matching(_DNS_NAME, "not a volume claim name; see `kubectl get pvc` for those there are", 253)
+    str, Matching(DNS_NAME, "not a volume claim name; see `kubectl get pvc` for those there are", CLAIM_NAME_MAX)
 ]
 ImageReference = Annotated[
     str,
-    Matching(_IMAGE, "not an image reference; use one like ghcr.io/team/image:tag, lower-case before the tag", 512),
+    Matching(
+        IMAGE, "not an image reference; use one like ghcr.io/team/image:tag, lower-case before the tag", IMAGE_MAX
+    ),
 ]
 Duration = Annotated[str, _Duration()]
 """Kept as text; `parse_duration` gives the timedelta."""
@@ -168,9 +175,9 @@ Resources = Annotated[
 EnvName = Annotated[
     str,
     Matching(
-        r"^[A-Za-z_][A-Za-z0-9_]*$",
+        ENV_NAME,
         "not a variable name; use letters, digits and _, not starting with a digit",
-        128,
+        ENV_NAME_MAX,
     ),
 ]
 

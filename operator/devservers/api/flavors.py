@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from devservers.api.flavor import DevServerFlavor, FlavorResources, FlavorSpec
 from devservers.api.meta import Metadata
-
-DEFAULT = "cpu-small"
+from devservers_core.names import DEFAULT_FLAVOR
 
 
 def _cpu(
@@ -26,7 +25,7 @@ def _cpu(
 
 # /dev/shm is memory of the pod: half of the limit at most, or filling it would kill what runs beside.
 SHIPPED: tuple[DevServerFlavor, ...] = (
-    _cpu("cpu-small", "Editing and small scripts", ("500m", "512Mi", "1Gi"), ("2", "2Gi", "20Gi"), "1Gi"),
+    _cpu(DEFAULT_FLAVOR, "Editing and small scripts", ("500m", "512Mi", "1Gi"), ("2", "2Gi", "20Gi"), "1Gi"),
     _cpu("cpu-medium", "Building and data preparation", ("1", "2Gi", "2Gi"), ("4", "8Gi", "30Gi"), "2Gi"),
     _cpu("cpu-large", "Heavy builds and CPU training", ("2", "4Gi", "4Gi"), ("8", "16Gi", "40Gi"), "4Gi"),
 )

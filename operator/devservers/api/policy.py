@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from devservers.api.meta import NAMESPACE_PREFIX
+from devservers_core.names import NAMESPACE_PREFIX
 
 MOST_METADATA = 16384
 """Characters of what a person writes beside an object's content: labels, annotations, who manages which field."""

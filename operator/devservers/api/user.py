@@ -8,15 +8,10 @@ from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 
 from devservers.api.conditions import Conditions
 from devservers.api.env import Env, bounded
-from devservers.api.fields import USER_NAME, Amount, Matching, OnWrite, UserName, list_map, rules, unavailable
-from devservers.api.meta import ANY_FLAVOR, Column, Model, Names, Resource, namespace_of
-
-RESERVED_NAMES = (
-    "root", "admin", "administrator", "nobody", "nogroup", "sshd", "daemon", "system", "systemd", "default",
-    "operator", "devserver", "devservers", "dev", "bin", "sys", "sync", "mail", "www-data", "backup", "sudo",
-    "adm", "staff", "games", "man", "lp", "news", "uucp", "proxy", "list", "irc", "gnats", "messagebus", "polkitd",
-)  # fmt: skip
-"""Account names of images and of the platform: in a log or passwd file a person would be taken for one."""
+from devservers.api.fields import Amount, Matching, OnWrite, UserName, list_map, rules, unavailable
+from devservers.api.meta import Column, Model, Names, Resource
+from devservers_core.grammar import USER_NAME
+from devservers_core.names import ANY_FLAVOR, MAX_KEYS_PER_LIST, RESERVED_USER_NAMES, RESERVED_USER_PREFIX, namespace_of
 
 KEY_TYPES = r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
 """The first word of an OpenSSH public key, as a regular expression."""
@@ -87,11 +82,12 @@ class UserSpec(Model):
     email: Annotated[str, Matching(r"^[^@\s]+@[^@\s]+$", "not an e-mail address", 254)] | None = None
     """Where to reach them."""
     ssh_public_keys: Annotated[
-        tuple[SshPublicKey, ...], Field(max_length=32, json_schema_extra={"x-kubernetes-list-type": "set"})
+        tuple[SshPublicKey, ...],
+        Field(max_length=MAX_KEYS_PER_LIST, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = ()
     """Lines of .pub files; whoever holds a private half of one gets into their servers."""
     ssh_keys: Annotated[
-        tuple[SshKey, ...], Field(max_length=32, json_schema_extra=dict[str, Any](list_map("name")))
+        tuple[SshKey, ...], Field(max_length=MAX_KEYS_PER_LIST, json_schema_extra=dict[str, Any](list_map("name")))
     ] = ()
     """More keys, each with a name and perhaps an end. A key that is here and above has this end all the same."""
     flavors: Annotated[
@@ -142,7 +138,8 @@ class DevServerUser(Resource):
                 ".metadata.name",
             ),
             (
-                f"!(self.metadata.name in {list(RESERVED_NAMES)!r}) && !self.metadata.name.startsWith('kube-')",
+                f"!(self.metadata.name in {list(RESERVED_USER_NAMES)!r}) && "
+                f"!self.metadata.name.startsWith('{RESERVED_USER_PREFIX}')",
                 "this user name is reserved; choose another",
                 ".metadata.name",
             ),

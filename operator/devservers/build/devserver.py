@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import ANNOTATION_INPUT_HASH, LABEL_NAME
 from devservers.api.user import DevServerUser
+from devservers_core.names import ANNOTATION_INPUT_HASH, LABEL_NAME
 from devservers_core.types import Json
 
 from . import record

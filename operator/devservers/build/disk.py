@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.quantity import canonical, parse_quantity
+from devservers_core.quantity import canonical, parse_quantity
 
 DISK = "ephemeral-storage"
 DEFAULT_REQUEST, DEFAULT_LIMIT = "1Gi", "20Gi"

@@ -13,14 +13,11 @@ import binascii
 
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
+from devservers_core.names import HOST_KEY_PUBLIC_FILE, SERVICE_DOMAIN, host_of
 from devservers_core.types import Json
 
 from . import manifest
 from .manifest import child_labels
-
-PRIVATE_FILE = "ssh_host_ed25519_key"
-PUBLIC_FILE = "ssh_host_ed25519_key.pub"
-CERTIFICATE_FILE = "ssh_host_ed25519_key-cert.pub"
 
 
 def host_key_name(server: str) -> str:
@@ -30,9 +27,9 @@ def host_key_name(server: str) -> str:
 
 def host_names(server: DevServer, user: DevServerUser) -> tuple[str, ...]:
     """What a server is called by whoever connects to it; its certificate is for these names."""
-    space = f"{server.name}.{user.namespace}"
+    host = host_of(server.name, user.name)
     # Not the bare name: somebody may call a server as another machine is called, and everybody trusts this CA.
-    return (f"{space}.svc.cluster.local", space)
+    return (host, host.removesuffix(f".{SERVICE_DOMAIN}"))
 
 
 def owner_reference(server: DevServer, live_home: Json | None) -> Json:
@@ -72,7 +69,7 @@ def host_key_secret(server: DevServer, user: DevServerUser, data: dict[str, str]
 def public_of(secret: Json) -> str | None:
     """The public key's type and body from a stored Secret, or None when it holds none that can be read."""
     try:
-        text = base64.b64decode((secret.get("data") or {})[PUBLIC_FILE], validate=True).decode("ascii")
+        text = base64.b64decode((secret.get("data") or {})[HOST_KEY_PUBLIC_FILE], validate=True).decode("ascii")
     except (KeyError, TypeError, binascii.Error, UnicodeDecodeError):
         return None
     words = text.split()

@@ -12,14 +12,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from devservers.api.devserver import DevServer
-from devservers.api.meta import HOME_PATH
 from devservers.api.user import KEY_TYPES, DevServerUser, SshKey
+from devservers_core.names import HOME_PATH, LOGIN
 from devservers_core.types import Json
 
 from .manifest import child_metadata
-
-LOGIN = "dev"
-"""The one account of a dev server, in every image (ruling 9)."""
 
 _KEY_TYPE = re.compile(KEY_TYPES)
 

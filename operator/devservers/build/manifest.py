@@ -9,8 +9,9 @@ object is never written again.
 from __future__ import annotations
 
 from devservers.api.devserver import DevServer
-from devservers.api.meta import API_VERSION, LABEL_MANAGED_BY, LABEL_NAME, LABEL_USER, OPERATOR, Resource
+from devservers.api.meta import Resource
 from devservers.api.user import DevServerUser
+from devservers_core.names import API_VERSION, LABEL_MANAGED_BY, LABEL_NAME, LABEL_USER, OPERATOR
 from devservers_core.types import Json
 
 

@@ -12,17 +12,27 @@ from dataclasses import dataclass
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import ANNOTATION_RESTARTED_AT, HOME_PATH, MAIN_CONTAINER, SSH_POD_PORT
-from devservers.api.quantity import canonical
-from devservers.api.queueing import INTERACTIVE, LABEL_PRIORITY, LABEL_QUEUE, PRIORITY_INTERACTIVE
 from devservers.api.user import DevServerUser
+from devservers_core.names import (
+    ANNOTATION_RESTARTED_AT,
+    HOME_PATH,
+    INTERACTIVE,
+    LABEL_PRIORITY,
+    LABEL_QUEUE,
+    LOGIN,
+    MAIN_CONTAINER,
+    PRIORITY_INTERACTIVE,
+    SSH_POD_PORT,
+)
+from devservers_core.quantity import canonical
+from devservers_core.registry import registry_of, secret_name
 from devservers_core.types import Json
 
 from .disk import DISK, Disk
 from .hostkey import host_key_name
-from .keys import LOGIN, keys_name
+from .keys import keys_name
 from .manifest import child_labels, compact
-from .registry import platform_secret_name, registry_of, secret_name
+from .registry import platform_secret_name
 from .storage import Storage, storage
 
 INIT_CONTAINER = "ssh"

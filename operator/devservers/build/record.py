@@ -14,15 +14,18 @@ import json
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT, ANNOTATION_TEMPLATE, GROUP
-from devservers.api.quantity import canonical
-from devservers.api.queueing import INTERACTIVE
+from devservers_core.names import (
+    ANNOTATION_FLAVOR_HASH,
+    ANNOTATION_INPUT_HASH,
+    ANNOTATION_RESTARTED_AT,
+    ANNOTATION_TEMPLATE,
+    INTERACTIVE,
+)
+from devservers_core.quantity import canonical
 from devservers_core.types import Json
 
 from .manifest import compact
 from .storage import normal_path
-
-ANNOTATION_FLAVOR_HASH = f"{GROUP}/flavor-hash"
 
 
 def input_hash(server: DevServer, uid: int) -> str:

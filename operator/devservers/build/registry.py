@@ -7,41 +7,22 @@ has to look which there are: the name follows from the image.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import re
 
-from devservers.api.meta import (
+from devservers.api.user import DevServerUser
+from devservers_core.names import (
     LABEL_MANAGED_BY,
     LABEL_USER,
     OPERATOR,
     PLATFORM_REGISTRY_PREFIX,
     REGISTRIES,
-    REGISTRY_SECRET_PREFIX,
+    REGISTRY_ENTRY,
     SECRET_TYPE_REGISTRY,
 )
-from devservers.api.user import DevServerUser
+from devservers_core.registry import secret_name
 from devservers_core.types import Json
 
 from .manifest import owner_reference
-
-DOCKER_HUB = "docker.io"
-_HUBS = (DOCKER_HUB, "index.docker.io", "registry-1.docker.io")
-ENTRY = ".dockerconfigjson"
-
-
-def registry_of(image: str) -> str:
-    """The registry that an image reference names, as container runtimes read it: `debian:12` is Docker Hub's."""
-    first, slash, _ = image.partition("/")
-    named = slash and (any(char in first for char in ".:") or first == "localhost" or first != first.lower())
-    host = first.lower() if named else DOCKER_HUB
-    return DOCKER_HUB if host in _HUBS else host
-
-
-def secret_name(registry: str) -> str:
-    """The Secret of a registry in a person's namespace; the hash tells `a.b` from `a-b`."""
-    slug = re.sub(r"[^a-z0-9]+", "-", registry).strip("-")[:40].rstrip("-")
-    return f"{REGISTRY_SECRET_PREFIX}{slug}-{hashlib.sha256(registry.encode()).hexdigest()[:8]}"
 
 
 def platform_secret_name(name: str) -> str:
@@ -58,7 +39,7 @@ def empty_secret(user: DevServerUser, registry: str) -> Json:
 
 def platform_secret(user: DevServerUser, source: Json) -> Json:
     """A person's copy of a Secret of the platform."""
-    return _secret(user, platform_secret_name(source["metadata"]["name"]), source["data"][ENTRY])
+    return _secret(user, platform_secret_name(source["metadata"]["name"]), source["data"][REGISTRY_ENTRY])
 
 
 def index(user: DevServerUser) -> Json:
@@ -72,7 +53,7 @@ def _secret(user: DevServerUser, name: str, config: str) -> Json:
         "kind": "Secret",
         "metadata": _metadata(user, name),
         "type": SECRET_TYPE_REGISTRY,
-        "data": {ENTRY: config},
+        "data": {REGISTRY_ENTRY: config},
     }
 
 

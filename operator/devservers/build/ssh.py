@@ -5,8 +5,8 @@ nothing else.
 from __future__ import annotations
 
 from devservers.api.devserver import DevServer
-from devservers.api.meta import LABEL_NAME, SSH_POD_PORT, SSH_PORT
 from devservers.api.user import DevServerUser
+from devservers_core.names import LABEL_NAME, SSH_POD_PORT, SSH_PORT
 from devservers_core.types import Json
 
 from .manifest import child_metadata

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from devservers.api.devserver import DevServer
-from devservers.api.meta import ANNOTATION_HOME_OF, HOME_PATH, SHARED_PATH, TMP_PATH
-from devservers.api.quantity import canonical, parse_quantity
 from devservers.api.user import DevServerUser
+from devservers_core.names import ANNOTATION_HOME_OF, HOME_PATH, SHARED_PATH, TMP_PATH, home_name
+from devservers_core.quantity import canonical, parse_quantity
 from devservers_core.types import Json
 
 from .manifest import child_labels, compact
@@ -25,11 +25,6 @@ class Storage:
 
     volumes: tuple[Json, ...]
     mounts: tuple[Json, ...]
-
-
-def home_name(server: str) -> str:
-    """The home claim's name (ruling 10)."""
-    return f"{server}-home"
 
 
 def home_claim(server: DevServer, user: DevServerUser, storage_class: str | None, live: Json | None) -> Json | None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from devservers.api import registries
-from devservers.api.admission_people import MOST_LOGINS
-from devservers.api.meta import (
+from devservers.api.user import DevServerUser
+from devservers_core.names import (
     ANNOTATION_ALLOWED_FLAVORS,
     ANNOTATION_ALLOWED_REGISTRIES,
     ANNOTATION_HOME_QUOTA,
@@ -19,21 +19,24 @@ from devservers.api.meta import (
     ANNOTATION_USER_UID,
     BASTION_ACCOUNT,
     BASTION_NAMESPACE,
+    GPU,
+    KUEUE_API_VERSION,
     LABEL_MANAGED_BY,
     LABEL_NAMESPACE_CREATED_BY,
     LABEL_NAMESPACE_USER,
     LABEL_USER,
+    MAX_REGISTRY_LOGINS,
     OPERATOR,
     PERSON_ACCOUNT,
     PERSON_TOKEN_ROLE,
+    QUEUES,
+    SERVER_COUNT,
     SSH_POD_PORT,
     SYSTEM_NAMESPACE,
     TENANT_ROLE,
     USER_ROLE,
 )
-from devservers.api.quantity import canonical, parse_quantity
-from devservers.api.queueing import KUEUE_API_VERSION, QUEUES
-from devservers.api.user import DevServerUser
+from devservers_core.quantity import canonical, parse_quantity
 from devservers_core.types import Json
 
 from .disk import DEFAULT_LIMIT, DEFAULT_REQUEST, DISK
@@ -44,7 +47,7 @@ from .registry import index
 
 MOST_CLAIMS = 100
 """How many volume claims a person may have."""
-_MORE_SECRETS = MOST_CLAIMS + MOST_LOGINS + 16
+_MORE_SECRETS = MOST_CLAIMS + MAX_REGISTRY_LOGINS + 16
 """Beside one host key for each server: those of kept homes, logins to registries, and copies of the platform's."""
 _STORAGE = "requests.storage"
 _SC = f"storageclass.storage.k8s.io/{_STORAGE}"
@@ -202,8 +205,8 @@ def _quota(user: DevServerUser, limits: Limits) -> dict[str, str]:
     wanted = {
         "requests.cpu": quota.cpu,
         "requests.memory": quota.memory,
-        "requests.nvidia.com/gpu": quota.gpu,
-        "count/devservers.devservers.io": servers,
+        f"requests.{GPU}": quota.gpu,
+        SERVER_COUNT: servers,
     }
     # Never a way in from outside the cluster that isn't the platform's own, and never so many objects that reading
     # them all, as the operator does, becomes a burden on everybody.

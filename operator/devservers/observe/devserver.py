@@ -14,7 +14,7 @@ from typing import Any
 
 from devservers.api.conditions import Condition
 from devservers.api.devserver import DevServer, DevServerStatus
-from devservers.api.meta import SSH_PORT, user_of
+from devservers_core.names import SSH_PORT, user_of
 from devservers_core.types import Json
 
 from . import pods

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from devservers.api.conditions import Condition, find
-from devservers.api.meta import user_of
+from devservers_core.names import user_of
 from devservers_core.types import Json
 
 from . import pods

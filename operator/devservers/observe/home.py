@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from devservers.api.conditions import find
 from devservers.api.devserver import DevServer
-from devservers.api.quantity import canonical, parse_quantity
+from devservers_core.quantity import canonical, parse_quantity
 from devservers_core.types import Json
 
 from .pods import status

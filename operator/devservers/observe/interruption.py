@@ -11,12 +11,7 @@ from datetime import datetime
 
 from devservers.api.conditions import find
 from devservers.api.devserver import DevServer
-from devservers.api.meta import (
-    ANNOTATION_INPUT_HASH,
-    ANNOTATION_RESTARTED_AT,
-    ANNOTATION_STARTED_AT,
-    HOME_PATH,
-)
+from devservers_core.names import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT, HOME_PATH
 from devservers_core.types import Json
 
 from . import pods

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
-from devservers.api.duration import parse_duration
-from devservers.api.meta import ANNOTATION_STARTED_AT
 from devservers.api.user import DevServerUser
+from devservers_core.duration import parse_duration
+from devservers_core.names import ANNOTATION_STARTED_AT
 
 from .times import parse_time
 

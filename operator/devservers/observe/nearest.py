@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import ANY_FLAVOR
-from devservers.api.queueing import INTERACTIVE
+from devservers_core.names import ANY_FLAVOR, INTERACTIVE
 from devservers_core.types import Json
 
 from .shortage import Demand, fits_ever

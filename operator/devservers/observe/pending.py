@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.queueing import KUEUE_NAMESPACE
+from devservers_core.names import GPU, KUEUE_NAMESPACE
 
-_RESOURCES = {"cpu": "CPU", "memory": "memory", "nvidia.com/gpu": "GPUs", "ephemeral-storage": "disk space"}
+_RESOURCES = {"cpu": "CPU", "memory": "memory", GPU: "GPUs", "ephemeral-storage": "disk space"}
 
 _ROOM = (
     "Stop a server you don't need, or choose a smaller flavor (`devctl flavors`); it starts as soon as there is room."

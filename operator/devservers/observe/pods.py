@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from devservers.api.meta import MAIN_CONTAINER
+from devservers_core.names import MAIN_CONTAINER
 from devservers_core.types import Json
 
 from .times import parse_time

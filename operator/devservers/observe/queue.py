@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from devservers.api.conditions import Condition
-from devservers.api.queueing import KUEUE, LABEL_QUEUE
+from devservers_core.names import KUEUE, LABEL_NAME, LABEL_QUEUE
 from devservers_core.types import Json
 
 from . import pods
@@ -210,4 +210,4 @@ def _scheduled(pod: Json) -> bool:
 
 
 def _server(pod: Json) -> str:
-    return str(((pod.get("metadata") or {}).get("labels") or {}).get("devservers.io/name") or "NAME")
+    return str(((pod.get("metadata") or {}).get("labels") or {}).get(LABEL_NAME) or "NAME")

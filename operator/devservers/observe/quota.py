@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from devservers.api.errors import InvalidValue
-from devservers.api.quantity import parse_quantity
+from devservers_core.errors import InvalidValue
+from devservers_core.quantity import parse_quantity
 from devservers_core.types import Json
 
 from .pods import status

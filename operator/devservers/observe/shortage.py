@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.queueing import GPU, LABEL_POOL
+from devservers_core.names import GPU, LABEL_POOL
 from devservers_core.types import Json
 
 from .quota import Room, amount, choices, possible

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from devservers.api.devserver import STAGES, DevServer
-from devservers.api.meta import ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT
+from devservers.api.devserver import DevServer
+from devservers_core.names import ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT, STAGES
 from devservers_core.types import Json
 
 from . import pods

@@ -13,10 +13,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from devservers.api.meta import GROUP
+from devservers_core.names import ANNOTATION_APPLIED
 from devservers_core.types import Json
-
-ANNOTATION_APPLIED = f"{GROUP}/applied"
 
 # Lists the API server merges by a key (x-kubernetes-list-map-keys): foreign entries in them stay. All
 # others are atomic.

@@ -17,10 +17,8 @@ from datetime import UTC, datetime, timedelta
 from devservers.api.devserver import DevServer
 from devservers.api.errors import InvalidObject
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import API_VERSION, LABEL_NAME, namespace_of, user_of
 from devservers.api.user import DevServerUser
 from devservers.build.devserver import BuildSettings, ServerRequest, flavor_changed, manifests
-from devservers.build.storage import home_name
 from devservers.observe.devserver import Children, Event, invalid, observe, previous_status, serving_pod
 from devservers.observe.evidence import Question, newest, question
 from devservers.observe.lifecycle import Decision, decide
@@ -34,6 +32,7 @@ from devservers.reconcile.ports import ApiError, Cluster, Result, View
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import ensure_registry_secret
 from devservers.reconcile.sshkeys import UserCa
+from devservers_core.names import API_VERSION, LABEL_NAME, home_name, namespace_of, user_of
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")

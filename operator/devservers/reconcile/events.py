@@ -6,9 +6,9 @@ import logging
 import uuid
 from datetime import datetime
 
-from devservers.api.meta import OPERATOR
 from devservers.observe.devserver import Event
 from devservers.reconcile.ports import ApiError, Cluster
+from devservers_core.names import OPERATOR
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")

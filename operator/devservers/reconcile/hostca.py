@@ -10,19 +10,25 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from devservers.api.meta import BASTION_NAMESPACE, LABEL_MANAGED_BY, OPERATOR
 from devservers.build.hostcert import serves, sign
-from devservers.build.hostkey import CERTIFICATE_FILE, PRIVATE_FILE, PUBLIC_FILE
 from devservers.reconcile.ports import ApiError, Cluster
 from devservers.reconcile.sshkeys import Ca, KeyPair, decoded, encoded, generate, matches
+from devservers_core.names import (
+    BASTION_HOST_KEY,
+    BASTION_INFO,
+    BASTION_NAMESPACE,
+    HOST_CA_ENTRY,
+    HOST_CA_SECRET,
+    HOST_CERTIFICATE_FILE,
+    HOST_KEY_FILE,
+    HOST_KEY_PUBLIC_FILE,
+    LABEL_MANAGED_BY,
+    OPERATOR,
+)
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers")
 
-CA_SECRET = "host-ca"
-BASTION_SECRET, BASTION_INFO = "bastion-host-key", "bastion-info"
-PUBLIC_ENTRY = "host_ca.pub"
-"""Of the ConfigMap, as sessions on the bastion read it."""
 AGAIN_SECONDS = 2.0
 """After a failure: the bastion's pods wait for their key."""
 
@@ -31,7 +37,7 @@ class HostCa(Ca):
     """The CA whose word spares people every question about a host key."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
-        super().__init__(cluster, namespace, CA_SECRET)
+        super().__init__(cluster, namespace, HOST_CA_SECRET)
 
     async def certificate(self, public: str, names: Sequence[str], known: str | None, now: datetime) -> str:
         """`known` if it serves, else a new certificate. Raises ApiError."""
@@ -41,7 +47,7 @@ class HostCa(Ca):
             return sign(await self.private(), public, names, now)
         except ValueError:
             # Without the reason: it may quote the key.
-            text = f"Secret {CA_SECRET} can't be used; delete it to get a new CA"
+            text = f"Secret {HOST_CA_SECRET} can't be used; delete it to get a new CA"
             raise ApiError(0, "InvalidSecret", text) from None
 
 
@@ -72,9 +78,9 @@ class BastionKeys:
     async def ensure(self) -> None:
         """One look. Raises ApiError."""
         self._ca.forget()
-        stored = await self._stored("Secret", BASTION_SECRET)
+        stored = await self._stored("Secret", BASTION_HOST_KEY)
         pair = usable(stored) if stored else None
-        kept = decoded(stored, CERTIFICATE_FILE) if stored and pair else None
+        kept = decoded(stored, HOST_CERTIFICATE_FILE) if stored and pair else None
         pair = pair or generate()
         certificate = await self._ca.certificate(pair.public, self._hosts, kept, self._now())
         await self._put(
@@ -82,13 +88,13 @@ class BastionKeys:
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
-                "metadata": _metadata(BASTION_SECRET),
+                "metadata": _metadata(BASTION_HOST_KEY),
                 "type": "Opaque",
                 "data": files(pair, certificate),
             },
         )
         known = await self._stored("ConfigMap", BASTION_INFO)
-        data = {PUBLIC_ENTRY: await self._ca.public() + "\n"}
+        data = {HOST_CA_ENTRY: await self._ca.public() + "\n"}
         await self._put(
             known, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(BASTION_INFO), "data": data}
         )
@@ -111,7 +117,7 @@ class BastionKeys:
 
 def usable(secret: Json) -> KeyPair | None:
     """The key in a Secret, None when it is broken."""
-    private, public = decoded(secret, PRIVATE_FILE), decoded(secret, PUBLIC_FILE)
+    private, public = decoded(secret, HOST_KEY_FILE), decoded(secret, HOST_KEY_PUBLIC_FILE)
     if private is None or public is None or not matches(private, public):
         return None
     return KeyPair(private, public)
@@ -119,7 +125,7 @@ def usable(secret: Json) -> KeyPair | None:
 
 def files(pair: KeyPair, certificate: str) -> dict[str, str]:
     """A host key Secret's data."""
-    found = {PRIVATE_FILE: pair.private, PUBLIC_FILE: pair.public, CERTIFICATE_FILE: certificate}
+    found = {HOST_KEY_FILE: pair.private, HOST_KEY_PUBLIC_FILE: pair.public, HOST_CERTIFICATE_FILE: certificate}
     return {name: encoded(text) for name, text in found.items()}
 
 

@@ -11,17 +11,11 @@ from datetime import datetime
 
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
-from devservers.build.hostkey import (
-    CERTIFICATE_FILE,
-    host_key_name,
-    host_key_secret,
-    host_names,
-    owner_reference,
-    public_of,
-)
+from devservers.build.hostkey import host_key_name, host_key_secret, host_names, owner_reference, public_of
 from devservers.reconcile.hostca import HostCa, files, usable
 from devservers.reconcile.ports import ApiError, Cluster
 from devservers.reconcile.sshkeys import decoded, generate
+from devservers_core.names import HOST_CERTIFICATE_FILE
 from devservers_core.types import Json
 
 
@@ -35,7 +29,7 @@ async def ensure_host_key(
     owner = owner_reference(server, home)
     secret = await _read(cluster, namespace, name)
     pair = usable(secret) if secret is not None else None
-    known = decoded(secret, CERTIFICATE_FILE) if secret is not None else None
+    known = decoded(secret, HOST_CERTIFICATE_FILE) if secret is not None else None
     if secret is not None and not (pair is not None and _owned(secret, owner)):
         await cluster.delete("Secret", namespace, name, secret["metadata"]["uid"])
         secret = None

@@ -12,11 +12,11 @@ from datetime import datetime
 from devservers.api.devserver import DevServer
 from devservers.api.errors import InvalidObject
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.meta import HOME_PATH
 from devservers.api.user import DevServerUser
 from devservers.observe.nearest import advice, nearest
 from devservers.observe.queue import EXCEEDS_QUOTA, Queues, QueueState, owner_uids, queue_state
 from devservers.reconcile.ports import View
+from devservers_core.names import HOME_PATH
 from devservers_core.types import Json
 
 WORKLOAD = "Workload"

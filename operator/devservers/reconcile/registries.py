@@ -9,10 +9,11 @@ import logging
 import time
 from collections.abc import Sequence
 
-from devservers.api.meta import SECRET_TYPE_REGISTRY
 from devservers.api.user import DevServerUser
-from devservers.build.registry import ENTRY, empty_secret, platform_secret, registry_of, secret_name
+from devservers.build.registry import empty_secret, platform_secret
 from devservers.reconcile.ports import ApiError, Cluster
+from devservers_core.names import REGISTRY_ENTRY, SECRET_TYPE_REGISTRY
+from devservers_core.registry import registry_of, secret_name
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")
@@ -59,7 +60,11 @@ class PlatformRegistries:
         if time.monotonic() - read_at < KNOWN_SECONDS:
             return found
         found = await _stored(self._cluster, self._namespace, name)
-        if found is None or found.get("type") != SECRET_TYPE_REGISTRY or ENTRY not in (found.get("data") or {}):
+        if (
+            found is None
+            or found.get("type") != SECRET_TYPE_REGISTRY
+            or REGISTRY_ENTRY not in (found.get("data") or {})
+        ):
             place = f"{self._namespace}/{name}"
             log.warning("no login to a registry in Secret %s: it must be of type %s", place, SECRET_TYPE_REGISTRY)
             found = None

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from devservers.api.meta import LABEL_NAME, LABEL_NAMESPACE_USER, LABEL_USER, namespace_of, user_of
 from devservers.observe.queue import WAITING
 from devservers.reconcile.ports import Key, View
+from devservers_core.names import LABEL_NAME, LABEL_NAMESPACE_USER, LABEL_USER, namespace_of, user_of
 from devservers_core.types import Json
 
 SERVER = "DevServer"

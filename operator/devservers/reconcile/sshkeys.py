@@ -21,11 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from devservers.api.meta import LABEL_MANAGED_BY, OPERATOR
 from devservers.reconcile.ports import ApiError, Cluster
+from devservers_core.names import LABEL_MANAGED_BY, OPERATOR, USER_CA_SECRET
 from devservers_core.types import Json
-
-CA_SECRET = "user-ca"
 
 
 class KeyPair(NamedTuple):
@@ -130,7 +128,7 @@ class UserCa(Ca):
     """The CA whose certificates open the inner SSH hop."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
-        super().__init__(cluster, namespace, CA_SECRET)
+        super().__init__(cluster, namespace, USER_CA_SECRET)
 
 
 def _entry(secret: Json, name: str) -> str:

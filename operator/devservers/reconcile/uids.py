@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from devservers.api.meta import (
+from devservers.reconcile.ports import ApiError, Cluster
+from devservers_core.names import (
     ANNOTATION_USER_UID,
     FIRST_UID,
     LABEL_MANAGED_BY,
@@ -18,7 +19,6 @@ from devservers.api.meta import (
     LABEL_NAMESPACE_USER,
     OPERATOR,
 )
-from devservers.reconcile.ports import ApiError, Cluster
 from devservers_core.types import Json
 
 CONFIG_MAP = "user-uids"

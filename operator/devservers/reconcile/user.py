@@ -13,14 +13,6 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from devservers.api.errors import InvalidObject
-from devservers.api.meta import (
-    ANNOTATION_USER_OBJECT,
-    ANY_FLAVOR,
-    API_VERSION,
-    LABEL_NAMESPACE_CREATED_BY,
-    OPERATOR,
-    namespace_of,
-)
 from devservers.api.user import DevServerUser
 from devservers.build.egress import Egress
 from devservers.build.user import NO_LIMITS, Limits, manifests
@@ -34,6 +26,14 @@ from devservers.reconcile.ports import ApiError, Cluster, Result, View
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import PlatformRegistries
 from devservers.reconcile.uids import Uids, remembered
+from devservers_core.names import (
+    ANNOTATION_USER_OBJECT,
+    ANY_FLAVOR,
+    API_VERSION,
+    LABEL_NAMESPACE_CREATED_BY,
+    OPERATOR,
+    namespace_of,
+)
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from devservers.api.queueing import KUEUE, KUEUE_VERSION
+from devservers_core.names import (
+    GROUP,
+    KUEUE,
+    KUEUE_VERSION,
+    LABEL_MANAGED_BY,
+    LABEL_NAMESPACE_CREATED_BY,
+    OPERATOR,
+    VERSION,
+)
 
-MANAGED = "app.kubernetes.io/managed-by=devservers-operator"
+MANAGED = f"{LABEL_MANAGED_BY}={OPERATOR}"
 
 
 @dataclass(frozen=True)
@@ -42,9 +50,9 @@ class Kind:
 
 
 _ALL = (
-    Kind("DevServerFlavor", "devservers.io", "v1", "devserverflavors", namespaced=False, watched=True),
-    Kind("DevServerUser", "devservers.io", "v1", "devserverusers", namespaced=False, watched=True),
-    Kind("DevServer", "devservers.io", "v1", "devservers", watched=True),
+    Kind("DevServerFlavor", GROUP, VERSION, "devserverflavors", namespaced=False, watched=True),
+    Kind("DevServerUser", GROUP, VERSION, "devserverusers", namespaced=False, watched=True),
+    Kind("DevServer", GROUP, VERSION, "devservers", watched=True),
     Kind(
         "Namespace",
         "",
@@ -52,7 +60,7 @@ _ALL = (
         "namespaces",
         namespaced=False,
         watched=True,
-        selector="devserver.io/created-by=devservers-operator",
+        selector=f"{LABEL_NAMESPACE_CREATED_BY}={OPERATOR}",
     ),
     # Unselected: servers mount users' own claims, and those carry no label of ours.
     Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims", watched=True),

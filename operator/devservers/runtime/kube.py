@@ -20,9 +20,8 @@ from kubernetes.aio.client.configuration import Configuration
 
 from devservers.reconcile.ports import ApiError
 from devservers.runtime.kinds import KINDS
+from devservers_core.names import FIELD_MANAGER, OPERATOR
 from devservers_core.types import Json
-
-FIELD_MANAGER = "devservers"
 
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
@@ -70,7 +69,7 @@ class Kube:
         self._written = written
         self._timeout = timeout
         self._client = ApiClient(configuration)
-        self._client.user_agent = "devservers-operator"
+        self._client.user_agent = OPERATOR
 
     async def close(self) -> None:
         await self._client.close()  # type: ignore[no-untyped-call]

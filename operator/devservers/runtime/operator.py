@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 
 import kopf
 
-from devservers.api.meta import OPERATOR
 from devservers.build.devserver import BuildSettings
 from devservers.build.egress import Egress
 from devservers.build.user import Limits
@@ -43,6 +42,7 @@ from devservers.runtime.sweeper import Sweeper
 from devservers.runtime.watch import Watcher
 from devservers.runtime.workers import Workers
 from devservers.runtime.workqueue import WorkQueue
+from devservers_core.names import OPERATOR
 
 log = logging.getLogger("devservers")
 

@@ -9,11 +9,13 @@ import socket
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from devservers_core.names import RESERVED_ENV_PREFIX, SYSTEM_NAMESPACE
+
 
 class Settings(BaseSettings):
     """Every setting is an environment variable DEVSERVERS_<NAME>."""
 
-    model_config = SettingsConfigDict(env_prefix="DEVSERVERS_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=RESERVED_ENV_PREFIX, frozen=True, extra="ignore")
 
     default_image: str = "localhost/devservers/base:latest"
     """Image of servers that name none. Changing it restarts nothing; it is used at a server's next start."""
@@ -21,7 +23,7 @@ class Settings(BaseSettings):
     ssh_image: str = "localhost/devservers/ssh:latest"
     """Image whose init container carries OpenSSH and the init program into any image."""
 
-    namespace: str = "devservers-system"
+    namespace: str = SYSTEM_NAMESPACE
     """Where the Lease, the uid ConfigMap and the user CA Secret live."""
 
     storage_class: str | None = None

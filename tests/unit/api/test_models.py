@@ -9,10 +9,10 @@ from devservers.api.crdgen import KINDS
 from devservers.api.devserver import DevServer
 from devservers.api.errors import InvalidObject
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.flavors import DEFAULT, SHIPPED
-from devservers.api.meta import namespace_of, user_of
-from devservers.api.quantity import parse_quantity
+from devservers.api.flavors import SHIPPED
 from devservers.api.user import DevServerUser
+from devservers_core.names import DEFAULT_FLAVOR, namespace_of, user_of
+from devservers_core.quantity import parse_quantity
 from tests.cluster.crd_cases import with_value
 from tests.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED, STATUSES
 
@@ -112,4 +112,4 @@ def test_shipped_flavors_hold_together(flavor: DevServerFlavor) -> None:
 
 
 def test_the_default_flavor_is_shipped() -> None:
-    assert DEFAULT in {flavor.name for flavor in SHIPPED}
+    assert DEFAULT_FLAVOR in {flavor.name for flavor in SHIPPED}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bastion.audit.peers import MOST_PEERS, Peers
-from bastion.paths import FIRST_UID
+from devservers_core.names import FIRST_UID
 
 
 def test_a_person_has_so_many_and_others_have_theirs() -> None:

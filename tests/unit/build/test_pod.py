@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devservers.api.quantity import canonical
 from devservers.build.devserver import manifests
+from devservers_core.quantity import canonical
 from tests.unit.build.build_objects import UID, flavor, main_container, request, server, template, user
 
 ALLOWED_VOLUMES = {

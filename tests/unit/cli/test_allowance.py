@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from devctl import quota
-from devctl.allowance import SERVERS, Allowance, smallest
+from devctl.allowance import Allowance, smallest
+from devservers_core.names import SERVER_COUNT
 
 
 def flavor(name: str, cpu: str, gpu: str | None = None) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def flavor(name: str, cpu: str, gpu: str | None = None) -> dict[str, Any]:
 
 
 def amounts(**given: str) -> dict[str, Decimal]:
-    names = {"cpu": "requests.cpu", "gpu": "requests.nvidia.com/gpu", "servers": SERVERS}
+    names = {"cpu": "requests.cpu", "gpu": "requests.nvidia.com/gpu", "servers": SERVER_COUNT}
     return {names[key]: quota.amount(value) for key, value in given.items()}
 
 

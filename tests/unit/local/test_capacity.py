@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from devservers.api.queueing import GPU
+from devservers_core.names import GPU
 from infra.bastion import Bastion
 from infra.local.capacity import VARIABLE, Capacity, flavors, measured, pools, read
 from infra.problems import SettingsError

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from devservers.api.flavors import SHIPPED
-from devservers.api.quantity import parse_quantity
-from devservers.api.queueing import GPU
+from devservers_core.names import GPU
+from devservers_core.quantity import parse_quantity
 from infra.local.capacity import Capacity, flavors, pools
 from infra.overcommit import Overcommit, divided
 from infra.settings import Images, Settings

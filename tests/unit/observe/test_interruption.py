@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from devservers.api.meta import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT
+from devservers_core.names import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT
 from devservers_core.types import Json
 from tests.unit.observe.observe_objects import condition, look, running_pod, server, stamp, with_status
 

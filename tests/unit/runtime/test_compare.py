@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from devservers.reconcile.compare import ANNOTATION_APPLIED, differences, stamped
+from devservers.reconcile.compare import differences, stamped
+from devservers_core.names import ANNOTATION_APPLIED
 
 LIVE: dict[str, Any] = {
     "metadata": {"labels": {"a": "1", "foreign": "x"}},

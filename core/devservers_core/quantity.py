@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from decimal import ROUND_UP, Context, Decimal
 
-from devservers.api.errors import InvalidValue
+from devservers_core.errors import InvalidValue
 
 HINT = "use a number with an optional unit, like 500m, 2, 512Mi or 10Gi"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from devservers.api.errors import InvalidValue
+from devservers_core.errors import InvalidValue
 
 PATTERN = r"^([0-9]{1,5}d)?([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?$"
 """The syntax as RE2, which the CRD repeats; it alone lets through "" and "0s"."""

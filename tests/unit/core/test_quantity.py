@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devservers.api.errors import InvalidValue
-from devservers.api.quantity import canonical, parse_quantity
+from devservers_core.errors import InvalidValue
+from devservers_core.quantity import canonical, parse_quantity
 
 SUFFIXES = ["", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti", "e3", "E2", "e-2"]
 quantities = st.builds(

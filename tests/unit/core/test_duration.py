@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devservers.api.duration import parse_duration
-from devservers.api.errors import InvalidValue
+from devservers_core.duration import parse_duration
+from devservers_core.errors import InvalidValue
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,29 @@
+"""Grammars of names, paths, image references and environment variables.
+
+Invariant: each pattern means the same as RE2 (the CRDs repeat them) and as Python's `re` with ASCII.
+"""
+
+from __future__ import annotations
+
+import re
+
+USER_NAME, USER_NAME_MAX = r"^[a-z][a-z0-9-]{0,29}[a-z0-9]$", 31
+SERVER_NAME, SERVER_NAME_MAX = r"^[a-z][a-z0-9-]{0,38}[a-z0-9]$", 40
+DNS_NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+"""Of flavors, queues and volume claims: a name as Kubernetes takes it, in the lengths that follow."""
+FLAVOR_NAME_MAX, QUEUE_NAME_MAX, CLAIM_NAME_MAX = 63, 63, 253
+ENV_NAME, ENV_NAME_MAX = r"^[A-Za-z_][A-Za-z0-9_]*$", 128
+MOUNT_PATH, MOUNT_PATH_MAX = r"^(/[^/:\x00-\x1f]+)+/?$", 512
+
+_PATH_PART = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
+_HOST_PART = r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?"
+IMAGE, IMAGE_MAX = (
+    rf"^({_HOST_PART}(\.{_HOST_PART})*(:[0-9]{{1,5}})?/)?{_PATH_PART}(/{_PATH_PART})*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$"
+), 512  # fmt: skip
+"""The OCI distribution grammar of an image reference; digests are sha256."""
+
+
+def fits(text: str, pattern: str, max_length: int) -> bool:
+    """Whether all of `text` matches `pattern` and is no longer than `max_length` characters."""
+    return len(text) <= max_length and not text.endswith("\n") and re.search(pattern, text, re.ASCII) is not None

@@ -1,0 +1,209 @@
+"""Names that parts of the platform share: API group, labels, objects, paths; and fixed limits.
+
+Invariant: a name that two parts must agree on is written here and nowhere else (tests/unit/core/test_one_copy.py).
+"""
+
+from __future__ import annotations
+
+GROUP = "devservers.io"
+VERSION = "v1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+# Accounts and namespaces of the platform
+
+FIELD_MANAGER = "devservers"
+OPERATOR = "devservers-operator"
+"""Service account of the operator, and the value of LABEL_MANAGED_BY on what it makes."""
+SYSTEM_NAMESPACE = "devservers-system"
+BASTION = "devservers-bastion"
+"""What the bastion's pods, ClusterRole and bindings are called."""
+BASTION_NAMESPACE = BASTION
+BASTION_ACCOUNT = "bastion"
+"""Service account of the bastion's pods; only keysync and the broker in them have its token."""
+PERSON_ACCOUNT = "devctl"
+"""Service account in each user's namespace that stands for its person, when they come through the bastion. Its name is
+the same everywhere, so that one ClusterRole can name it: RBAC knows no variables."""
+PERSON_TOKEN_ROLE = "devservers-person-token"
+"""ClusterRole of the bastion in each user's namespace: a token for PERSON_ACCOUNT there, and nothing else."""
+USER_ROLE = "dev-user"
+"""ClusterRole of a person in their own namespace."""
+TENANT_ROLE = "devservers-operator-tenant"
+"""ClusterRole of the operator in each user's namespace."""
+
+# Labels
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_APP = "app.kubernetes.io/name"
+LABEL_NAME = f"{GROUP}/name"
+LABEL_USER = f"{GROUP}/user"
+LABEL_POOL = f"{GROUP}/pool"
+"""On nodes: the pool they belong to. A ResourceFlavor selects by it, a DevServerFlavor of the pool too."""
+LABEL_SCRAPE = f"{GROUP}/scrape"
+"""A namespace labelled so with "true" may read the operator's metrics."""
+# Existing tooling selects user namespaces by these two, so their prefix is not ours to choose.
+LABEL_NAMESPACE_USER = "devserver.io/user"
+LABEL_NAMESPACE_CREATED_BY = "devserver.io/created-by"
+
+# Annotations
+
+ANNOTATION_ALLOWED_FLAVORS = f"{GROUP}/allowed-flavors"
+ANNOTATION_ALLOWED_REGISTRIES = f"{GROUP}/allowed-registries"
+"""On a user's namespace, with commas between: what images of their own may come from (api/registries.py)."""
+ANNOTATION_HOME_QUOTA = f"{GROUP}/home-quota"
+"""On a user's ResourceQuota: which of its entries homes count against."""
+ANNOTATION_STARTED_AT = f"{GROUP}/started-at"
+ANNOTATION_RESTARTED_AT = f"{GROUP}/restarted-at"
+"""On a DevServer, RFC 3339: any new value starts the server anew, with all that changed meanwhile."""
+ANNOTATION_USER_UID = f"{GROUP}/user-uid"
+"""On a user's namespace: the owner of the homes in it, which may outlive everything else the platform has."""
+ANNOTATION_USER_OBJECT = f"{GROUP}/user-object"
+"""On a user's namespace: metadata.uid of the DevServerUser it was set up for. Another one of the same name is another
+person, who gets the homes in it and none of the servers."""
+ANNOTATION_INSTANCE_TYPE = f"{GROUP}/instance-type"
+"""On a flavor of a pool of cloud machines, for people to choose by; with the three that follow."""
+ANNOTATION_GPU_MODEL = f"{GROUP}/gpu-model"
+ANNOTATION_GPU_MEMORY = f"{GROUP}/gpu-memory"
+"""Of one GPU, like `24Gi`."""
+ANNOTATION_CAPACITY = f"{GROUP}/capacity"
+"""How its machines are bought: ON_DEMAND, SPOT or CAPACITY_BLOCK."""
+ANNOTATION_OVERCOMMIT = f"{GROUP}/overcommit"
+"""On a flavor, like `cpu=4,memory=1`: its requests were divided by these, as the cluster's resources are given out so
+many times over."""
+ANNOTATION_HOME_OF = f"{GROUP}/home-of"
+ANNOTATION_INPUT_HASH = f"{GROUP}/input-hash"
+ANNOTATION_TEMPLATE = f"{GROUP}/template"
+ANNOTATION_FLAVOR_HASH = f"{GROUP}/flavor-hash"
+ANNOTATION_APPLIED = f"{GROUP}/applied"
+
+# Objects that one part makes and another reads
+
+USER_CA_SECRET, USER_CA_ENTRY = "user-ca", "ca"
+"""Secret of SYSTEM_NAMESPACE: the CA that signs people's certificates, and the entry with its private key."""
+HOST_CA_SECRET = "host-ca"
+"""Secret of SYSTEM_NAMESPACE: the CA that signs host certificates."""
+BASTION_HOST_KEY = "bastion-host-key"
+"""Secret of BASTION_NAMESPACE: the bastion's host key and its certificate."""
+BASTION_INFO, HOST_CA_ENTRY = "bastion-info", "host_ca.pub"
+"""ConfigMap of BASTION_NAMESPACE that everybody may read, and its entry with the host CA's public key."""
+BASTION_SETTINGS = "bastion-settings"
+"""ConfigMap of BASTION_NAMESPACE: what the stack tells sessions."""
+BASTION_AUDIT_CONTAINER = "audit"
+HOST_KEY_FILE = "ssh_host_ed25519_key"
+HOST_KEY_PUBLIC_FILE = f"{HOST_KEY_FILE}.pub"
+HOST_CERTIFICATE_FILE = f"{HOST_KEY_FILE}-cert.pub"
+"""A host key, its public half and its certificate: entries of a Secret, and files that sshd reads."""
+REGISTRY_SECRET_PREFIX = "registry-"
+"""Of the Secrets with a person's logins to image registries: the only ones that people write."""
+PLATFORM_REGISTRY_PREFIX = "platform-registry-"
+"""Of the copies of the platform's own logins in each user's namespace."""
+SECRET_TYPE_REGISTRY, REGISTRY_ENTRY = "kubernetes.io/dockerconfigjson", ".dockerconfigjson"
+"""Type of a Secret with a login to a registry, and its one entry."""
+REGISTRIES = "registries"
+"""ConfigMap in each user's namespace: where its person has logged in, as devctl notes it."""
+SERVER_COUNT = "count/devservers.devservers.io"
+"""The key of a ResourceQuota that counts servers, stopped ones included."""
+
+# A user's namespace and what is in it
+
+NAMESPACE_PREFIX = "dev-"
+ANY_FLAVOR = "*"
+DEFAULT_FLAVOR = "cpu-small"
+CLUSTER_DOMAIN = "cluster.local"
+SERVICE_DOMAIN = f"svc.{CLUSTER_DOMAIN}"
+
+# Inside a server
+
+MAIN_CONTAINER = "dev"
+LOGIN = "dev"
+"""The one account of a dev server, in every image."""
+SSH_PORT = 22
+"""Of the Service; the pod's own is above 1024, because nothing in it runs as root."""
+SSH_POD_PORT = 2222
+HOME_PATH = "/home/dev"
+SHARED_PATH = "/shared"
+TMP_PATH = "/tmp"
+RESERVED_PATHS = ("/proc", "/sys", "/dev", "/etc", "/opt/devservers", "/run/devservers")
+"""Where the platform or the kernel has something mounted that a volume must not cover."""
+RESERVED_ENV_PREFIX = "DEVSERVERS_"
+ACCOUNT_ENV = ("HOME", "USER", "LOGNAME", "SHELL")
+"""The account's variables, the same in every server."""
+STAGES = (
+    "Accepted", "Queued", "Admitted", "Scheduled",
+    "VolumesReady", "ImagePulled", "ContainerStarted", "SSHReady",
+)  # fmt: skip
+"""In the order in which a server becomes usable. Queued and Admitted appear only with a queue."""
+
+# Kueue: two ClusterQueues of one cohort share what the cluster has. `interactive` owns it, `training` borrows what is
+# idle and gives it back when a server wants it (reclaimWithinCohort). Every user's namespace has a LocalQueue of each,
+# called as its ClusterQueue.
+
+KUEUE = "kueue.x-k8s.io"
+KUEUE_VERSION = "v1beta2"
+KUEUE_API_VERSION = f"{KUEUE}/{KUEUE_VERSION}"
+KUEUE_VISIBILITY = f"visibility.{KUEUE}"
+KUEUE_VISIBILITY_API_VERSION = f"{KUEUE_VISIBILITY}/{KUEUE_VERSION}"
+KUEUE_NAMESPACE = "kueue-system"
+"""Its webhooks are known to break under another name (kubernetes-sigs/kueue#3794)."""
+LABEL_QUEUE = f"{KUEUE}/queue-name"
+"""On a pod's template: the LocalQueue its pods wait in. Without it Kueue leaves a pod alone."""
+LABEL_PRIORITY = f"{KUEUE}/priority-class"
+"""On the same template: a WorkloadPriorityClass."""
+COHORT = "devservers"
+INTERACTIVE = "interactive"
+"""The queue of servers whose flavor names none."""
+TRAINING = "training"
+QUEUES = (INTERACTIVE, TRAINING)
+"""Names of the ClusterQueues, and of the LocalQueues in each user's namespace."""
+PRIORITY_INTERACTIVE = "dev-interactive"
+PRIORITY_TRAINING = "training"
+PRIORITY_BATCH = "batch"
+PRIORITIES = {PRIORITY_INTERACTIVE: 1000, PRIORITY_TRAINING: 100, PRIORITY_BATCH: 10}
+"""WorkloadPriorityClasses by name; who has more goes first, and may take from who has less."""
+GPU = "nvidia.com/gpu"
+
+# Fixed limits
+
+TOKEN_TTL_SECONDS = 600
+"""Lifetime of a token that the broker gives out: the least that the API server gives (TokenRequest)."""
+CERTIFICATE_TTL_SECONDS = 300
+"""Lifetime of a user certificate that the broker signs."""
+FIRST_UID = 20000
+"""People's uids begin here."""
+MAX_KEYS_PER_LIST = 32
+"""Of sshPublicKeys and of sshKeys each."""
+MAX_VOLUMES = 16
+MAX_REGISTRY_LOGINS = 64
+"""Of one person: entries of the ConfigMap REGISTRIES."""
+RESERVED_USER_NAMES = (
+    "root", "admin", "administrator", "nobody", "nogroup", "sshd", "daemon", "system", "systemd", "default",
+    "operator", "devserver", "devservers", "dev", "bin", "sys", "sync", "mail", "www-data", "backup", "sudo",
+    "adm", "staff", "games", "man", "lp", "news", "uucp", "proxy", "list", "irc", "gnats", "messagebus", "polkitd",
+)  # fmt: skip
+"""Account names of images and of the platform: in a log or passwd file a person would be taken for one."""
+RESERVED_USER_PREFIX = "kube-"
+
+
+def is_reserved_user(name: str) -> bool:
+    """Whether a user name is the platform's or the system's own."""
+    return name in RESERVED_USER_NAMES or name.startswith(RESERVED_USER_PREFIX)
+
+
+def namespace_of(user: str) -> str:
+    """The namespace of a user's servers: `ann` has `dev-ann`."""
+    return f"{NAMESPACE_PREFIX}{user}"
+
+
+def user_of(namespace: str) -> str | None:
+    """The user whose namespace this is by its name, None when it is nobody's: `dev-ann` is ann's."""
+    user = namespace.removeprefix(NAMESPACE_PREFIX)
+    return user if user and user != namespace else None
+
+
+def home_name(server: str) -> str:
+    """The PersistentVolumeClaim of a server's home: `mydev` has `mydev-home`."""
+    return f"{server}-home"
+
+
+def host_of(server: str, user: str, domain: str = CLUSTER_DOMAIN) -> str:
+    """What a server is called inside the cluster; the bastion lets tunnels through to exactly this name."""
+    return f"{server}.{namespace_of(user)}.svc.{domain}"
