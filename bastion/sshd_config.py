@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bastion.paths import GROUP, Paths
 from devservers_core.names import HOST_CERTIFICATE_FILE, HOST_KEY_FILE
+from devservers_core.ssh_keys import MIN_RSA_BITS
 
 Version = tuple[int, int]
 OLDEST: Version = (9, 2)
@@ -73,7 +74,7 @@ def render(paths: Paths, settings: SshdSettings, version: Version, certified: bo
         ("AuthorizedKeysFile", f"{paths.current}/keys/%u"),
         # keysync, which owns the files, is not root; in sshd's container they are on a read-only mount.
         ("StrictModes", "no"),
-        ("RequiredRSASize", 2048),
+        ("RequiredRSASize", MIN_RSA_BITS),
         # What. Which forwards each key allows is in the key's own line, so adding a server needs no reload.
         ("ForceCommand", settings.session),
         # Without it sftp and scp would only be told that there is no such subsystem; the session says what to do.

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bastion.accounts.keyline import BadKey, PublicKey, parse
 from bastion.paths import ACCESS_FILE, GROUP, GROUP_ID
 from devservers_core.grammar import SERVER_NAME, SERVER_NAME_MAX, USER_NAME, USER_NAME_MAX, fits
 from devservers_core.names import (
@@ -30,6 +29,7 @@ from devservers_core.names import (
     is_reserved_user,
     user_of,
 )
+from devservers_core.ssh_keys import BadKey, PublicKey, parse
 from devservers_core.types import Json
 
 RESERVED_IDS = frozenset({65534, 65535})

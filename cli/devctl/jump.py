@@ -32,7 +32,6 @@ DEFAULT_PORT = 22
 PORTABLE_KNOWN_HOSTS = "~/.ssh/devserver_known_hosts"
 """Where the trust is kept on a machine without devctl."""
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
-AUTHORITY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,3}")
 
 
 def address(text: str) -> tuple[str, int] | None:
@@ -59,14 +58,17 @@ class Bastion:
         self.host, self.port = found
         self.user = _user(config)
         self.identity = config.get("identityFile")
+        from devservers_core import ssh_keys
+
         authority = config.setting("hostAuthority")
-        if authority and not AUTHORITY.fullmatch(" ".join(authority.value.split()[:2])):
+        key = ssh_keys.ed25519(authority.value) if authority else None
+        if authority and key is None:
             raise Failure(
                 f"hostAuthority ({authority.source}) is not an ssh-ed25519 public key",
                 "take the line that your administrator sent, or the one of `devctl user show`",
                 USAGE,
             )
-        self.authority = " ".join(authority.value.split()[:2]) if authority else None
+        self.authority = key.text if key else None
         self.known_hosts = str(config.path.with_name("known_hosts"))
 
     def options(self) -> dict[str, str]:

@@ -6,9 +6,6 @@ this, devctl an administrator's.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,15 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from devctl.errors import NOT_FOUND, REFUSED, USAGE, Failure
+from devservers_core import ssh_keys
+from devservers_core.grammar import fits
+from devservers_core.ssh_keys import MIN_RSA_BITS
 from devservers_core.types import Json
 
-KEY_TYPES = r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
-KEY_NAME = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
-RSA_BITS = 2048
-"""sshd's RequiredRSASize on the bastion."""
 SOON = timedelta(days=14)
 """How long before its end a key is spoken of at each login."""
-_LINE = re.compile(rf"(?P<kind>{KEY_TYPES}) (?P<body>AAAA[A-Za-z0-9+/]+={{0,3}})( (?P<comment>[^\n\r\x00]*))?")
 
 
 @dataclass(frozen=True)
@@ -36,20 +31,14 @@ class Key:
     expires: datetime | None = None
 
     @property
-    def kind(self) -> str:
-        """`ssh-ed25519` and the like."""
-        return self.line.split()[0]
-
-    @property
-    def comment(self) -> str:
-        """What stands after the key, often who and where."""
-        return "".join(self.line.split(None, 2)[2:])
+    def public(self) -> ssh_keys.PublicKey:
+        """The key itself. Raises BadKey."""
+        return ssh_keys.parse(self.line.strip())
 
     @property
     def fingerprint(self) -> str:
         """As `ssh-keygen -l` prints it."""
-        digest = hashlib.sha256(base64.b64decode(self.line.split()[1])).digest()
-        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+        return self.public.fingerprint
 
     def over(self, now: datetime) -> bool:
         """Whether its end has passed."""
@@ -65,30 +54,16 @@ def read(line: str) -> str:
     line = line.strip()
     if "PRIVATE KEY" in line:
         raise Failure("this is a private key, which nobody else may see", "give the file that ends in .pub", REFUSED)
-    found = _LINE.fullmatch(line)
     todo = "give the one line of a .pub file, without options before it; `ssh-keygen -t ed25519` makes a key"
-    if not found:
-        raise Failure("this is not an OpenSSH public key", todo, REFUSED)
     try:
-        blob = base64.b64decode(found["body"], validate=True)
-    except binascii.Error:
-        blob = b""
-    kind = found["kind"].encode()
-    if not blob.startswith(len(kind).to_bytes(4, "big") + kind):
-        raise Failure("this public key is damaged: its body is not of the type it names", todo, REFUSED)
-    if kind == b"ssh-rsa" and _rsa_bits(blob) < RSA_BITS:
-        raise Failure(f"this RSA key has less than {RSA_BITS} bits, which the bastion doesn't take", todo, REFUSED)
+        key = ssh_keys.parse(line)
+    except ssh_keys.DamagedKey:
+        raise Failure("this public key is damaged: its body is not of the type it names", todo, REFUSED) from None
+    except ssh_keys.BadKey:
+        raise Failure("this is not an OpenSSH public key", todo, REFUSED) from None
+    if key.rsa_bits is not None and key.rsa_bits < MIN_RSA_BITS:
+        raise Failure(f"this RSA key has less than {MIN_RSA_BITS} bits, which the bastion doesn't take", todo, REFUSED)
     return line
-
-
-def _rsa_bits(blob: bytes) -> int:
-    """Bits of the modulus: the third string, after the type and the exponent (RFC 4253, 6.6); 0 when damaged."""
-    parts = []
-    while len(blob) >= 4:
-        size = int.from_bytes(blob[:4], "big")
-        parts.append(blob[4 : 4 + size])
-        blob = blob[4 + size :]
-    return int.from_bytes(parts[2], "big").bit_length() if len(parts) == 3 else 0
 
 
 def keys(spec: Json) -> list[Key]:
@@ -110,7 +85,7 @@ def _usable(line: str) -> bool:
 def added(spec: Json, name: str, line: str, expires: str | None, now: datetime) -> dict[str, Any]:
     """The patch that adds a key. Raises Failure: no name, no key, there already, an end that has passed."""
     line = read(line)
-    if not re.fullmatch(KEY_NAME, name):
+    if not fits(name, ssh_keys.KEY_NAME, ssh_keys.KEY_NAME_MAX):
         raise Failure(
             f"{name[:80]!r} is not a name for a key",
             "use up to 64 letters, digits and . _ @ -, like laptop",
@@ -142,8 +117,10 @@ def removed(spec: Json, which: str, now: datetime) -> dict[str, Any]:
         )
 
     def stays(line: object) -> bool:
-        found = _LINE.fullmatch(str(line).strip())
-        return not found or Key("", str(line)).fingerprint not in fingerprints
+        try:
+            return Key("", str(line)).fingerprint not in fingerprints
+        except ssh_keys.BadKey:
+            return True
 
     return {
         "sshPublicKeys": [line for line in spec.get("sshPublicKeys") or [] if stays(line)],

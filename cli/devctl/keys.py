@@ -49,7 +49,9 @@ def keys_list_command(session: Session, output: Output = None) -> None:
     if not found:
         render.say(f"{session.user} has no keys; an administrator adds the first one")
         return
-    rows = [[key.name or "-", key.kind, key.fingerprint, _end(key, now), key.comment or "-"] for key in found]
+    rows = [
+        [key.name or "-", key.public.kind, key.fingerprint, _end(key, now), key.public.comment or "-"] for key in found
+    ]
     render.table(["NAME", "TYPE", "FINGERPRINT", "ENDS", "COMMENT"], rows)
 
 

@@ -43,6 +43,7 @@ def version_command(session: Session) -> None:
 def check(key: str, value: str, session: Session) -> None:
     """Refuse a value that the commands which read it would refuse; raises Failure. A missing file is a warning."""
     from devctl import jump, values
+    from devservers_core import ssh_keys
 
     if key == "user" and not values.user_name(value):
         raise Failure(f"{value[:80]!r} is not a user name", values.user_name_rule(value), USAGE)
@@ -58,7 +59,7 @@ def check(key: str, value: str, session: Session) -> None:
         raise Failure(f"output {value!r} is unknown", "use one of " + ", ".join(OUTPUTS), USAGE)
     if key == "bastion" and not jump.address(value):
         raise Failure(f"{value[:80]!r} is not an address", "write HOST or HOST:PORT, like bastion.example.org", USAGE)
-    if key == "hostAuthority" and not jump.AUTHORITY.fullmatch(" ".join(value.split()[:2])):
+    if key == "hostAuthority" and ssh_keys.ed25519(value) is None:
         raise Failure(
             "that is not an ssh-ed25519 public key",
             "take the line that your administrator sent, or the one of `devctl user show`",

@@ -129,7 +129,8 @@ def user_show_command(session: Session, name: Name, output: Output = None) -> No
         render.out(f"{label + ':':<10}{render.clean(value)}")
     for key in keyring.keys(spec):
         when = "ended" if key.over(now) else f"ends {key.expires:%Y-%m-%d}" if key.expires else "never ends"
-        render.out(f"{'key:':<10}{render.clean(key.name or key.comment or '-')}  {key.kind}  {key.fingerprint}  {when}")
+        called = render.clean(key.name or key.public.comment or "-")
+        render.out(f"{'key:':<10}{called}  {key.public.kind}  {key.fingerprint}  {when}")
     render.out("")
     render.out("What to send them:")
     render.out("")
@@ -254,7 +255,7 @@ def _obstacle(user: Json) -> str | None:
 
 def _key_name(line: str, spec: Json) -> str:
     """A name for a key that came without: its comment as far as that can be one, numbered if taken."""
-    comment = keyring.Key("", line).comment
+    comment = keyring.Key("", line).public.comment
     base = re.sub(r"[^A-Za-z0-9._@-]+", "-", comment).strip("-._@")[:60] or "key"
     taken = {key.name for key in keyring.keys(spec)}
     return next(name for name in (base, *(f"{base}-{n}" for n in range(2, 99))) if name not in taken)

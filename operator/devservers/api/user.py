@@ -12,16 +12,14 @@ from devservers.api.fields import Amount, Matching, OnWrite, UserName, list_map,
 from devservers.api.meta import Column, Model, Names, Resource
 from devservers_core.grammar import USER_NAME
 from devservers_core.names import ANY_FLAVOR, MAX_KEYS_PER_LIST, RESERVED_USER_NAMES, RESERVED_USER_PREFIX, namespace_of
-
-KEY_TYPES = r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
-"""The first word of an OpenSSH public key, as a regular expression."""
+from devservers_core.ssh_keys import KEY_NAME, KEY_NAME_MAX, PUBLIC_KEY, PUBLIC_KEY_MAX
 
 SshPublicKey = Annotated[
     str,
     Matching(
-        rf"^{KEY_TYPES} AAAA[A-Za-z0-9+/]+={{0,3}}( [^\n\r\x00]*)?$",
+        PUBLIC_KEY,
         "not an OpenSSH public key; give the one line of a .pub file, without options before it",
-        8192,
+        PUBLIC_KEY_MAX,
     ),
     # To be read by people, in lists and logs: a comment may not speak to their terminal.
     OnWrite(
@@ -32,9 +30,9 @@ SshPublicKey = Annotated[
 KeyName = Annotated[
     str,
     Matching(
-        r"^[A-Za-z0-9][A-Za-z0-9._@-]*$",
+        KEY_NAME,
         "not a name for a key; use letters, digits and . _ @ -, a letter or digit first",
-        64,
+        KEY_NAME_MAX,
     ),
 ]
 AllowedFlavor = Annotated[

@@ -12,13 +12,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from devservers.api.devserver import DevServer
-from devservers.api.user import KEY_TYPES, DevServerUser, SshKey
+from devservers.api.user import DevServerUser, SshKey
 from devservers_core.names import HOME_PATH, LOGIN
+from devservers_core.ssh_keys import KEY_TYPE
 from devservers_core.types import Json
 
 from .manifest import child_metadata
 
-_KEY_TYPE = re.compile(KEY_TYPES)
+_KEY_TYPE = re.compile(KEY_TYPE)
 
 _PASSWD = (
     "root:x:0:0:root:/root:/bin/sh",

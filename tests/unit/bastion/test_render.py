@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bastion.accounts.keyline import BadKey, parse
 from bastion.accounts.render import Rendered, render
 from bastion.paths import GROUP
 from devservers_core.grammar import USER_NAME, USER_NAME_MAX, fits
 from devservers_core.names import FIRST_UID
+from devservers_core.ssh_keys import BadKey, parse
 from tests.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED
 
 SHELL = "/usr/local/bin/devctl-session"

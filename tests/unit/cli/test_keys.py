@@ -19,7 +19,6 @@ import pytest
 from devctl import editors, hop, jump, keyring, keys, listing, openssh
 from devctl.errors import Failure
 from devctl.session import Session
-from devservers.api import user
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 A = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann@laptop"
@@ -31,10 +30,6 @@ def spec(**ends: str) -> dict[str, Any]:
     named = [{"name": "b", "key": B}, {"name": "c", "key": C}]
     return {"sshPublicKeys": [A], "sshKeys": [{**k, **({"expires": ends[k["name"]]} if k["name"] in ends else {})}
                                               for k in named]}  # fmt: skip
-
-
-def test_types_are_the_apis() -> None:
-    assert keyring.KEY_TYPES == user.KEY_TYPES
 
 
 @pytest.mark.parametrize(
