@@ -50,10 +50,9 @@ TIERS := "tests/cluster --ignore tests/cluster/test_operator_restart.py" tests/c
 
 test: env ## Everything: check, then a real API server, real sshd, a real node with containers
 	@$(LOCAL) packages
-	@$(MAKE) --no-print-directory check
 	@$(LOCAL) tools
 	@# All of them, so that one run tells all that fails; 2 is Ctrl-C.
-	@failed=0; for tier in $(TIERS); do \
+	@failed=0; $(MAKE) --no-print-directory check || failed=$$?; for tier in $(TIERS); do \
 	  .venv/bin/pytest -q $$tier || { failed=$$?; [ $$failed -ne 2 ] || break; }; done; exit $$failed
 
 bench: env ## The figures as a table, and in .bench/results.json (ONLY=name: one of them)

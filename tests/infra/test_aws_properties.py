@@ -39,6 +39,10 @@ def pool(draw: st.DrawFn, name: str) -> dict[str, Any]:
     reserved = capacity == "CAPACITY_BLOCK" or (capacity == "ON_DEMAND" and draw(st.booleans()))
     zones = draw(st.lists(st.sampled_from(ZONES), unique=True, max_size=3))
     most = draw(st.integers(1, 1000))
+    shares = [each for each in range(size.gpus + 1) if not each or not size.gpus % each]
+    if efa:
+        # Servers can't share an interface.
+        shares = [each for each in shares if not each or not size.efa_cards * each % size.gpus]
     return {
         "name": name,
         "family": family.name,
@@ -49,9 +53,7 @@ def pool(draw: st.DrawFn, name: str) -> dict[str, Any]:
         "zones": [draw(st.sampled_from(ZONES))] if efa or reserved else zones,
         "efa": efa,
         "reservationId": "cr-0123456789abcdef0" if reserved else "",
-        "gpusPerServer": draw(
-            st.sampled_from([each for each in range(size.gpus + 1) if not each or not size.gpus % each])
-        ),
+        "gpusPerServer": draw(st.sampled_from(shares)),
         "pricePerHour": 0 if size.price else 12.5,
     }
 

@@ -135,7 +135,7 @@ class TestPins:
 
 
 class TestWebhooks:
-    @pytest.mark.parametrize(("component", "hook"), webhooks(), ids=name_of)
+    @pytest.mark.parametrize(("component", "hook"), list(webhooks()), ids=name_of)
     def test_webhooks_all_have_a_decision(self, component: Component, hook: Webhook) -> None:
         decision = decisions().of_webhook(component.component, hook.name)
         assert decision, f"{hook.name} of {component.component} {component.version}: say in decisions.yaml what it does"
@@ -261,7 +261,7 @@ class TestDaemonSets:
         }
         assert len(groups("gpu")) == 4 and len(groups("efa")) == 2
 
-    @pytest.mark.parametrize(("component", "daemonset"), daemonsets(), ids=name_of)
+    @pytest.mark.parametrize(("component", "daemonset"), list(daemonsets()), ids=name_of)
     def test_daemonsets_reach_the_nodes_they_must(self, component: Component, daemonset: DaemonSet) -> None:
         decision = decisions().of_daemonset(component.component, daemonset.name)
         assert decision, f"{daemonset.name} of {component.component}: say in decisions.yaml where it must run"

@@ -21,7 +21,7 @@ case "$1" in stack) echo '[{"name": "local"}]';; esac
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     (tmp_path / "bin").mkdir()
-    for name in ("pulumi", "pulumi-language-python"):
+    for name in ("pulumi", "pulumi-language-python", "kubectl"):  # these alone: a machine may have others, or none
         (tmp_path / "bin" / name).write_text(SCRIPT)
         (tmp_path / "bin" / name).chmod(0o755)
     path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
