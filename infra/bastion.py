@@ -1,4 +1,6 @@
-"""Invariant: what differs between the bastions of two stacks is said here, and how long one drains is one number.
+"""Settings of the bastion.
+
+Invariant: what differs between the bastions of two stacks is said here, and how long one drains is one number.
 
 With cluster `aws` that number is edge.drainSeconds: the load balancer and the pods wait equally long.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from infra.aws.settings import Cidrs
-from infra.part import Cpu, Memory, Part, allowed
+from infra.settings_model import Cpu, Memory, SettingsModel, allowed
 
 LOCAL_KEYS = {
     "drainSeconds": ("the load balancer has to wait as long", "set edge.drainSeconds instead"),
@@ -26,7 +28,7 @@ PORT_VARIABLE = "DEVSERVERS_LOCAL_SSH_PORT"
 """What the program is told the port of this machine's loopback in, when it is not the nodes'."""
 
 
-class Bastion(Part):
+class Bastion(SettingsModel):
     """The one way in by SSH."""
 
     enabled: bool = Field(default=True, json_schema_extra=allowed("true or false"))

@@ -1,4 +1,6 @@
-"""Invariant: what a stack may name of AWS is in these tables, and nothing that AWS no longer offers.
+"""Tables of what a stack may name of AWS: instances, versions, charts.
+
+Invariant: what a stack may name of AWS is in these tables, and nothing that AWS no longer offers.
 
 Data alone: instances (infra/catalog_instances.py) with their prices (infra/catalog_prices.json), Kubernetes versions
 with their add-ons and charts (infra/catalog_kubernetes.py), and here what they are found by. EC2's own enumeration

@@ -1,4 +1,6 @@
-"""Invariant: every add-on, chart and image of a cluster has a pinned version, so two clusters of a stack are alike.
+"""Kubernetes versions on EKS, with their add-ons, charts and images.
+
+Invariant: every add-on, chart and image of a cluster has a pinned version, so two clusters of a stack are alike.
 
 Where they are from, and how sure they are. No AWS account was at hand; add-on versions are what others' clusters of
 that minor version resolved to or what their update scripts wrote, in public repositories up to November 2026.

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from infra.aws.settings import Cidr, Cidrs
-from infra.part import Part, allowed
+from infra.settings_model import SettingsModel, allowed
 
 LINK_LOCAL = ipaddress.IPv4Network("169.254.0.0/16")
 
@@ -48,7 +48,7 @@ Openable = Annotated[Cidrs, AfterValidator(_openable)]
 Closable = Annotated[Cidrs, AfterValidator(_closable)]
 
 
-class Egress(Part):
+class Egress(SettingsModel):
     """The networks that servers reach beside the internet, and those that they don't."""
 
     allow: Openable = ()

@@ -1,4 +1,6 @@
-"""Invariant: an image's tag is the hash of the files it is built from, wherever it is built and kept.
+"""Container images of the platform, tagged by the hash of their sources.
+
+Invariant: an image's tag is the hash of the files it is built from, wherever it is built and kept.
 
 So an unchanged checkout builds nothing, a second `pulumi up` sees no change, and a changed file is a new image.
 """

@@ -1,4 +1,7 @@
-"""Invariant: kubectl only talks to the cluster it was made for; arguments are lists, nothing goes through a shell."""
+"""Runs kubectl for one cluster.
+
+Invariant: kubectl only talks to the cluster it was made for; arguments are lists, nothing goes through a shell.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Invariant: one object's name depends on the stack and on what the object is called, and on nothing else.
+"""Names of AWS resources, within AWS's length limits.
+
+Invariant: one object's name depends on the stack and on what the object is called, and on nothing else.
 
 So adding, removing or reordering others never renames it. What is too long for AWS is cut and told apart by a hash.
 """

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from devservers.api.flavor import DevServerFlavor
 from devservers_core.names import ANNOTATION_OVERCOMMIT
 from devservers_core.quantity import canonical, parse_quantity
-from infra.part import Part, allowed
+from infra.settings_model import SettingsModel, allowed
 
 LOCAL_CPU, LOCAL_MEMORY = 4.0, 1.0
 """With cluster `local`, unless the stack says otherwise: six small servers and a medium one fit on 2 CPUs and 8 GiB
@@ -26,7 +26,7 @@ _UNITS = {"cpu": Decimal("0.001"), "memory": Decimal(2**20)}
 """What requests are rounded up to: millicores and MiB."""
 
 
-class Overcommit(Part):
+class Overcommit(SettingsModel):
     """How many times over a cluster's resources are given out."""
 
     cpu: float | None = Field(default=None, ge=1, le=100, allow_inf_nan=False, json_schema_extra=allowed("1 to 100"))

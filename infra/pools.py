@@ -1,4 +1,6 @@
-"""Invariant: what a pool of nodes is to Kueue, to the scheduler and to people is worked out here, from one entry.
+"""A pool of nodes, as Kueue, the scheduler and people see it.
+
+Invariant: what a pool of nodes is to Kueue, to the scheduler and to people is worked out here, from one entry.
 
 Pure. Node groups, ResourceFlavors, ClusterQueue quotas and DevServerFlavors all read a :class:`Pool`, so what
 `devctl flavors` offers is what there is.

@@ -1,4 +1,6 @@
-"""Invariant: whatever is wrong with a configuration comes out at once, each thing with its key, its value, what is
+"""Problems of a stack's configuration, and how they are reported.
+
+Invariant: whatever is wrong with a configuration comes out at once, each thing with its key, its value, what is
 allowed and what to do.
 """
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from devservers.api import registries
 from devservers.api.fields import Matching
-from infra.part import Part, allowed
+from infra.settings_model import SettingsModel, allowed
 
 Size = Annotated[
     str,
@@ -30,7 +30,7 @@ Registries = Annotated[
 ]
 
 
-class Quota(Part):
+class Quota(SettingsModel):
     """What each person may have whose own quota says nothing else."""
 
     storage: Size = "500Gi"

@@ -1,4 +1,6 @@
-"""Invariant: a stack's configuration is whole and valid before the first resource is made.
+"""Settings of a stack, read once from its configuration.
+
+Invariant: a stack's configuration is whole and valid before the first resource is made.
 
 Everything configurable is one frozen model, read once. Pure but for the person's key files; no Pulumi
 resource is made here. Whatever is wrong comes out at once (infra/problems.py).
@@ -40,11 +42,11 @@ from infra.egress import Egress
 from infra.local.paths import ROOT
 from infra.local.person import PersonError, person
 from infra.overcommit import Overcommit
-from infra.part import Cpu, Memory, Part, allowed
 from infra.problems import PROJECT as PROJECT
 from infra.problems import Problem
 from infra.problems import SettingsError as SettingsError
 from infra.quota import Quota, Registries
+from infra.settings_model import Cpu, Memory, SettingsModel, allowed
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -76,7 +78,7 @@ PullSecret = Annotated[
 ]
 
 
-class Images(Part):
+class Images(SettingsModel):
     """The platform's images."""
 
     operator: Image
@@ -99,7 +101,7 @@ AWS_OVERCOMMIT = ("nodes on AWS are bought by what servers ask for, so it is 1 t
 """Why, and what to do."""
 
 
-class Operator(Part):
+class Operator(SettingsModel):
     """The operator's Deployment."""
 
     replicas: int = Field(default=2, ge=1, le=5, json_schema_extra=allowed("1 to 5"))
@@ -116,7 +118,7 @@ class Operator(Part):
     """Enough for 5,000 servers; docs/administrator.md has the sizes that were measured."""
 
 
-class Queueing(Part):
+class Queueing(SettingsModel):
     """Kueue, and how its queues divide what the cluster has."""
 
     enabled: bool = Field(default=True, json_schema_extra=allowed("true or false"))
@@ -157,7 +159,7 @@ class User(UserSpec):
         return name
 
 
-class Settings(Part):
+class Settings(SettingsModel):
     """The configuration of one stack, keys in camelCase under `devservers:`."""
 
     cluster: Literal["local", "aws"] = Field(json_schema_extra=allowed("local or aws"))

@@ -1,4 +1,6 @@
-"""Invariant: CI gets its rights from GitHub's word about one repository, for one environment, and keeps no key.
+"""IAM roles that GitHub Actions workflows assume by OpenID Connect.
+
+Invariant: CI gets its rights from GitHub's word about one repository, for one environment, and keeps no key.
 
 What is merged deploys, by the one workflow for it and after GitHub's approval for the environment. A pull request of
 the repository itself (a fork's gets no token) previews, in an environment of GitHub's that can ask for approval too: it

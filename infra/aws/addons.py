@@ -1,4 +1,6 @@
-"""Invariant: every EKS add-on has its version from the catalog, and rights only as one service account's own.
+"""EKS add-ons of a cluster, with the IAM roles of their service accounts.
+
+Invariant: every EKS add-on has its version from the catalog, and rights only as one service account's own.
 
 In two parts. A node is ready when network, proxy and Pod Identity agent run on it: those are there before the first
 node and go after the last, so that the CNI still cleans up its network interfaces. All others need nodes to run on; an

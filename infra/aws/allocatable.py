@@ -1,4 +1,6 @@
-"""Invariant: Kueue is promised no more of a node than its kubelet gives, so whoever is admitted finds a place.
+"""CPU and memory that servers may request on one node of an instance type.
+
+Invariant: Kueue is promised no more of a node than its kubelet gives, so whoever is admitted finds a place.
 
 What is left of an instance for servers, in this order:
 

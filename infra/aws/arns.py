@@ -1,4 +1,6 @@
-"""Invariant: names of things in AWS are written out from the settings, never asked for.
+"""ARNs of an environment's resources, built from its settings.
+
+Invariant: names of things in AWS are written out from the settings, never asked for.
 
 So policies are whole in a preview. The stacks' partition is `aws`; China's and GovCloud's are not.
 """

@@ -1,4 +1,6 @@
-"""Invariant: the bastion's pods take connections from the environment's one load balancer by this object, and by
+"""The TargetGroupBinding that registers bastion pods with the load balancer.
+
+Invariant: the bastion's pods take connections from the environment's one load balancer by this object, and by
 nothing else: no Service ever makes another one.
 
 Pure, and without the AWS SDK: the platform's bastion runs in this namespace, behind this Service.

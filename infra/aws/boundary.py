@@ -1,4 +1,6 @@
-"""Invariant: no role of an environment can do more than its permissions boundary, whoever writes its policies.
+"""The permissions boundary of every IAM role in an environment.
+
+Invariant: no role of an environment can do more than its permissions boundary, whoever writes its policies.
 
 A deployer makes roles and writes their policies; without a boundary it could make itself one that may do anything. So
 it may only make roles that carry this one (infra/aws/deploying.py), and it may not change the boundary. A boundary

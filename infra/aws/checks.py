@@ -1,4 +1,6 @@
-"""Invariant: what AWS would refuse after ten minutes is refused here at once, with key, value, reason and remedy.
+"""Validation of an AWS environment's settings across fields.
+
+Invariant: what AWS would refuse after ten minutes is refused here at once, with key, value, reason and remedy.
 
 Pure: what values must hold together, beyond what each field allows by itself. Addresses are in checks_network.py,
 nodes in checks_pools.py, the rest here.

@@ -1,4 +1,7 @@
-"""Invariant: addresses that pass here overlap nowhere, and no API server or production bastion is open to the world."""
+"""Validation of an environment's addresses, zones and public access.
+
+Invariant: addresses that pass here overlap nowhere, and no API server or production bastion is open to the world.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Invariant: pools that pass here are ones AWS has, are told apart by their names, and have room for every flavor."""
+"""Validation of node pools: instance types, capacity, zones, GPUs and EFA.
+
+Invariant: pools that pass here are ones AWS has, are told apart by their names, and have room for every flavor.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Invariant: a zone's subnets depend on the VPC's addresses and the zone's place in the list, and never overlap.
+"""Subnet addresses of an environment, cut from the VPC's CIDR block.
+
+Invariant: a zone's subnets depend on the VPC's addresses and the zone's place in the list, and never overlap.
 
 The VPC is cut in four. Three quarters are the private subnets of up to three zones, because every pod has an address of
 its own there (VPC CNI); the fourth is cut in four again, for their public subnets, which hold gateways and load

@@ -1,4 +1,6 @@
-"""Invariant: the control plane is reached from the VPC, and from elsewhere only by the networks the settings name.
+"""The EKS control plane, its access entries and the Kubernetes provider.
+
+Invariant: the control plane is reached from the VPC, and from elsewhere only by the networks the settings name.
 
 pulumi-eks makes the control plane and nothing else; its wrappers for nodes and add-ons lack what GPUs need. Who may do
 what in the cluster is said by access entries alone. Who creates it is its administrator: pulumi-eks always asks EKS for

@@ -1,4 +1,6 @@
-"""Invariant: every part of an AWS environment is a component of plain resources, each seen by a preview.
+"""The base component of an environment's parts, and IAM policy documents.
+
+Invariant: every part of an AWS environment is a component of plain resources, each seen by a preview.
 
 Nothing is made inside an `apply`, so a preview with nothing known shows the very resources an update makes.
 """

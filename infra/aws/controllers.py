@@ -1,4 +1,6 @@
-"""Invariant: a controller may touch in AWS only what this environment made, and runs on the platform's own nodes.
+"""Helm releases of controllers: load balancer, autoscaler, device plugins.
+
+Invariant: a controller may touch in AWS only what this environment made, and runs on the platform's own nodes.
 
 By Helm, each of a version in the catalog. A release goes with the cluster when that goes: nobody asks an API server for
 it that isn't there any more. The rights are less than the projects' own policies: the load balancer controller here

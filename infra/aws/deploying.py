@@ -1,4 +1,6 @@
-"""Invariant: who deploys an environment can change that one, can't change another, and can't make itself more.
+"""IAM policies of the deployer, which runs `pulumi up` in CI.
+
+Invariant: who deploys an environment can change that one, can't change another, and can't make itself more.
 
 Pure. Things are the environment's own by their names (`devservers-STACK...`), or, where AWS gives the names, by the
 tag Stack that the provider puts on everything. Roles it makes carry the boundary (infra/aws/boundary.py), and it can't

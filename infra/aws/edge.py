@@ -1,4 +1,6 @@
-"""Invariant: the one way in is SSH through this load balancer, from the networks the stack allows and no others.
+"""The network load balancer for SSH, with its DNS name.
+
+Invariant: the one way in is SSH through this load balancer, from the networks the stack allows and no others.
 
 It is Pulumi's own, not a Service's: its name and addresses stay when the cluster's controllers come and go, and it is
 gone before the network on destroy. The pods behind it are registered by infra/aws/binding.py, with the bastion.
@@ -14,8 +16,8 @@ from pulumi_aws import ec2, lb, route53
 from infra.aws.binding import HEALTH_PATH, HEALTH_PORT, SSH_PORT
 from infra.aws.cluster import Cluster
 from infra.aws.component import Component
-from infra.aws.doors import let_in, let_out
 from infra.aws.network import Network
+from infra.aws.security_group_rules import allow_egress, allow_ingress
 from infra.aws.settings import Aws
 from infra.naming import LOAD_BALANCER, named
 
@@ -63,14 +65,14 @@ class Edge(Component):
             opts=self.options(),
         )
         for cidr in aws.edge.allowed_cidrs:
-            let_in(f"edge-from-{cidr}", group.id, port, "SSH", self.options(), cidr=cidr)
+            allow_ingress(f"edge-from-{cidr}", group.id, port, "SSH", self.options(), cidr=cidr)
         # Naming the load balancer's group admits its traffic with clients' addresses kept, too: no client's network
         # need be let in to the nodes (AWS, Network Load Balancers, security groups).
         for name, number in _TO_PODS.items():
             pods, what = cluster.security_group_id, f"{name} of the bastion's pods"
-            let_out(f"edge-to-{name}", group.id, number, what, self.options(), to=pods)
+            allow_egress(f"edge-to-{name}", group.id, number, what, self.options(), to=pods)
             what = f"{what}, from the load balancer"
-            let_in(f"cluster-from-edge-{name}", pods, number, what, self.options(), source=group.id)
+            allow_ingress(f"cluster-from-edge-{name}", pods, number, what, self.options(), source=group.id)
         return group
 
     def _load_balancer(self, stack: str, aws: Aws, network: Network, group: ec2.SecurityGroup) -> lb.LoadBalancer:

@@ -1,4 +1,6 @@
-"""Invariant: what an environment's registry is told to hold is what the platform is told to run.
+"""References of the platform's images in an environment's ECR registry.
+
+Invariant: what an environment's registry is told to hold is what the platform is told to run.
 
 Reads the checkout, and makes nothing: the references are known before the first resource, so a preview shows them.
 """

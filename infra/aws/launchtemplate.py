@@ -1,4 +1,6 @@
-"""Invariant: every node starts the same way: no credentials for pods in its metadata, encrypted disks, no public
+"""EC2 launch templates of the node groups.
+
+Invariant: every node starts the same way: no credentials for pods in its metadata, encrypted disks, no public
 address, the tags of the environment, and the kubelet's reserve that infra/aws/allocatable.py counts with.
 
 EKS takes the AMI from the node group, so a node's image is never pinned here. What EKS refuses in a template (an

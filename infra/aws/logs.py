@@ -1,4 +1,6 @@
-"""Invariant: a log group is there before what writes to it, so nothing is ever logged without a key and an end.
+"""CloudWatch log groups of Container Insights.
+
+Invariant: a log group is there before what writes to it, so nothing is ever logged without a key and an end.
 
 The agent of the CloudWatch add-on would make its groups by itself, unencrypted and for ever.
 """

@@ -1,4 +1,6 @@
-"""Invariant: nodes have no public address, and nothing is made after a list that only AWS knows.
+"""The VPC: subnets, routes, NAT gateways, endpoints and flow logs.
+
+Invariant: nodes have no public address, and nothing is made after a list that only AWS knows.
 
 The subnets are infra/aws/cidrs.py's. What goes out goes through NAT, what goes to AWS stays inside where the settings
 say so, and every connection is in the flow log.
@@ -11,8 +13,8 @@ import pulumi_aws
 
 from infra.aws import arns, cidrs
 from infra.aws.component import Component, document, rendered
-from infra.aws.doors import let_in
 from infra.aws.security import Security
+from infra.aws.security_group_rules import allow_ingress
 from infra.aws.settings import Aws
 from infra.naming import ROLE, named
 
@@ -156,7 +158,7 @@ class Network(Component):
             opts=self.options(),
         )
         within = self._aws.network.cidr
-        let_in("endpoints", group.id, 443, "HTTPS from the VPC", self.options(), cidr=within)
+        allow_ingress("endpoints", group.id, 443, "HTTPS from the VPC", self.options(), cidr=within)
         for name in ENDPOINTS:
             pulumi_aws.ec2.VpcEndpoint(
                 name,

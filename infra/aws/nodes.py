@@ -1,4 +1,6 @@
-"""Invariant: a node group is one pool in one zone, and adding or removing a pool touches no other's nodes.
+"""EKS managed node groups, one for each pool and zone.
+
+Invariant: a node group is one pool in one zone, and adding or removing a pool touches no other's nodes.
 
 The platform's own nodes are a group over all zones. EKS says how many nodes there are, the cluster autoscaler changes
 it, and a program run later leaves that alone. A group that must be replaced (another instance type, another zone) comes

@@ -1,4 +1,6 @@
-"""Invariant: whatever keeps people from working, or burns money unseen, changes an alarm, and alarms go to one topic.
+"""CloudWatch alarms, their SNS topic and the monthly budget.
+
+Invariant: whatever keeps people from working, or burns money unseen, changes an alarm, and alarms go to one topic.
 
 The alarms are there without anybody to be told by e-mail, too: the topic can have other subscribers (chat, pagers), and
 an alarm's history says when a thing began.

@@ -1,4 +1,6 @@
-"""Invariant: a role is one service account's, in one cluster, and nobody else can take it.
+"""An IAM role for one service account, by EKS Pod Identity.
+
+Invariant: a role is one service account's, in one cluster, and nobody else can take it.
 
 By EKS Pod Identity: the agent on the node hands a pod its role's credentials. The session's tags say which cluster,
 namespace and account it is for, and the trust policy asks for just those (EKS User Guide, pod-id-role).

@@ -1,4 +1,6 @@
-"""Invariant: a stack's `pools` list is read in one place; node groups and the platform get the same pools.
+"""Node groups and pools of an environment, from the stack's `pools` list.
+
+Invariant: a stack's `pools` list is read in one place; node groups and the platform get the same pools.
 
 Pure, for settings that infra/aws/checks.py found nothing wrong with.
 

@@ -1,4 +1,6 @@
-"""Invariant: who previews an environment reads how it is made and Pulumi's state of it, and writes nothing anywhere.
+"""IAM policies of the previewer, which runs `pulumi preview` in CI.
+
+Invariant: who previews an environment reads how it is made and Pulumi's state of it, and writes nothing anywhere.
 
 Data it can't read, but for the stack's own secrets: the program it runs is given them. Pure. What `pulumi preview` and
 `pulumi preview --refresh` ask AWS for, action by action. Most of these take no resource ("Resource types" in the

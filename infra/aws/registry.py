@@ -1,4 +1,6 @@
-"""Invariant: a tag in the registry means one image for ever, and what the platform is told to run is what is there.
+"""ECR repositories of the platform's images, and their builds.
+
+Invariant: a tag in the registry means one image for ever, and what the platform is told to run is what is there.
 
 Images are named by tags that are hashes of what goes in (infra/aws/images.py), in repositories where a tag can't be
 moved: as firm as a digest, and known before anything is built.

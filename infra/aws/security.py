@@ -1,4 +1,6 @@
-"""Invariant: what is stored is encrypted under a key of the environment's own, one for each kind of thing.
+"""KMS keys of an environment, one for each kind of data.
+
+Invariant: what is stored is encrypted under a key of the environment's own, one for each kind of thing.
 
 Each key's policy names who may what. The account's own IAM policies may give its use away; beside that only the
 services are named that must use a key by themselves: the logs service, and the role EC2 Auto Scaling starts nodes with.

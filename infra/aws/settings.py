@@ -1,4 +1,6 @@
-"""Invariant: everything an AWS environment can be told is here, with its type, its default and what is allowed.
+"""Settings models of an AWS environment.
+
+Invariant: everything an AWS environment can be told is here, with its type, its default and what is allowed.
 
 What fields must hold together is in infra/aws/checks.py; both are applied before the first resource is made.
 """
@@ -11,7 +13,7 @@ from pydantic import Field
 
 from devservers.api.admission_people import SHARED_CLASS
 from devservers.api.fields import Matching
-from infra.part import Part, allowed
+from infra.settings_model import SettingsModel, allowed
 
 GP3 = "gp3"
 """StorageClass of homes, the cluster's default."""
@@ -54,7 +56,7 @@ LogDays = Annotated[
 ]
 
 
-class Network(Part):
+class Network(SettingsModel):
     """The VPC."""
 
     cidr: Cidr = "10.0.0.0/16"
@@ -73,7 +75,7 @@ class Network(Part):
     """How long flow logs are kept."""
 
 
-class Kubernetes(Part):
+class Kubernetes(SettingsModel):
     """The EKS cluster."""
 
     version: str = Field(default="1.36", json_schema_extra=allowed("a minor version of infra/catalog.py, like 1.36"))
@@ -92,7 +94,7 @@ class Kubernetes(Part):
     """Whether EKS refuses to delete the cluster; production's it always does."""
 
 
-class SystemNodes(Part):
+class SystemNodes(SettingsModel):
     """Nodes for the platform itself: operator, bastion, Kueue, controllers."""
 
     family: str = Field(default="m7i", json_schema_extra=allowed("a CPU family of infra/catalog.py"))
@@ -105,7 +107,7 @@ class SystemNodes(Part):
     """Most nodes."""
 
 
-class PoolSettings(Part):
+class PoolSettings(SettingsModel):
     """Nodes of one kind; node groups, Kueue's ResourceFlavor and the DevServerFlavor all come from it."""
 
     name: Annotated[
@@ -142,7 +144,7 @@ class PoolSettings(Part):
     """Of one node, where it differs from the catalog's (another region, a discount) or the catalog has none."""
 
 
-class Storage(Part):
+class Storage(SettingsModel):
     """Homes and shared volumes."""
 
     shared: bool = Field(default=True, json_schema_extra=allowed("true or false"))
@@ -151,7 +153,7 @@ class Storage(Part):
     """Whether AWS Backup keeps copies of it."""
 
 
-class HostedZone(Part):
+class HostedZone(SettingsModel):
     """The Route 53 zone names are made in."""
 
     name: Hostname
@@ -164,7 +166,7 @@ class HostedZone(Part):
     """Of a zone that is there already."""
 
 
-class Edge(Part):
+class Edge(SettingsModel):
     """How SSH comes in."""
 
     hostname: Annotated[
@@ -187,7 +189,7 @@ class Edge(Part):
     """Whether AWS refuses to delete the load balancer; production's it always does."""
 
 
-class Registry(Part):
+class Registry(SettingsModel):
     """ECR."""
 
     build: bool = Field(default=False, json_schema_extra=allowed("true or false"))
@@ -196,7 +198,7 @@ class Registry(Part):
     """How many versions of an image are kept."""
 
 
-class GitHub(Part):
+class GitHub(SettingsModel):
     """The repository whose workflows deploy, by OpenID Connect."""
 
     repository: Annotated[
@@ -225,7 +227,7 @@ class GitHub(Part):
     """An account has one at most: name it where another stack made it."""
 
 
-class Access(Part):
+class Access(SettingsModel):
     """Who may do what in the account and the cluster."""
 
     administrators: Annotated[
@@ -255,7 +257,7 @@ class Access(Part):
     """What the CI roles decrypt the stack's secrets with; empty where Pulumi Cloud keeps them, or CI has no role."""
 
 
-class Observability(Part):
+class Observability(SettingsModel):
     """What is measured, and who hears of it."""
 
     container_insights: bool = Field(default=True, json_schema_extra=allowed("true or false"))
@@ -268,7 +270,7 @@ class Observability(Part):
     """Above 80 % of it, and above all of it as forecast, they get a message."""
 
 
-class Aws(Part):
+class Aws(SettingsModel):
     """An environment on AWS: all that `cluster: aws` may be told."""
 
     environment: Literal["dev", "staging", "prod"] = Field(json_schema_extra=allowed("dev, staging or prod"))

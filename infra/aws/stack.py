@@ -1,4 +1,6 @@
-"""Invariant: an environment's parts come in one order, and go in the other.
+"""An environment on AWS: its components and the order they come in.
+
+Invariant: an environment's parts come in one order, and go in the other.
 
 Keys before what they encrypt, network before the cluster, nodes before what runs on them; load balancer and network
 interfaces are gone before the network. The platform goes on top, by the cluster's own provider.

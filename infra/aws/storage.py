@@ -1,4 +1,6 @@
-"""Invariant: every volume is encrypted with the environment's own key, and shared files can be mounted in every zone.
+"""StorageClasses for homes and shared volumes, and the EFS file system.
+
+Invariant: every volume is encrypted with the environment's own key, and shared files can be mounted in every zone.
 
 Homes are EBS volumes (class `gp3`, the cluster's default); volumes that many servers mount are folders of one EFS file
 system (class `efs`), each behind an access point of its own. Only the CSI driver mounts it: a pod that reaches a mount
@@ -15,9 +17,9 @@ from pulumi_aws import ec2, efs
 from infra.aws import addons
 from infra.aws.cluster import Cluster
 from infra.aws.component import Component, document, rendered
-from infra.aws.doors import let_in
 from infra.aws.network import Network
 from infra.aws.security import Security
+from infra.aws.security_group_rules import allow_ingress
 from infra.aws.settings import EFS, GP3, Aws
 from infra.naming import named
 from infra.platform.manifest import Manifest
@@ -164,7 +166,7 @@ class Storage(Component):
         )
         # Managed node groups wear the cluster's own group when their launch template names none.
         nodes = cluster.security_group_id
-        let_in("efs-nodes", group.id, NFS_PORT, "NFS from nodes", self.options(), source=nodes)
+        allow_ingress("efs-nodes", group.id, NFS_PORT, "NFS from nodes", self.options(), source=nodes)
         targets: list[pulumi.Resource] = [
             efs.MountTarget(
                 f"shared-{zone}",

@@ -1,4 +1,7 @@
-"""Invariant: whatever the environment has made says whose it is and who pays."""
+"""Tags of every resource in an environment.
+
+Invariant: whatever the environment has made says whose it is and who pays.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Invariant: there is one way in by SSH, it runs at least as often as the stack says, and reaches nothing but the API
+"""The bastion: namespace, Deployment, Service and network policies.
+
+Invariant: there is one way in by SSH, it runs at least as often as the stack says, and reaches nothing but the API
 server, names, and people's servers.
 
 It goes before the operator on destroy, while tokens and certificates are still given out, so that nobody is cut off

@@ -1,4 +1,6 @@
-"""Invariant: of the bastion's four containers only keysync and the broker hold a token, and only sshd's is root, with
+"""The bastion's pod template: four containers and their volumes.
+
+Invariant: of the bastion's four containers only keysync and the broker hold a token, and only sshd's is root, with
 the few capabilities that changing into the person who logs in takes.
 
 Pure. What a container writes it writes where no person's process can: their one writable folder is /tmp, and sockets

@@ -1,4 +1,7 @@
-"""Invariant: the API is the generated, committed YAML under operator/crds; nothing about it is said twice."""
+"""CustomResourceDefinitions and admission policies, from operator/crds.
+
+Invariant: the API is the generated, committed YAML under operator/crds; nothing about it is said twice.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Invariant: a stack's flavors come from one list, so what devctl offers is what the platform has."""
+"""The DevServerFlavors of a stack.
+
+Invariant: a stack's flavors come from one list, so what devctl offers is what the platform has.
+"""
 
 from __future__ import annotations
 

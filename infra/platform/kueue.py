@@ -1,4 +1,6 @@
-"""Invariant: Kueue touches pods of user namespaces that ask for a queue, and nothing else in the cluster.
+"""Kueue's namespace, network policies and Helm values.
+
+Invariant: Kueue touches pods of user namespaces that ask for a queue, and nothing else in the cluster.
 
 Pure: the namespace, and the values its own chart is installed with. What is left at its default is left on purpose:
 no `waitForPodsReady`, because a server that pulls a large image or waits for a node to be made would lose its place

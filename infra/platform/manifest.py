@@ -1,4 +1,6 @@
-"""Invariant: what the platform applies is written as plain Kubernetes manifests, the same dicts tests apply.
+"""Kubernetes manifests as Pulumi resources.
+
+Invariant: what the platform applies is written as plain Kubernetes manifests, the same dicts tests apply.
 
 The SDK's classes would translate some keys on the way and know nothing of our own kinds. The type tokens are
 those of the SDK's classes, so either could take over from the other without replacing anything.

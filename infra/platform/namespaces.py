@@ -1,4 +1,6 @@
-"""Invariant: nothing privileged runs beside the operator, and nothing reaches it but probes and metrics.
+"""The platform's own namespaces, with Pod Security and network policies.
+
+Invariant: nothing privileged runs beside the operator, and nothing reaches it but probes and metrics.
 
 The namespaces of users are not here: the operator makes them, and on destroy those with homes stay.
 """

@@ -1,4 +1,7 @@
-"""Invariant: the operator runs twice, unprivileged, with exactly the rights of rbac.py; one is always up."""
+"""The operator: Deployment, ServiceAccount and disruption budget.
+
+Invariant: the operator runs twice, unprivileged, with exactly the rights of rbac.py; one is always up.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Invariant: when the queues are there, so is Kueue, and it answers; when Kueue goes, the queues are gone.
+"""Kueue's Helm release and the queues of a stack.
+
+Invariant: when the queues are there, so is Kueue, and it answers; when Kueue goes, the queues are gone.
 
 Everything that has pods in a queue is made after this component and goes before it: Kueue puts a finalizer on such
 pods, and without it they would stay for ever.

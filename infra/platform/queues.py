@@ -1,4 +1,6 @@
-"""Invariant: the queues give out what the pools have, all of it and nothing twice.
+"""Kueue's queues, ResourceFlavors and priorities, built from pools.
+
+Invariant: the queues give out what the pools have, all of it and nothing twice.
 
 Pure: Kueue's objects (kueue.x-k8s.io/v1beta2) from pools. A server reclaims what training borrowed, at once and
 whatever its priority; training never takes a server's, not even its own share while it is lent: a person works there.

@@ -1,4 +1,6 @@
-"""Invariant: every cluster gets the same platform, in the same order, wherever it comes from.
+"""The platform of a stack: its components and the order they come in.
+
+Invariant: every cluster gets the same platform, in the same order, wherever it comes from.
 
 Destroy runs backwards: users first, while the operator still cleans up after them, and the bastion while it still gets
 tokens; then the operator, then the kinds with the servers that are left, and Kueue after all that has pods in a queue.

@@ -1,4 +1,6 @@
-"""Invariant: users are the first to go on destroy, while the operator is there to clean up after them.
+"""The DevServerUsers of a stack.
+
+Invariant: users are the first to go on destroy, while the operator is there to clean up after them.
 
 It deletes their namespaces but for those with homes; those stay (ruling 4), and Pulumi never knew of them.
 """

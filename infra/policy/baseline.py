@@ -1,4 +1,7 @@
-"""Invariant: the security baseline is this list and nothing else; preview, CI and tests all run it."""
+"""The list of all policy rules.
+
+Invariant: the security baseline is this list and nothing else; preview, CI and tests all run it.
+"""
 
 from __future__ import annotations
 

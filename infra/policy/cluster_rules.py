@@ -1,4 +1,6 @@
-"""Invariant: the API server answers nobody it shouldn't, keeps secrets under our key, and writes down what happens.
+"""Policy rules about the EKS cluster and its add-ons.
+
+Invariant: the API server answers nobody it shouldn't, keeps secrets under our key, and writes down what happens.
 
 The cluster is seen twice: as pulumi-eks's component, and under the engine as the EKS cluster inside it.
 """

@@ -1,4 +1,7 @@
-"""Invariant: what is written is encrypted, kept as long as it should be, and not deleted by a slip in production."""
+"""Policy rules about stored data: encryption, retention, protection.
+
+Invariant: what is written is encrypted, kept as long as it should be, and not deleted by a slip in production.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Invariant: the world reaches the edge's port and nothing else, and who talked to whom can be looked up."""
+"""Policy rules about security groups and flow logs.
+
+Invariant: the world reaches the edge's port and nothing else, and who talked to whom can be looked up.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Invariant: a pod on a node gets nothing of the node: no credentials, no disk in the clear, no address outside."""
+"""Policy rules about nodes: metadata, disks, addresses and roles.
+
+Invariant: a pod on a node gets nothing of the node: no credentials, no disk in the clear, no address outside.
+"""
 
 from __future__ import annotations
 

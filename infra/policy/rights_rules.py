@@ -1,4 +1,7 @@
-"""Invariant: nobody may do everything to everything; what is allowed is spelled out."""
+"""Policy rules about IAM and Kubernetes RBAC.
+
+Invariant: nobody may do everything to everything; what is allowed is spelled out.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Invariant: a rule is a plain function from a resource, or from all of them, to sentences; it says what to do.
+"""The policy rule and its findings.
+
+Invariant: a rule is a plain function from a resource, or from all of them, to sentences; it says what to do.
 
 The same functions run in the simulated preview, in tests and under the engine.
 """

@@ -1,4 +1,6 @@
-"""Invariant: a rule sees a resource the same way whether a mock or the engine registered it.
+"""The resource as a policy rule sees it, and the stack of all of them.
+
+Invariant: a rule sees a resource the same way whether a mock or the engine registered it.
 
 What is known only after an update is UNKNOWN, and a rule never finds fault with what it can't see. Nothing but the
 standard library is imported here and in the rules: the engine runs them in an environment of their own.

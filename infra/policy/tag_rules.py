@@ -1,4 +1,7 @@
-"""Invariant: everything in the account says whose it is and who pays."""
+"""Policy rules about tags.
+
+Invariant: everything in the account says whose it is and who pays.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Invariant: what Kubernetes objects of ours run is known, closed, and has no token it doesn't ask for."""
+"""Policy rules about pods, their namespaces and pinned versions.
+
+Invariant: what Kubernetes objects of ours run is known, closed, and has no token it doesn't ask for.
+"""
 
 from __future__ import annotations
 

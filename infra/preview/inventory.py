@@ -1,4 +1,6 @@
-"""Invariant: an inventory changes when what a stack makes changes, and for no other reason.
+"""The inventory of a stack: one committed file that lists its resources.
+
+Invariant: an inventory changes when what a stack makes changes, and for no other reason.
 
 One committed file for each stack shows in review what an edit does to every environment: each resource with the inputs
 that matter. Long texts are shown as a digest, so that a change in them is seen. No account, no path, no answer of AWS.

@@ -1,4 +1,6 @@
-"""Invariant: the program is run as it is, on Pulumi's own mocks; what it registers is recorded, with dependencies.
+"""Runs the Pulumi program on mocks and records its resource graph.
+
+Invariant: the program is run as it is, on Pulumi's own mocks; what it registers is recorded, with dependencies.
 
 For tests, and for previews where the AWS plugins can't be had. Pulumi's mock monitor keeps no dependencies, so the
 monitor itself is extended by what a request says.

@@ -1,4 +1,6 @@
-"""Invariant: a simulated preview says so before and after everything else it says. Pure.
+"""The report of a simulated preview, as text or JSON.
+
+Invariant: a simulated preview says so before and after everything else it says. Pure.
 
 Its data is the report; why it was simulated goes to the person as a message.
 """

@@ -1,4 +1,6 @@
-"""Invariant: a simulation runs the very program `pulumi up` runs, with a stack's own file, and asks nobody anything.
+"""Simulates a stack: the program's graph without an engine or a cloud.
+
+Invariant: a simulation runs the very program `pulumi up` runs, with a stack's own file, and asks nobody anything.
 
 For the local stack a person, a cluster and images stand in, the same on every machine; so what is recorded depends on
 the checkout alone.

@@ -1,4 +1,6 @@
-"""Invariant: a committed stack is read as Pulumi gives it to the program: our keys, text as it is, the rest as JSON.
+"""Reads the committed configuration file of a stack.
+
+Invariant: a committed stack is read as Pulumi gives it to the program: our keys, text as it is, the rest as JSON.
 
 A secret stays one: it is encrypted in the file, and whoever only previews gets SECRET in its place.
 """

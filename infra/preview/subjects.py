@@ -1,4 +1,7 @@
-"""Invariant: the baseline judges a recorded graph by the same rules as the engine's resources."""
+"""Applies the policy rules to a recorded resource graph.
+
+Invariant: the baseline judges a recorded graph by the same rules as the engine's resources.
+"""
 
 from __future__ import annotations
 

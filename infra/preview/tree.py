@@ -1,4 +1,7 @@
-"""Invariant: every resource of a graph is in its tree, or counted there, below the component that made it. Pure."""
+"""The component tree of a resource graph, as text.
+
+Invariant: every resource of a graph is in its tree, or counted there, below the component that made it. Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Invariant: what a stack's configuration allows is written beside each field, and errors repeat it.
+"""The base of all settings models: frozen, with camelCase keys; an unknown key is an error.
 
-The base of all settings models: frozen, camelCase keys, and a key nobody knows is an error.
+Invariant: what a stack's configuration allows is written beside each field, and errors repeat it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 from devservers.api.fields import Matching
 
 
-class Part(BaseModel):
+class SettingsModel(BaseModel):
     """A group of configuration values."""
 
     model_config = ConfigDict(

@@ -1,4 +1,6 @@
-"""Invariant: a security group opens one TCP port at a time, to one network or one other group, and says what for.
+"""Ingress and egress rules of security groups.
+
+Invariant: a security group opens one TCP port at a time, to one network or one other group, and says what for.
 
 A rule is a resource of its own: with rules inside the group two that name each other could not both be made.
 """
@@ -11,7 +13,7 @@ from pulumi_aws import vpc
 Group = pulumi.Input[str]
 
 
-def let_in(
+def allow_ingress(
     name: str,
     group: Group,
     port: int,
@@ -25,7 +27,7 @@ def let_in(
     _rule(vpc.SecurityGroupIngressRule, name, group, port, description, opts, source, cidr)
 
 
-def let_out(name: str, group: Group, port: int, description: str, opts: pulumi.ResourceOptions, to: Group) -> None:
+def allow_egress(name: str, group: Group, port: int, description: str, opts: pulumi.ResourceOptions, to: Group) -> None:
     """Let ``group`` reach a port of another."""
     _rule(vpc.SecurityGroupEgressRule, name, group, port, description, opts, to, None)
 
