@@ -17,8 +17,8 @@ from bastion.accounts.render import Rendered, render
 from bastion.accounts.store import State, Store
 from bastion.paths import Paths
 from devctl import kubeconfig
-from devctl.errors import Failure
 from devctl.kube import Kube
+from devservers_core.errors import Failure
 from devservers_core.names import API_VERSION, CLUSTER_DOMAIN
 
 SETTLE = 0.05

@@ -11,8 +11,8 @@ from bastion.broker.desk import Desk, utcnow
 from bastion.broker.server import BrokerServer, log
 from bastion.paths import Paths
 from devctl import kubeconfig
-from devctl.errors import Failure
 from devservers_core import names
+from devservers_core.errors import Failure
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from bastion.broker.certificate import BadRequest, authority, sign
-from devctl.errors import FORBIDDEN, NOT_FOUND, USAGE, ApiError, Failure, Unreachable, from_api
+from devctl.errors import from_api
 from devctl.kube import Kube
 from devctl.kubeconfig import Target
 from devctl.people import change_keys, user_path
 from devservers_core import names
+from devservers_core.errors import FORBIDDEN, NOT_FOUND, USAGE, ApiError, Failure, Unreachable
 from devservers_core.names import PERSON_ACCOUNT, TOKEN_TTL_SECONDS, USER_CA_ENTRY, USER_CA_SECRET
 from devservers_core.types import Json
 

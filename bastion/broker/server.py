@@ -21,7 +21,7 @@ from bastion.accounts.access import Access
 from bastion.audit.peers import Peers, listen, peer_uid
 from bastion.broker.desk import Desk
 from bastion.paths import Paths
-from devctl.errors import FORBIDDEN
+from devservers_core.errors import FORBIDDEN
 from devservers_core.names import FIRST_UID
 
 BURST, PER_SECOND = 60.0, 2.0

@@ -140,7 +140,7 @@ def _kubectl(argv: list[str], env: dict[str, str]) -> int:
 
     from bastion.session.kubectl import kubeconfig
     from devctl import broker
-    from devctl.errors import REFUSED, Failure
+    from devservers_core.errors import REFUSED, Failure
 
     if not _bounded_stdin(argv):
         sys.stderr.write(

@@ -14,9 +14,9 @@ from bastion.accounts.store import read_state
 from bastion.paths import Paths
 from bastion.session.wrap import wrap
 from devctl import keys, kube, render
-from devctl.errors import ApiError, Failure, Unreachable
 from devctl.listing import phase, reason
 from devctl.session import Session, explain
+from devservers_core.errors import ApiError, Failure, Unreachable
 
 MOST_SERVERS = 20
 PATIENCE = 4.0

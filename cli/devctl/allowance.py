@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from devctl import quota
-from devctl.errors import ApiError
 from devservers_core import names
+from devservers_core.errors import ApiError
 
 if TYPE_CHECKING:
     from devctl.session import Session

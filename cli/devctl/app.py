@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from devctl.commands import COMMANDS, COMMON, GROUPS, INSTEAD, MEANT, PARTS, overview
-from devctl.errors import FAILURE, INTERRUPTED, READER_LEFT, USAGE, ApiError, Failure, Unreachable
+from devservers_core.errors import FAILURE, INTERRUPTED, READER_LEFT, USAGE, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
     import inspect

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from devctl.errors import FAILURE, Failure
+from devservers_core.errors import FAILURE, Failure
 
 VARIABLE = "DEVCTL_BROKER"
 """Environment variable with the broker's socket; set by the bastion's session program, for nobody else."""

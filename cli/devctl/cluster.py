@@ -14,8 +14,9 @@ import typer
 
 from devctl import __version__, complete, render
 from devctl.config import KEYS
-from devctl.errors import FAILURE, ApiError, Failure, Unreachable, quota_label
+from devctl.errors import quota_label
 from devservers_core import names
+from devservers_core.errors import FAILURE, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from devctl.defaults import DEFAULT_HOME_SIZE
-from devctl.errors import USAGE, Failure
 from devservers_core import names
+from devservers_core.errors import USAGE, Failure
 
 OUTPUTS = ("table", "wide", "json", "yaml", "name")
 

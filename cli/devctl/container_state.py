@@ -11,8 +11,9 @@ import time
 from typing import TYPE_CHECKING
 
 from devctl import pods, remote, render
-from devctl.errors import TRANSPORT, ApiError, Failure, Unreachable, from_api
+from devctl.errors import from_api
 from devservers_core import names
+from devservers_core.errors import TRANSPORT, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
     from devctl.session import Session

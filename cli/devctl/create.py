@@ -14,8 +14,9 @@ import typer
 
 from devctl import complete, home, render, sshconfig, storage, surroundings, values
 from devctl.defaults import DEFAULT_HOME_SIZE
-from devctl.errors import USAGE, ApiError, Failure, from_api
+from devctl.errors import from_api
 from devservers_core import names
+from devservers_core.errors import USAGE, ApiError, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session

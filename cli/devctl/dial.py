@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from devctl import knownhosts, pods, websocket
-from devctl.errors import TRANSPORT, ApiError, Failure, from_api
+from devctl.errors import from_api
 from devctl.kube import core_path
 from devservers_core import names
+from devservers_core.errors import TRANSPORT, ApiError, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -12,8 +12,9 @@ import typer
 
 from devctl import complete, jump, render, sshconfig, values
 from devctl.defaults import HOST_SUFFIX
-from devctl.errors import USAGE, Failure, no_server
+from devctl.errors import no_server
 from devservers_core import names
+from devservers_core.errors import USAGE, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -1,4 +1,4 @@
-"""What a person is told when something goes wrong, and with which exit code.
+"""Explains the API server's refusals to a person.
 
 Invariant: every failure that reaches a person is a Failure with one line of what is wrong and one line of
 what to do; anything else is a bug in devctl and says so.
@@ -7,59 +7,9 @@ what to do; anything else is a bug in devctl and says so.
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from devservers_core.errors import FORBIDDEN, NOT_FOUND, REFUSED, ApiError, Failure, one_line
 from devservers_core.names import GPU, SERVER_COUNT
-
-# Exit codes (rulings.md 14). exec, ssh and shell pass the remote code through.
-FAILURE = 1
-USAGE = 2
-NOT_FOUND = 3
-FORBIDDEN = 4
-TIMED_OUT = 5
-REFUSED = 6
-INTERRUPTED = 130
-READER_LEFT = 141  # as SIGPIPE ends a program
-TRANSPORT = 255
-
-
-class Failure(Exception):
-    """Ends the command: `what` is wrong, what `todo` about it (each one line), and the exit `code`."""
-
-    def __init__(self, what: str, todo: str, code: int = FAILURE) -> None:
-        super().__init__(what)
-        self.what = one_line(what)
-        self.todo = one_line(todo)
-        self.code = code
-
-
-class ApiError(Exception):
-    """A refusal of the API server, as its Status object tells it.
-
-    `status` is the HTTP status, `reason` the machine word (NotFound, Invalid, ...), `message` its sentence,
-    `causes` the list of {field, reason, message} of an Invalid.
-    """
-
-    def __init__(
-        self, status: int, reason: str, message: str, causes: list[dict[str, Any]], details: dict[str, Any]
-    ) -> None:
-        super().__init__(f"{status} {reason}: {message}")
-        self.status = status
-        self.reason = reason
-        self.message = message
-        self.causes = causes
-        self.details = details
-
-
-class Unreachable(Exception):
-    """No answer from the API server: refused, timed out, wrong certificate.
-
-    `maybe_applied` says that a change was sent whole, so that it may have been carried out.
-    """
-
-    def __init__(self, text: str, maybe_applied: bool = False) -> None:
-        super().__init__(text)
-        self.maybe_applied = maybe_applied
 
 
 def no_server(name: str, existing: list[str], where: str) -> Failure:
@@ -71,11 +21,6 @@ def no_server(name: str, existing: list[str], where: str) -> Failure:
     if not existing:
         todo = f"you have none; `devctl create {name}` makes it"
     return Failure(f"there is no server {name} {where}", todo, NOT_FOUND)
-
-
-def one_line(text: str) -> str:
-    """`text` with every run of white space made one blank."""
-    return " ".join(text.split())
 
 
 def split_advice(message: str) -> tuple[str, str | None]:

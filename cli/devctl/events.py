@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devctl import complete, render
-from devctl.errors import ApiError, from_api
+from devctl.errors import from_api
 from devctl.listing import Output
 from devservers_core import names
+from devservers_core.errors import ApiError
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -11,10 +11,11 @@ import typer
 
 from devctl import quota, render
 from devctl.allowance import Allowance, allowance, default_flavor
-from devctl.errors import ApiError, from_api
+from devctl.errors import from_api
 from devctl.listing import Output
 from devctl.queue import cluster_queues
 from devservers_core import names
+from devservers_core.errors import ApiError
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devctl.errors import ApiError
 from devservers_core import names
+from devservers_core.errors import ApiError
 from devservers_core.quantity import parse_quantity
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from devctl import broker, knownhosts
 from devctl.defaults import HOST_SUFFIX, KEEPALIVE
 from devctl.dial import BANNER, patiently, unanswered
-from devctl.errors import TRANSPORT, USAGE, Failure
 from devservers_core import names
+from devservers_core.errors import TRANSPORT, USAGE, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from devctl.errors import USAGE, Failure, Unreachable
+from devservers_core.errors import USAGE, Failure, Unreachable
 
 if TYPE_CHECKING:
     import socket

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NoReturn
 from devctl import values
 from devctl.config import Config
 from devctl.defaults import KEEPALIVE
-from devctl.errors import TRANSPORT, USAGE, Failure
 from devservers_core import names
+from devservers_core.errors import TRANSPORT, USAGE, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from devctl.errors import NOT_FOUND, REFUSED, USAGE, Failure
 from devservers_core import ssh_keys
+from devservers_core.errors import NOT_FOUND, REFUSED, USAGE, Failure
 from devservers_core.grammar import fits
 from devservers_core.ssh_keys import MIN_RSA_BITS
 from devservers_core.types import Json

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devctl import broker, keyring, people, render
-from devctl.errors import REFUSED, USAGE, ApiError, Failure, from_api
+from devctl.errors import from_api
 from devctl.keyring import Key, ending
 from devctl.listing import Output
+from devservers_core.errors import REFUSED, USAGE, ApiError, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session

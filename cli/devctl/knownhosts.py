@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from devctl.config import state_folder
 from devctl.defaults import HOST_SUFFIX
-from devctl.errors import TRANSPORT, Failure
+from devservers_core.errors import TRANSPORT, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session

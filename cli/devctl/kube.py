@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from devctl import broker, kubeconfig
-from devctl.errors import ApiError, Unreachable
 from devctl.kubeconfig import Target
 from devservers_core import names
+from devservers_core.errors import ApiError, Unreachable
 from devservers_core.types import Json
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from devctl import broker
-from devctl.errors import FORBIDDEN, USAGE, Failure
+from devservers_core.errors import FORBIDDEN, USAGE, Failure
 
 if TYPE_CHECKING:
     import ssl

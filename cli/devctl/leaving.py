@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from devctl import render
-from devctl.errors import ApiError, Failure, Unreachable
 from devservers_core import names
+from devservers_core.errors import ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devctl import complete, render, values
-from devctl.errors import NOT_FOUND, REFUSED, USAGE, ApiError, Failure, from_api
+from devctl.errors import from_api
 from devservers_core import names
+from devservers_core.errors import NOT_FOUND, REFUSED, USAGE, ApiError, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devctl import complete, render
-from devctl.errors import ApiError, from_api
+from devctl.errors import from_api
 from devservers_core import names
+from devservers_core.errors import ApiError
 
 if TYPE_CHECKING:
     from devctl.session import Session

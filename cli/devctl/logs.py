@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from devctl import complete, pods, render
-from devctl.errors import NOT_FOUND, USAGE, ApiError, Failure, Unreachable, from_api
+from devctl.errors import from_api
 from devservers_core import names
+from devservers_core.errors import NOT_FOUND, USAGE, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from devctl import knownhosts, pods, values
 from devctl.defaults import HOST_SUFFIX, KEEPALIVE
-from devctl.errors import NOT_FOUND, TRANSPORT, USAGE, Failure
 from devservers_core import names
+from devservers_core.errors import NOT_FOUND, TRANSPORT, USAGE, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session

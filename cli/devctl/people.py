@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from devctl import keyring
-from devctl.errors import USAGE, ApiError, Failure
 from devservers_core import names
+from devservers_core.errors import USAGE, ApiError, Failure
 from devservers_core.types import Json
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devctl.defaults import HOST_SUFFIX
-from devctl.errors import FORBIDDEN, TRANSPORT, ApiError, Failure, from_api
+from devctl.errors import from_api
 from devservers_core import names
+from devservers_core.errors import FORBIDDEN, TRANSPORT, ApiError, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session

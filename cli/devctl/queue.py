@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from devctl import quota, values
-from devctl.errors import ApiError
 from devservers_core import names
+from devservers_core.errors import ApiError
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl.errors import NOT_FOUND, ApiError, Failure, from_api
+from devctl.errors import from_api
 from devservers_core import names
+from devservers_core.errors import NOT_FOUND, ApiError, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devctl import render
-from devctl.errors import FAILURE, NOT_FOUND, REFUSED, USAGE, ApiError, Failure, from_api
+from devctl.errors import from_api
 from devctl.listing import Output
 from devservers_core import names
+from devservers_core.errors import FAILURE, NOT_FOUND, REFUSED, USAGE, ApiError, Failure
 from devservers_core.registry import DOCKER_HUB, canonical_host, secret_name
 
 if TYPE_CHECKING:

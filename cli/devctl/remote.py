@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devctl import complete, pods, render
-from devctl.errors import FAILURE, TRANSPORT, USAGE, ApiError, Failure, from_api
+from devctl.errors import from_api
 from devctl.relay import write_all
 from devservers_core import names
+from devservers_core.errors import FAILURE, TRANSPORT, USAGE, ApiError, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from devctl import values
 from devctl.config import OUTPUTS, Config
-from devctl.errors import USAGE, ApiError, Failure, Unreachable, from_api
+from devctl.errors import from_api
 from devservers_core import names
+from devservers_core.errors import USAGE, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
     from devctl.kube import Kube

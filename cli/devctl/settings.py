@@ -14,7 +14,7 @@ import typer
 
 from devctl import __version__, complete, render
 from devctl.config import KEYS, OUTPUTS, PATHS, parse
-from devctl.errors import USAGE, Failure
+from devservers_core.errors import USAGE, Failure
 from devservers_core.grammar import CLAIM_NAME_MAX, DNS_NAME, fits
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import typer
 
 from devctl import jump, openssh, render, values
 from devctl.defaults import HOST_SUFFIX
-from devctl.errors import USAGE, ApiError, Failure, Unreachable
+from devservers_core.errors import USAGE, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
     from devctl.config import Config

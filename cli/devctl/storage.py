@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from devctl import values
-from devctl.errors import ApiError, Failure
 from devservers_core import names
+from devservers_core.errors import ApiError, Failure
 from devservers_core.quantity import parse_quantity
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from devctl import values
-from devctl.errors import ApiError, Failure, from_api
+from devctl.errors import from_api
 from devservers_core import names
+from devservers_core.errors import ApiError, Failure
 from devservers_core.quantity import parse_quantity
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from devctl.errors import FORBIDDEN, NOT_FOUND, TRANSPORT, Failure
 from devservers_core import names
+from devservers_core.errors import FORBIDDEN, NOT_FOUND, TRANSPORT, Failure
 
 if TYPE_CHECKING:
     from devctl.jump import Bastion

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devctl import keyring, render, values
-from devctl.errors import NOT_FOUND, REFUSED, ApiError, Failure, Unreachable, from_api
+from devctl.errors import from_api
 from devctl.keys import from_file
 from devctl.listing import Output
 from devctl.people import user_path
 from devctl.surroundings import missing_flavors
 from devservers_core import names
+from devservers_core.errors import NOT_FOUND, REFUSED, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from devctl.errors import REFUSED, Failure
 from devservers_core import grammar, names
 from devservers_core.duration import parse_duration
-from devservers_core.errors import InvalidValue
+from devservers_core.errors import REFUSED, Failure, InvalidValue
 from devservers_core.quantity import parse_quantity
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devctl import render
-from devctl.errors import INTERRUPTED, NOT_FOUND, TIMED_OUT, ApiError, Failure, Unreachable
 from devservers_core import names
+from devservers_core.errors import INTERRUPTED, NOT_FOUND, TIMED_OUT, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
     from devctl.session import Session

@@ -22,8 +22,8 @@ from websockets.protocol import Protocol, Side, State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from devctl.errors import Unreachable
 from devctl.kube import TIMEOUT, refusal
+from devservers_core.errors import Unreachable
 
 if TYPE_CHECKING:
     import socket

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
 
 T = TypeVar("T")
@@ -26,14 +27,6 @@ _CLUSTER_SCOPED = {
     "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "StorageClass", "PriorityClass",
     "DevServerFlavor", "DevServerUser", "APIService",
 }  # fmt: skip
-
-
-class ApiError(Exception):
-    """The API server said no: `status` is the HTTP code, `reason` and `message` are its Status object's."""
-
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(f"{status} {reason}: {message}")
-        self.status, self.reason, self.message = status, reason, message
 
 
 def plural(kind: str) -> str:

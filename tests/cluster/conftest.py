@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.cluster.client import ApiError, Client, eventually
+from tests.cluster.client import Client, eventually
 from tests.cluster.harness import ApiServer, running_api_server, running_controllers
 
 SHIPPED = Path(__file__).resolve().parents[2] / "operator" / "crds"

@@ -17,8 +17,9 @@ from typing import Any
 
 import yaml
 
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.cluster.client import ApiError, Client, eventually, repeating
+from tests.cluster.client import Client, eventually, repeating
 from tests.cluster.harness import find_tool
 
 KUEUE = "kueue.x-k8s.io/v1beta2"

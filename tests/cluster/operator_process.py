@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from devservers_core.errors import ApiError
 from devservers_core.names import BASTION_NAMESPACE
 from devservers_core.types import Json
 from infra.platform import rbac
-from tests.cluster.client import ApiError, Client, eventually, repeating
+from tests.cluster.client import Client, eventually, repeating
 from tests.cluster.harness import ApiServer, free_ports
 
 API = "devservers.io/v1"

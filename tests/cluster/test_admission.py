@@ -8,9 +8,10 @@ from functools import partial
 
 import pytest
 
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from infra.platform import rbac
-from tests.cluster.client import ApiError, Client, eventually
+from tests.cluster.client import Client, eventually
 from tests.cluster.conftest import install
 from tests.cluster.crd_tables import KEY
 from tests.cluster.harness import ApiServer

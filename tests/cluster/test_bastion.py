@@ -27,9 +27,9 @@ from bastion.accounts.render import render
 from bastion.accounts.store import Store
 from bastion.paths import Paths
 from devctl import broker
-from devctl.errors import Failure
 from devctl.kube import Kube
-from tests.cluster.client import ApiError, eventually
+from devservers_core.errors import ApiError, Failure
+from tests.cluster.client import eventually
 from tests.cluster.harness import ApiServer
 from tests.cluster.operator_process import (
     API,
@@ -181,9 +181,7 @@ def test_a_token_is_the_persons_own(pod: Pod) -> None:
 )
 def test_a_token_opens_nothing_else(pod: Pod, method: str, path: str) -> None:
     kube = pod.client(pod.ask("ann", want="token"))
-    from devctl.errors import ApiError as Refusal
-
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         body = None if method == "GET" else {"metadata": {"name": "x"}}
         merge = "application/merge-patch+json" if method == "PATCH" else "application/json"
         kube.request(method, path, body=body, content_type=merge)

@@ -12,9 +12,10 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.build import hostkey, user
 from devservers.build.devserver import BuildSettings, ServerRequest, manifests
+from devservers_core.errors import ApiError
 from devservers_core.names import API_VERSION
 from devservers_core.types import Json
-from tests.cluster.client import ApiError, Client
+from tests.cluster.client import Client
 
 UID = 20011
 SETTINGS = BuildSettings("registry.example/base:1", "registry.example/ssh:1", "standard")

@@ -13,8 +13,9 @@ from devservers.api.crdgen import KINDS, root_schema
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.flavors import SHIPPED
 from devservers.api.meta import Resource
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.cluster.client import ApiError, Client
+from tests.cluster.client import Client
 from tests.cluster.conftest import SHIPPED as CRDS
 from tests.cluster.crd_cases import Case, constraint_cases, messages, with_value, without
 from tests.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED, STATUSES

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.cluster.client import ApiError, eventually
+from tests.cluster.client import eventually
 from tests.cluster.harness import ApiServer, Write
 from tests.cluster.operator_process import (
     FakeKubelet,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.cluster.client import ApiError, Client, eventually
+from tests.cluster.client import Client, eventually
 from tests.cluster.harness import ApiServer
 from tests.cluster.kueue import (
     GPU,

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from devservers_core.errors import ApiError
 from tests.bench.operator_figures import RESTART_SECONDS_BOUND, operator_writes, remove, restart
-from tests.cluster.client import ApiError, eventually
+from tests.cluster.client import eventually
 from tests.cluster.harness import ApiServer
 from tests.cluster.operator_process import (
     SYSTEM,

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.client import ApiError, eventually
+from devservers_core.errors import ApiError
+from tests.cluster.client import eventually
 from tests.cluster.harness import ApiServer
 from tests.cluster.operator_process import (
     OPERATOR,

@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from devservers.api.flavors import SHIPPED
+from devservers_core.errors import ApiError
 from devservers_core.names import BASTION_NAMESPACE, SYSTEM_NAMESPACE
 from infra.driver import pack as policy_pack
 from infra.local import toolchain
@@ -33,7 +34,7 @@ from infra.local.paths import ROOT, Paths
 from infra.local.progress import Progress
 from infra.platform import bastion, crds, namespaces, operator, rbac, users
 from infra.settings import load
-from tests.cluster.client import ApiError, Client, repeating
+from tests.cluster.client import Client, repeating
 from tests.cluster.harness import running_api_server, running_controllers
 
 CONTEXT = "kind-pulumi-test"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devservers_core.errors import InvalidValue
+from devservers_core.errors import ApiError, InvalidValue
 from devservers_core.quantity import canonical
-from tests.cluster.client import ApiError, Client
+from tests.cluster.client import Client
 
 SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
 

@@ -28,10 +28,11 @@ from devservers.reconcile.engine import Applier
 from devservers.reconcile.events import post
 from devservers.reconcile.hostca import HostCa
 from devservers.reconcile.hostkeys import ensure_host_key
-from devservers.reconcile.ports import ApiError, Cluster, Result, View
+from devservers.reconcile.ports import Cluster, Result, View
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import ensure_registry_secret
 from devservers.reconcile.sshkeys import UserCa
+from devservers_core.errors import ApiError
 from devservers_core.names import API_VERSION, LABEL_NAME, home_name, namespace_of, user_of
 from devservers_core.types import Json
 

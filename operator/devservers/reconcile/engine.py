@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from devservers.reconcile.compare import differences, digest, stamped
-from devservers.reconcile.ports import ApiError, Cluster, View
+from devservers.reconcile.ports import Cluster, View
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")

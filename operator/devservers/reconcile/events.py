@@ -7,7 +7,8 @@ import uuid
 from datetime import datetime
 
 from devservers.observe.devserver import Event
-from devservers.reconcile.ports import ApiError, Cluster
+from devservers.reconcile.ports import Cluster
+from devservers_core.errors import ApiError
 from devservers_core.names import OPERATOR
 from devservers_core.types import Json
 

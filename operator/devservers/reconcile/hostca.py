@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from devservers.build.hostcert import serves, sign
-from devservers.reconcile.ports import ApiError, Cluster
+from devservers.reconcile.ports import Cluster
 from devservers.reconcile.sshkeys import Ca, KeyPair, decoded, encoded, generate, matches
+from devservers_core.errors import ApiError
 from devservers_core.names import (
     BASTION_HOST_KEY,
     BASTION_INFO,

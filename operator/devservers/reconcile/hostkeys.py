@@ -13,8 +13,9 @@ from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
 from devservers.build.hostkey import host_key_name, host_key_secret, host_names, owner_reference, public_of
 from devservers.reconcile.hostca import HostCa, files, usable
-from devservers.reconcile.ports import ApiError, Cluster
+from devservers.reconcile.ports import Cluster
 from devservers.reconcile.sshkeys import decoded, generate
+from devservers_core.errors import ApiError
 from devservers_core.names import HOST_CERTIFICATE_FILE
 from devservers_core.types import Json
 

@@ -24,34 +24,6 @@ class Key(NamedTuple):
         return "/".join(part for part in self if part)
 
 
-class ApiError(Exception):
-    """The API server refused a request.
-
-    status is the HTTP code (0: it could not be reached), reason the machine-readable word of the Status
-    object, message one line. For Secrets the message is left out: validation errors may quote values.
-    """
-
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(f"{status} {reason}: {message}" if message else f"{status} {reason}")
-        self.status = status
-        self.reason = reason
-        self.message = message
-
-    @property
-    def not_found(self) -> bool:
-        return self.status == 404
-
-    @property
-    def conflict(self) -> bool:
-        """True for both AlreadyExists and a lost optimistic lock."""
-        return self.status == 409
-
-    @property
-    def refused(self) -> bool:
-        """True when sending the same again cannot help: forbidden by policy, or invalid."""
-        return self.status in (400, 403, 422)
-
-
 @dataclass(frozen=True)
 class Result:
     """What reconciling asks for next: seconds until the next look at this key, or None for "when something

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from devservers.api.user import DevServerUser
 from devservers.build.registry import empty_secret, platform_secret
-from devservers.reconcile.ports import ApiError, Cluster
+from devservers.reconcile.ports import Cluster
+from devservers_core.errors import ApiError
 from devservers_core.names import REGISTRY_ENTRY, SECRET_TYPE_REGISTRY
 from devservers_core.registry import registry_of, secret_name
 from devservers_core.types import Json

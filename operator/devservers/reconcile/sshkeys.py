@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from devservers.reconcile.ports import ApiError, Cluster
+from devservers.reconcile.ports import Cluster
+from devservers_core.errors import ApiError
 from devservers_core.names import LABEL_MANAGED_BY, OPERATOR, USER_CA_SECRET
 from devservers_core.types import Json
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from devservers.reconcile.ports import ApiError, Cluster
+from devservers.reconcile.ports import Cluster
+from devservers_core.errors import ApiError
 from devservers_core.names import (
     ANNOTATION_USER_UID,
     FIRST_UID,

@@ -22,10 +22,11 @@ from devservers.reconcile.compare import digest
 from devservers.reconcile.devserver import utcnow
 from devservers.reconcile.engine import Applier
 from devservers.reconcile.events import post
-from devservers.reconcile.ports import ApiError, Cluster, Result, View
+from devservers.reconcile.ports import Cluster, Result, View
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import PlatformRegistries
 from devservers.reconcile.uids import Uids, remembered
+from devservers_core.errors import ApiError
 from devservers_core.names import (
     ANNOTATION_USER_OBJECT,
     ANY_FLAVOR,

@@ -18,8 +18,8 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
-from devservers.reconcile.ports import ApiError
 from devservers.runtime.kinds import KINDS
+from devservers_core.errors import ApiError
 from devservers_core.names import FIELD_MANAGER, OPERATOR
 from devservers_core.types import Json
 

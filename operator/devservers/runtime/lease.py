@@ -17,7 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
-from devservers.reconcile.ports import ApiError
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.lease")

@@ -24,7 +24,7 @@ from devservers.build.user import Limits
 from devservers.reconcile.devserver import ServerReconciler, utcnow
 from devservers.reconcile.engine import Applier
 from devservers.reconcile.hostca import BastionKeys, HostCa
-from devservers.reconcile.ports import ApiError, Key, Result
+from devservers.reconcile.ports import Key, Result
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import PlatformRegistries
 from devservers.reconcile.router import SERVER
@@ -42,6 +42,7 @@ from devservers.runtime.sweeper import Sweeper
 from devservers.runtime.watch import Watcher
 from devservers.runtime.workers import Workers
 from devservers.runtime.workqueue import WorkQueue
+from devservers_core.errors import ApiError
 from devservers_core.names import OPERATOR
 
 log = logging.getLogger("devservers")

@@ -13,13 +13,14 @@ import random
 import time
 from collections.abc import Sequence
 
-from devservers.reconcile.ports import ApiError, Key
+from devservers.reconcile.ports import Key
 from devservers.reconcile.router import keys_for, roots
 from devservers.runtime.cache import Cache
 from devservers.runtime.kinds import WATCHED, Kind
 from devservers.runtime.kube import Kube
 from devservers.runtime.metrics import Metrics
 from devservers.runtime.workqueue import WorkQueue
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.sweep")

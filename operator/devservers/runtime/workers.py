@@ -11,9 +11,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
-from devservers.reconcile.ports import ApiError, Key, Result
+from devservers.reconcile.ports import Key, Result
 from devservers.runtime.metrics import Metrics
 from devservers.runtime.workqueue import WorkQueue
+from devservers_core.errors import ApiError
 
 log = logging.getLogger("devservers.worker")
 

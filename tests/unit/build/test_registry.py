@@ -7,9 +7,9 @@ import base64
 import pytest
 
 from devctl import registries
-from devctl.errors import Failure
 from devservers.build.devserver import BuildSettings
 from devservers.build.registry import platform_secret
+from devservers_core.errors import Failure
 from devservers_core.registry import registry_of, secret_name
 from tests.unit.build.build_objects import server, template, user
 

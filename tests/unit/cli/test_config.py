@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from devctl.config import KEYS, Config, parse
-from devctl.errors import USAGE, Failure
 from devctl.knownhosts import host_name
 from devctl.kubeconfig import Target
 from devctl.session import Session
+from devservers_core.errors import USAGE, Failure
 
 
 def config(folder: Path, text: str | None = None, flags: dict[str, str | None] | None = None, **env: str) -> Config:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from devctl import errors
-from devctl.errors import ApiError, from_api
+from devctl.errors import from_api
+from devservers_core import errors as core_errors
+from devservers_core.errors import ApiError
 
 
-def refusal(status: int, reason: str, message: str, causes: Any = (), **details: Any) -> errors.Failure:
+def refusal(status: int, reason: str, message: str, causes: Any = (), **details: Any) -> core_errors.Failure:
     return from_api(ApiError(status, reason, message, list(causes), details), "create mydev")
 
 
@@ -24,7 +25,7 @@ CASES = [
         ),
         "could not create mydev: Kubernetes has not counted yet what you have",
         "try again in a few minutes: after an installation it takes up to five",
-        errors.FAILURE,
+        core_errors.FAILURE,
     ),
     (
         refusal(
@@ -41,7 +42,7 @@ CASES = [
         ),
         "spec.mode: mode distributed is not available yet",
         "use standalone",
-        errors.REFUSED,
+        core_errors.REFUSED,
     ),
     (
         refusal(
@@ -53,7 +54,7 @@ CASES = [
         ),
         "flavor gpu is not among those allowed here",
         "see `devctl flavors`",
-        errors.REFUSED,
+        core_errors.REFUSED,
     ),
     (
         refusal(
@@ -66,7 +67,7 @@ CASES = [
         ),
         "(storage: 10Gi of 500Gi in use, 9Ti more asked; storage of class efs: 0 of 1Ti in use, 9Ti more asked)",
         "devctl delete NAME --purge",
-        errors.REFUSED,
+        core_errors.REFUSED,
     ),
     (
         refusal(
@@ -78,7 +79,7 @@ CASES = [
         ),
         "exceed your quota (servers: 3 of 3 in use, 1 more asked)",
         "delete a server, stopped ones count too",
-        errors.REFUSED,
+        core_errors.REFUSED,
     ),
     (
         refusal(
@@ -89,33 +90,33 @@ CASES = [
         ),
         "could not create mydev: ann may not create devservers in namespace dev-bob",
         "devctl info",
-        errors.FORBIDDEN,
+        core_errors.FORBIDDEN,
     ),
     (
         refusal(404, "NotFound", 'namespaces "dev-x" not found', name="dev-x", kind="namespaces"),
         "there is no namespace dev-x",
         "--user",
-        errors.NOT_FOUND,
+        core_errors.NOT_FOUND,
     ),
     (
         refusal(404, "NotFound", "the server could not find the requested resource"),
         "does not have the devservers.io kinds",
         "make up",
-        errors.NOT_FOUND,
+        core_errors.NOT_FOUND,
     ),
     (
         refusal(409, "AlreadyExists", 'devservers.devservers.io "mydev" already exists', name="mydev"),
         "mydev exists already",
         "another name",
-        errors.FAILURE,
+        core_errors.FAILURE,
     ),
-    (refusal(401, "Unauthorized", "Unauthorized"), "credentials", "log in again", errors.FORBIDDEN),
-    (refusal(500, "InternalError", "etcd is\nsad"), "etcd is sad", "test-k8s", errors.FAILURE),
+    (refusal(401, "Unauthorized", "Unauthorized"), "credentials", "log in again", core_errors.FORBIDDEN),
+    (refusal(500, "InternalError", "etcd is\nsad"), "etcd is sad", "test-k8s", core_errors.FAILURE),
 ]
 
 
 @pytest.mark.parametrize(("failure", "what", "todo", "code"), CASES)
-def test_a_refusal_becomes_two_lines(failure: errors.Failure, what: str, todo: str, code: int) -> None:
+def test_a_refusal_becomes_two_lines(failure: core_errors.Failure, what: str, todo: str, code: int) -> None:
     assert what in failure.what
     assert todo in failure.todo
     assert failure.code == code

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from devctl.errors import Failure, Unreachable
 from devctl.httpproxy import Proxy, proxy_for
+from devservers_core.errors import Failure, Unreachable
 
 PROXY = "http://proxy.example.org:3128"
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from devctl import editors, hop, jump, keyring, keys, listing, openssh
-from devctl.errors import Failure
 from devctl.session import Session
+from devservers_core.errors import Failure
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 A = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann@laptop"

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from devctl import kube as kube_module
-from devctl.errors import ApiError, Unreachable
 from devctl.kube import Kube
 from devctl.kubeconfig import Target
 from devctl.session import explain
+from devservers_core.errors import ApiError, Unreachable
 from infra.local.pki import Authority
 
 PATH = "/api/v1/things"

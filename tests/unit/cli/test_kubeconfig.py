@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from devctl import kubeconfig
-from devctl.errors import Failure
+from devservers_core.errors import Failure
 from infra.local.pki import Authority
 
 CONFIG = """\

@@ -13,8 +13,8 @@ import pytest
 
 from devctl import relay, remote
 from devctl.dial import Tunnel
-from devctl.errors import TRANSPORT, Failure
 from devctl.websocket import Channels
+from devservers_core.errors import TRANSPORT, Failure
 from tests.unit.cli.peer import Peer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from devctl import values
-from devctl.errors import REFUSED, Failure
+from devservers_core.errors import REFUSED, Failure
 
 
 def refused(call: object, *args: object) -> Failure:

@@ -14,10 +14,10 @@ from websockets.frames import Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from devctl.errors import ApiError, Unreachable
 from devctl.kube import Kube
 from devctl.kubeconfig import load
 from devctl.websocket import CHUNK, Channels, Closed, connect
+from devservers_core.errors import ApiError, Unreachable
 from tests.unit.cli.peer import Peer
 
 

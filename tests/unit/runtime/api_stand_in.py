@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 
-from devservers.reconcile.ports import ApiError
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from devservers.reconcile.engine import REFUSAL_SECONDS, Applier
-from devservers.reconcile.ports import ApiError
 from devservers.runtime.cache import Cache
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from tests.unit.runtime.api_stand_in import ApiStandIn
 

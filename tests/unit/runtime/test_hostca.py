@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from devservers.reconcile.hostca import BastionKeys, HostCa
-from devservers.reconcile.ports import ApiError
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from tests.unit.runtime.api_stand_in import ApiStandIn
 

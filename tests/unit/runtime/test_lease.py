@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from devservers.reconcile.ports import ApiError
 from devservers.runtime.lease import Lease, LostLease
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from tests.unit.runtime.api_stand_in import ApiStandIn
 

@@ -11,11 +11,11 @@ from devservers.build.devserver import BuildSettings
 from devservers.reconcile.devserver import ServerReconciler
 from devservers.reconcile.engine import Applier
 from devservers.reconcile.hostca import HostCa
-from devservers.reconcile.ports import ApiError
 from devservers.reconcile.sshkeys import UserCa
 from devservers.reconcile.uids import Uids
 from devservers.reconcile.user import UserReconciler
 from devservers.runtime.cache import Cache
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from tests.unit.runtime.api_stand_in import ApiStandIn
 
