@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bastion.bastion import Client, Replica, World, server, user, world
-from tests.unit.bastion.schema import problems
+from tests.support.bastion.bastion import Client, Replica, World, server, user, world
+from tests.support.bastion.schema import problems
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bastion.supervisor.connections import MOST_DENIALS
-from tests.bastion.bastion import Client, Replica, World, dev_server, read_until
-from tests.cluster.client import eventually
-from tests.cluster.harness import free_ports
+from tests.support.bastion.bastion import Client, Replica, World, dev_server, read_until
+from tests.support.cluster.client import eventually
+from tests.support.cluster.harness import free_ports
 
 OWN = "mydev.dev-ann.svc.cluster.local:22"
 

@@ -19,10 +19,10 @@ from socketserver import StreamRequestHandler, UnixStreamServer
 
 import pytest
 
-from tests.bastion.bastion import SERVER_ADDRESS, Replica, World, read_until, server, user
-from tests.bastion.people import ship
-from tests.bastion.test_session import at_a_terminal, ended
-from tests.cluster.client import eventually
+from tests.support.bastion.bastion import SERVER_ADDRESS, Replica, World, read_until, server, user
+from tests.support.bastion.people import ship
+from tests.support.bastion.terminal import at_a_terminal, ended
+from tests.support.cluster.client import eventually
 
 Devctl = Callable[..., subprocess.CompletedProcess[str]]
 

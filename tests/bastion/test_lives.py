@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bastion.bastion import Client, Replica, World, dev_server, read_until, server, user
-from tests.cluster.client import eventually
+from tests.support.bastion.bastion import Client, Replica, World, dev_server, read_until, server, user
+from tests.support.cluster.client import eventually
 
 REVOKED_SECONDS = 10.0
 """Until a live session of a withdrawn key is over (bastion.md 4)."""

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from bastion.sshd_config import MAX_STARTUPS
-from tests.bastion.bastion import Client, Replica, World, user
-from tests.cluster.client import eventually
+from tests.support.bastion.bastion import Client, Replica, World, user
+from tests.support.cluster.client import eventually
 
 PEOPLE = 100
 WARMING, ROUNDS = 2, 3

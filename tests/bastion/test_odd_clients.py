@@ -18,8 +18,8 @@ import pytest
 from bastion.audit.peers import MOST_LINE, MOST_PEERS
 from bastion.audit.server import BEGIN_SECONDS, WAIT_FOR_SSHD
 from bastion.supervisor.health import MOST_CONNECTIONS, MOST_OF_POD
-from tests.bastion.bastion import Client, Replica, World, dev_server
-from tests.cluster.client import eventually
+from tests.support.bastion.bastion import Client, Replica, World, dev_server
+from tests.support.cluster.client import eventually
 
 HOST = "mydev.dev-ann.svc.cluster.local"
 THEIRS = "theirs.dev-bob.svc.cluster.local"

@@ -23,10 +23,10 @@ from tests.bench import (
     queue_figures,
 )
 from tests.bench.table import Table
-from tests.cluster.conftest import install
-from tests.cluster.harness import running_api_server, running_controllers
-from tests.node.person import Person, Platform, environment, running_platform
-from tests.node.queued import default_image
+from tests.support.cluster.harness import running_api_server, running_controllers
+from tests.support.cluster.shipped import install
+from tests.support.node.person import Person, Platform, environment, running_platform
+from tests.support.node.queued import default_image
 
 RESULTS = ROOT / ".bench" / "results.json"
 

@@ -22,8 +22,8 @@ from devservers_core.names import SSH_POD_PORT
 from infra.bastion import NODE_PORT
 from infra.local.toolchain import need
 from tests.bench.figure import Figure, percentile
-from tests.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
-from tests.node.person import Platform
+from tests.support.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
+from tests.support.node.person import Platform
 
 PEOPLE = 100
 ROUNDS = 3

@@ -17,8 +17,8 @@ from devservers_core.names import FIRST_UID
 from infra.local.toolchain import need
 from tests.bench.bastion_figures import door, of_pod
 from tests.bench.figure import Figure, percentile
-from tests.node.laptop import NAMESPACE, Laptop, add, pods, until
-from tests.node.person import BIN, Person, Platform
+from tests.support.node.laptop import NAMESPACE, Laptop, add, pods, until
+from tests.support.node.person import BIN, Person, Platform
 
 CONNECTIONS = 20
 """As many as one person may have."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from tests.bench.figure import Figure
-from tests.node.person import BIN
+from tests.support.node.person import BIN
 
 RUNS = 15
 HELP_BOUND = 0.3  # seconds

@@ -6,7 +6,7 @@ import json
 import time
 
 from tests.bench.figure import Figure, percentile
-from tests.node.person import Person
+from tests.support.node.person import Person
 
 RUNS = 20
 

@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass
 
 from tests.bench.figure import Figure
-from tests.cluster.client import eventually
-from tests.cluster.harness import ApiServer
-from tests.cluster.operator_process import (
+from tests.support.cluster.client import eventually
+from tests.support.cluster.harness import ApiServer
+from tests.support.cluster.operator_process import (
     OPERATOR,
     SYSTEM,
     FakeKubelet,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.bench.figure import Figure, percentile
-from tests.node.freed import handed_over
-from tests.node.person import Person
-from tests.node.queued import apply, gpu_flavor
+from tests.support.node.freed import handed_over
+from tests.support.node.person import Person
+from tests.support.node.queued import apply, gpu_flavor
 
 RUNS = 20
 BOUND_SECONDS = 3.0

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
 
 import pytest
-import yaml
 
-from devservers_core.errors import ApiError
-from devservers_core.types import Json
-from tests.cluster.client import Client, eventually
-from tests.cluster.harness import ApiServer, running_api_server, running_controllers
-
-SHIPPED = Path(__file__).resolve().parents[2] / "operator" / "crds"
+from tests.support.cluster.client import Client
+from tests.support.cluster.devctl import make_flavors
+from tests.support.cluster.harness import ApiServer, running_api_server, running_controllers
+from tests.support.cluster.shipped import install, make_namespace
 
 _users = itertools.count(1)
 
@@ -69,58 +64,7 @@ def restricted_namespace(admin: Client, user_name: str) -> Callable[[str], str]:
     return lambda flavors: make_namespace(admin, user_name, flavors)
 
 
-def make_namespace(admin: Client, user: str, flavors: str = "*") -> str:
-    """`dev-<user>` with the labels and the annotation that admission reads."""
-    name = f"dev-{user}"
-    admin.create(
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {
-                "name": name,
-                "labels": {"devservers.io/user": user},
-                "annotations": {"devservers.io/allowed-flavors": flavors},
-            },
-        }
-    )
-    return name
-
-
-def install(admin: Client) -> None:
-    """Apply operator/crds and wait until the kinds are served and the policies refuse what they should."""
-    manifests: list[Json] = [
-        manifest for file in sorted(SHIPPED.glob("*.yaml")) for manifest in yaml.safe_load_all(file.read_text())
-    ]
-    for manifest in manifests:
-        admin.apply(manifest)
-    for manifest in manifests:
-        if manifest["kind"] == "CustomResourceDefinition":
-            eventually(partial(_established, admin, manifest["metadata"]["name"]), "CRD established")
-    if any(manifest["kind"] == "ValidatingAdmissionPolicyBinding" for manifest in manifests):
-        eventually(lambda: _policies_in_force(admin), "admission policies in force")
-
-
-def _established(admin: Client, name: str) -> bool:
-    crd = admin.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
-    conditions = crd.get("status", {}).get("conditions", [])
-    served = any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
-    if served:
-        try:
-            admin.list("devservers.io/v1", crd["spec"]["names"]["kind"])
-        except ApiError:
-            return False
-    return served
-
-
-def _policies_in_force(admin: Client) -> bool:
-    server = {
-        "apiVersion": "devservers.io/v1",
-        "kind": "DevServer",
-        "metadata": {"name": "probe", "namespace": "default"},
-        "spec": {"flavor": "cpu-small"},
-    }
-    try:
-        admin.create(server, dryRun="All")
-    except ApiError as error:
-        return error.status == 422
-    return False
+@pytest.fixture(scope="module")
+def devctl_flavors(cluster: ApiServer) -> None:
+    """The flavors that tests of devctl name: one that fits anywhere, and one that no node has room for."""
+    make_flavors(cluster)

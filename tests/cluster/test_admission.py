@@ -11,10 +11,10 @@ import pytest
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from infra.platform import rbac
-from tests.cluster.client import Client, eventually
-from tests.cluster.conftest import install
-from tests.cluster.crd_tables import KEY
-from tests.cluster.harness import ApiServer
+from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.crd_tables import KEY
+from tests.support.cluster.harness import ApiServer
+from tests.support.cluster.shipped import install
 
 Namespaces = Callable[[str], str]
 

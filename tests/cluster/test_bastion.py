@@ -29,9 +29,9 @@ from bastion.paths import Paths
 from devctl import broker
 from devctl.kube import Kube
 from devservers_core.errors import ApiError, Failure
-from tests.cluster.client import eventually
-from tests.cluster.harness import ApiServer
-from tests.cluster.operator_process import (
+from tests.support.cluster.client import eventually
+from tests.support.cluster.harness import ApiServer
+from tests.support.cluster.operator_process import (
     API,
     KEY,
     OperatorProcess,

@@ -15,7 +15,7 @@ from devservers.build.devserver import BuildSettings, ServerRequest, manifests
 from devservers_core.errors import ApiError
 from devservers_core.names import API_VERSION
 from devservers_core.types import Json
-from tests.cluster.client import Client
+from tests.support.cluster.client import Client
 
 UID = 20011
 SETTINGS = BuildSettings("registry.example/base:1", "registry.example/ssh:1", "standard")

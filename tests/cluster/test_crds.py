@@ -15,10 +15,10 @@ from devservers.api.flavors import SHIPPED
 from devservers.api.meta import Resource
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.cluster.client import Client
-from tests.cluster.conftest import SHIPPED as CRDS
-from tests.cluster.crd_cases import Case, constraint_cases, messages, with_value, without
-from tests.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED, STATUSES
+from tests.support.cluster.client import Client
+from tests.support.cluster.crd_cases import Case, constraint_cases, messages, with_value, without
+from tests.support.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED, STATUSES
+from tests.support.cluster.shipped import SHIPPED as CRDS
 
 # What the whole example can't have, because a rule refuses it today: the places for their schema cases only.
 _UNAVAILABLE: dict[str, dict[str, Any]] = {

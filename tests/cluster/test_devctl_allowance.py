@@ -1,4 +1,4 @@
-"""What a person may use, as devctl shows and takes it: their flavors, their quota, their secrets, their servers."""
+"""What a person may use, as devctl shows and takes it: their their quota, their secrets, their servers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.client import Client
-from tests.cluster.harness import ApiServer
-from tests.cluster.test_devctl import API, Devctl, flavors, server
+from tests.support.cluster.client import Client
+from tests.support.cluster.devctl import API, Devctl, server
+from tests.support.cluster.harness import ApiServer
 
-__all__ = ["flavors"]
+pytestmark = pytest.mark.usefixtures("devctl_flavors")
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.cluster.client import Client
-from tests.cluster.conftest import make_namespace
-from tests.cluster.connect_proxy import ConnectProxy, connect_proxy
-from tests.cluster.harness import ApiServer
-from tests.cluster.test_devctl import HOST_KEY, Devctl, flavors, write_status
+from tests.support.cluster.client import Client
+from tests.support.cluster.connect_proxy import ConnectProxy, connect_proxy
+from tests.support.cluster.devctl import HOST_KEY, Devctl, write_status
+from tests.support.cluster.harness import ApiServer
+from tests.support.cluster.shipped import make_namespace
 
-__all__ = ["flavors"]
+pytestmark = pytest.mark.usefixtures("devctl_flavors")
 BEHIND = "api.behind-a-proxy.invalid"
 """A host that nothing here resolves, but the proxy carries to."""
 Edit = Callable[[dict[str, Any]], None]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.client import Client
-from tests.cluster.harness import ApiServer
-from tests.cluster.test_devctl import API, Devctl, condition, server, write_status
+from tests.support.cluster.client import Client
+from tests.support.cluster.devctl import API, Devctl, condition, server, write_status
+from tests.support.cluster.harness import ApiServer
 
 FINALIZER = "example.com/in-use"
 LONG_AGO = "2026-01-01T00:00:00Z"

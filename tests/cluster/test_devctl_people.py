@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.client import Client
-from tests.cluster.harness import ApiServer
-from tests.cluster.operator_process import flavor
-from tests.cluster.test_devctl import API, Devctl
+from tests.support.cluster.client import Client
+from tests.support.cluster.devctl import API, Devctl
+from tests.support.cluster.harness import ApiServer
+from tests.support.cluster.operator_process import flavor
 
 A = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann@laptop"
 B = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4g"

@@ -13,9 +13,9 @@ from infra.driver.drain import drain
 from infra.driver.draining import Home
 from infra.kubectl import Kubectl, KubectlError
 from infra.local.progress import Progress
-from tests.cluster.client import Client, eventually
-from tests.cluster.conftest import make_namespace
-from tests.cluster.harness import ADMIN, ApiServer, find_tool
+from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.harness import ADMIN, ApiServer, find_tool
+from tests.support.cluster.shipped import make_namespace
 
 
 @pytest.fixture

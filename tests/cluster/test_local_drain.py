@@ -9,8 +9,8 @@ import pytest
 
 from infra.kubectl import Kubectl
 from infra.local.drain import strangers
-from tests.cluster.client import Client, eventually
-from tests.cluster.harness import ADMIN, ApiServer, find_tool
+from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.harness import ADMIN, ApiServer, find_tool
 
 HELD = {"kueue.x-k8s.io/managed": "true"}
 SPEC = {"containers": [{"name": "a", "image": "a:1"}], "automountServiceAccountToken": False}

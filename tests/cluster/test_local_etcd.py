@@ -18,7 +18,7 @@ import pytest
 from infra.local.cluster import PROGRAMS
 from infra.local.components import INSIDE, Site, components
 from infra.local.pki import Authority
-from tests.cluster.harness import find_tool, free_ports
+from tests.support.cluster.harness import find_tool, free_ports
 
 SITE = Site("127.0.0.1", "127.0.0.1", 1500, (), "devservers-test", False)
 BEFORE = (

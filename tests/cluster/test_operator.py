@@ -10,9 +10,9 @@ import pytest
 
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.cluster.client import eventually
-from tests.cluster.harness import ApiServer, Write
-from tests.cluster.operator_process import (
+from tests.support.cluster.client import eventually
+from tests.support.cluster.harness import ApiServer, Write
+from tests.support.cluster.operator_process import (
     FakeKubelet,
     OperatorProcess,
     World,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.cluster.client import Client, eventually
-from tests.cluster.harness import ApiServer
-from tests.cluster.operator_process import (
+from tests.support.cluster.client import eventually
+from tests.support.cluster.devctl import Devctl
+from tests.support.cluster.harness import ApiServer
+from tests.support.cluster.limits import LIMITS, claim_of, counted, person_of, quota_when
+from tests.support.cluster.operator_process import (
     API,
     OPERATOR,
     SYSTEM,
@@ -27,11 +28,6 @@ from tests.cluster.operator_process import (
     running_operator,
     server_of,
 )
-from tests.cluster.test_devctl import Devctl
-
-LIMITS: dict[str, Any] = {"quota_storage": "50Gi", "quota_servers": 3, "quota_claim": "30Gi"}
-KNOWN_SECONDS = 60.0
-"""Until the quota controller knows a kind that was only just installed."""
 
 _names = itertools.count(1)
 
@@ -235,41 +231,8 @@ def _unreadable() -> list[Json]:
     return [{"name": f"V{number}", "value": "\x01" * 25000} for number in range(2)]
 
 
-def claim_of(user: str, name: str, size: str) -> Json:
-    """A volume claim made by hand."""
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name, "namespace": f"dev-{user}"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
-    }
-
-
-def person_of(operator: OperatorProcess, user: str) -> Client:
-    """A client with the rights of a person."""
-    return operator.server.client_for(*operator.server.service_account(f"dev-{user}", "devctl"))
-
-
-def _quota(world: World, user: str, check: Callable[[Json], bool], what: str) -> Json:
-    def checked() -> Json | None:
-        found = world.child("ResourceQuota", user, "dev-user")
-        return found if found is not None and check(found) else None
-
-    return eventually(checked, what, KNOWN_SECONDS)
-
-
-def counted(world: World, user: str) -> Json:
-    """The person's limits, once Kubernetes counts all of them."""
-
-    def in_force(quota: Json) -> bool:
-        hard = quota["spec"]["hard"]
-        return "requests.storage" in hard and (quota.get("status") or {}).get("hard") == hard
-
-    return dict(_quota(world, user, in_force, f"the quota of {user} in force")["spec"]["hard"])
-
-
 def _used(world: World, user: str, storage: str) -> None:
-    _quota(
+    quota_when(
         world,
         user,
         lambda quota: ((quota.get("status") or {}).get("used") or {}).get("requests.storage") == storage,

@@ -11,9 +11,10 @@ import pytest
 
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.cluster.client import Client, eventually
-from tests.cluster.harness import ApiServer
-from tests.cluster.kueue import (
+from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.devctl import Devctl
+from tests.support.cluster.harness import ApiServer
+from tests.support.cluster.kueue import (
     GPU,
     KUEUE,
     NEVER,
@@ -25,7 +26,7 @@ from tests.cluster.kueue import (
     remove_kueue,
     reserve,
 )
-from tests.cluster.operator_process import (
+from tests.support.cluster.operator_process import (
     OPERATOR,
     SYSTEM,
     FakeKubelet,
@@ -38,7 +39,6 @@ from tests.cluster.operator_process import (
     running_operator,
     server_of,
 )
-from tests.cluster.test_devctl import Devctl
 
 OPERATOR_USER = f"system:serviceaccount:{SYSTEM}:{OPERATOR}"
 _names = itertools.count(1)
@@ -413,8 +413,8 @@ def test_devctl_lists_the_machines_of_aws(world: World, devctl: Devctl) -> None:
 
 def test_turning_queueing_on_restarts_nobody() -> None:
     """In a cluster of its own, since it counts writes."""
-    from tests.cluster.conftest import install
-    from tests.cluster.harness import running_api_server, running_controllers
+    from tests.support.cluster.harness import running_api_server, running_controllers
+    from tests.support.cluster.shipped import install
 
     with running_api_server() as server:
         install(server.admin)

@@ -11,9 +11,10 @@ import pytest
 
 from devservers_core.errors import ApiError
 from tests.bench.operator_figures import RESTART_SECONDS_BOUND, operator_writes, remove, restart
-from tests.cluster.client import eventually
-from tests.cluster.harness import ApiServer
-from tests.cluster.operator_process import (
+from tests.support.cluster.client import eventually
+from tests.support.cluster.harness import ApiServer
+from tests.support.cluster.limits import LIMITS, claim_of, counted, person_of
+from tests.support.cluster.operator_process import (
     SYSTEM,
     FakeKubelet,
     World,
@@ -23,7 +24,6 @@ from tests.cluster.operator_process import (
     running_operator,
     server_of,
 )
-from tests.cluster.test_operator_limits import LIMITS, claim_of, counted, person_of
 
 USERS = 'devservers_cached_objects{kind="DevServerUser"}'
 

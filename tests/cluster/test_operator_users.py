@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from devservers_core.errors import ApiError
-from tests.cluster.client import eventually
-from tests.cluster.harness import ApiServer
-from tests.cluster.operator_process import (
+from tests.support.cluster.client import eventually
+from tests.support.cluster.devctl import Devctl
+from tests.support.cluster.harness import ApiServer
+from tests.support.cluster.operator_process import (
     OPERATOR,
     SYSTEM,
     FakeKubelet,
@@ -24,7 +25,6 @@ from tests.cluster.operator_process import (
     running_operator,
     server_of,
 )
-from tests.cluster.test_devctl import Devctl
 
 _names = itertools.count(1)
 

@@ -34,8 +34,8 @@ from infra.local.paths import ROOT, Paths
 from infra.local.progress import Progress
 from infra.platform import bastion, crds, namespaces, operator, rbac, users
 from infra.settings import load
-from tests.cluster.client import Client, repeating
-from tests.cluster.harness import running_api_server, running_controllers
+from tests.support.cluster.client import Client, repeating
+from tests.support.cluster.harness import running_api_server, running_controllers
 
 CONTEXT = "kind-pulumi-test"
 COMMITTED = ROOT / "stacks" / "Pulumi.local.yaml"

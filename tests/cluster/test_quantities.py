@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from devservers_core.errors import ApiError, InvalidValue
 from devservers_core.quantity import canonical
-from tests.cluster.client import Client
+from tests.support.cluster.client import Client
 
 SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
 

@@ -14,9 +14,10 @@ import pytest
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from infra.platform import rbac
-from tests.cluster.client import Client, eventually
-from tests.cluster.harness import ApiServer
-from tests.cluster.operator_process import (
+from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.devctl import Devctl
+from tests.support.cluster.harness import ApiServer
+from tests.support.cluster.operator_process import (
     SYSTEM,
     FakeKubelet,
     OperatorProcess,
@@ -26,7 +27,6 @@ from tests.cluster.operator_process import (
     running_operator,
     server_of,
 )
-from tests.cluster.test_devctl import Devctl
 
 TYPE = "kubernetes.io/dockerconfigjson"
 GHCR = "registry-ghcr-io-"

@@ -11,8 +11,8 @@ import pytest
 from infra.aws import access, boundary, deploying, reading
 from infra.aws.settings import GitHub
 from infra.preview.recorder import Graph
-from tests.infra.aws_graph import ACCOUNT, DEV, PROD, REPOSITORY, by_name, part, recorded, settings
-from tests.infra.iam import documents, faults, many
+from tests.support.infra.aws_graph import ACCOUNT, DEV, PROD, REPOSITORY, by_name, part, recorded, settings
+from tests.support.infra.iam import documents, faults, many
 
 ISSUER = "token.actions.githubusercontent.com"
 AWS = settings()

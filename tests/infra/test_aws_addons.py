@@ -10,8 +10,8 @@ import pytest
 
 from infra.catalog import VERSIONS
 from infra.preview.recorder import Graph, Node
-from tests.infra import iam
-from tests.infra.environment import NAME, follows, graph, part
+from tests.support.infra import iam
+from tests.support.infra.environment import NAME, follows, graph, part
 
 BEFORE = ["eks-pod-identity-agent", "kube-proxy", "vpc-cni"]
 AFTER = [

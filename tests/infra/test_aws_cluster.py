@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from infra.preview.recorder import Node
-from tests.infra import iam
-from tests.infra.environment import ADMINISTRATOR, NAME, follows, graph, part
+from tests.support.infra import iam
+from tests.support.infra.environment import ADMINISTRATOR, NAME, follows, graph, part
 
 ARN = f"arn:aws:eks:eu-central-1:111122223333:cluster/{NAME}"
 

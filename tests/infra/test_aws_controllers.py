@@ -10,8 +10,8 @@ import pytest
 
 from infra.catalog import CHARTS, VERSIONS, registry_of_eks
 from infra.preview.recorder import Node
-from tests.infra import iam
-from tests.infra.environment import NAME, follows, graph, part
+from tests.support.infra import iam
+from tests.support.infra.environment import NAME, follows, graph, part
 
 CPU = [{"name": "cpu", "family": "m7i", "size": "xlarge", "max": 2}]
 GPU = [{"name": "t4", "family": "g4dn", "size": "xlarge", "max": 2}]

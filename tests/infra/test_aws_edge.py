@@ -8,7 +8,7 @@ import pytest
 
 from infra.aws import binding
 from infra.preview.recorder import Graph
-from tests.infra.aws_graph import DEV, PROD, ZONES, by_name, part, recorded, settings
+from tests.support.infra.aws_graph import DEV, PROD, ZONES, by_name, part, recorded, settings
 
 
 def edge_with(**changes: Any) -> Graph:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.infra import iam
-from tests.infra.environment import NAME, REGION, graph, part
+from tests.support.infra import iam
+from tests.support.infra.environment import NAME, REGION, graph, part
 
 PRODUCTION: dict[str, Any] = {"environment": "prod"}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.infra import iam
-from tests.infra.environment import ACCOUNT, ZONES, follows, graph, part
+from tests.support.infra import iam
+from tests.support.infra.environment import ACCOUNT, ZONES, follows, graph, part
 
 THREE = [*ZONES, "eu-central-1c"]
 

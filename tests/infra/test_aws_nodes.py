@@ -11,8 +11,8 @@ import pytest
 from infra.aws.allocatable import kubelet
 from infra.catalog import FAMILIES
 from infra.preview.recorder import Node
-from tests.infra import iam
-from tests.infra.environment import NAME, POOLS, ZONES, follows, graph, part
+from tests.support.infra import iam
+from tests.support.infra.environment import NAME, POOLS, ZONES, follows, graph, part
 
 GROUPS = ["block-1b", "cpu-1a", "h100-1a", "l40s-1a", "l40s-1b", "system"]
 GPUS = ["block-1b", "h100-1a", "l40s-1a", "l40s-1b"]

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from infra.preview.recorder import Graph
-from tests.infra.aws_graph import by_name, part, recorded, settings
-from tests.infra.iam import documents, faults
+from tests.support.infra.aws_graph import by_name, part, recorded, settings
+from tests.support.infra.iam import documents, faults
 
 TOPIC = "arn:aws:sns:eu-central-1:111122223333:alarms"
 CPU = {"name": "cpu", "family": "m7i", "size": "large", "max": 1}

@@ -14,7 +14,7 @@ from infra.aws.allocatable import allocatable, kubelet, max_pods, reserved
 from infra.aws.pools import groups_of, pools_of, system_of
 from infra.catalog import FAMILIES, Family, Size
 from infra.settings import load
-from tests.infra.environments import CPU, GPU, PRODUCTION, STACKS, TODAY, aws, committed
+from tests.support.infra.environments import CPU, GPU, PRODUCTION, STACKS, TODAY, aws, committed
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from infra.local.paths import ROOT
 from infra.policy.subject import at, decoded
 from infra.preview.recorder import Run, run
-from tests.infra.environment import CONFIGURATION, NAME, STACK, follows, part
+from tests.support.infra.environment import CONFIGURATION, NAME, STACK, follows, part
 
 IMAGES = {name: f"registry.example.com/devservers/{name}:1" for name in ("operator", "ssh", "base", "bastion")}
 LOOKS = """

@@ -18,7 +18,7 @@ from infra.naming import LOAD_BALANCER, NODE_GROUP, ROLE, named
 from infra.preview import recorder
 from infra.problems import SettingsError
 from infra.settings import load
-from tests.infra.environments import CPU, LEAST, TODAY, aws, raw
+from tests.support.infra.environments import CPU, LEAST, TODAY, aws, raw
 
 ZONES = tuple(f"eu-central-1{letter}" for letter in "abc")
 SUFFIX = 26

@@ -11,7 +11,7 @@ from infra.aws import images
 from infra.images import PLATFORM
 from infra.local.paths import ROOT
 from infra.preview.recorder import Graph
-from tests.infra.aws_graph import DEV, by_name, part, recorded, settings
+from tests.support.infra.aws_graph import DEV, by_name, part, recorded, settings
 
 NAMES = {"base", "bastion", "operator", "ssh"}
 ARM = {"name": "arm", "family": "g5g", "size": "xlarge", "max": 1}

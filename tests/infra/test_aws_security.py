@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.infra import iam
-from tests.infra.environment import ACCOUNT, graph, part
+from tests.support.infra import iam
+from tests.support.infra.environment import ACCOUNT, graph, part
 
 KEYS = ("alarms", "cluster", "data", "logs", "registry")
 

@@ -18,7 +18,7 @@ from infra.images import PLATFORM
 from infra.local.paths import ROOT
 from infra.problems import Problem, SettingsError, allowed_at, model_in
 from infra.settings import load
-from tests.infra.environments import CPU, GPU, LEAST, PRODUCTION, STACKS, TODAY, aws, committed, raw
+from tests.support.infra.environments import CPU, GPU, LEAST, PRODUCTION, STACKS, TODAY, aws, committed, raw
 
 ZONES = ["eu-central-1a", "eu-central-1b"]
 BLOCK = {"name": "train", "family": "p5", "size": "48xlarge", "max": 2, "capacity": "CAPACITY_BLOCK"}

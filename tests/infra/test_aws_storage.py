@@ -9,8 +9,8 @@ import pytest
 
 from devservers.api.admission_people import MOST_SHARED_CLAIM_CHARACTERS
 from infra.preview.recorder import Graph
-from tests.infra.aws_graph import PROD, ZONES, by_name, part, recorded, settings
-from tests.infra.iam import documents, faults
+from tests.support.infra.aws_graph import PROD, ZONES, by_name, part, recorded, settings
+from tests.support.infra.iam import documents, faults
 
 
 @pytest.mark.parametrize("component", ["Storage", "Edge", "Registry", "Access", "Logs", "Observability", "Boundary"])

@@ -14,8 +14,8 @@ from infra.platform import bastion, bastion_pod
 from infra.policy.workload_rules import LEVELS
 from infra.problems import SettingsError
 from infra.settings import Settings, load
-from tests.infra.environments import raw as aws_raw
 from tests.infra.test_settings import raw
+from tests.support.infra.environments import raw as aws_raw
 
 BASELINE = {
     "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",

@@ -27,7 +27,7 @@ from infra.local.__main__ import app
 from infra.preview.recorder import Graph
 from infra.preview.simulation import simulate
 from infra.preview.stackfile import names, read
-from tests.infra.simulated import simulated
+from tests.support.infra.simulated import simulated
 
 ON_AWS = [stack for stack in names() if not read(stack).local]
 LIST: dict[str, float] = json.loads(FILE.read_text())["prices"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.iam import faults
+from tests.support.infra.iam import faults
 
 ALL = "*"
 

@@ -9,7 +9,7 @@ from infra.preview.inventory import COMMAND, INVENTORIES, inputs, path_of, text,
 from infra.preview.recorder import Node
 from infra.preview.simulation import Simulation
 from infra.preview.stackfile import names
-from tests.infra.simulated import simulated
+from tests.support.infra.simulated import simulated
 
 
 @pytest.fixture(scope="module", params=names())

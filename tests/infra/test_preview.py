@@ -22,7 +22,7 @@ from infra.preview.simulation import Simulation, simulate
 from infra.preview.stackfile import SECRET, StackFile, StackFileError, names, read
 from infra.preview.subjects import subjects
 from infra.problems import SettingsError
-from tests.infra.simulated import simulated
+from tests.support.infra.simulated import simulated
 
 WHOLE = Tools({name: Path("/usr/bin") / name for name in ("pulumi", "aws", "kubectl")}, (), "s3://state")
 ON_AWS = [stack for stack in names() if stack != "local"]

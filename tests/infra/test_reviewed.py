@@ -32,9 +32,9 @@ from infra.reviewed.entry import (
     load,
 )
 from infra.reviewed.sources import SOURCES, pinned
-from tests.infra.environment import POOLS, graph, part
-from tests.infra.simulated import simulated
-from tests.unit.build.build_objects import UID, template, user
+from tests.support.infra.environment import POOLS, graph, part
+from tests.support.infra.simulated import simulated
+from tests.support.operator.build_objects import UID, template, user
 
 OS, ARCH, TYPE = "kubernetes.io/os", "kubernetes.io/arch", "node.kubernetes.io/instance-type"
 WORKLOADS = {"pods", "deployments", "statefulsets", "daemonsets", "replicasets", "jobs", "services", "namespaces"}

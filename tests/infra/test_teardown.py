@@ -27,7 +27,7 @@ from infra.preview.recorder import Graph, Node
 from infra.preview.simulation import settings_of
 from infra.preview.stackfile import StackFile, names, read
 from infra.problems import SettingsError
-from tests.infra.simulated import simulated
+from tests.support.infra.simulated import simulated
 
 ON_AWS = [stack for stack in names() if stack != "local"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.person import Person, Platform, running_platform
+from tests.support.node.person import Person, Platform, running_platform
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import SSHCertificate, load_ss
 from devservers.build.hostcert import sign
 from devservers.build.hostkey import host_key_name
 from devservers_core.names import HOST_CA_SECRET, HOST_CERTIFICATE_FILE, HOST_KEY_PUBLIC_FILE, SYSTEM_NAMESPACE
-from tests.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
-from tests.node.person import BIN, Person, Platform
+from tests.support.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
+from tests.support.node.person import BIN, Person, Platform
 
 Wait = Callable[..., object]
 

@@ -15,8 +15,8 @@ from infra.bastion import NODE_PORT
 from infra.local.cluster import Cluster
 from infra.local.hostnet import SYS, link_name
 from infra.local.progress import Progress
-from tests.node.machine import Machine
-from tests.node.person import Platform
+from tests.support.node.machine import Machine
+from tests.support.node.person import Platform
 
 Wait = Callable[..., object]
 

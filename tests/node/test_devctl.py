@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.person import Person
+from tests.support.node.person import Person
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from infra.local.components import API_SERVICE
-from tests.node.outside import Outside, connects, outside
-from tests.node.person import Person, Platform
+from tests.support.node.outside import Outside, connects, outside
+from tests.support.node.person import Person, Platform
 
 Wait = Callable[..., object]
 METADATA = "169.254.169.254"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.own_images import loaded
-from tests.node.person import Person
-from tests.node.screen import terminal
+from tests.support.node.own_images import loaded
+from tests.support.node.person import Person
+from tests.support.node.screen import terminal
 
 Wait = Callable[..., object]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.node import queued
-from tests.node.person import Person
+from tests.support.node import queued
+from tests.support.node.person import Person
 
 Wait = Callable[..., object]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.node.own_images import loaded
-from tests.node.person import Person
+from tests.support.node.own_images import loaded
+from tests.support.node.person import Person
 
 Wait = Callable[..., object]
 

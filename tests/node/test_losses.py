@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from tests.node.person import Person
+from tests.support.node.person import Person
 
 Wait = Callable[..., object]
 

@@ -22,9 +22,9 @@ from infra.local.cluster import PROGRAMS, Cluster
 from infra.local.hostnet import link_name
 from infra.local.paths import ROOT, Paths
 from infra.local.progress import Progress
-from tests.node import queued
-from tests.node.machine import Machine
-from tests.node.person import BIN, Person, Platform, environment
+from tests.support.node import queued
+from tests.support.node.machine import Machine
+from tests.support.node.person import BIN, Person, Platform, environment
 
 pytestmark = [pytest.mark.last, pytest.mark.timeout(900)]
 

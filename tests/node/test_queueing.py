@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from devservers_core.names import COHORT, GPU, INTERACTIVE, PRIORITY_INTERACTIVE, PRIORITY_TRAINING, TRAINING
-from tests.node import queued
-from tests.node.person import Person, Platform
+from tests.support.node import queued
+from tests.support.node.person import Person, Platform
 
 pytestmark = pytest.mark.timeout(300)
 

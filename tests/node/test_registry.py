@@ -16,8 +16,8 @@ from infra.local.components import INSIDE
 from infra.local.images import Builder
 from infra.local.paths import current
 from infra.local.progress import Progress
-from tests.node.laptop import until
-from tests.node.person import Person, Platform
+from tests.support.node.laptop import until
+from tests.support.node.person import Person, Platform
 
 Wait = Callable[..., object]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.node.person import Person, Platform
+from tests.support.node.person import Person, Platform
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.node.own_images import loaded
-from tests.node.person import BIN, Person
-from tests.node.screen import terminal
+from tests.support.node.own_images import loaded
+from tests.support.node.person import BIN, Person
+from tests.support.node.screen import terminal
 
 
 @pytest.fixture(scope="module")

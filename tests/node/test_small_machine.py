@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from devservers_core.quantity import parse_quantity
-from tests.node import queued
-from tests.node.person import Person, Platform
+from tests.support.node import queued
+from tests.support.node.person import Person, Platform
 
 pytestmark = pytest.mark.timeout(500)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.person import BIN, Person, Platform
+from tests.support.node.person import BIN, Person, Platform
 
 Wait = Callable[..., object]
 

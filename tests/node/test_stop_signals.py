@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.node.person import BIN, Person
-from tests.node.screen import terminal
+from tests.support.node.person import BIN, Person
+from tests.support.node.screen import terminal
 
 Wait = Callable[..., object]
 

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from tests.node.person import Person
-from tests.node.screen import terminal
+from tests.support.node.person import Person
+from tests.support.node.screen import terminal
 
 
 def test_waiting_shows_the_stages_and_what_comes_next(ann: Person) -> None:

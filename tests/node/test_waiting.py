@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from devservers_core.names import INTERACTIVE, KUEUE_API_VERSION, KUEUE_NAMESPACE
-from tests.node import queued
-from tests.node.freed import handed_over
-from tests.node.person import Person, Platform
+from tests.support.node import queued
+from tests.support.node.freed import handed_over
+from tests.support.node.person import Person, Platform
 
 pytestmark = pytest.mark.timeout(400)
 

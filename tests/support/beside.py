@@ -21,9 +21,9 @@ from typing import Any
 from infra.local import process
 from infra.local.cluster import Cluster
 from infra.local.paths import Paths
-from tests.node.laptop import Laptop, add, read_until, until
-from tests.node.machine import Machine
-from tests.node.person import Platform
+from tests.support.node.laptop import Laptop, add, read_until, until
+from tests.support.node.machine import Machine
+from tests.support.node.person import Platform
 
 PERSON, SERVER = "beside", "kept"
 MOVING = ("Node", "Lease", "Event", "EndpointSlice", "Endpoints")

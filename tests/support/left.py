@@ -9,7 +9,7 @@ from pathlib import Path
 
 from infra.local.hostnet import link_name
 from infra.local.paths import Paths
-from tests.node.machine import Machine
+from tests.support.node.machine import Machine
 
 END_SECONDS = 30.0
 """What was told to end has that long."""

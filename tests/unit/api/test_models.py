@@ -13,8 +13,8 @@ from devservers.api.flavors import SHIPPED
 from devservers.api.user import DevServerUser
 from devservers_core.names import DEFAULT_FLAVOR, namespace_of, user_of
 from devservers_core.quantity import parse_quantity
-from tests.cluster.crd_cases import with_value
-from tests.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED, STATUSES
+from tests.support.cluster.crd_cases import with_value
+from tests.support.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED, STATUSES
 
 MODELS = {kind.names.kind: kind for kind in KINDS}
 # Rules of one string hold in Python too; these are the ones about a whole object, which only the API server judges.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bastion.audit import event
 from devservers_core.commandline import mask
-from tests.unit.bastion.schema import SCHEMA, problems
+from tests.support.bastion.schema import SCHEMA, problems
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 7000, tzinfo=UTC)
 

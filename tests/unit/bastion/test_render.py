@@ -16,7 +16,7 @@ from bastion.paths import GROUP
 from devservers_core.grammar import USER_NAME, USER_NAME_MAX, fits
 from devservers_core.names import FIRST_UID
 from devservers_core.ssh_keys import BadKey, parse
-from tests.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED
+from tests.support.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED
 
 SHELL = "/usr/local/bin/devctl-session"
 

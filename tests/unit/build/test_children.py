@@ -13,7 +13,7 @@ from devservers.build import hostkey
 from devservers.build.devserver import manifests
 from devservers.build.keys import authorized_keys
 from devservers.build.storage import storage
-from tests.unit.build.build_objects import CA, KEY, UID, child, request, server, user
+from tests.support.operator.build_objects import CA, KEY, UID, child, request, server, user
 
 OWNED = [
     {

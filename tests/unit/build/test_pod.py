@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from devservers.build.devserver import manifests
 from devservers_core.quantity import canonical
-from tests.unit.build.build_objects import UID, flavor, main_container, request, server, template, user
+from tests.support.operator.build_objects import UID, flavor, main_container, request, server, template, user
 
 ALLOWED_VOLUMES = {
     "configMap",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from devservers.build.devserver import BuildSettings, flavor_changed, manifests
-from tests.unit.build.build_objects import child, flavor, request, server, user
+from tests.support.operator.build_objects import child, flavor, request, server, user
 
 NEWER = BuildSettings("registry.example/base:2", "registry.example/ssh:2", "fast")
 EDITED = {"resources": {"limits": {"cpu": "8"}}, "shmSize": "4Gi"}

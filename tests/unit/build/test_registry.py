@@ -11,7 +11,7 @@ from devservers.build.devserver import BuildSettings
 from devservers.build.registry import platform_secret
 from devservers_core.errors import Failure
 from devservers_core.registry import registry_of, secret_name
-from tests.unit.build.build_objects import server, template, user
+from tests.support.operator.build_objects import server, template, user
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from devservers.build.user import Limits, manifests
-from tests.unit.build.build_objects import UID, user
+from tests.support.operator.build_objects import UID, user
 
 
 def children(**spec: object) -> dict[tuple[str, str], dict[str, Any]]:

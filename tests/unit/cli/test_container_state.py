@@ -9,7 +9,7 @@ import pytest
 from devctl.container_state import ended, told
 from devctl.describe import description
 from devctl.logs import OF_THE_PLATFORM
-from tests.unit.core.test_commandline import LEAKS, SECRETS
+from tests.support.leaks import LEAKS, SECRETS
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from devctl import quota
 from devctl.queue import nearest, ordinal, waits
 from devservers_core.types import Json
-from tests.unit.observe.queue_objects import GPU, cluster_queue, queues
+from tests.support.operator.queue_objects import GPU, cluster_queue, queues
 
 
 def flavor(name: str, gpus: int, pool: str = "gpu-l4", **spec: object) -> Json:

@@ -15,7 +15,7 @@ from devctl import relay, remote
 from devctl.dial import Tunnel
 from devctl.websocket import Channels
 from devservers_core.errors import TRANSPORT, Failure
-from tests.unit.cli.peer import Peer
+from tests.support.cli.peer import Peer
 
 
 class Wire:

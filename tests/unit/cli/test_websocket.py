@@ -18,7 +18,7 @@ from devctl.kube import Kube
 from devctl.kubeconfig import load
 from devctl.websocket import CHUNK, Channels, Closed, connect
 from devservers_core.errors import ApiError, Unreachable
-from tests.unit.cli.peer import Peer
+from tests.support.cli.peer import Peer
 
 
 @pytest.fixture

@@ -5,55 +5,7 @@ from __future__ import annotations
 import pytest
 
 from devservers_core.commandline import mask
-
-X = "Tr0ub4dor-hunter2"
-BODY = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU"
-SECRETS = ("Tr0ub4dor", "TR0UB4DOR", "VHIwdWI0")
-LEAKS: list[list[str]] = [
-    [f"OPENAI_KEY={X}"],
-    [f"WANDB_KEY={X}"],
-    [f"SIGNING_KEY={X}"],
-    [f"DB_PWD={X}"],
-    [f"PASSPHRASE={X}"],
-    [f"PGPASS={X}"],
-    [f"COOKIE={X}"],
-    ["--pass", X],
-    ["--auth", X],
-    [f"--key={X}"],
-    ["-k", X],
-    ["mysql", f"-p{X}"],
-    ["curl", "-u", f"me:{X}"],
-    ["-H", "Authorization: Basic VHIwdWI0ZG9yLWh1bnRlcjI="],
-    ["hf_Tr0ub4dorhunter2"],
-    ["ghp_Tr0ub4dorhunter2"],
-    ["AKIATR0UB4DORHUNTER2"],
-    ["git", "clone", "https://ghp_Tr0ub4dorhunter2@example.org/x"],
-    ["sh", "-c", f"tool --token {X}"],
-    ["-p", f'{{"spec":{{"env":[{{"name":"HF_TOKEN","value":"{X}"}}]}}}}'],
-    [f"--from-literal=pin={X}"],
-    ["--from-literal", f"pin={X}"],
-    ["-e", f"PIN={X}"],
-    [f"--env=PIN={X}"],
-    ["--env", f"PIN={X}"],
-    [f"-ePIN={X}"],
-    ["sh", "-c", f"mysql -p{X} -e 'select 1'"],
-    ["sh", "-c", f"curl -u me:{X} https://example.org"],
-    ["--password", X],
-    ["-H", f"Authorization: Bearer {X}"],
-    [f"HF_TOKEN={X}"],
-    [f"AWS_SECRET_ACCESS_KEY={X}"],
-    ["--data", f'{{"api_key":"{X}"}}'],
-    ["--data", f'{{\\"api_key\\":\\"{X}\\"}}'],
-    [f"https://u:{X}@example.org"],
-    [f"-e=PIN={X}"],
-    [f"-e=PIN=a {X}"],
-    ["sh", "-c", f"foo -e PIN='a {X}'"],
-    ["sh", "-c", f'foo -e "PIN=a {X}" --epochs 3'],
-    ["sh", "-c", f"foo --env PIN='a'\"b {X}\" && true"],
-    ["sh", "-c", f"foo --from-literal=PIN=a\\ {X}"],
-    ["sh", "-c", f'foo -ePIN=\\"a {X}\\"'],
-    ["sh", "-c", f"foo -e PIN='a {X}"],
-]
+from tests.support.leaks import BODY, LEAKS, SECRETS
 
 
 @pytest.mark.parametrize("words", LEAKS, ids=lambda words: " ".join(words)[:40])

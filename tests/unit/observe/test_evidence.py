@@ -9,7 +9,7 @@ import pytest
 from devservers.observe.evidence import Question, newest, question
 from devservers.observe.pending import why_not_mounted
 from devservers_core.types import Json
-from tests.unit.observe.observe_objects import (
+from tests.support.operator.observe_objects import (
     SCHEDULED,
     at,
     condition,

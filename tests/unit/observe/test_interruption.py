@@ -8,7 +8,7 @@ import pytest
 
 from devservers_core.names import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT
 from devservers_core.types import Json
-from tests.unit.observe.observe_objects import condition, look, running_pod, server, stamp, with_status
+from tests.support.operator.observe_objects import condition, look, running_pod, server, stamp, with_status
 
 STARTED_WITH = {ANNOTATION_INPUT_HASH: "a"}
 FULL = "Pod ephemeral local storage usage exceeds the total limit of containers 100Mi"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from devservers.observe.lifecycle import Decision, decide
 from devservers_core.types import Json
-from tests.unit.observe.observe_objects import at, server, stamp, user
+from tests.support.operator.observe_objects import at, server, stamp, user
 
 TTL = {"lifecycle": {"timeToLive": "1h"}}
 

@@ -6,7 +6,7 @@ import pytest
 
 from devservers.observe.image import pull_failure
 from devservers.observe.pending import why_refused, why_unschedulable
-from tests.unit.observe.observe_objects import flavor
+from tests.support.operator.observe_objects import flavor
 
 GPU = flavor(nodeSelector={"gpu": "a100"})
 

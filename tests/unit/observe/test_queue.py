@@ -13,7 +13,7 @@ from devservers.observe.nearest import advice, nearest
 from devservers.observe.queue import Queues, QueueState, queue_state
 from devservers.observe.verdict import Children
 from devservers_core.types import Json
-from tests.unit.observe.observe_objects import (
+from tests.support.operator.observe_objects import (
     SCHEDULED,
     at,
     flavor,
@@ -24,7 +24,7 @@ from tests.unit.observe.observe_objects import (
     stamp,
     with_status,
 )
-from tests.unit.observe.queue_objects import (
+from tests.support.operator.queue_objects import (
     GPU,
     NEVER,
     PREEMPTED,
@@ -337,7 +337,7 @@ def test_the_nearest_flavor_fits_and_is_allowed(allowed: tuple[str, ...], name: 
 
 
 def test_refusals_of_kueues_webhook_are_told_as_such() -> None:
-    from tests.unit.observe.observe_objects import failing_deployment
+    from tests.support.operator.observe_objects import failing_deployment
 
     text = (
         'Internal error occurred: failed calling webhook "mpod.kb.io": failed to call webhook: Post '

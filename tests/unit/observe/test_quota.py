@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from devctl import quota as person
 from devservers.observe.quota import Room, choices, possible, room
 from devservers_core.types import Json
-from tests.unit.observe.queue_objects import GPU, cluster_queue, queues
+from tests.support.operator.queue_objects import GPU, cluster_queue, queues
 
 _POOLS = {"gpu-l4": {GPU: "4"}}
 

@@ -13,7 +13,7 @@ from devservers.api.devserver import DevServer, DevServerStatus
 from devservers.observe.devserver import Children, invalid, observe, previous_status
 from devservers.observe.lifecycle import decide
 from devservers_core.types import Json
-from tests.unit.observe.observe_objects import (
+from tests.support.operator.observe_objects import (
     SCHEDULED,
     at,
     condition,

@@ -7,7 +7,7 @@ import pytest
 from devservers.api.user import DevServerUser
 from devservers.observe.user import leftovers, observe, previous_status
 from devservers_core.types import Json
-from tests.unit.observe.observe_objects import at, ready, stamp, user
+from tests.support.operator.observe_objects import at, ready, stamp, user
 
 
 @pytest.mark.parametrize(

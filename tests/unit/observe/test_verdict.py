@@ -12,7 +12,7 @@ from devservers.observe import pods
 from devservers.observe.devserver import Children, observe
 from devservers.observe.lifecycle import Decision
 from devservers_core.types import Json
-from tests.unit.observe.observe_objects import (
+from tests.support.operator.observe_objects import (
     SCHEDULED,
     at,
     condition,

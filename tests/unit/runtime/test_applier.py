@@ -11,7 +11,7 @@ from devservers.reconcile.engine import REFUSAL_SECONDS, Applier
 from devservers.runtime.cache import Cache
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.unit.runtime.api_stand_in import ApiStandIn
+from tests.support.operator.api_stand_in import ApiStandIn
 
 DESIRED: dict[str, Any] = {
     "apiVersion": "v1",

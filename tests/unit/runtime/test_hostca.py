@@ -11,7 +11,7 @@ import pytest
 from devservers.reconcile.hostca import BastionKeys, HostCa
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.unit.runtime.api_stand_in import ApiStandIn
+from tests.support.operator.api_stand_in import ApiStandIn
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SPACE = "devservers-bastion"

@@ -9,7 +9,7 @@ import pytest
 from devservers.runtime.lease import Lease, LostLease
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.unit.runtime.api_stand_in import ApiStandIn
+from tests.support.operator.api_stand_in import ApiStandIn
 
 
 class Clock:

@@ -16,7 +16,7 @@ from devservers.runtime.meaning import NUMBERS_PER_SECOND, matters, patience
 from devservers.runtime.watch import Watcher
 from devservers.runtime.workqueue import WorkQueue
 from devservers_core.types import Json
-from tests.unit.observe.queue_objects import WAITS_FOR_GPU, admission, cluster_queue, unreserved, workload
+from tests.support.operator.queue_objects import WAITS_FOR_GPU, admission, cluster_queue, unreserved, workload
 
 
 def versioned(obj: Json, version: int) -> Json:

@@ -17,7 +17,7 @@ from devservers.reconcile.user import UserReconciler
 from devservers.runtime.cache import Cache
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.unit.runtime.api_stand_in import ApiStandIn
+from tests.support.operator.api_stand_in import ApiStandIn
 
 
 class World:

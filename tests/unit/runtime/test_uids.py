@@ -12,7 +12,7 @@ from devservers.reconcile.uids import CONFIG_MAP, Uids, next_uid, remembered
 from devservers_core.errors import ApiError
 from devservers_core.names import ANNOTATION_USER_UID, LABEL_NAMESPACE_CREATED_BY, LABEL_NAMESPACE_USER, OPERATOR
 from devservers_core.types import Json
-from tests.unit.runtime.api_stand_in import ApiStandIn
+from tests.support.operator.api_stand_in import ApiStandIn
 
 
 def config_map(api: ApiStandIn) -> dict[str, str]:

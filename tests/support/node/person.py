@@ -15,7 +15,7 @@ from typing import Any
 from infra.bastion import NODE_PORT
 from infra.local.cluster import Cluster
 from infra.local.paths import ROOT, Paths, current
-from tests.node.machine import Machine
+from tests.support.node.machine import Machine
 
 BIN = Path(sys.executable).parent
 _KEPT = ("DEVSERVERS_TOOLS_DIR", "SSL_CERT_FILE", "PIP_CERT", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "TMPDIR")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.node.person import Person
-from tests.node.stream import Seen, Stream
+from tests.support.node.person import Person
+from tests.support.node.stream import Seen, Stream
 
 NAME = "devservers.io/name"
 

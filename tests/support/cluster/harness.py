@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.local.pki import Authority, service_account_key
-from tests.cluster.client import Client
+from tests.support.cluster.client import Client
 
 START_SECONDS = 90.0
 _PREFIX = "devservers-test-"

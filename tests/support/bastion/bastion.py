@@ -26,10 +26,10 @@ from bastion.accounts.store import Store
 from bastion.paths import Paths
 from devservers_core.types import Json
 from infra.platform.bastion_pod import CAPABILITIES
-from tests.cluster.client import eventually
-from tests.cluster.harness import _die_with_parent, free_ports
+from tests.support.cluster.client import eventually
+from tests.support.cluster.harness import _die_with_parent, free_ports
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 PREFIX = Path(sys.base_prefix)
 """Of this Python; it may be in a home where others can't look, so each pod has it in its own folder."""
 AUDIT_UID = 10003

@@ -6,7 +6,7 @@ from infra.images import Image
 from infra.local.images import Builder, load
 from infra.local.paths import current
 from infra.local.progress import Progress
-from tests.node.person import Platform
+from tests.support.node.person import Platform
 
 
 def loaded(platform: Platform, name: str) -> str:

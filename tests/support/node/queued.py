@@ -6,7 +6,7 @@ import json
 
 from devservers_core.names import GPU, KUEUE_API_VERSION, LABEL_PRIORITY, LABEL_QUEUE, QUEUES
 from devservers_core.types import Json
-from tests.node.person import Platform
+from tests.support.node.person import Platform
 
 
 def default_image(platform: Platform) -> str:

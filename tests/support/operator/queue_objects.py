@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from devservers_core.types import Json
-from tests.unit.observe.observe_objects import condition, pod, stamp
+from tests.support.operator.observe_objects import condition, pod, stamp
 
 GPU = "nvidia.com/gpu"
 WAITS_FOR_GPU = (

@@ -6,7 +6,7 @@ import sysconfig
 from pathlib import Path
 
 from bastion.session.launcher import text
-from tests.bastion.bastion import REPOSITORY, Replica
+from tests.support.bastion.bastion import REPOSITORY, Replica
 
 PACKAGES = (str(REPOSITORY), str(REPOSITORY / "core"), str(REPOSITORY / "cli"), sysconfig.get_paths()["purelib"])
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from select import select
 
-from tests.node.person import BIN, Person
+from tests.support.node.person import BIN, Person
 
 
 class Terminal:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.node.person import Platform
+from tests.support.node.person import Platform
 
 NAMESPACE = "devservers-bastion"
 

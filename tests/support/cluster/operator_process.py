@@ -20,14 +20,14 @@ from devservers_core.errors import ApiError
 from devservers_core.names import BASTION_NAMESPACE
 from devservers_core.types import Json
 from infra.platform import rbac
-from tests.cluster.client import Client, eventually, repeating
-from tests.cluster.harness import ApiServer, free_ports
+from tests.support.cluster.client import Client, eventually, repeating
+from tests.support.cluster.harness import ApiServer, free_ports
 
 API = "devservers.io/v1"
 SYSTEM = "devservers-system"
 OPERATOR = "devservers-operator"
 MANAGED = "app.kubernetes.io/managed-by=devservers-operator"
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Sc0vPq7cT5Oq0yGdB8E0Q8a9YVvQn9h1y9rMZ0aaa ann@laptop"
 
 
