@@ -21,11 +21,13 @@ from infra.aws.cluster import Cluster
 from infra.aws.component import Component
 from infra.aws.nodes import Nodes
 from infra.aws.podrole import pod_role
-from infra.aws.pools import AT_HOME
+from infra.aws.pools import AT_HOME, groups_of
 from infra.aws.security import Security
 from infra.aws.settings import Aws
 from infra.catalog import VERSIONS
 from infra.naming import ROLE, named
+from infra.platform.manifest import Manifest
+from infra.platform.namespaces import network_policy
 from infra.pools import GPU_LABEL
 
 SYSTEM_NAMESPACE = "kube-system"
@@ -50,6 +52,16 @@ _MEASUREMENTS: dict[str, Any] = {
         "nodeSelectorTerms": [{"matchExpressions": [{"key": GPU_LABEL, "operator": "In", "values": ["true"]}]}]
     }}}},
 }  # fmt: skip
+
+
+def gpu_health_policy() -> dict[str, Any]:
+    """The NetworkPolicy that closes DCGM's server (port 5555) to all but its own node.
+
+    It runs on every GPU node and asks nobody who they are: whoever reaches it reads and sets what the node's GPUs do.
+    The node monitoring agent asks it from the node itself, which the VPC CNI always lets in.
+    """
+    spec = {"podSelector": {"matchLabels": {"k8s-app": "dcgm-server"}}, "policyTypes": ["Ingress"]}
+    return network_policy(SYSTEM_NAMESPACE, "dcgm-server", spec)
 
 
 def mounts_files(stack: str, aws: Aws) -> str:
@@ -122,6 +134,8 @@ class Addons(_Addons):
         self._nodes = nodes
         self.add_to_nodes("coredns", _AT_HOME)
         self.add_to_nodes("eks-node-monitoring-agent", _HEALTH)
+        if any(group.size.gpus for group in groups_of(aws)):
+            Manifest(gpu_health_policy(), self.options([nodes.system], within=cluster.resource))
         self.add_to_nodes("metrics-server", _AT_HOME)
         disks = self.role(
             "ebs-csi",
@@ -136,7 +150,7 @@ class Addons(_Addons):
             # Its daemons': the add-on itself takes a role for the controller only (aws-efs-csi-driver issue 1759). It
             # has no policy of its own, the file system's says all it may.
             mounts = self.role(_MOUNTS, "efs-csi-node-sa")
-            self.add_to_nodes("aws-efs-csi-driver", csi.files(stack, aws), files, mounts)
+            self.add_to_nodes("aws-efs-csi-driver", csi.files(), files, mounts)
         if aws.observability.container_insights:
             agent = self.role(
                 "cloudwatch", "cloudwatch-agent", "CloudWatchAgentServerPolicy", namespace="amazon-cloudwatch"

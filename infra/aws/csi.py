@@ -1,7 +1,7 @@
 """Configuration and rights of the CSI drivers, which make volumes in AWS for claims.
 
-What they make carries the environment's tags, which the provider's default tags don't reach: budgets and cost reports
-go by them, and so do the drivers' rights.
+EBS volumes carry the environment's tags, which the provider's default tags don't reach: budgets and cost reports go by
+them. An access point costs nothing; the file system that does is Pulumi's and tagged.
 """
 
 from __future__ import annotations
@@ -30,10 +30,13 @@ def disks(stack: str, aws: Aws) -> dict[str, Any]:
     }
 
 
-def files(stack: str, aws: Aws) -> dict[str, Any]:
-    """The configuration of add-on `aws-efs-csi-driver`."""
-    tags = {key: _quoted(value) for key, value in tags_of(stack, aws).items()}
-    return {"controller": {"nodeSelector": AT_HOME, "tags": tags}}
+def files() -> dict[str, Any]:
+    """The configuration of add-on `aws-efs-csi-driver`.
+
+    No tags: the Helm chart takes `controller.tags`, the EKS add-on does not (aws/containers-roadmap issues 2124 and
+    2755, open in 2026), and an add-on with a key its schema lacks is refused.
+    """
+    return {"controller": {"nodeSelector": AT_HOME}}
 
 
 def encrypting(key: pulumi.Input[str]) -> list[dict[str, Any]]:
@@ -52,13 +55,9 @@ def encrypting(key: pulumi.Input[str]) -> list[dict[str, Any]]:
 def access_points(stack: str, aws: Aws) -> list[dict[str, Any]]:
     """Rights of the EFS driver's controller: access points of this environment's file system.
 
-    AWS's own AmazonEFSCSIDriverPolicy allows no tag on an access point but the driver's (`aws:TagKeys`), so with ours
-    every claim would be refused; and it holds for all file systems of the account.
+    AWS's own AmazonEFSCSIDriverPolicy holds for every file system of the account.
     """
-    made: Mapping[str, Any] = {
-        "StringEquals": {f"aws:RequestTag/{STACK}": stack},
-        "Null": {f"aws:RequestTag/{_MADE_BY_EFS_DRIVER}": "false"},
-    }
+    made: Mapping[str, Any] = {"Null": {f"aws:RequestTag/{_MADE_BY_EFS_DRIVER}": "false"}}
     systems, points = (arns.arn(aws, "elasticfilesystem", f"{kind}/*") for kind in ("file-system", "access-point"))
     return [
         {
@@ -75,10 +74,7 @@ def access_points(stack: str, aws: Aws) -> list[dict[str, Any]]:
             "Effect": "Allow",
             "Action": "elasticfilesystem:CreateAccessPoint",
             "Resource": systems,
-            "Condition": {
-                **made,
-                "StringEquals": {f"aws:RequestTag/{STACK}": stack, f"aws:ResourceTag/{STACK}": stack},
-            },
+            "Condition": {**made, "StringEquals": {f"aws:ResourceTag/{STACK}": stack}},
         },
         {
             "Effect": "Allow",
@@ -86,22 +82,15 @@ def access_points(stack: str, aws: Aws) -> list[dict[str, Any]]:
             "Resource": points,
             "Condition": {
                 **made,
-                "StringEquals": {
-                    f"aws:RequestTag/{STACK}": stack,
-                    "elasticfilesystem:CreateAction": "CreateAccessPoint",
-                },
+                "StringEquals": {"elasticfilesystem:CreateAction": "CreateAccessPoint"},
+                "ForAllValues:StringEquals": {"aws:TagKeys": _MADE_BY_EFS_DRIVER},
             },
         },
         {
-            # Those from before they were tagged with the stack have the driver's tag only.
+            # EFS gives an access point no tag of its file system, so the driver's tag is all there is to go by.
             "Effect": "Allow",
             "Action": "elasticfilesystem:DeleteAccessPoint",
             "Resource": points,
             "Condition": {"Null": {f"aws:ResourceTag/{_MADE_BY_EFS_DRIVER}": "false"}},
         },
     ]
-
-
-def _quoted(value: str) -> str:
-    """A tag's value as the EFS driver reads it: spaces part its tags, colons key and value (pkg/driver/tag.go)."""
-    return f"'{value}'" if " " in value or ":" in value else value

@@ -26,6 +26,14 @@ ROOT_DEVICE = "/dev/xvda"
 """Of Amazon Linux 2023."""
 ROOT_GIB, GPU_ROOT_GIB = 100, 200
 """PyTorch images are 10 to 20 GiB each. Where there are local disks images and pods' own files are on those."""
+_LOCKED = 2**43
+"""More than any node has: EFA pins the memory it sends from, and containers inherit containerd's 8 MiB. No pod of ours
+may have IPC_LOCK, and `unlimited` is a number that JSON readers round."""
+_LIMITS_WITH_EFA = [
+    {"type": "RLIMIT_MEMLOCK", "soft": _LOCKED, "hard": _LOCKED},
+    # As the AMI has it: a list is replaced whole (awslabs/amazon-eks-ami, nodeadm, container RLIMITs).
+    {"type": "RLIMIT_NOFILE", "soft": 65536, "hard": 1048576},
+]
 TAGGED = ("instance", "volume", "network-interface")
 """What a node brings with it; the provider's default tags go no further than the template."""
 
@@ -132,6 +140,8 @@ def interfaces(group: Group, security_groups: list[pulumi.Input[str]]) -> list[e
 def node_config(group: Group) -> dict[str, Any]:
     """What nodeadm adds to EKS's own configuration of the node (awslabs/amazon-eks-ami, NodeConfig)."""
     spec: dict[str, Any] = {"kubelet": {"config": kubelet(group.size)}}
+    if group.efa:
+        spec["containerd"] = {"baseRuntimeSpec": {"process": {"rlimits": _LIMITS_WITH_EFA}}}
     if group.family.instance_store:
         spec["instance"] = {"localStorage": {"strategy": "RAID0"}}
     return {"apiVersion": "node.eks.aws/v1alpha1", "kind": "NodeConfig", "spec": spec}

@@ -207,10 +207,11 @@ def _nodes(cluster: str, aws: Aws) -> list[Watched]:
                 comparison="LessThanThreshold",
                 period=900,
                 periods=GPU_IDLE_HOURS * 4,
-                # By node: the maximum over all of them would be one busy node's.
+                # By node: the maximum over all of them would be one busy node's. An alarm on several series has to have
+                # both clauses (CloudWatch User Guide, alarm data queries); 500 series are looked at, idle ones first.
                 query="SELECT MAX(node_gpu_utilization) "
                 "FROM SCHEMA(ContainerInsights, ClusterName, InstanceId, NodeName) "
-                f"WHERE ClusterName = '{cluster}' GROUP BY InstanceId, NodeName",
+                f"WHERE ClusterName = '{cluster}' GROUP BY InstanceId, NodeName ORDER BY MAX() ASC",
             )
         )
     return found

@@ -25,9 +25,8 @@ Cidr = Annotated[str, _CIDR, Field(json_schema_extra=allowed("an IPv4 network, l
 Cidrs = Annotated[
     tuple[Cidr, ...], Field(max_length=60, json_schema_extra=allowed("IPv4 networks like 203.0.113.0/24"))
 ]
-_WORD = r"[\w.:/=+@-]*[\w./=+@-]"
-_TAG = Matching(f"^{_WORD}( {_WORD})*$", "not a tag's value (letters, digits and .:/=+@-, no word ends in :)", 256)
-"""What AWS takes, less what the EFS driver's chart writes into YAML unquoted."""
+_TAG = Matching("^[A-Za-z0-9_ .:/=+@-]+$", "not a tag's value: letters, digits, spaces and _.:/=+@-", 256)
+"""What the EBS driver's add-on takes, which is less than AWS does."""
 _PRINCIPAL, _NO_PRINCIPAL = (
     r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]+",
     "not the ARN of an IAM role or user",

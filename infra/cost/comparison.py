@@ -59,6 +59,9 @@ class Comparison:
     def _table(self) -> Iterator[str]:
         yield f"{self._said()}."
         yield ""
+        if self.now.elsewhere:
+            yield f"**{self.now.elsewhere}**"
+            yield ""
         found = self.found
         if found and not found.nothing:
             yield "| | before | now | difference |"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+PRICED_REGION = "us-east-1"
 FORM = 1
 """Of the record. Another one is never compared with this."""
 
@@ -56,6 +57,8 @@ class Estimate:
     """The stack's own, 0 where it has none."""
     instances_as_of: str
     fees_as_of: str
+    region: str
+    """Where the stack is; prices are PRICED_REGION's."""
 
     @property
     def fixed_month(self) -> float:
@@ -72,6 +75,16 @@ class Estimate:
         """With every pool at its largest, all month."""
         return sum(line.maximum for line in (*self.fixed, *self.pools))
 
+    @property
+    def elsewhere(self) -> str:
+        """What to know of a stack in another region than the prices'; empty in that one."""
+        if self.region == PRICED_REGION:
+            return ""
+        return (
+            f"This stack is in {self.region}, and prices are {PRICED_REGION}'s: there AWS takes more, from a tenth to "
+            "twice as much. Set pricePerHour of each pool."
+        )
+
     def record(self) -> dict[str, Any]:
         """As JSON, amounts in whole cents; a server's hour as its flavor says it."""
         rounded = {"minimum": round(self.minimum, 2), "maximum": round(self.maximum, 2)}
@@ -79,6 +92,7 @@ class Estimate:
             "form": FORM,
             "currency": "USD",
             "stack": self.stack,
+            "region": self.region,
             "month": rounded | {"budget": self.budget},
             "fixed": [_rounded(line) for line in self.fixed],
             "pools": [_rounded(line) for line in self.pools],
@@ -105,6 +119,7 @@ class Estimate:
                 budget=float(record["month"]["budget"]),
                 instances_as_of=str(record["pricesAsOf"]["instances"]),
                 fees_as_of=str(record["pricesAsOf"]["others"]),
+                region=str(record["region"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise EstimateError(f"no estimate: {type(error).__name__} {error}") from None

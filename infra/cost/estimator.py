@@ -37,6 +37,7 @@ def estimate(stack: str, aws: Aws, seen: Tally) -> Estimate:
         budget=aws.observability.monthly_budget,
         instances_as_of=PRICES_AS_OF,
         fees_as_of=min(fee.as_of for fee in fees.ALL),
+        region=aws.region,
     )
 
 

@@ -1,7 +1,7 @@
-"""AWS's prices of what costs by being there, each with its page and the day it was written down.
+"""AWS's prices of what costs by being there, each with its page and the day it was written down, from memory.
 
-US dollars, us-east-1, without taxes, discounts and free tiers; other regions are up to a third dearer. By hand: none
-could be asked of AWS's price list. Instances are in infra/catalog_prices.json.
+US dollars, us-east-1, without taxes, discounts and free tiers. None could be asked of AWS's price list, and no page was
+opened on that day. Instances are in infra/catalog_prices.json.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Fee:
     @property
     def source(self) -> str:
         """Where the price is from, and of when."""
-        return f"https://{self.page}, {self.as_of}"
+        return f"https://{self.page}, as remembered on {self.as_of}"
 
     def __str__(self) -> str:
         return f"${self.usd:g}/{self.per}" if self.per in ("h", "month") else f"${self.usd:g} for each {self.per}"

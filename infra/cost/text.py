@@ -20,6 +20,8 @@ def lines(estimate: Estimate) -> Iterator[str]:
     yield from (_of(line) for line in estimate.pools)
     yield _row("all together", estimate.minimum, estimate.maximum)
     yield from _budget(estimate)
+    if estimate.elsewhere:
+        yield f"  {estimate.elsewhere}"
     yield ""
     yield from _servers(estimate)
     yield ""
@@ -27,7 +29,7 @@ def lines(estimate: Estimate) -> Iterator[str]:
     yield from (f"  - {each}" for each in estimate.not_counted)
     yield (
         f"Prices: us-east-1, without taxes, discounts and free tiers; instances of {estimate.instances_as_of}, "
-        f"the rest of {estimate.fees_as_of}"
+        f"the rest as remembered on {estimate.fees_as_of}: check them with AWS's calculator"
     )
 
 
@@ -42,10 +44,13 @@ def _of(line: Line) -> str:
 def _budget(estimate: Estimate) -> Iterator[str]:
     if estimate.budget:
         over = estimate.maximum - estimate.budget
-        yield f"  {'budget (monthlyBudget)':<{WIDTH}}{'':>12}{estimate.budget:>12,.2f}  " + (
-            f"the maximum is {over:,.2f} above it; AWS sends an e-mail and stops nothing"
-            if over > 0
-            else "the maximum is within it"
+        yield (
+            f"  {'budget (monthlyBudget)':<{WIDTH}}{'':>12}{estimate.budget:>12,.2f}  "
+            + (
+                f"the maximum is {over:,.2f} above it; AWS sends an e-mail and stops nothing"
+                if over > 0
+                else ("" if estimate.elsewhere else "the maximum is within it")
+            ).rstrip()
         )
 
 

@@ -12,7 +12,10 @@ class AwsError(RuntimeError):
 
 def run(command: Sequence[str]) -> str:
     """The output of a command whose first word is the AWS CLI's path. Raises :class:`AwsError`."""
-    done = subprocess.run(list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise AwsError("the AWS CLI is not on this machine\n  install the AWS CLI, version 2") from None
     if done.returncode:
         words = " ".join(command[1:3])
         raise AwsError(

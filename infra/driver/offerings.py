@@ -75,12 +75,15 @@ def main() -> int:
     from infra.preview.simulation import settings_of
     from infra.preview.stackfile import StackFileError, read
 
+    if len(sys.argv) != 2:
+        print("no stack is named\n  python -m infra.driver.offerings STACK", file=sys.stderr)
+        return 2
     try:
         settings = settings_of(read(sys.argv[1])).aws
         if settings is not None:
             check(settings, shutil.which("aws") or "aws", lambda text: print(text, file=sys.stderr))
-    except (StackFileError, SettingsError, IndexError, OSError) as error:
-        print(f"{error}\n  python -m infra.driver.offerings STACK", file=sys.stderr)
+    except (StackFileError, SettingsError) as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
 

@@ -13,8 +13,8 @@ from infra.policy.subject import Subject, Unknown, at, decoded, default_tags, it
 
 TAGS = ("Environment", "Owner", "CostCenter")
 ADDON = "aws:eks/addon:Addon"
-CSI_TAGS = {"aws-ebs-csi-driver": "controller.extraVolumeTags", "aws-efs-csi-driver": "controller.tags"}
-"""Where each driver's add-on is told the tags of what it makes: a provider's default tags don't reach that."""
+EBS_DRIVER, EBS_TAGS = "aws-ebs-csi-driver", "controller.extraVolumeTags"
+"""Where the driver's add-on is told the tags of the volumes it makes: a provider's default tags don't reach them."""
 COPIED = ("instance", "volume")
 """What EC2 makes from a launch template: a provider's default tags don't reach it."""
 
@@ -34,14 +34,14 @@ def _tagged(subject: Subject) -> Iterator[str]:
 
 
 def _volumes(subject: Subject) -> Iterator[str]:
-    if subject.type != ADDON or isinstance(subject.at("configurationValues"), Unknown):
+    if subject.type != ADDON or subject.at("addonName") != EBS_DRIVER:
         return
-    for name, path in CSI_TAGS.items():
-        if subject.at("addonName") == name:
-            tags = at(decoded(subject.at("configurationValues")), path)
-            missing = _missing(tags if isinstance(tags, Mapping) else {})
-            if missing:
-                yield f"volumes that {name} makes have no tag {', '.join(missing)}"
+    configuration = subject.at("configurationValues")
+    if not isinstance(configuration, Unknown):
+        tags = at(decoded(configuration), EBS_TAGS)
+        missing = _missing(tags if isinstance(tags, Mapping) else {})
+        if missing:
+            yield f"volumes that it makes have no tag {', '.join(missing)}"
 
 
 def _missing(tags: Mapping[str, object]) -> list[str]:
@@ -52,7 +52,7 @@ RULES = (
     Rule(
         "tags-of-volumes",
         f"Volumes that are made for claims are tagged {', '.join(TAGS)}.",
-        "set controller.extraVolumeTags (aws-ebs-csi-driver) and controller.tags (aws-efs-csi-driver)",
+        "set controller.extraVolumeTags of add-on aws-ebs-csi-driver",
         each=_volumes,
     ),
     Rule(

@@ -12,7 +12,7 @@ from infra.local import toolchain
 from infra.local.gotool import ToolchainError, environment
 from infra.local.paths import current
 from infra.local.progress import Progress
-from infra.reviewed.entry import READ, RENDERED, Component, dump, load
+from infra.reviewed.entry import READ, RENDERED, Component, components, dump, load
 from infra.reviewed.render import daemonsets, fetch, manifests, webhooks
 from infra.reviewed.sources import SOURCES, Source, pinned
 
@@ -45,6 +45,9 @@ def main() -> int:
                 found.append(_dated(made, before.get(key)))
     RENDERED.write_text(HEAD + dump(found))
     print(f"{len(found)} versions rendered, {len(by_hand)} read by hand")
+    for each in components().values():
+        if not each.exact:
+            print(f"judged by another version's manifests: {each.component} {each.version} ({each.seen})")
     return int(missing)
 
 
@@ -57,6 +60,7 @@ def _look(source: Source, version: str, provider: Path, scratch: Path, env: Mapp
         source=f"{source.repository}/tree/{source.tag(version)}/{source.folder}",
         seen=f"{source.module}@{source.tag(version)} {checksum}",
         date=datetime.datetime.now(datetime.UTC).date(),
+        exact=True,
         webhooks=webhooks(made),
         daemonsets=daemonsets(made),
     )

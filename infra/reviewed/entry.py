@@ -71,8 +71,10 @@ class Component(Record):
     seen: str
     """What of the source was looked at: a tag, a commit, the sum of a Go module."""
     date: datetime.date
+    exact: bool = False
+    """Whether that was of this very version."""
     note: str = ""
-    """What is not sure."""
+    """What is not sure; must be said where the look was of another version."""
     accepts: list[str] = []
     """Paths that an add-on's configuration schema is known to take; empty where nobody could look it up."""
     webhooks: list[Webhook] = []

@@ -100,10 +100,21 @@ def test_gpus_of_every_gpu_node_are_measured() -> None:
     assert chosen == {node.name for node in groups if node.inputs.get("taints")} != set()
 
 
+def test_the_gpus_health_server_is_closed_to_pods() -> None:
+    """It asks nobody who they are; its own node, which the CNI always lets in, is all that asks it."""
+    policies = {node.name: node for node in part(graph(), "Addons").of("NetworkPolicy")}
+    assert policies["kube-system/dcgm-server"].inputs["spec"] == {
+        "podSelector": {"matchLabels": {"k8s-app": "dcgm-server"}},
+        "policyTypes": ["Ingress"],
+    }
+    cpu = {"name": "cpu", "family": "m7i", "size": "2xlarge", "max": 1}
+    assert not part(graph(pools=[cpu]), "Addons").of("NetworkPolicy")
+
+
 TAGS = {"Project": "devservers", "Stack": "dev", "Environment": "dev"}
 
 
-def test_what_csi_drivers_make_is_tagged_as_everything_else() -> None:
+def test_homes_are_tagged_as_everything_else() -> None:
     made = part(graph(owner="ML platform", costCenter="team:a b"), "Addons").of("Addon")
     said = {node.name: json.loads(node.inputs.get("configurationValues", "{}")) for node in made}
     (provider,) = (node for node in graph().values() if node.type == "pulumi:providers:aws")
@@ -112,12 +123,9 @@ def test_what_csi_drivers_make_is_tagged_as_everything_else() -> None:
         "Owner": "ML platform",
         "CostCenter": "team:a b",
     }
-    # The driver's own list: key:value, parted by spaces, with single quotes round what has either.
-    assert said["aws-efs-csi-driver"]["controller"]["tags"] == TAGS | {
-        "Owner": "'ML platform'",
-        "CostCenter": "'team:a b'",
-    }
     assert set(everything) == {*TAGS, "Owner", "CostCenter"}
+    # A key that the add-on's schema lacks is refused: it knows no tags.
+    assert said["aws-efs-csi-driver"] == {"controller": HOME}
 
 
 def allows(action: str, resource: str, **context: str) -> bool:
@@ -128,6 +136,7 @@ def allows(action: str, resource: str, **context: str) -> bool:
             action in iam.many(statement["Action"])
             and any(fnmatch.fnmatchcase(resource, each) for each in iam.many(statement["Resource"]))
             and all(context.get(key) == value for key, value in condition.get("StringEquals", {}).items())
+            and all(context.get(key) == value for key, value in condition.get("ForAllValues:StringEquals", {}).items())
             and all((key in context) is (value == "false") for key, value in condition.get("Null", {}).items())
         ):
             return True
@@ -135,7 +144,8 @@ def allows(action: str, resource: str, **context: str) -> bool:
 
 
 FILES = "arn:aws:elasticfilesystem:eu-central-1:111122223333:"
-MADE = {f"aws:RequestTag/{key}": value for key, value in (TAGS | {"efs.csi.aws.com/cluster": "true"}).items()}
+CREATED = {"elasticfilesystem:CreateAction": "CreateAccessPoint"}
+MADE = {"aws:RequestTag/efs.csi.aws.com/cluster": "true", "aws:TagKeys": "efs.csi.aws.com/cluster"}
 OURS, THEIRS = ({"aws:ResourceTag/Stack": stack} for stack in ("dev", "prod"))
 
 
@@ -145,17 +155,17 @@ OURS, THEIRS = ({"aws:ResourceTag/Stack": stack} for stack in ("dev", "prod"))
         ("CreateAccessPoint", "file-system/fs-1", MADE | OURS, True),
         ("CreateAccessPoint", "file-system/fs-1", MADE | THEIRS, False),
         ("CreateAccessPoint", "file-system/fs-1", OURS, False),
-        ("CreateAccessPoint", "file-system/fs-1", MADE | OURS | {"aws:RequestTag/Stack": "prod"}, False),
-        ("TagResource", "access-point/fsap-1", MADE | {"elasticfilesystem:CreateAction": "CreateAccessPoint"}, True),
+        ("TagResource", "access-point/fsap-1", MADE | CREATED, True),
         ("TagResource", "access-point/fsap-1", MADE, False),
-        ("TagResource", "file-system/fs-1", MADE | {"elasticfilesystem:CreateAction": "CreateAccessPoint"}, False),
+        ("TagResource", "access-point/fsap-1", MADE | CREATED | {"aws:TagKeys": "Stack"}, False),
+        ("TagResource", "file-system/fs-1", MADE | CREATED, False),
         ("DeleteAccessPoint", "access-point/fsap-1", {"aws:ResourceTag/efs.csi.aws.com/cluster": "true"}, True),
         ("DeleteAccessPoint", "access-point/fsap-1", OURS, False),
         ("DeleteFileSystem", "file-system/fs-1", OURS, False),
         ("ClientMount", "file-system/fs-1", OURS, False),
     ],
 )
-def test_the_efs_driver_makes_tagged_access_points_of_this_file_system(
+def test_the_efs_driver_makes_access_points_of_this_environments_file_systems(
     action: str, resource: str, context: dict[str, str], expected: bool
 ) -> None:
     assert allows(f"elasticfilesystem:{action}", FILES + resource, **context) is expected

@@ -42,6 +42,20 @@ def test_a_group_for_each_pool_and_zone_and_one_for_the_platform() -> None:
     assert group("system")["subnetIds"] == [f"private-{zone}-id" for zone in ZONES]
 
 
+def test_servers_of_efa_pools_may_lock_memory() -> None:
+    """EFA pins the memory it sends from; with containerd's 8 MiB NCCL falls back to TCP without a word."""
+    for name in GROUPS:
+        limits = config(name)["spec"].get("containerd", {}).get("baseRuntimeSpec", {}).get("process", {})
+        if name not in ("block-1b", "h100-1a"):
+            assert limits == {}, name
+            continue
+        found = {each["type"]: each for each in limits["rlimits"]}
+        locked = found["RLIMIT_MEMLOCK"]
+        # More than the largest node has, and a number that JSON readers don't round.
+        assert 4096 * 2**30 < locked["soft"] == locked["hard"] < 2**53
+        assert found["RLIMIT_NOFILE"] == {"type": "RLIMIT_NOFILE", "soft": 65536, "hard": 1048576}
+
+
 def test_names_are_beginnings_so_that_a_new_one_comes_before_the_old_goes() -> None:
     for name in GROUPS:
         inputs = group(name)

@@ -66,7 +66,7 @@ def test_idle_gpus_are_an_alarm_by_node_within_what_cloudwatch_looks_back(dev: G
     }, "CloudWatch takes a query or a metric, not both"
     (query,) = alarm["metricQueries"]
     select, schema, where, group = re.fullmatch(
-        r"SELECT (.*) FROM SCHEMA\((.*)\) WHERE (.*) GROUP BY (.*)", query["expression"]
+        r"SELECT (.*) FROM SCHEMA\((.*)\) WHERE (.*) GROUP BY (.*) ORDER BY MAX\(\) ASC", query["expression"]
     ).groups()  # type: ignore[union-attr]
     assert (select, where) == ("MAX(node_gpu_utilization)", "ClusterName = 'devservers-dev'")
     assert schema.split(", ") == ["ContainerInsights", "ClusterName", "InstanceId", "NodeName"]

@@ -160,6 +160,14 @@ class TestText:
         (line,) = [line for line in text.lines(replace(of("dev"), budget=1e6)) if "monthlyBudget" in line]
         assert "within it" in line
 
+    def test_another_region_than_the_prices_is_said_and_no_verdict_given(self) -> None:
+        elsewhere = replace(of("dev"), region="sa-east-1", budget=1e6)
+        whole = "\n".join(text.lines(elsewhere))
+        assert "This stack is in sa-east-1, and prices are us-east-1's" in whole and "within it" not in whole
+        assert "**This stack is in sa-east-1" in Comparison(elsewhere, None, "x").markdown()
+        assert "This stack is in" not in "\n".join(text.lines(of("dev")))
+        assert Estimate.of(elsewhere.record()).region == "sa-east-1"
+
     def test_without_a_budget_and_gpus_no_line_is_of_them(self) -> None:
         whole = "\n".join(text.lines(replace(of("dev"), budget=0, servers=())))
         assert "monthlyBudget" not in whole and "No pool has GPUs." in whole

@@ -449,11 +449,11 @@ CASES = [
     Case("versions-pinned", [of(ADDON, CNI)], [of(ADDON, {"addonName": "coredns"})], "AWS chooses"),
     Case(
         "tags-of-volumes",
-        [driver("aws-ebs-csi-driver", extraVolumeTags=TAGS), driver("aws-efs-csi-driver", tags=TAGS)],
+        [driver("aws-ebs-csi-driver", extraVolumeTags=TAGS), driver("aws-efs-csi-driver")],
         [driver("aws-ebs-csi-driver", tags=TAGS)],
-        "volumes that aws-ebs-csi-driver makes have no tag Environment, Owner, CostCenter",
+        "volumes that it makes have no tag Environment, Owner, CostCenter",
     ),
-    Case("tags-of-volumes", [of(ADDON, CNI)], [of(ADDON, {"addonName": "aws-efs-csi-driver"})], "have no tag"),
+    Case("tags-of-volumes", [of(ADDON, CNI)], [of(ADDON, {"addonName": "aws-ebs-csi-driver"})], "have no tag"),
     Case("tags", [provider()], [of("pulumi:providers:aws")], "no tag Environment, Owner, CostCenter"),
     Case(
         "tags",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from infra.driver.interfaces import Interface
 from infra.driver.state import Held, held
 from infra.driver.tools import PLUGINS, MissingError
 from infra.local.__main__ import app
+from infra.local.paths import ROOT
 from infra.local.progress import Progress
 from infra.preview.recorder import Graph, Node
 from infra.preview.simulation import settings_of
@@ -500,6 +502,31 @@ class TestOfferings:
         assert gpu.remedy == 'set pools[1].zones to ["us-east-1a", "us-east-1b"], or take another size'
         # Its one zone has none of it: which zone does is no matter of the pool's size.
         assert (block.key, block.remedy) == ("devservers:pools[4].size", "take another size or family")
+
+    @pytest.mark.parametrize(
+        ("words", "answer", "code", "said"),
+        [
+            (["dev"], ("us-east-1a", "us-east-1b"), 0, ""),
+            (["dev"], ("us-east-1a",), 1, "does not offer"),
+            (["nowhere"], (), 1, "there is no stack 'nowhere'"),
+            ([], (), 2, "no stack is named"),
+        ],
+    )
+    def test_a_workflow_runs_it_by_itself(
+        self, programs: Programs, words: list[str], answer: tuple[str, ...], code: int, said: str
+    ) -> None:
+        programs.answers[-1]["out"] = offers(*answer)
+        programs.environment()
+        command = [sys.executable, "-m", "infra.driver.offerings", *words]
+        env = {"PATH": str(programs.folder / "bin"), "HOME": str(programs.folder)}
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+        assert (done.returncode, said in done.stderr) == (code, True), done
+
+    def test_without_the_aws_cli_it_says_so_and_is_no_obstacle(self, tmp_path: Path) -> None:
+        command = [sys.executable, "-m", "infra.driver.offerings", "dev"]
+        env = {"PATH": "", "HOME": str(tmp_path)}
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and "the AWS CLI is not on this machine" in done.stderr
 
     def test_nothing_printed_is_nothing_offered(self) -> None:
         assert offerings.parsed("[]") == offerings.parsed("null") == set()

@@ -116,7 +116,7 @@ def test_nothing_foreign_reaches_a_shell() -> None:
 
 
 class TestCostComment:
-    """The step that puts a stack's cost on a pull request: nothing of the pull request is run where its token is."""
+    """The step that puts a stack's cost on a pull request. Forks have no part in its job."""
 
     def step(self) -> dict[str, Any]:
         (found,) = [step for step in jobs("preview.yml")["preview"]["steps"] if "GH_TOKEN" in step.get("env", {})]
