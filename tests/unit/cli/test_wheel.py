@@ -40,7 +40,7 @@ def test_wheel_runs_with_what_it_asks_for_and_nothing_else(wheel: Path, tmp_path
         for file in distribution(name).files or []:
             top = file.parts[0]
             if top != ".." and not (tmp_path / top).exists():
-                (tmp_path / top).symlink_to(distribution(name).locate_file(top))
+                (tmp_path / top).symlink_to(str(distribution(name).locate_file(top)))
     assert not (tmp_path / "kubernetes").exists() and (tmp_path / "typer").exists()
     script = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from devctl.__main__ import main; main()"
     for arguments, words in ((["--help"], "create"), (["version"], "devctl 0."), (["create", "--help"], "--flavor")):
