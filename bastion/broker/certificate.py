@@ -1,62 +1,45 @@
-"""Invariant: a certificate of ours opens servers as one person, for minutes, and can do nothing but what a session and
-its forwards need. Pure.
+"""The user CA as the broker holds it, and the certificates it signs for people.
+
+Invariant: a certificate opens servers as one person, for minutes, and allows what a session and its forwards need.
 """
 
 from __future__ import annotations
 
-import secrets
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    SSHCertificateBuilder,
-    SSHCertificateType,
-    load_ssh_private_key,
-    load_ssh_public_key,
-)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
-LIFETIME = timedelta(minutes=5)
-SKEW = timedelta(minutes=1)
-"""How far a node's clock may be behind ours."""
-EXTENSIONS = (b"permit-agent-forwarding", b"permit-port-forwarding", b"permit-pty")
+from devservers_core import ssh_certs, ssh_keys
+
+MAX_CHARACTERS = 512
+"""Of a public key's line in a request."""
 
 
 class BadRequest(ValueError):
     """No certificate for this; the text says why."""
 
 
-def authority(text: str) -> Ed25519PrivateKey:
-    """The CA's private key out of its file. Raises ValueError, without a word of the file."""
+def authority(text: str) -> ssh_certs.Authority:
+    """The CA out of its private key's file. Raises ValueError, without a word of the file."""
     try:
         found = load_ssh_private_key(text.encode(), None)
     except (ValueError, UnsupportedAlgorithm):
         found = None
     if not isinstance(found, Ed25519PrivateKey):
         raise ValueError("the user CA is not an unencrypted ed25519 key") from None
-    return found
+    public = found.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return ssh_certs.Authority(ssh_keys.parse(public), found.sign)
 
 
-def sign(ca: Ed25519PrivateKey, public_key: object, user: str, now: datetime) -> str:
+def sign(ca: ssh_certs.Authority, public_key: object, user: str, now: datetime) -> str:
     """A user certificate as a .pub file has it; the person's name is its one principal. Raises BadRequest."""
-    if not isinstance(public_key, str) or len(public_key) > 512 or not public_key.startswith("ssh-ed25519 "):
-        raise BadRequest("publicKey must be one ssh-ed25519 line")
+    usable = isinstance(public_key, str) and len(public_key) <= MAX_CHARACTERS and public_key.startswith("ssh-ed25519 ")
+    key = ssh_keys.ed25519(str(public_key)) if usable else None
     try:
-        key = load_ssh_public_key(" ".join(public_key.split()[:2]).encode())
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PublicKey):
-        raise BadRequest("publicKey must be one ssh-ed25519 line") from None
-    builder = (
-        SSHCertificateBuilder()
-        .public_key(key)
-        .serial(secrets.randbits(63))
-        .type(SSHCertificateType.USER)
-        .key_id(f"{user} through the bastion".encode())
-        .valid_principals([user.encode()])
-        .valid_after(int((now - SKEW).timestamp()))
-        .valid_before(int((now + LIFETIME).timestamp()))
-    )
-    for name in EXTENSIONS:
-        builder = builder.add_extension(name, b"")
-    return builder.sign(ca).public_bytes().decode()
+        if key is not None:
+            return ssh_certs.user_certificate(ca, key, user, now)
+    except ssh_keys.BadKey:
+        pass
+    raise BadRequest("publicKey must be one ssh-ed25519 line")

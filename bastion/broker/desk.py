@@ -22,6 +22,7 @@ from devctl.people import change_keys, user_path
 from devservers_core import names
 from devservers_core.errors import FORBIDDEN, NOT_FOUND, USAGE, ApiError, Failure, Unreachable
 from devservers_core.names import PERSON_ACCOUNT, TOKEN_TTL_SECONDS, USER_CA_ENTRY, USER_CA_SECRET
+from devservers_core.ssh_certs import Authority
 from devservers_core.types import Json
 
 REUSE = timedelta(minutes=5)
@@ -41,7 +42,7 @@ class Desk:
         self._lock = threading.Lock()
         self._local = threading.local()
         self._tokens: dict[str, Json] = {}
-        self._ca: tuple[float, Any] | None = None
+        self._ca: tuple[float, Authority] | None = None
         self._trust = _certificate(target)
 
     def answer(self, user: str, request: Mapping[str, Any]) -> Json:
@@ -109,7 +110,7 @@ class Desk:
             "user": user,
         }
 
-    def _authority(self) -> Any:  # noqa: ANN401 - Ed25519PrivateKey, which only bastion.broker.certificate knows
+    def _authority(self) -> Authority:
         with self._lock:
             known = self._ca
         if known is None or time.monotonic() - known[0] > CA_SECONDS:

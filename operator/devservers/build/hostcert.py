@@ -1,70 +1,42 @@
-"""Invariant: a host certificate is for one key and for the names that people type, and is renewed long before its end.
+"""Host certificates: signed by the host CA, for one key and the names that people type.
 
-Pure: the time is given. With it a client that knows the CA asks nobody anything (sshd_config(5), HostCertificate).
+With one a client that knows the CA asks nobody anything (sshd_config(5), HostCertificate). Pure: the time is given.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    SSHCertificate,
-    SSHCertificateBuilder,
-    SSHCertificateType,
-    load_ssh_private_key,
-    load_ssh_public_identity,
-    load_ssh_public_key,
-)
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
-LIFETIME = timedelta(days=365)
-RENEWED = LIFETIME / 3
-"""How long before its end a certificate is made anew."""
-SKEW = timedelta(minutes=10)
-"""How far a client's clock may be behind."""
+from devservers_core import ssh_certs, ssh_keys
 
 
 def sign(ca: str, public: str, names: Sequence[str], now: datetime) -> str:
     """A host certificate's line for a public key's line. Raises ValueError when a key can't be read."""
-    key, authority = load_ssh_public_key(public.encode()), load_ssh_private_key(ca.encode(), None)
-    if not isinstance(authority, Ed25519PrivateKey):
+    private = load_ssh_private_key(ca.encode(), None)
+    if not isinstance(private, Ed25519PrivateKey):
         raise ValueError("the host CA is no ed25519 key")
-    made = (
-        SSHCertificateBuilder()
-        .public_key(key)  # type: ignore[arg-type]  # what it does not take it refuses
-        .serial(secrets.randbits(63))
-        .type(SSHCertificateType.HOST)
-        .key_id(names[0].encode())
-        .valid_principals([name.encode() for name in names])
-        .valid_after(int((now - SKEW).timestamp()))
-        .valid_before(int((now + LIFETIME).timestamp()))
-        .sign(authority)
-    )
-    return made.public_bytes().decode() + "\n"
+    ca_public = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    authority = ssh_certs.Authority(ssh_keys.parse(ca_public), private.sign)
+    return ssh_certs.host_certificate(authority, ssh_keys.parse(public.strip()), names, now) + "\n"
 
 
 def serves(certificate: str, ca_public: str, public: str, names: Sequence[str], now: datetime) -> bool:
     """Whether a certificate is this CA's, for this key and these names, and far enough from its end."""
     try:
-        found = load_ssh_public_identity(certificate.encode())
-        if not isinstance(found, SSHCertificate):
-            return False
-        found.verify_cert_signature()
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature):
+        ca, key = ssh_keys.parse(ca_public.strip()), ssh_keys.parse(public.strip())
+    except ssh_keys.BadKey:
         return False
-    by, of = (
-        key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-        for key in (found.signature_key(), found.public_key())
-    )
-    return (
-        found.type is SSHCertificateType.HOST
-        and by.split()[:2] == ca_public.split()[:2]
-        and of.split()[:2] == public.split()[:2]
-        and found.valid_principals == [name.encode() for name in names]
-        and found.valid_after <= now.timestamp() < found.valid_before - RENEWED.total_seconds()
-    )
+    return ssh_certs.host_certificate_serves(certificate, ca, key, names, now, _verify)
+
+
+def _verify(public: bytes, signature: bytes, message: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True

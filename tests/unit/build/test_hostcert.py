@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from devservers.build.hostcert import LIFETIME, RENEWED, serves, sign
+from devservers.build.hostcert import serves, sign
 from devservers.reconcile.sshkeys import generate
+from devservers_core.ssh_certs import HOST_LIFETIME, HOST_RENEWAL
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NAMES = ("mydev.dev-ann.svc.cluster.local", "mydev.dev-ann", "mydev")
@@ -33,9 +34,9 @@ def test_openssh_reads_it_as_a_host_certificate_for_these_names(tmp_path: Path) 
     ("later", "expected"),
     [
         (timedelta(0), True),
-        (LIFETIME - RENEWED - timedelta(seconds=1), True),
-        (LIFETIME - RENEWED + timedelta(seconds=1), False),
-        (LIFETIME * 2, False),
+        (HOST_LIFETIME - HOST_RENEWAL - timedelta(seconds=1), True),
+        (HOST_LIFETIME - HOST_RENEWAL + timedelta(seconds=1), False),
+        (HOST_LIFETIME * 2, False),
         (-timedelta(days=1), False),
     ],
 )
