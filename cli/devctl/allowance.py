@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from devctl import quota
 from devservers_core import names
 from devservers_core.errors import ApiError
+from devservers_core.kueue_quota import Demand, flavor_demand
+from devservers_core.quantity import quantity_or_zero
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -31,7 +32,7 @@ class Allowance:
         """Whether the person may use a flavor of that name."""
         return self.flavors is None or flavor in self.flavors
 
-    def servers(self, asked: quota.Demand) -> tuple[int, int] | None:
+    def servers(self, asked: Demand) -> tuple[int, int] | None:
         """How many such servers the quota lets start now, and how many ever; None where it limits nothing of them."""
         needs = {f"requests.{name}": needed for name, needed in asked.requests.items() if needed}
         needs |= {name: needed for name, needed in asked.requests.items() if needed} | {names.SERVER_COUNT: Decimal(1)}
@@ -67,8 +68,8 @@ def allowance(session: Session) -> Allowance:
     for item in items:
         counted = (item.get("status") or {}).get("used") or {}
         for key, most in ((item.get("spec") or {}).get("hard") or {}).items():
-            if key not in hard or quota.amount(most) < hard[key]:
-                hard[key], used[key] = quota.amount(most), quota.amount(counted.get(key, 0))
+            if key not in hard or quantity_or_zero(most) < hard[key]:
+                hard[key], used[key] = quantity_or_zero(most), quantity_or_zero(counted.get(key, 0))
     return Allowance(flavors, hard, used)
 
 
@@ -76,7 +77,7 @@ def smallest(flavors: list[Json]) -> str | None:
     """The flavor that asks for least: no devices first, then CPU, then the name."""
 
     def size(flavor: Json) -> tuple[Decimal, Decimal, str]:
-        asked = quota.demand(flavor)
+        asked = flavor_demand(flavor.get("spec") or {})
         devices = sum((asked.requests[name] for name in asked.devices), Decimal(0))
         return devices, asked.requests.get("cpu", Decimal(0)), str(flavor["metadata"]["name"])
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl import quota, render
+from devctl import render
 from devctl.allowance import Allowance, allowance, default_flavor
 from devctl.errors import from_api
 from devctl.listing import Output
 from devctl.queue import cluster_queues
-from devservers_core import names
+from devservers_core import kueue_quota, names
 from devservers_core.errors import ApiError
+from devservers_core.kueue_quota import flavor_demand
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -76,8 +77,8 @@ def _row(
     spec, name = flavor.get("spec") or {}, str(flavor["metadata"]["name"])
     marks = flavor["metadata"].get("annotations") or {}
     price = spec.get("pricePerHour")
-    asked = quota.demand(flavor)
-    limits = [each for each in (quota.servers(asked, queues), mine.servers(asked)) if each is not None]
+    asked = flavor_demand(flavor.get("spec") or {})
+    limits = [each for each in (kueue_quota.servers(asked, queues), mine.servers(asked)) if each is not None]
     free = (min(now for now, _ in limits), min(most for _, most in limits)) if limits else None
     if not mine.may_use(name):
         free = None

@@ -5,13 +5,13 @@ Invariant: read as the person, on demand, and never in the way: what may not be 
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from devctl import quota, values
+from devctl import values
 from devservers_core import names
 from devservers_core.errors import ApiError
+from devservers_core.kueue_quota import excess, flavor_demand, suggest_flavor
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -69,19 +69,13 @@ def place(session: Session, server: Json) -> str | None:
 def refuse_impossible(session: Session, flavor: Json, flavors: list[Json]) -> None:
     """Raise Failure when the whole quota of its queue is too small for this flavor, naming the nearest that fits."""
     queues = cluster_queues(session)
-    wanted = quota.demand(flavor)
-    fits = quota.servers(wanted, queues)
-    if fits is None or fits[1]:
+    asked = flavor_demand(flavor.get("spec") or {})
+    too_much = excess(asked, queues)
+    if too_much is None:
         return
-    most = "; ".join(
-        f"{name} {needed:f}, at most {max(room.total for room in rooms.values()):f} in {' or '.join(sorted(rooms))}"
-        for name, rooms in quota.choices(wanted, queues).items()
-        if (needed := wanted.requests[name]) > max(room.total for room in rooms.values())
-    )
     near = nearest(flavor, flavors, queues)
     raise values.refuse(
-        f"flavor {flavor['metadata']['name']} can never start: it asks for more than queue {wanted.queue} has"
-        + (f" ({most})" if most else ""),
+        f"flavor {flavor['metadata']['name']} can never start: it asks for {too_much} (queue {asked.queue})",
         f"take {near}, the nearest that fits; `devctl flavors` shows all; --allow-missing makes it all the same"
         if near
         else "no flavor fits; ask an administrator (--allow-missing makes it all the same)",
@@ -89,31 +83,11 @@ def refuse_impossible(session: Session, flavor: Json, flavors: list[Json]) -> No
 
 
 def nearest(flavor: Json, flavors: list[Json], queues: dict[str, Json]) -> str | None:
-    """The flavor that fits and differs least: devices first, then CPU."""
-    wanted = quota.demand(flavor)
-
-    def apart(asked: quota.Demand, name: str) -> Decimal:
-        return abs(wanted.requests.get(name, Decimal(0)) - asked.requests.get(name, Decimal(0)))
-
-    def distance(other: Json) -> tuple[bool, Decimal, Decimal, str]:
-        asked = quota.demand(other)
-        devices = wanted.devices | asked.devices
-        return (
-            wanted.pool != asked.pool,
-            sum((apart(asked, name) for name in devices), Decimal(0)),
-            apart(asked, "cpu"),
-            str(other["metadata"]["name"]),
-        )
-
-    fitting = [
-        each
-        for each in flavors
-        if each["metadata"]["name"] != flavor["metadata"]["name"]
-        and (found := quota.servers(quota.demand(each), queues)) is not None
-        and found[1]
-    ]
-    best = min(fitting, key=distance, default=None)
-    return str(best["metadata"]["name"]) if best else None
+    """The flavor that fits and differs least."""
+    name = flavor["metadata"]["name"]
+    others = {str(each["metadata"]["name"]): flavor_demand(each.get("spec") or {}) for each in flavors}
+    others.pop(name, None)
+    return suggest_flavor(flavor_demand(flavor.get("spec") or {}), others, queues)
 
 
 def gives_back(session: Session, server: Json) -> str | None:
@@ -128,7 +102,7 @@ def gives_back(session: Session, server: Json) -> str | None:
 
     name = str((server.get("spec") or {}).get("flavor"))
     try:
-        devices = quota.demand(session.kube.get(flavor_path(name))).devices
+        devices = flavor_demand(session.kube.get(flavor_path(name)).get("spec") or {}).devices
     except ApiError:
         return "what it holds goes back to the queue, and it waits again if somebody else is first"
     if not devices:

@@ -37,6 +37,14 @@ def parse_quantity(text: str) -> Decimal:
     return _read(text)[0]
 
 
+def quantity_or_zero(value: object) -> Decimal:
+    """The value of a quantity in a foreign object, 0 when it can't be read."""
+    try:
+        return parse_quantity(str(value))
+    except InvalidValue:
+        return Decimal(0)
+
+
 def canonical(text: str) -> str:
     """The quantity in the API server's own spelling: no fraction digits, the largest unit that loses nothing.
 

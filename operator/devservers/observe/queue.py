@@ -17,7 +17,7 @@ from devservers_core.types import Json
 
 from . import pods
 from .eviction import EVICTED, PREEMPTED, Lost, eviction, remembered
-from .shortage import Demand, NeverFits, shortage
+from .shortage import NeverFits, demand_of, shortage
 
 QUEUED = "Queued"
 EXCEEDS_QUOTA = "ExceedsQuota"
@@ -155,7 +155,7 @@ def _waiting(pod: Json, workload: Json, queue: str, found: Queues, advice: str) 
         what = f" ({', '.join(checks)})" if checks else ""
         return QUEUED, f"Its quota is set aside; waits for the cluster to make room{what}. It starts by itself."
     try:
-        return QUEUED, shortage(Demand.of(pod), queue, found.cluster_queues, told)
+        return QUEUED, shortage(demand_of(pod, queue), found.cluster_queues, told)
     except NeverFits as never:
         return EXCEEDS_QUOTA, f"{never} {advice or 'Choose a smaller flavor (`devctl flavors`).'}"
 

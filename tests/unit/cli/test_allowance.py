@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from devctl import quota
 from devctl.allowance import Allowance, smallest
+from devservers_core.kueue_quota import flavor_demand
 from devservers_core.names import SERVER_COUNT
+from devservers_core.quantity import quantity_or_zero
 
 
 def flavor(name: str, cpu: str, gpu: str | None = None) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def flavor(name: str, cpu: str, gpu: str | None = None) -> dict[str, Any]:
 
 def amounts(**given: str) -> dict[str, Decimal]:
     names = {"cpu": "requests.cpu", "gpu": "requests.nvidia.com/gpu", "servers": SERVER_COUNT}
-    return {names[key]: quota.amount(value) for key, value in given.items()}
+    return {names[key]: quantity_or_zero(value) for key, value in given.items()}
 
 
 @pytest.mark.parametrize(
@@ -35,12 +36,12 @@ def amounts(**given: str) -> dict[str, Decimal]:
 )
 def test_servers_are_bounded_by_every_quota(hard: Any, used: Any, expected: object) -> None:
     mine = Allowance(None, amounts(**hard), amounts(**used))
-    assert mine.servers(quota.demand(flavor("a", "500m"))) == expected
+    assert mine.servers(flavor_demand(flavor("a", "500m")["spec"])) == expected
 
 
 def test_servers_with_gpus_are_bounded_by_the_gpus() -> None:
     mine = Allowance(None, amounts(gpu="4", cpu="100"), amounts(gpu="1"))
-    assert mine.servers(quota.demand(flavor("a", "1", gpu="2"))) == (1, 2)
+    assert mine.servers(flavor_demand(flavor("a", "1", gpu="2")["spec"])) == (1, 2)
 
 
 def test_may_use_is_by_name_or_everything() -> None:

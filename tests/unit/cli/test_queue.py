@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from devctl import quota
 from devctl.queue import nearest, ordinal, waits
+from devservers_core.kueue_quota import flavor_demand, servers
 from devservers_core.types import Json
 from tests.support.operator.queue_objects import GPU, cluster_queue, queues
 
@@ -27,11 +27,11 @@ def test_places_are_counted_as_people_do(number: int, words: str) -> None:
 
 def test_servers_of_a_size_that_could_start_now() -> None:
     found = queues(cluster_queue(used={"gpu-l4": {GPU: "1", "cpu": "4"}}))
-    assert quota.servers(quota.demand(flavor("one", 1)), found) == (3, 4)
-    assert quota.servers(quota.demand(flavor("two", 2)), found) == (1, 2)
-    assert quota.servers(quota.demand(flavor("eight", 8)), found) == (0, 0)
-    assert quota.servers(quota.demand(flavor("elsewhere", 1, queue="research")), found) is None
-    assert quota.servers(quota.demand(flavor("one", 1)), {}) is None
+    assert servers(flavor_demand(flavor("one", 1)["spec"]), found) == (3, 4)
+    assert servers(flavor_demand(flavor("two", 2)["spec"]), found) == (1, 2)
+    assert servers(flavor_demand(flavor("eight", 8)["spec"]), found) == (0, 0)
+    assert servers(flavor_demand(flavor("elsewhere", 1, queue="research")["spec"]), found) is None
+    assert servers(flavor_demand(flavor("one", 1)["spec"]), {}) is None
 
 
 def test_the_nearest_flavor_that_fits() -> None:

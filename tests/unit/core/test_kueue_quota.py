@@ -1,4 +1,4 @@
-"""Free and total are Kueue's own sums, and devctl comes to the same."""
+"""Free and total are Kueue's own sums."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devctl import quota as person
-from devservers.observe.quota import Room, choices, possible, room
+from devservers_core.kueue_quota import (
+    Demand,
+    Headroom,
+    choices,
+    excess,
+    headroom,
+    possible,
+    servers,
+    suggest_flavor,
+)
 from devservers_core.types import Json
 from tests.support.operator.queue_objects import GPU, cluster_queue, queues
 
@@ -56,22 +64,22 @@ def test_the_room_of_a_queue(own: dict[str, Any], other: dict[str, Any] | None, 
     found = [cluster_queue(pools=_POOLS, **own)]
     if other is not None:
         found.append(cluster_queue("training", **other))
-    assert room(queues(*found), "interactive", "gpu-l4", GPU) == Room(Decimal(free), Decimal(total))
+    assert headroom(queues(*found), "interactive", "gpu-l4", GPU) == Headroom(Decimal(free), Decimal(total))
 
 
 def test_there_is_no_room_where_nothing_is_handed_out() -> None:
     found = queues(cluster_queue(pools=_POOLS))
-    assert room(found, "interactive", "gpu-l4", "cpu") is None
-    assert room(found, "interactive", "gpu-a10", GPU) is None
-    assert room(found, "nowhere", "gpu-l4", GPU) is None
-    assert room({}, "interactive", "gpu-l4", GPU) is None
+    assert headroom(found, "interactive", "gpu-l4", "cpu") is None
+    assert headroom(found, "interactive", "gpu-a10", GPU) is None
+    assert headroom(found, "nowhere", "gpu-l4", GPU) is None
+    assert headroom({}, "interactive", "gpu-l4", GPU) is None
 
 
 def test_who_asks_for_no_device_gets_no_place_among_devices() -> None:
     found = queues(cluster_queue(pools={"cpu": {"cpu": "8", GPU: "0"}, "gpu-l4": {"cpu": "16", GPU: "4"}}))
-    assert set(choices({"cpu": Decimal(1)}, "", "interactive", found)["cpu"]) == {"cpu"}
-    asked = {"cpu": Decimal(1), GPU: Decimal(1)}
-    rooms = choices(asked, "", "interactive", found)
+    assert set(choices(Demand("interactive", "", {"cpu": Decimal(1)}), found)["cpu"]) == {"cpu"}
+    asked = Demand("interactive", "", {"cpu": Decimal(1), GPU: Decimal(1)})
+    rooms = choices(asked, found)
     assert {name: set(each) for name, each in rooms.items()} == {GPU: {"cpu", "gpu-l4"}, "cpu": {"cpu", "gpu-l4"}}
     assert {name: set(each) for name, each in possible(asked, rooms).items()} == {GPU: {"gpu-l4"}, "cpu": {"gpu-l4"}}
 
@@ -92,20 +100,27 @@ def _queue(draw: st.DrawFn, name: str) -> Json:
 
 
 @given(_queue("interactive"), _queue("training"), st.sampled_from(["", "p", "q"]), _amounts, _amounts)
-def test_devctl_counts_as_the_operator_does(own: Json, other: Json, pool: str, cpu: str, gpus: str) -> None:
+def test_counts_are_never_negative_and_agree_with_the_words(
+    own: Json, other: Json, pool: str, cpu: str, gpus: str
+) -> None:
     found = queues(own, other)
-    requests = {"cpu": Decimal(cpu), GPU: Decimal(gpus)}
-    here = choices(requests, pool, "interactive", found)
-    there = person.choices(person.Demand("interactive", pool, requests), found)
-    assert {name: set(rooms) for name, rooms in here.items()} == {name: set(rooms) for name, rooms in there.items()}
-    for name, rooms in here.items():
-        for each, found_room in rooms.items():
-            assert (found_room.free, found_room.total) == (there[name][each].free, there[name][each].total)
-            assert found_room.free >= 0
-    counted = person.servers(person.Demand("interactive", pool, requests), found)
-    if here:
-        assert counted is not None
-        assert bool(counted[1]) == all(possible(requests, here).values())
+    demand = Demand("interactive", pool, {"cpu": Decimal(cpu), GPU: Decimal(gpus)})
+    rooms = choices(demand, found)
+    assert all(room.free >= 0 for pools in rooms.values() for room in pools.values())
+    counted = servers(demand, found)
+    assert (counted is None) == (not rooms)
+    assert (excess(demand, found) is None) == all(possible(demand, rooms).values())
+    if counted is not None:
+        assert bool(counted[1]) == all(possible(demand, rooms).values())
         assert counted[0] <= counted[1] or any(
-            room.free > room.total for rooms in here.values() for room in rooms.values()
+            room.free > room.total for pools in rooms.values() for room in pools.values()
         )
+
+
+def test_a_flavor_of_a_queue_that_counts_nothing_is_not_suggested() -> None:
+    found = queues(cluster_queue(pools=_POOLS))
+    others = {
+        "elsewhere": Demand("research", "", {GPU: Decimal(1)}),
+        "two": Demand("interactive", "", {GPU: Decimal(2)}),
+    }
+    assert suggest_flavor(Demand("interactive", "", {GPU: Decimal(8)}), others, found) == "two"
