@@ -30,7 +30,7 @@ class Container:
 def suspended(server: Json) -> Failure | None:
     """The refusal where a server is stopped because its owner is suspended; None otherwise."""
     status = server.get("status") or {}
-    if status.get("stopReason") != "suspended":
+    if status.get("stopReason") != names.STOPPED_BY_SUSPENSION:
         return None
     name, namespace = server["metadata"]["name"], str(server["metadata"].get("namespace", ""))
     user = names.user_of(namespace) or namespace

@@ -30,7 +30,7 @@ def cluster_queues(session: Session) -> dict[str, Json]:
 def waits(server: Json) -> bool:
     """Whether a server has no quota yet."""
     condition = admitted(server)
-    return condition.get("status") == "False" and condition.get("reason") != "KueueUnavailable"
+    return condition.get("status") == "False" and condition.get("reason") != names.KUEUE_UNAVAILABLE
 
 
 def admitted(server: Json) -> Json:
@@ -96,7 +96,7 @@ def gives_back(session: Session, server: Json) -> str | None:
     The flavor's devices count, and that Kueue admitted the server or has it wait.
     """
     condition = admitted(server)
-    if not condition or condition.get("reason") == "KueueUnavailable":
+    if not condition or condition.get("reason") == names.KUEUE_UNAVAILABLE:
         return None
     from devctl.kube import flavor_path
 

@@ -133,6 +133,14 @@ STAGES = (
 )  # fmt: skip
 """In the order in which a server becomes usable. Queued and Admitted appear only with a queue."""
 
+STOPPED_BY_USER = "user"
+STOPPED_BY_TTL = "ttl"
+STOPPED_BY_EXPIRATION = "expired"
+STOPPED_BY_SUSPENSION = "suspended"
+"""status.stopReason of a DevServer."""
+KUEUE_UNAVAILABLE = "KueueUnavailable"
+"""Reason of the condition Admitted where no Kueue answers."""
+
 # Kueue: two ClusterQueues of one cohort share what the cluster has. `interactive` owns it, `training` borrows what is
 # idle and gives it back when a server wants it (reclaimWithinCohort). Every user's namespace has a LocalQueue of each,
 # called as its ClusterQueue.

@@ -14,14 +14,15 @@ from datetime import datetime, timedelta
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
 from devservers_core.duration import parse_duration
-from devservers_core.names import ANNOTATION_STARTED_AT
+from devservers_core.names import (
+    ANNOTATION_STARTED_AT,
+    STOPPED_BY_EXPIRATION,
+    STOPPED_BY_SUSPENSION,
+    STOPPED_BY_TTL,
+    STOPPED_BY_USER,
+)
 
 from .times import parse_time
-
-STOPPED_BY_USER = "user"
-STOPPED_BY_TTL = "ttl"
-STOPPED_BY_EXPIRATION = "expired"
-STOPPED_BY_SUSPENSION = "suspended"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from devservers.api.flavor import DevServerFlavor
-from devservers_core.names import GPU, KUEUE_NAMESPACE
+from devservers_core.names import GPU, KUEUE_NAMESPACE, KUEUE_UNAVAILABLE
 
 _RESOURCES = {"cpu": "CPU", "memory": "memory", GPU: "GPUs", "ephemeral-storage": "disk space"}
 
@@ -104,7 +104,7 @@ def why_refused(text: str) -> Why:
         )
     if "failed calling webhook" in text and KUEUE_NAMESPACE in text:
         return Why(
-            "KueueUnavailable",
+            KUEUE_UNAVAILABLE,
             "Kueue, which hands out the quota, doesn't answer, so no pod can be made. It starts by itself when Kueue "
             "is back, which is tried again at ever longer intervals; tell an administrator if it lasts.",
         )

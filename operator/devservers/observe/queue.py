@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from devservers.api.conditions import Condition
-from devservers_core.names import KUEUE, LABEL_NAME, LABEL_QUEUE
+from devservers_core.names import KUEUE, KUEUE_UNAVAILABLE, LABEL_NAME, LABEL_QUEUE
 from devservers_core.types import Json
 
 from . import pods
@@ -24,7 +24,6 @@ EXCEEDS_QUOTA = "ExceedsQuota"
 QUEUE_NOT_FOUND = "QueueNotFound"
 QUEUE_STOPPED = "QueueStopped"
 DEACTIVATED = "Deactivated"
-KUEUE_UNAVAILABLE = "KueueUnavailable"
 ADMITTED = "Admitted"
 
 WAITING = frozenset({QUEUED, PREEMPTED, EVICTED, EXCEEDS_QUOTA, QUEUE_NOT_FOUND, QUEUE_STOPPED, DEACTIVATED})

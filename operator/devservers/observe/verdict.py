@@ -14,16 +14,12 @@ from devservers.api.conditions import find
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
+from devservers_core.names import STOPPED_BY_EXPIRATION, STOPPED_BY_SUSPENSION, STOPPED_BY_TTL
 from devservers_core.types import Json
 
 from . import pods
 from .image import WAITING_REASONS, pull_failure
-from .lifecycle import (
-    STOPPED_BY_EXPIRATION,
-    STOPPED_BY_SUSPENSION,
-    STOPPED_BY_TTL,
-    Decision,
-)
+from .lifecycle import Decision
 from .pending import Why, passes, why_not_mounted, why_refused, why_unschedulable
 from .queue import QueueState
 from .times import parse_time
