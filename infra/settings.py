@@ -30,7 +30,7 @@ from pydantic_core import PydanticCustomError
 from devservers.api import registries
 from devservers.api.fields import ImageReference, Matching
 from devservers.api.user import UserSpec
-from devservers_core.names import is_reserved_user
+from devservers_core.names import LOCAL_IMAGES, is_reserved_user
 from infra import offered, problems
 from infra.aws import checks
 from infra.aws import images as built
@@ -211,7 +211,7 @@ class Settings(SettingsModel):
     @property
     def image_sources(self) -> tuple[str, ...]:
         """What people's images may come from; on this machine also what `make up` built on it."""
-        return (*self.registries, registries.LOCAL_IMAGES) if self.cluster == LOCAL else self.registries
+        return (*self.registries, LOCAL_IMAGES) if self.cluster == LOCAL else self.registries
 
     @property
     def queueing_replicas(self) -> int:

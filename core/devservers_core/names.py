@@ -111,6 +111,9 @@ DEFAULT_FLAVOR = "cpu-small"
 CLUSTER_DOMAIN = "cluster.local"
 SERVICE_DOMAIN = f"svc.{CLUSTER_DOMAIN}"
 
+LOCAL_IMAGES = "localhost/devservers"
+"""Prefix of the images that `make up` builds and puts on the nodes, which ask a registry only for others."""
+
 # Inside a server
 
 MAIN_CONTAINER = "dev"

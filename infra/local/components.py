@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from devservers_core.names import CLUSTER_DOMAIN, GROUP
+from devservers_core.names import CLUSTER_DOMAIN, GROUP, LOCAL_IMAGES
 
 INSIDE = PurePosixPath("/run/devservers")
 POD_CIDR = "10.244.0.0/24"
@@ -19,7 +19,7 @@ SERVICE_CIDR = "10.96.0.0/16"
 API_SERVICE = "10.96.0.1"
 NODE = "devservers"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
-PAUSE_IMAGE = "localhost/devservers/pause:1"
+PAUSE_IMAGE = f"{LOCAL_IMAGES}/pause:1"
 CGROUP_ROOT = "devservers"
 ETCD = "https://127.0.0.1:2379"
 ETCD_CLIENT = (INSIDE / "pki" / "apiserver-etcd-client.crt", INSIDE / "pki" / "apiserver-etcd-client.key")

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from devservers_core.names import LOCAL_IMAGES
 from infra.images import BASE_SUITE, PLATFORM, Image
 from infra.local import modules, toolchain
 from infra.local.cluster import Cluster
@@ -21,7 +22,6 @@ from infra.local.components import PAUSE_IMAGE
 from infra.local.paths import ROOT, Paths
 from infra.local.progress import Progress
 
-REPOSITORY = "localhost/devservers"
 KEEP_FREE = 20 * 2**30
 """Bytes of free disk below which the build storage, with its layers, is dropped after a build."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -33,7 +33,7 @@ class ImageError(RuntimeError):
 
 def reference_of(image: Image) -> str:
     """What a pod of a local cluster names an image by, built or not; it changes with the files."""
-    return f"{REPOSITORY}/{image.name}:{image.digest()}"
+    return f"{LOCAL_IMAGES}/{image.name}:{image.digest()}"
 
 
 PAUSE, KUEUE = "pause", "kueue"
@@ -50,7 +50,7 @@ def kueue_tag(paths: Paths) -> str:
 def references(paths: Paths) -> dict[str, str]:
     """What this checkout's images are called, built or not, by name. Raises ToolchainError before Kueue is built."""
     own = {image.name: reference_of(image) for image in PLATFORM}
-    return own | {KUEUE: f"{REPOSITORY}/{KUEUE}:{kueue_tag(paths)}"}
+    return own | {KUEUE: f"{LOCAL_IMAGES}/{KUEUE}:{kueue_tag(paths)}"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Builder:
 
     def _wrap(self, name: str, tag: str, program: Path) -> Built:
         """An image of one static program of this machine, which its Dockerfile knows by its file's name."""
-        built = Built(f"{REPOSITORY}/{name}:{tag}", self.paths.images / f"{name}-{tag}.tar")
+        built = Built(f"{LOCAL_IMAGES}/{name}:{tag}", self.paths.images / f"{name}-{tag}.tar")
         if not built.archive.exists():
             with self.progress.step(f"building image {name}"):
                 context = self.paths.cache / name
@@ -139,7 +139,7 @@ class Builder:
 
     def _base(self) -> str:
         """The local stand-in for ``debian:trixie-slim``: the same packages, from Debian's own archive."""
-        name = f"{REPOSITORY}/debian:{BASE_SUITE}"
+        name = f"{LOCAL_IMAGES}/debian:{BASE_SUITE}"
         if self._buildah("images", "-q", name, check=False).strip():
             return name
         root = self.paths.images / f"debian-{BASE_SUITE}.tar"

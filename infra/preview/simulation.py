@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from devservers_core.names import LOCAL_IMAGES
 from infra import settings as configuration
 from infra.cost.estimate import Estimate
 from infra.local.capacity import VARIABLE, Capacity
@@ -79,5 +80,5 @@ def stand_in(folder: Path) -> Mapping[str, str]:
         "DEVSERVERS_LOCAL_KEYS_FILE": str(folder / "keys"),
         VARIABLE: str(Capacity(cpu=1900, memory=7680)),
         NETWORK: str(Surroundings(closed=("10.244.0.0/24", "172.18.0.2/32"))),
-        **{variable: f"localhost/devservers/{name}:simulated" for name, variable in IMAGE_VARIABLES.items()},
+        **{variable: f"{LOCAL_IMAGES}/{name}:simulated" for name, variable in IMAGE_VARIABLES.items()},
     }

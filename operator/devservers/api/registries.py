@@ -10,8 +10,6 @@ from __future__ import annotations
 
 ANY = "*"
 """Every registry with a public name."""
-LOCAL_IMAGES = "localhost/devservers"
-"""Prefix of the images that `make up` builds and puts on the nodes, which ask a registry only for others."""
 PATTERN = r"^(\*|([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+(:[0-9]{1,5})?(/[a-z0-9._-]+)*)$"
 """An entry of the list: `*`, or a registry with the first parts of a path, like ghcr.io/team."""
 

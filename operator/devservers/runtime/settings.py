@@ -9,7 +9,7 @@ import socket
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from devservers_core.names import RESERVED_ENV_PREFIX, SYSTEM_NAMESPACE
+from devservers_core.names import LOCAL_IMAGES, RESERVED_ENV_PREFIX, SYSTEM_NAMESPACE
 
 
 class Settings(BaseSettings):
@@ -17,10 +17,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=RESERVED_ENV_PREFIX, frozen=True, extra="ignore")
 
-    default_image: str = "localhost/devservers/base:latest"
+    default_image: str = f"{LOCAL_IMAGES}/base:latest"
     """Image of servers that name none. Changing it restarts nothing; it is used at a server's next start."""
 
-    ssh_image: str = "localhost/devservers/ssh:latest"
+    ssh_image: str = f"{LOCAL_IMAGES}/ssh:latest"
     """Image whose init container carries OpenSSH and the init program into any image."""
 
     namespace: str = SYSTEM_NAMESPACE
