@@ -19,6 +19,18 @@ current-context: kind-test
 clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
 contexts: [{name: kind-test, context: {cluster: c}}]
 """
+POLICIES = {
+    f"{name}.devservers.io"
+    for name in (
+        "devservers",
+        "devservers-bastion",
+        "devservers-bastion-tokens",
+        "devservers-claims",
+        "devservers-operator",
+        "devservers-registries",
+        "devservers-registry-notes",
+    )
+}
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
@@ -66,12 +78,8 @@ def test_the_whole_graph(graph: Graph) -> None:
         "kubernetes:kueue.x-k8s.io/v1beta2:ClusterQueue": 2,
         "kubernetes:kueue.x-k8s.io/v1beta2:WorkloadPriorityClass": 3,
         "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition": 3,
-        "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy": len(
-            graph.of("ValidatingAdmissionPolicyBinding")
-        ),
-        "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding": len(
-            graph.of("ValidatingAdmissionPolicy")
-        ),
+        "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy": len(POLICIES),
+        "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding": len(POLICIES),
         "kubernetes:core/v1:Namespace": 3,
         "kubernetes:networking.k8s.io/v1:NetworkPolicy": 6,
         "kubernetes:core/v1:ServiceAccount": 2,
@@ -86,7 +94,16 @@ def test_the_whole_graph(graph: Graph) -> None:
         "kubernetes:devservers.io/v1:DevServerFlavor": 3,
         "kubernetes:devservers.io/v1:DevServerUser": 1,
     }
-    assert len(graph.of("ValidatingAdmissionPolicy")) >= 1
+
+
+def test_each_admission_policy_denies_by_a_binding_of_its_own(graph: Graph) -> None:
+    """A policy without a binding, or with one that only warns, refuses nothing."""
+    assert {node.inputs["metadata"]["name"] for node in graph.of("ValidatingAdmissionPolicy")} == POLICIES
+    bindings = [node.inputs for node in graph.of("ValidatingAdmissionPolicyBinding")]
+    assert {(each["metadata"]["name"], each["spec"]["policyName"]) for each in bindings} == {
+        (name, name) for name in POLICIES
+    }
+    assert [each["spec"]["validationActions"] for each in bindings] == [["Deny"]] * len(POLICIES)
 
 
 def test_a_preview_registers_the_same(graph: Graph, tmp_path: Path) -> None:

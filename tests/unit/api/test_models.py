@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pydantic
 import pytest
 
@@ -30,11 +32,12 @@ STRING_RULES = [row for row in REFUSED if row[1][:1] == ("spec",) and not any(ea
 
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_every_field_is_read_and_written_back(kind: str) -> None:
+    """Nothing is lost, renamed or given another value; a number that stands for a quantity becomes a string."""
     example = with_value(EXAMPLES[kind], ("status",), STATUSES[kind])
-    written = MODELS[kind].parse(example).manifest()
-    assert MODELS[kind].parse(written) == MODELS[kind].parse(example)
-    assert written["spec"].keys() == example["spec"].keys()
-    assert written["status"].keys() == example["status"].keys()
+    expected = copy.deepcopy(example)
+    for amounts in expected["spec"].get("resources", {}).values():
+        amounts |= {resource: str(amount) for resource, amount in amounts.items()}
+    assert MODELS[kind].parse(example).manifest() == expected
 
 
 @pytest.mark.parametrize(("kind", "path", "value"), ACCEPTED)

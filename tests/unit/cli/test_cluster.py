@@ -1,0 +1,197 @@
+"""devctl status, info and test-k8s: what is shown, and what is said where a person may not look."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cli.api_server import ApiServer
+from tests.unit.cli.conftest import Run
+
+OPERATOR = "/apis/apps/v1/namespaces/devservers-system/deployments/devservers-operator"
+KINDS = "/apis/devservers.io/v1"
+USER = f"{KINDS}/devserverusers/ann"
+SERVERS = f"{KINDS}/namespaces/dev-ann/devservers"
+NAMESPACE = "/api/v1/namespaces/dev-ann"
+QUOTAS = f"{NAMESPACE}/resourcequotas"
+REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+ACCESS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+@pytest.fixture
+def platform(api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ApiServer:
+    """A platform on which all is well, and a machine with an ssh."""
+    (tmp_path / "ssh").write_text("#!/bin/sh\necho OpenSSH_10.0 >&2\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    api.put(OPERATOR, spec={"replicas": 2}, status={"readyReplicas": 2})
+    api.put(USER, spec={}, status={"phase": "Active"})
+    api.put(NAMESPACE)
+    api.objects[KINDS] = {"resources": [{"name": "devservers", "kind": "DevServer"}, {"name": "a/status", "kind": "X"}]}
+    api.answers[REVIEW] = lambda body: {"status": {"userInfo": {"username": "ann@example.org"}}}
+    api.answers[ACCESS] = lambda body: {"status": {"allowed": True}}
+    return api
+
+
+def status(devctl: Run) -> dict[str, Any]:
+    return dict(json.loads(devctl("status", "-o", "json").stdout))
+
+
+def test_status_counts_servers_by_phase(platform: ApiServer, devctl: Run) -> None:
+    platform.put(f"{SERVERS}/a", spec={}, status={"phase": "Running"})
+    platform.put(f"{SERVERS}/b", spec={}, status={"phase": "Running"})
+    platform.put(f"{SERVERS}/c", spec={})
+    platform.put(f"{SERVERS}/d", spec={}, metadata={"deletionTimestamp": "2026-01-02T00:00:00Z"}, status={"phase": "X"})
+    assert status(devctl)["servers"] == {"total": 4, "phases": {"Running": 2, "Pending": 1, "Terminating": 1}}
+    text = devctl("status").stdout
+    assert "1 Pending, 2 Running, 1 Terminating" in text and "(v1.35.0)" in text and "2 of 2 replicas ready" in text
+
+
+@pytest.mark.parametrize(
+    ("refusal", "operator", "user"),
+    [
+        (None, "2 of 2 replicas ready", "ann (Active)"),
+        (404, "not installed", "ann (does not exist)"),
+        (403, "not visible to you", "ann"),
+    ],
+)
+def test_status_says_what_it_could_not_see(
+    platform: ApiServer, devctl: Run, refusal: int | None, operator: str, user: str
+) -> None:
+    for path in (OPERATOR, USER) if refusal else ():
+        platform.refuse("GET", path, (refusal or 0, "no"))
+    found = status(devctl)
+    assert (found["operator"], found["user"]) == (operator, user)
+
+
+def test_status_of_a_person_whom_the_operator_has_not_seen(platform: ApiServer, devctl: Run) -> None:
+    platform.put(USER, spec={})
+    platform.put(OPERATOR, spec={}, status={})
+    found = status(devctl)
+    assert (found["operator"], found["user"]) == ("0 of 1 replicas ready", "ann (not set up yet)")
+
+
+def test_status_shows_quota_by_what_is_used(platform: ApiServer, devctl: Run) -> None:
+    hard = {"requests.cpu": "8", "services.nodeports": "0", "requests.storage": "50Gi"}
+    platform.put(f"{QUOTAS}/dev-user", spec={"hard": hard}, status={"used": {"requests.cpu": "2"}})
+    assert status(devctl)["quota"]["requests.cpu"] == ["2", "8"]
+    assert status(devctl)["quota"]["requests.storage"] == ["0", "50Gi"]
+    text = devctl("status").stdout
+    assert "2 of 8 used" in text and "0 of 50Gi used" in text and "nodeports" not in text
+    platform.refuse("GET", QUOTAS, (403, "no"))
+    assert status(devctl)["quota"] == {}
+
+
+@pytest.mark.parametrize(
+    ("mark", "found", "text"),
+    [
+        (None, {}, ""),
+        ("cpu=4,memory=1.5", {"cpu": 4.0, "memory": 1.5}, "cpu 4 times and memory 1.5 times over: servers take more"),
+        ("cpu=2,memory=1", {"cpu": 2.0, "memory": 1.0}, "cpu 2 times over: servers take more"),
+        ("cpu=lots", {}, ""),
+    ],
+)
+def test_status_says_how_many_times_over_the_cluster_is_given_out(
+    platform: ApiServer, devctl: Run, mark: str | None, found: dict[str, float], text: str
+) -> None:
+    annotations = {"devservers.io/overcommit": mark} if mark else {}
+    platform.put(f"{KINDS}/devserverflavors/other", metadata={"annotations": annotations}, spec={})
+    assert status(devctl)["overcommit"] == found
+    shown = devctl("status").stdout
+    assert text in shown and ("overcommit" in shown) is bool(text)
+
+
+def test_info_names_each_setting_and_its_source(platform: ApiServer, devctl: Run, tmp_path: Path) -> None:
+    (tmp_path / ".config/devctl").mkdir(parents=True)
+    (tmp_path / ".config/devctl/config.yaml").write_text("flavor: cpu-small\n")
+    found = json.loads(devctl("info", "-o", "json", DEVCTL_IMAGE="debian:13").stdout)
+    assert found["server"] == platform.url
+    settings = {name: (each["value"], Path(each["source"]).name) for name, each in found["settings"].items()}
+    assert settings["user"] == ("ann", "DEVCTL_USER")
+    assert settings["flavor"] == ("cpu-small", "config.yaml")
+    assert settings["image"] == ("debian:13", "DEVCTL_IMAGE")
+    assert settings["namespace"] == ("dev-ann", "dev-USER")
+    assert settings["context"] == ("test", "current context")
+    assert settings["identityFile"] == ("your agent and ~/.ssh", "default")
+
+
+def test_info_works_without_a_cluster(run: Run, tmp_path: Path) -> None:
+    done = run("info", KUBECONFIG=str(tmp_path / "nothing"))
+    assert done.returncode == 0 and "API server:  none: " in done.stdout and "(does not exist)" in done.stdout
+
+
+def test_info_of_a_laptop_says_that_commands_run_on_the_bastion(run: Run, tmp_path: Path) -> None:
+    done = run("info", "-o", "json", DEVCTL_BASTION="ssh.example.org:2222", DEVCTL_USER="ann")
+    assert "commands run on the bastion ssh.example.org:2222, as ann" in json.loads(done.stdout)["server"]
+
+
+def marks(text: str) -> dict[str, str]:
+    """What test-k8s shows: the mark of each check."""
+    return {line[6:26].strip(): line[:4].strip() for line in text.splitlines()}
+
+
+def test_test_k8s_of_a_platform_in_order_passes_every_check(platform: ApiServer, devctl: Run) -> None:
+    done = devctl("test-k8s")
+    assert done.stderr == "everything is in order\n" and set(marks(done.stdout).values()) == {"ok"}
+    assert len(marks(done.stdout)) == 9
+    assert "ann@example.org" in done.stdout and "DevServer\n" in done.stdout and "cpu-small" in done.stdout
+    asked = [body["spec"]["resourceAttributes"] for _, path, body in platform.writes if path == ACCESS and body]
+    assert {each["namespace"] for each in asked} == {"dev-ann"}
+    assert ("create", "pods", "exec") in [(each["verb"], each["resource"], each["subresource"]) for each in asked]
+
+
+@pytest.mark.parametrize(
+    ("path", "refusal", "check", "mark", "says"),
+    [
+        (KINDS, 404, "kinds installed", "FAIL", "the devservers.io kinds are missing"),
+        (REVIEW, 403, "who you are", "skip", "the cluster does not tell"),
+        (REVIEW, 500, "who you are", "FAIL", ""),
+        (NAMESPACE, 403, "your namespace", "skip", "dev-ann is not visible to you"),
+        (NAMESPACE, 404, "your namespace", "FAIL", "there is no namespace dev-ann"),
+        (OPERATOR, 403, "operator", "skip", "not visible to you"),
+        (OPERATOR, 404, "operator", "FAIL", "the operator: not installed"),
+    ],
+)
+def test_test_k8s_tells_what_is_wrong_from_what_can_not_be_seen(
+    platform: ApiServer, devctl: Run, path: str, refusal: int, check: str, mark: str, says: str
+) -> None:
+    platform.refuse("POST" if path == REVIEW else "GET", path, (refusal, "no"))
+    done = devctl("test-k8s", code=1 if mark == "FAIL" else 0)
+    assert {name: found for name, found in marks(done.stdout).items() if found != "ok"} == {check: mark}
+    assert says in done.stdout
+    assert (f"the first is: {check}" in done.stderr) is (mark == "FAIL")
+
+
+def test_test_k8s_names_each_right_that_is_lacking(platform: ApiServer, devctl: Run) -> None:
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        asked = body["spec"]["resourceAttributes"]
+        return {"status": {"allowed": asked["verb"] != "delete" and asked["subresource"] != "exec"}}
+
+    platform.answers[ACCESS] = answer
+    done = devctl("test-k8s", code=1)
+    assert "you may not delete devservers, create pods/exec in dev-ann" in done.stdout
+
+
+@pytest.mark.parametrize("replicas", [{"readyReplicas": 0}, {}])
+def test_test_k8s_fails_for_an_operator_without_a_ready_replica(
+    platform: ApiServer, devctl: Run, replicas: dict[str, int]
+) -> None:
+    platform.put(OPERATOR, spec={"replicas": 1}, status=replicas)
+    assert marks(devctl("test-k8s", code=1).stdout)["operator"] == "FAIL"
+
+
+def test_test_k8s_fails_without_flavors_and_without_ssh(platform: ApiServer, devctl: Run) -> None:
+    del platform.objects[f"{KINDS}/devserverflavors/cpu-small"]
+    done = devctl("test-k8s", code=1, PATH="/nowhere")
+    assert {name for name, mark in marks(done.stdout).items() if mark == "FAIL"} == {"flavors", "ssh program"}
+    assert done.stderr.startswith("2 of the checks failed")
+
+
+def test_test_k8s_ends_at_an_api_server_that_does_not_answer(platform: ApiServer, devctl: Run) -> None:
+    platform.close()
+    done = devctl("test-k8s", code=1)
+    assert marks(done.stdout) == {"settings": "ok", "API server answers": "FAIL"}

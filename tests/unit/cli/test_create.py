@@ -1,0 +1,167 @@
+"""devctl create: what is written, and what is refused before anything is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.cli.api_server import ApiServer
+from tests.unit.cli.conftest import Run
+
+SERVERS = "/apis/devservers.io/v1/namespaces/dev-ann/devservers"
+CLAIMS = "/api/v1/namespaces/dev-ann/persistentvolumeclaims"
+
+
+def put_claim(api: ApiServer, name: str, size: str = "10Gi", **metadata: Any) -> None:
+    api.put(f"{CLAIMS}/{name}", metadata=metadata, spec={"resources": {"requests": {"storage": size}}})
+
+
+def made(api: ApiServer) -> dict[str, Any]:
+    """The spec of the one server that was created."""
+    ((method, path, body),) = api.writes
+    assert (method, path) == ("POST", SERVERS) and body is not None
+    return dict(body["spec"])
+
+
+def test_create_writes_what_is_asked_and_leaves_defaults_out(api: ApiServer, devctl: Run) -> None:
+    put_claim(api, "data")
+    put_claim(api, "team")
+    done = devctl(
+        "create", "mydev", "cpu-small", "--image", "debian:13", "--home-size", "20Gi", "-v", "data:/data:ro",
+        "--shared-volume", "team", "-e", "A=1", "--ttl", "2h30m", "--no-ssh", "--", "sleep", "inf",
+    )  # fmt: skip
+    assert made(api) == {
+        "flavor": "cpu-small",
+        "image": "debian:13",
+        "command": ["sleep", "inf"],
+        "env": [{"name": "A", "value": "1"}],
+        "persistentHomeSize": "20Gi",
+        "sharedVolumeClaimName": "team",
+        "volumes": [{"claimName": "data", "mountPath": "/data", "readOnly": True}],
+        "enableSSH": False,
+        "lifecycle": {"timeToLive": "2h30m"},
+    }
+    assert api.queries == [{"fieldManager": "devctl", "fieldValidation": "Strict"}]
+    assert done.stdout == "" and "devserver/mydev created in dev-ann (cpu-small, home 20Gi, kept)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "spec", "says"),
+    [
+        ([], {"persistentHomeSize": "10Gi"}, "home 10Gi, kept"),
+        (["--ephemeral"], {}, "no persistent home"),
+        (["--home-size", "none"], {}, "no persistent home"),
+        (
+            ["-v", "data:/home/dev"],
+            {"volumes": [{"claimName": "data", "mountPath": "/home/dev"}]},
+            "home on your volume",
+        ),
+    ],
+)
+def test_create_says_where_the_home_is(
+    api: ApiServer, devctl: Run, words: list[str], spec: dict[str, Any], says: str
+) -> None:
+    put_claim(api, "data")
+    assert f"(cpu-small, {says})" in devctl("create", "mydev", *words).stderr
+    assert made(api) == {"flavor": "cpu-small", **spec}
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "warned"),
+    [
+        ([], "20Gi", None),
+        (["--home-size", "20Gi"], "20Gi", None),
+        (["--home-size", "5Gi"], "20Gi", "can't be made smaller"),
+        (["--home-size", "30Gi"], "30Gi", "it grows to 30Gi if its storage class can"),
+    ],
+)
+def test_create_uses_a_home_kept_from_before(
+    api: ApiServer, devctl: Run, size: list[str], asked: str, warned: str | None
+) -> None:
+    put_claim(api, "mydev-home", "20Gi")
+    done = devctl("create", "mydev", *size)
+    assert made(api)["persistentHomeSize"] == asked
+    assert "home 20Gi, kept from before" in done.stderr
+    assert (warned in done.stderr) if warned else ("warning" not in done.stderr)
+
+
+def test_create_over_a_home_that_is_being_deleted_asks_for_the_default(api: ApiServer, devctl: Run) -> None:
+    put_claim(api, "mydev-home", "20Gi", deletionTimestamp="2026-01-02T00:00:00Z")
+    assert "home 10Gi, kept)" in devctl("create", "mydev").stderr
+    assert made(api)["persistentHomeSize"] == "10Gi"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ([], 2, "the server has no name"),
+        (["one", "cpu-small", "--name", "two"], 2, "two names are given: one and --name two"),
+        (["one", "a", "--flavor", "b"], 2, "two flavors are given: a and --flavor b"),
+        (["One"], 6, "One"),
+        (["one", "--ephemeral", "--home-size", "5Gi"], 2, "--ephemeral and --home-size contradict each other"),
+        (["one", "-v", "data:/home/dev", "--home-size", "5Gi"], 6, "/home/dev is used twice"),
+        (["one", "--ttl", "soon"], 6, "--ttl"),
+        (["one", "--wait=soon"], 6, "--wait"),
+        (["one", "-o", "xml"], 2, "-o xml is unknown"),
+        (["one", "cpu-smal"], 6, "did you mean cpu-small?"),
+        (["one", "-v", "dta:/data"], 6, "did you mean data?"),
+        (["one", "--shared-volume", "none-such"], 6, "known claims: data"),
+    ],
+)
+def test_create_refuses_what_can_never_work_before_it_writes(
+    api: ApiServer, devctl: Run, words: list[str], code: int, says: str
+) -> None:
+    put_claim(api, "data")
+    assert says in devctl("create", *words, code=code).stderr
+    assert api.writes == []
+
+
+def test_create_takes_the_first_word_as_flavor_where_the_name_is_an_option(api: ApiServer, devctl: Run) -> None:
+    devctl("create", "--name", "mydev", "cpu-small")
+    assert made(api)["flavor"] == "cpu-small" and f"{SERVERS}/mydev" in api.objects
+
+
+def test_create_with_allow_missing_warns_and_leaves_it_to_the_operator(api: ApiServer, devctl: Run) -> None:
+    done = devctl("create", "mydev", "later", "-v", "absent:/data", "--allow-missing")
+    assert "there is no flavor later yet" in done.stderr and "there is no volume claim absent yet" in done.stderr
+    assert made(api)["flavor"] == "later"
+
+
+@pytest.mark.parametrize(("form", "read"), [(None, yaml.safe_load), ("yaml", yaml.safe_load), ("json", json.loads)])
+def test_create_as_a_dry_run_prints_the_object_and_makes_none(
+    api: ApiServer, devctl: Run, form: str | None, read: Any
+) -> None:
+    done = devctl("create", "mydev", "--dry-run", *(["-o", form] if form else []))
+    shown = read(done.stdout)
+    assert shown["kind"] == "DevServer" and "managedFields" not in shown["metadata"]
+    assert "nothing was changed" in done.stderr
+    assert api.queries[0]["dryRun"] == "All" and f"{SERVERS}/mydev" not in api.objects
+
+
+def test_create_waits_for_a_quota_that_is_not_counted_yet(api: ApiServer, devctl: Run) -> None:
+    api.refuse("POST", SERVERS, (403, "forbidden: status unknown for quota: dev-user"), (201, ""))
+    devctl("create", "mydev")
+    assert [method for method, _, _ in api.writes] == ["POST", "POST"] and f"{SERVERS}/mydev" in api.objects
+
+
+def test_create_takes_any_other_refusal_as_the_answer(api: ApiServer, devctl: Run) -> None:
+    api.refuse("POST", SERVERS, (403, "exceeded quota: dev-user"), (201, ""))
+    assert "this would exceed your quota" in devctl("create", "mydev", code=6).stderr
+    assert [method for method, _, _ in api.writes] == ["POST"]
+
+
+def test_create_of_a_server_that_exists_changes_nothing(api: ApiServer, devctl: Run) -> None:
+    there = api.put(f"{SERVERS}/mydev", spec={"flavor": "other"})
+    assert "mydev exists already" in devctl("create", "mydev", code=1).stderr
+    assert api.objects[f"{SERVERS}/mydev"] == there
+
+
+@pytest.mark.parametrize(("limit", "code"), [("10Gi", 0), ("9Gi", 6)])
+def test_create_refuses_a_home_beyond_the_largest_volume(api: ApiServer, devctl: Run, limit: str, code: int) -> None:
+    item = {"type": "PersistentVolumeClaim", "max": {"storage": limit}}
+    api.put("/api/v1/namespaces/dev-ann/limitranges/dev-user", spec={"limits": [item]})
+    done = devctl("create", "mydev", code=code)
+    assert ("a volume may have 9Gi at most" in done.stderr) is (code == 6) and bool(api.writes) is (code == 0)
