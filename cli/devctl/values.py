@@ -6,7 +6,6 @@ and what would be right. The grammars are devservers_core's.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from devservers_core import grammar, names
@@ -37,17 +36,7 @@ def server_name(name: str) -> str:
 
 
 def _suggest(name: str) -> str:
-    return _slug(name, grammar.SERVER_NAME_MAX) or "mydev"
-
-
-def _slug(text: str, longest: int) -> str:
-    """`text` as a name, as far as that can be; "" when nothing is left of it."""
-    import unicodedata
-
-    plain = unicodedata.normalize("NFKD", text.lower().replace("ß", "ss")).encode("ascii", "ignore").decode()
-    # A mark of an accent is gone by now; any other character parts two words.
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-").lstrip("0123456789-")[:longest].rstrip("-")
-    return slug if len(slug) >= 2 else ""
+    return grammar.slug(name, grammar.SERVER_NAME_MAX) or "mydev"
 
 
 def user_name(name: str) -> bool:
@@ -58,7 +47,7 @@ def user_name(name: str) -> bool:
 def user_name_rule(name: str) -> str:
     """What a user name looks like, with the nearest one to `name`: jane.doe@example.org -> jane-doe."""
     rule = f"user names have 2 to {grammar.USER_NAME_MAX} small letters, digits and dashes, a letter first"
-    near = _slug(name.partition("@")[0], grammar.USER_NAME_MAX)
+    near = grammar.slug(name.partition("@")[0], grammar.USER_NAME_MAX)
     return f"{rule} and no dash at the end" + (f", for example {near}" if near else "")
 
 

@@ -27,3 +27,13 @@ IMAGE, IMAGE_MAX = (
 def fits(text: str, pattern: str, max_length: int) -> bool:
     """Whether all of `text` matches `pattern` and is no longer than `max_length` characters."""
     return len(text) <= max_length and not text.endswith("\n") and re.search(pattern, text, re.ASCII) is not None
+
+
+def slug(text: str, max_length: int) -> str:
+    """`text` as a user's or server's name, as far as that can be; "" when nothing is left of it."""
+    import unicodedata
+
+    plain = unicodedata.normalize("NFKD", text.lower().replace("ß", "ss")).encode("ascii", "ignore").decode()
+    # A mark of an accent is gone by now; any other character parts two words.
+    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-").lstrip("0123456789-")[:max_length].rstrip("-")
+    return name if len(name) >= 2 else ""

@@ -6,11 +6,11 @@ account's own name and public keys.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from devservers_core.grammar import USER_NAME_MAX, slug
 from devservers_core.names import is_reserved_user
 
 FALLBACK = "me"
@@ -33,9 +33,8 @@ class Person:
 
 def user_name(account: str) -> str:
     """An account's name as a user name of ours (ruling 10): `Ann.Lee` gives `ann-lee`, `root` gives `me`."""
-    name = re.sub(r"[^a-z0-9]+", "-", account.lower()).lstrip("-0123456789")[:31].strip("-")
-    reserved = len(name) < 2 or is_reserved_user(name)
-    return FALLBACK if reserved else name
+    name = slug(account, USER_NAME_MAX)
+    return FALLBACK if not name or is_reserved_user(name) else name
 
 
 def person(env: Mapping[str, str]) -> Person:

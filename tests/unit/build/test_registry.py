@@ -10,27 +10,8 @@ from devctl import registries
 from devservers.build.devserver import BuildSettings
 from devservers.build.registry import platform_secret
 from devservers_core.errors import Failure
-from devservers_core.registry import registry_of, secret_name
+from devservers_core.registry import secret_name
 from tests.support.operator.build_objects import server, template, user
-
-
-@pytest.mark.parametrize(
-    ("image", "registry"),
-    [
-        ("debian", "docker.io"),
-        ("debian:12", "docker.io"),
-        ("team/tool:1", "docker.io"),
-        ("docker.io/library/debian", "docker.io"),
-        ("index.docker.io/library/debian", "docker.io"),
-        ("ghcr.io/team/tool@sha256:" + "a" * 64, "ghcr.io"),
-        ("registry.example.org:5000/tool", "registry.example.org:5000"),
-        ("Registry.Example.org/tool", "registry.example.org"),
-        ("registry:5000/tool", "registry:5000"),
-        ("localhost/tool", "localhost"),
-    ],
-)
-def test_the_registry_of_an_image(image: str, registry: str) -> None:
-    assert registry_of(image) == registry
 
 
 @pytest.mark.parametrize(
@@ -48,11 +29,6 @@ def test_the_registry_of_an_image(image: str, registry: str) -> None:
 def test_a_login_is_kept_where_the_image_looks_for_it(typed: str, registry: str) -> None:
     assert registries.host(typed) == registry
     assert len(secret_name(registry)) <= 63
-
-
-def test_no_two_registries_share_a_secret() -> None:
-    hosts = ["a.b", "a-b", "a:1", "a-1", "a" * 60, "a" * 61]
-    assert len({secret_name(each) for each in hosts}) == len(hosts)
 
 
 @pytest.mark.parametrize("typed", ["", "ghcr.io/team", "http://ghcr.io", "a b", "-a", "a:", "a:port", "a\n", "x" * 300])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from devservers_core import grammar
 
@@ -35,3 +37,17 @@ def test_image_reference_that_no_runtime_reads_does_not_fit(image: str) -> None:
 @pytest.mark.parametrize(("name", "fits"), [("A_1", True), ("_", True), ("1A", False), ("A-B", False), ("A\n", False)])
 def test_variable_name(name: str, fits: bool) -> None:
     assert grammar.fits(name, grammar.ENV_NAME, grammar.ENV_NAME_MAX) is fits
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("Ann.Lee", "ann-lee"), ("Jürgen Weiß", "jurgen-weiss"), ("1ann", "ann"), ("--", ""), ("a", ""), ("7", "")],
+)
+def test_slug_is_a_name_or_empty(text: str, name: str) -> None:
+    assert grammar.slug(text, grammar.USER_NAME_MAX) == name
+
+
+@given(st.text())
+def test_slug_of_any_text_is_empty_or_fits(text: str) -> None:
+    name = grammar.slug(text, grammar.USER_NAME_MAX)
+    assert not name or grammar.fits(name, grammar.USER_NAME, grammar.USER_NAME_MAX)
