@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from typing import Any
@@ -16,28 +15,13 @@ from bastion.paths import GROUP
 from devservers_core.grammar import USER_NAME, USER_NAME_MAX, fits
 from devservers_core.names import FIRST_UID
 from devservers_core.ssh_keys import BadKey, parse
+from tests.support.bastion.accounts import key, person
 from tests.support.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED
 
 SHELL = "/usr/local/bin/devctl-session"
 
 
 BAD_NAMES = ("", "a", "A", "a/b", "..", "a\nb", "ann:x", "ä", 7, "x" * 10240)
-
-
-def key(seed: int, kind: str = "ssh-ed25519") -> str:
-    """A well-formed key line; nobody has its private half."""
-    parts = [kind.encode(), seed.to_bytes(32, "big")]
-    blob = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    return f"{kind} {base64.b64encode(blob).decode()}"
-
-
-def person(name: Any, uid: Any = 20000, **spec: Any) -> dict[str, Any]:
-    """A DevServerUser."""
-    return {
-        "metadata": {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z"},
-        "spec": {"username": name, "sshPublicKeys": [key(1)], **spec},
-        "status": {"uid": uid},
-    }
 
 
 def server(name: Any, namespace: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def test_a_command_cannot_take_what_is_everybodys(then: str, says: str) -> None:
 
 
 def test_a_command_gives_way_and_has_an_end() -> None:
-    then = "assert os.nice(0) == 10 and resource.getrlimit(resource.RLIMIT_CPU) == (600, 602)"
+    """Whoever runs the tests may have given way already."""
+    nice = max(10, os.getpriority(os.PRIO_PROCESS, 0))
+    then = f"assert os.nice(0) == {nice} and resource.getrlimit(resource.RLIMIT_CPU) == (600, 602)"
     subprocess.run([sys.executable, "-c", f"import os\n{LIMITED}limit()\n{then}"], timeout=60, check=True)
 
 

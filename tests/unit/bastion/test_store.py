@@ -13,7 +13,7 @@ from bastion.accounts.access import Access
 from bastion.accounts.render import Rendered, render
 from bastion.accounts.store import Store, read_state
 from bastion.paths import Paths
-from tests.unit.bastion.test_render import key, person
+from tests.support.bastion.accounts import key, person
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NOBODY = render([], [], "/session")

@@ -6,16 +6,14 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from devctl import app
 from tests.support.cli.api_server import ApiServer
-
-Done = subprocess.CompletedProcess[str]
-Run = Callable[..., Done]
+from tests.support.cli.run import Done, Run
 
 
 class _Terminal(io.StringIO):

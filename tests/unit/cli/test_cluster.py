@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli.api_server import ApiServer
-from tests.unit.cli.conftest import Run
+from tests.support.cli.run import Run
 
 OPERATOR = "/apis/apps/v1/namespaces/devservers-system/deployments/devservers-operator"
 KINDS = "/apis/devservers.io/v1"

@@ -6,15 +6,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from devctl import app, commands
-
-Done = subprocess.CompletedProcess[str]
-Run = Callable[..., Done]
+from tests.support.cli.run import Done, Run
 
 
 def spawn(home: Path, *words: str, **env: str) -> Done:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.support.cli.api_server import ApiServer
-from tests.unit.cli.conftest import Run
+from tests.support.cli.run import Run
 
 SERVERS = "/apis/devservers.io/v1/namespaces/dev-ann/devservers"
 CLAIMS = "/api/v1/namespaces/dev-ann/persistentvolumeclaims"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli.api_server import ApiServer
-from tests.unit.cli.conftest import Run
+from tests.support.cli.run import Run
 
 SERVER = "/apis/devservers.io/v1/namespaces/dev-ann/devservers/mydev"
 HOME = "/api/v1/namespaces/dev-ann/persistentvolumeclaims/mydev-home"

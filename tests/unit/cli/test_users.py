@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli.api_server import ApiServer
-from tests.unit.cli.conftest import Run
+from tests.support.cli.run import Run
 
 USERS = "/apis/devservers.io/v1/devserverusers"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
