@@ -1,0 +1,189 @@
+"""What the broker gives out for a person, how long it keeps it, and how it says no; the API server is in memory."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    SSHCertificate,
+    load_ssh_public_identity,
+)
+
+from bastion.broker.desk import CA_SECONDS, REUSE, Desk
+from devctl.kubeconfig import Target
+from tests.support.bastion.accounts import key
+from tests.support.cli.api_server import ApiServer
+
+TOKEN = "/api/v1/namespaces/dev-ann/serviceaccounts/devctl/token"
+CA = "/api/v1/namespaces/devservers-system/secrets/user-ca"
+ANN = "/apis/devservers.io/v1/devserverusers/ann"
+LIFE = timedelta(minutes=10)
+
+
+class Clock:
+    """The broker's time, which a test moves."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def api(clock: Clock) -> Iterator[ApiServer]:
+    """Gives tokens t1, t2, ... of ten minutes, and has a CA and the person ann with two keys."""
+    server = ApiServer()
+
+    def token(body: dict[str, Any]) -> dict[str, Any]:
+        assert body["spec"] == {"expirationSeconds": LIFE.total_seconds()}
+        number = sum(path == TOKEN for _, path, _ in server.writes)
+        return {"status": {"token": f"t{number}", "expirationTimestamp": f"{clock.now + LIFE:%Y-%m-%dT%H:%M:%SZ}"}}
+
+    server.answers[TOKEN] = token
+    private = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    server.put(CA, data={"ca": base64.b64encode(private).decode()})
+    server.put(ANN, spec={"username": "ann", "sshKeys": [{"name": "a", "key": key(1)}, {"name": "b", "key": key(2)}]})
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def desk(api: ApiServer, clock: Clock) -> Desk:
+    return Desk(Target(api.url, "c", "s", None, {"certificate-authority-data": "Q0E="}), "devservers-system", clock)
+
+
+def test_a_token_comes_with_what_a_client_needs_to_use_it(api: ApiServer, desk: Desk) -> None:
+    assert desk.answer("ann", {"want": "token"}) == {
+        "token": "t1", "expiresAt": "2026-01-01T00:10:00Z", "server": api.url, "certificateAuthority": "Q0E=",
+        "namespace": "dev-ann", "user": "ann",
+    }  # fmt: skip
+
+
+def test_a_token_is_given_out_again_until_less_than_five_minutes_are_left(
+    api: ApiServer, desk: Desk, clock: Clock
+) -> None:
+    first = desk.answer("ann", {"want": "token"})
+    clock.now += LIFE - REUSE
+    assert desk.answer("ann", {"want": "token"}) == first
+    clock.now += timedelta(seconds=1)
+    assert desk.answer("ann", {"want": "token"})["token"] == "t2"
+    assert [path for _, path, _ in api.writes] == [TOKEN, TOKEN]
+
+
+def test_a_token_that_the_cluster_refused_is_replaced(desk: Desk) -> None:
+    desk.answer("ann", {"want": "token"})
+    assert desk.answer("ann", {"want": "token", "fresh": True})["token"] == "t2"
+    assert desk.answer("ann", {"want": "token", "fresh": "yes"})["token"] == "t2", "only true asks for a new one"
+
+
+def test_one_persons_token_is_never_anothers(api: ApiServer, desk: Desk) -> None:
+    api.answers[TOKEN.replace("ann", "bob")] = lambda body: {
+        "status": {"token": "of-bob", "expirationTimestamp": "2026-01-01T00:10:00Z"}
+    }
+    assert desk.answer("ann", {"want": "token"})["token"] == "t1"
+    found = desk.answer("bob", {"want": "token"})
+    assert (found["token"], found["namespace"], found["user"]) == ("of-bob", "dev-bob", "bob")
+    assert desk.answer("ann", {"want": "token"})["token"] == "t1"
+
+
+def test_a_certificate_is_the_persons_alone(desk: Desk) -> None:
+    text = desk.answer("ann", {"want": "certificate", "publicKey": key(7)})["certificate"]
+    found = load_ssh_public_identity(text.encode())
+    assert isinstance(found, SSHCertificate)
+    assert found.valid_principals == [b"ann"]
+
+
+@pytest.mark.parametrize("wanted", [None, 7, "", "ssh-rsa AAAA", "ssh-ed25519 AAAA", "ssh-ed25519 " + "A" * 600])
+def test_a_certificate_for_no_ed25519_key_is_refused(desk: Desk, wanted: object) -> None:
+    found = desk.answer("ann", {"want": "certificate", "publicKey": wanted})
+    assert (found["error"], found["code"]) == ("publicKey must be one ssh-ed25519 line", 2)
+
+
+def test_the_ca_is_read_again_after_a_while(api: ApiServer, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
+    wanted = {"want": "certificate", "publicKey": key(7)}
+    assert "certificate" in desk.answer("ann", wanted)
+    api.put(CA, data={})
+    assert "certificate" in desk.answer("ann", wanted), "the one in memory"
+    seconds[0] += CA_SECONDS + 1
+    assert desk.answer("ann", wanted)["error"] == "the bastion is not set up: Secret user-ca has no ca"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (None, "there is no Secret user-ca yet"),
+        ({"ca": ""}, "the user CA is not an unencrypted ed25519 key"),
+        ({"ca": base64.b64encode(b"-----BEGIN s3cret").decode()}, "the user CA is not an unencrypted ed25519 key"),
+        ({"ca": base64.b64encode(b"\xff").decode()}, "Secret user-ca has no ca"),
+    ],
+)
+def test_a_broken_ca_is_told_without_a_word_of_it(
+    api: ApiServer, desk: Desk, data: dict[str, str] | None, says: str
+) -> None:
+    if data is None:
+        del api.objects[CA]
+    else:
+        api.put(CA, data=data)
+    found = desk.answer("ann", {"want": "certificate", "publicKey": key(7)})
+    assert says in found["error"] and found["try"] == "tell an administrator" and "s3cret" not in str(found)
+
+
+def test_keys_are_the_persons_own_and_a_change_is_made_at_the_version_that_was_read(api: ApiServer, desk: Desk) -> None:
+    api.objects[ANN]["metadata"]["resourceVersion"] = "41"
+    found = desk.answer("ann", {"want": "keys", "remove": "a"})
+    assert found == {"spec": {"sshPublicKeys": [], "sshKeys": [{"name": "b", "key": key(2)}]}}
+    ((method, path, body),) = api.writes
+    assert (method, path) == ("PATCH", ANN) and body is not None
+    assert body["metadata"] == {"resourceVersion": "41"}
+    assert desk.answer("ann", {"want": "keys", "remove": "b"})["error"] == "this is the last key that opens the account"
+
+
+def test_a_change_of_keys_that_meets_another_one_is_made_again(api: ApiServer, desk: Desk) -> None:
+    api.refuse("PATCH", ANN, (409, "conflict"), (409, "conflict"), (200, ""))
+    assert len(desk.answer("ann", {"want": "keys", "remove": "a"})["spec"]["sshKeys"]) == 1
+    assert len(api.writes) == 3
+    api.refuse("PATCH", ANN, (409, "conflict"))
+    assert "error" in desk.answer("ann", {"want": "keys", "add": {"name": "c", "key": key(3)}})
+
+
+@pytest.mark.parametrize(
+    ("status", "says", "code"),
+    [
+        (404, "ann's namespace is not made yet", 3),
+        (401, "the bastion may not do this for ann (yet)", 4),
+        (403, "the bastion may not do this for ann (yet)", 4),
+    ],
+)
+def test_a_refusal_of_the_cluster_is_told_in_words_for_the_person(
+    api: ApiServer, desk: Desk, status: int, says: str, code: int
+) -> None:
+    api.refuse("POST", TOKEN, (status, "system:serviceaccount:devservers-bastion:bastion may not"))
+    found = desk.answer("ann", {"want": "token"})
+    assert (found["error"], found["code"]) == (says, code) and "system:" not in str(found)
+
+
+def test_a_cluster_that_does_not_answer_is_no_request_of_the_persons(api: ApiServer, desk: Desk) -> None:
+    api.close()
+    assert desk.answer("ann", {"want": "token"})["error"] == "the cluster does not answer"
+
+
+@pytest.mark.parametrize("request_", [{}, {"want": "secrets"}, {"want": None}, {"want": ["token"]}])
+def test_what_is_no_request_is_refused(api: ApiServer, desk: Desk, request_: dict[str, Any]) -> None:
+    assert desk.answer("ann", request_)["error"] == "this is no request"
+    assert api.writes == []
