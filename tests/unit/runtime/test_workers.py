@@ -1,0 +1,135 @@
+"""The workers between queue and reconciler: what fails comes again, and nothing ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from devservers.reconcile.ports import Key, Result
+from devservers.runtime.metrics import Metrics
+from devservers.runtime.workers import Workers
+from devservers.runtime.workqueue import WorkQueue
+from devservers_core.errors import ApiError
+
+ANN, BOB = Key("DevServerUser", "", "ann"), Key("DevServerUser", "", "bob")
+
+
+class Scene:
+    """Workers over a reconciler that does what `outcomes` says, one after the other, and is content after that."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Result | Exception | float] = []
+        """A Result is returned, an exception raised, and a number of seconds spent."""
+        self.seen: list[Key] = []
+        self.metrics = Metrics()
+        self.queue: WorkQueue[Key] = WorkQueue(jitter=lambda: 0.0)
+        self.workers = Workers(self.queue, self._reconcile, self.metrics, timeout=0.2)
+
+    async def _reconcile(self, key: Key) -> Result:
+        self.seen.append(key)
+        outcome = self.outcomes.pop(0) if self.outcomes else Result()
+        if isinstance(outcome, Exception):
+            raise outcome
+        if isinstance(outcome, float):
+            await asyncio.sleep(outcome)
+            return Result()
+        return outcome
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0.005)
+
+    def count(self, result: str) -> float:
+        labels = {"kind": "DevServerUser", "result": result}
+        return self.metrics.registry.get_sample_value("devservers_reconciles_total", labels) or 0.0
+
+
+@pytest.fixture(autouse=True)
+def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("devservers.runtime.workqueue.BACKOFF_FIRST", 0.02)
+
+
+def run(test: Callable[[Scene], Awaitable[None]]) -> None:
+    async def main() -> None:
+        scene = Scene()
+        worker = asyncio.create_task(scene.workers.run())
+        try:
+            await test(scene)
+            assert not worker.done(), "nothing ends a worker"
+        finally:
+            worker.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+@pytest.mark.parametrize(
+    ("failure", "says", "traceback"),
+    [
+        (ApiError(409, "Conflict", "changed meanwhile"), "changed meanwhile", False),
+        (KeyError(), "KeyError()", True),
+        (5.0, "TimeoutError()", True),
+    ],
+)
+def test_a_key_whose_reconcile_fails_comes_again(
+    failure: Exception | float, says: str, traceback: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def check(scene: Scene) -> None:
+        scene.outcomes = [failure]
+        scene.queue.add(ANN)
+        with caplog.at_level(logging.WARNING, "devservers.worker"):
+            await scene.until(lambda: scene.count("ok") == 1)
+        assert scene.seen == [ANN, ANN] and scene.count("error") == 1
+
+    run(check)
+    (record,) = [each for each in caplog.records if each.name == "devservers.worker"]
+    assert says in record.getMessage() and bool(record.exc_info) is traceback
+
+
+def test_a_reconcile_that_asks_for_another_gets_it_later() -> None:
+    async def check(scene: Scene) -> None:
+        scene.outcomes = [Result(requeue_after=0.05)]
+        scene.queue.add(ANN)
+        await scene.until(lambda: scene.count("ok") == 2)
+        assert scene.seen == [ANN, ANN] and scene.count("error") == 0
+
+    run(check)
+
+
+def test_the_first_pass_is_over_when_every_key_of_it_has_succeeded() -> None:
+    async def check(scene: Scene) -> None:
+        scene.outcomes = [Result(), ApiError(500, "InternalError", "")]
+        scene.workers.expect([ANN, BOB], 0.0)
+        scene.queue.add(ANN)
+        scene.queue.add(BOB)
+        await scene.until(lambda: scene.count("error") == 1)
+        assert not scene.workers.synced.is_set(), "bob has failed"
+        await asyncio.wait_for(scene.workers.synced.wait(), 10)
+        assert scene.seen == [ANN, BOB, BOB]
+
+    run(check)
+
+
+def test_the_first_pass_of_an_empty_cluster_is_over_at_once() -> None:
+    async def check(scene: Scene) -> None:
+        scene.workers.expect([], 0.0)
+        assert scene.workers.synced.is_set()
+
+    run(check)
+
+
+def test_drain_waits_for_what_is_queued_and_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    async def check(scene: Scene) -> None:
+        scene.outcomes = [0.1]
+        scene.queue.add(ANN)
+        await scene.workers.drain(10.0, quiet=0.05)
+        assert scene.count("ok") == 1 and "keys left" not in caplog.text
+        scene.outcomes = [0.15] * 50
+        for number in range(50):
+            scene.queue.add(Key("DevServerUser", "", f"user{number}"))
+        await scene.workers.drain(0.1, quiet=0.05)
+        assert "stopped with keys left" in caplog.text
+
+    run(check)
