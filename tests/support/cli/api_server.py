@@ -36,6 +36,7 @@ class ApiServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one segment: Nagle's algorithm would hold the second one for 40 ms
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Silence: the base class writes to stderr, where the test reads devctl's messages."""
@@ -54,7 +55,7 @@ class ApiServer:
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
-        threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self._http.serve_forever, args=(0.005,), daemon=True).start()
 
     @property
     def url(self) -> str:
