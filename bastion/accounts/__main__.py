@@ -12,12 +12,13 @@ import sys
 import threading
 import time
 
-from bastion.accounts.mirror import METADATA, Mirror, named
 from bastion.accounts.render import Rendered, render
 from bastion.accounts.store import State, Store
 from bastion.paths import Paths
-from devctl import kubeconfig
-from devctl.kube import Kube
+from devservers_core.client import kubeconfig
+from devservers_core.client.api import ApiClient
+from devservers_core.client.paths import user_path
+from devservers_core.client.watch import METADATA, Reflector, named
 from devservers_core.errors import Failure
 from devservers_core.names import API_VERSION, CLUSTER_DOMAIN
 
@@ -50,11 +51,11 @@ def main(arguments: list[str] | None = None) -> int:
         (listed.set if from_list else listed.clear)()
         woken.set()
 
-    users = Mirror(Kube(target), f"/apis/{API_VERSION}/devserverusers", users_changed, log)
-    names = Kube(target, accept=METADATA)
-    servers = Mirror(names, f"/apis/{API_VERSION}/devservers", lambda _: woken.set(), log, named)
-    for mirror in (users, servers):
-        mirror.start()
+    users = Reflector(ApiClient(target), user_path(), users_changed, log)
+    names = ApiClient(target, accept=METADATA)
+    servers = Reflector(names, f"/apis/{API_VERSION}/devservers", lambda _: woken.set(), log, named)
+    for reflector in (users, servers):
+        reflector.start()
     store = Store(Paths.of())
     problems: tuple[str, ...] = ()
     refused = None

@@ -10,8 +10,8 @@ import sys
 from bastion.broker.desk import Desk, utcnow
 from bastion.broker.server import BrokerServer, log
 from bastion.paths import Paths
-from devctl import kubeconfig
 from devservers_core import names
+from devservers_core.client import kubeconfig
 from devservers_core.errors import Failure
 
 

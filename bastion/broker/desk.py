@@ -16,10 +16,11 @@ from typing import Any
 
 from bastion.broker.certificate import BadRequest, authority, sign
 from devctl.errors import from_api
-from devctl.kube import Kube
-from devctl.kubeconfig import Target
-from devctl.people import change_keys, user_path
+from devctl.people import change_keys
 from devservers_core import names
+from devservers_core.client.api import ApiClient
+from devservers_core.client.kubeconfig import Target
+from devservers_core.client.paths import user_path
 from devservers_core.errors import FORBIDDEN, NOT_FOUND, USAGE, ApiError, Failure, Unreachable
 from devservers_core.names import PERSON_ACCOUNT, TOKEN_TTL_SECONDS, USER_CA_ENTRY, USER_CA_SECRET
 from devservers_core.ssh_certs import Authority
@@ -128,10 +129,10 @@ class Desk:
                 self._ca = known
         return known[1]
 
-    def _kube(self) -> Kube:
-        found: Kube | None = getattr(self._local, "kube", None)
+    def _kube(self) -> ApiClient:
+        found: ApiClient | None = getattr(self._local, "kube", None)
         if found is None:
-            found = self._local.kube = Kube(self._target)
+            found = self._local.kube = ApiClient(self._target)
         return found
 
 

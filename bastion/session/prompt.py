@@ -208,11 +208,10 @@ def _listed(env: dict[str, str], what: str) -> list[str]:
             if what.startswith("options "):
                 names = _options(what.partition(" ")[2])
             else:
-                from devctl import complete, kube
+                from devctl import complete
                 from devctl.session import Session
 
-                kube.TIMEOUT = 2.0
-                names = complete.FROM_CLUSTER[what](Session({}, None))
+                names = complete.FROM_CLUSTER[what](Session({}, None, timeout=complete.TIMEOUT))
             os.write(writer, "\n".join(names).encode())
         finally:
             os._exit(0)

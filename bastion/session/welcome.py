@@ -13,7 +13,7 @@ from typing import Any
 from bastion.accounts.store import read_state
 from bastion.paths import Paths
 from bastion.session.wrap import wrap
-from devctl import keys, kube, render
+from devctl import keys, render
 from devctl.listing import phase, reason
 from devctl.session import Session, explain
 from devservers_core.errors import ApiError, Failure, Unreachable
@@ -25,8 +25,7 @@ PATIENCE = 4.0
 
 def greet() -> None:
     """Prints it."""
-    kube.TIMEOUT = PATIENCE
-    session, now = Session({}, None), datetime.now(UTC)
+    session, now = Session({}, None, timeout=PATIENCE), datetime.now(UTC)
     lines = [f"Welcome, {os.environ['DEVCTL_USER']}. `help` says what this prompt takes; every command is on record."]
     state = read_state(Paths.of())
     if state and state.stale(now):

@@ -49,7 +49,7 @@ class Allowance:
 
 def allowance(session: Session) -> Allowance:
     """The person's allowance, from their namespace and its ResourceQuotas."""
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     flavors: frozenset[str] | None = None
     try:

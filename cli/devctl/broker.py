@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from devservers_core.errors import FAILURE, Failure
+
+if TYPE_CHECKING:
+    from devservers_core.client.kubeconfig import Target
 
 VARIABLE = "DEVCTL_BROKER"
 """Environment variable with the broker's socket; set by the bastion's session program, for nobody else."""
@@ -41,6 +44,39 @@ def ask(path: str, request: Mapping[str, object]) -> dict[str, Any]:
     if "error" in found:
         raise Failure(str(found["error"]), str(found.get("try") or _AGAIN), int(found.get("code") or FAILURE))
     return found
+
+
+class Tokens:
+    """Tokens of the person whose process this is; a TokenSource of core's client."""
+
+    def __init__(self, path: str, grant: Mapping[str, Any]) -> None:
+        """`grant` is the broker's first answer."""
+        self._path = path
+        self._grant = grant
+
+    def token(self, refused: bool) -> str:
+        """The last token, or a new one: what a command began with may end while it runs. Raises Failure."""
+        if refused or not fresh(self._grant):
+            self._grant = ask(self._path, {"want": "token", "fresh": refused})
+        return str(self._grant["token"])
+
+
+def target(path: str) -> Target:
+    """The API server and identity that the broker gives; `path` is its socket. Raises Failure.
+
+    On the bastion there is nothing else: a kubeconfig may name programs, and nobody's run there.
+    """
+    from devservers_core.client.kubeconfig import Target
+
+    grant = ask(path, {"want": "token"})
+    return Target(
+        server=str(grant["server"]),
+        context="bastion",
+        source="the bastion's broker",
+        namespace=str(grant["namespace"]),
+        cluster={"certificate-authority-data": grant["certificateAuthority"]},
+        tokens=Tokens(path, grant),
+    )
 
 
 def fresh(grant: Mapping[str, Any]) -> bool:

@@ -91,7 +91,7 @@ def user_state(session: Session) -> str:
 
 def quota(session: Session) -> dict[str, tuple[str, str]]:
     """resource -> (used, allowed) over the namespace's quotas; {} when not visible."""
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     try:
         items = session.kube.get(core_path(session.namespace, "resourcequotas")).get("items") or []
@@ -107,7 +107,7 @@ def quota(session: Session) -> dict[str, tuple[str, str]]:
 
 def overcommit(session: Session) -> dict[str, float]:
     """How many times over the cluster gives out cpu and memory, as its flavors say; {} where it doesn't."""
-    from devctl.kube import flavor_path
+    from devservers_core.client.paths import flavor_path
 
     try:
         items = session.kube.get(flavor_path()).get("items") or []
@@ -296,7 +296,7 @@ def _rights(session: Session) -> str:
 
 
 def _flavors(session: Session) -> str:
-    from devctl.kube import flavor_path
+    from devservers_core.client.paths import flavor_path
 
     found = [f["metadata"]["name"] for f in session.kube.get(flavor_path()).get("items") or []]
     if not found:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 Lister = Callable[[Any], list[str]]
+TIMEOUT = 2.0
+"""Seconds: a person is waiting with the finger on Tab."""
 BASTION_SECONDS = 4.0
 """Until an answer through the bastion is not waited for any more."""
 
@@ -17,17 +19,15 @@ def _completer(lister: Lister, command: tuple[str, ...]) -> Callable[[Any, str],
     """A completer that asks the cluster, or the bastion for what `command` prints with `-o name`."""
 
     def complete(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401 - typer's context
-        from devctl import kube
         from devctl.session import Session
 
-        kube.TIMEOUT = 2.0  # a person is waiting with the finger on Tab
         flags: dict[str, str | None] = {}
         while ctx is not None:
             for key in ("context", "kubeconfig", "namespace", "user"):
                 flags.setdefault(key, ctx.params.get(key))
             ctx = ctx.parent
         try:
-            session = Session(flags, None)
+            session = Session(flags, None, timeout=TIMEOUT)
             found = _on_bastion(session, command)
             return [name for name in (lister(session) if found is None else found) if name.startswith(incomplete)]
         except Exception:
@@ -77,13 +77,13 @@ def _servers(session: Any) -> list[str]:  # noqa: ANN401
 
 
 def _flavors(session: Any) -> list[str]:  # noqa: ANN401
-    from devctl.kube import flavor_path
+    from devservers_core.client.paths import flavor_path
 
     return _names(session.kube.get(flavor_path()))
 
 
 def _claims(session: Any) -> list[str]:  # noqa: ANN401
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     return _names(session.kube.get(core_path(session.namespace, "persistentvolumeclaims")))
 

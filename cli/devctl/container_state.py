@@ -80,13 +80,13 @@ def ended(found: Json) -> str | None:
 
 def _printed(session: Session, server: Json, word: str, most: int = MOST) -> bytes:
     """Standard output of our program in the server's container. Raises ApiError, Unreachable, Failure."""
-    from devctl import websocket
-    from devctl.kube import core_path
+    from devservers_core.client import streams
+    from devservers_core.client.paths import core_path
 
     name, deadline = server["metadata"]["name"], time.monotonic() + SECONDS
     query = [("container", names.MAIN_CONTAINER), ("stdout", "true"), ("stderr", "true"), ("command", PROGRAM)]
     path = core_path(session.namespace, "pods", pods.of_server(session, server)) + "/exec"
-    channels = websocket.connect(session.kube, path, [*query, ("command", word)], websocket.EXEC_PROTOCOLS, SECONDS)
+    channels = streams.connect(session.kube, path, [*query, ("command", word)], streams.EXEC_PROTOCOLS, SECONDS)
     printed, status = bytearray(), None
     try:
         while time.monotonic() < deadline and len(printed) < most:
@@ -97,7 +97,7 @@ def _printed(session: Session, server: Json, word: str, most: int = MOST) -> byt
                 elif channel == remote.ERROR and data:
                     status = json.loads(data)
         raise Unreachable(f"{name} did not finish its answer within {SECONDS:.0f} s and {most} bytes")
-    except websocket.Closed:
+    except streams.Closed:
         if status is None:
             raise Unreachable(f"the connection to {name} broke") from None
         remote.exit_code(status, name)

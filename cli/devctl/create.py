@@ -275,7 +275,7 @@ def check(
 
 def make(session: Session, wanted: Wanted, dry_run: bool) -> Json:
     """Write the object; raises Failure when the API server refuses it."""
-    from devctl.kube import server_path
+    from devservers_core.client.paths import server_path
 
     query = {"fieldManager": "devctl", "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
     deadline = time.monotonic() + QUOTA_PATIENCE

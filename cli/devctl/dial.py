@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from devctl import knownhosts, pods, websocket
+from devctl import knownhosts, pods
 from devctl.errors import from_api
-from devctl.kube import core_path
 from devservers_core import names
+from devservers_core.client import streams
+from devservers_core.client.paths import core_path
 from devservers_core.errors import TRANSPORT, ApiError, Failure
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ QUIET_BEFORE = 1.0  # seconds of waiting before anything is said about it
 class Tunnel:
     """Bytes to and from one port of a server."""
 
-    def __init__(self, channels: websocket.Channels, name: str) -> None:
+    def __init__(self, channels: streams.Channels, name: str) -> None:
         self.channels = channels
         self.name = name
         self._begun: set[int] = set()
@@ -58,7 +59,7 @@ class Tunnel:
             self.channels.wait([], deadline - time.monotonic())
             try:
                 data = self.receive()
-            except websocket.Closed as closed:
+            except streams.Closed as closed:
                 raise unanswered(self.name, str(closed)) from None
             if data:
                 return data
@@ -115,7 +116,7 @@ def _greeted(session: Session, server: Json) -> tuple[Tunnel, bytes]:
 def _open(session: Session, server: Json, pod: str, port: int) -> Tunnel:
     name, path = server["metadata"]["name"], core_path(session.namespace, "pods", pod) + "/portforward"
     try:
-        channels = websocket.connect(session.kube, path, [("ports", str(port))], websocket.PORT_FORWARD_PROTOCOLS)
+        channels = streams.connect(session.kube, path, [("ports", str(port))], streams.PORT_FORWARD_PROTOCOLS)
     except ApiError as error:
         failure = from_api(error, f"connect to {name}")
         failure.code = TRANSPORT

@@ -49,7 +49,7 @@ def concerns(event: Json, name: str) -> bool:
 
 def related_events(session: Session, name: str | None) -> list[Json]:
     """Events of the namespace, of one server when `name` is given, oldest first; [] when not readable."""
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     try:
         items = session.kube.get(core_path(session.namespace, "events")).get("items") or []
@@ -68,7 +68,7 @@ def events_command(
     output: Output = None,
 ) -> None:
     """Show what happened to your servers, oldest first."""
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     form = session.output(output)
     if name:

@@ -32,7 +32,7 @@ def flavors_command(
     every: Annotated[bool, typer.Option("--all", "-A", help="Also those that you may not use.")] = False,
 ) -> None:
     """List the sizes a server can have: those that you may use."""
-    from devctl.kube import flavor_path
+    from devservers_core.client.paths import flavor_path
 
     form = session.output(output)
     try:

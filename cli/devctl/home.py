@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def kept(session: Session, server: str) -> Json | None:
     """The claim of a server's home, {} when there is none; None when that can't be read."""
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     try:
         return session.kube.get(core_path(session.namespace, "persistentvolumeclaims", names.home_name(server)))
@@ -92,7 +92,7 @@ def at_stake(session: Session, server: Json) -> str | None:
 
     The claims are asked themselves: a status may not have it yet.
     """
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     try:
         items = session.kube.get(core_path(session.namespace, "persistentvolumeclaims")).get("items") or []

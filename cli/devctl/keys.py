@@ -19,6 +19,7 @@ from devctl import broker, keyring, people, render
 from devctl.errors import from_api
 from devctl.keyring import Key, ending
 from devctl.listing import Output
+from devservers_core.client.paths import user_path
 from devservers_core.errors import REFUSED, USAGE, ApiError, Failure
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _only_ones_own(session: Session) -> None:
 
 def _user(session: Session) -> dict[str, Any]:
     try:
-        return session.kube.get(people.user_path(session.user))
+        return session.kube.get(user_path(session.user))
     except ApiError as error:
         raise _api(error, session) from None
 

@@ -53,7 +53,7 @@ def _left(session: Session, user: str, *, keeps_volumes: bool) -> str | None:
 
 def _held(session: Session, namespace: str) -> list[str]:
     """Which objects have finalizers that somebody else has to take away."""
-    from devctl.kube import core_path, server_path
+    from devservers_core.client.paths import core_path, server_path
 
     found = []
     for kind, path in (

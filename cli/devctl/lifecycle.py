@@ -35,7 +35,7 @@ def now() -> str:
 
 
 def _patch(session: Session, name: str, change: Json, doing: str) -> Json:
-    from devctl.kube import server_path
+    from devservers_core.client.paths import server_path
 
     try:
         return session.kube.patch(server_path(session.namespace, name), change, fieldManager="devctl")
@@ -156,7 +156,7 @@ def _spare(doing: str, question: str, cost: str | None, yes: bool) -> None:
 
 def _flavor_there(session: Session, server: Json) -> None:
     """Raise Failure where a restart would change nothing, because the server's flavor is gone."""
-    from devctl.kube import flavor_path
+    from devservers_core.client.paths import flavor_path
 
     name, flavor = server["metadata"]["name"], str(server["spec"].get("flavor"))
     try:
@@ -177,7 +177,7 @@ def delete_command(
     purge: Annotated[bool, typer.Option("--purge", help="Delete its home as well. This cannot be undone.")] = False,
 ) -> None:
     """Delete a server. Its home stays, for a new server of the same name, unless --purge is given."""
-    from devctl.kube import core_path, server_path
+    from devservers_core.client.paths import core_path, server_path
 
     values.server_name(name)
     claim_path = core_path(session.namespace, "persistentvolumeclaims", names.home_name(name))

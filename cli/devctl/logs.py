@@ -71,7 +71,7 @@ def logs_command(
 
 def _copy(session: Session, pod: str, query: dict[str, str]) -> float:
     """Print a container's output until it ends or the connection breaks; when the last of it came (monotonic)."""
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     command, platform = _printer(sys.stdout), _printer(sys.stderr)
     last = time.monotonic()

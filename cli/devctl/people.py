@@ -8,26 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from devctl import keyring
-from devservers_core import names
+from devservers_core.client.paths import user_path
 from devservers_core.errors import USAGE, ApiError, Failure
 from devservers_core.types import Json
 
 if TYPE_CHECKING:
-    from devctl.kube import Kube
+    from devservers_core.client.api import ApiClient
 
 ATTEMPTS = 4
 
 
-def user_path(name: str | None = None) -> str:
-    """Path of the DevServerUsers, or of one."""
-    path = f"/apis/{names.API_VERSION}/devserverusers"
-    return f"{path}/{quote(name)}" if name else path
-
-
-def change_keys(kube: Kube, name: str, request: Mapping[str, Any]) -> None:
+def change_keys(kube: ApiClient, name: str, request: Mapping[str, Any]) -> None:
     """Add or remove a key: {"add": {name, key, expires}} or {"remove": WHICH}. Raises Failure, ApiError."""
     for attempt in range(ATTEMPTS):
         user = kube.get(user_path(name))

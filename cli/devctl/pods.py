@@ -123,7 +123,7 @@ def container(session: Session, server: Json, name: str) -> Container | None:
 
 
 def _all(session: Session, server: Json) -> list[Json]:
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     name = server["metadata"]["name"]
     try:

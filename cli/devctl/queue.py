@@ -98,7 +98,7 @@ def gives_back(session: Session, server: Json) -> str | None:
     condition = admitted(server)
     if not condition or condition.get("reason") == names.KUEUE_UNAVAILABLE:
         return None
-    from devctl.kube import flavor_path
+    from devservers_core.client.paths import flavor_path
 
     name = str((server.get("spec") or {}).get("flavor"))
     try:

@@ -48,7 +48,7 @@ def admin_sessions_play_command(
 
 
 def _pods(session: Session) -> list[str]:
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     try:
         items = session.kube.get(core_path(names.BASTION_NAMESPACE, "pods"), labelSelector=SELECTOR).get("items") or []

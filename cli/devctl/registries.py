@@ -130,7 +130,7 @@ def logins(session: Session) -> list[dict[str, Any]]:
 
 
 def _index(session: Session) -> dict[str, Any]:
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     try:
         return session.kube.get(core_path(session.namespace, "configmaps", names.REGISTRIES))
@@ -143,7 +143,7 @@ def _index(session: Session) -> dict[str, Any]:
 
 def _write(session: Session, registry: str, auths: dict[str, dict[str, str]]) -> None:
     """Write a registry's Secret whole. It belongs to the person's DevServerUser, as the note does, and goes with it."""
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     owners = _index(session)["metadata"].get("ownerReferences") or []
     kept = ("apiVersion", "kind", "name", "uid")
@@ -170,7 +170,7 @@ def _write(session: Session, registry: str, auths: dict[str, dict[str, str]]) ->
 
 
 def _note(session: Session, registry: str, text: str | None) -> None:
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     path = core_path(session.namespace, "configmaps", names.REGISTRIES)
     try:

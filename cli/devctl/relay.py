@@ -58,7 +58,7 @@ def relay(tunnel: Tunnel, source: int, sink: int, greeting: bytes = b"") -> int:
     answer is still delivered, until the server closes or says nothing for QUIET seconds.
     """
     from devctl.dial import DATA, unanswered
-    from devctl.websocket import CHUNK, PING_EVERY, Closed
+    from devservers_core.client.streams import CHUNK, PING_EVERY, Closed
 
     channels = tunnel.channels
     reading = True

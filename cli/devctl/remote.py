@@ -25,7 +25,7 @@ from devservers_core.errors import FAILURE, TRANSPORT, USAGE, ApiError, Failure
 
 if TYPE_CHECKING:
     from devctl.session import Session
-    from devctl.websocket import Channels
+    from devservers_core.client.streams import Channels
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 
@@ -113,8 +113,8 @@ def in_container(
 
     Raises ApiError when the API server does not let us.
     """
-    from devctl import websocket
-    from devctl.kube import core_path
+    from devservers_core.client import streams
+    from devservers_core.client.paths import core_path
 
     namespace, pod, container = where
     query = [("container", container), ("stdout", "true")]
@@ -122,7 +122,7 @@ def in_container(
     query += [("tty", "true")] if terminal else [("stderr", "true")]
     query += [("command", word) for word in command]
     path = core_path(namespace, "pods", pod) + "/exec"
-    channels = websocket.connect(session.kube, path, query, websocket.EXEC_PROTOCOLS)
+    channels = streams.connect(session.kube, path, query, streams.EXEC_PROTOCOLS)
     with raw_terminal(terminal and stdin):
         status = pump(channels, terminal, stdin)
     return exit_code(status, name)
@@ -174,11 +174,11 @@ def pump(channels: Channels, terminal: bool, reading: bool) -> dict[str, Any] | 
 
     Returns its Status, None when the connection broke.
     """
-    from devctl import websocket
+    from devservers_core.client import streams
 
     status: dict[str, Any] | None = None
     stdin: int | None = sys.stdin.fileno() if reading else None
-    next_ping = time.monotonic() + websocket.PING_EVERY
+    next_ping = time.monotonic() + streams.PING_EVERY
     with resizes(terminal) as resized:
         try:
             while True:
@@ -187,12 +187,12 @@ def pump(channels: Channels, terminal: bool, reading: bool) -> dict[str, Any] | 
                 ready = channels.wait(readers, max(next_ping - time.monotonic(), 0))
                 if time.monotonic() >= next_ping:
                     channels.ping()
-                    next_ping = time.monotonic() + websocket.PING_EVERY
+                    next_ping = time.monotonic() + streams.PING_EVERY
                 if resized is not None and resized in ready:
                     os.read(resized, 1024)
                     channels.send(RESIZE, _size())
                 if stdin is not None and stdin in ready:
-                    data = os.read(stdin, websocket.CHUNK)
+                    data = os.read(stdin, streams.CHUNK)
                     if data:
                         channels.send(STDIN, data)
                     else:
@@ -206,7 +206,7 @@ def pump(channels: Channels, terminal: bool, reading: bool) -> dict[str, Any] | 
                         write_all(2, data)
                     elif channel == ERROR and data:
                         status = json.loads(data)
-        except websocket.Closed:
+        except streams.Closed:
             return status
         finally:
             channels.close()

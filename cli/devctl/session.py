@@ -18,20 +18,28 @@ from devservers_core import names
 from devservers_core.errors import USAGE, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
-    from devctl.kube import Kube
-    from devctl.kubeconfig import Target
+    from devservers_core.client.api import ApiClient
+    from devservers_core.client.kubeconfig import Target
     from devservers_core.types import Json
+
+NO_CLUSTER = "`devctl config set bastion HOST` if there is a bastion, `make up` for a local cluster, or set KUBECONFIG"
 
 
 class Session:
     """What every command is given. `rest` holds the words after `--`, None when there was no `--`."""
 
     def __init__(
-        self, flags: Mapping[str, str | None], rest: list[str] | None, environ: Mapping[str, str] | None = None
+        self,
+        flags: Mapping[str, str | None],
+        rest: list[str] | None,
+        environ: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> None:
+        """`timeout` is how many seconds the cluster may be silent, where the client's own is too long."""
         self.flags = dict(flags)
         self.rest = rest
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        self._timeout = timeout
 
     @property
     def broker(self) -> str | None:
@@ -46,16 +54,26 @@ class Session:
     @cached_property
     def target(self) -> Target:
         """The API server and identity in force."""
-        from devctl import kubeconfig
+        path, context = self.config.get("kubeconfig"), self.config.get("context")
+        if self.broker:
+            from devctl import broker
 
-        return kubeconfig.load(self.config.get("kubeconfig"), self.config.get("context"), self.environ)
+            if path or context:
+                raise Failure(
+                    "the bastion has one cluster, no kubeconfig", "leave out --kubeconfig and --context", USAGE
+                )
+            return broker.target(self.broker)
+        from devservers_core.client import kubeconfig
+
+        return kubeconfig.load(path, context, self.environ, NO_CLUSTER)
 
     @cached_property
-    def kube(self) -> Kube:
+    def kube(self) -> ApiClient:
         """The connection."""
-        from devctl.kube import Kube
+        from devservers_core.client.api import TIMEOUT, ApiClient
 
-        return Kube(self.target, self.environ)
+        timeout = TIMEOUT if self._timeout is None else self._timeout
+        return ApiClient(self.target, self.environ, timeout=timeout, user_agent="devctl")
 
     @cached_property
     def user_setting(self) -> tuple[str, str]:
@@ -99,7 +117,7 @@ class Session:
 
     def server(self, name: str) -> Json:
         """The DevServer `name`; raises Failure (not found) with the nearest name."""
-        from devctl.kube import server_path
+        from devservers_core.client.paths import server_path
 
         values.server_name(name)
         try:
@@ -121,7 +139,7 @@ class Session:
 
     def servers(self, namespace: str | None = None) -> list[Json]:
         """The DevServers of the person's namespace (or of `namespace`), oldest first as the API orders them."""
-        from devctl.kube import server_path
+        from devservers_core.client.paths import server_path
 
         path = server_path(namespace or self.namespace)
         try:
@@ -149,7 +167,7 @@ class Session:
 
 def _absolute(kubeconfig: str) -> str:
     """A kubeconfig, or a list of them, as it is found from any folder."""
-    from devctl.kubeconfig import files
+    from devservers_core.client.kubeconfig import files
 
     if Path(kubeconfig).exists():
         return str(Path(kubeconfig).absolute())

@@ -24,7 +24,7 @@ _SHOWN = 8
 
 def refuse_home(session: Session, server: str, size: str) -> None:
     """Raise Failure (refused) when a home of ``size`` is more than is left, or than one volume may have."""
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     try:
         claims = list(session.kube.get(core_path(session.namespace, "persistentvolumeclaims")).get("items") or [])

@@ -30,7 +30,7 @@ def check(
     ``allow_missing``.
     """
     from devctl.allowance import allowance, default_flavor
-    from devctl.kube import core_path, flavor_path
+    from devservers_core.client.paths import core_path, flavor_path
 
     warnings: list[str] = []
     try:
@@ -70,7 +70,7 @@ def check(
 
 def missing_flavors(session: Session, wanted: list[str], allow_missing: bool) -> list[str]:
     """Warnings for flavors of a person that don't exist; raises Failure (refused) unless ``allow_missing``."""
-    from devctl.kube import flavor_path
+    from devservers_core.client.paths import flavor_path
 
     named = [name for name in wanted if name != names.ANY_FLAVOR]
     if not named:
@@ -103,7 +103,7 @@ def unknown_claim(claim: str, known: list[str], namespace: str) -> Failure:
 
 def impossible(session: Session, flavor: Json) -> list[str]:
     """Warnings when no node and no quota could ever take this flavor; nothing when that may not be read."""
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     asked = _amounts((flavor.get("spec", {}).get("resources") or {}).get("requests") or {})
     name = flavor["metadata"]["name"]

@@ -16,9 +16,9 @@ from devctl import keyring, render, values
 from devctl.errors import from_api
 from devctl.keys import from_file
 from devctl.listing import Output
-from devctl.people import user_path
 from devctl.surroundings import missing_flavors
 from devservers_core import names
+from devservers_core.client.paths import user_path
 from devservers_core.errors import NOT_FOUND, REFUSED, ApiError, Failure, Unreachable
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def welcome(session: Session, name: str) -> str:
 
 def _told(session: Session, name: str, key: str) -> str:
     """What the platform says of its bastion in a ConfigMap beside it; "" where it says nothing, or not to us."""
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     try:
         return str(
@@ -295,7 +295,7 @@ def _servers(session: Session, name: str) -> list[str]:
 
 
 def _claims(session: Session, name: str) -> list[str]:
-    from devctl.kube import core_path
+    from devservers_core.client.paths import core_path
 
     try:
         path = core_path(names.namespace_of(name), "persistentvolumeclaims")

@@ -246,7 +246,7 @@ def follow(session: Session, server: Json, view: View, limit: float) -> Iterator
 
     A watch that ends or breaks is begun anew; a server that is deleted ends the wait.
     """
-    from devctl.kube import server_path
+    from devservers_core.client.paths import server_path
 
     name, path = server["metadata"]["name"], server_path(session.namespace)
     deadline = view.started + limit

@@ -27,7 +27,7 @@ from bastion.accounts.render import render
 from bastion.accounts.store import Store
 from bastion.paths import Paths
 from devctl import broker
-from devctl.kube import Kube
+from devservers_core.client.api import ApiClient
 from devservers_core.errors import ApiError, Failure
 from tests.support.cluster.client import eventually
 from tests.support.cluster.harness import ApiServer
@@ -98,12 +98,13 @@ class Pod:
         )  # fmt: skip
         return dict(json.loads(done.stdout or b"{}"))
 
-    def client(self, grant: dict[str, Any]) -> Kube:
+    def client(self, grant: dict[str, Any]) -> ApiClient:
         """The API as whoever has that token."""
-        from devctl.kubeconfig import Target
+        from devservers_core.client.kubeconfig import Target
 
         cluster = {"certificate-authority-data": grant["certificateAuthority"]}
-        return Kube(Target(grant["server"], "test", "test", grant["namespace"], cluster, {"token": grant["token"]}), {})
+        user = {"token": grant["token"]}
+        return ApiClient(Target(grant["server"], "test", "test", grant["namespace"], cluster, user), {})
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bastion.broker.desk import CA_SECONDS, REUSE, Desk
-from devctl.kubeconfig import Target
+from devservers_core.client.kubeconfig import Target
 from tests.support.bastion.accounts import key
 from tests.support.cli.api_server import ApiServer
 

@@ -8,8 +8,8 @@ import pytest
 
 from devctl.config import KEYS, Config, parse
 from devctl.knownhosts import host_name
-from devctl.kubeconfig import Target
 from devctl.session import Session
+from devservers_core.client.kubeconfig import Target
 from devservers_core.errors import USAGE, Failure
 
 
@@ -133,3 +133,9 @@ def test_an_odd_user_name_is_refused_with_its_source(tmp_path: Path) -> None:
     with pytest.raises(Failure) as caught:
         _ = session(tmp_path, {}, None, DEVCTL_USER="Ann Smith").user
     assert "DEVCTL_USER" in caught.value.what
+
+
+def test_no_cluster_at_all_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as caught:
+        _ = Session({}, None, {"HOME": str(tmp_path)}).target
+    assert "make up" in caught.value.todo and "devctl config set bastion" in caught.value.todo

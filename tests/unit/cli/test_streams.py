@@ -13,7 +13,7 @@ import pytest
 
 from devctl import relay, remote
 from devctl.dial import Tunnel
-from devctl.websocket import Channels
+from devservers_core.client.streams import Channels
 from devservers_core.errors import TRANSPORT, Failure
 from tests.support.cli.peer import Peer
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from devctl.httpproxy import Proxy, proxy_for
+from devservers_core.client.proxy import Proxy, proxy_for
 from devservers_core.errors import Failure, Unreachable
 
 PROXY = "http://proxy.example.org:3128"

@@ -1,6 +1,7 @@
-"""Invariant: a mirror holds one kind as the API server last told it, and says when it last heard anything at all.
+"""Keeps a copy of all objects of one kind by listing and watching them (a reflector).
 
-List, then watch from there; whatever goes wrong, list again. A silence longer than the server's own bookmarks are
+Invariant: it holds the kind as the API server last told it, and says when it last heard anything at all. It lists, then
+watches from there; whatever goes wrong, it lists again. A silence longer than the server's own bookmarks are
 apart counts as a lost connection, so a dead network is noticed.
 """
 
@@ -11,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from devctl.kube import Kube
+from devservers_core.client.api import ApiClient
 from devservers_core.types import Json
 
 PAGE = "100"
@@ -26,12 +27,12 @@ LONGEST_WAIT = 2.0
 """Seconds between attempts: with the API server back, a withdrawn key is gone well within five seconds."""
 
 
-class Mirror(threading.Thread):
+class Reflector(threading.Thread):
     """One kind, kept up to date by a thread of its own."""
 
     def __init__(
         self,
-        kube: Kube,
+        client: ApiClient,
         path: str,
         changed: Callable[[bool], None],
         log: Callable[[str], None],
@@ -41,7 +42,7 @@ class Mirror(threading.Thread):
         what of an object stays in memory.
         """
         super().__init__(name=path.rsplit("/", 1)[-1], daemon=True)
-        self._kube = kube
+        self._client = client
         self._path = path
         self._changed = changed
         self._log = log
@@ -64,11 +65,11 @@ class Mirror(threading.Thread):
             try:
                 self._watch(self._list())
                 wait, failed = 0.1, False
-            except Exception as error:  # whatever it is: a mirror that ended would show yesterday for ever
+            except Exception as error:  # whatever it is: a reflector that ended would show yesterday for ever
                 if not failed:
                     self._log(f"no word of {self.name} from the cluster, trying again: {error or type(error).__name__}")
                 failed = True
-            self._kube.close()
+            self._client.close()
             time.sleep(wait * random.uniform(0.5, 1))
             wait = min(wait * 2, LONGEST_WAIT)
 
@@ -77,7 +78,7 @@ class Mirror(threading.Thread):
         found: dict[tuple[str, str], Json] = {}
         query = {"limit": PAGE}
         while True:
-            page = self._kube.get(self._path, **query)
+            page = self._client.get(self._path, **query)
             items = page["items"] or []  # a list of metadata says null for none
             found |= {_key(item): self._keep(item) for item in items}
             metadata = page["metadata"]
@@ -93,7 +94,7 @@ class Mirror(threading.Thread):
 
     def _watch(self, version: str) -> None:
         query = {"resourceVersion": version, "allowWatchBookmarks": "true", "timeoutSeconds": "3000"}
-        for event in self._kube.watch(self._path, query, SILENCE):
+        for event in self._client.watch(self._path, query, SILENCE):
             kind, item = event.get("type"), event["object"]
             if kind == "ERROR":
                 raise ValueError(str(item.get("message", "watch ended")))

@@ -14,9 +14,9 @@ from websockets.frames import Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from devctl.kube import Kube
-from devctl.kubeconfig import load
-from devctl.websocket import CHUNK, Channels, Closed, connect
+from devservers_core.client.api import ApiClient
+from devservers_core.client.kubeconfig import load
+from devservers_core.client.streams import CHUNK, Channels, Closed, connect
 from devservers_core.errors import ApiError, Unreachable
 from tests.support.cli.peer import Peer
 
@@ -137,7 +137,7 @@ class _Api:
 
 
 @contextmanager
-def api(tmp_path: Path, body: bytes | None = None) -> Iterator[tuple[_Api, Kube]]:
+def api(tmp_path: Path, body: bytes | None = None) -> Iterator[tuple[_Api, ApiClient]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         served = _Api(listener)
         served.body = body
@@ -148,7 +148,7 @@ def api(tmp_path: Path, body: bytes | None = None) -> Iterator[tuple[_Api, Kube]
             '"users": [{"name": "u", "user": {"token": "t0k3n"}}]}'
         )
         environ = {"HOME": str(tmp_path)}
-        yield served, Kube(load(str(config), None, environ), environ)
+        yield served, ApiClient(load(str(config), None, environ), environ)
         served.join()
 
 

@@ -1,4 +1,4 @@
-"""The only access to the cluster: plain HTTPS to the API server over one kept-alive connection.
+"""The HTTPS client of the Kubernetes API, over one kept-alive connection.
 
 Invariant: dictionaries in and out; a refusal is an ApiError, no answer is an Unreachable, and nothing else
 escapes. A request that the API server may have carried out is never sent again: see `_may_repeat`.
@@ -12,12 +12,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from email.message import Message
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
 
-from devctl import broker, kubeconfig
-from devctl.kubeconfig import Target
-from devservers_core import names
+from devservers_core.client import credentials
+from devservers_core.client.kubeconfig import Target
 from devservers_core.errors import ApiError, Unreachable
 from devservers_core.types import Json
 
@@ -27,43 +26,35 @@ if TYPE_CHECKING:
 
 MERGE_PATCH = "application/merge-patch+json"
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
-TIMEOUT = 20.0  # seconds without a byte before a plain request counts as lost
+TIMEOUT = 20.0  # seconds
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 """Methods that change nothing (RFC 9110 section 9.2.1); the others are not idempotent at the API server."""
 
 
-def server_path(namespace: str, name: str | None = None) -> str:
-    """Path of the DevServers of a namespace, or of one of them."""
-    path = f"/apis/{names.API_VERSION}/namespaces/{quote(namespace)}/devservers"
-    return f"{path}/{quote(name)}" if name else path
-
-
-def flavor_path(name: str | None = None) -> str:
-    """Path of the flavors, or of one."""
-    path = f"/apis/{names.API_VERSION}/devserverflavors"
-    return f"{path}/{quote(name)}" if name else path
-
-
-def core_path(namespace: str, resource: str, name: str | None = None) -> str:
-    """Path of a namespaced kind of the core group."""
-    path = f"/api/v1/namespaces/{quote(namespace)}/{resource}"
-    return f"{path}/{quote(name)}" if name else path
-
-
-class Kube:
-    """One API server, one identity. Not for several threads."""
+class ApiClient:
+    """A client of one API server with one identity. Not for several threads."""
 
     def __init__(
-        self, target: Target, environ: Mapping[str, str] | None = None, accept: str = "application/json"
+        self,
+        target: Target,
+        environ: Mapping[str, str] | None = None,
+        *,
+        accept: str = "application/json",
+        timeout: float = TIMEOUT,
+        user_agent: str = "devservers",
     ) -> None:
-        """`accept` is the form of what is read (Kubernetes API concepts, "Alternate representations of resources")."""
+        """`accept` is the form of what is read (Kubernetes API concepts, "Alternate representations of resources").
+
+        `timeout` is how many seconds the API server may be silent before a plain request counts as lost.
+        """
         self.target = target
-        self._accept = accept
+        self.timeout = timeout
+        self.user_agent = user_agent
         self.warnings: list[str] = []
+        self._accept = accept
         self._environ = dict(os.environ if environ is None else environ)
         self._connection: HTTPConnection | None = None
-        self._credential: kubeconfig.Credential | None = None
-        self._grant: Mapping[str, Any] | None = target.user.get("grant")
+        self._credential: credentials.Credential | None = None
         self._tls: ssl.SSLContext | None = None
         self._refused = False
         """Whether the last answer was 401: a token may be of an account that has been made anew since."""
@@ -94,7 +85,7 @@ class Kube:
         content_type: str = "application/json",
     ) -> Json:
         """One request; raises ApiError or Unreachable."""
-        with self._send(method, path, body, query, content_type, TIMEOUT) as response:
+        with self._send(method, path, body, query, content_type, self.timeout) as response:
             try:
                 data = response.read()
             except (OSError, HTTPException) as error:
@@ -131,7 +122,7 @@ class Kube:
             self._connection.close()
             self._connection = None
 
-    def open_socket(self, timeout: float = TIMEOUT) -> tuple[socket.socket, str, list[tuple[str, str]]]:
+    def open_socket(self, timeout: float) -> tuple[socket.socket, str, list[tuple[str, str]]]:
         """A fresh connected socket (TLS done), the Host header and the identity headers, for upgrades.
 
         `timeout` is how many seconds the other side may be silent until it has answered the upgrade.
@@ -164,7 +155,7 @@ class Kube:
             connection = self._connection = kept or self._open(timeout)
             connection.sock.settimeout(timeout)
             headers = Message()  # a name may come twice: each group that is impersonated is a header of its own
-            for name, value in [("Accept", self._accept), ("User-Agent", "devctl"), *self._headers()]:
+            for name, value in [("Accept", self._accept), ("User-Agent", self.user_agent), *self._headers()]:
                 headers[name] = value
             if data is not None:
                 headers["Content-Type"] = content_type
@@ -180,7 +171,7 @@ class Kube:
                     continue
                 raise self._unreachable(error, maybe_applied=sent and method not in SAFE_METHODS) from None
             self._refused = response.status == 401
-            if self._refused and self._credential and not refused:
+            if self._refused and self._logs_in and not refused:
                 refused = True
                 self._log_in_again()
                 continue
@@ -191,7 +182,7 @@ class Kube:
 
     def _log_in_again(self) -> None:
         """Forget the credential, and the connection, which was opened with its certificate."""
-        self._credential = self._tls = self._grant = None
+        self._credential = self._tls = None
         self.close()
 
     def _kept(self) -> HTTPConnection | None:
@@ -210,8 +201,8 @@ class Kube:
             connection = HTTPConnection(host, url.port or 80, timeout=timeout)
             tls, name = None, host
         else:
-            pair = self._login().pair if self._logs_in else None
-            tls = self._tls = self._tls or kubeconfig.tls(self.target, pair)
+            pair = self._login().pair if self.target.user.get("exec") else None
+            tls = self._tls = self._tls or credentials.tls(self.target, pair)
             connection = HTTPSConnection(host, url.port or 443, timeout=timeout, context=tls)
             # The certificate may be for another name than the one connected to.
             name = self.target.cluster.get("tls-server-name") or host
@@ -228,38 +219,39 @@ class Kube:
         import socket
 
         proxy = None
-        # On the bastion there is the broker and nothing else; elsewhere most people have no proxy to load code for.
-        if not self.target.user.get("broker") and (
+        # Most people have no proxy to load code for.
+        if self.target.tokens is None and (
             self.target.cluster.get("proxy-url") or any(self._environ.get(each) for each in PROXY_VARIABLES)
         ):
-            from devctl.httpproxy import proxy_for
+            from devservers_core.client.proxy import proxy_for
 
             proxy = proxy_for(self.target.server, self.target.cluster, self._environ)
-        sock = proxy.connect(host, port, timeout) if proxy else socket.create_connection((host, port), timeout)
+        if proxy:
+            sock = proxy.connect(host, port, timeout, self.user_agent)
+        else:
+            sock = socket.create_connection((host, port), timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 
     def _headers(self) -> list[tuple[str, str]]:
-        headers = kubeconfig.headers(self.target)
-        if self._logs_in and not any(name == "Authorization" for name, _ in headers):
-            token = self._login().token
-            if token:
-                headers.append(("Authorization", f"Bearer {token}"))
-        return headers
+        headers = credentials.headers(self.target)
+        if any(name == "Authorization" for name, _ in headers):
+            return headers
+        if self.target.tokens:
+            token: str | None = self.target.tokens.token(self._refused)
+            self._refused = False
+        else:
+            token = self._login().token if self.target.user.get("exec") else None
+        return [*headers, ("Authorization", f"Bearer {token}")] if token else headers
 
     @property
     def _logs_in(self) -> bool:
-        """Whether there is a log-in program, or the bastion's broker, to ask."""
-        return bool(self.target.user.get("exec") or self.target.user.get("broker"))
+        """Whether a credential that was refused can be had anew."""
+        return self._credential is not None or self.target.tokens is not None
 
-    def _login(self) -> kubeconfig.Credential:
-        if path := self.target.user.get("broker"):
-            # What a command began with may end while it runs: a long wait, or logs that are followed.
-            if self._grant is None or not broker.fresh(self._grant):
-                self._grant = broker.ask(path, {"want": "token", "fresh": self._refused})
-            self._credential = kubeconfig.Credential(str(self._grant["token"]), None)
-        elif self._credential is None:
-            self._credential = kubeconfig.run_plugin(self.target, self._environ, sys.stdin.isatty())
+    def _login(self) -> credentials.Credential:
+        if self._credential is None:
+            self._credential = credentials.run_plugin(self.target, self._environ, sys.stdin.isatty())
         return self._credential
 
     def _note_warnings(self, response: HTTPResponse) -> None:

@@ -22,13 +22,13 @@ from websockets.protocol import Protocol, Side, State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from devctl.kube import TIMEOUT, refusal
+from devservers_core.client.api import refusal
 from devservers_core.errors import Unreachable
 
 if TYPE_CHECKING:
     import socket
 
-    from devctl.kube import Kube
+    from devservers_core.client.api import ApiClient
 
 EXEC_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 PORT_FORWARD_PROTOCOLS = ("v4.channel.k8s.io",)
@@ -172,16 +172,20 @@ class Channels:
 
 
 def connect(
-    kube: Kube, path: str, query: list[tuple[str, str]], protocols: tuple[str, ...], timeout: float = TIMEOUT
+    client: ApiClient,
+    path: str,
+    query: list[tuple[str, str]],
+    protocols: tuple[str, ...],
+    timeout: float | None = None,
 ) -> Channels:
     """Open a WebSocket to `path`; raises ApiError when the API server refuses, Unreachable when it is away."""
-    sock, host, headers = kube.open_socket(timeout)
+    sock, host, headers = client.open_socket(client.timeout if timeout is None else timeout)
     try:
         scheme = "wss" if isinstance(sock, ssl.SSLSocket) else "ws"
-        uri = parse_uri(f"{scheme}://{host}{kube.path(path, query)}")
+        uri = parse_uri(f"{scheme}://{host}{client.path(path, query)}")
         wire = ClientProtocol(uri, subprotocols=[Subprotocol(name) for name in protocols], max_size=None)
         request = wire.connect()
-        for name, value in [*headers, ("User-Agent", "devctl")]:
+        for name, value in [*headers, ("User-Agent", client.user_agent)]:
             request.headers[name] = value
         wire.send_request(request)
         sock.sendall(b"".join(wire.data_to_send()))
@@ -201,5 +205,5 @@ def connect(
         ) from None
     except (OSError, InvalidHandshake, EOFError) as error:
         sock.close()
-        raise Unreachable(f"{kube.target.server}: {error}") from None
+        raise Unreachable(f"{client.target.server}: {error}") from None
     return Channels(sock, wire.subprotocol or protocols[-1], wire)

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from devctl import kube as kube_module
-from devctl.kube import Kube
-from devctl.kubeconfig import Target
 from devctl.session import explain
+from devservers_core.client.api import ApiClient
+from devservers_core.client.kubeconfig import Target
 from devservers_core.errors import ApiError, Unreachable
 from infra.local.pki import Authority
 
@@ -98,65 +97,67 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def kube(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> Kube:
-    monkeypatch.setattr(kube_module, "TIMEOUT", 1.0)
+def client(server: ApiServer) -> ApiClient:
     data = base64.b64encode(server.authority.certificate.read_bytes()).decode()
-    return Kube(Target(server.url, "c", "s", None, {"certificate-authority-data": data}, {"token": "t"}), {})
+    target = Target(server.url, "c", "s", None, {"certificate-authority-data": data}, {"token": "t"})
+    return ApiClient(target, {}, timeout=1.0)
 
 
-def ask(kube: Kube, method: str) -> None:
-    kube.request(method, PATH, body=None if method == "GET" else {"a": 1})
+def ask(client: ApiClient, method: str) -> None:
+    client.request(method, PATH, body=None if method == "GET" else {"a": 1})
 
 
 @pytest.mark.parametrize("method", CHANGES)
 @pytest.mark.parametrize("step", ["silence", "hang up"])
 def test_a_change_without_an_answer_on_a_kept_connection_is_sent_once(
-    server: ApiServer, kube: Kube, method: str, step: str
+    server: ApiServer, client: ApiClient, method: str, step: str
 ) -> None:
     server.scripts = [["ok", step]]
-    ask(kube, "GET")
+    ask(client, "GET")
     with pytest.raises(Unreachable) as caught:
-        ask(kube, method)
+        ask(client, method)
     assert server.requests == ["GET", method]
     failure = explain(caught.value)
     assert "may have been made" in failure.what and "look before you try again" in failure.todo
-    ask(kube, "GET")
+    ask(client, "GET")
     assert server.connections == 2, "the next request has a connection of its own"
 
 
 @pytest.mark.parametrize("step", ["silence", "hang up"])
-def test_a_read_without_an_answer_on_a_kept_connection_is_sent_again(server: ApiServer, kube: Kube, step: str) -> None:
+def test_a_read_without_an_answer_on_a_kept_connection_is_sent_again(
+    server: ApiServer, client: ApiClient, step: str
+) -> None:
     server.scripts = [["ok", step]]
-    ask(kube, "GET")
-    ask(kube, "GET")
+    ask(client, "GET")
+    ask(client, "GET")
     assert server.requests == ["GET", "GET", "GET"] and server.connections == 2
 
 
 @pytest.mark.parametrize("step", ["silence", "hang up"])
-def test_a_read_is_sent_again_once_and_no_more(server: ApiServer, kube: Kube, step: str) -> None:
+def test_a_read_is_sent_again_once_and_no_more(server: ApiServer, client: ApiClient, step: str) -> None:
     server.scripts = [["ok", step], [step]]
-    ask(kube, "GET")
+    ask(client, "GET")
     with pytest.raises(Unreachable) as caught:
-        ask(kube, "GET")
+        ask(client, "GET")
     assert server.requests == ["GET", "GET", "GET"]
     assert "does not answer" in explain(caught.value).what and "may have" not in explain(caught.value).what
 
 
 @pytest.mark.parametrize("method", SAFE + CHANGES)
-def test_a_connection_closed_while_idle_costs_no_request(server: ApiServer, kube: Kube, method: str) -> None:
+def test_a_connection_closed_while_idle_costs_no_request(server: ApiServer, client: ApiClient, method: str) -> None:
     server.scripts = [["ok", "close"]]
-    ask(kube, "GET")
+    ask(client, "GET")
     assert server.closed.wait(10)
-    ask(kube, method)
+    ask(client, method)
     assert server.requests == ["GET", method] and server.connections == 2
 
 
 @pytest.mark.parametrize("method", CHANGES)
 def test_a_change_that_could_not_be_written_whole_is_sent_again(
-    server: ApiServer, kube: Kube, method: str, monkeypatch: pytest.MonkeyPatch
+    server: ApiServer, client: ApiClient, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server closes between the look at the connection and the first byte: a race that is arranged here."""
-    ask(kube, "GET")
+    ask(client, "GET")
     write = HTTPConnection.request
 
     def closed(self: HTTPConnection, *args: object) -> None:
@@ -165,35 +166,37 @@ def test_a_change_that_could_not_be_written_whole_is_sent_again(
         write(self, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(HTTPConnection, "request", closed)
-    ask(kube, method)
+    ask(client, method)
     assert server.requests == ["GET", method] and server.connections == 2
 
 
 @pytest.mark.parametrize("method", CHANGES)
 @pytest.mark.parametrize("step", ["silence", "hang up", "half"])
-def test_a_change_on_a_new_connection_is_sent_once(server: ApiServer, kube: Kube, method: str, step: str) -> None:
+def test_a_change_on_a_new_connection_is_sent_once(
+    server: ApiServer, client: ApiClient, method: str, step: str
+) -> None:
     server.scripts = [[step]]
     with pytest.raises(Unreachable) as caught:
-        ask(kube, method)
+        ask(client, method)
     assert server.requests == [method] and caught.value.maybe_applied
 
 
-def test_no_connection_at_all_is_no_change(server: ApiServer, kube: Kube) -> None:
+def test_no_connection_at_all_is_no_change(server: ApiServer, client: ApiClient) -> None:
     server.close()
     with pytest.raises(Unreachable) as caught:
-        ask(kube, "POST")
+        ask(client, "POST")
     assert not caught.value.maybe_applied
 
 
-def test_a_401_without_a_login_program_is_the_answer(server: ApiServer, kube: Kube) -> None:
+def test_a_401_without_a_login_program_is_the_answer(server: ApiServer, client: ApiClient) -> None:
     server.scripts = [["401"]]
     with pytest.raises(ApiError):
-        ask(kube, "POST")
+        ask(client, "POST")
     assert server.requests == ["POST"]
 
 
-def logs_in(kube: Kube, folder: Path, *lives: int) -> Path:
-    """Makes `kube` log in by a program that gives token 1, 2, ... with these seconds to live; the file of its runs."""
+def logs_in(client: ApiClient, folder: Path, *lives: int) -> Path:
+    """Logs `client` in by a program that gives token 1, 2, ... with these lives in seconds; the file of its runs."""
     runs, program = folder / "runs", folder / "login"
     program.write_text(
         f"#!{sys.executable}\n"
@@ -207,26 +210,54 @@ def logs_in(kube: Kube, folder: Path, *lives: int) -> Path:
     )
     program.chmod(0o755)
     user = {"exec": {"command": str(program), "interactiveMode": "Never"}}
-    kube.target = replace(kube.target, user=user)
+    client.target = replace(client.target, user=user)
     return runs
 
 
 def test_a_login_program_runs_again_when_its_credential_has_expired(
-    server: ApiServer, kube: Kube, tmp_path: Path
+    server: ApiServer, client: ApiClient, tmp_path: Path
 ) -> None:
-    runs = logs_in(kube, tmp_path, -1, 3600)
+    runs = logs_in(client, tmp_path, -1, 3600)
     for _ in range(3):
-        ask(kube, "GET")
+        ask(client, "GET")
     assert server.tokens == ["1", "2", "2"] and len(runs.read_text()) == 2
 
 
 def test_a_login_program_runs_again_once_when_its_credential_is_refused(
-    server: ApiServer, kube: Kube, tmp_path: Path
+    server: ApiServer, client: ApiClient, tmp_path: Path
 ) -> None:
-    runs = logs_in(kube, tmp_path, 3600)
+    runs = logs_in(client, tmp_path, 3600)
     server.scripts = [["401"], ["ok", "401"], ["401"]]
-    ask(kube, "POST")
+    ask(client, "POST")
     assert server.tokens == ["1", "2"] and len(runs.read_text()) == 2
     with pytest.raises(ApiError):
-        ask(kube, "POST")
+        ask(client, "POST")
     assert server.tokens == ["1", "2", "2", "3"]
+
+
+class Tokens:
+    """A token source that counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[bool] = []
+
+    def token(self, refused: bool) -> str:
+        self.asked.append(refused)
+        return str(len(self.asked))
+
+
+def test_a_token_source_is_asked_for_each_request_and_told_of_a_refusal(server: ApiServer, client: ApiClient) -> None:
+    tokens = Tokens()
+    client.target = replace(client.target, user={}, tokens=tokens)
+    server.scripts = [["ok", "401"]]
+    ask(client, "GET")
+    ask(client, "POST")
+    assert tokens.asked == [False, False, True] and server.tokens == ["1", "2", "3"]
+
+
+def test_a_token_source_goes_through_no_proxy(server: ApiServer, client: ApiClient) -> None:
+    """On the bastion a person's environment is their own."""
+    target = replace(client.target, server="https://192.0.2.1:1", user={}, tokens=Tokens())
+    with pytest.raises(Unreachable) as caught:
+        ask(ApiClient(target, {"HTTPS_PROXY": "http://127.0.0.1:1"}, timeout=0.2), "GET")
+    assert "proxy" not in str(caught.value)

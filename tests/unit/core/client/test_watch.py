@@ -1,4 +1,4 @@
-"""A mirror goes on whatever the API server says, with a real server that says it."""
+"""A reflector goes on whatever the API server says, with a real server that says it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from bastion.accounts.mirror import Mirror
-from devctl import kubeconfig
-from devctl.kube import Kube
+from devservers_core.client import kubeconfig
+from devservers_core.client.api import ApiClient
+from devservers_core.client.watch import Reflector
 
 PAGES: list[dict[str, Any]] = [
     {"items": [None], "metadata": {"resourceVersion": "1"}},
@@ -51,14 +51,14 @@ def test_a_list_that_cannot_be_read_does_not_end_it(tmp_path: Path) -> None:
     path.write_text(json.dumps(config))
     listed = threading.Event()
     logged: list[str] = []
-    mirror = Mirror(
-        Kube(kubeconfig.load(str(path), None, os.environ)), "/things", lambda _: listed.set(), logged.append
+    reflector = Reflector(
+        ApiClient(kubeconfig.load(str(path), None, os.environ)), "/things", lambda _: listed.set(), logged.append
     )
-    mirror.start()
+    reflector.start()
     try:
         assert listed.wait(10), logged
-        assert mirror.synced
-        assert [each["metadata"]["name"] for each in mirror.objects()] == ["ann"]
+        assert reflector.synced
+        assert [each["metadata"]["name"] for each in reflector.objects()] == ["ann"]
         assert logged[0].startswith("no word of things from the cluster, trying again: ")
     finally:
         server.shutdown()

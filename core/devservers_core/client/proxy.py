@@ -28,7 +28,7 @@ class Proxy:
     port: int
     authorization: str | None = None
 
-    def connect(self, host: str, port: int, timeout: float | None) -> socket.socket:
+    def connect(self, host: str, port: int, timeout: float | None, user_agent: str = "devservers") -> socket.socket:
         """A connection to `host` that the proxy carries on. Raises Unreachable."""
         import socket
 
@@ -37,7 +37,7 @@ class Proxy:
         except OSError as error:
             raise Unreachable(f"the proxy {self.host}:{self.port}: {error.strerror or error}") from None
         try:
-            self._ask(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            self._ask(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", user_agent)
         except OSError as error:
             sock.close()
             raise Unreachable(f"the proxy {self.host}:{self.port}: {error.strerror or error}") from None
@@ -46,8 +46,8 @@ class Proxy:
             raise
         return sock
 
-    def _ask(self, sock: socket.socket, target: str) -> None:
-        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", "User-Agent: devctl"]
+    def _ask(self, sock: socket.socket, target: str, user_agent: str) -> None:
+        lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", f"User-Agent: {user_agent}"]
         if self.authorization:
             lines.append(f"Proxy-Authorization: {self.authorization}")
         sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
@@ -94,7 +94,7 @@ def _parse(text: str, source: str) -> Proxy:
         raise Failure(f"{source} is not the address of a proxy", "write it like http://proxy.example.org:3128", USAGE)
     if url.scheme != "http":
         raise Failure(
-            f"{source} names a proxy of the kind {url.scheme}://, and devctl speaks to http:// proxies only",
+            f"{source} names a proxy of the kind {url.scheme}://, and only http:// proxies are supported",
             "give the proxy's http:// address; what is sent through it is encrypted all the same",
             USAGE,
         )

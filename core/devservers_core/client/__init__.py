@@ -1,0 +1,1 @@
+"""The one synchronous client of the Kubernetes API: devctl, the bastion, deployments and tests use it."""

@@ -1,0 +1,136 @@
+"""Finding the API server and the credentials."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from devservers_core.client import kubeconfig
+from devservers_core.errors import Failure
+
+CONFIG = """\
+current-context: one
+clusters:
+- name: k1
+  cluster: {server: "https://one:6443", certificate-authority: ca.crt}
+- name: k2
+  cluster: {server: "https://two:6443"}
+users:
+- name: ann
+  user: {token: secret, as: eva}
+contexts:
+- name: one
+  context: {cluster: k1, user: ann, namespace: dev-ann}
+- name: two
+  context: {cluster: k2, user: ann}
+- name: broken
+  context: {cluster: nowhere, user: ann}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "config"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_the_current_context_is_taken(file: Path) -> None:
+    target = kubeconfig.load(str(file), None, {})
+    assert (target.server, target.context, target.namespace) == ("https://one:6443", "one", "dev-ann")
+
+
+def test_a_context_can_be_chosen(file: Path) -> None:
+    assert kubeconfig.load(str(file), "two", {}).server == "https://two:6443"
+
+
+def test_paths_are_relative_to_the_file(file: Path) -> None:
+    assert kubeconfig.load(str(file), None, {}).cluster["certificate-authority"] == str(file.parent / "ca.crt")
+
+
+@pytest.mark.parametrize(("context", "says"), [("twoo", "did you mean two"), ("broken", "correct the kubeconfig")])
+def test_a_context_that_cannot_be_used_is_explained(file: Path, context: str, says: str) -> None:
+    with pytest.raises(Failure) as caught:
+        kubeconfig.load(str(file), context, {})
+    assert says in caught.value.todo
+
+
+def test_of_several_files_the_first_that_names_a_thing_wins(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text(
+        'current-context: two\nclusters: [{name: k1, cluster: {server: "https://other:6443"}}]\n'
+        "users: [{name: bob, user: {}}]\n"
+    )
+    both = {"KUBECONFIG": f"{file}:{other}", "HOME": str(tmp_path)}
+    assert kubeconfig.load(None, None, both).server == "https://one:6443"
+    turned = {"KUBECONFIG": f"{other}:{file}", "HOME": str(tmp_path)}
+    assert kubeconfig.load(None, None, turned).context == "two"
+    assert kubeconfig.load(None, "one", turned).server == "https://other:6443"
+
+
+def test_a_list_of_files_is_taken_by_the_flag_too(file: Path, tmp_path: Path) -> None:
+    assert kubeconfig.load(f"{tmp_path / 'none'}:{file}", None, {}).server == "https://one:6443"
+    odd = tmp_path / "a:b"
+    odd.write_text(CONFIG)
+    assert kubeconfig.load(str(odd), "two", {}).server == "https://two:6443"
+
+
+def test_no_file_at_all_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as caught:
+        kubeconfig.load(None, None, {"HOME": str(tmp_path)})
+    assert "set KUBECONFIG" in caught.value.todo
+
+
+def test_a_file_that_is_no_yaml_names_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text("current-context: x\nusers: []\nclusters: }\n")
+    with pytest.raises(Failure) as caught:
+        kubeconfig.load(str(path), None, {})
+    assert f"{path} line 3" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("user", "says"),
+    [
+        ({"auth-provider": {"name": "oidc"}}, "auth-provider"),
+        ({"username": "ann", "password": "x", "token": "t"}, "a username and a token"),
+        ({"password": "x"}, "a password and no username"),
+        ({"token": "t", "as-groups": ["team"]}, "has as-groups and no `as`"),
+        ({"token": "t", "as-uid": "7"}, "has as-uid and no `as`"),
+        ({"token": "t", "as-user-extra": {"a": ["b"]}}, "has as-user-extra and no `as`"),
+        ({"client-certificate": "x.crt"}, "a client-certificate and no client-key"),
+        ({"client-key-data": "eA=="}, "a client-key and no client-certificate"),
+    ],
+)
+def test_an_entry_that_would_be_left_out_is_refused_by_its_name(
+    tmp_path: Path, user: dict[str, object], says: str
+) -> None:
+    path = tmp_path / "config"
+    path.write_text(json.dumps(kubeconfig.document("c", {"server": "https://x"}, user)))
+    with pytest.raises(Failure) as caught:
+        kubeconfig.load(str(path), None, {})
+    assert says in caught.value.what and "user 'c' of kubeconfig" in caught.value.what
+    assert "x" not in caught.value.what.split() and caught.value.todo
+
+
+def test_a_pod_finds_its_own_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubeconfig, "SERVICE_ACCOUNT", tmp_path)
+    (tmp_path / "token").write_text("t")
+    (tmp_path / "namespace").write_text("dev-ann\n")
+    environ = {"HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"}
+    target = kubeconfig.load(None, None, environ)
+    assert (target.server, target.namespace) == ("https://[fd00::1]:6443", "dev-ann")
+    assert target.user == {"tokenFile": str(tmp_path / "token")}
+
+
+def test_a_written_kubeconfig_is_read_back_and_is_its_owners(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_bytes(b"PEM")
+    path = tmp_path / "new" / "config"
+    cluster = {"server": "https://x", "certificate-authority-data": kubeconfig.embedded(tmp_path / "ca.crt")}
+    written = kubeconfig.write(path, kubeconfig.document("mine", cluster, {"token": "t"}, "dev-ann"))
+    assert written == path and path.stat().st_mode & 0o777 == 0o600
+    target = kubeconfig.load(str(path), None, {})
+    assert (target.server, target.context, target.namespace) == ("https://x", "mine", "dev-ann")
+    assert target.cluster == cluster and target.user == {"token": "t"}
