@@ -137,8 +137,10 @@ def _shown(word: str) -> str:
 
 
 def kubeconfig(devctl: str, grant: dict[str, str]) -> bytes:
-    """A kubeconfig (JSON is YAML) whose log-in program is devctl, so that no token is in it."""
+    """A kubeconfig whose log-in program is devctl, so that no token is in it."""
     import json
+
+    from devservers_core.client.kubeconfig import document
 
     exec_ = {
         "apiVersion": "client.authentication.k8s.io/v1",
@@ -147,14 +149,4 @@ def kubeconfig(devctl: str, grant: dict[str, str]) -> bytes:
         "interactiveMode": "Never",
     }
     cluster = {"server": grant["server"], "certificate-authority-data": grant["certificateAuthority"]}
-    context = {"cluster": "bastion", "user": "bastion", "namespace": grant["namespace"]}
-    return json.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "bastion",
-            "clusters": [{"name": "bastion", "cluster": cluster}],
-            "users": [{"name": "bastion", "user": {"exec": exec_}}],
-            "contexts": [{"name": "bastion", "context": context}],
-        }
-    ).encode()
+    return json.dumps(document("bastion", cluster, {"exec": exec_}, grant["namespace"])).encode()

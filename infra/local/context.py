@@ -8,15 +8,14 @@ company's cluster behind a VPN. The embedded cluster is recognised by its kubeco
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
+from devservers_core.client import kubeconfig
+from devservers_core.errors import Failure
 from infra.local.paths import Paths
 
 EMBEDDED = "embedded"
@@ -172,21 +171,16 @@ def read(env: Mapping[str, str]) -> list[Kubeconfig]:
     explicit = env.get("DEVSERVERS_KUBECONFIG", "")
     listed = explicit or env.get("KUBECONFIG", "")
     home = Path(env.get("HOME") or Path.home())
-    paths = [Path(part) for part in listed.split(os.pathsep) if part] or [home / ".kube" / "config"]
+    paths = kubeconfig.files(listed) or [home / ".kube" / "config"]
     found = []
     for path in paths:
         try:
-            content = yaml.safe_load(path.read_text())
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f"{path}:{mark.line + 1}" if mark else str(path)
+            if path.exists():
+                found.append(Kubeconfig(path, kubeconfig.read(path)))
+        except (Failure, OSError) as error:
             raise ContextError(
-                f"{where}: the kubeconfig can't be read: {' '.join(str(error).split())[:160]}\n"
-                "  mend the file, or point KUBECONFIG or DEVSERVERS_KUBECONFIG at another"
+                f"{error}\n  mend the file, or point KUBECONFIG or DEVSERVERS_KUBECONFIG at another"
             ) from None
-        found.append(Kubeconfig(path, content if isinstance(content, dict) else {}))
     return found
 
 

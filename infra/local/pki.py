@@ -7,18 +7,18 @@ owner only. What exists is kept: a second call changes nothing.
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 import ipaddress
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from devservers_core.client import kubeconfig
 
 LIFETIME = dt.timedelta(days=3650)
 """Ten years: the cluster lives on one machine and is made again with one command."""
@@ -127,22 +127,7 @@ def service_account_key(path: Path) -> Path:
 
 def write_kubeconfig(path: Path, server: str, authority: Path, pair: tuple[Path, Path], context: str) -> Path:
     """A kubeconfig with everything embedded, readable by its owner only."""
-
-    def data(file: Path) -> str:
-        return base64.b64encode(file.read_bytes()).decode()
-
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": context,
-        "clusters": [{"name": context, "cluster": {"server": server, "certificate-authority-data": data(authority)}}],
-        "users": [
-            {
-                "name": context,
-                "user": {"client-certificate-data": data(pair[0]), "client-key-data": data(pair[1])},
-            }
-        ],
-        "contexts": [{"name": context, "context": {"cluster": context, "user": context}}],
-    }
-    write_private(path, yaml.safe_dump(document, sort_keys=False).encode())
-    return path
+    cluster = {"server": server, "certificate-authority-data": kubeconfig.embedded(authority)}
+    certificate, key = map(kubeconfig.embedded, pair)
+    user = {"client-certificate-data": certificate, "client-key-data": key}
+    return kubeconfig.write(path, kubeconfig.document(context, cluster, user))

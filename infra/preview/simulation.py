@@ -8,12 +8,12 @@ the checkout alone.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from devservers_core.client import kubeconfig
 from devservers_core.names import LOCAL_IMAGES
 from infra import settings as configuration
 from infra.cost.estimate import Estimate
@@ -66,12 +66,7 @@ def settings_of(stack: StackFile) -> Settings:
 
 def stand_in(folder: Path) -> Mapping[str, str]:
     """The environment of a person with a local cluster and built images, as far as the program looks."""
-    kubeconfig = {
-        "current-context": CONTEXT,
-        "clusters": [{"name": "simulated", "cluster": {"server": "https://127.0.0.1:6443"}}],
-        "contexts": [{"name": CONTEXT, "context": {"cluster": "simulated"}}],
-    }
-    (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
+    kubeconfig.write(folder / "kubeconfig", kubeconfig.document(CONTEXT, {"server": "https://127.0.0.1:6443"}, {}))
     (folder / "keys").write_text(KEY + "\n")
     return {
         "HOME": str(folder),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from devservers_core.client import kubeconfig
 from tests.support.bastion.bastion import Client, Replica, World, dev_server, read_until, server, user
 from tests.support.cluster.client import eventually
 
@@ -112,12 +112,8 @@ def test_who_is_told_to_end_while_beginning_ends(fresh: World, program: str) -> 
     """As the first process of a container, which ignores a signal that it has no handler for."""
     replica = fresh.replica()
     config = fresh.folder / "kubeconfig"
-    entries = {
-        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": True}}],
-        "users": [{"name": "u", "user": {"token": "x"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-    }
-    config.write_text(json.dumps({"current-context": "x", **entries}))
+    cluster = {"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": True}
+    kubeconfig.write(config, kubeconfig.document("x", cluster, {"token": "x"}))
     asks = ["--kubeconfig", str(config)] if program in ("accounts", "broker") else []
     # A supervisor that has begun drains: nobody is there to wait for.
     asks += ["--deregister-seconds", "0", "--drain-seconds", "0"] if program == "supervisor" else []

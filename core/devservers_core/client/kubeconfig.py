@@ -94,7 +94,7 @@ def merge(paths: list[Path]) -> Json:
     """Several kubeconfig files as one: {current-context, clusters, users, contexts} with entries by name."""
     merged: Json = {"current-context": "", "clusters": {}, "users": {}, "contexts": {}}
     for path in paths:
-        document = _read(path)
+        document = read(path)
         merged["current-context"] = merged["current-context"] or document.get("current-context") or ""
         for group, key in (("clusters", "cluster"), ("users", "user"), ("contexts", "context")):
             for entry in document.get(group) or []:
@@ -103,7 +103,8 @@ def merge(paths: list[Path]) -> Json:
     return merged
 
 
-def _read(path: Path) -> Json:
+def read(path: Path) -> Json:
+    """The content of one kubeconfig file; raises Failure."""
     import yaml
 
     try:

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from devservers_core.client import kubeconfig
 from infra.local.pki import Authority, service_account_key
 from tests.support.cluster.client import Client
 
@@ -69,25 +70,10 @@ class ApiServer:
     def kubeconfig_for(self, user: str, groups: Sequence[str] = (), namespace: str = "default") -> Path:
         """A kubeconfig file for the same, its context named `test`."""
         certificate, key = self._pair(user, tuple(groups))
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "test",
-            "clusters": [
-                {
-                    "name": "test",
-                    "cluster": {
-                        "server": self.url,
-                        "certificate-authority": str(self._authority.certificate),
-                    },
-                }
-            ],
-            "users": [{"name": "test", "user": {"client-certificate": str(certificate), "client-key": str(key)}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
-        }
+        cluster = {"server": self.url, "certificate-authority": str(self._authority.certificate)}
+        person = {"client-certificate": str(certificate), "client-key": str(key)}
         path = certificate.with_suffix(f".{namespace}.kubeconfig")
-        path.write_text(json.dumps(config))
-        return path
+        return kubeconfig.write(path, kubeconfig.document("test", cluster, person, namespace))
 
     def service_account(self, namespace: str, name: str) -> tuple[str, tuple[str, ...]]:
         """User name and groups of a service account, to be given to client_for and kubeconfig_for."""

@@ -20,6 +20,7 @@ import pytest
 from bastion.accounts.__main__ import SETTLE
 from bastion.accounts.store import read_state
 from bastion.paths import Paths
+from devservers_core.client import kubeconfig
 
 ANN = {"metadata": {"name": "ann"}, "spec": {"username": "ann", "sshPublicKeys": []}, "status": {"uid": 20000}}
 LOST = {"type": "ERROR", "object": {"message": "too old resource version"}}
@@ -75,12 +76,10 @@ def api() -> Iterator[Api]:
 @pytest.fixture
 def paths(api: Api, tmp_path: Path) -> Paths:
     """Where a keysync of this API server puts what is in force."""
-    cluster = {"name": "x", "cluster": {"server": f"http://127.0.0.1:{api.server_port}"}}
-    config = {"current-context": "x", "clusters": [cluster], "users": [{"name": "x", "user": {}}]}
     found = Paths(tmp_path)
     found.accounts.mkdir(parents=True)
-    contexts = [{"name": "x", "context": {"cluster": "x", "user": "x"}}]
-    (tmp_path / "config").write_text(json.dumps({**config, "contexts": contexts}))
+    cluster = {"server": f"http://127.0.0.1:{api.server_port}"}
+    kubeconfig.write(tmp_path / "config", kubeconfig.document("x", cluster, {}))
     return found
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from devctl import editors, hop, jump, keyring, keys, listing, openssh
 from devctl.session import Session
+from devservers_core.client import kubeconfig
 from devservers_core.errors import Failure
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -115,17 +116,8 @@ class OnePerson(BaseHTTPRequestHandler):
 def test_an_administrator_is_told_how_to_take_the_last_key_out_of_force(tmp_path: Path) -> None:
     with HTTPServer(("127.0.0.1", 0), OnePerson) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        context = {"cluster": "c", "user": "u"}
-        (tmp_path / "config").write_text(
-            json.dumps(
-                {
-                    "current-context": "x",
-                    "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-                    "contexts": [{"name": "x", "context": context}],
-                    "users": [{"name": "u", "user": {}}],
-                }
-            )
-        )
+        cluster = {"server": f"http://127.0.0.1:{server.server_port}"}
+        kubeconfig.write(tmp_path / "config", kubeconfig.document("x", cluster, {}))
         flags = {"user": "ann", "kubeconfig": str(tmp_path / "config")}
         with pytest.raises(Failure) as refused:
             keys.keys_remove_command(Session(flags, None, {"HOME": str(tmp_path)}), keyring.Key("", A).fingerprint)

@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from websockets.frames import Opcode
@@ -15,7 +14,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from devservers_core.client.api import ApiClient
-from devservers_core.client.kubeconfig import load
+from devservers_core.client.kubeconfig import Target
 from devservers_core.client.streams import CHUNK, Channels, Closed, connect
 from devservers_core.errors import ApiError, Unreachable
 from tests.support.cli.peer import Peer
@@ -137,23 +136,16 @@ class _Api:
 
 
 @contextmanager
-def api(tmp_path: Path, body: bytes | None = None) -> Iterator[tuple[_Api, ApiClient]]:
+def api(body: bytes | None = None) -> Iterator[tuple[_Api, ApiClient]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         served = _Api(listener)
         served.body = body
-        config = tmp_path / "config"
-        config.write_text(
-            '{"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],'
-            f'"clusters": [{{"name": "c", "cluster": {{"server": "{served.url}"}}}}],'
-            '"users": [{"name": "u", "user": {"token": "t0k3n"}}]}'
-        )
-        environ = {"HOME": str(tmp_path)}
-        yield served, ApiClient(load(str(config), None, environ), environ)
+        yield served, ApiClient(Target(served.url, "c", "test", None, user={"token": "t0k3n"}), {})
         served.join()
 
 
-def test_the_upgrade_carries_path_query_and_identity_and_loses_no_early_data(tmp_path: Path) -> None:
-    with api(tmp_path) as (served, kube):
+def test_the_upgrade_carries_path_query_and_identity_and_loses_no_early_data() -> None:
+    with api() as (served, kube):
         channels = connect(kube, "/api/v1/x", [("command", "a b"), ("command", "ä&c")], ("v4.channel.k8s.io",))
         channels.wait([], 10)
         assert channels.receive() == [(1, b"early")]
@@ -164,15 +156,15 @@ def test_the_upgrade_carries_path_query_and_identity_and_loses_no_early_data(tmp
     assert channels.protocol == "v4.channel.k8s.io"
 
 
-def test_a_refusal_is_the_api_servers_own_status(tmp_path: Path) -> None:
+def test_a_refusal_is_the_api_servers_own_status() -> None:
     body = b'{"kind": "Status", "reason": "Forbidden", "message": "not you"}'
     head = f"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    with api(tmp_path, head.encode() + body) as (_, kube), pytest.raises(ApiError) as caught:
+    with api(head.encode() + body) as (_, kube), pytest.raises(ApiError) as caught:
         connect(kube, "/api/v1/x", [], ("v4.channel.k8s.io",))
     assert (caught.value.status, caught.value.message) == (403, "not you")
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\n\r\n"])
-def test_what_is_no_websocket_server_is_said_to_be_away(tmp_path: Path, answer: bytes) -> None:
-    with api(tmp_path, answer) as (_, kube), pytest.raises(Unreachable):
+def test_what_is_no_websocket_server_is_said_to_be_away(answer: bytes) -> None:
+    with api(answer) as (_, kube), pytest.raises(Unreachable):
         connect(kube, "/api/v1/x", [], ("v4.channel.k8s.io",))

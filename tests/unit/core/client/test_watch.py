@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 from devservers_core.client import kubeconfig
@@ -36,24 +34,13 @@ class _Api(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def test_a_list_that_cannot_be_read_does_not_end_it(tmp_path: Path) -> None:
+def test_a_list_that_cannot_be_read_does_not_end_it() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Api)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "x",
-        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
-        "clusters": [{"name": "x", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-        "users": [{"name": "x", "user": {}}],
-    }
-    path = tmp_path / "config"
-    path.write_text(json.dumps(config))
+    target = kubeconfig.Target(f"http://127.0.0.1:{server.server_port}", "x", "test", None)
     listed = threading.Event()
     logged: list[str] = []
-    reflector = Reflector(
-        ApiClient(kubeconfig.load(str(path), None, os.environ)), "/things", lambda _: listed.set(), logged.append
-    )
+    reflector = Reflector(ApiClient(target, {}), "/things", lambda _: listed.set(), logged.append)
     reflector.start()
     try:
         assert listed.wait(10), logged
