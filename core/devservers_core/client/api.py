@@ -1,7 +1,7 @@
 """The HTTPS client of the Kubernetes API, over one kept-alive connection.
 
 Invariant: dictionaries in and out; a refusal is an ApiError, no answer is an Unreachable, and nothing else
-escapes. A request that the API server may have carried out is never sent again: see `_may_repeat`.
+escapes. A request that the API server may have carried out is never sent again: see retry.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 from devservers_core.client import credentials
 from devservers_core.client.kubeconfig import Target
+from devservers_core.client.retry import SAFE_METHODS, is_closed, may_repeat
 from devservers_core.errors import ApiError, Unreachable
 from devservers_core.types import Json
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 MERGE_PATCH = "application/merge-patch+json"
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 TIMEOUT = 20.0  # seconds
-SAFE_METHODS = frozenset({"GET", "HEAD"})
-"""Methods that change nothing (RFC 9110 section 9.2.1); the others are not idempotent at the API server."""
 
 
 class ApiClient:
@@ -166,7 +165,7 @@ class ApiClient:
                 response = connection.getresponse()
             except (OSError, HTTPException) as error:
                 self.close()
-                if kept and not repeated and _may_repeat(method, error, sent):
+                if kept and not repeated and may_repeat(method, error, sent):
                     repeated = True
                     continue
                 raise self._unreachable(error, maybe_applied=sent and method not in SAFE_METHODS) from None
@@ -188,7 +187,7 @@ class ApiClient:
     def _kept(self) -> HTTPConnection | None:
         """The connection of the request before, if the server has not closed it meanwhile."""
         connection = self._connection
-        if connection is not None and (connection.sock is None or _closed(connection.sock)):
+        if connection is not None and (connection.sock is None or is_closed(connection.sock)):
             self.close()
             return None
         return connection
@@ -270,38 +269,6 @@ class ApiClient:
             self.close()
             body = b""
         return refusal(response.status, response.reason, body)
-
-
-def _may_repeat(method: str, error: Exception, sent: bool) -> bool:
-    """Whether a request that failed on a kept connection may go out once more, on a new one.
-
-    RFC 9110 section 9.2.2: a method that is not idempotent is repeated only if the request is known not to have been
-    carried out. It is when the connection was closed before the whole request could be written: the API server reads
-    a body to its end before it acts. After the last byte nobody can know, and a time-out says nothing at all.
-    """
-    return method in SAFE_METHODS or not (sent or isinstance(error, TimeoutError))
-
-
-def _closed(sock: socket.socket) -> bool:
-    """Whether an idle connection has ended: before a request, the server has nothing else to say.
-
-    So a connection that was closed while it was idle is found before anything is written to it, as Go's net/http does.
-    """
-    import select
-
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    if not poll.poll(0):
-        return False
-    sock.setblocking(False)
-    try:
-        sock.recv(1)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        # TLS had something of its own to say: the connection stands.
-        return type(error).__name__ not in ("SSLWantReadError", "SSLWantWriteError")
-    return True
 
 
 def refusal(status: int, reason: str, body: bytes) -> ApiError:
