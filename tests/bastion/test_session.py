@@ -272,9 +272,10 @@ def test_a_command_gives_way_to_logins_and_its_time_ends_in_words(fresh: World, 
         command = _session_child(replica)
         limits = Path(f"/proc/{command}/limits").read_text().splitlines()
         assert next(line.split()[3:5] for line in limits if "cpu time" in line) == ["600", "602"]
-        assert os.getpriority(os.PRIO_PROCESS, command) == 10
+        own = os.getpriority(os.PRIO_PROCESS, 0)  # the tests may have given way themselves, and their replica with them
+        assert os.getpriority(os.PRIO_PROCESS, command) == max(10, own)
         parent = int(Path(f"/proc/{command}/stat").read_text().rpartition(")")[2].split()[1])
-        assert os.getpriority(os.PRIO_PROCESS, parent) == 0
+        assert os.getpriority(os.PRIO_PROCESS, parent) == own
         os.kill(command, signal.SIGXCPU)  # as the kernel does then
         assert "600 seconds of processor time" in running.communicate(timeout=20)[0]
         asking.close()

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from devservers.api import admission
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from infra.platform import rbac
@@ -54,7 +55,13 @@ def _refusal(attempt: Callable[..., object]) -> str:
 
 @pytest.mark.parametrize("flavors", ["*", "cpu-small", "cpu-large,cpu-small", " cpu-small , cpu-large", "gpu,*"])
 def test_an_allowed_flavor_is_accepted(flavors: str, restricted_namespace: Namespaces, admin: Client) -> None:
-    admin.create(_server(restricted_namespace(flavors)))
+    """It is the annotation that lets it in: the same is refused once the flavor is taken from the list."""
+    namespace = restricted_namespace(flavors)
+    admin.create(_server(namespace))
+    admin.delete("devservers.io/v1", "DevServer", "mydev", namespace)
+    _allow(admin, namespace, "cpu-large")
+    said = _refusal(partial(admin.create, _server(namespace)))
+    assert "flavor cpu-small is not allowed here; choose one of cpu-large" in said
 
 
 @pytest.mark.parametrize(
@@ -109,6 +116,8 @@ def test_the_operators_writes_go_through_whatever_is_allowed(restricted_namespac
     admin.create(_server(namespace))
     _allow(admin, namespace, "")
     server = ("devservers.io/v1", "DevServer", "mydev")
+    restart = {"metadata": {"annotations": {"devservers.io/restarted-at": "2026-01-01T00:00:00Z"}}}
+    assert "flavor cpu-small is not allowed here" in _refusal(partial(admin.patch, *server, restart, namespace))
     admin.patch(*server, {"status": {"phase": "Running"}}, namespace, subresource="status")
     admin.patch(*server, {"metadata": {"annotations": {"devservers.io/applied": "x"}}}, namespace)
 
@@ -118,9 +127,12 @@ def test_a_server_that_is_going_can_lose_its_finalizers(restricted_namespace: Na
     manifest = _server(namespace)
     manifest["metadata"]["finalizers"] = ["example.org/wait"]
     admin.create(manifest)
-    admin.patch("v1", "Namespace", namespace, {"metadata": {"labels": {"devservers.io/user": None}}})
+    _allow(admin, namespace, "")
+    change = partial(admin.patch, "devservers.io/v1", "DevServer", "mydev")
+    free = {"metadata": {"finalizers": None, "annotations": {"devservers.io/restarted-at": "2026-01-01T00:00:00Z"}}}
+    assert "flavor cpu-small is not allowed here" in _refusal(partial(change, free, namespace))
     admin.delete("devservers.io/v1", "DevServer", "mydev", namespace)
-    admin.patch("devservers.io/v1", "DevServer", "mydev", {"metadata": {"finalizers": None}}, namespace)
+    change(free, namespace)
     assert admin.find("devservers.io/v1", "DevServer", "mydev", namespace) is None
 
 
@@ -159,15 +171,14 @@ def test_a_namespace_that_is_nobodys_is_refused(where: str, admin: Client) -> No
     assert caught.value.message.endswith(f"namespace {where} is not a user's; create the server in dev-<user>")
 
 
-def test_the_owner_may_be_named(namespace: str, user_name: str, admin: Client) -> None:
-    admin.create(_server(namespace, owner=user_name))
-
-
-def test_another_owner_is_refused(namespace: str, admin: Client) -> None:
+@pytest.mark.parametrize("named", [True, False])
+def test_the_namespaces_user_may_be_named_as_owner_and_nobody_else(
+    namespace: str, user_name: str, admin: Client, named: bool
+) -> None:
     advice = f"owner bob has no part in {namespace}; create it in dev-bob or leave owner out"
     with pytest.raises(ApiError, match=advice):
         admin.create(_server(namespace, owner="bob"))
-    admin.create(_server(namespace))
+    admin.create(_server(namespace, **({"owner": user_name} if named else {})))
     with pytest.raises(ApiError, match=advice):
         admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"owner": "bob"}}, namespace)
 
@@ -224,8 +235,16 @@ def test_writes_are_counted_by_identity(namespace: str, cluster: ApiServer) -> N
 def test_an_image_of_an_allowed_registry_is_accepted(
     registries: str | None, image: str, namespace: str, admin: Client
 ) -> None:
+    """It is the list that lets it in: the same is refused once the list has another registry alone."""
     _from(admin, namespace, registries)
-    eventually(lambda: _accepted(admin, _server(namespace, image=image)), "the policy to see the namespace as it is")
+    server = _server(namespace, image=image)
+    eventually(lambda: _accepted(admin, server), "the policy to see the namespace as it is")
+    admin.delete("devservers.io/v1", "DevServer", "mydev", namespace)
+    _from(admin, namespace, "elsewhere.example.net")
+    refused = partial(admin.create, server, dryRun="All")
+    eventually(lambda: f"image {image} " in _said(refused), "the policy to see the namespace as it is")
+    with pytest.raises(ApiError, match="denied request"):
+        admin.create(server)
 
 
 _NODES = "an address or a name of the node itself or its network"
@@ -360,11 +379,12 @@ def test_a_person_adds_no_finalizer_that_would_hold_their_namespace(
 
 def test_controllers_add_finalizers_and_what_has_one_can_still_be_changed(namespace: str, cluster: ApiServer) -> None:
     controller = cluster.client_for("system:serviceaccount:velero:velero", ("system:masters",))
+    person = _person(cluster, namespace)
     for manifest in (_server(namespace), _claim(namespace)):
         manifest["metadata"]["finalizers"] = ["velero.io/backup"]
+        assert "finalizers are the platform's" in _said(partial(person.create, manifest))
         controller.create(manifest)
-    stop = {"spec": {"running": False}}
-    _person(cluster, namespace).patch("devservers.io/v1", "DevServer", "mydev", stop, namespace)
+    person.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"running": False}}, namespace)
     for manifest in (_server(namespace), _claim(namespace)):  # nothing may hold up who deletes every server later
         free = {"metadata": {"finalizers": None}}
         controller.patch(manifest["apiVersion"], manifest["kind"], manifest["metadata"]["name"], free, namespace)
@@ -586,16 +606,7 @@ def _bare(value: object) -> Json:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        f"{each}.devservers.io"
-        for each in (
-            "devservers",
-            "devservers-operator",
-            "devservers-claims",
-            "devservers-registries",
-            "devservers-registry-notes",
-        )
-    ],
+    [each["metadata"]["name"] for each in admission.manifests() if each["kind"] == "ValidatingAdmissionPolicy"],
 )
 def test_the_policies_have_no_type_errors(controllers: ApiServer, name: str) -> None:
     """Kubernetes checks the expressions against the real schema and writes what it finds into the policy's status."""

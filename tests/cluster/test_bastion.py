@@ -36,9 +36,7 @@ from tests.support.cluster.operator_process import (
     KEY,
     OperatorProcess,
     World,
-    flavor,
-    install_operator,
-    running_operator,
+    operator_for,
     server_of,
 )
 
@@ -52,11 +50,8 @@ OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBU
 
 @pytest.fixture(scope="module")
 def operator(controllers: ApiServer) -> Iterator[OperatorProcess]:
-    install_operator(controllers)
-    controllers.admin.apply(flavor("cpu-small"))
-    with running_operator(controllers) as process:
+    with operator_for(controllers) as process:
         yield process
-        print(process.log[-10000:])
         # Other tests use the same API server, and the same names.
         for name in USERS:
             if controllers.admin.find(API, "DevServerUser", name):

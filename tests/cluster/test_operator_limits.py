@@ -23,9 +23,8 @@ from tests.support.cluster.operator_process import (
     World,
     condition_of,
     flavor,
-    install_operator,
+    operator_for,
     ready,
-    running_operator,
     server_of,
 )
 
@@ -33,18 +32,9 @@ _names = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def kubelet(controllers: ApiServer) -> Iterator[None]:
-    install_operator(controllers)
-    controllers.admin.apply(flavor("cpu-small"))
-    with FakeKubelet(controllers.admin, steps=False):
-        yield
-
-
-@pytest.fixture(scope="module")
-def operator(kubelet: None, controllers: ApiServer) -> Iterator[OperatorProcess]:
-    with running_operator(controllers, **LIMITS) as process:
+def operator(controllers: ApiServer) -> Iterator[OperatorProcess]:
+    with FakeKubelet(controllers.admin, steps=False), operator_for(controllers, **LIMITS) as process:
         yield process
-        print(process.log[-20000:])  # shown by pytest when a test of this file fails
 
 
 @pytest.fixture(scope="module")

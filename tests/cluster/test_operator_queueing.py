@@ -35,6 +35,7 @@ from tests.support.cluster.operator_process import (
     condition_of,
     flavor,
     install_operator,
+    operator_for,
     ready,
     running_operator,
     server_of,
@@ -54,12 +55,9 @@ def gpu_flavor(name: str, gpus: int) -> Json:
 
 @pytest.fixture(scope="module")
 def prepared(controllers: ApiServer) -> ApiServer:
-    install_operator(controllers)
     install_kueue(controllers.admin)
     controllers.admin.apply(cluster_queue())
     controllers.admin.apply(cluster_queue("training", 0))
-    for each in (gpu_flavor("gpu-one", 1), gpu_flavor("gpu-two", 2), gpu_flavor("gpu-eight", 8), flavor("cpu-small")):
-        controllers.admin.apply(each)
     return controllers
 
 
@@ -71,10 +69,9 @@ def kueue(prepared: ApiServer) -> Iterator[FakeKueue]:
 
 @pytest.fixture(scope="module")
 def operator(prepared: ApiServer, kueue: FakeKueue) -> Iterator[OperatorProcess]:
-    with running_operator(prepared, queueing=True) as process:
+    flavors = (gpu_flavor("gpu-one", 1), gpu_flavor("gpu-two", 2), gpu_flavor("gpu-eight", 8), flavor("cpu-small"))
+    with operator_for(prepared, *flavors, queueing=True) as process:
         yield process
-        print(process.log[-20000:])  # shown by pytest when a test of this file fails
-        assert process.process.poll() is None, "the operator ended by itself"
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,8 @@ from tests.support.cluster.operator_process import (
     FakeKubelet,
     OperatorProcess,
     World,
-    flavor,
-    install_operator,
+    operator_for,
     ready,
-    running_operator,
     server_of,
 )
 
@@ -31,12 +29,8 @@ _names = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def operator(controllers: ApiServer) -> Iterator[OperatorProcess]:
-    install_operator(controllers)
-    controllers.admin.apply(flavor("cpu-small"))
-    with FakeKubelet(controllers.admin, steps=False), running_operator(controllers) as process:
+    with FakeKubelet(controllers.admin, steps=False), operator_for(controllers) as process:
         yield process
-        print(process.log[-20000:])  # shown by pytest when a test of this file fails
-        assert process.process.poll() is None, "the operator ended by itself"
 
 
 @pytest.fixture(scope="module")

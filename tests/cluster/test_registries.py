@@ -23,8 +23,7 @@ from tests.support.cluster.operator_process import (
     OperatorProcess,
     World,
     flavor,
-    install_operator,
-    running_operator,
+    operator_for,
     server_of,
 )
 
@@ -53,18 +52,16 @@ def _auths(secret: Json | None) -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def operator(controllers: ApiServer) -> Iterator[OperatorProcess]:
-    install_operator(controllers)
-    controllers.admin.apply(rbac.system_role(SYSTEM, ("company", "absent")))
-    controllers.admin.apply(flavor("cpu-small"))
-    controllers.admin.apply(_secret("company", {"registry.example.org": {"auth": "cHVsbDp0b2tlbg=="}}))
-    secrets = "company,absent"
+    secrets = ("company", "absent")
+    role, secret = (
+        rbac.system_role(SYSTEM, secrets),
+        _secret("company", {"registry.example.org": {"auth": "cHVsbDp0b2tlbg=="}}),
+    )
     with (
         FakeKubelet(controllers.admin, steps=False),
-        running_operator(controllers, image_pull_secrets=secrets) as process,
+        operator_for(controllers, flavor("cpu-small"), role, secret, image_pull_secrets=",".join(secrets)) as process,
     ):
         yield process
-        print(process.log[-20000:])  # shown by pytest when a test of this file fails
-        assert process.process.poll() is None, "the operator ended by itself"
 
 
 @pytest.fixture(scope="module")

@@ -134,6 +134,21 @@ def running_operator(
             process.wait()
 
 
+@contextmanager
+def operator_for(server: ApiServer, *manifests: Json, **settings: object) -> Iterator[OperatorProcess]:
+    """The operator, leading, with its roles and with `manifests` applied (the flavor cpu-small unless any are given).
+
+    pytest shows the end of its log when a test fails, and the last test fails when the operator has ended by itself.
+    """
+    install_operator(server)
+    for each in manifests or (flavor("cpu-small"),):
+        server.admin.apply(each)
+    with running_operator(server, **settings) as operator:  # type: ignore[arg-type]
+        yield operator
+        print(operator.log[-20000:])
+        assert operator.process.poll() is None, "the operator ended by itself"
+
+
 class FakeKubelet:
     """Brings every managed pod to Ready, step by step, and binds every claim: there is no kubelet in this
     tier.
