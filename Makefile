@@ -1,7 +1,7 @@
 # devservers: `make` alone prints what there is.
 STACK ?= local
 PY := .venv/bin/python
-LOCAL = $(PY) -m infra.local $(if $(DEBUG),--debug)
+LOCAL = $(PY) -m infra.deploy $(if $(DEBUG),--debug)
 # Without its bytecode the AWS SDK takes ten seconds to import, each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help

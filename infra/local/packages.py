@@ -98,7 +98,7 @@ def require() -> None:
     if found:
         named = ", ".join(f"{name} (package {package})" for name, package in sorted(found.items()))
         raise PackageError(
-            f"the tests need {named}\n  run `.venv/bin/python -m infra.local packages`, which installs it"
+            f"the tests need {named}\n  run `.venv/bin/python -m infra.deploy packages`, which installs it"
         )
 
 

@@ -14,9 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from infra.kubectl import Kubectl
 from infra.local import gotool
-from infra.local.context import Choice
 from infra.local.gotool import ToolchainError
 from infra.local.modules import CHART, MODULES, MODULES_BUILT, Module
 from infra.local.paths import Paths, current
@@ -56,11 +54,6 @@ def need(program: str, paths: Paths | None = None) -> Path:
 def chart(paths: Paths | None = None) -> Path:
     """The folder of Kueue's chart. Raises :class:`ToolchainError` when Kueue is not built."""
     return need("kueue", paths).parent / CHART
-
-
-def kubectl(choice: Choice, paths: Paths, env: Mapping[str, str]) -> Kubectl:
-    """kubectl for the cluster that was chosen. Raises :class:`ToolchainError` when there is none."""
-    return Kubectl(str(need("kubectl", paths)), choice.kubeconfig, env, choice.context or "")
 
 
 def find_uv(path: str | None, paths: Paths) -> Path | None:

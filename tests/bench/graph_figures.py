@@ -16,7 +16,7 @@ from tests.bench.figure import Figure
 
 RUNS = 5
 BOUND = 10.0  # seconds
-COMMAND = (sys.executable, "-m", "infra.local", "preview", "--stack", "prod", "--simulated", "-o", "json")
+COMMAND = (sys.executable, "-m", "infra.deploy", "preview", "--stack", "prod", "--simulated", "-o", "json")
 
 
 def prod_graph() -> Figure:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from infra.driver.drain import drain
-from infra.driver.draining import Home
-from infra.kubectl import Kubectl, KubectlError
+from infra.deploy.aws.drain import drain
+from infra.deploy.aws.draining import Home
+from infra.deploy.kubectl import Kubectl, KubectlError
 from infra.local.progress import Progress
 from tests.support.cluster.client import Client, eventually
 from tests.support.cluster.harness import ADMIN, ApiServer, find_tool

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from infra.kubectl import Kubectl
-from infra.local.drain import strangers
+from infra.deploy.kubectl import Kubectl
+from infra.deploy.local.drain import strangers
 from tests.support.cluster.client import Client, eventually
 from tests.support.cluster.harness import ADMIN, ApiServer, find_tool
 

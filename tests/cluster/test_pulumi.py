@@ -25,11 +25,11 @@ import yaml
 from devservers.api.flavors import SHIPPED
 from devservers_core.errors import ApiError
 from devservers_core.names import BASTION_NAMESPACE, SYSTEM_NAMESPACE
-from infra.driver import pack as policy_pack
+from infra.deploy.aws import pack as policy_pack
+from infra.deploy.local.drain import Leftover, describe
+from infra.deploy.local.engine import Engine, EngineError
 from infra.local import toolchain
 from infra.local.context import choose_here
-from infra.local.drain import Leftover, describe
-from infra.local.engine import Engine, EngineError
 from infra.local.paths import ROOT, Paths
 from infra.local.progress import Progress
 from infra.platform import bastion, crds, namespaces, operator, rbac, users

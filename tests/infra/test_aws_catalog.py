@@ -15,7 +15,7 @@ import pytest
 from infra.aws.settings import PoolSettings
 from infra.catalog import CHARTS, DEFAULT_VERSION, FAMILIES, RETIRED, VERSIONS, WITHOUT_PRICE, Family
 from infra.catalog_prices import FILE, PRICES
-from infra.local.prices import PINS
+from infra.deploy.prices import PINS
 
 SIZES = [(family, name) for family in FAMILIES.values() for name in family.sizes]
 ADDONS = {

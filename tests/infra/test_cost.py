@@ -15,15 +15,15 @@ from typer.testing import CliRunner
 
 from infra.catalog import FAMILIES
 from infra.catalog_prices import FILE
-from infra.cost import base as bases
 from infra.cost import fees, text
-from infra.cost.base import BaseError, compared
 from infra.cost.comparison import MARKER, Comparison
 from infra.cost.difference import difference
 from infra.cost.estimate import Estimate, EstimateError
 from infra.cost.estimator import estimate
 from infra.cost.tally import Tally
-from infra.local.__main__ import app
+from infra.deploy import cost_base as bases
+from infra.deploy.__main__ import app
+from infra.deploy.cost_base import BaseError, compared
 from infra.preview.recorder import Graph
 from infra.preview.simulation import simulate
 from infra.preview.stackfile import names, read
@@ -276,14 +276,15 @@ print(json.dumps({"cost": json.loads(pathlib.Path("estimate.json").read_text())}
 """
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """A repository whose main estimates a prod of another size."""
+@pytest.fixture(params=["deploy", "local"])
+def repository(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A repository whose main estimates a prod of another size; older ones have infra/local instead of infra/deploy."""
     root = tmp_path / "repository"
-    (root / "infra" / "local").mkdir(parents=True)
-    for folder in ("infra", "infra/local"):
-        (root / folder / "__init__.py").touch()
-    (root / "infra" / "local" / "__main__.py").write_text(PROGRAM)
+    package = root / "infra" / request.param
+    package.mkdir(parents=True)
+    for folder in (root / "infra", package):
+        (folder / "__init__.py").touch()
+    (package / "__main__.py").write_text(PROGRAM)
     (root / "estimate.json").write_text(json.dumps(changed("prod", "gpu-l40s", max=1).record()))
     who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
     for command in (("init", "-q", "-b", "main"), ("add", "."), (*who, "commit", "-q", "-m", "x")):

@@ -397,7 +397,7 @@ def test_bad_settings_are_a_line_and_make_no_resource(
 
 
 def test_nothing_secret_is_in_an_input(graph: Graph) -> None:
-    """The state is kept under the empty passphrase: see infra/local/engine.py."""
+    """The state is kept under the empty passphrase: see infra/deploy/local/engine.py."""
     assert not graph.of("Secret")
     assert graph.one("kubernetes").inputs["kubeconfig"].startswith("/")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.driver.choice import Way, choose
-from infra.driver.tools import PLUGINS, MissingError, Tools, look
+from infra.deploy.aws.tools import PLUGINS, MissingError, Tools, look
+from infra.deploy.choice import Way, choose
 from infra.local.paths import ROOT
 from infra.policy.subject import Subject
 from infra.preview import tree
@@ -205,7 +205,7 @@ class TestCommand:
 
     def run(self, *words: str, home: Path) -> subprocess.CompletedProcess[str]:
         env = {"PATH": os.environ["PATH"], "HOME": str(home), "PULUMI_HOME": str(home)}
-        command = [sys.executable, "-m", "infra.local", "preview", *words]
+        command = [sys.executable, "-m", "infra.deploy", "preview", *words]
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
     def test_data_on_stdout_and_the_reason_on_stderr(self, tmp_path: Path) -> None:

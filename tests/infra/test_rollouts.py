@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.rollouts import awaited_seconds, unfinished
+from infra.deploy.rollouts import awaited_seconds, unfinished
 
 DONE = {"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}
 

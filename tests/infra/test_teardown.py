@@ -15,14 +15,14 @@ import pytest
 from typer.testing import CliRunner
 
 from infra.aws.pools import groups_of, system_of
-from infra.driver import interfaces, leftovers, login, offerings, pack, state
-from infra.driver.draining import KINDS, RETAIN, WORKLOADS, Home, Seen, commands, sweep
-from infra.driver.engine import PulumiError
-from infra.driver.environment import Environment, RefusedError, refuse_protected
-from infra.driver.interfaces import Interface
-from infra.driver.state import Held, held
-from infra.driver.tools import PLUGINS, MissingError
-from infra.local.__main__ import app
+from infra.deploy.__main__ import app
+from infra.deploy.aws import interfaces, leftovers, login, offerings, pack, state
+from infra.deploy.aws.draining import KINDS, RETAIN, WORKLOADS, Home, Seen, commands, sweep
+from infra.deploy.aws.engine import PulumiError
+from infra.deploy.aws.environment import Environment, RefusedError, refuse_protected
+from infra.deploy.aws.interfaces import Interface
+from infra.deploy.aws.state import Held, held
+from infra.deploy.aws.tools import PLUGINS, MissingError
 from infra.local.paths import ROOT
 from infra.local.progress import Progress
 from infra.preview.recorder import Graph, Node
@@ -517,13 +517,13 @@ class TestOfferings:
     ) -> None:
         programs.answers[-1]["out"] = offers(*answer)
         programs.environment()
-        command = [sys.executable, "-m", "infra.driver.offerings", *words]
+        command = [sys.executable, "-m", "infra.deploy.aws.offerings", *words]
         env = {"PATH": str(programs.folder / "bin"), "HOME": str(programs.folder)}
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
         assert (done.returncode, said in done.stderr) == (code, True), done
 
     def test_without_the_aws_cli_it_says_so_and_is_no_obstacle(self, tmp_path: Path) -> None:
-        command = [sys.executable, "-m", "infra.driver.offerings", "dev"]
+        command = [sys.executable, "-m", "infra.deploy.aws.offerings", "dev"]
         env = {"PATH": "", "HOME": str(tmp_path)}
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and "the AWS CLI is not on this machine" in done.stderr

@@ -14,7 +14,7 @@ from infra.aws.access import WORKFLOW, claims, environment_of
 from infra.aws.boundary import DEPLOYER, DRIFT, PREVIEWER, seconds
 from infra.aws.settings import GitHub
 from infra.cost.comparison import MARKER
-from infra.driver.ci import facts
+from infra.deploy.aws.ci import facts
 from infra.images import PLATFORM
 from infra.local.paths import ROOT
 from infra.preview.stackfile import StackFileError, names, read

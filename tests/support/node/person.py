@@ -65,8 +65,8 @@ class Platform:
     first_up: str = ""
 
     def run(self, *arguments: str, check: bool = True, text: str = "") -> subprocess.CompletedProcess[str]:
-        """`python -m infra.local ARGUMENTS`, which is what the Makefile runs."""
-        command = [sys.executable, "-m", "infra.local", *arguments]
+        """`python -m infra.deploy ARGUMENTS`, which is what the Makefile runs."""
+        command = [sys.executable, "-m", "infra.deploy", *arguments]
         done = subprocess.run(
             command, cwd=ROOT, env=self.env, input=text, capture_output=True, text=True, check=False, timeout=900
         )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.deploy.__main__ import app
 from infra.local import packages
-from infra.local.__main__ import app
 from infra.local.modules import MODULES_BUILT
 from infra.local.paths import ROOT
 from tests.support.programs import Programs, Source, in_shell_text
@@ -25,7 +25,7 @@ def known() -> set[str]:
 
 
 def commands() -> set[str]:
-    """What `Platform.run` of the node's tests is given: commands of infra.local, which are no programs."""
+    """What `Platform.run` of the node's tests is given: commands of infra.deploy, which are no programs."""
     named = (each.name or getattr(each.callback, "__name__", "") for each in app.registered_commands)
     return {name.replace("_", "-") for name in named}
 
@@ -86,6 +86,6 @@ def test_require_names_a_missing_program_with_its_package(monkeypatch: pytest.Mo
         packages.require()
     wrong, remedy = str(raised.value).splitlines()
     assert "no-such-program (package its-package)" in wrong and "/no/such/file (package another)" in wrong
-    assert "infra.local packages" in remedy
+    assert "infra.deploy packages" in remedy
     assert {"its-package", "another"} <= set(packages.missing(tests=True))
     assert not {"its-package", "another"} & set(packages.missing())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from devservers_core.names import BASTION, BASTION_NAMESPACE, LABEL_APP
-from infra.kubectl import Kubectl
+from infra.deploy.kubectl import Kubectl
 
 _WHERE = ("--namespace", BASTION_NAMESPACE, "--selector", f"{LABEL_APP}={BASTION}")
 

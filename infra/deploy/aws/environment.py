@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devservers_core.names import BASTION_NAMESPACE, SYSTEM_NAMESPACE
-from infra import rollouts
-from infra.driver import awscli, interfaces, leftovers, login, offerings, pack, state
-from infra.driver.drain import drain as drained
-from infra.driver.draining import Home
-from infra.driver.engine import Engine, PulumiError
-from infra.driver.state import Held
-from infra.driver.tools import Tools, look
-from infra.kubectl import Kubectl
+from infra.deploy import rollouts
+from infra.deploy.aws import awscli, interfaces, leftovers, login, offerings, pack, state
+from infra.deploy.aws.drain import drain as drained
+from infra.deploy.aws.draining import Home
+from infra.deploy.aws.engine import Engine, PulumiError
+from infra.deploy.aws.state import Held
+from infra.deploy.aws.tools import Tools, look
+from infra.deploy.kubectl import Kubectl
 from infra.local.progress import Progress
 from infra.preview.stackfile import StackFile
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from infra.kubectl import Kubectl
+from infra.deploy.kubectl import Kubectl
 from infra.platform.manifest import SKIP_AWAIT, TIMEOUT_SECONDS
 
 POLL_SECONDS = 1.0

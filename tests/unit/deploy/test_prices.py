@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra.catalog_prices import FILE
-from infra.local import gotool, prices
+from infra.deploy import prices
+from infra.local import gotool
 from infra.local.gotool import ToolchainError
 
 GENERATED = """\

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from infra.cost.comparison import Comparison
 from infra.cost.estimate import Estimate, EstimateError
-from infra.driver.engine import Engine, PulumiError
-from infra.driver.tools import MissingError, look
+from infra.deploy.aws.engine import Engine, PulumiError
+from infra.deploy.aws.tools import MissingError, look
 from infra.local.paths import ROOT
 
 OUTPUT = "cost"
@@ -28,6 +28,8 @@ TARGETS = ("origin/main", "main")
 """The branch that changes go to, where no revision is named."""
 PACKAGES = (".", "core", "operator", "cli")
 """Folders with the packages of a checkout."""
+FORMER_MODULE = "infra.local"
+"""What runs `preview` in revisions that are older than infra/deploy."""
 
 
 class BaseError(RuntimeError):
@@ -103,7 +105,8 @@ def revision(stack: str, ref: str = "", root: Path = ROOT) -> Base:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             archive.extractall(folder)
         path = os.pathsep.join(str((Path(folder) / each).resolve()) for each in PACKAGES)
-        run = [sys.executable, "-m", "infra.local", "preview", "--stack", stack, "--simulated", "-o", "json"]
+        module = "infra.deploy" if (Path(folder) / "infra" / "deploy").is_dir() else FORMER_MODULE
+        run = [sys.executable, "-m", module, "preview", "--stack", stack, "--simulated", "-o", "json"]
         done = subprocess.run(
             run, cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
         )

@@ -52,7 +52,7 @@ def parse(text: str) -> tuple[str, dict[str, float]]:
     if not generated or not prices:
         raise ToolchainError(
             f"{MODULE}'s price list has another form than it had\n"
-            f"  compare {LIST} with parse() in infra/local/prices.py, or go back to the release before"
+            f"  compare {LIST} with parse() in infra/deploy/prices.py, or go back to the release before"
         )
     return generated[1], prices
 

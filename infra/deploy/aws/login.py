@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.aws import images
-from infra.driver.tools import MissingError
+from infra.deploy.aws.tools import MissingError
 from infra.preview.simulation import settings_of
 from infra.preview.stackfile import StackFile
 

@@ -1,6 +1,6 @@
 """Invariant: the real engine runs with the person's own Pulumi: their backend, their credentials, their plugins.
 
-Only for stacks on AWS; the local stack's engine has a state of its own (infra/local/engine.py).
+Only for stacks on AWS; the local stack's engine has a state of its own (infra/deploy/local/engine.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.driver.tools import Tools
+from infra.deploy.aws.tools import Tools
 from infra.local import toolchain
 from infra.local.paths import ROOT, Paths
 

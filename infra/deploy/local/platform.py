@@ -17,12 +17,13 @@ from pydantic import ValidationError
 
 from devservers_core.names import BASTION_INFO, BASTION_NAMESPACE, HOST_CA_ENTRY
 from infra.bastion import PORT_VARIABLE, Bastion
+from infra.deploy.local.drain import describe
+from infra.deploy.local.engine import Engine
+from infra.deploy.local.guide import Door, Guide
+from infra.deploy.local.kubectl import kubectl as kubectl_of
 from infra.images import PLATFORM
 from infra.local import capacity, context, images, modules, packages, surroundings, toolchain
 from infra.local.cluster import CONTEXT, Cluster, ClusterError
-from infra.local.drain import describe
-from infra.local.engine import Engine
-from infra.local.guide import Door, Guide
 from infra.local.paths import Paths
 from infra.local.person import Person, person
 from infra.local.progress import Progress
@@ -133,7 +134,7 @@ class Platform:
         address = engine.outputs().get("bastion")
         if not isinstance(address, str):
             return None
-        told = toolchain.kubectl(chosen, self.paths, self.env).get(
+        told = kubectl_of(chosen, self.paths, self.env).get(
             "configmaps", "--namespace", BASTION_NAMESPACE, "--field-selector", f"metadata.name={BASTION_INFO}"
         )
         return Door(address, str(told[0]["data"][HOST_CA_ENTRY])) if told else None
@@ -165,14 +166,14 @@ class Platform:
 
     def _capacity(self, chosen: context.Choice) -> capacity.Capacity:
         """What the cluster has for servers, measured."""
-        kubectl = toolchain.kubectl(chosen, self.paths, self.env)
+        kubectl = kubectl_of(chosen, self.paths, self.env)
         fake = int(self._fake_gpus.read_text()) if chosen.embedded and self._fake_gpus.exists() else 0
         nodes, namespaces = kubectl.get("nodes"), kubectl.get("namespaces")
         return capacity.measured(nodes, kubectl.get("pods", "--all-namespaces"), namespaces, fake)
 
     def _surroundings(self, chosen: context.Choice) -> surroundings.Surroundings:
         """The networks around the cluster."""
-        kubectl = toolchain.kubectl(chosen, self.paths, self.env)
+        kubectl = kubectl_of(chosen, self.paths, self.env)
         services = kubectl.get("services", "--namespace", "default", "--field-selector", "metadata.name=kubernetes")
         slices = kubectl.get(
             "endpointslices", "--namespace", "default", "--selector", "kubernetes.io/service-name=kubernetes"

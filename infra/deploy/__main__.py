@@ -1,4 +1,4 @@
-"""``python -m infra.local``: what `make up`, `make down`, `make preview` and the tests' set-up run.
+"""``python -m infra.deploy``: what `make up`, `make down`, `make preview` and the tests' set-up run.
 
 The stack `local` goes to a cluster on this machine, every other one to AWS. Every failure a person can cause or cure
 is one line of what is wrong and one of what to do.
@@ -13,26 +13,26 @@ from typing import Annotated, Literal
 
 import typer
 
-from infra.cost.base import BaseError, compared
-from infra.driver.awscli import AwsError
-from infra.driver.choice import Way, choose
-from infra.driver.engine import PulumiError
-from infra.driver.environment import Environment, RefusedError
-from infra.driver.pack import PackError
-from infra.driver.tools import MissingError, look
-from infra.kubectl import KubectlError
+from infra.deploy.aws.awscli import AwsError
+from infra.deploy.aws.engine import PulumiError
+from infra.deploy.aws.environment import Environment, RefusedError
+from infra.deploy.aws.pack import PackError
+from infra.deploy.aws.tools import MissingError, look
+from infra.deploy.choice import Way, choose
+from infra.deploy.cost_base import BaseError, compared
+from infra.deploy.kubectl import KubectlError
+from infra.deploy.local.engine import EngineError
+from infra.deploy.local.platform import Platform
+from infra.deploy.rollouts import RolloutError
 from infra.local import capacity, gotool, modules, packages, toolchain
 from infra.local.cluster import ClusterError
 from infra.local.context import ContextError
-from infra.local.engine import EngineError
 from infra.local.images import ImageError
 from infra.local.paths import current
 from infra.local.person import PersonError
-from infra.local.platform import Platform
 from infra.local.progress import Progress
 from infra.preview.stackfile import StackFileError, read
 from infra.problems import SettingsError
-from infra.rollouts import RolloutError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 LOCAL = "local"
@@ -164,7 +164,7 @@ def inventory() -> None:
 def prices() -> None:
     """Write infra/catalog_prices.json anew: what AWS takes for the instance types of the catalog."""
     from infra.catalog_prices import FILE
-    from infra.local.prices import update
+    from infra.deploy.prices import update
 
     print(f"{'changed' if update(current(), Progress()) else 'unchanged'}: infra/{FILE.name}", file=sys.stderr)
 

@@ -3,7 +3,7 @@
 AWS sells few types in all zones of a region, and zones' names differ from account to account, so no table can tell. EKS
 makes a node group of such a type and waits twenty minutes for nodes that never come. Pure but for :func:`check`.
 
-``python -m infra.driver.offerings STACK`` is the same for a workflow, which has an identity in the stack's account.
+``python -m infra.deploy.aws.offerings STACK`` is the same for a workflow, which has an identity in the stack's account.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Callable, Collection, Iterable
 
 from infra.aws.pools import groups_of, system_of, zones_of
 from infra.aws.settings import Aws
-from infra.driver import awscli
-from infra.driver.awscli import AwsError
+from infra.deploy.aws import awscli
+from infra.deploy.aws.awscli import AwsError
 from infra.problems import Problem, SettingsError, problem
 
 Offer = tuple[str, str]
@@ -76,7 +76,7 @@ def main() -> int:
     from infra.preview.stackfile import StackFileError, read
 
     if len(sys.argv) != 2:
-        print("no stack is named\n  python -m infra.driver.offerings STACK", file=sys.stderr)
+        print("no stack is named\n  python -m infra.deploy.aws.offerings STACK", file=sys.stderr)
         return 2
     try:
         settings = settings_of(read(sys.argv[1])).aws

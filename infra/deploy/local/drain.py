@@ -14,8 +14,8 @@ from typing import Any
 
 from devservers.api.devserver import DevServer
 from devservers_core.names import KUEUE, LABEL_USER
-from infra.driver.sessions import end_sessions
-from infra.kubectl import WHOLE, Kubectl
+from infra.deploy.kubectl import WHOLE, Kubectl
+from infra.deploy.sessions import end_sessions
 
 _WORKLOADS = f"workloads.{KUEUE}"
 _HELD = f"{KUEUE}/managed=true"

@@ -9,8 +9,8 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from infra.driver.draining import Home
-from infra.driver.state import Held, of
+from infra.deploy.aws.draining import Home
+from infra.deploy.aws.state import Held, of
 
 KEY = "aws:kms/key:Key"
 FILES = "aws:efs/fileSystem:FileSystem"

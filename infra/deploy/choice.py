@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from infra.driver.tools import Tools
+from infra.deploy.aws.tools import Tools
 
 
 class Way(Enum):

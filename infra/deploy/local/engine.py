@@ -18,13 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from devservers_core.names import BASTION_NAMESPACE, KUEUE_NAMESPACE, SYSTEM_NAMESPACE
-from infra import rollouts
-from infra.kubectl import KubectlError
+from infra.deploy import rollouts
+from infra.deploy.kubectl import KubectlError
+from infra.deploy.local.drain import Leftover, drain, leftovers, strangers
+from infra.deploy.local.kubectl import kubectl
+from infra.deploy.rollouts import RolloutError
 from infra.local import modules, toolchain
 from infra.local.context import EMBEDDED, Choice
-from infra.local.drain import Leftover, drain, leftovers, strangers
 from infra.local.paths import ROOT, Paths, current
-from infra.rollouts import RolloutError
 
 STACK = "local"
 _PASSED_ON = (
@@ -58,7 +59,7 @@ class Engine:
         self._paths = paths or current()
         self._env = dict(os.environ if env is None else env)
         self._pulumi = toolchain.need("pulumi", self._paths)
-        self._kubectl = toolchain.kubectl(choice, self._paths, self._env)
+        self._kubectl = kubectl(choice, self._paths, self._env)
 
     @property
     def _path(self) -> str:

@@ -1,4 +1,4 @@
-"""``python -m infra.driver.ci STACK ROLE``: what a workflow must know of a stack, for GITHUB_OUTPUT.
+"""``python -m infra.deploy.aws.ci STACK ROLE``: what a workflow must know of a stack, for GITHUB_OUTPUT.
 
 Invariant: it is all in the stack's committed file, so a workflow has no settings of its own that could disagree.
 """
@@ -40,7 +40,7 @@ def main() -> int:
     try:
         found = facts(*sys.argv[1:3])
     except (StackFileError, SettingsError, TypeError) as error:
-        print(f"{error}\n  python -m infra.driver.ci STACK ROLE", file=sys.stderr)
+        print(f"{error}\n  python -m infra.deploy.aws.ci STACK ROLE", file=sys.stderr)
         return 1
     print("\n".join(f"{name}={value}" for name, value in found.items()))
     return 0

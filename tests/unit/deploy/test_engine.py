@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.deploy.local.engine import Engine
 from infra.local import modules
 from infra.local.context import Choice
-from infra.local.engine import Engine
 from infra.local.paths import Paths
 
 SCRIPT = """#!/bin/sh

@@ -1,12 +1,12 @@
-"""Invariant: what infra/driver/draining.py plans is done in its order, and a step that fails ends it."""
+"""Invariant: what infra/deploy/aws/draining.py plans is done in its order, and a step that fails ends it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from infra.driver.draining import KINDS, WAIT_SECONDS, WORKLOADS, Command, Home, Seen, commands, sweep
-from infra.driver.sessions import end_sessions
-from infra.kubectl import WHOLE, Kubectl
+from infra.deploy.aws.draining import KINDS, WAIT_SECONDS, WORKLOADS, Command, Home, Seen, commands, sweep
+from infra.deploy.kubectl import WHOLE, Kubectl
+from infra.deploy.sessions import end_sessions
 from infra.local.progress import Progress
 
 

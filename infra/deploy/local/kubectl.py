@@ -1,0 +1,15 @@
+"""kubectl of the local stack: the toolchain's program, for the cluster that was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infra.deploy.kubectl import Kubectl
+from infra.local import toolchain
+from infra.local.context import Choice
+from infra.local.paths import Paths
+
+
+def kubectl(choice: Choice, paths: Paths, env: Mapping[str, str]) -> Kubectl:
+    """kubectl for a cluster. Raises ToolchainError when there is none on this machine."""
+    return Kubectl(str(toolchain.need("kubectl", paths)), choice.kubeconfig, env, choice.context or "")
