@@ -1,7 +1,8 @@
 # devservers: `make` alone prints what there is.
 STACK ?= local
 PY := .venv/bin/python
-LOCAL = $(PY) -m infra.deploy $(if $(DEBUG),--debug)
+DEPLOY = $(PY) -m infra.deploy $(if $(DEBUG),--debug)
+DEVCLUSTER = $(PY) -m devcluster $(if $(DEBUG),--debug)
 # Without its bytecode the AWS SDK takes ten seconds to import, each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
@@ -11,29 +12,29 @@ help: ## Print this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 env:
-	@infra/local/bootstrap.sh $(if $(filter 1,$(SIMULATED))$(filter cost inventory,$(MAKECMDGOALS)),simulated)
+	@devcluster/bootstrap.sh $(if $(filter 1,$(SIMULATED))$(filter cost inventory,$(MAKECMDGOALS)),simulated)
 .PHONY: env
 
 up: env ## A cluster, the platform on it, a first server (DEMO=0: none; FAKE_GPUS=4: to try the queue); STACK=dev: on AWS
-	@$(LOCAL) up --stack $(STACK) $(if $(filter 0,$(DEMO)),--no-demo) $(if $(filter 1,$(YES)),--yes) \
+	@$(DEPLOY) up --stack $(STACK) $(if $(filter 0,$(DEMO)),--no-demo) $(if $(filter 1,$(YES)),--yes) \
 	  $(if $(FAKE_GPUS),--fake-gpus $(FAKE_GPUS))
 
 down: env ## Stop the embedded cluster and keep its state (PURGE=1: delete it, homes included); STACK=dev: destroy
-	@$(LOCAL) down --stack $(STACK) $(if $(filter 1,$(PURGE)),--purge) $(if $(filter 1,$(YES)),--yes) \
+	@$(DEPLOY) down --stack $(STACK) $(if $(filter 1,$(PURGE)),--purge) $(if $(filter 1,$(YES)),--yes) \
 	  $(if $(filter 0,$(DRAIN)),--no-drain)
 
 preview: env ## What `make up` would change, without changing it (STACK=prod; SIMULATED=1: ask nobody; OUTPUT=summary or json)
-	@$(LOCAL) preview --stack $(STACK) $(if $(filter 1,$(SIMULATED)),--simulated) $(if $(OUTPUT),-o $(OUTPUT))
+	@$(DEPLOY) preview --stack $(STACK) $(if $(filter 1,$(SIMULATED)),--simulated) $(if $(OUTPUT),-o $(OUTPUT))
 
 cost: env ## What an environment costs, and how much more than what is deployed (STACK=prod BASE=REVISION; OUTPUT=markdown or json)
-	@$(LOCAL) cost --stack $(STACK) $(if $(BASE),--base "$(BASE)") $(if $(TARGET),--target "$(TARGET)") \
+	@$(DEPLOY) cost --stack $(STACK) $(if $(BASE),--base "$(BASE)") $(if $(TARGET),--target "$(TARGET)") \
 	  $(if $(OUTPUT),-o $(OUTPUT))
 
 inventory: env ## Write stacks/inventory/*.txt anew: what each stack makes, for review
-	@$(LOCAL) inventory
+	@$(DEPLOY) inventory
 
 prices: env ## Write infra/catalog_prices.json anew from the pinned release of Karpenter's list (needs a network)
-	@$(LOCAL) prices
+	@$(DEPLOY) prices
 
 reviewed: env ## Look anew at what pinned add-ons and charts bring: webhooks, DaemonSets (infra/reviewed)
 	@$(PY) -m infra.reviewed
@@ -49,14 +50,14 @@ check: env ## Lint, types, imports, unit tests; under two minutes
 TIERS := "tests/cluster --ignore tests/cluster/test_operator_restart.py" tests/cluster/test_operator_restart.py tests/bastion tests/node
 
 test: env ## Everything: check, then a real API server, real sshd, a real node with containers
-	@$(LOCAL) packages
-	@$(LOCAL) tools
+	@$(DEVCLUSTER) packages
+	@$(DEVCLUSTER) tools
 	@# All of them, so that one run tells all that fails; 2 is Ctrl-C.
 	@failed=0; $(MAKE) --no-print-directory check || failed=$$?; for tier in $(TIERS); do \
 	  .venv/bin/pytest -q $$tier || { failed=$$?; [ $$failed -ne 2 ] || break; }; done; exit $$failed
 
 bench: env ## The figures as a table, and in .bench/results.json (ONLY=name: one of them)
-	@$(LOCAL) tools
+	@$(DEVCLUSTER) tools
 	@$(PY) -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 format: env ## Bring the code into the project's format

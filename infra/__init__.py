@@ -1,0 +1,6 @@
+"""The Pulumi program of the platform, and what deploys it."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The repository's folder."""

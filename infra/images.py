@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.paths import ROOT
+from infra import ROOT
 
 BASE_SUITE = "trixie"
 
@@ -26,6 +26,11 @@ class Image:
     context: str
     files: tuple[str, ...]
     based: bool = True
+
+    @property
+    def suite(self) -> str | None:
+        """The Debian suite it is based on, or None."""
+        return BASE_SUITE if self.based else None
 
     def digest(self, root: Path = ROOT) -> str:
         """The hash of everything it is built from (12 hexadecimal digits), in the checkout at ``root``."""

@@ -31,7 +31,7 @@ from devservers.api import registries
 from devservers.api.fields import ImageReference, Matching
 from devservers.api.user import UserSpec
 from devservers_core.names import LOCAL_IMAGES, is_reserved_user
-from infra import offered, problems
+from infra import ROOT, offered, problems
 from infra.aws import checks
 from infra.aws import images as built
 from infra.aws.pools import AT_HOME, pools_of
@@ -39,7 +39,6 @@ from infra.aws.settings import EFS, GP3, Aws
 from infra.aws.settings import KEYS as AWS_KEYS
 from infra.bastion import LOCAL_KEYS, Bastion
 from infra.egress import Egress
-from infra.local.paths import ROOT
 from infra.local.person import PersonError, person
 from infra.overcommit import Overcommit
 from infra.problems import PROJECT as PROJECT

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import packages
-from infra.local.paths import ROOT
+from devcluster import ROOT, packages
 
 TIERS = [Path(__file__).parent / tier for tier in ("cluster", "bastion", "node")]
 """Where tests start programs of the machine."""

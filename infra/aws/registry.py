@@ -15,13 +15,13 @@ import pulumi
 import pulumi_docker_build as docker
 from pulumi_aws import ecr
 
+from infra import ROOT
 from infra.aws import images
 from infra.aws.component import Component
 from infra.aws.security import Security
 from infra.aws.settings import Aws
 from infra.catalog import FAMILIES
 from infra.images import PLATFORM, Image
-from infra.local.paths import ROOT
 
 REPOSITORIES = tuple(sorted(image.name for image in PLATFORM))
 """One for each image, whether `pulumi up` builds it or somebody else pushes it there."""

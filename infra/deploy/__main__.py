@@ -1,4 +1,4 @@
-"""``python -m infra.deploy``: what `make up`, `make down`, `make preview` and the tests' set-up run.
+"""``python -m infra.deploy``: deploys a stack and shows what it is and costs (`make up`, `make preview`).
 
 The stack `local` goes to a cluster on this machine, every other one to AWS. Every failure a person can cause or cure
 is one line of what is wrong and one of what to do.
@@ -13,6 +13,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from devcluster import gotool, packages
+from devcluster.cluster import ClusterError
+from devcluster.entrypoint import run
+from devcluster.images import ImageError
+from devcluster.progress import Progress
+from devservers_core.paths import current
 from infra.deploy.aws.awscli import AwsError
 from infra.deploy.aws.engine import PulumiError
 from infra.deploy.aws.environment import Environment, RefusedError
@@ -24,13 +30,9 @@ from infra.deploy.kubectl import KubectlError
 from infra.deploy.local.engine import EngineError
 from infra.deploy.local.platform import Platform
 from infra.deploy.rollouts import RolloutError
-from infra.local import capacity, gotool, modules, packages, toolchain
-from infra.local.cluster import ClusterError
+from infra.local import capacity
 from infra.local.context import ContextError
-from infra.local.images import ImageError
-from infra.local.paths import current
 from infra.local.person import PersonError
-from infra.local.progress import Progress
 from infra.preview.stackfile import StackFileError, read
 from infra.problems import SettingsError
 
@@ -38,7 +40,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 LOCAL = "local"
 Stack = Annotated[str, typer.Option(help="The Pulumi stack.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
-DEBUG = "--debug"
 KNOWN = (
     AwsError,
     BaseError,
@@ -178,29 +179,6 @@ def destroy() -> None:
     _platform().destroy()
 
 
-@app.command()
-def tools() -> None:
-    """Install and build what the tests need, and nothing that is there."""
-    progress = Progress()
-    _install(progress)
-    toolchain.ensure(modules.ALL, current(), progress)
-
-
-@app.command("packages")
-def install_packages() -> None:
-    """Install the Debian packages that the platform and the tests need, and nothing that is there."""
-    _install(Progress())
-
-
-def _install(progress: Progress) -> None:
-    problem = packages.unfit()
-    if problem:
-        raise packages.PackageError(
-            f"the tests need the embedded cluster: {problem}\n  run them on a Debian machine, as root"
-        )
-    packages.ensure(progress, tests=True)
-
-
 def _platform() -> Platform:
     return Platform(current(), os.environ, Progress())
 
@@ -209,24 +187,5 @@ def _environment(stack: str) -> Environment:
     return Environment(read(stack), os.environ, Progress())
 
 
-def main() -> int:
-    """Run a command; returns the exit code."""
-    try:
-        code = app([word for word in sys.argv[1:] if word != DEBUG], standalone_mode=False)
-    except KNOWN as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, typer.Abort):
-        print("\nstopped; the same command goes on where this one was", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if DEBUG in sys.argv:
-            raise
-        print(f"\nfailed unexpectedly: {type(error).__name__}: {error}", file=sys.stderr)
-        print("  run it again with DEBUG=1 and report what it prints", file=sys.stderr)
-        return 1
-    return code if isinstance(code, int) else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(app, KNOWN))

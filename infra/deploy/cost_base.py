@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra import ROOT
 from infra.cost.comparison import Comparison
 from infra.cost.estimate import Estimate, EstimateError
 from infra.deploy.aws.engine import Engine, PulumiError
 from infra.deploy.aws.tools import MissingError, look
-from infra.local.paths import ROOT
 
 OUTPUT = "cost"
 """Of the stack: the estimate's record (infra/aws/stack.py)."""

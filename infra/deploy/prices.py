@@ -1,6 +1,6 @@
 """Writes infra/catalog_prices.json from the price list that the Karpenter project generates from AWS's.
 
-Go downloads the pinned module and holds it against go.sum (infra/local/tools/prices). Of its 1367 types only the
+Go downloads the pinned module and holds it against go.sum (devcluster/tools/prices). Of its 1367 types only the
 catalog's are kept: a review of a newer list then shows what changes for a pool, and nothing else.
 """
 
@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from devcluster import gotool
+from devcluster.gotool import ToolchainError
+from devcluster.modules import MODULES
+from devcluster.progress import Progress
+from devservers_core.paths import Paths
 from infra.catalog import FAMILIES
 from infra.catalog_prices import COMMAND, FILE
-from infra.local import gotool
-from infra.local.gotool import ToolchainError
-from infra.local.modules import MODULES
-from infra.local.paths import Paths
-from infra.local.progress import Progress
 
 MODULE = "github.com/aws/karpenter-provider-aws"
 LIST = "pkg/providers/pricing/zz_generated.pricing_aws.go"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from devservers_core.client import kubeconfig
 from devservers_core.errors import Failure
-from infra.local.paths import Paths
+from devservers_core.paths import Paths
 
 EMBEDDED = "embedded"
 """What DEVSERVERS_CONTEXT is set to for the embedded cluster although a local context is current."""

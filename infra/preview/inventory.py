@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from infra.local.paths import ROOT
+from infra import ROOT
 from infra.policy.subject import decoded
 from infra.preview import tree
 from infra.preview.recorder import Graph, Node

@@ -21,7 +21,7 @@ import pulumi
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto import resource_pb2
 
-from infra.local.paths import ROOT
+from infra import ROOT
 
 
 @dataclass

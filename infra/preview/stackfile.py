@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from infra.local.paths import ROOT
+from infra import ROOT
 from infra.problems import PROJECT
 
 FOLDER = ROOT / "stacks"

@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.local import toolchain
-from infra.local.gotool import ToolchainError, environment
-from infra.local.paths import current
-from infra.local.progress import Progress
+from devcluster import toolchain
+from devcluster.gotool import ToolchainError, environment
+from devcluster.progress import Progress
+from devservers_core.paths import current
 from infra.reviewed.entry import READ, RENDERED, Component, components, dump, load
 from infra.reviewed.render import daemonsets, fetch, manifests, webhooks
 from infra.reviewed.sources import SOURCES, Source, pinned

@@ -18,8 +18,8 @@ import yaml
 from google.protobuf import json_format, struct_pb2
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
+from devcluster.gotool import go
 from devservers_core.types import Json
-from infra.local.gotool import go
 from infra.reviewed.entry import DaemonSet, Webhook
 from infra.reviewed.matching import required_node_terms
 
@@ -30,7 +30,7 @@ _NO_SERVER = "127.0.0.1:1"
 
 
 def fetch(module: str, version: str, scratch: Path, env: Mapping[str, str]) -> tuple[Path, str]:
-    """The folder and the checksum of a module. Raises :class:`~infra.local.gotool.ToolchainError`."""
+    """The folder and the checksum of a module. Raises :class:`~devcluster.gotool.ToolchainError`."""
     flags = f"{env.get('GOFLAGS', '')} -modcacherw"  # or nobody could delete it again
     kept = dict(env) | {"GOMODCACHE": str(scratch / "modules"), "GOFLAGS": flags}
     found = json.loads(go(["mod", "download", "-json", f"{module}@{version}"], scratch, kept))

@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from infra.local import packages
-from infra.local.paths import ROOT
+from devcluster import ROOT, packages
 from tests.bench import (
     bastion_figures,
     burst_figures,

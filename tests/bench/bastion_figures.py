@@ -18,9 +18,9 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+from devcluster.toolchain import need
 from devservers_core.names import SSH_POD_PORT
 from infra.bastion import NODE_PORT
-from infra.local.toolchain import need
 from tests.bench.figure import Figure, percentile
 from tests.support.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
 from tests.support.node.person import Platform

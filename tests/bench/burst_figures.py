@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from devcluster.toolchain import need
 from devservers_core.names import FIRST_UID
-from infra.local.toolchain import need
 from tests.bench.bastion_figures import door, of_pod
 from tests.bench.figure import Figure, percentile
 from tests.support.node.laptop import NAMESPACE, Laptop, add, pods, until

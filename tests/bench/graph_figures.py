@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from infra.local.paths import ROOT
+from devcluster import ROOT
 from tests.bench.figure import Figure
 
 RUNS = 5

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.cluster import PROGRAMS
-from infra.local.components import INSIDE, Site, components
-from infra.local.pki import Authority
+from devcluster.cluster import PROGRAMS
+from devcluster.components import INSIDE, Site, components
+from devcluster.pki import Authority
 from tests.support.cluster.harness import find_tool, free_ports
 
 SITE = Site("127.0.0.1", "127.0.0.1", 1500, (), "devservers-test", False)

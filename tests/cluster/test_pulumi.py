@@ -22,16 +22,16 @@ from typing import Any
 import pytest
 import yaml
 
+from devcluster import ROOT, toolchain
+from devcluster.progress import Progress
 from devservers.api.flavors import SHIPPED
 from devservers_core.errors import ApiError
 from devservers_core.names import BASTION_NAMESPACE, SYSTEM_NAMESPACE
+from devservers_core.paths import Paths
 from infra.deploy.aws import pack as policy_pack
 from infra.deploy.local.drain import Leftover, describe
 from infra.deploy.local.engine import Engine, EngineError
-from infra.local import toolchain
 from infra.local.context import choose_here
-from infra.local.paths import ROOT, Paths
-from infra.local.progress import Progress
 from infra.platform import bastion, crds, namespaces, operator, rbac, users
 from infra.settings import load
 from tests.support.cluster.client import Client, repeating

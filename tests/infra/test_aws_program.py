@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pulumi
 import pytest
 
-from infra.local.paths import ROOT
+from infra import ROOT
 from infra.policy.subject import at, decoded
 from infra.preview.recorder import Run, run
 from tests.support.infra.environment import CONFIGURATION, NAME, STACK, follows, part

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from infra import ROOT
 from infra.aws.settings import Aws
-from infra.local.paths import ROOT
 from infra.problems import allowed_at, model_in
 
 PAGE = ROOT / "docs" / "aws-settings.md"

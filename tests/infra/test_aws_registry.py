@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from infra import ROOT
 from infra.aws import images
 from infra.images import PLATFORM
-from infra.local.paths import ROOT
 from infra.preview.recorder import Graph
 from tests.support.infra.aws_graph import DEV, by_name, part, recorded, settings
 

@@ -12,10 +12,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from infra import ROOT
 from infra.aws import settings as models
 from infra.aws.settings import KEYS, Aws
 from infra.images import PLATFORM
-from infra.local.paths import ROOT
 from infra.problems import Problem, SettingsError, allowed_at, model_in
 from infra.settings import load
 from tests.support.infra.environments import CPU, GPU, LEAST, PRODUCTION, STACKS, TODAY, aws, committed, raw

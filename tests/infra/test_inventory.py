@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infra.local.paths import ROOT
+from infra import ROOT
 from infra.preview.inventory import COMMAND, INVENTORIES, inputs, path_of, text, without_noise
 from infra.preview.recorder import Node
 from infra.preview.simulation import Simulation

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from infra import ROOT
 from infra.aws import checks_network
-from infra.local.paths import ROOT
 from infra.policy.baseline import RULES
 from infra.policy.cluster_rules import WIDEST
 from infra.policy.rights_rules import FILE_SYSTEM_POLICY

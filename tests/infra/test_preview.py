@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from infra import ROOT
 from infra.deploy.aws.tools import PLUGINS, MissingError, Tools, look
 from infra.deploy.choice import Way, choose
-from infra.local.paths import ROOT
 from infra.policy.subject import Subject
 from infra.preview import tree
 from infra.preview.report import FIRST, LAST, Report

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import synced
-from infra.local.paths import ROOT
+from devcluster import synced
+from infra import ROOT
 from infra.preview.report import FIRST, LAST
 
 NOBODY = 65534
@@ -55,7 +55,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         each.mkdir(parents=True)
     for name in ("Makefile", "Pulumi.yaml", "pyproject.toml", "uv.lock"):
         shutil.copy2(ROOT / name, checkout / name)
-    for name in ("infra", "stacks", "core", "operator", "images", "bastion", "cli"):
+    for name in ("infra", "devcluster", "stacks", "core", "operator", "images", "bastion", "cli"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("bin", "lib", "pyvenv.cfg"):
         (checkout / ".venv" / name).symlink_to(Path(sys.prefix) / name)

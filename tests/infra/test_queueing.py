@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devcluster import modules
 from devservers_core.names import GPU, PRIORITIES
 from devservers_core.quantity import canonical, parse_quantity
-from infra.local import modules
 from infra.local.capacity import Capacity, pools
 from infra.platform import kueue, queueing
 from infra.platform.queues import cluster_queues, priority_classes, resource_flavors

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from infra import ROOT
 from infra.aws.settings import KEYS as AWS_KEYS
 from infra.bastion import Bastion
 from infra.egress import Egress
-from infra.local.paths import ROOT
 from infra.local.person import user_name
 from infra.overcommit import Overcommit
 from infra.problems import SettingsError

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from devcluster.progress import Progress
+from infra import ROOT
 from infra.aws.pools import groups_of, system_of
 from infra.deploy.__main__ import app
 from infra.deploy.aws import interfaces, leftovers, login, offerings, pack, state
@@ -23,8 +25,6 @@ from infra.deploy.aws.environment import Environment, RefusedError, refuse_prote
 from infra.deploy.aws.interfaces import Interface
 from infra.deploy.aws.state import Held, held
 from infra.deploy.aws.tools import PLUGINS, MissingError
-from infra.local.paths import ROOT
-from infra.local.progress import Progress
 from infra.preview.recorder import Graph, Node
 from infra.preview.simulation import settings_of
 from infra.preview.stackfile import StackFile, names, read

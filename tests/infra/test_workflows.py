@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from infra import ROOT
 from infra.aws.access import WORKFLOW, claims, environment_of
 from infra.aws.boundary import DEPLOYER, DRIFT, PREVIEWER, seconds
 from infra.aws.settings import GitHub
 from infra.cost.comparison import MARKER
 from infra.deploy.aws.ci import facts
 from infra.images import PLATFORM
-from infra.local.paths import ROOT
 from infra.preview.stackfile import StackFileError, names, read
 
 FOLDER = ROOT / ".github"
@@ -227,7 +227,7 @@ def test_whatever_goes_into_an_image_or_a_stack_is_looked_at(name: str, event: s
     files |= {f"{image.context}/{each}" for image in PLATFORM for each in image.files}
     parts = {file.removeprefix("./").partition("/") for file in files}
     wanted = {f"{first}/**" if (ROOT / first).is_dir() else first for first, _, _ in parts}
-    assert wanted | {"Makefile", "Pulumi.yaml", "infra/**", "stacks/**", ".github/**"} == set(paths)
+    assert wanted | {"Makefile", "Pulumi.yaml", "devcluster/**", "infra/**", "stacks/**", ".github/**"} == set(paths)
 
 
 @pytest.mark.parametrize("stack", ON_AWS)

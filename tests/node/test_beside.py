@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.cluster import Cluster
+from devcluster.hostnet import SYS, link_name
+from devcluster.progress import Progress
 from infra.bastion import NODE_PORT
-from infra.local.cluster import Cluster
-from infra.local.hostnet import SYS, link_name
-from infra.local.progress import Progress
 from tests.support.node.machine import Machine
 from tests.support.node.person import Platform
 

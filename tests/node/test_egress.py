@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from infra.local.components import API_SERVICE
+from devcluster.components import API_SERVICE
 from tests.support.node.outside import Outside, connects, outside
 from tests.support.node.person import Person, Platform
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
+from devcluster import ROOT, process
+from devcluster.cluster import PROGRAMS, Cluster
+from devcluster.hostnet import link_name
+from devcluster.progress import Progress
 from devservers_core.names import INTERACTIVE, PRIORITY_INTERACTIVE
-from infra.local import process
-from infra.local.cluster import PROGRAMS, Cluster
-from infra.local.hostnet import link_name
-from infra.local.paths import ROOT, Paths
-from infra.local.progress import Progress
+from devservers_core.paths import Paths
 from tests.support.node import queued
 from tests.support.node.machine import Machine
 from tests.support.node.person import BIN, Person, Platform, environment

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.components import INSIDE
+from devcluster.images import Builder
+from devcluster.progress import Progress
+from devservers_core.paths import current
 from infra.images import Image
-from infra.local.components import INSIDE
-from infra.local.images import Builder
-from infra.local.paths import current
-from infra.local.progress import Progress
 from tests.support.node.laptop import until
 from tests.support.node.person import Person, Platform
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.local import process
-from infra.local.cluster import Cluster
-from infra.local.paths import Paths
+from devcluster import process
+from devcluster.cluster import Cluster
+from devservers_core.paths import Paths
 from tests.support.node.laptop import Laptop, add, read_until, until
 from tests.support.node.machine import Machine
 from tests.support.node.person import Platform

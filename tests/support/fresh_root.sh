@@ -21,7 +21,7 @@ done
 [ "$(id -u)" = 0 ] || { echo "a fresh root needs root" >&2; exit 1; }
 command -v mmdebstrap >/dev/null || {
   echo "mmdebstrap is not on this machine (package mmdebstrap)" >&2
-  echo "  run .venv/bin/python -m infra.deploy packages" >&2
+  echo "  run .venv/bin/python -m devcluster packages" >&2
   exit 1
 }
 

@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from infra.local.hostnet import link_name
-from infra.local.paths import Paths
+from devcluster.hostnet import link_name
+from devservers_core.paths import Paths
 from tests.support.node.machine import Machine
 
 END_SECONDS = 30.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from devcluster.progress import Progress
 from infra.deploy.aws.draining import KINDS, WAIT_SECONDS, WORKLOADS, Command, Home, Seen, commands, sweep
 from infra.deploy.kubectl import WHOLE, Kubectl
 from infra.deploy.sessions import end_sessions
-from infra.local.progress import Progress
 
 
 def seen(kubectl: Kubectl) -> Seen:

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from devcluster import toolchain
+from devservers_core.paths import Paths
+from infra import ROOT
 from infra.deploy.aws.tools import Tools
-from infra.local import toolchain
-from infra.local.paths import ROOT, Paths
 
 PARALLEL = 32
 """Requests at a time: EC2 and IAM begin to refuse above."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from devcluster.progress import Progress
 from devservers_core.names import BASTION_NAMESPACE, SYSTEM_NAMESPACE
 from infra.deploy import rollouts
 from infra.deploy.aws import awscli, interfaces, leftovers, login, offerings, pack, state
@@ -23,7 +24,6 @@ from infra.deploy.aws.engine import Engine, PulumiError
 from infra.deploy.aws.state import Held
 from infra.deploy.aws.tools import Tools, look
 from infra.deploy.kubectl import Kubectl
-from infra.local.progress import Progress
 from infra.preview.stackfile import StackFile
 
 Ask = Callable[[str], bool]

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.local import toolchain
-from infra.local.paths import ROOT, Paths
-from infra.local.progress import Progress
+from devcluster import toolchain
+from devcluster.progress import Progress
+from devservers_core.paths import Paths
+from infra import ROOT
 
 PACK = ROOT / "infra" / "policy"
 _STAMP = PACK / ".venv" / ".devservers-synced"

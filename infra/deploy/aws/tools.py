@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from infra.local import toolchain
-from infra.local.paths import Paths
+from devcluster import toolchain
+from devservers_core.paths import Paths
 
 PLUGINS = {
     "aws": "pulumi-aws",

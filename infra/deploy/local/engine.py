@@ -17,15 +17,16 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from devcluster import modules, toolchain
 from devservers_core.names import BASTION_NAMESPACE, KUEUE_NAMESPACE, SYSTEM_NAMESPACE
+from devservers_core.paths import Paths, current
+from infra import ROOT
 from infra.deploy import rollouts
 from infra.deploy.kubectl import KubectlError
 from infra.deploy.local.drain import Leftover, drain, leftovers, strangers
 from infra.deploy.local.kubectl import kubectl
 from infra.deploy.rollouts import RolloutError
-from infra.local import modules, toolchain
 from infra.local.context import EMBEDDED, Choice
-from infra.local.paths import ROOT, Paths, current
 
 STACK = "local"
 _PASSED_ON = (

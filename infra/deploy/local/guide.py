@@ -16,10 +16,11 @@ from pathlib import Path
 
 import yaml
 
+from devcluster.cluster import ClusterError
+from devcluster.progress import Progress
 from devservers_core.names import namespace_of
-from infra.local.cluster import ClusterError
-from infra.local.paths import ROOT, Paths
-from infra.local.progress import Progress
+from devservers_core.paths import Paths
+from infra import ROOT
 
 FIRST = "first"
 """The name of the server that `make up` ends with."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from devcluster import toolchain
+from devservers_core.paths import Paths
 from infra.deploy.kubectl import Kubectl
-from infra.local import toolchain
 from infra.local.context import Choice
-from infra.local.paths import Paths
 
 
 def kubectl(choice: Choice, paths: Paths, env: Mapping[str, str]) -> Kubectl:

@@ -15,18 +15,21 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from devcluster import images, modules, packages, toolchain
+from devcluster.cluster import CONTEXT, Cluster, ClusterError
+from devcluster.progress import Progress
 from devservers_core.names import BASTION_INFO, BASTION_NAMESPACE, HOST_CA_ENTRY
+from devservers_core.paths import Paths
 from infra.bastion import PORT_VARIABLE, Bastion
+from infra.deploy.local import networks
 from infra.deploy.local.drain import describe
 from infra.deploy.local.engine import Engine
 from infra.deploy.local.guide import Door, Guide
+from infra.deploy.local.images import references
 from infra.deploy.local.kubectl import kubectl as kubectl_of
 from infra.images import PLATFORM
-from infra.local import capacity, context, images, modules, packages, surroundings, toolchain
-from infra.local.cluster import CONTEXT, Cluster, ClusterError
-from infra.local.paths import Paths
+from infra.local import capacity, context, surroundings
 from infra.local.person import Person, person
-from infra.local.progress import Progress
 from infra.preview import stackfile
 from infra.settings import CHART_VARIABLE, IMAGE_VARIABLES
 
@@ -179,7 +182,7 @@ class Platform:
             "endpointslices", "--namespace", "default", "--selector", "kubernetes.io/service-name=kubernetes"
         )
         site = self.cluster.site if chosen.embedded else None
-        return surroundings.measured(kubectl.get("nodes"), services, slices, site)
+        return networks.measured(kubectl.get("nodes"), services, slices, site)
 
     @property
     def _own_key(self) -> Path:
@@ -213,8 +216,8 @@ class Platform:
 
     def _engine(self, chosen: context.Choice, who: Person) -> Engine:
         """The engine, told what this checkout, this cluster and this person are."""
-        references = images.references(self.paths)
-        added = {variable: references[name] for name, variable in IMAGE_VARIABLES.items()}
+        own = references(self.paths)
+        added = {variable: own[name] for name, variable in IMAGE_VARIABLES.items()}
         added[CHART_VARIABLE] = str(toolchain.chart(self.paths))
         added[capacity.VARIABLE] = str(self._capacity(chosen))
         added[surroundings.VARIABLE] = str(self._surroundings(chosen))

@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from devcluster.pki import Authority, service_account_key
 from devservers_core.client import kubeconfig
-from infra.local.pki import Authority, service_account_key
 from tests.support.cluster.client import Client
 
 START_SECONDS = 90.0
@@ -138,7 +138,7 @@ def find_tool(name: str) -> Path:
         candidate = Path(folder) / name
         if candidate.exists():
             return candidate
-    from infra.local import toolchain
+    from devcluster import toolchain
 
     found = toolchain.find(name) or shutil.which(name)
     if found is None:

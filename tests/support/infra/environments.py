@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from infra import ROOT
 from infra.aws.settings import Aws
-from infra.local.paths import ROOT
 from infra.settings import load
 
 TODAY = date(2026, 11, 21)

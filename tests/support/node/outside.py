@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.pki import Authority
+from devcluster.pki import Authority
 
 _SERVER = """
 import functools, http.server, pathlib, ssl, sys

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from devcluster.images import Builder, load
+from devcluster.progress import Progress
+from devservers_core.paths import current
 from infra.images import Image
-from infra.local.images import Builder, load
-from infra.local.paths import current
-from infra.local.progress import Progress
 from tests.support.node.person import Platform
 
 

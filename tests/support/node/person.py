@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from devcluster import ROOT
+from devcluster.cluster import Cluster
+from devservers_core.paths import Paths, current
 from infra.bastion import NODE_PORT
-from infra.local.cluster import Cluster
-from infra.local.paths import ROOT, Paths, current
 from tests.support.node.machine import Machine
 
 BIN = Path(sys.executable).parent

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local.cluster import Cluster
-from infra.local.toolchain import need
+from devcluster.cluster import Cluster
+from devcluster.toolchain import need
 
 
 @dataclass(frozen=True)

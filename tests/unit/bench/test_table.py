@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import packages
+from devcluster import packages
 from tests.bench import __main__ as bench
 from tests.bench.figure import Figure
 from tests.bench.table import Failure, Table

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from infra.local.paths import ROOT
+from devcluster import ROOT
 
 
 @pytest.fixture(scope="module")

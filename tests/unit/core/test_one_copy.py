@@ -9,7 +9,7 @@ from pathlib import Path
 from devservers_core import names
 
 ROOT = Path(__file__).resolve().parents[3]
-PARTS = ("core", "operator", "cli", "bastion", "infra")
+PARTS = ("core", "operator", "cli", "bastion", "infra", "devcluster")
 NAMES = ROOT / "core/devservers_core/names.py"
 ALIASES = {ROOT / "core/devservers_core/types.py"}
 

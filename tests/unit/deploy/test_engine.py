@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from devcluster import modules
+from devservers_core.paths import Paths
 from infra.deploy.local.engine import Engine
-from infra.local import modules
 from infra.local.context import Choice
-from infra.local.paths import Paths
 
 SCRIPT = """#!/bin/sh
 echo "$@" >> "$HOME/asked"

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from devcluster.components import Site
 from infra.bastion import Bastion
+from infra.deploy.local.networks import measured
 from infra.egress import Egress
-from infra.local.components import Site
-from infra.local.surroundings import Surroundings, measured, read
+from infra.local.surroundings import Surroundings, read
 from infra.problems import SettingsError
 from infra.settings import Images, Settings
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.pki import Authority
 from devctl.session import explain
 from devservers_core.client.api import ApiClient
 from devservers_core.client.kubeconfig import Target
 from devservers_core.errors import ApiError, Unreachable
-from infra.local.pki import Authority
 
 PATH = "/api/v1/things"
 SAFE, CHANGES = ["GET"], ["POST", "PATCH", "DELETE"]

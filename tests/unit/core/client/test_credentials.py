@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.pki import Authority
 from devservers_core.client import credentials
 from devservers_core.client.kubeconfig import Target
 from devservers_core.errors import Failure
-from infra.local.pki import Authority
 
 
 def target(user: dict[str, object]) -> Target:

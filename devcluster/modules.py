@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.gotool import module_folder
-from infra.local.paths import ROOT, Paths
+from devcluster import ROOT
+from devcluster.gotool import module_folder
+from devservers_core.paths import Paths
 
-MODULES = ROOT / "infra" / "local" / "tools"
+MODULES = ROOT / "devcluster" / "tools"
 KUBERNETES = "1.34.4"
 PULUMI = "3.259.0"
 PULUMI_KUBERNETES = "4.25.0"

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from infra.local.progress import Progress
+from devcluster.progress import Progress
 
 PROGRAMS = {
     "etcd": "etcd-server",
@@ -98,7 +98,7 @@ def require() -> None:
     if found:
         named = ", ".join(f"{name} (package {package})" for name, package in sorted(found.items()))
         raise PackageError(
-            f"the tests need {named}\n  run `.venv/bin/python -m infra.deploy packages`, which installs it"
+            f"the tests need {named}\n  run `.venv/bin/python -m devcluster packages`, which installs it"
         )
 
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import pytest
 
-from infra.local import gotool, modules, toolchain
-from infra.local import progress as progress_module
-from infra.local.paths import ROOT, Paths
-from infra.local.progress import LOG_EVERY, Progress, duration
+from devcluster import ROOT, gotool, modules, toolchain
+from devcluster import progress as progress_module
+from devcluster.progress import LOG_EVERY, Progress, duration
+from devservers_core.paths import Paths
 
 
 class Usage(NamedTuple):

@@ -1,4 +1,4 @@
-"""``python -m infra.local.synced``: whether the environment it runs in holds what uv.lock says. Exit code 0: it does.
+"""``python -m devcluster.synced``: whether the environment it runs in holds what uv.lock says. Exit code 0: it does.
 
 So that a person's own `uv sync` is enough: without a network, and without the uv that made the environment. Standard
 library only, as it runs before anything is known to be installed.
@@ -14,7 +14,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from infra.local.paths import ROOT
+from devcluster import ROOT
 
 
 def problems(project: Mapping[str, Any], lock: Mapping[str, Any], installed: Mapping[str, str]) -> list[str]:

@@ -21,15 +21,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from devcluster import ROOT, hostnet, process
+from devcluster import components as parts
+from devcluster.base import base_objects
+from devcluster.pki import Authority, service_account_key, write_kubeconfig
+from devcluster.ports import PUBLISHED, Ports
+from devcluster.progress import Progress
+from devcluster.toolchain import find, need
 from devservers_core.names import GPU
-from infra.local import components as parts
-from infra.local import hostnet, process
-from infra.local.base import base_objects
-from infra.local.paths import ROOT
-from infra.local.pki import Authority, service_account_key, write_kubeconfig
-from infra.local.ports import PUBLISHED, Ports
-from infra.local.progress import Progress
-from infra.local.toolchain import find, need
 
 CONTEXT = "devservers"
 PROGRAMS = (
@@ -159,7 +158,7 @@ class Cluster:
         (self.folder / "logs").mkdir(exist_ok=True)
         with (self.folder / "logs" / "node.log").open("ab") as log:
             outer = subprocess.Popen(
-                [*NAMESPACES, sys.executable, "-m", "infra.local.node"],
+                [*NAMESPACES, sys.executable, "-m", "devcluster.node"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -254,7 +253,7 @@ class Cluster:
 
     def _unhealthy(self) -> list[str]:
         """The components that do not answer, asked from inside the node."""
-        script = "import sys,json; from infra.local.node import healthy; " + (
+        script = "import sys,json; from devcluster.node import healthy; " + (
             "print(json.dumps([n for n, u in json.load(sys.stdin) if not healthy(u)]))"
         )
         known = self.components()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import cluster as module
-from infra.local import hostnet
-from infra.local.cluster import PROGRAMS, Cluster
+from devcluster import cluster as module
+from devcluster import hostnet
+from devcluster.cluster import PROGRAMS, Cluster
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.local import hostnet
-from infra.local.cluster import PROGRAMS
-from infra.local.components import CONTAINERD_SOCKET, Site, components, files
+from devcluster import hostnet
+from devcluster.cluster import PROGRAMS
+from devcluster.components import CONTAINERD_SOCKET, Site, components, files
 
 SITE = Site("10.213.0.2", "10.213.0.1", 1400, ("192.0.2.53",), "devservers-test", True)
 TOOLS = {name: f"/tools/{name}" for name in PROGRAMS}

@@ -9,8 +9,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local import hostnet
-from infra.local.components import Site
+from devcluster import hostnet
+from devcluster.components import Site
 
 PUBLISHED = range(32222, 32768)
 """Where free ones are looked for; below those that Linux gives to programs (ip_local_port_range)."""

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from devcluster import ROOT, modules
+from devcluster import images as local_images
+from devservers_core.paths import Paths
 from infra import images
-from infra.local import images as local_images
-from infra.local import modules
-from infra.local.paths import ROOT, Paths
 
 
 @pytest.mark.parametrize("image", images.PLATFORM, ids=lambda image: image.name)

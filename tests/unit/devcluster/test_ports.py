@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import hostnet
-from infra.local.components import Site
-from infra.local.ports import Ports
+from devcluster import hostnet
+from devcluster.components import Site
+from devcluster.ports import Ports
 
 SITE = Site("10.213.0.2", "10.213.0.1", 1400, (), "devservers-test", False)
 NODE_PORT = 32222

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.paths import ROOT
+from devcluster import ROOT
 
 CLOSING = "94 passed, 1 deselected in 300.12s (0:05:00)"
 MAKE = """#!/bin/bash

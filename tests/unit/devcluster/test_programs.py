@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from devcluster import ROOT, packages
+from devcluster.modules import MODULES_BUILT
 from infra.deploy.__main__ import app
-from infra.local import packages
-from infra.local.modules import MODULES_BUILT
-from infra.local.paths import ROOT
 from tests.support.programs import Programs, Source, in_shell_text
 
 TESTS = ROOT / "tests"
@@ -37,7 +36,7 @@ def test_tests_start_only_programs_that_the_list_has() -> None:
     for name, places in Programs([Source(file) for file in pure], wrappers=False).named().items():
         named.setdefault(name, set()).update(places)
     unknown = {name: sorted(places) for name, places in named.items() if name not in known() | commands()}
-    assert not unknown, f"add them with their packages to infra/local/packages.py: {unknown}"
+    assert not unknown, f"add them with their packages to devcluster/packages.py: {unknown}"
     # The places of today: what reads none of them would find nothing to object to.
     assert {"ssh", "ssh-agent", "setpriv", "mount", "iptables-save", "etcd", "/usr/sbin/sshd"} <= set(named)
 
@@ -86,6 +85,6 @@ def test_require_names_a_missing_program_with_its_package(monkeypatch: pytest.Mo
         packages.require()
     wrong, remedy = str(raised.value).splitlines()
     assert "no-such-program (package its-package)" in wrong and "/no/such/file (package another)" in wrong
-    assert "infra.deploy packages" in remedy
+    assert "devcluster packages" in remedy
     assert {"its-package", "another"} <= set(packages.missing(tests=True))
     assert not {"its-package", "another"} & set(packages.missing())

@@ -1,7 +1,7 @@
 """Find or build the tools of the local stack; nothing that is already there is built.
 
 A tool on PATH is used where a person may well have their own (pulumi, kubectl). Everything else is built from the
-modules of infra/local/modules.py; one whose pin is unchanged is never built twice. The Go build cache is our own and is
+modules of devcluster/modules.py; one whose pin is unchanged is never built twice. The Go build cache is our own and is
 dropped when the last tool is done: it is ten times the size of the tools. An interrupted build goes on where it
 stopped, because the cache is only dropped at the end, or when the disk is too small for the next tool.
 """
@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from infra.local import gotool
-from infra.local.gotool import ToolchainError
-from infra.local.modules import CHART, MODULES, MODULES_BUILT, Module
-from infra.local.paths import Paths, current
-from infra.local.progress import Progress
+from devcluster import gotool
+from devcluster.gotool import ToolchainError
+from devcluster.modules import CHART, MODULES, MODULES_BUILT, Module
+from devcluster.progress import Progress
+from devservers_core.paths import Paths, current
 
 FREE_GIB = 10
 """Disk that building the largest single tool needs. All of them together fill 14 GiB of build caches, measured."""
@@ -133,7 +133,7 @@ def _free_gib(paths: Paths) -> float:
 
 
 def ensure(names: Iterable[str], paths: Paths, progress: Progress) -> None:
-    """Build what is missing of ``names`` (see :data:`infra.local.modules.ALL`), showing how far it is.
+    """Build what is missing of ``names`` (see :data:`devcluster.modules.ALL`), showing how far it is.
 
     Raises :class:`ToolchainError` when a tool can't be built or the disk is too small for the build caches.
     """

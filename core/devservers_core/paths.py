@@ -1,4 +1,4 @@
-"""Every path the local stack uses, in one place: state in one folder, tools in another.
+"""Paths of the local stack: state in one folder, tools in another.
 
 State (clusters, Pulumi's backend, keys) lives in ``$XDG_STATE_HOME/devservers``, what can be built again in
 ``$XDG_CACHE_HOME/devservers`` (XDG Base Directory Specification 0.8). Nothing is written anywhere else but
@@ -11,9 +11,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-"""The repository's folder."""
 
 
 @dataclass(frozen=True)

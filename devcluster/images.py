@@ -1,7 +1,7 @@
-"""Build the repository's images and put them where the cluster finds them; what is already there is left alone.
+"""Builds images and puts them where the cluster finds them; what is already there is left alone.
 
-What they are made of, and so their tags, are in infra/images.py. The base is made with mmdebstrap from Debian's own
-archive, so that no registry is needed; a build elsewhere can name another one (BASE).
+What an image is made of, and so its tag, is the caller's to say (:class:`Image`). The base is made with mmdebstrap from
+Debian's own archive, so that no registry is needed; a build elsewhere can name another one (BASE).
 """
 
 from __future__ import annotations
@@ -13,18 +13,41 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from devcluster import ROOT, modules, toolchain
+from devcluster.cluster import Cluster
+from devcluster.components import PAUSE_IMAGE
+from devcluster.progress import Progress
 from devservers_core.names import LOCAL_IMAGES
-from infra.images import BASE_SUITE, PLATFORM, Image
-from infra.local import modules, toolchain
-from infra.local.cluster import Cluster
-from infra.local.components import PAUSE_IMAGE
-from infra.local.paths import ROOT, Paths
-from infra.local.progress import Progress
+from devservers_core.paths import Paths
 
 KEEP_FREE = 20 * 2**30
 """Bytes of free disk below which the build storage, with its layers, is dropped after a build."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+class Image(Protocol):
+    """An image to build, and the hash of the files it is built from."""
+
+    @property
+    def name(self) -> str:
+        """The last part of its reference."""
+
+    @property
+    def dockerfile(self) -> str:
+        """The Dockerfile's path in the repository."""
+
+    @property
+    def context(self) -> str:
+        """The build context's path in the repository."""
+
+    @property
+    def suite(self) -> str | None:
+        """The Debian suite of its base (build argument BASE), or None when it has no such base."""
+
+    def digest(self) -> str:
+        """The hash, which is its tag."""
 
 
 class ImageError(RuntimeError):
@@ -45,12 +68,6 @@ def kueue_tag(paths: Paths) -> str:
     pinned = toolchain.need("kueue", paths).parent.name.encode()
     dockerfile = (ROOT / "images" / KUEUE / "Dockerfile").read_bytes()
     return f"{modules.KUEUE}-{hashlib.sha256(pinned + dockerfile).hexdigest()[:12]}"
-
-
-def references(paths: Paths) -> dict[str, str]:
-    """What this checkout's images are called, built or not, by name. Raises ToolchainError before Kueue is built."""
-    own = {image.name: reference_of(image) for image in PLATFORM}
-    return own | {KUEUE: f"{LOCAL_IMAGES}/{KUEUE}:{kueue_tag(paths)}"}
 
 
 @dataclass(frozen=True)
@@ -117,8 +134,8 @@ class Builder:
 
     def _build(self, image: Image, built: Built) -> None:
         arguments = ["bud", "--isolation=chroot", "--layers", "-f", str(ROOT / image.dockerfile)]
-        if image.based:
-            arguments.append(f"--build-arg=BASE={self._base()}")
+        if image.suite:
+            arguments.append(f"--build-arg=BASE={self._base(image.suite)}")
         if CERTIFICATES.exists():
             # Mounted for the build, never part of the image.
             arguments += [
@@ -137,16 +154,16 @@ class Builder:
             if old != built.archive:
                 old.unlink()
 
-    def _base(self) -> str:
-        """The local stand-in for ``debian:trixie-slim``: the same packages, from Debian's own archive."""
-        name = f"{LOCAL_IMAGES}/debian:{BASE_SUITE}"
+    def _base(self, suite: str) -> str:
+        """The local stand-in for ``debian:SUITE-slim``: the same packages, from Debian's own archive."""
+        name = f"{LOCAL_IMAGES}/debian:{suite}"
         if self._buildah("images", "-q", name, check=False).strip():
             return name
-        root = self.paths.images / f"debian-{BASE_SUITE}.tar"
+        root = self.paths.images / f"debian-{suite}.tar"
         if not root.exists():
             root.parent.mkdir(parents=True, exist_ok=True)
             partial = root.with_suffix(".partial.tar")
-            _run(["mmdebstrap", "--variant=minbase", "--include=ca-certificates", BASE_SUITE, str(partial)])
+            _run(["mmdebstrap", "--variant=minbase", "--include=ca-certificates", suite, str(partial)])
             partial.rename(root)
         container = self._buildah("from", "scratch").strip()
         self._buildah("add", container, str(root), "/")

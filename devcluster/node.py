@@ -2,7 +2,7 @@
 
 It is PID 1 of a PID, mount and network namespace of its own. Whatever the cluster leaves behind (processes,
 mounts, interfaces, packet filter rules) lives in those namespaces, so the kernel removes it all when this
-process ends, however it ends. Run by :mod:`infra.local.cluster`, never by hand.
+process ends, however it ends. Run by :mod:`devcluster.cluster`, never by hand.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from infra.local.components import ETCD, ETCD_CLIENT, INSIDE, Component, Site, components
+from devcluster.components import ETCD, ETCD_CLIENT, INSIDE, Component, Site, components
 
 INSIDE_PATH = Path(INSIDE)
 VOLUMES = INSIDE_PATH / "volumes"

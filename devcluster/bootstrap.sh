@@ -2,7 +2,7 @@
 # From a bare machine to the project's Python environment in .venv; done at once when it is there already.
 # Needs root only for what is missing of Debian's packages.
 set -eu
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/.."
 
 UV_VERSION=0.13.9
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/devservers"
@@ -11,7 +11,7 @@ export UV_PYTHON_DOWNLOADS=never
 
 if [ -e "$stamp" ] && [ "$stamp" -nt uv.lock ] && [ "$stamp" -nt pyproject.toml ]; then exit 0; fi
 # What runs on mocks needs the packages alone: after a person's own `uv sync` neither a network nor uv is asked for.
-if [ "${1:-}" = simulated ] && [ -x .venv/bin/python ] && .venv/bin/python -m infra.local.synced 2>/dev/null; then
+if [ "${1:-}" = simulated ] && [ -x .venv/bin/python ] && .venv/bin/python -m devcluster.synced 2>/dev/null; then
   exit 0
 fi
 

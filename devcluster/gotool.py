@@ -13,8 +13,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.local.paths import Paths
-from infra.local.progress import Progress
+from devcluster.progress import Progress
+from devservers_core.paths import Paths
 
 GO_MINIMUM = (1, 26)
 

@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from infra.local.components import Site
+from devcluster.components import Site
 
 NETWORK = ipaddress.IPv4Network("10.213.0.0/16")
 """Where nodes get their addresses, four each; private (RFC 1918) and seldom used."""

@@ -1,0 +1,14 @@
+"""References of the images that the local stack runs."""
+
+from __future__ import annotations
+
+from devcluster.images import KUEUE, kueue_tag, reference_of
+from devservers_core.names import LOCAL_IMAGES
+from devservers_core.paths import Paths
+from infra.images import PLATFORM
+
+
+def references(paths: Paths) -> dict[str, str]:
+    """What this checkout's images are called, built or not, by name. Raises ToolchainError before Kueue is built."""
+    own = {image.name: reference_of(image) for image in PLATFORM}
+    return own | {KUEUE: f"{LOCAL_IMAGES}/{KUEUE}:{kueue_tag(paths)}"}
