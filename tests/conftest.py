@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from devcluster import ROOT, packages
 TIERS = [Path(__file__).parent / tier for tier in ("cluster", "bastion", "node")]
 """Where tests start programs of the machine."""
 
+# What a machine may happen to set: a plugin that flushes nothing hung everywhere but where Python wrote unbuffered.
+for variable in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
+    os.environ.pop(variable, None)
 # A shell's background job (`make test &` in a script) ignores Ctrl-C, and so would every process that a test starts
 # and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

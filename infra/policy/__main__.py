@@ -1,5 +1,6 @@
 """The policy pack: the baseline's rules, as Pulumi's engine wants them. It runs in an environment of its own."""
 
+import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -83,4 +84,7 @@ def policies(rule: Rule) -> list[Any]:
     return made
 
 
+# The engine waits for a line with the plugin's port, which pulumi_policy writes and doesn't flush: without
+# PYTHONUNBUFFERED in the environment a preview would wait for ever.
+sys.stdout = io.TextIOWrapper(io.FileIO(1, "wb", closefd=False), write_through=True)
 PolicyPack("devservers", [policy for rule in RULES for policy in policies(rule)], EnforcementLevel.MANDATORY)
