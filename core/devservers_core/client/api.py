@@ -82,9 +82,14 @@ class ApiClient:
         body: Json | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        repeatable: bool = False,
     ) -> Json:
-        """One request; raises ApiError or Unreachable."""
-        with self._send(method, path, body, query, content_type, self.timeout) as response:
+        """One request; raises ApiError or Unreachable.
+
+        A `repeatable` change is sent again, as a read is, when a kept connection turns out to be dead: who keeps one
+        for hours meets load balancers that have forgotten it, and say so only when something is sent.
+        """
+        with self._send(method, path, body, query, content_type, self.timeout, repeatable) as response:
             try:
                 data = response.read()
             except (OSError, HTTPException) as error:
@@ -144,6 +149,7 @@ class ApiClient:
         query: Mapping[str, str] | None,
         content_type: str,
         timeout: float | None,
+        repeatable: bool = False,
     ) -> HTTPResponse:
         data = None if body is None else json.dumps(body).encode()
         refused = repeated = False
@@ -165,7 +171,7 @@ class ApiClient:
                 response = connection.getresponse()
             except (OSError, HTTPException) as error:
                 self.close()
-                if kept and not repeated and may_repeat(method, error, sent):
+                if kept and not repeated and (repeatable or may_repeat(method, error, sent)):
                     repeated = True
                     continue
                 raise self._unreachable(error, maybe_applied=sent and method not in SAFE_METHODS) from None

@@ -134,6 +134,24 @@ def test_a_read_without_an_answer_on_a_kept_connection_is_sent_again(
 
 
 @pytest.mark.parametrize("step", ["silence", "hang up"])
+def test_a_change_that_may_be_made_twice_is_sent_again_once(server: ApiServer, client: ApiClient, step: str) -> None:
+    """As the bastion's broker asks for tokens, over a connection that a load balancer may have forgotten."""
+    server.scripts = [["ok", step]]
+    ask(client, "GET")
+    client.request("POST", PATH, body={"a": 1}, repeatable=True)
+    assert server.requests == ["GET", "POST", "POST"] and server.connections == 2
+
+
+@pytest.mark.parametrize("step", ["silence", "hang up"])
+def test_a_change_that_may_be_made_twice_is_made_no_third_time(server: ApiServer, client: ApiClient, step: str) -> None:
+    server.scripts = [["ok", step], [step]]
+    ask(client, "GET")
+    with pytest.raises(Unreachable):
+        client.request("POST", PATH, body={"a": 1}, repeatable=True)
+    assert server.requests == ["GET", "POST", "POST"]
+
+
+@pytest.mark.parametrize("step", ["silence", "hang up"])
 def test_a_read_is_sent_again_once_and_no_more(server: ApiServer, client: ApiClient, step: str) -> None:
     server.scripts = [["ok", step], [step]]
     ask(client, "GET")
