@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from infra.policy.rule import Rule
-from infra.policy.subject import Stack, Subject, Unknown, at, decoded, items, off, on
+from infra.policy.subject import ADDON, Stack, Subject, Unknown, at, decoded, items, off, on
 
 COMPONENT = "eks:index:Cluster"
 CLUSTER = "aws:eks/cluster:Cluster"
@@ -107,7 +107,7 @@ def _entry(name: str, groups: list[Any], policies: list[str]) -> Iterator[str]:
 
 
 def _network_policy(subject: Subject) -> Iterator[str]:
-    if subject.type != "aws:eks/addon:Addon" or subject.at("addonName") != "vpc-cni":
+    if subject.type != ADDON or subject.at("addonName") != "vpc-cni":
         return
     if not on(at(decoded(subject.at("configurationValues")), "enableNetworkPolicy")):
         yield "nothing enforces NetworkPolicies: users' namespaces are open"
@@ -115,7 +115,7 @@ def _network_policy(subject: Subject) -> Iterator[str]:
 
 def _instruments_nothing(subject: Subject) -> Iterator[str]:
     """Both switches are on when nothing is said (the add-on's chart since 5.0.0)."""
-    if subject.type != "aws:eks/addon:Addon" or subject.at("addonName") != "amazon-cloudwatch-observability":
+    if subject.type != ADDON or subject.at("addonName") != "amazon-cloudwatch-observability":
         return
     values = decoded(subject.at("configurationValues"))
     for switch in ("manager.applicationSignals.autoMonitor.monitorAllServices", "applicationSignals.enabled"):

@@ -16,6 +16,9 @@ from typing import Any
 Value = Any
 """Anything a resource's inputs may hold: text, numbers, switches, lists and mappings of them, UNKNOWN, None."""
 
+ADDON = "aws:eks/addon:Addon"
+"""Type of an EKS add-on, which several modules have rules about."""
+
 
 class Unknown(str):
     """A value that an update will give. It is true, and its text says what it is."""

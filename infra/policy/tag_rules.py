@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping
 
 from infra.policy.node_rules import TEMPLATE
 from infra.policy.rule import Rule
-from infra.policy.subject import Subject, Unknown, at, decoded, default_tags, items
+from infra.policy.subject import ADDON, Subject, Unknown, at, decoded, default_tags, items
 
 TAGS = ("Environment", "Owner", "CostCenter")
-ADDON = "aws:eks/addon:Addon"
 EBS_DRIVER, EBS_TAGS = "aws-ebs-csi-driver", "controller.extraVolumeTags"
 """Where the driver's add-on is told the tags of the volumes it makes: a provider's default tags don't reach them."""
 COPIED = ("instance", "volume")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infra.policy.rule import Rule
-from infra.policy.subject import UNKNOWN, Stack, Subject, Unknown, at, items, off
+from infra.policy.subject import ADDON, UNKNOWN, Stack, Subject, Unknown, at, items, off
 
 LEVEL = "pod-security.kubernetes.io/enforce"
 LEVELS = ("restricted", "baseline")
@@ -93,7 +93,7 @@ def _versions(subject: Subject) -> Iterator[str]:
     in_a_folder = isinstance(chart, Unknown) or str(chart or "").startswith(("/", "."))
     if not in_a_folder and not subject.at("version"):
         yield "it installs whatever version of its chart is newest"
-    if subject.type == "aws:eks/addon:Addon" and not subject.at("addonVersion"):
+    if subject.type == ADDON and not subject.at("addonVersion"):
         yield "AWS chooses its version"
 
 
