@@ -6,7 +6,6 @@ them. An access point costs nothing; the file system that does is Pulumi's and t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pulumi
@@ -25,7 +24,7 @@ def disks(stack: str, aws: Aws) -> dict[str, Any]:
     """The configuration of add-on `aws-ebs-csi-driver`."""
     return {
         "controller": {"nodeSelector": AT_HOME, "extraVolumeTags": tags_of(stack, aws)},
-        # On GPU nodes, too. The other add-ons' daemons tolerate every taint by themselves.
+        # On GPU nodes, too.
         "node": {"tolerateAllTaints": True},
     }
 
@@ -57,7 +56,7 @@ def access_points(stack: str, aws: Aws) -> list[dict[str, Any]]:
 
     AWS's own AmazonEFSCSIDriverPolicy holds for every file system of the account.
     """
-    made: Mapping[str, Any] = {"Null": {f"aws:RequestTag/{_MADE_BY_EFS_DRIVER}": "false"}}
+    made = {"Null": {f"aws:RequestTag/{_MADE_BY_EFS_DRIVER}": "false"}}
     systems, points = (arns.arn(aws, "elasticfilesystem", f"{kind}/*") for kind in ("file-system", "access-point"))
     return [
         {

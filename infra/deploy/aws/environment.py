@@ -49,8 +49,9 @@ class Environment:
 
     def preview(self) -> None:
         """`pulumi preview` by the real engine."""
-        engine = self._engine(("pulumi", "aws"))
-        self._check_offerings()
+        tools = self._tools(("pulumi", "aws"))
+        engine = self._engine(tools)
+        self._check_offerings(tools)
         engine.preview(pack.ensure(self.env, self.progress))
 
     def up(self, yes: bool, interactive: bool) -> None:
@@ -60,17 +61,17 @@ class Environment:
                 f"stack {self.stack.name} changes an AWS account, and nobody is there to be asked\n"
                 "  run it in a terminal, or with YES=1"
             )
-        engine = self._engine(("pulumi", "aws"))
+        tools = self._tools(("pulumi", "aws"))
+        engine = self._engine(tools)
         login.need(self.stack, self.env)
-        self._check_offerings()
+        self._check_offerings(tools)
         engine.up(pack.ensure(self.env, self.progress), yes)
-        self._wait_for_rollouts(engine)
+        self._wait_for_rollouts(engine, tools)
 
     def down(self, ask: Ask, drain: bool = True) -> list[leftovers.Left]:
         """Take everything down that can be; gives what is left. Raises :class:`RefusedError` when told no."""
         tools = self._tools(("pulumi", "aws", *(("kubectl",) if drain else ())))
-        engine = Engine(self.stack.name, tools, self.env)
-        engine.need_stack()
+        engine = self._engine(tools)
         before = state.held(engine.export())
         refuse_protected(self.stack.name, before, self.region)
         if not before:
@@ -88,21 +89,21 @@ class Environment:
         after = state.held(engine.export())
         return leftovers.leftovers(before, after, homes, self.region)
 
-    def _check_offerings(self) -> None:
+    def _check_offerings(self, tools: Tools) -> None:
         # Pulumi's SDK takes a second to import, and `down` has no use for it.
         from infra.preview.simulation import settings_of
 
         aws = settings_of(self.stack).aws
         if aws is not None:
-            offerings.check(aws, look(self.env).path("aws"), self.progress.say)
+            offerings.check(aws, tools.path("aws"), self.progress.say)
 
     def _tools(self, wanted: Sequence[str]) -> Tools:
         tools = look(self.env)
         tools.need(*wanted)
         return tools
 
-    def _engine(self, wanted: Sequence[str]) -> Engine:
-        engine = Engine(self.stack.name, self._tools(wanted), self.env)
+    def _engine(self, tools: Tools) -> Engine:
+        engine = Engine(self.stack.name, tools, self.env)
         engine.need_stack()
         return engine
 
@@ -128,8 +129,8 @@ class Environment:
             file.write_text(kubeconfig if isinstance(kubeconfig, str) else json.dumps(kubeconfig))
             yield Kubectl(tools.path("kubectl"), file, self.env)
 
-    def _wait_for_rollouts(self, engine: Engine) -> None:
-        tools, kubeconfig = look(self.env), engine.outputs().get("kubeconfig")
+    def _wait_for_rollouts(self, engine: Engine, tools: Tools) -> None:
+        kubeconfig = engine.outputs().get("kubeconfig")
         if not kubeconfig:
             return
         if tools.programs.get("kubectl") is None:

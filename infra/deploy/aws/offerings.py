@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable
 
-from infra.aws.pools import groups_of, system_of, zones_of
+from infra.aws.pools import pools_of, system_of, zones_of
 from infra.aws.settings import Aws
 from infra.deploy.aws import awscli
 from infra.deploy.aws.awscli import AwsError
@@ -25,7 +25,7 @@ Offer = tuple[str, str]
 
 def listing(aws: str, settings: Aws) -> list[str]:
     """The command that lists where the types of all pools are offered."""
-    types = sorted({group.instance_type for group in (system_of(settings), *groups_of(settings))})
+    types = sorted({system_of(settings).instance_type, *(pool.instance_type for pool in pools_of(settings))})
     words = ["ec2", "describe-instance-type-offerings", "--location-type", "availability-zone"]
     query = "InstanceTypeOfferings[].{type:InstanceType,zone:Location}"
     filters = ["--filters", f"Name=instance-type,Values={','.join(types)}"]
@@ -41,10 +41,9 @@ def problems_of(settings: Aws, offered: Collection[Offer]) -> list[Problem]:
     """A problem for each pool with a zone that doesn't offer its type, and for the platform's own nodes."""
     system = system_of(settings)
     wanted = [("system.size", "network.zones", system.instance_type, system.zones)]
-    for place, pool in enumerate(settings.pools):
+    for place, (entry, pool) in enumerate(zip(settings.pools, pools_of(settings), strict=True)):
         at = f"pools[{place}]"
-        group = next(each for each in groups_of(settings) if each.pool == pool.name)
-        wanted.append((f"{at}.size", f"{at}.zones", group.instance_type, zones_of(settings, pool)))
+        wanted.append((f"{at}.size", f"{at}.zones", pool.instance_type, zones_of(settings, entry)))
     return [found for each in wanted if (found := _missing(*each, offered))]
 
 
