@@ -50,10 +50,12 @@ def assert_stored(desired: object, stored: object, path: str = "") -> None:
     """Every field of `desired` is in `stored` with the same value, lists item by item."""
     if isinstance(desired, dict):
         for key, value in desired.items():
-            assert isinstance(stored, dict) and key in stored, f"{path}.{key} was dropped"
+            assert isinstance(stored, dict), f"{path}.{key} was dropped"
+            assert key in stored, f"{path}.{key} was dropped"
             assert_stored(value, stored[key], f"{path}.{key}")
     elif isinstance(desired, list):
-        assert isinstance(stored, list) and len(desired) == len(stored), path
+        assert isinstance(stored, list), path
+        assert len(desired) == len(stored), path
         for index, value in enumerate(desired):
             assert_stored(value, stored[index], f"{path}[{index}]")
     else:

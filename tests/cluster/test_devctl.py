@@ -34,7 +34,8 @@ def test_create_writes_what_was_asked(devctl: Devctl, admin: Client, namespace: 
         "create", "mydev", "devctl-small", "--image", "debian:12", "--home-size", "20Gi", "-v", "data:/data:ro",
         "--shared-volume", "team", "--env", "A=1", "--env", "B=x=y", "--ttl", "2h30m", "--", "sleep", "inf",
     )  # fmt: skip
-    assert done.stdout == "" and "created" in done.stderr
+    assert done.stdout == ""
+    assert "created" in done.stderr
     spec = server(admin, namespace)["spec"]
     assert spec["volumes"] == [{"claimName": "data", "mountPath": "/data", "readOnly": True}]
     assert spec["env"] == [{"name": "A", "value": "1"}, {"name": "B", "value": "x=y"}]
@@ -48,7 +49,8 @@ def test_a_home_is_made_unless_told_otherwise(devctl: Devctl, admin: Client, nam
     devctl("create", "two", "devctl-small", "--ephemeral", "--no-ssh")
     assert server(admin, namespace, "one")["spec"]["persistentHomeSize"] == "10Gi"
     spec = server(admin, namespace, "two")["spec"]
-    assert "persistentHomeSize" not in spec and spec["enableSSH"] is False
+    assert "persistentHomeSize" not in spec
+    assert spec["enableSSH"] is False
 
 
 def test_dry_run_is_checked_by_the_cluster_and_changes_nothing(devctl: Devctl, admin: Client, namespace: str) -> None:
@@ -108,7 +110,8 @@ def test_lists_have_every_format(devctl: Devctl, admin: Client, namespace: str) 
     )
     table = devctl("list").stdout
     assert table.splitlines()[0].split()[:3] == ["NAME", "FLAVOR", "PHASE"]
-    assert "no such image x" in table and "\x1b" not in table
+    assert "no such image x" in table
+    assert "\x1b" not in table
     assert "ENDPOINT" in devctl("list", "-o", "wide").stdout
     assert devctl("list", "-o", "name").stdout == "devserver/mydev\n"
     listed = json.loads(devctl("list", "-o", "json").stdout)
@@ -151,7 +154,8 @@ def test_wait_shows_stages_and_reasons_until_it_is_ready(devctl: Devctl, admin: 
     def seen(text: str) -> None:
         deadline = time.monotonic() + 30
         while not any(text in line for line in lines):
-            assert running.poll() is None and time.monotonic() < deadline, lines
+            assert running.poll() is None, lines
+            assert time.monotonic() < deadline, lines
             time.sleep(0.02)
 
     seen("created")
@@ -165,7 +169,8 @@ def test_wait_shows_stages_and_reasons_until_it_is_ready(devctl: Devctl, admin: 
     write_status(admin, namespace, phase="Running", timeline=timeline, conditions=[ready])
     assert running.wait(30) == 0
     reader.join()
-    assert any("SSHReady" in line for line in lines) and "mydev is ready" in lines[-1]
+    assert any("SSHReady" in line for line in lines)
+    assert "mydev is ready" in lines[-1]
 
 
 def test_waiting_too_long_says_why_and_leaves_the_server(devctl: Devctl, admin: Client, namespace: str) -> None:
@@ -180,11 +185,13 @@ def test_stop_waits_until_nothing_runs_any_more(devctl: Devctl, admin: Client, n
     devctl("create", "mydev", "devctl-small")
     write_status(admin, namespace, phase="Stopped")  # of another time: the spec was changed since
     stopping = devctl.start("stop", "mydev", "--wait", "50s")
-    assert stopping.stderr is not None and "is stopping" in stopping.stderr.readline()
+    assert stopping.stderr is not None
+    assert "is stopping" in stopping.stderr.readline()
     write_status(admin, namespace, phase="Stopping")
     again = devctl("stop", "mydev", "--wait", "1s", code=5)
     assert "stopped already" in again.stderr
-    assert "still Stopping after 1s" in again.stderr and "goes on stopping" in again.stderr
+    assert "still Stopping after 1s" in again.stderr
+    assert "goes on stopping" in again.stderr
     assert stopping.poll() is None
     write_status(admin, namespace, phase="Stopped")
     _, err = stopping.communicate(timeout=30)
@@ -195,7 +202,8 @@ def test_stop_waits_until_nothing_runs_any_more(devctl: Devctl, admin: Client, n
 def test_stop_does_not_wait_for_what_was_started_again(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "devctl-small")
     stopping = devctl.start("stop", "mydev", "--wait")
-    assert stopping.stderr is not None and "is stopping" in stopping.stderr.readline()
+    assert stopping.stderr is not None
+    assert "is stopping" in stopping.stderr.readline()
     write_status(admin, namespace, phase="Stopping")
     devctl("start", "mydev")
     _, err = stopping.communicate(timeout=30)
@@ -205,13 +213,15 @@ def test_stop_does_not_wait_for_what_was_started_again(devctl: Devctl, admin: Cl
 
 def test_ctrl_c_leaves_the_server_and_says_so(devctl: Devctl, admin: Client, namespace: str) -> None:
     running = devctl.start("create", "mydev", "devctl-small", "--wait")
-    assert running.stderr is not None and "created" in running.stderr.readline()
+    assert running.stderr is not None
+    assert "created" in running.stderr.readline()
     write_status(admin, namespace, phase="Pending", conditions=[condition("False", "Unschedulable", "no node is free")])
     assert "no node is free" in running.stderr.readline()
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert "left as it is" in err and server(admin, namespace)
+    assert "left as it is" in err
+    assert server(admin, namespace)
 
 
 def test_delete_asks_and_keeps_the_home_unless_told_to_purge(devctl: Devctl, admin: Client, namespace: str) -> None:
@@ -241,7 +251,8 @@ def test_ssh_waits_for_a_server_that_starts_and_not_for_one_that_is_stopped(
     devctl("stop", "mydev")
     _, err = waiting.communicate(timeout=30)
     assert waiting.returncode == 255
-    assert "mydev is stopped" in err and "devctl start mydev" in err
+    assert "mydev is stopped" in err
+    assert "devctl start mydev" in err
 
 
 def test_ssh_does_not_wait_for_a_server_that_failed(devctl: Devctl, admin: Client, namespace: str) -> None:
@@ -258,7 +269,8 @@ def test_purge_spares_a_volume_that_is_only_named_like_a_home(devctl: Devctl, ad
     claim(admin, namespace, "mydev-home")
     assert "no home" in devctl("delete", "mydev", "--yes", "--purge").stderr
     left = admin.find("v1", "PersistentVolumeClaim", "mydev-home", namespace)
-    assert left is not None and "deletionTimestamp" not in left["metadata"]
+    assert left is not None
+    assert "deletionTimestamp" not in left["metadata"]
 
 
 def test_events_of_one_server_leave_out_its_neighbours(devctl: Devctl, admin: Client, namespace: str) -> None:
@@ -273,7 +285,8 @@ def test_events_of_one_server_leave_out_its_neighbours(devctl: Devctl, admin: Cl
             }
         )  # fmt: skip
     shown = devctl("events", "mydev").stdout
-    assert "about mydev" in shown and "mydev-two" not in shown
+    assert "about mydev" in shown
+    assert "mydev-two" not in shown
     assert "mydev-two" in devctl("events").stdout
     assert devctl("events", "mydev", "-o", "name").stdout == "event/e-devserver\n"
 
@@ -284,14 +297,16 @@ def test_a_person_with_no_rights_is_told_which_they_lack(
     stranger = Devctl(tmp_path, cluster.kubeconfig_for("stranger"), user_name)
     assert "stranger may not list devservers" in stranger("list", code=4).stderr
     checked = stranger("test-k8s", code=1)
-    assert "FAIL" in checked.stdout and "ok" in checked.stdout
+    assert "FAIL" in checked.stdout
+    assert "ok" in checked.stdout
 
 
 def test_status_info_and_the_checks_work(devctl: Devctl, cluster: ApiServer) -> None:
     devctl("create", "mydev", "devctl-small")
     found = json.loads(devctl("status", "-o", "json").stdout)
     assert found["servers"] == {"total": 1, "phases": {"Pending": 1}}
-    assert found["overcommit"] == {} and "overcommit" not in devctl("status").stdout
+    assert found["overcommit"] == {}
+    assert "overcommit" not in devctl("status").stdout
     mark = {"metadata": {"annotations": {"devservers.io/overcommit": "cpu=4,memory=1"}}}
     cluster.admin.patch(API, "DevServerFlavor", "devctl-small", mark)
     try:
@@ -314,12 +329,15 @@ def test_ssh_config_is_what_ssh_itself_understands(
     devctl("ssh-config", "--install")
     devctl("ssh-config", "--install")
     text = (ssh_folder / "config").read_text()
-    assert text.count("Include") == 1 and text.endswith("Host mine\n    User me\n")
+    assert text.count("Include") == 1
+    assert text.endswith("Host mine\n    User me\n")
     shown = subprocess.run(
         ["ssh", "-F", str(ssh_folder / "config"), "-G", "mydev.devserver"], capture_output=True, text=True, check=True
     ).stdout
-    assert "stricthostkeychecking true" in shown and "user dev\n" in shown
-    assert " proxy " in shown and "mydev" in shown
+    assert "stricthostkeychecking true" in shown
+    assert "user dev\n" in shown
+    assert " proxy " in shown
+    assert "mydev" in shown
     devctl("ssh-config", "--uninstall")
     assert (ssh_folder / "config").read_text() == "Host mine\n    User me\n"
 
@@ -341,7 +359,8 @@ def test_installed_entries_know_each_new_server_by_its_short_name(devctl: Devctl
     devctl("create", "mine", "devctl-small")
     devctl("create", "nossh", "devctl-small", "--no-ssh")
     assert meant("mydev") == meant("mydev.devserver") == "dev"
-    assert meant("mine") == "me" and meant("mine.devserver") == "dev"
+    assert meant("mine") == "me"
+    assert meant("mine.devserver") == "dev"
     assert "nossh" not in devctl("ssh-config").stdout
     entries = tmp_path / ".config/devctl/ssh_config"
     before = entries.read_text()
@@ -358,7 +377,8 @@ def test_entries_that_cannot_be_written_do_not_fail_what_was_asked(devctl: Devct
     # A folder where the new file is to be put in place: root can write everywhere else.
     (tmp_path / ".config/devctl/.ssh_config.devctl").mkdir()
     done = devctl("create", "mydev", "devctl-small")
-    assert "warning:" in done.stderr and "devctl ssh-config --install" in done.stderr
+    assert "warning:" in done.stderr
+    assert "devctl ssh-config --install" in done.stderr
 
 
 @pytest.mark.parametrize(

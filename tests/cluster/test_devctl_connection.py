@@ -98,7 +98,8 @@ def test_a_proxy_carries_lists_exec_and_ssh(
             before = len(proxy.asked)
             done = devctl.start(*words)
             _, err = done.communicate("", timeout=60)
-            assert done.returncode and "no-such-node" in err, err
+            assert done.returncode, err
+            assert "no-such-node" in err, err
             assert len(proxy.asked) - before >= 2, "a connection of its own for the stream"
     finally:
         # No kubelet would ever let it go, and other tests delete everybody's pods.
@@ -122,7 +123,8 @@ def test_a_proxy_that_is_away_is_named_without_its_password(devctl: Devctl, clus
     behind(devctl, tmp_path, cluster)
     devctl.environ |= {"HTTPS_PROXY": "http://ann:hunter2@127.0.0.1:1"}
     err = devctl("list", code=1).stderr
-    assert "the proxy 127.0.0.1:1" in err and "hunter2" not in err
+    assert "the proxy 127.0.0.1:1" in err
+    assert "hunter2" not in err
 
 
 @pytest.mark.parametrize("form", ["{kubeconfig}:{other}", "kubeconfig"])
@@ -143,7 +145,8 @@ def test_ssh_entries_find_the_kubeconfig_from_an_editor(
     devctl("stop", "mydev")
     bare = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     done = subprocess.run(shlex.split(command), cwd="/", env=bare, capture_output=True, text=True, check=False)
-    assert done.returncode == 255 and "mydev is stopped" in done.stderr, done.stderr
+    assert done.returncode == 255, done.stderr
+    assert "mydev is stopped" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("pattern", ["%C", "%r@%h:%p"])

@@ -38,16 +38,22 @@ def test_a_persons_life(devctl: Devctl, admin: Client, user_name: str, tmp_path:
     assert spec["flavors"] == ["people-small", "people-gpu"]
     assert spec["quota"] == {"gpu": 4, "memory": "64Gi"}
     (key,) = spec["sshKeys"]
-    assert key["name"] == "ann@laptop" and key["key"] == A and key["expires"]
+    assert key["name"] == "ann@laptop"
+    assert key["key"] == A
+    assert key["expires"]
     assert "exists" not in devctl("user", "add", user_name, code=1).stderr.splitlines()[1]
     devctl("keys", "add", "second", str(tmp_path / "b.pub"), "--user", user_name, "--context", "test")
     listed = devctl("keys", "list", "--user", user_name, "--context", "test").stdout
-    assert "second" in listed and "ann@laptop" in listed and "in 8" in listed
+    assert "second" in listed
+    assert "ann@laptop" in listed
+    assert "in 8" in listed
     assert devctl("keys", "list", "-o", "name", "--context", "test").stdout.split() == ["ann@laptop", "second"]
     devctl("keys", "remove", "ann@laptop", "--context", "test")
     assert "last key" in devctl("keys", "remove", "second", "--context", "test", code=6).stderr
     shown = devctl("user", "show", user_name).stdout
-    assert "second" in shown and "SHA256:" in shown and "4 gpu, 64Gi memory" in shown
+    assert "second" in shown
+    assert "SHA256:" in shown
+    assert "4 gpu, 64Gi memory" in shown
     devctl("user", "suspend", user_name)
     assert admin.get(API, "DevServerUser", user_name)["spec"]["suspended"] is True
     assert "Suspended" in devctl("user", "list").stdout
@@ -67,7 +73,8 @@ def test_a_flavor_that_does_not_exist_is_refused_unless_asked_for(
     added = devctl("user", "add", user_name, "--flavors", "people-small,later", "--allow-missing", "--storage", "1Ti")
     assert "there is no flavor later yet" in added.stderr
     spec = admin.get(API, "DevServerUser", user_name)["spec"]
-    assert spec["flavors"] == ["people-small", "later"] and spec["quota"] == {"storage": "1Ti"}
+    assert spec["flavors"] == ["people-small", "later"]
+    assert spec["quota"] == {"storage": "1Ti"}
 
 
 def test_deleting_says_what_stays(devctl: Devctl, admin: Client, namespace: str, user_name: str) -> None:

@@ -110,7 +110,8 @@ def test_users_work_ends_and_homes_and_others_stay(
     assert "deletionTimestamp" not in claim["metadata"]
     volume = admin.get("v1", "PersistentVolume", f"pv-{user_name}")
     assert volume["spec"]["persistentVolumeReclaimPolicy"] == "Retain"
-    assert len(admin.list("v1", "Pod", other)) == 2 and admin.get("apps/v1", "Deployment", "tool", other)
+    assert len(admin.list("v1", "Pod", other)) == 2
+    assert admin.get("apps/v1", "Deployment", "tool", other)
     assert "end everybody's devservers" in said.getvalue()
 
     again = drain(kubectl, Progress(StringIO()))

@@ -56,7 +56,8 @@ def _etcd(folder: Path, argv: tuple[str, ...], scheme: str) -> Iterator[int]:
     try:
         deadline, seen = time.monotonic() + 60, ""
         while seen != "true":
-            assert time.monotonic() < deadline and running.poll() is None, (folder / "etcd.log").read_text()[-2000:]
+            assert time.monotonic() < deadline, (folder / "etcd.log").read_text()[-2000:]
+            assert running.poll() is None, (folder / "etcd.log").read_text()[-2000:]
             try:
                 seen = _ask(folder, f"{scheme}://127.0.0.1:{port}/health", "apiserver-etcd-client")["health"]
             except OSError:

@@ -279,7 +279,8 @@ def test_an_evicted_server_says_why_everything_that_ran_is_gone(world: World, an
     told = world.wait(ann, "mydev", lambda s: condition_of(s, "Interrupted").get("status") == "True", "Interrupted")
     found = condition_of(told, "Interrupted")
     assert found["reason"] == "Evicted"
-    assert "evicted from its node node-7" in found["message"] and "Its home is kept." in found["message"]
+    assert "evicted from its node node-7" in found["message"]
+    assert "Its home is kept." in found["message"]
     eventually(
         lambda: [e for e in world.admin.list("v1", "Event", f"dev-{ann}") if e["reason"] == "Evicted"],
         "an Event about it",

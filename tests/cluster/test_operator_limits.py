@@ -116,7 +116,9 @@ def test_devctl_refuses_a_home_without_room_and_lists_the_homes_by_size(
     _used(world, eve, "35Gi")
 
     refused = devctl("create", "more", "cpu-small", "--home-size", "16Gi", code=6)
-    assert "16Gi" in refused.stderr and "35Gi" in refused.stderr and "50Gi" in refused.stderr
+    assert "16Gi" in refused.stderr
+    assert "35Gi" in refused.stderr
+    assert "50Gi" in refused.stderr
     assert refused.stderr.index("large-home 30Gi (kept)") < refused.stderr.index("small-home 5Gi")
     assert "devctl delete NAME --purge" in refused.stderr
     assert "30Gi at most" in devctl("create", "more", "cpu-small", "--home-size", "31Gi", code=6).stderr

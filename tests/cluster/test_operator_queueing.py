@@ -383,7 +383,8 @@ def test_devctl_asks_before_a_gpu_goes_back(world: World, kueue: FakeKueue, devc
     devctl("create", "mydev", "gpu-one", "--wait", "60s")
     before = pod_of(world, ann, "mydev")["metadata"]["name"]
     done = devctl("restart", "mydev", code=2)
-    assert "its GPU goes back to the queue" in done.stderr and "add --yes" in done.stderr
+    assert "its GPU goes back to the queue" in done.stderr
+    assert "add --yes" in done.stderr
     assert pod_of(world, ann, "mydev")["metadata"]["name"] == before
     devctl("restart", "mydev", "--yes")
     pod_of(world, ann, "mydev", before)

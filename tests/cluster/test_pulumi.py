@@ -350,7 +350,8 @@ def test_the_real_engine_runs_the_policy_pack(site: Site, pack: str) -> None:
     done = previewed(site, site.env, "--policy-pack", pack)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"devservers@v\S+ \(local: ", done.stdout), done.stdout
-    assert "[mandatory]" not in done.stdout and "[advisory]" not in done.stdout, done.stdout
+    assert "[mandatory]" not in done.stdout, done.stdout
+    assert "[advisory]" not in done.stdout, done.stdout
 
 
 def test_the_policy_pack_stops_a_preview_that_breaks_a_rule(site: Site, pack: str) -> None:
@@ -358,9 +359,11 @@ def test_the_policy_pack_stops_a_preview_that_breaks_a_rule(site: Site, pack: st
     assert previewed(site, env).returncode == 0
     done = previewed(site, env, "--policy-pack", pack)
     assert done.returncode != 0
-    assert "[mandatory]" in done.stdout and "images-pinned" in done.stdout, done.stdout
+    assert "[mandatory]" in done.stdout, done.stdout
+    assert "images-pinned" in done.stdout, done.stdout
     assert "container operator runs localhost/devservers/operator:latest, whose tag moves" in done.stdout
-    assert "never :latest" in done.stdout and "Traceback" not in done.stdout + done.stderr
+    assert "never :latest" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_bad_setting_is_shown_as_its_line(site: Site) -> None:

@@ -76,7 +76,8 @@ def test_the_rest_comes_after_the_platforms_nodes_and_goes_before_them() -> None
 
 def test_the_network_keeps_to_policies_and_gives_addresses_by_prefix() -> None:
     said = configuration("vpc-cni")
-    assert said["enableNetworkPolicy"] == "true" and said["env"]["ENABLE_PREFIX_DELEGATION"] == "true"
+    assert said["enableNetworkPolicy"] == "true"
+    assert said["env"]["ENABLE_PREFIX_DELEGATION"] == "true"
     assert follows(graph(), addon("vpc-cni"), addon("eks-pod-identity-agent"))
 
 
@@ -218,11 +219,13 @@ class TestRoles:
         (made,) = (node for node in graph().of("PodIdentityAssociation") if node.name == name)
         rights = graph().of("RolePolicyAttachment") + graph().of("RolePolicy")
         mine = [node for node in rights if node.inputs["role"] == f"{NAME}-{name}"]
-        assert mine and all(follows(graph(), made, each) for each in mine)
+        assert mine
+        assert all(follows(graph(), made, each) for each in mine)
         assert any(follows(graph(), node, made) for node in addons(graph()))
 
 
 def test_volumes_are_made_under_the_data_key_and_no_other() -> None:
     use, grant = iam.documents(graph())["RolePolicy ebs-csi.policy"]["Statement"]
-    assert use["Resource"] == grant["Resource"] and use["Resource"].endswith(":data")
+    assert use["Resource"] == grant["Resource"]
+    assert use["Resource"].endswith(":data")
     assert grant["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}

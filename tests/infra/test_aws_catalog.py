@@ -74,8 +74,10 @@ def test_architecture_and_ami_go_together(family: Family) -> None:
 def test_figures_are_plausible(family: Family, name: str) -> None:
     size = family.sizes[name]
     assert size.price is None or 0.02 < size.price < 200
-    assert size.memory % 2 == 0 and 2 <= size.memory / size.vcpus <= 24
-    assert size.gpus <= 8 and size.efa_cards <= 32
+    assert size.memory % 2 == 0
+    assert 2 <= size.memory / size.vcpus <= 24
+    assert size.gpus <= 8
+    assert size.efa_cards <= 32
     assert size.efa_first == 0 or size.efa_cards
     assert size.price is None or (0.2 < size.price / size.gpus < 20 if size.gpus else size.price < 0.1 * size.vcpus)
 
@@ -117,9 +119,11 @@ def test_a_family_is_offered_or_retired_and_what_replaces_it_is_offered() -> Non
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_kubernetes_version_pins_the_same_add_ons(version: str) -> None:
     known = VERSIONS[version]
-    assert set(known.addons) == ADDONS and known.unchecked <= ADDONS
+    assert set(known.addons) == ADDONS
+    assert known.unchecked <= ADDONS
     assert all(re.fullmatch(r"v\d+\.\d+\.\d+-eksbuild\.\d+", pin) for pin in known.addons.values())
-    assert known.addons["kube-proxy"].startswith(f"v{version}.") and known.autoscaler.startswith(f"v{version}.")
+    assert known.addons["kube-proxy"].startswith(f"v{version}.")
+    assert known.autoscaler.startswith(f"v{version}.")
     assert known.extended_until > known.standard_until
 
 
@@ -130,4 +134,5 @@ def test_newer_versions_have_support_for_longer() -> None:
 
 def test_charts_are_pinned_and_come_by_https() -> None:
     for chart in CHARTS.values():
-        assert chart.repository.startswith("https://") and re.fullmatch(r"v?\d+\.\d+\.\d+", chart.version)
+        assert chart.repository.startswith("https://")
+        assert re.fullmatch(r"v?\d+\.\d+\.\d+", chart.version)

@@ -21,13 +21,15 @@ def cluster(**changes: Any) -> Node:
 
 def test_it_is_reached_from_the_vpc_alone() -> None:
     inputs = cluster().inputs
-    assert inputs["endpointPrivateAccess"] is True and inputs["endpointPublicAccess"] is False
+    assert inputs["endpointPrivateAccess"] is True
+    assert inputs["endpointPublicAccess"] is False
     assert "publicAccessCidrs" not in inputs
 
 
 def test_from_outside_only_by_the_networks_that_are_named() -> None:
     inputs = cluster(kubernetes={"publicAccessCidrs": ["203.0.113.0/24"]}).inputs
-    assert inputs["endpointPublicAccess"] is True and inputs["publicAccessCidrs"] == ["203.0.113.0/24"]
+    assert inputs["endpointPublicAccess"] is True
+    assert inputs["publicAccessCidrs"] == ["203.0.113.0/24"]
 
 
 def test_only_access_entries_say_who_may() -> None:
@@ -39,7 +41,8 @@ def test_all_five_logs_go_to_a_group_that_is_there_before() -> None:
         "api", "audit", "authenticator", "controllerManager", "scheduler"
     }  # fmt: skip
     group = part(graph(), "Cluster").one("LogGroup")
-    assert group.inputs["name"] == f"/aws/eks/{NAME}/cluster" and group.inputs["retentionInDays"] == 90
+    assert group.inputs["name"] == f"/aws/eks/{NAME}/cluster"
+    assert group.inputs["retentionInDays"] == 90
     assert follows(graph(), cluster(), group)
 
 
@@ -61,16 +64,20 @@ def test_its_role_has_its_rights_before_it_and_nothing_but_these() -> None:
 
 def test_nodes_and_add_ons_are_not_pulumi_ekss() -> None:
     inputs = cluster().inputs
-    assert inputs["skipDefaultNodeGroup"] is True and inputs["createInstanceRole"] is False
-    assert inputs["skipDefaultSecurityGroups"] is True and inputs["createOidcProvider"] is False
-    assert inputs["useDefaultVpcCni"] is True and inputs["bootstrapSelfManagedAddons"] is False
+    assert inputs["skipDefaultNodeGroup"] is True
+    assert inputs["createInstanceRole"] is False
+    assert inputs["skipDefaultSecurityGroups"] is True
+    assert inputs["createOidcProvider"] is False
+    assert inputs["useDefaultVpcCni"] is True
+    assert inputs["bootstrapSelfManagedAddons"] is False
     assert inputs["kubeProxyAddonOptions"]["enabled"] is inputs["corednsAddonOptions"]["enabled"] is False
 
 
 def test_it_is_in_private_subnets() -> None:
     inputs = cluster().inputs
     assert inputs["privateSubnetIds"] == ["private-eu-central-1a-id", "private-eu-central-1b-id"]
-    assert "publicSubnetIds" not in inputs and inputs["kubernetesServiceIpAddressRange"] == "172.20.0.0/16"
+    assert "publicSubnetIds" not in inputs
+    assert inputs["kubernetesServiceIpAddressRange"] == "172.20.0.0/16"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +90,8 @@ def test_eks_refuses_to_delete_it(changes: dict[str, Any], protected: bool) -> N
 
 def test_version_and_support_are_the_settings() -> None:
     inputs = cluster(kubernetes={"version": "1.35", "support": "EXTENDED"}).inputs
-    assert inputs["version"] == "1.35" and inputs["upgradePolicy"] == {"supportType": "EXTENDED"}
+    assert inputs["version"] == "1.35"
+    assert inputs["upgradePolicy"] == {"supportType": "EXTENDED"}
 
 
 def test_administrators() -> None:
@@ -91,7 +99,8 @@ def test_administrators() -> None:
     entry, policy = made.one("AccessEntry"), made.one("AccessPolicyAssociation")
     assert entry.inputs["principalArn"] == policy.inputs["principalArn"] == ADMINISTRATOR
     assert policy.inputs["policyArn"].endswith("/AmazonEKSClusterAdminPolicy")
-    assert follows(graph(), entry, cluster()) and follows(graph(), policy, entry)
+    assert follows(graph(), entry, cluster())
+    assert follows(graph(), policy, entry)
 
 
 def test_who_creates_the_cluster_is_given_no_second_entry() -> None:

@@ -45,8 +45,10 @@ def test_charts_are_the_catalogs_and_ready_or_rolled_back() -> None:
         chart = CHARTS[node.name]
         assert (node.inputs["chart"], node.inputs["version"]) == (chart.name, chart.version)
         assert node.inputs["repositoryOpts"] == {"repo": chart.repository}
-        assert node.inputs["namespace"] == "kube-system" and node.inputs["name"] == node.name
-        assert node.inputs["atomic"] is True and "skipAwait" not in node.inputs
+        assert node.inputs["namespace"] == "kube-system"
+        assert node.inputs["name"] == node.name
+        assert node.inputs["atomic"] is True
+        assert "skipAwait" not in node.inputs
 
 
 def test_nobody_asks_a_cluster_that_goes_for_them() -> None:
@@ -67,7 +69,8 @@ def test_they_come_after_the_platforms_nodes_and_add_ons_and_go_before_them() ->
 def test_the_load_balancer_controller_needs_no_metadata_and_has_no_say_in_services() -> None:
     said = values("aws-load-balancer-controller")
     assert (said["clusterName"], said["region"], said["vpcId"]) == (NAME, "eu-central-1", "vpc-id")
-    assert said["enableServiceMutatorWebhook"] is False and said["enableBackendSecurityGroup"] is False
+    assert said["enableServiceMutatorWebhook"] is False
+    assert said["enableBackendSecurityGroup"] is False
     assert said["nodeSelector"] == HOME
 
 
@@ -82,8 +85,10 @@ def test_it_registers_pods_with_target_groups_of_this_stack_and_changes_nothing_
 def test_the_autoscaler_is_the_clusters_minor_version_and_finds_groups_by_tags() -> None:
     said = values("cluster-autoscaler")
     assert said["image"] == {"tag": VERSIONS["1.36"].autoscaler}
-    assert said["autoDiscovery"] == {"clusterName": NAME} and said["awsRegion"] == "eu-central-1"
-    assert said["extraArgs"]["expander"] == "least-waste" and said["nodeSelector"] == HOME
+    assert said["autoDiscovery"] == {"clusterName": NAME}
+    assert said["awsRegion"] == "eu-central-1"
+    assert said["extraArgs"]["expander"] == "least-waste"
+    assert said["nodeSelector"] == HOME
 
 
 def test_a_node_with_somebodys_work_on_it_stays() -> None:

@@ -104,11 +104,13 @@ class TestName:
 
     def test_or_none(self) -> None:
         edge = edge_with(hostedZone=None, hostname="")
-        assert not edge.of("Zone") and not edge.of("Record")
+        assert not edge.of("Zone")
+        assert not edge.of("Record")
 
     def test_a_zone_can_be_without_a_name_for_ssh(self) -> None:
         edge = edge_with(hostname="")
-        assert edge.of("Zone") and not edge.of("Record")
+        assert edge.of("Zone")
+        assert not edge.of("Record")
 
 
 @pytest.mark.parametrize("stack", ["dev", "a-stack-with-a-rather-long-name-of-its-own"])

@@ -24,7 +24,8 @@ def test_ways_out(mode: str, gateways: int, addresses: int) -> None:
     routes = [route for route in made.of("Route") if "natGatewayId" in route.inputs]
     assert [route.name for route in routes] == [f"private-{zone}" for zone in THREE]
     used = Counter(route.inputs["natGatewayId"] for route in routes)
-    assert len(used) == gateways and set(used) == {f"{gateway.name}-id" for gateway in made.of("NatGateway")}
+    assert len(used) == gateways
+    assert set(used) == {f"{gateway.name}-id" for gateway in made.of("NatGateway")}
     assert all(route.inputs["destinationCidrBlock"] == "0.0.0.0/0" for route in made.of("Route"))
 
 
@@ -33,12 +34,14 @@ def test_a_zonal_gateway_is_its_own_zones() -> None:
     for zone in THREE:
         (gateway,) = (each for each in made.of("NatGateway") if each.name == zone)
         (route,) = (each for each in made.of("Route") if each.name == f"private-{zone}")
-        assert gateway.inputs["subnetId"] == f"public-{zone}-id" and route.inputs["natGatewayId"] == f"{zone}-id"
+        assert gateway.inputs["subnetId"] == f"public-{zone}-id"
+        assert route.inputs["natGatewayId"] == f"{zone}-id"
 
 
 def test_a_regional_gateway_is_in_no_subnet() -> None:
     inputs = part(graph(**network(nat="regional")), "Network").one("NatGateway").inputs
-    assert inputs["availabilityMode"] == "regional" and inputs["vpcId"] == "vpc-id"
+    assert inputs["availabilityMode"] == "regional"
+    assert inputs["vpcId"] == "vpc-id"
     assert not {"subnetId", "allocationId"} & set(inputs)
 
 
@@ -70,12 +73,14 @@ def test_only_public_subnets_are_routed_to_the_internet() -> None:
 
 def test_names_resolve_within_the_vpc() -> None:
     inputs = part(graph(), "Network").one("Vpc").inputs
-    assert inputs["enableDnsHostnames"] is True and inputs["enableDnsSupport"] is True
+    assert inputs["enableDnsHostnames"] is True
+    assert inputs["enableDnsSupport"] is True
 
 
 def test_the_default_security_group_lets_nothing_through() -> None:
     inputs = part(graph(), "Network").one("DefaultSecurityGroup").inputs
-    assert inputs["ingress"] == [] and inputs["egress"] == []
+    assert inputs["ingress"] == []
+    assert inputs["egress"] == []
 
 
 def test_endpoints() -> None:
@@ -103,18 +108,21 @@ def test_endpoints_are_the_vpcs_and_by_https_only() -> None:
 
 def test_without_interface_endpoints_there_is_still_the_one_that_costs_nothing() -> None:
     made = part(graph(**network(interfaceEndpoints=False)), "Network")
-    assert [each.name for each in made.of("VpcEndpoint")] == ["s3"] and not made.of("SecurityGroup")
+    assert [each.name for each in made.of("VpcEndpoint")] == ["s3"]
+    assert not made.of("SecurityGroup")
 
 
 def test_every_connection_is_logged_by_a_role_that_may_do_just_that() -> None:
     whole = graph()
     made = part(whole, "Network")
     log = made.one("FlowLog").inputs
-    assert log["trafficType"] == "ALL" and log["vpcId"] == "vpc-id"
+    assert log["trafficType"] == "ALL"
+    assert log["vpcId"] == "vpc-id"
     assert made.one("LogGroup").inputs["retentionInDays"] == 90
     assert follows(whole, made.one("FlowLog"), made.one("RolePolicy"))
     written = f"arn:aws:logs:eu-central-1:{ACCOUNT}:log-group:/aws/vpc/devservers-dev/flow"
     first, second = iam.documents(whole)["RolePolicy flow.policy"]["Statement"]
-    assert first["Resource"] == [written, f"{written}:*"] and second["Action"] == "logs:DescribeLogGroups"
+    assert first["Resource"] == [written, f"{written}:*"]
+    assert second["Action"] == "logs:DescribeLogGroups"
     (trust,) = iam.documents(whole)["Role flow.assumeRolePolicy"]["Statement"]
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}

@@ -30,7 +30,8 @@ def templates() -> dict[str, dict[str, Any]]:
 def config(name: str) -> dict[str, Any]:
     text = base64.b64decode(templates()[name]["userData"]).decode()
     (body,) = (line for line in text.splitlines() if line.startswith("{"))
-    assert "Content-Type: application/node.eks.aws\n\n{" in text and text.endswith("--//--\n")
+    assert "Content-Type: application/node.eks.aws\n\n{" in text
+    assert text.endswith("--//--\n")
     return dict(json.loads(body))
 
 
@@ -60,7 +61,8 @@ def test_names_are_beginnings_so_that_a_new_one_comes_before_the_old_goes() -> N
     for name in GROUPS:
         inputs = group(name)
         assert "nodeGroupName" not in inputs
-        assert inputs["nodeGroupNamePrefix"].startswith(NAME) and len(inputs["nodeGroupNamePrefix"]) <= 63 - 26
+        assert inputs["nodeGroupNamePrefix"].startswith(NAME)
+        assert len(inputs["nodeGroupNamePrefix"]) <= 63 - 26
 
 
 def test_a_pool_more_changes_no_other() -> None:
@@ -81,7 +83,9 @@ class TestEveryTemplate:
     def test_disks_are_encrypted_under_the_data_key(self, name: str) -> None:
         for device in templates()[name]["blockDeviceMappings"]:
             disk = device["ebs"]
-            assert disk["encrypted"] == "true" and disk["kmsKeyId"].endswith(":data") and disk["volumeType"] == "gp3"
+            assert disk["encrypted"] == "true"
+            assert disk["kmsKeyId"].endswith(":data")
+            assert disk["volumeType"] == "gp3"
 
     def test_no_public_address(self, name: str) -> None:
         cards = templates()[name]["networkInterfaces"]
@@ -130,7 +134,8 @@ def test_gpu_nodes_are_labelled_and_tainted_as_the_device_plugin_has_it(name: st
 
 def test_other_nodes_take_all() -> None:
     for name in ("cpu-1a", "system"):
-        assert group(name)["taints"] == [] and group(name)["amiType"] == "AL2023_x86_64_STANDARD"
+        assert group(name)["taints"] == []
+        assert group(name)["amiType"] == "AL2023_x86_64_STANDARD"
     assert group("system")["labels"] == {"devservers.io/pool": "system"}
 
 
@@ -147,7 +152,8 @@ def test_a_capacity_block() -> None:
     template = templates()["block-1b"]
     assert group("block-1b")["capacityType"] == "CAPACITY_BLOCK"
     assert template["instanceMarketOptions"] == {"marketType": "capacity-block"}
-    assert template["instanceType"] == "p5en.48xlarge" and "placement" not in template
+    assert template["instanceType"] == "p5en.48xlarge"
+    assert "placement" not in template
     assert template["capacityReservationSpecification"] == {
         "capacityReservationTarget": {"capacityReservationId": "cr-0123456789abcdef1"}
     }
@@ -169,7 +175,8 @@ def test_a_reservation_that_is_no_block() -> None:
 
 
 def test_spot() -> None:
-    assert group("cpu-1a")["capacityType"] == "SPOT" and group("cpu-1a")["instanceTypes"] == ["m7i.2xlarge"]
+    assert group("cpu-1a")["capacityType"] == "SPOT"
+    assert group("cpu-1a")["instanceTypes"] == ["m7i.2xlarge"]
 
 
 class TestEfa:
@@ -186,13 +193,15 @@ class TestEfa:
         made = part(graph(pools=[pool]), "Nodes")
         (template,) = (node for node in made.of("LaunchTemplate") if node.name == "b300-1a")
         first, *rest = template.inputs["networkInterfaces"]
-        assert "interfaceType" not in first and first["networkCardIndex"] == 0
+        assert "interfaceType" not in first
+        assert first["networkCardIndex"] == 0
         assert [card["networkCardIndex"] for card in rest] == list(range(1, size.efa_cards + 1))
         assert {card["interfaceType"] for card in rest} == {"efa-only"}
 
     def test_nodes_are_close_together(self) -> None:
         placement = part(graph(), "Nodes").one("PlacementGroup")
-        assert placement.name == "h100-1a" and placement.inputs["strategy"] == "cluster"
+        assert placement.name == "h100-1a"
+        assert placement.inputs["strategy"] == "cluster"
         assert templates()["h100-1a"]["placement"] == {"groupName": placement.inputs["name"]}
 
     def test_they_talk_to_each_other_and_to_nobody_else_by_it(self) -> None:

@@ -33,8 +33,10 @@ def test_who_is_told(dev: Graph) -> None:
 
 def test_without_addresses_there_are_alarms_all_the_same() -> None:
     graph = part(recorded(settings(observability={})), "Observability")
-    assert graph.of("MetricAlarm") and graph.one("Topic")
-    assert not graph.of("TopicSubscription") and not graph.of("Budget")
+    assert graph.of("MetricAlarm")
+    assert graph.one("Topic")
+    assert not graph.of("TopicSubscription")
+    assert not graph.of("Budget")
 
 
 def test_every_alarm_goes_to_the_topic_and_comes_back(dev: Graph) -> None:
@@ -72,7 +74,8 @@ def test_idle_gpus_are_an_alarm_by_node_within_what_cloudwatch_looks_back(dev: G
     assert schema.split(", ") == ["ContainerInsights", "ClusterName", "InstanceId", "NodeName"]
     assert group.split(", ") == ["InstanceId", "NodeName"]
     assert (alarm["comparisonOperator"], alarm["threshold"]) == ("LessThanThreshold", 5)
-    assert query["returnData"] and 3600 < query["period"] * alarm["evaluationPeriods"] < 3 * 3600
+    assert query["returnData"]
+    assert 3600 < query["period"] * alarm["evaluationPeriods"] < 3 * 3600
 
 
 @pytest.mark.parametrize(

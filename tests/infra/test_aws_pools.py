@@ -53,7 +53,8 @@ def test_a_pool_is_what_its_entry_says() -> None:
     assert flavor is not None
     assert (pool.nodes, pool.gpus, pool.gpu_model, pool.gpu_memory) == (3, 4, "L40S", 48)
     assert pool.quota()[DEVICE] == "12"
-    assert flavor.metadata.name == "gpu" and flavor.spec.node_selector == {LABEL_POOL: "gpu"}
+    assert flavor.metadata.name == "gpu"
+    assert flavor.spec.node_selector == {LABEL_POOL: "gpu"}
     assert flavor.spec.price_per_hour == pytest.approx(10.49264 / 2, abs=1e-4)
     assert flavor.spec.resources.requests[DEVICE] == "2"
 
@@ -73,7 +74,8 @@ def test_a_server_of_an_efa_pool_asks_for_its_share_of_the_cards(family: str, si
     assert "vpc.amazonaws.com/efa" not in pool.quota()
     *_, plain = pools_of(aws(pools=[CPU, entry | {"efa": False, "pricePerHour": 100}]))
     without = plain.flavor()
-    assert without is not None and "vpc.amazonaws.com/efa" not in without.spec.resources.requests
+    assert without is not None
+    assert "vpc.amazonaws.com/efa" not in without.spec.resources.requests
     assert plain.memory - pool.memory == 5128 * 2, "the huge pages that EFA's driver sets aside"
 
 
@@ -124,7 +126,8 @@ class TestGroups:
 
     def test_gpu_nodes_are_marked_so_that_only_who_asks_gets_there(self) -> None:
         cpu, *_, gpu = groups_of(aws())
-        assert cpu.taints == () and cpu.labels == {LABEL_POOL: "cpu"}
+        assert cpu.taints == ()
+        assert cpu.labels == {LABEL_POOL: "cpu"}
         assert [dict(taint) for taint in gpu.taints] == [{"key": DEVICE, "value": "present", "effect": "NoSchedule"}]
         assert gpu.labels == {
             LABEL_POOL: "gpu",

@@ -42,7 +42,9 @@ def test_the_platform_is_on_the_environments_cluster_when_all_is_there(made: Run
     nodes = part(whole, "Nodes").of("NodeGroup")
     releases = part(whole, "Controllers").of("Release")
     objects = [node for node in whole.values() if "apiVersion" in node.inputs and node.inputs["kind"] == "Deployment"]
-    assert nodes and releases and objects
+    assert nodes
+    assert releases
+    assert objects
     for node in objects:
         assert "providers:kubernetes::cluster::" in node.provider
         assert all(follows(whole, node, earlier) for earlier in (*nodes, *releases)), node.name
@@ -63,7 +65,8 @@ def test_servers_reach_the_internet_and_not_the_vpc(made: Run) -> None:
 
 def test_nothing_is_given_out_twice_on_machines_that_are_paid_for(made: Run) -> None:
     flavors = made.graph.of("DevServerFlavor")
-    assert flavors and not any("devservers.io/overcommit" in str(each.inputs["metadata"]) for each in flavors)
+    assert flavors
+    assert not any("devservers.io/overcommit" in str(each.inputs["metadata"]) for each in flavors)
 
 
 DAEMONS = {

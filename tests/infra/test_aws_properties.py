@@ -82,7 +82,8 @@ def test_names_are_within_the_limits_of_aws_and_unique(pools: list[dict[str, Any
         assert re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", prefix)
         for limit in (LOAD_BALANCER, ROLE):
             name = named(stack, group.key, limit=limit)
-            assert len(name) <= limit and re.fullmatch("[a-z][a-z0-9-]*[a-z0-9]", name)
+            assert len(name) <= limit
+            assert re.fullmatch("[a-z][a-z0-9-]*[a-z0-9]", name)
     for each in pools_of(found):
         flavor = each.flavor()
         assert flavor is None or re.fullmatch("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", flavor.metadata.name)
@@ -114,7 +115,9 @@ def test_node_groups_hold_what_the_pool_says(pools: list[dict[str, Any]]) -> Non
         assert sum(group.min for group in groups) == entry.min
         assert all(group.min <= group.max == seen.nodes == entry.max for group in groups)
         assert {zone for group in groups for zone in group.zones} == set(entry.zones or ZONES)
-        assert price_of(entry) is not None and seen.cpu > 0 and seen.memory > 0
+        assert price_of(entry) is not None
+        assert seen.cpu > 0
+        assert seen.memory > 0
 
 
 @given(st.integers(16, 20), st.integers(0, 2**20), st.sampled_from(["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]))

@@ -87,7 +87,8 @@ def test_a_build_is_sent_what_its_tag_is_the_hash_of() -> None:
     for image in PLATFORM:
         if image.context == ".":
             ignore = (ROOT / f"{image.dockerfile}.dockerignore").read_text().splitlines()
-            assert ignore[0] == "**" and set(ignore[1:]) == {*(f"!{file}" for file in image.files), "**/__pycache__"}
+            assert ignore[0] == "**"
+            assert set(ignore[1:]) == {*(f"!{file}" for file in image.files), "**/__pycache__"}
         else:
             context = ROOT / image.context
             named = {path.name for pattern in image.files for path in context.glob(pattern)}

@@ -19,7 +19,8 @@ def test_every_key_is_rotated_and_can_be_had_back() -> None:
     keys = part(graph(), "Security").of("Key")
     assert tuple(key.name for key in keys) == KEYS
     for key in keys:
-        assert key.inputs["enableKeyRotation"] is True and key.inputs["deletionWindowInDays"] == 30
+        assert key.inputs["enableKeyRotation"] is True
+        assert key.inputs["deletionWindowInDays"] == 30
 
 
 def test_every_key_has_an_alias() -> None:

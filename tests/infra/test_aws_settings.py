@@ -202,8 +202,10 @@ def test_one_mistake_is_one_problem(config: dict[str, str]) -> None:
 def test_the_least_configuration_takes_the_defaults() -> None:
     found = aws()
     assert (found.kubernetes.version, found.network.cidr, found.network.nat) == ("1.36", "10.0.0.0/16", "regional")
-    assert not found.production and aws(PRODUCTION).production
-    assert found.kubernetes.public_access_cidrs == () and found.edge.allowed_cidrs == ()
+    assert not found.production
+    assert aws(PRODUCTION).production
+    assert found.kubernetes.public_access_cidrs == ()
+    assert found.edge.allowed_cidrs == ()
 
 
 def test_everything_wrong_is_said_at_once() -> None:
@@ -258,7 +260,8 @@ def test_reserved_networks_may_overlap_each_other() -> None:
 
 def test_a_stack_whose_name_no_load_balancer_can_have_is_refused() -> None:
     (found,) = refused(raw(), stack="Team_A.dev")
-    assert (found.key, found.value) == ("the stack's name", "Team_A.dev") and "pulumi stack rename" in found.remedy
+    assert (found.key, found.value) == ("the stack's name", "Team_A.dev")
+    assert "pulumi stack rename" in found.remedy
 
 
 def test_ssh_may_be_open_to_the_world_outside_production() -> None:
@@ -297,7 +300,8 @@ class TestImages:
 
     def test_may_be_given_one_by_one(self) -> None:
         images = load("test", self.built | raw({}, images={"base": "registry.example.com/base:1"}), {}, TODAY).images
-        assert images.base == "registry.example.com/base:1" and "dkr.ecr" in images.operator
+        assert images.base == "registry.example.com/base:1"
+        assert "dkr.ecr" in images.operator
 
     def test_are_never_those_of_the_local_stack(self) -> None:
         images = load("test", self.built, {"DEVSERVERS_IMAGE_BASE": "localhost/devservers/base:1"}, TODAY).images
@@ -313,21 +317,27 @@ class TestCommitted:
 
     def test_is_valid_and_its_own_environment(self, stack: str) -> None:
         settings = load(stack, committed(stack), {}, TODAY)
-        assert settings.aws is not None and settings.aws.environment == stack
+        assert settings.aws is not None
+        assert settings.aws.environment == stack
 
     def test_holds_no_secret_and_nobody_elses_account(self, stack: str) -> None:
         text = (ROOT / "stacks" / f"Pulumi.{stack}.yaml").read_text()
-        assert "secure:" not in text and "BEGIN" not in text and "AKIA" not in text
+        assert "secure:" not in text
+        assert "BEGIN" not in text
+        assert "AKIA" not in text
         settings = load(stack, committed(stack), {}, TODAY)
-        assert settings.aws is not None and len(set(settings.aws.account_id)) <= 4
+        assert settings.aws is not None
+        assert len(set(settings.aws.account_id)) <= 4
         assert settings.aws.edge.hostname.endswith("example.com")
 
 
 def test_a_state_nobody_deploys_from_needs_no_key() -> None:
     found = load("test", raw(access={"stateBucket": "acme-state"}), {}, TODAY).aws
-    assert found is not None and not found.access.state_key
+    assert found is not None
+    assert not found.access.state_key
     cloud = load("test", raw(access={"github": {"repository": "acme/platform"}}), {}, TODAY).aws
-    assert cloud is not None and cloud.access.github is not None
+    assert cloud is not None
+    assert cloud.access.github is not None
 
 
 def test_the_committed_environments_can_be_connected() -> None:
@@ -341,10 +351,14 @@ def test_the_committed_environments_can_be_connected() -> None:
 
 def test_dev_costs_nothing_for_gpus_nobody_uses_and_prod_is_closed() -> None:
     dev, prod = (load(stack, committed(stack), {}, TODAY).aws for stack in ("dev", "prod"))
-    assert dev is not None and prod is not None
-    assert dev.network.nat == "single" and all(pool.min == 0 for pool in dev.pools)
+    assert dev is not None
+    assert prod is not None
+    assert dev.network.nat == "single"
+    assert all(pool.min == 0 for pool in dev.pools)
     assert any(pool.capacity == "SPOT" for pool in dev.pools)
-    assert prod.kubernetes.public_access_cidrs == () and len(prod.network.zones) == 3 and prod.production
+    assert prod.kubernetes.public_access_cidrs == ()
+    assert len(prod.network.zones) == 3
+    assert prod.production
 
 
 def test_every_key_is_documented_in_pulumi_yaml_with_every_field_and_default() -> None:

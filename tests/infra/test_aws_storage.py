@@ -16,13 +16,15 @@ from tests.support.infra.iam import documents, faults
 @pytest.mark.parametrize("component", ["Storage", "Edge", "Registry", "Access", "Logs", "Observability", "Boundary"])
 def test_a_preview_shows_every_resource(dev: Graph, dev_preview: Graph, component: str) -> None:
     known = part(dev, component)
-    assert known and set(known) == set(part(dev_preview, component))
+    assert known
+    assert set(known) == set(part(dev_preview, component))
 
 
 @pytest.mark.parametrize("component", ["Storage", "Edge", "Registry", "Access", "Logs", "Observability", "Boundary"])
 def test_a_preview_of_prod_shows_every_resource(prod: Graph, prod_preview: Graph, component: str) -> None:
     known = part(prod, component)
-    assert known and set(known) == set(part(prod_preview, component))
+    assert known
+    assert set(known) == set(part(prod_preview, component))
 
 
 def test_nothing_is_made_by_a_default_provider(prod: Graph) -> None:
@@ -77,7 +79,8 @@ def test_the_driver_alone_mounts_files_and_by_an_access_point_with_tls(dev: Grap
     assert allow["Action"] == ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"]
     assert allow["Condition"] == {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}}
     for statement in deny:
-        assert statement["Effect"] == "Deny" and statement["Principal"] == {"AWS": "*"}
+        assert statement["Effect"] == "Deny"
+        assert statement["Principal"] == {"AWS": "*"}
         assert set(statement["Action"]) == {*allow["Action"], "elasticfilesystem:ClientRootAccess"}
     assert [statement["Condition"] for statement in deny] == [
         {"ArnNotEquals": {"aws:PrincipalArn": DRIVER}},
@@ -99,7 +102,8 @@ def test_homes_are_the_default_and_encrypted(dev: Graph) -> None:
     assert (efs["parameters"]["provisioningMode"], efs["parameters"]["fileSystemId"]) == ("efs-ap", "shared-id")
     # An access point's path has 100 characters at most; what admission lets namespace and claim have fits.
     longest = efs["parameters"]["basePath"] + "/" + "n" * (MOST_SHARED_CLAIM_CHARACTERS - 1) + "/c-" + str(UUID(int=0))
-    assert efs["parameters"]["subPathPattern"] == "${.PVC.namespace}/${.PVC.name}" and len(longest) == 100
+    assert efs["parameters"]["subPathPattern"] == "${.PVC.namespace}/${.PVC.name}"
+    assert len(longest) == 100
     assert efs["mountOptions"] == ["tls", "iam"], "without an identity the policy lets nobody mount it"
 
 
@@ -117,7 +121,8 @@ def test_the_order(dev: Graph) -> None:
 def test_without_shared_files_there_is_no_file_system() -> None:
     graph = recorded(settings(PROD, storage={"shared": False}), stack="prod")
     assert [node.name for node in graph.of("StorageClass")] == ["gp3"]
-    assert not graph.of("FileSystem") and not graph.of("MountTarget")
+    assert not graph.of("FileSystem")
+    assert not graph.of("MountTarget")
     assert "files-busy" not in by_name(graph, "MetricAlarm")
 
 

@@ -49,15 +49,18 @@ def test_sessions_have_no_token_within_reach(pod: dict[str, Any]) -> None:
 def test_only_sshd_is_root_and_with_no_more_than_it_needs(pod: dict[str, Any]) -> None:
     for name, each in containers(pod).items():
         context = each["securityContext"]
-        assert context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"]
+        assert context["readOnlyRootFilesystem"]
+        assert not context["allowPrivilegeEscalation"]
         assert context["capabilities"]["drop"] == ["ALL"]
         if name == "sshd":
             assert context["runAsUser"] == 0
             assert set(context["capabilities"]["add"]) == set(bastion_pod.CAPABILITIES) <= BASELINE
         else:
-            assert context["runAsNonRoot"] and "add" not in context["capabilities"]
+            assert context["runAsNonRoot"]
+            assert "add" not in context["capabilities"]
     users = [each["securityContext"]["runAsUser"] for each in containers(pod).values()]
-    assert len(set(users)) == 4 and max(users) < 20000
+    assert len(set(users)) == 4
+    assert max(users) < 20000
 
 
 def test_what_others_write_sessions_only_read(pod: dict[str, Any]) -> None:
@@ -128,7 +131,8 @@ def test_on_aws_what_the_edge_says_is_not_said_twice(said: dict[str, int], remed
         load("test", aws_raw(bastion=said), {})
     (problem,) = caught.value.problems
     (key,) = said
-    assert problem.key == f"devservers:bastion.{key}" and remedy in problem.remedy
+    assert problem.key == f"devservers:bastion.{key}"
+    assert remedy in problem.remedy
 
 
 def test_a_new_pod_is_there_before_an_old_one_goes() -> None:
@@ -154,7 +158,8 @@ def test_it_reaches_servers_names_and_the_api_and_never_metadata(settings: Setti
             if "ipBlock" in peer:
                 assert peer["ipBlock"]["except"] == ["169.254.0.0/16"]
             else:
-                assert peer["namespaceSelector"] and peer["podSelector"]
+                assert peer["namespaceSelector"]
+                assert peer["podSelector"]
     assert [port["port"] for port in policy["spec"]["ingress"][0]["ports"]] == [2222]
     checks = policy["spec"]["ingress"][1:]
     assert len(checks) == 1 + (settings.aws is not None)

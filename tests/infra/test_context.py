@@ -65,14 +65,16 @@ def test_another_context_is_refused_by_name(name: str, server: str, what: str) -
     with pytest.raises(ContextError) as caught:
         choose({"DEVSERVERS_CONTEXT": name}, [config(name, {name: server})], EMBEDDED)
     problem, remedy = str(caught.value).splitlines()
-    assert what in problem and f"DEVSERVERS_CONTEXT={name}" in problem
+    assert what in problem
+    assert f"DEVSERVERS_CONTEXT={name}" in problem
     assert "k3d-*, kind-* or minikube" in remedy
 
 
 @pytest.mark.parametrize(("name", "server", "what"), NOT_LOCAL)
 def test_another_current_context_gives_way_to_the_embedded_cluster(name: str, server: str, what: str) -> None:
     choice = choose({}, [config(name, {name: server})], EMBEDDED)
-    assert choice.embedded and choice.kubeconfig == EMBEDDED
+    assert choice.embedded
+    assert choice.kubeconfig == EMBEDDED
     assert what in choice.reason
 
 
@@ -106,7 +108,8 @@ def test_nothing_at_all_is_one_clear_message() -> None:
     with pytest.raises(ContextError) as caught:
         choose({}, [], EMBEDDED, "it needs root")
     problem, remedy = str(caught.value).splitlines()
-    assert "it needs root" in problem and "k3d cluster create" in remedy
+    assert "it needs root" in problem
+    assert "k3d cluster create" in remedy
 
 
 def test_the_current_context_may_be_in_a_later_file_and_its_cluster_in_a_third() -> None:

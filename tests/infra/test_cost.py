@@ -127,8 +127,10 @@ class TestEstimate:
         shown = [amounts(lines[line.what]) for line in (*found.fixed, *found.pools)]
         assert [sum(ends) for ends in zip(*shown, strict=True)] == pytest.approx(total, abs=0.2)
         for server in found.servers:
-            assert f"{server.hour:,.4f}" in (row := lines_of(found, server.flavor)) and f"{server.month:,.2f}" in row
-        assert "8 hours on each of 21 working days" in whole and found.hours == 8 * 21
+            assert f"{server.hour:,.4f}" in (row := lines_of(found, server.flavor))
+            assert f"{server.month:,.2f}" in row
+        assert "8 hours on each of 21 working days" in whole
+        assert found.hours == 8 * 21
         assert f"instances of {json.loads(FILE.read_text())['generated']}" in whole
 
     def test_a_preview_in_which_nothing_of_aws_is_known_estimates_the_same(self, stack: str) -> None:
@@ -154,7 +156,8 @@ class TestText:
 
     def test_a_maximum_above_the_budget_is_said(self) -> None:
         (line,) = [line for line in text.lines(of("prod")) if "monthlyBudget" in line]
-        assert "60,000.00" in line and f"{of('prod').maximum - 60000:,.2f} above it" in line
+        assert "60,000.00" in line
+        assert f"{of('prod').maximum - 60000:,.2f} above it" in line
 
     def test_a_maximum_within_the_budget_is_said(self) -> None:
         (line,) = [line for line in text.lines(replace(of("dev"), budget=1e6)) if "monthlyBudget" in line]
@@ -163,14 +166,16 @@ class TestText:
     def test_another_region_than_the_prices_is_said_and_no_verdict_given(self) -> None:
         elsewhere = replace(of("dev"), region="sa-east-1", budget=1e6)
         whole = "\n".join(text.lines(elsewhere))
-        assert "This stack is in sa-east-1, and prices are us-east-1's" in whole and "within it" not in whole
+        assert "This stack is in sa-east-1, and prices are us-east-1's" in whole
+        assert "within it" not in whole
         assert "**This stack is in sa-east-1" in Comparison(elsewhere, None, "x").markdown()
         assert "This stack is in" not in "\n".join(text.lines(of("dev")))
         assert Estimate.of(elsewhere.record()).region == "sa-east-1"
 
     def test_without_a_budget_and_gpus_no_line_is_of_them(self) -> None:
         whole = "\n".join(text.lines(replace(of("dev"), budget=0, servers=())))
-        assert "monthlyBudget" not in whole and "No pool has GPUs." in whole
+        assert "monthlyBudget" not in whole
+        assert "No pool has GPUs." in whole
 
     def test_a_pool_without_a_price_is_named_and_not_counted(self) -> None:
         unknown = changed("prod", "gpu-l40s", family="p5e", size="48xlarge", price_per_hour=0)
@@ -187,7 +192,8 @@ class TestText:
     def test_every_fee_has_its_page_and_its_day(self) -> None:
         assert len(fees.ALL) >= 13
         for fee in fees.ALL:
-            assert fee.usd > 0 and fee.page.startswith("aws.amazon.com/")
+            assert fee.usd > 0
+            assert fee.page.startswith("aws.amazon.com/")
             assert re.fullmatch(r"\d{4}(-\d\d){2}", fee.as_of)
         sources = {line.source for stack in ON_AWS for line in of(stack).fixed}
         assert all(source.startswith("https://aws.amazon.com/") for source in sources)
@@ -212,23 +218,27 @@ class TestDifference:
         found = difference(before, changed("prod", "gpu-l40s", max=most + 2))
         (change,) = found.others
         more = 2 * (LIST["g6e.2xlarge"] * 730 + 200 * 0.08)
-        assert change.what == "pool gpu-l40s, maximum" and change.amount == pytest.approx(more)
+        assert change.what == "pool gpu-l40s, maximum"
+        assert change.amount == pytest.approx(more)
         minimum, maximum = found.totals
-        assert minimum.amount == 0 and maximum.amount == pytest.approx(more)
+        assert minimum.amount == 0
+        assert maximum.amount == pytest.approx(more)
 
     def test_a_flavor_s_other_price_is_said_by_the_hour(self) -> None:
         before, now = changed("prod", ""), changed("prod", "gpu-l40s-pair", price_per_hour=8.0)
         found = {change.what: change for change in difference(before, now).others}
         hour = found["a server of flavor gpu-l40s-pair, an hour"]
         # Two of four GPUs.
-        assert hour.before == pytest.approx(LIST["g6e.12xlarge"] / 2, abs=1e-4) and hour.now == 4.0
+        assert hour.before == pytest.approx(LIST["g6e.12xlarge"] / 2, abs=1e-4)
+        assert hour.now == 4.0
         assert set(found) == {hour.what, "pool gpu-l40s-pair, maximum"}
 
     def test_a_pool_that_comes_and_one_that_goes(self) -> None:
         before = changed("prod", "")
         now = changed("prod", "gpu-h100", name="gpu-new")
         found = {change.what: (change.before, change.now) for change in difference(before, now).others}
-        assert found["pool gpu-h100, maximum"][1] is None and found["pool gpu-new, maximum"][0] is None
+        assert found["pool gpu-h100, maximum"][1] is None
+        assert found["pool gpu-new, maximum"][0] is None
         assert found["a server of flavor gpu-new, an hour"] == (None, LIST["p5.4xlarge"])
 
     def test_another_budget_and_other_prices_are_said(self) -> None:
@@ -333,8 +343,11 @@ class TestBase:
     ) -> None:
         found = compared(of("prod"), pulumi(tmp_path, monkeypatch, answer), root=repository)
         commit = subprocess.check_output(["git", "-C", str(repository), "rev-parse", "main"], text=True)[:12]
-        assert found.base == f"the estimate of main ({commit})" and reason in found.instead_of
-        assert found.before and found.found and not found.found.nothing
+        assert found.base == f"the estimate of main ({commit})"
+        assert reason in found.instead_of
+        assert found.before
+        assert found.found
+        assert not found.found.nothing
         for said in (found.text(), found.markdown()):
             assert f"Compared with the estimate of main ({commit}), as the last deployed state can't be read (" in said
             assert reason in said
@@ -347,8 +360,11 @@ class TestBase:
 
     def test_with_neither_the_estimate_stands_alone_and_says_why(self, tmp_path: Path, repository: Path) -> None:
         found = compared(of("prod"), {"HOME": str(tmp_path)}, target="gone", root=repository)
-        assert found.before is None and "no revision gone" in found.base and found.instead_of
-        assert "Not compared: " in found.text() and "Cost of stack prod" in found.text()
+        assert found.before is None
+        assert "no revision gone" in found.base
+        assert found.instead_of
+        assert "Not compared: " in found.text()
+        assert "Cost of stack prod" in found.text()
 
     def test_a_named_base_is_taken_and_missing_it_is_refused(self, tmp_path: Path, repository: Path) -> None:
         file = tmp_path / "before.json"
@@ -377,4 +393,5 @@ def test_make_cost_s_command_compares_with_a_file_and_is_a_comment(tmp_path: Pat
     file.write_text(json.dumps(replace(of("dev"), budget=1.0).record()))
     done = CliRunner().invoke(app, ["cost", "--stack", "dev", "--base", str(file), "-o", "markdown"])
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith(MARKER.format("dev")) and "| budget | 1.00 | 1,500.00 | +1,499.00 |" in done.stdout
+    assert done.stdout.startswith(MARKER.format("dev"))
+    assert "| budget | 1.00 | 1,500.00 | +1,499.00 |" in done.stdout

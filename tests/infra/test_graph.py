@@ -126,14 +126,17 @@ def test_the_bastion_is_told_the_port_of_loopback_that_is_this_platforms(tmp_pat
     made = run({"cluster": "local"}, {**environment(tmp_path), "DEVSERVERS_LOCAL_SSH_PORT": "32444"})
     assert made.outputs["bastion"] == "127.0.0.1:32444"
     told = json.dumps([node.inputs for node in made.graph.of("ConfigMap")])
-    assert "127.0.0.1:32444" in told and "127.0.0.1:32222" not in told
+    assert "127.0.0.1:32444" in told
+    assert "127.0.0.1:32222" not in told
     ports = [port.get("nodePort") for node in made.graph.of("Service") for port in node.inputs["spec"]["ports"]]
-    assert 32222 in ports and 32444 not in ports
+    assert 32222 in ports
+    assert 32444 not in ports
 
 
 def test_everything_goes_through_the_one_provider_of_the_chosen_context(graph: Graph) -> None:
     provider = graph.one("kubernetes")
-    assert provider.inputs["context"] == "kind-test" and provider.inputs["clusterIdentifier"] == "kind-test"
+    assert provider.inputs["context"] == "kind-test"
+    assert provider.inputs["clusterIdentifier"] == "kind-test"
     for node in graph.values():
         if node.type.startswith("kubernetes:"):
             assert "providers:kubernetes::cluster::" in node.provider, node.name
@@ -237,7 +240,8 @@ def test_rights_name_what_they_allow(graph: Graph) -> None:
         for rule in role.inputs["rules"]:
             assert set(rule) <= {"apiGroups", "resources", "verbs", "resourceNames"}, role.name
             for words in rule.values():
-                assert words and not any("*" in word for word in words), (role.name, rule)
+                assert words, (role.name, rule)
+                assert not any("*" in word for word in words), (role.name, rule)
 
 
 def rules(graph: Graph, kind: str, name: str) -> list[dict[str, Any]]:
@@ -301,7 +305,8 @@ class TestOperator:
         deny, metrics = (node for node in graph.of("NetworkPolicy") if node.name.startswith("devservers-system/"))
         assert deny.inputs["spec"] == {"policyTypes": ["Ingress"], "podSelector": {}}
         (rule,) = metrics.inputs["spec"]["ingress"]
-        assert rule["ports"] == [{"protocol": "TCP", "port": 9090}] and rule["from"]
+        assert rule["ports"] == [{"protocol": "TCP", "port": 9090}]
+        assert rule["from"]
 
     def test_it_is_restricted(self, pod: dict[str, Any]) -> None:
         (container,) = pod["containers"]
@@ -311,7 +316,8 @@ class TestOperator:
             "readOnlyRootFilesystem": True,
         }
         context = pod["securityContext"]
-        assert context["runAsNonRoot"] is True and context["runAsUser"] > 0
+        assert context["runAsNonRoot"] is True
+        assert context["runAsUser"] > 0
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
         assert {"requests", "limits"} == set(container["resources"])
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)

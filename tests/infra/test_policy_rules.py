@@ -472,7 +472,8 @@ def judged(rule: str, subjects: list[Subject]) -> list[Finding]:
 def test_a_rule_takes_what_is_right_and_finds_what_is_wrong(case: Case) -> None:
     assert judged(case.rule, case.good) == []
     found = judged(case.rule, case.bad)
-    assert found and any(case.words in finding.message for finding in found), found
+    assert found, found
+    assert any(case.words in finding.message for finding in found), found
 
 
 def test_a_network_is_too_wide_here_where_the_settings_are_refused() -> None:
@@ -484,7 +485,9 @@ def test_every_rule_has_cases_and_says_what_to_do() -> None:
     assert len({rule.id for rule in RULES}) == len(RULES)
     for rule in RULES:
         assert bool(rule.each) != bool(rule.whole), rule.id
-        assert rule.text.endswith(".") and rule.remedy and "\n" not in rule.remedy
+        assert rule.text.endswith(".")
+        assert rule.remedy
+        assert "\n" not in rule.remedy
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}-{case.words}".replace(" ", "_"))
@@ -506,7 +509,8 @@ def test_a_finding_names_the_resource_and_the_remedy_in_two_lines() -> None:
 def test_mandatory_findings_come_first() -> None:
     found = findings(RULES, [*attached("AmazonRoute53FullAccess"), of("aws:kms/key:Key")])
     levels = [finding.rule.severity for finding in found]
-    assert set(levels) == {"mandatory", "advisory"} and levels == sorted(levels, key=lambda level: level == "advisory")
+    assert set(levels) == {"mandatory", "advisory"}
+    assert levels == sorted(levels, key=lambda level: level == "advisory")
 
 
 IMAGES = [

@@ -60,7 +60,8 @@ class TestTheWay:
         assert chosen.way is Way.SIMULATION
         (reason,) = chosen.reasons
         problem, cure = reason.splitlines()
-        assert what in problem and remedy in cure
+        assert what in problem
+        assert remedy in cure
         with pytest.raises(MissingError, match=what):
             tools.need("pulumi", "aws", "kubectl")
 
@@ -108,7 +109,8 @@ class TestStackFile:
         with pytest.raises(StackFileError) as caught:
             read("prdo", tmp_path)
         problem, remedy = str(caught.value).splitlines()
-        assert "no stack 'prdo'" in problem and "use one of dev" in remedy
+        assert "no stack 'prdo'" in problem
+        assert "use one of dev" in remedy
 
     @pytest.mark.parametrize("content", ["config: [", "- a", "config: [a]"])
     def test_a_broken_file_is_named(self, tmp_path: Path, content: str) -> None:
@@ -122,33 +124,42 @@ class TestSimulation:
 
     def test_the_first_and_the_last_line_say_that_it_is_simulated(self, prod: Simulation) -> None:
         lines = Report(prod).text().splitlines()
-        assert lines[0] == FIRST.format("prod") and lines[-1] == LAST
-        assert "SIMULATED" in lines[0] and "no AWS account" in lines[0] and "SIMULATED" in lines[-1]
+        assert lines[0] == FIRST.format("prod")
+        assert lines[-1] == LAST
+        assert "SIMULATED" in lines[0]
+        assert "no AWS account" in lines[0]
+        assert "SIMULATED" in lines[-1]
 
     def test_text_begins_with_the_cost_and_compares_it_with_the_budget(self, prod: Simulation) -> None:
         report = Report(prod)
         text = report.text()
-        assert report.cost and report.cost.budget == 60000 < report.cost.maximum
+        assert report.cost
+        assert report.cost.budget == 60000 < report.cost.maximum
         order = [text.index(each) for each in ("Cost of stack prod a month", "Policy:", "Counts:", "Resources\n")]
         assert order == sorted(order)
         (line,) = [line for line in text.splitlines() if "monthlyBudget" in line]
-        assert "60,000.00" in line and f"{report.cost.maximum - 60000:,.2f} above it" in line
+        assert "60,000.00" in line
+        assert f"{report.cost.maximum - 60000:,.2f} above it" in line
 
     def test_a_summary_has_the_figures_and_no_list(self, prod: Simulation) -> None:
         report = Report(prod)
         summary, whole = report.text(whole=False), report.text()
         assert len(summary.splitlines()) < 60 < len(whole.splitlines())
         assert set(summary.splitlines()) <= set(whole.splitlines())
-        assert "Cost of stack" in summary and "Policy:" in summary and "Counts:" in summary
+        assert "Cost of stack" in summary
+        assert "Policy:" in summary
+        assert "Counts:" in summary
 
     def test_json_has_everything_the_text_has(self, prod: Simulation) -> None:
         record = json.loads(json.dumps(Report(prod).record()))
-        assert record["simulated"] is True and record["stack"] == "prod"
+        assert record["simulated"] is True
+        assert record["stack"] == "prod"
         assert len(record["resources"]) == len(prod.graph)
         assert sum(record["counts"].values()) == sum(
             not node.type.startswith(tree.OURS) for node in prod.graph.values()
         )
-        assert prod.cost and record["cost"] == prod.cost.record()
+        assert prod.cost
+        assert record["cost"] == prod.cost.record()
         assert record["cost"]["month"]["budget"] == 60000
 
     def test_the_tree_counts_every_resource(self, prod: Simulation) -> None:
@@ -212,10 +223,12 @@ class TestCommand:
         done = self.run("--stack", "dev", "-o", "json", home=tmp_path)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["simulated"] is True
-        assert "simulated, because:" in done.stderr and "plugin aws" in done.stderr
+        assert "simulated, because:" in done.stderr
+        assert "plugin aws" in done.stderr
 
     def test_an_unknown_stack_is_two_lines(self, tmp_path: Path) -> None:
         done = self.run("--stack", "nope", home=tmp_path)
         assert (done.returncode, done.stdout) == (1, "")
         problem, remedy = done.stderr.strip().splitlines()
-        assert "there is no stack 'nope'" in problem and "use one of" in remedy
+        assert "there is no stack 'nope'" in problem
+        assert "use one of" in remedy

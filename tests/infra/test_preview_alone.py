@@ -104,7 +104,8 @@ def test_make_preview_with_packages_only_simulates_in_half_a_minute(laptop: Path
     assert done.stderr.strip() == "simulated, as asked"
     lines = done.stdout.splitlines()
     assert (lines[0], lines[-1]) == (FIRST.format(stack), LAST)
-    assert ("Cost of stack" in done.stdout) == (stack == "prod") and "\nResources" not in done.stdout
+    assert ("Cost of stack" in done.stdout) == (stack == "prod")
+    assert "\nResources" not in done.stdout
     assert list((laptop / "home").iterdir()) == list((laptop / "tmp").iterdir()) == []
     assert seconds < SECONDS
 

@@ -100,7 +100,8 @@ class TestPins:
 
     def test_entries_name_source_and_date(self) -> None:
         for component in components().values():
-            assert component.source.startswith("https://") and component.seen, component.component
+            assert component.source.startswith("https://"), component.component
+            assert component.seen, component.component
             assert component.date.year >= 2026
 
     def test_entries_of_another_version_say_so(self) -> None:
@@ -126,7 +127,8 @@ class TestPins:
                 checked.add(component.component)
                 told = leaves(values(component.component))
                 unknown = [path for path in told if not any(below(path, known) for known in component.accepts)]
-                assert told and unknown == [], component.component
+                assert told, component.component
+                assert unknown == [], component.component
         assert checked == {"amazon-cloudwatch-observability", "eks-node-monitoring-agent"}
         # Nobody could look up the schemas of these: with an account, `aws eks describe-addon-configuration`.
         unseen = {name for version in VERSIONS.values() for name in version.addons if values(name)} - checked
@@ -268,7 +270,8 @@ class TestDaemonSets:
         assert {tuple(sorted(each.items())) for group in groups("gpu") for each in taints(group)} == {
             (("effect", "NoSchedule"), ("key", "nvidia.com/gpu"), ("value", "present"))
         }
-        assert len(groups("gpu")) == 4 and len(groups("efa")) == 2
+        assert len(groups("gpu")) == 4
+        assert len(groups("efa")) == 2
 
     @pytest.mark.parametrize(("component", "daemonset"), list(daemonsets()), ids=name_of)
     def test_daemonsets_reach_the_nodes_they_must(self, component: Component, daemonset: DaemonSet) -> None:
@@ -379,7 +382,8 @@ class TestRendering:
         assert (first.name, first.failure, first.namespaces) == ("a", "Ignore", {})
         # Kubernetes refuses when nothing is said.
         assert (second.name, second.failure, second.namespaces) == ("b", "Fail", {"matchLabels": {"a": "1"}})
-        assert second.rules == ["CREATE,UPDATE pods", "CREATE,UPDATE apps/pods"] and second.resources == {"pods"}
+        assert second.rules == ["CREATE,UPDATE pods", "CREATE,UPDATE apps/pods"]
+        assert second.resources == {"pods"}
 
     def test_daemonsets_of_plain_manifests(self, tmp_path: Path) -> None:
         pod = {"tolerations": [{"operator": "Exists"}], "nodeSelector": {"a": "1"}}
@@ -390,7 +394,8 @@ class TestRendering:
 
     def test_rendered_file_is_as_written(self) -> None:
         head, _, body = RENDERED.read_text().partition("\n")
-        assert head.startswith("# Written by") and dump(load(RENDERED)) == body
+        assert head.startswith("# Written by")
+        assert dump(load(RENDERED)) == body
 
     @pytest.mark.parametrize(("version", "tag"), [("v1.22.4-eksbuild.3", "v1.22.4"), ("0.18.2", "v0.18.2")])
     def test_source_tag_leaves_the_build_out(self, version: str, tag: str) -> None:

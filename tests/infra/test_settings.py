@@ -47,7 +47,8 @@ def test_the_smallest_configuration_takes_the_defaults() -> None:
         True,
         "IfNotPresent",
     )
-    assert settings.users[0].username == "ann" and settings.users[0].flavors == ("*",)
+    assert settings.users[0].username == "ann"
+    assert settings.users[0].flavors == ("*",)
 
 
 REFUSED = [
@@ -206,15 +207,18 @@ class TestPerson:
     )
     def test_a_bad_setting_names_the_variable(self, tmp_path: Path, change: dict[str, str], expected: str) -> None:
         lines = problems(raw(users=None), self.env(tmp_path) | change)
-        assert expected in lines[0] and "DEVSERVERS_LOCAL_" in lines[1]
+        assert expected in lines[0]
+        assert "DEVSERVERS_LOCAL_" in lines[1]
 
     def test_a_line_that_is_no_key_is_shown(self, tmp_path: Path) -> None:
         lines = problems(raw(users=None), self.env(tmp_path, 'command="x" ' + KEY))
-        assert "devservers:users[0].sshPublicKeys[0]" in lines[0] and "without options" in lines[0]
+        assert "devservers:users[0].sshPublicKeys[0]" in lines[0]
+        assert "without options" in lines[0]
 
     def test_no_key_at_all(self, tmp_path: Path) -> None:
         lines = problems(raw(users=None), {"HOME": str(tmp_path)})
-        assert "no public key in" in lines[0] and "ssh-keygen" in lines[1]
+        assert "no public key in" in lines[0]
+        assert "ssh-keygen" in lines[1]
 
     @pytest.mark.parametrize(
         ("account", "name"),
@@ -231,7 +235,8 @@ def test_every_key_is_documented_in_pulumi_yaml_with_its_type_and_default() -> N
     block = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
     schema = Settings.model_json_schema()["properties"]
     # What is for AWS only is held against its own models in test_aws_settings.py.
-    assert set(block) == set(KEYS) | set(AWS_KEYS) and set(KEYS) == set(schema) - {"aws"}
+    assert set(block) == set(KEYS) | set(AWS_KEYS)
+    assert set(KEYS) == set(schema) - {"aws"}
     block = {key: block[key] for key in KEYS}
     for key, declared in block.items():
         assert declared["type"] == schema[key].get("type", "object"), key
@@ -247,4 +252,5 @@ def test_every_field_says_what_is_allowed(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
         if field.annotation not in (Bastion, Egress, Images, Operator, Overcommit, Queueing, Quota) and name != "aws":
             extra = field.json_schema_extra
-            assert isinstance(extra, dict) and extra["allowed"], name
+            assert isinstance(extra, dict), name
+            assert extra["allowed"], name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -78,7 +78,8 @@ def test_what_runs_goes_before_what_it_runs_on(graph: Graph, component: str, lat
     if SYSTEM in later:
         wanted |= {urn for urn in urns(graph, "NodeGroup") if graph[urn].name == SYSTEM}
     holding = [node for node in inside(graph, component) if node.kind in HOLDING]
-    assert wanted and holding
+    assert wanted
+    assert holding
     for node in holding:
         missing = wanted - graph.before(node)
         assert not missing, (node.name, sorted(missing)[:3])
@@ -95,7 +96,8 @@ def test_nodes_go_before_the_cni(graph: Graph) -> None:
 def test_users_go_before_the_operator(graph: Graph) -> None:
     deployments = {urn for urn in urns(graph, "kubernetes:apps/v1:Deployment") if "Bastion$" not in urn}
     users = [each for urn, each in graph.items() if each.type == "devservers:platform:Users"]
-    assert deployments and users
+    assert deployments
+    assert users
     for node in [*users, *graph.of("DevServerUser")]:
         assert deployments <= graph.before(node)
 
@@ -107,7 +109,8 @@ def test_a_load_balancer_and_what_it_sends_to_go_before_the_network(graph: Graph
     assert graph.of("TargetGroupBinding")
     for node in graph.of("TargetGroupBinding"):
         releases = {urn for urn in urns(graph, "Release") if "load-balancer" in graph[urn].name}
-        assert releases and releases <= graph.before(node)
+        assert releases
+        assert releases <= graph.before(node)
         assert urns(graph, "aws:lb/targetGroup:TargetGroup") <= graph.before(node)
 
 
@@ -145,7 +148,8 @@ class TestDraining:
         found = [command.arguments for command in commands(SEEN)]
         assert found[0] == ("patch", "persistentvolume", "pv-1", "--type", "merge", "--patch", RETAIN)
         assert found[1][:4] == ("delete", KINDS[0], "--all", "--all-namespaces")
-        assert found[2][:3] == ("delete", "service", "web") and len(found) == 3
+        assert found[2][:3] == ("delete", "service", "web")
+        assert len(found) == 3
 
     def test_what_runs_all_the_same_ends_where_something_does(self) -> None:
         running = {kind: [meta("X", "x", namespace) for namespace in ("dev-ann", "kube-system")] for kind in WORKLOADS}
@@ -157,7 +161,8 @@ class TestDraining:
     def test_only_what_is_ours_goes_everywhere_and_no_claim_is_deleted(self) -> None:
         for command in [*commands(SEEN), *sweep(SEEN, {"pods": [meta("Pod", "x", "dev-ann")]})]:
             words = command.arguments
-            assert "persistentvolumeclaims" not in words and "namespace" not in words[1:2]
+            assert "persistentvolumeclaims" not in words
+            assert "namespace" not in words[1:2]
             if "--all-namespaces" in words:
                 assert words[1] in KINDS
             elif "--all" in words:
@@ -167,7 +172,8 @@ class TestDraining:
     def test_every_step_can_be_done_again_and_ends(self) -> None:
         for command in commands(SEEN, seconds=5):
             if command.arguments[0] == "delete":
-                assert "--ignore-not-found" in command.arguments and "--timeout=5s" in command.arguments
+                assert "--ignore-not-found" in command.arguments
+                assert "--timeout=5s" in command.arguments
 
     def test_homes_are_named_with_their_disks(self) -> None:
         assert SEEN.homes() == [HOME]
@@ -202,7 +208,8 @@ class TestLeftovers:
         found = held(EXPORT)
         assert [each.name for each in found] == ["cluster", "data", "shared", "base"]
         assert state.cluster_name(found) == "devservers-dev"
-        assert state.cluster_name([]) == "" and held({"deployment": None}) == []
+        assert state.cluster_name([]) == ""
+        assert held({"deployment": None}) == []
 
     def test_everything_that_stays_is_named_with_its_command(self) -> None:
         before = held(EXPORT)
@@ -214,7 +221,8 @@ class TestLeftovers:
         assert "--repository-name devservers/base --force" in shown["repository devservers/base"]
         assert "kms cancel-key-deletion --key-id key-1" in shown["key data (key-1)"]
         (key,) = [each for each in left if each.what.startswith("key")]
-        assert "7 days" in key.why and len(str(key).splitlines()) == 2
+        assert "7 days" in key.why
+        assert len(str(key).splitlines()) == 2
 
     def test_the_control_planes_log_group_may_come_back(self) -> None:
         """EKS writes it when it is gone; the next `up` would stop at a group that exists."""
@@ -346,10 +354,10 @@ class Programs:
 
 
 @pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Programs]:
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
     made = Programs(tmp_path)
     monkeypatch.setenv("DEVSERVERS_TOOLS_DIR", str(tmp_path / "bin"))
-    yield made
+    return made
 
 
 def exported(*kept: str) -> str:
@@ -376,7 +384,8 @@ class TestDown:
         asked: list[str] = []
         left = programs.environment().down(yes_to(asked))
         (question,) = asked
-        assert "stack dev" in question and "homes stay" in question
+        assert "stack dev" in question
+        assert "homes stay" in question
         (destroyed,) = programs.of("pulumi", "destroy")
         assert max(programs.of("kubectl")) < destroyed
         assert programs.calls()[destroyed][:5] == ["pulumi", "destroy", "--stack", "dev", "--yes"]
@@ -398,7 +407,8 @@ class TestDown:
         ]
         asked: list[str] = []
         programs.environment().down(yes_to(asked))
-        assert len(asked) == 2 and "eni-1" in asked[1]
+        assert len(asked) == 2
+        assert "eni-1" in asked[1]
         first, second = programs.of("pulumi", "destroy")
         (deleted,) = programs.of("aws", "delete-network-interface", "eni-1")
         assert first < deleted < second
@@ -433,7 +443,8 @@ class TestDown:
         for call in (preview, up):
             assert call[call.index("--policy-pack") + 1] == str(pack.PACK)
             assert call[call.index("--stack") + 1] == "dev"
-        assert "--yes" in up and "--yes" not in preview
+        assert "--yes" in up
+        assert "--yes" not in preview
 
     @pytest.mark.parametrize("command", ["preview", "up"])
     def test_a_type_that_a_zone_has_not_stops_it_before_the_engine_runs(
@@ -485,7 +496,8 @@ class TestOfferings:
         assert set(types.partition("Values=")[2].split(",")) == {
             "m7i.xlarge", "m7i.4xlarge", "g6e.2xlarge", "g6e.12xlarge", "p5.4xlarge", "p5.48xlarge"
         }  # fmt: skip
-        assert command[command.index("--region") + 1] == "us-east-1" and "availability-zone" in command
+        assert command[command.index("--region") + 1] == "us-east-1"
+        assert "availability-zone" in command
 
     def test_each_pool_is_named_with_what_it_has(self) -> None:
         aws = settings_of(read("prod")).aws
@@ -498,7 +510,8 @@ class TestOfferings:
         assert offerings.problems_of(aws, whole) == []
         less = whole - {("g6e.2xlarge", "us-east-1c"), ("p5.48xlarge", "us-east-1b"), ("p5.48xlarge", "us-east-1a")}
         gpu, block = offerings.problems_of(aws, less)
-        assert gpu.key == "devservers:pools[1].size" and gpu.reason == "AWS does not offer g6e.2xlarge in us-east-1c"
+        assert gpu.key == "devservers:pools[1].size"
+        assert gpu.reason == "AWS does not offer g6e.2xlarge in us-east-1c"
         assert gpu.remedy == 'set pools[1].zones to ["us-east-1a", "us-east-1b"], or take another size'
         # Its one zone has none of it: which zone does is no matter of the pool's size.
         assert (block.key, block.remedy) == ("devservers:pools[4].size", "take another size or family")
@@ -526,7 +539,8 @@ class TestOfferings:
         command = [sys.executable, "-m", "infra.deploy.aws.offerings", "dev"]
         env = {"PATH": "", "HOME": str(tmp_path)}
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == 0 and "the AWS CLI is not on this machine" in done.stderr
+        assert done.returncode == 0
+        assert "the AWS CLI is not on this machine" in done.stderr
 
     def test_nothing_printed_is_nothing_offered(self) -> None:
         assert offerings.parsed("[]") == offerings.parsed("null") == set()
@@ -560,7 +574,8 @@ class TestLogin:
         with pytest.raises(MissingError) as caught:
             login.need(read("dev"), env)
         wrong, remedy = str(caught.value).splitlines()
-        assert REGISTRY in wrong and remedy.strip() == (
+        assert REGISTRY in wrong
+        assert remedy.strip() == (
             "aws ecr get-login-password --region us-east-1 | docker login --username AWS --password-stdin " + REGISTRY
         )
 

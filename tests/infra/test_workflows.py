@@ -132,7 +132,9 @@ class TestCostComment:
             (checkout,) = [each for each in job["steps"] if each.get("uses", "").startswith("actions/checkout@")]
             assert checkout["with"]["fetch-depth"] == 2, name
             (run,) = [each["run"] for each in job["steps"] if "make --silent cost" in each.get("run", "")]
-            assert "TARGET=HEAD^" in run and "BASE=" not in run and "OUTPUT=markdown" in run
+            assert "TARGET=HEAD^" in run
+            assert "BASE=" not in run
+            assert "OUTPUT=markdown" in run
             assert run.endswith({"simulated": '>> "$GITHUB_STEP_SUMMARY"', "preview": "> cost.md"}[name])
 
     @pytest.mark.parametrize(
@@ -182,9 +184,8 @@ def test_the_roles_trust_just_these_jobs() -> None:
     roles = [step["with"]["role"] for _, step in steps() if step.get("uses") == "./.github/actions/stack"]
     assert roles == [PREVIEWER, DEPLOYER, DRIFT]
     deploys = {each["uses"].removeprefix("./") for each in jobs("deploy.yml").values()}
-    assert deploys == {WORKFLOW} and claims("dev", github, DEPLOYER)["job_workflow_ref"].startswith(
-        f"{github.repository}/{WORKFLOW}@"
-    )
+    assert deploys == {WORKFLOW}
+    assert claims("dev", github, DEPLOYER)["job_workflow_ref"].startswith(f"{github.repository}/{WORKFLOW}@")
 
 
 WHO = ((PREVIEWER, "preview.yml", "preview"), (DRIFT, "drift.yml", "drift"), (DEPLOYER, "up.yml", "up"))
@@ -212,7 +213,8 @@ def test_docker_is_logged_in_before_images_are_pushed() -> None:
     (place,) = [number for number, step in enumerate(found) if "docker login" in step.get("run", "")]
     assert "pulumi/actions@" in found[place + 1]["uses"]
     login = found[place]
-    assert login["if"] == "steps.stack.outputs.registry != ''" and "--password-stdin" in login["run"]
+    assert login["if"] == "steps.stack.outputs.registry != ''"
+    assert "--password-stdin" in login["run"]
     assert login["env"] == {name: f"${{{{ steps.stack.outputs.{name.lower()} }}}}" for name in ("REGION", "REGISTRY")}
     action = yaml.safe_load((FOLDER / "actions" / "stack" / "action.yml").read_text())
     for name in ("backend", "region", "registry"):
@@ -236,7 +238,8 @@ def test_a_workflow_learns_everything_from_the_stack_s_file(stack: str) -> None:
     found = facts(stack, DEPLOYER)
     assert (found["region"], found["account"]) == (aws["region"], aws["accountId"])
     assert found["role"] == f"arn:aws:iam::{aws['accountId']}:role/devservers-{stack}-{DEPLOYER}"
-    assert found["backend"].startswith("s3://") and found["registry"].startswith(aws["accountId"])
+    assert found["backend"].startswith("s3://")
+    assert found["registry"].startswith(aws["accountId"])
 
 
 def test_the_local_stack_has_no_role() -> None:

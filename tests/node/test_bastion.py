@@ -69,7 +69,8 @@ def test_a_port_that_a_dead_cluster_left_is_taken_over(platform: Platform, event
     subprocess.run(["iptables", "-w", "-t", "nat", "-A", *rule], check=True)
     assert platform.cluster.publish(int(port)) == int(port)
     rules = subprocess.run(["iptables", "-w", "-t", "nat", "-S"], capture_output=True, text=True, check=True).stdout
-    assert "dsvdead0000" not in rules and rules.count(f"--dport {port} ") == 1
+    assert "dsvdead0000" not in rules
+    assert rules.count(f"--dport {port} ") == 1
 
 
 def test_a_line_break_in_a_variable_comes_through(laptop: Laptop) -> None:
@@ -81,7 +82,8 @@ def test_no_other_key_and_no_other_name(laptop: Laptop, tmp_path: Path) -> None:
     stranger = Laptop(tmp_path, laptop.platform, "ann")
     for name in ("ann", "root", "nobody-there"):
         done = stranger.ssh("devctl", "list", name=name, check=False)
-        assert done.returncode == 255 and "Permission denied" in done.stderr
+        assert done.returncode == 255
+        assert "Permission denied" in done.stderr
 
 
 def test_from_the_bastion_to_a_server_without_an_agent(laptop: Laptop, devserver: str) -> None:
@@ -134,7 +136,8 @@ def test_a_renewed_host_certificate_is_shown_by_a_server_that_runs(
 
     command = ["ssh", "-F", config, inside, "cat"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as session:
-        assert session.stdin is not None and session.stdout is not None
+        assert session.stdin is not None
+        assert session.stdout is not None
         session.stdin.write("before\n")
         assert session.stdout.readline() == "before\n"
         first = shown()
@@ -153,7 +156,8 @@ def test_to_nobody_else_s_server(laptop: Laptop, bob: Laptop, devserver: str) ->
     host = f"{devserver}.dev-ann.svc.cluster.local"
     command = ("ssh", *bob.options(), "-p", str(bob.platform.ssh_port), "-W", f"{host}:22", "bob@127.0.0.1")
     done = bob.run(*command, check=False)
-    assert done.returncode != 0 and "administratively prohibited" in done.stderr
+    assert done.returncode != 0
+    assert "administratively prohibited" in done.stderr
 
 
 def test_an_agent_goes_as_far_as_it_is_asked_to(laptop: Laptop, devserver: str) -> None:
@@ -204,7 +208,8 @@ def test_devctl_on_a_laptop_goes_through_the_bastion(ann: Person, laptop: Laptop
     offered = laptop.run(
         "env", "-i", *env, "_DEVCTL_COMPLETE=complete_bash", "COMP_WORDS=devctl ssh sec", "COMP_CWORD=2", "devctl"
     )
-    assert offered.stdout.split() == ["second"] and not offered.stderr
+    assert offered.stdout.split() == ["second"]
+    assert not offered.stderr
     # Whatever keeps ssh out is said in words.
     devctl("stop", "second", "--wait")
     devctl("create", "silent", "--ephemeral", "--no-ssh")
@@ -216,12 +221,14 @@ def test_devctl_on_a_laptop_goes_through_the_bastion(ann: Person, laptop: Laptop
         done = laptop.run("env", "-i", *env, "devctl", "ssh", name, "true", check=False)
         assert done.returncode == code, done
         (error, advice) = done.stderr.splitlines()
-        assert what in error and todo in advice
+        assert what in error
+        assert todo in advice
     for name in "second", "silent":
         devctl("delete", name, "--purge", "--yes")
     # Without devctl: what the bastion prints, put where it says.
     printed = laptop.ssh("devctl", "ssh-config").stdout
-    assert "@cert-authority" in printed and f"Host {devserver}.devserver\n" in printed
+    assert "@cert-authority" in printed
+    assert f"Host {devserver}.devserver\n" in printed
 
 
 def test_no_token_is_within_reach_of_a_session(platform: Platform, laptop: Laptop) -> None:
@@ -237,7 +244,8 @@ def test_no_token_is_within_reach_of_a_session(platform: Platform, laptop: Lapto
         's.sendall(b\'{"want": "token"}\\n\'); print(s.makefile().readline())'
     )
     answer = platform.cluster.kubectl("exec", "-n", NAMESPACE, pod, "-c", "sshd", "--", "python", "-c", ask)
-    assert "error" in json.loads(answer) and "token" not in json.loads(answer)
+    assert "error" in json.loads(answer)
+    assert "token" not in json.loads(answer)
 
 
 def test_one_person_s_token_is_nothing_in_another_s_namespace(laptop: Laptop, bob: Laptop) -> None:
@@ -245,7 +253,8 @@ def test_one_person_s_token_is_nothing_in_another_s_namespace(laptop: Laptop, bo
     bob.ssh("kubectl", "get", "devservers.devservers.io")
     for words in (("get", "pods", "-n", "dev-ann"), ("get", "secrets"), ("get", "nodes")):
         done = bob.ssh("kubectl", *words, check=False)
-        assert done.returncode != 0 and "Forbidden" in done.stderr
+        assert done.returncode != 0
+        assert "Forbidden" in done.stderr
 
 
 def test_a_suspended_person_is_out_within_ten_seconds(platform: Platform, bob: Laptop) -> None:

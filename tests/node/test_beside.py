@@ -49,13 +49,15 @@ def test_a_second_cluster_has_a_port_of_its_own_and_goes_without_a_trace(
     first, mine = platform.cluster, platform.ssh_port
     running = {pid: name for pid, name in first.processes().items() if name in ("etcd", "kube-apiserver", "kubelet")}
     theirs = beside.publish(NODE_PORT)
-    assert theirs != mine and beside.publish(NODE_PORT) == theirs, "its port is remembered"
+    assert theirs != mine, "its port is remembered"
+    assert beside.publish(NODE_PORT) == theirs, "its port is remembered"
     assert first.publish(NODE_PORT) == mine
     assert beside.published() == {NODE_PORT: theirs}
     assert answering(mine).startswith("SSH-2.0-"), "the first one's bastion"
     assert answering(theirs) == "", "the second cluster has no bastion: this must not be the first one's"
     names = [cluster.kubectl("get", "namespaces", "-o", "name").split() for cluster in (first, beside)]
-    assert "namespace/devservers-bastion" in names[0] and "namespace/devservers-bastion" not in names[1]
+    assert "namespace/devservers-bastion" in names[0]
+    assert "namespace/devservers-bastion" not in names[1]
 
     # Killed, and not taken down: the first still has its port, its forwarding and its processes.
     pid = beside.pid()

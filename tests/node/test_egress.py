@@ -111,7 +111,8 @@ def _metadata(node: int) -> Iterator[None]:
     )
     listening = subprocess.Popen([*enter, "python3", "-c", program], stdout=subprocess.PIPE)
     try:
-        assert listening.stdout is not None and listening.stdout.readline() == b"up\n"
+        assert listening.stdout is not None
+        assert listening.stdout.readline() == b"up\n"
         yield
     finally:
         listening.kill()

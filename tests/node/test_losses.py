@@ -37,16 +37,19 @@ def test_an_eviction_and_a_deleted_home_are_told_before_and_after(ann: Person, e
         assert "BEING DELETED" in ann.devctl("describe", "lost").stdout
         for words in ("stop", "restart"):
             refused = ann.devctl(words, "lost", check=False)
-            assert refused.returncode == 2 and "lost-home" in refused.stderr
+            assert refused.returncode == 2
+            assert "lost-home" in refused.stderr
         assert ann.ssh("lost", "cat work").stdout == "precious\n", "it can still be copied out"
         ann.devctl("restart", "lost", "--yes", "--wait", "3m")
         described = ann.devctl("describe", "lost").stdout
-        assert "kept when stopped" in described and "BEING DELETED" not in described
+        assert "kept when stopped" in described
+        assert "BEING DELETED" not in described
         assert "evicted" not in described.split("Recent events")[0], "its owner has restarted it"
 
         ann.devctl("stop", "lost", "--wait", "60s")
         started = ann.devctl("start", "lost", "--wait", "3m").stderr
-        assert started.count("SSHReady") == 1 and "Stopped" not in started, started
+        assert started.count("SSHReady") == 1, started
+        assert "Stopped" not in started, started
     finally:
         ann.devctl("delete", "lost", "--yes", "--purge", check=False)
 

@@ -141,8 +141,10 @@ def test_destroy_names_what_is_in_a_queue_and_ends_no_server(platform: Platform,
     try:
         done = platform.run("destroy", check=False)
         assert done.returncode == 1
-        assert f"Pod {ann.namespace}/byhand" in done.stderr and "no server was ended" in done.stderr
-        assert platform.get("clusterqueue", "interactive") and platform.get("devserveruser", "ann")
+        assert f"Pod {ann.namespace}/byhand" in done.stderr
+        assert "no server was ended" in done.stderr
+        assert platform.get("clusterqueue", "interactive")
+        assert platform.get("devserveruser", "ann")
         after = ann.server(devserver)
         assert after["metadata"]["uid"] == before["metadata"]["uid"]
         assert "deletionTimestamp" not in after["metadata"]

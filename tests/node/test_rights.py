@@ -6,7 +6,6 @@ The identity is the person's ServiceAccount, by a short token of the API server,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from tests.support.node.person import Person, Platform
 
 
 @pytest.fixture(scope="module")
-def plain(platform: Platform, ann: Person, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
+def plain(platform: Platform, ann: Person, tmp_path_factory: pytest.TempPathFactory) -> Person:
     """Ann without the administrator's kubeconfig."""
     account = "devctl"
     token = platform.cluster.kubectl("create", "token", account, "-n", ann.namespace, "--duration=1h").strip()
@@ -26,7 +25,7 @@ def plain(platform: Platform, ann: Person, tmp_path_factory: pytest.TempPathFact
     file: Path = tmp_path_factory.mktemp("rights") / "kubeconfig"
     file.touch(mode=0o600)
     file.write_text(json.dumps(config))
-    yield Person(replace(platform, env=platform.env | {"DEVCTL_KUBECONFIG": str(file)}), ann.name)
+    return Person(replace(platform, env=platform.env | {"DEVCTL_KUBECONFIG": str(file)}), ann.name)
 
 
 def test_everything_devctl_does_works_with_a_users_own_rights(plain: Person) -> None:

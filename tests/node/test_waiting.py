@@ -58,7 +58,8 @@ def test_who_waits_says_why_and_which_place_and_runs_when_the_other_stops(
     ann: Person, two: tuple[str, str], eventually: Wait
 ) -> None:
     shown = next(line for line in ann.devctl("list").stdout.splitlines() if line.startswith("waiter"))
-    assert "Pending" in shown and "Waits for quota: needs 4 GPUs, 0 of 4 are free" in shown
+    assert "Pending" in shown
+    assert "Waits for quota: needs 4 GPUs, 0 of 4 are free" in shown
     described = ann.devctl("describe", "waiter").stdout
     assert "In the queue: 1st of 1 in interactive" in described
     assert "0 of 4 are free in pool gpu-fake; starts by itself" in described
@@ -74,7 +75,8 @@ def test_who_waits_says_why_and_which_place_and_runs_when_the_other_stops(
 
 def test_a_restart_gives_the_gpus_to_who_waits(ann: Person, two: tuple[str, str], eventually: Wait) -> None:
     done = ann.devctl("restart", "holder", check=False)
-    assert done.returncode == 2 and "its GPU goes back to the queue" in done.stderr
+    assert done.returncode == 2
+    assert "its GPU goes back to the queue" in done.stderr
     ann.devctl("restart", "holder", "--yes")
     eventually(lambda: reason(ann, "waiter") == "Running", "the one that waited to run", 90)
     eventually(lambda: reason(ann, "holder") == "Queued", "the restarted one to wait")
@@ -112,7 +114,8 @@ def test_a_place_that_is_taken_is_told_and_comes_back_with_the_home(
 
 def test_what_can_never_start_is_refused_and_told(gpus: Platform, ann: Person, eventually: Wait) -> None:
     done = ann.devctl("create", "toobig", "gpu-nine", check=False)
-    assert done.returncode == 6 and "take gpu-all, the nearest that fits" in done.stderr
+    assert done.returncode == 6
+    assert "take gpu-all, the nearest that fits" in done.stderr
     ann.devctl("create", "toobig", "gpu-nine", "--ephemeral", "--allow-missing")
     eventually(lambda: reason(ann, "toobig") == "ExceedsQuota", "it to be told")
     message = ready(ann, "toobig")["message"]

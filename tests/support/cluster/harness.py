@@ -119,7 +119,8 @@ def _write(event: Mapping[str, object]) -> Write:
     target = event["objectRef"]
     user = event["user"]
     status = event.get("responseStatus")
-    assert isinstance(target, dict) and isinstance(user, dict)
+    assert isinstance(target, dict)
+    assert isinstance(user, dict)
     return Write(
         user=user["username"],
         verb=str(event["verb"]),

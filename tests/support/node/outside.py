@@ -129,7 +129,8 @@ def _running(*argv: str, first: str = "") -> Iterator[subprocess.Popen[str]]:
     try:
         assert started.stdout is not None
         said = started.stdout.readline()
-        assert said and first in said, f"{argv} said {said!r}"
+        assert said, f"{argv} said {said!r}"
+        assert first in said, f"{argv} said {said!r}"
         yield started
     finally:
         started.kill()

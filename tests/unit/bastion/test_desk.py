@@ -141,7 +141,9 @@ def test_a_broken_ca_is_told_without_a_word_of_it(
     else:
         api.put(CA, data=data)
     found = desk.answer("ann", {"want": "certificate", "publicKey": key(7)})
-    assert says in found["error"] and found["try"] == "tell an administrator" and "s3cret" not in str(found)
+    assert says in found["error"]
+    assert found["try"] == "tell an administrator"
+    assert "s3cret" not in str(found)
 
 
 def test_keys_are_the_persons_own_and_a_change_is_made_at_the_version_that_was_read(api: ApiServer, desk: Desk) -> None:
@@ -149,7 +151,8 @@ def test_keys_are_the_persons_own_and_a_change_is_made_at_the_version_that_was_r
     found = desk.answer("ann", {"want": "keys", "remove": "a"})
     assert found == {"spec": {"sshPublicKeys": [], "sshKeys": [{"name": "b", "key": key(2)}]}}
     ((method, path, body),) = api.writes
-    assert (method, path) == ("PATCH", ANN) and body is not None
+    assert (method, path) == ("PATCH", ANN)
+    assert body is not None
     assert body["metadata"] == {"resourceVersion": "41"}
     assert desk.answer("ann", {"want": "keys", "remove": "b"})["error"] == "this is the last key that opens the account"
 
@@ -175,7 +178,8 @@ def test_a_refusal_of_the_cluster_is_told_in_words_for_the_person(
 ) -> None:
     api.refuse("POST", TOKEN, (status, "system:serviceaccount:devservers-bastion:bastion may not"))
     found = desk.answer("ann", {"want": "token"})
-    assert (found["error"], found["code"]) == (says, code) and "system:" not in str(found)
+    assert (found["error"], found["code"]) == (says, code)
+    assert "system:" not in str(found)
 
 
 def test_a_cluster_that_does_not_answer_is_no_request_of_the_persons(api: ApiServer, desk: Desk) -> None:

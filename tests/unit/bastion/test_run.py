@@ -37,7 +37,8 @@ def test_a_command_cannot_take_what_is_everybodys(then: str, says: str) -> None:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1 and says in done.stderr, done
+    assert done.returncode == 1, done
+    assert says in done.stderr, done
 
 
 def test_a_command_gives_way_and_has_an_end() -> None:
@@ -74,4 +75,5 @@ def test_a_command_whose_end_cannot_be_told_keeps_its_code(tmp_path: Path, capfd
         answering.join(30)
     shown = capfd.readouterr().err
     assert code == 2, shown
-    assert "its end is not on record" in shown.splitlines()[-1] and "nothing is done" not in shown
+    assert "its end is not on record" in shown.splitlines()[-1]
+    assert "nothing is done" not in shown

@@ -116,7 +116,8 @@ def test_what_was_asked_before_sshd_said_whose_process_it_is_is_on_record() -> N
     assert table.feed(Forward(10, "a:22", denied=False), 0) == []
     assert table.feed(Forward(10, "a:22", denied=True), 0) == []
     (event,) = table.feed(Child(8, 10), 0.1)
-    assert event[0] == "forward_denied" and event[1]["target"] == "a:22"
+    assert event[0] == "forward_denied"
+    assert event[1]["target"] == "a:22"
     assert table.feed(Child(8, 10), 0.2) == []
 
 

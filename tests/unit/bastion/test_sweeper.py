@@ -30,7 +30,8 @@ def test_the_largest_connection_of_who_takes_too_much_ends() -> None:
     sweeper = _sweeper("ann", "bob", "ann")
     everyone = _processes((10, 1, 10), (11, 10, 30), (20, 1, 90), (30, 1, 1), (31, 30, 30), (32, 31, 40))
     ((live, why),) = sweeper._too_large(sweeper._below(everyone))
-    assert (live.pid, live.user) == (30, "ann") and "100 MiB" in why
+    assert (live.pid, live.user) == (30, "ann")
+    assert "100 MiB" in why
     live.ending = why
     assert sweeper._too_large(sweeper._below(everyone)) == []
 
@@ -46,7 +47,8 @@ def test_the_latest_connection_of_who_has_too_many_processes_ends() -> None:
     sweeper = _sweeper("ann", "bob", "ann")
     everyone = _processes((10, 1, 1), (11, 10, 1), (20, 1, 1), (30, 1, 1), (31, 30, 1))
     ((live, why),) = sweeper._too_many(sweeper._below(everyone))
-    assert live.pid == 30 and "3 processes" in why
+    assert live.pid == 30
+    assert "3 processes" in why
 
 
 def test_who_is_above_the_limit_for_a_moment_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,5 +64,6 @@ def test_who_is_above_the_limit_for_a_moment_stays(monkeypatch: pytest.MonkeyPat
     assert look((10, 1, 60), (20, 1, 90), (30, 1, 99)) == []
     assert look((10, 1, 60), (20, 1, 30), (30, 1, 99)) == []
     assert look((10, 1, 60), (20, 1, 90), (30, 1, 99)) == []
-    assert look((10, 1, 60), (20, 1, 91), (30, 1, 99)) == [20] and ended == [20]
+    assert look((10, 1, 60), (20, 1, 91), (30, 1, 99)) == [20]
+    assert ended == [20]
     assert look((10, 1, 60), (20, 1, 1), (30, 1, 201)) == [30], "more than twice is too much at once"

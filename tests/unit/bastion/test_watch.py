@@ -43,7 +43,8 @@ def test_a_task_that_died_is_a_fault() -> None:
             why = b"the look died: KeyError: 'ann'\n"
             for path, status in ((b"/healthz", b"500"), (b"/readyz", b"503")):
                 answer = await _ask(port, b"GET " + path + b" HTTP/1.0\r\n\r\n")
-                assert answer.startswith(b"HTTP/1.0 " + status) and answer.endswith(b"\r\n\r\n" + why)
+                assert answer.startswith(b"HTTP/1.0 " + status)
+                assert answer.endswith(b"\r\n\r\n" + why)
         assert logged == ["ALERT the look died: KeyError: 'ann'"]
 
     _run(main())

@@ -62,5 +62,5 @@ def test_what_does_not_serve(certificate: str, ca: str, public: str, names: tupl
 
 
 def test_a_broken_ca_signs_nothing() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="OpenSSH private key"):
         sign("no key", KEY.public, NAMES, NOW)

@@ -46,7 +46,8 @@ def test_servers_with_gpus_are_bounded_by_the_gpus() -> None:
 
 def test_may_use_is_by_name_or_everything() -> None:
     assert Allowance().may_use("a")
-    assert Allowance(frozenset({"a"})).may_use("a") and not Allowance(frozenset({"a"})).may_use("b")
+    assert Allowance(frozenset({"a"})).may_use("a")
+    assert not Allowance(frozenset({"a"})).may_use("b")
 
 
 def test_smallest_takes_no_gpu_where_it_need_not() -> None:

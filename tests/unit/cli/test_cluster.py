@@ -48,7 +48,9 @@ def test_status_counts_servers_by_phase(platform: ApiServer, devctl: Run) -> Non
     platform.put(f"{SERVERS}/d", spec={}, metadata={"deletionTimestamp": "2026-01-02T00:00:00Z"}, status={"phase": "X"})
     assert status(devctl)["servers"] == {"total": 4, "phases": {"Running": 2, "Pending": 1, "Terminating": 1}}
     text = devctl("status").stdout
-    assert "1 Pending, 2 Running, 1 Terminating" in text and "(v1.35.0)" in text and "2 of 2 replicas ready" in text
+    assert "1 Pending, 2 Running, 1 Terminating" in text
+    assert "(v1.35.0)" in text
+    assert "2 of 2 replicas ready" in text
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,9 @@ def test_status_shows_quota_by_what_is_used(platform: ApiServer, devctl: Run) ->
     assert status(devctl)["quota"]["requests.cpu"] == ["2", "8"]
     assert status(devctl)["quota"]["requests.storage"] == ["0", "50Gi"]
     text = devctl("status").stdout
-    assert "2 of 8 used" in text and "0 of 50Gi used" in text and "nodeports" not in text
+    assert "2 of 8 used" in text
+    assert "0 of 50Gi used" in text
+    assert "nodeports" not in text
     platform.refuse("GET", QUOTAS, (403, "no"))
     assert status(devctl)["quota"] == {}
 
@@ -102,7 +106,8 @@ def test_status_says_how_many_times_over_the_cluster_is_given_out(
     platform.put(f"{KINDS}/devserverflavors/other", metadata={"annotations": annotations}, spec={})
     assert status(devctl)["overcommit"] == found
     shown = devctl("status").stdout
-    assert text in shown and ("overcommit" in shown) is bool(text)
+    assert text in shown
+    assert ("overcommit" in shown) is bool(text)
 
 
 def test_info_names_each_setting_and_its_source(platform: ApiServer, devctl: Run, tmp_path: Path) -> None:
@@ -121,7 +126,9 @@ def test_info_names_each_setting_and_its_source(platform: ApiServer, devctl: Run
 
 def test_info_works_without_a_cluster(run: Run, tmp_path: Path) -> None:
     done = run("info", KUBECONFIG=str(tmp_path / "nothing"))
-    assert done.returncode == 0 and "API server:  none: " in done.stdout and "(does not exist)" in done.stdout
+    assert done.returncode == 0
+    assert "API server:  none: " in done.stdout
+    assert "(does not exist)" in done.stdout
 
 
 def test_info_of_a_laptop_says_that_commands_run_on_the_bastion(run: Run, tmp_path: Path) -> None:
@@ -136,9 +143,12 @@ def marks(text: str) -> dict[str, str]:
 
 def test_test_k8s_of_a_platform_in_order_passes_every_check(platform: ApiServer, devctl: Run) -> None:
     done = devctl("test-k8s")
-    assert done.stderr == "everything is in order\n" and set(marks(done.stdout).values()) == {"ok"}
+    assert done.stderr == "everything is in order\n"
+    assert set(marks(done.stdout).values()) == {"ok"}
     assert len(marks(done.stdout)) == 9
-    assert "ann@example.org" in done.stdout and "DevServer\n" in done.stdout and "cpu-small" in done.stdout
+    assert "ann@example.org" in done.stdout
+    assert "DevServer\n" in done.stdout
+    assert "cpu-small" in done.stdout
     asked = [body["spec"]["resourceAttributes"] for _, path, body in platform.writes if path == ACCESS and body]
     assert {each["namespace"] for each in asked} == {"dev-ann"}
     assert ("create", "pods", "exec") in [(each["verb"], each["resource"], each["subresource"]) for each in asked]

@@ -27,7 +27,8 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     done = spawn(tmp_path, "--help")
     assert done.returncode == 0
     for name, entry in commands.COMMANDS.items():
-        assert name in done.stdout and entry.summary in done.stdout
+        assert name in done.stdout
+        assert entry.summary in done.stdout
 
 
 @pytest.mark.parametrize("name", [*sorted(commands.COMMANDS.keys() - commands.GROUPS.keys()), *commands.PARTS])
@@ -43,11 +44,13 @@ def test_each_command_explains_itself(run: Run, name: str) -> None:
 @pytest.mark.parametrize("name", list(commands.GROUPS))
 def test_a_group_lists_what_is_in_it(run: Run, name: str) -> None:
     done = run(name, "--help")
-    assert done.returncode == 0 and commands.COMMANDS[name].summary in done.stdout
+    assert done.returncode == 0
+    assert commands.COMMANDS[name].summary in done.stdout
     assert all(part in done.stdout for part in commands.GROUPS[name])
     assert all(part in commands.COMMANDS[name].summary for part in commands.GROUPS[name])
     wrong = run(name, "dance")
-    assert wrong.returncode == 2 and f"devctl {name} has no 'dance'" in wrong.stderr
+    assert wrong.returncode == 2
+    assert f"devctl {name} has no 'dance'" in wrong.stderr
 
 
 @pytest.mark.parametrize(
@@ -61,7 +64,8 @@ def test_a_group_lists_what_is_in_it(run: Run, name: str) -> None:
 )
 def test_help_is_a_command_too(run: Run, words: list[str], same: list[str]) -> None:
     done = run(*words)
-    assert done.returncode == 0 and done.stdout == run(*same).stdout
+    assert done.returncode == 0
+    assert done.stdout == run(*same).stdout
 
 
 def test_the_overview_fits_a_terminal_of_80_columns() -> None:
@@ -135,7 +139,8 @@ def test_a_mistake_costs_two_lines_and_a_code(run: Run, words: list[str], code: 
 )
 def test_config_set_of_a_value_that_cannot_work_is_refused(run: Run, key: str, value: str, says: str) -> None:
     done = run("config", "set", key, value)
-    assert done.returncode in (2, 6) and says in done.stderr, done.stderr
+    assert done.returncode in (2, 6), done.stderr
+    assert says in done.stderr, done.stderr
     assert run("config", "set", "homeSize", "none").returncode == 0
 
 
@@ -144,12 +149,14 @@ def test_config_set_of_a_value_that_cannot_work_is_refused(run: Run, key: str, v
 def test_no_file_of_the_bastion_is_looked_at(run: Run, words: str, file: str) -> None:
     """Which there are, and what is in them, is answered with the same words for all of them."""
     done = run(*words.split(), file, DEVCTL_BROKER="/no/such/socket")
-    assert done.returncode == 2 and "error: the bastion has no file of yours\n" in done.stderr
+    assert done.returncode == 2
+    assert "error: the bastion has no file of yours\n" in done.stderr
 
 
 def test_config_set_of_a_file_that_is_missing_warns(run: Run, tmp_path: Path) -> None:
     done = run("config", "set", "kubeconfig", "no-such-file")
-    assert done.returncode == 0 and f"warning: there is no file {tmp_path}" in done.stderr
+    assert done.returncode == 0
+    assert f"warning: there is no file {tmp_path}" in done.stderr
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
@@ -159,7 +166,8 @@ def test_a_closed_stream_is_as_good_as_dev_null(tmp_path: Path, closed: str) -> 
     environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     done = subprocess.run(["sh", "-c", script, sys.executable], env=environ, capture_output=True, text=True, check=True)
     codes = [line for line in done.stdout.splitlines() if line.isdecimal()]
-    assert codes == ["0", "0"] and "unexpectedly" not in done.stderr
+    assert codes == ["0", "0"]
+    assert "unexpectedly" not in done.stderr
     assert (tmp_path / ".config/devctl/config.yaml").read_text() == 'user: "ann"\n'
 
 
@@ -182,7 +190,8 @@ def test_a_broken_config_file_names_its_line(tmp_path: Path) -> None:
     path.write_text("user: ann\nflavour: x\n")
     done = spawn(tmp_path, "list")
     assert done.returncode == 2
-    assert f"{path} line 2: unknown key 'flavour'" in done.stderr and "flavor" in done.stderr.splitlines()[1]
+    assert f"{path} line 2: unknown key 'flavour'" in done.stderr
+    assert "flavor" in done.stderr.splitlines()[1]
 
 
 def test_a_cluster_that_is_away_is_told_in_two_lines_and_debug_shows_the_traceback(tmp_path: Path) -> None:
@@ -192,7 +201,9 @@ def test_a_cluster_that_is_away_is_told_in_two_lines_and_debug_shows_the_traceba
         "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
     )
     done = spawn(tmp_path, "list", KUBECONFIG=str(config))
-    assert done.returncode == 1 and "127.0.0.1:1" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1
+    assert "127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
     assert "Traceback" in spawn(tmp_path, "list", "--debug", KUBECONFIG=str(config)).stderr
 
 
@@ -226,4 +237,5 @@ def test_the_overview_imports_little_of_core_and_neither_typer_nor_yaml_nor_rich
 def test_completion_offers_the_commands(tmp_path: Path, shell: str) -> None:
     words = {"COMP_WORDS": "devctl de", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "devctl de"}
     done = spawn(tmp_path, _DEVCTL_COMPLETE=f"complete_{shell}", _TYPER_COMPLETE_FISH_ACTION="get-args", **words)
-    assert "describe" in done.stdout and "delete" in done.stdout, done.stderr
+    assert "describe" in done.stdout, done.stderr
+    assert "delete" in done.stdout, done.stderr

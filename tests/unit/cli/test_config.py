@@ -124,7 +124,8 @@ def test_host_names_differ_for_each_cluster_and_namespace(tmp_path: Path) -> Non
         return host_name(one, name)
 
     found = {host("dev-ann", "https://a"), host("dev-bob", "https://a"), host("dev-ann", "https://b")}
-    assert len(found) == 3 and all(each.startswith("mydev.") and each.endswith(".devserver") for each in found)
+    assert len(found) == 3
+    assert all(each.startswith("mydev.") and each.endswith(".devserver") for each in found)
     assert host("dev-ann", "https://a") == host("dev-ann", "https://a")
     assert len(host("dev-ann", "https://a", "x" * 40)) < 64
 
@@ -138,4 +139,5 @@ def test_an_odd_user_name_is_refused_with_its_source(tmp_path: Path) -> None:
 def test_no_cluster_at_all_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(Failure) as caught:
         _ = Session({}, None, {"HOME": str(tmp_path)}).target
-    assert "make up" in caught.value.todo and "devctl config set bastion" in caught.value.todo
+    assert "make up" in caught.value.todo
+    assert "devctl config set bastion" in caught.value.todo

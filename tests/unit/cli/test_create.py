@@ -22,7 +22,8 @@ def put_claim(api: ApiServer, name: str, size: str = "10Gi", **metadata: Any) ->
 def made(api: ApiServer) -> dict[str, Any]:
     """The spec of the one server that was created."""
     ((method, path, body),) = api.writes
-    assert (method, path) == ("POST", SERVERS) and body is not None
+    assert (method, path) == ("POST", SERVERS)
+    assert body is not None
     return dict(body["spec"])
 
 
@@ -45,7 +46,8 @@ def test_create_writes_what_is_asked_and_leaves_defaults_out(api: ApiServer, dev
         "lifecycle": {"timeToLive": "2h30m"},
     }
     assert api.queries == [{"fieldManager": "devctl", "fieldValidation": "Strict"}]
-    assert done.stdout == "" and "devserver/mydev created in dev-ann (cpu-small, home 20Gi, kept)" in done.stderr
+    assert done.stdout == ""
+    assert "devserver/mydev created in dev-ann (cpu-small, home 20Gi, kept)" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -121,12 +123,14 @@ def test_create_refuses_what_can_never_work_before_it_writes(
 
 def test_create_takes_the_first_word_as_flavor_where_the_name_is_an_option(api: ApiServer, devctl: Run) -> None:
     devctl("create", "--name", "mydev", "cpu-small")
-    assert made(api)["flavor"] == "cpu-small" and f"{SERVERS}/mydev" in api.objects
+    assert made(api)["flavor"] == "cpu-small"
+    assert f"{SERVERS}/mydev" in api.objects
 
 
 def test_create_with_allow_missing_warns_and_leaves_it_to_the_operator(api: ApiServer, devctl: Run) -> None:
     done = devctl("create", "mydev", "later", "-v", "absent:/data", "--allow-missing")
-    assert "there is no flavor later yet" in done.stderr and "there is no volume claim absent yet" in done.stderr
+    assert "there is no flavor later yet" in done.stderr
+    assert "there is no volume claim absent yet" in done.stderr
     assert made(api)["flavor"] == "later"
 
 
@@ -136,15 +140,18 @@ def test_create_as_a_dry_run_prints_the_object_and_makes_none(
 ) -> None:
     done = devctl("create", "mydev", "--dry-run", *(["-o", form] if form else []))
     shown = read(done.stdout)
-    assert shown["kind"] == "DevServer" and "managedFields" not in shown["metadata"]
+    assert shown["kind"] == "DevServer"
+    assert "managedFields" not in shown["metadata"]
     assert "nothing was changed" in done.stderr
-    assert api.queries[0]["dryRun"] == "All" and f"{SERVERS}/mydev" not in api.objects
+    assert api.queries[0]["dryRun"] == "All"
+    assert f"{SERVERS}/mydev" not in api.objects
 
 
 def test_create_waits_for_a_quota_that_is_not_counted_yet(api: ApiServer, devctl: Run) -> None:
     api.refuse("POST", SERVERS, (403, "forbidden: status unknown for quota: dev-user"), (201, ""))
     devctl("create", "mydev")
-    assert [method for method, _, _ in api.writes] == ["POST", "POST"] and f"{SERVERS}/mydev" in api.objects
+    assert [method for method, _, _ in api.writes] == ["POST", "POST"]
+    assert f"{SERVERS}/mydev" in api.objects
 
 
 def test_create_takes_any_other_refusal_as_the_answer(api: ApiServer, devctl: Run) -> None:
@@ -164,4 +171,5 @@ def test_create_refuses_a_home_beyond_the_largest_volume(api: ApiServer, devctl:
     item = {"type": "PersistentVolumeClaim", "max": {"storage": limit}}
     api.put("/api/v1/namespaces/dev-ann/limitranges/dev-user", spec={"limits": [item]})
     done = devctl("create", "mydev", code=code)
-    assert ("a volume may have 9Gi at most" in done.stderr) is (code == 6) and bool(api.writes) is (code == 0)
+    assert ("a volume may have 9Gi at most" in done.stderr) is (code == 6)
+    assert bool(api.writes) is (code == 0)

@@ -49,7 +49,8 @@ def spec(**ends: str) -> dict[str, Any]:
 def test_what_is_no_key(line: str, says: str) -> None:
     with pytest.raises(Failure) as failed:
         keyring.read(line)
-    assert says in failed.value.what and "AAAA" not in failed.value.what
+    assert says in failed.value.what
+    assert "AAAA" not in failed.value.what
 
 
 def test_a_key_is_added_with_its_end() -> None:
@@ -122,7 +123,8 @@ def test_an_administrator_is_told_how_to_take_the_last_key_out_of_force(tmp_path
         with pytest.raises(Failure) as refused:
             keys.keys_remove_command(Session(flags, None, {"HOME": str(tmp_path)}), keyring.Key("", A).fingerprint)
         server.shutdown()
-    assert "the last key" in refused.value.what and "devctl user suspend ann" in refused.value.todo
+    assert "the last key" in refused.value.what
+    assert "devctl user suspend ann" in refused.value.todo
 
 
 def test_what_ends_soon_is_said() -> None:
@@ -130,8 +132,10 @@ def test_what_ends_soon_is_said() -> None:
     found = keyring.keys(spec(b=soon, c="2026-11-01T00:00:00Z"))
     lines = keyring.ending(found, NOW)
     assert len(lines) == 2
-    assert "key b" in lines[0] and "in 5 days" in lines[0]
-    assert "key c" in lines[1] and "ended on 2026-11-01" in lines[1]
+    assert "key b" in lines[0]
+    assert "in 5 days" in lines[0]
+    assert "key c" in lines[1]
+    assert "ended on 2026-11-01" in lines[1]
     assert keyring.ending(keyring.keys(spec(b="2027-06-01T00:00:00Z")), NOW) == []
 
 
@@ -252,7 +256,9 @@ def test_a_key_that_ends_soon_is_spoken_of_on_standard_error(
     with broker(tmp_path, f'{{"spec": {{"sshKeys": [{ended}]}}}}') as path:
         keys.keys_list_command(on_the_bastion(path), "name")
     shown = capsys.readouterr()
-    assert shown.out == "b\n" and "Your key b" in shown.err and "ended on 2026-01-01" in shown.err
+    assert shown.out == "b\n"
+    assert "Your key b" in shown.err
+    assert "ended on 2026-01-01" in shown.err
     (tmp_path / "broker").unlink()
     with broker(tmp_path, f'{{"spec": {{"sshKeys": [{ended}]}}}}') as path, pytest.raises(Failure):
         listing.list_command(on_the_bastion(path))  # its second question nobody answers
@@ -284,7 +290,8 @@ def test_what_goes_to_the_bastion(words: str, jumps: bool, monkeypatch: pytest.M
     try:
         jump.through(words.split())
     except Failure as failure:
-        assert jumps and "is not an address" in failure.what
+        assert jumps
+        assert "is not an address" in failure.what
     else:
         assert not jumps
 

@@ -73,7 +73,8 @@ def test_start_of_a_stopped_server_begins_its_time_to_live_anew(api: ApiServer, 
     put_server(api, running=False)
     assert devctl("start", "mydev").stderr == "mydev is starting\n"
     ((method, path, change),) = api.writes
-    assert (method, path) == ("PATCH", SERVER) and change is not None
+    assert (method, path) == ("PATCH", SERVER)
+    assert change is not None
     assert change["spec"] == {"running": True}
     (stamp,) = change["metadata"]["annotations"].values()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", stamp)
@@ -104,7 +105,8 @@ def test_restart_writes_its_annotation_alone(api: ApiServer, devctl: Run) -> Non
     put_server(api)
     assert devctl("restart", "mydev").stderr == "mydev is restarting\n"
     ((_, _, change),) = api.writes
-    assert change is not None and change.keys() == {"metadata"}
+    assert change is not None
+    assert change.keys() == {"metadata"}
     assert change["metadata"]["annotations"].keys() == {"devservers.io/restarted-at"}
 
 
@@ -124,7 +126,8 @@ def test_restart_without_its_flavor_is_refused(api: ApiServer, devctl: Run) -> N
 def test_a_server_that_does_not_exist_is_named_with_the_nearest(api: ApiServer, devctl: Run, command: str) -> None:
     put_server(api)
     done = devctl(command, "mydv", *(["--yes"] if command == "delete" else []), code=3)
-    assert "mydv" in done.stderr and "mydev" in done.stderr
+    assert "mydv" in done.stderr
+    assert "mydev" in done.stderr
     assert api.writes == []
 
 
@@ -132,8 +135,10 @@ def test_delete_keeps_the_home(api: ApiServer, devctl: Run) -> None:
     put_server(api)
     put_home(api)
     done = devctl("delete", "mydev", "--yes")
-    assert "mydev is deleted" in done.stderr and "its home mydev-home is kept" in done.stderr
-    assert written(api) == [("DELETE", SERVER)] and HOME in api.objects
+    assert "mydev is deleted" in done.stderr
+    assert "its home mydev-home is kept" in done.stderr
+    assert written(api) == [("DELETE", SERVER)]
+    assert HOME in api.objects
 
 
 def test_delete_with_purge_deletes_the_home(api: ApiServer, devctl: Run) -> None:
@@ -148,13 +153,15 @@ def test_delete_with_purge_keeps_a_claim_that_is_only_named_like_the_home(api: A
     put_server(api)
     put_home(api, owner="other")
     assert "it had no home to delete" in devctl("delete", "mydev", "--purge", "--yes").stderr
-    assert written(api) == [("DELETE", SERVER)] and HOME in api.objects
+    assert written(api) == [("DELETE", SERVER)]
+    assert HOME in api.objects
 
 
 def test_delete_of_a_home_without_its_server_needs_purge(api: ApiServer, devctl: Run) -> None:
     put_home(api)
     done = devctl("delete", "mydev", "--yes", code=3)
-    assert "there is no server mydev, only its home mydev-home" in done.stderr and api.writes == []
+    assert "there is no server mydev, only its home mydev-home" in done.stderr
+    assert api.writes == []
     devctl("delete", "mydev", "--yes", "--purge")
     assert written(api) == [("DELETE", HOME)]
 

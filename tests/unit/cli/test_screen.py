@@ -58,10 +58,13 @@ def test_describe_masks_what_looks_like_a_secret_unless_asked() -> None:
         "command": ["train", "--api-key", "x3", "DB_PWD=x4"],
     }  # fmt: skip
     masked = "\n".join(describe.description(one))
-    assert "API_TOKEN=***" in masked and "EPOCHS=3" in masked and "https://u:***@h/r" in masked
+    assert "API_TOKEN=***" in masked
+    assert "EPOCHS=3" in masked
+    assert "https://u:***@h/r" in masked
     assert "train --api-key '***' 'DB_PWD=***'" in masked
     shown = "\n".join(describe.description(one, show_env=True))
-    assert "***" not in shown and all(f"x{n}" in shown for n in (1, 2, 3, 4))
+    assert "***" not in shown
+    assert all(f"x{n}" in shown for n in (1, 2, 3, 4))
 
 
 def server(**status: Any) -> dict[str, Any]:
@@ -130,9 +133,11 @@ def test_describe_says_why_and_what_next() -> None:
     text = "\n".join(
         describe.description(server(phase="Failed", conditions=[condition("False", "image x is unknown")]))
     )
-    assert "Reason:       image x is unknown" in text and "mydev-home" in text
+    assert "Reason:       image x is unknown" in text
+    assert "mydev-home" in text
     stopped = "\n".join(describe.description(server(phase="Stopped", stopReason="ttl")))
-    assert "Stopped by:   ttl" in stopped and "devctl start mydev" in stopped
+    assert "Stopped by:   ttl" in stopped
+    assert "devctl start mydev" in stopped
 
 
 def test_the_fingerprint_is_the_one_ssh_shows() -> None:

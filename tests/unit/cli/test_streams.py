@@ -90,8 +90,10 @@ def test_a_port_nobody_listens_on_is_told_in_two_lines() -> None:
     wire = Wire()
     wire.server.send(b"\x01error forwarding port 2222: connection refused")
     failure = wire.end()
-    assert isinstance(failure, Failure) and failure.code == TRANSPORT
-    assert "nothing in mydev listens" in failure.what and "devctl describe mydev" in failure.todo
+    assert isinstance(failure, Failure)
+    assert failure.code == TRANSPORT
+    assert "nothing in mydev listens" in failure.what
+    assert "devctl describe mydev" in failure.todo
 
 
 def status(**fields: Any) -> dict[str, Any]:
@@ -131,7 +133,8 @@ def test_a_command_that_is_not_there_is_named() -> None:
 )
 def test_the_short_path_takes_common_flags_before_the_name(words: str, flags: dict[str, str], rest: list[str]) -> None:
     found = relay.quick(words.split())
-    assert found and (found[0].flags, found[1], found[2]) == (flags, "mydev", rest)
+    assert found
+    assert (found[0].flags, found[1], found[2]) == (flags, "mydev", rest)
 
 
 @pytest.mark.parametrize("words", ["proxy --help", "proxy --user ann", "proxy", "ssh -n x mydev", "ssh --debug mydev"])

@@ -33,13 +33,16 @@ def test_user_add_writes_the_person_as_asked(api: ApiServer, devctl: Run, tmp_pa
         "--cpu", "16", "--storage", "1Ti", "--email", "bob@example.org", "--expires", "90d",
     )  # fmt: skip
     ((method, path, body),) = api.writes
-    assert (method, path) == ("POST", USERS) and body is not None
+    assert (method, path) == ("POST", USERS)
+    assert body is not None
     assert body["metadata"] == {"name": "bob"}
     spec = body["spec"]
     assert (spec["username"], spec["flavors"], spec["email"]) == ("bob", ["cpu-small", "*"], "bob@example.org")
     assert spec["quota"] == {"gpu": 0, "cpu": "16", "storage": "1Ti"}
     (key,) = spec["sshKeys"]
-    assert key["name"] == "bob-s-laptop" and key["key"].startswith(KEY) and key["expires"]
+    assert key["name"] == "bob-s-laptop"
+    assert key["key"].startswith(KEY)
+    assert key["expires"]
 
 
 def test_user_add_gives_two_keys_of_one_comment_two_names(api: ApiServer, devctl: Run, tmp_path: Path) -> None:
@@ -66,7 +69,8 @@ def test_user_add_refuses_before_it_writes(
     api: ApiServer, devctl: Run, run: Run, words: list[str], code: int | None, says: str
 ) -> None:
     done = devctl("user", "add", *words, code=code) if code else run("user", "add", *words)
-    assert says in done.stderr and done.returncode
+    assert says in done.stderr
+    assert done.returncode
     assert api.writes == []
 
 
@@ -99,7 +103,9 @@ def test_welcome_of_a_platform_that_says_nothing_of_its_bastion_has_a_place_for_
     for name in ("bastion-settings", "bastion-info"):
         api.refuse("GET", f"{BASTION}/{name}", (403, "forbidden"))
     sent = devctl("user", "add", "bob").stdout
-    assert "    ssh bob@BASTION-ADDRESS\n" in sent and "cert-authority" not in sent and "hostAuthority" not in sent
+    assert "    ssh bob@BASTION-ADDRESS\n" in sent
+    assert "cert-authority" not in sent
+    assert "hostAuthority" not in sent
 
 
 def test_user_list_shows_state_keys_and_quota(api: ApiServer, devctl: Run) -> None:
@@ -112,9 +118,11 @@ def test_user_list_shows_state_keys_and_quota(api: ApiServer, devctl: Run) -> No
     rows = {line.split()[0]: line.split()[1:] for line in devctl("user", "list").stdout.splitlines()}
     assert rows["NAME"] == ["STATE", "KEYS", "GPUS", "FLAVORS", "AGE"]
     assert rows["ann"][:4] == ["Active", "1", "4", "cpu-small,gpu"]
-    assert rows["bob"][:2] == ["Suspended", "0"] and rows["eve"][0] == "Terminating"
+    assert rows["bob"][:2] == ["Suspended", "0"]
+    assert rows["eve"][0] == "Terminating"
     wide = devctl("user", "list", "-o", "wide").stdout
-    assert "bob@example.org" in wide and "20001" in wide
+    assert "bob@example.org" in wide
+    assert "20001" in wide
     assert len(json.loads(devctl("user", "list", "-o", "json").stdout)["items"]) == 4
     names = devctl("user", "list", "-o", "name").stdout.split()
     assert names == [f"devserveruser/{name}" for name in ("ann", "bob", "cid", "eve")]
@@ -131,7 +139,8 @@ def test_user_show_names_servers_volumes_and_keys(api: ApiServer, devctl: Run) -
         "name": "bob", "state": "Active", "e-mail": "-", "uid": "20001", "flavors": "*", "quota": "2 servers",
         "servers": "mydev", "volumes": "data", "key": "",
     }  # fmt: skip
-    assert "laptop  ssh-ed25519  SHA256:" in labels["key"] and labels["key"].endswith("  ended")
+    assert "laptop  ssh-ed25519  SHA256:" in labels["key"]
+    assert labels["key"].endswith("  ended")
     assert "ssh bob@BASTION-ADDRESS" in shown
 
 

@@ -18,7 +18,9 @@ def refused(call: object, *args: object) -> Failure:
 
 def test_a_long_name_is_refused_with_its_length_and_a_shorter_one() -> None:
     failure = refused(values.server_name, "x" * 41)
-    assert "41" in failure.what and "x" * 40 in failure.todo and "x" * 41 not in failure.todo
+    assert "41" in failure.what
+    assert "x" * 40 in failure.todo
+    assert "x" * 41 not in failure.todo
 
 
 @pytest.mark.parametrize(("name", "suggestion"), [("My_Dev", "my-dev"), ("1abc", "abc"), ("ann's box!", "ann-s-box")])
@@ -42,7 +44,8 @@ def test_an_odd_user_name_comes_with_one_that_works(name: str, suggestion: str) 
 
 
 def test_a_user_name_of_which_nothing_is_left_comes_with_the_rule() -> None:
-    assert "for example" not in values.user_name_rule("@@") and "letter first" in values.user_name_rule("@@")
+    assert "for example" not in values.user_name_rule("@@")
+    assert "letter first" in values.user_name_rule("@@")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +120,8 @@ def test_an_odd_volume_is_refused(text: str, says: str) -> None:
 
 def test_two_volumes_at_one_path_are_refused_even_with_a_slash_at_the_end() -> None:
     failure = refused(values.mounts, ["one:/data", "two:/data/"], None)
-    assert "one" in failure.what and "two" in failure.what
+    assert "one" in failure.what
+    assert "two" in failure.what
 
 
 def test_a_volume_at_shared_is_refused_beside_a_shared_volume() -> None:

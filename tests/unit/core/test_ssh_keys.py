@@ -37,7 +37,8 @@ def test_two_keys_with_different_comments_are_equal() -> None:
 def test_parse_of_no_key_line_raises_bad_key(line: object) -> None:
     with pytest.raises(BadKey) as caught:
         parse(line)
-    assert not isinstance(caught.value, DamagedKey) and "AAAA" not in str(caught.value)
+    assert not isinstance(caught.value, DamagedKey)
+    assert "AAAA" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +60,14 @@ def test_rsa_bits_are_those_of_the_modulus(bits: int) -> None:
 
 def test_ed25519_of_another_type_is_none() -> None:
     assert ed25519(f"ssh-rsa {body(b'ssh-rsa', b'1', b'2')}") is None
-    assert ed25519("nonsense") is None and ed25519("") is None
+    assert ed25519("nonsense") is None
+    assert ed25519("") is None
 
 
 def test_ed25519_takes_any_blanks_between_the_words() -> None:
     found = ed25519(f" ssh-ed25519 \t {BODY}  the CA\n")
-    assert found is not None and found.text == LINE
+    assert found is not None
+    assert found.text == LINE
 
 
 @given(st.text(max_size=200))

@@ -66,7 +66,8 @@ class TestParse:
         with pytest.raises(ToolchainError) as caught:
             prices.parse(text)
         problem, remedy = str(caught.value).splitlines()
-        assert "another form" in problem and prices.LIST in remedy
+        assert "another form" in problem
+        assert prices.LIST in remedy
 
     def test_the_committed_file_is_what_is_written(self) -> None:
         content = json.loads(FILE.read_text())

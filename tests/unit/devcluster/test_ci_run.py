@@ -108,7 +108,8 @@ def test_a_platform_that_does_not_come_up_is_taken_down_and_nothing_is_tested(
 ) -> None:
     done = checkout.run(**failing)
     assert done.returncode != 0
-    assert "test" not in checkout.named() and "down" in checkout.named()
+    assert "test" not in checkout.named()
+    assert "down" in checkout.named()
     assert list((checkout.folder / "tmp").iterdir()) == []
 
 

@@ -58,4 +58,5 @@ def test_another_build_of_kueue_is_another_image(tmp_path: Path, monkeypatch: py
         (tmp_path / build / "kueue").touch()
         monkeypatch.setenv("DEVSERVERS_TOOLS_DIR", str(tmp_path / build))
         tags.append(local_images.kueue_tag(Paths.of({"HOME": str(tmp_path)})))
-    assert len(set(tags)) == 2 and all(tag.startswith(f"{modules.KUEUE}-") for tag in tags)
+    assert len(set(tags)) == 2
+    assert all(tag.startswith(f"{modules.KUEUE}-") for tag in tags)

@@ -84,7 +84,8 @@ def test_require_names_a_missing_program_with_its_package(monkeypatch: pytest.Mo
     with pytest.raises(packages.PackageError) as raised:
         packages.require()
     wrong, remedy = str(raised.value).splitlines()
-    assert "no-such-program (package its-package)" in wrong and "/no/such/file (package another)" in wrong
+    assert "no-such-program (package its-package)" in wrong
+    assert "/no/such/file (package another)" in wrong
     assert "devcluster packages" in remedy
     assert {"its-package", "another"} <= set(packages.missing(tests=True))
     assert not {"its-package", "another"} & set(packages.missing())

@@ -150,7 +150,8 @@ def test_progress_leaves_the_lines_of_what_prints_itself_alone(monkeypatch: pyte
     out = Terminal()
     with Progress(out).step("provisioning", prints=True):
         until(lambda: out.getvalue().count("  … provisioning") >= 2)
-    assert "\r" not in out.getvalue() and out.getvalue().endswith("\n")
+    assert "\r" not in out.getvalue()
+    assert out.getvalue().endswith("\n")
 
 
 def test_deleting_the_build_caches_is_a_step_with_lines_of_its_own(

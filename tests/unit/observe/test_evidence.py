@@ -45,9 +45,11 @@ def test_events_are_asked_only_when_a_start_hangs() -> None:
     young = question(server(), None, pod(conditions=[SCHEDULED]), at(2))
     assert young == timedelta(seconds=4)
     hangs = question(server(), None, pod(conditions=[SCHEDULED]), at(30))
-    assert isinstance(hangs, Question) and hangs.name == "mydev-1"
+    assert isinstance(hangs, Question)
+    assert hangs.name == "mydev-1"
     later = question(server(), None, pod(conditions=[SCHEDULED]), at(3000))
-    assert isinstance(later, Question) and hangs.again < later.again <= timedelta(seconds=60)
+    assert isinstance(later, Question)
+    assert hangs.again < later.again <= timedelta(seconds=60)
 
 
 def test_the_newest_event_about_the_right_object_answers() -> None:

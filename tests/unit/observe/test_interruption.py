@@ -55,8 +55,10 @@ def test_a_lost_pod_is_told_with_its_cause(pod: Json, reason: str, words: str) -
     known = with_status(server(persistentHomeSize="1Gi"), ran(persistentHomeSize="1Gi"))
     found = look(known, 11, pods=(pod,), deployment=DEPLOYMENT)
     condition_now = interrupted(found.status)
-    assert condition_now is not None and condition_now["reason"] == reason
-    assert words in condition_now["message"] and "Its home is kept." in condition_now["message"]
+    assert condition_now is not None
+    assert condition_now["reason"] == reason
+    assert words in condition_now["message"]
+    assert "Its home is kept." in condition_now["message"]
     assert [each.type for each in found.events if each.reason == reason] == ["Warning"]
 
 
@@ -84,5 +86,6 @@ def test_a_stop_is_no_interruption() -> None:
 def test_a_pod_that_went_unseen_is_told_too() -> None:
     found = look(with_status(server(), ran()), 60, pods=(running_pod("mydev-2", 50),), deployment=DEPLOYMENT)
     condition_now = interrupted(found.status)
-    assert condition_now is not None and condition_now["reason"] == "PodLost"
+    assert condition_now is not None
+    assert condition_now["reason"] == "PodLost"
     assert "files in /home/dev are lost" in condition_now["message"]

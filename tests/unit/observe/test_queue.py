@@ -102,7 +102,9 @@ def test_who_waits_reads_what_is_free(told: str, pod: dict[str, Any], words: str
     found = waiting(told, **pod)
     assert (found.reason, found.message) == ("Queued", words)
     assert found.told == told
-    assert found.blocks and found.admitted_at is None and found.wait is None
+    assert found.blocks
+    assert found.admitted_at is None
+    assert found.wait is None
 
 
 @pytest.mark.parametrize(
@@ -179,15 +181,18 @@ def test_a_pod_of_before_that_kueue_does_not_hold_has_no_state() -> None:
 
 def test_kueue_that_does_not_look() -> None:
     early, late = state(queued_pod(), 3), state(queued_pod(), 12)
-    assert early is not None and early.wait == timedelta(seconds=8)
-    assert late is not None and late.wait is None
+    assert early is not None
+    assert early.wait == timedelta(seconds=8)
+    assert late is not None
+    assert late.wait is None
     assert late.reason == "KueueUnavailable"
     assert "hasn't looked at it yet" in late.message
 
 
 def test_kueue_that_is_not_there() -> None:
     free, held = state(queued_pod(gate=False), served=False), state(queued_pod(), served=False)
-    assert free is not None and held is not None
+    assert free is not None
+    assert held is not None
     assert (free.reason, free.blocks, held.blocks) == ("KueueUnavailable", False, True)
     assert "It starts without waiting" in free.message
     assert "held until Kueue is back" in held.message

@@ -24,7 +24,8 @@ LATER = [
 
 def test_a_home_beyond_the_quota_is_told_with_its_numbers() -> None:
     why = home_refused(403, QUOTA)
-    assert why is not None and why.reason == "QuotaExceeded"
+    assert why is not None
+    assert why.reason == "QuotaExceeded"
     assert why.message.startswith(
         "Its home asks for 100Gi; 450Gi of the 500Gi that all your volumes may have are taken"
     )
@@ -33,21 +34,25 @@ def test_a_home_beyond_the_quota_is_told_with_its_numbers() -> None:
 
 def test_a_home_above_the_largest_size_is_told_with_it() -> None:
     why = home_refused(403, LIMIT)
-    assert why is not None and why.reason == "QuotaExceeded"
+    assert why is not None
+    assert why.reason == "QuotaExceeded"
     assert why.message.startswith("Its home asks for 500Ti, and a volume may have 1Ti at most.")
 
 
 def test_an_invalid_object_is_told_in_the_api_servers_words() -> None:
     text = 'Deployment.apps "big" is invalid: metadata.annotations: Too long: may not be more than 262144 bytes'
     for why in (child_refused(422, text), home_refused(422, text)):
-        assert why is not None and why.reason == "InvalidSpec"
-        assert "metadata.annotations: Too long" in why.message and "Correct" in why.message
+        assert why is not None
+        assert why.reason == "InvalidSpec"
+        assert "metadata.annotations: Too long" in why.message
+        assert "Correct" in why.message
     assert child_refused(413, "limit is 3145728") is not None
 
 
 def test_a_policys_refusal_is_told_as_a_refused_pod() -> None:
     why = child_refused(403, 'admission webhook "guard" denied the request: no')
-    assert why is not None and why.reason == "PodRefused"
+    assert why is not None
+    assert why.reason == "PodRefused"
 
 
 @pytest.mark.parametrize("text", LATER)

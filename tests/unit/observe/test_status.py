@@ -180,7 +180,8 @@ def test_flavor_changed_is_shown_while_there_is_a_pod() -> None:
 def test_a_flavor_that_is_gone_is_shown_while_there_is_a_pod() -> None:
     found = look(server(), 8, pods=(running_pod(),), flavor=None)
     (told,) = [each for each in found.status["conditions"] if each["type"] == "FlavorChanged"]
-    assert told["reason"] == "FlavorNotFound" and "no longer exists" in told["message"]
+    assert told["reason"] == "FlavorNotFound"
+    assert "no longer exists" in told["message"]
     assert ready(found.status)["status"] == "True"
 
 

@@ -90,7 +90,8 @@ def test_a_server_that_is_there_before_its_user_is_set_up_is_looked_at_again() -
     world.put("DevServerUser", "", "ann", spec={"username": "ann"})
     assert reason(world.server()) == "Starting"
     look = asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
-    assert look.requeue_after is not None and look.requeue_after <= 1
+    assert look.requeue_after is not None
+    assert look.requeue_after <= 1
     asyncio.run(world.users.reconcile("ann"))
     look = asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
     assert ("Deployment", "dev-ann", "mydev") in world.api.objects

@@ -76,7 +76,8 @@ def test_first_fills_the_cache_and_returns_users_before_servers() -> None:
             "DevServerUser": [obj("DevServerUser", "ann", namespace="")],
         }
         assert await scene.sweeper.first() == [Key("DevServerUser", "", "ann"), SERVER]
-        assert scene.cache.count("DevServer") == 1 and scene.queue.depth == 0
+        assert scene.cache.count("DevServer") == 1
+        assert scene.queue.depth == 0
         assert scene.api.selectors["Pod"] == "app.kubernetes.io/managed-by=devservers-operator"
 
     run(check)
@@ -140,7 +141,8 @@ def test_sweep_after_sweep_that_misses_something_is_counted() -> None:
         for version in (1, 2, 3):
             scene.api.objects["DevServer"] = [obj("DevServer", "mydev", version)]
             await scene.sweeper.sweep()
-        assert scene.sweeper.blind == 3 and scene.missed("DevServer") == 3
+        assert scene.sweeper.blind == 3
+        assert scene.missed("DevServer") == 3
 
     run(check)
 

@@ -81,11 +81,13 @@ def test_a_key_whose_reconcile_fails_comes_again(
         scene.queue.add(ANN)
         with caplog.at_level(logging.WARNING, "devservers.worker"):
             await scene.until(lambda: scene.count("ok") == 1)
-        assert scene.seen == [ANN, ANN] and scene.count("error") == 1
+        assert scene.seen == [ANN, ANN]
+        assert scene.count("error") == 1
 
     run(check)
     (record,) = [each for each in caplog.records if each.name == "devservers.worker"]
-    assert says in record.getMessage() and bool(record.exc_info) is traceback
+    assert says in record.getMessage()
+    assert bool(record.exc_info) is traceback
 
 
 def test_a_reconcile_that_asks_for_another_gets_it_later() -> None:
@@ -93,7 +95,8 @@ def test_a_reconcile_that_asks_for_another_gets_it_later() -> None:
         scene.outcomes = [Result(requeue_after=0.05)]
         scene.queue.add(ANN)
         await scene.until(lambda: scene.count("ok") == 2)
-        assert scene.seen == [ANN, ANN] and scene.count("error") == 0
+        assert scene.seen == [ANN, ANN]
+        assert scene.count("error") == 0
 
     run(check)
 
@@ -125,7 +128,8 @@ def test_drain_waits_for_what_is_queued_and_not_for_ever(caplog: pytest.LogCaptu
         scene.outcomes = [0.1]
         scene.queue.add(ANN)
         await scene.workers.drain(10.0, quiet=0.05)
-        assert scene.count("ok") == 1 and "keys left" not in caplog.text
+        assert scene.count("ok") == 1
+        assert "keys left" not in caplog.text
         scene.outcomes = [0.15] * 50
         for number in range(50):
             scene.queue.add(Key("DevServerUser", "", f"user{number}"))

@@ -118,7 +118,8 @@ def test_a_change_without_an_answer_on_a_kept_connection_is_sent_once(
         ask(client, method)
     assert server.requests == ["GET", method]
     failure = explain(caught.value)
-    assert "may have been made" in failure.what and "look before you try again" in failure.todo
+    assert "may have been made" in failure.what
+    assert "look before you try again" in failure.todo
     ask(client, "GET")
     assert server.connections == 2, "the next request has a connection of its own"
 
@@ -130,7 +131,8 @@ def test_a_read_without_an_answer_on_a_kept_connection_is_sent_again(
     server.scripts = [["ok", step]]
     ask(client, "GET")
     ask(client, "GET")
-    assert server.requests == ["GET", "GET", "GET"] and server.connections == 2
+    assert server.requests == ["GET", "GET", "GET"]
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize("step", ["silence", "hang up"])
@@ -139,7 +141,8 @@ def test_a_change_that_may_be_made_twice_is_sent_again_once(server: ApiServer, c
     server.scripts = [["ok", step]]
     ask(client, "GET")
     client.request("POST", PATH, body={"a": 1}, repeatable=True)
-    assert server.requests == ["GET", "POST", "POST"] and server.connections == 2
+    assert server.requests == ["GET", "POST", "POST"]
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize("step", ["silence", "hang up"])
@@ -158,7 +161,8 @@ def test_a_read_is_sent_again_once_and_no_more(server: ApiServer, client: ApiCli
     with pytest.raises(Unreachable) as caught:
         ask(client, "GET")
     assert server.requests == ["GET", "GET", "GET"]
-    assert "does not answer" in explain(caught.value).what and "may have" not in explain(caught.value).what
+    assert "does not answer" in explain(caught.value).what
+    assert "may have" not in explain(caught.value).what
 
 
 @pytest.mark.parametrize("method", SAFE + CHANGES)
@@ -167,7 +171,8 @@ def test_a_connection_closed_while_idle_costs_no_request(server: ApiServer, clie
     ask(client, "GET")
     assert server.closed.wait(10)
     ask(client, method)
-    assert server.requests == ["GET", method] and server.connections == 2
+    assert server.requests == ["GET", method]
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize("method", CHANGES)
@@ -185,7 +190,8 @@ def test_a_change_that_could_not_be_written_whole_is_sent_again(
 
     monkeypatch.setattr(HTTPConnection, "request", closed)
     ask(client, method)
-    assert server.requests == ["GET", method] and server.connections == 2
+    assert server.requests == ["GET", method]
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize("method", CHANGES)
@@ -196,7 +202,8 @@ def test_a_change_on_a_new_connection_is_sent_once(
     server.scripts = [[step]]
     with pytest.raises(Unreachable) as caught:
         ask(client, method)
-    assert server.requests == [method] and caught.value.maybe_applied
+    assert server.requests == [method]
+    assert caught.value.maybe_applied
 
 
 def test_no_connection_at_all_is_no_change(server: ApiServer, client: ApiClient) -> None:
@@ -238,7 +245,8 @@ def test_a_login_program_runs_again_when_its_credential_has_expired(
     runs = logs_in(client, tmp_path, -1, 3600)
     for _ in range(3):
         ask(client, "GET")
-    assert server.tokens == ["1", "2", "2"] and len(runs.read_text()) == 2
+    assert server.tokens == ["1", "2", "2"]
+    assert len(runs.read_text()) == 2
 
 
 def test_a_login_program_runs_again_once_when_its_credential_is_refused(
@@ -247,7 +255,8 @@ def test_a_login_program_runs_again_once_when_its_credential_is_refused(
     runs = logs_in(client, tmp_path, 3600)
     server.scripts = [["401"], ["ok", "401"], ["401"]]
     ask(client, "POST")
-    assert server.tokens == ["1", "2"] and len(runs.read_text()) == 2
+    assert server.tokens == ["1", "2"]
+    assert len(runs.read_text()) == 2
     with pytest.raises(ApiError):
         ask(client, "POST")
     assert server.tokens == ["1", "2", "2", "3"]
@@ -270,7 +279,8 @@ def test_a_token_source_is_asked_for_each_request_and_told_of_a_refusal(server: 
     server.scripts = [["ok", "401"]]
     ask(client, "GET")
     ask(client, "POST")
-    assert tokens.asked == [False, False, True] and server.tokens == ["1", "2", "3"]
+    assert tokens.asked == [False, False, True]
+    assert server.tokens == ["1", "2", "3"]
 
 
 def test_a_token_source_goes_through_no_proxy(server: ApiServer, client: ApiClient) -> None:

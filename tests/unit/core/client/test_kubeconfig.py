@@ -111,8 +111,10 @@ def test_an_entry_that_would_be_left_out_is_refused_by_its_name(
     path.write_text(json.dumps(kubeconfig.document("c", {"server": "https://x"}, user)))
     with pytest.raises(Failure) as caught:
         kubeconfig.load(str(path), None, {})
-    assert says in caught.value.what and "user 'c' of kubeconfig" in caught.value.what
-    assert "x" not in caught.value.what.split() and caught.value.todo
+    assert says in caught.value.what
+    assert "user 'c' of kubeconfig" in caught.value.what
+    assert "x" not in caught.value.what.split()
+    assert caught.value.todo
 
 
 def test_a_pod_finds_its_own_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +132,9 @@ def test_a_written_kubeconfig_is_read_back_and_is_its_owners(tmp_path: Path) -> 
     path = tmp_path / "new" / "config"
     cluster = {"server": "https://x", "certificate-authority-data": kubeconfig.embedded(tmp_path / "ca.crt")}
     written = kubeconfig.write(path, kubeconfig.document("mine", cluster, {"token": "t"}, "dev-ann"))
-    assert written == path and path.stat().st_mode & 0o777 == 0o600
+    assert written == path
+    assert path.stat().st_mode & 0o777 == 0o600
     target = kubeconfig.load(str(path), None, {})
     assert (target.server, target.context, target.namespace) == ("https://x", "mine", "dev-ann")
-    assert target.cluster == cluster and target.user == {"token": "t"}
+    assert target.cluster == cluster
+    assert target.user == {"token": "t"}

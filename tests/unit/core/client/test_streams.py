@@ -75,7 +75,8 @@ def test_a_slow_reader_makes_the_connection_congested_and_nothing_is_lost(pair: 
     while got < sent:
         got += len(server.message()) - 1
         channels.flush()
-    assert got == sent and not channels.congested
+    assert got == sent
+    assert not channels.congested
 
 
 def test_what_came_before_the_end_is_handed_over_first(pair: tuple[Channels, Peer]) -> None:
