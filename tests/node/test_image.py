@@ -58,7 +58,7 @@ def test_the_default_image_has_what_an_engineer_looks_for(ann: Person, devserver
 def small_disk(ann: Person) -> str:
     """A flavor whose servers may write 100 MiB."""
     amounts = {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "10Mi"}
-    limits = {**amounts, "memory": "512Mi", "ephemeral-storage": "100Mi"}
+    limits = {"cpu": queued.CPU_LIMIT, "memory": "512Mi", "ephemeral-storage": "100Mi"}
     manifest: dict[str, Any] = {
         "apiVersion": "devservers.io/v1",
         "kind": "DevServerFlavor",

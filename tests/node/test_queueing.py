@@ -125,7 +125,7 @@ def test_who_finds_no_quota_waits_and_starts_when_it_comes_free(
     eventually(said, "why it waits")
 
     gpus.cluster.kubectl("delete", "pod", "first", "-n", namespace, "--wait=false")
-    eventually(lambda: phase(gpus, namespace, "second") == "Running", "the second pod to run", 30)
+    eventually(lambda: phase(gpus, namespace, "second") == "Running", "the second pod to run")
 
 
 def test_training_borrows_what_is_idle_and_a_server_takes_it_back(

@@ -8,6 +8,9 @@ from devservers_core.names import GPU, KUEUE_API_VERSION, LABEL_PRIORITY, LABEL_
 from devservers_core.types import Json
 from tests.support.node.person import Platform
 
+CPU_LIMIT = "1"
+"""The start of a container counts against its CPU limit: with 10m it took 20 seconds, and longer on a busy machine."""
+
 
 def default_image(platform: Platform) -> str:
     """The image of servers that name none: it is on the node."""
@@ -32,11 +35,12 @@ def local_queues(namespace: str) -> list[Json]:
 def gpu_flavor(name: str, gpus: int) -> Json:
     """A size with that many GPUs and next to nothing else."""
     amounts = {"cpu": "50m", "memory": "64Mi", GPU: str(gpus)}
+    limits = amounts | {"cpu": CPU_LIMIT, "memory": "512Mi"}
     return {
         "apiVersion": "devservers.io/v1",
         "kind": "DevServerFlavor",
         "metadata": {"name": name},
-        "spec": {"resources": {"requests": amounts, "limits": amounts | {"memory": "512Mi"}}, "shmSize": "64Mi"},
+        "spec": {"resources": {"requests": amounts, "limits": limits}, "shmSize": "64Mi"},
     }
 
 
@@ -78,7 +82,7 @@ def _labels(queue: str, priority: str) -> dict[str, str]:
 
 
 def _spec(image: str, gpus: int) -> Json:
-    amounts = {"cpu": "10m", "memory": "16Mi"} | ({GPU: str(gpus)} if gpus else {})
+    amounts = {"cpu": "10m", "memory": "64Mi"} | ({GPU: str(gpus)} if gpus else {})
     return {
         "terminationGracePeriodSeconds": 1,
         "automountServiceAccountToken": False,
@@ -88,7 +92,7 @@ def _spec(image: str, gpus: int) -> Json:
                 "name": "c",
                 "image": image,
                 "command": ["sleep", "3600"],
-                "resources": {"requests": amounts, "limits": amounts},
+                "resources": {"requests": amounts, "limits": amounts | {"cpu": CPU_LIMIT}},
                 "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             }
         ],
