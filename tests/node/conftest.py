@@ -1,6 +1,7 @@
-"""Invariant: the node tests use what a person uses: `make up`'s program, devctl, and the system's own ssh.
+"""Fixtures of the node tests: one platform, its user and a server for the session.
 
-One platform a session, with a home and a state folder of its own (only the cache of tools and images is shared),
+Invariant: the node tests use what a person uses: `make up`'s program, devctl, and the system's own ssh. The platform is
+one a session, with a home and a state folder of its own (only the cache of tools and images is shared),
 so a platform that the person at this machine runs is neither used nor touched.
 """
 

@@ -1,4 +1,4 @@
-"""In through the bastion with an SSH key and nothing else, on the pods that `make up` starts."""
+"""SSH through the bastion of `make up` with the system's own client."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def every(platform: Platform) -> list[Any]:
     return list(platform.get("pods", "-n", NAMESPACE)["items"])
 
 
-def test_a_key_is_all_that_a_login_takes(laptop: Laptop, devserver: str) -> None:
+def test_bastion_login_with_a_listed_key_runs_devctl(laptop: Laptop, devserver: str) -> None:
     assert devserver in laptop.ssh("devctl", "list").stdout
 
 
-def test_a_port_that_a_dead_cluster_left_is_taken_over(platform: Platform, eventually: Wait) -> None:
+def test_publish_with_a_dead_clusters_port_rule_replaces_the_rule(platform: Platform, eventually: Wait) -> None:
     port = "32999"
     words = ["-d", "127.0.0.1/32", "-p", "tcp", "-m", "tcp", "--dport", port]
     rule = ["OUTPUT", *words, "-m", "comment", "--comment", "dsvdead0000", "-j", "DNAT", "--to-destination", "10.0.0.1"]
@@ -73,12 +73,12 @@ def test_a_port_that_a_dead_cluster_left_is_taken_over(platform: Platform, event
     assert rules.count(f"--dport {port} ") == 1
 
 
-def test_a_line_break_in_a_variable_comes_through(laptop: Laptop) -> None:
+def test_create_with_a_line_break_in_a_variable_keeps_it(laptop: Laptop) -> None:
     made = laptop.ssh("devctl create lines --dry-run -o json --env 'PEM=first\nsecond'").stdout
     assert json.loads(made)["spec"]["env"] == [{"name": "PEM", "value": "first\nsecond"}]
 
 
-def test_no_other_key_and_no_other_name(laptop: Laptop, tmp_path: Path) -> None:
+def test_bastion_login_with_an_unknown_key_is_denied(laptop: Laptop, tmp_path: Path) -> None:
     stranger = Laptop(tmp_path, laptop.platform, "ann")
     for name in ("ann", "root", "nobody-there"):
         done = stranger.ssh("devctl", "list", name=name, check=False)
@@ -86,12 +86,12 @@ def test_no_other_key_and_no_other_name(laptop: Laptop, tmp_path: Path) -> None:
         assert "Permission denied" in done.stderr
 
 
-def test_from_the_bastion_to_a_server_without_an_agent(laptop: Laptop, devserver: str) -> None:
+def test_devctl_ssh_on_the_bastion_without_an_agent_reaches_the_server(laptop: Laptop, devserver: str) -> None:
     done = laptop.ssh("devctl", "ssh", devserver, "--", "id -un; hostname; exit 7", check=False)
     assert (done.returncode, done.stdout.split()) == (7, ["dev", devserver])
 
 
-def test_scp_and_sftp_through_the_bastion_and_nobody_is_asked_about_a_host_key(laptop: Laptop, inside: str) -> None:
+def test_scp_and_sftp_through_the_bastion_copy_without_a_host_key_prompt(laptop: Laptop, inside: str) -> None:
     """Only the CA's line is known; the server shows its certificate."""
     before = laptop.known.read_text()
     config = str(laptop.config(inside))
@@ -122,7 +122,7 @@ def grow_old(platform: Platform, namespace: str, server: str) -> int:
     return made.serial
 
 
-def test_a_renewed_host_certificate_is_shown_by_a_server_that_runs(
+def test_running_server_with_a_renewed_host_certificate_presents_it(
     platform: Platform, laptop: Laptop, inside: str
 ) -> None:
     """Its sessions go on: nobody restarts a server that has run for a year."""
@@ -152,7 +152,7 @@ def test_a_renewed_host_certificate_is_shown_by_a_server_that_runs(
         assert session.wait(20) == 0
 
 
-def test_to_nobody_else_s_server(laptop: Laptop, bob: Laptop, devserver: str) -> None:
+def test_bastion_tunnel_to_another_users_server_is_prohibited(laptop: Laptop, bob: Laptop, devserver: str) -> None:
     host = f"{devserver}.dev-ann.svc.cluster.local"
     command = ("ssh", *bob.options(), "-p", str(bob.platform.ssh_port), "-W", f"{host}:22", "bob@127.0.0.1")
     done = bob.run(*command, check=False)
@@ -160,7 +160,7 @@ def test_to_nobody_else_s_server(laptop: Laptop, bob: Laptop, devserver: str) ->
     assert "administratively prohibited" in done.stderr
 
 
-def test_an_agent_goes_as_far_as_it_is_asked_to(laptop: Laptop, devserver: str) -> None:
+def test_devctl_ssh_on_the_bastion_forwards_the_agent_only_with_the_flag(laptop: Laptop, devserver: str) -> None:
     words = [*laptop.options(), "-A", "-p", str(laptop.platform.ssh_port), f"{laptop.name}@127.0.0.1"]
     inner = ["devctl", "ssh", devserver]
     agent = ["--", "printenv", "SSH_AUTH_SOCK"]
@@ -172,7 +172,7 @@ def test_an_agent_goes_as_far_as_it_is_asked_to(laptop: Laptop, devserver: str) 
         assert done.returncode == code, done
 
 
-def test_devctl_on_a_laptop_goes_through_the_bastion(ann: Person, laptop: Laptop, devserver: str) -> None:
+def test_devctl_on_a_laptop_without_kubeconfig_uses_the_bastion(ann: Person, laptop: Laptop, devserver: str) -> None:
     """What an administrator sends is enough: no kubeconfig is looked at."""
     folder = laptop.folder / "xdg"
     authority = laptop.known.read_text().split(maxsplit=2)[2].strip()
@@ -231,7 +231,7 @@ def test_devctl_on_a_laptop_goes_through_the_bastion(ann: Person, laptop: Laptop
     assert f"Host {devserver}.devserver\n" in printed
 
 
-def test_no_token_is_within_reach_of_a_session(platform: Platform, laptop: Laptop) -> None:
+def test_bastion_session_container_holds_no_token(platform: Platform, laptop: Laptop) -> None:
     pod = pods(platform)[0]
     inside = ("exec", "-n", NAMESPACE, pod, "-c", "sshd", "--", "sh", "-c")
     look = "find / -xdev -name token 2>/dev/null; ls /var/run/secrets /run/secrets 2>/dev/null; env | grep -i token"
@@ -248,7 +248,7 @@ def test_no_token_is_within_reach_of_a_session(platform: Platform, laptop: Lapto
     assert "token" not in json.loads(answer)
 
 
-def test_one_person_s_token_is_nothing_in_another_s_namespace(laptop: Laptop, bob: Laptop) -> None:
+def test_bastion_kubectl_in_another_users_namespace_is_forbidden(laptop: Laptop, bob: Laptop) -> None:
     # By its whole name: `devservers` alone is also the category of all our kinds, the cluster's own among them.
     bob.ssh("kubectl", "get", "devservers.devservers.io")
     for words in (("get", "pods", "-n", "dev-ann"), ("get", "secrets"), ("get", "nodes")):
@@ -257,7 +257,7 @@ def test_one_person_s_token_is_nothing_in_another_s_namespace(laptop: Laptop, bo
         assert "Forbidden" in done.stderr
 
 
-def test_a_suspended_person_is_out_within_ten_seconds(platform: Platform, bob: Laptop) -> None:
+def test_suspended_user_loses_open_session_within_ten_seconds(platform: Platform, bob: Laptop) -> None:
     with bob.session() as session:
         read_until(session, "devctl>", 20)
         platform.cluster.kubectl("patch", "devserveruser", "bob", "--type=merge", "-p", '{"spec":{"suspended":true}}')
@@ -267,9 +267,7 @@ def test_a_suspended_person_is_out_within_ten_seconds(platform: Platform, bob: L
     until(lambda: bob.ssh("devctl", "version", check=False).returncode == 0, "bob to be back", 10)
 
 
-def test_a_killed_replica_takes_its_own_sessions_and_the_next_try_succeeds(
-    platform: Platform, laptop: Laptop, eventually: Wait
-) -> None:
+def test_bastion_login_after_a_replica_is_killed_succeeds(platform: Platform, laptop: Laptop, eventually: Wait) -> None:
     eventually(lambda: len(pods(platform)) == 2, "two replicas", 60)
     platform.cluster.kubectl("delete", "pod", "-n", NAMESPACE, pods(platform)[0], "--grace-period=0", "--force")
     # As in the entries of `devctl ssh-config`: for a second or two a replica that has gone is still asked.
@@ -278,7 +276,7 @@ def test_a_killed_replica_takes_its_own_sessions_and_the_next_try_succeeds(
     eventually(lambda: len(pods(platform)) == 2, "two replicas again", 60)
 
 
-def test_a_rolling_restart_leaves_an_open_session_and_an_open_copy_alone(
+def test_bastion_rollout_keeps_open_session_and_copy(
     platform: Platform, laptop: Laptop, inside: str, eventually: Wait
 ) -> None:
     eventually(lambda: len(pods(platform)) == 2, "two replicas", 60)

@@ -1,4 +1,4 @@
-"""Two clusters on one machine: neither has anything of the other's, and neither is missed by the other."""
+"""Two embedded clusters on one machine, isolated from each other."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def answering(port: int) -> str:
         return ""
 
 
-def test_a_second_cluster_has_a_port_of_its_own_and_goes_without_a_trace(
+def test_second_cluster_gets_its_own_port_and_leaves_nothing_after_down(
     platform: Platform, beside: Cluster, eventually: Wait
 ) -> None:
     first, mine = platform.cluster, platform.ssh_port
@@ -70,7 +70,7 @@ def test_a_second_cluster_has_a_port_of_its_own_and_goes_without_a_trace(
     assert running.items() <= first.processes().items()
 
 
-def test_a_port_that_a_program_listens_at_is_left_to_it(platform: Platform) -> None:
+def test_publish_with_a_port_in_use_picks_another(platform: Platform) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

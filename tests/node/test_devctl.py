@@ -1,4 +1,4 @@
-"""devctl beside what people have in their own shells: a shared SSH connection, loops, pipes."""
+"""devctl in people's own shells: a shared SSH connection, loops and pipes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def namesake(ann: Person, devserver: str) -> Iterator[str]:
 
 
 @pytest.mark.timeout(420)
-def test_a_shared_connection_leads_to_the_server_that_was_named(ann: Person, devserver: str, namesake: str) -> None:
+def test_shared_ssh_connection_with_two_servers_reaches_the_named_server(
+    ann: Person, devserver: str, namesake: str
+) -> None:
     """ControlMaster makes a socket's name of the host's: two servers of one name have to differ in it."""
     # A Unix socket's name is short, and pytest's folders are not.
     folder = Path(tempfile.mkdtemp(prefix="mux", dir="/tmp"))
@@ -56,7 +58,9 @@ def test_a_shared_connection_leads_to_the_server_that_was_named(ann: Person, dev
         shutil.rmtree(folder)
 
 
-def test_logs_on_a_terminal_cannot_command_it(ann: Person, devserver: str, eventually: Callable[..., object]) -> None:
+def test_logs_on_a_terminal_drop_control_sequences_but_keep_colors(
+    ann: Person, devserver: str, eventually: Callable[..., object]
+) -> None:
     ann.devctl(
         "exec", devserver, "--", "sh", "-c", r"printf '\033]0;PWNED\007shown \033[31mred\033[0m\n' > /proc/1/fd/1"
     )
@@ -71,7 +75,7 @@ def test_logs_on_a_terminal_cannot_command_it(ann: Person, devserver: str, event
     assert "PWNED" not in seen
 
 
-def test_exec_reads_standard_input_only_when_asked(ann: Person, devserver: str) -> None:
+def test_exec_without_the_stdin_flag_leaves_standard_input_unread(ann: Person, devserver: str) -> None:
     loop = f"printf 'a\\nb\\nc\\n' | while read n; do devctl exec {devserver} -- echo $n; done"
     assert ann.command("sh", "-c", loop).stdout == "a\nb\nc\n"
     assert ann.devctl("exec", devserver, "--", "cat", text="not read").stdout == ""

@@ -1,4 +1,4 @@
-"""What a server reaches: what people fetch, and neither the cluster nor the machine it runs on."""
+"""Egress of a server: the internet is open, the cluster and its node are closed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def beyond(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
         yield found
 
 
-def test_people_fetch_packages_repositories_and_buckets(ann: Person, devserver: str, beyond: Outside) -> None:
+def test_server_egress_to_the_internet_fetches_packages_repositories_and_buckets(
+    ann: Person, devserver: str, beyond: Outside
+) -> None:
     script = f"""
 set -eu
 mkdir -p -m 700 /tmp/fetch
@@ -54,7 +56,9 @@ curl -sS --fail --cacert ca.pem https://{beyond.address}/bucket/object
     assert said.split() == ["from_outside-1.0-py3-none-any.whl", "hello", "hello", "precious"]
 
 
-def test_the_cluster_is_closed(ann: Person, devserver: str, eventually: Wait) -> None:
+def test_server_egress_to_node_api_server_and_platform_pods_is_refused(
+    ann: Person, devserver: str, eventually: Wait
+) -> None:
     """The node on each of its addresses, the API server by its Service, and the platform's own pods."""
     cluster = ann.platform.cluster
     node = cluster.site.address
@@ -66,7 +70,7 @@ def test_the_cluster_is_closed(ann: Person, devserver: str, eventually: Wait) ->
     eventually(lambda: _open(ann, devserver, doors) == [], f"{doors} to be closed", 30)
 
 
-def test_what_a_cloud_tells_its_nodes_is_closed(ann: Person, devserver: str) -> None:
+def test_server_egress_to_instance_metadata_is_refused(ann: Person, devserver: str) -> None:
     inside = ann.platform.cluster.pid()
     assert inside is not None
     with _metadata(inside):
@@ -74,7 +78,9 @@ def test_what_a_cloud_tells_its_nodes_is_closed(ann: Person, devserver: str) -> 
         assert _open(ann, devserver, [(METADATA, 80)]) == []
 
 
-def test_the_machine_is_closed_on_all_of_its_addresses(ann: Person, devserver: str, beyond: Outside) -> None:
+def test_server_egress_to_the_host_machine_is_refused_on_every_address(
+    ann: Person, devserver: str, beyond: Outside
+) -> None:
     """And stays open to its own network: what stands between is the cluster's cable."""
     with socket.create_server(("0.0.0.0", 0)) as listener:
         port = listener.getsockname()[1]

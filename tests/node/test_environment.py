@@ -1,4 +1,4 @@
-"""One environment on every way into a server, and what was typed is what happens: one server with an odd image."""
+"""Environment variables and commands of a server whose image has odd profile files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def on_every_way(ann: Person, server: str, line: str) -> list[str]:
     return [str(number) for number in range(5)]
 
 
-def test_every_way_has_the_images_and_the_persons_environment(ann: Person, odd: str) -> None:
+def test_environment_is_the_same_over_ssh_exec_and_shell(ann: Person, odd: str) -> None:
     seen: dict[str, dict[str, str]] = {}
     for way in on_every_way(ann, odd, LINE):
         shown = ann.devctl("exec", odd, "--", "cat", f"/tmp/{way}").stdout
@@ -78,7 +78,7 @@ def test_every_way_has_the_images_and_the_persons_environment(ann: Person, odd: 
     assert {variables.get("SHELL") for way, variables in seen.items() if way != "0"} == {"/bin/bash"}
 
 
-def test_a_new_home_has_what_may_be_read_of_the_images_skel(ann: Person, odd: str) -> None:
+def test_new_home_gets_the_readable_files_of_the_images_skel(ann: Person, odd: str) -> None:
     """One file of root's among them must not keep the others away."""
     wanted = {".bashrc", ".profile", ".bash_logout", *(f".for-all-{number}" for number in range(1, 9))}
     found = set(ann.devctl("exec", odd, "--", "ls", "-A", "/home/dev").stdout.split())
@@ -88,7 +88,7 @@ def test_a_new_home_has_what_may_be_read_of_the_images_skel(ann: Person, odd: st
     assert "/etc/skel" not in ann.devctl("logs", odd, "--ssh").stdout
 
 
-def test_a_command_is_run_as_typed_and_its_output_is_all_of_the_logs(ann: Person, odd: str, eventually: Wait) -> None:
+def test_command_of_a_server_runs_as_typed_and_its_output_is_the_log(ann: Person, odd: str, eventually: Wait) -> None:
     ann.ssh(odd, "true")
     eventually(lambda: "exit code 3" in ann.devctl("describe", odd).stdout, "the command's end in describe", 20)
     done = ann.devctl("logs", odd)
@@ -99,7 +99,7 @@ def test_a_command_is_run_as_typed_and_its_output_is_all_of_the_logs(ann: Person
     assert len(ann.devctl("logs", odd, "--ssh", "--tail", "2").stdout.splitlines()) == 2
 
 
-def test_a_shell_that_prints_breaks_no_copy(ann: Person, odd: str, tmp_path: Path) -> None:
+def test_scp_and_sftp_with_a_shell_that_prints_copy_intact(ann: Person, odd: str, tmp_path: Path) -> None:
     config, host = tmp_path / "config", f"{odd}.devserver"
     config.write_text(ann.devctl("ssh-config").stdout)
     (tmp_path / "sent").write_bytes(os.urandom(300_000))

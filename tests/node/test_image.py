@@ -1,4 +1,4 @@
-"""What is in the default image for somebody who is logged in, and what becomes of a server that fills the disk."""
+"""The default image's programs, and the eviction of a server that fills the disk."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CHECKS = {
 }
 
 
-def test_the_default_image_has_what_an_engineer_looks_for(ann: Person, devserver: str) -> None:
+def test_default_image_has_the_expected_programs(ann: Person, devserver: str) -> None:
     script = "".join(
         f"( {check} ) >/tmp/said 2>&1 </dev/null || {{ echo {shlex.quote(name)}; tail -3 /tmp/said; }}\n"
         for name, check in CHECKS.items()
@@ -70,7 +70,7 @@ def small_disk(ann: Person) -> str:
 
 
 @pytest.mark.timeout(300)
-def test_who_fills_the_disk_goes_and_nobody_else(
+def test_server_over_its_disk_limit_is_evicted_and_its_neighbour_keeps_running(
     ann: Person, devserver: str, small_disk: str, eventually: Wait
 ) -> None:
     neighbour = ann.server(devserver)["status"]["podName"]

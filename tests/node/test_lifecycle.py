@@ -1,4 +1,4 @@
-"""A server's life on a real kubelet: the home, the host key, refusals, and what a person is told."""
+"""Lifecycle of a server on a real kubelet: home, host key, commands and refusals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.node.person import Person
 Wait = Callable[..., object]
 
 
-def test_home_and_host_key_live_over_restart_and_delete(ann: Person, eventually: Wait) -> None:
+def test_home_and_host_key_survive_restart_stop_and_delete(ann: Person, eventually: Wait) -> None:
     ann.devctl("create", "keeper", "--wait", "3m")
     ann.ssh("keeper", "echo precious > work; chmod 600 work")
     key = ann.server("keeper")["status"]["sshHostKey"]
@@ -43,7 +43,7 @@ def test_home_and_host_key_live_over_restart_and_delete(ann: Person, eventually:
     eventually(nothing_left, "home and host key to be gone", 60)
 
 
-def test_an_image_without_glibc_and_without_passwd(ann: Person) -> None:
+def test_server_with_a_musl_image_without_passwd_accepts_ssh(ann: Person) -> None:
     ann.devctl("create", "tiny", "--image", loaded(ann.platform, "musl"), "--ephemeral", "--wait", "3m")
     try:
         assert ann.ssh("tiny", "echo $HOME $USER; read -r first </etc/passwd; echo $first").stdout.splitlines()[0] == (
@@ -58,7 +58,7 @@ def test_an_image_without_glibc_and_without_passwd(ann: Person) -> None:
         ann.devctl("delete", "tiny", "--yes")
 
 
-def test_a_command_that_ends_leaves_the_server_running(ann: Person, eventually: Wait) -> None:
+def test_server_whose_command_exits_keeps_running(ann: Person, eventually: Wait) -> None:
     ann.devctl("create", "brief", "--ephemeral", "--wait", "3m", "--", "sh", "-c", "echo ran; exit 4")
     try:
         eventually(lambda: "exit code 4" in ann.devctl("logs", "brief").stderr, "the command's end in the logs", 20)
@@ -70,7 +70,7 @@ def test_a_command_that_ends_leaves_the_server_running(ann: Person, eventually: 
         ann.devctl("delete", "brief", "--yes")
 
 
-def test_an_image_that_cannot_be_pulled_is_named_while_the_server_keeps_trying(ann: Person) -> None:
+def test_create_with_an_image_that_cannot_be_pulled_names_it_and_keeps_starting(ann: Person) -> None:
     done = ann.devctl(
         "create", "broken", "--image", "localhost/devservers/nothing:none", "--ephemeral", "--wait", "25s", check=False
     )
@@ -86,16 +86,16 @@ def test_an_image_that_cannot_be_pulled_is_named_while_the_server_keeps_trying(a
         ann.devctl("delete", "broken", "--yes")
 
 
-def test_shared_memory_is_memory_of_the_flavors_size(ann: Person, devserver: str) -> None:
+def test_shared_memory_is_tmpfs_of_the_flavors_size(ann: Person, devserver: str) -> None:
     line = ann.ssh(devserver, "df --output=fstype,size -B1 /dev/shm | tail -1").stdout.split()
     assert line == ["tmpfs", str(2**30)]
 
 
-def test_the_token_of_the_service_account_is_not_in_the_pod(ann: Person, devserver: str) -> None:
+def test_server_pod_has_no_service_account_token(ann: Person, devserver: str) -> None:
     assert ann.ssh(devserver, "ls /var/run/secrets/kubernetes.io", check=False).returncode != 0
 
 
-def test_another_pod_cannot_reach_a_server(ann: Person, devserver: str, eventually: Wait) -> None:
+def test_server_ssh_port_from_a_neighbour_pod_is_refused(ann: Person, devserver: str, eventually: Wait) -> None:
     """The default-deny policy, enforced by the node's own firewall."""
     ann.devctl("create", "neighbour", "--ephemeral", "--wait", "3m")
     try:
@@ -112,7 +112,7 @@ def test_another_pod_cannot_reach_a_server(ann: Person, devserver: str, eventual
         ann.devctl("delete", "neighbour", "--yes")
 
 
-def test_names_resolve_inside_a_server(ann: Person, devserver: str) -> None:
+def test_dns_inside_a_server_resolves_its_service(ann: Person, devserver: str) -> None:
     shown = ann.ssh(devserver, f"getent hosts {devserver}.{ann.namespace}.svc.cluster.local").stdout
     address = ann.platform.get("service", devserver, "-n", ann.namespace)["spec"]["clusterIP"]
     assert shown.split()[0] == address
@@ -133,7 +133,7 @@ def test_names_resolve_inside_a_server(ann: Person, devserver: str) -> None:
         (["create", "x" * 60], "40", "shorter"),
     ],
 )
-def test_bad_input_is_refused_in_two_lines(
+def test_create_with_bad_input_is_refused_in_two_lines(
     ann: Person, devserver: str, arguments: list[str], wrong: str, remedy: str
 ) -> None:
     done = ann.devctl(*arguments, check=False)
@@ -145,7 +145,7 @@ def test_bad_input_is_refused_in_two_lines(
     assert "Traceback" not in done.stderr
 
 
-def test_list_tells_what_runs(ann: Person, devserver: str) -> None:
+def test_list_as_json_and_name_contains_the_server(ann: Person, devserver: str) -> None:
     listed = json.loads(ann.devctl("list", "-o", "json").stdout)
     assert listed["kind"] == "List"
     assert devserver in [item["metadata"]["name"] for item in listed["items"]]

@@ -1,4 +1,4 @@
-"""What is lost, or can't be had, is told on a real kubelet: an eviction, a deleted home, a volume that isn't there."""
+"""Messages about an eviction, a deleted home and a missing volume on a kubelet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.node.person import Person
 Wait = Callable[..., object]
 
 
-def test_an_eviction_and_a_deleted_home_are_told_before_and_after(ann: Person, eventually: Wait) -> None:
+def test_devctl_with_an_eviction_and_a_deleted_home_reports_both(ann: Person, eventually: Wait) -> None:
     kubectl, namespace = ann.platform.cluster.kubectl, ann.namespace
     ann.devctl("create", "lost", "--wait", "3m")
     try:
@@ -54,7 +54,7 @@ def test_an_eviction_and_a_deleted_home_are_told_before_and_after(ann: Person, e
         ann.devctl("delete", "lost", "--yes", "--purge", check=False)
 
 
-def test_a_volume_that_cannot_be_mounted_is_the_reason(ann: Person) -> None:
+def test_create_with_a_volume_that_cannot_be_mounted_gives_the_reason(ann: Person) -> None:
     """An NFS server that isn't there; on AWS it is an EFS without mount target, or a volume held by another node."""
     volume = {
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""The platform's own life: up again, killed, destroyed, down.
+"""Lifecycle of the platform itself: up again, killed processes, destroy and down.
 
 They come last because they end what the other tests use; each leaves the platform up, with its servers as it got them.
 """
@@ -50,7 +50,7 @@ def _objects(platform: Platform, *kinds: str) -> dict[str, tuple[str, str]]:
 SETTLED = ("crd", "deployment", "clusterrole", "devserver", "devserveruser", "devserverflavor", "pvc", "namespace")
 
 
-def test_up_ends_with_a_server_that_answers(platform: Platform, ann: Person) -> None:
+def test_first_up_prints_commands_that_work(platform: Platform, ann: Person) -> None:
     shown = platform.first_up
     assert "over SSH: dev on first" in shown
     *_, ssh, create, bastion, overview = [line.strip() for line in shown.splitlines() if line.strip()]
@@ -65,7 +65,7 @@ def test_up_ends_with_a_server_that_answers(platform: Platform, ann: Person) -> 
         assert ann.devctl(*words).returncode == 0
 
 
-def test_a_second_up_changes_nothing_within_20_seconds(platform: Platform, devserver: str) -> None:
+def test_second_up_changes_nothing_within_20_seconds(platform: Platform, devserver: str) -> None:
     before = _objects(platform, *SETTLED)
     begin = time.monotonic()
     shown = platform.run("up").stdout
@@ -76,7 +76,7 @@ def test_a_second_up_changes_nothing_within_20_seconds(platform: Platform, devse
     assert seconds < 20
 
 
-def test_another_clusters_configuration_is_neither_used_nor_changed(platform: Platform, tmp_path: Path) -> None:
+def test_up_with_another_clusters_devctl_configuration_leaves_it_unchanged(platform: Platform, tmp_path: Path) -> None:
     config = tmp_path / "devctl" / "config.yaml"
     config.parent.mkdir()
     config.write_text("user: eve\ncontext: company\nkubeconfig: /nonexistent\n")
@@ -89,7 +89,7 @@ def test_another_clusters_configuration_is_neither_used_nor_changed(platform: Pl
     assert config.read_text().startswith("user: eve")
 
 
-def test_preview_has_nothing_to_change(platform: Platform) -> None:
+def test_preview_after_up_shows_no_changes(platform: Platform) -> None:
     shown = platform.run("preview").stdout
     assert "unchanged" in shown
     assert not [word for word in ("to create", "to update", "to delete", "to replace") if word in shown], shown
@@ -98,7 +98,7 @@ def test_preview_has_nothing_to_change(platform: Platform) -> None:
 @pytest.mark.parametrize(
     "name", [*PROGRAMS, "containerd-shim", "sshd", "devservers-operator", "manager", "the first process"]
 )
-def test_kill_9_and_up_lose_nothing(
+def test_up_after_kill_9_restores_servers_and_objects(
     platform: Platform, ann: Person, devserver: str, eventually: Wait, name: str
 ) -> None:
     _running(ann, devserver)
@@ -133,7 +133,9 @@ def _is(pid: int, comm: str, name: str) -> bool:
     return comm == name[:15]  # what the kernel keeps of it
 
 
-def test_destroy_names_what_is_in_a_queue_and_ends_no_server(platform: Platform, ann: Person, devserver: str) -> None:
+def test_destroy_with_a_foreign_pod_in_a_queue_is_refused_and_stops_no_server(
+    platform: Platform, ann: Person, devserver: str
+) -> None:
     """An administrator's own pod: what ends is servers only, and nobody's ends for a destroy that is refused."""
     _running(ann, devserver)
     before = ann.server(devserver)
@@ -166,7 +168,7 @@ def _pod(platform: Platform, name: str, ann: Person, gpus: int = 0) -> dict[str,
     return queued.pod(name, ann.namespace, image, gpus, INTERACTIVE, PRIORITY_INTERACTIVE)
 
 
-def test_destroy_leaves_homes_only_and_up_gives_them_back(platform: Platform, ann: Person, devserver: str) -> None:
+def test_destroy_keeps_only_homes_and_up_reattaches_them(platform: Platform, ann: Person, devserver: str) -> None:
     uid = platform.get("devserveruser", "ann")["status"]["uid"]
     # One pod that runs and one that waits for what there is none of: both are a server's, and go with it.
     _running(ann, devserver)
@@ -224,7 +226,7 @@ def _made_by_kubernetes(item: dict[str, Any]) -> bool:
     return bool(item["kind"] == "Event" or names.get(item["kind"]) == item["metadata"]["name"])
 
 
-def test_down_leaves_nothing_on_the_machine_and_up_brings_all_back(
+def test_down_leaves_nothing_on_the_machine_and_up_restores_the_server(
     platform: Platform, ann: Person, devserver: str, eventually: Wait
 ) -> None:
     _running(ann, devserver)
@@ -256,7 +258,7 @@ def bare(tmp_path: Path) -> Iterator[Platform]:
         cluster.down(Progress())
 
 
-def test_down_with_purge_asks_names_the_homes_and_deletes(bare: Platform) -> None:
+def test_down_with_purge_names_the_homes_asks_and_deletes(bare: Platform) -> None:
     claim = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",

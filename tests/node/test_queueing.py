@@ -1,4 +1,4 @@
-"""The queue on a real node, with the real Kueue and pretended GPUs: who runs, who waits, and who gives way."""
+"""Kueue on a real node with pretended GPUs: admission, waiting and preemption."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def conditions(thing: dict[str, Any]) -> dict[str, str]:
     return {each["type"]: each["status"] for each in thing.get("status", {}).get("conditions", [])}
 
 
-def test_kueue_is_there_with_all_its_apis(platform: Platform) -> None:
+def test_kueue_after_up_serves_all_its_apis_and_queues(platform: Platform) -> None:
     deployment = platform.get("deployment", "kueue-controller-manager", "-n", "kueue-system")
     assert conditions(deployment)["Available"] == "True"
     for version in ("v1beta1", "v1beta2"):
@@ -72,7 +72,7 @@ def test_kueue_is_there_with_all_its_apis(platform: Platform) -> None:
     assert {each["nominalQuota"] for each in training["flavors"][0]["resources"]} == {"0"}
 
 
-def test_pretended_gpus_are_offered_and_say_what_they_are(gpus: Platform, ann: Person) -> None:
+def test_pretended_gpus_are_allocatable_and_described_as_no_gpu(gpus: Platform, ann: Person) -> None:
     node = gpus.get("node", "devservers")
     assert node["status"]["allocatable"][GPU] == "4"
     offered = {
@@ -81,7 +81,7 @@ def test_pretended_gpus_are_offered_and_say_what_they_are(gpus: Platform, ann: P
     assert "no GPU" in offered["gpu-fake"]["spec"]["description"]
 
 
-def test_a_second_up_keeps_the_gpus_and_changes_nothing(gpus: Platform) -> None:
+def test_second_up_keeps_the_gpus_and_changes_nothing(gpus: Platform) -> None:
     shown = gpus.run("up", "--no-demo").stdout
     assert "unchanged" in shown
     assert not [word for word in (" created", " updated", " deleted", " replaced") if word in shown], shown
@@ -89,7 +89,7 @@ def test_a_second_up_keeps_the_gpus_and_changes_nothing(gpus: Platform) -> None:
     assert not [word for word in ("to create", "to update", "to delete", "to replace") if word in shown], shown
 
 
-def test_a_kubelet_that_starts_anew_has_them_again_after_up(gpus: Platform, eventually: Wait) -> None:
+def test_up_after_a_kubelet_restart_restores_the_gpus(gpus: Platform, eventually: Wait) -> None:
     running = gpus.cluster.processes()
     (kubelet,) = (pid for pid, name in running.items() if name == "kubelet")
     os.kill(kubelet, signal.SIGKILL)
@@ -100,7 +100,7 @@ def test_a_kubelet_that_starts_anew_has_them_again_after_up(gpus: Platform, even
     eventually(lambda: gpus.get("node", "devservers")["status"]["allocatable"].get(GPU) == "4", "the GPUs", 30)
 
 
-def test_who_finds_no_quota_waits_and_starts_when_it_comes_free(
+def test_queue_without_free_quota_starts_second_pod_after_the_first_is_deleted(
     gpus: Platform, namespace: str, eventually: Wait
 ) -> None:
     image = queued.default_image(gpus)
@@ -128,7 +128,7 @@ def test_who_finds_no_quota_waits_and_starts_when_it_comes_free(
     eventually(lambda: phase(gpus, namespace, "second") == "Running", "the second pod to run")
 
 
-def test_training_borrows_what_is_idle_and_a_server_takes_it_back(
+def test_training_on_borrowed_quota_is_preempted_by_a_server_and_resumes(
     gpus: Platform, namespace: str, eventually: Wait
 ) -> None:
     image = queued.default_image(gpus)
@@ -147,7 +147,7 @@ def test_training_borrows_what_is_idle_and_a_server_takes_it_back(
     eventually(lambda: gpus.get("job", "train", "-n", namespace)["status"].get("ready") == 1, "the job to run again")
 
 
-def test_who_asks_for_no_queue_is_left_alone_and_so_is_any_other_namespace(gpus: Platform, namespace: str) -> None:
+def test_kueue_ignores_pods_without_a_queue_and_other_namespaces(gpus: Platform, namespace: str) -> None:
     image = queued.default_image(gpus)
     queued.apply(
         gpus,

@@ -1,4 +1,4 @@
-"""A private registry as companies have them: Debian's docker-registry with TLS of its own CA and passwords."""
+"""Pulling from a private registry with passwords and TLS of its own CA."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _bcrypt(password: str) -> str:
 
 
 @pytest.mark.timeout(300)
-def test_a_private_image_needs_a_login_and_starts_by_itself_after_it(
+def test_server_with_a_private_image_starts_after_registry_login(
     ann: Person, registry: Registry, eventually: Wait
 ) -> None:
     def message() -> str:

@@ -1,4 +1,4 @@
-"""devctl with exactly the rights a person has: the shipped ClusterRole dev-user in their own namespace, no more.
+"""devctl with exactly a user's rights: the ClusterRole dev-user in their namespace.
 
 The identity is the person's ServiceAccount, by a short token of the API server, as the bastion uses it.
 """
@@ -28,7 +28,7 @@ def plain(platform: Platform, ann: Person, tmp_path_factory: pytest.TempPathFact
     return Person(replace(platform, env=platform.env | {"DEVCTL_KUBECONFIG": str(file)}), ann.name)
 
 
-def test_everything_devctl_does_works_with_a_users_own_rights(plain: Person) -> None:
+def test_devctl_with_a_users_own_rights_runs_every_command(plain: Person) -> None:
     plain.devctl("create", "mine", "--wait", "3m")
     assert plain.ssh("mine", "echo hello").stdout == "hello\n"
     assert plain.devctl("exec", "mine", "--", "echo", "there").stdout == "there\n"
@@ -54,7 +54,7 @@ def test_everything_devctl_does_works_with_a_users_own_rights(plain: Person) -> 
         ("exec", "devservers-operator", "--namespace", "devservers-system", "--", "id"),
     ],
 )
-def test_nothing_outside_of_their_own_namespace(plain: Person, words: tuple[str, ...]) -> None:
+def test_devctl_outside_of_the_users_namespace_is_forbidden(plain: Person, words: tuple[str, ...]) -> None:
     done = plain.devctl(*words, check=False)
     assert done.returncode == 4, done.stdout + done.stderr
     lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -75,7 +75,9 @@ def test_nothing_outside_of_their_own_namespace(plain: Person, words: tuple[str,
         ("patch", "configmaps"),
     ],
 )
-def test_what_would_open_the_namespace_is_refused(platform: Platform, ann: Person, verb: str, resource: str) -> None:
+def test_dev_user_role_denies_access_that_would_open_the_namespace(
+    platform: Platform, ann: Person, verb: str, resource: str
+) -> None:
     account = f"system:serviceaccount:{ann.namespace}:devctl"
     review = {
         "apiVersion": "authorization.k8s.io/v1",

@@ -1,4 +1,4 @@
-"""The shell a person works in, in the platform's image; and an image that has none."""
+"""Login shells in the default image, and SSH to an image without a shell."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shellless(ann: Person) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("way", ["ssh", "shell"])
-def test_a_prompt_says_where_one_is_and_completes(ann: Person, desk: str, way: str) -> None:
+def test_login_shell_shows_host_and_folder_and_completes(ann: Person, desk: str, way: str) -> None:
     with terminal(ann, way, desk) as screen:
         screen.expect("dev@desk:~$ ")
         screen.type("cd /tmp; complete -p -D > /dev/null && echo com''pletes; echo shell=$SHELL,$BASH\n")
@@ -46,13 +46,13 @@ def test_a_prompt_says_where_one_is_and_completes(ann: Person, desk: str, way: s
         screen.expect("default-shell /bin/bash")
 
 
-def test_the_account_names_the_images_shell(ann: Person, desk: str) -> None:
+def test_passwd_entry_names_the_images_shell(ann: Person, desk: str) -> None:
     fields = ann.ssh(desk, "getent passwd dev").stdout.strip().split(":")
     uid = str(ann.platform.get("devserveruser", "ann")["status"]["uid"])
     assert fields == ["dev", "x", uid, uid, "ann", "/home/dev", "/bin/bash"]
 
 
-def test_bashrc_is_read_at_every_login_and_is_the_persons_own(ann: Person, desk: str) -> None:
+def test_bashrc_is_read_at_every_login_and_edits_survive_a_restart(ann: Person, desk: str) -> None:
     assert {".bashrc", ".profile"} <= set(ann.ssh(desk, "ls -A").stdout.split())
     ann.ssh(desk, "sed -i '1i export FROM_RC=1' .bashrc; echo 'export AT_END=1' >> .bashrc; rm .bash_logout; : > kept")
     ann.devctl("restart", desk, "--wait", "3m")
@@ -82,7 +82,7 @@ def agent(folder: Path, keys: list[Path]) -> Iterator[str]:
             process.terminate()
 
 
-def test_the_twelfth_key_of_an_agent_is_good_enough(ann: Person, desk: str, tmp_path: Path) -> None:
+def test_ssh_with_twelve_agent_keys_accepts_the_last(ann: Person, desk: str, tmp_path: Path) -> None:
     keys = [tmp_path / f"other{number}" for number in range(11)]
     for key in keys:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
@@ -97,7 +97,7 @@ def test_the_twelfth_key_of_an_agent_is_good_enough(ann: Person, desk: str, tmp_
         assert other.devctl("ssh", desk, "echo in").stdout == "in\n"
 
 
-def test_an_image_without_a_shell_copies_and_forwards_and_says_why_it_opens_none(
+def test_image_without_a_shell_copies_and_forwards_and_refuses_a_shell_with_a_reason(
     ann: Person, shellless: str, tmp_path: Path
 ) -> None:
     config = tmp_path / "config"

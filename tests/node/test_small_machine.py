@@ -1,4 +1,4 @@
-"""The smallest machine the platform is promised for, 2 CPUs and 8 GiB: six small servers run there, and one larger."""
+"""Capacity of the smallest supported machine, 2 CPUs and 8 GiB."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def small(platform: Platform) -> Iterator[Platform]:
         platform.run("up", "--no-demo")
 
 
-def test_six_small_servers_and_a_medium_one_run_beside_the_platform(small: Platform, ann: Person) -> None:
+def test_two_cpus_and_8_gib_run_six_small_servers_and_a_medium_one(small: Platform, ann: Person) -> None:
     try:
         with ThreadPoolExecutor(len(SIZES)) as at_once:
             made = list(at_once.map(lambda each: _create(ann, *each), SIZES.items()))

@@ -1,4 +1,4 @@
-"""SSH into a server with the system's own client: everything an editor or a script does."""
+"""SSH into a server with the system's own client, as editors and scripts use it."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def _ssh(ann: Person, config: Path, *arguments: str, **options: object) -> subpr
     return ann.command("ssh", "-F", str(config), *arguments, **options)  # type: ignore[arg-type]
 
 
-def test_a_command_runs_as_the_dev_user_in_the_home(ann: Person, devserver: str) -> None:
+def test_ssh_command_runs_as_the_dev_user_in_the_home(ann: Person, devserver: str) -> None:
     uid = ann.platform.get("devserveruser", "ann")["status"]["uid"]
     shown = ann.ssh(devserver, "id -u; id -un; pwd; echo $HOME; hostname").stdout.split()
     assert shown == [str(uid), "dev", "/home/dev", "/home/dev", devserver]
 
 
-def test_exit_codes_and_both_streams_pass_through(ann: Person, devserver: str) -> None:
+def test_ssh_command_passes_exit_code_and_both_streams(ann: Person, devserver: str) -> None:
     done = ann.ssh(devserver, "echo out; echo err >&2; exit 7", check=False)
     assert (done.returncode, done.stdout) == (7, "out\n")
     assert "err\n" in done.stderr
 
 
-def test_a_stock_client_needs_only_the_printed_configuration(ann: Person, ssh_config: Path) -> None:
+def test_stock_ssh_client_with_the_printed_configuration_connects(ann: Person, ssh_config: Path) -> None:
     assert _ssh(ann, ssh_config, HOST, "echo hello").stdout == "hello\n"
     assert "StrictHostKeyChecking no" not in ssh_config.read_text()
 
 
-def test_nothing_runs_as_root(ann: Person, devserver: str) -> None:
+def test_server_processes_all_run_as_the_users_uid(ann: Person, devserver: str) -> None:
     users = ann.ssh(devserver, "cat /proc/[0-9]*/status | grep ^Uid: | sort -u").stdout.splitlines()
     uid = str(ann.platform.get("devserveruser", "ann")["status"]["uid"])
     assert users
@@ -52,7 +52,7 @@ def test_nothing_runs_as_root(ann: Person, devserver: str) -> None:
     assert ann.ssh(devserver, "grep CapEff /proc/self/status").stdout.split()[1] == "0" * 16
 
 
-def test_sftp_and_scp_carry_a_file_both_ways(ann: Person, ssh_config: Path, tmp_path: Path) -> None:
+def test_sftp_and_scp_copy_a_file_both_ways(ann: Person, ssh_config: Path, tmp_path: Path) -> None:
     data = os.urandom(3_000_000)
     (tmp_path / "up").write_bytes(data)
     ann.command("scp", "-F", str(ssh_config), str(tmp_path / "up"), f"{HOST}:up")
@@ -63,7 +63,7 @@ def test_sftp_and_scp_carry_a_file_both_ways(ann: Person, ssh_config: Path, tmp_
     assert (tmp_path / "again").read_bytes() == data
 
 
-def test_a_port_is_forwarded(ssh_config: Path, eventually: Wait, platform: Platform) -> None:
+def test_ssh_local_forward_reaches_a_port_of_the_server(ssh_config: Path, eventually: Wait, platform: Platform) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -86,7 +86,7 @@ def test_a_port_is_forwarded(ssh_config: Path, eventually: Wait, platform: Platf
             session.terminate()
 
 
-def test_the_agent_is_forwarded(ann: Person, ssh_config: Path, tmp_path: Path) -> None:
+def test_ssh_agent_forwarding_lists_the_key(ann: Person, ssh_config: Path, tmp_path: Path) -> None:
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "mine", "-f", str(key)], check=True)
     socket_path = tmp_path / "agent"
@@ -106,14 +106,14 @@ def test_the_agent_is_forwarded(ann: Person, ssh_config: Path, tmp_path: Path) -
         agent.wait()
 
 
-def test_exec_and_shell_pass_the_code_through(ann: Person, devserver: str) -> None:
+def test_exec_and_shell_pass_the_exit_code(ann: Person, devserver: str) -> None:
     done = ann.devctl("exec", devserver, "--", "sh", "-c", "echo out; echo err >&2; exit 5", check=False)
     assert (done.returncode, done.stdout) == (5, "out\n")
     assert "err" in done.stderr
     assert ann.devctl("shell", devserver, "--", "cd / && pwd && exit 6", check=False).returncode == 6
 
 
-def test_a_wrong_host_key_is_refused(ann: Person, ssh_config: Path, tmp_path: Path) -> None:
+def test_ssh_with_a_wrong_host_key_is_refused(ann: Person, ssh_config: Path, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
     other = (tmp_path / "other.pub").read_text().split()[:2]
     assert _ssh(ann, ssh_config, HOST, "true").returncode == 0
@@ -129,7 +129,7 @@ def test_a_wrong_host_key_is_refused(ann: Person, ssh_config: Path, tmp_path: Pa
 
 
 @pytest.mark.timeout(300)
-def test_a_key_is_taken_up_and_dropped_without_a_restart(ann: Person, devserver: str, eventually: Wait) -> None:
+def test_changed_keys_reach_a_running_server_without_a_restart(ann: Person, devserver: str, eventually: Wait) -> None:
     """Ruling 20: within the kubelet's sync time; 90 s here."""
     platform = ann.platform
     home = Path(platform.env["HOME"])

@@ -1,4 +1,4 @@
-"""Whoever started a program, and wherever: a stop lets it save before anything takes its terminal away."""
+"""SIGTERM on stop: programs save before their terminal goes away."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def trainer(ann: Person) -> Iterator[str]:
 
 
 @pytest.mark.timeout(300)
-def test_a_stop_lets_programs_save_however_they_were_started(ann: Person, trainer: str, eventually: Wait) -> None:
+def test_stop_signals_programs_of_every_session_type_before_their_terminal_closes(
+    ann: Person, trainer: str, eventually: Wait
+) -> None:
     env = ann.platform.env | {"PATH": f"{BIN}:{ann.platform.env['PATH']}"}
     with ExitStack() as stack:
         ann.ssh(trainer, "tmux new-session -d './train.sh tmux'")

@@ -1,4 +1,4 @@
-"""devctl at a real terminal: the live start timeline, a shell with its window, following logs, being asked."""
+"""devctl at a real terminal: start timeline, shells, following logs and questions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.node.person import Person
 from tests.support.node.screen import terminal
 
 
-def test_waiting_shows_the_stages_and_what_comes_next(ann: Person) -> None:
+def test_create_with_wait_shows_the_stages(ann: Person) -> None:
     with terminal(ann, "create", "shown", "--ephemeral", "--wait", "3m") as screen:
         screen.expect("SSHReady")
         screen.expect("is ready after")
@@ -21,7 +21,7 @@ def test_waiting_shows_the_stages_and_what_comes_next(ann: Person) -> None:
     ann.devctl("delete", "shown", "--yes")
 
 
-def test_ctrl_c_ends_the_waiting_and_not_the_server(ann: Person) -> None:
+def test_create_interrupted_by_ctrl_c_leaves_the_server(ann: Person) -> None:
     with terminal(
         ann, "create", "left", "--image", "localhost/devservers/none:x", "--ephemeral", "--wait", "3m"
     ) as screen:
@@ -43,7 +43,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_server(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("command", ["shell", "ssh"])
-def test_a_shell_has_the_windows_size_and_follows_it(ann: Person, devserver: str, command: str) -> None:
+def test_shell_follows_the_terminal_size(ann: Person, devserver: str, command: str) -> None:
     with terminal(ann, command, devserver) as screen:
         screen.expect("$ ")  # what is typed before the shell reads may be lost
         screen.type("stty size\n")
@@ -56,7 +56,7 @@ def test_a_shell_has_the_windows_size_and_follows_it(ann: Person, devserver: str
         assert screen.process.wait(30) == 4
 
 
-def test_logs_are_followed(ann: Person) -> None:
+def test_logs_with_follow_print_new_lines_until_ctrl_c(ann: Person) -> None:
     ann.devctl("create", "talks", "--ephemeral", "--wait", "3m", "--", "sh", "-c", "echo one; sleep 5; echo two")
     try:
         with terminal(ann, "logs", "-f", "talks") as screen:
@@ -69,7 +69,7 @@ def test_logs_are_followed(ann: Person) -> None:
 
 
 @pytest.mark.parametrize("end", ["stop", "delete"])
-def test_logs_are_followed_from_pod_to_pod_until_the_server_ends(ann: Person, end: str) -> None:
+def test_logs_with_follow_continue_over_pods_until_the_server_ends(ann: Person, end: str) -> None:
     says = 'cd; echo x >> lives; echo "this is life $(wc -l < lives)."'
     ann.devctl("create", "moves", "--wait", "3m", "--", "sh", "-c", says)
     try:

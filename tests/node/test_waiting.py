@@ -1,4 +1,4 @@
-"""Servers that wait for quota, on the real node: the real Kueue, the real operator, pretended GPUs, a real terminal."""
+"""Servers that wait for quota, with real Kueue and operator and pretended GPUs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def ready(ann: Person, name: str) -> dict[str, Any]:
     return next((each for each in found if each["type"] == "Ready"), {})
 
 
-def test_who_waits_says_why_and_which_place_and_runs_when_the_other_stops(
+def test_waiting_server_shows_reason_and_position_and_runs_after_the_other_stops(
     ann: Person, two: tuple[str, str], eventually: Wait
 ) -> None:
     shown = next(line for line in ann.devctl("list").stdout.splitlines() if line.startswith("waiter"))
@@ -73,7 +73,7 @@ def test_who_waits_says_why_and_which_place_and_runs_when_the_other_stops(
     assert stages[:4] == ["Accepted", "Queued", "Admitted", "Scheduled"]
 
 
-def test_a_restart_gives_the_gpus_to_who_waits(ann: Person, two: tuple[str, str], eventually: Wait) -> None:
+def test_restart_of_a_gpu_server_admits_the_waiting_one(ann: Person, two: tuple[str, str], eventually: Wait) -> None:
     done = ann.devctl("restart", "holder", check=False)
     assert done.returncode == 2
     assert "its GPU goes back to the queue" in done.stderr
@@ -84,7 +84,7 @@ def test_a_restart_gives_the_gpus_to_who_waits(ann: Person, two: tuple[str, str]
     eventually(lambda: reason(ann, "holder") == "Running", "the restarted one to run", 90)
 
 
-def test_a_place_that_is_taken_is_told_and_comes_back_with_the_home(
+def test_preempted_server_shows_the_preemptor_and_resumes_with_its_home(
     gpus: Platform, ann: Person, eventually: Wait
 ) -> None:
     ann.devctl("create", "holder", "gpu-all", "--wait", "3m")
@@ -112,7 +112,7 @@ def test_a_place_that_is_taken_is_told_and_comes_back_with_the_home(
     ann.devctl("delete", "holder", "--yes", "--purge")
 
 
-def test_what_can_never_start_is_refused_and_told(gpus: Platform, ann: Person, eventually: Wait) -> None:
+def test_create_beyond_the_whole_quota_is_refused_and_shown(gpus: Platform, ann: Person, eventually: Wait) -> None:
     done = ann.devctl("create", "toobig", "gpu-nine", check=False)
     assert done.returncode == 6
     assert "take gpu-all, the nearest that fits" in done.stderr
@@ -124,7 +124,7 @@ def test_what_can_never_start_is_refused_and_told(gpus: Platform, ann: Person, e
     ann.devctl("delete", "toobig", "--yes")
 
 
-def test_a_new_operator_restarts_neither_who_runs_nor_who_waits(
+def test_operator_rollout_restarts_neither_running_nor_waiting_servers(
     gpus: Platform, ann: Person, two: tuple[str, str], eventually: Wait
 ) -> None:
     before = {name: ann.server(name)["status"]["podName"] for name in two}
@@ -137,7 +137,9 @@ def test_a_new_operator_restarts_neither_who_runs_nor_who_waits(
     assert reason(ann, "waiter") == "Queued"
 
 
-def test_kueue_that_is_away_is_told_and_nothing_is_lost(gpus: Platform, ann: Person, eventually: Wait) -> None:
+def test_server_without_kueue_shows_the_outage_and_runs_after_it_returns(
+    gpus: Platform, ann: Person, eventually: Wait
+) -> None:
     manager = ("deployment", "kueue-controller-manager", "-n", KUEUE_NAMESPACE)
     gpus.cluster.kubectl("scale", *manager, "--replicas=0")
     try:
