@@ -19,7 +19,7 @@ from devservers_core.client import kubeconfig
 from devservers_core.client.api import ApiClient
 from devservers_core.client.paths import user_path
 from devservers_core.client.watch import METADATA, Reflector, named
-from devservers_core.errors import Failure
+from devservers_core.errors import CommandError
 from devservers_core.names import API_VERSION, CLUSTER_DOMAIN
 
 SETTLE = 0.05
@@ -41,8 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         target = kubeconfig.load(options.kubeconfig, None, os.environ)
-    except Failure as failure:
-        log(f"{failure.what}; {failure.todo}")
+    except CommandError as failure:
+        log(f"{failure.what}; {failure.remedy}")
         return 2
     woken, listed = threading.Event(), threading.Event()
 

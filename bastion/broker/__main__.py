@@ -12,7 +12,7 @@ from bastion.broker.server import BrokerServer, log
 from bastion.paths import Paths
 from devservers_core import names
 from devservers_core.client import kubeconfig
-from devservers_core.errors import Failure
+from devservers_core.errors import CommandError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         target = kubeconfig.load(options.kubeconfig, None, os.environ)
         asyncio.run(_run(Desk(target, options.system_namespace, utcnow)))
-    except (Failure, OSError) as error:
+    except (CommandError, OSError) as error:
         log(str(error))
         return 2
     return 0

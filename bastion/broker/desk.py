@@ -21,7 +21,7 @@ from devservers_core import names
 from devservers_core.client.api import ApiClient
 from devservers_core.client.kubeconfig import Target
 from devservers_core.client.paths import user_path
-from devservers_core.errors import FORBIDDEN, NOT_FOUND, USAGE, ApiError, Failure, Unreachable
+from devservers_core.errors import FORBIDDEN, NOT_FOUND, USAGE, ApiError, CommandError, UnreachableError
 from devservers_core.names import PERSON_ACCOUNT, TOKEN_TTL_SECONDS, USER_CA_ENTRY, USER_CA_SECRET
 from devservers_core.ssh_certs import Authority
 from devservers_core.types import Json
@@ -58,11 +58,11 @@ class Desk:
                     return self.keys(user, request)
         except BadRequest as error:
             return _no(str(error), "report this", USAGE)
-        except Failure as failure:
-            return _no(failure.what, failure.todo, failure.code)
+        except CommandError as failure:
+            return _no(failure.what, failure.remedy, failure.code)
         except ApiError as error:
             return _refusal(error, user)
-        except Unreachable:
+        except UnreachableError:
             return _no("the cluster does not answer", "try again in a moment; if it goes on, tell an administrator")
         except ValueError as error:
             return _no(f"the bastion is not set up: {error}", "tell an administrator")
@@ -71,7 +71,7 @@ class Desk:
     def token(self, user: str, fresh: bool = False) -> Json:
         """A token for the person's own namespace; a `fresh` one when the cluster no longer takes what was given out.
 
-        Raises ApiError, Unreachable.
+        Raises ApiError, UnreachableError.
         """
         with self._lock:
             known = None if fresh else self._tokens.get(user)
@@ -86,7 +86,10 @@ class Desk:
         return known
 
     def keys(self, user: str, request: Mapping[str, Any]) -> Json:
-        """The person's own keys, after the change that is asked for. Raises Failure, ApiError, Unreachable."""
+        """The person's own keys, after the change that is asked for.
+
+        Raises CommandError, ApiError, UnreachableError.
+        """
         kube = self._kube()
         if "add" in request or "remove" in request:
             change_keys(kube, user, request)
@@ -154,11 +157,11 @@ def _refusal(error: ApiError, user: str) -> Json:
             FORBIDDEN,
         )
     failure = from_api(error, "do that")
-    return _no(failure.what, failure.todo, failure.code)
+    return _no(failure.what, failure.remedy, failure.code)
 
 
-def _no(what: str, todo: str, code: int = 1) -> Json:
-    return {"error": what, "try": todo, "code": code}
+def _no(what: str, remedy: str, code: int = 1) -> Json:
+    return {"error": what, "try": remedy, "code": code}
 
 
 def utcnow() -> datetime:

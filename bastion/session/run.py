@@ -140,7 +140,7 @@ def _kubectl(argv: list[str], env: dict[str, str]) -> int:
 
     from bastion.session.kubectl import kubeconfig
     from devctl import broker
-    from devservers_core.errors import REFUSED, Failure
+    from devservers_core.errors import REFUSED, CommandError
 
     if not _bounded_stdin(argv):
         sys.stderr.write(
@@ -154,8 +154,8 @@ def _kubectl(argv: list[str], env: dict[str, str]) -> int:
         return 127
     try:
         grant = broker.ask(env["DEVCTL_BROKER"], {"want": "token"})
-    except Failure as failure:
-        sys.stderr.write(f"error: {failure.what}\n  try: {failure.todo}\n")
+    except CommandError as failure:
+        sys.stderr.write(f"error: {failure.what}\n  try: {failure.remedy}\n")
         return failure.code
     # A file without a name: it is gone with the process.
     handle = os.memfd_create("kubeconfig", 0)

@@ -16,7 +16,7 @@ from bastion.session.wrap import wrap
 from devctl import keys, render
 from devctl.listing import phase, reason
 from devctl.session import Session, explain
-from devservers_core.errors import ApiError, Failure, Unreachable
+from devservers_core.errors import ApiError, CommandError, UnreachableError
 
 MOST_SERVERS = 20
 PATIENCE = 4.0
@@ -33,7 +33,7 @@ def greet() -> None:
     try:
         lines += servers(session.servers())
         lines += keys.ending(keys.own(session), now)
-    except (Failure, ApiError, Unreachable) as error:
+    except (CommandError, ApiError, UnreachableError) as error:
         failure = explain(error, "look at your servers")
         lines.append(f"Your servers cannot be shown now: {failure.what}")
     for line in lines:

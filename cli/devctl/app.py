@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from devctl.commands import COMMANDS, COMMON, GROUPS, INSTEAD, MEANT, PARTS, overview
-from devservers_core.errors import FAILURE, INTERRUPTED, READER_LEFT, USAGE, ApiError, Failure, Unreachable
+from devservers_core.errors import FAILURE, INTERRUPTED, READER_LEFT, USAGE, ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
     import inspect
@@ -93,16 +93,16 @@ def report(error: Exception) -> int:
     from devctl import render
     from devctl.session import explain
 
-    if isinstance(error, Failure | ApiError | Unreachable):
+    if isinstance(error, CommandError | ApiError | UnreachableError):
         failure = explain(error)
     else:
-        failure = Failure(
+        failure = CommandError(
             f"devctl failed unexpectedly: {type(error).__name__}: {error}",
             "run it again with --debug and report what it prints",
             FAILURE,
         )
     render.say(render.paint("error:", "red", sys.stderr) + " " + render.clean(failure.what))
-    render.say(render.paint("  try:", "cyan", sys.stderr) + " " + render.clean(failure.todo))
+    render.say(render.paint("  try:", "cyan", sys.stderr) + " " + render.clean(failure.remedy))
     return failure.code
 
 
@@ -159,7 +159,7 @@ def start(args: list[str]) -> int:
 
 
 def run(args: list[str]) -> int:
-    """Run one command line in this process; raises Failure, ApiError or Unreachable."""
+    """Run one command line in this process; raises CommandError, ApiError or UnreachableError."""
     args, rest = prepare(args)
     # rich would triple the time of every `--help`; plain text also reads well in a pipe.
     os.environ["TYPER_USE_RICH"] = "0"
@@ -224,7 +224,7 @@ def run(args: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
-def usage(error: Exception, args: list[str]) -> Failure:
+def usage(error: Exception, args: list[str]) -> CommandError:
     """A wrong command line in two lines."""
     from difflib import get_close_matches
 
@@ -233,22 +233,22 @@ def usage(error: Exception, args: list[str]) -> Failure:
     if command in GROUPS:
         words = args[args.index(command) :]
         command = next((" ".join(words[:n]) for n in (3, 2) if " ".join(words[:n]) in PARTS), command)
-    todo = f"`devctl {command} --help` explains it" if command else "`devctl --help` lists the commands"
+    remedy = f"`devctl {command} --help` explains it" if command else "`devctl --help` lists the commands"
     unknown = re.match(r"No such command '([^']*)'", text)
     if unknown is None:
-        return Failure(text, todo, USAGE)
+        return CommandError(text, remedy, USAGE)
     word = unknown[1]
     if command in GROUPS and word not in args[: args.index(command)]:
         known = GROUPS[command]
         meant = {"rm": ["remove", "delete"], "ls": ["list"], "new": ["add"], "create": ["add"], "get": ["list", "show"]}
         near = [each for each in meant.get(word, []) if each in known] or get_close_matches(word, known, 1)
         guess = f"did you mean `devctl {command} {near[0]}`? " if near else ""
-        return Failure(f"devctl {command} has no {word!r}", f"{guess}it has: {', '.join(known)}", USAGE)
+        return CommandError(f"devctl {command} has no {word!r}", f"{guess}it has: {', '.join(known)}", USAGE)
     lists = "`devctl --help` lists the commands"
     if word in INSTEAD:
-        return Failure(f"there is no command {word!r}", INSTEAD[word], USAGE)
+        return CommandError(f"there is no command {word!r}", INSTEAD[word], USAGE)
     near = [MEANT[word]] if word in MEANT else get_close_matches(word, COMMANDS, 1)
-    return Failure(f"there is no command {word!r}", f"did you mean {near[0]}? {lists}" if near else lists, USAGE)
+    return CommandError(f"there is no command {word!r}", f"did you mean {near[0]}? {lists}" if near else lists, USAGE)
 
 
 def load(name: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's command type is private

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from devservers_core.errors import FAILURE, Failure
+from devservers_core.errors import FAILURE, CommandError
 
 if TYPE_CHECKING:
     from devservers_core.client.kubeconfig import Target
@@ -26,7 +26,7 @@ _AGAIN = "try again in a moment; if it goes on, tell an administrator"
 
 
 def ask(path: str, request: Mapping[str, object]) -> dict[str, Any]:
-    """One request; the answer. Raises Failure: the broker is away, or says why not."""
+    """One request; the answer. Raises CommandError: the broker is away, or says why not."""
     import socket
 
     try:
@@ -38,11 +38,11 @@ def ask(path: str, request: Mapping[str, object]) -> dict[str, Any]:
                 found = json.loads(answers.readline() or b"null")
     except (OSError, ValueError) as error:
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise Failure(f"the bastion gives no credentials now: {text}", _AGAIN) from None
+        raise CommandError(f"the bastion gives no credentials now: {text}", _AGAIN) from None
     if not isinstance(found, dict):
-        raise Failure("the bastion gives no credentials now: the broker hung up", _AGAIN)
+        raise CommandError("the bastion gives no credentials now: the broker hung up", _AGAIN)
     if "error" in found:
-        raise Failure(str(found["error"]), str(found.get("try") or _AGAIN), int(found.get("code") or FAILURE))
+        raise CommandError(str(found["error"]), str(found.get("try") or _AGAIN), int(found.get("code") or FAILURE))
     return found
 
 
@@ -55,14 +55,14 @@ class Tokens:
         self._grant = grant
 
     def token(self, refused: bool) -> str:
-        """The last token, or a new one: what a command began with may end while it runs. Raises Failure."""
+        """The last token, or a new one: what a command began with may end while it runs. Raises CommandError."""
         if refused or not fresh(self._grant):
             self._grant = ask(self._path, {"want": "token", "fresh": refused})
         return str(self._grant["token"])
 
 
 def target(path: str) -> Target:
-    """The API server and identity that the broker gives; `path` is its socket. Raises Failure.
+    """The API server and identity that the broker gives; `path` is its socket. Raises CommandError.
 
     On the bastion there is nothing else: a kubeconfig may name programs, and nobody's run there.
     """
@@ -85,7 +85,7 @@ def fresh(grant: Mapping[str, Any]) -> bool:
 
 
 def exec_credential(path: str) -> str:
-    """What kubectl's log-in plugin protocol wants to read (client.authentication.k8s.io/v1). Raises Failure."""
+    """What kubectl's log-in plugin protocol wants to read (client.authentication.k8s.io/v1). Raises CommandError."""
     grant = ask(path, {"want": "token"})
     return json.dumps(
         {

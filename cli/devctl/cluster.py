@@ -16,7 +16,7 @@ from devctl import __version__, complete, render
 from devctl.config import KEYS
 from devctl.errors import quota_label
 from devservers_core import names
-from devservers_core.errors import FAILURE, ApiError, Failure, Unreachable
+from devservers_core.errors import FAILURE, ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -138,7 +138,7 @@ def info_command(session: Session, output: Output = None) -> None:
         settings[key] = (setting.value, setting.source) if setting else ("", "")
     try:
         server = _where(session, settings)
-    except Failure as failure:
+    except CommandError as failure:
         server = f"none: {failure.what}"
     settings["image"] = settings["image"] if settings["image"][0] else ("the platform's own", "default")
     if not settings["identityFile"][0]:
@@ -201,11 +201,11 @@ def test_k8s_command(session: Session) -> int:
             mark, text = render.paint("ok  ", "green"), check(session)
         except Skipped as skipped:
             mark, text = render.paint("skip", "yellow"), str(skipped)
-        except (Failure, ApiError, Unreachable) as error:
+        except (CommandError, ApiError, UnreachableError) as error:
             from devctl.session import explain
 
             failure = explain(error, f"check {label}")
-            mark, text = render.paint("FAIL", "red"), f"{failure.what} -> {failure.todo}"
+            mark, text = render.paint("FAIL", "red"), f"{failure.what} -> {failure.remedy}"
             failed += 1
             first = first or label
             if label in ("settings", "API server answers"):
@@ -232,7 +232,7 @@ def _kinds(session: Session) -> str:
     except ApiError as error:
         if error.status != 404:
             raise
-        raise Failure(f"the {names.GROUP} kinds are missing", "`make up`, or another context") from None
+        raise CommandError(f"the {names.GROUP} kinds are missing", "`make up`, or another context") from None
     return ", ".join(sorted(r["kind"] for r in found["resources"] if "/" not in r["name"]))
 
 
@@ -254,7 +254,7 @@ def _namespace(session: Session) -> str:
         if error.status == 403:
             raise Skipped(f"{session.namespace} is not visible to you") from None
         if error.status == 404:
-            raise Failure(
+            raise CommandError(
                 f"there is no namespace {session.namespace}", f"ask an administrator for a DevServerUser {session.user}"
             ) from None
         raise
@@ -291,7 +291,7 @@ def _rights(session: Session) -> str:
         if not answer["status"].get("allowed"):
             lacking.append(f"{verb} {resource}{'/' + part if part else ''}")
     if lacking:
-        raise Failure(f"you may not {', '.join(lacking)} in {session.namespace}", "ask an administrator")
+        raise CommandError(f"you may not {', '.join(lacking)} in {session.namespace}", "ask an administrator")
     return f"all {len(RIGHTS)} that devctl needs"
 
 
@@ -300,7 +300,7 @@ def _flavors(session: Session) -> str:
 
     found = [f["metadata"]["name"] for f in session.kube.get(flavor_path()).get("items") or []]
     if not found:
-        raise Failure("there are no flavors", "ask an administrator to make one")
+        raise CommandError("there are no flavors", "ask an administrator to make one")
     return ", ".join(found)
 
 
@@ -309,7 +309,7 @@ def _operator(session: Session) -> str:
     if state == "not visible to you":
         raise Skipped(state)
     if state == "not installed" or state.startswith("0 "):
-        raise Failure(f"the operator: {state}", "`make up`, or tell an administrator")
+        raise CommandError(f"the operator: {state}", "`make up`, or tell an administrator")
     return state
 
 
@@ -318,6 +318,6 @@ def _ssh(session: Session) -> str:
 
     binary = shutil.which("ssh", path=session.environ.get("PATH"))
     if not binary:
-        raise Failure("there is no ssh program", "install OpenSSH's client; `devctl shell` works without")
+        raise CommandError("there is no ssh program", "install OpenSSH's client; `devctl shell` works without")
     done = subprocess.run([binary, "-V"], capture_output=True, text=True, check=False)
     return (done.stderr or done.stdout).strip()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from devctl.defaults import DEFAULT_HOME_SIZE
 from devservers_core import names
-from devservers_core.errors import USAGE, Failure
+from devservers_core.errors import USAGE, CommandError
 
 OUTPUTS = ("table", "wide", "json", "yaml", "name")
 
@@ -56,13 +56,13 @@ def state_folder(environ: Mapping[str, str]) -> Path:
     return Path(base) / "devctl"
 
 
-def broken(path: Path, line: int, what: str, todo: str) -> Failure:
-    """A Failure that names the file's line (counted from 1)."""
-    return Failure(f"{path} line {line}: {what}", todo, USAGE)
+def broken(path: Path, line: int, what: str, remedy: str) -> CommandError:
+    """A CommandError that names the file's line (counted from 1)."""
+    return CommandError(f"{path} line {line}: {what}", remedy, USAGE)
 
 
 def parse(text: str, path: Path) -> dict[str, Setting]:
-    """The settings of one configuration file; raises Failure naming line and key."""
+    """The settings of one configuration file; raises CommandError naming line and key."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -83,8 +83,8 @@ def parse(text: str, path: Path) -> dict[str, Setting]:
         line, key = key_node.start_mark.line + 1, str(key_node.value)
         if key not in KEYS:
             near = get_close_matches(key, KEYS, 1)
-            todo = f"did you mean {near[0]}?" if near else "known keys: " + ", ".join(KEYS)
-            raise broken(path, line, f"unknown key {key!r}", todo)
+            remedy = f"did you mean {near[0]}?" if near else "known keys: " + ", ".join(KEYS)
+            raise broken(path, line, f"unknown key {key!r}", remedy)
         if key in found:
             raise broken(path, line, f"key {key!r} appears twice", "keep one of them")
         if not isinstance(value_node, yaml.ScalarNode):
@@ -110,7 +110,7 @@ class Config:
         except (FileNotFoundError, NotADirectoryError):
             text = ""
         except (OSError, UnicodeDecodeError) as error:
-            raise Failure(f"{self.path} cannot be read: {error}", "correct or remove the file", USAGE) from None
+            raise CommandError(f"{self.path} cannot be read: {error}", "correct or remove the file", USAGE) from None
         self.file = parse(text, self.path) if text.strip() else {}
 
     def setting(self, key: str) -> Setting | None:
@@ -121,7 +121,7 @@ class Config:
         if self.environ.get(variable):
             value = self.environ[variable]
             if key == "output" and value not in OUTPUTS:
-                raise Failure(f"{variable}={value} is unknown", "use one of " + ", ".join(OUTPUTS), USAGE)
+                raise CommandError(f"{variable}={value} is unknown", "use one of " + ", ".join(OUTPUTS), USAGE)
             return self._expanded(key, Setting(value, variable))
         if key in self.file:
             return self._expanded(key, self.file[key])

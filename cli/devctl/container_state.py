@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from devctl import pods, remote, render
 from devctl.errors import from_api
 from devservers_core import names
-from devservers_core.errors import TRANSPORT, ApiError, Failure, Unreachable
+from devservers_core.errors import TRANSPORT, ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -29,18 +29,18 @@ MOST_END = 4096
 
 
 def ssh_log(session: Session, server: Json) -> bytes:
-    """sshd's log, the last half mebibyte at most. Raises Failure."""
+    """sshd's log, the last half mebibyte at most. Raises CommandError."""
     name = server["metadata"]["name"]
     try:
         return _printed(session, server, "ssh-log")
     except ApiError as error:
         raise from_api(error, f"read sshd's log of {name}") from None
-    except Unreachable as error:
-        raise Failure(f"sshd's log of {name} can't be read: {error}", "try again in a moment", TRANSPORT) from None
-    except Failure as failure:
+    except UnreachableError as error:
+        raise CommandError(f"sshd's log of {name} can't be read: {error}", "try again in a moment", TRANSPORT) from None
+    except CommandError as failure:
         if PROGRAM not in failure.what:
             raise
-        raise Failure(
+        raise CommandError(
             f"{name} was started before sshd's log was kept apart", f"`devctl logs {name}` has it among the output"
         ) from None
 
@@ -52,7 +52,7 @@ def command_end(session: Session, server: Json) -> str | None:
         return None
     try:
         return told(_printed(session, server, "command", MOST_END))
-    except (ApiError, Unreachable, Failure):
+    except (ApiError, UnreachableError, CommandError):
         return None
 
 
@@ -79,7 +79,7 @@ def ended(found: Json) -> str | None:
 
 
 def _printed(session: Session, server: Json, word: str, most: int = MOST) -> bytes:
-    """Standard output of our program in the server's container. Raises ApiError, Unreachable, Failure."""
+    """Standard output of our program in the server's container. Raises ApiError, UnreachableError, CommandError."""
     from devservers_core.client import streams
     from devservers_core.client.paths import core_path
 
@@ -96,10 +96,10 @@ def _printed(session: Session, server: Json, word: str, most: int = MOST) -> byt
                     printed += data
                 elif channel == remote.ERROR and data:
                     status = json.loads(data)
-        raise Unreachable(f"{name} did not finish its answer within {SECONDS:.0f} s and {most} bytes")
-    except streams.Closed:
+        raise UnreachableError(f"{name} did not finish its answer within {SECONDS:.0f} s and {most} bytes")
+    except streams.StreamClosedError:
         if status is None:
-            raise Unreachable(f"the connection to {name} broke") from None
+            raise UnreachableError(f"the connection to {name} broke") from None
         remote.exit_code(status, name)
         return bytes(printed)
     finally:

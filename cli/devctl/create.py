@@ -16,7 +16,7 @@ from devctl import complete, home, render, sshconfig, storage, surroundings, val
 from devctl.defaults import DEFAULT_HOME_SIZE
 from devctl.errors import from_api
 from devservers_core import names
-from devservers_core.errors import USAGE, ApiError, Failure
+from devservers_core.errors import USAGE, ApiError, CommandError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -211,7 +211,7 @@ def create_command(
 
 def _one(word: str | None, option: str | None, what: str, flag: str) -> str | None:
     if word and option and word != option:
-        raise Failure(f"two {what}s are given: {word} and {flag} {option}", "give one of them", USAGE)
+        raise CommandError(f"two {what}s are given: {word} and {flag} {option}", "give one of them", USAGE)
     return option or word
 
 
@@ -241,13 +241,13 @@ def check(
 ) -> Wanted:
     """Everything that needs no cluster: forms, and what contradicts itself."""
     if not name:
-        raise Failure("the server has no name", "write `devctl create NAME [FLAVOR]`", USAGE)
+        raise CommandError("the server has no name", "write `devctl create NAME [FLAVOR]`", USAGE)
     config = session.config
     values.server_name(name)
     mounts = values.mounts(volumes, values.claim(shared, "--shared-volume") if shared else None)
     own_home = next((m for m in mounts if m.path == names.HOME_PATH), None)
     if ephemeral and home_size and values.home_size(home_size):
-        raise Failure("--ephemeral and --home-size contradict each other", "give one of them", USAGE)
+        raise CommandError("--ephemeral and --home-size contradict each other", "give one of them", USAGE)
     if own_home and home_size and values.home_size(home_size):
         raise values.refuse(
             f"{names.HOME_PATH} is used twice, by --home-size {home_size} and by {own_home.claim}",
@@ -274,7 +274,7 @@ def check(
 
 
 def make(session: Session, wanted: Wanted, dry_run: bool) -> Json:
-    """Write the object; raises Failure when the API server refuses it."""
+    """Write the object; raises CommandError when the API server refuses it."""
     from devservers_core.client.paths import server_path
 
     query = {"fieldManager": "devctl", "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})

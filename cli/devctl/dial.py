@@ -15,7 +15,7 @@ from devctl.errors import from_api
 from devservers_core import names
 from devservers_core.client import streams
 from devservers_core.client.paths import core_path
-from devservers_core.errors import TRANSPORT, ApiError, Failure
+from devservers_core.errors import TRANSPORT, ApiError, CommandError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -40,7 +40,10 @@ class Tunnel:
         self._begun: set[int] = set()
 
     def receive(self) -> bytes:
-        """What arrived, perhaps nothing. Raises Failure with what the node says, or Closed at the end."""
+        """What arrived, perhaps nothing.
+
+        Raises CommandError with what the node says, StreamClosedError at the end.
+        """
         found = bytearray()
         for channel, data in self.channels.receive():
             if channel not in self._begun:
@@ -53,13 +56,13 @@ class Tunnel:
         return bytes(found)
 
     def first(self, seconds: float) -> bytes:
-        """The first bytes of a server that speaks first. Raises Failure when none come within `seconds`."""
+        """The first bytes of a server that speaks first. Raises CommandError when none come within `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.channels.wait([], deadline - time.monotonic())
             try:
                 data = self.receive()
-            except streams.Closed as closed:
+            except streams.StreamClosedError as closed:
                 raise unanswered(self.name, str(closed)) from None
             if data:
                 return data
@@ -69,7 +72,7 @@ class Tunnel:
 def dial(session: Session, name: str, port: int) -> tuple[Tunnel, bytes]:
     """Connect to `port` of a server; for SSH wait until it answers, and return its first bytes too.
 
-    Raises Failure: the server is stopped, has no SSH, or did not come up in time.
+    Raises CommandError: the server is stopped, has no SSH, or did not come up in time.
     """
     if port != names.SSH_POD_PORT:
         server = session.server(name)
@@ -78,10 +81,10 @@ def dial(session: Session, name: str, port: int) -> tuple[Tunnel, bytes]:
 
 
 def patiently(session: Session, name: str, attempt: Callable[[Session, Json], T], settling: float = 0.0) -> T:
-    """What `attempt` gives for a server with SSH, tried again while the server is on its way; it raises Failure.
+    """What `attempt` gives for a server with SSH, tried again while the server is on its way; it raises CommandError.
 
-    With `settling` one that is up is tried again as well, for so many seconds. Raises Failure: the server is stopped,
-    has no SSH, or did not come up in time.
+    With `settling` one that is up is tried again as well, for so many seconds. Raises CommandError: the server is
+    stopped, has no SSH, or did not come up in time.
     """
     begun = time.monotonic()
     pause = PAUSE
@@ -90,7 +93,7 @@ def patiently(session: Session, name: str, attempt: Callable[[Session, Json], T]
         server = pods.with_ssh(session, name)
         try:
             return attempt(session, server)
-        except Failure as failure:
+        except CommandError as failure:
             failure.code = TRANSPORT
             if time.monotonic() - begun > (PATIENCE if pods.coming_up(server) else settling):
                 raise
@@ -107,7 +110,7 @@ def _greeted(session: Session, server: Json) -> tuple[Tunnel, bytes]:
     try:
         greeting = tunnel.first(BANNER)
         knownhosts.pin(session, server)
-    except Failure:
+    except CommandError:
         tunnel.channels.close()
         raise
     return tunnel, greeting
@@ -135,10 +138,10 @@ def _tell(server: Json, told: str | None) -> str:
     return text
 
 
-def unanswered(name: str, text: str) -> Failure:
+def unanswered(name: str, text: str) -> CommandError:
     """The failure of a forwarded port, out of what the node says about it."""
     if "connection refused" in text:
         what = f"nothing in {name} listens on that port yet"
     else:
         what = f"the connection to {name} failed: {text}"
-    return Failure(what, f"try again in a moment; `devctl describe {name}` shows the state", TRANSPORT)
+    return CommandError(what, f"try again in a moment; `devctl describe {name}` shows the state", TRANSPORT)

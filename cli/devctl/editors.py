@@ -14,7 +14,7 @@ from devctl import complete, jump, render, sshconfig, values
 from devctl.defaults import HOST_SUFFIX
 from devctl.errors import no_server
 from devservers_core import names
-from devservers_core.errors import USAGE, Failure
+from devservers_core.errors import USAGE, CommandError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -44,7 +44,9 @@ def code_command(
     sshconfig.refresh(session, name)
     if open_it:
         if session.broker:
-            raise Failure("the bastion has no screen to open an editor on", "open the link on your own machine", USAGE)
+            raise CommandError(
+                "the bastion has no screen to open an editor on", "open the link on your own machine", USAGE
+            )
         import webbrowser
 
         if not webbrowser.open(found):
@@ -53,20 +55,22 @@ def code_command(
 
 
 def _must_exist(session: Session, name: str) -> None:
-    """Ask whether there is such a server, and whether it has SSH; raises Failure."""
+    """Ask whether there is such a server, and whether it has SSH; raises CommandError."""
     bastion = jump.configured(session.config)
     if bastion:
         known = jump.listed(bastion)
         if name not in known:
             raise no_server(name, known, f"on {bastion.host}")
     elif not session.server(name)["spec"].get("enableSSH", True):
-        raise Failure(f"{name} has no SSH, which an editor needs", f"`devctl shell {name}` opens a shell without it")
+        raise CommandError(
+            f"{name} has no SSH, which an editor needs", f"`devctl shell {name}` opens a shell without it"
+        )
 
 
 def link(name: str, editor: str, folder: str) -> str:
-    """The link for one of EDITORS; raises Failure for another, or a folder that is no absolute path."""
+    """The link for one of EDITORS; raises CommandError for another, or a folder that is no absolute path."""
     if not folder.startswith("/"):
-        raise Failure(f"--folder {folder} is not an absolute path", f"write it like {names.HOME_PATH}", USAGE)
+        raise CommandError(f"--folder {folder} is not an absolute path", f"write it like {names.HOME_PATH}", USAGE)
     host, path = name + HOST_SUFFIX, quote(folder)
     if editor in REMOTE_SSH:
         return f"{REMOTE_SSH[editor]}://vscode-remote/ssh-remote+{host}{path}"
@@ -75,4 +79,4 @@ def link(name: str, editor: str, folder: str) -> str:
             f"jetbrains-gateway://connect#type=ssh&host={host}&port={names.SSH_PORT}&user={names.LOGIN}"
             f"&projectPath={quote(folder, safe='')}&deploy=true"
         )
-    raise Failure(f"editor {editor!r} is unknown", "use one of " + ", ".join(EDITORS), USAGE)
+    raise CommandError(f"editor {editor!r} is unknown", "use one of " + ", ".join(EDITORS), USAGE)

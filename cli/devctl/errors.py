@@ -1,6 +1,6 @@
 """Explains the API server's refusals to a person.
 
-Invariant: every failure that reaches a person is a Failure with one line of what is wrong and one line of
+Invariant: every failure that reaches a person is a CommandError with one line of what is wrong and one line of
 what to do; anything else is a bug in devctl and says so.
 """
 
@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import re
 
-from devservers_core.errors import FORBIDDEN, NOT_FOUND, REFUSED, ApiError, Failure, one_line
+from devservers_core.errors import FORBIDDEN, NOT_FOUND, REFUSED, ApiError, CommandError, one_line
 from devservers_core.names import GPU, SERVER_COUNT
 
 
-def no_server(name: str, existing: list[str], where: str) -> Failure:
+def no_server(name: str, existing: list[str], where: str) -> CommandError:
     """The failure of a server that isn't there, with the nearest of those that are."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, existing, 1)
-    todo = f"did you mean {near[0]}? `devctl list` shows all" if near else "`devctl list` shows your servers"
+    remedy = f"did you mean {near[0]}? `devctl list` shows all" if near else "`devctl list` shows your servers"
     if not existing:
-        todo = f"you have none; `devctl create {name}` makes it"
-    return Failure(f"there is no server {name} {where}", todo, NOT_FOUND)
+        remedy = f"you have none; `devctl create {name}` makes it"
+    return CommandError(f"there is no server {name} {where}", remedy, NOT_FOUND)
 
 
 def split_advice(message: str) -> tuple[str, str | None]:
     """Take an API message of the form "what; do this" apart; the second half is None when there is none."""
-    what, separator, todo = message.partition("; ")
-    return (what, todo) if separator else (message, None)
+    what, separator, remedy = message.partition("; ")
+    return (what, remedy) if separator else (message, None)
 
 
-def from_api(error: ApiError, doing: str) -> Failure:
+def from_api(error: ApiError, doing: str) -> CommandError:
     """Turn the API server's refusal into two plain lines. `doing` completes "could not ...".
 
     Examples of what is recognised: CEL and schema refusals (422), a ValidatingAdmissionPolicy, an exceeded
@@ -37,7 +37,7 @@ def from_api(error: ApiError, doing: str) -> Failure:
     """
     message = one_line(error.message)
     if error.status == 401:
-        return Failure(
+        return CommandError(
             f"could not {doing}: the cluster does not accept your credentials",
             "log in again, or check the context with `devctl info`",
             FORBIDDEN,
@@ -46,12 +46,12 @@ def from_api(error: ApiError, doing: str) -> Failure:
         return _not_found(error, message, doing)
     denied = re.search(r"ValidatingAdmissionPolicy '[^']*' with binding '[^']*' denied request: (.*)$", message)
     if denied:
-        what, todo = split_advice(denied.group(1))
-        return Failure(what, todo or "correct it and try again, or ask an administrator", REFUSED)
+        what, remedy = split_advice(denied.group(1))
+        return CommandError(what, remedy or "correct it and try again, or ask an administrator", REFUSED)
     if "exceeded quota" in message:
         return _quota(message)
     if "status unknown for quota" in message:
-        return Failure(
+        return CommandError(
             f"could not {doing}: Kubernetes has not counted yet what you have",
             "try again in a few minutes: after an installation it takes up to five",
         )
@@ -59,40 +59,42 @@ def from_api(error: ApiError, doing: str) -> Failure:
         return _forbidden(error, message, doing)
     if error.status == 409 and error.reason == "AlreadyExists":
         name = error.details.get("name", "it")
-        return Failure(
+        return CommandError(
             f"{name} exists already",
             f"`devctl describe {name}` shows it; choose another name, or `devctl delete {name}` first",
         )
     if error.status in (400, 422):
         return _invalid(error, message)
-    return Failure(f"could not {doing}: {message or error.reason}", "try again; `devctl test-k8s` checks the cluster")
+    return CommandError(
+        f"could not {doing}: {message or error.reason}", "try again; `devctl test-k8s` checks the cluster"
+    )
 
 
-def _not_found(error: ApiError, message: str, doing: str) -> Failure:
+def _not_found(error: ApiError, message: str, doing: str) -> CommandError:
     kind, name = error.details.get("kind", ""), error.details.get("name", "")
     if kind == "namespaces" or message.startswith("namespaces "):
-        return Failure(
+        return CommandError(
             f"there is no namespace {name} on this cluster, so its user does not exist here",
             "give the right user with --user, or ask an administrator for a DevServerUser",
             NOT_FOUND,
         )
     if kind == "devservers" and name:
-        return Failure(f"there is no server {name}", "`devctl list` shows your servers", NOT_FOUND)
+        return CommandError(f"there is no server {name}", "`devctl list` shows your servers", NOT_FOUND)
     if not name and "could not find the requested resource" in message:
-        return Failure(
+        return CommandError(
             f"could not {doing}: this cluster does not have the devservers.io kinds",
             "check the context with `devctl info`; `make up` installs the platform",
             NOT_FOUND,
         )
-    return Failure(f"could not {doing}: {message}", "check the name; `devctl list` shows your servers", NOT_FOUND)
+    return CommandError(f"could not {doing}: {message}", "check the name; `devctl list` shows your servers", NOT_FOUND)
 
 
-def _quota(message: str) -> Failure:
+def _quota(message: str) -> CommandError:
     found = re.search(
         r"exceeded quota: (?P<name>[^,]+), requested: (?P<asked>.*?), used: (?P<used>.*?), limited: (?P<limit>.*)$",
         message,
     )
-    what, todo = "this would exceed your quota", _QUOTA_ADVICE["running"]
+    what, remedy = "this would exceed your quota", _QUOTA_ADVICE["running"]
     if found:
         asked, used, limit = (_amounts(found[part]) for part in ("asked", "used", "limit"))
         parts = [
@@ -101,8 +103,8 @@ def _quota(message: str) -> Failure:
         ]
         what += f" ({'; '.join(parts)})"
         kinds = {_quota_kind(key) for key in asked}
-        todo = next(text for kind, text in _QUOTA_ADVICE.items() if kind in kinds)
-    return Failure(what, todo, REFUSED)
+        remedy = next(text for kind, text in _QUOTA_ADVICE.items() if kind in kinds)
+    return CommandError(what, remedy, REFUSED)
 
 
 _QUOTA_ADVICE = {
@@ -140,25 +142,25 @@ def quota_label(key: str) -> str:
     return known.get(key, key.removeprefix("requests."))
 
 
-def _forbidden(error: ApiError, message: str, doing: str) -> Failure:
+def _forbidden(error: ApiError, message: str, doing: str) -> CommandError:
     right = re.search(r'User "([^"]+)" cannot (\S+) resource "([^"]+)"', message)
     if right:
         who, verb, resource = right.groups()
         place = re.search(r'in the namespace "([^"]+)"', message)
         where = f" in namespace {place.group(1)}" if place else ""
-        return Failure(
+        return CommandError(
             f"could not {doing}: {who} may not {verb} {resource}{where}",
             "check user and namespace with `devctl info`, or ask an administrator",
             FORBIDDEN,
         )
     if "is being terminated" in message:
-        return Failure(f"could not {doing}: the namespace is being deleted", "wait until it is gone", FORBIDDEN)
+        return CommandError(f"could not {doing}: the namespace is being deleted", "wait until it is gone", FORBIDDEN)
     text = message.split(" is forbidden: ", 1)[-1]
-    return Failure(f"could not {doing}: {text}", "ask an administrator", FORBIDDEN)
+    return CommandError(f"could not {doing}: {text}", "ask an administrator", FORBIDDEN)
 
 
-def _invalid(error: ApiError, message: str) -> Failure:
-    todo: str | None = None
+def _invalid(error: ApiError, message: str) -> CommandError:
+    remedy: str | None = None
     parts: list[str] = []
     for cause in error.causes:
         text = re.sub(r"^Invalid value: .*?: (?=\S)", "", one_line(str(cause.get("message", ""))))
@@ -166,10 +168,10 @@ def _invalid(error: ApiError, message: str) -> Failure:
         if "some validation rules were not checked" in text:
             continue
         text, advice = split_advice(text)
-        todo = todo or advice
+        remedy = remedy or advice
         field = str(cause.get("field", ""))
         parts.append(f"{field}: {text}" if field and field != "<nil>" else text)
     if not parts:
-        text, todo = split_advice(re.sub(r"^.*? is invalid: ", "", message))
+        text, remedy = split_advice(re.sub(r"^.*? is invalid: ", "", message))
         parts = [text]
-    return Failure("; ".join(dict.fromkeys(parts)), todo or "correct the value and try again", REFUSED)
+    return CommandError("; ".join(dict.fromkeys(parts)), remedy or "correct the value and try again", REFUSED)

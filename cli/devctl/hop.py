@@ -18,7 +18,7 @@ from devctl import broker, knownhosts
 from devctl.defaults import HOST_SUFFIX, KEEPALIVE
 from devctl.dial import BANNER, patiently, unanswered
 from devservers_core import names
-from devservers_core.errors import TRANSPORT, USAGE, Failure
+from devservers_core.errors import TRANSPORT, USAGE, CommandError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -34,7 +34,7 @@ _ELSEWHERE = "on your own machine `devctl ssh` takes every option of ssh; `devct
 
 
 def connect(session: Session, name: str, rest: list[str]) -> int:
-    """`devctl ssh NAME REST...` on the bastion; the exit code. Raises Failure."""
+    """`devctl ssh NAME REST...` on the bastion; the exit code. Raises CommandError."""
     switches, command = permitted(rest)
     server = reached(session, name)
     name = str(server["metadata"]["name"])
@@ -69,7 +69,7 @@ def connect(session: Session, name: str, rest: list[str]) -> int:
 
 
 def reached(session: Session, name: str) -> Json:
-    """The server, once it answers from here. Raises Failure."""
+    """The server, once it answers from here. Raises CommandError."""
     return patiently(session, name, _answers, SETTLING)
 
 
@@ -99,14 +99,14 @@ def join(session: Session, name: str) -> int:
 
 
 def permitted(rest: list[str]) -> tuple[list[str], list[str]]:
-    """The options and the command out of what follows NAME; raises Failure for an option that is not for here."""
+    """The options and the command out of what follows NAME; raises CommandError for an option that is not for here."""
     for at, word in enumerate(rest):
         if word == "--":
             return rest[:at], rest[at + 1 :]
         if not word.startswith("-") or word == "-":
             return rest[:at], rest[at:]
         if not SWITCHES.issuperset(word[1:]):
-            raise Failure(f"ssh's option {word[:40]} is not possible on the bastion", _ELSEWHERE, USAGE)
+            raise CommandError(f"ssh's option {word[:40]} is not possible on the bastion", _ELSEWHERE, USAGE)
     return rest, []
 
 
@@ -116,7 +116,7 @@ def host(session: Session, name: str) -> str:
 
 
 def _open(session: Session, server: Json) -> socket.socket:
-    """A connection to the server's SSH port; raises Failure."""
+    """A connection to the server's SSH port; raises CommandError."""
     name = str(server["metadata"]["name"])
     try:
         connection = socket.create_connection((host(session, name), names.SSH_PORT), CONNECT)
@@ -128,7 +128,7 @@ def _open(session: Session, server: Json) -> socket.socket:
 
 
 def _answers(session: Session, server: Json) -> Json:
-    """The server, once SSH speaks there; raises Failure before that."""
+    """The server, once SSH speaks there; raises CommandError before that."""
     with _open(session, server) as connection:
         connection.settimeout(BANNER)
         try:
@@ -141,7 +141,7 @@ def _answers(session: Session, server: Json) -> Json:
 
 
 def _certified(path: str) -> tuple[str, str]:
-    """Paths of a new private key and of its certificate. Raises Failure."""
+    """Paths of a new private key and of its certificate. Raises CommandError."""
     # ssh-keygen writes files only; these live for milliseconds, in memory, in a folder that is ours alone.
     with tempfile.TemporaryDirectory(prefix="devctl-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
         key = Path(folder, "key")
@@ -150,7 +150,7 @@ def _certified(path: str) -> tuple[str, str]:
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise Failure(f"no key could be made: {done.stderr.strip()}", "tell an administrator", TRANSPORT)
+            raise CommandError(f"no key could be made: {done.stderr.strip()}", "tell an administrator", TRANSPORT)
         private, public = key.read_bytes(), key.with_suffix(".pub").read_text().strip()
     certificate = broker.ask(path, {"want": "certificate", "publicKey": public})["certificate"]
     return _in_memory("key", private), _in_memory("certificate", str(certificate).encode() + b"\n")
@@ -167,7 +167,7 @@ def _in_memory(name: str, content: bytes) -> str:
 def _program(name: str) -> str:
     found = shutil.which(name)
     if not found:
-        raise Failure(f"there is no {name} on this bastion", "tell an administrator", TRANSPORT)
+        raise CommandError(f"there is no {name} on this bastion", "tell an administrator", TRANSPORT)
     return found
 
 

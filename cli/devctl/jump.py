@@ -19,7 +19,7 @@ from devctl import values
 from devctl.config import Config
 from devctl.defaults import KEEPALIVE
 from devservers_core import names
-from devservers_core.errors import TRANSPORT, USAGE, Failure
+from devservers_core.errors import TRANSPORT, USAGE, CommandError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -45,12 +45,12 @@ class Bastion:
     """The bastion that is configured: who one is there, where it is, who vouches for its host key."""
 
     def __init__(self, config: Config) -> None:
-        """Raises Failure for settings that can't be."""
+        """Raises CommandError for settings that can't be."""
         setting = config.setting("bastion")
         assert setting is not None, "whoever asks has looked"
         found = address(setting.value)
         if not found:
-            raise Failure(
+            raise CommandError(
                 f"bastion {setting.value!r} ({setting.source}) is not an address",
                 "write HOST or HOST:PORT, like bastion.example.org",
                 USAGE,
@@ -63,7 +63,7 @@ class Bastion:
         authority = config.setting("hostAuthority")
         key = ssh_keys.ed25519(authority.value) if authority else None
         if authority and key is None:
-            raise Failure(
+            raise CommandError(
                 f"hostAuthority ({authority.source}) is not an ssh-ed25519 public key",
                 "take the line that your administrator sent, or the one of `devctl user show`",
                 USAGE,
@@ -93,9 +93,12 @@ class Bastion:
         return found | self._identity()
 
     def authority_line(self) -> str:
-        """The one line of known_hosts that spares people every question; raises Failure when nobody gave the key."""
+        """The one line of known_hosts that spares people every question.
+
+        Raises CommandError when nobody gave the key.
+        """
         if not self.authority:
-            raise Failure(
+            raise CommandError(
                 "it is not known who vouches for the bastion's host key",
                 "`devctl config set hostAuthority 'ssh-ed25519 ...'` with the line your administrator sent",
                 USAGE,
@@ -105,7 +108,7 @@ class Bastion:
         return f"@cert-authority {','.join(hosts)} {self.authority}\n"
 
     def trust(self) -> None:
-        """Write known_hosts; raises Failure when nobody gave the key or it can't be written."""
+        """Write known_hosts; raises CommandError when nobody gave the key or it can't be written."""
         line = self.authority_line()
         try:
             path = Path(self.known_hosts)
@@ -116,7 +119,7 @@ class Bastion:
             partial.write_text(line)
             partial.replace(path)
         except OSError as error:
-            raise Failure(f"{error.filename}: {error.strerror}", "make it writable") from None
+            raise CommandError(f"{error.filename}: {error.strerror}", "make it writable") from None
 
     def ssh(self, *words: str, log: str = "") -> list[str]:
         """ssh's command line to the bastion; `words` are its options, the bastion's name follows them.
@@ -169,16 +172,19 @@ def configured(config: Config) -> Bastion | None:
 
 
 def here(session: Session) -> Bastion:
-    """The bastion that this process is on, as its people reach it. Raises Failure when the stack doesn't say how."""
+    """The bastion that this process is on, as its people reach it.
+
+    Raises CommandError when the stack doesn't say how.
+    """
     if not session.config.get("bastion"):
-        raise Failure("this bastion does not know its own address", "ask an administrator for it", USAGE)
+        raise CommandError("this bastion does not know its own address", "ask an administrator for it", USAGE)
     found = Bastion(session.config)
     found.known_hosts = PORTABLE_KNOWN_HOSTS
     return found
 
 
 def through(args: list[str]) -> None:
-    """Become ssh, if this command line is one for the bastion; otherwise nothing happens. Raises Failure."""
+    """Become ssh, if this command line is one for the bastion; otherwise nothing happens. Raises CommandError."""
     from devctl.commands import COMMANDS
 
     at = next((n for n, word in enumerate(args) if word in COMMANDS), None)
@@ -253,7 +259,7 @@ def _common(words: list[str]) -> tuple[dict[str, str | None], set[str]]:
 
 
 def _with_key(args: list[str], at: int) -> list[str]:
-    """A public key of this machine is read here and sent as its text. Raises Failure, for a private key above all.
+    """A public key of this machine is read here and sent as its text. Raises CommandError, for a private key above all.
 
     The file is not on the bastion, and what standard input holds may be a private key, which must not leave.
     """
@@ -276,7 +282,7 @@ def _with_key(args: list[str], at: int) -> list[str]:
 
 
 def listed(bastion: Bastion) -> list[str]:
-    """The names of the person's servers, asked over ssh. Raises Failure."""
+    """The names of the person's servers, asked over ssh. Raises CommandError."""
     from devctl.transport import output
 
     bastion.trust()
@@ -288,7 +294,7 @@ def program() -> list[str]:
     """The system's ssh."""
     binary = shutil.which("ssh")
     if not binary:
-        raise Failure("there is no ssh program on this machine", "install OpenSSH's client", TRANSPORT)
+        raise CommandError("there is no ssh program on this machine", "install OpenSSH's client", TRANSPORT)
     return [binary]
 
 
@@ -307,7 +313,7 @@ def _user(config: Config) -> str:
     login = config.environ.get("USER") or ""
     if not setting and login != "root" and values.user_name(login):
         return login
-    raise Failure(
+    raise CommandError(
         "devctl does not know who you are on the bastion",
         f"`devctl config set user NAME` writes it into {config.path}",
         USAGE,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from devservers_core import ssh_keys
-from devservers_core.errors import NOT_FOUND, REFUSED, USAGE, Failure
+from devservers_core.errors import NOT_FOUND, REFUSED, USAGE, CommandError
 from devservers_core.grammar import fits
 from devservers_core.ssh_keys import MIN_RSA_BITS
 from devservers_core.types import Json
@@ -45,24 +45,30 @@ class Key:
         return self.expires is not None and self.expires <= now
 
 
-class LastKey(Failure):
+class LastKey(CommandError):
     """Another one has to be added first; or an administrator suspends the person."""
 
 
 def read(line: str) -> str:
-    """A .pub file's line, checked; raises Failure for anything else, a private key above all."""
+    """A .pub file's line, checked; raises CommandError for anything else, a private key above all."""
     line = line.strip()
     if "PRIVATE KEY" in line:
-        raise Failure("this is a private key, which nobody else may see", "give the file that ends in .pub", REFUSED)
-    todo = "give the one line of a .pub file, without options before it; `ssh-keygen -t ed25519` makes a key"
+        raise CommandError(
+            "this is a private key, which nobody else may see", "give the file that ends in .pub", REFUSED
+        )
+    remedy = "give the one line of a .pub file, without options before it; `ssh-keygen -t ed25519` makes a key"
     try:
         key = ssh_keys.parse(line)
     except ssh_keys.DamagedKey:
-        raise Failure("this public key is damaged: its body is not of the type it names", todo, REFUSED) from None
+        raise CommandError(
+            "this public key is damaged: its body is not of the type it names", remedy, REFUSED
+        ) from None
     except ssh_keys.BadKey:
-        raise Failure("this is not an OpenSSH public key", todo, REFUSED) from None
+        raise CommandError("this is not an OpenSSH public key", remedy, REFUSED) from None
     if key.rsa_bits is not None and key.rsa_bits < MIN_RSA_BITS:
-        raise Failure(f"this RSA key has less than {MIN_RSA_BITS} bits, which the bastion doesn't take", todo, REFUSED)
+        raise CommandError(
+            f"this RSA key has less than {MIN_RSA_BITS} bits, which the bastion doesn't take", remedy, REFUSED
+        )
     return line
 
 
@@ -78,15 +84,15 @@ def keys(spec: Json) -> list[Key]:
 def _usable(line: str) -> bool:
     try:
         return bool(read(line))
-    except Failure:
+    except CommandError:
         return False
 
 
 def added(spec: Json, name: str, line: str, expires: str | None, now: datetime) -> dict[str, Any]:
-    """The patch that adds a key. Raises Failure: no name, no key, there already, an end that has passed."""
+    """The patch that adds a key. Raises CommandError: no name, no key, there already, an end that has passed."""
     line = read(line)
     if not fits(name, ssh_keys.KEY_NAME, ssh_keys.KEY_NAME_MAX):
-        raise Failure(
+        raise CommandError(
             f"{name[:80]!r} is not a name for a key",
             "use up to 64 letters, digits and . _ @ -, like laptop",
             REFUSED,
@@ -94,9 +100,13 @@ def added(spec: Json, name: str, line: str, expires: str | None, now: datetime) 
     new = Key(name, line)
     for key in keys(spec):
         if key.name == name:
-            raise Failure(f"there is a key {name} already", f"take another name, or `devctl keys remove {name}` first")
+            raise CommandError(
+                f"there is a key {name} already", f"take another name, or `devctl keys remove {name}` first"
+            )
         if key.fingerprint == new.fingerprint:
-            raise Failure(f"this key is there already{f', named {key.name}' if key.name else ''}", "`devctl keys list`")
+            raise CommandError(
+                f"this key is there already{f', named {key.name}' if key.name else ''}", "`devctl keys list`"
+            )
     entry = {"name": name, "key": line}
     if expires is not None:
         entry["expires"] = f"{end(expires, now):%Y-%m-%dT%H:%M:%SZ}"
@@ -104,12 +114,12 @@ def added(spec: Json, name: str, line: str, expires: str | None, now: datetime) 
 
 
 def removed(spec: Json, which: str, now: datetime) -> dict[str, Any]:
-    """The patch that removes a key, by its name or fingerprint. Raises Failure: not there, or the last one."""
+    """The patch that removes a key, by its name or fingerprint. Raises CommandError: not there, or the last one."""
     everything = keys(spec)
     gone = [key for key in everything if which and which in (key.name, key.fingerprint)]
     if not gone:
         names = ", ".join(key.name or key.fingerprint for key in everything) or "none"
-        raise Failure(f"there is no key {which[:80]!r}", f"there are: {names}", NOT_FOUND)
+        raise CommandError(f"there is no key {which[:80]!r}", f"there are: {names}", NOT_FOUND)
     fingerprints = {key.fingerprint for key in gone}
     if not [key for key in everything if key.fingerprint not in fingerprints and not key.over(now)]:
         raise LastKey(
@@ -129,8 +139,11 @@ def removed(spec: Json, which: str, now: datetime) -> dict[str, Any]:
 
 
 def end(text: str, now: datetime) -> datetime:
-    """`90d`, `12h` or an RFC 3339 time or date (its end, UTC) as a time; raises Failure for one that has passed."""
-    todo = "write it like 90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z"
+    """`90d`, `12h` or an RFC 3339 time or date (its end, UTC) as a time.
+
+    Raises CommandError for one that has passed.
+    """
+    remedy = "write it like 90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z"
     found = re.fullmatch(r"([0-9]{1,5})(d|h)", text)
     try:
         if found:
@@ -142,9 +155,9 @@ def end(text: str, now: datetime) -> datetime:
             if at.tzinfo is None:
                 raise ValueError(text)
     except (ValueError, OverflowError):
-        raise Failure(f"--expires {text[:60]!r} is not a time", todo, USAGE) from None
+        raise CommandError(f"--expires {text[:60]!r} is not a time", remedy, USAGE) from None
     if at <= now:
-        raise Failure(f"--expires {text} has passed", todo, USAGE)
+        raise CommandError(f"--expires {text} has passed", remedy, USAGE)
     return at.astimezone(UTC).replace(microsecond=0)
 
 

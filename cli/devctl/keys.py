@@ -20,7 +20,7 @@ from devctl.errors import from_api
 from devctl.keyring import Key, ending
 from devctl.listing import Output
 from devservers_core.client.paths import user_path
-from devservers_core.errors import REFUSED, USAGE, ApiError, Failure
+from devservers_core.errors import REFUSED, USAGE, ApiError, CommandError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -85,7 +85,7 @@ def notice(session: Session) -> None:
         return
     try:
         _say(ending(keyring.keys(broker.ask(session.broker, {"want": "keys"})["spec"]), datetime.now(UTC)))
-    except (Failure, LookupError, TypeError):
+    except (CommandError, LookupError, TypeError):
         return
 
 
@@ -95,7 +95,7 @@ def _say(lines: list[str]) -> None:
 
 
 def own(session: Session) -> list[Key]:
-    """The person's keys. Raises Failure."""
+    """The person's keys. Raises CommandError."""
     if session.broker:
         _only_ones_own(session)
         return keyring.keys(broker.ask(session.broker, {"want": "keys"})["spec"])
@@ -103,7 +103,7 @@ def own(session: Session) -> list[Key]:
 
 
 def change(session: Session, request: dict[str, Any]) -> None:
-    """Add or remove a key of the session's person; see people.change_keys. Raises Failure."""
+    """Add or remove a key of the session's person; see people.change_keys. Raises CommandError."""
     if session.broker:
         _only_ones_own(session)
         broker.ask(session.broker, {"want": "keys", **request})
@@ -113,19 +113,19 @@ def change(session: Session, request: dict[str, Any]) -> None:
     except ApiError as error:
         raise _api(error, session) from None
     except keyring.LastKey as failure:
-        failure.todo = f"`devctl user suspend {session.user}` takes all of them out of force"
+        failure.remedy = f"`devctl user suspend {session.user}` takes all of them out of force"
         raise
 
 
 def from_file(word: str, broker: str | None) -> str:
-    """The key that a word on the command line means: itself, standard input, or a file. Raises Failure.
+    """The key that a word on the command line means: itself, standard input, or a file. Raises CommandError.
 
     With `broker`, on the bastion, no file is looked at: which there are, and what is in them, is nobody's to ask.
     """
     if _is_key(word) or "PRIVATE KEY" in word:
         return keyring.read(word)
     if broker and word != "-":
-        raise Failure(
+        raise CommandError(
             "the bastion has no file of yours",
             "give the key itself in quotes, or send it: `ssh USER@BASTION devctl keys add NAME - < FILE.pub`",
             USAGE,
@@ -134,12 +134,14 @@ def from_file(word: str, broker: str | None) -> str:
         text = sys.stdin.read(MOST + 1) if word == "-" else _regular(Path(word).expanduser())
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
-        raise Failure(f"{word} cannot be read: {reason}", "give a .pub file, or - for standard input", USAGE) from None
+        raise CommandError(
+            f"{word} cannot be read: {reason}", "give a .pub file, or - for standard input", USAGE
+        ) from None
     if len(text) > MOST:
-        raise Failure(f"{word} is too long for a public key", "give a .pub file, or - for standard input", USAGE)
+        raise CommandError(f"{word} is too long for a public key", "give a .pub file, or - for standard input", USAGE)
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(lines) > 1 and "PRIVATE KEY" not in text:
-        raise Failure(f"{word} has {len(lines)} lines", "give one key at a time", USAGE)
+        raise CommandError(f"{word} has {len(lines)} lines", "give one key at a time", USAGE)
     return keyring.read(text if "PRIVATE KEY" in text else "".join(lines))
 
 
@@ -160,7 +162,7 @@ def _only_ones_own(session: Session) -> None:
     """The broker changes the keys of the one who asks: a name that is not theirs must not be passed over."""
     asked, account = session.flags.get("user"), session.environ.get("DEVCTL_USER")
     if asked and asked != account:
-        raise Failure(
+        raise CommandError(
             f"the bastion shows and changes your own keys only, not those of {asked[:80]!r}",
             "an administrator does that with credentials of their own: `devctl keys ... --user NAME`",
             REFUSED,
@@ -174,10 +176,10 @@ def _user(session: Session) -> dict[str, Any]:
         raise _api(error, session) from None
 
 
-def _api(error: ApiError, session: Session) -> Failure:
+def _api(error: ApiError, session: Session) -> CommandError:
     failure = from_api(error, f"change the keys of {session.user}")
     if error.status == 403:
-        failure.todo = "your own keys are changed on the bastion: `ssh USER@BASTION devctl keys ...`"
+        failure.remedy = "your own keys are changed on the bastion: `ssh USER@BASTION devctl keys ...`"
     return failure
 
 

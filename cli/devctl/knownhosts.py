@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from devctl.config import state_folder
 from devctl.defaults import HOST_SUFFIX
-from devservers_core.errors import TRANSPORT, Failure
+from devservers_core.errors import TRANSPORT, CommandError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -51,17 +51,19 @@ def file(session: Session, name: str) -> Path:
 
 
 def key_of(server: Json) -> str:
-    """The server's host key, type and body; raises Failure when there is none yet."""
+    """The server's host key, type and body; raises CommandError when there is none yet."""
     key = str((server.get("status") or {}).get("sshHostKey") or "")
     words = key.split()
     if len(words) < 2 or not key.isprintable():
         name = server["metadata"]["name"]
-        raise Failure(f"{name} has no SSH host key yet", f"`devctl describe {name}` shows how far it is", TRANSPORT)
+        raise CommandError(
+            f"{name} has no SSH host key yet", f"`devctl describe {name}` shows how far it is", TRANSPORT
+        )
     return " ".join(words[:2])
 
 
 def pin(session: Session, server: Json) -> Path:
-    """Write the server's host key where ssh looks for it; raises Failure when there is none yet."""
+    """Write the server's host key where ssh looks for it; raises CommandError when there is none yet."""
     name = server["metadata"]["name"]
     path, line = file(session, name), f"{alias(session, name)} {key_of(server)}\n"
     try:
@@ -72,5 +74,7 @@ def pin(session: Session, server: Json) -> Path:
         temporary.write_text(line)
         temporary.replace(path)
     except OSError as error:
-        raise Failure(f"the host key cannot be written: {error}", f"make {path.parent} writable", TRANSPORT) from None
+        raise CommandError(
+            f"the host key cannot be written: {error}", f"make {path.parent} writable", TRANSPORT
+        ) from None
     return path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from devctl import render
 from devservers_core import names
-from devservers_core.errors import ApiError, Failure, Unreachable
+from devservers_core.errors import ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -39,7 +39,7 @@ def _left(session: Session, user: str, *, keeps_volumes: bool) -> str | None:
             return None
         held = _held(session, name)
         servers = [each["metadata"]["name"] for each in session.servers(name)]
-    except (ApiError, Failure, Unreachable) as error:
+    except (ApiError, CommandError, UnreachableError) as error:
         return f"whether {name} is gone can't be seen: {error}"
     if keeps_volumes and not servers:
         return None

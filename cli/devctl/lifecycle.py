@@ -14,7 +14,7 @@ import typer
 from devctl import complete, render, values
 from devctl.errors import from_api
 from devservers_core import names
-from devservers_core.errors import NOT_FOUND, REFUSED, USAGE, ApiError, Failure
+from devservers_core.errors import NOT_FOUND, REFUSED, USAGE, ApiError, CommandError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -125,7 +125,7 @@ def restart_command(
     limit = _limit(wait)
     server = session.server(name)
     if not server["spec"].get("running", True):
-        raise Failure(f"{name} is stopped", f"`devctl start {name}` starts it")
+        raise CommandError(f"{name} is stopped", f"`devctl start {name}` starts it")
     from devctl.home import at_stake
     from devctl.pods import suspended
     from devctl.queue import gives_back
@@ -146,7 +146,7 @@ def restart_command(
 
 
 def _spare(doing: str, question: str, cost: str | None, yes: bool) -> None:
-    """Say what something costs and ask, where it costs anything; raises Failure for any answer but yes."""
+    """Say what something costs and ask, where it costs anything; raises CommandError for any answer but yes."""
     if not cost:
         return
     render.warn(f"{doing}: {cost}")
@@ -155,7 +155,7 @@ def _spare(doing: str, question: str, cost: str | None, yes: bool) -> None:
 
 
 def _flavor_there(session: Session, server: Json) -> None:
-    """Raise Failure where a restart would change nothing, because the server's flavor is gone."""
+    """Raise CommandError where a restart would change nothing, because the server's flavor is gone."""
     from devservers_core.client.paths import flavor_path
 
     name, flavor = server["metadata"]["name"], str(server["spec"].get("flavor"))
@@ -163,7 +163,7 @@ def _flavor_there(session: Session, server: Json) -> None:
         session.kube.get(flavor_path(flavor))
     except ApiError as error:
         if error.status == 404:
-            raise Failure(
+            raise CommandError(
                 f"{name} can't be restarted: its flavor {flavor} no longer exists; it is left as it is",
                 "ask an administrator for the flavor, or make a server of another one: `devctl flavors`",
                 REFUSED,
@@ -187,7 +187,7 @@ def delete_command(
         home = None
     if server is None and not (purge and home):
         if home is not None:
-            raise Failure(
+            raise CommandError(
                 f"there is no server {name}, only its home {names.home_name(name)}",
                 f"`devctl delete {name} --purge` deletes the home, `devctl create {name}` uses it again",
                 NOT_FOUND,
@@ -233,10 +233,10 @@ def _is_home(claim: Json, server: str) -> bool:
 
 
 def confirm(doing: str, question: str, refused: str) -> None:
-    """Ask before something is done; raises Failure for any answer but yes."""
+    """Ask before something is done; raises CommandError for any answer but yes."""
     if not sys.stdin.isatty():
-        raise Failure(f"{doing} needs a yes, and nobody can be asked here", "add --yes", USAGE)
+        raise CommandError(f"{doing} needs a yes, and nobody can be asked here", "add --yes", USAGE)
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise Failure(refused, "answer y, or add --yes")
+        raise CommandError(refused, "answer y, or add --yes")

@@ -18,7 +18,7 @@ import typer
 from devctl import complete, pods, render
 from devctl.errors import from_api
 from devservers_core import names
-from devservers_core.errors import NOT_FOUND, USAGE, ApiError, Failure, Unreachable
+from devservers_core.errors import NOT_FOUND, USAGE, ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -46,7 +46,7 @@ def logs_command(
     server = session.server(name)
     if ssh:
         if follow or previous or timestamps or container != names.MAIN_CONTAINER:
-            raise Failure("--ssh goes with --tail only", "leave the other options out", USAGE)
+            raise CommandError("--ssh goes with --tail only", "leave the other options out", USAGE)
         from devctl.container_state import ssh_log
 
         lines = ssh_log(session, server).splitlines(keepends=True)
@@ -79,7 +79,7 @@ def _copy(session: Session, pod: str, query: dict[str, str]) -> float:
         for line in session.kube.lines(core_path(session.namespace, "pods", pod) + "/log", query, None):
             last = time.monotonic()
             (platform if OF_THE_PLATFORM.match(line) else command)(line)
-    except Unreachable:
+    except UnreachableError:
         if "follow" not in query:
             raise
     return last
@@ -138,16 +138,16 @@ def _next(session: Session, name: str, container: str, shown: pods.Container) ->
             server = session.server(name)
             stopped = pods.stopped(server)
             if stopped:
-                render.say(f"{stopped.what}; {stopped.todo}")
+                render.say(f"{stopped.what}; {stopped.remedy}")
                 return None
             found = pods.container(session, server, container)
             if found and found.id and (found != shown or (found.running and time.monotonic() - ended > SETTLE)):
                 return found
-        except Unreachable as error:
+        except UnreachableError as error:
             if not told:
                 render.say(f"the cluster does not answer ({error}); trying again")
             told = True
-        except Failure as failure:
+        except CommandError as failure:
             if failure.code != NOT_FOUND:
                 raise
             render.say(f"{name} was deleted")
@@ -155,11 +155,11 @@ def _next(session: Session, name: str, container: str, shown: pods.Container) ->
         time.sleep(PAUSE)
 
 
-def _refused(error: ApiError, server: Json) -> Failure:
+def _refused(error: ApiError, server: Json) -> CommandError:
     name = server["metadata"]["name"]
     if error.status == 400 and "previous terminated container" in error.message:
-        return Failure(f"{name} has no container before this one", "leave --previous out", NOT_FOUND)
+        return CommandError(f"{name} has no container before this one", "leave --previous out", NOT_FOUND)
     if error.status == 400 and "waiting to start" in error.message:
         stopped = pods.not_running(server)
-        return stopped or Failure(f"{name} has not started yet", f"`devctl describe {name}` shows how far it is")
+        return stopped or CommandError(f"{name} has not started yet", f"`devctl describe {name}` shows how far it is")
     return from_api(error, f"read the logs of {name}")

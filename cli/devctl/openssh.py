@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from devctl import knownhosts, pods, values
 from devctl.defaults import HOST_SUFFIX, KEEPALIVE
 from devservers_core import names
-from devservers_core.errors import NOT_FOUND, TRANSPORT, USAGE, Failure
+from devservers_core.errors import NOT_FOUND, TRANSPORT, USAGE, CommandError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -60,7 +60,7 @@ def quoted(path: str) -> str:
 
 
 def connect(session: Session, name: str, rest: list[str]) -> int:
-    """Become `ssh NAME REST...`, or run it on the bastion and give its code; raises Failure when there is no ssh
+    """Become `ssh NAME REST...`, or run it on the bastion and give its code; raises CommandError when there is no ssh
     program, no such server, or it is stopped.
 
     Waiting for a server that starts, and its host key, are `proxy`'s.
@@ -81,7 +81,7 @@ def connect(session: Session, name: str, rest: list[str]) -> int:
         return transport.run(bastion, lambda log: [*bastion.hop(server, log), name + HOST_SUFFIX, *rest], server)
     binary = shutil.which("ssh", path=session.environ.get("PATH"))
     if not binary:
-        raise Failure(
+        raise CommandError(
             "there is no ssh program on this machine",
             f"install OpenSSH's client, or use `devctl shell {name}`",
             TRANSPORT,
@@ -95,13 +95,15 @@ def connect(session: Session, name: str, rest: list[str]) -> int:
 
 
 def replica(name: str, rest: list[str]) -> list[str]:
-    """What follows NAME, without `--replica N`; raises Failure for another replica than the one there is."""
+    """What follows NAME, without `--replica N`; raises CommandError for another replica than the one there is."""
     if not rest or not (rest[0] == "--replica" or rest[0].startswith("--replica=")):
         return rest
     number, after = (rest[0].partition("=")[2], rest[1:]) if "=" in rest[0] else ("".join(rest[1:2]), rest[2:])
     if not (number.isdecimal() and number.isascii()):
-        raise Failure(f"--replica {number!r} is not a number", f"write `devctl ssh {name} --replica 0`", USAGE)
+        raise CommandError(f"--replica {number!r} is not a number", f"write `devctl ssh {name} --replica 0`", USAGE)
     if int(number) != 0:
         # mode distributed is refused by the API until it is built, so every server is one machine.
-        raise Failure(f"{name} is one machine: it has replica 0 only", f"`devctl ssh {name}` reaches it", NOT_FOUND)
+        raise CommandError(
+            f"{name} is one machine: it has replica 0 only", f"`devctl ssh {name}` reaches it", NOT_FOUND
+        )
     return after

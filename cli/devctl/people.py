@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from devctl import keyring
 from devservers_core.client.paths import user_path
-from devservers_core.errors import USAGE, ApiError, Failure
+from devservers_core.errors import USAGE, ApiError, CommandError
 from devservers_core.types import Json
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ ATTEMPTS = 4
 
 
 def change_keys(kube: ApiClient, name: str, request: Mapping[str, Any]) -> None:
-    """Add or remove a key: {"add": {name, key, expires}} or {"remove": WHICH}. Raises Failure, ApiError."""
+    """Add or remove a key: {"add": {name, key, expires}} or {"remove": WHICH}. Raises CommandError, ApiError."""
     for attempt in range(ATTEMPTS):
         user = kube.get(user_path(name))
         patch = patch_for(user.get("spec") or {}, request, datetime.now(UTC))
@@ -35,11 +35,11 @@ def change_keys(kube: ApiClient, name: str, request: Mapping[str, Any]) -> None:
 
 
 def patch_for(spec: Json, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The patch of spec that a request asks for. Raises Failure."""
+    """The patch of spec that a request asks for. Raises CommandError."""
     if isinstance(add := request.get("add"), dict):
         name, key, expires = add.get("name"), add.get("key"), add.get("expires")
         if isinstance(name, str) and isinstance(key, str) and (expires is None or isinstance(expires, str)):
             return keyring.added(spec, name, key, expires, now)
     elif isinstance(which := request.get("remove"), str):
         return keyring.removed(spec, which, now)
-    raise Failure("this is no change of keys", "`devctl keys --help`", USAGE)
+    raise CommandError("this is no change of keys", "`devctl keys --help`", USAGE)

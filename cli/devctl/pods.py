@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from devctl.defaults import HOST_SUFFIX
 from devctl.errors import from_api
 from devservers_core import names
-from devservers_core.errors import FORBIDDEN, TRANSPORT, ApiError, Failure
+from devservers_core.errors import FORBIDDEN, TRANSPORT, ApiError, CommandError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -27,14 +27,14 @@ class Container:
     running: bool = field(default=False, compare=False)
 
 
-def suspended(server: Json) -> Failure | None:
+def suspended(server: Json) -> CommandError | None:
     """The refusal where a server is stopped because its owner is suspended; None otherwise."""
     status = server.get("status") or {}
     if status.get("stopReason") != names.STOPPED_BY_SUSPENSION:
         return None
     name, namespace = server["metadata"]["name"], str(server["metadata"].get("namespace", ""))
     user = names.user_of(namespace) or namespace
-    return Failure(
+    return CommandError(
         f"{name} is stopped: the account {user} is suspended, and nothing of it starts",
         "ask an administrator"
         + ("; it starts by itself when the account is resumed" if server["spec"].get("running", True) else ""),
@@ -42,21 +42,21 @@ def suspended(server: Json) -> Failure | None:
     )
 
 
-def stopped(server: Json) -> Failure | None:
+def stopped(server: Json) -> CommandError | None:
     """Why a server cannot be reached and will not come up by itself; None when it runs or is on its way."""
     name, status = server["metadata"]["name"], server.get("status") or {}
     if server["metadata"].get("deletionTimestamp"):
-        return Failure(f"{name} is being deleted", f"`devctl create {name}` makes a new one once it is gone")
+        return CommandError(f"{name} is being deleted", f"`devctl create {name}` makes a new one once it is gone")
     if not server["spec"].get("running", True) or status.get("phase") in ("Stopped", "Stopping"):
         if refused := suspended(server):
             return refused
         because = f" ({status['stopReason']})" if status.get("stopReason") else ""
         state = "stopping" if status.get("phase") == "Stopping" else "stopped"
-        return Failure(f"{name} is {state}{because}", f"`devctl start {name} --wait` starts it")
+        return CommandError(f"{name} is {state}{because}", f"`devctl start {name} --wait` starts it")
     return None
 
 
-def not_running(server: Json) -> Failure | None:
+def not_running(server: Json) -> CommandError | None:
     """Why a server cannot be reached now, None when nothing speaks against trying."""
     from devctl.wait import why
 
@@ -64,7 +64,7 @@ def not_running(server: Json) -> Failure | None:
     failure = stopped(server)
     if failure is None and not status.get("podName"):
         reason = why(server)
-        failure = Failure(
+        failure = CommandError(
             f"{name} is not running yet" + (f": {reason}" if reason else ""),
             f"`devctl describe {name}` shows how far it is",
         )
@@ -79,11 +79,11 @@ def coming_up(server: Json) -> bool:
 
 
 def with_ssh(session: Session, name: str) -> Json:
-    """The server, if it has SSH and is not stopped; raises Failure with code 255 otherwise."""
+    """The server, if it has SSH and is not stopped; raises CommandError with code 255 otherwise."""
     name = name.removesuffix(HOST_SUFFIX)
     server = session.server(name)
     if not server["spec"].get("enableSSH", True):
-        raise Failure(f"{name} has no SSH", f"`devctl shell {name}` opens a shell without it", TRANSPORT)
+        raise CommandError(f"{name} has no SSH", f"`devctl shell {name}` opens a shell without it", TRANSPORT)
     failure = stopped(server)
     if failure:
         failure.code = TRANSPORT
@@ -92,18 +92,18 @@ def with_ssh(session: Session, name: str) -> Json:
 
 
 def listening(session: Session, server: Json) -> str:
-    """The name of the pod that is the server, once something in it may listen; raises Failure before that."""
+    """The name of the pod that is the server, once something in it may listen; raises CommandError before that."""
     pod = _newest(server, _alive(_all(session, server)))
     status = pod.get("status") or {}
     init = status.get("initContainerStatuses") or []
     if status.get("phase") != "Running" and not (init and all((s.get("state") or {}).get("terminated") for s in init)):
         name = server["metadata"]["name"]
-        raise Failure(f"{name} has not started yet", f"`devctl describe {name}` shows how far it is")
+        raise CommandError(f"{name} has not started yet", f"`devctl describe {name}` shows how far it is")
     return str(pod["metadata"]["name"])
 
 
 def of_server(session: Session, server: Json) -> str:
-    """The name of the server's pod; raises Failure when there is none."""
+    """The name of the server's pod; raises CommandError when there is none."""
     status = server.get("status") or {}
     if status.get("podName") and server["spec"].get("running", True):
         return str(status["podName"])
@@ -138,8 +138,8 @@ def _alive(pods: list[Json]) -> list[Json]:
 
 
 def _newest(server: Json, pods: list[Json]) -> Json:
-    """The newest of a server's pods; raises Failure when there is none."""
+    """The newest of a server's pods; raises CommandError when there is none."""
     if not pods:
         name = server["metadata"]["name"]
-        raise not_running(server) or Failure(f"{name} has no pod", f"`devctl describe {name}` shows why")
+        raise not_running(server) or CommandError(f"{name} has no pod", f"`devctl describe {name}` shows why")
     return max(pods, key=lambda p: p["metadata"].get("creationTimestamp") or "")

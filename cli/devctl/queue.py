@@ -67,7 +67,10 @@ def place(session: Session, server: Json) -> str | None:
 
 
 def refuse_impossible(session: Session, flavor: Json, flavors: list[Json]) -> None:
-    """Raise Failure when the whole quota of its queue is too small for this flavor, naming the nearest that fits."""
+    """Raise CommandError when the whole quota of its queue is too small for this flavor.
+
+    The error names the nearest flavor that fits.
+    """
     queues = cluster_queues(session)
     asked = flavor_demand(flavor.get("spec") or {})
     too_much = excess(asked, queues)

@@ -12,7 +12,7 @@ import typer
 
 from devctl.errors import from_api
 from devservers_core import names
-from devservers_core.errors import NOT_FOUND, ApiError, Failure
+from devservers_core.errors import NOT_FOUND, ApiError, CommandError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -41,7 +41,7 @@ def admin_sessions_play_command(
     # A session's name begins with its replica's, which is the pod's.
     pod = next((pod for pod in pods if name.startswith(f"{pod}-")), None)
     if pod is None:
-        raise Failure(
+        raise CommandError(
             f"there is no replica of the bastion that recorded {name[:80]!r}", "`devctl admin sessions list`", NOT_FOUND
         )
     return _run(session, pod, ["play", name, "--speed", str(speed)])
@@ -56,7 +56,9 @@ def _pods(session: Session) -> list[str]:
         raise from_api(error, "look at the bastion") from None
     running = [str(pod["metadata"]["name"]) for pod in items if (pod.get("status") or {}).get("phase") == "Running"]
     if not running:
-        raise Failure("there is no running bastion on this cluster", "check the context with `devctl info`", NOT_FOUND)
+        raise CommandError(
+            "there is no running bastion on this cluster", "check the context with `devctl info`", NOT_FOUND
+        )
     return running
 
 

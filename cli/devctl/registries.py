@@ -19,7 +19,7 @@ from devctl import render
 from devctl.errors import from_api
 from devctl.listing import Output
 from devservers_core import names
-from devservers_core.errors import FAILURE, NOT_FOUND, REFUSED, USAGE, ApiError, Failure
+from devservers_core.errors import FAILURE, NOT_FOUND, REFUSED, USAGE, ApiError, CommandError
 from devservers_core.registry import DOCKER_HUB, canonical_host, secret_name
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def registry_login_command(
     """
     registry = host(registry)
     if not username.isprintable() or ":" in username or not 0 < len(username.encode()) <= MOST_NAME:
-        raise Failure(f"--username {username[:60]!r} is not a user name", "give your name at the registry", USAGE)
+        raise CommandError(f"--username {username[:60]!r} is not a user name", "give your name at the registry", USAGE)
     secret = password(registry)
     token = base64.b64encode(f"{username}:{secret}".encode()).decode()
     key = DOCKER_HUB_KEY if registry == DOCKER_HUB else registry
@@ -63,8 +63,8 @@ def registry_logout_command(session: Session, registry: Host) -> None:
     registry = host(registry)
     known = [str(each["registry"]) for each in logins(session)]
     if registry not in known:
-        todo = f"you are logged in to {', '.join(known)}" if known else "you are logged in to none"
-        raise Failure(f"there is no login to {registry}", todo, NOT_FOUND)
+        remedy = f"you are logged in to {', '.join(known)}" if known else "you are logged in to none"
+        raise CommandError(f"there is no login to {registry}", remedy, NOT_FOUND)
     _write(session, registry, {})
     _note(session, registry, None)
     render.say(f"the login to {registry} is gone")
@@ -87,10 +87,10 @@ def registry_list_command(session: Session, output: Output = None) -> None:
 
 
 def host(text: str) -> str:
-    """A registry's name as image references have it. Raises Failure."""
+    """A registry's name as image references have it. Raises CommandError."""
     found = text.removeprefix("https://").rstrip("/").lower()
     if len(found) > 253 or not _REGISTRY.fullmatch(found):
-        raise Failure(
+        raise CommandError(
             f"{text[:80]!r} is not a registry",
             "write its name as images have it, like ghcr.io or registry.example.org:5000",
             REFUSED,
@@ -99,7 +99,7 @@ def host(text: str) -> str:
 
 
 def password(registry: str) -> str:
-    """What is typed at a prompt without being shown, or all of standard input. Raises Failure."""
+    """What is typed at a prompt without being shown, or all of standard input. Raises CommandError."""
     if sys.stdin.isatty():
         from getpass import getpass
 
@@ -113,12 +113,12 @@ def password(registry: str) -> str:
     found = found.rstrip("\r\n")
     if not found or not found.isprintable() or len(found.encode()) > MOST:  # what is no text isn't printable
         what = "no password was given" if not found else "this is not one line of text of a password's length"
-        raise Failure(what, f"type it, or `devctl registry login {registry} --username NAME < FILE`", USAGE)
+        raise CommandError(what, f"type it, or `devctl registry login {registry} --username NAME < FILE`", USAGE)
     return found
 
 
 def logins(session: Session) -> list[dict[str, Any]]:
-    """What is noted of the person's logins, by registry. Raises Failure."""
+    """What is noted of the person's logins, by registry. Raises CommandError."""
     found = []
     for text in (_index(session).get("data") or {}).values():
         try:
@@ -137,7 +137,7 @@ def _index(session: Session) -> dict[str, Any]:
     except ApiError as error:
         if error.status == 404 and error.details.get("name") == names.REGISTRIES:
             what = f"{session.namespace} is not ready for logins to registries"
-            raise Failure(what, "try again in a minute; if it goes on, tell an administrator", FAILURE) from None
+            raise CommandError(what, "try again in a minute; if it goes on, tell an administrator", FAILURE) from None
         raise from_api(error, "read your logins to registries") from None
 
 

@@ -58,7 +58,7 @@ def relay(tunnel: Tunnel, source: int, sink: int, greeting: bytes = b"") -> int:
     answer is still delivered, until the server closes or says nothing for QUIET seconds.
     """
     from devctl.dial import DATA, unanswered
-    from devservers_core.client.streams import CHUNK, PING_EVERY, Closed
+    from devservers_core.client.streams import CHUNK, PING_EVERY, StreamClosedError
 
     channels = tunnel.channels
     reading = True
@@ -89,7 +89,7 @@ def relay(tunnel: Tunnel, source: int, sink: int, greeting: bytes = b"") -> int:
             if data:
                 write_all(sink, data)
                 last = time.monotonic()
-    except Closed as closed:
+    except StreamClosedError as closed:
         if closed.code not in (1000, 1005, 1006):
             raise unanswered(tunnel.name, str(closed)) from None
         return 0

@@ -21,7 +21,7 @@ from devctl import complete, pods, render
 from devctl.errors import from_api
 from devctl.relay import write_all
 from devservers_core import names
-from devservers_core.errors import FAILURE, TRANSPORT, USAGE, ApiError, Failure
+from devservers_core.errors import FAILURE, TRANSPORT, USAGE, ApiError, CommandError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -61,7 +61,7 @@ def exec_command(
     """
     words = [*(command or []), *(session.rest or [])]
     if not words:
-        raise Failure("there is no command to run", f"write `devctl exec {name} -- COMMAND`", USAGE)
+        raise CommandError("there is no command to run", f"write `devctl exec {name} -- COMMAND`", USAGE)
     if tty and stdin and not sys.stdin.isatty():
         render.warn("standard input is not a terminal, so the command is given none")
         tty = False
@@ -79,7 +79,7 @@ def shell_command(session: Session, name: Name) -> int:
     try:
         words = ["/bin/sh", "-c", _LOGIN_SHELL, "sh", line, term]
         return run(session, name, words, terminal=terminal, stdin=True)
-    except Failure as failure:
+    except CommandError as failure:
         if "/bin/sh" not in failure.what:
             raise
         # It knows where else a shell could be, and says why not.
@@ -206,7 +206,7 @@ def pump(channels: Channels, terminal: bool, reading: bool) -> dict[str, Any] | 
                         write_all(2, data)
                     elif channel == ERROR and data:
                         status = json.loads(data)
-        except streams.Closed:
+        except streams.StreamClosedError:
             return status
         finally:
             channels.close()
@@ -226,5 +226,5 @@ def exit_code(status: dict[str, Any] | None, name: str) -> int:
     if "not found" in message or "no such file" in message:
         missing = re.search(r'exec: "([^"]*)"', message)
         what = f"there is no command {missing[1]} in {name}" if missing else message
-        raise Failure(what, "check its spelling, or give its whole path", 127)
-    raise Failure(message, f"`devctl describe {name}` shows the server's state", TRANSPORT)
+        raise CommandError(what, "check its spelling, or give its whole path", 127)
+    raise CommandError(message, f"`devctl describe {name}` shows the server's state", TRANSPORT)

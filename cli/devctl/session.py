@@ -15,7 +15,7 @@ from devctl import values
 from devctl.config import OUTPUTS, Config
 from devctl.errors import from_api
 from devservers_core import names
-from devservers_core.errors import USAGE, ApiError, Failure, Unreachable
+from devservers_core.errors import USAGE, ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
     from devservers_core.client.api import ApiClient
@@ -59,7 +59,7 @@ class Session:
             from devctl import broker
 
             if path or context:
-                raise Failure(
+                raise CommandError(
                     "the bastion has one cluster, no kubeconfig", "leave out --kubeconfig and --context", USAGE
                 )
             return broker.target(self.broker)
@@ -77,11 +77,11 @@ class Session:
 
     @cached_property
     def user_setting(self) -> tuple[str, str]:
-        """(user, where it comes from); raises Failure when nobody says who the person is."""
+        """(user, where it comes from); raises CommandError when nobody says who the person is."""
         setting = self.config.setting("user")
         if setting:
             if not values.user_name(setting.value):
-                raise Failure(
+                raise CommandError(
                     f"{setting.value!r} ({setting.source}) is not a user name",
                     values.user_name_rule(setting.value),
                     USAGE,
@@ -93,7 +93,7 @@ class Session:
         login = self.environ.get("USER") or self.environ.get("LOGNAME") or ""
         if login != "root" and values.user_name(login):
             return login, "$USER"
-        raise Failure(
+        raise CommandError(
             "devctl does not know who you are on the platform",
             f"put `user: NAME` into {self.config.path}, set DEVCTL_USER, or give --user",
             USAGE,
@@ -112,11 +112,11 @@ class Session:
     def output(self, given: str | None) -> str:
         """The output format of a list: the flag, else the setting."""
         if given is not None and given not in OUTPUTS:
-            raise Failure(f"-o {given} is unknown", "use one of " + ", ".join(OUTPUTS), USAGE)
+            raise CommandError(f"-o {given} is unknown", "use one of " + ", ".join(OUTPUTS), USAGE)
         return given or self.config.get("output") or "table"
 
     def server(self, name: str) -> Json:
-        """The DevServer `name`; raises Failure (not found) with the nearest name."""
+        """The DevServer `name`; raises CommandError (not found) with the nearest name."""
         from devservers_core.client.paths import server_path
 
         values.server_name(name)
@@ -124,7 +124,9 @@ class Session:
             found = self.kube.get(server_path(self.namespace, name))
             if (found.get("metadata") or {}).get("name") != name:
                 # It becomes a file's name and a word of ssh's command line: only what was asked for may.
-                raise Failure(f"the API server answered with another object than {name}", "`devctl info` shows which")
+                raise CommandError(
+                    f"the API server answered with another object than {name}", "`devctl info` shows which"
+                )
             return found
         except ApiError as error:
             if error.status == 404 and error.details.get("name"):
@@ -174,19 +176,19 @@ def _absolute(kubeconfig: str) -> str:
     return os.pathsep.join(str(path.absolute()) for path in files(kubeconfig))
 
 
-def explain(error: Exception, doing: str = "do that") -> Failure:
-    """Any expected exception as a Failure."""
-    if isinstance(error, Failure):
+def explain(error: Exception, doing: str = "do that") -> CommandError:
+    """Any expected exception as a CommandError."""
+    if isinstance(error, CommandError):
         return error
     if isinstance(error, ApiError):
         return from_api(error, doing)
-    if isinstance(error, Unreachable) and error.maybe_applied:
-        return Failure(
+    if isinstance(error, UnreachableError) and error.maybe_applied:
+        return CommandError(
             f"the cluster did not answer in time or hung up: {error}; the change may have been made all the same",
             "look before you try again (`devctl list`)",
         )
-    if isinstance(error, Unreachable):
-        return Failure(
+    if isinstance(error, UnreachableError):
+        return CommandError(
             f"the cluster does not answer: {error}",
             "is it running (`make up` starts the local one) and is the context right (`devctl info`)?",
         )

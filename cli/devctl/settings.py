@@ -14,7 +14,7 @@ import typer
 
 from devctl import __version__, complete, render
 from devctl.config import KEYS, OUTPUTS, PATHS, parse
-from devservers_core.errors import USAGE, Failure
+from devservers_core.errors import USAGE, CommandError
 from devservers_core.grammar import CLAIM_NAME_MAX, DNS_NAME, fits
 
 if TYPE_CHECKING:
@@ -41,32 +41,36 @@ def version_command(session: Session) -> None:
 
 
 def check(key: str, value: str, session: Session) -> None:
-    """Refuse a value that the commands which read it would refuse; raises Failure. A missing file is a warning."""
+    """Refuse a value that the commands which read it would refuse; raises CommandError. A missing file is a warning."""
     from devctl import jump, values
     from devservers_core import ssh_keys
 
     if key == "user" and not values.user_name(value):
-        raise Failure(f"{value[:80]!r} is not a user name", values.user_name_rule(value), USAGE)
+        raise CommandError(f"{value[:80]!r} is not a user name", values.user_name_rule(value), USAGE)
     if key in ("flavor", "namespace") and not fits(value, DNS_NAME, CLAIM_NAME_MAX):
-        raise Failure(f"{value[:80]!r} is not the name of a {key}", "use small letters, digits and dashes", USAGE)
+        raise CommandError(f"{value[:80]!r} is not the name of a {key}", "use small letters, digits and dashes", USAGE)
     if key == "context" and not (value and value.isprintable()):
-        raise Failure("a context's name has no control characters", "`kubectl config get-contexts` lists them", USAGE)
+        raise CommandError(
+            "a context's name has no control characters", "`kubectl config get-contexts` lists them", USAGE
+        )
     if key == "image":
         values.image(value)
     if key == "homeSize":
         values.home_size(value, "homeSize")
     if key == "output" and value not in OUTPUTS:
-        raise Failure(f"output {value!r} is unknown", "use one of " + ", ".join(OUTPUTS), USAGE)
+        raise CommandError(f"output {value!r} is unknown", "use one of " + ", ".join(OUTPUTS), USAGE)
     if key == "bastion" and not jump.address(value):
-        raise Failure(f"{value[:80]!r} is not an address", "write HOST or HOST:PORT, like bastion.example.org", USAGE)
+        raise CommandError(
+            f"{value[:80]!r} is not an address", "write HOST or HOST:PORT, like bastion.example.org", USAGE
+        )
     if key == "hostAuthority" and ssh_keys.ed25519(value) is None:
-        raise Failure(
+        raise CommandError(
             "that is not an ssh-ed25519 public key",
             "take the line that your administrator sent, or the one of `devctl user show`",
             USAGE,
         )
     if key == "identityFile" and value.endswith(".pub"):
-        raise Failure(
+        raise CommandError(
             f"{value} is the public half of a key", f"give the private one: {value.removesuffix('.pub')}", USAGE
         )
     if key in PATHS:
@@ -83,7 +87,7 @@ def _write(session: Session, key: str, line: str) -> None:
         # With the words that the file itself would be refused with.
         parse(f"{key}: x\n", path)
     if session.broker:
-        raise Failure("settings are not kept on the bastion", "set them on your own machine", USAGE)
+        raise CommandError("settings are not kept on the bastion", "set them on your own machine", USAGE)
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     kept = [each for each in before.splitlines(keepends=True) if not each.startswith((f"{key}:", f"{key} :"))]
     if kept and not kept[-1].endswith("\n"):
@@ -97,5 +101,5 @@ def _write(session: Session, key: str, line: str) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        raise Failure(f"{path} cannot be written: {error.strerror}", "make it writable") from None
+        raise CommandError(f"{path} cannot be written: {error.strerror}", "make it writable") from None
     render.say(f"{path}: {key} is {'set' if line else 'removed'}")

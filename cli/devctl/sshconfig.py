@@ -15,7 +15,7 @@ import typer
 
 from devctl import jump, openssh, render, values
 from devctl.defaults import HOST_SUFFIX
-from devservers_core.errors import USAGE, ApiError, Failure, Unreachable
+from devservers_core.errors import USAGE, ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
     from devctl.config import Config
@@ -39,13 +39,13 @@ def ssh_config_command(
     `devctl code` keep the entries up to date; after making servers from elsewhere run it again.
     """
     if session.broker and (install or uninstall):
-        raise Failure(
+        raise CommandError(
             "the bastion has no file of yours to write",
             "`devctl ssh-config` prints what your machine needs",
             USAGE,
         )
     if install and uninstall:
-        raise Failure("--install and --uninstall contradict each other", "give one of them", USAGE)
+        raise CommandError("--install and --uninstall contradict each other", "give one of them", USAGE)
     if session.broker:
         _from_the_bastion(session)
         return
@@ -69,7 +69,7 @@ def ssh_config_command(
         if not before.startswith(include):
             _replace(theirs, include + without(before))
     except OSError as error:
-        raise Failure(f"{error.filename}: {error.strerror}", "make it writable, or use the printed text") from None
+        raise CommandError(f"{error.filename}: {error.strerror}", "make it writable, or use the printed text") from None
     render.say(f"wrote {ours}, included in {theirs}")
     render.say(f"ssh, scp, sftp and editors now reach every server as NAME or NAME{HOST_SUFFIX}")
 
@@ -86,7 +86,7 @@ def refresh(session: Session, name: str | None = None) -> None:
         if name and f"Host {name}{HOST_SUFFIX}" in _read(ours):
             return
         _replace(ours, _entries(session))
-    except (Failure, ApiError, Unreachable, OSError) as error:
+    except (CommandError, ApiError, UnreachableError, OSError) as error:
         render.warn(f"{ours} is as it was ({error}); `devctl ssh-config --install` writes it")
 
 
@@ -133,7 +133,7 @@ def without(text: str) -> str:
 
 
 def _entries(session: Session) -> str:
-    """An entry for every server that has SSH, and for the bastion if there is one. Raises Failure, OSError."""
+    """An entry for every server that has SSH, and for the bastion if there is one. Raises CommandError, OSError."""
     taken = _taken(theirs := _theirs(session.config), theirs.parent) | {jump.ALIAS, "localhost"}
     bastion = jump.configured(session.config)
     if bastion:

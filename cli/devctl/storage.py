@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from devctl import values
 from devservers_core import names
-from devservers_core.errors import ApiError, Failure
+from devservers_core.errors import ApiError, CommandError
 from devservers_core.quantity import parse_quantity
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _SHOWN = 8
 
 
 def refuse_home(session: Session, server: str, size: str) -> None:
-    """Raise Failure (refused) when a home of ``size`` is more than is left, or than one volume may have."""
+    """Raise CommandError (refused) when a home of ``size`` is more than is left, or than one volume may have."""
     from devservers_core.client.paths import core_path
 
     try:
@@ -58,7 +58,7 @@ def _homes(session: Session, claims: Sequence[Json]) -> str:
     """Volumes by size, the largest first, and which of them are homes that no server has."""
     try:
         servers = {each["metadata"]["name"] for each in session.servers(session.namespace)}
-    except Failure:
+    except CommandError:
         servers = set()
     found = []
     for claim in sorted(claims, key=_size, reverse=True):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from devctl import values
 from devctl.errors import from_api
 from devservers_core import names
-from devservers_core.errors import ApiError, Failure
+from devservers_core.errors import ApiError, CommandError
 from devservers_core.quantity import parse_quantity
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def check(
     """Compare the flavor and the volume claims of a new server with what there is.
 
     Returns warnings, the flavor's name (`flavor`, or the person's default for None) and the flavor, if there is one;
-    raises Failure (refused) for what is missing, not allowed, or more than its queue's whole quota, unless
+    raises CommandError (refused) for what is missing, not allowed, or more than its queue's whole quota, unless
     ``allow_missing``.
     """
     from devctl.allowance import allowance, default_flavor
@@ -69,7 +69,7 @@ def check(
 
 
 def missing_flavors(session: Session, wanted: list[str], allow_missing: bool) -> list[str]:
-    """Warnings for flavors of a person that don't exist; raises Failure (refused) unless ``allow_missing``."""
+    """Warnings for flavors of a person that don't exist; raises CommandError (refused) unless ``allow_missing``."""
     from devservers_core.client.paths import flavor_path
 
     named = [name for name in wanted if name != names.ANY_FLAVOR]
@@ -85,20 +85,20 @@ def missing_flavors(session: Session, wanted: list[str], allow_missing: bool) ->
     return [f"there is no flavor {name} yet; it can be used when there is one" for name in missing]
 
 
-def unknown_flavor(flavor: str, known: list[str], whose: str = "your") -> Failure:
+def unknown_flavor(flavor: str, known: list[str], whose: str = "your") -> CommandError:
     """The refusal of a flavor that does not exist, with the nearest one; `known` are the person's or the cluster's."""
     near = get_close_matches(flavor, known, 1, 0.4)
     listed = ", ".join(sorted(known)) or "none; ask an administrator"
-    todo = f"did you mean {near[0]}? {whose.capitalize()} flavors: {listed}" if near else f"{whose} flavors: {listed}"
-    return values.refuse(f"there is no flavor {flavor!r}", todo)
+    remedy = f"did you mean {near[0]}? {whose.capitalize()} flavors: {listed}" if near else f"{whose} flavors: {listed}"
+    return values.refuse(f"there is no flavor {flavor!r}", remedy)
 
 
-def unknown_claim(claim: str, known: list[str], namespace: str) -> Failure:
+def unknown_claim(claim: str, known: list[str], namespace: str) -> CommandError:
     """The refusal of a volume claim that does not exist, with the list of those that do."""
     listed = ", ".join(sorted(known)) or "none"
     near = get_close_matches(claim, known, 1)
-    todo = f"did you mean {near[0]}? " if near else ""
-    return values.refuse(f"there is no volume claim {claim!r} in {namespace}", f"{todo}known claims: {listed}")
+    remedy = f"did you mean {near[0]}? " if near else ""
+    return values.refuse(f"there is no volume claim {claim!r} in {namespace}", f"{remedy}known claims: {listed}")
 
 
 def impossible(session: Session, flavor: Json) -> list[str]:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from devservers_core import names
-from devservers_core.errors import FORBIDDEN, NOT_FOUND, TRANSPORT, Failure
+from devservers_core.errors import FORBIDDEN, NOT_FOUND, TRANSPORT, CommandError
 
 if TYPE_CHECKING:
     from devctl.jump import Bastion
@@ -36,7 +36,7 @@ _CLOSED = re.compile(
 def run(bastion: Bastion, words: Callable[[str], list[str]], server: str | None = None) -> int:
     """Runs ssh and gives its exit code; `words` makes the command line that writes ssh's messages into a file.
 
-    Raises Failure when there was no connection to the bastion, or through it to `server`.
+    Raises CommandError when there was no connection to the bastion, or through it to `server`.
     """
     began, asked = time.monotonic(), False
     while True:
@@ -64,7 +64,7 @@ def run(bastion: Bastion, words: Callable[[str], list[str]], server: str | None 
 
 
 def output(bastion: Bastion, command: list[str]) -> str:
-    """What a devctl command prints on the bastion; raises Failure when it fails or there is no connection."""
+    """What a devctl command prints on the bastion; raises CommandError when it fails or there is no connection."""
     done = subprocess.run(
         [*bastion.ssh("-T"), shlex.join(command)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
@@ -73,44 +73,46 @@ def output(bastion: Bastion, command: list[str]) -> str:
         return done.stdout
     failure = explain(bastion, done.stderr, None) if done.returncode == TRANSPORT else None
     said = " ".join(done.stderr.split())[:500] or "it gave no reason"
-    raise failure or Failure(f"`{shlex.join(command)}` failed on the bastion: {said}", "try it again", done.returncode)
+    raise failure or CommandError(
+        f"`{shlex.join(command)}` failed on the bastion: {said}", "try it again", done.returncode
+    )
 
 
-def explain(bastion: Bastion, said: str, server: str | None) -> Failure | None:
+def explain(bastion: Bastion, said: str, server: str | None) -> CommandError | None:
     """Why there was no connection, from ssh's messages; None when they say something else."""
     address = f"the bastion {bastion.host}:{bastion.port}"
     unreachable, silent = _UNREACHABLE.search(said), _SILENT.search(said)
     if unreachable or silent:
         why = unreachable[1].strip() if unreachable else "it does not answer"
-        return Failure(
+        return CommandError(
             f"cannot reach {address} ({why})",
             "is the VPN connected? `devctl info` shows the address and where it comes from",
             TRANSPORT,
         )
     if "Host key verification failed" in said:
         where = server if server and names.SERVICE_DOMAIN in said else address
-        return Failure(
+        return CommandError(
             f"the host key of {where} is not one that hostAuthority vouches for",
             "compare hostAuthority (`devctl info`) with the line of your administrator; if they are the same, stop here"
             " and tell them",
             TRANSPORT,
         )
     if "Too many authentication failures" in said:
-        return Failure(
+        return CommandError(
             f"your agent offered more keys than {address if server is None else 'the other side'} tries",
             "name the right one: `devctl config set identityFile ~/.ssh/KEY`",
             TRANSPORT,
         )
     denied = _DENIED.search(said)
     if denied and denied[2] == bastion.host:
-        return Failure(
+        return CommandError(
             f"{address} does not let {bastion.user} in: no key was accepted",
             "check the name and the key (`devctl info`); if both are right, an administrator sees with"
             f" `devctl user show {bastion.user}` whether the account is suspended or has another key",
             TRANSPORT,
         )
     if denied and server:
-        return Failure(
+        return CommandError(
             f"{server} does not accept your key",
             "a key that was added reaches a running server within 90 seconds; `devctl keys list` shows yours",
             TRANSPORT,
@@ -118,7 +120,7 @@ def explain(bastion: Bastion, said: str, server: str | None) -> Failure | None:
     if _unanswered(said):
         return None
     if _CLOSED.search(said):
-        return Failure(
+        return CommandError(
             f"{address} closed the connection before the login",
             "try again in a minute: it restarts, or waits after many failed logins from your network",
             TRANSPORT,

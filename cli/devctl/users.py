@@ -19,7 +19,7 @@ from devctl.listing import Output
 from devctl.surroundings import missing_flavors
 from devservers_core import names
 from devservers_core.client.paths import user_path
-from devservers_core.errors import NOT_FOUND, REFUSED, ApiError, Failure, Unreachable
+from devservers_core.errors import NOT_FOUND, REFUSED, ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -50,7 +50,7 @@ def user_add_command(
 ) -> None:
     """Let a person onto the platform: devctl user add ann --key ann.pub --flavors cpu-small,gpu-a10g --gpus 4"""
     if not values.user_name(name):
-        raise Failure(f"{name[:80]!r} is not a user name", values.user_name_rule(name), REFUSED)
+        raise CommandError(f"{name[:80]!r} is not a user name", values.user_name_rule(name), REFUSED)
     spec: Json = {"username": name, "flavors": [each.strip() for each in flavors.split(",") if each.strip()]}
     for warning in missing_flavors(session, spec["flavors"], allow_missing):
         render.warn(warning)
@@ -67,7 +67,7 @@ def user_add_command(
         made = session.kube.create(user_path(), body)
     except ApiError as error:
         if error.status == 409:
-            raise Failure(f"there is a person {name} already", f"`devctl user show {name}` shows them") from None
+            raise CommandError(f"there is a person {name} already", f"`devctl user show {name}` shows them") from None
         raise from_api(error, f"add {name}") from None
     if not key:
         render.warn(f"{name} has no key and cannot log in; `devctl keys add laptop FILE.pub --user {name}`")
@@ -235,7 +235,7 @@ def _ready(session: Session, user: Json) -> None:
                 return
             # It may be over in a moment: two things are made at once, and one of them first.
             obstacle = _obstacle(seen)
-    except (TimeoutError, ApiError, Unreachable):
+    except (TimeoutError, ApiError, UnreachableError):
         pass
     render.warn(
         f"{name} is not ready yet: {obstacle or 'the namespace is not made'}; `devctl user show {name}` shows when, "
@@ -284,9 +284,9 @@ def _patch(session: Session, name: str, suspended: bool) -> None:
         raise _refusal(error, name, "change") from None
 
 
-def _refusal(error: ApiError, name: str, doing: str) -> Failure:
+def _refusal(error: ApiError, name: str, doing: str) -> CommandError:
     if error.status == 404:
-        return Failure(f"there is no person {name[:80]}", "`devctl user list` shows all", NOT_FOUND)
+        return CommandError(f"there is no person {name[:80]}", "`devctl user list` shows all", NOT_FOUND)
     return from_api(error, f"{doing} {name}")
 
 

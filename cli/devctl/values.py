@@ -1,6 +1,6 @@
 """Values on devctl's command line: names, sizes, durations, images, mounts, variables.
 
-Invariant: pure functions; each returns the parsed value or raises Failure(code REFUSED) with what is wrong
+Invariant: pure functions; each returns the parsed value or raises CommandError(code REFUSED) with what is wrong
 and what would be right. The grammars are devservers_core's.
 """
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from devservers_core import grammar, names
 from devservers_core.duration import parse_duration
-from devservers_core.errors import REFUSED, Failure, InvalidValue
+from devservers_core.errors import REFUSED, CommandError, InvalidValueError
 from devservers_core.quantity import parse_quantity
 
 
-def refuse(what: str, todo: str) -> Failure:
-    """A Failure of the kind "refused by validation"."""
-    return Failure(what, todo, REFUSED)
+def refuse(what: str, remedy: str) -> CommandError:
+    """A CommandError of the kind "refused by validation"."""
+    return CommandError(what, remedy, REFUSED)
 
 
 def server_name(name: str) -> str:
@@ -57,7 +57,7 @@ def home_size(text: str, flag: str = "--home-size") -> str | None:
         return None
     try:
         size = parse_quantity(text)
-    except InvalidValue:
+    except InvalidValueError:
         raise refuse(f"{flag} {text!r} is not a size", "write a number and a unit, for example 10Gi or 500Mi") from None
     if size < 1024 * 1024:
         raise refuse(f"{flag} {text!r} is less than one mebibyte", "did you mean a unit, for example 10Gi?")
@@ -68,17 +68,17 @@ def duration(text: str, flag: str) -> int:
     """A duration like `2h30m` or `1d` in seconds, at least 1."""
     try:
         return int(parse_duration(text).total_seconds())
-    except InvalidValue:
+    except InvalidValueError:
         raise refuse(f"{flag} {text!r} is not a duration", "write it like 30m, 2h30m or 1d") from None
 
 
 def image(text: str) -> str:
     """An image reference as the container runtime reads it."""
     if not grammar.fits(text, grammar.IMAGE, grammar.IMAGE_MAX):
-        todo = "write it like debian:12 or registry.example.com/team/image:tag"
+        remedy = "write it like debian:12 or registry.example.com/team/image:tag"
         if text != text.lower() and grammar.fits(text.lower(), grammar.IMAGE, grammar.IMAGE_MAX):
-            todo = f"names are in small letters: {text.lower()}"
-        raise refuse(f"{text[:100]!r} is not an image reference", todo)
+            remedy = f"names are in small letters: {text.lower()}"
+        raise refuse(f"{text[:100]!r} is not an image reference", remedy)
     return text
 
 
@@ -94,8 +94,8 @@ def variables(pairs: list[str]) -> list[dict[str, str]]:
         if key.startswith(names.RESERVED_ENV_PREFIX):
             raise refuse(f"--env {key} is reserved", f"choose a name without {names.RESERVED_ENV_PREFIX}")
         if key in names.ACCOUNT_ENV:
-            todo = f"leave it out; {', '.join(names.ACCOUNT_ENV)} are the same in every server"
-            raise refuse(f"--env {key} can't be set: it is the account's own", todo)
+            remedy = f"leave it out; {', '.join(names.ACCOUNT_ENV)} are the same in every server"
+            raise refuse(f"--env {key} can't be set: it is the account's own", remedy)
         if key in found:
             raise refuse(f"--env {key} is given twice", "give it once")
         found[key] = value

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from devctl import render
 from devservers_core import names
-from devservers_core.errors import INTERRUPTED, NOT_FOUND, TIMED_OUT, ApiError, Failure, Unreachable
+from devservers_core.errors import INTERRUPTED, NOT_FOUND, TIMED_OUT, ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -196,7 +196,7 @@ def wait_ready(session: Session, server: Json, limit: float, other_than: str | N
     if session.broker and how == "ssh":
         from devctl import hop
 
-        with contextlib.suppress(Failure):  # it is ready all the same, and `devctl ssh` says what is in the way
+        with contextlib.suppress(CommandError):  # it is ready all the same, and `devctl ssh` says what is in the way
             hop.reached(session, name)
     title = render.paint(name, "bold", sys.stderr)
     render.say(f"{title} is ready after {view.seconds:.1f}s; `devctl {how} {name}` opens a session")
@@ -210,7 +210,7 @@ def wait_stopped(session: Session, server: Json, limit: float) -> int:
 
     def stopped(current: Json) -> bool:
         if current["spec"].get("running", True):
-            raise Failure(f"{name} was started again while waiting", f"`devctl stop {name}` stops it")
+            raise CommandError(f"{name} was started again while waiting", f"`devctl stop {name}` stops it")
         seen = _seen(current, server)
         if seen:
             view.phase, view.reason = render.clean(str(current["status"].get("phase") or "Stopping")), None
@@ -242,7 +242,7 @@ def _reached(session: Session, server: Json, view: View, limit: float, done: Cal
 
 
 def follow(session: Session, server: Json, view: View, limit: float) -> Iterator[Json]:
-    """The object each time it changes, and at least every second; raises Failure when the time is over.
+    """The object each time it changes, and at least every second; raises CommandError when the time is over.
 
     A watch that ends or breaks is begun anew; a server that is deleted ends the wait.
     """
@@ -262,7 +262,9 @@ def follow(session: Session, server: Json, view: View, limit: float) -> Iterator
             }
             for event in session.kube.watch(path, query, timeout=1.0):
                 if event.get("type") == "DELETED":
-                    raise Failure(f"{name} was deleted while waiting", "`devctl list` shows your servers", NOT_FOUND)
+                    raise CommandError(
+                        f"{name} was deleted while waiting", "`devctl list` shows your servers", NOT_FOUND
+                    )
                 if event.get("type") == "ERROR":
                     break
                 current = event["object"]
@@ -270,13 +272,13 @@ def follow(session: Session, server: Json, view: View, limit: float) -> Iterator
                 _check_time(view, name, deadline, limit)
         except TimeoutError:
             yield current
-        except Unreachable as error:
+        except UnreachableError as error:
             view.reason = f"the cluster does not answer ({error}); trying again"
             yield current
             time.sleep(1)
         except ApiError as error:
             if error.status == 404:
-                raise Failure(
+                raise CommandError(
                     f"{name} was deleted while waiting", "`devctl list` shows your servers", NOT_FOUND
                 ) from None
             if error.status != 410 and error.status < 500 and error.status != 429:
@@ -288,7 +290,7 @@ def follow(session: Session, server: Json, view: View, limit: float) -> Iterator
 def _check_time(view: View, name: str, deadline: float, limit: float) -> None:
     if time.monotonic() >= deadline:
         reason = f": {view.reason}" if view.reason else ""
-        raise Failure(
+        raise CommandError(
             f"{name} is still {view.phase} after {render.span(limit)}{reason}",
             f"it goes on {view.doing}; `devctl describe {name}` shows it, `devctl delete {name}` removes it",
             TIMED_OUT,

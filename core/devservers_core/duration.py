@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from devservers_core.errors import InvalidValue
+from devservers_core.errors import InvalidValueError
 
 PATTERN = r"^([0-9]{1,5}d)?([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?$"
 """The syntax as RE2, which the CRD repeats; it alone lets through "" and "0s"."""
@@ -21,11 +21,11 @@ _COMPILED = re.compile(PATTERN, re.ASCII)
 
 
 def parse_duration(text: str) -> timedelta:
-    """`2h30m` as a timedelta. Raises InvalidValue for anything that is not a duration."""
+    """`2h30m` as a timedelta. Raises InvalidValueError for anything that is not a duration."""
     match = _COMPILED.fullmatch(text)
     if match is None or text.endswith("\n"):
-        raise InvalidValue(f"{text!r} is not a duration; {HINT}")
+        raise InvalidValueError(f"{text!r} is not a duration; {HINT}")
     seconds = sum(int(part[:-1]) * factor for part, (_, factor) in zip(match.groups(), _UNITS, strict=True) if part)
     if seconds <= 0:
-        raise InvalidValue(f"{text!r} is not a duration; {HINT}")
+        raise InvalidValueError(f"{text!r} is not a duration; {HINT}")
     return timedelta(seconds=seconds)

@@ -18,17 +18,17 @@ READER_LEFT = 141  # as SIGPIPE ends a program
 TRANSPORT = 255
 
 
-class InvalidValue(ValueError):
+class InvalidValueError(ValueError):
     """A value that does not fit its grammar; the text is one line and says what was expected."""
 
 
-class Failure(Exception):
-    """Ends the command: `what` is wrong, what `todo` about it (each one line), and the exit `code`."""
+class CommandError(Exception):
+    """Ends a command: `what` is wrong, its `remedy` (each one line), and the exit `code`."""
 
-    def __init__(self, what: str, todo: str, code: int = FAILURE) -> None:
+    def __init__(self, what: str, remedy: str, code: int = FAILURE) -> None:
         super().__init__(what)
         self.what = one_line(what)
-        self.todo = one_line(todo)
+        self.remedy = one_line(remedy)
         self.code = code
 
 
@@ -70,7 +70,7 @@ class ApiError(Exception):
         return self.status in (400, 403, 422)
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """No answer from the API server: refused, timed out, wrong certificate.
 
     `maybe_applied` says that a change was sent whole, so that it may have been carried out.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from decimal import ROUND_UP, Context, Decimal
 
-from devservers_core.errors import InvalidValue
+from devservers_core.errors import InvalidValueError
 
 HINT = "use a number with an optional unit, like 500m, 2, 512Mi or 10Gi"
 
@@ -32,7 +32,7 @@ def parse_quantity(text: str) -> Decimal:
     """The exact value of a Kubernetes quantity, `512Mi` as 536870912.
 
     Digits finer than nano are rounded away from zero, what is beyond 2**63-1 is capped, as the server does.
-    Raises InvalidValue for anything that is not a quantity.
+    Raises InvalidValueError for anything that is not a quantity.
     """
     return _read(text)[0]
 
@@ -41,15 +41,15 @@ def quantity_or_zero(value: object) -> Decimal:
     """The value of a quantity in a foreign object, 0 when it can't be read."""
     try:
         return parse_quantity(str(value))
-    except InvalidValue:
+    except InvalidValueError:
         return Decimal(0)
 
 
 def canonical(text: str) -> str:
     """The quantity in the API server's own spelling: no fraction digits, the largest unit that loses nothing.
 
-    Finer than milli is rounded up, as the server does in resource lists. Raises InvalidValue for anything that is not
-    a quantity.
+    Finer than milli is rounded up, as the server does in resource lists. Raises InvalidValueError for anything that
+    is not a quantity.
     """
     value, style = _read(text)
     value = _rounded(value, _MILLI)
@@ -72,10 +72,10 @@ def canonical(text: str) -> str:
 def _read(text: str) -> tuple[Decimal, str]:
     match = _PATTERN.fullmatch(text)
     if match is None or not text:
-        raise InvalidValue(f"{text!r} is not a quantity; {HINT}")
+        raise InvalidValueError(f"{text!r} is not a quantity; {HINT}")
     sign, whole, part, binary, decimal, exponent = match.groups()
     if not whole and not part and binary in ("Pi", "Ei"):
-        raise InvalidValue(f"{text!r} is not a quantity; {HINT}")
+        raise InvalidValueError(f"{text!r} is not a quantity; {HINT}")
     style = "binary" if binary else "exponent" if exponent else "decimal"
     value = Decimal(f"{sign}0{whole}.{part or 0}")
     if binary:

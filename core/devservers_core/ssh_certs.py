@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
-from devservers_core.errors import InvalidValue
+from devservers_core.errors import InvalidValueError
 from devservers_core.names import CERTIFICATE_TTL_SECONDS
 from devservers_core.ssh_keys import BadKey, PublicKey, parse
 
@@ -35,7 +35,7 @@ Verifier = Callable[[bytes, bytes, bytes], bool]
 """Whether an Ed25519 public key (32 bytes) made a signature (64 bytes) of a message, in this order."""
 
 
-class BadCertificate(InvalidValue):
+class BadCertificate(InvalidValueError):
     """Not a certificate that can be read."""
 
 

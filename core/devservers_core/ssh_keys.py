@@ -12,7 +12,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from devservers_core.errors import InvalidValue
+from devservers_core.errors import InvalidValueError
 
 KEY_TYPE = r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com)"
 """The first word of a public key."""
@@ -24,7 +24,7 @@ MIN_RSA_BITS = 2048
 """sshd's RequiredRSASize on the bastion."""
 
 
-class BadKey(InvalidValue):
+class BadKey(InvalidValueError):
     """Not the line of a public key; the text says why in a few words."""
 
 

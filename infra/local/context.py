@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from devservers_core.client import kubeconfig
-from devservers_core.errors import Failure
+from devservers_core.errors import CommandError
 from devservers_core.paths import Paths
 
 EMBEDDED = "embedded"
@@ -177,7 +177,7 @@ def read(env: Mapping[str, str]) -> list[Kubeconfig]:
         try:
             if path.exists():
                 found.append(Kubeconfig(path, kubeconfig.read(path)))
-        except (Failure, OSError) as error:
+        except (CommandError, OSError) as error:
             raise ContextError(
                 f"{error}\n  mend the file, or point KUBECONFIG or DEVSERVERS_KUBECONFIG at another"
             ) from None

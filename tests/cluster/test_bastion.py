@@ -28,7 +28,7 @@ from bastion.accounts.store import Store
 from bastion.paths import Paths
 from devctl import broker
 from devservers_core.client.api import ApiClient
-from devservers_core.errors import ApiError, Failure
+from devservers_core.errors import ApiError, CommandError
 from tests.support.cluster.client import eventually
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.operator_process import (
@@ -346,7 +346,7 @@ def test_devctl_gets_on_by_the_broker_alone(pod: Pod, tmp_path: Path) -> None:
 
 
 def test_without_the_broker_two_plain_lines(tmp_path: Path) -> None:
-    with pytest.raises(Failure) as failed:
+    with pytest.raises(CommandError) as failed:
         broker.ask(str(tmp_path / "none"), {"want": "token"})
     assert "gives no credentials now" in failed.value.what
 

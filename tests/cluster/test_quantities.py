@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devservers_core.errors import ApiError, InvalidValue
+from devservers_core.errors import ApiError, InvalidValueError
 from devservers_core.quantity import canonical
 from tests.support.cluster.client import Client
 
@@ -74,7 +74,7 @@ def test_odd_ones_come_back_unchanged(text: str, admin: Client) -> None:
 def test_what_a_quantity_is(text: str, admin: Client) -> None:
     try:
         canonical(text)
-    except InvalidValue:
+    except InvalidValueError:
         with pytest.raises(ApiError):
             _as_the_server_has_it(admin, text)
     else:
@@ -85,7 +85,7 @@ def test_what_a_quantity_is(text: str, admin: Client) -> None:
     "text", ["", "x", "1 Gi", "1gi", "1K", "1KiB", "--1", "1e", "1e1.5", "1,5", "1_0", "٣", "1\n", "Ei", "Pi", ".Ei"]
 )
 def test_what_is_none(text: str, admin: Client) -> None:
-    with pytest.raises(InvalidValue):
+    with pytest.raises(InvalidValueError):
         canonical(text)
     with pytest.raises(ApiError):
         _as_the_server_has_it(admin, text)

@@ -1,6 +1,6 @@
 """The HTTPS client of the Kubernetes API, over one kept-alive connection.
 
-Invariant: dictionaries in and out; a refusal is an ApiError, no answer is an Unreachable, and nothing else
+Invariant: dictionaries in and out; a refusal is an ApiError, no answer is an UnreachableError, and nothing else
 escapes. A request that the API server may have carried out is never sent again: see retry.py.
 """
 
@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 from devservers_core.client import credentials
 from devservers_core.client.kubeconfig import Target
 from devservers_core.client.retry import SAFE_METHODS, is_closed, may_repeat
-from devservers_core.errors import ApiError, Unreachable
+from devservers_core.errors import ApiError, UnreachableError
 from devservers_core.types import Json
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class ApiClient:
         content_type: str = "application/json",
         repeatable: bool = False,
     ) -> Json:
-        """One request; raises ApiError or Unreachable.
+        """One request; raises ApiError or UnreachableError.
 
         A `repeatable` change is sent again, as a read is, when a kept connection turns out to be dead: who keeps one
         for hours meets load balancers that have forgotten it, and say so only when something is sent.
@@ -264,9 +264,9 @@ class ApiClient:
             _, _, text = value.partition('"')
             self.warnings.append(text.rstrip('"').replace('\\"', '"'))
 
-    def _unreachable(self, error: Exception, maybe_applied: bool = False) -> Unreachable:
+    def _unreachable(self, error: Exception, maybe_applied: bool = False) -> UnreachableError:
         text = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
-        return Unreachable(f"{self.target.server}: {text or type(error).__name__}", maybe_applied)
+        return UnreachableError(f"{self.target.server}: {text or type(error).__name__}", maybe_applied)
 
     def _refusal(self, response: HTTPResponse) -> ApiError:
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-from devservers_core.errors import FORBIDDEN, USAGE, Failure
+from devservers_core.errors import FORBIDDEN, USAGE, CommandError
 
 if TYPE_CHECKING:
     import ssl
@@ -53,7 +53,7 @@ def tls(target: Target, client_pair: tuple[str, str] | None = None) -> ssl.SSLCo
         elif user.get("client-certificate"):
             settings.load_cert_chain(user["client-certificate"], user["client-key"])
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise Failure(
+        raise CommandError(
             f"the certificates of context {target.context!r} cannot be used: {error}",
             f"check kubeconfig {target.source}",
             USAGE,
@@ -90,7 +90,7 @@ def headers(target: Target) -> list[tuple[str, str]]:
         try:
             found.append(("Authorization", "Bearer " + Path(user["tokenFile"]).read_text().strip()))
         except OSError as error:
-            raise Failure(f"the token cannot be read: {error}", "log in again", FORBIDDEN) from None
+            raise CommandError(f"the token cannot be read: {error}", "log in again", FORBIDDEN) from None
     elif user.get("token"):
         found.append(("Authorization", f"Bearer {user['token']}"))
     elif user.get("username"):
@@ -134,7 +134,9 @@ def run_plugin(target: Target, environ: Mapping[str, str], interactive: bool) ->
         command = str(Path(target.source.split(":")[0]).parent / command)
     mode = plugin.get("interactiveMode")
     if mode == "Always" and not interactive:
-        raise Failure(f"the log-in program {command!r} needs a terminal", "log in from a terminal first", FORBIDDEN)
+        raise CommandError(
+            f"the log-in program {command!r} needs a terminal", "log in from a terminal first", FORBIDDEN
+        )
     interactive = interactive and mode != "Never"
     info: Json = {
         "apiVersion": plugin.get("apiVersion", "client.authentication.k8s.io/v1"),
@@ -154,13 +156,17 @@ def run_plugin(target: Target, environ: Mapping[str, str], interactive: bool) ->
         )
     except OSError as error:
         hint = plugin.get("installHint") or "install it, or choose another context"
-        raise Failure(f"the log-in program {command!r} cannot be run: {error.strerror}", str(hint), FORBIDDEN) from None
+        raise CommandError(
+            f"the log-in program {command!r} cannot be run: {error.strerror}", str(hint), FORBIDDEN
+        ) from None
     if done.returncode != 0:
-        raise Failure(f"the log-in program {command!r} failed with code {done.returncode}", "log in again", FORBIDDEN)
+        raise CommandError(
+            f"the log-in program {command!r} failed with code {done.returncode}", "log in again", FORBIDDEN
+        )
     try:
         return _credential(json.loads(done.stdout)["status"])
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Failure(f"the log-in program {command!r} gave no credential", "log in again", FORBIDDEN) from None
+        raise CommandError(f"the log-in program {command!r} gave no credential", "log in again", FORBIDDEN) from None
 
 
 def _for_plugin(cluster: Mapping[str, Any]) -> Json:
@@ -172,7 +178,7 @@ def _for_plugin(cluster: Mapping[str, Any]) -> Json:
         try:
             found["certificate-authority-data"] = base64.b64encode(Path(path).read_bytes()).decode()
         except OSError as error:
-            raise Failure(f"{path} cannot be read: {error.strerror}", "correct the kubeconfig", USAGE) from None
+            raise CommandError(f"{path} cannot be read: {error.strerror}", "correct the kubeconfig", USAGE) from None
     for extension in cluster.get("extensions") or []:
         if extension.get("name") == "client.authentication.k8s.io/exec":
             found["config"] = extension.get("extension")

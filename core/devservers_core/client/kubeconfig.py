@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from devservers_core.errors import USAGE, Failure
+from devservers_core.errors import USAGE, CommandError
 from devservers_core.types import Json
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def load(
 ) -> Target:
     """The target in force: the file given, else $KUBECONFIG, else ~/.kube/config, else the pod's own account.
 
-    Raises Failure; `remedy` is what to do when no cluster is configured at all.
+    Raises CommandError; `remedy` is what to do when no cluster is configured at all.
     """
     explicit = kubeconfig is not None
     if kubeconfig is not None:
@@ -58,12 +58,12 @@ def load(
     present = [path for path in paths if path.is_file()]
     if not present:
         if explicit:
-            raise Failure(
+            raise CommandError(
                 f"there is no kubeconfig file {kubeconfig}", "check the path; `make up` makes the local one", USAGE
             )
         if environ.get("KUBERNETES_SERVICE_HOST") and (SERVICE_ACCOUNT / "token").is_file():
             return in_cluster(environ)
-        raise Failure(
+        raise CommandError(
             "no cluster is configured: there is no " + " and no ".join(str(p) for p in paths),
             remedy,
             USAGE,
@@ -104,20 +104,22 @@ def merge(paths: list[Path]) -> Json:
 
 
 def read(path: Path) -> Json:
-    """The content of one kubeconfig file; raises Failure."""
+    """The content of one kubeconfig file; raises CommandError."""
     import yaml
 
     try:
         text = path.read_text(encoding="utf-8")
         document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"kubeconfig {path} cannot be read: {error}", "check the file and its rights", USAGE) from None
+        raise CommandError(
+            f"kubeconfig {path} cannot be read: {error}", "check the file and its rights", USAGE
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        raise Failure(f"kubeconfig {path}{line} is not YAML", "correct the file", USAGE) from None
+        raise CommandError(f"kubeconfig {path}{line} is not YAML", "correct the file", USAGE) from None
     if document is not None and not isinstance(document, dict):
-        raise Failure(f"kubeconfig {path} is not a kubeconfig", "correct the file", USAGE)
+        raise CommandError(f"kubeconfig {path} is not a kubeconfig", "correct the file", USAGE)
     return document or {}
 
 
@@ -134,18 +136,18 @@ def select(merged: Json, context: str | None, source: str) -> Target:
     name = context or merged["current-context"]
     known = ", ".join(merged["contexts"]) or "none"
     if not name:
-        raise Failure(
+        raise CommandError(
             f"kubeconfig {source} has no current context", f"give one with --context; known are: {known}", USAGE
         )
     if name not in merged["contexts"]:
         near = get_close_matches(name, merged["contexts"], 1)
-        todo = f"did you mean {near[0]}? Known are: {known}" if near else f"known are: {known}"
-        raise Failure(f"there is no context {name!r} in kubeconfig {source}", todo, USAGE)
+        remedy = f"did you mean {near[0]}? Known are: {known}" if near else f"known are: {known}"
+        raise CommandError(f"there is no context {name!r} in kubeconfig {source}", remedy, USAGE)
     chosen = merged["contexts"][name]
     cluster = merged["clusters"].get(chosen.get("cluster"))
     user = merged["users"].get(chosen.get("user"), {})
     if not cluster or not cluster.get("server"):
-        raise Failure(
+        raise CommandError(
             f"context {name!r} names cluster {chosen.get('cluster')!r}, which kubeconfig {source} does not describe",
             "correct the kubeconfig",
             USAGE,
@@ -155,24 +157,24 @@ def select(merged: Json, context: str | None, source: str) -> Target:
 
 
 def _check_user(user: Mapping[str, Any], where: str) -> None:
-    """Refuse what kubectl refuses, and what would be left out in silence; raises Failure."""
+    """Refuse what kubectl refuses, and what would be left out in silence; raises CommandError."""
     if user.get("auth-provider"):
-        raise Failure(
+        raise CommandError(
             f"{where} logs in with auth-provider, which Kubernetes 1.26 has removed",
             "use the log-in program of your provider, as an entry `exec`",
             USAGE,
         )
     if user.get("username") and (user.get("token") or user.get("tokenFile")):
-        raise Failure(f"{where} has a username and a token", "take one of the two away", USAGE)
+        raise CommandError(f"{where} has a username and a token", "take one of the two away", USAGE)
     if user.get("password") and not user.get("username"):
-        raise Failure(f"{where} has a password and no username", "add the username", USAGE)
+        raise CommandError(f"{where} has a password and no username", "add the username", USAGE)
     for given in ("as-uid", "as-groups", "as-user-extra"):
         if user.get(given) and not user.get("as"):
-            raise Failure(f"{where} has {given} and no `as`", "add the user's name as `as`", USAGE)
+            raise CommandError(f"{where} has {given} and no `as`", "add the user's name as `as`", USAGE)
     halves = [any(user.get(f"client-{half}{form}") for form in ("", "-data")) for half in ("certificate", "key")]
     if halves[0] != halves[1]:
         has, lacks = ("certificate", "key") if halves[0] else ("key", "certificate")
-        raise Failure(f"{where} has a client-{has} and no client-{lacks}", f"add its client-{lacks}", USAGE)
+        raise CommandError(f"{where} has a client-{has} and no client-{lacks}", f"add its client-{lacks}", USAGE)
 
 
 def document(context: str, cluster: Mapping[str, Any], user: Mapping[str, Any], namespace: str | None = None) -> Json:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from devservers_core.errors import USAGE, Failure, Unreachable
+from devservers_core.errors import USAGE, CommandError, UnreachableError
 
 if TYPE_CHECKING:
     import socket
@@ -29,18 +29,18 @@ class Proxy:
     authorization: str | None = None
 
     def connect(self, host: str, port: int, timeout: float | None, user_agent: str = "devservers") -> socket.socket:
-        """A connection to `host` that the proxy carries on. Raises Unreachable."""
+        """A connection to `host` that the proxy carries on. Raises UnreachableError."""
         import socket
 
         try:
             sock = socket.create_connection((self.host, self.port), timeout)
         except OSError as error:
-            raise Unreachable(f"the proxy {self.host}:{self.port}: {error.strerror or error}") from None
+            raise UnreachableError(f"the proxy {self.host}:{self.port}: {error.strerror or error}") from None
         try:
             self._ask(sock, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", user_agent)
         except OSError as error:
             sock.close()
-            raise Unreachable(f"the proxy {self.host}:{self.port}: {error.strerror or error}") from None
+            raise UnreachableError(f"the proxy {self.host}:{self.port}: {error.strerror or error}") from None
         except BaseException:
             sock.close()
             raise
@@ -56,16 +56,16 @@ class Proxy:
             # By single bytes: what follows the answer belongs to TLS.
             byte = sock.recv(1)
             if not byte or len(answer) >= MAX_ANSWER:
-                raise Unreachable(f"the proxy {self.host}:{self.port} gave no answer to CONNECT")
+                raise UnreachableError(f"the proxy {self.host}:{self.port} gave no answer to CONNECT")
             answer += byte
         status = answer.split(b"\r\n", 1)[0].decode("latin-1")
         if status.split()[1:2] != ["200"]:
             refusal = status.partition(" ")[2] or status
-            raise Unreachable(f"the proxy {self.host}:{self.port} refused to connect to {target}: {refusal[:200]}")
+            raise UnreachableError(f"the proxy {self.host}:{self.port} refused to connect to {target}: {refusal[:200]}")
 
 
 def proxy_for(server: str, cluster: Mapping[str, Any], environ: Mapping[str, str]) -> Proxy | None:
-    """The proxy for an API server's URL; None for a direct connection. Raises Failure.
+    """The proxy for an API server's URL; None for a direct connection. Raises CommandError.
 
     A kubeconfig's proxy-url holds always. The variables are not for loopback, nor for what NO_PROXY lists, and the
     upper-case name goes before the lower-case one (golang.org/x/net/http/httpproxy, which kubectl uses).
@@ -91,9 +91,11 @@ def _parse(text: str, source: str) -> Proxy:
     except ValueError:
         host, port, url = None, None, urlsplit("")
     if not host:
-        raise Failure(f"{source} is not the address of a proxy", "write it like http://proxy.example.org:3128", USAGE)
+        raise CommandError(
+            f"{source} is not the address of a proxy", "write it like http://proxy.example.org:3128", USAGE
+        )
     if url.scheme != "http":
-        raise Failure(
+        raise CommandError(
             f"{source} names a proxy of the kind {url.scheme}://, and only http:// proxies are supported",
             "give the proxy's http:// address; what is sent through it is encrypted all the same",
             USAGE,

@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from devservers_core.client.api import refusal
-from devservers_core.errors import Unreachable
+from devservers_core.errors import UnreachableError
 
 if TYPE_CHECKING:
     import socket
@@ -38,7 +38,7 @@ HIGH_WATER = 1024 * 1024  # bytes waiting to be sent above which callers should 
 PING_EVERY = 30.0  # seconds; keeps load balancers between here and the API server from cutting a quiet session
 
 
-class Closed(Exception):
+class StreamClosedError(Exception):
     """The other side ended the connection; `code` is the close code, 1006 when the connection broke."""
 
     def __init__(self, code: int, reason: str = "") -> None:
@@ -57,7 +57,7 @@ class Channels:
         self._part = bytearray()
         self._arrived: deque[tuple[int, bytes]] = deque()
         self._outgoing = bytearray()
-        self._closed: Closed | None = None
+        self._closed: StreamClosedError | None = None
         sock.setblocking(False)
         self._take(b"")  # what came together with the answer to the upgrade
 
@@ -98,23 +98,23 @@ class Channels:
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
             except OSError as error:
-                self._closed = self._closed or Closed(1006, error.strerror or "")
+                self._closed = self._closed or StreamClosedError(1006, error.strerror or "")
                 self._outgoing.clear()
                 return
             del self._outgoing[:sent]
 
     def receive(self) -> list[tuple[int, bytes]]:
-        """What arrived, as (channel, data); never blocks. Raises Closed once all of it was handed over."""
+        """What arrived, as (channel, data); never blocks. Raises StreamClosedError once all of it was handed over."""
         while self._closed is None:
             try:
                 data = self._socket.recv(4 * CHUNK)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 break
             except OSError as error:
-                self._closed = Closed(1006, error.strerror or "")
+                self._closed = StreamClosedError(1006, error.strerror or "")
                 break
             if not data:
-                self._closed = Closed(1006)
+                self._closed = StreamClosedError(1006)
                 break
             self._take(data)
             if len(self._arrived) > 64:
@@ -163,7 +163,9 @@ class Channels:
         if not self._is_open:
             received = self._wire.close_rcvd
             broken = str(self._wire.parser_exc or "")
-            self._closed = Closed(received.code, received.reason) if received else Closed(1006, broken)
+            self._closed = (
+                StreamClosedError(received.code, received.reason) if received else StreamClosedError(1006, broken)
+            )
 
     @property
     def _is_open(self) -> bool:
@@ -178,7 +180,7 @@ def connect(
     protocols: tuple[str, ...],
     timeout: float | None = None,
 ) -> Channels:
-    """Open a WebSocket to `path`; raises ApiError when the API server refuses, Unreachable when it is away."""
+    """Open a WebSocket to `path`; raises ApiError when the API server refuses, UnreachableError when it is away."""
     sock, host, headers = client.open_socket(client.timeout if timeout is None else timeout)
     try:
         scheme = "wss" if isinstance(sock, ssl.SSLSocket) else "ws"
@@ -205,5 +207,5 @@ def connect(
         ) from None
     except (OSError, InvalidHandshake, EOFError) as error:
         sock.close()
-        raise Unreachable(f"{client.target.server}: {error}") from None
+        raise UnreachableError(f"{client.target.server}: {error}") from None
     return Channels(sock, wire.subprotocol or protocols[-1], wire)

@@ -9,7 +9,7 @@ import pytest
 from devctl import registries
 from devservers.build.devserver import BuildSettings
 from devservers.build.registry import platform_secret
-from devservers_core.errors import Failure
+from devservers_core.errors import CommandError
 from devservers_core.registry import secret_name
 from tests.support.operator.build_objects import server, template, user
 
@@ -33,7 +33,7 @@ def test_a_login_is_kept_where_the_image_looks_for_it(typed: str, registry: str)
 
 @pytest.mark.parametrize("typed", ["", "ghcr.io/team", "http://ghcr.io", "a b", "-a", "a:", "a:port", "a\n", "x" * 300])
 def test_what_is_no_registry_is_refused(typed: str) -> None:
-    with pytest.raises(Failure, match="is not a registry"):
+    with pytest.raises(CommandError, match="is not a registry"):
         registries.host(typed)
 
 

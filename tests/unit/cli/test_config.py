@@ -10,7 +10,7 @@ from devctl.config import KEYS, Config, parse
 from devctl.knownhosts import host_name
 from devctl.session import Session
 from devservers_core.client.kubeconfig import Target
-from devservers_core.errors import USAGE, Failure
+from devservers_core.errors import USAGE, CommandError
 
 
 def config(folder: Path, text: str | None = None, flags: dict[str, str | None] | None = None, **env: str) -> Config:
@@ -55,12 +55,12 @@ def test_a_relative_path_in_the_file_is_relative_to_the_file(tmp_path: Path) -> 
     ],
 )
 def test_a_broken_file_names_its_line(text: str, line: int, says: str) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         parse(text, Path("config.yaml"))
     failure = caught.value
     assert failure.code == USAGE
     assert f"config.yaml line {line}: " in failure.what
-    assert says in failure.what + failure.todo
+    assert says in failure.what + failure.remedy
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n"])
@@ -92,9 +92,9 @@ def test_the_namespace_can_be_given(tmp_path: Path) -> None:
 
 
 def test_root_is_nobody_on_the_platform(tmp_path: Path) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         _ = session(tmp_path, {}, None, USER="root").user
-    assert "--user" in caught.value.todo
+    assert "--user" in caught.value.remedy
 
 
 def test_connection_flags_work_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,13 +131,13 @@ def test_host_names_differ_for_each_cluster_and_namespace(tmp_path: Path) -> Non
 
 
 def test_an_odd_user_name_is_refused_with_its_source(tmp_path: Path) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         _ = session(tmp_path, {}, None, DEVCTL_USER="Ann Smith").user
     assert "DEVCTL_USER" in caught.value.what
 
 
 def test_no_cluster_at_all_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         _ = Session({}, None, {"HOME": str(tmp_path)}).target
-    assert "make up" in caught.value.todo
-    assert "devctl config set bastion" in caught.value.todo
+    assert "make up" in caught.value.remedy
+    assert "devctl config set bastion" in caught.value.remedy

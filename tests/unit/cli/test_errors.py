@@ -11,7 +11,7 @@ from devservers_core import errors as core_errors
 from devservers_core.errors import ApiError
 
 
-def refusal(status: int, reason: str, message: str, causes: Any = (), **details: Any) -> core_errors.Failure:
+def refusal(status: int, reason: str, message: str, causes: Any = (), **details: Any) -> core_errors.CommandError:
     return from_api(ApiError(status, reason, message, list(causes), details), "create mydev")
 
 
@@ -115,9 +115,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("failure", "what", "todo", "code"), CASES)
-def test_a_refusal_becomes_two_lines(failure: core_errors.Failure, what: str, todo: str, code: int) -> None:
+@pytest.mark.parametrize(("failure", "what", "remedy", "code"), CASES)
+def test_a_refusal_becomes_two_lines(failure: core_errors.CommandError, what: str, remedy: str, code: int) -> None:
     assert what in failure.what
-    assert todo in failure.todo
+    assert remedy in failure.remedy
     assert failure.code == code
-    assert "\n" not in failure.what + failure.todo
+    assert "\n" not in failure.what + failure.remedy

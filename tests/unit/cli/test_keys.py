@@ -19,7 +19,7 @@ import pytest
 from devctl import editors, hop, jump, keyring, keys, listing, openssh
 from devctl.session import Session
 from devservers_core.client import kubeconfig
-from devservers_core.errors import Failure
+from devservers_core.errors import CommandError
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 A = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann@laptop"
@@ -47,7 +47,7 @@ def spec(**ends: str) -> dict[str, Any]:
     ],
 )
 def test_what_is_no_key(line: str, says: str) -> None:
-    with pytest.raises(Failure) as failed:
+    with pytest.raises(CommandError) as failed:
         keyring.read(line)
     assert says in failed.value.what
     assert "AAAA" not in failed.value.what
@@ -78,7 +78,7 @@ def test_what_cannot_be_added(name: str, key: str, expires: str | None, says: st
     if says is None:
         keyring.added(spec(), name, key, expires, NOW)
         return
-    with pytest.raises(Failure, match=says):
+    with pytest.raises(CommandError, match=says):
         keyring.added(spec(), name, key, expires, NOW)
 
 
@@ -92,12 +92,12 @@ def test_a_key_is_removed_by_name_or_fingerprint_wherever_it_stands() -> None:
 
 def test_the_last_key_stays() -> None:
     for last in ({"sshPublicKeys": [A]}, {"sshKeys": [{"name": "a", "key": A}], "sshPublicKeys": [A]}):
-        with pytest.raises(Failure, match="last key"):
+        with pytest.raises(CommandError, match="last key"):
             keyring.removed(last, keyring.Key("", A).fingerprint, NOW)
     ended = {"sshPublicKeys": [A], "sshKeys": [{"name": "b", "key": B, "expires": "2026-01-01T00:00:00Z"}]}
-    with pytest.raises(Failure, match="last key"):
+    with pytest.raises(CommandError, match="last key"):
         keyring.removed(ended, keyring.Key("", A).fingerprint, NOW)
-    with pytest.raises(Failure, match="no key 'x'"):
+    with pytest.raises(CommandError, match="no key 'x'"):
         keyring.removed(spec(), "x", NOW)
 
 
@@ -120,11 +120,11 @@ def test_an_administrator_is_told_how_to_take_the_last_key_out_of_force(tmp_path
         cluster = {"server": f"http://127.0.0.1:{server.server_port}"}
         kubeconfig.write(tmp_path / "config", kubeconfig.document("x", cluster, {}))
         flags = {"user": "ann", "kubeconfig": str(tmp_path / "config")}
-        with pytest.raises(Failure) as refused:
+        with pytest.raises(CommandError) as refused:
             keys.keys_remove_command(Session(flags, None, {"HOME": str(tmp_path)}), keyring.Key("", A).fingerprint)
         server.shutdown()
     assert "the last key" in refused.value.what
-    assert "devctl user suspend ann" in refused.value.todo
+    assert "devctl user suspend ann" in refused.value.remedy
 
 
 def test_what_ends_soon_is_said() -> None:
@@ -157,7 +157,7 @@ def test_ssh_on_the_bastion_takes_switches_and_a_command(rest: list[str], found:
                "-tL", "--x", "-i", "-p22", "-l", "-Q", "-M", "-O", "-f", "-y", "-B", "-b", "-c", "-e", "-m"]
 )  # fmt: skip
 def test_ssh_on_the_bastion_takes_nothing_that_reads_opens_or_starts(option: str) -> None:
-    with pytest.raises(Failure, match="not possible on the bastion"):
+    with pytest.raises(CommandError, match="not possible on the bastion"):
         hop.permitted([option, "x"])
 
 
@@ -165,10 +165,10 @@ def test_replicas() -> None:
     assert openssh.replica("x", ["--replica", "0", "ls"]) == ["ls"]
     assert openssh.replica("x", ["--replica=0"]) == []
     assert openssh.replica("x", ["ls", "--replica", "1"]) == ["ls", "--replica", "1"]
-    with pytest.raises(Failure, match="replica 0 only"):
+    with pytest.raises(CommandError, match="replica 0 only"):
         openssh.replica("x", ["--replica", "1"])
     for wrong in (["--replica"], ["--replica", "x"], ["--replica=-1"]):
-        with pytest.raises(Failure, match="not a number"):
+        with pytest.raises(CommandError, match="not a number"):
             openssh.replica("x", wrong)
 
 
@@ -186,9 +186,9 @@ def test_links_of_editors(editor: str, link: str) -> None:
 
 
 def test_an_unknown_editor_is_refused() -> None:
-    with pytest.raises(Failure, match="unknown"):
+    with pytest.raises(CommandError, match="unknown"):
         editors.link("mydev", "ed", "/")
-    with pytest.raises(Failure, match="absolute"):
+    with pytest.raises(CommandError, match="absolute"):
         editors.link("mydev", "vscode", "src")
 
 
@@ -219,7 +219,7 @@ def broker(folder: Path, answer: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("word", ["/dev/zero", "/etc/passwd", "no-such-file", "x.pub", "~/x"])
 def test_the_bastion_has_no_file_of_anybodys(word: str) -> None:
-    with pytest.raises(Failure, match="the bastion has no file of yours"):
+    with pytest.raises(CommandError, match="the bastion has no file of yours"):
         keys.keys_add_command(on_the_bastion("/nowhere"), "laptop", word)
 
 
@@ -231,7 +231,7 @@ def test_a_key_is_read_from_a_file_of_the_usual_kind_and_size(tmp_path: Path) ->
     assert keys.from_file(str(good), None) == A
     wrong = (("/dev/zero", "not a file"), (fifo, "not a file"), (tmp_path, "Is a directory"), (long, "too long"))
     for word, says in wrong:
-        with pytest.raises(Failure, match=says):
+        with pytest.raises(CommandError, match=says):
             keys.from_file(str(word), None)
 
 
@@ -243,9 +243,9 @@ def test_on_the_bastion_nobodys_keys_are_taken_for_anothers() -> None:
         lambda: keys.keys_list_command(other),
     ]
     for attempt in attempts:
-        with pytest.raises(Failure, match="your own keys only, not those of 'bob'"):
+        with pytest.raises(CommandError, match="your own keys only, not those of 'bob'"):
             attempt()
-    with pytest.raises(Failure, match="bastion"):  # the broker is away: that far it came
+    with pytest.raises(CommandError, match="bastion"):  # the broker is away: that far it came
         keys.keys_remove_command(on_the_bastion("/nowhere", user="ann"), "laptop")
 
 
@@ -260,7 +260,7 @@ def test_a_key_that_ends_soon_is_spoken_of_on_standard_error(
     assert "Your key b" in shown.err
     assert "ended on 2026-01-01" in shown.err
     (tmp_path / "broker").unlink()
-    with broker(tmp_path, f'{{"spec": {{"sshKeys": [{ended}]}}}}') as path, pytest.raises(Failure):
+    with broker(tmp_path, f'{{"spec": {{"sshKeys": [{ended}]}}}}') as path, pytest.raises(CommandError):
         listing.list_command(on_the_bastion(path))  # its second question nobody answers
     assert "Your key b" in capsys.readouterr().err
     keys.notice(on_the_bastion("/nowhere"))
@@ -289,7 +289,7 @@ def test_what_goes_to_the_bastion(words: str, jumps: bool, monkeypatch: pytest.M
     monkeypatch.setattr(os, "environ", {"DEVCTL_BASTION": "a b", "DEVCTL_USER": "ann", "HOME": str(tmp_path)})
     try:
         jump.through(words.split())
-    except Failure as failure:
+    except CommandError as failure:
         assert jumps
         assert "is not an address" in failure.what
     else:
@@ -307,7 +307,7 @@ def test_an_rsa_key_that_sshd_refuses_is_no_key(bits: int, taken: bool) -> None:
     if taken:
         assert keyring.read(line) == line
         return
-    with pytest.raises(Failure, match="less than 2048 bits"):
+    with pytest.raises(CommandError, match="less than 2048 bits"):
         keyring.read(line)
     with pytest.raises(keyring.LastKey):
         keyring.removed(spec, keyring.keys(spec)[0].fingerprint, NOW)

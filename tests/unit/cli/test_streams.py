@@ -14,7 +14,7 @@ import pytest
 from devctl import relay, remote
 from devctl.dial import Tunnel
 from devservers_core.client.streams import Channels
-from devservers_core.errors import TRANSPORT, Failure
+from devservers_core.errors import TRANSPORT, CommandError
 from tests.support.cli.peer import Peer
 
 
@@ -90,10 +90,10 @@ def test_a_port_nobody_listens_on_is_told_in_two_lines() -> None:
     wire = Wire()
     wire.server.send(b"\x01error forwarding port 2222: connection refused")
     failure = wire.end()
-    assert isinstance(failure, Failure)
+    assert isinstance(failure, CommandError)
     assert failure.code == TRANSPORT
     assert "nothing in mydev listens" in failure.what
-    assert "devctl describe mydev" in failure.todo
+    assert "devctl describe mydev" in failure.remedy
 
 
 def status(**fields: Any) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def test_the_exit_code_is_the_commands_own() -> None:
 
 def test_a_command_that_is_not_there_is_named() -> None:
     message = 'failed to exec in container: exec: "nosuch": executable file not found in $PATH: unknown'
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         remote.exit_code(status(status="Failure", reason="InternalError", message=message), "mydev")
     assert (caught.value.code, caught.value.what) == (127, "there is no command nosuch in mydev")
 
@@ -157,6 +157,6 @@ def test_a_server_that_says_nothing_is_a_failure(end: str) -> None:
         theirs.close()
     if end == "refused":
         server.send(b"\x01\xae\x08", b"\x01connection refused")
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         tunnel.first(0.2)
     assert caught.value.code == TRANSPORT

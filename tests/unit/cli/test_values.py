@@ -5,28 +5,28 @@ from __future__ import annotations
 import pytest
 
 from devctl import values
-from devservers_core.errors import REFUSED, Failure
+from devservers_core.errors import REFUSED, CommandError
 
 
-def refused(call: object, *args: object) -> Failure:
-    with pytest.raises(Failure) as caught:
+def refused(call: object, *args: object) -> CommandError:
+    with pytest.raises(CommandError) as caught:
         call(*args)  # type: ignore[operator]
     assert caught.value.code == REFUSED
-    assert "\n" not in caught.value.what + caught.value.todo
+    assert "\n" not in caught.value.what + caught.value.remedy
     return caught.value
 
 
 def test_a_long_name_is_refused_with_its_length_and_a_shorter_one() -> None:
     failure = refused(values.server_name, "x" * 41)
     assert "41" in failure.what
-    assert "x" * 40 in failure.todo
-    assert "x" * 41 not in failure.todo
+    assert "x" * 40 in failure.remedy
+    assert "x" * 41 not in failure.remedy
 
 
 @pytest.mark.parametrize(("name", "suggestion"), [("My_Dev", "my-dev"), ("1abc", "abc"), ("ann's box!", "ann-s-box")])
 def test_an_odd_name_is_refused_with_one_that_works(name: str, suggestion: str) -> None:
     failure = refused(values.server_name, name)
-    assert suggestion in failure.todo
+    assert suggestion in failure.remedy
     assert values.server_name(suggestion) == suggestion
 
 
@@ -68,7 +68,7 @@ def test_an_odd_image_reference_is_refused(text: str) -> None:
 
 
 def test_an_image_in_capitals_is_refused_with_the_small_one() -> None:
-    assert "debian:12" in refused(values.image, "Debian:12").todo
+    assert "debian:12" in refused(values.image, "Debian:12").remedy
 
 
 @pytest.mark.parametrize("text", ["10Gib", "ten", "", "10 Gi", "-5Gi"])
@@ -77,7 +77,7 @@ def test_a_home_size_that_does_not_parse_is_refused(text: str) -> None:
 
 
 def test_a_home_size_without_unit_is_taken_for_a_slip() -> None:
-    assert "10Gi" in refused(values.home_size, "10").todo
+    assert "10Gi" in refused(values.home_size, "10").remedy
 
 
 @pytest.mark.parametrize("text", ["none", "0"])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devservers_core.duration import parse_duration
-from devservers_core.errors import InvalidValue
+from devservers_core.errors import InvalidValueError
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_parse(text: str, seconds: int) -> None:
     "text", ["", "0s", "0d0h", "1", "h", "1h1d", "1.5h", "-1h", "1w", "1 h", " 1h", "1h\n", "1H", "100000d", "١h"]
 )
 def test_what_is_none(text: str) -> None:
-    with pytest.raises(InvalidValue, match="is not a duration; use days, hours"):
+    with pytest.raises(InvalidValueError, match="is not a duration; use days, hours"):
         parse_duration(text)
 
 

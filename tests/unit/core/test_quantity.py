@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devservers_core.errors import InvalidValue
+from devservers_core.errors import InvalidValueError
 from devservers_core.quantity import canonical, parse_quantity
 
 SUFFIXES = ["", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti", "e3", "E2", "e-2"]
@@ -57,5 +57,5 @@ def test_canonical_keeps_the_value_and_is_settled(text: str) -> None:
     "text", ["", "x", "1 Gi", "1gi", "1KB", "--1", "1e", "1e1.5", "1,5", "1_0", "٣", "1\n", "nan", "inf"]
 )
 def test_what_is_none(text: str) -> None:
-    with pytest.raises(InvalidValue, match="is not a quantity; use a number"):
+    with pytest.raises(InvalidValueError, match="is not a quantity; use a number"):
         parse_quantity(text)

@@ -18,7 +18,7 @@ from devcluster.pki import Authority
 from devctl.session import explain
 from devservers_core.client.api import ApiClient
 from devservers_core.client.kubeconfig import Target
-from devservers_core.errors import ApiError, Unreachable
+from devservers_core.errors import ApiError, UnreachableError
 
 PATH = "/api/v1/things"
 SAFE, CHANGES = ["GET"], ["POST", "PATCH", "DELETE"]
@@ -114,12 +114,12 @@ def test_a_change_without_an_answer_on_a_kept_connection_is_sent_once(
 ) -> None:
     server.scripts = [["ok", step]]
     ask(client, "GET")
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(UnreachableError) as caught:
         ask(client, method)
     assert server.requests == ["GET", method]
     failure = explain(caught.value)
     assert "may have been made" in failure.what
-    assert "look before you try again" in failure.todo
+    assert "look before you try again" in failure.remedy
     ask(client, "GET")
     assert server.connections == 2, "the next request has a connection of its own"
 
@@ -149,7 +149,7 @@ def test_a_change_that_may_be_made_twice_is_sent_again_once(server: ApiServer, c
 def test_a_change_that_may_be_made_twice_is_made_no_third_time(server: ApiServer, client: ApiClient, step: str) -> None:
     server.scripts = [["ok", step], [step]]
     ask(client, "GET")
-    with pytest.raises(Unreachable):
+    with pytest.raises(UnreachableError):
         client.request("POST", PATH, body={"a": 1}, repeatable=True)
     assert server.requests == ["GET", "POST", "POST"]
 
@@ -158,7 +158,7 @@ def test_a_change_that_may_be_made_twice_is_made_no_third_time(server: ApiServer
 def test_a_read_is_sent_again_once_and_no_more(server: ApiServer, client: ApiClient, step: str) -> None:
     server.scripts = [["ok", step], [step]]
     ask(client, "GET")
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(UnreachableError) as caught:
         ask(client, "GET")
     assert server.requests == ["GET", "GET", "GET"]
     assert "does not answer" in explain(caught.value).what
@@ -200,7 +200,7 @@ def test_a_change_on_a_new_connection_is_sent_once(
     server: ApiServer, client: ApiClient, method: str, step: str
 ) -> None:
     server.scripts = [[step]]
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(UnreachableError) as caught:
         ask(client, method)
     assert server.requests == [method]
     assert caught.value.maybe_applied
@@ -208,7 +208,7 @@ def test_a_change_on_a_new_connection_is_sent_once(
 
 def test_no_connection_at_all_is_no_change(server: ApiServer, client: ApiClient) -> None:
     server.close()
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(UnreachableError) as caught:
         ask(client, "POST")
     assert not caught.value.maybe_applied
 
@@ -286,6 +286,6 @@ def test_a_token_source_is_asked_for_each_request_and_told_of_a_refusal(server: 
 def test_a_token_source_goes_through_no_proxy(server: ApiServer, client: ApiClient) -> None:
     """On the bastion a person's environment is their own."""
     target = replace(client.target, server="https://192.0.2.1:1", user={}, tokens=Tokens())
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(UnreachableError) as caught:
         ask(ApiClient(target, {"HTTPS_PROXY": "http://127.0.0.1:1"}, timeout=0.2), "GET")
     assert "proxy" not in str(caught.value)

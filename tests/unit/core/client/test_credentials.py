@@ -13,7 +13,7 @@ import pytest
 from devcluster.pki import Authority
 from devservers_core.client import credentials
 from devservers_core.client.kubeconfig import Target
-from devservers_core.errors import Failure
+from devservers_core.errors import CommandError
 
 
 def target(user: dict[str, object]) -> Target:
@@ -104,7 +104,7 @@ def test_a_log_in_program_gets_the_terminal_by_its_mode(tmp_path: Path, mode: st
 
 def test_a_log_in_program_that_needs_a_terminal_is_not_run_without(tmp_path: Path) -> None:
     target = plugin(tmp_path, "print(json.dumps({'status': {'token': 't'}}))", interactiveMode="Always")
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         credentials.run_plugin(target, {"PATH": "/usr/bin:/bin"}, False)
     assert "needs a terminal" in caught.value.what
 
@@ -127,22 +127,22 @@ def test_a_credential_ends_when_its_program_says(tmp_path: Path, end: str | None
     ],
 )  # fmt: skip
 def test_a_log_in_program_that_fails_is_explained(tmp_path: Path, body: str) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         credentials.run_plugin(plugin(tmp_path, body), {"PATH": "/usr/bin:/bin"}, False)
-    assert "log in again" in caught.value.todo
+    assert "log in again" in caught.value.remedy
 
 
 def test_a_log_in_program_that_is_not_installed_is_explained(tmp_path: Path) -> None:
     user = {"exec": {"command": "no-such-login-program", "installHint": "install it so"}}
     target = Target("https://x", "c", str(tmp_path), None, user=user)
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         credentials.run_plugin(target, {"PATH": "/usr/bin:/bin"}, False)
-    assert caught.value.todo == "install it so"
+    assert caught.value.remedy == "install it so"
 
 
 def test_certificates_that_cannot_be_used_are_explained() -> None:
     cluster = {"certificate-authority-data": base64.b64encode(b"nonsense").decode()}
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         credentials.tls(Target("https://x", "c", "s", None, cluster))
     assert "certificates" in caught.value.what
 

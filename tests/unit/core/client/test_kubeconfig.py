@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devservers_core.client import kubeconfig
-from devservers_core.errors import Failure
+from devservers_core.errors import CommandError
 
 CONFIG = """\
 current-context: one
@@ -52,9 +52,9 @@ def test_paths_are_relative_to_the_file(file: Path) -> None:
 
 @pytest.mark.parametrize(("context", "says"), [("twoo", "did you mean two"), ("broken", "correct the kubeconfig")])
 def test_a_context_that_cannot_be_used_is_explained(file: Path, context: str, says: str) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         kubeconfig.load(str(file), context, {})
-    assert says in caught.value.todo
+    assert says in caught.value.remedy
 
 
 def test_of_several_files_the_first_that_names_a_thing_wins(file: Path, tmp_path: Path) -> None:
@@ -78,15 +78,15 @@ def test_a_list_of_files_is_taken_by_the_flag_too(file: Path, tmp_path: Path) ->
 
 
 def test_no_file_at_all_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         kubeconfig.load(None, None, {"HOME": str(tmp_path)})
-    assert "set KUBECONFIG" in caught.value.todo
+    assert "set KUBECONFIG" in caught.value.remedy
 
 
 def test_a_file_that_is_no_yaml_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text("current-context: x\nusers: []\nclusters: }\n")
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         kubeconfig.load(str(path), None, {})
     assert f"{path} line 3" in caught.value.what
 
@@ -109,12 +109,12 @@ def test_an_entry_that_would_be_left_out_is_refused_by_its_name(
 ) -> None:
     path = tmp_path / "config"
     path.write_text(json.dumps(kubeconfig.document("c", {"server": "https://x"}, user)))
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         kubeconfig.load(str(path), None, {})
     assert says in caught.value.what
     assert "user 'c' of kubeconfig" in caught.value.what
     assert "x" not in caught.value.what.split()
-    assert caught.value.todo
+    assert caught.value.remedy
 
 
 def test_a_pod_finds_its_own_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from devservers_core.client.proxy import Proxy, proxy_for
-from devservers_core.errors import Failure, Unreachable
+from devservers_core.errors import CommandError, UnreachableError
 
 PROXY = "http://proxy.example.org:3128"
 
@@ -75,10 +75,10 @@ def test_proxy_for_the_kubeconfigs_own_goes_before_everything() -> None:
 
 @pytest.mark.parametrize("text", ["socks5://proxy:1080", "https://proxy", "http://", "http://proxy:x"])
 def test_proxy_for_refuses_what_it_cannot_speak_and_tells_no_password(text: str) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as caught:
         proxy_for("https://api", {"proxy-url": text.replace("://", "://ann:hunter2@", 1)}, {})
     assert "proxy-url" in caught.value.what
-    assert "hunter2" not in caught.value.what + caught.value.todo
+    assert "hunter2" not in caught.value.what + caught.value.remedy
 
 
 @contextmanager
@@ -118,7 +118,7 @@ def test_connect_asks_for_the_host_and_leaves_the_tunnels_bytes() -> None:
     ],
 )
 def test_connect_says_what_the_proxy_refused(answer: bytes, says: str) -> None:
-    with answering(answer) as (proxy, _), pytest.raises(Unreachable) as caught:
+    with answering(answer) as (proxy, _), pytest.raises(UnreachableError) as caught:
         proxy.connect("api", 443, 10)
     assert says in str(caught.value)
     assert "eDp5" not in str(caught.value)

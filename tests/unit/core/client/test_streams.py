@@ -15,8 +15,8 @@ from websockets.server import ServerProtocol
 
 from devservers_core.client.api import ApiClient
 from devservers_core.client.kubeconfig import Target
-from devservers_core.client.streams import CHUNK, Channels, Closed, connect
-from devservers_core.errors import ApiError, Unreachable
+from devservers_core.client.streams import CHUNK, Channels, StreamClosedError, connect
+from devservers_core.errors import ApiError, UnreachableError
 from tests.support.cli.peer import Peer
 
 
@@ -87,7 +87,7 @@ def test_what_came_before_the_end_is_handed_over_first(pair: tuple[Channels, Pee
     server.sock.close()
     channels.wait([], 10)
     assert channels.receive() == [(1, b"last")]
-    with pytest.raises(Closed) as caught:
+    with pytest.raises(StreamClosedError) as caught:
         channels.receive()
     assert (caught.value.code, caught.value.reason) == (1000, "bye")
 
@@ -98,7 +98,7 @@ def test_a_broken_connection_is_told_apart(pair: tuple[Channels, Peer], garbage:
     server.sock.sendall(garbage)
     server.sock.close()
     channels.wait([], 10)
-    with pytest.raises(Closed) as caught:
+    with pytest.raises(StreamClosedError) as caught:
         channels.receive()
     assert caught.value.code == 1006
 
@@ -167,5 +167,5 @@ def test_a_refusal_is_the_api_servers_own_status() -> None:
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\n\r\n"])
 def test_what_is_no_websocket_server_is_said_to_be_away(answer: bytes) -> None:
-    with api(answer) as (_, kube), pytest.raises(Unreachable):
+    with api(answer) as (_, kube), pytest.raises(UnreachableError):
         connect(kube, "/api/v1/x", [], ("v4.channel.k8s.io",))
