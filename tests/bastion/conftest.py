@@ -1,4 +1,4 @@
-"""Fixtures of the bastion's tests: a world for each module, so that what one of them breaks is its own."""
+"""Fixtures of the bastion's tests: replicas of a bastion, new for each test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes through a tunnel and what does not, and the record of both; with the system's own client."""
+"""Port forwarding through the bastion: allowed targets, refusals and audit events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.cluster.harness import free_ports
 OWN = "mydev.dev-ann.svc.cluster.local:22"
 
 
-def test_the_way_to_an_own_server_is_open(fresh: World, pair: tuple[Client, Replica]) -> None:
+def test_jump_to_the_users_own_server_opens_and_is_audited(fresh: World, pair: tuple[Client, Replica]) -> None:
     client, replica = pair
     with dev_server(fresh):
         proxy = " ".join([*client.options("ssh", "ann"), "-p", str(replica.port), "-W", "%h:%p", "ann@127.0.0.1"])
@@ -50,7 +50,7 @@ def test_the_way_to_an_own_server_is_open(fresh: World, pair: tuple[Client, Repl
         ("carol", OWN),
     ],
 )
-def test_every_other_way_is_shut(pair: tuple[Client, Replica], who: str, target: str) -> None:
+def test_forward_to_any_other_target_is_denied_and_audited(pair: tuple[Client, Replica], who: str, target: str) -> None:
     client, replica = pair
     done = client.run(replica, who, options=["-W", target])
     assert (done.returncode, done.stdout) == (255, "")
@@ -59,7 +59,7 @@ def test_every_other_way_is_shut(pair: tuple[Client, Replica], who: str, target:
     assert not replica.events("forward_open")
 
 
-def test_dynamic_forwarding_reaches_own_servers_only(fresh: World, pair: tuple[Client, Replica]) -> None:
+def test_dynamic_forward_reaches_own_servers_only(fresh: World, pair: tuple[Client, Replica]) -> None:
     client, replica = pair
     (port,) = free_ports(1)
     command = client.ssh(replica, "ann", "echo ready; cat")
@@ -76,7 +76,7 @@ def test_dynamic_forwarding_reaches_own_servers_only(fresh: World, pair: tuple[C
     assert [each["target"] for each in replica.events("forward_denied")] == ["169.254.169.254:80"]
 
 
-def test_who_asks_for_what_is_refused_again_and_again_is_ended(fresh: World, pair: tuple[Client, Replica]) -> None:
+def test_connection_over_the_denial_limit_is_closed(fresh: World, pair: tuple[Client, Replica]) -> None:
     client, replica = pair
     (port,) = free_ports(1)
     command = client.ssh(replica, "ann", "echo ready; cat")
@@ -103,7 +103,7 @@ def test_who_asks_for_what_is_refused_again_and_again_is_ended(fresh: World, pai
         (["-w", "any"], "tunnel"),
     ],
 )
-def test_what_nobody_may_is_refused_and_on_record(
+def test_remote_x11_and_tunnel_forwards_are_denied_and_audited(
     pair: tuple[Client, Replica], options: list[str], target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, replica = pair
@@ -115,7 +115,7 @@ def test_what_nobody_may_is_refused_and_on_record(
     assert not Path("/tmp/bastion-test.sock").exists()
 
 
-def test_a_socket_file_of_the_bastion_is_out_of_reach(pair: tuple[Client, Replica], tmp_path: Path) -> None:
+def test_forward_to_a_unix_socket_is_denied_and_audited(pair: tuple[Client, Replica], tmp_path: Path) -> None:
     client, replica = pair
     (port,) = free_ports(1)
     command = client.ssh(replica, "ann", "echo ready; cat")
@@ -129,7 +129,9 @@ def test_a_socket_file_of_the_bastion_is_out_of_reach(pair: tuple[Client, Replic
     assert denied[0]["target"] == f"unix:{replica.paths.audit_socket}"
 
 
-def test_an_agent_goes_along_when_asked(pair: tuple[Client, Replica], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agent_forwarding_works_only_with_the_flag(
+    pair: tuple[Client, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
     client, replica = pair
     started = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True).stdout
     variables = dict(re.findall(r"(SSH_\w+)=([^;]+);", started))

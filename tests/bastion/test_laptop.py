@@ -1,4 +1,4 @@
-"""devctl on a laptop that knows nothing but the bastion's address and who vouches for it."""
+"""devctl on a laptop that is configured with a bastion and no kubeconfig."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def laptop(fresh: World, replica: Replica, authority: str, tmp_path: Path) -> De
     return devctl
 
 
-def test_a_command_runs_on_the_bastion_with_its_words_as_they_are(laptop: Devctl, replica: Replica) -> None:
+def test_laptop_command_keeps_its_arguments_on_the_bastion(laptop: Devctl, replica: Replica) -> None:
     done = laptop("exec", "my dev", "--", "sh", "-c", 'echo "$HOME"; id')
     assert done.returncode == 6, done
     assert "is not a server name" in done.stderr, done
@@ -78,20 +78,18 @@ def test_a_command_runs_on_the_bastion_with_its_words_as_they_are(laptop: Devctl
     assert start["user"] == "ann"
 
 
-def test_its_exit_code_passes_on(laptop: Devctl) -> None:
+def test_laptop_command_returns_the_bastions_exit_code(laptop: Devctl) -> None:
     assert laptop("list", "--foo").returncode == 2
 
 
-def test_what_is_the_laptops_own_stays_there(laptop: Devctl, replica: Replica) -> None:
+def test_local_command_makes_no_bastion_session(laptop: Devctl, replica: Replica) -> None:
     assert laptop("version").returncode == 0
     assert laptop("list", "--help").returncode == 0
     assert f"127.0.0.1:{replica.port}" in laptop("info").stdout
     assert not replica.events("session_start")
 
 
-def test_a_server_is_reached_through_the_bastion_without_a_question(
-    laptop: Devctl, fresh: World, replica: Replica
-) -> None:
+def test_ssh_through_the_bastion_trusts_the_signed_host_key(laptop: Devctl, fresh: World, replica: Replica) -> None:
     with _trusted_server(fresh):
         done = laptop("ssh", "mydev", "true")
         # There is no account `dev` on this machine: that far, and trusted, is what is tested here.
@@ -102,7 +100,7 @@ def test_a_server_is_reached_through_the_bastion_without_a_question(
     assert other.returncode == 255
 
 
-def test_another_host_key_is_refused(laptop: Devctl) -> None:
+def test_bastion_with_an_unsigned_host_key_is_refused(laptop: Devctl) -> None:
     other = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
     laptop("config", "set", "hostAuthority", f"ssh-ed25519 {other}")
     done = laptop("list")
@@ -122,7 +120,9 @@ def test_another_host_key_is_refused(laptop: Devctl) -> None:
         ("user", "../x", "who you are on the bastion"),
     ],
 )
-def test_settings_that_cannot_be(laptop: Devctl, tmp_path: Path, key: str, value: str, says: str) -> None:
+def test_setting_with_an_invalid_value_is_refused(
+    laptop: Devctl, tmp_path: Path, key: str, value: str, says: str
+) -> None:
     assert laptop("config", "set", key, value).returncode == 2
     # Written by hand, or by a devctl that took it.
     file = tmp_path / ".config/devctl/config.yaml"
@@ -133,7 +133,7 @@ def test_settings_that_cannot_be(laptop: Devctl, tmp_path: Path, key: str, value
     assert says in done.stderr
 
 
-def test_a_loop_over_lines_runs_to_its_end(laptop: Devctl, replica: Replica, tmp_path: Path) -> None:
+def test_exec_in_a_shell_loop_leaves_standard_input_unread(laptop: Devctl, replica: Replica, tmp_path: Path) -> None:
     """ssh would read the loop's input; only what is asked to read, or always does, is given it."""
     loop = 'printf "a\\nb\\nc\\n" | while read n; do "$0" -m devctl exec "my $n" -- true; done'
     environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
@@ -142,7 +142,7 @@ def test_a_loop_over_lines_runs_to_its_end(laptop: Devctl, replica: Replica, tmp
     eventually(lambda: len(replica.events("session_start")) == 3, "three sessions")
 
 
-def test_without_the_authority_it_is_asked_for(laptop: Devctl) -> None:
+def test_command_without_host_authority_asks_for_the_setting(laptop: Devctl) -> None:
     assert laptop("config", "unset", "hostAuthority").returncode == 0
     done = laptop("list")
     assert done.returncode == 2
@@ -175,7 +175,7 @@ def _sent(replica: Replica) -> list[str]:
     return list(replica.events("command_start")[-1]["argv"])
 
 
-def test_this_machines_settings_hold_for_commands_on_the_bastion(laptop: Devctl, replica: Replica) -> None:
+def test_laptop_settings_become_flags_of_the_bastion_command(laptop: Devctl, replica: Replica) -> None:
     for key, value in ("flavor", "nw-tiny"), ("homeSize", "7Gi"), ("image", "a/b:1"), ("output", "json"):
         assert laptop("config", "set", key, value).returncode == 0
     laptop("create", "mine", "--dry-run")
@@ -194,7 +194,7 @@ def test_this_machines_settings_hold_for_commands_on_the_bastion(laptop: Devctl,
     assert _sent(replica) == ["devctl", "stop", "mydev"]
 
 
-def test_info_says_that_commands_run_on_the_bastion(laptop: Devctl, replica: Replica) -> None:
+def test_info_names_the_bastion_and_the_user(laptop: Devctl, replica: Replica) -> None:
     shown = laptop("info").stdout
     assert f"commands run on the bastion 127.0.0.1:{replica.port}, as ann" in shown
     assert "no cluster is configured" not in shown
@@ -214,7 +214,7 @@ def _silence() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_a_bastion_out_of_reach_is_said_within_ten_seconds(laptop: Devctl) -> None:
+def test_bastion_without_an_answer_is_reported_within_twelve_seconds(laptop: Devctl) -> None:
     with _silence() as port:
         assert laptop("config", "set", "bastion", f"127.0.0.1:{port}").returncode == 0
         for words in ("list",), ("ssh", "mydev"):
@@ -228,7 +228,7 @@ def test_a_bastion_out_of_reach_is_said_within_ten_seconds(laptop: Devctl) -> No
             assert len(done.stderr.splitlines()) == 2
 
 
-def test_a_bastion_that_refuses_is_said(laptop: Devctl) -> None:
+def test_bastion_that_refuses_the_connection_is_reported(laptop: Devctl) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         assert laptop("config", "set", "bastion", f"127.0.0.1:{closed.getsockname()[1]}").returncode == 0
@@ -238,7 +238,7 @@ def test_a_bastion_that_refuses_is_said(laptop: Devctl) -> None:
     assert "refused" in done.stderr
 
 
-def test_who_is_not_let_in_reads_who_and_where(laptop: Devctl, fresh: World, replica: Replica) -> None:
+def test_login_that_is_refused_names_user_and_bastion(laptop: Devctl, fresh: World, replica: Replica) -> None:
     for words in ("list",), ("ssh", "mydev"):
         done = laptop(*words, DEVCTL_USER="nobody-here")
         assert done.returncode == 255, done
@@ -249,7 +249,7 @@ def test_who_is_not_let_in_reads_who_and_where(laptop: Devctl, fresh: World, rep
     assert f"the bastion 127.0.0.1:{replica.port} does not let ann in" in done.stderr
 
 
-def test_a_server_that_does_not_answer_is_told_by_the_bastion(laptop: Devctl, replica: Replica) -> None:
+def test_ssh_to_a_stopped_server_shows_the_bastions_reason(laptop: Devctl, replica: Replica) -> None:
     """Every morning after a time limit: four lines of ssh's own, and none says that the server is stopped."""
     asked = replica.root / "asked"
     asked.touch(mode=0o666)
@@ -272,13 +272,13 @@ exit 255
     assert asked.read_text().splitlines() == ["devctl ssh mydev true", "devctl ssh mydve true"]
 
 
-def test_an_exit_code_of_255_is_not_taken_for_the_connections(laptop: Devctl, replica: Replica) -> None:
+def test_command_with_exit_code_255_is_not_reported_as_a_connection_error(laptop: Devctl, replica: Replica) -> None:
     (replica.root / "session").write_text("#!/bin/sh\necho said >&2\nexit 255\n")
     done = laptop("list")
     assert (done.returncode, done.stderr) == (255, "said\n")
 
 
-def test_nothing_is_said_of_a_connection_that_ends_as_it_should(laptop: Devctl, tmp_path: Path) -> None:
+def test_connection_that_closes_normally_prints_no_message(laptop: Devctl, tmp_path: Path) -> None:
     environ = ["env", "-i", f"HOME={tmp_path}", f"PATH={os.environ['PATH']}", "TERM=xterm"]
     with at_a_terminal([*environ, sys.executable, "-m", "devctl", "list", "--foo"]) as (screen, pid):
         shown = screen.rest()
@@ -288,7 +288,9 @@ def test_nothing_is_said_of_a_connection_that_ends_as_it_should(laptop: Devctl, 
 
 
 @pytest.mark.parametrize("way", ["file", "input", "word"])
-def test_a_private_key_stays_here(laptop: Devctl, fresh: World, replica: Replica, way: str) -> None:
+def test_keys_add_with_a_private_key_is_refused_before_a_connection(
+    laptop: Devctl, fresh: World, replica: Replica, way: str
+) -> None:
     private = fresh.client.key("second")
     word, typed = {"file": (str(private), ""), "input": ("-", private.read_text()), "word": (private.read_text(), "")}[
         way
@@ -299,7 +301,7 @@ def test_a_private_key_stays_here(laptop: Devctl, fresh: World, replica: Replica
     assert not replica.events("conn_open")
 
 
-def test_a_public_key_of_this_machine_is_sent_as_its_text(laptop: Devctl, fresh: World, replica: Replica) -> None:
+def test_keys_add_with_a_public_key_file_sends_its_text(laptop: Devctl, fresh: World, replica: Replica) -> None:
     line = fresh.client.public("second")
     for word, typed in (str(fresh.client.key("second").with_suffix(".pub")), ""), ("-", line), (line, ""):
         laptop("keys", "add", "second", word, typed=typed)
@@ -361,7 +363,7 @@ def _api_behind(replica: Replica) -> Iterator[list[str]]:
 LOGIN = ("registry", "login", "ghcr.io", "--username", "ann")
 
 
-def test_the_password_of_a_registry_is_read_from_this_machines_input(laptop: Devctl, replica: Replica) -> None:
+def test_registry_login_reads_the_password_from_the_laptops_input(laptop: Devctl, replica: Replica) -> None:
     with _api_behind(replica) as passwords:
         done = laptop(*LOGIN, typed="s3cret token\n")
         assert done.returncode == 0, done
@@ -371,7 +373,7 @@ def test_the_password_of_a_registry_is_read_from_this_machines_input(laptop: Dev
 
 
 @pytest.mark.parametrize("away", ["2>/dev/null", ">/dev/null"])
-def test_a_typed_password_is_shown_nowhere_wherever_the_output_goes(
+def test_registry_login_with_redirected_output_hides_the_typed_password(
     laptop: Devctl, replica: Replica, tmp_path: Path, away: str
 ) -> None:
     environ = ["env", "-i", f"HOME={tmp_path}", f"PATH={os.environ['PATH']}", "TERM=xterm"]
@@ -386,7 +388,7 @@ def test_a_typed_password_is_shown_nowhere_wherever_the_output_goes(
     assert "your servers pull images of ghcr.io" in shown
 
 
-def test_without_a_terminal_somebody_who_types_is_told_what_is_waited_for(fresh: World, replica: Replica) -> None:
+def test_registry_login_without_a_terminal_prints_a_prompt(fresh: World, replica: Replica) -> None:
     with _api_behind(replica) as passwords, fresh.client.start(replica, "ann", "devctl", *LOGIN) as running:
         assert "to type it unseen, use `ssh -t`" in read_until(running, "waiting for the password")
         said, _ = running.communicate("s3cret\n", 30)
@@ -394,7 +396,7 @@ def test_without_a_terminal_somebody_who_types_is_told_what_is_waited_for(fresh:
         assert passwords == ["s3cret"], said
 
 
-def test_tab_offers_names_from_the_bastion(laptop: Devctl, replica: Replica) -> None:
+def test_completion_asks_the_bastion_for_names(laptop: Devctl, replica: Replica) -> None:
     (replica.root / "session").write_text(
         """#!/bin/sh
 case $SSH_ORIGINAL_COMMAND in

@@ -1,4 +1,4 @@
-"""How long a session lives: through a drain, not past a revocation, and closed on paper whatever ends it."""
+"""Lifetime of bastion sessions: drain, revocation, crashes and resource limits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _two_people(fresh: World, *arguments: str) -> tuple[Client, Replica]:
     return client, replica
 
 
-def test_a_killed_replica_takes_only_its_own_sessions(fresh: World) -> None:
+def test_killed_replica_ends_its_own_sessions_only(fresh: World) -> None:
     client, replica = _two_people(fresh)
     other = fresh.replica()
     other.put([user(client, "ann", 20000), user(client, "bob", 20001)])
@@ -53,7 +53,7 @@ def test_a_killed_replica_takes_only_its_own_sessions(fresh: World) -> None:
     assert {each["event"] for each in replica.events()[-2:]} == set(ends)
 
 
-def test_a_drain_lets_a_shell_and_a_copy_finish(fresh: World, tmp_path: Path) -> None:
+def test_drain_lets_an_open_shell_and_copy_finish(fresh: World, tmp_path: Path) -> None:
     client, replica = _two_people(fresh, "--drain-seconds", "60")
     (tmp_path / "up").write_bytes(os.urandom(4_000_000))
     with (
@@ -82,7 +82,7 @@ def test_a_drain_lets_a_shell_and_a_copy_finish(fresh: World, tmp_path: Path) ->
     assert len(replica.events("conn_open")) == len(replica.events("conn_close"))
 
 
-def test_a_drain_ends_what_does_not(fresh: World) -> None:
+def test_drain_past_its_time_ends_the_session(fresh: World) -> None:
     client, replica = _two_people(fresh, "--drain-seconds", "2")
     with client.start(replica, "ann", SHELL) as shell:
         read_until(shell, "ready")
@@ -92,7 +92,7 @@ def test_a_drain_ends_what_does_not(fresh: World) -> None:
     assert [each["reason"] for each in replica.events("session_end")] == ["drain"]
 
 
-def test_with_sshd_as_first_process_a_drain_cuts_everybody(fresh: World) -> None:
+def test_drain_without_the_supervisor_cuts_every_connection(fresh: World) -> None:
     """Guards the supervisor: this is what would happen without it."""
     client, replica = fresh.client, fresh.replica()
     replica.put([user(client, "ann", 20000)])
@@ -111,7 +111,7 @@ def test_with_sshd_as_first_process_a_drain_cuts_everybody(fresh: World) -> None
 
 
 @pytest.mark.parametrize("program", ["accounts", "audit", "broker", "supervisor"])
-def test_who_is_told_to_end_while_beginning_ends(fresh: World, program: str) -> None:
+def test_sigterm_during_start_ends_the_program(fresh: World, program: str) -> None:
     """As the first process of a container, which ignores a signal that it has no handler for."""
     replica = fresh.replica()
     config = fresh.folder / "kubeconfig"
@@ -132,7 +132,7 @@ def test_who_is_told_to_end_while_beginning_ends(fresh: World, program: str) -> 
     assert replica.processes[-1].wait(timeout=20) == 0, replica.log
 
 
-def test_sshd_may_crash_without_anybody_noticing(fresh: World) -> None:
+def test_sshd_that_crashes_is_restarted_and_sessions_continue(fresh: World) -> None:
     client, replica = _two_people(fresh)
     with client.start(replica, "ann", SHELL) as shell:
         read_until(shell, "ready")
@@ -144,7 +144,7 @@ def test_sshd_may_crash_without_anybody_noticing(fresh: World) -> None:
         assert shell.communicate("still here\n", timeout=10)[0] == "still here\n"
 
 
-def test_sshd_is_started_again_until_it_runs(fresh: World) -> None:
+def test_sshd_that_cannot_start_is_retried_until_it_runs(fresh: World) -> None:
     client, replica = fresh.client, fresh.replica()
     replica.put([user(client, "ann", 20000)])
     programs = fresh.folder / "programs"
@@ -164,7 +164,7 @@ def test_sshd_is_started_again_until_it_runs(fresh: World) -> None:
     assert client.run(replica, "ann", "echo in").stdout == "in\n"
 
 
-def test_without_descriptors_nobody_new_stays_and_it_watches_on(fresh: World) -> None:
+def test_supervisor_without_file_descriptors_closes_new_connections_and_recovers(fresh: World) -> None:
     client, replica = _two_people(fresh)
     first = replica.first_process()
     free = max(int(entry.name) for entry in Path(f"/proc/{first}/fd").iterdir()) + 1
@@ -184,7 +184,7 @@ def test_without_descriptors_nobody_new_stays_and_it_watches_on(fresh: World) ->
         assert tunnel.wait(timeout=REVOKED_SECONDS) == 255
 
 
-def test_nobody_stays_of_whom_the_log_says_nothing(fresh: World, tmp_path: Path) -> None:
+def test_connection_missing_from_sshds_log_is_closed(fresh: World, tmp_path: Path) -> None:
     """As it would be with another OpenSSH, whose lines have another form."""
     client, replica = fresh.client, fresh.replica()
     replica.put([user(client, "ann", 20000)])
@@ -231,7 +231,7 @@ def _key_ends(client: Client, replica: Replica) -> None:
 
 
 @pytest.mark.parametrize("change", [_key_removed, _person_deleted, _person_suspended, _key_moved, _key_ends])
-def test_a_withdrawn_key_ends_everything_it_opened(fresh: World, change: Change) -> None:
+def test_withdrawn_key_ends_its_sessions_and_tunnels(fresh: World, change: Change) -> None:
     client, replica = _two_people(fresh)
     master = str(fresh.folder / "master")
     with (
@@ -265,7 +265,7 @@ def test_a_withdrawn_key_ends_everything_it_opened(fresh: World, change: Change)
     assert not _processes_of(20000, replica)
 
 
-def test_without_the_audit_process_nobody_new_is_let_in(fresh: World) -> None:
+def test_login_without_the_audit_process_is_refused(fresh: World) -> None:
     client, replica = _two_people(fresh)
     with client.start(replica, "bob", "-tt") as before:
         assert before.stdin is not None
@@ -315,7 +315,7 @@ def _processes_of(uid: int, replica: Replica) -> list[str]:
 HOLD = "python3 -c \"x = bytearray(150 << 20); print('ready', flush=True); input()\""
 
 
-def test_who_takes_too_much_memory_is_brought_below_the_limit_at_once(fresh: World) -> None:
+def test_user_over_the_memory_limit_loses_the_largest_sessions_at_once(fresh: World) -> None:
     """One connection at a time, with seconds between, let a burst take the memory of everybody."""
     client, replica = _two_people(fresh)
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Who gets in, who does not, how many at once, and what is written about it."""
+"""Logins to the bastion: authentication, bursts, connection limits and audit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_ONCE_SECONDS = 60.0
 """So nobody of the hundred ran into a time-out; how fast it is on an idle machine is a figure of `make bench`."""
 
 
-def test_a_person_gets_in_and_is_on_record(fresh: World) -> None:
+def test_login_with_a_listed_key_succeeds_and_is_audited(fresh: World) -> None:
     client, replica = fresh.client, fresh.replica()
     replica.put([user(client, "ann", 20000)])
     replica.start()
@@ -39,7 +39,7 @@ def test_a_person_gets_in_and_is_on_record(fresh: World) -> None:
     assert events[2]["exit"] == 7
 
 
-def test_strangers_are_kept_out_and_each_try_is_one_line(fresh: World) -> None:
+def test_login_of_a_stranger_is_refused_with_one_audit_line(fresh: World) -> None:
     client, replica = fresh.client, fresh.replica()
     bad = user(client, "root", 20003)
     replica.put([user(client, "ann", 20000), user(client, "bob", 20001, suspended=True), bad])
@@ -76,7 +76,7 @@ def test_strangers_are_kept_out_and_each_try_is_one_line(fresh: World) -> None:
     assert not replica.events("session_start")
 
 
-def test_passwords_are_not_asked_for(fresh: World) -> None:
+def test_login_offers_public_keys_only(fresh: World) -> None:
     client, replica = fresh.client, fresh.replica()
     replica.put([user(client, "ann", 20000)])
     replica.start()
@@ -85,7 +85,7 @@ def test_passwords_are_not_asked_for(fresh: World) -> None:
     assert "Authentications that can continue: publickey\n" in done.stderr
 
 
-def test_one_persons_rubbish_does_not_lock_anybody_out(fresh: World) -> None:
+def test_invalid_keys_of_one_user_lock_nobody_out(fresh: World) -> None:
     client, replica = fresh.client, fresh.replica()
     ann, bob = user(client, "ann", 20000), user(client, "bob", 20001)
     ann["spec"]["sshPublicKeys"] += ['command="/bin/sh" ' + client.public("eve"), "ssh-rsa AAAA", "x" * 20000]
@@ -99,7 +99,7 @@ def test_one_persons_rubbish_does_not_lock_anybody_out(fresh: World) -> None:
     assert client.run(replica, "carol", "id -u").returncode == 255
 
 
-def test_a_hundred_at_once_over_two_replicas(fresh: World) -> None:
+def test_burst_of_100_logins_over_two_replicas_succeeds(fresh: World) -> None:
     people = _people(fresh.client)
     replicas = []
     for _ in range(2):  # one after the other: a port is free until somebody listens there
@@ -118,7 +118,7 @@ def test_a_hundred_at_once_over_two_replicas(fresh: World) -> None:
         assert len(set(starts)) == PEOPLE // 2
 
 
-def test_with_sshds_own_default_a_hundred_at_once_lose_some(fresh: World) -> None:
+def test_burst_of_100_logins_with_sshds_default_max_startups_loses_some(fresh: World) -> None:
     """Guards the setting: were it lost, the test above might pass on a faster machine."""
     replica = fresh.replica()
     replica.put(_people(fresh.client))
@@ -129,7 +129,7 @@ def test_with_sshds_own_default_a_hundred_at_once_lose_some(fresh: World) -> Non
     eventually(lambda: [e for e in replica.events("auth_fail") if "MaxStartups" in e["reason"]], "the loss on record")
 
 
-def test_after_many_logins_nothing_has_grown(fresh: World) -> None:
+def test_many_logins_leave_no_descriptors_memory_or_processes(fresh: World) -> None:
     replica = fresh.replica()
     replica.put(_people(fresh.client))
     replica.start()
@@ -175,7 +175,7 @@ def _held(replica: Replica) -> dict[str, int]:
     return found
 
 
-def test_more_connections_than_the_limit_are_refused_by_name(fresh: World) -> None:
+def test_connection_over_the_users_limit_is_refused_with_a_reason(fresh: World) -> None:
     client, replica = fresh.client, fresh.replica()
     replica.put([user(client, "ann", 20000), user(client, "bob", 20001)])
     replica.start("--max-connections", "2")
@@ -227,7 +227,7 @@ def _fingerprint(client: Client, name: str) -> str:
     return shown.stdout.split()[1]
 
 
-def test_the_right_key_may_be_the_last_of_many_in_the_agent(fresh: World) -> None:
+def test_login_with_13_agent_keys_accepts_the_last(fresh: World) -> None:
     """sshd takes each key that is offered for a try, and ssh offers all of an agent's in turn."""
     client, replica = fresh.client, fresh.replica()
     replica.put([user(client, "ann", 20000)])

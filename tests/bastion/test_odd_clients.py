@@ -1,5 +1,6 @@
-"""Clients that say what OpenSSH's never would, to sshd and to the audit's socket: what they send is data, and nobody
-else is in want of anything for it.
+"""Malformed client data sent to sshd, to the audit socket and to the health port.
+
+Invariant: what a client sends is data, and no other client gets less for it.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ async def _asks(client: Client, replica: Replica, asked: list[tuple[str, str]]) 
     return heard
 
 
-def test_whatever_the_originator_is_called_the_target_is_on_record(fresh: World, pair: tuple[Client, Replica]) -> None:
+def test_forward_with_a_forged_originator_audits_the_real_target(fresh: World, pair: tuple[Client, Replica]) -> None:
     client, replica = pair
     with dev_server(fresh):
         heard = asyncio.run(_asks(client, replica, [(HOST, origin) for origin in ORIGINS]))
@@ -68,7 +69,7 @@ def test_whatever_the_originator_is_called_the_target_is_on_record(fresh: World,
     assert {each["user"] for each in replica.events("")} == {"ann"}
 
 
-def test_whatever_is_asked_for_is_refused_and_on_record(fresh: World, pair: tuple[Client, Replica]) -> None:
+def test_forward_to_a_malformed_target_is_denied_and_audited(fresh: World, pair: tuple[Client, Replica]) -> None:
     client, replica = pair
     with dev_server(fresh):
         heard = asyncio.run(_asks(client, replica, [(THEIRS, origin) for origin in ORIGINS]))
@@ -82,7 +83,7 @@ def test_whatever_is_asked_for_is_refused_and_on_record(fresh: World, pair: tupl
     assert {each["user"] for each in replica.events("")} == {"ann"}
 
 
-def test_what_is_too_long_for_sshd_s_log_ends_the_connection(fresh: World, pair: tuple[Client, Replica]) -> None:
+def test_forward_too_long_for_sshds_log_closes_the_connection(fresh: World, pair: tuple[Client, Replica]) -> None:
     client, replica = pair
     with dev_server(fresh):
         for host, origin in (HOST, "x" * 4000), ("x" * 4000, "127.0.0.1"):
@@ -101,7 +102,7 @@ def test_what_is_too_long_for_sshd_s_log_ends_the_connection(fresh: World, pair:
     }
 
 
-def test_nobody_logs_in_by_a_name_that_reads_like_sshd_s_word(
+def test_user_name_that_forges_a_log_line_is_refused(
     pair: tuple[Client, Replica], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before anybody has logged in: who believes such a line takes a process of the attacker's choice for bob's."""
@@ -150,7 +151,7 @@ def _answer(peer: socket.socket, event: str, **fields: object) -> dict[str, obje
     return dict(json.loads(said)) if said else {}
 
 
-def test_one_person_s_sockets_are_counted_and_others_have_theirs(pair: tuple[Client, Replica]) -> None:
+def test_audit_sockets_over_one_users_limit_are_closed_and_others_answered(pair: tuple[Client, Replica]) -> None:
     _, replica = pair
     with _sockets(replica, 20000, MOST_PEERS) as held:
         assert all(_answer(each, "nonsense") for each in held)
@@ -166,7 +167,7 @@ def test_one_person_s_sockets_are_counted_and_others_have_theirs(pair: tuple[Cli
         eventually(room, "room for another")
 
 
-def test_silence_noise_and_a_connection_that_sshd_does_not_know(pair: tuple[Client, Replica]) -> None:
+def test_audit_peer_that_sends_nothing_or_noise_is_disconnected(pair: tuple[Client, Replica]) -> None:
     _, replica = pair
     begun = time.monotonic()
     with _sockets(replica, 20000, 4) as (silent, noisy, unknown, answered):
@@ -202,7 +203,7 @@ def _hears(peer: socket.socket) -> bytes:
         return b""
 
 
-def test_probes_have_room_whatever_people_of_the_pod_hold(pair: tuple[Client, Replica]) -> None:
+def test_health_port_with_full_pod_connections_answers_other_addresses(pair: tuple[Client, Replica]) -> None:
     """Others than the pod's own get little room too, but more."""
     _, replica = pair
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:

@@ -1,4 +1,4 @@
-"""What a person can do once they are in: devctl, and nothing else."""
+"""Commands and the prompt of a bastion session: devctl, and nothing else."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def replica(fresh: World) -> Replica:
     return found
 
 
-def test_one_command_is_run_and_on_record(fresh: World, replica: Replica) -> None:
+def test_session_command_runs_and_is_audited(fresh: World, replica: Replica) -> None:
     done = fresh.client.run(replica, "ann", "devctl", "version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"devctl {__version__}\n", "")
     eventually(lambda: replica.events("session_end"), "session_end")
@@ -59,7 +59,7 @@ def test_one_command_is_run_and_on_record(fresh: World, replica: Replica) -> Non
     assert end["duration_ms"] >= 0
 
 
-def test_exit_codes_and_streams_pass_through(fresh: World, replica: Replica) -> None:
+def test_session_command_passes_exit_code_and_streams(fresh: World, replica: Replica) -> None:
     done = fresh.client.run(replica, "ann", "devctl", "lst")
     assert done.returncode == 2
     assert done.stdout == ""
@@ -94,7 +94,9 @@ def test_exit_codes_and_streams_pass_through(fresh: World, replica: Replica) -> 
         ("", "there is no command"),
     ],
 )
-def test_nothing_but_devctl_is_run(fresh: World, replica: Replica, command: str, says: str | None) -> None:
+def test_session_command_other_than_devctl_is_refused(
+    fresh: World, replica: Replica, command: str, says: str | None
+) -> None:
     done = fresh.client.run(replica, "ann", command) if command else fresh.client.run(replica, "ann")
     assert done.returncode not in (0, 255), done
     assert "uid=" not in done.stdout + done.stderr
@@ -106,14 +108,14 @@ def test_nothing_but_devctl_is_run(fresh: World, replica: Replica, command: str,
 
 
 @pytest.mark.parametrize("command", ["kubectl --token SECRET get pods", "kubectl --token SECRET get 'pods"])
-def test_a_refused_command_is_on_record_without_its_secrets(fresh: World, replica: Replica, command: str) -> None:
+def test_refused_command_is_audited_without_its_secrets(fresh: World, replica: Replica, command: str) -> None:
     assert fresh.client.run(replica, "ann", command).returncode == 126
     (denied,) = eventually(lambda: replica.events("denied"), "denied")
     assert denied["argv"][:4] == ["kubectl", "--token", "***", "get"]
     assert not [line for line in replica.lines() if "SECRET" in line]
 
 
-def test_no_secret_of_a_command_line_is_on_record(fresh: World, replica: Replica) -> None:
+def test_audit_of_a_command_line_hides_its_secrets(fresh: World, replica: Replica) -> None:
     """The words of the attack and a pasted private key, in every event that has a command's words."""
     for words in LEAKS:
         fresh.client.run(replica, "ann", shlex.join(["devctl", "exec", "x", "--", *words]))
@@ -130,7 +132,9 @@ def test_no_secret_of_a_command_line_is_on_record(fresh: World, replica: Replica
 
 
 @pytest.mark.parametrize("words", [["scp"], ["scp", "-O"], ["sftp"]])
-def test_scp_and_sftp_are_told_where_to(fresh: World, replica: Replica, tmp_path: Path, words: list[str]) -> None:
+def test_scp_and_sftp_to_the_bastion_are_refused_with_a_hint(
+    fresh: World, replica: Replica, tmp_path: Path, words: list[str]
+) -> None:
     (tmp_path / "file").write_text("x")
     program, *more = words
     command = [*fresh.client.options(program, "ann"), *more, "-P", str(replica.port)]
@@ -144,7 +148,7 @@ def test_scp_and_sftp_are_told_where_to(fresh: World, replica: Replica, tmp_path
     assert "nothing is kept" in denied["reason"]
 
 
-def test_without_the_audit_process_nothing_is_run(fresh: World, replica: Replica) -> None:
+def test_session_without_the_audit_process_runs_nothing(fresh: World, replica: Replica) -> None:
     replica.paths.audit_socket.rename(replica.paths.audit_socket.with_suffix(".away"))
     done = fresh.client.run(replica, "ann", "devctl", "version")
     assert done.returncode == 77
@@ -152,7 +156,7 @@ def test_without_the_audit_process_nothing_is_run(fresh: World, replica: Replica
     assert "the audit log does not answer" in done.stderr
 
 
-def test_an_audit_process_that_says_nothing_is_one_that_says_no(fresh: World, replica: Replica) -> None:
+def test_session_with_a_silent_audit_process_is_refused(fresh: World, replica: Replica) -> None:
     replica.paths.audit_socket.unlink()
     with _mute(replica.paths.audit_socket):
         begin = time.monotonic()
@@ -162,7 +166,7 @@ def test_an_audit_process_that_says_nothing_is_one_that_says_no(fresh: World, re
     assert time.monotonic() - begin < 20
 
 
-def test_a_signal_reaches_the_command_and_is_its_code(fresh: World, replica: Replica) -> None:
+def test_signal_to_a_command_is_its_exit_code(fresh: World, replica: Replica) -> None:
     """The broker's socket is one that nobody answers on, so that devctl hangs there."""
     with _mute(replica.paths.broker_socket) as mute, fresh.client.start(replica, "ann", "devctl list") as running:
         asking, _ = mute.accept()
@@ -175,7 +179,7 @@ def test_a_signal_reaches_the_command_and_is_its_code(fresh: World, replica: Rep
     assert end["signal"] == "SIGTERM"
 
 
-def test_the_environment_is_ours(fresh: World, replica: Replica) -> None:
+def test_session_environment_drops_the_clients_variables_and_sets_limits(fresh: World, replica: Replica) -> None:
     with _mute(replica.paths.broker_socket) as mute:
         command = fresh.client.ssh(replica, "ann", "devctl list")
         command[1:1] = [
@@ -199,7 +203,7 @@ def test_the_environment_is_ours(fresh: World, replica: Replica) -> None:
             running.wait(LONGEST)
 
 
-def test_the_prompt(fresh: World, replica: Replica) -> None:
+def test_prompt_runs_commands_edits_lines_and_audits_them(fresh: World, replica: Replica) -> None:
     with at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, pid):
         welcome = screen.until("devctl> ")
         assert "Welcome, ann." in welcome
@@ -234,7 +238,7 @@ def test_the_prompt(fresh: World, replica: Replica) -> None:
     assert {each["kind"] for each in replica.events("session_start")} == {"shell"}
 
 
-def test_ctrl_c_ends_the_command_and_not_the_prompt(fresh: World, replica: Replica) -> None:
+def test_ctrl_c_ends_the_command_and_keeps_the_prompt(fresh: World, replica: Replica) -> None:
     terminal = at_a_terminal(fresh.client.ssh(replica, "ann"))
     with _mute(replica.paths.broker_socket) as mute, terminal as (screen, pid):
         greeting, _ = mute.accept()
@@ -254,7 +258,7 @@ def test_ctrl_c_ends_the_command_and_not_the_prompt(fresh: World, replica: Repli
     assert [each["exit"] for each in replica.events("command_end")] == [130, 0]
 
 
-def test_a_fifth_command_at_once_waits_and_is_told(fresh: World, replica: Replica) -> None:
+def test_fifth_concurrent_command_waits_or_is_refused_with_a_reason(fresh: World, replica: Replica) -> None:
     """What four of them may take is what one person may take of the memory of all."""
     replica.put([user(fresh.client, "ann", 20000), user(fresh.client, "bob", 20001)])
     with _mute(replica.paths.broker_socket) as mute, ExitStack() as stack:
@@ -274,14 +278,14 @@ def test_a_fifth_command_at_once_waits_and_is_told(fresh: World, replica: Replic
             assert waiting.returncode == 0
 
 
-def test_a_script_of_short_commands_does_not_notice_the_limit(fresh: World, replica: Replica) -> None:
+def test_twelve_short_concurrent_commands_all_succeed(fresh: World, replica: Replica) -> None:
     with ExitStack() as stack:
         running = [stack.enter_context(fresh.client.start(replica, "ann", "devctl", "version")) for _ in range(12)]
         assert {each.communicate(timeout=60)[0] for each in running} == {f"devctl {__version__}\n"}
         assert {each.returncode for each in running} == {0}
 
 
-def test_a_command_gives_way_to_logins_and_its_time_ends_in_words(fresh: World, replica: Replica) -> None:
+def test_command_has_low_priority_and_a_reported_cpu_limit(fresh: World, replica: Replica) -> None:
     with _mute(replica.paths.broker_socket) as mute, fresh.client.start(replica, "ann", "devctl", "list") as running:
         asking, _ = mute.accept()
         command = _session_child(replica)
@@ -297,7 +301,7 @@ def test_a_command_gives_way_to_logins_and_its_time_ends_in_words(fresh: World, 
     assert running.returncode == 128 + signal.SIGXCPU
 
 
-def test_kubectl_reads_objects_and_no_heap_of_bytes(fresh: World, replica: Replica) -> None:
+def test_kubectl_with_large_standard_input_is_refused(fresh: World, replica: Replica) -> None:
     """kubectl holds what it reads many times over: 320 MiB made it one of 800 within two seconds."""
     command = fresh.client.ssh(replica, "ann", "kubectl", "apply", "-f", "-")
     done = subprocess.run(command, input=b"a" * (5 << 20), capture_output=True, timeout=60, check=False)
@@ -305,7 +309,7 @@ def test_kubectl_reads_objects_and_no_heap_of_bytes(fresh: World, replica: Repli
     assert b"at most 4 MiB on standard input" in done.stderr, done
 
 
-def test_a_session_that_is_killed_is_ended_on_paper(fresh: World, replica: Replica) -> None:
+def test_killed_session_writes_its_end_to_the_audit_log(fresh: World, replica: Replica) -> None:
     with at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, pid):
         screen.until("devctl> ")
         os.kill(pid, signal.SIGKILL)
@@ -347,7 +351,7 @@ def _with_audit(fresh: World, *arguments: str) -> Replica:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--record",)], ids=["plain", "recorded"])
-def test_the_size_of_the_window_reaches_the_command(fresh: World, arguments: tuple[str, ...]) -> None:
+def test_window_resize_reaches_the_command(fresh: World, arguments: tuple[str, ...]) -> None:
     replica = _with_audit(fresh, *arguments)
     with _mute(replica.paths.broker_socket) as mute, at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, _):
         greeting, _ = mute.accept()
@@ -372,7 +376,7 @@ def _is(terminal: Path, size: tuple[int, int]) -> bool:
         return termios.tcgetwinsize(file.fileno()) == size
 
 
-def test_a_recorded_session_shows_what_was_shown_and_not_what_was_typed(fresh: World) -> None:
+def test_recording_contains_output_and_no_input(fresh: World) -> None:
     replica = _with_audit(fresh, "--record")
     with at_a_terminal(fresh.client.ssh(replica, "ann")) as (screen, pid):
         screen.until("devctl> ")

@@ -1,4 +1,6 @@
-"""Invariant: one API server a session; tests keep apart by namespace and name, not by cleaning up.
+"""Fixtures of the cluster tests: one API server for the session.
+
+Invariant: tests keep apart by namespace and name, not by cleaning up.
 
 `api_server` is bare, `cluster` has the CRDs and admission policies exactly as shipped, `controllers` adds
 Kubernetes' own controllers.

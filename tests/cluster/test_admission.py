@@ -1,4 +1,4 @@
-"""The rules between a server and its user's namespace, in force with no operator running."""
+"""Admission policies on servers, images, claims and tokens, without an operator."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _refusal(attempt: Callable[..., object]) -> str:
 
 
 @pytest.mark.parametrize("flavors", ["*", "cpu-small", "cpu-large,cpu-small", " cpu-small , cpu-large", "gpu,*"])
-def test_an_allowed_flavor_is_accepted(flavors: str, restricted_namespace: Namespaces, admin: Client) -> None:
+def test_flavor_in_the_allowed_list_is_accepted(flavors: str, restricted_namespace: Namespaces, admin: Client) -> None:
     """It is the annotation that lets it in: the same is refused once the flavor is taken from the list."""
     namespace = restricted_namespace(flavors)
     admin.create(_server(namespace))
@@ -73,27 +73,29 @@ def test_an_allowed_flavor_is_accepted(flavors: str, restricted_namespace: Names
         ("", "ask your administrator for one"),
     ],
 )
-def test_another_flavor_is_refused(flavors: str, advice: str, restricted_namespace: Namespaces, admin: Client) -> None:
+def test_flavor_outside_the_allowed_list_is_refused(
+    flavors: str, advice: str, restricted_namespace: Namespaces, admin: Client
+) -> None:
     with pytest.raises(ApiError) as caught:
         admin.create(_server(restricted_namespace(flavors)))
     assert caught.value.status == 403
     assert caught.value.message.endswith(f"denied request: flavor cpu-small is not allowed here; {advice}")
 
 
-def test_no_annotation_allows_nothing(namespace: str, admin: Client) -> None:
+def test_namespace_without_the_flavor_annotation_allows_no_flavor(namespace: str, admin: Client) -> None:
     _allow(admin, namespace, None)
     said = _refusal(partial(admin.create, _server(namespace)))
     assert "flavor cpu-small is not allowed here; ask your administrator for one" in said
 
 
-def test_changing_to_a_flavor_that_is_not_allowed_is_refused(restricted_namespace: Namespaces, admin: Client) -> None:
+def test_update_to_a_flavor_that_is_not_allowed_is_refused(restricted_namespace: Namespaces, admin: Client) -> None:
     namespace = restricted_namespace("cpu-small")
     admin.create(_server(namespace))
     with pytest.raises(ApiError, match="flavor gpu is not allowed here; choose one of cpu-small"):
         admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"flavor": "gpu"}}, namespace)
 
 
-def test_a_server_whose_flavor_was_taken_away_can_be_changed_and_stopped_but_not_started(
+def test_server_with_a_withdrawn_flavor_can_change_and_stop_but_not_start(
     restricted_namespace: Namespaces, admin: Client
 ) -> None:
     namespace = restricted_namespace("cpu-small")
@@ -111,7 +113,9 @@ def test_a_server_whose_flavor_was_taken_away_can_be_changed_and_stopped_but_not
     change(running=True, flavor="cpu-large")
 
 
-def test_the_operators_writes_go_through_whatever_is_allowed(restricted_namespace: Namespaces, admin: Client) -> None:
+def test_operator_write_to_a_server_with_a_withdrawn_flavor_is_accepted(
+    restricted_namespace: Namespaces, admin: Client
+) -> None:
     namespace = restricted_namespace("cpu-small")
     admin.create(_server(namespace))
     _allow(admin, namespace, "")
@@ -122,7 +126,9 @@ def test_the_operators_writes_go_through_whatever_is_allowed(restricted_namespac
     admin.patch(*server, {"metadata": {"annotations": {"devservers.io/applied": "x"}}}, namespace)
 
 
-def test_a_server_that_is_going_can_lose_its_finalizers(restricted_namespace: Namespaces, admin: Client) -> None:
+def test_deleted_server_with_a_withdrawn_flavor_can_lose_its_finalizers(
+    restricted_namespace: Namespaces, admin: Client
+) -> None:
     namespace = restricted_namespace("cpu-small")
     manifest = _server(namespace)
     manifest["metadata"]["finalizers"] = ["example.org/wait"]
@@ -150,7 +156,7 @@ def test_a_server_that_is_going_can_lose_its_finalizers(restricted_namespace: Na
         {"spec": {"persistentHomeSize": "1Gi"}},
     ],
 )
-def test_a_withdrawn_flavor_is_not_started_again_or_given_more_time(
+def test_server_with_a_withdrawn_flavor_refuses_restart_and_changes(
     restricted_namespace: Namespaces, admin: Client, change: Json
 ) -> None:
     namespace = restricted_namespace("cpu-small")
@@ -164,7 +170,7 @@ def test_a_withdrawn_flavor_is_not_started_again_or_given_more_time(
 
 
 @pytest.mark.parametrize("where", ["default", "kube-system"])
-def test_a_namespace_that_is_nobodys_is_refused(where: str, admin: Client) -> None:
+def test_server_outside_a_users_namespace_is_refused(where: str, admin: Client) -> None:
     with pytest.raises(ApiError) as caught:
         admin.create(_server(where))
     assert caught.value.status == 422
@@ -172,7 +178,7 @@ def test_a_namespace_that_is_nobodys_is_refused(where: str, admin: Client) -> No
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_the_namespaces_user_may_be_named_as_owner_and_nobody_else(
+def test_owner_other_than_the_namespaces_user_is_refused(
     namespace: str, user_name: str, admin: Client, named: bool
 ) -> None:
     advice = f"owner bob has no part in {namespace}; create it in dev-bob or leave owner out"
@@ -183,13 +189,13 @@ def test_the_namespaces_user_may_be_named_as_owner_and_nobody_else(
         admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"owner": "bob"}}, namespace)
 
 
-def test_the_rules_hold_for_every_identity(restricted_namespace: Namespaces, cluster: ApiServer) -> None:
+def test_flavor_policy_applies_to_administrators(restricted_namespace: Namespaces, cluster: ApiServer) -> None:
     other = cluster.client_for("somebody", ("system:masters",))
     with pytest.raises(ApiError, match="is not allowed here"):
         other.apply(_server(restricted_namespace("gpu")))
 
 
-def test_rbac_is_in_force(namespace: str, cluster: ApiServer) -> None:
+def test_identity_without_a_role_is_forbidden(namespace: str, cluster: ApiServer) -> None:
     account = cluster.service_account(namespace, "user-nobody")
     with pytest.raises(ApiError) as caught:
         cluster.client_for(*account).create(_server(namespace))
@@ -197,7 +203,7 @@ def test_rbac_is_in_force(namespace: str, cluster: ApiServer) -> None:
     assert account[0] in caught.value.message
 
 
-def test_writes_are_counted_by_identity(namespace: str, cluster: ApiServer) -> None:
+def test_audit_log_counts_writes_by_identity(namespace: str, cluster: ApiServer) -> None:
     mark = cluster.audit_mark()
     other = cluster.client_for("counted", ("system:masters",))
     other.create(_server(namespace))
@@ -232,7 +238,7 @@ def test_writes_are_counted_by_identity(namespace: str, cluster: ApiServer) -> N
         ("ghcr.io/team,docker.io/pytorch", "pytorch/pytorch"),
     ],
 )
-def test_an_image_of_an_allowed_registry_is_accepted(
+def test_image_from_an_allowed_registry_is_accepted(
     registries: str | None, image: str, namespace: str, admin: Client
 ) -> None:
     """It is the list that lets it in: the same is refused once the list has another registry alone."""
@@ -296,7 +302,7 @@ _ADVICE = "use a registry with a public name, or ask your administrator to allow
         ("10.0.0.5:5000", "10.0.0.5:2379/x", _ADVICE),
     ],
 )
-def test_an_image_of_another_registry_is_refused(
+def test_image_from_another_registry_is_refused(
     registries: str | None, image: str, advice: str, namespace: str, admin: Client
 ) -> None:
     _from(admin, namespace, registries)
@@ -309,9 +315,7 @@ def test_an_image_of_another_registry_is_refused(
     assert caught.value.status == 403
 
 
-def test_an_image_cannot_be_changed_to_a_refused_one_and_one_from_before_still_stops(
-    namespace: str, admin: Client
-) -> None:
+def test_server_with_a_refused_image_can_stop_but_not_start(namespace: str, admin: Client) -> None:
     _from(admin, namespace, "*,localhost:5000")
     server = partial(admin.patch, "devservers.io/v1", "DevServer", "mydev")
     eventually(lambda: _accepted(admin, _server(namespace, image="localhost:5000/x")), "the list to be seen")
@@ -359,7 +363,7 @@ def _said(attempt: Callable[..., object]) -> str:
         ("ConfigMap", "ann.example/hold", True),
     ],
 )
-def test_a_person_adds_no_finalizer_that_would_hold_their_namespace(
+def test_finalizer_added_by_a_user_is_refused(
     namespace: str, cluster: ApiServer, kind: str, finalizer: str, refused: bool
 ) -> None:
     person = _person(cluster, namespace)
@@ -377,7 +381,9 @@ def test_a_person_adds_no_finalizer_that_would_hold_their_namespace(
         assert ("finalizers are the platform's" in said) is refused, said
 
 
-def test_controllers_add_finalizers_and_what_has_one_can_still_be_changed(namespace: str, cluster: ApiServer) -> None:
+def test_finalizer_added_by_a_controller_is_accepted_and_the_object_stays_mutable(
+    namespace: str, cluster: ApiServer
+) -> None:
     controller = cluster.client_for("system:serviceaccount:velero:velero", ("system:masters",))
     person = _person(cluster, namespace)
     for manifest in (_server(namespace), _claim(namespace)):
@@ -392,7 +398,7 @@ def test_controllers_add_finalizers_and_what_has_one_can_still_be_changed(namesp
 
 @pytest.mark.parametrize("storage_class", ["efs", "gp3"])
 @pytest.mark.parametrize("generated", [False, True])
-def test_a_shared_volumes_name_fits_into_the_path_of_its_folder(
+def test_efs_claim_with_a_name_over_the_limit_is_refused(
     namespace: str, cluster: ApiServer, storage_class: str, generated: bool
 ) -> None:
     """EFS takes 100 characters; a claim whose folder has more would wait for ever."""
@@ -431,7 +437,7 @@ _OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "1"
         ({"data": {"registry-a": "{}"}}, ""),
     ],
 )
-def test_of_the_note_of_their_logins_a_person_changes_the_notes(
+def test_registries_config_map_accepts_changes_to_its_data_only(
     namespace: str, cluster: ApiServer, change: Json, words: str
 ) -> None:
     cluster.admin.create(_note(namespace))
@@ -465,7 +471,7 @@ def _managed(*path: str) -> Json:
         ({"annotations": {"a": "x" * 1000}, "labels": {"l": "x"}}, ("PersistentVolumeClaim",), False),
     ],
 )
-def test_a_person_fills_no_metadata(
+def test_metadata_over_16_kib_is_refused(
     namespace: str, cluster: ApiServer, metadata: Json, kinds: tuple[str, ...], refused: bool
 ) -> None:
     person = _person(cluster, namespace)
@@ -524,9 +530,7 @@ def _person(cluster: ApiServer, namespace: str) -> Client:
 
 
 @pytest.mark.parametrize("who", [("devservers-bastion", "bastion"), ("devservers-system", "devservers-operator")])
-def test_a_program_gets_a_persons_token_for_ten_minutes_at_most(
-    namespace: str, cluster: ApiServer, who: tuple[str, str]
-) -> None:
+def test_token_request_over_600_seconds_is_refused(namespace: str, cluster: ApiServer, who: tuple[str, str]) -> None:
     admin = cluster.admin
     admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": who[0]}})
     for name in ("devctl", "user-x"):
@@ -549,7 +553,7 @@ def test_a_program_gets_a_persons_token_for_ten_minutes_at_most(
     assert ask(admin, "devctl", 86400) == ""
 
 
-def test_a_server_from_before_the_bound_can_be_stopped_and_no_larger_one_is_made(namespace: str, admin: Client) -> None:
+def test_server_from_before_the_size_limit_can_stop_but_not_grow(namespace: str, admin: Client) -> None:
     """An upgrade takes the means to stop from nobody: neither a large spec nor a field that the API refuses now."""
     large = [{"name": f"V{number}", "value": "a" * 32000} for number in range(3)]
     with _rules_of_before(admin):
@@ -608,7 +612,7 @@ def _bare(value: object) -> Json:
     "name",
     [each["metadata"]["name"] for each in admission.manifests() if each["kind"] == "ValidatingAdmissionPolicy"],
 )
-def test_the_policies_have_no_type_errors(controllers: ApiServer, name: str) -> None:
+def test_admission_policy_has_no_type_warnings(controllers: ApiServer, name: str) -> None:
     """Kubernetes checks the expressions against the real schema and writes what it finds into the policy's status."""
     policy = ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", name)
     status = eventually(lambda: controllers.admin.get(*policy).get("status"), "the policy is checked")
@@ -616,7 +620,7 @@ def test_the_policies_have_no_type_errors(controllers: ApiServer, name: str) -> 
     assert status.get("typeChecking", {}).get("expressionWarnings", []) == []
 
 
-def test_installing_again_changes_nothing(cluster: ApiServer) -> None:
+def test_install_twice_changes_nothing(cluster: ApiServer) -> None:
     def generations() -> list[int]:
         crds = cluster.admin.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")
         policies = cluster.admin.list("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")

@@ -1,4 +1,4 @@
-"""The broker and the session program against a real API server: a person's own rights, and never another's."""
+"""The bastion's broker and devctl against a real API server, with shipped RBAC."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def running_broker(pod: Pod) -> Iterator[subprocess.Popen[bytes]]:
         running.wait(10)
 
 
-def test_a_token_is_the_persons_own(pod: Pod) -> None:
+def test_broker_token_is_the_users_service_account(pod: Pod) -> None:
     grant = pod.ask("ann", want="token")
     assert (grant["user"], grant["namespace"]) == ("ann", "dev-ann")
     kube = pod.client(grant)
@@ -175,7 +175,7 @@ def test_a_token_is_the_persons_own(pod: Pod) -> None:
         ("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/dev-ann/rolebindings"),
     ],
 )
-def test_a_token_opens_nothing_else(pod: Pod, method: str, path: str) -> None:
+def test_broker_token_for_other_resources_is_forbidden(pod: Pod, method: str, path: str) -> None:
     kube = pod.client(pod.ask("ann", want="token"))
     body = None if method == "GET" else {"metadata": {"name": "x"}}
     merge = "application/merge-patch+json" if method == "PATCH" else "application/json"
@@ -184,24 +184,24 @@ def test_a_token_opens_nothing_else(pod: Pod, method: str, path: str) -> None:
     assert refused.value.status == 403
 
 
-def test_strangers_get_nothing(pod: Pod) -> None:
+def test_broker_request_from_an_unknown_uid_is_refused(pod: Pod) -> None:
     for uid in (0, 33, 10001, 19999, 65534, 29999):
         answer = pod.ask_as(uid, '{"want": "token"}')
         assert answer["error"] == f"uid {uid} is nobody's account"
 
 
-def test_a_request_cannot_name_anybody(pod: Pod) -> None:
+def test_broker_request_naming_another_user_gets_the_callers_token(pod: Pod) -> None:
     grant = pod.ask("bob", want="token", user="ann", uid=pod.uids["ann"], namespace="dev-ann")
     assert grant["namespace"] == "dev-bob"
 
 
 @pytest.mark.parametrize("line", ["", "{", "[]", "null", '"x"', '{"want": 7}', '{"want": "secret"}', "[" * 5000])
-def test_rubbish_is_answered_and_harms_nobody(pod: Pod, line: str) -> None:
+def test_broker_request_that_is_malformed_gets_an_error(pod: Pod, line: str) -> None:
     assert "error" in pod.ask_as(pod.uids["bob"], line)
     assert "token" in pod.ask("ann", want="token")
 
 
-def test_a_token_cannot_be_asked_for_longer(pod: Pod) -> None:
+def test_broker_identity_cannot_request_a_token_over_600_seconds(pod: Pod) -> None:
     as_broker = pod.api.client_for(*pod.api.service_account("devservers-bastion", "bastion"))
     path = "/api/v1/namespaces/dev-ann/serviceaccounts/devctl/token"
     for spec in ({"expirationSeconds": 601}, {}):
@@ -211,7 +211,7 @@ def test_a_token_cannot_be_asked_for_longer(pod: Pod) -> None:
     assert as_broker.request("POST", path, {"spec": {"expirationSeconds": 600}})["status"]["token"]
 
 
-def test_an_administrators_devctl_waits_for_the_person_and_no_longer(operator: OperatorProcess, tmp_path: Path) -> None:
+def test_user_add_waits_until_the_user_is_active(operator: OperatorProcess, tmp_path: Path) -> None:
     kubeconfig = operator.server.kubeconfig_for("admin", ["system:masters"])
     words = ["user", "add", "dora", "--key", OTHER_KEY.rsplit(" ", 1)[0], "--kubeconfig", str(kubeconfig)]
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "USER": "admin"}
@@ -224,7 +224,7 @@ def test_an_administrators_devctl_waits_for_the_person_and_no_longer(operator: O
     assert operator.server.admin.get(API, "DevServerUser", "dora")["status"]["phase"] == "Active"
 
 
-def test_the_bastions_identity_makes_no_other_tokens_and_reads_no_other_secret(pod: Pod) -> None:
+def test_broker_identity_cannot_make_other_tokens_or_read_secrets(pod: Pod) -> None:
     as_broker = pod.api.client_for(*pod.api.service_account("devservers-bastion", "bastion"))
     for account, namespace in (
         ("user-ann", "dev-ann"),
@@ -248,7 +248,7 @@ def test_the_bastions_identity_makes_no_other_tokens_and_reads_no_other_secret(p
         {"metadata": {"labels": {"a": "b"}}}, {"metadata": {"annotations": {"a": "b"}}},
     ],
 )  # fmt: skip
-def test_the_bastions_identity_changes_keys_and_nothing_else(pod: Pod, patch: dict[str, Any]) -> None:
+def test_broker_identity_can_change_ssh_keys_only(pod: Pod, patch: dict[str, Any]) -> None:
     as_broker = pod.api.client_for(*pod.api.service_account("devservers-bastion", "bastion"))
     with pytest.raises(ApiError) as refused:
         as_broker.patch(API, "DevServerUser", "ann", patch)
@@ -256,7 +256,7 @@ def test_the_bastions_identity_changes_keys_and_nothing_else(pod: Pod, patch: di
     assert "SSH keys and nothing else" in refused.value.message
 
 
-def test_a_certificate_is_for_minutes_and_for_one_person(pod: Pod) -> None:
+def test_broker_certificate_is_valid_for_minutes_and_one_principal(pod: Pod) -> None:
     public = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
     found = load_ssh_public_identity(pod.ask("ann", want="certificate", publicKey=public)["certificate"].encode())
     assert isinstance(found, SSHCertificate)
@@ -274,11 +274,11 @@ def test_a_certificate_is_for_minutes_and_for_one_person(pod: Pod) -> None:
 
 
 @pytest.mark.parametrize("key", [None, 7, "", "ssh-rsa AAAA", "ssh-ed25519 AAAA", 'command="x" ' + KEY, "x" * 9000])
-def test_no_certificate_for_rubbish(pod: Pod, key: object) -> None:
+def test_broker_certificate_for_an_invalid_key_is_refused(pod: Pod, key: object) -> None:
     assert pod.ask("ann", want="certificate", publicKey=key)["error"] == "publicKey must be one ssh-ed25519 line"
 
 
-def test_one_who_asks_too_often_is_told_and_others_are_not(pod: Pod) -> None:
+def test_broker_rate_limit_applies_to_one_user(pod: Pod) -> None:
     pod.add("eve")
     lines = "\n".join(['{"want": "?"}'] * 70)
     program = (
@@ -294,7 +294,7 @@ def test_one_who_asks_too_often_is_told_and_others_are_not(pod: Pod) -> None:
     assert "token" in pod.ask("bob", want="token")
 
 
-def test_people_change_their_own_keys(pod: Pod) -> None:
+def test_broker_keys_request_adds_and_removes_the_users_own_keys(pod: Pod) -> None:
     before = pod.ask("ann", want="keys")["spec"]
     added = pod.ask("ann", want="keys", add={"name": "laptop", "key": OTHER_KEY, "expires": "90d"})
     assert [each["name"] for each in added["spec"]["sshKeys"]] == ["laptop"]
@@ -308,7 +308,7 @@ def test_people_change_their_own_keys(pod: Pod) -> None:
     assert not pod.ask("bob", want="keys")["spec"]["sshKeys"]
 
 
-def test_nothing_secret_is_logged(pod: Pod) -> None:
+def test_broker_log_contains_no_secret(pod: Pod) -> None:
     grant = pod.ask("ann", want="token")
     log = pod.log.read_text()
     assert "ann token yes" in log
@@ -317,7 +317,7 @@ def test_nothing_secret_is_logged(pod: Pod) -> None:
     assert max(len(line) for line in log.splitlines()) < 200
 
 
-def test_devctl_gets_on_by_the_broker_alone(pod: Pod, tmp_path: Path) -> None:
+def test_devctl_with_the_broker_only_works(pod: Pod, tmp_path: Path) -> None:
     pod.world.admin.create(server_of("bob", "mydev"))
     uid = pod.uids["bob"]
     environment = {
@@ -345,7 +345,7 @@ def test_devctl_gets_on_by_the_broker_alone(pod: Pod, tmp_path: Path) -> None:
     assert devctl("delete", "mydev", "--yes").returncode == 0
 
 
-def test_without_the_broker_two_plain_lines(tmp_path: Path) -> None:
+def test_broker_that_is_missing_gives_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CommandError) as failed:
         broker.ask(str(tmp_path / "none"), {"want": "token"})
     assert "gives no credentials now" in failed.value.what
@@ -408,7 +408,7 @@ def open_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_the_inner_hop_needs_no_agent_and_leaves_nothing(pod: Pod, open_folder: Path) -> None:
+def test_ssh_from_the_bastion_without_an_agent_leaves_no_key(pod: Pod, open_folder: Path) -> None:
     admin, ann = pod.api.admin, pod.uids["ann"]
     eventually(lambda: admin.get(API, "DevServer", "first", "dev-ann").get("status", {}).get("sshHostKey"), "host key")
     before = set(Path("/dev/shm").iterdir())

@@ -1,4 +1,4 @@
-"""What is built is stored as it was built: strictly valid, a subset of the stored object, let in by Pod Security.
+"""Objects the operator builds, as a real API server stores and admits them.
 
 A difference here would be a write at every look at every server, for ever.
 """
@@ -81,7 +81,7 @@ def make_user(admin: Client, name: str) -> DevServerUser:
 
 @pytest.mark.parametrize("spec", [PLAIN, FULL, {**PLAIN, "enableSSH": False}], ids=["plain", "full", "no-ssh"])
 @pytest.mark.parametrize("shape", [SMALL, GPU], ids=["small", "gpu"])
-def test_children_are_stored_as_built(admin: Client, user_name: str, spec: Json, shape: Json) -> None:
+def test_children_applied_are_stored_as_built(admin: Client, user_name: str, spec: Json, shape: Json) -> None:
     owner = make_user(admin, user_name)
     made = admin.create(
         {
@@ -119,7 +119,7 @@ def test_children_are_stored_as_built(admin: Client, user_name: str, spec: Json,
         assert_stored(again[0], home)
 
 
-def test_the_namespace_refuses_any_other_pod(admin: Client, user_name: str) -> None:
+def test_namespace_with_a_privileged_pod_refuses_it(admin: Client, user_name: str) -> None:
     owner = make_user(admin, user_name)
     pod = {
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""Every constraint of every schema, tried against a real API server: refused when broken, accepted at its limit."""
+"""Constraints of every CRD schema, at and beyond their limits."""
 
 from __future__ import annotations
 
@@ -81,12 +81,14 @@ def _refusal(error: ApiError) -> str:
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_an_object_with_every_field_set_is_accepted(kind: str, admin: Client, namespace: str) -> None:
+def test_object_with_every_field_is_accepted(kind: str, admin: Client, namespace: str) -> None:
     _send(admin, EXAMPLES[kind], namespace)
 
 
 @pytest.mark.parametrize(("kind", "case"), _spec_cases())
-def test_schema_of_spec(kind: str, case: Case, admin: Client, namespace: str) -> None:
+def test_spec_schema_accepts_limits_and_refuses_violations(
+    kind: str, case: Case, admin: Client, namespace: str
+) -> None:
     example = EXAMPLES[kind]
     unavailable = _UNAVAILABLE.get(kind, {})
     if len(case.path) > 1 and case.path[1] in unavailable:
@@ -112,7 +114,9 @@ def test_schema_of_spec(kind: str, case: Case, admin: Client, namespace: str) ->
 
 
 @pytest.mark.parametrize(("kind", "case"), _status_cases())
-def test_schema_of_status(kind: str, case: Case, admin: Client, namespace: str) -> None:
+def test_status_schema_accepts_limits_and_refuses_violations(
+    kind: str, case: Case, admin: Client, namespace: str
+) -> None:
     whole = with_value(EXAMPLES[kind], ("status",), STATUSES[kind])
     spoilt = (
         without(whole, case.path) if case.expected == "Required value" else with_value(whole, case.path, case.value)
@@ -144,12 +148,14 @@ def _stored(admin: Client, example: Json, namespace: str) -> Json:
 
 
 @pytest.mark.parametrize(("kind", "path", "value"), ACCEPTED)
-def test_accepted(kind: str, path: tuple[str | int, ...], value: object, admin: Client, namespace: str) -> None:
+def test_value_in_the_accepted_table_is_accepted(
+    kind: str, path: tuple[str | int, ...], value: object, admin: Client, namespace: str
+) -> None:
     _send(admin, with_value(EXAMPLES[kind], path, value), namespace)
 
 
 @pytest.mark.parametrize(("kind", "path", "value", "message"), REFUSED)
-def test_refused(
+def test_value_in_the_refused_table_is_refused_with_its_message(
     kind: str, path: tuple[str | int, ...], value: object, message: str, admin: Client, namespace: str
 ) -> None:
     with pytest.raises(ApiError) as caught:
@@ -158,21 +164,21 @@ def test_refused(
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_every_rule_has_a_refused_case(kind: str) -> None:
+def test_refused_table_covers_every_rule(kind: str) -> None:
     tried = [message for each, _, _, message in REFUSED if each == kind]
     untried = [rule for rule in messages(_schema(kind)) if not any(message and message in rule for message in tried)]
     assert not untried
 
 
 @pytest.mark.parametrize("flavor", SHIPPED, ids=lambda flavor: flavor.name)
-def test_shipped_flavors_are_accepted(flavor: DevServerFlavor, admin: Client) -> None:
+def test_shipped_flavor_is_accepted(flavor: DevServerFlavor, admin: Client) -> None:
     manifest = flavor.manifest()
     # Another test's flavor may have the shipped one's name.
     manifest["metadata"]["name"] = f"shipped-{flavor.name}"
     admin.create(manifest, dryRun="All")
 
 
-def test_defaults_are_filled_in(admin: Client, namespace: str) -> None:
+def test_minimal_server_gets_its_defaults(admin: Client, namespace: str) -> None:
     made = _send(
         admin,
         {
@@ -193,24 +199,24 @@ def test_defaults_are_filled_in(admin: Client, namespace: str) -> None:
     }
 
 
-def test_defaults_of_a_flavor(admin: Client) -> None:
+def test_minimal_flavor_gets_its_defaults(admin: Client) -> None:
     made = admin.create(with_value(EXAMPLES["DevServerFlavor"], ("spec",), {"resources": {}}), dryRun="All")
     assert made["spec"] == {"resources": {}, "shmSize": "1Gi"}
 
 
-def test_defaults_of_a_user(admin: Client) -> None:
+def test_minimal_user_gets_its_defaults(admin: Client) -> None:
     made = admin.create(with_value(EXAMPLES["DevServerUser"], ("spec",), {"username": "ann"}), dryRun="All")
     assert made["spec"] == {"username": "ann", "flavors": ["*"], "suspended": False}
 
 
 @pytest.mark.parametrize("field", ["image", "mode", "volumes", "lifecycle", "running", "persistentHomeSize"])
-def test_a_null_is_as_good_as_nothing(field: str, admin: Client, namespace: str) -> None:
+def test_null_in_an_optional_field_counts_as_absent(field: str, admin: Client, namespace: str) -> None:
     example = without(EXAMPLES["DevServer"], ("spec", field))
     bare = _send(admin, example, namespace)
     assert _send(admin, with_value(example, ("spec", field), None), namespace)["spec"] == bare["spec"]
 
 
-def test_a_null_for_what_is_required_is_refused(admin: Client, namespace: str) -> None:
+def test_null_in_a_required_field_is_refused(admin: Client, namespace: str) -> None:
     with pytest.raises(ApiError, match=r"spec\.flavor: Required value"):
         _send(admin, with_value(EXAMPLES["DevServer"], ("spec", "flavor"), None), namespace)
 
@@ -226,18 +232,18 @@ def test_a_null_for_what_is_required_is_refused(admin: Client, namespace: str) -
         ("DevServerUser", ("spec", "sshPublicKey")),
     ],
 )
-def test_unknown_fields_are_refused(kind: str, path: tuple[str | int, ...], admin: Client, namespace: str) -> None:
+def test_unknown_field_is_refused(kind: str, path: tuple[str | int, ...], admin: Client, namespace: str) -> None:
     with pytest.raises(ApiError, match="strict decoding error: unknown field") as caught:
         _send(admin, with_value(EXAMPLES[kind], path, "x"), namespace)
     assert str(path[-1]) in caught.value.message
 
 
-def test_status_is_not_written_with_the_object(admin: Client, namespace: str) -> None:
+def test_status_in_a_create_request_is_dropped(admin: Client, namespace: str) -> None:
     made = _send(admin, with_value(EXAMPLES["DevServer"], ("status",), STATUSES["DevServer"]), namespace)
     assert "status" not in made
 
 
-def test_what_kubectl_get_shows(admin: Client, namespace: str) -> None:
+def test_kubectl_get_table_has_the_printer_columns(admin: Client, namespace: str) -> None:
     live = _stored(admin, EXAMPLES["DevServer"], namespace)
     live["status"] = STATUSES["DevServer"]
     admin.replace(live, subresource="status")
@@ -257,7 +263,7 @@ def test_what_kubectl_get_shows(admin: Client, namespace: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.names.kind)
-def test_names_in_the_api(kind: type[Resource], admin: Client) -> None:
+def test_discovery_has_short_names_and_category(kind: type[Resource], admin: Client) -> None:
     resources = admin.request("GET", "/apis/devservers.io/v1")["resources"]
     found = {each["name"]: each for each in resources}
     names = kind.names
@@ -269,7 +275,7 @@ def test_names_in_the_api(kind: type[Resource], admin: Client) -> None:
     assert f"{names.plural}/status" in found
 
 
-def test_no_short_name_is_one_of_kubernetes_own(admin: Client) -> None:
+def test_short_names_collide_with_no_kubernetes_name(admin: Client) -> None:
     """`kubectl get ds` is DaemonSets for everybody; a second kind of that name makes it warn (R4)."""
     groups = [f"/apis/{each['preferredVersion']['groupVersion']}" for each in admin.request("GET", "/apis")["groups"]]
     theirs = {
@@ -283,7 +289,7 @@ def test_no_short_name_is_one_of_kubernetes_own(admin: Client) -> None:
     assert not theirs & {kind.names.short for kind in KINDS}
 
 
-def test_every_file_of_crds_is_installed_as_it_is(admin: Client) -> None:
+def test_shipped_crds_are_established(admin: Client) -> None:
     for file in Path(CRDS).glob("devserver*.yaml"):
         shipped = yaml.safe_load(file.read_text())
         live = admin.get(shipped["apiVersion"], shipped["kind"], shipped["metadata"]["name"])

@@ -1,4 +1,4 @@
-"""devctl as a process against a real API server with the shipped CRDs; the test plays the operator's part."""
+"""devctl as a process against a real API server, without an operator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def devctl(cluster: ApiServer, namespace: str, user_name: str, tmp_path: Path) -
     return Devctl(tmp_path, cluster.kubeconfig_for("test-admin", ("system:masters",)), user_name)
 
 
-def test_create_writes_what_was_asked(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_create_with_options_writes_the_spec(devctl: Devctl, admin: Client, namespace: str) -> None:
     claim(admin, namespace, "data")
     claim(admin, namespace, "team")
     done = devctl(
@@ -44,7 +44,7 @@ def test_create_writes_what_was_asked(devctl: Devctl, admin: Client, namespace: 
     assert spec["lifecycle"]["timeToLive"] == "2h30m"
 
 
-def test_a_home_is_made_unless_told_otherwise(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_create_without_ephemeral_requests_a_home(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "--name", "one", "--flavor", "devctl-small")
     devctl("create", "two", "devctl-small", "--ephemeral", "--no-ssh")
     assert server(admin, namespace, "one")["spec"]["persistentHomeSize"] == "10Gi"
@@ -53,7 +53,7 @@ def test_a_home_is_made_unless_told_otherwise(devctl: Devctl, admin: Client, nam
     assert spec["enableSSH"] is False
 
 
-def test_dry_run_is_checked_by_the_cluster_and_changes_nothing(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_create_with_dry_run_stores_nothing(devctl: Devctl, admin: Client, namespace: str) -> None:
     done = devctl("create", "mydev", "devctl-small", "--dry-run")
     assert yaml.safe_load(done.stdout)["spec"]["flavor"] == "devctl-small"
     assert admin.list(API, "DevServer", namespace) == []
@@ -70,7 +70,7 @@ def test_dry_run_is_checked_by_the_cluster_and_changes_nothing(devctl: Devctl, a
         (["devctl-small", "--shared-volume", "none-such"], "known claims: data"),
     ],
 )
-def test_what_does_not_exist_is_refused_at_once(
+def test_create_with_an_unknown_name_is_refused_with_a_suggestion(
     devctl: Devctl, admin: Client, namespace: str, words: list[str], says: str
 ) -> None:
     claim(admin, namespace, "data")
@@ -81,20 +81,20 @@ def test_what_does_not_exist_is_refused_at_once(
     assert admin.list(API, "DevServer", namespace) == []
 
 
-def test_allow_missing_creates_it_all_the_same(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_create_with_allow_missing_warns_and_creates(devctl: Devctl, admin: Client, namespace: str) -> None:
     done = devctl("create", "mydev", "later", "-v", "later:/data", "--allow-missing")
     assert done.stderr.count("warning:") == 2
     assert server(admin, namespace)["spec"]["flavor"] == "later"
 
 
-def test_the_api_servers_refusals_are_two_lines(devctl: Devctl, restricted_namespace: Any, user_name: str) -> None:
+def test_create_of_an_existing_server_is_refused(devctl: Devctl, restricted_namespace: Any, user_name: str) -> None:
     other = user_name + "x"
     assert "exists" not in devctl("create", "mydev", "devctl-small").stderr
     assert "mydev exists already" in devctl("create", "mydev", "devctl-small", code=1).stderr
     assert "DevServerUser" in devctl("create", "mydev", "devctl-small", "--user", other, code=3).stderr
 
 
-def test_a_flavor_that_is_not_allowed_is_refused_by_the_policy(
+def test_create_with_a_flavor_that_is_not_allowed_is_refused(
     cluster: ApiServer, restricted_namespace: Callable[[str], str], user_name: str, tmp_path: Path
 ) -> None:
     restricted_namespace("cpu-small")
@@ -102,7 +102,7 @@ def test_a_flavor_that_is_not_allowed_is_refused_by_the_policy(
     assert "devctl-huge" in person("create", "mydev", "devctl-huge", code=6).stderr
 
 
-def test_lists_have_every_format(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_list_prints_every_output_format(devctl: Devctl, admin: Client, namespace: str) -> None:
     assert "no servers" in devctl("list").stderr
     devctl("create", "mydev", "devctl-small")
     write_status(
@@ -121,7 +121,7 @@ def test_lists_have_every_format(devctl: Devctl, admin: Client, namespace: str) 
     assert "devserverflavor/devctl-small\n" in devctl("flavors", "-o", "name").stdout
 
 
-def test_describe_shows_the_reason_and_knows_near_names(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_describe_shows_the_reason_and_suggests_near_names(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "devctl-small")
     write_status(admin, namespace, phase="Pending", conditions=[condition("False", "Unschedulable", "no node is free")])
     assert "no node is free" in devctl("describe", "mydev").stdout
@@ -129,7 +129,7 @@ def test_describe_shows_the_reason_and_knows_near_names(devctl: Devctl, admin: C
     assert "did you mean mydev" in devctl("describe", "mydv", code=3).stderr
 
 
-def test_stop_start_and_restart_write_what_the_operator_reads(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_stop_start_and_restart_write_spec_and_annotations(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "devctl-small")
     devctl("stop", "mydev")
     assert server(admin, namespace)["spec"]["running"] is False
@@ -145,7 +145,7 @@ def test_stop_start_and_restart_write_what_the_operator_reads(devctl: Devctl, ad
     assert "devservers.io/restarted-at" in server(admin, namespace)["metadata"]["annotations"]
 
 
-def test_wait_shows_stages_and_reasons_until_it_is_ready(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_create_with_wait_prints_stages_and_reasons_until_ready(devctl: Devctl, admin: Client, namespace: str) -> None:
     running = devctl.start("create", "mydev", "devctl-small", "--wait", "50s")
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(iter(running.stderr.readline, "")))  # type: ignore[union-attr]
@@ -173,7 +173,7 @@ def test_wait_shows_stages_and_reasons_until_it_is_ready(devctl: Devctl, admin: 
     assert "mydev is ready" in lines[-1]
 
 
-def test_waiting_too_long_says_why_and_leaves_the_server(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_start_with_wait_past_its_time_prints_the_reason(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "devctl-small")
     write_status(admin, namespace, phase="Pending", conditions=[condition("False", "Unschedulable", "no node is free")])
     done = devctl("start", "mydev", "--wait", "1s", code=5)
@@ -181,7 +181,7 @@ def test_waiting_too_long_says_why_and_leaves_the_server(devctl: Devctl, admin: 
     assert server(admin, namespace)["metadata"]["name"] == "mydev"
 
 
-def test_stop_waits_until_nothing_runs_any_more(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_stop_with_wait_returns_after_the_server_stopped(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "devctl-small")
     write_status(admin, namespace, phase="Stopped")  # of another time: the spec was changed since
     stopping = devctl.start("stop", "mydev", "--wait", "50s")
@@ -199,7 +199,7 @@ def test_stop_waits_until_nothing_runs_any_more(devctl: Devctl, admin: Client, n
     assert "mydev is stopped after" in err
 
 
-def test_stop_does_not_wait_for_what_was_started_again(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_stop_with_wait_ends_when_the_server_is_started_again(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "devctl-small")
     stopping = devctl.start("stop", "mydev", "--wait")
     assert stopping.stderr is not None
@@ -211,7 +211,7 @@ def test_stop_does_not_wait_for_what_was_started_again(devctl: Devctl, admin: Cl
     assert "started again" in err
 
 
-def test_ctrl_c_leaves_the_server_and_says_so(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_create_interrupted_by_ctrl_c_leaves_the_server(devctl: Devctl, admin: Client, namespace: str) -> None:
     running = devctl.start("create", "mydev", "devctl-small", "--wait")
     assert running.stderr is not None
     assert "created" in running.stderr.readline()
@@ -224,7 +224,7 @@ def test_ctrl_c_leaves_the_server_and_says_so(devctl: Devctl, admin: Client, nam
     assert server(admin, namespace)
 
 
-def test_delete_asks_and_keeps_the_home_unless_told_to_purge(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_delete_without_purge_asks_and_keeps_the_home(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "devctl-small")
     claim(admin, namespace, "mydev-home", {"devservers.io/home-of": "mydev"})
     assert "--yes" in devctl("delete", "mydev", code=2).stderr
@@ -238,9 +238,7 @@ def test_delete_asks_and_keeps_the_home_unless_told_to_purge(devctl: Devctl, adm
     devctl("delete", "mydev", "--yes", code=3)
 
 
-def test_ssh_waits_for_a_server_that_starts_and_not_for_one_that_is_stopped(
-    devctl: Devctl, admin: Client, namespace: str
-) -> None:
+def test_ssh_waits_for_a_starting_server_and_ends_when_it_stops(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "devctl-small")
     write_status(admin, namespace, phase="Pending", conditions=[condition("False", "Unschedulable", "no node is free")])
     waiting = devctl.start("ssh", "mydev", "true")
@@ -255,7 +253,7 @@ def test_ssh_waits_for_a_server_that_starts_and_not_for_one_that_is_stopped(
     assert "devctl start mydev" in err
 
 
-def test_ssh_does_not_wait_for_a_server_that_failed(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_proxy_to_a_failed_server_ends_at_once(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "devctl-small")
     write_status(admin, namespace, phase="Failed", conditions=[condition("False", "CrashLooping", "it keeps ending")])
     begun = time.monotonic()
@@ -264,7 +262,9 @@ def test_ssh_does_not_wait_for_a_server_that_failed(devctl: Devctl, admin: Clien
     assert time.monotonic() - begun < 10
 
 
-def test_purge_spares_a_volume_that_is_only_named_like_a_home(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_delete_with_purge_keeps_a_claim_without_the_home_annotation(
+    devctl: Devctl, admin: Client, namespace: str
+) -> None:
     devctl("create", "mydev", "devctl-small")
     claim(admin, namespace, "mydev-home")
     assert "no home" in devctl("delete", "mydev", "--yes", "--purge").stderr
@@ -273,7 +273,7 @@ def test_purge_spares_a_volume_that_is_only_named_like_a_home(devctl: Devctl, ad
     assert "deletionTimestamp" not in left["metadata"]
 
 
-def test_events_of_one_server_leave_out_its_neighbours(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_events_of_one_server_omit_others(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "devctl-small")
     for kind, name in (("DevServer", "mydev"), ("Pod", "mydev-two-5d4f8c7b9f-x2x4z")):
         about = {"apiVersion": "v1", "kind": kind, "name": name, "namespace": namespace}
@@ -291,7 +291,7 @@ def test_events_of_one_server_leave_out_its_neighbours(devctl: Devctl, admin: Cl
     assert devctl("events", "mydev", "-o", "name").stdout == "event/e-devserver\n"
 
 
-def test_a_person_with_no_rights_is_told_which_they_lack(
+def test_list_without_rights_names_the_missing_right(
     cluster: ApiServer, namespace: str, user_name: str, tmp_path: Path
 ) -> None:
     stranger = Devctl(tmp_path, cluster.kubeconfig_for("stranger"), user_name)
@@ -301,7 +301,7 @@ def test_a_person_with_no_rights_is_told_which_they_lack(
     assert "ok" in checked.stdout
 
 
-def test_status_info_and_the_checks_work(devctl: Devctl, cluster: ApiServer) -> None:
+def test_status_info_and_test_k8s_print_cluster_facts(devctl: Devctl, cluster: ApiServer) -> None:
     devctl("create", "mydev", "devctl-small")
     found = json.loads(devctl("status", "-o", "json").stdout)
     assert found["servers"] == {"total": 1, "phases": {"Pending": 1}}
@@ -318,7 +318,7 @@ def test_status_info_and_the_checks_work(devctl: Devctl, cluster: ApiServer) -> 
     assert "operator" in devctl("test-k8s", code=1).stdout
 
 
-def test_ssh_config_is_what_ssh_itself_understands(
+def test_ssh_config_install_and_uninstall_are_idempotent(
     devctl: Devctl, admin: Client, namespace: str, tmp_path: Path
 ) -> None:
     devctl("create", "mydev", "devctl-small")
@@ -342,7 +342,7 @@ def test_ssh_config_is_what_ssh_itself_understands(
     assert (ssh_folder / "config").read_text() == "Host mine\n    User me\n"
 
 
-def test_installed_entries_know_each_new_server_by_its_short_name(devctl: Devctl, tmp_path: Path) -> None:
+def test_ssh_config_entries_follow_new_servers(devctl: Devctl, tmp_path: Path) -> None:
     """A host of the person's own stays what it is, and another person's servers are not written among them."""
     config = tmp_path / ".ssh" / "config"
     config.parent.mkdir()
@@ -372,7 +372,7 @@ def test_installed_entries_know_each_new_server_by_its_short_name(devctl: Devctl
     assert entries.read_text() == before
 
 
-def test_entries_that_cannot_be_written_do_not_fail_what_was_asked(devctl: Devctl, tmp_path: Path) -> None:
+def test_create_with_unwritable_ssh_entries_warns(devctl: Devctl, tmp_path: Path) -> None:
     devctl("ssh-config", "--install")
     # A folder where the new file is to be put in place: root can write everywhere else.
     (tmp_path / ".config/devctl/.ssh_config.devctl").mkdir()

@@ -1,4 +1,4 @@
-"""What a person may use, as devctl shows and takes it: their their quota, their secrets, their servers."""
+"""devctl and what a user may use: flavors, quota, masked secrets and servers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def limit(admin: Client, namespace: str, hard: dict[str, str], used: dict[str, s
     admin.patch("v1", "ResourceQuota", "dev-user", status, namespace, subresource="status")
 
 
-def test_flavors_and_create_go_by_what_one_may_use(person: Devctl, admin: Client, user_name: str) -> None:
+def test_flavors_and_create_respect_the_allowed_flavors(person: Devctl, admin: Client, user_name: str) -> None:
     shown = person("flavors")
     assert "devctl-medium*" in shown.stdout
     assert "devctl-small" not in shown.stdout
@@ -52,7 +52,7 @@ def test_flavors_and_create_go_by_what_one_may_use(person: Devctl, admin: Client
     assert "devctl-huge" not in unknown
 
 
-def test_free_counts_ones_own_quota(person: Devctl, admin: Client, user_name: str) -> None:
+def test_flavors_free_column_counts_the_users_quota(person: Devctl, admin: Client, user_name: str) -> None:
     namespace = f"dev-{user_name}"
     admin.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}})
     container = {"name": "busy", "image": "localhost/busy", "resources": {"requests": {"cpu": "4500m"}}}
@@ -63,7 +63,7 @@ def test_free_counts_ones_own_quota(person: Devctl, admin: Client, user_name: st
     assert "1 of 3" in row
 
 
-def test_an_exceeded_quota_is_told_in_words(person: Devctl, admin: Client, user_name: str) -> None:
+def test_create_over_the_quota_is_refused_with_the_numbers(person: Devctl, admin: Client, user_name: str) -> None:
     count = "count/devservers.devservers.io"
     person("create", "first")
     hard = {count: "1", "services.nodeports": "0", "persistentvolumeclaims": "100"}
@@ -80,7 +80,7 @@ def test_an_exceeded_quota_is_told_in_words(person: Devctl, admin: Client, user_
     assert "not visible" not in shown
 
 
-def test_describe_masks_secrets_unless_asked(person: Devctl) -> None:
+def test_describe_masks_secrets_without_show_env(person: Devctl) -> None:
     person("create", "mydev", "-e", "HF_TOKEN=x1y2z3", "-e", "EPOCHS=3")
     shown = person("describe", "mydev").stdout
     assert "HF_TOKEN=***" in shown
@@ -89,7 +89,7 @@ def test_describe_masks_secrets_unless_asked(person: Devctl) -> None:
     assert "HF_TOKEN=x1y2z3" in person("describe", "mydev", "--show-env").stdout
 
 
-def test_code_asks_whether_there_is_such_a_server(person: Devctl) -> None:
+def test_code_for_an_unknown_server_suggests_a_name(person: Devctl) -> None:
     person("create", "mydev")
     person("create", "nossh", "--no-ssh")
     assert "mydev.devserver" in person("code", "mydev").stdout

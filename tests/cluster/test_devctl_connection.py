@@ -1,4 +1,4 @@
-"""How devctl finds and reaches an API server: proxies, kubeconfigs in several files, impersonation, CA bundles."""
+"""devctl's connection to an API server: proxies, kubeconfigs, impersonation, CAs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def behind(devctl: Devctl, tmp_path: Path, cluster: ApiServer, **more: str) -> N
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "proxy-url"])
-def test_a_proxy_carries_lists_exec_and_ssh(
+def test_http_proxy_carries_list_exec_and_ssh(
     devctl: Devctl,
     cluster: ApiServer,
     admin: Client,
@@ -107,7 +107,7 @@ def test_a_proxy_carries_lists_exec_and_ssh(
     assert set(proxy.asked) == {f"CONNECT {BEHIND}:{urlsplit(cluster.url).port} HTTP/1.1"}
 
 
-def test_no_proxy_and_loopback_go_straight(
+def test_no_proxy_and_loopback_bypass_the_proxy(
     devctl: Devctl, cluster: ApiServer, proxy: ConnectProxy, tmp_path: Path
 ) -> None:
     devctl.environ |= {"HTTPS_PROXY": proxy.url}
@@ -119,7 +119,7 @@ def test_no_proxy_and_loopback_go_straight(
     assert not proxy.asked
 
 
-def test_a_proxy_that_is_away_is_named_without_its_password(devctl: Devctl, cluster: ApiServer, tmp_path: Path) -> None:
+def test_unreachable_proxy_is_named_without_its_password(devctl: Devctl, cluster: ApiServer, tmp_path: Path) -> None:
     behind(devctl, tmp_path, cluster)
     devctl.environ |= {"HTTPS_PROXY": "http://ann:hunter2@127.0.0.1:1"}
     err = devctl("list", code=1).stderr
@@ -128,7 +128,7 @@ def test_a_proxy_that_is_away_is_named_without_its_password(devctl: Devctl, clus
 
 
 @pytest.mark.parametrize("form", ["{kubeconfig}:{other}", "kubeconfig"])
-def test_ssh_entries_find_the_kubeconfig_from_an_editor(
+def test_ssh_entries_from_another_folder_use_the_kubeconfig(
     devctl: Devctl, admin: Client, namespace: str, tmp_path: Path, form: str
 ) -> None:
     """A list of files, or one that is relative to where the terminal stood."""
@@ -150,7 +150,7 @@ def test_ssh_entries_find_the_kubeconfig_from_an_editor(
 
 
 @pytest.mark.parametrize("pattern", ["%C", "%r@%h:%p"])
-def test_a_shared_connection_is_of_one_server(
+def test_ssh_control_path_differs_by_user_and_server(
     devctl: Devctl, cluster: ApiServer, admin: Client, user_name: str, tmp_path: Path, pattern: str
 ) -> None:
     """What ssh makes of a ControlPath differs for two people's servers of one name, and is the same for one server."""
@@ -173,7 +173,7 @@ def test_a_shared_connection_is_of_one_server(
     assert all(len(path.split()[1]) < 100 for path in paths), "a Unix socket's name"
 
 
-def test_a_command_with_closed_output_does_its_work(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_command_with_closed_output_succeeds(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "devctl-small")
     for words in ("list", "stop mydev"):
         done = subprocess.run(
@@ -183,7 +183,7 @@ def test_a_command_with_closed_output_does_its_work(devctl: Devctl, admin: Clien
     assert admin.get("devservers.io/v1", "DevServer", "mydev", namespace)["spec"]["running"] is False
 
 
-def test_a_bundle_with_comments_is_taken(devctl: Devctl, tmp_path: Path) -> None:
+def test_ca_bundle_with_comments_is_accepted(devctl: Devctl, tmp_path: Path) -> None:
     def edit(document: dict[str, Any]) -> None:
         entry = document["clusters"][0]["cluster"]
         bundle = "# NetLock Arany (Class Gold) Főtanúsítvány\n".encode()
@@ -194,7 +194,7 @@ def test_a_bundle_with_comments_is_taken(devctl: Devctl, tmp_path: Path) -> None
     devctl("list")
 
 
-def test_every_impersonation_field_is_sent(devctl: Devctl, tmp_path: Path) -> None:
+def test_kubeconfig_impersonation_fields_reach_the_api_server(devctl: Devctl, tmp_path: Path) -> None:
     def edit(document: dict[str, Any]) -> None:
         document["users"][0]["user"] |= {
             "as": "eva", "as-uid": "7", "as-groups": ["system:masters", "team"],

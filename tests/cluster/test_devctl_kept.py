@@ -1,4 +1,4 @@
-"""What devctl asks and says where something would be lost, or can't start; the test plays the operator's part."""
+"""devctl's questions about kept and deleted homes, suspension and missing flavors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def release(admin: Client, namespace: str) -> None:
     admin.patch("v1", "PersistentVolumeClaim", "mydev-home", {"metadata": {"finalizers": None}}, namespace)
 
 
-def test_a_home_that_is_being_deleted_is_shown_and_asked_about(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_home_being_deleted_is_shown_and_needs_confirmation(devctl: Devctl, admin: Client, namespace: str) -> None:
     home(admin, namespace)
     devctl("create", "mydev", "kept-small")
     running = condition("True", "Running", "It is running.")
@@ -73,7 +73,7 @@ def test_a_home_that_is_being_deleted_is_shown_and_asked_about(devctl: Devctl, a
     devctl("start", "mydev", "--yes")
 
 
-def test_a_kept_home_has_the_size_it_has_and_create_says_so(devctl: Devctl, admin: Client, namespace: str) -> None:
+def test_create_with_a_kept_home_reports_its_size(devctl: Devctl, admin: Client, namespace: str) -> None:
     home(admin, namespace)
     done = devctl("create", "mydev", "kept-small")
     assert "home 2Gi, kept from before" in done.stderr
@@ -94,7 +94,7 @@ def test_a_kept_home_has_the_size_it_has_and_create_says_so(devctl: Devctl, admi
     release(admin, namespace)
 
 
-def test_a_suspended_persons_server_says_so_and_shows_no_old_start(
+def test_start_of_a_suspended_users_server_is_refused(
     devctl: Devctl, admin: Client, namespace: str, user_name: str
 ) -> None:
     devctl("create", "mydev", "kept-small")
@@ -114,9 +114,7 @@ def test_a_suspended_persons_server_says_so_and_shows_no_old_start(
     assert server(admin, namespace)["metadata"]["resourceVersion"] == before, "nothing was written"
 
 
-def test_a_start_after_a_stop_by_time_shows_nothing_of_the_start_before(
-    devctl: Devctl, admin: Client, namespace: str
-) -> None:
+def test_start_after_expiry_shows_no_old_timeline(devctl: Devctl, admin: Client, namespace: str) -> None:
     devctl("create", "mydev", "kept-small", "--ttl", "1h", "--ephemeral")
     expired = condition("False", "Expired", "Stopped after its time to live of 1h.")
     old = [{"stage": "Accepted", "at": LONG_AGO}, {"stage": "SSHReady", "at": LONG_AGO}]
@@ -126,9 +124,7 @@ def test_a_start_after_a_stop_by_time_shows_nothing_of_the_start_before(
     assert "time to live" not in done.stderr
 
 
-def test_a_restart_without_its_flavor_is_refused_and_the_list_says_why(
-    devctl: Devctl, admin: Client, namespace: str, user_name: str
-) -> None:
+def test_restart_without_its_flavor_is_refused(devctl: Devctl, admin: Client, namespace: str, user_name: str) -> None:
     flavor = f"kept-{user_name}"
     devctl("create", "mydev", flavor)
     gone = {**condition("True", "FlavorNotFound", f"The flavor {flavor} no longer exists"), "type": "FlavorChanged"}

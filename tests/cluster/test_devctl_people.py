@@ -1,4 +1,4 @@
-"""An administrator's `devctl user` and `devctl keys`, as a process against a real API server."""
+"""`devctl user` and `devctl keys` as a process against a real API server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def devctl(cluster: ApiServer, user_name: str, tmp_path: Path) -> Devctl:
     return found
 
 
-def test_a_persons_life(devctl: Devctl, admin: Client, user_name: str, tmp_path: Path) -> None:
+def test_user_commands_add_show_suspend_and_resume_a_user(
+    devctl: Devctl, admin: Client, user_name: str, tmp_path: Path
+) -> None:
     for name in ("people-small", "people-gpu"):
         admin.apply(flavor(name))
     done = devctl(
@@ -61,9 +63,7 @@ def test_a_persons_life(devctl: Devctl, admin: Client, user_name: str, tmp_path:
     assert not admin.get(API, "DevServerUser", user_name)["spec"]["suspended"]
 
 
-def test_a_flavor_that_does_not_exist_is_refused_unless_asked_for(
-    devctl: Devctl, admin: Client, user_name: str
-) -> None:
+def test_user_add_with_an_unknown_flavor_needs_allow_missing(devctl: Devctl, admin: Client, user_name: str) -> None:
     """A typing error would be found out by the person, on their first day."""
     admin.apply(flavor("people-small"))
     refused = devctl("user", "add", user_name, "--flavors", "people-smal", code=6)
@@ -77,7 +77,7 @@ def test_a_flavor_that_does_not_exist_is_refused_unless_asked_for(
     assert spec["quota"] == {"storage": "1Ti"}
 
 
-def test_deleting_says_what_stays(devctl: Devctl, admin: Client, namespace: str, user_name: str) -> None:
+def test_user_delete_names_the_volumes_that_stay(devctl: Devctl, admin: Client, namespace: str, user_name: str) -> None:
     admin.create({"apiVersion": API, "kind": "DevServerUser", "metadata": {"name": user_name},
                   "spec": {"username": user_name}})  # fmt: skip
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
@@ -112,11 +112,13 @@ def test_deleting_says_what_stays(devctl: Devctl, admin: Client, namespace: str,
         (["ssh", "mydev", "--replica", "1"], 3, "replica 0 only"),
     ],
 )
-def test_bad_input_is_refused(devctl: Devctl, words: list[str], code: int, says: str) -> None:
+def test_user_and_keys_commands_with_bad_input_are_refused(
+    devctl: Devctl, words: list[str], code: int, says: str
+) -> None:
     assert says in devctl(*words, code=code).stderr
 
 
-def test_a_person_cannot_change_keys_without_the_bastion(cluster: ApiServer, tmp_path: Path, user_name: str) -> None:
+def test_keys_add_without_the_bastion_is_refused(cluster: ApiServer, tmp_path: Path, user_name: str) -> None:
     plain = Devctl(tmp_path, cluster.kubeconfig_for("somebody"), user_name)
     done = plain("keys", "add", "x", A, code=4)
     assert "are changed on the bastion" in done.stderr

@@ -1,4 +1,4 @@
-"""`make down STACK=…` on a real API server: users' work ends, their homes and everybody else's work stay."""
+"""Draining a cluster before `make down`: servers end, homes and other work stay."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def running(admin: Client, namespace: str) -> Callable[[], bool]:
     return lambda: len(admin.list("v1", "Pod", namespace)) == 2
 
 
-def test_users_work_ends_and_homes_and_others_stay(
+def test_drain_ends_servers_and_keeps_homes_and_other_work(
     controllers: ApiServer, kubectl: Kubectl, user_name: str, namespace: str
 ) -> None:
     admin = controllers.admin
@@ -120,7 +120,9 @@ def test_users_work_ends_and_homes_and_others_stay(
     ]
 
 
-def test_what_will_not_go_is_an_error_that_names_it(controllers: ApiServer, kubectl: Kubectl, user_name: str) -> None:
+def test_drain_with_a_stuck_object_fails_and_names_the_step(
+    controllers: ApiServer, kubectl: Kubectl, user_name: str
+) -> None:
     """A finalizer whose controller is gone: it ends with the step's name, not for ever."""
     namespace = make_namespace(controllers.admin, user_name)
     stuck = deployment(namespace)
@@ -134,7 +136,7 @@ def test_what_will_not_go_is_an_error_that_names_it(controllers: ApiServer, kube
         controllers.admin.patch("apps/v1", "Deployment", "tool", clear, namespace)
 
 
-def test_an_unreachable_cluster_is_two_lines(kubectl: Kubectl, tmp_path: Any) -> None:
+def test_drain_of_an_unreachable_cluster_fails_in_two_lines(kubectl: Kubectl, tmp_path: Any) -> None:
     (tmp_path / "kubeconfig").write_text("{}")
     with pytest.raises(KubectlError) as caught:
         drain(Kubectl(kubectl.program, tmp_path / "kubeconfig", kubectl.env), Progress(StringIO()))

@@ -1,4 +1,4 @@
-"""keysync against a real API server: how soon a change is in force, and what it does while the server is away."""
+"""The bastion's account sync against a real API server that comes and goes."""
 
 from __future__ import annotations
 
@@ -142,7 +142,9 @@ def _set_keys(admin: Client, name: str, keys: list[str]) -> None:
     admin.patch(API_VERSION, "DevServerUser", name, {"spec": {"sshPublicKeys": keys}})
 
 
-def test_changes_are_in_force_within_seconds(keysync: Keysync, admin: Client, user_name: str, namespace: str) -> None:
+def test_account_changes_are_in_force_within_seconds(
+    keysync: Keysync, admin: Client, user_name: str, namespace: str
+) -> None:
     _person(admin, user_name, 21001, [REAL + " laptop"])
     eventually(lambda: keysync.keys(user_name), "an account", IN_FORCE_SECONDS)
     assert f"{user_name}:x:21001:21001:" in (keysync.paths.current / "passwd").read_text()
@@ -156,14 +158,14 @@ def test_changes_are_in_force_within_seconds(keysync: Keysync, admin: Client, us
     eventually(lambda: keysync.keys(user_name) is None, "no account", IN_FORCE_SECONDS)
 
 
-def test_keys_that_are_none_are_named_in_the_log(keysync: Keysync, admin: Client, user_name: str) -> None:
+def test_invalid_key_is_named_in_the_log(keysync: Keysync, admin: Client, user_name: str) -> None:
     _person(admin, user_name, 21002, [REAL, KEY_2, KEY.replace("AAAAC3", "AAAAD3")])
     eventually(lambda: (keysync.keys(user_name) or "").count("\n") == 1, "the one key", IN_FORCE_SECONDS)
     line = f"keysync: {user_name}'s key number 2 is left out: its body is not a key"
     eventually(lambda: line in keysync.log.read_text(), "a line about the other", IN_FORCE_SECONDS)
 
 
-def test_while_the_server_is_away_what_was_in_force_stays(keysync: Keysync, admin: Client, user_name: str) -> None:
+def test_accounts_survive_an_api_server_outage(keysync: Keysync, admin: Client, user_name: str) -> None:
     _person(admin, user_name, 21003, [REAL])
     before = eventually(lambda: keysync.keys(user_name), "an account", IN_FORCE_SECONDS)
     keysync.wire.cut()
@@ -176,7 +178,7 @@ def test_while_the_server_is_away_what_was_in_force_stays(keysync: Keysync, admi
     assert time.monotonic() - begin < IN_FORCE_SECONDS
 
 
-def test_no_right_to_look_is_no_reason_to_stop(cluster: ApiServer, tmp_path: Path) -> None:
+def test_sync_without_rights_logs_and_keeps_running(cluster: ApiServer, tmp_path: Path) -> None:
     file = cluster.kubeconfig_for("somebody")
     paths = Paths(tmp_path)
     paths.accounts.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Taking the platform off a local cluster: who is in a queue and no server's is found before any server ends."""
+"""Pods in a queue that belong to no server, as a local teardown lists them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pod(name: str, namespace: str, **metadata: Any) -> dict[str, Any]:
     }
 
 
-def test_servers_pods_are_no_strangers_and_another_pod_is(
+def test_strangers_lists_a_pod_without_a_server_only(
     admin: Client, kubectl: Kubectl, user_name: str, namespace: str
 ) -> None:
     server = admin.create(

@@ -1,4 +1,4 @@
-"""The embedded cluster's etcd: whoever has no certificate gets nothing, and a folder of the version before goes on."""
+"""The embedded cluster's etcd: client certificates and an upgrade of its data."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _now(folder: Path) -> tuple[str, ...]:
     return tuple(word for word in etcd.argv[1:] if not word.startswith("--quota"))
 
 
-def test_what_the_version_before_kept_is_still_there_and_closed(folder: Path) -> None:
+def test_etcd_data_of_the_version_before_is_kept(folder: Path) -> None:
     before = tuple(word.format(folder=folder) for word in BEFORE)
     with _etcd(folder, before, "http") as port:
         _ask(folder, f"http://127.0.0.1:{port}/v3/kv/put", None, key="home", value="precious")
@@ -98,7 +98,7 @@ def test_what_the_version_before_kept_is_still_there_and_closed(folder: Path) ->
 @pytest.mark.parametrize(
     ("scheme", "client"), [("http", None), ("https", None), ("https", "kubelet")], ids=["plain", "nobody", "kubelet"]
 )
-def test_nobody_else_gets_anything(folder: Path, scheme: str, client: str | None) -> None:
+def test_etcd_without_its_client_certificate_is_refused(folder: Path, scheme: str, client: str | None) -> None:
     """Not as containerd asks a registry of the node's loopback, and not with a certificate of the cluster's."""
     with _etcd(folder, _now(folder), "https") as port, pytest.raises((OSError, urllib.error.HTTPError)) as caught:
         _ask(folder, f"{scheme}://127.0.0.1:{port}/v2/x/manifests/1", client)

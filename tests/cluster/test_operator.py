@@ -1,4 +1,4 @@
-"""One server from create to Ready, and what the operator keeps true about it, against a real API server."""
+"""One server under the operator from create to Ready, on a real API server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def ann(world: World) -> str:
     return name
 
 
-def test_a_server_becomes_ready_within_twelve_writes(operator: OperatorProcess, world: World, ann: str) -> None:
+def test_new_server_becomes_ready_within_twelve_writes(operator: OperatorProcess, world: World, ann: str) -> None:
     mark = operator.server.audit_mark()
     world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
     server = world.wait_reason(ann, "mydev", "Running")
@@ -94,7 +94,7 @@ def _spec(world: World, kind: str, user: str, name: str) -> Json:
     return dict((world.child(kind, user, name) or {}).get("spec", {}))
 
 
-def test_deleted_and_edited_children_are_restored(world: World, ann: str) -> None:
+def test_children_deleted_or_edited_are_restored(world: World, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev"))
     world.wait_reason(ann, "mydev", "Running")
     namespace = f"dev-{ann}"
@@ -123,7 +123,7 @@ def test_deleted_and_edited_children_are_restored(world: World, ann: str) -> Non
     eventually(lambda: _spec(world, "Deployment", ann, "mydev").get("replicas") == 1, "one replica")
 
 
-def test_a_deleted_host_key_comes_back_at_the_next_look(world: World, ann: str) -> None:
+def test_host_key_deleted_comes_back_at_the_next_reconcile(world: World, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev"))
     world.wait_reason(ann, "mydev", "Running")
     world.admin.delete("v1", "Secret", "mydev-host-key", f"dev-{ann}")
@@ -156,7 +156,7 @@ def test_fields_of_other_managers_are_kept(world: World, ann: str) -> None:
     assert (world.child("Service", ann, "mydev") or {})["spec"]["sessionAffinity"] == "ClientIP"
 
 
-def test_a_removed_field_is_removed_from_the_child(world: World, ann: str) -> None:
+def test_field_removed_from_the_spec_is_removed_from_the_child(world: World, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev", env=[{"name": "GONE", "value": "1"}]))
     world.wait_reason(ann, "mydev", "Running")
     world.admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"env": None}}, f"dev-{ann}")
@@ -168,7 +168,7 @@ def test_a_removed_field_is_removed_from_the_child(world: World, ann: str) -> No
     eventually(lambda: "GONE" not in names(), "env removed")
 
 
-def test_a_flavor_created_later_lets_the_server_proceed(world: World, ann: str) -> None:
+def test_server_with_a_missing_flavor_starts_once_it_exists(world: World, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev", f"later-{ann}"))
     server = world.wait_reason(ann, "mydev", "FlavorNotFound")
     assert f"later-{ann}" in ready(server)["message"]
@@ -176,14 +176,14 @@ def test_a_flavor_created_later_lets_the_server_proceed(world: World, ann: str) 
     world.wait_reason(ann, "mydev", "Running")
 
 
-def test_a_volume_created_later_lets_the_server_proceed(world: World, ann: str) -> None:
+def test_server_with_a_missing_volume_starts_once_it_exists(world: World, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev", sharedVolumeClaimName="data"))
     world.wait_reason(ann, "mydev", "VolumeNotFound")
     world.admin.create(_claim(ann, "data"))
     world.wait_reason(ann, "mydev", "Running")
 
 
-def test_a_home_grows_where_its_class_allows_and_never_shrinks(world: World, ann: str) -> None:
+def test_home_resize_grows_where_the_class_allows_and_never_shrinks(world: World, ann: str) -> None:
     for name, grows in (("grows", True), ("fixed", False)):
         world.admin.apply(
             {
@@ -217,12 +217,12 @@ def test_a_home_grows_where_its_class_allows_and_never_shrinks(world: World, ann
     assert _home_size(world, ann, "fixed") == "2Gi"
 
 
-def test_an_image_that_cannot_be_pulled_is_the_reason(world: World, ann: str) -> None:
+def test_server_with_an_image_that_cannot_be_pulled_has_the_reason(world: World, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev", image="example.com/missing:1"))
     world.wait_reason(ann, "mydev", "ImagePullFailed")
 
 
-def test_stop_and_start_keep_the_home_and_the_host_key(world: World, ann: str) -> None:
+def test_stop_and_start_keep_home_and_host_key(world: World, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
     host_key = world.wait_reason(ann, "mydev", "Running")["status"]["sshHostKey"]
     _run(world, ann, "mydev", False)
@@ -233,7 +233,7 @@ def test_stop_and_start_keep_the_home_and_the_host_key(world: World, ann: str) -
     assert world.wait_reason(ann, "mydev", "Running")["status"]["sshHostKey"] == host_key
 
 
-def test_a_deleted_server_leaves_its_home_and_a_new_one_takes_it(world: World, ann: str) -> None:
+def test_server_recreated_after_delete_reuses_its_home(world: World, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
     host_key = world.wait_reason(ann, "mydev", "Running")["status"]["sshHostKey"]
     home = (world.child("PersistentVolumeClaim", ann, "mydev-home") or {})["metadata"]["uid"]
@@ -245,7 +245,7 @@ def test_a_deleted_server_leaves_its_home_and_a_new_one_takes_it(world: World, a
     assert (world.child("PersistentVolumeClaim", ann, "mydev-home") or {})["metadata"]["uid"] == home
 
 
-def test_a_deleted_home_is_told_while_its_files_are_still_there(world: World, ann: str) -> None:
+def test_home_being_deleted_sets_the_condition_and_an_event(world: World, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
     world.wait_reason(ann, "mydev", "Running")
     claim = ("v1", "PersistentVolumeClaim", "mydev-home")
@@ -265,7 +265,7 @@ def test_a_deleted_home_is_told_while_its_files_are_still_there(world: World, an
     world.wait(ann, "mydev", lambda s: not condition_of(s, "VolumeDeleting"), "no longer told")
 
 
-def test_an_evicted_server_says_why_everything_that_ran_is_gone(world: World, ann: str) -> None:
+def test_server_after_an_eviction_has_condition_interrupted(world: World, ann: str) -> None:
     """Through the Eviction API, which is what a drain uses."""
     world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
     world.wait_reason(ann, "mydev", "Running")
@@ -297,7 +297,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def test_a_refusal_that_passed_is_not_the_reason_when_the_quota_is(world: World, ann: str) -> None:
+def test_server_over_quota_has_that_reason_despite_an_earlier_refusal(world: World, ann: str) -> None:
     """Kubernetes keeps the first refusal's text in its conditions, however many others followed."""
     bob = f"{ann}q"
     world.add_user(bob, quota={"cpu": "50m"})
@@ -363,14 +363,14 @@ def test_a_refusal_that_passed_is_not_the_reason_when_the_quota_is(world: World,
     assert race in failure(), "Kubernetes still says so"
 
 
-def test_a_server_stops_when_its_time_is_over(world: World, ann: str) -> None:
+def test_server_with_time_to_live_stops_after_it(world: World, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev", lifecycle={"timeToLive": "2s"}))
     server = world.wait(ann, "mydev", lambda s: s.get("status", {}).get("phase") == "Stopped", "stopped by ttl")
     assert server["status"]["stopReason"] == "ttl"
     assert (world.child("Deployment", ann, "mydev") or {})["spec"]["replicas"] == 0
 
 
-def test_a_server_is_deleted_when_its_time_is_over_and_it_says_so(world: World, ann: str) -> None:
+def test_server_with_expiry_delete_is_deleted_and_its_home_kept(world: World, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
     eventually(lambda: world.child("PersistentVolumeClaim", ann, "mydev-home"), "its home")
     lifecycle = {"spec": {"lifecycle": {"timeToLive": "2s", "onExpiry": "delete"}}}
@@ -381,7 +381,7 @@ def test_a_server_is_deleted_when_its_time_is_over_and_it_says_so(world: World, 
     assert world.child("PersistentVolumeClaim", ann, "mydev-home") is not None
 
 
-def test_a_flavor_edit_restarts_nothing_and_is_shown(world: World, ann: str) -> None:
+def test_flavor_edit_sets_a_condition_and_restarts_nothing(world: World, ann: str) -> None:
     world.admin.create(flavor(f"edited-{ann}"))
     world.admin.create(server_of(ann, "mydev", f"edited-{ann}"))
     world.wait_reason(ann, "mydev", "Running")
@@ -397,7 +397,7 @@ def test_a_flavor_edit_restarts_nothing_and_is_shown(world: World, ann: str) -> 
     assert containers[0]["resources"]["limits"]["memory"] == "2Gi"
 
 
-def test_fifty_pod_events_are_few_reconciles(operator: OperatorProcess, world: World, ann: str) -> None:
+def test_fifty_pod_events_cause_one_write(operator: OperatorProcess, world: World, ann: str) -> None:
     def written(since: int, resource: str = "") -> list[Write]:
         found = operator.server.writes(OPERATOR_USER, since)
         return [w for w in found if w.namespace == f"dev-{ann}" and resource in ("", w.resource)]
@@ -418,7 +418,7 @@ def test_fifty_pod_events_are_few_reconciles(operator: OperatorProcess, world: W
     assert len(written(mark)) == 1, written(mark)
 
 
-def test_no_request_of_a_servers_life_is_forbidden(operator: OperatorProcess, world: World, ann: str) -> None:
+def test_operator_over_a_servers_life_is_never_forbidden(operator: OperatorProcess, world: World, ann: str) -> None:
     mark, line = operator.server.audit_mark(), len(operator.log.splitlines())
     world.admin.create(server_of(ann, "mydev", persistentHomeSize="1Gi"))
     world.wait_reason(ann, "mydev", "Running")

@@ -1,4 +1,4 @@
-"""What a person may have: storage, servers and the size of a spec, against Kubernetes' own quota controller."""
+"""Limits on storage, servers and spec size, with Kubernetes' own quota controller."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def eve() -> str:
     return f"eve{next(_names)}"
 
 
-def test_a_claim_made_by_hand_is_held_to_both_limits(operator: OperatorProcess, world: World, eve: str) -> None:
+def test_claim_made_by_hand_is_held_to_both_limits(operator: OperatorProcess, world: World, eve: str) -> None:
     """A person may make claims without a server; each has a largest size, and all together have one."""
     world.add_user(eve)
     counted(world, eve)
@@ -61,7 +61,7 @@ def test_a_claim_made_by_hand_is_held_to_both_limits(operator: OperatorProcess, 
     person.create(claim_of(eve, "two", "20Gi"))
 
 
-def test_a_persons_own_quota_wins_over_the_stacks(operator: OperatorProcess, world: World, eve: str) -> None:
+def test_user_quota_overrides_the_stacks(operator: OperatorProcess, world: World, eve: str) -> None:
     world.add_user(eve, quota={"storage": "5Gi", "servers": 1})
     hard = counted(world, eve)
     assert (hard["requests.storage"], hard["count/devservers.devservers.io"]) == ("5Gi", "1")
@@ -69,7 +69,7 @@ def test_a_persons_own_quota_wins_over_the_stacks(operator: OperatorProcess, wor
         person_of(operator, eve).create(claim_of(eve, "one", "6Gi"))
 
 
-def test_the_servers_of_a_person_are_counted_stopped_ones_too(
+def test_server_count_quota_includes_stopped_servers(
     operator: OperatorProcess, world: World, eve: str, tmp_path: Path
 ) -> None:
     """devctl waits for the quota controller to know the kind, which takes up to half a minute after an installation."""
@@ -82,7 +82,7 @@ def test_the_servers_of_a_person_are_counted_stopped_ones_too(
     assert "3" in refused.stderr
 
 
-def test_a_home_beyond_the_quota_is_a_reason_with_the_numbers_and_starts_when_there_is_room(
+def test_home_over_the_quota_waits_with_the_numbers_until_there_is_room(
     operator: OperatorProcess, world: World, eve: str
 ) -> None:
     world.add_user(eve)
@@ -103,7 +103,7 @@ def test_a_home_beyond_the_quota_is_a_reason_with_the_numbers_and_starts_when_th
     world.wait_reason(eve, "second", "Running")
 
 
-def test_devctl_refuses_a_home_without_room_and_lists_the_homes_by_size(
+def test_devctl_create_over_the_storage_quota_lists_homes_by_size(
     operator: OperatorProcess, world: World, eve: str, tmp_path: Path
 ) -> None:
     world.add_user(eve)
@@ -128,7 +128,7 @@ def test_devctl_refuses_a_home_without_room_and_lists_the_homes_by_size(
     devctl("create", "more", "cpu-small", "--home-size", "15Gi")
 
 
-def test_a_deployment_that_is_refused_is_a_reason_and_no_endless_retry(
+def test_deployment_refused_by_the_api_server_is_not_retried_endlessly(
     operator: OperatorProcess, world: World, eve: str
 ) -> None:
     """Control characters are six bytes each in the annotation that holds the pod: above what the API server takes."""
@@ -154,7 +154,7 @@ def test_a_deployment_that_is_refused_is_a_reason_and_no_endless_retry(
     assert ready(told)["reason"] == "Running"
 
 
-def test_an_unknown_flavor_of_a_person_is_a_condition_until_it_is_there(
+def test_user_with_an_unknown_flavor_has_a_condition_until_it_exists(
     operator: OperatorProcess, world: World, eve: str
 ) -> None:
     world.add_user(eve, flavors=["cpu-small", f"{eve}-typo"])
@@ -169,7 +169,7 @@ def test_an_unknown_flavor_of_a_person_is_a_condition_until_it_is_there(
     eventually(lambda: not found(), "no condition")
 
 
-def test_a_servers_user_is_shown(operator: OperatorProcess, world: World, eve: str) -> None:
+def test_server_without_owner_shows_its_user_in_the_status(operator: OperatorProcess, world: World, eve: str) -> None:
     world.add_user(eve)
     server = server_of(eve, "mydev")
     del server["spec"]["owner"]
@@ -177,7 +177,7 @@ def test_a_servers_user_is_shown(operator: OperatorProcess, world: World, eve: s
     assert world.wait_reason(eve, "mydev", "Running")["status"]["user"] == eve
 
 
-def test_a_stolen_operator_token_binds_a_persons_role_to_nobody_else(
+def test_operator_role_binding_for_another_account_is_refused(
     operator: OperatorProcess, world: World, eve: str
 ) -> None:
     world.add_user(eve)

@@ -1,4 +1,4 @@
-"""Servers that wait for quota, on a real API server with Kueue's real kinds; the test decides as Kueue would."""
+"""Servers that wait for quota, with Kueue's CRDs and a simulated Kueue."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def pod_of(world: World, user: str, name: str, but: str = "") -> Json:
     return eventually(found, f"a pod of {name}")
 
 
-def test_each_user_has_the_queues_and_keeps_them(world: World, ann: str) -> None:
+def test_local_queues_of_a_user_are_made_and_restored(world: World, ann: str) -> None:
     for queue in ("interactive", "training"):
         found = world.admin.get(KUEUE, "LocalQueue", queue, f"dev-{ann}")
         assert found["spec"]["clusterQueue"] == queue
@@ -112,12 +112,12 @@ def test_each_user_has_the_queues_and_keeps_them(world: World, ann: str) -> None
     eventually(lambda: world.admin.find(KUEUE, "LocalQueue", "interactive", f"dev-{ann}"), "the queue is made again")
 
 
-def test_queues_go_with_their_user(world: World, ann: str) -> None:
+def test_local_queues_are_deleted_with_their_user(world: World, ann: str) -> None:
     world.admin.delete("devservers.io/v1", "DevServerUser", ann)
     eventually(lambda: world.admin.find("v1", "Namespace", f"dev-{ann}") is None, "namespace gone", 60)
 
 
-def test_who_waits_says_why_and_starts_when_quota_comes(
+def test_queued_server_shows_the_reason_and_starts_when_admitted(
     operator: OperatorProcess, world: World, kueue: FakeKueue, ann: str
 ) -> None:
     reserve(world.admin, 4)
@@ -144,7 +144,7 @@ def test_who_waits_says_why_and_starts_when_quota_comes(
     assert len(mine) <= 15, [(w.verb, w.resource, w.subresource, w.name) for w in mine]
 
 
-def test_one_that_is_admitted_at_once_costs_no_more_writes(
+def test_server_admitted_at_once_takes_no_more_writes(
     operator: OperatorProcess, world: World, kueue: FakeKueue, ann: str
 ) -> None:
     kueue.admitted.add(f"{ann}/mydev")
@@ -156,7 +156,7 @@ def test_one_that_is_admitted_at_once_costs_no_more_writes(
     assert len(mine) <= 12, [(w.verb, w.resource, w.subresource, w.name) for w in mine]
 
 
-def test_numbers_follow_what_is_free(world: World, ann: str) -> None:
+def test_queued_server_message_follows_the_free_quota(world: World, ann: str) -> None:
     reserve(world.admin, 4)
     world.admin.create(server_of(ann, "mydev", "gpu-two"))
     world.wait_reason(ann, "mydev", "Queued")
@@ -164,7 +164,7 @@ def test_numbers_follow_what_is_free(world: World, ann: str) -> None:
     world.wait(ann, "mydev", lambda s: "1 of 4 are free" in ready(s)["message"], "the new number")
 
 
-def test_what_can_never_start_is_told_with_the_nearest_that_fits(world: World, kueue: FakeKueue, ann: str) -> None:
+def test_server_over_the_whole_quota_suggests_the_nearest_flavor(world: World, kueue: FakeKueue, ann: str) -> None:
     reserve(world.admin, 0)
     kueue.told[f"{ann}/mydev"] = ("Pending", NEVER)
     world.admin.create(server_of(ann, "mydev", "gpu-eight"))
@@ -174,7 +174,7 @@ def test_what_can_never_start_is_told_with_the_nearest_that_fits(world: World, k
     assert "The nearest flavor that fits is gpu-two" in message
 
 
-def test_a_lost_place_is_told_and_comes_back(world: World, kueue: FakeKueue, ann: str) -> None:
+def test_preempted_server_shows_the_reason_and_resumes(world: World, kueue: FakeKueue, ann: str) -> None:
     reserve(world.admin, 4)
     kueue.admitted.add(f"{ann}/mydev")
     world.admin.create(server_of(ann, "mydev", "gpu-one", persistentHomeSize="1Gi"))
@@ -198,14 +198,14 @@ def test_a_lost_place_is_told_and_comes_back(world: World, kueue: FakeKueue, ann
     assert condition_of(server, "Admitted")["status"] == "True"
 
 
-def test_a_queue_that_is_not_there(world: World, kueue: FakeKueue, ann: str) -> None:
+def test_server_with_a_missing_queue_has_the_reason(world: World, kueue: FakeKueue, ann: str) -> None:
     kueue.told[f"{ann}/mydev"] = ("Inadmissible", "LocalQueue interactive doesn't exist")
     world.admin.create(server_of(ann, "mydev", "gpu-one"))
     server = world.wait_reason(ann, "mydev", "QueueNotFound")
     assert "There is no queue interactive" in ready(server)["message"]
 
 
-def test_a_workload_taken_out_of_its_queue(world: World, kueue: FakeKueue, ann: str) -> None:
+def test_server_with_an_inactive_workload_has_reason_deactivated(world: World, kueue: FakeKueue, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev", "gpu-one"))
     world.wait_reason(ann, "mydev", "Queued")
     kueue.tell(pod_of(world, ann, "mydev"), condition("QuotaReserved", "False", "Pending", WAITS), active=False)
@@ -224,7 +224,9 @@ def _asks_the_webhook(world: World, user: str) -> bool:
     return False
 
 
-def test_a_webhook_that_does_not_answer_is_told_as_kueues(world: World, kueue: FakeKueue, ann: str) -> None:
+def test_kueue_webhook_without_an_answer_gives_reason_kueue_unavailable(
+    world: World, kueue: FakeKueue, ann: str
+) -> None:
     service = {"name": "kueue-webhook-service", "namespace": "kueue-system", "path": "/mutate--v1-pod"}
     hook = {
         "name": "mpod.kb.io",
@@ -254,9 +256,7 @@ def test_a_webhook_that_does_not_answer_is_told_as_kueues(world: World, kueue: F
     world.wait_reason(ann, "mydev", "Running", 90)
 
 
-def test_what_is_free_costs_who_waits_a_bounded_number_of_writes(
-    operator: OperatorProcess, world: World, ann: str
-) -> None:
+def test_quota_changes_cause_a_bounded_number_of_writes(operator: OperatorProcess, world: World, ann: str) -> None:
     servers = [f"many{index}" for index in range(20)]
     reserve(world.admin, 4)
     for name in servers:
@@ -287,7 +287,7 @@ def refused(client: Client, method: str, path: str, body: Json | None = None, **
     return False
 
 
-def test_a_user_reads_their_queue_and_changes_nothing_of_it(
+def test_user_can_read_but_not_change_queues_and_workloads(
     prepared: ApiServer, world: World, kueue: FakeKueue, ann: str
 ) -> None:
     world.admin.create(server_of(ann, "mydev", "gpu-one"))
@@ -321,7 +321,7 @@ def test_a_user_reads_their_queue_and_changes_nothing_of_it(
     )  # fmt: skip
 
 
-def test_the_operator_makes_the_platforms_queues_and_no_others(prepared: ApiServer, ann: str) -> None:
+def test_operator_can_make_the_platforms_queues_only(prepared: ApiServer, ann: str) -> None:
     client = prepared.client_for(*prepared.service_account(SYSTEM, OPERATOR))
 
     def queue(name: str, target: str, namespace: str) -> bool:
@@ -344,7 +344,7 @@ def test_the_operator_makes_the_platforms_queues_and_no_others(prepared: ApiServ
     assert refused(client, "DELETE", f"{base}/clusterqueues/interactive")
 
 
-def test_devctl_shows_the_wait_and_what_is_free(world: World, kueue: FakeKueue, devctl: Devctl, ann: str) -> None:
+def test_devctl_shows_the_wait_and_the_free_quota(world: World, kueue: FakeKueue, devctl: Devctl, ann: str) -> None:
     reserve(world.admin, 4)
     done = devctl("create", "mydev", "gpu-one", "--wait", "20s", code=5)
     assert "Pending: Waits for quota: needs 1 GPU, 0 of 4 are free in pool gpu-l4" in done.stderr
@@ -369,7 +369,7 @@ def test_devctl_shows_the_wait_and_what_is_free(world: World, kueue: FakeKueue, 
     assert "0 of 0" in next(line for line in table if line.startswith("gpu-eight"))
 
 
-def test_devctl_refuses_at_once_what_can_never_start(world: World, devctl: Devctl, ann: str) -> None:
+def test_devctl_create_over_the_whole_quota_is_refused(world: World, devctl: Devctl, ann: str) -> None:
     done = devctl("create", "mydev", "gpu-eight", code=6)
     assert "gpu-eight can never start" in done.stderr
     assert "asks for 8 GPUs, and the whole quota is 4 in pool gpu-l4" in done.stderr
@@ -378,7 +378,9 @@ def test_devctl_refuses_at_once_what_can_never_start(world: World, devctl: Devct
     devctl("create", "mydev", "gpu-eight", "--allow-missing")
 
 
-def test_devctl_asks_before_a_gpu_goes_back(world: World, kueue: FakeKueue, devctl: Devctl, ann: str) -> None:
+def test_devctl_restart_of_a_gpu_server_needs_confirmation(
+    world: World, kueue: FakeKueue, devctl: Devctl, ann: str
+) -> None:
     kueue.admitted |= {f"{ann}/mydev", f"{ann}/small"}
     devctl("create", "mydev", "gpu-one", "--wait", "60s")
     before = pod_of(world, ann, "mydev")["metadata"]["name"]
@@ -393,7 +395,7 @@ def test_devctl_asks_before_a_gpu_goes_back(world: World, kueue: FakeKueue, devc
     assert "queue" not in devctl("restart", "small").stderr
 
 
-def test_devctl_lists_the_machines_of_aws(world: World, devctl: Devctl) -> None:
+def test_devctl_flavors_with_aws_lists_machines(world: World, devctl: Devctl) -> None:
     made = gpu_flavor("gpu-aws", 1)
     made["metadata"]["annotations"] = {
         "devservers.io/instance-type": "g6.xlarge", "devservers.io/gpu-model": "L4",
@@ -410,7 +412,7 @@ def test_devctl_lists_the_machines_of_aws(world: World, devctl: Devctl) -> None:
         assert word in rows[0]
 
 
-def test_turning_queueing_on_restarts_nobody() -> None:
+def test_operator_with_queueing_switched_on_restarts_no_server() -> None:
     """In a cluster of its own, since it counts writes."""
     from tests.support.cluster.harness import running_api_server, running_controllers
     from tests.support.cluster.shipped import install

@@ -1,4 +1,4 @@
-"""What a restart, an upgrade and a second replica do: to the servers nothing, and without a write."""
+"""Restart, upgrade and fail-over of the operator, and their effect on servers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def world(server: ApiServer) -> World:
     return World(server.admin)
 
 
-def test_a_restart_over_200_settled_servers_writes_nothing(server: ApiServer) -> None:
+def test_restart_over_200_settled_servers_writes_nothing(server: ApiServer) -> None:
     found = restart(server, 200)
     print(found)
     assert found.writes == 0
@@ -49,7 +49,7 @@ def test_a_restart_over_200_settled_servers_writes_nothing(server: ApiServer) ->
     assert found.memory_mib < 200
 
 
-def test_an_upgrade_restarts_no_server(server: ApiServer, world: World) -> None:
+def test_upgrade_restarts_no_server(server: ApiServer, world: World) -> None:
     with running_operator(server, "old"):
         world.add_user("upgrade")
         server.admin.create(server_of("upgrade", "mydev"))
@@ -72,7 +72,7 @@ def test_an_upgrade_restarts_no_server(server: ApiServer, world: World) -> None:
         remove(server, ["upgrade"])
 
 
-def test_the_standby_takes_over_at_once_after_a_clean_stop(server: ApiServer, world: World) -> None:
+def test_standby_takes_over_at_once_after_a_clean_stop(server: ApiServer, world: World) -> None:
     with (
         running_operator(server, "first") as first,
         running_operator(server, "second", leads=False) as second,
@@ -90,7 +90,7 @@ def test_the_standby_takes_over_at_once_after_a_clean_stop(server: ApiServer, wo
         remove(server, ["standby"])
 
 
-def test_the_standby_takes_over_from_a_killed_leader(server: ApiServer) -> None:
+def test_standby_takes_over_from_a_killed_leader(server: ApiServer) -> None:
     with (
         running_operator(server, "first") as first,
         running_operator(server, "second", leads=False) as second,
@@ -101,7 +101,7 @@ def test_the_standby_takes_over_from_a_killed_leader(server: ApiServer) -> None:
         assert _holder(server) == "second"
 
 
-def test_a_leader_that_loses_the_lease_ends(server: ApiServer) -> None:
+def test_leader_that_loses_the_lease_exits(server: ApiServer) -> None:
     with running_operator(server, "first") as first:
         lease = server.admin.get("coordination.k8s.io/v1", "Lease", "devservers-operator", SYSTEM)
         spec = {"holderIdentity": "usurper", "leaseDurationSeconds": 2}
@@ -109,7 +109,7 @@ def test_a_leader_that_loses_the_lease_ends(server: ApiServer) -> None:
         assert first.process.wait(30) == 3
 
 
-def test_a_stopping_operator_works_off_what_is_queued(server: ApiServer, world: World) -> None:
+def test_stopping_operator_finishes_its_work_queue(server: ApiServer, world: World) -> None:
     with running_operator(server, "draining") as operator:
         world.add_user("draining")
         users = operator.metric(USERS)
@@ -120,7 +120,7 @@ def test_a_stopping_operator_works_off_what_is_queued(server: ApiServer, world: 
         assert namespace is None or namespace["metadata"].get("deletionTimestamp")
 
 
-def test_what_happened_while_it_was_away_is_caught_up(server: ApiServer, world: World) -> None:
+def test_restart_handles_changes_made_while_it_was_down(server: ApiServer, world: World) -> None:
     with running_operator(server, "before"):
         world.add_user("away")
         server.admin.create(server_of("away", "mydev"))
@@ -134,7 +134,7 @@ def test_what_happened_while_it_was_away_is_caught_up(server: ApiServer, world: 
         remove(server, ["away"])
 
 
-def test_a_person_added_again_while_it_was_away_gets_no_servers_of_the_former(server: ApiServer, world: World) -> None:
+def test_user_recreated_while_it_was_down_gets_no_old_servers(server: ApiServer, world: World) -> None:
     """Nothing tells the two apart but the DevServerUser's uid; the home stays, and nothing starts for a moment."""
     with running_operator(server, "before"):
         world.add_user("again")
@@ -168,7 +168,7 @@ def _pods(world: World) -> dict[str, list[str]]:
     return {name: [pod["metadata"]["uid"] for pod in world.pods("upgrade", name)] for name in ("mydev", "other")}
 
 
-def test_an_upgrade_takes_nothing_and_refuses_what_is_new(server: ApiServer, world: World) -> None:
+def test_upgrade_with_lower_limits_keeps_existing_and_refuses_new(server: ApiServer, world: World) -> None:
     """A person with more storage and servers than the new limits keeps, stops and starts them all."""
     user = "limited"
     with running_operator(server, "before"):

@@ -1,4 +1,4 @@
-"""A user's closed namespace: made, kept true, suspended, cleaned up; against a real API server."""
+"""A user's namespace under the operator: creation, repair, suspension, deletion."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def bob() -> str:
     return f"bob{next(_names)}"
 
 
-def test_a_user_gets_a_closed_namespace(world: World, bob: str) -> None:
+def test_new_user_gets_a_closed_namespace(world: World, bob: str) -> None:
     user = world.add_user(bob, flavors=["cpu-small"])
     assert user["status"]["uid"] >= 20000
     assert user["status"]["namespace"] == f"dev-{bob}"
@@ -60,14 +60,14 @@ def test_a_user_gets_a_closed_namespace(world: World, bob: str) -> None:
         assert child["metadata"]["ownerReferences"][0]["uid"] == user["metadata"]["uid"], kind
 
 
-def test_uids_are_different_and_written_down(world: World, bob: str) -> None:
+def test_uids_are_unique_and_recorded(world: World, bob: str) -> None:
     uids = {world.add_user(name)["status"]["uid"] for name in (bob, f"{bob}x", f"{bob}y")}
     assert len(uids) == 3
     data = world.admin.get("v1", "ConfigMap", "user-uids", SYSTEM)["data"]
     assert {int(data[name]) for name in (bob, f"{bob}x", f"{bob}y")} == uids
 
 
-def test_the_user_ca_exists_and_reaches_servers(world: World, bob: str) -> None:
+def test_user_ca_exists_and_reaches_servers(world: World, bob: str) -> None:
     world.add_user(bob)
     world.admin.create(server_of(bob, "mydev"))
     world.wait_reason(bob, "mydev", "Running")
@@ -82,7 +82,7 @@ def test_the_user_ca_exists_and_reaches_servers(world: World, bob: str) -> None:
     ("kind", "name"),
     [("NetworkPolicy", "default-deny-ingress"), ("ResourceQuota", "dev-user"), ("RoleBinding", "dev-user")],
 )
-def test_what_closes_the_namespace_is_restored(world: World, bob: str, kind: str, name: str) -> None:
+def test_namespace_object_that_was_deleted_is_restored(world: World, bob: str, kind: str, name: str) -> None:
     world.add_user(bob)
     child = world.child(kind, bob, name)
     assert child is not None
@@ -95,7 +95,7 @@ def test_what_closes_the_namespace_is_restored(world: World, bob: str, kind: str
     eventually(restored, f"{kind} restored")
 
 
-def test_an_opened_policy_is_closed_again(world: World, bob: str) -> None:
+def test_network_policy_that_was_opened_is_restored(world: World, bob: str) -> None:
     world.add_user(bob)
     world.admin.patch(
         "networking.k8s.io/v1", "NetworkPolicy", "default-deny-ingress", {"spec": {"policyTypes": ["Egress"]}},
@@ -107,7 +107,7 @@ def test_an_opened_policy_is_closed_again(world: World, bob: str) -> None:
     )
 
 
-def test_new_keys_reach_running_servers_without_a_restart(world: World, bob: str) -> None:
+def test_changed_keys_reach_running_servers_without_a_restart(world: World, bob: str) -> None:
     world.add_user(bob)
     world.admin.create(server_of(bob, "mydev"))
     world.wait_reason(bob, "mydev", "Running")
@@ -121,7 +121,7 @@ def test_new_keys_reach_running_servers_without_a_restart(world: World, bob: str
     assert [p["metadata"]["uid"] for p in world.pods(bob, "mydev")] == [pod]
 
 
-def test_suspending_stops_servers_and_unsuspending_starts_them(world: World, bob: str) -> None:
+def test_suspension_stops_servers_and_its_end_starts_them(world: World, bob: str) -> None:
     world.add_user(bob)
     world.admin.create(server_of(bob, "mydev"))
     world.wait_reason(bob, "mydev", "Running")
@@ -138,9 +138,7 @@ def test_suspending_stops_servers_and_unsuspending_starts_them(world: World, bob
 
 
 @pytest.mark.parametrize("held", [{"finalizers": ["example.com/held"]}, {}])
-def test_nothing_in_a_server_keeps_it_running_while_its_user_is_suspended(
-    world: World, bob: str, held: dict[str, Any]
-) -> None:
+def test_suspension_stops_a_server_that_is_held_or_unreadable(world: World, bob: str, held: dict[str, Any]) -> None:
     """Neither a deletion held up by a finalizer, nor an object that the operator can't read."""
     world.add_user(bob)
     server = server_of(bob, "mydev")
@@ -159,7 +157,7 @@ def test_nothing_in_a_server_keeps_it_running_while_its_user_is_suspended(
         world.admin.patch("devservers.io/v1", "DevServer", "mydev", {"metadata": {"finalizers": None}}, f"dev-{bob}")
 
 
-def test_the_operators_rights_end_where_users_namespaces_do(operator: OperatorProcess, world: World, bob: str) -> None:
+def test_operator_outside_of_user_namespaces_is_forbidden(operator: OperatorProcess, world: World, bob: str) -> None:
     """What RBAC can't say is said by admission: a stolen token opens no other namespace."""
     world.add_user(bob)
     client = operator.server.client_for(*operator.server.service_account(SYSTEM, OPERATOR))
@@ -192,7 +190,7 @@ def test_the_operators_rights_end_where_users_namespaces_do(operator: OperatorPr
     client.patch("v1", "Namespace", f"dev-{bob}", everybody)
 
 
-def test_a_deleted_user_without_volumes_leaves_nothing(world: World, bob: str) -> None:
+def test_deleted_user_without_volumes_leaves_nothing(world: World, bob: str) -> None:
     uid = world.add_user(bob)["status"]["uid"]
     world.admin.create(server_of(bob, "mydev"))
     world.wait_reason(bob, "mydev", "Running")
@@ -202,7 +200,7 @@ def test_a_deleted_user_without_volumes_leaves_nothing(world: World, bob: str) -
     assert world.add_user(bob)["status"]["uid"] == uid, "but to the very same name"
 
 
-def test_a_deleted_users_homes_stay_and_their_servers_go(world: World, bob: str) -> None:
+def test_deleted_user_keeps_homes_and_loses_servers(world: World, bob: str) -> None:
     """The next person of that name finds the home with its host key, and no server, stopped or running."""
     world.add_user(bob)
     world.admin.create(server_of(bob, "mydev", persistentHomeSize="1Gi", env=[{"name": "TOKEN", "value": "bobs"}]))
@@ -234,7 +232,7 @@ def test_a_deleted_users_homes_stay_and_their_servers_go(world: World, bob: str)
     eventually(lambda: _namespace_gone(world, bob), "namespace gone", 60)
 
 
-def test_user_delete_waits_for_the_namespace_and_names_what_holds_it(
+def test_devctl_user_delete_waits_for_the_namespace_and_names_a_finalizer(
     operator: OperatorProcess, world: World, bob: str, tmp_path: Path
 ) -> None:
     devctl = Devctl(tmp_path, operator.server.kubeconfig_for("test-admin", ("system:masters",)), bob)
@@ -271,9 +269,7 @@ def _what_is_left(world: World, user: str) -> list[str]:
     return sorted(name for name in names if name != "ConfigMap kube-root-ca.crt")
 
 
-def test_a_suspended_persons_token_is_worth_nothing_and_their_pods_account_never_was(
-    operator: OperatorProcess, world: World, bob: str
-) -> None:
+def test_suspended_user_loses_api_access(operator: OperatorProcess, world: World, bob: str) -> None:
     world.add_user(bob)
 
     def may(account: str) -> bool:
@@ -293,7 +289,7 @@ def test_a_suspended_persons_token_is_worth_nothing_and_their_pods_account_never
     eventually(lambda: may("devctl"), "rights given back")
 
 
-def test_a_namespace_of_somebody_else_is_never_touched(world: World, bob: str) -> None:
+def test_user_whose_namespace_exists_already_fails_and_leaves_it(world: World, bob: str) -> None:
     world.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"dev-{bob}"}})
     world.admin.create(
         {
@@ -331,7 +327,7 @@ def _namespace_gone(world: World, user: str) -> bool:
     return world.admin.find("v1", "Namespace", f"dev-{user}") is None
 
 
-def test_a_user_can_use_their_namespace_and_no_other(operator: OperatorProcess, world: World, bob: str) -> None:
+def test_user_role_covers_the_users_namespace_only(operator: OperatorProcess, world: World, bob: str) -> None:
     world.add_user(bob)
     world.add_user(f"{bob}x")
     account, groups = operator.server.service_account(f"dev-{bob}", "devctl")

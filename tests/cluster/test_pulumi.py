@@ -1,4 +1,4 @@
-"""The real engine, its real Kubernetes provider and a real API server: up, up again, by hand, destroy.
+"""The real Pulumi engine and Kubernetes provider against a real API server.
 
 There is no kubelet here, so the stack says not to wait for the operator. The server is this module's own: Pulumi
 is to make the kinds, not to find them.
@@ -115,7 +115,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(server.admin, engine, env, folder / "Pulumi.local.yaml", before)
 
 
-def test_up_makes_the_platform(site: Site) -> None:
+def test_up_creates_the_platform(site: Site) -> None:
     deployment = site.admin.get("apps/v1", "Deployment", "devservers-operator", "devservers-system")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "localhost/devservers/operator:test"
@@ -126,7 +126,7 @@ def test_up_makes_the_platform(site: Site) -> None:
     assert site.engine.outputs()["users"] == ["ann"]
 
 
-def test_the_operator_s_pods_pass_its_namespace_s_pod_security(site: Site) -> None:
+def test_operator_pods_pass_pod_security(site: Site) -> None:
     namespace = site.admin.get("v1", "Namespace", "devservers-system")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     template = site.admin.get("apps/v1", "Deployment", "devservers-operator", "devservers-system")["spec"]["template"]
@@ -140,7 +140,7 @@ def test_the_operator_s_pods_pass_its_namespace_s_pod_security(site: Site) -> No
     site.admin.create(pod, dryRun="All")
 
 
-def test_every_manifest_is_understood_whole(site: Site) -> None:
+def test_manifests_have_no_unknown_fields(site: Site) -> None:
     """Server-side apply lets a misspelt field pass with a warning; a strict create comes as far as "exists"."""
     settings = load("local", {"cluster": "local", "queueing": '{"enabled": false}'}, site.env)
     own = [operator.service_account(), operator.deployment(settings), operator.disruption_budget()]
@@ -154,14 +154,14 @@ def test_every_manifest_is_understood_whole(site: Site) -> None:
         assert (caught.value.status, caught.value.reason) == (409, "AlreadyExists"), str(caught.value)
 
 
-def test_what_the_operator_writes_is_no_change(site: Site) -> None:
+def test_up_after_status_writes_changes_nothing(site: Site) -> None:
     status: Mapping[str, Any] = {"status": {"phase": "Active", "uid": 20000, "namespace": "dev-ann"}}
     site.admin.patch("devservers.io/v1", "DevServerUser", "ann", dict(status), subresource="status")
     site.engine.up(extra=site.flags("--expect-no-changes"))
     site.engine.preview(extra=site.flags("--expect-no-changes", "--refresh"))
 
 
-def test_by_hand_after_sourcing_one_file(site: Site) -> None:
+def test_pulumi_up_by_hand_after_sourcing_the_env_file_works(site: Site) -> None:
     """A shell that sources what `up` wrote needs nothing else."""
     bare: dict[str, str] = {"PATH": site.env["PATH"], "HOME": site.env["HOME"]}
     script = f'. "{site.engine.env_file}"; pulumi up -s local --yes --non-interactive "$@"'
@@ -179,7 +179,7 @@ def test_by_hand_after_sourcing_one_file(site: Site) -> None:
     assert re.search(r"\d+ unchanged", done.stdout)
 
 
-def test_another_image_changes_the_deployment_only(site: Site) -> None:
+def test_up_with_another_image_changes_the_deployment_only(site: Site) -> None:
     env = site.env | {"DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:next"}
     engine = Engine(choose_here(env), Paths.of(env), env)
     with pytest.raises(EngineError):
@@ -214,7 +214,7 @@ def container(**fields: object) -> dict[str, object]:
     return {"name": "operator", "image": "x", "imageID": "x", "restartCount": 0, **fields}
 
 
-def test_up_waits_for_the_operator_and_for_the_user(site: Site) -> None:
+def test_up_waits_for_the_operator_and_the_user(site: Site) -> None:
     """As `make up` does: done when the pods are ready and the user is Active."""
     kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
     running = {
@@ -247,7 +247,7 @@ def test_up_waits_for_the_operator_and_for_the_user(site: Site) -> None:
     site.engine.up(extra=("--config-file", str(file), "--expect-no-changes"))
 
 
-def test_an_image_that_is_not_there_is_an_error_that_names_it(site: Site) -> None:
+def test_up_with_a_missing_image_fails_and_names_it(site: Site) -> None:
     env = site.env | {"DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:missing"}
     stack = yaml.safe_load(site.stack.read_text())
     del stack["config"]["devservers:await"]
@@ -273,7 +273,7 @@ def test_an_image_that_is_not_there_is_an_error_that_names_it(site: Site) -> Non
     assert "ErrImagePull: localhost/devservers/operator:missing: not found" in str(caught.value)
 
 
-def test_up_waits_for_a_rollout_that_pulumi_calls_done_before_it_began(
+def test_up_waits_for_a_rollout_that_pulumi_reported_too_early(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pulumi-kubernetes may take the state from before its update for the one after it; here, always."""
@@ -297,7 +297,7 @@ def test_up_waits_for_a_rollout_that_pulumi_calls_done_before_it_began(
     engine.up()
 
 
-def test_a_killed_engine_s_lock_is_no_obstacle(site: Site) -> None:
+def test_preview_with_a_dead_engines_lock_removes_it(site: Site) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     lock = site.engine.backend / ".pulumi" / "locks" / "organization" / "devservers" / "local" / "dead.json"
@@ -307,7 +307,7 @@ def test_a_killed_engine_s_lock_is_no_obstacle(site: Site) -> None:
     assert not lock.exists()
 
 
-def test_a_cluster_made_anew_gets_everything_again(site: Site) -> None:
+def test_up_on_a_new_cluster_creates_everything_again(site: Site) -> None:
     """As if: the platform is gone behind Pulumi's back, and the cluster is not the one it was."""
     (site.engine.backend / "cluster").write_text("another")
     for name in ("devservers-operator", "dev-user"):
@@ -316,7 +316,7 @@ def test_a_cluster_made_anew_gets_everything_again(site: Site) -> None:
     assert {"ClusterRole /devservers-operator", "ClusterRole /dev-user"} <= objects(site.admin)
 
 
-def test_a_lost_state_takes_the_platform_over(site: Site) -> None:
+def test_up_with_lost_state_takes_over_the_platform(site: Site) -> None:
     """Nobody has to clean up by hand because a state folder was deleted."""
     env = site.env | {"XDG_STATE_HOME": f"{site.env['XDG_STATE_HOME']}-lost"}
     engine = Engine(choose_here(env), Paths.of(env), env)
@@ -346,7 +346,7 @@ def pack() -> str:
     return str(policy_pack.ensure(os.environ, Progress()))
 
 
-def test_the_real_engine_runs_the_policy_pack(site: Site, pack: str) -> None:
+def test_up_runs_the_policy_pack(site: Site, pack: str) -> None:
     done = previewed(site, site.env, "--policy-pack", pack)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"devservers@v\S+ \(local: ", done.stdout), done.stdout
@@ -354,7 +354,7 @@ def test_the_real_engine_runs_the_policy_pack(site: Site, pack: str) -> None:
     assert "[advisory]" not in done.stdout, done.stdout
 
 
-def test_the_policy_pack_stops_a_preview_that_breaks_a_rule(site: Site, pack: str) -> None:
+def test_preview_that_breaks_a_policy_rule_fails(site: Site, pack: str) -> None:
     env = site.env | {"DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:latest"}
     assert previewed(site, env).returncode == 0
     done = previewed(site, env, "--policy-pack", pack)
@@ -366,7 +366,7 @@ def test_the_policy_pack_stops_a_preview_that_breaks_a_rule(site: Site, pack: st
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_bad_setting_is_shown_as_its_line(site: Site) -> None:
+def test_up_with_a_bad_setting_prints_one_line(site: Site) -> None:
     env = site.env | {"DEVSERVERS_LOCAL_USER": "root"}
     done = previewed(site, env)
     assert done.returncode != 0
@@ -374,7 +374,7 @@ def test_a_bad_setting_is_shown_as_its_line(site: Site) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_destroy_leaves_nothing_but_homes_and_names_them(site: Site) -> None:
+def test_destroy_keeps_only_homes_and_names_them(site: Site) -> None:
     """Runs last: what a user's namespace holds stays, and its name and homes are said."""
     site.admin.create(
         {

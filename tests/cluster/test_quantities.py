@@ -1,4 +1,4 @@
-"""`canonical` against the judge: what a real API server makes of the same quantity, and of the same nonsense."""
+"""Quantity parsing compared with a real API server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _as_the_server_has_it(api: Client, text: str) -> str:
     max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(text=quantities)
-def test_canonical_comes_back_unchanged_and_means_the_same(text: str, admin: Client) -> None:
+def test_canonical_form_equals_the_api_servers(text: str, admin: Client) -> None:
     assert _as_the_server_has_it(admin, canonical(text)) == canonical(text)
     assert canonical(_as_the_server_has_it(admin, text)) == canonical(text)
 
@@ -63,7 +63,7 @@ def test_canonical_comes_back_unchanged_and_means_the_same(text: str, admin: Cli
         "+Ki",
     ],
 )
-def test_odd_ones_come_back_unchanged(text: str, admin: Client) -> None:
+def test_canonical_form_of_edge_cases_equals_the_api_servers(text: str, admin: Client) -> None:
     assert _as_the_server_has_it(admin, canonical(text)) == canonical(text)
 
 
@@ -71,7 +71,7 @@ def test_odd_ones_come_back_unchanged(text: str, admin: Client) -> None:
     max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(text=st.text(alphabet="019.+eEmkKMGi", max_size=6))
-def test_what_a_quantity_is(text: str, admin: Client) -> None:
+def test_canonical_refuses_what_the_api_server_refuses(text: str, admin: Client) -> None:
     try:
         canonical(text)
     except InvalidValueError:
@@ -84,7 +84,7 @@ def test_what_a_quantity_is(text: str, admin: Client) -> None:
 @pytest.mark.parametrize(
     "text", ["", "x", "1 Gi", "1gi", "1K", "1KiB", "--1", "1e", "1e1.5", "1,5", "1_0", "٣", "1\n", "Ei", "Pi", ".Ei"]
 )
-def test_what_is_none(text: str, admin: Client) -> None:
+def test_canonical_of_no_quantity_raises(text: str, admin: Client) -> None:
     with pytest.raises(InvalidValueError):
         canonical(text)
     with pytest.raises(ApiError):

@@ -1,4 +1,4 @@
-"""Logins to image registries: what a person may write, what nobody reads, and what the operator makes of it."""
+"""Logins to image registries: user rights, secrecy and the operator's secrets."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _name(world: World, bob: str, prefix: str = GHCR) -> str:
     return next(name for name in found if name.startswith(prefix))
 
 
-def test_a_login_is_written_listed_and_forgotten_and_never_shown(world: World, bob: str, devctl: Devctl) -> None:
+def test_registry_login_list_and_logout_never_print_the_password(world: World, bob: str, devctl: Devctl) -> None:
     done = devctl("registry", "login", "ghcr.io", "--username", "bob", typed="s3cret token\n")
     assert "s3cret" not in done.stdout + done.stderr
     name = _name(world, bob)
@@ -110,26 +110,26 @@ def test_a_login_is_written_listed_and_forgotten_and_never_shown(world: World, b
     assert "you are logged in to none" in devctl("registry", "logout", "ghcr.io", code=3).stderr
 
 
-def test_the_longest_password_has_room(world: World, bob: str, devctl: Devctl) -> None:
+def test_registry_login_with_the_longest_password_is_stored(world: World, bob: str, devctl: Devctl) -> None:
     devctl("registry", "login", "ghcr.io", "-u", "b" * 256, typed="ä" * 4096 + "\n")
     auth = base64.b64decode(_auths(world.child("Secret", bob, _name(world, bob)))["ghcr.io"]["auth"])
     assert auth.decode() == "b" * 256 + ":" + "ä" * 4096
 
 
 @pytest.mark.parametrize("typed", ["", "\n", "two\nlines\n", "a\x1b[31m\n", "x" * 9000, "ä" * 4097, "\x85"])
-def test_what_is_no_password_is_refused_and_not_repeated(devctl: Devctl, typed: str) -> None:
+def test_registry_login_with_an_invalid_password_is_refused_unprinted(devctl: Devctl, typed: str) -> None:
     done = devctl("registry", "login", "ghcr.io", "-u", "bob", typed=typed, code=2)
     assert "lines" not in done.stderr
     assert "xxx" not in done.stderr
 
 
-def test_docker_hub_is_called_as_the_kubelet_looks_for_it(world: World, bob: str, devctl: Devctl) -> None:
+def test_registry_login_to_docker_hub_uses_the_kubelets_name(world: World, bob: str, devctl: Devctl) -> None:
     devctl("registry", "login", "docker.io", "-u", "bob", typed="token\n")
     secret = world.child("Secret", bob, _name(world, bob, "registry-docker-io-"))
     assert list(_auths(secret)) == ["https://index.docker.io/v1/"]
 
 
-def test_a_person_reads_no_secret_and_writes_no_other(operator: OperatorProcess, world: World, bob: str) -> None:
+def test_user_cannot_read_secrets_or_write_other_ones(operator: OperatorProcess, world: World, bob: str) -> None:
     person, namespace = _as_person(operator, bob), f"dev-{bob}"
     world.admin.create(server_of(bob, "mydev", image="ghcr.io/team/tool:1"))
     world.wait_reason(bob, "mydev", "Running")
@@ -181,7 +181,7 @@ def test_a_person_reads_no_secret_and_writes_no_other(operator: OperatorProcess,
     assert elsewhere.value.status == 403
 
 
-def test_the_registry_of_a_servers_image_has_a_secret_before_anybody_logs_in(world: World, bob: str) -> None:
+def test_server_image_registry_gets_a_secret_before_the_first_login(world: World, bob: str) -> None:
     world.admin.create(server_of(bob, "mydev", image="ghcr.io/team/tool:1"))
     world.wait_reason(bob, "mydev", "Running")
     name = _name(world, bob)
@@ -194,14 +194,14 @@ def test_the_registry_of_a_servers_image_has_a_secret_before_anybody_logs_in(wor
     ]
 
 
-def test_a_login_stays_when_its_server_is_looked_at_again(world: World, bob: str, devctl: Devctl) -> None:
+def test_registry_login_survives_a_reconcile(world: World, bob: str, devctl: Devctl) -> None:
     devctl("registry", "login", "ghcr.io", "-u", "bob", typed="token\n")
     world.admin.create(server_of(bob, "mydev", image="ghcr.io/team/tool:1"))
     world.wait_reason(bob, "mydev", "Running")
     assert "ghcr.io" in _auths(world.child("Secret", bob, _name(world, bob)))
 
 
-def test_the_platforms_logins_are_copied_and_a_missing_one_is_told(
+def test_platform_pull_secrets_are_copied_and_a_missing_one_is_reported(
     operator: OperatorProcess, world: World, bob: str
 ) -> None:
     copy = eventually(lambda: world.child("Secret", bob, "platform-registry-company"), "the copy")
@@ -210,7 +210,7 @@ def test_the_platforms_logins_are_copied_and_a_missing_one_is_told(
     operator.wait_for_log(f"no login to a registry in Secret {SYSTEM}/absent")
 
 
-def test_logins_go_with_their_person(world: World, bob: str, devctl: Devctl) -> None:
+def test_registry_logins_are_deleted_with_their_user(world: World, bob: str, devctl: Devctl) -> None:
     """Also where volumes keep the namespace: the next person of that name starts with none."""
     devctl("registry", "login", "ghcr.io", "-u", "bob", typed="token\n")
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
@@ -226,7 +226,7 @@ def test_logins_go_with_their_person(world: World, bob: str, devctl: Devctl) -> 
     assert world.admin.find("v1", "Namespace", f"dev-{bob}") is not None
 
 
-def test_no_person_holds_their_namespace_by_the_note_of_their_logins(
+def test_registries_config_map_cannot_block_namespace_deletion(
     operator: OperatorProcess, world: World, bob: str
 ) -> None:
     note = ("v1", "ConfigMap", "registries")
