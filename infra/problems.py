@@ -14,6 +14,8 @@ from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
+from infra.errors import InfraError
+
 PROJECT = "devservers"
 
 
@@ -26,15 +28,21 @@ class Problem:
     reason: str
     remedy: str
 
+    @property
+    def text(self) -> str:
+        """The key, its value and what is wrong with it."""
+        return f"{self.key} = {self.value}: {self.reason}"
+
     def __str__(self) -> str:
-        return f"{self.key} = {self.value}: {self.reason}\n  {self.remedy}"
+        return f"{self.text}\n  {self.remedy}"
 
 
-class SettingsError(ValueError):
+class SettingsError(InfraError):
     """A stack's configuration can't be used; the text has two lines for each problem."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+        first, *others = problems
+        super().__init__(first.text, "\n".join([first.remedy, *(str(other) for other in others)]))
         self.problems = tuple(problems)
 
 

@@ -19,46 +19,21 @@ from devcluster.entrypoint import run
 from devcluster.images import ImageError
 from devcluster.progress import Progress
 from devservers_core.paths import current
-from infra.deploy.aws.awscli import AwsError
-from infra.deploy.aws.engine import PulumiError
-from infra.deploy.aws.environment import Environment, RefusedError
-from infra.deploy.aws.pack import PackError
-from infra.deploy.aws.tools import MissingError, look
+from infra.deploy.aws.environment import Environment
+from infra.deploy.aws.tools import look
 from infra.deploy.choice import Way, choose
-from infra.deploy.cost_base import BaseError, compared
-from infra.deploy.kubectl import KubectlError
-from infra.deploy.local.engine import EngineError
+from infra.deploy.cost_base import compared
 from infra.deploy.local.platform import Platform
-from infra.deploy.rollouts import RolloutError
+from infra.errors import InfraError
 from infra.local import capacity
-from infra.local.context import ContextError
-from infra.local.person import PersonError
-from infra.preview.stackfile import StackFileError, read
-from infra.problems import SettingsError
+from infra.preview.stackfile import read
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 LOCAL = "local"
 Stack = Annotated[str, typer.Option(help="The Pulumi stack.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
-KNOWN = (
-    AwsError,
-    BaseError,
-    ClusterError,
-    ContextError,
-    EngineError,
-    ImageError,
-    KubectlError,
-    MissingError,
-    PackError,
-    PersonError,
-    PulumiError,
-    RefusedError,
-    RolloutError,
-    SettingsError,
-    StackFileError,
-    packages.PackageError,
-    gotool.ToolchainError,
-)
+KNOWN = (InfraError, ClusterError, ImageError, packages.PackageError, gotool.ToolchainError)
+"""Errors of infra and of the embedded cluster, which are printed as their text."""
 
 
 @app.command()
@@ -124,8 +99,7 @@ def preview(
         report = Report(simulate(file))
         print(json.dumps(report.record(), indent=2) if output == "json" else report.text(whole=output != "summary"))
         if report.refused:
-            print("the policy pack refuses this stack\n  mend what is mandatory above", file=sys.stderr)
-            raise typer.Exit(1)
+            raise InfraError("the policy pack refuses this stack", "mend what is mandatory above")
 
 
 @app.command()

@@ -21,6 +21,7 @@ from infra.cost.comparison import Comparison
 from infra.cost.estimate import Estimate, EstimateError
 from infra.deploy.aws.engine import Engine, PulumiError
 from infra.deploy.aws.tools import MissingError, look
+from infra.errors import InfraError
 
 OUTPUT = "cost"
 """Of the stack: the estimate's record (infra/aws/stack.py)."""
@@ -32,8 +33,8 @@ FORMER_MODULE = "infra.local"
 """What runs `preview` in revisions that are older than infra/deploy."""
 
 
-class BaseError(RuntimeError):
-    """There is nothing to compare with. One line of why, and one of what to do."""
+class BaseError(InfraError):
+    """There is no estimate to compare with."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,12 @@ def compared(
         found = deployed(now.stack, env)
         return Comparison(now, found.estimate, found.what)
     except BaseError as error:
-        reason = _first(error)
+        reason = error.what
     try:
         found = revision(now.stack, target, root)
         return Comparison(now, found.estimate, found.what, reason)
     except BaseError as error:
-        return Comparison(now, None, _first(error), reason)
-
-
-def _first(error: BaseError) -> str:
-    return str(error).splitlines()[0]
+        return Comparison(now, None, error.what, reason)
 
 
 def deployed(stack: str, env: Mapping[str, str]) -> Base:
@@ -83,13 +80,13 @@ def deployed(stack: str, env: Mapping[str, str]) -> Base:
         tools.need("pulumi", plugins=False)
         record = Engine(stack, tools, env).outputs().get(OUTPUT)
     except (MissingError, PulumiError) as error:
-        raise BaseError(str(error)) from None
+        raise BaseError(error.what, error.remedy) from None
     except ValueError:
-        raise BaseError(f"Pulumi's outputs of stack {stack} are no JSON\n  see `pulumi stack output --json`") from None
+        raise BaseError(f"Pulumi's outputs of stack {stack} are no JSON", "see `pulumi stack output --json`") from None
     if record is None:
         raise BaseError(
-            f"the state of stack {stack} holds no estimate: nothing was deployed, or by an older version\n"
-            "  the next `pulumi up` writes one"
+            f"the state of stack {stack} holds no estimate: nothing was deployed, or by an older version",
+            "the next `pulumi up` writes one",
         )
     return Base(_estimate(record, stack, f"the state of stack {stack}"), f"the last deployed state of {stack}")
 
@@ -114,7 +111,7 @@ def revision(stack: str, ref: str = "", root: Path = ROOT) -> Base:
         record = json.loads(done.stdout)["cost"]
     except (ValueError, KeyError, TypeError):
         said = (done.stderr.strip().splitlines() or ["nothing"])[-1].strip()
-        raise BaseError(f"{name} has no estimate of stack {stack}; it says: {said}\n  name another revision") from None
+        raise BaseError(f"{name} has no estimate of stack {stack}; it says: {said}", "name another revision") from None
     return Base(_estimate(record, stack, name), f"the estimate of {name} ({commit[:12]})")
 
 
@@ -126,7 +123,7 @@ def file(stack: str, path: Path) -> Base:
     try:
         record = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise BaseError(f"{path} can't be read: {error}\n  make it with `make cost OUTPUT=json`") from None
+        raise BaseError(f"{path} can't be read: {error}", "make it with `make cost OUTPUT=json`") from None
     return Base(_estimate(record, stack, str(path)), str(path))
 
 
@@ -134,9 +131,9 @@ def _estimate(record: object, stack: str, where: str) -> Estimate:
     try:
         found = Estimate.of(record)
     except EstimateError as error:
-        raise BaseError(f"{where} holds {error}\n  compare with another one (BASE=)") from None
+        raise BaseError(f"{where} holds {error}", "compare with another one (BASE=)") from None
     if found.stack != stack:
-        raise BaseError(f"{where} holds an estimate of stack {found.stack}\n  compare with one of {stack} (BASE=)")
+        raise BaseError(f"{where} holds an estimate of stack {found.stack}", f"compare with one of {stack} (BASE=)")
     return found
 
 
@@ -148,15 +145,15 @@ def _resolved(root: Path, refs: list[str]) -> tuple[str, str]:
             return ref, found.decode().strip()
         except BaseError:
             continue
-    raise BaseError(f"the repository has no revision {' or '.join(refs)}\n  fetch it (git fetch), or name another")
+    raise BaseError(f"the repository has no revision {' or '.join(refs)}", "fetch it (git fetch), or name another")
 
 
 def _git(root: Path, *arguments: str) -> bytes:
     try:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)
     except FileNotFoundError:
-        raise BaseError("git is not on this machine\n  install it, or compare with a file (BASE=FILE.json)") from None
+        raise BaseError("git is not on this machine", "install it, or compare with a file (BASE=FILE.json)") from None
     if done.returncode:
         said = " ".join(done.stderr.decode(errors="replace").split())[:200]
-        raise BaseError(f"git {arguments[0]} failed: {said}\n  mend what it names, or compare with a file")
+        raise BaseError(f"git {arguments[0]} failed: {said}", "mend what it names, or compare with a file")
     return done.stdout

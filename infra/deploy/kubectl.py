@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.errors import InfraError
+
 WHOLE = "--all-namespaces"
 
 
-class KubectlError(RuntimeError):
-    """kubectl did not do what was asked. One line of what it said, and one of what to do."""
+class KubectlError(InfraError):
+    """A command of kubectl failed."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Kubectl:
         if done.returncode:
             said = " ".join(done.stderr.split())[-600:]
             raise KubectlError(
-                f"kubectl {' '.join(arguments[:3])} failed: {said}\n"
-                "  is the cluster up? Cure that and run the same command again; what is done stays done"
+                f"kubectl {' '.join(arguments[:3])} failed: {said}",
+                "is the cluster up? Cure that and run the same command again; what is done stays done",
             )
         return done.stdout
 

@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from infra.deploy.kubectl import Kubectl
+from infra.errors import InfraError
 from infra.platform.manifest import SKIP_AWAIT, TIMEOUT_SECONDS
 
 POLL_SECONDS = 1.0
 
 
-class RolloutError(RuntimeError):
-    """A Deployment is not rolled out in time. One line of what is wrong for each, and one of what to do."""
+class RolloutError(InfraError):
+    """Deployments are not rolled out in time; a line for each."""
 
 
 def unfinished(deployment: Mapping[str, Any]) -> str:
@@ -59,7 +60,7 @@ def wait(kubectl: Kubectl, namespaces: Sequence[str], clock: Callable[[], float]
                     name = f"{namespace}/{deployment['metadata']['name']}"
                     late.append(f"deployment {name} is not rolled out after {seconds:g} s: {why}")
         if late:
-            raise RolloutError("\n".join([*late, "  kubectl describe its pods, and run the same command again"]))
+            raise RolloutError("\n".join(late), "kubectl describe its pods, and run the same command again")
         if not soon:
             return
         time.sleep(POLL_SECONDS)

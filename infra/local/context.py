@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from devservers_core.client import kubeconfig
 from devservers_core.errors import CommandError
 from devservers_core.paths import Paths
+from infra.errors import InfraError
 
 EMBEDDED = "embedded"
 """What DEVSERVERS_CONTEXT is set to for the embedded cluster although a local context is current."""
@@ -29,8 +30,8 @@ _NETWORKS = tuple(
 _RECOGNISED = "k3d-*, kind-* or minikube on a loopback or private address"
 
 
-class ContextError(RuntimeError):
-    """No cluster can be chosen. The message is one line of what is wrong and one of what to do."""
+class ContextError(InfraError):
+    """No cluster can be chosen."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,14 @@ def _named(name: str, kubeconfigs: Sequence[Kubeconfig]) -> Choice:
     if found is None:
         names = sorted({str(c.get("name")) for k in kubeconfigs for c in _entries(k.content, "contexts")})
         raise ContextError(
-            f"DEVSERVERS_CONTEXT={name}: no kubeconfig has that context\n"
-            f"  use one of {', '.join(names) or '(there are none)'}, {EMBEDDED}, or leave it unset"
+            f"DEVSERVERS_CONTEXT={name}: no kubeconfig has that context",
+            f"use one of {', '.join(names) or '(there are none)'}, {EMBEDDED}, or leave it unset",
         )
     problem = _problem(name, found[1])
     if problem is not None:
         raise ContextError(
-            f"DEVSERVERS_CONTEXT={name} is refused for the local stack: {problem}\n"
-            f"  use a context of {_RECOGNISED}, {EMBEDDED}, or leave it unset"
+            f"DEVSERVERS_CONTEXT={name} is refused for the local stack: {problem}",
+            f"use a context of {_RECOGNISED}, {EMBEDDED}, or leave it unset",
         )
     return Choice(found[0], name, f"DEVSERVERS_CONTEXT is {name}")
 
@@ -110,9 +111,8 @@ def _named(name: str, kubeconfigs: Sequence[Kubeconfig]) -> Choice:
 def _embedded(path: Path, problem: str | None, reason: str) -> Choice:
     if problem is not None:
         raise ContextError(
-            f"no local cluster: {reason}, and the embedded cluster can't run here: {problem}\n"
-            f"  make {_RECOGNISED} the current context (k3d cluster create, kind create cluster),"
-            " or cure the above"
+            f"no local cluster: {reason}, and the embedded cluster can't run here: {problem}",
+            f"make {_RECOGNISED} the current context (k3d cluster create, kind create cluster), or cure the above",
         )
     return Choice(path, None, f"the embedded cluster: {reason}")
 
@@ -179,7 +179,7 @@ def read(env: Mapping[str, str]) -> list[Kubeconfig]:
                 found.append(Kubeconfig(path, kubeconfig.read(path)))
         except (CommandError, OSError) as error:
             raise ContextError(
-                f"{error}\n  mend the file, or point KUBECONFIG or DEVSERVERS_KUBECONFIG at another"
+                str(error), "mend the file, or point KUBECONFIG or DEVSERVERS_KUBECONFIG at another"
             ) from None
     return found
 

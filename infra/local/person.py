@@ -12,14 +12,15 @@ from pathlib import Path
 
 from devservers_core.grammar import USER_NAME_MAX, slug
 from devservers_core.names import is_reserved_user
+from infra.errors import InfraError
 
 FALLBACK = "me"
 """For root and other accounts whose names mean something inside an image."""
 _OWN_KEYS = ("id_ed25519.pub", "id_ed25519_sk.pub", "id_ecdsa.pub", "id_ecdsa_sk.pub", "id_rsa.pub")
 
 
-class PersonError(RuntimeError):
-    """The person's keys can't be read. One line of what is wrong and one of what to do."""
+class PersonError(InfraError):
+    """The person's keys can't be read."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def _lines(path: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not text"
         raise PersonError(
-            f"{path}: the public keys can't be read: {why}\n"
-            "  set DEVSERVERS_LOCAL_KEYS_FILE to a file with one public key a line"
+            f"{path}: the public keys can't be read: {why}",
+            "set DEVSERVERS_LOCAL_KEYS_FILE to a file with one public key a line",
         ) from None
     lines = (line.strip() for line in text.splitlines())
     return tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))

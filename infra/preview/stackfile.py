@@ -15,14 +15,15 @@ from typing import Any
 import yaml
 
 from infra import ROOT
+from infra.errors import InfraError
 from infra.problems import PROJECT
 
 FOLDER = ROOT / "stacks"
 SECRET = "[secret]"
 
 
-class StackFileError(RuntimeError):
-    """A stack's file is not there or can't be read. One line of what is wrong and one of what to do."""
+class StackFileError(InfraError):
+    """A stack's file is not there or can't be read."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ def read(stack: str, folder: Path = FOLDER) -> StackFile:
     if stack not in names(folder):
         known = ", ".join(names(folder)) or "(there are none)"
         raise StackFileError(
-            f"there is no stack {stack!r}: {folder.name}/Pulumi.{stack}.yaml is missing\n"
-            f"  use one of {known}, or copy one of their files"
+            f"there is no stack {stack!r}: {folder.name}/Pulumi.{stack}.yaml is missing",
+            f"use one of {known}, or copy one of their files",
         )
     path = folder / f"Pulumi.{stack}.yaml"
     try:
@@ -58,7 +59,7 @@ def read(stack: str, folder: Path = FOLDER) -> StackFile:
         mine = {key: value for key, value in values.items() if key.startswith(f"{PROJECT}:")}
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
         raise StackFileError(
-            f"{folder.name}/{path.name} can't be read: {' '.join(str(error).split())[:160]}\n  mend the file"
+            f"{folder.name}/{path.name} can't be read: {' '.join(str(error).split())[:160]}", "mend the file"
         ) from None
     return StackFile(stack, {key.partition(":")[2]: _text(value) for key, value in mine.items()})
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 
+from infra.errors import InfraError
 
-class AwsError(RuntimeError):
-    """The AWS CLI did not do what was asked. One line of what is wrong and one of what to do."""
+
+class AwsError(InfraError):
+    """A command of the AWS CLI failed."""
 
 
 def run(command: Sequence[str]) -> str:
@@ -15,10 +17,10 @@ def run(command: Sequence[str]) -> str:
     try:
         done = subprocess.run(list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise AwsError("the AWS CLI is not on this machine\n  install the AWS CLI, version 2") from None
+        raise AwsError("the AWS CLI is not on this machine", "install the AWS CLI, version 2") from None
     if done.returncode:
         words = " ".join(command[1:3])
         raise AwsError(
-            f"aws {words} failed: {' '.join(done.stderr.split())[-400:]}\n  check `aws sts get-caller-identity`"
+            f"aws {words} failed: {' '.join(done.stderr.split())[-400:]}", "check `aws sts get-caller-identity`"
         )
     return done.stdout

@@ -23,7 +23,9 @@ def facts(stack: str, role: str) -> dict[str, str]:
     """
     aws = settings_of(read(stack)).aws
     if aws is None or role not in CI:
-        raise StackFileError(f"stack {stack} has no role {role!r} on AWS\n  use one of {', '.join(CI)}, a stack on AWS")
+        raise StackFileError(
+            f"stack {stack} has no role {role!r} on AWS", f"use one of {', '.join(CI)}, a stack on AWS"
+        )
     bucket = aws.access.state_bucket
     return {
         "region": aws.region,

@@ -16,13 +16,14 @@ from devcluster import toolchain
 from devservers_core.paths import Paths
 from infra import ROOT
 from infra.deploy.aws.tools import Tools
+from infra.errors import InfraError
 
 PARALLEL = 32
 """Requests at a time: EC2 and IAM begin to refuse above."""
 
 
-class PulumiError(RuntimeError):
-    """Pulumi did not do what was asked; its own output said why. One line, and one of what to do."""
+class PulumiError(InfraError):
+    """A command of Pulumi failed; its own output says why."""
 
 
 class Engine:
@@ -50,8 +51,9 @@ class Engine:
         known = json.loads(self._run(["stack", "ls", "--json"], capture=True))
         if not any(each["name"].split("/")[-1] == self.stack for each in known):
             raise PulumiError(
-                f"the backend has no stack {self.stack}\n  pulumi stack init {self.stack} "
-                "--secrets-provider='awskms://alias/devservers-pulumi?region=REGION' (docs/aws.md, step 3)"
+                f"the backend has no stack {self.stack}",
+                f"pulumi stack init {self.stack} "
+                "--secrets-provider='awskms://alias/devservers-pulumi?region=REGION' (docs/aws.md, step 3)",
             )
 
     def preview(self, pack: Path) -> None:
@@ -91,7 +93,7 @@ class Engine:
         if done.returncode:
             detail = f": {' '.join((done.stderr or '').split())[:400]}" if capture else ", see above"
             raise PulumiError(
-                f"pulumi {' '.join(arguments[:2] if capture else arguments[:1])} failed{detail}\n"
-                "  mend what it names and run the same command again (docs/aws.md, troubleshooting)"
+                f"pulumi {' '.join(arguments[:2] if capture else arguments[:1])} failed{detail}",
+                "mend what it names and run the same command again (docs/aws.md, troubleshooting)",
             )
         return done.stdout or ""

@@ -24,14 +24,15 @@ from infra.deploy.aws.engine import Engine, PulumiError
 from infra.deploy.aws.state import Held
 from infra.deploy.aws.tools import Tools, look
 from infra.deploy.kubectl import Kubectl
+from infra.errors import InfraError
 from infra.preview.stackfile import StackFile
 
 Ask = Callable[[str], bool]
 """Puts a question; true for yes."""
 
 
-class RefusedError(RuntimeError):
-    """It isn't done as things are. One line of why and one of what to do."""
+class RefusedError(InfraError):
+    """A command is refused as things are."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Environment:
         """`pulumi up` by the real engine."""
         if not yes and not interactive:
             raise RefusedError(
-                f"stack {self.stack.name} changes an AWS account, and nobody is there to be asked\n"
-                "  run it in a terminal, or with YES=1"
+                f"stack {self.stack.name} changes an AWS account, and nobody is there to be asked",
+                "run it in a terminal, or with YES=1",
             )
         tools = self._tools(("pulumi", "aws"))
         engine = self._engine(tools)
@@ -82,7 +83,7 @@ class Environment:
             f"Take down stack {self.stack.name}, {len(before)} resources in account {account}, {self.region}? "
             "Everybody's servers end; homes stay."
         ):
-            raise RefusedError("nothing was taken down\n  run it again and say yes, or with YES=1")
+            raise RefusedError("nothing was taken down", "run it again and say yes, or with YES=1")
         cluster = state.cluster_name(before)
         homes = self._drain(engine, tools) if drain and cluster else []
         self._destroy(engine, tools.path("aws"), cluster, ask)
@@ -111,9 +112,9 @@ class Environment:
         kubeconfig = engine.outputs().get("kubeconfig")
         if not kubeconfig:
             raise RefusedError(
-                f"stack {self.stack.name} has a cluster and no output kubeconfig: users' work can't be ended first\n"
-                "  run `pulumi up` to its end, or DRAIN=0 to go on without: disks of homes may be deleted then, "
-                "or stay without being named when the cluster is gone (docs/aws.md, step 10)"
+                f"stack {self.stack.name} has a cluster and no output kubeconfig: users' work can't be ended first",
+                "run `pulumi up` to its end, or DRAIN=0 to go on without: disks of homes may be deleted then, "
+                "or stay without being named when the cluster is gone (docs/aws.md, step 10)",
             )
         with self._kubectl(kubeconfig, tools) as kubectl:
             homes = drained(kubectl, self.progress)
@@ -168,12 +169,12 @@ def refuse_protected(stack: str, held: Sequence[Held], region: str) -> None:
     if protected:
         named = ", ".join(f"{each.type.rpartition(':')[2]} {each.name}" for each in protected)
         raise RefusedError(
-            f"stack {stack} protects {len(protected)} resources: {named}\n"
-            "  whoever may lose them lets each go first (nothing was touched):\n"
+            f"stack {stack} protects {len(protected)} resources: {named}",
+            "whoever may lose them lets each go first (nothing was touched):\n"
             + "\n".join(
                 [
                     *(f"    pulumi state unprotect '{each.urn}' --stack {stack}" for each in protected),
                     *(f"    {shlex.join(command)}" for command in leftovers.unguarding(held, region)),
                 ]
-            )
+            ),
         )

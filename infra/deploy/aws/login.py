@@ -26,9 +26,9 @@ def need(stack: StackFile, env: Mapping[str, str]) -> None:
     registry = images.registry(aws)
     if registry not in known(env):
         raise MissingError(
-            f"stack {stack.name} builds images, and Docker is not logged in to {registry}\n"
-            f"  aws ecr get-login-password --region {aws.region} | "
-            f"docker login --username AWS --password-stdin {registry}"
+            f"stack {stack.name} builds images, and Docker is not logged in to {registry}",
+            f"aws ecr get-login-password --region {aws.region} | "
+            f"docker login --username AWS --password-stdin {registry}",
         )
 
 

@@ -12,13 +12,14 @@ from devcluster import toolchain
 from devcluster.progress import Progress
 from devservers_core.paths import Paths
 from infra import ROOT
+from infra.errors import InfraError
 
 PACK = ROOT / "infra" / "policy"
 _STAMP = PACK / ".venv" / ".devservers-synced"
 
 
-class PackError(RuntimeError):
-    """The policy pack can't be set up. One line of what is wrong and one of what to do."""
+class PackError(InfraError):
+    """The policy pack can't be set up."""
 
 
 def ensure(env: Mapping[str, str], progress: Progress) -> Path:
@@ -28,12 +29,12 @@ def ensure(env: Mapping[str, str], progress: Progress) -> Path:
         return PACK
     uv = toolchain.find_uv(env.get("PATH"), Paths.of(env))
     if uv is None:
-        raise PackError("uv is not on this machine\n  run `make env`, which installs it")
+        raise PackError("uv is not on this machine", "run `make env`, which installs it")
     command = [str(uv), "sync", "--quiet", "--frozen", "--project", str(PACK), "--python", sys.executable]
     keep = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
     with progress.step("setting up the policy pack"):
         done = subprocess.run(command, env=keep, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise PackError(f"the policy pack can't be set up: {done.stderr.strip()[-500:]}\n  cure that and try again")
+        raise PackError(f"the policy pack can't be set up: {done.stderr.strip()[-500:]}", "cure that and try again")
     _STAMP.touch()
     return PACK

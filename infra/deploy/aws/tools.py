@@ -15,6 +15,7 @@ from pathlib import Path
 
 from devcluster import toolchain
 from devservers_core.paths import Paths
+from infra.errors import InfraError
 
 PLUGINS = {
     "aws": "pulumi-aws",
@@ -30,8 +31,8 @@ PROGRAMS = {
 }
 
 
-class MissingError(RuntimeError):
-    """Something is missing; two lines for each."""
+class MissingError(InfraError):
+    """A machine lacks programs, plugins or credentials; two lines for each."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,14 @@ class Tools:
         """Raises :class:`MissingError` when something is missing."""
         found = self.problems(wanted, plugins=plugins)
         if found:
-            raise MissingError("\n".join(found))
+            what, _, remedies = "\n".join(found).partition("\n  ")
+            raise MissingError(what, remedies)
 
     def path(self, name: str) -> str:
         """A program's path. Raises :class:`MissingError`."""
         found = self.programs.get(name)
         if found is None:
-            raise MissingError(f"{name} is not on this machine\n  {PROGRAMS[name]}")
+            raise MissingError(f"{name} is not on this machine", PROGRAMS[name])
         return str(found)
 
 

@@ -26,6 +26,7 @@ from infra.deploy.kubectl import KubectlError
 from infra.deploy.local.drain import Leftover, drain, leftovers, strangers
 from infra.deploy.local.kubectl import kubectl
 from infra.deploy.rollouts import RolloutError
+from infra.errors import InfraError
 from infra.local.context import EMBEDDED, Choice
 
 STACK = "local"
@@ -44,8 +45,8 @@ _PASSED_ON = (
 )
 
 
-class EngineError(RuntimeError):
-    """Pulumi did not do what was asked; its own output said why. One line, and one of what to do."""
+class EngineError(InfraError):
+    """A command of Pulumi failed; its own output says why."""
 
 
 class Engine:
@@ -137,7 +138,7 @@ class Engine:
         except (EngineError, RolloutError) as error:
             # Pulumi doesn't always say why the operator's pods aren't ready; the pods do.
             reasons = self._waiting_pods()
-            raise EngineError("\n".join([str(error), *reasons])) from None
+            raise EngineError(error.what, "\n".join([error.remedy, *reasons])) from None
         seen.write_text(cluster)
 
     def preview(self, *, extra: Sequence[str] = ()) -> None:
@@ -154,13 +155,13 @@ class Engine:
         self._prepare()
         if others := strangers(self._kubectl):
             raise EngineError(
-                f"in a queue and no server's: {', '.join(others[:10])}; no server was ended\n"
-                "  delete what owns them and run the same command again"
+                f"in a queue and no server's: {', '.join(others[:10])}; no server was ended",
+                "delete what owns them and run the same command again",
             )
         if left := drain(self._kubectl, wait_seconds):
             raise EngineError(
-                f"still in a queue after the servers were ended: {', '.join(left[:10])}\n"
-                "  delete what owns them and run the same command again; if Kueue is down, `make up` first"
+                f"still in a queue after the servers were ended: {', '.join(left[:10])}",
+                "delete what owns them and run the same command again; if Kueue is down, `make up` first",
             )
         self._run(["destroy", "--stack", STACK, "--non-interactive", "--yes", "--skip-preview"])
         return leftovers(self._kubectl, wait_seconds)
@@ -222,7 +223,7 @@ class Engine:
         if done.returncode:
             what = f"pulumi {arguments[0]} failed with exit code {done.returncode}"
             detail = f": {' '.join((done.stderr or '').split())[:400]}" if capture else ", see above"
-            raise EngineError(f"{what}{detail}\n  mend what it names and run the same command again")
+            raise EngineError(f"{what}{detail}", "mend what it names and run the same command again")
         return done.stdout or ""
 
     def _waiting_pods(self) -> list[str]:

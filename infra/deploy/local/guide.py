@@ -16,11 +16,11 @@ from pathlib import Path
 
 import yaml
 
-from devcluster.cluster import ClusterError
 from devcluster.progress import Progress
 from devservers_core.names import namespace_of
 from devservers_core.paths import Paths
 from infra import ROOT
+from infra.errors import InfraError
 
 FIRST = "first"
 """The name of the server that `make up` ends with."""
@@ -57,7 +57,7 @@ class Guide:
         """Create a server when the person has none, show that it answers over SSH, and name next commands.
 
         ``door`` is the bastion, where the stack has one.
-        Raises ClusterError when devctl fails.
+        Raises InfraError when devctl fails.
         """
         flags = [word for key in _FLAGS if key in settings for word in (f"--{key}", settings[key])]
         env = {name: value for name, value in self.env.items() if not name.startswith("DEVCTL_")}
@@ -69,7 +69,9 @@ class Guide:
             words = [str(DEVCTL), command, *flags, *arguments]
             done = subprocess.run(words, env=env, text=True, stdout=subprocess.PIPE if capture else None, check=False)
             if done.returncode:
-                raise ClusterError(f"devctl {command} failed, see above\n  the platform itself is up")
+                raise InfraError(
+                    f"devctl {command} failed, see above", "the platform itself is up: run the command again"
+                )
             return (done.stdout or "").strip()
 
         servers = devctl("list", "-o", "name", capture=True).split()

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from devcluster import images, modules, packages, toolchain
-from devcluster.cluster import CONTEXT, Cluster, ClusterError
+from devcluster.cluster import CONTEXT, Cluster
 from devcluster.progress import Progress
 from devservers_core.names import BASTION_INFO, BASTION_NAMESPACE, HOST_CA_ENTRY
 from devservers_core.paths import Paths
@@ -27,6 +27,7 @@ from infra.deploy.local.engine import Engine
 from infra.deploy.local.guide import Door, Guide
 from infra.deploy.local.images import references
 from infra.deploy.local.kubectl import kubectl as kubectl_of
+from infra.errors import InfraError
 from infra.images import PLATFORM
 from infra.local import capacity, context, surroundings
 from infra.local.person import Person, person
@@ -65,8 +66,8 @@ class Platform:
             self._pretend_gpus(fake_gpus)
         elif fake_gpus:
             raise context.ContextError(
-                f"GPUs are pretended on the embedded cluster only, and this is {chosen.context}\n"
-                f"  leave FAKE_GPUS out, or set DEVSERVERS_CONTEXT={context.EMBEDDED}"
+                f"GPUs are pretended on the embedded cluster only, and this is {chosen.context}",
+                f"leave FAKE_GPUS out, or set DEVSERVERS_CONTEXT={context.EMBEDDED}",
             )
         else:
             toolchain.ensure((*modules.ENGINE, *modules.QUEUEING), self.paths, self.progress)
@@ -107,7 +108,7 @@ class Platform:
         """Print what `up` would change."""
         chosen = self.choice()
         if chosen.embedded and self.cluster.pid() is None:
-            raise ClusterError("the embedded cluster is not running\n  run `make up` first")
+            raise InfraError("the embedded cluster is not running", "run `make up` first")
         self._engine(chosen, self._person()).preview()
 
     def destroy(self) -> None:
