@@ -1,4 +1,4 @@
-"""Who may do what from CI: roles nobody else can take, that read or change this environment and no other."""
+"""IAM roles of CI on AWS: who can assume them and what they may do."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ UP = f"{REPOSITORY}/.github/workflows/up.yml"
         ("*", MAIN, None),
     ],
 )
-def test_whose_token_takes_which_role(sub: str, ref: str, expected: str | None) -> None:
+def test_role_trust_accepts_its_own_environments_token_only(sub: str, ref: str, expected: str | None) -> None:
     for role in ROLES:
         token = {"sub": sub, "ref": ref, "job_workflow_ref": f"{UP}@{ref}"}
         assert takes(role, **token) is (role == expected), role
@@ -82,7 +82,7 @@ def test_whose_token_takes_which_role(sub: str, ref: str, expected: str | None) 
         ("", False),
     ],
 )
-def test_one_workflow_alone_deploys(workflow: str, expected: bool) -> None:
+def test_deployer_trust_accepts_the_up_workflow_only(workflow: str, expected: bool) -> None:
     token = {"sub": f"{OURS}:environment:dev", "ref": MAIN}
     assert takes("deployer", **token, job_workflow_ref=workflow) is expected
     assert not takes("deployer", **token)
@@ -102,7 +102,9 @@ def test_one_workflow_alone_deploys(workflow: str, expected: bool) -> None:
         ("repo:acme@11/other@22:environment:{}", "22", False),
     ],
 )
-def test_trust_with_ids_takes_the_one_repository(role: str, sub: str, repository_id: str, expected: bool) -> None:
+def test_role_trust_with_ids_accepts_the_one_repository(
+    role: str, sub: str, repository_id: str, expected: bool
+) -> None:
     github = GitHub(repository=REPOSITORY, owner_id=11, repository_id=22)
     (statement,) = access.trust("arn", "dev", github, role)["Statement"]
     token = {
@@ -116,7 +118,7 @@ def test_trust_with_ids_takes_the_one_repository(role: str, sub: str, repository
     assert all(token.get(key.partition(":")[2]) == value for key, value in wanted.items()) is expected
 
 
-def test_no_pattern_is_in_a_trust_policy(dev: Graph) -> None:
+def test_role_trust_contains_no_pattern(dev: Graph) -> None:
     for node in part(dev, "Access").of("Role"):
         trust = json.loads(node.inputs["assumeRolePolicy"])
         assert faults(trust) == []
@@ -126,7 +128,7 @@ def test_no_pattern_is_in_a_trust_policy(dev: Graph) -> None:
         assert {f"{ISSUER}:aud", f"{ISSUER}:sub"} <= set(statement["Condition"]["StringEquals"])
 
 
-def test_github_is_known_once(dev: Graph) -> None:
+def test_oidc_provider_is_created_once_or_given(dev: Graph) -> None:
     provider = part(dev, "Access").one("OpenIdConnectProvider").inputs
     assert (provider["url"], provider["clientIdLists"]) == (f"https://{ISSUER}", ["sts.amazonaws.com"])
     given = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}"
@@ -136,11 +138,11 @@ def test_github_is_known_once(dev: Graph) -> None:
     assert {node.name for node in graph.of("Role")} == set(ROLES)
 
 
-def test_without_github_there_is_no_role() -> None:
+def test_access_without_github_creates_no_role() -> None:
     assert not part(recorded(settings(access={})), "Access").of("Role")
 
 
-def test_every_policy_is_sound_and_fits(dev: Graph, prod: Graph) -> None:
+def test_access_policies_are_valid_and_within_the_size_limit(dev: Graph, prod: Graph) -> None:
     for graph in (dev, prod):
         found = documents(part(graph, "Access"))
         assert len(found) >= 12
@@ -163,7 +165,7 @@ def allowed(policy: dict[str, Any], action: str, resource: str) -> bool:
     return not denied and any(hit(each) for each in policy["Statement"] if each["Effect"] == "Allow")
 
 
-def test_a_previewer_reads_settings_and_no_data() -> None:
+def test_previewer_policy_reads_settings_and_no_data() -> None:
     for statement in reading.settings("dev", AWS)["Statement"]:
         for action in many(statement["Action"]):
             name = action.partition(":")[2]
@@ -191,19 +193,19 @@ def state(write: bool, **changes: Any) -> dict[str, Any]:
         ("locks/organization/devservers/prod/1.json", False, False),
     ],
 )
-def test_state_of_this_stack_only(path: str, read: bool, written: bool) -> None:
+def test_state_policy_covers_this_stacks_files_only(path: str, read: bool, written: bool) -> None:
     where = f"arn:aws:s3:::acme-state/.pulumi/{path}"
     assert allowed(state(False), "s3:GetObject", where) is read
     for action in ("s3:PutObject", "s3:DeleteObject"):
         assert allowed(state(True), action, where) is written
 
 
-def test_a_preview_leaves_the_state_as_it_is() -> None:
+def test_state_policy_of_the_previewer_is_read_only() -> None:
     actions = {action for statement in state(False)["Statement"] for action in many(statement["Action"])}
     assert actions == {"s3:GetObject", "s3:ListBucket", "kms:Decrypt"}
 
 
-def test_state_elsewhere_is_nothing_to_allow() -> None:
+def test_state_policy_without_a_bucket_is_none() -> None:
     assert reading.state("dev", settings(access={"github": {"repository": REPOSITORY}}), write=True) is None
 
 
@@ -231,11 +233,11 @@ POLICY = f"arn:aws:iam::{ACCOUNT}:policy/"
         ("iam:CreateUser", "*", False),
     ],
 )
-def test_a_deployer_can_t_make_itself_more(action: str, resource: str, expected: bool) -> None:
+def test_deployer_policy_prevents_privilege_escalation(action: str, resource: str, expected: bool) -> None:
     assert allowed(deploying.roles("dev", AWS), action, resource) is expected
 
 
-def test_rights_are_given_to_bounded_roles_only() -> None:
+def test_deployer_policy_grants_rights_to_bounded_roles_only() -> None:
     statements = {each["Sid"]: each for each in deploying.roles("dev", AWS)["Statement"]}
     bound = {"StringEquals": {"iam:PermissionsBoundary": boundary.arn("dev", AWS)}}
     assert statements["Rights"]["Condition"] == bound
@@ -247,7 +249,7 @@ VIA_SERVICE = {"aws:ViaAWSService": "true"}
 """Only what a service of AWS asks for on the deployer's behalf."""
 
 
-def test_what_is_not_named_is_known_by_its_tag() -> None:
+def test_deployer_policy_deletes_by_name_or_tag_only() -> None:
     for policy in (deploying.network("dev", AWS), deploying.services("dev", AWS)):
         for statement in policy["Statement"]:
             destroys = [each for each in many(statement["Action"]) if ":Delete" in each]
@@ -257,7 +259,7 @@ def test_what_is_not_named_is_known_by_its_tag() -> None:
                 assert condition.get("StringEquals") or condition["Bool"] == VIA_SERVICE, statement["Sid"]
 
 
-def test_a_deployer_of_prod_can_t_delete_what_holds_data() -> None:
+def test_deployer_policy_of_prod_denies_deletion_of_data() -> None:
     prod = deploying.services("prod", settings(PROD))
     assert not allowed(prod, "eks:DeleteCluster", f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/devservers-prod")
     assert not allowed(prod, "kms:ScheduleKeyDeletion", f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/1")
@@ -266,12 +268,12 @@ def test_a_deployer_of_prod_can_t_delete_what_holds_data() -> None:
     assert not allowed(dev, "eks:DeleteCluster", f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/devservers-prod")
 
 
-def test_sessions_end(dev: Graph) -> None:
+def test_role_sessions_have_a_maximum_duration(dev: Graph) -> None:
     for node in part(dev, "Access").of("Role"):
         assert node.inputs["maxSessionDuration"] == boundary.seconds(node.name) <= 4 * 3600
 
 
-def test_in_the_cluster(dev: Graph) -> None:
+def test_role_access_entries_have_the_expected_cluster_policies(dev: Graph) -> None:
     graph = part(dev, "Access")
     entries = by_name(graph, "AccessPolicyAssociation")
     assert {name: node.inputs["policyArn"].rpartition("/")[2] for name, node in entries.items()} == {
@@ -285,14 +287,14 @@ def test_in_the_cluster(dev: Graph) -> None:
 class TestBoundary:
     """Of every role but CI's own."""
 
-    def test_every_role_carries_it(self, dev: Graph) -> None:
+    def test_boundary_is_on_every_role_but_cis(self, dev: Graph) -> None:
         for node in dev.of("Role"):
             expected = None if node.name in ROLES else f"arn:aws:iam::{ACCOUNT}:policy/devservers-dev-boundary"
             assert node.inputs.get("permissionsBoundary") == expected, node.name
             assert expected is None or any(urn.endswith("Policy::boundary") for urn in dev.before(node))
         assert len(dev.of("Role")) > len(ROLES)
 
-    def test_it_makes_no_rights(self) -> None:
+    def test_boundary_allows_no_new_rights(self) -> None:
         first, *rest = [each for each in boundary.limits("dev", AWS)["Statement"] if each["Effect"] == "Allow"]
         assert {"iam:*", "organizations:*", "s3:*", "sts:AssumeRole"} <= set(first["NotAction"])
         assert first["Condition"] == {"StringEquals": {"aws:RequestedRegion": "eu-central-1"}}
@@ -300,14 +302,14 @@ class TestBoundary:
             for action in many(statement["Action"]):
                 assert action.startswith(("iam:Get", "iam:List")) or action == "iam:CreateServiceLinkedRole"
 
-    def test_a_role_may_not_touch_another_stack_s(self) -> None:
+    def test_boundary_denies_resources_of_other_stacks(self) -> None:
         (other,) = [each for each in boundary.limits("dev", AWS)["Statement"] if each.get("Sid") == "NotOfOtherStacks"]
         assert (other["Effect"], other["Action"], other["Resource"]) == ("Deny", "*", "*")
         tag = "aws:ResourceTag/Stack"
         # What has no such tag must stay allowed: most calls are about no resource that could carry one.
         assert other["Condition"] == {"StringNotEquals": {tag: "dev"}, "Null": {tag: "false"}}
 
-    def test_a_role_can_t_do_what_its_deployer_is_denied(self, dev: Graph, prod: Graph) -> None:
+    def test_boundary_contains_the_deployers_denials(self, dev: Graph, prod: Graph) -> None:
         for graph, stack, aws in ((dev, "dev", AWS), (prod, "prod", settings(PROD))):
             denied = [each for each in deploying.services(stack, aws)["Statement"] if each["Effect"] == "Deny"]
             limit = json.loads(part(graph, "Boundary").one("Policy").inputs["policy"])["Statement"]
@@ -350,13 +352,13 @@ DEPENDENT = {
 
 
 @pytest.mark.parametrize("action", DEPENDENT)
-def test_a_deployer_may_what_its_calls_take_besides(action: str) -> None:
+def test_deployer_policy_allows_dependent_actions(action: str) -> None:
     assert may(action), "nothing to depend on"
     for needed in DEPENDENT[action].split():
         assert may(needed), needed
 
 
-def test_a_new_rule_of_a_security_group_may_be_tagged_and_another_s_may_not() -> None:
+def test_deployer_policy_tags_new_security_group_rules_only() -> None:
     rule = f"arn:aws:ec2:eu-central-1:{ACCOUNT}:security-group-rule/*"
     (tagging,) = [each for each in may("ec2:CreateTags") if each["Resource"] == rule]
     assert tagging["Condition"] == {
@@ -365,7 +367,7 @@ def test_a_new_rule_of_a_security_group_may_be_tagged_and_another_s_may_not() ->
     }
 
 
-def test_others_interfaces_are_not_a_deployer_s_to_change() -> None:
+def test_deployer_policy_changes_this_stacks_network_interfaces_only() -> None:
     for action in ("ec2:DeleteNetworkInterface", "ec2:ModifyNetworkInterfaceAttribute", "ec2:CreateNetworkInterface"):
         for statement in may(action):
             condition = statement["Condition"]

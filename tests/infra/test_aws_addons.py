@@ -1,4 +1,4 @@
-"""The add-ons: versions, rights, and which side of the nodes they are on."""
+"""EKS add-ons: versions, configuration, rights and order."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def configuration(name: str) -> Any:
     return json.loads(addon(name).inputs["configurationValues"])
 
 
-def test_which_there_are() -> None:
+def test_addons_of_the_default_stack_are_the_expected_ones() -> None:
     assert [node.name for node in part(graph(), "NodeAddons").of("Addon")] == BEFORE
     assert [node.name for node in part(graph(), "Addons").of("Addon")] == AFTER
 
 
-def test_what_is_turned_off_is_not_there() -> None:
+def test_addons_that_are_switched_off_are_absent() -> None:
     made = graph(storage={"shared": False}, observability={"containerInsights": False})
     assert {node.name for node in addons(made)} == {*BEFORE, *AFTER} - {
         "aws-efs-csi-driver", "amazon-cloudwatch-observability"
@@ -54,19 +54,19 @@ def test_what_is_turned_off_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_versions_are_the_catalogs(version: str) -> None:
+def test_addons_have_the_catalogs_versions(version: str) -> None:
     for node in addons(graph(kubernetes={"version": version})):
         assert node.inputs["addonVersion"] == VERSIONS[version].addons[node.inputs["addonName"]]
 
 
-def test_conflicts() -> None:
+def test_addons_resolve_conflicts_by_who_configures_them() -> None:
     for node in addons(graph()):
         assert node.inputs["resolveConflictsOnCreate"] == "OVERWRITE"
         ours = "configurationValues" in node.inputs
         assert node.inputs["resolveConflictsOnUpdate"] == ("OVERWRITE" if ours else "PRESERVE")
 
 
-def test_the_rest_comes_after_the_platforms_nodes_and_goes_before_them() -> None:
+def test_addons_with_pods_depend_on_the_system_nodes() -> None:
     (system,) = (node for node in part(graph(), "Nodes").of("NodeGroup") if node.name == "system")
     for name in AFTER:
         assert follows(graph(), addon(name), system), name
@@ -74,14 +74,14 @@ def test_the_rest_comes_after_the_platforms_nodes_and_goes_before_them() -> None
         assert not follows(graph(), addon(name), system), name
 
 
-def test_the_network_keeps_to_policies_and_gives_addresses_by_prefix() -> None:
+def test_vpc_cni_enforces_policies_and_delegates_prefixes() -> None:
     said = configuration("vpc-cni")
     assert said["enableNetworkPolicy"] == "true"
     assert said["env"]["ENABLE_PREFIX_DELEGATION"] == "true"
     assert follows(graph(), addon("vpc-cni"), addon("eks-pod-identity-agent"))
 
 
-def test_no_add_on_keeps_a_servers_node_from_going() -> None:
+def test_addon_controllers_run_on_system_nodes() -> None:
     assert configuration("coredns") == configuration("metrics-server") == HOME
     assert configuration("amazon-cloudwatch-observability")["manager"]["nodeSelector"] == HOME["nodeSelector"]
     for name in ("aws-efs-csi-driver", "aws-ebs-csi-driver"):
@@ -89,7 +89,7 @@ def test_no_add_on_keeps_a_servers_node_from_going() -> None:
     assert configuration("aws-ebs-csi-driver")["node"] == {"tolerateAllTaints": True}
 
 
-def test_gpus_of_every_gpu_node_are_measured() -> None:
+def test_dcgm_exporter_selects_every_gpu_node_group() -> None:
     """By the label of our node groups: the add-on's own list of instance types leaves newer ones out."""
     affinity = configuration("amazon-cloudwatch-observability")["dcgmExporter"]["affinity"]["nodeAffinity"]
     ((term,),) = (
@@ -101,7 +101,7 @@ def test_gpus_of_every_gpu_node_are_measured() -> None:
     assert chosen == {node.name for node in groups if node.inputs.get("taints")} != set()
 
 
-def test_the_gpus_health_server_is_closed_to_pods() -> None:
+def test_dcgm_server_ingress_from_pods_is_denied() -> None:
     """It asks nobody who they are; its own node, which the CNI always lets in, is all that asks it."""
     policies = {node.name: node for node in part(graph(), "Addons").of("NetworkPolicy")}
     assert policies["kube-system/dcgm-server"].inputs["spec"] == {
@@ -115,7 +115,7 @@ def test_the_gpus_health_server_is_closed_to_pods() -> None:
 TAGS = {"Project": "devservers", "Stack": "dev", "Environment": "dev"}
 
 
-def test_homes_are_tagged_as_everything_else() -> None:
+def test_ebs_volumes_get_the_stacks_tags() -> None:
     made = part(graph(owner="ML platform", costCenter="team:a b"), "Addons").of("Addon")
     said = {node.name: json.loads(node.inputs.get("configurationValues", "{}")) for node in made}
     (provider,) = (node for node in graph().values() if node.type == "pulumi:providers:aws")
@@ -166,24 +166,24 @@ OURS, THEIRS = ({"aws:ResourceTag/Stack": stack} for stack in ("dev", "prod"))
         ("ClientMount", "file-system/fs-1", OURS, False),
     ],
 )
-def test_the_efs_driver_makes_access_points_of_this_environments_file_systems(
+def test_efs_driver_policy_covers_this_stacks_file_systems_only(
     action: str, resource: str, context: dict[str, str], expected: bool
 ) -> None:
     assert allows(f"elasticfilesystem:{action}", FILES + resource, **context) is expected
 
 
-def test_cloudwatch_changes_nobodys_pods() -> None:
+def test_cloudwatch_addon_injects_nothing_into_pods() -> None:
     """Its default would put init containers into servers' pods that Pod Security refuses: no server would start."""
     said = configuration("amazon-cloudwatch-observability")
     assert said["manager"]["applicationSignals"] == {"autoMonitor": {"monitorAllServices": False}}
     assert said["applicationSignals"] == {"enabled": False}
 
 
-def test_the_gpus_health_is_read_on_tainted_nodes() -> None:
+def test_node_monitoring_agent_tolerates_every_taint() -> None:
     assert configuration("eks-node-monitoring-agent") == {"dcgmAgent": {"tolerations": [{"operator": "Exists"}]}}
 
 
-def test_the_role_the_file_systems_policy_names_is_the_drivers_on_nodes() -> None:
+def test_file_system_policy_names_the_efs_node_role() -> None:
     (made,) = (node for node in graph().of("PodIdentityAssociation") if node.name == "efs-csi-node")
     assert (made.inputs["namespace"], made.inputs["serviceAccount"]) == ("kube-system", "efs-csi-node-sa")
     (role,) = (node for node in graph().of("Role") if node.name == "efs-csi-node")
@@ -197,7 +197,7 @@ def test_the_role_the_file_systems_policy_names_is_the_drivers_on_nodes() -> Non
 
 @pytest.mark.parametrize("name", ACCOUNTS)
 class TestRoles:
-    def test_one_service_account_and_no_other(self, name: str) -> None:
+    def test_addon_role_trusts_one_service_account(self, name: str) -> None:
         namespace, account, _ = ACCOUNTS[name]
         (made,) = (node for node in graph().of("PodIdentityAssociation") if node.name == name)
         assert (made.inputs["namespace"], made.inputs["serviceAccount"]) == (namespace, account)
@@ -209,13 +209,13 @@ class TestRoles:
             "aws:RequestTag/kubernetes-service-account": account,
         }
 
-    def test_awss_own_policy_for_it(self, name: str) -> None:
+    def test_addon_role_has_the_aws_managed_policy(self, name: str) -> None:
         attached = [node for node in graph().of("RolePolicyAttachment") if node.inputs["role"] == f"{NAME}-{name}"]
         policy = ACCOUNTS[name][2]
         wanted = [f"arn:aws:iam::aws:policy/{policy}"] if policy else []
         assert [node.inputs["policyArn"] for node in attached] == wanted
 
-    def test_its_rights_are_there_before_its_pods(self, name: str) -> None:
+    def test_addon_role_rights_precede_the_addon(self, name: str) -> None:
         (made,) = (node for node in graph().of("PodIdentityAssociation") if node.name == name)
         rights = graph().of("RolePolicyAttachment") + graph().of("RolePolicy")
         mine = [node for node in rights if node.inputs["role"] == f"{NAME}-{name}"]
@@ -224,7 +224,7 @@ class TestRoles:
         assert any(follows(graph(), node, made) for node in addons(graph()))
 
 
-def test_volumes_are_made_under_the_data_key_and_no_other() -> None:
+def test_ebs_driver_policy_covers_the_data_key_only() -> None:
     use, grant = iam.documents(graph())["RolePolicy ebs-csi.policy"]["Statement"]
     assert use["Resource"] == grant["Resource"]
     assert use["Resource"].endswith(":data")

@@ -1,4 +1,4 @@
-"""The catalog against AWS's own models (botocore), so that nothing in it is a typing error."""
+"""The catalog of instance types and versions, checked against botocore's models."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def eks() -> dict[str, Any]:
     return shapes("eks", "2017-11-01")
 
 
-def test_every_instance_type_is_one_that_ec2_knows(ec2: dict[str, Any]) -> None:
+def test_catalog_instance_types_exist_in_ec2(ec2: dict[str, Any]) -> None:
     known = set(ec2["InstanceType"]["enum"])
     assert {family.instance_type(size) for family, size in SIZES} <= known
 
 
-def test_no_size_of_a_family_is_forgotten(ec2: dict[str, Any]) -> None:
+def test_catalog_families_have_every_size(ec2: dict[str, Any]) -> None:
     left_out = {"t3": {"nano", "micro", "small"}} | {name: {"medium"} for name in ("m7a", "m7g", "m8g")}
     for family in FAMILIES.values():
         there = {each.partition(".")[2] for each in ec2["InstanceType"]["enum"] if each.startswith(f"{family.name}.")}
@@ -53,7 +53,7 @@ def test_no_size_of_a_family_is_forgotten(ec2: dict[str, Any]) -> None:
         assert rest == set(family.sizes), family.name
 
 
-def test_ami_types_and_capacities_are_ones_that_eks_knows(eks: dict[str, Any]) -> None:
+def test_catalog_ami_and_capacity_types_exist_in_eks(eks: dict[str, Any]) -> None:
     assert {family.ami_type for family in FAMILIES.values()} <= set(eks["AMITypes"]["enum"])
     assert {each for family in FAMILIES.values() for each in family.capacities} <= set(eks["CapacityTypes"]["enum"])
     declared = PoolSettings.model_json_schema()["properties"]["capacity"]["enum"]
@@ -61,7 +61,7 @@ def test_ami_types_and_capacities_are_ones_that_eks_knows(eks: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_architecture_and_ami_go_together(family: Family) -> None:
+def test_catalog_family_architecture_matches_its_ami(family: Family) -> None:
     # AWS names Graviton families with a g behind the generation; GB200 comes with NVIDIA's own ARM processor.
     arm = bool(re.match(r"[a-z]+[0-9]g", family.name)) or family.name == "p6e-gb200"
     assert family.architecture == ("arm64" if arm else "amd64")
@@ -71,7 +71,7 @@ def test_architecture_and_ami_go_together(family: Family) -> None:
 
 
 @pytest.mark.parametrize(("family", "name"), SIZES, ids=[family.instance_type(name) for family, name in SIZES])
-def test_figures_are_plausible(family: Family, name: str) -> None:
+def test_catalog_size_figures_are_plausible(family: Family, name: str) -> None:
     size = family.sizes[name]
     assert size.price is None or 0.02 < size.price < 200
     assert size.memory % 2 == 0
@@ -83,14 +83,14 @@ def test_figures_are_plausible(family: Family, name: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_more_of_everything_costs_more(family: Family) -> None:
+def test_catalog_larger_size_costs_more(family: Family) -> None:
     priced = [size for size in family.sizes.values() if size.price is not None]
     for less, more in permutations(priced, 2):
         if less.gpus <= more.gpus and less.vcpus < more.vcpus:
             assert (less.price or 0) < (more.price or 0)
 
 
-def test_prices_of_the_catalog_and_the_file_agree() -> None:
+def test_catalog_prices_match_the_price_file() -> None:
     """Every type has a price in the file or a reason why not; the file has no other type."""
     types = {family.instance_type(size) for family, size in SIZES}
     assert types - set(PRICES.on_demand) == set(WITHOUT_PRICE)
@@ -99,7 +99,7 @@ def test_prices_of_the_catalog_and_the_file_agree() -> None:
         assert family.sizes[name].price == PRICES.on_demand.get(family.instance_type(name))
 
 
-def test_prices_are_of_the_pinned_release() -> None:
+def test_price_file_is_of_the_pinned_release() -> None:
     """Whoever raises the pin runs `make prices`."""
     content = json.loads(FILE.read_text())
     checksum = f"{content['module'].replace('@', ' ')} {content['checksum']}"
@@ -110,14 +110,14 @@ def test_prices_are_of_the_pinned_release() -> None:
     assert "Apache-2.0" in content["licence"]
 
 
-def test_a_family_is_offered_or_retired_and_what_replaces_it_is_offered() -> None:
+def test_retired_family_names_an_offered_replacement() -> None:
     assert not set(RETIRED) & set(FAMILIES)
     assert all(text.partition(",")[0] in FAMILIES for text in RETIRED.values())
     assert "4xlarge" in FAMILIES["p5"].sizes
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_kubernetes_version_pins_the_same_add_ons(version: str) -> None:
+def test_kubernetes_version_pins_every_addon(version: str) -> None:
     known = VERSIONS[version]
     assert set(known.addons) == ADDONS
     assert known.unchecked <= ADDONS
@@ -127,12 +127,12 @@ def test_every_kubernetes_version_pins_the_same_add_ons(version: str) -> None:
     assert known.extended_until > known.standard_until
 
 
-def test_newer_versions_have_support_for_longer() -> None:
+def test_newer_kubernetes_version_has_longer_support() -> None:
     assert all(a.standard_until < b.standard_until for a, b in pairwise(VERSIONS.values()))
     assert list(VERSIONS)[-1] == DEFAULT_VERSION
 
 
-def test_charts_are_pinned_and_come_by_https() -> None:
+def test_charts_are_pinned_and_served_over_https() -> None:
     for chart in CHARTS.values():
         assert chart.repository.startswith("https://")
         assert re.fullmatch(r"v?\d+\.\d+\.\d+", chart.version)

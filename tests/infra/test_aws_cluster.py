@@ -1,4 +1,4 @@
-"""The control plane: who reaches it, what it keeps, and what is there before it."""
+"""The EKS control plane: endpoint, logs, encryption, access entries and provider."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ def cluster(**changes: Any) -> Node:
     return node
 
 
-def test_it_is_reached_from_the_vpc_alone() -> None:
+def test_cluster_endpoint_by_default_is_private() -> None:
     inputs = cluster().inputs
     assert inputs["endpointPrivateAccess"] is True
     assert inputs["endpointPublicAccess"] is False
     assert "publicAccessCidrs" not in inputs
 
 
-def test_from_outside_only_by_the_networks_that_are_named() -> None:
+def test_cluster_endpoint_with_public_cidrs_admits_those_only() -> None:
     inputs = cluster(kubernetes={"publicAccessCidrs": ["203.0.113.0/24"]}).inputs
     assert inputs["endpointPublicAccess"] is True
     assert inputs["publicAccessCidrs"] == ["203.0.113.0/24"]
 
 
-def test_only_access_entries_say_who_may() -> None:
+def test_cluster_authentication_uses_access_entries_only() -> None:
     assert cluster().inputs["authenticationMode"] == "API"
 
 
-def test_all_five_logs_go_to_a_group_that_is_there_before() -> None:
+def test_cluster_logs_go_to_a_log_group_created_before() -> None:
     assert set(cluster().inputs["enabledClusterLogTypes"]) == {
         "api", "audit", "authenticator", "controllerManager", "scheduler"
     }  # fmt: skip
@@ -46,13 +46,13 @@ def test_all_five_logs_go_to_a_group_that_is_there_before() -> None:
     assert follows(graph(), cluster(), group)
 
 
-def test_secrets_are_encrypted_under_a_key_that_is_there_before() -> None:
+def test_cluster_secrets_are_encrypted_with_a_key_created_before() -> None:
     assert cluster().inputs["encryptionConfigKeyArn"].endswith(":cluster")
     (key,) = (each for each in part(graph(), "Security").of("Key") if each.name == "cluster")
     assert follows(graph(), cluster(), key)
 
 
-def test_its_role_has_its_rights_before_it_and_nothing_but_these() -> None:
+def test_cluster_role_has_its_rights_before_the_cluster() -> None:
     made = part(graph(), "Cluster")
     (attached,) = made.of("RolePolicyAttachment")
     assert attached.inputs["policyArn"] == "arn:aws:iam::aws:policy/AmazonEKSClusterPolicy"
@@ -62,7 +62,7 @@ def test_its_role_has_its_rights_before_it_and_nothing_but_these() -> None:
         assert follows(graph(), cluster(), right)
 
 
-def test_nodes_and_add_ons_are_not_pulumi_ekss() -> None:
+def test_cluster_component_creates_no_nodes_or_addons() -> None:
     inputs = cluster().inputs
     assert inputs["skipDefaultNodeGroup"] is True
     assert inputs["createInstanceRole"] is False
@@ -73,7 +73,7 @@ def test_nodes_and_add_ons_are_not_pulumi_ekss() -> None:
     assert inputs["kubeProxyAddonOptions"]["enabled"] is inputs["corednsAddonOptions"]["enabled"] is False
 
 
-def test_it_is_in_private_subnets() -> None:
+def test_cluster_uses_private_subnets() -> None:
     inputs = cluster().inputs
     assert inputs["privateSubnetIds"] == ["private-eu-central-1a-id", "private-eu-central-1b-id"]
     assert "publicSubnetIds" not in inputs
@@ -84,17 +84,17 @@ def test_it_is_in_private_subnets() -> None:
     ("changes", "protected"),
     [({}, False), ({"kubernetes": {"deletionProtection": True}}, True), ({"environment": "prod"}, True)],
 )
-def test_eks_refuses_to_delete_it(changes: dict[str, Any], protected: bool) -> None:
+def test_cluster_deletion_protection_follows_setting_and_environment(changes: dict[str, Any], protected: bool) -> None:
     assert cluster(**changes).inputs["deletionProtection"] is protected
 
 
-def test_version_and_support_are_the_settings() -> None:
+def test_cluster_version_and_support_follow_the_settings() -> None:
     inputs = cluster(kubernetes={"version": "1.35", "support": "EXTENDED"}).inputs
     assert inputs["version"] == "1.35"
     assert inputs["upgradePolicy"] == {"supportType": "EXTENDED"}
 
 
-def test_administrators() -> None:
+def test_administrators_get_cluster_admin_access_entries() -> None:
     made = part(graph(), "Cluster")
     entry, policy = made.one("AccessEntry"), made.one("AccessPolicyAssociation")
     assert entry.inputs["principalArn"] == policy.inputs["principalArn"] == ADMINISTRATOR
@@ -103,7 +103,7 @@ def test_administrators() -> None:
     assert follows(graph(), policy, entry)
 
 
-def test_who_creates_the_cluster_is_given_no_second_entry() -> None:
+def test_cluster_creator_gets_no_second_access_entry() -> None:
     other = ADMINISTRATOR.replace("platform-admins", "on-call")
     access = {"administrators": [ADMINISTRATOR, other], "creator": ADMINISTRATOR}
     made = part(graph(access=access), "Cluster")
@@ -111,7 +111,7 @@ def test_who_creates_the_cluster_is_given_no_second_entry() -> None:
         assert made.one(kind).inputs["principalArn"] == other
 
 
-def test_the_provider_stays_the_same_when_the_address_changes() -> None:
+def test_kubernetes_provider_is_identified_by_the_clusters_arn() -> None:
     provider = next(node for node in graph().values() if node.type == "pulumi:providers:kubernetes")
     assert provider.inputs["clusterIdentifier"] == ARN
     assert provider.inputs["enableServerSideApply"] == "true"

@@ -1,4 +1,4 @@
-"""The controllers: charts, what they are told, and how little they may."""
+"""Helm releases of the AWS controllers: charts, values, rights and order."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def values(name: str) -> dict[str, Any]:
         ({}, ["efa-device-plugin", "nvidia-device-plugin"]),
     ],
 )
-def test_which_there_are(changes: dict[str, Any], more: list[str]) -> None:
+def test_controllers_follow_the_pools_hardware(changes: dict[str, Any], more: list[str]) -> None:
     assert [node.name for node in releases(**changes)] == sorted([*ALWAYS, *more])
 
 
-def test_charts_are_the_catalogs_and_ready_or_rolled_back() -> None:
+def test_controller_charts_are_the_catalogs_and_atomic() -> None:
     for node in releases():
         chart = CHARTS[node.name]
         assert (node.inputs["chart"], node.inputs["version"]) == (chart.name, chart.version)
@@ -51,12 +51,12 @@ def test_charts_are_the_catalogs_and_ready_or_rolled_back() -> None:
         assert "skipAwait" not in node.inputs
 
 
-def test_nobody_asks_a_cluster_that_goes_for_them() -> None:
+def test_controller_releases_are_deleted_with_the_cluster() -> None:
     for node in releases():
         assert node.deleted_with.endswith("eks:index:Cluster::cluster")
 
 
-def test_they_come_after_the_platforms_nodes_and_add_ons_and_go_before_them() -> None:
+def test_controllers_depend_on_system_nodes_and_addons() -> None:
     whole = graph()
     earlier = [node for node in part(whole, "Nodes").of("NodeGroup") if node.name == "system"]
     earlier += part(whole, "Addons").of("Addon")
@@ -66,7 +66,7 @@ def test_they_come_after_the_platforms_nodes_and_add_ons_and_go_before_them() ->
             assert follows(whole, node, each), (node.name, each.name)
 
 
-def test_the_load_balancer_controller_needs_no_metadata_and_has_no_say_in_services() -> None:
+def test_load_balancer_controller_reads_no_metadata_and_mutates_no_service() -> None:
     said = values("aws-load-balancer-controller")
     assert (said["clusterName"], said["region"], said["vpcId"]) == (NAME, "eu-central-1", "vpc-id")
     assert said["enableServiceMutatorWebhook"] is False
@@ -74,7 +74,7 @@ def test_the_load_balancer_controller_needs_no_metadata_and_has_no_say_in_servic
     assert said["nodeSelector"] == HOME
 
 
-def test_it_registers_pods_with_target_groups_of_this_stack_and_changes_nothing_else() -> None:
+def test_load_balancer_controller_policy_registers_targets_of_this_stack_only() -> None:
     looks, registers = iam.documents(graph())["RolePolicy aws-load-balancer-controller.policy"]["Statement"]
     assert all(action.partition(":")[2].startswith("Describe") for action in looks["Action"])
     assert registers["Action"] == ["elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:RegisterTargets"]
@@ -82,7 +82,7 @@ def test_it_registers_pods_with_target_groups_of_this_stack_and_changes_nothing_
     assert registers["Resource"] == "arn:aws:elasticloadbalancing:eu-central-1:111122223333:targetgroup/*/*"
 
 
-def test_the_autoscaler_is_the_clusters_minor_version_and_finds_groups_by_tags() -> None:
+def test_autoscaler_has_the_clusters_version_and_discovers_by_tags() -> None:
     said = values("cluster-autoscaler")
     assert said["image"] == {"tag": VERSIONS["1.36"].autoscaler}
     assert said["autoDiscovery"] == {"clusterName": NAME}
@@ -91,14 +91,14 @@ def test_the_autoscaler_is_the_clusters_minor_version_and_finds_groups_by_tags()
     assert said["nodeSelector"] == HOME
 
 
-def test_a_node_with_somebodys_work_on_it_stays() -> None:
+def test_autoscaler_thresholds_keep_nodes_with_a_server() -> None:
     said = values("cluster-autoscaler")["extraArgs"]
     # The least a server asks for, of the biggest node: more than the autoscaler takes for nothing.
     assert 0.25 / 192 > said["scale-down-utilization-threshold"] > 0
     assert 1 / 8 > said["scale-down-gpu-utilization-threshold"] > 0
 
 
-def test_the_autoscaler_changes_this_clusters_groups_only() -> None:
+def test_autoscaler_policy_covers_this_clusters_groups_only() -> None:
     looks, asks, changes = iam.documents(graph())["RolePolicy cluster-autoscaler.policy"]["Statement"]
     assert all(action.partition(":")[2].startswith(("Describe", "Get")) for action in looks["Action"])
     assert asks["Resource"] == f"arn:aws:eks:eu-central-1:111122223333:nodegroup/{NAME}/*/*"
@@ -107,14 +107,14 @@ def test_the_autoscaler_changes_this_clusters_groups_only() -> None:
 
 
 @pytest.mark.parametrize("name", ALWAYS)
-def test_their_roles_are_their_service_accounts(name: str) -> None:
+def test_controller_role_is_bound_to_its_service_account(name: str) -> None:
     (made,) = (node for node in part(graph(), "Controllers").of("PodIdentityAssociation") if node.name == name)
     assert (made.inputs["namespace"], made.inputs["serviceAccount"]) == ("kube-system", name)
     (release,) = (node for node in releases() if node.name == name)
     assert follows(graph(), release, made)
 
 
-def test_no_feature_discovery_is_waited_for_to_label_gpu_nodes() -> None:
+def test_nvidia_device_plugin_disables_feature_discovery() -> None:
     said = values("nvidia-device-plugin")
     assert said["nfd"] == said["gfd"] == {"enabled": False}
 
@@ -124,7 +124,7 @@ def ecrs(value: object) -> list[str]:
     return re.findall(r"\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com", json.dumps(value))
 
 
-def test_images_are_of_the_environments_own_region_or_public() -> None:
+def test_controller_images_are_regional_or_public() -> None:
     """A node's role can ask no other region for a token. Charts' defaults are in no value: the one that names a
     private registry is EFA's, of us-west-2."""
     assert ecrs(values("efa-device-plugin")["image"]) == ["eu-central-1"]
@@ -133,11 +133,11 @@ def test_images_are_of_the_environments_own_region_or_public() -> None:
 
 
 @pytest.mark.parametrize(("region", "account"), [("eu-central-1", "602401143452"), ("eu-south-2", "455263428931")])
-def test_regions_to_opt_in_to_have_accounts_of_their_own(region: str, account: str) -> None:
+def test_eks_registry_of_an_opt_in_region_has_its_own_account(region: str, account: str) -> None:
     assert registry_of_eks(region) == f"{account}.dkr.ecr.{region}.amazonaws.com"
 
 
-def test_efa_is_offered_where_pools_have_it_through_every_taint() -> None:
+def test_efa_device_plugin_selects_efa_pools_and_tolerates_every_taint() -> None:
     said = values("efa-device-plugin")
     assert said["supportedInstanceLabels"] == {"keys": ["devservers.io/pool"], "values": ["h100", "block"]}
     assert said["tolerations"] == [{"operator": "Exists"}]

@@ -1,4 +1,4 @@
-"""The way in: who may come, what the load balancer does to sessions, and its name."""
+"""The network load balancer of the bastion: allowed networks, draining and DNS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def edge_with(**changes: Any) -> Graph:
     return part(recorded(settings(DEV, edge=DEV["edge"] | changes)), "Edge")
 
 
-def test_only_allowed_networks_come_in(dev: Graph) -> None:
+def test_edge_admits_the_allowed_networks_only(dev: Graph) -> None:
     rules = [node.inputs for node in part(dev, "Edge").of("SecurityGroupIngressRule")]
     outside = [rule for rule in rules if rule["securityGroupId"] == "edge-id"]
     assert {rule["cidrIpv4"] for rule in outside} == {"203.0.113.0/24", "198.51.100.7/32"}
@@ -23,12 +23,12 @@ def test_only_allowed_networks_come_in(dev: Graph) -> None:
     assert part(dev, "Edge").one("LoadBalancer").inputs["securityGroups"] == ["edge-id"]
 
 
-def test_no_network_allowed_is_nobody() -> None:
+def test_edge_without_allowed_networks_admits_nobody() -> None:
     rules = edge_with(allowedCidrs=[]).of("SecurityGroupIngressRule")
     assert {node.inputs["securityGroupId"] for node in rules} == {"sg-cluster"}
 
 
-def test_the_load_balancer_reaches_ssh_and_health_of_pods_and_nothing_else(dev: Graph) -> None:
+def test_edge_security_groups_allow_ssh_and_health_only(dev: Graph) -> None:
     edge = part(dev, "Edge")
     out = [node.inputs for node in edge.of("SecurityGroupEgressRule")]
     inward = [node.inputs for node in edge.of("SecurityGroupIngressRule") if "cidrIpv4" not in node.inputs]
@@ -40,7 +40,7 @@ def test_the_load_balancer_reaches_ssh_and_health_of_pods_and_nothing_else(dev: 
     assert not {"ingress", "egress"} & set(edge.one("SecurityGroup").inputs)
 
 
-def test_the_load_balancer(dev: Graph) -> None:
+def test_load_balancer_is_public_and_cross_zone(dev: Graph) -> None:
     balancer = part(dev, "Edge").one("LoadBalancer").inputs
     assert (balancer["loadBalancerType"], balancer["internal"]) == ("network", False)
     assert balancer["enableCrossZoneLoadBalancing"] is True
@@ -50,7 +50,7 @@ def test_the_load_balancer(dev: Graph) -> None:
     assert edge_with(deletionProtection=True).one("LoadBalancer").inputs["enableDeletionProtection"] is True
 
 
-def test_addresses_stay_in_prod(prod: Graph) -> None:
+def test_load_balancer_in_prod_has_fixed_addresses(prod: Graph) -> None:
     edge = part(prod, "Edge")
     assert edge.one("LoadBalancer").inputs["enableDeletionProtection"] is True
     assert set(by_name(edge, "Eip")) == {f"edge-{zone}" for zone in ZONES}
@@ -58,7 +58,7 @@ def test_addresses_stay_in_prod(prod: Graph) -> None:
     assert [each["allocationId"] for each in mappings] == [f"edge-{zone}-id" for zone in ZONES]
 
 
-def test_sessions_outlive_a_rollout(dev: Graph) -> None:
+def test_target_group_keeps_connections_while_draining(dev: Graph) -> None:
     group = part(dev, "Edge").one("TargetGroup").inputs
     assert (group["targetType"], group["protocol"], group["port"]) == ("ip", "TCP", 2222)
     assert group["preserveClientIp"] == "true"
@@ -72,7 +72,7 @@ def test_sessions_outlive_a_rollout(dev: Graph) -> None:
     assert shorter["targetHealthStates"][0]["unhealthyDrainingInterval"] == 60
 
 
-def test_health_is_asked_apart_from_ssh(dev: Graph) -> None:
+def test_target_group_health_check_uses_http(dev: Graph) -> None:
     check = part(dev, "Edge").one("TargetGroup").inputs["healthCheck"]
     assert (check["protocol"], check["port"], check["path"]) == ("HTTP", "8081", "/readyz")
     # A pod that goes keeps its listener for 15 s: by then nobody is sent to it any more.
@@ -80,7 +80,7 @@ def test_health_is_asked_apart_from_ssh(dev: Graph) -> None:
     assert check["timeout"] < check["interval"]
 
 
-def test_idle_sessions_are_kept_as_long_as_the_stack_says() -> None:
+def test_listener_idle_timeout_follows_the_setting() -> None:
     listener = edge_with(idleSeconds=6000, port=443).one("Listener").inputs
     assert (listener["protocol"], listener["port"], listener["tcpIdleTimeoutSeconds"]) == ("TCP", 443, 6000)
     assert [action["type"] for action in listener["defaultActions"]] == ["forward"]
@@ -89,7 +89,7 @@ def test_idle_sessions_are_kept_as_long_as_the_stack_says() -> None:
 class TestName:
     """In DNS."""
 
-    def test_the_zone_is_made(self, dev: Graph, prod: Graph) -> None:
+    def test_hosted_zone_by_name_is_created(self, dev: Graph, prod: Graph) -> None:
         record = part(dev, "Edge").one("Record").inputs
         assert (record["name"], record["type"], record["zoneId"]) == ("ssh.dev.example.com", "A", "Z0MADE")
         (alias,) = record["aliases"]
@@ -97,30 +97,30 @@ class TestName:
         assert [node.protect for node in dev.of("Zone")] == [False]
         assert [node.protect for node in prod.of("Zone")] == [True]
 
-    def test_or_given(self) -> None:
+    def test_hosted_zone_with_an_id_is_used(self) -> None:
         edge = edge_with(hostedZone={"name": "dev.example.com", "id": "Z0GIVEN"})
         assert not edge.of("Zone")
         assert edge.one("Record").inputs["zoneId"] == "Z0GIVEN"
 
-    def test_or_none(self) -> None:
+    def test_hosted_zone_of_none_creates_no_record(self) -> None:
         edge = edge_with(hostedZone=None, hostname="")
         assert not edge.of("Zone")
         assert not edge.of("Record")
 
-    def test_a_zone_can_be_without_a_name_for_ssh(self) -> None:
+    def test_hosted_zone_without_a_hostname_creates_no_record(self) -> None:
         edge = edge_with(hostname="")
         assert edge.of("Zone")
         assert not edge.of("Record")
 
 
 @pytest.mark.parametrize("stack", ["dev", "a-stack-with-a-rather-long-name-of-its-own"])
-def test_names_are_short_enough(stack: str) -> None:
+def test_load_balancer_and_target_group_names_fit_the_limit(stack: str) -> None:
     edge = part(recorded(settings(PROD), stack=stack), "Edge")
     for kind in ("LoadBalancer", "TargetGroup"):
         assert len(edge.one(kind).inputs["name"]) <= 32
 
 
-def test_the_binding_opens_nothing_by_itself() -> None:
+def test_target_group_binding_has_no_networking_rules() -> None:
     manifest = binding.target_group_binding("arn:x")
     assert manifest["apiVersion"] == "elbv2.k8s.aws/v1beta1"
     assert manifest["metadata"] == {"name": "bastion", "namespace": "devservers-bastion"}

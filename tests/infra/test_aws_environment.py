@@ -1,4 +1,4 @@
-"""An environment as a whole: what is true of all its resources, whatever part they are of."""
+"""Properties of all resources of an AWS environment."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tests.support.infra.environment import NAME, REGION, graph, part
 PRODUCTION: dict[str, Any] = {"environment": "prod"}
 
 
-def test_a_preview_registers_the_same() -> None:
+def test_environment_preview_registers_the_same_resources() -> None:
     assert set(graph(preview=True)) == set(graph())
 
 
-def test_everything_is_made_by_the_one_provider() -> None:
+def test_environment_resources_use_the_explicit_provider() -> None:
     for node in graph().values():
         if node.type.startswith(("aws:", "kubernetes:")):
             kind = node.type.partition(":")[0]
             assert f"pulumi:providers:{kind}::" in node.provider, node.name
 
 
-def test_the_provider_is_of_one_region_and_account_and_tags_everything() -> None:
+def test_aws_provider_has_one_region_one_account_and_default_tags() -> None:
     provider = graph().one("aws").inputs
     assert provider["region"] == REGION
     assert provider["allowedAccountIds"] == '["111122223333"]'
@@ -32,13 +32,13 @@ def test_the_provider_is_of_one_region_and_account_and_tags_everything() -> None
         assert f'"{tag}"' in provider["defaultTags"]
 
 
-def test_no_policy_gives_everything_or_what_does_not_exist() -> None:
+def test_iam_policies_have_no_faults() -> None:
     found = iam.documents(graph())
     assert len(found) > 15
     assert {name: wrong for name, each in found.items() if (wrong := iam.faults(each))} == {}
 
 
-def test_every_log_group_ends_and_is_encrypted_under_the_logs_key() -> None:
+def test_log_groups_have_retention_and_the_logs_key() -> None:
     allowed = next(
         statement["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
         for statement in iam.documents(graph())["Key logs.policy"]["Statement"]
@@ -52,7 +52,7 @@ def test_every_log_group_ends_and_is_encrypted_under_the_logs_key() -> None:
 
 
 @pytest.mark.parametrize(("changes", "protected"), [({}, False), (PRODUCTION, True)])
-def test_what_holds_data_is_protected_in_production(changes: dict[str, Any], protected: bool) -> None:
+def test_resources_with_data_are_protected_in_production(changes: dict[str, Any], protected: bool) -> None:
     made = graph(**changes)
     holds = [*part(made, "Security").of("Key"), *(node for node in made.values() if node.type == "eks:index:Cluster")]
     holds += [*made.of("FileSystem"), *made.of("Repository")]
@@ -60,14 +60,14 @@ def test_what_holds_data_is_protected_in_production(changes: dict[str, Any], pro
     assert [node.protect for node in holds] == [protected] * 11
 
 
-def test_no_role_is_anybodys() -> None:
+def test_role_trust_policies_name_aws_services_only() -> None:
     for name, document in iam.documents(graph()).items():
         if name.endswith("assumeRolePolicy"):
             for statement in document["Statement"]:
                 assert all(who.endswith(".amazonaws.com") for who in iam.principals(statement)), name
 
 
-def test_names_say_what_they_are_of() -> None:
+def test_resource_names_contain_the_environments_name() -> None:
     for node in graph().values():
         for key in ("name", "nodeGroupNamePrefix"):
             value = node.inputs.get(key)

@@ -1,4 +1,4 @@
-"""The VPC: who reaches what, and by which way."""
+"""The VPC: subnets, routes, NAT gateways, endpoints and flow logs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def network(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("mode", "gateways", "addresses"), [("single", 1, 1), ("zonal", 3, 3), ("regional", 1, 0)])
-def test_ways_out(mode: str, gateways: int, addresses: int) -> None:
+def test_nat_mode_sets_gateways_and_addresses(mode: str, gateways: int, addresses: int) -> None:
     made = part(graph(**network(nat=mode)), "Network")
     assert (len(made.of("NatGateway")), len(made.of("Eip"))) == (gateways, addresses)
     routes = [route for route in made.of("Route") if "natGatewayId" in route.inputs]
@@ -29,7 +29,7 @@ def test_ways_out(mode: str, gateways: int, addresses: int) -> None:
     assert all(route.inputs["destinationCidrBlock"] == "0.0.0.0/0" for route in made.of("Route"))
 
 
-def test_a_zonal_gateway_is_its_own_zones() -> None:
+def test_nat_gateway_per_zone_serves_its_own_zone() -> None:
     made = part(graph(**network(nat="zonal")), "Network")
     for zone in THREE:
         (gateway,) = (each for each in made.of("NatGateway") if each.name == zone)
@@ -38,14 +38,14 @@ def test_a_zonal_gateway_is_its_own_zones() -> None:
         assert route.inputs["natGatewayId"] == f"{zone}-id"
 
 
-def test_a_regional_gateway_is_in_no_subnet() -> None:
+def test_nat_gateway_of_a_region_has_no_subnet() -> None:
     inputs = part(graph(**network(nat="regional")), "Network").one("NatGateway").inputs
     assert inputs["availabilityMode"] == "regional"
     assert inputs["vpcId"] == "vpc-id"
     assert not {"subnetId", "allocationId"} & set(inputs)
 
 
-def test_gateways_come_after_the_internet_and_go_before_it() -> None:
+def test_nat_gateway_depends_on_the_internet_gateway() -> None:
     whole = graph()
     made = part(whole, "Network")
     for kind in ("NatGateway", "Eip"):
@@ -53,7 +53,7 @@ def test_gateways_come_after_the_internet_and_go_before_it() -> None:
             assert follows(whole, node, made.one("InternetGateway"))
 
 
-def test_subnets_are_found_by_load_balancers_and_give_no_public_address() -> None:
+def test_subnets_have_load_balancer_tags_and_no_public_addresses() -> None:
     for subnet in part(graph(), "Network").of("Subnet"):
         assert subnet.inputs["mapPublicIpOnLaunch"] is False
         kind = subnet.name.partition("-")[0]
@@ -61,7 +61,7 @@ def test_subnets_are_found_by_load_balancers_and_give_no_public_address() -> Non
         assert {key for key in subnet.inputs["tags"] if key.startswith("kubernetes.io/role")} == {role}
 
 
-def test_only_public_subnets_are_routed_to_the_internet() -> None:
+def test_route_tables_of_public_subnets_only_reach_the_internet_gateway() -> None:
     made = part(graph(), "Network")
     tables = {each.inputs["subnetId"]: each.inputs["routeTableId"] for each in made.of("RouteTableAssociation")}
     assert set(tables) == {f"{subnet.name}-id" for subnet in made.of("Subnet")}
@@ -71,19 +71,19 @@ def test_only_public_subnets_are_routed_to_the_internet() -> None:
     }
 
 
-def test_names_resolve_within_the_vpc() -> None:
+def test_vpc_resolves_names() -> None:
     inputs = part(graph(), "Network").one("Vpc").inputs
     assert inputs["enableDnsHostnames"] is True
     assert inputs["enableDnsSupport"] is True
 
 
-def test_the_default_security_group_lets_nothing_through() -> None:
+def test_default_security_group_has_no_rules() -> None:
     inputs = part(graph(), "Network").one("DefaultSecurityGroup").inputs
     assert inputs["ingress"] == []
     assert inputs["egress"] == []
 
 
-def test_endpoints() -> None:
+def test_vpc_endpoints_cover_the_expected_services() -> None:
     made = part(graph(), "Network")
     by_kind: dict[str, set[str]] = {}
     for each in made.of("VpcEndpoint"):
@@ -101,18 +101,18 @@ def test_endpoints() -> None:
             assert each.inputs["routeTableIds"] == [f"private-{zone}-id" for zone in ZONES]
 
 
-def test_endpoints_are_the_vpcs_and_by_https_only() -> None:
+def test_vpc_endpoints_admit_https_from_the_vpc_only() -> None:
     inputs = part(graph(), "Network").one("SecurityGroupIngressRule").inputs
     assert (inputs["cidrIpv4"], inputs["fromPort"], inputs["toPort"]) == ("10.0.0.0/16", 443, 443)
 
 
-def test_without_interface_endpoints_there_is_still_the_one_that_costs_nothing() -> None:
+def test_vpc_without_interface_endpoints_keeps_the_s3_gateway() -> None:
     made = part(graph(**network(interfaceEndpoints=False)), "Network")
     assert [each.name for each in made.of("VpcEndpoint")] == ["s3"]
     assert not made.of("SecurityGroup")
 
 
-def test_every_connection_is_logged_by_a_role_that_may_do_just_that() -> None:
+def test_flow_log_records_all_traffic_with_a_minimal_role() -> None:
     whole = graph()
     made = part(whole, "Network")
     log = made.one("FlowLog").inputs

@@ -1,4 +1,4 @@
-"""The node groups: how a node starts, where it is, and what the autoscaler knows of one that isn't there yet."""
+"""Node groups: launch templates, scaling, EFA, taints and autoscaler tags."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def config(name: str) -> dict[str, Any]:
     return dict(json.loads(body))
 
 
-def test_a_group_for_each_pool_and_zone_and_one_for_the_platform() -> None:
+def test_node_groups_exist_per_pool_and_zone_and_for_the_system() -> None:
     made = part(graph(), "Nodes")
     assert [node.name for node in made.of("NodeGroup")] == GROUPS
     assert sorted(templates()) == GROUPS
@@ -43,7 +43,7 @@ def test_a_group_for_each_pool_and_zone_and_one_for_the_platform() -> None:
     assert group("system")["subnetIds"] == [f"private-{zone}-id" for zone in ZONES]
 
 
-def test_servers_of_efa_pools_may_lock_memory() -> None:
+def test_node_config_of_efa_pools_raises_the_memlock_limit() -> None:
     """EFA pins the memory it sends from; with containerd's 8 MiB NCCL falls back to TCP without a word."""
     for name in GROUPS:
         limits = config(name)["spec"].get("containerd", {}).get("baseRuntimeSpec", {}).get("process", {})
@@ -57,7 +57,7 @@ def test_servers_of_efa_pools_may_lock_memory() -> None:
         assert found["RLIMIT_NOFILE"] == {"type": "RLIMIT_NOFILE", "soft": 65536, "hard": 1048576}
 
 
-def test_names_are_beginnings_so_that_a_new_one_comes_before_the_old_goes() -> None:
+def test_node_group_names_are_prefixes() -> None:
     for name in GROUPS:
         inputs = group(name)
         assert "nodeGroupName" not in inputs
@@ -65,7 +65,7 @@ def test_names_are_beginnings_so_that_a_new_one_comes_before_the_old_goes() -> N
         assert len(inputs["nodeGroupNamePrefix"]) <= 63 - 26
 
 
-def test_a_pool_more_changes_no_other() -> None:
+def test_node_groups_with_another_pool_stay_unchanged() -> None:
     before = graph(pools=ONE)
     after = graph(pools=[{**ONE[0], "name": "a-first"}, *ONE])
     assert set(before) < set(after)
@@ -75,52 +75,52 @@ def test_a_pool_more_changes_no_other() -> None:
 
 @pytest.mark.parametrize("name", GROUPS)
 class TestEveryTemplate:
-    def test_metadata_is_the_nodes_own(self, name: str) -> None:
+    def test_launch_template_restricts_metadata_to_the_node(self, name: str) -> None:
         assert templates()[name]["metadataOptions"] == {
             "httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1
         }  # fmt: skip
 
-    def test_disks_are_encrypted_under_the_data_key(self, name: str) -> None:
+    def test_launch_template_disks_are_encrypted(self, name: str) -> None:
         for device in templates()[name]["blockDeviceMappings"]:
             disk = device["ebs"]
             assert disk["encrypted"] == "true"
             assert disk["kmsKeyId"].endswith(":data")
             assert disk["volumeType"] == "gp3"
 
-    def test_no_public_address(self, name: str) -> None:
+    def test_launch_template_assigns_no_public_address(self, name: str) -> None:
         cards = templates()[name]["networkInterfaces"]
         assert all(card.get("associatePublicIpAddress", "false") == "false" for card in cards)
         assert len(cards) > 1 or cards[0]["associatePublicIpAddress"] == "false"
         assert all("sg-cluster" in card["securityGroups"] for card in cards)
 
-    def test_everything_of_a_node_is_tagged(self, name: str) -> None:
+    def test_launch_template_tags_instance_volume_and_interface(self, name: str) -> None:
         tagged = {each["resourceType"]: each["tags"] for each in templates()[name]["tagSpecifications"]}
         assert set(tagged) == {"instance", "volume", "network-interface"}
         for tags in tagged.values():
             assert {"Environment", "Owner", "CostCenter", "Project", "Stack", "Name"} == set(tags)
 
-    def test_what_eks_refuses_is_not_in_it(self, name: str) -> None:
+    def test_launch_template_has_no_field_that_eks_refuses(self, name: str) -> None:
         assert not {"imageId", "iamInstanceProfile", "keyName"} & set(templates()[name])
         assert not any("subnetId" in card for card in templates()[name]["networkInterfaces"])
 
-    def test_the_instance_type_is_said_once(self, name: str) -> None:
+    def test_instance_type_is_set_in_template_or_group_not_both(self, name: str) -> None:
         assert ("instanceType" in templates()[name]) != ("instanceTypes" in group(name))
 
-    def test_it_is_repaired_and_changed_one_at_a_time(self, name: str) -> None:
+    def test_node_group_repairs_and_updates_one_node_at_a_time(self, name: str) -> None:
         assert group(name)["nodeRepairConfig"] == {"enabled": True}
         assert group(name)["updateConfig"] == {"maxUnavailable": 1}
 
-    def test_the_autoscalers_number_is_left_alone(self, name: str) -> None:
+    def test_node_group_ignores_the_desired_size(self, name: str) -> None:
         (node,) = (each for each in part(graph(), "Nodes").of("NodeGroup") if each.name == name)
         assert node.ignores == ("scalingConfig.desiredSize",)
 
-    def test_it_runs_the_clusters_version_by_the_template_as_it_is_now(self, name: str) -> None:
+    def test_node_group_has_the_clusters_version_and_current_template(self, name: str) -> None:
         assert group(name)["version"] == "1.36"
         assert group(name)["launchTemplate"] == {"id": f"{name}-id", "version": "1"}
 
 
 @pytest.mark.parametrize("name", GPUS)
-def test_gpu_nodes_are_labelled_and_tainted_as_the_device_plugin_has_it(name: str) -> None:
+def test_gpu_node_group_has_labels_and_the_gpu_taint(name: str) -> None:
     inputs = group(name)
     assert inputs["amiType"] == "AL2023_x86_64_NVIDIA"
     pool = name.rpartition("-")[0]
@@ -132,14 +132,14 @@ def test_gpu_nodes_are_labelled_and_tainted_as_the_device_plugin_has_it(name: st
     assert inputs["taints"] == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NO_SCHEDULE"}]
 
 
-def test_other_nodes_take_all() -> None:
+def test_cpu_node_groups_have_no_taint() -> None:
     for name in ("cpu-1a", "system"):
         assert group(name)["taints"] == []
         assert group(name)["amiType"] == "AL2023_x86_64_STANDARD"
     assert group("system")["labels"] == {"devservers.io/pool": "system"}
 
 
-def test_how_many() -> None:
+def test_node_group_sizes_follow_the_pools() -> None:
     sizes = {name: tuple(group(name)["scalingConfig"][key] for key in ("minSize", "maxSize")) for name in GROUPS}
     assert sizes == {
         "block-1b": (0, 2), "cpu-1a": (0, 4), "h100-1a": (0, 8), "l40s-1a": (2, 6), "l40s-1b": (1, 6), "system": (2, 4)
@@ -148,7 +148,7 @@ def test_how_many() -> None:
         assert group(name)["scalingConfig"]["desiredSize"] == group(name)["scalingConfig"]["minSize"]
 
 
-def test_a_capacity_block() -> None:
+def test_capacity_block_pool_targets_its_reservation() -> None:
     template = templates()["block-1b"]
     assert group("block-1b")["capacityType"] == "CAPACITY_BLOCK"
     assert template["instanceMarketOptions"] == {"marketType": "capacity-block"}
@@ -159,13 +159,13 @@ def test_a_capacity_block() -> None:
     }
 
 
-def test_before_a_capacity_block_starts_there_are_none_of_its_nodes() -> None:
+def test_capacity_block_pool_with_a_minimum_starts_at_zero() -> None:
     pool = {**POOLS[3], "min": 2}
     (made,) = (node for node in part(graph(pools=[pool]), "Nodes").of("NodeGroup") if node.name == "block-1b")
     assert made.inputs["scalingConfig"] == {"minSize": 0, "desiredSize": 0, "maxSize": 2}
 
 
-def test_a_reservation_that_is_no_block() -> None:
+def test_reserved_pool_without_a_block_targets_its_reservation() -> None:
     template = templates()["h100-1a"]
     assert "instanceMarketOptions" not in template
     assert template["capacityReservationSpecification"]["capacityReservationTarget"] == {
@@ -174,20 +174,20 @@ def test_a_reservation_that_is_no_block() -> None:
     assert not {"instanceMarketOptions", "capacityReservationSpecification"} & set(templates()["l40s-1a"])
 
 
-def test_spot() -> None:
+def test_spot_pool_has_spot_capacity() -> None:
     assert group("cpu-1a")["capacityType"] == "SPOT"
     assert group("cpu-1a")["instanceTypes"] == ["m7i.2xlarge"]
 
 
 class TestEfa:
-    def test_a_card_on_each_that_can_and_one_with_an_address(self) -> None:
+    def test_efa_pool_has_an_interface_per_card(self) -> None:
         cards = templates()["h100-1a"]["networkInterfaces"]
         assert len(cards) == FAMILIES["p5"].sizes["48xlarge"].efa_cards == 32
         assert [card["networkCardIndex"] for card in cards] == list(range(32))
         assert [card["interfaceType"] for card in cards] == ["efa", *["efa-only"] * 31]
         assert [card["deviceIndex"] for card in cards] == [0, *[1] * 31]
 
-    def test_where_the_first_card_is_for_addresses_alone(self) -> None:
+    def test_efa_pool_whose_first_card_is_ip_only_has_efa_on_the_rest(self) -> None:
         size = FAMILIES["p6-b300"].sizes["48xlarge"]
         pool = {"name": "b300", "family": "p6-b300", "size": "48xlarge", "max": 1, "efa": True, "zones": ZONES[:1]}
         made = part(graph(pools=[pool]), "Nodes")
@@ -198,13 +198,13 @@ class TestEfa:
         assert [card["networkCardIndex"] for card in rest] == list(range(1, size.efa_cards + 1))
         assert {card["interfaceType"] for card in rest} == {"efa-only"}
 
-    def test_nodes_are_close_together(self) -> None:
+    def test_efa_pool_has_a_cluster_placement_group(self) -> None:
         placement = part(graph(), "Nodes").one("PlacementGroup")
         assert placement.name == "h100-1a"
         assert placement.inputs["strategy"] == "cluster"
         assert templates()["h100-1a"]["placement"] == {"groupName": placement.inputs["name"]}
 
-    def test_they_talk_to_each_other_and_to_nobody_else_by_it(self) -> None:
+    def test_efa_security_group_admits_itself_only(self) -> None:
         made = part(graph(), "Nodes")
         for kind in ("SecurityGroupIngressRule", "SecurityGroupEgressRule"):
             inputs = made.one(kind).inputs
@@ -214,18 +214,18 @@ class TestEfa:
             cards = templates()[name]["networkInterfaces"]
             assert all(("efa-id" in card["securityGroups"]) == (name in ("block-1b", "h100-1a")) for card in cards)
 
-    def test_no_group_for_it_where_no_pool_wants_it(self) -> None:
+    def test_efa_security_group_without_an_efa_pool_is_absent(self) -> None:
         assert not part(graph(pools=ONE), "Nodes").of("SecurityGroup")
 
 
-def test_the_kubelet_keeps_what_the_queues_count_with() -> None:
+def test_node_config_has_the_kubelet_reserve_of_its_size() -> None:
     assert config("system")["spec"] == {"kubelet": {"config": kubelet(FAMILIES["m7i"].sizes["large"])}}
     spec = config("l40s-1a")["spec"]
     assert spec["kubelet"]["config"] == kubelet(FAMILIES["g6e"].sizes["12xlarge"])
     assert spec["instance"] == {"localStorage": {"strategy": "RAID0"}}
 
 
-def test_the_nodes_role_has_three_policies_and_the_cnis_is_not_one() -> None:
+def test_node_role_has_three_managed_policies() -> None:
     made = part(graph(), "Nodes")
     assert {node.inputs["policyArn"].rpartition("/")[2] for node in made.of("RolePolicyAttachment")} == {
         "AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonSSMManagedInstanceCore"
@@ -242,7 +242,7 @@ def tags(name: str, **changes: Any) -> dict[str, str]:
     return {node.inputs["tag"]["key"]: node.inputs["tag"]["value"] for node in mine}
 
 
-def test_the_autoscaler_knows_nodes_that_are_not_there() -> None:
+def test_autoscaler_tags_describe_nodes_of_an_empty_group() -> None:
     template = "k8s.io/cluster-autoscaler/node-template"
     assert tags("h100-1a") == {
         f"{template}/label/devservers.io/pool": "h100",
@@ -256,7 +256,7 @@ def test_the_autoscaler_knows_nodes_that_are_not_there() -> None:
     assert tags("system") == {}
 
 
-def test_nodes_come_after_what_makes_them_ready_and_go_before_it() -> None:
+def test_node_groups_depend_on_addons_policies_and_routes() -> None:
     whole = graph()
     before = part(whole, "NodeAddons")
     for node in part(whole, "Nodes").of("NodeGroup"):

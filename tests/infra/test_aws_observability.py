@@ -1,4 +1,4 @@
-"""Alarms, the topic they go to, logs with an end, and the budget."""
+"""Alarms, the notification topic, log groups and the budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOPIC = "arn:aws:sns:eu-central-1:111122223333:alarms"
 CPU = {"name": "cpu", "family": "m7i", "size": "large", "max": 1}
 
 
-def test_the_topic_is_encrypted_and_only_this_account_s_services_speak(dev: Graph) -> None:
+def test_alarm_topic_is_encrypted_and_restricted_to_this_account(dev: Graph) -> None:
     graph = part(dev, "Observability")
     topic = graph.one("Topic").inputs
     assert topic["kmsMasterKeyId"] == "arn:aws:kms:eu-central-1:111122223333:alarms"
@@ -25,13 +25,13 @@ def test_the_topic_is_encrypted_and_only_this_account_s_services_speak(dev: Grap
     assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "111122223333"}}
 
 
-def test_who_is_told(dev: Graph) -> None:
+def test_alarm_topic_subscribes_the_configured_addresses(dev: Graph) -> None:
     subscriptions = part(dev, "Observability").of("TopicSubscription")
     assert {node.inputs["endpoint"] for node in subscriptions} == {"ops@example.com", "ml@example.com"}
     assert {node.inputs["protocol"] for node in subscriptions} == {"email"}
 
 
-def test_without_addresses_there_are_alarms_all_the_same() -> None:
+def test_alarms_without_addresses_still_exist() -> None:
     graph = part(recorded(settings(observability={})), "Observability")
     assert graph.of("MetricAlarm")
     assert graph.one("Topic")
@@ -39,7 +39,7 @@ def test_without_addresses_there_are_alarms_all_the_same() -> None:
     assert not graph.of("Budget")
 
 
-def test_every_alarm_goes_to_the_topic_and_comes_back(dev: Graph) -> None:
+def test_alarms_notify_the_topic_on_alarm_and_ok(dev: Graph) -> None:
     alarms = by_name(part(dev, "Observability"), "MetricAlarm")
     assert set(alarms) == {
         "bastion-unhealthy",
@@ -60,7 +60,7 @@ def test_every_alarm_goes_to_the_topic_and_comes_back(dev: Graph) -> None:
     assert alarms["nodes-not-ready"].inputs["dimensions"] == {"ClusterName": "devservers-dev"}
 
 
-def test_idle_gpus_are_an_alarm_by_node_within_what_cloudwatch_looks_back(dev: Graph) -> None:
+def test_idle_gpu_alarm_queries_each_node(dev: Graph) -> None:
     """One busy node must hide no other: the maximum over the cluster did."""
     alarm = by_name(part(dev, "Observability"), "MetricAlarm")["gpus-idle"].inputs
     assert not {"namespace", "metricName", "dimensions", "statistic", "period"} & {
@@ -82,7 +82,7 @@ def test_idle_gpus_are_an_alarm_by_node_within_what_cloudwatch_looks_back(dev: G
     ("observability", "pools", "expected"),
     [({"containerInsights": False}, None, set()), ({}, [CPU], {"nodes-not-ready"})],
 )
-def test_what_is_not_measured_has_no_alarm(
+def test_alarm_without_its_metric_is_absent(
     observability: dict[str, bool], pools: list[dict[str, object]] | None, expected: set[str]
 ) -> None:
     changes = {"observability": observability} | ({"pools": pools} if pools else {})
@@ -91,7 +91,7 @@ def test_what_is_not_measured_has_no_alarm(
     assert bool(part(graph, "Logs").of("LogGroup")) is ("containerInsights" not in observability)
 
 
-def test_logs_are_encrypted_and_have_an_end(dev: Graph) -> None:
+def test_container_insights_logs_have_retention_and_a_key(dev: Graph) -> None:
     groups = part(dev, "Logs").of("LogGroup")
     prefix = "/aws/containerinsights/devservers-dev"
     assert {node.inputs["name"] for node in groups} == {
@@ -102,7 +102,7 @@ def test_logs_are_encrypted_and_have_an_end(dev: Graph) -> None:
         assert node.inputs["kmsKeyId"] == "arn:aws:kms:eu-central-1:111122223333:logs"
 
 
-def test_the_budget(dev: Graph) -> None:
+def test_budget_limits_and_notifies_by_the_stacks_tag(dev: Graph) -> None:
     budget = part(dev, "Observability").one("Budget").inputs
     assert (budget["limitAmount"], budget["limitUnit"], budget["timeUnit"]) == ("5000.00", "USD", "MONTHLY")
     assert budget["costFilters"] == [{"name": "TagKeyValue", "values": ["user:Stack$dev"]}]

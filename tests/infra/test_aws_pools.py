@@ -1,4 +1,4 @@
-"""Pools: what a node has for servers, which node groups there are, and what people see of them."""
+"""Pools: allocatable resources, flavors, prices and node groups."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tests.support.infra.environments import CPU, GPU, PRODUCTION, STACKS, TODAY
 @pytest.mark.parametrize(
     ("vcpus", "cpu"), [(1, 60), (2, 70), (4, 80), (8, 90), (32, 150), (192, 550)]
 )  # awslabs/amazon-eks-ami's table: 6 %, 1 %, 0.5 %, 0.25 %
-def test_the_kubelet_keeps_what_eks_says(vcpus: int, cpu: int) -> None:
+def test_kubelet_cpu_reserve_matches_the_eks_table(vcpus: int, cpu: int) -> None:
     assert reserved(Size(vcpus, 4 * vcpus)).cpu == cpu
 
 
-def test_memory_is_kept_for_every_pod_there_may_be() -> None:
+def test_kubelet_memory_reserve_grows_with_max_pods() -> None:
     small, big = Size(8, 32), Size(32, 128)
     assert (max_pods(small), max_pods(big)) == (110, 250)
     assert (reserved(small).memory, reserved(big).memory) == (255 + 11 * 110, 255 + 11 * 250)
 
 
-def test_the_node_is_told_what_was_reckoned_with() -> None:
+def test_kubelet_config_matches_the_computed_reserve() -> None:
     size = Size(8, 32)
     said = kubelet(size)
     assert (said["singleProcessOOMKill"], said["podPidsLimit"]) == (True, 4096)
@@ -40,14 +40,14 @@ def test_the_node_is_told_what_was_reckoned_with() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_every_size_leaves_most_of_itself_to_servers(family: object) -> None:
+def test_allocatable_is_a_plausible_share_of_every_size(family: object) -> None:
     for size in FAMILIES[getattr(family, "name", "")].sizes.values():
         node = allocatable(size)
         assert 0.25 * size.vcpus * 1000 < node.cpu < size.vcpus * 1000
         assert 0.25 * size.memory * 1024 < node.memory < size.memory * 1024 * 0.97
 
 
-def test_a_pool_is_what_its_entry_says() -> None:
+def test_pool_follows_its_settings_entry() -> None:
     _, pool = pools_of(aws(pools=[CPU, GPU | {"family": "g6e", "size": "12xlarge", "gpusPerServer": 2, "max": 3}]))
     flavor = pool.flavor()
     assert flavor is not None
@@ -63,7 +63,7 @@ def test_a_pool_is_what_its_entry_says() -> None:
     ("family", "size", "each", "cards"),
     [("p5", "48xlarge", 0, 32), ("p5", "48xlarge", 2, 8), ("g6e", "48xlarge", 4, 2), ("p6-b300", "48xlarge", 1, 2)],
 )
-def test_a_server_of_an_efa_pool_asks_for_its_share_of_the_cards(family: str, size: str, each: int, cards: int) -> None:
+def test_efa_pool_flavor_requests_its_share_of_interfaces(family: str, size: str, each: int, cards: int) -> None:
     entry = {"name": "train", "family": family, "size": size, "max": 2, "efa": True, "zones": ["eu-central-1a"]}
     *_, pool = pools_of(aws(pools=[CPU, entry | {"gpusPerServer": each, "pricePerHour": 100}]))
     flavor = pool.flavor()
@@ -79,7 +79,7 @@ def test_a_server_of_an_efa_pool_asks_for_its_share_of_the_cards(family: str, si
     assert plain.memory - pool.memory == 5128 * 2, "the huge pages that EFA's driver sets aside"
 
 
-def test_as_many_servers_fit_on_a_node_as_its_gpus_allow() -> None:
+def test_pool_flavor_fits_on_a_node_once_per_gpu_share() -> None:
     for stack in STACKS:
         found = load(stack, committed(stack), {}, TODAY).aws
         assert found is not None
@@ -93,11 +93,11 @@ def test_as_many_servers_fit_on_a_node_as_its_gpus_allow() -> None:
             assert parse_quantity(asks["memory"]) * times <= pool.memory * 2**20
 
 
-def test_a_pool_may_say_its_own_price() -> None:
+def test_pool_price_overrides_the_catalog() -> None:
     assert [pool.price for pool in pools_of(aws(pools=[CPU, GPU | {"pricePerHour": 1.5}]))] == [0.4032, 1.5]
 
 
-def test_servers_of_every_shipped_flavor_have_room_in_every_committed_stack() -> None:
+def test_shipped_flavors_fit_in_every_committed_stack() -> None:
     for stack in STACKS:
         found = load(stack, committed(stack), {}, TODAY).aws
         assert found is not None
@@ -111,7 +111,7 @@ def test_servers_of_every_shipped_flavor_have_room_in_every_committed_stack() ->
 class TestGroups:
     """Node groups."""
 
-    def test_one_for_each_pool_and_zone_as_homes_stay_in_their_zone(self) -> None:
+    def test_groups_exist_per_pool_and_zone(self) -> None:
         groups = groups_of(aws(PRODUCTION, pools=[CPU, GPU | {"zones": ["eu-central-1b"]}]))
         assert [(group.key, group.zones) for group in groups] == [
             *[(f"cpu-1{letter}", (f"eu-central-1{letter}",)) for letter in "abc"],
@@ -119,12 +119,12 @@ class TestGroups:
         ]
 
     @pytest.mark.parametrize(("least", "spread"), [(0, [0, 0, 0]), (1, [1, 0, 0]), (5, [2, 2, 1]), (6, [2, 2, 2])])
-    def test_the_minimum_is_spread_and_each_may_grow_to_the_most(self, least: int, spread: list[int]) -> None:
+    def test_groups_split_the_minimum_and_share_the_maximum(self, least: int, spread: list[int]) -> None:
         groups = groups_of(aws(PRODUCTION, pools=[CPU | {"min": least, "max": 6}]))
         assert [group.min for group in groups] == spread
         assert {group.max for group in groups} == {6}
 
-    def test_gpu_nodes_are_marked_so_that_only_who_asks_gets_there(self) -> None:
+    def test_groups_with_gpus_have_labels_and_a_taint(self) -> None:
         cpu, *_, gpu = groups_of(aws())
         assert cpu.taints == ()
         assert cpu.labels == {LABEL_POOL: "cpu"}
@@ -138,7 +138,7 @@ class TestGroups:
         assert pools_of(aws())[-1].labels() == {LABEL_POOL: "gpu", f"{DEVICE}.present": "true"}
 
     @pytest.mark.parametrize("family", [each for each in FAMILIES.values() if each.gpu], ids=lambda each: each.name)
-    def test_every_gpu_family_has_an_accelerator_label_that_kubernetes_takes(self, family: Family) -> None:
+    def test_groups_with_gpus_have_a_valid_accelerator_label(self, family: Family) -> None:
         size = next(iter(family.sizes))
         entry = GPU | {"family": family.name, "size": size, "capacity": family.capacities[0], "pricePerHour": 1}
         if family.capacities[0] == "CAPACITY_BLOCK":
@@ -146,13 +146,13 @@ class TestGroups:
         *_, gpu = groups_of(aws(pools=[CPU, entry]))
         assert re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", gpu.labels["k8s.amazonaws.com/accelerator"])
 
-    def test_the_platforms_own_nodes_are_in_every_zone_and_no_pool_of_servers(self) -> None:
+    def test_groups_for_the_system_span_all_zones_and_are_no_pool(self) -> None:
         found = aws(PRODUCTION)
         system = system_of(found)
         assert (system.zones, system.key, system.taints) == (found.network.zones, "system", ())
         assert system.labels[LABEL_POOL] not in {pool.name for pool in pools_of(found)}
 
-    def test_a_capacity_block_runs_in_its_reservation(self) -> None:
+    def test_groups_of_a_capacity_block_use_its_reservation(self) -> None:
         found = load("prod", committed("prod"), {}, TODAY).aws
         assert found is not None
         (block,) = [group for group in groups_of(found) if group.capacity == "CAPACITY_BLOCK"]

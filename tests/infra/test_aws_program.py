@@ -1,4 +1,4 @@
-"""The program itself with cluster aws: the environment, then the platform on it."""
+"""The Pulumi program with cluster aws: environment, then platform."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def made() -> Run:
     return program()
 
 
-def test_a_preview_registers_the_same(made: Run) -> None:
+def test_program_preview_registers_the_same_resources(made: Run) -> None:
     assert set(program(preview=True).graph) == set(made.graph)
 
 
-def test_the_platform_is_on_the_environments_cluster_when_all_is_there(made: Run) -> None:
+def test_platform_deployments_depend_on_nodes_and_controllers(made: Run) -> None:
     whole = made.graph
     nodes = part(whole, "Nodes").of("NodeGroup")
     releases = part(whole, "Controllers").of("Release")
@@ -50,7 +50,7 @@ def test_the_platform_is_on_the_environments_cluster_when_all_is_there(made: Run
         assert all(follows(whole, node, earlier) for earlier in (*nodes, *releases)), node.name
 
 
-def test_servers_reach_the_internet_and_not_the_vpc(made: Run) -> None:
+def test_operator_closes_the_vpcs_networks_to_servers(made: Run) -> None:
     """Nodes, other people's pods, the API server and VPC endpoints have addresses of the VPC there."""
     (operator,) = (
         node
@@ -63,7 +63,7 @@ def test_servers_reach_the_internet_and_not_the_vpc(made: Run) -> None:
     assert "DEVSERVERS_NAME_SERVERS" not in env
 
 
-def test_nothing_is_given_out_twice_on_machines_that_are_paid_for(made: Run) -> None:
+def test_flavors_on_aws_have_no_overcommit(made: Run) -> None:
     flavors = made.graph.of("DevServerFlavor")
     assert flavors
     assert not any("devservers.io/overcommit" in str(each.inputs["metadata"]) for each in flavors)
@@ -87,7 +87,7 @@ SELECTORS = {
 """Where the others take a node selector, if not in `nodeSelector`."""
 
 
-def test_what_is_no_daemon_runs_on_the_platforms_own_nodes(made: Run) -> None:
+def test_deployments_and_charts_run_on_system_nodes(made: Run) -> None:
     """On people's nodes it would take their room, and keep the nodes from going when they are empty."""
     found: dict[str, object] = {}
     for node in made.graph.values():
@@ -101,22 +101,22 @@ def test_what_is_no_daemon_runs_on_the_platforms_own_nodes(made: Run) -> None:
     assert {name: value for name, value in found.items() if value != {"devservers.io/pool": "system"}} == {}
 
 
-def test_people_choose_among_the_pools_with_gpus(made: Run) -> None:
+def test_flavors_output_lists_shipped_flavors_and_gpu_pools(made: Run) -> None:
     assert made.outputs["flavors"] == ["cpu-small", "cpu-medium", "cpu-large", "l40s", "h100", "block"]
 
 
-def test_outputs(made: Run) -> None:
+def test_program_outputs_name_cluster_region_and_namespace(made: Run) -> None:
     assert made.outputs["clusterName"] == NAME
     assert made.outputs["region"] == "eu-central-1"
     assert made.outputs["namespace"] == "devservers-system"
     assert {"clusterArn", "kubeconfig", "vpcId"} <= set(made.outputs)
 
 
-def test_bad_settings_are_a_line_and_make_no_resource() -> None:
+def test_program_with_bad_settings_raises_one_error() -> None:
     with pytest.raises(pulumi.RunError, match="devservers:region"):
         program(region="nowhere")
 
 
-def test_the_local_stack_never_loads_the_sdk_of_aws() -> None:
+def test_program_of_the_local_stack_imports_no_aws_sdk() -> None:
     seen = subprocess.run([sys.executable, "-c", LOOKS], cwd=ROOT, capture_output=True, text=True, check=True)
     assert seen.stdout.strip() == "[]"

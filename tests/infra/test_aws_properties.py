@@ -1,4 +1,4 @@
-"""For any list of pools: names fit, are unique and stay; addresses never overlap; and a wrong list makes nothing."""
+"""Properties of generated pool lists: names, groups, subnets and refusals."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def three(pools: list[dict[str, Any]]) -> dict[str, Any]:
 
 @given(lists(), STACKS)
 @PLENTY
-def test_names_are_within_the_limits_of_aws_and_unique(pools: list[dict[str, Any]], stack: str) -> None:
+def test_names_of_any_pools_are_valid_and_unique(pools: list[dict[str, Any]], stack: str) -> None:
     found = aws(three(pools))
     groups = [system_of(found), *groups_of(found)]
     prefixes = [group.prefix(stack) for group in groups]
@@ -91,7 +91,7 @@ def test_names_are_within_the_limits_of_aws_and_unique(pools: list[dict[str, Any
 
 @given(lists(4), st.randoms(use_true_random=False), st.data())
 @PLENTY
-def test_adding_or_reordering_pools_renames_nothing(
+def test_names_after_adding_or_reordering_pools_are_unchanged(
     pools: list[dict[str, Any]], random: Any, data: st.DataObject
 ) -> None:
     before = aws(three(pools))
@@ -108,7 +108,7 @@ def test_adding_or_reordering_pools_renames_nothing(
 
 @given(lists())
 @PLENTY
-def test_node_groups_hold_what_the_pool_says(pools: list[dict[str, Any]]) -> None:
+def test_node_groups_of_any_pools_follow_their_entries(pools: list[dict[str, Any]]) -> None:
     found = aws(three(pools))
     for entry, seen in zip(found.pools, pools_of(found), strict=True):
         groups = [group for group in groups_of(found) if group.pool == entry.name]
@@ -122,7 +122,7 @@ def test_node_groups_hold_what_the_pool_says(pools: list[dict[str, Any]]) -> Non
 
 @given(st.integers(16, 20), st.integers(0, 2**20), st.sampled_from(["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]))
 @PLENTY
-def test_subnets_never_overlap_and_stay_where_they_are(prefix: int, place: int, block: str) -> None:
+def test_subnets_of_any_network_never_overlap_and_are_stable(prefix: int, place: int, block: str) -> None:
     whole = list(IPv4Network(block).subnets(new_prefix=prefix))
     cidr = str(whole[place % len(whole)])
     services = "10.0.0.0/16" if block.startswith("172") else "172.20.0.0/16"
@@ -158,7 +158,9 @@ BREAKS: dict[str, dict[str, Any]] = {
 
 @given(lists(4), st.sampled_from(sorted(BREAKS)), st.data())
 @PLENTY
-def test_one_wrong_entry_is_refused_and_named(pools: list[dict[str, Any]], how: str, data: st.DataObject) -> None:
+def test_pools_with_one_wrong_entry_are_refused_by_key(
+    pools: list[dict[str, Any]], how: str, data: st.DataObject
+) -> None:
     place = data.draw(st.integers(0, len(pools)))
     pools.insert(place, data.draw(pool("other")) | BREAKS[how])
     with pytest.raises(SettingsError) as caught:
@@ -169,7 +171,9 @@ def test_one_wrong_entry_is_refused_and_named(pools: list[dict[str, Any]], how: 
 
 
 @pytest.mark.parametrize("wrong", [{"region": "x"}, {"pools": [CPU | {"family": "p3"}]}, {"network": {"zones": []}}])
-def test_a_wrong_environment_makes_no_resource(wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_with_wrong_settings_creates_no_resource(
+    wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     graph = recorder.Graph()
     monkeypatch.setattr(recorder, "Graph", lambda: graph)
     with pytest.raises(pulumi.RunError, match="devservers:"):

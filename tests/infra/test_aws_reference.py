@@ -1,4 +1,4 @@
-"""The page of every key says what the models say."""
+"""The reference page of AWS settings, compared with the settings models."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def default(field: FieldInfo) -> str:
     )
 
 
-def test_every_key_is_on_the_page_with_type_default_and_meaning() -> None:
+def test_settings_page_lists_every_key_with_type_default_and_meaning() -> None:
     wanted = list(rows(Aws))
     written = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     assert written == wanted, "\n".join(["the table should be:", *wanted])

@@ -1,4 +1,4 @@
-"""Image repositories, and the images that `pulumi up` builds into them."""
+"""ECR repositories and the images that `pulumi up` builds into them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NAMES = {"base", "bastion", "operator", "ssh"}
 ARM = {"name": "arm", "family": "g5g", "size": "xlarge", "max": 1}
 
 
-def test_a_repository_for_each_image(dev: Graph, prod: Graph) -> None:
+def test_registry_has_a_repository_per_image(dev: Graph, prod: Graph) -> None:
     for graph, stack in ((dev, "dev"), (prod, "prod")):
         repositories = part(graph, "Registry").of("Repository")
         assert {node.inputs["name"] for node in repositories} == {f"devservers-{stack}/{name}" for name in NAMES}
 
 
-def test_tags_never_move_and_images_are_encrypted_and_scanned(dev: Graph) -> None:
+def test_repositories_are_immutable_encrypted_and_scanned(dev: Graph) -> None:
     for node in part(dev, "Registry").of("Repository"):
         assert node.inputs["imageTagMutability"] == "IMMUTABLE"
         assert "imageTagMutabilityExclusionFilters" not in node.inputs
@@ -32,7 +32,7 @@ def test_tags_never_move_and_images_are_encrypted_and_scanned(dev: Graph) -> Non
         assert node.inputs["encryptionConfigurations"] == [{"encryptionType": "KMS", "kmsKey": key}]
 
 
-def test_images_are_kept_in_prod_only(dev: Graph, prod: Graph) -> None:
+def test_repositories_are_protected_in_prod_only(dev: Graph, prod: Graph) -> None:
     assert {(node.protect, node.inputs["forceDelete"]) for node in part(dev, "Registry").of("Repository")} == {
         (False, True)
     }
@@ -41,7 +41,7 @@ def test_images_are_kept_in_prod_only(dev: Graph, prod: Graph) -> None:
     }
 
 
-def test_only_the_last_versions_are_kept() -> None:
+def test_lifecycle_policy_keeps_the_last_versions() -> None:
     graph = part(recorded(settings(registry={"keep": 5})), "Registry")
     policies = by_name(graph, "LifecyclePolicy")
     assert set(policies) == NAMES
@@ -57,7 +57,7 @@ def test_only_the_last_versions_are_kept() -> None:
 
 
 @pytest.mark.parametrize("preview", [False, True])
-def test_what_is_built_is_what_the_platform_runs(dev: Graph, dev_preview: Graph, preview: bool) -> None:
+def test_built_image_tags_are_the_platforms_references(dev: Graph, dev_preview: Graph, preview: bool) -> None:
     graph = part(dev_preview if preview else dev, "Registry")
     references = images.references("dev", settings(), ROOT)
     assert {node.inputs["tags"][0] for node in graph.of("Image")} == set(references.values())
@@ -65,7 +65,7 @@ def test_what_is_built_is_what_the_platform_runs(dev: Graph, dev_preview: Graph,
         assert reference.startswith(f"111122223333.dkr.ecr.eu-central-1.amazonaws.com/devservers-dev/{name}:")
 
 
-def test_images_come_after_their_repository_and_stay(dev: Graph) -> None:
+def test_built_images_depend_on_their_repository_and_are_retained(dev: Graph) -> None:
     graph = part(dev, "Registry")
     for node in graph.of("Image"):
         name = node.name.rpartition("-")[0]
@@ -77,12 +77,12 @@ def test_images_come_after_their_repository_and_stay(dev: Graph) -> None:
 
 
 @pytest.mark.parametrize(("pools", "expected"), [([], ["linux/amd64"]), ([ARM], ["linux/amd64", "linux/arm64"])])
-def test_images_are_for_the_processors_there_are(pools: list[dict[str, Any]], expected: list[str]) -> None:
+def test_built_images_cover_the_pools_architectures(pools: list[dict[str, Any]], expected: list[str]) -> None:
     graph = part(recorded(settings(pools=[*DEV["pools"], *pools])), "Registry")
     assert {tuple(node.inputs["platforms"]) for node in graph.of("Image")} == {tuple(expected)}
 
 
-def test_a_build_is_sent_what_its_tag_is_the_hash_of() -> None:
+def test_build_context_holds_exactly_the_hashed_files() -> None:
     """Else a file that is in the context only would be a new build of an old tag, which the registry refuses."""
     for image in PLATFORM:
         if image.context == ".":

@@ -1,4 +1,4 @@
-"""The KMS keys: rotated, found by alias, and used by nobody who isn't named."""
+"""KMS keys: rotation, aliases and key policies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def statements(key: str) -> dict[str, dict[str, Any]]:
     return {statement["Sid"]: statement for statement in document["Statement"]}
 
 
-def test_every_key_is_rotated_and_can_be_had_back() -> None:
+def test_kms_keys_are_rotated_and_recoverable() -> None:
     keys = part(graph(), "Security").of("Key")
     assert tuple(key.name for key in keys) == KEYS
     for key in keys:
@@ -23,23 +23,23 @@ def test_every_key_is_rotated_and_can_be_had_back() -> None:
         assert key.inputs["deletionWindowInDays"] == 30
 
 
-def test_every_key_has_an_alias() -> None:
+def test_kms_keys_have_aliases() -> None:
     aliases = part(graph(), "Security").of("Alias")
     assert [alias.inputs["name"] for alias in aliases] == [f"alias/devservers-dev-{key}" for key in KEYS]
 
 
-def test_the_account_is_never_locked_out() -> None:
+def test_key_policy_keeps_the_account_in_control() -> None:
     for key in KEYS:
         statement = statements(key)["AsIamSays"]
         assert statement["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
         assert {"kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:CreateGrant"} <= set(statement["Action"])
 
 
-def test_nobody_else_uses_the_keys_of_cluster_and_registry() -> None:
+def test_key_policy_of_cluster_and_registry_names_the_account_only() -> None:
     assert set(statements("cluster")) == set(statements("registry")) == {"AsIamSays"}
 
 
-def test_logs_are_encrypted_by_the_regions_service_for_our_log_groups() -> None:
+def test_key_policy_of_logs_covers_this_environments_log_groups() -> None:
     statement = statements("logs")["Logs"]
     assert statement["Principal"] == {"Service": "logs.eu-central-1.amazonaws.com"}
     assert statement["Condition"] == {
@@ -51,7 +51,7 @@ def test_logs_are_encrypted_by_the_regions_service_for_our_log_groups() -> None:
     }
 
 
-def test_auto_scaling_starts_nodes_with_the_data_key_and_grants_for_nothing_but_that() -> None:
+def test_key_policy_of_data_grants_auto_scaling_for_aws_resources_only() -> None:
     role = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
     found = statements("data")
     for sid in ("NodesVolumes", "NodesVolumesGrants"):
@@ -60,7 +60,7 @@ def test_auto_scaling_starts_nodes_with_the_data_key_and_grants_for_nothing_but_
     assert "kms:CreateGrant" not in found["NodesVolumes"]["Action"]
 
 
-def test_no_key_allows_by_a_wildcard() -> None:
+def test_key_policies_contain_no_wildcard_action() -> None:
     for key in KEYS:
         for statement in statements(key).values():
             assert not any("*" in action for action in iam.many(statement["Action"]))

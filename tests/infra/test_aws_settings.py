@@ -1,4 +1,4 @@
-"""An environment on AWS: what it may be told, and everything it refuses, each with key, value, reason and remedy."""
+"""Settings of an AWS environment: defaults and every refusal."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ POOLS: list[Refusal] = [
     [*FIELDS, *NETWORK, *ACCESS, *POOLS],
     ids=[f"{key}={value}"[:60] for _, key, value, _, _ in (*FIELDS, *NETWORK, *ACCESS, *POOLS)],
 )
-def test_bad_input_is_refused_with_key_value_reason_and_remedy(
+def test_bad_setting_is_refused_with_key_value_reason_and_remedy(
     config: dict[str, str], key: str, value: str, reason: str, remedy: str
 ) -> None:
     found = [each for each in refused(config) if each.key == f"devservers:{key}" and reason in each.reason]
@@ -194,12 +194,12 @@ def test_bad_input_is_refused_with_key_value_reason_and_remedy(
 
 
 @pytest.mark.parametrize("config", [case[0] for case in (*NETWORK, *ACCESS, *POOLS)])
-def test_one_mistake_is_one_problem(config: dict[str, str]) -> None:
+def test_bad_setting_is_reported_once(config: dict[str, str]) -> None:
     # A zone of another region may also not be one the network has; nothing else is told twice.
     assert len(refused(config)) == 1, [str(each) for each in refused(config)]
 
 
-def test_the_least_configuration_takes_the_defaults() -> None:
+def test_minimal_settings_take_the_defaults() -> None:
     found = aws()
     assert (found.kubernetes.version, found.network.cidr, found.network.nat) == ("1.36", "10.0.0.0/16", "regional")
     assert not found.production
@@ -208,7 +208,7 @@ def test_the_least_configuration_takes_the_defaults() -> None:
     assert found.edge.allowed_cidrs == ()
 
 
-def test_everything_wrong_is_said_at_once() -> None:
+def test_several_bad_settings_are_reported_together() -> None:
     config = raw(
         network={"cidr": "10.0.0.0/8", "zones": ["eu-central-1a"]},
         kubernetes={"version": "1.20", "publicAccessCidrs": ["0.0.0.0/0"]},
@@ -229,46 +229,46 @@ class TestKubernetes:
     def on(self, today: date, **kubernetes: str) -> tuple[Problem, ...]:
         return refused(raw(kubernetes={"version": "1.34"} | kubernetes), today=today)
 
-    def test_up_to_the_last_day_of_standard_support(self) -> None:
+    def test_kubernetes_version_in_standard_support_is_accepted(self) -> None:
         assert load("test", raw(kubernetes={"version": "1.34"}), {}, date(2026, 12, 1)).aws
 
-    def test_after_it_only_when_extended_support_is_asked_for(self) -> None:
+    def test_kubernetes_version_in_extended_support_needs_the_setting(self) -> None:
         (found,) = self.on(date(2026, 12, 2))
         assert found.reason == "its standard support ended on 2026-12-02"
         assert found.remedy.startswith("set it to 1.36 or 1.35, or set kubernetes.support to EXTENDED")
         extended = raw(kubernetes={"version": "1.34", "support": "EXTENDED"})
         assert load("test", extended, {}, date(2027, 12, 1)).aws
 
-    def test_never_when_nobody_patches_it(self) -> None:
+    def test_kubernetes_version_out_of_support_is_refused(self) -> None:
         (found,) = self.on(date(2027, 12, 2), support="EXTENDED")
         assert found.reason == "EKS ended its support on 2027-12-02"
 
-    def test_when_every_known_version_is_old_the_catalog_is_to_be_changed(self) -> None:
+    def test_kubernetes_version_with_all_expired_names_the_catalog(self) -> None:
         assert "infra/catalog.py" in self.on(date(2040, 1, 1))[0].remedy
 
 
-def test_a_stack_named_for_an_environment_is_that_environment() -> None:
+def test_stack_named_for_another_environment_is_refused() -> None:
     (found,) = refused(raw(), stack="prod")
     assert (found.key, found.value) == ("devservers:environment", "dev")
     assert "set it to prod" in found.remedy
 
 
-def test_reserved_networks_may_overlap_each_other() -> None:
+def test_reserved_networks_that_overlap_each_other_are_accepted() -> None:
     reserved = ["192.168.0.0/16", "192.168.4.0/24"]
     assert len(aws(network={"zones": ZONES, "reservedCidrs": reserved}).network.reserved_cidrs) == 2
 
 
-def test_a_stack_whose_name_no_load_balancer_can_have_is_refused() -> None:
+def test_stack_name_invalid_for_a_load_balancer_is_refused() -> None:
     (found,) = refused(raw(), stack="Team_A.dev")
     assert (found.key, found.value) == ("the stack's name", "Team_A.dev")
     assert "pulumi stack rename" in found.remedy
 
 
-def test_ssh_may_be_open_to_the_world_outside_production() -> None:
+def test_ssh_open_to_the_world_outside_production_is_accepted() -> None:
     assert aws(edge={"allowedCidrs": ["0.0.0.0/0"]}).edge.allowed_cidrs == ("0.0.0.0/0",)
 
 
-def test_on_a_local_stack_the_keys_of_aws_are_refused() -> None:
+def test_aws_keys_on_a_local_stack_are_refused() -> None:
     config = raw({}, cluster="local", images=LEAST["images"], region="eu-central-1",
                  users=[{"username": "ann", "sshPublicKeys": []}], pools=[CPU])  # fmt: skip
     found = {each.key: each.remedy for each in refused(config) if each.reason == "no such key"}
@@ -276,7 +276,7 @@ def test_on_a_local_stack_the_keys_of_aws_are_refused() -> None:
     assert found == {"devservers:region": remedy, "devservers:pools": remedy}
 
 
-def test_the_empty_defaults_of_pulumi_yaml_are_as_if_not_there() -> None:
+def test_empty_defaults_of_pulumi_yaml_count_as_absent() -> None:
     block = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
     empty = raw({key: each["default"] for key, each in block.items() if key in KEYS})
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
@@ -291,23 +291,23 @@ class TestImages:
 
     built = raw(images=None, registry={"build": True})
 
-    def test_are_named_by_the_registry_and_what_they_are_built_from(self) -> None:
+    def test_images_are_named_by_registry_and_content_hash(self) -> None:
         images = load("test", self.built, {}, TODAY).images
         host = "111122223333.dkr.ecr.eu-central-1.amazonaws.com/devservers-test"
         assert {image.name: getattr(images, image.name) for image in PLATFORM} == {
             image.name: f"{host}/{image.name}:{image.digest()}" for image in PLATFORM
         }
 
-    def test_may_be_given_one_by_one(self) -> None:
+    def test_images_with_one_given_use_it(self) -> None:
         images = load("test", self.built | raw({}, images={"base": "registry.example.com/base:1"}), {}, TODAY).images
         assert images.base == "registry.example.com/base:1"
         assert "dkr.ecr" in images.operator
 
-    def test_are_never_those_of_the_local_stack(self) -> None:
+    def test_images_ignore_the_local_stacks_variables(self) -> None:
         images = load("test", self.built, {"DEVSERVERS_IMAGE_BASE": "localhost/devservers/base:1"}, TODAY).images
         assert "dkr.ecr" in images.base
 
-    def test_are_not_what_is_wrong_when_something_else_is(self) -> None:
+    def test_images_are_not_reported_with_another_bad_setting(self) -> None:
         assert [each.key for each in refused(self.built | {"region": ""})] == ["devservers:region"]
 
 
@@ -315,12 +315,12 @@ class TestImages:
 class TestCommitted:
     """The three stacks of the repository."""
 
-    def test_is_valid_and_its_own_environment(self, stack: str) -> None:
+    def test_committed_stack_is_valid_and_its_own_environment(self, stack: str) -> None:
         settings = load(stack, committed(stack), {}, TODAY)
         assert settings.aws is not None
         assert settings.aws.environment == stack
 
-    def test_holds_no_secret_and_nobody_elses_account(self, stack: str) -> None:
+    def test_committed_stack_holds_no_secret_or_real_account(self, stack: str) -> None:
         text = (ROOT / "stacks" / f"Pulumi.{stack}.yaml").read_text()
         assert "secure:" not in text
         assert "BEGIN" not in text
@@ -331,7 +331,7 @@ class TestCommitted:
         assert settings.aws.edge.hostname.endswith("example.com")
 
 
-def test_a_state_nobody_deploys_from_needs_no_key() -> None:
+def test_state_bucket_without_github_needs_no_key() -> None:
     found = load("test", raw(access={"stateBucket": "acme-state"}), {}, TODAY).aws
     assert found is not None
     assert not found.access.state_key
@@ -340,7 +340,7 @@ def test_a_state_nobody_deploys_from_needs_no_key() -> None:
     assert cloud.access.github is not None
 
 
-def test_the_committed_environments_can_be_connected() -> None:
+def test_committed_stacks_have_distinct_networks() -> None:
     loaded = {stack: load(stack, committed(stack), {}, TODAY).aws for stack in STACKS}
     found = {stack: each for stack, each in loaded.items() if each is not None}
     assert len({each.network.cidr for each in found.values()}) == len({each.account_id for each in found.values()}) == 3
@@ -349,7 +349,7 @@ def test_the_committed_environments_can_be_connected() -> None:
         assert others <= set(found[stack].network.reserved_cidrs)
 
 
-def test_dev_costs_nothing_for_gpus_nobody_uses_and_prod_is_closed() -> None:
+def test_committed_dev_scales_gpus_to_zero_and_prod_is_private() -> None:
     dev, prod = (load(stack, committed(stack), {}, TODAY).aws for stack in ("dev", "prod"))
     assert dev is not None
     assert prod is not None
@@ -361,7 +361,7 @@ def test_dev_costs_nothing_for_gpus_nobody_uses_and_prod_is_closed() -> None:
     assert prod.production
 
 
-def test_every_key_is_documented_in_pulumi_yaml_with_every_field_and_default() -> None:
+def test_pulumi_yaml_documents_every_key_field_and_default() -> None:
     block = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
     schema = Aws.model_json_schema()["properties"]
     empty: dict[str, Any] = {"string": "", "array": [], "object": {}}
@@ -398,13 +398,13 @@ def spelled(value: object) -> str:
 @pytest.mark.parametrize(
     "model", [each for each in vars(models).values() if getattr(each, "__module__", "") == models.__name__]
 )
-def test_every_field_says_what_is_allowed(model: type[BaseModel]) -> None:
+def test_settings_fields_describe_allowed_values(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
         if not issubclass(model_in(field.annotation) or object, BaseModel):
             assert allowed_at(model, [field.alias or name]), name
 
 
-def test_settings_cost_no_sdk() -> None:
+def test_settings_import_no_pulumi_sdk() -> None:
     """The SDKs take seconds to import, and the local stack reads its settings by the same module."""
     program = (
         "import sys, infra.settings, infra.aws.pools, infra.aws.images, infra.aws.cidrs;"

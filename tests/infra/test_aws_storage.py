@@ -1,4 +1,4 @@
-"""Volumes: encrypted, mountable in every zone, and kept in prod."""
+"""Storage on AWS: EFS, EBS storage classes, encryption and protection."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from tests.support.infra.iam import documents, faults
 
 
 @pytest.mark.parametrize("component", ["Storage", "Edge", "Registry", "Access", "Logs", "Observability", "Boundary"])
-def test_a_preview_shows_every_resource(dev: Graph, dev_preview: Graph, component: str) -> None:
+def test_preview_of_dev_shows_every_resource(dev: Graph, dev_preview: Graph, component: str) -> None:
     known = part(dev, component)
     assert known
     assert set(known) == set(part(dev_preview, component))
 
 
 @pytest.mark.parametrize("component", ["Storage", "Edge", "Registry", "Access", "Logs", "Observability", "Boundary"])
-def test_a_preview_of_prod_shows_every_resource(prod: Graph, prod_preview: Graph, component: str) -> None:
+def test_preview_of_prod_shows_every_resource(prod: Graph, prod_preview: Graph, component: str) -> None:
     known = part(prod, component)
     assert known
     assert set(known) == set(part(prod_preview, component))
 
 
-def test_nothing_is_made_by_a_default_provider(prod: Graph) -> None:
+def test_resources_use_no_default_provider(prod: Graph) -> None:
     assert [node.name for node in prod.values() if "default" in node.provider] == []
 
 
-def test_files_are_encrypted_with_the_environment_s_key(dev: Graph) -> None:
+def test_file_system_is_encrypted_with_the_data_key(dev: Graph) -> None:
     system = part(dev, "Storage").one("FileSystem").inputs
     assert system["encrypted"] is True
     assert system["kmsKeyId"] == "arn:aws:kms:eu-central-1:111122223333:data"
@@ -43,13 +43,13 @@ def test_files_are_encrypted_with_the_environment_s_key(dev: Graph) -> None:
     ]
 
 
-def test_files_are_kept_in_prod_only(dev: Graph, prod: Graph) -> None:
+def test_file_system_is_protected_in_prod_only(dev: Graph, prod: Graph) -> None:
     assert [(node.protect, node.retain) for node in prod.of("FileSystem")] == [(True, True)]
     assert [(node.protect, node.retain) for node in dev.of("FileSystem")] == [(False, False)]
     assert prod.one("BackupPolicy").inputs["backupPolicy"] == {"status": "ENABLED"}
 
 
-def test_every_zone_has_a_mount_target(prod: Graph) -> None:
+def test_file_system_has_a_mount_target_per_zone(prod: Graph) -> None:
     targets = by_name(part(prod, "Storage"), "MountTarget")
     assert set(targets) == {f"shared-{zone}" for zone in ZONES}
     for zone in ZONES:
@@ -57,7 +57,7 @@ def test_every_zone_has_a_mount_target(prod: Graph) -> None:
         assert targets[f"shared-{zone}"].inputs["securityGroups"] == ["efs-id"]
 
 
-def test_nfs_comes_from_nodes_only(dev: Graph) -> None:
+def test_file_system_admits_nfs_from_nodes_only(dev: Graph) -> None:
     storage = part(dev, "Storage")
     rule = storage.one("SecurityGroupIngressRule").inputs
     assert rule["referencedSecurityGroupId"] == "sg-cluster"
@@ -70,7 +70,7 @@ def test_nfs_comes_from_nodes_only(dev: Graph) -> None:
 DRIVER = "arn:aws:iam::111122223333:role/devservers-dev-efs-csi-node"
 
 
-def test_the_driver_alone_mounts_files_and_by_an_access_point_with_tls(dev: Graph) -> None:
+def test_file_system_policy_allows_the_driver_through_access_points_only(dev: Graph) -> None:
     """Every pod reaches the mount targets: what keeps it out is that it is not the driver."""
     policy = documents(part(dev, "Storage"))["FileSystemPolicy shared.policy"]
     assert faults(policy) == []
@@ -89,7 +89,7 @@ def test_the_driver_alone_mounts_files_and_by_an_access_point_with_tls(dev: Grap
     ]
 
 
-def test_homes_are_the_default_and_encrypted(dev: Graph) -> None:
+def test_storage_class_for_homes_is_default_and_encrypted(dev: Graph) -> None:
     classes = by_name(dev, "StorageClass")
     gp3, efs = classes["gp3"].inputs, classes["efs"].inputs
     default = "storageclass.kubernetes.io/is-default-class"
@@ -107,7 +107,7 @@ def test_homes_are_the_default_and_encrypted(dev: Graph) -> None:
     assert efs["mountOptions"] == ["tls", "iam"], "without an identity the policy lets nobody mount it"
 
 
-def test_the_order(dev: Graph) -> None:
+def test_storage_classes_depend_on_mount_targets_and_cluster(dev: Graph) -> None:
     classes = by_name(dev, "StorageClass")
     before = {dev[urn].name for urn in dev.before(classes["efs"])}
     assert {"shared-eu-central-1a", "shared-eu-central-1b", "shared"} <= before
@@ -118,7 +118,7 @@ def test_the_order(dev: Graph) -> None:
         assert "devservers:aws:Cluster$pulumi:providers:kubernetes::cluster" in storage_class.provider
 
 
-def test_without_shared_files_there_is_no_file_system() -> None:
+def test_storage_without_shared_files_has_no_file_system() -> None:
     graph = recorded(settings(PROD, storage={"shared": False}), stack="prod")
     assert [node.name for node in graph.of("StorageClass")] == ["gp3"]
     assert not graph.of("FileSystem")
@@ -126,7 +126,7 @@ def test_without_shared_files_there_is_no_file_system() -> None:
     assert "files-busy" not in by_name(graph, "MetricAlarm")
 
 
-def test_a_backup_can_be_off() -> None:
+def test_file_system_backup_can_be_disabled() -> None:
     graph = recorded(settings(storage={"backup": False}))
     assert graph.one("BackupPolicy").inputs["backupPolicy"] == {"status": "DISABLED"}
     assert json.dumps(graph.one("FileSystem").inputs)

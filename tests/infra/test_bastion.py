@@ -1,4 +1,4 @@
-"""The bastion of a stack: who in its pods may what, where they may connect to, and how long one drains."""
+"""The bastion's pod, network policies, service and settings in a stack."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def containers(pod: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in (*pod["initContainers"], *pod["containers"])}
 
 
-def test_sessions_have_no_token_within_reach(pod: dict[str, Any]) -> None:
+def test_sshd_container_mounts_no_token(pod: dict[str, Any]) -> None:
     assert pod["automountServiceAccountToken"] is False
     mounts = {name: {each["name"] for each in one["volumeMounts"]} for name, one in containers(pod).items()}
     assert {name for name, names in mounts.items() if "token" in names} == {"keysync", "broker"}
@@ -46,7 +46,7 @@ def test_sessions_have_no_token_within_reach(pod: dict[str, Any]) -> None:
     assert sources[0]["serviceAccountToken"]["expirationSeconds"] <= 3600
 
 
-def test_only_sshd_is_root_and_with_no_more_than_it_needs(pod: dict[str, Any]) -> None:
+def test_sshd_container_alone_is_root_with_minimal_capabilities(pod: dict[str, Any]) -> None:
     for name, each in containers(pod).items():
         context = each["securityContext"]
         assert context["readOnlyRootFilesystem"]
@@ -63,12 +63,12 @@ def test_only_sshd_is_root_and_with_no_more_than_it_needs(pod: dict[str, Any]) -
     assert max(users) < 20000
 
 
-def test_what_others_write_sessions_only_read(pod: dict[str, Any]) -> None:
+def test_sshd_container_mounts_other_containers_files_read_only(pod: dict[str, Any]) -> None:
     mounts = {each["name"]: each for each in containers(pod)["sshd"]["volumeMounts"]}
     assert {name for name, each in mounts.items() if not each.get("readOnly")} == {"sshd", "tmp"}
 
 
-def test_who_serves_one_socket_cannot_stand_in_for_the_other(pod: dict[str, Any]) -> None:
+def test_socket_folders_are_writable_by_their_server_only(pod: dict[str, Any]) -> None:
     writers = {
         each["name"]: [name for name, one in containers(pod).items() for mount in one["volumeMounts"]
                        if mount["name"] == each["name"] and not mount.get("readOnly")]
@@ -78,7 +78,7 @@ def test_who_serves_one_socket_cannot_stand_in_for_the_other(pod: dict[str, Any]
     assert writers == {"audit-socket": ["audit"], "broker-socket": ["broker"]}
 
 
-def test_networks_that_are_never_made_to_wait(pod: dict[str, Any]) -> None:
+def test_exempt_networks_become_arguments_of_sshd(pod: dict[str, Any]) -> None:
     assert not [word for word in containers(pod)["sshd"]["args"] if word.startswith("--exempt")]
     exempt = bastion_pod.pod(local(exempt=["203.0.113.0/24", "198.51.100.7/32"]))
     args = containers(exempt)["sshd"]["args"]
@@ -87,7 +87,7 @@ def test_networks_that_are_never_made_to_wait(pod: dict[str, Any]) -> None:
         local(exempt=["office"])
 
 
-def test_health_is_asked_from_where_the_load_balancer_is() -> None:
+def test_health_port_admits_the_public_subnets_only() -> None:
     settings = load("test", aws_raw(), {})
     assert settings.aws
     (policy,) = [each for each in bastion.policies(settings) if each["metadata"]["name"] == "bastion"]
@@ -98,26 +98,26 @@ def test_health_is_asked_from_where_the_load_balancer_is() -> None:
     assert not {each["ipBlock"]["cidr"] for each in checks["from"]} & {each.private for each in plan}
 
 
-def test_devctl_finds_the_recorders_pods() -> None:
+def test_audit_container_matches_devctls_selector() -> None:
     selector = dict([recordings.SELECTOR.split("=")])
     assert selector == bastion_pod.SELECTOR
     assert names.BASTION_AUDIT_CONTAINER in {each["name"] for each in bastion_pod.pod(local())["initContainers"]}
 
 
-def test_what_runs_beside_sshd_ends_after_it(pod: dict[str, Any]) -> None:
+def test_sidecars_are_restartable_init_containers(pod: dict[str, Any]) -> None:
     assert {each["name"]: each["restartPolicy"] for each in pod["initContainers"]} == dict.fromkeys(
         ("audit", "keysync", "broker"), "Always"
     )
 
 
 @pytest.mark.parametrize("seconds", [0, 90, 3600])
-def test_how_long_one_drains_is_one_number(seconds: int) -> None:
+def test_drain_seconds_sets_grace_period_and_argument(seconds: int) -> None:
     pod = bastion_pod.pod(local(drainSeconds=seconds))
     assert pod["terminationGracePeriodSeconds"] == seconds + 60
     assert f"--drain-seconds={seconds}" in containers(pod)["sshd"]["args"]
 
 
-def test_on_aws_the_number_is_the_load_balancer_s() -> None:
+def test_drain_seconds_on_aws_come_from_the_edge() -> None:
     settings = load("test", aws_raw(edge={"drainSeconds": 120}), {})
     assert bastion_pod.pod(settings)["terminationGracePeriodSeconds"] == 180
     assert bastion.service(settings)["spec"]["type"] == "ClusterIP"
@@ -126,7 +126,7 @@ def test_on_aws_the_number_is_the_load_balancer_s() -> None:
 @pytest.mark.parametrize(
     ("said", "remedy"), [({"drainSeconds": 60}, "set edge.drainSeconds"), ({"nodePort": 32222}, "edge.port")]
 )
-def test_on_aws_what_the_edge_says_is_not_said_twice(said: dict[str, int], remedy: str) -> None:
+def test_bastion_setting_of_the_edge_on_aws_is_refused(said: dict[str, int], remedy: str) -> None:
     with pytest.raises(SettingsError) as caught:
         load("test", aws_raw(bastion=said), {})
     (problem,) = caught.value.problems
@@ -135,13 +135,13 @@ def test_on_aws_what_the_edge_says_is_not_said_twice(said: dict[str, int], remed
     assert remedy in problem.remedy
 
 
-def test_a_new_pod_is_there_before_an_old_one_goes() -> None:
+def test_deployment_surges_before_it_removes_a_pod() -> None:
     spec = bastion.deployment(local(replicas=3))["spec"]
     assert (spec["replicas"], spec["strategy"]["rollingUpdate"]) == (3, {"maxSurge": 1, "maxUnavailable": 0})
     assert bastion.disruption_budget()["spec"]["maxUnavailable"] == 1
 
 
-def test_its_namespace_is_baseline_and_closed_both_ways() -> None:
+def test_bastion_namespace_is_baseline_and_denies_by_default() -> None:
     labels = bastion.namespace(local())["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "baseline" in LEVELS
     deny, _ = bastion.policies(local())
@@ -149,7 +149,7 @@ def test_its_namespace_is_baseline_and_closed_both_ways() -> None:
 
 
 @pytest.mark.parametrize("settings", [local(), load("test", aws_raw(), {})], ids=["local", "aws"])
-def test_it_reaches_servers_names_and_the_api_and_never_metadata(settings: Settings) -> None:
+def test_bastion_egress_reaches_servers_dns_and_api_only(settings: Settings) -> None:
     _, policy = bastion.policies(settings)
     ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
     assert ports == {2222, 443, 6443, 53}
@@ -166,18 +166,18 @@ def test_it_reaches_servers_names_and_the_api_and_never_metadata(settings: Setti
     assert all(rule["from"] for rule in checks)
 
 
-def test_nodes_listen_where_the_stack_says_and_keep_the_client_s_address() -> None:
+def test_node_port_service_keeps_the_client_address() -> None:
     spec = bastion.service(local(nodePort=30022))["spec"]
     assert (spec["type"], spec["externalTrafficPolicy"], spec["ports"][0]["nodePort"]) == ("NodePort", "Local", 30022)
 
 
-def test_sessions_are_told_what_the_stack_allows() -> None:
+def test_session_settings_follow_the_stack() -> None:
     said = bastion.session_settings(local(kubectl=False), "ssh.example.com")["data"]
     assert said == {"kubectl": "false", "address": "ssh.example.com"}
     assert "--record" in containers(bastion_pod.pod(local(record=True)))["audit"]["args"]
 
 
-def test_on_aws_the_binding_registers_the_pods_behind_the_service_of_its_namespace() -> None:
+def test_target_group_binding_matches_the_bastions_service() -> None:
     settings = load("test", aws_raw(), {})
     service, made = bastion.service(settings), binding.target_group_binding("arn:x")
     where = bastion.namespace(settings)["metadata"]

@@ -1,4 +1,4 @@
-"""The table of ruling 16: what is chosen, what is refused, and that the refusal says what to do."""
+"""The choice of a local cluster by context and kubeconfig, and its refusals."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ NOT_LOCAL = [
 
 @pytest.mark.parametrize(("name", "server"), LOCAL)
 @pytest.mark.parametrize("explicit", [True, False])
-def test_a_local_context_is_used(name: str, server: str, explicit: bool) -> None:
+def test_local_context_is_chosen(name: str, server: str, explicit: bool) -> None:
     env = {"DEVSERVERS_CONTEXT": name} if explicit else {}
     kubeconfig = config("other" if explicit else name, {name: server, "other": "https://8.8.8.8"})
     choice = choose(env, [kubeconfig], EMBEDDED)
@@ -61,7 +61,7 @@ def test_a_local_context_is_used(name: str, server: str, explicit: bool) -> None
 
 
 @pytest.mark.parametrize(("name", "server", "what"), NOT_LOCAL)
-def test_another_context_is_refused_by_name(name: str, server: str, what: str) -> None:
+def test_non_local_context_by_name_is_refused(name: str, server: str, what: str) -> None:
     with pytest.raises(ContextError) as caught:
         choose({"DEVSERVERS_CONTEXT": name}, [config(name, {name: server})], EMBEDDED)
     problem, remedy = str(caught.value).splitlines()
@@ -71,20 +71,20 @@ def test_another_context_is_refused_by_name(name: str, server: str, what: str) -
 
 
 @pytest.mark.parametrize(("name", "server", "what"), NOT_LOCAL)
-def test_another_current_context_gives_way_to_the_embedded_cluster(name: str, server: str, what: str) -> None:
+def test_non_local_current_context_falls_back_to_the_embedded_cluster(name: str, server: str, what: str) -> None:
     choice = choose({}, [config(name, {name: server})], EMBEDDED)
     assert choice.embedded
     assert choice.kubeconfig == EMBEDDED
     assert what in choice.reason
 
 
-def test_a_proxy_is_not_local() -> None:
+def test_context_through_a_proxy_is_refused() -> None:
     kubeconfig = config("minikube", {"minikube": "https://10.0.0.1"}, "http://proxy:3128")
     with pytest.raises(ContextError, match="through a proxy"):
         choose({"DEVSERVERS_CONTEXT": "minikube"}, [kubeconfig], EMBEDDED)
 
 
-def test_an_unknown_name_lists_those_there_are() -> None:
+def test_unknown_context_lists_the_known_ones() -> None:
     with pytest.raises(ContextError, match="use one of kind-a, minikube, embedded"):
         choose(
             {"DEVSERVERS_CONTEXT": "kind-b"},
@@ -93,18 +93,18 @@ def test_an_unknown_name_lists_those_there_are() -> None:
         )
 
 
-def test_without_kubeconfig_it_is_the_embedded_cluster() -> None:
+def test_no_kubeconfig_chooses_the_embedded_cluster() -> None:
     assert choose({}, [], EMBEDDED) == Choice(
         EMBEDDED, None, "the embedded cluster: no kubeconfig has a current context"
     )
 
 
 @pytest.mark.parametrize("env", [{"DEVSERVERS_CONTEXT": "embedded"}, {"DEVSERVERS_KUBECONFIG": str(EMBEDDED)}])
-def test_the_embedded_cluster_can_be_asked_for(env: dict[str, str]) -> None:
+def test_embedded_cluster_by_name_or_kubeconfig_is_chosen(env: dict[str, str]) -> None:
     assert choose(env, [config("minikube", {"minikube": "https://10.0.0.1"})], EMBEDDED).embedded
 
 
-def test_nothing_at_all_is_one_clear_message() -> None:
+def test_no_cluster_at_all_gives_one_message() -> None:
     with pytest.raises(ContextError) as caught:
         choose({}, [], EMBEDDED, "it needs root")
     problem, remedy = str(caught.value).splitlines()
@@ -112,7 +112,7 @@ def test_nothing_at_all_is_one_clear_message() -> None:
     assert "k3d cluster create" in remedy
 
 
-def test_the_current_context_may_be_in_a_later_file_and_its_cluster_in_a_third() -> None:
+def test_kubeconfigs_in_several_files_are_merged() -> None:
     whole = config("minikube", {"minikube": "https://10.0.0.1"}).content
     first = Kubeconfig(Path("/a"), {"current-context": "minikube"})
     second = Kubeconfig(Path("/b"), {"contexts": whole["contexts"]})
@@ -121,7 +121,7 @@ def test_the_current_context_may_be_in_a_later_file_and_its_cluster_in_a_third()
     assert (choice.kubeconfig, choice.context) == (Path("/b"), "minikube")
 
 
-def test_reading_follows_kubectl(tmp_path: Path) -> None:
+def test_read_follows_kubectls_file_order(tmp_path: Path) -> None:
     (tmp_path / ".kube").mkdir()
     (tmp_path / ".kube" / "config").write_text("current-context: home\n")
     (tmp_path / "a").write_text("current-context: a\n")
@@ -132,7 +132,7 @@ def test_reading_follows_kubectl(tmp_path: Path) -> None:
     assert read(listed | {"DEVSERVERS_KUBECONFIG": str(tmp_path / "missing")}) == []
 
 
-def test_a_broken_kubeconfig_names_its_line(tmp_path: Path) -> None:
+def test_broken_kubeconfig_error_names_its_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_text("contexts:\n  - name: a\n bad: [\n")
     with pytest.raises(ContextError, match=r"kubeconfig .*broken line \d+ is not YAML"):

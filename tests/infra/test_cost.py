@@ -1,4 +1,4 @@
-"""The cost estimate: its sums by another way, what a manager reads, and what it is compared with."""
+"""The cost estimate: sums, text, differences and the base of a comparison."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def disk(graph: Graph, pool: str) -> int:
 class TestEstimate:
     """Every committed stack, its sums worked out anew from its file, the price list and the recorded resources."""
 
-    def test_fixed_terms_are_the_recorded_resources_times_their_fee(self, stack: str) -> None:
+    def test_estimate_fixed_lines_equal_resources_times_fees(self, stack: str) -> None:
         graph, config = simulated(stack).graph, read(stack).config
         network = json.loads(config["network"])
         zones = len(network["zones"])
@@ -92,7 +92,7 @@ class TestEstimate:
         assert found == pytest.approx({what: month for what, month in expected.items() if month}, abs=0.01)
         assert all(line.minimum == line.maximum for line in of(stack).fixed)
 
-    def test_a_pool_is_its_nodes_and_their_disks(self, stack: str) -> None:
+    def test_estimate_pool_line_equals_nodes_and_disks(self, stack: str) -> None:
         config, graph = read(stack).config, simulated(stack).graph
         system = {"family": "m7i", **json.loads(config["system"]), "name": "system"}
         for entry in (system, *json.loads(config["pools"])):
@@ -103,7 +103,7 @@ class TestEstimate:
             assert (line.minimum, line.maximum) == pytest.approx(expected, abs=0.01), entry["name"]
             assert ("pricePerHour" in line.source) == bool(entry.get("pricePerHour"))
 
-    def test_a_server_is_its_share_of_a_node_for_168_hours(self, stack: str) -> None:
+    def test_estimate_server_line_equals_its_share_of_a_node(self, stack: str) -> None:
         servers = {server.flavor: server for server in of(stack).servers}
         pools = [each for each in json.loads(read(stack).config["pools"]) if each["family"][0] in "gp"]
         assert sorted(servers) == sorted(each["name"] for each in pools) != []
@@ -115,7 +115,7 @@ class TestEstimate:
             found = servers[entry["name"]]
             assert (found.hour, found.month) == pytest.approx((hour, hour * 8 * 21), abs=0.02)
 
-    def test_all_together_is_the_sum_and_the_text_says_it(self, stack: str) -> None:
+    def test_estimate_total_equals_the_sum_in_the_text(self, stack: str) -> None:
         found = of(stack)
         whole = "\n".join(text.lines(found))
         month = whole.partition("\nA GPU server")[0].splitlines()
@@ -133,11 +133,11 @@ class TestEstimate:
         assert found.hours == 8 * 21
         assert f"instances of {json.loads(FILE.read_text())['generated']}" in whole
 
-    def test_a_preview_in_which_nothing_of_aws_is_known_estimates_the_same(self, stack: str) -> None:
+    def test_estimate_of_a_preview_with_unknowns_is_the_same(self, stack: str) -> None:
         if stack == "dev":  # one is enough: it takes seconds
             assert simulate(read(stack), preview=True).cost == of(stack)
 
-    def test_the_record_survives_pulumi_s_state(self, stack: str) -> None:
+    def test_estimate_record_survives_pulumis_number_format(self, stack: str) -> None:
         """A number of a state is a double."""
         record = json.loads(json.dumps(of(stack).record()), parse_int=float)
         assert Estimate.of(record) == of(stack)
@@ -154,16 +154,16 @@ def lines_of(found: Estimate, flavor: str) -> str:
 class TestText:
     """What is said beside the sums."""
 
-    def test_a_maximum_above_the_budget_is_said(self) -> None:
+    def test_text_with_a_maximum_above_the_budget_shows_the_excess(self) -> None:
         (line,) = [line for line in text.lines(of("prod")) if "monthlyBudget" in line]
         assert "60,000.00" in line
         assert f"{of('prod').maximum - 60000:,.2f} above it" in line
 
-    def test_a_maximum_within_the_budget_is_said(self) -> None:
+    def test_text_with_a_maximum_within_the_budget_says_so(self) -> None:
         (line,) = [line for line in text.lines(replace(of("dev"), budget=1e6)) if "monthlyBudget" in line]
         assert "within it" in line
 
-    def test_another_region_than_the_prices_is_said_and_no_verdict_given(self) -> None:
+    def test_text_for_another_region_warns_and_omits_the_verdict(self) -> None:
         elsewhere = replace(of("dev"), region="sa-east-1", budget=1e6)
         whole = "\n".join(text.lines(elsewhere))
         assert "This stack is in sa-east-1, and prices are us-east-1's" in whole
@@ -172,24 +172,24 @@ class TestText:
         assert "This stack is in" not in "\n".join(text.lines(of("dev")))
         assert Estimate.of(elsewhere.record()).region == "sa-east-1"
 
-    def test_without_a_budget_and_gpus_no_line_is_of_them(self) -> None:
+    def test_text_without_budget_and_gpus_omits_their_lines(self) -> None:
         whole = "\n".join(text.lines(replace(of("dev"), budget=0, servers=())))
         assert "monthlyBudget" not in whole
         assert "No pool has GPUs." in whole
 
-    def test_a_pool_without_a_price_is_named_and_not_counted(self) -> None:
+    def test_estimate_with_an_unpriced_pool_names_and_omits_it(self) -> None:
         unknown = changed("prod", "gpu-l40s", family="p5e", size="48xlarge", price_per_hour=0)
         assert "gpu-l40s" not in [line.what for line in unknown.pools]
         assert any("nodes of pool gpu-l40s" in each and "pricePerHour" in each for each in unknown.not_counted)
 
-    def test_what_depends_on_use_is_named(self) -> None:
+    def test_estimate_names_what_depends_on_use(self) -> None:
         named = " ".join(of("prod").not_counted)
         for each in ("homes", "shared volumes", "traffic", "logs", "Container Insights", "capacity block"):
             assert each in named
         # The alarm on idle GPUs looks at every GPU node.
         assert "alarms on a query (1): $0.1 for each metric a month that they read" in named
 
-    def test_every_fee_has_its_page_and_its_day(self) -> None:
+    def test_fees_have_a_source_page_and_date(self) -> None:
         assert len(fees.ALL) >= 13
         for fee in fees.ALL:
             assert fee.usd > 0
@@ -201,7 +201,7 @@ class TestText:
     @pytest.mark.parametrize(
         "record", [None, [], {}, {"form": 2}, {"form": 1}, {"form": 1, "fixed": [{}], "stack": "x"}, "text"]
     )
-    def test_a_record_of_another_form_is_one_line(self, record: object) -> None:
+    def test_record_of_another_form_raises_one_line(self, record: object) -> None:
         with pytest.raises(EstimateError) as caught:
             Estimate.of(record)
         assert len(str(caught.value).splitlines()) == 1
@@ -210,7 +210,7 @@ class TestText:
 class TestDifference:
     """Two estimates of a stack."""
 
-    def test_a_grown_pool_is_more_at_its_maximum_by_its_nodes(self) -> None:
+    def test_difference_of_a_grown_pool_equals_its_nodes(self) -> None:
         aws = simulated("prod").settings.aws
         assert aws
         before = changed("prod", "")
@@ -224,7 +224,7 @@ class TestDifference:
         assert minimum.amount == 0
         assert maximum.amount == pytest.approx(more)
 
-    def test_a_flavor_s_other_price_is_said_by_the_hour(self) -> None:
+    def test_difference_of_a_flavors_price_is_by_the_hour(self) -> None:
         before, now = changed("prod", ""), changed("prod", "gpu-l40s-pair", price_per_hour=8.0)
         found = {change.what: change for change in difference(before, now).others}
         hour = found["a server of flavor gpu-l40s-pair, an hour"]
@@ -233,7 +233,7 @@ class TestDifference:
         assert hour.now == 4.0
         assert set(found) == {hour.what, "pool gpu-l40s-pair, maximum"}
 
-    def test_a_pool_that_comes_and_one_that_goes(self) -> None:
+    def test_difference_with_an_added_and_a_removed_pool_lists_both(self) -> None:
         before = changed("prod", "")
         now = changed("prod", "gpu-h100", name="gpu-new")
         found = {change.what: (change.before, change.now) for change in difference(before, now).others}
@@ -241,13 +241,13 @@ class TestDifference:
         assert found["pool gpu-new, maximum"][0] is None
         assert found["a server of flavor gpu-new, an hour"] == (None, LIST["p5.4xlarge"])
 
-    def test_another_budget_and_other_prices_are_said(self) -> None:
+    def test_difference_of_budget_and_price_date_is_listed(self) -> None:
         before = of("prod")
         found = difference(before, replace(before, budget=7.0, instances_as_of="2030-01-01"))
         assert [(each.what, each.before, each.now) for each in found.others] == [("budget", 60000, 7.0)]
         assert found.prices == (f"instances: of {before.instances_as_of} before, of 2030-01-01 now",)
 
-    def test_nothing_is_nothing_and_neither_is_a_rounded_cent(self) -> None:
+    def test_difference_below_a_cent_is_nothing(self) -> None:
         line = of("prod").fixed[0]
         cent = replace(of("prod"), fixed=(replace(line, maximum=line.maximum + 0.004), *of("prod").fixed[1:]))
         for now in (of("prod"), cent):
@@ -259,7 +259,7 @@ class TestDifference:
 class TestComparison:
     """What a person and a pull request are shown."""
 
-    def test_text_and_comment_have_the_same_amounts(self) -> None:
+    def test_comparison_text_and_comment_have_the_same_amounts(self) -> None:
         before, now = changed("prod", ""), changed("prod", "gpu-l40s", max=30)
         comparison = Comparison(now, before, "the last deployed state of prod")
         rows = [line for line in comparison.markdown().splitlines() if line.startswith("| ")][1:]
@@ -272,7 +272,7 @@ class TestComparison:
         more = f"+{now.maximum - before.maximum:,.2f}"
         assert more in rows[1]
 
-    def test_a_comment_begins_with_its_mark_and_folds_the_whole(self) -> None:
+    def test_comparison_comment_begins_with_its_marker(self) -> None:
         body = Comparison(of("prod"), None, "there is nothing", "no backend").markdown()
         assert body.startswith(MARKER.format("prod") + "\n")
         assert "Not compared: the last deployed state can't be read (no backend), and there is nothing." in body
@@ -318,7 +318,7 @@ def pulumi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> dict[s
 class TestBase:
     """What an estimate is compared with, and that it says which."""
 
-    def test_the_last_deployed_state_is_the_first_choice(
+    def test_base_with_a_readable_state_is_the_last_deployment(
         self, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         record = changed("prod", "gpu-l40s", max=2).record()
@@ -338,7 +338,7 @@ class TestBase:
             ("echo no", "outputs of stack prod are no JSON"),
         ],
     )
-    def test_an_unreadable_state_is_the_target_branch_and_says_so(
+    def test_base_with_an_unreadable_state_is_the_target_branch(
         self, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, answer: str, reason: str
     ) -> None:
         found = compared(of("prod"), pulumi(tmp_path, monkeypatch, answer), root=repository)
@@ -352,13 +352,13 @@ class TestBase:
             assert f"Compared with the estimate of main ({commit}), as the last deployed state can't be read (" in said
             assert reason in said
 
-    def test_without_a_backend_it_is_the_branch_named(self, tmp_path: Path, repository: Path) -> None:
+    def test_base_without_a_backend_is_the_named_branch(self, tmp_path: Path, repository: Path) -> None:
         subprocess.run(["git", "-C", str(repository), "branch", "release"], check=True)
         found = compared(of("prod"), {"HOME": str(tmp_path)}, target="release", root=repository)
         assert found.base.startswith("the estimate of release (")
         assert "not on this machine" in found.instead_of or "no backend" in found.instead_of
 
-    def test_with_neither_the_estimate_stands_alone_and_says_why(self, tmp_path: Path, repository: Path) -> None:
+    def test_base_without_state_and_branch_is_none_with_a_reason(self, tmp_path: Path, repository: Path) -> None:
         found = compared(of("prod"), {"HOME": str(tmp_path)}, target="gone", root=repository)
         assert found.before is None
         assert "no revision gone" in found.base
@@ -366,7 +366,7 @@ class TestBase:
         assert "Not compared: " in found.text()
         assert "Cost of stack prod" in found.text()
 
-    def test_a_named_base_is_taken_and_missing_it_is_refused(self, tmp_path: Path, repository: Path) -> None:
+    def test_base_by_name_is_used_or_refused(self, tmp_path: Path, repository: Path) -> None:
         file = tmp_path / "before.json"
         file.write_text(json.dumps(changed("prod", "").record()))
         assert compared(of("prod"), {}, str(file)).base == str(file)
@@ -376,19 +376,19 @@ class TestBase:
                 compared(of("prod"), {}, named, root=repository)
             assert len(str(caught.value).splitlines()) == 2
 
-    def test_a_file_of_another_stack_or_of_nothing_is_refused(self, tmp_path: Path) -> None:
+    def test_base_file_of_another_stack_or_content_is_refused(self, tmp_path: Path) -> None:
         file = tmp_path / "before.json"
         for content, said in ((json.dumps(of("dev").record()), "of stack dev"), ("{}", "no estimate"), ("{", "can't")):
             file.write_text(content)
             with pytest.raises(BaseError, match=said):
                 bases.file("prod", file)
 
-    def test_a_revision_that_fails_says_what_it_said(self, repository: Path) -> None:
+    def test_base_revision_that_fails_shows_its_error(self, repository: Path) -> None:
         with pytest.raises(BaseError, match=r"HEAD has no estimate of stack dev; it says: AssertionError"):
             bases.revision("dev", "HEAD", repository)
 
 
-def test_make_cost_s_command_compares_with_a_file_and_is_a_comment(tmp_path: Path) -> None:
+def test_cost_command_with_a_base_file_prints_markdown(tmp_path: Path) -> None:
     file = tmp_path / "before.json"
     file.write_text(json.dumps(replace(of("dev"), budget=1.0).record()))
     done = CliRunner().invoke(app, ["cost", "--stack", "dev", "--base", str(file), "-o", "markdown"])

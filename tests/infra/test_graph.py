@@ -1,4 +1,4 @@
-"""What the stack `local` registers: the whole graph, its order, and what its objects may and may not do."""
+"""The resources of stack `local`: types, order, rights and settings."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def graph(local: Run) -> Graph:
     return local.graph
 
 
-def test_the_whole_graph(graph: Graph) -> None:
+def test_local_stack_registers_the_expected_resources(graph: Graph) -> None:
     assert Counter(node.type for node in graph.values()) == {
         "pulumi:providers:kubernetes": 1,
         "devservers:platform:Crds": 1,
@@ -96,7 +96,7 @@ def test_the_whole_graph(graph: Graph) -> None:
     }
 
 
-def test_each_admission_policy_denies_by_a_binding_of_its_own(graph: Graph) -> None:
+def test_admission_policies_have_a_denying_binding_each(graph: Graph) -> None:
     """A policy without a binding, or with one that only warns, refuses nothing."""
     assert {node.inputs["metadata"]["name"] for node in graph.of("ValidatingAdmissionPolicy")} == POLICIES
     bindings = [node.inputs for node in graph.of("ValidatingAdmissionPolicyBinding")]
@@ -106,12 +106,12 @@ def test_each_admission_policy_denies_by_a_binding_of_its_own(graph: Graph) -> N
     assert [each["spec"]["validationActions"] for each in bindings] == [["Deny"]] * len(POLICIES)
 
 
-def test_a_preview_registers_the_same(graph: Graph, tmp_path: Path) -> None:
+def test_local_stack_preview_registers_the_same_resources(graph: Graph, tmp_path: Path) -> None:
     again = run({"cluster": "local"}, environment(tmp_path), preview=True).graph
     assert set(again) == set(graph)
 
 
-def test_outputs(local: Run) -> None:
+def test_local_stack_outputs_name_namespace_image_and_bastion(local: Run) -> None:
     assert local.outputs == {
         "namespace": "devservers-system",
         "operatorImage": "localhost/devservers/operator:1",
@@ -121,7 +121,7 @@ def test_outputs(local: Run) -> None:
     }
 
 
-def test_the_bastion_is_told_the_port_of_loopback_that_is_this_platforms(tmp_path: Path) -> None:
+def test_bastion_address_with_another_host_port_follows_it(tmp_path: Path) -> None:
     """The nodes go on listening at the stack's own."""
     made = run({"cluster": "local"}, {**environment(tmp_path), "DEVSERVERS_LOCAL_SSH_PORT": "32444"})
     assert made.outputs["bastion"] == "127.0.0.1:32444"
@@ -133,7 +133,7 @@ def test_the_bastion_is_told_the_port_of_loopback_that_is_this_platforms(tmp_pat
     assert 32444 not in ports
 
 
-def test_everything_goes_through_the_one_provider_of_the_chosen_context(graph: Graph) -> None:
+def test_kubernetes_resources_use_the_chosen_contexts_provider(graph: Graph) -> None:
     provider = graph.one("kubernetes")
     assert provider.inputs["context"] == "kind-test"
     assert provider.inputs["clusterIdentifier"] == "kind-test"
@@ -165,14 +165,14 @@ ORDER = [
 
 
 @pytest.mark.parametrize(("kind", "first"), ORDER)
-def test_order(graph: Graph, kind: str, first: tuple[str, ...]) -> None:
+def test_resources_of_a_kind_depend_on_earlier_kinds(graph: Graph, kind: str, first: tuple[str, ...]) -> None:
     """Made after these; destroyed, the other way round, before them. The bastion is a matter of its own."""
     before = {urn for urn in urns(graph, *first) if "Bastion$" not in urn}
     for node in graph.of(kind):
         assert before <= graph.before(node)
 
 
-def test_the_bastion_is_after_the_operator_and_goes_before_it(graph: Graph) -> None:
+def test_bastion_resources_depend_on_the_operator(graph: Graph) -> None:
     before = {urn for urn, node in graph.items() if "Operator$" in urn or node.kind == "Namespace"}
     parts = [node for urn, node in graph.items() if "Bastion$" in urn]
     assert {node.kind for node in parts} == {
@@ -188,14 +188,14 @@ def called(graph: Graph, kind: str, name: str) -> Node:
     return found
 
 
-def test_each_namespace_is_before_its_policies_and_kueue_s_before_kueue(graph: Graph) -> None:
+def test_network_policies_and_kueue_depend_on_their_namespace(graph: Graph) -> None:
     namespaces = {node.name: urn for urn, node in graph.items() if node.kind == "Namespace"}
     for policy in graph.of("NetworkPolicy"):
         assert namespaces[policy.inputs["metadata"]["namespace"]] in graph.before(policy)
     assert namespaces["kueue-system"] in graph.before(graph.one("Release"))
 
 
-def test_kueue_is_installed_from_the_chart_and_image_that_were_built(graph: Graph) -> None:
+def test_kueue_release_uses_the_built_chart_and_image(graph: Graph) -> None:
     release = graph.one("Release").inputs
     assert (release["chart"], release["name"], release["namespace"]) == ("/charts/kueue", "kueue", "kueue-system")
     assert "version" not in release
@@ -204,13 +204,13 @@ def test_kueue_is_installed_from_the_chart_and_image_that_were_built(graph: Grap
     assert (release["timeout"], release["skipAwait"]) == (180, False)
 
 
-def test_without_a_folder_the_chart_comes_from_its_registry_in_one_version(tmp_path: Path) -> None:
+def test_kueue_release_without_a_folder_uses_the_pinned_registry_chart(tmp_path: Path) -> None:
     graph = run({"cluster": "local"}, environment(tmp_path, DEVSERVERS_KUEUE_CHART="")).graph
     release = graph.one("Release").inputs
     assert (release["chart"], release["version"]) == ("oci://registry.k8s.io/kueue/charts/kueue", "0.18.2")
 
 
-def test_without_queueing_there_is_no_kueue_and_no_measure_is_needed(tmp_path: Path) -> None:
+def test_local_stack_without_queueing_has_no_kueue(tmp_path: Path) -> None:
     env = environment(tmp_path, DEVSERVERS_LOCAL_CAPACITY="")
     graph = run({"cluster": "local", "queueing": {"enabled": False}}, env).graph
     assert not any("kueue" in urn or "ueueing" in urn for urn in graph)
@@ -218,14 +218,14 @@ def test_without_queueing_there_is_no_kueue_and_no_measure_is_needed(tmp_path: P
     assert "DEVSERVERS_QUEUEING" not in {each["name"] for each in container["env"]}
 
 
-def test_pretended_gpus_are_a_flavor_of_kueue_s_and_one_that_people_choose(tmp_path: Path) -> None:
+def test_pretended_gpus_add_a_resource_flavor_and_a_server_flavor(tmp_path: Path) -> None:
     capacity = '{"cpu": 2000, "memory": 7808, "fake_gpus": 4}'
     graph = run({"cluster": "local"}, environment(tmp_path, DEVSERVERS_LOCAL_CAPACITY=capacity)).graph
     assert [node.name for node in graph.of("ResourceFlavor")] == ["gpu-fake", "local"]
     assert "gpu-fake" in [node.name for node in graph.of("DevServerFlavor")]
 
 
-def test_people_choose_what_the_stack_gives_out(tmp_path: Path) -> None:
+def test_flavors_with_overcommit_divide_requests(tmp_path: Path) -> None:
     graph = run({"cluster": "local", "overcommit": {"cpu": 2, "memory": 2}}, environment(tmp_path)).graph
     small = next(each for each in graph.of("DevServerFlavor") if each.inputs["metadata"]["name"] == "cpu-small")
     assert small.inputs["spec"]["resources"] == {
@@ -235,7 +235,7 @@ def test_people_choose_what_the_stack_gives_out(tmp_path: Path) -> None:
     assert small.inputs["metadata"]["annotations"] == {"devservers.io/overcommit": "cpu=2,memory=2"}
 
 
-def test_rights_name_what_they_allow(graph: Graph) -> None:
+def test_rbac_rules_contain_no_wildcard(graph: Graph) -> None:
     for role in graph.of("ClusterRole") + graph.of("Role"):
         for rule in role.inputs["rules"]:
             assert set(rule) <= {"apiGroups", "resources", "verbs", "resourceNames"}, role.name
@@ -249,7 +249,7 @@ def rules(graph: Graph, kind: str, name: str) -> list[dict[str, Any]]:
     return [rule for node in found for rule in node.inputs["rules"]]
 
 
-def test_the_operator_can_give_nobody_more_than_three_roles(graph: Graph) -> None:
+def test_operator_role_binds_three_named_roles_only(graph: Graph) -> None:
     for rule in rules(graph, "ClusterRole", "devservers-operator"):
         resources, verbs = set(rule["resources"]), set(rule["verbs"])
         assert not resources & {"secrets", "pods/exec", "pods/portforward", "serviceaccounts/token", "nodes"}
@@ -263,7 +263,7 @@ def test_the_operator_can_give_nobody_more_than_three_roles(graph: Graph) -> Non
     assert secrets["verbs"] == ["create", "update"]  # of logins to registries, by admission; neither gives one back
 
 
-def test_who_is_bound_and_what_everybody_may_see(graph: Graph) -> None:
+def test_role_bindings_have_the_expected_subjects(graph: Graph) -> None:
     bound = {
         (node.inputs["roleRef"]["name"], subject["kind"], subject["name"])
         for node in graph.of("ClusterRoleBinding") + graph.of("RoleBinding")
@@ -277,7 +277,7 @@ def test_who_is_bound_and_what_everybody_may_see(graph: Graph) -> None:
     }
 
 
-def test_without_a_bastion_there_is_nothing_of_it(tmp_path: Path) -> None:
+def test_local_stack_without_bastion_has_none_of_its_resources(tmp_path: Path) -> None:
     found = run({"cluster": "local", "bastion": {"enabled": False}}, environment(tmp_path))
     # The operator hands its role for tokens out all the same: to an account that nobody can be.
     assert not [urn for urn in found.graph if "astion" in urn.rpartition("::")[2] and "Admission" not in urn]
@@ -297,7 +297,7 @@ class TestOperator:
     def pod(self, deployment: dict[str, Any]) -> dict[str, Any]:
         return dict(deployment["spec"]["template"]["spec"])
 
-    def test_its_namespace_is_restricted_and_closed(self, graph: Graph) -> None:
+    def test_operator_namespace_is_restricted_and_denies_ingress(self, graph: Graph) -> None:
         (namespace,) = (node for node in graph.of("Namespace") if node.name == "devservers-system")
         labels = namespace.inputs["metadata"]["labels"]
         for mode in ("enforce", "audit", "warn"):
@@ -308,7 +308,7 @@ class TestOperator:
         assert rule["ports"] == [{"protocol": "TCP", "port": 9090}]
         assert rule["from"]
 
-    def test_it_is_restricted(self, pod: dict[str, Any]) -> None:
+    def test_operator_pod_has_a_restricted_security_context(self, pod: dict[str, Any]) -> None:
         (container,) = pod["containers"]
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
@@ -322,7 +322,7 @@ class TestOperator:
         assert {"requests", "limits"} == set(container["resources"])
         assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
 
-    def test_two_of_it_and_one_always_up(self, graph: Graph, deployment: dict[str, Any]) -> None:
+    def test_operator_deployment_keeps_one_of_two_replicas_up(self, graph: Graph, deployment: dict[str, Any]) -> None:
         assert deployment["spec"]["replicas"] == 2
         assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
         budget = called(graph, "PodDisruptionBudget", OPERATOR).inputs["spec"]
@@ -334,7 +334,7 @@ class TestOperator:
             in (deployment["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"])
         )
 
-    def test_its_settings_are_the_stack_s(self, pod: dict[str, Any]) -> None:
+    def test_operator_environment_follows_the_stack(self, pod: dict[str, Any]) -> None:
         (container,) = pod["containers"]
         assert {each["name"]: each["value"] for each in container["env"]} == {
             "DEVSERVERS_DEFAULT_IMAGE": "localhost/devservers/base:1",
@@ -354,11 +354,11 @@ class TestOperator:
         }
         assert container["image"] == "localhost/devservers/operator:1"
 
-    def test_a_missing_image_ends_the_wait(self, deployment: dict[str, Any]) -> None:
+    def test_operator_deployment_has_a_wait_timeout(self, deployment: dict[str, Any]) -> None:
         assert deployment["metadata"]["annotations"] == {"pulumi.com/timeoutSeconds": "180"}
 
 
-def test_without_await_nothing_is_waited_for(tmp_path: Path) -> None:
+def test_local_stack_without_await_skips_every_wait(tmp_path: Path) -> None:
     graph = run({"cluster": "local", "await": False}, environment(tmp_path)).graph
     for node in graph.of("Deployment"):
         assert node.inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
@@ -367,13 +367,13 @@ def test_without_await_nothing_is_waited_for(tmp_path: Path) -> None:
     assert not any("annotations" in node.inputs["metadata"] for node in graph.of("ClusterQueue"))
 
 
-def test_the_user_is_the_person_and_is_waited_for(graph: Graph) -> None:
+def test_user_resource_waits_for_phase_active(graph: Graph) -> None:
     user = graph.one("DevServerUser").inputs
     assert user["spec"] == {"username": "ann", "sshPublicKeys": [KEY]}
     assert user["metadata"]["annotations"]["pulumi.com/waitFor"] == "jsonpath={.status.phase}=Active"
 
 
-def test_a_suspended_user_is_waited_for_as_such(tmp_path: Path) -> None:
+def test_user_resource_of_a_suspended_user_waits_for_phase_suspended(tmp_path: Path) -> None:
     users = [{"username": "bob", "suspended": True, "quota": {"gpu": 1}}]
     user = run({"cluster": "local", "users": users}, environment(tmp_path)).graph.one("DevServerUser").inputs
     assert user["spec"] == {"username": "bob", "suspended": True, "quota": {"gpu": 1}}
@@ -395,19 +395,19 @@ def test_a_suspended_user_is_waited_for_as_such(tmp_path: Path) -> None:
         ({"cluster": "local"}, {"DEVSERVERS_LOCAL_CAPACITY": "{}"}, "DEVSERVERS_LOCAL_CAPACITY = {}: not what"),
     ],
 )
-def test_bad_settings_are_a_line_and_make_no_resource(
+def test_program_with_bad_settings_raises_one_error(
     tmp_path: Path, config: dict[str, Any], env: dict[str, str], expected: str
 ) -> None:
     with pytest.raises(pulumi.RunError, match=expected.replace(".", r"\.").replace("[", r"\[")):
         run(config, environment(tmp_path, **env))
 
 
-def test_nothing_secret_is_in_an_input(graph: Graph) -> None:
+def test_inputs_contain_no_secret(graph: Graph) -> None:
     """The state is kept under the empty passphrase: see infra/deploy/local/engine.py."""
     assert not graph.of("Secret")
     assert graph.one("kubernetes").inputs["kubeconfig"].startswith("/")
 
 
-def test_names_are_given_by_us(graph: Graph) -> None:
+def test_resource_names_equal_object_names(graph: Graph) -> None:
     nodes: list[Node] = [node for node in graph.values() if "apiVersion" in node.inputs]
     assert all(node.name.rpartition("/")[2] == node.inputs["metadata"]["name"] for node in nodes)

@@ -1,4 +1,4 @@
-"""The check of IAM documents itself: what it lets pass and what not."""
+"""The checker of IAM policy documents that other tests use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def document(action: Any, resource: Any = "arn:aws:s3:::state", **more: Any) -> 
     ["ec2:DescribeInstances", "elasticloadbalancing:RegisterTargets", "kms:ReEncryptFrom", "eks:DescribeNodegroup",
      "logs:PutLogEvents", "sts:TagSession", "elasticfilesystem:DescribeMountTargets", "autoscaling:SetDesiredCapacity"],
 )  # fmt: skip
-def test_actions_that_exist(action: str) -> None:
+def test_faults_of_an_existing_action_are_empty(action: str) -> None:
     assert faults(document(action, ALL)) == []
 
 
@@ -45,10 +45,10 @@ def test_actions_that_exist(action: str) -> None:
         ({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject"}]}, "neither"),
     ],
 )
-def test_what_is_wrong(wrong: dict[str, Any], expected: str) -> None:
+def test_faults_of_a_bad_document_name_the_fault(wrong: dict[str, Any], expected: str) -> None:
     assert expected in "\n".join(faults(wrong))
 
 
-def test_somebody_named_by_a_condition() -> None:
+def test_faults_of_a_principal_limited_by_condition_are_empty() -> None:
     condition = {"StringEquals": {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/a"}}
     assert faults(document("kms:Decrypt", ALL, Principal={"AWS": ALL}, Condition=condition)) == []

@@ -1,4 +1,4 @@
-"""Each stack's committed inventory is what the program makes today, and says nothing of this machine or an account."""
+"""Committed inventories of the stacks, compared with what the program makes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def simulation(request: pytest.FixtureRequest) -> Simulation:
     return simulated(request.param)
 
 
-def test_the_committed_inventory_is_today_s(simulation: Simulation) -> None:
+def test_inventory_file_equals_the_programs(simulation: Simulation) -> None:
     path = path_of(simulation.stack)
     fresh = text(simulation)
     committed = path.read_text() if path.exists() else ""
@@ -30,7 +30,7 @@ def test_the_committed_inventory_is_today_s(simulation: Simulation) -> None:
         )
 
 
-def test_it_names_every_resource_once(simulation: Simulation) -> None:
+def test_inventory_lists_every_resource_once(simulation: Simulation) -> None:
     lines = text(simulation).splitlines()
     for node in simulation.graph.values():
         head = without_noise(simulation, f"{node.type.removeprefix('devservers:')} {node.name}")
@@ -39,7 +39,7 @@ def test_it_names_every_resource_once(simulation: Simulation) -> None:
         assert len(found) == len(same), head
 
 
-def test_it_holds_no_account_and_no_path(simulation: Simulation) -> None:
+def test_inventory_contains_no_account_or_path(simulation: Simulation) -> None:
     whole = text(simulation)
     account = simulation.settings.aws.account_id if simulation.settings.aws else "111122223333"
     assert account not in whole
@@ -48,11 +48,11 @@ def test_it_holds_no_account_and_no_path(simulation: Simulation) -> None:
     assert "/tmp/" not in whole
 
 
-def test_there_is_one_for_each_stack_and_no_other() -> None:
+def test_inventory_exists_for_every_stack_only() -> None:
     assert sorted(path.stem for path in INVENTORIES.glob("*.txt")) == names()
 
 
-def test_a_long_value_is_a_digest_that_changes_with_it() -> None:
+def test_inventory_digests_long_values() -> None:
     def shown(user_data: str) -> dict[str, str]:
         return dict(inputs(Node("aws:ec2/launchTemplate:LaunchTemplate", "n", {"userData": user_data}, "", "")))
 
@@ -61,7 +61,7 @@ def test_a_long_value_is_a_digest_that_changes_with_it() -> None:
     assert one != other
 
 
-def test_policies_and_rules_are_readable() -> None:
+def test_inventory_shows_policy_statements() -> None:
     statement = '{"Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::one/*"}]}'
     found = dict(inputs(Node("aws:iam/rolePolicy:RolePolicy", "n", {"policy": statement}, "", "")))
     assert found == {"policy.Statement[0]": "Action=s3:GetObject; Effect=Allow; Resource=arn:aws:s3:::one/*"}

@@ -1,4 +1,4 @@
-"""Every rule of the security baseline takes what is right and finds what is wrong; each has both here."""
+"""Rules of the security baseline, each with accepted and refused resources."""
 
 from __future__ import annotations
 
@@ -469,18 +469,18 @@ def judged(rule: str, subjects: list[Subject]) -> list[Finding]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}-{case.words}".replace(" ", "_"))
-def test_a_rule_takes_what_is_right_and_finds_what_is_wrong(case: Case) -> None:
+def test_rule_accepts_the_good_case_and_finds_the_bad_one(case: Case) -> None:
     assert judged(case.rule, case.good) == []
     found = judged(case.rule, case.bad)
     assert found, found
     assert any(case.words in finding.message for finding in found), found
 
 
-def test_a_network_is_too_wide_here_where_the_settings_are_refused() -> None:
+def test_widest_network_equals_the_settings_limit() -> None:
     assert WIDEST[4] == checks_network.WIDEST
 
 
-def test_every_rule_has_cases_and_says_what_to_do() -> None:
+def test_rules_all_have_cases_and_remedies() -> None:
     assert {rule.id for rule in RULES} == {case.rule for case in CASES}
     assert len({rule.id for rule in RULES}) == len(RULES)
     for rule in RULES:
@@ -491,7 +491,7 @@ def test_every_rule_has_cases_and_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}-{case.words}".replace(" ", "_"))
-def test_what_is_not_known_yet_is_no_fault(case: Case) -> None:
+def test_rule_with_unknown_inputs_finds_nothing(case: Case) -> None:
     """In a preview of a new stack nearly everything is unknown: no rule may stop it for that."""
     everything = [Subject(each.type, each.name, dict.fromkeys(each.inputs, UNKNOWN), each.urn) for each in case.good]
     by_dependency = ("flow-logs", "default-deny", "protect-in-prod", "efs-mounts")
@@ -499,14 +499,14 @@ def test_what_is_not_known_yet_is_no_fault(case: Case) -> None:
         assert judged(case.rule, everything) == []
 
 
-def test_a_finding_names_the_resource_and_the_remedy_in_two_lines() -> None:
+def test_finding_text_names_resource_and_remedy() -> None:
     (finding,) = judged("kms-rotation", [of("aws:kms/key:Key", name="data")])
     problem, remedy = str(finding).splitlines()
     assert problem == "mandatory kms-rotation: aws:kms/key:Key data: the key is never rotated"
     assert remedy == "  set enable_key_rotation=True"
 
 
-def test_mandatory_findings_come_first() -> None:
+def test_findings_are_sorted_mandatory_first() -> None:
     found = findings(RULES, [*attached("AmazonRoute53FullAccess"), of("aws:kms/key:Key")])
     levels = [finding.rule.severity for finding in found]
     assert set(levels) == {"mandatory", "advisory"}
@@ -525,11 +525,11 @@ IMAGES = [
 
 
 @pytest.mark.parametrize(("image", "pinned"), IMAGES)
-def test_what_pins_an_image(image: str, pinned: bool) -> None:
+def test_unpinned_of_an_image_detects_moving_tags(image: str, pinned: bool) -> None:
     assert (unpinned(image) == "") is pinned
 
 
-def test_rules_need_nothing_but_the_standard_library() -> None:
+def test_rules_import_the_standard_library_only() -> None:
     """The engine runs them in an environment with other versions of everything."""
     script = (
         "import sys; before = set(sys.modules); sys.path.insert(0, '.'); import infra.policy.baseline; "

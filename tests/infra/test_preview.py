@@ -1,4 +1,4 @@
-"""`make preview`: which way it goes, and what a simulation says."""
+"""`make preview`: choice of engine or simulation, and the simulation's report."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def prod() -> Simulation:
 class TestTheWay:
     """Simulated only where the real engine can't run."""
 
-    def test_the_local_stack_has_its_own_engine(self) -> None:
+    def test_choose_for_the_local_stack_takes_the_platform_engine(self) -> None:
         assert choose(True, Tools({}, (), "")).way is Way.PLATFORM
 
-    def test_with_everything_there_it_is_the_real_engine(self) -> None:
+    def test_choose_with_all_tools_takes_the_engine(self) -> None:
         assert choose(False, WHOLE).way is Way.ENGINE
 
     @pytest.mark.parametrize(
@@ -55,7 +55,9 @@ class TestTheWay:
             (replace(WHOLE, backend=""), "no backend", "pulumi login"),
         ],
     )
-    def test_one_thing_missing_and_it_is_simulated_and_says_what(self, tools: Tools, what: str, remedy: str) -> None:
+    def test_choose_with_a_missing_tool_takes_the_simulation_with_a_reason(
+        self, tools: Tools, what: str, remedy: str
+    ) -> None:
         chosen = choose(False, tools)
         assert chosen.way is Way.SIMULATION
         (reason,) = chosen.reasons
@@ -65,10 +67,10 @@ class TestTheWay:
         with pytest.raises(MissingError, match=what):
             tools.need("pulumi", "aws", "kubectl")
 
-    def test_it_can_be_asked_for(self) -> None:
+    def test_choose_with_simulated_takes_the_simulation(self) -> None:
         assert choose(False, WHOLE, simulated=True).way is choose(True, WHOLE, simulated=True).way is Way.SIMULATION
 
-    def test_looking_finds_plugins_and_the_backend_of_pulumi_login(self, tmp_path: Path) -> None:
+    def test_look_finds_plugins_and_backend(self, tmp_path: Path) -> None:
         env = {"HOME": str(tmp_path)}
         bare = look(env, lambda name: None)
         assert (len(bare.missing_plugins), bare.backend) == (len(PLUGINS), "")
@@ -82,7 +84,7 @@ class TestTheWay:
         assert found.problems() == []
         assert look(env | {"PULUMI_BACKEND_URL": "file:///x"}, lambda name: None).backend == "file:///x"
 
-    def test_a_broken_credentials_file_is_no_backend(self, tmp_path: Path) -> None:
+    def test_look_with_broken_credentials_finds_no_backend(self, tmp_path: Path) -> None:
         (tmp_path / "credentials.json").write_text("{")
         assert look({"PULUMI_HOME": str(tmp_path)}, lambda name: None).backend == ""
 
@@ -90,7 +92,7 @@ class TestTheWay:
 class TestStackFile:
     """Read as Pulumi gives it to a program."""
 
-    def test_values_are_text_or_json_and_secrets_stay_secret(self, tmp_path: Path) -> None:
+    def test_read_stack_file_keeps_text_json_and_secrets(self, tmp_path: Path) -> None:
         config = {
             "devservers:cluster": "aws",
             "devservers:await": False,
@@ -104,7 +106,7 @@ class TestStackFile:
             "users": json.dumps([{"token": SECRET, "username": "ann"}]),
         }
 
-    def test_a_stack_that_is_not_there_names_those_that_are(self, tmp_path: Path) -> None:
+    def test_read_unknown_stack_names_the_known_ones(self, tmp_path: Path) -> None:
         (tmp_path / "Pulumi.dev.yaml").touch()
         with pytest.raises(StackFileError) as caught:
             read("prdo", tmp_path)
@@ -113,7 +115,7 @@ class TestStackFile:
         assert "use one of dev" in remedy
 
     @pytest.mark.parametrize("content", ["config: [", "- a", "config: [a]"])
-    def test_a_broken_file_is_named(self, tmp_path: Path, content: str) -> None:
+    def test_read_broken_stack_file_raises_with_its_name(self, tmp_path: Path, content: str) -> None:
         (tmp_path / "Pulumi.dev.yaml").write_text(content)
         with pytest.raises(StackFileError, match=r"Pulumi\.dev\.yaml can't be read"):
             read("dev", tmp_path)
@@ -122,7 +124,7 @@ class TestStackFile:
 class TestSimulation:
     """The report of prod."""
 
-    def test_the_first_and_the_last_line_say_that_it_is_simulated(self, prod: Simulation) -> None:
+    def test_report_begins_and_ends_with_simulated(self, prod: Simulation) -> None:
         lines = Report(prod).text().splitlines()
         assert lines[0] == FIRST.format("prod")
         assert lines[-1] == LAST
@@ -130,7 +132,7 @@ class TestSimulation:
         assert "no AWS account" in lines[0]
         assert "SIMULATED" in lines[-1]
 
-    def test_text_begins_with_the_cost_and_compares_it_with_the_budget(self, prod: Simulation) -> None:
+    def test_report_text_begins_with_cost_and_budget(self, prod: Simulation) -> None:
         report = Report(prod)
         text = report.text()
         assert report.cost
@@ -141,7 +143,7 @@ class TestSimulation:
         assert "60,000.00" in line
         assert f"{report.cost.maximum - 60000:,.2f} above it" in line
 
-    def test_a_summary_has_the_figures_and_no_list(self, prod: Simulation) -> None:
+    def test_report_summary_has_the_figures_without_lists(self, prod: Simulation) -> None:
         report = Report(prod)
         summary, whole = report.text(whole=False), report.text()
         assert len(summary.splitlines()) < 60 < len(whole.splitlines())
@@ -150,7 +152,7 @@ class TestSimulation:
         assert "Policy:" in summary
         assert "Counts:" in summary
 
-    def test_json_has_everything_the_text_has(self, prod: Simulation) -> None:
+    def test_report_json_has_everything_of_the_text(self, prod: Simulation) -> None:
         record = json.loads(json.dumps(Report(prod).record()))
         assert record["simulated"] is True
         assert record["stack"] == "prod"
@@ -162,7 +164,7 @@ class TestSimulation:
         assert record["cost"] == prod.cost.record()
         assert record["cost"]["month"]["budget"] == 60000
 
-    def test_the_tree_counts_every_resource(self, prod: Simulation) -> None:
+    def test_report_tree_counts_every_resource(self, prod: Simulation) -> None:
         counted = sum(
             int(line.rpartition(": ")[2].split()[0])
             for line in tree.lines(prod.graph)
@@ -172,11 +174,11 @@ class TestSimulation:
         assert counted + top == sum(tree.counts(prod.graph).values())
 
     @pytest.mark.parametrize("stack", names())
-    def test_the_committed_stacks_keep_to_the_baseline(self, stack: str) -> None:
+    def test_report_of_a_committed_stack_has_no_mandatory_finding(self, stack: str) -> None:
         found = Report(simulated(stack)).findings
         assert [str(each) for each in found if each.rule.severity == "mandatory"] == []
 
-    def test_a_broken_rule_is_found_in_the_real_graph(self, prod: Simulation) -> None:
+    def test_report_finds_a_rule_broken_in_the_real_graph(self, prod: Simulation) -> None:
         """The rules see the very keys the SDK sends: without the switch a resource of the graph is found."""
         from infra.policy.baseline import RULES
         from infra.policy.rule import findings
@@ -204,7 +206,7 @@ class TestSimulation:
         no_flow: list[Subject] = [each for each in subjects(prod.graph) if each.kind != "FlowLog"]
         assert "flow-logs" in {finding.rule.id for finding in findings(RULES, no_flow)}
 
-    def test_wrong_settings_are_refused_before_anything_runs(self) -> None:
+    def test_preview_with_wrong_settings_is_refused(self) -> None:
         config = read("prod").config
         with pytest.raises(SettingsError) as caught:
             simulate(StackFile("prod", config | {"region": "mars", "accountId": "12"}))
@@ -219,14 +221,14 @@ class TestCommand:
         command = [sys.executable, "-m", "infra.deploy", "preview", *words]
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
-    def test_data_on_stdout_and_the_reason_on_stderr(self, tmp_path: Path) -> None:
+    def test_preview_prints_data_to_stdout_and_reasons_to_stderr(self, tmp_path: Path) -> None:
         done = self.run("--stack", "dev", "-o", "json", home=tmp_path)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["simulated"] is True
         assert "simulated, because:" in done.stderr
         assert "plugin aws" in done.stderr
 
-    def test_an_unknown_stack_is_two_lines(self, tmp_path: Path) -> None:
+    def test_preview_of_an_unknown_stack_prints_two_lines(self, tmp_path: Path) -> None:
         done = self.run("--stack", "nope", home=tmp_path)
         assert (done.returncode, done.stdout) == (1, "")
         problem, remedy = done.stderr.strip().splitlines()

@@ -1,4 +1,4 @@
-"""`make preview SIMULATED=1` as a reviewer runs it on a laptop: the packages are there, and nothing else."""
+"""`make preview SIMULATED=1` on a machine with the Python packages only."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def run(laptop: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], fl
 
 
 @pytest.mark.parametrize("stack", ["local", "prod"])
-def test_make_preview_with_packages_only_simulates_in_half_a_minute(laptop: Path, stack: str) -> None:
+def test_make_preview_with_packages_only_finishes_in_half_a_minute(laptop: Path, stack: str) -> None:
     done, seconds = run(laptop, f"STACK={stack}", "OUTPUT=summary")
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip() == "simulated, as asked"
@@ -133,14 +133,14 @@ WHOLE = {"ours": "0.1", "pyyaml": "6.1", "pulumi": "3.2", "pytest": "8.4", "grpc
 class TestSynced:
     """Whether an environment holds what the lock says."""
 
-    def test_everything_there_is_no_problem_and_foreign_packages_are_none(self) -> None:
+    def test_synced_problems_with_foreign_packages_are_empty(self) -> None:
         assert synced.problems(PROJECT, LOCK, WHOLE | {"theirs": "1"}) == []
 
     @pytest.mark.parametrize("name", ["ours", "pyyaml", "pulumi", "pytest"])
-    def test_a_missing_requirement_is_named(self, name: str) -> None:
+    def test_synced_problems_with_a_missing_package_name_it(self, name: str) -> None:
         installed = {key: value for key, value in WHOLE.items() if key != name}
         assert synced.problems(PROJECT, LOCK, installed) == [f"{name} is missing"]
 
-    def test_another_version_of_anything_locked_is_named(self) -> None:
+    def test_synced_problems_with_another_version_name_it(self) -> None:
         installed = WHOLE | {"grpcio": "1.0"}
         assert synced.problems(PROJECT, LOCK, installed) == ["grpcio is 1.0"]

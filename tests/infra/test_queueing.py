@@ -1,4 +1,4 @@
-"""Kueue's objects and its chart's values, from pools and settings."""
+"""Kueue's objects and chart values, made from pools and settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def groups(queue: dict[str, Any]) -> list[dict[str, Any]]:
     return list(queue["spec"]["resourceGroups"])
 
 
-def test_pools_that_share_a_resource_are_choices_in_one_group() -> None:
+def test_resource_group_of_pools_with_a_shared_resource_is_one() -> None:
     interactive, training = cluster_queues([CPU, A10G, H100], 100)
     (group,) = groups(interactive)
     assert group["coveredResources"] == ["cpu", "memory", GPU]
@@ -47,7 +47,7 @@ def test_pools_that_share_a_resource_are_choices_in_one_group() -> None:
     assert {item["nominalQuota"] for each in groups(training)[0]["flavors"] for item in each["resources"]} == {"0"}
 
 
-def test_gpus_of_the_local_node_are_a_group_of_their_own() -> None:
+def test_resource_group_of_local_gpus_is_separate() -> None:
     (general, gpus) = groups(cluster_queues(FAKE, 100)[0])
     assert general["coveredResources"] == ["cpu", "memory"]
     assert [flavor["name"] for flavor in general["flavors"]] == ["local"]
@@ -57,7 +57,7 @@ def test_gpus_of_the_local_node_are_a_group_of_their_own() -> None:
     }
 
 
-def test_a_pool_with_nothing_to_give_is_in_no_queue() -> None:
+def test_cluster_queue_omits_an_empty_pool() -> None:
     assert groups(cluster_queues([Pool("none", nodes=0, cpu=4000, memory=8000)], 100)[0]) == []
 
 
@@ -76,7 +76,7 @@ _POOLS = st.lists(
 
 
 @given(_POOLS, st.integers(0, 100))
-def test_all_of_every_pool_is_given_out_and_nothing_twice(pools: list[Pool], share: int) -> None:
+def test_cluster_queues_share_every_pools_whole_quota(pools: list[Pool], share: int) -> None:
     owned: dict[tuple[str, str], Decimal] = {}
     for queue in cluster_queues(pools, share):
         seen: list[str] = []
@@ -96,13 +96,13 @@ def test_all_of_every_pool_is_given_out_and_nothing_twice(pools: list[Pool], sha
 
 
 @pytest.mark.parametrize(("share", "interactive", "training"), [(100, "8", "0"), (75, "6", "2"), (10, "0", "8")])
-def test_a_share_of_gpus_is_whole_gpus(share: int, interactive: str, training: str) -> None:
+def test_cluster_queue_share_of_gpus_is_whole(share: int, interactive: str, training: str) -> None:
     for queue, expected in zip(cluster_queues([H100], share), (interactive, training), strict=True):
         (flavor,) = groups(queue)[0]["flavors"]
         assert flavor["resources"][2] == {"name": GPU, "nominalQuota": expected}
 
 
-def test_servers_reclaim_and_training_never_takes_from_them() -> None:
+def test_cluster_queues_let_servers_reclaim_from_training() -> None:
     interactive, training = cluster_queues([CPU], 50)
     assert interactive["spec"]["preemption"] == {"reclaimWithinCohort": "Any", "withinClusterQueue": "LowerPriority"}
     assert training["spec"]["preemption"] == {"reclaimWithinCohort": "Never", "withinClusterQueue": "LowerPriority"}
@@ -114,7 +114,7 @@ def test_servers_reclaim_and_training_never_takes_from_them() -> None:
         }
 
 
-def test_a_flavor_selects_the_nodes_of_its_pool() -> None:
+def test_resource_flavor_selects_its_pools_nodes() -> None:
     cpu, gpu = (each["spec"] for each in resource_flavors([CPU, A10G]))
     assert cpu == {"nodeLabels": {"devservers.io/pool": "cpu"}}
     assert gpu["nodeLabels"] == A10G.labels()
@@ -122,7 +122,7 @@ def test_a_flavor_selects_the_nodes_of_its_pool() -> None:
     assert [each["spec"] for each in resource_flavors(FAKE)] == [{}, {}]
 
 
-def test_priorities_are_those_of_the_api() -> None:
+def test_workload_priority_classes_equal_the_apis() -> None:
     assert {each["metadata"]["name"]: each["value"] for each in priority_classes()} == PRIORITIES
     assert all(each["description"] for each in priority_classes())
 
@@ -133,7 +133,7 @@ class TestKueue:
     def configuration(self, settings: Settings) -> dict[str, Any]:
         return dict(json.loads(kueue.values(settings)["managerConfig"]["controllerManagerConfigYaml"]))
 
-    def test_it_manages_only_what_asks_for_a_queue_in_user_namespaces(self) -> None:
+    def test_kueue_config_manages_queued_pods_of_user_namespaces_only(self) -> None:
         configuration = self.configuration(LOCAL)
         assert configuration["manageJobsWithoutQueueName"] is False
         (expression,) = configuration["managedJobsNamespaceSelector"]["matchExpressions"]
@@ -141,7 +141,7 @@ class TestKueue:
         assert set(configuration["integrations"]["frameworks"]) == {"pod", "batch/job", "jobset.x-k8s.io/jobset"}
         assert configuration["apiVersion"] == "config.kueue.x-k8s.io/v1beta2"
 
-    def test_one_locally_and_two_elsewhere_with_a_budget(self) -> None:
+    def test_kueue_replicas_follow_the_cluster(self) -> None:
         one, two = kueue.values(LOCAL), kueue.values(LOCAL.model_copy(update={"cluster": "aws"}))
         assert one["controllerManager"]["replicas"] == 1
         assert "podDisruptionBudget" not in one["controllerManager"]
@@ -151,7 +151,7 @@ class TestKueue:
         three = LOCAL.model_copy(update={"queueing": Queueing(replicas=3)})
         assert self.configuration(three)["leaderElection"]["leaderElect"] is True
 
-    def test_its_image_is_the_stack_s(self) -> None:
+    def test_kueue_image_follows_the_stack(self) -> None:
         images = IMAGES.model_copy(update={"kueue": "registry.example.com:5000/kueue:7"})
         manager = kueue.values(LOCAL.model_copy(update={"images": images}))["controllerManager"]["manager"]
         assert manager["image"] == {
@@ -161,11 +161,11 @@ class TestKueue:
         }
         assert {"requests", "limits"} == set(manager["resources"])
 
-    def test_every_place_names_the_same_version(self) -> None:
+    def test_kueue_version_is_the_same_everywhere(self) -> None:
         assert modules.KUEUE == kueue.VERSION
         assert Images.model_fields["kueue"].default == f"registry.k8s.io/kueue/kueue:v{kueue.VERSION}"
 
-    def test_its_namespace_is_restricted_and_closed_but_to_the_api_server(self) -> None:
+    def test_kueue_namespace_is_restricted_and_admits_the_api_server_only(self) -> None:
         labels = kueue.namespace()["metadata"]["labels"]
         assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
         deny, allow = kueue.policies()
@@ -181,14 +181,14 @@ class TestGate:
         failed = pulumi.ErrorHookArgs("urn", "", "local", "t", failed_operation="create", errors=list(errors))
         return asyncio.run(queueing.again(seconds)(failed))
 
-    def test_a_webhook_that_is_not_there_yet(self) -> None:
+    def test_gate_with_a_missing_webhook_retries(self) -> None:
         refused = 'Internal error occurred: failed calling webhook "mresourceflavor.kb.io": connection refused'
         begin = time.monotonic()
         assert self.ask(refused)
         assert 0.4 < time.monotonic() - begin < 5
 
-    def test_any_other_refusal_is_final(self) -> None:
+    def test_gate_with_another_refusal_gives_up(self) -> None:
         assert not self.ask("admission webhook denied the request: invalid")
 
-    def test_not_for_ever(self) -> None:
+    def test_gate_past_its_time_gives_up(self) -> None:
         assert not self.ask(*["failed calling webhook"] * 95)

@@ -1,4 +1,4 @@
-"""What pinned add-ons and charts bring: every pin was looked at, and what each may do to pods and nodes is decided."""
+"""Reviews of pinned add-ons and charts: webhooks, DaemonSets and decisions."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def deployment(annotations: dict[str, str] | None = None, replicas: int = 2, **s
         ({"metadata": {"generation": 1}, "spec": {}}, "has not looked at its latest change"),
     ],
 )
-def test_unfinished_says_what_is_missing(found: dict[str, Any], words: str) -> None:
+def test_unfinished_of_a_status_names_what_is_missing(found: dict[str, Any], words: str) -> None:
     assert words in unfinished(found) if words else unfinished(found) == ""
 
 
@@ -44,5 +44,5 @@ def test_unfinished_says_what_is_missing(found: dict[str, Any], words: str) -> N
         ({"pulumi.com/timeoutSeconds": "180"}, 180.0),
     ],
 )
-def test_awaited_is_what_the_update_was_to_await(annotations: dict[str, str], seconds: float | None) -> None:
+def test_awaited_seconds_follow_the_pulumi_annotations(annotations: dict[str, str], seconds: float | None) -> None:
     assert awaited_seconds(deployment(annotations)) == seconds

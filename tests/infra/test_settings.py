@@ -1,4 +1,4 @@
-"""Every rule of a stack's configuration has a value it refuses, saying key, value, rule and remedy."""
+"""Settings of a stack: defaults, refusals, variables and Pulumi.yaml."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def problems(config: dict[str, str], env: dict[str, str] | None = None, stack: s
     return lines
 
 
-def test_the_smallest_configuration_takes_the_defaults() -> None:
+def test_minimal_settings_take_the_defaults() -> None:
     settings = load("local", raw(), {})
     assert (settings.operator.replicas, settings.await_, settings.images.pull_policy) == (
         2,
@@ -126,55 +126,55 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("config", "expected"), REFUSED, ids=[text[:60] for _, text in REFUSED])
-def test_a_bad_value_is_refused_with_what_is_allowed(config: dict[str, str], expected: str) -> None:
+def test_bad_setting_is_refused_with_what_is_allowed(config: dict[str, str], expected: str) -> None:
     lines = problems(config)
     assert any(expected in line for line in lines), lines
 
 
-def test_the_nearest_flavor_is_named_or_all_of_them() -> None:
+def test_unknown_flavor_names_the_nearest_or_all() -> None:
     assert problems(raw(users=[ANN | {"flavors": ["cpu-smal"]}]))[1] == "  use cpu-small"
     assert "gpu-fake, and * for all" in problems(raw(users=[ANN | {"flavors": ["x"]}]))[1]
     assert load("local", raw(users=[ANN | {"flavors": ["cpu-small", "gpu", "*"]}]), {}).users[0].flavors[1] == "gpu"
 
 
-def test_what_a_person_may_have_by_default() -> None:
+def test_default_quota_and_image_sources_are_set() -> None:
     quota = load("local", raw(), {}).quota
     assert (quota.storage, quota.claim, quota.servers) == ("500Gi", "1Ti", 20)
     assert load("local", raw(), {}).image_sources == ("*", "localhost/devservers")
     assert load("local", raw(registries=["ghcr.io/team"]), {}).image_sources == ("ghcr.io/team", "localhost/devservers")
 
 
-def test_the_remedy_is_a_command_for_the_key() -> None:
+def test_bad_setting_remedy_is_a_pulumi_command() -> None:
     assert problems(raw(operator={"replicas": 9}), stack="dev")[1] == (
         "  pulumi config set --stack dev --path devservers:operator.replicas VALUE, or edit stacks/Pulumi.dev.yaml"
     )
 
 
-def test_an_unknown_key_names_the_nearest() -> None:
+def test_unknown_key_names_the_nearest() -> None:
     assert problems(raw(awaitSecond=20))[1] == "  use awaitSeconds"
 
 
-def test_everything_wrong_is_said_at_once() -> None:
+def test_several_bad_settings_are_reported_together() -> None:
     assert len(problems(raw(cluster="x", usrs="1", operator={"replicas": 0}))) == 6
 
 
-def test_images_come_from_the_environment_first() -> None:
+def test_image_variable_overrides_the_stack() -> None:
     env = {"DEVSERVERS_IMAGE_OPERATOR": "localhost/new:2"}
     assert load("local", raw(), env).images.operator == "localhost/new:2"
 
 
-def test_how_many_controllers_depends_on_the_cluster_unless_it_is_said() -> None:
+def test_queueing_replicas_default_by_cluster() -> None:
     assert load("local", raw(), {}).queueing_replicas == 1
     assert load("local", raw(queueing={"replicas": 3}), {}).queueing_replicas == 3
 
 
-def test_the_chart_comes_from_the_environment_first() -> None:
+def test_chart_variable_overrides_the_stack() -> None:
     env = {"DEVSERVERS_KUEUE_CHART": "/built/chart"}
     assert load("local", raw(queueing={"chart": "/mine"}), env).queueing.chart == "/built/chart"
     assert load("local", raw(), env).queueing.enabled
 
 
-def test_without_images_the_remedy_is_make_up() -> None:
+def test_missing_images_remedy_is_make_up() -> None:
     lines = problems(raw(images=None))
     assert lines[1].startswith("  `make up` builds it and sets DEVSERVERS_IMAGE_OPERATOR; or pulumi config set")
 
@@ -186,12 +186,12 @@ class TestPerson:
         (tmp_path / "keys").write_text(text)
         return {"HOME": str(tmp_path), "DEVSERVERS_LOCAL_KEYS_FILE": str(tmp_path / "keys")} | more
 
-    def test_name_and_keys_as_given(self, tmp_path: Path) -> None:
+    def test_local_user_takes_name_and_keys_from_variables(self, tmp_path: Path) -> None:
         text = f"# mine\n\n{KEY}\n{KEY}\n"
         settings = load("local", raw(users=None), self.env(tmp_path, text, DEVSERVERS_LOCAL_USER="bob"))
         assert [(u.username, u.ssh_public_keys) for u in settings.users] == [("bob", (KEY,))]
 
-    def test_without_any_setting_it_is_the_account_and_its_own_keys(self, tmp_path: Path) -> None:
+    def test_local_user_without_variables_takes_account_and_keys(self, tmp_path: Path) -> None:
         (tmp_path / ".ssh").mkdir()
         (tmp_path / ".ssh" / "id_ed25519.pub").write_text(KEY + "\n")
         settings = load("local", raw(users=[]), {"HOME": str(tmp_path), "USER": "Ann.Lee"})
@@ -205,17 +205,19 @@ class TestPerson:
             ({"DEVSERVERS_LOCAL_KEYS_FILE": "/nonexistent"}, "/nonexistent: the public keys can't be read"),
         ],
     )
-    def test_a_bad_setting_names_the_variable(self, tmp_path: Path, change: dict[str, str], expected: str) -> None:
+    def test_local_user_with_a_bad_variable_names_it(
+        self, tmp_path: Path, change: dict[str, str], expected: str
+    ) -> None:
         lines = problems(raw(users=None), self.env(tmp_path) | change)
         assert expected in lines[0]
         assert "DEVSERVERS_LOCAL_" in lines[1]
 
-    def test_a_line_that_is_no_key_is_shown(self, tmp_path: Path) -> None:
+    def test_local_user_with_an_invalid_key_shows_the_line(self, tmp_path: Path) -> None:
         lines = problems(raw(users=None), self.env(tmp_path, 'command="x" ' + KEY))
         assert "devservers:users[0].sshPublicKeys[0]" in lines[0]
         assert "without options" in lines[0]
 
-    def test_no_key_at_all(self, tmp_path: Path) -> None:
+    def test_local_user_without_a_key_gets_a_remedy(self, tmp_path: Path) -> None:
         lines = problems(raw(users=None), {"HOME": str(tmp_path)})
         assert "no public key in" in lines[0]
         assert "ssh-keygen" in lines[1]
@@ -227,11 +229,11 @@ class TestPerson:
             *[("kube-proxy", "me"), ("a" * 40, "a" * 31), ("a" * 30 + "-b", "a" * 30), ("___", "me")],
         ],
     )
-    def test_an_account_gives_a_user_name(self, account: str, name: str) -> None:
+    def test_user_name_of_an_account_is_valid(self, account: str, name: str) -> None:
         assert user_name(account) == name
 
 
-def test_every_key_is_documented_in_pulumi_yaml_with_its_type_and_default() -> None:
+def test_pulumi_yaml_documents_every_key_with_type_and_default() -> None:
     block = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
     schema = Settings.model_json_schema()["properties"]
     # What is for AWS only is held against its own models in test_aws_settings.py.
@@ -248,7 +250,7 @@ def test_every_key_is_documented_in_pulumi_yaml_with_its_type_and_default() -> N
 
 
 @pytest.mark.parametrize("model", [Settings, Bastion, Egress, Images, Operator, Overcommit, Queueing, Quota])
-def test_every_field_says_what_is_allowed(model: type[BaseModel]) -> None:
+def test_settings_fields_describe_allowed_values(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
         if field.annotation not in (Bastion, Egress, Images, Operator, Overcommit, Queueing, Quota) and name != "aws":
             extra = field.json_schema_extra

@@ -1,4 +1,4 @@
-"""Taking an environment down: in which order, what is kept, what is named, and what is never touched."""
+"""Taking an environment down: order, draining, leftovers and protection."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ HOLDING = ("NodeGroup", "Addon", "Release", "Deployment", "DevServerFlavor", "Cu
 
 
 @pytest.mark.parametrize(("component", "later"), GONE_BEFORE, ids=[name for name, _ in GONE_BEFORE])
-def test_what_runs_goes_before_what_it_runs_on(graph: Graph, component: str, later: tuple[str, ...]) -> None:
+def test_destroy_removes_workloads_before_nodes_and_network(
+    graph: Graph, component: str, later: tuple[str, ...]
+) -> None:
     """Pulumi deletes backwards along dependencies: before, in the graph, is after, on destroy."""
     wanted = urns(graph, *later)
     if SYSTEM in later:
@@ -85,7 +87,7 @@ def test_what_runs_goes_before_what_it_runs_on(graph: Graph, component: str, lat
         assert not missing, (node.name, sorted(missing)[:3])
 
 
-def test_nodes_go_before_the_cni(graph: Graph) -> None:
+def test_destroy_removes_nodes_before_the_cni(graph: Graph) -> None:
     """The CNI takes its interfaces off a node that goes; without it they hold security groups and subnets fast."""
     cni = {urn for urn in urns(graph, "aws:eks/addon:Addon") if graph[urn].name == "vpc-cni"}
     assert cni
@@ -93,7 +95,7 @@ def test_nodes_go_before_the_cni(graph: Graph) -> None:
         assert cni <= graph.before(node), node.name
 
 
-def test_users_go_before_the_operator(graph: Graph) -> None:
+def test_destroy_removes_users_before_the_operator(graph: Graph) -> None:
     deployments = {urn for urn in urns(graph, "kubernetes:apps/v1:Deployment") if "Bastion$" not in urn}
     users = [each for urn, each in graph.items() if each.type == "devservers:platform:Users"]
     assert deployments
@@ -102,7 +104,7 @@ def test_users_go_before_the_operator(graph: Graph) -> None:
         assert deployments <= graph.before(node)
 
 
-def test_a_load_balancer_and_what_it_sends_to_go_before_the_network(graph: Graph) -> None:
+def test_destroy_removes_load_balancers_before_the_network(graph: Graph) -> None:
     held_fast = urns(graph, "aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet", "aws:ec2/internetGateway:InternetGateway")
     for node in [each for each in graph.of("LoadBalancer") if each.type.startswith("aws:")]:
         assert held_fast <= graph.before(node)
@@ -144,21 +146,21 @@ HOME = Home("dev-ann", "box-home", "pv-1", "vol-1", "10Gi")
 class TestDraining:
     """The plan."""
 
-    def test_homes_are_made_to_stay_then_servers_end_then_load_balancers_go(self) -> None:
+    def test_drain_retains_homes_then_deletes_servers_and_load_balancers(self) -> None:
         found = [command.arguments for command in commands(SEEN)]
         assert found[0] == ("patch", "persistentvolume", "pv-1", "--type", "merge", "--patch", RETAIN)
         assert found[1][:4] == ("delete", KINDS[0], "--all", "--all-namespaces")
         assert found[2][:3] == ("delete", "service", "web")
         assert len(found) == 3
 
-    def test_what_runs_all_the_same_ends_where_something_does(self) -> None:
+    def test_drain_sweep_deletes_workloads_of_user_namespaces(self) -> None:
         running = {kind: [meta("X", "x", namespace) for namespace in ("dev-ann", "kube-system")] for kind in WORKLOADS}
         found = [command.arguments for command in sweep(SEEN, running)]
         assert [words[1] for words in found] == list(WORKLOADS)
         assert all(words[2:6] == ("--all", "--namespace", "dev-ann", "--cascade=foreground") for words in found)
         assert sweep(SEEN, {"pods": [meta("Pod", "x", "kube-system")]}) == []
 
-    def test_only_what_is_ours_goes_everywhere_and_no_claim_is_deleted(self) -> None:
+    def test_drain_deletes_own_kinds_only_and_no_claim(self) -> None:
         for command in [*commands(SEEN), *sweep(SEEN, {"pods": [meta("Pod", "x", "dev-ann")]})]:
             words = command.arguments
             assert "persistentvolumeclaims" not in words
@@ -169,17 +171,17 @@ class TestDraining:
                 assert words[words.index("--namespace") + 1] == "dev-ann"
             assert "pv-2" not in words
 
-    def test_every_step_can_be_done_again_and_ends(self) -> None:
+    def test_drain_steps_are_repeatable_and_have_a_timeout(self) -> None:
         for command in commands(SEEN, seconds=5):
             if command.arguments[0] == "delete":
                 assert "--ignore-not-found" in command.arguments
                 assert "--timeout=5s" in command.arguments
 
-    def test_homes_are_named_with_their_disks(self) -> None:
+    def test_drain_names_homes_with_their_disks(self) -> None:
         assert SEEN.homes() == [HOME]
         assert str(HOME) == "dev-ann/box-home (10Gi, vol-1)"
 
-    def test_an_empty_cluster_needs_nothing(self) -> None:
+    def test_drain_of_an_empty_cluster_has_no_command(self) -> None:
         assert commands(Seen()) == []
 
 
@@ -204,14 +206,14 @@ EXPORT = {
 class TestLeftovers:
     """What destroy leaves."""
 
-    def test_state_is_read_from_pulumi_s_export(self) -> None:
+    def test_state_of_an_export_lists_live_resources(self) -> None:
         found = held(EXPORT)
         assert [each.name for each in found] == ["cluster", "data", "shared", "base"]
         assert state.cluster_name(found) == "devservers-dev"
         assert state.cluster_name([]) == ""
         assert held({"deployment": None}) == []
 
-    def test_everything_that_stays_is_named_with_its_command(self) -> None:
+    def test_leftovers_name_each_resource_with_a_command(self) -> None:
         before = held(EXPORT)
         after = [each for each in before if each.name == "base"]
         left = leftovers.leftovers(before, after, [HOME], "eu-central-1")
@@ -224,7 +226,7 @@ class TestLeftovers:
         assert "7 days" in key.why
         assert len(str(key).splitlines()) == 2
 
-    def test_the_control_planes_log_group_may_come_back(self) -> None:
+    def test_leftovers_include_the_control_planes_log_group(self) -> None:
         """EKS writes it when it is gone; the next `up` would stop at a group that exists."""
         names = ("/aws/eks/devservers-dev/cluster", "/aws/containerinsights/devservers-dev/application")
         before = [Held("aws:cloudwatch/logGroup:LogGroup", "a", name, {}, {}) for name in names]
@@ -234,12 +236,12 @@ class TestLeftovers:
         )  # fmt: skip
         assert leftovers.leftovers(before, before, [], "eu-central-1") == []
 
-    def test_a_repository_that_went_is_not_named(self) -> None:
+    def test_leftovers_omit_a_deleted_repository(self) -> None:
         before = held(EXPORT)
         left = leftovers.leftovers(before, [], [], "eu-central-1")
         assert not [each for each in left if each.what.startswith("repository")]
 
-    def test_what_is_protected_stops_it_before_anything_ends(self) -> None:
+    def test_protected_resources_refuse_the_teardown(self) -> None:
         with pytest.raises(RefusedError) as caught:
             refuse_protected("prod", held(EXPORT), "eu-central-1")
         text = str(caught.value)
@@ -247,7 +249,7 @@ class TestLeftovers:
         assert "pulumi state unprotect 'urn:pulumi:dev::devservers::aws:ecr/repository:Repository::base'" in text
         assert "aws " not in text, "nothing here has AWS's own protection"
 
-    def test_what_aws_protects_is_named_with_the_command_that_ends_it(self) -> None:
+    def test_protected_by_aws_names_the_unprotect_command(self) -> None:
         balancer = "arn:aws:elasticloadbalancing:eu-central-1:1:loadbalancer/net/devservers-prod-edge/1"
         guarded = [
             resource(
@@ -268,14 +270,14 @@ class TestLeftovers:
 class TestInterfaces:
     """Only this cluster's, only unused ones."""
 
-    def test_the_listing_asks_for_this_cluster_s_unused_ones(self) -> None:
+    def test_interface_listing_asks_for_this_clusters_unused_ones(self) -> None:
         command = interfaces.listing("aws", "devservers-dev", "eu-central-1")
         assert "Name=tag:cluster.k8s.amazonaws.com/name,Values=devservers-dev" in command
         assert "Name=status,Values=available" in command
         with pytest.raises(ValueError, match="every cluster's"):
             interfaces.listing("aws", "", "eu-central-1")
 
-    def test_one_in_use_is_never_deleted(self) -> None:
+    def test_interface_in_use_is_never_deleted(self) -> None:
         text = json.dumps(
             [
                 {"id": "eni-2", "description": "aws-K8S-i-1", "status": "available"},
@@ -379,7 +381,7 @@ def yes_to(asked: list[str]) -> Callable[[str], bool]:
 class TestDown:
     """`make down STACK=dev`, with programs that only write down how they are called."""
 
-    def test_drained_first_then_destroyed_then_named(self, programs: Programs) -> None:
+    def test_down_drains_then_destroys_then_lists_leftovers(self, programs: Programs) -> None:
         programs.answers.insert(0, {"words": ["pulumi", "stack", "export"], "out": exported()})
         asked: list[str] = []
         left = programs.environment().down(yes_to(asked))
@@ -391,14 +393,14 @@ class TestDown:
         assert programs.calls()[destroyed][:5] == ["pulumi", "destroy", "--stack", "dev", "--yes"]
         assert any(each.what == "file system fs-1" for each in left)
 
-    def test_told_no_it_does_nothing(self, programs: Programs) -> None:
+    def test_down_without_confirmation_does_nothing(self, programs: Programs) -> None:
         programs.answers.insert(0, {"words": ["pulumi", "stack", "export"], "out": exported()})
         with pytest.raises(RefusedError, match="nothing was taken down"):
             programs.environment().down(lambda question: False)
         assert {call[0] for call in programs.calls()} == {"pulumi"}
         assert all(call[1] == "stack" for call in programs.calls())
 
-    def test_lingering_interfaces_are_swept_and_destroy_goes_on(self, programs: Programs) -> None:
+    def test_down_deletes_leftover_interfaces_and_retries_destroy(self, programs: Programs) -> None:
         listed = json.dumps([{"id": "eni-1", "description": "", "status": "available"}])
         programs.answers[:0] = [
             {"words": ["pulumi", "stack", "export"], "out": exported()},
@@ -413,18 +415,18 @@ class TestDown:
         (deleted,) = programs.of("aws", "delete-network-interface", "eni-1")
         assert first < deleted < second
 
-    def test_a_protected_stack_is_left_as_it_is(self, programs: Programs) -> None:
+    def test_down_of_a_protected_stack_changes_nothing(self, programs: Programs) -> None:
         programs.answers.insert(0, {"words": ["pulumi", "stack", "export"], "out": json.dumps(EXPORT)})
         with pytest.raises(RefusedError, match="state unprotect"):
             programs.environment().down(lambda question: True)
         assert not [call for call in programs.calls() if call[0] == "kubectl" or "destroy" in call]
 
-    def test_a_stack_the_backend_does_not_know_says_how_to_make_it(self, programs: Programs) -> None:
+    def test_down_of_an_unknown_stack_names_the_init_command(self, programs: Programs) -> None:
         programs.answers[0]["out"] = "[]"
         with pytest.raises(PulumiError, match="pulumi stack init dev --secrets-provider"):
             programs.environment().down(lambda question: True)
 
-    def test_up_with_nobody_to_ask_is_refused(self, programs: Programs) -> None:
+    def test_up_without_terminal_and_yes_is_refused(self, programs: Programs) -> None:
         with pytest.raises(RefusedError, match="YES=1"):
             programs.environment().up(yes=False, interactive=False)
         assert programs.calls() == []
@@ -447,7 +449,7 @@ class TestDown:
         assert "--yes" not in preview
 
     @pytest.mark.parametrize("command", ["preview", "up"])
-    def test_a_type_that_a_zone_has_not_stops_it_before_the_engine_runs(
+    def test_up_with_an_unavailable_type_stops_before_the_engine(
         self, programs: Programs, monkeypatch: pytest.MonkeyPatch, command: str
     ) -> None:
         monkeypatch.setattr(login, "need", lambda *_: None)
@@ -460,7 +462,7 @@ class TestDown:
         assert remedy.strip() == 'set network.zones to ["us-east-1a"], or take another size'
         assert not [call for call in programs.calls() if call[:2] in (["pulumi", "preview"], ["pulumi", "up"])]
 
-    def test_where_aws_can_not_be_asked_it_says_so_and_goes_on(
+    def test_preview_without_an_answer_of_aws_warns_and_continues(
         self, programs: Programs, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
         (programs.folder / "stamp").touch()
@@ -470,7 +472,7 @@ class TestDown:
         assert programs.of("pulumi", "preview")
         assert "not checked whether AWS offers the instance types in their zones" in capfd.readouterr().err
 
-    def test_a_preview_by_the_engine_ends_with_the_cost_beside_what_is_deployed(
+    def test_preview_by_the_engine_ends_with_the_cost_comparison(
         self, programs: Programs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (programs.folder / "stamp").touch()
@@ -488,7 +490,7 @@ class TestDown:
 class TestOfferings:
     """Which types AWS has in which zone is known to AWS alone."""
 
-    def test_the_listing_asks_for_every_type_of_the_stack(self) -> None:
+    def test_offerings_listing_asks_for_every_type(self) -> None:
         aws = settings_of(read("prod")).aws
         assert aws is not None
         command = offerings.listing("aws", aws)
@@ -499,7 +501,7 @@ class TestOfferings:
         assert command[command.index("--region") + 1] == "us-east-1"
         assert "availability-zone" in command
 
-    def test_each_pool_is_named_with_what_it_has(self) -> None:
+    def test_offerings_problems_name_each_pool(self) -> None:
         aws = settings_of(read("prod")).aws
         assert aws is not None
         whole = {
@@ -525,7 +527,7 @@ class TestOfferings:
             ([], (), 2, "no stack is named"),
         ],
     )
-    def test_a_workflow_runs_it_by_itself(
+    def test_offerings_module_as_a_program_returns_its_exit_code(
         self, programs: Programs, words: list[str], answer: tuple[str, ...], code: int, said: str
     ) -> None:
         programs.answers[-1]["out"] = offers(*answer)
@@ -535,14 +537,14 @@ class TestOfferings:
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
         assert (done.returncode, said in done.stderr) == (code, True), done
 
-    def test_without_the_aws_cli_it_says_so_and_is_no_obstacle(self, tmp_path: Path) -> None:
+    def test_offerings_without_the_aws_cli_warn_and_succeed(self, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "infra.deploy.aws.offerings", "dev"]
         env = {"PATH": "", "HOME": str(tmp_path)}
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0
         assert "the AWS CLI is not on this machine" in done.stderr
 
-    def test_nothing_printed_is_nothing_offered(self) -> None:
+    def test_offerings_of_empty_output_are_empty(self) -> None:
         assert offerings.parsed("[]") == offerings.parsed("null") == set()
         assert offerings.parsed('[{"type": "m7i.large", "zone": "us-east-1a"}]') == {("m7i.large", "us-east-1a")}
 
@@ -564,7 +566,7 @@ class TestLogin:
             (json.dumps({"credHelpers": {REGISTRY: "ecr-login"}}), True),
         ],
     )
-    def test_needs_docker_logged_in(self, tmp_path: Path, content: str | None, logged_in: bool) -> None:
+    def test_login_check_needs_docker_logged_in(self, tmp_path: Path, content: str | None, logged_in: bool) -> None:
         if content is not None:
             (tmp_path / "config.json").write_text(content)
         env = {"DOCKER_CONFIG": str(tmp_path)}
@@ -579,18 +581,18 @@ class TestLogin:
             "aws ecr get-login-password --region us-east-1 | docker login --username AWS --password-stdin " + REGISTRY
         )
 
-    def test_stops_before_pulumi_changes_anything(self, programs: Programs) -> None:
+    def test_login_check_stops_before_pulumi(self, programs: Programs) -> None:
         with pytest.raises(MissingError, match="docker login"):
             programs.environment().up(yes=True, interactive=False)
         assert not [call for call in programs.calls() if call[1] == "up"]
 
-    def test_is_nothing_to_a_stack_that_is_given_its_images(self, tmp_path: Path) -> None:
+    def test_login_check_with_given_images_is_skipped(self, tmp_path: Path) -> None:
         dev = read("dev")
         images = json.dumps({name: f"registry.example.com/{name}:1" for name in ("operator", "ssh", "base", "bastion")})
         given = StackFile("dev", dev.config | {"registry": "{}", "images": images})
         login.need(given, {"DOCKER_CONFIG": str(tmp_path)})
 
 
-def test_a_kept_resource_is_one_pulumi_was_told_to_keep() -> None:
+def test_leftovers_include_a_retained_resource() -> None:
     one = Held("aws:efs/fileSystem:FileSystem", "a", "fs-1", {}, {}, retain=True)
     assert [each.what for each in leftovers.leftovers([one], [], [], "r")] == ["file system fs-1"]

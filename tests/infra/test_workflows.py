@@ -1,4 +1,4 @@
-"""The workflows of the environments: they name what there is, and may no more than they use."""
+"""GitHub workflows of the environments: jobs, permissions, pins and roles."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def steps() -> list[tuple[str, dict[str, Any]]]:
     return found + [("action.yml", step) for step in action["runs"]["steps"]]
 
 
-def test_the_stacks_are_those_of_the_checkout() -> None:
+def test_workflow_stacks_equal_the_checkouts() -> None:
     assert jobs("preview.yml")["simulated"]["strategy"]["matrix"]["stack"] == names()
     assert jobs("preview.yml")["preview"]["strategy"]["matrix"]["stack"] == ON_AWS
     assert jobs("drift.yml")["drift"]["strategy"]["matrix"]["stack"] == ON_AWS
@@ -53,13 +53,13 @@ def test_the_stacks_are_those_of_the_checkout() -> None:
     assert sorted(deployed) == ON_AWS
 
 
-def test_an_environment_is_deployed_after_the_one_before_it() -> None:
+def test_deploy_jobs_run_in_order_of_environments() -> None:
     deployed = jobs("deploy.yml")
     assert [job.get("needs") for job in deployed.values()] == [None, "dev", "staging"]
     assert jobs("up.yml")["up"]["environment"] == "${{ inputs.stack }}"
 
 
-def test_what_they_run_is_there() -> None:
+def test_workflow_commands_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for where, step in steps():
         run = step.get("run", "")
@@ -90,7 +90,7 @@ def test_foreign_actions_are_pinned_by_commit() -> None:
         assert uses.startswith("./") or SHA.match(uses), (where, uses)
 
 
-def test_nobody_has_rights_they_do_not_use() -> None:
+def test_workflow_permissions_are_minimal() -> None:
     for name in OURS:
         assert workflow(name)["permissions"] == {}, name
     cloud = READ_ONLY | {"id-token": "write"}
@@ -101,7 +101,7 @@ def test_nobody_has_rights_they_do_not_use() -> None:
         assert job["permissions"] == cloud
 
 
-def test_a_fork_gets_no_token_and_no_secret() -> None:
+def test_pull_request_of_a_fork_gets_no_token_or_secret() -> None:
     assert "pull_request_target" not in workflow("preview.yml")["on"]
     condition = jobs("preview.yml")["preview"]["if"]
     assert condition == "github.event.pull_request.head.repo.full_name == github.repository"
@@ -109,7 +109,7 @@ def test_a_fork_gets_no_token_and_no_secret() -> None:
         assert "secrets." not in (FOLDER / "workflows" / name).read_text(), name
 
 
-def test_nothing_foreign_reaches_a_shell() -> None:
+def test_workflow_expressions_from_outside_reach_no_shell() -> None:
     """What somebody else may choose (branch names, titles) is never pasted into a script."""
     for where, step in steps():
         assert "${{" not in step.get("run", ""), (where, step.get("name"))
@@ -122,12 +122,12 @@ class TestCostComment:
         (found,) = [step for step in jobs("preview.yml")["preview"]["steps"] if "GH_TOKEN" in step.get("env", {})]
         return dict(found)
 
-    def test_the_token_is_in_that_step_alone(self) -> None:
+    def test_comment_job_token_is_in_one_step(self) -> None:
         for name in OURS:
             assert (FOLDER / "workflows" / name).read_text().count("github.token") == (name == "preview.yml")
         assert not re.search(r"\b(make|python|uv|\./)", self.step()["run"])
 
-    def test_the_estimate_is_beside_the_state_or_the_target_branch(self) -> None:
+    def test_comment_job_compares_with_state_or_target_branch(self) -> None:
         for name, job in jobs("preview.yml").items():
             (checkout,) = [each for each in job["steps"] if each.get("uses", "").startswith("actions/checkout@")]
             assert checkout["with"]["fetch-depth"] == 2, name
@@ -141,7 +141,7 @@ class TestCostComment:
         ("before", "method", "where"),
         [("", "POST", "repos/o/r/issues/5/comments"), ("7", "PATCH", "repos/o/r/issues/comments/7")],
     )
-    def test_it_writes_one_comment_and_then_that_one_anew(
+    def test_comment_job_creates_then_updates_one_comment(
         self, tmp_path: Path, before: str, method: str, where: str
     ) -> None:
         """With a gh that writes down what it is asked, and knows of one comment or of none."""
@@ -155,14 +155,14 @@ class TestCostComment:
         assert asked.splitlines()[-1] == f"api --silent --method {method} {where} --field body=@cost.md"
 
 
-def test_one_change_of_a_stack_at_a_time() -> None:
+def test_workflow_concurrency_is_one_per_stack() -> None:
     up = jobs("up.yml")["up"]["concurrency"]
     assert up == {"group": "up-${{ inputs.stack }}", "cancel-in-progress": False}
     for name, job in (("preview.yml", "preview"), ("preview.yml", "simulated"), ("drift.yml", "drift")):
         assert "${{ matrix.stack }}" in jobs(name)[job]["concurrency"]["group"]
 
 
-def test_pulumi_is_the_version_of_the_sdk_and_runs_the_policy_pack() -> None:
+def test_workflow_pulumi_version_equals_the_sdks() -> None:
     pinned = re.search(r'"pulumi==([\d.]+)"', (ROOT / "pyproject.toml").read_text())
     assert pinned
     runs = [step["with"] for _, step in steps() if step.get("uses", "").startswith("pulumi/actions@")]
@@ -171,7 +171,7 @@ def test_pulumi_is_the_version_of_the_sdk_and_runs_the_policy_pack() -> None:
         assert (each["pulumi-version"], each["policyPacks"]) == (pinned[1], "infra/policy")
 
 
-def test_the_roles_trust_just_these_jobs() -> None:
+def test_role_trust_matches_the_workflows_jobs() -> None:
     """GitHub's word about a job, and what the roles of infra/aws/access.py believe."""
     github = GitHub(repository="example/devservers")
     branch = workflow("deploy.yml")["on"]["push"]["branches"]
@@ -191,7 +191,7 @@ def test_the_roles_trust_just_these_jobs() -> None:
 WHO = ((PREVIEWER, "preview.yml", "preview"), (DRIFT, "drift.yml", "drift"), (DEPLOYER, "up.yml", "up"))
 
 
-def test_a_pull_request_s_code_never_runs_where_a_deployer_does() -> None:
+def test_pull_request_code_never_runs_with_the_deployer_role() -> None:
     """A runner keeps what ran on it; only GitHub's own are new for each job."""
     runners = {role: re.findall(r"RUNNER_[A-Z]+", jobs(file)[job]["runs-on"]) for role, file, job in WHO}
     assert runners[DEPLOYER] == ["RUNNER_DEPLOY"]
@@ -208,7 +208,7 @@ def test_credentials_last_as_long_as_the_job() -> None:
     assert taken["with"]["role-duration-seconds"] == "${{ steps.facts.outputs.seconds }}"
 
 
-def test_docker_is_logged_in_before_images_are_pushed() -> None:
+def test_docker_login_precedes_image_push() -> None:
     found = jobs("up.yml")["up"]["steps"]
     (place,) = [number for number, step in enumerate(found) if "docker login" in step.get("run", "")]
     assert "pulumi/actions@" in found[place + 1]["uses"]
@@ -223,7 +223,7 @@ def test_docker_is_logged_in_before_images_are_pushed() -> None:
 
 
 @pytest.mark.parametrize(("name", "event"), [("preview.yml", "pull_request"), ("deploy.yml", "push")])
-def test_whatever_goes_into_an_image_or_a_stack_is_looked_at(name: str, event: str) -> None:
+def test_workflow_paths_cover_images_and_stacks(name: str, event: str) -> None:
     paths = workflow(name)["on"][event]["paths"]
     files = {image.dockerfile for image in PLATFORM}
     files |= {f"{image.context}/{each}" for image in PLATFORM for each in image.files}
@@ -233,7 +233,7 @@ def test_whatever_goes_into_an_image_or_a_stack_is_looked_at(name: str, event: s
 
 
 @pytest.mark.parametrize("stack", ON_AWS)
-def test_a_workflow_learns_everything_from_the_stack_s_file(stack: str) -> None:
+def test_workflow_settings_come_from_the_stack_file(stack: str) -> None:
     aws = read(stack).config
     found = facts(stack, DEPLOYER)
     assert (found["region"], found["account"]) == (aws["region"], aws["accountId"])
@@ -242,12 +242,12 @@ def test_a_workflow_learns_everything_from_the_stack_s_file(stack: str) -> None:
     assert found["registry"].startswith(aws["accountId"])
 
 
-def test_the_local_stack_has_no_role() -> None:
+def test_local_stack_has_no_workflow_role() -> None:
     with pytest.raises(StackFileError, match="no role"):
         facts("local", DEPLOYER)
 
 
 @pytest.mark.parametrize("path", sorted((FOLDER / "workflows").glob("*.yml")), ids=lambda path: path.name)
-def test_every_workflow_is_yaml_with_a_time_limit(path: Path) -> None:
+def test_workflow_jobs_have_a_time_limit(path: Path) -> None:
     for job in workflow(path.name)["jobs"].values():
         assert "timeout-minutes" in job or "uses" in job
