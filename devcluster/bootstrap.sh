@@ -9,7 +9,7 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/devservers"
 stamp=.venv/.devservers-synced
 export UV_PYTHON_DOWNLOADS=never
 
-if [ -e "$stamp" ] && [ "$stamp" -nt uv.lock ] && [ "$stamp" -nt pyproject.toml ]; then exit 0; fi
+if [ -e "$stamp" ] && [ "$stamp" -nt uv.lock ] && [ "$stamp" -nt pyproject.toml ] && [ "$stamp" -nt operator/pyproject.toml ]; then exit 0; fi
 # What runs on mocks needs the packages alone: after a person's own `uv sync` neither a network nor uv is asked for.
 if [ "${1:-}" = simulated ] && [ -x .venv/bin/python ] && .venv/bin/python -m devcluster.synced 2>/dev/null; then
   exit 0

@@ -23,12 +23,14 @@ def problems(project: Mapping[str, Any], lock: Mapping[str, Any], installed: Map
     ``project`` is pyproject.toml, ``lock`` uv.lock, ``installed`` versions by normalized name.
     """
     about = project["project"]
-    required = [*about["dependencies"], *(each for extra in about["optional-dependencies"].values() for each in extra)]
-    required += [each for group in project["dependency-groups"].values() for each in group]
-    wanted = {normalized(re.split(r"[^\w.-]", each, maxsplit=1)[0]) for each in (about["name"], *required)}
+    groups = (each for group in project["dependency-groups"].values() for each in group)
+    # A group may include another by name, which is an object.
+    required = [about["name"], *about["dependencies"], *(each for each in groups if isinstance(each, str))]
+    wanted = {normalized(re.split(r"[^\w.-]", each, maxsplit=1)[0]) for each in required}
     locked: dict[str, set[str]] = {}
     for package in lock["package"]:
-        locked.setdefault(package["name"], set()).add(package.get("version", ""))
+        if "version" in package:  # the workspace's own packages have none
+            locked.setdefault(package["name"], set()).add(package["version"])
     missing = [f"{name} is missing" for name in wanted if name not in installed]
     others = (name for name, version in installed.items() if version not in locked.get(name, {version}))
     return sorted([*missing, *(f"{name} is {installed[name]}" for name in others)])

@@ -53,7 +53,10 @@ class Image:
 
 
 OPERATOR = Image(
-    "operator", "operator/Dockerfile", ".", ("pyproject.toml", "uv.lock", "core/devservers_core", "operator/devservers")
+    "operator",
+    "operator/Dockerfile",
+    ".",
+    ("pyproject.toml", "uv.lock", "core/devservers_core", "operator/pyproject.toml", "operator/devservers"),
 )
 SSH = Image("ssh", "images/ssh/Dockerfile", "images/ssh", ("user.c", "devserver.h", "*.c", "*.h", "skel"))
 BASE = Image("base", "images/base/Dockerfile", "images/base", ("terminfo", "externally-managed", "profile.sh"))

@@ -1,4 +1,3 @@
 """devctl: how a person works with development servers. Nothing here imports the operator."""
 
-__version__ = "0.1.0"
-"""The distribution's own, once more: reading it from the installation costs 30 ms of each `devctl version`."""
+from devservers_core.version import __version__ as __version__

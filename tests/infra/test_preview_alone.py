@@ -111,16 +111,12 @@ def test_make_preview_with_packages_only_finishes_in_half_a_minute(laptop: Path,
 
 
 PROJECT = {
-    "project": {
-        "name": "ours",
-        "dependencies": ["PyYAML>=6.0"],
-        "optional-dependencies": {"infra": ["pulumi==3.2"]},
-    },
-    "dependency-groups": {"dev": ["ours[infra]", "pytest>=8"]},
+    "project": {"name": "ours", "dependencies": ["PyYAML>=6.0"]},
+    "dependency-groups": {"infra": ["pulumi==3.2"], "dev": [{"include-group": "infra"}, "pytest>=8"]},
 }
 LOCK = {
     "package": [
-        {"name": "ours", "version": "0.1"},
+        {"name": "ours"},  # the workspace's own packages have no version in the lock
         {"name": "pyyaml", "version": "6.1"},
         {"name": "pulumi", "version": "3.2"},
         {"name": "pytest", "version": "8.4"},
