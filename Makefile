@@ -6,7 +6,7 @@ DEVCLUSTER = $(PY) -m devcluster $(if $(DEBUG),--debug)
 # Without its bytecode the AWS SDK takes ten seconds to import, each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench preview cost inventory prices reviewed format
+.PHONY: help up down test check bench preview cost inventory prices reference reviewed format
 
 help: ## Print this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ inventory: env ## Write stacks/inventory/*.txt anew: what each stack makes, for 
 
 prices: env ## Write infra/catalog_prices.json anew from the pinned release of Karpenter's list (needs a network)
 	@$(DEPLOY) prices
+
+reference: env ## Write docs/reference anew: devctl's commands, the custom resources, the stacks' settings
+	@$(PY) -m docs.generate
 
 reviewed: env ## Look anew at what pinned add-ons and charts bring: webhooks, DaemonSets (infra/reviewed)
 	@$(PY) -m infra.reviewed

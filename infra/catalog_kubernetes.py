@@ -11,8 +11,8 @@ when one is refused, run for each add-on
         --query 'addons[0].addonVersions[].addonVersion'
 
 and put the newest that its own release notes don't warn of here. What it brings into the cluster must then be looked
-at anew (`make reviewed`, docs/aws.md), or a test fails. Ends of support are AWS's (endoflife.date/amazon-eks for 1.34
-and 1.35; 1.36's is fourteen months after its release, as EKS's rule has it).
+at anew (`make reviewed`, docs/guides/aws.md), or a test fails. Ends of support are AWS's (endoflife.date/amazon-eks for
+1.34 and 1.35; 1.36's is fourteen months after its release, as EKS's rule has it).
 """
 
 from __future__ import annotations

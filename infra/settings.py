@@ -114,7 +114,7 @@ class Operator(SettingsModel):
     cpu_limit: Cpu = "1"
     memory_request: Memory = "128Mi"
     memory_limit: Memory = "1Gi"
-    """Enough for 5,000 servers; docs/administrator.md has the sizes that were measured."""
+    """Enough for 5,000 servers; docs/guides/administrator.md has the sizes that were measured."""
 
 
 class Queueing(SettingsModel):

@@ -114,7 +114,7 @@ def _people(aws: Aws) -> Iterator[Problem]:
             "access.stateKey",
             "",
             "CI's roles could not decrypt the stack's secrets: with a bucket of your own a KMS key encrypts them",
-            "set it to the key's ARN (docs/aws.md, step 2), or take access.stateBucket or access.github out",
+            "set it to the key's ARN (docs/guides/aws.md, step 2), or take access.stateBucket or access.github out",
         )
     if aws.observability.monthly_budget and not aws.observability.emails:
         yield problem(

@@ -157,7 +157,7 @@ def _edge(edge: Edge) -> list[Watched]:
     return [
         Watched(
             "bastion-unhealthy",
-            "A bastion pod fails its health check; see docs/failures.md",
+            "A bastion pod fails its health check; see docs/runbooks/failures.md",
             "AWS/NetworkELB",
             "UnHealthyHostCount",
             of,

@@ -135,8 +135,8 @@ RULES = (
     Rule(
         "github-by-id",
         "Roles trust a GitHub repository by its id, not by its name alone.",
-        "set access.github.ownerId and repositoryId (docs/aws.md, 6): repositories made, renamed or transferred since "
-        "15 July 2026 get no role without them, and a name can become somebody else's",
+        "set access.github.ownerId and repositoryId (docs/guides/aws.md, 6): repositories made, renamed or transferred "
+        "since 15 July 2026 get no role without them, and a name can become somebody else's",
         "advisory",
         each=_by_name,
     ),

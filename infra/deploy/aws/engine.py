@@ -53,7 +53,7 @@ class Engine:
             raise PulumiError(
                 f"the backend has no stack {self.stack}",
                 f"pulumi stack init {self.stack} "
-                "--secrets-provider='awskms://alias/devservers-pulumi?region=REGION' (docs/aws.md, step 3)",
+                "--secrets-provider='awskms://alias/devservers-pulumi?region=REGION' (docs/guides/aws.md, step 3)",
             )
 
     def preview(self, pack: Path) -> None:
@@ -94,6 +94,6 @@ class Engine:
             detail = f": {' '.join((done.stderr or '').split())[:400]}" if capture else ", see above"
             raise PulumiError(
                 f"pulumi {' '.join(arguments[:2] if capture else arguments[:1])} failed{detail}",
-                "mend what it names and run the same command again (docs/aws.md, troubleshooting)",
+                "mend what it names and run the same command again (docs/guides/aws.md, troubleshooting)",
             )
         return done.stdout or ""

@@ -114,7 +114,7 @@ class Environment:
             raise RefusedError(
                 f"stack {self.stack.name} has a cluster and no output kubeconfig: users' work can't be ended first",
                 "run `pulumi up` to its end, or DRAIN=0 to go on without: disks of homes may be deleted then, "
-                "or stay without being named when the cluster is gone (docs/aws.md, step 10)",
+                "or stay without being named when the cluster is gone (docs/guides/aws.md, step 10)",
             )
         with self._kubectl(kubeconfig, tools) as kubectl:
             homes = drained(kubectl, self.progress)

@@ -57,7 +57,7 @@ class Tools:
         if not self.backend:
             found.append(
                 "Pulumi has no backend for its state\n"
-                "  pulumi login s3://BUCKET, or set PULUMI_BACKEND_URL (docs/aws.md, step 1)"
+                "  pulumi login s3://BUCKET, or set PULUMI_BACKEND_URL (docs/guides/aws.md, step 1)"
             )
         return found
 
