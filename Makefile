@@ -6,10 +6,10 @@ DEVCLUSTER = $(PY) -m devcluster $(if $(DEBUG),--debug)
 # Without its bytecode the AWS SDK takes ten seconds to import, each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench preview cost inventory prices reference reviewed format
+.PHONY: help up down test check bench preview cost inventory prices reference reviewed install-crds run format
 
 help: ## Print this
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 env:
 	@devcluster/bootstrap.sh $(if $(filter 1,$(SIMULATED))$(filter cost inventory,$(MAKECMDGOALS)),simulated)
@@ -62,6 +62,16 @@ test: env ## Everything: check, then a real API server, real sshd, a real node w
 bench: env ## The figures as a table, and in .bench/results.json (ONLY=name: one of them)
 	@$(DEVCLUSTER) tools
 	@$(PY) -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+# The tools' kubectl serves where a person has none of their own.
+KUBECTL = $$($(PY) -m devcluster program kubectl) $(if $(CONTEXT),--context "$(CONTEXT)")
+
+install-crds: env ## Apply the CRDs and admission policies to the current context of your kubeconfig (CONTEXT=name: another one)
+	@$(KUBECTL) apply --server-side -f operator/crds
+
+run: install-crds ## Run the operator from this checkout against the same context; an operator in the cluster has to be scaled to 0
+	@$(KUBECTL) get namespace devservers-system >/dev/null 2>&1 || $(KUBECTL) create namespace devservers-system
+	@DEVSERVERS_LISTEN=127.0.0.1 $(if $(CONTEXT),DEVSERVERS_KUBE_CONTEXT="$(CONTEXT)") exec $(PY) -m devservers.runtime.main
 
 format: env ## Bring the code into the project's format
 	@.venv/bin/ruff check --fix -q .

@@ -45,6 +45,12 @@ def images() -> None:
         print(built.archive)
 
 
+@app.command()
+def program(name: str) -> None:
+    """Print the path of a tool: on PATH or built. Fails when it is neither."""
+    print(toolchain.need(name))
+
+
 def _install(progress: Progress) -> None:
     problem = packages.unfit()
     if problem:

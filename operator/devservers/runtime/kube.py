@@ -31,14 +31,15 @@ Query = list[tuple[str, str]]
 Objects = list[Json]  # inside Kube, `list` is a method
 
 
-async def load_configuration() -> Configuration:
-    """Connection settings: the kubeconfig named by KUBECONFIG, else the pod's service account, else
-    ~/.kube/config.
+async def load_configuration(context: str | None = None) -> Configuration:
+    """Connection settings: the kubeconfig named by KUBECONFIG, else the pod's service account, else ~/.kube/config.
+
+    ``context`` is one of the kubeconfig's, its current one when None.
     """
     configuration = Configuration()
     if os.environ.get("KUBECONFIG") or not os.environ.get("KUBERNETES_SERVICE_HOST"):
         await kube_config.load_kube_config(  # type: ignore[no-untyped-call]
-            client_configuration=configuration, persist_config=False
+            context=context, client_configuration=configuration, persist_config=False
         )
     else:
         kube_config.load_incluster_config(  # type: ignore[no-untyped-call]

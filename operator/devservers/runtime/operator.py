@@ -73,7 +73,7 @@ class Operator:
         """Works until SIGTERM or SIGINT (returns 0) or until a part of it fails (returns 1)."""
         self._on_signals()
         log.info("operator starts identity=%s", self._settings.identity)
-        configuration = await load_configuration()
+        configuration = await load_configuration(self._settings.kube_context)
         plain = Kube(configuration, timeout=10.0)
         self._lease = Lease(
             plain,

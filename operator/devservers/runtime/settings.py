@@ -26,6 +26,9 @@ class Settings(BaseSettings):
     namespace: str = SYSTEM_NAMESPACE
     """Where the Lease, the uid ConfigMap and the user CA Secret live."""
 
+    kube_context: str | None = None
+    """Context of the kubeconfig, outside a pod; None takes the current one. Set by `make run CONTEXT=name`."""
+
     storage_class: str | None = None
     """StorageClass of homes; None takes the cluster's default."""
 
