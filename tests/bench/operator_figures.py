@@ -87,7 +87,7 @@ def restart(server: ApiServer, count: int = RESTART_SERVERS) -> RestartFigures:
             eventually(lambda: _running(world, users) == count, f"{count} servers running", 300, 0.5)
             _wait_until_quiet(server)
         mark = server.audit_mark()
-        with running_operator(server, "bench-after", sweep_seconds=20) as operator:
+        with running_operator(server, "bench-after", resync_seconds=20) as operator:
             seconds = operator.metric("devservers_initial_reconcile_seconds")
             # The writes that a wrong comparison would cause come at once or with the first watch events.
             _wait_until_quiet(server)

@@ -10,7 +10,7 @@ import pytest
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
-from devservers.build import hostkey, user
+from devservers.build import host_key, user
 from devservers.build.devserver import BuildSettings, ServerRequest, manifests
 from devservers_core.errors import ApiError
 from devservers_core.names import API_VERSION
@@ -99,8 +99,8 @@ def test_children_applied_are_stored_as_built(admin: Client, user_name: str, spe
         stored = admin.apply(manifest)
         assert_stored(manifest, stored, manifest["kind"])
         home = stored if manifest["kind"] == "PersistentVolumeClaim" else home
-    reference = hostkey.owner_reference(server, home)
-    secret = hostkey.host_key_secret(server, owner, {"ssh_host_ed25519_key": "UFJJVkFURQ=="}, reference)
+    reference = host_key.owner_reference(server, home)
+    secret = host_key.host_key_secret(server, owner, {"ssh_host_ed25519_key": "UFJJVkFURQ=="}, reference)
     assert_stored(secret, admin.create(secret), "Secret")
 
     template = children[-1]["spec"]["template"]

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import SSHCertificate, load_ssh_public_identity
 
-from devservers.build.hostcert import sign
-from devservers.build.hostkey import host_key_name
+from devservers.build.host_certificate import sign
+from devservers.build.host_key import host_key_name
 from devservers_core.names import HOST_CA_SECRET, HOST_CERTIFICATE_FILE, HOST_KEY_PUBLIC_FILE, SYSTEM_NAMESPACE
 from tests.support.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
 from tests.support.node.person import BIN, Person, Platform

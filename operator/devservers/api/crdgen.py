@@ -39,7 +39,7 @@ _KEPT = {
 _FORMATS = {"date-time", "int32", "int64", "double"}
 
 
-class UnsupportedSchema(TypeError):
+class UnsupportedSchemaError(TypeError):
     """A model uses something that a CRD can't say; the text names the field and what to write instead."""
 
 
@@ -92,7 +92,7 @@ def root_schema(kind: type[Resource]) -> Schema:
 
 
 def structural(schema: Schema, definitions: dict[str, Schema], path: str, inside: tuple[str, ...] = ()) -> Schema:
-    """`schema` with references inlined, as a CRD takes it. Raises UnsupportedSchema naming `path`."""
+    """`schema` with references inlined, as a CRD takes it. Raises UnsupportedSchemaError naming `path`."""
     schema, inside = _resolved(schema, definitions, path, inside)
     found: Schema = {}
     for key, value in schema.items():
@@ -105,7 +105,7 @@ def structural(schema: Schema, definitions: dict[str, Schema], path: str, inside
             found[key] = structural(value, definitions, f"{path}[]", inside)
         elif key == "additionalProperties":
             if value and "properties" in schema:
-                raise UnsupportedSchema(f"{where}: an object has named fields or free keys, not both")
+                raise UnsupportedSchemaError(f"{where}: an object has named fields or free keys, not both")
             # False (extra="forbid") is what the server does by itself under strict field validation.
             if value:
                 free = {} if value is True else value
@@ -113,15 +113,15 @@ def structural(schema: Schema, definitions: dict[str, Schema], path: str, inside
         elif key == "const":
             found["enum"] = [value]
         elif key == "format" and value not in _FORMATS:
-            raise UnsupportedSchema(f"{where}: the server doesn't check {value!r}; use a CEL rule")
+            raise UnsupportedSchemaError(f"{where}: the server doesn't check {value!r}; use a CEL rule")
         elif key == "description":
             found[key] = " ".join(value.split())
         elif key not in _KEPT:
-            raise UnsupportedSchema(f"{where}: not part of a structural schema")
+            raise UnsupportedSchemaError(f"{where}: not part of a structural schema")
         else:
             found[key] = value
     if "type" not in found and "x-kubernetes-int-or-string" not in found:
-        raise UnsupportedSchema(f"{path}: no type")
+        raise UnsupportedSchemaError(f"{path}: no type")
     if not found.get("required", True):
         del found["required"]
     return _with_default(found)
@@ -136,7 +136,7 @@ def _resolved(
         if "$ref" in schema:
             name = schema["$ref"].rsplit("/", 1)[-1]
             if name in inside:
-                raise UnsupportedSchema(f"{path}: {name} contains itself, which a structural schema can't say")
+                raise UnsupportedSchemaError(f"{path}: {name} contains itself, which a structural schema can't say")
             inside = (*inside, name)
             schema = {**definitions[name], **beside}
             continue
@@ -146,7 +146,7 @@ def _resolved(
         elif sorted(each.get("type", "") for each in choices) == ["integer", "string"]:
             schema = {"x-kubernetes-int-or-string": True, **beside}
         else:
-            raise UnsupportedSchema(f"{path}: a union; use one optional object per case and a CEL rule")
+            raise UnsupportedSchemaError(f"{path}: a union; use one optional object per case and a CEL rule")
     return schema, inside
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 
-class InvalidObject(ValueError):
+class InvalidObjectError(ValueError):
     """An API object that doesn't fit its model; the text names the fields, `; ` between them."""
 
     @classmethod
-    def of(cls, kind: str, error: ValidationError) -> InvalidObject:
+    def of(cls, kind: str, error: ValidationError) -> InvalidObjectError:
         """The line for a pydantic error, five fields at most: `DevServer: spec.flavor: Field required`."""
         lines = []
         for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from devservers.api.errors import InvalidObject
+from devservers.api.errors import InvalidObjectError
 from devservers_core.names import API_VERSION, GROUP
 
 _ALIASES = {"enable_ssh": "enableSSH"}
@@ -85,11 +85,11 @@ class Resource(Model):
 
     @classmethod
     def parse(cls, manifest: Mapping[str, Any]) -> Self:
-        """The object in a manifest. Raises InvalidObject, one line, when it doesn't fit the model."""
+        """The object in a manifest. Raises InvalidObjectError, one line, when it doesn't fit the model."""
         try:
             return cls.model_validate(manifest)
         except ValidationError as error:
-            raise InvalidObject.of(cls.names.kind, error) from None
+            raise InvalidObjectError.of(cls.names.kind, error) from None
 
     @property
     def name(self) -> str:

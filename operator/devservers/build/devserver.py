@@ -20,7 +20,7 @@ from .keys import keys_config_map
 from .manifest import child_metadata
 from .pod import BuildSettings, pod_template
 from .record import flavor_changed
-from .ssh import service
+from .service import service
 from .storage import home_claim
 
 __all__ = ["BuildSettings", "ServerRequest", "flavor_changed", "manifests"]

@@ -29,7 +29,7 @@ from devservers_core.registry import registry_of, secret_name
 from devservers_core.types import Json
 
 from .disk import DISK, Disk
-from .hostkey import host_key_name
+from .host_key import host_key_name
 from .keys import keys_name
 from .manifest import child_labels, compact
 from .registry import platform_secret_name

@@ -25,10 +25,10 @@ def make_condition(
 ) -> Json:
     """The condition of type `kind` as it is written, camelCase."""
     value = "True" if ok else "False"
-    known = find(previous, kind)
+    before = find(previous, kind)
     since = now
-    if known is not None and known.status == value and known.last_transition_time is not None:
-        since = known.last_transition_time
+    if before is not None and before.status == value and before.last_transition_time is not None:
+        since = before.last_transition_time
     return {
         "type": kind,
         "status": value,

@@ -18,17 +18,18 @@ from devservers_core.names import SSH_PORT, user_of
 from devservers_core.types import Json
 
 from . import pods
+from .children import Children, serving_pod
 from .conditions import make_condition
-from .events import Event, events
-from .hold import hold_back
-from .home import ending_words, home_state
-from .interruption import interruption
+from .debounce import debounce_delay
+from .events import Event, status_events
+from .interruption import interrupted_condition
 from .lifecycle import Decision
-from .timeline import recorded, timeline
+from .phase import ServerPhase, server_phase
+from .timeline import recorded_timeline, timeline
 from .times import format_time
-from .verdict import Children, Verdict, serving_pod, verdict
+from .volumes import deletion_message, home_size_state
 
-__all__ = ["Children", "Event", "Observation", "invalid", "observe", "previous_status", "serving_pod"]
+__all__ = ["Children", "Event", "Observation", "invalid_status", "observe", "previous_status", "serving_pod"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Observation:
     status: Json
     """The whole status, camelCase; equal to the previous one when there is nothing to write."""
 
-    next_look: timedelta | None
+    requeue_after: timedelta | None
     """When to look again even if nothing happens, None when only an event can change anything."""
 
     events: tuple[Event, ...] = ()
@@ -48,14 +49,14 @@ class Observation:
 def observe(server: DevServer, children: Children, decision: Decision, now: datetime) -> Observation:
     """The status of `server`, given what is there of it and what was decided; `now` is aware."""
     previous = previous_status(server)
-    found = verdict(server, children, decision, now)
+    phase = server_phase(server, children, decision, now)
     pod = serving_pod(children)
-    candidate = _status(server, children, decision, found, pod, now)
-    waits = [decision.next_look, found.wait]
-    held = hold_back(previous, candidate, now, pods.created_at(pod) if pod else None)
-    if held is not None:
-        return Observation(previous, _soonest(*waits, held))
-    return Observation(candidate, _soonest(*waits), events(previous, candidate))
+    candidate = _status(server, children, decision, phase, pod, now)
+    delays = [decision.requeue_after, phase.settles_after]
+    debounced = debounce_delay(previous, candidate, now, pods.created_at(pod) if pod else None)
+    if debounced is not None:
+        return Observation(previous, _soonest(*delays, debounced))
+    return Observation(candidate, _soonest(*delays), status_events(previous, candidate))
 
 
 def previous_status(server: DevServer) -> Json:
@@ -63,7 +64,7 @@ def previous_status(server: DevServer) -> Json:
     return server.status.to_dict()
 
 
-def invalid(raw: Mapping[str, Any], message: str, now: datetime) -> Json:
+def invalid_status(raw: Mapping[str, Any], message: str, now: datetime) -> Json:
     """The status of a stored object that can't be read (an older schema let it in): Failed, InvalidSpec,
     and why.
     """
@@ -73,26 +74,26 @@ def invalid(raw: Mapping[str, Any], message: str, now: datetime) -> Json:
     except ValueError:
         known = ()
     generation = int(metadata.get("generation") or 0)
-    words = f"{message}. Correct it with `kubectl edit devserver {metadata.get('name')}`."
-    ready = make_condition(known, "Ready", False, "InvalidSpec", words, generation=generation, now=now)
+    text = f"{message}. Correct it with `kubectl edit devserver {metadata.get('name')}`."
+    ready = make_condition(known, "Ready", False, "InvalidSpec", text, generation=generation, now=now)
     user = user_of(str(metadata.get("namespace") or ""))
     status: Json = {"phase": "Failed", "conditions": [ready], "observedGeneration": generation}
     return status | ({"user": user} if user else {})
 
 
 def _status(
-    server: DevServer, children: Children, decision: Decision, found: Verdict, pod: Json | None, now: datetime
+    server: DevServer, children: Children, decision: Decision, phase: ServerPhase, pod: Json | None, now: datetime
 ) -> Json:
-    wanted = decision.running and found.phase != "Terminating"
-    stages = timeline(server, pod, now, children.queue) if wanted else recorded(server)
+    active = decision.running and phase.name != "Terminating"
+    stages = timeline(server, pod, now, children.queue) if active else recorded_timeline(server)
     known, status = server.status, previous_status(server)
     fields: Json = {
-        "phase": found.phase,
-        "conditions": _conditions(server, children, found, pod, now, running=wanted),
+        "phase": phase.name,
+        "conditions": _conditions(server, children, phase, pod, now, running=active),
         "timeline": [{"stage": stage, "at": format_time(at)} for stage, at in stages],
         "endpoint": f"{server.name}.{server.metadata.namespace}.svc:{SSH_PORT}" if server.spec.enable_ssh else None,
         "sshHostKey": children.host_key_public or known.ssh_host_key,
-        "podName": pods.pod_name(pod) if wanted else None,
+        "podName": pods.pod_name(pod) if active else None,
         "expiresAt": format_time(decision.expires_at) if decision.expires_at else None,
         "lastActivity": status.get("lastActivity"),
         "stopReason": decision.stop_reason,
@@ -103,37 +104,37 @@ def _status(
 
 
 def _conditions(
-    server: DevServer, children: Children, found: Verdict, pod: Json | None, now: datetime, *, running: bool
+    server: DevServer, children: Children, phase: ServerPhase, pod: Json | None, now: datetime, *, running: bool
 ) -> list[Json]:
-    states = [("Ready", found.ready, found.reason, found.message)]
+    states = [("Ready", phase.ready, phase.reason, phase.message)]
     queue = children.queue
-    if running and queue is not None and queue.wait is None:
-        states.append(("Admitted", queue.admitted_at is not None, queue.reason, queue.told))
+    if running and queue is not None and queue.settles_after is None:
+        states.append(("Admitted", queue.admitted_at is not None, queue.reason, queue.kueue_message))
     flavor, name = server.spec.flavor, server.name
-    if pod is not None and found.phase != "Terminating":
+    if pod is not None and phase.name != "Terminating":
         if children.flavor is None:
-            words = (
+            message = (
                 f"The flavor {flavor} no longer exists: {name} runs on, and can't be started again with it once it "
                 "stops. Ask an administrator for the flavor, or make a server of another one (`devctl flavors`)."
             )
-            states.append(("FlavorChanged", True, "FlavorNotFound", words))
+            states.append(("FlavorChanged", True, "FlavorNotFound", message))
         elif children.flavor_changed:
-            words = f"The flavor {flavor} was changed after this start. `devctl restart {name}` applies it."
-            states.append(("FlavorChanged", True, "FlavorChanged", words))
-    ending = ending_words(children.ending_claims, children.home_claim)
-    if ending is not None:
-        states.append(("VolumeDeleting", True, "VolumeDeleting", ending))
-    home = home_state(server, children.home_claim, children.home_error)
+            message = f"The flavor {flavor} was changed after this start. `devctl restart {name}` applies it."
+            states.append(("FlavorChanged", True, "FlavorChanged", message))
+    deleting = deletion_message(children.claims_being_deleted, children.home_claim)
+    if deleting is not None:
+        states.append(("VolumeDeleting", True, "VolumeDeleting", deleting))
+    home = home_size_state(server, children.home_claim, children.home_error)
     if home is not None:
         states.append(("HomeResized", home.ok, home.reason, home.message))
     known, generation = server.status.conditions, server.metadata.generation
     conditions = [
-        make_condition(known, kind, ok, reason, words, generation=generation, now=now)
-        for kind, ok, reason, words in states
+        make_condition(known, kind, ok, reason, message, generation=generation, now=now)
+        for kind, ok, reason, message in states
     ]
-    lost = interruption(server, children.deployment, children.pods, now, running=running)
-    return [*conditions, lost] if lost is not None else conditions
+    interrupted = interrupted_condition(server, children.deployment, children.pods, now, running=running)
+    return [*conditions, interrupted] if interrupted is not None else conditions
 
 
-def _soonest(*waits: timedelta | None) -> timedelta | None:
-    return min((wait for wait in waits if wait is not None), default=None)
+def _soonest(*delays: timedelta | None) -> timedelta | None:
+    return min((delay for delay in delays if delay is not None), default=None)

@@ -12,9 +12,9 @@ from devservers_core.types import Json
 from .interruption import INTERRUPTED
 from .times import parse_time
 
-_QUIET = frozenset({"Starting", "Resizing", "Resized"})
-_NORMAL = frozenset({"Running", "Stopped", "Expired", "FlavorChanged", "Queued"})
-_TOLD_BY_READY = "Admitted"
+_UNANNOUNCED_REASONS = frozenset({"Starting", "Resizing", "Resized"})
+_NORMAL_REASONS = frozenset({"Running", "Stopped", "Expired", "FlavorChanged", "Queued"})
+_COVERED_BY_READY = "Admitted"
 """Its reasons are Ready's as well, with words for people."""
 
 
@@ -29,36 +29,36 @@ class Event:
     message: str
 
 
-def events(previous: Json, current: Json) -> tuple[Event, ...]:
+def status_events(previous: Json, current: Json) -> tuple[Event, ...]:
     """What to tell about the step from one status to the next."""
-    return tuple(_events(previous, current))
+    return tuple(_changed_conditions(previous, current))
 
 
-def _events(previous: Json, current: Json) -> Iterator[Event]:
-    known = {condition["type"]: condition for condition in previous.get("conditions", ())}
+def _changed_conditions(previous: Json, current: Json) -> Iterator[Event]:
+    before_by_type = {condition["type"]: condition for condition in previous.get("conditions", ())}
     for condition in current.get("conditions", ()):
-        if condition["type"] == _TOLD_BY_READY:
+        if condition["type"] == _COVERED_BY_READY:
             continue
-        before = known.get(condition["type"], {})
+        before = before_by_type.get(condition["type"], {})
         reason, message = condition["reason"], condition["message"]
-        if reason == before.get("reason") and not _interrupted_anew(before, condition):
+        if reason == before.get("reason") and not _is_new_interruption(before, condition):
             if reason == "Running" and "started again" in message and message != before.get("message"):
                 yield Event("Warning", "Restarted", message)
             continue
-        if reason in _QUIET:
+        if reason in _UNANNOUNCED_REASONS:
             continue
         if reason == "Running":
-            yield Event("Normal", reason, f"{message} Ready after {_seconds(current)} s.")
+            yield Event("Normal", reason, f"{message} Ready after {_start_seconds(current)} s.")
         else:
-            yield Event("Normal" if reason in _NORMAL else "Warning", reason, message)
+            yield Event("Normal" if reason in _NORMAL_REASONS else "Warning", reason, message)
 
 
-def _interrupted_anew(before: Json, now: Json) -> bool:
+def _is_new_interruption(before: Json, now: Json) -> bool:
     """Whether the same cause came a second time; every other condition only has one life."""
-    again = now["lastTransitionTime"] != before.get("lastTransitionTime")
-    return bool(now["type"] == INTERRUPTED and again)
+    moved = now["lastTransitionTime"] != before.get("lastTransitionTime")
+    return bool(now["type"] == INTERRUPTED and moved)
 
 
-def _seconds(status: Json) -> int:
+def _start_seconds(status: Json) -> int:
     moments = [at for entry in status.get("timeline", ()) if (at := parse_time(entry["at"])) is not None]
     return int((moments[-1] - moments[0]).total_seconds()) if moments else 0

@@ -30,15 +30,15 @@ _CAUSES = (
 )  # fmt: skip
 
 
-def pull_failure(image: str, reason: str, text: str, previous: str | None) -> str:
+def pull_failure_message(image: str, reason: str, text: str, previous: str | None) -> str:
     """The message for `image`, of which the kubelet says `reason` and `text`.
 
     `previous` is the message already shown for this pod, kept when the kubelet now says less (it
     alternates between the cause and "Back-off pulling image").
     """
-    for pattern, words in _CAUSES:
+    for pattern, predicate in _CAUSES:
         if re.search(pattern, f"{reason} {text.replace(image, '')}", re.I):
-            return f"The image {image} {words} It is tried again all the time."
+            return f"The image {image} {predicate} It is tried again all the time."
     start = f"The image {image} "
     if previous is not None and previous.startswith(start):
         return previous

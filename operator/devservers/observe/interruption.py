@@ -20,18 +20,18 @@ from .times import parse_time
 
 INTERRUPTED = "Interrupted"
 
-_LONGEST = 200
+_MAX_TEXT = 200
 _DISRUPTIONS = {
     "EvictionByEvictionAPI": ("Evicted", "it was evicted from its node{node}, which is what a drain does"),
     "DeletionByTaintManager": ("NodeLost", "its node{node} stopped answering or was taken out of service"),
     "DeletionByPodGC": ("NodeLost", "its node{node} is gone"),
     "PreemptionByScheduler": ("Preempted", "a pod with more priority took its place on node{node}"),
-    "TerminationByKubelet": ("EndedByNode", "its node{node} ended it{told}"),
+    "TerminationByKubelet": ("EndedByNode", "its node{node} ended it{node_text}"),
 }
 """By the reason of a pod's condition DisruptionTarget (Kubernetes, pkg/apis/core/types.go and its users)."""
 
 
-def interruption(
+def interrupted_condition(
     server: DevServer, deployment: Json | None, all_pods: Sequence[Json], now: datetime, *, running: bool
 ) -> Json | None:
     """The condition Interrupted, None when the present start began as its owner wanted it."""
@@ -40,11 +40,13 @@ def interruption(
     known = find(server.status.conditions, INTERRUPTED)
     cause = _cause(server, deployment, all_pods)
     if cause is not None:
-        reason, words = cause
+        reason, text = cause
         return make_condition(
-            (), INTERRUPTED, True, reason, _message(server, words), generation=server.metadata.generation, now=now
+            (), INTERRUPTED, True, reason, _message(server, text), generation=server.metadata.generation, now=now
         )
-    if known is None or (known.last_transition_time is not None and _asked(server, known.last_transition_time)):
+    if known is None or (
+        known.last_transition_time is not None and _requested_by_owner(server, known.last_transition_time)
+    ):
         return None
     return known.to_dict()
 
@@ -53,54 +55,54 @@ def _cause(server: DevServer, deployment: Json | None, all_pods: Sequence[Json])
     """Reason and words when the pod that the status names has just been lost."""
     former = server.status.pod_name
     lost = next((pod for pod in all_pods if pods.pod_name(pod) == former), None) if former else None
-    if former is None or (lost is not None and not pods.is_going(lost)):
+    if former is None or (lost is not None and not pods.is_terminating(lost)):
         return None
     if lost is None:
         # It went while nobody looked. A change of the server that isn't in the status yet may have been the cause.
-        began = next((entry.at for entry in server.status.timeline), None)
-        unknown = server.status.phase == "Running" and server.status.observed_generation == server.metadata.generation
-        if not unknown or began is None or _asked(server, began):
+        started = next((entry.at for entry in server.status.timeline), None)
+        unnoticed = server.status.phase == "Running" and server.status.observed_generation == server.metadata.generation
+        if not unnoticed or started is None or _requested_by_owner(server, started):
             return None
         return "PodLost", "its pod is gone, and why was not seen"
     created = pods.created_at(lost)
     started_with = _annotation(lost, ANNOTATION_INPUT_HASH)
     changed = started_with is not None and started_with != _annotation(deployment, ANNOTATION_INPUT_HASH)
-    if changed or (created is not None and _asked(server, created)):
+    if changed or (created is not None and _requested_by_owner(server, created)):
         return None
-    return _words(lost, sure=started_with is not None)
+    return _cause_of_pod(lost, recorded=started_with is not None)
 
 
-def _words(lost: Json, *, sure: bool) -> tuple[str, str] | None:
-    """What Kubernetes noted on the pod. `sure` that no change of the server ended it, when it noted nothing."""
+def _cause_of_pod(lost: Json, *, recorded: bool) -> tuple[str, str] | None:
+    """What Kubernetes noted on the pod. `recorded` that no change of the server ended it, when it noted nothing."""
     name = (lost.get("spec") or {}).get("nodeName")
     node = f" {name}" if name else ""
-    text = _short(str(pods.status(lost).get("message") or ""))
-    told = f": {text}" if text else ""
+    text = _one_line(str(pods.status(lost).get("message") or ""))
+    node_text = f": {text}" if text else ""
     target = pods.condition(lost, "DisruptionTarget") or {}
     if target.get("status") == "True":
-        reason, words = _DISRUPTIONS.get(str(target.get("reason")), ("Disrupted", "the cluster ended it{told}"))
-        return reason, words.format(node=node, told=told)
+        reason, sentence = _DISRUPTIONS.get(str(target.get("reason")), ("Disrupted", "the cluster ended it{node_text}"))
+        return reason, sentence.format(node=node, node_text=node_text)
     queue = pods.condition(lost, "TerminationTarget") or {}
     if queue.get("status") == "True":  # Kueue's
-        said = _short(str(queue.get("message") or ""))
-        return "LostItsPlace", "it lost its place in the queue" + (f": {said}" if said else "")
+        kueue_text = _one_line(str(queue.get("message") or ""))
+        return "LostItsPlace", "it lost its place in the queue" + (f": {kueue_text}" if kueue_text else "")
     reason = str(pods.status(lost).get("reason") or "")
     # A pod that is deleted ends Failed as well, without either: devserver-init's exit code is that of a signal.
-    if pods.pod_phase(lost) == "Failed" and (reason or told):
-        return "EndedByNode", f"its node{node} ended it" + (told or (f" ({reason})" if reason else ""))
-    return ("PodDeleted", "its pod was deleted, and not by you") if sure else None
+    if pods.pod_phase(lost) == "Failed" and (reason or node_text):
+        return "EndedByNode", f"its node{node} ended it" + (node_text or (f" ({reason})" if reason else ""))
+    return ("PodDeleted", "its pod was deleted, and not by you") if recorded else None
 
 
-def _message(server: DevServer, words: str) -> str:
+def _message(server: DevServer, text: str) -> str:
     spec = server.spec
-    kept = spec.persistent_home_size is not None or any(
+    home_kept = spec.persistent_home_size is not None or any(
         volume.mount_path.rstrip("/") == HOME_PATH for volume in spec.volumes
     )
-    home = "Its home is kept." if kept else f"Its files in {HOME_PATH} are lost: it has no persistent home."
-    return f"Everything that ran in it has ended: {words}. It starts again by itself. {home}"
+    home = "Its home is kept." if home_kept else f"Its files in {HOME_PATH} are lost: it has no persistent home."
+    return f"Everything that ran in it has ended: {text}. It starts again by itself. {home}"
 
 
-def _asked(server: DevServer, since: datetime) -> bool:
+def _requested_by_owner(server: DevServer, since: datetime) -> bool:
     """Whether its owner started or restarted it after `since`."""
     annotations = server.metadata.annotations
     moments = (parse_time(annotations.get(name)) for name in (ANNOTATION_STARTED_AT, ANNOTATION_RESTARTED_AT))
@@ -111,5 +113,5 @@ def _annotation(obj: Json | None, name: str) -> str | None:
     return (((obj or {}).get("metadata") or {}).get("annotations") or {}).get(name)
 
 
-def _short(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")[:_LONGEST]
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")[:_MAX_TEXT]

@@ -41,7 +41,7 @@ class Decision:
     expires_at: datetime | None = None
     """When it ends by itself, None when it doesn't."""
 
-    next_look: timedelta | None = None
+    requeue_after: timedelta | None = None
     """How long until the clock changes the decision, None when it won't."""
 
 
@@ -52,11 +52,11 @@ def decide(server: DevServer, user: DevServerUser | None, now: datetime) -> Deci
     which `devctl start` sets. Of two ends the earlier counts. A deletion that is due comes before every
     kind of stop; the owner's suspension comes before the owner's own wish.
     """
-    end, cause = _end(server)
+    end, cause = _planned_end(server)
     due = end is not None and end <= now
-    left = end - now if end is not None and not due else None
-    deletes = server.spec.lifecycle.on_expiry == "delete"
-    if due and deletes:
+    remaining = end - now if end is not None and not due else None
+    delete_on_expiry = server.spec.lifecycle.on_expiry == "delete"
+    if due and delete_on_expiry:
         return Decision(False, delete=True, stop_reason=cause, expires_at=end)
     stop = None
     if user is not None and user.spec.suspended:
@@ -66,23 +66,23 @@ def decide(server: DevServer, user: DevServerUser | None, now: datetime) -> Deci
     elif due:
         return Decision(False, stop_reason=cause, expires_at=end)
     if stop is None:
-        return Decision(True, expires_at=end, next_look=left)
+        return Decision(True, expires_at=end, requeue_after=remaining)
     # Of a stopped server only a deletion is still to come.
     return (
-        Decision(False, stop_reason=stop, expires_at=end, next_look=left)
-        if deletes
+        Decision(False, stop_reason=stop, expires_at=end, requeue_after=remaining)
+        if delete_on_expiry
         else Decision(False, stop_reason=stop)
     )
 
 
-def _end(server: DevServer) -> tuple[datetime | None, str]:
+def _planned_end(server: DevServer) -> tuple[datetime | None, str]:
     lifecycle, created = server.spec.lifecycle, server.metadata.creation_timestamp
     ends: list[tuple[datetime, str]] = []
     if lifecycle.time_to_live is not None and created is not None:
-        started = parse_time(server.metadata.annotations.get(ANNOTATION_STARTED_AT))
-        begun = max(created, started) if started else created
+        restarted = parse_time(server.metadata.annotations.get(ANNOTATION_STARTED_AT))
+        running_since = max(created, restarted) if restarted else created
         with contextlib.suppress(OverflowError):  # beyond the year 9999 is never
-            ends.append((begun + parse_duration(lifecycle.time_to_live), STOPPED_BY_TTL))
+            ends.append((running_since + parse_duration(lifecycle.time_to_live), STOPPED_BY_TTL))
     if lifecycle.expiration_time is not None:
         ends.append((lifecycle.expiration_time, STOPPED_BY_EXPIRATION))
     return min(ends) if ends else (None, "")

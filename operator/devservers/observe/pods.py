@@ -13,14 +13,14 @@ from devservers_core.types import Json
 
 from .times import parse_time
 
-_OVER = ("Failed", "Succeeded")
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_FINISHED = ("Failed", "Succeeded")
+_BEGINNING_OF_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 def current_pod(pods: Iterable[Json]) -> Json | None:
     """The pod that is, or is becoming, the server."""
-    alive = [pod for pod in pods if not _ending(pod) and pod_phase(pod) not in _OVER]
-    return max(alive, key=_age_key, default=None)
+    active = [pod for pod in pods if not _is_being_deleted(pod) and pod_phase(pod) not in _FINISHED]
+    return max(active, key=_age_key, default=None)
 
 
 def being_replaced(deployment: Json | None) -> bool:
@@ -31,17 +31,17 @@ def being_replaced(deployment: Json | None) -> bool:
     """
     if deployment is None:
         return False
-    seen = status(deployment)
+    observed_status = status(deployment)
     generation = (deployment.get("metadata") or {}).get("generation") or 0
-    observed = int(seen.get("observedGeneration") or 0)
+    observed = int(observed_status.get("observedGeneration") or 0)
     if observed and observed < int(generation):  # 0: it was only just made, and replaces nothing
         return True
-    return bool(seen.get("replicas")) and not seen.get("updatedReplicas")
+    return bool(observed_status.get("replicas")) and not observed_status.get("updatedReplicas")
 
 
-def any_left(pods: Iterable[Json]) -> bool:
+def any_active(pods: Iterable[Json]) -> bool:
     """Whether some pod still holds its place on a node."""
-    return any(pod_phase(pod) not in _OVER for pod in pods)
+    return any(pod_phase(pod) not in _FINISHED for pod in pods)
 
 
 def pod_phase(pod: Json) -> str:
@@ -56,55 +56,55 @@ def status(obj: Json) -> Json:
 
 def condition(obj: Json, kind: str) -> Json | None:
     """An object's condition of that type."""
-    return next((found for found in status(obj).get("conditions") or () if found.get("type") == kind), None)
+    return next((entry for entry in status(obj).get("conditions") or () if entry.get("type") == kind), None)
 
 
-def true_since(pod: Json, kind: str) -> datetime | None:
+def condition_true_since(pod: Json, kind: str) -> datetime | None:
     """Since when a condition is True, None while it isn't."""
-    found = condition(pod, kind)
-    return parse_time(found.get("lastTransitionTime")) if found and found.get("status") == "True" else None
+    entry = condition(pod, kind)
+    return parse_time(entry.get("lastTransitionTime")) if entry and entry.get("status") == "True" else None
 
 
-def container(pod: Json) -> Json:
+def container_status(pod: Json) -> Json:
     """The owner's container's status, empty before there is one."""
-    return _named(status(pod).get("containerStatuses"), MAIN_CONTAINER)
+    return _entry_named(status(pod).get("containerStatuses"), MAIN_CONTAINER)
 
 
-def init_container(pod: Json) -> Json:
+def init_container_status(pod: Json) -> Json:
     """The platform's init container's status, empty before there is one."""
-    return _first(status(pod).get("initContainerStatuses"))
+    return _first_entry(status(pod).get("initContainerStatuses"))
 
 
-def image(pod: Json) -> str:
+def container_image(pod: Json) -> str:
     """The owner's container's image as it was asked for."""
-    return str(_named((pod.get("spec") or {}).get("containers"), MAIN_CONTAINER).get("image") or "")
+    return str(_entry_named((pod.get("spec") or {}).get("containers"), MAIN_CONTAINER).get("image") or "")
 
 
-def init_image(pod: Json) -> str:
+def init_container_image(pod: Json) -> str:
     """The init container's image as it was asked for."""
-    return str(_first((pod.get("spec") or {}).get("initContainers")).get("image") or "")
+    return str(_first_entry((pod.get("spec") or {}).get("initContainers")).get("image") or "")
 
 
-def waiting(container_status: Json) -> Json:
+def waiting_state(container_status: Json) -> Json:
     """The reason and message a container waits with, empty when it doesn't wait."""
     return (container_status.get("state") or {}).get("waiting") or {}
 
 
-def last_end(container_status: Json) -> Json:
+def last_termination(container_status: Json) -> Json:
     """How the container ended last, empty when it never did."""
     for state in ("state", "lastState"):
-        ended = (container_status.get(state) or {}).get("terminated")
-        if ended:
-            return dict(ended)
+        terminated = (container_status.get(state) or {}).get("terminated")
+        if terminated:
+            return dict(terminated)
     return {}
 
 
 def started_at(container_status: Json) -> datetime | None:
     """When the container was started, the latest start that is known; None when it never was."""
     for state, kind in (("state", "running"), ("state", "terminated"), ("lastState", "terminated")):
-        found = parse_time(((container_status.get(state) or {}).get(kind) or {}).get("startedAt"))
-        if found:
-            return found
+        started = parse_time(((container_status.get(state) or {}).get(kind) or {}).get("startedAt"))
+        if started:
+            return started
     return None
 
 
@@ -118,22 +118,22 @@ def created_at(obj: Json) -> datetime | None:
     return parse_time((obj.get("metadata") or {}).get("creationTimestamp"))
 
 
-def is_going(pod: Json) -> bool:
+def is_terminating(pod: Json) -> bool:
     """Whether it is ending, or over."""
-    return _ending(pod) or pod_phase(pod) in _OVER
+    return _is_being_deleted(pod) or pod_phase(pod) in _FINISHED
 
 
-def _ending(pod: Json) -> bool:
+def _is_being_deleted(pod: Json) -> bool:
     return bool((pod.get("metadata") or {}).get("deletionTimestamp"))
 
 
 def _age_key(pod: Json) -> tuple[datetime, str]:
-    return created_at(pod) or _LONG_AGO, pod_name(pod) or ""
+    return created_at(pod) or _BEGINNING_OF_TIME, pod_name(pod) or ""
 
 
-def _named(entries: Any, name: str) -> Json:  # noqa: ANN401  a list of a foreign object
+def _entry_named(entries: Any, name: str) -> Json:  # noqa: ANN401  a list of a foreign object
     return next((entry for entry in entries or () if entry.get("name") == name), {})
 
 
-def _first(entries: Any) -> Json:  # noqa: ANN401  a list of a foreign object
+def _first_entry(entries: Any) -> Json:  # noqa: ANN401  a list of a foreign object
     return next(iter(entries or ()), {})

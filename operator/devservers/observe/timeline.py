@@ -13,22 +13,22 @@ from devservers_core.names import ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT
 from devservers_core.types import Json
 
 from . import pods
-from .queue import QueueState
+from .queueing.state import QueueState
 from .times import parse_time, whole_seconds
 
 Timeline = tuple[tuple[str, datetime], ...]
 
 
-def recorded(server: DevServer) -> Timeline:
+def recorded_timeline(server: DevServer) -> Timeline:
     """The timeline in the server's status."""
     return tuple((entry.stage, entry.at) for entry in server.status.timeline)
 
 
 def timeline(server: DevServer, pod: Json | None, now: datetime, queue: QueueState | None = None) -> Timeline:
     """The stages the present start has reached. `pod` is the current one, None before there is one."""
-    previous = dict(recorded(server))
+    previous = dict(recorded_timeline(server))
     same_pod = pod is not None and server.status.pod_name == pods.pod_name(pod)
-    reached = {"Accepted": _accepted(server, pod, now, previous.get("Accepted"))}
+    reached = {"Accepted": _accepted_at(server, pod, now, previous.get("Accepted"))}
     if pod is not None:
         reached |= _queue_stages(queue) | _stages(pod, ssh=server.spec.enable_ssh)
     if same_pod:
@@ -41,19 +41,19 @@ def timeline(server: DevServer, pod: Json | None, now: datetime, queue: QueueSta
     return tuple(entries)
 
 
-def _accepted(server: DevServer, pod: Json | None, now: datetime, previous: datetime | None) -> datetime:
+def _accepted_at(server: DevServer, pod: Json | None, now: datetime, previous: datetime | None) -> datetime:
     """When this start was asked for: a new one begins when the pod of the last one is gone or replaced."""
-    known = server.status
-    same_pod = pod is not None and known.pod_name == pods.pod_name(pod)
-    still_waiting = known.pod_name is None and known.phase in ("Pending", "Starting", "Failed")
+    status = server.status
+    same_pod = pod is not None and status.pod_name == pods.pod_name(pod)
+    still_waiting = status.pod_name is None and status.phase in ("Pending", "Starting", "Failed")
     if previous is not None and same_pod:
         return previous
     annotations = server.metadata.annotations
-    asked = [
+    requested = [
         server.metadata.creation_timestamp,
         *(parse_time(annotations.get(name)) for name in (ANNOTATION_STARTED_AT, ANNOTATION_RESTARTED_AT)),
     ]
-    latest = max((moment for moment in asked if moment is not None and moment <= now), default=now)
+    latest = max((moment for moment in requested if moment is not None and moment <= now), default=now)
     if previous is None or whole_seconds(latest) > previous:
         return latest
     if still_waiting:
@@ -63,8 +63,8 @@ def _accepted(server: DevServer, pod: Json | None, now: datetime, previous: date
 
 
 def _queue_stages(queue: QueueState | None) -> dict[str, datetime]:
-    found = {"Queued": queue.queued_at, "Admitted": queue.admitted_at} if queue else {}
-    return {stage: at for stage, at in found.items() if at is not None}
+    times = {"Queued": queue.queued_at, "Admitted": queue.admitted_at} if queue else {}
+    return {stage: at for stage, at in times.items() if at is not None}
 
 
 def _stages(pod: Json, *, ssh: bool) -> dict[str, datetime]:
@@ -74,14 +74,16 @@ def _stages(pod: Json, *, ssh: bool) -> dict[str, datetime]:
     network is up. When an image was pulled is recorded nowhere in a pod: ImagePulled is the container's
     start, which follows at once.
     """
-    container = pods.container(pod)
+    container = pods.container_status(pod)
     started = pods.started_at(container)
-    volumes = pods.true_since(pod, "PodReadyToStartContainers") or pods.started_at(pods.init_container(pod))
-    found = {
-        "Scheduled": pods.true_since(pod, "PodScheduled"),
+    volumes = pods.condition_true_since(pod, "PodReadyToStartContainers") or pods.started_at(
+        pods.init_container_status(pod)
+    )
+    times = {
+        "Scheduled": pods.condition_true_since(pod, "PodScheduled"),
         "VolumesReady": volumes or started,
         "ImagePulled": started,
         "ContainerStarted": started,
-        "SSHReady": pods.true_since(pod, "Ready") if ssh else None,
+        "SSHReady": pods.condition_true_since(pod, "Ready") if ssh else None,
     }
-    return {stage: at for stage, at in found.items() if at is not None}
+    return {stage: at for stage, at in times.items() if at is not None}

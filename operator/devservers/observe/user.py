@@ -11,7 +11,7 @@ from devservers_core.types import Json
 from .conditions import make_condition
 from .events import Event
 
-_SHOWN = 5
+_MAX_NAMES = 5
 
 
 def observe(
@@ -37,13 +37,14 @@ def observe(
     ready = make_condition(user.status.conditions, "Ready", ok, reason, message, generation=generation, now=now)
     conditions = [ready]
     if unknown_flavors:
-        shown = _listed(unknown_flavors)
-        words = (
-            f"There is no flavor {shown}. Correct spec.flavors, or create it; `devctl flavors` lists those there are."
+        names_text = _first_names(unknown_flavors)
+        text = (
+            f"There is no flavor {names_text}. Correct spec.flavors, or create it; "
+            "`devctl flavors` lists those there are."
         )
         conditions.append(
             make_condition(
-                user.status.conditions, "FlavorsFound", False, "FlavorNotFound", words, generation=generation, now=now
+                user.status.conditions, "FlavorsFound", False, "FlavorNotFound", text, generation=generation, now=now
             )
         )
     known = {"uid": uid if uid is not None else user.status.uid}
@@ -61,19 +62,19 @@ def previous_status(user: DevServerUser) -> Json:
     return user.status.to_dict()
 
 
-def leftovers(namespace: str, claims: Sequence[Json]) -> Event:
+def namespace_kept_event(namespace: str, claims: Sequence[Json]) -> Event:
     """The Event on a namespace that is kept after its user was deleted, naming the volume claims that
     keep it.
     """
-    shown = _listed(sorted(str(claim["metadata"]["name"]) for claim in claims))
+    names_text = _first_names(sorted(str(claim["metadata"]["name"]) for claim in claims))
     return Event(
         "Normal",
         "NamespaceKept",
-        f"The user is deleted; {namespace} stays because it holds volume claims: {shown}. "
+        f"The user is deleted; {namespace} stays because it holds volume claims: {names_text}. "
         f"`kubectl delete namespace {namespace}` deletes them for good.",
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     """The first few of them."""
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else "")

@@ -35,7 +35,7 @@ def digest(value: Any) -> str:  # noqa: ANN401  any JSON
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
-def stamped(desired: Json) -> Json:
+def with_applied_hash(desired: Json) -> Json:
     """The manifest with the hash of itself as an annotation."""
     metadata = desired["metadata"]
     annotations = {**(metadata.get("annotations") or {}), ANNOTATION_APPLIED: digest(desired)}

@@ -15,23 +15,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from devservers.api.devserver import DevServer
-from devservers.api.errors import InvalidObject
+from devservers.api.errors import InvalidObjectError
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.build.devserver import BuildSettings, ServerRequest, flavor_changed, manifests
-from devservers.observe.devserver import Children, Event, invalid, observe, previous_status, serving_pod
-from devservers.observe.evidence import Question, newest, question
+from devservers.observe.causes import Cause
+from devservers.observe.devserver import Children, Event, invalid_status, observe, previous_status, serving_pod
 from devservers.observe.lifecycle import Decision, decide
-from devservers.observe.pending import Why
-from devservers.observe.refused import child_refused, home_refused
-from devservers.reconcile.engine import Applier
-from devservers.reconcile.events import post
-from devservers.reconcile.hostca import HostCa
-from devservers.reconcile.hostkeys import ensure_host_key
-from devservers.reconcile.ports import Cluster, Result, View
+from devservers.observe.rejections import child_rejection, home_rejection
+from devservers.observe.warning_events import EventQuery, event_query, newest_message
+from devservers.reconcile.applier import Applier
+from devservers.reconcile.certificate_authority import HostCa, UserCa
+from devservers.reconcile.events import post_event
+from devservers.reconcile.host_keys import ensure_host_key
+from devservers.reconcile.interfaces import Client, Lister, Result
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import ensure_registry_secret
-from devservers.reconcile.sshkeys import UserCa
 from devservers_core.errors import ApiError
 from devservers_core.names import API_VERSION, LABEL_NAME, home_name, namespace_of, user_of
 from devservers_core.types import Json
@@ -50,12 +49,12 @@ def utcnow() -> datetime:
 
 
 @dataclass(frozen=True)
-class _Made:
+class _ChildrenResult:
     """What making the children brought to light."""
 
     host_key: str | None = None
     home_error: str | None = None
-    refusal: Why | None = None
+    refusal: Cause | None = None
 
 
 class ServerReconciler:
@@ -63,8 +62,8 @@ class ServerReconciler:
 
     def __init__(
         self,
-        view: View,
-        cluster: Cluster,
+        lister: Lister,
+        client: Client,
         applier: Applier,
         ca: UserCa,
         host_ca: HostCa,
@@ -72,8 +71,8 @@ class ServerReconciler:
         now: Callable[[], datetime] = utcnow,
         queueing: Queueing | None = None,
     ) -> None:
-        self._view = view
-        self._cluster = cluster
+        self._lister = lister
+        self._client = client
         self._applier = applier
         self._ca = ca
         self._host_ca = host_ca
@@ -83,20 +82,20 @@ class ServerReconciler:
 
     async def reconcile(self, namespace: str, name: str) -> Result:
         """One pass. Raises ApiError when the API server refuses or can't be reached."""
-        raw = self._view.get("DevServer", namespace, name)
+        raw = self._lister.get("DevServer", namespace, name)
         if raw is None:
             return Result()  # its children go by their owner references, its home stays
         try:
-            return await self._pass(raw, namespace, name)
+            return await self._reconcile(raw, namespace, name)
         finally:
             # The pass stops what it can read and write. Where it came to nothing, stopping is still due.
             if self._must_not_run(raw, namespace):
-                await self._halt(namespace, name)
+                await self._scale_to_zero(namespace, name)
 
-    async def _pass(self, raw: Json, namespace: str, name: str) -> Result:
+    async def _reconcile(self, raw: Json, namespace: str, name: str) -> Result:
         try:
             server = DevServer.parse(raw)
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             return await self._refuse(raw, str(error))
         if namespace_of(server.owner) != namespace:
             return await self._refuse(
@@ -104,10 +103,10 @@ class ServerReconciler:
                 f"owner {server.owner!r} has no servers in namespace {namespace}; "
                 f"create it in {namespace_of(server.owner) if server.owner else 'the namespace of a user'}",
             )
-        raw_user = self._view.get("DevServerUser", "", server.owner)
+        raw_user = self._lister.get("DevServerUser", "", server.owner)
         try:
             user = DevServerUser.parse(raw_user) if raw_user is not None else None
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             log.warning("server left as it is key=%s/%s error=%s", namespace, name, error)
             return Result()  # an unreadable user is no reason to stop their servers
         decision = decide(server, user, self._now())
@@ -115,15 +114,15 @@ class ServerReconciler:
             return await self._expire(raw, server)
         if user is None:
             decision = replace(decision, running=False)
-        made = _Made()
+        result = _ChildrenResult()
         if user is not None and user.status.uid is not None and not server.metadata.deletion_timestamp:
-            made = await self._make(server, user, decision)
-        return await self._tell(raw, server, user, decision, made)
+            result = await self._apply_children(server, user, decision)
+        return await self._update_status(raw, server, user, decision, result)
 
-    async def _make(self, server: DevServer, user: DevServerUser, decision: Decision) -> _Made:
+    async def _apply_children(self, server: DevServer, user: DevServerUser, decision: Decision) -> _ChildrenResult:
         """Makes or mends the children: the home first (the host key is owned by it), the Deployment last."""
         namespace, name = server.key
-        home = self._view.get("PersistentVolumeClaim", namespace, home_name(name))
+        home = self._lister.get("PersistentVolumeClaim", namespace, home_name(name))
         desired = manifests(
             ServerRequest(
                 server=server,
@@ -131,7 +130,7 @@ class ServerReconciler:
                 user=user,
                 settings=self._settings,
                 user_ca_public=await self._ca.public(),
-                live_deployment=self._view.get("Deployment", namespace, name),
+                live_deployment=self._lister.get("Deployment", namespace, name),
                 live_home=home,
                 running=decision.running,
             )
@@ -141,57 +140,57 @@ class ServerReconciler:
             try:
                 home = await self._applier.ensure(claim)
             except ApiError as error:
-                why = home_refused(error.status, error.message) if home is None else None
-                if why is not None:
-                    return _Made(refusal=why)
+                cause = home_rejection(error.status, error.message) if home is None else None
+                if cause is not None:
+                    return _ChildrenResult(refusal=cause)
                 if home is None or not error.refused:
                     raise
                 home_error = error.message
-        middle = [m for m in desired if m["kind"] not in ("PersistentVolumeClaim", "Deployment")]
+        others = [m for m in desired if m["kind"] not in ("PersistentVolumeClaim", "Deployment")]
         host_key, *_ = await asyncio.gather(
-            ensure_host_key(self._cluster, self._host_ca, server, user, home, self._now()),
-            ensure_registry_secret(self._cluster, user, server.spec.image if decision.running else None),
-            *(self._applier.ensure(m) for m in middle),
+            ensure_host_key(self._client, self._host_ca, server, user, home, self._now()),
+            ensure_registry_secret(self._client, user, server.spec.image if decision.running else None),
+            *(self._applier.ensure(m) for m in others),
         )
         refusal = None
         for deployment in (m for m in desired if m["kind"] == "Deployment"):
             try:
                 await self._applier.ensure(deployment)
             except ApiError as error:
-                refusal = child_refused(error.status, error.message)
+                refusal = child_rejection(error.status, error.message)
                 if refusal is None:
                     raise
-        return _Made(host_key if isinstance(host_key, str) else None, home_error, refusal)
+        return _ChildrenResult(host_key if isinstance(host_key, str) else None, home_error, refusal)
 
     def _must_not_run(self, raw: Json, namespace: str) -> bool:
         """Whether a server has to stop whatever else its object says, even if that can't be read.
 
         Its user is gone or suspended; or it is being deleted, which a finalizer of its owner's could hold up for ever.
         """
-        user = self._view.get("DevServerUser", "", user_of(namespace) or "")
+        user = self._lister.get("DevServerUser", "", user_of(namespace) or "")
         suspended = bool(((user or {}).get("spec") or {}).get("suspended"))
         return user is None or suspended or bool(raw["metadata"].get("deletionTimestamp"))
 
-    async def _halt(self, namespace: str, name: str) -> None:
+    async def _scale_to_zero(self, namespace: str, name: str) -> None:
         """Stops a server; nothing else of it is touched.
 
         By scaling only: the binding that lets the operator write in the namespace went with the user.
         """
-        live = self._view.get("Deployment", namespace, name)
+        live = self._lister.get("Deployment", namespace, name)
         if live is not None and live["spec"].get("replicas", 1) != 0:
             try:
-                await self._cluster.scale("Deployment", namespace, name, 0)
+                await self._client.scale("Deployment", namespace, name, 0)
             except ApiError as error:
                 if not error.not_found:
                     raise
 
-    async def _tell(
-        self, raw: Json, server: DevServer, user: DevServerUser | None, decision: Decision, made: _Made
+    async def _update_status(
+        self, raw: Json, server: DevServer, user: DevServerUser | None, decision: Decision, result: _ChildrenResult
     ) -> Result:
         """Writes the status if its meaning changed, and the Events that go with that change."""
         namespace, name = server.key
         flavor = self._flavor(server)
-        deployment = self._view.get("Deployment", namespace, name)
+        deployment = self._lister.get("Deployment", namespace, name)
         now = self._now()
         children = Children(
             user=user,
@@ -199,50 +198,54 @@ class ServerReconciler:
             deployment=deployment,
             pods=tuple(
                 pod
-                for pod in self._view.list("Pod", namespace)
+                for pod in self._lister.list("Pod", namespace)
                 if (pod["metadata"].get("labels") or {}).get(LABEL_NAME) == name
             ),
-            home_claim=self._view.get("PersistentVolumeClaim", namespace, home_name(name)),
+            home_claim=self._lister.get("PersistentVolumeClaim", namespace, home_name(name)),
             missing_claims=self._missing_claims(server),
-            ending_claims=self._ending_claims(server),
+            claims_being_deleted=self._claims_being_deleted(server),
             flavor_changed=flavor_changed(deployment, flavor),
-            host_key_public=made.host_key,
-            home_error=made.home_error,
-            refusal=made.refusal,
+            host_key_public=result.host_key,
+            home_error=result.home_error,
+            refusal=result.refusal,
         )
-        asked = question(server, deployment, serving_pod(children), now)
-        if isinstance(asked, Question):
+        query = event_query(server, deployment, serving_pod(children), now)
+        if isinstance(query, EventQuery):
             children = replace(
-                children, told=await self._told(namespace, asked), volumes=self._volumes(namespace, server)
+                children,
+                event_message=await self._event_message(namespace, query),
+                volumes=self._volumes(namespace, server),
             )
-        queue = self._queueing.state(self._view, server, user, children.pods, serving_pod(children), now)
+        queue = self._queueing.state(self._lister, server, user, children.pods, serving_pod(children), now)
         observation = observe(server, replace(children, queue=queue), decision, now)
         if observation.status != previous_status(server):
             await self._write_status(raw, observation.status)
             for event in observation.events:
-                await post(self._cluster, raw, event, now)
-        look = _seconds(observation.next_look)
-        if decision.running and asked is not None:
-            again = max(asked.again if isinstance(asked, Question) else asked, timedelta(seconds=1)).total_seconds()
-            look = again if look is None else min(look, again)
-        if made.refusal is not None and made.refusal.reason != "InvalidSpec":
-            look = REFUSED_SECONDS if look is None else min(look, REFUSED_SECONDS)
+                await post_event(self._client, raw, event, now)
+        requeue_after = _seconds(observation.requeue_after)
+        if decision.running and query is not None:
+            interval = max(
+                query.requeue_after if isinstance(query, EventQuery) else query, timedelta(seconds=1)
+            ).total_seconds()
+            requeue_after = interval if requeue_after is None else min(requeue_after, interval)
+        if result.refusal is not None and result.refusal.reason != "InvalidSpec":
+            requeue_after = REFUSED_SECONDS if requeue_after is None else min(requeue_after, REFUSED_SECONDS)
         if user is not None and user.status.uid is None:
             # We write it ourselves, so no event says when it is there.
-            look = UID_SECONDS if look is None else min(look, UID_SECONDS)
-        return Result(look)
+            requeue_after = UID_SECONDS if requeue_after is None else min(requeue_after, UID_SECONDS)
+        return Result(requeue_after)
 
     async def _refuse(self, raw: Json, message: str) -> Result:
         """Shows an object that can't be acted on as Ready=False/InvalidSpec."""
-        status = invalid(raw, message, self._now())
+        status = invalid_status(raw, message, self._now())
         if status != (raw.get("status") or {}):
             await self._write_status(raw, status)
         return Result()
 
     async def _write_status(self, raw: Json, status: Json) -> None:
         metadata = raw["metadata"]
-        self._view.put(
-            await self._cluster.apply_status(
+        self._lister.put(
+            await self._client.apply_status(
                 {
                     "apiVersion": API_VERSION,
                     "kind": "DevServer",
@@ -261,58 +264,58 @@ class ServerReconciler:
         """onExpiry: delete. The home stays."""
         namespace, name = server.key
         log.info("server expired key=%s/%s: deleting", namespace, name)
-        await post(
-            self._cluster,
+        await post_event(
+            self._client,
             raw,
             Event("Normal", "Expired", "its time is over: deleted; the home is kept"),
             self._now(),
         )
-        await self._cluster.delete("DevServer", namespace, name, server.metadata.uid)
+        await self._client.delete("DevServer", namespace, name, server.metadata.uid)
         return Result()
 
     def _flavor(self, server: DevServer) -> DevServerFlavor | None:
-        raw = self._view.get("DevServerFlavor", "", server.spec.flavor)
+        raw = self._lister.get("DevServerFlavor", "", server.spec.flavor)
         if raw is None:
             return None
         try:
             return DevServerFlavor.parse(raw)
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             log.warning("flavor can't be read name=%s error=%s", server.spec.flavor, error)
             return None
 
-    async def _told(self, namespace: str, asked: Question) -> str | None:
+    async def _event_message(self, namespace: str, query: EventQuery) -> str | None:
         """What Kubernetes' Events answer. They are an explanation only: a pass goes on without."""
         try:
-            return newest(asked, await self._cluster.events(namespace, asked.kind, asked.name))
+            return newest_message(query, await self._client.events(namespace, query.kind, query.name))
         except ApiError as error:
             log.warning("events can't be read namespace=%s error=%s", namespace, error)
             return None
 
     def _volumes(self, namespace: str, server: DevServer) -> dict[str, str]:
         """The claims it mounts, by their PersistentVolume's name."""
-        found = {}
+        claims = {}
         for claim in (home_name(server.name), *referenced_claims(server)):
-            live = self._view.get("PersistentVolumeClaim", namespace, claim) or {}
+            live = self._lister.get("PersistentVolumeClaim", namespace, claim) or {}
             if volume := (live.get("spec") or {}).get("volumeName"):
-                found[volume] = claim
-        return found
+                claims[volume] = claim
+        return claims
 
     def _missing_claims(self, server: DevServer) -> tuple[str, ...]:
         namespace = server.metadata.namespace
         return tuple(
             claim
             for claim in referenced_claims(server)
-            if self._view.get("PersistentVolumeClaim", namespace, claim) is None
+            if self._lister.get("PersistentVolumeClaim", namespace, claim) is None
         )
 
-    def _ending_claims(self, server: DevServer) -> tuple[str, ...]:
+    def _claims_being_deleted(self, server: DevServer) -> tuple[str, ...]:
         """The claims it mounts that are being deleted, its home first."""
         namespace, name = server.key
         home = [home_name(name)] if server.spec.persistent_home_size is not None else []
         return tuple(
             claim
             for claim in (*home, *referenced_claims(server))
-            if ((self._view.get("PersistentVolumeClaim", namespace, claim) or {}).get("metadata") or {}).get(
+            if ((self._lister.get("PersistentVolumeClaim", namespace, claim) or {}).get("metadata") or {}).get(
                 "deletionTimestamp"
             )
         )

@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime
 
 from devservers.observe.devserver import Event
-from devservers.reconcile.ports import Cluster
+from devservers.reconcile.interfaces import Client
 from devservers_core.errors import ApiError
 from devservers_core.names import OPERATOR
 from devservers_core.types import Json
@@ -15,7 +15,7 @@ from devservers_core.types import Json
 log = logging.getLogger("devservers.reconcile")
 
 
-async def post(cluster: Cluster, regarding: Json, event: Event, now: datetime, name: str = "") -> None:
+async def post_event(client: Client, regarding: Json, event: Event, now: datetime, name: str = "") -> None:
     """Creates one events.k8s.io Event. With a name, posting the same again does nothing while it exists."""
     metadata = regarding["metadata"]
     # Events of cluster-scoped objects live in namespace default: the API server's rule.
@@ -40,7 +40,7 @@ async def post(cluster: Cluster, regarding: Json, event: Event, now: datetime, n
         },
     }
     try:
-        await cluster.create(body)
+        await client.create(body)
     except ApiError as error:
         if not (name and error.conflict):
             log.warning("event not posted reason=%s error=%s", event.reason, error)

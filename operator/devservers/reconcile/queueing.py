@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from devservers.api.devserver import DevServer
-from devservers.api.errors import InvalidObject
+from devservers.api.errors import InvalidObjectError
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
-from devservers.observe.nearest import advice, nearest
-from devservers.observe.queue import EXCEEDS_QUOTA, Queues, QueueState, owner_uids, queue_state
-from devservers.reconcile.ports import View
+from devservers.observe.queueing.flavor_suggestion import suggest_flavor, suggestion_message
+from devservers.observe.queueing.state import EXCEEDS_QUOTA, QueueSnapshot, QueueState, owner_uids, queue_state
+from devservers.reconcile.interfaces import Lister
 from devservers_core.names import HOME_PATH
 from devservers_core.types import Json
 
@@ -28,60 +28,60 @@ LOCAL_QUEUE = "LocalQueue"
 class Queueing:
     """What the platform is set to, and what the cluster has."""
 
-    on: bool = False
+    enabled: bool = False
     served: bool = False
     """Whether the cluster has Kueue's kinds; known once everything was listed."""
 
     @property
-    def works(self) -> bool:
+    def available(self) -> bool:
         """Whether there are queues to wait in."""
-        return self.on and self.served
+        return self.enabled and self.served
 
     def state(
-        self, view: View, server: DevServer, user: DevServerUser | None, pods: Sequence[Json], pod: Json | None,
+        self, lister: Lister, server: DevServer, user: DevServerUser | None, pods: Sequence[Json], pod: Json | None,
         now: datetime,
     ) -> QueueState | None:  # fmt: skip
         """How far a server is with its queue; None when queueing is off or its pod is in none."""
-        if not self.on:
+        if not self.enabled:
             return None
         uids = {pod["metadata"].get("uid") for pod in pods}
-        owned = [each for each in view.list(WORKLOAD, server.metadata.namespace) if owner_uids(each) & uids]
-        found = Queues(
+        workloads = [each for each in lister.list(WORKLOAD, server.metadata.namespace) if owner_uids(each) & uids]
+        snapshot = QueueSnapshot(
             pods=tuple(pods),
-            workloads=tuple(owned),
-            cluster_queues={each["metadata"]["name"]: each for each in view.list(CLUSTER_QUEUE)},
-            others=view.list(WORKLOAD) if any(map(_evicted, owned)) else (),
+            workloads=tuple(workloads),
+            cluster_queues={each["metadata"]["name"]: each for each in lister.list(CLUSTER_QUEUE)},
+            all_workloads=lister.list(WORKLOAD) if any(map(_is_evicted, workloads)) else (),
             served=self.served,
-            home_kept=_home_kept(server),
+            home_kept=_keeps_home(server),
         )
-        known = server.status.conditions
-        state = queue_state(pod, found, known, now)
+        conditions = server.status.conditions
+        state = queue_state(pod, snapshot, conditions, now)
         if state is None or state.reason != EXCEEDS_QUOTA or user is None:
             return state
-        flavors = {each.name: each for each in _flavors(view)}
-        wanted = flavors.get(server.spec.flavor)
-        if wanted is None:
+        flavors = {each.name: each for each in _flavors(lister)}
+        flavor = flavors.get(server.spec.flavor)
+        if flavor is None:
             return state
-        found = replace(found, others=())
-        name = nearest(wanted, flavors.values(), user.spec.flavors, found.cluster_queues)
-        return queue_state(pod, found, known, now, advice(name))
+        snapshot = replace(snapshot, all_workloads=())
+        name = suggest_flavor(flavor, flavors.values(), user.spec.flavors, snapshot.cluster_queues)
+        return queue_state(pod, snapshot, conditions, now, suggestion_message(name))
 
 
-def _evicted(workload: Json) -> bool:
+def _is_evicted(workload: Json) -> bool:
     conditions = (workload.get("status") or {}).get("conditions") or ()
     return any(each.get("type") == "Evicted" and each.get("status") == "True" for each in conditions)
 
 
-def _home_kept(server: DevServer) -> bool:
+def _keeps_home(server: DevServer) -> bool:
     spec = server.spec
     return spec.persistent_home_size is not None or any(
         volume.mount_path.rstrip("/") == HOME_PATH for volume in spec.volumes
     )
 
 
-def _flavors(view: View) -> Iterable[DevServerFlavor]:
-    for raw in view.list("DevServerFlavor"):
+def _flavors(lister: Lister) -> Iterable[DevServerFlavor]:
+    for raw in lister.list("DevServerFlavor"):
         try:
             yield DevServerFlavor.parse(raw)
-        except InvalidObject:
+        except InvalidObjectError:
             continue  # said where a server of it is reconciled

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from devservers.api.user import DevServerUser
 from devservers.build.registry import empty_secret, platform_secret
-from devservers.reconcile.ports import Cluster
+from devservers.reconcile.interfaces import Client
 from devservers_core.errors import ApiError
 from devservers_core.names import REGISTRY_ENTRY, SECRET_TYPE_REGISTRY
 from devservers_core.registry import registry_of, secret_name
@@ -19,25 +19,25 @@ from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")
 
-KNOWN_SECONDS = 300.0
+CACHE_SECONDS = 300.0
 """How long a Secret of the platform is used before it is read again."""
 
 
-async def ensure_registry_secret(cluster: Cluster, user: DevServerUser, image: str | None) -> None:
+async def ensure_registry_secret(client: Client, user: DevServerUser, image: str | None) -> None:
     """Make the Secret of an image's registry, without any login, where there is none. Raises ApiError."""
     if image is None:
         return
     registry = registry_of(image)
-    if await _stored(cluster, user.namespace, secret_name(registry)) is None:
-        await _create(cluster, empty_secret(user, registry))
+    if await _stored(client, user.namespace, secret_name(registry)) is None:
+        await _create(client, empty_secret(user, registry))
 
 
 class PlatformRegistries:
     """The platform's own logins, for every person's servers."""
 
-    def __init__(self, cluster: Cluster, namespace: str = "", names: Sequence[str] = ()) -> None:
+    def __init__(self, client: Client, namespace: str = "", names: Sequence[str] = ()) -> None:
         """`names` are Secrets of the operator's namespace."""
-        self._cluster = cluster
+        self._client = client
         self._namespace = namespace
         self._names = tuple(names)
         self._read: dict[str, tuple[float, Json | None]] = {}
@@ -49,18 +49,18 @@ class PlatformRegistries:
             if source is None:
                 continue
             wanted = platform_secret(user, source)
-            stored = await _stored(self._cluster, user.namespace, wanted["metadata"]["name"])
+            stored = await _stored(self._client, user.namespace, wanted["metadata"]["name"])
             if stored is None:
-                await _create(self._cluster, wanted)
+                await _create(self._client, wanted)
             elif stored.get("data") != wanted["data"]:
-                await self._cluster.replace({**stored, "data": wanted["data"]})
+                await self._client.replace({**stored, "data": wanted["data"]})
 
     async def _source(self, name: str) -> Json | None:
         """The platform's Secret of that name, None while it can't be used."""
-        read_at, found = self._read.get(name, (-KNOWN_SECONDS, None))
-        if time.monotonic() - read_at < KNOWN_SECONDS:
+        read_at, found = self._read.get(name, (-CACHE_SECONDS, None))
+        if time.monotonic() - read_at < CACHE_SECONDS:
             return found
-        found = await _stored(self._cluster, self._namespace, name)
+        found = await _stored(self._client, self._namespace, name)
         if (
             found is None
             or found.get("type") != SECRET_TYPE_REGISTRY
@@ -73,18 +73,18 @@ class PlatformRegistries:
         return found
 
 
-async def _stored(cluster: Cluster, namespace: str, name: str) -> Json | None:
+async def _stored(client: Client, namespace: str, name: str) -> Json | None:
     try:
-        return await cluster.get("Secret", namespace, name)
+        return await client.get("Secret", namespace, name)
     except ApiError as error:
         if not error.not_found:
             raise
         return None
 
 
-async def _create(cluster: Cluster, secret: Json) -> None:
+async def _create(client: Client, secret: Json) -> None:
     try:
-        await cluster.create(secret)
+        await client.create(secret)
     except ApiError as error:
         if not error.conflict:  # made meanwhile, by its person for one
             raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from devservers.reconcile.ports import Cluster
+from devservers.reconcile.interfaces import Client
 from devservers_core.errors import ApiError
 from devservers_core.names import (
     ANNOTATION_USER_UID,
@@ -26,19 +26,21 @@ CONFIG_MAP = "user-uids"
 _ATTEMPTS = 10
 
 
-class Uids:
+class UidAllocator:
     """The uid of each user name, remembered after the first read."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self._cluster = cluster
+    def __init__(self, client: Client, namespace: str) -> None:
+        self._client = client
         self._namespace = namespace
         self._known: dict[str, int] = {}
 
-    async def of(self, username: str, recorded: int | None = None, kept: Callable[[], Mapping[str, int]] = dict) -> int:
+    async def allocate(
+        self, username: str, recorded: int | None = None, kept: Callable[[], Mapping[str, int]] = dict
+    ) -> int:
         """The user's uid, given now if they have none.
 
         recorded: what their status says already; it is kept if the ConfigMap was lost and nobody else has it.
-        kept: gives the uids that namespaces remember (see :func:`remembered`), taken over where the ConfigMap has
+        kept: gives the uids that namespaces remember (see :func:`recorded_uids`), taken over where the ConfigMap has
         none. Reading them takes a look at every namespace, so they are asked for only when the user has no uid yet.
         Raises ApiError, 409 after ten lost races.
         """
@@ -67,7 +69,7 @@ class Uids:
 
     async def _read(self) -> Json:
         try:
-            return await self._cluster.get("ConfigMap", self._namespace, CONFIG_MAP)
+            return await self._client.get("ConfigMap", self._namespace, CONFIG_MAP)
         except ApiError as error:
             if not error.not_found:
                 raise
@@ -75,9 +77,9 @@ class Uids:
 
     async def _write(self, config_map: Json, data: dict[str, str]) -> None:
         if config_map:
-            await self._cluster.replace({**config_map, "data": data})
+            await self._client.replace({**config_map, "data": data})
             return
-        await self._cluster.create(
+        await self._client.create(
             {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
@@ -91,7 +93,7 @@ class Uids:
         )
 
 
-def remembered(namespaces: Iterable[Json]) -> dict[str, int]:
+def recorded_uids(namespaces: Iterable[Json]) -> dict[str, int]:
     """The uid of each user by the annotation of their namespace, of namespaces that this operator made."""
     found: dict[str, int] = {}
     for namespace in namespaces:

@@ -12,20 +12,20 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from devservers.api.errors import InvalidObject
+from devservers.api.errors import InvalidObjectError
 from devservers.api.user import DevServerUser
 from devservers.build.egress import Egress
 from devservers.build.user import NO_LIMITS, Limits, manifests
 from devservers.observe.pods import created_at
-from devservers.observe.user import leftovers, observe
+from devservers.observe.user import namespace_kept_event, observe
+from devservers.reconcile.applier import Applier
 from devservers.reconcile.compare import digest
 from devservers.reconcile.devserver import utcnow
-from devservers.reconcile.engine import Applier
-from devservers.reconcile.events import post
-from devservers.reconcile.ports import Cluster, Result, View
+from devservers.reconcile.events import post_event
+from devservers.reconcile.interfaces import Client, Lister, Result
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import PlatformRegistries
-from devservers.reconcile.uids import Uids, remembered
+from devservers.reconcile.uids import UidAllocator, recorded_uids
 from devservers_core.errors import ApiError
 from devservers_core.names import (
     ANNOTATION_USER_OBJECT,
@@ -48,34 +48,34 @@ class UserReconciler:
 
     def __init__(
         self,
-        view: View,
-        cluster: Cluster,
+        lister: Lister,
+        client: Client,
         applier: Applier,
-        uids: Uids,
+        uids: UidAllocator,
         now: Callable[[], datetime] = utcnow,
         queueing: Queueing | None = None,
         egress: Egress | None = None,
         registries: PlatformRegistries | None = None,
         limits: Limits = NO_LIMITS,
     ) -> None:
-        self._view = view
-        self._cluster = cluster
+        self._lister = lister
+        self._client = client
         self._applier = applier
         self._uids = uids
         self._limits = limits
         self._now = now
         self._queueing = queueing or Queueing()
         self._egress = egress or Egress()
-        self._registries = registries or PlatformRegistries(cluster)
+        self._registries = registries or PlatformRegistries(client)
 
     async def reconcile(self, name: str) -> Result:
         """One pass. Raises ApiError when the API server refuses or can't be reached."""
-        raw = self._view.get("DevServerUser", "", name)
+        raw = self._lister.get("DevServerUser", "", name)
         if raw is None:
             return await self._clean_up(name)
         try:
             user = DevServerUser.parse(raw)
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             log.warning("user can't be read name=%s error=%s", name, error)
             return Result()
         if user.metadata.deletion_timestamp:
@@ -86,14 +86,14 @@ class UserReconciler:
         if obstacle is None:
             if live is not None and await self._end_former_servers(user, live):
                 return Result(FORMER_SECONDS)
-            uid = await self._uids.of(name, user.status.uid, self._kept)
-            wanted = manifests(user, uid, queueing=self._queueing.works, egress=self._egress, limits=self._limits)
+            uid = await self._uids.allocate(name, user.status.uid, self._kept)
+            wanted = manifests(user, uid, queueing=self._queueing.available, egress=self._egress, limits=self._limits)
             for manifest in wanted:
                 await self._applier.ensure(manifest)
         status = observe(user, uid, self._now(), obstacle, self._unknown_flavors(user))
         if status != (raw.get("status") or {}):
-            self._view.put(
-                await self._cluster.apply_status(
+            self._lister.put(
+                await self._client.apply_status(
                     {
                         "apiVersion": API_VERSION,
                         "kind": "DevServerUser",
@@ -109,18 +109,18 @@ class UserReconciler:
     def _unknown_flavors(self, user: DevServerUser) -> list[str]:
         """What the person may use and nobody can: flavors that aren't there."""
         wanted = [name for name in user.spec.flavors if name != ANY_FLAVOR]
-        return sorted(name for name in wanted if self._view.get("DevServerFlavor", "", name) is None)
+        return sorted(name for name in wanted if self._lister.get("DevServerFlavor", "", name) is None)
 
     def _kept(self) -> dict[str, int]:
         """The uids that namespaces remember."""
-        return remembered(self._view.list("Namespace"))
+        return recorded_uids(self._lister.list("Namespace"))
 
     async def _namespace(self, name: str) -> Json | None:
         """The namespace of that name, whoever made it; None when there is none."""
-        live = self._view.get("Namespace", "", name)
+        live = self._lister.get("Namespace", "", name)
         if live is None:
             try:
-                live = await self._cluster.get("Namespace", "", name)
+                live = await self._client.get("Namespace", "", name)
             except ApiError as error:
                 if not error.not_found:
                     raise
@@ -136,12 +136,12 @@ class UserReconciler:
         began = user.metadata.creation_timestamp
         if not recorded or recorded == user.metadata.uid or began is None:
             return False
-        there = await self._cluster.list("DevServer", user.namespace)
+        there = await self._client.list("DevServer", user.namespace)
         uids = {server["metadata"]["uid"] for server in there}
-        for server in self._view.list("DevServer", user.namespace):
+        for server in self._lister.list("DevServer", user.namespace):
             # One that went between our first list and the beginning of the watch has no event: it would start anew.
             if server["metadata"]["uid"] not in uids and _is_older(server, began):
-                self._view.forget(server)
+                self._lister.forget(server)
         former = [
             server for server in there if not server["metadata"].get("deletionTimestamp") and _is_older(server, began)
         ]
@@ -156,11 +156,11 @@ class UserReconciler:
 
     async def _clean_up(self, name: str) -> Result:
         """The user is gone: their servers go, and their namespace too unless it holds volume claims."""
-        live = self._view.get("Namespace", "", namespace_of(name))
+        live = self._lister.get("Namespace", "", namespace_of(name))
         if live is None or not _ours(live) or live["metadata"].get("deletionTimestamp"):
             return Result()
         try:
-            self._view.put(await self._cluster.get("DevServerUser", "", name))
+            self._lister.put(await self._client.get("DevServerUser", "", name))
             return Result(0.0)  # the cache was behind: they exist
         except ApiError as error:
             if not error.not_found:
@@ -169,21 +169,21 @@ class UserReconciler:
         # Claims that are being deleted were given up by their owner: they hold nothing back.
         claims = [
             claim
-            for claim in await self._cluster.list("PersistentVolumeClaim", namespace)
+            for claim in await self._client.list("PersistentVolumeClaim", namespace)
             if not claim["metadata"].get("deletionTimestamp")
         ]
         if not claims:
             log.info("user is gone name=%s: deleting namespace %s", name, namespace)
             await self._applier.remove(live)
             return Result()
-        servers = await self._cluster.list("DevServer", namespace)
+        servers = await self._client.list("DevServer", namespace)
         await self._end(name, (each for each in servers if not each["metadata"].get("deletionTimestamp")))
         names = sorted(claim["metadata"]["name"] for claim in claims)
         log.info("user is gone name=%s: keeping namespace %s claims=%s", name, namespace, ",".join(names))
-        await post(
-            self._cluster,
+        await post_event(
+            self._client,
             {**live, "apiVersion": "v1", "kind": "Namespace"},
-            leftovers(namespace, claims),
+            namespace_kept_event(namespace, claims),
             self._now(),
             f"{namespace}.leftovers-{digest(names)}",
         )

@@ -74,27 +74,27 @@ class Cache:
         if self._gone.get((kind, namespace, name), -1) >= version:
             return None
         self._gone.pop((kind, namespace, name), None)
-        new = slim(obj)
+        new = strip_unread_fields(obj)
         spaces.setdefault(namespace, {})[name] = new
         return Change(known, new)
 
     def replace(self, kind: str, objects: Iterable[Json], version: int) -> tuple[Sequence[Json], Sequence[Json]]:
         """Compares with a full list taken at a resourceVersion.
 
-        Returns (news, ghosts): objects the cache had missed or held too old, and objects it held that are
+        Returns (missed_objects, stale): objects the cache had missed or held too old, and objects it held that are
         gone.
         """
         seen: set[tuple[str, str]] = set()
-        news = []
+        missed_objects = []
         for obj in objects:
             seen.add(identity(obj)[:2])
             if self.apply(kind, obj) is not None:
-                news.append(obj)
-        ghosts = [obj for obj in self.list(kind) if identity(obj)[:2] not in seen and identity(obj)[2] <= version]
-        for ghost in ghosts:
-            namespace, name, _ = identity(ghost)
+                missed_objects.append(obj)
+        stale = [obj for obj in self.list(kind) if identity(obj)[:2] not in seen and identity(obj)[2] <= version]
+        for obj in stale:
+            namespace, name, _ = identity(obj)
             self._drop(kind, namespace, name)
-        return news, ghosts
+        return missed_objects, stale
 
     def _drop(self, kind: str, namespace: str, name: str) -> None:
         space = self._kinds[kind][namespace]
@@ -115,7 +115,7 @@ def identity(obj: Json) -> tuple[str, str, int]:
     return metadata.get("namespace", ""), metadata["name"], int(version) if version.isdigit() else 0
 
 
-def slim(obj: Json) -> Json:
+def strip_unread_fields(obj: Json) -> Json:
     """The object without what reconciling never reads; managedFields alone is half of a small object."""
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     annotations = metadata.get("annotations")

@@ -1,6 +1,6 @@
 """Which kinds the operator knows, where the API serves them, and which of them it watches.
 
-Invariant: this table is the single list behind REST paths, the first list, the watches and the sweep, so a
+Invariant: this table is the single list behind REST paths, the first list, the watches and the resync, so a
 kind can't be cached without being watched.
 """
 

@@ -33,7 +33,7 @@ class LeaseApi(Protocol):
     async def replace(self, obj: Json) -> Json: ...
 
 
-class LostLease(RuntimeError):
+class LeaseLostError(RuntimeError):
     """This process no longer leads; nothing may be written."""
 
 
@@ -76,9 +76,9 @@ class Lease:
         return self._held is not None and self._clock() - self._renewed < self._seconds * 2 / 3
 
     def guard(self) -> None:
-        """Raises LostLease unless this process leads right now."""
+        """Raises LeaseLostError unless this process leads right now."""
         if not self.leading:
-            raise LostLease("the lease is not held")
+            raise LeaseLostError("the lease is not held")
 
     async def acquire(self) -> bool:
         """Waits until this process leads; True."""
@@ -88,7 +88,7 @@ class Lease:
         return True
 
     async def keep(self) -> None:
-        """Renews until cancelled. When it can't in time, on_lost is called and LostLease raised."""
+        """Renews until cancelled. When it can't in time, on_lost is called and LeaseLostError raised."""
         while True:
             await asyncio.sleep(self._seconds / 3 if self._clock() - self._renewed < self._seconds / 3 else 0.5)
             try:
@@ -100,7 +100,7 @@ class Lease:
                 log.error("lease lost identity=%s: exiting", self._identity)
                 self._held = None
                 self._on_lost()
-                raise LostLease("the lease could not be renewed")
+                raise LeaseLostError("the lease could not be renewed")
 
     async def release(self) -> None:
         """Gives the Lease back so that a standby needn't wait for it to run out. Failing to is harmless."""

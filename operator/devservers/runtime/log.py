@@ -11,7 +11,7 @@ _OURS = f"{Path(__file__).resolve().parents[1]}/"
 """The package's folder: a checkout may well be called as the package is."""
 
 
-class OneLine(logging.Formatter):
+class OneLineFormatter(logging.Formatter):
     """`2026-01-01T00:00:00.000Z INFO devservers message exc="..."`: never more than one line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -37,7 +37,7 @@ def _where(record: logging.LogRecord) -> str:
 def setup(level: str) -> None:
     """Sends all logging to stderr as single lines."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine())
+    handler.setFormatter(OneLineFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

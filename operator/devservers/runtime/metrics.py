@@ -35,7 +35,7 @@ class Metrics:
         )
         self.missed_events = Counter(
             "devservers_missed_events",
-            "Objects a sweep found that no watch event had told of",
+            "Objects a resync found that no watch event had reported",
             ["kind"],
             registry=self.registry,
         )

@@ -21,25 +21,25 @@ import kopf
 from devservers.build.devserver import BuildSettings
 from devservers.build.egress import Egress
 from devservers.build.user import Limits
+from devservers.reconcile.applier import Applier
+from devservers.reconcile.bastion_host_key import BastionHostKey
+from devservers.reconcile.certificate_authority import HostCa, UserCa
 from devservers.reconcile.devserver import ServerReconciler, utcnow
-from devservers.reconcile.engine import Applier
-from devservers.reconcile.hostca import BastionKeys, HostCa
-from devservers.reconcile.ports import Key, Result
+from devservers.reconcile.interfaces import Key, Result
+from devservers.reconcile.mapper import SERVER
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import PlatformRegistries
-from devservers.reconcile.router import SERVER
-from devservers.reconcile.sshkeys import UserCa
-from devservers.reconcile.uids import Uids
+from devservers.reconcile.uids import UidAllocator
 from devservers.reconcile.user import UserReconciler
 from devservers.runtime.cache import Cache
 from devservers.runtime.health import HealthServer
 from devservers.runtime.kinds import QUEUEING, WATCHED
-from devservers.runtime.kube import Kube, load_configuration
+from devservers.runtime.kopf_source import KopfSource
+from devservers.runtime.kube_client import KubeClient, load_configuration
 from devservers.runtime.lease import Lease
 from devservers.runtime.metrics import Metrics
+from devservers.runtime.resync import Resync
 from devservers.runtime.settings import Settings
-from devservers.runtime.sweeper import Sweeper
-from devservers.runtime.watch import Watcher
 from devservers.runtime.workers import Workers
 from devservers.runtime.workqueue import WorkQueue
 from devservers_core.errors import ApiError
@@ -64,9 +64,9 @@ class Operator:
         self._cache = Cache()
         self._stopping = asyncio.Event()
         self._queue: WorkQueue[Key] = WorkQueue()
-        self._sweeper: Sweeper | None = None
+        self._resync: Resync | None = None
         self._lease: Lease | None = None
-        self._queueing = Queueing(on=settings.queueing)
+        self._queueing = Queueing(enabled=settings.queueing)
         self._started = time.monotonic()
 
     async def run(self) -> int:
@@ -74,7 +74,7 @@ class Operator:
         self._on_signals()
         log.info("operator starts identity=%s", self._settings.identity)
         configuration = await load_configuration(self._settings.kube_context)
-        plain = Kube(configuration, timeout=10.0)
+        plain = KubeClient(configuration, timeout=10.0)
         self._lease = Lease(
             plain,
             namespace=self._settings.namespace,
@@ -82,7 +82,7 @@ class Operator:
             identity=self._settings.identity,
             seconds=self._settings.lease_seconds,
         )
-        kube = Kube(configuration, guard=self._lease.guard, written=self._count_write)
+        kube = KubeClient(configuration, guard=self._lease.guard, written=self._count_write)
         health = HealthServer(
             self._settings.listen,
             self._settings.health_port,
@@ -104,17 +104,17 @@ class Operator:
             await kube.close()
             await plain.close()
 
-    async def _lead(self, kube: Kube, keeping: asyncio.Task[None]) -> int:
+    async def _lead(self, kube: KubeClient, keeping: asyncio.Task[None]) -> int:
         since = time.monotonic()
         self._metrics.leader.set(1)
-        kinds = [*WATCHED, *(QUEUEING if self._queueing.on else ())]
-        self._sweeper = Sweeper(kube, self._cache, self._queue, self._metrics, self._settings.sweep_seconds, kinds)
+        kinds = [*WATCHED, *(QUEUEING if self._queueing.enabled else ())]
+        self._resync = Resync(kube, self._cache, self._queue, self._metrics, self._settings.resync_seconds, kinds)
         workers = Workers(self._queue, self._reconciler(kube), self._metrics, self._settings.reconcile_timeout)
-        first = await self._or_stop(self._sweeper.first())
+        first = await self._or_stop(self._resync.list_all())
         if first is None:
             return 0
-        self._queueing.served = self._queueing.on and len(self._sweeper.kinds) == len(kinds)
-        watcher = Watcher(self._cache, self._queue, kube.configuration, self._sweeper.kinds)
+        self._queueing.served = self._queueing.enabled and len(self._resync.kinds) == len(kinds)
+        watcher = KopfSource(self._cache, self._queue, kube.configuration, self._resync.kinds)
         log.info("first list done keys=%d seconds=%.2f", len(first), time.monotonic() - since)
         gc.collect()
         gc.freeze()  # modules and the first list are never garbage: keep the collector away from them
@@ -126,10 +126,10 @@ class Operator:
             parts = [keeping]
             for _ in range(self._settings.workers):
                 parts.append(await stack.enter_async_context(_background(workers.run())))
-            parts.append(await stack.enter_async_context(_background(self._sweeper.run(20.0))))
+            parts.append(await stack.enter_async_context(_background(self._resync.run(20.0))))
             if hosts := self._settings.bastion_hosts:
-                keys = BastionKeys(kube, HostCa(kube, self._settings.namespace), hosts.split(","), utcnow)
-                parts.append(await stack.enter_async_context(_background(keys.run(self._settings.sweep_seconds))))
+                keys = BastionHostKey(kube, HostCa(kube, self._settings.namespace), hosts.split(","), utcnow)
+                parts.append(await stack.enter_async_context(_background(keys.run(self._settings.resync_seconds))))
             ignored = asyncio.all_tasks()
             tasks = await kopf.spawn_tasks(
                 registry=watcher.registry(),
@@ -144,7 +144,7 @@ class Operator:
             self._on_signals()
             watching = asyncio.create_task(kopf.run_tasks(tasks, ignored=ignored), name="kopf")
             stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
-            if self._queueing.on and not self._queueing.served:
+            if self._queueing.enabled and not self._queueing.served:
                 log.warning("queueing is on and Kueue isn't installed: servers start without waiting for quota")
                 await stack.enter_async_context(_background(self._stop_when_kueue_comes(kube)))
             await asyncio.wait([watching, stopping, *parts], return_when=asyncio.FIRST_COMPLETED)
@@ -159,7 +159,7 @@ class Operator:
             log.error("a part of the operator ended name=%s error=%r", task.get_name(), error)
         return 1 if failed else 0
 
-    async def _stop_when_kueue_comes(self, kube: Kube) -> None:
+    async def _stop_when_kueue_comes(self, kube: KubeClient) -> None:
         """Ends this process as a signal would once the cluster has Kueue: the next one watches it from the start."""
         while True:
             await asyncio.sleep(KUEUE_SECONDS)
@@ -172,7 +172,7 @@ class Operator:
             self._stopping.set()
             return
 
-    def _reconciler(self, kube: Kube) -> Callable[[Key], Awaitable[Result]]:
+    def _reconciler(self, kube: KubeClient) -> Callable[[Key], Awaitable[Result]]:
         settings = self._settings
         applier = Applier(self._cache, kube)
         ca, host_ca = UserCa(kube, settings.namespace), HostCa(kube, settings.namespace)
@@ -201,7 +201,7 @@ class Operator:
             shared=settings.quota_shared,
             registries=settings.image_sources,
         )
-        uids = Uids(kube, settings.namespace)
+        uids = UidAllocator(kube, settings.namespace)
         users = UserReconciler(
             self._cache,
             kube,
@@ -243,10 +243,10 @@ class Operator:
             found.append("the API server has not answered for a while")
         if self._queue.oldest_wait() > STUCK_SECONDS or self._queue.longest_run() > STUCK_SECONDS:
             found.append("a key is stuck")
-        if self._sweeper is not None:
-            if now - self._sweeper.finished > 3 * settings.sweep_seconds:
-                found.append("no sweep has finished for a while")
-            if self._sweeper.blind >= 2:
+        if self._resync is not None:
+            if now - self._resync.finished > 3 * settings.resync_seconds:
+                found.append("no resync has finished for a while")
+            if self._resync.consecutive_misses >= 2:
                 found.append("watches miss events")
         return found
 

@@ -86,8 +86,8 @@ class Settings(BaseSettings):
     reconcile_timeout: float = Field(default=60.0, gt=0)
     """Seconds one reconcile may take; then it counts as failed."""
 
-    sweep_seconds: float = Field(default=600.0, gt=0)
-    """Seconds between sweeps: list everything, drop ghosts, look at every root again."""
+    resync_seconds: float = Field(default=600.0, gt=0)
+    """Seconds between resyncs: list everything, drop what is gone, reconcile every root again."""
 
     drain_seconds: float = Field(default=10.0, ge=0)
     """Seconds a stopping operator takes at most to work off what is queued."""

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
-from devservers.reconcile.ports import Key, Result
+from devservers.reconcile.interfaces import Key, Result
 from devservers.runtime.metrics import Metrics
 from devservers.runtime.workqueue import WorkQueue
 from devservers_core.errors import ApiError

@@ -47,7 +47,7 @@ class WorkQueue(Generic[K]):
         self._wake = asyncio.Event()
 
     def add(self, key: K, *, low: bool = False) -> None:
-        """Makes a key ready now. low puts it behind everything fresh (sweeps, restarts)."""
+        """Makes a key ready now. low puts it behind everything fresh (resyncs, restarts)."""
         self._due.pop(key, None)
         if key in self._processing:
             self._dirty.add(key)

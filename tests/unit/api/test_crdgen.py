@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from devservers.api.crdgen import DIRECTORY, KINDS, UnsupportedSchema, crd, files, root_schema, structural
+from devservers.api.crdgen import DIRECTORY, KINDS, UnsupportedSchemaError, crd, files, root_schema, structural
 from devservers.api.meta import Resource
 
 
@@ -155,7 +155,7 @@ class _Anything(BaseModel):
     ],
 )
 def test_what_a_crd_cannot_say_is_refused(model: type[BaseModel], text: str) -> None:
-    with pytest.raises(UnsupportedSchema, match=text):
+    with pytest.raises(UnsupportedSchemaError, match=text):
         _of(model)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from devservers.api.crdgen import KINDS
 from devservers.api.devserver import DevServer
-from devservers.api.errors import InvalidObject
+from devservers.api.errors import InvalidObjectError
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.flavors import SHIPPED
 from devservers.api.user import DevServerUser
@@ -49,7 +49,7 @@ def test_what_the_api_accepts_is_read(kind: str, path: tuple[str | int, ...], va
 def test_what_the_api_refuses_about_a_string_is_refused_alike(
     kind: str, path: tuple[str | int, ...], value: object, message: str
 ) -> None:
-    with pytest.raises(InvalidObject) as caught:
+    with pytest.raises(InvalidObjectError) as caught:
         MODELS[kind].parse(with_value(EXAMPLES[kind], path, value))
     text = str(caught.value)
     assert "\n" not in text
@@ -67,7 +67,7 @@ def test_an_unknown_phase_of_a_newer_operator_is_read() -> None:
 
 
 def test_several_errors_are_one_line() -> None:
-    with pytest.raises(InvalidObject) as caught:
+    with pytest.raises(InvalidObjectError) as caught:
         DevServer.parse({"spec": {"image": "A B", "volumes": [{"claimName": "a"}]}})
     text = str(caught.value)
     assert text.startswith("DevServer: metadata: Field required; spec.flavor: Field required; spec.image: not an image")

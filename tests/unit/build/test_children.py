@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devservers.build import hostkey
+from devservers.build import host_key
 from devservers.build.devserver import manifests
 from devservers.build.keys import authorized_keys
 from devservers.build.storage import storage
@@ -120,29 +120,29 @@ def test_the_earliest_end_of_a_key_listed_twice_counts(plain: list[str]) -> None
 
 
 def test_host_key_follows_the_home_when_there_is_one() -> None:
-    assert hostkey.owner_reference(server(), None) == OWNED[0]
-    assert hostkey.owner_reference(server(persistentHomeSize="1Gi"), home()) == {
+    assert host_key.owner_reference(server(), None) == OWNED[0]
+    assert host_key.owner_reference(server(persistentHomeSize="1Gi"), home()) == {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "name": "mydev-home",
         "uid": "u-home",
     }
     with pytest.raises(ValueError, match="must exist before"):
-        hostkey.owner_reference(server(persistentHomeSize="1Gi"), None)
+        host_key.owner_reference(server(persistentHomeSize="1Gi"), None)
 
 
 def test_host_key_secret_gives_its_public_half_back() -> None:
     texts = {"ssh_host_ed25519_key": "PRIVATE\n", "ssh_host_ed25519_key.pub": "ssh-ed25519 AAAA mydev\n"}
     data = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
-    secret = hostkey.host_key_secret(server(), user(), data, OWNED[0])
+    secret = host_key.host_key_secret(server(), user(), data, OWNED[0])
     assert secret["metadata"]["name"] == "mydev-host-key"
     assert base64.b64decode(secret["data"]["ssh_host_ed25519_key"]) == b"PRIVATE\n"
-    assert hostkey.public_of(secret) == "ssh-ed25519 AAAA"
+    assert host_key.public_of(secret) == "ssh-ed25519 AAAA"
 
 
 @pytest.mark.parametrize("data", [None, {}, {"ssh_host_ed25519_key.pub": "%%"}, {"ssh_host_ed25519_key.pub": ""}])
 def test_damaged_host_key_has_no_public_half(data: dict[str, str] | None) -> None:
-    assert hostkey.public_of({"data": data}) is None
+    assert host_key.public_of({"data": data}) is None
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ def restarted(seconds: float) -> dict[str, str]:
     ("spec", "annotations", "suspended", "now", "expected"),
     [
         ({}, {}, False, 10**6, Decision(True)),
-        (TTL, {}, False, 600, Decision(True, expires_at=at(3600), next_look=timedelta(minutes=50))),
+        (TTL, {}, False, 600, Decision(True, expires_at=at(3600), requeue_after=timedelta(minutes=50))),
         (TTL, {}, False, 3600, Decision(False, stop_reason="ttl", expires_at=at(3600))),
-        (TTL, restarted(3000), False, 3600, Decision(True, expires_at=at(6600), next_look=timedelta(minutes=50))),
+        (TTL, restarted(3000), False, 3600, Decision(True, expires_at=at(6600), requeue_after=timedelta(minutes=50))),
         (TTL, restarted(-3000), False, 3600, Decision(False, stop_reason="ttl", expires_at=at(3600))),
         (
             TTL,
@@ -54,7 +54,7 @@ def restarted(seconds: float) -> dict[str, str]:
             {},
             False,
             0,
-            Decision(False, stop_reason="user", expires_at=at(3600), next_look=timedelta(hours=1)),
+            Decision(False, stop_reason="user", expires_at=at(3600), requeue_after=timedelta(hours=1)),
         ),
         (TTL, {}, True, 3601, Decision(False, stop_reason="suspended")),
         ({"running": False}, {}, True, 0, Decision(False, stop_reason="suspended")),
@@ -63,7 +63,7 @@ def restarted(seconds: float) -> dict[str, str]:
             {},
             False,
             0,
-            Decision(True, expires_at=at(99999 * 86400), next_look=timedelta(days=99999)),
+            Decision(True, expires_at=at(99999 * 86400), requeue_after=timedelta(days=99999)),
         ),
         ({"lifecycle": {"timeToLive": "99999d999999h99999999m999999999s"}}, {}, False, 0, None),
     ],
@@ -79,7 +79,7 @@ def test_decision(
 def test_looking_again_when_told_is_when_it_changes(started: int, now: int) -> None:
     known = server(None, restarted(started), **TTL)
     before = decide(known, None, at(now))
-    wait = before.next_look
+    wait = before.requeue_after
     assert (wait is not None) == before.running
     if wait is not None:
         assert decide(known, None, at(now) + wait - timedelta(seconds=1)).running

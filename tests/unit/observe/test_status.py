@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devservers.api.devserver import DevServer, DevServerStatus
-from devservers.observe.devserver import Children, invalid, observe, previous_status
+from devservers.observe.devserver import Children, invalid_status, observe, previous_status
 from devservers.observe.lifecycle import decide
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import (
@@ -84,10 +84,10 @@ def test_a_slow_step_is_told_after_three_seconds() -> None:
     known = with_status(server(), accepted)
     early = look(known, 2, pods=(scheduled,))
     assert early.status == accepted
-    assert early.next_look == timedelta(seconds=2)
+    assert early.requeue_after == timedelta(seconds=2)
     late = look(known, 4, pods=(scheduled,))
     assert [entry["stage"] for entry in late.status["timeline"]] == ["Accepted", "Scheduled"]
-    assert late.next_look is None
+    assert late.requeue_after is None
 
 
 def test_a_new_pod_begins_a_new_timeline() -> None:
@@ -187,7 +187,7 @@ def test_a_flavor_that_is_gone_is_shown_while_there_is_a_pod() -> None:
 
 def test_a_claim_that_is_being_deleted_is_shown_and_told_once() -> None:
     claims: dict[str, Any] = {
-        "ending_claims": ("mydev-home", "data"),
+        "claims_being_deleted": ("mydev-home", "data"),
         "home_claim": {"metadata": {"name": "mydev-home"}},
     }
     known = server(persistentHomeSize="1Gi")
@@ -210,11 +210,11 @@ def test_events_are_for_what_matters() -> None:
 
 def test_an_object_that_cant_be_read_says_why() -> None:
     raw = {"metadata": {"name": "mydev", "generation": 4}, "status": {"conditions": "?"}}
-    status = invalid(raw, "DevServer: spec.flavor: Field required", at(5))
+    status = invalid_status(raw, "DevServer: spec.flavor: Field required", at(5))
     assert status["phase"] == "Failed"
     assert ready(status)["reason"] == "InvalidSpec"
     assert "spec.flavor" in ready(status)["message"]
-    assert invalid({**raw, "status": status}, "DevServer: spec.flavor: Field required", at(50)) == status
+    assert invalid_status({**raw, "status": status}, "DevServer: spec.flavor: Field required", at(50)) == status
 
 
 deployments = st.sampled_from(
@@ -295,7 +295,7 @@ def test_any_history_gives_settled_monotone_statuses(spec: Json, history: list[t
         again = observe(known, children, decision, at(clock))
         assert again.status == found.status
         assert again.events == ()
-        assert found.next_look is None or found.next_look > timedelta(0)
+        assert found.requeue_after is None or found.requeue_after > timedelta(0)
         stages = found.status.get("timeline", [])
         assert not stages or stages[0]["stage"] == "Accepted"
         assert [entry["at"] for entry in stages] == sorted(entry["at"] for entry in stages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from devservers.api.user import DevServerUser
-from devservers.observe.user import leftovers, observe, previous_status
+from devservers.observe.user import namespace_kept_event, observe, previous_status
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import at, ready, stamp, user
 
@@ -36,9 +36,9 @@ def test_nothing_changes_without_a_change() -> None:
 
 def test_leftovers_are_named() -> None:
     claims = [{"metadata": {"name": f"home-{index}"}} for index in range(7, 0, -1)]
-    event = leftovers("dev-ann", claims)
+    event = namespace_kept_event("dev-ann", claims)
     assert "home-1, home-2, home-3, home-4, home-5 and 2 more" in event.message
-    assert leftovers("dev-ann", claims[:1]).message.count("home-7") == 1
+    assert namespace_kept_event("dev-ann", claims[:1]).message.count("home-7") == 1
 
 
 def test_flavors_that_do_not_exist_are_a_condition_and_the_person_is_active_all_the_same() -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from devservers.runtime.lease import Lease, LostLease
+from devservers.runtime.lease import Lease, LeaseLostError
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from tests.support.operator.api_stand_in import ApiStandIn
@@ -39,11 +39,11 @@ def test_the_second_waits_until_the_first_gives_it_back() -> None:
         one, two = lease(api, clock, "one"), lease(api, clock, "two")
         assert await one.acquire()
         assert not await two._try()
-        with pytest.raises(LostLease):
+        with pytest.raises(LeaseLostError):
             two.guard()
         one.guard()
         await one.release()
-        with pytest.raises(LostLease):
+        with pytest.raises(LeaseLostError):
             one.guard()
         assert await two._try()
         assert holder(api) == "two"
@@ -60,7 +60,7 @@ def test_a_silent_leader_is_followed_after_its_time_by_the_others_own_clock() ->
         assert not await two._try()
         clock.now += 14
         assert not await two._try()
-        with pytest.raises(LostLease):
+        with pytest.raises(LeaseLostError):
             one.guard()  # it stopped writing before anybody could follow
         clock.now += 1
         assert await two._try()
@@ -91,7 +91,7 @@ def test_losing_it_ends_the_process() -> None:
         taken["spec"] = {**taken["spec"], "holderIdentity": "other"}
         api.put(taken)
         clock.now += 9  # time to renew
-        with pytest.raises(LostLease):
+        with pytest.raises(LeaseLostError):
             await asyncio.wait_for(one.keep(), 5)
         assert lost == ["one"]
 
@@ -112,7 +112,7 @@ def test_an_unreachable_server_does_not_end_it_before_its_time() -> None:
         assert not await one._try()
         one.guard()
         clock.now += 5
-        with pytest.raises(LostLease):
+        with pytest.raises(LeaseLostError):
             one.guard()
 
     asyncio.run(go())

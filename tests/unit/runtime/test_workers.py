@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from devservers.reconcile.ports import Key, Result
+from devservers.reconcile.interfaces import Key, Result
 from devservers.runtime.metrics import Metrics
 from devservers.runtime.workers import Workers
 from devservers.runtime.workqueue import WorkQueue

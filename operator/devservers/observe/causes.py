@@ -1,0 +1,159 @@
+"""Why a server has no node or no pod, in words that need no knowledge of Kubernetes, and what to do about
+it.
+
+The words hold no counts and no generated names: the same cause gives the same text however often it is
+reported, so that it isn't written to the status again and again. The scheduler's own text stays on the
+pod for whoever wants it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from devservers.api.flavor import DevServerFlavor
+from devservers_core.names import GPU, KUEUE_NAMESPACE, KUEUE_UNAVAILABLE
+
+_RESOURCES = {"cpu": "CPU", "memory": "memory", GPU: "GPUs", "ephemeral-storage": "disk space"}
+
+_STOP_ONE = (
+    "Stop a server you don't need, or choose a smaller flavor (`devctl flavors`); it starts as soon as there is room."
+)
+_ASK_ADMIN = "Choose another flavor (`devctl flavors`) or ask an administrator."
+_AWAIT_VOLUME = "It starts when the volume is ready; if that lasts, ask an administrator about the storage class."
+_AWAIT_NODE = "It starts when the node is ready; if that lasts, ask an administrator."
+_CREATE_CLAIM = "Create it, or take it out of the server's volumes."
+
+_TAINT = r"taint(?:\(s\)|s)? ?\{"
+_CAUSES = (
+    (r"no nodes available to schedule pods", "The cluster has no node.", "Ask an administrator."),
+    (r'persistentvolumeclaim "([^"]+)" not found', "The volume claim {0} doesn't exist.", _CREATE_CLAIM),
+    (r'persistentvolumeclaim "([^"]+)" is being deleted', "The volume claim {0} is being deleted.", _CREATE_CLAIM),
+    (r"unbound immediate PersistentVolumeClaims", "A volume isn't ready: its claim isn't bound.", _AWAIT_VOLUME),
+    (r"find available persistent volumes to bind", "There is no storage for one of its volumes.", _AWAIT_VOLUME),
+    (r"volume node affinity conflict",
+     "No node with room reaches one of its volumes, which is in another zone or on another node.", _STOP_ONE),
+    (r"exceed max volume count", "Every node has as many volumes attached as it can.", _STOP_ONE),
+    (r"Too many pods", "Every node runs as many pods as it can.", _STOP_ONE),
+    (r"didn't match Pod's node affinity/selector",
+     "No free node is of the kind flavor {flavor} asks for{selector}.", _ASK_ADMIN),
+    (_TAINT + r"node\.kubernetes\.io/(?:not-ready|unreachable|network-unavailable)",
+     "A node isn't ready.", _AWAIT_NODE),
+    (_TAINT + r"node\.kubernetes\.io/(?:disk|memory|pid)-pressure",
+     "A node is short of disk or memory.", _STOP_ONE),
+    (_TAINT + r"(?!node\.kubernetes\.io/)([^:}\s]+)", "Some nodes are set aside for others ({0}).", _ASK_ADMIN),
+    (r"were unschedulable|\{node\.kubernetes\.io/unschedulable", "Some nodes are closed for now.", _STOP_ONE),
+)  # fmt: skip
+
+_TRANSIENT = re.compile(r"replicasets?\.apps .*not found|object has been modified|status unknown for quota", re.I)
+"""Kueue's webhook reads the pod's ReplicaSet from a cache that may not have it yet; a new quota isn't counted yet."""
+_VOLUME_NAME = re.compile(r'for volume "([^"]+)"|unmounted volumes=\[([^\],\s]+)')
+_KUBELET_PATH = re.compile(r"/var/lib/kubelet/\S+")
+
+QUOTA = re.compile(
+    r"exceeded quota: [^,]+, requested: (?P<requested>.*), used: (?P<used>.*), limited: (?P<limited>.*)", re.S
+)
+_FORBIDDEN = re.compile(r"^.*?is forbidden: ", re.S)
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A reason of the closed set, and the words that go with it."""
+
+    reason: str
+    message: str
+
+
+def unschedulable_cause(text: str, flavor_name: str, flavor: DevServerFlavor | None) -> Cause:
+    """The cause behind the scheduler's message `text`."""
+    text = text.split(" preemption:")[0]
+    lacking = [_RESOURCES.get(name, name) for name in sorted(set(re.findall(r"Insufficient ([\w./-]*\w)", text)))]
+    causes: list[str] = []
+    advice = ""
+    if lacking:
+        causes.append(f"No node has enough free {_join(lacking)} for flavor {flavor_name}.")
+        advice = _STOP_ONE
+    selector = ",".join(f"{k}={v}" for k, v in sorted(flavor.spec.node_selector.items())) if flavor else ""
+    for pattern, sentence, action in _CAUSES:
+        match = re.search(pattern, text)
+        if match:
+            selector_text = f" ({selector})" if selector else ""
+            causes.append(sentence.format(*match.groups(), flavor=flavor_name, selector=selector_text))
+            advice = advice or action
+    if not causes:
+        counts = re.sub(r"\b\d+(/\d+)?\s+", "", text).strip().rstrip(".")[:300]
+        causes.append(f"Kubernetes finds no node for it: {counts}." if counts else "Kubernetes finds no node for it.")
+        advice = _ASK_ADMIN
+    claim_missing = re.search(r'persistentvolumeclaim "[^"]+" not found', text)
+    return Cause("VolumeNotFound" if claim_missing else "Unschedulable", " ".join([*causes, advice]))
+
+
+def rejection_cause(text: str) -> Cause:
+    """The cause behind a Deployment's ReplicaFailure message `text`: a quota, Pod Security, or a webhook."""
+    quota = QUOTA.search(text)
+    if quota:
+        requested, limited = _amounts(quota["requested"]), _amounts(quota["limited"])
+        requested_text = _join([f"{amount} {resource}" for resource, amount in requested.items()])
+        quota_text = _join([f"{amount} {resource}" for resource, amount in limited.items()])
+        return Cause(
+            "QuotaExceeded",
+            f"It asks for {requested_text}, and the quota of all your servers together is {quota_text}, of which too "
+            "much is in use. Stop a server you don't need (`devctl list`), choose a smaller flavor "
+            "(`devctl flavors`), or ask an administrator for more.",
+        )
+    if "failed calling webhook" in text and KUEUE_NAMESPACE in text:
+        return Cause(
+            KUEUE_UNAVAILABLE,
+            "Kueue, which hands out the quota, doesn't answer, so no pod can be made. It starts by itself when Kueue "
+            "is back, which is tried again at ever longer intervals; tell an administrator if it lasts.",
+        )
+    cause = " ".join(_FORBIDDEN.sub("", text).split()).rstrip(".")[:400]
+    if "violates PodSecurity" in text:
+        return Cause("PodRefused", f"The cluster's security rules refuse the pod: {cause}. Ask an administrator.")
+    if "webhook" in text:
+        return Cause(
+            "PodRefused",
+            f"An admission webhook of the cluster refuses the pod: {cause}. Ask an administrator.",
+        )
+    return Cause("PodRefused", f"The cluster refuses the pod: {cause}. Ask an administrator; it is tried again.")
+
+
+def is_transient(text: str) -> bool:
+    """Whether a refusal is of the kind that the very next try doesn't meet."""
+    return _TRANSIENT.search(text) is not None
+
+
+def mount_failure_message(text: str, claims: Mapping[str, str]) -> str:
+    """The words for the kubelet's FailedMount or FailedAttachVolume message `text`.
+
+    `claims` has the volume claims by the names that Kubernetes uses for their volumes.
+    """
+    match = _VOLUME_NAME.search(text)
+    name = (match[1] or match[2]) if match else ""
+    subject = f"The volume claim {claims[name]}" if name in claims else f"The volume {name}" if name else "A volume"
+    _, output, cause = text.rpartition("Output:")
+    if not output:
+        _, quoted, cause = text.partition(f'"{name}"')
+        cause = cause if quoted else text.rpartition(": ")[2]
+    cause = (
+        " ".join(_KUBELET_PATH.sub("its folder", cause).split()).lstrip(": ").rstrip(".")[:300] or "Kubernetes fails"
+    )
+    return (
+        f"{subject} can't be mounted: {cause}. Kubernetes goes on trying, and the server starts when that works; if it "
+        "lasts, ask an administrator."
+    )
+
+
+def _amounts(text: str) -> dict[str, str]:
+    pairs = (item.partition("=") for item in text.split(",") if "=" in item)
+    return {_resource_text(name.strip()): amount.strip() for name, _, amount in pairs}
+
+
+def _resource_text(name: str) -> str:
+    resource = name.removeprefix("requests.").removeprefix("limits.").removeprefix("count/")
+    return _RESOURCES.get(resource, resource)
+
+
+def _join(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

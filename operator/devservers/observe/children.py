@@ -1,0 +1,58 @@
+"""The objects of a server as read from the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.user import DevServerUser
+from devservers_core.types import Json
+
+from . import pods
+from .causes import Cause
+from .queueing.state import QueueState
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """What is there of a server, as read from the cluster; None or empty when it isn't there."""
+
+    user: DevServerUser | None
+    """The owner."""
+
+    flavor: DevServerFlavor | None
+    deployment: Json | None = None
+    pods: tuple[Json, ...] = ()
+    """Every pod with the server's labels, ending ones too."""
+
+    home_claim: Json | None = None
+    missing_claims: tuple[str, ...] = ()
+    """Claims the spec names (volumes, sharedVolumeClaimName) that don't exist."""
+
+    event_message: str | None = None
+    """The newest Event that says why the start hangs, where one was looked for (see evidence.py)."""
+
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    """The claims of the pod's volumes, by the PersistentVolume's name."""
+
+    claims_being_deleted: tuple[str, ...] = ()
+    """Mounted claims that somebody deleted: Kubernetes keeps each until no pod uses it any more."""
+
+    flavor_changed: bool = False
+    """Whether it runs with an older shape of its flavor."""
+
+    host_key_public: str | None = None
+    home_error: str | None = None
+    """The API server's refusal of the home's growth, None when there was none."""
+
+    refusal: Cause | None = None
+    """Why the API server refuses one of its objects, None when it took them all."""
+
+    queue: QueueState | None = None
+    """How far it is with its queue, None when it waits in none."""
+
+
+def serving_pod(children: Children) -> Json | None:
+    """The pod that is, or is becoming, the server as it is wanted now; None while the former one goes."""
+    return None if pods.being_replaced(children.deployment) else pods.current_pod(children.pods)

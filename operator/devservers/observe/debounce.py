@@ -1,0 +1,52 @@
+"""A step of a start is written with the next thing that matters, or by itself once it is DEBOUNCE old, never
+sooner.
+
+A quick start passes its stages in a second or two: writing each would double the writes of a server's
+life, and the person watching would see no more.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from devservers_core.types import Json
+
+from .times import parse_time
+
+DEBOUNCE = timedelta(seconds=3)
+
+
+def debounce_delay(previous: Json, candidate: Json, now: datetime, pod_since: datetime | None) -> timedelta | None:
+    """How long the step from `previous` to `candidate` can wait; None when it is to be written now or is
+    none.
+
+    Only the timeline, the pod's name, the place in the queue and the words of a start under way can wait.
+    `pod_since` is when the pod was made.
+    """
+    if candidate == previous or _without_steps(previous) != _without_steps(candidate):
+        return None
+    recorded = {entry["stage"]: entry["at"] for entry in previous.get("timeline", ())}
+    new_times = [
+        at
+        for entry in candidate.get("timeline", ())
+        if recorded.get(entry["stage"]) != entry["at"] and (at := parse_time(entry["at"])) is not None
+    ]
+    if previous.get("podName") != candidate.get("podName") and pod_since is not None:
+        new_times.append(pod_since)
+    if not new_times:
+        return None
+    remaining = min(new_times) + DEBOUNCE - now
+    return min(remaining, DEBOUNCE) if remaining > timedelta(0) else None
+
+
+def _without_steps(status: Json) -> Json:
+    kept = {key: value for key, value in status.items() if key not in ("timeline", "podName")}
+    kept["conditions"] = [
+        {key: value for key, value in condition.items() if key != "message"}
+        if condition.get("reason") == "Starting"
+        else condition
+        for condition in status.get("conditions", ())
+        # Having got a place is a step like the others; having lost one is not.
+        if (condition.get("type"), condition.get("status")) != ("Admitted", "True")
+    ]
+    return kept

@@ -1,0 +1,112 @@
+"""What a server waits for, in numbers rounded so that they change only when it matters to who waits.
+
+Kueue's text names the pools and resources it looked at in vain; the numbers are those of the ClusterQueues.
+Its texts (v0.18): pkg/scheduler/flavorassigner/flavorassigner.go, pkg/scheduler/scheduler.go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from devservers_core.kueue_quota import (
+    MAX_POOLS_SHOWN,
+    Choices,
+    Demand,
+    Headroom,
+    amount_text,
+    choices,
+    container_requests,
+    excess,
+    number_text,
+    possible,
+    resource_name,
+)
+from devservers_core.names import GPU, LABEL_POOL
+from devservers_core.types import Json
+
+_INSUFFICIENT = re.compile(r"insufficient unused quota for (\S+) in flavor ([^\s,;]+)")
+_NEVER = re.compile(r"insufficient quota for (\S+) in flavor ([^\s,;]+), previously")
+_UNAVAILABLE = re.compile(r"resource (\S+) unavailable in ClusterQueue")
+_MISMATCH = re.compile(r"flavor (\S+) doesn't match node affinity|untolerated taint .* in flavor (\S+)")
+
+
+class NeverFitsError(Exception):
+    """It asks for more than its queue will ever have; the text says of what, in one or two sentences."""
+
+
+def demand_of(pod: Json, queue: str) -> Demand:
+    """What Kueue counts for a pod: its containers together, or one init container if that asks for more."""
+    spec = pod.get("spec") or {}
+    main = [container_requests(each.get("resources") or {}) for each in spec.get("containers") or ()]
+    init = [container_requests(each.get("resources") or {}) for each in spec.get("initContainers") or ()]
+    names = {name for each in (*main, *init) for name in each}
+    none = Decimal(0)
+    requests = {
+        name: max(sum((each.get(name, none) for each in main), none), *(each.get(name, none) for each in init), none)
+        for name in names
+    }
+    return Demand(queue, str((spec.get("nodeSelector") or {}).get(LABEL_POOL) or ""), requests)
+
+
+def pending_reason(demand: Demand, queues: Mapping[str, Json], kueue_message: str) -> str:
+    """What is short now, with the words on when it starts. `kueue_message` is Kueue's text, empty before there is one.
+
+    Raises NeverFitsError when no waiting helps.
+    """
+    choices_now = possible(demand, choices(demand, queues))
+    named_by_kueue = {(found[1], found[2]) for found in _INSUFFICIENT.finditer(kueue_message)}
+    if not named_by_kueue:
+        _raise_if_never_fits(demand, queues, kueue_message)
+    lacking = (
+        _choices_named(choices_now, named_by_kueue) if named_by_kueue else _choices_without_room(choices_now, demand)
+    )
+    if lacking:
+        lacking_text = "; and ".join(_lack_text(name, demand.requests[name], each) for name, each in lacking.items())
+        return f"Waits for quota: needs {lacking_text}; starts by itself when {_when_it_starts(list(lacking), demand)}."
+    if "preemption" in kueue_message:
+        return "Waits for quota: a workload with less priority is making room for it; starts by itself."
+    return f"Waits for its turn in queue {demand.queue}; starts by itself."
+
+
+def _choices_named(choices_now: Choices, named_by_kueue: set[tuple[str, str]]) -> dict[str, dict[str, Headroom]]:
+    found = {
+        name: {pool: headroom for pool, headroom in each.items() if (name, pool) in named_by_kueue}
+        for name, each in choices_now.items()
+    }
+    return {name: each for name, each in found.items() if each}
+
+
+def _choices_without_room(choices_now: Choices, demand: Demand) -> dict[str, Mapping[str, Headroom]]:
+    return {
+        name: each for name, each in choices_now.items() if all(r.free < demand.requests[name] for r in each.values())
+    }
+
+
+def _raise_if_never_fits(demand: Demand, queues: Mapping[str, Json], kueue_message: str) -> None:
+    missing = _UNAVAILABLE.search(kueue_message)
+    if missing:
+        raise NeverFitsError(f"It asks for {resource_name(missing[1])}, and queue {demand.queue} has none to give.")
+    if excess_text := excess(demand, queues):
+        raise NeverFitsError(f"It can never start: it asks for {excess_text}.")
+    if kueue_message and (_MISMATCH.search(kueue_message) or _NEVER.search(kueue_message)):
+        where = f"pool {demand.pool}" if demand.pool else "any pool its flavor can use"
+        raise NeverFitsError(f"It can never start: queue {demand.queue} hasn't enough quota in {where}.")
+
+
+def _lack_text(resource: str, needed: Decimal, headrooms: Mapping[str, Headroom]) -> str:
+    parts = [
+        f"{number_text(resource, each.free)} of {number_text(resource, each.total)} {'are ' if index == 0 else ''}free "
+        f"in pool {pool}"
+        for index, (pool, each) in enumerate(list(headrooms.items())[:MAX_POOLS_SHOWN])
+    ]
+    more = f" and in {len(headrooms) - MAX_POOLS_SHOWN} more pools too few" if len(headrooms) > MAX_POOLS_SHOWN else ""
+    return f"{amount_text(resource, needed)}, {', '.join(parts)}{more}"
+
+
+def _when_it_starts(lacking: Sequence[str], demand: Demand) -> str:
+    if list(lacking) == [GPU]:
+        needed = demand.requests[GPU]
+        return "one comes free" if needed == 1 else f"{number_text(GPU, needed)} come free"
+    return "enough comes free"

@@ -1,0 +1,84 @@
+"""What a server's conditions say of its volumes: a size that isn't the one asked for, and a claim that was deleted.
+
+A home that is as asked for, and volumes that stay, have no condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from devservers.api.conditions import find
+from devservers.api.devserver import DevServer
+from devservers_core.quantity import canonical, parse_quantity
+from devservers_core.types import Json
+
+from .pods import status
+
+
+@dataclass(frozen=True, slots=True)
+class HomeSizeState:
+    """The condition's status, reason and message."""
+
+    ok: bool
+    reason: str
+    message: str
+
+
+def home_size_state(server: DevServer, claim: Json | None, error: str | None) -> HomeSizeState | None:
+    """How far the home's size is as asked for, None when there is nothing to say.
+
+    `error` is the API server's answer to the growth, which is how a class that can't grow volumes shows.
+    """
+    desired_size = server.spec.persistent_home_size
+    if desired_size is None or claim is None:
+        return None
+    size = canonical(desired_size)
+    requested = _storage((claim.get("spec") or {}).get("resources", {}).get("requests"))
+    capacity = _storage(status(claim).get("capacity"))
+    if requested is None:
+        return None
+    desired_bytes, requested_bytes = parse_quantity(size), parse_quantity(requested)
+    if desired_bytes < requested_bytes:
+        return HomeSizeState(
+            False,
+            "ShrinkRefused",
+            f"The home has {requested} and a volume can't be made smaller. Set persistentHomeSize to "
+            f"{requested}, or move the files to a server with a smaller home.",
+        )
+    if desired_bytes > requested_bytes and error is not None:
+        cause = " ".join(error.split()).rstrip(".")[:300]
+        return HomeSizeState(
+            False,
+            "NotExpandable",
+            f"The home stays at {requested}: the cluster refuses to make it {size} ({cause}). Set "
+            f"persistentHomeSize to {requested}, or ask an administrator for a storage class that can grow.",
+        )
+    if desired_bytes > requested_bytes or (capacity is not None and parse_quantity(capacity) < requested_bytes):
+        return HomeSizeState(
+            False, "Resizing", f"The home is being made {size}. Nothing to do; the server goes on running."
+        )
+    if find(server.status.conditions, "HomeResized") is not None:
+        return HomeSizeState(True, "Resized", f"The home has {requested}.")
+    return None
+
+
+def deletion_message(claims: Sequence[str], home_claim: Json | None) -> str | None:
+    """The message of VolumeDeleting, None when no mounted claim is being deleted.
+
+    The data can be copied out as long as the pod runs: Kubernetes deletes a claim when the last pod that uses it ends.
+    """
+    if not claims:
+        return None
+    home = home_claim["metadata"]["name"] if home_claim else None
+    names = [f"the home (volume claim {home})" if claim == home else f"the volume claim {claim}" for claim in claims]
+    subject, verb = " and ".join(names), "is" if len(names) == 1 else "are"
+    return (
+        f"{subject[0].upper()}{subject[1:]} {verb} being deleted: all files in it are lost as soon as this server "
+        "stops or restarts. Copy out now what you need (`scp`, `rsync`)."
+    )
+
+
+def _storage(amounts: Json | None) -> str | None:
+    amount = (amounts or {}).get("storage")
+    return canonical(str(amount)) if amount is not None else None

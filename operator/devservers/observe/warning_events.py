@@ -1,0 +1,100 @@
+"""Which of Kubernetes' Events says why a start hangs, where no object's status does.
+
+Events are read for such a server only, of one object or kind, by field selector, and ever more seldom the longer it
+lasts: nothing is watched, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from devservers.api.devserver import DevServer
+from devservers_core.types import Json
+
+from . import pods
+from .times import parse_time
+
+MOUNT_GRACE = timedelta(seconds=5)
+"""How long mounting may take before Events are asked; until then a failure is mostly of the kind that passes."""
+_MAX_INTERVAL = timedelta(seconds=60)
+
+_SUMMARY = "Unable to attach or mount volumes"
+"""The kubelet's sum of the failures that it has told one by one."""
+_COMBINED = re.compile(r"^\(combined from similar events\): ")
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """What to ask the API server for."""
+
+    kind: str
+    """Kind of the object the Events are about."""
+
+    pattern: str
+    """Its name, as a regular expression; a ReplicaSet's is made up by Kubernetes."""
+
+    reasons: tuple[str, ...]
+    since: datetime
+    """Older ones are about something else."""
+
+    requeue_after: timedelta
+    """Until the next look, if nothing changes: Kubernetes tries again without any object changing."""
+
+    name: str = ""
+    """The object's name, where it is known."""
+
+
+def event_query(
+    server: DevServer, deployment: Json | None, pod: Json | None, now: datetime
+) -> EventQuery | timedelta | None:
+    """What to ask about a start that hangs; how long to wait before there is anything to ask; None when it doesn't."""
+    failure = pods.condition(deployment, "ReplicaFailure") if deployment and pod is None else None
+    if failure and failure.get("status") == "True":
+        since = parse_time(failure.get("lastTransitionTime")) or now
+        pattern = rf"{re.escape(server.name)}-[a-z0-9]+"
+        return EventQuery("ReplicaSet", pattern, ("FailedCreate",), since, _interval(now - since))
+    scheduled = pods.condition_true_since(pod, "PodScheduled") if pod else None
+    if pod is None or scheduled is None or _volumes_mounted(pod):
+        return None
+    age = now - scheduled
+    if age < MOUNT_GRACE:
+        return MOUNT_GRACE - max(age, timedelta(0))
+    name = str(pods.pod_name(pod))
+    reasons = ("FailedMount", "FailedAttachVolume")
+    return EventQuery("Pod", re.escape(name), reasons, scheduled - MOUNT_GRACE, _interval(age), name)
+
+
+def newest_message(query: EventQuery, events: Iterable[Json]) -> str | None:
+    """The newest message that answers, None when there is none."""
+    candidates: list[tuple[bool, datetime, str]] = []
+    for event in events:
+        regarding = event.get("involvedObject") or {}
+        at = _last_seen(event)
+        matches = regarding.get("kind") == query.kind and re.fullmatch(query.pattern, str(regarding.get("name") or ""))
+        if matches and event.get("reason") in query.reasons and at is not None and at >= query.since:
+            text = _COMBINED.sub("", str(event.get("message") or ""))
+            candidates.append((not text.startswith(_SUMMARY), at, text))
+    return max(candidates)[2] if candidates else None
+
+
+def _interval(age: timedelta) -> timedelta:
+    return min(max(age / 4, MOUNT_GRACE), _MAX_INTERVAL)
+
+
+def _volumes_mounted(pod: Json) -> bool:
+    """Whether its volumes are there: the kubelet says so, or has begun to run something."""
+    state = pods.init_container_status(pod).get("state") or {}
+    return bool(
+        pods.condition_true_since(pod, "PodReadyToStartContainers") or "running" in state or "terminated" in state
+    )
+
+
+def _last_seen(event: Json) -> datetime | None:
+    series = event.get("series") or {}
+    for text in (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime")):
+        if at := parse_time(text):
+            return at
+    return parse_time((event.get("metadata") or {}).get("creationTimestamp"))

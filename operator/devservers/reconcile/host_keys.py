@@ -1,0 +1,63 @@
+"""Keeps a server's host key Secret as it must be: readable, matching, owned by whoever it is to outlive.
+
+Invariant: a key that is usable is never changed, so nobody's known_hosts complains. The Secret is never
+applied over; a wrong owner is mended by writing the very same key again, a broken key by making a new one;
+its certificate is renewed beside it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from devservers.api.devserver import DevServer
+from devservers.api.user import DevServerUser
+from devservers.build.host_key import host_key_name, host_key_secret, host_names, owner_reference, public_of
+from devservers.reconcile.certificate_authority import HostCa
+from devservers.reconcile.interfaces import Client
+from devservers.reconcile.key_pairs import decode_entry, generate_key_pair, host_key_data, read_key_pair
+from devservers_core.errors import ApiError
+from devservers_core.names import HOST_CERTIFICATE_FILE
+from devservers_core.types import Json
+
+
+async def ensure_host_key(
+    client: Client, ca: HostCa, server: DevServer, user: DevServerUser, home: Json | None, now: datetime
+) -> str | None:
+    """The server's public host key, after making or mending the Secret. home is the stored claim. Raises
+    ApiError.
+    """
+    namespace, name = server.metadata.namespace, host_key_name(server.metadata.name)
+    owner = owner_reference(server, home)
+    secret = await _read(client, namespace, name)
+    pair = read_key_pair(secret) if secret is not None else None
+    known = decode_entry(secret, HOST_CERTIFICATE_FILE) if secret is not None else None
+    if secret is not None and not (pair is not None and _owned(secret, owner)):
+        await client.delete("Secret", namespace, name, secret["metadata"]["uid"])
+        secret = None
+    pair = pair or generate_key_pair()
+    certificate = await ca.certificate(pair.public, host_names(server, user), known, now)
+    data = host_key_data(pair, certificate)
+    if secret is None:
+        try:
+            secret = await client.create(host_key_secret(server, user, data, owner))
+        except ApiError as error:
+            if not error.conflict:
+                raise
+            secret = await client.get("Secret", namespace, name)
+    elif known != certificate:
+        # In place: the kubelet brings it to the pod, and devserver-init tells sshd.
+        secret = await client.replace({**secret, "data": {**secret["data"], **data}})
+    return public_of(secret)
+
+
+async def _read(client: Client, namespace: str, name: str) -> Json | None:
+    try:
+        return await client.get("Secret", namespace, name)
+    except ApiError as error:
+        if not error.not_found:
+            raise
+        return None
+
+
+def _owned(secret: Json, owner: Json) -> bool:
+    return any(ref.get("uid") == owner["uid"] for ref in secret["metadata"].get("ownerReferences") or [])

@@ -1,0 +1,200 @@
+"""The only module that speaks to the API server: plain dictionaries in and out, over kubernetes.aio's raw
+path.
+
+Invariant: nothing is written unless the guard (the Lease) says this process still leads. The client's model
+classes are never used: building them costs several times what the request does (design page, operator.md
+2.6).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import config as kube_config
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+
+from devservers.runtime.kinds import KINDS
+from devservers_core.errors import ApiError
+from devservers_core.names import FIELD_MANAGER, OPERATOR
+from devservers_core.types import Json
+
+_JSON = "application/json"
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+
+Query = list[tuple[str, str]]
+Objects = list[Json]  # inside KubeClient, `list` is a method
+
+
+async def load_configuration(context: str | None = None) -> Configuration:
+    """Connection settings: the kubeconfig named by KUBECONFIG, else the pod's service account, else ~/.kube/config.
+
+    ``context`` is one of the kubeconfig's, its current one when None.
+    """
+    configuration = Configuration()
+    if os.environ.get("KUBECONFIG") or not os.environ.get("KUBERNETES_SERVICE_HOST"):
+        await kube_config.load_kube_config(  # type: ignore[no-untyped-call]
+            context=context, client_configuration=configuration, persist_config=False
+        )
+    else:
+        kube_config.load_incluster_config(  # type: ignore[no-untyped-call]
+            client_configuration=configuration
+        )
+    # The chain and the name are still verified. Strict mode (Python 3.13's default) also refuses certificates
+    # without an authority key identifier, which many clusters' API servers have.
+    configuration.disable_strict_ssl_verification = True
+    return configuration
+
+
+class KubeClient:
+    """Requests to one API server. Every method raises ApiError; an unreachable server has status 0."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        timeout: float = 30.0,
+        guard: Callable[[], None] | None = None,
+        written: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """guard is called before each write and raises when this process must not write any more; written
+        afterwards with (kind, HTTP method)."""
+        configuration.connection_pool_maxsize = 64
+        self.configuration = configuration
+        self._guard = guard
+        self._written = written
+        self._timeout = timeout
+        self._client = ApiClient(configuration)
+        self._client.user_agent = OPERATOR
+
+    async def close(self) -> None:
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, kind: str, namespace: str, name: str) -> Json:
+        return await self._call("GET", kind, KINDS[kind].path(namespace, name))
+
+    async def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Json]:
+        objects, _ = await self.list_at(kind, namespace, selector)
+        return objects
+
+    async def list_at(self, kind: str, namespace: str = "", selector: str = "") -> tuple[Objects, int]:
+        """All objects, in chunks, and the resourceVersion the (first chunk of the) list is of.
+
+        The consistent read: a list served from an old cache could miss objects that exist.
+        """
+        objects: Objects = []
+        token, version = "", 0
+        while True:
+            query: Query = [("limit", "500")]
+            if selector:
+                query.append(("labelSelector", selector))
+            if token:
+                query.append(("continue", token))
+            page = await self._call("GET", kind, KINDS[kind].path(namespace), query)
+            found = str(page["metadata"].get("resourceVersion", "0"))
+            version = version or (int(found) if found.isdigit() else 0)
+            for item in page["items"]:
+                item["apiVersion"], item["kind"] = KINDS[kind].api_version, kind
+                objects.append(item)
+            token = page["metadata"].get("continue", "")
+            if not token:
+                return objects, version
+
+    async def events(self, namespace: str, kind: str, name: str = "") -> Objects:
+        """The newest Warning Events about objects of a kind, or about one of them when name is given."""
+        selector = f"involvedObject.kind={kind},type=Warning" + (f",involvedObject.name={name}" if name else "")
+        query = [("fieldSelector", selector), ("limit", "500")]
+        answer = await self._call("GET", "Event", f"/api/v1/namespaces/{namespace}/events", query)
+        return list(answer["items"])
+
+    async def create(self, obj: Json) -> Json:
+        """Creates; an object that exists already is ApiError 409."""
+        kind, path, _ = _address(obj)
+        return await self._call("POST", kind, path, [("fieldManager", FIELD_MANAGER)], obj, _JSON)
+
+    async def replace(self, obj: Json) -> Json:
+        """Replaces the whole object; its resourceVersion is the optimistic lock (409 when it was lost)."""
+        kind, path, name = _address(obj)
+        return await self._call("PUT", kind, f"{path}/{name}", [("fieldManager", FIELD_MANAGER)], obj, _JSON)
+
+    async def apply(self, obj: Json) -> Json:
+        """Server-side apply as field manager `devservers`, taking over fields others changed."""
+        return await self._apply(obj, "")
+
+    async def apply_status(self, obj: Json) -> Json:
+        """Server-side apply of the status subresource."""
+        return await self._apply(obj, "/status")
+
+    async def scale(self, kind: str, namespace: str, name: str, replicas: int) -> None:
+        """Sets the replicas through the scale subresource, which is a right of its own."""
+        path = KINDS[kind].path(namespace, name) + "/scale"
+        await self._call("PATCH", kind, path, [], {"spec": {"replicas": replicas}}, _MERGE)
+
+    async def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> None:
+        """Deletes in the background; with uid only that very object. Already gone is fine."""
+        body: Json = {"propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self._call("DELETE", kind, KINDS[kind].path(namespace, name), [], body, _JSON)
+        except ApiError as error:
+            if not error.not_found:
+                raise
+
+    async def _apply(self, obj: Json, subresource: str) -> Json:
+        kind, path, name = _address(obj)
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
+        return await self._call("PATCH", kind, f"{path}/{name}{subresource}", query, obj, _APPLY)
+
+    async def _call(
+        self,
+        method: str,
+        kind: str,
+        path: str,
+        query: Query | None = None,
+        body: Json | None = None,
+        media: str = "",
+    ) -> Json:
+        if method != "GET" and self._guard is not None:
+            self._guard()
+        headers = {"Accept": _JSON} | ({"Content-Type": media} if media else {})
+        try:
+            request = await self._client.param_serialize(
+                method,
+                path,
+                query_params=query or None,
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            response = await self._client.call_api(*request, _request_timeout=self._timeout)
+            raw: bytes = await response.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiError(0, "Unreachable", f"{type(error).__name__}: {error}") from None
+        if response.status >= 300:
+            raise _refusal(response.status, raw, secret=kind == "Secret")
+        if method != "GET" and self._written is not None:
+            self._written(kind, method)
+        answer: Json = json.loads(raw)
+        return answer
+
+
+def _address(obj: Json) -> tuple[str, str, str]:
+    kind, metadata = obj["kind"], obj["metadata"]
+    return kind, KINDS[kind].path(metadata.get("namespace", "")), metadata.get("name", "")
+
+
+def _refusal(status: int, raw: bytes, *, secret: bool) -> ApiError:
+    try:
+        answer: Any = json.loads(raw)
+    except ValueError:
+        answer = {}
+    if not isinstance(answer, dict):
+        answer = {}
+    message = "" if secret else " ".join(str(answer.get("message", "")).split())[:600]
+    return ApiError(status, str(answer.get("reason", "") or "Error"), message)

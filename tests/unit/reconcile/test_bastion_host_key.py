@@ -1,0 +1,70 @@
+"""What the operator keeps for host keys: made once, renewed beside the key, never made anew while it can be used."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from devservers.reconcile.bastion_host_key import BastionHostKey
+from devservers.reconcile.certificate_authority import HostCa
+from devservers_core.errors import ApiError
+from devservers_core.types import Json
+from tests.support.operator.api_stand_in import ApiStandIn
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+SPACE = "devservers-bastion"
+
+
+class World:
+    """An API and the bastion's keys in it."""
+
+    def __init__(self) -> None:
+        self.api = ApiStandIn()
+        self.now = NOW
+
+    def look(self, *hosts: str) -> None:
+        ca = HostCa(self.api, "devservers-system")
+        asyncio.run(BastionHostKey(self.api, ca, hosts or ("ssh.example.com",), lambda: self.now).ensure())
+
+    def data(self, kind: str, name: str, namespace: str = SPACE) -> Json:
+        return dict(self.api.objects[(kind, namespace, name)]["data"])
+
+
+def test_the_key_is_made_once_and_everybody_may_know_the_ca() -> None:
+    world = World()
+    world.look()
+    made = world.data("Secret", "bastion-host-key")
+    ca = base64.b64decode(world.data("Secret", "host-ca", "devservers-system")["ca.pub"]).decode()
+    assert world.data("ConfigMap", "bastion-info") == {"host_ca.pub": ca}
+    writes = list(world.api.log)
+    world.look()
+    assert world.data("Secret", "bastion-host-key") == made
+    assert world.api.log == writes
+
+
+@pytest.mark.parametrize("change", ["time", "names", "ca"])
+def test_a_new_certificate_is_for_the_old_key(change: str) -> None:
+    world = World()
+    world.look()
+    before = world.data("Secret", "bastion-host-key")
+    if change == "time":
+        world.now += timedelta(days=250)
+    if change == "ca":
+        del world.api.objects[("Secret", "devservers-system", "host-ca")]
+    world.look("other.example.com" if change == "names" else "ssh.example.com")
+    after = world.data("Secret", "bastion-host-key")
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"ssh_host_ed25519_key-cert.pub"}
+
+
+def test_a_broken_ca_is_said_without_a_word_of_it() -> None:
+    world = World()
+    world.look()
+    broken = base64.b64encode(b"SECRET WORDS").decode()
+    world.api.objects[("Secret", "devservers-system", "host-ca")]["data"]["ca"] = broken
+    with pytest.raises(ApiError, match="host-ca can't be used; delete it") as caught:
+        world.look("new.example.com")
+    assert "SECRET" not in str(caught.value)

@@ -1,0 +1,212 @@
+"""What a reconcile refuses or leaves alone, where no API server would let it come to that."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from devservers.build.devserver import BuildSettings
+from devservers.reconcile.applier import Applier
+from devservers.reconcile.certificate_authority import HostCa, UserCa
+from devservers.reconcile.devserver import ServerReconciler
+from devservers.reconcile.uids import UidAllocator
+from devservers.reconcile.user import UserReconciler
+from devservers.runtime.cache import Cache
+from devservers_core.errors import ApiError
+from devservers_core.types import Json
+from tests.support.operator.api_stand_in import ApiStandIn
+
+
+class World:
+    """An API, a cache that is in step with it, and both reconcilers."""
+
+    def __init__(self) -> None:
+        self.api = ApiStandIn()
+        self.cache = Cache()
+        applier = Applier(self.cache, self.api)
+        self.servers = ServerReconciler(
+            self.cache,
+            self.api,
+            applier,
+            UserCa(self.api, "s"),
+            HostCa(self.api, "s"),
+            BuildSettings("a/b:1", "c/d:1"),
+        )
+        self.users = UserReconciler(self.cache, self.api, applier, UidAllocator(self.api, "s"))
+
+    def put(self, kind: str, namespace: str, name: str, **fields: Any) -> Json:
+        metadata = {"name": name, "generation": 1, **({"namespace": namespace} if namespace else {})}
+        obj = {"apiVersion": "devservers.io/v1", "kind": kind, "metadata": metadata, **fields}
+        stored = self.api.put(obj)
+        self.cache.put(stored)
+        return stored
+
+    def server(self, namespace: str = "dev-ann", **spec: Any) -> Json:
+        self.put("DevServer", namespace, "mydev", spec={"flavor": "small", **spec})
+        asyncio.run(self.servers.reconcile(namespace, "mydev"))
+        return self.api.objects[("DevServer", namespace, "mydev")]
+
+
+def reason(server: Json) -> str:
+    return next(str(c["reason"]) for c in server["status"]["conditions"] if c["type"] == "Ready")
+
+
+def user(world: World, name: str = "ann") -> None:
+    world.put("DevServerUser", "", name, spec={"username": name})
+    asyncio.run(world.users.reconcile(name))
+
+
+def test_an_owner_from_another_namespace_gets_nothing_there() -> None:
+    world = World()
+    user(world)
+    server = world.server("dev-bob", owner="ann")
+    assert reason(server) == "InvalidSpec"
+    assert not [place for place in world.api.objects if place[0] in ("Deployment", "Secret", "Service")]
+
+
+def test_an_object_that_cannot_be_read_says_so_and_is_not_written_again() -> None:
+    world = World()
+    server = world.server(volumes="none")
+    assert reason(server) == "InvalidSpec"
+    writes = len(world.api.log)
+    world.cache.put(server)
+    asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+    assert len(world.api.log) == writes
+
+
+def test_a_server_of_nobody_waits() -> None:
+    world = World()
+    assert reason(world.server()) == "OwnerNotFound"
+    assert not [place for place in world.api.objects if place[0] == "Deployment"]
+
+
+def test_a_server_that_is_there_before_its_user_is_set_up_is_looked_at_again() -> None:
+    """The user's status is the operator's own write, which wakes nobody."""
+    world = World()
+    world.put("DevServerFlavor", "", "small", spec={"resources": {"limits": {"cpu": "1"}}})
+    world.put("DevServerUser", "", "ann", spec={"username": "ann"})
+    assert reason(world.server()) == "Starting"
+    look = asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+    assert look.requeue_after is not None
+    assert look.requeue_after <= 1
+    asyncio.run(world.users.reconcile("ann"))
+    look = asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+    assert ("Deployment", "dev-ann", "mydev") in world.api.objects
+    assert look.requeue_after is None or look.requeue_after > 1
+
+
+def test_a_full_pass_twice_writes_nothing_the_second_time() -> None:
+    world = World()
+    user(world)
+    world.put("DevServerFlavor", "", "small", spec={"resources": {"limits": {"cpu": "1"}}})
+    world.server(persistentHomeSize="1Gi")
+    assert ("Deployment", "dev-ann", "mydev") in world.api.objects
+    writes = len(world.api.log)
+    for _ in range(3):
+        asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+        asyncio.run(world.users.reconcile("ann"))
+    assert world.api.log[writes:] == []
+
+
+def suspended(**spec: Any) -> World:
+    """A world with a server that ran when its user was suspended, and was not looked at since."""
+    world = World()
+    user(world)
+    world.put("DevServerFlavor", "", "small", spec={"resources": {"limits": {"cpu": "1"}}})
+    world.server()
+    assert replicas(world) == 1
+    status = world.api.objects[("DevServerUser", "", "ann")]["status"]
+    world.put("DevServerUser", "", "ann", spec={"username": "ann", "suspended": True}, status=status)
+    world.put("DevServer", "dev-ann", "mydev", spec={"flavor": "small", **spec})
+    world.api.log.clear()
+    return world
+
+
+def replicas(world: World) -> int:
+    return int(world.api.objects[("Deployment", "dev-ann", "mydev")]["spec"]["replicas"])
+
+
+def deployments(world: World) -> list[str]:
+    return [line for line in world.api.log if " Deployment/" in line]
+
+
+def test_a_suspended_users_server_is_stopped_by_one_write() -> None:
+    world = suspended()
+    asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+    assert (replicas(world), deployments(world)) == (0, ["apply Deployment/mydev"])
+
+
+def test_a_suspended_users_server_that_cannot_be_read_is_stopped_all_the_same() -> None:
+    world = suspended(volumes="none")
+    asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+    assert (replicas(world), deployments(world)) == (0, ["scale Deployment/mydev"])
+
+
+def test_a_suspended_users_server_is_stopped_when_the_rest_of_the_pass_fails() -> None:
+    world = suspended()
+
+    def refuse(verb: str, obj: Json) -> None:
+        if obj["kind"] == "ConfigMap":
+            raise ApiError(500, "InternalError", "a webhook does not answer")
+
+    world.api.before_write = refuse
+    with pytest.raises(ApiError, match="webhook"):
+        asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
+    assert (replicas(world), deployments(world)) == (0, ["scale Deployment/mydev"])
+
+
+def test_a_broken_host_key_is_made_anew_and_a_good_one_never() -> None:
+    world = World()
+    user(world)
+    world.put("DevServerFlavor", "", "small", spec={"resources": {"limits": {"cpu": "1"}}})
+    world.server()
+    place = ("Secret", "dev-ann", "mydev-host-key")
+    before = world.api.objects[place]["data"]
+    world.server()
+    assert world.api.objects[place]["data"] == before
+    world.api.objects[place]["data"] = {**before, "ssh_host_ed25519_key": "AAAA"}
+    world.server()
+    after = world.api.objects[place]["data"]
+    assert after["ssh_host_ed25519_key.pub"] != before["ssh_host_ed25519_key.pub"]
+
+
+def test_a_cache_that_is_behind_deletes_no_namespace() -> None:
+    world = World()
+    user(world)
+    world.cache.apply(
+        "DevServerUser",
+        {"metadata": {"name": "ann", "uid": "x", "resourceVersion": "999999999"}, "kind": "DevServerUser"},
+        deleted=True,
+    )
+    asyncio.run(world.users.reconcile("ann"))
+    assert not [line for line in world.api.log if line.startswith("delete")]
+
+
+def test_a_former_users_server_whose_end_no_event_told_of_keeps_nobody_waiting() -> None:
+    """It was deleted between the operator's first list and the beginning of its watch."""
+    world = World()
+    user(world)
+    world.put("DevServer", "dev-ann", "mydev", spec={"flavor": "small"})
+    old = world.api.objects[("DevServer", "dev-ann", "mydev")]
+    old["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    world.cache.put(world.api.put(old))
+    del world.api.objects[("DevServer", "dev-ann", "mydev")], world.api.objects[("DevServerUser", "", "ann")]
+    world.cache.forget(world.cache.get("DevServerUser", "", "ann") or {})
+    made = {"name": "ann", "generation": 1, "creationTimestamp": "2026-02-01T00:00:00Z"}
+    again = {"apiVersion": "devservers.io/v1", "kind": "DevServerUser", "metadata": made, "spec": {"username": "ann"}}
+    world.cache.put(world.api.put(again))
+    asyncio.run(world.users.reconcile("ann"))
+    assert world.api.objects[("DevServerUser", "", "ann")]["status"]["phase"] == "Active"
+    assert world.cache.get("DevServer", "dev-ann", "mydev") is None
+
+
+def test_the_api_servers_words_about_a_secret_are_not_kept() -> None:
+    from devservers.runtime.kube_client import _refusal
+
+    body = b'{"reason": "Invalid", "message": "data: Invalid value: hunter2"}'
+    assert "hunter2" not in str(_refusal(422, body, secret=True))
+    assert "hunter2" in str(_refusal(422, body, secret=False))
+    with pytest.raises(ApiError):
+        raise _refusal(500, b"not json", secret=False)
