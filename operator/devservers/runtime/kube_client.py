@@ -19,6 +19,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from devservers.runtime.kinds import KINDS
+from devservers_core.client.retry import SAFE_METHODS
 from devservers_core.errors import ApiError
 from devservers_core.names import FIELD_MANAGER, OPERATOR
 from devservers_core.types import Json
@@ -65,6 +66,7 @@ class KubeClient:
         """guard is called before each write and raises when this process must not write any more; written
         afterwards with (kind, HTTP method)."""
         configuration.connection_pool_maxsize = 64
+        configuration.client_session_kwargs = {"middlewares": (_send_writes_once,)}
         self.configuration = configuration
         self._guard = guard
         self._written = written
@@ -182,6 +184,23 @@ class KubeClient:
             self._written(kind, method)
         answer: Json = json.loads(raw)
         return answer
+
+
+async def _send_writes_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """A client middleware that keeps aiohttp from repeating PUT and DELETE when their connection breaks.
+
+    The API server may have carried out the first one. The second would be refused with 409 by the resourceVersion that
+    the first one changed, and a renewed Lease would look like a lost one.
+    """
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        if request.method in SAFE_METHODS or isinstance(error, aiohttp.ClientConnectorError):
+            raise
+        # aiohttp repeats a request after these two errors only.
+        raise aiohttp.ClientConnectionError(f"{type(error).__name__}: {error}") from error
 
 
 def _address(obj: Json) -> tuple[str, str, str]:

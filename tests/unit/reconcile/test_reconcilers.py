@@ -200,13 +200,3 @@ def test_a_former_users_server_whose_end_no_event_told_of_keeps_nobody_waiting()
     asyncio.run(world.users.reconcile("ann"))
     assert world.api.objects[("DevServerUser", "", "ann")]["status"]["phase"] == "Active"
     assert world.cache.get("DevServer", "dev-ann", "mydev") is None
-
-
-def test_the_api_servers_words_about_a_secret_are_not_kept() -> None:
-    from devservers.runtime.kube_client import _refusal
-
-    body = b'{"reason": "Invalid", "message": "data: Invalid value: hunter2"}'
-    assert "hunter2" not in str(_refusal(422, body, secret=True))
-    assert "hunter2" in str(_refusal(422, body, secret=False))
-    with pytest.raises(ApiError):
-        raise _refusal(500, b"not json", secret=False)
