@@ -1,4 +1,4 @@
-"""What all tiers share."""
+"""Settings of all test tiers: signals, environment and required packages."""
 
 from __future__ import annotations
 

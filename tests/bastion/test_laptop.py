@@ -134,7 +134,7 @@ def test_setting_with_an_invalid_value_is_refused(
 
 
 def test_exec_in_a_shell_loop_leaves_standard_input_unread(laptop: Devctl, replica: Replica, tmp_path: Path) -> None:
-    """ssh would read the loop's input; only what is asked to read, or always does, is given it."""
+    """Else ssh would read the loop's input: only commands that ask for it are given standard input."""
     loop = 'printf "a\\nb\\nc\\n" | while read n; do "$0" -m devctl exec "my $n" -- true; done'
     environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     done = subprocess.run(["sh", "-c", loop, sys.executable], env=environ, capture_output=True, text=True, check=False)

@@ -228,7 +228,7 @@ def _fingerprint(client: Client, name: str) -> str:
 
 
 def test_login_with_13_agent_keys_accepts_the_last(fresh: World) -> None:
-    """sshd takes each key that is offered for a try, and ssh offers all of an agent's in turn."""
+    """Each key that ssh offers counts as a try for sshd, and ssh offers all of an agent's in turn."""
     client, replica = fresh.client, fresh.replica()
     replica.put([user(client, "ann", 20000)])
     replica.start()

@@ -302,7 +302,7 @@ def test_command_has_low_priority_and_a_reported_cpu_limit(fresh: World, replica
 
 
 def test_kubectl_with_large_standard_input_is_refused(fresh: World, replica: Replica) -> None:
-    """kubectl holds what it reads many times over: 320 MiB made it one of 800 within two seconds."""
+    """In memory kubectl holds its input many times over: 320 MiB took 800 MiB within two seconds."""
     command = fresh.client.ssh(replica, "ann", "kubectl", "apply", "-f", "-")
     done = subprocess.run(command, input=b"a" * (5 << 20), capture_output=True, timeout=60, check=False)
     assert done.returncode == 6, done

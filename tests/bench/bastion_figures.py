@@ -92,7 +92,7 @@ class Crowd:
 
 
 def door(laptop: Laptop, *words: str) -> list[str]:
-    """ssh's command line to the bastion, as its people have it."""
+    """The ssh command line to the bastion, as people have it."""
     return ["ssh", *_options(laptop), "-p", str(laptop.platform.ssh_port), f"{laptop.name}@127.0.0.1", *words]
 
 

@@ -1,4 +1,4 @@
-"""One person's burst at the bastion, and an upload through the API server."""
+"""Figures of one user's burst at the bastion and of an upload by the API server."""
 
 from __future__ import annotations
 

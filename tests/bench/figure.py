@@ -1,4 +1,4 @@
-"""One measured figure, and how many are summed up into one."""
+"""A measured figure, and percentiles."""
 
 from __future__ import annotations
 

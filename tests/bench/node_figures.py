@@ -1,4 +1,4 @@
-"""What a person waits for, on the real node, beside what a bare pod takes in the same run."""
+"""The time from create to SSH on the real node, beside a bare pod's."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Measures the operator on a real API server: writes per server, and what a restart over settled servers
-costs.
+"""Measures the operator on a real API server: writes per server and of a restart.
 
 Invariant: counted from the API server's audit log and the operator's own clock, not from what the operator
 says it wrote. Used by the cluster tests, which assert the bounds, and by the bench, which prints them.
@@ -45,9 +44,7 @@ class RestartFigures:
 
 
 def operator_writes(server: ApiServer, since: int) -> list[str]:
-    """Writes of the operator's identity since an audit mark, the Lease left out, as `verb
-    resource/subresource code`.
-    """
+    """Writes by the operator since an audit mark, without the Lease, as `verb resource/subresource code`."""
     user, _ = server.service_account(SYSTEM, OPERATOR)
     return [
         f"{w.verb} {w.resource}{'/' + w.subresource if w.subresource else ''} {w.namespace}/{w.name} {w.code}"

@@ -1,4 +1,4 @@
-"""What who waits for quota goes on waiting for once there is some: Kueue, the scheduler, and nothing of ours."""
+"""The time from free quota to the waiting server's pod on a node."""
 
 from __future__ import annotations
 

@@ -102,15 +102,14 @@ def test_server_with_a_withdrawn_flavor_can_change_and_stop_but_not_start(
     admin.create(_server(namespace))
     _allow(admin, namespace, "cpu-large")
 
-    def change(dryRun: str = "", **spec: object) -> None:
-        query = {"dryRun": dryRun} if dryRun else {}
+    def change(spec: Json, **query: str) -> None:
         admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": spec}, namespace, **query)
 
-    change(running=False)
-    change(command=["sleep", "9"])
-    said = _refusal(partial(change, running=True))
+    change({"running": False})
+    change({"command": ["sleep", "9"]})
+    said = _refusal(partial(change, {"running": True}))
     assert "flavor cpu-small is not allowed here; choose one of cpu-large" in said
-    change(running=True, flavor="cpu-large")
+    change({"running": True, "flavor": "cpu-large"})
 
 
 def test_operator_write_to_a_server_with_a_withdrawn_flavor_is_accepted(

@@ -99,7 +99,7 @@ class Keysync:
 
 @pytest.fixture
 def keysync(cluster: ApiServer, tmp_path: Path) -> Iterator[Keysync]:
-    """keysync at work, by the rights of an administrator."""
+    """A running account sync with the rights of an administrator."""
     wire = Wire(cluster.url)
     config = json.loads(cluster.kubeconfig_for("keysync", ["system:masters"]).read_text())
     config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{wire.port}"

@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 @contextmanager
 def _etcd(folder: Path, argv: tuple[str, ...], scheme: str) -> Iterator[int]:
-    """etcd with these words, on ports of its own; its client port."""
+    """Runs etcd with these arguments on free ports; yields its client port."""
     port, peer = free_ports(2)
     command = [
         word.replace(str(INSIDE), str(folder)).replace(":2379", f":{port}").replace(":2380", f":{peer}")

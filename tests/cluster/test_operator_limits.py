@@ -72,7 +72,7 @@ def test_user_quota_overrides_the_stacks(operator: OperatorProcess, world: World
 def test_server_count_quota_includes_stopped_servers(
     operator: OperatorProcess, world: World, eve: str, tmp_path: Path
 ) -> None:
-    """devctl waits for the quota controller to know the kind, which takes up to half a minute after an installation."""
+    """The quota controller knows a new kind within half a minute of its installation; devctl waits for that."""
     world.add_user(eve)
     devctl = Devctl(tmp_path, operator.server.kubeconfig_for("test-admin", ("system:masters",)), eve)
     for name in ("one", "two", "three"):

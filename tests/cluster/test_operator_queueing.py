@@ -89,7 +89,7 @@ def ann(world: World, operator: OperatorProcess) -> str:
 
 @pytest.fixture
 def devctl(prepared: ApiServer, ann: str, tmp_path: Path) -> Devctl:
-    """devctl of that user, with the rights of their service account."""
+    """Runs devctl as that user, with the rights of their service account."""
     return Devctl(tmp_path, prepared.kubeconfig_for(*prepared.service_account(f"dev-{ann}", "devctl")), ann)
 
 

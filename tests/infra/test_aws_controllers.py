@@ -125,8 +125,10 @@ def ecrs(value: object) -> list[str]:
 
 
 def test_controller_images_are_regional_or_public() -> None:
-    """A node's role can ask no other region for a token. Charts' defaults are in no value: the one that names a
-    private registry is EFA's, of us-west-2."""
+    """A node's role can ask no other region for a token.
+
+    Charts' defaults are in no value: the one that names a private registry is EFA's, of us-west-2.
+    """
     assert ecrs(values("efa-device-plugin")["image"]) == ["eu-central-1"]
     for node in releases():
         assert set(ecrs(node.inputs["values"])) <= {"eu-central-1"}, node.name

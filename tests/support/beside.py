@@ -1,4 +1,4 @@
-"""Watches a person's own platform while the test suite runs, and says what of it the suite changed.
+"""Compares a user's own platform before and after a run of the test suite.
 
 `python -m tests.support.beside` uses the platform of its environment's state folder, which `make up` started. It makes
 a person with a server, keeps two of their sessions open, prints "watching", and compares when a line comes in.

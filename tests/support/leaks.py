@@ -1,4 +1,4 @@
-"""Command lines with secrets in them that once reached an audit log, and what of them may not be shown."""
+"""Command lines with secrets that once reached an audit log."""
 
 from __future__ import annotations
 

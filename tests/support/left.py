@@ -1,4 +1,4 @@
-"""Says what an embedded cluster that is down left on the machine: `python -m tests.support.left`."""
+"""Lists what an embedded cluster that is down left on the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People and keys for tests of the bastion's accounts."""
+"""Users and keys for tests of the bastion's accounts."""
 
 from __future__ import annotations
 

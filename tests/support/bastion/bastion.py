@@ -1,5 +1,6 @@
-"""Invariant: these tests run real sshd processes, the bastion's own processes as they are shipped, and the system's
-own SSH client; nothing of the machine's /etc is changed.
+"""Runs replicas of the bastion, and SSH clients, for the bastion tests.
+
+Invariant: sshd, the bastion's processes and the SSH client are the real ones; nothing of the machine's /etc is changed.
 
 A replica is what a pod is: a process tree of its own (PID and mount namespaces, the supervisor as PID 1), in which
 the name service knows the bastion's accounts, and an audit process beside it as another user. Each ends with the

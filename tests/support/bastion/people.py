@@ -1,4 +1,4 @@
-"""The session program as it is shipped, in the pods of these tests."""
+"""Installs the shipped session program in the pods of the bastion tests."""
 
 from __future__ import annotations
 

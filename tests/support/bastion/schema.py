@@ -1,4 +1,4 @@
-"""Holds audit lines against bastion/audit/schema.json: just as much of JSON Schema as that file uses."""
+"""Checks audit lines against bastion/audit/schema.json."""
 
 from __future__ import annotations
 

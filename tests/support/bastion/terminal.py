@@ -1,4 +1,4 @@
-"""A terminal in front of a program: keys are typed, and what it shows is waited for."""
+"""A terminal for a program: types keys and waits for text on the screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback that knows CONNECT, and a name that only it can resolve."""
+"""An HTTP proxy on loopback for CONNECT, with a name that only it resolves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Invariant: the cases come from the generated schema itself, so a constraint without a reject case can't exist.
+"""Test cases for every constraint of a CRD schema.
+
+Invariant: the cases come from the generated schema itself, so a constraint without a reject case can't exist.
 
 Each starts from a whole valid example and spoils one place in it. Pure; the tests send the results.
 """
@@ -48,8 +50,9 @@ def without(example: Any, path: Path) -> Any:
 
 
 def constraint_cases(schema: Any, example: Any, path: Path = ()) -> Iterator[Case]:
-    """A reject case for every constraint below `schema`, and an accept case for each limit of a number and each enum
-    value. `example` must have every place that the schema has: AssertionError names the first that is missing.
+    """A reject case for every constraint below `schema`, and accept cases for number limits and enum values.
+
+    `example` must have every place that the schema has: AssertionError names the first that is missing.
     """
     yield from _own(schema, example, path)
     for name, each in schema.get("properties", {}).items():

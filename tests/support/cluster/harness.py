@@ -1,6 +1,8 @@
-"""Invariant: these tests talk to a real etcd and a real kube-apiserver of the session's own, on loopback.
+"""Runs etcd, kube-apiserver and controllers for the cluster tests, and issues identities.
 
-Every process is ended by the test session that started it, and dies with it when the session is killed.
+Invariant: every process is the session's own, on loopback; it is ended by the test session that started it, and dies
+with it when the session is killed.
+
 Binaries: $DEVSERVERS_TOOLS_DIR first, then the project's toolchain, then the PATH.
 """
 
@@ -149,7 +151,7 @@ def find_tool(name: str) -> Path:
 
 @contextmanager
 def running_api_server() -> Iterator[ApiServer]:
-    """etcd and kube-apiserver with RBAC and an audit log, ready; both are gone when the block ends."""
+    """Runs etcd and kube-apiserver with RBAC and an audit log; both are gone when the block ends."""
     memory = Path("/dev/shm")
     base = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
     _remove_leftovers(base)
@@ -168,11 +170,11 @@ def running_api_server() -> Iterator[ApiServer]:
 
 @contextmanager
 def running_controllers(server: ApiServer) -> Iterator[None]:
-    """kube-controller-manager with the controllers that a DevServer's children need: Deployments to pods,
-    garbage collection by owner reference, namespace deletion, quota counts, endpoint slices, PVC protection.
+    """Runs kube-controller-manager with the controllers that a DevServer's children need.
 
-    Garbage collection learns of a new kind within half a minute only: install the CRDs before this.
-    No kubelet and no scheduler: pods stay Pending until a test writes their status.
+    These are Deployments to pods, garbage collection by owner reference, namespace deletion, quota counts, endpoint
+    slices and PVC protection. Garbage collection learns of a new kind within half a minute only: install the CRDs
+    before this. No kubelet and no scheduler: pods stay Pending until a test writes their status.
     """
     (port,) = free_ports(1)
     user = ("system:kube-controller-manager", ("system:masters",))

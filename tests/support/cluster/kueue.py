@@ -1,4 +1,6 @@
-"""Invariant: Kueue's kinds are the real ones, from its own chart; what Kueue does with them is played by the test.
+"""Installs Kueue's CRDs in the cluster tests and simulates its controller.
+
+Invariant: Kueue's kinds are the real ones, from its own chart; what Kueue does with them is played by the test.
 
 There is no controller in this tier: FakeKueue writes Workloads as Kueue 0.18 does (one per pod that asks for a queue,
 owned by it), and lets a test say who is admitted. tests/node has the real one.

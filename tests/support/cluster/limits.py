@@ -1,4 +1,4 @@
-"""Limits of a person for tests, and waiting for Kubernetes' quota controller to count them."""
+"""Limits of a user for tests, and waits for Kubernetes' quota controller."""
 
 from __future__ import annotations
 

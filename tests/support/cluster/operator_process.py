@@ -94,8 +94,9 @@ class OperatorProcess:
 def running_operator(
     server: ApiServer, identity: str = "one", *, leads: bool = True, **settings: object
 ) -> Iterator[OperatorProcess]:
-    """The operator with settings (DEVSERVERS_<NAME>, lower case here); leads waits until it has reconciled
-    all.
+    """Runs the operator with settings (DEVSERVERS_<NAME>, lower case here).
+
+    With `leads`, waits until it has reconciled all objects.
     """
     user, groups = server.service_account(SYSTEM, OPERATOR)
     metrics_port, health_port = free_ports(2)
@@ -150,11 +151,10 @@ def operator_for(server: ApiServer, *manifests: Json, **settings: object) -> Ite
 
 
 class FakeKubelet:
-    """Brings every managed pod to Ready, step by step, and binds every claim: there is no kubelet in this
-    tier.
+    """Brings every managed pod to Ready, step by step, and binds every claim.
 
-    An image with `missing` in its name never arrives, and a pod waits for its claims. steps=False makes pods Ready with
-    one write.
+    There is no kubelet in this tier. An image with `missing` in its name never arrives, and a pod waits for its claims.
+    steps=False makes pods Ready with one write.
     """
 
     def __init__(self, client: Client, steps: bool = True, may_run: Callable[[Json], bool] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""An environment on AWS as far as its network, cluster and edges go, recorded: known and unknown."""
+"""An AWS environment of network, cluster and edge, recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An environment to look at: settings with every kind of pool, and the graph the program makes of them."""
+"""Settings with every kind of pool, and the graph the program makes of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every IAM policy document of a recorded graph, and what is wrong with it.
+"""IAM policy documents of a recorded graph, and their faults.
 
 Actions are held against botocore's own list of a service's operations. An IAM action is mostly called as the operation
 it allows; the few that are not stand in :data:`PERMISSIONS_ONLY`, with the reason.

@@ -1,4 +1,4 @@
-"""Committed stacks, simulated once for all who look at them: each takes seconds."""
+"""Simulations of the committed stacks, cached for the session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a server that waits goes on waiting once there is quota: from what the cluster tells, as it tells it."""
+"""Measures the time from free quota to the scheduling of the waiting server's pod."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody's own machine in front of the bastion: an SSH key, the system's own client, and one line of trust."""
+"""A laptop in front of the bastion: an SSH key, ssh and one line of known_hosts."""
 
 from __future__ import annotations
 

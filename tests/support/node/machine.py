@@ -1,4 +1,4 @@
-"""Invariant: what a cluster may leave on the machine is looked for here, by name and by difference."""
+"""A snapshot of what an embedded cluster may leave on the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Invariant: a test does what a person does in a terminal, and sees what they see."""
+"""The platform of the node tests and its user, who works in a terminal.
+
+Invariant: a test does what a person does in a terminal, and sees what they see.
+"""
 
 from __future__ import annotations
 

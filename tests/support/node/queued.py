@@ -1,4 +1,7 @@
-"""Invariant: what waits in a queue here is labelled as the operator labels servers, and passes Pod Security."""
+"""Pods, Jobs, flavors and LocalQueues for the node tests of queueing.
+
+Invariant: pods in a queue are labelled as the operator labels servers, and pass Pod Security.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A terminal in front of a person: keys are typed, and what it shows is waited for."""
+"""A terminal for devctl: types keys and waits for text on the screen."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Terminal:
 
 @contextmanager
 def terminal(person: Person, *words: str) -> Iterator[Terminal]:
-    """devctl at a terminal, gone after the block."""
+    """Runs devctl at a terminal, until the block ends."""
     opened = Terminal(person, *words)
     try:
         yield opened

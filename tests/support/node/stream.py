@@ -1,4 +1,4 @@
-"""Invariant: what changes on the cluster is seen when it changes, with the moment it was seen."""
+"""Watches one kind of the cluster, with the time each event was received."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""An API server in memory, for what a real one can't be made to do on purpose: losing races, refusing,
-undoing.
+"""An API server in memory that loses races, refuses and undoes writes on purpose.
 
 It stands in for Kubernetes, never for a module of ours. Everything else about the operator is tested in
 tests/cluster against the real thing.

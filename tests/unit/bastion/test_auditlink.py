@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bastion.supervisor.auditlink import BATCH, AuditLink
+from tests.support.wait import eventually_async
 
 MOST = 50
 
@@ -26,15 +27,6 @@ def _ear(heard: list[str], go: asyncio.Event) -> Callable[..., Awaitable[None]]:
     return peer
 
 
-async def _until(check: Callable[[], object], what: str) -> None:
-    try:
-        async with asyncio.timeout(10):
-            while not check():
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"not within 10 s: {what}") from None
-
-
 def _said(number: int, event: str = "forward_denied") -> list[tuple[str, dict[str, Any]]]:
     return [(event, {"conn": f"c{number}"})]
 
@@ -47,7 +39,7 @@ def test_a_flood_takes_no_other_persons_events_along(tmp_path: Path) -> None:
         async with await asyncio.start_unix_server(_ear(heard, go), tmp_path / "audit.sock"):
             link = AuditLink(tmp_path / "audit.sock", list, logged.append, MOST)
             running = asyncio.ensure_future(link.run())
-            await _until(lambda: link.down_since is None, "a connection")
+            await eventually_async(lambda: link.down_since is None, "a connection")
             link.say(_said(0, "conn_open"))
             await asyncio.sleep(0)  # it is on its way by now, and not answered
             for number in range(3 * MOST):
@@ -56,7 +48,7 @@ def test_a_flood_takes_no_other_persons_events_along(tmp_path: Path) -> None:
             link.say(_said(1, "conn_close"))
             go.set()
             await link.flush(10)
-            await _until(lambda: link.down_since is None, "it counts as there again")
+            await eventually_async(lambda: link.down_since is None, "it counts as there again")
             assert heard == ["conn_open", *["forward_denied"] * (MOST - 1), "conn_close"]
             assert logged == [
                 f"ALERT {MOST} events wait for the audit process; the next ones are left out",
@@ -85,7 +77,7 @@ def test_many_are_sent_before_the_first_is_answered(tmp_path: Path) -> None:
             for number in range(BATCH + 1):
                 link.say(_said(number))
             running = asyncio.ensure_future(link.run())
-            await _until(lambda: heard, "the one after the batch")
+            await eventually_async(lambda: heard, "the one after the batch")
             assert [json.loads(line)["fields"]["conn"] for line in waiting] == [f"c{n}" for n in range(BATCH)]
             running.cancel()
 

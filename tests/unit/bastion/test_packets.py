@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 
 import pytest
@@ -13,16 +14,16 @@ from bastion.supervisor.packets import Packets, pipe, plain
 def test_each_write_is_one_record_and_the_last_end_is_the_end() -> None:
     written = [b"one\r\n", b"two\r\nAccepted\r\n", b"\n", b"x" * 1023 + b"\n", *(b"%d\n" % n for n in range(200))]
 
-    async def main() -> list[str | None]:
-        ours, theirs = pipe()
-        for each in written:  # all of them before anything is read
-            os.write(theirs, each)
-        os.close(theirs)
-        with open(ours, "rb", buffering=0) as stream:  # noqa: PTH123
-            _, packets = await asyncio.get_running_loop().connect_read_pipe(Packets, stream)
-            return [await asyncio.wait_for(packets.next(), 10) for _ in range(len(written) + 1)]
+    async def main(stream: io.FileIO) -> list[str | None]:
+        _, packets = await asyncio.get_running_loop().connect_read_pipe(Packets, stream)
+        return [await asyncio.wait_for(packets.next(), 10) for _ in range(len(written) + 1)]
 
-    *records, end = asyncio.run(main())
+    ours, theirs = pipe()
+    for each in written:  # all of them before anything is read
+        os.write(theirs, each)
+    os.close(theirs)
+    with io.FileIO(ours, "rb") as stream:
+        *records, end = asyncio.run(main(stream))
     assert records == ["one", "two\\015\\012Accepted", "", "x" * 1023, *map(str, range(200))]
     assert end is None
 

@@ -25,7 +25,7 @@ class _Terminal(io.StringIO):
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """devctl's main() in this process, which saves half a second each time."""
+    """Runs devctl's main() in this process, which saves half a second each time."""
     for name in [n for n in os.environ if n.startswith(("DEVCTL_", "XDG_", "KUBE"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -56,7 +56,7 @@ def api() -> Iterator[ApiServer]:
 
 @pytest.fixture
 def devctl(run: Run, api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """devctl as the person ann of that API server; `typed` is what she answers at a terminal."""
+    """Runs devctl as the user ann of that API server; `typed` is what she answers at a terminal."""
     kubeconfig = str(api.kubeconfig(tmp_path))
 
     def call(*words: str, code: int = 0, typed: str | None = None, **env: str) -> Done:

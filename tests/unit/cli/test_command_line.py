@@ -15,7 +15,7 @@ from tests.support.cli.run import Done, Run
 
 
 def spawn(home: Path, *words: str, **env: str) -> Done:
-    """devctl as a process of its own."""
+    """Runs devctl as a process of its own."""
     environ = {"HOME": str(home), "PATH": os.environ["PATH"], "USER": "ann", **env}
     command = [sys.executable, "-m", "devctl", *words]
     return subprocess.run(

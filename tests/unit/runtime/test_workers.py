@@ -13,6 +13,7 @@ from devservers.runtime.metrics import Metrics
 from devservers.runtime.workers import Workers
 from devservers.runtime.workqueue import WorkQueue
 from devservers_core.errors import ApiError
+from tests.support.wait import eventually_async
 
 ANN, BOB = Key("DevServerUser", "", "ann"), Key("DevServerUser", "", "bob")
 
@@ -37,10 +38,6 @@ class Scene:
             await asyncio.sleep(outcome)
             return Result()
         return outcome
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            await asyncio.sleep(0.005)
 
     def count(self, result: str) -> float:
         labels = {"kind": "DevServerUser", "result": result}
@@ -80,7 +77,7 @@ def test_a_key_whose_reconcile_fails_comes_again(
         scene.outcomes = [failure]
         scene.queue.add(ANN)
         with caplog.at_level(logging.WARNING, "devservers.worker"):
-            await scene.until(lambda: scene.count("ok") == 1)
+            await eventually_async(lambda: scene.count("ok") == 1, "1 reconciles of result ok")
         assert scene.seen == [ANN, ANN]
         assert scene.count("error") == 1
 
@@ -94,7 +91,7 @@ def test_a_reconcile_that_asks_for_another_gets_it_later() -> None:
     async def check(scene: Scene) -> None:
         scene.outcomes = [Result(requeue_after=0.05)]
         scene.queue.add(ANN)
-        await scene.until(lambda: scene.count("ok") == 2)
+        await eventually_async(lambda: scene.count("ok") == 2, "2 reconciles of result ok")
         assert scene.seen == [ANN, ANN]
         assert scene.count("error") == 0
 
@@ -107,7 +104,7 @@ def test_the_first_pass_is_over_when_every_key_of_it_has_succeeded() -> None:
         scene.workers.expect([ANN, BOB], 0.0)
         scene.queue.add(ANN)
         scene.queue.add(BOB)
-        await scene.until(lambda: scene.count("error") == 1)
+        await eventually_async(lambda: scene.count("error") == 1, "1 reconciles of result error")
         assert not scene.workers.synced.is_set(), "bob has failed"
         await asyncio.wait_for(scene.workers.synced.wait(), 10)
         assert scene.seen == [ANN, BOB, BOB]
