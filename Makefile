@@ -6,7 +6,7 @@ DEVCLUSTER = $(PY) -m devcluster $(if $(DEBUG),--debug)
 # Without its bytecode the AWS SDK takes ten seconds to import, each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench preview cost inventory prices reference reviewed install-crds run format
+.PHONY: help up down test check bench preview cost inventory prices reference docs reviewed install-crds run pre-commit format
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,8 +39,21 @@ prices: env ## Write infra/catalog_prices.json anew from the pinned release of K
 reference: env ## Write docs/reference anew: devctl's commands, the custom resources, the stacks' settings
 	@$(PY) -m docs.generate
 
+docs: env ## Build the documentation site into site/; a broken link fails it
+	@uv=$$(command -v uv || echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/devservers/uv/bin/uv"); \
+	  UV_PROJECT_ENVIRONMENT=.venv-docs "$$uv" sync --quiet --frozen --only-group docs
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 reviewed: env ## Look anew at what pinned add-ons and charts bring: webhooks, DaemonSets (infra/reviewed)
 	@$(PY) -m infra.reviewed
+
+pre-commit: env ## What a commit must pass: lint, format, types, imports, references; no tests
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+	@$(PY) -m docs.generate --check
 
 check: env ## Lint, types, imports, unit tests; under two minutes
 	@.venv/bin/ruff check .
