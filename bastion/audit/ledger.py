@@ -14,15 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from devservers_core.protocol.audit import SESSION_EVENTS, SESSION_FIELDS, SUPERVISOR_EVENTS
 from devservers_core.types import Json
 
-SESSION_EVENTS = ("session_start", "command_start", "command_end", "denied")
-"""What a person's session program may say."""
-SUPERVISOR_EVENTS = (
-    "conn_open", "auth_fail", "forward_open", "forward_denied", "denied", "conn_close", "drain", "revoked",
-)  # fmt: skip
 UNTOLD = "sshd has not told of this connection; try again"
-_FROM_SESSION = ("kind", "argv", "target", "exit", "signal", "duration_ms", "bytes_in", "bytes_out", "reason")
 
 
 class Refused(ValueError):
@@ -157,4 +152,4 @@ class Ledger:
 
 
 def _said(said: Mapping[str, Any]) -> Json:
-    return {name: said[name] for name in _FROM_SESSION if name in said}
+    return {name: said[name] for name in SESSION_FIELDS if name in said}

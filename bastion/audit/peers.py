@@ -11,9 +11,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from devservers_core.names import FIRST_UID
+from devservers_core.protocol import MAX_LINE_BYTES
 
-MOST_LINE = 1 << 16
-"""Bytes of one request; a longer one ends the peer. A terminal gives 4 KiB at a time, at most 24 KiB as JSON."""
 MOST_PEERS = 64
 """Connections of one person to one socket; a session has one, and a person may have 64 processes here."""
 
@@ -46,7 +45,7 @@ async def listen(
 ) -> asyncio.Server:
     """Serves a socket; any process of the pod may connect, who it is the kernel says."""
     path.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(peer, path, limit=MOST_LINE, backlog=512)
+    server = await asyncio.start_unix_server(peer, path, limit=MAX_LINE_BYTES, backlog=512)
     path.chmod(0o666)
     return server
 

@@ -3,17 +3,13 @@
 Invariant: an answer of ok means that the line was written; whoever gets no answer must not go on. A session ends
 on paper when its socket closes, which the kernel does for it even after kill -9.
 
-Requests and answers are JSON, one a line: {"event": "session_start", "fields": {...}} -> {"ok": true, "session":
-ID, "record": false}, or {"ok": false, "error": "one line"}. With "record": true the session program also sends
-{"event": "output", "fields": {"data": TEXT}} and {"event": "resize", "fields": {"columns": N, "rows": N}}; those
-two are not answered.
+Requests and answers: devservers_core.protocol.audit.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import socket
 import sys
@@ -29,6 +25,8 @@ from bastion.audit.recording import Recording
 from bastion.audit.shelf import Shelf
 from bastion.paths import Paths
 from devservers_core.names import FIRST_UID
+from devservers_core.protocol import ProtocolError
+from devservers_core.protocol import audit as protocol
 from devservers_core.types import Json
 
 BEGIN_SECONDS = 15.0
@@ -97,23 +95,16 @@ class AuditServer:
                 return
             answer = await self._answer(peer, request)
             if answer is not None:
-                writer.write(json.dumps(answer).encode() + b"\n")
+                writer.write(protocol.encode_answer(answer))
                 await writer.drain()
             # What is here already is read without waiting: others, the supervisor first, want their turn.
             await asyncio.sleep(0)
 
     async def _answer(self, peer: _Peer, request: bytes) -> dict[str, Any] | None:
         try:
-            said = json.loads(request)
-            event, fields = said["event"], said.get("fields") or {}
-            if not isinstance(event, str) or not isinstance(fields, dict):
-                raise TypeError
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return {"ok": False, "error": "not a request"}
-        try:
-            return await peer.ask(event, fields)
-        except Refused as refusal:
-            return {"ok": False, "error": str(refusal)}
+            return await peer.ask(*protocol.parse_request(request))
+        except (ProtocolError, Refused) as refusal:
+            return protocol.refused(str(refusal))
 
     async def wait_for(self, user: str, fields: Mapping[str, Any]) -> None:
         """Until sshd's word of the connection that `fields` name is here, or it is late."""
@@ -231,7 +222,7 @@ class _Supervisor(_Peer):
             self.server.write(each)
         if event == "conn_open":
             self.server.told(fields)
-        return {"ok": True}
+        return protocol.accepted()
 
     def gone(self) -> None:
         for each in self.server.ledger.lost():
@@ -251,7 +242,7 @@ class _Person(_Peer):
         return self.session is not None
 
     async def ask(self, event: str, fields: dict[str, Any]) -> dict[str, Any] | None:
-        if event in ("output", "resize"):
+        if event in protocol.UNANSWERED:
             self._show(event, fields)
             return None
         if event != "session_start":
@@ -261,12 +252,12 @@ class _Person(_Peer):
                 if not await self.server.begin_command(self.uid):
                     denied = {"kind": "denied", "argv": fields.get("argv"), "reason": BUSY}
                     self.server.write(self.server.ledger.during(self.session, "denied", denied))
-                    return {"ok": False, "busy": True, "error": BUSY}
+                    return protocol.refused(BUSY, busy=True)
                 self.running = True
             self.server.write(self.server.ledger.during(self.session, event, fields))
             if event == "command_end":
                 self._end_command()
-            return {"ok": True, "session": self.session.session}
+            return protocol.accepted(self.session.session)
         if self.session is not None:
             raise Refused("a session was started on this socket already")
         user = self.server.access.user(self.uid) if self.uid >= FIRST_UID else None
@@ -277,7 +268,7 @@ class _Person(_Peer):
         self.session = session  # before the line: whatever fails now, it is ended
         self.recording = self.server.recording(session, fields)
         self.server.write(start)
-        return {"ok": True, "session": session.session, "record": self.recording is not None}
+        return protocol.accepted(session.session, self.recording is not None)
 
     def _show(self, event: str, fields: dict[str, Any]) -> None:
         if self.recording is None:

@@ -12,13 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
 from devservers_core import ssh_certs, ssh_keys
-
-MAX_CHARACTERS = 512
-"""Of a public key's line in a request."""
-
-
-class BadRequest(ValueError):
-    """No certificate for this; the text says why."""
+from devservers_core.protocol import ProtocolError
+from devservers_core.protocol.broker import NOT_A_PUBLIC_KEY
 
 
 def authority(text: str) -> ssh_certs.Authority:
@@ -33,13 +28,12 @@ def authority(text: str) -> ssh_certs.Authority:
     return ssh_certs.Authority(ssh_keys.parse(public), found.sign)
 
 
-def sign(ca: ssh_certs.Authority, public_key: object, user: str, now: datetime) -> str:
-    """A user certificate as a .pub file has it; the person's name is its one principal. Raises BadRequest."""
-    usable = isinstance(public_key, str) and len(public_key) <= MAX_CHARACTERS and public_key.startswith("ssh-ed25519 ")
-    key = ssh_keys.ed25519(str(public_key)) if usable else None
+def sign(ca: ssh_certs.Authority, public_key: str, user: str, now: datetime) -> str:
+    """A user certificate as a .pub file has it; the person's name is its one principal. Raises ProtocolError."""
+    key = ssh_keys.ed25519(public_key)
     try:
         if key is not None:
             return ssh_certs.user_certificate(ca, key, user, now)
     except ssh_keys.BadKey:
         pass
-    raise BadRequest("publicKey must be one ssh-ed25519 line")
+    raise ProtocolError(NOT_A_PUBLIC_KEY)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bastion.broker.certificate import BadRequest, authority, sign
+from bastion.broker.certificate import authority, sign
 from devctl.errors import from_api
 from devctl.people import change_keys
 from devservers_core import names
@@ -23,6 +23,16 @@ from devservers_core.client.kubeconfig import Target
 from devservers_core.client.paths import user_path
 from devservers_core.errors import FORBIDDEN, NOT_FOUND, USAGE, ApiError, CommandError, UnreachableError
 from devservers_core.names import PERSON_ACCOUNT, TOKEN_TTL_SECONDS, USER_CA_ENTRY, USER_CA_SECRET
+from devservers_core.protocol import ProtocolError
+from devservers_core.protocol.broker import (
+    CertificateAnswer,
+    CertificateRequest,
+    KeysAnswer,
+    KeysRequest,
+    Refusal,
+    TokenAnswer,
+    TokenRequest,
+)
 from devservers_core.ssh_certs import Authority
 from devservers_core.types import Json
 
@@ -42,61 +52,67 @@ class Desk:
         self._now = now
         self._lock = threading.Lock()
         self._local = threading.local()
-        self._tokens: dict[str, Json] = {}
+        self._tokens: dict[str, TokenAnswer] = {}
         self._ca: tuple[float, Authority] | None = None
         self._trust = _certificate(target)
 
-    def answer(self, user: str, request: Mapping[str, Any]) -> Json:
-        """The answer to a request of `user`; {"error", "try", "code"} for no."""
+    def answer(self, user: str, request: TokenRequest | CertificateRequest | KeysRequest) -> Json:
+        """The message that answers a request of `user`."""
+        return self._answer(user, request).message()
+
+    def _answer(
+        self, user: str, request: TokenRequest | CertificateRequest | KeysRequest
+    ) -> TokenAnswer | CertificateAnswer | KeysAnswer | Refusal:
         try:
-            match request.get("want"):
-                case "token":
-                    return self.token(user, fresh=request.get("fresh") is True)
-                case "certificate":
-                    return {"certificate": sign(self._authority(), request.get("publicKey"), user, self._now())}
-                case "keys":
-                    return self.keys(user, request)
-        except BadRequest as error:
-            return _no(str(error), "report this", USAGE)
+            match request:
+                case TokenRequest():
+                    return self.token(user, request.fresh)
+                case CertificateRequest():
+                    return CertificateAnswer(sign(self._authority(), request.public_key, user, self._now()))
+                case KeysRequest():
+                    return self.keys(user, request.change)
+        except ProtocolError as error:
+            return Refusal(str(error), "report this", USAGE)
         except CommandError as failure:
-            return _no(failure.what, failure.remedy, failure.code)
+            return Refusal(failure.what, failure.remedy, failure.code)
         except ApiError as error:
             return _refusal(error, user)
         except UnreachableError:
-            return _no("the cluster does not answer", "try again in a moment; if it goes on, tell an administrator")
+            remedy = "try again in a moment; if it goes on, tell an administrator"
+            return Refusal("the cluster does not answer", remedy)
         except ValueError as error:
-            return _no(f"the bastion is not set up: {error}", "tell an administrator")
-        return _no("this is no request", "report this", USAGE)
+            return Refusal(f"the bastion is not set up: {error}", "tell an administrator")
 
-    def token(self, user: str, fresh: bool = False) -> Json:
-        """A token for the person's own namespace; a `fresh` one when the cluster no longer takes what was given out.
+    def token(self, user: str, fresh: bool = False) -> TokenAnswer:
+        """A token for the person's own namespace; a `fresh` one when the cluster no longer takes the last one.
 
         Raises ApiError, UnreachableError.
         """
         with self._lock:
             known = None if fresh else self._tokens.get(user)
-        if known is None or datetime.fromisoformat(known["expiresAt"]) - self._now() < REUSE:
+        if known is None or datetime.fromisoformat(known.expires_at) - self._now() < REUSE:
             known = self._new_token(user)
             with self._lock:
+                now = self._now()
                 self._tokens = {
-                    name: each
-                    for name, each in self._tokens.items()
-                    if datetime.fromisoformat(each["expiresAt"]) > self._now()
+                    name: token
+                    for name, token in self._tokens.items()
+                    if datetime.fromisoformat(token.expires_at) > now
                 } | {user: known}
         return known
 
-    def keys(self, user: str, request: Mapping[str, Any]) -> Json:
+    def keys(self, user: str, change: Mapping[str, Any]) -> KeysAnswer:
         """The person's own keys, after the change that is asked for.
 
         Raises CommandError, ApiError, UnreachableError.
         """
         kube = self._kube()
-        if "add" in request or "remove" in request:
-            change_keys(kube, user, request)
+        if change:
+            change_keys(kube, user, change)
         spec = kube.get(user_path(user)).get("spec") or {}
-        return {"spec": {key: spec.get(key) or [] for key in ("sshPublicKeys", "sshKeys")}}
+        return KeysAnswer({key: spec.get(key) or [] for key in ("sshPublicKeys", "sshKeys")})
 
-    def _new_token(self, user: str) -> Json:
+    def _new_token(self, user: str) -> TokenAnswer:
         namespace = names.namespace_of(user)
         body = {
             "apiVersion": "authentication.k8s.io/v1",
@@ -106,14 +122,14 @@ class Desk:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{PERSON_ACCOUNT}/token"
         # A second token does no harm, and a connection that a load balancer has forgotten must cost nobody their login.
         status = self._kube().request("POST", path, body=body, repeatable=True)["status"]
-        return {
-            "token": status["token"],
-            "expiresAt": status["expirationTimestamp"],
-            "server": self._target.server,
-            "certificateAuthority": self._trust,
-            "namespace": namespace,
-            "user": user,
-        }
+        return TokenAnswer(
+            token=status["token"],
+            expires_at=status["expirationTimestamp"],
+            server=self._target.server,
+            certificate_authority=self._trust,
+            namespace=namespace,
+            user=user,
+        )
 
     def _authority(self) -> Authority:
         with self._lock:
@@ -147,21 +163,14 @@ def _certificate(target: Target) -> str:
     return str(target.cluster.get("certificate-authority-data") or "")
 
 
-def _refusal(error: ApiError, user: str) -> Json:
+def _refusal(error: ApiError, user: str) -> Refusal:
     if error.status == 404:
-        return _no(f"{user}'s namespace is not made yet", "try again in a minute", NOT_FOUND)
+        return Refusal(f"{user}'s namespace is not made yet", "try again in a minute", NOT_FOUND)
     if error.status in (401, 403):
-        return _no(
-            f"the bastion may not do this for {user} (yet)",
-            "try again in a minute; else tell an administrator",
-            FORBIDDEN,
-        )
+        remedy = "try again in a minute; else tell an administrator"
+        return Refusal(f"the bastion may not do this for {user} (yet)", remedy, FORBIDDEN)
     failure = from_api(error, "do that")
-    return _no(failure.what, failure.remedy, failure.code)
-
-
-def _no(what: str, remedy: str, code: int = 1) -> Json:
-    return {"error": what, "try": remedy, "code": code}
+    return Refusal(failure.what, failure.remedy, failure.code)
 
 
 def utcnow() -> datetime:

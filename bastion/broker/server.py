@@ -3,31 +3,30 @@
 Invariant: who asks is what the kernel says (SO_PEERCRED) and what the accounts in force make of it; nothing in a
 request can name another. Nothing is logged but who asked for what, and when; nothing is written to a disk.
 
-Requests and answers are JSON, one a line: {"want": "token"}, {"want": "certificate", "publicKey": LINE},
-{"want": "keys"} with {"add": {"name", "key", "expires"}} or {"remove": NAME_OR_FINGERPRINT}; a no is {"error", "try",
-"code"}.
+Requests and answers: devservers_core.protocol.broker.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
 
 from bastion.accounts.access import Access
 from bastion.audit.peers import Peers, listen, peer_uid
 from bastion.broker.desk import Desk
 from bastion.paths import Paths
-from devservers_core.errors import FORBIDDEN
+from devservers_core.errors import FORBIDDEN, USAGE
 from devservers_core.names import FIRST_UID
+from devservers_core.protocol import ProtocolError
+from devservers_core.protocol import broker as protocol
+from devservers_core.protocol.broker import Refusal
+from devservers_core.types import Json
 
 BURST, PER_SECOND = 60.0, 2.0
 """Requests that one person may make at once, and how fast they may go on."""
 THREADS = 16
-WANTS = ("token", "certificate", "keys")
 IDLE = 60.0
 """Seconds in which a peer that is connected must ask something."""
 
@@ -53,33 +52,31 @@ class BrokerServer:
             with self._peers.one(uid) as room:
                 while room and (request := await asyncio.wait_for(reader.readline(), IDLE)):
                     answer = await self._answer(uid, request)
-                    writer.write(json.dumps(answer).encode() + b"\n")
+                    writer.write(protocol.encode(answer))
                     await writer.drain()
         except (OSError, ValueError, TimeoutError):
             pass  # a peer that is gone, silent, or whose line is too long
         finally:
             writer.close()
 
-    async def _answer(self, uid: int, request: bytes) -> dict[str, Any]:
+    async def _answer(self, uid: int, line: bytes) -> Json:
         user = self._access.user(uid) if uid >= FIRST_UID else None
         if user is None:
             log(f"refused uid {uid}")
-            return {"error": f"uid {uid} is nobody's account", "try": "log in again", "code": FORBIDDEN}
+            return Refusal(f"uid {uid} is nobody's account", "log in again", FORBIDDEN).message()
         if self._access.shut(user, datetime.now(UTC)):
             log(f"refused {user}: no key in force")
-            return {"error": "no key of yours is in force", "try": "ask an administrator", "code": FORBIDDEN}
+            return Refusal("no key of yours is in force", "ask an administrator", FORBIDDEN).message()
         if not self._affords(uid):
             log(f"refused {user}: too many requests")
-            return {"error": "you ask for credentials too often", "try": "wait some seconds", "code": 1}
+            return Refusal("you ask for credentials too often", "wait some seconds").message()
         try:
-            asked = json.loads(request)
-        except (ValueError, RecursionError):
-            asked = None
-        if not isinstance(asked, dict):
-            asked = {}
-        answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._desk.answer, user, asked)
-        want = asked.get("want")
-        log(f"{user} {want if want in WANTS else '?'} {'no' if 'error' in answer else 'yes'}")
+            request = protocol.parse_request(line)
+        except ProtocolError as error:
+            log(f"{user} ? no")
+            return Refusal(str(error), "report this", USAGE).message()
+        answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._desk.answer, user, request)
+        log(f"{user} {request.WANT} {'no' if 'error' in answer else 'yes'}")
         return answer
 
     def _affords(self, uid: int) -> bool:

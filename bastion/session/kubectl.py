@@ -13,6 +13,10 @@ from __future__ import annotations
 
 from bastion.session.words import Refused
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from devservers_core.protocol.broker import TokenAnswer
+
 VERBS = frozenset(
     {
         "get", "describe", "logs", "exec", "events", "explain", "api-resources", "api-versions", "auth", "version",
@@ -136,7 +140,7 @@ def _shown(word: str) -> str:
     return repr("".join(char if char.isprintable() else "?" for char in word[:40]))
 
 
-def kubeconfig(devctl: str, grant: dict[str, str]) -> bytes:
+def kubeconfig(devctl: str, grant: TokenAnswer) -> bytes:
     """A kubeconfig whose log-in program is devctl, so that no token is in it."""
     import json
 
@@ -148,5 +152,5 @@ def kubeconfig(devctl: str, grant: dict[str, str]) -> bytes:
         "args": ["credential"],
         "interactiveMode": "Never",
     }
-    cluster = {"server": grant["server"], "certificate-authority-data": grant["certificateAuthority"]}
-    return json.dumps(document("bastion", cluster, {"exec": exec_}, grant["namespace"])).encode()
+    cluster = {"server": grant.server, "certificate-authority-data": grant.certificate_authority}
+    return json.dumps(document("bastion", cluster, {"exec": exec_}, grant.namespace)).encode()

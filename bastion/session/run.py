@@ -141,6 +141,7 @@ def _kubectl(argv: list[str], env: dict[str, str]) -> int:
     from bastion.session.kubectl import kubeconfig
     from devctl import broker
     from devservers_core.errors import REFUSED, CommandError
+    from devservers_core.protocol.broker import TokenRequest
 
     if not _bounded_stdin(argv):
         sys.stderr.write(
@@ -153,7 +154,7 @@ def _kubectl(argv: list[str], env: dict[str, str]) -> int:
         sys.stderr.write("error: kubectl is not in this bastion's image\n  try: `devctl --help` lists what there is\n")
         return 127
     try:
-        grant = broker.ask(env["DEVCTL_BROKER"], {"want": "token"})
+        grant = broker.ask(env["DEVCTL_BROKER"], TokenRequest())
     except CommandError as failure:
         sys.stderr.write(f"error: {failure.what}\n  try: {failure.remedy}\n")
         return failure.code

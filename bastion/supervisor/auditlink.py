@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from devservers_core.protocol import audit as protocol
 
 Event = tuple[str, dict[str, Any]]
 ANSWER_SECONDS = 5.0
@@ -105,13 +106,12 @@ class AuditLink:
 
     async def _send(self, batch: list[Event], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """The first of those that wait; each of them waits until its own answer is here."""
-        lines = [json.dumps({"event": event, "fields": fields}).encode() + b"\n" for event, fields in batch]
-        writer.write(b"".join(lines))
+        writer.write(b"".join(protocol.encode_request(event, fields) for event, fields in batch))
         await asyncio.wait_for(writer.drain(), ANSWER_SECONDS)
         for _ in batch:
-            answer = json.loads(await asyncio.wait_for(reader.readline(), ANSWER_SECONDS) or b"{}")
-            if not answer.get("ok"):
-                raise ValueError(answer.get("error") or "it closed the connection")
+            answer = await asyncio.wait_for(reader.readline(), ANSWER_SECONDS)
+            if not protocol.is_accepted(answer):
+                raise ValueError(protocol.error_of(answer) if answer else "it closed the connection")
             # Nobody else takes from the front, and what comes in meanwhile goes to the end.
             self._waiting.popleft()
 

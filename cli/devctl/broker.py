@@ -7,15 +7,18 @@ tells the broker; nothing that is sent says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from devservers_core.errors import FAILURE, CommandError
+from devservers_core.errors import CommandError
+from devservers_core.protocol import ProtocolError
+from devservers_core.protocol import broker as protocol
+from devservers_core.protocol.broker import TokenAnswer, TokenRequest
 
 if TYPE_CHECKING:
     from devservers_core.client.kubeconfig import Target
 
+A = TypeVar("A")
 VARIABLE = "DEVCTL_BROKER"
 """Environment variable with the broker's socket; set by the bastion's session program, for nobody else."""
 SECONDS = 25.0
@@ -25,7 +28,7 @@ EARLY = 60.0
 _AGAIN = "try again in a moment; if it goes on, tell an administrator"
 
 
-def ask(path: str, request: Mapping[str, object]) -> dict[str, Any]:
+def ask(path: str, request: protocol.Request[A]) -> A:
     """One request; the answer. Raises CommandError: the broker is away, or says why not."""
     import socket
 
@@ -33,23 +36,26 @@ def ask(path: str, request: Mapping[str, object]) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(SECONDS)
             connection.connect(path)
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            connection.sendall(protocol.encode(request.message()))
             with connection.makefile("rb") as answers:
-                found = json.loads(answers.readline() or b"null")
+                message = json.loads(answers.readline() or b"null")
+        if not isinstance(message, dict):
+            raise ProtocolError("the broker hung up")
+        refusal = protocol.parse_refusal(message)
+        answer = None if refusal else request.parse_answer(message)
     except (OSError, ValueError) as error:
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise CommandError(f"the bastion gives no credentials now: {text}", _AGAIN) from None
-    if not isinstance(found, dict):
-        raise CommandError("the bastion gives no credentials now: the broker hung up", _AGAIN)
-    if "error" in found:
-        raise CommandError(str(found["error"]), str(found.get("try") or _AGAIN), int(found.get("code") or FAILURE))
-    return found
+    if answer is None:
+        assert refusal is not None, "it is one or the other"
+        raise CommandError(refusal.error, refusal.remedy, refusal.code)
+    return answer
 
 
 class Tokens:
     """Tokens of the person whose process this is; a TokenSource of core's client."""
 
-    def __init__(self, path: str, grant: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, grant: TokenAnswer) -> None:
         """`grant` is the broker's first answer."""
         self._path = path
         self._grant = grant
@@ -57,8 +63,8 @@ class Tokens:
     def token(self, refused: bool) -> str:
         """The last token, or a new one: what a command began with may end while it runs. Raises CommandError."""
         if refused or not fresh(self._grant):
-            self._grant = ask(self._path, {"want": "token", "fresh": refused})
-        return str(self._grant["token"])
+            self._grant = ask(self._path, TokenRequest(fresh=refused))
+        return self._grant.token
 
 
 def target(path: str) -> Target:
@@ -68,29 +74,29 @@ def target(path: str) -> Target:
     """
     from devservers_core.client.kubeconfig import Target
 
-    grant = ask(path, {"want": "token"})
+    grant = ask(path, TokenRequest())
     return Target(
-        server=str(grant["server"]),
+        server=grant.server,
         context="bastion",
         source="the bastion's broker",
-        namespace=str(grant["namespace"]),
-        cluster={"certificate-authority-data": grant["certificateAuthority"]},
+        namespace=grant.namespace,
+        cluster={"certificate-authority-data": grant.certificate_authority},
         tokens=Tokens(path, grant),
     )
 
 
-def fresh(grant: Mapping[str, Any]) -> bool:
+def fresh(grant: TokenAnswer) -> bool:
     """Whether a token's end is far enough."""
-    return (datetime.fromisoformat(grant["expiresAt"]) - datetime.now(UTC)).total_seconds() > EARLY
+    return (datetime.fromisoformat(grant.expires_at) - datetime.now(UTC)).total_seconds() > EARLY
 
 
 def exec_credential(path: str) -> str:
     """What kubectl's log-in plugin protocol wants to read (client.authentication.k8s.io/v1). Raises CommandError."""
-    grant = ask(path, {"want": "token"})
+    grant = ask(path, TokenRequest())
     return json.dumps(
         {
             "apiVersion": "client.authentication.k8s.io/v1",
             "kind": "ExecCredential",
-            "status": {"token": grant["token"], "expirationTimestamp": grant["expiresAt"]},
+            "status": {"token": grant.token, "expirationTimestamp": grant.expires_at},
         }
     )

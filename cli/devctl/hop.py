@@ -19,6 +19,7 @@ from devctl.defaults import HOST_SUFFIX, KEEPALIVE
 from devctl.dial import BANNER, patiently, unanswered
 from devservers_core import names
 from devservers_core.errors import TRANSPORT, USAGE, CommandError
+from devservers_core.protocol.broker import CertificateRequest
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -152,8 +153,8 @@ def _certified(path: str) -> tuple[str, str]:
         if done.returncode:
             raise CommandError(f"no key could be made: {done.stderr.strip()}", "tell an administrator", TRANSPORT)
         private, public = key.read_bytes(), key.with_suffix(".pub").read_text().strip()
-    certificate = broker.ask(path, {"want": "certificate", "publicKey": public})["certificate"]
-    return _in_memory("key", private), _in_memory("certificate", str(certificate).encode() + b"\n")
+    certificate = broker.ask(path, CertificateRequest(public)).certificate
+    return _in_memory("key", private), _in_memory("certificate", certificate.encode() + b"\n")
 
 
 def _in_memory(name: str, content: bytes) -> str:

@@ -21,6 +21,7 @@ from devctl.keyring import Key, ending
 from devctl.listing import Output
 from devservers_core.client.paths import user_path
 from devservers_core.errors import REFUSED, USAGE, ApiError, CommandError
+from devservers_core.protocol.broker import KeysRequest
 
 if TYPE_CHECKING:
     from devctl.session import Session
@@ -84,7 +85,7 @@ def notice(session: Session) -> None:
     if not session.broker:
         return
     try:
-        _say(ending(keyring.keys(broker.ask(session.broker, {"want": "keys"})["spec"]), datetime.now(UTC)))
+        _say(ending(keyring.keys(broker.ask(session.broker, KeysRequest()).spec), datetime.now(UTC)))
     except (CommandError, LookupError, TypeError):
         return
 
@@ -98,7 +99,7 @@ def own(session: Session) -> list[Key]:
     """The person's keys. Raises CommandError."""
     if session.broker:
         _only_ones_own(session)
-        return keyring.keys(broker.ask(session.broker, {"want": "keys"})["spec"])
+        return keyring.keys(broker.ask(session.broker, KeysRequest()).spec)
     return keyring.keys(_user(session).get("spec") or {})
 
 
@@ -106,7 +107,7 @@ def change(session: Session, request: dict[str, Any]) -> None:
     """Add or remove a key of the session's person; see people.change_keys. Raises CommandError."""
     if session.broker:
         _only_ones_own(session)
-        broker.ask(session.broker, {"want": "keys", **request})
+        broker.ask(session.broker, KeysRequest(request))
         return
     try:
         people.change_keys(session.kube, session.user, request)

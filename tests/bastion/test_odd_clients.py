@@ -16,9 +16,10 @@ from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, s
 import asyncssh
 import pytest
 
-from bastion.audit.peers import MOST_LINE, MOST_PEERS
+from bastion.audit.peers import MOST_PEERS
 from bastion.audit.server import BEGIN_SECONDS, WAIT_FOR_SSHD
 from bastion.supervisor.health import MOST_CONNECTIONS, MOST_OF_POD
+from devservers_core.protocol import MAX_LINE_BYTES
 from tests.support.bastion.bastion import Client, Replica, World, dev_server
 from tests.support.cluster.client import eventually
 
@@ -145,7 +146,7 @@ def _answer(peer: socket.socket, event: str, **fields: object) -> dict[str, obje
     """The audit's answer; {} when it hangs up."""
     try:
         peer.sendall(json.dumps({"event": event, "fields": fields}).encode() + b"\n")
-        said = peer.recv(MOST_LINE)
+        said = peer.recv(MAX_LINE_BYTES)
     except ConnectionError:
         return {}
     return dict(json.loads(said)) if said else {}
@@ -172,10 +173,10 @@ def test_audit_peer_that_sends_nothing_or_noise_is_disconnected(pair: tuple[Clie
     begun = time.monotonic()
     with _sockets(replica, 20000, 4) as (silent, noisy, unknown, answered):
         answered.sendall(b"{}\n")
-        assert json.loads(answered.recv(MOST_LINE))["ok"] is False
+        assert json.loads(answered.recv(MAX_LINE_BYTES))["ok"] is False
         with pytest.raises(ConnectionError):  # noqa: PT012  how many writes fit is the kernel's to say
             while True:
-                noisy.sendall(b"x" * MOST_LINE)
+                noisy.sendall(b"x" * MAX_LINE_BYTES)
         answer = _answer(unknown, "session_start", src_ip="127.0.0.1", src_port=1, argv=["devctl"], kind="exec")
         waited = time.monotonic() - begun
         assert answer["ok"] is False, answer

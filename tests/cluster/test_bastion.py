@@ -29,6 +29,7 @@ from bastion.paths import Paths
 from devctl import broker
 from devservers_core.client.api import ApiClient
 from devservers_core.errors import ApiError, CommandError
+from devservers_core.protocol.broker import TokenRequest
 from tests.support.cluster.client import eventually
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.operator_process import (
@@ -153,7 +154,7 @@ def test_broker_token_is_the_users_service_account(pod: Pod) -> None:
     assert kube.get("/apis/devservers.io/v1/devserverflavors")["items"]
     from devctl.broker import fresh
 
-    assert fresh(grant)
+    assert fresh(TokenRequest().parse_answer(grant))
 
 
 @pytest.mark.parametrize(
@@ -347,7 +348,7 @@ def test_devctl_with_the_broker_only_works(pod: Pod, tmp_path: Path) -> None:
 
 def test_broker_that_is_missing_gives_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CommandError) as failed:
-        broker.ask(str(tmp_path / "none"), {"want": "token"})
+        broker.ask(str(tmp_path / "none"), TokenRequest())
     assert "gives no credentials now" in failed.value.what
 
 

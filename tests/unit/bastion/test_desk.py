@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from bastion.broker.desk import CA_SECONDS, REUSE, Desk
 from devservers_core.client.kubeconfig import Target
+from devservers_core.protocol import ProtocolError
+from devservers_core.protocol.broker import parse_request
 from tests.support.bastion.accounts import key
 from tests.support.cli.api_server import ApiServer
 
@@ -66,8 +69,13 @@ def desk(api: ApiServer, clock: Clock) -> Desk:
     return Desk(Target(api.url, "c", "s", None, {"certificate-authority-data": "Q0E="}), "devservers-system", clock)
 
 
+def ask(desk: Desk, user: str, message: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a message, read as the broker's socket reads it."""
+    return desk.answer(user, parse_request(json.dumps(message).encode()))
+
+
 def test_a_token_comes_with_what_a_client_needs_to_use_it(api: ApiServer, desk: Desk) -> None:
-    assert desk.answer("ann", {"want": "token"}) == {
+    assert ask(desk, "ann", {"want": "token"}) == {
         "token": "t1", "expiresAt": "2026-01-01T00:10:00Z", "server": api.url, "certificateAuthority": "Q0E=",
         "namespace": "dev-ann", "user": "ann",
     }  # fmt: skip
@@ -76,52 +84,60 @@ def test_a_token_comes_with_what_a_client_needs_to_use_it(api: ApiServer, desk: 
 def test_a_token_is_given_out_again_until_less_than_five_minutes_are_left(
     api: ApiServer, desk: Desk, clock: Clock
 ) -> None:
-    first = desk.answer("ann", {"want": "token"})
+    first = ask(desk, "ann", {"want": "token"})
     clock.now += LIFE - REUSE
-    assert desk.answer("ann", {"want": "token"}) == first
+    assert ask(desk, "ann", {"want": "token"}) == first
     clock.now += timedelta(seconds=1)
-    assert desk.answer("ann", {"want": "token"})["token"] == "t2"
+    assert ask(desk, "ann", {"want": "token"})["token"] == "t2"
     assert [path for _, path, _ in api.writes] == [TOKEN, TOKEN]
 
 
 def test_a_token_that_the_cluster_refused_is_replaced(desk: Desk) -> None:
-    desk.answer("ann", {"want": "token"})
-    assert desk.answer("ann", {"want": "token", "fresh": True})["token"] == "t2"
-    assert desk.answer("ann", {"want": "token", "fresh": "yes"})["token"] == "t2", "only true asks for a new one"
+    ask(desk, "ann", {"want": "token"})
+    assert ask(desk, "ann", {"want": "token", "fresh": True})["token"] == "t2"
+    assert ask(desk, "ann", {"want": "token", "fresh": False})["token"] == "t2", "only true asks for a new one"
+    with pytest.raises(ProtocolError):
+        ask(desk, "ann", {"want": "token", "fresh": "yes"})
 
 
 def test_one_persons_token_is_never_anothers(api: ApiServer, desk: Desk) -> None:
     api.answers[TOKEN.replace("ann", "bob")] = lambda body: {
         "status": {"token": "of-bob", "expirationTimestamp": "2026-01-01T00:10:00Z"}
     }
-    assert desk.answer("ann", {"want": "token"})["token"] == "t1"
-    found = desk.answer("bob", {"want": "token"})
+    assert ask(desk, "ann", {"want": "token"})["token"] == "t1"
+    found = ask(desk, "bob", {"want": "token"})
     assert (found["token"], found["namespace"], found["user"]) == ("of-bob", "dev-bob", "bob")
-    assert desk.answer("ann", {"want": "token"})["token"] == "t1"
+    assert ask(desk, "ann", {"want": "token"})["token"] == "t1"
 
 
 def test_a_certificate_is_the_persons_alone(desk: Desk) -> None:
-    text = desk.answer("ann", {"want": "certificate", "publicKey": key(7)})["certificate"]
+    text = ask(desk, "ann", {"want": "certificate", "publicKey": key(7)})["certificate"]
     found = load_ssh_public_identity(text.encode())
     assert isinstance(found, SSHCertificate)
     assert found.valid_principals == [b"ann"]
 
 
-@pytest.mark.parametrize("wanted", [None, 7, "", "ssh-rsa AAAA", "ssh-ed25519 AAAA", "ssh-ed25519 " + "A" * 600])
+@pytest.mark.parametrize("wanted", ["ssh-ed25519 AAAA", "ssh-ed25519 " + "A" * 400])
 def test_a_certificate_for_no_ed25519_key_is_refused(desk: Desk, wanted: object) -> None:
-    found = desk.answer("ann", {"want": "certificate", "publicKey": wanted})
+    found = ask(desk, "ann", {"want": "certificate", "publicKey": wanted})
     assert (found["error"], found["code"]) == ("publicKey must be one ssh-ed25519 line", 2)
+
+
+@pytest.mark.parametrize("wanted", [None, 7, "", "ssh-rsa AAAA", "ssh-ed25519 " + "A" * 600])
+def test_a_request_for_a_certificate_of_no_ed25519_key_is_refused(desk: Desk, wanted: object) -> None:
+    with pytest.raises(ProtocolError, match="publicKey must be one ssh-ed25519 line"):
+        ask(desk, "ann", {"want": "certificate", "publicKey": wanted})
 
 
 def test_the_ca_is_read_again_after_a_while(api: ApiServer, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: seconds[0])
     wanted = {"want": "certificate", "publicKey": key(7)}
-    assert "certificate" in desk.answer("ann", wanted)
+    assert "certificate" in ask(desk, "ann", wanted)
     api.put(CA, data={})
-    assert "certificate" in desk.answer("ann", wanted), "the one in memory"
+    assert "certificate" in ask(desk, "ann", wanted), "the one in memory"
     seconds[0] += CA_SECONDS + 1
-    assert desk.answer("ann", wanted)["error"] == "the bastion is not set up: Secret user-ca has no ca"
+    assert ask(desk, "ann", wanted)["error"] == "the bastion is not set up: Secret user-ca has no ca"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +156,7 @@ def test_a_broken_ca_is_told_without_a_word_of_it(
         del api.objects[CA]
     else:
         api.put(CA, data=data)
-    found = desk.answer("ann", {"want": "certificate", "publicKey": key(7)})
+    found = ask(desk, "ann", {"want": "certificate", "publicKey": key(7)})
     assert says in found["error"]
     assert found["try"] == "tell an administrator"
     assert "s3cret" not in str(found)
@@ -148,21 +164,21 @@ def test_a_broken_ca_is_told_without_a_word_of_it(
 
 def test_keys_are_the_persons_own_and_a_change_is_made_at_the_version_that_was_read(api: ApiServer, desk: Desk) -> None:
     api.objects[ANN]["metadata"]["resourceVersion"] = "41"
-    found = desk.answer("ann", {"want": "keys", "remove": "a"})
+    found = ask(desk, "ann", {"want": "keys", "remove": "a"})
     assert found == {"spec": {"sshPublicKeys": [], "sshKeys": [{"name": "b", "key": key(2)}]}}
     ((method, path, body),) = api.writes
     assert (method, path) == ("PATCH", ANN)
     assert body is not None
     assert body["metadata"] == {"resourceVersion": "41"}
-    assert desk.answer("ann", {"want": "keys", "remove": "b"})["error"] == "this is the last key that opens the account"
+    assert ask(desk, "ann", {"want": "keys", "remove": "b"})["error"] == "this is the last key that opens the account"
 
 
 def test_a_change_of_keys_that_meets_another_one_is_made_again(api: ApiServer, desk: Desk) -> None:
     api.refuse("PATCH", ANN, (409, "conflict"), (409, "conflict"), (200, ""))
-    assert len(desk.answer("ann", {"want": "keys", "remove": "a"})["spec"]["sshKeys"]) == 1
+    assert len(ask(desk, "ann", {"want": "keys", "remove": "a"})["spec"]["sshKeys"]) == 1
     assert len(api.writes) == 3
     api.refuse("PATCH", ANN, (409, "conflict"))
-    assert "error" in desk.answer("ann", {"want": "keys", "add": {"name": "c", "key": key(3)}})
+    assert "error" in ask(desk, "ann", {"want": "keys", "add": {"name": "c", "key": key(3)}})
 
 
 @pytest.mark.parametrize(
@@ -177,17 +193,18 @@ def test_a_refusal_of_the_cluster_is_told_in_words_for_the_person(
     api: ApiServer, desk: Desk, status: int, says: str, code: int
 ) -> None:
     api.refuse("POST", TOKEN, (status, "system:serviceaccount:devservers-bastion:bastion may not"))
-    found = desk.answer("ann", {"want": "token"})
+    found = ask(desk, "ann", {"want": "token"})
     assert (found["error"], found["code"]) == (says, code)
     assert "system:" not in str(found)
 
 
 def test_a_cluster_that_does_not_answer_is_no_request_of_the_persons(api: ApiServer, desk: Desk) -> None:
     api.close()
-    assert desk.answer("ann", {"want": "token"})["error"] == "the cluster does not answer"
+    assert ask(desk, "ann", {"want": "token"})["error"] == "the cluster does not answer"
 
 
 @pytest.mark.parametrize("request_", [{}, {"want": "secrets"}, {"want": None}, {"want": ["token"]}])
 def test_what_is_no_request_is_refused(api: ApiServer, desk: Desk, request_: dict[str, Any]) -> None:
-    assert desk.answer("ann", request_)["error"] == "this is no request"
+    with pytest.raises(ProtocolError, match="this is no request"):
+        ask(desk, "ann", request_)
     assert api.writes == []

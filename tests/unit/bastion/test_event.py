@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bastion.audit import event
+from bastion.audit import event, schema
 from devservers_core.commandline import mask
+from devservers_core.protocol.audit import EVENTS, LINE_FIELDS, NUMBER_FIELDS, TEXT_FIELDS
 from tests.support.bastion.schema import SCHEMA, problems
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, 7000, tzinfo=UTC)
@@ -25,11 +27,15 @@ def written(**fields: Any) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def test_the_schema_names_every_field_and_event_in_order() -> None:
-    assert list(SCHEMA["properties"]) == list(event.ORDER)
-    assert SCHEMA["properties"]["event"]["enum"] == list(event.EVENTS)
-    assert SCHEMA["properties"]["kind"]["enum"] == list(event.KINDS)
-    assert set(event.ORDER) == {"ts", "v", "event", "argv", "truncated", *event.TEXTS, *event.NUMBERS}
+def test_schema_file_is_what_the_protocol_says() -> None:
+    assert (Path(schema.__file__).parent / "schema.json").read_text() == schema.text(), (
+        "run `python -m bastion.audit.schema`"
+    )
+    assert schema.schema() == SCHEMA
+
+
+def test_protocol_orders_every_field_of_a_line_once() -> None:
+    assert sorted(LINE_FIELDS) == sorted(["ts", "v", "event", "argv", "truncated", *TEXT_FIELDS, *NUMBER_FIELDS])
 
 
 def test_fields_come_in_a_fixed_order() -> None:
@@ -116,7 +122,7 @@ _value = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(event.ORDER) | st.text(), _value, max_size=12), st.sampled_from(event.EVENTS))
+@given(st.dictionaries(st.sampled_from(LINE_FIELDS) | st.text(), _value, max_size=12), st.sampled_from(EVENTS))
 def test_whatever_a_peer_says_the_line_is_as_described(fields: dict[str, Any], name: str) -> None:
     line = event.line({**fields, "event": name, "replica": "r"}, NOW)
     assert not problems(line + "\n")

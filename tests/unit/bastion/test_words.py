@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bastion.audit.event import line
-from bastion.session.audit import _request
 from bastion.session.kubectl import SHORT, SHORT_OF, SWITCHES, VALUES, VERBS, check, reads_objects
 from bastion.session.surroundings import fixed, source
 from bastion.session.words import Refused, command, split, told, typed
+from devservers_core.protocol.audit import encode_request
 
 KNOWN = frozenset({"list", "ssh", "keys"})
 PIECES = [*"devctlkub -'\"\\;|&$()`<>*?~#!\t\n\r\0/.=", "devctl ", "kubectl ", "-f ", "é", "\u2028"]
@@ -130,7 +130,7 @@ def test_the_quick_way_to_split_is_the_slow_one(text: str) -> None:
 
 @given(st.lists(st.text(), max_size=20) | st.lists(st.text("\udc80\udcff\x00\x7f\u2028é", min_size=1)), st.text())
 def test_a_request_to_the_audit_process_is_one_line_whatever_is_in_it(argv: list[str], text: str) -> None:
-    asked = _request("command_start", {"argv": argv, "reason": text, "exit": 3, "ok": True})
+    asked = encode_request("command_start", {"argv": argv, "reason": text, "exit": 3, "ok": True})
     assert asked.count(b"\n") == 1
     assert asked.endswith(b"\n")
     assert asked.isascii()
@@ -142,7 +142,7 @@ def test_a_request_to_the_audit_process_is_one_line_whatever_is_in_it(argv: list
 
 
 def test_a_long_command_is_cut_and_the_request_stays_small() -> None:
-    asked = _request("denied", {"argv": ["\0" * 10**6, "x"], "reason": "é" * 10**6})
+    asked = encode_request("denied", {"argv": ["\0" * 10**6, "x"], "reason": "é" * 10**6})
     assert len(asked) < 2**18
     assert json.loads(asked)
 
