@@ -6,7 +6,7 @@ DEVCLUSTER = $(PY) -m devcluster $(if $(DEBUG),--debug)
 # Without its bytecode the AWS SDK takes ten seconds to import, each time.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench preview cost inventory prices reference docs reviewed install-crds run pre-commit format
+.PHONY: help up down test check bench preview cost inventory prices reference docs reviewed install-crds run pre-commit tier format
 
 help: ## Print this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -71,6 +71,12 @@ test: env ## Everything: check, then a real API server, real sshd, a real node w
 	@# All of them, so that one run tells all that fails; 2 is Ctrl-C.
 	@failed=0; $(MAKE) --no-print-directory check || failed=$$?; for tier in $(TIERS); do \
 	  .venv/bin/pytest -q $$tier || { failed=$$?; [ $$failed -ne 2 ] || break; }; done; exit $$failed
+
+tier: env ## One of the slower tiers by itself (TIER=cluster, bastion or node)
+	@$(DEVCLUSTER) packages
+	@$(DEVCLUSTER) tools
+	@failed=0; for tier in $(TIERS); do case "$$tier" in "tests/$(TIER)"*) .venv/bin/pytest -q $$tier || failed=$$?;; esac; done; \
+	  exit $$failed
 
 bench: env ## The figures as a table, and in .bench/results.json (ONLY=name: one of them)
 	@$(DEVCLUSTER) tools
