@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bastion.broker.certificate import authority, sign
-from devctl.errors import from_api
-from devctl.people import change_keys
+from devctl.output.errors import from_api
+from devctl.resources.users_api import change_keys
 from devservers_core import names
 from devservers_core.client.api import ApiClient
 from devservers_core.client.kubeconfig import Target

@@ -57,7 +57,7 @@ class Prompt:
 
     def loop(self) -> int:
         """Until the person leaves; the last command's code."""
-        from devctl.commands import COMMANDS, GROUPS
+        from devctl.command_table import COMMANDS, GROUPS
 
         self._commands = {**dict.fromkeys(COMMANDS, ()), **{name: tuple(subs) for name, subs in GROUPS.items()}}
         readline.set_completer(self._complete)
@@ -188,7 +188,7 @@ class Prompt:
 
 
 def _options(command: str) -> list[str]:
-    from devctl.app import load
+    from devctl.typer_commands import load
 
     return sorted({name for each in load(command, {}).params for name in each.opts if name.startswith("--")})
 
@@ -208,10 +208,10 @@ def _listed(env: dict[str, str], what: str) -> list[str]:
             if what.startswith("options "):
                 names = _options(what.partition(" ")[2])
             else:
-                from devctl import complete
-                from devctl.session import Session
+                from devctl import completion
+                from devctl.context import Context
 
-                names = complete.FROM_CLUSTER[what](Session({}, None, timeout=complete.TIMEOUT))
+                names = completion.FROM_CLUSTER[what](Context({}, None, timeout=completion.API_TIMEOUT_SECONDS))
             os.write(writer, "\n".join(names).encode())
         finally:
             os._exit(0)

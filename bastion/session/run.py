@@ -139,7 +139,7 @@ def _kubectl(argv: list[str], env: dict[str, str]) -> int:
     import shutil
 
     from bastion.session.kubectl import kubeconfig
-    from devctl import broker
+    from devctl import broker_client
     from devservers_core.errors import REFUSED, CommandError
     from devservers_core.protocol.broker import TokenRequest
 
@@ -154,7 +154,7 @@ def _kubectl(argv: list[str], env: dict[str, str]) -> int:
         sys.stderr.write("error: kubectl is not in this bastion's image\n  try: `devctl --help` lists what there is\n")
         return 127
     try:
-        grant = broker.ask(env["DEVCTL_BROKER"], TokenRequest())
+        grant = broker_client.send_request(env["DEVCTL_BROKER"], TokenRequest())
     except CommandError as failure:
         sys.stderr.write(f"error: {failure.what}\n  try: {failure.remedy}\n")
         return failure.code

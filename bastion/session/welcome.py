@@ -13,9 +13,11 @@ from typing import Any
 from bastion.accounts.store import read_state
 from bastion.paths import Paths
 from bastion.session.wrap import wrap
-from devctl import keys, render
-from devctl.listing import phase, reason
-from devctl.session import Session, explain
+from devctl.context import Context
+from devctl.output import console, times
+from devctl.output.errors import explain
+from devctl.resources import account_keys, user_ssh_keys
+from devctl.resources.server_state import phase, shown_reason
 from devservers_core.errors import ApiError, CommandError, UnreachableError
 
 MOST_SERVERS = 20
@@ -25,19 +27,19 @@ PATIENCE = 4.0
 
 def greet() -> None:
     """Prints it."""
-    session, now = Session({}, None, timeout=PATIENCE), datetime.now(UTC)
+    context, now = Context({}, None, timeout=PATIENCE), datetime.now(UTC)
     lines = [f"Welcome, {os.environ['DEVCTL_USER']}. `help` says what this prompt takes; every command is on record."]
     state = read_state(Paths.of())
     if state and state.stale(now):
         lines.append(f"The cluster has been silent since {state.synced_at:%H:%M} UTC: accounts are as they were then.")
     try:
-        lines += servers(session.servers())
-        lines += keys.ending(keys.own(session), now)
+        lines += servers(context.servers())
+        lines += user_ssh_keys.expiry_warnings(account_keys.own_keys(context), now)
     except (CommandError, ApiError, UnreachableError) as error:
         failure = explain(error, "look at your servers")
         lines.append(f"Your servers cannot be shown now: {failure.what}")
     for line in lines:
-        render.out(wrap(render.clean(line), shutil.get_terminal_size().columns))
+        console.echo(wrap(console.printable(line), shutil.get_terminal_size().columns))
 
 
 def servers(found: list[dict[str, Any]]) -> list[str]:
@@ -47,9 +49,9 @@ def servers(found: list[dict[str, Any]]) -> list[str]:
     width = max(len(each["metadata"]["name"]) for each in found[:MOST_SERVERS])
     lines = []
     for each in found[:MOST_SERVERS]:
-        why, name = reason(each), each["metadata"]["name"]
+        why, name = shown_reason(each), each["metadata"]["name"]
         left = (each.get("status") or {}).get("expiresAt") if phase(each) == "Running" else None
-        note = f"  {why}" if why != "-" else f"  stops in {render.until(left)}" if left else ""
+        note = f"  {why}" if why != "-" else f"  stops in {times.until(left)}" if left else ""
         lines.append(f"  {name:<{width}}  {phase(each):<9}{note}".rstrip())
     if len(found) > MOST_SERVERS:
         lines.append(f"  and {len(found) - MOST_SERVERS} more: `list`")

@@ -60,7 +60,7 @@ def command(text: str, kubectl: bool) -> list[str]:
     if not found:
         raise Refused(f"there is no command; try `{DEVCTL} list`")
     if found[0] not in (DEVCTL, KUBECTL):  # as at the prompt; the table costs only who leaves it out
-        from devctl.commands import COMMANDS
+        from devctl.command_table import COMMANDS
 
         if found == ["help"]:
             found = ["--help"]

@@ -1,6 +1,6 @@
-"""Where devctl's settings come from: flag, then environment, then file, then default.
+"""Settings of devctl: flag, then environment, then file, then default.
 
-Invariant: reading settings never touches the network, and a file that cannot be read as settings names its
+Invariant: reading settings never touches the network, and a file that cannot be read as settings is refused with its
 line and key. The file is $XDG_CONFIG_HOME/devctl/config.yaml (~/.config/devctl/config.yaml).
 """
 
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from devctl.defaults import DEFAULT_HOME_SIZE
 from devservers_core import names
 from devservers_core.errors import USAGE, CommandError
 
+DEFAULT_HOME_SIZE = "10Gi"
+HOST_SUFFIX = ".devserver"
+"""Suffix of the host name that a user gives to ssh, scp and editors: `mydev.devserver`."""
 OUTPUTS = ("table", "wide", "json", "yaml", "name")
-
 # key in the file -> environment variable, what it means
 KEYS: dict[str, tuple[str, str]] = {
     "user": ("DEVCTL_USER", "who you are on the platform"),

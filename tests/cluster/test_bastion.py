@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from bastion.accounts.render import render
 from bastion.accounts.store import Store
 from bastion.paths import Paths
-from devctl import broker
+from devctl import broker_client
 from devservers_core.client.api import ApiClient
 from devservers_core.errors import ApiError, CommandError
 from devservers_core.protocol.broker import TokenRequest
@@ -152,9 +152,9 @@ def test_broker_token_is_the_users_service_account(pod: Pod) -> None:
     found = kube.get("/apis/devservers.io/v1/namespaces/dev-ann/devservers")["items"]
     assert [each["metadata"]["name"] for each in found] == ["first"]
     assert kube.get("/apis/devservers.io/v1/devserverflavors")["items"]
-    from devctl.broker import fresh
+    from devctl.broker_client import is_fresh
 
-    assert fresh(TokenRequest().parse_answer(grant))
+    assert is_fresh(TokenRequest().parse_answer(grant))
 
 
 @pytest.mark.parametrize(
@@ -348,12 +348,12 @@ def test_devctl_with_the_broker_only_works(pod: Pod, tmp_path: Path) -> None:
 
 def test_broker_that_is_missing_gives_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CommandError) as failed:
-        broker.ask(str(tmp_path / "none"), TokenRequest())
+        broker_client.send_request(str(tmp_path / "none"), TokenRequest())
     assert "gives no credentials now" in failed.value.what
 
 
 def _fingerprint(line: str) -> str:
-    from devctl.keyring import Key
+    from devctl.resources.user_ssh_keys import Key
 
     return Key("", line).fingerprint
 

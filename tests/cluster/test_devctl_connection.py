@@ -205,9 +205,9 @@ def test_kubeconfig_impersonation_fields_reach_the_api_server(devctl: Devctl, tm
     assert "eva" in devctl("test-k8s", code=1).stdout
     devctl("list")  # by the group that was given; eva herself may do nothing
     ask = (
-        "import os, json; from devctl.session import Session\n"
+        "import os, json; from devctl.context import Context\n"
         "body = {'apiVersion': 'authentication.k8s.io/v1', 'kind': 'SelfSubjectReview'}\n"
-        "print(json.dumps(Session({}, None).kube.create('/apis/authentication.k8s.io/v1/selfsubjectreviews', body)))"
+        "print(json.dumps(Context({}, None).kube.create('/apis/authentication.k8s.io/v1/selfsubjectreviews', body)))"
     )
     done = subprocess.run([sys.executable, "-c", ask], env=devctl.environ, capture_output=True, text=True, check=True)
     who = json.loads(done.stdout)["status"]["userInfo"]

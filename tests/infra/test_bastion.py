@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from devctl import recordings
+from devctl.commands import admin
 from devservers_core import names
 from devservers_core.names import LABEL_SCRAPE
 from infra.aws import binding, cidrs
@@ -99,7 +99,7 @@ def test_health_port_admits_the_public_subnets_only() -> None:
 
 
 def test_audit_container_matches_devctls_selector() -> None:
-    selector = dict([recordings.SELECTOR.split("=")])
+    selector = dict([admin.SELECTOR.split("=")])
     assert selector == bastion_pod.SELECTOR
     assert names.BASTION_AUDIT_CONTAINER in {each["name"] for each in bastion_pod.pod(local())["initContainers"]}
 

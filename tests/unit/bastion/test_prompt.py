@@ -14,7 +14,7 @@ import pytest
 from bastion.session import prompt as prompt_module
 from bastion.session.audit import Audit
 from bastion.session.prompt import Prompt
-from devctl.commands import COMMANDS, GROUPS
+from devctl.command_table import COMMANDS, GROUPS
 
 
 def test_ctrl_c_while_the_audit_process_is_asked_begins_a_new_session_on_paper(tmp_path: Path) -> None:

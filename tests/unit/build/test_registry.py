@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from devctl import registries
+from devctl.commands.registry import registry_host
 from devservers.build.devserver import BuildSettings
 from devservers.build.registry import platform_secret
 from devservers_core.errors import CommandError
@@ -27,14 +27,14 @@ from tests.support.operator.build_objects import server, template, user
     ],
 )
 def test_a_login_is_kept_where_the_image_looks_for_it(typed: str, registry: str) -> None:
-    assert registries.host(typed) == registry
+    assert registry_host(typed) == registry
     assert len(secret_name(registry)) <= 63
 
 
 @pytest.mark.parametrize("typed", ["", "ghcr.io/team", "http://ghcr.io", "a b", "-a", "a:", "a:port", "a\n", "x" * 300])
 def test_what_is_no_registry_is_refused(typed: str) -> None:
     with pytest.raises(CommandError, match="is not a registry"):
-        registries.host(typed)
+        registry_host(typed)
 
 
 def test_a_pod_names_the_platforms_logins_and_its_owners_at_the_images_registry() -> None:

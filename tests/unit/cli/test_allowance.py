@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from devctl.allowance import Allowance, smallest
+from devctl.resources.allowance import Allowance, smallest
 from devservers_core.kueue_quota import flavor_demand
 from devservers_core.names import SERVER_COUNT
 from devservers_core.quantity import quantity_or_zero

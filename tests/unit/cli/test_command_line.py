@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devctl import app, commands
+from devctl import command_line, command_table
 from tests.support.cli.run import Done, Run
 
 
@@ -26,28 +26,30 @@ def spawn(home: Path, *words: str, **env: str) -> Done:
 def test_help_lists_every_command(tmp_path: Path) -> None:
     done = spawn(tmp_path, "--help")
     assert done.returncode == 0
-    for name, entry in commands.COMMANDS.items():
+    for name, entry in command_table.COMMANDS.items():
         assert name in done.stdout
         assert entry.summary in done.stdout
 
 
-@pytest.mark.parametrize("name", [*sorted(commands.COMMANDS.keys() - commands.GROUPS.keys()), *commands.PARTS])
+@pytest.mark.parametrize(
+    "name", [*sorted(command_table.COMMANDS.keys() - command_table.GROUPS.keys()), *command_table.SUBCOMMANDS]
+)
 def test_each_command_explains_itself(run: Run, name: str) -> None:
     done = run(*name.split(), "--help")
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     # Metavars are words in capitals, and what all commands share stands in one line.
     assert not re.search(r"[{}]|<(str|int|float)", done.stdout), done.stdout
-    assert done.stdout.count("--kubeconfig") == (commands.PARTS | commands.COMMANDS)[name].needs_cluster
+    assert done.stdout.count("--kubeconfig") == (command_table.SUBCOMMANDS | command_table.COMMANDS)[name].needs_cluster
 
 
-@pytest.mark.parametrize("name", list(commands.GROUPS))
+@pytest.mark.parametrize("name", list(command_table.GROUPS))
 def test_a_group_lists_what_is_in_it(run: Run, name: str) -> None:
     done = run(name, "--help")
     assert done.returncode == 0
-    assert commands.COMMANDS[name].summary in done.stdout
-    assert all(part in done.stdout for part in commands.GROUPS[name])
-    assert all(part in commands.COMMANDS[name].summary for part in commands.GROUPS[name])
+    assert command_table.COMMANDS[name].summary in done.stdout
+    assert all(part in done.stdout for part in command_table.GROUPS[name])
+    assert all(part in command_table.COMMANDS[name].summary for part in command_table.GROUPS[name])
     wrong = run(name, "dance")
     assert wrong.returncode == 2
     assert f"devctl {name} has no 'dance'" in wrong.stderr
@@ -69,12 +71,12 @@ def test_help_is_a_command_too(run: Run, words: list[str], same: list[str]) -> N
 
 
 def test_the_overview_fits_a_terminal_of_80_columns() -> None:
-    assert max(map(len, commands.overview().splitlines())) <= 80
+    assert max(map(len, command_table.overview().splitlines())) <= 80
 
 
 def test_every_habit_leads_to_a_command() -> None:
-    assert set(commands.MEANT.values()) <= commands.COMMANDS.keys()
-    assert not (commands.MEANT.keys() | commands.INSTEAD.keys()) & commands.COMMANDS.keys()
+    assert set(command_table.SYNONYMS.values()) <= command_table.COMMANDS.keys()
+    assert not (command_table.SYNONYMS.keys() | command_table.ALTERNATIVES.keys()) & command_table.COMMANDS.keys()
 
 
 def test_no_command_is_a_usage_error(run: Run) -> None:
@@ -219,7 +221,7 @@ def test_a_cluster_that_is_away_is_told_in_two_lines_and_debug_shows_the_traceba
     ],
 )
 def test_words_after_two_dashes_and_a_bare_wait(args: list[str], expected: object) -> None:
-    assert app.prepare(args) == expected
+    assert command_line.prepare(args) == expected
 
 
 def test_the_overview_imports_little_of_core_and_neither_typer_nor_yaml_nor_rich(tmp_path: Path) -> None:
@@ -228,7 +230,7 @@ def test_the_overview_imports_little_of_core_and_neither_typer_nor_yaml_nor_rich
     )
     code += "print([m for m in ('typer','yaml','rich','ssl','decimal','hashlib') if m in sys.modules], "
     code += "set(m for m in sys.modules if m.startswith('devservers_core.'))"
-    code += " - {'devservers_core.' + m for m in ('names', 'types', 'errors')})"
+    code += " - {'devservers_core.' + m for m in ('names', 'types', 'errors', 'version')})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[] set()"
 

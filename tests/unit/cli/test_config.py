@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from devctl.config import KEYS, Config, parse
-from devctl.knownhosts import host_name
-from devctl.session import Session
+from devctl.context import Context
+from devctl.ssh.known_hosts import host_name
 from devservers_core.client.kubeconfig import Target
 from devservers_core.errors import USAGE, CommandError
 
@@ -68,7 +68,7 @@ def test_an_empty_file_is_no_settings(tmp_path: Path, text: str) -> None:
     assert config(tmp_path, text).get("user") is None
 
 
-def session(folder: Path, flags: dict[str, str | None], kubeconfig_namespace: str | None, **env: str) -> Session:
+def session(folder: Path, flags: dict[str, str | None], kubeconfig_namespace: str | None, **env: str) -> Context:
     namespace = f"namespace: {kubeconfig_namespace}" if kubeconfig_namespace else ""
     path = folder / "kubeconfig"
     path.write_text(
@@ -76,7 +76,7 @@ def session(folder: Path, flags: dict[str, str | None], kubeconfig_namespace: st
         "clusters: [{name: k, cluster: {server: 'https://127.0.0.1:1'}}]\n"
         f"contexts: [{{name: c, context: {{cluster: k, user: u, {namespace}}}}}]\n"
     )
-    return Session(flags, None, {"HOME": str(folder), "KUBECONFIG": str(path), **env})
+    return Context(flags, None, {"HOME": str(folder), "KUBECONFIG": str(path), **env})
 
 
 def test_the_user_comes_from_the_flag_the_namespace_of_the_context_or_the_login(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_connection_flags_work_from_any_folder(tmp_path: Path, monkeypatch: pyte
         flags = given.connection_flags()
         assert flags == ["--kubeconfig", str(tmp_path / "kubeconfig")]
         monkeypatch.chdir("/")
-        again = Session({"kubeconfig": flags[1]}, None, {"HOME": str(tmp_path)})
+        again = Context({"kubeconfig": flags[1]}, None, {"HOME": str(tmp_path)})
         assert again.namespace == "dev-ann"
         monkeypatch.chdir(tmp_path)
 
@@ -138,6 +138,6 @@ def test_an_odd_user_name_is_refused_with_its_source(tmp_path: Path) -> None:
 
 def test_no_cluster_at_all_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(CommandError) as caught:
-        _ = Session({}, None, {"HOME": str(tmp_path)}).target
+        _ = Context({}, None, {"HOME": str(tmp_path)}).target
     assert "make up" in caught.value.remedy
     assert "devctl config set bastion" in caught.value.remedy

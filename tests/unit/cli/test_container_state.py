@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from devctl.container_state import ended, told
-from devctl.describe import description
-from devctl.logs import OF_THE_PLATFORM
+from devctl.commands.describe import description
+from devctl.commands.logs import PLATFORM_LINE
+from devctl.resources.container_state import describe_command_end, parse_command_end
 from tests.support.leaks import LEAKS, SECRETS
 
 
@@ -24,7 +24,7 @@ from tests.support.leaks import LEAKS, SECRETS
     ],
 )
 def test_the_end_of_a_command_is_its_code_or_its_signal(found: dict[str, Any], words: str | None) -> None:
-    assert ended(found) == words
+    assert describe_command_end(found) == words
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_the_end_of_a_command_is_its_code_or_its_signal(found: dict[str, Any], w
 )  # fmt: skip
 def test_what_makes_no_sense_is_left_out(answer: bytes) -> None:
     """The file is the server's owner's, and who asks may be an administrator."""
-    assert told(answer) is None
+    assert parse_command_end(answer) is None
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_what_makes_no_sense_is_left_out(answer: bytes) -> None:
     ],
 )
 def test_a_line_of_the_first_process_is_told_from_the_commands_own(line: bytes, ours: bool) -> None:
-    assert bool(OF_THE_PLATFORM.match(line)) == ours
+    assert bool(PLATFORM_LINE.match(line)) == ours
 
 
 @pytest.mark.parametrize("words", LEAKS, ids=lambda words: " ".join(words)[:40])

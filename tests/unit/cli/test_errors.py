@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from devctl.errors import from_api
+from devctl.output.errors import from_api
 from devservers_core import errors as core_errors
 from devservers_core.errors import ApiError
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from devctl.hop import outlived
+from devctl.ssh.process import wait_child
 
 SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTERM, signal.SIGHUP)
 
@@ -18,7 +18,7 @@ SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTERM, signal
 def test_outlived_gives_the_code_and_leaves_no_signal_ignored(does: str, code: int) -> None:
     """Ctrl-C has to end what comes after it: a second ssh inherits what is ignored."""
     before = [signal.getsignal(number) for number in SIGNALS]
-    assert outlived(subprocess.Popen(["sh", "-c", does])) == code
+    assert wait_child(subprocess.Popen(["sh", "-c", does])) == code
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
@@ -26,8 +26,8 @@ def test_outlived_stops_with_its_program_and_goes_on_with_it() -> None:
     """What ssh does at `~^Z`: the shell gets its terminal back."""
     script = (
         "import subprocess, sys\n"
-        "from devctl.hop import outlived\n"
-        "sys.exit(outlived(subprocess.Popen(['sh', '-c', 'kill -STOP $$; exit 5'])))\n"
+        "from devctl.ssh.process import wait_child\n"
+        "sys.exit(wait_child(subprocess.Popen(['sh', '-c', 'kill -STOP $$; exit 5'])))\n"
     )
     with subprocess.Popen([sys.executable, "-c", script]) as running:
         _, status = os.waitpid(running.pid, os.WUNTRACED)

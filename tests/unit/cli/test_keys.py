@@ -16,8 +16,11 @@ from typing import Any
 
 import pytest
 
-from devctl import editors, hop, jump, keyring, keys, listing, openssh
-from devctl.session import Session
+from devctl.commands import keys
+from devctl.commands.list import list_command
+from devctl.context import Context
+from devctl.resources import account_keys, key_file, user_ssh_keys
+from devctl.ssh import connect, editor_links, from_bastion, remote_command
 from devservers_core.client import kubeconfig
 from devservers_core.errors import CommandError
 
@@ -48,15 +51,17 @@ def spec(**ends: str) -> dict[str, Any]:
 )
 def test_what_is_no_key(line: str, says: str) -> None:
     with pytest.raises(CommandError) as failed:
-        keyring.read(line)
+        user_ssh_keys.parse_public_key(line)
     assert says in failed.value.what
     assert "AAAA" not in failed.value.what
 
 
 def test_a_key_is_added_with_its_end() -> None:
-    patch = keyring.added({"sshPublicKeys": [A]}, "laptop", B + "\n", "90d", NOW)
+    patch = user_ssh_keys.add_key_patch({"sshPublicKeys": [A]}, "laptop", B + "\n", "90d", NOW)
     assert patch == {"sshKeys": [{"name": "laptop", "key": B, "expires": "2027-02-19T12:00:00Z"}]}
-    assert keyring.added(spec(), "x", A.replace("4f", "4i"), None, NOW)["sshKeys"][:2] == spec()["sshKeys"]
+    assert (
+        user_ssh_keys.add_key_patch(spec(), "x", A.replace("4f", "4i"), None, NOW)["sshKeys"][:2] == spec()["sshKeys"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,29 +81,32 @@ def test_a_key_is_added_with_its_end() -> None:
 )
 def test_what_cannot_be_added(name: str, key: str, expires: str | None, says: str | None) -> None:
     if says is None:
-        keyring.added(spec(), name, key, expires, NOW)
+        user_ssh_keys.add_key_patch(spec(), name, key, expires, NOW)
         return
     with pytest.raises(CommandError, match=says):
-        keyring.added(spec(), name, key, expires, NOW)
+        user_ssh_keys.add_key_patch(spec(), name, key, expires, NOW)
 
 
 def test_a_key_is_removed_by_name_or_fingerprint_wherever_it_stands() -> None:
-    assert keyring.removed(spec(), "b", NOW) == {"sshPublicKeys": [A], "sshKeys": [{"name": "c", "key": C}]}
-    fingerprint = keyring.Key("", A).fingerprint
-    assert keyring.removed(spec(), fingerprint, NOW)["sshPublicKeys"] == []
+    assert user_ssh_keys.remove_key_patch(spec(), "b", NOW) == {
+        "sshPublicKeys": [A],
+        "sshKeys": [{"name": "c", "key": C}],
+    }
+    fingerprint = user_ssh_keys.Key("", A).fingerprint
+    assert user_ssh_keys.remove_key_patch(spec(), fingerprint, NOW)["sshPublicKeys"] == []
     both = {"sshPublicKeys": [B + " twice", A], "sshKeys": [{"name": "b", "key": B}]}
-    assert keyring.removed(both, "b", NOW) == {"sshPublicKeys": [A], "sshKeys": []}
+    assert user_ssh_keys.remove_key_patch(both, "b", NOW) == {"sshPublicKeys": [A], "sshKeys": []}
 
 
 def test_the_last_key_stays() -> None:
     for last in ({"sshPublicKeys": [A]}, {"sshKeys": [{"name": "a", "key": A}], "sshPublicKeys": [A]}):
         with pytest.raises(CommandError, match="last key"):
-            keyring.removed(last, keyring.Key("", A).fingerprint, NOW)
+            user_ssh_keys.remove_key_patch(last, user_ssh_keys.Key("", A).fingerprint, NOW)
     ended = {"sshPublicKeys": [A], "sshKeys": [{"name": "b", "key": B, "expires": "2026-01-01T00:00:00Z"}]}
     with pytest.raises(CommandError, match="last key"):
-        keyring.removed(ended, keyring.Key("", A).fingerprint, NOW)
+        user_ssh_keys.remove_key_patch(ended, user_ssh_keys.Key("", A).fingerprint, NOW)
     with pytest.raises(CommandError, match="no key 'x'"):
-        keyring.removed(spec(), "x", NOW)
+        user_ssh_keys.remove_key_patch(spec(), "x", NOW)
 
 
 class OnePerson(BaseHTTPRequestHandler):
@@ -121,7 +129,9 @@ def test_an_administrator_is_told_how_to_take_the_last_key_out_of_force(tmp_path
         kubeconfig.write(tmp_path / "config", kubeconfig.document("x", cluster, {}))
         flags = {"user": "ann", "kubeconfig": str(tmp_path / "config")}
         with pytest.raises(CommandError) as refused:
-            keys.keys_remove_command(Session(flags, None, {"HOME": str(tmp_path)}), keyring.Key("", A).fingerprint)
+            keys.keys_remove_command(
+                Context(flags, None, {"HOME": str(tmp_path)}), user_ssh_keys.Key("", A).fingerprint
+            )
         server.shutdown()
     assert "the last key" in refused.value.what
     assert "devctl user suspend ann" in refused.value.remedy
@@ -129,14 +139,14 @@ def test_an_administrator_is_told_how_to_take_the_last_key_out_of_force(tmp_path
 
 def test_what_ends_soon_is_said() -> None:
     soon = (NOW + timedelta(days=5, hours=1)).isoformat()
-    found = keyring.keys(spec(b=soon, c="2026-11-01T00:00:00Z"))
-    lines = keyring.ending(found, NOW)
+    found = user_ssh_keys.list_keys(spec(b=soon, c="2026-11-01T00:00:00Z"))
+    lines = user_ssh_keys.expiry_warnings(found, NOW)
     assert len(lines) == 2
     assert "key b" in lines[0]
     assert "in 5 days" in lines[0]
     assert "key c" in lines[1]
     assert "ended on 2026-11-01" in lines[1]
-    assert keyring.ending(keyring.keys(spec(b="2027-06-01T00:00:00Z")), NOW) == []
+    assert user_ssh_keys.expiry_warnings(user_ssh_keys.list_keys(spec(b="2027-06-01T00:00:00Z")), NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -149,7 +159,7 @@ def test_what_ends_soon_is_said() -> None:
     ],
 )
 def test_ssh_on_the_bastion_takes_switches_and_a_command(rest: list[str], found: tuple[list[str], list[str]]) -> None:
-    assert hop.permitted(rest) == found
+    assert from_bastion.split_options(rest) == found
 
 
 @pytest.mark.parametrize(
@@ -158,18 +168,18 @@ def test_ssh_on_the_bastion_takes_switches_and_a_command(rest: list[str], found:
 )  # fmt: skip
 def test_ssh_on_the_bastion_takes_nothing_that_reads_opens_or_starts(option: str) -> None:
     with pytest.raises(CommandError, match="not possible on the bastion"):
-        hop.permitted([option, "x"])
+        from_bastion.split_options([option, "x"])
 
 
 def test_replicas() -> None:
-    assert openssh.replica("x", ["--replica", "0", "ls"]) == ["ls"]
-    assert openssh.replica("x", ["--replica=0"]) == []
-    assert openssh.replica("x", ["ls", "--replica", "1"]) == ["ls", "--replica", "1"]
+    assert connect.replica("x", ["--replica", "0", "ls"]) == ["ls"]
+    assert connect.replica("x", ["--replica=0"]) == []
+    assert connect.replica("x", ["ls", "--replica", "1"]) == ["ls", "--replica", "1"]
     with pytest.raises(CommandError, match="replica 0 only"):
-        openssh.replica("x", ["--replica", "1"])
+        connect.replica("x", ["--replica", "1"])
     for wrong in (["--replica"], ["--replica", "x"], ["--replica=-1"]):
         with pytest.raises(CommandError, match="not a number"):
-            openssh.replica("x", wrong)
+            connect.replica("x", wrong)
 
 
 @pytest.mark.parametrize(
@@ -182,18 +192,18 @@ def test_replicas() -> None:
     ],
 )  # fmt: skip
 def test_links_of_editors(editor: str, link: str) -> None:
-    assert editors.link("mydev", editor, "/home/dev/a b") == link
+    assert editor_links.editor_link("mydev", editor, "/home/dev/a b") == link
 
 
 def test_an_unknown_editor_is_refused() -> None:
     with pytest.raises(CommandError, match="unknown"):
-        editors.link("mydev", "ed", "/")
+        editor_links.editor_link("mydev", "ed", "/")
     with pytest.raises(CommandError, match="absolute"):
-        editors.link("mydev", "vscode", "src")
+        editor_links.editor_link("mydev", "vscode", "src")
 
 
-def on_the_bastion(path: str, **flags: str) -> Session:
-    return Session(flags, None, {"DEVCTL_BROKER": path, "DEVCTL_USER": "ann", "HOME": "/"})
+def on_the_bastion(path: str, **flags: str) -> Context:
+    return Context(flags, None, {"DEVCTL_BROKER": path, "DEVCTL_USER": "ann", "HOME": "/"})
 
 
 @contextmanager
@@ -228,11 +238,11 @@ def test_a_key_is_read_from_a_file_of_the_usual_kind_and_size(tmp_path: Path) ->
     os.mkfifo(fifo)
     long.write_text("# x\n" * 20000)
     good.write_text(f"# mine\n{A}\n")
-    assert keys.from_file(str(good), None) == A
+    assert key_file.read_public_key(str(good), None) == A
     wrong = (("/dev/zero", "not a file"), (fifo, "not a file"), (tmp_path, "Is a directory"), (long, "too long"))
     for word, says in wrong:
         with pytest.raises(CommandError, match=says):
-            keys.from_file(str(word), None)
+            key_file.read_public_key(str(word), None)
 
 
 def test_on_the_bastion_nobodys_keys_are_taken_for_anothers() -> None:
@@ -261,9 +271,9 @@ def test_a_key_that_ends_soon_is_spoken_of_on_standard_error(
     assert "ended on 2026-01-01" in shown.err
     (tmp_path / "broker").unlink()
     with broker(tmp_path, f'{{"spec": {{"sshKeys": [{ended}]}}}}') as path, pytest.raises(CommandError):
-        listing.list_command(on_the_bastion(path))  # its second question nobody answers
+        list_command(on_the_bastion(path))  # its second question nobody answers
     assert "Your key b" in capsys.readouterr().err
-    keys.notice(on_the_bastion("/nowhere"))
+    account_keys.print_expiry_warnings(on_the_bastion("/nowhere"))
     assert capsys.readouterr().err == ""
 
 
@@ -288,7 +298,7 @@ def test_what_goes_to_the_bastion(words: str, jumps: bool, monkeypatch: pytest.M
     """A bastion that is no address: whoever would go there is told so."""
     monkeypatch.setattr(os, "environ", {"DEVCTL_BASTION": "a b", "DEVCTL_USER": "ann", "HOME": str(tmp_path)})
     try:
-        jump.through(words.split())
+        remote_command.run_on_bastion(words.split())
     except CommandError as failure:
         assert jumps
         assert "is not an address" in failure.what
@@ -303,11 +313,11 @@ def test_an_rsa_key_that_sshd_refuses_is_no_key(bits: int, taken: bool) -> None:
     line = f"ssh-rsa {base64.b64encode(blob).decode()} ann"
     # One that opens nothing is no other key that works.
     spec = {"sshPublicKeys": [A], "sshKeys": [{"name": "old", "key": line}]}
-    assert len(keyring.keys(spec)) == 1 + taken
+    assert len(user_ssh_keys.list_keys(spec)) == 1 + taken
     if taken:
-        assert keyring.read(line) == line
+        assert user_ssh_keys.parse_public_key(line) == line
         return
     with pytest.raises(CommandError, match="less than 2048 bits"):
-        keyring.read(line)
-    with pytest.raises(keyring.LastKey):
-        keyring.removed(spec, keyring.keys(spec)[0].fingerprint, NOW)
+        user_ssh_keys.parse_public_key(line)
+    with pytest.raises(user_ssh_keys.LastKeyError):
+        user_ssh_keys.remove_key_patch(spec, user_ssh_keys.list_keys(spec)[0].fingerprint, NOW)

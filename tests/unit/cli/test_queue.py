@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devctl.queue import nearest, ordinal, waits
+from devctl.resources.queue import is_waiting, ordinal, suggest
 from devservers_core.kueue_quota import flavor_demand, servers
 from devservers_core.types import Json
 from tests.support.operator.queue_objects import GPU, cluster_queue, queues
@@ -36,16 +36,16 @@ def test_servers_of_a_size_that_could_start_now() -> None:
 
 def test_the_nearest_flavor_that_fits() -> None:
     known = [flavor("one", 1), flavor("two", 2), flavor("eight", 8), flavor("cpu", 0)]
-    assert nearest(known[2], known, queues(cluster_queue())) == "two"
-    assert nearest(known[2], known, {}) is None
+    assert suggest(known[2], known, queues(cluster_queue())) == "two"
+    assert suggest(known[2], known, {}) is None
 
 
 def test_a_server_waits_when_it_was_refused_a_place_and_kueue_is_there() -> None:
     def with_condition(status: str, reason: str) -> Json:
         return {"status": {"conditions": [{"type": "Admitted", "status": status, "reason": reason}]}}
 
-    assert waits(with_condition("False", "Queued"))
-    assert waits(with_condition("False", "Preempted"))
-    assert not waits(with_condition("True", "Admitted"))
-    assert not waits(with_condition("False", "KueueUnavailable"))
-    assert not waits({})
+    assert is_waiting(with_condition("False", "Queued"))
+    assert is_waiting(with_condition("False", "Preempted"))
+    assert not is_waiting(with_condition("True", "Admitted"))
+    assert not is_waiting(with_condition("False", "KueueUnavailable"))
+    assert not is_waiting({})

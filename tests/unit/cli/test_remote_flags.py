@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from devctl import jump, remote_flags
-from devctl.app import load
-from devctl.commands import COMMANDS, COMMON, GROUPS, PARTS
+from devctl.command_table import COMMANDS, COMMON_OPTIONS, GROUPS, SUBCOMMANDS
 from devctl.config import Config
-from devctl.jump import LOCAL
+from devctl.ssh import forwarded_flags, remote_command
+from devctl.ssh.remote_command import LOCAL
+from devctl.typer_commands import load
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def config(tmp_path: Path) -> Config:
     ],
 )
 def test_a_setting_is_sent_unless_the_command_line_says_it(config: Config, words: str, missing: str) -> None:
-    found = remote_flags.added(words.split(), 0, config)
+    found = forwarded_flags.with_settings(words.split(), 0, config)
     sent = [word for word in found[1:7] if word in ("--flavor", "--image", "--home-size")]
     assert [flag for flag in ("--flavor", "--image", "--home-size") if flag != missing] == [
         flag for flag in sent if flag != missing
@@ -54,8 +54,8 @@ def test_a_setting_is_sent_unless_the_command_line_says_it(config: Config, words
 def test_options_of_create_that_take_a_value_are_known() -> None:
     params = [each for each in load("create", {}).params if each.param_type_name == "option"]
     valued = {name for each in params if not each.is_flag for name in each.opts} - {"--wait"}
-    assert valued == remote_flags.CREATE_VALUES
-    assert set(COMMON) <= {name.lstrip("-") for name in valued}
+    assert valued == forwarded_flags.CREATE_VALUE_OPTIONS
+    assert set(COMMON_OPTIONS) <= {name.lstrip("-") for name in valued}
 
 
 @pytest.mark.parametrize(
@@ -75,29 +75,29 @@ def test_options_of_create_that_take_a_value_are_known() -> None:
 )
 def test_a_letter_within_a_value_is_no_flag(tmp_path: Path, words: str, namespace: bool, output: bool) -> None:
     settings = {"DEVCTL_NAMESPACE": "dev-team", "DEVCTL_OUTPUT": "json"}
-    found = remote_flags.added(words.split(), 0, Config({}, {"HOME": str(tmp_path), **settings}))
+    found = forwarded_flags.with_settings(words.split(), 0, Config({}, {"HOME": str(tmp_path), **settings}))
     assert ("dev-team" in found, "json" in found) == (namespace, output)
 
 
 def test_letters_that_take_a_value_are_known() -> None:
     """On a letter that is a switch of one command and takes a value in another, `_has` would err."""
     letters: dict[bool, set[str]] = {True: set(), False: set()}
-    for name in [*PARTS, *(each for each in COMMANDS if each not in GROUPS)]:
+    for name in [*SUBCOMMANDS, *(each for each in COMMANDS if each not in GROUPS)]:
         if name.split()[0] not in LOCAL:
             for each in load(name, {}).params:
                 letters[bool(getattr(each, "is_flag", False))] |= {opt[1] for opt in each.opts if len(opt) == 2}
-    assert letters[False] == set(remote_flags.WITH_VALUE)
+    assert letters[False] == set(forwarded_flags.SHORT_VALUE_OPTIONS)
     assert not letters[True] & letters[False]
 
 
 def test_commands_whose_output_is_a_setting_are_known() -> None:
     with_output = set()
-    for name in [*PARTS, *(each for each in COMMANDS if each not in GROUPS)]:
+    for name in [*SUBCOMMANDS, *(each for each in COMMANDS if each not in GROUPS)]:
         if name.split()[0] in LOCAL or name == "create":
             continue
         if any("--output" in each.opts for each in load(name, {}).params):
             with_output.add(name)
-    assert with_output == remote_flags.WITH_OUTPUT
+    assert with_output == forwarded_flags.WITH_OUTPUT
 
 
 class Stream:
@@ -130,6 +130,6 @@ def test_who_reads_a_password_gets_the_input_and_no_terminal_shows_it(
     for letter, name in ("i", "stdin"), ("o", "stdout"), ("e", "stderr"):
         monkeypatch.setattr(sys, name, Stream(letter in terminals))
     command, *rest = words.split()
-    found = jump._switches(command, rest)
+    found = remote_command._ssh_switches(command, rest)
     monkeypatch.undo()
     assert " ".join(found) == switches

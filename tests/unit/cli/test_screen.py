@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from devctl import describe, events, render, wait
+from devctl import wait
+from devctl.commands import describe
+from devctl.output import progress, tables, times
+from devctl.resources import events, server_state
 
 FINGERPRINT = "SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA"
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -19,18 +22,18 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
      (90000, "1d1h"), (864000, "10d")],
 )  # fmt: skip
 def test_a_length_of_time(seconds: float, text: str) -> None:
-    assert render.span(seconds) == text
+    assert times.duration(seconds) == text
 
 
 def test_ages_need_no_zone_but_understand_one() -> None:
-    assert render.age("2026-01-01T11:59:00Z", NOW) == "60s"
-    assert render.age("2026-01-01T13:59:00+02:00", NOW) == "60s"
-    assert render.age("nonsense", NOW) == "-"
-    assert render.until("2026-01-01T14:30:00Z", NOW) == "2h30m"
+    assert times.age("2026-01-01T11:59:00Z", NOW) == "60s"
+    assert times.age("2026-01-01T13:59:00+02:00", NOW) == "60s"
+    assert times.age("nonsense", NOW) == "-"
+    assert times.until("2026-01-01T14:30:00Z", NOW) == "2h30m"
 
 
 def test_a_table_is_aligned_and_holds_no_escape_sequences(capsys: pytest.CaptureFixture[str]) -> None:
-    render.table(["A", "LONGER"], [["wide cell", "x"], ["\x1b[31mred", "y"]], lambda *_: "red")
+    tables.table(["A", "LONGER"], [["wide cell", "x"], ["\x1b[31mred", "y"]], lambda *_: "red")
     assert capsys.readouterr().out == "A           LONGER\nwide cell   x\n [31mred    y\n"
 
 
@@ -45,7 +48,7 @@ def test_a_table_is_aligned_and_holds_no_escape_sequences(capsys: pytest.Capture
 )
 def test_a_table_is_fitted_into_a_terminal(width: int, header: list[str], row: list[str]) -> None:
     whole = ["mydev", "cpu-small", "3m", "no node is free for it " * 2]
-    found, rows = render.fitted(["NAME", "FLAVOR", "AGE", "REASON"], [whole], width)
+    found, rows = tables.fit(["NAME", "FLAVOR", "AGE", "REASON"], [whole], width)
     assert found == header
     assert rows == [row]
 
@@ -83,10 +86,10 @@ def condition(status: str, message: str) -> dict[str, str]:
 
 def test_ready_needs_a_status_of_the_newest_spec() -> None:
     ready = [condition("True", "")]
-    assert wait.is_ready(server(observedGeneration=2, conditions=ready))
-    assert not wait.is_ready(server(observedGeneration=1, conditions=ready))
-    assert not wait.is_ready(server(observedGeneration=2, conditions=[condition("False", "no")]))
-    assert not wait.is_ready({"metadata": {"generation": 1}, "spec": {}})
+    assert server_state.is_ready(server(observedGeneration=2, conditions=ready))
+    assert not server_state.is_ready(server(observedGeneration=1, conditions=ready))
+    assert not server_state.is_ready(server(observedGeneration=2, conditions=[condition("False", "no")]))
+    assert not server_state.is_ready({"metadata": {"generation": 1}, "spec": {}})
 
 
 def test_each_stage_has_the_seconds_it_took() -> None:
@@ -95,7 +98,7 @@ def test_each_stage_has_the_seconds_it_took() -> None:
         {"stage": "SSHReady", "at": "2026-01-01T12:00:04Z"},
     ]
     one = server(timeline=timeline)
-    assert wait.stages(one) == [("Accepted", 0.0), ("SSHReady", 3.0)]
+    assert server_state.stages(one) == [("Accepted", 0.0), ("SSHReady", 3.0)]
 
 
 def test_the_newest_start_counts() -> None:
@@ -104,17 +107,19 @@ def test_the_newest_start_counts() -> None:
         "devservers.io/started-at": "2026-01-02T00:00:00Z",
         "devservers.io/restarted-at": "2026-01-01T23:00:00Z",
     }
-    assert wait.last_start(one) == "2026-01-02T00:00:00Z"
+    assert server_state.last_start_time(one) == "2026-01-02T00:00:00Z"
 
 
 def test_the_reason_is_the_operators_message() -> None:
-    assert wait.why(server(conditions=[condition("False", "no node is free")])) == "no node is free"
-    assert wait.why(server(conditions=[condition("True", "running")])) is None
-    assert wait.why(server()) is None
+    assert (
+        server_state.not_ready_reason(server(conditions=[condition("False", "no node is free")])) == "no node is free"
+    )
+    assert server_state.not_ready_reason(server(conditions=[condition("True", "running")])) is None
+    assert server_state.not_ready_reason(server()) is None
 
 
 def test_lines_of_a_start_come_once_each(capsys: pytest.CaptureFixture[str]) -> None:
-    plain, view = wait.Plain(), wait.View("mydev", 0.0)
+    plain, view = progress.LineDisplay(), progress.Progress("mydev", 0.0)
     accepted = {"stage": "Accepted", "at": "2026-01-01T12:00:01Z"}
     for conditions, timeline in [
         ([condition("False", "pulling")], [accepted]),
@@ -123,7 +128,7 @@ def test_lines_of_a_start_come_once_each(capsys: pytest.CaptureFixture[str]) -> 
         ([condition("True", "")], [accepted, {"stage": "SSHReady", "at": "2026-01-01T12:00:09Z"}]),
     ]:
         current = server(phase="Starting", conditions=conditions, timeline=timeline)
-        view.update(current)
+        wait.update_progress(view, current)
         plain.show(view)
     lines = [" ".join(line.split()) for line in capsys.readouterr().err.splitlines()]
     assert lines == ["Accepted 0.0s", "Starting: pulling", "Starting: no such image", "SSHReady 8.0s"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devctl import jump, sshconfig
+from devctl.ssh import config, via_bastion
 
 
 @pytest.mark.parametrize(
@@ -14,12 +14,12 @@ from devctl import jump, sshconfig
         ("Host a b\n  HostName c\n", {"a", "b"}),
         ('host="a" b\nHOST = c\n\thOsT\td', {"a", "b", "c", "d"}),
         ("Hostname a\n#Host b\nMatch host c\n", set()),
-        (f"{sshconfig.BEGIN}\nHost a\n{sshconfig.END}\nHost b\n", {"b"}),
+        (f"{config.BEGIN}\nHost a\n{config.END}\nHost b\n", {"b"}),
         ("Host *.example.org !x *\n", {"*.example.org", "!x", "*"}),
     ],
 )
 def test_hosts_of_a_file(text: str, found: set[str]) -> None:
-    assert sshconfig.hosts(text) == found
+    assert config.named_hosts(text) == found
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_hosts_of_a_file(text: str, found: set[str]) -> None:
     [
         ("mydev", {"other"}, "mydev.devserver mydev"),
         ("mydev", {"mydev"}, "mydev.devserver"),
-        (jump.ALIAS, {jump.ALIAS}, f"{jump.ALIAS}.devserver"),
+        (via_bastion.ALIAS, {via_bastion.ALIAS}, f"{via_bastion.ALIAS}.devserver"),
     ],
 )
 def test_a_short_name_is_only_given_where_it_is_free(server: str, taken: set[str], line: str) -> None:
-    assert sshconfig.patterns(server, frozenset(taken)) == line
+    assert config.host_patterns(server, frozenset(taken)) == line

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from devctl import relay, remote
-from devctl.dial import Tunnel
+from devctl import command_line
+from devctl.resources import exec_stream
+from devctl.ssh import stream
+from devctl.ssh.port_forward import Tunnel
 from devservers_core.client.streams import Channels
 from devservers_core.errors import TRANSPORT, CommandError
 from tests.support.cli.peer import Peer
@@ -32,7 +34,7 @@ class Wire:
 
         def work() -> None:
             try:
-                self.result.append(relay.relay(Tunnel(channels, "mydev"), source, sink))
+                self.result.append(stream.stream(Tunnel(channels, "mydev"), source, sink))
             except Exception as error:
                 self.result.append(error)
 
@@ -73,7 +75,7 @@ def test_after_our_end_the_rest_of_the_answer_still_comes() -> None:
 
 
 def test_a_silent_server_does_not_hold_us_for_ever_after_our_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "QUIET", 0.2)
+    monkeypatch.setattr("devctl.ssh.stream.HALF_CLOSED_SECONDS", 0.2)
     wire = Wire()
     os.close(wire.stdin)
     assert wire.end() == 0
@@ -102,21 +104,21 @@ def status(**fields: Any) -> dict[str, Any]:
 
 
 def test_the_exit_code_is_the_commands_own() -> None:
-    assert remote.exit_code(status(status="Success"), "mydev") == 0
+    assert exec_stream.exit_code(status(status="Success"), "mydev") == 0
     failed = status(
         status="Failure",
         reason="NonZeroExitCode",
         message="command terminated with exit code 7",
         details={"causes": [{"reason": "ExitCode", "message": "7"}]},
     )
-    assert remote.exit_code(failed, "mydev") == 7
-    assert remote.exit_code(None, "mydev") == TRANSPORT
+    assert exec_stream.exit_code(failed, "mydev") == 7
+    assert exec_stream.exit_code(None, "mydev") == TRANSPORT
 
 
 def test_a_command_that_is_not_there_is_named() -> None:
     message = 'failed to exec in container: exec: "nosuch": executable file not found in $PATH: unknown'
     with pytest.raises(CommandError) as caught:
-        remote.exit_code(status(status="Failure", reason="InternalError", message=message), "mydev")
+        exec_stream.exit_code(status(status="Failure", reason="InternalError", message=message), "mydev")
     assert (caught.value.code, caught.value.what) == (127, "there is no command nosuch in mydev")
 
 
@@ -132,14 +134,14 @@ def test_a_command_that_is_not_there_is_named() -> None:
     ],
 )
 def test_the_short_path_takes_common_flags_before_the_name(words: str, flags: dict[str, str], rest: list[str]) -> None:
-    found = relay.quick(words.split())
+    found = command_line.quick(words.split())
     assert found
-    assert (found[0].flags, found[1], found[2]) == (flags, "mydev", rest)
+    assert found == (flags, "mydev", rest)
 
 
 @pytest.mark.parametrize("words", ["proxy --help", "proxy --user ann", "proxy", "ssh -n x mydev", "ssh --debug mydev"])
 def test_any_other_form_is_left_to_typer(words: str) -> None:
-    assert relay.quick(words.split()) is None
+    assert command_line.quick(words.split()) is None
 
 
 def test_a_server_that_speaks_first_is_heard() -> None:

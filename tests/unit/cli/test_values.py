@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devctl import values
+from devctl import validation
 from devservers_core.errors import REFUSED, CommandError
 
 
@@ -17,7 +17,7 @@ def refused(call: object, *args: object) -> CommandError:
 
 
 def test_a_long_name_is_refused_with_its_length_and_a_shorter_one() -> None:
-    failure = refused(values.server_name, "x" * 41)
+    failure = refused(validation.server_name, "x" * 41)
     assert "41" in failure.what
     assert "x" * 40 in failure.remedy
     assert "x" * 41 not in failure.remedy
@@ -25,9 +25,9 @@ def test_a_long_name_is_refused_with_its_length_and_a_shorter_one() -> None:
 
 @pytest.mark.parametrize(("name", "suggestion"), [("My_Dev", "my-dev"), ("1abc", "abc"), ("ann's box!", "ann-s-box")])
 def test_an_odd_name_is_refused_with_one_that_works(name: str, suggestion: str) -> None:
-    failure = refused(values.server_name, name)
+    failure = refused(validation.server_name, name)
     assert suggestion in failure.remedy
-    assert values.server_name(suggestion) == suggestion
+    assert validation.server_name(suggestion) == suggestion
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def test_an_odd_name_is_refused_with_one_that_works(name: str, suggestion: str) 
     ],
 )  # fmt: skip
 def test_an_odd_user_name_comes_with_one_that_works(name: str, suggestion: str) -> None:
-    assert not values.user_name(name)
-    assert values.user_name_rule(name).endswith(f"for example {suggestion}")
-    assert values.user_name(suggestion)
+    assert not validation.user_name(name)
+    assert validation.user_name_rule(name).endswith(f"for example {suggestion}")
+    assert validation.user_name(suggestion)
 
 
 def test_a_user_name_of_which_nothing_is_left_comes_with_the_rule() -> None:
-    assert "for example" not in values.user_name_rule("@@")
-    assert "letter first" in values.user_name_rule("@@")
+    assert "for example" not in validation.user_name_rule("@@")
+    assert "letter first" in validation.user_name_rule("@@")
 
 
 @pytest.mark.parametrize(
@@ -59,30 +59,30 @@ def test_a_user_name_of_which_nothing_is_left_comes_with_the_rule() -> None:
     ],
 )
 def test_an_image_reference_is_taken(text: str) -> None:
-    assert values.image(text) == text
+    assert validation.image(text) == text
 
 
 @pytest.mark.parametrize("text", ["", "Debian:12", "a b", "https://x/y", "x:", "x@sha256:12", "/x", "x/", "x" * 513])
 def test_an_odd_image_reference_is_refused(text: str) -> None:
-    refused(values.image, text)
+    refused(validation.image, text)
 
 
 def test_an_image_in_capitals_is_refused_with_the_small_one() -> None:
-    assert "debian:12" in refused(values.image, "Debian:12").remedy
+    assert "debian:12" in refused(validation.image, "Debian:12").remedy
 
 
 @pytest.mark.parametrize("text", ["10Gib", "ten", "", "10 Gi", "-5Gi"])
 def test_a_home_size_that_does_not_parse_is_refused(text: str) -> None:
-    refused(values.home_size, text)
+    refused(validation.home_size, text)
 
 
 def test_a_home_size_without_unit_is_taken_for_a_slip() -> None:
-    assert "10Gi" in refused(values.home_size, "10").remedy
+    assert "10Gi" in refused(validation.home_size, "10").remedy
 
 
 @pytest.mark.parametrize("text", ["none", "0"])
 def test_no_home_can_be_asked_for(text: str) -> None:
-    assert values.home_size(text) is None
+    assert validation.home_size(text) is None
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_no_home_can_be_asked_for(text: str) -> None:
     ],
 )
 def test_a_volume_is_read(text: str, claim: str, path: str, read_only: bool) -> None:
-    assert values.mount(text) == values.Mount(claim, path, read_only)
+    assert validation.mount(text) == validation.Mount(claim, path, read_only)
 
 
 @pytest.mark.parametrize(
@@ -115,26 +115,29 @@ def test_a_volume_is_read(text: str, claim: str, path: str, read_only: bool) -> 
     ],
 )
 def test_an_odd_volume_is_refused(text: str, says: str) -> None:
-    assert says in refused(values.mount, text).what
+    assert says in refused(validation.mount, text).what
 
 
 def test_two_volumes_at_one_path_are_refused_even_with_a_slash_at_the_end() -> None:
-    failure = refused(values.mounts, ["one:/data", "two:/data/"], None)
+    failure = refused(validation.mounts, ["one:/data", "two:/data/"], None)
     assert "one" in failure.what
     assert "two" in failure.what
 
 
 def test_a_volume_at_shared_is_refused_beside_a_shared_volume() -> None:
-    assert "/shared" in refused(values.mounts, ["one:/shared"], "team").what
-    assert values.mounts(["one:/shared"], None)
+    assert "/shared" in refused(validation.mounts, ["one:/shared"], "team").what
+    assert validation.mounts(["one:/shared"], None)
 
 
 def test_more_than_sixteen_volumes_are_refused() -> None:
-    refused(values.mounts, [f"v{i}:/v{i}" for i in range(17)], None)
+    refused(validation.mounts, [f"v{i}:/v{i}" for i in range(17)], None)
 
 
 def test_variables_keep_what_follows_the_first_equals_sign() -> None:
-    assert values.variables(["A=b=c", "EMPTY="]) == [{"name": "A", "value": "b=c"}, {"name": "EMPTY", "value": ""}]
+    assert validation.environment_variables(["A=b=c", "EMPTY="]) == [
+        {"name": "A", "value": "b=c"},
+        {"name": "EMPTY", "value": ""},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -153,4 +156,4 @@ def test_variables_keep_what_follows_the_first_equals_sign() -> None:
     ],
 )
 def test_odd_variables_are_refused(pairs: list[str]) -> None:
-    refused(values.variables, pairs)
+    refused(validation.environment_variables, pairs)

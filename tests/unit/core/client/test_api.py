@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from devcluster.pki import Authority
-from devctl.session import explain
+from devctl.output.errors import explain
 from devservers_core.client.api import ApiClient
 from devservers_core.client.kubeconfig import Target
 from devservers_core.errors import ApiError, UnreachableError

@@ -1,0 +1,128 @@
+"""The table of commands: name, module, summary, and where each runs.
+
+Invariant: no command is imported to show the overview.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: the module that has a function of its name, the summary in the overview, its group there."""
+
+    module: str
+    summary: str
+    group: str
+    raw: bool = False  # everything after NAME belongs to another program
+
+    @property
+    def needs_cluster(self) -> bool:
+        """Whether it looks at a cluster, and so takes the options that say which."""
+        return self.module not in ("config", "version")
+
+
+COMMANDS: dict[str, Command] = {
+    "create": Command("create", "Make a server and start it", "Servers"),
+    "list": Command("list", "List your servers", "Servers"),
+    "describe": Command("describe", "Show everything about a server: state, reasons, timeline, events", "Servers"),
+    "stop": Command("lifecycle", "Stop a server and keep its home", "Servers"),
+    "start": Command("lifecycle", "Start a stopped server", "Servers"),
+    "restart": Command("lifecycle", "Restart a server with a fresh container", "Servers"),
+    "delete": Command("delete", "Delete a server; its home stays unless --purge", "Servers"),
+    "registry": Command("registry", "Private image registries: login, list, logout", "Servers"),
+    "ssh": Command("ssh", "Open an SSH session, or run a command over SSH", "Connecting", raw=True),
+    "ssh-config": Command("ssh_config", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting"),
+    "code": Command("code", "Print or open the link that opens a server in an editor", "Connecting"),
+    "keys": Command("keys", "Your SSH keys: list, add, remove", "Connecting"),
+    "proxy": Command("ssh", "Join stdin and stdout to a server's SSH port (for ProxyCommand)", "Connecting"),
+    "shell": Command("exec", "Open a shell without SSH", "Connecting"),
+    "exec": Command("exec", "Run a command without SSH; its exit code is passed on", "Connecting"),
+    "logs": Command("logs", "Show what a server's command printed", "Looking closer"),
+    "events": Command("events", "Show what happened to your servers", "Looking closer"),
+    "flavors": Command("flavors", "List the sizes a server can have", "Looking closer"),
+    "status": Command("status", "Show the platform's state and your quota", "Looking closer"),
+    "info": Command("info", "Show the settings in force and where each comes from", "Looking closer"),
+    "config": Command("config", "Write a setting into the configuration file: set, unset", "Looking closer"),
+    "test-k8s": Command("test_k8s", "Check the cluster, your rights and the tools, step by step", "Looking closer"),
+    "version": Command("version", "Print the version", "Looking closer"),
+    "user": Command("user", "People: add, list, show, suspend, resume, delete", "Administrators"),
+    "admin": Command("admin", "Recorded sessions: sessions list, sessions play", "Administrators"),
+}
+# the commands of more than one word; the first of them stands above
+SUBCOMMANDS: dict[str, Command] = {
+    "keys list": Command("keys", "List the keys that open your account, and when they end", ""),
+    "keys add": Command("keys", "Add a key", ""),
+    "keys remove": Command("keys", "Remove a key; its sessions end within seconds", ""),
+    "registry login": Command("registry", "Log in, so that your servers can pull its images", ""),
+    "registry list": Command("registry", "List the registries you are logged in to", ""),
+    "registry logout": Command("registry", "Forget a login", ""),
+    "config set": Command("config", "Set one key", ""),
+    "config unset": Command("config", "Remove one key", ""),
+    "user add": Command("user", "Let a person onto the platform", ""),
+    "user list": Command("user", "List all people", ""),
+    "user show": Command("user", "Show a person, and what to send them", ""),
+    "user suspend": Command("user", "Stop a person's servers and refuse their keys", ""),
+    "user resume": Command("user", "Undo suspend", ""),
+    "user delete": Command("user", "Remove a person; volumes stay and are named", ""),
+    "admin sessions list": Command("admin", "List recorded sessions", ""),
+    "admin sessions play": Command("admin", "Show a recorded session again", ""),
+}
+GROUPS: dict[str, list[str]] = {
+    first: [name.split()[1] for name in SUBCOMMANDS if name.split()[0] == first]
+    for first in dict.fromkeys(name.split()[0] for name in SUBCOMMANDS)
+}
+# flag -> (short form, setting, help); they may stand before or after the command's name
+COMMON_OPTIONS: dict[str, tuple[str | None, str]] = {
+    "context": (None, "Context of the kubeconfig."),
+    "kubeconfig": (None, "Kubeconfig file, or a list as in $KUBECONFIG."),
+    "namespace": ("-n", "Namespace of the servers; dev-USER by default."),
+    "user": (None, "Owner of the servers; see `devctl info`."),
+}
+OVERVIEW = "Personal development servers on Kubernetes: make one, log in, keep your home."
+EPILOG = """\
+First steps: devctl create mydev --wait; devctl ssh mydev
+`devctl help COMMAND` explains a command.
+Settings come from a flag, then from a DEVCTL_* variable, then from the file
+~/.config/devctl/config.yaml.
+Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 forbidden, 5 timed out
+waiting, 6 refused; exec, ssh and shell pass on the code of what they ran
+(255: no connection)."""
+SYNONYMS: dict[str, str] = {
+    "ls": "list", "ps": "list", "get": "list", "show": "describe", "inspect": "describe", "rm": "delete",
+    "remove": "delete", "destroy": "delete", "new": "create", "run": "create", "up": "start", "down": "stop",
+    "kill": "stop", "connect": "ssh", "login": "ssh", "attach": "ssh", "console": "ssh", "log": "logs",
+    "sizes": "flavors", "whoami": "info", "settings": "config", "users": "user", "key": "keys",
+}  # fmt: skip
+"""What people type out of habit, and the command that does it here."""
+ALTERNATIVES: dict[str, str] = {
+    "top": "`devctl ssh NAME top` shows the processes of a server, `devctl list` the servers",
+    "cp": "`scp FILE NAME.devserver:` copies, once `devctl ssh-config --install` was run",
+    "scp": "`scp FILE NAME.devserver:` copies, once `devctl ssh-config --install` was run",
+    "port-forward": "`devctl ssh NAME -L 8888:localhost:8888` forwards a port",
+    "volume": "`devctl create NAME -v CLAIM:/PATH` mounts a volume claim that exists",
+    "volumes": "`devctl create NAME -v CLAIM:/PATH` mounts a volume claim that exists",
+}
+"""What people type out of habit, and how it is done here without a command of its own."""
+
+
+def overview() -> str:
+    """The text of `devctl --help`."""
+    lines = ["Usage: devctl [OPTIONS] COMMAND [ARGS]...", "", "  " + OVERVIEW]
+    for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
+        lines += ["", f"{group}:"]
+        lines += [f"  {name:<12}{entry.summary}" for name, entry in COMMANDS.items() if entry.group == group]
+    lines += ["", "Options (before or after the command):"]
+    for flag, (short, text) in COMMON_OPTIONS.items():
+        lines.append(f"  {(short + ', ' if short else '') + '--' + flag:<24}{text}")
+    lines += [
+        f"  {'--debug':<24}Show a traceback when something goes wrong.",
+        f"  {'--version':<24}Show the version.",
+        f"  {'--install-completion':<24}Install completion for the current shell.",
+        f"  {'--show-completion':<24}Print the completion script.",
+        f"  {'-h, --help':<24}Show this text.",
+        "",
+        EPILOG,
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The commands, one module for a command or a noun."""

@@ -1,0 +1,64 @@
+"""`devctl code`: the link with which an editor on this machine opens a server.
+
+Invariant: the link names NAME.devserver, which `devctl ssh-config --install` adds to ssh's configuration.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devctl import completion, validation
+from devctl.config import HOST_SUFFIX
+from devctl.output import console
+from devctl.output.errors import no_server
+from devctl.ssh import config, transport, via_bastion
+from devctl.ssh.editor_links import EDITORS, editor_link
+from devservers_core import names
+from devservers_core.errors import USAGE, CommandError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+
+
+def code_command(
+    context: Context,
+    name: Annotated[str, typer.Argument(help="The server.", autocompletion=completion.servers)],
+    editor: Annotated[
+        str, typer.Option(metavar="NAME", help=", ".join(EDITORS), autocompletion=completion.editors)
+    ] = "vscode",
+    folder: Annotated[str, typer.Option(metavar="PATH", help="Folder to open.")] = names.HOME_PATH,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it here as well.")] = False,
+) -> None:
+    """Print the link that opens a server in an editor; with --open open it.
+
+    Once before: devctl ssh-config --install.
+    """
+    name = validation.server_name(name.removesuffix(HOST_SUFFIX))
+    found = editor_link(name, editor, folder)
+    _check_server(context, name)
+    config.refresh_entries(context, name)
+    if open_it:
+        if context.broker:
+            raise CommandError(
+                "the bastion has no screen to open an editor on", "open the link on your own machine", USAGE
+            )
+        import webbrowser
+
+        if not webbrowser.open(found):
+            console.warn("nothing on this machine opens links; open it by hand")
+    console.echo(found)
+
+
+def _check_server(context: Context, name: str) -> None:
+    """Ask whether there is such a server, and whether it has SSH; raises CommandError."""
+    bastion = via_bastion.configured(context.config)
+    if bastion:
+        known = transport.list_servers(bastion)
+        if name not in known:
+            raise no_server(name, known, f"on {bastion.host}")
+    elif not context.server(name)["spec"].get("enableSSH", True):
+        raise CommandError(
+            f"{name} has no SSH, which an editor needs", f"`devctl shell {name}` opens a shell without it"
+        )

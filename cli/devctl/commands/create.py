@@ -1,0 +1,295 @@
+"""`devctl create`: validates everything that can be validated, then creates the server.
+
+Invariant: what can never work is refused before anything is written, in two lines and within a second; what may come to
+work later (with --allow-missing: a flavor, a volume) is left to the operator.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devctl import completion, preflight, validation
+from devctl.config import DEFAULT_HOME_SIZE
+from devctl.output import console, tables
+from devctl.output.errors import from_api
+from devctl.resources import home, home_quota
+from devctl.ssh import config
+from devservers_core import names
+from devservers_core.errors import USAGE, ApiError, CommandError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+QUOTA_PATIENCE = 60.0
+"""Seconds. Kubernetes' quota controller looks for new kinds every 30, and at the quotas again every 10 on the embedded
+cluster (elsewhere every five minutes)."""
+
+
+@dataclass(frozen=True)
+class ServerRequest:
+    """What the command line asks for, checked for form; `flavor` is None when nobody chose one."""
+
+    name: str
+    flavor: str | None
+    image: str | None
+    home_size: str | None
+    volumes: list[validation.Mount]
+    shared: str | None
+    env: list[dict[str, str]]
+    ttl: str | None
+    ssh: bool
+    command: list[str]
+
+    @property
+    def claims(self) -> list[str]:
+        """Every volume claim that has to exist."""
+        return list(dict.fromkeys([m.claim for m in self.volumes] + ([self.shared] if self.shared else [])))
+
+    def manifest(self, namespace: str) -> Json:
+        """The DevServer object; what the API has as default is left out."""
+        spec: dict[str, Any] = {"flavor": self.flavor}
+        if self.image:
+            spec["image"] = self.image
+        if self.command:
+            spec["command"] = self.command
+        if self.env:
+            spec["env"] = self.env
+        if self.home_size:
+            spec["persistentHomeSize"] = self.home_size
+        if self.shared:
+            spec["sharedVolumeClaimName"] = self.shared
+        if self.volumes:
+            spec["volumes"] = [m.to_api() for m in self.volumes]
+        if not self.ssh:
+            spec["enableSSH"] = False
+        if self.ttl:
+            spec["lifecycle"] = {"timeToLive": self.ttl}
+        return {
+            "apiVersion": names.API_VERSION,
+            "kind": "DevServer",
+            "metadata": {"name": self.name, "namespace": namespace},
+            "spec": spec,
+        }
+
+
+def create_command(
+    context: Context,
+    name: Annotated[str | None, typer.Argument(help="The server's name.")] = None,
+    flavor: Annotated[
+        str | None, typer.Argument(help="Its size; see `devctl flavors`.", autocompletion=completion.flavors)
+    ] = None,
+    name_option: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="The name, instead of the first word.")
+    ] = None,
+    flavor_option: Annotated[
+        str | None,
+        typer.Option(
+            "--flavor",
+            metavar="FLAVOR",
+            help="The flavor, instead of the second word.",
+            autocompletion=completion.flavors,
+        ),
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(metavar="IMAGE", help="Container image; the platform's own if not given.")
+    ] = None,
+    home_size: Annotated[
+        str | None,
+        typer.Option("--home-size", metavar="SIZE", help="Size of its persistent home, like 20Gi; `none` for none."),
+    ] = None,
+    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="No persistent home: /home/dev is lost on stop.")] = (
+        False
+    ),
+    volume: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-v",
+            "--volume",
+            metavar="CLAIM:/PATH[:ro]",
+            help="Mount a volume claim: CLAIM:/path or CLAIM:/path:ro. Repeatable.",
+        ),
+    ] = None,
+    shared_volume: Annotated[
+        str | None,
+        typer.Option(
+            "--shared-volume", metavar="CLAIM", help="Volume claim for /shared.", autocompletion=completion.claims
+        ),
+    ] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("-e", "--env", metavar="KEY=VALUE", help="Variable KEY=VALUE. Repeatable.")
+    ] = None,
+    ttl: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Stop it after this time, like 2h30m or 1d.")
+    ] = None,
+    no_ssh: Annotated[bool, typer.Option("--no-ssh", help="Run no SSH server in it.")] = False,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Create it even if its flavor or a volume is missing."),
+    ] = False,
+    wait: Annotated[
+        str | None,
+        typer.Option(metavar="[DURATION]", help="Wait until it is ready, 10m if no duration is given."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Let the cluster check it, print it, and create nothing.")
+    ] = (False),
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FORMAT", help="json, yaml or name.", autocompletion=completion.outputs),
+    ] = None,
+) -> int:
+    """Make a server and start it.
+
+    devctl create NAME [FLAVOR] [OPTIONS] [-- COMMAND...]
+
+    The command after -- runs in the server beside SSH; the server stays up when it ends. Without it the
+    server just stays up.
+
+    Examples:
+
+    devctl create mydev --wait
+
+    devctl create train gpu-l4 --home-size 50Gi --ttl 8h
+
+    devctl create job cpu-medium --image python:3.12 -e EPOCHS=3 -- python3 train.py
+    """
+    if name and name_option and flavor is None and flavor_option is None:
+        name, flavor = None, name  # devctl create --name mydev cpu-small
+    wanted = parse_request(
+        context,
+        name=_one_of(name, name_option, "name", "--name"),
+        flavor=_one_of(flavor, flavor_option, "flavor", "--flavor"),
+        image=image,
+        home_size=home_size,
+        ephemeral=ephemeral,
+        volumes=volume or [],
+        shared=shared_volume,
+        env=env or [],
+        ttl=ttl,
+        ssh=not no_ssh,
+    )
+    limit = validation.duration(wait, "--wait") if wait else None
+    form = output or ("yaml" if dry_run else "table")
+    context.output(form)
+    advice, taken, chosen = preflight.check_flavor_and_claims(context, wanted.flavor, wanted.claims, allow_missing)
+    wanted = replace(wanted, flavor=taken)
+    existing = home.home_claim(context, wanted.name) if wanted.home_size else None
+    if wanted.home_size:
+        size, about_home = home.size_for_new_server(existing, wanted.home_size, typed=home_size is not None)
+        wanted = replace(wanted, home_size=size)
+    else:
+        about_home = None
+    if wanted.home_size and not allow_missing:
+        home_quota.check_home_quota(context, wanted.name, wanted.home_size)
+    made = create_server(context, wanted, dry_run)
+    # Only warnings, and the server may already be starting meanwhile.
+    advice += preflight.capacity_warnings(context, chosen) if chosen else []
+    for text in [*([about_home] if about_home else []), *advice, *context.kube.warnings]:
+        console.warn(text)
+    if dry_run:
+        made.get("metadata", {}).pop("managedFields", None)
+        console.info(f"devserver/{wanted.name} would be created in {context.namespace}; nothing was changed")
+        tables.print_objects(form if form in ("json", "name") else "yaml", made, "devserver")
+        return 0
+    if wanted.ssh:
+        config.refresh_entries(context, wanted.name)
+    if not tables.print_objects(form, made, "devserver"):
+        console.info(
+            f"devserver/{wanted.name} created in {context.namespace}"
+            f" ({wanted.flavor}, {_describe_home(wanted, existing)})"
+        )
+    if limit is None:
+        if form == "table":
+            console.info(
+                f"`devctl describe {wanted.name}` shows how far it is; once it runs: `devctl ssh {wanted.name}`"
+            )
+        return 0
+    from devctl.wait import wait_ready
+
+    return wait_ready(context, made, limit)
+
+
+def _one_of(word: str | None, option: str | None, what: str, flag: str) -> str | None:
+    if word and option and word != option:
+        raise CommandError(f"two {what}s are given: {word} and {flag} {option}", "give one of them", USAGE)
+    return option or word
+
+
+def _describe_home(wanted: ServerRequest, existing: Json | None) -> str:
+    if wanted.home_size and existing and not home.is_deleting(existing):
+        return f"home {home.size(existing)}, kept from before"
+    if wanted.home_size:
+        return f"home {wanted.home_size}, kept"
+    if any(m.path == names.HOME_PATH for m in wanted.volumes):
+        return "home on your volume"
+    return "no persistent home"
+
+
+def parse_request(
+    context: Context,
+    *,
+    name: str | None,
+    flavor: str | None,
+    image: str | None,
+    home_size: str | None,
+    ephemeral: bool,
+    volumes: list[str],
+    shared: str | None,
+    env: list[str],
+    ttl: str | None,
+    ssh: bool,
+) -> ServerRequest:
+    """Everything that needs no cluster: forms, and what contradicts itself."""
+    if not name:
+        raise CommandError("the server has no name", "write `devctl create NAME [FLAVOR]`", USAGE)
+    config = context.config
+    validation.server_name(name)
+    mounts = validation.mounts(volumes, validation.claim(shared, "--shared-volume") if shared else None)
+    own_home = next((m for m in mounts if m.path == names.HOME_PATH), None)
+    if ephemeral and home_size and validation.home_size(home_size):
+        raise CommandError("--ephemeral and --home-size contradict each other", "give one of them", USAGE)
+    if own_home and home_size and validation.home_size(home_size):
+        raise validation.refusal(
+            f"{names.HOME_PATH} is used twice, by --home-size {home_size} and by {own_home.claim}",
+            "leave one of them out",
+        )
+    setting, size_setting = config.setting("flavor"), config.setting("homeSize")
+    size = home_size or (size_setting.value if size_setting else DEFAULT_HOME_SIZE)
+    flag = "--home-size" if home_size else f"homeSize ({size_setting.source if size_setting else 'default'})"
+    if ttl:
+        validation.duration(ttl, "--ttl")
+    chosen = image or config.get("image")
+    return ServerRequest(
+        name=name,
+        flavor=flavor or (setting.value if setting and setting.source != "default" else None),
+        image=validation.image(chosen) if chosen else None,
+        home_size=None if ephemeral or own_home else validation.home_size(size, flag),
+        volumes=mounts,
+        shared=shared,
+        env=validation.environment_variables(env),
+        ttl=ttl,
+        ssh=ssh,
+        command=context.rest or [],
+    )
+
+
+def create_server(context: Context, wanted: ServerRequest, dry_run: bool) -> Json:
+    """Write the object; raises CommandError when the API server refuses it."""
+    from devservers_core.client.paths import server_path
+
+    query = {"fieldManager": "devctl", "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
+    deadline = time.monotonic() + QUOTA_PATIENCE
+    while True:
+        try:
+            return context.kube.create(server_path(context.namespace), wanted.manifest(context.namespace), **query)
+        except ApiError as error:
+            # Kubernetes has not counted yet: a new quota, or a kind that was only just installed.
+            if "status unknown for quota" not in error.message or time.monotonic() > deadline:
+                raise from_api(error, f"create {wanted.name}") from None
+        time.sleep(0.5)

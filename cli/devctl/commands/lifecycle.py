@@ -1,0 +1,166 @@
+"""`devctl stop`, `start` and `restart`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devctl import validation
+from devctl.options import ServerName, Wait, Yes
+from devctl.output import console
+from devctl.output.errors import from_api
+from devctl.output.prompts import confirm
+from devservers_core import names
+from devservers_core.errors import REFUSED, ApiError, CommandError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+def now() -> str:
+    """The time as the API writes it: RFC 3339, UTC, microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _patch(context: Context, name: str, change: Json, doing: str) -> Json:
+    from devservers_core.client.paths import server_path
+
+    try:
+        return context.kube.patch(server_path(context.namespace, name), change, fieldManager="devctl")
+    except ApiError as error:
+        if error.status == 404:
+            context.missing(name)
+        raise from_api(error, f"{doing} {name}") from None
+
+
+def _limit(wait: str | None) -> int | None:
+    return validation.duration(wait, "--wait") if wait else None
+
+
+def stop_command(
+    context: Context,
+    name: ServerName,
+    wait: Annotated[
+        str | None, typer.Option(metavar="[DURATION]", help="Wait until it is stopped, 10m if no duration is given.")
+    ] = None,
+    yes: Yes = False,
+) -> int:
+    """Stop a server and free what it uses. Its home stays; `devctl start` brings it back.
+
+    Where the home, or another of its volumes, is being deleted, that is asked first: it goes when the server stops.
+    """
+    from devctl.resources.home import volumes_lost_by_stop
+
+    limit = _limit(wait)
+    server = context.server(name)
+    if not server["spec"].get("running", True):
+        console.info(f"{name} is stopped already")
+    else:
+        risk = volumes_lost_by_stop(context, server)
+        _confirm_cost(f"stopping {name}", f"Stop {name}?", risk, yes)
+        server = _patch(context, name, {"spec": {"running": False}}, "stop")
+        keeps = server["spec"].get("persistentHomeSize") or any(
+            str(v.get("mountPath", "")).rstrip("/") == names.HOME_PATH for v in server["spec"].get("volumes") or []
+        )
+        kept = "its home is kept" if keeps else "it had no persistent home"
+        console.info(f"{name} is stopping" + ("" if risk else f"; {kept}"))
+    if limit is None:
+        return 0
+    from devctl.wait import wait_stopped
+
+    return wait_stopped(context, server, limit)
+
+
+def start_command(context: Context, name: ServerName, wait: Wait = None, yes: Yes = False) -> int:
+    """Start a stopped server; its time to live begins anew. Where its home is gone meanwhile, that is asked first."""
+    from devctl.resources.home import lost_home, volumes_lost_by_stop
+    from devctl.resources.pods import suspended
+
+    limit = _limit(wait)
+    server = context.server(name)
+    running = server["spec"].get("running", True)
+    stopped = (server.get("status") or {}).get("phase") in ("Stopped", "Stopping")
+    if refused := suspended(server):
+        raise refused
+    if running and not stopped:
+        console.info(f"{name} is started already")
+    else:
+        _confirm_cost(
+            f"starting {name}",
+            f"Start {name}?",
+            volumes_lost_by_stop(context, server) or lost_home(context, server),
+            yes,
+        )
+        change: dict[str, Any] = {
+            "metadata": {"annotations": {names.ANNOTATION_STARTED_AT: now()}},
+            "spec": {"running": True},
+        }
+        server = _patch(context, name, change, "start")
+        console.info(f"{name} is starting")
+    if limit is None:
+        return 0
+    from devctl.wait import wait_ready
+
+    return wait_ready(context, server, limit)
+
+
+def restart_command(
+    context: Context,
+    name: ServerName,
+    wait: Wait = None,
+    yes: Yes = False,
+) -> int:
+    """Restart a server with a fresh container: its processes end, its home stays.
+
+    Changes of its flavor and of the platform's image take effect. A server that got its GPU from a queue gives it
+    back and waits again; that is asked first.
+    """
+    limit = _limit(wait)
+    server = context.server(name)
+    if not server["spec"].get("running", True):
+        raise CommandError(f"{name} is stopped", f"`devctl start {name}` starts it")
+    from devctl.resources.home import volumes_lost_by_stop
+    from devctl.resources.pods import suspended
+    from devctl.resources.queue import restart_cost
+
+    if refused := suspended(server):
+        raise refused
+    _check_flavor_exists(context, server)
+    costs = [cost for cost in (volumes_lost_by_stop(context, server), restart_cost(context, server)) if cost]
+    _confirm_cost(f"restarting {name}", f"Restart {name}?", "; ".join(costs), yes)
+    pod = (server.get("status") or {}).get("podName")
+    changed = _patch(context, name, {"metadata": {"annotations": {names.ANNOTATION_RESTARTED_AT: now()}}}, "restart")
+    console.info(f"{name} is restarting")
+    if limit is None:
+        return 0
+    from devctl.wait import wait_ready
+
+    return wait_ready(context, changed, limit, other_than=pod or "none")
+
+
+def _confirm_cost(doing: str, question: str, cost: str | None, yes: bool) -> None:
+    """Say what something costs and ask, where it costs anything; raises CommandError for any answer but yes."""
+    if not cost:
+        return
+    console.warn(f"{doing}: {cost}")
+    if not yes:
+        confirm(doing, question, f"{doing.split()[1]} is left as it is")
+
+
+def _check_flavor_exists(context: Context, server: Json) -> None:
+    """Raise CommandError where a restart would change nothing, because the server's flavor is gone."""
+    from devservers_core.client.paths import flavor_path
+
+    name, flavor = server["metadata"]["name"], str(server["spec"].get("flavor"))
+    try:
+        context.kube.get(flavor_path(flavor))
+    except ApiError as error:
+        if error.status == 404:
+            raise CommandError(
+                f"{name} can't be restarted: its flavor {flavor} no longer exists; it is left as it is",
+                "ask an administrator for the flavor, or make a server of another one: `devctl flavors`",
+                REFUSED,
+            ) from None

@@ -1,0 +1,77 @@
+"""`devctl list`: the servers, one line each, with the reason of what does not run.
+
+Invariant: read-only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devctl.options import Output
+from devctl.output import console, tables, times
+from devctl.output.errors import from_api
+from devctl.resources.server_state import phase, shown_reason, status_of
+from devservers_core import names
+from devservers_core.errors import ApiError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+
+
+def _phase_colour(column: int) -> Any:  # noqa: ANN401
+    return lambda at, cell: console.PHASE_COLOURS.get(cell) if at == column else None
+
+
+def list_command(
+    context: Context,
+    all_users: Annotated[bool, typer.Option("--all", "-A", help="Servers of all users that you may see.")] = False,
+    output: Output = None,
+) -> None:
+    """List your servers."""
+    form = context.output(output)
+    if context.broker:
+        from devctl.resources import account_keys
+
+        account_keys.print_expiry_warnings(context)
+    if all_users:
+        try:
+            items = list(context.kube.get(f"/apis/{names.API_VERSION}/devservers").get("items") or [])
+        except ApiError as error:
+            raise from_api(error, "list the servers of all users") from None
+    else:
+        items = context.servers()
+    if tables.print_objects(form, tables.as_list(items, names.API_VERSION, "DevServer"), "devserver"):
+        return
+    if not items:
+        console.info(
+            "no servers" if all_users else f"no servers in {context.namespace}; `devctl create NAME` makes one"
+        )
+        return
+    header = ["NAME", "FLAVOR", "PHASE", "AGE", "STOPS IN", "REASON"]
+    if form == "wide":
+        header[-1:] = ["HOME", "IMAGE", "ENDPOINT", "POD", "REASON"]
+    rows = []
+    for server in items:
+        spec, status = server.get("spec") or {}, status_of(server)
+        row = [
+            server["metadata"]["name"],
+            str(spec.get("flavor", "-")),
+            phase(server),
+            times.age(server["metadata"].get("creationTimestamp")),
+            times.until(status.get("expiresAt")) if phase(server) != "Stopped" else "-",
+            shown_reason(server),
+        ]
+        if form == "wide":
+            row[-1:] = [
+                str(spec.get("persistentHomeSize", "-")),
+                str(spec.get("image", "default")),
+                str(status.get("endpoint", "-")),
+                str(status.get("podName", "-")),
+                shown_reason(server),
+            ]
+        rows.append([server["metadata"].get("namespace", "-"), *row] if all_users else row)
+    if all_users:
+        header.insert(0, "NAMESPACE")
+    tables.table(header, rows, _phase_colour(header.index("PHASE")), whole=form == "wide")

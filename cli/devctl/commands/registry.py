@@ -1,0 +1,181 @@
+"""`devctl registry`: a user's logins to private image registries.
+
+Invariant: a password comes from a prompt or standard input, goes to the API server, and is never shown or read back.
+Each registry has one Secret, named after it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devctl.options import Output
+from devctl.output import console, tables
+from devctl.output.errors import from_api
+from devservers_core import names
+from devservers_core.errors import FAILURE, NOT_FOUND, REFUSED, USAGE, ApiError, CommandError
+from devservers_core.registry import DOCKER_HUB, canonical_host, secret_name
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+
+
+DOCKER_HUB_KEY = "https://index.docker.io/v1/"
+"""What Docker Hub is called in a docker configuration."""
+MAX_PASSWORD_BYTES = 8192
+"""Bytes of a password or token; a Secret, where it is in base64, may have twice as many."""
+MAX_USERNAME_BYTES = 256
+PROMPT_DELAY_SECONDS = 2.0
+"""Seconds after which somebody who seems to be typing is told what they wait for."""
+_REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
+Host = Annotated[str, typer.Argument(metavar="REGISTRY", help="Like ghcr.io or registry.example.org:5000.")]
+
+
+def registry_login_command(
+    context: Context,
+    registry: Host,
+    username: Annotated[str, typer.Option("--username", "-u", help="Your name at the registry.")],
+) -> None:
+    """Log in to a registry; the password is asked for, or read from standard input.
+
+    With a token in a file: devctl registry login ghcr.io --username ann < token
+    """
+    registry = registry_host(registry)
+    if not username.isprintable() or ":" in username or not 0 < len(username.encode()) <= MAX_USERNAME_BYTES:
+        raise CommandError(f"--username {username[:60]!r} is not a user name", "give your name at the registry", USAGE)
+    secret = read_password(registry)
+    token = base64.b64encode(f"{username}:{secret}".encode()).decode()
+    key = DOCKER_HUB_KEY if registry == DOCKER_HUB else registry
+    _write_secret(context, registry, {key: {"auth": token}})
+    note = {"registry": registry, "username": username, "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    _write_index(context, registry, json.dumps(note))
+    console.info(f"your servers pull images of {registry} as {username} now; one that waits for its image tries again")
+
+
+def registry_logout_command(context: Context, registry: Host) -> None:
+    """Forget a login; images that are on a node already can still be started there."""
+    registry = registry_host(registry)
+    known = [str(each["registry"]) for each in logins(context)]
+    if registry not in known:
+        remedy = f"you are logged in to {', '.join(known)}" if known else "you are logged in to none"
+        raise CommandError(f"there is no login to {registry}", remedy, NOT_FOUND)
+    _write_secret(context, registry, {})
+    _write_index(context, registry, None)
+    console.info(f"the login to {registry} is gone")
+
+
+def registry_list_command(context: Context, output: Output = None) -> None:
+    """List the registries you are logged in to; passwords are shown to nobody."""
+    form = context.output(output)
+    found = logins(context)
+    if form in ("json", "yaml"):
+        console.echo(tables.to_json(found) if form == "json" else tables.to_yaml(found).rstrip())
+    elif form == "name":
+        for each in found:
+            console.echo(console.printable(str(each["registry"])))
+    elif not found:
+        console.info("you are logged in to no registry; `devctl registry login REGISTRY --username NAME`")
+    else:
+        rows = [[str(each[key]) for key in ("registry", "username", "since")] for each in found]
+        tables.table(["REGISTRY", "USERNAME", "SINCE"], rows)
+
+
+def registry_host(text: str) -> str:
+    """A registry's name as image references have it. Raises CommandError."""
+    found = text.removeprefix("https://").rstrip("/").lower()
+    if len(found) > 253 or not _REGISTRY.fullmatch(found):
+        raise CommandError(
+            f"{text[:80]!r} is not a registry",
+            "write its name as images have it, like ghcr.io or registry.example.org:5000",
+            REFUSED,
+        )
+    return canonical_host(found)
+
+
+def read_password(registry: str) -> str:
+    """What is typed at a prompt without being shown, or all of standard input. Raises CommandError."""
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        found = getpass(f"Password or token for {registry}: ")
+    else:
+        from select import select
+
+        if not select([sys.stdin], [], [], PROMPT_DELAY_SECONDS)[0]:
+            console.info("waiting for the password on standard input, up to its end; to type it unseen, use `ssh -t`")
+        found = sys.stdin.buffer.read(MAX_PASSWORD_BYTES + 2).decode(errors="surrogateescape")
+    found = found.rstrip("\r\n")
+    if (
+        not found or not found.isprintable() or len(found.encode()) > MAX_PASSWORD_BYTES
+    ):  # what is no text isn't printable
+        what = "no password was given" if not found else "this is not one line of text of a password's length"
+        raise CommandError(what, f"type it, or `devctl registry login {registry} --username NAME < FILE`", USAGE)
+    return found
+
+
+def logins(context: Context) -> list[dict[str, Any]]:
+    """What is noted of the person's logins, by registry. Raises CommandError."""
+    found = []
+    for text in (_read_index(context).get("data") or {}).values():
+        try:
+            note = json.loads(text)
+            found.append({key: str(note[key]) for key in ("registry", "username", "since")})
+        except (ValueError, LookupError, TypeError):
+            continue
+    return sorted(found, key=lambda each: each["registry"])
+
+
+def _read_index(context: Context) -> dict[str, Any]:
+    from devservers_core.client.paths import core_path
+
+    try:
+        return context.kube.get(core_path(context.namespace, "configmaps", names.REGISTRIES))
+    except ApiError as error:
+        if error.status == 404 and error.details.get("name") == names.REGISTRIES:
+            what = f"{context.namespace} is not ready for logins to registries"
+            raise CommandError(what, "try again in a minute; if it goes on, tell an administrator", FAILURE) from None
+        raise from_api(error, "read your logins to registries") from None
+
+
+def _write_secret(context: Context, registry: str, auths: dict[str, dict[str, str]]) -> None:
+    """Write a registry's Secret whole. It belongs to the person's DevServerUser, as the note does, and goes with it."""
+    from devservers_core.client.paths import core_path
+
+    owners = _read_index(context)["metadata"].get("ownerReferences") or []
+    kept = ("apiVersion", "kind", "name", "uid")
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": secret_name(registry),
+            "ownerReferences": [{key: each[key] for key in kept} for each in owners],
+        },
+        "type": names.SECRET_TYPE_REGISTRY,
+        "data": {names.REGISTRY_ENTRY: base64.b64encode(json.dumps({"auths": auths}).encode()).decode()},
+    }
+    path = core_path(context.namespace, "secrets")
+    try:
+        try:
+            context.kube.create(path, body)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            context.kube.request("PUT", f"{path}/{secret_name(registry)}", body=body)
+    except ApiError as error:
+        raise from_api(error, f"keep the login to {registry}") from None
+
+
+def _write_index(context: Context, registry: str, text: str | None) -> None:
+    from devservers_core.client.paths import core_path
+
+    path = core_path(context.namespace, "configmaps", names.REGISTRIES)
+    try:
+        context.kube.patch(path, {"data": {secret_name(registry): text}})
+    except ApiError as error:
+        raise from_api(error, "note the login") from None

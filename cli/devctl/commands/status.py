@@ -1,0 +1,63 @@
+"""`devctl status`: the platform's state, the user's servers and quota.
+
+Invariant: read-only; what the user's rights do not reach is said.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devctl.options import DocumentOutput
+from devctl.output import console, tables
+from devctl.output.errors import quota_label
+from devctl.resources.platform_state import operator_state, overcommit, quota, user_state
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+def status_command(context: Context, output: DocumentOutput = None) -> int:
+    """Show the platform's state, your servers by phase, and your quota."""
+    from devctl.resources.server_state import phase
+
+    form = context.output(output)
+    found: Json = {"cluster": context.target.server, "context": context.target.context}
+    found["version"] = context.kube.get("/version").get("gitVersion", "unknown")
+    found["operator"] = operator_state(context)
+    found["user"] = user_state(context)
+    servers = context.servers()
+    phases: dict[str, int] = {}
+    for server in servers:
+        phases[phase(server)] = phases.get(phase(server), 0) + 1
+    found["servers"] = {"total": len(servers), "phases": phases}
+    found["quota"] = quota(context)
+    found["overcommit"] = overcommit(context)
+    if form in ("json", "yaml"):
+        console.echo(tables.to_json(found) if form == "json" else tables.to_yaml(found).rstrip())
+        return 0
+    summary = ", ".join(f"{count} {name}" for name, count in sorted(phases.items())) or "none"
+    rows = [
+        ["cluster", f"{found['cluster']} ({found['version']})"],
+        ["operator", found["operator"]],
+        ["user", found["user"]],
+        ["namespace", context.namespace],
+        ["servers", summary],
+        *([["overcommit", _describe_overcommit(found["overcommit"])]] if found["overcommit"] else []),
+        *(
+            [f"quota of {quota_label(key)}", f"{used} of {hard} used"]
+            for key, (used, hard) in found["quota"].items()
+            # Nobody has these; that they are closed says nothing about one's own use.
+            if not key.startswith("services.")
+        ),
+    ]
+    width = max(len(label) for label, _ in rows) + 3
+    for label, value in rows:
+        console.echo(f"{label + ':':<{width}}{console.printable(str(value))}")
+    return 0
+
+
+def _describe_overcommit(times: dict[str, float]) -> str:
+    """What it means to whoever has a server."""
+    much = " and ".join(f"{name} {number:g} times" for name, number in times.items() if number != 1)
+    return f"{much} over: servers take more than is sure only while others leave it idle"

@@ -1,0 +1,1 @@
+"""What devctl prints: tables, times, progress, errors."""

@@ -1,0 +1,40 @@
+"""Times of the API as people read them: ages, and how long until."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An RFC 3339 time, or None when there is none or it cannot be read."""
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def duration(seconds: float) -> str:
+    """A length of time in at most two units: `45s`, `3m20s`, `5h10m`, `12d`."""
+    total = int(max(seconds, 0))
+    if total < 120:
+        return f"{total}s"
+    if total < 3600:
+        return f"{total // 60}m{total % 60:02d}s" if total < 600 else f"{total // 60}m"
+    if total < 86400:
+        return f"{total // 3600}h{total % 3600 // 60:02d}m"
+    return f"{total // 86400}d{total % 86400 // 3600}h" if total < 864000 else f"{total // 86400}d"
+
+
+def age(text: str | None, now: datetime | None = None) -> str:
+    """How long ago an RFC 3339 time was."""
+    found = parse_time(text)
+    return duration(((now or datetime.now(UTC)) - found).total_seconds()) if found else "-"
+
+
+def until(text: str | None, now: datetime | None = None) -> str:
+    """How long until an RFC 3339 time."""
+    found = parse_time(text)
+    return duration((found - (now or datetime.now(UTC))).total_seconds()) if found else "-"

@@ -1,0 +1,137 @@
+"""Checks a new server's flavor and volumes against the cluster before it is created.
+
+Invariant: read-only; what the user may not read is not checked.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from devctl import validation
+from devctl.output.errors import from_api
+from devservers_core import names
+from devservers_core.errors import ApiError, CommandError
+from devservers_core.quantity import parse_quantity
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+def check_flavor_and_claims(
+    context: Context, flavor: str | None, claims: list[str], allow_missing: bool
+) -> tuple[list[str], str, Json | None]:
+    """Compare the flavor and the volume claims of a new server with what there is.
+
+    Returns warnings, the flavor's name (`flavor`, or the person's default for None) and the flavor, if there is one;
+    raises CommandError (refused) for what is missing, not allowed, or more than its queue's whole quota, unless
+    ``allow_missing``.
+    """
+    from devctl.resources.allowance import allowance, default_flavor
+    from devservers_core.client.paths import core_path, flavor_path
+
+    warnings: list[str] = []
+    try:
+        flavors = {f["metadata"]["name"]: f for f in context.kube.get(flavor_path()).get("items") or []}
+    except ApiError as error:
+        raise from_api(error, "list flavors") from None
+    mine = allowance(context)
+    flavor = flavor or default_flavor(context, list(flavors.values()), mine) or names.DEFAULT_FLAVOR
+    usable = [name for name in flavors if mine.may_use(name)]
+    if flavor in flavors and flavor not in usable and not allow_missing:
+        listed = ", ".join(sorted(usable))
+        raise validation.refusal(
+            f"you may not use flavor {flavor!r}",
+            f"take one of yours: {listed}" if usable else "there is none that you may use; ask an administrator",
+        )
+    if flavor not in flavors:
+        if not allow_missing:
+            raise unknown_flavor(flavor, usable)
+        warnings.append(f"there is no flavor {flavor} yet; the server starts when there is one")
+    if claims:
+        try:
+            path = core_path(context.namespace, "persistentvolumeclaims")
+            known = [c["metadata"]["name"] for c in context.kube.get(path).get("items") or []]
+        except ApiError as error:
+            raise from_api(error, "list volume claims") from None
+        for claim in claims:
+            if claim not in known:
+                if not allow_missing:
+                    raise unknown_claim(claim, known, context.namespace)
+                warnings.append(f"there is no volume claim {claim} yet; the server starts when there is one")
+    if flavor in flavors and not allow_missing:
+        from devctl.resources.queue import check_queue_quota
+
+        check_queue_quota(context, flavors[flavor], [flavors[name] for name in usable])
+    return warnings, flavor, flavors.get(flavor)
+
+
+def missing_flavors(context: Context, wanted: list[str], allow_missing: bool) -> list[str]:
+    """Warnings for flavors of a person that don't exist; raises CommandError (refused) unless ``allow_missing``."""
+    from devservers_core.client.paths import flavor_path
+
+    named = [name for name in wanted if name != names.ANY_FLAVOR]
+    if not named:
+        return []
+    try:
+        known = [str(each["metadata"]["name"]) for each in context.kube.get(flavor_path()).get("items") or []]
+    except ApiError as error:
+        raise from_api(error, "list flavors") from None
+    missing = [name for name in named if name not in known]
+    if missing and not allow_missing:
+        raise unknown_flavor(missing[0], known, "known")
+    return [f"there is no flavor {name} yet; it can be used when there is one" for name in missing]
+
+
+def unknown_flavor(flavor: str, known: list[str], whose: str = "your") -> CommandError:
+    """The refusal of a flavor that does not exist, with the nearest one; `known` are the person's or the cluster's."""
+    near = get_close_matches(flavor, known, 1, 0.4)
+    listed = ", ".join(sorted(known)) or "none; ask an administrator"
+    remedy = f"did you mean {near[0]}? {whose.capitalize()} flavors: {listed}" if near else f"{whose} flavors: {listed}"
+    return validation.refusal(f"there is no flavor {flavor!r}", remedy)
+
+
+def unknown_claim(claim: str, known: list[str], namespace: str) -> CommandError:
+    """The refusal of a volume claim that does not exist, with the list of those that do."""
+    listed = ", ".join(sorted(known)) or "none"
+    near = get_close_matches(claim, known, 1)
+    remedy = f"did you mean {near[0]}? " if near else ""
+    return validation.refusal(f"there is no volume claim {claim!r} in {namespace}", f"{remedy}known claims: {listed}")
+
+
+def capacity_warnings(context: Context, flavor: Json) -> list[str]:
+    """Warnings when no node and no quota could ever take this flavor; nothing when that may not be read."""
+    from devservers_core.client.paths import core_path
+
+    asked = _amounts((flavor.get("spec", {}).get("resources") or {}).get("requests") or {})
+    name = flavor["metadata"]["name"]
+    found: list[str] = []
+    try:
+        nodes = context.kube.get("/api/v1/nodes").get("items") or []
+        rooms = [_amounts(n.get("status", {}).get("allocatable") or {}) for n in nodes]
+        if rooms and not any(all(room.get(k, Decimal(0)) >= v for k, v in asked.items()) for room in rooms):
+            found.append(f"no node of this cluster is large enough for flavor {name}; it waits until one is added")
+    except ApiError:
+        pass  # people need not see nodes
+    try:
+        for quota in context.kube.get(core_path(context.namespace, "resourcequotas")).get("items") or []:
+            hard = _amounts(quota.get("spec", {}).get("hard") or {})
+            for key, amount in asked.items():
+                limit = hard.get(f"requests.{key}", hard.get(key))
+                if limit is not None and amount > limit:
+                    found.append(f"flavor {name} asks for more {key} than your whole quota ({limit:f}) allows")
+    except ApiError:
+        pass
+    return found
+
+
+def _amounts(resources: Json) -> dict[str, Decimal]:
+    found = {}
+    for key, text in resources.items():
+        try:
+            found[key] = parse_quantity(str(text))
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""Objects of the cluster as devctl reads and changes them."""

@@ -1,0 +1,109 @@
+"""Reads what only a server's container knows: sshd's log, the command's exit code.
+
+It is read by exec with the user's rights, so that no pod needs a credential to report it, and the operator needs no
+right to exec.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from devctl.output import times
+from devctl.output.errors import from_api
+from devctl.resources import exec_stream, pods
+from devservers_core import names
+from devservers_core.errors import TRANSPORT, ApiError, CommandError, UnreachableError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+PROGRAM = "/opt/devservers/bin/devserver-inspect"
+TIMEOUT_SECONDS = 5.0
+"""How long a container may take to answer."""
+MAX_LOG_BYTES = 2 * 2**20
+"""Bytes that are read of a log: it comes from the server's owner, who may be somebody else."""
+MAX_COMMAND_END_BYTES = 4096
+"""The same of how a command ended."""
+
+
+def ssh_log(context: Context, server: Json) -> bytes:
+    """sshd's log, the last half mebibyte at most. Raises CommandError."""
+    name = server["metadata"]["name"]
+    try:
+        return _inspect(context, server, "ssh-log")
+    except ApiError as error:
+        raise from_api(error, f"read sshd's log of {name}") from None
+    except UnreachableError as error:
+        raise CommandError(f"sshd's log of {name} can't be read: {error}", "try again in a moment", TRANSPORT) from None
+    except CommandError as failure:
+        if PROGRAM not in failure.what:
+            raise
+        raise CommandError(
+            f"{name} was started before sshd's log was kept apart", f"`devctl logs {name}` has it among the output"
+        ) from None
+
+
+def command_end(context: Context, server: Json) -> str | None:
+    """How and when the command ended, in words; None while it runs and where that can't be known."""
+    spec, status = server.get("spec") or {}, server.get("status") or {}
+    if not spec.get("command") or status.get("phase") != "Running" or not status.get("podName"):
+        return None
+    try:
+        return parse_command_end(_inspect(context, server, "command", MAX_COMMAND_END_BYTES))
+    except (ApiError, UnreachableError, CommandError):
+        return None
+
+
+def parse_command_end(answer: bytes) -> str | None:
+    """How the command ended, from what a container said; None for what makes no sense."""
+    try:
+        found = json.loads(answer or b"{}")
+        return describe_command_end(found) if isinstance(found, dict) else None
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def describe_command_end(found: Json) -> str | None:
+    """What devserver-inspect says of the command, in words; None of one that runs."""
+    if "exitCode" in found:
+        how = f"exit code {int(found['exitCode'])}"
+    elif "signal" in found:
+        number = int(found["signal"])
+        known = number in {each.value for each in signal.Signals}
+        how = f"signal {number}" + (f" ({signal.Signals(number).name})" if known else "")
+    else:
+        return None
+    return f"{how}, {times.age(str(found['at']))} ago" if found.get("at") else how
+
+
+def _inspect(context: Context, server: Json, word: str, most: int = MAX_LOG_BYTES) -> bytes:
+    """Standard output of our program in the server's container. Raises ApiError, UnreachableError, CommandError."""
+    from devservers_core.client import streams
+    from devservers_core.client.paths import core_path
+
+    name, deadline = server["metadata"]["name"], time.monotonic() + TIMEOUT_SECONDS
+    query = [("container", names.MAIN_CONTAINER), ("stdout", "true"), ("stderr", "true"), ("command", PROGRAM)]
+    path = core_path(context.namespace, "pods", pods.of_server(context, server)) + "/exec"
+    channels = streams.connect(context.kube, path, [*query, ("command", word)], streams.EXEC_PROTOCOLS, TIMEOUT_SECONDS)
+    printed, status = bytearray(), None
+    try:
+        while time.monotonic() < deadline and len(printed) < most:
+            channels.wait([], deadline - time.monotonic())
+            for channel, data in channels.receive():
+                if channel == exec_stream.STDOUT:
+                    printed += data
+                elif channel == exec_stream.ERROR and data:
+                    status = json.loads(data)
+        raise UnreachableError(f"{name} did not finish its answer within {TIMEOUT_SECONDS:.0f} s and {most} bytes")
+    except streams.StreamClosedError:
+        if status is None:
+            raise UnreachableError(f"the connection to {name} broke") from None
+        exec_stream.exit_code(status, name)
+        return bytes(printed)
+    finally:
+        channels.close()

@@ -1,0 +1,61 @@
+"""Events of a namespace, and which of them concern a server.
+
+Invariant: read-only; an event belongs to a server if it is about the server or one of its children, by their
+deterministic names.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from devctl.output import console
+from devctl.output.errors import from_api
+from devservers_core import names
+from devservers_core.errors import ApiError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+def event_time(event: Json) -> str | None:
+    """When an event was last seen."""
+    series = event.get("series") or {}
+    found = (
+        series.get("lastObservedTime")
+        or event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event.get("firstTimestamp")
+        or event["metadata"].get("creationTimestamp")
+    )
+    return str(found) if found else None
+
+
+def concerns(event: Json, name: str) -> bool:
+    """Whether an event is about server `name` or one of its children, by their deterministic names."""
+    about = event.get("involvedObject") or {}
+    kind, other = about.get("kind"), str(about.get("name", ""))
+    if other == name or (kind, other) == ("PersistentVolumeClaim", names.home_name(name)):
+        return True
+    # A Deployment's ReplicaSet is NAME-hash, its pod NAME-hash-suffix; hashes hold no vowels, no dashes.
+    pattern = {"ReplicaSet": r"-[a-z0-9]{6,10}", "Pod": r"-[a-z0-9]{6,10}-[a-z0-9]{5}"}.get(str(kind))
+    return pattern is not None and re.fullmatch(re.escape(name) + pattern, other) is not None
+
+
+def related_events(context: Context, name: str | None) -> list[Json]:
+    """Events of the namespace, of one server when `name` is given, oldest first; [] when not readable."""
+    from devservers_core.client.paths import core_path
+
+    try:
+        items = context.kube.get(core_path(context.namespace, "events")).get("items") or []
+    except ApiError as error:
+        if error.status == 403 and name is not None:
+            return []
+        raise from_api(error, "list events") from None
+    found = [event for event in items if name is None or concerns(event, name)]
+    return sorted(found, key=lambda event: event_time(event) or "")
+
+
+def event_text(event: Json) -> str:
+    return console.printable(" ".join(str(event.get("message", "")).split()))

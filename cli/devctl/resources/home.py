@@ -1,0 +1,125 @@
+"""The volume claim of a server's home: size, age, deletion.
+
+Invariant: read-only; what the user may not read is not checked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devservers_core import names
+from devservers_core.errors import ApiError
+from devservers_core.quantity import parse_quantity
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+def home_claim(context: Context, server: str) -> Json | None:
+    """The claim of a server's home, {} when there is none; None when that can't be read."""
+    from devservers_core.client.paths import core_path
+
+    try:
+        return context.kube.get(core_path(context.namespace, "persistentvolumeclaims", names.home_name(server)))
+    except ApiError as error:
+        return {} if error.status == 404 else None
+
+
+def size(claim: Json) -> str | None:
+    """How large a claim is: its volume's capacity, or what was asked for before there is a volume."""
+    found = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
+    return str(found) if found else requested(claim)
+
+
+def requested(claim: Json) -> str | None:
+    """The size that a claim asks for."""
+    found = (((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}).get("storage")
+    return str(found) if found else None
+
+
+def is_deleting(claim: Json) -> bool:
+    """Whether a claim is being deleted."""
+    return bool((claim.get("metadata") or {}).get("deletionTimestamp"))
+
+
+def compare_sizes(one: str, other: str) -> int:
+    """-1, 0 or 1 as the first size is less than, equal to or more than the other."""
+    first, second = parse_quantity(one), parse_quantity(other)
+    return (first > second) - (first < second)
+
+
+def size_for_new_server(claim: Json | None, asked: str, *, typed: bool) -> tuple[str, str | None]:
+    """The size for a new server's home where there may be one of its name already, and a warning about it.
+
+    A kept home has the size it has: only a larger one that was `typed`, and isn't a default or a setting, is asked for.
+    """
+    have = requested(claim) if claim and not is_deleting(claim) else None
+    difference = compare_sizes(asked, have) if have else 0
+    if claim is None or have is None or difference == 0:
+        return asked, None
+    name = claim["metadata"]["name"]
+    if difference > 0 and typed:
+        return (
+            asked,
+            f"the home {name} is kept from before and has {have}; it grows to {asked} if its storage class can",
+        )
+    if typed:
+        return have, f"the home {name} is kept from before and has {have}, and can't be made smaller: it stays so"
+    return have, None
+
+
+def home_line(server: Json, claim: Json | None) -> str:
+    """What `describe` says of the home; `claim` as `kept` found it."""
+    spec, name = server.get("spec") or {}, names.home_name(server["metadata"]["name"])
+    asked = spec.get("persistentHomeSize")
+    if asked:
+        if claim is None:
+            return f"{asked} asked for, on volume claim {name}"
+        if not claim:
+            return f"none yet: there is no volume claim {name}; the next start makes an empty one of {asked}"
+        if is_deleting(claim):
+            return f"{size(claim)} on volume claim {name}, BEING DELETED: lost when the server stops or restarts"
+        return f"{size(claim)} on volume claim {name}, kept when stopped or deleted"
+    for volume in spec.get("volumes") or []:
+        if str(volume.get("mountPath", "")).rstrip("/") == names.HOME_PATH:
+            return f"your volume claim {volume['claimName']}"
+    return "not persistent: lost when the server stops"
+
+
+def volumes_lost_by_stop(context: Context, server: Json) -> str | None:
+    """What stopping or starting a server anew would lose of its volumes, None when nothing.
+
+    The claims are asked themselves: a status may not have it yet.
+    """
+    from devservers_core.client.paths import core_path
+
+    try:
+        items = context.kube.get(core_path(context.namespace, "persistentvolumeclaims")).get("items") or []
+    except ApiError:
+        return None
+    claims = {str(each["metadata"]["name"]): each for each in items}
+    spec, home = server.get("spec") or {}, names.home_name(server["metadata"]["name"])
+    mounted = [str(each.get("claimName")) for each in spec.get("volumes") or []]
+    mounted += [str(spec["sharedVolumeClaimName"])] if spec.get("sharedVolumeClaimName") else []
+    mounted += [home] if spec.get("persistentHomeSize") else []
+    lost = [each for each in dict.fromkeys(mounted) if each in claims and is_deleting(claims[each])]
+    if not lost:
+        return None
+    shown = ", ".join(f"the home ({each})" if each == home else each for each in lost)
+    return (
+        f"{shown} is being deleted, and goes with all files in it when the server stops; copy out what you need first"
+    )
+
+
+def lost_home(context: Context, server: Json) -> str | None:
+    """What a stopped server would start without: its home, where it had one; None when all is there."""
+    home = names.home_name(server["metadata"]["name"])
+    started_before = bool((server.get("status") or {}).get("timeline"))
+    if not (server.get("spec") or {}).get("persistentHomeSize") or not started_before:
+        return None
+    return (
+        f"its home {home} is gone: it starts with an empty one"
+        if home_claim(context, home.removesuffix("-home")) == {}
+        else None
+    )

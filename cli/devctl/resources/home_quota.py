@@ -1,0 +1,90 @@
+"""Checks a new home against the limits of the user's volumes.
+
+Invariant: read-only; a limit that can't be read is left to the API server. Kept homes of deleted servers count like all
+others, so a refusal lists them by size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from devctl import validation
+from devservers_core import names
+from devservers_core.errors import ApiError, CommandError
+from devservers_core.quantity import parse_quantity
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+_MAX_LISTED = 8
+
+
+def check_home_quota(context: Context, server: str, size: str) -> None:
+    """Raise CommandError (refused) when a home of ``size`` is more than is left, or than one volume may have."""
+    from devservers_core.client.paths import core_path
+
+    try:
+        claims = list(context.kube.get(core_path(context.namespace, "persistentvolumeclaims")).get("items") or [])
+        limits = list(context.kube.get(core_path(context.namespace, "limitranges")).get("items") or [])
+        quotas = list(context.kube.get(core_path(context.namespace, "resourcequotas")).get("items") or [])
+    except ApiError:
+        return
+    asked = parse_quantity(size)
+    there = next((_size(claim) for claim in claims if claim["metadata"]["name"] == names.home_name(server)), Decimal(0))
+    if asked <= there:
+        return
+    for most in _largest(limits):
+        if asked > parse_quantity(most):
+            raise validation.refusal(
+                f"a home of {size} is too large: a volume may have {most} at most",
+                f"take less (--home-size {most}), or ask an administrator",
+            )
+    for quota in quotas:
+        entry = (quota["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_QUOTA, "")
+        status = quota.get("status") or {}
+        all_, used = (status.get("hard") or {}).get(entry), (status.get("used") or {}).get(entry)
+        if all_ is not None and used is not None and parse_quantity(used) + asked - there > parse_quantity(all_):
+            raise validation.refusal(
+                f"a home of {size} does not fit: {used} of the {all_} that your volumes may have are taken",
+                f"`devctl delete NAME --purge` deletes a home ({_homes(context, claims)}), --home-size takes less,"
+                " or ask an administrator for more",
+            )
+
+
+def _homes(context: Context, claims: Sequence[Json]) -> str:
+    """Volumes by size, the largest first, and which of them are homes that no server has."""
+    try:
+        servers = {each["metadata"]["name"] for each in context.servers(context.namespace)}
+    except CommandError:
+        servers = set()
+    found = []
+    for claim in sorted(claims, key=_size, reverse=True):
+        of = (claim["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_OF)
+        kept = " (kept)" if of and of not in servers else ""
+        found.append(f"{claim['metadata']['name']} {_text(claim)}{kept}")
+    return ", ".join(found[:_MAX_LISTED]) + (
+        f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+    )
+
+
+def _largest(limits: Sequence[Json]) -> list[str]:
+    """What LimitRanges say of one volume claim."""
+    items = [item for each in limits for item in (each.get("spec") or {}).get("limits") or []]
+    return [
+        str(item["max"]["storage"])
+        for item in items
+        if item.get("type") == "PersistentVolumeClaim" and "storage" in (item.get("max") or {})
+    ]
+
+
+def _text(claim: Json) -> str:
+    requests = ((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}
+    return str(requests.get("storage", "0"))
+
+
+def _size(claim: Json) -> Decimal:
+    return parse_quantity(_text(claim))

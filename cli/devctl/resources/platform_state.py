@@ -1,0 +1,65 @@
+"""The platform's state as the user may read it: operator, user, quota."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devservers_core import names
+from devservers_core.errors import ApiError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+
+
+def operator_state(context: Context) -> str:
+    """Whether the operator runs, in a few words."""
+    path = f"/apis/apps/v1/namespaces/{names.SYSTEM_NAMESPACE}/deployments/{names.OPERATOR}"
+    try:
+        deployment = context.kube.get(path)
+    except ApiError as error:
+        return "not installed" if error.status == 404 else "not visible to you"
+    wanted = deployment["spec"].get("replicas", 1)
+    ready = (deployment.get("status") or {}).get("readyReplicas", 0)
+    return f"{ready} of {wanted} replicas ready"
+
+
+def user_state(context: Context) -> str:
+    """The DevServerUser's phase, in a few words."""
+    try:
+        user = context.kube.get(f"/apis/{names.API_VERSION}/devserverusers/{context.user}")
+    except ApiError as error:
+        return f"{context.user} (does not exist)" if error.status == 404 else context.user
+    return f"{context.user} ({(user.get('status') or {}).get('phase') or 'not set up yet'})"
+
+
+def quota(context: Context) -> dict[str, tuple[str, str]]:
+    """resource -> (used, allowed) over the namespace's quotas; {} when not visible."""
+    from devservers_core.client.paths import core_path
+
+    try:
+        items = context.kube.get(core_path(context.namespace, "resourcequotas")).get("items") or []
+    except ApiError:
+        return {}
+    found: dict[str, tuple[str, str]] = {}
+    for item in items:
+        used = (item.get("status") or {}).get("used") or {}
+        for key, hard in ((item.get("spec") or {}).get("hard") or {}).items():
+            found[key] = (str(used.get(key, "0")), str(hard))
+    return found
+
+
+def overcommit(context: Context) -> dict[str, float]:
+    """How many times over the cluster gives out cpu and memory, as its flavors say; {} where it doesn't."""
+    from devservers_core.client.paths import flavor_path
+
+    try:
+        items = context.kube.get(flavor_path()).get("items") or []
+    except ApiError:
+        return {}
+    marks = [(each["metadata"].get("annotations") or {}).get(names.ANNOTATION_OVERCOMMIT) for each in items]
+    said = next((str(mark) for mark in marks if mark), "")
+    pairs = dict(part.partition("=")[::2] for part in said.split(",") if part)
+    try:
+        return {name: float(times) for name, times in pairs.items()}
+    except ValueError:  # somebody else's words
+        return {}

@@ -1,0 +1,145 @@
+"""Finds the pod of a server, or says in one line why there is none.
+
+Invariant: never starts anything; a stopped server stays stopped when an editor connects again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from devctl.config import HOST_SUFFIX
+from devctl.output.errors import from_api
+from devservers_core import names
+from devservers_core.errors import FORBIDDEN, TRANSPORT, ApiError, CommandError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+@dataclass(frozen=True)
+class Container:
+    """One life of a container: started again it has another id (and none before it was ever started)."""
+
+    pod: str
+    id: str
+    running: bool = field(default=False, compare=False)
+
+
+def suspended(server: Json) -> CommandError | None:
+    """The refusal where a server is stopped because its owner is suspended; None otherwise."""
+    status = server.get("status") or {}
+    if status.get("stopReason") != names.STOPPED_BY_SUSPENSION:
+        return None
+    name, namespace = server["metadata"]["name"], str(server["metadata"].get("namespace", ""))
+    user = names.user_of(namespace) or namespace
+    return CommandError(
+        f"{name} is stopped: the account {user} is suspended, and nothing of it starts",
+        "ask an administrator"
+        + ("; it starts by itself when the account is resumed" if server["spec"].get("running", True) else ""),
+        FORBIDDEN,
+    )
+
+
+def stopped(server: Json) -> CommandError | None:
+    """Why a server cannot be reached and will not come up by itself; None when it runs or is on its way."""
+    name, status = server["metadata"]["name"], server.get("status") or {}
+    if server["metadata"].get("deletionTimestamp"):
+        return CommandError(f"{name} is being deleted", f"`devctl create {name}` makes a new one once it is gone")
+    if not server["spec"].get("running", True) or status.get("phase") in ("Stopped", "Stopping"):
+        if refused := suspended(server):
+            return refused
+        because = f" ({status['stopReason']})" if status.get("stopReason") else ""
+        state = "stopping" if status.get("phase") == "Stopping" else "stopped"
+        return CommandError(f"{name} is {state}{because}", f"`devctl start {name} --wait` starts it")
+    return None
+
+
+def not_running(server: Json) -> CommandError | None:
+    """Why a server cannot be reached now, None when nothing speaks against trying."""
+    from devctl.resources.server_state import not_ready_reason
+
+    name, status = server["metadata"]["name"], server.get("status") or {}
+    failure = stopped(server)
+    if failure is None and not status.get("podName"):
+        reason = not_ready_reason(server)
+        failure = CommandError(
+            f"{name} is not running yet" + (f": {reason}" if reason else ""),
+            f"`devctl describe {name}` shows how far it is",
+        )
+    return failure
+
+
+def coming_up(server: Json) -> bool:
+    """Whether trying again in a moment may help: the server is on its way, and has not failed."""
+    from devctl.resources.server_state import is_ready
+
+    return not is_ready(server) and (server.get("status") or {}).get("phase") != "Failed"
+
+
+def with_ssh(context: Context, name: str) -> Json:
+    """The server, if it has SSH and is not stopped; raises CommandError with code 255 otherwise."""
+    name = name.removesuffix(HOST_SUFFIX)
+    server = context.server(name)
+    if not server["spec"].get("enableSSH", True):
+        raise CommandError(f"{name} has no SSH", f"`devctl shell {name}` opens a shell without it", TRANSPORT)
+    failure = stopped(server)
+    if failure:
+        failure.code = TRANSPORT
+        raise failure
+    return server
+
+
+def listening(context: Context, server: Json) -> str:
+    """The name of the pod that is the server, once something in it may listen; raises CommandError before that."""
+    pod = _newest(server, _alive(_all(context, server)))
+    status = pod.get("status") or {}
+    init = status.get("initContainerStatuses") or []
+    if status.get("phase") != "Running" and not (init and all((s.get("state") or {}).get("terminated") for s in init)):
+        name = server["metadata"]["name"]
+        raise CommandError(f"{name} has not started yet", f"`devctl describe {name}` shows how far it is")
+    return str(pod["metadata"]["name"])
+
+
+def of_server(context: Context, server: Json) -> str:
+    """The name of the server's pod; raises CommandError when there is none."""
+    status = server.get("status") or {}
+    if status.get("podName") and server["spec"].get("running", True):
+        return str(status["podName"])
+    pods = _all(context, server)
+    return str(_newest(server, _alive(pods) or pods)["metadata"]["name"])
+
+
+def container(context: Context, server: Json, name: str) -> Container | None:
+    """The container of that name in the server's newest pod; None while there is none, and for init containers."""
+    pods = _alive(_all(context, server))
+    pod = _newest(server, pods) if pods else {}
+    for each in (pod.get("status") or {}).get("containerStatuses") or []:
+        if each.get("name") == name:
+            running = bool((each.get("state") or {}).get("running"))
+            return Container(str(pod["metadata"]["name"]), str(each.get("containerID") or ""), running)
+    return None
+
+
+def _all(context: Context, server: Json) -> list[Json]:
+    from devservers_core.client.paths import core_path
+
+    name = server["metadata"]["name"]
+    try:
+        path = core_path(context.namespace, "pods")
+        return list(context.kube.get(path, labelSelector=f"{names.LABEL_NAME}={name}").get("items") or [])
+    except ApiError as error:
+        raise from_api(error, f"find the pod of {name}") from None
+
+
+def _alive(pods: list[Json]) -> list[Json]:
+    return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+
+
+def _newest(server: Json, pods: list[Json]) -> Json:
+    """The newest of a server's pods; raises CommandError when there is none."""
+    if not pods:
+        name = server["metadata"]["name"]
+        raise not_running(server) or CommandError(f"{name} has no pod", f"`devctl describe {name}` shows why")
+    return max(pods, key=lambda p: p["metadata"].get("creationTimestamp") or "")

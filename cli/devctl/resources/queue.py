@@ -1,0 +1,128 @@
+"""The Kueue queue of a server: its position, and what never fits.
+
+Invariant: read with the user's rights, on demand; what may not be read, or does not exist, is left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from devctl import validation
+from devservers_core import names
+from devservers_core.errors import ApiError
+from devservers_core.kueue_quota import excess, flavor_demand, suggest_flavor
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+def cluster_queues(context: Context) -> dict[str, Json]:
+    """The ClusterQueues by name; {} where there is no Kueue or they are not the person's to see."""
+    try:
+        items = context.kube.get(f"/apis/{names.KUEUE_API_VERSION}/clusterqueues").get("items") or []
+    except ApiError:
+        return {}
+    return {str(each["metadata"]["name"]): each for each in items}
+
+
+def is_waiting(server: Json) -> bool:
+    """Whether a server has no quota yet."""
+    condition = admitted_condition(server)
+    return condition.get("status") == "False" and condition.get("reason") != names.KUEUE_UNAVAILABLE
+
+
+def admitted_condition(server: Json) -> Json:
+    """The condition Admitted, {} for a server that is in no queue."""
+    conditions = (server.get("status") or {}).get("conditions") or []
+    return next((each for each in conditions if each.get("type") == "Admitted"), {})
+
+
+def position(context: Context, server: Json) -> str | None:
+    """A waiting server's place, like `2nd of 3 in interactive`; None when there is none, or none to be seen."""
+    if not is_waiting(server):
+        return None
+    pod = (server.get("status") or {}).get("podName")
+    base = f"/apis/{names.KUEUE_API_VERSION}/namespaces/{context.namespace}/workloads"
+    try:
+        workloads = context.kube.get(base).get("items") or []
+        mine = next((each for each in workloads if _owned_by(each, pod)), None)
+        queue = str(((mine or {}).get("spec") or {}).get("queueName") or "")
+        if mine is None or not queue:
+            return None
+        pending = (
+            f"/apis/{names.KUEUE_VISIBILITY_API_VERSION}/namespaces/{context.namespace}/localqueues/{quote(queue)}"
+        )
+        items = context.kube.get(f"{pending}/pendingworkloads").get("items") or []
+    except ApiError:
+        return None
+    name = mine["metadata"]["name"]
+    found = next((each for each in items if (each.get("metadata") or {}).get("name") == name), None)
+    if found is None:
+        return None
+    at = int(found.get("positionInClusterQueue") or 0) + 1
+    total = int(((cluster_queues(context).get(queue) or {}).get("status") or {}).get("pendingWorkloads") or 0)
+    return f"{ordinal(at)} of {max(total, at)} in {queue}" if total else f"{ordinal(at)} in {queue}"
+
+
+def check_queue_quota(context: Context, flavor: Json, flavors: list[Json]) -> None:
+    """Raise CommandError when the whole quota of its queue is too small for this flavor.
+
+    The error names the nearest flavor that fits.
+    """
+    queues = cluster_queues(context)
+    asked = flavor_demand(flavor.get("spec") or {})
+    too_much = excess(asked, queues)
+    if too_much is None:
+        return
+    near = suggest(flavor, flavors, queues)
+    raise validation.refusal(
+        f"flavor {flavor['metadata']['name']} can never start: it asks for {too_much} (queue {asked.queue})",
+        f"take {near}, the nearest that fits; `devctl flavors` shows all; --allow-missing makes it all the same"
+        if near
+        else "no flavor fits; ask an administrator (--allow-missing makes it all the same)",
+    )
+
+
+def suggest(flavor: Json, flavors: list[Json], queues: dict[str, Json]) -> str | None:
+    """The flavor that fits and differs least."""
+    name = flavor["metadata"]["name"]
+    others = {str(each["metadata"]["name"]): flavor_demand(each.get("spec") or {}) for each in flavors}
+    others.pop(name, None)
+    return suggest_flavor(flavor_demand(flavor.get("spec") or {}), others, queues)
+
+
+def restart_cost(context: Context, server: Json) -> str | None:
+    """What a restart costs a server that got its GPU from a queue, None when it costs nothing.
+
+    The flavor's devices count, and that Kueue admitted the server or has it wait.
+    """
+    condition = admitted_condition(server)
+    if not condition or condition.get("reason") == names.KUEUE_UNAVAILABLE:
+        return None
+    from devservers_core.client.paths import flavor_path
+
+    name = str((server.get("spec") or {}).get("flavor"))
+    try:
+        devices = flavor_demand(context.kube.get(flavor_path(name)).get("spec") or {}).devices
+    except ApiError:
+        return "what it holds goes back to the queue, and it waits again if somebody else is first"
+    if not devices:
+        return None
+    if condition.get("status") != "True":
+        return "it gives up its place in the queue and goes to the end of it"
+    what = "GPU" if devices == {names.GPU} else ", ".join(sorted(devices))
+    return f"its {what} goes back to the queue, and it waits again if somebody else is first"
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 11th."""
+    if number % 100 in (11, 12, 13):
+        return f"{number}th"
+    return f"{number}{({1: 'st', 2: 'nd', 3: 'rd'}).get(number % 10, 'th')}"
+
+
+def _owned_by(workload: Json, pod: str | None) -> bool:
+    owners = workload["metadata"].get("ownerReferences") or []
+    return pod is not None and any(each.get("kind") == "Pod" and each.get("name") == pod for each in owners)

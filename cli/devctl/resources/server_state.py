@@ -1,0 +1,103 @@
+"""Reads a DevServer's status: phase, readiness, reason, timeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devctl.output import console, times
+from devservers_core import names
+
+if TYPE_CHECKING:
+    from devservers_core.types import Json
+
+
+def ready_condition(server: Json) -> Json:
+    """The condition Ready, or {} when there is none yet."""
+    for condition in server.get("status", {}).get("conditions") or []:
+        if condition.get("type") == "Ready":
+            return dict(condition)
+    return {}
+
+
+def is_ready(server: Json) -> bool:
+    """Whether the server runs, by a status that has seen the newest spec."""
+    return status_observes(server, server) and ready_condition(server).get("status") == "True"
+
+
+def status_observes(server: Json, written: Json) -> bool:
+    """Whether a server's status is about the spec that was `written`, or a newer one."""
+    newest = written["metadata"].get("generation", 0)
+    return bool(server.get("status", {}).get("observedGeneration", 0) >= newest)
+
+
+def stages(server: Json) -> list[tuple[str, float | None]]:
+    """The timeline as (stage, seconds it took). Its first stage is when the start was asked for, or had to be made."""
+    found: list[tuple[str, float | None]] = []
+    before = None
+    for entry in server.get("status", {}).get("timeline") or []:
+        at = times.parse_time(entry.get("at"))
+        took = (at - (before or at)).total_seconds() if at else None
+        found.append((console.printable(str(entry.get("stage", "?"))), max(took, 0.0) if took is not None else None))
+        before = at or before
+    return found
+
+
+def last_start_time(server: Json) -> str | None:
+    """When the person last created, started or restarted the server, RFC 3339."""
+    annotations = server["metadata"].get("annotations") or {}
+    found = [
+        server["metadata"].get("creationTimestamp"),
+        annotations.get(names.ANNOTATION_STARTED_AT),
+        annotations.get(names.ANNOTATION_RESTARTED_AT),
+    ]
+    dated = [(at, text) for text in found if (at := times.parse_time(text))]
+    return max(dated)[1] if dated else None
+
+
+def status_is_of_last_start(server: Json) -> bool:
+    """Whether the status is about the last start that was asked for, and not about the one before."""
+    asked = times.parse_time(last_start_time(server))
+    timeline = server.get("status", {}).get("timeline") or []
+    first = times.parse_time(timeline[0].get("at")) if timeline else None
+    return asked is None or first is None or first >= asked.replace(microsecond=0)
+
+
+def not_ready_reason(server: Json) -> str | None:
+    """The reason a server is not ready, in the operator's plain words; None when there is nothing to say."""
+    condition = ready_condition(server)
+    if not condition or condition.get("status") == "True":
+        return None
+    text = condition.get("message") or condition.get("reason") or ""
+    return console.printable(text) or None
+
+
+def status_of(server: Json) -> Json:
+    """The status, {} before the operator has seen the server."""
+    return server.get("status") or {}
+
+
+def phase(server: Json) -> str:
+    """The phase a person is shown."""
+    if server["metadata"].get("deletionTimestamp"):
+        return "Terminating"
+    return str(status_of(server).get("phase") or "Pending")
+
+
+def shown_reason(server: Json) -> str:
+    """Why a server is not running, "-" when it is."""
+
+    status = status_of(server)
+    if status.get("phase") == "Stopped" and status.get("stopReason"):
+        return f"stopped: {status['stopReason']}"
+    return not_ready_reason(server) or owner_notice(server) or "-"
+
+
+def owner_notice(server: Json) -> str | None:
+    """What the owner of a running server has to know before it stops, None when there is nothing."""
+    conditions = {str(each.get("type")): each for each in status_of(server).get("conditions") or []}
+    deleting, flavor = conditions.get("VolumeDeleting") or {}, conditions.get("FlavorChanged") or {}
+    if deleting.get("status") == "True":
+        return console.printable(str(deleting.get("message") or "")) or None
+    if (flavor.get("status"), flavor.get("reason")) == ("True", "FlavorNotFound"):
+        return console.printable(f"its flavor {(server.get('spec') or {}).get('flavor')} no longer exists")
+    return None

@@ -1,0 +1,180 @@
+"""Reads and patches the SSH keys in a DevServerUser's spec.
+
+Invariant: a change of a user's keys changes their keys and nothing else, and never removes the last one.
+Pure: a spec in, a merge patch of spec out. The bastion's broker makes users' own changes with this, devctl an
+administrator's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from devservers_core import ssh_keys
+from devservers_core.errors import NOT_FOUND, REFUSED, USAGE, CommandError
+from devservers_core.grammar import fits
+from devservers_core.ssh_keys import MIN_RSA_BITS
+from devservers_core.types import Json
+
+EXPIRY_WARNING = timedelta(days=14)
+"""How long before its end a key is spoken of at each login."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A public key of a person. `name` is "" for one of the unnamed list."""
+
+    name: str
+    line: str
+    expires: datetime | None = None
+
+    @property
+    def public(self) -> ssh_keys.PublicKey:
+        """The key itself. Raises BadKey."""
+        return ssh_keys.parse(self.line.strip())
+
+    @property
+    def fingerprint(self) -> str:
+        """As `ssh-keygen -l` prints it."""
+        return self.public.fingerprint
+
+    def over(self, now: datetime) -> bool:
+        """Whether its end has passed."""
+        return self.expires is not None and self.expires <= now
+
+
+class LastKeyError(CommandError):
+    """Another one has to be added first; or an administrator suspends the person."""
+
+
+def parse_public_key(line: str) -> str:
+    """A .pub file's line, checked; raises CommandError for anything else, a private key above all."""
+    line = line.strip()
+    if "PRIVATE KEY" in line:
+        raise CommandError(
+            "this is a private key, which nobody else may see", "give the file that ends in .pub", REFUSED
+        )
+    remedy = "give the one line of a .pub file, without options before it; `ssh-keygen -t ed25519` makes a key"
+    try:
+        key = ssh_keys.parse(line)
+    except ssh_keys.DamagedKey:
+        raise CommandError(
+            "this public key is damaged: its body is not of the type it names", remedy, REFUSED
+        ) from None
+    except ssh_keys.BadKey:
+        raise CommandError("this is not an OpenSSH public key", remedy, REFUSED) from None
+    if key.rsa_bits is not None and key.rsa_bits < MIN_RSA_BITS:
+        raise CommandError(
+            f"this RSA key has less than {MIN_RSA_BITS} bits, which the bastion doesn't take", remedy, REFUSED
+        )
+    return line
+
+
+def list_keys(spec: Json) -> list[Key]:
+    """All keys of a spec that can be read, the unnamed ones first."""
+    found = [Key("", str(line)) for line in spec.get("sshPublicKeys") or []]
+    for each in spec.get("sshKeys") or []:
+        parse_expiry = each.get("expires")
+        found.append(
+            Key(str(each["name"]), str(each["key"]), datetime.fromisoformat(parse_expiry) if parse_expiry else None)
+        )
+    return [key for key in found if _is_usable(key.line)]
+
+
+def _is_usable(line: str) -> bool:
+    try:
+        return bool(parse_public_key(line))
+    except CommandError:
+        return False
+
+
+def add_key_patch(spec: Json, name: str, line: str, expires: str | None, now: datetime) -> dict[str, Any]:
+    """The patch that adds a key. Raises CommandError: no name, no key, there already, an end that has passed."""
+    line = parse_public_key(line)
+    if not fits(name, ssh_keys.KEY_NAME, ssh_keys.KEY_NAME_MAX):
+        raise CommandError(
+            f"{name[:80]!r} is not a name for a key",
+            "use up to 64 letters, digits and . _ @ -, like laptop",
+            REFUSED,
+        )
+    new = Key(name, line)
+    for key in list_keys(spec):
+        if key.name == name:
+            raise CommandError(
+                f"there is a key {name} already", f"take another name, or `devctl keys remove {name}` first"
+            )
+        if key.fingerprint == new.fingerprint:
+            raise CommandError(
+                f"this key is there already{f', named {key.name}' if key.name else ''}", "`devctl keys list`"
+            )
+    entry = {"name": name, "key": line}
+    if expires is not None:
+        entry["expires"] = f"{parse_expiry(expires, now):%Y-%m-%dT%H:%M:%SZ}"
+    return {"sshKeys": [*(spec.get("sshKeys") or []), entry]}
+
+
+def remove_key_patch(spec: Json, which: str, now: datetime) -> dict[str, Any]:
+    """The patch that removes a key, by its name or fingerprint. Raises CommandError: not there, or the last one."""
+    everything = list_keys(spec)
+    gone = [key for key in everything if which and which in (key.name, key.fingerprint)]
+    if not gone:
+        names = ", ".join(key.name or key.fingerprint for key in everything) or "none"
+        raise CommandError(f"there is no key {which[:80]!r}", f"there are: {names}", NOT_FOUND)
+    fingerprints = {key.fingerprint for key in gone}
+    if not [key for key in everything if key.fingerprint not in fingerprints and not key.over(now)]:
+        raise LastKeyError(
+            "this is the last key that opens the account", "add another first: `devctl keys add NAME FILE`", REFUSED
+        )
+
+    def stays(line: object) -> bool:
+        try:
+            return Key("", str(line)).fingerprint not in fingerprints
+        except ssh_keys.BadKey:
+            return True
+
+    return {
+        "sshPublicKeys": [line for line in spec.get("sshPublicKeys") or [] if stays(line)],
+        "sshKeys": [each for each in spec.get("sshKeys") or [] if stays(each.get("key"))],
+    }
+
+
+def parse_expiry(text: str, now: datetime) -> datetime:
+    """`90d`, `12h` or an RFC 3339 time or date (its end, UTC) as a time.
+
+    Raises CommandError for one that has passed.
+    """
+    remedy = "write it like 90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z"
+    found = re.fullmatch(r"([0-9]{1,5})(d|h)", text)
+    try:
+        if found:
+            at = now + (timedelta(days=int(found[1])) if found[2] == "d" else timedelta(hours=int(found[1])))
+        elif re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            at = datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(days=1)
+        else:
+            at = datetime.fromisoformat(text)
+            if at.tzinfo is None:
+                raise ValueError(text)
+    except (ValueError, OverflowError):
+        raise CommandError(f"--expires {text[:60]!r} is not a time", remedy, USAGE) from None
+    if at <= now:
+        raise CommandError(f"--expires {text} has passed", remedy, USAGE)
+    return at.astimezone(UTC).replace(microsecond=0)
+
+
+def expiry_warnings(found: Iterable[Key], now: datetime) -> list[str]:
+    """What a person is told at login of keys that end soon, or have ended."""
+    lines = []
+    for key in found:
+        if key.expires is None or key.expires - now > EXPIRY_WARNING:
+            continue
+        what = f"Your key {key.name} ({key.fingerprint[:19]}...)"
+        if key.over(now):
+            lines.append(f"{what} ended on {key.expires:%Y-%m-%d}; `keys remove {key.name}` takes it away.")
+        else:
+            days = (key.expires - now).days
+            when = f"in {days} days" if days > 1 else "within two days"
+            lines.append(f"{what} ends {when}, on {key.expires:%Y-%m-%d %H:%M} UTC; `keys add` adds another.")
+    return lines

@@ -1,0 +1,1 @@
+"""Connections to servers: over SSH, through the bastion and from it."""

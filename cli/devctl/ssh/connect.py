@@ -1,0 +1,80 @@
+"""Connects to a server: directly, through the bastion or from it."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from devctl import validation
+from devctl.config import HOST_SUFFIX
+from devctl.resources import pods
+from devctl.ssh.direct import ssh_options
+from devctl.ssh.stream import stream
+from devservers_core import names
+from devservers_core.errors import NOT_FOUND, TRANSPORT, USAGE, CommandError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+
+
+def connect(context: Context, name: str, rest: list[str]) -> int:
+    """Become `ssh NAME REST...`, or run it on the bastion and give its code; raises CommandError when there is no ssh
+    program, no such server, or it is stopped.
+
+    Waiting for a server that starts, and its host key, are `proxy`'s.
+    """
+    from devctl.ssh import from_bastion, process, via_bastion
+
+    name, rest = name.removesuffix(HOST_SUFFIX), replica(name, rest)
+    if context.broker:
+        return from_bastion.connect(context, name, rest)
+    bastion = via_bastion.configured(context.config)
+    if bastion:
+        from devctl.ssh import transport
+
+        bastion.trust()
+        server = validation.server_name(name)
+        if transport.wants_messages(rest):
+            return process.exec_([*bastion.hop(server), name + HOST_SUFFIX, *rest])
+        return transport.run(bastion, lambda log: [*bastion.hop(server, log), name + HOST_SUFFIX, *rest], server)
+    binary = shutil.which("ssh", path=context.environ.get("PATH"))
+    if not binary:
+        raise CommandError(
+            "there is no ssh program on this machine",
+            f"install OpenSSH's client, or use `devctl shell {name}`",
+            TRANSPORT,
+        )
+    name = str(pods.with_ssh(context, name)["metadata"]["name"])
+    words = [binary]
+    for key, value in ssh_options(context, name).items():
+        words += ["-o", f"{key}={value}"]
+    context.kube.close()
+    return process.exec_([*words, name + HOST_SUFFIX, *rest])
+
+
+def replica(name: str, rest: list[str]) -> list[str]:
+    """What follows NAME, without `--replica N`; raises CommandError for another replica than the one there is."""
+    if not rest or not (rest[0] == "--replica" or rest[0].startswith("--replica=")):
+        return rest
+    number, after = (rest[0].partition("=")[2], rest[1:]) if "=" in rest[0] else ("".join(rest[1:2]), rest[2:])
+    if not (number.isdecimal() and number.isascii()):
+        raise CommandError(f"--replica {number!r} is not a number", f"write `devctl ssh {name} --replica 0`", USAGE)
+    if int(number) != 0:
+        # mode distributed is refused by the API until it is built, so every server is one machine.
+        raise CommandError(
+            f"{name} is one machine: it has replica 0 only", f"`devctl ssh {name}` reaches it", NOT_FOUND
+        )
+    return after
+
+
+def proxy(context: Context, name: str, port: int = names.SSH_POD_PORT) -> int:
+    """Join stdin and stdout to a port of the server; the exit code."""
+    if context.broker and port == names.SSH_POD_PORT:
+        from devctl.ssh import from_bastion
+
+        return from_bastion.proxy(context, name)
+    from devctl.ssh.port_forward import open_tunnel
+
+    tunnel, greeting = open_tunnel(context, name, port)
+    context.kube.close()
+    return stream(tunnel, 0, 1, greeting)

@@ -1,0 +1,42 @@
+"""ssh's options for a server that is reached through the API server.
+
+Invariant: `StrictHostKeyChecking yes` always. The key comes from status.sshHostKey over the authenticated API
+connection and is written by `devctl proxy` before the first byte of SSH is passed on, so ssh never asks and never
+trusts the network. A home that was purged and created again needs no manual repair either.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devctl.ssh import known_hosts
+from devctl.ssh.options import KEEPALIVE, devctl_command, quoted
+from devservers_core import names
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+
+
+def ssh_options(context: Context, name: str) -> dict[str, str]:
+    """The ssh options that make a connection to server `name` work, in ssh_config's words."""
+    flags = "".join(f" {shlex.quote(flag)}" for flag in context.connection_flags())
+    command = f"{devctl_command()} proxy{flags} {name}".replace("%", "%%")
+    found = {
+        "User": names.LOGIN,
+        "HostName": known_hosts.host_name(context, name),
+        "HostKeyAlias": known_hosts.alias(context, name),
+        "UserKnownHostsFile": quoted(str(known_hosts.known_hosts_file(context, name)).replace("%", "%%")),
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "CheckHostIP": "no",
+        "UpdateHostKeys": "no",
+        **KEEPALIVE,
+        "ProxyCommand": command,
+    }
+    identity = context.config.get("identityFile")
+    if identity:
+        identity = str(Path(identity).absolute())
+        found |= {"IdentityFile": quoted(identity.replace("%", "%%")), "IdentitiesOnly": "yes"}
+    return found

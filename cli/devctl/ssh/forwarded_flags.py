@@ -1,0 +1,90 @@
+"""Turns this machine's settings into flags of a command that runs on the bastion.
+
+Invariant: a flag that was typed takes precedence, and a setting is sent only to commands that take its flag.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from devctl.config import Config
+from devservers_core import names
+
+WITH_OUTPUT = frozenset({"list", "describe", "events", "flavors", "status", "keys list", "registry list"})
+"""Commands on the bastion whose `-o` has the setting `output` as default."""
+CREATE_VALUE_OPTIONS = frozenset(
+    {
+        "--name", "--flavor", "--image", "--home-size", "-v", "--volume", "--shared-volume", "-e", "--env", "--ttl",
+        "-o", "--output", "--context", "--kubeconfig", "-n", "--namespace", "--user",
+    }
+)  # fmt: skip
+"""Options of create that take the next word as their value; `--wait` takes it if it begins with a digit."""
+SHORT_VALUE_OPTIONS = "enouv"
+"""Letters that take a value, whatever the command."""
+
+
+def with_settings(words: list[str], at: int, config: Config) -> list[str]:
+    """The words with flags for the settings after the command, which is at `at`; what follows `--` stays as it is."""
+    from devctl.command_table import GROUPS
+
+    after = at + (2 if words[at] in GROUPS else 1)
+    end = words.index("--") if "--" in words else len(words)
+    command, typed = " ".join(words[at:after]), words[:end]
+    flags: list[str] = []
+    if not _is_given(typed, "-n", "--namespace"):
+        flags += _flag(config, "namespace", "--namespace")
+    if command in WITH_OUTPUT and not _is_given(typed, "-o", "--output"):
+        flags += _flag(config, "output", "--output")
+    if command == "create":
+        flags += _create_flags(typed[after:], config)
+    return [*words[:after], *flags, *words[after:]]
+
+
+def _create_flags(typed: list[str], config: Config) -> list[str]:
+    pairs = list(_pairs(typed))
+    options = {name for name, _ in pairs}
+    places = [value for name, value in pairs if name in ("-v", "--volume")]
+    flags: list[str] = []
+    positional = sum(name == "" for name, _ in pairs)
+    if "--flavor" not in options and positional + ("--name" in options) < 2:
+        flags += _flag(config, "flavor", "--flavor")
+    if "--image" not in options:
+        flags += _flag(config, "image", "--image")
+    own_home = any(place.split(":")[1:2] in ([names.HOME_PATH], [names.HOME_PATH + "/"]) for place in places)
+    if not options & {"--home-size", "--ephemeral"} and not own_home:
+        flags += _flag(config, "homeSize", "--home-size")
+    return flags
+
+
+def _pairs(typed: list[str]) -> Iterator[tuple[str, str]]:
+    """(option, value) for each option, ("", word) for each other word."""
+    words = iter(enumerate(typed))
+    for at, word in words:
+        name, separator, value = word.partition("=")
+        following = typed[at + 1] if at + 1 < len(typed) else ""
+        if not word.startswith("-"):
+            yield "", word
+        elif separator and word.startswith("--"):
+            yield name, value
+        elif word in CREATE_VALUE_OPTIONS or (word == "--wait" and following[:1].isdigit()):
+            next(words, None)
+            yield word, following
+        elif word[:2] in CREATE_VALUE_OPTIONS:  # -vdata:/data
+            yield word[:2], word[2:]
+        else:
+            yield word, ""
+
+
+def _is_given(typed: list[str], short: str, long: str) -> bool:
+    # Up to the first letter that takes the rest of the word as its value: `-evenv=1` has no -n.
+    letters = re.compile(rf"-[^-{SHORT_VALUE_OPTIONS}]*{short[1]}.*", re.S)
+    return any(
+        word == long or word.startswith(long + "=") or (word[:2] != "--" and letters.fullmatch(word)) for word in typed
+    )
+
+
+def _flag(config: Config, key: str, flag: str) -> list[str]:
+    """The flag for what this machine's file or environment sets."""
+    setting = config.setting(key)
+    return [flag, setting.value] if setting and setting.source not in ("default", "flag") else []

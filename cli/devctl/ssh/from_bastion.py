@@ -1,0 +1,179 @@
+"""Connects from the bastion to a server's Service, with a certificate for this call.
+
+Invariant: the private key exists in memory only and ends with this process, even by kill -9; ssh is given nothing that
+starts another program, reads a file or opens a port on the bastion.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devctl import broker_client
+from devctl.config import HOST_SUFFIX
+from devctl.ssh import known_hosts
+from devctl.ssh.options import KEEPALIVE
+from devctl.ssh.port_forward import BANNER_SECONDS, connection_failure, retry_until_ready
+from devctl.ssh.process import wait_child
+from devservers_core import names
+from devservers_core.errors import TRANSPORT, USAGE, CommandError
+from devservers_core.protocol.broker import CertificateRequest
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+MEMORY_FOLDER = "/dev/shm"
+ALLOWED_SWITCHES = frozenset("AaTtvqn46C")
+"""ssh's options that only say how this one session is to be; -A is the agent, on request."""
+CONNECT_SECONDS = 10.0
+SERVICE_SETTLING_SECONDS = 15.0
+"""Seconds until the nodes have surely heard of the Service of a server that is up: each writes its rules by itself."""
+_USE_LAPTOP = "on your own machine `devctl ssh` takes every option of ssh; `devctl ssh-config` says how to set it up"
+
+
+def connect(context: Context, name: str, rest: list[str]) -> int:
+    """`devctl ssh NAME REST...` on the bastion; the exit code. Raises CommandError."""
+    switches, command = split_options(rest)
+    server = wait_reachable(context, name)
+    name = str(server["metadata"]["name"])
+    assert context.broker is not None
+    private, certificate = _request_certificate(context.broker)
+    known = _memory_file("known_hosts", f"{name} {known_hosts.host_key(server)}\n".encode())
+    options = {
+        "User": names.LOGIN,
+        "HostName": host(context, name),
+        "Port": str(names.SSH_PORT),
+        "HostKeyAlias": name,
+        "UserKnownHostsFile": known,
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "CheckHostIP": "no",
+        "UpdateHostKeys": "no",
+        "IdentityFile": private,
+        "CertificateFile": certificate,
+        "IdentitiesOnly": "yes",
+        "PreferredAuthentications": "publickey",
+        "EscapeChar": "none",
+        **KEEPALIVE,
+    }
+    words = ["ssh", "-F", "none"]
+    for key, value in options.items():
+        words += ["-o", f"{key}={value}"]
+    # After `--` ssh takes nothing for an option any more, not even behind the host's name (ssh.c, opt_terminated).
+    words += [*switches, "--", name + HOST_SUFFIX, *command]
+    context.kube.close()
+    # Not execve: the files without names above are there as long as this process.
+    return wait_child(subprocess.Popen(words, executable=_program("ssh")))
+
+
+def wait_reachable(context: Context, name: str) -> Json:
+    """The server, once it answers from here. Raises CommandError."""
+    return retry_until_ready(context, name, _probe, SERVICE_SETTLING_SECONDS)
+
+
+def proxy(context: Context, name: str) -> int:
+    """`devctl proxy NAME` on the bastion: standard input and output joined to the server's SSH port."""
+    import select
+
+    from devctl.output.standard_streams import write_all
+    from devctl.ssh.stream import HALF_CLOSED_SECONDS
+
+    server = wait_reachable(context, name)
+    context.kube.close()
+    with _open(context, server) as connection:
+        watched: list[int] = [0, connection.fileno()]
+        while True:
+            ready, _, _ = select.select(watched, [], [], None if 0 in watched else HALF_CLOSED_SECONDS)
+            if not ready:
+                return 0
+            for handle in ready:
+                data = os.read(handle, 65536)
+                if handle == 0 and not data:
+                    watched.remove(0)
+                    connection.shutdown(socket.SHUT_WR)
+                elif not data:
+                    return 0
+                else:
+                    write_all(connection.fileno() if handle == 0 else 1, data)
+
+
+def split_options(rest: list[str]) -> tuple[list[str], list[str]]:
+    """The options and the command out of what follows NAME; raises CommandError for an option that is not for here."""
+    for at, word in enumerate(rest):
+        if word == "--":
+            return rest[:at], rest[at + 1 :]
+        if not word.startswith("-") or word == "-":
+            return rest[:at], rest[at:]
+        if not ALLOWED_SWITCHES.issuperset(word[1:]):
+            raise CommandError(f"ssh's option {word[:40]} is not possible on the bastion", _USE_LAPTOP, USAGE)
+    return rest, []
+
+
+def host(context: Context, name: str) -> str:
+    """The server's Service."""
+    return f"{name}.{context.namespace}.{names.SERVICE_DOMAIN}"
+
+
+def _open(context: Context, server: Json) -> socket.socket:
+    """A connection to the server's SSH port; raises CommandError."""
+    name = str(server["metadata"]["name"])
+    try:
+        connection = socket.create_connection((host(context, name), names.SSH_PORT), CONNECT_SECONDS)
+        connection.settimeout(None)
+        return connection
+    except OSError as error:
+        text = "connection refused" if isinstance(error, ConnectionRefusedError) else error.strerror or str(error)
+        raise connection_failure(name, text) from None
+
+
+def _probe(context: Context, server: Json) -> Json:
+    """The server, once SSH speaks there; raises CommandError before that."""
+    with _open(context, server) as connection:
+        connection.settimeout(BANNER_SECONDS)
+        try:
+            if not connection.recv(1):
+                raise connection_failure(server["metadata"]["name"], "it hung up")
+        except OSError as error:
+            raise connection_failure(server["metadata"]["name"], error.strerror or "no word") from None
+    known_hosts.host_key(server)
+    return server
+
+
+def _request_certificate(path: str) -> tuple[str, str]:
+    """Paths of a new private key and of its certificate. Raises CommandError."""
+    # ssh-keygen writes files only; these live for milliseconds, in memory, in a folder that is ours alone.
+    with tempfile.TemporaryDirectory(
+        prefix="devctl-", dir=MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
+    ) as folder:
+        key = Path(folder, "key")
+        done = subprocess.run(
+            [_program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key)],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise CommandError(f"no key could be made: {done.stderr.strip()}", "tell an administrator", TRANSPORT)
+        private, public = key.read_bytes(), key.with_suffix(".pub").read_text().strip()
+    certificate = broker_client.send_request(path, CertificateRequest(public)).certificate
+    return _memory_file("key", private), _memory_file("certificate", certificate.encode() + b"\n")
+
+
+def _memory_file(name: str, content: bytes) -> str:
+    """The path of a file without a name, for programs that we start; mode 0600, as ssh wants it."""
+    handle = os.memfd_create(name)
+    os.fchmod(handle, 0o600)
+    os.write(handle, content)
+    return f"/proc/{os.getpid()}/fd/{handle}"
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if not found:
+        raise CommandError(f"there is no {name} on this bastion", "tell an administrator", TRANSPORT)
+    return found

@@ -1,0 +1,179 @@
+"""Runs ssh to the bastion and explains why there was no connection.
+
+Invariant: what the remote side writes passes unchanged. ssh writes its own messages into a file (`-E`); they are
+printed when it has ended, or replaced by an explanation where they say that there was no connection.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from devctl.ssh.via_bastion import Bastion
+from devservers_core import names
+from devservers_core.errors import FORBIDDEN, NOT_FOUND, TRANSPORT, CommandError
+
+if TYPE_CHECKING:
+    from devctl.ssh.via_bastion import Bastion
+
+
+RETRY_REFUSED_SECONDS = 4.0
+"""A replica that has just gone refuses for a second or two, until nobody is sent to it any more."""
+_WITH_VALUE = frozenset("BbcDEeFIiJLlmOopPQRSWw")
+"""ssh's options that take a value (ssh(1))."""
+_UNREACHABLE = re.compile(r"^ssh: (?:connect to host \S+ port \d+|Could not resolve hostname \S+): (.+)$", re.M)
+_SILENT = re.compile(r"^(?:Connection timed out during banner exchange|banner exchange: .*timed out)", re.M)
+_DENIED = re.compile(r"^(\S+)@(\S+): Permission denied \(", re.M)
+_CLOSED = re.compile(
+    r"^(?:kex_exchange_identification|banner exchange|ssh_dispatch_run_fatal|Connection (?:closed|reset) by)", re.M
+)
+
+
+def run(bastion: Bastion, words: Callable[[str], list[str]], server: str | None = None) -> int:
+    """Runs ssh and gives its exit code; `words` makes the command line that writes ssh's messages into a file.
+
+    Raises CommandError when there was no connection to the bastion, or through it to `server`.
+    """
+    began, asked = time.monotonic(), False
+    while True:
+        code, said = _run_once(words)
+        if code != TRANSPORT or not said:
+            _print_messages(said)
+            return code
+        if (
+            "Connection refused" in said
+            and _UNREACHABLE.search(said)
+            and time.monotonic() - began < RETRY_REFUSED_SECONDS
+        ):
+            time.sleep(1)  # nothing of standard input was read: there was no connection
+            continue
+        failure = explain(bastion, said, server)
+        if failure is not None:
+            raise failure
+        if server is None or asked or not _server_unreachable(said):
+            _print_messages(said)
+            return code
+        # devctl on the bastion says it as with a kubeconfig: stopped, misspelt, without SSH, still starting.
+        asked = True
+        answer = subprocess.run(
+            [*bastion.ssh("-T"), shlex.join(["devctl", "ssh", server, "true"])],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        if answer.returncode:
+            return answer.returncode if answer.returncode in (NOT_FOUND, FORBIDDEN) else TRANSPORT
+
+
+def output(bastion: Bastion, command: list[str]) -> str:
+    """What a devctl command prints on the bastion; raises CommandError when it fails or there is no connection."""
+    done = subprocess.run(
+        [*bastion.ssh("-T"), shlex.join(command)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if not done.returncode:
+        return done.stdout
+    failure = explain(bastion, done.stderr, None) if done.returncode == TRANSPORT else None
+    said = " ".join(done.stderr.split())[:500] or "it gave no reason"
+    raise failure or CommandError(
+        f"`{shlex.join(command)}` failed on the bastion: {said}", "try it again", done.returncode
+    )
+
+
+def explain(bastion: Bastion, said: str, server: str | None) -> CommandError | None:
+    """Why there was no connection, from ssh's messages; None when they say something else."""
+    address = f"the bastion {bastion.host}:{bastion.port}"
+    unreachable, silent = _UNREACHABLE.search(said), _SILENT.search(said)
+    if unreachable or silent:
+        why = unreachable[1].strip() if unreachable else "it does not answer"
+        return CommandError(
+            f"cannot reach {address} ({why})",
+            "is the VPN connected? `devctl info` shows the address and where it comes from",
+            TRANSPORT,
+        )
+    if "Host key verification failed" in said:
+        where = server if server and names.SERVICE_DOMAIN in said else address
+        return CommandError(
+            f"the host key of {where} is not one that hostAuthority vouches for",
+            "compare hostAuthority (`devctl info`) with the line of your administrator; if they are the same, stop here"
+            " and tell them",
+            TRANSPORT,
+        )
+    if "Too many authentication failures" in said:
+        return CommandError(
+            f"your agent offered more keys than {address if server is None else 'the other side'} tries",
+            "name the right one: `devctl config set identityFile ~/.ssh/KEY`",
+            TRANSPORT,
+        )
+    denied = _DENIED.search(said)
+    if denied and denied[2] == bastion.host:
+        return CommandError(
+            f"{address} does not let {bastion.user} in: no key was accepted",
+            "check the name and the key (`devctl info`); if both are right, an administrator sees with"
+            f" `devctl user show {bastion.user}` whether the account is suspended or has another key",
+            TRANSPORT,
+        )
+    if denied and server:
+        return CommandError(
+            f"{server} does not accept your key",
+            "a key that was added reaches a running server within 90 seconds; `devctl keys list` shows yours",
+            TRANSPORT,
+        )
+    if _server_unreachable(said):
+        return None
+    if _CLOSED.search(said):
+        return CommandError(
+            f"{address} closed the connection before the login",
+            "try again in a minute: it restarts, or waits after many failed logins from your network",
+            TRANSPORT,
+        )
+    return None
+
+
+def wants_messages(rest: list[str]) -> bool:
+    """Whether ssh's options in `rest` ask for its messages themselves: -v or -E."""
+    words = iter(rest)
+    for word in words:
+        if not word.startswith("-") or word in ("-", "--"):
+            return False
+        for at, letter in enumerate(word[1:], 1):
+            if letter in "vE":
+                return True
+            if letter in _WITH_VALUE:
+                if at == len(word) - 1:
+                    next(words, None)
+                break
+    return False
+
+
+def _run_once(words: Callable[[str], list[str]]) -> tuple[int, str]:
+    """The exit code of one ssh, and what it had to say itself."""
+    from devctl.ssh.process import wait_child
+
+    with tempfile.NamedTemporaryFile(prefix="devctl-ssh-") as log:
+        code = wait_child(subprocess.Popen(words(log.name)))
+        return code, log.read().decode(errors="replace").replace("\r", "").strip()
+
+
+def _server_unreachable(said: str) -> bool:
+    """Whether the bastion could not, or did not want to, connect to the server."""
+    return "open failed" in said or "stdio forwarding failed" in said
+
+
+def _print_messages(said: str) -> None:
+    if said:
+        from devctl.output import console
+
+        sys.stderr.write("".join(console.printable(line) + "\n" for line in said.splitlines()))
+
+
+def list_servers(bastion: Bastion) -> list[str]:
+    """The names of the person's servers, asked over ssh. Raises CommandError."""
+
+    bastion.trust()
+    answer = output(bastion, ["devctl", "list", "-o", "name"])
+    return [line.partition("/")[2] for line in answer.splitlines() if "/" in line]

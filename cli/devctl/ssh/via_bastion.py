@@ -1,0 +1,192 @@
+"""The bastion that a laptop is configured for, and ssh's options for it.
+
+Invariant: a kubeconfig or context that was asked for takes precedence over the bastion.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from devctl import validation
+from devctl.config import Config
+from devctl.ssh.options import KEEPALIVE, log_flags, option_flags, ssh_program
+from devservers_core import names
+from devservers_core.errors import USAGE, CommandError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+
+
+ALIAS = "devserver-bastion"
+"""The bastion in ssh_config: short to type, and no other host's name."""
+DEFAULT_PORT = 22
+PORTABLE_KNOWN_HOSTS = "~/.ssh/devserver_known_hosts"
+"""Where the trust is kept on a machine without devctl."""
+_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
+
+
+def parse_address(text: str) -> tuple[str, int] | None:
+    """Host and port out of HOST or HOST:PORT; None for anything else."""
+    found = _ADDRESS.fullmatch(text)
+    port = int(found["port"] or DEFAULT_PORT) if found else 0
+    return (found["host"].strip("[]"), port) if found and 0 < port < 65536 else None
+
+
+class Bastion:
+    """The bastion that is configured: who one is there, where it is, who vouches for its host key."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises CommandError for settings that can't be."""
+        setting = config.setting("bastion")
+        assert setting is not None, "whoever asks has looked"
+        found = parse_address(setting.value)
+        if not found:
+            raise CommandError(
+                f"bastion {setting.value!r} ({setting.source}) is not an address",
+                "write HOST or HOST:PORT, like bastion.example.org",
+                USAGE,
+            )
+        self.host, self.port = found
+        self.user = _user(config)
+        self.identity = config.get("identityFile")
+        from devservers_core import ssh_keys
+
+        authority = config.setting("hostAuthority")
+        key = ssh_keys.ed25519(authority.value) if authority else None
+        if authority and key is None:
+            raise CommandError(
+                f"hostAuthority ({authority.source}) is not an ssh-ed25519 public key",
+                "take the line that your administrator sent, or the one of `devctl user show`",
+                USAGE,
+            )
+        self.authority = key.text if key else None
+        self.known_hosts = str(config.path.with_name("known_hosts"))
+
+    def options(self) -> dict[str, str]:
+        """ssh's options for the bastion itself, in ssh_config's words."""
+        found = {"User": self.user, "HostName": self.host, "Port": str(self.port), **self._trust()}
+        # Nine seconds in all for who is not in the right network. Tried again, because a replica that has just gone
+        # refuses for a second or two, until nobody is sent to it any more.
+        found |= {**KEEPALIVE, "ConnectTimeout": "4", "ConnectionAttempts": "2"}
+        return found | self._identity()
+
+    def server_options(self, server: str) -> dict[str, str]:
+        """ssh's options for a server behind it."""
+        host = names.host_of(server, self.user)
+        found = {
+            "User": names.LOGIN,
+            "HostName": host,
+            "Port": str(names.SSH_PORT),
+            "ProxyJump": ALIAS,
+            **self._trust(),
+            **KEEPALIVE,
+        }
+        return found | self._identity()
+
+    def authority_line(self) -> str:
+        """The one line of known_hosts that spares people every question.
+
+        Raises CommandError when nobody gave the key.
+        """
+        if not self.authority:
+            raise CommandError(
+                "it is not known who vouches for the bastion's host key",
+                "`devctl config set hostAuthority 'ssh-ed25519 ...'` with the line your administrator sent",
+                USAGE,
+            )
+        hosts = [self.host if self.port == DEFAULT_PORT else f"[{self.host}]:{self.port}"]
+        hosts.append(f"*.{names.namespace_of(self.user)}.{names.SERVICE_DOMAIN}")
+        return f"@cert-authority {','.join(hosts)} {self.authority}\n"
+
+    def trust(self) -> None:
+        """Write known_hosts; raises CommandError when nobody gave the key or it can't be written."""
+        line = self.authority_line()
+        try:
+            path = Path(self.known_hosts)
+            if path.is_file() and path.read_text() == line:
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.name}.{os.getpid()}")
+            partial.write_text(line)
+            partial.replace(path)
+        except OSError as error:
+            raise CommandError(f"{error.filename}: {error.strerror}", "make it writable") from None
+
+    def ssh(self, *words: str, log: str = "") -> list[str]:
+        """ssh's command line to the bastion; `words` are its options, the bastion's name follows them.
+
+        With `log` its own messages go into that file. "Connection to HOST closed." is none that anybody needs.
+        """
+        # transport.py tries again itself where that may help, so one try may have all the time there is.
+        options = {**self.options(), "LogLevel": "ERROR", "ConnectTimeout": "6", "ConnectionAttempts": "1"}
+        return [*ssh_program(), *log_flags(log), *option_flags(options), *words, "--", ALIAS]
+
+    def hop(self, server: str, log: str = "") -> list[str]:
+        """ssh's command line to a server, without a file; ProxyJump would not pass our options to its first hop."""
+        from devctl.ssh.known_hosts import unique_host
+
+        options = self.server_options(server)
+        del options["ProxyJump"]
+        host = options["HostName"]
+        first = self.ssh("-W", f"[{host}]:{names.SSH_PORT}", log=log)
+        proxy = shlex.join(first).replace("%", "%%")
+        # Another bastion may lead to a server of the same name: a connection to one is not shared with the other.
+        options |= {"HostName": unique_host(server, f"{self.host}:{self.port}", host), "HostKeyAlias": host}
+        return [*ssh_program(), *log_flags(log), *option_flags(options), "-o", f"ProxyCommand={proxy}"]
+
+    def _trust(self) -> dict[str, str]:
+        from devctl.ssh.options import quoted
+
+        return {
+            "UserKnownHostsFile": quoted(self.known_hosts.replace("%", "%%")),
+            "GlobalKnownHostsFile": "/dev/null",
+            "StrictHostKeyChecking": "yes",
+            "CheckHostIP": "no",
+            "UpdateHostKeys": "no",
+        }
+
+    def _identity(self) -> dict[str, str]:
+        from devctl.ssh.options import quoted
+
+        if not self.identity:
+            return {}
+        return {"IdentityFile": quoted(self.identity.replace("%", "%%")), "IdentitiesOnly": "yes"}
+
+
+def configured(config: Config) -> Bastion | None:
+    """The bastion to work through; None where a cluster is asked for, or no bastion is configured."""
+    if config.environ.get("DEVCTL_BROKER") or not config.get("bastion"):
+        return None
+    if config.get("kubeconfig") or config.get("context"):
+        return None
+    return Bastion(config)
+
+
+def bastion_of_this_process(context: Context) -> Bastion:
+    """The bastion that this process is on, as its people reach it.
+
+    Raises CommandError when the stack doesn't say how.
+    """
+    if not context.config.get("bastion"):
+        raise CommandError("this bastion does not know its own address", "ask an administrator for it", USAGE)
+    found = Bastion(context.config)
+    found.known_hosts = PORTABLE_KNOWN_HOSTS
+    return found
+
+
+def _user(config: Config) -> str:
+    setting = config.setting("user")
+    if setting and validation.user_name(setting.value):
+        return setting.value
+    login = config.environ.get("USER") or ""
+    if not setting and login != "root" and validation.user_name(login):
+        return login
+    raise CommandError(
+        "devctl does not know who you are on the bastion",
+        f"`devctl config set user NAME` writes it into {config.path}",
+        USAGE,
+    )

@@ -1,0 +1,162 @@
+"""Validates values of the command line: names, sizes, durations, images, mounts.
+
+Invariant: pure functions; each returns the parsed value or raises CommandError(code REFUSED) with what is wrong
+and what would be right. The grammars are devservers_core's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from devservers_core import grammar, names
+from devservers_core.duration import parse_duration
+from devservers_core.errors import REFUSED, CommandError, InvalidValueError
+from devservers_core.quantity import parse_quantity
+
+
+def refusal(what: str, remedy: str) -> CommandError:
+    """A CommandError of the kind "refused by validation"."""
+    return CommandError(what, remedy, REFUSED)
+
+
+def server_name(name: str) -> str:
+    """A server's name: up to 40 characters, small letters, digits and dashes, a letter first."""
+    if len(name) > grammar.SERVER_NAME_MAX:
+        raise refusal(
+            f"the name {name[:60]!r} has {len(name)} characters, at most {grammar.SERVER_NAME_MAX} are allowed",
+            f"take a shorter one, for example {_suggest(name)}",
+        )
+    if not grammar.fits(name, grammar.SERVER_NAME, grammar.SERVER_NAME_MAX):
+        raise refusal(
+            f"{name!r} is not a server name",
+            "use two or more small letters, digits and dashes, a letter first and no dash at the end,"
+            f" for example {_suggest(name)}",
+        )
+    return name
+
+
+def _suggest(name: str) -> str:
+    return grammar.slug(name, grammar.SERVER_NAME_MAX) or "mydev"
+
+
+def user_name(name: str) -> bool:
+    """Whether `name` could be a platform user (syntax only)."""
+    return grammar.fits(name, grammar.USER_NAME, grammar.USER_NAME_MAX)
+
+
+def user_name_rule(name: str) -> str:
+    """What a user name looks like, with the nearest one to `name`: jane.doe@example.org -> jane-doe."""
+    rule = f"user names have 2 to {grammar.USER_NAME_MAX} small letters, digits and dashes, a letter first"
+    near = grammar.slug(name.partition("@")[0], grammar.USER_NAME_MAX)
+    return f"{rule} and no dash at the end" + (f", for example {near}" if near else "")
+
+
+def home_size(text: str, flag: str = "--home-size") -> str | None:
+    """The size of the home as given, or None for `none` and `0` (no persistent home)."""
+    if text in ("none", "0"):
+        return None
+    try:
+        size = parse_quantity(text)
+    except InvalidValueError:
+        raise refusal(
+            f"{flag} {text!r} is not a size", "write a number and a unit, for example 10Gi or 500Mi"
+        ) from None
+    if size < 1024 * 1024:
+        raise refusal(f"{flag} {text!r} is less than one mebibyte", "did you mean a unit, for example 10Gi?")
+    return text
+
+
+def duration(text: str, flag: str) -> int:
+    """A duration like `2h30m` or `1d` in seconds, at least 1."""
+    try:
+        return int(parse_duration(text).total_seconds())
+    except InvalidValueError:
+        raise refusal(f"{flag} {text!r} is not a duration", "write it like 30m, 2h30m or 1d") from None
+
+
+def image(text: str) -> str:
+    """An image reference as the container runtime reads it."""
+    if not grammar.fits(text, grammar.IMAGE, grammar.IMAGE_MAX):
+        remedy = "write it like debian:12 or registry.example.com/team/image:tag"
+        if text != text.lower() and grammar.fits(text.lower(), grammar.IMAGE, grammar.IMAGE_MAX):
+            remedy = f"names are in small letters: {text.lower()}"
+        raise refusal(f"{text[:100]!r} is not an image reference", remedy)
+    return text
+
+
+def environment_variables(pairs: list[str]) -> list[dict[str, str]]:
+    """`KEY=VALUE` words as the API's env list; a key may appear once."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise refusal(f"--env {pair!r} has no value", f"write --env {key or 'KEY'}=VALUE")
+        if not grammar.fits(key, grammar.ENV_NAME, grammar.ENV_NAME_MAX):
+            raise refusal(f"--env {key!r} is not a variable name", "use letters, digits and _, no digit first")
+        if key.startswith(names.RESERVED_ENV_PREFIX):
+            raise refusal(f"--env {key} is reserved", f"choose a name without {names.RESERVED_ENV_PREFIX}")
+        if key in names.ACCOUNT_ENV:
+            remedy = f"leave it out; {', '.join(names.ACCOUNT_ENV)} are the same in every server"
+            raise refusal(f"--env {key} can't be set: it is the account's own", remedy)
+        if key in found:
+            raise refusal(f"--env {key} is given twice", "give it once")
+        found[key] = value
+    return [{"name": key, "value": value} for key, value in found.items()]
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One `-v`: a PersistentVolumeClaim and where it appears."""
+
+    claim: str
+    path: str
+    read_only: bool
+
+    def to_api(self) -> dict[str, object]:
+        """As an entry of spec.volumes."""
+        entry: dict[str, object] = {"claimName": self.claim, "mountPath": self.path}
+        if self.read_only:
+            entry["readOnly"] = True
+        return entry
+
+
+def claim(text: str, flag: str) -> str:
+    """A PersistentVolumeClaim's name."""
+    if not grammar.fits(text, grammar.DNS_NAME, grammar.CLAIM_NAME_MAX):
+        raise refusal(f"{flag} {text!r} is not the name of a volume claim", "`kubectl get pvc` lists them")
+    return text
+
+
+def mount(text: str) -> Mount:
+    """`PVC:/path` or `PVC:/path:ro`."""
+    name, *rest = text.split(":")
+    if not rest or len(rest) > 2 or (len(rest) == 2 and rest[1] not in ("ro", "rw")):
+        raise refusal(f"-v {text!r} is not a volume", "write it like -v CLAIM:/path or -v CLAIM:/path:ro")
+    claim(name, "-v")
+    path = rest[0]
+    if not path.startswith("/"):
+        raise refusal(f"-v {text!r}: the path {path!r} is not absolute", f"write -v {name}:/{path or 'data'}")
+    clean = path.rstrip("/")
+    if {".", ".."} & set(path.split("/")) or "//" in path or not path.isprintable():
+        raise refusal(f"-v {text!r}: the path has '.', '..', '//' or a control character", "write the path out")
+    if not clean:
+        raise refusal("a volume cannot be mounted at /", f"write -v {name}:/data, for example")
+    for reserved in names.RESERVED_PATHS:
+        if clean == reserved or clean.startswith(reserved + "/"):
+            raise refusal(f"-v {text!r}: {reserved} belongs to the system", f"mount it elsewhere: -v {name}:/data")
+    return Mount(name, clean, len(rest) == 2 and rest[1] == "ro")
+
+
+def mounts(texts: list[str], shared: str | None) -> list[Mount]:
+    """All `-v` of one command; no path may appear twice, /shared included when --shared-volume is given."""
+    found = [mount(text) for text in texts]
+    if len(found) > names.MAX_VOLUMES:
+        raise refusal(f"{len(found)} volumes are given, at most {names.MAX_VOLUMES} are allowed", "leave some out")
+    seen: dict[str, str] = {names.SHARED_PATH: shared} if shared else {}
+    for one in found:
+        if one.path in seen:
+            raise refusal(
+                f"{one.path} is used twice, by {seen[one.path]} and {one.claim}", "give each volume its own path"
+            )
+        seen[one.path] = one.claim
+    return found
