@@ -1,0 +1,1 @@
+"""The kinds of devservers.io/v1, their CRDs and the admission policies."""

@@ -1,0 +1,1 @@
+"""The status, conditions and Events of servers and users, as pure functions."""

@@ -1,0 +1,1 @@
+"""The reconcilers of servers and users, and the mapper from changes to keys."""

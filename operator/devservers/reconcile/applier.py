@@ -1,8 +1,8 @@
-"""Brings children to what was built, writing only what differs and never the same futile thing twice.
+"""Applies the manifests of children, and writes only what differs.
 
-Invariant: ensure() on a settled object writes nothing. If the API server answers an apply with something
-that still differs (a webhook or a normalisation undid it), that very difference is remembered and not
-fought again until either side changes; a refused apply is remembered the same way, for ten minutes.
+Invariant: ensure() on a settled object writes nothing. If the API server's answer to an apply still differs (a webhook
+or a normalisation undid it), the applier remembers that difference and doesn't apply it again until either side
+changes; it remembers a refused apply the same way, for ten minutes.
 """
 
 from __future__ import annotations
@@ -21,81 +21,79 @@ log = logging.getLogger("devservers.reconcile")
 
 REFUSAL_SECONDS = 600.0
 
-# Kinds that lose nothing by being made anew, when somebody's edit left one that can't be mended in place (a
+# Kinds that lose nothing by being made anew, when somebody's edit left one that can't be mended in address (a
 # nameless
 # second port, another roleRef).
-_REMAKABLE = frozenset({"Service", "ConfigMap", "RoleBinding"})
+_RECREATABLE_KINDS = frozenset({"Service", "ConfigMap", "RoleBinding"})
 
 
 @dataclass
-class _Futile:
-    """A write known not to help: what it was, until when that is believed, and the refusal if there was
-    one.
-    """
+class _IneffectiveWrite:
+    """A write that is known to have no effect, and the refusal if there was one."""
 
-    what: str
+    digest: str
     until: float
     error: ApiError | None = None
 
 
 class Applier:
-    """Applies manifests through a Lister and a Client."""
+    """Applies manifests through a Client and reads through a Lister."""
 
     def __init__(self, lister: Lister, client: Client, clock: Callable[[], float] = time.monotonic) -> None:
         self._lister = lister
         self._client = client
         self._clock = clock
-        self._futile: dict[tuple[str, str, str], _Futile] = {}
+        self._ineffective: dict[tuple[str, str, str], _IneffectiveWrite] = {}
 
     async def ensure(self, desired: Json) -> Json:
-        """The live object, after applying if that changes anything of ours. Raises ApiError when refused."""
+        """The live object, after an apply if one is needed. Raises ApiError when refused."""
         kind, metadata = desired["kind"], desired["metadata"]
-        place = (kind, metadata.get("namespace", ""), metadata["name"])
-        live = self._lister.get(*place)
-        wanted = with_applied_hash(desired)
+        address = (kind, metadata.get("namespace", ""), metadata["name"])
+        live = self._lister.get(*address)
+        manifest = with_applied_hash(desired)
         if live is not None and live["metadata"].get("deletionTimestamp"):
             return live  # on its way out: its DELETED event brings us back
-        found = _differences(wanted, live)
-        if live is not None and not found:
-            self._futile.pop(place, None)
+        changed_fields = _differences(manifest, live)
+        if live is not None and not changed_fields:
+            self._ineffective.pop(address, None)
             return live
-        what = digest([wanted, found, live["metadata"].get("uid") if live else None])
-        futile = self._futile.get(place)
-        if futile is not None and futile.what == what and self._clock() < futile.until:
-            if futile.error is not None:
-                raise futile.error
+        write = digest([manifest, changed_fields, live["metadata"].get("uid") if live else None])
+        ineffective = self._ineffective.get(address)
+        if ineffective is not None and ineffective.digest == write and self._clock() < ineffective.until:
+            if ineffective.error is not None:
+                raise ineffective.error
             if live is not None:
                 return live
         if live is not None:
-            log.info("restoring or updating %s/%s/%s fields=%s", *place, ",".join(found[:5]))
+            log.info("restoring or updating %s/%s/%s fields=%s", *address, ",".join(changed_fields[:5]))
         try:
-            answer = await self._apply(wanted, live)
+            answer = await self._apply(manifest, live)
         except ApiError as error:
             if error.refused and live is not None:
-                self._futile[place] = _Futile(what, self._clock() + REFUSAL_SECONDS, error)
+                self._ineffective[address] = _IneffectiveWrite(write, self._clock() + REFUSAL_SECONDS, error)
             raise
         self._lister.put(answer)
-        left = _differences(wanted, answer)
-        if left:
-            log.warning("apply has no effect on %s/%s/%s fields=%s", *place, ",".join(left[:5]))
-            again = digest([wanted, left, answer["metadata"].get("uid")])
-            self._futile[place] = _Futile(again, float("inf"))
+        remaining = _differences(manifest, answer)
+        if remaining:
+            log.warning("apply has no effect on %s/%s/%s fields=%s", *address, ",".join(remaining[:5]))
+            repeated = digest([manifest, remaining, answer["metadata"].get("uid")])
+            self._ineffective[address] = _IneffectiveWrite(repeated, float("inf"))
         else:
-            self._futile.pop(place, None)
+            self._ineffective.pop(address, None)
         return answer
 
-    async def _apply(self, wanted: Json, live: Json | None) -> Json:
+    async def _apply(self, manifest: Json, live: Json | None) -> Json:
         try:
-            return await self._client.apply(wanted)
+            return await self._client.apply(manifest)
         except ApiError as error:
-            if live is None or error.status != 422 or wanted["kind"] not in _REMAKABLE:
+            if live is None or error.status != 422 or manifest["kind"] not in _RECREATABLE_KINDS:
                 raise
-            log.warning("can't be mended, made anew kind=%s error=%s", wanted["kind"], error.message)
+            log.warning("can't be mended, made anew kind=%s error=%s", manifest["kind"], error.message)
         await self.remove(live)
-        return await self._client.apply(wanted)
+        return await self._client.apply(manifest)
 
     async def remove(self, live: Json) -> None:
-        """Deletes that very object (by uid)."""
+        """Deletes that very object, by uid."""
         metadata = live["metadata"]
         try:
             await self._client.delete(
@@ -106,5 +104,5 @@ class Applier:
                 raise
 
 
-def _differences(wanted: Json, live: Json | None) -> list[str]:
-    return ["(missing)"] if live is None else list(differences(wanted, live))
+def _differences(manifest: Json, live: Json | None) -> list[str]:
+    return ["(missing)"] if live is None else list(differences(manifest, live))

@@ -1,6 +1,6 @@
-"""The CA that vouches for host keys, and the bastion's own key.
+"""Keeps the bastion's host key, its certificate and the host CA's public half.
 
-Invariant: a certificate that serves is never replaced, a key that can be used never changes.
+Invariant: a valid certificate is never replaced, and a usable key never changes.
 """
 
 from __future__ import annotations
@@ -27,42 +27,42 @@ from devservers_core.types import Json
 
 log = logging.getLogger("devservers")
 
-AGAIN_SECONDS = 2.0
+RETRY_SECONDS = 2.0
 """After a failure: the bastion's pods wait for their key."""
 
 
 class BastionHostKey:
-    """Keeps the bastion's host key, its certificate, and what everybody may know of the CA."""
+    """Keeps the bastion's host key Secret and the ConfigMap with the host CA's public half."""
 
     def __init__(self, client: Client, ca: HostCa, hosts: Sequence[str], now: Callable[[], datetime]) -> None:
-        """`hosts` are the names that people type."""
+        """Takes `hosts`, the names that people type."""
         self._client = client
         self._ca = ca
         self._hosts = tuple(hosts)
         self._now = now
 
     async def run(self, seconds: float) -> None:
-        """Looks every so many seconds, and soon again after a failure."""
-        said = ""
+        """Ensures the objects every `seconds`, and soon again after a failure."""
+        last_error = ""
         while True:
             try:
                 await self.ensure()
-                wait, said = seconds, ""
+                wait, last_error = seconds, ""
             except ApiError as error:
-                wait = AGAIN_SECONDS
-                if str(error) != said:
+                wait = RETRY_SECONDS
+                if str(error) != last_error:
                     log.warning("the bastion's host key is not in order yet: %s", error)
-                said = str(error)
+                last_error = str(error)
             await asyncio.sleep(wait)
 
     async def ensure(self) -> None:
-        """One look. Raises ApiError."""
+        """Creates or renews what is missing, broken or expiring. Raises ApiError."""
         self._ca.forget()
-        stored = await self._stored("Secret", BASTION_HOST_KEY)
+        stored = await self._read("Secret", BASTION_HOST_KEY)
         pair = read_key_pair(stored) if stored else None
-        kept = decode_entry(stored, HOST_CERTIFICATE_FILE) if stored and pair else None
+        certificate = decode_entry(stored, HOST_CERTIFICATE_FILE) if stored and pair else None
         pair = pair or generate_key_pair()
-        certificate = await self._ca.certificate(pair.public, self._hosts, kept, self._now())
+        certificate = await self._ca.certificate(pair.public, self._hosts, certificate, self._now())
         await self._put(
             stored,
             {
@@ -73,13 +73,13 @@ class BastionHostKey:
                 "data": host_key_data(pair, certificate),
             },
         )
-        known = await self._stored("ConfigMap", BASTION_INFO)
+        stored_info = await self._read("ConfigMap", BASTION_INFO)
         data = {HOST_CA_ENTRY: await self._ca.public() + "\n"}
         await self._put(
-            known, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(BASTION_INFO), "data": data}
+            stored_info, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(BASTION_INFO), "data": data}
         )
 
-    async def _stored(self, kind: str, name: str) -> Json | None:
+    async def _read(self, kind: str, name: str) -> Json | None:
         try:
             return await self._client.get(kind, BASTION_NAMESPACE, name)
         except ApiError as error:
@@ -87,12 +87,12 @@ class BastionHostKey:
                 raise
             return None
 
-    async def _put(self, stored: Json | None, wanted: Json) -> None:
-        """Makes it, or writes it over what was read when they differ; another operator's write in between wins."""
+    async def _put(self, stored: Json | None, desired: Json) -> None:
+        """Creates the object, or replaces the data that was read; another writer in between wins."""
         if stored is None:
-            await self._client.create(wanted)
-        elif stored.get("data") != wanted["data"]:
-            await self._client.replace({**stored, "data": wanted["data"]})
+            await self._client.create(desired)
+        elif stored.get("data") != desired["data"]:
+            await self._client.replace({**stored, "data": desired["data"]})
 
 
 def _metadata(name: str) -> Json:

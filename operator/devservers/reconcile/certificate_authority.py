@@ -1,4 +1,7 @@
-"""The certificate authorities of the platform, each in a Secret of the operator's namespace."""
+"""The platform's SSH certificate authorities, each in a Secret of its namespace.
+
+Invariant: only the public half is kept in memory.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ CACHE_SECONDS = 300.0
 
 
 class CertificateAuthority:
-    """A CA in a Secret of the operator's namespace, made when it is absent. Only its public half is kept in memory."""
+    """An authority in a Secret, which is created when it is absent."""
 
     def __init__(self, client: Client, namespace: str, name: str) -> None:
         self._client = client
@@ -28,29 +31,29 @@ class CertificateAuthority:
         self._read_at = 0.0
 
     def forget(self) -> None:
-        """Reads the Secret again at the next use, so that a replaced CA is noticed."""
+        """Makes the next use read the Secret again, so that a replaced authority is noticed."""
         self._public = None
 
     async def public(self) -> str:
-        """The CA's public line, at most so old that a replaced CA is soon noticed. Raises ApiError."""
+        """The public key's line, cached for CACHE_SECONDS. Raises ApiError."""
         if self._public is None or time.monotonic() - self._read_at > CACHE_SECONDS:
-            self._public = _entry(await self._read_or_make(), "ca.pub")
+            self._public = _entry(await self._read_or_create(), "ca.pub")
             self._read_at = time.monotonic()
         return self._public
 
     async def private(self) -> str:
-        """Its private key, as OpenSSH writes it; read for each use. Raises ApiError."""
-        return _entry(await self._read_or_make(), "ca")
+        """The private key as OpenSSH writes it, read for each use. Raises ApiError."""
+        return _entry(await self._read_or_create(), "ca")
 
-    async def _read_or_make(self) -> Json:
+    async def _read_or_create(self) -> Json:
         try:
             return await self._client.get("Secret", self._namespace, self._name)
         except ApiError as error:
             if not error.not_found:
                 raise
-            return await self._make()
+            return await self._create()
 
-    async def _make(self) -> Json:
+    async def _create(self) -> Json:
         pair = generate_key_pair()
         try:
             return await self._client.create(
@@ -73,33 +76,33 @@ class CertificateAuthority:
 
 
 class UserCa(CertificateAuthority):
-    """The CA whose certificates open the inner SSH hop."""
+    """The user CA: servers accept the certificates it signs for the SSH connection from the bastion."""
 
     def __init__(self, client: Client, namespace: str) -> None:
         super().__init__(client, namespace, USER_CA_SECRET)
 
 
 class HostCa(CertificateAuthority):
-    """The CA whose word spares people every question about a host key."""
+    """The host CA: signs host keys, so that clients that know it never ask about one."""
 
     def __init__(self, client: Client, namespace: str) -> None:
         super().__init__(client, namespace, HOST_CA_SECRET)
 
-    async def certificate(self, public: str, names: Sequence[str], known: str | None, now: datetime) -> str:
-        """`known` if it serves, else a new certificate. Raises ApiError."""
-        if known and serves(known, await self.public(), public, names, now):
-            return known
+    async def certificate(self, public: str, names: Sequence[str], current: str | None, now: datetime) -> str:
+        """`current` if it is still valid for these names, else a new certificate. Raises ApiError."""
+        if current and serves(current, await self.public(), public, names, now):
+            return current
         try:
             return sign(await self.private(), public, names, now)
         except ValueError:
             # Without the reason: it may quote the key.
-            text = f"Secret {HOST_CA_SECRET} can't be used; delete it to get a new CA"
-            raise ApiError(0, "InvalidSecret", text) from None
+            message = f"Secret {HOST_CA_SECRET} can't be used; delete it to get a new CA"
+            raise ApiError(0, "InvalidSecret", message) from None
 
 
 def _entry(secret: Json, name: str) -> str:
-    found = decode_entry(secret, name)
-    if not found:
-        whole = secret["metadata"]["name"]
-        raise ApiError(0, "InvalidSecret", f"Secret {whole} has no readable {name}; delete it to get a new CA")
-    return found.strip() + "\n" if name == "ca" else found.strip()
+    text = decode_entry(secret, name)
+    if not text:
+        secret_name = secret["metadata"]["name"]
+        raise ApiError(0, "InvalidSecret", f"Secret {secret_name} has no readable {name}; delete it to get a new CA")
+    return text.strip() + "\n" if name == "ca" else text.strip()

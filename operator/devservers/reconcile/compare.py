@@ -1,9 +1,8 @@
-"""Decides whether applying a manifest would change anything that is ours.
+"""Decides whether applying a manifest would change any field that it sets.
 
-Invariant: what we don't say is not compared. Fields other managers added (defaults, an injected sidecar, a
-gate) never count as a difference; a field of ours that somebody changed or removed always does. A field we
-no longer say can't be seen that way, so every applied object carries a hash of all we said (annotation
-devservers.io/applied).
+Invariant: a field that a manifest doesn't set is not compared. Fields of other managers (defaults, an injected sidecar)
+are no difference; a field of ours that somebody changed or removed always is. A field that we set before and no longer
+do can't be seen that way, so every applied object carries a hash of all that we set (annotation devservers.io/applied).
 """
 
 from __future__ import annotations
@@ -43,17 +42,17 @@ def with_applied_hash(desired: Json) -> Json:
 
 
 def differences(desired: Any, live: Any, path: str = "") -> Iterator[str]:  # noqa: ANN401  any JSON
-    """Paths at which live doesn't hold what is desired. Empty: applying would change nothing of ours."""
+    """Paths at which `live` differs from `desired`; none means that applying changes nothing."""
     if isinstance(desired, dict):
         if not isinstance(live, dict):
             yield path
             return
         for name, value in desired.items():
-            here = f"{path}.{name}" if path else name
+            child_path = f"{path}.{name}" if path else name
             if name in live:
-                yield from differences(value, live[name], here)
+                yield from differences(value, live[name], child_path)
             elif value not in (None, {}, []):
-                yield here
+                yield child_path
     elif isinstance(desired, list):
         yield from _list_differences(desired, live, path)
     elif desired != live:
@@ -66,18 +65,18 @@ def _list_differences(desired: list[Any], live: Any, path: str) -> Iterator[str]
         return
     key = _key_of(path.rsplit(".", 1)[-1], desired)
     if key is not None:
-        known = {item.get(key): item for item in live if isinstance(item, dict)}
+        live_by_key = {item.get(key): item for item in live if isinstance(item, dict)}
         for item in desired:
-            here = f"{path}[{item[key]}]"
-            if item[key] in known:
-                yield from differences(item, known[item[key]], here)
+            child_path = f"{path}[{item[key]}]"
+            if item[key] in live_by_key:
+                yield from differences(item, live_by_key[item[key]], child_path)
             else:
-                yield here
+                yield child_path
     elif len(desired) != len(live):
         yield path
     else:
-        for index, (wanted, found) in enumerate(zip(desired, live, strict=True)):
-            yield from differences(wanted, found, f"{path}[{index}]")
+        for index, (desired_item, live_item) in enumerate(zip(desired, live, strict=True)):
+            yield from differences(desired_item, live_item, f"{path}[{index}]")
 
 
 def _key_of(field: str, items: list[Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""Events for people: few, posted only when a condition moved, and never a reason for reconciling to fail."""
+"""Posts Kubernetes Events; a failure to post one is logged and nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger("devservers.reconcile")
 
 
 async def post_event(client: Client, regarding: Json, event: Event, now: datetime, name: str = "") -> None:
-    """Creates one events.k8s.io Event. With a name, posting the same again does nothing while it exists."""
+    """Creates one events.k8s.io Event. With a name, posting it again does nothing while it exists."""
     metadata = regarding["metadata"]
     # Events of cluster-scoped objects live in namespace default: the API server's rule.
     namespace = metadata.get("namespace") or "default"

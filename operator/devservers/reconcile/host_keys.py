@@ -1,8 +1,7 @@
-"""Keeps a server's host key Secret as it must be: readable, matching, owned by whoever it is to outlive.
+"""Keeps a server's host key Secret: readable, matching, with the right owner.
 
-Invariant: a key that is usable is never changed, so nobody's known_hosts complains. The Secret is never
-applied over; a wrong owner is mended by writing the very same key again, a broken key by making a new one;
-its certificate is renewed beside it.
+Invariant: a usable key never changes, so nobody's known_hosts complains. The Secret is never applied over; a wrong
+owner is corrected by writing the same key again, a broken key is replaced, and the certificate is renewed beside it.
 """
 
 from __future__ import annotations
@@ -23,20 +22,21 @@ from devservers_core.types import Json
 async def ensure_host_key(
     client: Client, ca: HostCa, server: DevServer, user: DevServerUser, home: Json | None, now: datetime
 ) -> str | None:
-    """The server's public host key, after making or mending the Secret. home is the stored claim. Raises
-    ApiError.
+    """The server's public host key, after creating or correcting its Secret.
+
+    `home` is the stored claim. Raises ApiError.
     """
     namespace, name = server.metadata.namespace, host_key_name(server.metadata.name)
     owner = owner_reference(server, home)
     secret = await _read(client, namespace, name)
     pair = read_key_pair(secret) if secret is not None else None
-    known = decode_entry(secret, HOST_CERTIFICATE_FILE) if secret is not None else None
-    if secret is not None and not (pair is not None and _owned(secret, owner)):
+    certificate = decode_entry(secret, HOST_CERTIFICATE_FILE) if secret is not None else None
+    if secret is not None and not (pair is not None and _is_owned_by(secret, owner)):
         await client.delete("Secret", namespace, name, secret["metadata"]["uid"])
         secret = None
     pair = pair or generate_key_pair()
-    certificate = await ca.certificate(pair.public, host_names(server, user), known, now)
-    data = host_key_data(pair, certificate)
+    valid = await ca.certificate(pair.public, host_names(server, user), certificate, now)
+    data = host_key_data(pair, valid)
     if secret is None:
         try:
             secret = await client.create(host_key_secret(server, user, data, owner))
@@ -44,7 +44,7 @@ async def ensure_host_key(
             if not error.conflict:
                 raise
             secret = await client.get("Secret", namespace, name)
-    elif known != certificate:
+    elif certificate != valid:
         # In place: the kubelet brings it to the pod, and devserver-init tells sshd.
         secret = await client.replace({**secret, "data": {**secret["data"], **data}})
     return public_of(secret)
@@ -59,5 +59,5 @@ async def _read(client: Client, namespace: str, name: str) -> Json | None:
         return None
 
 
-def _owned(secret: Json, owner: Json) -> bool:
+def _is_owned_by(secret: Json, owner: Json) -> bool:
     return any(ref.get("uid") == owner["uid"] for ref in secret["metadata"].get("ownerReferences") or [])

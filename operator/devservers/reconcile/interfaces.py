@@ -1,7 +1,7 @@
-"""The two edges reconciling touches: a Lister to read from and a Client to write to.
+"""The interfaces that reconcilers use: a Lister to read from, a Client to write to.
 
-Invariant: everything under reconcile/ reads and writes only through these protocols, so that what it does
-can be followed from one page and no module here knows about HTTP, kopf or caches.
+Invariant: modules of reconcile/ read and write only through these protocols and know nothing of HTTP, kopf or the
+cache. The names are controller-runtime's.
 """
 
 from __future__ import annotations
@@ -26,50 +26,57 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """What reconciling asks for next: seconds until the next look at this key, or None for "when something
-    changes".
-    """
+    """What a reconcile asks for: the seconds until the next one, None for "when something changes"."""
 
     requeue_after: float | None = None
 
 
 class Lister(Protocol):
-    """Reads from memory. What is returned is shared: never change it."""
+    """Reads API objects from memory. What it returns is shared: never change it."""
 
-    def get(self, kind: str, namespace: str, name: str) -> Json | None: ...
+    def get(self, kind: str, namespace: str, name: str) -> Json | None:
+        """The object, None when there is none."""
 
     def list(self, kind: str, namespace: str | None = None) -> Sequence[Json]:
         """All objects of a kind; namespace None means all namespaces."""
         ...
 
     def put(self, obj: Json) -> None:
-        """Remembers an object the API server just returned, so that the next read sees our own write."""
+        """Stores an object that the API server returned, so that the next read has our own write."""
         ...
 
     def forget(self, obj: Json) -> None:
-        """Drops an object that the API server no longer has, whether its event is still to come or was missed."""
+        """Drops an object that the API server no longer has."""
         ...
 
 
 class Client(Protocol):
     """Talks to the API server. Every method raises ApiError."""
 
-    async def get(self, kind: str, namespace: str, name: str) -> Json: ...
+    async def get(self, kind: str, namespace: str, name: str) -> Json:
+        """Reads one object; an absent one is ApiError 404."""
 
-    async def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Json]: ...
+    async def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Json]:
+        """Lists objects of a kind in one namespace, or in all of them."""
 
     async def events(self, namespace: str, kind: str, name: str = "") -> Sequence[Json]:
         """The Warning Events (core/v1) about objects of a kind, or about one of them when name is given."""
         ...
 
-    async def create(self, obj: Json) -> Json: ...
+    async def create(self, obj: Json) -> Json:
+        """Creates an object; one that exists is ApiError 409."""
 
-    async def replace(self, obj: Json) -> Json: ...
+    async def replace(self, obj: Json) -> Json:
+        """Replaces an object; ApiError 409 when its resourceVersion is old."""
 
-    async def apply(self, obj: Json) -> Json: ...
+    async def apply(self, obj: Json) -> Json:
+        """Server-side apply."""
 
-    async def apply_status(self, obj: Json) -> Json: ...
+    async def apply_status(self, obj: Json) -> Json:
+        """Server-side apply of the status subresource."""
 
-    async def scale(self, kind: str, namespace: str, name: str, replicas: int) -> None: ...
+    async def scale(self, kind: str, namespace: str, name: str, replicas: int) -> None:
+        """Sets the replicas through the scale subresource."""
 
-    async def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> None: ...
+    async def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> None:
+        """Deletes an object, with uid only that very one; an absent object counts as deleted."""

@@ -1,6 +1,6 @@
-"""Makes the ed25519 keys the operator owns: one host key per home, two CAs per cluster.
+"""Generates and reads ed25519 key pairs in OpenSSH's formats.
 
-Invariant: a private key exists only in the Secret it was made for; it is never logged, cached or put in a
+Invariant: a private key exists only in the Secret it was generated for; it is never logged, cached or put into a
 status.
 """
 
@@ -41,13 +41,13 @@ def generate_key_pair() -> KeyPair:
 
 
 def is_key_pair(private: str, public: str) -> bool:
-    """True when the private key can be read and its public half is that line (comments don't count)."""
+    """Whether the private key can be read and its public half is that line, comments aside."""
     try:
         key = load_ssh_private_key(private.encode(), None)
     except (ValueError, UnsupportedAlgorithm):
         return False
-    half = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    return half.split()[:2] == public.split()[:2]
+    public_line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return public_line.split()[:2] == public.split()[:2]
 
 
 def decode_entry(secret: Json, name: str) -> str | None:
@@ -59,12 +59,12 @@ def decode_entry(secret: Json, name: str) -> str | None:
 
 
 def encode_text(text: str) -> str:
-    """Text as a Secret's data has it."""
+    """Text in base64, as a Secret's data holds it."""
     return base64.b64encode(text.encode()).decode()
 
 
 def read_key_pair(secret: Json) -> KeyPair | None:
-    """The key in a Secret, None when it is broken."""
+    """The key pair in a host key Secret, None when it is broken."""
     private, public = decode_entry(secret, HOST_KEY_FILE), decode_entry(secret, HOST_KEY_PUBLIC_FILE)
     if private is None or public is None or not is_key_pair(private, public):
         return None
@@ -72,6 +72,6 @@ def read_key_pair(secret: Json) -> KeyPair | None:
 
 
 def host_key_data(pair: KeyPair, certificate: str) -> dict[str, str]:
-    """A host key Secret's data."""
-    found = {HOST_KEY_FILE: pair.private, HOST_KEY_PUBLIC_FILE: pair.public, HOST_CERTIFICATE_FILE: certificate}
-    return {name: encode_text(text) for name, text in found.items()}
+    """The data of a host key Secret."""
+    texts = {HOST_KEY_FILE: pair.private, HOST_KEY_PUBLIC_FILE: pair.public, HOST_CERTIFICATE_FILE: certificate}
+    return {name: encode_text(text) for name, text in texts.items()}

@@ -1,6 +1,6 @@
-"""Which root objects an object concerns: the map from any change to the keys to look at again.
+"""Maps a changed object to the keys of the root objects to reconcile.
 
-Invariant: pure over the Lister. Whatever a reconcile reads from the Lister must lead back to its key here, or a
+Invariant: pure over the Lister. Whatever a reconcile reads from the Lister maps back to its key here; otherwise a
 change would go unnoticed until the next resync.
 """
 
@@ -23,7 +23,7 @@ _USER_CHILDREN = frozenset(
 
 
 def map_to_keys(lister: Lister, kind: str, obj: Json) -> Iterator[Key]:
-    """Keys to reconcile after obj appeared, changed or went."""
+    """The keys to reconcile after an object appeared, changed or was deleted."""
     metadata = obj["metadata"]
     name, namespace = metadata["name"], metadata.get("namespace", "")
     labels = metadata.get("labels") or {}
@@ -38,7 +38,7 @@ def map_to_keys(lister: Lister, kind: str, obj: Json) -> Iterator[Key]:
                 yield _key(server)
         for person in lister.list(USER):
             if name in ((person.get("spec") or {}).get("flavors") or ()):
-                yield Key(USER, "", person["metadata"]["name"])  # told when one of theirs isn't there
+                yield Key(USER, "", person["metadata"]["name"])  # whose status names missing flavors
     elif kind == "Namespace":
         if user := labels.get(LABEL_NAMESPACE_USER) or user_of(name):
             yield Key(USER, "", user)
@@ -51,7 +51,7 @@ def map_to_keys(lister: Lister, kind: str, obj: Json) -> Iterator[Key]:
     elif kind == "Workload":
         yield from _servers_of(lister, obj)
     elif kind == "ClusterQueue":
-        yield from (_key(server) for server in lister.list(SERVER) if _waits(server))
+        yield from (_key(server) for server in lister.list(SERVER) if _waits_in_queue(server))
     elif kind == "PersistentVolumeClaim":
         yield from _servers_with(lister, namespace, name)
         user = user_of(namespace)
@@ -60,7 +60,7 @@ def map_to_keys(lister: Lister, kind: str, obj: Json) -> Iterator[Key]:
 
 
 def root_keys(lister: Lister) -> Iterator[Key]:
-    """Every key there is: users first, because servers wait for them, and namespaces whose user is gone."""
+    """Every key: users first, because servers wait for them, and namespaces whose user is gone."""
     for user in lister.list(USER):
         yield Key(USER, "", user["metadata"]["name"])
     for namespace in lister.list("Namespace"):
@@ -72,7 +72,7 @@ def root_keys(lister: Lister) -> Iterator[Key]:
 
 
 def _servers_of(lister: Lister, workload: Json) -> Iterator[Key]:
-    """The server of the pod that owns a Workload. Without that pod there is none yet: it will bring its own event."""
+    """The server of the pod that owns a Workload. An absent pod brings its own event when it comes."""
     namespace = workload["metadata"].get("namespace", "")
     for owner in workload["metadata"].get("ownerReferences") or ():
         pod = lister.get("Pod", namespace, str(owner.get("name"))) if owner.get("kind") == "Pod" else None
@@ -81,8 +81,8 @@ def _servers_of(lister: Lister, workload: Json) -> Iterator[Key]:
             yield Key(SERVER, namespace, name)
 
 
-def _waits(server: Json) -> bool:
-    """Whether a server's status tells numbers that a queue's change may have made wrong."""
+def _waits_in_queue(server: Json) -> bool:
+    """Whether a server's status has numbers that a change of the queue may have made wrong."""
     conditions = (server.get("status") or {}).get("conditions") or ()
     return any(each.get("type") == "Ready" and each.get("reason") in WAITING for each in conditions)
 

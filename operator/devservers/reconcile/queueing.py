@@ -1,6 +1,7 @@
-"""Whether servers wait for quota on this cluster, and what of it concerns one of them.
+"""Whether servers wait for quota in this cluster, and one server's queue state.
 
-Invariant: reads only. Kueue alone makes, admits and evicts Workloads; the operator labels pods and makes LocalQueues.
+Invariant: this module reads only. Kueue creates, admits and evicts Workloads; the operator labels pods and creates
+LocalQueues.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LOCAL_QUEUE = "LocalQueue"
 
 @dataclass
 class Queueing:
-    """What the platform is set to, and what the cluster has."""
+    """The platform's queueing setting, and whether the cluster has Kueue."""
 
     enabled: bool = False
     served: bool = False
@@ -41,7 +42,7 @@ class Queueing:
         self, lister: Lister, server: DevServer, user: DevServerUser | None, pods: Sequence[Json], pod: Json | None,
         now: datetime,
     ) -> QueueState | None:  # fmt: skip
-        """How far a server is with its queue; None when queueing is off or its pod is in none."""
+        """A server's state in its queue; None when queueing is off or its pod is in no queue."""
         if not self.enabled:
             return None
         uids = {pod["metadata"].get("uid") for pod in pods}

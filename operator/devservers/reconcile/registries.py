@@ -1,6 +1,7 @@
-"""Keeps the Secrets that images are pulled with: a person's, which only they fill, and copies of the platform's.
+"""Keeps the Secrets that images are pulled with, in each user's namespace.
 
-Invariant: what a person wrote is never changed here, and what is stored is written over only with something else.
+A user's own Secrets are created empty and filled by the user; the platform's are copied. Invariant: what a user wrote
+is never changed, and a Secret is replaced only with different data.
 """
 
 from __future__ import annotations
@@ -24,56 +25,56 @@ CACHE_SECONDS = 300.0
 
 
 async def ensure_registry_secret(client: Client, user: DevServerUser, image: str | None) -> None:
-    """Make the Secret of an image's registry, without any login, where there is none. Raises ApiError."""
+    """Creates the Secret of an image's registry, without a login, where it is absent. Raises ApiError."""
     if image is None:
         return
     registry = registry_of(image)
-    if await _stored(client, user.namespace, secret_name(registry)) is None:
+    if await _read_secret(client, user.namespace, secret_name(registry)) is None:
         await _create(client, empty_secret(user, registry))
 
 
 class PlatformRegistries:
-    """The platform's own logins, for every person's servers."""
+    """Copies the platform's logins into users' namespaces."""
 
     def __init__(self, client: Client, namespace: str = "", names: Sequence[str] = ()) -> None:
-        """`names` are Secrets of the operator's namespace."""
+        """Takes `names`, Secrets of the operator's namespace."""
         self._client = client
         self._namespace = namespace
         self._names = tuple(names)
-        self._read: dict[str, tuple[float, Json | None]] = {}
+        self._cache: dict[str, tuple[float, Json | None]] = {}
 
     async def copy_to(self, user: DevServerUser) -> None:
-        """Bring a person's copies up to date. Raises ApiError."""
+        """Brings a user's copies up to date. Raises ApiError."""
         for name in self._names:
             source = await self._source(name)
             if source is None:
                 continue
-            wanted = platform_secret(user, source)
-            stored = await _stored(self._client, user.namespace, wanted["metadata"]["name"])
+            copy = platform_secret(user, source)
+            stored = await _read_secret(self._client, user.namespace, copy["metadata"]["name"])
             if stored is None:
-                await _create(self._client, wanted)
-            elif stored.get("data") != wanted["data"]:
-                await self._client.replace({**stored, "data": wanted["data"]})
+                await _create(self._client, copy)
+            elif stored.get("data") != copy["data"]:
+                await self._client.replace({**stored, "data": copy["data"]})
 
     async def _source(self, name: str) -> Json | None:
         """The platform's Secret of that name, None while it can't be used."""
-        read_at, found = self._read.get(name, (-CACHE_SECONDS, None))
+        read_at, secret = self._cache.get(name, (-CACHE_SECONDS, None))
         if time.monotonic() - read_at < CACHE_SECONDS:
-            return found
-        found = await _stored(self._client, self._namespace, name)
+            return secret
+        secret = await _read_secret(self._client, self._namespace, name)
         if (
-            found is None
-            or found.get("type") != SECRET_TYPE_REGISTRY
-            or REGISTRY_ENTRY not in (found.get("data") or {})
+            secret is None
+            or secret.get("type") != SECRET_TYPE_REGISTRY
+            or REGISTRY_ENTRY not in (secret.get("data") or {})
         ):
-            place = f"{self._namespace}/{name}"
-            log.warning("no login to a registry in Secret %s: it must be of type %s", place, SECRET_TYPE_REGISTRY)
-            found = None
-        self._read[name] = (time.monotonic(), found)
-        return found
+            location = f"{self._namespace}/{name}"
+            log.warning("no login to a registry in Secret %s: it must be of type %s", location, SECRET_TYPE_REGISTRY)
+            secret = None
+        self._cache[name] = (time.monotonic(), secret)
+        return secret
 
 
-async def _stored(client: Client, namespace: str, name: str) -> Json | None:
+async def _read_secret(client: Client, namespace: str, name: str) -> Json | None:
     try:
         return await client.get("Secret", namespace, name)
     except ApiError as error:

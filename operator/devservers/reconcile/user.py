@@ -1,9 +1,8 @@
-"""Reconciles one DevServerUser: their uid, their closed namespace, and what becomes of it when they are
-gone.
+"""Reconciles one DevServerUser: uid, closed namespace, and the clean-up afterwards.
 
-Invariant: a namespace is only ever touched if it says this operator created it, and it is deleted only when
-its user is gone and it holds no volume claim: both asked of the API server itself, not of the cache. Servers
-never outlive their user: a later user of the same name gets the homes, and none of the servers.
+Invariant: the operator touches a namespace only if its label says that this operator created it, and deletes it only
+when its user is gone and it holds no volume claim: both asked of the API server itself, not of the cache. Servers never
+outlive their user: a later user of the same name gets the homes, and none of the servers.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class UserReconciler:
         self._registries = registries or PlatformRegistries(client)
 
     async def reconcile(self, name: str) -> Result:
-        """One pass. Raises ApiError when the API server refuses or can't be reached."""
+        """Reconciles once. Raises ApiError when the API server refuses or can't be reached."""
         raw = self._lister.get("DevServerUser", "", name)
         if raw is None:
             return await self._clean_up(name)
@@ -87,8 +86,8 @@ class UserReconciler:
             if live is not None and await self._end_former_servers(user, live):
                 return Result(FORMER_SECONDS)
             uid = await self._uids.allocate(name, user.status.uid, self._kept)
-            wanted = manifests(user, uid, queueing=self._queueing.available, egress=self._egress, limits=self._limits)
-            for manifest in wanted:
+            desired = manifests(user, uid, queueing=self._queueing.available, egress=self._egress, limits=self._limits)
+            for manifest in desired:
                 await self._applier.ensure(manifest)
         status = observe(user, uid, self._now(), obstacle, self._unknown_flavors(user))
         if status != (raw.get("status") or {}):
@@ -107,16 +106,16 @@ class UserReconciler:
         return Result(30.0 if obstacle else None)
 
     def _unknown_flavors(self, user: DevServerUser) -> list[str]:
-        """What the person may use and nobody can: flavors that aren't there."""
-        wanted = [name for name in user.spec.flavors if name != ANY_FLAVOR]
-        return sorted(name for name in wanted if self._lister.get("DevServerFlavor", "", name) is None)
+        """The flavors in the user's spec that don't exist."""
+        named = [name for name in user.spec.flavors if name != ANY_FLAVOR]
+        return sorted(name for name in named if self._lister.get("DevServerFlavor", "", name) is None)
 
     def _kept(self) -> dict[str, int]:
-        """The uids that namespaces remember."""
+        """The uids that namespaces record."""
         return recorded_uids(self._lister.list("Namespace"))
 
     async def _namespace(self, name: str) -> Json | None:
-        """The namespace of that name, whoever made it; None when there is none."""
+        """The namespace of that name, whoever created it; None when there is none."""
         live = self._lister.get("Namespace", "", name)
         if live is None:
             try:
@@ -127,37 +126,37 @@ class UserReconciler:
         return live
 
     async def _end_former_servers(self, user: DevServerUser, namespace: Json) -> bool:
-        """Deletes what a former user of the same name left running or stopped; whether something was there.
+        """Deletes the servers of a former user of the same name; returns whether there were any.
 
-        Here is what happened while no operator ran; otherwise the clean-up was first. A namespace without the record
-        is one of an earlier version, whose user is taken for the one it was made for.
+        This covers what happened while no operator ran; otherwise the clean-up came first. A namespace without the
+        annotation is one of an earlier version, whose user is taken for the one it was created for.
         """
         recorded = (namespace["metadata"].get("annotations") or {}).get(ANNOTATION_USER_OBJECT)
-        began = user.metadata.creation_timestamp
-        if not recorded or recorded == user.metadata.uid or began is None:
+        since = user.metadata.creation_timestamp
+        if not recorded or recorded == user.metadata.uid or since is None:
             return False
-        there = await self._client.list("DevServer", user.namespace)
-        uids = {server["metadata"]["uid"] for server in there}
+        servers = await self._client.list("DevServer", user.namespace)
+        uids = {server["metadata"]["uid"] for server in servers}
         for server in self._lister.list("DevServer", user.namespace):
             # One that went between our first list and the beginning of the watch has no event: it would start anew.
-            if server["metadata"]["uid"] not in uids and _is_older(server, began):
+            if server["metadata"]["uid"] not in uids and _is_older(server, since):
                 self._lister.forget(server)
         former = [
-            server for server in there if not server["metadata"].get("deletionTimestamp") and _is_older(server, began)
+            server for server in servers if not server["metadata"].get("deletionTimestamp") and _is_older(server, since)
         ]
-        await self._end(user.name, former)
+        await self._delete_servers(user.name, former)
         return bool(former)
 
-    async def _end(self, user: str, servers: Iterable[Json]) -> None:
+    async def _delete_servers(self, user: str, servers: Iterable[Json]) -> None:
         """Deletes servers whose user is gone; their children go with them, their homes stay."""
         for server in servers:
             log.info("user is gone name=%s: deleting server %s", user, server["metadata"]["name"])
             await self._applier.remove(server)
 
     async def _clean_up(self, name: str) -> Result:
-        """The user is gone: their servers go, and their namespace too unless it holds volume claims."""
+        """Deletes the servers of a user who is gone, and the namespace unless it holds volume claims."""
         live = self._lister.get("Namespace", "", namespace_of(name))
-        if live is None or not _ours(live) or live["metadata"].get("deletionTimestamp"):
+        if live is None or not _created_by_operator(live) or live["metadata"].get("deletionTimestamp"):
             return Result()
         try:
             self._lister.put(await self._client.get("DevServerUser", "", name))
@@ -177,7 +176,7 @@ class UserReconciler:
             await self._applier.remove(live)
             return Result()
         servers = await self._client.list("DevServer", namespace)
-        await self._end(name, (each for each in servers if not each["metadata"].get("deletionTimestamp")))
+        await self._delete_servers(name, (each for each in servers if not each["metadata"].get("deletionTimestamp")))
         names = sorted(claim["metadata"]["name"] for claim in claims)
         log.info("user is gone name=%s: keeping namespace %s claims=%s", name, namespace, ",".join(names))
         await post_event(
@@ -191,10 +190,10 @@ class UserReconciler:
 
 
 def _obstacle(namespace: str, live: Json | None) -> str | None:
-    """Why the user's namespace can't be used, in plain words, or None."""
+    """Why the user's namespace can't be used, as one sentence, or None."""
     if live is None:
         return None
-    if not _ours(live):
+    if not _created_by_operator(live):
         return (
             f"namespace {namespace} exists and wasn't made by this operator; "
             "rename or delete it, or choose another user name"
@@ -205,9 +204,9 @@ def _obstacle(namespace: str, live: Json | None) -> str | None:
 
 
 def _is_older(server: Json, moment: datetime) -> bool:
-    made = created_at(server)
-    return made is not None and made < moment
+    created = created_at(server)
+    return created is not None and created < moment
 
 
-def _ours(namespace: Json) -> bool:
+def _created_by_operator(namespace: Json) -> bool:
     return (namespace["metadata"].get("labels") or {}).get(LABEL_NAMESPACE_CREATED_BY) == OPERATOR

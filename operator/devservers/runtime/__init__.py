@@ -1,0 +1,1 @@
+"""The operator's process: watches, cache, work queue, leader election, health."""

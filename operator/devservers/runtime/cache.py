@@ -1,8 +1,8 @@
-"""What the operator believes exists: slim objects by kind, namespace and name.
+"""The operator's cache of API objects by kind, namespace and name: its Lister.
 
-Invariant: an object never goes back in time. Events, lists and our own writes arrive in any order; the one
-with the higher resourceVersion wins (comparable as integers: KEP-5504), and a deletion wins over everything
-older than itself. The cache is a hint, not the truth: a 404 from the API server is normal.
+Invariant: an object never goes back in time. Events, lists and our own writes arrive in any order; the one with the
+higher resourceVersion wins (comparable as integers: KEP-5504), and a deletion wins over everything older than itself.
+The cache is a hint: the API server may answer 404 for an object in it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from devservers_core.types import Json
 
 _DROPPED_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration",)
 
-_PEOPLES = ("PersistentVolumeClaim", "DevServer")
-_UNREAD = ("ownerReferences", "finalizers", "generateName")
-_OURS = (f"{GROUP}/", "app.kubernetes.io/")
-_LONGEST = 1024
-_UNREAD_OF_CLAIM = ("selector", "dataSource", "dataSourceRef")
+_KINDS_OF_USERS = ("PersistentVolumeClaim", "DevServer")
+_UNREAD_METADATA = ("ownerReferences", "finalizers", "generateName")
+_READ_PREFIXES = (f"{GROUP}/", "app.kubernetes.io/")
+_MAX_VALUE = 1024
+_UNREAD_CLAIM_SPEC = ("selector", "dataSource", "dataSourceRef")
 
 
 class Change(NamedTuple):
@@ -34,55 +34,57 @@ class Cache:
 
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, dict[str, Json]]] = {}
-        self._gone: dict[tuple[str, str, str], int] = {}
+        self._tombstones: dict[tuple[str, str, str], int] = {}
 
     def get(self, kind: str, namespace: str, name: str) -> Json | None:
+        """The object, None when the cache has none."""
         return self._kinds.get(kind, {}).get(namespace, {}).get(name)
 
     def list(self, kind: str, namespace: str | None = None) -> Sequence[Json]:
         """All objects of a kind, in one namespace or (None) in all of them."""
-        spaces = self._kinds.get(kind, {})
+        namespaces = self._kinds.get(kind, {})
         if namespace is not None:
-            return list(spaces.get(namespace, {}).values())
-        return [obj for space in spaces.values() for obj in space.values()]
+            return list(namespaces.get(namespace, {}).values())
+        return [obj for objects in namespaces.values() for obj in objects.values()]
 
     def count(self, kind: str) -> int:
-        return sum(len(space) for space in self._kinds.get(kind, {}).values())
+        """How many objects of a kind there are."""
+        return sum(len(objects) for objects in self._kinds.get(kind, {}).values())
 
     def put(self, obj: Json) -> None:
-        """Remembers an object the API server returned."""
+        """Stores an object that the API server returned."""
         self.apply(obj["kind"], obj)
 
     def forget(self, obj: Json) -> None:
-        """Drops an object the API server no longer has."""
+        """Drops an object that the API server no longer has."""
         self.apply(obj["kind"], obj, deleted=True)
 
     def apply(self, kind: str, obj: Json, *, deleted: bool = False) -> Change | None:
-        """Takes in one event; None when the cache knew it already."""
+        """Takes in one event; returns None when the cache has it already."""
         namespace, name, version = identity(obj)
-        spaces = self._kinds.setdefault(kind, {})
-        known = spaces.get(namespace, {}).get(name)
-        if known is not None and identity(known)[2] >= version and not (deleted and _uid(known) == _uid(obj)):
+        namespaces = self._kinds.setdefault(kind, {})
+        cached = namespaces.get(namespace, {}).get(name)
+        if cached is not None and identity(cached)[2] >= version and not (deleted and _uid(cached) == _uid(obj)):
             return None
         if deleted:
-            self._gone[(kind, namespace, name)] = version
+            self._tombstones[(kind, namespace, name)] = version
             self._trim()
-            if known is None:
+            if cached is None:
                 return None
             self._drop(kind, namespace, name)
-            return Change(known, None)
-        if self._gone.get((kind, namespace, name), -1) >= version:
+            return Change(cached, None)
+        if self._tombstones.get((kind, namespace, name), -1) >= version:
             return None
-        self._gone.pop((kind, namespace, name), None)
+        self._tombstones.pop((kind, namespace, name), None)
         new = strip_unread_fields(obj)
-        spaces.setdefault(namespace, {})[name] = new
-        return Change(known, new)
+        namespaces.setdefault(namespace, {})[name] = new
+        return Change(cached, new)
 
     def replace(self, kind: str, objects: Iterable[Json], version: int) -> tuple[Sequence[Json], Sequence[Json]]:
-        """Compares with a full list taken at a resourceVersion.
+        """Compares the cache with a full list taken at a resourceVersion.
 
-        Returns (missed_objects, stale): objects the cache had missed or held too old, and objects it held that are
-        gone.
+        Returns (missed, deleted): objects that the cache lacked or held in an older version, and objects it held that
+        are gone.
         """
         seen: set[tuple[str, str]] = set()
         missed_objects = []
@@ -97,15 +99,15 @@ class Cache:
         return missed_objects, stale
 
     def _drop(self, kind: str, namespace: str, name: str) -> None:
-        space = self._kinds[kind][namespace]
-        del space[name]
-        if not space:
+        objects = self._kinds[kind][namespace]
+        del objects[name]
+        if not objects:
             del self._kinds[kind][namespace]
 
     def _trim(self) -> None:
         # Tombstones only have to outlive events that are still on their way.
-        while len(self._gone) > 4096:
-            self._gone.pop(next(iter(self._gone)))
+        while len(self._tombstones) > 4096:
+            self._tombstones.pop(next(iter(self._tombstones)))
 
 
 def identity(obj: Json) -> tuple[str, str, int]:
@@ -116,18 +118,23 @@ def identity(obj: Json) -> tuple[str, str, int]:
 
 
 def strip_unread_fields(obj: Json) -> Json:
-    """The object without what reconciling never reads; managedFields alone is half of a small object."""
+    """The object without the fields that no reconcile reads.
+
+    managedFields alone are half of a small object. People may make claims and servers of 1.5 MiB each.
+    """
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     annotations = metadata.get("annotations")
-    if obj.get("kind") in _PEOPLES:
+    if obj.get("kind") in _KINDS_OF_USERS:
         # People make these themselves, of up to 1.5 MiB each.
-        metadata = {key: value for key, value in metadata.items() if key not in _UNREAD}
+        metadata = {key: value for key, value in metadata.items() if key not in _UNREAD_METADATA}
         for field in ("annotations", "labels"):
             if field in metadata:
-                found = metadata[field] or {}
-                metadata[field] = {k: v for k, v in found.items() if k.startswith(_OURS) and len(v) <= _LONGEST}
+                values = metadata[field] or {}
+                metadata[field] = {
+                    k: v for k, v in values.items() if k.startswith(_READ_PREFIXES) and len(v) <= _MAX_VALUE
+                }
         if obj["kind"] == "PersistentVolumeClaim":
-            obj = {**obj, "spec": {k: v for k, v in (obj.get("spec") or {}).items() if k not in _UNREAD_OF_CLAIM}}
+            obj = {**obj, "spec": {k: v for k, v in (obj.get("spec") or {}).items() if k not in _UNREAD_CLAIM_SPEC}}
     elif annotations and any(name in annotations for name in _DROPPED_ANNOTATIONS):
         metadata["annotations"] = {k: v for k, v in annotations.items() if k not in _DROPPED_ANNOTATIONS}
     if obj.get("kind") == "Workload":

@@ -1,7 +1,7 @@
-"""Answers probes and Prometheus, on the loop that does the work, so that a stuck loop doesn't answer.
+"""The HTTP server for liveness and readiness probes and for Prometheus.
 
-Invariant: healthy means fresh, not just alive: the API server was heard of lately and no key is stuck. A
-standby is healthy and ready while it can see the Lease.
+Invariant: healthy means that the API server answered lately and no key is stuck. The server runs on the event loop that
+reconciles, so a stuck loop fails the probe. A standby is healthy and ready while it can read the Lease.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from aiohttp import web
 
 
 class HealthServer:
-    """/healthz and /readyz on one port, /metrics on another; port 0 leaves one out."""
+    """Serves /healthz and /readyz on one port and /metrics on another; port 0 leaves one out."""
 
     def __init__(
         self,
@@ -22,7 +22,7 @@ class HealthServer:
         problems: Callable[[], list[str]],
         render: Callable[[], bytes],
     ) -> None:
-        """problems says in words what is wrong, empty for healthy; render is the metrics text."""
+        """Takes `problems`, which lists what is wrong (empty: healthy), and `render`, the metrics' text."""
         self._listen = listen
         self._ports = (health_port, metrics_port)
         self._problems = problems
@@ -30,6 +30,7 @@ class HealthServer:
         self._runners: list[web.AppRunner] = []
 
     async def start(self) -> None:
+        """Opens the ports."""
         health = web.Application()
         health.router.add_get("/healthz", self._health)
         health.router.add_get("/readyz", self._health)
@@ -43,6 +44,7 @@ class HealthServer:
                 self._runners.append(runner)
 
     async def stop(self) -> None:
+        """Closes the ports."""
         for runner in self._runners:
             await runner.cleanup()
 

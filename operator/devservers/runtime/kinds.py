@@ -1,7 +1,7 @@
-"""Which kinds the operator knows, where the API serves them, and which of them it watches.
+"""The kinds of API objects that the operator uses and how each is watched.
 
-Invariant: this table is the single list behind REST paths, the first list, the watches and the resync, so a
-kind can't be cached without being watched.
+Invariant: this table is the only list behind REST paths, the first list, the watches and the resync, so every cached
+kind is watched.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MANAGED = f"{LABEL_MANAGED_BY}={OPERATOR}"
 class Kind:
     """One kind: group ("" for core), version, plural, scope, and how it is watched.
 
-    watched False means only read or written directly. selector is a label selector, "" for all objects. queueing
-    True is for kinds that are watched only where servers wait in queues; a cluster may not have them.
+    `watched` False means only read or written directly. `selector` is a label selector, "" for all objects. `queueing`
+    True is for kinds that are watched only where servers wait in queues; a cluster may lack them.
     """
 
     kind: str
@@ -40,6 +40,7 @@ class Kind:
 
     @property
     def api_version(self) -> str:
+        """The apiVersion in manifests."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "") -> str:

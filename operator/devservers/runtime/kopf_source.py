@@ -1,8 +1,10 @@
-"""Everything kopf: which kinds are watched, how it logs in, and what an event does.
+"""The event source: kopf's watches, their login, and what each event does.
 
-Invariant: a handler only updates the cache and adds keys to the queue. It never talks to the API server,
-never raises (kopf would swallow it) and returns None (kopf would write anything else into the object's
-status).
+Invariant: a handler only updates the cache and adds keys to the queue. It never talks to the API server, never raises
+(kopf would swallow it) and returns None (kopf would write anything else into the object's status).
+
+kopf gives watching, authentication and shutdown. Reconciling is level-based and has its own queue, because kopf's
+handlers are edge-triggered and keep their progress in annotations on the objects.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ from devservers_core.types import Json
 
 log = logging.getLogger("devservers.watch")
 
-_UNHURRIED = "ClusterQueue"
+_DEBOUNCED_KIND = "ClusterQueue"
 """Tells of numbers only; who gets a place is told by their own Workload."""
 
 
 class KopfSource:
-    """Feeds the cache and the queue from kopf's watch streams."""
+    """Feeds the cache and the queue from kopf's watches."""
 
     def __init__(
         self, cache: Cache, queue: WorkQueue[Key], configuration: Configuration, kinds: Sequence[Kind] = WATCHED
@@ -44,7 +46,7 @@ class KopfSource:
         """Events taken in that the cache didn't know yet."""
 
     def registry(self) -> kopf.OperatorRegistry:
-        """kopf's registry with one on.event handler per watched kind and our own login."""
+        """A registry with one on.event handler per watched kind and the operator's login."""
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self._login)
         for kind in self._kinds:
@@ -54,7 +56,7 @@ class KopfSource:
         return registry
 
     def settings(self) -> kopf.OperatorSettings:
-        """kopf's settings: selectors, no posting, no scanning for kinds that come and go."""
+        """Settings of kopf: label selectors, no Events of its own, no scanning for new kinds."""
         settings = kopf.OperatorSettings()
         settings.posting.enabled = False
         settings.scanning.disabled = True  # our CRDs are there before us: the first list waits for them
@@ -70,7 +72,7 @@ class KopfSource:
         return settings
 
     def take(self, kind: str, obj: Json, *, deleted: bool = False) -> None:
-        """One event: into the cache, and its keys into the queue if it says anything new."""
+        """Takes in one event: updates the cache and queues the keys that the change concerns."""
         change = self._cache.apply(kind, obj, deleted=deleted)
         if change is None:
             return
@@ -78,7 +80,7 @@ class KopfSource:
         if not should_enqueue(kind, change):
             return
         keys = list(map_to_keys(self._cache, kind, obj))
-        seconds = debounce_seconds(len(keys)) if kind == _UNHURRIED else 0.0
+        seconds = debounce_seconds(len(keys)) if kind == _DEBOUNCED_KIND else 0.0
         for key in keys:
             if seconds:
                 self._queue.add_after(key, seconds * random.uniform(0.5, 1.0))
@@ -97,7 +99,7 @@ class KopfSource:
         return on_event
 
     async def _login(self, **_: Any) -> kopf.ConnectionInfo:  # noqa: ANN401  kopf's keyword arguments
-        """The same connection the facade uses. kopf asks again when a token has run out."""
+        """The connection of the API client. kopf asks again when a token has expired."""
         configuration = self._configuration
         header = (await configuration.auth_settings()).get("BearerToken", {}).get("value") or ""
         expiration = datetime.now(UTC) + timedelta(minutes=5) if header else None
@@ -115,9 +117,10 @@ class KopfSource:
 
 
 class _NoDiff(kopf.DiffBaseStorage):
-    """kopf copies every object deeply, on every event, to find out what its own handlers would have changed.
+    """A diff storage that does nothing.
 
-    We have none of those handlers; without this that copying is most of what an event costs.
+    kopf copies every object deeply, on every event, to find out what its own handlers would have changed. The operator
+    has none of those; without this the copies are most of what an event costs.
     """
 
     def build(self, **_: Any) -> Any:  # noqa: ANN401  kopf's types
@@ -131,7 +134,7 @@ class _NoDiff(kopf.DiffBaseStorage):
 
 
 class _NoProgress(kopf.ProgressStorage):
-    """The same for the progress of handlers that keep any: there is nothing to read, write or clear."""
+    """A progress storage that does nothing: no handler keeps progress."""
 
     def fetch(self, **_: Any) -> None:  # noqa: ANN401  kopf's types
         return None

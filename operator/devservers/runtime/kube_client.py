@@ -1,9 +1,9 @@
-"""The only module that speaks to the API server: plain dictionaries in and out, over kubernetes.aio's raw
-path.
+"""The operator's asynchronous client of the API server: dictionaries in and out.
 
-Invariant: nothing is written unless the guard (the Lease) says this process still leads. The client's model
-classes are never used: building them costs several times what the request does (design page, operator.md
-2.6).
+Invariant: a write is sent only if the guard (the Lease) says that this process leads, and it is sent once.
+
+It uses the raw request path of kubernetes.aio. The client's model classes are never used: building them costs several
+times what the request does.
 """
 
 from __future__ import annotations
@@ -63,8 +63,10 @@ class KubeClient:
         guard: Callable[[], None] | None = None,
         written: Callable[[str, str], None] | None = None,
     ) -> None:
-        """guard is called before each write and raises when this process must not write any more; written
-        afterwards with (kind, HTTP method)."""
+        """Takes what is called before and after each write.
+
+        `guard` raises when this process must not write any more; `written` gets the kind and the HTTP method.
+        """
         configuration.connection_pool_maxsize = 64
         configuration.client_session_kwargs = {"middlewares": (_send_writes_once,)}
         self.configuration = configuration
@@ -75,19 +77,22 @@ class KubeClient:
         self._client.user_agent = OPERATOR
 
     async def close(self) -> None:
+        """Closes all connections."""
         await self._client.close()  # type: ignore[no-untyped-call]
 
     async def get(self, kind: str, namespace: str, name: str) -> Json:
+        """Reads one object; an absent one is ApiError 404."""
         return await self._call("GET", kind, KINDS[kind].path(namespace, name))
 
     async def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Json]:
+        """Lists objects of a kind in one namespace, or in all of them."""
         objects, _ = await self.list_at(kind, namespace, selector)
         return objects
 
     async def list_at(self, kind: str, namespace: str = "", selector: str = "") -> tuple[Objects, int]:
-        """All objects, in chunks, and the resourceVersion the (first chunk of the) list is of.
+        """Lists objects in chunks; also returns the resourceVersion of the first chunk.
 
-        The consistent read: a list served from an old cache could miss objects that exist.
+        It is a consistent read: a list from an old watch cache could miss objects that exist.
         """
         objects: Objects = []
         token, version = "", 0
@@ -98,8 +103,8 @@ class KubeClient:
             if token:
                 query.append(("continue", token))
             page = await self._call("GET", kind, KINDS[kind].path(namespace), query)
-            found = str(page["metadata"].get("resourceVersion", "0"))
-            version = version or (int(found) if found.isdigit() else 0)
+            text = str(page["metadata"].get("resourceVersion", "0"))
+            version = version or (int(text) if text.isdigit() else 0)
             for item in page["items"]:
                 item["apiVersion"], item["kind"] = KINDS[kind].api_version, kind
                 objects.append(item)
@@ -115,17 +120,20 @@ class KubeClient:
         return list(answer["items"])
 
     async def create(self, obj: Json) -> Json:
-        """Creates; an object that exists already is ApiError 409."""
+        """Creates an object; one that exists already is ApiError 409."""
         kind, path, _ = _address(obj)
         return await self._call("POST", kind, path, [("fieldManager", FIELD_MANAGER)], obj, _JSON)
 
     async def replace(self, obj: Json) -> Json:
-        """Replaces the whole object; its resourceVersion is the optimistic lock (409 when it was lost)."""
+        """Replaces a whole object.
+
+        Its resourceVersion is the optimistic lock: ApiError 409 when somebody else wrote in between.
+        """
         kind, path, name = _address(obj)
         return await self._call("PUT", kind, f"{path}/{name}", [("fieldManager", FIELD_MANAGER)], obj, _JSON)
 
     async def apply(self, obj: Json) -> Json:
-        """Server-side apply as field manager `devservers`, taking over fields others changed."""
+        """Server-side apply as field manager `devservers`, taking over fields that others changed."""
         return await self._apply(obj, "")
 
     async def apply_status(self, obj: Json) -> Json:
@@ -133,12 +141,12 @@ class KubeClient:
         return await self._apply(obj, "/status")
 
     async def scale(self, kind: str, namespace: str, name: str, replicas: int) -> None:
-        """Sets the replicas through the scale subresource, which is a right of its own."""
+        """Sets the replicas through the scale subresource, which is a right of its own in RBAC."""
         path = KINDS[kind].path(namespace, name) + "/scale"
         await self._call("PATCH", kind, path, [], {"spec": {"replicas": replicas}}, _MERGE)
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> None:
-        """Deletes in the background; with uid only that very object. Already gone is fine."""
+        """Deletes in the background, with uid only that very object; an absent object counts as deleted."""
         body: Json = {"propagationPolicy": "Background"}
         if uid:
             body["preconditions"] = {"uid": uid}

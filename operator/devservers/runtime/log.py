@@ -1,4 +1,4 @@
-"""One line per log record, key=value, to stderr. kopf's own chatter stays below WARNING."""
+"""Logging to stderr, one `key=value` line per record; kopf logs from WARNING on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _OURS = f"{Path(__file__).resolve().parents[1]}/"
 
 
 class OneLineFormatter(logging.Formatter):
-    """`2026-01-01T00:00:00.000Z INFO devservers message exc="..."`: never more than one line."""
+    """Formats a record as `2026-01-01T00:00:00.000Z INFO devservers message exc="..."`, always one line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line of one record."""
         at = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{record.msecs:03.0f}Z"
         line = f"{at} {record.levelname} {record.name} {record.getMessage()}"
         if record.exc_info and record.exc_info[1] is not None:
@@ -23,7 +24,7 @@ class OneLineFormatter(logging.Formatter):
 
 
 def _where(record: logging.LogRecord) -> str:
-    """The innermost frames of our own code, as at=file:line."""
+    """The innermost frames of the operator's own code, as at=file:line."""
     traceback = record.exc_info[2] if record.exc_info else None
     ours = []
     while traceback is not None:

@@ -1,4 +1,4 @@
-"""The operator's program: settings in, one Operator run, its exit code out."""
+"""The operator's program: reads the settings, runs one Operator, exits with its code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def _run(settings: Settings) -> int:
 
 
 def main() -> None:
-    """Runs until told to stop. Exit codes: 0 stopped, 1 a part failed, 3 lost the Lease."""
+    """Runs until a signal stops it. Exit codes: 0 stopped, 1 a part failed, 3 lost the Lease."""
     settings = Settings()
     log.setup(settings.log_level)
     sys.exit(asyncio.run(_run(settings)))

@@ -1,5 +1,6 @@
-"""What the operator measures about itself, for Prometheus. No label ever carries a user's or a server's
-name.
+"""The operator's own metrics for Prometheus.
+
+Invariant: no label carries the name of a user or a server.
 """
 
 from __future__ import annotations

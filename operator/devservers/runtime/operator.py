@@ -1,8 +1,8 @@
-"""One operator process from start to stop: wait for the Lease, list, work, drain, give the Lease back.
+"""One operator process from start to stop: lead, list, reconcile, drain, release.
 
-Invariant: nothing is reconciled before this process leads and its cache is full, and the process ends when
-it leads no longer. On a clean stop what is already queued is worked off first, watches still running, so
-that whoever deletes a user and then the operator finds the user's namespace cleaned up.
+Invariant: nothing is reconciled before this process leads and its cache is full, and the process ends when it leads no
+longer. On a clean stop queued keys are reconciled first, with watches still running, so that the namespace of a user
+who was deleted just before is cleaned up.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ class Operator:
         self._on_signals()
         log.info("operator starts identity=%s", self._settings.identity)
         configuration = await load_configuration(self._settings.kube_context)
-        plain = KubeClient(configuration, timeout=10.0)
+        lease_client = KubeClient(configuration, timeout=10.0)
         self._lease = Lease(
-            plain,
+            lease_client,
             namespace=self._settings.namespace,
             name=OPERATOR,
             identity=self._settings.identity,
@@ -102,7 +102,7 @@ class Operator:
             self._metrics.leader.set(0)
             await health.stop()
             await kube.close()
-            await plain.close()
+            await lease_client.close()
 
     async def _lead(self, kube: KubeClient, keeping: asyncio.Task[None]) -> int:
         since = time.monotonic()
@@ -114,7 +114,7 @@ class Operator:
         if first is None:
             return 0
         self._queueing.served = self._queueing.enabled and len(self._resync.kinds) == len(kinds)
-        watcher = KopfSource(self._cache, self._queue, kube.configuration, self._resync.kinds)
+        source = KopfSource(self._cache, self._queue, kube.configuration, self._resync.kinds)
         log.info("first list done keys=%d seconds=%.2f", len(first), time.monotonic() - since)
         gc.collect()
         gc.freeze()  # modules and the first list are never garbage: keep the collector away from them
@@ -132,8 +132,8 @@ class Operator:
                 parts.append(await stack.enter_async_context(_background(keys.run(self._settings.resync_seconds))))
             ignored = asyncio.all_tasks()
             tasks = await kopf.spawn_tasks(
-                registry=watcher.registry(),
-                settings=watcher.settings(),
+                registry=source.registry(),
+                settings=source.settings(),
                 standalone=True,
                 clusterwide=True,
                 stop_flag=stop_kopf,
@@ -160,7 +160,7 @@ class Operator:
         return 1 if failed else 0
 
     async def _stop_when_kueue_comes(self, kube: KubeClient) -> None:
-        """Ends this process as a signal would once the cluster has Kueue: the next one watches it from the start."""
+        """Stops this process once the cluster has Kueue; the next process watches it from the start."""
         while True:
             await asyncio.sleep(KUEUE_SECONDS)
             try:
@@ -235,23 +235,23 @@ class Operator:
         self._metrics.writes.labels(kind, verb).inc()
 
     def problems(self) -> list[str]:
-        """What is wrong with this process, in words; empty when it is healthy."""
+        """What is wrong with this process, as short texts; empty when it is healthy."""
         now = time.monotonic()
         settings, lease = self._settings, self._lease
-        found = []
+        problems = []
         if lease is not None and now - max(lease.contacted, self._started) > 4 * settings.lease_seconds:
-            found.append("the API server has not answered for a while")
+            problems.append("the API server has not answered for a while")
         if self._queue.oldest_wait() > STUCK_SECONDS or self._queue.longest_run() > STUCK_SECONDS:
-            found.append("a key is stuck")
+            problems.append("a key is stuck")
         if self._resync is not None:
             if now - self._resync.finished > 3 * settings.resync_seconds:
-                found.append("no resync has finished for a while")
+                problems.append("no resync has finished for a while")
             if self._resync.consecutive_misses >= 2:
-                found.append("watches miss events")
-        return found
+                problems.append("watches miss events")
+        return problems
 
     def render(self) -> bytes:
-        """The metrics, with the gauges read now."""
+        """The metrics as text, with the gauges read now."""
         self._metrics.depth.set(self._queue.depth)
         self._metrics.failing.set(self._queue.failing)
         self._metrics.oldest.set(self._queue.oldest_wait())

@@ -1,12 +1,11 @@
-"""Which changes of an object can move a reconcile; every other event costs the cache's update and nothing more.
+"""Predicates: which changes of an object enqueue a reconcile, and how soon.
 
-Invariant: what is left out of an object's meaning here is read by no reconcile, but for the numbers in what a server
-in a queue waits for, which are allowed to be a little old (see `NUMBERS_PER_SECOND`).
+Invariant: a field that a predicate ignores is read by no reconcile. The exception are the numbers in the message of a
+server that waits in a queue, which may be a little old (see `MAX_REFRESHES_PER_SECOND`).
 
-Those numbers move with every start and stop of anybody, for everybody who waits. So digits in a Workload's texts are
-no change, and a ClusterQueue wakes only servers that wait, together at most so often, however many they are: quota
-that comes free costs its own server's writes at once, and the others' later. A server that gets a place is told by
-its own Workload, and never waits for any of this.
+Those numbers change with every start and stop in the cluster, for every server that waits. So digits in a Workload's
+messages are no change, and a ClusterQueue enqueues only servers that wait, debounced to a bounded rate however many
+they are. A server that is admitted is enqueued by its own Workload at once.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _METADATA_IGNORED = ("resourceVersion", "generation")
 
 
 def should_enqueue(kind: str, change: Change) -> bool:
-    """False for a change that can't move any reconcile."""
+    """Whether a change can move a reconcile."""
     relevant_part = _RELEVANT_PARTS.get(kind)
     if relevant_part is None or change.old is None or change.new is None:
         return True
@@ -35,7 +34,7 @@ def should_enqueue(kind: str, change: Change) -> bool:
 
 
 def debounce_seconds(waiting: int) -> float:
-    """Seconds over which looks at that many waiting servers are spread."""
+    """Seconds over which the reconciles of that many waiting servers are spread."""
     return max(MIN_REFRESH_SECONDS, waiting / MAX_REFRESHES_PER_SECOND)
 
 

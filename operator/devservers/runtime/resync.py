@@ -1,8 +1,7 @@
-"""The first list, and every ten minutes the comparison of what we believe with what there is.
+"""The first list of all watched kinds, and the periodic resync of the cache.
 
-Invariant: a resync drops objects that were deleted while a watch was broken, so that the cache can't stay
-wrong for longer than one interval; and it counts what watches missed, which is how a silently dead watch
-shows.
+Invariant: a resync drops objects that were deleted while a watch was broken, so the cache is wrong for one interval at
+most. It counts the events that watches missed, which is how a dead watch shows.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ SETTLE_SECONDS = 5.0
 
 
 class Resync:
-    """Lists all watched kinds into the cache and queues what follows."""
+    """Lists all watched kinds into the cache and queues the keys of what changed."""
 
     def __init__(
         self,
@@ -48,10 +47,13 @@ class Resync:
         self.finished = time.monotonic()
         """When the last resync (or the first list) was through, by the monotonic clock."""
         self.consecutive_misses = 0
-        """Sweeps in a row that found events missed: 2 or more means that a watch is dead."""
+        """Resyncs in a row that found events missed: 2 or more means that a watch is dead."""
 
     async def list_all(self) -> list[Key]:
-        """Fills the cache; waits for kinds that aren't served yet, but for queueing's. Returns every key there is."""
+        """Fills the cache and returns every key.
+
+        It waits for kinds that aren't served yet, except for Kueue's.
+        """
         served = await asyncio.gather(*(self._list_kind(kind) for kind in self.kinds))
         if not all(served):
             self.kinds = [kind for kind in self.kinds if not kind.queueing]
@@ -59,8 +61,9 @@ class Resync:
         return list(dict.fromkeys(root_keys(self._cache)))
 
     async def run(self, first_after: float) -> None:
-        """Sweeps until cancelled. The first one comes early: between our first list and kopf's, a deletion
-        is lost.
+        """Resyncs until cancelled.
+
+        The first one comes early: a deletion between our first list and kopf's has no event.
         """
         delay = first_after
         while True:
@@ -73,9 +76,7 @@ class Resync:
                 delay = min(delay, 30.0)
 
     async def run_once(self) -> None:
-        """Compares every kind once, then queues every root behind whatever is fresh, spread over the
-        interval.
-        """
+        """Compares every kind once, then queues every root key, spread over half of the interval."""
         missed = 0
         for kind in self.kinds:
             objects, version = await self._kube.list_at(kind.kind, selector=kind.selector)
@@ -89,8 +90,8 @@ class Resync:
 
     def _is_newer(self, kind: str, obj: Json) -> bool:
         metadata = obj["metadata"]
-        known = self._cache.get(kind, metadata.get("namespace", ""), metadata["name"])
-        return known is None or known["metadata"].get("resourceVersion") != metadata["resourceVersion"]
+        cached = self._cache.get(kind, metadata.get("namespace", ""), metadata["name"])
+        return cached is None or cached["metadata"].get("resourceVersion") != metadata["resourceVersion"]
 
     def _take(self, kind: Kind, objects: list[Json], version: int) -> int:
         missed_objects, stale = self._cache.replace(kind.kind, objects, version)
@@ -105,7 +106,7 @@ class Resync:
         return len(missed_objects)
 
     async def _list_kind(self, kind: Kind) -> bool:
-        """False when the cluster doesn't have the kind and need not."""
+        """Lists one kind into the cache; False when the cluster lacks it and may."""
         waiting = False
         while True:
             try:

@@ -1,6 +1,4 @@
-"""The operator's settings: read once from the environment (prefix DEVSERVERS_), frozen, passed on as
-values.
-"""
+"""The operator's settings, read once from environment variables DEVSERVERS_<NAME>."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The loop between queue and reconcilers: one key at a time each, failures back off, nothing ever ends the
-loop.
+"""The workers: coroutines that take keys from the queue and reconcile them.
 
-Invariant: every key taken is given back (done), and comes again when it failed or asked for it.
+Invariant: every key that is taken is given back (done), and is queued again when it failed or asked for it. No failure
+ends a worker.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ class Workers:
         metrics: Metrics,
         timeout: float,
     ) -> None:
-        """timeout in seconds is what one reconcile may take."""
+        """Takes `timeout`, the seconds that one reconcile may take."""
         self._queue, self._reconcile, self._metrics, self._timeout = queue, reconcile, metrics, timeout
-        self._initial: set[Key] = set()
+        self._first_keys: set[Key] = set()
         self._since = 0.0
         self.synced = asyncio.Event()
         """Set once every key of the first list has been reconciled successfully."""
 
     def expect(self, keys: Iterable[Key], since: float) -> None:
-        """Tells which keys make up the first pass, and when (monotonic) it began."""
-        self._initial, self._since = set(keys), since
-        self._check()
+        """Sets which keys make up the first pass, and when (monotonic) it began."""
+        self._first_keys, self._since = set(keys), since
+        self._check_synced()
 
     async def run(self) -> None:
-        """One worker, until cancelled."""
+        """Runs one worker until cancelled."""
         while True:
-            await self._one(await self._queue.get())
+            await self._process(await self._queue.get())
 
     async def drain(self, seconds: float, quiet: float = 0.3) -> None:
-        """Waits until nothing is ready or running for a moment, at most that many seconds."""
+        """Waits until the queue has been idle for `quiet` seconds, at most `seconds`."""
         deadline = time.monotonic() + seconds
         still_since = time.monotonic()
         while time.monotonic() < deadline:
@@ -58,7 +58,7 @@ class Workers:
             await asyncio.sleep(0.02)
         log.warning("stopped with keys left count=%d", self._queue.depth)
 
-    async def _one(self, key: Key) -> None:
+    async def _process(self, key: Key) -> None:
         started = time.perf_counter()
         outcome = "ok"
         try:
@@ -79,16 +79,16 @@ class Workers:
             self._queue.forget(key)
             if result.requeue_after is not None:
                 self._queue.add_after(key, result.requeue_after)
-            if key in self._initial:
-                self._initial.discard(key)
-                self._check()
+            if key in self._first_keys:
+                self._first_keys.discard(key)
+                self._check_synced()
         finally:
             self._queue.done(key)
             self._metrics.reconciles.labels(key.kind, outcome).inc()
             self._metrics.reconcile_seconds.labels(key.kind).observe(time.perf_counter() - started)
 
-    def _check(self) -> None:
-        if self._initial or self.synced.is_set():
+    def _check_synced(self) -> None:
+        if self._first_keys or self.synced.is_set():
             return
         self.synced.set()
         seconds = time.monotonic() - self._since

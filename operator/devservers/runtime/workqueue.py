@@ -1,9 +1,8 @@
-"""A queue of keys in which a key is never processed twice at once and never waits twice.
+"""A work queue of keys, modelled on client-go's: deduplicates, delays, backs off.
 
-Invariant: a key is in at most one of ready and delayed, plus possibly in processing; adding it while it is
-being processed marks it dirty and it becomes ready again when done. Fifty events of one object are one or
-two runs. Failed keys come back with exponential backoff, each with its own count. Modelled on client-go's
-workqueue.
+Invariant: a key is in at most one of ready and delayed, plus possibly in processing. Adding it while it is processed
+marks it dirty, and it becomes ready again when done. So fifty events of one object are one or two runs, and no key is
+processed twice at once. Each failed key comes back with its own exponential backoff.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ K = TypeVar("K", bound=Hashable)
 BACKOFF_FIRST = 1.0
 """Seconds before the first retry of a failed key; doubled each time."""
 
-BACKOFF_MOST = 300.0
+BACKOFF_MAX = 300.0
 """Seconds between retries at most: what a key that can never succeed costs."""
 
 
 class WorkQueue(Generic[K]):
-    """Deduplicating queue for one event loop. Not thread-safe."""
+    """A deduplicating queue for one event loop. Not thread-safe."""
 
     def __init__(
         self,
@@ -47,7 +46,7 @@ class WorkQueue(Generic[K]):
         self._wake = asyncio.Event()
 
     def add(self, key: K, *, low: bool = False) -> None:
-        """Makes a key ready now. low puts it behind everything fresh (resyncs, restarts)."""
+        """Makes a key ready now. `low` puts it behind all others (resyncs, restarts)."""
         self._due.pop(key, None)
         if key in self._processing:
             self._dirty.add(key)
@@ -66,12 +65,13 @@ class WorkQueue(Generic[K]):
         self._wake.set()
 
     def retry(self, key: K) -> float:
-        """Makes a failed key ready after its backoff (with up to 25 % jitter); returns that delay in
-        seconds.
+        """Makes a failed key ready after its backoff; returns that delay in seconds.
+
+        The delay has up to 25 % jitter.
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay = min(BACKOFF_MOST, BACKOFF_FIRST * 2.0 ** min(failures, 20)) * (1 + 0.25 * self._jitter())
+        delay = min(BACKOFF_MAX, BACKOFF_FIRST * 2.0 ** min(failures, 20)) * (1 + 0.25 * self._jitter())
         self.add_after(key, delay)
         return delay
 

@@ -38,14 +38,14 @@ def test_the_second_waits_until_the_first_gives_it_back() -> None:
         api, clock = ApiStandIn(), Clock()
         one, two = lease(api, clock, "one"), lease(api, clock, "two")
         assert await one.acquire()
-        assert not await two._try()
+        assert not await two._try_once()
         with pytest.raises(LeaseLostError):
             two.guard()
         one.guard()
         await one.release()
         with pytest.raises(LeaseLostError):
             one.guard()
-        assert await two._try()
+        assert await two._try_once()
         assert holder(api) == "two"
         assert api.objects[("Lease", "s", "l")]["spec"]["leaseTransitions"] == 1
 
@@ -57,14 +57,14 @@ def test_a_silent_leader_is_followed_after_its_time_by_the_others_own_clock() ->
         api, clock = ApiStandIn(), Clock()
         one, two = lease(api, clock, "one"), lease(api, clock, "two")
         await one.acquire()
-        assert not await two._try()
+        assert not await two._try_once()
         clock.now += 14
-        assert not await two._try()
+        assert not await two._try_once()
         with pytest.raises(LeaseLostError):
             one.guard()  # it stopped writing before anybody could follow
         clock.now += 1
-        assert await two._try()
-        assert not await one._try()
+        assert await two._try_once()
+        assert not await one._try_once()
 
     asyncio.run(go())
 
@@ -76,8 +76,8 @@ def test_a_renewal_starts_the_others_count_again() -> None:
         await one.acquire()
         for _ in range(5):
             clock.now += 9
-            assert await one._try()
-            assert not await two._try()
+            assert await one._try_once()
+            assert not await two._try_once()
 
     asyncio.run(go())
 
@@ -109,7 +109,7 @@ def test_an_unreachable_server_does_not_end_it_before_its_time() -> None:
 
         api.before_write = fail
         clock.now += 5
-        assert not await one._try()
+        assert not await one._try_once()
         one.guard()
         clock.now += 5
         with pytest.raises(LeaseLostError):

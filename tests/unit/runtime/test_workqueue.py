@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from devservers.runtime.workqueue import BACKOFF_MOST, WorkQueue
+from devservers.runtime.workqueue import BACKOFF_MAX, WorkQueue
 
 
 class Clock:
@@ -68,7 +68,7 @@ def test_a_failing_key_waits_longer_each_time_and_starts_over_after_success() ->
         assert [queue.retry("a") for _ in range(4)] == [1, 2, 4, 8]
         for _ in range(20):
             last = queue.retry("a")
-        assert last == BACKOFF_MOST
+        assert last == BACKOFF_MAX
         assert queue.failing == 1
         queue.forget("a")
         assert queue.failing == 0

@@ -1,0 +1,1 @@
+"""What Kueue's objects say about one server that waits for quota."""
