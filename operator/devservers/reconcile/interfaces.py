@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 from devservers_core.types import Json
@@ -29,6 +30,11 @@ class Result:
     """What a reconcile asks for: the seconds until the next one, None for "when something changes"."""
 
     requeue_after: float | None = None
+
+
+def utcnow() -> datetime:
+    """The time now, in UTC; the clock that reconcilers take by default."""
+    return datetime.now(UTC)
 
 
 class Lister(Protocol):

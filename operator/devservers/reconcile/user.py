@@ -19,9 +19,8 @@ from devservers.observe.pods import created_at
 from devservers.observe.user import namespace_kept_event, observe
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.compare import digest
-from devservers.reconcile.devserver import utcnow
 from devservers.reconcile.events import post_event
-from devservers.reconcile.interfaces import Client, Lister, Result
+from devservers.reconcile.interfaces import Client, Lister, Result, utcnow
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import PlatformRegistries
 from devservers.reconcile.uids import UidAllocator, recorded_uids

@@ -24,8 +24,8 @@ from devservers.build.user import Limits
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.bastion_host_key import BastionHostKey
 from devservers.reconcile.certificate_authority import HostCa, UserCa
-from devservers.reconcile.devserver import ServerReconciler, utcnow
-from devservers.reconcile.interfaces import Key, Result
+from devservers.reconcile.devserver import ServerReconciler
+from devservers.reconcile.interfaces import Key, Result, utcnow
 from devservers.reconcile.mapper import SERVER
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import PlatformRegistries

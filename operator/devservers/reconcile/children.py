@@ -1,0 +1,101 @@
+"""Applies the children of one server: home, keys, Service, Secrets, Deployment."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+
+from devservers.api.devserver import DevServer
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.user import DevServerUser
+from devservers.build.devserver import BuildSettings, ServerRequest, manifests
+from devservers.observe.causes import Cause
+from devservers.observe.rejections import child_rejection, home_rejection
+from devservers.reconcile.applier import Applier
+from devservers.reconcile.certificate_authority import HostCa, UserCa
+from devservers.reconcile.host_keys import ensure_host_key
+from devservers.reconcile.interfaces import Client, Lister
+from devservers.reconcile.registries import ensure_registry_secret
+from devservers_core.errors import ApiError
+from devservers_core.names import home_name
+
+
+@dataclass(frozen=True)
+class ChildrenResult:
+    """What applying the children showed."""
+
+    host_key: str | None = None
+    """The public host key, None while there is none."""
+    home_error: str | None = None
+    """The API server's refusal of the home's growth, None when there was none."""
+    refusal: Cause | None = None
+    """Why the API server refuses a child, None when it took them all."""
+
+
+class ChildrenApplier:
+    """Applies the children of servers."""
+
+    def __init__(
+        self,
+        lister: Lister,
+        client: Client,
+        applier: Applier,
+        ca: UserCa,
+        host_ca: HostCa,
+        settings: BuildSettings,
+    ) -> None:
+        self._lister = lister
+        self._client = client
+        self._applier = applier
+        self._ca = ca
+        self._host_ca = host_ca
+        self._settings = settings
+
+    async def apply(
+        self, server: DevServer, flavor: DevServerFlavor | None, user: DevServerUser, now: datetime, *, running: bool
+    ) -> ChildrenResult:
+        """Creates or corrects the children. Raises ApiError.
+
+        The home comes first, because it owns the host key; the Deployment comes last.
+        """
+        namespace, name = server.key
+        home = self._lister.get("PersistentVolumeClaim", namespace, home_name(name))
+        desired = manifests(
+            ServerRequest(
+                server=server,
+                flavor=flavor,
+                user=user,
+                settings=self._settings,
+                user_ca_public=await self._ca.public(),
+                live_deployment=self._lister.get("Deployment", namespace, name),
+                live_home=home,
+                running=running,
+            )
+        )
+        home_error = None
+        for claim in (m for m in desired if m["kind"] == "PersistentVolumeClaim"):
+            try:
+                home = await self._applier.ensure(claim)
+            except ApiError as error:
+                cause = home_rejection(error.status, error.message) if home is None else None
+                if cause is not None:
+                    return ChildrenResult(refusal=cause)
+                if home is None or not error.refused:
+                    raise
+                home_error = error.message
+        others = [m for m in desired if m["kind"] not in ("PersistentVolumeClaim", "Deployment")]
+        host_key, *_ = await asyncio.gather(
+            ensure_host_key(self._client, self._host_ca, server, user, home, now),
+            ensure_registry_secret(self._client, user, server.spec.image if running else None),
+            *(self._applier.ensure(m) for m in others),
+        )
+        refusal = None
+        for deployment in (m for m in desired if m["kind"] == "Deployment"):
+            try:
+                await self._applier.ensure(deployment)
+            except ApiError as error:
+                refusal = child_rejection(error.status, error.message)
+                if refusal is None:
+                    raise
+        return ChildrenResult(host_key if isinstance(host_key, str) else None, home_error, refusal)
