@@ -1,9 +1,9 @@
-"""Policies on what people write: servers, volume claims, logins to registries.
+"""Admission policies on what people write: servers, claims, registry logins.
 
-What one object alone can say is CEL in its CRD. Here is what needs its namespace: a ValidatingAdmissionPolicy
-reads the user's name and allowed flavors from the label and the annotation that the operator keeps there.
-Rules look at what a request changes, never at what was already so: taking a flavor away from a user must not
-keep their running servers from being stopped.
+What one object alone can say is CEL in its CRD. These policies need the namespace: a ValidatingAdmissionPolicy reads
+the user's name and allowed flavors from the label and the annotation that the operator keeps there. They look at what a
+request changes, never at what was already so: removing a flavor from a user must not keep their running servers from
+being stopped.
 """
 
 from __future__ import annotations

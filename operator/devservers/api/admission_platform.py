@@ -1,4 +1,4 @@
-"""Policies on the platform's own identities: the operator, the bastion, and who takes a person's token."""
+"""Admission policies on the platform's own accounts: operator, bastion, tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Invariant: a condition has the six fields of metav1.Condition, and a list of them has each type once."""
+"""Conditions of the API's objects, with the six fields of metav1.Condition.
+
+Invariant: a list of conditions has each type once.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Invariant: a CRD says exactly what its model says, in the dialect an API server takes, or generation fails.
+"""Generates the CustomResourceDefinitions from the models.
 
-pydantic writes JSON schema 2020-12; a CustomResourceDefinition takes "structural" OpenAPI v3. Every
-difference is rewritten here or refused with the path of the field, never passed on in hope.
+Invariant: a CRD says exactly what its model says, in the dialect an API server takes, or generation fails. pydantic
+writes JSON schema 2020-12; a CRD takes "structural" OpenAPI v3. Every difference is rewritten here or refused with the
+path of the field.
 
 `python -m devservers.api.crdgen` writes operator/crds, whose content is committed; a unit test compares.
 """

@@ -1,4 +1,7 @@
-"""Invariant: a DevServer's spec is what its owner wants; its status is what is true, the operator's alone."""
+"""The kind DevServer.
+
+Invariant: its spec is what the owner wants; its status is what is true, and only the operator writes it.
+"""
 
 from __future__ import annotations
 

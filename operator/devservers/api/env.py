@@ -1,4 +1,4 @@
-"""Variables that people set.
+"""Environment variables that people set.
 
 Invariant: none starts with DEVSERVERS_, and none is one of ACCOUNT_ENV: those are the platform's.
 """

@@ -1,4 +1,7 @@
-"""Invariant: what a person may meet is one line; every error here carries exactly that line as its text."""
+"""Errors of the API's models.
+
+Invariant: the text of each is one line that can be shown to a person.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Invariant: a rule about one string is written once and holds on both sides: in Python when an object is
-read, and in the CRD as CEL with the same one-line message.
+"""Field types with rules that hold in Python and, as CEL, in the CRD.
 
-CEL instead of JSON schema's `pattern`, because a pattern's message is the regular expression itself.
+Invariant: a rule about one string is written once, with one message. CEL is used instead of JSON schema's `pattern`,
+because the message of a pattern is the regular expression itself.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ class Amount:
 
     @property
     def message(self) -> str:
+        """The message of the rule."""
         least = "above zero" if self.positive else "of zero or more"
         return f"{self.what} is not a quantity {least}; {quantity.HINT}"
 

@@ -1,4 +1,7 @@
-"""Invariant: a flavor alone says what a server gets and what that costs; no size is decided elsewhere."""
+"""The kind DevServerFlavor.
+
+Invariant: a flavor alone decides what a server gets and what that costs.
+"""
 
 from __future__ import annotations
 

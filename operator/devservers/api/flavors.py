@@ -1,4 +1,4 @@
-"""Invariant: the flavors every platform starts with are written once, as the objects that get installed."""
+"""The flavors every platform starts with, as the objects that are installed."""
 
 from __future__ import annotations
 

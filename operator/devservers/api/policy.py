@@ -39,6 +39,7 @@ def guard(
 
 
 def binding(policy: str) -> dict[str, Any]:
+    """The binding that puts a policy in force everywhere it applies."""
     return _manifest("ValidatingAdmissionPolicyBinding", policy, {"policyName": policy, "validationActions": ["Deny"]})
 
 

@@ -1,9 +1,10 @@
-"""Which registries an image of a person's own may come from, as CEL for the admission policy.
+"""Which registries a user's image may come from, as CEL for the admission policy.
 
-A node's container runtime fetches what `spec.image` names, from the node's own network and past every NetworkPolicy.
-So a reference to the node itself (`localhost:2379/x`) or to an address would reach what is closed to people.
-Invariant: such a reference is let through only where the stack's list of registries names it. A public name may lead
-to a private address; only a list without `*` keeps those out.
+A node's container runtime fetches `spec.image` from the node's own network and past every NetworkPolicy. So a reference
+to the node itself (`localhost:2379/x`) or to an address would reach what is closed to people.
+
+Invariant: such a reference is let through only where the stack's list of registries names it. A public name may lead to
+a private address; only a list without `*` keeps those out.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def variables(annotation: str) -> list[dict[str, str]]:
 
 
 def allowed() -> str:
-    """CEL: whether the server's image comes from where it may."""
+    """CEL: whether the server's image comes from an allowed registry."""
     return (
         "variables.image == '' || variables.registries.exists(each, "
         f"each == '{ANY}' ? !variables.onNode : variables.fullImage.startsWith(each + '/'))"
@@ -47,7 +48,7 @@ def allowed() -> str:
 
 
 def refusal() -> str:
-    """CEL: why it may not, and what to do."""
+    """CEL: the message of a refusal."""
     return (
         "variables.onNode ? 'image ' + variables.image + ' names a registry by an address or a name of the node"
         " itself or its network; use a registry with a public name, or ask your administrator to allow this one' : "

@@ -1,4 +1,7 @@
-"""Invariant: what a person may use is in their DevServerUser and nowhere else; servers refer to it."""
+"""The kind DevServerUser.
+
+Invariant: what a person may use is in their DevServerUser and nowhere else; servers refer to it.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The children of a server are a function of the request alone: same request, same manifests, byte for
-byte.
+"""The manifests of a server's children.
 
-Of a stored Deployment only the record of its last start is used (see record.py), of a stored home its
-size and class.
+Invariant: they are a function of the request alone: same request, same manifests, byte for byte. Of a stored Deployment
+only the record of its last start is used (see record.py), of a stored home its size and class.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def _deployment(request: ServerRequest, uid: int) -> Json | None:
 
 
 def _record(request: ServerRequest, uid: int) -> dict[str, str] | None:
-    """The record to go by: the stored one, or one rendered now, or None when neither is to be had."""
+    """The record to use: the stored one, or one rendered now, or None when there is neither."""
     stored = record.recorded_annotations(request.live_deployment)
     inputs = record.input_hash(request.server, uid)
     if stored is not None:

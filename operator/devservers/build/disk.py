@@ -1,7 +1,8 @@
-"""How much of its node's disk a server may fill: its flavor's `ephemeral-storage`, or a default.
+"""How much of its node's disk a server may fill.
 
-Invariant: every server has a limit. A full disk makes the kubelet evict pods that did nothing, so a server that writes
-too much has to be the one that goes; and the less it asks for, the sooner it is.
+Invariant: every server has a limit, its flavor's `ephemeral-storage` or a default. A full disk makes the kubelet evict
+pods that did nothing, so a server that writes too much has to be the one that goes; and the less it requests, the
+sooner it is.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ DEFAULT_REQUEST, DEFAULT_LIMIT = "1Gi", "20Gi"
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What is set aside for a server's own files, and the most they may take, in the API server's spelling."""
+    """The request and the limit of a server's ephemeral storage, in the API server's spelling."""
 
     request: str
     limit: str
 
     @classmethod
     def of(cls, flavor: DevServerFlavor) -> Disk:
-        """What a flavor gives. One that names a half gets the other so that the two fit."""
+        """The disk of a flavor. If the flavor names only one of both, the other is chosen to fit."""
         declared = flavor.spec.resources
         request, limit = declared.requests.get(DISK), declared.limits.get(DISK)
         if limit is None:

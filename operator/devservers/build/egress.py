@@ -1,7 +1,7 @@
-"""What a person's servers may reach, as a NetworkPolicy on their namespace: the internet, names, the person's own pods.
+"""The NetworkPolicy on what the pods of a user may reach.
 
-Closed are link-local addresses, where a cloud tells a node its secrets, and the networks the operator is told: those of
-nodes, of other people's pods, and the API server's. Everything else stays open, because packages, repositories and
+Closed are link-local addresses, where a cloud gives a node its secrets, and the networks in the settings: those of
+nodes, of other users' pods, and the API server's. Everything else stays open, because packages, repositories and
 buckets come from anywhere.
 """
 
@@ -34,12 +34,12 @@ class Egress:
 
     @classmethod
     def of(cls, closed: str, opened: str, dns: str) -> Egress:
-        """From lists with commas, as settings have them. Raises ValueError for what is no network."""
+        """Reads lists with commas, as settings have them. Raises ValueError for what is no network."""
         return cls(*(tuple(_networks(text)) for text in (closed, opened, dns)))
 
 
 def policy(egress: Egress) -> Json:
-    """The policy's spec, for every pod of the namespace."""
+    """The spec of the policy, for every pod of the namespace."""
     closed = dict.fromkeys((*ALWAYS_CLOSED, *egress.closed))
     names = [
         {

@@ -1,6 +1,6 @@
-"""Host certificates: signed by the host CA, for one key and the names that people type.
+"""Host certificates, signed by the host CA for one key and a list of names.
 
-With one a client that knows the CA asks nobody anything (sshd_config(5), HostCertificate). Pure: the time is given.
+A client that knows the CA asks nothing about a host key (sshd_config(5), HostCertificate). Pure: the time is given.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from devservers_core import ssh_certs, ssh_keys
 
 
 def sign(ca: str, public: str, names: Sequence[str], now: datetime) -> str:
-    """A host certificate's line for a public key's line. Raises ValueError when a key can't be read."""
+    """The certificate's line for a public key's line. Raises ValueError when a key can't be read."""
     private = load_ssh_private_key(ca.encode(), None)
     if not isinstance(private, Ed25519PrivateKey):
         raise ValueError("the host CA is no ed25519 key")
@@ -26,7 +26,7 @@ def sign(ca: str, public: str, names: Sequence[str], now: datetime) -> str:
 
 
 def serves(certificate: str, ca_public: str, public: str, names: Sequence[str], now: datetime) -> bool:
-    """Whether a certificate is this CA's, for this key and these names, and far enough from its end."""
+    """Whether a certificate is this CA's, for this key and these names, and far from its end."""
     try:
         ca, key = ssh_keys.parse(ca_public.strip()), ssh_keys.parse(public.strip())
     except ssh_keys.BadKey:

@@ -1,9 +1,8 @@
-"""The host key lives exactly as long as the home: its Secret is owned by the home's claim, or by the
-server without one.
+"""The Secret with a server's host key.
 
-So a server made again over a kept home shows the same host key, and nobody's known_hosts complains; and
-deleting the home (`devctl delete --purge`) takes the key with it. The key itself is generated elsewhere;
-this module does no I/O.
+Invariant: the host key lives exactly as long as the home: its Secret is owned by the home's claim, or by the server
+without one. So a server created again over a kept home has the same host key, and nobody's known_hosts complains;
+deleting the home (`devctl delete --purge`) deletes the key.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ from .manifest import child_labels
 
 
 def host_key_name(server: str) -> str:
-    """The Secret's name (ruling 10)."""
+    """The Secret's name."""
     return f"{server}-host-key"
 
 
 def host_names(server: DevServer, user: DevServerUser) -> tuple[str, ...]:
-    """What a server is called by whoever connects to it; its certificate is for these names."""
+    """The names by which clients connect to a server; its certificate is for these."""
     host = host_of(server.name, user.name)
     # Not the bare name: somebody may call a server as another machine is called, and everybody trusts this CA.
     return (host, host.removesuffix(f".{SERVICE_DOMAIN}"))
 
 
 def owner_reference(server: DevServer, live_home: Json | None) -> Json:
-    """Whom the Secret is to follow: the stored home claim if the server has one, else the server.
+    """The Secret's owner: the stored home claim if the server has one, else the server.
 
-    Raises ValueError when the server wants a home whose claim isn't stored yet: create the claim first.
+    Raises ValueError when the server has a home whose claim isn't stored yet: create the claim first.
     """
     if server.spec.persistent_home_size is None:
         return manifest.owner_reference(server)

@@ -1,8 +1,8 @@
-"""The keys ConfigMap holds what a pod may read of its owner, and every SSH key in it is exactly one line.
+"""The ConfigMap with SSH keys and account files that a server's pod mounts.
 
-It is mounted as a whole folder (never by subPath) where sshd reads it, so a changed or withdrawn key
-reaches a running server within the kubelet's sync time and restarts nothing. A suspended user has no key
-and no principal in it.
+Invariant: every SSH key is exactly one line. The ConfigMap is mounted as a whole folder (never by subPath) where sshd
+reads it, so a changed or removed key reaches a running server within the kubelet's sync time and restarts nothing. For
+a suspended user it has no key and no principal.
 """
 
 from __future__ import annotations
@@ -50,17 +50,16 @@ _GROUP = (
 
 
 def keys_name(server: str) -> str:
-    """The ConfigMap's name (ruling 10)."""
+    """The ConfigMap's name."""
     return f"{server}-keys"
 
 
 def authorized_keys(public_keys: Iterable[str], named: Iterable[SshKey] = ()) -> str:
-    """The file's content: one known public key a line, in order, without repeats; anything else is left
-    out. Of a named key sshd knows when it ends (sshd(8), `expiry-time`).
+    """The file's content: one public key a line, in order, without repeats; other text is left out.
 
-    Options before the key type (`command=...`) don't start with a key type, so they are left out too; a
-    line break in an entry becomes a space, so that one entry can never add a second line. Of lines that differ
-    in their comment only the first stays, with the earliest end of all: an end that somebody wrote is meant.
+    sshd gets the end of a named key (sshd(8), `expiry-time`). Options before the key type (`command=...`) don't start
+    with a key type, so they are left out too; a line break in an entry becomes a space, so that one entry can never add
+    a second line. Of lines that differ in their comment only the first stays, with the earliest end of all.
     """
     lines: dict[tuple[str, ...], tuple[str, datetime | None]] = {}
     for key, end in [*((key, None) for key in public_keys), *((each.key, each.expires) for each in named)]:
@@ -76,8 +75,9 @@ def _expiry(end: datetime | None) -> str:
 
 
 def keys_config_map(server: DevServer, user: DevServerUser, uid: int, user_ca_public: str) -> Json:
-    """The ConfigMap `<server>-keys`: authorized_keys, user_ca.pub, principals, and the passwd and group
-    files.
+    """The ConfigMap `<server>-keys`.
+
+    It has authorized_keys, user_ca.pub, principals, and the passwd and group files.
     """
     owner = user.name
     suspended = user.spec.suspended

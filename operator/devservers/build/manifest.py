@@ -1,9 +1,7 @@
-"""Every child carries the same labels and says in one way who owns it, so that a selector finds all of
-them.
+"""Labels, owner references and metadata that all children share.
 
-Values the API server drops when it stores an object (null, empty list, empty map, empty string, false)
-are left out by `compact`, so that a desired manifest is always a subset of the stored one and a settled
-object is never written again.
+Values that the API server drops when it stores an object (null, empty list, map and string, false) are left out by
+`compact`, so that a desired manifest is always a subset of the stored one and a settled object is never written again.
 """
 
 from __future__ import annotations
@@ -21,9 +19,7 @@ def child_labels(server: str, user: str) -> dict[str, str]:
 
 
 def owner_reference(owner: Resource) -> Json:
-    """A controlling ownerReference to one of our own objects; ValueError unless it is a stored one, which
-    has a uid.
-    """
+    """A controlling ownerReference to one of our own objects. Raises ValueError unless it is stored."""
     kind, metadata = owner.names.kind, owner.metadata
     if not metadata.uid:
         raise ValueError(f"{kind} {metadata.name} has no uid: only a stored object can own another")
@@ -38,7 +34,7 @@ def owner_reference(owner: Resource) -> Json:
 
 
 def child_metadata(name: str, server: DevServer, user: DevServerUser) -> Json:
-    """Metadata of a child that goes with its server."""
+    """Metadata of a child that is deleted with its server."""
     return {
         "name": name,
         "namespace": user.namespace,
@@ -48,12 +44,10 @@ def child_metadata(name: str, server: DevServer, user: DevServerUser) -> Json:
 
 
 def compact(fields: Json) -> Json:
-    """`fields` without what the API server would drop: null, false, and empty strings, lists and maps.
-    Not recursive.
+    """`fields` without what the API server drops: null, false, empty strings, lists and maps.
 
-    Only for fields that are plain values in the API's types; a pointer such as
-    `automountServiceAccountToken: false` or `replicas: 0` is kept by the API server and must not go
-    through here.
+    Not recursive. Only for fields that are plain values in the API's types; a pointer such as
+    `automountServiceAccountToken: false` or `replicas: 0` is kept by the API server and must not go through here.
     """
     # By identity: 0 equals False, and a number of 0 is a value (tolerationSeconds).
     return {

@@ -1,9 +1,9 @@
-"""Every pod rendered here passes Pod Security `restricted`, whatever the server's spec says.
+"""The pod template of a server.
 
-Nothing of a spec reaches a security context: a spec names an image, words to run, variables and claims,
-and the rest is fixed. The container's first process is ours (`devserver-init`), brought by the init
-container, so that any image works and a server stays up when the owner's command ends; the image's own
-entrypoint is never used.
+Invariant: every pod passes Pod Security `restricted`, whatever the server's spec. Nothing of a spec reaches a security
+context: a spec has an image, a command, variables and claims, and the rest is fixed. The container's first process is
+`devserver-init`, brought by the init container, so that any image works and a server stays up when the owner's command
+ends; the image's own entrypoint is never used.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class BuildSettings:
 
 
 def service_account(user: str) -> str:
-    """The ServiceAccount a user's pods run as; no token of it is mounted."""
+    """The ServiceAccount of a user's pods; no token of it is mounted."""
     return f"user-{user}"
 
 
@@ -121,7 +121,7 @@ def pod_template(
 
 
 def _pull_secrets(server: DevServer, settings: BuildSettings) -> Json:
-    """The logins its images are pulled with: the platform's, and its owner's at the registry of their own image."""
+    """The logins its images are pulled with: the platform's, and the owner's for their own image."""
     names = [platform_secret_name(name) for name in settings.pull_secrets]
     if server.spec.image is not None:
         names.append(secret_name(registry_of(server.spec.image)))
@@ -129,8 +129,10 @@ def _pull_secrets(server: DevServer, settings: BuildSettings) -> Json:
 
 
 def _queue_labels(flavor: DevServerFlavor, settings: BuildSettings) -> dict[str, str]:
-    """What makes Kueue hold the pod until there is quota. On the template only: on the Deployment, Kueue's webhook
-    would write them into the template itself, and every change of queue would be a restart.
+    """The labels by which Kueue holds the pod until there is quota.
+
+    On the template only: if they were on the Deployment, Kueue's webhook would write them into the template itself, and
+    every change of queue would be a restart.
     """
     if not settings.queueing:
         return {}
@@ -210,15 +212,15 @@ def _environment(server: DevServer, user: DevServerUser) -> list[Json]:
 
 
 def _literal(text: str) -> str:
-    """`text` as it has to stand in a pod, so that Kubernetes, which expands $(NAME) and $$, gives just that."""
+    """`text` escaped for a pod's spec, where Kubernetes expands $(NAME) and $$."""
     return text.replace("$", "$$")
 
 
 def _resources(flavor: DevServerFlavor, only: tuple[str, ...] = ()) -> Json:
     """`resources` in the API server's spelling.
 
-    A missing limit of cpu or memory becomes the request: the LimitRange would else put its own default
-    there, which may be below the request and so refuse the pod. Disk is limited in any case.
+    A missing limit of cpu or memory becomes the request: otherwise the LimitRange would set its own default, which may
+    be below the request and so refuse the pod. Disk always has a limit.
     """
     declared = flavor.spec.resources
     requests = {key: canonical(value) for key, value in declared.requests.items() if not only or key in only}

@@ -1,10 +1,9 @@
-"""What a running server was started with is recorded on its Deployment, and only the owner's own change
-replaces it.
+"""The record of a server's last start, as annotations of its Deployment.
 
-`input-hash` covers what the owner chose (and the flavor's name, not its content). While it is unchanged
-and the server runs, the recorded template is the desired one: a new operator, SSH image, default image or
-an edited flavor restarts nothing, and drift made by hand is still put back. A field at its default is
-left out of the hash, so that a field added by a later version changes no hash.
+Invariant: only the owner's own change replaces it. `input-hash` covers what the owner chose (the flavor's name, not its
+content). While it is unchanged and the server runs, the recorded template is the desired one: a new operator, SSH image
+or default image, or an edited flavor, restarts nothing, and drift made by hand is still put back. A field at its
+default is left out of the hash, so that a field added by a later version changes no hash.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from .storage import normal_path
 
 
 def input_hash(server: DevServer, uid: int) -> str:
-    """Of everything the owner chose that is in the pod; a home's size is not, whether there is one is."""
+    """The hash of all that the owner chose for the pod: whether there is a home, not its size."""
     spec = server.spec
     return _digest(
         compact(
@@ -51,7 +50,7 @@ def input_hash(server: DevServer, uid: int) -> str:
 
 
 def flavor_hash(flavor: DevServerFlavor) -> str:
-    """Of what a flavor puts into a pod; price, description and idle thresholds are not in it."""
+    """The hash of what a flavor sets in a pod, without price, description and idle thresholds."""
     spec = flavor.spec
     return _digest(
         compact(
@@ -68,9 +67,9 @@ def flavor_hash(flavor: DevServerFlavor) -> str:
 
 
 def new_annotations(inputs: str, flavor: str, template: Json) -> dict[str, str]:
-    """The record itself, as annotations of the Deployment.
+    """The record as annotations of the Deployment.
 
-    The pod carries what it was started with, by which a pod that was lost is told from one that was replaced.
+    The pod has the input hash too, which tells a pod that was lost from one that was replaced.
     """
     metadata = template["metadata"]
     started_with = {**(metadata.get("annotations") or {}), ANNOTATION_INPUT_HASH: inputs}
@@ -101,7 +100,7 @@ def template_of(record: dict[str, str]) -> Json | None:
 
 
 def flavor_changed(live_deployment: Json | None, flavor: DevServerFlavor | None) -> bool:
-    """Whether a server runs with an older shape of its flavor: the flavor was edited after its start."""
+    """Whether the flavor was edited after the server's start."""
     record = recorded_annotations(live_deployment)
     if record is None or flavor is None or not live_replicas(live_deployment):
         return False

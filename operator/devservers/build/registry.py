@@ -1,7 +1,7 @@
-"""The Secrets with which a person's images are pulled: one for each registry, named after it.
+"""The Secrets with which a user's images are pulled: one for each registry.
 
-A person writes a registry's Secret and never reads one, so nothing can be put together in a single Secret, and nobody
-has to look which there are: the name follows from the image.
+A user writes a registry's Secret and never reads one, so logins can't be merged into a single Secret. Its name follows
+from the registry's, so nobody has to list them.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ from .manifest import owner_reference
 
 
 def platform_secret_name(name: str) -> str:
-    """What the platform's Secret of that name is called in a person's namespace."""
+    """The name of a platform Secret's copy in a user's namespace."""
     return f"{PLATFORM_REGISTRY_PREFIX}{name}"
 
 
 def empty_secret(user: DevServerUser, registry: str) -> Json:
-    """The Secret of a registry that nobody has logged in to yet. With it the kubelet has nothing to complain of, and a
-    pod that waits for its image gets it as soon as the person logs in.
+    """The Secret of a registry without a login.
+
+    With it the kubelet has nothing to complain about, and a pod that waits for its image gets it as soon as the user
+    logs in.
     """
     return _secret(user, secret_name(registry), base64.b64encode(json.dumps({"auths": {}}).encode()).decode())
 
 
 def platform_secret(user: DevServerUser, source: Json) -> Json:
-    """A person's copy of a Secret of the platform."""
+    """A user's copy of a Secret of the platform."""
     return _secret(user, platform_secret_name(source["metadata"]["name"]), source["data"][REGISTRY_ENTRY])
 
 

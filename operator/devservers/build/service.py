@@ -1,6 +1,4 @@
-"""A server's name in the cluster is its Service: port 22 outside, 2222 in the pod (ruling 11), and
-nothing else.
-"""
+"""The Service of a server: its name in the cluster, port 22 to the pod's SSH port."""
 
 from __future__ import annotations
 

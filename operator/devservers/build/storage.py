@@ -1,7 +1,8 @@
-"""A home is never made smaller, never moved and never deleted here: the claim only ever grows.
+"""A server's home claim, and the volumes and mounts of its pod.
 
-The claim has no ownerReference, so that deleting the server keeps it; a server of the same name picks it
-up again, with the size, access modes and class it has.
+Invariant: a home only ever grows; it is never made smaller, moved or deleted here. The claim has no ownerReference, so
+that deleting the server keeps it; a server of the same name uses it again, with the size, access modes and class it
+has.
 """
 
 from __future__ import annotations
@@ -19,20 +20,17 @@ from .manifest import child_labels, compact
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """What a pod mounts of persistent or home storage: pod volumes and the main container's mounts, in
-    matching order.
-    """
+    """Pod volumes and the main container's mounts, in matching order."""
 
     volumes: tuple[Json, ...]
     mounts: tuple[Json, ...]
 
 
 def home_claim(server: DevServer, user: DevServerUser, storage_class: str | None, live: Json | None) -> Json | None:
-    """The claim `<server>-home`, or None when the server asks for no persistent home.
+    """The claim `<server>-home`, or None when the server has no persistent home.
 
-    Growth is asked for as soon as the stored claim is bound (the API refuses to resize an unbound one); a
-    smaller size keeps the stored one. Everything else of a stored claim is immutable and therefore
-    repeated as it is.
+    Growth is requested as soon as the stored claim is bound (the API refuses to resize an unbound one); a smaller size
+    keeps the stored one. Everything else of a stored claim is immutable and therefore repeated as it is.
     """
     wanted = server.spec.persistent_home_size
     if wanted is None:

@@ -1,8 +1,7 @@
-"""A user's namespace is closed from its first moment, and none of its contents can be left behind by the
-user.
+"""The manifests of a user: their namespace and what is in it.
 
-Namespaced children are owned by the DevServerUser and are collected with it; the Namespace is not owned
-by anybody, because deleting a user must never cascade to homes.
+Invariant: the namespace is closed from its first moment. Namespaced children are owned by the DevServerUser and are
+deleted with it; the Namespace has no owner, because deleting a user must never cascade to homes.
 """
 
 from __future__ import annotations
@@ -92,11 +91,11 @@ def manifests(
     egress: Egress = Egress(),  # noqa: B008 - frozen
     limits: Limits = NO_LIMITS,
 ) -> list[Json]:
-    """What a user gets, in the order to apply: the Namespace first, then what is in it.
+    """The children of a user in the order to apply: the Namespace first, then what is in it.
 
-    `uid` is recorded on the Namespace, so that it outlives the user as long as the homes it owns. The
-    ClusterRoles named by the bindings are shipped with the operator, not made by it. With `queueing` there is a
-    LocalQueue for each of the platform's queues, called as its ClusterQueue; `egress` is what is around the cluster.
+    `uid` is recorded on the Namespace, so that it outlives the user as long as the homes do. The ClusterRoles named by
+    the bindings are shipped with the operator, not created by it. With `queueing` there is a LocalQueue for each of the
+    platform's queues, with the name of its ClusterQueue; `egress` has the networks around the cluster.
     """
     return [
         _namespace(user, uid, limits),
@@ -220,10 +219,10 @@ def _quota(user: DevServerUser, limits: Limits) -> dict[str, str]:
 
 
 def _storage(user: DevServerUser, limits: Limits) -> dict[str, str]:
-    """How much storage they may ask for.
+    """The quota of storage.
 
-    `requests.storage` counts every claim. So where shared ones have a limit of their own, it is the sum of both, and
-    the class of homes has the person's.
+    `requests.storage` counts every claim. So where shared claims have a limit of their own, it is the sum of both, and
+    the class of homes has the user's.
     """
     most = limits.storage if user.spec.quota.storage is None else user.spec.quota.storage
     if most is None:

@@ -1,9 +1,7 @@
-"""Why a server has no node or no pod, in words that need no knowledge of Kubernetes, and what to do about
-it.
+"""Explains why a server has no node, no pod or no volume, and what to do.
 
-The words hold no counts and no generated names: the same cause gives the same text however often it is
-reported, so that it isn't written to the status again and again. The scheduler's own text stays on the
-pod for whoever wants it.
+The messages need no knowledge of Kubernetes. They hold no counts and no generated names: the same cause gives the same
+text however often it is reported, so the status isn't written again. The scheduler's own text stays on the pod.
 """
 
 from __future__ import annotations
@@ -59,7 +57,7 @@ _FORBIDDEN = re.compile(r"^.*?is forbidden: ", re.S)
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A reason of the closed set, and the words that go with it."""
+    """A condition reason of the closed set, and its message."""
 
     reason: str
     message: str
@@ -90,7 +88,7 @@ def unschedulable_cause(text: str, flavor_name: str, flavor: DevServerFlavor | N
 
 
 def rejection_cause(text: str) -> Cause:
-    """The cause behind a Deployment's ReplicaFailure message `text`: a quota, Pod Security, or a webhook."""
+    """The cause behind a Deployment's ReplicaFailure: a quota, Pod Security, or a webhook."""
     quota = QUOTA.search(text)
     if quota:
         requested, limited = _amounts(quota["requested"]), _amounts(quota["limited"])
@@ -120,12 +118,12 @@ def rejection_cause(text: str) -> Cause:
 
 
 def is_transient(text: str) -> bool:
-    """Whether a refusal is of the kind that the very next try doesn't meet."""
+    """Whether Kubernetes' next try will not meet this refusal."""
     return _TRANSIENT.search(text) is not None
 
 
 def mount_failure_message(text: str, claims: Mapping[str, str]) -> str:
-    """The words for the kubelet's FailedMount or FailedAttachVolume message `text`.
+    """The message for the kubelet's FailedMount or FailedAttachVolume `text`.
 
     `claims` has the volume claims by the names that Kubernetes uses for their volumes.
     """

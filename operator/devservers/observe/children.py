@@ -16,7 +16,7 @@ from .queueing.state import QueueState
 
 @dataclass(frozen=True, slots=True)
 class Children:
-    """What is there of a server, as read from the cluster; None or empty when it isn't there."""
+    """The objects of one server; None or empty where there is none."""
 
     user: DevServerUser | None
     """The owner."""
@@ -54,5 +54,5 @@ class Children:
 
 
 def serving_pod(children: Children) -> Json | None:
-    """The pod that is, or is becoming, the server as it is wanted now; None while the former one goes."""
+    """The pod that is, or is becoming, the server; None while a replaced pod ends."""
     return None if pods.being_replaced(children.deployment) else pods.current_pod(children.pods)

@@ -1,5 +1,6 @@
-"""lastTransitionTime moves only when a condition's status does, whatever becomes of its reason and
-message.
+"""Builds conditions as metav1.Condition has them.
+
+Invariant: lastTransitionTime moves only when the status of a condition does, whatever its reason and message.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""A step of a start is written with the next thing that matters, or by itself once it is DEBOUNCE old, never
-sooner.
+"""Debounces status writes: steps of a start are written together.
 
-A quick start passes its stages in a second or two: writing each would double the writes of a server's
-life, and the person watching would see no more.
+A step is written with the next change that matters, or by itself once it is DEBOUNCE old. A quick start passes its
+stages in a second or two: a write for each would double the writes of a server's life, and nobody would see more.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ DEBOUNCE = timedelta(seconds=3)
 
 
 def debounce_delay(previous: Json, candidate: Json, now: datetime, pod_since: datetime | None) -> timedelta | None:
-    """How long the step from `previous` to `candidate` can wait; None when it is to be written now or is
-    none.
+    """How long the step from `previous` to `candidate` can wait; None: write now, or no step.
 
-    Only the timeline, the pod's name, the place in the queue and the words of a start under way can wait.
-    `pod_since` is when the pod was made.
+    Only the timeline, the pod's name, the admission and the message of a start in progress can wait. `pod_since` is
+    when the pod was created.
     """
     if candidate == previous or _without_steps(previous) != _without_steps(candidate):
         return None

@@ -1,8 +1,8 @@
-"""A status changes only when what it says changes: the same children, server and clock give the same
-status again.
+"""The status of a DevServer, computed from its children, a decision and the clock.
 
-Nothing in it tells when somebody looked. What is found here is found from scratch each time, except the
-times that only the previous status knows (transitions, the stages of the present start).
+Invariant: the same children, server and clock give the same status, so a status is written only when its meaning
+changes. Everything is computed from scratch each time, except the times that only the previous status has (transitions,
+the stages of the current start).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["Children", "Event", "Observation", "invalid_status", "observe", "pre
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a look at a server came to."""
+    """The result of observing a server once."""
 
     status: Json
     """The whole status, camelCase; equal to the previous one when there is nothing to write."""
@@ -47,7 +47,7 @@ class Observation:
 
 
 def observe(server: DevServer, children: Children, decision: Decision, now: datetime) -> Observation:
-    """The status of `server`, given what is there of it and what was decided; `now` is aware."""
+    """The status of `server`, given its children and what was decided; `now` is aware."""
     previous = previous_status(server)
     phase = server_phase(server, children, decision, now)
     pod = serving_pod(children)
@@ -60,14 +60,12 @@ def observe(server: DevServer, children: Children, decision: Decision, now: date
 
 
 def previous_status(server: DevServer) -> Json:
-    """The server's status as it stands, in the shape `observe` gives."""
+    """The server's stored status, in the shape that `observe` returns."""
     return server.status.to_dict()
 
 
 def invalid_status(raw: Mapping[str, Any], message: str, now: datetime) -> Json:
-    """The status of a stored object that can't be read (an older schema let it in): Failed, InvalidSpec,
-    and why.
-    """
+    """The status of a stored object that doesn't fit its model: Failed, InvalidSpec, and why."""
     metadata = raw.get("metadata") or {}
     try:
         known: tuple[Condition, ...] = DevServerStatus.model_validate(raw.get("status") or {}).conditions

@@ -1,5 +1,6 @@
-"""An Event is worth its write when something a person waits for or must act on came about; steps of a
-start are not.
+"""Which changes of a status become Kubernetes Events.
+
+An Event is for what a person waits for or must act on; the steps of a start have none.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Event:
 
 
 def status_events(previous: Json, current: Json) -> tuple[Event, ...]:
-    """What to tell about the step from one status to the next."""
+    """The Events for the step from one status to the next."""
     return tuple(_changed_conditions(previous, current))
 
 
@@ -54,7 +55,7 @@ def _changed_conditions(previous: Json, current: Json) -> Iterator[Event]:
 
 
 def _is_new_interruption(before: Json, now: Json) -> bool:
-    """Whether the same cause came a second time; every other condition only has one life."""
+    """Whether a server was interrupted a second time for the same reason."""
     moved = now["lastTransitionTime"] != before.get("lastTransitionTime")
     return bool(now["type"] == INTERRUPTED and moved)
 

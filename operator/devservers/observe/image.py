@@ -1,5 +1,6 @@
-"""Why an image can't be pulled, in words; the kubelet's alternating messages for one failure give one
-text.
+"""Messages for images that can't be pulled.
+
+The kubelet alternates between messages for one failure; they give one text.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _CAUSES = (
 
 
 def pull_failure_message(image: str, reason: str, text: str, previous: str | None) -> str:
-    """The message for `image`, of which the kubelet says `reason` and `text`.
+    """The message for `image`, of which the kubelet reports `reason` and `text`.
 
-    `previous` is the message already shown for this pod, kept when the kubelet now says less (it
-    alternates between the cause and "Back-off pulling image").
+    `previous` is the message already shown for this pod. It is kept when the kubelet reports less, because it
+    alternates between the cause and "Back-off pulling image".
     """
     for pattern, predicate in _CAUSES:
         if re.search(pattern, f"{reason} {text.replace(image, '')}", re.I):

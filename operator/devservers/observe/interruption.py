@@ -1,7 +1,7 @@
-"""Says why everything that ran in a server ended although its owner asked for nothing.
+"""The condition Interrupted: why a server ended although its owner asked for nothing.
 
-Invariant: the cause is read once, from the pod that was the server while it ends, and then remembered in the condition
-Interrupted until the server is stopped, started or restarted on purpose.
+Invariant: the cause is read once, from the pod that was the server while it ends. The condition keeps it until the
+owner stops, starts or restarts the server.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DISRUPTIONS = {
 def interrupted_condition(
     server: DevServer, deployment: Json | None, all_pods: Sequence[Json], now: datetime, *, running: bool
 ) -> Json | None:
-    """The condition Interrupted, None when the present start began as its owner wanted it."""
+    """The condition Interrupted, None when the owner asked for the current start."""
     if not running or server.metadata.deletion_timestamp is not None:
         return None
     known = find(server.status.conditions, INTERRUPTED)
@@ -52,7 +52,7 @@ def interrupted_condition(
 
 
 def _cause(server: DevServer, deployment: Json | None, all_pods: Sequence[Json]) -> tuple[str, str] | None:
-    """Reason and words when the pod that the status names has just been lost."""
+    """Reason and text when the pod in the status has just been lost."""
     former = server.status.pod_name
     lost = next((pod for pod in all_pods if pods.pod_name(pod) == former), None) if former else None
     if former is None or (lost is not None and not pods.is_terminating(lost)):
@@ -73,7 +73,10 @@ def _cause(server: DevServer, deployment: Json | None, all_pods: Sequence[Json])
 
 
 def _cause_of_pod(lost: Json, *, recorded: bool) -> tuple[str, str] | None:
-    """What Kubernetes noted on the pod. `recorded` that no change of the server ended it, when it noted nothing."""
+    """What Kubernetes recorded on the pod.
+
+    `recorded` is whether the pod has its input hash: then no change of the server ended it.
+    """
     name = (lost.get("spec") or {}).get("nodeName")
     node = f" {name}" if name else ""
     text = _one_line(str(pods.status(lost).get("message") or ""))
@@ -103,7 +106,7 @@ def _message(server: DevServer, text: str) -> str:
 
 
 def _requested_by_owner(server: DevServer, since: datetime) -> bool:
-    """Whether its owner started or restarted it after `since`."""
+    """Whether the owner started or restarted the server after `since`."""
     annotations = server.metadata.annotations
     moments = (parse_time(annotations.get(name)) for name in (ANNOTATION_STARTED_AT, ANNOTATION_RESTARTED_AT))
     return any(moment is not None and moment > since for moment in moments)

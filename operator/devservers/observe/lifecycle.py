@@ -1,8 +1,7 @@
-"""Whether a server is to run now follows from its spec, its start, its owner and the clock, and from
-nothing else.
+"""Decides whether a server is to run: by its spec, last start, owner and the clock.
 
-So a restarted operator comes to the same answer, and a stop needs no note anywhere but in the server
-itself.
+Invariant: nothing else decides. So a restarted operator comes to the same decision, and a stop is recorded only in the
+server itself.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from .times import parse_time
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to become of a server now."""
+    """What is to happen with a server now."""
 
     running: bool
     """Whether a pod is to exist."""
@@ -48,9 +47,9 @@ class Decision:
 def decide(server: DevServer, user: DevServerUser | None, now: datetime) -> Decision:
     """Whether `server` is to run at `now`.
 
-    The time to live counts from the last start: the later of creation and the annotation `started-at`,
-    which `devctl start` sets. Of two ends the earlier counts. A deletion that is due comes before every
-    kind of stop; the owner's suspension comes before the owner's own wish.
+    The time to live counts from the last start: the later of creation and the annotation `started-at`, which `devctl
+    start` sets. Of two ends the earlier counts. A deletion that is due comes before every kind of stop; the owner's
+    suspension comes before the owner's own wish.
     """
     end, cause = _planned_end(server)
     due = end is not None and end <= now

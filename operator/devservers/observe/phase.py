@@ -1,7 +1,7 @@
-"""One verdict per look: the phase, and Ready with a reason of a closed set and words that say what to do.
+"""The phase of a server, with the reason and the message of its condition Ready.
 
-What holds for a moment only (the scheduler's first refusal, a refused pod that is made a second later) is
-not believed before it has lasted SETTLE_TIME, so that a start isn't told as a failure.
+A cause that may hold for a moment only (the scheduler's first refusal, a rejected pod that is created a second later)
+is reported once it has lasted SETTLE_TIME, so that a start isn't reported as a failure.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SIGNAL_EXIT_CODE_BASE = 128
 
 @dataclass(frozen=True, slots=True)
 class ServerPhase:
-    """How a server is."""
+    """A phase, and Ready's reason and message."""
 
     name: str
     reason: str
@@ -51,7 +51,7 @@ class ServerPhase:
 
 
 def server_phase(server: DevServer, children: Children, decision: Decision, now: datetime) -> ServerPhase:
-    """The verdict on `server` at `now`."""
+    """The phase of `server` at `now`."""
     pod = serving_pod(children)
     if server.metadata.deletion_timestamp is not None:
         return ServerPhase("Terminating", "Stopped", "It is being deleted. A persistent home is kept.")
@@ -165,7 +165,7 @@ def _phase_of_starting_pod(server: DevServer, children: Children, pod: Json, now
 
 
 def _claims_by_volume(children: Children, pod: Json) -> dict[str, str]:
-    """The pod's claims by every name that Kubernetes may call a volume: the pod's own and the PersistentVolume's."""
+    """The pod's claims by every name Kubernetes may use: the pod's own and the PersistentVolume's."""
     claims = dict(children.volumes)
     for volume in (pod.get("spec") or {}).get("volumes") or ():
         claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
@@ -195,7 +195,7 @@ def _phase_of_unscheduled_pod(
 
 
 def _phase_of_failed_container(server: DevServer, pod: Json, status: Json, image: str) -> ServerPhase | None:
-    """The verdict when a container can't be started, None when nothing speaks against it yet."""
+    """The phase when a container can't be started, None when nothing shows a failure."""
     waiting = pods.waiting_state(status)
     reason, text = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
     previous_ready = _ready_of_pod(server, pod)
@@ -231,7 +231,7 @@ def _phase_of_failed_container(server: DevServer, pod: Json, status: Json, image
 
 
 def _ready_of_pod(server: DevServer, pod: Json) -> tuple[str, str]:
-    """Ready's reason and message as they stand in the status, if they are about this pod."""
+    """Reason and message of the stored condition Ready, if they are about this pod."""
     ready = find(server.status.conditions, "Ready")
     if ready is None or server.status.pod_name != pods.pod_name(pod):
         return "", ""
@@ -259,7 +259,7 @@ def _progress_message(server: DevServer, pod: Json, main: Json, init: Json) -> s
 
 
 def _time_to_settle(condition: Json, now: datetime) -> timedelta | None:
-    """How much longer a cause has to last before it is believed, None when it has lasted."""
+    """How much longer a cause has to last before it is reported, None when it has."""
     since = parse_time(condition.get("lastTransitionTime"))
     if since is None:
         return None

@@ -1,5 +1,6 @@
-"""Of a server's pods one counts: the newest that is neither ending nor over. What is read of it is read
-here.
+"""Reads pods: which one is the server, its containers' states and times.
+
+The server's pod is the newest one that is neither being deleted nor finished.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def current_pod(pods: Iterable[Json]) -> Json | None:
 
 
 def being_replaced(deployment: Json | None) -> bool:
-    """Whether the Deployment was changed and its pod, if any, is still the one from before.
+    """Whether the Deployment was changed and its pod, if any, is still the previous one.
 
     Between the change and the pod's end the old pod looks as ready as ever (deployment controller, Recreate: the old
     ReplicaSet is scaled down first, and only then is there an updated replica).
@@ -40,7 +41,7 @@ def being_replaced(deployment: Json | None) -> bool:
 
 
 def any_active(pods: Iterable[Json]) -> bool:
-    """Whether some pod still holds its place on a node."""
+    """Whether some pod still takes resources of a node."""
     return any(pod_phase(pod) not in _FINISHED for pod in pods)
 
 
@@ -66,22 +67,22 @@ def condition_true_since(pod: Json, kind: str) -> datetime | None:
 
 
 def container_status(pod: Json) -> Json:
-    """The owner's container's status, empty before there is one."""
+    """The status of the owner's container, empty before there is one."""
     return _entry_named(status(pod).get("containerStatuses"), MAIN_CONTAINER)
 
 
 def init_container_status(pod: Json) -> Json:
-    """The platform's init container's status, empty before there is one."""
+    """The status of the platform's init container, empty before there is one."""
     return _first_entry(status(pod).get("initContainerStatuses"))
 
 
 def container_image(pod: Json) -> str:
-    """The owner's container's image as it was asked for."""
+    """The image of the owner's container as the pod's spec has it."""
     return str(_entry_named((pod.get("spec") or {}).get("containers"), MAIN_CONTAINER).get("image") or "")
 
 
 def init_container_image(pod: Json) -> str:
-    """The init container's image as it was asked for."""
+    """The image of the init container as the pod's spec has it."""
     return str(_first_entry((pod.get("spec") or {}).get("initContainers")).get("image") or "")
 
 
@@ -100,7 +101,7 @@ def last_termination(container_status: Json) -> Json:
 
 
 def started_at(container_status: Json) -> datetime | None:
-    """When the container was started, the latest start that is known; None when it never was."""
+    """When the container was started last; None when it never was."""
     for state, kind in (("state", "running"), ("state", "terminated"), ("lastState", "terminated")):
         started = parse_time(((container_status.get(state) or {}).get(kind) or {}).get("startedAt"))
         if started:
@@ -119,7 +120,7 @@ def created_at(obj: Json) -> datetime | None:
 
 
 def is_terminating(pod: Json) -> bool:
-    """Whether it is ending, or over."""
+    """Whether it is being deleted, or finished."""
     return _is_being_deleted(pod) or pod_phase(pod) in _FINISHED
 
 

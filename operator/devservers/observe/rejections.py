@@ -1,7 +1,7 @@
-"""Why the API server refuses an object of a server, in words that say what to do.
+"""Explains why the API server rejects an object of a server, and what to do.
 
-A refusal is told in the status instead of being retried as a failure: the same request gets the same answer until
-somebody changes something. None stands for what passes by itself, which is to be retried.
+A rejection is reported in the status instead of being retried as a failure: the same request gets the same answer until
+somebody changes something. None stands for a transient rejection, which is retried.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ADVICE = "Ask for a smaller one, delete a kept one (`devctl delete NAME --purge
 
 
 def home_rejection(status: int, text: str) -> Cause | None:
-    """The reason behind the refusal of a home that isn't there yet, None when it is to be tried again."""
+    """The cause of the rejection of a new home, None when it is to be tried again."""
     if status not in (400, 403, 422) or _TRANSIENT.search(text):
         return None
     over_quota, too_large = QUOTA.search(text), _TOO_LARGE.search(text)
@@ -40,7 +40,7 @@ def home_rejection(status: int, text: str) -> Cause | None:
 
 
 def child_rejection(status: int, text: str) -> Cause | None:
-    """The reason behind the refusal of any other object of a server, None when it is to be tried again."""
+    """The cause of the rejection of any other child, None when it is to be tried again."""
     if _TRANSIENT.search(text):
         return None
     if status in (413, 422):
@@ -51,7 +51,7 @@ def child_rejection(status: int, text: str) -> Cause | None:
 
 
 def _amount(text: str) -> str:
-    """The storage in a list like `persistentvolumeclaims=1,requests.storage=5Gi`, or the text as it is."""
+    """The storage in a list like `persistentvolumeclaims=1,requests.storage=5Gi`, or the whole text."""
     storage = re.search(r"requests\.storage=([^,\s]+)", text)
     return storage[1] if storage else text.strip().rstrip(".")
 

@@ -1,7 +1,7 @@
-"""A timeline tells one start: its stages in order, each at or after the one before, and begun anew with a
-new pod.
+"""The timeline of one start: its stages in order, each at or after the one before.
 
-A stage once recorded for a pod keeps its time, also when the container is started again inside that pod.
+A new pod begins a new timeline. A stage once recorded for a pod keeps its time, also when the container is started
+again inside that pod.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def timeline(server: DevServer, pod: Json | None, now: datetime, queue: QueueSta
 
 
 def _accepted_at(server: DevServer, pod: Json | None, now: datetime, previous: datetime | None) -> datetime:
-    """When this start was asked for: a new one begins when the pod of the last one is gone or replaced."""
+    """When this start was requested: it begins when the previous pod is gone or replaced."""
     status = server.status
     same_pod = pod is not None and status.pod_name == pods.pod_name(pod)
     still_waiting = status.pod_name is None and status.phase in ("Pending", "Starting", "Failed")
@@ -70,9 +70,8 @@ def _queue_stages(queue: QueueState | None) -> dict[str, datetime]:
 def _stages(pod: Json, *, ssh: bool) -> dict[str, datetime]:
     """Stages by the pod's own times.
 
-    VolumesReady is PodReadyToStartContainers, which the kubelet sets once volumes are mounted and the
-    network is up. When an image was pulled is recorded nowhere in a pod: ImagePulled is the container's
-    start, which follows at once.
+    VolumesReady is PodReadyToStartContainers, which the kubelet sets once volumes are mounted and the network is up. A
+    pod doesn't record when an image was pulled: ImagePulled is the container's start, which follows at once.
     """
     container = pods.container_status(pod)
     started = pods.started_at(container)

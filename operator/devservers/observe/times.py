@@ -1,4 +1,4 @@
-"""Times are aware UTC datetimes inside and RFC 3339 with whole seconds outside, as Kubernetes writes them."""
+"""Reads and writes times: aware UTC inside, RFC 3339 with whole seconds outside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def parse_time(text: object) -> datetime | None:
-    """An RFC 3339 time with its zone, or None for anything else: annotations are written by people too."""
+    """An RFC 3339 time with its zone, or None: people write annotations too."""
     if not isinstance(text, str):
         return None
     try:
@@ -22,5 +22,5 @@ def format_time(moment: datetime) -> str:
 
 
 def whole_seconds(moment: datetime) -> datetime:
-    """The moment as it will be read back from a status."""
+    """The moment as a status stores it."""
     return moment.astimezone(UTC).replace(microsecond=0)

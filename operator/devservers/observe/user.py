@@ -1,4 +1,4 @@
-"""A user's status says whether their namespace is there, and what is left of it after them."""
+"""The status of a DevServerUser, and the Event about a namespace that is kept."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def observe(
 ) -> Json:
     """The whole status, camelCase; equal to the previous one when there is nothing to write.
 
-    `uid` is None before one was given out; `error` is what kept the namespace from being set up, in one line;
-    `unknown_flavors` are those of the person that don't exist.
+    `uid` is None before one is allocated; `error` is what kept the namespace from being set up, in one line;
+    `unknown_flavors` are those in the spec that don't exist.
     """
     phase, ok, reason, message = "Active", True, "Ready", f"The namespace {user.namespace} is set up."
     if error is not None or uid is None:
@@ -58,14 +58,12 @@ def observe(
 
 
 def previous_status(user: DevServerUser) -> Json:
-    """The user's status as it stands, in the shape `observe` gives."""
+    """The user's stored status, in the shape that `observe` returns."""
     return user.status.to_dict()
 
 
 def namespace_kept_event(namespace: str, claims: Sequence[Json]) -> Event:
-    """The Event on a namespace that is kept after its user was deleted, naming the volume claims that
-    keep it.
-    """
+    """The Event on a namespace that is kept after its user was deleted; it names the volume claims."""
     names_text = _first_names(sorted(str(claim["metadata"]["name"]) for claim in claims))
     return Event(
         "Normal",
@@ -76,5 +74,5 @@ def namespace_kept_event(namespace: str, claims: Sequence[Json]) -> Event:
 
 
 def _first_names(names: Sequence[str]) -> str:
-    """The first few of them."""
+    """The first few names, and how many more there are."""
     return ", ".join(names[:_MAX_NAMES]) + (f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else "")

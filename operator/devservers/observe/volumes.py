@@ -1,6 +1,6 @@
-"""What a server's conditions say of its volumes: a size that isn't the one asked for, and a claim that was deleted.
+"""Conditions about a server's volumes: the home's size, claims being deleted.
 
-A home that is as asked for, and volumes that stay, have no condition.
+A home of the requested size, and volumes that stay, have no condition.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class HomeSizeState:
 
 
 def home_size_state(server: DevServer, claim: Json | None, error: str | None) -> HomeSizeState | None:
-    """How far the home's size is as asked for, None when there is nothing to say.
+    """How far the home has the requested size, None when there is nothing to report.
 
-    `error` is the API server's answer to the growth, which is how a class that can't grow volumes shows.
+    `error` is the API server's refusal of the growth, as of a storage class that can't expand volumes.
     """
     desired_size = server.spec.persistent_home_size
     if desired_size is None or claim is None:
@@ -66,7 +66,7 @@ def home_size_state(server: DevServer, claim: Json | None, error: str | None) ->
 def deletion_message(claims: Sequence[str], home_claim: Json | None) -> str | None:
     """The message of VolumeDeleting, None when no mounted claim is being deleted.
 
-    The data can be copied out as long as the pod runs: Kubernetes deletes a claim when the last pod that uses it ends.
+    The data can be copied as long as the pod runs: Kubernetes deletes a claim when the last pod that uses it ends.
     """
     if not claims:
         return None

@@ -1,7 +1,7 @@
-"""Which of Kubernetes' Events says why a start hangs, where no object's status does.
+"""Finds the Kubernetes Event that explains why a start makes no progress.
 
-Events are read for such a server only, of one object or kind, by field selector, and ever more seldom the longer it
-lasts: nothing is watched, and nothing is kept.
+Where no object's status has the cause, Events are read with a field selector, for one object or kind, and less often
+the longer it lasts. Nothing is watched and nothing is kept.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COMBINED = re.compile(r"^\(combined from similar events\): ")
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """What to ask the API server for."""
+    """Which Events to read."""
 
     kind: str
     """Kind of the object the Events are about."""
@@ -50,7 +50,10 @@ class EventQuery:
 def event_query(
     server: DevServer, deployment: Json | None, pod: Json | None, now: datetime
 ) -> EventQuery | timedelta | None:
-    """What to ask about a start that hangs; how long to wait before there is anything to ask; None when it doesn't."""
+    """The query for a start without progress, None for others.
+
+    Before there is anything to ask, it is the time until then.
+    """
     failure = pods.condition(deployment, "ReplicaFailure") if deployment and pod is None else None
     if failure and failure.get("status") == "True":
         since = parse_time(failure.get("lastTransitionTime")) or now
@@ -68,7 +71,7 @@ def event_query(
 
 
 def newest_message(query: EventQuery, events: Iterable[Json]) -> str | None:
-    """The newest message that answers, None when there is none."""
+    """The newest message that matches the query, None when there is none."""
     candidates: list[tuple[bool, datetime, str]] = []
     for event in events:
         regarding = event.get("involvedObject") or {}
@@ -85,7 +88,7 @@ def _interval(age: timedelta) -> timedelta:
 
 
 def _volumes_mounted(pod: Json) -> bool:
-    """Whether its volumes are there: the kubelet says so, or has begun to run something."""
+    """Whether the volumes are mounted: the kubelet reports it, or has begun to run a container."""
     state = pods.init_container_status(pod).get("state") or {}
     return bool(
         pods.condition_true_since(pod, "PodReadyToStartContainers") or "running" in state or "terminated" in state

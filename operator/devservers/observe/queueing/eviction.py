@@ -1,7 +1,7 @@
-"""Why a server lost its place, in one sentence that goes on being told until it has a place again.
+"""Why a server lost its quota, as one sentence that stays until it has quota again.
 
-Kueue says it on the Workload of the pod that was taken away, which soon goes with that pod; after that the server's
-own conditions are where it is remembered.
+Kueue reports it on the Workload of the pod that was taken away, which is soon deleted with that pod; afterwards the
+server's own conditions have it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CAUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """A place that was lost."""
+    """A loss of quota."""
 
     reason: str
     """Preempted or Evicted."""
@@ -46,7 +46,10 @@ class Eviction:
 
 
 def find_eviction(workload: Json, workloads: Sequence[Json]) -> Eviction | None:
-    """Why this Workload lost its place, None when it didn't. `workloads` are the Workloads that may have taken it."""
+    """Why this Workload was evicted, None when it wasn't.
+
+    `workloads` are those that may have preempted it.
+    """
     condition = pods.condition(workload, "Evicted") or {}
     if condition.get("status") != "True":
         return None
@@ -62,9 +65,9 @@ def find_eviction(workload: Json, workloads: Sequence[Json]) -> Eviction | None:
 
 
 def current_eviction(previous: Iterable[Condition], on_workload: Eviction | None) -> Eviction | None:
-    """The loss to tell of: the one the server's conditions tell, else the one that is `on_workload` on a Workload now.
+    """The eviction in the server's conditions, else the one found `on_workload` now.
 
-    What is told already comes first: who took the place may be gone by now, and still it was them.
+    What is reported already comes first: the workload that preempted it may be gone by now.
     """
     conditions = tuple(previous)
     admitted, ready = find(conditions, "Admitted"), find(conditions, "Ready")

@@ -1,4 +1,4 @@
-"""The flavor proposed instead of one that can never start: one that the person may use and its queue can hold."""
+"""Suggests a flavor for a server whose own can never start in its queue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from devservers_core.types import Json
 def suggest_flavor(
     flavor: DevServerFlavor, flavors: Iterable[DevServerFlavor], allowed: Iterable[str], queues: Mapping[str, Json]
 ) -> str | None:
-    """The name of the flavor that differs least from `flavor`, None when none fits."""
+    """The allowed flavor that fits and differs least from `flavor`, None when none fits."""
     permitted = set(allowed)
     demands = {
         other.name: flavor_demand(other.spec.to_dict())
@@ -25,7 +25,7 @@ def suggest_flavor(
 
 
 def suggestion_message(name: str | None) -> str:
-    """The sentence that proposes it."""
+    """The sentence that suggests a flavor."""
     if name is None:
         return "Ask an administrator: no flavor you may use fits."
     return f"The nearest flavor that fits is {name}: `devctl flavors` shows all."

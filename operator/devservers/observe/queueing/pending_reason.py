@@ -1,7 +1,8 @@
-"""What a server waits for, in numbers rounded so that they change only when it matters to who waits.
+"""Why a server waits for quota, with rounded numbers from the ClusterQueues.
 
-Kueue's text names the pools and resources it looked at in vain; the numbers are those of the ClusterQueues.
-Its texts (v0.18): pkg/scheduler/flavorassigner/flavorassigner.go, pkg/scheduler/scheduler.go.
+Kueue's message names the pools and resources it tried in vain. Numbers are rounded so that they change only when it
+matters to who waits. Kueue's messages (v0.18): pkg/scheduler/flavorassigner/flavorassigner.go,
+pkg/scheduler/scheduler.go.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ _MISMATCH = re.compile(r"flavor (\S+) doesn't match node affinity|untolerated ta
 
 
 class NeverFitsError(Exception):
-    """It asks for more than its queue will ever have; the text says of what, in one or two sentences."""
+    """The server asks for more than its queue will ever have; the text says of what."""
 
 
 def demand_of(pod: Json, queue: str) -> Demand:
-    """What Kueue counts for a pod: its containers together, or one init container if that asks for more."""
+    """What Kueue counts for a pod: its containers together, or one init container if that is more."""
     spec = pod.get("spec") or {}
     main = [container_requests(each.get("resources") or {}) for each in spec.get("containers") or ()]
     init = [container_requests(each.get("resources") or {}) for each in spec.get("initContainers") or ()]
@@ -51,9 +52,9 @@ def demand_of(pod: Json, queue: str) -> Demand:
 
 
 def pending_reason(demand: Demand, queues: Mapping[str, Json], kueue_message: str) -> str:
-    """What is short now, with the words on when it starts. `kueue_message` is Kueue's text, empty before there is one.
+    """The sentence that says which quota is short and when the server starts.
 
-    Raises NeverFitsError when no waiting helps.
+    `kueue_message` is empty before Kueue has one. Raises NeverFitsError when waiting doesn't help.
     """
     choices_now = possible(demand, choices(demand, queues))
     named_by_kueue = {(found[1], found[2]) for found in _INSUFFICIENT.finditer(kueue_message)}

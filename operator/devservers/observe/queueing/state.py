@@ -1,8 +1,7 @@
-"""How far a server is with its queue, from its pods and Kueue's Workloads and ClusterQueues alone.
+"""One server's state in its queue, from its pods, Workloads and ClusterQueues.
 
-A Workload belongs to a pod by its owner reference's uid. Kueue's own text is read only for what no field says: which
-pool and resource are short. What people read is ours, with the numbers in it; it never asks Kueue for a place in the
-queue (devctl does that, for one server, when somebody looks).
+A Workload belongs to a pod by its owner reference's uid. Kueue's messages are read only for what no field has: which
+pool and resource are short. The operator never asks Kueue for a position in the queue (devctl does, for one server).
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
-    """What there is to know of queueing when looking at one server."""
+    """The objects that one server's queue state depends on."""
 
     pods: tuple[Json, ...]
     """The server's, ending ones too."""
@@ -100,10 +99,10 @@ def owner_uids(workload: Json) -> set[str]:
 def queue_state(
     pod: Json | None, snapshot: QueueSnapshot, previous: Iterable[Condition], now: datetime, advice: str = ""
 ) -> QueueState | None:
-    """The state of the server whose current pod is `pod`; None when no queue has a say in it.
+    """The state of the server whose current pod is `pod`; None when no queue concerns it.
 
-    `previous` are the server's conditions as they stand: why its place was lost outlives the Workload that says so.
-    `advice` says what would fit instead of what never will.
+    `previous` are the server's stored conditions: the reason of an eviction outlives the Workload that has it. `advice`
+    says what fits instead of a flavor that never will.
     """
     workload = workload_of(pod, snapshot.workloads)
     eviction = current_eviction(previous, _eviction_of_server(workload, snapshot))
@@ -140,7 +139,7 @@ def queue_state(
 def _waiting_reason_and_message(
     pod: Json, workload: Json, queue: str, snapshot: QueueSnapshot, advice: str
 ) -> tuple[str, str]:
-    """Why a Workload has no quota: a reason, and words."""
+    """Why a Workload has no quota."""
     kueue_message = _condition_message(workload, "QuotaReserved")
     if (workload.get("spec") or {}).get("active") is False:
         return DEACTIVATED, (
@@ -168,7 +167,7 @@ def _waiting_reason_and_message(
 
 
 def _state_without_workload(pod: Json, now: datetime) -> QueueState | None:
-    """The state of a pod that has no Workload: held by Kueue's gate, or not Kueue's at all."""
+    """The state of a pod without a Workload: held by Kueue's gate, or not Kueue's at all."""
     if not is_gated(pod):
         return None
     since = pods.created_at(pod)
@@ -198,7 +197,7 @@ def is_gated(pod: Json) -> bool:
 
 
 def _evicted_state(cause: Eviction, snapshot: QueueSnapshot) -> QueueState:
-    """The state between an eviction and the Workload of the pod that comes after it."""
+    """The state between an eviction and the Workload of the next pod."""
     home = "Its home is kept; it" if snapshot.home_kept else "It"
     return QueueState(
         cause.reason, f"{cause.sentence} {home} goes on by itself when quota comes free.", cause.kueue_message
@@ -206,7 +205,7 @@ def _evicted_state(cause: Eviction, snapshot: QueueSnapshot) -> QueueState:
 
 
 def _eviction_of_server(workload: Json | None, snapshot: QueueSnapshot) -> Eviction | None:
-    """Why the present Workload, or that of a pod that is ending, lost its place."""
+    """The eviction of the current Workload, or of that of a pod that is being deleted."""
     ending = [pod for pod in snapshot.pods if (pod.get("metadata") or {}).get("deletionTimestamp")]
     workloads = [workload, *(workload_of(pod, snapshot.workloads) for pod in ending)]
     return next(
