@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import SSHCertificate, load_ss
 from devservers.build.host_certificate import sign
 from devservers.build.host_key import host_key_name
 from devservers_core.names import HOST_CA_SECRET, HOST_CERTIFICATE_FILE, HOST_KEY_PUBLIC_FILE, SYSTEM_NAMESPACE
-from tests.support.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
+from tests.support.node.laptop import NAMESPACE, Laptop, add, add_key, pods, read_until, until
 from tests.support.node.person import BIN, Person, Platform
 
 Wait = Callable[..., object]
@@ -28,10 +28,7 @@ Wait = Callable[..., object]
 def laptop(platform: Platform, ann: Person, tmp_path_factory: pytest.TempPathFactory) -> Laptop:
     """Ann's other machine, whose key is one of hers from now on."""
     laptop = Laptop(tmp_path_factory.mktemp("laptop"), platform, ann.name)
-    keys = [*platform.get("devserveruser", ann.name)["spec"]["sshPublicKeys"], laptop.public]
-    patch = json.dumps({"spec": {"sshPublicKeys": keys}})
-    platform.cluster.kubectl("patch", "devserveruser", ann.name, "--type=merge", "-p", patch)
-    until(lambda: laptop.ssh("devctl", "version", check=False).returncode == 0, "the new key to open the door", 10)
+    add_key(platform, laptop)
     return laptop
 
 

@@ -15,6 +15,14 @@ FENCE = re.compile(r"^\s*(```+|~~~+)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *#*$")
 LINK = re.compile(r"(?<!!)\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^)\s]+)(?: \"[^\"]*\")?\)|!\[[^\]]*\]\(([^)\s]+)\)")
 RUNNABLE = "<!-- run -->"
+NOT_RUN = {
+    "make test": "runs every test, these included; .ci/run runs it after `make up`",
+    "uv sync": "changes the environment that the tests run in; tests/infra/test_preview_alone.py has the preview",
+    "make preview SIMULATED=1 STACK=prod": "tests/infra/test_preview_alone.py runs it",
+    "make up FAKE_GPUS=4": "changes the node that other tests share; tests/node/test_waiting.py has such a platform",
+    "make down": "takes away the platform that other tests share; tests/node/test_platform.py has it",
+}
+"""A command of each block of the README and the tutorials that no test runs, and why."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +95,22 @@ def slug(text: str) -> str:
     return kept.replace(" ", "-")
 
 
-def runnable(page: Path) -> list[str]:
-    """The command blocks of a page that a test runs: the fenced ones below a line `<!-- run -->`."""
+@dataclass(frozen=True)
+class Block:
+    """A block of commands (``console``): what stands behind `$ `, and whether the page marks it to be run."""
+
+    commands: tuple[str, ...]
+    run: bool
+
+
+def blocks(page: Path) -> list[Block]:
+    """The command blocks of a page; a line `<!-- run -->` above one marks it."""
     lines = page.read_text().splitlines()
     found = []
     for number, line in enumerate(lines):
-        if line.strip() == RUNNABLE:
-            assert lines[number + 1].startswith("```"), f"{page.name}:{number + 1}: a fenced block follows the mark"
-            end = next(place for place in range(number + 2, len(lines)) if lines[place].startswith("```"))
-            found.append("\n".join(lines[number + 2 : end]))
+        if line == "```console":
+            end = lines.index("```", number)
+            text = "\n".join(lines[number + 1 : end]).replace("\\\n", " ")
+            commands = tuple(each.removeprefix("$ ") for each in text.splitlines() if each.startswith("$ "))
+            found.append(Block(commands, lines[number - 1] == RUNNABLE))
     return found

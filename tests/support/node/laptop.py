@@ -103,6 +103,14 @@ def add(platform: Platform, laptop: Laptop, **spec: Any) -> None:
     platform.cluster.kubectl("apply", "-f", "-", text=json.dumps(made))
 
 
+def add_key(platform: Platform, laptop: Laptop) -> None:
+    """Make the laptop's key one of its user's, and wait until the bastion accepts it."""
+    keys = [*platform.get("devserveruser", laptop.name)["spec"]["sshPublicKeys"], laptop.public]
+    patch = json.dumps({"spec": {"sshPublicKeys": keys}})
+    platform.cluster.kubectl("patch", "devserveruser", laptop.name, "--type=merge", "-p", patch)
+    until(lambda: laptop.ssh("devctl", "version", check=False).returncode == 0, "the new key to open the bastion", 10)
+
+
 def pods(platform: Platform) -> list[str]:
     """Names of pods that take sessions."""
     found = platform.get("pods", "-n", NAMESPACE)["items"]
