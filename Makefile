@@ -33,7 +33,7 @@ cost: env ## What an environment costs, and how much more than what is deployed 
 inventory: env ## Write stacks/inventory/*.txt anew: what each stack makes, for review
 	@$(DEPLOY) inventory
 
-prices: env ## Write infra/catalog_prices.json anew from the pinned release of Karpenter's list (needs a network)
+prices: env ## Write infra/catalog/prices.json anew from the pinned release of Karpenter's list (needs a network)
 	@$(DEPLOY) prices
 
 reference: env ## Write docs/reference anew: devctl's commands, the custom resources, the stacks' settings

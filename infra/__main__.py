@@ -13,29 +13,32 @@ if str(HERE.parent) not in sys.path:
 import pulumi  # noqa: E402
 
 from devservers.api.flavors import SHIPPED  # noqa: E402
-from infra import settings as configuration  # noqa: E402
-from infra.bastion import PORT_VARIABLE  # noqa: E402
+from infra import PROJECT  # noqa: E402
 from infra.local import capacity, context, surroundings  # noqa: E402
 from infra.local.provider import provider  # noqa: E402
 from infra.platform.stack import loopback, platform  # noqa: E402
+from infra.settings.bastion import PORT_VARIABLE  # noqa: E402
+from infra.settings.loading import load  # noqa: E402
+from infra.settings.problems import SettingsError  # noqa: E402
+from infra.settings.stack import AWS  # noqa: E402
 
 
 def main() -> None:
     """The graph of the selected stack."""
-    prefix = f"{configuration.PROJECT}:"
+    prefix = f"{PROJECT}:"
     values = {
         key.removeprefix(prefix): value
         for key, value in pulumi.runtime.config.CONFIG.get().items()
         if key.startswith(prefix)
     }
     try:
-        settings = configuration.load(pulumi.get_stack(), values, os.environ)
-        on_aws = settings.cluster == configuration.AWS
+        settings = load(pulumi.get_stack(), values, os.environ)
+        on_aws = settings.cluster == AWS
         choice = None if on_aws else context.choose_here(os.environ)
         if not on_aws:
             settings = surroundings.read(os.environ).around(settings)
         has = capacity.read(os.environ) if settings.queueing.enabled and not on_aws else capacity.NOTHING
-    except (configuration.SettingsError, context.ContextError) as error:
+    except (SettingsError, context.ContextError) as error:
         # A RunError is shown as its text; anything else would be a traceback.
         raise pulumi.RunError(str(error)) from None
     if choice is not None:
@@ -46,9 +49,15 @@ def main() -> None:
     else:
         # The AWS SDK takes seconds to import, and the local stack has no use for it.
         from infra.aws.stack import environment
+        from infra.cost.estimator import estimate
+        from infra.cost.tally import Tally
 
-        made = environment(pulumi.get_stack(), settings)
-        outputs = made.outputs | platform(settings, made.provider, made.pools, made.offered, made.ready, made.door)
+        tally = Tally()
+        made = environment(pulumi.get_stack(), settings, [tally.see])
+        # When everything of AWS is registered: the state tells what was deployed last would cost.
+        cost = estimate(pulumi.get_stack(), settings.aws, tally) if settings.aws else None
+        outputs = made.outputs | {"cost": cost.record() if cost else None}
+        outputs |= platform(settings, made.provider, made.pools, made.offered, made.ready, made.door)
     for name, value in outputs.items():
         pulumi.export(name, value)
 

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from docs.generate import NOTICE, cell
-from infra.aws.settings import Aws
-from infra.problems import allowed_at, model_in
-from infra.settings import Settings, User
+from infra.settings.aws.models import Aws
+from infra.settings.problems import allowed_at, model_in
+from infra.settings.stack import Settings, User
 
 _INTRODUCTION = """\
 # Stack settings

@@ -7,7 +7,7 @@ So policies are whole in a preview. The stacks' partition is `aws`; China's and 
 
 from __future__ import annotations
 
-from infra.aws.settings import Aws
+from infra.settings.aws.models import Aws
 
 
 def arn(aws: Aws, service: str, resource: str) -> str:

@@ -8,6 +8,7 @@ interfaces are gone before the network. The platform goes on top, by the cluster
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,28 +17,26 @@ import pulumi_aws
 
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.flavors import SHIPPED
-from infra.aws.access import Access
-from infra.aws.addons import Addons, NodeAddons
-from infra.aws.binding import SERVICE_PORT
-from infra.aws.boundary import Boundary
-from infra.aws.cluster import Cluster
-from infra.aws.controllers import Controllers
-from infra.aws.edge import Edge
-from infra.aws.logs import Logs
-from infra.aws.network import Network
-from infra.aws.nodes import Nodes
-from infra.aws.observability import Observability
-from infra.aws.pools import pools_of
-from infra.aws.registry import Registry
-from infra.aws.security import Security
-from infra.aws.settings import Aws
-from infra.aws.storage import Storage
+from infra.aws.addons.controllers import Controllers
+from infra.aws.addons.eks_addons import Addons, NodeAddons
+from infra.aws.cluster.control_plane import Cluster
+from infra.aws.cluster.node_groups import pools_of
+from infra.aws.cluster.nodes import Nodes
+from infra.aws.iam.boundary import Boundary
+from infra.aws.iam.github_roles import Access
+from infra.aws.kms_keys import Security
+from infra.aws.load_balancer import Edge
+from infra.aws.network.vpc import Network
+from infra.aws.observability.alarms import Observability
+from infra.aws.observability.log_groups import Logs
+from infra.aws.storage.registry import Registry
+from infra.aws.storage.volumes import Storage
 from infra.aws.tags import tags_of
-from infra.cost.estimator import estimate
-from infra.cost.tally import Tally
+from infra.platform.pools import Pool
 from infra.platform.stack import Door
-from infra.pools import Pool
-from infra.settings import Settings
+from infra.platform.target_group_binding import SERVICE_PORT
+from infra.settings.aws.models import Aws
+from infra.settings.stack import Settings
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,10 @@ class Environment:
         return [*SHIPPED, *(flavor for pool in self.pools if (flavor := pool.flavor()))]
 
 
-def environment(stack: str, settings: Settings) -> Environment:
-    """Make an environment; ``settings.aws`` must be set."""
+def environment(
+    stack: str, settings: Settings, transformations: Sequence[pulumi.ResourceTransformation] = ()
+) -> Environment:
+    """Make an environment; ``settings.aws`` must be set. Its resources pass through ``transformations`` first."""
     aws = settings.aws
     if aws is None:
         raise ValueError("these settings have no environment on AWS")
@@ -74,8 +75,7 @@ def environment(stack: str, settings: Settings) -> Environment:
         default_tags=pulumi_aws.ProviderDefaultTagsArgs(tags=tags_of(stack, aws)),
     )
 
-    tally = Tally()
-    limits: list[pulumi.ResourceTransformation] = [tally.see]
+    limits: list[pulumi.ResourceTransformation] = [*transformations]
 
     def after(*others: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(providers=[account], depends_on=list(others), transformations=[*limits])
@@ -116,8 +116,6 @@ def environment(stack: str, settings: Settings) -> Environment:
         "nameServers": edge.name_servers,
         "roles": access.roles,
         "alarmTopic": observability.topic_arn,
-        # When everything is registered: the state tells what was deployed last would cost.
-        "cost": estimate(stack, aws, tally).record(),
     }
     # The edge too: a pod of the bastion is ready when the load balancer's listener sends people to it.
     ready: list[pulumi.Resource] = [nodes, addons, controllers, storage, registry, edge]

@@ -5,8 +5,8 @@ Invariant: whatever the environment has made says whose it is and who pays.
 
 from __future__ import annotations
 
-from infra.aws.settings import Aws
-from infra.problems import PROJECT
+from infra import PROJECT
+from infra.settings.aws.models import Aws
 
 STACK = "Stack"
 """The tag that rights are bound to."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.aws.launchtemplate import root_gib
-from infra.aws.pools import SYSTEM, pools_of, price_of, system_of
-from infra.aws.settings import Aws, PoolSettings
+from infra.aws.cluster.launch_template import root_gib
+from infra.aws.cluster.node_groups import pools_of, system_of
 from infra.catalog import FAMILIES, PRICES_AS_OF, VERSIONS, Size
-from infra.catalog_prices import PRICES
+from infra.catalog.prices import PRICES
 from infra.cost import fees, tally
 from infra.cost.estimate import Estimate, Line, Server
 from infra.cost.fees import HOURS, Fee
 from infra.cost.tally import Tally
+from infra.settings.aws.models import SYSTEM_POOL, Aws, PoolSettings
 
 HOURS_A_DAY, DAYS = 8, 21
 """Of a server that somebody works on: 8 hours on each of the 21 working days of a month."""
@@ -20,12 +20,12 @@ HOURS_A_DAY, DAYS = 8, 21
 
 def estimate(stack: str, aws: Aws, seen: Tally) -> Estimate:
     """What an environment costs a month."""
-    priced = [(pool, price) for pool in aws.pools if (price := price_of(pool)) is not None]
+    priced = [(pool, price) for pool in aws.pools if (price := pool.node_price) is not None]
     pools = [_system(aws), *(_pool(pool, price) for pool, price in priced)]
     unknown = [
         f"nodes of pool {pool.name}: the price of {pool.family}.{pool.size} isn't known; set pricePerHour of the pool"
         for pool in aws.pools
-        if price_of(pool) is None
+        if pool.node_price is None
     ]
     return Estimate(
         stack=stack,
@@ -64,7 +64,7 @@ def _fixed(aws: Aws, seen: Tally) -> Iterator[Line]:
 def _system(aws: Aws) -> Line:
     group = system_of(aws)
     # CPU families all have a price (tests/infra/test_aws_catalog.py).
-    return _nodes(SYSTEM, group.min, group.max, group.instance_type, group.size, group.size.price or 0, _LIST)
+    return _nodes(SYSTEM_POOL, group.min, group.max, group.instance_type, group.size, group.size.price or 0, _LIST)
 
 
 def _pool(pool: PoolSettings, price: float) -> Line:

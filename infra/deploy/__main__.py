@@ -137,8 +137,8 @@ def inventory() -> None:
 
 @app.command()
 def prices() -> None:
-    """Write infra/catalog_prices.json anew: what AWS takes for the instance types of the catalog."""
-    from infra.catalog_prices import FILE
+    """Write infra/catalog/prices.json anew: what AWS takes for the instance types of the catalog."""
+    from infra.catalog.prices import FILE
     from infra.deploy.prices import update
 
     print(f"{'changed' if update(current(), Progress()) else 'unchanged'}: infra/{FILE.name}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Writes infra/catalog_prices.json from the price list that the Karpenter project generates from AWS's.
+"""Writes infra/catalog/prices.json from the price list that the Karpenter project generates from AWS's.
 
 Go downloads the pinned module and holds it against go.sum (devcluster/tools/prices). Of its 1367 types only the
 catalog's are kept: a review of a newer list then shows what changes for a pool, and nothing else.
@@ -19,7 +19,7 @@ from devcluster.modules import MODULES
 from devcluster.progress import Progress
 from devservers_core.paths import Paths
 from infra.catalog import FAMILIES
-from infra.catalog_prices import COMMAND, FILE
+from infra.catalog.prices import COMMAND, FILE
 
 MODULE = "github.com/aws/karpenter-provider-aws"
 LIST = "pkg/providers/pricing/zz_generated.pricing_aws.go"

@@ -18,10 +18,11 @@ from devservers.api.flavor import DevServerFlavor, FlavorResources, FlavorSpec
 from devservers.api.meta import Metadata
 from devservers_core.names import BASTION_NAMESPACE, GPU, KUEUE_NAMESPACE, LABEL_USER, SYSTEM_NAMESPACE
 from devservers_core.quantity import parse_quantity
-from infra.bastion import SIDECAR_CPU, SIDECAR_MEMORY, SIDECARS
-from infra.pools import DISK, FAKE_GPU_POOL, GPU_POOL, Pool
-from infra.problems import Problem, SettingsError
-from infra.settings import Settings
+from infra.platform.pools import DISK, Pool
+from infra.settings.bastion import SIDECAR_CPU, SIDECAR_MEMORY, SIDECARS
+from infra.settings.flavors import FAKE_GPU_POOL, GPU_POOL
+from infra.settings.problems import Problem, SettingsError
+from infra.settings.stack import Settings
 
 VARIABLE = "DEVSERVERS_LOCAL_CAPACITY"
 LOCAL_POOL = "local"

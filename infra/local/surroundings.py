@@ -11,8 +11,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from infra.problems import Problem, SettingsError
-from infra.settings import Settings
+from infra.settings.problems import Problem, SettingsError
+from infra.settings.stack import Settings
 
 VARIABLE = "DEVSERVERS_LOCAL_NETWORK"
 

@@ -22,8 +22,10 @@ from devservers_core.names import (
     LABEL_USER,
     SSH_POD_PORT,
 )
-from infra.aws import cidrs
-from infra.aws.binding import (
+from infra.platform.bastion_pod import SELECTOR, pod
+from infra.platform.manifest import SKIP_AWAIT, TIMEOUT_SECONDS, Component, annotated
+from infra.platform.namespaces import leveled, network_policy
+from infra.platform.target_group_binding import (
     HEALTH_PORT,
     READINESS_GATE,
     SERVICE,
@@ -31,10 +33,8 @@ from infra.aws.binding import (
     SSH_PORT,
     target_group_binding,
 )
-from infra.platform.bastion_pod import SELECTOR, pod
-from infra.platform.manifest import SKIP_AWAIT, TIMEOUT_SECONDS, Component, annotated
-from infra.platform.namespaces import leveled, network_policy
-from infra.settings import AWS, Settings
+from infra.settings.aws.subnets import plan_subnets
+from infra.settings.stack import AWS, Settings
 
 METADATA = "169.254.0.0/16"
 """Where a cloud tells a node its secrets (RFC 3927's link-local network)."""
@@ -64,7 +64,7 @@ def policies(settings: Settings) -> list[dict[str, Any]]:
         checks.append(
             {
                 # Where the load balancer is; servers have addresses of the private subnets.
-                "from": [{"ipBlock": {"cidr": each.public}} for each in cidrs.plan(network.cidr, network.zones)],
+                "from": [{"ipBlock": {"cidr": each.public}} for each in plan_subnets(network.cidr, network.zones)],
                 "ports": [{"protocol": "TCP", "port": HEALTH_PORT}],
             }
         )

@@ -20,9 +20,9 @@ from devservers_core.names import (
     BASTION_SETTINGS,
     LABEL_APP,
 )
-from infra.aws.binding import HEALTH_PORT, SERVICE, SSH_PORT
-from infra.bastion import SIDECAR_CPU, SIDECAR_MEMORY
-from infra.settings import AWS, Settings
+from infra.platform.target_group_binding import HEALTH_PORT, SERVICE, SSH_PORT
+from infra.settings.bastion import SIDECAR_CPU, SIDECAR_MEMORY
+from infra.settings.stack import AWS, Settings
 
 SELECTOR = {LABEL_APP: BASTION}
 KEYSYNC, BROKER, AUDIT = 10001, 10002, 10003

@@ -14,7 +14,7 @@ from typing import Any
 
 from devservers_core.names import KUEUE_NAMESPACE, LABEL_APP, LABEL_SCRAPE, LABEL_USER
 from infra.platform.namespaces import network_policy, restricted
-from infra.settings import Settings
+from infra.settings.stack import Settings
 
 VERSION = "0.18.2"
 CHART = "oci://registry.k8s.io/kueue/charts/kueue"

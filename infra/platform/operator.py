@@ -14,7 +14,7 @@ from devservers_core.names import LABEL_APP, OPERATOR, RESERVED_ENV_PREFIX, SYST
 from infra.platform import rbac
 from infra.platform.manifest import SKIP_AWAIT, TIMEOUT_SECONDS, Component, annotated
 from infra.platform.namespaces import HEALTH_PORT, METRICS_PORT
-from infra.settings import Settings
+from infra.settings.stack import Settings
 
 USER_ID = 65532
 """Of the operator's process; its image runs as any."""

@@ -17,8 +17,8 @@ from pulumi_kubernetes.helm.v3 import Release
 from devservers_core.names import KUEUE_NAMESPACE
 from infra.platform import kueue, queues
 from infra.platform.manifest import TIMEOUT_SECONDS, WAIT_FOR, Component, annotated
-from infra.pools import Pool
-from infra.settings import Settings
+from infra.platform.pools import Pool
+from infra.settings.stack import Settings
 
 _NOT_YET = "failed calling webhook"
 """What the API server says of an object whose webhook it can't reach."""

@@ -24,7 +24,7 @@ from devservers_core.names import (
 from devservers_core.quantity import canonical, parse_quantity
 from devservers_core.types import Json
 from infra.platform.kueue import USERS_ONLY
-from infra.pools import Pool
+from infra.platform.pools import Pool
 
 _WORDS = {
     PRIORITY_INTERACTIVE: "Development servers: somebody works there.",

@@ -21,10 +21,10 @@ from infra.platform.crds import Crds
 from infra.platform.flavors import Flavors
 from infra.platform.namespaces import Namespaces
 from infra.platform.operator import Operator
+from infra.platform.pools import Pool
 from infra.platform.queueing import Queueing
 from infra.platform.users import Users
-from infra.pools import Pool
-from infra.settings import Settings
+from infra.settings.stack import Settings
 
 LOCALHOST = "127.0.0.1"
 

@@ -14,7 +14,7 @@ import pulumi
 
 from devservers_core.names import API_VERSION
 from infra.platform.manifest import TIMEOUT_SECONDS, WAIT_FOR, Component, annotated
-from infra.settings import Settings, User
+from infra.settings.stack import Settings, User
 
 
 def manifest(user: User) -> dict[str, Any]:

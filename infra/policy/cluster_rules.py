@@ -19,7 +19,7 @@ CLUSTER = "aws:eks/cluster:Cluster"
 LOGS = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 WIDEST = {4: 8, 6: 16}
 """Bits, by the version of IP. A wider network is nobody's own: 0.0.0.0/0 in two halves, say. For IPv4 the same as
-infra/aws/checks_network.py's, which can't be imported here."""
+infra/settings/aws/network_checks.py's, which can't be imported here."""
 
 
 def of_the_world(network: object) -> bool:

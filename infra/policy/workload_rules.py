@@ -125,7 +125,7 @@ RULES = (
     Rule(
         "versions-pinned",
         "Charts and EKS add-ons are installed in a version that is written down.",
-        "set version, or addon_version from infra/catalog.py",
+        "set version, or addon_version from infra/catalog",
         each=_versions,
     ),
 )

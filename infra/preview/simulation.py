@@ -15,7 +15,6 @@ from pathlib import Path
 
 from devservers_core.client import kubeconfig
 from devservers_core.names import LOCAL_IMAGES
-from infra import settings as configuration
 from infra.cost.estimate import Estimate
 from infra.local.capacity import VARIABLE, Capacity
 from infra.local.surroundings import VARIABLE as NETWORK
@@ -23,7 +22,8 @@ from infra.local.surroundings import Surroundings
 from infra.preview import recorder
 from infra.preview.recorder import Graph
 from infra.preview.stackfile import StackFile
-from infra.settings import IMAGE_VARIABLES, Settings
+from infra.settings.loading import load
+from infra.settings.stack import IMAGE_VARIABLES, Settings
 
 CONTEXT = "kind-simulated"
 USER = "somebody"
@@ -52,7 +52,7 @@ def simulate(stack: StackFile, *, preview: bool = False) -> Simulation:
     with tempfile.TemporaryDirectory(prefix="devservers-simulation-") as folder:
         env = stand_in(Path(folder)) if stack.local else {}
         # Before the run, which would raise the same as Pulumi's own error.
-        settings = configuration.load(stack.name, stack.config, env)
+        settings = load(stack.name, stack.config, env)
         run = recorder.run(stack.config, env, preview, stack.name)
     cost = Estimate.of(run.outputs["cost"]) if settings.aws else None
     return Simulation(stack.name, settings, run.graph, tuple(sorted(run.outputs)), cost)
@@ -61,7 +61,7 @@ def simulate(stack: StackFile, *, preview: bool = False) -> Simulation:
 def settings_of(stack: StackFile) -> Settings:
     """A stack's settings alone, nothing run. Raises SettingsError."""
     with tempfile.TemporaryDirectory(prefix="devservers-simulation-") as folder:
-        return configuration.load(stack.name, stack.config, stand_in(Path(folder)) if stack.local else {})
+        return load(stack.name, stack.config, stand_in(Path(folder)) if stack.local else {})
 
 
 def stand_in(folder: Path) -> Mapping[str, str]:

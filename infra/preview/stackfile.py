@@ -14,9 +14,8 @@ from typing import Any
 
 import yaml
 
-from infra import ROOT
+from infra import PROJECT, ROOT
 from infra.errors import InfraError
-from infra.problems import PROJECT
 
 FOLDER = ROOT / "stacks"
 SECRET = "[secret]"

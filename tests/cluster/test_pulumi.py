@@ -33,7 +33,7 @@ from infra.deploy.local.drain import Leftover, describe
 from infra.deploy.local.engine import Engine, EngineError
 from infra.local.context import choose_here
 from infra.platform import bastion, crds, namespaces, operator, rbac, users
-from infra.settings import load
+from infra.settings.loading import load
 from tests.support.cluster.client import Client, repeating
 from tests.support.cluster.harness import running_api_server, running_controllers
 

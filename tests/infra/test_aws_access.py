@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from infra.aws import access, boundary, deploying, reading
-from infra.aws.settings import GitHub
+from infra.aws.iam import boundary, deployer_policy, github_roles, previewer_policy
 from infra.preview.recorder import Graph
+from infra.settings.aws.models import GitHub
 from tests.support.infra.aws_graph import ACCOUNT, DEV, PROD, REPOSITORY, by_name, part, recorded, settings
 from tests.support.infra.iam import documents, faults, many
 
@@ -30,7 +30,7 @@ def takes(role: str, **claims: str) -> bool:
 def role_trust(role: str) -> dict[str, Any]:
     github = AWS.access.github
     assert github is not None
-    return access.trust("arn", "dev", github, role)
+    return github_roles.trust("arn", "dev", github, role)
 
 
 MAIN = "refs/heads/main"
@@ -106,10 +106,10 @@ def test_role_trust_with_ids_accepts_the_one_repository(
     role: str, sub: str, repository_id: str, expected: bool
 ) -> None:
     github = GitHub(repository=REPOSITORY, owner_id=11, repository_id=22)
-    (statement,) = access.trust("arn", "dev", github, role)["Statement"]
+    (statement,) = github_roles.trust("arn", "dev", github, role)["Statement"]
     token = {
         "aud": "sts.amazonaws.com",
-        "sub": sub.format(access.environment_of("dev", role)),
+        "sub": sub.format(github_roles.environment_of("dev", role)),
         "repository_id": repository_id,
         "ref": MAIN,
         "job_workflow_ref": f"{UP}@{MAIN}",
@@ -166,7 +166,7 @@ def allowed(policy: dict[str, Any], action: str, resource: str) -> bool:
 
 
 def test_previewer_policy_reads_settings_and_no_data() -> None:
-    for statement in reading.settings("dev", AWS)["Statement"]:
+    for statement in previewer_policy.settings("dev", AWS)["Statement"]:
         for action in many(statement["Action"]):
             name = action.partition(":")[2]
             assert name.startswith(("Describe", "Get", "List", "View")), action
@@ -174,7 +174,7 @@ def test_previewer_policy_reads_settings_and_no_data() -> None:
 
 
 def state(write: bool, **changes: Any) -> dict[str, Any]:
-    found = reading.state("dev", settings(**changes), write=write)
+    found = previewer_policy.state("dev", settings(**changes), write=write)
     assert found is not None
     return found
 
@@ -206,7 +206,7 @@ def test_state_policy_of_the_previewer_is_read_only() -> None:
 
 
 def test_state_policy_without_a_bucket_is_none() -> None:
-    assert reading.state("dev", settings(access={"github": {"repository": REPOSITORY}}), write=True) is None
+    assert previewer_policy.state("dev", settings(access={"github": {"repository": REPOSITORY}}), write=True) is None
 
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/"
@@ -234,11 +234,11 @@ POLICY = f"arn:aws:iam::{ACCOUNT}:policy/"
     ],
 )
 def test_deployer_policy_prevents_privilege_escalation(action: str, resource: str, expected: bool) -> None:
-    assert allowed(deploying.roles("dev", AWS), action, resource) is expected
+    assert allowed(deployer_policy.roles("dev", AWS), action, resource) is expected
 
 
 def test_deployer_policy_grants_rights_to_bounded_roles_only() -> None:
-    statements = {each["Sid"]: each for each in deploying.roles("dev", AWS)["Statement"]}
+    statements = {each["Sid"]: each for each in deployer_policy.roles("dev", AWS)["Statement"]}
     bound = {"StringEquals": {"iam:PermissionsBoundary": boundary.arn("dev", AWS)}}
     assert statements["Rights"]["Condition"] == bound
     assert {"iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"} <= set(statements["Rights"]["Action"])
@@ -250,7 +250,7 @@ VIA_SERVICE = {"aws:ViaAWSService": "true"}
 
 
 def test_deployer_policy_deletes_by_name_or_tag_only() -> None:
-    for policy in (deploying.network("dev", AWS), deploying.services("dev", AWS)):
+    for policy in (deployer_policy.network("dev", AWS), deployer_policy.services("dev", AWS)):
         for statement in policy["Statement"]:
             destroys = [each for each in many(statement["Action"]) if ":Delete" in each]
             named = all("devservers-dev" in resource for resource in many(statement["Resource"]))
@@ -260,10 +260,10 @@ def test_deployer_policy_deletes_by_name_or_tag_only() -> None:
 
 
 def test_deployer_policy_of_prod_denies_deletion_of_data() -> None:
-    prod = deploying.services("prod", settings(PROD))
+    prod = deployer_policy.services("prod", settings(PROD))
     assert not allowed(prod, "eks:DeleteCluster", f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/devservers-prod")
     assert not allowed(prod, "kms:ScheduleKeyDeletion", f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/1")
-    dev = deploying.services("dev", AWS)
+    dev = deployer_policy.services("dev", AWS)
     assert allowed(dev, "eks:DeleteCluster", f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/devservers-dev")
     assert not allowed(dev, "eks:DeleteCluster", f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/devservers-prod")
 
@@ -311,7 +311,7 @@ class TestBoundary:
 
     def test_boundary_contains_the_deployers_denials(self, dev: Graph, prod: Graph) -> None:
         for graph, stack, aws in ((dev, "dev", AWS), (prod, "prod", settings(PROD))):
-            denied = [each for each in deploying.services(stack, aws)["Statement"] if each["Effect"] == "Deny"]
+            denied = [each for each in deployer_policy.services(stack, aws)["Statement"] if each["Effect"] == "Deny"]
             limit = json.loads(part(graph, "Boundary").one("Policy").inputs["policy"])["Statement"]
             assert bool(denied) is aws.production
             assert all(each in limit for each in denied)
@@ -319,10 +319,14 @@ class TestBoundary:
 
 def may(action: str) -> list[dict[str, Any]]:
     """What a deployer's policies say of an action, reading included."""
-    policies = [reading.settings("dev", AWS), deploying.network("dev", AWS), deploying.services("dev", AWS)]
+    policies = [
+        previewer_policy.settings("dev", AWS),
+        deployer_policy.network("dev", AWS),
+        deployer_policy.services("dev", AWS),
+    ]
     return [
         each
-        for policy in [*policies, deploying.roles("dev", AWS)]
+        for policy in [*policies, deployer_policy.roles("dev", AWS)]
         for each in policy["Statement"]
         if each["Effect"] == "Allow" and action in many(each["Action"])
     ]

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from infra.aws.settings import PoolSettings
 from infra.catalog import CHARTS, DEFAULT_VERSION, FAMILIES, RETIRED, VERSIONS, WITHOUT_PRICE, Family
-from infra.catalog_prices import FILE, PRICES
+from infra.catalog.prices import FILE, PRICES
 from infra.deploy.prices import PINS
+from infra.settings.aws.models import PoolSettings
 
 SIZES = [(family, name) for family in FAMILIES.values() for name in family.sizes]
 ADDONS = {

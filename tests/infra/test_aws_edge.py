@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.aws import binding
+from infra.platform import target_group_binding
 from infra.preview.recorder import Graph
 from tests.support.infra.aws_graph import DEV, PROD, ZONES, by_name, part, recorded, settings
 
@@ -121,7 +121,7 @@ def test_load_balancer_and_target_group_names_fit_the_limit(stack: str) -> None:
 
 
 def test_target_group_binding_has_no_networking_rules() -> None:
-    manifest = binding.target_group_binding("arn:x")
+    manifest = target_group_binding.target_group_binding("arn:x")
     assert manifest["apiVersion"] == "elbv2.k8s.aws/v1beta1"
     assert manifest["metadata"] == {"name": "bastion", "namespace": "devservers-bastion"}
     assert manifest["spec"] == {

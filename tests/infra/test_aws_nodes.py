@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from infra.aws.allocatable import kubelet
 from infra.catalog import FAMILIES
+from infra.catalog.allocatable import kubelet
 from infra.preview.recorder import Node
 from tests.support.infra import iam
 from tests.support.infra.environment import NAME, POOLS, ZONES, follows, graph, part

@@ -10,10 +10,10 @@ from devservers.api.flavors import SHIPPED
 from devservers_core.names import GPU as DEVICE
 from devservers_core.names import LABEL_POOL
 from devservers_core.quantity import parse_quantity
-from infra.aws.allocatable import allocatable, kubelet, max_pods, reserved
-from infra.aws.pools import groups_of, pools_of, system_of
+from infra.aws.cluster.node_groups import groups_of, pools_of, system_of
 from infra.catalog import FAMILIES, Family, Size
-from infra.settings import load
+from infra.catalog.allocatable import allocatable, kubelet, max_pods, reserved
+from infra.settings.loading import load
 from tests.support.infra.environments import CPU, GPU, PRODUCTION, STACKS, TODAY, aws, committed
 
 

@@ -17,7 +17,7 @@ from tests.support.infra.environment import CONFIGURATION, NAME, STACK, follows,
 IMAGES = {name: f"registry.example.com/devservers/{name}:1" for name in ("operator", "ssh", "base", "bastion")}
 LOOKS = """
 import sys
-import infra.settings, infra.local.provider, infra.platform.stack, infra.preview.recorder
+import infra.settings.loading, infra.local.provider, infra.platform.stack, infra.preview.recorder
 print([name for name in ("pulumi_aws", "pulumi_eks") if name in sys.modules])
 """
 

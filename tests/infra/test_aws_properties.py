@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.aws.cidrs import plan
-from infra.aws.pools import groups_of, pools_of, price_of, system_of
+from infra.aws.cluster.node_groups import groups_of, pools_of, system_of
 from infra.catalog import FAMILIES, Size
-from infra.naming import LOAD_BALANCER, NODE_GROUP, ROLE, named
 from infra.preview import recorder
-from infra.problems import SettingsError
-from infra.settings import load
+from infra.settings.aws.naming import LOAD_BALANCER, NODE_GROUP, ROLE, named
+from infra.settings.aws.subnets import plan_subnets
+from infra.settings.loading import load
+from infra.settings.problems import SettingsError
 from tests.support.infra.environments import CPU, LEAST, TODAY, aws, raw
 
 ZONES = tuple(f"eu-central-1{letter}" for letter in "abc")
@@ -115,7 +115,7 @@ def test_node_groups_of_any_pools_follow_their_entries(pools: list[dict[str, Any
         assert sum(group.min for group in groups) == entry.min
         assert all(group.min <= group.max == seen.nodes == entry.max for group in groups)
         assert {zone for group in groups for zone in group.zones} == set(entry.zones or ZONES)
-        assert price_of(entry) is not None
+        assert entry.node_price is not None
         assert seen.cpu > 0
         assert seen.memory > 0
 
@@ -127,13 +127,13 @@ def test_subnets_of_any_network_never_overlap_and_are_stable(prefix: int, place:
     cidr = str(whole[place % len(whole)])
     services = "10.0.0.0/16" if block.startswith("172") else "172.20.0.0/16"
     found = aws(network={"cidr": cidr, "zones": list(ZONES)}, kubernetes={"serviceCidr": services})
-    parts = plan(found.network.cidr, found.network.zones)
+    parts = plan_subnets(found.network.cidr, found.network.zones)
     assert tuple(part.zone for part in parts) == ZONES
     subnets = [IPv4Network(each) for part in parts for each in (part.private, part.public)]
     assert all(each.subnet_of(IPv4Network(cidr)) for each in subnets)
     assert not any(a.overlaps(b) for a in subnets for b in subnets if a is not b)
     assert all(each.prefixlen <= 28 for each in subnets)  # ec2:CreateSubnet
-    assert plan(cidr, ZONES[:2]) == parts[:2]
+    assert plan_subnets(cidr, ZONES[:2]) == parts[:2]
 
 
 BREAKS: dict[str, dict[str, Any]] = {

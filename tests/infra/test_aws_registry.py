@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from infra import ROOT
-from infra.aws import images
-from infra.images import PLATFORM
+from infra.catalog.images import PLATFORM
 from infra.preview.recorder import Graph
+from infra.settings.aws import ecr_images
 from tests.support.infra.aws_graph import DEV, by_name, part, recorded, settings
 
 NAMES = {"base", "bastion", "operator", "ssh"}
@@ -59,7 +59,7 @@ def test_lifecycle_policy_keeps_the_last_versions() -> None:
 @pytest.mark.parametrize("preview", [False, True])
 def test_built_image_tags_are_the_platforms_references(dev: Graph, dev_preview: Graph, preview: bool) -> None:
     graph = part(dev_preview if preview else dev, "Registry")
-    references = images.references("dev", settings(), ROOT)
+    references = ecr_images.references("dev", settings(), ROOT)
     assert {node.inputs["tags"][0] for node in graph.of("Image")} == set(references.values())
     for name, reference in references.items():
         assert reference.startswith(f"111122223333.dkr.ecr.eu-central-1.amazonaws.com/devservers-dev/{name}:")

@@ -13,11 +13,11 @@ import yaml
 from pydantic import BaseModel
 
 from infra import ROOT
-from infra.aws import settings as models
-from infra.aws.settings import KEYS, Aws
-from infra.images import PLATFORM
-from infra.problems import Problem, SettingsError, allowed_at, model_in
-from infra.settings import load
+from infra.catalog.images import PLATFORM
+from infra.settings.aws import models
+from infra.settings.aws.models import KEYS, Aws
+from infra.settings.loading import load
+from infra.settings.problems import Problem, SettingsError, allowed_at, model_in
 from tests.support.infra.environments import CPU, GPU, LEAST, PRODUCTION, STACKS, TODAY, aws, committed, raw
 
 ZONES = ["eu-central-1a", "eu-central-1b"]
@@ -133,8 +133,8 @@ ACCESS: list[Refusal] = [
     (raw(kubernetes={"version": "1.9"}), "kubernetes.version", "1.9", "1.34, 1.35, 1.36", "set it to 1.36 or 1.35"),
 ]  # fmt: skip
 POOLS: list[Refusal] = [
-    (pools(family="g6x"), "pools[1].family", "g6x", "no family of infra/catalog.py", "(nearest)"),
-    (pools(family="quantum"), "pools[1].family", "quantum", "no family of infra/catalog.py", "use one of m7i"),
+    (pools(family="g6x"), "pools[1].family", "g6x", "no family of infra/catalog", "(nearest)"),
+    (pools(family="quantum"), "pools[1].family", "quantum", "no family of infra/catalog", "use one of m7i"),
     (pools(family="p3", size="2xlarge"), "pools[1].family", "p3", "EC2 no longer offers", "or p5 with size 4xlarge"),
     (pools(size="3xlarge"), "pools[1].size", "3xlarge", "g6e has no such size", "use one of xlarge, 2xlarge"),
     (raw(system={"family": "m7x"}), "system.family", "m7x", "no family", "(nearest)"),
@@ -244,7 +244,7 @@ class TestKubernetes:
         assert found.reason == "EKS ended its support on 2027-12-02"
 
     def test_kubernetes_version_with_all_expired_names_the_catalog(self) -> None:
-        assert "infra/catalog.py" in self.on(date(2040, 1, 1))[0].remedy
+        assert "infra/catalog" in self.on(date(2040, 1, 1))[0].remedy
 
 
 def test_stack_named_for_another_environment_is_refused() -> None:
@@ -407,7 +407,7 @@ def test_settings_fields_describe_allowed_values(model: type[BaseModel]) -> None
 def test_settings_import_no_pulumi_sdk() -> None:
     """The SDKs take seconds to import, and the local stack reads its settings by the same module."""
     program = (
-        "import sys, infra.settings, infra.aws.pools, infra.aws.images, infra.aws.cidrs;"
+        "import sys, infra.settings.loading, infra.aws.cluster.node_groups;"
         "print(sorted({name.partition('.')[0] for name in sys.modules} & {'pulumi', 'pulumi_aws', 'pulumi_eks'}))"
     )
     env = {"PYTHONPATH": f"{ROOT}:{ROOT / 'core'}:{ROOT / 'operator'}"}

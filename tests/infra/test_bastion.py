@@ -9,11 +9,12 @@ import pytest
 from devctl.commands import admin
 from devservers_core import names
 from devservers_core.names import LABEL_SCRAPE
-from infra.aws import binding, cidrs
-from infra.platform import bastion, bastion_pod
+from infra.platform import bastion, bastion_pod, target_group_binding
 from infra.policy.workload_rules import LEVELS
-from infra.problems import SettingsError
-from infra.settings import Settings, load
+from infra.settings.aws.subnets import plan_subnets
+from infra.settings.loading import load
+from infra.settings.problems import SettingsError
+from infra.settings.stack import Settings
 from tests.infra.test_settings import raw
 from tests.support.infra.environments import raw as aws_raw
 
@@ -91,9 +92,11 @@ def test_health_port_admits_the_public_subnets_only() -> None:
     settings = load("test", aws_raw(), {})
     assert settings.aws
     (policy,) = [each for each in bastion.policies(settings) if each["metadata"]["name"] == "bastion"]
-    scraped, checks = [each for each in policy["spec"]["ingress"] if each["ports"][0]["port"] == binding.HEALTH_PORT]
+    scraped, checks = [
+        each for each in policy["spec"]["ingress"] if each["ports"][0]["port"] == target_group_binding.HEALTH_PORT
+    ]
     assert scraped["from"] == [{"namespaceSelector": {"matchLabels": {LABEL_SCRAPE: "true"}}}]
-    plan = cidrs.plan(settings.aws.network.cidr, settings.aws.network.zones)
+    plan = plan_subnets(settings.aws.network.cidr, settings.aws.network.zones)
     assert [each["ipBlock"]["cidr"] for each in checks["from"]] == [each.public for each in plan]
     assert not {each["ipBlock"]["cidr"] for each in checks["from"]} & {each.private for each in plan}
 
@@ -179,12 +182,12 @@ def test_session_settings_follow_the_stack() -> None:
 
 def test_target_group_binding_matches_the_bastions_service() -> None:
     settings = load("test", aws_raw(), {})
-    service, made = bastion.service(settings), binding.target_group_binding("arn:x")
+    service, made = bastion.service(settings), target_group_binding.target_group_binding("arn:x")
     where = bastion.namespace(settings)["metadata"]
     assert where["labels"]["elbv2.k8s.aws/pod-readiness-gate-inject"] == "enabled"
     assert where["name"] == service["metadata"]["namespace"] == made["metadata"]["namespace"]
     (port,) = service["spec"]["ports"]
     assert made["spec"]["serviceRef"] == {"name": service["metadata"]["name"], "port": port["port"]}
-    assert port["targetPort"] == binding.SSH_PORT
+    assert port["targetPort"] == target_group_binding.SSH_PORT
     assert service["spec"]["selector"] == bastion.deployment(settings)["spec"]["template"]["metadata"]["labels"]
     assert bastion_pod.pod(settings)["nodeSelector"] == settings.node_selector != {}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from infra import ROOT
-from infra.images import PLATFORM
+from infra.catalog.images import PLATFORM
 
 FOLDER = ROOT / ".github" / "workflows"
 NAMES = ("ci.yml", "release.yml")

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from infra.catalog import FAMILIES
-from infra.catalog_prices import FILE
+from infra.catalog.prices import FILE
 from infra.cost import fees, text
 from infra.cost.comparison import MARKER, Comparison
 from infra.cost.difference import difference

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from infra import ROOT
-from infra.aws import checks_network
 from infra.policy.baseline import RULES
 from infra.policy.cluster_rules import WIDEST
 from infra.policy.rights_rules import FILE_SYSTEM_POLICY
 from infra.policy.rule import Finding, findings
 from infra.policy.subject import UNKNOWN, Subject
 from infra.policy.workload_rules import unpinned
+from infra.settings.aws import network_checks as checks_network
 
 LOGS = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
 TAGS = {"Environment": "prod", "Owner": "platform", "CostCenter": "42"}

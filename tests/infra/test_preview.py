@@ -21,7 +21,7 @@ from infra.preview.report import FIRST, LAST, Report
 from infra.preview.simulation import Simulation, simulate
 from infra.preview.stackfile import SECRET, StackFile, StackFileError, names, read
 from infra.preview.subjects import subjects
-from infra.problems import SettingsError
+from infra.settings.problems import SettingsError
 from tests.support.infra.simulated import simulated
 
 WHOLE = Tools({name: Path("/usr/bin") / name for name in ("pulumi", "aws", "kubectl")}, (), "s3://state")

@@ -18,9 +18,9 @@ from devservers_core.names import GPU, PRIORITIES
 from devservers_core.quantity import canonical, parse_quantity
 from infra.local.capacity import Capacity, pools
 from infra.platform import kueue, queueing
+from infra.platform.pools import Pool
 from infra.platform.queues import cluster_queues, priority_classes, resource_flavors
-from infra.pools import Pool
-from infra.settings import Images, Queueing, Settings
+from infra.settings.stack import Images, Queueing, Settings
 
 IMAGES = Images(
     operator="localhost/op:1", ssh="localhost/ssh:1", base="localhost/base:1", bastion="localhost/bastion:1"

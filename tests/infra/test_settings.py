@@ -10,14 +10,15 @@ import yaml
 from pydantic import BaseModel
 
 from infra import ROOT
-from infra.aws.settings import KEYS as AWS_KEYS
-from infra.bastion import Bastion
-from infra.egress import Egress
-from infra.local.person import user_name
-from infra.overcommit import Overcommit
-from infra.problems import SettingsError
-from infra.quota import Quota
-from infra.settings import KEYS, Images, Operator, Queueing, Settings, load
+from infra.settings.aws.models import KEYS as AWS_KEYS
+from infra.settings.bastion import Bastion
+from infra.settings.egress import Egress
+from infra.settings.loading import load
+from infra.settings.overcommit import Overcommit
+from infra.settings.person import user_name
+from infra.settings.problems import SettingsError
+from infra.settings.quota import Quota
+from infra.settings.stack import KEYS, Images, Operator, Queueing, Settings
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
 IMAGES = {name: f"localhost/{name}:1" for name in ("operator", "ssh", "base", "bastion")}

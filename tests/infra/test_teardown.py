@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from devcluster.progress import Progress
 from infra import ROOT
-from infra.aws.pools import groups_of, system_of
+from infra.aws.cluster.node_groups import groups_of, system_of
 from infra.deploy.__main__ import app
 from infra.deploy.aws import interfaces, leftovers, login, offerings, pack, state
 from infra.deploy.aws.draining import KINDS, RETAIN, WORKLOADS, Home, Seen, commands, sweep
@@ -28,7 +28,7 @@ from infra.deploy.aws.tools import PLUGINS, MissingError
 from infra.preview.recorder import Graph, Node
 from infra.preview.simulation import settings_of
 from infra.preview.stackfile import StackFile, names, read
-from infra.problems import SettingsError
+from infra.settings.problems import SettingsError
 from tests.support.infra.simulated import simulated
 
 ON_AWS = [stack for stack in names() if stack != "local"]

@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from infra import ROOT
-from infra.aws.access import WORKFLOW, claims, environment_of
-from infra.aws.boundary import DEPLOYER, DRIFT, PREVIEWER, seconds
-from infra.aws.settings import GitHub
+from infra.aws.iam.boundary import DEPLOYER, DRIFT, PREVIEWER, seconds
+from infra.aws.iam.github_roles import WORKFLOW, claims, environment_of
+from infra.catalog.images import PLATFORM
 from infra.cost.comparison import MARKER
 from infra.deploy.aws.ci import facts
-from infra.images import PLATFORM
 from infra.preview.stackfile import StackFileError, names, read
+from infra.settings.aws.models import GitHub
 
 FOLDER = ROOT / ".github"
 OURS = ("preview.yml", "deploy.yml", "up.yml", "drift.yml")
@@ -172,7 +172,7 @@ def test_workflow_pulumi_version_equals_the_sdks() -> None:
 
 
 def test_role_trust_matches_the_workflows_jobs() -> None:
-    """GitHub's word about a job, and what the roles of infra/aws/access.py believe."""
+    """GitHub's word about a job, and what the roles of infra/aws/iam/github_roles.py believe."""
     github = GitHub(repository="example/devservers")
     branch = workflow("deploy.yml")["on"]["push"]["branches"]
     assert branch == [github.branch] == workflow("preview.yml")["on"]["pull_request"]["branches"]

@@ -15,7 +15,7 @@ from devcluster.components import INSIDE
 from devcluster.images import Builder
 from devcluster.progress import Progress
 from devservers_core.paths import current
-from infra.images import Image
+from infra.catalog.images import Image
 from tests.support.node.laptop import until
 from tests.support.node.person import Person, Platform
 

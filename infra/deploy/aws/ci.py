@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import sys
 
-from infra.aws import images
-from infra.aws.boundary import CI, seconds
-from infra.naming import ROLE, named
+from infra.aws.iam.boundary import CI, seconds
 from infra.preview.simulation import settings_of
 from infra.preview.stackfile import StackFileError, read
-from infra.problems import SettingsError
+from infra.settings.aws import ecr_images
+from infra.settings.aws.naming import ROLE, named
+from infra.settings.problems import SettingsError
 
 
 def facts(stack: str, role: str) -> dict[str, str]:
@@ -32,7 +32,7 @@ def facts(stack: str, role: str) -> dict[str, str]:
         "account": aws.account_id,
         "role": f"arn:aws:iam::{aws.account_id}:role/{named(stack, role, limit=ROLE)}",
         "seconds": str(seconds(role)),
-        "registry": images.registry(aws) if aws.registry.build else "",
+        "registry": ecr_images.registry(aws) if aws.registry.build else "",
         "backend": f"s3://{bucket}?region={aws.region}&awssdk=v2" if bucket else "",
     }
 

@@ -9,10 +9,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.aws import images
 from infra.deploy.aws.tools import MissingError
 from infra.preview.simulation import settings_of
 from infra.preview.stackfile import StackFile
+from infra.settings.aws import ecr_images
 
 
 def need(stack: StackFile, env: Mapping[str, str]) -> None:
@@ -23,7 +23,7 @@ def need(stack: StackFile, env: Mapping[str, str]) -> None:
     aws = settings_of(stack).aws
     if aws is None or not aws.registry.build:
         return
-    registry = images.registry(aws)
+    registry = ecr_images.registry(aws)
     if registry not in known(env):
         raise MissingError(
             f"stack {stack.name} builds images, and Docker is not logged in to {registry}",

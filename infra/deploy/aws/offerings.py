@@ -13,11 +13,11 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable
 
-from infra.aws.pools import pools_of, system_of, zones_of
-from infra.aws.settings import Aws
+from infra.aws.cluster.node_groups import pools_of, system_of
 from infra.deploy.aws import awscli
 from infra.deploy.aws.awscli import AwsError
-from infra.problems import Problem, SettingsError, problem
+from infra.settings.aws.models import Aws
+from infra.settings.problems import Problem, SettingsError, problem
 
 Offer = tuple[str, str]
 """An instance type and a zone that has it."""
@@ -43,7 +43,7 @@ def problems_of(settings: Aws, offered: Collection[Offer]) -> list[Problem]:
     wanted = [("system.size", "network.zones", system.instance_type, system.zones)]
     for place, (entry, pool) in enumerate(zip(settings.pools, pools_of(settings), strict=True)):
         at = f"pools[{place}]"
-        wanted.append((f"{at}.size", f"{at}.zones", pool.instance_type, zones_of(settings, entry)))
+        wanted.append((f"{at}.size", f"{at}.zones", pool.instance_type, settings.zones_of(entry)))
     return [found for each in wanted if (found := _missing(*each, offered))]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from devcluster.images import KUEUE, kueue_tag, reference_of
 from devservers_core.names import LOCAL_IMAGES
 from devservers_core.paths import Paths
-from infra.images import PLATFORM
+from infra.catalog.images import PLATFORM
 
 
 def references(paths: Paths) -> dict[str, str]:

@@ -20,7 +20,7 @@ from devcluster.cluster import CONTEXT, Cluster
 from devcluster.progress import Progress
 from devservers_core.names import BASTION_INFO, BASTION_NAMESPACE, HOST_CA_ENTRY
 from devservers_core.paths import Paths
-from infra.bastion import PORT_VARIABLE, Bastion
+from infra.catalog.images import PLATFORM
 from infra.deploy.local import networks
 from infra.deploy.local.drain import describe
 from infra.deploy.local.engine import Engine
@@ -28,11 +28,11 @@ from infra.deploy.local.guide import Door, Guide
 from infra.deploy.local.images import references
 from infra.deploy.local.kubectl import kubectl as kubectl_of
 from infra.errors import InfraError
-from infra.images import PLATFORM
 from infra.local import capacity, context, surroundings
-from infra.local.person import Person, person
 from infra.preview import stackfile
-from infra.settings import CHART_VARIABLE, IMAGE_VARIABLES
+from infra.settings.bastion import PORT_VARIABLE, Bastion
+from infra.settings.person import Person, person
+from infra.settings.stack import CHART_VARIABLE, IMAGE_VARIABLES
 
 
 @dataclass

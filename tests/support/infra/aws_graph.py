@@ -8,18 +8,18 @@ from typing import Any
 import pulumi
 import pulumi_aws
 
-from infra.aws.access import Access
-from infra.aws.boundary import Boundary
-from infra.aws.cluster import Cluster
-from infra.aws.edge import Edge
-from infra.aws.logs import Logs
-from infra.aws.network import Network
-from infra.aws.observability import Observability
-from infra.aws.registry import Registry
-from infra.aws.security import Security
-from infra.aws.settings import Aws
-from infra.aws.storage import Storage
+from infra.aws.cluster.control_plane import Cluster
+from infra.aws.iam.boundary import Boundary
+from infra.aws.iam.github_roles import Access
+from infra.aws.kms_keys import Security
+from infra.aws.load_balancer import Edge
+from infra.aws.network.vpc import Network
+from infra.aws.observability.alarms import Observability
+from infra.aws.observability.log_groups import Logs
+from infra.aws.storage.registry import Registry
+from infra.aws.storage.volumes import Storage
 from infra.preview.recorder import Graph, Node, record
+from infra.settings.aws.models import Aws
 
 ACCOUNT = "111122223333"
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")

@@ -6,10 +6,10 @@ import functools
 import json
 from typing import Any
 
-from infra.aws.settings import Aws
 from infra.aws.stack import environment
 from infra.preview.recorder import Graph, Node, record
-from infra.settings import Images, Settings
+from infra.settings.aws.models import Aws
+from infra.settings.stack import Images, Settings
 
 STACK = "dev"
 NAME = "devservers-dev"

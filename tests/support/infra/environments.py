@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from infra import ROOT
-from infra.aws.settings import Aws
-from infra.settings import load
+from infra.settings.aws.models import Aws
+from infra.settings.loading import load
 
 TODAY = date(2026, 11, 21)
 STACKS = ("dev", "staging", "prod")

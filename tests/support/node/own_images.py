@@ -5,7 +5,7 @@ from __future__ import annotations
 from devcluster.images import Builder, load
 from devcluster.progress import Progress
 from devservers_core.paths import current
-from infra.images import Image
+from infra.catalog.images import Image
 from tests.support.node.person import Platform
 
 

@@ -9,7 +9,7 @@ from devcluster.entrypoint import run
 from infra.deploy.__main__ import KNOWN
 from infra.deploy.aws.tools import Tools
 from infra.errors import InfraError
-from infra.problems import Problem, SettingsError
+from infra.settings.problems import Problem, SettingsError
 
 
 def test_str_of_an_error_is_the_problem_and_the_indented_remedy() -> None:

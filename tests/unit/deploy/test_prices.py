@@ -9,7 +9,7 @@ import pytest
 
 from devcluster import gotool
 from devcluster.gotool import ToolchainError
-from infra.catalog_prices import FILE
+from infra.catalog.prices import FILE
 from infra.deploy import prices
 
 GENERATED = """\

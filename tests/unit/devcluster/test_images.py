@@ -9,7 +9,7 @@ import pytest
 from devcluster import ROOT, modules
 from devcluster import images as local_images
 from devservers_core.paths import Paths
-from infra import images
+from infra.catalog import images
 
 
 @pytest.mark.parametrize("image", images.PLATFORM, ids=lambda image: image.name)

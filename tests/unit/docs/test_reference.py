@@ -7,8 +7,8 @@ import pytest
 from docs.generate import FOLDER, cli
 from docs.generate.__main__ import PAGES, main
 from docs.generate.settings import rows
-from infra.aws.settings import Aws
-from infra.settings import Settings
+from infra.settings.aws.models import Aws
+from infra.settings.stack import Settings
 
 
 @pytest.mark.parametrize("name", PAGES)

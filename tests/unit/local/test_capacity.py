@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from devservers_core.names import GPU
-from infra.bastion import Bastion
 from infra.local.capacity import VARIABLE, Capacity, flavors, measured, pools, read
-from infra.problems import SettingsError
-from infra.settings import Images, Operator, Queueing, Settings
+from infra.settings.bastion import Bastion
+from infra.settings.problems import SettingsError
+from infra.settings.stack import Images, Operator, Queueing, Settings
 
 IMAGES = Images(
     operator="localhost/op:1", ssh="localhost/ssh:1", base="localhost/base:1", bastion="localhost/bastion:1"

@@ -10,8 +10,8 @@ from devservers.api.flavors import SHIPPED
 from devservers_core.names import GPU
 from devservers_core.quantity import parse_quantity
 from infra.local.capacity import Capacity, flavors, pools
-from infra.overcommit import Overcommit, divided
-from infra.settings import Images, Settings
+from infra.settings.overcommit import Overcommit, divided
+from infra.settings.stack import Images, Settings
 
 IMAGES = Images(operator="localhost/o:1", ssh="localhost/s:1", base="localhost/b:1", bastion="localhost/t:1")
 SETTINGS = Settings(cluster="local", images=IMAGES)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from devcluster.components import Site
-from infra.bastion import Bastion
 from infra.deploy.local.networks import measured
-from infra.egress import Egress
 from infra.local.surroundings import Surroundings, read
-from infra.problems import SettingsError
-from infra.settings import Images, Settings
+from infra.settings.bastion import Bastion
+from infra.settings.egress import Egress
+from infra.settings.problems import SettingsError
+from infra.settings.stack import Images, Settings
 
 NODE: dict[str, Any] = {
     "spec": {"podCIDR": "10.244.0.0/24", "podCIDRs": ["10.244.0.0/24"]},

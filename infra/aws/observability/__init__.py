@@ -1,0 +1,1 @@
+"""CloudWatch alarms, log groups and the budget."""

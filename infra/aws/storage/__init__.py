@@ -1,0 +1,1 @@
+"""StorageClasses, the EFS file system and the ECR repositories."""

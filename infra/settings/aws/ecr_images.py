@@ -1,0 +1,38 @@
+"""References of the platform's images in an environment's ECR registry.
+
+Invariant: what an environment's registry is told to hold is what the platform is told to run.
+
+Reads the checkout, and makes nothing: the references are known before the first resource, so a preview shows them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.catalog.images import PLATFORM
+from infra.settings.aws.models import Aws
+from infra.settings.aws.naming import named
+
+
+def registry(aws: Aws) -> str:
+    """The account's registry in the region (ECR's own host name)."""
+    suffix = "amazonaws.com.cn" if aws.region.startswith("cn-") else "amazonaws.com"
+    return f"{aws.account_id}.dkr.ecr.{aws.region}.{suffix}"
+
+
+def namespace(stack: str) -> str:
+    """What the names of a stack's ECR repositories begin with: several stacks can be in one account."""
+    return named(stack)
+
+
+def repository(stack: str, image: str) -> str:
+    """The name of an image's ECR repository."""
+    return f"{namespace(stack)}/{image}"
+
+
+def references(stack: str, aws: Aws, root: Path) -> dict[str, str]:
+    """What a pod names each of the platform's images by, when `pulumi up` builds them from the checkout at ``root``.
+
+    Tags are hashes of what goes in, so they suit a registry where a tag is never moved.
+    """
+    return {image.name: f"{registry(aws)}/{repository(stack, image.name)}:{image.digest(root)}" for image in PLATFORM}
