@@ -1,4 +1,4 @@
-"""``python -m devcluster``: installs packages, builds tools and images of the embedded cluster.
+"""``python -m devcluster``: installs packages, builds tools and images.
 
 Every failure a person can cause or cure is one line of what is wrong and one of what to do.
 """

@@ -1,4 +1,7 @@
-"""Invariant: a bare cluster gets what a distribution's installer would add to it, and no more rights than are used."""
+"""Objects that a distribution's installer adds to a bare cluster.
+
+Invariant: no account gets more rights than it uses.
+"""
 
 from __future__ import annotations
 

@@ -24,13 +24,13 @@ from typing import Any, TypeVar
 from devcluster import ROOT, hostnet, process
 from devcluster import components as parts
 from devcluster.base import base_objects
-from devcluster.pki import Authority, service_account_key, write_kubeconfig
+from devcluster.health import unhealthy
 from devcluster.ports import PUBLISHED, Ports
 from devcluster.progress import Progress
+from devcluster.state import write_state
 from devcluster.toolchain import find, need
 from devservers_core.names import GPU
 
-CONTEXT = "devservers"
 PROGRAMS = (
     "etcd",
     "kube-apiserver",
@@ -42,7 +42,6 @@ PROGRAMS = (
     "kube-router",
     "coredns",
 )
-CNI_PLUGINS = "/usr/lib/cni"
 
 NAMESPACES = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc")
 """How the node's first process starts: with its own view of mounts, network and processes."""
@@ -151,7 +150,7 @@ class Cluster:
     def _start(self) -> None:
         self._undo()  # what a cluster that was killed left on the machine
         site = self.site
-        self._write(site)
+        write_state(self.folder, self.kubeconfig, site)
         hostnet.make_cgroup(site.cgroup)
         with hostnet.one_at_a_time():
             hostnet.remember_settings()
@@ -196,37 +195,6 @@ class Cluster:
             ipv6=Path("/proc/sys/net/ipv6").exists(),
         )
 
-    def _write(self, site: parts.Site) -> None:
-        pki = self.folder / "pki"
-        ca = Authority(pki)
-        front = Authority(pki, "front-proxy-ca")
-        server = f"https://{site.address}:6443"
-        names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost")
-        ca.issue("apiserver", "kube-apiserver", hosts=(*names, site.address, parts.API_SERVICE, "127.0.0.1"))
-        ca.issue("apiserver-kubelet", "kube-apiserver-kubelet-client", ("system:masters",))
-        ca.issue("kubelet-server", f"system:node:{parts.NODE}", hosts=(parts.NODE, site.address))
-        etcd = Authority(pki, "etcd-ca")
-        etcd.issue("etcd", "etcd", hosts=("localhost", "127.0.0.1"))
-        etcd.issue("apiserver-etcd-client", "kube-apiserver")
-        front.issue("front-proxy-client", "front-proxy-client")
-        service_account_key(pki / "sa.key")
-        for file, user, groups in (
-            ("controller-manager", "system:kube-controller-manager", ()),
-            ("scheduler", "system:kube-scheduler", ()),
-            ("kubelet", f"system:node:{parts.NODE}", ("system:nodes",)),
-            ("proxy", "system:kube-proxy", ()),
-            ("router", "devservers:kube-router", ()),
-            ("coredns", "devservers:coredns", ()),
-        ):
-            pair = ca.issue(file, user, groups)
-            write_kubeconfig(self.folder / f"{file}.kubeconfig", server, ca.certificate, pair, CONTEXT)
-        admin = ca.issue("admin", "devservers:admin", ("system:masters",))
-        write_kubeconfig(self.kubeconfig, server, ca.certificate, admin, CONTEXT)
-        for name, text in parts.files(site, CNI_PLUGINS).items():
-            target = self.folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text)
-
     def _settle(self, deadline: float) -> None:
         seen = "nothing yet"
 
@@ -252,19 +220,7 @@ class Cluster:
             time.sleep(0.3)
 
     def _unhealthy(self) -> list[str]:
-        """The components that do not answer, asked from inside the node."""
-        script = "import sys,json; from devcluster.node import healthy; " + (
-            "print(json.dumps([n for n, u in json.load(sys.stdin) if not healthy(u)]))"
-        )
-        known = self.components()
-        command = ["nsenter", "-t", str(self.pid()), "-m", "-n", sys.executable, "-c", script]
-        asked = json.dumps([(part["name"], part["health"]) for part in known])
-        done = subprocess.run(
-            command, input=asked, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)}
-        )
-        if done.returncode:
-            return [f"the node ({' '.join(done.stderr.split())[-300:] or 'no reason given'})"]
-        return list(json.loads(done.stdout))
+        return unhealthy(self.pid(), self.components())
 
     def _components(self, tools: dict[str, str]) -> list[dict[str, Any]]:
         """The components as this version starts them, as JSON has them."""

@@ -1,6 +1,7 @@
-"""Invariant: Go is new enough, writes to our caches only, and puts no path of this machine into what it builds.
+"""Runs Go, and installs it where the machine's own is missing or too old.
 
-What a person's own environment says about caches and proxies counts.
+Invariant: Go writes to our caches only and puts no path of this machine into its binaries. A person's own environment
+decides about caches and proxies.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The little the embedded cluster needs of the machine outside its namespaces, each piece with its undoing.
+"""Sets up the machine's network, cgroup and kernel settings for a node, and undoes it.
 
 A virtual cable to the node, an address translation rule so that servers reach the internet, a cgroup folder,
 and the kernel settings that a kubelet changes for the whole machine. Undoing what is not there is no error.

@@ -1,4 +1,4 @@
-"""Builds images and puts them where the cluster finds them; what is already there is left alone.
+"""Builds container images into archives that a cluster loads.
 
 What an image is made of, and so its tag, is the caller's to say (:class:`Image`). The base is made with mmdebstrap from
 Debian's own archive, so that no registry is needed; a build elsewhere can name another one (BASE).

@@ -1,4 +1,4 @@
-"""The embedded node's first process: starts its components, restarts what dies, ends with everything in it.
+"""The embedded node's first process: starts, restarts and ends its components.
 
 It is PID 1 of a PID, mount and network namespace of its own. Whatever the cluster leaves behind (processes,
 mounts, interfaces, packet filter rules) lives in those namespaces, so the kernel removes it all when this

@@ -1,4 +1,4 @@
-"""The Debian packages that the embedded cluster, the image builds and the tests need; installed when missing.
+"""Installs the Debian packages of the embedded cluster, image builds and tests.
 
 This is the one list of them. A test fails when the tests start a program that is not in it (test_programs.py).
 """
@@ -45,6 +45,7 @@ TEST_PROGRAMS = {
     "env": "coreutils",
     "git": "git",
     "iptables-save": "iptables",
+    "make": "make",
     "mkdir": "coreutils",
     "openssl": "openssl",
     "python3": "python3",

@@ -1,4 +1,4 @@
-"""The certificates of one embedded cluster: made once, kept with its state, never leaving it.
+"""The certificates of an embedded cluster.
 
 One authority signs everything, as kubeadm's does for a single node, and a second one the aggregation layer's
 client (https://kubernetes.io/docs/setup/best-practices/certificates/). Every private key is readable by its

@@ -1,4 +1,4 @@
-"""Ports of this machine's loopback by which the ports of an embedded node are reached.
+"""Publishes ports of an embedded node on this machine's loopback.
 
 Invariant: a port belongs to one cluster, and a cluster keeps its own for as long as its state lives.
 """

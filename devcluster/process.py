@@ -1,4 +1,7 @@
-"""Invariant: what is known of a process is one reading of its /proc/PID/stat, so its fields belong together."""
+"""Reads processes from /proc.
+
+Invariant: the fields of a process come from one reading of its /proc/PID/stat, so they belong together.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say what is being done and for how long, on stderr: one line a step, moving on a terminal, quiet in a log."""
+"""Reports progress on stderr: one line a step, updated on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``python -m devcluster.synced``: whether the environment it runs in holds what uv.lock says. Exit code 0: it does.
+"""``python -m devcluster.synced``: checks the running environment against uv.lock.
+
+Exit code 0: they agree.
 
 So that a person's own `uv sync` is enough: without a network, and without the uv that made the environment. Standard
 library only, as it runs before anything is known to be installed.

@@ -1,4 +1,4 @@
-"""Find or build the tools of the local stack; nothing that is already there is built.
+"""Finds the tools of the local stack, and builds those that are missing.
 
 A tool on PATH is used where a person may well have their own (pulumi, kubectl). Everything else is built from the
 modules of devcluster/modules.py; one whose pin is unchanged is never built twice. The Go build cache is our own and is

@@ -26,8 +26,11 @@ from bastion.supervisor.sshdlog import (
 )
 from devservers_core.types import Json
 
-REFUSED_SECONDS = 0.25
-"""In which sshd has said no to a forward, if it does: right after it said what was asked, in a record of its own."""
+REFUSED_SECONDS = 2.0
+"""How long sshd may take to refuse a forward: it logs the request, and the refusal right after it in a second record.
+
+Without a refusal in this time the audit line says `forward_open`. With 0.25 s, sshd on a machine with 17 runnable
+processes took longer, and a refused forward was on record as open."""
 MOST_DENIALS = 100
 """Forwards of one connection that are refused one by one; the next ones end it."""
 Event = tuple[str, Json]

@@ -12,7 +12,8 @@ import yaml
 
 from devcluster import hostnet
 from devcluster.cluster import PROGRAMS
-from devcluster.components import CONTAINERD_SOCKET, Site, components, files
+from devcluster.components import CONTAINERD_SOCKET, Site, components
+from devcluster.config_files import files
 
 SITE = Site("10.213.0.2", "10.213.0.1", 1400, ("192.0.2.53",), "devservers-test", True)
 TOOLS = {name: f"/tools/{name}" for name in PROGRAMS}
