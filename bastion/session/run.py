@@ -128,10 +128,9 @@ def limit() -> None:
 
 
 def _devctl(argv: list[str]) -> int:
-    sys.argv = argv
     from devctl.__main__ import main
 
-    main()
+    main(argv[1:])
     return 0
 
 

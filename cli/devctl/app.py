@@ -7,38 +7,39 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
-from devctl.command_line import expand_help, quick
+from devctl import command_line
+from devctl.command_line import CommandLine
 from devctl.command_table import overview
 from devctl.output.standard_streams import open_closed_streams, reader_left
 from devctl.typer_commands import run
 from devservers_core.errors import FAILURE, INTERRUPTED, USAGE, ApiError, CommandError, UnreachableError
 
 
-def main() -> None:
-    """Run what devctl.__main__ leaves, and exit with the documented codes."""
+def main(arguments: Sequence[str]) -> None:
+    """Run the command line with these arguments, and exit with the documented codes."""
     open_closed_streams()
-    args = expand_help(sys.argv[1:])
-    if args in ([], ["--help"], ["-h"]) and "_DEVCTL_COMPLETE" not in os.environ:
+    line = command_line.parse(arguments)
+    if line.asks_overview and "_DEVCTL_COMPLETE" not in os.environ:
         try:
             print(overview(), flush=True)
         except BrokenPipeError:
             sys.exit(reader_left())
-        sys.exit(0 if args else USAGE)
-    debug = "--debug" in (args[: args.index("--")] if "--" in args else args)
+        sys.exit(0 if line.arguments else USAGE)
     try:
         try:
-            code = start(args)
+            code = start(line)
             sys.stdout.flush()
         except BrokenPipeError:
             raise
         except KeyboardInterrupt:
-            if debug:
+            if line.debug:
                 raise
             sys.stderr.write("\n")
             code = INTERRUPTED
         except Exception as error:
-            if debug:
+            if line.debug:
                 raise
             code = report(error)
     except BrokenPipeError:
@@ -64,10 +65,10 @@ def report(error: Exception) -> int:
     return failure.code
 
 
-def start(args: list[str]) -> int:
-    """Run one command line, the one that every ssh connection waits for on a short path."""
+def start(line: CommandLine) -> int:
+    """Run one command line: on the bastion, as a connection without typer, or with typer."""
     broker = os.environ.get("DEVCTL_BROKER")
-    if broker and args == ["credential"]:  # kubectl's log-in program; not for people
+    if broker and line.arguments == ("credential",):  # kubectl's log-in program; not for people
         from devctl.broker_client import exec_credential
 
         print(exec_credential(broker))
@@ -75,14 +76,12 @@ def start(args: list[str]) -> int:
     if not broker:
         from devctl.ssh import remote_command
 
-        remote_command.run_on_bastion(args)
-    if args[:1] in (["proxy"], ["ssh"]):
-        found = quick(args)
-        if found and (args[0] == "ssh" or not found[2]):
-            from devctl.context import Context
-            from devctl.ssh import connect
+        remote_command.run_on_bastion(line)
+    if line.connection:
+        from devctl.context import Context
+        from devctl.ssh import connect
 
-            flags, name, rest = found
-            context = Context(flags, None)
-            return connect.connect(context, name, rest) if args[0] == "ssh" else connect.proxy(context, name)
-    return run(args)
+        server, rest = line.connection.server, line.connection.rest
+        context = Context(line.connection.flags, None)
+        return connect.connect(context, server, list(rest)) if line.name == "ssh" else connect.proxy(context, server)
+    return run(line)

@@ -6,68 +6,88 @@ Invariant: no command is imported to show the overview.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Runs = Literal["local", "bastion", "bastion unless --user"]
+"""Where a command runs on a machine that has a bastion configured, and no kubeconfig or context asked for."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command: the module that has a function of its name, the summary in the overview, its group there."""
+    """One command.
+
+    Attributes:
+        module: the module in devctl.commands that has a function of the command's name.
+        summary: the line in the overview.
+        group: the heading in the overview, "" for a subcommand.
+        runs: on which machine. "local" commands concern this machine, or need an administrator's own credentials.
+            Without a bastion every command runs on this machine.
+        raw: whether everything after NAME belongs to another program.
+    """
 
     module: str
     summary: str
     group: str
-    raw: bool = False  # everything after NAME belongs to another program
+    runs: Runs
+    raw: bool = False
 
     @property
     def needs_cluster(self) -> bool:
-        """Whether it looks at a cluster, and so takes the options that say which."""
+        """Whether it reads a cluster, and so takes the options that say which."""
         return self.module not in ("config", "version")
 
 
 COMMANDS: dict[str, Command] = {
-    "create": Command("create", "Make a server and start it", "Servers"),
-    "list": Command("list", "List your servers", "Servers"),
-    "describe": Command("describe", "Show everything about a server: state, reasons, timeline, events", "Servers"),
-    "stop": Command("lifecycle", "Stop a server and keep its home", "Servers"),
-    "start": Command("lifecycle", "Start a stopped server", "Servers"),
-    "restart": Command("lifecycle", "Restart a server with a fresh container", "Servers"),
-    "delete": Command("delete", "Delete a server; its home stays unless --purge", "Servers"),
-    "registry": Command("registry", "Private image registries: login, list, logout", "Servers"),
-    "ssh": Command("ssh", "Open an SSH session, or run a command over SSH", "Connecting", raw=True),
-    "ssh-config": Command("ssh_config", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting"),
-    "code": Command("code", "Print or open the link that opens a server in an editor", "Connecting"),
-    "keys": Command("keys", "Your SSH keys: list, add, remove", "Connecting"),
-    "proxy": Command("ssh", "Join stdin and stdout to a server's SSH port (for ProxyCommand)", "Connecting"),
-    "shell": Command("exec", "Open a shell without SSH", "Connecting"),
-    "exec": Command("exec", "Run a command without SSH; its exit code is passed on", "Connecting"),
-    "logs": Command("logs", "Show what a server's command printed", "Looking closer"),
-    "events": Command("events", "Show what happened to your servers", "Looking closer"),
-    "flavors": Command("flavors", "List the sizes a server can have", "Looking closer"),
-    "status": Command("status", "Show the platform's state and your quota", "Looking closer"),
-    "info": Command("info", "Show the settings in force and where each comes from", "Looking closer"),
-    "config": Command("config", "Write a setting into the configuration file: set, unset", "Looking closer"),
-    "test-k8s": Command("test_k8s", "Check the cluster, your rights and the tools, step by step", "Looking closer"),
-    "version": Command("version", "Print the version", "Looking closer"),
-    "user": Command("user", "People: add, list, show, suspend, resume, delete", "Administrators"),
-    "admin": Command("admin", "Recorded sessions: sessions list, sessions play", "Administrators"),
+    "create": Command("create", "Make a server and start it", "Servers", "bastion"),
+    "list": Command("list", "List your servers", "Servers", "bastion"),
+    "describe": Command(
+        "describe", "Show everything about a server: state, reasons, timeline, events", "Servers", "bastion"
+    ),
+    "stop": Command("lifecycle", "Stop a server and keep its home", "Servers", "bastion"),
+    "start": Command("lifecycle", "Start a stopped server", "Servers", "bastion"),
+    "restart": Command("lifecycle", "Restart a server with a fresh container", "Servers", "bastion"),
+    "delete": Command("delete", "Delete a server; its home stays unless --purge", "Servers", "bastion"),
+    "registry": Command("registry", "Private image registries: login, list, logout", "Servers", "bastion"),
+    "ssh": Command("ssh", "Open an SSH session, or run a command over SSH", "Connecting", "local", raw=True),
+    "ssh-config": Command("ssh_config", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting", "local"),
+    "code": Command("code", "Print or open the link that opens a server in an editor", "Connecting", "local"),
+    "keys": Command("keys", "Your SSH keys: list, add, remove", "Connecting", "bastion unless --user"),
+    "proxy": Command("ssh", "Join stdin and stdout to a server's SSH port (for ProxyCommand)", "Connecting", "bastion"),
+    "shell": Command("exec", "Open a shell without SSH", "Connecting", "bastion"),
+    "exec": Command("exec", "Run a command without SSH; its exit code is passed on", "Connecting", "bastion"),
+    "logs": Command("logs", "Show what a server's command printed", "Looking closer", "bastion"),
+    "events": Command("events", "Show what happened to your servers", "Looking closer", "bastion"),
+    "flavors": Command("flavors", "List the sizes a server can have", "Looking closer", "bastion"),
+    "status": Command("status", "Show the platform's state and your quota", "Looking closer", "bastion"),
+    "info": Command("info", "Show the settings in force and where each comes from", "Looking closer", "local"),
+    "config": Command("config", "Write a setting into the configuration file: set, unset", "Looking closer", "local"),
+    "test-k8s": Command(
+        "test_k8s", "Check the cluster, your rights and the tools, step by step", "Looking closer", "bastion"
+    ),
+    "version": Command("version", "Print the version", "Looking closer", "local"),
+    "user": Command("user", "People: add, list, show, suspend, resume, delete", "Administrators", "local"),
+    "admin": Command("admin", "Recorded sessions: sessions list, sessions play", "Administrators", "local"),
 }
 # the commands of more than one word; the first of them stands above
 SUBCOMMANDS: dict[str, Command] = {
-    "keys list": Command("keys", "List the keys that open your account, and when they end", ""),
-    "keys add": Command("keys", "Add a key", ""),
-    "keys remove": Command("keys", "Remove a key; its sessions end within seconds", ""),
-    "registry login": Command("registry", "Log in, so that your servers can pull its images", ""),
-    "registry list": Command("registry", "List the registries you are logged in to", ""),
-    "registry logout": Command("registry", "Forget a login", ""),
-    "config set": Command("config", "Set one key", ""),
-    "config unset": Command("config", "Remove one key", ""),
-    "user add": Command("user", "Let a person onto the platform", ""),
-    "user list": Command("user", "List all people", ""),
-    "user show": Command("user", "Show a person, and what to send them", ""),
-    "user suspend": Command("user", "Stop a person's servers and refuse their keys", ""),
-    "user resume": Command("user", "Undo suspend", ""),
-    "user delete": Command("user", "Remove a person; volumes stay and are named", ""),
-    "admin sessions list": Command("admin", "List recorded sessions", ""),
-    "admin sessions play": Command("admin", "Show a recorded session again", ""),
+    "keys list": Command(
+        "keys", "List the keys that open your account, and when they end", "", "bastion unless --user"
+    ),
+    "keys add": Command("keys", "Add a key", "", "bastion unless --user"),
+    "keys remove": Command("keys", "Remove a key; its sessions end within seconds", "", "bastion unless --user"),
+    "registry login": Command("registry", "Log in, so that your servers can pull its images", "", "bastion"),
+    "registry list": Command("registry", "List the registries you are logged in to", "", "bastion"),
+    "registry logout": Command("registry", "Forget a login", "", "bastion"),
+    "config set": Command("config", "Set one key", "", "local"),
+    "config unset": Command("config", "Remove one key", "", "local"),
+    "user add": Command("user", "Let a person onto the platform", "", "local"),
+    "user list": Command("user", "List all people", "", "local"),
+    "user show": Command("user", "Show a person, and what to send them", "", "local"),
+    "user suspend": Command("user", "Stop a person's servers and refuse their keys", "", "local"),
+    "user resume": Command("user", "Undo suspend", "", "local"),
+    "user delete": Command("user", "Remove a person; volumes stay and are named", "", "local"),
+    "admin sessions list": Command("admin", "List recorded sessions", "", "local"),
+    "admin sessions play": Command("admin", "Show a recorded session again", "", "local"),
 }
 GROUPS: dict[str, list[str]] = {
     first: [name.split()[1] for name in SUBCOMMANDS if name.split()[0] == first]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from devctl.command_line import explain_usage, prepare
+from devctl.command_line import CommandLine, explain_usage
 from devctl.command_table import COMMANDS, COMMON_OPTIONS, GROUPS, SUBCOMMANDS, overview
 from devservers_core.errors import INTERRUPTED
 
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from devctl.context import Context
 
 
-def run(args: list[str]) -> int:
+def run(line: CommandLine) -> int:
     """Run one command line in this process; raises CommandError, ApiError or UnreachableError."""
-    args, rest = prepare(args)
     # rich would triple the time of every `--help`; plain text also reads well in a pipe.
     os.environ["TYPER_USE_RICH"] = "0"
     import typer
@@ -31,7 +30,7 @@ def run(args: list[str]) -> int:
     from typer.exceptions import TyperException
 
     os.environ.pop("TYPER_USE_RICH")
-    shared: dict[str, Any] = {"rest": rest}
+    shared: dict[str, Any] = {"rest": list(line.rest) if line.rest is not None else None}
 
     class Lazy(TyperGroup):
         """Imports the module of a command when that command is asked for."""
@@ -73,15 +72,16 @@ def run(args: list[str]) -> int:
         shared["flags"] = {"context": context, "kubeconfig": kubeconfig, "namespace": namespace, "user": user}
 
     try:
+        arguments = list(line.for_typer)
         if "_DEVCTL_COMPLETE" in os.environ:
-            app(args, prog_name="devctl", standalone_mode=False)
+            app(arguments, prog_name="devctl", standalone_mode=False)
         # Not app(): that takes a broken pipe for exit code 1, by timing.
-        with typer.main.get_command(app).make_context("devctl", args) as ctx:
+        with typer.main.get_command(app).make_context("devctl", arguments) as ctx:
             code = ctx.command.invoke(ctx)
     except typer.Exit as end:
         return end.exit_code
     except TyperException as error:
-        raise explain_usage(error, args) from None
+        raise explain_usage(error, line) from None
     except typer.Abort:
         return INTERRUPTED
     return code if isinstance(code, int) else 0

@@ -6,8 +6,9 @@ Invariant: a flag that was typed takes precedence, and a setting is sent only to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from devctl.command_line import CommandLine
 from devctl.config import Config
 from devservers_core import names
 
@@ -24,24 +25,19 @@ SHORT_VALUE_OPTIONS = "enouv"
 """Letters that take a value, whatever the command."""
 
 
-def with_settings(words: list[str], at: int, config: Config) -> list[str]:
-    """The words with flags for the settings after the command, which is at `at`; what follows `--` stays as it is."""
-    from devctl.command_table import GROUPS
-
-    after = at + (2 if words[at] in GROUPS else 1)
-    end = words.index("--") if "--" in words else len(words)
-    command, typed = " ".join(words[at:after]), words[:end]
+def settings_flags(line: CommandLine, config: Config) -> list[str]:
+    """The flags for settings that the command line leaves open; they belong behind the command's name."""
     flags: list[str] = []
-    if not _is_given(typed, "-n", "--namespace"):
+    if not _is_given(line.own, "-n", "--namespace"):
         flags += _flag(config, "namespace", "--namespace")
-    if command in WITH_OUTPUT and not _is_given(typed, "-o", "--output"):
+    if line.full_name in WITH_OUTPUT and not _is_given(line.own, "-o", "--output"):
         flags += _flag(config, "output", "--output")
-    if command == "create":
-        flags += _create_flags(typed[after:], config)
-    return [*words[:after], *flags, *words[after:]]
+    if line.full_name == "create":
+        flags += _create_flags(line.own[line.end_of_name :], config)
+    return flags
 
 
-def _create_flags(typed: list[str], config: Config) -> list[str]:
+def _create_flags(typed: Sequence[str], config: Config) -> list[str]:
     pairs = list(_pairs(typed))
     options = {name for name, _ in pairs}
     places = [value for name, value in pairs if name in ("-v", "--volume")]
@@ -57,7 +53,7 @@ def _create_flags(typed: list[str], config: Config) -> list[str]:
     return flags
 
 
-def _pairs(typed: list[str]) -> Iterator[tuple[str, str]]:
+def _pairs(typed: Sequence[str]) -> Iterator[tuple[str, str]]:
     """(option, value) for each option, ("", word) for each other word."""
     words = iter(enumerate(typed))
     for at, word in words:
@@ -76,7 +72,7 @@ def _pairs(typed: list[str]) -> Iterator[tuple[str, str]]:
             yield word, ""
 
 
-def _is_given(typed: list[str], short: str, long: str) -> bool:
+def _is_given(typed: Sequence[str], short: str, long: str) -> bool:
     # Up to the first letter that takes the rest of the word as its value: `-evenv=1` has no -n.
     letters = re.compile(rf"-[^-{SHORT_VALUE_OPTIONS}]*{short[1]}.*", re.S)
     return any(

@@ -39,8 +39,8 @@ def parse_address(text: str) -> tuple[str, int] | None:
 class Bastion:
     """The bastion that is configured: who one is there, where it is, who vouches for its host key."""
 
-    def __init__(self, config: Config) -> None:
-        """Raises CommandError for settings that can't be."""
+    def __init__(self, config: Config, known_hosts: str | None = None) -> None:
+        """Raises CommandError for settings that are not valid. `known_hosts` is a file other than devctl's own."""
         setting = config.setting("bastion")
         assert setting is not None, "whoever asks has looked"
         found = parse_address(setting.value)
@@ -64,7 +64,7 @@ class Bastion:
                 USAGE,
             )
         self.authority = key.text if key else None
-        self.known_hosts = str(config.path.with_name("known_hosts"))
+        self.known_hosts = known_hosts or str(config.path.with_name("known_hosts"))
 
     def options(self) -> dict[str, str]:
         """ssh's options for the bastion itself, in ssh_config's words."""
@@ -173,9 +173,7 @@ def bastion_of_this_process(context: Context) -> Bastion:
     """
     if not context.config.get("bastion"):
         raise CommandError("this bastion does not know its own address", "ask an administrator for it", USAGE)
-    found = Bastion(context.config)
-    found.known_hosts = PORTABLE_KNOWN_HOSTS
-    return found
+    return Bastion(context.config, PORTABLE_KNOWN_HOSTS)
 
 
 def _user(config: Config) -> str:

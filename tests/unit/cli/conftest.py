@@ -36,7 +36,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["devctl", *words])
         with pytest.raises(SystemExit) as caught:
-            app.main()
+            app.main(words)
         out, err = capsys.readouterr()
         return subprocess.CompletedProcess(words, int(caught.value.code or 0), out, err)
 

@@ -221,13 +221,12 @@ def test_a_cluster_that_is_away_is_told_in_two_lines_and_debug_shows_the_traceba
     ],
 )
 def test_words_after_two_dashes_and_a_bare_wait(args: list[str], expected: object) -> None:
-    assert command_line.prepare(args) == expected
+    line = command_line.parse(args)
+    assert (list(line.for_typer), None if line.rest is None else list(line.rest)) == expected
 
 
 def test_the_overview_imports_little_of_core_and_neither_typer_nor_yaml_nor_rich(tmp_path: Path) -> None:
-    code = (
-        "import sys; sys.argv=['devctl','--help']\nfrom devctl import app\ntry: app.main()\nexcept SystemExit: pass\n"
-    )
+    code = "import sys\nfrom devctl import app\ntry: app.main(['--help'])\nexcept SystemExit: pass\n"
     code += "print([m for m in ('typer','yaml','rich','ssl','decimal','hashlib') if m in sys.modules], "
     code += "set(m for m in sys.modules if m.startswith('devservers_core.'))"
     code += " - {'devservers_core.' + m for m in ('names', 'types', 'errors', 'version')})"

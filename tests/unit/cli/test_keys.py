@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from devctl.command_line import parse
 from devctl.commands import keys
 from devctl.commands.list import list_command
 from devctl.context import Context
@@ -298,7 +299,7 @@ def test_what_goes_to_the_bastion(words: str, jumps: bool, monkeypatch: pytest.M
     """A bastion that is no address: whoever would go there is told so."""
     monkeypatch.setattr(os, "environ", {"DEVCTL_BASTION": "a b", "DEVCTL_USER": "ann", "HOME": str(tmp_path)})
     try:
-        remote_command.run_on_bastion(words.split())
+        remote_command.run_on_bastion(parse(words.split()))
     except CommandError as failure:
         assert jumps
         assert "is not an address" in failure.what

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from devctl.command_line import parse
 from devctl.command_table import COMMANDS, COMMON_OPTIONS, GROUPS, SUBCOMMANDS
 from devctl.config import Config
 from devctl.ssh import forwarded_flags, remote_command
-from devctl.ssh.remote_command import LOCAL
 from devctl.typer_commands import load
 
 
@@ -41,7 +41,7 @@ def config(tmp_path: Path) -> Config:
     ],
 )
 def test_a_setting_is_sent_unless_the_command_line_says_it(config: Config, words: str, missing: str) -> None:
-    found = forwarded_flags.with_settings(words.split(), 0, config)
+    found = remote_command.remote_arguments(parse(words.split()), config)
     sent = [word for word in found[1:7] if word in ("--flavor", "--image", "--home-size")]
     assert [flag for flag in ("--flavor", "--image", "--home-size") if flag != missing] == [
         flag for flag in sent if flag != missing
@@ -75,7 +75,7 @@ def test_options_of_create_that_take_a_value_are_known() -> None:
 )
 def test_a_letter_within_a_value_is_no_flag(tmp_path: Path, words: str, namespace: bool, output: bool) -> None:
     settings = {"DEVCTL_NAMESPACE": "dev-team", "DEVCTL_OUTPUT": "json"}
-    found = forwarded_flags.with_settings(words.split(), 0, Config({}, {"HOME": str(tmp_path), **settings}))
+    found = remote_command.remote_arguments(parse(words.split()), Config({}, {"HOME": str(tmp_path), **settings}))
     assert ("dev-team" in found, "json" in found) == (namespace, output)
 
 
@@ -83,7 +83,7 @@ def test_letters_that_take_a_value_are_known() -> None:
     """On a letter that is a switch of one command and takes a value in another, `_has` would err."""
     letters: dict[bool, set[str]] = {True: set(), False: set()}
     for name in [*SUBCOMMANDS, *(each for each in COMMANDS if each not in GROUPS)]:
-        if name.split()[0] not in LOCAL:
+        if COMMANDS[name.split()[0]].runs != "local":
             for each in load(name, {}).params:
                 letters[bool(getattr(each, "is_flag", False))] |= {opt[1] for opt in each.opts if len(opt) == 2}
     assert letters[False] == set(forwarded_flags.SHORT_VALUE_OPTIONS)
@@ -93,7 +93,7 @@ def test_letters_that_take_a_value_are_known() -> None:
 def test_commands_whose_output_is_a_setting_are_known() -> None:
     with_output = set()
     for name in [*SUBCOMMANDS, *(each for each in COMMANDS if each not in GROUPS)]:
-        if name.split()[0] in LOCAL or name == "create":
+        if COMMANDS[name.split()[0]].runs == "local" or name == "create":
             continue
         if any("--output" in each.opts for each in load(name, {}).params):
             with_output.add(name)
@@ -129,7 +129,6 @@ def test_who_reads_a_password_gets_the_input_and_no_terminal_shows_it(
 ) -> None:
     for letter, name in ("i", "stdin"), ("o", "stdout"), ("e", "stderr"):
         monkeypatch.setattr(sys, name, Stream(letter in terminals))
-    command, *rest = words.split()
-    found = remote_command._ssh_switches(command, rest)
+    found = remote_command.ssh_switches(parse(words.split()))
     monkeypatch.undo()
     assert " ".join(found) == switches

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from devctl import command_line
 from devctl.resources import exec_stream
 from devctl.ssh import stream
 from devctl.ssh.port_forward import Tunnel
@@ -120,28 +119,6 @@ def test_a_command_that_is_not_there_is_named() -> None:
     with pytest.raises(CommandError) as caught:
         exec_stream.exit_code(status(status="Failure", reason="InternalError", message=message), "mydev")
     assert (caught.value.code, caught.value.what) == (127, "there is no command nosuch in mydev")
-
-
-@pytest.mark.parametrize(
-    ("words", "flags", "rest"),
-    [
-        ("proxy mydev", {}, []),
-        ("proxy --user ann --context c mydev", {"user": "ann", "context": "c"}, []),
-        ("proxy mydev --port 22", {}, ["--port", "22"]),
-        ("ssh --namespace dev-ann mydev -L 1:h:2 ls -l", {"namespace": "dev-ann"}, ["-L", "1:h:2", "ls", "-l"]),
-        ("ssh mydev -- ls", {}, ["--", "ls"]),
-        ("ssh mydev --user ann", {}, ["--user", "ann"]),
-    ],
-)
-def test_the_short_path_takes_common_flags_before_the_name(words: str, flags: dict[str, str], rest: list[str]) -> None:
-    found = command_line.quick(words.split())
-    assert found
-    assert found == (flags, "mydev", rest)
-
-
-@pytest.mark.parametrize("words", ["proxy --help", "proxy --user ann", "proxy", "ssh -n x mydev", "ssh --debug mydev"])
-def test_any_other_form_is_left_to_typer(words: str) -> None:
-    assert command_line.quick(words.split()) is None
 
 
 def test_a_server_that_speaks_first_is_heard() -> None:
