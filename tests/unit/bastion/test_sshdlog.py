@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bastion.supervisor.connections import MOST_DENIALS, Connections
+from bastion.supervisor.connections import MOST_DENIALS, REFUSED_SECONDS, Connections
 from bastion.supervisor.sshdlog import Accepted, Child, Dropped, Ended, Forward, Opened, Record, Software, Tried, parse
 
 FP = "SHA256:q9USBPPD9yRVjmaA9iK99ZCAP6R8WZXA4PN1XbLL3Eo"
@@ -104,8 +104,12 @@ def test_a_forward_counts_as_made_unless_sshd_says_no() -> None:
     assert table.feed(Forward(10, "a:22", denied=False), 0) == []
     assert [name for name, _ in table.feed(Forward(10, "a:22", denied=True), 0)] == ["forward_denied"]
     table.feed(Forward(10, "b:22", denied=False), 5)
-    assert table.settle(5.1) == [], "its refusal may be on its way: sshd says what was asked, and then no"
-    assert [(name, fields["target"]) for name, fields in table.settle(5.5)] == [("forward_open", "b:22")]
+    assert table.settle(5 + REFUSED_SECONDS - 0.1) == [], (
+        "its refusal may be on its way: sshd says what was asked, and then no"
+    )
+    assert [(name, fields["target"]) for name, fields in table.settle(5 + REFUSED_SECONDS)] == [
+        ("forward_open", "b:22")
+    ]
     assert table.settle(9) == []
 
 
@@ -153,7 +157,7 @@ def test_a_forward_without_a_name_is_on_record_and_not_kept() -> None:
     table = _table()
     table.feed(Accepted(HERE, 8, "ann", FP), 0)
     table.feed(Forward(8, "?", denied=False), 0)
-    assert [(name, fields["target"]) for name, fields in table.settle(1)] == [("forward_open", "?")]
+    assert [(name, fields["target"]) for name, fields in table.settle(REFUSED_SECONDS)] == [("forward_open", "?")]
     assert table.live[8].unwanted == "where your forward goes cannot be put on record"
 
 
