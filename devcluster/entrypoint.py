@@ -6,6 +6,8 @@ import sys
 
 import typer
 
+from devservers_core.errors import INTERRUPTED
+
 DEBUG = "--debug"
 
 
@@ -20,12 +22,13 @@ def run(app: typer.Typer, known: tuple[type[Exception], ...]) -> int:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        print("\nstopped; the same command goes on where this one was", file=sys.stderr)
-        return 130
+        code = INTERRUPTED
     except Exception as error:
         if DEBUG in sys.argv:
             raise
         print(f"\nfailed unexpectedly: {type(error).__name__}: {error}", file=sys.stderr)
         print("  run it again with DEBUG=1 and report what it prints", file=sys.stderr)
         return 1
+    if code == INTERRUPTED:  # typer's own answer to Ctrl-C
+        print("\nstopped; the same command goes on where this one was", file=sys.stderr)
     return code if isinstance(code, int) else 0

@@ -49,21 +49,21 @@ def up(
     if stack == LOCAL:
         _platform().up(demo, fake_gpus)
     else:
-        _environment(stack).up(yes, sys.stdin.isatty())
+        _environment(stack).up(yes, _confirm if sys.stdin.isatty() else None)
 
 
 @app.command()
 def down(stack: Stack = LOCAL, purge: bool = False, yes: Yes = False, drain: bool = True) -> None:
     """Stop the embedded cluster; with --purge delete its state too. A stack on AWS is destroyed, homes stay."""
     if stack != LOCAL:
-        left = _environment(stack).down(lambda question: yes or typer.confirm(question, err=True), drain)
+        left = _environment(stack).down(lambda question: yes or _confirm(question), drain)
         print("\n".join(str(each) for each in left) or "nothing is left")
         return
     platform = _platform()
     if purge:
         homes = platform.homes()
         named = f": {', '.join(homes)}" if homes else ""
-        if not yes and not typer.confirm(f"Delete the embedded cluster and all homes in it{named}?", err=True):
+        if not yes and not _confirm(f"Delete the embedded cluster and all homes in it{named}?"):
             print("nothing was deleted", file=sys.stderr)
             raise typer.Exit(1)
     platform.down(purge)
@@ -151,6 +151,10 @@ def destroy() -> None:
     Refused, with every server left as it is, while a pod or Job that is no server's is in a queue.
     """
     _platform().destroy()
+
+
+def _confirm(question: str) -> bool:
+    return typer.confirm(question, err=True)
 
 
 def _platform() -> Platform:

@@ -19,8 +19,9 @@ from pathlib import Path
 from infra import ROOT
 from infra.cost.comparison import Comparison
 from infra.cost.estimate import Estimate, EstimateError
-from infra.deploy.aws.engine import Engine, PulumiError
+from infra.deploy.aws.stack import runner
 from infra.deploy.aws.tools import MissingError, look
+from infra.deploy.stack_runner import PulumiError
 from infra.errors import InfraError
 
 OUTPUT = "cost"
@@ -78,7 +79,7 @@ def deployed(stack: str, env: Mapping[str, str]) -> Base:
     try:
         tools = look(env)
         tools.need("pulumi", plugins=False)
-        record = Engine(stack, tools, env).outputs().get(OUTPUT)
+        record = runner(stack, tools, env).outputs().get(OUTPUT)
     except (MissingError, PulumiError) as error:
         raise BaseError(error.what, error.remedy) from None
     except ValueError:

@@ -30,7 +30,9 @@ from devservers_core.names import BASTION_NAMESPACE, SYSTEM_NAMESPACE
 from devservers_core.paths import Paths
 from infra.deploy.aws import pack as policy_pack
 from infra.deploy.local.drain import Leftover, describe
-from infra.deploy.local.engine import Engine, EngineError
+from infra.deploy.local.stack import LocalStack
+from infra.deploy.rollouts import RolloutError
+from infra.deploy.stack_runner import Options, PulumiError
 from infra.local.context import choose_here
 from infra.platform import bastion, crds, namespaces, operator, rbac, users
 from infra.settings.loading import load
@@ -70,16 +72,26 @@ def objects(admin: Client) -> set[str]:
 
 @dataclass(frozen=True)
 class Site:
-    """One cluster with an engine for it, and a copy of the stack's file that says not to wait."""
+    """One cluster with the local stack for it, and a copy of the stack's file that says not to wait."""
 
     admin: Client
-    engine: Engine
+    stack: LocalStack
     env: dict[str, str]
-    stack: Path
+    file: Path
     before: set[str]
+    checkout: str
+
+    def options(self, **more: bool) -> Options:
+        return Options(config_file=self.file, **more)
 
     def flags(self, *more: str) -> tuple[str, ...]:
-        return ("--config-file", str(self.stack), *more)
+        return ("--config-file", str(self.file), *more)
+
+
+def git_status() -> str:
+    """What of the checkout is changed or new."""
+    command = ["git", "status", "--porcelain", "--untracked-files=all"]
+    return subprocess.check_output(command, cwd=ROOT, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +119,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "DEVSERVERS_IMAGE_BASE": "localhost/devservers/base:test",
             "DEVSERVERS_IMAGE_BASTION": "localhost/devservers/bastion:test",
         }
-        engine = Engine(choose_here(env), Paths.of(env), env)
-        before = objects(server.admin)
+        local = LocalStack(choose_here(env), Paths.of(env), env)
+        before, checkout = objects(server.admin), git_status()
         committed = COMMITTED.read_bytes()
-        engine.up(extra=("--config-file", str(folder / "Pulumi.local.yaml")))
+        local.up(Options(config_file=folder / "Pulumi.local.yaml"))
         assert COMMITTED.read_bytes() == committed
-        yield Site(server.admin, engine, env, folder / "Pulumi.local.yaml", before)
+        yield Site(server.admin, local, env, folder / "Pulumi.local.yaml", before, checkout)
 
 
 def test_up_creates_the_platform(site: Site) -> None:
@@ -123,7 +135,7 @@ def test_up_creates_the_platform(site: Site) -> None:
     assert user["spec"]["sshPublicKeys"] == [KEY]
     flavors = site.admin.list("devservers.io/v1", "DevServerFlavor")
     assert {each["metadata"]["name"] for each in flavors} == {"cpu-small", "cpu-medium", "cpu-large"}
-    assert site.engine.outputs()["users"] == ["ann"]
+    assert site.stack.outputs()["users"] == ["ann"]
 
 
 def test_operator_pods_pass_pod_security(site: Site) -> None:
@@ -157,14 +169,14 @@ def test_manifests_have_no_unknown_fields(site: Site) -> None:
 def test_up_after_status_writes_changes_nothing(site: Site) -> None:
     status: Mapping[str, Any] = {"status": {"phase": "Active", "uid": 20000, "namespace": "dev-ann"}}
     site.admin.patch("devservers.io/v1", "DevServerUser", "ann", dict(status), subresource="status")
-    site.engine.up(extra=site.flags("--expect-no-changes"))
-    site.engine.preview(extra=site.flags("--expect-no-changes", "--refresh"))
+    site.stack.up(site.options(expect_no_changes=True))
+    site.stack.preview(site.options(expect_no_changes=True, refresh=True))
 
 
 def test_pulumi_up_by_hand_after_sourcing_the_env_file_works(site: Site) -> None:
     """A shell that sources what `up` wrote needs nothing else."""
     bare: dict[str, str] = {"PATH": site.env["PATH"], "HOME": site.env["HOME"]}
-    script = f'. "{site.engine.env_file}"; pulumi up -s local --yes --non-interactive "$@"'
+    script = f'. "{site.stack.env_file}"; pulumi up -s local --yes --non-interactive "$@"'
     flags = site.flags("--expect-no-changes", "--skip-preview")
     done = subprocess.run(
         [shutil.which("bash") or "bash", "-ec", script, "bash", *flags],
@@ -181,11 +193,11 @@ def test_pulumi_up_by_hand_after_sourcing_the_env_file_works(site: Site) -> None
 
 def test_up_with_another_image_changes_the_deployment_only(site: Site) -> None:
     env = site.env | {"DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:next"}
-    engine = Engine(choose_here(env), Paths.of(env), env)
-    with pytest.raises(EngineError):
-        engine.preview(extra=site.flags("--expect-no-changes"))
+    stack = LocalStack(choose_here(env), Paths.of(env), env)
+    with pytest.raises(PulumiError):
+        stack.preview(site.options(expect_no_changes=True))
     before = {each: site.admin.list(*each) for each in SERVED}
-    engine.up(extra=site.flags())
+    stack.up(site.options())
     changed = {
         kind
         for version, kind in SERVED
@@ -232,27 +244,27 @@ def test_up_waits_for_the_operator_and_the_user(site: Site) -> None:
 
     status = {"status": {"phase": "Failed"}}
     site.admin.patch("devservers.io/v1", "DevServerUser", "ann", status, subresource="status")
-    stack = yaml.safe_load(site.stack.read_text())
+    stack = yaml.safe_load(site.file.read_text())
     del stack["config"]["devservers:await"]
-    file = site.stack.with_name("Pulumi.await.yaml")
+    file = site.file.with_name("Pulumi.await.yaml")
     file.write_text(yaml.safe_dump(stack))
     with stand_in(site.admin, change):
-        site.engine.up(extra=("--config-file", str(file)))
+        site.stack.up(Options(config_file=file))
     deployment = site.admin.get("apps/v1", "Deployment", "devservers-operator", "devservers-system")
     assert deployment["status"]["readyReplicas"] == 2
     assert site.admin.get("devservers.io/v1", "DevServerUser", "ann")["status"]["phase"] == "Active"
     # The first may have recorded an object from before its change: pulumi-kubernetes waits on a watch, and takes for
     # what there is what that began with, from the API server's cache.
-    site.engine.up(refresh=True, extra=("--config-file", str(file)))
-    site.engine.up(extra=("--config-file", str(file), "--expect-no-changes"))
+    site.stack.up(Options(config_file=file, refresh=True))
+    site.stack.up(Options(config_file=file, expect_no_changes=True))
 
 
 def test_up_with_a_missing_image_fails_and_names_it(site: Site) -> None:
     env = site.env | {"DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:missing"}
-    stack = yaml.safe_load(site.stack.read_text())
+    stack = yaml.safe_load(site.file.read_text())
     del stack["config"]["devservers:await"]
     stack["config"]["devservers:awaitSeconds"] = 15
-    file = site.stack.with_name("Pulumi.short.yaml")
+    file = site.file.with_name("Pulumi.short.yaml")
     file.write_text(yaml.safe_dump(stack))
     reason = {"reason": "ErrImagePull", "message": "localhost/devservers/operator:missing: not found"}
     missing = {
@@ -267,9 +279,9 @@ def test_up_with_a_missing_image_fails_and_names_it(site: Site) -> None:
         ],
         "containerStatuses": [container(ready=False, state={"waiting": reason})],
     }
-    engine = Engine(choose_here(env), Paths.of(env), env)
-    with stand_in(site.admin, lambda admin: set_pods(admin, missing)), pytest.raises(EngineError) as caught:
-        engine.up(extra=("--config-file", str(file)))
+    stack = LocalStack(choose_here(env), Paths.of(env), env)
+    with stand_in(site.admin, lambda admin: set_pods(admin, missing)), pytest.raises(PulumiError) as caught:
+        stack.up(Options(config_file=file))
     assert "ErrImagePull: localhost/devservers/operator:missing: not found" in str(caught.value)
 
 
@@ -282,57 +294,57 @@ def test_up_waits_for_a_rollout_that_pulumi_reported_too_early(
     script.write_text(f'#!/bin/sh\n[ "$1" = up ] || exec {shlex.quote(str(real))} "$@"\necho done\n')
     script.chmod(0o755)
     monkeypatch.setenv("DEVSERVERS_TOOLS_DIR", str(tmp_path))
-    engine = Engine(choose_here(site.env), Paths.of(site.env), site.env)
+    stack = LocalStack(choose_here(site.env), Paths.of(site.env), site.env)
     name, at = "devservers-operator", ("apps/v1", "Deployment", "devservers-operator", "devservers-system")
     awaited = {"pulumi.com/skipAwait": None, "pulumi.com/timeoutSeconds": "5"}
     image = {"spec": {"containers": [{"name": "operator", "image": f"localhost/devservers/{name}:of-a-rollout"}]}}
     try:
         site.admin.patch(*at[:3], {"metadata": {"annotations": awaited}, "spec": {"template": image}}, at[3])
-        with pytest.raises(EngineError, match=r"is not rolled out after 5 s: .* of its latest change"):
-            engine.up()
+        with pytest.raises(RolloutError, match=r"is not rolled out after 5 s: .* of its latest change"):
+            stack.up()
     finally:
         # What the stack's file of these tests says: nothing is awaited, as there is no kubelet.
         unawaited = {"pulumi.com/skipAwait": "true", "pulumi.com/timeoutSeconds": None}
         site.admin.patch(*at[:3], {"metadata": {"annotations": unawaited}}, at[3])
-    engine.up()
+    stack.up()
 
 
 def test_preview_with_a_dead_engines_lock_removes_it(site: Site) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
-    lock = site.engine.backend / ".pulumi" / "locks" / "organization" / "devservers" / "local" / "dead.json"
+    lock = site.stack.backend / ".pulumi" / "locks" / "organization" / "devservers" / "local" / "dead.json"
     lock.parent.mkdir(parents=True, exist_ok=True)
     lock.write_text(json.dumps({"pid": gone.pid, "username": "x", "hostname": socket.gethostname()}))
-    site.engine.preview(extra=site.flags())
+    site.stack.preview(site.options())
     assert not lock.exists()
 
 
 def test_up_on_a_new_cluster_creates_everything_again(site: Site) -> None:
     """As if: the platform is gone behind Pulumi's back, and the cluster is not the one it was."""
-    (site.engine.backend / "cluster").write_text("another")
+    (site.stack.backend / "cluster").write_text("another")
     for name in ("devservers-operator", "dev-user"):
         site.admin.delete("rbac.authorization.k8s.io/v1", "ClusterRole", name)
-    site.engine.up(extra=site.flags())
+    site.stack.up(site.options())
     assert {"ClusterRole /devservers-operator", "ClusterRole /dev-user"} <= objects(site.admin)
 
 
 def test_up_with_lost_state_takes_over_the_platform(site: Site) -> None:
     """Nobody has to clean up by hand because a state folder was deleted."""
     env = site.env | {"XDG_STATE_HOME": f"{site.env['XDG_STATE_HOME']}-lost"}
-    engine = Engine(choose_here(env), Paths.of(env), env)
+    stack = LocalStack(choose_here(env), Paths.of(env), env)
     before = objects(site.admin)
-    engine.up(extra=site.flags())
+    stack.up(site.options())
     assert objects(site.admin) == before
-    assert engine.outputs()["users"] == ["ann"]
+    assert stack.outputs()["users"] == ["ann"]
 
 
 def previewed(site: Site, env: Mapping[str, str], *flags: str) -> subprocess.CompletedProcess[str]:
     """`pulumi preview` of the stack with what it printed."""
-    engine = Engine(choose_here(dict(env)), Paths.of(env), env)
+    stack = LocalStack(choose_here(dict(env)), Paths.of(env), env)
     return subprocess.run(
         [str(toolchain.need("pulumi")), "preview", "--stack", "local", "--non-interactive", *site.flags(*flags)],
         cwd=ROOT,
-        env=dict(env) | engine.environment(),
+        env=dict(env) | stack.environment(),
         capture_output=True,
         text=True,
         timeout=300,
@@ -391,8 +403,13 @@ def test_destroy_keeps_only_homes_and_names_them(site: Site) -> None:
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
         }
     )
-    left = site.engine.destroy()
+    left = site.stack.destroy()
     assert left == [Leftover("dev-ann", ("mydev-home",))]
     assert "kubectl delete namespace dev-ann" in describe(left)
     assert objects(site.admin) - site.before == {"Namespace /dev-ann"}
     assert site.admin.get("v1", "PersistentVolumeClaim", "mydev-home", "dev-ann")
+
+
+def test_checkout_after_up_preview_and_destroy_is_as_before(site: Site) -> None:
+    """Runs after all others: none of Pulumi's files is written into the checkout, which automation's calls may do."""
+    assert git_status() == site.checkout

@@ -323,7 +323,7 @@ class TestBase:
     ) -> None:
         record = changed("prod", "gpu-l40s", max=2).record()
         (tmp_path / "outputs").write_text(json.dumps({"cost": record, "region": "x"}))
-        answer = f'[ "$*" = "stack output --stack prod --json" ] && cat {tmp_path}/outputs'
+        answer = f'[ "$*" = "stack output --stack prod --json --non-interactive" ] && cat {tmp_path}/outputs'
         found = compared(of("prod"), pulumi(tmp_path, monkeypatch, answer), root=repository)
         assert (found.base, found.instead_of) == ("the last deployed state of prod", "")
         assert found.before == Estimate.of(record)

@@ -20,10 +20,11 @@ from infra.deploy import rollouts
 from infra.deploy.aws import awscli, interfaces, leftovers, login, offerings, pack, state
 from infra.deploy.aws.drain import drain as drained
 from infra.deploy.aws.draining import Home
-from infra.deploy.aws.engine import Engine, PulumiError
+from infra.deploy.aws.stack import need_stack, runner
 from infra.deploy.aws.state import Held
 from infra.deploy.aws.tools import Tools, look
 from infra.deploy.kubectl import Kubectl
+from infra.deploy.stack_runner import PulumiError, StackRunner
 from infra.errors import InfraError
 from infra.preview.stackfile import StackFile
 
@@ -49,31 +50,38 @@ class Environment:
         return self.stack.config.get("region", "")
 
     def preview(self) -> None:
-        """`pulumi preview` by the real engine."""
+        """`pulumi preview` with the policy pack."""
         tools = self._tools(("pulumi", "aws"))
-        engine = self._engine(tools)
+        stack = self._stack(tools)
         self._check_offerings(tools)
-        engine.preview(pack.ensure(self.env, self.progress))
+        stack.preview(policy_packs=[pack.ensure(self.env, self.progress)])
 
-    def up(self, yes: bool, interactive: bool) -> None:
-        """`pulumi up` by the real engine."""
-        if not yes and not interactive:
+    def up(self, yes: bool, ask: Ask | None = None) -> None:
+        """`pulumi preview` and `pulumi up` with the policy pack; between them it asks, unless ``yes``.
+
+        ``ask`` is None where nobody is there to be asked.
+        """
+        if not yes and ask is None:
             raise RefusedError(
                 f"stack {self.stack.name} changes an AWS account, and nobody is there to be asked",
                 "run it in a terminal, or with YES=1",
             )
         tools = self._tools(("pulumi", "aws"))
-        engine = self._engine(tools)
+        stack = self._stack(tools)
         login.need(self.stack, self.env)
         self._check_offerings(tools)
-        engine.up(pack.ensure(self.env, self.progress), yes)
-        self._wait_for_rollouts(engine, tools)
+        packs = [pack.ensure(self.env, self.progress)]
+        stack.preview(policy_packs=packs)
+        if not yes and ask is not None and not ask(f"Perform this update of stack {self.stack.name}?"):
+            raise RefusedError("nothing was changed", "run it again and say yes, or with YES=1")
+        outputs = stack.up(policy_packs=packs)
+        self._wait_for_rollouts(outputs.get("kubeconfig"), tools)
 
     def down(self, ask: Ask, drain: bool = True) -> list[leftovers.Left]:
         """Take everything down that can be; gives what is left. Raises :class:`RefusedError` when told no."""
         tools = self._tools(("pulumi", "aws", *(("kubectl",) if drain else ())))
-        engine = self._engine(tools)
-        before = state.held(engine.export())
+        stack = self._stack(tools)
+        before = state.held(stack.export())
         refuse_protected(self.stack.name, before, self.region)
         if not before:
             self.progress.say(f"stack {self.stack.name} holds nothing")
@@ -85,9 +93,9 @@ class Environment:
         ):
             raise RefusedError("nothing was taken down", "run it again and say yes, or with YES=1")
         cluster = state.cluster_name(before)
-        homes = self._drain(engine, tools) if drain and cluster else []
-        self._destroy(engine, tools.path("aws"), cluster, ask)
-        after = state.held(engine.export())
+        homes = self._drain(stack, tools) if drain and cluster else []
+        self._destroy(stack, tools.path("aws"), cluster, ask)
+        after = state.held(stack.export())
         return leftovers.leftovers(before, after, homes, self.region)
 
     def _check_offerings(self, tools: Tools) -> None:
@@ -103,13 +111,13 @@ class Environment:
         tools.need(*wanted)
         return tools
 
-    def _engine(self, tools: Tools) -> Engine:
-        engine = Engine(self.stack.name, tools, self.env)
-        engine.need_stack()
-        return engine
+    def _stack(self, tools: Tools) -> StackRunner:
+        stack = runner(self.stack.name, tools, self.env)
+        need_stack(stack)
+        return stack
 
-    def _drain(self, engine: Engine, tools: Tools) -> list[Home]:
-        kubeconfig = engine.outputs().get("kubeconfig")
+    def _drain(self, stack: StackRunner, tools: Tools) -> list[Home]:
+        kubeconfig = stack.outputs().get("kubeconfig")
         if not kubeconfig:
             raise RefusedError(
                 f"stack {self.stack.name} has a cluster and no output kubeconfig: users' work can't be ended first",
@@ -130,8 +138,7 @@ class Environment:
             file.write_text(kubeconfig if isinstance(kubeconfig, str) else json.dumps(kubeconfig))
             yield Kubectl(tools.path("kubectl"), file, self.env)
 
-    def _wait_for_rollouts(self, engine: Engine, tools: Tools) -> None:
-        kubeconfig = engine.outputs().get("kubeconfig")
+    def _wait_for_rollouts(self, kubeconfig: object, tools: Tools) -> None:
         if not kubeconfig:
             return
         if tools.programs.get("kubectl") is None:
@@ -140,13 +147,13 @@ class Environment:
         with self._kubectl(kubeconfig, tools) as kubectl:
             rollouts.wait(kubectl, (SYSTEM_NAMESPACE, BASTION_NAMESPACE))
 
-    def _destroy(self, engine: Engine, aws: str, cluster: str, ask: Ask) -> None:
+    def _destroy(self, stack: StackRunner, aws: str, cluster: str, ask: Ask) -> None:
         try:
-            engine.destroy()
+            stack.destroy()
         except PulumiError:
             if not cluster or not self._swept(aws, cluster, ask):
                 raise
-            engine.destroy()
+            stack.destroy()
 
     def _swept(self, aws: str, cluster: str, ask: Ask) -> bool:
         """Whether lingering interfaces were there and are deleted."""

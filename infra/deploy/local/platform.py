@@ -24,10 +24,10 @@ from devservers_core.paths import Paths
 from infra.catalog.images import PLATFORM
 from infra.deploy.local import networks
 from infra.deploy.local.drain import describe
-from infra.deploy.local.engine import Engine
 from infra.deploy.local.guide import Door, Guide
 from infra.deploy.local.images import references
 from infra.deploy.local.kubectl import kubectl as kubectl_of
+from infra.deploy.local.stack import LocalStack
 from infra.errors import InfraError
 from infra.local import capacity, context, surroundings
 from infra.preview import stackfile
@@ -77,10 +77,10 @@ class Platform:
             self._publish(bastion.node_port)
         who = self._person()
         with self.progress.step("measuring what the cluster has for servers"):
-            engine = self._engine(chosen, who)
+            stack = self._stack(chosen, who)
         with self.progress.step("provisioning the platform with Pulumi", prints=True):
-            engine.up()
-        door = self._door(chosen, engine)
+            outputs = stack.up()
+        door = self._door(chosen, outputs)
         settings, guide = self._settings(chosen, who), Guide(self.paths, self.env, self.progress)
         guide.configure(settings)
         if demo:
@@ -110,12 +110,12 @@ class Platform:
         chosen = self.choice()
         if chosen.embedded and self.cluster.pid() is None:
             raise InfraError("the embedded cluster is not running", "run `make up` first")
-        self._engine(chosen, self._person()).preview()
+        self._stack(chosen, self._person()).preview()
 
     def destroy(self) -> None:
         """Take the platform off the cluster, and name what stays: the homes."""
         chosen = self.choice()
-        left = Engine(chosen, self.paths, self.env).destroy()
+        left = LocalStack(chosen, self.paths, self.env).destroy()
         self.progress.say(describe(left) or "nothing is left")
 
     def homes(self) -> list[str]:
@@ -134,9 +134,9 @@ class Platform:
         else:
             images.load_into_context(str(chosen.context), built, self.progress)
 
-    def _door(self, chosen: context.Choice, engine: Engine) -> Door | None:
+    def _door(self, chosen: context.Choice, outputs: Mapping[str, object]) -> Door | None:
         """The bastion; None where the stack has none."""
-        address = engine.outputs().get("bastion")
+        address = outputs.get("bastion")
         if not isinstance(address, str):
             return None
         told = kubectl_of(chosen, self.paths, self.env).get(
@@ -216,8 +216,8 @@ class Platform:
             self.progress.say(f"no SSH key in ~/.ssh: made one, {key}")
         return Person(who.name, (key.with_suffix(".pub").read_text().strip(),), str(key))
 
-    def _engine(self, chosen: context.Choice, who: Person) -> Engine:
-        """The engine, told what this checkout, this cluster and this person are."""
+    def _stack(self, chosen: context.Choice, who: Person) -> LocalStack:
+        """The stack, with what the program reads of this checkout, this cluster and this person."""
         own = references(self.paths)
         added = {variable: own[name] for name, variable in IMAGE_VARIABLES.items()}
         added[CHART_VARIABLE] = str(toolchain.chart(self.paths))
@@ -228,7 +228,7 @@ class Platform:
         added["DEVSERVERS_LOCAL_USER"] = who.name
         if self._has_own_key(who):
             added["DEVSERVERS_LOCAL_KEYS_FILE"] = f"{self._own_key}.pub"
-        return Engine(chosen, self.paths, {**self.env, **added})
+        return LocalStack(chosen, self.paths, {**self.env, **added})
 
     def _settings(self, chosen: context.Choice, who: Person) -> dict[str, str]:
         """What devctl has to know to reach this platform as this person, by the keys of its configuration."""

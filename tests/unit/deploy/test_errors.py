@@ -42,3 +42,17 @@ def test_run_with_an_infra_error_prints_its_text_and_no_traceback(
     monkeypatch.setattr("sys.argv", ["infra"])
     assert run(app, KNOWN) == 1
     assert capsys.readouterr().err == "\nthe disk is full\n  delete something\n"
+
+
+def test_run_of_a_command_that_is_interrupted_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["infra"])
+    assert run(app, KNOWN) == 130
+    assert capsys.readouterr().err == "\nstopped; the same command goes on where this one was\n"

@@ -1,6 +1,8 @@
-"""Invariant: the real Pulumi engine runs with nothing of the person's own Pulumi: our backend, our home, our plugins.
+"""The stack `local`: its Pulumi environment, and up, preview and destroy of it.
 
-`environment` is all there is to it: a shell that sources `env_file` can type `pulumi up -s local` and gets what
+Invariant: Pulumi runs with nothing of the person's own Pulumi. Backend, PULUMI_HOME and plugins are the stack's.
+
+:meth:`LocalStack.environment` is all there is to it: in a shell that sources `env_file`, `pulumi up -s local` does what
 `make up` does. The committed stacks/Pulumi.local.yaml stays as it is, because it carries its salt: Pulumi writes
 one into a stack's file whenever it finds none there. The salt goes with the empty passphrase, and that is all right
 for this stack alone: neither its configuration nor its state holds a secret (the kubeconfig is in it as a path).
@@ -9,23 +11,23 @@ for this stack alone: neither its configuration nor its state holds a secret (th
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
-import socket
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from devcluster import modules, toolchain
 from devservers_core.names import BASTION_NAMESPACE, KUEUE_NAMESPACE, SYSTEM_NAMESPACE
 from devservers_core.paths import Paths, current
-from infra import ROOT
 from infra.deploy import rollouts
 from infra.deploy.kubectl import KubectlError
 from infra.deploy.local.drain import Leftover, drain, leftovers, strangers
 from infra.deploy.local.kubectl import kubectl
+from infra.deploy.local.locks import drop_dead_locks
 from infra.deploy.rollouts import RolloutError
+from infra.deploy.stack_runner import DEFAULTS, Backend, Options, PulumiError, StackRunner
 from infra.errors import InfraError
 from infra.local.context import EMBEDDED, Choice
 
@@ -45,12 +47,8 @@ _PASSED_ON = (
 )
 
 
-class EngineError(InfraError):
-    """A command of Pulumi failed; its own output says why."""
-
-
-class Engine:
-    """Pulumi for the stack `local` on one cluster."""
+class LocalStack:
+    """The stack `local` on one cluster."""
 
     def __init__(self, choice: Choice, paths: Paths | None = None, env: Mapping[str, str] | None = None) -> None:
         """``env`` is the environment to start from, the process's own when None.
@@ -121,73 +119,69 @@ class Engine:
         lines.append(f'export PATH={shlex.quote(before)}"$PATH"{shlex.quote(after)}')
         return "\n".join(["unset PULUMI_CONFIG_PASSPHRASE_FILE", *lines]) + "\n"
 
-    def up(self, *, refresh: bool = False, extra: Sequence[str] = ()) -> None:
-        """`pulumi up`, its output streamed.
+    def up(self, options: Options = DEFAULTS) -> dict[str, Any]:
+        """`pulumi up`, then the rollouts' end; gives the outputs. Raises InfraError.
 
-        ``refresh`` first looks what is really there; so it does by itself for a cluster that was made anew under
-        an old name, because what the state says is there would otherwise never be made again.
+        The option ``refresh`` first looks what is really there; so it does by itself for a cluster that was made anew
+        under an old name, because what the state says is there would otherwise never be made again.
         """
         self._prepare()
         self.env_file.write_text(self.shell())
         seen, cluster = self.backend / "cluster", self._cluster_uid()
-        refresh = refresh or (seen.exists() and seen.read_text() != cluster)
-        flags = ["--yes", "--skip-preview", *(["--refresh"] if refresh else [])]
+        if seen.exists() and seen.read_text() != cluster:
+            options = replace(options, refresh=True)
         try:
-            self._run(["up", "--stack", STACK, "--non-interactive", *flags, *extra])
+            outputs = self._runner().up(options)
             rollouts.wait(self._kubectl, (SYSTEM_NAMESPACE, BASTION_NAMESPACE))
-        except (EngineError, RolloutError) as error:
+        except (PulumiError, RolloutError) as error:
             # Pulumi doesn't always say why the operator's pods aren't ready; the pods do.
             reasons = self._waiting_pods()
-            raise EngineError(error.what, "\n".join([error.remedy, *reasons])) from None
+            raise type(error)(error.what, "\n".join([error.remedy, *reasons])) from None
         seen.write_text(cluster)
+        return outputs
 
-    def preview(self, *, extra: Sequence[str] = ()) -> None:
-        """`pulumi preview`, its output streamed."""
+    def preview(self, options: Options = DEFAULTS) -> None:
+        """`pulumi preview`. Raises InfraError."""
         self._prepare()
-        self._run(["preview", "--stack", STACK, "--non-interactive", *extra])
+        self._runner().preview(options)
 
     def destroy(self, *, wait_seconds: float = 60) -> list[Leftover]:
-        """All servers, then `pulumi destroy`; the user namespaces that stay, each with the homes in it (ruling 4).
+        """All servers, then `pulumi destroy`; the user namespaces that stay, each with the homes in it.
 
         Refused before any server ends while something in a queue is no server's. Waits for pods to leave their queues,
         and for namespaces that are going until they are gone, at most ``wait_seconds`` each.
         """
         self._prepare()
         if others := strangers(self._kubectl):
-            raise EngineError(
+            raise InfraError(
                 f"in a queue and no server's: {', '.join(others[:10])}; no server was ended",
                 "delete what owns them and run the same command again",
             )
         if left := drain(self._kubectl, wait_seconds):
-            raise EngineError(
+            raise InfraError(
                 f"still in a queue after the servers were ended: {', '.join(left[:10])}",
                 "delete what owns them and run the same command again; if Kueue is down, `make up` first",
             )
-        self._run(["destroy", "--stack", STACK, "--non-interactive", "--yes", "--skip-preview"])
+        self._runner().destroy()
         return leftovers(self._kubectl, wait_seconds)
 
-    def outputs(self) -> dict[str, object]:
+    def outputs(self) -> dict[str, Any]:
         """The stack's outputs."""
         self._prepare()
-        text = self._run(["stack", "output", "--stack", STACK, "--json"], capture=True)
-        return dict(json.loads(text))
+        return self._runner().outputs()
 
     def _prepare(self) -> None:
         for folder in (self.backend, self.home / "plugins"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._plugins()
-        self._drop_dead_locks()
-        found = self._run(["stack", "ls", "--json"], capture=True)
-        if not any(stack["name"].split("/")[-1] == STACK for stack in json.loads(found)):
-            self._run(["stack", "init", STACK, "--no-select"], capture=True)
+        drop_dead_locks(self.backend)
+        runner = self._runner()
+        if not runner.exists():
+            runner.create()
 
-    def _drop_dead_locks(self) -> None:
-        """Remove the locks of engines that are gone: one that was killed leaves its own behind for ever."""
-        for file in (self.backend / ".pulumi" / "locks").rglob("*.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                lock = json.loads(file.read_text())
-                if lock["hostname"] == socket.gethostname() and not _runs(int(lock["pid"])):
-                    file.unlink()
+    def _runner(self) -> StackRunner:
+        env = {key: value for key, value in self._env.items() if not key.startswith("PULUMI_")}
+        return StackRunner(STACK, Backend(self._pulumi, env, self.environment()))
 
     def _plugins(self) -> None:
         """Put the plugins we built where the engine looks; a person's own Pulumi brings or fetches its own."""
@@ -206,25 +200,7 @@ class Engine:
                 link.symlink_to(built)
         there = toolchain.find("pulumi-resource-kubernetes", self._paths) or (self.home / "plugins" / kubernetes)
         if not there.exists():
-            self._run(["plugin", "install", "resource", "kubernetes", modules.PULUMI_KUBERNETES])
-
-    def _run(self, arguments: Sequence[str], *, capture: bool = False) -> str:
-        env = {key: value for key, value in self._env.items() if not key.startswith("PULUMI_")}
-        done = subprocess.run(
-            [str(self._pulumi), *arguments],
-            cwd=ROOT,
-            env=env | self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if capture else None,
-            stderr=subprocess.PIPE if capture else None,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            what = f"pulumi {arguments[0]} failed with exit code {done.returncode}"
-            detail = f": {' '.join((done.stderr or '').split())[:400]}" if capture else ", see above"
-            raise EngineError(f"{what}{detail}", "mend what it names and run the same command again")
-        return done.stdout or ""
+            self._runner().query("plugin", "install", "resource", "kubernetes", modules.PULUMI_KUBERNETES)
 
     def _waiting_pods(self) -> list[str]:
         """Why containers of the platform don't run, a line each; nothing when it can't be told."""
@@ -248,13 +224,3 @@ class Engine:
         """Tells one cluster from the next: the uid of its kube-system namespace."""
         (found,) = self._kubectl.get("namespaces", "--field-selector", "metadata.name=kube-system")
         return str(found["metadata"]["uid"])
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,4 +1,4 @@
-"""What a person's own Pulumi is asked to do, and in what environment; it is a script here that writes it down."""
+"""The local stack's calls of a person's own Pulumi, and their environment; a script here writes them down."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import pytest
 
 from devcluster import modules
 from devservers_core.paths import Paths
-from infra.deploy.local.engine import Engine
+from infra.deploy.local.stack import LocalStack
 from infra.local.context import Choice
 
 SCRIPT = """#!/bin/sh
 echo "$@" >> "$HOME/asked"
 env | grep -E '^(PULUMI|HELM)_' > "$HOME/environment"
-case "$1" in stack) echo '[{"name": "local"}]';; esac
+case "$1 $2" in
+"stack ls") echo '[{"name": "local", "current": false}]';;
+"stack output") echo '{}';;
+esac
 """
 
 
 @pytest.fixture
-def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStack:
     (tmp_path / "bin").mkdir()
     for name in ("pulumi", "pulumi-language-python", "kubectl"):  # these alone: a machine may have others, or none
         (tmp_path / "bin" / name).write_text(SCRIPT)
@@ -28,34 +31,34 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.delenv("DEVSERVERS_TOOLS_DIR", raising=False)
     monkeypatch.setenv("PATH", path)
     env = {"HOME": str(tmp_path), "PATH": path, "HELM_CACHE_HOME": "/elsewhere"}
-    return Engine(Choice(tmp_path / "kubeconfig", "kind-x", "a test"), Paths.of(env), env)
+    return LocalStack(Choice(tmp_path / "kubeconfig", "kind-x", "a test"), Paths.of(env), env)
 
 
 def asked(folder: Path) -> list[str]:
     return (folder / "asked").read_text().splitlines()
 
 
-def test_the_one_plugin_that_is_needed_is_fetched_once(engine: Engine, tmp_path: Path) -> None:
+def test_outputs_without_the_kubernetes_plugin_installs_it_once(stack: LocalStack, tmp_path: Path) -> None:
     install = f"plugin install resource kubernetes {modules.PULUMI_KUBERNETES}"
-    engine.preview()
-    assert asked(tmp_path)[0] == install
-    (engine.home / "plugins" / f"resource-kubernetes-v{modules.PULUMI_KUBERNETES}").mkdir()
-    engine.preview()
-    assert asked(tmp_path).count(install) == 1
+    stack.outputs()
+    assert asked(tmp_path)[0] == f"{install} --non-interactive"
+    (stack.home / "plugins" / f"resource-kubernetes-v{modules.PULUMI_KUBERNETES}").mkdir()
+    stack.outputs()
+    assert asked(tmp_path).count(f"{install} --non-interactive") == 1
 
 
-def test_a_plugin_on_path_is_used_as_it_is(engine: Engine, tmp_path: Path) -> None:
+def test_outputs_with_the_plugin_on_path_installs_none(stack: LocalStack, tmp_path: Path) -> None:
     (tmp_path / "bin" / "pulumi-resource-kubernetes").write_text(SCRIPT)
     (tmp_path / "bin" / "pulumi-resource-kubernetes").chmod(0o755)
-    engine.preview()
+    stack.outputs()
     assert not [line for line in asked(tmp_path) if line.startswith("plugin")]
 
 
-def test_no_plugin_is_fetched_behind_a_person_s_back_and_helm_has_nothing_of_theirs(
-    engine: Engine, tmp_path: Path
+def test_environment_of_pulumi_disables_plugin_downloads_and_moves_helm_s_folders(
+    stack: LocalStack, tmp_path: Path
 ) -> None:
-    engine.preview()
+    stack.outputs()
     environment = dict(line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines())
     assert environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
     for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"):
-        assert Path(environment[name]).is_relative_to(engine.home)
+        assert Path(environment[name]).is_relative_to(stack.home)
