@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from docs.generate import FOLDER, cli, crds, settings
+from docs.generate import FOLDER, audit_log, cli, crds, settings
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": cli.page, "crds.md": crds.page, "settings.md": settings.page}
+PAGES: dict[str, Callable[[], str]] = {
+    "audit-log.md": audit_log.page,
+    "cli.md": cli.page,
+    "crds.md": crds.page,
+    "settings.md": settings.page,
+}
 
 
 def stale() -> list[str]:

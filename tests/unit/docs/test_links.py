@@ -51,3 +51,11 @@ def test_pages_that_code_and_settings_name_exist() -> None:
     }
     assert named, "error texts name pages"
     assert {each for each in named if not (ROOT / each[1]).exists()} == set()
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md"])
+def test_files_and_folders_that_a_page_names_exist(page: str) -> None:
+    tops = "bastion|cli|core|devcluster|docs|images|infra|operator|stacks|tests|\\.github"
+    named = re.findall(rf"`((?:{tops})/[\w./-]+)`", (ROOT / page).read_text())
+    assert named
+    assert [each for each in named if not (ROOT / each).exists()] == []
