@@ -11,8 +11,8 @@ import pytest
 
 from bastion.supervisor.connections import MOST_DENIALS
 from tests.support.bastion.bastion import Client, Replica, World, dev_server, read_until
-from tests.support.cluster.client import eventually
 from tests.support.cluster.harness import free_ports
+from tests.support.wait import eventually
 
 OWN = "mydev.dev-ann.svc.cluster.local:22"
 

@@ -22,7 +22,7 @@ import pytest
 from tests.support.bastion.bastion import SERVER_ADDRESS, Replica, World, read_until, server, user
 from tests.support.bastion.people import ship
 from tests.support.bastion.terminal import at_a_terminal, ended
-from tests.support.cluster.client import eventually
+from tests.support.wait import eventually
 
 Devctl = Callable[..., subprocess.CompletedProcess[str]]
 

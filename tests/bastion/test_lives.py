@@ -16,7 +16,7 @@ import pytest
 
 from devservers_core.client import kubeconfig
 from tests.support.bastion.bastion import Client, Replica, World, dev_server, read_until, server, user
-from tests.support.cluster.client import eventually
+from tests.support.wait import eventually
 
 REVOKED_SECONDS = 10.0
 """Until a live session of a withdrawn key is over (bastion.md 4)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bastion.sshd_config import MAX_STARTUPS
 from tests.support.bastion.bastion import Client, Replica, World, user
-from tests.support.cluster.client import eventually
+from tests.support.wait import eventually
 
 PEOPLE = 100
 WARMING, ROUNDS = 2, 3

@@ -21,7 +21,7 @@ from bastion.audit.server import BEGIN_SECONDS, WAIT_FOR_SSHD
 from bastion.supervisor.health import MOST_CONNECTIONS, MOST_OF_POD
 from devservers_core.protocol import MAX_LINE_BYTES
 from tests.support.bastion.bastion import Client, Replica, World, dev_server
-from tests.support.cluster.client import eventually
+from tests.support.wait import eventually
 
 HOST = "mydev.dev-ann.svc.cluster.local"
 THEIRS = "theirs.dev-bob.svc.cluster.local"

@@ -20,8 +20,8 @@ from devctl import __version__
 from tests.support.bastion.bastion import AUDIT_UID, Replica, World, user
 from tests.support.bastion.people import ship
 from tests.support.bastion.terminal import LONGEST, at_a_terminal, ended
-from tests.support.cluster.client import eventually
 from tests.support.leaks import LEAKS, SECRETS
+from tests.support.wait import eventually
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from tests.bench import (
 )
 from tests.bench.table import Table
 from tests.support.cluster.harness import running_api_server, running_controllers
+from tests.support.cluster.operator_load import prepare
 from tests.support.cluster.shipped import install
 from tests.support.node.person import Person, Platform, environment, running_platform
 from tests.support.node.queued import default_image
@@ -48,7 +49,7 @@ def operator(table: Table) -> None:
     with running_api_server() as server:
         install(server.admin)  # before the controllers: garbage collection would hear of a new kind half a minute late
         with running_controllers(server):
-            operator_figures.prepare(server)
+            prepare(server)
             table.take(("api_writes_per_server",), lambda: operator_figures.writes_figure(server))
             table.take(RESTART, lambda: operator_figures.restart_figures(server))
 

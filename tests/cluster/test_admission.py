@@ -12,10 +12,11 @@ from devservers.api import admission
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from infra.platform import rbac
-from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.client import Client
 from tests.support.cluster.crd_tables import KEY
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.shipped import install
+from tests.support.wait import eventually
 
 Namespaces = Callable[[str], str]
 

@@ -30,7 +30,6 @@ from devctl import broker_client
 from devservers_core.client.api import ApiClient
 from devservers_core.errors import ApiError, CommandError
 from devservers_core.protocol.broker import TokenRequest
-from tests.support.cluster.client import eventually
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.operator_process import (
     API,
@@ -40,6 +39,7 @@ from tests.support.cluster.operator_process import (
     operator_for,
     server_of,
 )
+from tests.support.wait import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ":".join(map(str, (REPOSITORY, REPOSITORY / "core", REPOSITORY / "cli")))

@@ -247,12 +247,8 @@ def test_kubectl_get_table_has_the_printer_columns(admin: Client, namespace: str
     live = _stored(admin, EXAMPLES["DevServer"], namespace)
     live["status"] = STATUSES["DevServer"]
     admin.replace(live, subresource="status")
-    table = admin.request(
-        "GET",
-        f"/apis/devservers.io/v1/namespaces/{namespace}/devservers",
-        None,
-        {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"},
-    )
+    tables = admin.accepting("application/json;as=Table;v=v1;g=meta.k8s.io")
+    table = tables.get(f"/apis/devservers.io/v1/namespaces/{namespace}/devservers")
     names = [column["name"] for column in table["columnDefinitions"] if not column["priority"]]
     shown = dict(zip([each["name"] for each in table["columnDefinitions"]], table["rows"][0]["cells"], strict=True))
     assert names == ["Name", "Phase", "Flavor", "User", "Reason", "Age"]

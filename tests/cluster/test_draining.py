@@ -13,9 +13,10 @@ from devcluster.progress import Progress
 from infra.deploy.aws.drain import drain
 from infra.deploy.aws.draining import Home
 from infra.deploy.kubectl import Kubectl, KubectlError
-from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.client import Client
 from tests.support.cluster.harness import ADMIN, ApiServer, find_tool
 from tests.support.cluster.shipped import make_namespace
+from tests.support.wait import eventually
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ import pytest
 
 from bastion.accounts.store import State, read_state
 from bastion.paths import Paths
-from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.client import Client
 from tests.support.cluster.crd_tables import API_VERSION, KEY, KEY_2
 from tests.support.cluster.harness import ApiServer, _die_with_parent
+from tests.support.wait import eventually
 
 IN_FORCE_SECONDS = 5.0
 """From a change in the API to new logins being held against it (bastion.md 4)."""

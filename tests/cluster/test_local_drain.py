@@ -9,8 +9,9 @@ import pytest
 
 from infra.deploy.kubectl import Kubectl
 from infra.deploy.local.drain import strangers
-from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.client import Client
 from tests.support.cluster.harness import ADMIN, ApiServer, find_tool
+from tests.support.wait import eventually
 
 HELD = {"kueue.x-k8s.io/managed": "true"}
 SPEC = {"containers": [{"name": "a", "image": "a:1"}], "automountServiceAccountToken": False}

@@ -11,9 +11,9 @@ import yaml
 
 from devcluster import ROOT
 from devservers_core.client import kubeconfig
-from tests.support.cluster.client import eventually
 from tests.support.cluster.harness import ADMIN, ApiServer
 from tests.support.cluster.operator_process import KEY
+from tests.support.wait import eventually
 
 KINDS = ("devservers", "devserverflavors", "devserverusers")
 

@@ -10,7 +10,6 @@ import pytest
 
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.support.cluster.client import eventually
 from tests.support.cluster.harness import ApiServer, Write
 from tests.support.cluster.operator_process import (
     FakeKubelet,
@@ -22,6 +21,7 @@ from tests.support.cluster.operator_process import (
     ready,
     server_of,
 )
+from tests.support.wait import eventually
 
 OPERATOR_USER = "system:serviceaccount:devservers-system:devservers-operator"
 

@@ -10,7 +10,6 @@ import pytest
 
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.support.cluster.client import eventually
 from tests.support.cluster.devctl import Devctl
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.limits import LIMITS, claim_of, counted, person_of, quota_when
@@ -27,6 +26,7 @@ from tests.support.cluster.operator_process import (
     ready,
     server_of,
 )
+from tests.support.wait import eventually
 
 _names = itertools.count(1)
 

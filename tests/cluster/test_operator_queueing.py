@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from devservers_core.client.api import MERGE_PATCH
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.client import Client
 from tests.support.cluster.devctl import Devctl
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.kueue import (
@@ -40,6 +41,7 @@ from tests.support.cluster.operator_process import (
     running_operator,
     server_of,
 )
+from tests.support.wait import eventually
 
 OPERATOR_USER = f"system:serviceaccount:{SYSTEM}:{OPERATOR}"
 _names = itertools.count(1)
@@ -277,10 +279,10 @@ def test_quota_changes_cause_a_bounded_number_of_writes(operator: OperatorProces
         world.admin.delete("devservers.io/v1", "DevServer", name, f"dev-{ann}")
 
 
-def refused(client: Client, method: str, path: str, body: Json | None = None, **headers: str) -> bool:
+def refused(client: Client, method: str, path: str, body: Json | None = None, form: str = "application/json") -> bool:
     """Whether a request is forbidden (anything else is a fault of the test)."""
     try:
-        client.request(method, path, body, headers)
+        client.request(method, path, body, form)
     except ApiError as error:
         assert error.status == 403, error
         return True
@@ -295,20 +297,19 @@ def test_user_can_read_but_not_change_queues_and_workloads(
     person = prepared.client_for(*prepared.service_account(f"dev-{ann}", "devctl"))
     space = f"/apis/{KUEUE}/namespaces/dev-{ann}"
     pod = pod_of(world, ann, "mydev")["metadata"]["name"]
-    merge = {"Content-Type": "application/merge-patch+json"}
     assert [each["metadata"]["name"] for each in person.list(KUEUE, "Workload", f"dev-{ann}")] == [f"pod-{pod}"]
     assert len(person.list(KUEUE, "LocalQueue", f"dev-{ann}")) == 2
     assert len(person.list(KUEUE, "ClusterQueue")) >= 2
     better = {"spec": {"priority": 100000}}
-    assert refused(person, "PATCH", f"{space}/workloads/pod-{pod}", better, **merge)
+    assert refused(person, "PATCH", f"{space}/workloads/pod-{pod}", better, MERGE_PATCH)
     assert refused(person, "DELETE", f"{space}/workloads/pod-{pod}")
-    assert refused(person, "PATCH", f"{space}/localqueues/interactive", {"spec": {"stopPolicy": "None"}}, **merge)
+    assert refused(person, "PATCH", f"{space}/localqueues/interactive", {"spec": {"stopPolicy": "None"}}, MERGE_PATCH)
     queue = {"apiVersion": KUEUE, "kind": "LocalQueue", "metadata": {"name": "mine"},
              "spec": {"clusterQueue": "training"}}  # fmt: skip
     assert refused(person, "POST", f"{space}/localqueues", queue)
     label = {"metadata": {"labels": {"kueue.x-k8s.io/queue-name": "training"}}}
-    assert refused(person, "PATCH", f"/api/v1/namespaces/dev-{ann}/pods/{pod}", label, **merge)
-    assert refused(person, "PATCH", f"/apis/apps/v1/namespaces/dev-{ann}/deployments/mydev", label, **merge)
+    assert refused(person, "PATCH", f"/api/v1/namespaces/dev-{ann}/pods/{pod}", label, MERGE_PATCH)
+    assert refused(person, "PATCH", f"/apis/apps/v1/namespaces/dev-{ann}/deployments/mydev", label, MERGE_PATCH)
     assert refused(person, "GET", f"/apis/{KUEUE}/workloads")
     assert refused(person, "GET", f"/apis/{KUEUE}/namespaces/default/workloads")
     # A label of the DevServer's own is no way in.

@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 import pytest
 
 from devservers_core.errors import ApiError
-from tests.bench.operator_figures import RESTART_SECONDS_BOUND, operator_writes, remove, restart
-from tests.support.cluster.client import eventually
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.limits import LIMITS, claim_of, counted, person_of
+from tests.support.cluster.operator_load import RESTART_SECONDS_BOUND, operator_writes, remove, restart
 from tests.support.cluster.operator_process import (
     SYSTEM,
     FakeKubelet,
@@ -24,6 +23,7 @@ from tests.support.cluster.operator_process import (
     running_operator,
     server_of,
 )
+from tests.support.wait import eventually
 
 USERS = 'devservers_cached_objects{kind="DevServerUser"}'
 

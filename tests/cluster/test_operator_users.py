@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from devservers_core.errors import ApiError
-from tests.support.cluster.client import eventually
 from tests.support.cluster.devctl import Devctl
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.operator_process import (
@@ -23,6 +22,7 @@ from tests.support.cluster.operator_process import (
     ready,
     server_of,
 )
+from tests.support.wait import eventually
 
 _names = itertools.count(1)
 

@@ -14,7 +14,7 @@ import pytest
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from infra.platform import rbac
-from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.client import Client
 from tests.support.cluster.devctl import Devctl
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.operator_process import (
@@ -26,6 +26,7 @@ from tests.support.cluster.operator_process import (
     operator_for,
     server_of,
 )
+from tests.support.wait import eventually
 
 TYPE = "kubernetes.io/dockerconfigjson"
 GHCR = "registry-ghcr-io-"

@@ -15,8 +15,8 @@ from infra.settings.aws.subnets import plan_subnets
 from infra.settings.loading import load
 from infra.settings.problems import SettingsError
 from infra.settings.stack import Settings
-from tests.infra.test_settings import raw
 from tests.support.infra.environments import raw as aws_raw
+from tests.support.infra.local_settings import raw
 
 BASELINE = {
     "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",

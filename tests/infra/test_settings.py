@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -19,17 +18,7 @@ from infra.settings.person import user_name
 from infra.settings.problems import SettingsError
 from infra.settings.quota import Quota
 from infra.settings.stack import KEYS, Images, Operator, Queueing, Settings
-
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
-IMAGES = {name: f"localhost/{name}:1" for name in ("operator", "ssh", "base", "bastion")}
-ANN = {"username": "ann", "sshPublicKeys": [KEY]}
-
-
-def raw(**values: object) -> dict[str, str]:
-    whole = {"cluster": "local", "images": IMAGES, "users": [ANN]} | values
-    return {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in whole.items() if value is not None
-    }
+from tests.support.infra.local_settings import ANN, IMAGES, KEY, raw
 
 
 def problems(config: dict[str, str], env: dict[str, str] | None = None, stack: str = "local") -> list[str]:

@@ -27,8 +27,8 @@ from bastion.accounts.store import Store
 from bastion.paths import Paths
 from devservers_core.types import Json
 from infra.platform.bastion_pod import CAPABILITIES
-from tests.support.cluster.client import eventually
 from tests.support.cluster.harness import _die_with_parent, free_ports
+from tests.support.wait import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PREFIX = Path(sys.base_prefix)

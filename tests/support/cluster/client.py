@@ -1,26 +1,24 @@
-"""Invariant: a test speaks to the API server over plain HTTPS with dicts, not through code of ours.
+"""A client of a test's API server: core's client, with kinds, server-side apply and subresources on top.
 
-So a wrong assumption of the operator's own facade can't hide itself in the test that checks it.
+Invariant: tests send and read plain dictionaries, so a wrong assumption of the operator's own facade can't hide itself
+in the test that checks it.
 """
 
 from __future__ import annotations
 
-import json
-import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlencode
 
-import urllib3
-
-from devservers_core.errors import ApiError
+from devservers_core.client.api import MERGE_PATCH, ApiClient
+from devservers_core.client.kubeconfig import Target
+from devservers_core.errors import ApiError, UnreachableError
 from devservers_core.types import Json
 
-T = TypeVar("T")
+APPLY_PATCH = "application/apply-patch+yaml"
+SECONDS = 30.0
+"""How long the API server may be silent: the machine of a test may be busy."""
 
 _CLUSTER_SCOPED = {
     "Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition",
@@ -47,43 +45,39 @@ def path_of(api_version: str, kind: str, namespace: str | None = None, name: str
 
 
 class Client:
-    """One identity's requests; every method raises ApiError for anything but success."""
+    """One identity's requests, from any thread; every method raises ApiError for a refusal."""
 
     def __init__(self, url: str, ca: Path, certificate: Path, key: Path) -> None:
         self.url = url
-        context = ssl.create_default_context(cafile=str(ca))
-        context.load_cert_chain(str(certificate), str(key))
-        self._pool = urllib3.PoolManager(ssl_context=context, maxsize=8, retries=False, timeout=30)
+        user = {"client-certificate": str(certificate), "client-key": str(key)}
+        self._target = Target(url, "test", "test", None, {"certificate-authority": str(ca)}, user)
+        self._of_thread = threading.local()
+
+    @property
+    def api(self) -> ApiClient:
+        """This thread's own: core's client keeps one connection, and is not for several threads."""
+        if not hasattr(self._of_thread, "api"):
+            self._of_thread.api = self.accepting("application/json")
+        found: ApiClient = self._of_thread.api
+        return found
+
+    def accepting(self, form: str) -> ApiClient:
+        """A client of the same identity that asks for another representation of what it reads."""
+        return ApiClient(self._target, {}, accept=form, timeout=SECONDS, user_agent="devservers-tests")
 
     def request(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-        /,
-        **query: str,
-    ) -> Any:
-        """The decoded JSON answer, or the text when it is not JSON. Query names are spelled as in the API."""
-        response = self._pool.request(
-            method,
-            self.url + path + (f"?{urlencode(query)}" if query else ""),
-            body=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", "Accept": "application/json", **(headers or {})},
-        )
-        text = response.data.decode()
-        try:
-            answer = json.loads(text)
-        except ValueError:
-            answer = text
-        if response.status >= 400:
-            found = answer if isinstance(answer, dict) else {}
-            raise ApiError(response.status, found.get("reason", ""), found.get("message", text))
-        return answer
+        self, method: str, path: str, body: Json | None = None, content_type: str = "application/json", /, **query: str
+    ) -> Json:
+        """The answer, {} when it is no JSON object. Query names are spelled as in the API."""
+        return self.api.request(method, path, body=body, query=query, content_type=content_type)
+
+    def text(self, path: str) -> str:
+        """What a path answers that serves no JSON, such as /readyz."""
+        return b"".join(self.api.lines(path, {}, SECONDS)).decode()
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Json:
         """One object."""
-        return dict(self.request("GET", path_of(api_version, kind, namespace, name)))
+        return self.request("GET", path_of(api_version, kind, namespace, name))
 
     def find(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Json | None:
         """One object, None when there is none."""
@@ -101,27 +95,18 @@ class Client:
     def create(self, manifest: Json, **query: str) -> Json:
         """POST with strict field validation, so that a misspelt field fails the test that has it."""
         path = path_of(manifest["apiVersion"], manifest["kind"], manifest["metadata"].get("namespace"))
-        return dict(self.request("POST", path, manifest, **{"fieldValidation": "Strict", **query}))
+        return self.request("POST", path, manifest, **{"fieldValidation": "Strict", **query})
 
     def apply(self, manifest: Json, manager: str = "test", *, subresource: str = "", **query: str) -> Json:
         """Server-side apply, forced, strict."""
-        return dict(
-            self.request(
-                "PATCH",
-                _object_path(manifest) + (f"/{subresource}" if subresource else ""),
-                manifest,
-                {"Content-Type": "application/apply-patch+yaml"},
-                fieldManager=manager,
-                force="true",
-                fieldValidation="Strict",
-                **query,
-            )
-        )
+        path = _object_path(manifest) + (f"/{subresource}" if subresource else "")
+        options = {"fieldManager": manager, "force": "true", "fieldValidation": "Strict", **query}
+        return self.request("PATCH", path, manifest, APPLY_PATCH, **options)
 
     def replace(self, manifest: Json, *, subresource: str = "", **query: str) -> Json:
         """PUT of a whole object as it was read, with changes."""
         path = _object_path(manifest) + (f"/{subresource}" if subresource else "")
-        return dict(self.request("PUT", path, manifest, **query))
+        return self.request("PUT", path, manifest, **query)
 
     def patch(
         self,
@@ -136,7 +121,7 @@ class Client:
     ) -> Json:
         """JSON merge patch, of the subresource when one is named (`status`)."""
         path = path_of(api_version, kind, namespace, name) + (f"/{subresource}" if subresource else "")
-        return dict(self.request("PATCH", path, patch, {"Content-Type": "application/merge-patch+json"}, **query))
+        return self.request("PATCH", path, patch, MERGE_PATCH, **query)
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None, **query: str) -> None:
         """Background deletion; an object that is already gone is fine."""
@@ -164,7 +149,7 @@ def repeating(work: Callable[[], object], every: float, whose: str) -> Iterator[
     def run() -> None:
         try:
             while not over.wait(every):
-                with suppress(ApiError, urllib3.exceptions.HTTPError):
+                with suppress(ApiError, UnreachableError):
                     work()
         except Exception as error:
             died.append(error)
@@ -177,15 +162,3 @@ def repeating(work: Callable[[], object], every: float, whose: str) -> Iterator[
         over.set()
         thread.join()
     assert not died, f"the stand-in for {whose} died: {died[0]!r}"
-
-
-def eventually(check: Callable[[], T | None], what: str, seconds: float = 30.0, every: float = 0.05) -> T:
-    """The first truthy answer of `check`, asked again and again; AssertionError naming `what` after that."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = check()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(every)

@@ -231,7 +231,7 @@ def wait_until_ready(client: Client, path: str, running: subprocess.Popen[bytes]
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            client.request("GET", path)
+            client.text(path)
             return
         except Exception:
             _still_starting(running, deadline, log)

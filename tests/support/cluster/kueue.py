@@ -21,8 +21,9 @@ import yaml
 
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.support.cluster.client import Client, eventually, repeating
+from tests.support.cluster.client import Client, repeating
 from tests.support.cluster.harness import find_tool
+from tests.support.wait import eventually
 
 KUEUE = "kueue.x-k8s.io/v1beta2"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"

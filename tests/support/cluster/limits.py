@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from devservers_core.types import Json
-from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.client import Client
 from tests.support.cluster.operator_process import OperatorProcess, World
+from tests.support.wait import eventually
 
 LIMITS: dict[str, Any] = {"quota_storage": "50Gi", "quota_servers": 3, "quota_claim": "30Gi"}
 KNOWN_SECONDS = 60.0

@@ -20,8 +20,9 @@ from devservers_core.errors import ApiError
 from devservers_core.names import BASTION_NAMESPACE
 from devservers_core.types import Json
 from infra.platform import rbac
-from tests.support.cluster.client import Client, eventually, repeating
+from tests.support.cluster.client import Client, repeating
 from tests.support.cluster.harness import ApiServer, free_ports
+from tests.support.wait import eventually
 
 API = "devservers.io/v1"
 SYSTEM = "devservers-system"

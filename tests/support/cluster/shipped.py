@@ -9,7 +9,8 @@ import yaml
 
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.support.cluster.client import Client, eventually
+from tests.support.cluster.client import Client
+from tests.support.wait import eventually
 
 SHIPPED = Path(__file__).resolve().parents[3] / "operator" / "crds"
 
