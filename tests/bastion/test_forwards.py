@@ -54,7 +54,7 @@ def test_forward_to_any_other_target_is_denied_and_audited(pair: tuple[Client, R
     client, replica = pair
     done = client.run(replica, who, options=["-W", target])
     assert (done.returncode, done.stdout) == (255, "")
-    denied = eventually(lambda: replica.events("forward_denied", user=who), f"a denial; log:\n{replica.log}")
+    denied = eventually(lambda: replica.events("forward_denied", user=who), "a denial", report=lambda: replica.log)
     assert [each["target"] for each in denied] == [target.replace("[", "").replace("]", "")]
     assert not replica.events("forward_open")
 
@@ -110,7 +110,7 @@ def test_remote_x11_and_tunnel_forwards_are_denied_and_audited(
     monkeypatch.setenv("DISPLAY", "127.0.0.1:7")
     done = client.run(replica, "ann", "echo ${DISPLAY:-none}", options=options)
     assert done.stdout in ("none\n", "")
-    denied = eventually(lambda: replica.events("forward_denied"), f"a denial; log:\n{replica.log}")
+    denied = eventually(lambda: replica.events("forward_denied"), "a denial", report=lambda: replica.log)
     assert {each["target"] for each in denied} == {target}
     assert not Path("/tmp/bastion-test.sock").exists()
 
@@ -125,7 +125,7 @@ def test_forward_to_a_unix_socket_is_denied_and_audited(pair: tuple[Client, Repl
         with socket.create_connection(("127.0.0.1", port), 5) as tried:
             assert tried.recv(100) == b""
         session.communicate("", timeout=10)
-    denied = eventually(lambda: replica.events("forward_denied"), f"a denial; log:\n{replica.log}")
+    denied = eventually(lambda: replica.events("forward_denied"), "a denial", report=lambda: replica.log)
     assert denied[0]["target"] == f"unix:{replica.paths.audit_socket}"
 
 

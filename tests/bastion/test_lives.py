@@ -66,7 +66,7 @@ def test_drain_lets_an_open_shell_and_copy_finish(fresh: World, tmp_path: Path) 
         terminal.stdin.write("echo on a terminal\n")
         read_until(terminal, "on a terminal")
         with _copy(client, replica, fresh, tmp_path) as copy:
-            eventually(lambda: replica.events("forward_open"), f"a tunnel; log:\n{replica.log}")
+            eventually(lambda: replica.events("forward_open"), "a tunnel", report=lambda: replica.log)
             os.kill(replica.first_process(), signal.SIGTERM)
             eventually(lambda: replica.ready()[0] == 503, "not ready")
             assert replica.page("/healthz")[0] == 200
@@ -157,10 +157,10 @@ def test_sshd_that_cannot_start_is_retried_until_it_runs(fresh: World) -> None:
     sshd.chmod(0o644)
     inside = Path(f"/proc/{replica.first_process()}/task/{replica.first_process()}/children").read_text().split()
     os.kill(int(inside[0]), signal.SIGKILL)
-    eventually(lambda: replica.log.count("sshd cannot be started") > 1, f"two tries; log:\n{replica.log}")
+    eventually(lambda: replica.log.count("sshd cannot be started") > 1, "two tries", report=lambda: replica.log)
     assert replica.ready() == (503, "sshd is not listening\n")
     sshd.chmod(0o755)
-    eventually(lambda: replica.ready()[0] == 200, f"ready again; log:\n{replica.log}", 15)
+    eventually(lambda: replica.ready()[0] == 200, "ready again", 15, report=lambda: replica.log)
     assert client.run(replica, "ann", "echo in").stdout == "in\n"
 
 
@@ -176,7 +176,7 @@ def test_supervisor_without_file_descriptors_closes_new_connections_and_recovers
         eventually(lambda: short in replica.log and replica.events("conn_open", user="ann"), "ann without a descriptor")
         resource.prlimit(first, resource.RLIMIT_NOFILE, before)
         assert tunnel.wait(timeout=15) == 255
-    eventually(lambda: replica.events("conn_close", user="ann"), f"closed on paper; log:\n{replica.log}")
+    eventually(lambda: replica.events("conn_close", user="ann"), "closed on paper", report=lambda: replica.log)
     assert replica.page("/healthz") == (200, "ok\n")
     with client.start(replica, "bob", "-N") as tunnel:
         eventually(lambda: replica.events("conn_open", user="bob"), "bob")
@@ -258,7 +258,7 @@ def test_withdrawn_key_ends_its_sessions_and_tunnels(fresh: World, change: Chang
         if change is _key_moved:
             assert client.run(replica, "bob", "id -u", key="ann").stdout == "20001\n"
         assert other.communicate("still here\n", timeout=10)[0] == "still here\n"
-    eventually(lambda: len(replica.events("conn_close", user="ann")) == 2, f"both closed; log:\n{replica.log}")
+    eventually(lambda: len(replica.events("conn_close", user="ann")) == 2, "both closed", report=lambda: replica.log)
     assert {each["reason"] for each in replica.events("conn_close", user="ann")} == {"revoked"}
     assert [each["reason"] for each in replica.events("session_end", user="ann", kind="shell")] == ["revoked"]
     assert len(replica.events("revoked")) == 2

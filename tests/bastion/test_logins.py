@@ -25,7 +25,7 @@ def test_login_with_a_listed_key_succeeds_and_is_audited(fresh: World) -> None:
     replica.start()
     done = client.run(replica, "ann", "id -u; id -Gn; echo err >&2; exit 7")
     assert (done.returncode, done.stdout, done.stderr) == (7, "20000\nann devservers-users\n", "err\n")
-    eventually(lambda: replica.events("conn_close"), f"conn_close; log:\n{replica.log}")
+    eventually(lambda: replica.events("conn_close"), "conn_close", report=lambda: replica.log)
     events = replica.events()
     names = [each["event"] for each in events]
     assert names == ["conn_open", "session_start", "command_end", "session_end", "conn_close"]
@@ -154,10 +154,9 @@ def test_many_logins_leave_no_descriptors_memory_or_processes(fresh: World) -> N
             seen[0][name] <= number + (MOST_GROWN_KIB if name.endswith("KiB") else 0) for name, number in before.items()
         )
 
-    try:
-        eventually(rested, "as much as before")
-    except AssertionError:
-        raise AssertionError(f"grown: {[(name, number, seen[0][name]) for name, number in before.items()]}") from None
+    eventually(
+        rested, "as much as before", report=lambda: [(name, number, seen[0][name]) for name, number in before.items()]
+    )
 
 
 def _held(replica: Replica) -> dict[str, int]:

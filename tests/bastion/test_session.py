@@ -346,7 +346,7 @@ def _with_audit(fresh: World, *arguments: str) -> Replica:
     os.chown(replica.paths.recordings, AUDIT_UID, AUDIT_UID)
     replica.start_audit(*arguments)
     replica.start_supervisor()
-    eventually(lambda: replica.ready()[0] == 200, f"ready; its log:\n{replica.log}", 20)
+    eventually(lambda: replica.ready()[0] == 200, "ready", 20, report=lambda: replica.log)
     return replica
 
 

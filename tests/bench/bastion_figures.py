@@ -22,8 +22,9 @@ from devcluster.toolchain import need
 from devservers_core.names import SSH_POD_PORT
 from infra.settings.bastion import NODE_PORT
 from tests.bench.figure import Figure, percentile
-from tests.support.node.laptop import NAMESPACE, Laptop, add, pods, read_until, until
+from tests.support.node.laptop import NAMESPACE, Laptop, add, pods, read_until
 from tests.support.node.person import Platform
+from tests.support.node.wait import eventually
 
 PEOPLE = 100
 ROUNDS = 3
@@ -50,7 +51,7 @@ class Crowd:
         for laptop in self.laptops:
             add(platform, laptop)
         for laptop in self.laptops:
-            until(partial(self._in, laptop), laptop.name, 120)
+            eventually(partial(self._in, laptop), laptop.name, 120)
 
     @staticmethod
     def _laptop(platform: Platform, folder: Path, name: str) -> Laptop:
@@ -122,7 +123,7 @@ def logins(crowd: Crowd) -> list[Figure]:
     lists: list[Run] = []
     few: list[Run] = []
     with plain_sshd(crowd.platform):
-        until(partial(_in_everywhere, crowd.laptops[0]), "the plain sshd", 30)
+        eventually(partial(_in_everywhere, crowd.laptops[0]), "the plain sshd", 30)
         for number in range(ROUNDS + 1):  # the first warms up and is not counted
             rounds = crowd.at_once(plain_door), crowd.log_in("devctl", "version"), crowd.log_in("devctl", "list")
             least = crowd.log_in("devctl", "version", people=20)
@@ -244,7 +245,7 @@ def memory(platform: Platform) -> float:
 def idle_and_killed(crowd: Crowd) -> list[Figure]:
     """A hundred open prompts: what they take, and who notices that one replica is killed."""
     platform = crowd.platform
-    until(lambda: len(pods(platform)) == 2, "two replicas", 90)
+    eventually(lambda: len(pods(platform)) == 2, "two replicas", 90)
     before = memory(platform)
     with ExitStack() as stack:
         sessions = [stack.enter_context(laptop.session()) for laptop in crowd.laptops]
@@ -254,7 +255,7 @@ def idle_and_killed(crowd: Crowd) -> list[Figure]:
         killed, _ = pods(platform)
         affected_before = connections(platform, killed)
         os.kill(first_process(platform, killed), 9)
-        until(lambda: sum(each.poll() is not None for each in sessions) >= affected_before, "the cut ones", 30)
+        eventually(lambda: sum(each.poll() is not None for each in sessions) >= affected_before, "the cut ones", 30)
         lost = 0
         back: list[threading.Thread] = []
         codes: list[int] = []
@@ -277,7 +278,7 @@ def idle_and_killed(crowd: Crowd) -> list[Figure]:
                 read_until(session, "devctl 0", 30)
             except (AssertionError, OSError):
                 lost += 1
-    until(lambda: len(pods(platform)) == 2, "two replicas again", 90)
+    eventually(lambda: len(pods(platform)) == 2, "two replicas again", 90)
     return [
         Figure("memory_per_session", taken, "MiB", bound=12, runs=PEOPLE),
         Figure("replica_kill_lost", lost, "people", bound=0, runs=PEOPLE),

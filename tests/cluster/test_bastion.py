@@ -135,7 +135,7 @@ def running_broker(pod: Pod) -> Iterator[subprocess.Popen[bytes]]:
             [sys.executable, "-m", "bastion.broker", "--kubeconfig", str(kubeconfig)], env=environment, stderr=log
         )
     try:
-        eventually(pod.paths.broker_socket.exists, f"the broker's socket; {pod.log.read_text()}")
+        eventually(pod.paths.broker_socket.exists, "the broker's socket", report=pod.log.read_text)
         yield running
     finally:
         running.terminate()

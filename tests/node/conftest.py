@@ -7,8 +7,7 @@ so a platform that the person at this machine runs is neither used nor touched.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,22 +31,6 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 def ann(platform: Platform) -> Person:
     """The person the platform was made for."""
     return Person(platform, "ann")
-
-
-@pytest.fixture
-def eventually() -> Callable[..., object]:
-    """Wait for a condition with a deadline, and say what was seen when it passes."""
-
-    def wait(probe: Callable[[], object], what: str, seconds: float = 60) -> object:
-        deadline, seen = time.monotonic() + seconds, None
-        while time.monotonic() < deadline:
-            seen = probe()
-            if seen:
-                return seen
-            time.sleep(0.2)
-        raise AssertionError(f"waited {seconds:.0f} s for {what}; last seen: {seen!r}")
-
-    return wait
 
 
 @pytest.fixture(scope="session")

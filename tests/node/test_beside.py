@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,7 @@ from devcluster.progress import Progress
 from infra.settings.bastion import NODE_PORT
 from tests.support.node.machine import Machine
 from tests.support.node.person import Platform
-
-Wait = Callable[..., object]
+from tests.support.node.wait import eventually
 
 
 @pytest.fixture
@@ -43,9 +42,7 @@ def answering(port: int) -> str:
         return ""
 
 
-def test_second_cluster_gets_its_own_port_and_leaves_nothing_after_down(
-    platform: Platform, beside: Cluster, eventually: Wait
-) -> None:
+def test_second_cluster_gets_its_own_port_and_leaves_nothing_after_down(platform: Platform, beside: Cluster) -> None:
     first, mine = platform.cluster, platform.ssh_port
     running = {pid: name for pid, name in first.processes().items() if name in ("etcd", "kube-apiserver", "kubelet")}
     theirs = beside.publish(NODE_PORT)

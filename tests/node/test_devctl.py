@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.node.person import Person
+from tests.support.node.wait import eventually
 
 
 @pytest.fixture
@@ -58,9 +59,7 @@ def test_shared_ssh_connection_with_two_servers_reaches_the_named_server(
         shutil.rmtree(folder)
 
 
-def test_logs_on_a_terminal_drop_control_sequences_but_keep_colors(
-    ann: Person, devserver: str, eventually: Callable[..., object]
-) -> None:
+def test_logs_on_a_terminal_drop_control_sequences_but_keep_colors(ann: Person, devserver: str) -> None:
     ann.devctl(
         "exec", devserver, "--", "sh", "-c", r"printf '\033]0;PWNED\007shown \033[31mred\033[0m\n' > /proc/1/fd/1"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -12,8 +12,8 @@ import pytest
 from devcluster.components import API_SERVICE
 from tests.support.node.outside import Outside, connects, outside
 from tests.support.node.person import Person, Platform
+from tests.support.node.wait import eventually
 
-Wait = Callable[..., object]
 METADATA = "169.254.169.254"
 _BRIDGE = "10.244.0.1"
 """The node's address on the pods' side."""
@@ -56,9 +56,7 @@ curl -sS --fail --cacert ca.pem https://{beyond.address}/bucket/object
     assert said.split() == ["from_outside-1.0-py3-none-any.whl", "hello", "hello", "precious"]
 
 
-def test_server_egress_to_node_api_server_and_platform_pods_is_refused(
-    ann: Person, devserver: str, eventually: Wait
-) -> None:
+def test_server_egress_to_node_api_server_and_platform_pods_is_refused(ann: Person, devserver: str) -> None:
     """The node on each of its addresses, the API server by its Service, and the platform's own pods."""
     cluster = ann.platform.cluster
     node = cluster.site.address

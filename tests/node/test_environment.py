@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,7 @@ import pytest
 from tests.support.node.own_images import loaded
 from tests.support.node.person import Person
 from tests.support.node.screen import terminal
-
-Wait = Callable[..., object]
+from tests.support.node.wait import eventually
 
 IMAGE_PATH = "/opt/conda/bin:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """As images/profile sets it; its /etc/profile sets another one."""
@@ -88,7 +87,7 @@ def test_new_home_gets_the_readable_files_of_the_images_skel(ann: Person, odd: s
     assert "/etc/skel" not in ann.devctl("logs", odd, "--ssh").stdout
 
 
-def test_command_of_a_server_runs_as_typed_and_its_output_is_the_log(ann: Person, odd: str, eventually: Wait) -> None:
+def test_command_of_a_server_runs_as_typed_and_its_output_is_the_log(ann: Person, odd: str) -> None:
     ann.ssh(odd, "true")
     eventually(lambda: "exit code 3" in ann.devctl("describe", odd).stdout, "the command's end in describe", 20)
     done = ann.devctl("logs", odd)

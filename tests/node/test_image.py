@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.support.node import queued
 from tests.support.node.person import Person
-
-Wait = Callable[..., object]
+from tests.support.node.wait import eventually
 
 PROGRAMS = (
     "uv --version", "vim --version", "zsh --version", "tmux -V", "git lfs version", "less --version", "man -w bash",
@@ -71,7 +69,7 @@ def small_disk(ann: Person) -> str:
 
 @pytest.mark.timeout(300)
 def test_server_over_its_disk_limit_is_evicted_and_its_neighbour_keeps_running(
-    ann: Person, devserver: str, small_disk: str, eventually: Wait
+    ann: Person, devserver: str, small_disk: str
 ) -> None:
     neighbour = ann.server(devserver)["status"]["podName"]
     ann.devctl("create", "filler", small_disk, "--ephemeral", "--wait", "3m")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 
 from tests.support.node.own_images import loaded
 from tests.support.node.person import Person
+from tests.support.node.wait import eventually
 
-Wait = Callable[..., object]
 
-
-def test_home_and_host_key_survive_restart_stop_and_delete(ann: Person, eventually: Wait) -> None:
+def test_home_and_host_key_survive_restart_stop_and_delete(ann: Person) -> None:
     ann.devctl("create", "keeper", "--wait", "3m")
     ann.ssh("keeper", "echo precious > work; chmod 600 work")
     key = ann.server("keeper")["status"]["sshHostKey"]
@@ -58,7 +56,7 @@ def test_server_with_a_musl_image_without_passwd_accepts_ssh(ann: Person) -> Non
         ann.devctl("delete", "tiny", "--yes")
 
 
-def test_server_whose_command_exits_keeps_running(ann: Person, eventually: Wait) -> None:
+def test_server_whose_command_exits_keeps_running(ann: Person) -> None:
     ann.devctl("create", "brief", "--ephemeral", "--wait", "3m", "--", "sh", "-c", "echo ran; exit 4")
     try:
         eventually(lambda: "exit code 4" in ann.devctl("logs", "brief").stderr, "the command's end in the logs", 20)
@@ -95,7 +93,7 @@ def test_server_pod_has_no_service_account_token(ann: Person, devserver: str) ->
     assert ann.ssh(devserver, "ls /var/run/secrets/kubernetes.io", check=False).returncode != 0
 
 
-def test_server_ssh_port_from_a_neighbour_pod_is_refused(ann: Person, devserver: str, eventually: Wait) -> None:
+def test_server_ssh_port_from_a_neighbour_pod_is_refused(ann: Person, devserver: str) -> None:
     """The default-deny policy, enforced by the node's own firewall."""
     ann.devctl("create", "neighbour", "--ephemeral", "--wait", "3m")
     try:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 from tests.support.node.person import Person
+from tests.support.node.wait import eventually
 
-Wait = Callable[..., object]
 
-
-def test_devctl_with_an_eviction_and_a_deleted_home_reports_both(ann: Person, eventually: Wait) -> None:
+def test_devctl_with_an_eviction_and_a_deleted_home_reports_both(ann: Person) -> None:
     kubectl, namespace = ann.platform.cluster.kubectl, ann.namespace
     ann.devctl("create", "lost", "--wait", "3m")
     try:

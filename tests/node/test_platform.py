@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from devservers_core.paths import Paths
 from tests.support.node import queued
 from tests.support.node.machine import Machine
 from tests.support.node.person import BIN, Person, Platform, environment
+from tests.support.node.wait import eventually
 
 pytestmark = [pytest.mark.last, pytest.mark.timeout(900)]
 
-Wait = Callable[..., object]
 OURS = ("devservers", "dev-")
 """How the names of the platform's own cluster-wide objects begin."""
 ITS = ("devserver", "kueue")
@@ -99,7 +99,7 @@ def test_preview_after_up_shows_no_changes(platform: Platform) -> None:
     "name", [*PROGRAMS, "containerd-shim", "sshd", "devservers-operator", "manager", "the first process"]
 )
 def test_up_after_kill_9_restores_servers_and_objects(
-    platform: Platform, ann: Person, devserver: str, eventually: Wait, name: str
+    platform: Platform, ann: Person, devserver: str, name: str
 ) -> None:
     _running(ann, devserver)
     ann.ssh(devserver, "echo precious > work; sync")
@@ -227,7 +227,7 @@ def _made_by_kubernetes(item: dict[str, Any]) -> bool:
 
 
 def test_down_leaves_nothing_on_the_machine_and_up_restores_the_server(
-    platform: Platform, ann: Person, devserver: str, eventually: Wait
+    platform: Platform, ann: Person, devserver: str
 ) -> None:
     _running(ann, devserver)
     ann.ssh(devserver, "echo precious > work; sync")

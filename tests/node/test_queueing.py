@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,10 +14,10 @@ import pytest
 from devservers_core.names import COHORT, GPU, INTERACTIVE, PRIORITY_INTERACTIVE, PRIORITY_TRAINING, TRAINING
 from tests.support.node import queued
 from tests.support.node.person import Person, Platform
+from tests.support.node.wait import eventually
 
 pytestmark = pytest.mark.timeout(300)
 
-Wait = Callable[..., object]
 VISIBILITY = "/apis/visibility.kueue.x-k8s.io/v1beta2"
 
 
@@ -30,13 +31,17 @@ def gpus(platform: Platform) -> Iterator[Platform]:
 
 
 @pytest.fixture
-def namespace(gpus: Platform, ann: Person, eventually: Wait) -> Iterator[str]:
+def namespace(gpus: Platform, ann: Person) -> Iterator[str]:
     """The person's namespace with its queues, and nothing of this module's in it afterwards."""
     queued.apply(gpus, *queued.local_queues(ann.namespace))
     yield ann.namespace
     kinds = "jobs.batch,pods"
     gpus.cluster.kubectl("delete", kinds, "-n", ann.namespace, "-l", "kueue.x-k8s.io/queue-name", "--wait=false")
-    eventually(lambda: not workloads(gpus, ann.namespace), "the queues to be empty")
+    eventually(
+        lambda: not workloads(gpus, ann.namespace),
+        "the queues to be empty",
+        report=partial(queued.state, gpus, ann.namespace),
+    )
 
 
 def workloads(platform: Platform, namespace: str) -> list[dict[str, Any]]:
@@ -89,7 +94,7 @@ def test_second_up_keeps_the_gpus_and_changes_nothing(gpus: Platform) -> None:
     assert not [word for word in ("to create", "to update", "to delete", "to replace") if word in shown], shown
 
 
-def test_up_after_a_kubelet_restart_restores_the_gpus(gpus: Platform, eventually: Wait) -> None:
+def test_up_after_a_kubelet_restart_restores_the_gpus(gpus: Platform) -> None:
     running = gpus.cluster.processes()
     (kubelet,) = (pid for pid, name in running.items() if name == "kubelet")
     os.kill(kubelet, signal.SIGKILL)
@@ -100,19 +105,21 @@ def test_up_after_a_kubelet_restart_restores_the_gpus(gpus: Platform, eventually
     eventually(lambda: gpus.get("node", "devservers")["status"]["allocatable"].get(GPU) == "4", "the GPUs", 30)
 
 
-def test_queue_without_free_quota_starts_second_pod_after_the_first_is_deleted(
-    gpus: Platform, namespace: str, eventually: Wait
-) -> None:
+def test_queue_without_free_quota_starts_second_pod_after_the_first_is_deleted(gpus: Platform, namespace: str) -> None:
     image = queued.default_image(gpus)
     queued.apply(gpus, queued.pod("first", namespace, image, 3, INTERACTIVE, PRIORITY_INTERACTIVE))
-    eventually(lambda: phase(gpus, namespace, "first") == "Running", "the first pod to run")
+    eventually(
+        lambda: phase(gpus, namespace, "first") == "Running",
+        "the first pod to run",
+        report=partial(queued.state, gpus, namespace),
+    )
     queued.apply(gpus, queued.pod("second", namespace, image, 3, INTERACTIVE, PRIORITY_INTERACTIVE))
 
     def waiting() -> list[str]:
         path = f"{VISIBILITY}/namespaces/{namespace}/localqueues/{INTERACTIVE}/pendingworkloads"
         return [each["metadata"]["name"] for each in json.loads(gpus.cluster.kubectl("get", "--raw", path))["items"]]
 
-    eventually(waiting, "the second pod in the queue")
+    eventually(waiting, "the second pod in the queue", report=partial(queued.state, gpus, namespace))
     (pending,) = waiting()
     assert pending.startswith("pod-second-")
     assert conditions(gpus.get("pod", "second", "-n", namespace))["PodScheduled"] == "False"
@@ -122,29 +129,43 @@ def test_queue_without_free_quota_starts_second_pod_after_the_first_is_deleted(
         status = json.dumps(gpus.get("workload.kueue.x-k8s.io", pending, "-n", namespace).get("status", {}))
         return "insufficient" in status and GPU in status
 
-    eventually(said, "why it waits")
+    eventually(said, "why it waits", report=partial(queued.state, gpus, namespace))
 
     gpus.cluster.kubectl("delete", "pod", "first", "-n", namespace, "--wait=false")
-    eventually(lambda: phase(gpus, namespace, "second") == "Running", "the second pod to run")
+    eventually(
+        lambda: phase(gpus, namespace, "second") == "Running",
+        "the second pod to run",
+        report=partial(queued.state, gpus, namespace),
+    )
 
 
-def test_training_on_borrowed_quota_is_preempted_by_a_server_and_resumes(
-    gpus: Platform, namespace: str, eventually: Wait
-) -> None:
+def test_training_on_borrowed_quota_is_preempted_by_a_server_and_resumes(gpus: Platform, namespace: str) -> None:
     image = queued.default_image(gpus)
     queued.apply(gpus, queued.job("train", namespace, image, 4, TRAINING, PRIORITY_TRAINING))
-    eventually(lambda: gpus.get("job", "train", "-n", namespace)["status"].get("ready") == 1, "the job to run")
+    eventually(
+        lambda: gpus.get("job", "train", "-n", namespace)["status"].get("ready") == 1,
+        "the job to run",
+        report=partial(queued.state, gpus, namespace),
+    )
     usage = gpus.get("clusterqueue", TRAINING)["status"]["flavorsUsage"]
     borrowed = {each["name"]: each.get("borrowed") for flavor in usage for each in flavor["resources"]}
     assert borrowed[GPU] == "4"
 
     queued.apply(gpus, queued.pod("server", namespace, image, 1, INTERACTIVE, PRIORITY_INTERACTIVE))
-    eventually(lambda: phase(gpus, namespace, "server") == "Running", "the server to run")
+    eventually(
+        lambda: phase(gpus, namespace, "server") == "Running",
+        "the server to run",
+        report=partial(queued.state, gpus, namespace),
+    )
     job = gpus.get("job", "train", "-n", namespace)
     assert job["spec"]["suspend"] is True
     # It goes on in the queue, and comes back when the server goes.
     gpus.cluster.kubectl("delete", "pod", "server", "-n", namespace, "--wait=false")
-    eventually(lambda: gpus.get("job", "train", "-n", namespace)["status"].get("ready") == 1, "the job to run again")
+    eventually(
+        lambda: gpus.get("job", "train", "-n", namespace)["status"].get("ready") == 1,
+        "the job to run again",
+        report=partial(queued.state, gpus, namespace),
+    )
 
 
 def test_kueue_ignores_pods_without_a_queue_and_other_namespaces(gpus: Platform, namespace: str) -> None:

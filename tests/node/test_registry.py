@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,8 @@ from devcluster.images import Builder
 from devcluster.progress import Progress
 from devservers_core.paths import current
 from infra.catalog.images import Image
-from tests.support.node.laptop import until
 from tests.support.node.person import Person, Platform
-
-Wait = Callable[..., object]
+from tests.support.node.wait import eventually
 
 HOST, PORT = "registry.devservers.test", 5000
 USER, PASSWORD = "puller", "correct horse battery"
@@ -62,7 +60,7 @@ def registry(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> It
     with log.open("wb") as output:
         process = subprocess.Popen([*command, f"{inside}/config.yml"], stdout=output, stderr=output)
     try:
-        until(lambda: "listening on" in log.read_text(), "the registry to listen", 20)
+        eventually(lambda: "listening on" in log.read_text(), "the registry to listen", 20)
         certificates = tmp_path_factory.mktemp("certs")
         (certificates / "ca.crt").write_bytes((folder / "tls.crt").read_bytes())
         archive = Builder(current(), Progress()).build([MUSL])["musl"].archive
@@ -97,9 +95,7 @@ def _bcrypt(password: str) -> str:
 
 
 @pytest.mark.timeout(300)
-def test_server_with_a_private_image_starts_after_registry_login(
-    ann: Person, registry: Registry, eventually: Wait
-) -> None:
+def test_server_with_a_private_image_starts_after_registry_login(ann: Person, registry: Registry) -> None:
     def message() -> str:
         conditions = ann.server("private").get("status", {}).get("conditions", [])
         return next((f"{c['reason']}: {c['message']}" for c in conditions if c["type"] == "Ready"), "")

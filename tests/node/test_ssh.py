@@ -8,16 +8,13 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.node.person import BIN, Person, Platform
-
-Wait = Callable[..., object]
-
+from tests.support.node.wait import eventually
 
 HOST = "shared.devserver"
 """The host entry of `devctl ssh-config` for the server of fixture ``devserver``."""
@@ -63,7 +60,7 @@ def test_sftp_and_scp_copy_a_file_both_ways(ann: Person, ssh_config: Path, tmp_p
     assert (tmp_path / "again").read_bytes() == data
 
 
-def test_ssh_local_forward_reaches_a_port_of_the_server(ssh_config: Path, eventually: Wait, platform: Platform) -> None:
+def test_ssh_local_forward_reaches_a_port_of_the_server(ssh_config: Path, platform: Platform) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -129,7 +126,7 @@ def test_ssh_with_a_wrong_host_key_is_refused(ann: Person, ssh_config: Path, tmp
 
 
 @pytest.mark.timeout(300)
-def test_changed_keys_reach_a_running_server_without_a_restart(ann: Person, devserver: str, eventually: Wait) -> None:
+def test_changed_keys_reach_a_running_server_without_a_restart(ann: Person, devserver: str) -> None:
     """Ruling 20: within the kubelet's sync time; 90 s here."""
     platform = ann.platform
     home = Path(platform.env["HOME"])

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from tests.support.node.person import BIN, Person
 from tests.support.node.screen import terminal
-
-Wait = Callable[..., object]
+from tests.support.node.wait import eventually
 
 SCRIPT = """#!/bin/bash
 trap 'echo told >> ~/$1.log; sleep 2; echo saved >> ~/$1.log; exit 0' TERM
@@ -32,9 +31,7 @@ def trainer(ann: Person) -> Iterator[str]:
 
 
 @pytest.mark.timeout(300)
-def test_stop_signals_programs_of_every_session_type_before_their_terminal_closes(
-    ann: Person, trainer: str, eventually: Wait
-) -> None:
+def test_stop_signals_programs_of_every_session_type_before_their_terminal_closes(ann: Person, trainer: str) -> None:
     env = ann.platform.env | {"PATH": f"{BIN}:{ann.platform.env['PATH']}"}
     with ExitStack() as stack:
         ann.ssh(trainer, "tmux new-session -d './train.sh tmux'")

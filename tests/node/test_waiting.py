@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,10 +11,10 @@ from devservers_core.names import INTERACTIVE, KUEUE_API_VERSION, KUEUE_NAMESPAC
 from tests.support.node import queued
 from tests.support.node.freed import handed_over
 from tests.support.node.person import Person, Platform
+from tests.support.node.wait import eventually
 
 pytestmark = pytest.mark.timeout(400)
 
-Wait = Callable[..., object]
 SYSTEM = "devservers-system"
 MOST_SECONDS = 3.0
 """From quota that comes free to the next pod scheduled."""
@@ -30,7 +30,7 @@ def gpus(platform: Platform) -> Iterator[Platform]:
 
 
 @pytest.fixture
-def two(gpus: Platform, ann: Person, eventually: Wait) -> Iterator[tuple[str, str]]:
+def two(gpus: Platform, ann: Person) -> Iterator[tuple[str, str]]:
     """A server that holds all GPUs, and one that waits for them."""
     ann.devctl("create", "holder", "gpu-all", "--wait", "3m")
     done = ann.devctl("create", "waiter", "gpu-all", "--ephemeral", "--wait", "20s", check=False)
@@ -45,6 +45,16 @@ def two(gpus: Platform, ann: Person, eventually: Wait) -> Iterator[tuple[str, st
     eventually(lambda: not gpus.get("pods", "-n", ann.namespace, "-l", selector)["items"], "their pods to be gone", 90)
 
 
+def await_reason(ann: Person, name: str, wanted: str, what: str, seconds: float = 60.0) -> None:
+    """Wait until a server's condition Ready has this reason; a failure shows the condition and the queue."""
+    eventually(
+        lambda: reason(ann, name) == wanted,
+        what,
+        seconds,
+        report=lambda: f"{ready(ann, name)}\n{queued.state(ann.platform, ann.namespace)}",
+    )
+
+
 def reason(ann: Person, name: str) -> str:
     return str(ready(ann, name).get("reason"))
 
@@ -55,7 +65,7 @@ def ready(ann: Person, name: str) -> dict[str, Any]:
 
 
 def test_waiting_server_shows_reason_and_position_and_runs_after_the_other_stops(
-    ann: Person, two: tuple[str, str], eventually: Wait
+    ann: Person, two: tuple[str, str]
 ) -> None:
     shown = next(line for line in ann.devctl("list").stdout.splitlines() if line.startswith("waiter"))
     assert "Pending" in shown
@@ -68,25 +78,23 @@ def test_waiting_server_shows_reason_and_position_and_runs_after_the_other_stops
     seconds = handed_over(ann, *two)
     print(f"quota free to pod scheduled: {seconds:.2f} s")
     assert seconds < MOST_SECONDS
-    eventually(lambda: reason(ann, "waiter") == "Running", "the waiting server to run")
+    await_reason(ann, "waiter", "Running", "the waiting server to run")
     stages = [each["stage"] for each in ann.server("waiter")["status"]["timeline"]]
     assert stages[:4] == ["Accepted", "Queued", "Admitted", "Scheduled"]
 
 
-def test_restart_of_a_gpu_server_admits_the_waiting_one(ann: Person, two: tuple[str, str], eventually: Wait) -> None:
+def test_restart_of_a_gpu_server_admits_the_waiting_one(ann: Person, two: tuple[str, str]) -> None:
     done = ann.devctl("restart", "holder", check=False)
     assert done.returncode == 2
     assert "its GPU goes back to the queue" in done.stderr
     ann.devctl("restart", "holder", "--yes")
-    eventually(lambda: reason(ann, "waiter") == "Running", "the one that waited to run", 90)
-    eventually(lambda: reason(ann, "holder") == "Queued", "the restarted one to wait")
+    await_reason(ann, "waiter", "Running", "the one that waited to run", 90)
+    await_reason(ann, "holder", "Queued", "the restarted one to wait")
     ann.devctl("stop", "waiter")
-    eventually(lambda: reason(ann, "holder") == "Running", "the restarted one to run", 90)
+    await_reason(ann, "holder", "Running", "the restarted one to run", 90)
 
 
-def test_preempted_server_shows_the_preemptor_and_resumes_with_its_home(
-    gpus: Platform, ann: Person, eventually: Wait
-) -> None:
+def test_preempted_server_shows_the_preemptor_and_resumes_with_its_home(gpus: Platform, ann: Person) -> None:
     ann.devctl("create", "holder", "gpu-all", "--wait", "3m")
     ann.ssh("holder", "echo precious > work")
     first = ann.server("holder")["status"]["podName"]
@@ -95,7 +103,7 @@ def test_preempted_server_shows_the_preemptor_and_resumes_with_its_home(
     image = queued.default_image(gpus)
     queued.apply(gpus, urgent, queued.pod("taker", ann.namespace, image, 4, INTERACTIVE, "urgent"))
     try:
-        eventually(lambda: reason(ann, "holder") == "Preempted", "the loss to be told", 90)
+        await_reason(ann, "holder", "Preempted", "the loss to be told", 90)
         message = ready(ann, "holder")["message"]
         assert "Its place was taken by a workload of ann with priority urgent" in message
         assert "Its home is kept" in message
@@ -105,19 +113,19 @@ def test_preempted_server_shows_the_preemptor_and_resumes_with_its_home(
         assert reason(ann, "holder") == "Preempted"
     finally:
         gpus.cluster.kubectl("delete", "pod", "taker", "-n", ann.namespace, "--wait=false")
-    eventually(lambda: reason(ann, "holder") == "Running", "it to run again", 90)
+    await_reason(ann, "holder", "Running", "it to run again", 90)
     assert ann.server("holder")["status"]["podName"] != first
     assert ann.ssh("holder", "cat work").stdout == "precious\n"
     gpus.cluster.kubectl("delete", "workloadpriorityclass", "urgent")
     ann.devctl("delete", "holder", "--yes", "--purge")
 
 
-def test_create_beyond_the_whole_quota_is_refused_and_shown(gpus: Platform, ann: Person, eventually: Wait) -> None:
+def test_create_beyond_the_whole_quota_is_refused_and_shown(gpus: Platform, ann: Person) -> None:
     done = ann.devctl("create", "toobig", "gpu-nine", check=False)
     assert done.returncode == 6
     assert "take gpu-all, the nearest that fits" in done.stderr
     ann.devctl("create", "toobig", "gpu-nine", "--ephemeral", "--allow-missing")
-    eventually(lambda: reason(ann, "toobig") == "ExceedsQuota", "it to be told")
+    await_reason(ann, "toobig", "ExceedsQuota", "it to be told")
     message = ready(ann, "toobig")["message"]
     assert "asks for 9 GPUs, and the whole quota is 4 in pool gpu-fake" in message
     assert "The nearest flavor that fits is gpu-all" in message
@@ -125,7 +133,7 @@ def test_create_beyond_the_whole_quota_is_refused_and_shown(gpus: Platform, ann:
 
 
 def test_operator_rollout_restarts_neither_running_nor_waiting_servers(
-    gpus: Platform, ann: Person, two: tuple[str, str], eventually: Wait
+    gpus: Platform, ann: Person, two: tuple[str, str]
 ) -> None:
     before = {name: ann.server(name)["status"]["podName"] for name in two}
     gpus.cluster.kubectl("rollout", "restart", "deployment", "devservers-operator", "-n", SYSTEM)
@@ -137,18 +145,16 @@ def test_operator_rollout_restarts_neither_running_nor_waiting_servers(
     assert reason(ann, "waiter") == "Queued"
 
 
-def test_server_without_kueue_shows_the_outage_and_runs_after_it_returns(
-    gpus: Platform, ann: Person, eventually: Wait
-) -> None:
+def test_server_without_kueue_shows_the_outage_and_runs_after_it_returns(gpus: Platform, ann: Person) -> None:
     manager = ("deployment", "kueue-controller-manager", "-n", KUEUE_NAMESPACE)
     gpus.cluster.kubectl("scale", *manager, "--replicas=0")
     try:
         eventually(lambda: not gpus.get("pods", "-n", KUEUE_NAMESPACE)["items"], "Kueue to be gone")
         ann.devctl("create", "patient", "--ephemeral")
-        eventually(lambda: reason(ann, "patient") == "KueueUnavailable", "it to be told")
+        await_reason(ann, "patient", "KueueUnavailable", "it to be told")
         assert "doesn't answer" in ready(ann, "patient")["message"]
     finally:
         gpus.cluster.kubectl("scale", *manager, "--replicas=1")
         gpus.cluster.kubectl("rollout", "status", *manager, "--timeout=120s")
-    eventually(lambda: reason(ann, "patient") == "Running", "it to run", 200)
+    await_reason(ann, "patient", "Running", "it to run", 200)
     ann.devctl("delete", "patient", "--yes")

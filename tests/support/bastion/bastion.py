@@ -118,7 +118,9 @@ class Replica:
         """Both containers, and wait until logins are taken."""
         self.start_audit()
         self.start_supervisor(*arguments)
-        eventually(lambda: self.ready()[0] == 200, f"{self.name} ready; its log:\n{self.log}", 20)
+        eventually(
+            lambda: self.ready()[0] == 200, f"{self.name} ready", 20, report=lambda: f"{self.ready()}; log:\n{self.log}"
+        )
 
     def ready(self) -> tuple[int, str]:
         """Status and text of /readyz; 0 when nobody answers."""

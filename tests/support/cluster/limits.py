@@ -31,11 +31,13 @@ def person_of(operator: OperatorProcess, user: str) -> Client:
 
 
 def quota_when(world: World, user: str, check: Callable[[Json], bool], what: str) -> Json:
+    """The user's ResourceQuota once check holds."""
+
     def checked() -> Json | None:
         found = world.child("ResourceQuota", user, "dev-user")
         return found if found is not None and check(found) else None
 
-    return eventually(checked, what, KNOWN_SECONDS)
+    return eventually(checked, what, KNOWN_SECONDS, report=lambda: world.child("ResourceQuota", user, "dev-user"))
 
 
 def counted(world: World, user: str) -> Json:

@@ -64,10 +64,7 @@ class OperatorProcess:
             assert self.process.poll() is None or text in self.log, f"operator ended:\n{self.log[-3000:]}"
             return text in self.log
 
-        try:
-            eventually(seen, f"log line {text!r}", seconds)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.log[-3000:]}") from None
+        eventually(seen, f"log line {text!r}", seconds, report=lambda: self.log[-3000:])
 
     def metric(self, name: str) -> float:
         """The value of an unlabelled metric."""
@@ -302,11 +299,14 @@ class World:
         """Creates the user and waits until they are active."""
         self.admin.create(person(name, **spec))
 
-        def active() -> Json | None:
-            user = self.admin.get(API, "DevServerUser", name)
-            return user if (user.get("status") or {}).get("phase") == "Active" else None
+        def user() -> Json:
+            return self.admin.get(API, "DevServerUser", name)
 
-        return eventually(active, f"user {name} active")
+        def active() -> Json | None:
+            found = user()
+            return found if (found.get("status") or {}).get("phase") == "Active" else None
+
+        return eventually(active, f"user {name} active", report=lambda: f"status {user().get('status')}")
 
     def server(self, user: str, name: str) -> Json:
         """The DevServer as it is now."""
@@ -324,10 +324,7 @@ class World:
             last[0] = self.server(user, name)
             return last[0] if check(last[0]) else None
 
-        try:
-            return eventually(checked, f"{name}: {what}", seconds)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; status {last[0].get('status')}") from None
+        return eventually(checked, f"{name}: {what}", seconds, report=lambda: f"status {last[0].get('status')}")
 
     def child(self, kind: str, user: str, name: str) -> Json | None:
         """A child in the user's namespace, None when there is none."""

@@ -7,12 +7,13 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.support.node.person import Platform
+from tests.support.node.wait import eventually
 
 NAMESPACE = "devservers-bastion"
 
@@ -108,7 +109,7 @@ def add_key(platform: Platform, laptop: Laptop) -> None:
     keys = [*platform.get("devserveruser", laptop.name)["spec"]["sshPublicKeys"], laptop.public]
     patch = json.dumps({"spec": {"sshPublicKeys": keys}})
     platform.cluster.kubectl("patch", "devserveruser", laptop.name, "--type=merge", "-p", patch)
-    until(lambda: laptop.ssh("devctl", "version", check=False).returncode == 0, "the new key to open the bastion", 10)
+    eventually(lambda: laptop.ssh("devctl", "version", check=False).returncode == 0, "a login with the new key", 10)
 
 
 def pods(platform: Platform) -> list[str]:
@@ -120,15 +121,6 @@ def pods(platform: Platform) -> list[str]:
         if "deletionTimestamp" not in each["metadata"]
         and any(c["type"] == "Ready" and c["status"] == "True" for c in each["status"].get("conditions", []))
     ]
-
-
-def until(probe: Callable[[], object], what: str, seconds: float) -> float:
-    """How long it took; fails with what was waited for."""
-    began = time.monotonic()
-    while not probe():
-        assert time.monotonic() - began < seconds, f"waited {seconds:g} s for {what}"
-        time.sleep(0.2)
-    return time.monotonic() - began
 
 
 def read_until(session: subprocess.Popen[str], what: str, seconds: float) -> str:

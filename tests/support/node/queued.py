@@ -80,6 +80,46 @@ def apply(platform: Platform, *manifests: Json) -> None:
     )
 
 
+def state(platform: Platform, namespace: str) -> str:
+    """Pods, Jobs, Workloads and Events of a namespace and the queues' usage, for the report of a wait that failed."""
+    lines = []
+    for pod in platform.get("pods", "-n", namespace)["items"]:
+        status, spec = pod["status"], pod["spec"]
+        containers = {each["name"]: each["state"] for each in status.get("containerStatuses", [])}
+        gates = [each["name"] for each in spec.get("schedulingGates", [])]
+        deleted = pod["metadata"].get("deletionTimestamp", "no")
+        lines.append(
+            f"Pod {pod['metadata']['name']}: phase {status.get('phase')}, node {spec.get('nodeName')}, gates {gates}, "
+            f"deleted {deleted}, containers {containers}, {_conditions(pod)}"
+        )
+    for job in platform.get("jobs.batch", "-n", namespace)["items"]:
+        counts = {key: job["status"].get(key) for key in ("active", "ready", "failed")}
+        lines.append(
+            f"Job {job['metadata']['name']}: suspend {job['spec'].get('suspend')}, {counts}, {_conditions(job)}"
+        )
+    for workload in platform.get("workloads.kueue.x-k8s.io", "-n", namespace)["items"]:
+        name, active = workload["metadata"]["name"], workload["spec"].get("active")
+        lines.append(f"Workload {name}: active {active}, {_conditions(workload)}")
+    for queue in platform.get("clusterqueues.kueue.x-k8s.io")["items"]:
+        status = queue.get("status", {})
+        usage = {key: status.get(key) for key in ("pendingWorkloads", "admittedWorkloads", "flavorsReservation")}
+        lines.append(f"ClusterQueue {queue['metadata']['name']}: {usage}, {_conditions(queue)}")
+    events = platform.get("events", "-n", namespace, "--sort-by=.metadata.creationTimestamp")["items"]
+    for event in events[-15:]:
+        about = event["involvedObject"]
+        lines.append(
+            f"Event {event['metadata']['creationTimestamp']} {about.get('kind')} {about.get('name')}: "
+            f"{event.get('reason')}: {event.get('message')}"
+        )
+    return "\n".join(lines)
+
+
+def _conditions(thing: Json) -> str:
+    found = thing.get("status", {}).get("conditions", [])
+    words = [f"{each['type']}={each['status']} ({each.get('reason', '')}: {each.get('message', '')})" for each in found]
+    return f"conditions {words}"
+
+
 def _labels(queue: str, priority: str) -> dict[str, str]:
     return {key: value for key, value in ((LABEL_QUEUE, queue), (LABEL_PRIORITY, priority)) if value}
 
