@@ -26,7 +26,7 @@ from tests.support.cluster.harness import running_api_server, running_controller
 from tests.support.cluster.operator_load import prepare
 from tests.support.cluster.shipped import install
 from tests.support.node.person import Person, Platform, environment, running_platform
-from tests.support.node.queued import default_image
+from tests.support.node.queueing import default_image
 
 RESULTS = ROOT / ".bench" / "results.json"
 

@@ -1,4 +1,4 @@
-"""A hundred people at the bastion's door at the same moment, on the pods that `make up` starts.
+"""Figures of a hundred simultaneous logins at the bastion's pods of `make up`.
 
 What a login costs is held against the same login to a plain sshd in the same pods: the same sshd, accounts, keys and
 configuration, but it runs `true` and nobody watches.
@@ -89,15 +89,15 @@ class Crowd:
 
     def log_in(self, *words: str, people: int = PEOPLE) -> list[Run]:
         """Everybody runs this on the bastion at the same moment."""
-        return self.at_once(lambda laptop: door(laptop, *words), people)
+        return self.at_once(lambda laptop: ssh_command(laptop, *words), people)
 
 
-def door(laptop: Laptop, *words: str) -> list[str]:
+def ssh_command(laptop: Laptop, *words: str) -> list[str]:
     """The ssh command line to the bastion, as people have it."""
     return ["ssh", *_options(laptop), "-p", str(laptop.platform.ssh_port), f"{laptop.name}@127.0.0.1", *words]
 
 
-def plain_door(laptop: Laptop) -> list[str]:
+def plain_ssh_command(laptop: Laptop) -> list[str]:
     """The same to the plain sshd, which shows the bastion's host certificate."""
     where = ("-o", "HostKeyAlias=localhost", "-p", str(_plain_port(laptop.platform)), f"{laptop.name}@127.0.0.1")
     return ["ssh", *_options(laptop), *where, "true"]
@@ -113,7 +113,7 @@ def _options(laptop: Laptop) -> list[str]:
 
 def _in_everywhere(laptop: Laptop) -> bool:
     """Ten in a row: connections go to either pod."""
-    return all(_code(plain_door(laptop)) == 0 for _ in range(10))
+    return all(_code(plain_ssh_command(laptop)) == 0 for _ in range(10))
 
 
 def logins(crowd: Crowd) -> list[Figure]:
@@ -125,7 +125,7 @@ def logins(crowd: Crowd) -> list[Figure]:
     with plain_sshd(crowd.platform):
         eventually(partial(_in_everywhere, crowd.laptops[0]), "the plain sshd", 30)
         for number in range(ROUNDS + 1):  # the first warms up and is not counted
-            rounds = crowd.at_once(plain_door), crowd.log_in("devctl", "version"), crowd.log_in("devctl", "list")
+            rounds = crowd.at_once(plain_ssh_command), crowd.log_in("devctl", "version"), crowd.log_in("devctl", "list")
             least = crowd.log_in("devctl", "version", people=20)
             if number:
                 for all_of, each in zip((plain, mine, lists, few), (*rounds, least), strict=True):
@@ -261,7 +261,7 @@ def idle_and_killed(crowd: Crowd) -> list[Figure]:
         codes: list[int] = []
         affected = [number for number, each in enumerate(sessions) if each.poll() is not None]
         for number in affected:
-            words = door(crowd.laptops[number], "devctl", "version")
+            words = ssh_command(crowd.laptops[number], "devctl", "version")
             thread = threading.Thread(target=lambda words=words: codes.append(_code(words)))
             thread.start()
             back.append(thread)

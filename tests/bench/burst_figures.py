@@ -15,7 +15,7 @@ from pathlib import Path
 
 from devcluster.toolchain import need
 from devservers_core.names import FIRST_UID
-from tests.bench.bastion_figures import door, of_pod
+from tests.bench.bastion_figures import of_pod, ssh_command
 from tests.bench.figure import Figure, percentile
 from tests.support.node.laptop import NAMESPACE, Laptop, add, pods
 from tests.support.node.person import BIN, Person, Platform
@@ -56,7 +56,7 @@ def burst_memory(platform: Platform, folder: Path) -> Figure:
     largest = 0.0
     with ExitStack() as stack:
         running = [
-            stack.enter_context(_flooded(door(laptop, shlex.join(commands[number % len(commands)]))))
+            stack.enter_context(_flooded(ssh_command(laptop, shlex.join(commands[number % len(commands)]))))
             for number in range(CONNECTIONS)
         ]
         ends = time.monotonic() + BURST_SECONDS

@@ -1,4 +1,4 @@
-"""How long a person waits for devctl itself, the interpreter's own start beside it.
+"""Figures of devctl itself, with the bare interpreter beside them.
 
 The bound is of the value, in seconds: the bare interpreter is there to tell a slow machine from a slow devctl, not
 to be a limit.

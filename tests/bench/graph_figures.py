@@ -1,4 +1,4 @@
-"""How long a person waits for the whole graph of production: settings, program, policy, cost, as `make preview` does.
+"""Figures of the whole production graph, as `make preview` makes it.
 
 Simulated, so AWS's answers are no part of it. The first run compiles the SDK's modules, which stay compiled.
 """

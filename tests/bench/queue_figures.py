@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.bench.figure import Figure, percentile
-from tests.support.node.freed import handed_over
 from tests.support.node.person import Person
-from tests.support.node.queued import apply, gpu_flavor
+from tests.support.node.queue_latency import schedule_latency
+from tests.support.node.queueing import apply, gpu_flavor
 
 RUNS = 20
 BOUND_SECONDS = 3.0
@@ -21,7 +21,7 @@ def queue_to_running(ann: Person) -> Figure:
     ann.devctl("start", holder, "--wait", "3m")
     taken: list[float] = []
     for _ in range(RUNS):
-        taken.append(handed_over(ann, holder, waiter))
+        taken.append(schedule_latency(ann, holder, waiter))
         ann.devctl("start", waiter, "--wait", "3m")  # it runs already, or will in a moment
         ann.devctl("start", holder)
         holder, waiter = waiter, holder

@@ -1,4 +1,4 @@
-"""Table of a bench run: the figures that were taken, and those that could not be, each with its reason."""
+"""The table of a bench run: figures, and reasons for those that are missing."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from devcluster.components import API_SERVICE
-from tests.support.node.outside import Outside, connects, outside
+from tests.support.node.internet import Internet, connects, running_internet
 from tests.support.node.person import Person, Platform
 from tests.support.node.wait import eventually
 
@@ -20,37 +20,37 @@ _BRIDGE = "10.244.0.1"
 
 
 @pytest.fixture(scope="module")
-def beyond(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Internet]:
     """A network like the internet."""
-    with outside(tmp_path_factory.mktemp("outside")) as found:
-        yield found
+    with running_internet(tmp_path_factory.mktemp("outside")) as internet:
+        yield internet
 
 
 def test_server_egress_to_the_internet_fetches_packages_repositories_and_buckets(
-    ann: Person, devserver: str, beyond: Outside
+    ann: Person, devserver: str, internet: Internet
 ) -> None:
     script = f"""
 set -eu
 mkdir -p -m 700 /tmp/fetch
 cd /tmp/fetch
 cat > ca.pem <<'END'
-{beyond.authority}END
+{internet.authority}END
 cat > known <<'END'
-{beyond.known_host}END
+{internet.known_host}END
 (umask 077; cat > key <<'END'
-{beyond.key}END
+{internet.key}END
 )
 # pip's other way to check a certificate takes no server that is named by its address.
-export PIP_INDEX_URL=https://{beyond.address}/simple PIP_CERT=$PWD/ca.pem PIP_USE_DEPRECATED=legacy-certs
+export PIP_INDEX_URL=https://{internet.address}/simple PIP_CERT=$PWD/ca.pem PIP_USE_DEPRECATED=legacy-certs
 python3 -m pip -q download --no-cache-dir --no-deps -d packages from-outside
 ls packages
-GIT_SSL_CAINFO=$PWD/ca.pem git clone -q https://{beyond.address}/repository.git by-https
+GIT_SSL_CAINFO=$PWD/ca.pem git clone -q https://{internet.address}/repository.git by-https
 export GIT_SSH_COMMAND="ssh -F none -i $PWD/key -o IdentitiesOnly=yes -o UserKnownHostsFile=$PWD/known"
-git clone -q ssh://root@{beyond.address}{beyond.repository} by-ssh
+git clone -q ssh://root@{internet.address}{internet.repository} by-ssh
 cat by-https/README by-ssh/README
 echo precious > object
-curl -sS --fail --cacert ca.pem -T object https://{beyond.address}/bucket/object
-curl -sS --fail --cacert ca.pem https://{beyond.address}/bucket/object
+curl -sS --fail --cacert ca.pem -T object https://{internet.address}/bucket/object
+curl -sS --fail --cacert ca.pem https://{internet.address}/bucket/object
 """
     said = ann.ssh(devserver, "bash -s", text=script).stdout
     assert said.split() == ["from_outside-1.0-py3-none-any.whl", "hello", "hello", "precious"]
@@ -60,12 +60,17 @@ def test_server_egress_to_node_api_server_and_platform_pods_is_refused(ann: Pers
     """The node on each of its addresses, the API server by its Service, and the platform's own pods."""
     cluster = ann.platform.cluster
     node = cluster.site.address
-    doors = [(address, port) for address in (node, _BRIDGE) for port in (6443, 10256, 10257, 10259)]
-    doors += [(node, 10250), (API_SERVICE, 443), *_pods(ann.platform)]
+    endpoints = [(address, port) for address in (node, _BRIDGE) for port in (6443, 10256, 10257, 10259)]
+    endpoints += [(node, 10250), (API_SERVICE, 443), *_pods(ann.platform)]
     inside = cluster.pid()
     assert inside is not None
-    assert [door for door in doors if not connects(inside, *door)] == []  # each is there
-    eventually(lambda: _open(ann, devserver, doors) == [], f"{doors} to be closed", 30)
+    assert [endpoint for endpoint in endpoints if not connects(inside, *endpoint)] == []  # each is there
+    eventually(
+        lambda: _open(ann, devserver, endpoints) == [],
+        f"{endpoints} to be closed",
+        30,
+        report=lambda: _open(ann, devserver, endpoints),
+    )
 
 
 def test_server_egress_to_instance_metadata_is_refused(ann: Person, devserver: str) -> None:
@@ -77,30 +82,30 @@ def test_server_egress_to_instance_metadata_is_refused(ann: Person, devserver: s
 
 
 def test_server_egress_to_the_host_machine_is_refused_on_every_address(
-    ann: Person, devserver: str, beyond: Outside
+    ann: Person, devserver: str, internet: Internet
 ) -> None:
     """And stays open to its own network: what stands between is the cluster's cable."""
     with socket.create_server(("0.0.0.0", 0)) as listener:
         port = listener.getsockname()[1]
-        assert beyond.reaches(beyond.machine, port)
-        doors = [(address, port) for address in (ann.platform.cluster.site.gateway, beyond.machine)]
+        assert internet.reaches(internet.machine, port)
+        endpoints = [(address, port) for address in (ann.platform.cluster.site.gateway, internet.machine)]
         inside = ann.platform.cluster.pid()
         assert inside is not None
-        assert [door for door in doors if connects(inside, *door)] == []  # a pull of an image, too
-        assert _open(ann, devserver, doors) == []
+        assert [endpoint for endpoint in endpoints if connects(inside, *endpoint)] == []  # a pull of an image, too
+        assert _open(ann, devserver, endpoints) == []
 
 
-def _open(ann: Person, server: str, doors: list[tuple[str, int]]) -> list[str]:
-    """The doors that a server can open."""
+def _open(ann: Person, server: str, endpoints: list[tuple[str, int]]) -> list[str]:
+    """The endpoints that a server can open."""
     script = "\n".join(
         f"(timeout 3 bash -c '</dev/tcp/{address}/{port}' 2>/dev/null && echo {address}:{port}) &"
-        for address, port in doors
+        for address, port in endpoints
     )
     return ann.ssh(server, "bash -s", text=f"{script}\nwait\n").stdout.split()
 
 
 def _pods(platform: Platform) -> list[tuple[str, int]]:
-    """A door of the platform's own that no policy on what comes in closes: Kueue's webhook."""
+    """A endpoint of the platform's own that no policy on what comes in closes: Kueue's webhook."""
     pods = platform.get("pods", "-n", "kueue-system", "--field-selector", "status.phase=Running")["items"]
     return [(str(each["status"]["podIP"]), 9443) for each in pods]
 

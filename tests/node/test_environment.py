@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.node.own_images import loaded
+from tests.support.node.images import loaded
 from tests.support.node.person import Person
 from tests.support.node.screen import terminal
 from tests.support.node.wait import eventually

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.node import queued
+from tests.support.node import queueing
 from tests.support.node.person import Person
 from tests.support.node.wait import eventually
 
@@ -56,14 +56,14 @@ def test_default_image_has_the_expected_programs(ann: Person, devserver: str) ->
 def small_disk(ann: Person) -> str:
     """A flavor whose servers may write 100 MiB."""
     amounts = {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "10Mi"}
-    limits = {"cpu": queued.CPU_LIMIT, "memory": "512Mi", "ephemeral-storage": "100Mi"}
+    limits = {"cpu": queueing.CPU_LIMIT, "memory": "512Mi", "ephemeral-storage": "100Mi"}
     manifest: dict[str, Any] = {
         "apiVersion": "devservers.io/v1",
         "kind": "DevServerFlavor",
         "metadata": {"name": "small-disk"},
         "spec": {"resources": {"requests": amounts, "limits": limits}, "shmSize": "64Mi"},
     }
-    queued.apply(ann.platform, manifest)
+    queueing.apply(ann.platform, manifest)
     return "small-disk"
 
 

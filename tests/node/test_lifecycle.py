@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.support.node.own_images import loaded
+from tests.support.node.images import loaded
 from tests.support.node.person import Person
 from tests.support.node.wait import eventually
 

@@ -22,7 +22,7 @@ from devcluster.hostnet import link_name
 from devcluster.progress import Progress
 from devservers_core.names import INTERACTIVE, PRIORITY_INTERACTIVE
 from devservers_core.paths import Paths
-from tests.support.node import queued
+from tests.support.node import queueing
 from tests.support.node.machine import Machine
 from tests.support.node.person import BIN, Person, Platform, environment
 from tests.support.node.wait import eventually
@@ -139,7 +139,7 @@ def test_destroy_with_a_foreign_pod_in_a_queue_is_refused_and_stops_no_server(
     """An administrator's own pod: what ends is servers only, and nobody's ends for a destroy that is refused."""
     _running(ann, devserver)
     before = ann.server(devserver)
-    queued.apply(platform, *queued.local_queues(ann.namespace), _pod(platform, "byhand", ann))
+    queueing.apply(platform, *queueing.local_queues(ann.namespace), _pod(platform, "byhand", ann))
     try:
         done = platform.run("destroy", check=False)
         assert done.returncode == 1
@@ -164,8 +164,8 @@ def _running(ann: Person, name: str) -> None:
 
 
 def _pod(platform: Platform, name: str, ann: Person, gpus: int = 0) -> dict[str, Any]:
-    image = queued.default_image(platform)
-    return queued.pod(name, ann.namespace, image, gpus, INTERACTIVE, PRIORITY_INTERACTIVE)
+    image = queueing.default_image(platform)
+    return queueing.pod(name, ann.namespace, image, gpus, INTERACTIVE, PRIORITY_INTERACTIVE)
 
 
 def test_destroy_keeps_only_homes_and_up_reattaches_them(platform: Platform, ann: Person, devserver: str) -> None:
@@ -183,7 +183,7 @@ def test_destroy_keeps_only_homes_and_up_reattaches_them(platform: Platform, ann
     pods = [_pod(platform, "runs", ann), _pod(platform, "waits", ann, gpus=1)]
     for pod in pods:
         pod["metadata"]["ownerReferences"] = [owner]
-    queued.apply(platform, *queued.local_queues(ann.namespace), *pods)
+    queueing.apply(platform, *queueing.local_queues(ann.namespace), *pods)
     platform.cluster.kubectl("wait", "pod", "runs", "-n", ann.namespace, "--for=condition=Ready", "--timeout=60s")
     shown = platform.run("destroy").stderr
     assert "left: namespace dev-ann" in shown

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from devservers_core.names import COHORT, GPU, INTERACTIVE, PRIORITY_INTERACTIVE, PRIORITY_TRAINING, TRAINING
-from tests.support.node import queued
+from tests.support.node import queueing
 from tests.support.node.person import Person, Platform
 from tests.support.node.wait import eventually
 
@@ -33,14 +33,14 @@ def gpus(platform: Platform) -> Iterator[Platform]:
 @pytest.fixture
 def namespace(gpus: Platform, ann: Person) -> Iterator[str]:
     """The person's namespace with its queues, and nothing of this module's in it afterwards."""
-    queued.apply(gpus, *queued.local_queues(ann.namespace))
+    queueing.apply(gpus, *queueing.local_queues(ann.namespace))
     yield ann.namespace
     kinds = "jobs.batch,pods"
     gpus.cluster.kubectl("delete", kinds, "-n", ann.namespace, "-l", "kueue.x-k8s.io/queue-name", "--wait=false")
     eventually(
         lambda: not workloads(gpus, ann.namespace),
         "the queues to be empty",
-        report=partial(queued.state, gpus, ann.namespace),
+        report=partial(queueing.state, gpus, ann.namespace),
     )
 
 
@@ -106,20 +106,20 @@ def test_up_after_a_kubelet_restart_restores_the_gpus(gpus: Platform) -> None:
 
 
 def test_queue_without_free_quota_starts_second_pod_after_the_first_is_deleted(gpus: Platform, namespace: str) -> None:
-    image = queued.default_image(gpus)
-    queued.apply(gpus, queued.pod("first", namespace, image, 3, INTERACTIVE, PRIORITY_INTERACTIVE))
+    image = queueing.default_image(gpus)
+    queueing.apply(gpus, queueing.pod("first", namespace, image, 3, INTERACTIVE, PRIORITY_INTERACTIVE))
     eventually(
         lambda: phase(gpus, namespace, "first") == "Running",
         "the first pod to run",
-        report=partial(queued.state, gpus, namespace),
+        report=partial(queueing.state, gpus, namespace),
     )
-    queued.apply(gpus, queued.pod("second", namespace, image, 3, INTERACTIVE, PRIORITY_INTERACTIVE))
+    queueing.apply(gpus, queueing.pod("second", namespace, image, 3, INTERACTIVE, PRIORITY_INTERACTIVE))
 
     def waiting() -> list[str]:
         path = f"{VISIBILITY}/namespaces/{namespace}/localqueues/{INTERACTIVE}/pendingworkloads"
         return [each["metadata"]["name"] for each in json.loads(gpus.cluster.kubectl("get", "--raw", path))["items"]]
 
-    eventually(waiting, "the second pod in the queue", report=partial(queued.state, gpus, namespace))
+    eventually(waiting, "the second pod in the queue", report=partial(queueing.state, gpus, namespace))
     (pending,) = waiting()
     assert pending.startswith("pod-second-")
     assert conditions(gpus.get("pod", "second", "-n", namespace))["PodScheduled"] == "False"
@@ -129,33 +129,33 @@ def test_queue_without_free_quota_starts_second_pod_after_the_first_is_deleted(g
         status = json.dumps(gpus.get("workload.kueue.x-k8s.io", pending, "-n", namespace).get("status", {}))
         return "insufficient" in status and GPU in status
 
-    eventually(said, "why it waits", report=partial(queued.state, gpus, namespace))
+    eventually(said, "why it waits", report=partial(queueing.state, gpus, namespace))
 
     gpus.cluster.kubectl("delete", "pod", "first", "-n", namespace, "--wait=false")
     eventually(
         lambda: phase(gpus, namespace, "second") == "Running",
         "the second pod to run",
-        report=partial(queued.state, gpus, namespace),
+        report=partial(queueing.state, gpus, namespace),
     )
 
 
 def test_training_on_borrowed_quota_is_preempted_by_a_server_and_resumes(gpus: Platform, namespace: str) -> None:
-    image = queued.default_image(gpus)
-    queued.apply(gpus, queued.job("train", namespace, image, 4, TRAINING, PRIORITY_TRAINING))
+    image = queueing.default_image(gpus)
+    queueing.apply(gpus, queueing.job("train", namespace, image, 4, TRAINING, PRIORITY_TRAINING))
     eventually(
         lambda: gpus.get("job", "train", "-n", namespace)["status"].get("ready") == 1,
         "the job to run",
-        report=partial(queued.state, gpus, namespace),
+        report=partial(queueing.state, gpus, namespace),
     )
     usage = gpus.get("clusterqueue", TRAINING)["status"]["flavorsUsage"]
     borrowed = {each["name"]: each.get("borrowed") for flavor in usage for each in flavor["resources"]}
     assert borrowed[GPU] == "4"
 
-    queued.apply(gpus, queued.pod("server", namespace, image, 1, INTERACTIVE, PRIORITY_INTERACTIVE))
+    queueing.apply(gpus, queueing.pod("server", namespace, image, 1, INTERACTIVE, PRIORITY_INTERACTIVE))
     eventually(
         lambda: phase(gpus, namespace, "server") == "Running",
         "the server to run",
-        report=partial(queued.state, gpus, namespace),
+        report=partial(queueing.state, gpus, namespace),
     )
     job = gpus.get("job", "train", "-n", namespace)
     assert job["spec"]["suspend"] is True
@@ -164,16 +164,16 @@ def test_training_on_borrowed_quota_is_preempted_by_a_server_and_resumes(gpus: P
     eventually(
         lambda: gpus.get("job", "train", "-n", namespace)["status"].get("ready") == 1,
         "the job to run again",
-        report=partial(queued.state, gpus, namespace),
+        report=partial(queueing.state, gpus, namespace),
     )
 
 
 def test_kueue_ignores_pods_without_a_queue_and_other_namespaces(gpus: Platform, namespace: str) -> None:
-    image = queued.default_image(gpus)
-    queued.apply(
+    image = queueing.default_image(gpus)
+    queueing.apply(
         gpus,
-        queued.pod("plain", namespace, image, 0),
-        queued.pod("elsewhere", "default", image, 0, INTERACTIVE, PRIORITY_INTERACTIVE),
+        queueing.pod("plain", namespace, image, 0),
+        queueing.pod("elsewhere", "default", image, 0, INTERACTIVE, PRIORITY_INTERACTIVE),
     )
     try:
         for name, where in (("plain", namespace), ("elsewhere", "default")):

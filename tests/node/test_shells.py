@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.node.own_images import loaded
+from tests.support.node.images import loaded
 from tests.support.node.person import BIN, Person
 from tests.support.node.screen import terminal
 

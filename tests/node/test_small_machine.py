@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from devservers_core.quantity import parse_quantity
-from tests.support.node import queued
+from tests.support.node import queueing
 from tests.support.node.person import Person, Platform
 
 pytestmark = pytest.mark.timeout(500)
@@ -29,7 +29,7 @@ def small(platform: Platform) -> Iterator[Platform]:
     beyond = {"cpu": has["cpu"] - CPUS, "memory": has["memory"] - MEMORY}
     asked = {name: f"{int(amount * 1000)}m" for name, amount in beyond.items() if amount > 0}
     if asked:
-        queued.apply(platform, _filler(queued.default_image(platform), asked))
+        queueing.apply(platform, _filler(queueing.default_image(platform), asked))
         platform.cluster.kubectl("wait", "pod", FILLER, "-n", "default", "--for=condition=Ready", "--timeout=60s")
         platform.run("up", "--no-demo")  # which measures what there is to give
     yield platform

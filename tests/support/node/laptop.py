@@ -72,8 +72,14 @@ class Laptop:
         file.write_text(
             "\n".join(
                 [
-                    *("Host door", "HostName 127.0.0.1", f"Port {self.platform.ssh_port}", f"User {self.name}", *lines),
-                    *(f"Host {server}", f"HostName {host}", "User dev", "ProxyJump door", *lines),
+                    *(
+                        "Host bastion",
+                        "HostName 127.0.0.1",
+                        f"Port {self.platform.ssh_port}",
+                        f"User {self.name}",
+                        *lines,
+                    ),
+                    *(f"Host {server}", f"HostName {host}", "User dev", "ProxyJump bastion", *lines),
                 ]
             )
             + "\n"

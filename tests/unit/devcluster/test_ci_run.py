@@ -32,8 +32,8 @@ esac
 PYTHON = """#!/bin/bash
 echo "$2 ${XDG_STATE_HOME:-none}" >> "$CALLS"
 case $2 in
-  tests.support.beside) [ -z "$WATCHLESS" ] || exit 1; echo watching; read -r; exit "${BESIDE:-0}" ;;
-  tests.support.left) exit "${LEFT:-0}" ;;
+  tests.support.own_platform) [ -z "$WATCHLESS" ] || exit 1; echo watching; read -r; exit "${BESIDE:-0}" ;;
+  tests.support.leftovers) exit "${LEFT:-0}" ;;
 esac
 """
 
@@ -82,10 +82,10 @@ def checkout(tmp_path: Path) -> Checkout:
 def test_tests_run_between_up_and_down_with_a_state_folder_of_the_platforms_own(checkout: Checkout) -> None:
     done = checkout.run()
     assert done.returncode == 0, done.stderr
-    assert checkout.named() == ["up", "tests.support.beside", "test", "down", "tests.support.left"]
+    assert checkout.named() == ["up", "tests.support.own_platform", "test", "down", "tests.support.leftovers"]
     states = {call[0]: call[1] for call in checkout.calls()}
     assert states["test"] == "none"
-    assert states["up"] == states["down"] == states["tests.support.beside"] == states["tests.support.left"]
+    assert states["up"] == states["down"] == states["tests.support.own_platform"] == states["tests.support.leftovers"]
     assert states["up"].startswith(str(checkout.folder / "tmp"))
     assert done.stdout.splitlines()[-1] == CLOSING
     assert list((checkout.folder / "tmp").iterdir()) == []
@@ -126,5 +126,5 @@ def test_a_signal_ends_the_tests_and_takes_the_platform_down(checkout: Checkout)
     finally:
         running.kill()
     assert checkout.calls()[-3][:2] == ["test", "ended"]
-    assert checkout.named()[-2:] == ["down", "tests.support.left"]
+    assert checkout.named()[-2:] == ["down", "tests.support.leftovers"]
     assert list((checkout.folder / "tmp").iterdir()) == []

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from devservers_core.names import INTERACTIVE, KUEUE_API_VERSION, KUEUE_NAMESPACE
-from tests.support.node import queued
-from tests.support.node.freed import handed_over
+from tests.support.node import queueing
 from tests.support.node.person import Person, Platform
+from tests.support.node.queue_latency import schedule_latency
 from tests.support.node.wait import eventually
 
 pytestmark = pytest.mark.timeout(400)
@@ -24,7 +24,7 @@ MOST_SECONDS = 3.0
 def gpus(platform: Platform) -> Iterator[Platform]:
     """The platform with four pretended GPUs, and sizes that take them."""
     platform.run("up", "--no-demo", "--fake-gpus", "4")
-    queued.apply(platform, queued.gpu_flavor("gpu-all", 4), queued.gpu_flavor("gpu-nine", 9))
+    queueing.apply(platform, queueing.gpu_flavor("gpu-all", 4), queueing.gpu_flavor("gpu-nine", 9))
     yield platform
     platform.run("up", "--no-demo", "--fake-gpus", "0")
 
@@ -51,7 +51,7 @@ def await_reason(ann: Person, name: str, wanted: str, what: str, seconds: float 
         lambda: reason(ann, name) == wanted,
         what,
         seconds,
-        report=lambda: f"{ready(ann, name)}\n{queued.state(ann.platform, ann.namespace)}",
+        report=lambda: f"{ready(ann, name)}\n{queueing.state(ann.platform, ann.namespace)}",
     )
 
 
@@ -75,7 +75,7 @@ def test_waiting_server_shows_reason_and_position_and_runs_after_the_other_stops
     assert "0 of 4 are free in pool gpu-fake; starts by itself" in described
     free = next(line for line in ann.devctl("flavors").stdout.splitlines() if line.startswith("gpu-all"))
     assert "0 of 1" in free
-    seconds = handed_over(ann, *two)
+    seconds = schedule_latency(ann, *two)
     print(f"quota free to pod scheduled: {seconds:.2f} s")
     assert seconds < MOST_SECONDS
     await_reason(ann, "waiter", "Running", "the waiting server to run")
@@ -100,8 +100,8 @@ def test_preempted_server_shows_the_preemptor_and_resumes_with_its_home(gpus: Pl
     first = ann.server("holder")["status"]["podName"]
     urgent = {"apiVersion": KUEUE_API_VERSION, "kind": "WorkloadPriorityClass", "metadata": {"name": "urgent"},
               "value": 100000}  # fmt: skip
-    image = queued.default_image(gpus)
-    queued.apply(gpus, urgent, queued.pod("taker", ann.namespace, image, 4, INTERACTIVE, "urgent"))
+    image = queueing.default_image(gpus)
+    queueing.apply(gpus, urgent, queueing.pod("taker", ann.namespace, image, 4, INTERACTIVE, "urgent"))
     try:
         await_reason(ann, "holder", "Preempted", "the loss to be told", 90)
         message = ready(ann, "holder")["message"]

@@ -1,8 +1,8 @@
-"""What counts as untouched when the test suite ran beside a platform."""
+"""The comparison of a platform before and after a run of the test suite."""
 
 from __future__ import annotations
 
-from tests.support.beside import Snapshot, _identity
+from tests.support.own_platform import Snapshot, _identity
 
 BEFORE = Snapshot(
     {"Pod.v1 a/b": ("uid-1", "1", "7"), "Secret.v1 a/c": ("uid-2", "", "8")},
@@ -10,11 +10,11 @@ BEFORE = Snapshot(
 )
 
 
-def test_nothing_lost_is_nothing_said() -> None:
+def test_lost_without_a_change_is_empty() -> None:
     assert BEFORE.lost(BEFORE) == []
 
 
-def test_lost_changed_and_added_things_are_named() -> None:
+def test_lost_names_changed_added_and_ended() -> None:
     after = Snapshot(
         {"Pod.v1 a/b": ("uid-1", "1", "9"), "Pod.v1 a/new": ("uid-3", "1", "10")},
         {10: ("etcd", "100"), 11: ("kubelet", "999"), 12: ("runc", "1000")},
@@ -27,12 +27,12 @@ def test_lost_changed_and_added_things_are_named() -> None:
     assert "process kubelet (11) ended" in said
 
 
-def test_processes_that_come_and_go_are_not_counted() -> None:
+def test_settled_omits_short_lived_processes() -> None:
     later = Snapshot(BEFORE.objects, {10: ("etcd", "100"), 11: ("iptables", "500"), 12: ("runc", "501")})
     assert BEFORE.settled(later).processes == {10: ("etcd", "100")}
 
 
-def test_what_kubernetes_writes_to_by_itself_is_known_by_its_uid() -> None:
+def test_identity_of_a_node_is_its_uid() -> None:
     metadata = {"name": "n", "uid": "u", "generation": 2, "resourceVersion": "5"}
     assert _identity({"kind": "Node", "metadata": metadata}) == ("u",)
     assert _identity({"kind": "Deployment", "metadata": metadata}) == ("u", "2", "5")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from tests.support.node import queued
+from tests.support.node import queueing
 from tests.support.node.person import Platform
 
 PENDING = [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "waits"}]
@@ -36,7 +36,7 @@ class _Cluster:
 
 
 def test_state_lists_phases_conditions_workloads_queues_and_events() -> None:
-    lines = queued.state(cast("Platform", _Cluster()), "dev-ann").splitlines()
+    lines = queueing.state(cast("Platform", _Cluster()), "dev-ann").splitlines()
     assert lines[0].startswith("Pod second: phase Pending, node None, gates ['kueue.x-k8s.io/admission'], ")
     assert lines[0].endswith("conditions ['PodScheduled=False (SchedulingGated: waits)']")
     assert lines[1].startswith("Job train: suspend True, ")

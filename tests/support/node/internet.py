@@ -1,4 +1,4 @@
-"""A network that is not the machine's, with what people fetch from the internet: packages, repositories, a bucket.
+"""A network that stands for the internet: it serves packages, repositories and a bucket.
 
 It is a network namespace behind a cable of its own, reached as the internet is: the node's traffic is forwarded to it.
 """
@@ -37,8 +37,8 @@ server.serve_forever()
 
 
 @dataclass(frozen=True)
-class Outside:
-    """Where it is, what its servers are known by, and what lets a person in."""
+class Internet:
+    """Its addresses, the CA and host key of its servers, and a key that its sshd accepts."""
 
     address: str
     machine: str
@@ -61,7 +61,7 @@ def connects(pid: int, address: str, port: int) -> bool:
 
 
 @contextmanager
-def outside(folder: Path) -> Iterator[Outside]:
+def running_internet(folder: Path) -> Iterator[Internet]:
     """The network with its servers, as long as the block lasts."""
     at = 4 * (os.getpid() % 63)
     machine, address, link = f"198.51.100.{at + 1}", f"198.51.100.{at + 2}", f"out{os.getpid() % 10**9}"
@@ -84,7 +84,7 @@ def outside(folder: Path) -> Iterator[Outside]:
         sshd = (*inside, "/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config"))
         stack.enter_context(_running(*sshd, first="Server listening"))
         key = (folder / "person").read_text()
-        yield Outside(address, machine, authority.certificate.read_text(), known, key, repository, space.pid)
+        yield Internet(address, machine, authority.certificate.read_text(), known, key, repository, space.pid)
 
 
 def _contents(folder: Path) -> Path:

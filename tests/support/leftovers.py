@@ -15,7 +15,7 @@ END_SECONDS = 30.0
 """What was told to end has that long."""
 
 
-def left(folder: Path) -> list[str]:
+def leftovers(folder: Path) -> list[str]:
     """Interfaces, packet filter rules, mounts and cgroups named after the cluster in ``folder``, and its processes."""
     link, now = link_name(folder), Machine.now()
     named = {f"{kind} {line}" for kind in Machine.KINDS for line in getattr(now, kind) if link in line}
@@ -40,7 +40,7 @@ def _processes(folder: Path) -> list[str]:
 def main() -> int:
     """Print what is left of the cluster in the environment's state folder; 1 when there is anything."""
     folder, deadline = Paths.of(os.environ).node, time.monotonic() + END_SECONDS
-    while (found := left(folder)) and time.monotonic() < deadline:
+    while (found := leftovers(folder)) and time.monotonic() < deadline:
         time.sleep(0.5)
     for each in found:
         print(f"left behind: {each}", file=sys.stderr)

@@ -21,7 +21,7 @@ from tests.support.node.wait import eventually
 
 
 @pytest.fixture
-def beside(platform: Platform, tmp_path: Path) -> Iterator[Cluster]:
+def second(platform: Platform, tmp_path: Path) -> Iterator[Cluster]:
     """A second cluster, bare, while the first goes on."""
     cluster = Cluster(tmp_path / "node")
     before = Machine.now()
@@ -42,26 +42,26 @@ def answering(port: int) -> str:
         return ""
 
 
-def test_second_cluster_gets_its_own_port_and_leaves_nothing_after_down(platform: Platform, beside: Cluster) -> None:
+def test_second_cluster_gets_its_own_port_and_leaves_nothing_after_down(platform: Platform, second: Cluster) -> None:
     first, mine = platform.cluster, platform.ssh_port
     running = {pid: name for pid, name in first.processes().items() if name in ("etcd", "kube-apiserver", "kubelet")}
-    theirs = beside.publish(NODE_PORT)
+    theirs = second.publish(NODE_PORT)
     assert theirs != mine, "its port is remembered"
-    assert beside.publish(NODE_PORT) == theirs, "its port is remembered"
+    assert second.publish(NODE_PORT) == theirs, "its port is remembered"
     assert first.publish(NODE_PORT) == mine
-    assert beside.published() == {NODE_PORT: theirs}
+    assert second.published() == {NODE_PORT: theirs}
     assert answering(mine).startswith("SSH-2.0-"), "the first one's bastion"
     assert answering(theirs) == "", "the second cluster has no bastion: this must not be the first one's"
-    names = [cluster.kubectl("get", "namespaces", "-o", "name").split() for cluster in (first, beside)]
+    names = [cluster.kubectl("get", "namespaces", "-o", "name").split() for cluster in (first, second)]
     assert "namespace/devservers-bastion" in names[0]
     assert "namespace/devservers-bastion" not in names[1]
 
     # Killed, and not taken down: the first still has its port, its forwarding and its processes.
-    pid = beside.pid()
+    pid = second.pid()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: beside.pid() is None, "the second cluster to be gone", 20)
-    beside.down(Progress())
+    eventually(lambda: second.pid() is None, "the second cluster to be gone", 20)
+    second.down(Progress())
     assert (SYS / "net/ipv4/ip_forward").read_text().strip() == "1"
     assert answering(mine).startswith("SSH-2.0-")
     assert running.items() <= first.processes().items()

@@ -1,7 +1,7 @@
 """Compares a user's own platform before and after a run of the test suite.
 
-`python -m tests.support.beside` uses the platform of its environment's state folder, which `make up` started. It makes
-a person with a server, keeps two of their sessions open, prints "watching", and compares when a line comes in.
+`python -m tests.support.own_platform` uses the platform of its environment's state folder, which `make up` started. It
+makes a person with a server, keeps two of their sessions open, prints "watching", and compares when a line comes in.
 """
 
 from __future__ import annotations

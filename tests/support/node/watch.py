@@ -15,24 +15,24 @@ from devcluster.toolchain import need
 
 
 @dataclass(frozen=True)
-class Seen:
+class WatchEvent:
     """One change: `kind` is ADDED, MODIFIED or DELETED, `at` by the monotonic clock."""
 
     at: float
     kind: str
-    thing: dict[str, Any]
+    manifest: dict[str, Any]
 
 
-class Stream:
+class Watch:
     """`kubectl get KIND --watch` in the background, until the block ends."""
 
     def __init__(self, cluster: Cluster, kind: str, namespace: str) -> None:
         command = [str(need("kubectl")), f"--kubeconfig={cluster.kubeconfig}", "get", kind, "-n", namespace]
         self._command = [*command, "--watch", "--output-watch-events", "-o", "json"]
-        self._seen: list[Seen] = []
+        self._seen: list[WatchEvent] = []
         self._news = threading.Condition()
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> Watch:
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -43,7 +43,9 @@ class Stream:
         self._process.wait()
         self._thread.join()
 
-    def first(self, check: Callable[[Seen], bool], what: str, since: float = 0.0, seconds: float = 60) -> Seen:
+    def first(
+        self, check: Callable[[WatchEvent], bool], what: str, since: float = 0.0, seconds: float = 60
+    ) -> WatchEvent:
         """The first change after `since` for which check holds; fails when it doesn't come."""
         deadline = time.monotonic() + seconds
         with self._news:
@@ -52,7 +54,7 @@ class Stream:
                 if found is not None:
                     return found
                 left = deadline - time.monotonic()
-                last = [(each.kind, each.thing["metadata"]["name"]) for each in self._seen[-5:]]
+                last = [(each.kind, each.manifest["metadata"]["name"]) for each in self._seen[-5:]]
                 assert left > 0, f"waited {seconds:.0f} s for {what}; last seen: {last}"
                 self._news.wait(left)
 
@@ -69,5 +71,5 @@ class Stream:
                 continue
             text = ""
             with self._news:
-                self._seen.append(Seen(time.monotonic(), event["type"], event["object"]))
+                self._seen.append(WatchEvent(time.monotonic(), event["type"], event["object"]))
                 self._news.notify_all()
