@@ -19,7 +19,7 @@ from tests.support.bastion.bastion import Client, Replica, World, dev_server, re
 from tests.support.wait import eventually
 
 REVOKED_SECONDS = 10.0
-"""Until a live session of a withdrawn key is over (bastion.md 4)."""
+"""Until a live session of a withdrawn key is over."""
 SHELL = "echo ready; cat"
 
 

@@ -1,4 +1,4 @@
-"""Figures of the operator on a real API server: writes per server and of a restart."""
+"""Figures of the operator on a real API server: writes and restart."""
 
 from __future__ import annotations
 

@@ -272,7 +272,7 @@ def test_discovery_has_short_names_and_category(kind: type[Resource], admin: Cli
 
 
 def test_short_names_collide_with_no_kubernetes_name(admin: Client) -> None:
-    """`kubectl get ds` is DaemonSets for everybody; a second kind of that name makes it warn (R4)."""
+    """`kubectl get ds` is DaemonSets for everybody; a second kind of that name makes it warn."""
     groups = [f"/apis/{each['preferredVersion']['groupVersion']}" for each in admin.request("GET", "/apis")["groups"]]
     theirs = {
         name

@@ -1,4 +1,4 @@
-"""The distributions as people install them: devctl by `uv tool install`, the operator into an empty environment."""
+"""The distributions as people install them, in empty environments."""
 
 from __future__ import annotations
 

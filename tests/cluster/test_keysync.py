@@ -24,7 +24,7 @@ from tests.support.cluster.harness import ApiServer, _die_with_parent
 from tests.support.wait import eventually
 
 IN_FORCE_SECONDS = 5.0
-"""From a change in the API to new logins being held against it (bastion.md 4)."""
+"""From a change in the API to new logins being held against it."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ":".join(map(str, (REPOSITORY, REPOSITORY / "core", REPOSITORY / "cli")))
 # A body that says what it is; the tables' own are as long as the API's pattern asks and no more.

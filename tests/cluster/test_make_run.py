@@ -1,4 +1,4 @@
-"""`make install-crds` and `make run`: the operator from the checkout, against a context of a kubeconfig."""
+"""`make install-crds` and `make run` against a context of a kubeconfig."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def laptop(platform: Platform, ann: Person, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def inside(laptop: Laptop, devserver: str) -> str:
-    """The server, once the laptop's key is in it: within the kubelet's sync time (ruling 20)."""
+    """The server, once the laptop's key is in it: within the kubelet's sync time."""
     probe = ("ssh", "-F", str(laptop.config(devserver)), devserver, "true")
     eventually(lambda: laptop.run(*probe, check=False).returncode == 0, "the key inside the server", 100)
     return devserver

@@ -1,4 +1,4 @@
-"""Environment variables and commands of a server whose image has odd profile files."""
+"""Environment and commands of a server whose image has odd profile files."""
 
 from __future__ import annotations
 

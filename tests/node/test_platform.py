@@ -195,7 +195,7 @@ def test_destroy_keeps_only_homes_and_up_reattaches_them(platform: Platform, ann
     names = sorted(f"{item['kind']} {item['metadata']['name']}" for item in items if not _made_by_kubernetes(item))
     homes = sorted(item["metadata"]["name"] for item in items if item["kind"] == "PersistentVolumeClaim")
     assert f"{devserver}-home" in homes
-    # A home keeps its host key (ruling 10), so that a server made on it again is the same one to SSH.
+    # A home keeps its host key, so that a server made on it again is the same one to SSH.
     expected = [f"PersistentVolumeClaim {home}" for home in homes]
     expected += [f"Secret {home.removesuffix('-home')}-host-key" for home in homes]
     assert names == sorted(expected)

@@ -1,4 +1,4 @@
-"""devctl with exactly a user's rights: the ClusterRole dev-user in their namespace.
+"""devctl with exactly a user's rights, the ClusterRole dev-user.
 
 The identity is the person's ServiceAccount, by a short token of the API server, as the bastion uses it.
 """

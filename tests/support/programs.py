@@ -1,4 +1,4 @@
-"""Programs that the tests' source names: argument lists, shell text and absolute paths, read from the syntax tree.
+"""Finds the programs that the tests' source names, from its syntax tree.
 
 What runs inside a pod is left out: the arguments of devctl, kubectl and ssh are never looked into.
 """

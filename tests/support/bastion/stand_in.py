@@ -1,4 +1,4 @@
-"""A session program for these tests: it tells the audit process and does what it is asked, by a shell.
+"""A fake session program, which reports to the audit process and runs a shell.
 
 The real one never starts a shell; what is tested here is everything around it. Copied beside a bastion's folders,
 from where it finds the audit socket; only the standard library, because it runs as the person.

@@ -1,4 +1,4 @@
-"""A Kubernetes API server in memory, over HTTP, for tests of devctl that need no real one.
+"""A fake Kubernetes API server in memory, over HTTP, for tests of devctl.
 
 It stores what it is given and checks nothing: what Kubernetes accepts and refuses is tested in tests/cluster.
 """

@@ -1,4 +1,4 @@
-"""The API server's side of a WebSocket in a test: the websockets package's own server, over a real socket."""
+"""The API server's side of a WebSocket, by the websockets package's own server."""
 
 from __future__ import annotations
 

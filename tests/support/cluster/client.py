@@ -1,4 +1,4 @@
-"""A client of a test's API server: core's client, with kinds, server-side apply and subresources on top.
+"""A client of a test's API server: core's, with kinds and server-side apply.
 
 Invariant: tests send and read plain dictionaries, so a wrong assumption of the operator's own facade can't hide itself
 in the test that checks it.

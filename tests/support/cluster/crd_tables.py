@@ -1,7 +1,7 @@
-"""Examples with every field set, and what each CEL rule accepts and refuses: (kind, path, value[, message]).
+"""Examples with every field set, and what each CEL rule accepts and refuses.
 
-A row changes one place of the example of its kind. Schema constraints are not here: test_crds.py takes those from the
-schema itself.
+A row is (kind, path, value[, message]) and changes one place of the example of its kind. Schema constraints are not
+here: test_crds.py takes those from the schema itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs devctl as a process against an API server, and writes what the operator would write."""
+"""Runs devctl as a process against an API server; writes the operator's status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs etcd, kube-apiserver and controllers for the cluster tests, and issues identities.
+"""Runs etcd, kube-apiserver and controllers, and issues identities for them.
 
 Invariant: every process is the session's own, on loopback; it is ended by the test session that started it, and dies
 with it when the session is killed.

@@ -1,4 +1,4 @@
-"""Runs the operator as a real process with exactly the shipped roles, and plays the kubelet for its pods.
+"""Runs the operator as a process with the shipped roles, and a fake kubelet.
 
 Invariant: the operator's identity is the shipped ServiceAccount's, bound by infra.platform.rbac and nothing
 else, so that a missing permission fails a test and doesn't show up first on somebody's cluster.

@@ -1,4 +1,4 @@
-"""Installs the CRDs and admission policies of operator/crds, and makes namespaces as the operator would."""
+"""Installs operator/crds, and makes namespaces as the operator would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configurations of environments on AWS for tests: the least one, and the committed stacks."""
+"""Configurations of AWS environments: the smallest, and the committed stacks."""
 
 from __future__ import annotations
 

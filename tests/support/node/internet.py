@@ -1,4 +1,4 @@
-"""A network that stands for the internet: it serves packages, repositories and a bucket.
+"""A network that stands for the internet, with an index, a repository, a bucket.
 
 It is a network namespace behind a cable of its own, reached as the internet is: the node's traffic is forwarded to it.
 """

@@ -1,4 +1,4 @@
-"""Waits on a real node, where a probe is often a program and a step takes its time."""
+"""Waits on a real node, where a probe is often a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server in the test's own event loop that speaks the API server's JSON."""
+"""An HTTP server in the test's event loop that speaks the API server's JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers, pods and Deployments as the API server would give them, at seconds after one fixed moment."""
+"""Servers, pods and Deployments as the API server would give them."""
 
 from __future__ import annotations
 

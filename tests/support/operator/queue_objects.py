@@ -1,4 +1,4 @@
-"""Workloads and ClusterQueues as Kueue 0.18 writes them (apis/kueue/v1beta2), and pods as its webhook leaves them."""
+"""Workloads and ClusterQueues as Kueue 0.18 writes them, and queued pods."""
 
 from __future__ import annotations
 
