@@ -18,6 +18,7 @@ import yaml
 from tests.support.cluster.client import Client
 from tests.support.cluster.devctl import API, HOST_KEY, Devctl, claim, condition, server, write_status
 from tests.support.cluster.harness import ApiServer
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.usefixtures("devctl_flavors")
 
@@ -151,19 +152,20 @@ def test_create_with_wait_prints_stages_and_reasons_until_ready(devctl: Devctl, 
     reader = threading.Thread(target=lambda: lines.extend(iter(running.stderr.readline, "")))  # type: ignore[union-attr]
     reader.start()
 
-    def seen(text: str) -> None:
-        deadline = time.monotonic() + 30
-        while not any(text in line for line in lines):
-            assert running.poll() is None, lines
-            assert time.monotonic() < deadline, lines
-            time.sleep(0.02)
+    def wait_for_line(text: str) -> None:
+        def shown() -> bool:
+            found = any(text in line for line in lines)
+            assert found or running.poll() is None, lines
+            return found
 
-    seen("created")
+        eventually(shown, f"a line with {text!r}", report=lambda: lines)
+
+    wait_for_line("created")
     created = server(admin, namespace)["metadata"]["creationTimestamp"]
     timeline = [{"stage": "Accepted", "at": created}]
     pulling = condition("False", "ImagePullFailed", "the image debian:nope does not exist")
     write_status(admin, namespace, phase="Pending", timeline=timeline, conditions=[pulling])
-    seen("the image debian:nope does not exist")
+    wait_for_line("the image debian:nope does not exist")
     timeline.append({"stage": "SSHReady", "at": created})
     ready = condition("True", "Running", "running")
     write_status(admin, namespace, phase="Running", timeline=timeline, conditions=[ready])

@@ -6,11 +6,10 @@ import base64
 import json
 import ssl
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from devcluster.cluster import PROGRAMS
 from devcluster.components import INSIDE, Site, components
 from devcluster.pki import Authority
 from tests.support.cluster.harness import find_tool, free_ports
+from tests.support.wait import eventually
 
 SITE = Site("127.0.0.1", "127.0.0.1", 1500, (), "devservers-test", False)
 BEFORE = (
@@ -54,14 +54,18 @@ def _etcd(folder: Path, argv: tuple[str, ...], scheme: str) -> Iterator[int]:
     with (folder / "etcd.log").open("ab") as log:
         running = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:
-        deadline, seen = time.monotonic() + 60, ""
-        while seen != "true":
-            assert time.monotonic() < deadline, (folder / "etcd.log").read_text()[-2000:]
-            assert running.poll() is None, (folder / "etcd.log").read_text()[-2000:]
-            try:
-                seen = _ask(folder, f"{scheme}://127.0.0.1:{port}/health", "apiserver-etcd-client")["health"]
-            except OSError:
-                time.sleep(0.05)
+
+        def log_end() -> str:
+            return (folder / "etcd.log").read_text()[-2000:]
+
+        def healthy() -> bool:
+            assert running.poll() is None, log_end()
+            with suppress(OSError):
+                health = _ask(folder, f"{scheme}://127.0.0.1:{port}/health", "apiserver-etcd-client")["health"]
+                return health == "true"
+            return False
+
+        eventually(healthy, "etcd to be healthy", 60, report=log_end)
         yield port
     finally:
         running.terminate()

@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import subprocess
-import time
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -89,10 +88,7 @@ def test_ssh_agent_forwarding_lists_the_key(ann: Person, ssh_config: Path, tmp_p
     socket_path = tmp_path / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket_path)], stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
-        while not socket_path.exists():
-            assert time.monotonic() < deadline, "ssh-agent made no socket within 10 s"
-            time.sleep(0.02)
+        eventually(socket_path.exists, "the agent's socket", 10)
         env = {"SSH_AUTH_SOCK": str(socket_path)}
         subprocess.run(["ssh-add", "-q", str(key)], env=os.environ | env, check=True)
         forwarded = Person(replace(ann.platform, env=ann.platform.env | env), "ann")

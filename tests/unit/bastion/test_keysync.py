@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +21,7 @@ from bastion.accounts.__main__ import SETTLE
 from bastion.accounts.store import read_state
 from bastion.paths import Paths
 from devservers_core.client import kubeconfig
+from tests.support.wait import eventually
 
 ANN = {"metadata": {"name": "ann"}, "spec": {"username": "ann", "sshPublicKeys": []}, "status": {"uid": 20000}}
 LOST = {"type": "ERROR", "object": {"message": "too old resource version"}}
@@ -94,13 +95,6 @@ def _keysync(paths: Paths) -> Iterator[None]:
         running.wait()
 
 
-def _wait(check: Callable[[], bool], what: Callable[[], str]) -> None:
-    deadline = time.monotonic() + 20
-    while not check():
-        assert time.monotonic() < deadline, f"not within 20 s: {what()}"
-        time.sleep(0.02)
-
-
 def _until(paths: Paths, accounts: int, refused: bool) -> int:
     """Waits for this state; its generation."""
 
@@ -108,7 +102,7 @@ def _until(paths: Paths, accounts: int, refused: bool) -> int:
         state = read_state(paths)
         return (state.accounts, bool(state.refused)) if state else None
 
-    _wait(lambda: seen() == (accounts, refused), lambda: f"{accounts} accounts, refused {refused}; there is {seen()}")
+    eventually(lambda: seen() == (accounts, refused), f"{accounts} accounts, refused {refused}", 20, report=seen)
     state = read_state(paths)
     assert state
     return state.generation
@@ -124,7 +118,7 @@ def test_an_empty_list_stays_refused_whatever_else_is_heard(api: Api, paths: Pat
         added = {"type": "ADDED", "object": {"metadata": {"name": "mydev", "namespace": "dev-ann"}}}
         api.events["devservers"].put(added)
         api.events["devservers"].put(LOST)
-        _wait(lambda: api.lists["devservers"] == 2, lambda: f"a second list: {api.lists}")
+        eventually(lambda: api.lists["devservers"] == 2, "a second list", 20, report=lambda: api.lists)
         api.events["devserverusers"].put({"type": "ADDED", "object": ANN})
         # The very same: in between nothing else was in force.
         assert _until(paths, 1, False) == first
@@ -138,7 +132,7 @@ def test_a_new_process_refuses_it_too_although_the_other_kind_is_late(api: Api, 
     api.items["devserverusers"] = []
     api.servers_listed.clear()
     with _keysync(paths):
-        _wait(lambda: api.lists["devserverusers"] == 2, lambda: f"a second list: {api.lists}")
+        eventually(lambda: api.lists["devserverusers"] == 2, "a second list", 20, report=lambda: api.lists)
         time.sleep(4 * SETTLE)  # its loop has come by and found only one of the two
         api.servers_listed.set()
         assert _until(paths, 1, True) == first

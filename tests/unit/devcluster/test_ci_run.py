@@ -6,12 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from devcluster import ROOT
+from tests.support.wait import eventually
 
 CLOSING = "94 passed, 1 deselected in 300.12s (0:05:00)"
 MAKE = """#!/bin/bash
@@ -117,10 +117,7 @@ def test_a_signal_ends_the_tests_and_takes_the_platform_down(checkout: Checkout)
     command = [str(checkout.folder / ".ci" / "run")]
     running = subprocess.Popen(command, env=checkout.environment | {"HANGS": "1"}, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
-        while ["test", "hangs"] not in checkout.calls():
-            assert time.monotonic() < deadline, checkout.calls()
-            time.sleep(0.02)
+        eventually(lambda: ["test", "hangs"] in checkout.calls(), "the tests to begin", report=checkout.calls)
         running.send_signal(signal.SIGTERM)
         assert running.wait(30) == 143
     finally:

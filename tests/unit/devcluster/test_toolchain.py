@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +14,7 @@ from devcluster import ROOT, gotool, modules, toolchain
 from devcluster import progress as progress_module
 from devcluster.progress import LOG_EVERY, Progress, duration
 from devservers_core.paths import Paths
+from tests.support.wait import eventually
 
 
 class Usage(NamedTuple):
@@ -149,7 +148,7 @@ def test_progress_leaves_the_lines_of_what_prints_itself_alone(monkeypatch: pyte
     monkeypatch.setattr(progress_module, "LOG_EVERY", 0.02)
     out = Terminal()
     with Progress(out).step("provisioning", prints=True):
-        until(lambda: out.getvalue().count("  … provisioning") >= 2)
+        eventually(lambda: out.getvalue().count("  … provisioning") >= 2, "two lines", 10, 0.005, report=out.getvalue)
     assert "\r" not in out.getvalue()
     assert out.getvalue().endswith("\n")
 
@@ -164,7 +163,9 @@ def test_deleting_the_build_caches_is_a_step_with_lines_of_its_own(
     remove = shutil.rmtree
 
     def slow(path: Path, ignore_errors: bool = False) -> None:
-        until(lambda: "  … deleting the build caches" in out.getvalue())
+        eventually(
+            lambda: "  … deleting the build caches" in out.getvalue(), "the line", 10, 0.005, report=out.getvalue
+        )
         remove(path, ignore_errors=ignore_errors)
 
     monkeypatch.setattr(shutil, "rmtree", slow)
@@ -181,10 +182,3 @@ def test_a_cold_start_says_how_long_it_takes_before_it_builds(paths: Paths, monk
         toolchain.ensure(modules.ALL, paths, Progress(out))
     assert out.getvalue().splitlines()[0] == toolchain.ALL_TAKES
     assert "25 to 30 minutes" in (ROOT / "README.md").read_text()
-
-
-def until(probe: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not probe():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s"
-        time.sleep(0.005)
