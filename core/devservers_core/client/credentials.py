@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from devservers_core.errors import FORBIDDEN, USAGE, CommandError
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
     from devservers_core.client.kubeconfig import Target
     from devservers_core.types import Json
-
-
-class TokenSource(Protocol):
-    """What gives tokens instead of a kubeconfig."""
-
-    def token(self, refused: bool) -> str:
-        """A bearer token that holds now; `refused` says that the API server did not take the one before."""
 
 
 def tls(target: Target, client_pair: tuple[str, str] | None = None) -> ssl.SSLContext:

@@ -13,15 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from devservers_core.errors import USAGE, CommandError
 from devservers_core.types import Json
 
-if TYPE_CHECKING:
-    from devservers_core.client.credentials import TokenSource
-
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+class TokenSource(Protocol):
+    """A source of bearer tokens that stands in for a kubeconfig's user entry."""
+
+    def token(self, refused: bool) -> str:
+        """A bearer token that holds now; `refused` says that the API server did not take the one before."""
 
 
 @dataclass(frozen=True)
