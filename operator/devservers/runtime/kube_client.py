@@ -9,12 +9,10 @@ times what the request does.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
-from kubernetes.aio import config as kube_config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
@@ -30,26 +28,6 @@ _MERGE = "application/merge-patch+json"
 
 Query = list[tuple[str, str]]
 Objects = list[Json]  # inside KubeClient, `list` is a method
-
-
-async def load_configuration(context: str | None = None) -> Configuration:
-    """Connection settings: the kubeconfig named by KUBECONFIG, else the pod's service account, else ~/.kube/config.
-
-    ``context`` is one of the kubeconfig's, its current one when None.
-    """
-    configuration = Configuration()
-    if os.environ.get("KUBECONFIG") or not os.environ.get("KUBERNETES_SERVICE_HOST"):
-        await kube_config.load_kube_config(  # type: ignore[no-untyped-call]
-            context=context, client_configuration=configuration, persist_config=False
-        )
-    else:
-        kube_config.load_incluster_config(  # type: ignore[no-untyped-call]
-            client_configuration=configuration
-        )
-    # The chain and the name are still verified. Strict mode (Python 3.13's default) also refuses certificates
-    # without an authority key identifier, which many clusters' API servers have.
-    configuration.disable_strict_ssl_verification = True
-    return configuration
 
 
 class KubeClient:

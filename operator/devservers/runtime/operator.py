@@ -32,10 +32,11 @@ from devservers.reconcile.registries import PlatformRegistries
 from devservers.reconcile.uids import UidAllocator
 from devservers.reconcile.user import UserReconciler
 from devservers.runtime.cache import Cache
+from devservers.runtime.connection import load_configuration
 from devservers.runtime.health import HealthServer
 from devservers.runtime.kinds import QUEUEING, WATCHED
 from devservers.runtime.kopf_source import KopfSource
-from devservers.runtime.kube_client import KubeClient, load_configuration
+from devservers.runtime.kube_client import KubeClient
 from devservers.runtime.lease import Lease
 from devservers.runtime.metrics import Metrics
 from devservers.runtime.resync import Resync
