@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from devservers.api.admission_people import MOST_SHARED_CLAIM_CHARACTERS
+from devservers.api.admission_people import MAX_SHARED_CLAIM_CHARACTERS
 from infra.preview.recorder import Graph
 from tests.support.infra.aws_graph import PROD, ZONES, by_name, part, recorded, settings
 from tests.support.infra.iam import documents, faults
@@ -101,7 +101,7 @@ def test_storage_class_for_homes_is_default_and_encrypted(dev: Graph) -> None:
     assert (gp3["volumeBindingMode"], gp3["allowVolumeExpansion"]) == ("WaitForFirstConsumer", True)
     assert (efs["parameters"]["provisioningMode"], efs["parameters"]["fileSystemId"]) == ("efs-ap", "shared-id")
     # An access point's path has 100 characters at most; what admission lets namespace and claim have fits.
-    longest = efs["parameters"]["basePath"] + "/" + "n" * (MOST_SHARED_CLAIM_CHARACTERS - 1) + "/c-" + str(UUID(int=0))
+    longest = efs["parameters"]["basePath"] + "/" + "n" * (MAX_SHARED_CLAIM_CHARACTERS - 1) + "/c-" + str(UUID(int=0))
     assert efs["parameters"]["subPathPattern"] == "${.PVC.namespace}/${.PVC.name}"
     assert len(longest) == 100
     assert efs["mountOptions"] == ["tls", "iam"], "without an identity the policy lets nobody mount it"

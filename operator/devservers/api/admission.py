@@ -23,4 +23,4 @@ def manifests() -> list[dict[str, Any]]:
         (people.SECRET_POLICY, people.secret_policy()),
         (people.NOTE_POLICY, people.note_policy()),
     )
-    return [each for name, policy in policies for each in (policy, binding(name))]
+    return [manifest for name, policy in policies for manifest in (policy, binding(name))]

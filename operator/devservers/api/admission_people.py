@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from devservers.api import registries
-from devservers.api.policy import A_CONTROLLER, CREATED, guard, no_new_finalizers, small_metadata
+from devservers.api.policy import A_CONTROLLER, CREATED, no_new_finalizers, small_metadata, validating_policy
 from devservers_core.names import (
     ANNOTATION_ALLOWED_FLAVORS,
     ANNOTATION_ALLOWED_REGISTRIES,
@@ -32,34 +32,34 @@ SERVER_POLICY = f"devservers.{GROUP}"
 CLAIM_POLICY = f"devservers-claims.{GROUP}"
 SECRET_POLICY = f"devservers-registries.{GROUP}"
 NOTE_POLICY = f"devservers-registry-notes.{GROUP}"
-MOST_SECRET_BYTES = 16384
+MAX_SECRET_BYTES = 16384
 """Of a login to a registry; a cloud's longest tokens have 4 KiB."""
-MOST_NOTE_CHARACTERS = 1024
+MAX_NOTE_CHARACTERS = 1024
 """Of what is noted about a login: registry, user name and time."""
 SHARED_CLASS = "efs"
 """StorageClass of volumes that many servers mount, on AWS."""
-MOST_SHARED_CLAIM_CHARACTERS = 59
+MAX_SHARED_CLAIM_CHARACTERS = 59
 """Of namespace and name of a claim of that class. An access point's path has 100 characters at most (EFS API,
 CreateAccessPoint), `/v/NAMESPACE/CLAIM-UUID` 41 beside these; a claim beyond it would wait for ever."""
-_MOST_LABELS = 8
+_MAX_LABELS = 8
 _FINALIZERS = ("foregroundDeletion", "orphan")
 """Of Kubernetes' garbage collector, which takes them off again."""
 _CLAIM_FINALIZERS = (*_FINALIZERS, "kubernetes.io/pvc-protection")
 _OWNER = "(has(object.spec.owner) ? object.spec.owner : '')"
 _OLD_OWNER = "(has(oldObject.spec.owner) ? oldObject.spec.owner : '')"
-_OF_PEOPLE = {"matchExpressions": [{"key": LABEL_USER, "operator": "Exists"}]}
+_USER_NAMESPACES = {"matchExpressions": [{"key": LABEL_USER, "operator": "Exists"}]}
 """Selects users' namespaces."""
 
 
 def _changed(annotation: str) -> str:
     """CEL: whether a request changes an annotation."""
-    new, old = (f"{each}.metadata.?annotations[?'{annotation}'].orValue('')" for each in ("object", "oldObject"))
+    new, old = (f"{side}.metadata.?annotations[?'{annotation}'].orValue('')" for side in ("object", "oldObject"))
     return f"{new} != {old}"
 
 
 def server_policy() -> dict[str, Any]:
     """A server is in its owner's namespace, of a flavor and from a registry that are allowed there."""
-    return guard(
+    return validating_policy(
         SERVER_POLICY,
         rules=[
             {
@@ -162,16 +162,16 @@ def claim_policy() -> dict[str, Any]:
     short_enough = {
         "expression": (
             f"!({CREATED}) || object.spec.?storageClassName.orValue('') != '{SHARED_CLASS}' || "
-            f"{length} <= {MOST_SHARED_CLAIM_CHARACTERS}"
+            f"{length} <= {MAX_SHARED_CLAIM_CHARACTERS}"
         ),
         "messageExpression": (
             f"'a volume of class {SHARED_CLASS} is a folder named after namespace and claim, and the name is too long "
-            f"for it; use at most ' + string({MOST_SHARED_CLAIM_CHARACTERS} - size(request.namespace)) + ' characters'"
+            f"for it; use at most ' + string({MAX_SHARED_CLAIM_CHARACTERS} - size(request.namespace)) + ' characters'"
         ),
         "message": f"the name is too long for a volume of class {SHARED_CLASS}; use a shorter one",
         "reason": "Invalid",
     }
-    return guard(
+    return validating_policy(
         CLAIM_POLICY,
         rules=[
             {
@@ -183,7 +183,7 @@ def claim_policy() -> dict[str, Any]:
         ],
         only={"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"},
         more={"validations": [no_new_finalizers(_CLAIM_FINALIZERS), small_metadata(f"!({CREATED}) || "), short_enough]},
-        namespaces=_OF_PEOPLE,
+        namespaces=_USER_NAMESPACES,
     )
 
 
@@ -201,15 +201,15 @@ def secret_policy() -> dict[str, Any]:
         # The whole object is small, so that all that a person may have of them is no burden on etcd.
         (
             "object.?data.orValue({}).all(each, each == '.dockerconfigjson' && "
-            f"size(object.data[each]) <= {MOST_SECRET_BYTES})",
-            f"a login to a registry is one .dockerconfigjson of at most {MOST_SECRET_BYTES} bytes; "
+            f"size(object.data[each]) <= {MAX_SECRET_BYTES})",
+            f"a login to a registry is one .dockerconfigjson of at most {MAX_SECRET_BYTES} bytes; "
             "use `devctl registry login`",
         ),
         (
             "size(object.metadata.?annotations.orValue({})) == 0 && "
-            f"size(object.metadata.?labels.orValue({{}})) <= {_MOST_LABELS} && "
+            f"size(object.metadata.?labels.orValue({{}})) <= {_MAX_LABELS} && "
             "object.metadata.?selfLink.orValue('') == ''",
-            f"a login to a registry has no annotations and at most {_MOST_LABELS} labels; use `devctl registry login`",
+            f"a login to a registry has no annotations and at most {_MAX_LABELS} labels; use `devctl registry login`",
         ),
         # What its person leaves behind goes with them, and nothing of it holds up the end of the namespace.
         (
@@ -220,7 +220,7 @@ def secret_policy() -> dict[str, Any]:
             "a login belongs to its DevServerUser and has no finalizer; use `devctl registry login`",
         ),
     ]
-    return guard(
+    return validating_policy(
         SECRET_POLICY,
         rules=[
             {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["secrets"]}
@@ -240,7 +240,7 @@ def secret_policy() -> dict[str, Any]:
                 small_metadata(),
             ]
         },
-        namespaces=_OF_PEOPLE,
+        namespaces=_USER_NAMESPACES,
     )
 
 
@@ -263,12 +263,12 @@ def note_policy() -> dict[str, Any]:
         ),
         (
             f"object.?data.orValue({{}}).all(each, each.startsWith('{REGISTRY_SECRET_PREFIX}') && "
-            f"size(object.data[each]) <= {MOST_NOTE_CHARACTERS})",
-            f"a note of a login is called {REGISTRY_SECRET_PREFIX}... and has at most {MOST_NOTE_CHARACTERS} "
+            f"size(object.data[each]) <= {MAX_NOTE_CHARACTERS})",
+            f"a note of a login is called {REGISTRY_SECRET_PREFIX}... and has at most {MAX_NOTE_CHARACTERS} "
             "characters; use `devctl registry login`",
         ),
     ]
-    return guard(
+    return validating_policy(
         NOTE_POLICY,
         rules=[{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["configmaps"]}],
         only={
@@ -288,5 +288,5 @@ def note_policy() -> dict[str, Any]:
                 ),
             ]
         },
-        namespaces=_OF_PEOPLE,
+        namespaces=_USER_NAMESPACES,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from devservers.api.policy import ACCOUNT, guard
+from devservers.api.policy import ACCOUNT, validating_policy
 from devservers.api.user import UserSpec
 from devservers_core.names import (
     BASTION_ACCOUNT,
@@ -54,7 +54,7 @@ def operator_policy() -> dict[str, Any]:
     ]
     made_by_us = f".metadata.labels[?'{LABEL_NAMESPACE_CREATED_BY}'].orValue('') == '{OPERATOR}'"
     about_namespace = "request.resource.resource == 'namespaces'"
-    return guard(
+    return validating_policy(
         OPERATOR_POLICY,
         rules=[{**rule, "operations": ["CREATE", "UPDATE", "DELETE"]} for rule in rules],
         only={
@@ -99,7 +99,7 @@ def operator_policy() -> dict[str, Any]:
                 {
                     "expression": (
                         "request.resource.resource != 'rolebindings' || request.operation == 'DELETE' || "
-                        + " || ".join(_binds(*each) for each in _BOUND)
+                        + " || ".join(_binds(*binding) for binding in _BOUND)
                     ),
                     "message": "the operator binds each of its three roles to the one account that it is for",
                     "reason": "Forbidden",
@@ -124,7 +124,7 @@ def token_policy() -> dict[str, Any]:
     Whichever service account asks: the bastion is the one that may, and RBAC alone says so.
     """
     in_place = f"request.name == '{PERSON_ACCOUNT}' && request.namespace.startsWith('{NAMESPACE_PREFIX}')"
-    return guard(
+    return validating_policy(
         TOKEN_POLICY,
         rules=[
             {
@@ -155,7 +155,7 @@ def bastion_policy() -> dict[str, Any]:
     fields = [str(field.alias) for name, field in UserSpec.model_fields.items() if name not in _KEYS]
     parts = [f"spec.?{field}" for field in fields]
     parts += [f"metadata.?{field}" for field in ("labels", "annotations", "finalizers", "ownerReferences")]
-    return guard(
+    return validating_policy(
         BASTION_POLICY,
         rules=[
             {

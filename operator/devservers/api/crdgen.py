@@ -69,7 +69,7 @@ def crd(kind: type[Resource]) -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": [_column(each) for each in names.columns],
+                    "additionalPrinterColumns": [_column(column) for column in names.columns],
                     "schema": {"openAPIV3Schema": root_schema(kind)},
                 }
             ],
@@ -82,50 +82,52 @@ def root_schema(kind: type[Resource]) -> Schema:
     raw = kind.model_json_schema(by_alias=True, mode="validation")
     raw["properties"] = {key: value for key, value in raw["properties"].items() if key != "metadata"}
     raw["required"] = [key for key in raw.get("required", []) if key != "metadata"]
-    found = structural(raw, raw.get("$defs", {}), kind.names.kind)
-    found["properties"] = {
+    result = structural(raw, raw.get("$defs", {}), kind.names.kind)
+    result["properties"] = {
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},
         # `name` is the one field of it that a schema may name; rules about it point there.
         "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
-    } | found["properties"]
-    return found
+    } | result["properties"]
+    return result
 
 
 def structural(schema: Schema, definitions: dict[str, Schema], path: str, inside: tuple[str, ...] = ()) -> Schema:
     """`schema` with references inlined, as a CRD takes it. Raises UnsupportedSchemaError naming `path`."""
     schema, inside = _resolved(schema, definitions, path, inside)
-    found: Schema = {}
+    result: Schema = {}
     for key, value in schema.items():
         where = f"{path}.{key}"
         if key in _DROPPED or key in {"$defs", "propertyNames"}:
             continue
         if key == "properties":
-            found[key] = {name: structural(each, definitions, f"{path}.{name}", inside) for name, each in value.items()}
+            result[key] = {
+                name: structural(field, definitions, f"{path}.{name}", inside) for name, field in value.items()
+            }
         elif key == "items":
-            found[key] = structural(value, definitions, f"{path}[]", inside)
+            result[key] = structural(value, definitions, f"{path}[]", inside)
         elif key == "additionalProperties":
             if value and "properties" in schema:
                 raise UnsupportedSchemaError(f"{where}: an object has named fields or free keys, not both")
             # False (extra="forbid") is what the server does by itself under strict field validation.
             if value:
                 free = {} if value is True else value
-                found[key] = structural(free, definitions, f"{path}.*", inside)
+                result[key] = structural(free, definitions, f"{path}.*", inside)
         elif key == "const":
-            found["enum"] = [value]
+            result["enum"] = [value]
         elif key == "format" and value not in _FORMATS:
             raise UnsupportedSchemaError(f"{where}: the server doesn't check {value!r}; use a CEL rule")
         elif key == "description":
-            found[key] = " ".join(value.split())
+            result[key] = " ".join(value.split())
         elif key not in _KEPT:
             raise UnsupportedSchemaError(f"{where}: not part of a structural schema")
         else:
-            found[key] = value
-    if "type" not in found and "x-kubernetes-int-or-string" not in found:
+            result[key] = value
+    if "type" not in result and "x-kubernetes-int-or-string" not in result:
         raise UnsupportedSchemaError(f"{path}: no type")
-    if not found.get("required", True):
-        del found["required"]
-    return _with_default(found)
+    if not result.get("required", True):
+        del result["required"]
+    return _with_default(result)
 
 
 def _resolved(
@@ -141,10 +143,10 @@ def _resolved(
             inside = (*inside, name)
             schema = {**definitions[name], **beside}
             continue
-        choices = [each for each in schema["anyOf"] if each.get("type") != "null"]
+        choices = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
         if len(choices) == 1:
             schema = {**choices[0], **beside}
-        elif sorted(each.get("type", "") for each in choices) == ["integer", "string"]:
+        elif sorted(choice.get("type", "") for choice in choices) == ["integer", "string"]:
             schema = {"x-kubernetes-int-or-string": True, **beside}
         else:
             raise UnsupportedSchemaError(f"{path}: a union; use one optional object per case and a CEL rule")
@@ -157,7 +159,7 @@ def _with_default(schema: Schema) -> Schema:
         return schema
     rest = {key: value for key, value in schema.items() if key != "default"}
     if "properties" in schema:
-        filled = any("default" in each for each in schema["properties"].values())
+        filled = any("default" in field for field in schema["properties"].values())
         return {**rest, "default": {}} if filled else rest
     return rest if schema["default"] in (None, "", [], (), {}) else schema
 
@@ -169,9 +171,9 @@ def _column(column: Column) -> dict[str, Any]:
 
 def files() -> dict[str, str]:
     """Name to text of everything in operator/crds."""
-    found = {f"{kind.names.plural}.yaml": [crd(kind)] for kind in KINDS}
-    found["admission.yaml"] = admission.manifests()
-    return {name: _HEADER + _yaml(manifests) for name, manifests in found.items()}
+    result = {f"{kind.names.plural}.yaml": [crd(kind)] for kind in KINDS}
+    result["admission.yaml"] = admission.manifests()
+    return {name: _HEADER + _yaml(manifests) for name, manifests in result.items()}
 
 
 def _yaml(manifests: list[dict[str, Any]]) -> str:

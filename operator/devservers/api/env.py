@@ -43,7 +43,7 @@ MAX_BYTES = 64 * 1024
 API server takes 256 KiB, and every copy of it costs the operator's memory."""
 
 
-def bounded(what: str, *lists: str) -> tuple[str, str]:
+def bounded(subject: str, *lists: str) -> tuple[str, str]:
     """The CEL rule that the fields in ``lists`` are at most MAX_BYTES together, or as they were stored; its message."""
     sizes = {"env": "size(x.name) + size(bytes(x.value))"}
     total = " + ".join(
@@ -54,5 +54,5 @@ def bounded(what: str, *lists: str) -> tuple[str, str]:
     same = [f"(!has(self.{name}) || (has({old}.{name}) && {old}.{name} == self.{name}))" for name in lists]
     return (
         f"{total} <= {MAX_BYTES} || (oldSelf.hasValue() && {' && '.join(same)})",
-        f"{what} than {MAX_BYTES // 1024} KiB; put the rest into a file in the home",
+        f"{subject} than {MAX_BYTES // 1024} KiB; put the rest into a file in the home",
     )

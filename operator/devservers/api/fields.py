@@ -29,18 +29,18 @@ from devservers_core.grammar import (
 )
 
 
-def rules(*each: tuple[str, str] | tuple[str, str, str]) -> dict[str, Any]:
+def rules(*rules_with_messages: tuple[str, str] | tuple[str, str, str]) -> dict[str, Any]:
     """CEL rules as (expression, message) or (expression, message, field path), as json_schema_extra takes them.
 
     The field path, like `.volumes`, is where the server says the error is; without it, the whole object. A rule that
     compares with what was stored calls it `oldSelf`, an optional value.
     """
     keys = ("rule", "message", "fieldPath")
-    found: list[dict[str, Any]] = [dict(zip(keys, rule, strict=False)) for rule in each]
-    for rule in found:
+    validations: list[dict[str, Any]] = [dict(zip(keys, rule, strict=False)) for rule in rules_with_messages]
+    for rule in validations:
         if "oldSelf" in rule["rule"]:
             rule["optionalOldSelf"] = True
-    return {"x-kubernetes-validations": found}
+    return {"x-kubernetes-validations": validations}
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class OnWrite:
     message: str
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        found = handler(schema)
+        json_schema = handler(schema)
         key = "x-kubernetes-validations"
-        return {**found, key: [*found.get(key, []), *rules((self.expression, self.message))[key]]}
+        return {**json_schema, key: [*json_schema.get(key, []), *rules((self.expression, self.message))[key]]}
 
 
 def unavailable(field: str) -> OnWrite:
@@ -82,16 +82,16 @@ class Matching:
         return core_schema.no_info_after_validator_function(check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        found = handler(schema)
+        json_schema = handler(schema)
         rule = f"self.matches(r'{self.pattern}')"
-        return {**found, "maxLength": self.max_length, **rules((rule, self.message))}
+        return {**json_schema, "maxLength": self.max_length, **rules((rule, self.message))}
 
 
 @dataclass(frozen=True)
 class Amount:
     """A quantity, not negative; above zero when `positive`. With `integers` a bare YAML number will do."""
 
-    what: str
+    field: str
     positive: bool = True
     integers: bool = False
 
@@ -99,7 +99,7 @@ class Amount:
     def message(self) -> str:
         """The message of the rule."""
         least = "above zero" if self.positive else "of zero or more"
-        return f"{self.what} is not a quantity {least}; {quantity.HINT}"
+        return f"{self.field} is not a quantity {least}; {quantity.HINT}"
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         def check(value: str) -> str:

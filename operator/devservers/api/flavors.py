@@ -8,12 +8,12 @@ from devservers_core.names import DEFAULT_FLAVOR
 
 
 def _cpu(
-    name: str, words: str, requests: tuple[str, str, str], limits: tuple[str, str, str], shm: str
+    name: str, description: str, requests: tuple[str, str, str], limits: tuple[str, str, str], shm: str
 ) -> DevServerFlavor:
     return DevServerFlavor(
         metadata=Metadata(name=name),
         spec=FlavorSpec(
-            description=words,
+            description=description,
             resources=FlavorResources(
                 requests=dict(zip(("cpu", "memory", "ephemeral-storage"), requests, strict=True)),
                 limits=dict(zip(("cpu", "memory", "ephemeral-storage"), limits, strict=True)),

@@ -6,10 +6,10 @@ from typing import Any
 
 from devservers_core.names import NAMESPACE_PREFIX
 
-MOST_METADATA = 16384
+MAX_METADATA = 16384
 """Characters of what a person writes beside an object's content: labels, annotations, who manages which field."""
-_DEEPEST = 5
-"""How deep a tree of managed fields goes: f:metadata, f:ownerReferences, k:{...}, and one or two below."""
+_MAX_DEPTH = 5
+"""How depth a tree of managed fields goes: f:metadata, f:ownerReferences, k:{...}, and one or two below."""
 ACCOUNT = "system:serviceaccount:"
 A_CONTROLLER = (
     "'system:masters' in request.userInfo.?groups.orValue([]) || request.userInfo.username.startsWith('system:') && "
@@ -19,7 +19,7 @@ A_CONTROLLER = (
 CREATED = "request.operation == 'CREATE'"
 
 
-def guard(
+def validating_policy(
     name: str,
     rules: list[dict[str, Any]],
     only: dict[str, str],
@@ -43,13 +43,13 @@ def binding(policy: str) -> dict[str, Any]:
     return _manifest("ValidatingAdmissionPolicyBinding", policy, {"policyName": policy, "validationActions": ["Deny"]})
 
 
-def no_new_finalizers(known: tuple[str, ...]) -> dict[str, str]:
-    """The validation that people add no finalizers but ``known``."""
+def no_new_finalizers(allowed: tuple[str, ...]) -> dict[str, str]:
+    """The validation that people add no finalizers but ``allowed``."""
     before = "(oldObject == null ? [] : oldObject.metadata.?finalizers.orValue([]))"
     return {
         "expression": (
             f"{A_CONTROLLER} || object.metadata.?finalizers.orValue([]).all(each, "
-            f"each in {list(known)!r} || each in {before})"
+            f"each in {list(allowed)!r} || each in {before})"
         ),
         "message": "finalizers are the platform's, since they can keep a namespace for ever; leave them out",
         "reason": "Forbidden",
@@ -61,24 +61,24 @@ def small_metadata(unless: str = "") -> dict[str, str]:
 
     It also takes managedFields from whoever sends them, of fields that the object doesn't have.
     """
-    managed = _characters("dyn(each).?fieldsV1.orValue({})", _DEEPEST)
+    managed = _characters("dyn(each).?fieldsV1.orValue({})", _MAX_DEPTH)
     parts = [f"object.metadata.?managedFields.orValue([]).map(each, 256 + {managed}).sum()"]
     for field in ("labels", "annotations"):
         entries = f"object.metadata.?{field}.orValue({{}})"
         parts.append(f"{entries}.map(each, size(each) + size(object.metadata.{field}[each])).sum()")
     return {
-        "expression": f"{A_CONTROLLER} || {unless}{' + '.join(parts)} <= {MOST_METADATA}",
-        "message": f"labels, annotations and managed fields are more than {MOST_METADATA // 1024} KiB; make them fewer",
+        "expression": f"{A_CONTROLLER} || {unless}{' + '.join(parts)} <= {MAX_METADATA}",
+        "message": f"labels, annotations and managed fields are more than {MAX_METADATA // 1024} KiB; make them fewer",
         "reason": "Forbidden",
     }
 
 
-def _characters(tree: str, deep: int) -> str:
+def _characters(tree: str, depth: int) -> str:
     """CEL: how many characters the names in a tree have; a tree that goes deeper is too much."""
-    if deep == 0:
-        return f"(size({tree}) == 0 ? 0 : {MOST_METADATA})"
-    name = f"at{deep}"
-    return f"{tree}.map({name}, size({name}) + {_characters(f'{tree}[{name}]', deep - 1)}).sum()"
+    if depth == 0:
+        return f"(size({tree}) == 0 ? 0 : {MAX_METADATA})"
+    name = f"at{depth}"
+    return f"{tree}.map({name}, size({name}) + {_characters(f'{tree}[{name}]', depth - 1)}).sum()"
 
 
 def _manifest(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def policy(egress: Egress) -> Json:
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
             "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
         },
-        *(_block(each) for each in (NODE_LOCAL_DNS, *egress.dns)),
+        *(_block(network) for network in (NODE_LOCAL_DNS, *egress.dns)),
     ]
     return {
         "podSelector": {},
@@ -58,13 +58,16 @@ def policy(egress: Egress) -> Json:
             {
                 "to": [
                     *(
-                        _block(everything, [each for each in closed if ipaddress.ip_network(each).version == version])
+                        _block(
+                            everything,
+                            [network for network in closed if ipaddress.ip_network(network).version == version],
+                        )
                         for version, everything in _EVERYTHING.items()
                     ),
                 ]
             },
             # A rule of its own: what is closed above may be the very same network.
-            *([{"to": [_block(each) for each in egress.opened]}] if egress.opened else []),
+            *([{"to": [_block(network) for network in egress.opened]}] if egress.opened else []),
         ],
     }
 
@@ -74,4 +77,4 @@ def _block(network: str, closed: Sequence[str] = ()) -> Json:
 
 
 def _networks(text: str) -> list[str]:
-    return [str(ipaddress.ip_network(each.strip())) for each in text.split(",") if each.strip()]
+    return [str(ipaddress.ip_network(item.strip())) for item in text.split(",") if item.strip()]

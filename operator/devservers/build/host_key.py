@@ -71,5 +71,5 @@ def public_of(secret: Json) -> str | None:
         text = base64.b64decode((secret.get("data") or {})[HOST_KEY_PUBLIC_FILE], validate=True).decode("ascii")
     except (KeyError, TypeError, binascii.Error, UnicodeDecodeError):
         return None
-    words = text.split()
-    return " ".join(words[:2]) if len(words) >= 2 else None
+    fields = text.split()
+    return " ".join(fields[:2]) if len(fields) >= 2 else None

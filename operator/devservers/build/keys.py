@@ -62,11 +62,11 @@ def authorized_keys(public_keys: Iterable[str], named: Iterable[SshKey] = ()) ->
     a second line. Of lines that differ in their comment only the first stays, with the earliest end of all.
     """
     lines: dict[tuple[str, ...], tuple[str, datetime | None]] = {}
-    for key, end in [*((key, None) for key in public_keys), *((each.key, each.expires) for each in named)]:
-        words = "".join(char if char.isprintable() else " " for char in key).split()
-        if len(words) >= 2 and _KEY_TYPE.fullmatch(words[0]):
-            line, known = lines.get((words[0], words[1]), (" ".join(words), None))
-            lines[(words[0], words[1])] = line, min(known, end) if known and end else known or end
+    for key, end in [*((key, None) for key in public_keys), *((ssh_key.key, ssh_key.expires) for ssh_key in named)]:
+        fields = "".join(char if char.isprintable() else " " for char in key).split()
+        if len(fields) >= 2 and _KEY_TYPE.fullmatch(fields[0]):
+            line, earliest = lines.get((fields[0], fields[1]), (" ".join(fields), None))
+            lines[(fields[0], fields[1])] = line, min(earliest, end) if earliest and end else earliest or end
     return "".join(f"{_expiry(end)}{line}\n" for line, end in lines.values())
 
 

@@ -43,14 +43,14 @@ HOST_KEY_PATH = "/etc/devservers/host-key"
 RUN_PATH = "/run/devservers"
 PROFILE_PATH = "/etc/profile.d/00-devservers.sh"
 """Read by /etc/profile, which has just set PATH anew, before the image's own files in that folder add to it."""
-ANNOTATION_KEPT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+ANNOTATION_SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 """On a pod, "false": the cluster autoscaler never evicts it, however little of its node is in use (cluster-autoscaler,
 FAQ). A server is somebody's work."""
 GRACE_SECONDS = 30
 START_SECONDS = 60
 """How long sshd may take to answer, in seconds, before the container is started again."""
 
-_BASIC = ("cpu", "memory")
+_CPU_AND_MEMORY = ("cpu", "memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def pod_template(
     stored = storage(server, Disk.of(flavor).limit)
     restarted_at = server.metadata.annotations.get(ANNOTATION_RESTARTED_AT)
     labels: Json = {"labels": child_labels(server.name, user.name) | _queue_labels(flavor, settings)}
-    annotations: Json = {ANNOTATION_KEPT: "false"}
+    annotations: Json = {ANNOTATION_SAFE_TO_EVICT: "false"}
     if restarted_at:
         # A restart asked for must change the template even when nothing else in it did.
         annotations[ANNOTATION_RESTARTED_AT] = restarted_at
@@ -148,7 +148,7 @@ def _init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Json:
         "imagePullPolicy": "IfNotPresent",
         "command": [f"{BIN_PATH}/bin/install", "/target", RUN_PATH],
         "securityContext": _container_security(),
-        **_resources(flavor, only=(*_BASIC, DISK)),
+        **_resources(flavor, only=(*_CPU_AND_MEMORY, DISK)),
         "volumeMounts": [
             {"name": "devservers-bin", "mountPath": "/target"},
             {"name": "run", "mountPath": RUN_PATH},
@@ -189,8 +189,8 @@ def _main_container(
         container["ports"] = [{"name": "ssh", "containerPort": SSH_POD_PORT, "protocol": "TCP"}]
         # Not a startup probe: the first one that can succeed comes a second after the start (periodSeconds is whole
         # seconds, at least 1), and the container counts as running only when this is through just the same.
-        words = [INIT_PROGRAM, "--answers", str(START_SECONDS)]
-        container["lifecycle"] = {"postStart": {"exec": {"command": words}}}
+        command = [INIT_PROGRAM, "--answers", str(START_SECONDS)]
+        container["lifecycle"] = {"postStart": {"exec": {"command": command}}}
     return container
 
 
@@ -225,7 +225,7 @@ def _resources(flavor: DevServerFlavor, only: tuple[str, ...] = ()) -> Json:
     declared = flavor.spec.resources
     requests = {key: canonical(value) for key, value in declared.requests.items() if not only or key in only}
     limits = {key: canonical(value) for key, value in declared.limits.items() if not only or key in only}
-    for key in _BASIC:
+    for key in _CPU_AND_MEMORY:
         if key in requests:
             limits.setdefault(key, requests[key])
     disk = Disk.of(flavor)

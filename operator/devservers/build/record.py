@@ -83,11 +83,11 @@ def new_annotations(inputs: str, flavor: str, template: Json) -> dict[str, str]:
 
 def recorded_annotations(live_deployment: Json | None) -> dict[str, str] | None:
     """The record on a stored Deployment, or None when there is none or it can't be read."""
-    found = ((live_deployment or {}).get("metadata") or {}).get("annotations") or {}
+    annotations = ((live_deployment or {}).get("metadata") or {}).get("annotations") or {}
     names = (ANNOTATION_INPUT_HASH, ANNOTATION_FLAVOR_HASH, ANNOTATION_TEMPLATE)
-    if any(name not in found for name in names) or template_of(found) is None:
+    if any(name not in annotations for name in names) or template_of(annotations) is None:
         return None
-    return {name: str(found[name]) for name in names}
+    return {name: str(annotations[name]) for name in names}
 
 
 def template_of(record: dict[str, str]) -> Json | None:

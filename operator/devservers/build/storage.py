@@ -32,11 +32,11 @@ def home_claim(server: DevServer, user: DevServerUser, storage_class: str | None
     Growth is requested as soon as the stored claim is bound (the API refuses to resize an unbound one); a smaller size
     keeps the stored one. Everything else of a stored claim is immutable and therefore repeated as it is.
     """
-    wanted = server.spec.persistent_home_size
-    if wanted is None:
+    requested = server.spec.persistent_home_size
+    if requested is None:
         return None
     spec: Json = {"accessModes": ["ReadWriteOnce"], "storageClassName": storage_class}
-    size = canonical(wanted)
+    size = canonical(requested)
     if live is not None:
         stored = live.get("spec") or {}
         spec = {"accessModes": stored.get("accessModes"), "storageClassName": stored.get("storageClassName")}
@@ -54,12 +54,12 @@ def home_claim(server: DevServer, user: DevServerUser, storage_class: str | None
     }
 
 
-def _size(wanted: str, stored: Json, *, bound: bool) -> str:
+def _size(requested: str, stored: Json, *, bound: bool) -> str:
     live = ((stored.get("resources") or {}).get("requests") or {}).get("storage")
     if live is None:
-        return wanted
-    grows = bound and parse_quantity(wanted) > parse_quantity(live)
-    return wanted if grows else canonical(live)
+        return requested
+    grows = bound and parse_quantity(requested) > parse_quantity(live)
+    return requested if grows else canonical(live)
 
 
 def storage(server: DevServer, disk: str) -> Storage:
@@ -70,9 +70,9 @@ def storage(server: DevServer, disk: str) -> Storage:
     writable for root only. `disk` is the most that an emptyDir may take.
     """
     spec = server.spec
-    wanted = [(volume.claim_name, normal_path(volume.mount_path), volume.read_only) for volume in spec.volumes]
+    mounted = [(volume.claim_name, normal_path(volume.mount_path), volume.read_only) for volume in spec.volumes]
     if spec.shared_volume_claim_name:
-        wanted.append((spec.shared_volume_claim_name, SHARED_PATH, False))
+        mounted.append((spec.shared_volume_claim_name, SHARED_PATH, False))
     volumes: list[Json] = []
     mounts: list[Json] = []
     names: dict[str, str] = {}
@@ -85,13 +85,13 @@ def storage(server: DevServer, disk: str) -> Storage:
 
     if spec.persistent_home_size is not None:
         mounts.append({"name": claim(home_name(server.name), "home"), "mountPath": HOME_PATH})
-    elif all(path != HOME_PATH for _, path, _ in wanted):
+    elif all(path != HOME_PATH for _, path, _ in mounted):
         volumes.append({"name": "home", "emptyDir": {"sizeLimit": disk}})
         mounts.append({"name": "home", "mountPath": HOME_PATH})
-    if all(path != TMP_PATH for _, path, _ in wanted):
+    if all(path != TMP_PATH for _, path, _ in mounted):
         volumes.append({"name": "tmp", "emptyDir": {"sizeLimit": disk}})
         mounts.append({"name": "tmp", "mountPath": TMP_PATH})
-    for index, (claim_name, path, read_only) in enumerate(wanted):
+    for index, (claim_name, path, read_only) in enumerate(mounted):
         mounts.append(compact({"name": claim(claim_name, f"claim-{index}"), "mountPath": path, "readOnly": read_only}))
     return Storage(tuple(volumes), tuple(mounts))
 

@@ -44,9 +44,9 @@ from .manifest import owner_reference
 from .pod import service_account
 from .registry import index
 
-MOST_CLAIMS = 100
+MAX_CLAIMS = 100
 """How many volume claims a person may have."""
-_MORE_SECRETS = MOST_CLAIMS + MAX_REGISTRY_LOGINS + 16
+_OTHER_SECRETS = MAX_CLAIMS + MAX_REGISTRY_LOGINS + 16
 """Beside one host key for each server: those of kept homes, logins to registries, and copies of the platform's."""
 _STORAGE = "requests.storage"
 _SC = f"storageclass.storage.k8s.io/{_STORAGE}"
@@ -192,16 +192,16 @@ def _binding(user: DevServerUser, role: str, *accounts: tuple[str, str]) -> Json
 def _resource_quota(user: DevServerUser, limits: Limits) -> Json:
     storage = _storage(user, limits)
     of_homes = f"{limits.home_class}.{_SC}" if f"{limits.home_class}.{_SC}" in storage else _STORAGE
-    found = _child(user, "v1", "ResourceQuota", USER_ROLE, {"spec": {"hard": _quota(user, limits) | storage}})
+    quota = _child(user, "v1", "ResourceQuota", USER_ROLE, {"spec": {"hard": _quota(user, limits) | storage}})
     if of_homes in storage:
-        found["metadata"]["annotations"] = {ANNOTATION_HOME_QUOTA: of_homes}
-    return found
+        quota["metadata"]["annotations"] = {ANNOTATION_HOME_QUOTA: of_homes}
+    return quota
 
 
 def _quota(user: DevServerUser, limits: Limits) -> dict[str, str]:
     quota = user.spec.quota
     servers = limits.servers if quota.servers is None else quota.servers
-    wanted = {
+    limited = {
         "requests.cpu": quota.cpu,
         "requests.memory": quota.memory,
         f"requests.{GPU}": quota.gpu,
@@ -212,10 +212,10 @@ def _quota(user: DevServerUser, limits: Limits) -> dict[str, str]:
     closed = {
         "services.loadbalancers": "0",
         "services.nodeports": "0",
-        "persistentvolumeclaims": str(MOST_CLAIMS),
-        "secrets": str(_MORE_SECRETS + (MOST_CLAIMS if servers is None else servers)),
+        "persistentvolumeclaims": str(MAX_CLAIMS),
+        "secrets": str(_OTHER_SECRETS + (MAX_CLAIMS if servers is None else servers)),
     }
-    return closed | {key: canonical(str(value)) for key, value in wanted.items() if value is not None}
+    return closed | {key: canonical(str(value)) for key, value in limited.items() if value is not None}
 
 
 def _storage(user: DevServerUser, limits: Limits) -> dict[str, str]:
@@ -224,17 +224,17 @@ def _storage(user: DevServerUser, limits: Limits) -> dict[str, str]:
     `requests.storage` counts every claim. So where shared claims have a limit of their own, it is the sum of both, and
     the class of homes has the user's.
     """
-    most = limits.storage if user.spec.quota.storage is None else user.spec.quota.storage
-    if most is None:
+    limit = limits.storage if user.spec.quota.storage is None else user.spec.quota.storage
+    if limit is None:
         return {}
     if not limits.shared_class or limits.shared is None:
-        return {_STORAGE: canonical(most)}
-    found = {
+        return {_STORAGE: canonical(limit)}
+    storage = {
         # In a unit that binary amounts are whole numbers of, so that their sum reads as they do.
-        _STORAGE: canonical(f"{(parse_quantity(most) + parse_quantity(limits.shared)) / 1024:f}Ki"),
+        _STORAGE: canonical(f"{(parse_quantity(limit) + parse_quantity(limits.shared)) / 1024:f}Ki"),
         f"{limits.shared_class}.{_SC}": canonical(limits.shared),
     }
-    return found | ({f"{limits.home_class}.{_SC}": canonical(most)} if limits.home_class else {})
+    return storage | ({f"{limits.home_class}.{_SC}": canonical(limit)} if limits.home_class else {})
 
 
 def _container_limits() -> Json:
@@ -248,8 +248,8 @@ def _container_limits() -> Json:
 
 
 def _limit_range(limits: Limits) -> list[Json]:
-    found = [_container_limits()]
+    items = [_container_limits()]
     if limits.claim is not None:
         # Of claims that are made by hand as well.
-        found.append({"type": "PersistentVolumeClaim", "max": {"storage": canonical(limits.claim)}})
-    return found
+        items.append({"type": "PersistentVolumeClaim", "max": {"storage": canonical(limits.claim)}})
+    return items

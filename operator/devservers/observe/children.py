@@ -31,7 +31,7 @@ class Children:
     """Claims the spec names (volumes, sharedVolumeClaimName) that don't exist."""
 
     event_message: str | None = None
-    """The newest Event that says why the start hangs, where one was looked for (see evidence.py)."""
+    """The newest Event that explains why the start makes no progress (see warning_events.py)."""
 
     volumes: Mapping[str, str] = field(default_factory=dict)
     """The claims of the pod's volumes, by the PersistentVolume's name."""
@@ -47,7 +47,7 @@ class Children:
     """The API server's refusal of the home's growth, None when there was none."""
 
     refusal: Cause | None = None
-    """Why the API server refuses one of its objects, None when it took them all."""
+    """Why the API server rejects one of its objects, None when it accepted them all."""
 
     queue: QueueState | None = None
     """How far it is with its queue, None when it waits in none."""

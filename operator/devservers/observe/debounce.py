@@ -44,7 +44,7 @@ def _without_steps(status: Json) -> Json:
         if condition.get("reason") == "Starting"
         else condition
         for condition in status.get("conditions", ())
-        # Having got a place is a step like the others; having lost one is not.
+        # An admission is a step like the others; an eviction is not.
         if (condition.get("type"), condition.get("status")) != ("Admitted", "True")
     ]
     return kept

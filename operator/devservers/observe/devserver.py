@@ -40,10 +40,10 @@ class Observation:
     """The whole status, camelCase; equal to the previous one when there is nothing to write."""
 
     requeue_after: timedelta | None
-    """When to look again even if nothing happens, None when only an event can change anything."""
+    """When to observe again without an event, None when only an event can change the status."""
 
     events: tuple[Event, ...] = ()
-    """What to tell, together with the write of the status."""
+    """The Events to post with the write of the status."""
 
 
 def observe(server: DevServer, children: Children, decision: Decision, now: datetime) -> Observation:
@@ -68,12 +68,12 @@ def invalid_status(raw: Mapping[str, Any], message: str, now: datetime) -> Json:
     """The status of a stored object that doesn't fit its model: Failed, InvalidSpec, and why."""
     metadata = raw.get("metadata") or {}
     try:
-        known: tuple[Condition, ...] = DevServerStatus.model_validate(raw.get("status") or {}).conditions
+        conditions: tuple[Condition, ...] = DevServerStatus.model_validate(raw.get("status") or {}).conditions
     except ValueError:
-        known = ()
+        conditions = ()
     generation = int(metadata.get("generation") or 0)
     text = f"{message}. Correct it with `kubectl edit devserver {metadata.get('name')}`."
-    ready = make_condition(known, "Ready", False, "InvalidSpec", text, generation=generation, now=now)
+    ready = make_condition(conditions, "Ready", False, "InvalidSpec", text, generation=generation, now=now)
     user = user_of(str(metadata.get("namespace") or ""))
     status: Json = {"phase": "Failed", "conditions": [ready], "observedGeneration": generation}
     return status | ({"user": user} if user else {})
@@ -84,13 +84,13 @@ def _status(
 ) -> Json:
     active = decision.running and phase.name != "Terminating"
     stages = timeline(server, pod, now, children.queue) if active else recorded_timeline(server)
-    known, status = server.status, previous_status(server)
+    status = previous_status(server)
     fields: Json = {
         "phase": phase.name,
         "conditions": _conditions(server, children, phase, pod, now, running=active),
         "timeline": [{"stage": stage, "at": format_time(at)} for stage, at in stages],
         "endpoint": f"{server.name}.{server.metadata.namespace}.svc:{SSH_PORT}" if server.spec.enable_ssh else None,
-        "sshHostKey": children.host_key_public or known.ssh_host_key,
+        "sshHostKey": children.host_key_public or server.status.ssh_host_key,
         "podName": pods.pod_name(pod) if active else None,
         "expiresAt": format_time(decision.expires_at) if decision.expires_at else None,
         "lastActivity": status.get("lastActivity"),
@@ -125,9 +125,9 @@ def _conditions(
     home = home_size_state(server, children.home_claim, children.home_error)
     if home is not None:
         states.append(("HomeResized", home.ok, home.reason, home.message))
-    known, generation = server.status.conditions, server.metadata.generation
+    previous, generation = server.status.conditions, server.metadata.generation
     conditions = [
-        make_condition(known, kind, ok, reason, message, generation=generation, now=now)
+        make_condition(previous, kind, ok, reason, message, generation=generation, now=now)
         for kind, ok, reason, message in states
     ]
     interrupted = interrupted_condition(server, children.deployment, children.pods, now, running=running)

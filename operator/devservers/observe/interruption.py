@@ -37,18 +37,19 @@ def interrupted_condition(
     """The condition Interrupted, None when the owner asked for the current start."""
     if not running or server.metadata.deletion_timestamp is not None:
         return None
-    known = find(server.status.conditions, INTERRUPTED)
+    recorded_condition = find(server.status.conditions, INTERRUPTED)
     cause = _cause(server, deployment, all_pods)
     if cause is not None:
         reason, text = cause
         return make_condition(
             (), INTERRUPTED, True, reason, _message(server, text), generation=server.metadata.generation, now=now
         )
-    if known is None or (
-        known.last_transition_time is not None and _requested_by_owner(server, known.last_transition_time)
+    if recorded_condition is None or (
+        recorded_condition.last_transition_time is not None
+        and _requested_by_owner(server, recorded_condition.last_transition_time)
     ):
         return None
-    return known.to_dict()
+    return recorded_condition.to_dict()
 
 
 def _cause(server: DevServer, deployment: Json | None, all_pods: Sequence[Json]) -> tuple[str, str] | None:
@@ -58,7 +59,7 @@ def _cause(server: DevServer, deployment: Json | None, all_pods: Sequence[Json])
     if former is None or (lost is not None and not pods.is_terminating(lost)):
         return None
     if lost is None:
-        # It went while nobody looked. A change of the server that isn't in the status yet may have been the cause.
+        # The pod was deleted unobserved. A change of the server that isn't in the status yet may have been the cause.
         started = next((entry.at for entry in server.status.timeline), None)
         unnoticed = server.status.phase == "Running" and server.status.observed_generation == server.metadata.generation
         if not unnoticed or started is None or _requested_by_owner(server, started):

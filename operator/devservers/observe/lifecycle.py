@@ -66,7 +66,7 @@ def decide(server: DevServer, user: DevServerUser | None, now: datetime) -> Deci
         return Decision(False, stop_reason=cause, expires_at=end)
     if stop is None:
         return Decision(True, expires_at=end, requeue_after=remaining)
-    # Of a stopped server only a deletion is still to come.
+    # The clock changes nothing of a stopped server but its deletion.
     return (
         Decision(False, stop_reason=stop, expires_at=end, requeue_after=remaining)
         if delete_on_expiry

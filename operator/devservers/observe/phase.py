@@ -42,7 +42,7 @@ class ServerPhase:
     reason: str
     message: str
     settles_after: timedelta | None = None
-    """How long until an unsettled cause is to be believed."""
+    """How long until an unsettled cause is reported."""
 
     @property
     def ready(self) -> bool:
@@ -128,7 +128,7 @@ def _phase_without_pod(children: Children, now: datetime) -> ServerPhase:
     if failure and failure.get("status") == "True":
         remaining = _time_to_settle(failure, now)
         if remaining is None:
-            # The condition keeps the message of the first try; what is true now is in the newest Event.
+            # The condition keeps the message of the first try; the newest Event has the current one.
             text = children.event_message or str(failure.get("message") or "")
             if is_transient(text):
                 return ServerPhase("Starting", "Starting", "Waiting for Kubernetes to make the pod.")
@@ -207,7 +207,7 @@ def _phase_of_failed_container(server: DevServer, pod: Json, status: Json, image
         return ServerPhase(
             "Starting", "PodRefused", f"Its node can't start the container: {cause}. Ask an administrator."
         )
-    # Between two ends a crashing container runs for a moment: the verdict stays until it is ready.
+    # A crashing container runs for a moment between two crashes: the phase stays until it is ready.
     between_crashes = (
         previous_ready[0] == "CrashLooping" and bool(status.get("restartCount")) and not status.get("ready")
     )

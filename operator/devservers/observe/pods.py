@@ -35,7 +35,7 @@ def being_replaced(deployment: Json | None) -> bool:
     observed_status = status(deployment)
     generation = (deployment.get("metadata") or {}).get("generation") or 0
     observed = int(observed_status.get("observedGeneration") or 0)
-    if observed and observed < int(generation):  # 0: it was only just made, and replaces nothing
+    if observed and observed < int(generation):  # 0: it is new, and replaces nothing
         return True
     return bool(observed_status.get("replicas")) and not observed_status.get("updatedReplicas")
 

@@ -58,7 +58,7 @@ def _accepted_at(server: DevServer, pod: Json | None, now: datetime, previous: d
         return latest
     if still_waiting:
         return previous
-    # Nobody asked: the pod was lost (its node went, it was evicted) and replaced.
+    # Nobody requested it: the pod was lost (a failed node, an eviction) and replaced.
     return (pods.created_at(pod) if pod else None) or now
 
 

@@ -47,9 +47,9 @@ def observe(
                 user.status.conditions, "FlavorsFound", False, "FlavorNotFound", text, generation=generation, now=now
             )
         )
-    known = {"uid": uid if uid is not None else user.status.uid}
+    optional = {"uid": uid if uid is not None else user.status.uid}
     return {
-        **{key: value for key, value in known.items() if value is not None},
+        **{key: value for key, value in optional.items() if value is not None},
         "namespace": user.namespace,
         "phase": phase,
         "conditions": conditions,

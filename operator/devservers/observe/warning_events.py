@@ -41,7 +41,7 @@ class EventQuery:
     """Older ones are about something else."""
 
     requeue_after: timedelta
-    """Until the next look, if nothing changes: Kubernetes tries again without any object changing."""
+    """Until the next query without an event: Kubernetes retries without changing any object."""
 
     name: str = ""
     """The object's name, where it is known."""

@@ -21,9 +21,8 @@ log = logging.getLogger("devservers.reconcile")
 
 REFUSAL_SECONDS = 600.0
 
-# Kinds that lose nothing by being made anew, when somebody's edit left one that can't be mended in address (a
-# nameless
-# second port, another roleRef).
+# Kinds that lose nothing when they are deleted and created again, after an edit that no apply can correct (a second
+# port without a name, another roleRef).
 _RECREATABLE_KINDS = frozenset({"Service", "ConfigMap", "RoleBinding"})
 
 
@@ -52,7 +51,7 @@ class Applier:
         live = self._lister.get(*address)
         manifest = with_applied_hash(desired)
         if live is not None and live["metadata"].get("deletionTimestamp"):
-            return live  # on its way out: its DELETED event brings us back
+            return live  # its DELETED event enqueues the key again
         changed_fields = _differences(manifest, live)
         if live is not None and not changed_fields:
             self._ineffective.pop(address, None)
@@ -100,7 +99,7 @@ class Applier:
                 live["kind"], metadata.get("namespace", ""), metadata["name"], metadata.get("uid", "")
             )
         except ApiError as error:
-            if not error.conflict:  # another object of that name by now: not ours to delete
+            if not error.conflict:  # another object has that name by now
                 raise
 
 

@@ -82,6 +82,6 @@ def _list_differences(desired: list[Any], live: Any, path: str) -> Iterator[str]
 def _key_of(field: str, items: list[Any]) -> str | None:
     for key in _LIST_KEYS.get(field, ()):
         if items and all(isinstance(item, dict) and key in item for item in items):
-            # One port by UDP and by TCP, as network policies have it: the port alone tells nothing apart.
+            # One port by UDP and by TCP, as network policies have it: the port alone is no key.
             return key if len({item[key] for item in items}) == len(items) else None
     return None

@@ -84,7 +84,7 @@ def _servers_of(lister: Lister, workload: Json) -> Iterator[Key]:
 def _waits_in_queue(server: Json) -> bool:
     """Whether a server's status has numbers that a change of the queue may have made wrong."""
     conditions = (server.get("status") or {}).get("conditions") or ()
-    return any(each.get("type") == "Ready" and each.get("reason") in WAITING for each in conditions)
+    return any(condition.get("type") == "Ready" and condition.get("reason") in WAITING for condition in conditions)
 
 
 def _servers_in(lister: Lister, namespace: str) -> Iterator[Key]:

@@ -46,11 +46,13 @@ class Queueing:
         if not self.enabled:
             return None
         uids = {pod["metadata"].get("uid") for pod in pods}
-        workloads = [each for each in lister.list(WORKLOAD, server.metadata.namespace) if owner_uids(each) & uids]
+        workloads = [
+            workload for workload in lister.list(WORKLOAD, server.metadata.namespace) if owner_uids(workload) & uids
+        ]
         snapshot = QueueSnapshot(
             pods=tuple(pods),
             workloads=tuple(workloads),
-            cluster_queues={each["metadata"]["name"]: each for each in lister.list(CLUSTER_QUEUE)},
+            cluster_queues={queue["metadata"]["name"]: queue for queue in lister.list(CLUSTER_QUEUE)},
             all_workloads=lister.list(WORKLOAD) if any(map(_is_evicted, workloads)) else (),
             served=self.served,
             home_kept=_keeps_home(server),
@@ -59,7 +61,7 @@ class Queueing:
         state = queue_state(pod, snapshot, conditions, now)
         if state is None or state.reason != EXCEEDS_QUOTA or user is None:
             return state
-        flavors = {each.name: each for each in _flavors(lister)}
+        flavors = {flavor.name: flavor for flavor in _flavors(lister)}
         flavor = flavors.get(server.spec.flavor)
         if flavor is None:
             return state
@@ -70,7 +72,7 @@ class Queueing:
 
 def _is_evicted(workload: Json) -> bool:
     conditions = (workload.get("status") or {}).get("conditions") or ()
-    return any(each.get("type") == "Evicted" and each.get("status") == "True" for each in conditions)
+    return any(condition.get("type") == "Evicted" and condition.get("status") == "True" for condition in conditions)
 
 
 def _keeps_home(server: DevServer) -> bool:
@@ -85,4 +87,4 @@ def _flavors(lister: Lister) -> Iterable[DevServerFlavor]:
         try:
             yield DevServerFlavor.parse(raw)
         except InvalidObjectError:
-            continue  # said where a server of it is reconciled
+            continue  # the reconcile of a server with this flavor logs it

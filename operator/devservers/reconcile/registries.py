@@ -87,5 +87,5 @@ async def _create(client: Client, secret: Json) -> None:
     try:
         await client.create(secret)
     except ApiError as error:
-        if not error.conflict:  # made meanwhile, by its person for one
+        if not error.conflict:  # created meanwhile, by the user for example
             raise

@@ -51,7 +51,7 @@ class UidAllocator:
             self._uids.update(given)
             if username in given:
                 return given[username]
-            # Also what was given since the list was lost, if it was.
+            # With what was allocated since the ConfigMap was lost, if it was.
             allocated = {**kept(), **self._uids}
             old = {name: uid for name, uid in allocated.items() if name not in given and uid not in given.values()}
             uid = old.pop(username, None) or next_uid({**given, **old}, recorded)

@@ -137,7 +137,7 @@ class UserReconciler:
         servers = await self._client.list("DevServer", user.namespace)
         uids = {server["metadata"]["uid"] for server in servers}
         for server in self._lister.list("DevServer", user.namespace):
-            # One that went between our first list and the beginning of the watch has no event: it would start anew.
+            # A deletion between the first list and the start of the watch has no event.
             if server["metadata"]["uid"] not in uids and _is_older(server, since):
                 self._lister.forget(server)
         former = [
@@ -159,12 +159,12 @@ class UserReconciler:
             return Result()
         try:
             self._lister.put(await self._client.get("DevServerUser", "", name))
-            return Result(0.0)  # the cache was behind: they exist
+            return Result(0.0)  # the cache was behind: the user exists
         except ApiError as error:
             if not error.not_found:
                 raise
         namespace = live["metadata"]["name"]
-        # Claims that are being deleted were given up by their owner: they hold nothing back.
+        # Claims that are being deleted don't keep the namespace: their owner gave them up.
         claims = [
             claim
             for claim in await self._client.list("PersistentVolumeClaim", namespace)
@@ -175,7 +175,9 @@ class UserReconciler:
             await self._applier.remove(live)
             return Result()
         servers = await self._client.list("DevServer", namespace)
-        await self._delete_servers(name, (each for each in servers if not each["metadata"].get("deletionTimestamp")))
+        await self._delete_servers(
+            name, (server for server in servers if not server["metadata"].get("deletionTimestamp"))
+        )
         names = sorted(claim["metadata"]["name"] for claim in claims)
         log.info("user is gone name=%s: keeping namespace %s claims=%s", name, namespace, ",".join(names))
         await post_event(

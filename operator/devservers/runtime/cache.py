@@ -125,7 +125,7 @@ def strip_unread_fields(obj: Json) -> Json:
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     annotations = metadata.get("annotations")
     if obj.get("kind") in _KINDS_OF_USERS:
-        # People make these themselves, of up to 1.5 MiB each.
+        # Users create these themselves, of up to 1.5 MiB each.
         metadata = {key: value for key, value in metadata.items() if key not in _UNREAD_METADATA}
         for field in ("annotations", "labels"):
             if field in metadata:
@@ -138,7 +138,7 @@ def strip_unread_fields(obj: Json) -> Json:
     elif annotations and any(name in annotations for name in _DROPPED_ANNOTATIONS):
         metadata["annotations"] = {k: v for k, v in annotations.items() if k not in _DROPPED_ANNOTATIONS}
     if obj.get("kind") == "Workload":
-        # It holds its pod's whole template; what it asks for is read from the pod itself.
+        # It has its pod's whole template; the requests are read from the pod itself.
         obj = {**obj, "spec": {key: value for key, value in (obj.get("spec") or {}).items() if key != "podSets"}}
     return {**obj, "metadata": metadata}
 

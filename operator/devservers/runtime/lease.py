@@ -141,7 +141,7 @@ class Lease:
                 answer = await self._api.replace(self._with_this_holder(lease))
         except ApiError as error:
             if error.conflict:
-                return False  # somebody else was quicker; what that means shows at the next look
+                return False  # another candidate wrote first; the next try shows who holds it
             log.warning("lease not reachable error=%s", error)
             return False
         self.contacted = self._clock()

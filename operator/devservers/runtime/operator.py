@@ -138,10 +138,10 @@ class Operator:
                 standalone=True,
                 clusterwide=True,
                 stop_flag=stop_kopf,
-                # For peering, which is off; made up from the account's name otherwise, and the image has none.
+                # For peering, which is off. Without it kopf asks for the account's name, and the image has none.
                 identity="devservers",  # type: ignore[arg-type]
             )
-            # kopf has put its own handlers there, and they would stop watching before draining.
+            # kopf has set its own signal handlers, which would stop the watches before the queue is drained.
             self._on_signals()
             watching = asyncio.create_task(kopf.run_tasks(tasks, ignored=ignored), name="kopf")
             stopping = asyncio.create_task(self._stopping.wait(), name="stopping")

@@ -46,10 +46,15 @@ def _without_status(obj: Json) -> Json:
 def _workload(obj: Json) -> Json:
     status = obj.get("status") or {}
     conditions = [
-        (each.get("type"), each.get("status"), each.get("reason"), _DIGITS.sub("", str(each.get("message") or "")))
-        for each in status.get("conditions") or ()
+        (
+            condition.get("type"),
+            condition.get("status"),
+            condition.get("reason"),
+            _DIGITS.sub("", str(condition.get("message") or "")),
+        )
+        for condition in status.get("conditions") or ()
     ]
-    checks = [each.get("name") for each in status.get("admissionChecks") or ()]
+    checks = [check.get("name") for check in status.get("admissionChecks") or ()]
     return {**_without_status(obj), "conditions": conditions, "checks": checks}
 
 
@@ -59,7 +64,7 @@ def _cluster_queue(obj: Json) -> Json:
 
 
 _RELEVANT_PARTS: dict[str, Callable[[Json], Json]] = {
-    # Their status moves with every pod and says nothing a reconcile reads.
+    # Their status changes with every pod, and no reconcile reads it.
     "ResourceQuota": _without_status,
     "NetworkPolicy": _without_status,
     "Service": _without_status,

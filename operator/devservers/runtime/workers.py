@@ -67,7 +67,7 @@ class Workers:
         except Exception as error:
             outcome = "error"
             delay = self._queue.retry(key)
-            # What the API server said is expected now and then; anything else is a bug and says where.
+            # A refusal of the API server is expected now and then; anything else is a bug, logged with its place.
             log.warning(
                 "reconcile failed key=%s retry=%.1fs error=%s",
                 key,

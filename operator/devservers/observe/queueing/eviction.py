@@ -58,7 +58,7 @@ def find_eviction(workload: Json, workloads: Sequence[Json]) -> Eviction | None:
         cause = next((sentence for name, sentence in _CAUSES.items() if reason.startswith(name)), None)
         return Eviction(EVICTED, cause or f"Kueue took its place away ({reason or 'no reason given'}).", kueue_message)
     uid = _UID.search(kueue_message)
-    preemptor = next((workload for workload in workloads if uid and workload["metadata"].get("uid") == uid[1]), None)
+    preemptor = next((other for other in workloads if uid and other["metadata"].get("uid") == uid[1]), None)
     borrowed = "reclamation" in kueue_message
     verb = "was only borrowed, and went back to" if borrowed else "was taken by"
     return Eviction(PREEMPTED, f"Its place {verb} {_describe(preemptor)}.", kueue_message)
@@ -76,7 +76,7 @@ def current_eviction(previous: Iterable[Condition], on_workload: Eviction | None
     if ready is not None and ready.reason == admitted.reason:
         sentence = ready.message.partition(". ")[0].rstrip(".") + "."
         return Eviction(admitted.reason, sentence, admitted.message)
-    # Ready still said that the former pod runs.
+    # Ready still reported that the former pod runs.
     return on_workload or Eviction(admitted.reason, "It lost its place.", admitted.message)
 
 

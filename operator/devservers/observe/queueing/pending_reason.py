@@ -40,15 +40,19 @@ class NeverFitsError(Exception):
 def demand_of(pod: Json, queue: str) -> Demand:
     """What Kueue counts for a pod: its containers together, or one init container if that is more."""
     spec = pod.get("spec") or {}
-    main = [container_requests(each.get("resources") or {}) for each in spec.get("containers") or ()]
-    init = [container_requests(each.get("resources") or {}) for each in spec.get("initContainers") or ()]
-    names = {name for each in (*main, *init) for name in each}
-    none = Decimal(0)
-    requests = {
-        name: max(sum((each.get(name, none) for each in main), none), *(each.get(name, none) for each in init), none)
+    main = [container_requests(container.get("resources") or {}) for container in spec.get("containers") or ()]
+    init = [container_requests(container.get("resources") or {}) for container in spec.get("initContainers") or ()]
+    names = {name for requests in (*main, *init) for name in requests}
+    zero = Decimal(0)
+    demand = {
+        name: max(
+            sum((requests.get(name, zero) for requests in main), zero),
+            *(requests.get(name, zero) for requests in init),
+            zero,
+        )
         for name in names
     }
-    return Demand(queue, str((spec.get("nodeSelector") or {}).get(LABEL_POOL) or ""), requests)
+    return Demand(queue, str((spec.get("nodeSelector") or {}).get(LABEL_POOL) or ""), demand)
 
 
 def pending_reason(demand: Demand, queues: Mapping[str, Json], kueue_message: str) -> str:
@@ -57,14 +61,16 @@ def pending_reason(demand: Demand, queues: Mapping[str, Json], kueue_message: st
     `kueue_message` is empty before Kueue has one. Raises NeverFitsError when waiting doesn't help.
     """
     choices_now = possible(demand, choices(demand, queues))
-    named_by_kueue = {(found[1], found[2]) for found in _INSUFFICIENT.finditer(kueue_message)}
+    named_by_kueue = {(match[1], match[2]) for match in _INSUFFICIENT.finditer(kueue_message)}
     if not named_by_kueue:
         _raise_if_never_fits(demand, queues, kueue_message)
     lacking = (
         _choices_named(choices_now, named_by_kueue) if named_by_kueue else _choices_without_room(choices_now, demand)
     )
     if lacking:
-        lacking_text = "; and ".join(_lack_text(name, demand.requests[name], each) for name, each in lacking.items())
+        lacking_text = "; and ".join(
+            _lack_text(name, demand.requests[name], headrooms) for name, headrooms in lacking.items()
+        )
         return f"Waits for quota: needs {lacking_text}; starts by itself when {_when_it_starts(list(lacking), demand)}."
     if "preemption" in kueue_message:
         return "Waits for quota: a workload with less priority is making room for it; starts by itself."
@@ -72,16 +78,18 @@ def pending_reason(demand: Demand, queues: Mapping[str, Json], kueue_message: st
 
 
 def _choices_named(choices_now: Choices, named_by_kueue: set[tuple[str, str]]) -> dict[str, dict[str, Headroom]]:
-    found = {
-        name: {pool: headroom for pool, headroom in each.items() if (name, pool) in named_by_kueue}
-        for name, each in choices_now.items()
+    named = {
+        name: {pool: headroom for pool, headroom in headrooms.items() if (name, pool) in named_by_kueue}
+        for name, headrooms in choices_now.items()
     }
-    return {name: each for name, each in found.items() if each}
+    return {name: headrooms for name, headrooms in named.items() if headrooms}
 
 
 def _choices_without_room(choices_now: Choices, demand: Demand) -> dict[str, Mapping[str, Headroom]]:
     return {
-        name: each for name, each in choices_now.items() if all(r.free < demand.requests[name] for r in each.values())
+        name: headrooms
+        for name, headrooms in choices_now.items()
+        if all(headroom.free < demand.requests[name] for headroom in headrooms.values())
     }
 
 
@@ -98,9 +106,9 @@ def _raise_if_never_fits(demand: Demand, queues: Mapping[str, Json], kueue_messa
 
 def _lack_text(resource: str, needed: Decimal, headrooms: Mapping[str, Headroom]) -> str:
     parts = [
-        f"{number_text(resource, each.free)} of {number_text(resource, each.total)} {'are ' if index == 0 else ''}free "
-        f"in pool {pool}"
-        for index, (pool, each) in enumerate(list(headrooms.items())[:MAX_POOLS_SHOWN])
+        f"{number_text(resource, headroom.free)} of {number_text(resource, headroom.total)} "
+        f"{'are ' if index == 0 else ''}free in pool {pool}"
+        for index, (pool, headroom) in enumerate(list(headrooms.items())[:MAX_POOLS_SHOWN])
     ]
     more = f" and in {len(headrooms) - MAX_POOLS_SHOWN} more pools too few" if len(headrooms) > MAX_POOLS_SHOWN else ""
     return f"{amount_text(resource, needed)}, {', '.join(parts)}{more}"

@@ -55,7 +55,7 @@ class QueueState:
     """Whether its pod can't be scheduled for that reason."""
 
     settles_after: timedelta | None = None
-    """How long until the state is to be believed; None when it is settled."""
+    """How long until the state is reported; None when it is settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +87,13 @@ def queue_name(pod: Json | None) -> str:
 def workload_of(pod: Json | None, workloads: Iterable[Json]) -> Json | None:
     """The newest Workload that pod owns."""
     uid = ((pod or {}).get("metadata") or {}).get("uid")
-    owned = [each for each in workloads if uid and uid in owner_uids(each)]
-    return max(owned, key=lambda each: str(each["metadata"].get("creationTimestamp") or ""), default=None)
+    owned = [workload for workload in workloads if uid and uid in owner_uids(workload)]
+    return max(owned, key=lambda workload: str(workload["metadata"].get("creationTimestamp") or ""), default=None)
 
 
 def owner_uids(workload: Json) -> set[str]:
     """The uids of a Workload's owners."""
-    return {str(each.get("uid")) for each in workload["metadata"].get("ownerReferences") or ()}
+    return {str(owner.get("uid")) for owner in workload["metadata"].get("ownerReferences") or ()}
 
 
 def queue_state(
@@ -114,7 +114,7 @@ def queue_state(
     if not snapshot.served:
         return _state_without_kueue(pod)
     if workload is None:
-        # The pod after a lost place is there a moment before its Workload is.
+        # The pod after an eviction exists a moment before its Workload does.
         return (
             _state_without_workload(pod, now)
             if eviction is None or _is_scheduled(pod)
@@ -157,7 +157,7 @@ def _waiting_reason_and_message(
             "the queue again."
         )
     if pods.condition_true_since(workload, "QuotaReserved"):
-        checks = [each["name"] for each in pods.status(workload).get("admissionChecks") or () if each.get("name")]
+        checks = [check["name"] for check in pods.status(workload).get("admissionChecks") or () if check.get("name")]
         checks_text = f" ({', '.join(checks)})" if checks else ""
         return QUEUED, f"Its quota is set aside; waits for the cluster to make room{checks_text}. It starts by itself."
     try:
@@ -206,10 +206,14 @@ def _evicted_state(cause: Eviction, snapshot: QueueSnapshot) -> QueueState:
 
 def _eviction_of_server(workload: Json | None, snapshot: QueueSnapshot) -> Eviction | None:
     """The eviction of the current Workload, or of that of a pod that is being deleted."""
-    ending = [pod for pod in snapshot.pods if (pod.get("metadata") or {}).get("deletionTimestamp")]
-    workloads = [workload, *(workload_of(pod, snapshot.workloads) for pod in ending)]
+    terminating = [pod for pod in snapshot.pods if (pod.get("metadata") or {}).get("deletionTimestamp")]
+    workloads = [workload, *(workload_of(pod, snapshot.workloads) for pod in terminating)]
     return next(
-        (cause for each in workloads if each and (cause := find_eviction(each, snapshot.all_workloads)) is not None),
+        (
+            cause
+            for candidate in workloads
+            if candidate and (cause := find_eviction(candidate, snapshot.all_workloads)) is not None
+        ),
         None,
     )
 
