@@ -134,32 +134,34 @@ def test_many_logins_leave_no_descriptors_memory_or_processes(fresh: World) -> N
     replica.put(_people(fresh.client))
     replica.start()
 
-    def rest() -> None:
+    def wait_until_idle() -> None:
         eventually(lambda: len(replica.events("conn_close")) == len(replica.events("conn_open")), "everybody gone")
 
     for _ in range(WARMING):  # whatever is kept for later is there after these
         assert _burst(fresh.client, [replica]) == PEOPLE
-    rest()
-    before = _held(replica)
+    wait_until_idle()
+    before = _usage(replica)
     for _ in range(ROUNDS):
         assert _burst(fresh.client, [replica]) == PEOPLE
-    rest()
+    wait_until_idle()
     assert len(replica.events("session_end")) == len(replica.events("conn_open")) == (WARMING + ROUNDS) * PEOPLE
     seen: list[dict[str, int]] = []
 
-    def rested() -> bool:
+    def back_to_baseline() -> bool:
         """What has ended may still be there for a moment after it was told."""
-        seen[:] = [_held(replica)]
+        seen[:] = [_usage(replica)]
         return all(
             seen[0][name] <= number + (MOST_GROWN_KIB if name.endswith("KiB") else 0) for name, number in before.items()
         )
 
     eventually(
-        rested, "as much as before", report=lambda: [(name, number, seen[0][name]) for name, number in before.items()]
+        back_to_baseline,
+        "as much as before",
+        report=lambda: [(name, number, seen[0][name]) for name, number in before.items()],
     )
 
 
-def _held(replica: Replica) -> dict[str, int]:
+def _usage(replica: Replica) -> dict[str, int]:
     """What the processes that stay have: descriptors and memory of each, and how many there are."""
     found = {"processes": 0}
     for first in (replica.first_process(), replica.audit_process()):

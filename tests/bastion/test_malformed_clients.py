@@ -44,7 +44,7 @@ def _connect(client: Client, replica: Replica, name: str) -> AbstractAsyncContex
     return asyncssh.connect("127.0.0.1", replica.port, username=name, known_hosts=str(client.known_hosts), **options)
 
 
-async def _asks(client: Client, replica: Replica, asked: list[tuple[str, str]]) -> list[bytes]:
+async def _open_forwards(client: Client, replica: Replica, asked: list[tuple[str, str]]) -> list[bytes]:
     """What is heard from each (host, originator), port 22, over one connection; nothing where it is refused."""
     heard = []
     async with _connect(client, replica, "ann") as connection:
@@ -62,7 +62,7 @@ async def _asks(client: Client, replica: Replica, asked: list[tuple[str, str]]) 
 def test_forward_with_a_forged_originator_audits_the_real_target(fresh: World, pair: tuple[Client, Replica]) -> None:
     client, replica = pair
     with dev_server(fresh):
-        heard = asyncio.run(_asks(client, replica, [(HOST, origin) for origin in ORIGINS]))
+        heard = asyncio.run(_open_forwards(client, replica, [(HOST, origin) for origin in ORIGINS]))
     assert [each[:8] for each in heard] == [b"SSH-2.0-"] * len(ORIGINS)
     eventually(lambda: replica.events("conn_close"), "the connection's end")
     found = replica.events("forward_open")
@@ -73,8 +73,8 @@ def test_forward_with_a_forged_originator_audits_the_real_target(fresh: World, p
 def test_forward_to_a_malformed_target_is_denied_and_audited(fresh: World, pair: tuple[Client, Replica]) -> None:
     client, replica = pair
     with dev_server(fresh):
-        heard = asyncio.run(_asks(client, replica, [(THEIRS, origin) for origin in ORIGINS]))
-        heard += asyncio.run(_asks(client, replica, [(target, "127.0.0.1") for target in TARGETS]))
+        heard = asyncio.run(_open_forwards(client, replica, [(THEIRS, origin) for origin in ORIGINS]))
+        heard += asyncio.run(_open_forwards(client, replica, [(target, "127.0.0.1") for target in TARGETS]))
     assert not any(heard)
     eventually(lambda: len(replica.events("conn_close")) == 2, "the connections' end")
     assert not replica.events("forward_open")
@@ -195,7 +195,7 @@ def _held(replica: Replica, number: int, address: str) -> Iterator[list[socket.s
         yield [stack.enter_context(socket.create_connection(place, 10, (address, 0))) for _ in range(number)]
 
 
-def _hears(peer: socket.socket) -> bytes:
+def _probe(peer: socket.socket) -> bytes:
     """The answer to a probe; nothing when it hangs up."""
     try:
         peer.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
@@ -211,7 +211,7 @@ def test_health_port_with_full_pod_connections_answers_other_addresses(pair: tup
         outward.connect(("192.0.2.1", 9))  # nothing is sent: it tells an address of this machine's that isn't loopback
         address = outward.getsockname()[0]
     with _held(replica, MOST_OF_POD, "127.0.0.1"), _held(replica, 1, "127.0.0.1") as (own,):
-        assert _hears(own) == b""
+        assert _probe(own) == b""
         with _held(replica, MOST_CONNECTIONS, address) as held, _held(replica, 1, address) as (more,):
-            assert _hears(more) == b""
-            assert all(_hears(each).startswith(b"HTTP/1.0 200 ") for each in held)
+            assert _probe(more) == b""
+            assert all(_probe(each).startswith(b"HTTP/1.0 200 ") for each in held)

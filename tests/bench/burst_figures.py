@@ -17,9 +17,8 @@ from devcluster.toolchain import need
 from devservers_core.names import FIRST_UID
 from tests.bench.bastion_figures import of_pod, ssh_command
 from tests.bench.figure import Figure, percentile
-from tests.support.node.laptop import NAMESPACE, Laptop, add, pods
+from tests.support.node.laptop import NAMESPACE, Laptop, add, await_success, pods
 from tests.support.node.person import BIN, Person, Platform
-from tests.support.node.wait import eventually
 
 CONNECTIONS = 20
 """As many as one person may have."""
@@ -45,7 +44,7 @@ def burst_memory(platform: Platform, folder: Path) -> Figure:
     (folder / "burst").mkdir()
     laptop = Laptop(folder / "burst", platform, "burst")
     add(platform, laptop)
-    eventually(lambda: laptop.ssh("devctl", "version", check=False).returncode == 0, "the person's account", 60)
+    await_success(lambda: laptop.ssh("devctl", "version", check=False), "the person's account", 60)
     spec = platform.get("deployment", "bastion", "-n", NAMESPACE)["spec"]["template"]["spec"]
     (limit,) = (_bytes(each["resources"]["limits"]["memory"]) for each in spec["containers"] if each["name"] == "sshd")
     uids = [platform.get("pod", name, "-n", NAMESPACE)["metadata"]["uid"] for name in pods(platform)]

@@ -248,7 +248,7 @@ def test_image_from_an_allowed_registry_is_accepted(
     admin.delete("devservers.io/v1", "DevServer", "mydev", namespace)
     _from(admin, namespace, "elsewhere.example.net")
     refused = partial(admin.create, server, dryRun="All")
-    eventually(lambda: f"image {image} " in _said(refused), "the policy to see the namespace as it is")
+    eventually(lambda: f"image {image} " in _refusal_text(refused), "the policy to see the namespace as it is")
     with pytest.raises(ApiError, match="denied request"):
         admin.create(server)
 
@@ -307,7 +307,7 @@ def test_image_from_another_registry_is_refused(
 ) -> None:
     _from(admin, namespace, registries)
     eventually(
-        lambda: advice in _said(partial(admin.create, _server(namespace, image=image), dryRun="All")),
+        lambda: advice in _refusal_text(partial(admin.create, _server(namespace, image=image), dryRun="All")),
         "the policy to see the namespace as it is",
     )
     with pytest.raises(ApiError, match="denied request") as caught:
@@ -321,7 +321,9 @@ def test_server_with_a_refused_image_can_stop_but_not_start(namespace: str, admi
     eventually(lambda: _accepted(admin, _server(namespace, image="localhost:5000/x")), "the list to be seen")
     _from(admin, namespace, "*")
     restart = {"metadata": {"annotations": {"devservers.io/restarted-at": "2026-01-01T00:00:00Z"}}}
-    eventually(lambda: _ADVICE in _said(partial(server, restart, namespace, dryRun="All")), "the list to be seen")
+    eventually(
+        lambda: _ADVICE in _refusal_text(partial(server, restart, namespace, dryRun="All")), "the list to be seen"
+    )
     server({"spec": {"running": False}}, namespace)
     with pytest.raises(ApiError, match=_ADVICE):
         server({"spec": {"running": True}}, namespace)
@@ -337,10 +339,10 @@ def _from(admin: Client, namespace: str, registries: str | None) -> None:
 
 def _accepted(admin: Client, server: Json) -> bool:
     """Whether it is taken; a refusal by what the namespace was a moment ago is not the last word."""
-    return _said(partial(admin.create, server)) == ""
+    return _refusal_text(partial(admin.create, server)) == ""
 
 
-def _said(attempt: Callable[..., object]) -> str:
+def _refusal_text(attempt: Callable[..., object]) -> str:
     """What is said against it, nothing when it is accepted."""
     try:
         attempt()
@@ -372,12 +374,12 @@ def test_finalizer_added_by_a_user_is_refused(
     version, name = manifest["apiVersion"], manifest["metadata"]["name"]
     if kind != "ConfigMap":
         manifest["metadata"]["finalizers"] = [finalizer]
-        said = _said(partial(person.create, manifest, dryRun="All"))
+        said = _refusal_text(partial(person.create, manifest, dryRun="All"))
         assert ("finalizers are the platform's" in said) is refused, said
     if kind != "PersistentVolumeClaim":
         cluster.admin.create(make(namespace))
         added = {"metadata": {"finalizers": [finalizer]}}
-        said = _said(partial(person.patch, version, kind, name, added, namespace, dryRun="All"))
+        said = _refusal_text(partial(person.patch, version, kind, name, added, namespace, dryRun="All"))
         assert ("finalizers are the platform's" in said) is refused, said
 
 
@@ -388,7 +390,7 @@ def test_finalizer_added_by_a_controller_is_accepted_and_the_object_stays_mutabl
     person = _person(cluster, namespace)
     for manifest in (_server(namespace), _claim(namespace)):
         manifest["metadata"]["finalizers"] = ["velero.io/backup"]
-        assert "finalizers are the platform's" in _said(partial(person.create, manifest))
+        assert "finalizers are the platform's" in _refusal_text(partial(person.create, manifest))
         controller.create(manifest)
     person.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"running": False}}, namespace)
     for manifest in (_server(namespace), _claim(namespace)):  # nothing may hold up who deletes every server later
@@ -409,7 +411,7 @@ def test_efs_claim_with_a_name_over_the_limit_is_refused(
         claim["spec"]["storageClassName"] = storage_class
         # The API server adds five characters.
         claim["metadata"] |= {"name": None, "generateName": "c" * (length - 5)} if generated else {"name": "c" * length}
-        return _said(partial(person.create, claim, dryRun="All"))
+        return _refusal_text(partial(person.create, claim, dryRun="All"))
 
     assert said(room) == ""
     if storage_class == "efs":
@@ -442,7 +444,7 @@ def test_registries_config_map_accepts_changes_to_its_data_only(
 ) -> None:
     cluster.admin.create(_note(namespace))
     person = _person(cluster, namespace)
-    said = _said(partial(person.patch, "v1", "ConfigMap", "registries", change, namespace))
+    said = _refusal_text(partial(person.patch, "v1", "ConfigMap", "registries", change, namespace))
     assert (words in said and "denied request" in said) if words else said == ""
     if not words:
         labels = {"metadata": {"labels": {"of": "the-platform"}}}
@@ -484,7 +486,7 @@ def test_metadata_over_16_kib_is_refused(
         "ConfigMap": partial(person.patch, "v1", "ConfigMap", "registries", change, namespace),
     }
     for kind in kinds:
-        said = _said(attempts[kind])
+        said = _refusal_text(attempts[kind])
         assert ("are more than 16 KiB" in said) is refused, said
         assert refused or said == ""
 
@@ -525,7 +527,9 @@ def _person(cluster: ApiServer, namespace: str) -> Client:
         }
     )
     person = cluster.client_for(*cluster.service_account(namespace, "devctl"))
-    eventually(lambda: _said(partial(person.list, "devservers.io/v1", "DevServer", namespace)) == "", "the role")
+    eventually(
+        lambda: _refusal_text(partial(person.list, "devservers.io/v1", "DevServer", namespace)) == "", "the role"
+    )
     return person
 
 
@@ -545,7 +549,7 @@ def test_token_request_over_600_seconds_is_refused(namespace: str, cluster: ApiS
             "spec": {"expirationSeconds": seconds},
         }
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
-        return _said(partial(client.request, "POST", path, body))
+        return _refusal_text(partial(client.request, "POST", path, body))
 
     assert ask(program, "devctl", 600) == ""
     assert "a person's token lives 600 seconds at most" in ask(program, "devctl", 601)
@@ -593,7 +597,9 @@ def _rules_of_before(admin: Client) -> Iterator[None]:
             "metadata": {"name": "probe"},
             "spec": too_much,
         }
-        eventually(lambda: "not available yet" in _said(partial(admin.create, probe, dryRun="All")), "the rules back")
+        eventually(
+            lambda: "not available yet" in _refusal_text(partial(admin.create, probe, dryRun="All")), "the rules back"
+        )
 
 
 def _bare(value: object) -> Json:

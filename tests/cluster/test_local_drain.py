@@ -61,12 +61,12 @@ def test_strangers_lists_a_pod_without_a_server_only(
     )
     eventually(lambda: len(admin.list("v1", "Pod", namespace)) == 1, "the server's pod")
 
-    def mine() -> list[str]:
+    def own_strangers() -> list[str]:
         return [each for each in strangers(kubectl) if f" {namespace}/" in each]
 
-    assert mine() == []
+    assert own_strangers() == []
     admin.create(pod("byhand", namespace))
-    assert mine() == [f"Pod {namespace}/byhand"]
+    assert own_strangers() == [f"Pod {namespace}/byhand"]
     assert "deletionTimestamp" not in admin.get("devservers.io/v1", "DevServer", "box", namespace)["metadata"]
     admin.delete("v1", "Pod", "byhand", namespace)
-    eventually(lambda: mine() == [], "nothing but the server's pod")
+    eventually(lambda: own_strangers() == [], "nothing but the server's pod")

@@ -61,7 +61,7 @@ def _etcd(folder: Path, argv: tuple[str, ...], scheme: str) -> Iterator[int]:
         def healthy() -> bool:
             assert running.poll() is None, log_end()
             with suppress(OSError):
-                health = _ask(folder, f"{scheme}://127.0.0.1:{port}/health", "apiserver-etcd-client")["health"]
+                health = _request(folder, f"{scheme}://127.0.0.1:{port}/health", "apiserver-etcd-client")["health"]
                 return health == "true"
             return False
 
@@ -72,7 +72,7 @@ def _etcd(folder: Path, argv: tuple[str, ...], scheme: str) -> Iterator[int]:
         running.wait(20)
 
 
-def _ask(folder: Path, url: str, client: str | None, **body: str) -> dict[str, str]:
+def _request(folder: Path, url: str, client: str | None, **body: str) -> dict[str, str]:
     context = None
     if url.startswith("https"):
         context = ssl.create_default_context(cafile=str(folder / "pki" / "etcd-ca.crt"))
@@ -92,10 +92,10 @@ def _now(folder: Path) -> tuple[str, ...]:
 def test_etcd_data_of_the_version_before_is_kept(folder: Path) -> None:
     before = tuple(word.format(folder=folder) for word in BEFORE)
     with _etcd(folder, before, "http") as port:
-        _ask(folder, f"http://127.0.0.1:{port}/v3/kv/put", None, key="home", value="precious")
+        _request(folder, f"http://127.0.0.1:{port}/v3/kv/put", None, key="home", value="precious")
     for _ in range(2):  # and again, from what it has written itself
         with _etcd(folder, _now(folder), "https") as port:
-            found = _ask(folder, f"https://127.0.0.1:{port}/v3/kv/range", "apiserver-etcd-client", key="home")
+            found = _request(folder, f"https://127.0.0.1:{port}/v3/kv/range", "apiserver-etcd-client", key="home")
             assert base64.b64decode(found["kvs"][0]["value"]) == b"precious"  # type: ignore[index]
 
 
@@ -105,5 +105,5 @@ def test_etcd_data_of_the_version_before_is_kept(folder: Path) -> None:
 def test_etcd_without_its_client_certificate_is_refused(folder: Path, scheme: str, client: str | None) -> None:
     """Not as containerd asks a registry of the node's loopback, and not with a certificate of the cluster's."""
     with _etcd(folder, _now(folder), "https") as port, pytest.raises((OSError, urllib.error.HTTPError)) as caught:
-        _ask(folder, f"{scheme}://127.0.0.1:{port}/v2/x/manifests/1", client)
+        _request(folder, f"{scheme}://127.0.0.1:{port}/v2/x/manifests/1", client)
     assert "404" not in str(caught.value), caught.value

@@ -219,11 +219,11 @@ def test_registry_logins_are_deleted_with_their_user(world: World, bob: str, dev
     world.admin.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim})
     world.admin.delete("devservers.io/v1", "DevServerUser", bob)
 
-    def gone() -> bool:
+    def logins_deleted() -> bool:
         left = [each["metadata"]["name"] for each in world.admin.list("v1", "Secret", f"dev-{bob}")]
         return not any("registry" in name for name in left)
 
-    eventually(gone, "the logins to be gone with the person")
+    eventually(logins_deleted, "the logins to be deleted with the person")
     assert world.admin.find("v1", "Namespace", f"dev-{bob}") is not None
 
 
@@ -236,4 +236,4 @@ def test_registries_config_map_cannot_block_namespace_deletion(
         with pytest.raises(ApiError, match="denied request"):
             _as_person(operator, bob).patch(*note, {"metadata": metadata}, f"dev-{bob}")
     world.admin.delete("devservers.io/v1", "DevServerUser", bob)
-    eventually(lambda: world.child("ConfigMap", bob, "registries") is None, "the note to be gone with its person")
+    eventually(lambda: world.child("ConfigMap", bob, "registries") is None, "the note to be deleted with its person")

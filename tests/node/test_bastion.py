@@ -10,6 +10,7 @@ import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import SSHCertificate, load_ss
 from devservers.build.host_certificate import sign
 from devservers.build.host_key import host_key_name
 from devservers_core.names import HOST_CA_SECRET, HOST_CERTIFICATE_FILE, HOST_KEY_PUBLIC_FILE, SYSTEM_NAMESPACE
-from tests.support.node.laptop import NAMESPACE, Laptop, add, add_key, pods, read_until
+from tests.support.node.laptop import NAMESPACE, Laptop, add, add_key, await_success, pods, read_until
 from tests.support.node.person import BIN, Person, Platform
 from tests.support.node.wait import eventually
 
@@ -36,7 +37,7 @@ def laptop(platform: Platform, ann: Person, tmp_path_factory: pytest.TempPathFac
 def inside(laptop: Laptop, devserver: str) -> str:
     """The server, once the laptop's key is in it: within the kubelet's sync time."""
     probe = ("ssh", "-F", str(laptop.config(devserver)), devserver, "true")
-    eventually(lambda: laptop.run(*probe, check=False).returncode == 0, "the key inside the server", 100)
+    await_success(lambda: laptop.run(*probe, check=False), "a login to the server with the new key", 100)
     return devserver
 
 
@@ -45,7 +46,7 @@ def bob(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Somebody else, added as an administrator adds them."""
     laptop = Laptop(tmp_path_factory.mktemp("bob"), platform, "bob")
     add(platform, laptop)
-    eventually(lambda: laptop.ssh("devctl", "list", check=False).returncode == 0, "bob's first login", 60)
+    await_success(lambda: laptop.ssh("devctl", "list", check=False), "bob's first login", 60)
     yield laptop
     platform.cluster.kubectl("delete", "devserveruser", "bob", "--wait=false")
 
@@ -263,20 +264,20 @@ def test_suspended_user_loses_open_session_within_ten_seconds(platform: Platform
         assert time.monotonic() - began <= 10
     assert bob.ssh("devctl", "list", check=False).returncode == 255
     platform.cluster.kubectl("patch", "devserveruser", "bob", "--type=merge", "-p", '{"spec":{"suspended":false}}')
-    eventually(lambda: bob.ssh("devctl", "version", check=False).returncode == 0, "bob's next login", 10)
+    await_success(lambda: bob.ssh("devctl", "version", check=False), "bob's next login", 10)
 
 
 def test_bastion_login_after_a_replica_is_killed_succeeds(platform: Platform, laptop: Laptop) -> None:
-    eventually(lambda: len(pods(platform)) == 2, "two replicas", 60)
+    eventually(lambda: len(pods(platform)) == 2, "two replicas", 60, report=partial(pods, platform))
     platform.cluster.kubectl("delete", "pod", "-n", NAMESPACE, pods(platform)[0], "--grace-period=0", "--force")
     # As in the entries of `devctl ssh-config`: for a second or two a replica that has gone is still asked.
     patient = ["-o", "ConnectionAttempts=4", "-p", str(laptop.platform.ssh_port), f"{laptop.name}@127.0.0.1"]
     assert "devctl" in laptop.run("ssh", *laptop.options(), *patient, "devctl", "version").stdout
-    eventually(lambda: len(pods(platform)) == 2, "two replicas again", 60)
+    eventually(lambda: len(pods(platform)) == 2, "two replicas again", 60, report=partial(pods, platform))
 
 
 def test_bastion_rollout_keeps_open_session_and_copy(platform: Platform, laptop: Laptop, inside: str) -> None:
-    eventually(lambda: len(pods(platform)) == 2, "two replicas", 60)
+    eventually(lambda: len(pods(platform)) == 2, "two replicas", 60, report=partial(pods, platform))
     before = set(pods(platform))
     data = os.urandom(24_000_000)
     (laptop.folder / "slow").write_bytes(data)
@@ -290,7 +291,12 @@ def test_bastion_rollout_keeps_open_session_and_copy(platform: Platform, laptop:
         assert session.stdin is not None
         read_until(session, "devctl>", 20)
         platform.cluster.kubectl("rollout", "restart", "deployment/bastion", "-n", NAMESPACE)
-        eventually(lambda: len(pods(platform)) == 2 and not before & set(pods(platform)), "two new replicas", 90)
+        eventually(
+            lambda: len(pods(platform)) == 2 and not before & set(pods(platform)),
+            "two new replicas",
+            90,
+            report=partial(pods, platform),
+        )
         assert copying.poll() is None, "the copy ended before the rollout did"
         assert copying.wait(120) == 0, copying.stderr.read() if copying.stderr else ""
         session.stdin.write("version\r")

@@ -13,7 +13,6 @@ import pytest
 from tests.support.node.images import loaded
 from tests.support.node.person import Person
 from tests.support.node.screen import terminal
-from tests.support.node.wait import eventually
 
 IMAGE_PATH = "/opt/conda/bin:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """As images/profile sets it; its /etc/profile sets another one."""
@@ -89,7 +88,7 @@ def test_new_home_gets_the_readable_files_of_the_images_skel(ann: Person, odd: s
 
 def test_command_of_a_server_runs_as_typed_and_its_output_is_the_log(ann: Person, odd: str) -> None:
     ann.ssh(odd, "true")
-    eventually(lambda: "exit code 3" in ann.devctl("describe", odd).stdout, "the command's end in describe", 20)
+    ann.await_output("exit code 3", "describe", odd, seconds=20)
     done = ann.devctl("logs", odd)
     # What it wrote to its standard error is its output too: Kubernetes keeps both in one log.
     assert re.fullmatch(r"(pid is \d+\n|\$\(USER\) and \$\$\n|warned\n){3}", done.stdout), done.stdout

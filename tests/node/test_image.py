@@ -87,10 +87,7 @@ def test_server_over_its_disk_limit_is_evicted_and_its_neighbour_keeps_running(
         assert status["reason"] == "Evicted"
         assert "ephemeral" in status["message"]
 
-        def told() -> bool:
-            return "ephemeral" in ann.devctl("describe", "filler").stdout
-
-        eventually(told, "describe to say that it was the disk", 30)
+        ann.await_output("ephemeral", "describe", "filler", seconds=30)
         assert ann.server(devserver)["status"]["podName"] == neighbour
     finally:
         ann.devctl("delete", "filler", "--yes")

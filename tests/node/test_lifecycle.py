@@ -22,7 +22,7 @@ def test_home_and_host_key_survive_restart_stop_and_delete(ann: Person) -> None:
     assert ann.ssh("keeper", "cat work").stdout == "precious\n"
 
     ann.devctl("stop", "keeper")
-    eventually(lambda: ann.server("keeper")["status"]["phase"] == "Stopped", "the server to stop", 60)
+    ann.await_server("keeper", lambda server: server["status"]["phase"] == "Stopped", "the server to stop")
     ann.devctl("start", "keeper", "--wait", "3m")
     assert ann.ssh("keeper", "cat work").stdout == "precious\n"
 
@@ -59,7 +59,7 @@ def test_server_with_a_musl_image_without_passwd_accepts_ssh(ann: Person) -> Non
 def test_server_whose_command_exits_keeps_running(ann: Person) -> None:
     ann.devctl("create", "brief", "--ephemeral", "--wait", "3m", "--", "sh", "-c", "echo ran; exit 4")
     try:
-        eventually(lambda: "exit code 4" in ann.devctl("logs", "brief").stderr, "the command's end in the logs", 20)
+        ann.await_output("exit code 4", "logs", "brief", messages=True, seconds=20)
         assert ann.devctl("logs", "brief").stdout == "ran\n"
         assert "exit code 4" in ann.devctl("describe", "brief").stdout
         assert ann.ssh("brief", "echo still here").stdout == "still here\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from tests.support.node.person import Person
-from tests.support.node.wait import eventually
 
 
 def test_devctl_with_an_eviction_and_a_deleted_home_reports_both(ann: Person) -> None:
@@ -17,11 +16,11 @@ def test_devctl_with_an_eviction_and_a_deleted_home_reports_both(ann: Person) ->
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
         kubectl("create", "--raw", path, "-f", "-", text=json.dumps(eviction))
-        eventually(lambda: "evicted from its node" in ann.devctl("describe", "lost").stdout, "the eviction to be told")
-        eventually(
-            lambda: (
-                ann.server("lost")["status"].get("podName") not in (None, pod)
-                and ann.server("lost")["status"]["phase"] == "Running"
+        ann.await_output("evicted from its node", "describe", "lost")
+        ann.await_server(
+            "lost",
+            lambda server: (
+                server["status"].get("podName") not in (None, pod) and server["status"]["phase"] == "Running"
             ),
             "the server to run again",
             120,
@@ -31,7 +30,7 @@ def test_devctl_with_an_eviction_and_a_deleted_home_reports_both(ann: Person) ->
         assert ann.ssh("lost", "cat work").stdout == "precious\n"
 
         kubectl("delete", "pvc", "lost-home", "-n", namespace, "--wait=false")
-        eventually(lambda: "being deleted" in ann.devctl("list").stdout, "the list to tell of the home")
+        ann.await_output("being deleted", "list")
         assert "BEING DELETED" in ann.devctl("describe", "lost").stdout
         for words in ("stop", "restart"):
             refused = ann.devctl(words, "lost", check=False)

@@ -124,12 +124,12 @@ def test_queue_without_free_quota_starts_second_pod_after_the_first_is_deleted(g
     assert pending.startswith("pod-second-")
     assert conditions(gpus.get("pod", "second", "-n", namespace))["PodScheduled"] == "False"
 
-    def said() -> bool:
+    def reason_is_shown() -> bool:
         """It is in the queue before the scheduler has looked."""
         status = json.dumps(gpus.get("workload.kueue.x-k8s.io", pending, "-n", namespace).get("status", {}))
         return "insufficient" in status and GPU in status
 
-    eventually(said, "why it waits", report=partial(queueing.state, gpus, namespace))
+    eventually(reason_is_shown, "why it waits", report=partial(queueing.state, gpus, namespace))
 
     gpus.cluster.kubectl("delete", "pod", "first", "-n", namespace, "--wait=false")
     eventually(

@@ -60,7 +60,7 @@ def registry(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> It
     with log.open("wb") as output:
         process = subprocess.Popen([*command, f"{inside}/config.yml"], stdout=output, stderr=output)
     try:
-        eventually(lambda: "listening on" in log.read_text(), "the registry to listen", 20)
+        eventually(lambda: "listening on" in log.read_text(), "the registry to listen", 20, report=log.read_text)
         certificates = tmp_path_factory.mktemp("certs")
         (certificates / "ca.crt").write_bytes((folder / "tls.crt").read_bytes())
         archive = Builder(current(), Progress()).build([MUSL])["musl"].archive
@@ -106,12 +106,14 @@ def test_server_with_a_private_image_starts_after_registry_login(ann: Person, re
 
     ann.devctl("create", "private", "--image", registry.image, "--ephemeral")
     try:
-        eventually(lambda: message().startswith("ImagePullFailed"), "the image to be refused", 60)
+        eventually(lambda: message().startswith("ImagePullFailed"), "the image to be refused", 60, report=message)
         assert "for a private registry run `devctl registry login`" in message()
         assert "devctl registry login" in ann.devctl("describe", "private").stdout
 
         shown = login(PASSWORD)
-        eventually(lambda: ann.server("private")["status"]["phase"] == "Running", "the image to be pulled", 120)
+        ann.await_server(
+            "private", lambda server: server["status"]["phase"] == "Running", "the image to be pulled", 120
+        )
         assert ann.ssh("private", "echo inside").stdout == "inside\n"
 
         listed = ann.devctl("registry", "list").stdout

@@ -18,7 +18,7 @@ from tests.support.node.screen import terminal
 
 
 @pytest.fixture(scope="module")
-def desk(ann: Person) -> Iterator[str]:
+def new_home(ann: Person) -> Iterator[str]:
     """A server with a new home."""
     ann.devctl("create", "desk", "--wait", "3m")
     yield "desk"
@@ -35,8 +35,8 @@ def shellless(ann: Person) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("way", ["ssh", "shell"])
-def test_login_shell_shows_host_and_folder_and_completes(ann: Person, desk: str, way: str) -> None:
-    with terminal(ann, way, desk) as screen:
+def test_login_shell_shows_host_and_folder_and_completes(ann: Person, new_home: str, way: str) -> None:
+    with terminal(ann, way, new_home) as screen:
         screen.expect("dev@desk:~$ ")
         screen.type("cd /tmp; complete -p -D > /dev/null && echo com''pletes; echo shell=$SHELL,$BASH\n")
         screen.expect("completes")
@@ -46,22 +46,24 @@ def test_login_shell_shows_host_and_folder_and_completes(ann: Person, desk: str,
         screen.expect("default-shell /bin/bash")
 
 
-def test_passwd_entry_names_the_images_shell(ann: Person, desk: str) -> None:
-    fields = ann.ssh(desk, "getent passwd dev").stdout.strip().split(":")
+def test_passwd_entry_names_the_images_shell(ann: Person, new_home: str) -> None:
+    fields = ann.ssh(new_home, "getent passwd dev").stdout.strip().split(":")
     uid = str(ann.platform.get("devserveruser", "ann")["status"]["uid"])
     assert fields == ["dev", "x", uid, uid, "ann", "/home/dev", "/bin/bash"]
 
 
-def test_bashrc_is_read_at_every_login_and_edits_survive_a_restart(ann: Person, desk: str) -> None:
-    assert {".bashrc", ".profile"} <= set(ann.ssh(desk, "ls -A").stdout.split())
-    ann.ssh(desk, "sed -i '1i export FROM_RC=1' .bashrc; echo 'export AT_END=1' >> .bashrc; rm .bash_logout; : > kept")
-    ann.devctl("restart", desk, "--wait", "3m")
-    assert ann.ssh(desk, "echo rc=$FROM_RC; ls -A").stdout.split()[:1] == ["rc=1"]
+def test_bashrc_is_read_at_every_login_and_edits_survive_a_restart(ann: Person, new_home: str) -> None:
+    assert {".bashrc", ".profile"} <= set(ann.ssh(new_home, "ls -A").stdout.split())
+    ann.ssh(
+        new_home, "sed -i '1i export FROM_RC=1' .bashrc; echo 'export AT_END=1' >> .bashrc; rm .bash_logout; : > kept"
+    )
+    ann.devctl("restart", new_home, "--wait", "3m")
+    assert ann.ssh(new_home, "echo rc=$FROM_RC; ls -A").stdout.split()[:1] == ["rc=1"]
     # Written once: what was changed or deleted stays so.
-    assert ".bash_logout" not in ann.ssh(desk, "ls -A").stdout.split()
-    assert ann.devctl("shell", desk, "--", "echo rc=$FROM_RC").stdout == "rc=1\n"
+    assert ".bash_logout" not in ann.ssh(new_home, "ls -A").stdout.split()
+    assert ann.devctl("shell", new_home, "--", "echo rc=$FROM_RC").stdout == "rc=1\n"
     for way in ("ssh", "shell"):
-        with terminal(ann, way, desk) as screen:
+        with terminal(ann, way, new_home) as screen:
             screen.expect("$ ")
             screen.type('echo "rc=$FROM_RC,$AT_END."\n')
             screen.expect("rc=1,1.")
@@ -82,7 +84,7 @@ def agent(folder: Path, keys: list[Path]) -> Iterator[str]:
             process.terminate()
 
 
-def test_ssh_with_twelve_agent_keys_accepts_the_last(ann: Person, desk: str, tmp_path: Path) -> None:
+def test_ssh_with_twelve_agent_keys_accepts_the_last(ann: Person, new_home: str, tmp_path: Path) -> None:
     keys = [tmp_path / f"other{number}" for number in range(11)]
     for key in keys:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
@@ -94,7 +96,7 @@ def test_ssh_with_twelve_agent_keys_accepts_the_last(ann: Person, desk: str, tmp
     with agent(tmp_path, [*keys, identity]) as path:
         env = ann.platform.env | {"SSH_AUTH_SOCK": path, "XDG_CONFIG_HOME": str(tmp_path)}
         other = Person(replace(ann.platform, env=env), ann.name)
-        assert other.devctl("ssh", desk, "echo in").stdout == "in\n"
+        assert other.devctl("ssh", new_home, "echo in").stdout == "in\n"
 
 
 def test_image_without_a_shell_copies_and_forwards_and_refuses_a_shell_with_a_reason(

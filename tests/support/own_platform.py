@@ -21,10 +21,9 @@ from typing import Any
 from devcluster import process
 from devcluster.cluster import Cluster
 from devservers_core.paths import Paths
-from tests.support.node.laptop import Laptop, add, read_until
+from tests.support.node.laptop import Laptop, add, await_success, read_until
 from tests.support.node.machine import Machine
 from tests.support.node.person import Platform
-from tests.support.node.wait import eventually
 
 PERSON, SERVER = "beside", "kept"
 MOVING = ("Node", "Lease", "Event", "EndpointSlice", "Endpoints")
@@ -130,7 +129,7 @@ def sessions(platform: Platform, folder: Path) -> Iterator[Sessions]:
     """A person with a server, and their sessions, all by the bastion."""
     laptop = Laptop(folder, platform, PERSON)
     add(platform, laptop)
-    eventually(lambda: laptop.ssh("devctl", "list", check=False).returncode == 0, "the person's first login", 60)
+    await_success(lambda: laptop.ssh("devctl", "list", check=False), "the person's first login", 60)
     laptop.ssh("devctl", "create", SERVER, "--wait", "3m")
     config = str(laptop.config(SERVER))
     with ExitStack() as stack:

@@ -141,11 +141,11 @@ class Replica:
 
     def first_process(self) -> int:
         """PID, outside, of the sshd container's PID 1."""
-        return eventually(lambda: _inside(self.processes[-1]), "PID 1")
+        return eventually(lambda: _inner_pid(self.processes[-1]), "PID 1")
 
     def audit_process(self) -> int:
         """PID, outside, of the audit process."""
-        return eventually(lambda: _inside(self.processes[0]), "the audit process")
+        return eventually(lambda: _inner_pid(self.processes[0]), "the audit process")
 
     def kill(self) -> None:
         """What the kernel does to a container whose first process is killed."""
@@ -160,7 +160,7 @@ class Replica:
         """End everything."""
         for process in reversed(self.processes):
             # First what is inside: the audit process has changed its user, which undoes --kill-child.
-            if process.poll() is None and (pid := _inside(process)):
+            if process.poll() is None and (pid := _inner_pid(process)):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             process.kill()
@@ -380,7 +380,7 @@ def dev_server(found: World) -> Iterator[None]:
             process.wait()
 
 
-def _inside(outer: subprocess.Popen[bytes]) -> int | None:
+def _inner_pid(outer: subprocess.Popen[bytes]) -> int | None:
     """The one process that unshare started, which is the first of its PID namespace."""
     try:
         children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()

@@ -140,7 +140,7 @@ class FakeKueue:
     def _work(self) -> None:
         for pod in self._client.list("v1", "Pod", labelSelector=QUEUE_LABEL):
             if not pod["metadata"].get("deletionTimestamp"):
-                self._look(pod)
+                self._sync_pod(pod)
 
     def _is_there(self) -> bool:
         try:
@@ -149,14 +149,14 @@ class FakeKueue:
             return error.status != 404
         return True
 
-    def _look(self, pod: Json) -> None:
-        if _who(pod) in self.admitted and not self._is_there():
+    def _sync_pod(self, pod: Json) -> None:
+        if _server_key(pod) in self.admitted and not self._is_there():
             self._ungated.add(pod["metadata"]["uid"])  # without Kueue there is no gate
             return
         with suppress(ApiError):
             found = self.workload(pod) or self._client.create(_workload(pod))
             known = {each["type"]: each["status"] for each in (found.get("status") or {}).get("conditions") or []}
-            if _who(pod) in self.admitted:
+            if _server_key(pod) in self.admitted:
                 if known.get("Admitted") != "True" and known.get("Evicted") != "True":
                     self.tell(
                         pod,
@@ -168,11 +168,11 @@ class FakeKueue:
                 if known.get("Evicted") != "True":
                     self._ungated.add(pod["metadata"]["uid"])
             elif not known:
-                reason, message = self.told.get(_who(pod), ("Pending", WAITS))
+                reason, message = self.told.get(_server_key(pod), ("Pending", WAITS))
                 self.tell(pod, condition("QuotaReserved", "False", reason, message))
 
 
-def _who(pod: Json) -> str:
+def _server_key(pod: Json) -> str:
     labels = pod["metadata"]["labels"]
     return f"{labels.get('devservers.io/user')}/{labels.get('devservers.io/name')}"
 

@@ -7,7 +7,7 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,19 @@ def add_key(platform: Platform, laptop: Laptop) -> None:
     keys = [*platform.get("devserveruser", laptop.name)["spec"]["sshPublicKeys"], laptop.public]
     patch = json.dumps({"spec": {"sshPublicKeys": keys}})
     platform.cluster.kubectl("patch", "devserveruser", laptop.name, "--type=merge", "-p", patch)
-    eventually(lambda: laptop.ssh("devctl", "version", check=False).returncode == 0, "a login with the new key", 10)
+    await_success(lambda: laptop.ssh("devctl", "version", check=False), "a login with the new key", 10)
+
+
+def await_success(run: Callable[[], subprocess.CompletedProcess[str]], what: str, seconds: float) -> None:
+    """Run a program until it succeeds; a failure shows what its last run printed."""
+    last: list[object] = []
+
+    def succeeds() -> bool:
+        done = run()
+        last[:] = [(done.returncode, done.stdout[-2000:], done.stderr[-2000:])]
+        return done.returncode == 0
+
+    eventually(succeeds, what, seconds, report=lambda: last)
 
 
 def pods(platform: Platform) -> list[str]:

@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from devcluster.cluster import Cluster
 from devservers_core.paths import Paths, current
 from infra.settings.bastion import NODE_PORT
 from tests.support.node.machine import Machine
+from tests.support.node.wait import eventually
 
 BIN = Path(sys.executable).parent
 _KEPT = ("DEVSERVERS_TOOLS_DIR", "SSL_CERT_FILE", "PIP_CERT", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "TMPDIR")
@@ -122,6 +123,22 @@ class Person:
     def server(self, name: str) -> Any:
         """The DevServer object."""
         return self.platform.get("devserver", name, "-n", self.namespace)
+
+    def await_server(self, name: str, check: Callable[[Any], bool], what: str, seconds: float = 60) -> None:
+        """Wait until a server is as `check` wants it; a failure shows its status."""
+        eventually(
+            lambda: check(self.server(name)), what, seconds, report=lambda: f"status {self.server(name).get('status')}"
+        )
+
+    def await_output(self, text: str, *arguments: str, messages: bool = False, seconds: float = 60) -> None:
+        """Run devctl until its output, or its `messages` on standard error, contain `text`; a failure shows both."""
+        last: list[subprocess.CompletedProcess[str]] = []
+
+        def contains() -> bool:
+            last[:] = [self.devctl(*arguments)]
+            return text in (last[0].stderr if messages else last[0].stdout)
+
+        eventually(contains, f"{text!r} in `devctl {' '.join(arguments)}`", seconds, report=lambda: last)
 
     def ssh(self, name: str, command: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """`devctl ssh NAME -- COMMAND`."""
