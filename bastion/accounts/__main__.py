@@ -7,6 +7,7 @@ happens to the API server, the network or this process.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ import time
 
 from bastion.accounts.render import Rendered, render
 from bastion.accounts.store import State, Store
+from bastion.logs import setup_logging
 from bastion.paths import Paths
 from devservers_core.client import kubeconfig
 from devservers_core.client.api import ApiClient
@@ -22,6 +24,7 @@ from devservers_core.client.watch import METADATA, Reflector, named
 from devservers_core.errors import CommandError
 from devservers_core.names import API_VERSION, CLUSTER_DOMAIN
 
+LOG = logging.getLogger("bastion.accounts")
 SETTLE = 0.05
 """Seconds in which changes are taken together: a burst of them is written once."""
 CONFIRM = 10.0
@@ -39,10 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--domain", default=CLUSTER_DOMAIN, help="the cluster's DNS domain")
     parser.add_argument("--kubeconfig", help="a kubeconfig file instead of the pod's service account")
     options = parser.parse_args(arguments)
+    setup_logging()
     try:
         target = kubeconfig.load(options.kubeconfig, None, os.environ)
     except CommandError as failure:
-        log(f"{failure.what}; {failure.remedy}")
+        LOG.error("%s; %s", failure.what, failure.remedy)
         return 2
     woken, listed = threading.Event(), threading.Event()
 
@@ -51,9 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
         (listed.set if from_list else listed.clear)()
         woken.set()
 
-    users = Reflector(ApiClient(target), user_path(), users_changed, log)
+    users = Reflector(ApiClient(target), user_path(), users_changed)
     names = ApiClient(target, accept=METADATA)
-    servers = Reflector(names, f"/apis/{API_VERSION}/devservers", lambda _: woken.set(), log, named)
+    servers = Reflector(names, f"/apis/{API_VERSION}/devservers", lambda _: woken.set(), named)
     for reflector in (users, servers):
         reflector.start()
     store = Store(Paths.of())
@@ -75,9 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         for problem in state.problems:
             if problem not in problems:
-                log(problem)
+                LOG.warning("%s", problem)
         if state.refused and state.refused != refused:
-            log(f"ALERT {state.refused}; look at `kubectl get devserverusers`")
+            LOG.error("%s; look at `kubectl get devserverusers`", state.refused)
         problems, refused = state.problems, state.refused
 
 
@@ -86,7 +90,7 @@ def put(store: Store, rendered: Rendered, listed: bool) -> State | None:
     try:
         return store.put(rendered, listed=listed)
     except OSError as error:
-        log(f"ALERT the accounts cannot be written, those before stay in force: {error}; trying again")
+        LOG.error("the accounts cannot be written, those before stay in force: %s; trying again", error)
         return None
 
 
@@ -95,12 +99,7 @@ def confirm(store: Store) -> None:
     try:
         store.confirm()
     except OSError as error:
-        log(f"ALERT it cannot be noted when the cluster was last heard: {error}")
-
-
-def log(line: str) -> None:
-    """One line to stderr, which is the container's log."""
-    print("keysync: " + " ".join(line.split()), file=sys.stderr, flush=True)
+        LOG.error("it cannot be noted when the cluster was last heard: %s", error)
 
 
 if __name__ == "__main__":

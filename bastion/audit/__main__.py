@@ -7,6 +7,7 @@ import asyncio
 import sys
 
 from bastion.audit.server import replica_name, run
+from bastion.logs import setup_logging
 from bastion.paths import Paths
 
 
@@ -15,6 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bastion.audit", description=__doc__)
     parser.add_argument("--record", action="store_true", help="record what interactive sessions show")
     options = parser.parse_args(arguments)
+    setup_logging()
     return asyncio.run(run(Paths.of(), replica_name(), options.record))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -29,6 +30,7 @@ from devservers_core.protocol import ProtocolError
 from devservers_core.protocol import audit as protocol
 from devservers_core.types import Json
 
+LOG = logging.getLogger("bastion.audit")
 BEGIN_SECONDS = 15.0
 """From connecting to session_start."""
 WAIT_FOR_SSHD = 8.0
@@ -318,7 +320,7 @@ async def run(paths: Paths, replica: str, record: bool) -> int:
         each.cancel()
     listening.close()
     if server.failed.is_set():
-        print(f"audit: {_STOPPED}; new sessions are refused until it can", file=sys.stderr)
+        LOG.error("%s; new sessions are refused until it can", _STOPPED)
         return 1
     return 0
 

@@ -8,7 +8,8 @@ import os
 import sys
 
 from bastion.broker.desk import Desk, utcnow
-from bastion.broker.server import BrokerServer, log
+from bastion.broker.server import LOG, BrokerServer
+from bastion.logs import setup_logging
 from bastion.paths import Paths
 from devservers_core import names
 from devservers_core.client import kubeconfig
@@ -21,11 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kubeconfig", help="a kubeconfig file instead of the pod's service account")
     parser.add_argument("--system-namespace", default=names.SYSTEM_NAMESPACE, help="where the user CA is")
     options = parser.parse_args(arguments)
+    setup_logging()
     try:
         target = kubeconfig.load(options.kubeconfig, None, os.environ)
         asyncio.run(_run(Desk(target, options.system_namespace, utcnow)))
     except (CommandError, OSError) as error:
-        log(str(error))
+        LOG.error("%s", error)
         return 2
     return 0
 

@@ -9,7 +9,7 @@ Requests and answers: devservers_core.protocol.broker.
 from __future__ import annotations
 
 import asyncio
-import sys
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -24,6 +24,7 @@ from devservers_core.protocol import broker as protocol
 from devservers_core.protocol.broker import Refusal
 from devservers_core.types import Json
 
+LOG = logging.getLogger("bastion.broker")
 BURST, PER_SECOND = 60.0, 2.0
 """Requests that one person may make at once, and how fast they may go on."""
 THREADS = 16
@@ -62,21 +63,21 @@ class BrokerServer:
     async def _answer(self, uid: int, line: bytes) -> Json:
         user = self._access.user(uid) if uid >= FIRST_UID else None
         if user is None:
-            log(f"refused uid {uid}")
+            LOG.warning("refused uid %d", uid)
             return Refusal(f"uid {uid} is nobody's account", "log in again", FORBIDDEN).message()
         if self._access.shut(user, datetime.now(UTC)):
-            log(f"refused {user}: no key in force")
+            LOG.warning("refused %s: no key in force", user)
             return Refusal("no key of yours is in force", "ask an administrator", FORBIDDEN).message()
         if not self._affords(uid):
-            log(f"refused {user}: too many requests")
+            LOG.warning("refused %s: too many requests", user)
             return Refusal("you ask for credentials too often", "wait some seconds").message()
         try:
             request = protocol.parse_request(line)
         except ProtocolError as error:
-            log(f"{user} ? no")
+            LOG.info("%s ? no", user)
             return Refusal(str(error), "report this", USAGE).message()
         answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._desk.answer, user, request)
-        log(f"{user} {request.WANT} {'no' if 'error' in answer else 'yes'}")
+        LOG.info("%s %s %s", user, request.WANT, "no" if "error" in answer else "yes")
         return answer
 
     def _affords(self, uid: int) -> bool:
@@ -86,8 +87,3 @@ class BrokerServer:
         left = min(BURST, left + (now - at) * PER_SECOND)
         self._budgets[uid] = (max(left - 1, 0.0), now)
         return left >= 1
-
-
-def log(line: str) -> None:
-    """One line to stderr, which is the container's log."""
-    print(f"broker: {line}", file=sys.stderr, flush=True)

@@ -7,11 +7,12 @@ import asyncio
 import ctypes
 import sys
 
+from bastion.logs import setup_logging
 from bastion.paths import Paths
 from bastion.sshd_config import MAX_STARTUPS, SshdSettings, TooOld
 from bastion.supervisor.listener import Listener, find_sshd
 from bastion.supervisor.settings import SupervisorSettings
-from bastion.supervisor.supervisor import Supervisor
+from bastion.supervisor.supervisor import LOG, Supervisor
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,11 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
         given.max_connections,
         given.max_processes,
     )
+    setup_logging()
     _adopt_orphans()
     try:
         return asyncio.run(_run(sshd, settings))
     except (TooOld, OSError) as error:
-        print(f"supervisor: sshd cannot be started: {error}", file=sys.stderr)
+        LOG.error("sshd cannot be started: %s", error)
         return 2
 
 

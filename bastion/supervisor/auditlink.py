@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from devservers_core.protocol import audit as protocol
 
+LOG = logging.getLogger("bastion.supervisor")
 Event = tuple[str, dict[str, Any]]
 ANSWER_SECONDS = 5.0
 """Until it counts as away. With a hundred people at once and much other work an answer has taken more than two."""
@@ -34,13 +36,11 @@ class AuditLink:
         self,
         path: Path,
         opened: Callable[[], Iterable[Event]],
-        log: Callable[[str], None],
         most: int = MOST_WAITING,
     ) -> None:
         """`opened` gives a conn_open for every connection there is; `most` is how many events may wait."""
         self._path = path
         self._opened = opened
-        self._log = log
         self._most = most
         self._left_out = 0
         self._waiting: deque[Event] = deque()
@@ -56,7 +56,7 @@ class AuditLink:
                 self._waiting.append(event)
                 continue
             if not self._left_out:
-                self._log(f"ALERT {self._most} events wait for the audit process; the next ones are left out")
+                LOG.error("%d events wait for the audit process; the next ones are left out", self._most)
             self._left_out += 1
             if self.down_since is None:
                 self.down_since = asyncio.get_running_loop().time()
@@ -69,7 +69,7 @@ class AuditLink:
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError:
-            self._log(f"{len(self._waiting)} events were not reported")
+            LOG.error("%d events were not reported", len(self._waiting))
 
     async def run(self) -> None:
         """Works until it is cancelled."""
@@ -79,7 +79,7 @@ class AuditLink:
                 await self._talk()
             except (OSError, ValueError, TimeoutError, EOFError) as error:
                 if self.down_since is None:
-                    self._log(f"the audit process is away: {error or type(error).__name__}")
+                    LOG.error("the audit process is away: %s", str(error) or type(error).__name__)
                     self.down_since = loop.time()
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -95,7 +95,7 @@ class AuditLink:
                 while self._waiting:
                     await self._send(list(itertools.islice(self._waiting, BATCH)), reader, writer)
                 if self._left_out:
-                    self._log(f"ALERT {self._left_out} events were left out of the audit log")
+                    LOG.error("%d events were left out of the audit log", self._left_out)
                     self._left_out = 0
                 self.down_since = None
                 self._idle.set()

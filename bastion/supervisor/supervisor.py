@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -27,6 +27,9 @@ from bastion.supervisor.settings import SupervisorSettings
 from bastion.supervisor.sweeper import Sweeper
 from bastion.supervisor.watch import Watch
 
+LOG = logging.getLogger("bastion.supervisor")
+SSHD_LOG = logging.getLogger("bastion.sshd")
+"""What sshd itself says."""
 TICK = 0.5
 SWEEP = 5.0
 """Seconds between two looks for processes without a connection; sshd's log may come later than a process."""
@@ -52,14 +55,14 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._access = Access(paths)
         self._table = Connections(settings.max_connections)
-        self._sweeper = Sweeper(self._table, settings, log)
-        self._audit = AuditLink(paths.audit_socket, self._opened, log)
+        self._sweeper = Sweeper(self._table, settings)
+        self._audit = AuditLink(paths.audit_socket, self._opened)
         self._ends: dict[int, float] = {}
         """When the connection of a pid is to be ended, or was told to end."""
         self._polite: set[int] = set()
         self._draining = asyncio.Event()
         self._warned = False
-        self._watch = Watch(log)
+        self._watch = Watch()
         self._unfollowed: set[int] = set()
         """Connections of whose end the kernel tells us nothing."""
         self._swept = self._weighed = 0.0
@@ -116,7 +119,7 @@ class Supervisor:
     async def _read(self, packets: Packets) -> None:
         while (text := await packets.next()) is not None:
             if not text.startswith("debug1: "):  # those are for the parser
-                log(f"sshd: {text}")
+                SSHD_LOG.info("%s", text)
             if text.startswith("Server listening on"):
                 self._listener.listening = True
             record = sshdlog.parse(text)
@@ -130,7 +133,7 @@ class Supervisor:
         """Be told when a connection's process ends, whatever ends it."""
         live = self._table.live[pid]
         if live.ending:
-            log(f"refused {live.user} from {live.source[0]}: {live.ending}")
+            LOG.warning("refused %s from %s: %s", live.user, live.source[0], live.ending)
             self._ends[pid] = self._loop.time() + REFUSAL
         try:
             handle = os.pidfd_open(pid)
@@ -161,7 +164,8 @@ class Supervisor:
                 if not pid:
                     return
                 if self._listener.exited(pid) and not self._draining.is_set():
-                    log(f"sshd ended with {os.waitstatus_to_exitcode(status)}, starting it again; sessions go on")
+                    code = os.waitstatus_to_exitcode(status)
+                    LOG.error("sshd ended with %d, starting it again; sessions go on", code)
                     self._watch.begin("the restart of sshd", self._restart())
 
     async def _restart(self) -> None:
@@ -172,7 +176,7 @@ class Supervisor:
             try:
                 await self._start_sshd()
             except OSError as error:
-                log(f"ALERT sshd cannot be started: {error}; trying again")
+                LOG.error("sshd cannot be started: %s; trying again", error)
                 self._listener.stop()  # it may run without a log; when it has ended all this begins anew
 
     async def _tick(self) -> None:
@@ -218,7 +222,7 @@ class Supervisor:
 
     def _end(self, live: Live, event: str, why: str, now: float) -> None:
         live.ending = "revoked" if event == "revoked" else why
-        log(f"ending {live.user} from {live.source[0]}: {why}")
+        LOG.warning("ending %s from %s: %s", live.user, live.source[0], why)
         self._audit.say([(event, {"conn": live.conn, "reason": why})])
         self._tell([live], f"{why}. This session ends now.")
         # Not at once: the reason is on record before the session's end is, and a person may read the line.
@@ -245,7 +249,7 @@ class Supervisor:
         """Takes a renewed host certificate into use."""
         with contextlib.suppress(OSError):
             if not self._draining.is_set() and self._listener.configure():
-                log("the host key's files are new; sshd reads them again")
+                LOG.info("the host key's files are new; sshd reads them again")
                 self._listener.reload()
 
     def _warn_of_audit(self) -> None:
@@ -262,7 +266,7 @@ class Supervisor:
 
     async def _drain(self) -> None:
         settings = self._settings
-        log(f"draining: {len(self._table.live)} connections, at most {settings.drain_seconds:g} s")
+        LOG.info("draining: %d connections, at most %g s", len(self._table.live), settings.drain_seconds)
         self._audit.say([("drain", {"reason": f"begins, at most {settings.drain_seconds:g} s"})])
         deadline = self._loop.time() + settings.drain_seconds
         await asyncio.sleep(min(settings.deregister_seconds, settings.drain_seconds))
@@ -284,9 +288,4 @@ class Supervisor:
             await asyncio.sleep(TICK)
         self._audit.say([("drain", {"reason": "over"})])
         await self._audit.flush(5)
-        log("drained")
-
-
-def log(line: str) -> None:
-    """One line to stderr, which is the container's log."""
-    print(line, file=sys.stderr, flush=True)
+        LOG.info("drained")

@@ -6,15 +6,17 @@ and those of a login that sshd's log did not tell of: another OpenSSH may write 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from bastion.supervisor import processes
 from bastion.supervisor.connections import Connections, Live
 from bastion.supervisor.settings import SupervisorSettings
 from devservers_core.names import FIRST_UID
 
+LOG = logging.getLogger("bastion.supervisor")
 Below = Mapping[int, list[processes.Process]]
 """The processes of each connection, by its pid."""
 
@@ -22,10 +24,9 @@ Below = Mapping[int, list[processes.Process]]
 class Sweeper:
     """Looks through all processes of the container."""
 
-    def __init__(self, table: Connections, settings: SupervisorSettings, log: Callable[[str], None]) -> None:
+    def __init__(self, table: Connections, settings: SupervisorSettings) -> None:
         self._table = table
         self._settings = settings
-        self._log = log
         self._strays: set[int] = set()
         """Of the last sweep."""
         self._heavy: set[str] = set()
@@ -36,7 +37,7 @@ class Sweeper:
         everyone = processes.processes()
         lost = processes.orphans(everyone, set(self._table.live), os.getpid())
         if lost and not draining:
-            self._log(f"ending {len(lost)} processes without a connection")
+            LOG.warning("ending %d processes without a connection", len(lost))
         processes.end(lost, signal.SIGKILL)
         self._end_strays(everyone)
         return self._too_many(self._below(everyone))
@@ -69,7 +70,7 @@ class Sweeper:
         """Those seen twice: the log may come after the process."""
         strays = processes.strays(everyone, set(self._table.live))
         if unknown := strays & self._strays:
-            self._log(f"ALERT ending {len(unknown)} processes of logins that sshd's log did not tell of")
+            LOG.error("ending %d processes of logins that sshd's log did not tell of", len(unknown))
             processes.end([everyone[pid] for pid in unknown], signal.SIGKILL)
         self._strays = strays
 

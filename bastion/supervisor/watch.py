@@ -6,8 +6,10 @@ Without them nobody's key would be withdrawn any more while all looks well, so t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import logging
+from collections.abc import Coroutine
 
+LOG = logging.getLogger("bastion.supervisor")
 STILL_SECONDS = 10.0
 """Since the last beat; a beat is due every half second."""
 
@@ -15,8 +17,7 @@ STILL_SECONDS = 10.0
 class Watch:
     """The tasks of one process."""
 
-    def __init__(self, log: Callable[[str], None]) -> None:
-        self._log = log
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._dead: list[str] = []
@@ -42,7 +43,7 @@ class Watch:
         """Logs what may be over the next time, once for each kind."""
         if str(error.errno) not in self._once:
             self._once.add(str(error.errno))
-            self._log(f"ALERT {error}; trying again")
+            LOG.error("%s; trying again", error)
 
     def end(self) -> None:
         """Ends everything."""
@@ -53,4 +54,4 @@ class Watch:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._dead.append(f"{task.get_name()} died: {type(error).__name__}: {error}")
-            self._log(f"ALERT {self._dead[-1]}")
+            LOG.error("%s", self._dead[-1])

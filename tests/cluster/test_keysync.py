@@ -162,7 +162,7 @@ def test_account_changes_are_in_force_within_seconds(
 def test_invalid_key_is_named_in_the_log(keysync: Keysync, admin: Client, user_name: str) -> None:
     _person(admin, user_name, 21002, [REAL, KEY_2, KEY.replace("AAAAC3", "AAAAD3")])
     eventually(lambda: (keysync.keys(user_name) or "").count("\n") == 1, "the one key", IN_FORCE_SECONDS)
-    line = f"keysync: {user_name}'s key number 2 is left out: its body is not a key"
+    line = f"WARNING bastion.accounts {user_name}'s key number 2 is left out: its body is not a key"
     eventually(lambda: line in keysync.log.read_text(), "a line about the other", IN_FORCE_SECONDS)
 
 

@@ -7,6 +7,7 @@ apart counts as a lost connection, so a dead network is noticed.
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from devservers_core.client.api import ApiClient
 from devservers_core.types import Json
 
+LOG = logging.getLogger(__name__)
 PAGE = "100"
 """Objects of one answer, which is in memory as a whole: each may be as large as the API server takes."""
 METADATA = ",".join(
@@ -35,17 +37,15 @@ class Reflector(threading.Thread):
         client: ApiClient,
         path: str,
         changed: Callable[[bool], None],
-        log: Callable[[str], None],
         keep: Callable[[Json], Json] = lambda item: item,
     ) -> None:
-        """`changed` is called after each change, with True when it came from a list; `log` takes a line; `keep` says
-        what of an object stays in memory.
+        """`changed` is called after each change, with True when it came from a list; `keep` says what of an
+        object stays in memory.
         """
         super().__init__(name=path.rsplit("/", 1)[-1], daemon=True)
         self._client = client
         self._path = path
         self._changed = changed
-        self._log = log
         self._keep = keep
         self._lock = threading.Lock()
         self._objects: dict[tuple[str, str], Json] = {}
@@ -67,7 +67,8 @@ class Reflector(threading.Thread):
                 wait, failed = 0.1, False
             except Exception as error:  # whatever it is: a reflector that ended would show yesterday for ever
                 if not failed:
-                    self._log(f"no word of {self.name} from the cluster, trying again: {error or type(error).__name__}")
+                    reason = str(error) or type(error).__name__
+                    LOG.warning("no word of %s from the cluster, trying again: %s", self.name, reason)
                 failed = True
             self._client.close()
             time.sleep(wait * random.uniform(0.5, 1))

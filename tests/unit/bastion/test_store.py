@@ -154,13 +154,14 @@ def test_what_did_not_change_takes_no_room(paths: Paths) -> None:
 
 
 def test_what_cannot_be_written_changes_nothing_and_is_tried_again(
-    paths: Paths, capsys: pytest.CaptureFixture[str]
+    paths: Paths, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(paths, lambda: NOW)
     before = store.put(some(1))
     (paths.accounts / "generation-2").write_text("in the way")
     assert put(store, some(2), listed=False) is None
-    assert "ALERT the accounts cannot be written" in capsys.readouterr().err
+    assert "the accounts cannot be written" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert store.state == read_state(paths) == before
     (paths.accounts / "generation-2").unlink()
     after = put(store, some(2), listed=False)

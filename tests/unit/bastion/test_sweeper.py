@@ -19,7 +19,7 @@ def _sweeper(*people: str) -> Sweeper:
     table = Connections(20)
     for number, name in enumerate(people, 1):
         table.feed(Accepted(("192.0.2.1", number), 10 * number, name, "SHA256:x"), float(number))
-    return Sweeper(table, SupervisorSettings(max_processes=3, max_memory=100 * MIB), print)
+    return Sweeper(table, SupervisorSettings(max_processes=3, max_memory=100 * MIB))
 
 
 def _processes(*sizes: tuple[int, int, int]) -> dict[int, Process]:

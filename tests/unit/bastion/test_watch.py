@@ -30,10 +30,9 @@ async def _dies() -> None:
     raise KeyError("ann")
 
 
-def test_a_task_that_died_is_a_fault() -> None:
+def test_a_task_that_died_is_a_fault(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        logged: list[str] = []
-        found = Watch(logged.append)
+        found = Watch()
         async with await Health(found.faults, list, dict).serve("127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             assert (await _ask(port, b"GET /healthz HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.0 200 ")
@@ -45,7 +44,8 @@ def test_a_task_that_died_is_a_fault() -> None:
                 answer = await _ask(port, b"GET " + path + b" HTTP/1.0\r\n\r\n")
                 assert answer.startswith(b"HTTP/1.0 " + status)
                 assert answer.endswith(b"\r\n\r\n" + why)
-        assert logged == ["ALERT the look died: KeyError: 'ann'"]
+        assert caplog.messages == ["the look died: KeyError: 'ann'"]
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
 
     _run(main())
 
@@ -63,7 +63,7 @@ def test_standing_still_is_a_fault() -> None:
     clock = Clock()
 
     async def main() -> None:
-        found = Watch(print)
+        found = Watch()
         found.beat()
         assert found.faults() == []
         clock.ahead += STILL_SECONDS + 2

@@ -12,8 +12,9 @@ from devservers.reconcile.interfaces import Key
 from devservers.reconcile.mapper import map_to_keys, root_keys
 from devservers.runtime.cache import Cache
 from devservers.runtime.kopf_source import KopfSource
-from devservers.runtime.log import OneLineFormatter
+from devservers.runtime.log import PACKAGE
 from devservers.runtime.workqueue import WorkQueue
+from devservers_core.logs import OneLineFormatter
 from devservers_core.types import Json
 
 
@@ -90,6 +91,6 @@ def test_a_log_record_is_one_line_that_says_where() -> None:
     except ValueError as error:
         record = logging.LogRecord("devservers", logging.WARNING, "f", 1, "failed key=%s", ("a",), None)
         record.exc_info = (type(error), error, error.__traceback__)
-    line = OneLineFormatter().format(record)
+    line = OneLineFormatter(PACKAGE).format(record)
     assert "\n" not in line
     assert line.endswith('WARNING devservers failed key=a exc="ValueError: two lines"')

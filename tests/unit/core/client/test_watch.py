@@ -7,6 +7,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+
 from devservers_core.client import kubeconfig
 from devservers_core.client.api import ApiClient
 from devservers_core.client.watch import Reflector
@@ -34,18 +36,17 @@ class _Api(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def test_a_list_that_cannot_be_read_does_not_end_it() -> None:
+def test_a_list_that_cannot_be_read_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Api)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     target = kubeconfig.Target(f"http://127.0.0.1:{server.server_port}", "x", "test", None)
     listed = threading.Event()
-    logged: list[str] = []
-    reflector = Reflector(ApiClient(target, {}), "/things", lambda _: listed.set(), logged.append)
+    reflector = Reflector(ApiClient(target, {}), "/things", lambda _: listed.set())
     reflector.start()
     try:
-        assert listed.wait(10), logged
+        assert listed.wait(10), caplog.text
         assert reflector.synced
         assert [each["metadata"]["name"] for each in reflector.objects()] == ["ann"]
-        assert logged[0].startswith("no word of things from the cluster, trying again: ")
+        assert caplog.messages[0].startswith("no word of things from the cluster, trying again: ")
     finally:
         server.shutdown()
