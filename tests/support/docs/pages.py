@@ -114,3 +114,17 @@ def blocks(page: Path) -> list[Block]:
             commands = tuple(each.removeprefix("$ ") for each in text.splitlines() if each.startswith("$ "))
             found.append(Block(commands, lines[number - 1] == RUNNABLE))
     return found
+
+
+def command_lines(page: Path) -> list[str]:
+    """What a page shows as commands: lines of fenced and indented blocks, and code spans."""
+    found, fence = [], ""
+    for line in page.read_text().splitlines():
+        mark = FENCE.match(line)
+        if mark and (not fence or mark[1].startswith(fence)):
+            fence = "" if fence else mark[1]
+        elif fence or line.startswith("    "):
+            found.append(line.strip().removeprefix("$ "))
+        else:
+            found += re.findall(r"`([^`]+)`", line)
+    return found

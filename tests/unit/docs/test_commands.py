@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from docs.generate.cli import help_text
 from infra import ROOT
-from tests.support.docs.pages import NOT_RUN, RUNNABLE, blocks
+from tests.support.docs.pages import NOT_RUN, RUNNABLE, blocks, command_lines, pages
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "tutorials").glob("*.md"))]
 
@@ -28,3 +33,54 @@ def test_every_mark_stands_above_a_command_block() -> None:
 def test_every_reason_is_one_of_a_block() -> None:
     plain = {command.partition("#")[0].strip() for page in PAGES for each in blocks(page) for command in each.commands}
     assert set(NOT_RUN) <= plain
+
+
+@cache
+def options(*command: str) -> tuple[set[str], set[str]]:
+    """The options in a command's help and the commands below it; the options of every command are among the first."""
+    text = help_text(*command)
+    below = re.search(r"^Commands:\n((?:  .*\n)+)", text, re.MULTILINE)
+    found = re.findall(r"(?<![\w-])(--?[a-zA-Z][\w-]*)", text + help_text())
+    return set(found), set(re.findall(r"^  ([a-z][\w-]*)", below[1], re.MULTILINE) if below else ())
+
+
+def devctl_lines(page: Path) -> Iterator[list[str]]:
+    """The words after `devctl` of each command that a page shows with more than a name."""
+    for line in command_lines(page):
+        match = re.match(r"(?:ssh (?:-t )?\S+@\S+ )?devctl (.+)", line.split(" && ")[0].split(" | ")[0])
+        if not match:
+            continue
+        lexer = shlex.shlex(match[1], posix=True, punctuation_chars="<>;")
+        lexer.whitespace_split, lexer.commenters = True, "#"
+        try:
+            words = list(lexer)
+        except ValueError:  # a quote that is closed on the next line
+            continue
+        yield words
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_devctl_commands_of_a_page_exist_with_their_options(page: Path) -> None:
+    known = set(re.findall(r"^  ([a-z][\w-]*) ", help_text(), re.MULTILINE)) | {"help"}
+    wrong = []
+    for words in devctl_lines(page):
+        if not re.fullmatch(r"[a-z][\w-]*", words[0]):
+            continue
+        if words[0] not in known:
+            wrong.append(" ".join(words))
+            continue
+        command: tuple[str, ...] = () if words[0] == "help" else (words[0],)
+        while command and len(words) > len(command) and words[len(command)] in options(*command)[1]:
+            command = (*command, words[len(command)])
+        own = words[: words.index("--")] if "--" in words else words
+        flags = {each.partition("=")[0] for each in own if each.startswith("-") and each != "-"}
+        if words[0] not in ("ssh", "exec", "help"):
+            wrong += [f"{' '.join(words)}: {each}" for each in flags - options(*command)[0]]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_make_targets_of_a_page_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {target for line in command_lines(page) for target in re.findall(r"^make (?:-\w+ )*([a-z][a-z-]*)", line)}
+    assert named <= targets
