@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def report(error: Exception) -> int:
-    """Say in two lines what is wrong and what to do; the exit code."""
+    """Print an error in two lines, what is wrong and what to do; return its exit code."""
     from devctl.output import console
     from devctl.output.errors import explain
 

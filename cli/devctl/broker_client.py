@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 VARIABLE = "DEVCTL_BROKER"
-"""Environment variable with the broker's socket; set by the bastion's session program, for nobody else."""
+"""Environment variable with the broker's socket, which the bastion's session program sets."""
 TIMEOUT_SECONDS = 25.0
-"""How long an answer may take: the broker asks the API server."""
+"""Time-out of a request: the broker calls the API server."""
 EXPIRY_MARGIN_SECONDS = 60.0
-"""Seconds before its end from which a token is not used any more."""
+"""A token that expires within these seconds is renewed."""
 _TRY_AGAIN = "try again in a moment; if it goes on, tell an administrator"
 
 
 def send_request(path: str, request: protocol.Request[A]) -> A:
-    """One request; the answer. Raises CommandError: the broker is away, or says why not."""
+    """Send one request to the broker and return its answer.
+
+    Raises CommandError when the broker does not answer, or refuses with its reason.
+    """
     import socket
 
     try:
@@ -54,7 +57,7 @@ def send_request(path: str, request: protocol.Request[A]) -> A:
 
 
 class BrokerTokens:
-    """Tokens of the person whose process this is; a TokenSource of core's client."""
+    """Tokens of the calling user, renewed from the broker; a TokenSource of core's client."""
 
     def __init__(self, path: str, grant: TokenAnswer) -> None:
         """`grant` is the broker's first answer."""
@@ -62,16 +65,16 @@ class BrokerTokens:
         self._grant = grant
 
     def token(self, refused: bool) -> str:
-        """The last token, or a new one: what a command began with may end while it runs. Raises CommandError."""
+        """Return the last token, or a new one if it expires soon. Raises CommandError."""
         if refused or not is_fresh(self._grant):
             self._grant = send_request(self._path, TokenRequest(fresh=refused))
         return self._grant.token
 
 
 def target(path: str) -> Target:
-    """The API server and identity that the broker gives; `path` is its socket. Raises CommandError.
+    """Return the API server and identity that the broker gives. Raises CommandError.
 
-    On the bastion there is nothing else: a kubeconfig may name programs, and nobody's run there.
+    `path` is the broker's socket. A kubeconfig is never read on the bastion: it may name programs to run.
     """
     from devservers_core.client.kubeconfig import Target
 
@@ -87,12 +90,15 @@ def target(path: str) -> Target:
 
 
 def is_fresh(grant: TokenAnswer) -> bool:
-    """Whether a token's end is far enough."""
+    """Whether a token is valid for longer than EXPIRY_MARGIN_SECONDS."""
     return (datetime.fromisoformat(grant.expires_at) - datetime.now(UTC)).total_seconds() > EXPIRY_MARGIN_SECONDS
 
 
 def exec_credential(path: str) -> str:
-    """What kubectl's log-in plugin protocol wants to read (client.authentication.k8s.io/v1). Raises CommandError."""
+    """Return an ExecCredential for kubectl (client.authentication.k8s.io/v1).
+
+    Raises CommandError.
+    """
     grant = send_request(path, TokenRequest())
     return json.dumps(
         {

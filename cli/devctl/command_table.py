@@ -68,7 +68,7 @@ COMMANDS: dict[str, Command] = {
     "user": Command("user", "People: add, list, show, suspend, resume, delete", "Administrators", "local"),
     "admin": Command("admin", "Recorded sessions: sessions list, sessions play", "Administrators", "local"),
 }
-# the commands of more than one word; the first of them stands above
+# Commands of two or three words; the first word is an entry above.
 SUBCOMMANDS: dict[str, Command] = {
     "keys list": Command(
         "keys", "List the keys that open your account, and when they end", "", "bastion unless --user"
@@ -93,7 +93,7 @@ GROUPS: dict[str, list[str]] = {
     first: [name.split()[1] for name in SUBCOMMANDS if name.split()[0] == first]
     for first in dict.fromkeys(name.split()[0] for name in SUBCOMMANDS)
 }
-# flag -> (short form, setting, help); they may stand before or after the command's name
+# flag -> (short form, help); accepted before and after the command's name
 COMMON_OPTIONS: dict[str, tuple[str | None, str]] = {
     "context": (None, "Context of the kubeconfig."),
     "kubeconfig": (None, "Kubeconfig file, or a list as in $KUBECONFIG."),
@@ -115,7 +115,7 @@ SYNONYMS: dict[str, str] = {
     "kill": "stop", "connect": "ssh", "login": "ssh", "attach": "ssh", "console": "ssh", "log": "logs",
     "sizes": "flavors", "whoami": "info", "settings": "config", "users": "user", "key": "keys",
 }  # fmt: skip
-"""What people type out of habit, and the command that does it here."""
+"""Commands of other programs, and the command of devctl that does the same."""
 ALTERNATIVES: dict[str, str] = {
     "top": "`devctl ssh NAME top` shows the processes of a server, `devctl list` the servers",
     "cp": "`scp FILE NAME.devserver:` copies, once `devctl ssh-config --install` was run",
@@ -124,7 +124,7 @@ ALTERNATIVES: dict[str, str] = {
     "volume": "`devctl create NAME -v CLAIM:/PATH` mounts a volume claim that exists",
     "volumes": "`devctl create NAME -v CLAIM:/PATH` mounts a volume claim that exists",
 }
-"""What people type out of habit, and how it is done here without a command of its own."""
+"""Commands of other programs that devctl has no command for, and what to do instead."""
 
 
 def overview() -> str:

@@ -10,13 +10,16 @@ from typing import Any
 
 Lister = Callable[[Any], list[str]]
 API_TIMEOUT_SECONDS = 2.0
-"""Seconds: a person is waiting with the finger on Tab."""
+"""Time-out of the API server: the user waits for it at the prompt."""
 BASTION_TIMEOUT_SECONDS = 4.0
-"""Until an answer through the bastion is not waited for any more."""
+"""Time-out of an answer through the bastion."""
 
 
 def _completer(lister: Lister, command: tuple[str, ...]) -> Callable[[Any, str], list[str]]:
-    """A completer that asks the cluster, or the bastion for what `command` prints with `-o name`."""
+    """Return a completer that lists names from the cluster.
+
+    Through a bastion the names are what `command` prints there with `-o name`.
+    """
 
     def complete(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401 - typer's context
         from devctl.context import Context
@@ -47,7 +50,7 @@ def _fixed(words: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
 
 
 def _on_bastion(context: Any, command: tuple[str, ...]) -> list[str] | None:  # noqa: ANN401
-    """The names that a command prints on the bastion; None where none is configured."""
+    """List the names that a command prints on the bastion; None where none is configured."""
     import shlex
     import subprocess
 
@@ -113,4 +116,4 @@ outputs = _fixed(_outputs)
 keys = _fixed(_keys)
 editors = _fixed(_editors)
 FROM_CLUSTER: dict[str, Lister] = {"servers": _servers, "flavors": _flavors}
-"""For who has a session already: the bastion's prompt."""
+"""For the bastion's prompt, which has a Context already."""

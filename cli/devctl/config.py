@@ -39,31 +39,31 @@ PATHS = ("kubeconfig", "identityFile")
 
 @dataclass(frozen=True)
 class Setting:
-    """One value and where it came from: `flag`, an environment variable, the file, `default`."""
+    """A value and its source: `flag`, an environment variable, the file, `default`."""
 
     value: str
     source: str
 
 
 def config_file(environ: Mapping[str, str]) -> Path:
-    """The configuration file of this person, whether it exists or not."""
+    """The path of the user's configuration file, whether it exists or not."""
     base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".config")
     return Path(base) / "devctl" / "config.yaml"
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
-    """Where devctl keeps what it can make again, such as pinned host keys."""
+    """The folder of files that devctl can make again, such as pinned host keys."""
     base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".local" / "state")
     return Path(base) / "devctl"
 
 
 def broken(path: Path, line: int, what: str, remedy: str) -> CommandError:
-    """A CommandError that names the file's line (counted from 1)."""
+    """A CommandError that names the line of the file, counted from 1."""
     return CommandError(f"{path} line {line}: {what}", remedy, USAGE)
 
 
 def parse(text: str, path: Path) -> dict[str, Setting]:
-    """The settings of one configuration file; raises CommandError naming line and key."""
+    """Parse a configuration file. Raises CommandError that names line and key."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -100,7 +100,10 @@ def parse(text: str, path: Path) -> dict[str, Setting]:
 
 
 class Config:
-    """The settings in force. `flags` are those given on the command line (None: not given)."""
+    """The settings in force.
+
+    `flags` are the settings given on the command line; None stands for one that was not given.
+    """
 
     def __init__(self, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> None:
         self.environ = environ
@@ -115,7 +118,7 @@ class Config:
         self.file = parse(text, self.path) if text.strip() else {}
 
     def setting(self, key: str) -> Setting | None:
-        """The value of `key` by precedence, or None when nothing sets it and it has no default."""
+        """The value of `key` by precedence; None when it is not set and has no default."""
         if key in self.flags:
             return self._expanded(key, Setting(self.flags[key], "flag"))
         variable = KEYS[key][0]
@@ -129,7 +132,7 @@ class Config:
         return Setting(DEFAULTS[key], "default") if key in DEFAULTS else None
 
     def get(self, key: str) -> str | None:
-        """Just the value of `key`."""
+        """The value of `key` without its source."""
         found = self.setting(key)
         return found.value if found else None
 

@@ -27,7 +27,10 @@ NO_CLUSTER = "`devctl config set bastion HOST` if there is a bastion, `make up` 
 
 
 class Context:
-    """What every command is given. `rest` holds the words after `--`, None when there was no `--`."""
+    """The settings, user and API client of one command.
+
+    `rest` holds the arguments after `--`; None when there was no `--`.
+    """
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class Context:
         environ: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> None:
-        """`timeout` is how many seconds the cluster may be silent, where the client's own is too long."""
+        """`timeout` is how many seconds the API server may be silent; None is the client's default."""
         self.flags = dict(flags)
         self.rest = rest
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
@@ -44,7 +47,7 @@ class Context:
 
     @property
     def broker(self) -> str | None:
-        """The socket of the bastion's broker; None anywhere but on the bastion."""
+        """The socket of the bastion's broker; None on any other machine."""
         return self.environ.get("DEVCTL_BROKER") or None
 
     @cached_property
@@ -70,7 +73,7 @@ class Context:
 
     @cached_property
     def kube(self) -> ApiClient:
-        """The connection."""
+        """The API client."""
         from devservers_core.client.api import TIMEOUT, ApiClient
 
         timeout = TIMEOUT if self._timeout is None else self._timeout
@@ -78,7 +81,7 @@ class Context:
 
     @cached_property
     def user_setting(self) -> tuple[str, str]:
-        """(user, where it comes from); raises CommandError when nobody says who the person is."""
+        """The user and the source of that setting. Raises CommandError when there is none."""
         setting = self.config.setting("user")
         if setting:
             if not validation.user_name(setting.value):
@@ -107,7 +110,7 @@ class Context:
 
     @cached_property
     def namespace(self) -> str:
-        """The namespace of the person's servers."""
+        """The namespace of the user's servers."""
         return self.config.get("namespace") or names.namespace_of(self.user)
 
     def output(self, given: str | None) -> str:
@@ -117,7 +120,7 @@ class Context:
         return given or self.config.get("output") or "table"
 
     def server(self, name: str) -> Json:
-        """The DevServer `name`; raises CommandError (not found) with the nearest name."""
+        """Read the DevServer `name`. Raises CommandError, with a similar name when there is none."""
         from devservers_core.client.paths import server_path
 
         validation.server_name(name)
@@ -135,13 +138,13 @@ class Context:
             raise from_api(error, f"read {name}") from None
 
     def missing(self, name: str) -> NoReturn:
-        """Say that there is no such server, and which name may have been meant."""
+        """Raise CommandError for a server that does not exist, with a similar name."""
         from devctl.output.errors import no_server
 
         raise no_server(name, [s["metadata"]["name"] for s in self.servers()], f"in {self.namespace}")
 
     def servers(self, namespace: str | None = None) -> list[Json]:
-        """The DevServers of the person's namespace (or of `namespace`), oldest first as the API orders them."""
+        """List the DevServers of the user's namespace, or of `namespace`."""
         from devservers_core.client.paths import server_path
 
         path = server_path(namespace or self.namespace)
@@ -151,9 +154,10 @@ class Context:
             raise from_api(error, "list servers") from None
 
     def connection_flags(self) -> list[str]:
-        """The flags with which another devctl reaches the same cluster and namespace without this one's environment.
+        """The flags with which another devctl reaches the same cluster and namespace.
 
-        What comes from the file or a default is left out, so that editing the file goes on to work.
+        They replace this process's environment. A setting from the file or a default is left out, so that editing
+        the file takes effect there too.
         """
         found: list[str] = []
         for key in ("user", "context", "kubeconfig", "namespace"):
@@ -169,7 +173,7 @@ class Context:
 
 
 def _absolute(kubeconfig: str) -> str:
-    """A kubeconfig, or a list of them, as it is found from any folder."""
+    """A kubeconfig, or a list of them, with absolute paths."""
     from devservers_core.client.kubeconfig import files
 
     if Path(kubeconfig).exists():

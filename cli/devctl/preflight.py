@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def check_flavor_and_claims(
     context: Context, flavor: str | None, claims: list[str], allow_missing: bool
 ) -> tuple[list[str], str, Json | None]:
-    """Compare the flavor and the volume claims of a new server with what there is.
+    """Compare the flavor and volume claims of a new server with the cluster's.
 
     Returns warnings, the flavor's name (`flavor`, or the person's default for None) and the flavor, if there is one;
     raises CommandError (refused) for what is missing, not allowed, or more than its queue's whole quota, unless
@@ -69,7 +69,10 @@ def check_flavor_and_claims(
 
 
 def missing_flavors(context: Context, wanted: list[str], allow_missing: bool) -> list[str]:
-    """Warnings for flavors of a person that don't exist; raises CommandError (refused) unless ``allow_missing``."""
+    """Warnings for flavors of a user that do not exist.
+
+    Raises CommandError (refused) unless ``allow_missing``.
+    """
     from devservers_core.client.paths import flavor_path
 
     named = [name for name in wanted if name != names.ANY_FLAVOR]
@@ -86,7 +89,10 @@ def missing_flavors(context: Context, wanted: list[str], allow_missing: bool) ->
 
 
 def unknown_flavor(flavor: str, known: list[str], whose: str = "your") -> CommandError:
-    """The refusal of a flavor that does not exist, with the nearest one; `known` are the person's or the cluster's."""
+    """The refusal of a flavor that does not exist, with a similar one.
+
+    `known` are the user's flavors, or the cluster's.
+    """
     near = get_close_matches(flavor, known, 1, 0.4)
     listed = ", ".join(sorted(known)) or "none; ask an administrator"
     remedy = f"did you mean {near[0]}? {whose.capitalize()} flavors: {listed}" if near else f"{whose} flavors: {listed}"
@@ -102,7 +108,10 @@ def unknown_claim(claim: str, known: list[str], namespace: str) -> CommandError:
 
 
 def capacity_warnings(context: Context, flavor: Json) -> list[str]:
-    """Warnings when no node and no quota could ever take this flavor; nothing when that may not be read."""
+    """Warnings when no node and no quota can ever take a flavor.
+
+    What the user may not read is not checked.
+    """
     from devservers_core.client.paths import core_path
 
     asked = _amounts((flavor.get("spec", {}).get("resources") or {}).get("requests") or {})

@@ -32,8 +32,8 @@ def run(line: CommandLine) -> int:
     os.environ.pop("TYPER_USE_RICH")
     shared: dict[str, Any] = {"rest": list(line.rest) if line.rest is not None else None}
 
-    class Lazy(TyperGroup):
-        """Imports the module of a command when that command is asked for."""
+    class RootGroup(TyperGroup):
+        """The root group, which imports the module of a command when it is asked for."""
 
         def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - the context type of typer is private
             return list(COMMANDS)
@@ -47,7 +47,7 @@ def run(line: CommandLine) -> int:
             return overview()
 
     app = typer.Typer(
-        cls=Lazy,
+        cls=RootGroup,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -94,8 +94,8 @@ def load(name: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's co
     import typer
     from typer.core import TyperCommand
 
-    class Plain(TyperCommand):
-        """Writes a required word as NAME in its usage line, where typer has {NAME}."""
+    class PlainUsageCommand(TyperCommand):
+        """A command whose usage line has NAME, where typer has {NAME}."""
 
         def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ANN401
             return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
@@ -109,7 +109,9 @@ def load(name: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's co
     # Six options that all commands share are no help where they stand below each of them.
     common = ", ".join(f"{short}/--{flag}" if short else f"--{flag}" for flag, (short, _) in COMMON_OPTIONS.items())
     epilog = "" if not entry.needs_cluster else f"Also: {common}, --debug; `devctl --help` explains them."
-    app.command(name.split()[-1], cls=Plain, context_settings=settings, epilog=epilog)(with_common(function, shared))
+    app.command(name.split()[-1], cls=PlainUsageCommand, context_settings=settings, epilog=epilog)(
+        with_common(function, shared)
+    )
     return typer.main.get_command(app)
 
 
@@ -121,8 +123,8 @@ def group(prefix: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's
     depth = len(prefix.split())
     names = list(dict.fromkeys(n.split()[depth] for n in SUBCOMMANDS if n.startswith(prefix + " ")))
 
-    class Part(TyperGroup):
-        """The commands below one word."""
+    class SubcommandGroup(TyperGroup):
+        """A group of subcommands."""
 
         def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401
             return names
@@ -135,15 +137,15 @@ def group(prefix: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's
 
     settings = {"help_option_names": ["-h", "--help"]}
     summary = COMMANDS[prefix].summary if prefix in COMMANDS else ""
-    app = typer.Typer(cls=Part, rich_markup_mode=None, add_completion=False, help=summary)
+    app = typer.Typer(cls=SubcommandGroup, rich_markup_mode=None, add_completion=False, help=summary)
     app.callback(context_settings=settings)(lambda: None)
     built: Any = typer.main.get_command(app)
     built.name = prefix.split()[-1]
     return built
 
 
-def name_value(parameter: inspect.Parameter) -> None:
-    """Give a parameter the word in capitals that stands for its value in the help: NAME, not {name} or <str>."""
+def set_metavar(parameter: inspect.Parameter) -> None:
+    """Set a parameter's metavar: NAME, where typer prints {name} or <str>."""
     from typing import get_args
 
     import typer
@@ -159,7 +161,7 @@ def name_value(parameter: inspect.Parameter) -> None:
 
 
 def with_common(function: Callable[..., int | None], shared: dict[str, Any]) -> Callable[..., int | None]:
-    """`function(session, ...)` as a function typer can read: its own parameters, then the common ones."""
+    """Wrap `function(context, ...)` for typer: its own parameters, then the common ones."""
     import inspect
     from typing import get_type_hints
 
@@ -172,7 +174,7 @@ def with_common(function: Callable[..., int | None], shared: dict[str, Any]) -> 
     _, *own = inspect.signature(function).parameters.values()
     own = [p.replace(annotation=hints[p.name]) for p in own]
     for parameter in own:
-        name_value(parameter)
+        set_metavar(parameter)
     common = [
         inspect.Parameter(
             flag,

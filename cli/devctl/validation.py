@@ -15,12 +15,15 @@ from devservers_core.quantity import parse_quantity
 
 
 def refusal(what: str, remedy: str) -> CommandError:
-    """A CommandError of the kind "refused by validation"."""
+    """A CommandError with the exit code of a refused value."""
     return CommandError(what, remedy, REFUSED)
 
 
 def server_name(name: str) -> str:
-    """A server's name: up to 40 characters, small letters, digits and dashes, a letter first."""
+    """Check a server's name.
+
+    It has up to 40 small letters, digits and dashes, a letter first.
+    """
     if len(name) > grammar.SERVER_NAME_MAX:
         raise refusal(
             f"the name {name[:60]!r} has {len(name)} characters, at most {grammar.SERVER_NAME_MAX} are allowed",
@@ -40,19 +43,19 @@ def _suggest(name: str) -> str:
 
 
 def user_name(name: str) -> bool:
-    """Whether `name` could be a platform user (syntax only)."""
+    """Whether `name` has a user name's syntax."""
     return grammar.fits(name, grammar.USER_NAME, grammar.USER_NAME_MAX)
 
 
 def user_name_rule(name: str) -> str:
-    """What a user name looks like, with the nearest one to `name`: jane.doe@example.org -> jane-doe."""
+    """Describe a user name's syntax, with one similar to `name`: jane.doe@x.org -> jane-doe."""
     rule = f"user names have 2 to {grammar.USER_NAME_MAX} small letters, digits and dashes, a letter first"
     near = grammar.slug(name.partition("@")[0], grammar.USER_NAME_MAX)
     return f"{rule} and no dash at the end" + (f", for example {near}" if near else "")
 
 
 def home_size(text: str, flag: str = "--home-size") -> str | None:
-    """The size of the home as given, or None for `none` and `0` (no persistent home)."""
+    """Check the size of a home; None for `none` and `0` (no persistent home)."""
     if text in ("none", "0"):
         return None
     try:
@@ -67,7 +70,7 @@ def home_size(text: str, flag: str = "--home-size") -> str | None:
 
 
 def duration(text: str, flag: str) -> int:
-    """A duration like `2h30m` or `1d` in seconds, at least 1."""
+    """Parse a duration like `2h30m` or `1d` into seconds, at least 1."""
     try:
         return int(parse_duration(text).total_seconds())
     except InvalidValueError:
@@ -75,7 +78,7 @@ def duration(text: str, flag: str) -> int:
 
 
 def image(text: str) -> str:
-    """An image reference as the container runtime reads it."""
+    """Check an image reference."""
     if not grammar.fits(text, grammar.IMAGE, grammar.IMAGE_MAX):
         remedy = "write it like debian:12 or registry.example.com/team/image:tag"
         if text != text.lower() and grammar.fits(text.lower(), grammar.IMAGE, grammar.IMAGE_MAX):
@@ -85,7 +88,7 @@ def image(text: str) -> str:
 
 
 def environment_variables(pairs: list[str]) -> list[dict[str, str]]:
-    """`KEY=VALUE` words as the API's env list; a key may appear once."""
+    """Parse `KEY=VALUE` arguments into the API's env list; a key may appear once."""
     found: dict[str, str] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
@@ -106,14 +109,14 @@ def environment_variables(pairs: list[str]) -> list[dict[str, str]]:
 
 @dataclass(frozen=True)
 class Mount:
-    """One `-v`: a PersistentVolumeClaim and where it appears."""
+    """A `-v` option: a PersistentVolumeClaim and its mount path."""
 
     claim: str
     path: str
     read_only: bool
 
     def to_api(self) -> dict[str, object]:
-        """As an entry of spec.volumes."""
+        """The mount as an entry of spec.volumes."""
         entry: dict[str, object] = {"claimName": self.claim, "mountPath": self.path}
         if self.read_only:
             entry["readOnly"] = True
@@ -121,14 +124,14 @@ class Mount:
 
 
 def claim(text: str, flag: str) -> str:
-    """A PersistentVolumeClaim's name."""
+    """Check a PersistentVolumeClaim's name."""
     if not grammar.fits(text, grammar.DNS_NAME, grammar.CLAIM_NAME_MAX):
         raise refusal(f"{flag} {text!r} is not the name of a volume claim", "`kubectl get pvc` lists them")
     return text
 
 
 def mount(text: str) -> Mount:
-    """`PVC:/path` or `PVC:/path:ro`."""
+    """Parse `PVC:/path` or `PVC:/path:ro`."""
     name, *rest = text.split(":")
     if not rest or len(rest) > 2 or (len(rest) == 2 and rest[1] not in ("ro", "rw")):
         raise refusal(f"-v {text!r} is not a volume", "write it like -v CLAIM:/path or -v CLAIM:/path:ro")
@@ -148,7 +151,7 @@ def mount(text: str) -> Mount:
 
 
 def mounts(texts: list[str], shared: str | None) -> list[Mount]:
-    """All `-v` of one command; no path may appear twice, /shared included when --shared-volume is given."""
+    """Parse all `-v` options of a command; each path may appear once, /shared included."""
     found = [mount(text) for text in texts]
     if len(found) > names.MAX_VOLUMES:
         raise refusal(f"{len(found)} volumes are given, at most {names.MAX_VOLUMES} are allowed", "leave some out")

@@ -29,7 +29,9 @@ NOT_OBSERVED = "the operator has not looked at it yet; `devctl status` shows whe
 
 
 def wait_ready(context: Context, server: Json, limit: float, other_than: str | None = None) -> int:
-    """Wait until `server` (as last written) is ready, at most `limit` seconds; the exit code.
+    """Wait until `server` (as last written) is ready; return the exit code.
+
+    `limit` is in seconds.
 
     `other_than` names the pod that must have been replaced first (restart).
     """
@@ -63,7 +65,7 @@ def wait_ready(context: Context, server: Json, limit: float, other_than: str | N
 
 
 def update_progress(progress: Progress, server: Json) -> None:
-    """Take over a newer object, but for what its status still says of the start before."""
+    """Update the progress from a newer object, except what its status says of the start before."""
     old = not status_is_of_last_start(server) and progress.seconds < STALE_STATUS_SECONDS
     progress.done = [] if old else stages(server)
     if old and server.get("status", {}).get("phase") in ("Stopped", "Stopping"):
@@ -73,7 +75,10 @@ def update_progress(progress: Progress, server: Json) -> None:
 
 
 def wait_stopped(context: Context, server: Json, limit: float) -> int:
-    """Wait until nothing of `server` (as last written) runs any more, at most `limit` seconds; the exit code."""
+    """Wait until nothing of `server` (as last written) runs; return the exit code.
+
+    `limit` is in seconds.
+    """
     name = server["metadata"]["name"]
     progress = Progress(name, time.monotonic(), phase="Stopping", doing="stopping", goal="Stopped")
 
@@ -113,9 +118,11 @@ def _wait_until(context: Context, server: Json, progress: Progress, limit: float
 
 
 def follow(context: Context, server: Json, progress: Progress, limit: float) -> Iterator[Json]:
-    """The object each time it changes, and at least every second; raises CommandError when the time is over.
+    """Yield the object at each change, and at least every second.
 
-    A watch that ends or breaks is begun anew; a server that is deleted ends the wait.
+    Raises CommandError when the time is over.
+
+    A watch that ends or breaks is started again; the deletion of the server ends the wait.
     """
     from devservers_core.client.paths import server_path
 

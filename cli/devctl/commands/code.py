@@ -52,7 +52,7 @@ def code_command(
 
 
 def _check_server(context: Context, name: str) -> None:
-    """Ask whether there is such a server, and whether it has SSH; raises CommandError."""
+    """Raise CommandError unless the server exists and has SSH."""
     bastion = via_bastion.configured(context.config)
     if bastion:
         known = transport.list_servers(bastion)

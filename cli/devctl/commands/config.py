@@ -40,7 +40,10 @@ def config_unset_command(context: Context, key: SettingKey) -> None:
 
 
 def check_value(key: str, value: str, context: Context) -> None:
-    """Refuse a value that the commands which read it would refuse; raises CommandError. A missing file is a warning."""
+    """Raise CommandError for a value that the commands which read it would refuse.
+
+    A file that does not exist is a warning.
+    """
     from devctl import validation
     from devctl.ssh import via_bastion
     from devservers_core import ssh_keys

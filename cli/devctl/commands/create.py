@@ -33,7 +33,10 @@ cluster (elsewhere every five minutes)."""
 
 @dataclass(frozen=True)
 class ServerRequest:
-    """What the command line asks for, checked for form; `flavor` is None when nobody chose one."""
+    """The server that the command line asks for, its values validated.
+
+    `flavor` is None when none was given.
+    """
 
     name: str
     flavor: str | None
@@ -52,7 +55,7 @@ class ServerRequest:
         return list(dict.fromkeys([m.claim for m in self.volumes] + ([self.shared] if self.shared else [])))
 
     def manifest(self, namespace: str) -> Json:
-        """The DevServer object; what the API has as default is left out."""
+        """The DevServer object; values that equal the API's defaults are left out."""
         spec: dict[str, Any] = {"flavor": self.flavor}
         if self.image:
             spec["image"] = self.image
@@ -151,7 +154,7 @@ def create_command(
     The command after -- runs in the server beside SSH; the server stays up when it ends. Without it the
     server just stays up.
 
-    Examples:
+    For example:
 
     devctl create mydev --wait
 
@@ -245,7 +248,7 @@ def parse_request(
     ttl: str | None,
     ssh: bool,
 ) -> ServerRequest:
-    """Everything that needs no cluster: forms, and what contradicts itself."""
+    """Validate everything that needs no cluster: values, and options that exclude each other."""
     if not name:
         raise CommandError("the server has no name", "write `devctl create NAME [FLAVOR]`", USAGE)
     config = context.config
@@ -280,7 +283,7 @@ def parse_request(
 
 
 def create_server(context: Context, wanted: ServerRequest, dry_run: bool) -> Json:
-    """Write the object; raises CommandError when the API server refuses it."""
+    """Create the DevServer. Raises CommandError when the API server refuses it."""
     from devservers_core.client.paths import server_path
 
     query = {"fieldManager": "devctl", "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})

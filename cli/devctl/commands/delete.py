@@ -77,7 +77,7 @@ def _get_or_none(context: Context, path: str, doing: str) -> Json | None:
 
 
 def _is_home(claim: Json, server: str) -> bool:
-    """Whether a claim is the home the operator made for this server, and not just named like it."""
+    """Whether the operator made this claim as the server's home; its name proves nothing."""
     metadata = claim["metadata"]
     return (metadata.get("annotations") or {}).get(names.ANNOTATION_HOME_OF) == server or (
         metadata.get("labels") or {}

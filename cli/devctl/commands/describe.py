@@ -27,7 +27,7 @@ _SHOWN_CONDITIONS = {
     ("FlavorChanged", "True"),
     ("HomeResized", "False"),
 }
-"""Conditions that say something besides whether it is ready, by type and status."""
+"""Conditions other than Ready that are printed, by type and status."""
 
 
 def describe_command(
@@ -73,7 +73,10 @@ def describe_command(
 def description(
     server: Json, position: str | None = None, home: Json | None = None, *, show_env: bool = False
 ) -> list[str]:
-    """The lines of `describe` without events; `place` is the one it has in its queue, `home` its home's claim."""
+    """The lines of `devctl describe`, without events.
+
+    `place` is the server's position in its queue, `home` the volume claim of its home.
+    """
     from devctl.output.progress import stage_line
     from devctl.resources.home import home_line
     from devctl.resources.server_state import ready_condition, stages
@@ -137,7 +140,7 @@ def description(
 
 
 def _fingerprint(key: str | None) -> str | None:
-    """The SHA256 fingerprint of a public key, as ssh shows it."""
+    """The SHA256 fingerprint of a public key, in ssh's format."""
     if not key or len(key.split()) < 2:
         return None
     import base64

@@ -27,8 +27,9 @@ _LOGIN_SCRIPT = f"""\
 [ -z "$1" ] || exec sh -lc "$1"
 if command -v bash >/dev/null 2>&1; then exec bash -l; else exec sh -l; fi
 """
-"""For a line (or none) and a terminal's type (or none). The last two lines are for servers that were started before
-their image had that program."""
+"""A shell script with two arguments: a command line or "", and a terminal type or "".
+
+The last two lines are for servers that were started before their image had LOGIN_SHELL."""
 
 
 def exec_command(
@@ -76,7 +77,10 @@ def shell_command(context: Context, name: ServerName) -> int:
 
 
 def run_in_server(context: Context, name: str, command: list[str], *, terminal: bool, stdin: bool) -> int:
-    """Run `command` in the server joined to our own streams; its exit code, 255 when the connection broke."""
+    """Run `command` in a server with this process's streams; return its exit code.
+
+    The code is 255 when the connection broke.
+    """
     server = context.server(name)
     stopped = pods.not_running(server)
     if stopped and not server["spec"].get("running", True):

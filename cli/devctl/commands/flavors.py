@@ -76,7 +76,7 @@ def flavors_command(
 def _row(
     flavor: Json, queues: dict[str, Json], mine: Allowance, default: str | None, *, wide: bool, aws: bool
 ) -> dict[str, str]:
-    """One flavor by column, in the columns' order."""
+    """One flavor's cells by column, in the columns' order."""
     spec, name = flavor.get("spec") or {}, str(flavor["metadata"]["name"])
     marks = flavor["metadata"].get("annotations") or {}
     price = spec.get("pricePerHour")
@@ -107,7 +107,7 @@ def _row(
 
 
 def _on_aws(flavor: Json) -> bool:
-    """Whether a flavor belongs to a pool of AWS machines: it names the pool, and the kind of machine."""
+    """Whether a flavor belongs to a pool of AWS machines: it names the pool and the instance type."""
     marks = flavor["metadata"].get("annotations") or {}
     selector = (flavor.get("spec") or {}).get("nodeSelector") or {}
     return names.LABEL_POOL in selector and names.ANNOTATION_INSTANCE_TYPE in marks
@@ -129,7 +129,7 @@ def _gpus(spec: Json) -> str:
 
 
 def _gpus_of(spec: Json, marks: Json) -> str:
-    """`1 x L4`, or just the number where nobody says which."""
+    """The GPUs of a flavor like `1 x L4`, or their number where the model is not known."""
     resources = spec.get("resources") or {}
     count = (resources.get("limits") or {}).get(names.GPU) or (resources.get("requests") or {}).get(names.GPU)
     model = marks.get(names.ANNOTATION_GPU_MODEL)

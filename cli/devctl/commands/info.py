@@ -48,7 +48,10 @@ def info_command(context: Context, output: DocumentOutput = None) -> None:
 
 
 def _describe_server(context: Context, settings: dict[str, tuple[str, str]]) -> str:
-    """The API server, or the bastion on which commands run; completes the settings that follow from it."""
+    """Name the API server, or the bastion that commands run on.
+
+    Adds the settings that follow from it to `settings`.
+    """
     from devctl.ssh import via_bastion
 
     bastion = via_bastion.configured(context.config)

@@ -53,7 +53,10 @@ def keys_add_command(
         str | None, typer.Option(metavar="WHEN", help="When it ends: 90d, 12h, 2027-01-31. Never, if not given.")
     ] = None,
 ) -> None:
-    """Add a key: devctl keys add laptop ~/.ssh/id_ed25519.pub"""
+    """Add a key.
+
+    devctl keys add laptop ~/.ssh/id_ed25519.pub
+    """
     line = read_public_key(key, context.broker)
     change_own_keys(context, {"add": {"name": name, "key": line, "expires": expires}})
     console.info(f"{name} opens your account in a moment ({Key(name, line).fingerprint}); running servers: 90 seconds")

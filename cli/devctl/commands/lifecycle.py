@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def now() -> str:
-    """The time as the API writes it: RFC 3339, UTC, microseconds."""
+    """The current time in the API's format: RFC 3339, UTC, microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -142,7 +142,10 @@ def restart_command(
 
 
 def _confirm_cost(doing: str, question: str, cost: str | None, yes: bool) -> None:
-    """Say what something costs and ask, where it costs anything; raises CommandError for any answer but yes."""
+    """Warn of what an action loses and ask for confirmation; do nothing if it loses nothing.
+
+    Raises CommandError for any answer but yes.
+    """
     if not cost:
         return
     console.warn(f"{doing}: {cost}")
@@ -151,7 +154,7 @@ def _confirm_cost(doing: str, question: str, cost: str | None, yes: bool) -> Non
 
 
 def _check_flavor_exists(context: Context, server: Json) -> None:
-    """Raise CommandError where a restart would change nothing, because the server's flavor is gone."""
+    """Raise CommandError if the server's flavor is gone: a restart would change nothing."""
     from devservers_core.client.paths import flavor_path
 
     name, flavor = server["metadata"]["name"], str(server["spec"].get("flavor"))

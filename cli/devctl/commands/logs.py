@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from devservers_core.types import Json
 
 
-POLL_SECONDS = 1.0  # seconds between two looks for the next container
+POLL_SECONDS = 1.0
+"""Seconds between two looks for the next container."""
 PLATFORM_LINE = re.compile(rb"(\d{4}-\S+Z )?devserver-init: ")
-"""How a line starts that the server's first process wrote, with and without a time."""
-SETTLE_SECONDS = 10.0  # seconds after the end of its output in which a container that ended may still be called running
+"""The start of a line that the server's first process wrote, with and without a time."""
+SETTLE_SECONDS = 10.0
+"""Seconds after the end of its output in which a container that ended may still be called running."""
 
 
 def logs_command(
@@ -73,7 +75,10 @@ def logs_command(
 
 
 def _print_output(context: Context, pod: str, query: dict[str, str]) -> float:
-    """Print a container's output until it ends or the connection breaks; when the last of it came (monotonic)."""
+    """Print a container's output until it ends or the connection breaks.
+
+    Returns when its last line arrived (monotonic clock).
+    """
     from devservers_core.client.paths import core_path
 
     command, platform = _writer(sys.stdout), _writer(sys.stderr)
@@ -89,9 +94,9 @@ def _print_output(context: Context, pod: str, query: dict[str, str]) -> float:
 
 
 def _writer(stream: TextIO) -> Callable[[bytes], None]:
-    """What writes a server's output to `stream`: every byte into a file or a pipe, on a terminal nothing to command it.
+    """Return a function that writes a server's output to `stream`.
 
-    The server may be somebody else's.
+    A file or a pipe gets every byte; a terminal gets no control sequences, because the server may be another user's.
     """
     sanitizer = None
     if stream.isatty():
@@ -107,7 +112,10 @@ def _writer(stream: TextIO) -> Callable[[bytes], None]:
 
 
 def _follow(context: Context, name: str, query: dict[str, str], shown: pods.Container, last: float | None) -> None:
-    """Print what follows the output of `shown`, of which the last came at `last` (None: nothing was shown of it)."""
+    """Print the output of the containers that follow `shown`.
+
+    `last` is when the last line of `shown` arrived; None if none was printed.
+    """
     while True:
         found = _next_container(context, name, query["container"], shown)
         if found is None:
@@ -130,9 +138,9 @@ def _follow(context: Context, name: str, query: dict[str, str], shown: pods.Cont
 
 
 def _next_container(context: Context, name: str, container: str, shown: pods.Container) -> pods.Container | None:
-    """The container whose output comes next, once there is one; None when the server is stopped or deleted.
+    """Wait for the container whose output comes next; None when the server is stopped or deleted.
 
-    It is the one `shown` before if that still runs: then only the connection ended.
+    It is `shown` itself if that still runs: then only the connection ended.
     """
     ended = time.monotonic()
     told = False

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
-"""What Docker Hub is called in a docker configuration."""
+"""The key of Docker Hub in a docker configuration."""
 MAX_PASSWORD_BYTES = 8192
-"""Bytes of a password or token; a Secret, where it is in base64, may have twice as many."""
+"""Limit on a password or token, in bytes."""
 MAX_USERNAME_BYTES = 256
 PROMPT_DELAY_SECONDS = 2.0
-"""Seconds after which somebody who seems to be typing is told what they wait for."""
+"""Seconds of silence on standard input after which a hint is printed."""
 _REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 Host = Annotated[str, typer.Argument(metavar="REGISTRY", help="Like ghcr.io or registry.example.org:5000.")]
 
@@ -87,7 +87,7 @@ def registry_list_command(context: Context, output: Output = None) -> None:
 
 
 def registry_host(text: str) -> str:
-    """A registry's name as image references have it. Raises CommandError."""
+    """Return a registry's host as image references write it. Raises CommandError."""
     found = text.removeprefix("https://").rstrip("/").lower()
     if len(found) > 253 or not _REGISTRY.fullmatch(found):
         raise CommandError(
@@ -99,7 +99,10 @@ def registry_host(text: str) -> str:
 
 
 def read_password(registry: str) -> str:
-    """What is typed at a prompt without being shown, or all of standard input. Raises CommandError."""
+    """Read a password from a prompt without echo, or all of standard input.
+
+    Raises CommandError.
+    """
     if sys.stdin.isatty():
         from getpass import getpass
 
@@ -120,7 +123,7 @@ def read_password(registry: str) -> str:
 
 
 def logins(context: Context) -> list[dict[str, Any]]:
-    """What is noted of the person's logins, by registry. Raises CommandError."""
+    """List the user's logins from the index, by registry. Raises CommandError."""
     found = []
     for text in (_read_index(context).get("data") or {}).values():
         try:
@@ -144,7 +147,7 @@ def _read_index(context: Context) -> dict[str, Any]:
 
 
 def _write_secret(context: Context, registry: str, auths: dict[str, dict[str, str]]) -> None:
-    """Write a registry's Secret whole. It belongs to the person's DevServerUser, as the note does, and goes with it."""
+    """Write a registry's Secret. Its owner is the DevServerUser, with which it is deleted."""
     from devservers_core.client.paths import core_path
 
     owners = _read_index(context)["metadata"].get("ownerReferences") or []

@@ -77,7 +77,7 @@ def ssh_config_command(
 
 
 def _from_the_bastion(context: Context) -> None:
-    """For a machine without devctl: what to put where, asked for by `ssh USER@bastion devctl ssh-config`."""
+    """Print what a machine without devctl needs, for `ssh USER@bastion devctl ssh-config`."""
     from devctl.resources import account_keys
 
     account_keys.print_expiry_warnings(context)

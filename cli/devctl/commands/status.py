@@ -58,6 +58,6 @@ def status_command(context: Context, output: DocumentOutput = None) -> int:
 
 
 def _describe_overcommit(times: dict[str, float]) -> str:
-    """What it means to whoever has a server."""
+    """Explain overcommitment to the owner of a server."""
     much = " and ".join(f"{name} {number:g} times" for name, number in times.items() if number != 1)
     return f"{much} over: servers take more than is sure only while others leave it idle"

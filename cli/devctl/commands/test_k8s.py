@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SkippedCheckError(Exception):
-    """A check that cannot be made; the text says why."""
+    """Raised by a check that can't be made; the text is the reason."""
 
 
 def test_k8s_command(context: Context) -> int:

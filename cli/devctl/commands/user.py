@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from devservers_core.types import Json
 
 
-Name = Annotated[str, typer.Argument(help="The person's user name.")]
+Name = Annotated[str, typer.Argument(help="The user's name.")]
 READY_SECONDS = 20.0
-"""Seconds that the operator is given to make a new person's namespace before we say that it takes longer."""
+"""Seconds to wait for a new user's namespace before a warning is printed."""
 
 
 def user_add_command(
@@ -51,7 +51,10 @@ def user_add_command(
         bool, typer.Option("--allow-missing", help="Accept flavors that do not exist yet.")
     ] = False,
 ) -> None:
-    """Let a person onto the platform: devctl user add ann --key ann.pub --flavors cpu-small,gpu-a10g --gpus 4"""
+    """Add a user to the platform.
+
+    devctl user add ann --key ann.pub --flavors cpu-small,gpu-a10g --gpus 4
+    """
     if not validation.user_name(name):
         raise CommandError(f"{name[:80]!r} is not a user name", validation.user_name_rule(name), REFUSED)
     spec: Json = {"username": name, "flavors": [each.strip() for each in flavors.split(",") if each.strip()]}
@@ -184,7 +187,7 @@ def user_delete_command(
 
 
 def _wait_active(context: Context, user: Json) -> None:
-    """Wait for the operator; it is no failure when it takes longer, but a person is told."""
+    """Wait until the operator has set up the user; warn if it takes longer."""
     name, obstacle = user["metadata"]["name"], None
     query = {"fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(int(READY_SECONDS))}
     try:
@@ -214,7 +217,7 @@ def _not_ready_message(user: Json) -> str | None:
 
 
 def _key_name(line: str, spec: Json) -> str:
-    """A name for a key that came without: its comment as far as that can be one, numbered if taken."""
+    """Make a name for a key from its comment, numbered if the name is taken."""
     comment = user_ssh_keys.Key("", line).public.comment
     base = re.sub(r"[^A-Za-z0-9._@-]+", "-", comment).strip("-._@")[:60] or "key"
     taken = {key.name for key in user_ssh_keys.list_keys(spec)}

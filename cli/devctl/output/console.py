@@ -28,28 +28,28 @@ def use_colour(stream: TextIO) -> bool:
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
-    """`text` in a colour when the stream (default: stdout) may have it."""
+    """Return `text` in a colour if the stream (default: stdout) may have it."""
     if colour not in _COLOURS or not use_colour(stream or sys.stdout):
         return text
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
 
 
 def echo(text: str) -> None:
-    """A line of data."""
+    """Write a line of data to stdout."""
     sys.stdout.write(text + "\n")
 
 
 def info(text: str) -> None:
-    """A message to the person."""
+    """Write a message to stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
 def warn(text: str) -> None:
-    """A warning line."""
+    """Write a warning to stderr."""
     info(paint("warning:", "yellow", sys.stderr) + " " + printable(text))
 
 
 def printable(text: str) -> str:
-    """`text` without control characters, so that an object of the cluster cannot drive a terminal."""
+    """Replace control characters: text from the cluster must not control a terminal."""
     return "".join(c if c.isprintable() else " " for c in text)

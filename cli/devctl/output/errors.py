@@ -20,7 +20,7 @@ from devservers_core.names import GPU, SERVER_COUNT
 
 
 def no_server(name: str, existing: list[str], where: str) -> CommandError:
-    """The failure of a server that isn't there, with the nearest of those that are."""
+    """The error for a server that does not exist, with a similar name."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, existing, 1)
@@ -31,13 +31,13 @@ def no_server(name: str, existing: list[str], where: str) -> CommandError:
 
 
 def split_advice(message: str) -> tuple[str, str | None]:
-    """Take an API message of the form "what; do this" apart; the second half is None when there is none."""
+    """Split an API message of the form "what; remedy"; the remedy may be None."""
     what, separator, remedy = message.partition("; ")
     return (what, remedy) if separator else (message, None)
 
 
 def from_api(error: ApiError, doing: str) -> CommandError:
-    """Turn the API server's refusal into two plain lines. `doing` completes "could not ...".
+    """Turn a refusal of the API server into two lines. `doing` completes "could not ...".
 
     Examples of what is recognised: CEL and schema refusals (422), a ValidatingAdmissionPolicy, an exceeded
     quota, a missing right, a missing kind, an object that exists already.
@@ -119,7 +119,7 @@ _QUOTA_ADVICE = {
     "storage": "take a smaller --home-size, delete a home (`devctl delete NAME --purge`), or ask an administrator",
     "running": "stop a server (`devctl list`), take a smaller flavor, or ask an administrator",
 }
-"""What frees some of a quota, by what is short; the first that applies is said."""
+"""The remedy for an exceeded quota, by its kind; the first that applies is printed."""
 
 
 def _amounts(text: str) -> dict[str, str]:
@@ -133,7 +133,7 @@ def _quota_kind(key: str) -> str:
 
 
 def quota_label(key: str) -> str:
-    """What people call a key of a ResourceQuota: `requests.nvidia.com/gpu` -> `GPUs`."""
+    """The user's word for a key of a ResourceQuota: `requests.nvidia.com/gpu` -> `GPUs`."""
     known = {
         SERVER_COUNT: "servers",
         "requests.cpu": "CPUs",
@@ -185,7 +185,7 @@ def _invalid(error: ApiError, message: str) -> CommandError:
 
 
 def explain(error: Exception, doing: str = "do that") -> CommandError:
-    """Any expected exception as a CommandError."""
+    """Turn any expected exception into a CommandError; raise every other one."""
     if isinstance(error, CommandError):
         return error
     if isinstance(error, ApiError):

@@ -28,24 +28,24 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """How long the wait has lasted."""
+        """Seconds since the wait began."""
         return time.monotonic() - self.started
 
 
 def stage_line(stage: str, took: float | None) -> str:
-    """One finished stage."""
+    """One line for a finished stage."""
     return f"{stage:<18}{took:7.1f}s" if took is not None else stage
 
 
 class LineDisplay:
-    """One line per change, for pipes and logs."""
+    """Prints one line for each change, for pipes and logs."""
 
     def __init__(self) -> None:
         self._shown = 0
         self._reason: str | None = None
 
     def show(self, progress: Progress) -> None:
-        """Print what is new."""
+        """Print the stages and reasons that are new."""
         if len(progress.done) < self._shown:
             self._shown = 0  # a new pod: the timeline began anew
         for stage, took in progress.done[self._shown :]:
@@ -72,6 +72,7 @@ def display() -> Iterator[Callable[[Progress], None]]:
     with Live(console=terminal, refresh_per_second=8, transient=False) as live:
 
         def show(progress: Progress) -> None:
+            """Print the stages and reasons that are new."""
             parts: list[Text | Spinner] = []
             for stage, took in progress.done:
                 parts.append(Text.assemble(("✓ ", "green"), stage_line(stage, took)))

@@ -8,7 +8,7 @@ from devservers_core.errors import USAGE, CommandError
 
 
 def confirm(doing: str, question: str, refused: str) -> None:
-    """Ask before something is done; raises CommandError for any answer but yes."""
+    """Ask for confirmation. Raises CommandError for any answer but yes."""
     if not sys.stdin.isatty():
         raise CommandError(f"{doing} needs a yes, and nobody can be asked here", "add --yes", USAGE)
     sys.stderr.write(f"{question} [y/N] ")

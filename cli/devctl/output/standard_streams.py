@@ -10,7 +10,7 @@ from devservers_core.errors import READER_LEFT
 
 
 def open_closed_streams() -> None:
-    """Point each standard stream that is closed, as cron and `>&-` leave it, to /dev/null.
+    """Open closed standard streams on /dev/null, as cron and `>&-` leave them.
 
     Left closed, its number would be given to the next file or connection, and output written into that.
     """
@@ -26,7 +26,7 @@ def open_closed_streams() -> None:
 
 
 def reader_left() -> int:
-    """The exit code of a process that SIGPIPE ended: the reader of our output (head, less) is gone.
+    """Give up stdout and stderr after a broken pipe; return the exit code of SIGPIPE.
 
     Nothing more can be said to it, not even what waits to be written.
     """
@@ -37,7 +37,7 @@ def reader_left() -> int:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write everything to a file descriptor, blocking or not."""
+    """Write all bytes to a file descriptor, blocking or not."""
     view = memoryview(data)
     while view:
         try:

@@ -23,7 +23,7 @@ def table(
     *,
     whole: bool = False,
 ) -> None:
-    """An aligned table; `colour(column, cell)` may name a colour for a cell.
+    """Print an aligned table; `colour(column, cell)` may name a colour for a cell.
 
     On a terminal it is fitted into the width, unless it is to be `whole`.
     """
@@ -47,13 +47,13 @@ def table(
 
 
 GAP = 3
-"""Blanks between two columns."""
+"""Spaces between two columns."""
 MIN_COLUMN = 12
-"""Characters below which a last column that is cut says nothing any more."""
+"""Width below which the last column is not cut."""
 
 
 def fit(header: Row, rows: Sequence[Row], width: int) -> tuple[list[str], list[list[str]]]:
-    """A table for a terminal of `width` columns: the last column is cut, and where that is not enough others go.
+    """Fit a table into `width` columns: cut the last column, then drop others.
 
     They go from the right; the first two and the last stay, whatever the width.
     """
@@ -68,7 +68,7 @@ def fit(header: Row, rows: Sequence[Row], width: int) -> tuple[list[str], list[l
 
 
 def to_yaml(document: Any) -> str:  # noqa: ANN401 - any JSON value
-    """YAML with the keys in their own order."""
+    """YAML with keys in their own order."""
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -81,7 +81,7 @@ def to_json(document: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def print_objects(output: str, document: Json, kind: str) -> bool:
-    """Print an object or a v1 List in a machine's format; False when `output` is for people.
+    """Print an object or a v1 List as json, yaml or name; return False for other formats.
 
     `name` prints `kind/NAME` per object.
     """
@@ -98,7 +98,7 @@ def print_objects(output: str, document: Json, kind: str) -> bool:
 
 
 def as_list(items: list[Json], api_version: str, kind: str) -> Json:
-    """Objects as a v1 List, each with its apiVersion and kind (the API leaves them out in lists)."""
+    """Objects as a v1 List, each with apiVersion and kind, which the API leaves out in lists."""
     return {
         "apiVersion": "v1",
         "kind": "List",

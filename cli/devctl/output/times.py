@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """An RFC 3339 time, or None when there is none or it cannot be read."""
+    """Parse an RFC 3339 time; None when it is missing or can't be parsed."""
     if not text:
         return None
     try:
@@ -29,12 +29,12 @@ def duration(seconds: float) -> str:
 
 
 def age(text: str | None, now: datetime | None = None) -> str:
-    """How long ago an RFC 3339 time was."""
+    """The time since an RFC 3339 time."""
     found = parse_time(text)
     return duration(((now or datetime.now(UTC)) - found).total_seconds()) if found else "-"
 
 
 def until(text: str | None, now: datetime | None = None) -> str:
-    """How long until an RFC 3339 time."""
+    """The time until an RFC 3339 time."""
     found = parse_time(text)
     return duration((found - (now or datetime.now(UTC))).total_seconds()) if found else "-"

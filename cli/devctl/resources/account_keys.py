@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def own_keys(context: Context) -> list[Key]:
-    """The person's keys. Raises CommandError."""
+    """List the current user's keys. Raises CommandError."""
     if context.broker:
         _refuse_other_users(context)
         return user_ssh_keys.list_keys(broker_client.send_request(context.broker, KeysRequest()).spec)
@@ -31,7 +31,10 @@ def own_keys(context: Context) -> list[Key]:
 
 
 def change_own_keys(context: Context, request: dict[str, Any]) -> None:
-    """Add or remove a key of the session's person; see people.change_keys. Raises CommandError."""
+    """Add or remove a key of the current user; see users_api.change_keys.
+
+    Raises CommandError.
+    """
     if context.broker:
         _refuse_other_users(context)
         broker_client.send_request(context.broker, KeysRequest(request))
@@ -46,7 +49,7 @@ def change_own_keys(context: Context, request: dict[str, Any]) -> None:
 
 
 def print_expiry_warnings(context: Context) -> None:
-    """On the bastion: on standard error, which keys end soon. It is a service, and whatever fails in it no obstacle."""
+    """On the bastion, print which keys end soon on stderr; a failure is ignored."""
     if not context.broker:
         return
     try:
@@ -61,12 +64,13 @@ def print_expiry_warnings(context: Context) -> None:
 
 
 def print_lines(lines: list[str]) -> None:
+    """Print messages without control characters on stderr."""
     for line in lines:
         console.info(console.printable(line))
 
 
 def _refuse_other_users(context: Context) -> None:
-    """The broker changes the keys of the one who asks: a name that is not theirs must not be passed over."""
+    """Raise CommandError for `--user OTHER`: the broker changes the caller's own keys only."""
     asked, account = context.flags.get("user"), context.environ.get("DEVCTL_USER")
     if asked and asked != account:
         raise CommandError(

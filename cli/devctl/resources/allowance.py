@@ -22,18 +22,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Allowance:
-    """`flavors` is None for all of them; `hard` and `used` are the ResourceQuotas' amounts by their keys."""
+    """The flavors and quota of a user.
+
+    `flavors` is None for all of them; `hard` and `used` are the ResourceQuotas' amounts by key.
+    """
 
     flavors: frozenset[str] | None = None
     hard: Mapping[str, Decimal] = field(default_factory=dict)
     used: Mapping[str, Decimal] = field(default_factory=dict)
 
     def may_use(self, flavor: str) -> bool:
-        """Whether the person may use a flavor of that name."""
+        """Whether the user may use a flavor of that name."""
         return self.flavors is None or flavor in self.flavors
 
     def servers(self, asked: Demand) -> tuple[int, int] | None:
-        """How many such servers the quota lets start now, and how many ever; None where it limits nothing of them."""
+        """How many servers of a demand the quota allows now, and at most.
+
+        None when the quota limits nothing of the demand.
+        """
         needs = {f"requests.{name}": needed for name, needed in asked.requests.items() if needed}
         needs |= {name: needed for name, needed in asked.requests.items() if needed} | {names.SERVER_COUNT: Decimal(1)}
         limits = [
@@ -48,7 +54,7 @@ class Allowance:
 
 
 def allowance(context: Context) -> Allowance:
-    """The person's allowance, from their namespace and its ResourceQuotas."""
+    """Read the user's allowance from their namespace and its ResourceQuotas."""
     from devservers_core.client.paths import core_path
 
     flavors: frozenset[str] | None = None
@@ -74,7 +80,7 @@ def allowance(context: Context) -> Allowance:
 
 
 def smallest(flavors: list[Json]) -> str | None:
-    """The flavor that asks for least: no devices first, then CPU, then the name."""
+    """Return the flavor that requests least: devices first, then CPU, then the name."""
 
     def size(flavor: Json) -> tuple[Decimal, Decimal, str]:
         asked = flavor_demand(flavor.get("spec") or {})
@@ -86,7 +92,7 @@ def smallest(flavors: list[Json]) -> str | None:
 
 
 def default_flavor(context: Context, flavors: list[Json], mine: Allowance) -> str | None:
-    """What `devctl create NAME` takes: the setting; without one cpu-small, or the smallest that the person may use."""
+    """Return the flavor of `devctl create NAME`: the setting, else cpu-small or the smallest."""
     setting = context.config.setting("flavor")
     usable = [each for each in flavors if mine.may_use(str(each["metadata"]["name"]))]
     if setting and (setting.source != "default" or any(each["metadata"]["name"] == setting.value for each in usable)):

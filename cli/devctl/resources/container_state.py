@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 PROGRAM = "/opt/devservers/bin/devserver-inspect"
 TIMEOUT_SECONDS = 5.0
-"""How long a container may take to answer."""
+"""Time-out of an answer of the container."""
 MAX_LOG_BYTES = 2 * 2**20
-"""Bytes that are read of a log: it comes from the server's owner, who may be somebody else."""
+"""Limit on a log, which comes from the server's owner, who may be another user."""
 MAX_COMMAND_END_BYTES = 4096
-"""The same of how a command ended."""
+"""Limit on the answer about the command."""
 
 
 def ssh_log(context: Context, server: Json) -> bytes:
-    """sshd's log, the last half mebibyte at most. Raises CommandError."""
+    """Read sshd's log, at most its last half mebibyte. Raises CommandError."""
     name = server["metadata"]["name"]
     try:
         return _inspect(context, server, "ssh-log")
@@ -49,7 +49,7 @@ def ssh_log(context: Context, server: Json) -> bytes:
 
 
 def command_end(context: Context, server: Json) -> str | None:
-    """How and when the command ended, in words; None while it runs and where that can't be known."""
+    """Describe how and when the command ended; None while it runs or if it is not known."""
     spec, status = server.get("spec") or {}, server.get("status") or {}
     if not spec.get("command") or status.get("phase") != "Running" or not status.get("podName"):
         return None
@@ -60,7 +60,7 @@ def command_end(context: Context, server: Json) -> str | None:
 
 
 def parse_command_end(answer: bytes) -> str | None:
-    """How the command ended, from what a container said; None for what makes no sense."""
+    """Describe how the command ended from devserver-inspect's answer; None if malformed."""
     try:
         found = json.loads(answer or b"{}")
         return describe_command_end(found) if isinstance(found, dict) else None
@@ -69,7 +69,7 @@ def parse_command_end(answer: bytes) -> str | None:
 
 
 def describe_command_end(found: Json) -> str | None:
-    """What devserver-inspect says of the command, in words; None of one that runs."""
+    """Describe devserver-inspect's answer about the command; None for one that runs."""
     if "exitCode" in found:
         how = f"exit code {int(found['exitCode'])}"
     elif "signal" in found:
@@ -82,7 +82,10 @@ def describe_command_end(found: Json) -> str | None:
 
 
 def _inspect(context: Context, server: Json, word: str, most: int = MAX_LOG_BYTES) -> bytes:
-    """Standard output of our program in the server's container. Raises ApiError, UnreachableError, CommandError."""
+    """Run devserver-inspect in the server's container and return its output.
+
+    Raises ApiError, UnreachableError, CommandError.
+    """
     from devservers_core.client import streams
     from devservers_core.client.paths import core_path
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def event_time(event: Json) -> str | None:
-    """When an event was last seen."""
+    """When an event was last observed."""
     series = event.get("series") or {}
     found = (
         series.get("lastObservedTime")
@@ -33,7 +33,7 @@ def event_time(event: Json) -> str | None:
 
 
 def concerns(event: Json, name: str) -> bool:
-    """Whether an event is about server `name` or one of its children, by their deterministic names."""
+    """Whether an event is about server `name` or one of its children."""
     about = event.get("involvedObject") or {}
     kind, other = about.get("kind"), str(about.get("name", ""))
     if other == name or (kind, other) == ("PersistentVolumeClaim", names.home_name(name)):
@@ -44,7 +44,7 @@ def concerns(event: Json, name: str) -> bool:
 
 
 def related_events(context: Context, name: str | None) -> list[Json]:
-    """Events of the namespace, of one server when `name` is given, oldest first; [] when not readable."""
+    """List events of the namespace, or of one server, oldest first; [] when not readable."""
     from devservers_core.client.paths import core_path
 
     try:
@@ -58,4 +58,5 @@ def related_events(context: Context, name: str | None) -> list[Json]:
 
 
 def event_text(event: Json) -> str:
+    """An event's message as one line without control characters."""
     return console.printable(" ".join(str(event.get("message", "")).split()))

@@ -30,11 +30,13 @@ STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 def run_in_container(
     context: Context, where: tuple[str, str, str], command: list[str], name: str, *, terminal: bool, stdin: bool
 ) -> int:
-    """Run `command` in a container (namespace, pod, container) that people know as `name`; its exit code.
+    """Run `command` in a container and return its exit code.
 
-    Our standard input is read only with `stdin`: in a shell's loop the rest of it belongs to the loop.
+    `where` is (namespace, pod, container); `name` is what users call it.
 
-    Raises ApiError when the API server does not let us.
+    Standard input is read only with `stdin`: in a shell's loop the rest of it belongs to the loop.
+
+    Raises ApiError when the API server refuses.
     """
     from devservers_core.client import streams
     from devservers_core.client.paths import core_path
@@ -53,7 +55,7 @@ def run_in_container(
 
 @contextmanager
 def raw_terminal(wanted: bool) -> Iterator[None]:
-    """Our terminal in raw mode, so that every key reaches the other side; as it was afterwards."""
+    """Put the local terminal into raw mode, so that every key reaches the other side."""
     if not wanted or not sys.stdin.isatty():
         yield
         return
@@ -76,7 +78,7 @@ def _size() -> bytes:
 
 @contextmanager
 def resize_events(wanted: bool) -> Iterator[int | None]:
-    """A file descriptor that turns readable when the window changed its size."""
+    """Yield a file descriptor that turns readable when the window's size changes."""
     if not wanted or not (sys.stdin.isatty() or sys.stdout.isatty()):
         yield None
         return
@@ -93,7 +95,7 @@ def resize_events(wanted: bool) -> Iterator[int | None]:
 
 
 def copy_streams(channels: Channels, terminal: bool, reading: bool) -> dict[str, Any] | None:
-    """Carry stdin (if `reading`), stdout, stderr and window sizes until the other side ends.
+    """Copy stdin (if `reading`), stdout, stderr and window sizes until the other side ends.
 
     Returns its Status, None when the connection broke.
     """
@@ -136,7 +138,7 @@ def copy_streams(channels: Channels, terminal: bool, reading: bool) -> dict[str,
 
 
 def exit_code(status: dict[str, Any] | None, name: str) -> int:
-    """The remote command's exit code from the Status of the error channel."""
+    """The remote command's exit code from the Status on the error channel."""
     if status is None:
         console.info(f"the connection to {name} broke")
         return TRANSPORT

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def home_claim(context: Context, server: str) -> Json | None:
-    """The claim of a server's home, {} when there is none; None when that can't be read."""
+    """Read the claim of a server's home; {} when there is none, None when it can't be read."""
     from devservers_core.client.paths import core_path
 
     try:
@@ -27,13 +27,13 @@ def home_claim(context: Context, server: str) -> Json | None:
 
 
 def size(claim: Json) -> str | None:
-    """How large a claim is: its volume's capacity, or what was asked for before there is a volume."""
+    """A claim's size: its volume's capacity, or the request before there is a volume."""
     found = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
     return str(found) if found else requested(claim)
 
 
 def requested(claim: Json) -> str | None:
-    """The size that a claim asks for."""
+    """The size that a claim requests."""
     found = (((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}).get("storage")
     return str(found) if found else None
 
@@ -44,13 +44,13 @@ def is_deleting(claim: Json) -> bool:
 
 
 def compare_sizes(one: str, other: str) -> int:
-    """-1, 0 or 1 as the first size is less than, equal to or more than the other."""
+    """-1, 0 or 1 as the first size is less than, equal to or greater than the other."""
     first, second = parse_quantity(one), parse_quantity(other)
     return (first > second) - (first < second)
 
 
 def size_for_new_server(claim: Json | None, asked: str, *, typed: bool) -> tuple[str, str | None]:
-    """The size for a new server's home where there may be one of its name already, and a warning about it.
+    """The size of a new server's home, and a warning if a home of its name is kept.
 
     A kept home has the size it has: only a larger one that was `typed`, and isn't a default or a setting, is asked for.
     """
@@ -70,7 +70,7 @@ def size_for_new_server(claim: Json | None, asked: str, *, typed: bool) -> tuple
 
 
 def home_line(server: Json, claim: Json | None) -> str:
-    """What `describe` says of the home; `claim` as `kept` found it."""
+    """The line of `devctl describe` about the home; `claim` is what home_claim returned."""
     spec, name = server.get("spec") or {}, names.home_name(server["metadata"]["name"])
     asked = spec.get("persistentHomeSize")
     if asked:
@@ -88,7 +88,7 @@ def home_line(server: Json, claim: Json | None) -> str:
 
 
 def volumes_lost_by_stop(context: Context, server: Json) -> str | None:
-    """What stopping or starting a server anew would lose of its volumes, None when nothing.
+    """Describe the volumes that stopping or restarting would lose; None when none.
 
     The claims are asked themselves: a status may not have it yet.
     """
@@ -113,7 +113,7 @@ def volumes_lost_by_stop(context: Context, server: Json) -> str | None:
 
 
 def lost_home(context: Context, server: Json) -> str | None:
-    """What a stopped server would start without: its home, where it had one; None when all is there."""
+    """Describe the home that a stopped server no longer has; None when it has it."""
     home = names.home_name(server["metadata"]["name"])
     started_before = bool((server.get("status") or {}).get("timeline"))
     if not (server.get("spec") or {}).get("persistentHomeSize") or not started_before:

@@ -24,7 +24,7 @@ _MAX_LISTED = 8
 
 
 def check_home_quota(context: Context, server: str, size: str) -> None:
-    """Raise CommandError (refused) when a home of ``size`` is more than is left, or than one volume may have."""
+    """Raise CommandError when a home of ``size`` exceeds the quota or a volume's limit."""
     from devservers_core.client.paths import core_path
 
     try:
@@ -56,7 +56,7 @@ def check_home_quota(context: Context, server: str, size: str) -> None:
 
 
 def _homes(context: Context, claims: Sequence[Json]) -> str:
-    """Volumes by size, the largest first, and which of them are homes that no server has."""
+    """List volumes by size, largest first, with a mark on homes that no server has."""
     try:
         servers = {each["metadata"]["name"] for each in context.servers(context.namespace)}
     except CommandError:
@@ -72,7 +72,7 @@ def _homes(context: Context, claims: Sequence[Json]) -> str:
 
 
 def _largest(limits: Sequence[Json]) -> list[str]:
-    """What LimitRanges say of one volume claim."""
+    """The largest sizes that LimitRanges allow for one volume claim."""
     items = [item for each in limits for item in (each.get("spec") or {}).get("limits") or []]
     return [
         str(item["max"]["storage"])

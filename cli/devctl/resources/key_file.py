@@ -14,13 +14,15 @@ from devctl.resources import user_ssh_keys
 from devservers_core.errors import USAGE, CommandError
 
 MAX_FILE_BYTES = 65536
-"""Bytes of a file that is said to be a key."""
+"""Largest size of a file that is read as a public key."""
 
 
 def read_public_key(word: str, broker: str | None) -> str:
-    """The key that a word on the command line means: itself, standard input, or a file. Raises CommandError.
+    """Read a public key from an argument: the key itself, `-` for stdin, or a file.
 
-    With `broker`, on the bastion, no file is looked at: which there are, and what is in them, is nobody's to ask.
+    Raises CommandError.
+
+    With `broker`, on the bastion, no file is opened: its files are not the user's.
     """
     if _is_key(word) or "PRIVATE KEY" in word:
         return user_ssh_keys.parse_public_key(word)
@@ -50,7 +52,7 @@ def _is_key(word: str) -> bool:
 
 
 def _read_regular_file(path: Path) -> str:
-    """The beginning of a file; OSError for a device or a pipe, which may have no end."""
+    """Read the beginning of a regular file. Raises OSError for a device or a pipe."""
     # A pipe without a writer does not hang.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def instructions(context: Context, name: str) -> str:
-    """What a new person is sent: where to log in, and the settings of a laptop."""
+    """What a new user is sent: where to log in, and the settings of a laptop."""
     config = context.config
     address = config.get("bastion") or _bastion_setting(context, names.BASTION_SETTINGS, "address") or "BASTION-ADDRESS"
     host, _, port = address.partition(":")
@@ -44,7 +44,7 @@ def instructions(context: Context, name: str) -> str:
 
 
 def _bastion_setting(context: Context, name: str, key: str) -> str:
-    """What the platform says of its bastion in a ConfigMap beside it; "" where it says nothing, or not to us."""
+    """Read an entry of the bastion's ConfigMap; "" when it is missing or not readable."""
     from devservers_core.client.paths import core_path
 
     try:

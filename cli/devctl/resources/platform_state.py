@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def operator_state(context: Context) -> str:
-    """Whether the operator runs, in a few words."""
+    """The state of the operator's Deployment, as a short text."""
     path = f"/apis/apps/v1/namespaces/{names.SYSTEM_NAMESPACE}/deployments/{names.OPERATOR}"
     try:
         deployment = context.kube.get(path)
@@ -24,7 +24,7 @@ def operator_state(context: Context) -> str:
 
 
 def user_state(context: Context) -> str:
-    """The DevServerUser's phase, in a few words."""
+    """The DevServerUser's phase, as a short text."""
     try:
         user = context.kube.get(f"/apis/{names.API_VERSION}/devserverusers/{context.user}")
     except ApiError as error:
@@ -33,7 +33,7 @@ def user_state(context: Context) -> str:
 
 
 def quota(context: Context) -> dict[str, tuple[str, str]]:
-    """resource -> (used, allowed) over the namespace's quotas; {} when not visible."""
+    """Map each resource of the namespace's quotas to (used, allowed); {} if not readable."""
     from devservers_core.client.paths import core_path
 
     try:
@@ -49,7 +49,7 @@ def quota(context: Context) -> dict[str, tuple[str, str]]:
 
 
 def overcommit(context: Context) -> dict[str, float]:
-    """How many times over the cluster gives out cpu and memory, as its flavors say; {} where it doesn't."""
+    """The cluster's overcommitment of cpu and memory by its flavors; {} without any."""
     from devservers_core.client.paths import flavor_path
 
     try:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Container:
-    """One life of a container: started again it has another id (and none before it was ever started)."""
+    """One run of a container.
+
+    Started again it has another id; before its first start it has none.
+    """
 
     pod: str
     id: str
@@ -28,7 +31,7 @@ class Container:
 
 
 def suspended(server: Json) -> CommandError | None:
-    """The refusal where a server is stopped because its owner is suspended; None otherwise."""
+    """The refusal for a server whose owner is suspended; None otherwise."""
     status = server.get("status") or {}
     if status.get("stopReason") != names.STOPPED_BY_SUSPENSION:
         return None
@@ -43,7 +46,7 @@ def suspended(server: Json) -> CommandError | None:
 
 
 def stopped(server: Json) -> CommandError | None:
-    """Why a server cannot be reached and will not come up by itself; None when it runs or is on its way."""
+    """Why a server can't be reached and will not start by itself; None when it runs or starts."""
     name, status = server["metadata"]["name"], server.get("status") or {}
     if server["metadata"].get("deletionTimestamp"):
         return CommandError(f"{name} is being deleted", f"`devctl create {name}` makes a new one once it is gone")
@@ -57,7 +60,7 @@ def stopped(server: Json) -> CommandError | None:
 
 
 def not_running(server: Json) -> CommandError | None:
-    """Why a server cannot be reached now, None when nothing speaks against trying."""
+    """Why a server can't be reached now; None when a connection may be tried."""
     from devctl.resources.server_state import not_ready_reason
 
     name, status = server["metadata"]["name"], server.get("status") or {}
@@ -72,14 +75,14 @@ def not_running(server: Json) -> CommandError | None:
 
 
 def coming_up(server: Json) -> bool:
-    """Whether trying again in a moment may help: the server is on its way, and has not failed."""
+    """Whether the server is starting and has not failed, so that a later attempt may succeed."""
     from devctl.resources.server_state import is_ready
 
     return not is_ready(server) and (server.get("status") or {}).get("phase") != "Failed"
 
 
 def with_ssh(context: Context, name: str) -> Json:
-    """The server, if it has SSH and is not stopped; raises CommandError with code 255 otherwise."""
+    """Read a server that has SSH and is not stopped. Raises CommandError with code 255."""
     name = name.removesuffix(HOST_SUFFIX)
     server = context.server(name)
     if not server["spec"].get("enableSSH", True):
@@ -92,7 +95,10 @@ def with_ssh(context: Context, name: str) -> Json:
 
 
 def listening(context: Context, server: Json) -> str:
-    """The name of the pod that is the server, once something in it may listen; raises CommandError before that."""
+    """The name of the server's pod once its containers may listen.
+
+    Raises CommandError before that.
+    """
     pod = _newest(server, _alive(_all(context, server)))
     status = pod.get("status") or {}
     init = status.get("initContainerStatuses") or []
@@ -103,7 +109,7 @@ def listening(context: Context, server: Json) -> str:
 
 
 def of_server(context: Context, server: Json) -> str:
-    """The name of the server's pod; raises CommandError when there is none."""
+    """The name of the server's pod. Raises CommandError when there is none."""
     status = server.get("status") or {}
     if status.get("podName") and server["spec"].get("running", True):
         return str(status["podName"])
@@ -112,7 +118,10 @@ def of_server(context: Context, server: Json) -> str:
 
 
 def container(context: Context, server: Json, name: str) -> Container | None:
-    """The container of that name in the server's newest pod; None while there is none, and for init containers."""
+    """The container of that name in the server's newest pod; None when there is none yet.
+
+    Init containers are not found.
+    """
     pods = _alive(_all(context, server))
     pod = _newest(server, pods) if pods else {}
     for each in (pod.get("status") or {}).get("containerStatuses") or []:
@@ -138,7 +147,7 @@ def _alive(pods: list[Json]) -> list[Json]:
 
 
 def _newest(server: Json, pods: list[Json]) -> Json:
-    """The newest of a server's pods; raises CommandError when there is none."""
+    """The newest of a server's pods. Raises CommandError when there is none."""
     if not pods:
         name = server["metadata"]["name"]
         raise not_running(server) or CommandError(f"{name} has no pod", f"`devctl describe {name}` shows why")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def cluster_queues(context: Context) -> dict[str, Json]:
-    """The ClusterQueues by name; {} where there is no Kueue or they are not the person's to see."""
+    """Read the ClusterQueues by name; {} without Kueue or when they are not readable."""
     try:
         items = context.kube.get(f"/apis/{names.KUEUE_API_VERSION}/clusterqueues").get("items") or []
     except ApiError:
@@ -28,7 +28,7 @@ def cluster_queues(context: Context) -> dict[str, Json]:
 
 
 def is_waiting(server: Json) -> bool:
-    """Whether a server has no quota yet."""
+    """Whether a server waits for quota."""
     condition = admitted_condition(server)
     return condition.get("status") == "False" and condition.get("reason") != names.KUEUE_UNAVAILABLE
 
@@ -40,7 +40,7 @@ def admitted_condition(server: Json) -> Json:
 
 
 def position(context: Context, server: Json) -> str | None:
-    """A waiting server's place, like `2nd of 3 in interactive`; None when there is none, or none to be seen."""
+    """A waiting server's position, like `2nd of 3 in interactive`; None when not known."""
     if not is_waiting(server):
         return None
     pod = (server.get("status") or {}).get("podName")
@@ -86,7 +86,7 @@ def check_queue_quota(context: Context, flavor: Json, flavors: list[Json]) -> No
 
 
 def suggest(flavor: Json, flavors: list[Json], queues: dict[str, Json]) -> str | None:
-    """The flavor that fits and differs least."""
+    """The flavor that fits and differs least from `flavor`."""
     name = flavor["metadata"]["name"]
     others = {str(each["metadata"]["name"]): flavor_demand(each.get("spec") or {}) for each in flavors}
     others.pop(name, None)
@@ -94,7 +94,7 @@ def suggest(flavor: Json, flavors: list[Json], queues: dict[str, Json]) -> str |
 
 
 def restart_cost(context: Context, server: Json) -> str | None:
-    """What a restart costs a server that got its GPU from a queue, None when it costs nothing.
+    """What a restart costs a server with a GPU from a queue; None when it costs nothing.
 
     The flavor's devices count, and that Kueue admitted the server or has it wait.
     """

@@ -20,18 +20,21 @@ def ready_condition(server: Json) -> Json:
 
 
 def is_ready(server: Json) -> bool:
-    """Whether the server runs, by a status that has seen the newest spec."""
+    """Whether the server is ready, by a status that observed the newest spec."""
     return status_observes(server, server) and ready_condition(server).get("status") == "True"
 
 
 def status_observes(server: Json, written: Json) -> bool:
-    """Whether a server's status is about the spec that was `written`, or a newer one."""
+    """Whether a server's status observed the spec that was `written`, or a newer one."""
     newest = written["metadata"].get("generation", 0)
     return bool(server.get("status", {}).get("observedGeneration", 0) >= newest)
 
 
 def stages(server: Json) -> list[tuple[str, float | None]]:
-    """The timeline as (stage, seconds it took). Its first stage is when the start was asked for, or had to be made."""
+    """The timeline as (stage, seconds it took).
+
+    The first stage is the request to start, by the user or by the operator.
+    """
     found: list[tuple[str, float | None]] = []
     before = None
     for entry in server.get("status", {}).get("timeline") or []:
@@ -43,7 +46,7 @@ def stages(server: Json) -> list[tuple[str, float | None]]:
 
 
 def last_start_time(server: Json) -> str | None:
-    """When the person last created, started or restarted the server, RFC 3339."""
+    """When the user last created, started or restarted the server, RFC 3339."""
     annotations = server["metadata"].get("annotations") or {}
     found = [
         server["metadata"].get("creationTimestamp"),
@@ -55,7 +58,7 @@ def last_start_time(server: Json) -> str | None:
 
 
 def status_is_of_last_start(server: Json) -> bool:
-    """Whether the status is about the last start that was asked for, and not about the one before."""
+    """Whether the status is about the last requested start, not the one before."""
     asked = times.parse_time(last_start_time(server))
     timeline = server.get("status", {}).get("timeline") or []
     first = times.parse_time(timeline[0].get("at")) if timeline else None
@@ -63,7 +66,7 @@ def status_is_of_last_start(server: Json) -> bool:
 
 
 def not_ready_reason(server: Json) -> str | None:
-    """The reason a server is not ready, in the operator's plain words; None when there is nothing to say."""
+    """The operator's reason why a server is not ready; None when there is none."""
     condition = ready_condition(server)
     if not condition or condition.get("status") == "True":
         return None
@@ -72,12 +75,12 @@ def not_ready_reason(server: Json) -> str | None:
 
 
 def status_of(server: Json) -> Json:
-    """The status, {} before the operator has seen the server."""
+    """The status; {} before the operator has written one."""
     return server.get("status") or {}
 
 
 def phase(server: Json) -> str:
-    """The phase a person is shown."""
+    """The phase that users see."""
     if server["metadata"].get("deletionTimestamp"):
         return "Terminating"
     return str(status_of(server).get("phase") or "Pending")
@@ -85,7 +88,6 @@ def phase(server: Json) -> str:
 
 def shown_reason(server: Json) -> str:
     """Why a server is not running, "-" when it is."""
-
     status = status_of(server)
     if status.get("phase") == "Stopped" and status.get("stopReason"):
         return f"stopped: {status['stopReason']}"
@@ -93,7 +95,7 @@ def shown_reason(server: Json) -> str:
 
 
 def owner_notice(server: Json) -> str | None:
-    """What the owner of a running server has to know before it stops, None when there is nothing."""
+    """What the owner of a running server must know before it stops; None when nothing."""
     conditions = {str(each.get("type")): each for each in status_of(server).get("conditions") or []}
     deleting, flavor = conditions.get("VolumeDeleting") or {}, conditions.get("FlavorChanged") or {}
     if deleting.get("status") == "True":

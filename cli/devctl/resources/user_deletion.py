@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 10.0
 _OF_KUBERNETES = ("kubernetes.io/pvc-protection", "foregroundDeletion", "orphan")
-"""Finalizers that Kubernetes takes away by itself."""
+"""Finalizers that Kubernetes removes by itself."""
 
 
 def wait_gone(context: Context, user: str, *, keeps_volumes: bool) -> str | None:
-    """None once all of a deleted person that goes is gone, else what is left after SECONDS and what holds it."""
+    """Wait for a deleted user's objects to go; return what is left after TIMEOUT_SECONDS.
+
+    Returns None when all of them are gone.
+    """
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         left = _remaining(context, user, keeps_volumes=keeps_volumes)
@@ -53,7 +56,7 @@ def _remaining(context: Context, user: str, *, keeps_volumes: bool) -> str | Non
 
 
 def _held_by_finalizers(context: Context, namespace: str) -> list[str]:
-    """Which objects have finalizers that somebody else has to take away."""
+    """List objects with finalizers that Kubernetes does not remove by itself."""
     from devservers_core.client.paths import core_path, server_path
 
     found = []
@@ -70,7 +73,7 @@ def _held_by_finalizers(context: Context, namespace: str) -> list[str]:
 
 
 def _content(namespace: Json) -> str:
-    """What Kubernetes says is left in a namespace that is being deleted."""
+    """The contents of a terminating namespace, from its conditions."""
     conditions = (namespace.get("status") or {}).get("conditions") or []
     kinds = ("NamespaceContentRemaining", "NamespaceFinalizersRemaining", "NamespaceDeletionContentFailure")
     said = [str(each.get("message")) for each in conditions if each.get("type") in kinds and each["status"] == "True"]

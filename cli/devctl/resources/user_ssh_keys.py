@@ -20,12 +20,12 @@ from devservers_core.ssh_keys import MIN_RSA_BITS
 from devservers_core.types import Json
 
 EXPIRY_WARNING = timedelta(days=14)
-"""How long before its end a key is spoken of at each login."""
+"""A key that ends within this time is named at each login."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """A public key of a person. `name` is "" for one of the unnamed list."""
+    """A public key of a user. `name` is "" for one of the unnamed list."""
 
     name: str
     line: str
@@ -38,20 +38,20 @@ class Key:
 
     @property
     def fingerprint(self) -> str:
-        """As `ssh-keygen -l` prints it."""
+        """The fingerprint in the format of `ssh-keygen -l`."""
         return self.public.fingerprint
 
     def over(self, now: datetime) -> bool:
-        """Whether its end has passed."""
+        """Whether the key has expired."""
         return self.expires is not None and self.expires <= now
 
 
 class LastKeyError(CommandError):
-    """Another one has to be added first; or an administrator suspends the person."""
+    """Raised for the removal of a user's last key: add another first, or suspend the user."""
 
 
 def parse_public_key(line: str) -> str:
-    """A .pub file's line, checked; raises CommandError for anything else, a private key above all."""
+    """Check the line of a .pub file. Raises CommandError, for a private key too."""
     line = line.strip()
     if "PRIVATE KEY" in line:
         raise CommandError(
@@ -74,7 +74,7 @@ def parse_public_key(line: str) -> str:
 
 
 def list_keys(spec: Json) -> list[Key]:
-    """All keys of a spec that can be read, the unnamed ones first."""
+    """The valid keys of a spec, the unnamed ones first."""
     found = [Key("", str(line)) for line in spec.get("sshPublicKeys") or []]
     for each in spec.get("sshKeys") or []:
         parse_expiry = each.get("expires")
@@ -92,7 +92,10 @@ def _is_usable(line: str) -> bool:
 
 
 def add_key_patch(spec: Json, name: str, line: str, expires: str | None, now: datetime) -> dict[str, Any]:
-    """The patch that adds a key. Raises CommandError: no name, no key, there already, an end that has passed."""
+    """The patch that adds a key.
+
+    Raises CommandError for a bad name or key, one that exists, an expiry in the past.
+    """
     line = parse_public_key(line)
     if not fits(name, ssh_keys.KEY_NAME, ssh_keys.KEY_NAME_MAX):
         raise CommandError(
@@ -117,7 +120,10 @@ def add_key_patch(spec: Json, name: str, line: str, expires: str | None, now: da
 
 
 def remove_key_patch(spec: Json, which: str, now: datetime) -> dict[str, Any]:
-    """The patch that removes a key, by its name or fingerprint. Raises CommandError: not there, or the last one."""
+    """The patch that removes a key, by its name or fingerprint.
+
+    Raises CommandError when there is no such key, LastKeyError for the last one.
+    """
     everything = list_keys(spec)
     gone = [key for key in everything if which and which in (key.name, key.fingerprint)]
     if not gone:
@@ -165,7 +171,7 @@ def parse_expiry(text: str, now: datetime) -> datetime:
 
 
 def expiry_warnings(found: Iterable[Key], now: datetime) -> list[str]:
-    """What a person is told at login of keys that end soon, or have ended."""
+    """The login messages about keys that end soon or have ended."""
     lines = []
     for key in found:
         if key.expires is None or key.expires - now > EXPIRY_WARNING:

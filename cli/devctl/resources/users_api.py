@@ -22,7 +22,10 @@ MAX_ATTEMPTS = 4
 
 
 def change_keys(kube: ApiClient, name: str, request: Mapping[str, Any]) -> None:
-    """Add or remove a key: {"add": {name, key, expires}} or {"remove": WHICH}. Raises CommandError, ApiError."""
+    """Add or remove a key: {"add": {name, key, expires}} or {"remove": WHICH}.
+
+    Raises CommandError, ApiError.
+    """
     for attempt in range(MAX_ATTEMPTS):
         user = kube.get(user_path(name))
         patch = keys_patch(user.get("spec") or {}, request, datetime.now(UTC))
@@ -36,7 +39,7 @@ def change_keys(kube: ApiClient, name: str, request: Mapping[str, Any]) -> None:
 
 
 def keys_patch(spec: Json, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The patch of spec that a request asks for. Raises CommandError."""
+    """The patch of spec for a request. Raises CommandError."""
     if isinstance(add := request.get("add"), dict):
         name, key, expires = add.get("name"), add.get("key"), add.get("expires")
         if isinstance(name, str) and isinstance(key, str) and (expires is None or isinstance(expires, str)):

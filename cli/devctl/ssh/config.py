@@ -27,9 +27,11 @@ _HOST = re.compile(r"\s*host(?:\s*=\s*|\s+)(.+)", re.IGNORECASE)
 
 
 def refresh_entries(context: Context, name: str | None = None) -> None:
-    """Write installed entries anew, with `name` only if that server is not among them; says what was in the way.
+    """Write installed entries again; warn when that fails.
 
-    Nothing happens where they are not installed, or where flags name other servers than the installed ones.
+    With `name` only if that server has no entry yet.
+
+    Does nothing where they are not installed, or where flags name other servers than the installed ones.
     """
     ours = own_file(context.config)
     try:
@@ -43,28 +45,28 @@ def refresh_entries(context: Context, name: str | None = None) -> None:
 
 
 def installed(config: Config) -> bool:
-    """Whether there are entries to keep up to date."""
+    """Whether the entries are installed."""
     return own_file(config).exists()
 
 
 def host_block(host_patterns: str, options: Mapping[str, str]) -> str:
-    """One Host entry."""
+    """One Host block of ssh_config."""
     return "\n".join([f"Host {host_patterns}", *(f"    {key} {value}" for key, value in options.items()), ""])
 
 
 def host_patterns(server: str, taken: frozenset[str]) -> str:
-    """What a person types for `server`, as a Host line has it; `taken` are the names of other hosts."""
+    """The host patterns for `server`; `taken` are the names of other hosts."""
     return f"{server}{HOST_SUFFIX}" + ("" if server in taken else f" {server}")
 
 
 def named_hosts(text: str) -> frozenset[str]:
-    """The hosts that an ssh_config names, without our block."""
+    """The hosts that an ssh_config names outside devctl's block."""
     found = (_HOST.fullmatch(line) for line in without_block(text).splitlines())
     return frozenset(word for match in found if match for word in match[1].replace('"', " ").split())
 
 
 def _taken_names(path: Path, folder: Path, depth: int = 4) -> frozenset[str]:
-    """The hosts of a person's ssh_config and of the files it includes (ssh_config(5), Include). Raises OSError."""
+    """The hosts that a user's ssh_config and its Include files name. Raises OSError."""
     text = read_file(path)
     found = named_hosts(text)
     for match in filter(None, map(_INCLUDE.fullmatch, without_block(text).splitlines() if depth else ())):
@@ -77,7 +79,7 @@ def _taken_names(path: Path, folder: Path, depth: int = 4) -> frozenset[str]:
 
 
 def without_block(text: str) -> str:
-    """An ssh_config without our block."""
+    """An ssh_config without devctl's block."""
     if BEGIN not in text or END not in text:
         return text
     head, _, rest = text.partition(BEGIN)
@@ -85,7 +87,7 @@ def without_block(text: str) -> str:
 
 
 def entries(context: Context) -> str:
-    """An entry for every server that has SSH, and for the bastion if there is one. Raises CommandError, OSError."""
+    """Entries for every server with SSH, and for the bastion. Raises CommandError, OSError."""
     taken = _taken_names(theirs := user_file(context.config), theirs.parent) | {via_bastion.ALIAS, "localhost"}
     bastion = via_bastion.configured(context.config)
     if bastion:
@@ -100,7 +102,7 @@ def entries(context: Context) -> str:
 
 
 def bastion_entries(bastion: via_bastion.Bastion, servers: Mapping[str, str]) -> str:
-    """Entries for the bastion and for servers behind it: what a person types for each, by its name."""
+    """Entries for the bastion and for servers behind it; `servers` maps names to patterns."""
     lines = [
         "# Made by `devctl ssh-config`; changes here are overwritten.",
         host_block(via_bastion.ALIAS, bastion.options()),
@@ -121,19 +123,22 @@ def servers_with_ssh(context: Context) -> list[str]:
 
 
 def own_file(config: Config) -> Path:
+    """The file of devctl's entries."""
     return config.path.with_name("ssh_config")
 
 
 def user_file(config: Config) -> Path:
+    """The user's own configuration of ssh."""
     return Path(config.environ.get("HOME") or "~").expanduser() / ".ssh" / "config"
 
 
 def read_file(path: Path) -> str:
+    """The content of a file, "" when there is none."""
     return path.read_text(errors="surrogateescape") if path.exists() else ""
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file at once, mode 0600, keeping a symbolic link a link."""
+    """Replace a file atomically, mode 0600, and keep a symbolic link a link."""
     if not text and not path.exists():
         return
     path = path.resolve()

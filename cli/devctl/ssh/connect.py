@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def connect(context: Context, name: str, rest: list[str]) -> int:
-    """Become `ssh NAME REST...`, or run it on the bastion and give its code; raises CommandError when there is no ssh
-    program, no such server, or it is stopped.
+    """Run `ssh NAME REST...`: in place of this process, or as a child through or from the bastion.
 
-    Waiting for a server that starts, and its host key, are `proxy`'s.
+    Raises CommandError when there is no ssh program or no such server, or when the server is stopped. `devctl proxy`
+    waits for a server that starts and writes its host key.
     """
     from devctl.ssh import from_bastion, process, via_bastion
 
@@ -53,7 +53,7 @@ def connect(context: Context, name: str, rest: list[str]) -> int:
 
 
 def replica(name: str, rest: list[str]) -> list[str]:
-    """What follows NAME, without `--replica N`; raises CommandError for another replica than the one there is."""
+    """Remove `--replica N` from what follows NAME. Raises CommandError for N > 0."""
     if not rest or not (rest[0] == "--replica" or rest[0].startswith("--replica=")):
         return rest
     number, after = (rest[0].partition("=")[2], rest[1:]) if "=" in rest[0] else ("".join(rest[1:2]), rest[2:])
@@ -68,7 +68,7 @@ def replica(name: str, rest: list[str]) -> list[str]:
 
 
 def proxy(context: Context, name: str, port: int = names.SSH_POD_PORT) -> int:
-    """Join stdin and stdout to a port of the server; the exit code."""
+    """Connect stdin and stdout to a port of the server; return the exit code."""
     if context.broker and port == names.SSH_POD_PORT:
         from devctl.ssh import from_bastion
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def ssh_options(context: Context, name: str) -> dict[str, str]:
-    """The ssh options that make a connection to server `name` work, in ssh_config's words."""
+    """The options of ssh for a connection to server `name`, by ssh_config's keywords."""
     flags = "".join(f" {shlex.quote(flag)}" for flag in context.connection_flags())
     command = f"{devctl_command()} proxy{flags} {name}".replace("%", "%%")
     found = {

@@ -15,7 +15,10 @@ EDITORS = (*REMOTE_SSH, JETBRAINS)
 
 
 def editor_link(name: str, editor: str, folder: str) -> str:
-    """The link for one of EDITORS; raises CommandError for another, or a folder that is no absolute path."""
+    """The link for one of EDITORS.
+
+    Raises CommandError for another editor, or for a folder that is no absolute path.
+    """
     if not folder.startswith("/"):
         raise CommandError(f"--folder {folder} is not an absolute path", f"write it like {names.HOME_PATH}", USAGE)
     host, path = name + HOST_SUFFIX, quote(folder)

@@ -54,7 +54,7 @@ def _create_flags(typed: Sequence[str], config: Config) -> list[str]:
 
 
 def _pairs(typed: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(option, value) for each option, ("", word) for each other word."""
+    """Yield (option, value) for each option and ("", word) for each other argument."""
     words = iter(enumerate(typed))
     for at, word in words:
         name, separator, value = word.partition("=")
@@ -81,6 +81,6 @@ def _is_given(typed: Sequence[str], short: str, long: str) -> bool:
 
 
 def _flag(config: Config, key: str, flag: str) -> list[str]:
-    """The flag for what this machine's file or environment sets."""
+    """The flag for a setting from this machine's file or environment."""
     setting = config.setting(key)
     return [flag, setting.value] if setting and setting.source not in ("default", "flag") else []

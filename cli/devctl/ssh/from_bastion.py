@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 MEMORY_FOLDER = "/dev/shm"
 ALLOWED_SWITCHES = frozenset("AaTtvqn46C")
-"""ssh's options that only say how this one session is to be; -A is the agent, on request."""
+"""ssh's options that change this session only; -A forwards the agent, on request."""
 CONNECT_SECONDS = 10.0
 SERVICE_SETTLING_SECONDS = 15.0
-"""Seconds until the nodes have surely heard of the Service of a server that is up: each writes its rules by itself."""
+"""Seconds until every node has written its rules for the Service of a server that has just started."""
 _USE_LAPTOP = "on your own machine `devctl ssh` takes every option of ssh; `devctl ssh-config` says how to set it up"
 
 
 def connect(context: Context, name: str, rest: list[str]) -> int:
-    """`devctl ssh NAME REST...` on the bastion; the exit code. Raises CommandError."""
+    """Run ssh from the bastion to a server; return its exit code. Raises CommandError."""
     switches, command = split_options(rest)
     server = wait_reachable(context, name)
     name = str(server["metadata"]["name"])
@@ -74,12 +74,12 @@ def connect(context: Context, name: str, rest: list[str]) -> int:
 
 
 def wait_reachable(context: Context, name: str) -> Json:
-    """The server, once it answers from here. Raises CommandError."""
+    """Wait until the server answers from the bastion. Raises CommandError."""
     return retry_until_ready(context, name, _probe, SERVICE_SETTLING_SECONDS)
 
 
 def proxy(context: Context, name: str) -> int:
-    """`devctl proxy NAME` on the bastion: standard input and output joined to the server's SSH port."""
+    """Connect stdin and stdout to the server's SSH port from the bastion."""
     import select
 
     from devctl.output.standard_streams import write_all
@@ -105,7 +105,10 @@ def proxy(context: Context, name: str) -> int:
 
 
 def split_options(rest: list[str]) -> tuple[list[str], list[str]]:
-    """The options and the command out of what follows NAME; raises CommandError for an option that is not for here."""
+    """Split what follows NAME into ssh's options and the command.
+
+    Raises CommandError for an option that the bastion does not allow.
+    """
     for at, word in enumerate(rest):
         if word == "--":
             return rest[:at], rest[at + 1 :]
@@ -117,12 +120,12 @@ def split_options(rest: list[str]) -> tuple[list[str], list[str]]:
 
 
 def host(context: Context, name: str) -> str:
-    """The server's Service."""
+    """The host name of the server's Service."""
     return f"{name}.{context.namespace}.{names.SERVICE_DOMAIN}"
 
 
 def _open(context: Context, server: Json) -> socket.socket:
-    """A connection to the server's SSH port; raises CommandError."""
+    """Open a connection to the server's SSH port. Raises CommandError."""
     name = str(server["metadata"]["name"])
     try:
         connection = socket.create_connection((host(context, name), names.SSH_PORT), CONNECT_SECONDS)
@@ -134,7 +137,7 @@ def _open(context: Context, server: Json) -> socket.socket:
 
 
 def _probe(context: Context, server: Json) -> Json:
-    """The server, once SSH speaks there; raises CommandError before that."""
+    """Return the server if its SSH answers. Raises CommandError."""
     with _open(context, server) as connection:
         connection.settimeout(BANNER_SECONDS)
         try:
@@ -147,7 +150,10 @@ def _probe(context: Context, server: Json) -> Json:
 
 
 def _request_certificate(path: str) -> tuple[str, str]:
-    """Paths of a new private key and of its certificate. Raises CommandError."""
+    """Make a key and request its certificate; return the paths of both.
+
+    Raises CommandError.
+    """
     # ssh-keygen writes files only; these live for milliseconds, in memory, in a folder that is ours alone.
     with tempfile.TemporaryDirectory(
         prefix="devctl-", dir=MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
@@ -165,7 +171,7 @@ def _request_certificate(path: str) -> tuple[str, str]:
 
 
 def _memory_file(name: str, content: bytes) -> str:
-    """The path of a file without a name, for programs that we start; mode 0600, as ssh wants it."""
+    """Write a file in memory, mode 0600; return its path for child processes."""
     handle = os.memfd_create(name)
     os.fchmod(handle, 0o600)
     os.write(handle, content)

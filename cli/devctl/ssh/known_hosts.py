@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def alias(context: Context, name: str) -> str:
-    """What ssh calls a server's host key: one name per cluster, namespace and server."""
+    """The HostKeyAlias of a server: one for each cluster, namespace and server."""
     import hashlib
 
     cluster = hashlib.sha256(context.target.server.encode()).hexdigest()[:8]
@@ -26,7 +26,7 @@ def alias(context: Context, name: str) -> str:
 
 
 def host_name(context: Context, name: str) -> str:
-    """What ssh calls the server as a host: another name for each cluster, namespace and server.
+    """The HostName of a server: one for each cluster, namespace and server.
 
     It is what %h and %C of a person's ControlPath are made of: with the same name for two servers, ssh would use the
     connection to one of them for the other, without looking at a key. Nothing resolves it; ProxyCommand connects.
@@ -38,19 +38,19 @@ def host_name(context: Context, name: str) -> str:
 
 
 def unique_host(name: str, *place: str) -> str:
-    """`NAME.HASH.devserver`, the hash being of what tells servers of that name apart."""
+    """`NAME.HASH.devserver`, with a hash of what tells servers of that name apart."""
     import hashlib
 
     return f"{name}.{hashlib.sha256(chr(0).join(place).encode()).hexdigest()[:8]}{HOST_SUFFIX}"
 
 
 def known_hosts_file(context: Context, name: str) -> Path:
-    """The file that holds exactly this server's host key."""
+    """The path of the file with this server's host key."""
     return state_folder(context.environ) / "known_hosts" / alias(context, name)
 
 
 def host_key(server: Json) -> str:
-    """The server's host key, type and body; raises CommandError when there is none yet."""
+    """The server's host key, type and body. Raises CommandError when there is none yet."""
     key = str((server.get("status") or {}).get("sshHostKey") or "")
     words = key.split()
     if len(words) < 2 or not key.isprintable():
@@ -62,7 +62,7 @@ def host_key(server: Json) -> str:
 
 
 def pin(context: Context, server: Json) -> Path:
-    """Write the server's host key where ssh looks for it; raises CommandError when there is none yet."""
+    """Write the server's host key where ssh reads it. Raises CommandError."""
     name = server["metadata"]["name"]
     path, line = known_hosts_file(context, name), f"{alias(context, name)} {host_key(server)}\n"
     try:

@@ -11,11 +11,11 @@ from pathlib import Path
 from devservers_core.errors import TRANSPORT, CommandError
 
 KEEPALIVE = {"ServerAliveInterval": "30", "ServerAliveCountMax": "4"}
-"""ssh's options with which a connection that is dead ends after two minutes, and an idle one is kept open."""
+"""ssh's options that end a dead connection after two minutes and keep an idle one open."""
 
 
 def devctl_command() -> str:
-    """How another program calls this devctl."""
+    """The command with which another program starts this devctl."""
     started = Path(sys.argv[0])
     if started.name == "devctl" and started.exists():
         return shlex.quote(str(started.resolve()))
@@ -24,12 +24,12 @@ def devctl_command() -> str:
 
 
 def quoted(path: str) -> str:
-    """A path as ssh_config reads it."""
+    """A path in ssh_config's quoting."""
     return f'"{path}"' if " " in path else path
 
 
 def ssh_program() -> list[str]:
-    """The system's ssh."""
+    """The path of ssh, as the start of a command line. Raises CommandError."""
     binary = shutil.which("ssh")
     if not binary:
         raise CommandError("there is no ssh program on this machine", "install OpenSSH's client", TRANSPORT)
@@ -37,8 +37,10 @@ def ssh_program() -> list[str]:
 
 
 def log_flags(file: str) -> list[str]:
+    """The flags that send ssh's own messages into a file."""
     return ["-E", file] if file else []
 
 
 def option_flags(options: Mapping[str, str]) -> list[str]:
+    """Options as `-o KEY=VALUE` flags."""
     return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]

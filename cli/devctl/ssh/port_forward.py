@@ -25,15 +25,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DATA, ERROR = 0, 1
-STARTING_SECONDS = 600.0  # seconds a starting server is waited for, as with `--wait`
-BANNER_SECONDS = 10.0  # seconds in which a server that took the connection must speak (SSH: the server begins)
-RETRY_SECONDS, MAX_RETRY_SECONDS = 0.05, 2.0  # seconds between attempts, at first and after a while
-FAST_RETRY_SECONDS = 5.0  # seconds in which most servers come up
-QUIET_SECONDS = 1.0  # seconds of waiting before anything is said about it
+STARTING_SECONDS = 600.0
+"""Seconds a starting server is waited for, as with `--wait`."""
+BANNER_SECONDS = 10.0
+"""Seconds in which a server that took the connection must speak (SSH: the server begins)."""
+RETRY_SECONDS, MAX_RETRY_SECONDS = 0.05, 2.0
+"""Seconds between attempts, at first and after a while."""
+FAST_RETRY_SECONDS = 5.0
+"""Seconds in which most servers come up."""
+QUIET_SECONDS = 1.0
+"""Seconds of waiting before anything is said about it."""
 
 
 class Tunnel:
-    """Bytes to and from one port of a server."""
+    """A byte stream to one port of a server."""
 
     def __init__(self, channels: streams.Channels, name: str) -> None:
         self.channels = channels
@@ -41,7 +46,7 @@ class Tunnel:
         self._begun: set[int] = set()
 
     def receive(self) -> bytes:
-        """What arrived, perhaps nothing.
+        """Return the bytes that arrived, perhaps none.
 
         Raises CommandError with what the node says, StreamClosedError at the end.
         """
@@ -57,7 +62,10 @@ class Tunnel:
         return bytes(found)
 
     def first(self, seconds: float) -> bytes:
-        """The first bytes of a server that speaks first. Raises CommandError when none come within `seconds`."""
+        """Return the first bytes of a server that speaks first.
+
+        Raises CommandError when none come within `seconds`.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.channels.wait([], deadline - time.monotonic())
@@ -71,7 +79,7 @@ class Tunnel:
 
 
 def open_tunnel(context: Context, name: str, port: int) -> tuple[Tunnel, bytes]:
-    """Connect to `port` of a server; for SSH wait until it answers, and return its first bytes too.
+    """Connect to `port` of a server; for SSH, wait for and return its first bytes.
 
     Raises CommandError: the server is stopped, has no SSH, or did not come up in time.
     """
@@ -82,7 +90,7 @@ def open_tunnel(context: Context, name: str, port: int) -> tuple[Tunnel, bytes]:
 
 
 def retry_until_ready(context: Context, name: str, attempt: Callable[[Context, Json], T], settling: float = 0.0) -> T:
-    """What `attempt` gives for a server with SSH, tried again while the server is on its way; it raises CommandError.
+    """Call `attempt` with a server that has SSH, again and again while the server starts.
 
     With `settling` one that is up is tried again as well, for so many seconds. Raises CommandError: the server is
     stopped, has no SSH, or did not come up in time.
@@ -106,7 +114,7 @@ def retry_until_ready(context: Context, name: str, attempt: Callable[[Context, J
 
 
 def _open_ssh(context: Context, server: Json) -> tuple[Tunnel, bytes]:
-    """A connection on which SSH has spoken."""
+    """Open a connection on which SSH has answered."""
     tunnel = _open(context, server, pods.listening(context, server), names.SSH_POD_PORT)
     try:
         greeting = tunnel.first(BANNER_SECONDS)
@@ -129,7 +137,7 @@ def _open(context: Context, server: Json, pod: str, port: int) -> Tunnel:
 
 
 def _report_waiting(server: Json, told: str | None) -> str:
-    """Say once what is waited for, and again when the reason changes."""
+    """Print what is waited for, once for each reason."""
     from devctl.output import console
     from devctl.resources.server_state import not_ready_reason
 
@@ -140,7 +148,7 @@ def _report_waiting(server: Json, told: str | None) -> str:
 
 
 def connection_failure(name: str, text: str) -> CommandError:
-    """The failure of a forwarded port, out of what the node says about it."""
+    """The error of a forwarded port, from the node's message."""
     if "connection refused" in text:
         what = f"nothing in {name} listens on that port yet"
     else:

@@ -9,14 +9,14 @@ from typing import NoReturn
 
 
 def exec_(words: list[str]) -> NoReturn:
-    """Go on as another program."""
+    """Replace this process by another program."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(words[0], words)
 
 
 def wait_child(child: subprocess.Popen[bytes]) -> int:
-    """The child's exit code; what a terminal or sshd sends us goes to it as well, and we wait for its end."""
+    """Wait for a child that has the terminal, pass signals on, and return its exit code."""
     import signal
 
     ignored = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)  # ssh has the terminal

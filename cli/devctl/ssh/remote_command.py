@@ -51,7 +51,7 @@ def remote_arguments(line: CommandLine, config: Config) -> list[str]:
 
 
 def ssh_switches(line: CommandLine) -> tuple[str, ...]:
-    """ssh's options for the terminal and standard input of a command on the bastion."""
+    """Choose ssh's options for the terminal and standard input of a remote command."""
     keyboard = sys.stdin.isatty()
     # A password is typed at a terminal of the bastion, wherever the output goes: else this one would show it.
     screen = _reads_password(line) or (sys.stdout.isatty() and sys.stderr.isatty())
@@ -74,7 +74,7 @@ def _reads_password(line: CommandLine) -> bool:
 
 
 def _refresh_ssh_config(flags: Mapping[str, str]) -> None:
-    """Bring ssh's entries up to date after a server was made, if they are kept."""
+    """Update ssh's installed entries after a server was created."""
     from devctl.context import Context
     from devctl.ssh import config
 
@@ -84,7 +84,9 @@ def _refresh_ssh_config(flags: Mapping[str, str]) -> None:
 
 
 def _with_key_text(line: CommandLine) -> tuple[str, ...]:
-    """The arguments with the text of a public key in place of its file. Raises CommandError, as for a private key.
+    """The arguments with the text of a public key in place of its file.
+
+    Raises CommandError.
 
     The file is not on the bastion, and what standard input holds may be a private key, which must not leave.
     """

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from devctl.ssh.port_forward import Tunnel
 
 
-HALF_CLOSED_SECONDS = 10.0  # seconds the server may still be silent after our input ended
+HALF_CLOSED_SECONDS = 10.0
+"""Seconds the server may still be silent after our input ended."""
 
 
 def stream(tunnel: Tunnel, source: int, sink: int, greeting: bytes = b"") -> int:
-    """Carry bytes between two file descriptors and a tunnel until either side ends; the exit code.
+    """Copy bytes between two file descriptors and a tunnel; return the exit code.
 
     `greeting` has arrived already. The channel protocol has no half-close: when our input ends, the rest of the
     answer is still delivered, until the server closes or says nothing for QUIET seconds.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 RETRY_REFUSED_SECONDS = 4.0
-"""A replica that has just gone refuses for a second or two, until nobody is sent to it any more."""
+"""Seconds to try again after a refusal: the Service sends connections to a stopped replica for a second or two."""
 _WITH_VALUE = frozenset("BbcDEeFIiJLlmOopPQRSWw")
 """ssh's options that take a value (ssh(1))."""
 _UNREACHABLE = re.compile(r"^ssh: (?:connect to host \S+ port \d+|Could not resolve hostname \S+): (.+)$", re.M)
@@ -36,7 +36,9 @@ _CLOSED = re.compile(
 
 
 def run(bastion: Bastion, words: Callable[[str], list[str]], server: str | None = None) -> int:
-    """Runs ssh and gives its exit code; `words` makes the command line that writes ssh's messages into a file.
+    """Run ssh to the bastion and return its exit code.
+
+    `words` makes the command line that writes ssh's messages into a file.
 
     Raises CommandError when there was no connection to the bastion, or through it to `server`.
     """
@@ -70,7 +72,7 @@ def run(bastion: Bastion, words: Callable[[str], list[str]], server: str | None 
 
 
 def output(bastion: Bastion, command: list[str]) -> str:
-    """What a devctl command prints on the bastion; raises CommandError when it fails or there is no connection."""
+    """Return the output of a devctl command on the bastion. Raises CommandError."""
     done = subprocess.run(
         [*bastion.ssh("-T"), shlex.join(command)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
@@ -85,7 +87,7 @@ def output(bastion: Bastion, command: list[str]) -> str:
 
 
 def explain(bastion: Bastion, said: str, server: str | None) -> CommandError | None:
-    """Why there was no connection, from ssh's messages; None when they say something else."""
+    """Explain from ssh's messages why there was no connection; None for other messages."""
     address = f"the bastion {bastion.host}:{bastion.port}"
     unreachable, silent = _UNREACHABLE.search(said), _SILENT.search(said)
     if unreachable or silent:
@@ -151,7 +153,7 @@ def wants_messages(rest: list[str]) -> bool:
 
 
 def _run_once(words: Callable[[str], list[str]]) -> tuple[int, str]:
-    """The exit code of one ssh, and what it had to say itself."""
+    """Run ssh once; return its exit code and its own messages."""
     from devctl.ssh.process import wait_child
 
     with tempfile.NamedTemporaryFile(prefix="devctl-ssh-") as log:
@@ -160,7 +162,7 @@ def _run_once(words: Callable[[str], list[str]]) -> tuple[int, str]:
 
 
 def _server_unreachable(said: str) -> bool:
-    """Whether the bastion could not, or did not want to, connect to the server."""
+    """Whether the bastion could not connect, or refused to connect, to the server."""
     return "open failed" in said or "stdio forwarding failed" in said
 
 
@@ -172,8 +174,7 @@ def _print_messages(said: str) -> None:
 
 
 def list_servers(bastion: Bastion) -> list[str]:
-    """The names of the person's servers, asked over ssh. Raises CommandError."""
-
+    """List the names of the user's servers, over ssh. Raises CommandError."""
     bastion.trust()
     answer = output(bastion, ["devctl", "list", "-o", "name"])
     return [line.partition("/")[2] for line in answer.splitlines() if "/" in line]

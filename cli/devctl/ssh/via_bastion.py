@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
 
 ALIAS = "devserver-bastion"
-"""The bastion in ssh_config: short to type, and no other host's name."""
+"""The bastion's host name in ssh_config, which no other host has."""
 DEFAULT_PORT = 22
 PORTABLE_KNOWN_HOSTS = "~/.ssh/devserver_known_hosts"
-"""Where the trust is kept on a machine without devctl."""
+"""The known-hosts file on a machine without devctl."""
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
 
 
 def parse_address(text: str) -> tuple[str, int] | None:
-    """Host and port out of HOST or HOST:PORT; None for anything else."""
+    """Parse HOST or HOST:PORT; None for anything else."""
     found = _ADDRESS.fullmatch(text)
     port = int(found["port"] or DEFAULT_PORT) if found else 0
     return (found["host"].strip("[]"), port) if found and 0 < port < 65536 else None
 
 
 class Bastion:
-    """The bastion that is configured: who one is there, where it is, who vouches for its host key."""
+    """The configured bastion: user, address, and the authority of its host key."""
 
     def __init__(self, config: Config, known_hosts: str | None = None) -> None:
         """Raises CommandError for settings that are not valid. `known_hosts` is a file other than devctl's own."""
         setting = config.setting("bastion")
-        assert setting is not None, "whoever asks has looked"
+        assert setting is not None, "configured() has checked it"
         found = parse_address(setting.value)
         if not found:
             raise CommandError(
@@ -67,7 +67,7 @@ class Bastion:
         self.known_hosts = known_hosts or str(config.path.with_name("known_hosts"))
 
     def options(self) -> dict[str, str]:
-        """ssh's options for the bastion itself, in ssh_config's words."""
+        """The options for the bastion itself, by ssh_config's keywords."""
         found = {"User": self.user, "HostName": self.host, "Port": str(self.port), **self._trust()}
         # Nine seconds in all for who is not in the right network. Tried again, because a replica that has just gone
         # refuses for a second or two, until nobody is sent to it any more.
@@ -75,7 +75,7 @@ class Bastion:
         return found | self._identity()
 
     def server_options(self, server: str) -> dict[str, str]:
-        """ssh's options for a server behind it."""
+        """The options for a server behind the bastion."""
         host = names.host_of(server, self.user)
         found = {
             "User": names.LOGIN,
@@ -88,7 +88,7 @@ class Bastion:
         return found | self._identity()
 
     def authority_line(self) -> str:
-        """The one line of known_hosts that spares people every question.
+        """The line of known_hosts that certifies the bastion and all its servers.
 
         Raises CommandError when nobody gave the key.
         """
@@ -103,7 +103,7 @@ class Bastion:
         return f"@cert-authority {','.join(hosts)} {self.authority}\n"
 
     def trust(self) -> None:
-        """Write known_hosts; raises CommandError when nobody gave the key or it can't be written."""
+        """Write known_hosts. Raises CommandError without a key, or if it can't be written."""
         line = self.authority_line()
         try:
             path = Path(self.known_hosts)
@@ -117,7 +117,7 @@ class Bastion:
             raise CommandError(f"{error.filename}: {error.strerror}", "make it writable") from None
 
     def ssh(self, *words: str, log: str = "") -> list[str]:
-        """ssh's command line to the bastion; `words` are its options, the bastion's name follows them.
+        """The command line of ssh to the bastion; `words` are options before its name.
 
         With `log` its own messages go into that file. "Connection to HOST closed." is none that anybody needs.
         """
@@ -126,7 +126,10 @@ class Bastion:
         return [*ssh_program(), *log_flags(log), *option_flags(options), *words, "--", ALIAS]
 
     def hop(self, server: str, log: str = "") -> list[str]:
-        """ssh's command line to a server, without a file; ProxyJump would not pass our options to its first hop."""
+        """The command line of ssh to a server, without a configuration file.
+
+        ProxyJump would not pass these options to its connection to the bastion.
+        """
         from devctl.ssh.known_hosts import unique_host
 
         options = self.server_options(server)
@@ -158,7 +161,7 @@ class Bastion:
 
 
 def configured(config: Config) -> Bastion | None:
-    """The bastion to work through; None where a cluster is asked for, or no bastion is configured."""
+    """The bastion to use; None if none is configured or a cluster is named."""
     if config.environ.get("DEVCTL_BROKER") or not config.get("bastion"):
         return None
     if config.get("kubeconfig") or config.get("context"):
@@ -167,7 +170,7 @@ def configured(config: Config) -> Bastion | None:
 
 
 def bastion_of_this_process(context: Context) -> Bastion:
-    """The bastion that this process is on, as its people reach it.
+    """The bastion on which this process runs, at its public address.
 
     Raises CommandError when the stack doesn't say how.
     """
