@@ -31,17 +31,17 @@ _CAUSES = (
     (r"unbound immediate PersistentVolumeClaims", "A volume isn't ready: its claim isn't bound.", _AWAIT_VOLUME),
     (r"find available persistent volumes to bind", "There is no storage for one of its volumes.", _AWAIT_VOLUME),
     (r"volume node affinity conflict",
-     "No node with room reaches one of its volumes, which is in another zone or on another node.", _STOP_ONE),
-    (r"exceed max volume count", "Every node has as many volumes attached as it can.", _STOP_ONE),
-    (r"Too many pods", "Every node runs as many pods as it can.", _STOP_ONE),
+     "One of its volumes is in another zone or on another node than every node with free resources.", _STOP_ONE),
+    (r"exceed max volume count", "Every node has reached its limit of attached volumes.", _STOP_ONE),
+    (r"Too many pods", "Every node has reached its limit of pods.", _STOP_ONE),
     (r"didn't match Pod's node affinity/selector",
-     "No free node is of the kind flavor {flavor} asks for{selector}.", _ASK_ADMIN),
+     "No free node has the labels that flavor {flavor} selects{selector}.", _ASK_ADMIN),
     (_TAINT + r"node\.kubernetes\.io/(?:not-ready|unreachable|network-unavailable)",
      "A node isn't ready.", _AWAIT_NODE),
     (_TAINT + r"node\.kubernetes\.io/(?:disk|memory|pid)-pressure",
      "A node is short of disk or memory.", _STOP_ONE),
-    (_TAINT + r"(?!node\.kubernetes\.io/)([^:}\s]+)", "Some nodes are set aside for others ({0}).", _ASK_ADMIN),
-    (r"were unschedulable|\{node\.kubernetes\.io/unschedulable", "Some nodes are closed for now.", _STOP_ONE),
+    (_TAINT + r"(?!node\.kubernetes\.io/)([^:}\s]+)", "Some nodes are reserved for others ({0}).", _ASK_ADMIN),
+    (r"were unschedulable|\{node\.kubernetes\.io/unschedulable", "Some nodes accept no new pods for now.", _STOP_ONE),
 )  # fmt: skip
 
 _TRANSIENT = re.compile(r"replicasets?\.apps .*not found|object has been modified|status unknown for quota", re.I)
@@ -103,8 +103,8 @@ def rejection_cause(text: str) -> Cause:
     if "failed calling webhook" in text and KUEUE_NAMESPACE in text:
         return Cause(
             KUEUE_UNAVAILABLE,
-            "Kueue, which hands out the quota, doesn't answer, so no pod can be made. It starts by itself when Kueue "
-            "is back, which is tried again at ever longer intervals; tell an administrator if it lasts.",
+            "Kueue, which grants the quota, doesn't answer, so Kubernetes can't create the pod. The server starts by "
+            "itself when Kueue answers again. If this lasts, tell an administrator.",
         )
     cause = " ".join(_FORBIDDEN.sub("", text).split()).rstrip(".")[:400]
     if "violates PodSecurity" in text:
@@ -112,7 +112,7 @@ def rejection_cause(text: str) -> Cause:
     if "webhook" in text:
         return Cause(
             "PodRefused",
-            f"An admission webhook of the cluster refuses the pod: {cause}. Ask an administrator.",
+            f"An admission webhook of the cluster rejects the pod: {cause}. Ask an administrator.",
         )
     return Cause("PodRefused", f"The cluster refuses the pod: {cause}. Ask an administrator; it is tried again.")
 
@@ -138,8 +138,8 @@ def mount_failure_message(text: str, claims: Mapping[str, str]) -> str:
         " ".join(_KUBELET_PATH.sub("its folder", cause).split()).lstrip(": ").rstrip(".")[:300] or "Kubernetes fails"
     )
     return (
-        f"{subject} can't be mounted: {cause}. Kubernetes goes on trying, and the server starts when that works; if it "
-        "lasts, ask an administrator."
+        f"{subject} can't be mounted: {cause}. Kubernetes keeps retrying, and the server starts when it succeeds. If "
+        "this lasts, ask an administrator."
     )
 
 

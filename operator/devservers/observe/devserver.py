@@ -112,8 +112,8 @@ def _conditions(
     if pod is not None and phase.name != "Terminating":
         if children.flavor is None:
             message = (
-                f"The flavor {flavor} no longer exists: {name} runs on, and can't be started again with it once it "
-                "stops. Ask an administrator for the flavor, or make a server of another one (`devctl flavors`)."
+                f"The flavor {flavor} no longer exists: {name} keeps running, but can't start again once it "
+                "stops. Ask an administrator for the flavor, or create a server of another one (`devctl flavors`)."
             )
             states.append(("FlavorChanged", True, "FlavorNotFound", message))
         elif children.flavor_changed:

@@ -22,7 +22,7 @@ _CAUSES = (
      "is refused by its registry for now: too many pulls. Wait, or use a mirror."),
     (r"unauthorized|401|403|denied|insufficient_scope|authorization failed|no basic auth",
      "doesn't exist or isn't public. Check the name; for a private registry run `devctl registry login`."),
-    (r"no match for platform", "isn't made for the nodes' kind of processor. Choose another tag."),
+    (r"no match for platform", "has no variant for the nodes' processor. Choose another tag."),
     (r"no space left", "doesn't fit on the node's disk. Tell an administrator, or choose a smaller one."),
     (r"not found|manifest unknown|404|name unknown", "doesn't exist. Check its name and tag."),
     (r"no such host|timeout|timed out|refused|network is unreachable|reset by peer|deadline|EOF|x509|tls",
@@ -39,8 +39,8 @@ def pull_failure_message(image: str, reason: str, text: str, previous: str | Non
     """
     for pattern, predicate in _CAUSES:
         if re.search(pattern, f"{reason} {text.replace(image, '')}", re.I):
-            return f"The image {image} {predicate} It is tried again all the time."
+            return f"The image {image} {predicate} Kubernetes keeps retrying."
     start = f"The image {image} "
     if previous is not None and previous.startswith(start):
         return previous
-    return f"{start}{_UNKNOWN}. Check its name and tag. It is tried again all the time."
+    return f"{start}{_UNKNOWN}. Check its name and tag. Kubernetes keeps retrying."

@@ -64,7 +64,7 @@ def _cause(server: DevServer, deployment: Json | None, all_pods: Sequence[Json])
         unnoticed = server.status.phase == "Running" and server.status.observed_generation == server.metadata.generation
         if not unnoticed or started is None or _requested_by_owner(server, started):
             return None
-        return "PodLost", "its pod is gone, and why was not seen"
+        return "PodLost", "its pod is gone, and the cause is unknown"
     created = pods.created_at(lost)
     started_with = _annotation(lost, ANNOTATION_INPUT_HASH)
     changed = started_with is not None and started_with != _annotation(deployment, ANNOTATION_INPUT_HASH)
@@ -94,7 +94,7 @@ def _cause_of_pod(lost: Json, *, recorded: bool) -> tuple[str, str] | None:
     # A pod that is deleted ends Failed as well, without either: devserver-init's exit code is that of a signal.
     if pods.pod_phase(lost) == "Failed" and (reason or node_text):
         return "EndedByNode", f"its node{node} ended it" + (node_text or (f" ({reason})" if reason else ""))
-    return ("PodDeleted", "its pod was deleted, and not by you") if recorded else None
+    return ("PodDeleted", "its pod was deleted, but not by you") if recorded else None
 
 
 def _message(server: DevServer, text: str) -> str:

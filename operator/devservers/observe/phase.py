@@ -119,7 +119,7 @@ def _running_message(pod: Json, refusal: Cause | None) -> str:
         if terminated.get("reason") == "OOMKilled":
             sentences.append("Use less memory or choose a larger flavor (`devctl flavors`).")
     if refusal is not None:
-        sentences.append(f"It runs as it was before the last change. {refusal.message}")
+        sentences.append(f"It runs without the last change. {refusal.message}")
     return " ".join(sentences)
 
 

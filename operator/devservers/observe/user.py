@@ -29,18 +29,19 @@ def observe(
     phase, ok, reason, message = "Active", True, "Ready", f"The namespace {user.namespace} is set up."
     if error is not None or uid is None:
         phase, ok, reason = "Failed", False, "SetupFailed"
-        message = f"The namespace isn't set up: {error or 'no uid was given out'}. It is tried again."
+        message = f"The namespace isn't set up: {error or 'no uid was allocated'}. The operator retries."
     elif user.spec.suspended:
         phase, ok, reason = "Suspended", False, "Suspended"
-        message = "The keys are withdrawn and the servers stopped. Set spec.suspended to false to end that."
+        message = (
+            "The user's SSH keys are removed and their servers are stopped. Set spec.suspended to false to end this."
+        )
     generation = user.metadata.generation
     ready = make_condition(user.status.conditions, "Ready", ok, reason, message, generation=generation, now=now)
     conditions = [ready]
     if unknown_flavors:
         names_text = _first_names(unknown_flavors)
         text = (
-            f"There is no flavor {names_text}. Correct spec.flavors, or create it; "
-            "`devctl flavors` lists those there are."
+            f"There is no flavor {names_text}. Correct spec.flavors or create it. `devctl flavors` lists all flavors."
         )
         conditions.append(
             make_condition(

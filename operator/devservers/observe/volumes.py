@@ -55,9 +55,7 @@ def home_size_state(server: DevServer, claim: Json | None, error: str | None) ->
             f"persistentHomeSize to {requested}, or ask an administrator for a storage class that can grow.",
         )
     if desired_bytes > requested_bytes or (capacity is not None and parse_quantity(capacity) < requested_bytes):
-        return HomeSizeState(
-            False, "Resizing", f"The home is being made {size}. Nothing to do; the server goes on running."
-        )
+        return HomeSizeState(False, "Resizing", f"The home is being resized to {size}. The server keeps running.")
     if find(server.status.conditions, "HomeResized") is not None:
         return HomeSizeState(True, "Resized", f"The home has {requested}.")
     return None
@@ -75,7 +73,7 @@ def deletion_message(claims: Sequence[str], home_claim: Json | None) -> str | No
     subject, verb = " and ".join(names), "is" if len(names) == 1 else "are"
     return (
         f"{subject[0].upper()}{subject[1:]} {verb} being deleted: all files in it are lost as soon as this server "
-        "stops or restarts. Copy out now what you need (`scp`, `rsync`)."
+        "stops or restarts. Copy what you need now (`scp`, `rsync`)."
     )
 
 

@@ -23,12 +23,12 @@ GPU = flavor(nodeSelector={"gpu": "a100"})
         (
             "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
             "Unschedulable",
-            "of the kind flavor big asks for (gpu=a100). Choose another flavor",
+            "the labels that flavor big selects (gpu=a100). Choose another flavor",
         ),
         (
             "0/1 nodes are available: 1 node(s) had untolerated taint {nvidia.com/gpu: present}.",
             "Unschedulable",
-            "set aside for others (nvidia.com/gpu)",
+            "reserved for others (nvidia.com/gpu)",
         ),
         (
             "0/1 nodes are available: 1 node(s) had untolerated taint(s) {node.kubernetes.io/not-ready: }.",
@@ -40,8 +40,8 @@ GPU = flavor(nodeSelector={"gpu": "a100"})
             "Unschedulable",
             "short of disk",
         ),
-        ("0/1 nodes are available: 1 node(s) were unschedulable.", "Unschedulable", "closed for now"),
-        ("0/1 nodes are available: 1 Too many pods.", "Unschedulable", "as many pods"),
+        ("0/1 nodes are available: 1 node(s) were unschedulable.", "Unschedulable", "no new pods for now"),
+        ("0/1 nodes are available: 1 Too many pods.", "Unschedulable", "limit of pods"),
         ("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", "Unschedulable", "isn't bound"),
         ("0/1 nodes are available: 1 node(s) had volume node affinity conflict.", "Unschedulable", "another zone"),
         (

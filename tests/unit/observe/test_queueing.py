@@ -162,7 +162,7 @@ def test_quota_that_is_set_aside_but_not_given() -> None:
     found = state(queued_pod(), workloads=(held,))
     assert found is not None
     assert found.reason == "Queued"
-    assert "waits for the cluster to make room (machines)" in found.message
+    assert "waits until the cluster has room (machines)" in found.message
 
 
 def test_admitted() -> None:
@@ -186,7 +186,7 @@ def test_kueue_that_does_not_look() -> None:
     assert late is not None
     assert late.settles_after is None
     assert late.reason == "KueueUnavailable"
-    assert "hasn't looked at it yet" in late.message
+    assert "hasn't processed it yet" in late.message
 
 
 def test_kueue_that_is_not_there() -> None:
@@ -302,7 +302,7 @@ def test_a_lost_place_is_told_until_there_is_one_again() -> None:
             "Preempted",
         ),
         ("PodsReadyTimeout", "Exceeded the PodsReady timeout dev-ann/x", "It wasn't ready in time", "Evicted"),
-        ("ClusterQueueStopped", "The ClusterQueue is stopped", "Its queue was stopped", "Evicted"),
+        ("ClusterQueueStopped", "The ClusterQueue is stopped", "An administrator stopped its queue", "Evicted"),
         ("NodeFailures", "node lost", "Its node failed", "Evicted"),
         ("SomethingNew", "who knows", "Kueue took its place away (SomethingNew)", "Evicted"),
     ],

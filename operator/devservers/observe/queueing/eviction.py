@@ -21,12 +21,12 @@ EVICTED = "Evicted"
 
 _UID = re.compile(r"\(UID: ([^,)\s]+)")
 _CAUSES = {
-    "PodsReadyTimeout": "It wasn't ready in time, so its place was given up.",
-    "NodeFailures": "Its node failed, so its place was given up.",
-    "ClusterQueueStopped": "Its queue was stopped by an administrator.",
-    "LocalQueueStopped": "Its queue was stopped by an administrator.",
+    "PodsReadyTimeout": "It wasn't ready in time, so Kueue took its quota back.",
+    "NodeFailures": "Its node failed, so Kueue took its quota back.",
+    "ClusterQueueStopped": "An administrator stopped its queue.",
+    "LocalQueueStopped": "An administrator stopped its queue.",
     "AdmissionCheck": "The cluster could not make room for it.",
-    "Deactivated": "Kueue has taken it out of its queue.",
+    "Deactivated": "Kueue removed it from its queue.",
 }
 """By the reason of Kueue's condition Evicted (v0.18, apis/kueue/v1beta2/workload_types.go)."""
 

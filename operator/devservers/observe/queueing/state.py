@@ -143,8 +143,8 @@ def _waiting_reason_and_message(
     kueue_message = _condition_message(workload, "QuotaReserved")
     if (workload.get("spec") or {}).get("active") is False:
         return DEACTIVATED, (
-            "Kueue has taken it out of its queue after too many attempts, or an administrator did. "
-            f"`devctl restart {_server_name(pod)}` queues it anew."
+            "Kueue removed it from its queue after too many attempts, or an administrator did. "
+            f"`devctl restart {_server_name(pod)}` queues it again."
         )
     if kueue_message.startswith(("LocalQueue ", "ClusterQueue ")):
         if "doesn't exist" in kueue_message:
@@ -153,13 +153,12 @@ def _waiting_reason_and_message(
                 "or ask an administrator."
             )
         return QUEUE_STOPPED, (
-            f"The queue {queue} is stopped: nothing starts for now. It starts by itself when an administrator opens "
-            "the queue again."
+            f"The queue {queue} is stopped. The server starts by itself when an administrator starts the queue again."
         )
     if pods.condition_true_since(workload, "QuotaReserved"):
         checks = [check["name"] for check in pods.status(workload).get("admissionChecks") or () if check.get("name")]
         checks_text = f" ({', '.join(checks)})" if checks else ""
-        return QUEUED, f"Its quota is set aside; waits for the cluster to make room{checks_text}. It starts by itself."
+        return QUEUED, f"Its quota is reserved; it waits until the cluster has room{checks_text}. It starts by itself."
     try:
         return QUEUED, pending_reason(demand_of(pod, queue), snapshot.cluster_queues, kueue_message)
     except NeverFitsError as error:
@@ -173,8 +172,8 @@ def _state_without_workload(pod: Json, now: datetime) -> QueueState | None:
     since = pods.created_at(pod)
     remaining = since + WORKLOAD_TIMEOUT - now if since else timedelta(0)
     message = (
-        "Waits for Kueue, which hands out the quota and hasn't looked at it yet. It starts by itself when Kueue "
-        "answers; if that lasts, tell an administrator."
+        "Waits for Kueue, which grants the quota and hasn't processed it yet. It starts by itself when Kueue "
+        "answers. If this lasts, tell an administrator."
     )
     settled = remaining <= timedelta(0)
     return QueueState(
@@ -184,7 +183,7 @@ def _state_without_workload(pod: Json, now: datetime) -> QueueState | None:
 
 def _state_without_kueue(pod: Json) -> QueueState:
     message = (
-        "The platform's quota is on, and the cluster has no Kueue to hand it out. "
+        "The platform's quota is on, but the cluster has no Kueue to grant it. "
         + ("Its pod is held until Kueue is back" if is_gated(pod) else "It starts without waiting")
         + "; an administrator has to install Kueue."
     )
