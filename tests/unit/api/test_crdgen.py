@@ -25,7 +25,7 @@ class Plain(BaseModel):
     note: str | None = None
 
 
-def test_references_are_inlined_and_what_stands_beside_them_stays() -> None:
+def test_structural_reference_is_inlined_with_the_keys_beside_it() -> None:
     class Outer(BaseModel):
         inner: Inner = Field(description="beside")
 
@@ -37,11 +37,11 @@ def test_references_are_inlined_and_what_stands_beside_them_stays() -> None:
     }
 
 
-def test_an_optional_is_the_thing_itself_without_default() -> None:
+def test_structural_optional_is_its_schema_without_default() -> None:
     assert _of(Plain)["properties"] == {"note": {"type": "string"}}
 
 
-def test_constraints_and_rules_inside_an_optional_are_kept() -> None:
+def test_structural_optional_keeps_constraints_and_rules() -> None:
     class Model(BaseModel):
         name: (
             Annotated[str, Field(max_length=3, json_schema_extra={"x-kubernetes-validations": [{"rule": "true"}]})]
@@ -55,7 +55,7 @@ def test_constraints_and_rules_inside_an_optional_are_kept() -> None:
     }
 
 
-def test_an_objects_default_is_empty_when_the_server_can_fill_it() -> None:
+def test_structural_object_default_becomes_empty_where_the_server_can_fill_it() -> None:
     class Outer(BaseModel):
         filled: Inner = Inner()
         bare: Plain = Plain()
@@ -66,31 +66,31 @@ def test_an_objects_default_is_empty_when_the_server_can_fill_it() -> None:
 
 
 @pytest.mark.parametrize("default", ["", [], {}])
-def test_defaults_that_say_nothing_are_left_out(default: object) -> None:
+def test_structural_default_equal_to_absence_is_left_out(default: object) -> None:
     found = structural({"type": "array", "items": {"type": "string"}, "default": default}, {}, "x")
     assert "default" not in found
 
 
 @pytest.mark.parametrize("default", [0, False, "a", ["a"]])
-def test_defaults_that_say_something_stay(default: object) -> None:
+def test_structural_default_with_a_value_stays(default: object) -> None:
     assert structural({"type": "string", "default": default}, {}, "x")["default"] == default
 
 
-def test_integer_or_string() -> None:
+def test_structural_integer_or_string_becomes_int_or_string() -> None:
     class Model(BaseModel):
         value: int | str | None = None
 
     assert _of(Model)["properties"]["value"] == {"x-kubernetes-int-or-string": True}
 
 
-def test_const_is_an_enum_of_one() -> None:
+def test_structural_const_becomes_an_enum_of_one() -> None:
     class Model(BaseModel):
         kind: Literal["a"]
 
     assert _of(Model)["properties"]["kind"] == {"type": "string", "enum": ["a"]}
 
 
-def test_forbidden_extras_are_left_to_the_server() -> None:
+def test_structural_forbidden_extras_are_left_to_the_server() -> None:
     class Model(BaseModel):
         model_config = ConfigDict(extra="forbid")
         a: int
@@ -98,7 +98,7 @@ def test_forbidden_extras_are_left_to_the_server() -> None:
     assert "additionalProperties" not in _of(Model)
 
 
-def test_maps_keep_the_schema_of_their_values() -> None:
+def test_structural_map_keeps_the_schema_of_its_values() -> None:
     class Model(BaseModel):
         labels: dict[str, Annotated[str, Field(max_length=9)]]
 
@@ -154,13 +154,13 @@ class _Anything(BaseModel):
         (_Anything, "_Anything.a: no type"),
     ],
 )
-def test_what_a_crd_cannot_say_is_refused(model: type[BaseModel], text: str) -> None:
+def test_structural_schema_a_crd_cannot_express_is_refused(model: type[BaseModel], text: str) -> None:
     with pytest.raises(UnsupportedSchemaError, match=text):
         _of(model)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.names.kind)
-def test_what_cel_walks_is_bounded(kind: type[Resource]) -> None:
+def test_crd_list_that_cel_walks_is_bounded(kind: type[Resource]) -> None:
     """A string, list or map of spec without a limit would let the cost estimate refuse the whole CRD."""
 
     def unbounded(schema: dict[str, Any], path: str) -> list[str]:
@@ -179,7 +179,7 @@ def test_what_cel_walks_is_bounded(kind: type[Resource]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.names.kind)
-def test_the_crd_around_the_schema(kind: type[Resource]) -> None:
+def test_crd_has_names_scope_version_and_columns(kind: type[Resource]) -> None:
     made = crd(kind)
     version = made["spec"]["versions"][0]
     assert made["metadata"]["name"] == f"{made['spec']['names']['plural']}.devservers.io"
@@ -189,9 +189,9 @@ def test_the_crd_around_the_schema(kind: type[Resource]) -> None:
 
 
 @pytest.mark.parametrize("name", files())
-def test_the_committed_file_is_what_the_models_say(name: str) -> None:
+def test_files_equal_the_committed_files(name: str) -> None:
     assert (DIRECTORY / name).read_text() == files()[name], "run `python -m devservers.api.crdgen` and commit"
 
 
-def test_no_file_is_left_over() -> None:
+def test_files_cover_every_committed_file() -> None:
     assert {path.name for path in DIRECTORY.iterdir()} == set(files())

@@ -31,7 +31,7 @@ STRING_RULES = [row for row in REFUSED if row[1][:1] == ("spec",) and not any(ea
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_every_field_is_read_and_written_back(kind: str) -> None:
+def test_parse_full_object_reads_and_writes_every_field(kind: str) -> None:
     """Nothing is lost, renamed or given another value; a number that stands for a quantity becomes a string."""
     example = with_value(EXAMPLES[kind], ("status",), STATUSES[kind])
     expected = copy.deepcopy(example)
@@ -41,12 +41,12 @@ def test_every_field_is_read_and_written_back(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "path", "value"), ACCEPTED)
-def test_what_the_api_accepts_is_read(kind: str, path: tuple[str | int, ...], value: object) -> None:
+def test_parse_value_the_api_accepts_is_read(kind: str, path: tuple[str | int, ...], value: object) -> None:
     MODELS[kind].parse(with_value(EXAMPLES[kind], path, value))
 
 
 @pytest.mark.parametrize(("kind", "path", "value", "message"), STRING_RULES)
-def test_what_the_api_refuses_about_a_string_is_refused_alike(
+def test_parse_string_the_api_refuses_is_refused_with_the_same_message(
     kind: str, path: tuple[str | int, ...], value: object, message: str
 ) -> None:
     with pytest.raises(InvalidObjectError) as caught:
@@ -56,17 +56,17 @@ def test_what_the_api_refuses_about_a_string_is_refused_alike(
     assert text.startswith(f"{kind}: spec.")
 
 
-def test_unknown_fields_are_ignored() -> None:
+def test_parse_unknown_fields_are_ignored() -> None:
     server = DevServer.parse(with_value(EXAMPLES["DevServer"], ("spec", "fromTheFuture"), {"a": 1}))
     assert server.spec.flavor == "cpu-small"
 
 
-def test_an_unknown_phase_of_a_newer_operator_is_read() -> None:
+def test_parse_unknown_phase_of_a_newer_operator_is_read() -> None:
     newer = {**EXAMPLES["DevServer"], "status": {"phase": "Hibernating", "timeline": [], "somethingNew": 1}}
     assert DevServer.parse(newer).status.phase == "Hibernating"
 
 
-def test_several_errors_are_one_line() -> None:
+def test_parse_several_errors_give_one_line() -> None:
     with pytest.raises(InvalidObjectError) as caught:
         DevServer.parse({"spec": {"image": "A B", "volumes": [{"claimName": "a"}]}})
     text = str(caught.value)
@@ -75,7 +75,7 @@ def test_several_errors_are_one_line() -> None:
     assert "\n" not in text
 
 
-def test_numbers_stand_for_quantities_where_the_api_takes_them() -> None:
+def test_parse_number_for_a_quantity_is_read_as_text() -> None:
     flavor = DevServerFlavor.parse(EXAMPLES["DevServerFlavor"])
     assert flavor.spec.resources.limits["cpu"] == "2"
     assert flavor.spec.resources.requests["nvidia.com/gpu"] == "1"
@@ -83,7 +83,7 @@ def test_numbers_stand_for_quantities_where_the_api_takes_them() -> None:
     assert user.spec.quota.cpu == "16"
 
 
-def test_models_are_frozen() -> None:
+def test_model_assignment_is_refused() -> None:
     server = DevServer.parse(EXAMPLES["DevServer"])
     with pytest.raises(pydantic.ValidationError):
         server.spec.running = False
@@ -93,20 +93,20 @@ def test_models_are_frozen() -> None:
     ("owner", "namespace", "expected"),
     [("ann", "dev-ann", "ann"), (None, "dev-ann", "ann"), (None, "default", ""), (None, "dev-", "")],
 )
-def test_owner(owner: str | None, namespace: str, expected: str) -> None:
+def test_owner_is_the_specs_else_the_namespaces(owner: str | None, namespace: str, expected: str) -> None:
     spec = {"flavor": "x"} | ({"owner": owner} if owner else {})
     server = DevServer.parse({"metadata": {"name": "a", "namespace": namespace}, "spec": spec})
     assert server.owner == expected
 
 
-def test_namespace_and_user_are_inverse() -> None:
+def test_namespace_of_and_user_of_are_inverse() -> None:
     assert namespace_of("ann") == "dev-ann"
     assert user_of(namespace_of("dev-x")) == "dev-x"
     assert user_of("kube-system") is None
 
 
 @pytest.mark.parametrize("flavor", SHIPPED, ids=lambda each: each.name)
-def test_shipped_flavors_hold_together(flavor: DevServerFlavor) -> None:
+def test_shipped_flavor_has_requests_within_limits(flavor: DevServerFlavor) -> None:
     resources = flavor.spec.resources
     for name, amount in resources.requests.items():
         assert parse_quantity(amount) <= parse_quantity(resources.limits[name])
@@ -114,5 +114,5 @@ def test_shipped_flavors_hold_together(flavor: DevServerFlavor) -> None:
     assert DevServerFlavor.parse(flavor.manifest()) == flavor
 
 
-def test_the_default_flavor_is_shipped() -> None:
+def test_shipped_flavors_include_the_default() -> None:
     assert DEFAULT_FLAVOR in {flavor.name for flavor in SHIPPED}

@@ -40,7 +40,7 @@ def home(size: str = "10Gi", phase: str = "Bound", **spec: object) -> dict[str, 
     }
 
 
-def test_children_in_order_with_labels_and_owners() -> None:
+def test_manifests_have_order_labels_and_owners() -> None:
     children = manifests(request(server=server(persistentHomeSize="10Gi")))
     assert [found["kind"] for found in children] == ["PersistentVolumeClaim", "ConfigMap", "Service", "Deployment"]
     assert [found["metadata"]["name"] for found in children] == ["mydev-home", "mydev-keys", "mydev", "mydev"]
@@ -51,12 +51,12 @@ def test_children_in_order_with_labels_and_owners() -> None:
         assert owners == (None if found["kind"] == "PersistentVolumeClaim" else OWNED)
 
 
-def test_without_ssh_there_is_no_service() -> None:
+def test_manifests_without_ssh_have_no_service() -> None:
     kinds = [found["kind"] for found in manifests(request(server=server(enableSSH=False)))]
     assert kinds == ["ConfigMap", "Deployment"]
 
 
-def test_service_takes_22_to_2222() -> None:
+def test_service_maps_port_22_to_2222() -> None:
     assert child("Service")["spec"] == {
         "type": "ClusterIP",
         "selector": {"devservers.io/name": "mydev"},
@@ -64,7 +64,7 @@ def test_service_takes_22_to_2222() -> None:
     }
 
 
-def test_keys_hold_the_users_keys_the_authority_and_one_account() -> None:
+def test_keys_config_map_has_the_users_keys_the_ca_and_one_account() -> None:
     data = child("ConfigMap")["data"]
     assert data["authorized_keys"] == KEY + "\n"
     assert data["principals"] == "ann\n"
@@ -73,7 +73,7 @@ def test_keys_hold_the_users_keys_the_authority_and_one_account() -> None:
     assert data["group"].splitlines()[-1] == f"dev:x:{UID}:"
 
 
-def test_suspended_user_has_no_way_in_and_no_pod() -> None:
+def test_manifests_of_a_suspended_user_have_no_keys_and_no_pod() -> None:
     suspended = user(suspended=True)
     data = child("ConfigMap", user=suspended)["data"]
     assert (data["authorized_keys"], data["principals"]) == ("", "")
@@ -91,25 +91,25 @@ def test_suspended_user_has_no_way_in_and_no_pod() -> None:
         (["ssh-rsa B", "ssh-ed25519 A", "ssh-rsa B"], ["ssh-rsa B", "ssh-ed25519 A"]),
     ],
 )
-def test_each_key_is_one_line(given_keys: list[str], lines: list[str]) -> None:
+def test_authorized_keys_entry_gives_one_line_or_none(given_keys: list[str], lines: list[str]) -> None:
     assert authorized_keys(given_keys).splitlines() == lines
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")).map(lambda tail: "ssh-ed25519 AAAA " + tail)))
-def test_no_entry_ever_adds_a_line(given_keys: list[str]) -> None:
+def test_authorized_keys_entry_never_adds_a_second_line(given_keys: list[str]) -> None:
     lines = authorized_keys(given_keys).splitlines()
     assert len(lines) <= len(given_keys)
     assert all(line.startswith("ssh-ed25519 AAAA") for line in lines)
 
 
-def test_a_key_ends_when_its_owner_said_so() -> None:
+def test_authorized_keys_named_key_has_its_expiry_time() -> None:
     named = {"name": "laptop", "key": "ssh-ed25519 AAAABBBB work", "expires": "2027-01-01T01:02:03+01:00"}
     data = child("ConfigMap", user=user(sshKeys=[named]))["data"]
     assert data["authorized_keys"] == f'{KEY}\nexpiry-time="20270101000203Z" ssh-ed25519 AAAABBBB work\n'
 
 
 @pytest.mark.parametrize("plain", [["ssh-ed25519 AAAABBBB"], ["ssh-ed25519 AAAABBBB other comment"], []])
-def test_the_earliest_end_of_a_key_listed_twice_counts(plain: list[str]) -> None:
+def test_authorized_keys_key_listed_twice_has_the_earliest_end(plain: list[str]) -> None:
     named = [
         {"name": "a", "key": "ssh-ed25519 AAAABBBB", "expires": "2028-01-01T00:00:00Z"},
         {"name": "b", "key": "ssh-ed25519 AAAABBBB again", "expires": "2027-01-01T00:00:00Z"},
@@ -119,7 +119,7 @@ def test_the_earliest_end_of_a_key_listed_twice_counts(plain: list[str]) -> None
     assert data["authorized_keys"] == f'expiry-time="20270101000000Z" {[*plain, "ssh-ed25519 AAAABBBB"][0]}\n'
 
 
-def test_host_key_follows_the_home_when_there_is_one() -> None:
+def test_owner_reference_of_a_host_key_is_the_home_if_there_is_one() -> None:
     assert host_key.owner_reference(server(), None) == OWNED[0]
     assert host_key.owner_reference(server(persistentHomeSize="1Gi"), home()) == {
         "apiVersion": "v1",
@@ -141,7 +141,7 @@ def test_host_key_secret_gives_its_public_half_back() -> None:
 
 
 @pytest.mark.parametrize("data", [None, {}, {"ssh_host_ed25519_key.pub": "%%"}, {"ssh_host_ed25519_key.pub": ""}])
-def test_damaged_host_key_has_no_public_half(data: dict[str, str] | None) -> None:
+def test_public_of_a_damaged_secret_is_none(data: dict[str, str] | None) -> None:
     assert host_key.public_of({"data": data}) is None
 
 
@@ -155,13 +155,13 @@ def test_damaged_host_key_has_no_public_half(data: dict[str, str] | None) -> Non
         ("10240Mi", home("10Gi"), "10Gi"),
     ],
 )
-def test_home_only_grows(wanted: str, live: dict[str, Any] | None, size: str) -> None:
+def test_home_claim_size_only_grows(wanted: str, live: dict[str, Any] | None, size: str) -> None:
     claim = child("PersistentVolumeClaim", server=server(persistentHomeSize=wanted), live_home=live)
     assert claim["spec"]["resources"]["requests"]["storage"] == size
     assert claim["metadata"]["annotations"] == {"devservers.io/home-of": "mydev"}
 
 
-def test_stored_home_keeps_its_class_and_modes() -> None:
+def test_home_claim_of_a_stored_home_keeps_its_class_and_modes() -> None:
     live = home(storageClassName="old", accessModes=["ReadWriteMany"], volumeName="pv-1")
     claim = child("PersistentVolumeClaim", server=server(persistentHomeSize="1Gi"), live_home=live)
     assert claim["spec"] == {
@@ -194,11 +194,11 @@ def mounts_of(**spec: Any) -> dict[str, str]:
         ),
     ],
 )
-def test_what_is_mounted_where(spec: dict[str, Any], expected: dict[str, str]) -> None:
+def test_storage_mounts_each_claim_at_its_path(spec: dict[str, Any], expected: dict[str, str]) -> None:
     assert mounts_of(**spec) == expected
 
 
-def test_request_needs_a_uid_and_a_stored_server() -> None:
+def test_manifests_without_uid_or_stored_server_are_refused() -> None:
     nobody = user().model_copy(update={"status": user().status.model_copy(update={"uid": None})})
     with pytest.raises(ValueError, match="no uid yet"):
         manifests(request(user=nobody))

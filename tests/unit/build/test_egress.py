@@ -52,16 +52,16 @@ def _allowed(spec: dict[str, Any], address: str, port: int) -> bool:
         (Egress(("10.1.0.0/16",), ("10.1.0.0/16",)), "10.1.2.3", 443, True),
     ],
 )
-def test_the_internet_is_open_and_the_cluster_is_not(egress: Egress, address: str, port: int, open_: bool) -> None:
+def test_policy_opens_the_internet_and_closes_the_cluster(egress: Egress, address: str, port: int, open_: bool) -> None:
     assert _allowed(policy(egress), address, port) is open_
 
 
-def test_it_is_about_every_pod_of_the_namespace_and_what_goes_out() -> None:
+def test_policy_selects_every_pod_and_egress_only() -> None:
     spec = policy(LOCAL)
     assert (spec["podSelector"], spec["policyTypes"]) == ({}, ["Egress"])
 
 
-def test_the_api_server_takes_every_exception() -> None:
+def test_policy_exceptions_lie_inside_their_block() -> None:
     """Each must lie within its block (validation of networking.k8s.io/v1)."""
     for egress in (LOCAL, AWS, Egress()):
         blocks = [each["ipBlock"] for rule in policy(egress)["egress"] for each in rule["to"] if "ipBlock" in each]
@@ -74,6 +74,6 @@ def test_the_api_server_takes_every_exception() -> None:
 
 
 @pytest.mark.parametrize("text", ["lots", "10.0.0.1/8", "10.0.0.0/33"])
-def test_a_list_that_names_no_network_ends_the_operator_at_once(text: str) -> None:
+def test_egress_of_an_invalid_network_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"10\.0\.0|lots"):
         Egress.of(closed=text, opened="", dns="")

@@ -18,7 +18,7 @@ CA, KEY = generate_key_pair(), generate_key_pair()
 CERTIFICATE = sign(CA.private, KEY.public, NAMES, NOW)
 
 
-def test_openssh_reads_it_as_a_host_certificate_for_these_names(tmp_path: Path) -> None:
+def test_sign_gives_a_host_certificate_that_openssh_reads(tmp_path: Path) -> None:
     file = tmp_path / "key-cert.pub"
     file.write_text(CERTIFICATE)
     env = {"PATH": "/usr/bin:/bin", "TZ": "UTC"}
@@ -40,7 +40,7 @@ def test_openssh_reads_it_as_a_host_certificate_for_these_names(tmp_path: Path) 
         (-timedelta(days=1), False),
     ],
 )
-def test_it_serves_for_two_thirds_of_its_time(later: timedelta, expected: bool) -> None:
+def test_serves_for_two_thirds_of_the_lifetime(later: timedelta, expected: bool) -> None:
     assert serves(CERTIFICATE, CA.public, KEY.public, NAMES, NOW + later) is expected
 
 
@@ -57,10 +57,12 @@ def test_it_serves_for_two_thirds_of_its_time(later: timedelta, expected: bool) 
     ],
     ids=["another CA", "another key", "other names", "no certificate", "nothing", "rubbish", "cut off"],
 )
-def test_what_does_not_serve(certificate: str, ca: str, public: str, names: tuple[str, ...]) -> None:
+def test_serves_is_false_for_another_ca_key_or_name(
+    certificate: str, ca: str, public: str, names: tuple[str, ...]
+) -> None:
     assert not serves(certificate, ca, public, names, NOW)
 
 
-def test_a_broken_ca_signs_nothing() -> None:
+def test_sign_with_a_broken_ca_is_refused() -> None:
     with pytest.raises(ValueError, match="OpenSSH private key"):
         sign("no key", KEY.public, NAMES, NOW)

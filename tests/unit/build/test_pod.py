@@ -68,7 +68,7 @@ def flavors(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(max_examples=150, deadline=None)
 @given(spec=specs(), shape=flavors())
-def test_every_valid_spec_renders_a_restricted_pod_in_stored_spelling(
+def test_pod_template_of_any_valid_spec_is_restricted_and_in_stored_spelling(
     spec: dict[str, Any], shape: dict[str, Any]
 ) -> None:
     wanted = request(server=server(**spec), flavor=flavor(**shape))
@@ -150,14 +150,14 @@ def assert_nothing_dropped(value: object, path: str = "") -> None:
         ),
     ],
 )
-def test_first_process_is_ours(spec: dict[str, Any], command: list[str]) -> None:
+def test_main_container_command_starts_with_devserver_init(spec: dict[str, Any], command: list[str]) -> None:
     container = main_container(server=server(**spec))
     assert container["command"] == command
     assert "args" not in container
 
 
 @pytest.mark.parametrize("typed", ["pa$$word", "$(USER)-x", "$", "$$$(A)", "a$b", "echo pid is $$"])
-def test_a_dollar_is_written_so_that_kubernetes_gives_what_was_typed(typed: str) -> None:
+def test_pod_template_dollar_signs_reach_the_container_unchanged(typed: str) -> None:
     container = main_container(
         user=user(env=[{"name": "A", "value": typed}]),
         server=server(env=[{"name": "B", "value": typed}], command=["sh", "-c", typed], args=[typed]),
@@ -171,13 +171,13 @@ def expanded(text: str) -> str:
     return re.sub(r"\$\$|\$\([^)]*\)", lambda found: "$" if found[0] == "$$" else "expanded", text)
 
 
-def test_ssh_off_has_no_port_and_no_probe() -> None:
+def test_pod_template_without_ssh_has_no_port_and_no_probe() -> None:
     container = main_container(server=server(enableSSH=False))
     assert not {"ports", "lifecycle"} & container.keys()
     assert {"ports", "lifecycle"} <= main_container().keys()
 
 
-def test_own_image_keeps_the_api_servers_pull_policy_and_the_platforms_is_pulled_only_when_absent() -> None:
+def test_pull_policy_is_set_for_the_platforms_image_only() -> None:
     assert main_container()["image"] == "registry.example/base:1"
     assert main_container()["imagePullPolicy"] == "IfNotPresent"
     own = main_container(server=server(image="alpine:3"))
@@ -185,7 +185,7 @@ def test_own_image_keeps_the_api_servers_pull_policy_and_the_platforms_is_pulled
     assert "imagePullPolicy" not in own
 
 
-def test_environment_is_the_users_then_the_servers_and_never_over_the_platforms() -> None:
+def test_environment_has_the_users_then_the_servers_variables_under_the_platforms() -> None:
     container = main_container(
         user=user(env=[{"name": "A", "value": "user"}, {"name": "B", "value": "user"}]),
         server=server(
@@ -204,7 +204,7 @@ def test_environment_is_the_users_then_the_servers_and_never_over_the_platforms(
     ]
 
 
-def test_init_container_is_charged_no_more_than_the_server_and_no_gpu() -> None:
+def test_init_container_requests_no_more_than_the_server_and_no_gpu() -> None:
     resources = {"requests": {"cpu": "4", "nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}}
     pod = template(flavor=flavor(resources=resources))["spec"]
     assert pod["initContainers"][0]["resources"] == {
@@ -217,7 +217,7 @@ def test_init_container_is_charged_no_more_than_the_server_and_no_gpu() -> None:
     }
 
 
-def test_quantities_are_canonical() -> None:
+def test_resources_are_in_canonical_spelling() -> None:
     assert main_container()["resources"] == {
         "requests": {"cpu": "500m", "ephemeral-storage": "1Gi", "memory": "512Mi"},
         "limits": {"cpu": "2", "ephemeral-storage": "20Gi", "memory": "2Gi"},
@@ -237,7 +237,7 @@ def test_quantities_are_canonical() -> None:
         ({"ephemeral-storage": "2Gi"}, {"ephemeral-storage": "100Gi"}, ("2Gi", "100Gi")),
     ],
 )
-def test_disk_is_limited_whatever_the_flavor_says(
+def test_resources_always_limit_ephemeral_storage(
     requests: dict[str, str], limits: dict[str, str], expected: tuple[str, str]
 ) -> None:
     pod = template(flavor=flavor(resources={"requests": requests, "limits": limits}))["spec"]
@@ -248,11 +248,11 @@ def test_disk_is_limited_whatever_the_flavor_says(
     assert {each["sizeLimit"] for each in on_disk} == {expected[1], "64Mi"}
 
 
-def test_every_volume_of_the_nodes_disk_or_memory_has_a_size() -> None:
+def test_volumes_on_disk_or_in_memory_have_a_size() -> None:
     assert all(v["emptyDir"].get("sizeLimit") for v in template()["spec"]["volumes"] if "emptyDir" in v)
 
 
-def test_tolerations_and_selector_are_taken_over_as_the_api_server_keeps_them() -> None:
+def test_placement_has_the_flavors_tolerations_and_selector() -> None:
     tolerations = [{"key": "gpu", "operator": "Exists", "value": "", "effect": "NoExecute", "tolerationSeconds": 0}]
     pod = template(flavor=flavor(tolerations=tolerations, nodeSelector={"b": "1", "a": "2"}))["spec"]
     assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}]

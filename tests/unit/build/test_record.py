@@ -33,7 +33,7 @@ def live(**changes: object) -> dict[str, Any]:
         {"server": server({"devservers.io/started-at": "2026-11-21T13:00:00Z"})},
     ],
 )
-def test_running_server_keeps_what_it_was_started_with(change: dict[str, Any]) -> None:
+def test_running_server_keeps_the_template_of_its_start(change: dict[str, Any]) -> None:
     homed = "server" in change and change["server"].spec.persistent_home_size
     before = live(server=server(persistentHomeSize="10Gi")) if homed else live()
     assert child("Deployment", live_deployment=before, **change) == before
@@ -52,14 +52,14 @@ def test_running_server_keeps_what_it_was_started_with(change: dict[str, Any]) -
         {"enableSSH": False},
     ],
 )
-def test_owners_change_starts_it_anew_with_everything_that_changed(spec: dict[str, Any]) -> None:
+def test_owners_change_renders_the_template_again(spec: dict[str, Any]) -> None:
     before = live()
     after = child("Deployment", live_deployment=before, server=server(**spec), settings=NEWER)
     assert after == child("Deployment", server=server(**spec), settings=NEWER)
     assert after["spec"]["template"] != before["spec"]["template"]
 
 
-def test_restart_asked_for_changes_the_template_even_when_nothing_else_did() -> None:
+def test_restart_annotation_changes_the_template() -> None:
     asked = server({"devservers.io/restarted-at": "2026-11-21T13:00:00Z"})
     before = live()
     after = child("Deployment", live_deployment=before, server=asked)
@@ -67,7 +67,7 @@ def test_restart_asked_for_changes_the_template_even_when_nothing_else_did() -> 
     assert child("Deployment", live_deployment=after, server=asked) == after
 
 
-def test_a_server_from_before_runs_on_and_is_kept_from_its_next_start() -> None:
+def test_server_without_safe_to_evict_gets_it_at_its_next_start() -> None:
     """The autoscaler evicts no server; what runs without saying so is not restarted to say it."""
     before = live()
     record = before["metadata"]["annotations"]
@@ -91,7 +91,7 @@ def test_drift_by_hand_is_put_back_to_the_record() -> None:
     assert child("Deployment", live_deployment=drifted, settings=NEWER) == before
 
 
-def test_stop_keeps_the_record_and_the_next_start_is_fresh() -> None:
+def test_stopped_server_keeps_the_record_and_starts_with_a_new_one() -> None:
     before = live()
     stopped = child("Deployment", live_deployment=before, settings=NEWER, running=False)
     assert stopped["spec"]["replicas"] == 0
@@ -103,7 +103,7 @@ def test_stop_keeps_the_record_and_the_next_start_is_fresh() -> None:
     assert started["spec"]["replicas"] == 1
 
 
-def test_missing_flavor_leaves_the_deployment_out_only_when_a_start_needs_it() -> None:
+def test_missing_flavor_leaves_the_deployment_out_only_for_a_start() -> None:
     before = live()
     kinds = [found["kind"] for found in manifests(request(flavor=None))]
     assert kinds == ["ConfigMap", "Service"]
@@ -113,7 +113,7 @@ def test_missing_flavor_leaves_the_deployment_out_only_when_a_start_needs_it() -
 
 
 @pytest.mark.parametrize("broken", [None, "", "[]", "{", '{"metadata":{}}'])
-def test_unreadable_record_is_rendered_anew(broken: str | None) -> None:
+def test_unreadable_record_is_rendered_again(broken: str | None) -> None:
     before = live()
     damaged = copy.deepcopy(before)
     del damaged["metadata"]["annotations"]["devservers.io/template"]
@@ -122,7 +122,7 @@ def test_unreadable_record_is_rendered_anew(broken: str | None) -> None:
     assert child("Deployment", live_deployment=damaged) == before
 
 
-def test_flavor_changed_is_about_what_a_pod_gets() -> None:
+def test_flavor_changed_compares_what_a_pod_gets() -> None:
     before = live()
     assert not flavor_changed(before, flavor(description="new words", pricePerHour=3))
     assert not flavor_changed(
@@ -135,7 +135,7 @@ def test_flavor_changed_is_about_what_a_pod_gets() -> None:
     assert not flavor_changed(child("Deployment", running=False), flavor(**EDITED))
 
 
-def test_hashes_are_the_same_as_in_the_version_that_shipped_first() -> None:
+def test_hashes_equal_those_of_the_first_version() -> None:
     annotations = live()["metadata"]["annotations"]
     assert annotations["devservers.io/input-hash"] == "dc16a26be0de46c7"
     assert annotations["devservers.io/flavor-hash"] == "83e23f530c311bdd"
@@ -145,7 +145,7 @@ QUEUED = BuildSettings("registry.example/base:1", "registry.example/ssh:1", queu
 QUEUE_LABELS = {"kueue.x-k8s.io/queue-name": "interactive", "kueue.x-k8s.io/priority-class": "dev-interactive"}
 
 
-def test_turning_queueing_on_restarts_nothing_and_a_restart_joins_the_queue() -> None:
+def test_queueing_turned_on_restarts_nothing_and_queues_the_next_start() -> None:
     before = live()
     assert child("Deployment", live_deployment=before, settings=QUEUED) == before
     asked = server({"devservers.io/restarted-at": "2026-11-21T13:00:00Z"})
@@ -163,7 +163,7 @@ def test_queue_labels_are_on_the_template_only() -> None:
     assert not [name for name in child("Deployment")["spec"]["template"]["metadata"]["labels"] if "kueue" in name]
 
 
-def test_a_flavor_names_its_queue_and_a_change_of_it_is_a_change_of_the_flavor() -> None:
+def test_flavor_queue_is_in_the_flavor_hash() -> None:
     made = live(settings=QUEUED, flavor=flavor(queue="research"))
     assert made["spec"]["template"]["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "research"
     assert not flavor_changed(made, flavor(queue="research"))

@@ -26,18 +26,18 @@ from tests.support.operator.build_objects import server, template, user
         ("a-b", "a-b"),
     ],
 )
-def test_a_login_is_kept_where_the_image_looks_for_it(typed: str, registry: str) -> None:
+def test_secret_name_of_a_login_equals_that_of_the_image(typed: str, registry: str) -> None:
     assert registry_host(typed) == registry
     assert len(secret_name(registry)) <= 63
 
 
 @pytest.mark.parametrize("typed", ["", "ghcr.io/team", "http://ghcr.io", "a b", "-a", "a:", "a:port", "a\n", "x" * 300])
-def test_what_is_no_registry_is_refused(typed: str) -> None:
+def test_registry_that_is_none_is_refused(typed: str) -> None:
     with pytest.raises(CommandError, match="is not a registry"):
         registry_host(typed)
 
 
-def test_a_pod_names_the_platforms_logins_and_its_owners_at_the_images_registry() -> None:
+def test_pull_secrets_are_the_platforms_and_the_owners_for_their_image() -> None:
     settings = BuildSettings("base:1", "ssh:1", pull_secrets=("company",))
     own = server(image="ghcr.io/team/tool:1")
     platforms = {"name": "platform-registry-company"}
@@ -50,7 +50,7 @@ def test_a_pod_names_the_platforms_logins_and_its_owners_at_the_images_registry(
     assert "imagePullSecrets" not in template()["spec"]
 
 
-def test_a_copy_of_the_platforms_login_is_none_that_its_person_may_write() -> None:
+def test_platform_secret_name_is_outside_of_what_users_may_write() -> None:
     data = {".dockerconfigjson": base64.b64encode(b'{"auths":{}}').decode(), "other": "eA=="}
     copy = platform_secret(user(), {"metadata": {"name": "company"}, "data": data})
     assert copy["metadata"]["name"] == "platform-registry-company"

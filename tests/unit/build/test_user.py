@@ -14,7 +14,7 @@ def children(**spec: object) -> dict[tuple[str, str], dict[str, Any]]:
     return {(found["kind"], found["metadata"]["name"]): found for found in manifests(user(**spec), UID)}
 
 
-def test_what_a_user_gets() -> None:
+def test_manifests_have_every_kind_in_order() -> None:
     assert list(children()) == [
         ("Namespace", "dev-ann"),
         ("ServiceAccount", "user-ann"),
@@ -31,13 +31,13 @@ def test_what_a_user_gets() -> None:
     ]
 
 
-def test_only_the_namespace_outlives_its_user() -> None:
+def test_manifests_but_the_namespace_are_owned_by_the_user() -> None:
     for (kind, _), found in children().items():
         owners = found["metadata"].get("ownerReferences", [])
         assert [owner["uid"] for owner in owners] == ([] if kind == "Namespace" else ["u-ann"])
 
 
-def test_namespace_is_restricted_and_says_which_flavors() -> None:
+def test_namespace_is_restricted_and_has_the_allowed_flavors() -> None:
     metadata = children(flavors=["gpu", "cpu-small"])["Namespace", "dev-ann"]["metadata"]
     assert metadata["annotations"]["devservers.io/allowed-flavors"] == "cpu-small,gpu"
     for mode in ("enforce", "warn", "audit"):
@@ -47,7 +47,7 @@ def test_namespace_is_restricted_and_says_which_flavors() -> None:
     assert metadata["labels"]["devserver.io/created-by"] == "devservers-operator"
 
 
-def test_bindings_give_the_user_one_role_and_the_operator_the_other() -> None:
+def test_bindings_give_each_role_to_its_account() -> None:
     found = children()
     user_binding, tenant = found["RoleBinding", "dev-user"], found["RoleBinding", "devservers-operator-tenant"]
     # Not the pods' own account, user-ann.
@@ -58,11 +58,11 @@ def test_bindings_give_the_user_one_role_and_the_operator_the_other() -> None:
     assert tenant["roleRef"]["name"] == "devservers-operator-tenant"
 
 
-def test_a_suspended_persons_account_has_no_role() -> None:
+def test_bindings_of_a_suspended_user_have_no_account() -> None:
     assert children(suspended=True)["RoleBinding", "dev-user"]["subjects"] == []
 
 
-def test_from_outside_only_the_bastion_reaches_a_persons_servers_and_only_their_ssh() -> None:
+def test_network_policies_let_only_the_bastion_in_and_only_to_ssh() -> None:
     assert children()["NetworkPolicy", "allow-ssh-from-bastion"]["spec"]["ingress"] == [
         {
             "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "devservers-bastion"}}}],
@@ -86,14 +86,14 @@ def test_from_outside_only_the_bastion_reaches_a_persons_servers_and_only_their_
         ),
     ],
 )
-def test_quota_limits_what_is_set_and_no_more(quota: dict[str, Any], hard: dict[str, str]) -> None:
+def test_resource_quota_has_what_the_user_sets(quota: dict[str, Any], hard: dict[str, str]) -> None:
     closed = {"services.loadbalancers": "0", "services.nodeports": "0"}
     # A host key for each server and each kept home, 64 logins to registries, 16 copies of the platform's.
     closed |= {"persistentvolumeclaims": "100", "secrets": "180" if "servers" in quota else "280"}
     assert children(quota=quota)["ResourceQuota", "dev-user"]["spec"]["hard"] == closed | hard
 
 
-def test_a_pod_that_names_no_disk_gets_a_limit_of_it() -> None:
+def test_limit_range_gives_a_pod_without_disk_a_limit() -> None:
     (limits,) = children()["LimitRange", "dev-user"]["spec"]["limits"]
     assert limits["default"]["ephemeral-storage"] == "20Gi"
     assert limits["defaultRequest"]["ephemeral-storage"] == "1Gi"
@@ -106,7 +106,7 @@ def limited(limits: Limits, **spec: object) -> tuple[dict[str, str], dict[str, s
     return quota["spec"]["hard"], quota["metadata"].get("annotations", {}), found["LimitRange"]["spec"]["limits"]
 
 
-def test_the_stacks_limits_hold_where_the_persons_quota_says_nothing() -> None:
+def test_resource_quota_without_a_users_has_the_stacks_limits() -> None:
     limits = Limits(storage="500Gi", claim="1024Gi", servers=20)
     hard, notes, ranges = limited(limits)
     assert (hard["requests.storage"], hard["count/devservers.devservers.io"]) == ("500Gi", "20")
@@ -117,7 +117,7 @@ def test_the_stacks_limits_hold_where_the_persons_quota_says_nothing() -> None:
     assert (own["requests.storage"], own["count/devservers.devservers.io"]) == ("2Ti", "0")
 
 
-def test_shared_claims_count_by_their_own_class_and_not_against_homes() -> None:
+def test_resource_quota_counts_shared_claims_by_their_own_class() -> None:
     limits = Limits(storage="500Gi", home_class="gp3", shared_class="efs", shared="1Ti")
     hard, notes, _ = limited(limits)
     key = "storageclass.storage.k8s.io/requests.storage"
@@ -125,12 +125,12 @@ def test_shared_claims_count_by_their_own_class_and_not_against_homes() -> None:
     assert notes == {"devservers.io/home-quota": f"gp3.{key}"}
 
 
-def test_the_namespace_says_where_images_may_come_from() -> None:
+def test_namespace_has_the_allowed_registries() -> None:
     found = manifests(user(), UID, limits=Limits(registries="*,localhost/devservers"))[0]
     assert found["metadata"]["annotations"]["devservers.io/allowed-registries"] == "*,localhost/devservers"
 
 
-def test_queues_are_made_only_where_there_is_queueing() -> None:
+def test_local_queues_exist_only_with_queueing() -> None:
     assert not [each for each in manifests(user(), UID) if each["kind"] == "LocalQueue"]
     queues = [each for each in manifests(user(), UID, queueing=True) if each["kind"] == "LocalQueue"]
     assert [(each["metadata"]["name"], each["spec"]) for each in queues] == [

@@ -55,20 +55,20 @@ GPU = flavor(nodeSelector={"gpu": "a100"})
         ("", "Unschedulable", "Kubernetes finds no node"),
     ],
 )
-def test_scheduler(text: str, reason: str, words: str) -> None:
+def test_unschedulable_cause_names_the_problem_and_what_to_do(text: str, reason: str, words: str) -> None:
     why = unschedulable_cause(text, "big", GPU)
     assert why.reason == reason
     assert words in why.message
 
 
-def test_counts_dont_change_the_words() -> None:
+def test_unschedulable_cause_is_the_same_for_other_counts() -> None:
     texts = [f"0/{n} nodes are available: {n} Insufficient cpu, {n} something new." for n in (1, 20)]
     assert len({unschedulable_cause(text, "big", None) for text in texts}) == 1
     unknown = [f"0/{n} nodes are available: {n} something new." for n in (1, 20)]
     assert len({unschedulable_cause(text, "big", None) for text in unknown}) == 1
 
 
-def test_quota_says_what_is_asked_for_and_allowed_and_no_pods_name() -> None:
+def test_rejection_cause_of_a_quota_has_request_and_limit_and_no_pod_name() -> None:
     text = (
         'pods "mydev-abc-{0}" is forbidden: exceeded quota: dev-user, requested: requests.nvidia.com/gpu=2, '
         "used: requests.nvidia.com/gpu={1}, limited: requests.nvidia.com/gpu=4"
@@ -80,7 +80,7 @@ def test_quota_says_what_is_asked_for_and_allowed_and_no_pods_name() -> None:
     assert "is 4 GPUs" in first.message
 
 
-def test_missing_limits_are_refused_not_over_quota() -> None:
+def test_rejection_cause_of_missing_limits_is_pod_refused() -> None:
     why = rejection_cause('pods "x" is forbidden: failed quota: dev-user: must specify limits.cpu for: dev')
     assert why.reason == "PodRefused"
     assert "must specify limits.cpu" in why.message
@@ -99,7 +99,7 @@ def test_missing_limits_are_refused_not_over_quota() -> None:
         ("ImagePullBackOff", "Back-off pulling image", "can't be pulled"),
     ],
 )
-def test_image(reason: str, text: str, words: str) -> None:
+def test_pull_failure_message_names_the_cause(reason: str, text: str, words: str) -> None:
     message = pull_failure_message("nope:404", reason, text, None)
     assert message.startswith("The image nope:404 ")
     assert words in message

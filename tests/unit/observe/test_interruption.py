@@ -51,7 +51,7 @@ def ran(**spec: Any) -> Json:
         (failed(ending(message=FULL)), "EndedByNode", f"node-1 ended it: {FULL}"),
     ],
 )
-def test_a_lost_pod_is_told_with_its_cause(pod: Json, reason: str, words: str) -> None:
+def test_lost_pod_is_reported_with_its_cause(pod: Json, reason: str, words: str) -> None:
     known = with_status(server(persistentHomeSize="1Gi"), ran(persistentHomeSize="1Gi"))
     found = look(known, 11, pods=(pod,), deployment=DEPLOYMENT)
     condition_now = interrupted(found.status)
@@ -62,7 +62,7 @@ def test_a_lost_pod_is_told_with_its_cause(pod: Json, reason: str, words: str) -
     assert [each.type for each in found.events if each.reason == reason] == ["Warning"]
 
 
-def test_it_is_remembered_until_the_owner_restarts() -> None:
+def test_interruption_is_kept_until_the_owner_restarts() -> None:
     first = look(with_status(server(), ran()), 11, pods=(ending("EvictionByEvictionAPI"),), deployment=DEPLOYMENT)
     again = look(with_status(server(), first.status), 30, pods=(running_pod("mydev-2", 12),), deployment=DEPLOYMENT)
     assert interrupted(again.status) == interrupted(first.status)
@@ -73,17 +73,17 @@ def test_it_is_remembered_until_the_owner_restarts() -> None:
 
 
 @pytest.mark.parametrize("annotations", [{ANNOTATION_INPUT_HASH: "former"}, {"none": "of ours"}])
-def test_a_pod_that_a_change_replaced_is_no_interruption(annotations: dict[str, str]) -> None:
+def test_pod_replaced_by_a_change_is_no_interruption(annotations: dict[str, str]) -> None:
     pod = ending(annotations=annotations)
     assert interrupted(look(with_status(server(), ran()), 11, pods=(pod,), deployment=DEPLOYMENT).status) is None
 
 
-def test_a_stop_is_no_interruption() -> None:
+def test_stop_is_no_interruption() -> None:
     known = with_status(server(running=False), ran())
     assert interrupted(look(known, 11, pods=(ending(),), deployment=DEPLOYMENT).status) is None
 
 
-def test_a_pod_that_went_unseen_is_told_too() -> None:
+def test_pod_deleted_unobserved_is_reported_as_lost() -> None:
     found = look(with_status(server(), ran()), 60, pods=(running_pod("mydev-2", 50),), deployment=DEPLOYMENT)
     condition_now = interrupted(found.status)
     assert condition_now is not None

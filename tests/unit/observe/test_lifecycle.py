@@ -68,7 +68,7 @@ def restarted(seconds: float) -> dict[str, str]:
         ({"lifecycle": {"timeToLive": "99999d999999h99999999m999999999s"}}, {}, False, 0, None),
     ],
 )
-def test_decision(
+def test_decide_by_spec_start_owner_and_clock(
     spec: Json, annotations: dict[str, str], suspended: bool, now: float, expected: Decision | None
 ) -> None:
     found = decide(server(None, annotations, **spec), user(suspended=suspended), at(now))
@@ -76,7 +76,7 @@ def test_decision(
 
 
 @given(st.integers(0, 10**5), st.integers(0, 10**5))
-def test_looking_again_when_told_is_when_it_changes(started: int, now: int) -> None:
+def test_decide_requeue_after_is_when_the_decision_changes(started: int, now: int) -> None:
     known = server(None, restarted(started), **TTL)
     before = decide(known, None, at(now))
     wait = before.requeue_after

@@ -121,7 +121,7 @@ UNSCHEDULABLE = condition("PodScheduled", "False", 1, "Unschedulable", "0/3 node
         ({"pods": (pod(deletionTimestamp=stamp(5)),)}, "Starting", "Starting", "former pod"),
     ],
 )
-def test_running_is_wanted(children: Json, phase: str, reason: str, words: str) -> None:
+def test_phase_of_a_server_that_should_run_by_its_children(children: Json, phase: str, reason: str, words: str) -> None:
     status = look(server(owner="ann"), 60, **children).status
     assert status["phase"] == phase
     assert phase in PHASES
@@ -130,7 +130,7 @@ def test_running_is_wanted(children: Json, phase: str, reason: str, words: str) 
     assert ready(status)["status"] == ("True" if phase == "Running" else "False")
 
 
-def test_a_pod_whose_node_is_gone_says_so() -> None:
+def test_phase_of_a_pod_on_a_failed_node_names_the_node() -> None:
     lost = running_pod()
     lost["status"]["conditions"][-1]["status"] = "False"
     status = look(server(), 60, pods=(lost,)).status
@@ -147,7 +147,9 @@ def test_a_pod_whose_node_is_gone_says_so() -> None:
         ({"owner": "ann"}, {"suspended": True}, "OwnerSuspended", "suspended", "ann is suspended"),
     ],
 )
-def test_stopped(spec: Json, owner: Json, reason: str, stop_reason: str, words: str) -> None:
+def test_phase_of_a_stopped_server_has_the_stop_reason(
+    spec: Json, owner: Json, reason: str, stop_reason: str, words: str
+) -> None:
     stopping = look(server(**spec), 90, user(**owner), pods=(running_pod(),)).status
     assert stopping["phase"] == "Stopping"
     stopped = look(server(stopping, **spec), 95, user(**owner)).status
@@ -158,7 +160,7 @@ def test_stopped(spec: Json, owner: Json, reason: str, stop_reason: str, words: 
     assert "podName" not in stopped
 
 
-def test_a_server_halted_for_want_of_an_owner_says_so() -> None:
+def test_phase_of_a_server_without_owner_is_owner_not_found() -> None:
     known, halted = server(owner="ann"), Decision(running=False)
     stopping = observe(known, Children(None, None, pods=(running_pod(),)), halted, at(60)).status
     assert (stopping["phase"], ready(stopping)["reason"]) == ("Stopping", "OwnerNotFound")
@@ -166,7 +168,7 @@ def test_a_server_halted_for_want_of_an_owner_says_so() -> None:
     assert (pending["phase"], ready(pending)["reason"]) == ("Pending", "OwnerNotFound")
 
 
-def test_a_stopped_server_waits_for_the_pod_that_is_ending() -> None:
+def test_phase_of_a_stopped_server_is_stopping_until_its_pod_ends() -> None:
     ending = running_pod()
     ending["metadata"]["deletionTimestamp"] = stamp(30)
     assert look(server(running=False), 40, pods=(ending,)).status["phase"] == "Stopping"
@@ -185,19 +187,19 @@ def test_a_stopped_server_waits_for_the_pod_that_is_ending() -> None:
         ({"observedGeneration": 2}, 2, "Running"),
     ],
 )
-def test_a_pod_about_to_be_replaced_is_no_longer_the_server(seen: Json, generation: int, phase: str) -> None:
+def test_phase_of_a_pod_about_to_be_replaced_is_starting(seen: Json, generation: int, phase: str) -> None:
     deployment = {"metadata": {"generation": generation}, "status": seen}
     status = look(server(), 60, pods=(running_pod(),), deployment=deployment).status
     assert status["phase"] == phase
     assert ("podName" in status) == (phase == "Running")
 
 
-def test_an_owner_not_set_up_yet_is_waited_for() -> None:
+def test_phase_with_an_owner_without_uid_waits_for_the_namespace() -> None:
     fresh = user().model_copy(update={"status": UserStatus()})
     assert "namespace of ann to be set up" in ready(look(server(), 1, fresh).status)["message"]
 
 
-def test_deleted_is_terminating() -> None:
+def test_phase_of_a_deleted_server_is_terminating() -> None:
     known = server()
     gone = known.model_copy(update={"metadata": known.metadata.model_copy(update={"deletion_timestamp": at(5)})})
     assert look(gone, 6, pods=(running_pod(),)).status["phase"] == "Terminating"
@@ -207,7 +209,7 @@ def test_deleted_is_terminating() -> None:
     "children",
     [{"pods": (pod(conditions=[UNSCHEDULABLE]),)}, {"deployment": failing_deployment(QUOTA)}],
 )
-def test_a_first_refusal_is_not_believed_before_it_lasts(children: Json) -> None:
+def test_phase_with_a_first_rejection_is_starting_until_it_lasts(children: Json) -> None:
     early = look(server(), 2, **children)
     assert ready(early.status)["reason"] == "Starting"
     assert early.requeue_after == timedelta(seconds=1)
@@ -216,7 +218,7 @@ def test_a_first_refusal_is_not_believed_before_it_lasts(children: Json) -> None
     assert late.requeue_after is None
 
 
-def test_pull_failure_keeps_its_cause_while_the_kubelet_alternates() -> None:
+def test_phase_keeps_the_pull_failures_cause_while_the_kubelet_alternates() -> None:
     known, written = server(), []
     for second, (reason, text) in enumerate(
         [
@@ -232,7 +234,7 @@ def test_pull_failure_keeps_its_cause_while_the_kubelet_alternates() -> None:
     assert all(status == written[0] for status in written)
 
 
-def test_crash_looping_doesnt_flap_between_two_ends() -> None:
+def test_phase_of_a_crash_loop_is_stable_between_two_crashes() -> None:
     end = ended("Error", 1, 9)
     crashed = pod(conditions=[SCHEDULED], main=waiting("CrashLoopBackOff", "", lastState=end, restartCount=2))
     again = pod(
@@ -250,7 +252,7 @@ def test_crash_looping_doesnt_flap_between_two_ends() -> None:
         (pod("mydev-2", 30, deletionTimestamp=stamp(31)), "mydev-1"),
     ],
 )
-def test_the_newest_living_pod_counts(newer: Json, expected: str) -> None:
+def test_current_pod_is_the_newest_active_one(newer: Json, expected: str) -> None:
     for both in ((running_pod(), newer), (newer, running_pod())):
         found = pods.current_pod(both)
         assert found is not None

@@ -98,7 +98,7 @@ def waiting(told: str, reason: str = "Pending", **pod: Any) -> QueueState:
         ),
     ],
 )
-def test_who_waits_reads_what_is_free(told: str, pod: dict[str, Any], words: str) -> None:
+def test_queue_state_of_a_waiting_pod_says_what_is_free(told: str, pod: dict[str, Any], words: str) -> None:
     found = waiting(told, **pod)
     assert (found.reason, found.message) == ("Queued", words)
     assert found.kueue_message == told
@@ -126,7 +126,7 @@ def test_who_waits_reads_what_is_free(told: str, pod: dict[str, Any], words: str
         ),
     ],
 )
-def test_what_can_never_start_is_said(told: str, pod: dict[str, Any], words: str) -> None:
+def test_queue_state_of_a_pod_that_never_fits_says_so(told: str, pod: dict[str, Any], words: str) -> None:
     found = waiting(told, **pod)
     assert found.reason == "ExceedsQuota"
     assert words in found.message
@@ -143,20 +143,20 @@ def test_what_can_never_start_is_said(told: str, pod: dict[str, Any], words: str
         ("ClusterQueue interactive is inactive", "QueueStopped", "The queue interactive is stopped"),
     ],
 )
-def test_a_queue_that_is_not_there_or_stopped(told: str, reason: str, words: str) -> None:
+def test_queue_state_with_an_absent_or_stopped_queue_says_so(told: str, reason: str, words: str) -> None:
     found = waiting(told, "Inadmissible")
     assert found.reason == reason
     assert words in found.message
 
 
-def test_a_workload_taken_out_of_its_queue_names_the_command() -> None:
+def test_queue_state_of_a_deactivated_workload_names_the_command() -> None:
     found = state(queued_pod(), workloads=(workload("mydev-1", 1, active=False),))
     assert found is not None
     assert found.reason == "Deactivated"
     assert "`devctl restart mydev`" in found.message
 
 
-def test_quota_that_is_set_aside_but_not_given() -> None:
+def test_queue_state_with_reserved_quota_waits_for_checks() -> None:
     held = workload("mydev-1", 1, admission()[0])
     held["status"]["admissionChecks"] = [{"name": "machines", "state": "Pending", "message": ""}]
     found = state(queued_pod(), workloads=(held,))
@@ -165,21 +165,21 @@ def test_quota_that_is_set_aside_but_not_given() -> None:
     assert "waits until the cluster has room (machines)" in found.message
 
 
-def test_admitted() -> None:
+def test_queue_state_of_an_admitted_workload_has_its_times() -> None:
     found = state(queued_pod(gate=False), workloads=(workload("mydev-1", 1, *admission(4)),))
     assert found == QueueState("Admitted", "", "The workload is admitted", at(1), at(4), blocks=False)
 
 
 @pytest.mark.parametrize("pod", [None, running_pod()])
-def test_what_is_in_no_queue_has_no_state(pod: Json | None) -> None:
+def test_queue_state_of_a_pod_in_no_queue_is_none(pod: Json | None) -> None:
     assert state(pod) is None
 
 
-def test_a_pod_of_before_that_kueue_does_not_hold_has_no_state() -> None:
+def test_queue_state_of_a_pod_kueue_does_not_hold_is_none() -> None:
     assert state(queued_pod(gate=False)) is None
 
 
-def test_kueue_that_does_not_look() -> None:
+def test_queue_state_without_workload_reports_kueue_after_a_while() -> None:
     early, late = state(queued_pod(), 3), state(queued_pod(), 12)
     assert early is not None
     assert early.settles_after == timedelta(seconds=8)
@@ -189,7 +189,7 @@ def test_kueue_that_does_not_look() -> None:
     assert "hasn't processed it yet" in late.message
 
 
-def test_kueue_that_is_not_there() -> None:
+def test_queue_state_without_kueue_says_whether_the_pod_is_held() -> None:
     free, held = state(queued_pod(gate=False), served=False), state(queued_pod(), served=False)
     assert free is not None
     assert held is not None
@@ -198,7 +198,7 @@ def test_kueue_that_is_not_there() -> None:
     assert "held until Kueue is back" in held.message
 
 
-def test_another_pods_workload_is_nobodys() -> None:
+def test_queue_state_ignores_the_workload_of_another_pod() -> None:
     found = state(queued_pod(), workloads=(workload("other-1", 1, *admission()),))
     assert found is not None
     assert found.reason == "KueueUnavailable"
@@ -218,7 +218,7 @@ def admitted(status: Json) -> Json:
     return next((each for each in status["conditions"] if each["type"] == "Admitted"), {})
 
 
-def test_a_short_wait_is_not_told_and_a_quick_start_takes_two_writes() -> None:
+def test_short_wait_is_not_reported_and_a_quick_start_takes_two_writes() -> None:
     known, written = server(), 0
     steps: list[tuple[float, Json, list[Json]]] = [
         (1, queued_pod(), []),
@@ -239,7 +239,7 @@ def test_a_short_wait_is_not_told_and_a_quick_start_takes_two_writes() -> None:
     assert written <= 2
 
 
-def test_a_wait_is_pending_and_names_kueues_words_in_its_own_condition() -> None:
+def test_long_wait_is_pending_with_kueues_message_in_admitted() -> None:
     known = server()
     loads = [workload("mydev-1", 1, unreserved(WAITS_FOR_GPU))]
     first = look(known, 2, **children([queued_pod()], loads, known, 2))
@@ -253,7 +253,7 @@ def test_a_wait_is_pending_and_names_kueues_words_in_its_own_condition() -> None
     assert look(again, 60, **children([queued_pod()], loads, again, 60)).status == found.status
 
 
-def test_a_lost_place_is_told_until_there_is_one_again() -> None:
+def test_eviction_is_reported_until_the_server_is_admitted_again() -> None:
     known = server(persistentHomeSize="10Gi")
     ending = queued_pod(gate=False, deletionTimestamp=stamp(21), conditions=[SCHEDULED])
     lost = workload("mydev-1", 1, *admission(2), evicted())
@@ -307,7 +307,7 @@ def test_a_lost_place_is_told_until_there_is_one_again() -> None:
         ("SomethingNew", "who knows", "Kueue took its place away (SomethingNew)", "Evicted"),
     ],
 )
-def test_each_way_to_lose_a_place(reason: str, told: str, words: str, shown: str) -> None:
+def test_eviction_message_names_the_cause(reason: str, told: str, words: str, shown: str) -> None:
     known = server()
     ending = queued_pod(gate=False, deletionTimestamp=stamp(21))
     lost = workload("mydev-1", 1, *admission(2), evicted(told, reason=reason))
@@ -317,7 +317,7 @@ def test_each_way_to_lose_a_place(reason: str, told: str, words: str, shown: str
     assert "home is kept" not in ready(status)["message"]
 
 
-def test_a_stopped_server_tells_nothing_of_queues() -> None:
+def test_stopped_server_has_no_admitted_condition() -> None:
     known = server(running=False)
     loads = [workload("mydev-1", 1, unreserved(WAITS_FOR_GPU))]
     status = look(known, 5, **children([], loads, known, 5)).status
@@ -335,13 +335,13 @@ def sized(name: str, gpus: str, cpu: str = "4", pool: str = "gpu-l4") -> Any:
     ("allowed", "name"),
     [(("*",), "four"), (("one", "eight"), "one"), (("none",), "none"), (("eight",), None)],
 )
-def test_the_nearest_flavor_fits_and_is_allowed(allowed: tuple[str, ...], name: str | None) -> None:
+def test_suggest_flavor_is_allowed_and_fits(allowed: tuple[str, ...], name: str | None) -> None:
     known = [sized("eight", "8"), sized("four", "4"), sized("one", "1"), sized("none", "0"), sized("large", "1", "64")]
     assert suggest_flavor(known[0], known, allowed, queues(FULL)) == name
     assert (name or "Ask an administrator") in suggestion_message(name)
 
 
-def test_refusals_of_kueues_webhook_are_told_as_such() -> None:
+def test_rejection_by_kueues_webhook_is_kueue_unavailable() -> None:
     from tests.support.operator.observe_objects import failing_deployment
 
     text = (

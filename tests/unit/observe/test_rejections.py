@@ -22,7 +22,7 @@ LATER = [
 ]
 
 
-def test_a_home_beyond_the_quota_is_told_with_its_numbers() -> None:
+def test_home_rejection_beyond_the_quota_has_its_numbers() -> None:
     why = home_rejection(403, QUOTA)
     assert why is not None
     assert why.reason == "QuotaExceeded"
@@ -32,14 +32,14 @@ def test_a_home_beyond_the_quota_is_told_with_its_numbers() -> None:
     assert "`devctl delete NAME --purge`" in why.message
 
 
-def test_a_home_above_the_largest_size_is_told_with_it() -> None:
+def test_home_rejection_above_the_largest_size_has_both_sizes() -> None:
     why = home_rejection(403, LIMIT)
     assert why is not None
     assert why.reason == "QuotaExceeded"
     assert why.message.startswith("Its home asks for 500Ti, and a volume may have 1Ti at most.")
 
 
-def test_an_invalid_object_is_told_in_the_api_servers_words() -> None:
+def test_rejection_of_an_invalid_object_has_the_api_servers_message() -> None:
     text = 'Deployment.apps "big" is invalid: metadata.annotations: Too long: may not be more than 262144 bytes'
     for why in (child_rejection(422, text), home_rejection(422, text)):
         assert why is not None
@@ -49,19 +49,19 @@ def test_an_invalid_object_is_told_in_the_api_servers_words() -> None:
     assert child_rejection(413, "limit is 3145728") is not None
 
 
-def test_a_policys_refusal_is_told_as_a_refused_pod() -> None:
+def test_child_rejection_by_a_policy_is_pod_refused() -> None:
     why = child_rejection(403, 'admission webhook "guard" denied the request: no')
     assert why is not None
     assert why.reason == "PodRefused"
 
 
 @pytest.mark.parametrize("text", LATER)
-def test_what_passes_by_itself_is_tried_again(text: str) -> None:
+def test_rejection_that_is_transient_is_none(text: str) -> None:
     assert child_rejection(403, text) is None
     assert home_rejection(403, text) is None
 
 
 @pytest.mark.parametrize("status", [0, 409, 429, 500, 503])
-def test_a_failure_is_no_refusal(status: int) -> None:
+def test_rejection_of_a_failed_request_is_none(status: int) -> None:
     assert child_rejection(status, "x") is None
     assert home_rejection(status, QUOTA) is None

@@ -61,7 +61,7 @@ def replay(known: DevServer, steps: list[tuple[float, Json]]) -> list[Json]:
     return written
 
 
-def test_a_quick_start_is_two_writes() -> None:
+def test_quick_start_is_two_writes() -> None:
     first, last = replay(server(), start_steps(1))
     assert first["phase"] == "Starting"
     assert [entry["stage"] for entry in first["timeline"]] == ["Accepted"]
@@ -78,7 +78,7 @@ def test_a_quick_start_is_two_writes() -> None:
     assert last["podName"] == "mydev-1"
 
 
-def test_a_slow_step_is_told_after_three_seconds() -> None:
+def test_slow_step_is_written_after_three_seconds() -> None:
     accepted = look(server(), 0).status
     scheduled = pod(conditions=[SCHEDULED])
     known = with_status(server(), accepted)
@@ -90,7 +90,7 @@ def test_a_slow_step_is_told_after_three_seconds() -> None:
     assert late.requeue_after is None
 
 
-def test_a_new_pod_begins_a_new_timeline() -> None:
+def test_new_pod_begins_a_new_timeline() -> None:
     running = look(server(), 10, pods=(running_pod(),)).status
     ending = running_pod()
     ending["metadata"]["deletionTimestamp"] = stamp(100)
@@ -103,7 +103,7 @@ def test_a_new_pod_begins_a_new_timeline() -> None:
     assert replaced["timeline"][0]["at"] == stamp(103)
 
 
-def test_a_start_begins_when_it_was_asked_for() -> None:
+def test_start_begins_when_it_was_requested() -> None:
     stopped = look(server(running=False), 50).status
     asked = server(stopped, {"devservers.io/started-at": stamp(60)})
     begun = look(asked, 61).status
@@ -111,7 +111,7 @@ def test_a_start_begins_when_it_was_asked_for() -> None:
     assert "stopReason" not in begun
 
 
-def test_a_container_started_again_keeps_the_stages_of_its_pod() -> None:
+def test_restarted_container_keeps_the_stages_of_its_pod() -> None:
     running = look(server(), 10, pods=(running_pod(),)).status
     again = running_pod(lastState=ended("Error", 1, 50), restartCount=1)
     again["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] = stamp(51)
@@ -120,7 +120,7 @@ def test_a_container_started_again_keeps_the_stages_of_its_pod() -> None:
     assert [event.reason for event in later.events] == ["Restarted"]
 
 
-def test_without_ssh_there_is_neither_endpoint_nor_stage() -> None:
+def test_server_without_ssh_has_no_endpoint_and_no_stage() -> None:
     status = look(server(enableSSH=False), 10, pods=(running_pod(),)).status
     assert "endpoint" not in status
     assert status["timeline"][-1]["stage"] == "ContainerStarted"
@@ -148,7 +148,7 @@ def test_transition_time_moves_with_the_status_only() -> None:
         ("20Gi", home("20Gi", "20Gi"), None, None, None, ""),
     ],
 )
-def test_home_size(
+def test_home_resized_condition_by_size_and_claim(
     size: str, claim: Json | None, error: str | None, ok: bool | None, reason: str | None, words: str
 ) -> None:
     known = server(persistentHomeSize=size)
@@ -162,7 +162,7 @@ def test_home_size(
         assert words in found[0]["message"]
 
 
-def test_a_resize_ends_in_a_true_condition() -> None:
+def test_finished_resize_is_a_true_condition() -> None:
     known = server(persistentHomeSize="20Gi")
     growing = look(known, 10, home_claim=home("20Gi")).status
     done = look(with_status(known, growing), 20, home_claim=home("20Gi", "20Gi")).status
@@ -170,14 +170,14 @@ def test_a_resize_ends_in_a_true_condition() -> None:
     assert done["conditions"][-1]["reason"] == "Resized"
 
 
-def test_flavor_changed_is_shown_while_there_is_a_pod() -> None:
+def test_flavor_changed_condition_exists_while_there_is_a_pod() -> None:
     running = look(server(), 10, pods=(running_pod(),), flavor_changed=True)
     assert running.status["conditions"][-1]["type"] == "FlavorChanged"
     assert "devctl restart mydev" in running.status["conditions"][-1]["message"]
     assert [event.reason for event in running.events] == ["Running", "FlavorChanged"]
 
 
-def test_a_flavor_that_is_gone_is_shown_while_there_is_a_pod() -> None:
+def test_missing_flavor_is_reported_while_there_is_a_pod() -> None:
     found = look(server(), 8, pods=(running_pod(),), flavor=None)
     (told,) = [each for each in found.status["conditions"] if each["type"] == "FlavorChanged"]
     assert told["reason"] == "FlavorNotFound"
@@ -185,7 +185,7 @@ def test_a_flavor_that_is_gone_is_shown_while_there_is_a_pod() -> None:
     assert ready(found.status)["status"] == "True"
 
 
-def test_a_claim_that_is_being_deleted_is_shown_and_told_once() -> None:
+def test_claim_being_deleted_is_reported_once() -> None:
     claims: dict[str, Any] = {
         "claims_being_deleted": ("mydev-home", "data"),
         "home_claim": {"metadata": {"name": "mydev-home"}},
@@ -199,7 +199,7 @@ def test_a_claim_that_is_being_deleted_is_shown_and_told_once() -> None:
     assert again.events == ()
 
 
-def test_events_are_for_what_matters() -> None:
+def test_events_are_posted_for_what_matters() -> None:
     first = look(server(), 0)
     assert first.events == ()
     running = look(with_status(server(), first.status), 10, pods=(running_pod(),))
@@ -208,7 +208,7 @@ def test_events_are_for_what_matters() -> None:
     assert [(event.type, event.reason) for event in missing.events] == [("Warning", "FlavorNotFound")]
 
 
-def test_an_object_that_cant_be_read_says_why() -> None:
+def test_invalid_status_has_the_reason() -> None:
     raw = {"metadata": {"name": "mydev", "generation": 4}, "status": {"conditions": "?"}}
     status = invalid_status(raw, "DevServer: spec.flavor: Field required", at(5))
     assert status["phase"] == "Failed"
@@ -282,7 +282,7 @@ specs = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None)
 @given(specs, st.lists(st.tuples(st.integers(0, 40), scenes), min_size=1, max_size=4))
-def test_any_history_gives_settled_monotone_statuses(spec: Json, history: list[tuple[int, dict[str, Any]]]) -> None:
+def test_any_history_gives_stable_and_monotone_statuses(spec: Json, history: list[tuple[int, dict[str, Any]]]) -> None:
     known, clock = server(**spec), 0
     for wait, scene in history:
         clock += wait

@@ -19,7 +19,9 @@ from tests.support.operator.observe_objects import at, ready, stamp, user
         ({"suspended": True}, 20000, "the namespace is being deleted", "Failed", "False"),
     ],
 )
-def test_phase(spec: Json, uid: int | None, error: str | None, phase: str, value: str) -> None:
+def test_observe_phase_by_suspension_uid_and_error(
+    spec: Json, uid: int | None, error: str | None, phase: str, value: str
+) -> None:
     status = observe(user(**spec), uid, at(5), error)
     assert (status["phase"], ready(status)["status"]) == (phase, value)
     assert status["uid"] == 20000
@@ -27,21 +29,21 @@ def test_phase(spec: Json, uid: int | None, error: str | None, phase: str, value
     assert error is None or error in ready(status)["message"]
 
 
-def test_nothing_changes_without_a_change() -> None:
+def test_observe_without_a_change_equals_the_previous_status() -> None:
     status = observe(user(), 20000, at(5))
     known = DevServerUser.parse({**user().manifest(), "status": status})
     assert observe(known, 20000, at(500)) == status == previous_status(known)
     assert ready(status)["lastTransitionTime"] == stamp(5)
 
 
-def test_leftovers_are_named() -> None:
+def test_namespace_kept_event_names_the_claims() -> None:
     claims = [{"metadata": {"name": f"home-{index}"}} for index in range(7, 0, -1)]
     event = namespace_kept_event("dev-ann", claims)
     assert "home-1, home-2, home-3, home-4, home-5 and 2 more" in event.message
     assert namespace_kept_event("dev-ann", claims[:1]).message.count("home-7") == 1
 
 
-def test_flavors_that_do_not_exist_are_a_condition_and_the_person_is_active_all_the_same() -> None:
+def test_observe_unknown_flavors_is_a_condition_and_stays_active() -> None:
     status = observe(user(), 20000, at(5), unknown_flavors=["cpu-smal"])
     found = next(each for each in status["conditions"] if each["type"] == "FlavorsFound")
     assert (status["phase"], found["status"], found["reason"]) == ("Active", "False", "FlavorNotFound")

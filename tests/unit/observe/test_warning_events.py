@@ -39,7 +39,7 @@ def event(message: str, seconds: float, kind: str = "Pod", name: str = "mydev-1"
     return {"involvedObject": about, "reason": reason, "message": message, "lastTimestamp": stamp(seconds)}
 
 
-def test_events_are_asked_only_when_a_start_hangs() -> None:
+def test_event_query_exists_only_for_a_start_without_progress() -> None:
     assert event_query(server(), None, None, at(5)) is None
     assert event_query(server(), None, running_pod(), at(99)) is None
     young = event_query(server(), None, pod(conditions=[SCHEDULED]), at(2))
@@ -52,7 +52,7 @@ def test_events_are_asked_only_when_a_start_hangs() -> None:
     assert hangs.requeue_after < later.requeue_after <= timedelta(seconds=60)
 
 
-def test_the_newest_event_about_the_right_object_answers() -> None:
+def test_newest_message_is_of_the_newest_matching_event() -> None:
     query = event_query(server(), failing_deployment(RACE), None, at(30))
     assert isinstance(query, EventQuery)
     events = [
@@ -66,7 +66,7 @@ def test_the_newest_event_about_the_right_object_answers() -> None:
     assert newest_message(query, events[2:]) is None
 
 
-def test_the_kubelets_sum_gives_way_to_what_it_sums() -> None:
+def test_newest_message_prefers_the_cause_to_the_kubelets_summary() -> None:
     query = event_query(server(), None, pod(conditions=[SCHEDULED]), at(30))
     assert isinstance(query, EventQuery)
     summary = "Unable to attach or mount volumes: unmounted volumes=[claim-0]: timed out waiting for the condition"
@@ -74,18 +74,18 @@ def test_the_kubelets_sum_gives_way_to_what_it_sums() -> None:
 
 
 @pytest.mark.parametrize(("told", "reason"), [(None, "Starting"), (RACE, "Starting"), (QUOTA, "QuotaExceeded")])
-def test_a_text_that_passes_is_never_the_reason(told: str | None, reason: str) -> None:
+def test_phase_ignores_a_transient_rejection(told: str | None, reason: str) -> None:
     found = look(server(), 9, deployment=failing_deployment(RACE), event_message=told).status
     assert ready(found)["reason"] == reason
     assert "webhook" not in ready(found)["message"]
 
 
-def test_a_lasting_refusal_of_another_webhook_is_the_reason() -> None:
+def test_phase_has_a_lasting_webhook_rejection() -> None:
     found = look(server(), 9, deployment=failing_deployment('admission webhook "a.b" denied the request: no'))
     assert ready(found.status)["reason"] == "PodRefused"
 
 
-def test_a_volume_that_cannot_be_mounted_is_the_reason() -> None:
+def test_phase_has_a_volume_that_cannot_be_mounted() -> None:
     hangs = pod(conditions=[SCHEDULED, condition("PodReadyToStartContainers", "False", 1)])
     found = ready(look(server(), 30, pods=(hangs,), event_message=NFS, volumes={"pv-data": "data"}).status)
     assert found["reason"] == "VolumeMountFailed"
@@ -106,5 +106,5 @@ def test_a_volume_that_cannot_be_mounted_is_the_reason() -> None:
         ("something new", "A volume can't be mounted: something new"),
     ],
 )  # fmt: skip
-def test_the_kubelets_words_name_the_claim(text: str, words: str) -> None:
+def test_mount_failure_message_names_the_claim(text: str, words: str) -> None:
     assert mount_failure_message(text, {"pvc-1": "home", "claim-0": "home"}).startswith(words)

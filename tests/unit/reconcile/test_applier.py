@@ -29,13 +29,13 @@ def ensure(applier: Applier, desired: Json, times: int = 1) -> None:
     asyncio.run(go())
 
 
-def test_a_settled_object_is_written_once() -> None:
+def test_ensure_settled_object_writes_once() -> None:
     api = ApiStandIn()
     ensure(Applier(Cache(), api), DESIRED, 5)
     assert api.log == ["apply PersistentVolumeClaim/a"]
 
 
-def test_somebody_elses_change_is_put_back_once() -> None:
+def test_ensure_changed_object_is_restored_once() -> None:
     api, cache = ApiStandIn(), Cache()
     applier = Applier(cache, api)
     ensure(applier, DESIRED)
@@ -46,7 +46,7 @@ def test_somebody_elses_change_is_put_back_once() -> None:
     assert len(api.log) == 2
 
 
-def test_what_the_server_undoes_is_not_fought_over() -> None:
+def test_ensure_undone_apply_is_not_repeated() -> None:
     api = ApiStandIn()
     api.admit = lambda obj: {**obj, "spec": {"size": "7Gi"}}
     applier = Applier(Cache(), api)
@@ -56,7 +56,7 @@ def test_what_the_server_undoes_is_not_fought_over() -> None:
     assert len(api.log) == 2, "another wish is another try"
 
 
-def test_a_refusal_is_remembered_for_a_while() -> None:
+def test_ensure_refused_apply_is_repeated_after_a_while() -> None:
     api, cache, now = ApiStandIn(), Cache(), [0.0]
     applier = Applier(cache, api, clock=lambda: now[0])
     ensure(applier, DESIRED)
@@ -78,7 +78,7 @@ def test_a_refusal_is_remembered_for_a_while() -> None:
     assert len(tries) == 2
 
 
-def test_an_object_on_its_way_out_is_left_alone() -> None:
+def test_ensure_object_being_deleted_writes_nothing() -> None:
     api, cache = ApiStandIn(), Cache()
     leaving = {**DESIRED, "metadata": {**DESIRED["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
     cache.put(api.put(leaving))
@@ -86,7 +86,7 @@ def test_an_object_on_its_way_out_is_left_alone() -> None:
     assert api.log == []
 
 
-def test_what_cannot_be_mended_is_made_anew_if_it_loses_nothing_by_it() -> None:
+def test_ensure_invalid_object_of_a_recreatable_kind_is_created_again() -> None:
     api, cache = ApiStandIn(), Cache()
     service = {**DESIRED, "kind": "Service"}
     cache.put(api.put({**service, "spec": {"size": "9Gi"}}))

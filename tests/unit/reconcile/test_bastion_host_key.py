@@ -33,7 +33,7 @@ class World:
         return dict(self.api.objects[(kind, namespace, name)]["data"])
 
 
-def test_the_key_is_made_once_and_everybody_may_know_the_ca() -> None:
+def test_ensure_creates_the_key_once_and_publishes_the_ca() -> None:
     world = World()
     world.look()
     made = world.data("Secret", "bastion-host-key")
@@ -46,7 +46,7 @@ def test_the_key_is_made_once_and_everybody_may_know_the_ca() -> None:
 
 
 @pytest.mark.parametrize("change", ["time", "names", "ca"])
-def test_a_new_certificate_is_for_the_old_key(change: str) -> None:
+def test_ensure_new_certificate_keeps_the_key(change: str) -> None:
     world = World()
     world.look()
     before = world.data("Secret", "bastion-host-key")
@@ -60,7 +60,7 @@ def test_a_new_certificate_is_for_the_old_key(change: str) -> None:
     assert changed == {"ssh_host_ed25519_key-cert.pub"}
 
 
-def test_a_broken_ca_is_said_without_a_word_of_it() -> None:
+def test_ensure_with_a_broken_ca_fails_without_quoting_it() -> None:
     world = World()
     world.look()
     broken = base64.b64encode(b"SECRET WORDS").decode()

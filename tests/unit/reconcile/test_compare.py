@@ -36,7 +36,7 @@ LIVE: dict[str, Any] = {
         {"spec": {"volumes": [], "nodeSelector": {}}},
     ],
 )
-def test_what_others_added_is_no_difference(desired: dict[str, Any]) -> None:
+def test_differences_ignores_fields_of_others(desired: dict[str, Any]) -> None:
     assert list(differences(desired, LIVE)) == []
 
 
@@ -59,23 +59,23 @@ def test_what_others_added_is_no_difference(desired: dict[str, Any]) -> None:
         ({"spec": {"replicas": {"a": 1}}}, "spec.replicas"),
     ],
 )
-def test_what_is_ours_and_differs_is_found(desired: dict[str, Any], path: str) -> None:
+def test_differences_finds_changed_fields_of_ours(desired: dict[str, Any], path: str) -> None:
     assert list(differences(desired, LIVE)) == [path]
 
 
-def test_a_field_no_longer_said_changes_the_stamp() -> None:
+def test_with_applied_hash_changes_when_a_field_is_no_longer_set() -> None:
     before = with_applied_hash({"metadata": {"name": "a"}, "spec": {"x": 1, "y": 2}})
     after = with_applied_hash({"metadata": {"name": "a"}, "spec": {"x": 1}})
     assert list(differences(after, before)) == [f"metadata.annotations.{ANNOTATION_APPLIED}"]
 
 
-def test_stamping_changes_nothing_else_and_is_stable() -> None:
+def test_with_applied_hash_is_stable_and_changes_nothing_else() -> None:
     desired = {"metadata": {"name": "a", "annotations": {"k": "v"}}, "spec": {}}
     assert with_applied_hash(desired) == with_applied_hash(desired)
     assert desired["metadata"] == {"name": "a", "annotations": {"k": "v"}}
 
 
-def test_a_port_by_two_protocols_is_compared_as_a_whole() -> None:
+def test_differences_of_a_port_with_two_protocols_compares_the_list() -> None:
     both = [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]
     assert list(differences({"ports": both}, {"ports": both})) == []
     assert list(differences({"ports": both}, {"ports": both[:1]})) == ["ports"]

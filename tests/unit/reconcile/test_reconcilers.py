@@ -58,7 +58,7 @@ def user(world: World, name: str = "ann") -> None:
     asyncio.run(world.users.reconcile(name))
 
 
-def test_an_owner_from_another_namespace_gets_nothing_there() -> None:
+def test_server_of_an_owner_from_another_namespace_gets_no_children() -> None:
     world = World()
     user(world)
     server = world.server("dev-bob", owner="ann")
@@ -66,7 +66,7 @@ def test_an_owner_from_another_namespace_gets_nothing_there() -> None:
     assert not [place for place in world.api.objects if place[0] in ("Deployment", "Secret", "Service")]
 
 
-def test_an_object_that_cannot_be_read_says_so_and_is_not_written_again() -> None:
+def test_unreadable_server_is_reported_once() -> None:
     world = World()
     server = world.server(volumes="none")
     assert reason(server) == "InvalidSpec"
@@ -76,13 +76,13 @@ def test_an_object_that_cannot_be_read_says_so_and_is_not_written_again() -> Non
     assert len(world.api.log) == writes
 
 
-def test_a_server_of_nobody_waits() -> None:
+def test_server_without_user_waits_without_deployment() -> None:
     world = World()
     assert reason(world.server()) == "OwnerNotFound"
     assert not [place for place in world.api.objects if place[0] == "Deployment"]
 
 
-def test_a_server_that_is_there_before_its_user_is_set_up_is_looked_at_again() -> None:
+def test_server_before_its_users_uid_is_requeued_soon() -> None:
     """The user's status is the operator's own write, which wakes nobody."""
     world = World()
     world.put("DevServerFlavor", "", "small", spec={"resources": {"limits": {"cpu": "1"}}})
@@ -97,7 +97,7 @@ def test_a_server_that_is_there_before_its_user_is_set_up_is_looked_at_again() -
     assert look.requeue_after is None or look.requeue_after > 1
 
 
-def test_a_full_pass_twice_writes_nothing_the_second_time() -> None:
+def test_second_reconcile_of_a_settled_server_writes_nothing() -> None:
     world = World()
     user(world)
     world.put("DevServerFlavor", "", "small", spec={"resources": {"limits": {"cpu": "1"}}})
@@ -132,19 +132,19 @@ def deployments(world: World) -> list[str]:
     return [line for line in world.api.log if " Deployment/" in line]
 
 
-def test_a_suspended_users_server_is_stopped_by_one_write() -> None:
+def test_suspended_users_server_is_stopped_by_one_write() -> None:
     world = suspended()
     asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
     assert (replicas(world), deployments(world)) == (0, ["apply Deployment/mydev"])
 
 
-def test_a_suspended_users_server_that_cannot_be_read_is_stopped_all_the_same() -> None:
+def test_suspended_users_unreadable_server_is_stopped() -> None:
     world = suspended(volumes="none")
     asyncio.run(world.servers.reconcile("dev-ann", "mydev"))
     assert (replicas(world), deployments(world)) == (0, ["scale Deployment/mydev"])
 
 
-def test_a_suspended_users_server_is_stopped_when_the_rest_of_the_pass_fails() -> None:
+def test_suspended_users_server_is_stopped_when_the_reconcile_fails() -> None:
     world = suspended()
 
     def refuse(verb: str, obj: Json) -> None:
@@ -157,7 +157,7 @@ def test_a_suspended_users_server_is_stopped_when_the_rest_of_the_pass_fails() -
     assert (replicas(world), deployments(world)) == (0, ["scale Deployment/mydev"])
 
 
-def test_a_broken_host_key_is_made_anew_and_a_good_one_never() -> None:
+def test_broken_host_key_is_replaced_and_a_usable_one_is_kept() -> None:
     world = World()
     user(world)
     world.put("DevServerFlavor", "", "small", spec={"resources": {"limits": {"cpu": "1"}}})
@@ -172,7 +172,7 @@ def test_a_broken_host_key_is_made_anew_and_a_good_one_never() -> None:
     assert after["ssh_host_ed25519_key.pub"] != before["ssh_host_ed25519_key.pub"]
 
 
-def test_a_cache_that_is_behind_deletes_no_namespace() -> None:
+def test_stale_cache_deletes_no_namespace() -> None:
     world = World()
     user(world)
     world.cache.apply(
@@ -184,7 +184,7 @@ def test_a_cache_that_is_behind_deletes_no_namespace() -> None:
     assert not [line for line in world.api.log if line.startswith("delete")]
 
 
-def test_a_former_users_server_whose_end_no_event_told_of_keeps_nobody_waiting() -> None:
+def test_former_users_server_deleted_without_event_delays_nothing() -> None:
     """It was deleted between the operator's first list and the beginning of its watch."""
     world = World()
     user(world)

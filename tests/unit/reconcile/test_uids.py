@@ -20,7 +20,7 @@ def config_map(api: ApiStandIn) -> dict[str, str]:
     return data
 
 
-def test_the_first_user_gets_20000_and_keeps_it() -> None:
+def test_allocate_first_user_gets_20000_and_keeps_it() -> None:
     api = ApiStandIn()
     uids = UidAllocator(api, "s")
     assert asyncio.run(uids.allocate("ann")) == 20000
@@ -29,7 +29,7 @@ def test_the_first_user_gets_20000_and_keeps_it() -> None:
     assert len(api.log) == 1
 
 
-def test_two_operators_never_give_the_same_uid() -> None:
+def test_allocate_by_two_operators_never_gives_the_same_uid() -> None:
     api = ApiStandIn()
     one, two = UidAllocator(api, "s"), UidAllocator(api, "s")
 
@@ -41,7 +41,7 @@ def test_two_operators_never_give_the_same_uid() -> None:
     assert sorted(int(uid) for uid in config_map(api).values()) == sorted(given_uids)
 
 
-def test_a_lost_race_is_tried_again_on_what_is_there_now() -> None:
+def test_allocate_after_a_lost_race_reads_again() -> None:
     api = ApiStandIn()
     api.put({"kind": "ConfigMap", "metadata": {"name": CONFIG_MAP, "namespace": "s"}, "data": {"ann": "20000"}})
     races = [True, True]
@@ -58,7 +58,7 @@ def test_a_lost_race_is_tried_again_on_what_is_there_now() -> None:
     assert list(config_map(api).values()).count(str(uid)) == 1
 
 
-def test_giving_up_after_ten_lost_races_is_an_error_and_no_uid() -> None:
+def test_allocate_after_ten_lost_races_fails_without_uid() -> None:
     api = ApiStandIn()
 
     def lose(verb: str, obj: Json) -> None:
@@ -79,7 +79,7 @@ def namespace(user: str, uid: str, made_by: str = OPERATOR) -> Json:
     }
 
 
-def test_kept_namespaces_count_after_the_list_was_lost() -> None:
+def test_allocate_after_a_lost_config_map_keeps_recorded_uids() -> None:
     """After an uninstallation and a new installation homes go back to their owners, and to nobody else."""
     kept = recorded_uids([namespace("ann", "20003"), namespace("bob", "20007"), namespace("eve", "20009", "eve")])
     assert kept == {"ann": 20003, "bob": 20007}
@@ -89,7 +89,7 @@ def test_kept_namespaces_count_after_the_list_was_lost() -> None:
     assert config_map(api) == {"ann": "20003", "bob": "20007", "carl": "20008"}
 
 
-def test_namespaces_are_not_asked_about_a_user_who_has_a_uid() -> None:
+def test_allocate_for_a_user_with_uid_reads_no_namespaces() -> None:
     api = ApiStandIn()
     api.put({"kind": "ConfigMap", "metadata": {"name": CONFIG_MAP, "namespace": "s"}, "data": {"ann": "20000"}})
     uids, asked = UidAllocator(api, "s"), list[str]()
@@ -104,19 +104,19 @@ def test_namespaces_are_not_asked_about_a_user_who_has_a_uid() -> None:
     assert asked == ["asked"]
 
 
-def test_a_namespace_never_claims_a_uid_that_is_somebody_elses() -> None:
+def test_allocate_recorded_uid_of_somebody_else_gives_another() -> None:
     api = ApiStandIn()
     api.put({"kind": "ConfigMap", "metadata": {"name": CONFIG_MAP, "namespace": "s"}, "data": {"ann": "20000"}})
     assert asyncio.run(UidAllocator(api, "s").allocate("bob", None, lambda: {"bob": 20000})) == 20001
 
 
 @pytest.mark.parametrize("uid", ["", "root", "0", "999", "-20001", "20001 "])
-def test_an_annotation_that_is_no_uid_is_ignored(uid: str) -> None:
+def test_recorded_uids_ignores_an_invalid_annotation(uid: str) -> None:
     assert recorded_uids([namespace("ann", uid)]) == {}
 
 
 @given(st.dictionaries(st.text(min_size=1), st.integers(20000, 30000)), st.none() | st.integers(0, 40000))
-def test_the_next_uid_is_free_and_in_range(given_uids: dict[str, int], recorded: int | None) -> None:
+def test_next_uid_is_free_and_in_range(given_uids: dict[str, int], recorded: int | None) -> None:
     uid = next_uid(given_uids, recorded)
     assert uid >= 20000
     assert uid not in given_uids.values()

@@ -17,7 +17,7 @@ def pod(version: int, uid: str = "u1", name: str = "a", **more: Any) -> dict[str
     return {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, **more}
 
 
-def test_an_older_version_is_ignored() -> None:
+def test_apply_older_version_is_ignored() -> None:
     cache = Cache()
     assert cache.apply("Pod", pod(5)) is not None
     assert cache.apply("Pod", pod(5)) is None
@@ -28,7 +28,7 @@ def test_an_older_version_is_ignored() -> None:
     assert change.new == pod(6)
 
 
-def test_a_late_event_does_not_bring_back_what_was_deleted() -> None:
+def test_apply_late_event_does_not_restore_a_deleted_object() -> None:
     cache = Cache()
     cache.apply("Pod", pod(5))
     assert cache.apply("Pod", pod(7), deleted=True) is not None
@@ -37,7 +37,7 @@ def test_a_late_event_does_not_bring_back_what_was_deleted() -> None:
     assert cache.apply("Pod", pod(8, "u2")) is not None
 
 
-def test_a_late_deletion_does_not_remove_its_successor() -> None:
+def test_apply_late_deletion_keeps_the_successor() -> None:
     cache = Cache()
     cache.apply("Pod", pod(5))
     cache.apply("Pod", pod(8, "u2"))
@@ -45,7 +45,7 @@ def test_a_late_deletion_does_not_remove_its_successor() -> None:
     assert cache.get("Pod", "dev-ann", "a") is not None
 
 
-def test_a_list_tells_news_from_ghosts_and_spares_what_is_newer_than_itself() -> None:
+def test_replace_returns_missed_and_deleted_and_keeps_newer_objects() -> None:
     cache = Cache()
     cache.apply("Pod", pod(5, name="kept"))
     cache.apply("Pod", pod(6, name="ghost"))
@@ -57,7 +57,7 @@ def test_a_list_tells_news_from_ghosts_and_spares_what_is_newer_than_itself() ->
 
 
 @pytest.mark.parametrize("kind", ["PersistentVolumeClaim", "DevServer"])
-def test_of_what_people_make_only_what_is_read_is_kept(kind: str) -> None:
+def test_strip_unread_fields_bounds_objects_of_users(kind: str) -> None:
     """Each of them may be 1.5 MiB, and one person has a hundred: the operator's memory is everybody's."""
     large = "x" * 200_000
     metadata = {
@@ -75,7 +75,7 @@ def test_of_what_people_make_only_what_is_read_is_kept(kind: str) -> None:
     assert kept["spec"] == spec
 
 
-def test_objects_are_slim() -> None:
+def test_put_strips_managed_fields_and_last_applied() -> None:
     cache = Cache()
     obj = pod(1)
     obj["metadata"]["managedFields"] = [{"manager": "x"}]
@@ -87,7 +87,7 @@ def test_objects_are_slim() -> None:
 
 
 @given(st.permutations([(3, False), (5, False), (9, True), (4, False), (7, False)]))
-def test_any_order_of_events_ends_the_same(events: list[tuple[int, bool]]) -> None:
+def test_apply_in_any_order_ends_the_same(events: list[tuple[int, bool]]) -> None:
     cache = Cache()
     for version, deleted in events:
         cache.apply("Pod", pod(version), deleted=deleted)

@@ -21,7 +21,7 @@ async def get(port: int, path: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-def test_probes_answer_503_with_the_problems_and_200_without() -> None:
+def test_probes_answer_503_with_problems_and_200_without() -> None:
     problems: list[str] = []
 
     async def check() -> None:

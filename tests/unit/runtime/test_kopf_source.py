@@ -39,7 +39,7 @@ def keys(kind: str, namespace: str, name: str, **fields: Any) -> set[str]:
     return {str(key) for key in map_to_keys(filled(), kind, obj(kind, namespace, name, **fields))}
 
 
-def test_each_change_leads_to_whom_it_concerns() -> None:
+def test_map_to_keys_each_kind_leads_to_its_roots() -> None:
     child = {"devservers.io/name": "one", "devservers.io/user": "ann"}
     assert keys("DevServer", "dev-ann", "one") == {"DevServer/dev-ann/one"}
     assert keys("DevServerFlavor", "", "small") == {"DevServer/dev-ann/one", "DevServer/dev-bob/one"}
@@ -56,13 +56,13 @@ def test_each_change_leads_to_whom_it_concerns() -> None:
     assert keys("PersistentVolumeClaim", "default", "x") == set()
 
 
-def test_roots_are_users_first_and_namespaces_whose_user_is_gone() -> None:
+def test_root_keys_are_users_first_with_namespaces_of_deleted_users() -> None:
     cache = filled()
     cache.put(obj("Namespace", "", "dev-gone"))
     assert [str(key) for key in root_keys(cache)][:2] == ["DevServerUser/ann", "DevServerUser/gone"]
 
 
-def test_fifty_events_are_one_key_and_a_quotas_status_is_none() -> None:
+def test_take_many_events_queue_one_key_and_a_quotas_status_none() -> None:
     async def go() -> None:
         queue: WorkQueue[Key] = WorkQueue()
         watcher = KopfSource(filled(), queue, Configuration())
@@ -85,7 +85,7 @@ def test_fifty_events_are_one_key_and_a_quotas_status_is_none() -> None:
     asyncio.run(go())
 
 
-def test_a_log_record_is_one_line_that_says_where() -> None:
+def test_log_record_is_one_line_with_its_place() -> None:
     try:
         raise ValueError("two\nlines")
     except ValueError as error:

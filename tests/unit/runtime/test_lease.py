@@ -33,7 +33,7 @@ def holder(api: ApiStandIn) -> str:
     return str(api.objects[("Lease", "s", "l")]["spec"]["holderIdentity"])
 
 
-def test_the_second_waits_until_the_first_gives_it_back() -> None:
+def test_acquire_by_a_second_candidate_waits_for_the_release() -> None:
     async def go() -> None:
         api, clock = ApiStandIn(), Clock()
         one, two = lease(api, clock, "one"), lease(api, clock, "two")
@@ -52,7 +52,7 @@ def test_the_second_waits_until_the_first_gives_it_back() -> None:
     asyncio.run(go())
 
 
-def test_a_silent_leader_is_followed_after_its_time_by_the_others_own_clock() -> None:
+def test_silent_leader_is_replaced_after_the_lease_time() -> None:
     async def go() -> None:
         api, clock = ApiStandIn(), Clock()
         one, two = lease(api, clock, "one"), lease(api, clock, "two")
@@ -69,7 +69,7 @@ def test_a_silent_leader_is_followed_after_its_time_by_the_others_own_clock() ->
     asyncio.run(go())
 
 
-def test_a_renewal_starts_the_others_count_again() -> None:
+def test_renewal_starts_the_lease_time_again() -> None:
     async def go() -> None:
         api, clock = ApiStandIn(), Clock()
         one, two = lease(api, clock, "one"), lease(api, clock, "two")
@@ -82,7 +82,7 @@ def test_a_renewal_starts_the_others_count_again() -> None:
     asyncio.run(go())
 
 
-def test_losing_it_ends_the_process() -> None:
+def test_keep_of_a_lost_lease_calls_on_lost() -> None:
     async def go() -> None:
         api, clock, lost = ApiStandIn(), Clock(), list[str]()
         one = lease(api, clock, "one", lost)
@@ -98,7 +98,7 @@ def test_losing_it_ends_the_process() -> None:
     asyncio.run(go())
 
 
-def test_an_unreachable_server_does_not_end_it_before_its_time() -> None:
+def test_guard_of_an_unreachable_server_holds_for_two_thirds() -> None:
     async def go() -> None:
         api, clock = ApiStandIn(), Clock()
         one = lease(api, clock, "one")

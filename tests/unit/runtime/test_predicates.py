@@ -46,7 +46,7 @@ def changed(kind: str, before: Json, **edits: Any) -> bool:
     return should_enqueue(kind, Change(versioned(before, 1), versioned(after, 2)))
 
 
-def test_a_workload_leads_to_the_server_of_its_pod() -> None:
+def test_map_to_keys_of_a_workload_is_the_server_of_its_pod() -> None:
     cache = Cache()
     cache.put(pod())
     assert [str(key) for key in map_to_keys(cache, "Workload", workload())] == ["DevServer/dev-ann/mydev"]
@@ -56,7 +56,7 @@ def test_a_workload_leads_to_the_server_of_its_pod() -> None:
     assert list(map_to_keys(cache, "Workload", job)) == []
 
 
-def test_a_workload_is_kept_without_its_pods_template() -> None:
+def test_cache_keeps_a_workload_without_pod_sets() -> None:
     cache = Cache()
     found = workload("mydev-1", 1, podSets=[{"template": {"spec": {"containers": [{"env": ["secret"]}]}}}])
     cache.put(versioned(found, 3))
@@ -66,7 +66,7 @@ def test_a_workload_is_kept_without_its_pods_template() -> None:
     assert kept["spec"]["queueName"] == "interactive"
 
 
-def test_numbers_in_a_workloads_text_are_no_change_but_everything_else_is() -> None:
+def test_should_enqueue_workload_ignores_digits_in_messages_only() -> None:
     waits = workload("mydev-1", 1, unreserved(WAITS_FOR_GPU))
     assert not changed("Workload", waits, status__conditions=[unreserved(WAITS_FOR_GPU.replace("1 more", "2 more"))])
     assert not changed("Workload", waits, status__resourceRequests=[{"name": "main"}])
@@ -75,7 +75,7 @@ def test_numbers_in_a_workloads_text_are_no_change_but_everything_else_is() -> N
     assert changed("Workload", waits, spec__active=False)
 
 
-def test_a_cluster_queues_counters_are_no_change_but_what_is_free_is() -> None:
+def test_should_enqueue_cluster_queue_ignores_counters_only() -> None:
     queue = cluster_queue()
     assert not changed("ClusterQueue", queue, status__pendingWorkloads=9)
     assert changed("ClusterQueue", queue, status__flavorsReservation=[{"name": "gpu-l4"}])
@@ -83,7 +83,7 @@ def test_a_cluster_queues_counters_are_no_change_but_what_is_free_is() -> None:
     assert not changed("LocalQueue", {"metadata": {"name": "interactive"}, "status": {}}, status__pendingWorkloads=9)
 
 
-def test_a_change_of_what_is_free_wakes_only_who_waits_and_not_at_once() -> None:
+def test_take_cluster_queue_enqueues_waiting_servers_debounced() -> None:
     async def go() -> None:
         cache = Cache()
         for name, reason in (("a", "Queued"), ("b", "Running"), ("c", "ExceedsQuota"), ("d", "Unschedulable")):
@@ -104,13 +104,13 @@ def test_a_change_of_what_is_free_wakes_only_who_waits_and_not_at_once() -> None
     asyncio.run(go())
 
 
-def test_however_many_wait_numbers_cost_a_bounded_number_of_looks_a_second() -> None:
+def test_debounce_seconds_bounds_the_rate() -> None:
     for waiting in (1, 10, 100, 1000, 10000):
         # A look may come after half of the time.
         assert waiting / (debounce_seconds(waiting) / 2) <= 2 * MAX_REFRESHES_PER_SECOND
 
 
-def test_kueues_kinds_are_watched_only_on_demand() -> None:
+def test_kinds_of_kueue_are_watched_only_with_queueing() -> None:
     assert {kind.kind for kind in QUEUEING} == {"LocalQueue", "Workload", "ClusterQueue"}
     assert not {kind.kind for kind in QUEUEING} & {kind.kind for kind in WATCHED}
     assert KINDS["Workload"].path("dev-ann", "x") == "/apis/kueue.x-k8s.io/v1beta2/namespaces/dev-ann/workloads/x"

@@ -1,4 +1,4 @@
-"""The first list and the sweep: what they make of a cache that is behind, and of kinds that a cluster lacks."""
+"""The first list and the resync: what they do with a stale cache and with kinds that a cluster lacks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def obj(kind: str, name: str, version: int = 1, namespace: str = "dev-ann", **la
 
 
 class Scene:
-    """A sweeper and what it works with."""
+    """A Resync and its parts."""
 
     def __init__(self) -> None:
         self.api, self.cache, self.metrics = Lists(), Cache(), Metrics()
@@ -69,7 +69,7 @@ def run(test: Callable[[Scene], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(main(), 20))
 
 
-def test_first_fills_the_cache_and_returns_users_before_servers() -> None:
+def test_list_all_fills_the_cache_and_returns_users_before_servers() -> None:
     async def check(scene: Scene) -> None:
         scene.api.objects = {
             "DevServer": [obj("DevServer", "mydev")],
@@ -83,7 +83,7 @@ def test_first_fills_the_cache_and_returns_users_before_servers() -> None:
     run(check)
 
 
-def test_first_waits_for_a_kind_that_is_not_served_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_all_waits_for_a_kind_that_is_not_served_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     async def check(scene: Scene) -> None:
         sleep, slept = asyncio.sleep, []
 
@@ -100,7 +100,7 @@ def test_first_waits_for_a_kind_that_is_not_served_yet(monkeypatch: pytest.Monke
     run(check)
 
 
-def test_first_goes_without_the_kinds_of_queueing_that_a_cluster_lacks() -> None:
+def test_list_all_leaves_out_kueues_kinds_without_kueue() -> None:
     async def check(scene: Scene) -> None:
         scene.api.refusals["Workload"] = [404]
         await scene.resync.list_all()
@@ -109,7 +109,7 @@ def test_first_goes_without_the_kinds_of_queueing_that_a_cluster_lacks() -> None
     run(check)
 
 
-def test_sweep_over_a_cache_that_is_right_finds_nothing() -> None:
+def test_run_once_with_a_correct_cache_queues_nothing() -> None:
     async def check(scene: Scene) -> None:
         scene.api.objects["DevServer"] = [obj("DevServer", "mydev")]
         await scene.resync.list_all()
@@ -120,7 +120,7 @@ def test_sweep_over_a_cache_that_is_right_finds_nothing() -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_sweep_queues_and_counts_what_no_event_told_of(known: bool) -> None:
+def test_run_once_queues_and_counts_missed_events(known: bool) -> None:
     async def check(scene: Scene) -> None:
         if known:
             scene.cache.put(obj("Pod", "mydev-1", 1, **{"devservers.io/name": "mydev"}))
@@ -134,7 +134,7 @@ def test_sweep_queues_and_counts_what_no_event_told_of(known: bool) -> None:
     run(check)
 
 
-def test_sweep_after_sweep_that_misses_something_is_counted() -> None:
+def test_run_once_counts_consecutive_misses() -> None:
     """Two in a row mean that a watch is dead."""
 
     async def check(scene: Scene) -> None:
@@ -147,7 +147,7 @@ def test_sweep_after_sweep_that_misses_something_is_counted() -> None:
     run(check)
 
 
-def test_sweep_drops_what_was_deleted_while_nobody_watched_and_queues_its_key() -> None:
+def test_run_once_drops_deleted_objects_and_queues_their_keys() -> None:
     async def check(scene: Scene) -> None:
         scene.cache.put(obj("DevServer", "mydev", 7))
         scene.cache.put(obj("DevServer", "newer", scene.api.version + 1))
@@ -163,7 +163,7 @@ def test_sweep_drops_what_was_deleted_while_nobody_watched_and_queues_its_key() 
     run(check)
 
 
-def test_an_event_that_comes_while_the_sweep_waits_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_once_ignores_an_event_that_arrives_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     async def check(scene: Scene) -> None:
         fresh = obj("DevServer", "mydev", 2)
         scene.api.objects["DevServer"] = [fresh]

@@ -70,7 +70,7 @@ def run(test: Callable[[Scene], Awaitable[None]]) -> None:
         (5.0, "TimeoutError()", True),
     ],
 )
-def test_a_key_whose_reconcile_fails_comes_again(
+def test_failed_reconcile_is_retried_and_logged(
     failure: Exception | float, says: str, traceback: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def check(scene: Scene) -> None:
@@ -87,7 +87,7 @@ def test_a_key_whose_reconcile_fails_comes_again(
     assert bool(record.exc_info) is traceback
 
 
-def test_a_reconcile_that_asks_for_another_gets_it_later() -> None:
+def test_result_with_requeue_after_is_queued_again() -> None:
     async def check(scene: Scene) -> None:
         scene.outcomes = [Result(requeue_after=0.05)]
         scene.queue.add(ANN)
@@ -98,7 +98,7 @@ def test_a_reconcile_that_asks_for_another_gets_it_later() -> None:
     run(check)
 
 
-def test_the_first_pass_is_over_when_every_key_of_it_has_succeeded() -> None:
+def test_synced_is_set_after_every_first_key_succeeded() -> None:
     async def check(scene: Scene) -> None:
         scene.outcomes = [Result(), ApiError(500, "InternalError", "")]
         scene.workers.expect([ANN, BOB], 0.0)
@@ -112,7 +112,7 @@ def test_the_first_pass_is_over_when_every_key_of_it_has_succeeded() -> None:
     run(check)
 
 
-def test_the_first_pass_of_an_empty_cluster_is_over_at_once() -> None:
+def test_synced_of_an_empty_cluster_is_set_at_once() -> None:
     async def check(scene: Scene) -> None:
         scene.workers.expect([], 0.0)
         assert scene.workers.synced.is_set()
@@ -120,7 +120,7 @@ def test_the_first_pass_of_an_empty_cluster_is_over_at_once() -> None:
     run(check)
 
 
-def test_drain_waits_for_what_is_queued_and_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+def test_drain_waits_for_queued_keys_up_to_its_limit(caplog: pytest.LogCaptureFixture) -> None:
     async def check(scene: Scene) -> None:
         scene.outcomes = [0.1]
         scene.queue.add(ANN)

@@ -26,7 +26,7 @@ def run(test: Callable[[WorkQueue[str], Clock], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(main(), 10))
 
 
-def test_many_adds_are_one_run() -> None:
+def test_add_many_times_is_one_run() -> None:
     async def check(queue: WorkQueue[str], _: Clock) -> None:
         for _time in range(50):
             queue.add("a")
@@ -37,7 +37,7 @@ def test_many_adds_are_one_run() -> None:
     run(check)
 
 
-def test_a_key_added_while_it_runs_comes_once_more_and_not_at_the_same_time() -> None:
+def test_add_while_processing_is_one_more_run_afterwards() -> None:
     async def check(queue: WorkQueue[str], _: Clock) -> None:
         queue.add("a")
         await queue.get()
@@ -54,7 +54,7 @@ def test_a_key_added_while_it_runs_comes_once_more_and_not_at_the_same_time() ->
     run(check)
 
 
-def test_low_keys_come_after_fresh_ones() -> None:
+def test_add_low_comes_after_other_keys() -> None:
     async def check(queue: WorkQueue[str], _: Clock) -> None:
         queue.add("swept", low=True)
         queue.add("fresh")
@@ -63,7 +63,7 @@ def test_low_keys_come_after_fresh_ones() -> None:
     run(check)
 
 
-def test_a_failing_key_waits_longer_each_time_and_starts_over_after_success() -> None:
+def test_retry_delay_doubles_until_forget() -> None:
     async def check(queue: WorkQueue[str], clock: Clock) -> None:
         assert [queue.retry("a") for _ in range(4)] == [1, 2, 4, 8]
         for _ in range(20):
@@ -77,7 +77,7 @@ def test_a_failing_key_waits_longer_each_time_and_starts_over_after_success() ->
     run(check)
 
 
-def test_a_delayed_key_comes_when_due_and_the_earlier_of_two_dates_counts() -> None:
+def test_add_after_keeps_the_earlier_time() -> None:
     async def check(queue: WorkQueue[str], clock: Clock) -> None:
         queue.add_after("a", 100)
         queue.add_after("a", 10)
@@ -94,7 +94,7 @@ def test_a_delayed_key_comes_when_due_and_the_earlier_of_two_dates_counts() -> N
     run(check)
 
 
-def test_an_add_makes_a_delayed_key_ready_now() -> None:
+def test_add_makes_a_delayed_key_ready() -> None:
     async def check(queue: WorkQueue[str], clock: Clock) -> None:
         queue.add_after("a", 100)
         queue.add("a")
@@ -108,7 +108,7 @@ def test_an_add_makes_a_delayed_key_ready_now() -> None:
     run(check)
 
 
-def test_a_waiting_worker_is_woken() -> None:
+def test_get_is_woken_by_add() -> None:
     async def check(queue: WorkQueue[str], _: Clock) -> None:
         waiting = asyncio.create_task(queue.get())
         await asyncio.sleep(0)
@@ -118,7 +118,7 @@ def test_a_waiting_worker_is_woken() -> None:
     run(check)
 
 
-def test_waits_are_measured() -> None:
+def test_oldest_wait_and_longest_run_are_measured() -> None:
     async def check(queue: WorkQueue[str], clock: Clock) -> None:
         assert queue.oldest_wait() == queue.longest_run() == 0
         queue.add("a")
