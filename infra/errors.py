@@ -22,5 +22,4 @@ class InfraError(CommandError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        """The lines of the problem, then the indented lines of the remedy."""
         return f"{self.what}\n  {self.remedy}"

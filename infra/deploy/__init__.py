@@ -1,0 +1,1 @@
+"""Deploys stacks: up, down, preview and cost of each, with Pulumi."""

@@ -20,10 +20,11 @@ from devcluster.images import ImageError
 from devcluster.progress import Progress
 from devservers_core.paths import current
 from infra.deploy.aws.environment import Environment
-from infra.deploy.aws.tools import look
-from infra.deploy.choice import Way, choose
+from infra.deploy.aws.tools import find_tools
 from infra.deploy.cost_base import compared
+from infra.deploy.leftover import describe
 from infra.deploy.local.platform import Platform
+from infra.deploy.preview_mode import PreviewMode, choose
 from infra.errors import InfraError
 from infra.local import capacity
 from infra.preview.stackfile import read
@@ -57,7 +58,7 @@ def down(stack: Stack = LOCAL, purge: bool = False, yes: Yes = False, drain: boo
     """Stop the embedded cluster; with --purge delete its state too. A stack on AWS is destroyed, homes stay."""
     if stack != LOCAL:
         left = _environment(stack).down(lambda question: yes or _confirm(question), drain)
-        print("\n".join(str(each) for each in left) or "nothing is left")
+        print(describe(left))
         return
     platform = _platform()
     if purge:
@@ -80,10 +81,10 @@ def preview(
 ) -> None:
     """What `up` would change; where the real engine can't run, everything a stack would hold."""
     file = read(stack)
-    chosen = choose(stack == LOCAL, look(os.environ), simulated)
-    if chosen.way is Way.PLATFORM:
+    chosen = choose(stack == LOCAL, find_tools(os.environ), simulated)
+    if chosen.mode is PreviewMode.PLATFORM:
         _platform().preview()
-    elif chosen.way is Way.ENGINE:
+    elif chosen.mode is PreviewMode.ENGINE:
         _environment(stack).preview()
         from infra.preview.simulation import simulate
 

@@ -1,4 +1,4 @@
-"""What a cost estimate is compared with: the last deployed state, a revision of the repository, or a file.
+"""Finds the estimate to compare costs with: the deployed state's, a revision's or a file's.
 
 Invariant: it says which it is, and where the state can't be read, why not.
 """
@@ -20,7 +20,7 @@ from infra import ROOT
 from infra.cost.comparison import Comparison
 from infra.cost.estimate import Estimate, EstimateError
 from infra.deploy.aws.stack import runner
-from infra.deploy.aws.tools import MissingError, look
+from infra.deploy.aws.tools import PrerequisiteError, find_tools
 from infra.deploy.stack_runner import PulumiError
 from infra.errors import InfraError
 
@@ -34,12 +34,12 @@ FORMER_MODULE = "infra.local"
 """What runs `preview` in revisions that are older than infra/deploy."""
 
 
-class BaseError(InfraError):
+class CostBaseError(InfraError):
     """There is no estimate to compare with."""
 
 
 @dataclass(frozen=True)
-class Base:
+class CostBase:
     """An estimate to compare with, and what it is of."""
 
     estimate: Estimate
@@ -56,8 +56,9 @@ def compared(
     """An estimate beside ``base``, a file or a revision.
 
     Without a base it is the last deployed state; where that can't be read, the revision ``target`` of the repository
-    ``root``; and where neither can, there is no comparison and it says why. Raises :class:`BaseError` for a base that
-    was named and isn't there.
+    ``root``; and where neither can, there is no comparison and it says why.
+
+    Raises :class:`CostBaseError` for a base that was named and isn't there.
     """
     if base:
         named = file(now.stack, Path(base)) if Path(base).is_file() else revision(now.stack, base, root)
@@ -65,37 +66,39 @@ def compared(
     try:
         found = deployed(now.stack, env)
         return Comparison(now, found.estimate, found.what)
-    except BaseError as error:
+    except CostBaseError as error:
         reason = error.what
     try:
         found = revision(now.stack, target, root)
         return Comparison(now, found.estimate, found.what, reason)
-    except BaseError as error:
+    except CostBaseError as error:
         return Comparison(now, None, error.what, reason)
 
 
-def deployed(stack: str, env: Mapping[str, str]) -> Base:
-    """The estimate that the last update wrote into the state. Raises :class:`BaseError`."""
+def deployed(stack: str, env: Mapping[str, str]) -> CostBase:
+    """The estimate that the last update wrote into the state. Raises :class:`CostBaseError`."""
     try:
-        tools = look(env)
-        tools.need("pulumi", plugins=False)
+        tools = find_tools(env)
+        tools.require("pulumi", plugins=False)
         record = runner(stack, tools, env).outputs().get(OUTPUT)
-    except (MissingError, PulumiError) as error:
-        raise BaseError(error.what, error.remedy) from None
+    except (PrerequisiteError, PulumiError) as error:
+        raise CostBaseError(error.what, error.remedy) from None
     except ValueError:
-        raise BaseError(f"Pulumi's outputs of stack {stack} are no JSON", "see `pulumi stack output --json`") from None
+        raise CostBaseError(
+            f"Pulumi's outputs of stack {stack} are no JSON", "see `pulumi stack output --json`"
+        ) from None
     if record is None:
-        raise BaseError(
+        raise CostBaseError(
             f"the state of stack {stack} holds no estimate: nothing was deployed, or by an older version",
             "the next `pulumi up` writes one",
         )
-    return Base(_estimate(record, stack, f"the state of stack {stack}"), f"the last deployed state of {stack}")
+    return CostBase(_estimate(record, stack, f"the state of stack {stack}"), f"the last deployed state of {stack}")
 
 
-def revision(stack: str, ref: str = "", root: Path = ROOT) -> Base:
+def revision(stack: str, ref: str = "", root: Path = ROOT) -> CostBase:
     """What a revision's own program and stack file estimate, run on mocks; by default the target branch's.
 
-    Raises :class:`BaseError`.
+    Raises :class:`CostBaseError`.
     """
     name, commit = _resolved(root, [ref] if ref else list(TARGETS))
     with tempfile.TemporaryDirectory(prefix="devservers-cost-") as folder:
@@ -112,29 +115,31 @@ def revision(stack: str, ref: str = "", root: Path = ROOT) -> Base:
         record = json.loads(done.stdout)["cost"]
     except (ValueError, KeyError, TypeError):
         said = (done.stderr.strip().splitlines() or ["nothing"])[-1].strip()
-        raise BaseError(f"{name} has no estimate of stack {stack}; it says: {said}", "name another revision") from None
-    return Base(_estimate(record, stack, name), f"the estimate of {name} ({commit[:12]})")
+        raise CostBaseError(
+            f"{name} has no estimate of stack {stack}; it says: {said}", "name another revision"
+        ) from None
+    return CostBase(_estimate(record, stack, name), f"the estimate of {name} ({commit[:12]})")
 
 
-def file(stack: str, path: Path) -> Base:
+def file(stack: str, path: Path) -> CostBase:
     """An estimate from a file: what `make cost OUTPUT=json` or `pulumi stack output cost --json` printed.
 
-    Raises :class:`BaseError`.
+    Raises :class:`CostBaseError`.
     """
     try:
         record = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise BaseError(f"{path} can't be read: {error}", "make it with `make cost OUTPUT=json`") from None
-    return Base(_estimate(record, stack, str(path)), str(path))
+        raise CostBaseError(f"{path} can't be read: {error}", "make it with `make cost OUTPUT=json`") from None
+    return CostBase(_estimate(record, stack, str(path)), str(path))
 
 
 def _estimate(record: object, stack: str, where: str) -> Estimate:
     try:
         found = Estimate.of(record)
     except EstimateError as error:
-        raise BaseError(f"{where} holds {error}", "compare with another one (BASE=)") from None
+        raise CostBaseError(f"{where} holds {error}", "compare with another one (BASE=)") from None
     if found.stack != stack:
-        raise BaseError(f"{where} holds an estimate of stack {found.stack}", f"compare with one of {stack} (BASE=)")
+        raise CostBaseError(f"{where} holds an estimate of stack {found.stack}", f"compare with one of {stack} (BASE=)")
     return found
 
 
@@ -144,17 +149,19 @@ def _resolved(root: Path, refs: list[str]) -> tuple[str, str]:
         try:
             found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
             return ref, found.decode().strip()
-        except BaseError:
+        except CostBaseError:
             continue
-    raise BaseError(f"the repository has no revision {' or '.join(refs)}", "fetch it (git fetch), or name another")
+    raise CostBaseError(f"the repository has no revision {' or '.join(refs)}", "fetch it (git fetch), or name another")
 
 
 def _git(root: Path, *arguments: str) -> bytes:
     try:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)
     except FileNotFoundError:
-        raise BaseError("git is not on this machine", "install it, or compare with a file (BASE=FILE.json)") from None
+        raise CostBaseError(
+            "git is not on this machine", "install it, or compare with a file (BASE=FILE.json)"
+        ) from None
     if done.returncode:
         said = " ".join(done.stderr.decode(errors="replace").split())[:200]
-        raise BaseError(f"git {arguments[0]} failed: {said}", "mend what it names, or compare with a file")
+        raise CostBaseError(f"git {arguments[0]} failed: {said}", "mend what it names, or compare with a file")
     return done.stdout

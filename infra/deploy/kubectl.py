@@ -14,7 +14,7 @@ from typing import Any
 
 from infra.errors import InfraError
 
-WHOLE = "--all-namespaces"
+ALL_NAMESPACES = "--all-namespaces"
 
 
 class KubectlError(InfraError):

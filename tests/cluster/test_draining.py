@@ -11,7 +11,7 @@ import pytest
 
 from devcluster.progress import Progress
 from infra.deploy.aws.drain import drain
-from infra.deploy.aws.draining import Home
+from infra.deploy.aws.drain_plan import Home
 from infra.deploy.kubectl import Kubectl, KubectlError
 from tests.support.cluster.client import Client
 from tests.support.cluster.harness import ADMIN, ApiServer, find_tool

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.deploy.kubectl import Kubectl
-from infra.deploy.local.drain import strangers
+from infra.deploy.local.drain import foreign_workloads
 from tests.support.cluster.client import Client
 from tests.support.cluster.harness import ADMIN, ApiServer, find_tool
 from tests.support.wait import eventually
@@ -31,7 +31,7 @@ def pod(name: str, namespace: str, **metadata: Any) -> dict[str, Any]:
     }
 
 
-def test_strangers_lists_a_pod_without_a_server_only(
+def test_foreign_workloads_lists_a_pod_without_a_server_only(
     admin: Client, kubectl: Kubectl, user_name: str, namespace: str
 ) -> None:
     server = admin.create(
@@ -61,12 +61,12 @@ def test_strangers_lists_a_pod_without_a_server_only(
     )
     eventually(lambda: len(admin.list("v1", "Pod", namespace)) == 1, "the server's pod")
 
-    def own_strangers() -> list[str]:
-        return [each for each in strangers(kubectl) if f" {namespace}/" in each]
+    def in_namespace() -> list[str]:
+        return [each for each in foreign_workloads(kubectl) if f" {namespace}/" in each]
 
-    assert own_strangers() == []
+    assert in_namespace() == []
     admin.create(pod("byhand", namespace))
-    assert own_strangers() == [f"Pod {namespace}/byhand"]
+    assert in_namespace() == [f"Pod {namespace}/byhand"]
     assert "deletionTimestamp" not in admin.get("devservers.io/v1", "DevServer", "box", namespace)["metadata"]
     admin.delete("v1", "Pod", "byhand", namespace)
-    eventually(lambda: own_strangers() == [], "nothing but the server's pod")
+    eventually(lambda: in_namespace() == [], "nothing but the server's pod")

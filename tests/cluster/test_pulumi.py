@@ -28,8 +28,8 @@ from devservers.api.flavors import SHIPPED
 from devservers_core.errors import ApiError
 from devservers_core.names import BASTION_NAMESPACE, SYSTEM_NAMESPACE
 from devservers_core.paths import Paths
-from infra.deploy.aws import pack as policy_pack
-from infra.deploy.local.drain import Leftover, describe
+from infra.deploy.aws import policy_pack
+from infra.deploy.leftover import describe
 from infra.deploy.local.stack import LocalStack
 from infra.deploy.rollouts import RolloutError
 from infra.deploy.stack_runner import Options, PulumiError
@@ -404,8 +404,7 @@ def test_destroy_keeps_only_homes_and_names_them(site: Site) -> None:
         }
     )
     left = site.stack.destroy()
-    assert left == [Leftover("dev-ann", ("mydev-home",))]
-    assert "kubectl delete namespace dev-ann" in describe(left)
+    assert describe(left) == ("left: namespace dev-ann: it holds mydev-home\n  kubectl delete namespace dev-ann")
     assert objects(site.admin) - site.before == {"Namespace /dev-ann"}
     assert site.admin.get("v1", "PersistentVolumeClaim", "mydev-home", "dev-ann")
 

@@ -23,7 +23,7 @@ from infra.cost.estimator import estimate
 from infra.cost.tally import Tally
 from infra.deploy import cost_base as bases
 from infra.deploy.__main__ import app
-from infra.deploy.cost_base import BaseError, compared
+from infra.deploy.cost_base import CostBaseError, compared
 from infra.preview.recorder import Graph
 from infra.preview.simulation import simulate
 from infra.preview.stackfile import names, read
@@ -372,7 +372,7 @@ class TestBase:
         assert compared(of("prod"), {}, str(file)).base == str(file)
         assert compared(of("prod"), {}, "HEAD", root=repository).base.startswith("the estimate of HEAD (")
         for named in ("gone", str(tmp_path / "no.json")):
-            with pytest.raises(BaseError) as caught:
+            with pytest.raises(CostBaseError) as caught:
                 compared(of("prod"), {}, named, root=repository)
             assert len(str(caught.value).splitlines()) == 2
 
@@ -380,11 +380,11 @@ class TestBase:
         file = tmp_path / "before.json"
         for content, said in ((json.dumps(of("dev").record()), "of stack dev"), ("{}", "no estimate"), ("{", "can't")):
             file.write_text(content)
-            with pytest.raises(BaseError, match=said):
+            with pytest.raises(CostBaseError, match=said):
                 bases.file("prod", file)
 
     def test_base_revision_that_fails_shows_its_error(self, repository: Path) -> None:
-        with pytest.raises(BaseError, match=r"HEAD has no estimate of stack dev; it says: AssertionError"):
+        with pytest.raises(CostBaseError, match=r"HEAD has no estimate of stack dev; it says: AssertionError"):
             bases.revision("dev", "HEAD", repository)
 
 

@@ -403,7 +403,7 @@ def test_program_with_bad_settings_raises_one_error(
 
 
 def test_inputs_contain_no_secret(graph: Graph) -> None:
-    """The state is kept under the empty passphrase: see infra/deploy/local/engine.py."""
+    """The state is kept under the empty passphrase: see infra/deploy/local/stack.py."""
     assert not graph.of("Secret")
     assert graph.one("kubernetes").inputs["kubeconfig"].startswith("/")
 

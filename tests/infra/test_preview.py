@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from infra import ROOT
-from infra.deploy.aws.tools import PLUGINS, MissingError, Tools, look
-from infra.deploy.choice import Way, choose
+from infra.deploy.aws.tools import PLUGINS, PrerequisiteError, Tools, find_tools
+from infra.deploy.preview_mode import PreviewMode, choose
 from infra.policy.subject import Subject
 from infra.preview import tree
 from infra.preview.report import FIRST, LAST, Report
@@ -37,10 +37,10 @@ class TestTheWay:
     """Simulated only where the real engine can't run."""
 
     def test_choose_for_the_local_stack_takes_the_platform_engine(self) -> None:
-        assert choose(True, Tools({}, (), "")).way is Way.PLATFORM
+        assert choose(True, Tools({}, (), "")).mode is PreviewMode.PLATFORM
 
     def test_choose_with_all_tools_takes_the_engine(self) -> None:
-        assert choose(False, WHOLE).way is Way.ENGINE
+        assert choose(False, WHOLE).mode is PreviewMode.ENGINE
 
     @pytest.mark.parametrize(
         ("tools", "what", "remedy"),
@@ -59,20 +59,24 @@ class TestTheWay:
         self, tools: Tools, what: str, remedy: str
     ) -> None:
         chosen = choose(False, tools)
-        assert chosen.way is Way.SIMULATION
+        assert chosen.mode is PreviewMode.SIMULATION
         (reason,) = chosen.reasons
         problem, cure = reason.splitlines()
         assert what in problem
         assert remedy in cure
-        with pytest.raises(MissingError, match=what):
-            tools.need("pulumi", "aws", "kubectl")
+        with pytest.raises(PrerequisiteError, match=what):
+            tools.require("pulumi", "aws", "kubectl")
 
     def test_choose_with_simulated_takes_the_simulation(self) -> None:
-        assert choose(False, WHOLE, simulated=True).way is choose(True, WHOLE, simulated=True).way is Way.SIMULATION
+        assert (
+            choose(False, WHOLE, simulated=True).mode
+            is choose(True, WHOLE, simulated=True).mode
+            is PreviewMode.SIMULATION
+        )
 
     def test_look_finds_plugins_and_backend(self, tmp_path: Path) -> None:
         env = {"HOME": str(tmp_path)}
-        bare = look(env, lambda name: None)
+        bare = find_tools(env, lambda name: None)
         assert (len(bare.missing_plugins), bare.backend) == (len(PLUGINS), "")
         for each in bare.missing_plugins:
             name, version = each.split()
@@ -80,13 +84,13 @@ class TestTheWay:
             folder.mkdir(parents=True)
             (folder / f"pulumi-resource-{name}").touch()
         (tmp_path / ".pulumi" / "credentials.json").write_text(json.dumps({"current": "s3://bucket"}))
-        found = look(env, lambda name: Path("/bin") / name)
+        found = find_tools(env, lambda name: Path("/bin") / name)
         assert found.problems() == []
-        assert look(env | {"PULUMI_BACKEND_URL": "file:///x"}, lambda name: None).backend == "file:///x"
+        assert find_tools(env | {"PULUMI_BACKEND_URL": "file:///x"}, lambda name: None).backend == "file:///x"
 
     def test_look_with_broken_credentials_finds_no_backend(self, tmp_path: Path) -> None:
         (tmp_path / "credentials.json").write_text("{")
-        assert look({"PULUMI_HOME": str(tmp_path)}, lambda name: None).backend == ""
+        assert find_tools({"PULUMI_HOME": str(tmp_path)}, lambda name: None).backend == ""
 
 
 class TestStackFile:

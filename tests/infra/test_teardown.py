@@ -18,12 +18,12 @@ from devcluster.progress import Progress
 from infra import ROOT
 from infra.aws.cluster.node_groups import groups_of, system_of
 from infra.deploy.__main__ import app
-from infra.deploy.aws import interfaces, leftovers, login, offerings, pack, state
-from infra.deploy.aws.draining import KINDS, RETAIN, WORKLOADS, Home, Seen, commands, sweep
+from infra.deploy.aws import docker_login, enis, leftovers, offerings, policy_pack, state
+from infra.deploy.aws.drain_plan import KINDS, RETAIN, WORKLOADS, ClusterObjects, Home, commands, sweep
+from infra.deploy.aws.enis import NetworkInterface
 from infra.deploy.aws.environment import Environment, RefusedError, refuse_protected
-from infra.deploy.aws.interfaces import Interface
-from infra.deploy.aws.state import Held, held
-from infra.deploy.aws.tools import PLUGINS, MissingError
+from infra.deploy.aws.state import StateResource, resources
+from infra.deploy.aws.tools import PLUGINS, PrerequisiteError
 from infra.deploy.stack_runner import PulumiError
 from infra.preview.recorder import Graph, Node
 from infra.preview.simulation import settings_of
@@ -130,7 +130,7 @@ CLAIM = meta(
     spec={"volumeName": "pv-1", "resources": {"requests": {"storage": "10Gi"}}},
 )
 VOLUME = meta("PersistentVolume", "pv-1", spec={"csi": {"volumeHandle": "vol-1"}})
-SEEN = Seen(
+OBJECTS = ClusterObjects(
     [USER, meta("Namespace", "kube-system")],
     [CLAIM, meta("PersistentVolumeClaim", "cache", "kube-system", spec={"volumeName": "pv-2"})],
     [VOLUME, meta("PersistentVolume", "pv-2", spec={"csi": {"volumeHandle": "vol-2"}})],
@@ -147,7 +147,7 @@ class TestDraining:
     """The plan."""
 
     def test_drain_retains_homes_then_deletes_servers_and_load_balancers(self) -> None:
-        found = [command.arguments for command in commands(SEEN)]
+        found = [command.arguments for command in commands(OBJECTS)]
         assert found[0] == ("patch", "persistentvolume", "pv-1", "--type", "merge", "--patch", RETAIN)
         assert found[1][:4] == ("delete", KINDS[0], "--all", "--all-namespaces")
         assert found[2][:3] == ("delete", "service", "web")
@@ -155,13 +155,13 @@ class TestDraining:
 
     def test_drain_sweep_deletes_workloads_of_user_namespaces(self) -> None:
         running = {kind: [meta("X", "x", namespace) for namespace in ("dev-ann", "kube-system")] for kind in WORKLOADS}
-        found = [command.arguments for command in sweep(SEEN, running)]
+        found = [command.arguments for command in sweep(OBJECTS, running)]
         assert [words[1] for words in found] == list(WORKLOADS)
         assert all(words[2:6] == ("--all", "--namespace", "dev-ann", "--cascade=foreground") for words in found)
-        assert sweep(SEEN, {"pods": [meta("Pod", "x", "kube-system")]}) == []
+        assert sweep(OBJECTS, {"pods": [meta("Pod", "x", "kube-system")]}) == []
 
     def test_drain_deletes_own_kinds_only_and_no_claim(self) -> None:
-        for command in [*commands(SEEN), *sweep(SEEN, {"pods": [meta("Pod", "x", "dev-ann")]})]:
+        for command in [*commands(OBJECTS), *sweep(OBJECTS, {"pods": [meta("Pod", "x", "dev-ann")]})]:
             words = command.arguments
             assert "persistentvolumeclaims" not in words
             assert "namespace" not in words[1:2]
@@ -172,17 +172,17 @@ class TestDraining:
             assert "pv-2" not in words
 
     def test_drain_steps_are_repeatable_and_have_a_timeout(self) -> None:
-        for command in commands(SEEN, seconds=5):
+        for command in commands(OBJECTS, seconds=5):
             if command.arguments[0] == "delete":
                 assert "--ignore-not-found" in command.arguments
                 assert "--timeout=5s" in command.arguments
 
     def test_drain_names_homes_with_their_disks(self) -> None:
-        assert SEEN.homes() == [HOME]
+        assert OBJECTS.homes() == [HOME]
         assert str(HOME) == "dev-ann/box-home (10Gi, vol-1)"
 
     def test_drain_of_an_empty_cluster_has_no_command(self) -> None:
-        assert commands(Seen()) == []
+        assert commands(ClusterObjects()) == []
 
 
 def resource(kind: str, name: str, id_: str = "", **more: Any) -> dict[str, Any]:
@@ -207,14 +207,14 @@ class TestLeftovers:
     """What destroy leaves."""
 
     def test_state_of_an_export_lists_live_resources(self) -> None:
-        found = held(EXPORT)
+        found = resources(EXPORT)
         assert [each.name for each in found] == ["cluster", "data", "shared", "base"]
         assert state.cluster_name(found) == "devservers-dev"
         assert state.cluster_name([]) == ""
-        assert held({"deployment": None}) == []
+        assert resources({"deployment": None}) == []
 
     def test_leftovers_name_each_resource_with_a_command(self) -> None:
-        before = held(EXPORT)
+        before = resources(EXPORT)
         after = [each for each in before if each.name == "base"]
         left = leftovers.leftovers(before, after, [HOME], "eu-central-1")
         shown = {each.what: " ".join(each.command) for each in left}
@@ -229,7 +229,7 @@ class TestLeftovers:
     def test_leftovers_include_the_control_planes_log_group(self) -> None:
         """EKS writes it when it is gone; the next `up` would stop at a group that exists."""
         names = ("/aws/eks/devservers-dev/cluster", "/aws/containerinsights/devservers-dev/application")
-        before = [Held("aws:cloudwatch/logGroup:LogGroup", "a", name, {}, {}) for name in names]
+        before = [StateResource("aws:cloudwatch/logGroup:LogGroup", "a", name, {}, {}) for name in names]
         (left,) = leftovers.leftovers(before, [], [], "eu-central-1")
         assert left.command == (
             "aws", "logs", "delete-log-group", "--log-group-name", names[0], "--region", "eu-central-1"
@@ -237,13 +237,13 @@ class TestLeftovers:
         assert leftovers.leftovers(before, before, [], "eu-central-1") == []
 
     def test_leftovers_omit_a_deleted_repository(self) -> None:
-        before = held(EXPORT)
+        before = resources(EXPORT)
         left = leftovers.leftovers(before, [], [], "eu-central-1")
         assert not [each for each in left if each.what.startswith("repository")]
 
     def test_protected_resources_refuse_the_teardown(self) -> None:
         with pytest.raises(RefusedError) as caught:
-            refuse_protected("prod", held(EXPORT), "eu-central-1")
+            refuse_protected("prod", resources(EXPORT), "eu-central-1")
         text = str(caught.value)
         assert "protects 1 resources: Repository base" in text
         assert "pulumi state unprotect 'urn:pulumi:dev::devservers::aws:ecr/repository:Repository::base'" in text
@@ -258,7 +258,7 @@ class TestLeftovers:
             resource("aws:lb/loadBalancer:LoadBalancer", "e", balancer, inputs={"enableDeletionProtection": True}),
         ]
         with pytest.raises(RefusedError) as caught:
-            refuse_protected("prod", held({"deployment": {"resources": guarded}}), "eu-central-1")
+            refuse_protected("prod", resources({"deployment": {"resources": guarded}}), "eu-central-1")
         commands = [line.strip() for line in str(caught.value).splitlines() if line.strip().startswith("aws ")]
         assert commands == [
             "aws eks update-cluster-config --name devservers-prod --no-deletion-protection --region eu-central-1",
@@ -271,11 +271,11 @@ class TestInterfaces:
     """Only this cluster's, only unused ones."""
 
     def test_interface_listing_asks_for_this_clusters_unused_ones(self) -> None:
-        command = interfaces.listing("aws", "devservers-dev", "eu-central-1")
+        command = enis.list_command("aws", "devservers-dev", "eu-central-1")
         assert "Name=tag:cluster.k8s.amazonaws.com/name,Values=devservers-dev" in command
         assert "Name=status,Values=available" in command
         with pytest.raises(ValueError, match="every cluster's"):
-            interfaces.listing("aws", "", "eu-central-1")
+            enis.list_command("aws", "", "eu-central-1")
 
     def test_interface_in_use_is_never_deleted(self) -> None:
         text = json.dumps(
@@ -285,8 +285,8 @@ class TestInterfaces:
                 {"id": "eni-3", "description": "", "status": "in-use"},
             ]
         )
-        assert interfaces.parsed(text) == [Interface("eni-1", ""), Interface("eni-2", "aws-K8S-i-1")]
-        assert interfaces.parsed("") == interfaces.parsed("null") == []
+        assert enis.parse(text) == [NetworkInterface("eni-1", ""), NetworkInterface("eni-2", "aws-K8S-i-1")]
+        assert enis.parse("") == enis.parse("null") == []
 
 
 SCRIPT = """#!{python}
@@ -458,7 +458,7 @@ class TestDown:
         self, programs: Programs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (programs.folder / "stamp").touch()
-        monkeypatch.setattr(pack, "_STAMP", programs.folder / "stamp")  # as if its environment were made
+        monkeypatch.setattr(policy_pack, "_STAMP", programs.folder / "stamp")  # as if its environment were made
         docker = programs.folder / ".docker"
         docker.mkdir()
         (docker / "config.json").write_text(json.dumps({"auths": {REGISTRY: {}}}))
@@ -466,7 +466,7 @@ class TestDown:
         programs.environment().up(yes=True)
         preview, up = programs.calls()[programs.of("preview")[0]], programs.calls()[programs.of("up")[0]]
         for call in (preview, up):
-            assert call[call.index("--policy-pack") + 1] == str(pack.PACK)
+            assert call[call.index("--policy-pack") + 1] == str(policy_pack.PACK)
             assert call[call.index("--stack") + 1] == "dev"
         assert "--yes" in up
         assert "--yes" not in preview
@@ -475,7 +475,7 @@ class TestDown:
     def test_up_with_an_unavailable_type_stops_before_the_engine(
         self, programs: Programs, monkeypatch: pytest.MonkeyPatch, command: str
     ) -> None:
-        monkeypatch.setattr(login, "need", lambda *_: None)
+        monkeypatch.setattr(docker_login, "require", lambda *_: None)
         programs.answers[-1]["out"] = offers("us-east-1a")
         environment = programs.environment()
         with pytest.raises(SettingsError) as caught:
@@ -489,7 +489,7 @@ class TestDown:
         self, programs: Programs, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
         (programs.folder / "stamp").touch()
-        monkeypatch.setattr(pack, "_STAMP", programs.folder / "stamp")
+        monkeypatch.setattr(policy_pack, "_STAMP", programs.folder / "stamp")
         programs.answers[-1] |= {"out": "", "rc": 254}
         programs.environment().preview()
         assert programs.of("pulumi", "preview")
@@ -499,7 +499,7 @@ class TestDown:
         self, programs: Programs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (programs.folder / "stamp").touch()
-        monkeypatch.setattr(pack, "_STAMP", programs.folder / "stamp")
+        monkeypatch.setattr(policy_pack, "_STAMP", programs.folder / "stamp")
         cost = simulated("dev").cost
         assert cost
         programs.answers[1]["out"] = json.dumps({"cost": replace(cost, budget=1.0).record()})
@@ -516,7 +516,7 @@ class TestOfferings:
     def test_offerings_listing_asks_for_every_type(self) -> None:
         aws = settings_of(read("prod")).aws
         assert aws is not None
-        command = offerings.listing("aws", aws)
+        command = offerings.list_command("aws", aws)
         (types,) = (word for word in command if word.startswith("Name=instance-type"))
         assert set(types.partition("Values=")[2].split(",")) == {
             "m7i.xlarge", "m7i.4xlarge", "g6e.2xlarge", "g6e.12xlarge", "p5.4xlarge", "p5.48xlarge"
@@ -568,8 +568,8 @@ class TestOfferings:
         assert "the AWS CLI is not on this machine" in done.stderr
 
     def test_offerings_of_empty_output_are_empty(self) -> None:
-        assert offerings.parsed("[]") == offerings.parsed("null") == set()
-        assert offerings.parsed('[{"type": "m7i.large", "zone": "us-east-1a"}]') == {("m7i.large", "us-east-1a")}
+        assert offerings.parse("[]") == offerings.parse("null") == set()
+        assert offerings.parse('[{"type": "m7i.large", "zone": "us-east-1a"}]') == {("m7i.large", "us-east-1a")}
 
 
 REGISTRY = "111122223333.dkr.ecr.us-east-1.amazonaws.com"
@@ -594,10 +594,10 @@ class TestLogin:
             (tmp_path / "config.json").write_text(content)
         env = {"DOCKER_CONFIG": str(tmp_path)}
         if logged_in:
-            login.need(read("dev"), env)
+            docker_login.require(read("dev"), env)
             return
-        with pytest.raises(MissingError) as caught:
-            login.need(read("dev"), env)
+        with pytest.raises(PrerequisiteError) as caught:
+            docker_login.require(read("dev"), env)
         wrong, remedy = str(caught.value).splitlines()
         assert REGISTRY in wrong
         assert remedy.strip() == (
@@ -605,7 +605,7 @@ class TestLogin:
         )
 
     def test_login_check_stops_before_pulumi(self, programs: Programs) -> None:
-        with pytest.raises(MissingError, match="docker login"):
+        with pytest.raises(PrerequisiteError, match="docker login"):
             programs.environment().up(yes=True)
         assert not [call for call in programs.calls() if call[1] == "up"]
 
@@ -613,9 +613,9 @@ class TestLogin:
         dev = read("dev")
         images = json.dumps({name: f"registry.example.com/{name}:1" for name in ("operator", "ssh", "base", "bastion")})
         given = StackFile("dev", dev.config | {"registry": "{}", "images": images})
-        login.need(given, {"DOCKER_CONFIG": str(tmp_path)})
+        docker_login.require(given, {"DOCKER_CONFIG": str(tmp_path)})
 
 
 def test_leftovers_include_a_retained_resource() -> None:
-    one = Held("aws:efs/fileSystem:FileSystem", "a", "fs-1", {}, {}, retain=True)
+    one = StateResource("aws:efs/fileSystem:FileSystem", "a", "fs-1", {}, {}, retain=True)
     assert [each.what for each in leftovers.leftovers([one], [], [], "r")] == ["file system fs-1"]

@@ -1,6 +1,8 @@
-"""``python -m infra.deploy.aws.ci STACK ROLE``: what a workflow must know of a stack, for GITHUB_OUTPUT.
+"""Prints the facts of a stack that a workflow needs, as NAME=VALUE lines for GITHUB_OUTPUT.
 
 Invariant: it is all in the stack's committed file, so a workflow has no settings of its own that could disagree.
+
+``python -m infra.deploy.aws.ci STACK ROLE`` runs it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from infra.settings.problems import SettingsError
 
 
 def facts(stack: str, role: str) -> dict[str, str]:
-    """Region, account, the role's ARN and for how long, the backend's URL ("" for Pulumi Cloud), and the registry that
+    """The values by name.
+
+    Region, account, the role's ARN and for how long, the backend's URL ("" for Pulumi Cloud), and the registry that
     Docker must be logged in to ("" when the stack builds no images).
 
     Raises StackFileError and SettingsError.

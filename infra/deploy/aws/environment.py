@@ -1,7 +1,7 @@
-"""An environment on AWS from the command line: up, down, preview, each saying what is missing before it begins.
+"""Brings a stack on AWS up, previews it and takes it down.
 
-Taking one down is the long story: users' work first, while there is an operator; then Pulumi, in the order its graph
-says; then what neither of them removes is named.
+Each command first checks that everything it needs is there. `down` ends users' servers while the operator still runs,
+then destroys the stack in the order of Pulumi's graph, and names what neither of them removes.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from pathlib import Path
 from devcluster.progress import Progress
 from devservers_core.names import BASTION_NAMESPACE, SYSTEM_NAMESPACE
 from infra.deploy import rollouts
-from infra.deploy.aws import awscli, interfaces, leftovers, login, offerings, pack, state
+from infra.deploy.aws import awscli, docker_login, enis, leftovers, offerings, policy_pack, state
 from infra.deploy.aws.drain import drain as drained
-from infra.deploy.aws.draining import Home
+from infra.deploy.aws.drain_plan import Home
 from infra.deploy.aws.stack import need_stack, runner
-from infra.deploy.aws.state import Held
-from infra.deploy.aws.tools import Tools, look
+from infra.deploy.aws.state import StateResource
+from infra.deploy.aws.tools import Tools, find_tools
 from infra.deploy.kubectl import Kubectl
+from infra.deploy.leftover import Leftover
 from infra.deploy.stack_runner import PulumiError, StackRunner
 from infra.errors import InfraError
 from infra.preview.stackfile import StackFile
 
 Ask = Callable[[str], bool]
-"""Puts a question; true for yes."""
+"""Asks a question; true for yes."""
 
 
 class RefusedError(InfraError):
@@ -54,7 +55,7 @@ class Environment:
         tools = self._tools(("pulumi", "aws"))
         stack = self._stack(tools)
         self._check_offerings(tools)
-        stack.preview(policy_packs=[pack.ensure(self.env, self.progress)])
+        stack.preview(policy_packs=[policy_pack.ensure(self.env, self.progress)])
 
     def up(self, yes: bool, ask: Ask | None = None) -> None:
         """`pulumi preview` and `pulumi up` with the policy pack; between them it asks, unless ``yes``.
@@ -68,20 +69,20 @@ class Environment:
             )
         tools = self._tools(("pulumi", "aws"))
         stack = self._stack(tools)
-        login.need(self.stack, self.env)
+        docker_login.require(self.stack, self.env)
         self._check_offerings(tools)
-        packs = [pack.ensure(self.env, self.progress)]
+        packs = [policy_pack.ensure(self.env, self.progress)]
         stack.preview(policy_packs=packs)
         if not yes and ask is not None and not ask(f"Perform this update of stack {self.stack.name}?"):
             raise RefusedError("nothing was changed", "run it again and say yes, or with YES=1")
         outputs = stack.up(policy_packs=packs)
         self._wait_for_rollouts(outputs.get("kubeconfig"), tools)
 
-    def down(self, ask: Ask, drain: bool = True) -> list[leftovers.Left]:
-        """Take everything down that can be; gives what is left. Raises :class:`RefusedError` when told no."""
+    def down(self, ask: Ask, drain: bool = True) -> list[Leftover]:
+        """Destroy the stack and give what is left. Raises :class:`RefusedError` when the answer is no."""
         tools = self._tools(("pulumi", "aws", *(("kubectl",) if drain else ())))
         stack = self._stack(tools)
-        before = state.held(stack.export())
+        before = state.resources(stack.export())
         refuse_protected(self.stack.name, before, self.region)
         if not before:
             self.progress.say(f"stack {self.stack.name} holds nothing")
@@ -95,7 +96,7 @@ class Environment:
         cluster = state.cluster_name(before)
         homes = self._drain(stack, tools) if drain and cluster else []
         self._destroy(stack, tools.path("aws"), cluster, ask)
-        after = state.held(stack.export())
+        after = state.resources(stack.export())
         return leftovers.leftovers(before, after, homes, self.region)
 
     def _check_offerings(self, tools: Tools) -> None:
@@ -107,8 +108,8 @@ class Environment:
             offerings.check(aws, tools.path("aws"), self.progress.say)
 
     def _tools(self, wanted: Sequence[str]) -> Tools:
-        tools = look(self.env)
-        tools.need(*wanted)
+        tools = find_tools(self.env)
+        tools.require(*wanted)
         return tools
 
     def _stack(self, tools: Tools) -> StackRunner:
@@ -151,28 +152,28 @@ class Environment:
         try:
             stack.destroy()
         except PulumiError:
-            if not cluster or not self._swept(aws, cluster, ask):
+            if not cluster or not self._delete_enis(aws, cluster, ask):
                 raise
             stack.destroy()
 
-    def _swept(self, aws: str, cluster: str, ask: Ask) -> bool:
-        """Whether lingering interfaces were there and are deleted."""
-        found = interfaces.parsed(awscli.run(interfaces.listing(aws, cluster, self.region)))
+    def _delete_enis(self, aws: str, cluster: str, ask: Ask) -> bool:
+        """Delete the network interfaces that nodes left behind; False when there are none or the answer is no."""
+        found = enis.parse(awscli.run(enis.list_command(aws, cluster, self.region)))
         named = ", ".join(each.id for each in found)
         if not found or not ask(f"Delete {len(found)} network interfaces of {cluster} that nobody uses: {named}?"):
             return False
         for each in found:
             with self.progress.step(f"deleting {each.id}"):
-                awscli.run(interfaces.deleting(aws, each, self.region))
+                awscli.run(enis.delete_command(aws, each, self.region))
         return True
 
 
-def refuse_protected(stack: str, held: Sequence[Held], region: str) -> None:
+def refuse_protected(stack: str, resources: Sequence[StateResource], region: str) -> None:
     """Raises :class:`RefusedError` while something is protected: destroy would stop in its middle.
 
     It names what AWS itself protects too: in production no setting of the stack turns that off.
     """
-    protected = leftovers.protected(held)
+    protected = leftovers.protected(resources)
     if protected:
         named = ", ".join(f"{each.type.rpartition(':')[2]} {each.name}" for each in protected)
         raise RefusedError(
@@ -181,7 +182,7 @@ def refuse_protected(stack: str, held: Sequence[Held], region: str) -> None:
             + "\n".join(
                 [
                     *(f"    pulumi state unprotect '{each.urn}' --stack {stack}" for each in protected),
-                    *(f"    {shlex.join(command)}" for command in leftovers.unguarding(held, region)),
+                    *(f"    {shlex.join(command)}" for command in leftovers.unprotect_commands(resources, region)),
                 ]
             ),
         )

@@ -1,4 +1,4 @@
-"""Instance types that AWS does not offer in a zone where a pool wants nodes.
+"""Checks that AWS offers the instance types of all pools in their zones.
 
 AWS sells few types in all zones of a region, and zones' names differ from account to account, so no table can tell. EKS
 makes a node group of such a type and waits twenty minutes for nodes that never come. Pure but for :func:`check`.
@@ -23,7 +23,7 @@ Offer = tuple[str, str]
 """An instance type and a zone that has it."""
 
 
-def listing(aws: str, settings: Aws) -> list[str]:
+def list_command(aws: str, settings: Aws) -> list[str]:
     """The command that lists where the types of all pools are offered."""
     types = sorted({system_of(settings).instance_type, *(pool.instance_type for pool in pools_of(settings))})
     words = ["ec2", "describe-instance-type-offerings", "--location-type", "availability-zone"]
@@ -32,8 +32,8 @@ def listing(aws: str, settings: Aws) -> list[str]:
     return [aws, *words, "--region", settings.region, *filters, "--query", query, "--output", "json"]
 
 
-def parsed(text: str) -> set[Offer]:
-    """What :func:`listing` printed."""
+def parse(text: str) -> set[Offer]:
+    """What :func:`list_command` printed."""
     return {(each["type"], each["zone"]) for each in json.loads(text or "[]") or []}
 
 
@@ -59,7 +59,7 @@ def _missing(size: str, zones_key: str, kind: str, zones: Iterable[str], offered
 def check(settings: Aws, aws: str, say: Callable[[str], None]) -> None:
     """Ask AWS. Raises SettingsError; where AWS can't be asked that is said and nothing else."""
     try:
-        offered = parsed(awscli.run(listing(aws, settings)))
+        offered = parse(awscli.run(list_command(aws, settings)))
     except AwsError as error:
         why = str(error).splitlines()[0]
         say(f"not checked whether AWS offers the instance types in their zones: {why}")

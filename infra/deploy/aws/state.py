@@ -1,4 +1,4 @@
-"""Invariant: what Pulumi knows to be there is read from its own export, so nothing it made is forgotten.
+"""Reads the resources of a stack's state from `pulumi stack export`.
 
 Pure.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Held:
+class StateResource:
     """One resource of a stack's state."""
 
     type: str
@@ -24,11 +24,11 @@ class Held:
     retain: bool = False
 
 
-def held(export: Mapping[str, Any]) -> list[Held]:
+def resources(export: Mapping[str, Any]) -> list[StateResource]:
     """The resources of `pulumi stack export`, those that are being deleted left out."""
     resources = (export.get("deployment") or {}).get("resources") or []
     return [
-        Held(
+        StateResource(
             each["type"],
             str(each["urn"]).rpartition("::")[2],
             str(each.get("id") or ""),
@@ -43,12 +43,12 @@ def held(export: Mapping[str, Any]) -> list[Held]:
     ]
 
 
-def of(resources: Iterable[Held], kind: str) -> list[Held]:
+def of_type(resources: Iterable[StateResource], kind: str) -> list[StateResource]:
     """Those of a type, by name."""
     return sorted((each for each in resources if each.type == kind), key=lambda each: each.name)
 
 
-def cluster_name(resources: Iterable[Held]) -> str:
+def cluster_name(resources: Iterable[StateResource]) -> str:
     """The EKS cluster's name, "" when there is none."""
-    found = of(resources, "aws:eks/cluster:Cluster")
+    found = of_type(resources, "aws:eks/cluster:Cluster")
     return str(found[0].outputs.get("name") or found[0].id) if found else ""

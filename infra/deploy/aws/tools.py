@@ -1,6 +1,6 @@
-"""Invariant: what an environment on AWS needs of a machine is checked before anything is started.
+"""Finds the programs, plugins and backend that a stack on AWS needs on this machine.
 
-Each lack is one line of what is wrong and one of what to do.
+Invariant: everything that is missing is reported at once, two lines each, before anything is started.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROGRAMS = {
 }
 
 
-class MissingError(InfraError):
+class PrerequisiteError(InfraError):
     """A machine lacks programs, plugins or credentials; two lines for each."""
 
 
@@ -61,22 +61,22 @@ class Tools:
             )
         return found
 
-    def need(self, *wanted: str, plugins: bool = True) -> None:
-        """Raises :class:`MissingError` when something is missing."""
+    def require(self, *wanted: str, plugins: bool = True) -> None:
+        """Raises :class:`PrerequisiteError` when something is missing."""
         found = self.problems(wanted, plugins=plugins)
         if found:
             what, _, remedies = "\n".join(found).partition("\n  ")
-            raise MissingError(what, remedies)
+            raise PrerequisiteError(what, remedies)
 
     def path(self, name: str) -> str:
-        """A program's path. Raises :class:`MissingError`."""
+        """A program's path. Raises :class:`PrerequisiteError`."""
         found = self.programs.get(name)
         if found is None:
-            raise MissingError(f"{name} is not on this machine", PROGRAMS[name])
+            raise PrerequisiteError(f"{name} is not on this machine", PROGRAMS[name])
         return str(found)
 
 
-def look(env: Mapping[str, str], find: Callable[[str], Path | None] | None = None) -> Tools:
+def find_tools(env: Mapping[str, str], find: Callable[[str], Path | None] | None = None) -> Tools:
     """What there is for an environment. ``find`` finds a program, by default the toolchain's way."""
     paths = Paths.of(env)
     look_up = find or (lambda name: toolchain.find(name, paths) or _which(name, env))

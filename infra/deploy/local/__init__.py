@@ -1,0 +1,1 @@
+"""Deploys the stack `local` to a cluster on this machine."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from devservers.api.devserver import DevServer
 from devservers_core.names import KUEUE, LABEL_USER
-from infra.deploy.kubectl import WHOLE, Kubectl
-from infra.deploy.sessions import end_sessions
+from infra.deploy.bastion_sessions import end_sessions
+from infra.deploy.kubectl import ALL_NAMESPACES, Kubectl
+from infra.deploy.leftover import Leftover
 
 _WORKLOADS = f"workloads.{KUEUE}"
 _HELD = f"{KUEUE}/managed=true"
@@ -23,29 +23,21 @@ _HELD = f"{KUEUE}/managed=true"
 _PAUSE_SECONDS = 0.5
 
 
-@dataclass(frozen=True)
-class Leftover:
-    """A user namespace that destroy left, and the homes that keep it."""
-
-    namespace: str
-    claims: tuple[str, ...]
-
-
-def strangers(kubectl: Kubectl) -> list[str]:
+def foreign_workloads(kubectl: Kubectl) -> list[str]:
     """What is in a queue and no server's, as KIND NAMESPACE/NAME: it stays there whatever servers end.
 
     Raises KubectlError.
     """
     kinds = _kinds(kubectl)
-    servers = kubectl.get(DevServer.names.crd, WHOLE) if DevServer.names.crd in kinds else []
+    servers = kubectl.get(DevServer.names.crd, ALL_NAMESPACES) if DevServer.names.crd in kinds else []
     theirs = {each["metadata"]["uid"] for each in servers}
     for kind in ("deployments.apps", "replicasets.apps"):
-        theirs |= {each["metadata"]["uid"] for each in kubectl.get(kind, WHOLE) if _owned(each, theirs)}
-    pods = kubectl.get("pods", WHOLE, "--selector", _HELD)
+        theirs |= {each["metadata"]["uid"] for each in kubectl.get(kind, ALL_NAMESPACES) if _owned(each, theirs)}
+    pods = kubectl.get("pods", ALL_NAMESPACES, "--selector", _HELD)
     found = [each for each in pods if not _owned(each, theirs)]
     theirs |= {each["metadata"]["uid"] for each in pods}
     if _WORKLOADS in kinds:
-        found += [each for each in kubectl.get(_WORKLOADS, WHOLE) if not _owned(each, theirs)]
+        found += [each for each in kubectl.get(_WORKLOADS, ALL_NAMESPACES) if not _owned(each, theirs)]
     # What is going already goes without us.
     return [_named(each) for each in found if "deletionTimestamp" not in each["metadata"]]
 
@@ -58,12 +50,12 @@ def drain(kubectl: Kubectl, wait_seconds: float) -> list[str]:
     end_sessions(kubectl)
     kinds = _kinds(kubectl)
     if DevServer.names.crd in kinds:
-        kubectl.run("delete", DevServer.names.crd, "--all", WHOLE, "--wait=false")
+        kubectl.run("delete", DevServer.names.crd, "--all", ALL_NAMESPACES, "--wait=false")
     deadline = time.monotonic() + wait_seconds
     while True:
-        found = kubectl.get("pods", WHOLE, "--selector", _HELD)
+        found = kubectl.get("pods", ALL_NAMESPACES, "--selector", _HELD)
         if _WORKLOADS in kinds:
-            found += kubectl.get(_WORKLOADS, WHOLE)
+            found += kubectl.get(_WORKLOADS, ALL_NAMESPACES)
         if not found or time.monotonic() > deadline:
             return [_named(each) for each in found]
         time.sleep(_PAUSE_SECONDS)
@@ -82,7 +74,7 @@ def _named(thing: Mapping[str, Any]) -> str:
 
 
 def leftovers(kubectl: Kubectl, wait_seconds: float) -> list[Leftover]:
-    """The user namespaces there are, once those that are going are gone. Raises KubectlError."""
+    """The user namespaces that stay, once those that are going are gone. Raises KubectlError."""
     deadline = time.monotonic() + wait_seconds
     while True:
         namespaces = kubectl.get("namespaces", "--selector", LABEL_USER)
@@ -90,19 +82,10 @@ def leftovers(kubectl: Kubectl, wait_seconds: float) -> list[Leftover]:
         if not going or time.monotonic() > deadline:
             break
         time.sleep(_PAUSE_SECONDS)
-    found = []
-    for namespace in namespaces:
-        name = namespace["metadata"]["name"]
+    left = []
+    for name in sorted(namespace["metadata"]["name"] for namespace in namespaces):
         claims = kubectl.get("persistentvolumeclaims", "--namespace", name)
-        found.append(Leftover(name, tuple(sorted(claim["metadata"]["name"] for claim in claims))))
-    return sorted(found, key=lambda each: each.namespace)
-
-
-def describe(left: list[Leftover]) -> str:
-    """What destroy left, one line for each namespace and one with the command that removes it; "" for nothing."""
-    lines = []
-    for each in left:
-        homes = ", ".join(each.claims) or "no volume claims; the operator was gone before it was cleaned up"
-        lines.append(f"left: namespace {each.namespace} with {homes}")
-        lines.append(f"  kubectl delete namespace {each.namespace} deletes it and everything in it")
-    return "\n".join(lines)
+        homes = ", ".join(sorted(claim["metadata"]["name"] for claim in claims))
+        why = f"it holds {homes}" if homes else "the operator went before it cleaned it up"
+        left.append(Leftover(f"namespace {name}", why, ("kubectl", "delete", "namespace", name)))
+    return left

@@ -1,4 +1,4 @@
-"""kubectl of the local stack: the toolchain's program, for the cluster that was chosen."""
+"""Makes kubectl for the local stack's cluster, with the toolchain's program."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from infra.local.context import Choice
 
 
 def kubectl(choice: Choice, paths: Paths, env: Mapping[str, str]) -> Kubectl:
-    """kubectl for a cluster. Raises ToolchainError when there is none on this machine."""
+    """Make kubectl for a cluster. Raises ToolchainError when there is none on this machine."""
     return Kubectl(str(toolchain.need("kubectl", paths)), choice.kubeconfig, env, choice.context or "")

@@ -1,4 +1,4 @@
-"""Locks that killed engines left in a file backend."""
+"""Removes the locks that killed engines left in a file backend."""
 
 from __future__ import annotations
 

@@ -12,14 +12,15 @@ from infra.local.surroundings import Surroundings
 _ADDRESSES = ("InternalIP", "ExternalIP")
 
 
-def measured(
+def measure(
     nodes: Iterable[Mapping[str, Any]],
     services: Iterable[Mapping[str, Any]],
     slices: Iterable[Mapping[str, Any]],
     site: Site | None = None,
 ) -> Surroundings:
-    """What is around a cluster, from what `kubectl get` lists; ``services`` and ``slices`` (EndpointSlices) are those
-    of the API server, ``site`` is the embedded cluster's. Pure.
+    """What is around a cluster, from what `kubectl get` lists. Pure.
+
+    ``services`` and ``slices`` (EndpointSlices) are those of the API server, ``site`` is the embedded cluster's.
     """
     closed: list[str] = []
     for node in nodes:

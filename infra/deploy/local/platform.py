@@ -1,7 +1,7 @@
-"""The local platform from nothing to a first server, and back: each step does only what is missing.
+"""Brings the local platform up and takes it down; each step does only what is missing.
 
-The order is the story a person sees: choose a cluster, build what is missing, start it, load the images, let
-Pulumi provision the platform, tell devctl where it is, and prove it with a server one can SSH into.
+The steps of `up`: choose a cluster, build missing tools, start the cluster, load the images, run Pulumi, write devctl's
+configuration, and create a first server that answers over SSH.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from devcluster.state import CONTEXT
 from devservers_core.names import BASTION_INFO, BASTION_NAMESPACE, HOST_CA_ENTRY
 from devservers_core.paths import Paths
 from infra.catalog.images import PLATFORM
+from infra.deploy.leftover import describe
 from infra.deploy.local import networks
-from infra.deploy.local.drain import describe
-from infra.deploy.local.guide import Door, Guide
+from infra.deploy.local.getting_started import BastionEndpoint, GettingStarted
 from infra.deploy.local.images import references
 from infra.deploy.local.kubectl import kubectl as kubectl_of
 from infra.deploy.local.stack import LocalStack
@@ -80,11 +80,11 @@ class Platform:
             stack = self._stack(chosen, who)
         with self.progress.step("provisioning the platform with Pulumi", prints=True):
             outputs = stack.up()
-        door = self._door(chosen, outputs)
-        settings, guide = self._settings(chosen, who), Guide(self.paths, self.env, self.progress)
-        guide.configure(settings)
+        endpoint = self._endpoint(chosen, outputs)
+        settings, getting_started = self._settings(chosen, who), GettingStarted(self.paths, self.env, self.progress)
+        getting_started.configure(settings)
         if demo:
-            guide.first_server(settings, door)
+            getting_started.first_server(settings, endpoint)
         else:
             self.progress.say(f"the platform is up, {self.progress.total()} in all")
 
@@ -116,14 +116,14 @@ class Platform:
         """Take the platform off the cluster, and name what stays: the homes."""
         chosen = self.choice()
         left = LocalStack(chosen, self.paths, self.env).destroy()
-        self.progress.say(describe(left) or "nothing is left")
+        self.progress.say(describe(left))
 
     def homes(self) -> list[str]:
         """The volumes on the embedded cluster, as NAMESPACE/NAME; none when it does not run."""
         if self.cluster.pid() is None:
             return []
-        found = json.loads(self.cluster.kubectl("get", "pvc", "-A", "-o", "json"))
-        return [f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in found["items"]]
+        claims = json.loads(self.cluster.kubectl("get", "pvc", "-A", "-o", "json"))
+        return [f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in claims["items"]]
 
     def _images(self, chosen: context.Choice) -> None:
         """Build the images and hand them to the cluster."""
@@ -134,18 +134,18 @@ class Platform:
         else:
             images.load_into_context(str(chosen.context), built, self.progress)
 
-    def _door(self, chosen: context.Choice, outputs: Mapping[str, object]) -> Door | None:
-        """The bastion; None where the stack has none."""
+    def _endpoint(self, chosen: context.Choice, outputs: Mapping[str, object]) -> BastionEndpoint | None:
+        """The bastion's endpoint; None where the stack has no bastion."""
         address = outputs.get("bastion")
         if not isinstance(address, str):
             return None
-        told = kubectl_of(chosen, self.paths, self.env).get(
+        info = kubectl_of(chosen, self.paths, self.env).get(
             "configmaps", "--namespace", BASTION_NAMESPACE, "--field-selector", f"metadata.name={BASTION_INFO}"
         )
-        return Door(address, str(told[0]["data"][HOST_CA_ENTRY])) if told else None
+        return BastionEndpoint(address, str(info[0]["data"][HOST_CA_ENTRY])) if info else None
 
     def _bastion(self) -> Bastion:
-        """What the stack says about the bastion; what is wrong in it is the program's to say."""
+        """The bastion's settings in the stack's file; defaults where they are wrong, which the program reports."""
         try:
             return Bastion.model_validate_json(stackfile.read("local").config.get("bastion", "{}"))
         except ValidationError:
@@ -184,7 +184,7 @@ class Platform:
             "endpointslices", "--namespace", "default", "--selector", "kubernetes.io/service-name=kubernetes"
         )
         site = self.cluster.site if chosen.embedded else None
-        return networks.measured(kubectl.get("nodes"), services, slices, site)
+        return networks.measure(kubectl.get("nodes"), services, slices, site)
 
     @property
     def _own_key(self) -> Path:

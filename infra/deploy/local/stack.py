@@ -23,7 +23,8 @@ from devservers_core.names import BASTION_NAMESPACE, KUEUE_NAMESPACE, SYSTEM_NAM
 from devservers_core.paths import Paths, current
 from infra.deploy import rollouts
 from infra.deploy.kubectl import KubectlError
-from infra.deploy.local.drain import Leftover, drain, leftovers, strangers
+from infra.deploy.leftover import Leftover
+from infra.deploy.local.drain import drain, foreign_workloads, leftovers
 from infra.deploy.local.kubectl import kubectl
 from infra.deploy.local.locks import drop_dead_locks
 from infra.deploy.rollouts import RolloutError
@@ -152,7 +153,7 @@ class LocalStack:
         and for namespaces that are going until they are gone, at most ``wait_seconds`` each.
         """
         self._prepare()
-        if others := strangers(self._kubectl):
+        if others := foreign_workloads(self._kubectl):
             raise InfraError(
                 f"in a queue and no server's: {', '.join(others[:10])}; no server was ended",
                 "delete what owns them and run the same command again",

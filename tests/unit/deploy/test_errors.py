@@ -26,7 +26,7 @@ def test_settings_error_with_several_problems_has_two_lines_for_each() -> None:
 def test_need_of_several_missing_programs_has_two_lines_for_each() -> None:
     tools = Tools({}, ("aws v7",), "file:///state")
     with pytest.raises(InfraError) as caught:
-        tools.need("pulumi", "aws")
+        tools.require("pulumi", "aws")
     assert str(caught.value) == "\n".join(tools.problems(("pulumi", "aws")))
 
 

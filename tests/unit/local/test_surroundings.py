@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from devcluster.components import Site
-from infra.deploy.local.networks import measured
+from infra.deploy.local.networks import measure
 from infra.local.surroundings import Surroundings, read
 from infra.settings.bastion import Bastion
 from infra.settings.egress import Egress
@@ -25,14 +25,14 @@ SITE = Site("10.213.0.2", "10.213.0.1", 1500, (), "devservers", True)
 
 
 def test_the_embedded_cluster_is_closed_with_its_cable() -> None:
-    found = measured([NODE], [SERVICE], [SLICE], SITE)
+    found = measure([NODE], [SERVICE], [SLICE], SITE)
     assert found.closed == ("10.96.0.0/16", "10.213.0.0/30", "10.244.0.0/24")
     assert found.dns == ("10.213.0.2/32",)
     assert found.machine == ("10.213.0.0/30",)
 
 
 def test_the_pods_of_the_embedded_cluster_are_closed_although_its_node_names_no_network_of_theirs() -> None:
-    assert measured([{**NODE, "spec": {}}], [SERVICE], [SLICE], SITE) == measured([NODE], [SERVICE], [SLICE], SITE)
+    assert measure([{**NODE, "spec": {}}], [SERVICE], [SLICE], SITE) == measure([NODE], [SERVICE], [SLICE], SITE)
 
 
 def test_another_cluster_is_closed_by_what_it_says_of_itself() -> None:
@@ -40,7 +40,7 @@ def test_another_cluster_is_closed_by_what_it_says_of_itself() -> None:
         {"type": "InternalIP", "address": "172.18.0.3"}, {"type": "InternalIP", "address": "fc00:f853::3"},
     ]}}  # fmt: skip
     apart = {"endpoints": [{"addresses": ["172.18.0.9"]}]}
-    found = measured([NODE, both], [SERVICE], [apart])
+    found = measure([NODE, both], [SERVICE], [apart])
     assert found == Surroundings(
         (
             *("10.96.0.1/32", "10.213.0.2/32", "10.244.0.0/23", "172.18.0.3/32", "172.18.0.9/32"),
@@ -50,7 +50,7 @@ def test_another_cluster_is_closed_by_what_it_says_of_itself() -> None:
 
 
 def test_the_variable_comes_back_as_it_was_written() -> None:
-    found = measured([NODE], [SERVICE], [SLICE], SITE)
+    found = measure([NODE], [SERVICE], [SLICE], SITE)
     assert read({"DEVSERVERS_LOCAL_NETWORK": str(found)}) == found
 
 
@@ -63,7 +63,7 @@ def test_without_the_clusters_networks_nothing_is_made(text: str) -> None:
 def test_what_the_stack_says_stays() -> None:
     egress = Egress(deny=("192.0.2.0/24",), allow=("10.213.0.2/32",))
     own = Settings(cluster="local", images=IMAGES, egress=egress, bastion=Bastion(exempt=("203.0.113.0/24",)))
-    found = measured([NODE], [SERVICE], [SLICE], SITE).around(own)
+    found = measure([NODE], [SERVICE], [SLICE], SITE).around(own)
     assert found.closed_networks == ("192.0.2.0/24", "10.96.0.0/16", "10.213.0.0/30", "10.244.0.0/24")
     assert found.egress.allow == ("10.213.0.2/32",)
     assert found.bastion.exempt == ("203.0.113.0/24", "10.213.0.0/30")

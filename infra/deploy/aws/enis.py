@@ -1,4 +1,6 @@
-"""Invariant: only network interfaces of this cluster that nobody uses are ever deleted, and only after asking.
+"""Commands that list and delete a cluster's unused elastic network interfaces (ENIs).
+
+Invariant: only network interfaces of this cluster that nobody uses are ever deleted, and only after asking.
 
 The VPC CNI can leave some behind when its node goes before it has let go of them; they hold subnets and security
 groups fast, and destroy ends in DependencyViolation. Pure.
@@ -14,14 +16,14 @@ TAG = "cluster.k8s.amazonaws.com/name"
 
 
 @dataclass(frozen=True)
-class Interface:
+class NetworkInterface:
     """A network interface nobody uses."""
 
     id: str
     description: str
 
 
-def listing(aws: str, cluster: str, region: str) -> list[str]:
+def list_command(aws: str, cluster: str, region: str) -> list[str]:
     """The command that lists a cluster's interfaces that are attached to nothing."""
     if not cluster:
         raise ValueError("no cluster's name: every cluster's interfaces would be meant")
@@ -31,12 +33,14 @@ def listing(aws: str, cluster: str, region: str) -> list[str]:
     return [aws, *words, "--query", query, "--output", "json"]
 
 
-def deleting(aws: str, interface: Interface, region: str) -> list[str]:
+def delete_command(aws: str, interface: NetworkInterface, region: str) -> list[str]:
     """The command that deletes one; AWS refuses it for an interface that is attached."""
     return [aws, "ec2", "delete-network-interface", "--region", region, "--network-interface-id", interface.id]
 
 
-def parsed(text: str) -> list[Interface]:
-    """What :func:`listing` printed; anything in use is left out, whatever the filter did."""
+def parse(text: str) -> list[NetworkInterface]:
+    """What :func:`list_command` printed; anything in use is left out, whatever the filter did."""
     found = [each for each in json.loads(text or "[]") or [] if each.get("status") == "available"]
-    return sorted((Interface(each["id"], each.get("description") or "") for each in found), key=lambda each: each.id)
+    return sorted(
+        (NetworkInterface(each["id"], each.get("description") or "") for each in found), key=lambda each: each.id
+    )

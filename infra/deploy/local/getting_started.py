@@ -1,4 +1,4 @@
-"""What a person has at the end of `make up`: devctl that knows where the platform is, a server, and what to type next.
+"""The last step of `make up`: devctl's configuration, a first server, and the next commands.
 
 Invariant: devctl's configuration is written only where there is none, and nothing here goes by what an existing one
 says: it may be about another cluster.
@@ -29,16 +29,16 @@ _FLAGS = ("user", "kubeconfig", "context")
 
 
 @dataclass(frozen=True)
-class Door:
-    """The bastion's address, HOST:PORT, and the line that vouches for its host key."""
+class BastionEndpoint:
+    """The bastion's address, HOST:PORT, and the public key of the CA that signs its host key."""
 
     address: str
     authority: str
 
 
 @dataclass(frozen=True)
-class Guide:
-    """Shows one person the way; ``settings`` are by the keys of devctl's configuration."""
+class GettingStarted:
+    """Sets devctl up for one person; ``settings`` are by the keys of devctl's configuration."""
 
     paths: Paths
     env: Mapping[str, str]
@@ -53,10 +53,10 @@ class Guide:
         self.paths.config.write_text("# Written by `make up`; yours to change.\n" + text)
         self.progress.say(f"devctl's configuration: {self.paths.config}")
 
-    def first_server(self, settings: Mapping[str, str], door: Door | None = None) -> None:
+    def first_server(self, settings: Mapping[str, str], endpoint: BastionEndpoint | None = None) -> None:
         """Create a server when the person has none, show that it answers over SSH, and name next commands.
 
-        ``door`` is the bastion, where the stack has one.
+        ``endpoint`` is the bastion, where the stack has one.
         Raises InfraError when devctl fails.
         """
         flags = [word for key in _FLAGS if key in settings for word in (f"--{key}", settings[key])]
@@ -87,17 +87,17 @@ class Guide:
             extra = " " + shlex.join(flags)
         program = os.path.relpath(DEVCTL, ROOT)
         commands = [f"{program} ssh{extra} {name}", f"{program} create{extra} mydev cpu-medium --wait"]
-        if login := self._bastion(settings, door):
+        if login := self._bastion(settings, endpoint):
             commands.append(login)
         self.progress.say("\n  ".join(["\nnext:", *commands, f"{program} --help"]))
 
-    def _bastion(self, settings: Mapping[str, str], door: Door | None) -> str | None:
+    def _bastion(self, settings: Mapping[str, str], endpoint: BastionEndpoint | None) -> str | None:
         """How to come in by SSH alone, when the bastion takes this person in; None when it doesn't."""
-        if door is None:
+        if endpoint is None:
             return None
-        host, _, port = door.address.rpartition(":")
+        host, _, port = endpoint.address.rpartition(":")
         known = self.paths.state / "bastion_known_hosts"
-        known.write_text(f"@cert-authority [{host}]:{port} {door.authority.strip()}\n")
+        known.write_text(f"@cert-authority [{host}]:{port} {endpoint.authority.strip()}\n")
         words = ["ssh", *(["-i", settings["identityFile"]] if "identityFile" in settings else [])]
         words += ["-o", f"UserKnownHostsFile={known}", "-p", port, f"{settings['user']}@{host}"]
         trial = ["-q", "-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=5"]

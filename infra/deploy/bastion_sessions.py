@@ -1,4 +1,4 @@
-"""Invariant: a platform that goes waits for nobody on its bastion, whose pods would otherwise drain for an hour."""
+"""Ends the SSH sessions on a bastion before its platform goes; its pods would otherwise drain for an hour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Invariant: users' work is ended while the operator that knows it still runs, and no home goes with it.
+"""Plans how a cluster is drained: the kubectl commands that end what users run, in order.
+
+Invariant: users' work is ended while the operator that knows it still runs, and no home goes with it.
 
 Pure: from what the cluster holds to the commands, in order. Homes are kept twice over: claims are not deleted, and
 their volumes are told to stay when a claim goes (Retain) before anything else is done.
@@ -36,7 +38,7 @@ class Home:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ClusterObjects:
     """What a cluster holds that destroy has to do with, as `kubectl get -o json` lists it."""
 
     namespaces: Sequence[Json] = ()
@@ -74,12 +76,12 @@ class Command:
     arguments: tuple[str, ...]
 
 
-def commands(seen: Seen, seconds: int = WAIT_SECONDS) -> list[Command]:
+def commands(seen: ClusterObjects, seconds: int = WAIT_SECONDS) -> list[Command]:
     """The steps that end what users run, in order; each is done again without harm."""
     return list(_commands(seen, seconds))
 
 
-def _commands(seen: Seen, seconds: int) -> Iterator[Command]:
+def _commands(seen: ClusterObjects, seconds: int) -> Iterator[Command]:
     for home in seen.homes():
         if home.volume:
             patch = ("patch", "persistentvolume", home.volume, "--type", "merge", "--patch", RETAIN)
@@ -97,7 +99,7 @@ def _commands(seen: Seen, seconds: int) -> Iterator[Command]:
             yield Command(f"take down the load balancer of service {namespace}/{name}", arguments)
 
 
-def sweep(seen: Seen, running: Mapping[str, Sequence[Json]], seconds: int = WAIT_SECONDS) -> list[Command]:
+def sweep(seen: ClusterObjects, running: Mapping[str, Sequence[Json]], seconds: int = WAIT_SECONDS) -> list[Command]:
     """The steps that end what runs all the same, where something does; ``running`` is by :data:`WORKLOADS`."""
     users = set(seen.users())
     found = []
