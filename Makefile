@@ -86,7 +86,7 @@ bench: env ## The figures as a table, and in .bench/results.json (ONLY=name: one
 KUBECTL = $$($(PY) -m devcluster program kubectl) $(if $(CONTEXT),--context "$(CONTEXT)")
 
 install-crds: env ## Apply the CRDs and admission policies to the current context of your kubeconfig (CONTEXT=name: another one)
-	@$(KUBECTL) apply --server-side -f operator/crds
+	@$(KUBECTL) apply --server-side --force-conflicts -f operator/crds
 
 run: install-crds ## Run the operator from this checkout against the same context; an operator in the cluster has to be scaled to 0
 	@$(KUBECTL) get namespace devservers-system >/dev/null 2>&1 || $(KUBECTL) create namespace devservers-system

@@ -28,9 +28,9 @@ def contexts(server: ApiServer, folder: Path) -> Path:
 
 
 def test_make_run_with_a_context_installs_the_crds_and_reconciles_until_interrupted(
-    api_server: ApiServer, tmp_path: Path, user_name: str
+    cluster: ApiServer, tmp_path: Path, user_name: str
 ) -> None:
-    environment = os.environ | {"KUBECONFIG": str(contexts(api_server, tmp_path))}
+    environment = os.environ | {"KUBECONFIG": str(contexts(cluster, tmp_path))}
     environment |= {"DEVSERVERS_METRICS_PORT": "0", "DEVSERVERS_HEALTH_PORT": "0"}
     log = tmp_path / "log"
     with log.open("wb") as output:
@@ -47,7 +47,7 @@ def test_make_run_with_a_context_installs_the_crds_and_reconciles_until_interrup
 
         eventually(leads, "the operator to lead", 60)
         for kind in KINDS:
-            crd = api_server.admin.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"{kind}.devservers.io")
+            crd = cluster.admin.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"{kind}.devservers.io")
             assert crd["spec"]["group"] == "devservers.io"
         person = {
             "apiVersion": "devservers.io/v1",
@@ -55,9 +55,9 @@ def test_make_run_with_a_context_installs_the_crds_and_reconciles_until_interrup
             "metadata": {"name": user_name},
             "spec": {"username": user_name, "sshPublicKeys": [KEY]},
         }
-        api_server.admin.create(person)
+        cluster.admin.create(person)
         eventually(
-            lambda: api_server.admin.get("devservers.io/v1", "DevServerUser", user_name).get("status", {}).get("uid"),
+            lambda: cluster.admin.get("devservers.io/v1", "DevServerUser", user_name).get("status", {}).get("uid"),
             "a uid for the user",
         )
     finally:
