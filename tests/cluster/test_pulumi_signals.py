@@ -1,4 +1,4 @@
-"""Stopping the real Pulumi engine by signals: it cancels in order, and its lock is given back."""
+"""Signals to the real Pulumi engine: it cancels in order and releases its lock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ import pytest
 from infra import ROOT
 from infra.deploy.stack_runner import PulumiError
 from tests.support.infra import small_stack
+from tests.support.wait import eventually
 
 COMMAND = [sys.executable, "-m", "tests.support.infra.small_stack"]
 CANCELLING = "^C received; cancelling"
@@ -63,19 +65,12 @@ def updating(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
             preexec_fn=default_signals,
         )
     try:
-        wait_until(lambda: RUNS in printed.read_text(), "the program")
+        eventually(lambda: RUNS in printed.read_text(), "the program", PATIENCE_SECONDS, 0.1, report=printed.read_text)
         assert len(locks(folder)) == 1
         yield process, printed
     finally:
         process.kill()
         process.wait()
-
-
-def wait_until(done: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not done():
-        assert time.monotonic() < deadline, f"waited for {what}"
-        time.sleep(0.1)
 
 
 def up_again(folder: Path) -> None:
@@ -158,10 +153,22 @@ def read_until(terminal: int, text: str | None) -> str:
 def test_up_whose_parent_gets_two_signals_is_killed_and_the_next_up_drops_its_lock(folder: Path) -> None:
     with updating(folder) as (process, printed):
         process.send_signal(signal.SIGINT)
-        wait_until(lambda: CANCELLING in printed.read_text(), "the first signal")
+        eventually(
+            lambda: CANCELLING in printed.read_text(),
+            "the first signal",
+            PATIENCE_SECONDS,
+            0.1,
+            report=printed.read_text,
+        )
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 130
-    wait_until(lambda: engines(folder) == [], "the end of every process of the engine")
+    eventually(
+        lambda: engines(folder) == [],
+        "the end of every process of the engine",
+        PATIENCE_SECONDS,
+        0.1,
+        report=partial(engines, folder),
+    )
     if locks(folder):  # it may have been faster than the second signal
         with pytest.raises(PulumiError, match=r"another update of stack dev runs, or one was killed") as caught:
             small_stack.runner(folder).up()

@@ -1,4 +1,4 @@
-"""The workflows that test and release: what they run exists, and they may no more than they use."""
+"""Test and release workflows: what they run exists, permissions are minimal."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""``python -m tests.support.infra.small_stack COMMAND FOLDER``: the stack runner on a program that only waits.
+"""Runs the stack runner on a program that only waits.
 
-The folder holds Pulumi.yaml, the program, the state and PULUMI_HOME. The real engine runs, no provider does.
+`python -m tests.support.infra.small_stack COMMAND FOLDER`; the folder holds Pulumi.yaml, the program, the state and
+PULUMI_HOME. The real engine runs, no provider does.
 """
 
 from __future__ import annotations
