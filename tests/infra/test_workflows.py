@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from infra.aws.iam.github_roles import WORKFLOW, claims, environment_of
 from infra.catalog.images import PLATFORM
 from infra.cost.comparison import MARKER
 from infra.deploy.aws.ci import facts
+from infra.deploy.aws.tools import PLUGINS
 from infra.preview.stackfile import StackFileError, names, read
 from infra.settings.aws.models import GitHub
 
@@ -166,9 +169,33 @@ def test_workflow_pulumi_version_equals_the_sdks() -> None:
     pinned = re.search(r'"pulumi==([\d.]+)"', (ROOT / "pyproject.toml").read_text())
     assert pinned
     runs = [step["with"] for _, step in steps() if step.get("uses", "").startswith("pulumi/actions@")]
-    assert len(runs) == 3
-    for each in runs:
-        assert (each["pulumi-version"], each["policyPacks"]) == (pinned[1], "infra/policy")
+    assert [each["pulumi-version"] for each in runs] == [pinned[1]] * 3
+    # up.yml only installs it there: `make up` runs it, with the policy pack (test_teardown.py).
+    assert [(each.get("command"), each.get("policyPacks")) for each in runs].count(("preview", "infra/policy")) == 2
+    assert [each for each in runs if "command" not in each] == [{"pulumi-version": pinned[1]}]
+
+
+def test_up_workflow_runs_make_up_after_login_and_plugins() -> None:
+    """By the command that checks offerings, runs the policy pack and waits for rollouts, with nobody to ask."""
+    found = [step.get("run", "") for step in jobs("up.yml")["up"]["steps"]]
+    (update,) = [number for number, run in enumerate(found) if re.match(r'make up STACK="\$STACK" YES=1 ', run)]
+    (prepare,) = [number for number, run in enumerate(found) if "python -m infra.deploy.aws.tools" in run]
+    assert prepare < update
+    assert 'pulumi login "$BACKEND"' in found[prepare]
+    assert 'pulumi plugin install resource "$name" "$version"' in found[prepare]
+
+
+def test_tools_module_prints_the_missing_plugins_only(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "infra.deploy.aws.tools"]
+    env = {"PATH": "", "HOME": str(tmp_path), "PULUMI_HOME": str(tmp_path)}
+    expected = {name: f"v{version(package)}" for name, package in PLUGINS.items()}
+    printed = subprocess.check_output(command, cwd=ROOT, env=env, text=True).splitlines()
+    assert dict(line.split() for line in printed) == expected
+    for name, pinned in expected.items():
+        plugin = tmp_path / "plugins" / f"resource-{name}-{pinned}" / f"pulumi-resource-{name}"
+        plugin.parent.mkdir(parents=True)
+        plugin.touch()
+    assert subprocess.check_output(command, cwd=ROOT, env=env, text=True) == ""
 
 
 def test_role_trust_matches_the_workflows_jobs() -> None:
@@ -211,7 +238,8 @@ def test_credentials_last_as_long_as_the_job() -> None:
 def test_docker_login_precedes_image_push() -> None:
     found = jobs("up.yml")["up"]["steps"]
     (place,) = [number for number, step in enumerate(found) if "docker login" in step.get("run", "")]
-    assert "pulumi/actions@" in found[place + 1]["uses"]
+    (update,) = [number for number, step in enumerate(found) if step.get("run", "").startswith("make up ")]
+    assert place < update
     login = found[place]
     assert login["if"] == "steps.stack.outputs.registry != ''"
     assert "--password-stdin" in login["run"]

@@ -1,6 +1,8 @@
 """Finds the programs, plugins and backend that a stack on AWS needs on this machine.
 
 Invariant: everything that is missing is reported at once, two lines each, before anything is started.
+
+``python -m infra.deploy.aws.tools`` prints the plugins that are missing, for a workflow that installs them.
 """
 
 from __future__ import annotations
@@ -113,3 +115,8 @@ def _missing(home: Path) -> list[str]:
 def _which(name: str, env: Mapping[str, str]) -> Path | None:
     found = shutil.which(name, path=env.get("PATH") or os.defpath)
     return Path(found) if found else None
+
+
+if __name__ == "__main__":
+    for plugin in find_tools(os.environ).missing_plugins:
+        print(plugin)
