@@ -14,6 +14,7 @@ from pathlib import Path
 
 from devservers_core import names
 from devservers_core.errors import USAGE, CommandError
+from devservers_core.paths import Paths
 
 DEFAULT_HOME_SIZE = "10Gi"
 HOST_SUFFIX = ".devserver"
@@ -47,14 +48,12 @@ class Setting:
 
 def config_file(environ: Mapping[str, str]) -> Path:
     """The path of the user's configuration file, whether it exists or not."""
-    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".config")
-    return Path(base) / "devctl" / "config.yaml"
+    return Paths.of(environ).config
 
 
 def state_folder(environ: Mapping[str, str]) -> Path:
     """The folder of files that devctl can make again, such as pinned host keys."""
-    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".local" / "state")
-    return Path(base) / "devctl"
+    return Paths.of(environ).state.with_name("devctl")
 
 
 def broken(path: Path, line: int, what: str, remedy: str) -> CommandError:

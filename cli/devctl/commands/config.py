@@ -14,6 +14,7 @@ import typer
 
 from devctl import completion
 from devctl.config import KEYS, OUTPUTS, PATHS, parse
+from devctl.files import replace_file
 from devctl.output import console
 from devservers_core.errors import USAGE, CommandError
 from devservers_core.grammar import CLAIM_NAME_MAX, DNS_NAME, fits
@@ -100,9 +101,7 @@ def _write(context: Context, key: str, line: str) -> None:
         parse(text, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.devctl")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        replace_file(path, text)
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}", "make it writable") from None
     console.info(f"{path}: {key} is {'set' if line else 'removed'}")

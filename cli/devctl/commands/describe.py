@@ -140,14 +140,11 @@ def description(
 
 
 def _fingerprint(key: str | None) -> str | None:
-    """The SHA256 fingerprint of a public key, in ssh's format."""
-    if not key or len(key.split()) < 2:
-        return None
-    import base64
-    import hashlib
+    """The SHA256 fingerprint and type of a public key, in ssh's format."""
+    from devservers_core import ssh_keys
 
     try:
-        digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
-    except ValueError:
+        public = ssh_keys.parse(key)
+    except ssh_keys.BadKey:
         return None
-    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')} ({key.split()[0]})"
+    return f"{public.fingerprint} ({public.kind})"

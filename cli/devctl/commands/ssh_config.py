@@ -17,10 +17,10 @@ from devctl.ssh.config import (
     entries,
     own_file,
     read_file,
-    replace_file,
     servers_with_ssh,
     user_file,
     without_block,
+    write_private,
 )
 from devservers_core.errors import USAGE, CommandError
 
@@ -55,7 +55,7 @@ def ssh_config_command(
     include = f"{BEGIN}\nInclude {options.quoted(str(ours))}\n{END}\n"
     try:
         if uninstall:
-            replace_file(theirs, without_block(read_file(theirs)))
+            write_private(theirs, without_block(read_file(theirs)))
             ours.unlink(missing_ok=True)
             console.info(f"removed from {theirs}")
             return
@@ -64,12 +64,12 @@ def ssh_config_command(
             sys.stdout.write(text)
             return
         ours.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(ours, text)
+        write_private(ours, text)
         theirs.parent.mkdir(mode=0o700, exist_ok=True)
         # First in the file: an Include below a Host line would belong to that Host only.
         before = read_file(theirs)
         if not before.startswith(include):
-            replace_file(theirs, include + without_block(before))
+            write_private(theirs, include + without_block(before))
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror}", "make it writable, or use the printed text") from None
     console.info(f"wrote {ours}, included in {theirs}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from typing import TYPE_CHECKING
 
 from devctl.output import times
@@ -86,27 +85,6 @@ def _inspect(context: Context, server: Json, word: str, most: int = MAX_LOG_BYTE
 
     Raises ApiError, UnreachableError, CommandError.
     """
-    from devservers_core.client import streams
-    from devservers_core.client.paths import core_path
-
-    name, deadline = server["metadata"]["name"], time.monotonic() + TIMEOUT_SECONDS
-    query = [("container", names.MAIN_CONTAINER), ("stdout", "true"), ("stderr", "true"), ("command", PROGRAM)]
-    path = core_path(context.namespace, "pods", pods.of_server(context, server)) + "/exec"
-    channels = streams.connect(context.kube, path, [*query, ("command", word)], streams.EXEC_PROTOCOLS, TIMEOUT_SECONDS)
-    printed, status = bytearray(), None
-    try:
-        while time.monotonic() < deadline and len(printed) < most:
-            channels.wait([], deadline - time.monotonic())
-            for channel, data in channels.receive():
-                if channel == exec_stream.STDOUT:
-                    printed += data
-                elif channel == exec_stream.ERROR and data:
-                    status = json.loads(data)
-        raise UnreachableError(f"{name} did not finish its answer within {TIMEOUT_SECONDS:.0f} s and {most} bytes")
-    except streams.StreamClosedError:
-        if status is None:
-            raise UnreachableError(f"the connection to {name} broke") from None
-        exec_stream.exit_code(status, name)
-        return bytes(printed)
-    finally:
-        channels.close()
+    container = (context.namespace, pods.of_server(context, server), names.MAIN_CONTAINER)
+    name = server["metadata"]["name"]
+    return exec_stream.read_output(context, container, [PROGRAM, word], name, seconds=TIMEOUT_SECONDS, limit=most)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from devctl.output import console
 from devctl.output.standard_streams import write_all
-from devservers_core.errors import FAILURE, TRANSPORT, CommandError
+from devservers_core.errors import FAILURE, TRANSPORT, CommandError, UnreachableError
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -51,6 +51,43 @@ def run_in_container(
     with raw_terminal(terminal and stdin):
         status = copy_streams(channels, terminal, stdin)
     return exit_code(status, name)
+
+
+def read_output(
+    context: Context, where: tuple[str, str, str], command: list[str], name: str, *, seconds: float, limit: int
+) -> bytes:
+    """Run `command` in a container without input and return its stdout.
+
+    `where` is (namespace, pod, container); `name` is what users call it.
+
+    Raises UnreachableError when it takes longer than `seconds` or prints more than `limit` bytes, and when the
+    connection breaks; CommandError when the command fails; ApiError.
+    """
+    from devservers_core.client import streams
+    from devservers_core.client.paths import core_path
+
+    namespace, pod, container = where
+    deadline = time.monotonic() + seconds
+    query = [("container", container), ("stdout", "true"), ("stderr", "true"), *(("command", word) for word in command)]
+    path = core_path(namespace, "pods", pod) + "/exec"
+    channels = streams.connect(context.kube, path, query, streams.EXEC_PROTOCOLS, seconds)
+    printed, status = bytearray(), None
+    try:
+        while time.monotonic() < deadline and len(printed) < limit:
+            channels.wait([], deadline - time.monotonic())
+            for channel, data in channels.receive():
+                if channel == STDOUT:
+                    printed += data
+                elif channel == ERROR and data:
+                    status = json.loads(data)
+        raise UnreachableError(f"{name} did not finish its answer within {seconds:.0f} s and {limit} bytes")
+    except streams.StreamClosedError:
+        if status is None:
+            raise UnreachableError(f"the connection to {name} broke") from None
+        exit_code(status, name)
+        return bytes(printed)
+    finally:
+        channels.close()
 
 
 @contextmanager

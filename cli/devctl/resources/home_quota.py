@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from devctl import validation
+from devctl.resources.home import requested
 from devservers_core import names
 from devservers_core.errors import ApiError, CommandError
 from devservers_core.quantity import parse_quantity
@@ -65,7 +66,7 @@ def _homes(context: Context, claims: Sequence[Json]) -> str:
     for claim in sorted(claims, key=_size, reverse=True):
         of = (claim["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_OF)
         kept = " (kept)" if of and of not in servers else ""
-        found.append(f"{claim['metadata']['name']} {_text(claim)}{kept}")
+        found.append(f"{claim['metadata']['name']} {requested(claim) or '0'}{kept}")
     return ", ".join(found[:_MAX_LISTED]) + (
         f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
     )
@@ -81,10 +82,5 @@ def _largest(limits: Sequence[Json]) -> list[str]:
     ]
 
 
-def _text(claim: Json) -> str:
-    requests = ((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}
-    return str(requests.get("storage", "0"))
-
-
 def _size(claim: Json) -> Decimal:
-    return parse_quantity(_text(claim))
+    return parse_quantity(requested(claim) or "0")

@@ -25,8 +25,10 @@ def operator_state(context: Context) -> str:
 
 def user_state(context: Context) -> str:
     """The DevServerUser's phase, as a short text."""
+    from devservers_core.client.paths import user_path
+
     try:
-        user = context.kube.get(f"/apis/{names.API_VERSION}/devserverusers/{context.user}")
+        user = context.kube.get(user_path(context.user))
     except ApiError as error:
         return f"{context.user} (does not exist)" if error.status == 404 else context.user
     return f"{context.user} ({(user.get('status') or {}).get('phase') or 'not set up yet'})"

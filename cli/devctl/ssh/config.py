@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from devctl import validation
 from devctl.config import HOST_SUFFIX
+from devctl.files import replace_file
 from devctl.output import console
 from devctl.ssh import direct, transport, via_bastion
 from devservers_core.errors import ApiError, CommandError, UnreachableError
@@ -39,7 +40,7 @@ def refresh_entries(context: Context, name: str | None = None) -> None:
             return
         if name and f"Host {name}{HOST_SUFFIX}" in read_file(ours):
             return
-        replace_file(ours, entries(context))
+        write_private(ours, entries(context))
     except (CommandError, ApiError, UnreachableError, OSError) as error:
         console.warn(f"{ours} is as it was ({error}); `devctl ssh-config --install` writes it")
 
@@ -134,15 +135,10 @@ def user_file(config: Config) -> Path:
 
 def read_file(path: Path) -> str:
     """The content of a file, "" when there is none."""
-    return path.read_text(errors="surrogateescape") if path.exists() else ""
+    return path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Replace a file atomically, mode 0600, and keep a symbolic link a link."""
-    if not text and not path.exists():
-        return
-    path = path.resolve()
-    temporary = path.with_name(f".{path.name}.devctl")
-    temporary.touch(mode=0o600)
-    temporary.write_text(text, errors="surrogateescape")
-    temporary.replace(path)
+def write_private(path: Path, text: str) -> None:
+    """Replace a file, mode 0600, and keep a symbolic link a link. Raises OSError."""
+    if text or path.exists():
+        replace_file(path.resolve(), text, mode=0o600)

@@ -5,11 +5,11 @@ Invariant: a key comes from status.sshHostKey over the authenticated API connect
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from devctl.config import HOST_SUFFIX, state_folder
+from devctl.files import replace_file
 from devservers_core.errors import TRANSPORT, CommandError
 
 if TYPE_CHECKING:
@@ -69,9 +69,7 @@ def pin(context: Context, server: Json) -> Path:
         if path.is_file() and path.read_text() == line:
             return path
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(line)
-        temporary.replace(path)
+        replace_file(path, line)
     except OSError as error:
         raise CommandError(
             f"the host key cannot be written: {error}", f"make {path.parent} writable", TRANSPORT

@@ -5,7 +5,6 @@ Invariant: a kubeconfig or context that was asked for takes precedence over the 
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from devctl import validation
 from devctl.config import Config
+from devctl.files import replace_file
 from devctl.ssh.options import KEEPALIVE, log_flags, option_flags, ssh_program
 from devservers_core import names
 from devservers_core.errors import USAGE, CommandError
@@ -110,9 +110,7 @@ class Bastion:
             if path.is_file() and path.read_text() == line:
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.{os.getpid()}")
-            partial.write_text(line)
-            partial.replace(path)
+            replace_file(path, line)
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}", "make it writable") from None
 
