@@ -1,4 +1,4 @@
-"""What of a flavor a person may use: by name, and by their quota."""
+"""Tests which flavors a user may use, and how many servers their quota allows."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def amounts(**given: str) -> dict[str, Decimal]:
         ({"gpu": "2"}, {}, None),
     ],
 )
-def test_servers_are_bounded_by_every_quota(hard: Any, used: Any, expected: object) -> None:
+def test_allowance_several_quotas_bounds_servers_by_the_smallest(hard: Any, used: Any, expected: object) -> None:
     mine = Allowance(None, amounts(**hard), amounts(**used))
     assert mine.servers(flavor_demand(flavor("a", "500m")["spec"])) == expected
 
 
-def test_servers_with_gpus_are_bounded_by_the_gpus() -> None:
+def test_allowance_gpu_quota_bounds_servers_with_gpus() -> None:
     mine = Allowance(None, amounts(gpu="4", cpu="100"), amounts(gpu="1"))
     assert mine.servers(flavor_demand(flavor("a", "1", gpu="2")["spec"])) == (1, 2)
 
 
-def test_may_use_is_by_name_or_everything() -> None:
+def test_may_use_listed_flavor_or_all_is_true() -> None:
     assert Allowance().may_use("a")
     assert Allowance(frozenset({"a"})).may_use("a")
     assert not Allowance(frozenset({"a"})).may_use("b")
 
 
-def test_smallest_takes_no_gpu_where_it_need_not() -> None:
+def test_smallest_mixed_flavors_prefers_one_without_gpu() -> None:
     some = [flavor("gpu", "100m", gpu="1"), flavor("large", "4"), flavor("medium", "2")]
     assert smallest(some) == "medium"
     assert smallest([]) is None

@@ -1,242 +1,208 @@
-"""The program as a person starts it: a process, its streams and its exit code. No cluster here."""
+"""Tests the parser of devctl's arguments and the table of commands."""
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import re
-import subprocess
-import sys
-from pathlib import Path
+from importlib import import_module
+from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from devctl import command_line, command_table
-from tests.support.cli.run import Done, Run
+from devctl.command_line import CONNECTION_OPTIONS, CommandLine, Connection, parse
+from devctl.command_table import COMMANDS, GROUPS, SUBCOMMANDS, Command, Runs
 
-
-def spawn(home: Path, *words: str, **env: str) -> Done:
-    """Runs devctl as a process of its own."""
-    environ = {"HOME": str(home), "PATH": os.environ["PATH"], "USER": "ann", **env}
-    command = [sys.executable, "-m", "devctl", *words]
-    return subprocess.run(
-        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-def test_help_lists_every_command(tmp_path: Path) -> None:
-    done = spawn(tmp_path, "--help")
-    assert done.returncode == 0
-    for name, entry in command_table.COMMANDS.items():
-        assert name in done.stdout
-        assert entry.summary in done.stdout
+ENTRIES = COMMANDS | SUBCOMMANDS
+WORDS = st.one_of(
+    st.sampled_from([
+        *ENTRIES, "help", "--", "--wait", "--help", "-h", "--debug", "5m", "10m", "x", "mydev", "-", "--port", "-it",
+        "login", "list", "add", *CONNECTION_OPTIONS, "--user=ann", "--context=c", "--kubeconfig=", "--wait=3m",
+    ]),
+    st.text("abz-=0 \n", max_size=4),
+)  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", [*sorted(command_table.COMMANDS.keys() - command_table.GROUPS.keys()), *command_table.SUBCOMMANDS]
-)
-def test_each_command_explains_itself(run: Run, name: str) -> None:
-    done = run(*name.split(), "--help")
-    assert done.returncode == 0, done.stderr
-    assert "\x1b" not in done.stdout
-    # Metavars are words in capitals, and what all commands share stands in one line.
-    assert not re.search(r"[{}]|<(str|int|float)", done.stdout), done.stdout
-    assert done.stdout.count("--kubeconfig") == (command_table.SUBCOMMANDS | command_table.COMMANDS)[name].needs_cluster
+def test_command_without_runs_cannot_be_made() -> None:
+    """A new command has to say where it runs: the field has no default."""
+    runs = next(each for each in dataclasses.fields(Command) if each.name == "runs")
+    assert runs.default is dataclasses.MISSING
+    assert runs.default_factory is dataclasses.MISSING
+    with pytest.raises(TypeError, match="runs"):
+        Command("list", "List", "Servers")  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("name", list(command_table.GROUPS))
-def test_a_group_lists_what_is_in_it(run: Run, name: str) -> None:
-    done = run(name, "--help")
-    assert done.returncode == 0
-    assert command_table.COMMANDS[name].summary in done.stdout
-    assert all(part in done.stdout for part in command_table.GROUPS[name])
-    assert all(part in command_table.COMMANDS[name].summary for part in command_table.GROUPS[name])
-    wrong = run(name, "dance")
-    assert wrong.returncode == 2
-    assert f"devctl {name} has no 'dance'" in wrong.stderr
+@pytest.mark.parametrize("name", ENTRIES)
+def test_command_runs_where_the_field_allows(name: str) -> None:
+    assert ENTRIES[name].runs in get_args(Runs)
+    assert ENTRIES[name].runs == COMMANDS[name.split()[0]].runs
+
+
+@pytest.mark.parametrize("name", sorted(ENTRIES.keys() - GROUPS.keys()))
+def test_command_has_a_module_with_its_function(name: str) -> None:
+    module = import_module(f"devctl.commands.{ENTRIES[name].module}")
+    assert callable(getattr(module, re.sub("[- ]", "_", name) + "_command"))
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_group_has_the_module_of_its_subcommands(name: str) -> None:
+    assert {entry.module for other, entry in SUBCOMMANDS.items() if other.split()[0] == name} == {COMMANDS[name].module}
 
 
 @pytest.mark.parametrize(
-    ("words", "same"),
+    ("arguments", "expected"),
     [
-        (["help"], ["--help"]),
-        (["help", "create"], ["create", "--help"]),
-        (["help", "keys", "add"], ["keys", "add", "--help"]),
-        (["keys", "help"], ["keys", "--help"]),
+        ("", CommandLine((), (), None, 0)),
+        ("--help", CommandLine(("--help",), ("--help",), None, 1, help=True, for_typer=("--help",))),
+        (
+            "help create",
+            CommandLine(
+                ("create", "--help"), ("create", "--help"), "create", 0, help=True, for_typer=("create", "--help")
+            ),
+        ),
+        ("keys help", CommandLine(("keys", "--help"), ("keys", "--help"), "keys", 0, help=True,
+                                  for_typer=("keys", "--help"))),
+        (
+            "--user=ann exec -i x --wait 5m -- sh --debug -h",
+            CommandLine(
+                ("--user=ann", "exec", "-i", "x", "--wait", "5m", "--", "sh", "--debug", "-h"),
+                ("--user=ann", "exec", "-i", "x", "--wait", "5m"),
+                "exec", 1, {"user": "ann"},
+                for_typer=("--user=ann", "exec", "-i", "x", "--wait=5m"),
+                rest=("sh", "--debug", "-h"),
+            ),
+        ),
+        (
+            "ssh --user ann mydev -L 1:h:2 -- ls",
+            CommandLine(
+                ("ssh", "--user", "ann", "mydev", "-L", "1:h:2", "--", "ls"),
+                ("ssh", "--user", "ann", "mydev", "-L", "1:h:2"),
+                "ssh", 0, {"user": "ann"},
+                for_typer=("ssh", "--user", "ann", "mydev", "-L", "1:h:2", "--", "ls"),
+                connection=Connection({"user": "ann"}, "mydev", ("-L", "1:h:2", "--", "ls")),
+            ),
+        ),
+        (
+            "list --debug --context c --context d",
+            CommandLine(
+                ("list", "--debug", "--context", "c", "--context", "d"),
+                ("list", "--debug", "--context", "c", "--context", "d"),
+                "list", 0, {"context": "d"}, debug=True,
+                for_typer=("list", "--debug", "--context", "c", "--context", "d"),
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_parse_gives_every_field(arguments: str, expected: CommandLine) -> None:
+    assert parse(arguments.split()) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "flags", "rest"),
+    [
+        ("proxy mydev", {}, ()),
+        ("proxy --user ann --context c mydev", {"user": "ann", "context": "c"}, ()),
+        ("ssh --namespace dev-ann mydev -L 1:h:2 ls -l", {"namespace": "dev-ann"}, ("-L", "1:h:2", "ls", "-l")),
+        ("ssh mydev -- ls", {}, ("--", "ls")),
+        ("ssh mydev --user ann", {}, ("--user", "ann")),
     ],
 )
-def test_help_is_a_command_too(run: Run, words: list[str], same: list[str]) -> None:
-    done = run(*words)
-    assert done.returncode == 0
-    assert done.stdout == run(*same).stdout
-
-
-def test_the_overview_fits_a_terminal_of_80_columns() -> None:
-    assert max(map(len, command_table.overview().splitlines())) <= 80
-
-
-def test_every_habit_leads_to_a_command() -> None:
-    assert set(command_table.SYNONYMS.values()) <= command_table.COMMANDS.keys()
-    assert not (command_table.SYNONYMS.keys() | command_table.ALTERNATIVES.keys()) & command_table.COMMANDS.keys()
-
-
-def test_no_command_is_a_usage_error(run: Run) -> None:
-    assert run().returncode == 2
+def test_parse_connection_takes_common_flags_before_the_name(
+    words: str, flags: dict[str, str], rest: tuple[str, ...]
+) -> None:
+    assert parse(words.split()).connection == Connection(flags, "mydev", rest)
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    "words",
     [
-        (["lst"], 2, "did you mean list"),
-        (["list", "--foo"], 2, "devctl list --help"),
-        (["describe"], 2, "devctl describe --help"),
-        (["list", "-o", "xml"], 2, "json"),
-        (["create"], 2, "NAME"),
-        (["create", "x" * 41], 6, "41 characters"),
-        (["create", "My_Dev"], 6, "my-dev"),
-        (["create", "mydev", "--home-size", "ten"], 6, "10Gi"),
-        (["create", "mydev", "-v", "data:data"], 6, "not absolute"),
-        (["create", "mydev", "-v", "a:/x", "-v", "b:/x"], 6, "used twice"),
-        (["create", "mydev", "--ttl", "soon"], 6, "2h30m"),
-        (["create", "mydev", "--image", "A B"], 6, "image reference"),
-        (["create", "mydev", "--env", "A"], 6, "A=VALUE"),
-        (["create", "mydev", "--ephemeral", "--home-size", "1Gi"], 2, "give one of them"),
-        (["create", "mydev", "--home-size", "1Gi", "-v", "a:/home/dev"], 6, "used twice"),
-        (["create", "mydev", "cpu-small", "--name", "other"], 2, "two names"),
-        (["create", "mydev", "--wait", "9x"], 6, "duration"),
-        (["stop", "mydev", "--wait", "9x"], 6, "duration"),
-        (["list"], 2, "make up"),
-        (["exec", "mydev"], 2, "-- COMMAND"),
-        (["ls"], 2, "did you mean list?"),
-        (["rm", "mydev"], 2, "did you mean delete?"),
-        (["top"], 2, "devctl ssh NAME top"),
-        (["volume", "list"], 2, "volume claim"),
-        (["lisst"], 2, "did you mean list?"),
-        (["keys", "rm", "x"], 2, "did you mean `devctl keys remove`?"),
-        (["user", "lst"], 2, "did you mean `devctl user list`?"),
+        "proxy --help", "proxy --user ann", "proxy", "ssh -n x mydev", "ssh --debug mydev", "proxy mydev --port 22",
+        "list", "--user ann ssh mydev",
     ],
-)
-def test_a_mistake_costs_two_lines_and_a_code(run: Run, words: list[str], code: int, says: str) -> None:
-    done = run(*words)
-    assert (done.returncode, done.stdout) == (code, ""), done.stderr
-    assert says in done.stderr
-    assert len(done.stderr.splitlines()) == 2, done.stderr
+)  # fmt: skip
+def test_parse_any_other_form_has_no_connection(words: str) -> None:
+    assert parse(words.split()).connection is None
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "says"),
-    [
-        ("homeSize", "10Gx", "10Gi"),
-        ("homeSize", "10", "unit"),
-        ("user", "Jane.Doe@example.org", "jane-doe"),
-        ("output", "tabel", "table"),
-        ("image", "Debian:12", "debian:12"),
-        ("flavor", "CPU small", "flavor"),
-        ("namespace", "dev_ann", "namespace"),
-        ("context", "", "context"),
-        ("bastion", "ssh://x", "HOST:PORT"),
-        ("bastion", "host:99999", "HOST:PORT"),
-        ("hostAuthority", "ssh-rsa AAAA", "ssh-ed25519"),
-        ("identityFile", "~/.ssh/id.pub", "~/.ssh/id"),
-    ],
-)
-def test_config_set_of_a_value_that_cannot_work_is_refused(run: Run, key: str, value: str, says: str) -> None:
-    done = run("config", "set", key, value)
-    assert done.returncode in (2, 6), done.stderr
-    assert says in done.stderr, done.stderr
-    assert run("config", "set", "homeSize", "none").returncode == 0
+# The functions that looked through the arguments in turn before there was one parser, as they were.
 
 
-@pytest.mark.parametrize("file", ["/etc/shadow", "/etc/hosts", "/no/such/file", "/proc/1/cmdline", "~/.ssh/id.pub"])
-@pytest.mark.parametrize("words", ["user add bob --key", "keys add laptop"])
-def test_no_file_of_the_bastion_is_looked_at(run: Run, words: str, file: str) -> None:
-    """Which there are, and what is in them, is answered with the same words for all of them."""
-    done = run(*words.split(), file, DEVCTL_BROKER="/no/such/socket")
-    assert done.returncode == 2
-    assert "error: the bastion has no file of yours\n" in done.stderr
+def former_help(args: list[str]) -> list[str]:
+    if args[:1] == ["help"]:
+        return [*args[1:], "--help"]
+    if len(args) == 2 and args[0] in GROUPS and args[1] == "help":
+        return [args[0], "--help"]
+    return args
 
 
-def test_config_set_of_a_file_that_is_missing_warns(run: Run, tmp_path: Path) -> None:
-    done = run("config", "set", "kubeconfig", "no-such-file")
-    assert done.returncode == 0
-    assert f"warning: there is no file {tmp_path}" in done.stderr
+def former_prepare(args: list[str]) -> tuple[list[str], list[str] | None]:
+    command = next((word for word in args if word in COMMANDS), None)
+    if command is not None and COMMANDS[command].raw:
+        return args, None
+    rest: list[str] | None = None
+    if "--" in args:
+        at = args.index("--")
+        args, rest = args[:at], args[at + 1 :]
+    found: list[str] = []
+    words = iter(enumerate(args))
+    for at, word in words:
+        if word == "--wait":
+            following = args[at + 1] if at + 1 < len(args) else ""
+            if re.match(r"\d", following):
+                next(words)
+            else:
+                following = "10m"
+            word = f"--wait={following}"
+        found.append(word)
+    return found, rest
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_is_as_good_as_dev_null(tmp_path: Path, closed: str) -> None:
-    """Cron and systemd units start programs like this."""
-    script = f'"$0" -m devctl config set user ann {closed}; echo $?; "$0" -m devctl info {closed}; echo $?'
-    environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    done = subprocess.run(["sh", "-c", script, sys.executable], env=environ, capture_output=True, text=True, check=True)
-    codes = [line for line in done.stdout.splitlines() if line.isdecimal()]
-    assert codes == ["0", "0"]
-    assert "unexpectedly" not in done.stderr
-    assert (tmp_path / ".config/devctl/config.yaml").read_text() == 'user: "ann"\n'
+def former_quick(args: list[str]) -> tuple[dict[str, str], str, list[str]] | None:
+    flags: dict[str, str] = {}
+    at = 1
+    while at + 1 < len(args) and args[at] in CONNECTION_OPTIONS and not args[at + 1].startswith("-"):
+        flags[args[at][2:]] = args[at + 1]
+        at += 2
+    if at >= len(args) or args[at].startswith("-"):
+        return None
+    return flags, args[at], args[at + 1 :]
 
 
-@pytest.mark.parametrize("words", ["--help", "list --help", "info", "info -o json", "no-such-command"])
-def test_a_reader_that_left_is_141_at_every_point(tmp_path: Path, words: str) -> None:
-    """Nobody reads at all, which is what `| head -1` is when head was quicker."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    done = subprocess.run(
-        [sys.executable, "-m", "devctl", *words.split()], env=environ, stdout=writer, stderr=writer, check=False
-    )
-    os.close(writer)
-    assert done.returncode == 141
+def former_flags(words: list[str]) -> dict[str, str]:
+    flags: dict[str, str] = {}
+    for number, word in enumerate(words):
+        for flag in ("user", "kubeconfig", "context"):
+            if word == f"--{flag}" and number + 1 < len(words):
+                flags[flag] = words[number + 1]
+            elif word.startswith(f"--{flag}="):
+                flags[flag] = word.partition("=")[2]
+    return flags
 
 
-def test_a_broken_config_file_names_its_line(tmp_path: Path) -> None:
-    path = tmp_path / ".config" / "devctl" / "config.yaml"
-    path.parent.mkdir(parents=True)
-    path.write_text("user: ann\nflavour: x\n")
-    done = spawn(tmp_path, "list")
-    assert done.returncode == 2
-    assert f"{path} line 2: unknown key 'flavour'" in done.stderr
-    assert "flavor" in done.stderr.splitlines()[1]
+@given(st.lists(WORDS, max_size=8))
+def test_parse_agrees_with_the_former_functions(arguments: list[str]) -> None:
+    line = parse(arguments)
+    args = former_help(arguments)
+    assert list(line.arguments) == args
+    assert line.asks_overview == (args in ([], ["--help"], ["-h"]))
 
+    own = args[: args.index("--")] if "--" in args else args
+    assert list(line.own) == own
+    assert line.debug == ("--debug" in own)
+    assert line.help == bool({"-h", "--help"} & set(own))
+    assert line.flags == former_flags(own)
 
-def test_a_cluster_that_is_away_is_told_in_two_lines_and_debug_shows_the_traceback(tmp_path: Path) -> None:
-    config = tmp_path / "kubeconfig"
-    config.write_text(
-        "current-context: c\nclusters: [{name: k, cluster: {server: 'http://127.0.0.1:1'}}]\n"
-        "contexts: [{name: c, context: {cluster: k, user: u}}]\n"
-    )
-    done = spawn(tmp_path, "list", KUBECONFIG=str(config))
-    assert done.returncode == 1
-    assert "127.0.0.1:1" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Traceback" in spawn(tmp_path, "list", "--debug", KUBECONFIG=str(config)).stderr
+    at = next((n for n, word in enumerate(args) if word in COMMANDS), None)
+    assert (line.name, line.position) == ((args[at], at) if at is not None else (None, len(args)))
+    if at is not None:
+        assert line.end_of_name == at + (2 if args[at] in GROUPS else 1)
+        assert line.full_name == " ".join(args[at : line.end_of_name])
 
+    for_typer, rest = former_prepare(args)
+    assert (list(line.for_typer), None if line.rest is None else list(line.rest)) == (for_typer, rest)
 
-@pytest.mark.parametrize(
-    ("args", "expected"),
-    [
-        (["create", "a1", "--wait"], (["create", "a1", "--wait=10m"], None)),
-        (["create", "a1", "--wait", "5m", "cpu"], (["create", "a1", "--wait=5m", "cpu"], None)),
-        (["create", "--wait", "a1"], (["create", "--wait=10m", "a1"], None)),
-        (["create", "a1", "--", "sh", "--wait"], (["create", "a1"], ["sh", "--wait"])),
-        (["exec", "a1", "--", "a", "--", "b"], (["exec", "a1"], ["a", "--", "b"])),
-        (["ssh", "a1", "--", "ls"], (["ssh", "a1", "--", "ls"], None)),
-    ],
-)
-def test_words_after_two_dashes_and_a_bare_wait(args: list[str], expected: object) -> None:
-    line = command_line.parse(args)
-    assert (list(line.for_typer), None if line.rest is None else list(line.rest)) == expected
-
-
-def test_the_overview_imports_little_of_core_and_neither_typer_nor_yaml_nor_rich(tmp_path: Path) -> None:
-    code = "import sys\nfrom devctl import app\ntry: app.main(['--help'])\nexcept SystemExit: pass\n"
-    code += "print([m for m in ('typer','yaml','rich','ssl','decimal','hashlib') if m in sys.modules], "
-    code += "set(m for m in sys.modules if m.startswith('devservers_core.'))"
-    code += " - {'devservers_core.' + m for m in ('names', 'types', 'errors', 'version')})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[] set()"
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_offers_the_commands(tmp_path: Path, shell: str) -> None:
-    words = {"COMP_WORDS": "devctl de", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "devctl de"}
-    done = spawn(tmp_path, _DEVCTL_COMPLETE=f"complete_{shell}", _TYPER_COMPLETE_FISH_ACTION="get-args", **words)
-    assert "describe" in done.stdout, done.stderr
-    assert "delete" in done.stdout, done.stderr
+    quick = former_quick(args) if args[:1] in (["ssh"], ["proxy"]) else None
+    if quick and args[0] == "proxy" and quick[2]:
+        quick = None
+    assert line.connection == (Connection(quick[0], quick[1], tuple(quick[2])) if quick else None)

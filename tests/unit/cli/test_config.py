@@ -1,4 +1,4 @@
-"""Settings: flag, then environment, then file, then default; a broken file names its line and key."""
+"""Tests the precedence of settings, and errors that name line and key of the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def config(folder: Path, text: str | None = None, flags: dict[str, str | None] |
     return Config(flags or {}, {"XDG_CONFIG_HOME": str(folder), "HOME": str(folder), **env})
 
 
-def test_precedence_is_flag_environment_file_default(tmp_path: Path) -> None:
+def test_config_precedence_is_flag_environment_file_default(tmp_path: Path) -> None:
     text = "flavor: from-file\n"
     assert config(tmp_path).get("flavor") == "cpu-small"
     assert config(tmp_path, text).get("flavor") == "from-file"
@@ -29,14 +29,14 @@ def test_precedence_is_flag_environment_file_default(tmp_path: Path) -> None:
     assert with_flag.get("flavor") == "from-flag"
 
 
-def test_each_value_says_where_it_comes_from(tmp_path: Path) -> None:
+def test_config_settings_name_their_source(tmp_path: Path) -> None:
     found = config(tmp_path, "user: ann\n", {"context": "here"}, DEVCTL_IMAGE="debian:12")
     sources = {key: setting.source for key in KEYS if (setting := found.setting(key))}
     assert sources["user"].endswith("config.yaml")
     assert (sources["context"], sources["image"], sources["output"]) == ("flag", "DEVCTL_IMAGE", "default")
 
 
-def test_a_relative_path_in_the_file_is_relative_to_the_file(tmp_path: Path) -> None:
+def test_config_relative_path_in_file_is_relative_to_the_file(tmp_path: Path) -> None:
     assert config(tmp_path, "identityFile: key\n").get("identityFile") == str(tmp_path / "devctl" / "key")
 
 
@@ -54,7 +54,7 @@ def test_a_relative_path_in_the_file_is_relative_to_the_file(tmp_path: Path) -> 
         ("just words\n", 1, "key: value"),
     ],
 )
-def test_a_broken_file_names_its_line(text: str, line: int, says: str) -> None:
+def test_config_broken_file_names_its_line(text: str, line: int, says: str) -> None:
     with pytest.raises(CommandError) as caught:
         parse(text, Path("config.yaml"))
     failure = caught.value
@@ -64,7 +64,7 @@ def test_a_broken_file_names_its_line(text: str, line: int, says: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n"])
-def test_an_empty_file_is_no_settings(tmp_path: Path, text: str) -> None:
+def test_config_empty_file_has_no_settings(tmp_path: Path, text: str) -> None:
     assert config(tmp_path, text).get("user") is None
 
 
@@ -79,7 +79,7 @@ def session(folder: Path, flags: dict[str, str | None], kubeconfig_namespace: st
     return Context(flags, None, {"HOME": str(folder), "KUBECONFIG": str(path), **env})
 
 
-def test_the_user_comes_from_the_flag_the_namespace_of_the_context_or_the_login(tmp_path: Path) -> None:
+def test_context_user_comes_from_flag_context_namespace_or_login(tmp_path: Path) -> None:
     assert session(tmp_path, {"user": "eva"}, "dev-ann", DEVCTL_USER="bob").user == "eva"
     assert session(tmp_path, {}, "dev-ann", DEVCTL_USER="bob").user == "bob"
     assert session(tmp_path, {}, "dev-ann", USER="carl").user == "ann"
@@ -87,17 +87,17 @@ def test_the_user_comes_from_the_flag_the_namespace_of_the_context_or_the_login(
     assert session(tmp_path, {}, None, USER="carl").namespace == "dev-carl"
 
 
-def test_the_namespace_can_be_given(tmp_path: Path) -> None:
+def test_context_given_namespace_is_used(tmp_path: Path) -> None:
     assert session(tmp_path, {"namespace": "dev-team"}, None, USER="carl").namespace == "dev-team"
 
 
-def test_root_is_nobody_on_the_platform(tmp_path: Path) -> None:
+def test_context_login_root_is_no_user(tmp_path: Path) -> None:
     with pytest.raises(CommandError) as caught:
         _ = session(tmp_path, {}, None, USER="root").user
     assert "--user" in caught.value.remedy
 
 
-def test_connection_flags_work_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connection_flags_relative_kubeconfig_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An editor has neither the terminal's environment nor its folder."""
     monkeypatch.chdir(tmp_path)
     both = session(tmp_path, {}, "dev-ann", KUBECONFIG=f"kubeconfig:{tmp_path / 'other'}", USER="ann")
@@ -115,7 +115,7 @@ def test_connection_flags_work_from_any_folder(tmp_path: Path, monkeypatch: pyte
         monkeypatch.chdir(tmp_path)
 
 
-def test_host_names_differ_for_each_cluster_and_namespace(tmp_path: Path) -> None:
+def test_host_name_of_each_cluster_and_namespace_differs(tmp_path: Path) -> None:
     """They are what a ControlPath of %h or %C is made of, and have to fit into a Unix socket's name."""
 
     def host(namespace: str, server: str, name: str = "mydev") -> str:
@@ -130,13 +130,13 @@ def test_host_names_differ_for_each_cluster_and_namespace(tmp_path: Path) -> Non
     assert len(host("dev-ann", "https://a", "x" * 40)) < 64
 
 
-def test_an_odd_user_name_is_refused_with_its_source(tmp_path: Path) -> None:
+def test_context_invalid_user_is_refused_with_its_source(tmp_path: Path) -> None:
     with pytest.raises(CommandError) as caught:
         _ = session(tmp_path, {}, None, DEVCTL_USER="Ann Smith").user
     assert "DEVCTL_USER" in caught.value.what
 
 
-def test_no_cluster_at_all_says_how_to_get_one(tmp_path: Path) -> None:
+def test_context_without_cluster_names_the_remedies(tmp_path: Path) -> None:
     with pytest.raises(CommandError) as caught:
         _ = Context({}, None, {"HOME": str(tmp_path)}).target
     assert "make up" in caught.value.remedy

@@ -1,4 +1,4 @@
-"""What is shown of a command: its words, and what its container tells of its end."""
+"""Tests what devctl prints of a server's command: its arguments and its end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.leaks import LEAKS, SECRETS
         ({"signal": 99}, "signal 99"),
     ],
 )
-def test_the_end_of_a_command_is_its_code_or_its_signal(found: dict[str, Any], words: str | None) -> None:
+def test_describe_command_end_gives_exit_code_or_signal(found: dict[str, Any], words: str | None) -> None:
     assert describe_command_end(found) == words
 
 
@@ -32,7 +32,7 @@ def test_the_end_of_a_command_is_its_code_or_its_signal(found: dict[str, Any], w
     [b"", b"[]", b"null", b"x", b"\xff", b'{"exitCode": 1e999}', b'{"signal": -1e999}', b'{"exitCode": null}',
      b'{"exitCode": "x"}', b"[" * 200000, b'{"exitCode": 1' + b"0" * 5000 + b"}", b'{"exitCode": {}, "at": []}'],
 )  # fmt: skip
-def test_what_makes_no_sense_is_left_out(answer: bytes) -> None:
+def test_parse_command_end_malformed_answer_is_none(answer: bytes) -> None:
     """The file is the server's owner's, and who asks may be an administrator."""
     assert parse_command_end(answer) is None
 
@@ -46,12 +46,12 @@ def test_what_makes_no_sense_is_left_out(answer: bytes) -> None:
         (b"starting devserver-init: no\n", False),
     ],
 )
-def test_a_line_of_the_first_process_is_told_from_the_commands_own(line: bytes, ours: bool) -> None:
+def test_platform_line_matches_only_lines_of_the_first_process(line: bytes, ours: bool) -> None:
     assert bool(PLATFORM_LINE.match(line)) == ours
 
 
 @pytest.mark.parametrize("words", LEAKS, ids=lambda words: " ".join(words)[:40])
-def test_describe_hides_in_a_command_what_the_audit_log_hides(words: list[str]) -> None:
+def test_describe_command_with_secrets_is_masked_as_in_the_audit_log(words: list[str]) -> None:
     server = {"metadata": {"name": "x"}, "spec": {"command": words}}
     assert not [secret for secret in SECRETS if secret in "\n".join(description(server))]
     assert [secret for secret in SECRETS if secret in "\n".join(description(server, show_env=True))]

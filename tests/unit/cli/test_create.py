@@ -1,4 +1,4 @@
-"""devctl create: what is written, and what is refused before anything is."""
+"""Tests `devctl create`: the object that it writes, and requests that it refuses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def made(api: ApiServer) -> dict[str, Any]:
     return dict(body["spec"])
 
 
-def test_create_writes_what_is_asked_and_leaves_defaults_out(api: ApiServer, devctl: Run) -> None:
+def test_create_with_options_writes_them_and_omits_defaults(api: ApiServer, devctl: Run) -> None:
     put_claim(api, "data")
     put_claim(api, "team")
     done = devctl(
@@ -63,7 +63,7 @@ def test_create_writes_what_is_asked_and_leaves_defaults_out(api: ApiServer, dev
         ),
     ],
 )
-def test_create_says_where_the_home_is(
+def test_create_home_is_described(
     api: ApiServer, devctl: Run, words: list[str], spec: dict[str, Any], says: str
 ) -> None:
     put_claim(api, "data")
@@ -80,7 +80,7 @@ def test_create_says_where_the_home_is(
         (["--home-size", "30Gi"], "30Gi", "it grows to 30Gi if its storage class can"),
     ],
 )
-def test_create_uses_a_home_kept_from_before(
+def test_create_kept_home_is_used_again(
     api: ApiServer, devctl: Run, size: list[str], asked: str, warned: str | None
 ) -> None:
     put_claim(api, "mydev-home", "20Gi")
@@ -90,7 +90,7 @@ def test_create_uses_a_home_kept_from_before(
     assert (warned in done.stderr) if warned else ("warning" not in done.stderr)
 
 
-def test_create_over_a_home_that_is_being_deleted_asks_for_the_default(api: ApiServer, devctl: Run) -> None:
+def test_create_home_being_deleted_requests_the_default_size(api: ApiServer, devctl: Run) -> None:
     put_claim(api, "mydev-home", "20Gi", deletionTimestamp="2026-01-02T00:00:00Z")
     assert "home 10Gi, kept)" in devctl("create", "mydev").stderr
     assert made(api)["persistentHomeSize"] == "10Gi"
@@ -113,7 +113,7 @@ def test_create_over_a_home_that_is_being_deleted_asks_for_the_default(api: ApiS
         (["one", "--shared-volume", "none-such"], 6, "known claims: data"),
     ],
 )
-def test_create_refuses_what_can_never_work_before_it_writes(
+def test_create_invalid_request_is_refused_before_writing(
     api: ApiServer, devctl: Run, words: list[str], code: int, says: str
 ) -> None:
     put_claim(api, "data")
@@ -121,13 +121,13 @@ def test_create_refuses_what_can_never_work_before_it_writes(
     assert api.writes == []
 
 
-def test_create_takes_the_first_word_as_flavor_where_the_name_is_an_option(api: ApiServer, devctl: Run) -> None:
+def test_create_name_as_option_takes_the_first_word_as_flavor(api: ApiServer, devctl: Run) -> None:
     devctl("create", "--name", "mydev", "cpu-small")
     assert made(api)["flavor"] == "cpu-small"
     assert f"{SERVERS}/mydev" in api.objects
 
 
-def test_create_with_allow_missing_warns_and_leaves_it_to_the_operator(api: ApiServer, devctl: Run) -> None:
+def test_create_with_allow_missing_warns_and_writes(api: ApiServer, devctl: Run) -> None:
     done = devctl("create", "mydev", "later", "-v", "absent:/data", "--allow-missing")
     assert "there is no flavor later yet" in done.stderr
     assert "there is no volume claim absent yet" in done.stderr
@@ -135,7 +135,7 @@ def test_create_with_allow_missing_warns_and_leaves_it_to_the_operator(api: ApiS
 
 
 @pytest.mark.parametrize(("form", "read"), [(None, yaml.safe_load), ("yaml", yaml.safe_load), ("json", json.loads)])
-def test_create_as_a_dry_run_prints_the_object_and_makes_none(
+def test_create_dry_run_prints_the_object_and_writes_nothing(
     api: ApiServer, devctl: Run, form: str | None, read: Any
 ) -> None:
     done = devctl("create", "mydev", "--dry-run", *(["-o", form] if form else []))
@@ -147,27 +147,27 @@ def test_create_as_a_dry_run_prints_the_object_and_makes_none(
     assert f"{SERVERS}/mydev" not in api.objects
 
 
-def test_create_waits_for_a_quota_that_is_not_counted_yet(api: ApiServer, devctl: Run) -> None:
+def test_create_uncounted_quota_is_retried(api: ApiServer, devctl: Run) -> None:
     api.refuse("POST", SERVERS, (403, "forbidden: status unknown for quota: dev-user"), (201, ""))
     devctl("create", "mydev")
     assert [method for method, _, _ in api.writes] == ["POST", "POST"]
     assert f"{SERVERS}/mydev" in api.objects
 
 
-def test_create_takes_any_other_refusal_as_the_answer(api: ApiServer, devctl: Run) -> None:
+def test_create_other_refusal_is_not_retried(api: ApiServer, devctl: Run) -> None:
     api.refuse("POST", SERVERS, (403, "exceeded quota: dev-user"), (201, ""))
     assert "this would exceed your quota" in devctl("create", "mydev", code=6).stderr
     assert [method for method, _, _ in api.writes] == ["POST"]
 
 
-def test_create_of_a_server_that_exists_changes_nothing(api: ApiServer, devctl: Run) -> None:
+def test_create_existing_server_changes_nothing(api: ApiServer, devctl: Run) -> None:
     there = api.put(f"{SERVERS}/mydev", spec={"flavor": "other"})
     assert "mydev exists already" in devctl("create", "mydev", code=1).stderr
     assert api.objects[f"{SERVERS}/mydev"] == there
 
 
 @pytest.mark.parametrize(("limit", "code"), [("10Gi", 0), ("9Gi", 6)])
-def test_create_refuses_a_home_beyond_the_largest_volume(api: ApiServer, devctl: Run, limit: str, code: int) -> None:
+def test_create_home_above_volume_limit_is_refused(api: ApiServer, devctl: Run, limit: str, code: int) -> None:
     item = {"type": "PersistentVolumeClaim", "max": {"storage": limit}}
     api.put("/api/v1/namespaces/dev-ann/limitranges/dev-user", spec={"limits": [item]})
     done = devctl("create", "mydev", code=code)

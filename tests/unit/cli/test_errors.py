@@ -1,4 +1,4 @@
-"""The API server's refusals in two plain lines. The messages are those a real API server gave."""
+"""Tests that the API server's refusals become two lines. The messages are a real API server's."""
 
 from __future__ import annotations
 
@@ -116,7 +116,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("failure", "what", "remedy", "code"), CASES)
-def test_a_refusal_becomes_two_lines(failure: core_errors.CommandError, what: str, remedy: str, code: int) -> None:
+def test_from_api_refusal_becomes_what_and_remedy(
+    failure: core_errors.CommandError, what: str, remedy: str, code: int
+) -> None:
     assert what in failure.what
     assert remedy in failure.remedy
     assert failure.code == code

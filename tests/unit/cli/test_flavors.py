@@ -1,4 +1,4 @@
-"""devctl flavors: which sizes a person is shown, and what stands in the columns."""
+"""Tests `devctl flavors`: the flavors shown, and the columns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rows(text: str) -> dict[str, list[str]]:
     return {line.split()[0].rstrip("*"): line.split()[1:] for line in text.splitlines()}
 
 
-def test_flavors_shows_what_is_guaranteed_and_the_limit(api: ApiServer, devctl: Run) -> None:
+def test_flavors_range_shows_request_and_limit(api: ApiServer, devctl: Run) -> None:
     put_flavor(api, "burst", "500m", "2", spec={"pricePerHour": 0.125, "description": "bursts"})
     put_flavor(api, "gpu", "4", requests={"nvidia.com/gpu": "1"})
     found = rows(devctl("flavors").stdout)
@@ -33,13 +33,13 @@ def test_flavors_shows_what_is_guaranteed_and_the_limit(api: ApiServer, devctl: 
     assert "FREE" not in found["NAME"], "nobody could fill it"
 
 
-def test_flavors_counts_what_a_quota_leaves(api: ApiServer, devctl: Run) -> None:
+def test_flavors_with_quota_counts_remaining_servers(api: ApiServer, devctl: Run) -> None:
     hard, used = {"requests.cpu": "4"}, {"requests.cpu": "3"}
     api.put(f"{QUOTAS}/dev-user", spec={"hard": hard}, status={"hard": hard, "used": used})
     assert rows(devctl("flavors").stdout)["cpu-small"][-3:] == ["1", "of", "4"]
 
 
-def test_flavors_hides_what_a_person_may_not_use_and_says_so(api: ApiServer, devctl: Run) -> None:
+def test_flavors_not_allowed_are_hidden_and_counted(api: ApiServer, devctl: Run) -> None:
     put_flavor(api, "gpu", "4")
     api.put(NAMESPACE, metadata={"annotations": {"devservers.io/allowed-flavors": "cpu-small"}})
     api.put("/apis/devservers.io/v1/devserverusers/ann", spec={"flavors": ["cpu-small"]})
@@ -49,13 +49,13 @@ def test_flavors_hides_what_a_person_may_not_use_and_says_so(api: ApiServer, dev
     assert "gpu" in devctl("flavors", "--all").stdout
 
 
-def test_flavors_of_a_cluster_without_any_names_who_makes_them(api: ApiServer, devctl: Run) -> None:
+def test_flavors_none_names_who_makes_them(api: ApiServer, devctl: Run) -> None:
     assert "no flavors of AWS machines" in devctl("flavors", "--aws").stderr
     api.objects.clear()
     assert "an administrator makes them" in devctl("flavors").stderr
 
 
-def test_flavors_of_aws_shows_the_machine_and_its_gpus(api: ApiServer, devctl: Run) -> None:
+def test_flavors_of_aws_shows_the_instance_type_and_its_gpus(api: ApiServer, devctl: Run) -> None:
     marks = {
         "devservers.io/instance-type": "g6.xlarge",
         "devservers.io/gpu-memory": "24Gi",

@@ -1,4 +1,4 @@
-"""Keys: what is taken for one, and that nobody locks themselves out."""
+"""Tests SSH keys: parsing, adding, removing, and ssh from the bastion."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def spec(**ends: str) -> dict[str, Any]:
         ("-----BEGIN OPENSSH PRIVATE KEY-----", "this is a private key"),
     ],
 )
-def test_what_is_no_key(line: str, says: str) -> None:
+def test_parse_public_key_invalid_line_is_refused(line: str, says: str) -> None:
     with pytest.raises(CommandError) as failed:
         user_ssh_keys.parse_public_key(line)
     assert says in failed.value.what
     assert "AAAA" not in failed.value.what
 
 
-def test_a_key_is_added_with_its_end() -> None:
+def test_add_key_patch_with_expiry_appends_the_key() -> None:
     patch = user_ssh_keys.add_key_patch({"sshPublicKeys": [A]}, "laptop", B + "\n", "90d", NOW)
     assert patch == {"sshKeys": [{"name": "laptop", "key": B, "expires": "2027-02-19T12:00:00Z"}]}
     assert (
@@ -80,7 +80,7 @@ def test_a_key_is_added_with_its_end() -> None:
         ("new", C.replace("4h", "4x"), "2027-01-01T00:00:00", "not a time"),
     ],
 )
-def test_what_cannot_be_added(name: str, key: str, expires: str | None, says: str | None) -> None:
+def test_add_key_patch_invalid_key_is_refused(name: str, key: str, expires: str | None, says: str | None) -> None:
     if says is None:
         user_ssh_keys.add_key_patch(spec(), name, key, expires, NOW)
         return
@@ -88,7 +88,7 @@ def test_what_cannot_be_added(name: str, key: str, expires: str | None, says: st
         user_ssh_keys.add_key_patch(spec(), name, key, expires, NOW)
 
 
-def test_a_key_is_removed_by_name_or_fingerprint_wherever_it_stands() -> None:
+def test_remove_key_patch_by_name_or_fingerprint_removes_every_copy() -> None:
     assert user_ssh_keys.remove_key_patch(spec(), "b", NOW) == {
         "sshPublicKeys": [A],
         "sshKeys": [{"name": "c", "key": C}],
@@ -99,7 +99,7 @@ def test_a_key_is_removed_by_name_or_fingerprint_wherever_it_stands() -> None:
     assert user_ssh_keys.remove_key_patch(both, "b", NOW) == {"sshPublicKeys": [A], "sshKeys": []}
 
 
-def test_the_last_key_stays() -> None:
+def test_remove_key_patch_last_key_is_refused() -> None:
     for last in ({"sshPublicKeys": [A]}, {"sshKeys": [{"name": "a", "key": A}], "sshPublicKeys": [A]}):
         with pytest.raises(CommandError, match="last key"):
             user_ssh_keys.remove_key_patch(last, user_ssh_keys.Key("", A).fingerprint, NOW)
@@ -123,7 +123,7 @@ class OnePerson(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def test_an_administrator_is_told_how_to_take_the_last_key_out_of_force(tmp_path: Path) -> None:
+def test_keys_remove_last_key_names_user_suspend(tmp_path: Path) -> None:
     with HTTPServer(("127.0.0.1", 0), OnePerson) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         cluster = {"server": f"http://127.0.0.1:{server.server_port}"}
@@ -138,7 +138,7 @@ def test_an_administrator_is_told_how_to_take_the_last_key_out_of_force(tmp_path
     assert "devctl user suspend ann" in refused.value.remedy
 
 
-def test_what_ends_soon_is_said() -> None:
+def test_expiry_warnings_name_keys_that_end_soon() -> None:
     soon = (NOW + timedelta(days=5, hours=1)).isoformat()
     found = user_ssh_keys.list_keys(spec(b=soon, c="2026-11-01T00:00:00Z"))
     lines = user_ssh_keys.expiry_warnings(found, NOW)
@@ -159,7 +159,7 @@ def test_what_ends_soon_is_said() -> None:
         (["-A", "--", "-oProxyCommand=x"], (["-A"], ["-oProxyCommand=x"])),
     ],
 )
-def test_ssh_on_the_bastion_takes_switches_and_a_command(rest: list[str], found: tuple[list[str], list[str]]) -> None:
+def test_split_options_switches_and_command_are_separated(rest: list[str], found: tuple[list[str], list[str]]) -> None:
     assert from_bastion.split_options(rest) == found
 
 
@@ -167,12 +167,12 @@ def test_ssh_on_the_bastion_takes_switches_and_a_command(rest: list[str], found:
     "option", ["-oProxyCommand=id", "-o", "-F", "-L8:x:8", "-D1", "-R1", "-E/x", "-S/x", "-I/x.so", "-J", "-W", "-w",
                "-tL", "--x", "-i", "-p22", "-l", "-Q", "-M", "-O", "-f", "-y", "-B", "-b", "-c", "-e", "-m"]
 )  # fmt: skip
-def test_ssh_on_the_bastion_takes_nothing_that_reads_opens_or_starts(option: str) -> None:
+def test_split_options_dangerous_option_is_refused(option: str) -> None:
     with pytest.raises(CommandError, match="not possible on the bastion"):
         from_bastion.split_options([option, "x"])
 
 
-def test_replicas() -> None:
+def test_replica_other_than_zero_is_refused() -> None:
     assert connect.replica("x", ["--replica", "0", "ls"]) == ["ls"]
     assert connect.replica("x", ["--replica=0"]) == []
     assert connect.replica("x", ["ls", "--replica", "1"]) == ["ls", "--replica", "1"]
@@ -192,11 +192,11 @@ def test_replicas() -> None:
                       "&projectPath=%2Fhome%2Fdev%2Fa%20b&deploy=true"),
     ],
 )  # fmt: skip
-def test_links_of_editors(editor: str, link: str) -> None:
+def test_editor_link_of_each_editor_names_host_and_folder(editor: str, link: str) -> None:
     assert editor_links.editor_link("mydev", editor, "/home/dev/a b") == link
 
 
-def test_an_unknown_editor_is_refused() -> None:
+def test_editor_link_unknown_editor_or_relative_folder_is_refused() -> None:
     with pytest.raises(CommandError, match="unknown"):
         editor_links.editor_link("mydev", "ed", "/")
     with pytest.raises(CommandError, match="absolute"):
@@ -229,12 +229,12 @@ def broker(folder: Path, answer: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("word", ["/dev/zero", "/etc/passwd", "no-such-file", "x.pub", "~/x"])
-def test_the_bastion_has_no_file_of_anybodys(word: str) -> None:
+def test_keys_add_file_on_the_bastion_is_refused(word: str) -> None:
     with pytest.raises(CommandError, match="the bastion has no file of yours"):
         keys.keys_add_command(on_the_bastion("/nowhere"), "laptop", word)
 
 
-def test_a_key_is_read_from_a_file_of_the_usual_kind_and_size(tmp_path: Path) -> None:
+def test_read_public_key_only_regular_small_file_is_read(tmp_path: Path) -> None:
     fifo, long, good = tmp_path / "fifo", tmp_path / "long", tmp_path / "a.pub"
     os.mkfifo(fifo)
     long.write_text("# x\n" * 20000)
@@ -246,7 +246,7 @@ def test_a_key_is_read_from_a_file_of_the_usual_kind_and_size(tmp_path: Path) ->
             key_file.read_public_key(str(word), None)
 
 
-def test_on_the_bastion_nobodys_keys_are_taken_for_anothers() -> None:
+def test_keys_other_user_on_the_bastion_is_refused() -> None:
     other = on_the_bastion("/nowhere", user="bob")
     attempts: list[Callable[[], None]] = [
         lambda: keys.keys_remove_command(other, "laptop"),
@@ -260,9 +260,7 @@ def test_on_the_bastion_nobodys_keys_are_taken_for_anothers() -> None:
         keys.keys_remove_command(on_the_bastion("/nowhere", user="ann"), "laptop")
 
 
-def test_a_key_that_ends_soon_is_spoken_of_on_standard_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_keys_list_expiring_key_warns_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ended = f'{{"name": "b", "key": "{B}", "expires": "2026-01-01T00:00:00Z"}}'
     with broker(tmp_path, f'{{"spec": {{"sshKeys": [{ended}]}}}}') as path:
         keys.keys_list_command(on_the_bastion(path), "name")
@@ -295,7 +293,9 @@ def test_a_key_that_ends_soon_is_spoken_of_on_standard_error(
         ("--user bob list", True),
     ],
 )
-def test_what_goes_to_the_bastion(words: str, jumps: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_run_on_bastion_is_decided_by_command_and_flags(
+    words: str, jumps: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A bastion that is no address: whoever would go there is told so."""
     monkeypatch.setattr(os, "environ", {"DEVCTL_BASTION": "a b", "DEVCTL_USER": "ann", "HOME": str(tmp_path)})
     try:
@@ -308,7 +308,7 @@ def test_what_goes_to_the_bastion(words: str, jumps: bool, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(("bits", "taken"), [(1024, False), (2047, False), (2048, True), (4096, True)])
-def test_an_rsa_key_that_sshd_refuses_is_no_key(bits: int, taken: bool) -> None:
+def test_parse_public_key_short_rsa_key_is_refused(bits: int, taken: bool) -> None:
     parts = (b"ssh-rsa", b"\x01\x00\x01", b"\x00" + (1 << bits - 1).to_bytes((bits + 7) // 8, "big"))
     blob = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
     line = f"ssh-rsa {base64.b64encode(blob).decode()} ann"

@@ -1,4 +1,4 @@
-"""devctl stop, start, restart, delete: what is written, what is asked first, and what is left alone."""
+"""Tests `devctl stop`, `start`, `restart` and `delete`."""
 
 from __future__ import annotations
 
@@ -39,15 +39,13 @@ def written(api: ApiServer) -> list[tuple[str, str]]:
         ({"persistentHomeSize": None, "volumes": [{"claimName": "a", "mountPath": "/d"}]}, "it had no persistent home"),
     ],
 )
-def test_stop_of_a_running_server_writes_running_false(
-    api: ApiServer, devctl: Run, spec: dict[str, Any], kept: str
-) -> None:
+def test_stop_running_server_writes_running_false(api: ApiServer, devctl: Run, spec: dict[str, Any], kept: str) -> None:
     put_server(api, **spec)
     assert devctl("stop", "mydev").stderr == f"mydev is stopping; {kept}\n"
     assert api.writes == [("PATCH", SERVER, {"spec": {"running": False}})]
 
 
-def test_stop_of_a_stopped_server_writes_nothing(api: ApiServer, devctl: Run) -> None:
+def test_stop_stopped_server_writes_nothing(api: ApiServer, devctl: Run) -> None:
     put_server(api, running=False)
     assert "stopped already" in devctl("stop", "mydev").stderr
     assert api.writes == []
@@ -58,7 +56,7 @@ def test_stop_of_a_stopped_server_writes_nothing(api: ApiServer, devctl: Run) ->
     [([], None, 2), ([], "n\n", 1), ([], "\n", 1), ([], "yes\n", 0), ([], " Y \n", 0), (["--yes"], None, 0)],
 )
 @pytest.mark.parametrize("command", ["stop", "restart"])
-def test_a_server_whose_home_is_being_deleted_stops_only_after_a_yes(
+def test_stop_home_being_deleted_asks_for_confirmation(
     api: ApiServer, devctl: Run, command: str, words: list[str], typed: str | None, code: int
 ) -> None:
     put_server(api)
@@ -69,7 +67,7 @@ def test_a_server_whose_home_is_being_deleted_stops_only_after_a_yes(
     assert ("mydev is left as it is" in done.stderr) is (code == 1)
 
 
-def test_start_of_a_stopped_server_begins_its_time_to_live_anew(api: ApiServer, devctl: Run) -> None:
+def test_start_stopped_server_restarts_its_time_to_live(api: ApiServer, devctl: Run) -> None:
     put_server(api, running=False)
     assert devctl("start", "mydev").stderr == "mydev is starting\n"
     ((method, path, change),) = api.writes
@@ -80,13 +78,13 @@ def test_start_of_a_stopped_server_begins_its_time_to_live_anew(api: ApiServer, 
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", stamp)
 
 
-def test_start_of_a_running_server_writes_nothing(api: ApiServer, devctl: Run) -> None:
+def test_start_running_server_writes_nothing(api: ApiServer, devctl: Run) -> None:
     put_server(api)
     assert "started already" in devctl("start", "mydev").stderr
     assert api.writes == []
 
 
-def test_start_of_a_server_that_its_time_limit_stopped_starts_it(api: ApiServer, devctl: Run) -> None:
+def test_start_server_stopped_by_time_limit_starts_it(api: ApiServer, devctl: Run) -> None:
     """Its spec still says that it runs."""
     put_server(api, status={"phase": "Stopped"})
     devctl("start", "mydev")
@@ -94,14 +92,14 @@ def test_start_of_a_server_that_its_time_limit_stopped_starts_it(api: ApiServer,
 
 
 @pytest.mark.parametrize(("typed", "code"), [("n\n", 1), ("y\n", 0)])
-def test_start_without_the_home_it_had_is_asked_first(api: ApiServer, devctl: Run, typed: str, code: int) -> None:
+def test_start_lost_home_asks_for_confirmation(api: ApiServer, devctl: Run, typed: str, code: int) -> None:
     put_server(api, running=False, status={"timeline": [{"stage": "Accepted"}]})
     done = devctl("start", "mydev", typed=typed, code=code)
     assert "its home mydev-home is gone: it starts with an empty one" in done.stderr
     assert bool(api.writes) is (code == 0)
 
 
-def test_restart_writes_its_annotation_alone(api: ApiServer, devctl: Run) -> None:
+def test_restart_running_server_writes_the_annotation_only(api: ApiServer, devctl: Run) -> None:
     put_server(api)
     assert devctl("restart", "mydev").stderr == "mydev is restarting\n"
     ((_, _, change),) = api.writes
@@ -110,20 +108,20 @@ def test_restart_writes_its_annotation_alone(api: ApiServer, devctl: Run) -> Non
     assert change["metadata"]["annotations"].keys() == {"devservers.io/restarted-at"}
 
 
-def test_restart_of_a_stopped_server_is_refused(api: ApiServer, devctl: Run) -> None:
+def test_restart_stopped_server_is_refused(api: ApiServer, devctl: Run) -> None:
     put_server(api, running=False)
     assert "`devctl start mydev` starts it" in devctl("restart", "mydev", code=1).stderr
     assert api.writes == []
 
 
-def test_restart_without_its_flavor_is_refused(api: ApiServer, devctl: Run) -> None:
+def test_restart_missing_flavor_is_refused(api: ApiServer, devctl: Run) -> None:
     put_server(api, flavor="gone")
     assert "its flavor gone no longer exists; it is left as it is" in devctl("restart", "mydev", code=6).stderr
     assert api.writes == []
 
 
 @pytest.mark.parametrize("command", ["stop", "start", "restart", "delete"])
-def test_a_server_that_does_not_exist_is_named_with_the_nearest(api: ApiServer, devctl: Run, command: str) -> None:
+def test_lifecycle_unknown_server_suggests_a_similar_name(api: ApiServer, devctl: Run, command: str) -> None:
     put_server(api)
     done = devctl(command, "mydv", *(["--yes"] if command == "delete" else []), code=3)
     assert "mydv" in done.stderr
@@ -131,7 +129,7 @@ def test_a_server_that_does_not_exist_is_named_with_the_nearest(api: ApiServer, 
     assert api.writes == []
 
 
-def test_delete_keeps_the_home(api: ApiServer, devctl: Run) -> None:
+def test_delete_without_purge_keeps_the_home(api: ApiServer, devctl: Run) -> None:
     put_server(api)
     put_home(api)
     done = devctl("delete", "mydev", "--yes")
@@ -149,7 +147,7 @@ def test_delete_with_purge_deletes_the_home(api: ApiServer, devctl: Run) -> None
     assert written(api) == [("DELETE", SERVER), ("DELETE", HOME)]
 
 
-def test_delete_with_purge_keeps_a_claim_that_is_only_named_like_the_home(api: ApiServer, devctl: Run) -> None:
+def test_delete_with_purge_keeps_a_foreign_claim_of_the_homes_name(api: ApiServer, devctl: Run) -> None:
     put_server(api)
     put_home(api, owner="other")
     assert "it had no home to delete" in devctl("delete", "mydev", "--purge", "--yes").stderr
@@ -157,7 +155,7 @@ def test_delete_with_purge_keeps_a_claim_that_is_only_named_like_the_home(api: A
     assert HOME in api.objects
 
 
-def test_delete_of_a_home_without_its_server_needs_purge(api: ApiServer, devctl: Run) -> None:
+def test_delete_home_without_server_needs_purge(api: ApiServer, devctl: Run) -> None:
     put_home(api)
     done = devctl("delete", "mydev", "--yes", code=3)
     assert "there is no server mydev, only its home mydev-home" in done.stderr
@@ -167,19 +165,19 @@ def test_delete_of_a_home_without_its_server_needs_purge(api: ApiServer, devctl:
 
 
 @pytest.mark.parametrize(("typed", "code"), [(None, 2), ("no\n", 1)])
-def test_delete_without_a_yes_deletes_nothing(api: ApiServer, devctl: Run, typed: str | None, code: int) -> None:
+def test_delete_unconfirmed_deletes_nothing(api: ApiServer, devctl: Run, typed: str | None, code: int) -> None:
     put_server(api)
     devctl("delete", "mydev", typed=typed, code=code)
     assert api.writes == []
 
 
-def test_delete_of_a_server_that_goes_meanwhile_is_no_failure(api: ApiServer, devctl: Run) -> None:
+def test_delete_server_gone_meanwhile_succeeds(api: ApiServer, devctl: Run) -> None:
     put_server(api)
     api.refuse("DELETE", SERVER, (404, "not found"))
     devctl("delete", "mydev", "--yes")
 
 
-def test_a_refusal_of_the_api_server_is_two_lines(api: ApiServer, devctl: Run) -> None:
+def test_lifecycle_api_refusal_prints_two_lines(api: ApiServer, devctl: Run) -> None:
     put_server(api)
     api.refuse("PATCH", SERVER, (403, "devservers is forbidden: because"))
     done = devctl("stop", "mydev", code=4)

@@ -1,4 +1,4 @@
-"""What devctl says of queues, from the objects alone."""
+"""Tests what devctl reads from Kueue's objects."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def flavor(name: str, gpus: int, pool: str = "gpu-l4", **spec: object) -> Json:
 @pytest.mark.parametrize(
     ("number", "words"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (12, "12th"), (21, "21st")]
 )
-def test_places_are_counted_as_people_do(number: int, words: str) -> None:
+def test_ordinal_numbers_have_their_suffix(number: int, words: str) -> None:
     assert ordinal(number) == words
 
 
-def test_servers_of_a_size_that_could_start_now() -> None:
+def test_kueue_servers_counts_those_that_can_start() -> None:
     found = queues(cluster_queue(used={"gpu-l4": {GPU: "1", "cpu": "4"}}))
     assert servers(flavor_demand(flavor("one", 1)["spec"]), found) == (3, 4)
     assert servers(flavor_demand(flavor("two", 2)["spec"]), found) == (1, 2)
@@ -34,13 +34,13 @@ def test_servers_of_a_size_that_could_start_now() -> None:
     assert servers(flavor_demand(flavor("one", 1)["spec"]), {}) is None
 
 
-def test_the_nearest_flavor_that_fits() -> None:
+def test_suggest_returns_the_most_similar_flavor_that_fits() -> None:
     known = [flavor("one", 1), flavor("two", 2), flavor("eight", 8), flavor("cpu", 0)]
     assert suggest(known[2], known, queues(cluster_queue())) == "two"
     assert suggest(known[2], known, {}) is None
 
 
-def test_a_server_waits_when_it_was_refused_a_place_and_kueue_is_there() -> None:
+def test_is_waiting_not_admitted_with_kueue_is_true() -> None:
     def with_condition(status: str, reason: str) -> Json:
         return {"status": {"conditions": [{"type": "Admitted", "status": status, "reason": reason}]}}
 

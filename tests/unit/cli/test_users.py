@@ -1,4 +1,4 @@
-"""devctl user: what an administrator's commands write, and what a new person is sent."""
+"""Tests `devctl user`: what administrators' commands write and print."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def put_user(api: ApiServer, name: str = "bob", status: dict[str, Any] | None = 
     api.put(f"{USERS}/{name}", spec={"username": name, **spec}, status=status or {"phase": "Active", "uid": 20001})
 
 
-def test_user_add_writes_the_person_as_asked(api: ApiServer, devctl: Run, tmp_path: Path) -> None:
+def test_user_add_with_options_writes_them(api: ApiServer, devctl: Run, tmp_path: Path) -> None:
     (tmp_path / "a.pub").write_text(f"{KEY} bob's laptop\n")
     devctl(
         "user", "add", "bob", "--key", str(tmp_path / "a.pub"), "--flavors", "cpu-small, *", "--gpus", "0",
@@ -45,14 +45,14 @@ def test_user_add_writes_the_person_as_asked(api: ApiServer, devctl: Run, tmp_pa
     assert key["expires"]
 
 
-def test_user_add_gives_two_keys_of_one_comment_two_names(api: ApiServer, devctl: Run, tmp_path: Path) -> None:
+def test_user_add_keys_with_one_comment_get_two_names(api: ApiServer, devctl: Run, tmp_path: Path) -> None:
     (tmp_path / "a.pub").write_text(f"{KEY} laptop\n")
     (tmp_path / "b.pub").write_text(f"{KEY[:-1]}g laptop\n")
     devctl("user", "add", "bob", "--key", str(tmp_path / "a.pub"), "--key", str(tmp_path / "b.pub"))
     assert [key["name"] for key in api.objects[f"{USERS}/bob"]["spec"]["sshKeys"]] == ["laptop", "laptop-2"]
 
 
-def test_user_add_without_a_key_warns_that_nobody_can_log_in(api: ApiServer, devctl: Run) -> None:
+def test_user_add_without_key_warns(api: ApiServer, devctl: Run) -> None:
     assert "bob has no key and cannot log in" in devctl("user", "add", "bob").stderr
 
 
@@ -65,7 +65,7 @@ def test_user_add_without_a_key_warns_that_nobody_can_log_in(api: ApiServer, dev
         (["bob", "--key", "/nowhere.pub"], None, "/nowhere.pub"),
     ],
 )
-def test_user_add_refuses_before_it_writes(
+def test_user_add_invalid_value_is_refused_before_writing(
     api: ApiServer, devctl: Run, run: Run, words: list[str], code: int | None, says: str
 ) -> None:
     done = devctl("user", "add", *words, code=code) if code else run("user", "add", *words)
@@ -74,13 +74,13 @@ def test_user_add_refuses_before_it_writes(
     assert api.writes == []
 
 
-def test_user_add_of_somebody_who_exists_changes_nothing(api: ApiServer, devctl: Run) -> None:
+def test_user_add_existing_user_changes_nothing(api: ApiServer, devctl: Run) -> None:
     put_user(api, flavors=["cpu-small"])
     assert "there is a person bob already" in devctl("user", "add", "bob", code=1).stderr
     assert api.objects[f"{USERS}/bob"]["spec"]["flavors"] == ["cpu-small"]
 
 
-def test_user_add_says_what_keeps_the_operator(api: ApiServer, devctl: Run) -> None:
+def test_user_add_not_ready_user_names_the_reason(api: ApiServer, devctl: Run) -> None:
     """The namespace is not made, for a reason that its condition has."""
     api.answers[USERS] = lambda body: api.put(
         f"{USERS}/bob",
@@ -89,7 +89,7 @@ def test_user_add_says_what_keeps_the_operator(api: ApiServer, devctl: Run) -> N
     assert "bob is not ready yet: the uid is taken; `devctl user show bob`" in devctl("user", "add", "bob").stderr
 
 
-def test_user_add_prints_what_the_person_is_sent(api: ApiServer, devctl: Run) -> None:
+def test_user_add_prints_the_instructions(api: ApiServer, devctl: Run) -> None:
     api.objects[f"{BASTION}/bastion-settings"] = {"data": {"address": "ssh.example.org:2222"}}
     api.objects[f"{BASTION}/bastion-info"] = {"data": {"host_ca.pub": f"{KEY} host-ca"}}
     sent = devctl("user", "add", "bob").stdout
@@ -99,7 +99,7 @@ def test_user_add_prints_what_the_person_is_sent(api: ApiServer, devctl: Run) ->
         assert f"    {line}\n" in sent
 
 
-def test_welcome_of_a_platform_that_says_nothing_of_its_bastion_has_a_place_for_it(api: ApiServer, devctl: Run) -> None:
+def test_instructions_unknown_bastion_has_a_placeholder(api: ApiServer, devctl: Run) -> None:
     for name in ("bastion-settings", "bastion-info"):
         api.refuse("GET", f"{BASTION}/{name}", (403, "forbidden"))
     sent = devctl("user", "add", "bob").stdout
@@ -108,7 +108,7 @@ def test_welcome_of_a_platform_that_says_nothing_of_its_bastion_has_a_place_for_
     assert "hostAuthority" not in sent
 
 
-def test_user_list_shows_state_keys_and_quota(api: ApiServer, devctl: Run) -> None:
+def test_user_list_users_show_state_keys_and_quota(api: ApiServer, devctl: Run) -> None:
     assert "no people" in devctl("user", "list").stderr
     put_user(api, "ann", sshKeys=[{"name": "a", "key": KEY}], quota={"gpu": 4}, flavors=["cpu-small", "gpu"])
     put_user(api, "bob", suspended=True, email="bob@example.org")
@@ -128,7 +128,7 @@ def test_user_list_shows_state_keys_and_quota(api: ApiServer, devctl: Run) -> No
     assert names == [f"devserveruser/{name}" for name in ("ann", "bob", "cid", "eve")]
 
 
-def test_user_show_names_servers_volumes_and_keys(api: ApiServer, devctl: Run) -> None:
+def test_user_show_user_has_servers_volumes_and_keys(api: ApiServer, devctl: Run) -> None:
     keys = [{"name": "laptop", "key": KEY, "expires": "2020-01-01T00:00:00Z"}]
     put_user(api, sshKeys=keys, quota={"servers": 2})
     api.put("/apis/devservers.io/v1/namespaces/dev-bob/devservers/mydev", spec={})
@@ -152,13 +152,13 @@ def test_user_suspend_and_resume_write_one_field(api: ApiServer, devctl: Run, co
 
 
 @pytest.mark.parametrize("command", ["show", "suspend", "resume", "delete"])
-def test_a_person_who_does_not_exist_is_not_found(api: ApiServer, devctl: Run, command: str) -> None:
+def test_user_commands_unknown_user_is_not_found(api: ApiServer, devctl: Run, command: str) -> None:
     done = devctl("user", command, "bob", *(["--yes"] if command == "delete" else []), code=3)
     assert "there is no person bob" in done.stderr
 
 
 @pytest.mark.parametrize(("typed", "code"), [(None, 2), ("n\n", 1), ("y\n", 0)])
-def test_user_delete_names_what_goes_and_what_stays_and_asks(
+def test_user_delete_names_what_is_deleted_and_kept_and_asks(
     api: ApiServer, devctl: Run, typed: str | None, code: int
 ) -> None:
     put_user(api)
@@ -171,7 +171,7 @@ def test_user_delete_names_what_goes_and_what_stays_and_asks(
     assert ("`kubectl delete namespace dev-bob` is final" in done.stderr) is (code == 0)
 
 
-def test_user_delete_names_the_finalizer_that_holds_the_namespace(api: ApiServer, devctl: Run) -> None:
+def test_user_delete_held_namespace_names_the_finalizer(api: ApiServer, devctl: Run) -> None:
     put_user(api)
     api.put("/api/v1/namespaces/dev-bob")
     gone = {"deletionTimestamp": "2026-01-02T00:00:00Z", "finalizers": ["example.com/hold", "orphan"]}

@@ -1,4 +1,4 @@
-"""The wheel that people install: devctl, and nothing that stands in anybody's way."""
+"""Tests the wheel that users install."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_wheel_installs_devctl_and_core_alone(wheel: Path) -> None:
     assert [line for line in scripts if line] == ["[console_scripts]", "devctl = devctl.__main__:main"]
 
 
-def test_wheel_runs_with_what_it_asks_for_and_nothing_else(wheel: Path, tmp_path: Path) -> None:
+def test_wheel_in_its_declared_environment_runs(wheel: Path, tmp_path: Path) -> None:
     """As `uv tool install` has it: an environment of its own, with the wheel's requirements."""
     with zipfile.ZipFile(wheel) as content:
         content.extractall(tmp_path)

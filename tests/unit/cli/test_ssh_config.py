@@ -1,4 +1,4 @@
-"""Which names of an ssh_config are a person's own."""
+"""Tests which host names of an ssh_config belong to the user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from devctl.ssh import config, via_bastion
         ("Host *.example.org !x *\n", {"*.example.org", "!x", "*"}),
     ],
 )
-def test_hosts_of_a_file(text: str, found: set[str]) -> None:
+def test_named_hosts_of_a_file_are_found(text: str, found: set[str]) -> None:
     assert config.named_hosts(text) == found
 
 
@@ -30,5 +30,5 @@ def test_hosts_of_a_file(text: str, found: set[str]) -> None:
         (via_bastion.ALIAS, {via_bastion.ALIAS}, f"{via_bastion.ALIAS}.devserver"),
     ],
 )
-def test_a_short_name_is_only_given_where_it_is_free(server: str, taken: set[str], line: str) -> None:
+def test_host_patterns_taken_name_is_left_out(server: str, taken: set[str], line: str) -> None:
     assert config.host_patterns(server, frozenset(taken)) == line

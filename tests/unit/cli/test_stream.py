@@ -1,4 +1,4 @@
-"""Bytes between a person's streams and a WebSocket: exec's exit codes, proxy's ends. Real sockets and pipes."""
+"""Tests byte streams over WebSockets, with real sockets and pipes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Wire:
         return self.result[0]
 
 
-def test_bytes_go_both_ways_unchanged_and_the_port_is_left_out() -> None:
+def test_stream_copies_bytes_both_ways_without_the_port_message() -> None:
     wire = Wire()
     every = bytes(range(256))
     os.write(wire.stdin, every)
@@ -59,7 +59,7 @@ def test_bytes_go_both_ways_unchanged_and_the_port_is_left_out() -> None:
     assert wire.end() == 0
 
 
-def test_after_our_end_the_rest_of_the_answer_still_comes() -> None:
+def test_stream_input_ended_still_delivers_the_answer() -> None:
     wire = Wire()
     os.write(wire.stdin, b"question")
     os.close(wire.stdin)
@@ -73,21 +73,21 @@ def test_after_our_end_the_rest_of_the_answer_still_comes() -> None:
     assert os.read(wire.stdout, 1000) == b"more"
 
 
-def test_a_silent_server_does_not_hold_us_for_ever_after_our_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_input_ended_and_server_silent_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("devctl.ssh.stream.HALF_CLOSED_SECONDS", 0.2)
     wire = Wire()
     os.close(wire.stdin)
     assert wire.end() == 0
 
 
-def test_a_reader_that_left_ends_it() -> None:
+def test_stream_reader_that_left_ends_it() -> None:
     wire = Wire()
     os.close(wire.stdout)
     wire.server.send(b"\x00x")
     assert wire.end() == 0
 
 
-def test_a_port_nobody_listens_on_is_told_in_two_lines() -> None:
+def test_stream_closed_port_is_explained() -> None:
     wire = Wire()
     wire.server.send(b"\x01error forwarding port 2222: connection refused")
     failure = wire.end()
@@ -102,7 +102,7 @@ def status(**fields: Any) -> dict[str, Any]:
     return dict(json.loads(json.dumps({"metadata": {}, **fields})))
 
 
-def test_the_exit_code_is_the_commands_own() -> None:
+def test_exit_code_of_status_is_the_commands() -> None:
     assert exec_stream.exit_code(status(status="Success"), "mydev") == 0
     failed = status(
         status="Failure",
@@ -114,14 +114,14 @@ def test_the_exit_code_is_the_commands_own() -> None:
     assert exec_stream.exit_code(None, "mydev") == TRANSPORT
 
 
-def test_a_command_that_is_not_there_is_named() -> None:
+def test_exit_code_missing_command_is_named() -> None:
     message = 'failed to exec in container: exec: "nosuch": executable file not found in $PATH: unknown'
     with pytest.raises(CommandError) as caught:
         exec_stream.exit_code(status(status="Failure", reason="InternalError", message=message), "mydev")
     assert (caught.value.code, caught.value.what) == (127, "there is no command nosuch in mydev")
 
 
-def test_a_server_that_speaks_first_is_heard() -> None:
+def test_tunnel_first_returns_the_servers_greeting() -> None:
     ours, theirs = socket.socketpair()
     tunnel, server = Tunnel(Channels(ours, "v4.channel.k8s.io"), "mydev"), Peer(theirs)
     server.send(b"\x00\xae\x08", b"\x01\xae\x08", b"\x00SSH-2.0-")
@@ -129,7 +129,7 @@ def test_a_server_that_speaks_first_is_heard() -> None:
 
 
 @pytest.mark.parametrize("end", ["silent", "closed", "refused"])
-def test_a_server_that_says_nothing_is_a_failure(end: str) -> None:
+def test_tunnel_first_silent_server_is_an_error(end: str) -> None:
     ours, theirs = socket.socketpair()
     tunnel, server = Tunnel(Channels(ours, "v4.channel.k8s.io"), "mydev"), Peer(theirs)
     if end == "closed":

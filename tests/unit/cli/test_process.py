@@ -1,4 +1,4 @@
-"""A program that has the terminal for a while."""
+"""Tests a child process that has the terminal."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTERM, signal
 
 
 @pytest.mark.parametrize(("does", "code"), [("exit 7", 7), ("kill -TERM $$", 143)])
-def test_outlived_gives_the_code_and_leaves_no_signal_ignored(does: str, code: int) -> None:
+def test_wait_child_returns_code_and_restores_signal_handlers(does: str, code: int) -> None:
     """Ctrl-C has to end what comes after it: a second ssh inherits what is ignored."""
     before = [signal.getsignal(number) for number in SIGNALS]
     assert wait_child(subprocess.Popen(["sh", "-c", does])) == code
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_outlived_stops_with_its_program_and_goes_on_with_it() -> None:
+def test_wait_child_stopped_child_stops_and_continues_the_parent() -> None:
     """What ssh does at `~^Z`: the shell gets its terminal back."""
     script = (
         "import subprocess, sys\n"

@@ -1,4 +1,4 @@
-"""What a person types is read or refused in two lines."""
+"""Tests the validation of values on the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def refused(call: object, *args: object) -> CommandError:
     return caught.value
 
 
-def test_a_long_name_is_refused_with_its_length_and_a_shorter_one() -> None:
+def test_server_name_too_long_is_refused_with_a_shorter_one() -> None:
     failure = refused(validation.server_name, "x" * 41)
     assert "41" in failure.what
     assert "x" * 40 in failure.remedy
@@ -24,7 +24,7 @@ def test_a_long_name_is_refused_with_its_length_and_a_shorter_one() -> None:
 
 
 @pytest.mark.parametrize(("name", "suggestion"), [("My_Dev", "my-dev"), ("1abc", "abc"), ("ann's box!", "ann-s-box")])
-def test_an_odd_name_is_refused_with_one_that_works(name: str, suggestion: str) -> None:
+def test_server_name_invalid_is_refused_with_a_valid_one(name: str, suggestion: str) -> None:
     failure = refused(validation.server_name, name)
     assert suggestion in failure.remedy
     assert validation.server_name(suggestion) == suggestion
@@ -37,13 +37,13 @@ def test_an_odd_name_is_refused_with_one_that_works(name: str, suggestion: str) 
         ("ann_", "ann"), ("x" * 40, "x" * 31),
     ],
 )  # fmt: skip
-def test_an_odd_user_name_comes_with_one_that_works(name: str, suggestion: str) -> None:
+def test_user_name_rule_invalid_name_suggests_a_valid_one(name: str, suggestion: str) -> None:
     assert not validation.user_name(name)
     assert validation.user_name_rule(name).endswith(f"for example {suggestion}")
     assert validation.user_name(suggestion)
 
 
-def test_a_user_name_of_which_nothing_is_left_comes_with_the_rule() -> None:
+def test_user_name_rule_without_valid_letters_has_no_suggestion() -> None:
     assert "for example" not in validation.user_name_rule("@@")
     assert "letter first" in validation.user_name_rule("@@")
 
@@ -58,30 +58,30 @@ def test_a_user_name_of_which_nothing_is_left_comes_with_the_rule() -> None:
         "registry.example.com:443/a__b/c-d.e:v1.2_3",
     ],
 )
-def test_an_image_reference_is_taken(text: str) -> None:
+def test_image_valid_reference_is_accepted(text: str) -> None:
     assert validation.image(text) == text
 
 
 @pytest.mark.parametrize("text", ["", "Debian:12", "a b", "https://x/y", "x:", "x@sha256:12", "/x", "x/", "x" * 513])
-def test_an_odd_image_reference_is_refused(text: str) -> None:
+def test_image_invalid_reference_is_refused(text: str) -> None:
     refused(validation.image, text)
 
 
-def test_an_image_in_capitals_is_refused_with_the_small_one() -> None:
+def test_image_in_capitals_is_refused_with_lower_case() -> None:
     assert "debian:12" in refused(validation.image, "Debian:12").remedy
 
 
 @pytest.mark.parametrize("text", ["10Gib", "ten", "", "10 Gi", "-5Gi"])
-def test_a_home_size_that_does_not_parse_is_refused(text: str) -> None:
+def test_home_size_invalid_is_refused(text: str) -> None:
     refused(validation.home_size, text)
 
 
-def test_a_home_size_without_unit_is_taken_for_a_slip() -> None:
+def test_home_size_without_unit_is_refused() -> None:
     assert "10Gi" in refused(validation.home_size, "10").remedy
 
 
 @pytest.mark.parametrize("text", ["none", "0"])
-def test_no_home_can_be_asked_for(text: str) -> None:
+def test_home_size_none_or_zero_is_none(text: str) -> None:
     assert validation.home_size(text) is None
 
 
@@ -94,7 +94,7 @@ def test_no_home_can_be_asked_for(text: str) -> None:
         ("d:/x:rw", "d", "/x", False),
     ],
 )
-def test_a_volume_is_read(text: str, claim: str, path: str, read_only: bool) -> None:
+def test_mount_valid_volume_is_parsed(text: str, claim: str, path: str, read_only: bool) -> None:
     assert validation.mount(text) == validation.Mount(claim, path, read_only)
 
 
@@ -114,26 +114,26 @@ def test_a_volume_is_read(text: str, claim: str, path: str, read_only: bool) -> 
         (":/a", "not the name"),
     ],
 )
-def test_an_odd_volume_is_refused(text: str, says: str) -> None:
+def test_mount_invalid_volume_is_refused(text: str, says: str) -> None:
     assert says in refused(validation.mount, text).what
 
 
-def test_two_volumes_at_one_path_are_refused_even_with_a_slash_at_the_end() -> None:
+def test_mounts_same_path_is_refused() -> None:
     failure = refused(validation.mounts, ["one:/data", "two:/data/"], None)
     assert "one" in failure.what
     assert "two" in failure.what
 
 
-def test_a_volume_at_shared_is_refused_beside_a_shared_volume() -> None:
+def test_mounts_shared_path_beside_shared_volume_is_refused() -> None:
     assert "/shared" in refused(validation.mounts, ["one:/shared"], "team").what
     assert validation.mounts(["one:/shared"], None)
 
 
-def test_more_than_sixteen_volumes_are_refused() -> None:
+def test_mounts_more_than_sixteen_are_refused() -> None:
     refused(validation.mounts, [f"v{i}:/v{i}" for i in range(17)], None)
 
 
-def test_variables_keep_what_follows_the_first_equals_sign() -> None:
+def test_environment_variables_value_keeps_later_equals_signs() -> None:
     assert validation.environment_variables(["A=b=c", "EMPTY="]) == [
         {"name": "A", "value": "b=c"},
         {"name": "EMPTY", "value": ""},
@@ -155,5 +155,5 @@ def test_variables_keep_what_follows_the_first_equals_sign() -> None:
         ["SHELL=/bin/zsh"],
     ],
 )
-def test_odd_variables_are_refused(pairs: list[str]) -> None:
+def test_environment_variables_invalid_are_refused(pairs: list[str]) -> None:
     refused(validation.environment_variables, pairs)

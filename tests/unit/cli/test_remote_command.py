@@ -1,4 +1,4 @@
-"""What a command that runs on the bastion is sent: this machine's settings as flags, its terminal, its input."""
+"""Tests the command line, terminal and input of a command that runs on the bastion."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def config(tmp_path: Path) -> Config:
         ("create x -- small", ""),
     ],
 )
-def test_a_setting_is_sent_unless_the_command_line_says_it(config: Config, words: str, missing: str) -> None:
+def test_remote_arguments_setting_is_sent_unless_typed(config: Config, words: str, missing: str) -> None:
     found = remote_command.remote_arguments(parse(words.split()), config)
     sent = [word for word in found[1:7] if word in ("--flavor", "--image", "--home-size")]
     assert [flag for flag in ("--flavor", "--image", "--home-size") if flag != missing] == [
@@ -51,7 +51,7 @@ def test_a_setting_is_sent_unless_the_command_line_says_it(config: Config, words
         assert found.count(missing) == words.split().count(missing)
 
 
-def test_options_of_create_that_take_a_value_are_known() -> None:
+def test_create_value_options_match_the_command() -> None:
     params = [each for each in load("create", {}).params if each.param_type_name == "option"]
     valued = {name for each in params if not each.is_flag for name in each.opts} - {"--wait"}
     assert valued == forwarded_flags.CREATE_VALUE_OPTIONS
@@ -73,14 +73,16 @@ def test_options_of_create_that_take_a_value_are_known() -> None:
         ("list --namespace=prod", False, True),
     ],
 )
-def test_a_letter_within_a_value_is_no_flag(tmp_path: Path, words: str, namespace: bool, output: bool) -> None:
+def test_remote_arguments_letter_within_a_value_is_no_flag(
+    tmp_path: Path, words: str, namespace: bool, output: bool
+) -> None:
     settings = {"DEVCTL_NAMESPACE": "dev-team", "DEVCTL_OUTPUT": "json"}
     found = remote_command.remote_arguments(parse(words.split()), Config({}, {"HOME": str(tmp_path), **settings}))
     assert ("dev-team" in found, "json" in found) == (namespace, output)
 
 
-def test_letters_that_take_a_value_are_known() -> None:
-    """On a letter that is a switch of one command and takes a value in another, `_has` would err."""
+def test_short_value_options_match_the_commands() -> None:
+    """On a letter that is a switch of one command and takes a value in another, `_is_given` would be wrong."""
     letters: dict[bool, set[str]] = {True: set(), False: set()}
     for name in [*SUBCOMMANDS, *(each for each in COMMANDS if each not in GROUPS)]:
         if COMMANDS[name.split()[0]].runs != "local":
@@ -90,7 +92,7 @@ def test_letters_that_take_a_value_are_known() -> None:
     assert not letters[True] & letters[False]
 
 
-def test_commands_whose_output_is_a_setting_are_known() -> None:
+def test_with_output_matches_the_commands() -> None:
     with_output = set()
     for name in [*SUBCOMMANDS, *(each for each in COMMANDS if each not in GROUPS)]:
         if COMMANDS[name.split()[0]].runs == "local" or name == "create":
@@ -124,7 +126,7 @@ class Stream:
         ("registry login ghcr.io -u ann", "i", "-t"),
     ],
 )
-def test_who_reads_a_password_gets_the_input_and_no_terminal_shows_it(
+def test_ssh_switches_match_terminal_and_input_of_the_command(
     monkeypatch: pytest.MonkeyPatch, words: str, terminals: str, switches: str
 ) -> None:
     for letter, name in ("i", "stdin"), ("o", "stdout"), ("e", "stderr"):

@@ -1,4 +1,4 @@
-"""devctl status, info and test-k8s: what is shown, and what is said where a person may not look."""
+"""Tests `devctl status`, `info` and `test-k8s`, also with missing rights."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def status(devctl: Run) -> dict[str, Any]:
     return dict(json.loads(devctl("status", "-o", "json").stdout))
 
 
-def test_status_counts_servers_by_phase(platform: ApiServer, devctl: Run) -> None:
+def test_status_servers_are_counted_by_phase(platform: ApiServer, devctl: Run) -> None:
     platform.put(f"{SERVERS}/a", spec={}, status={"phase": "Running"})
     platform.put(f"{SERVERS}/b", spec={}, status={"phase": "Running"})
     platform.put(f"{SERVERS}/c", spec={})
@@ -61,7 +61,7 @@ def test_status_counts_servers_by_phase(platform: ApiServer, devctl: Run) -> Non
         (403, "not visible to you", "ann"),
     ],
 )
-def test_status_says_what_it_could_not_see(
+def test_status_forbidden_parts_are_named(
     platform: ApiServer, devctl: Run, refusal: int | None, operator: str, user: str
 ) -> None:
     for path in (OPERATOR, USER) if refusal else ():
@@ -70,14 +70,14 @@ def test_status_says_what_it_could_not_see(
     assert (found["operator"], found["user"]) == (operator, user)
 
 
-def test_status_of_a_person_whom_the_operator_has_not_seen(platform: ApiServer, devctl: Run) -> None:
+def test_status_user_without_status_is_not_set_up_yet(platform: ApiServer, devctl: Run) -> None:
     platform.put(USER, spec={})
     platform.put(OPERATOR, spec={}, status={})
     found = status(devctl)
     assert (found["operator"], found["user"]) == ("0 of 1 replicas ready", "ann (not set up yet)")
 
 
-def test_status_shows_quota_by_what_is_used(platform: ApiServer, devctl: Run) -> None:
+def test_status_quota_shows_used_and_allowed(platform: ApiServer, devctl: Run) -> None:
     hard = {"requests.cpu": "8", "services.nodeports": "0", "requests.storage": "50Gi"}
     platform.put(f"{QUOTAS}/dev-user", spec={"hard": hard}, status={"used": {"requests.cpu": "2"}})
     assert status(devctl)["quota"]["requests.cpu"] == ["2", "8"]
@@ -99,7 +99,7 @@ def test_status_shows_quota_by_what_is_used(platform: ApiServer, devctl: Run) ->
         ("cpu=lots", {}, ""),
     ],
 )
-def test_status_says_how_many_times_over_the_cluster_is_given_out(
+def test_status_overcommitted_cluster_shows_the_factors(
     platform: ApiServer, devctl: Run, mark: str | None, found: dict[str, float], text: str
 ) -> None:
     annotations = {"devservers.io/overcommit": mark} if mark else {}
@@ -110,7 +110,7 @@ def test_status_says_how_many_times_over_the_cluster_is_given_out(
     assert ("overcommit" in shown) is bool(text)
 
 
-def test_info_names_each_setting_and_its_source(platform: ApiServer, devctl: Run, tmp_path: Path) -> None:
+def test_info_settings_show_value_and_source(platform: ApiServer, devctl: Run, tmp_path: Path) -> None:
     (tmp_path / ".config/devctl").mkdir(parents=True)
     (tmp_path / ".config/devctl/config.yaml").write_text("flavor: cpu-small\n")
     found = json.loads(devctl("info", "-o", "json", DEVCTL_IMAGE="debian:13").stdout)
@@ -124,14 +124,14 @@ def test_info_names_each_setting_and_its_source(platform: ApiServer, devctl: Run
     assert settings["identityFile"] == ("your agent and ~/.ssh", "default")
 
 
-def test_info_works_without_a_cluster(run: Run, tmp_path: Path) -> None:
+def test_info_without_cluster_succeeds(run: Run, tmp_path: Path) -> None:
     done = run("info", KUBECONFIG=str(tmp_path / "nothing"))
     assert done.returncode == 0
     assert "API server:  none: " in done.stdout
     assert "(does not exist)" in done.stdout
 
 
-def test_info_of_a_laptop_says_that_commands_run_on_the_bastion(run: Run, tmp_path: Path) -> None:
+def test_info_with_bastion_names_it_as_the_server(run: Run, tmp_path: Path) -> None:
     done = run("info", "-o", "json", DEVCTL_BASTION="ssh.example.org:2222", DEVCTL_USER="ann")
     assert "commands run on the bastion ssh.example.org:2222, as ann" in json.loads(done.stdout)["server"]
 
@@ -141,7 +141,7 @@ def marks(text: str) -> dict[str, str]:
     return {line[6:26].strip(): line[:4].strip() for line in text.splitlines()}
 
 
-def test_test_k8s_of_a_platform_in_order_passes_every_check(platform: ApiServer, devctl: Run) -> None:
+def test_test_k8s_healthy_platform_passes_every_check(platform: ApiServer, devctl: Run) -> None:
     done = devctl("test-k8s")
     assert done.stderr == "everything is in order\n"
     assert set(marks(done.stdout).values()) == {"ok"}
@@ -166,7 +166,7 @@ def test_test_k8s_of_a_platform_in_order_passes_every_check(platform: ApiServer,
         (OPERATOR, 404, "operator", "FAIL", "the operator: not installed"),
     ],
 )
-def test_test_k8s_tells_what_is_wrong_from_what_can_not_be_seen(
+def test_test_k8s_forbidden_check_is_skipped_and_failed_check_fails(
     platform: ApiServer, devctl: Run, path: str, refusal: int, check: str, mark: str, says: str
 ) -> None:
     platform.refuse("POST" if path == REVIEW else "GET", path, (refusal, "no"))
@@ -176,7 +176,7 @@ def test_test_k8s_tells_what_is_wrong_from_what_can_not_be_seen(
     assert (f"the first is: {check}" in done.stderr) is (mark == "FAIL")
 
 
-def test_test_k8s_names_each_right_that_is_lacking(platform: ApiServer, devctl: Run) -> None:
+def test_test_k8s_missing_rights_are_named(platform: ApiServer, devctl: Run) -> None:
     def answer(body: dict[str, Any]) -> dict[str, Any]:
         asked = body["spec"]["resourceAttributes"]
         return {"status": {"allowed": asked["verb"] != "delete" and asked["subresource"] != "exec"}}
@@ -187,21 +187,21 @@ def test_test_k8s_names_each_right_that_is_lacking(platform: ApiServer, devctl: 
 
 
 @pytest.mark.parametrize("replicas", [{"readyReplicas": 0}, {}])
-def test_test_k8s_fails_for_an_operator_without_a_ready_replica(
+def test_test_k8s_operator_without_ready_replica_fails(
     platform: ApiServer, devctl: Run, replicas: dict[str, int]
 ) -> None:
     platform.put(OPERATOR, spec={"replicas": 1}, status=replicas)
     assert marks(devctl("test-k8s", code=1).stdout)["operator"] == "FAIL"
 
 
-def test_test_k8s_fails_without_flavors_and_without_ssh(platform: ApiServer, devctl: Run) -> None:
+def test_test_k8s_without_flavors_and_ssh_fails(platform: ApiServer, devctl: Run) -> None:
     del platform.objects[f"{KINDS}/devserverflavors/cpu-small"]
     done = devctl("test-k8s", code=1, PATH="/nowhere")
     assert {name for name, mark in marks(done.stdout).items() if mark == "FAIL"} == {"flavors", "ssh program"}
     assert done.stderr.startswith("2 of the checks failed")
 
 
-def test_test_k8s_ends_at_an_api_server_that_does_not_answer(platform: ApiServer, devctl: Run) -> None:
+def test_test_k8s_unreachable_api_server_ends_the_checks(platform: ApiServer, devctl: Run) -> None:
     platform.close()
     done = devctl("test-k8s", code=1)
     assert marks(done.stdout) == {"settings": "ok", "API server answers": "FAIL"}

@@ -1,4 +1,4 @@
-"""What is shown: times, tables, timelines, reasons, events."""
+"""Tests times, tables, timelines, reasons and events on the screen."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
     [(0, "0s"), (-5, "0s"), (119, "119s"), (120, "2m00s"), (599, "9m59s"), (600, "10m"), (3660, "1h01m"),
      (90000, "1d1h"), (864000, "10d")],
 )  # fmt: skip
-def test_a_length_of_time(seconds: float, text: str) -> None:
+def test_duration_has_at_most_two_units(seconds: float, text: str) -> None:
     assert times.duration(seconds) == text
 
 
-def test_ages_need_no_zone_but_understand_one() -> None:
+def test_age_with_and_without_zone_is_computed() -> None:
     assert times.age("2026-01-01T11:59:00Z", NOW) == "60s"
     assert times.age("2026-01-01T13:59:00+02:00", NOW) == "60s"
     assert times.age("nonsense", NOW) == "-"
     assert times.until("2026-01-01T14:30:00Z", NOW) == "2h30m"
 
 
-def test_a_table_is_aligned_and_holds_no_escape_sequences(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_cells_are_aligned_without_escape_sequences(capsys: pytest.CaptureFixture[str]) -> None:
     tables.table(["A", "LONGER"], [["wide cell", "x"], ["\x1b[31mred", "y"]], lambda *_: "red")
     assert capsys.readouterr().out == "A           LONGER\nwide cell   x\n [31mred    y\n"
 
@@ -46,14 +46,14 @@ def test_a_table_is_aligned_and_holds_no_escape_sequences(capsys: pytest.Capture
         (10, ["NAME", "FLAVOR", "REASON"], ["mydev", "cpu-small", "no node is…"]),
     ],
 )
-def test_a_table_is_fitted_into_a_terminal(width: int, header: list[str], row: list[str]) -> None:
+def test_fit_narrow_terminal_cuts_and_drops_columns(width: int, header: list[str], row: list[str]) -> None:
     whole = ["mydev", "cpu-small", "3m", "no node is free for it " * 2]
     found, rows = tables.fit(["NAME", "FLAVOR", "AGE", "REASON"], [whole], width)
     assert found == header
     assert rows == [row]
 
 
-def test_describe_masks_what_looks_like_a_secret_unless_asked() -> None:
+def test_describe_secret_is_masked_unless_show_env() -> None:
     one = server()
     one["spec"] |= {
         "env": [{"name": "API_TOKEN", "value": "x1"}, {"name": "EPOCHS", "value": "3"},
@@ -84,7 +84,7 @@ def condition(status: str, message: str) -> dict[str, str]:
     return {"type": "Ready", "status": status, "message": message, "reason": "X"}
 
 
-def test_ready_needs_a_status_of_the_newest_spec() -> None:
+def test_is_ready_stale_status_is_false() -> None:
     ready = [condition("True", "")]
     assert server_state.is_ready(server(observedGeneration=2, conditions=ready))
     assert not server_state.is_ready(server(observedGeneration=1, conditions=ready))
@@ -92,7 +92,7 @@ def test_ready_needs_a_status_of_the_newest_spec() -> None:
     assert not server_state.is_ready({"metadata": {"generation": 1}, "spec": {}})
 
 
-def test_each_stage_has_the_seconds_it_took() -> None:
+def test_stages_timeline_gives_seconds() -> None:
     timeline = [
         {"stage": "Accepted", "at": "2026-01-01T12:00:01Z"},
         {"stage": "SSHReady", "at": "2026-01-01T12:00:04Z"},
@@ -101,7 +101,7 @@ def test_each_stage_has_the_seconds_it_took() -> None:
     assert server_state.stages(one) == [("Accepted", 0.0), ("SSHReady", 3.0)]
 
 
-def test_the_newest_start_counts() -> None:
+def test_last_start_time_is_the_newest() -> None:
     one = server()
     one["metadata"]["annotations"] = {
         "devservers.io/started-at": "2026-01-02T00:00:00Z",
@@ -110,7 +110,7 @@ def test_the_newest_start_counts() -> None:
     assert server_state.last_start_time(one) == "2026-01-02T00:00:00Z"
 
 
-def test_the_reason_is_the_operators_message() -> None:
+def test_not_ready_reason_is_the_conditions_message() -> None:
     assert (
         server_state.not_ready_reason(server(conditions=[condition("False", "no node is free")])) == "no node is free"
     )
@@ -118,7 +118,7 @@ def test_the_reason_is_the_operators_message() -> None:
     assert server_state.not_ready_reason(server()) is None
 
 
-def test_lines_of_a_start_come_once_each(capsys: pytest.CaptureFixture[str]) -> None:
+def test_line_display_prints_each_change_once(capsys: pytest.CaptureFixture[str]) -> None:
     plain, view = progress.LineDisplay(), progress.Progress("mydev", 0.0)
     accepted = {"stage": "Accepted", "at": "2026-01-01T12:00:01Z"}
     for conditions, timeline in [
@@ -134,7 +134,7 @@ def test_lines_of_a_start_come_once_each(capsys: pytest.CaptureFixture[str]) -> 
     assert lines == ["Accepted 0.0s", "Starting: pulling", "Starting: no such image", "SSHReady 8.0s"]
 
 
-def test_describe_says_why_and_what_next() -> None:
+def test_describe_failed_server_names_reason_and_remedy() -> None:
     text = "\n".join(
         describe.description(server(phase="Failed", conditions=[condition("False", "image x is unknown")]))
     )
@@ -145,7 +145,7 @@ def test_describe_says_why_and_what_next() -> None:
     assert "devctl start mydev" in stopped
 
 
-def test_the_fingerprint_is_the_one_ssh_shows() -> None:
+def test_describe_fingerprint_equals_ssh_keygens() -> None:
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
     text = "\n".join(describe.description(server(sshHostKey=key)))
     assert FINGERPRINT in text  # what `ssh-keygen -lf` prints for it
@@ -163,5 +163,5 @@ def test_the_fingerprint_is_the_one_ssh_shows() -> None:
         ("PersistentVolumeClaim", "mydev-data", False),
     ],
 )
-def test_an_event_belongs_to_a_server_by_its_childrens_names(kind: str, name: str, expected: bool) -> None:
+def test_concerns_child_name_belongs_to_the_server(kind: str, name: str, expected: bool) -> None:
     assert events.concerns({"involvedObject": {"kind": kind, "name": name}}, "mydev") is expected
