@@ -1,4 +1,6 @@
-"""Invariant: every path that two containers of the bastion's pod must agree on is spelled once, here.
+"""Paths that the containers of the bastion's pod share.
+
+Invariant: every path that two containers of the bastion's pod must agree on is spelled once, here.
 
 BASTION_ROOT puts all of them below another folder, so that tests can run several bastions on one machine.
 """
@@ -78,7 +80,9 @@ class Paths:
 
     @property
     def session_settings(self) -> Path:
-        """What the stack tells sessions, a mounted ConfigMap, each entry optional: kubectl (`true`: it may be run),
-        address (HOST or HOST:PORT, as people reach this bastion), host_ca.pub (who vouches for host keys).
+        """Settings of sessions, a mounted ConfigMap.
+
+        Each entry is optional: kubectl (`true`: it may be run), address (HOST or HOST:PORT, as people reach this
+        bastion), host_ca.pub (who vouches for host keys).
         """
         return self.root / "etc/bastion/session"

@@ -1,4 +1,6 @@
-"""Invariant: sshd gives a session to a person in our group with a key of our cache, and to nobody else for any
+"""Renders sshd's configuration for the OpenSSH version at hand.
+
+Invariant: sshd gives a session to a person in our group with a key of our cache, and to nobody else for any
 reason; and every option here is one that the sshd at hand knows, because it starts with none that it doesn't.
 
 Pure. Each rule's source is sshd_config(5) and the release notes of the version that brought it.
@@ -26,7 +28,7 @@ VERBOSE_FUNCTIONS = (
 )  # fmt: skip
 
 
-class TooOld(RuntimeError):
+class UnsupportedSshdError(RuntimeError):
     """This sshd can't be told all that the bastion needs; the text names the version that can."""
 
 
@@ -44,11 +46,11 @@ class SshdSettings:
 
 
 def version_of(text: str) -> Version:
-    """(9, 2) from `OpenSSH_9.2p1 ...`. Raises TooOld for one that will not do."""
+    """(9, 2) from `OpenSSH_9.2p1 ...`. Raises UnsupportedSshdError for one that will not do."""
     found = re.search(r"OpenSSH_(\d+)\.(\d+)", text)
     version = (int(found[1]), int(found[2])) if found else (0, 0)
     if version < OLDEST:
-        raise TooOld(f"sshd says {text.strip()[:80]!r}; install OpenSSH {OLDEST[0]}.{OLDEST[1]} or later")
+        raise UnsupportedSshdError(f"sshd says {text.strip()[:80]!r}; install OpenSSH {OLDEST[0]}.{OLDEST[1]} or later")
     return version
 
 

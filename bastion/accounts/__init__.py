@@ -1,0 +1,1 @@
+"""Accounts: DevServerUsers of the cluster as files that sshd reads (keysync)."""

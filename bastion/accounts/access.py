@@ -1,4 +1,7 @@
-"""Invariant: who may be here is what the generation in force says, read again as soon as there is another one."""
+"""Answers who may be on this bastion, from the accounts in force.
+
+Invariant: who may be here is what the generation in force says, read again as soon as there is another one.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ class Access:
         end = account["keys"][fingerprint]
         return f"the key you logged in with ended at {end}" if _ended(end, now) else None
 
-    def shut(self, user: str, now: datetime) -> bool:
+    def locked_out(self, user: str, now: datetime) -> bool:
         """Whether no key of this person is in force: suspended, removed, or all at their end."""
         self._refresh()
         keys = self._found.get(user, {}).get("keys", {})

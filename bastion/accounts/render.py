@@ -1,4 +1,6 @@
-"""Invariant: one person's mistake never changes another person's files, and nothing untrusted is written as it came.
+"""Renders accounts, keys and allowed tunnels as the files that sshd reads.
+
+Invariant: one person's mistake never changes another person's files, and nothing untrusted is written as it came.
 
 Pure: DevServerUsers and DevServers as the API server gives them, in; the files of a generation, out. The API
 server has checked most of this when the objects were made. It is checked again, because a CRD may have been
@@ -29,16 +31,16 @@ from devservers_core.names import (
     is_reserved_user,
     user_of,
 )
-from devservers_core.ssh_keys import BadKey, PublicKey, parse
+from devservers_core.ssh_keys import InvalidKeyError, PublicKey, parse
 from devservers_core.types import Json
 
 RESERVED_IDS = frozenset({65534, 65535})
 """nobody, and what a 16-bit -1 becomes."""
 LAST_UID = 2**31 - 2
-MOST_KEYS = 2 * MAX_KEYS_PER_LIST
-MOST_SERVERS = 1000
+MAX_KEYS = 2 * MAX_KEYS_PER_LIST
+MAX_SERVERS = 1000
 """sshd takes 4096 permitopen for a key and refuses the whole line beyond (auth-options.c)."""
-MOST_WAYS = 4096
+MAX_TUNNELS = 4096
 """Of one person, keys times servers: each is a piece of text in a small volume that everybody shares."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 LONG_AGO = datetime(1970, 1, 2, tzinfo=UTC)
@@ -87,32 +89,33 @@ def _accounts(users: Iterable[Json], servers: Iterable[Json], problems: list[str
     taken: dict[int, str] = {}
     # The elder of two with one uid keeps it: whoever comes later can't push anybody out.
     for user in sorted(users, key=_age):
-        metadata, spec = _part(user, "metadata"), _part(user, "spec")
-        name, uid = metadata.get("name"), _part(user, "status").get("uid")
-        if reason := _unfit(name, uid, metadata, spec):
-            problems.append(f"{_shown(name)} has no account: {reason}")
+        metadata, spec = _object(user, "metadata"), _object(user, "spec")
+        name, uid = metadata.get("name"), _object(user, "status").get("uid")
+        if reason := _rejection(name, uid, metadata, spec):
+            problems.append(f"{_quoted(name)} has no account: {reason}")
             continue
-        assert isinstance(name, str) and isinstance(uid, int), "or it would have been unfit"
+        assert isinstance(name, str), "or it would have been rejected"
+        assert isinstance(uid, int), "or it would have been rejected"
         if uid in taken:
             problems.append(f"{name} has no account: uid {uid} is {taken[uid]}'s")
         else:
             taken[uid] = name
             keys = {} if spec.get("suspended") else dict(_keys(name, spec, problems))
-            yield Account(name, uid, keys, _ways(name, len(keys), sorted(tunnels[name]), problems))
+            yield Account(name, uid, keys, _tunnels(name, len(keys), sorted(tunnels[name]), problems))
 
 
-def _ways(name: str, keys: int, servers: list[str], problems: list[str]) -> tuple[str, ...]:
+def _tunnels(name: str, keys: int, servers: list[str], problems: list[str]) -> tuple[str, ...]:
     """The servers that every key of theirs may reach."""
-    most = min(MOST_SERVERS, MOST_WAYS // max(keys, 1))
+    most = min(MAX_SERVERS, MAX_TUNNELS // max(keys, 1))
     if len(servers) > most:
         problems.append(
             f"{name} has {keys} keys and {len(servers)} servers: no tunnel leads to the last {len(servers) - most}, "
-            f"from {_shown(servers[most])} on"
+            f"from {_quoted(servers[most])} on"
         )
     return tuple(servers[:most])
 
 
-def _unfit(name: object, uid: object, metadata: Json, spec: Json) -> str | None:
+def _rejection(name: object, uid: object, metadata: Json, spec: Json) -> str | None:
     if not isinstance(name, str) or not fits(name, USER_NAME, USER_NAME_MAX):
         return "this is not a user name"
     if is_reserved_user(name) or name == GROUP:
@@ -124,7 +127,7 @@ def _unfit(name: object, uid: object, metadata: Json, spec: Json) -> str | None:
     if uid is None:
         return "the operator has not given it a uid yet"
     if not isinstance(uid, int) or isinstance(uid, bool) or not FIRST_UID <= uid <= LAST_UID or uid in RESERVED_IDS:
-        return f"uid {_shown(uid)} is not a person's"
+        return f"uid {_quoted(uid)} is not a person's"
     return None
 
 
@@ -133,13 +136,13 @@ def _keys(name: str, spec: Json, problems: list[str]) -> Iterator[tuple[PublicKe
     for line, label, expires in _listed(spec):
         try:
             key, end = parse(line), _end(expires)
-        except (BadKey, ValueError) as error:
+        except (InvalidKeyError, ValueError) as error:
             problems.append(f"{name}'s key {label} is left out: {error}")
             continue
         ends[key] = min(ends.get(key, NEVER), end)
-    if len(ends) > MOST_KEYS:
-        problems.append(f"{name} has {len(ends)} keys, the first {MOST_KEYS} count")
-    for key, end in list(ends.items())[:MOST_KEYS]:
+    if len(ends) > MAX_KEYS:
+        problems.append(f"{name} has {len(ends)} keys, the first {MAX_KEYS} count")
+    for key, end in list(ends.items())[:MAX_KEYS]:
         yield key, None if end == NEVER else end
 
 
@@ -148,7 +151,7 @@ def _listed(spec: Json) -> Iterator[tuple[object, str, object]]:
         yield line, f"number {number}", None
     for number, entry in enumerate(_items(spec, "sshKeys"), 1):
         found: Json = entry if isinstance(entry, dict) else {}
-        yield found.get("key"), _shown(found.get("name", number)), found.get("expires")
+        yield found.get("key"), _quoted(found.get("name", number)), found.get("expires")
 
 
 def _end(expires: object) -> datetime:
@@ -169,7 +172,7 @@ def _servers(servers: Iterable[Json]) -> defaultdict[str, set[str]]:
     """Server names by owner: the namespace decides, because only its owner may make servers there."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for server in servers:
-        metadata = _part(server, "metadata")
+        metadata = _object(server, "metadata")
         name, namespace = metadata.get("name"), metadata.get("namespace")
         if isinstance(name, str) and isinstance(namespace, str) and fits(name, SERVER_NAME, SERVER_NAME_MAX):
             found[user_of(namespace) or ""].add(name)
@@ -188,7 +191,10 @@ def _authorized_keys(account: Account, domain: str) -> str:
 
 
 def _until(end: datetime) -> str:
-    """sshd still takes a key in the second it names (auth2-pubkeyfile.c: valid_before < now), sessions end with it."""
+    """The option expiry-time for a key's end.
+
+    sshd still takes a key in the second that it names (auth2-pubkeyfile.c: valid_before < now); sessions end with it.
+    """
     return f'expiry-time="{end - timedelta(seconds=1):%Y%m%d%H%M%SZ}"'
 
 
@@ -211,11 +217,11 @@ def _name_shared_keys(accounts: list[Account], problems: list[str]) -> None:
 
 
 def _age(user: Json) -> tuple[str, str]:
-    metadata = _part(user, "metadata")
+    metadata = _object(user, "metadata")
     return str(metadata.get("creationTimestamp") or "9"), str(metadata.get("name"))
 
 
-def _part(obj: Json, name: str) -> Json:
+def _object(obj: Json, name: str) -> Json:
     found = obj.get(name)
     return found if isinstance(found, dict) else {}
 
@@ -225,6 +231,6 @@ def _items(spec: Json, name: str) -> list[object]:
     return list(found) if isinstance(found, list | tuple) else []
 
 
-def _shown(value: object) -> str:
+def _quoted(value: object) -> str:
     """Something untrusted, short and on one line."""
     return json.dumps(str(value)[:64])

@@ -1,4 +1,6 @@
-"""Invariant: a reader never sees half a state: a generation is a whole folder, and one rename puts it in force.
+"""Writes generations of account files and puts one of them in force.
+
+Invariant: a reader never sees half a state: a generation is a whole folder, and one rename puts it in force.
 
 Generations that nobody will open any more are removed; the one before the present stays, for whoever had resolved
 the link just before it changed.

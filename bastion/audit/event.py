@@ -83,7 +83,7 @@ def _cut(argv: list[str]) -> tuple[list[str], bool]:
 
 
 def _clean(text: str) -> str:
-    """Text without lone surrogates, which not every reader of JSON takes: a byte that was no text becomes \\xNN."""
+    r"""Text without lone surrogates, which not every reader of JSON takes: a byte that was no text becomes \\xNN."""
     return (
         text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if _encodable(text) else repr(text)
     )

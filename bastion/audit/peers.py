@@ -1,4 +1,7 @@
-"""Invariant: who is at the other end of a socket the kernel says, and nobody holds so many that others have none."""
+"""Unix sockets with peers identified by the kernel and limited per user.
+
+Invariant: who is at the other end of a socket the kernel says, and nobody holds so many that others have none.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pathlib import Path
 from devservers_core.names import FIRST_UID
 from devservers_core.protocol import MAX_LINE_BYTES
 
-MOST_PEERS = 64
+MAX_PEERS = 64
 """Connections of one person to one socket; a session has one, and a person may have 64 processes here."""
 
 
@@ -24,9 +27,9 @@ class Peers:
         self._counts: Counter[int] = Counter()
 
     @contextlib.contextmanager
-    def one(self, uid: int) -> Iterator[bool]:
+    def admit(self, uid: int) -> Iterator[bool]:
         """Counts a peer as long as the block lasts; whether there is room for it."""
-        room = uid < FIRST_UID or self._counts[uid] < MOST_PEERS
+        room = uid < FIRST_UID or self._counts[uid] < MAX_PEERS
         self._counts[uid] += room
         try:
             yield room
@@ -35,7 +38,7 @@ class Peers:
             if not self._counts[uid]:
                 del self._counts[uid]
 
-    def nobody(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether no one is connected."""
         return not self._counts
 
@@ -44,10 +47,21 @@ async def listen(
     path: Path, peer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ) -> asyncio.Server:
     """Serves a socket; any process of the pod may connect, who it is the kernel says."""
+    sock = _bind(path)
+    return await asyncio.start_unix_server(peer, sock=sock, limit=MAX_LINE_BYTES, backlog=512)
+
+
+def _bind(path: Path) -> socket.socket:
+    """A socket at a path that every process of the pod may connect to."""
     path.unlink(missing_ok=True)
-    server = await asyncio.start_unix_server(peer, path, limit=MAX_LINE_BYTES, backlog=512)
-    path.chmod(0o666)
-    return server
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(str(path))
+        path.chmod(0o666)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def peer_uid(sock: socket.socket) -> int:

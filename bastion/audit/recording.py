@@ -19,18 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bastion.audit.shelf import BLOCK, SUFFIX, Shelf
+from bastion.audit.recording_store import BLOCK, SUFFIX, RecordingStore
 from bastion.paths import Paths
 from devservers_core.sanitizer import TerminalSanitizer
 
 WINDOW_SECONDS = 10.0
 WINDOW_BYTES = 256 * 1024
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 """Of one recording."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 
 
-class NoRecording(ValueError):
+class RecordingNotFoundError(ValueError):
     """There is no such recording, or it can't be read; the text names it."""
 
 
@@ -44,10 +44,10 @@ class Recording:
         session: str,
         size: tuple[int, int],
         clock: Callable[[], float] = time.time,
-        shelf: Shelf | None = None,
+        store: RecordingStore | None = None,
     ) -> None:
         """Makes FOLDER/USER/SESSION.cast; `size` is columns and rows. Raises OSError."""
-        self._shelf = shelf or Shelf(folder)
+        self._store = store or RecordingStore(folder)
         self._user = user
         self._taken = 0
         if not self._take(BLOCK):
@@ -81,12 +81,12 @@ class Recording:
         """The session is over."""
         self._tell_dropped(self._clock() - self._begin)
         self._file.close()
-        self._shelf.finished(self.path, self._taken)
+        self._store.finished(self.path, self._taken)
 
     def _kept(self, at: float, kind: str, data: str) -> bool:
         """Writes an event if there is room for what it is as text."""
         size = len(json.dumps([round(at, 6), kind, data])) + 1
-        if self._in_window + size > WINDOW_BYTES or self._total + size > MOST_BYTES or not self._take(size):
+        if self._in_window + size > WINDOW_BYTES or self._total + size > MAX_BYTES or not self._take(size):
             return False
         self._in_window += size
         self._total += size
@@ -94,7 +94,7 @@ class Recording:
         return True
 
     def _take(self, size: int) -> bool:
-        taken = self._shelf.take(self._user, size)
+        taken = self._store.take(self._user, size)
         self._taken += size if taken else 0
         return taken
 
@@ -139,12 +139,12 @@ def recordings(folder: Path, user: str | None = None) -> list[Recorded]:
 
 
 def frames(folder: Path, session: str, longest_pause: float = 2.0) -> Iterator[tuple[float, str]]:
-    """Of a recording: (seconds to wait, text to show) in order. Raises NoRecording."""
+    """Of a recording: (seconds to wait, text to show) in order. Raises RecordingNotFoundError."""
     if not _NAME.fullmatch(session):
-        raise NoRecording(f"{session!r} is not a session")
+        raise RecordingNotFoundError(f"{session!r} is not a session")
     paths = list(folder.glob(f"*/{session}{SUFFIX}"))
     if not paths:
-        raise NoRecording(f"there is no recording of session {session}")
+        raise RecordingNotFoundError(f"there is no recording of session {session}")
     last = 0.0
     with paths[0].open(encoding="utf-8") as file:
         file.readline()
@@ -199,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
             time.sleep(pause / max(options.speed, 0.01))
             sys.stdout.write(plain.sanitize(text))
             sys.stdout.flush()
-    except NoRecording as error:
+    except RecordingNotFoundError as error:
         print(f"{error}; `list` shows those there are", file=sys.stderr)
         return 3
     return 0

@@ -1,7 +1,7 @@
-"""The socket that sessions and the supervisor report to; what they report goes to stdout, one JSON line each.
+"""The audit process's socket: takes events of sessions and the supervisor, writes audit lines.
 
-Invariant: an answer of ok means that the line was written; whoever gets no answer must not go on. A session ends
-on paper when its socket closes, which the kernel does for it even after kill -9.
+Invariant: an answer of ok means that the line was written; whoever gets no answer must not go on. A session ends when
+its socket closes, which the kernel does for it even after kill -9.
 
 Requests and answers: devservers_core.protocol.audit.
 """
@@ -10,42 +10,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
-import socket
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from bastion.accounts.access import Access
+from bastion.audit.command_slots import BUSY, CommandSlots
 from bastion.audit.event import line
-from bastion.audit.ledger import Ledger, Refused, Session
 from bastion.audit.peers import Peers, listen, peer_uid
 from bastion.audit.recording import Recording
-from bastion.audit.shelf import Shelf
+from bastion.audit.recording_store import RecordingStore
+from bastion.audit.session_tracker import EventRefusedError, Session, SessionTracker
 from bastion.paths import Paths
 from devservers_core.names import FIRST_UID
 from devservers_core.protocol import ProtocolError
 from devservers_core.protocol import audit as protocol
 from devservers_core.types import Json
 
-LOG = logging.getLogger("bastion.audit")
 BEGIN_SECONDS = 15.0
 """From connecting to session_start."""
 WAIT_FOR_SSHD = 8.0
 """Seconds to wait for sshd's word of a connection that a session names: log and session race each other, and after a
 start of this process so does the supervisor. Sessions wait ten for their answer.
 """
-MAX_COMMANDS = 4
-"""Commands that run for one person at once on this replica: the memory of the container is everybody's."""
-WAIT_FOR_COMMAND = 8.0
-"""Seconds that one more command waits for another to end: scripts of short commands never notice the limit."""
-BUSY = (
-    f"{MAX_COMMANDS} commands of yours run here, which is the limit; wait until one has ended, or end one "
-    "(`ssh NAME.devserver` from your own machine does not count)"
-)
-_STOPPED = "the audit log cannot be written"
+STOPPED = "the audit log cannot be written"
 
 
 class AuditServer:
@@ -54,17 +43,16 @@ class AuditServer:
     def __init__(self, paths: Paths, replica: str, record: bool = False, out: TextIO = sys.stdout) -> None:
         self._paths = paths
         self._record = record
-        self._shelf = Shelf(paths.recordings)
+        self._store = RecordingStore(paths.recordings)
         self._out = out
         self._access = Access(paths)
-        self._ledger = Ledger(replica, asyncio.get_running_loop().time)
+        self._tracker = SessionTracker(replica, asyncio.get_running_loop().time)
         self._peers = Peers()
-        self._commands: dict[int, _Slots] = {}
-        """Of each person who has a command running or waiting, by uid."""
+        self.commands = CommandSlots()
         self._awaited: dict[tuple[str, int], asyncio.Event] = {}
         """Connections that a session has named and sshd has not."""
-        self._silence = asyncio.Event()
-        self._silence.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.failed = asyncio.Event()
         """Set when a line could not be written; nothing is accepted any more."""
 
@@ -76,17 +64,17 @@ class AuditServer:
         uid = peer_uid(writer.get_extra_info("socket"))
         peer = _Supervisor(self, uid) if uid == 0 else _Person(self, uid)
         try:
-            with self._peers.one(uid) as room:
+            with self._peers.admit(uid) as room:
                 if room:
-                    self._silence.clear()
+                    self._idle.clear()
                     await self._talk(peer, reader, writer)
         except (OSError, ValueError, TimeoutError):
             pass  # a peer that is gone, that begins nothing, or whose line is too long
         finally:
             peer.gone()
             writer.close()
-            if self._peers.nobody():
-                self._silence.set()
+            if self._peers.is_empty():
+                self._idle.set()
 
     async def _talk(self, peer: _Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         end = asyncio.get_running_loop().time() + BEGIN_SECONDS
@@ -105,13 +93,13 @@ class AuditServer:
     async def _answer(self, peer: _Peer, request: bytes) -> dict[str, Any] | None:
         try:
             return await peer.ask(*protocol.parse_request(request))
-        except (ProtocolError, Refused) as refusal:
+        except (ProtocolError, EventRefusedError) as refusal:
             return protocol.refused(str(refusal))
 
     async def wait_for(self, user: str, fields: Mapping[str, Any]) -> None:
         """Until sshd's word of the connection that `fields` name is here, or it is late."""
         address, port = str(fields.get("src_ip")), fields.get("src_port")
-        if not isinstance(port, int) or self._ledger.known((address, port), user):
+        if not isinstance(port, int) or self._tracker.knows((address, port), user):
             return
         arrived = self._awaited.setdefault((address, port), asyncio.Event())
         with contextlib.suppress(TimeoutError):
@@ -119,54 +107,30 @@ class AuditServer:
         if self._awaited.get((address, port)) is arrived:
             del self._awaited[address, port]
 
-    def told(self, fields: Mapping[str, Any]) -> None:
+    def connection_opened(self, fields: Mapping[str, Any]) -> None:
         """Wakes who waits for sshd's word of this connection."""
         if awaited := self._awaited.pop((str(fields.get("src_ip")), int(fields.get("src_port") or 0)), None):
             awaited.set()
 
-    async def begin_command(self, uid: int) -> bool:
-        """Waits until one more command of this person may run; False when it may not within WAIT_FOR_COMMAND."""
-        slots = self._commands.setdefault(uid, _Slots())
-        slots.users += 1
-        try:
-            await asyncio.wait_for(slots.free.acquire(), WAIT_FOR_COMMAND)
-        except TimeoutError:
-            self._leave(uid)
-            return False
-        except BaseException:
-            self._leave(uid)
-            raise
-        return True
-
-    def end_command(self, uid: int) -> None:
-        """Lets the next command of this person run."""
-        self._commands[uid].free.release()
-        self._leave(uid)
-
-    def _leave(self, uid: int) -> None:
-        self._commands[uid].users -= 1
-        if not self._commands[uid].users:
-            del self._commands[uid]
-
-    async def quiet(self) -> None:
+    async def wait_idle(self) -> None:
         """Until nobody is connected."""
-        await self._silence.wait()
+        await self._idle.wait()
 
     def write(self, fields: Json) -> None:
-        """One line out. Raises Refused when it can't be written, now and from then on."""
+        """One line out. Raises EventRefusedError when it can't be written, now and from then on."""
         if self.failed.is_set():
-            raise Refused(_STOPPED)
+            raise EventRefusedError(STOPPED)
         try:
             self._out.write(line(fields, datetime.now(UTC)) + "\n")
             self._out.flush()
         except (OSError, ValueError):
             self.failed.set()
-            raise Refused(_STOPPED) from None
+            raise EventRefusedError(STOPPED) from None
 
     @property
-    def ledger(self) -> Ledger:
+    def tracker(self) -> SessionTracker:
         """What is open."""
-        return self._ledger
+        return self._tracker
 
     @property
     def access(self) -> Access:
@@ -174,28 +138,21 @@ class AuditServer:
         return self._access
 
     def recording(self, session: Session, fields: Mapping[str, Any]) -> Recording | None:
-        """A recording for a session with a terminal, when the stack asks for them. Raises Refused."""
+        """A recording for a session with a terminal, when the stack asks for them. Raises EventRefusedError."""
         if not self._record or "columns" not in fields:
             return None
         size = tuple(v if isinstance(v := fields.get(n), int) and 0 < v < 10000 else d for n, d in _SIZE)
         try:
             return Recording(
-                self._paths.recordings, session.user, session.session, (size[0], size[1]), shelf=self._shelf
+                self._paths.recordings, session.user, session.session, (size[0], size[1]), store=self._store
             )
         except OSError as error:
-            raise Refused(f"the session cannot be recorded ({error.strerror}); tell an administrator") from None
+            raise EventRefusedError(
+                f"the session cannot be recorded ({error.strerror}); tell an administrator"
+            ) from None
 
 
 _SIZE = (("columns", 80), ("rows", 24))
-
-
-class _Slots:
-    """The commands of one person."""
-
-    def __init__(self) -> None:
-        self.free = asyncio.Semaphore(MAX_COMMANDS)
-        self.users = 0
-        """Commands that run or wait."""
 
 
 class _Peer:
@@ -211,7 +168,7 @@ class _Peer:
         return True
 
     async def ask(self, event: str, fields: dict[str, Any]) -> dict[str, Any] | None:
-        """The answer. Raises Refused."""
+        """The answer. Raises EventRefusedError."""
         raise NotImplementedError
 
     def gone(self) -> None:
@@ -220,15 +177,15 @@ class _Peer:
 
 class _Supervisor(_Peer):
     async def ask(self, event: str, fields: dict[str, Any]) -> dict[str, Any]:
-        for each in self.server.ledger.told(event, fields, self.server.access.uids()):
+        for each in self.server.tracker.supervisor_event(event, fields, self.server.access.uids()):
             self.server.write(each)
         if event == "conn_open":
-            self.server.told(fields)
+            self.server.connection_opened(fields)
         return protocol.accepted()
 
     def gone(self) -> None:
-        for each in self.server.ledger.lost():
-            _quietly(self.server, each)
+        for each in self.server.tracker.supervisor_lost():
+            _write_if_possible(self.server, each)
 
 
 class _Person(_Peer):
@@ -249,24 +206,24 @@ class _Person(_Peer):
             return None
         if event != "session_start":
             if self.session is None:
-                raise Refused("no session was started on this socket")
+                raise EventRefusedError("no session was started on this socket")
             if event == "command_start" and not self.running:
-                if not await self.server.begin_command(self.uid):
+                if not await self.server.commands.begin(self.uid):
                     denied = {"kind": "denied", "argv": fields.get("argv"), "reason": BUSY}
-                    self.server.write(self.server.ledger.during(self.session, "denied", denied))
+                    self.server.write(self.server.tracker.session_event(self.session, "denied", denied))
                     return protocol.refused(BUSY, busy=True)
                 self.running = True
-            self.server.write(self.server.ledger.during(self.session, event, fields))
+            self.server.write(self.server.tracker.session_event(self.session, event, fields))
             if event == "command_end":
                 self._end_command()
             return protocol.accepted(self.session.session)
         if self.session is not None:
-            raise Refused("a session was started on this socket already")
+            raise EventRefusedError("a session was started on this socket already")
         user = self.server.access.user(self.uid) if self.uid >= FIRST_UID else None
         if user is None:
-            raise Refused(f"uid {self.uid} is nobody's account")
+            raise EventRefusedError(f"uid {self.uid} is nobody's account")
         await self.server.wait_for(user, fields)
-        session, start = self.server.ledger.begin(user, self.uid, fields)
+        session, start = self.server.tracker.begin_session(user, self.uid, fields)
         self.session = session  # before the line: whatever fails now, it is ended
         self.recording = self.server.recording(session, fields)
         self.server.write(start)
@@ -283,48 +240,16 @@ class _Person(_Peer):
     def _end_command(self) -> None:
         if self.running:
             self.running = False
-            self.server.end_command(self.uid)
+            self.server.commands.end(self.uid)
 
     def gone(self) -> None:
         self._end_command()
         if self.recording is not None:
             self.recording.close()
-        if self.session is not None and (end := self.server.ledger.end(self.session)) is not None:
-            _quietly(self.server, end)
+        if self.session is not None and (end := self.server.tracker.end_session(self.session)) is not None:
+            _write_if_possible(self.server, end)
 
 
-def _quietly(server: AuditServer, fields: Json) -> None:
-    with contextlib.suppress(Refused):  # server.failed says so
+def _write_if_possible(server: AuditServer, fields: Json) -> None:
+    with contextlib.suppress(EventRefusedError):  # server.failed says so
         server.write(fields)
-
-
-async def run(paths: Paths, replica: str, record: bool) -> int:
-    """Serves until it is told to end and nobody is connected any more, because a drain takes as long as its sessions.
-
-    1 when it can't write: then the container starts anew.
-    """
-    loop = asyncio.get_running_loop()
-    server = AuditServer(paths, replica, record)
-    told = asyncio.Event()
-    for number in (2, 15):
-        loop.add_signal_handler(number, told.set)
-
-    async def ended() -> None:
-        await told.wait()
-        await server.quiet()
-
-    listening = await server.serve()
-    waits = [asyncio.ensure_future(each) for each in (ended(), server.failed.wait())]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for each in waits:
-        each.cancel()
-    listening.close()
-    if server.failed.is_set():
-        LOG.error("%s; new sessions are refused until it can", _STOPPED)
-        return 1
-    return 0
-
-
-def replica_name() -> str:
-    """The pod's name."""
-    return os.environ.get("POD_NAME") or socket.gethostname()

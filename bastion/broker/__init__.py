@@ -1,0 +1,1 @@
+"""The credential broker: short-lived tokens and certificates for people's processes."""

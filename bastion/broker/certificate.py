@@ -34,6 +34,6 @@ def sign(ca: ssh_certs.Authority, public_key: str, user: str, now: datetime) -> 
     try:
         if key is not None:
             return ssh_certs.user_certificate(ca, key, user, now)
-    except ssh_keys.BadKey:
+    except ssh_keys.InvalidKeyError:
         pass
     raise ProtocolError(NOT_A_PUBLIC_KEY)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from bastion.accounts.access import Access
 from bastion.audit.peers import Peers, listen, peer_uid
-from bastion.broker.desk import Desk
+from bastion.broker.token_service import TokenService
 from bastion.paths import Paths
 from devservers_core.errors import FORBIDDEN, USAGE
 from devservers_core.names import FIRST_UID
@@ -28,18 +28,18 @@ LOG = logging.getLogger("bastion.broker")
 BURST, PER_SECOND = 60.0, 2.0
 """Requests that one person may make at once, and how fast they may go on."""
 THREADS = 16
-IDLE = 60.0
+IDLE_SECONDS = 60.0
 """Seconds in which a peer that is connected must ask something."""
 
 
 class BrokerServer:
     """One broker."""
 
-    def __init__(self, paths: Paths, desk: Desk) -> None:
+    def __init__(self, paths: Paths, service: TokenService) -> None:
         self._paths = paths
-        self._desk = desk
+        self._service = service
         self._access = Access(paths)
-        self._pool = ThreadPoolExecutor(THREADS, "desk")
+        self._pool = ThreadPoolExecutor(THREADS, "broker")
         self._peers = Peers()
         self._budgets: dict[int, tuple[float, float]] = {}
 
@@ -50,8 +50,8 @@ class BrokerServer:
     async def _peer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid = peer_uid(writer.get_extra_info("socket"))
         try:
-            with self._peers.one(uid) as room:
-                while room and (request := await asyncio.wait_for(reader.readline(), IDLE)):
+            with self._peers.admit(uid) as room:
+                while room and (request := await asyncio.wait_for(reader.readline(), IDLE_SECONDS)):
                     answer = await self._answer(uid, request)
                     writer.write(protocol.encode(answer))
                     await writer.drain()
@@ -65,7 +65,7 @@ class BrokerServer:
         if user is None:
             LOG.warning("refused uid %d", uid)
             return Refusal(f"uid {uid} is nobody's account", "log in again", FORBIDDEN).message()
-        if self._access.shut(user, datetime.now(UTC)):
+        if self._access.locked_out(user, datetime.now(UTC)):
             LOG.warning("refused %s: no key in force", user)
             return Refusal("no key of yours is in force", "ask an administrator", FORBIDDEN).message()
         if not self._affords(uid):
@@ -76,7 +76,7 @@ class BrokerServer:
         except ProtocolError as error:
             LOG.info("%s ? no", user)
             return Refusal(str(error), "report this", USAGE).message()
-        answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._desk.answer, user, request)
+        answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._service.answer, user, request)
         LOG.info("%s %s %s", user, request.WANT, "no" if "error" in answer else "yes")
         return answer
 

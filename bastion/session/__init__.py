@@ -1,0 +1,1 @@
+"""The program of every SSH session: devctl and kubectl, never a shell."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
-from bastion.session.audit import Audit, Busy, NoAudit
-from bastion.session.surroundings import fixed, source
-from bastion.session.words import Refused, command, told
+from bastion.session.audit import Audit, AuditUnavailableError, BusyError
+from bastion.session.command_line import CommandRefusedError, for_audit, parse_command
+from bastion.session.environment import connection_source, session_environment
 from devservers_core.names import HOST_CA_ENTRY
 
 NOT_ON_RECORD = 77
@@ -29,16 +29,16 @@ def main(audit_socket: str, broker_socket: str, settings: str) -> int:
     audit = Audit(audit_socket)
     text = given.get("SSH_ORIGINAL_COMMAND")
     kubectl = setting(settings, "kubectl") == "true"  # not there when nobody says so
-    env = fixed(given, broker_socket, setting(settings, "address"), setting(settings, HOST_CA_ENTRY))
+    env = session_environment(given, broker_socket, setting(settings, "address"), setting(settings, HOST_CA_ENTRY))
     try:
         if text is None and os.isatty(0):
             from bastion.session.prompt import shell
 
-            return shell(audit, env, source(given), kubectl)
+            return shell(audit, env, connection_source(given), kubectl)
         argv = _argv(text, kubectl, audit, given)
         if argv is None:
             return NOT_POSSIBLE
-        start: dict[str, object] = {"kind": "exec", "argv": argv, **source(given)}
+        start: dict[str, object] = {"kind": "exec", "argv": argv, **connection_source(given)}
         if os.isatty(0):
             size = os.get_terminal_size(0)
             start |= {"columns": size.columns, "rows": size.lines}
@@ -48,7 +48,7 @@ def main(audit_socket: str, broker_socket: str, settings: str) -> int:
 
             return recorded(audit, lambda: _run(argv, env, audit))
         return _run(argv, env, audit)
-    except NoAudit as refusal:
+    except AuditUnavailableError as refusal:
         say(str(refusal))
         return NOT_ON_RECORD
 
@@ -58,7 +58,7 @@ def _run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
 
     try:
         return run(argv, env, audit)
-    except Busy as refusal:
+    except BusyError as refusal:
         say(str(refusal))
         return TOO_MANY
 
@@ -66,12 +66,12 @@ def _run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
 def _argv(text: str | None, kubectl: bool, audit: Audit, given: dict[str, str]) -> list[str] | None:
     try:
         if text is None:
-            raise Refused("there is no command and no terminal; try `ssh USER@BASTION devctl list`")
-        return command(text, kubectl)
-    except Refused as refusal:
-        words = told(text or "")
-        audit.start(kind="denied", argv=words, **source(given))
-        audit.tell("denied", kind="denied", argv=words, reason=str(refusal))
+            raise CommandRefusedError("there is no command and no terminal; try `ssh USER@BASTION devctl list`")
+        return parse_command(text, kubectl)
+    except CommandRefusedError as refusal:
+        argv = for_audit(text or "")
+        audit.start(kind="denied", argv=argv, **connection_source(given))
+        audit.tell("denied", kind="denied", argv=argv, reason=str(refusal))
         if text == SUBSYSTEM and not os.isatty(0):
             from bastion.session.sftp import refuse
 

@@ -20,11 +20,11 @@ the queue alone; and how long a refusal takes protects nobody.
 """
 
 
-class NoAudit(Exception):
+class AuditUnavailableError(Exception):
     """Nothing may be done: the audit process refused, with its reason in one line, or said nothing."""
 
 
-class Busy(Exception):
+class BusyError(Exception):
     """The command may not run now, for the reason given; the session goes on."""
 
 
@@ -40,10 +40,10 @@ class Audit:
         """Whether the stack wants what the terminal shows."""
 
     def start(self, **fields: object) -> None:
-        """session_start. Raises NoAudit."""
+        """session_start. Raises AuditUnavailableError."""
         self.close()
         try:
-            # Never inherited: the session is over on paper when the last of us has let it go.
+            # Never inherited: the session is over on record when the last of us has let it go.
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
             self._socket.settimeout(ANSWER_SECONDS)
             self._socket.connect(self._path)
@@ -52,7 +52,7 @@ class Audit:
         self.record = protocol.is_recorded(self.tell("session_start", **fields))
 
     def tell(self, event: str, **fields: object) -> bytes:
-        """One event; the answer. Raises NoAudit, and Busy where one more command may not run now."""
+        """One event; the answer. Raises AuditUnavailableError, and BusyError where one more command may not run now."""
         if self._socket is None:
             raise self._away()
         try:
@@ -68,13 +68,13 @@ class Audit:
         if not protocol.is_accepted(answer):
             reason = protocol.error_of(answer)
             if protocol.is_busy(answer):
-                raise Busy(reason)
+                raise BusyError(reason)
             self.close()
-            raise NoAudit(reason)
+            raise AuditUnavailableError(reason)
         return answer
 
     def show(self, event: str, **fields: object) -> None:
-        """output or resize, which are not answered. Raises NoAudit."""
+        """Sends output or resize, which are not answered. Raises AuditUnavailableError."""
         if self._socket is None:
             raise self._away()
         try:
@@ -102,11 +102,13 @@ class Audit:
             fcntl.lockf(self._turn, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Ends the session on paper; also in a child, where it only lets go of the parent's."""
+        """Ends the session on record; also in a child, where it only lets go of the parent's."""
         if self._socket is not None:
             self._socket.close()
             self._socket, self._rest = None, b""
 
-    def _away(self) -> NoAudit:
+    def _away(self) -> AuditUnavailableError:
         self.close()
-        return NoAudit("the audit log does not answer, and nothing is done here that is not on record; try again soon")
+        return AuditUnavailableError(
+            "the audit log does not answer, and nothing is done here that is not on record; try again soon"
+        )

@@ -1,4 +1,6 @@
-"""Invariant: kubectl reads and writes nothing of the bastion, starts no other program, opens no port, and speaks to
+"""Checks kubectl command lines, and writes the kubeconfig of a session.
+
+Invariant: kubectl reads and writes nothing of the bastion, starts no other program, opens no port, and speaks to
 one API server as one person.
 
 So: verbs and flags that are listed, none of which names a file, another server or another identity. What the person
@@ -11,7 +13,7 @@ version of it should take a value where another doesn't.
 
 from __future__ import annotations
 
-from bastion.session.words import Refused
+from bastion.session.command_line import CommandRefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,26 +59,30 @@ TEMPLATES = ("jsonpath=", "jsonpath-as-json=", "go-template=", "custom-columns="
 
 
 def check(argv: list[str]) -> None:
-    """Raises Refused for a kubectl command line that may not be run here."""
+    """Raises CommandRefusedError for a kubectl command line that may not be run here."""
     words = argv[1:]
     if words in ([], ["--help"], ["-h"]):
         return
     verb = words[0]
     if verb.startswith("-"):
         # The value of a flag before it could be taken for the verb.
-        raise Refused("kubectl takes its command first here, like `kubectl get pods`")
+        raise CommandRefusedError("kubectl takes its command first here, like `kubectl get pods`")
     if verb not in VERBS:
-        raise Refused(f"kubectl {_shown(verb)} is not possible on the bastion; possible: {', '.join(sorted(VERBS))}")
+        raise CommandRefusedError(
+            f"kubectl {_shown(verb)} is not possible on the bastion; possible: {', '.join(sorted(VERBS))}"
+        )
     at = 1
     while at < len(words):
         word, following = words[at], words[at + 1] if at + 1 < len(words) else None
         at += 1
         if word == "--":
             if verb != "exec":
-                raise Refused("kubectl takes `--` here before the command of exec only; leave it out")
+                raise CommandRefusedError("kubectl takes `--` here before the command of exec only; leave it out")
             return  # the rest belongs to the pod
         if word == "edit-last-applied":
-            raise Refused("kubectl starts no editor on the bastion; send the object with `kubectl apply -f -`")
+            raise CommandRefusedError(
+                "kubectl starts no editor on the bastion; send the object with `kubectl apply -f -`"
+            )
         if word.startswith("--"):
             at += _long(word[2:], following)
         elif word.startswith("-") and word != "-":
@@ -90,7 +96,7 @@ def reads_objects(argv: list[str]) -> bool:
 
 
 def _long(flag: str, following: str | None) -> int:
-    """How many of the following words are its value. Raises Refused."""
+    """How many of the following words are its value. Raises CommandRefusedError."""
     name, separator, value = flag.partition("=")
     if name in SWITCHES:
         return 0
@@ -100,7 +106,7 @@ def _long(flag: str, following: str | None) -> int:
 
 
 def _short(flags: str, following: str | None, verb: str) -> int:
-    """How many of the following words are the value of the last of these short flags. Raises Refused."""
+    """How many of the following words are the value of the last of these short flags. Raises CommandRefusedError."""
     meaning = SHORT | SHORT_OF.get(verb, {})
     while flags:
         flag, flags = flags[0], flags[1:]
@@ -117,23 +123,34 @@ def _short(flags: str, following: str | None, verb: str) -> int:
 
 
 def _value(shown: str, name: str, own: str | None, following: str | None) -> int:
-    """Looks at a flag's value: `own` is of the same word. How many further words it takes. Raises Refused."""
+    """Looks at a flag's value: `own` is of the same word. How many further words it takes.
+
+    Raises CommandRefusedError.
+    """
     value = following if own is None else own
     if value is None:
-        raise Refused(f"kubectl {shown} needs a value")
+        raise CommandRefusedError(f"kubectl {shown} needs a value")
     if name == "filename" and value != "-":
-        raise Refused("kubectl reads no files of the bastion; give what it says on standard input, with `-f -`")
+        raise CommandRefusedError(
+            "kubectl reads no files of the bastion; give what it says on standard input, with `-f -`"
+        )
     if value == "--" or (own is None and value.startswith("-") and value != "-"):
-        raise Refused(f"kubectl {shown} needs a value; one that begins with a dash is written like --tail=-1")
+        raise CommandRefusedError(
+            f"kubectl {shown} needs a value; one that begins with a dash is written like --tail=-1"
+        )
     if name == "output" and value not in OUTPUTS and not value.startswith(TEMPLATES):
         known = ", ".join(sorted(OUTPUTS - {""}))
-        raise Refused(f"kubectl's output here is one of {known}, or a template: -o jsonpath={{.metadata.name}}")
+        raise CommandRefusedError(
+            f"kubectl's output here is one of {known}, or a template: -o jsonpath={{.metadata.name}}"
+        )
     return 1 if own is None else 0
 
 
-def _unknown(flag: str) -> Refused:
+def _unknown(flag: str) -> CommandRefusedError:
     shown = "".join(char if char.isprintable() else "?" for char in flag[:40])
-    return Refused(f"kubectl {shown} is not possible on the bastion; it has one cluster, one identity and no files")
+    return CommandRefusedError(
+        f"kubectl {shown} is not possible on the bastion; it has one cluster, one identity and no files"
+    )
 
 
 def _shown(word: str) -> str:

@@ -1,4 +1,6 @@
-"""Invariant: a line at the prompt is one command with its words, run to its end, and no line is ever given to a shell.
+"""The interactive prompt of a session: line editing, completion, history.
+
+Invariant: a line at the prompt is one command with its words, run to its end, and no line is ever given to a shell.
 
 History is this session's only: a file of it would outlive the session on one of several replicas, and hold what was
 typed in the wrong window.
@@ -13,9 +15,9 @@ import sys
 from contextlib import suppress
 from time import monotonic
 
-from bastion.session.audit import Audit, Busy, NoAudit
+from bastion.session.audit import Audit, AuditUnavailableError, BusyError
+from bastion.session.command_line import DEVCTL, KUBECTL, CommandRefusedError, for_audit, parse_prompt_line
 from bastion.session.run import limit, run
-from bastion.session.words import DEVCTL, KUBECTL, Refused, told, typed
 from bastion.session.wrap import wrap
 
 TYPE_CHECKING = False
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 PROMPT = "devctl> "
 IDLE_SECONDS = 1800
-REMEMBERED = 500
+MAX_HISTORY_LINES = 500
 """Lines of history."""
 NAMES_SECONDS = 15.0
 """How long the names of servers that Tab offers are good for."""
@@ -51,7 +53,7 @@ class Prompt:
         self._names: dict[str, list[str]] = {}
         """What Tab offers besides commands: servers, flavors, and the options of each command."""
         self._asked: dict[str, float] = {}
-        self._found: list[str] = []
+        self._completions: list[str] = []
         self.start: dict[str, object] = {}
         """How the session is told again when the audit process was away in between."""
 
@@ -63,7 +65,7 @@ class Prompt:
         readline.set_completer(self._complete)
         readline.set_completer_delims(" \t")
         readline.parse_and_bind("tab: complete")
-        readline.set_history_length(REMEMBERED)
+        readline.set_history_length(MAX_HISTORY_LINES)
         signal.signal(signal.SIGALRM, self._idle)
         code = 0
         while True:
@@ -86,52 +88,52 @@ class Prompt:
             if line.strip() in ("help", "?"):
                 print(wrap("\n".join([HELP, *([HELP_KUBECTL] if self._kubectl else [])]), _columns()))
                 continue
-            code = self._one(line, code)
+            code = self._run_line(line, code)
 
-    def _one(self, line: str, code: int) -> int:
+    def _run_line(self, line: str, code: int) -> int:
         """One line's code; `code` is the last one's."""
         from bastion.session.__main__ import NOT_ON_RECORD, TOO_MANY
 
         try:
             return self._line(line, code)
-        except NoAudit as refusal:
+        except AuditUnavailableError as refusal:
             self._say(str(refusal))
             return NOT_ON_RECORD
-        except Busy as refusal:
+        except BusyError as refusal:
             self._say(str(refusal))
             return TOO_MANY
         except KeyboardInterrupt:
             # The answer that was waited for would be taken for the next one.
-            with suppress(NoAudit):
-                self._again()
+            with suppress(AuditUnavailableError):
+                self._restart_record()
             return 130
 
     def _line(self, line: str, code: int) -> int:
-        """Raises NoAudit when nothing was done, KeyboardInterrupt."""
+        """Raises AuditUnavailableError when nothing was done, KeyboardInterrupt."""
         try:
-            argv = typed(line, self._kubectl, frozenset(self._commands))
-        except Refused as refusal:
+            argv = parse_prompt_line(line, self._kubectl, frozenset(self._commands))
+        except CommandRefusedError as refusal:
             why = str(refusal)
             self._say(why)
-            return self._told(lambda: self._denied(line, why))
-        return self._told(lambda: run(argv, self._env, self._audit)) if argv else code
+            return self._retry_once(lambda: self._denied(line, why))
+        return self._retry_once(lambda: run(argv, self._env, self._audit)) if argv else code
 
     def _denied(self, line: str, why: str) -> int:
         from bastion.session.__main__ import NOT_POSSIBLE
 
-        self._audit.tell("denied", kind="denied", argv=told(line), reason=why)
+        self._audit.tell("denied", kind="denied", argv=for_audit(line), reason=why)
         return NOT_POSSIBLE
 
-    def _told(self, what: Callable[[], int]) -> int:
+    def _retry_once(self, what: Callable[[], int]) -> int:
         """Does it; where it is not on record, and so nothing was done, once more as an audit process started anew."""
         try:
             return what()
-        except NoAudit:
-            self._again()
+        except AuditUnavailableError:
+            self._restart_record()
             return what()
 
-    def _again(self) -> None:
-        """Begins a new record for the same session: there is one if the audit process is back. Raises NoAudit."""
+    def _restart_record(self) -> None:
+        """Begins a new record for the same session, once the audit process is back. Raises AuditUnavailableError."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self._audit.start(**self.start)
@@ -153,8 +155,8 @@ class Prompt:
         try:
             if state == 0:
                 before = readline.get_line_buffer()[: readline.get_begidx()].split()
-                self._found = [word + " " for word in self._offered(before, text) if word.startswith(text)]
-            return self._found[state] if state < len(self._found) else None
+                self._completions = [word + " " for word in self._offered(before, text) if word.startswith(text)]
+            return self._completions[state] if state < len(self._completions) else None
         except Exception:
             return None  # readline swallows it, and a prompt must survive Tab
 
@@ -223,7 +225,7 @@ def _listed(env: dict[str, str], what: str) -> list[str]:
 
 
 def shell(audit: Audit, env: dict[str, str], source: dict[str, object], kubectl: bool) -> int:
-    """A whole interactive session, recorded if the stack wants that. Raises NoAudit before it begins."""
+    """A whole interactive session, recorded if the stack wants that. Raises AuditUnavailableError before it begins."""
     size = os.get_terminal_size(0)
     start: dict[str, object] = {"kind": "shell", "argv": [], "columns": size.columns, "rows": size.lines, **source}
     audit.start(**start)

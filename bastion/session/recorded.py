@@ -1,5 +1,7 @@
-"""Invariant: of a recorded session everything the terminal shows is told before the person sees it, and nothing that
-is typed; when it can't be told any more, the session ends.
+"""Runs a session on a pseudo-terminal and sends what it shows to the audit.
+
+Invariant: what the terminal shows reaches the audit process before the person sees it, and nothing that is typed does;
+when the audit process is away, the session ends.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import termios
 import tty
 from collections.abc import Callable
 
-from bastion.session.audit import Audit, NoAudit
+from bastion.session.audit import Audit, AuditUnavailableError
 
 CHUNK = 65536
 
@@ -60,7 +62,7 @@ def recorded(audit: Audit, talk: Callable[[], int]) -> int:
                 if not typed:
                     break
                 _write(inner, typed)
-    except NoAudit:
+    except AuditUnavailableError:
         _write(1, b"\r\nThe audit log is away: this recorded session ends.\r\n")
     except OSError:
         pass  # the person's side is gone

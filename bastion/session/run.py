@@ -1,4 +1,6 @@
-"""Invariant: every command that is run is on record before its first instruction, and when it has ended with its code
+"""Runs one devctl or kubectl command under limits and reports it.
+
+Invariant: every command that is run is on record before its first instruction, and when it has ended with its code
 if the audit process is there then.
 
 devctl runs in a copy of this process, which has an interpreter already; kubectl by execve. Neither is given anything
@@ -12,7 +14,7 @@ import signal
 import sys
 from time import monotonic
 
-from bastion.session.audit import Audit, NoAudit
+from bastion.session.audit import Audit, AuditUnavailableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,22 +39,25 @@ GO_MEMORY = "96MiB"
 """From which on kubectl looks for memory to give back (runtime, GOMEMLIMIT)."""
 NICE = 10
 """Below logins and everybody's prompts."""
-MOST_STDIN = 4 << 20
+MAX_STDIN_BYTES = 4 << 20
 """Bytes that kubectl is given on standard input for `-f -`; it holds many times as much, and no object is larger."""
 
 
 def run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
-    """Runs one command; its exit code, 128+n after a signal. Raises NoAudit before anything was run, never after."""
+    """Runs one command; its exit code, 128+n after a signal.
+
+    Raises AuditUnavailableError before anything was run, never after.
+    """
     audit.tell("command_start", argv=argv)
     began = monotonic()
     sys.stdout.flush()
     sys.stderr.flush()
-    before = [signal.signal(each, _heard) for each in _OURS]
+    before = [signal.signal(each, _ignore_signal) for each in _OURS]
     try:
         child = os.fork()
         if not child:
-            _become(argv, env, audit)
-        code, used = _wait(child)
+            _run_in_child(argv, env, audit)
+        code, used = _wait_child(child)
     finally:
         for each, handler in zip(_OURS, before, strict=True):
             signal.signal(each, handler)
@@ -63,33 +68,33 @@ def run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
         )
     fields: dict[str, object] = {"exit": code, "duration_ms": int((monotonic() - began) * 1000)}
     if code > 128:
-        fields["signal"] = _name(code - 128)
+        fields["signal"] = _signal_name(code - 128)
     try:
         audit.tell("command_end", argv=argv, **fields)
-    except NoAudit:
+    except AuditUnavailableError:
         sys.stderr.write("warning: the command has run, but its end is not on record: the audit log does not answer\n")
     return code
 
 
-def _heard(number: int, frame: FrameType | None) -> None:
+def _ignore_signal(number: int, frame: FrameType | None) -> None:
     """Nothing: the command was sent the same."""
 
 
-def _wait(child: int) -> tuple[int, float]:
+def _wait_child(child: int) -> tuple[int, float]:
     """The exit code and the seconds of processor time."""
     _, status, used = os.wait4(child, 0)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code, used.ru_utime + used.ru_stime
 
 
-def _name(number: int) -> str:
+def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
         return ""
 
 
-def _become(argv: list[str], env: dict[str, str], audit: Audit) -> None:
+def _run_in_child(argv: list[str], env: dict[str, str], audit: Audit) -> None:
     """The copy's part, from which nothing returns."""
     code = 1
     try:
@@ -144,7 +149,7 @@ def _kubectl(argv: list[str], env: dict[str, str]) -> int:
 
     if not _bounded_stdin(argv):
         sys.stderr.write(
-            f"error: kubectl takes at most {MOST_STDIN >> 20} MiB on standard input here, and no object is larger\n"
+            f"error: kubectl takes at most {MAX_STDIN_BYTES >> 20} MiB on standard input here; no object is larger\n"
             "  try: send the objects in several commands; copy files to a server with scp\n"
         )
         return REFUSED
@@ -164,7 +169,7 @@ def _kubectl(argv: list[str], env: dict[str, str]) -> int:
 
 
 def _bounded_stdin(argv: list[str]) -> bool:
-    """Gives kubectl what it may read; False when that is more than MOST_STDIN.
+    """Gives kubectl what it may read; False when that is more than MAX_STDIN_BYTES.
 
     exec passes it on to the pod in small pieces. No other command reads it but for `-f -`, or to ask a person.
     """
@@ -180,7 +185,7 @@ def _bounded_stdin(argv: list[str]) -> bool:
     size = 0
     while data := os.read(0, 65536):
         size += len(data)
-        if size > MOST_STDIN:
+        if size > MAX_STDIN_BYTES:
             return False
         os.write(file, data)
     os.lseek(file, 0, os.SEEK_SET)

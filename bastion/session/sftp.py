@@ -1,4 +1,6 @@
-"""Invariant: a file transfer to the bastion itself is refused in SFTP's own words, and nothing of it is read or kept.
+"""Answers SFTP requests to the bastion with a refusal.
+
+Invariant: a file transfer to the bastion itself is refused in SFTP's own words, and nothing of it is read or kept.
 
 sshd drops what a subsystem says on standard error, so the reason goes as the status of the first request, which
 OpenSSH's scp and sftp show (draft-ietf-secsh-filexfer-02, 3 and 7).
@@ -10,7 +12,7 @@ from collections.abc import Callable
 
 INIT, VERSION, STATUS = 1, 2, 101
 PERMISSION_DENIED = 3
-MOST = 1 << 18
+MAX_PACKET_BYTES = 1 << 18
 
 
 def refuse(read: Callable[[int], bytes], write: Callable[[bytes], object], reason: str) -> None:
@@ -18,7 +20,7 @@ def refuse(read: Callable[[int], bytes], write: Callable[[bytes], object], reaso
     text = reason.encode()
     while True:
         size = int.from_bytes(_exactly(read, 4), "big")
-        if not 5 <= size <= MOST:
+        if not 5 <= size <= MAX_PACKET_BYTES:
             return
         packet = _exactly(read, size)
         if len(packet) < size:

@@ -20,14 +20,14 @@ from devctl.resources import account_keys, user_ssh_keys
 from devctl.resources.server_state import phase, shown_reason
 from devservers_core.errors import ApiError, CommandError, UnreachableError
 
-MOST_SERVERS = 20
-PATIENCE = 4.0
+MAX_SERVERS = 20
+TIMEOUT_SECONDS = 4.0
 """Seconds of silence after which the cluster counts as away."""
 
 
 def greet() -> None:
     """Prints it."""
-    context, now = Context({}, None, timeout=PATIENCE), datetime.now(UTC)
+    context, now = Context({}, None, timeout=TIMEOUT_SECONDS), datetime.now(UTC)
     lines = [f"Welcome, {os.environ['DEVCTL_USER']}. `help` says what this prompt takes; every command is on record."]
     state = read_state(Paths.of())
     if state and state.stale(now):
@@ -46,13 +46,13 @@ def servers(found: list[dict[str, Any]]) -> list[str]:
     """A line for each server, with what it waits for."""
     if not found:
         return ["You have no servers yet: `create NAME --wait` makes one, `flavors` lists the sizes."]
-    width = max(len(each["metadata"]["name"]) for each in found[:MOST_SERVERS])
+    width = max(len(each["metadata"]["name"]) for each in found[:MAX_SERVERS])
     lines = []
-    for each in found[:MOST_SERVERS]:
+    for each in found[:MAX_SERVERS]:
         why, name = shown_reason(each), each["metadata"]["name"]
         left = (each.get("status") or {}).get("expiresAt") if phase(each) == "Running" else None
         note = f"  {why}" if why != "-" else f"  stops in {times.until(left)}" if left else ""
         lines.append(f"  {name:<{width}}  {phase(each):<9}{note}".rstrip())
-    if len(found) > MOST_SERVERS:
-        lines.append(f"  and {len(found) - MOST_SERVERS} more: `list`")
+    if len(found) > MAX_SERVERS:
+        lines.append(f"  and {len(found) - MAX_SERVERS} more: `list`")
     return lines

@@ -9,7 +9,7 @@ import sys
 
 from bastion.logs import setup_logging
 from bastion.paths import Paths
-from bastion.sshd_config import MAX_STARTUPS, SshdSettings, TooOld
+from bastion.sshd_config import MAX_STARTUPS, SshdSettings, UnsupportedSshdError
 from bastion.supervisor.listener import Listener, find_sshd
 from bastion.supervisor.settings import SupervisorSettings
 from bastion.supervisor.supervisor import LOG, Supervisor
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     _adopt_orphans()
     try:
         return asyncio.run(_run(sshd, settings))
-    except (TooOld, OSError) as error:
+    except (UnsupportedSshdError, OSError) as error:
         LOG.error("sshd cannot be started: %s", error)
         return 2
 

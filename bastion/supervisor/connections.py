@@ -1,4 +1,6 @@
-"""Invariant: every connection that sshd let in is in the table until its process is gone, and has exactly one
+"""The table of SSH connections, kept from the records of sshd's log.
+
+Invariant: every connection that sshd let in is in the table until its process is gone, and has exactly one
 conn_open and one conn_close; one that never logged in has one auth_fail instead.
 
 Pure but for the numbers it gives out: records of sshd's log, in; events for the audit, out.
@@ -11,7 +13,7 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from bastion.supervisor.sshdlog import (
+from bastion.supervisor.sshd_log import (
     NAMELESS,
     Accepted,
     Child,
@@ -31,20 +33,20 @@ REFUSED_SECONDS = 2.0
 
 Without a refusal in this time the audit line says `forward_open`. With 0.25 s, sshd on a machine with 17 runnable
 processes took longer, and a refused forward was on record as open."""
-MOST_DENIALS = 100
+MAX_DENIALS = 100
 """Forwards of one connection that are refused one by one; the next ones end it."""
 Event = tuple[str, Json]
 EARLY_SECONDS = 5.0
 """How long what a process asked for is kept until sshd has said whose process it is: the two records come from two
 processes, so under load the later one may be read first."""
-MOST_EARLY = 200
+MAX_EARLY_PROCESSES = 200
 """Such processes remembered at once."""
-MOST_STRANGERS = 2000
+MAX_ATTEMPTS = 2000
 """Connections that have not logged in, remembered at once; sshd holds 600 and refuses the rest."""
 
 
 @dataclass
-class Live:
+class LiveConnection:
     """A connection that is in."""
 
     conn: str
@@ -63,7 +65,7 @@ class Live:
 
 
 @dataclass
-class _Stranger:
+class _Attempt:
     since: float
     user: str = ""
     why: str = "left without trying to log in"
@@ -78,26 +80,26 @@ class Connections:
         self._limit = limit
         self._run = secrets.token_hex(3)
         self._numbers = itertools.count(1)
-        self._strangers: OrderedDict[Source, _Stranger] = OrderedDict()
+        self._attempts: OrderedDict[Source, _Attempt] = OrderedDict()
         self._software: OrderedDict[int, str] = OrderedDict()
         self._asked: dict[int, tuple[str, float]] = {}
         """Where each connection's last forward goes, and when it was asked for, while sshd may still say no."""
         self._early: OrderedDict[int, tuple[float, list[Forward]]] = OrderedDict()
         """What processes of nobody yet asked for, and when they began to."""
-        self.live: dict[int, Live] = {}
+        self.live: dict[int, LiveConnection] = {}
         """By the pid of the process that stands for it."""
 
     def feed(self, record: Record, now: float) -> list[Event]:
         """The events that follow from a record; `now` in seconds that only grow."""
         match record:
             case Opened(source):
-                self._strangers[source] = _Stranger(now)
-                if len(self._strangers) > MOST_STRANGERS:
-                    gone, stranger = self._strangers.popitem(last=False)
-                    return [self._failed(gone, stranger)]
+                self._attempts[source] = _Attempt(now)
+                if len(self._attempts) > MAX_ATTEMPTS:
+                    gone, attempt = self._attempts.popitem(last=False)
+                    return [self._failed(gone, attempt)]
             case Software(pid, version):
                 self._software[pid] = version
-                if len(self._software) > MOST_STRANGERS:
+                if len(self._software) > MAX_ATTEMPTS:
                     self._software.popitem(last=False)
             case Tried():
                 self._tried(record)
@@ -110,7 +112,7 @@ class Connections:
             case Forward():
                 return self._forward(record, now)
             case Ended(source, why):
-                if left := self._strangers.pop(source, None):
+                if left := self._attempts.pop(source, None):
                     if why != "gone":
                         left.why = why
                     return [self._failed(source, left)]
@@ -130,19 +132,19 @@ class Connections:
 
     def forgotten(self, now: float, grace: float) -> list[Event]:
         """Strangers of whom sshd said no more although their time is over."""
-        late = [source for source, stranger in self._strangers.items() if now - stranger.since > grace]
-        return [self._failed(source, self._strangers.pop(source)) for source in late]
+        late = [source for source, attempt in self._attempts.items() if now - attempt.since > grace]
+        return [self._failed(source, self._attempts.pop(source)) for source in late]
 
     def settle(self, now: float) -> list[Event]:
         """Forwards that were asked for and have not been refused since, which means that they were made."""
         late = {pid for pid, (_, asked) in self._asked.items() if now - asked >= REFUSED_SECONDS}
         return [event for pid, live in self.live.items() if pid in late for event in self._settle(live)]
 
-    def of(self, user: str) -> list[Live]:
+    def of(self, user: str) -> list[LiveConnection]:
         """A person's connections, oldest first."""
         return sorted((live for live in self.live.values() if live.user == user), key=lambda live: live.since)
 
-    def open_fields(self, live: Live) -> Json:
+    def open_fields(self, live: LiveConnection) -> Json:
         """What conn_open says of a connection: also told again to an audit process that was started anew."""
         return {
             "conn": live.conn,
@@ -154,9 +156,9 @@ class Connections:
         }
 
     def _accept(self, record: Accepted, now: float) -> Event:
-        self._strangers.pop(record.source, None)
+        self._attempts.pop(record.source, None)
         conn = f"{self._run}-c{next(self._numbers)}"
-        live = Live(conn, record.pid, record.user, record.key_fp, record.source, now)
+        live = LiveConnection(conn, record.pid, record.user, record.key_fp, record.source, now)
         if len(self.of(record.user)) >= self._limit:
             live.ending = f"you have {self._limit} connections, which is the limit; close one and log in again"
         self.live[record.pid] = live
@@ -165,11 +167,11 @@ class Connections:
     def _tried(self, record: Tried) -> None:
         source = record.source
         if source is None:  # the line names no port: the latest who has not said who they are
-            source = next((s for s, stranger in reversed(self._strangers.items()) if not stranger.user), None)
-        if source is not None and source in self._strangers:
-            stranger = self._strangers[source]
-            stranger.user, stranger.why = record.user, record.why
-            stranger.key_fp = record.key_fp or stranger.key_fp
+            source = next((s for s, attempt in reversed(self._attempts.items()) if not attempt.user), None)
+        if source is not None and source in self._attempts:
+            attempt = self._attempts[source]
+            attempt.user, attempt.why = record.user, record.why
+            attempt.key_fp = record.key_fp or attempt.key_fp
 
     def _forward(self, record: Forward, now: float) -> list[Event]:
         pid = record.pid
@@ -194,9 +196,9 @@ class Connections:
         if now - since > EARLY_SECONDS:  # of an earlier process with this number
             kept.clear()
             self._early[record.pid] = now, kept
-        if len(kept) <= MOST_DENIALS:
+        if len(kept) <= MAX_DENIALS:
             kept.append(record)
-        if len(self._early) > MOST_EARLY:
+        if len(self._early) > MAX_EARLY_PROCESSES:
             self._early.popitem(last=False)
 
     def _catch_up(self, pid: int, now: float) -> list[Event]:
@@ -205,23 +207,23 @@ class Connections:
             return []
         return [event for record in kept for event in self._forward(record, now)]
 
-    def _denied(self, live: Live, target: str) -> list[Event]:
+    def _denied(self, live: LiveConnection, target: str) -> list[Event]:
         live.denials += 1
-        if live.denials > MOST_DENIALS:
+        if live.denials > MAX_DENIALS:
             # It ends, and how often it asked until then is nothing that anybody needs a line each for.
-            live.unwanted = live.unwanted or f"more than {MOST_DENIALS} forwards were refused on this connection"
+            live.unwanted = live.unwanted or f"more than {MAX_DENIALS} forwards were refused on this connection"
             return []
         return [("forward_denied", {"conn": live.conn, "kind": "denied", "target": target})]
 
-    def _settle(self, live: Live) -> list[Event]:
+    def _settle(self, live: LiveConnection) -> list[Event]:
         if live.pid not in self._asked:
             return []
         target, _ = self._asked.pop(live.pid)
         live.forwards += 1
         return [("forward_open", {"conn": live.conn, "kind": "jump", "target": target})]
 
-    def _failed(self, source: Source, stranger: _Stranger) -> Event:
-        fields = {"user": stranger.user, "key_fp": stranger.key_fp, "reason": stranger.why}
+    def _failed(self, source: Source, attempt: _Attempt) -> Event:
+        fields = {"user": attempt.user, "key_fp": attempt.key_fp, "reason": attempt.why}
         return "auth_fail", _from(source) | {name: value for name, value in fields.items() if value}
 
 

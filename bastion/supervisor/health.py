@@ -11,12 +11,12 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-MOST_CONNECTIONS = 64
-MOST_OF_POD = 8
+MAX_CONNECTIONS = 64
+MAX_POD_CONNECTIONS = 8
 """Of those by the pod's own processes, people's among them: probes come from elsewhere."""
-MOST_BYTES = 8192
+MAX_BYTES = 8192
 """Of a request."""
-SECONDS = 5.0
+REQUEST_SECONDS = 5.0
 """For a request and its answer."""
 
 
@@ -29,7 +29,9 @@ class Health:
         problems: Callable[[], list[str]],
         figures: Callable[[], Mapping[str, float]],
     ) -> None:
-        """`faults` says why this process is to be started anew, `problems` why nobody new should come, both empty
+        """Serves what the functions say at the time of a request.
+
+        `faults` says why this process is to be started anew, `problems` why nobody new should come, both empty
         when all is well; `figures` are the metrics.
         """
         self._faults = faults
@@ -39,16 +41,16 @@ class Health:
 
     async def serve(self, host: str, port: int) -> asyncio.Server:
         """Listens."""
-        return await asyncio.start_server(self._peer, host, port, limit=MOST_BYTES)
+        return await asyncio.start_server(self._peer, host, port, limit=MAX_BYTES)
 
     async def _peer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         own = _from_the_pod(writer)
-        if self._connections[own] >= (MOST_OF_POD if own else MOST_CONNECTIONS):
+        if self._connections[own] >= (MAX_POD_CONNECTIONS if own else MAX_CONNECTIONS):
             writer.transport.abort()
             return
         self._connections[own] += 1
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(REQUEST_SECONDS):
                 await self._answer(reader, writer)
             writer.close()
         except (OSError, ValueError, TimeoutError, EOFError, asyncio.LimitOverrunError):

@@ -1,4 +1,6 @@
-"""Invariant: sshd is a child of the supervisor, never PID 1: its sessions outlive it, and a new one can take its place.
+"""Starts, configures and reloads the sshd that takes connections.
+
+Invariant: sshd is a child of the supervisor, never PID 1: its sessions outlive it, and a new one can take its place.
 
 When a container's first process ends the kernel kills all others (pid_namespaces(7)), and sshd ends at once when it
 is told to stop taking connections; under a supervisor its sessions stay.
@@ -30,7 +32,7 @@ class Listener:
     """The sshd that takes connections."""
 
     def __init__(self, paths: Paths, settings: SshdSettings, sshd: str) -> None:
-        """Raises TooOld, OSError."""
+        """Raises UnsupportedSshdError, OSError."""
         self._paths = paths
         self._settings = settings
         self._sshd = sshd
@@ -112,7 +114,7 @@ class Listener:
 
 
 def find_sshd() -> str:
-    """sshd's path, absolute as sshd itself wants to be called. Raises FileNotFoundError."""
+    """The path of sshd, absolute as sshd itself wants to be called. Raises FileNotFoundError."""
     found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if not found:
         raise FileNotFoundError("there is no sshd; install openssh-server")

@@ -1,4 +1,6 @@
-"""Invariant: one write of sshd's is one record, whatever stands in it.
+r"""Reads sshd's log from a pipe in packet mode, one record a write.
+
+Invariant: one write of sshd's is one record, whatever stands in it.
 
 On standard error sshd leaves line ends in a stranger's text as they are (log.c, strnvis with VIS_SAFE): a name like
 "x\\r\\nAccepted publickey for bob ..." would be a line of its own. A pipe in packet mode keeps each write by itself.

@@ -1,4 +1,6 @@
-"""Invariant: a process is ended only when it belongs to a connection that is to end, or to none at all.
+"""Lists and ends processes of the container, and writes to terminals.
+
+Invariant: a process is ended only when it belongs to a connection that is to end, or to none at all.
 
 The supervisor may have neither KILL nor DAC_OVERRIDE: to signal a person's process or to write on their terminal it
 becomes that person for the moment (seteuid(2) needs SETUID only, and kill(2) compares uids). One thread only.
@@ -81,25 +83,25 @@ def strays(everyone: dict[int, Process], roots: set[int]) -> set[int]:
 def end(found: list[Process], number: signal.Signals) -> None:
     """Send a signal to each. One that is gone already is fine."""
     for process in found:
-        with contextlib.suppress(ProcessLookupError, PermissionError), _being(process.uid):
+        with contextlib.suppress(ProcessLookupError, PermissionError), _as_user(process.uid):
             os.kill(process.pid, number)
 
 
-def tell(found: list[Process], text: str) -> int:
+def write_to_terminals(found: list[Process], text: str) -> int:
     """A line on each terminal that these processes have; on how many it was written."""
-    told = 0
+    written = 0
     for device, uid in {process.terminal: process.uid for process in found if process.terminal}.items():
         path = Path(f"/dev/pts/{_number(device)}")
-        with contextlib.suppress(OSError), _being(uid):
+        with contextlib.suppress(OSError), _as_user(uid):
             # A terminal that is stopped, or not one at all, must not stop the supervisor.
             file = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
             try:
                 if os.isatty(file):
                     os.write(file, f"\r\n*** {text}\r\n".encode())
-                    told += 1
+                    written += 1
             finally:
                 os.close(file)
-    return told
+    return written
 
 
 def _number(device: int) -> int:
@@ -108,7 +110,7 @@ def _number(device: int) -> int:
 
 
 @contextlib.contextmanager
-def _being(uid: int) -> Iterator[None]:
+def _as_user(uid: int) -> Iterator[None]:
     if uid == 0 or os.geteuid() != 0:
         yield
         return

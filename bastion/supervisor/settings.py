@@ -1,4 +1,7 @@
-"""Invariant: what differs between bastions is said once, with a default that a pod can live with."""
+"""Settings of the supervisor, with defaults for a pod.
+
+Invariant: what differs between bastions is said once, with a default that a pod can live with.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Invariant: a session lives exactly as long as its person may be here: not cut by a restart of sshd, not a second
+"""PID 1 of the sshd container: runs sshd, ends sessions, drains.
+
+Invariant: a session lives exactly as long as its person may be here: not cut by a restart of sshd, not a second
 longer than its key, and never past the end of a drain.
 
 One thread, one loop; everything that decides is in the modules beside this one.
@@ -17,31 +19,31 @@ from datetime import UTC, datetime
 from bastion.accounts.access import Access
 from bastion.accounts.store import read_state
 from bastion.paths import Paths
-from bastion.supervisor import processes, sshdlog
-from bastion.supervisor.auditlink import AuditLink
-from bastion.supervisor.connections import Connections, Live
+from bastion.supervisor import processes, sshd_log
+from bastion.supervisor.audit_client import AuditClient
+from bastion.supervisor.connections import Connections, LiveConnection
 from bastion.supervisor.health import Health
 from bastion.supervisor.listener import Listener
 from bastion.supervisor.packets import Packets
 from bastion.supervisor.settings import SupervisorSettings
-from bastion.supervisor.sweeper import Sweeper
-from bastion.supervisor.watch import Watch
+from bastion.supervisor.sweeper import ProcessSweeper
+from bastion.supervisor.watchdog import Watchdog
 
 LOG = logging.getLogger("bastion.supervisor")
 SSHD_LOG = logging.getLogger("bastion.sshd")
 """What sshd itself says."""
-TICK = 0.5
-SWEEP = 5.0
+TICK_SECONDS = 0.5
+SWEEP_SECONDS = 5.0
 """Seconds between two looks for processes without a connection; sshd's log may come later than a process."""
-WEIGH = 1.0
+MEMORY_CHECK_SECONDS = 1.0
 """Seconds between two looks at memory: a command can take a hundred MiB in a second."""
-HARD = 2.0
+KILL_AFTER_SECONDS = 2.0
 """Seconds from the polite end of a connection to the one that can't be refused."""
-REFUSAL = 3.0
+REFUSAL_SECONDS = 3.0
 """Seconds that a session over a limit has to say so to its person before its connection is ended."""
-AUDIT_AWAY = 2.0
+AUDIT_AWAY_SECONDS = 2.0
 """Seconds without the audit process after which a new connection is not kept: what can't be told isn't allowed."""
-GRACE = 65.0
+LOGIN_GRACE_SECONDS = 65.0
 """Seconds after which sshd has surely ended whoever did not log in (LoginGraceTime 60)."""
 
 
@@ -55,31 +57,31 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._access = Access(paths)
         self._table = Connections(settings.max_connections)
-        self._sweeper = Sweeper(self._table, settings)
-        self._audit = AuditLink(paths.audit_socket, self._opened)
+        self._sweeper = ProcessSweeper(self._table, settings)
+        self._audit = AuditClient(paths.audit_socket, self._opened)
         self._ends: dict[int, float] = {}
         """When the connection of a pid is to be ended, or was told to end."""
         self._polite: set[int] = set()
         self._draining = asyncio.Event()
         self._warned = False
-        self._watch = Watch()
+        self._watchdog = Watchdog()
         self._unfollowed: set[int] = set()
         """Connections of whose end the kernel tells us nothing."""
-        self._swept = self._weighed = 0.0
+        self._swept = self._memory_checked = 0.0
 
     async def run(self) -> int:
         """Works until a drain is over."""
         self._loop.add_signal_handler(signal.SIGTERM, self._draining.set)
         self._loop.add_signal_handler(signal.SIGINT, self._draining.set)
         self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
-        self._watch.begin("the link to the audit process", self._audit.run())
+        self._watchdog.begin("the link to the audit process", self._audit.run())
         await self._start_sshd()
-        self._watch.begin("the look at connections", self._tick())
-        health = Health(self._watch.faults, self.problems, self._figures)
+        self._watchdog.begin("the look at connections", self._tick())
+        health = Health(self._watchdog.faults, self.problems, self._figures)
         async with await health.serve(self._settings.health_host, self._settings.health_port):
             await self._draining.wait()
             await self._drain()
-        self._watch.end()
+        self._watchdog.end()
         return 0
 
     def problems(self) -> list[str]:
@@ -114,7 +116,7 @@ class Supervisor:
 
     async def _start_sshd(self) -> None:
         _, packets = await self._loop.connect_read_pipe(Packets, self._listener.start())
-        self._watch.begin("the reader of sshd's log", self._read(packets))
+        self._watchdog.begin("the reader of sshd's log", self._read(packets))
 
     async def _read(self, packets: Packets) -> None:
         while (text := await packets.next()) is not None:
@@ -122,11 +124,11 @@ class Supervisor:
                 SSHD_LOG.info("%s", text)
             if text.startswith("Server listening on"):
                 self._listener.listening = True
-            record = sshdlog.parse(text)
+            record = sshd_log.parse(text)
             if record is None:
                 continue
-            self._audit.say(self._table.feed(record, self._loop.time()))
-            if isinstance(record, sshdlog.Accepted):
+            self._audit.report(self._table.feed(record, self._loop.time()))
+            if isinstance(record, sshd_log.Accepted):
                 self._follow(record.pid)
 
     def _follow(self, pid: int) -> None:
@@ -134,14 +136,14 @@ class Supervisor:
         live = self._table.live[pid]
         if live.ending:
             LOG.warning("refused %s from %s: %s", live.user, live.source[0], live.ending)
-            self._ends[pid] = self._loop.time() + REFUSAL
+            self._ends[pid] = self._loop.time() + REFUSAL_SECONDS
         try:
             handle = os.pidfd_open(pid)
         except ProcessLookupError:
             self._gone(pid)
             return
         except OSError as error:  # no descriptor left: nobody stays whose end would not be seen
-            self._watch.passing(error)
+            self._watchdog.log_once(error)
             self._unfollowed.add(pid)
             live.unwanted = "the bastion has no room for another connection; try again"
             return
@@ -155,7 +157,7 @@ class Supervisor:
         self._polite.discard(pid)
         self._unfollowed.discard(pid)
         # What it said last may still be in the pipe.
-        self._loop.call_later(0.05, lambda: self._audit.say(self._table.gone(pid, self._loop.time())))
+        self._loop.call_later(0.05, lambda: self._audit.report(self._table.gone(pid, self._loop.time())))
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -166,7 +168,7 @@ class Supervisor:
                 if self._listener.exited(pid) and not self._draining.is_set():
                     code = os.waitstatus_to_exitcode(status)
                     LOG.error("sshd ended with %d, starting it again; sessions go on", code)
-                    self._watch.begin("the restart of sshd", self._restart())
+                    self._watchdog.begin("the restart of sshd", self._restart())
 
     async def _restart(self) -> None:
         while self._listener.pid is None:
@@ -181,33 +183,33 @@ class Supervisor:
 
     async def _tick(self) -> None:
         while True:
-            self._watch.beat()
-            await asyncio.sleep(TICK)
+            self._watchdog.beat()
+            await asyncio.sleep(TICK_SECONDS)
             try:
-                self._look(self._loop.time())
+                self._check(self._loop.time())
             except OSError as error:
-                self._watch.passing(error)
+                self._watchdog.log_once(error)
 
-    def _look(self, now: float) -> None:
-        self._audit.say(self._table.settle(now))
-        self._audit.say(self._table.forgotten(now, GRACE))
+    def _check(self, now: float) -> None:
+        self._audit.report(self._table.settle(now))
+        self._audit.report(self._table.forgotten(now, LOGIN_GRACE_SECONDS))
         for live in list(self._table.live.values()):
-            self._judge(live, now)
+            self._check_access(live, now)
         self._end_due(now)
         self._warn_of_audit()
-        if now - self._weighed >= WEIGH:
-            self._weighed = now
-            self._end_all(self._sweeper.weigh(), now)
-        if now - self._swept > SWEEP:
+        if now - self._memory_checked >= MEMORY_CHECK_SECONDS:
+            self._memory_checked = now
+            self._end_all(self._sweeper.check_memory(), now)
+        if now - self._swept > SWEEP_SECONDS:
             self._swept = now
             self._end_all(self._sweeper.sweep(self._draining.is_set()), now)
             self._renew()
 
-    def _end_all(self, found: list[tuple[Live, str]], now: float) -> None:
+    def _end_all(self, found: list[tuple[LiveConnection, str]], now: float) -> None:
         for live, why in found:
             self._end(live, "denied", why, now)
 
-    def _judge(self, live: Live, now: float) -> None:
+    def _check_access(self, live: LiveConnection, now: float) -> None:
         """Ends a connection whose person may not be here any more, or that nobody could be told of."""
         if live.ending:
             return
@@ -217,16 +219,16 @@ class Supervisor:
             self._end(live, "revoked", problem, now)
         elif live.unwanted:
             self._end(live, "denied", live.unwanted, now)
-        elif away is not None and live.since >= away and now - live.since > AUDIT_AWAY:
+        elif away is not None and live.since >= away and now - live.since > AUDIT_AWAY_SECONDS:
             self._end(live, "denied", "the audit log is away, so nobody new is let in; try again in a minute", now)
 
-    def _end(self, live: Live, event: str, why: str, now: float) -> None:
+    def _end(self, live: LiveConnection, event: str, why: str, now: float) -> None:
         live.ending = "revoked" if event == "revoked" else why
         LOG.warning("ending %s from %s: %s", live.user, live.source[0], why)
-        self._audit.say([(event, {"conn": live.conn, "reason": why})])
-        self._tell([live], f"{why}. This session ends now.")
+        self._audit.report([(event, {"conn": live.conn, "reason": why})])
+        self._notify([live], f"{why}. This session ends now.")
         # Not at once: the reason is on record before the session's end is, and a person may read the line.
-        self._ends[live.pid] = now + TICK
+        self._ends[live.pid] = now + TICK_SECONDS
 
     def _end_due(self, now: float) -> None:
         for pid, at in list(self._ends.items()):
@@ -238,7 +240,7 @@ class Supervisor:
                 continue
             if pid not in self._polite:
                 self._polite.add(pid)
-                self._ends[pid] = now + HARD
+                self._ends[pid] = now + KILL_AFTER_SECONDS
                 # sshd's half that works as the person goes first: it closes terminals and sockets of sessions.
                 processes.end(found, signal.SIGTERM)
                 processes.end(found, signal.SIGHUP)
@@ -253,39 +255,41 @@ class Supervisor:
                 self._listener.reload()
 
     def _warn_of_audit(self) -> None:
-        away = self._audit.down_since is not None and self._loop.time() - self._audit.down_since > AUDIT_AWAY
+        away = self._audit.down_since is not None and self._loop.time() - self._audit.down_since > AUDIT_AWAY_SECONDS
         if away and not self._warned:
-            self._tell(self._table.live.values(), "The audit log is away: this session goes on, new ones are refused.")
+            self._notify(
+                self._table.live.values(), "The audit log is away: this session goes on, new ones are refused."
+            )
         self._warned = away
 
-    def _tell(self, lives: Iterable[Live], text: str) -> int:
+    def _notify(self, lives: Iterable[LiveConnection], text: str) -> int:
         roots = {live.pid for live in lives}
         with contextlib.suppress(OSError):  # a courtesy: what is to be told happens anyway
-            return processes.tell(processes.below(processes.processes(), roots), text) if roots else 0
+            return processes.write_to_terminals(processes.below(processes.processes(), roots), text) if roots else 0
         return 0
 
     async def _drain(self) -> None:
         settings = self._settings
         LOG.info("draining: %d connections, at most %g s", len(self._table.live), settings.drain_seconds)
-        self._audit.say([("drain", {"reason": f"begins, at most {settings.drain_seconds:g} s"})])
+        self._audit.report([("drain", {"reason": f"begins, at most {settings.drain_seconds:g} s"})])
         deadline = self._loop.time() + settings.drain_seconds
         await asyncio.sleep(min(settings.deregister_seconds, settings.drain_seconds))
         self._listener.stop()
         end = datetime.fromtimestamp(datetime.now(UTC).timestamp() + deadline - self._loop.time(), UTC)
-        self._tell(
+        self._notify(
             self._table.live.values(),
             f"This bastion restarts. Your session goes on until {end:%H:%M} UTC at most; new logins reach another.",
         )
-        # Nobody stays whom nobody looks at.
-        while self._table.live and self._loop.time() < deadline and not self._watch.faults():
-            await asyncio.sleep(TICK)
+        # A connection that is no longer checked must not stay. The watchdog's faults come with time: no event tells.
+        while self._table.live and self._loop.time() < deadline and not self._watchdog.faults():  # noqa: ASYNC110
+            await asyncio.sleep(TICK_SECONDS)
         for live in list(self._table.live.values()):
             live.ending = live.ending or "drain"
-            self._tell([live], "This bastion's time is over. This session ends now.")
+            self._notify([live], "This bastion's time is over. This session ends now.")
             self._ends[live.pid] = self._loop.time()
-        until = self._loop.time() + 3 * HARD
-        while self._table.live and self._loop.time() < until:
-            await asyncio.sleep(TICK)
-        self._audit.say([("drain", {"reason": "over"})])
+        until = self._loop.time() + 3 * KILL_AFTER_SECONDS
+        while self._table.live and self._loop.time() < until:  # noqa: ASYNC110 - at most six seconds
+            await asyncio.sleep(TICK_SECONDS)
+        self._audit.report([("drain", {"reason": "over"})])
         await self._audit.flush(5)
         LOG.info("drained")

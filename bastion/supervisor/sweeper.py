@@ -1,4 +1,6 @@
-"""Invariant: no process of a person's stays that belongs to no connection on record.
+"""Ends processes without a connection, and those over a limit.
+
+Invariant: no process of a person's stays that belongs to no connection on record.
 
 Who is on no record is past every limit and every revocation too. Such processes are those whose connection is gone,
 and those of a login that sshd's log did not tell of: another OpenSSH may write its lines in another form.
@@ -12,7 +14,7 @@ import signal
 from collections.abc import Mapping
 
 from bastion.supervisor import processes
-from bastion.supervisor.connections import Connections, Live
+from bastion.supervisor.connections import Connections, LiveConnection
 from bastion.supervisor.settings import SupervisorSettings
 from devservers_core.names import FIRST_UID
 
@@ -21,7 +23,7 @@ Below = Mapping[int, list[processes.Process]]
 """The processes of each connection, by its pid."""
 
 
-class Sweeper:
+class ProcessSweeper:
     """Looks through all processes of the container."""
 
     def __init__(self, table: Connections, settings: SupervisorSettings) -> None:
@@ -32,7 +34,7 @@ class Sweeper:
         self._heavy: set[str] = set()
         """People above the limit at the last look at memory."""
 
-    def sweep(self, draining: bool) -> list[tuple[Live, str]]:
+    def sweep(self, draining: bool) -> list[tuple[LiveConnection, str]]:
         """Ends who is on no record; the connections that are to end too, and why."""
         everyone = processes.processes()
         lost = processes.orphans(everyone, set(self._table.live), os.getpid())
@@ -42,7 +44,7 @@ class Sweeper:
         self._end_strays(everyone)
         return self._too_many(self._below(everyone))
 
-    def weigh(self) -> list[tuple[Live, str]]:
+    def check_memory(self) -> list[tuple[LiveConnection, str]]:
         """Ends the largest command of who takes too much memory; the connections that are to end too, and why.
 
         At once, not politely: what a command takes within the seconds of a polite end is everybody's. Who is above the
@@ -74,7 +76,7 @@ class Sweeper:
             processes.end([everyone[pid] for pid in unknown], signal.SIGKILL)
         self._strays = strays
 
-    def _too_many(self, below: Below) -> list[tuple[Live, str]]:
+    def _too_many(self, below: Below) -> list[tuple[LiveConnection, str]]:
         found = []
         counts: dict[str, int] = {}
         for live in sorted(self._table.live.values(), key=lambda live: live.since):
@@ -84,9 +86,9 @@ class Sweeper:
                 found.append((live, f"you have more than {most} processes here, which is the limit"))
         return found
 
-    def _too_large(self, below: Below, times: int = 1) -> list[tuple[Live, str]]:
+    def _too_large(self, below: Below, times: int = 1) -> list[tuple[LiveConnection, str]]:
         """Of each person who takes too much memory the connections that take most, until the rest is within it."""
-        sizes: dict[str, list[tuple[int, Live]]] = {}
+        sizes: dict[str, list[tuple[int, LiveConnection]]] = {}
         for live in self._table.live.values():
             if not live.ending:
                 size = sum(process.memory for process in below[live.pid])

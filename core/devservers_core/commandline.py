@@ -38,7 +38,7 @@ _ACCOUNT = re.compile(r"((?:-u)?[^\s:/]++:)[^\s/]++")
 _PASSWORD_CLIENT = re.compile(r"(?:\A|/)(?:mysql|mariadb|sshpass|mongo|redis-cli|clickhouse)[a-z-]*\Z")
 _SPACE = re.compile(r"(\s+)")
 _BEGIN, _END = "-----BEGIN", "-----END"
-MOST_HEADER = 6
+MAX_HEADER = 6
 """Words from BEGIN to `PRIVATE KEY-----`."""
 
 
@@ -53,7 +53,7 @@ def _without_keys(words: list[str]) -> list[str]:
     found, at = [], 0
     while at < len(words):
         word = words[at]
-        if _BEGIN not in word or "PRIVATE KEY" not in " ".join(words[at : at + MOST_HEADER]):
+        if _BEGIN not in word or "PRIVATE KEY" not in " ".join(words[at : at + MAX_HEADER]):
             found.append(word)
             at += 1
             continue

@@ -1,4 +1,6 @@
-"""Invariant: a duration is whole days, hours, minutes and seconds, in that order, more than zero in total.
+"""Parses durations like 2h30m.
+
+Invariant: a duration is whole days, hours, minutes and seconds, in that order, more than zero in total.
 
 `2h30m`, `1d`, `90m` are durations; `1h1d`, `1.5h`, `0s` and the empty string are not. The digit counts keep
 every sum with a date of ours inside what datetime can hold.

@@ -1,4 +1,6 @@
-"""Invariant: `canonical(x)` is spelled as the API server spells it, so that it comes back unchanged.
+"""Parses Kubernetes quantities and writes them as the API server does.
+
+Invariant: `canonical(x)` is spelled as the API server spells it, so that it comes back unchanged.
 
 Servers rewrite quantities on the way in (`0.5` becomes `500m`, `1024Mi` becomes `1Gi`, `1u` of anything in a resource
 list becomes `1m`), so desired manifests are canonicalised before they are compared with live ones. Rules:

@@ -25,7 +25,7 @@ _TOKEN = re.compile(
 _ASKING = re.compile(r"\x1b\[(?:.*[cintxy]|[>=].*|.*[$*].)", re.DOTALL)
 _ESCAPES = frozenset("\x1b" + each for each in "78=>DEHM")
 _CHARACTERS = re.compile(r"\x1b[()*+][0AB]")
-MOST_HELD = 4096
+MAX_HELD = 4096
 """Characters of a sequence that is not whole yet."""
 
 
@@ -40,7 +40,7 @@ class TerminalSanitizer:
         text, self._held, shown = self._held + piece, "", []
         for found in _TOKEN.finditer(text):
             token = found[0]
-            if (found["part"] is not None or found["open"] is not None) and len(token) < MOST_HELD:
+            if (found["part"] is not None or found["open"] is not None) and len(token) < MAX_HELD:
                 self._held = token
             elif (
                 found["text"]

@@ -17,7 +17,7 @@ from enum import IntEnum
 
 from devservers_core.errors import InvalidValueError
 from devservers_core.names import CERTIFICATE_TTL_SECONDS
-from devservers_core.ssh_keys import BadKey, PublicKey, parse
+from devservers_core.ssh_keys import InvalidKeyError, PublicKey, parse
 
 KIND = "ssh-ed25519-cert-v01@openssh.com"
 USER_LIFETIME = timedelta(seconds=CERTIFICATE_TTL_SECONDS)
@@ -35,7 +35,7 @@ Verifier = Callable[[bytes, bytes, bytes], bool]
 """Whether an Ed25519 public key (32 bytes) made a signature (64 bytes) of a message, in this order."""
 
 
-class BadCertificate(InvalidValueError):
+class InvalidCertificateError(InvalidValueError):
     """Not a certificate that can be read."""
 
 
@@ -70,13 +70,13 @@ class Certificate:
 
 
 def user_certificate(ca: Authority, key: PublicKey, user: str, now: datetime) -> str:
-    """A line that lets `key` into a user's servers; the user is its one principal. Raises BadKey."""
+    """A line that lets `key` into a user's servers; the user is its one principal. Raises InvalidKeyError."""
     validity = (now - USER_SKEW, now + USER_LIFETIME)
     return _signed(ca, CertificateType.USER, key, f"{user} through the bastion", [user], validity, USER_EXTENSIONS)
 
 
 def host_certificate(ca: Authority, key: PublicKey, names: Sequence[str], now: datetime) -> str:
-    """A line that vouches for a host key under these names. Raises BadKey."""
+    """A line that vouches for a host key under these names. Raises InvalidKeyError."""
     validity = (now - HOST_SKEW, now + HOST_LIFETIME)
     return _signed(ca, CertificateType.HOST, key, names[0], names, validity, ())
 
@@ -87,7 +87,7 @@ def host_certificate_serves(
     """Whether a host certificate is this CA's, for this key and these names, and far enough from its end."""
     try:
         found = read(line)
-    except BadCertificate:
+    except InvalidCertificateError:
         return False
     return (
         found.type is CertificateType.HOST
@@ -100,7 +100,7 @@ def host_certificate_serves(
 
 
 def read(line: str) -> Certificate:
-    """The certificate of a line, its signature unverified. Raises BadCertificate."""
+    """The certificate of a line, its signature unverified. Raises InvalidCertificateError."""
     words = line.split()
     try:
         blob = base64.b64decode(words[1], validate=True) if len(words) > 1 and words[0] == KIND else b""
@@ -114,9 +114,9 @@ def read(line: str) -> Certificate:
         message = blob[: at.position]
         algorithm, signature = _strings(at.string())
     except (ValueError, binascii.Error, struct.error):
-        raise BadCertificate("not a certificate of an ed25519 key") from None
+        raise InvalidCertificateError("not a certificate of an ed25519 key") from None
     if kind.decode(errors="replace") != KIND or algorithm != b"ssh-ed25519" or at.position != len(blob):
-        raise BadCertificate("not a certificate of an ed25519 key")
+        raise InvalidCertificateError("not a certificate of an ed25519 key")
     return Certificate(type_, _public(raw), principals, after, before, signed_by, message, signature)
 
 
@@ -150,10 +150,10 @@ def _signed(
 
 
 def _raw(key: PublicKey) -> bytes:
-    """The 32 bytes of an Ed25519 key. Raises BadKey."""
+    """The 32 bytes of an Ed25519 key. Raises InvalidKeyError."""
     blob = base64.b64decode(key.body)
     if key.kind != "ssh-ed25519" or len(blob) != len(_string(b"ssh-ed25519")) + 4 + 32:
-        raise BadKey("not an ed25519 key")
+        raise InvalidKeyError("not an ed25519 key")
     return blob[-32:]
 
 

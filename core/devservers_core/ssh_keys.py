@@ -24,11 +24,11 @@ MIN_RSA_BITS = 2048
 """sshd's RequiredRSASize on the bastion."""
 
 
-class BadKey(InvalidValueError):
+class InvalidKeyError(InvalidValueError):
     """Not the line of a public key; the text says why in a few words."""
 
 
-class DamagedKey(BadKey):
+class DamagedKeyError(InvalidKeyError):
     """The line of a public key whose body can't be read."""
 
 
@@ -55,24 +55,24 @@ class PublicKey:
 
 
 def parse(line: object) -> PublicKey:
-    """The key of a .pub file's line. Raises BadKey."""
+    """The key of a .pub file's line. Raises InvalidKeyError."""
     if not isinstance(line, str):
-        raise BadKey("not text")
+        raise InvalidKeyError("not text")
     if len(line) > PUBLIC_KEY_MAX:
-        raise BadKey(f"longer than {PUBLIC_KEY_MAX} characters")
+        raise InvalidKeyError(f"longer than {PUBLIC_KEY_MAX} characters")
     if any(char in line for char in "\n\r\0"):
-        raise BadKey("more than one line")
+        raise InvalidKeyError("more than one line")
     kind, _, rest = line.partition(" ")
     body, _, comment = rest.partition(" ")
     if not rest or re.fullmatch(KEY_TYPE, kind, re.ASCII) is None:
-        raise BadKey("no key type at its start; options are not allowed")
+        raise InvalidKeyError("no key type at its start; options are not allowed")
     try:
         blob = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
-        raise DamagedKey("its body is not base64") from None
+        raise DamagedKeyError("its body is not base64") from None
     fields = _fields(blob)
     if len(fields) < 2 or fields[0] != kind.encode():
-        raise DamagedKey("its body is not a key of the type it names")
+        raise DamagedKeyError("its body is not a key of the type it names")
     bits = None
     if kind == "ssh-rsa":
         bits = int.from_bytes(fields[2], "big").bit_length() if len(fields) == 3 else 0
@@ -84,7 +84,7 @@ def ed25519(text: str) -> PublicKey | None:
     """The ssh-ed25519 key in `text`, words apart by any blanks and whatever follows; None when it is none."""
     try:
         key = parse(" ".join(text.split()[:2]))
-    except BadKey:
+    except InvalidKeyError:
         return None
     return key if key.kind == "ssh-ed25519" else None
 

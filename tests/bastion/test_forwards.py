@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bastion.supervisor.connections import MOST_DENIALS
+from bastion.supervisor.connections import MAX_DENIALS
 from tests.support.bastion.bastion import Client, Replica, World, dev_server, read_until
 from tests.support.cluster.harness import free_ports
 from tests.support.wait import eventually
@@ -83,13 +83,13 @@ def test_connection_over_the_denial_limit_is_closed(fresh: World, pair: tuple[Cl
     command[1:1] = ["-D", f"127.0.0.1:{port}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
         read_until(session, "ready")
-        for _ in range(MOST_DENIALS + 1):
+        for _ in range(MAX_DENIALS + 1):
             assert _through_socks(port, "169.254.169.254", 80) == b""
         assert session.wait(timeout=15) == 255
     (closed,) = eventually(lambda: replica.events("conn_close"), "the connection's end")
-    assert closed["reason"] == f"more than {MOST_DENIALS} forwards were refused on this connection"
+    assert closed["reason"] == f"more than {MAX_DENIALS} forwards were refused on this connection"
     assert [each["reason"] for each in replica.events("denied")] == [closed["reason"]]
-    assert len(replica.events("forward_denied")) == MOST_DENIALS
+    assert len(replica.events("forward_denied")) == MAX_DENIALS
     assert client.run(replica, "ann", "echo in").stdout == "in\n"
 
 

@@ -13,7 +13,7 @@ from tests.support.wait import eventually
 
 PEOPLE = 100
 WARMING, ROUNDS = 2, 3
-MOST_GROWN_KIB = 1024
+MAX_GROWN_KIB = 1024
 """A few KiB for each login of the rounds; an interpreter's own memory comes and goes in pieces like this."""
 AT_ONCE_SECONDS = 60.0
 """So nobody of the hundred ran into a time-out; how fast it is on an idle machine is a figure of `make bench`."""
@@ -151,7 +151,7 @@ def test_many_logins_leave_no_descriptors_memory_or_processes(fresh: World) -> N
         """What has ended may still be there for a moment after it was told."""
         seen[:] = [_usage(replica)]
         return all(
-            seen[0][name] <= number + (MOST_GROWN_KIB if name.endswith("KiB") else 0) for name, number in before.items()
+            seen[0][name] <= number + (MAX_GROWN_KIB if name.endswith("KiB") else 0) for name, number in before.items()
         )
 
     eventually(

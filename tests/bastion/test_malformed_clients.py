@@ -16,9 +16,9 @@ from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, s
 import asyncssh
 import pytest
 
-from bastion.audit.peers import MOST_PEERS
+from bastion.audit.peers import MAX_PEERS
 from bastion.audit.server import BEGIN_SECONDS, WAIT_FOR_SSHD
-from bastion.supervisor.health import MOST_CONNECTIONS, MOST_OF_POD
+from bastion.supervisor.health import MAX_CONNECTIONS, MAX_POD_CONNECTIONS
 from devservers_core.protocol import MAX_LINE_BYTES
 from tests.support.bastion.bastion import Client, Replica, World, dev_server
 from tests.support.wait import eventually
@@ -154,7 +154,7 @@ def _answer(peer: socket.socket, event: str, **fields: object) -> dict[str, obje
 
 def test_audit_sockets_over_one_users_limit_are_closed_and_others_answered(pair: tuple[Client, Replica]) -> None:
     _, replica = pair
-    with _sockets(replica, 20000, MOST_PEERS) as held:
+    with _sockets(replica, 20000, MAX_PEERS) as held:
         assert all(_answer(each, "nonsense") for each in held)
         with _sockets(replica, 20000, 1) as (more,), _sockets(replica, 20001, 1) as (other,):
             assert _answer(more, "nonsense") == {}
@@ -210,8 +210,8 @@ def test_health_port_with_full_pod_connections_answers_other_addresses(pair: tup
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:
         outward.connect(("192.0.2.1", 9))  # nothing is sent: it tells an address of this machine's that isn't loopback
         address = outward.getsockname()[0]
-    with _held(replica, MOST_OF_POD, "127.0.0.1"), _held(replica, 1, "127.0.0.1") as (own,):
+    with _held(replica, MAX_POD_CONNECTIONS, "127.0.0.1"), _held(replica, 1, "127.0.0.1") as (own,):
         assert _probe(own) == b""
-        with _held(replica, MOST_CONNECTIONS, address) as held, _held(replica, 1, address) as (more,):
+        with _held(replica, MAX_CONNECTIONS, address) as held, _held(replica, 1, address) as (more,):
             assert _probe(more) == b""
             assert all(_probe(each).startswith(b"HTTP/1.0 200 ") for each in held)

@@ -145,6 +145,6 @@ def _fingerprint(key: str | None) -> str | None:
 
     try:
         public = ssh_keys.parse(key)
-    except ssh_keys.BadKey:
+    except ssh_keys.InvalidKeyError:
         return None
     return f"{public.fingerprint} ({public.kind})"

@@ -33,7 +33,7 @@ class Key:
 
     @property
     def public(self) -> ssh_keys.PublicKey:
-        """The key itself. Raises BadKey."""
+        """The key itself. Raises InvalidKeyError."""
         return ssh_keys.parse(self.line.strip())
 
     @property
@@ -60,11 +60,11 @@ def parse_public_key(line: str) -> str:
     remedy = "give the one line of a .pub file, without options before it; `ssh-keygen -t ed25519` makes a key"
     try:
         key = ssh_keys.parse(line)
-    except ssh_keys.DamagedKey:
+    except ssh_keys.DamagedKeyError:
         raise CommandError(
             "this public key is damaged: its body is not of the type it names", remedy, REFUSED
         ) from None
-    except ssh_keys.BadKey:
+    except ssh_keys.InvalidKeyError:
         raise CommandError("this is not an OpenSSH public key", remedy, REFUSED) from None
     if key.rsa_bits is not None and key.rsa_bits < MIN_RSA_BITS:
         raise CommandError(
@@ -138,7 +138,7 @@ def remove_key_patch(spec: Json, which: str, now: datetime) -> dict[str, Any]:
     def stays(line: object) -> bool:
         try:
             return Key("", str(line)).fingerprint not in fingerprints
-        except ssh_keys.BadKey:
+        except ssh_keys.InvalidKeyError:
             return True
 
     return {

@@ -39,8 +39,10 @@ class Reflector(threading.Thread):
         changed: Callable[[bool], None],
         keep: Callable[[Json], Json] = lambda item: item,
     ) -> None:
-        """`changed` is called after each change, with True when it came from a list; `keep` says what of an
-        object stays in memory.
+        """Watches the objects of `path`.
+
+        `changed` is called after each change, with True when it came from a list; `keep` says what of an object stays
+        in memory.
         """
         super().__init__(name=path.rsplit("/", 1)[-1], daemon=True)
         self._client = client
@@ -60,6 +62,7 @@ class Reflector(threading.Thread):
             return list(self._objects.values())
 
     def run(self) -> None:
+        """Lists and watches until the process ends."""
         wait, failed = 0.1, False
         while True:
             try:

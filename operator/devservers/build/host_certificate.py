@@ -29,7 +29,7 @@ def serves(certificate: str, ca_public: str, public: str, names: Sequence[str], 
     """Whether a certificate is this CA's, for this key and these names, and far from its end."""
     try:
         ca, key = ssh_keys.parse(ca_public.strip()), ssh_keys.parse(public.strip())
-    except ssh_keys.BadKey:
+    except ssh_keys.InvalidKeyError:
         return False
     return ssh_certs.host_certificate_serves(certificate, ca, key, names, now, _verify)
 

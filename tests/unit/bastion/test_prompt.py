@@ -17,7 +17,7 @@ from bastion.session.prompt import Prompt
 from devctl.command_table import COMMANDS, GROUPS
 
 
-def test_ctrl_c_while_the_audit_process_is_asked_begins_a_new_session_on_paper(tmp_path: Path) -> None:
+def test_ctrl_c_while_the_audit_process_is_asked_begins_a_new_session_on_record(tmp_path: Path) -> None:
     """Its answer comes all the same, and is not the one to the next request."""
     heard: list[list[str]] = []
 
@@ -45,8 +45,8 @@ def test_ctrl_c_while_the_audit_process_is_asked_begins_a_new_session_on_paper(t
         prompt = Prompt(audit, {"PATH": "/usr/bin:/bin", "HOME": "/"}, kubectl=False)
         prompt.start = {"kind": "shell", "argv": []}
         audit.start(**prompt.start)
-        assert prompt._one("devctl version", 0) == 130
-        assert prompt._one("devctl version", 0) == 0
+        assert prompt._run_line("devctl version", 0) == 130
+        assert prompt._run_line("devctl version", 0) == 0
         audit.close()
         answering.join(30)
     assert heard == [["session_start", "command_start"], ["session_start", "command_start", "command_end"]]

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from bastion.audit.recording import (
-    MOST_BYTES,
+    MAX_BYTES,
     WINDOW_BYTES,
-    NoRecording,
     Recording,
+    RecordingNotFoundError,
     frames,
     main,
     recordings,
 )
-from bastion.audit.shelf import BLOCK, Shelf
+from bastion.audit.recording_store import BLOCK, RecordingStore
 from bastion.paths import Paths
 
 
@@ -66,11 +66,11 @@ def test_a_flood_is_counted_and_not_kept(tmp_path: Path) -> None:
 def test_a_long_night_has_an_end(tmp_path: Path) -> None:
     clock = Clock()
     recording = Recording(tmp_path, "ann", "s1", (80, 24), clock)
-    for _ in range(MOST_BYTES // WINDOW_BYTES + 20):
+    for _ in range(MAX_BYTES // WINDOW_BYTES + 20):
         clock.now += 11
         recording.output("x" * (WINDOW_BYTES - 100))
     recording.close()
-    assert MOST_BYTES * 0.99 < recording.path.stat().st_size < MOST_BYTES * 1.01
+    assert MAX_BYTES * 0.99 < recording.path.stat().st_size < MAX_BYTES * 1.01
 
 
 def test_a_recording_under_way_and_a_broken_one_can_be_read(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_recording_under_way_and_a_broken_one_can_be_read(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("session", ["nope", "../ann/s1", "*", "", "/etc/passwd", "a\nb"])
 def test_only_a_session_can_be_played(tmp_path: Path, session: str) -> None:
-    with pytest.raises(NoRecording):
+    with pytest.raises(RecordingNotFoundError):
         list(frames(tmp_path, session))
 
 
@@ -118,19 +118,19 @@ def test_what_is_written_counts_and_not_what_was_shown(tmp_path: Path) -> None:
 
 
 def test_the_oldest_that_is_finished_makes_way(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, 3 * BLOCK + 3000)
+    store = RecordingStore(tmp_path, 3 * BLOCK + 3000)
     for name in ("s1", "s2"):
-        done = Recording(tmp_path, "ann", name, (80, 24), shelf=shelf)
+        done = Recording(tmp_path, "ann", name, (80, 24), store=store)
         done.output("x" * 1000)
         done.close()
-    open_one = Recording(tmp_path, "bob", "s3", (80, 24), shelf=shelf)
+    open_one = Recording(tmp_path, "bob", "s3", (80, 24), store=store)
     open_one.output("x" * 1500)
     assert {each.session for each in recordings(tmp_path)} == {"s2", "s3"}
-    again = Shelf(tmp_path, 3 * BLOCK)
+    again = RecordingStore(tmp_path, 3 * BLOCK)
     assert again.take("carol", 2 * BLOCK)
     assert not list(tmp_path.glob("ann/*"))
-    full = Shelf(tmp_path / "none", 2 * BLOCK)
-    last = Recording(tmp_path / "none", "ann", "s4", (80, 24), Clock(), shelf=full)
+    full = RecordingStore(tmp_path / "none", 2 * BLOCK)
+    last = Recording(tmp_path / "none", "ann", "s4", (80, 24), Clock(), store=full)
     last.output("x" * 10000)
     last.close()
     assert "10000 bytes not recorded" in last.path.read_text()
@@ -140,14 +140,14 @@ def test_who_is_refused_room_takes_no_time_of_others(tmp_path: Path) -> None:
     """The audit process is everybody's: a refusal may not cost a look at what everybody has recorded."""
 
     def seconds(others: int) -> float:
-        shelf = Shelf(tmp_path / "none", 10**12, BLOCK)
+        store = RecordingStore(tmp_path / "none", 10**12, BLOCK)
         for number in range(others):
-            shelf.finished(tmp_path / "bob" / f"{number}.cast", 0)
-        assert shelf.take("ann", BLOCK)
+            store.finished(tmp_path / "bob" / f"{number}.cast", 0)
+        assert store.take("ann", BLOCK)
         best = 1e9
         for _ in range(5):
             begin = time.perf_counter()
-            assert not any(shelf.take("ann", 1) for _ in range(200))
+            assert not any(store.take("ann", 1) for _ in range(200))
             best = min(best, time.perf_counter() - begin)
         return best
 
@@ -155,17 +155,17 @@ def test_who_is_refused_room_takes_no_time_of_others(tmp_path: Path) -> None:
 
 
 def test_nobody_s_recordings_make_others_go(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, 10 * BLOCK, 3 * BLOCK)
-    Recording(tmp_path, "bob", "b1", (80, 24), shelf=shelf).close()
+    store = RecordingStore(tmp_path, 10 * BLOCK, 3 * BLOCK)
+    Recording(tmp_path, "bob", "b1", (80, 24), store=store).close()
     for number in range(20):
-        Recording(tmp_path, "ann", f"a{number}", (80, 24), shelf=shelf).close()
+        Recording(tmp_path, "ann", f"a{number}", (80, 24), store=store).close()
     assert {each.session for each in recordings(tmp_path)} == {"b1", "a17", "a18", "a19"}
-    under_way = [Recording(tmp_path, "ann", f"u{number}", (80, 24), shelf=shelf) for number in range(3)]
+    under_way = [Recording(tmp_path, "ann", f"u{number}", (80, 24), store=store) for number in range(3)]
     with pytest.raises(OSError, match="fill their room"):
-        Recording(tmp_path, "ann", "u3", (80, 24), shelf=shelf)
-    Recording(tmp_path, "bob", "b2", (80, 24), shelf=shelf).close()
+        Recording(tmp_path, "ann", "u3", (80, 24), store=store)
+    Recording(tmp_path, "bob", "b2", (80, 24), store=store).close()
     # What an earlier process left counts as well.
-    again = Shelf(tmp_path, 10 * BLOCK, 3 * BLOCK)
+    again = RecordingStore(tmp_path, 10 * BLOCK, 3 * BLOCK)
     assert not again.take("ann", 4 * BLOCK)
     assert {each.user for each in recordings(tmp_path)} == {"bob"}
     for each in under_way:

@@ -14,7 +14,7 @@ from bastion.accounts.render import Rendered, render
 from bastion.paths import GROUP
 from devservers_core.grammar import USER_NAME, USER_NAME_MAX, fits
 from devservers_core.names import FIRST_UID
-from devservers_core.ssh_keys import BadKey, parse
+from devservers_core.ssh_keys import InvalidKeyError, parse
 from tests.support.bastion.accounts import key, person
 from tests.support.cluster.crd_tables import ACCEPTED, EXAMPLES, REFUSED
 
@@ -139,7 +139,7 @@ def test_no_way_to_what_is_not_theirs(name: object, namespace: object) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_key_is_left_out_and_the_others_stay(line: object) -> None:
-    with pytest.raises(BadKey):
+    with pytest.raises(InvalidKeyError):
         parse(line)
     found = render([person("ann", sshPublicKeys=[line, key(2) + ' expiry-time="1" restrict'])], [], SHELL)
     assert lines(found, "ann") == [f"restrict,pty,agent-forwarding {key(2)}"]
@@ -196,7 +196,7 @@ def test_nothing_that_anybody_writes_reaches_the_files_of_others(users: list[Any
 
 @pytest.mark.parametrize("row", [row for row in REFUSED if row[3].startswith("not an OpenSSH public key")])
 def test_a_key_that_the_api_refuses_is_refused_here(row: tuple[Any, ...]) -> None:
-    with pytest.raises(BadKey):
+    with pytest.raises(InvalidKeyError):
         parse(row[2])
 
 

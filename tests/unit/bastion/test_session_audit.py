@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bastion.session.audit import Audit, Busy, NoAudit
+from bastion.session.audit import Audit, AuditUnavailableError, BusyError
 
 
 class AuditStandIn:
@@ -56,7 +56,7 @@ def test_busy_answer_leaves_the_session_open(tmp_path: Path) -> None:
     )
     audit = Audit(str(path))
     audit.start()
-    with pytest.raises(Busy, match="four run"):
+    with pytest.raises(BusyError, match="four run"):
         audit.tell("command_start", argv=[])
     audit.tell("command_start", argv=[])
     server.close()
@@ -67,11 +67,11 @@ def test_refusal_or_no_answer_ends_the_session(tmp_path: Path, answer: bytes) ->
     path = tmp_path / "audit"
     server = AuditStandIn(path, answer)
     audit = Audit(str(path))
-    with pytest.raises(NoAudit) as refused:
+    with pytest.raises(AuditUnavailableError) as refused:
         audit.start()
     server.close()
     assert "\n" not in str(refused.value)
-    with pytest.raises(NoAudit, match="does not answer"):
+    with pytest.raises(AuditUnavailableError, match="does not answer"):
         audit.tell("command_start", argv=[])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bastion.paths import Paths
-from bastion.sshd_config import SshdSettings, TooOld, Version, render, version_of
+from bastion.sshd_config import SshdSettings, UnsupportedSshdError, Version, render, version_of
 
 PATHS = Paths(Path("/"))
 
@@ -62,5 +62,5 @@ def test_versions(text: str, version: Version) -> None:
 
 @pytest.mark.parametrize("text", ["", "dropbear 2022", "OpenSSH_9.1p1", "OpenSSH_8.9p1 Ubuntu-3"])
 def test_one_that_is_too_old_is_named(text: str) -> None:
-    with pytest.raises(TooOld, match=r"install OpenSSH 9\.2 or later"):
+    with pytest.raises(UnsupportedSshdError, match=r"install OpenSSH 9\.2 or later"):
         version_of(text)

@@ -124,14 +124,14 @@ def test_who_may_be_here_follows_the_generation(paths: Paths) -> None:
     assert access.problem("ann", ended, NOW) == "the key you logged in with ended at 2026-11-21T12:00:00Z"
     assert access.problem("ann", "SHA256:other", NOW) == "the key you logged in with was removed"
     assert access.user(20000) == "ann"
-    assert not access.shut("ann", NOW)  # one key has no end
+    assert not access.locked_out("ann", NOW)  # one key has no end
     store.put(render([person("ann", sshPublicKeys=[], sshKeys=named)], [], "/session"))
-    assert [access.shut("ann", NOW - timedelta(seconds=1)), access.shut("ann", NOW)] == [False, True]
+    assert [access.locked_out("ann", NOW - timedelta(seconds=1)), access.locked_out("ann", NOW)] == [False, True]
     store.put(render([person("ann", sshKeys=named, suspended=True)], [], "/session"))
-    assert access.shut("ann", NOW - timedelta(seconds=1))
+    assert access.locked_out("ann", NOW - timedelta(seconds=1))
     assert access.user(20000) == "ann"
     store.put(some(1))
-    assert access.shut("ann", NOW)
+    assert access.locked_out("ann", NOW)
     assert access.problem("ann", plain, NOW) == "your account was removed"
     assert access.uids() == {"user0": 20000}
 

@@ -8,18 +8,18 @@ from bastion.supervisor import processes
 from bastion.supervisor.connections import Connections
 from bastion.supervisor.processes import Process
 from bastion.supervisor.settings import SupervisorSettings
-from bastion.supervisor.sshdlog import Accepted
-from bastion.supervisor.sweeper import Sweeper
+from bastion.supervisor.sshd_log import Accepted
+from bastion.supervisor.sweeper import ProcessSweeper
 
 MIB = 1 << 20
 
 
-def _sweeper(*people: str) -> Sweeper:
+def _sweeper(*people: str) -> ProcessSweeper:
     """One who looks at connections 10, 20, ... of these people, in this order."""
     table = Connections(20)
     for number, name in enumerate(people, 1):
         table.feed(Accepted(("192.0.2.1", number), 10 * number, name, "SHA256:x"), float(number))
-    return Sweeper(table, SupervisorSettings(max_processes=3, max_memory=100 * MIB))
+    return ProcessSweeper(table, SupervisorSettings(max_processes=3, max_memory=100 * MIB))
 
 
 def _processes(*sizes: tuple[int, int, int]) -> dict[int, Process]:
@@ -59,7 +59,7 @@ def test_who_is_above_the_limit_for_a_moment_stays(monkeypatch: pytest.MonkeyPat
 
     def look(*sizes: tuple[int, int, int]) -> list[int]:
         monkeypatch.setattr(processes, "processes", lambda: _processes(*sizes))
-        return [live.pid for live, _ in sweeper.weigh()]
+        return [live.pid for live, _ in sweeper.check_memory()]
 
     assert look((10, 1, 60), (20, 1, 90), (30, 1, 99)) == []
     assert look((10, 1, 60), (20, 1, 30), (30, 1, 99)) == []

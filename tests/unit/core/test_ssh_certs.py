@@ -22,13 +22,13 @@ from devservers_core.ssh_certs import (
     HOST_LIFETIME,
     HOST_RENEWAL,
     Authority,
-    BadCertificate,
+    InvalidCertificateError,
     host_certificate,
     host_certificate_serves,
     read,
     user_certificate,
 )
-from devservers_core.ssh_keys import BadKey, PublicKey, parse
+from devservers_core.ssh_keys import InvalidKeyError, PublicKey, parse
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NAMES = ("mydev.dev-ann.svc.cluster.local", "mydev.dev-ann")
@@ -121,12 +121,12 @@ def test_host_certificate_with_one_changed_bit_does_not_serve() -> None:
 
 @pytest.mark.parametrize("line", ["", "ssh-ed25519", KEY.text, "ssh-ed25519-cert-v01@openssh.com AAAA"])
 def test_read_of_no_certificate_raises_bad_certificate(line: str) -> None:
-    with pytest.raises(BadCertificate):
+    with pytest.raises(InvalidCertificateError):
         read(line)
 
 
 @pytest.mark.parametrize("kind", ["ssh-rsa", "ecdsa-sha2-nistp256"])
 def test_certificate_of_a_key_of_another_type_raises_bad_key(kind: str) -> None:
     blob = len(kind).to_bytes(4, "big") + kind.encode() + (32).to_bytes(4, "big") + bytes(32)
-    with pytest.raises(BadKey):
+    with pytest.raises(InvalidKeyError):
         user_certificate(CA, parse(f"{kind} {base64.b64encode(blob).decode()}"), "ann", NOW)

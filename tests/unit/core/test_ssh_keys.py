@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devservers_core.ssh_keys import BadKey, DamagedKey, PublicKey, ed25519, parse
+from devservers_core.ssh_keys import DamagedKeyError, InvalidKeyError, PublicKey, ed25519, parse
 
 BODY = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 LINE = f"ssh-ed25519 {BODY}"
@@ -35,9 +35,9 @@ def test_two_keys_with_different_comments_are_equal() -> None:
      f"{LINE} {'x' * 8192}"],
 )  # fmt: skip
 def test_parse_of_no_key_line_raises_bad_key(line: object) -> None:
-    with pytest.raises(BadKey) as caught:
+    with pytest.raises(InvalidKeyError) as caught:
         parse(line)
-    assert not isinstance(caught.value, DamagedKey)
+    assert not isinstance(caught.value, DamagedKeyError)
     assert "AAAA" not in str(caught.value)
 
 
@@ -47,7 +47,7 @@ def test_parse_of_no_key_line_raises_bad_key(line: object) -> None:
      + base64.b64encode(b"\0\0\0\x0bssh-ed25519").decode()],
 )  # fmt: skip
 def test_parse_of_a_damaged_body_raises_damaged_key(line: str) -> None:
-    with pytest.raises(DamagedKey):
+    with pytest.raises(DamagedKeyError):
         parse(line)
 
 
@@ -74,6 +74,6 @@ def test_ed25519_takes_any_blanks_between_the_words() -> None:
 def test_parse_of_any_text_gives_a_key_that_parses_again_or_bad_key(text: str) -> None:
     try:
         key = parse(text)
-    except BadKey:
+    except InvalidKeyError:
         return
     assert parse(key.text) == key

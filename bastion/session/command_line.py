@@ -1,5 +1,7 @@
-"""Invariant: what comes out of here begins with a program that a person may run on the bastion, and is data: no shell
-reads it, before or after.
+"""Parses the command lines that people may run on the bastion.
+
+Invariant: the result begins with a program that a person may run here, and is data: no shell reads it, before or
+after.
 
 Pure. Nothing is imported that a login would wait for: shlex only when there is something to unquote.
 """
@@ -8,21 +10,28 @@ from __future__ import annotations
 
 DEVCTL = "devctl"
 KUBECTL = "kubectl"
-MOST = 65536
+MAX_CHARACTERS = 65536
 """Characters of a command."""
 COPY = "devctl ssh-config"
 _COPIERS = ("scp", "sftp", "sftp-server", "internal-sftp", "rsync", "git-upload-pack", "git-receive-pack")
 
 
-class Refused(ValueError):
+class CommandRefusedError(ValueError):
     """Nothing is run; the text is one line that says what is possible instead."""
 
 
 def split(text: str) -> list[str]:
-    """The words of a command as a POSIX shell would take them apart, and nothing else a shell does. Raises Refused."""
-    if len(text) > MOST:
-        raise Refused(f"a command of more than {MOST} characters is not taken; send it on standard input")
-    one_line = Refused("a command is one line of text, without control characters; quote a line break in a value")
+    """The words of a command as a POSIX shell would take them apart, and nothing else a shell does.
+
+    Raises CommandRefusedError.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise CommandRefusedError(
+            f"a command of more than {MAX_CHARACTERS} characters is not taken; send it on standard input"
+        )
+    one_line = CommandRefusedError(
+        "a command is one line of text, without control characters; quote a line break in a value"
+    )
     if any((char < " " and char not in "\t\n") or char == "\x7f" for char in text):
         raise one_line
     if "\n" not in text and not any(char in "'\"\\" for char in text):
@@ -32,14 +41,14 @@ def split(text: str) -> list[str]:
     try:
         words = shlex.split(text)
     except ValueError:
-        raise Refused("the quotes of this command do not match; quote each word for itself") from None
+        raise CommandRefusedError("the quotes of this command do not match; quote each word for itself") from None
     # Within quotes it belongs to a word, like the value of a variable; elsewhere it would begin another command.
     if text.count("\n") != sum(word.count("\n") for word in words):
         raise one_line
     return words
 
 
-def told(text: str) -> list[str]:
+def for_audit(text: str) -> list[str]:
     """The words of a refused command as they go on record: one for one, or what follows a `--token` is not masked.
 
     Where a quote is open at the end, what it holds is one word: of a secret in several, only the first would be masked.
@@ -48,17 +57,20 @@ def told(text: str) -> list[str]:
 
     for end in ("", '"', "'", '\\"'):
         try:
-            return shlex.split(text[:MOST] + end)
+            return shlex.split(text[:MAX_CHARACTERS] + end)
         except ValueError:
             continue
     return text.split()
 
 
-def command(text: str, kubectl: bool) -> list[str]:
-    """The argv of what came with `ssh USER@bastion ...`; `kubectl` says whether that may be run too. Raises Refused."""
+def parse_command(text: str, kubectl: bool) -> list[str]:
+    """The argv of what came with `ssh USER@bastion ...`; `kubectl` says whether that may be run too.
+
+    Raises CommandRefusedError.
+    """
     found = split(text)
     if not found:
-        raise Refused(f"there is no command; try `{DEVCTL} list`")
+        raise CommandRefusedError(f"there is no command; try `{DEVCTL} list`")
     if found[0] not in (DEVCTL, KUBECTL):  # as at the prompt; the table costs only who leaves it out
         from devctl.command_table import COMMANDS
 
@@ -70,8 +82,11 @@ def command(text: str, kubectl: bool) -> list[str]:
     return found
 
 
-def typed(line: str, kubectl: bool, known: tuple[str, ...] | frozenset[str]) -> list[str]:
-    """The argv of a line at the prompt, where `devctl` may be left out before a command of `known`. Raises Refused."""
+def parse_prompt_line(line: str, kubectl: bool, known: tuple[str, ...] | frozenset[str]) -> list[str]:
+    """The argv of a line at the prompt, where `devctl` may be left out before a command of `known`.
+
+    Raises CommandRefusedError.
+    """
     found = split(line)
     if found and (found[0] in known or found[0].startswith("-")):
         found.insert(0, DEVCTL)
@@ -84,23 +99,23 @@ def _check(argv: list[str], kubectl: bool) -> None:
     first = argv[0]
     if first == DEVCTL:
         if argv[1:2] == ["credential"]:  # kubectl starts it by itself, and not through here
-            raise Refused(f"{DEVCTL} credential is kubectl's own; a token of yours is shown to nobody")
+            raise CommandRefusedError(f"{DEVCTL} credential is kubectl's own; a token of yours is shown to nobody")
         return
     if first == KUBECTL:
         if not kubectl:
-            raise Refused(f"kubectl is switched off on this bastion; `{DEVCTL} --help` lists what there is")
+            raise CommandRefusedError(f"kubectl is switched off on this bastion; `{DEVCTL} --help` lists what there is")
         from bastion.session.kubectl import check
 
         check(argv)
         return
     if first.rsplit("/", 1)[-1] in _COPIERS:
-        raise Refused(
+        raise CommandRefusedError(
             f"nothing is kept on the bastion; copy to a server instead: `{COPY} --install` once on your machine, "
             "then `scp FILE NAME.devserver:`"
         )
     shown = "".join(char if char.isprintable() else "?" for char in first[:40])
     also = f" and {KUBECTL}" if kubectl else ""
-    raise Refused(
+    raise CommandRefusedError(
         f"{shown!r} is not possible here; the bastion runs {DEVCTL}{also} only, "
         f"`{DEVCTL} ssh NAME` opens a shell in a server"
     )

@@ -1,9 +1,11 @@
-"""Invariant: every session and connection that was opened on paper is closed on paper, and its identity comes from
-the kernel or from sshd, never from the one who speaks.
+"""Tracks open sessions and connections, and makes their audit events.
 
-Pure: what peers say, in; the events to write, out. A peer with uid 0 is the supervisor, which reads sshd's log; it
-may name connections. Any other peer is a person's session program, believed in what it was asked to do and nothing
-else: user and uid are stamped, and without a connection that sshd opened for the same user it has no session.
+Invariant: every session and connection that was opened is closed, and its identity comes from the kernel or from
+sshd, never from the peer that reports it.
+
+Pure: requests of peers in, events to write out. A peer with uid 0 is the supervisor, which reads sshd's log and may
+name connections. Any other peer is a person's session program: what it was asked to do is taken from it, user and uid
+are stamped, and without a connection that sshd opened for the same user it has no session.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from devservers_core.types import Json
 UNTOLD = "sshd has not told of this connection; try again"
 
 
-class Refused(ValueError):
+class EventRefusedError(ValueError):
     """What a peer asks is not written, and it is told why in one line."""
 
 
@@ -52,7 +54,7 @@ class Session:
     open: bool = True
 
 
-class Ledger:
+class SessionTracker:
     """Everything that is open now."""
 
     def __init__(self, replica: str, clock: Callable[[], float]) -> None:
@@ -64,31 +66,31 @@ class Ledger:
         self._connections: dict[str, Connection] = {}
         self._sources: dict[tuple[str, int], Connection] = {}
 
-    def known(self, source: tuple[str, int], user: str) -> bool:
+    def knows(self, source: tuple[str, int], user: str) -> bool:
         """Whether the supervisor has told of this connection of theirs."""
         return source in self._sources and self._sources[source].user == user
 
-    def begin(self, user: str, uid: int, said: Mapping[str, Any]) -> tuple[Session, Json]:
-        """A session and its session_start. Raises Refused when the connection may have none."""
-        source = (str(said.get("src_ip")), said.get("src_port"))
+    def begin_session(self, user: str, uid: int, fields: Mapping[str, Any]) -> tuple[Session, Json]:
+        """A session and its session_start. Raises EventRefusedError when the connection may have none."""
+        source = (str(fields.get("src_ip")), fields.get("src_port"))
         conn = self._sources.get(source) if isinstance(source[1], int) else None  # type: ignore[arg-type]
         if conn is None or conn.user != user:
-            raise Refused(UNTOLD)
+            raise EventRefusedError(UNTOLD)
         if conn.refused:
-            raise Refused(conn.refused)
-        base: Json = {"session": self._id("s"), "user": user, "uid": uid, "kind": said.get("kind")}
+            raise EventRefusedError(conn.refused)
+        base: Json = {"session": self._id("s"), "user": user, "uid": uid, "kind": fields.get("kind")}
         base |= {"conn": conn.conn, "src_ip": conn.source[0], "src_port": conn.source[1], "key_fp": conn.key_fp}
         session = Session(base["session"], user, uid, self._clock(), conn, base)
         conn.sessions.append(session)
-        return session, self._stamp("session_start", base | _said(said))
+        return session, self._stamp("session_start", base | _session_fields(fields))
 
-    def during(self, session: Session, event: str, said: Mapping[str, Any]) -> Json:
-        """An event of a session under way. Raises Refused for one that it may not tell."""
+    def session_event(self, session: Session, event: str, fields: Mapping[str, Any]) -> Json:
+        """An event of a session under way. Raises EventRefusedError for one that it may not tell."""
         if event not in SESSION_EVENTS or event == "session_start":
-            raise Refused(f"{event!r} is not an event of a session")
-        return self._stamp(event, session.base | _said(said))
+            raise EventRefusedError(f"{event!r} is not an event of a session")
+        return self._stamp(event, session.base | _session_fields(fields))
 
-    def end(self, session: Session) -> Json | None:
+    def end_session(self, session: Session) -> Json | None:
         """The session_end, once, however often it is asked for."""
         if not session.open:
             return None
@@ -99,23 +101,23 @@ class Ledger:
         passed = int((self._clock() - session.began) * 1000)
         return self._stamp("session_end", session.base | {"duration_ms": passed, "reason": reason})
 
-    def told(self, event: str, said: Mapping[str, Any], uids: Mapping[str, int]) -> list[Json]:
-        """What the supervisor tells. Raises Refused for an event that isn't its own."""
+    def supervisor_event(self, event: str, report: Mapping[str, Any], uids: Mapping[str, int]) -> list[Json]:
+        """What the supervisor tells. Raises EventRefusedError for an event that isn't its own."""
         if event not in SUPERVISOR_EVENTS:
-            raise Refused(f"{event!r} is not an event of the supervisor")
-        fields = {name: value for name, value in said.items() if name != "refused"}
-        name = str(said.get("conn", ""))
+            raise EventRefusedError(f"{event!r} is not an event of the supervisor")
+        fields = {name: value for name, value in report.items() if name != "refused"}
+        name = str(report.get("conn", ""))
         if event == "conn_open":
-            source = (str(said.get("src_ip")), int(said.get("src_port") or 0))
-            opened = Connection(name, source, str(said.get("user")), said.get("key_fp"), said.get("refused"))
+            source = (str(report.get("src_ip")), int(report.get("src_port") or 0))
+            opened = Connection(name, source, str(report.get("user")), report.get("key_fp"), report.get("refused"))
             self._connections[name] = self._sources[source] = opened
         conn = self._connections.get(name)
         if conn is not None:
             fields = {"user": conn.user, "key_fp": conn.key_fp, **fields}
             fields |= {"src_ip": conn.source[0], "src_port": conn.source[1], "uid": uids.get(conn.user)}
         if conn is not None and event in ("revoked", "denied"):
-            conn.reason = "revoked" if event == "revoked" else str(said.get("reason"))
-            conn.refused = conn.refused or str(said.get("reason") or conn.reason)
+            conn.reason = "revoked" if event == "revoked" else str(report.get("reason"))
+            conn.refused = conn.refused or str(report.get("reason") or conn.reason)
         if event == "drain":
             for each in self._connections.values():
                 each.reason = each.reason or "drain"
@@ -124,7 +126,7 @@ class Ledger:
             fields.setdefault("reason", conn.reason or "closed")
         return [self._stamp(event, fields)]
 
-    def lost(self) -> list[Json]:
+    def supervisor_lost(self) -> list[Json]:
         """The supervisor is gone, and everything that it held with it."""
         closed = []
         for conn in list(self._connections.values()):
@@ -151,5 +153,5 @@ class Ledger:
         return {**fields, "event": event, "replica": self._replica}
 
 
-def _said(said: Mapping[str, Any]) -> Json:
-    return {name: said[name] for name in SESSION_FIELDS if name in said}
+def _session_fields(fields: Mapping[str, Any]) -> Json:
+    return {name: fields[name] for name in SESSION_FIELDS if name in fields}

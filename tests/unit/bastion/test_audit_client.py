@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bastion.supervisor.auditlink import BATCH, AuditLink
+from bastion.supervisor.audit_client import BATCH, AuditClient
 from tests.support.wait import eventually_async
 
 MOST = 50
@@ -38,15 +38,15 @@ def test_a_flood_takes_no_other_persons_events_along(tmp_path: Path, caplog: pyt
         heard: list[str] = []
         go = asyncio.Event()
         async with await asyncio.start_unix_server(_ear(heard, go), tmp_path / "audit.sock"):
-            link = AuditLink(tmp_path / "audit.sock", list, MOST)
+            link = AuditClient(tmp_path / "audit.sock", list, MOST)
             running = asyncio.ensure_future(link.run())
             await eventually_async(lambda: link.down_since is None, "a connection")
-            link.say(_said(0, "conn_open"))
+            link.report(_said(0, "conn_open"))
             await asyncio.sleep(0)  # it is on its way by now, and not answered
             for number in range(3 * MOST):
-                link.say(_said(number))
+                link.report(_said(number))
             assert link.down_since is not None
-            link.say(_said(1, "conn_close"))
+            link.report(_said(1, "conn_close"))
             go.set()
             await link.flush(10)
             await eventually_async(lambda: link.down_since is None, "it counts as there again")
@@ -74,9 +74,9 @@ def test_many_are_sent_before_the_first_is_answered(tmp_path: Path) -> None:
         go = asyncio.Event()
         go.set()
         async with await asyncio.start_unix_server(peer, tmp_path / "audit.sock"):
-            link = AuditLink(tmp_path / "audit.sock", list)
+            link = AuditClient(tmp_path / "audit.sock", list)
             for number in range(BATCH + 1):
-                link.say(_said(number))
+                link.report(_said(number))
             running = asyncio.ensure_future(link.run())
             await eventually_async(lambda: heard, "the one after the batch")
             assert [json.loads(line)["fields"]["conn"] for line in waiting] == [f"c{n}" for n in range(BATCH)]
@@ -102,9 +102,9 @@ def test_what_was_not_answered_is_said_again(tmp_path: Path) -> None:
         go = asyncio.Event()
         go.set()
         async with await asyncio.start_unix_server(peer, tmp_path / "audit.sock"):
-            link = AuditLink(tmp_path / "audit.sock", list)
+            link = AuditClient(tmp_path / "audit.sock", list)
             for event in ("conn_open", "forward_open", "conn_close"):
-                link.say(_said(1, event))
+                link.report(_said(1, event))
             running = asyncio.ensure_future(link.run())
             await link.flush(10)
             assert json.loads(lost[0])["event"] == "conn_open"

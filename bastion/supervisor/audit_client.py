@@ -1,8 +1,10 @@
-"""Invariant: what the supervisor knows reaches the audit process in order, and it is known whether it did.
+"""Sends the supervisor's events to the audit process, and reconnects.
 
-While the audit process is away events wait here; when it is back it is first told of every connection that is open,
-because it may have been started anew. When more waits than there is room for the audit counts as away, so nobody new
-is let in, and only what one person can ask for without end is left out, counted and said.
+Invariant: events reach the audit process in order, each until it is answered.
+
+While the audit process is away events wait here; after a reconnect it is first sent every open connection, because it
+may have been restarted. When more events wait than there is room for, the audit counts as away, so nobody new is let
+in, and only events that one person can cause without end are dropped, counted and logged.
 """
 
 from __future__ import annotations
@@ -22,21 +24,21 @@ Event = tuple[str, dict[str, Any]]
 ANSWER_SECONDS = 5.0
 """Until it counts as away. With a hundred people at once and much other work an answer has taken more than two."""
 RETRY_SECONDS = 0.2
-MOST_WAITING = 20000
+MAX_WAITING = 20000
 BATCH = 100
 """Events that are sent before the first of their answers is waited for."""
 ENDLESS = frozenset({"auth_fail", "forward_open", "forward_denied"})
 """Events of which anybody can make as many as they like; all others are few for each login."""
 
 
-class AuditLink:
+class AuditClient:
     """One connection to the audit process, made again when it breaks."""
 
     def __init__(
         self,
         path: Path,
         opened: Callable[[], Iterable[Event]],
-        most: int = MOST_WAITING,
+        most: int = MAX_WAITING,
     ) -> None:
         """`opened` gives a conn_open for every connection there is; `most` is how many events may wait."""
         self._path = path
@@ -49,7 +51,7 @@ class AuditLink:
         self.down_since: float | None = asyncio.get_running_loop().time()
         """loop.time() since when nothing can be reported, None while it can."""
 
-    def say(self, events: Iterable[Event]) -> None:
+    def report(self, events: Iterable[Event]) -> None:
         """Report events, now or as soon as that is possible."""
         for event in events:
             if len(self._waiting) < self._most or event[0] not in ENDLESS:

@@ -1,4 +1,6 @@
-"""Invariant: a supervisor that no longer watches says so: none of its tasks ends or stands still in silence.
+"""Reports background tasks that died or stand still.
+
+Invariant: a supervisor that no longer watches says so: none of its tasks ends or stands still in silence.
 
 Without them nobody's key would be withdrawn any more while all looks well, so the kubelet is to start it anew.
 """
@@ -14,7 +16,7 @@ STILL_SECONDS = 10.0
 """Since the last beat; a beat is due every half second."""
 
 
-class Watch:
+class Watchdog:
     """The tasks of one process."""
 
     def __init__(self) -> None:
@@ -39,7 +41,7 @@ class Watch:
         still = self._loop.time() - self._beat if self._beat is not None else 0.0
         return [*self._dead, *([f"nobody was looked at for {still:.0f} s"] if still > STILL_SECONDS else [])]
 
-    def passing(self, error: OSError) -> None:
+    def log_once(self, error: OSError) -> None:
         """Logs what may be over the next time, once for each kind."""
         if str(error.errno) not in self._once:
             self._once.add(str(error.errno))

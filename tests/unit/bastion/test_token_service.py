@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_identity,
 )
 
-from bastion.broker.desk import CA_SECONDS, REUSE, Desk
+from bastion.broker.token_service import CA_SECONDS, REUSE, TokenService
 from devservers_core.client.kubeconfig import Target
 from devservers_core.protocol import ProtocolError
 from devservers_core.protocol.broker import parse_request
@@ -65,79 +65,83 @@ def api(clock: Clock) -> Iterator[ApiServer]:
 
 
 @pytest.fixture
-def desk(api: ApiServer, clock: Clock) -> Desk:
-    return Desk(Target(api.url, "c", "s", None, {"certificate-authority-data": "Q0E="}), "devservers-system", clock)
+def service(api: ApiServer, clock: Clock) -> TokenService:
+    return TokenService(
+        Target(api.url, "c", "s", None, {"certificate-authority-data": "Q0E="}), "devservers-system", clock
+    )
 
 
-def ask(desk: Desk, user: str, message: dict[str, Any]) -> dict[str, Any]:
+def ask(service: TokenService, user: str, message: dict[str, Any]) -> dict[str, Any]:
     """The answer to a message, read as the broker's socket reads it."""
-    return desk.answer(user, parse_request(json.dumps(message).encode()))
+    return service.answer(user, parse_request(json.dumps(message).encode()))
 
 
-def test_a_token_comes_with_what_a_client_needs_to_use_it(api: ApiServer, desk: Desk) -> None:
-    assert ask(desk, "ann", {"want": "token"}) == {
+def test_a_token_comes_with_what_a_client_needs_to_use_it(api: ApiServer, service: TokenService) -> None:
+    assert ask(service, "ann", {"want": "token"}) == {
         "token": "t1", "expiresAt": "2026-01-01T00:10:00Z", "server": api.url, "certificateAuthority": "Q0E=",
         "namespace": "dev-ann", "user": "ann",
     }  # fmt: skip
 
 
 def test_a_token_is_given_out_again_until_less_than_five_minutes_are_left(
-    api: ApiServer, desk: Desk, clock: Clock
+    api: ApiServer, service: TokenService, clock: Clock
 ) -> None:
-    first = ask(desk, "ann", {"want": "token"})
+    first = ask(service, "ann", {"want": "token"})
     clock.now += LIFE - REUSE
-    assert ask(desk, "ann", {"want": "token"}) == first
+    assert ask(service, "ann", {"want": "token"}) == first
     clock.now += timedelta(seconds=1)
-    assert ask(desk, "ann", {"want": "token"})["token"] == "t2"
+    assert ask(service, "ann", {"want": "token"})["token"] == "t2"
     assert [path for _, path, _ in api.writes] == [TOKEN, TOKEN]
 
 
-def test_a_token_that_the_cluster_refused_is_replaced(desk: Desk) -> None:
-    ask(desk, "ann", {"want": "token"})
-    assert ask(desk, "ann", {"want": "token", "fresh": True})["token"] == "t2"
-    assert ask(desk, "ann", {"want": "token", "fresh": False})["token"] == "t2", "only true asks for a new one"
+def test_a_token_that_the_cluster_refused_is_replaced(service: TokenService) -> None:
+    ask(service, "ann", {"want": "token"})
+    assert ask(service, "ann", {"want": "token", "fresh": True})["token"] == "t2"
+    assert ask(service, "ann", {"want": "token", "fresh": False})["token"] == "t2", "only true asks for a new one"
     with pytest.raises(ProtocolError):
-        ask(desk, "ann", {"want": "token", "fresh": "yes"})
+        ask(service, "ann", {"want": "token", "fresh": "yes"})
 
 
-def test_one_persons_token_is_never_anothers(api: ApiServer, desk: Desk) -> None:
+def test_one_persons_token_is_never_anothers(api: ApiServer, service: TokenService) -> None:
     api.answers[TOKEN.replace("ann", "bob")] = lambda body: {
         "status": {"token": "of-bob", "expirationTimestamp": "2026-01-01T00:10:00Z"}
     }
-    assert ask(desk, "ann", {"want": "token"})["token"] == "t1"
-    found = ask(desk, "bob", {"want": "token"})
+    assert ask(service, "ann", {"want": "token"})["token"] == "t1"
+    found = ask(service, "bob", {"want": "token"})
     assert (found["token"], found["namespace"], found["user"]) == ("of-bob", "dev-bob", "bob")
-    assert ask(desk, "ann", {"want": "token"})["token"] == "t1"
+    assert ask(service, "ann", {"want": "token"})["token"] == "t1"
 
 
-def test_a_certificate_is_the_persons_alone(desk: Desk) -> None:
-    text = ask(desk, "ann", {"want": "certificate", "publicKey": key(7)})["certificate"]
+def test_a_certificate_is_the_persons_alone(service: TokenService) -> None:
+    text = ask(service, "ann", {"want": "certificate", "publicKey": key(7)})["certificate"]
     found = load_ssh_public_identity(text.encode())
     assert isinstance(found, SSHCertificate)
     assert found.valid_principals == [b"ann"]
 
 
 @pytest.mark.parametrize("wanted", ["ssh-ed25519 AAAA", "ssh-ed25519 " + "A" * 400])
-def test_a_certificate_for_no_ed25519_key_is_refused(desk: Desk, wanted: object) -> None:
-    found = ask(desk, "ann", {"want": "certificate", "publicKey": wanted})
+def test_a_certificate_for_no_ed25519_key_is_refused(service: TokenService, wanted: object) -> None:
+    found = ask(service, "ann", {"want": "certificate", "publicKey": wanted})
     assert (found["error"], found["code"]) == ("publicKey must be one ssh-ed25519 line", 2)
 
 
 @pytest.mark.parametrize("wanted", [None, 7, "", "ssh-rsa AAAA", "ssh-ed25519 " + "A" * 600])
-def test_a_request_for_a_certificate_of_no_ed25519_key_is_refused(desk: Desk, wanted: object) -> None:
+def test_a_request_for_a_certificate_of_no_ed25519_key_is_refused(service: TokenService, wanted: object) -> None:
     with pytest.raises(ProtocolError, match="publicKey must be one ssh-ed25519 line"):
-        ask(desk, "ann", {"want": "certificate", "publicKey": wanted})
+        ask(service, "ann", {"want": "certificate", "publicKey": wanted})
 
 
-def test_the_ca_is_read_again_after_a_while(api: ApiServer, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ca_is_read_again_after_a_while(
+    api: ApiServer, service: TokenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seconds = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: seconds[0])
     wanted = {"want": "certificate", "publicKey": key(7)}
-    assert "certificate" in ask(desk, "ann", wanted)
+    assert "certificate" in ask(service, "ann", wanted)
     api.put(CA, data={})
-    assert "certificate" in ask(desk, "ann", wanted), "the one in memory"
+    assert "certificate" in ask(service, "ann", wanted), "the one in memory"
     seconds[0] += CA_SECONDS + 1
-    assert ask(desk, "ann", wanted)["error"] == "the bastion is not set up: Secret user-ca has no ca"
+    assert ask(service, "ann", wanted)["error"] == "the bastion is not set up: Secret user-ca has no ca"
 
 
 @pytest.mark.parametrize(
@@ -150,35 +154,39 @@ def test_the_ca_is_read_again_after_a_while(api: ApiServer, desk: Desk, monkeypa
     ],
 )
 def test_a_broken_ca_is_told_without_a_word_of_it(
-    api: ApiServer, desk: Desk, data: dict[str, str] | None, says: str
+    api: ApiServer, service: TokenService, data: dict[str, str] | None, says: str
 ) -> None:
     if data is None:
         del api.objects[CA]
     else:
         api.put(CA, data=data)
-    found = ask(desk, "ann", {"want": "certificate", "publicKey": key(7)})
+    found = ask(service, "ann", {"want": "certificate", "publicKey": key(7)})
     assert says in found["error"]
     assert found["try"] == "tell an administrator"
     assert "s3cret" not in str(found)
 
 
-def test_keys_are_the_persons_own_and_a_change_is_made_at_the_version_that_was_read(api: ApiServer, desk: Desk) -> None:
+def test_keys_are_the_persons_own_and_a_change_is_made_at_the_version_that_was_read(
+    api: ApiServer, service: TokenService
+) -> None:
     api.objects[ANN]["metadata"]["resourceVersion"] = "41"
-    found = ask(desk, "ann", {"want": "keys", "remove": "a"})
+    found = ask(service, "ann", {"want": "keys", "remove": "a"})
     assert found == {"spec": {"sshPublicKeys": [], "sshKeys": [{"name": "b", "key": key(2)}]}}
     ((method, path, body),) = api.writes
     assert (method, path) == ("PATCH", ANN)
     assert body is not None
     assert body["metadata"] == {"resourceVersion": "41"}
-    assert ask(desk, "ann", {"want": "keys", "remove": "b"})["error"] == "this is the last key that opens the account"
+    assert (
+        ask(service, "ann", {"want": "keys", "remove": "b"})["error"] == "this is the last key that opens the account"
+    )
 
 
-def test_a_change_of_keys_that_meets_another_one_is_made_again(api: ApiServer, desk: Desk) -> None:
+def test_a_change_of_keys_that_meets_another_one_is_made_again(api: ApiServer, service: TokenService) -> None:
     api.refuse("PATCH", ANN, (409, "conflict"), (409, "conflict"), (200, ""))
-    assert len(ask(desk, "ann", {"want": "keys", "remove": "a"})["spec"]["sshKeys"]) == 1
+    assert len(ask(service, "ann", {"want": "keys", "remove": "a"})["spec"]["sshKeys"]) == 1
     assert len(api.writes) == 3
     api.refuse("PATCH", ANN, (409, "conflict"))
-    assert "error" in ask(desk, "ann", {"want": "keys", "add": {"name": "c", "key": key(3)}})
+    assert "error" in ask(service, "ann", {"want": "keys", "add": {"name": "c", "key": key(3)}})
 
 
 @pytest.mark.parametrize(
@@ -190,21 +198,21 @@ def test_a_change_of_keys_that_meets_another_one_is_made_again(api: ApiServer, d
     ],
 )
 def test_a_refusal_of_the_cluster_is_told_in_words_for_the_person(
-    api: ApiServer, desk: Desk, status: int, says: str, code: int
+    api: ApiServer, service: TokenService, status: int, says: str, code: int
 ) -> None:
     api.refuse("POST", TOKEN, (status, "system:serviceaccount:devservers-bastion:bastion may not"))
-    found = ask(desk, "ann", {"want": "token"})
+    found = ask(service, "ann", {"want": "token"})
     assert (found["error"], found["code"]) == (says, code)
     assert "system:" not in str(found)
 
 
-def test_a_cluster_that_does_not_answer_is_no_request_of_the_persons(api: ApiServer, desk: Desk) -> None:
+def test_a_cluster_that_does_not_answer_is_no_request_of_the_persons(api: ApiServer, service: TokenService) -> None:
     api.close()
-    assert ask(desk, "ann", {"want": "token"})["error"] == "the cluster does not answer"
+    assert ask(service, "ann", {"want": "token"})["error"] == "the cluster does not answer"
 
 
 @pytest.mark.parametrize("request_", [{}, {"want": "secrets"}, {"want": None}, {"want": ["token"]}])
-def test_what_is_no_request_is_refused(api: ApiServer, desk: Desk, request_: dict[str, Any]) -> None:
+def test_what_is_no_request_is_refused(api: ApiServer, service: TokenService, request_: dict[str, Any]) -> None:
     with pytest.raises(ProtocolError, match="this is no request"):
-        ask(desk, "ann", request_)
+        ask(service, "ann", request_)
     assert api.writes == []

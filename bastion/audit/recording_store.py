@@ -1,6 +1,8 @@
-"""Invariant: recordings never fill their volume, and one person's never make everybody else's go.
+"""Stores recordings of terminal sessions within a size budget.
 
-Asked before every event of every recording: what it does must not depend on how many recordings there are.
+Invariant: a user's recordings are evicted before anybody else's are, and all of them stay within the volume.
+
+Asked before every event of every recording: its cost must not depend on how many recordings there are.
 """
 
 from __future__ import annotations
@@ -8,19 +10,19 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 
-MOST_ALL = 768 * 2**20
+MAX_TOTAL_BYTES = 768 * 2**20
 """Of all recordings here; the volume has 1 GiB (infra: the pod's emptyDir)."""
-MOST_OF_ONE = 192 * 2**20
+MAX_USER_BYTES = 192 * 2**20
 """Of one person's: one alone can't make everybody's go, and is the first who has no room for another session."""
 BLOCK = 4096
 """What a file takes at least."""
 SUFFIX = ".cast"
 
 
-class Shelf:
+class RecordingStore:
     """The room that all recordings share: the oldest finished ones make way, and nobody has more than a share."""
 
-    def __init__(self, folder: Path, most: int = MOST_ALL, share: int = MOST_OF_ONE) -> None:
+    def __init__(self, folder: Path, most: int = MAX_TOTAL_BYTES, share: int = MAX_USER_BYTES) -> None:
         """`most` and `share` are bytes; what is in `folder` already counts as finished. Raises OSError."""
         self._most, self._share = most, share
         self._total = 0

@@ -42,7 +42,7 @@ CA_SECONDS = 300.0
 """How long the CA is used before it is read again."""
 
 
-class Desk:
+class TokenService:
     """Answers requests; for several threads."""
 
     def __init__(self, target: Target, namespace: str, now: Callable[[], datetime]) -> None:

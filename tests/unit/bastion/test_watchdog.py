@@ -7,8 +7,8 @@ from collections.abc import Coroutine
 
 import pytest
 
-from bastion.supervisor.health import MOST_BYTES, MOST_OF_POD, Health
-from bastion.supervisor.watch import STILL_SECONDS, Watch
+from bastion.supervisor.health import MAX_BYTES, MAX_POD_CONNECTIONS, Health
+from bastion.supervisor.watchdog import STILL_SECONDS, Watchdog
 
 
 async def _ask(port: int, text: bytes) -> bytes:
@@ -32,7 +32,7 @@ async def _dies() -> None:
 
 def test_a_task_that_died_is_a_fault(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        found = Watch()
+        found = Watchdog()
         async with await Health(found.faults, list, dict).serve("127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             assert (await _ask(port, b"GET /healthz HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.0 200 ")
@@ -63,7 +63,7 @@ def test_standing_still_is_a_fault() -> None:
     clock = Clock()
 
     async def main() -> None:
-        found = Watch()
+        found = Watchdog()
         found.beat()
         assert found.faults() == []
         clock.ahead += STILL_SECONDS + 2
@@ -76,13 +76,13 @@ def test_standing_still_is_a_fault() -> None:
 
 
 def test_strangers_get_little_of_the_health_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bastion.supervisor.health.SECONDS", 3.0)
+    monkeypatch.setattr("bastion.supervisor.health.REQUEST_SECONDS", 3.0)
 
     async def main() -> None:
         async with await Health(list, list, dict).serve("127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            assert await _ask(port, b"GET /healthz HTTP/1.0\r\n" + b"x: y\r\n" * MOST_BYTES + b"\r\n") == b""
-            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST_OF_POD)]
+            assert await _ask(port, b"GET /healthz HTTP/1.0\r\n" + b"x: y\r\n" * MAX_BYTES + b"\r\n") == b""
+            held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_POD_CONNECTIONS)]
             assert await _ask(port, b"GET /healthz HTTP/1.0\r\n\r\n") == b""
             for reader, writer in held:  # their time ends by itself
                 assert await asyncio.wait_for(reader.read(), 10) == b""

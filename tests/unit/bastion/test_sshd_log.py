@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bastion.supervisor.connections import MOST_DENIALS, REFUSED_SECONDS, Connections
-from bastion.supervisor.sshdlog import Accepted, Child, Dropped, Ended, Forward, Opened, Record, Software, Tried, parse
+from bastion.supervisor.connections import MAX_DENIALS, REFUSED_SECONDS, Connections
+from bastion.supervisor.sshd_log import Accepted, Child, Dropped, Ended, Forward, Opened, Record, Software, Tried, parse
 
 FP = "SHA256:q9USBPPD9yRVjmaA9iK99ZCAP6R8WZXA4PN1XbLL3Eo"
 HERE = ("127.0.0.1", 46630)
@@ -164,11 +164,11 @@ def test_a_forward_without_a_name_is_on_record_and_not_kept() -> None:
 def test_refusals_without_end_are_an_end() -> None:
     table = _table()
     table.feed(Accepted(HERE, 8, "ann", FP), 0)
-    said = [table.feed(Forward(8, f"a:{port}", denied=True), 0) for port in range(MOST_DENIALS)]
+    said = [table.feed(Forward(8, f"a:{port}", denied=True), 0) for port in range(MAX_DENIALS)]
     assert all(len(events) == 1 for events in said)
     assert table.live[8].unwanted is None
     assert table.feed(Forward(8, "a:1", denied=True), 0) == []
-    assert table.live[8].unwanted == f"more than {MOST_DENIALS} forwards were refused on this connection"
+    assert table.live[8].unwanted == f"more than {MAX_DENIALS} forwards were refused on this connection"
 
 
 def test_a_stranger_is_one_line_however_often_they_tried() -> None:

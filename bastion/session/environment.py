@@ -1,4 +1,6 @@
-"""Invariant: what a person's client says about its environment reaches no program but as a terminal's name, a language
+"""The environment variables of what a session runs.
+
+Invariant: what a person's client says about its environment reaches no program but as a terminal's name, a language
 and the socket of a forwarded agent; everything else is ours.
 """
 
@@ -12,7 +14,7 @@ _LANGUAGES = (
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-@")
 
 
-def fixed(given: dict[str, str], broker: str, address: str = "", authority: str = "") -> dict[str, str]:
+def session_environment(given: dict[str, str], broker: str, address: str = "", authority: str = "") -> dict[str, str]:
     """The environment of what a session runs; `given` is sshd's, `broker` the broker's socket.
 
     `address` is what people call this bastion, `authority` who vouches for its host key; "" when the stack doesn't say.
@@ -40,7 +42,7 @@ def fixed(given: dict[str, str], broker: str, address: str = "", authority: str 
     return found
 
 
-def source(given: dict[str, str]) -> dict[str, object]:
+def connection_source(given: dict[str, str]) -> dict[str, object]:
     """Where the connection comes from, as audit events have it."""
     address, _, rest = given.get("SSH_CONNECTION", "").partition(" ")
     port = rest.partition(" ")[0]

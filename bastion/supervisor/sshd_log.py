@@ -1,4 +1,6 @@
-"""Invariant: a line of sshd's log is read from the end that the stranger can't write, so no user name or host name
+"""Parses records of sshd's log.
+
+Invariant: a line of sshd's log is read from the end that the stranger can't write, so no user name or host name
 in it is ever taken for an address.
 
 Pure. The forms are those of OpenSSH 9.2 and 10.0 (auth.c, sshd.c, sshd-session.c, serverloop.c, channels.c,

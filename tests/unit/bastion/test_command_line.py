@@ -11,9 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bastion.audit.event import line
+from bastion.session.command_line import (
+    CommandRefusedError,
+    for_audit,
+    parse_command,
+    parse_prompt_line,
+    split,
+)
+from bastion.session.environment import connection_source, session_environment
 from bastion.session.kubectl import SHORT, SHORT_OF, SWITCHES, VALUES, VERBS, check, reads_objects
-from bastion.session.surroundings import fixed, source
-from bastion.session.words import Refused, command, split, told, typed
 from devservers_core.protocol.audit import encode_request
 
 KNOWN = frozenset({"list", "ssh", "keys"})
@@ -38,10 +44,10 @@ HOSTILE = st.lists(st.sampled_from(PIECES)).map("".join)
 )
 def test_words_are_taken_apart_and_nothing_else(text: str, argv: list[str] | None) -> None:
     if argv is None:
-        with pytest.raises(Refused):
-            command(text, True)
+        with pytest.raises(CommandRefusedError):
+            parse_command(text, True)
     else:
-        assert command(text, True) == argv
+        assert parse_command(text, True) == argv
 
 
 @pytest.mark.parametrize(
@@ -71,8 +77,8 @@ def test_words_are_taken_apart_and_nothing_else(text: str, argv: list[str] | Non
     ],
 )
 def test_a_refusal_is_one_line_that_says_what_is_possible(text: str, says: str) -> None:
-    with pytest.raises(Refused) as refused:
-        command(text, True)
+    with pytest.raises(CommandRefusedError) as refused:
+        parse_command(text, True)
     assert says in str(refused.value)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 250
@@ -93,26 +99,26 @@ def test_a_refusal_is_one_line_that_says_what_is_possible(text: str, says: str) 
     ],
 )
 def test_what_is_refused_is_told_word_by_word(text: str, words: list[str]) -> None:
-    assert told(text) == words
+    assert for_audit(text) == words
 
 
 def test_nobody_asks_for_their_token_at_the_prompt() -> None:
     for line_ in ("devctl credential", "credential"):
-        with pytest.raises(Refused):
-            typed(line_, True, KNOWN)
+        with pytest.raises(CommandRefusedError):
+            parse_prompt_line(line_, True, KNOWN)
 
 
 def test_kubectl_is_there_only_when_the_stack_says_so() -> None:
-    with pytest.raises(Refused, match="switched off"):
-        command("kubectl get pods", False)
+    with pytest.raises(CommandRefusedError, match="switched off"):
+        parse_command("kubectl get pods", False)
 
 
 @given(HOSTILE, st.booleans())
 def test_whatever_comes_only_devctl_and_kubectl_are_run(text: str, kubectl: bool) -> None:
     for at_the_prompt in (False, True):
         try:
-            argv = typed(text, kubectl, KNOWN) if at_the_prompt else command(text, kubectl)
-        except Refused as refusal:
+            argv = parse_prompt_line(text, kubectl, KNOWN) if at_the_prompt else parse_command(text, kubectl)
+        except CommandRefusedError as refusal:
             assert str(refusal).isprintable()
             continue
         assert not argv or argv[0] == "devctl" or (kubectl and argv[0] == "kubectl" and argv[1:2] != ["edit"])
@@ -123,7 +129,7 @@ def test_whatever_comes_only_devctl_and_kubectl_are_run(text: str, kubectl: bool
 def test_the_quick_way_to_split_is_the_slow_one(text: str) -> None:
     try:
         found = split(text)
-    except Refused:
+    except CommandRefusedError:
         return
     assert found == shlex.split(text)
 
@@ -148,12 +154,12 @@ def test_a_long_command_is_cut_and_the_request_stays_small() -> None:
 
 
 def test_at_the_prompt_devctl_may_be_left_out() -> None:
-    assert typed("list -o wide", True, KNOWN) == ["devctl", "list", "-o", "wide"]
-    assert typed("--help", True, KNOWN) == ["devctl", "--help"]
-    assert typed("devctl ssh x", True, KNOWN) == ["devctl", "ssh", "x"]
-    assert typed("", True, KNOWN) == []
-    with pytest.raises(Refused):
-        typed("ls", True, KNOWN)
+    assert parse_prompt_line("list -o wide", True, KNOWN) == ["devctl", "list", "-o", "wide"]
+    assert parse_prompt_line("--help", True, KNOWN) == ["devctl", "--help"]
+    assert parse_prompt_line("devctl ssh x", True, KNOWN) == ["devctl", "ssh", "x"]
+    assert parse_prompt_line("", True, KNOWN) == []
+    with pytest.raises(CommandRefusedError):
+        parse_prompt_line("ls", True, KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +213,7 @@ def test_kubectl_for_ones_own_things(words: str) -> None:
     ],
 )  # fmt: skip
 def test_kubectl_reads_no_file_starts_no_program_and_knows_one_cluster(words: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRefusedError) as refused:
         check(["kubectl", *words.split()])
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 300
@@ -217,11 +223,11 @@ def test_kubectl_reads_no_file_starts_no_program_and_knows_one_cluster(words: st
 def test_no_flag_of_kubectls_swallows_the_end_of_flags(words: list[str]) -> None:
     """Whatever stands before it, a kubeconfig behind `--` is only taken where it is the pod's: after exec's own."""
     for verb in ("get", "logs", "create"):
-        with pytest.raises(Refused):
+        with pytest.raises(CommandRefusedError):
             check(["kubectl", verb, *words, "--", "--kubeconfig=/dev/stdin"])
     last = words[-1].lstrip("-") if words else ""
     if last in VALUES or last in ("L", "n"):
-        with pytest.raises(Refused):
+        with pytest.raises(CommandRefusedError):
             check(["kubectl", "exec", *words, "--", "--kubeconfig=/dev/stdin"])
 
 
@@ -241,7 +247,7 @@ def test_the_environment_is_fixed() -> None:
         "LC_ALL": "../../x y", "LC_EVIL": "1", "LD_PRELOAD": "/x.so", "PYTHONPATH": "/x", "KUBECONFIG": "/x",
         "DEVCTL_BROKER": "/x", "DEVCTL_USER": "root", "EDITOR": "sh", "SSH_AUTH_SOCK": "/tmp/a", "BASTION_ROOT": "/x",
     }  # fmt: skip
-    assert fixed(given_, "/run/broker", "b:1", "ssh-ed25519 A") == {
+    assert session_environment(given_, "/run/broker", "b:1", "ssh-ed25519 A") == {
         "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "SHELL": "/bin/false", "USER": "ann", "LOGNAME": "ann",
         "DEVCTL_BROKER": "/run/broker", "DEVCTL_USER": "ann", "TERM": "xterm-256color", "LANG": "C.UTF-8",
         "SSH_AUTH_SOCK": "/tmp/a", "DEVCTL_BASTION": "b:1", "DEVCTL_HOST_AUTHORITY": "ssh-ed25519 A",
@@ -258,7 +264,7 @@ def test_the_environment_is_fixed() -> None:
     ],
 )
 def test_where_a_session_comes_from(connection: str, found: dict[str, object]) -> None:
-    assert source({"SSH_CONNECTION": connection}) == found
+    assert connection_source({"SSH_CONNECTION": connection}) == found
 
 
 @pytest.mark.parametrize(
@@ -275,5 +281,5 @@ def test_where_a_session_comes_from(connection: str, found: dict[str, object]) -
     ],
 )
 def test_which_kubectl_reads_objects_from_standard_input(text: str, reads: bool) -> None:
-    argv = command(text, True)
+    argv = parse_command(text, True)
     assert reads_objects(argv) is reads
