@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from devservers.reconcile.certificate_authority import HostCa
-from devservers.reconcile.interfaces import Client
+from devservers.reconcile.interfaces import Client, get_or_none
 from devservers.reconcile.key_pairs import decode_entry, generate_key_pair, host_key_data, read_key_pair
 from devservers_core.errors import ApiError
 from devservers_core.names import (
@@ -58,7 +58,7 @@ class BastionHostKey:
     async def ensure(self) -> None:
         """Creates or renews what is missing, broken or expiring. Raises ApiError."""
         self._ca.forget()
-        stored = await self._read("Secret", BASTION_HOST_KEY)
+        stored = await get_or_none(self._client, "Secret", BASTION_NAMESPACE, BASTION_HOST_KEY)
         pair = read_key_pair(stored) if stored else None
         certificate = decode_entry(stored, HOST_CERTIFICATE_FILE) if stored and pair else None
         pair = pair or generate_key_pair()
@@ -73,19 +73,11 @@ class BastionHostKey:
                 "data": host_key_data(pair, certificate),
             },
         )
-        stored_info = await self._read("ConfigMap", BASTION_INFO)
+        stored_info = await get_or_none(self._client, "ConfigMap", BASTION_NAMESPACE, BASTION_INFO)
         data = {HOST_CA_ENTRY: await self._ca.public() + "\n"}
         await self._put(
             stored_info, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(BASTION_INFO), "data": data}
         )
-
-    async def _read(self, kind: str, name: str) -> Json | None:
-        try:
-            return await self._client.get(kind, BASTION_NAMESPACE, name)
-        except ApiError as error:
-            if not error.not_found:
-                raise
-            return None
 
     async def _put(self, stored: Json | None, desired: Json) -> None:
         """Creates the object, or replaces the data that was read; another writer in between wins."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from devservers.build.host_certificate import serves, sign
-from devservers.reconcile.interfaces import Client
+from devservers.reconcile.interfaces import Client, get_or_none
 from devservers.reconcile.key_pairs import decode_entry, encode_text, generate_key_pair
 from devservers_core.errors import ApiError
 from devservers_core.names import HOST_CA_SECRET, LABEL_MANAGED_BY, OPERATOR, USER_CA_SECRET
@@ -46,12 +46,7 @@ class CertificateAuthority:
         return _entry(await self._read_or_create(), "ca")
 
     async def _read_or_create(self) -> Json:
-        try:
-            return await self._client.get("Secret", self._namespace, self._name)
-        except ApiError as error:
-            if not error.not_found:
-                raise
-            return await self._create()
+        return await get_or_none(self._client, "Secret", self._namespace, self._name) or await self._create()
 
     async def _create(self) -> Json:
         pair = generate_key_pair()

@@ -12,7 +12,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
 from devservers.build.host_key import host_key_name, host_key_secret, host_names, owner_reference, public_of
 from devservers.reconcile.certificate_authority import HostCa
-from devservers.reconcile.interfaces import Client
+from devservers.reconcile.interfaces import Client, get_or_none
 from devservers.reconcile.key_pairs import decode_entry, generate_key_pair, host_key_data, read_key_pair
 from devservers_core.errors import ApiError
 from devservers_core.names import HOST_CERTIFICATE_FILE
@@ -28,7 +28,7 @@ async def ensure_host_key(
     """
     namespace, name = server.metadata.namespace, host_key_name(server.metadata.name)
     owner = owner_reference(server, home)
-    secret = await _read(client, namespace, name)
+    secret = await get_or_none(client, "Secret", namespace, name)
     pair = read_key_pair(secret) if secret is not None else None
     certificate = decode_entry(secret, HOST_CERTIFICATE_FILE) if secret is not None else None
     if secret is not None and not (pair is not None and _is_owned_by(secret, owner)):
@@ -48,15 +48,6 @@ async def ensure_host_key(
         # In place: the kubelet updates the pod's volume, and devserver-init makes sshd read it.
         secret = await client.replace({**secret, "data": {**secret["data"], **data}})
     return public_of(secret)
-
-
-async def _read(client: Client, namespace: str, name: str) -> Json | None:
-    try:
-        return await client.get("Secret", namespace, name)
-    except ApiError as error:
-        if not error.not_found:
-            raise
-        return None
 
 
 def _is_owned_by(secret: Json, owner: Json) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
+from devservers_core.errors import ApiError
 from devservers_core.types import Json
 
 
@@ -86,3 +87,13 @@ class Client(Protocol):
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> None:
         """Deletes an object, with uid only that very one; an absent object counts as deleted."""
+
+
+async def get_or_none(client: Client, kind: str, namespace: str, name: str) -> Json | None:
+    """Reads one object; None when it is absent. Raises ApiError."""
+    try:
+        return await client.get(kind, namespace, name)
+    except ApiError as error:
+        if not error.not_found:
+            raise
+        return None

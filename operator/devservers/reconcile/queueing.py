@@ -22,7 +22,6 @@ from devservers_core.types import Json
 
 WORKLOAD = "Workload"
 CLUSTER_QUEUE = "ClusterQueue"
-LOCAL_QUEUE = "LocalQueue"
 
 
 @dataclass

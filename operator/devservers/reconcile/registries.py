@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from devservers.api.user import DevServerUser
 from devservers.build.registry import empty_secret, platform_secret
-from devservers.reconcile.interfaces import Client
+from devservers.reconcile.interfaces import Client, get_or_none
 from devservers_core.errors import ApiError
 from devservers_core.names import REGISTRY_ENTRY, SECRET_TYPE_REGISTRY
 from devservers_core.registry import registry_of, secret_name
@@ -29,7 +29,7 @@ async def ensure_registry_secret(client: Client, user: DevServerUser, image: str
     if image is None:
         return
     registry = registry_of(image)
-    if await _read_secret(client, user.namespace, secret_name(registry)) is None:
+    if await get_or_none(client, "Secret", user.namespace, secret_name(registry)) is None:
         await _create(client, empty_secret(user, registry))
 
 
@@ -50,7 +50,7 @@ class PlatformRegistries:
             if source is None:
                 continue
             copy = platform_secret(user, source)
-            stored = await _read_secret(self._client, user.namespace, copy["metadata"]["name"])
+            stored = await get_or_none(self._client, "Secret", user.namespace, copy["metadata"]["name"])
             if stored is None:
                 await _create(self._client, copy)
             elif stored.get("data") != copy["data"]:
@@ -61,7 +61,7 @@ class PlatformRegistries:
         read_at, secret = self._cache.get(name, (-CACHE_SECONDS, None))
         if time.monotonic() - read_at < CACHE_SECONDS:
             return secret
-        secret = await _read_secret(self._client, self._namespace, name)
+        secret = await get_or_none(self._client, "Secret", self._namespace, name)
         if (
             secret is None
             or secret.get("type") != SECRET_TYPE_REGISTRY
@@ -72,15 +72,6 @@ class PlatformRegistries:
             secret = None
         self._cache[name] = (time.monotonic(), secret)
         return secret
-
-
-async def _read_secret(client: Client, namespace: str, name: str) -> Json | None:
-    try:
-        return await client.get("Secret", namespace, name)
-    except ApiError as error:
-        if not error.not_found:
-            raise
-        return None
 
 
 async def _create(client: Client, secret: Json) -> None:

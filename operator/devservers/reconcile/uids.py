@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from devservers.reconcile.interfaces import Client
+from devservers.reconcile.interfaces import Client, get_or_none
 from devservers_core.errors import ApiError
 from devservers_core.names import (
     ANNOTATION_USER_UID,
@@ -67,12 +67,7 @@ class UidAllocator:
         raise ApiError(409, "Conflict", f"ConfigMap {CONFIG_MAP} changes faster than it can be written")
 
     async def _read(self) -> Json:
-        try:
-            return await self._client.get("ConfigMap", self._namespace, CONFIG_MAP)
-        except ApiError as error:
-            if not error.not_found:
-                raise
-            return {}
+        return await get_or_none(self._client, "ConfigMap", self._namespace, CONFIG_MAP) or {}
 
     async def _write(self, config_map: Json, data: dict[str, str]) -> None:
         if config_map:

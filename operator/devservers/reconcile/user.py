@@ -20,7 +20,7 @@ from devservers.observe.user import namespace_kept_event, observe
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.compare import digest
 from devservers.reconcile.events import post_event
-from devservers.reconcile.interfaces import Client, Lister, Result, utcnow
+from devservers.reconcile.interfaces import Client, Lister, Result, get_or_none, utcnow
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import PlatformRegistries
 from devservers.reconcile.uids import UidAllocator, recorded_uids
@@ -115,14 +115,7 @@ class UserReconciler:
 
     async def _namespace(self, name: str) -> Json | None:
         """The namespace of that name, whoever created it; None when there is none."""
-        live = self._lister.get("Namespace", "", name)
-        if live is None:
-            try:
-                live = await self._client.get("Namespace", "", name)
-            except ApiError as error:
-                if not error.not_found:
-                    raise
-        return live
+        return self._lister.get("Namespace", "", name) or await get_or_none(self._client, "Namespace", "", name)
 
     async def _end_former_servers(self, user: DevServerUser, namespace: Json) -> bool:
         """Deletes the servers of a former user of the same name; returns whether there were any.
