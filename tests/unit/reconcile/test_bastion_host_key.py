@@ -68,3 +68,31 @@ def test_ensure_with_a_broken_ca_fails_without_quoting_it() -> None:
     with pytest.raises(ApiError, match="host-ca can't be used; delete it") as caught:
         world.look("new.example.com")
     assert "SECRET" not in str(caught.value)
+
+
+def test_run_tries_again_after_a_failure_and_logs_each_error_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The bastion's pods wait for their key."""
+    monkeypatch.setattr("devservers.reconcile.bastion_host_key.RETRY_SECONDS", 0.01)
+    world, failures = World(), [403, 403, 500]
+
+    def fail(verb: str, obj: Json) -> None:
+        if failures:
+            raise ApiError(failures.pop(0), "Refused", "")
+
+    world.api.before_write = fail
+
+    async def check() -> None:
+        ca = HostCa(world.api, "devservers-system")
+        key = BastionHostKey(world.api, ca, ["ssh.example.com"], lambda: world.now)
+        running = asyncio.create_task(key.run(600.0))
+        try:
+            while ("ConfigMap", SPACE, "bastion-info") not in world.api.objects:  # noqa: ASYNC110 - no event is set
+                await asyncio.sleep(0.01)
+        finally:
+            running.cancel()
+
+    asyncio.run(asyncio.wait_for(check(), 20))
+    assert failures == []
+    assert len([record for record in caplog.records if "not in order yet" in record.getMessage()]) == 2

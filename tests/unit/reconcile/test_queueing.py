@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from devservers.api.user import DevServerUser
 from devservers.observe.queueing.state import QueueState
 from devservers.reconcile.queueing import Queueing
@@ -27,7 +29,7 @@ def flavor(name: str, gpus: str) -> Json:
 
 
 def state(
-    pod: Json, *objects: Json, queueing: Queueing = ON, owner: DevServerUser | None = None, **spec: object
+    pod: Json, *objects: Json, queueing: Queueing = ON, owner: DevServerUser | None = None, **spec: Any
 ) -> QueueState | None:
     cache = Cache()
     for version, obj in enumerate((cluster_queue(), *objects), 1):

@@ -7,46 +7,9 @@ from typing import Any
 
 import pytest
 
-from devservers.build.devserver import BuildSettings
-from devservers.reconcile.applier import Applier
-from devservers.reconcile.certificate_authority import HostCa, UserCa
-from devservers.reconcile.devserver import ServerReconciler
-from devservers.reconcile.uids import UidAllocator
-from devservers.reconcile.user import UserReconciler
-from devservers.runtime.cache import Cache
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from tests.support.operator.api_stand_in import ApiStandIn
-
-
-class World:
-    """An API, a cache that is in step with it, and both reconcilers."""
-
-    def __init__(self) -> None:
-        self.api = ApiStandIn()
-        self.cache = Cache()
-        applier = Applier(self.cache, self.api)
-        self.servers = ServerReconciler(
-            self.cache,
-            self.api,
-            applier,
-            UserCa(self.api, "s"),
-            HostCa(self.api, "s"),
-            BuildSettings("a/b:1", "c/d:1"),
-        )
-        self.users = UserReconciler(self.cache, self.api, applier, UidAllocator(self.api, "s"))
-
-    def put(self, kind: str, namespace: str, name: str, **fields: Any) -> Json:
-        metadata = {"name": name, "generation": 1, **({"namespace": namespace} if namespace else {})}
-        obj = {"apiVersion": "devservers.io/v1", "kind": kind, "metadata": metadata, **fields}
-        stored = self.api.put(obj)
-        self.cache.put(stored)
-        return stored
-
-    def server(self, namespace: str = "dev-ann", **spec: Any) -> Json:
-        self.put("DevServer", namespace, "mydev", spec={"flavor": "small", **spec})
-        asyncio.run(self.servers.reconcile(namespace, "mydev"))
-        return self.api.objects[("DevServer", namespace, "mydev")]
+from tests.support.operator.world import World
 
 
 def reason(server: Json) -> str:

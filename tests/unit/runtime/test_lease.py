@@ -116,3 +116,44 @@ def test_guard_of_an_unreachable_server_holds_for_two_thirds() -> None:
             one.guard()
 
     asyncio.run(go())
+
+
+def test_release_that_fails_is_harmless_and_of_a_lease_not_held_writes_nothing() -> None:
+    async def go() -> None:
+        api, clock = ApiStandIn(), Clock()
+        one, two = lease(api, clock, "one"), lease(api, clock, "two")
+        await two.release()
+        assert api.log == []
+        await one.acquire()
+
+        def fail(verb: str, obj: Json) -> None:
+            raise ApiError(0, "Unreachable", "")
+
+        api.before_write = fail
+        await one.release()
+        with pytest.raises(LeaseLostError):
+            one.guard()
+
+    asyncio.run(go())
+
+
+def test_keep_with_an_api_server_that_never_answers_calls_on_lost_in_time() -> None:
+    """A renewal that hangs counts as none: the process ends before another can lead."""
+
+    async def go() -> None:
+        api, lost = ApiStandIn(), list[str]()
+        one = Lease(api, namespace="s", name="l", identity="one", seconds=0.6, on_lost=lambda: lost.append("one"))
+        await one.acquire()
+
+        async def hang(kind: str, namespace: str, name: str) -> Json:
+            await asyncio.sleep(60)
+            return {}
+
+        api.get = hang  # type: ignore[method-assign]
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(LeaseLostError):
+            await asyncio.wait_for(one.keep(), 10)
+        assert lost == ["one"]
+        assert asyncio.get_running_loop().time() - started < 5
+
+    asyncio.run(go())
