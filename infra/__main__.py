@@ -28,7 +28,7 @@ def main() -> None:
     prefix = f"{PROJECT}:"
     values = {
         key.removeprefix(prefix): value
-        for key, value in pulumi.runtime.config.CONFIG.get().items()
+        for key, value in pulumi.runtime.get_config_env().items()
         if key.startswith(prefix)
     }
     try:

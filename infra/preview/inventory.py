@@ -17,7 +17,7 @@ from pathlib import Path
 from infra import ROOT
 from infra.policy.subject import decoded
 from infra.preview import tree
-from infra.preview.recorder import Graph, Node
+from infra.preview.graph import Graph, Node
 from infra.preview.simulation import Simulation, simulate
 from infra.preview.stackfile import FOLDER, names, read
 

@@ -20,7 +20,7 @@ from infra.local.capacity import VARIABLE, Capacity
 from infra.local.surroundings import VARIABLE as NETWORK
 from infra.local.surroundings import Surroundings
 from infra.preview import recorder
-from infra.preview.recorder import Graph
+from infra.preview.graph import Graph
 from infra.preview.stackfile import StackFile
 from infra.settings.loading import load
 from infra.settings.stack import IMAGE_VARIABLES, Settings

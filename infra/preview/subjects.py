@@ -8,7 +8,7 @@ from __future__ import annotations
 from infra.policy.baseline import RULES
 from infra.policy.rule import Finding, findings
 from infra.policy.subject import Subject
-from infra.preview.recorder import Graph
+from infra.preview.graph import Graph
 
 
 def subjects(graph: Graph) -> list[Subject]:

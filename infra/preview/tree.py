@@ -9,7 +9,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator
 
-from infra.preview.recorder import Graph, Node
+from infra.preview.graph import Graph, Node
 
 OURS = "devservers:"
 WIDTH = 118

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from infra.preview.recorder import Graph
+from infra.preview.graph import Graph
 from tests.support.infra.aws_graph import DEV, PROD, recorded, settings
 
 # The SDK of AWS leaves a quarter of a million objects that never go; by default a third of the time is spent on

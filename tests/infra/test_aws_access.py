@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.aws.iam import boundary, deployer_policy, github_roles, previewer_policy
-from infra.preview.recorder import Graph
+from infra.preview.graph import Graph
 from infra.settings.aws.models import GitHub
 from tests.support.infra.aws_graph import ACCOUNT, DEV, PROD, REPOSITORY, by_name, part, recorded, settings
 from tests.support.infra.iam import documents, faults, many

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.catalog import VERSIONS
-from infra.preview.recorder import Graph, Node
+from infra.preview.graph import Graph, Node
 from tests.support.infra import iam
 from tests.support.infra.environment import NAME, follows, graph, part
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.preview.recorder import Node
+from infra.preview.graph import Node
 from tests.support.infra import iam
 from tests.support.infra.environment import ADMINISTRATOR, NAME, follows, graph, part
 

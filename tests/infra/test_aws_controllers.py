@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.catalog import CHARTS, VERSIONS, registry_of_eks
-from infra.preview.recorder import Node
+from infra.preview.graph import Node
 from tests.support.infra import iam
 from tests.support.infra.environment import NAME, follows, graph, part
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.platform import target_group_binding
-from infra.preview.recorder import Graph
+from infra.preview.graph import Graph
 from tests.support.infra.aws_graph import DEV, PROD, ZONES, by_name, part, recorded, settings
 
 

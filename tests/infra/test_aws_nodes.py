@@ -10,7 +10,7 @@ import pytest
 
 from infra.catalog import FAMILIES
 from infra.catalog.allocatable import kubelet
-from infra.preview.recorder import Node
+from infra.preview.graph import Node
 from tests.support.infra import iam
 from tests.support.infra.environment import NAME, POOLS, ZONES, follows, graph, part
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from infra.preview.recorder import Graph
+from infra.preview.graph import Graph
 from tests.support.infra.aws_graph import by_name, part, recorded, settings
 from tests.support.infra.iam import documents, faults
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from infra.aws.cluster.node_groups import groups_of, pools_of, system_of
 from infra.catalog import FAMILIES, Size
 from infra.preview import recorder
+from infra.preview.graph import Graph
 from infra.settings.aws.naming import LOAD_BALANCER, NODE_GROUP, ROLE, named
 from infra.settings.aws.subnets import plan_subnets
 from infra.settings.loading import load
@@ -174,7 +175,7 @@ def test_pools_with_one_wrong_entry_are_refused_by_key(
 def test_program_with_wrong_settings_creates_no_resource(
     wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph = recorder.Graph()
+    graph = Graph()
     monkeypatch.setattr(recorder, "Graph", lambda: graph)
     with pytest.raises(pulumi.RunError, match="devservers:"):
         recorder.run(raw(**wrong), {}, stack="test")

@@ -9,7 +9,7 @@ import pytest
 
 from infra import ROOT
 from infra.catalog.images import PLATFORM
-from infra.preview.recorder import Graph
+from infra.preview.graph import Graph
 from infra.settings.aws import ecr_images
 from tests.support.infra.aws_graph import DEV, by_name, part, recorded, settings
 

@@ -24,7 +24,7 @@ from infra.cost.tally import Tally
 from infra.deploy import cost_base as bases
 from infra.deploy.__main__ import app
 from infra.deploy.cost_base import CostBaseError, compared
-from infra.preview.recorder import Graph
+from infra.preview.graph import Graph
 from infra.preview.simulation import simulate
 from infra.preview.stackfile import names, read
 from tests.support.infra.simulated import simulated

@@ -11,7 +11,8 @@ import pulumi
 import pytest
 
 from devservers_core.names import OPERATOR
-from infra.preview.recorder import Graph, Node, Run, run
+from infra.preview.graph import Graph, Node
+from infra.preview.recorder import Run, run
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
 KUBECONFIG = """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from infra import ROOT
+from infra.preview.graph import Node
 from infra.preview.inventory import COMMAND, INVENTORIES, inputs, path_of, text, without_noise
-from infra.preview.recorder import Node
 from infra.preview.simulation import Simulation
 from infra.preview.stackfile import names
 from tests.support.infra.simulated import simulated

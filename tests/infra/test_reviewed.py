@@ -17,7 +17,7 @@ from devservers_core.names import LABEL_POOL
 from infra.catalog import CHARTS, FAMILIES, VERSIONS
 from infra.platform import kueue
 from infra.policy.subject import at
-from infra.preview.recorder import Graph, Node
+from infra.preview.graph import Graph, Node
 from infra.reviewed import matching, render
 from infra.reviewed.entry import (
     READ,
@@ -63,7 +63,7 @@ def daemonsets() -> Iterator[tuple[Component, DaemonSet]]:
 @functools.cache
 def whole() -> Graph:
     """The environment with every kind of pool, and a committed stack's platform on top."""
-    return Graph({**simulated("prod").graph, **graph()})
+    return Graph({**graph(), **simulated("prod").graph})
 
 
 @functools.cache

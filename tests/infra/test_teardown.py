@@ -25,7 +25,7 @@ from infra.deploy.aws.environment import Environment, RefusedError, refuse_prote
 from infra.deploy.aws.state import StateResource, resources
 from infra.deploy.aws.tools import PLUGINS, PrerequisiteError
 from infra.deploy.stack_runner import PulumiError
-from infra.preview.recorder import Graph, Node
+from infra.preview.graph import Graph, Node
 from infra.preview.simulation import settings_of
 from infra.preview.stackfile import StackFile, names, read
 from infra.settings.problems import SettingsError

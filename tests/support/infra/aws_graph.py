@@ -18,7 +18,8 @@ from infra.aws.observability.alarms import Observability
 from infra.aws.observability.log_groups import Logs
 from infra.aws.storage.registry import Registry
 from infra.aws.storage.volumes import Storage
-from infra.preview.recorder import Graph, Node, record
+from infra.preview.graph import Graph, Node
+from infra.preview.recorder import record
 from infra.settings.aws.models import Aws
 
 ACCOUNT = "111122223333"

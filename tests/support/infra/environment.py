@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from infra.aws.stack import environment
-from infra.preview.recorder import Graph, Node, record
+from infra.preview.graph import Graph, Node
+from infra.preview.recorder import record
 from infra.settings.aws.models import Aws
 from infra.settings.stack import Images, Settings
 

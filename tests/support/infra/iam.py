@@ -15,7 +15,7 @@ from typing import Any
 
 import botocore  # type: ignore[import-untyped]
 
-from infra.preview.recorder import Graph
+from infra.preview.graph import Graph
 
 SERVICES = {
     "elasticloadbalancing": ("elbv2", "elb"),
