@@ -64,13 +64,13 @@ def compared(
         named = file(now.stack, Path(base)) if Path(base).is_file() else revision(now.stack, base, root)
         return Comparison(now, named.estimate, named.what)
     try:
-        found = deployed(now.stack, env)
-        return Comparison(now, found.estimate, found.what)
+        state = deployed(now.stack, env)
+        return Comparison(now, state.estimate, state.what)
     except CostBaseError as error:
         reason = error.what
     try:
-        found = revision(now.stack, target, root)
-        return Comparison(now, found.estimate, found.what, reason)
+        branch = revision(now.stack, target, root)
+        return Comparison(now, branch.estimate, branch.what, reason)
     except CostBaseError as error:
         return Comparison(now, None, error.what, reason)
 
@@ -135,20 +135,22 @@ def file(stack: str, path: Path) -> CostBase:
 
 def _estimate(record: object, stack: str, where: str) -> Estimate:
     try:
-        found = Estimate.of(record)
+        estimate = Estimate.of(record)
     except EstimateError as error:
         raise CostBaseError(f"{where} holds {error}", "compare with another one (BASE=)") from None
-    if found.stack != stack:
-        raise CostBaseError(f"{where} holds an estimate of stack {found.stack}", f"compare with one of {stack} (BASE=)")
-    return found
+    if estimate.stack != stack:
+        raise CostBaseError(
+            f"{where} holds an estimate of stack {estimate.stack}", f"compare with one of {stack} (BASE=)"
+        )
+    return estimate
 
 
 def _resolved(root: Path, refs: list[str]) -> tuple[str, str]:
     """The first revision that there is, and its commit."""
     for ref in refs:
         try:
-            found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-            return ref, found.decode().strip()
+            commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+            return ref, commit.decode().strip()
         except CostBaseError:
             continue
     raise CostBaseError(f"the repository has no revision {' or '.join(refs)}", "fetch it (git fetch), or name another")

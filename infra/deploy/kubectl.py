@@ -1,6 +1,6 @@
 """Runs kubectl for one cluster.
 
-Invariant: kubectl only talks to the cluster it was made for; arguments are lists, nothing goes through a shell.
+Invariant: kubectl only talks to its own cluster; arguments are lists, nothing goes through a shell.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Kubectl:
             check=False,
         )
         if done.returncode:
-            said = " ".join(done.stderr.split())[-600:]
+            reason = " ".join(done.stderr.split())[-600:]
             raise KubectlError(
-                f"kubectl {' '.join(arguments[:3])} failed: {said}",
+                f"kubectl {' '.join(arguments[:3])} failed: {reason}",
                 "is the cluster up? Cure that and run the same command again; what is done stays done",
             )
         return done.stdout

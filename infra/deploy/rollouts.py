@@ -25,11 +25,11 @@ class RolloutError(InfraError):
 def unfinished(deployment: Mapping[str, Any]) -> str:
     """Why a Deployment's rollout is not complete; empty when it is (kubectl's rollout_status.go has the same order)."""
     spec, status = deployment.get("spec", {}), deployment.get("status", {})
-    wanted, updated = int(spec.get("replicas", 1)), int(status.get("updatedReplicas", 0))
+    desired, updated = int(spec.get("replicas", 1)), int(status.get("updatedReplicas", 0))
     if int(status.get("observedGeneration", 0)) < int(deployment["metadata"].get("generation", 0)):
         return "Kubernetes has not looked at its latest change"
-    if updated < wanted:
-        return f"{updated} of {wanted} pods are of its latest change"
+    if updated < desired:
+        return f"{updated} of {desired} pods are of its latest change"
     if (old := int(status.get("replicas", 0)) - updated) > 0:
         return f"{old} pods are of an earlier change"
     if (available := int(status.get("availableReplicas", 0))) < updated:

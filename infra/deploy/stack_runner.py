@@ -156,10 +156,13 @@ class StackRunner:
                 f"wait for its end; when there is none, `pulumi cancel --stack {self.name}` takes its lock away",
             ) from None
         except automation.CommandError as error:
-            said = " ".join(str(error).rpartition("\n stderr: ")[2].split())[:400]
-            raise PulumiError(
-                f"pulumi {command} failed" + (", see above" if shown else f": {said}"), self._backend.remedy
-            ) from None
+            stderr = str(error).rpartition("\n stderr: ")[2]
+            # An operation's last step reads the outputs, and of that nothing was shown.
+            lines = [line for line in stderr.splitlines() if line.startswith("error:") or not shown]
+            reason = (", see above" if shown else "") + (
+                f": {' '.join(' '.join(lines).split())[:400]}" if lines else ""
+            )
+            raise PulumiError(f"pulumi {command} failed{reason}", self._backend.remedy) from None
 
 
 def _strings(paths: Sequence[Path]) -> list[str]:

@@ -19,8 +19,8 @@ def run(command: Sequence[str]) -> str:
     except FileNotFoundError:
         raise AwsError("the AWS CLI is not on this machine", "install the AWS CLI, version 2") from None
     if done.returncode:
-        words = " ".join(command[1:3])
+        name = " ".join(command[1:3])
         raise AwsError(
-            f"aws {words} failed: {' '.join(done.stderr.split())[-400:]}", "check `aws sts get-caller-identity`"
+            f"aws {name} failed: {' '.join(done.stderr.split())[-400:]}", "check `aws sts get-caller-identity`"
         )
     return done.stdout

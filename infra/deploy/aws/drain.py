@@ -15,26 +15,26 @@ from infra.deploy.kubectl import ALL_NAMESPACES, Kubectl
 
 def read_objects(kubectl: Kubectl) -> ClusterObjects:
     """The objects that draining concerns. Raises KubectlError."""
-    known = kubectl.run("api-resources", "--output", "name").split()
+    kinds = kubectl.run("api-resources", "--output", "name").split()
     return ClusterObjects(
         kubectl.get("namespaces"),
         kubectl.get("persistentvolumeclaims", ALL_NAMESPACES),
         kubectl.get("persistentvolumes"),
         kubectl.get("services", ALL_NAMESPACES),
-        tuple(kind for kind in KINDS if kind in known),
+        tuple(kind for kind in KINDS if kind in kinds),
     )
 
 
 def drain(kubectl: Kubectl, progress: Progress, seconds: int = WAIT_SECONDS) -> list[Home]:
     """End what users run, each step within ``seconds``; gives the homes, which stay. Raises KubectlError."""
-    found = read_objects(kubectl)
-    _do(kubectl, commands(found, seconds), progress)
+    objects = read_objects(kubectl)
+    _do(kubectl, commands(objects, seconds), progress)
     with progress.step("end the sessions on the bastion"):
         end_sessions(kubectl)
     # Only now: what the operator takes away with its servers is not there any more.
     running = {kind: kubectl.get(kind, ALL_NAMESPACES) for kind in WORKLOADS}
-    _do(kubectl, sweep(found, running, seconds), progress)
-    return found.homes()
+    _do(kubectl, sweep(objects, running, seconds), progress)
+    return objects.homes()
 
 
 def _do(kubectl: Kubectl, steps: Iterable[Command], progress: Progress) -> None:

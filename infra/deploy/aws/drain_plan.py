@@ -3,7 +3,7 @@
 Invariant: users' work is ended while the operator that knows it still runs, and no home goes with it.
 
 Pure: from what the cluster holds to the commands, in order. Homes are kept twice over: claims are not deleted, and
-their volumes are told to stay when a claim goes (Retain) before anything else is done.
+their volumes are set to stay when a claim goes (Retain) before anything else is done.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class ClusterObjects:
 
     def users(self) -> list[str]:
         """Namespaces of users, sorted."""
-        found = (each["metadata"] for each in self.namespaces)
-        return sorted(str(meta["name"]) for meta in found if LABEL_USER in (meta.get("labels") or {}))
+        metadata = (each["metadata"] for each in self.namespaces)
+        return sorted(str(meta["name"]) for meta in metadata if LABEL_USER in (meta.get("labels") or {}))
 
     def homes(self) -> list[Home]:
         """Every claim in a user's namespace."""
         users, volumes = set(self.users()), {each["metadata"]["name"]: each for each in self.volumes}
-        found = []
+        homes = []
         for claim in self.claims:
             meta, spec = claim["metadata"], claim.get("spec") or {}
             if meta["namespace"] in users:
@@ -64,8 +64,8 @@ class ClusterObjects:
                 about = (volumes.get(volume) or {}).get("spec") or {}
                 size = str((spec.get("resources") or {}).get("requests", {}).get("storage", ""))
                 handle = str((about.get("csi") or {}).get("volumeHandle", ""))
-                found.append(Home(str(meta["namespace"]), str(meta["name"]), str(volume), handle, size))
-        return sorted(found, key=lambda home: (home.namespace, home.claim))
+                homes.append(Home(str(meta["namespace"]), str(meta["name"]), str(volume), handle, size))
+        return sorted(homes, key=lambda home: (home.namespace, home.claim))
 
 
 @dataclass(frozen=True)
@@ -76,20 +76,20 @@ class Command:
     arguments: tuple[str, ...]
 
 
-def commands(seen: ClusterObjects, seconds: int = WAIT_SECONDS) -> list[Command]:
+def commands(objects: ClusterObjects, seconds: int = WAIT_SECONDS) -> list[Command]:
     """The steps that end what users run, in order; each is done again without harm."""
-    return list(_commands(seen, seconds))
+    return list(_commands(objects, seconds))
 
 
-def _commands(seen: ClusterObjects, seconds: int) -> Iterator[Command]:
-    for home in seen.homes():
+def _commands(objects: ClusterObjects, seconds: int) -> Iterator[Command]:
+    for home in objects.homes():
         if home.volume:
             patch = ("patch", "persistentvolume", home.volume, "--type", "merge", "--patch", RETAIN)
             yield Command(f"keep the disk of {home.namespace}/{home.claim}", patch)
-    for kind in [kind for kind in KINDS if kind in seen.kinds]:
+    for kind in [kind for kind in KINDS if kind in objects.kinds]:
         # Ours alone, so one command for all: an environment has hundreds of users.
         yield _delete(f"everybody's {kind.partition('.')[0]}", kind, ("--all-namespaces",), seconds)
-    for service in seen.services:
+    for service in objects.services:
         meta = service["metadata"]
         if (service.get("spec") or {}).get("type") == "LoadBalancer":
             # Its load balancer isn't Pulumi's: left there, it would hold the network fast.
@@ -99,17 +99,17 @@ def _commands(seen: ClusterObjects, seconds: int) -> Iterator[Command]:
             yield Command(f"take down the load balancer of service {namespace}/{name}", arguments)
 
 
-def sweep(seen: ClusterObjects, running: Mapping[str, Sequence[Json]], seconds: int = WAIT_SECONDS) -> list[Command]:
+def sweep(objects: ClusterObjects, running: Mapping[str, Sequence[Json]], seconds: int = WAIT_SECONDS) -> list[Command]:
     """The steps that end what runs all the same, where something does; ``running`` is by :data:`WORKLOADS`."""
-    users = set(seen.users())
-    found = []
+    users = set(objects.users())
+    steps = []
     for kind in WORKLOADS:
         for namespace in sorted(users & {str(each["metadata"]["namespace"]) for each in running.get(kind, ())}):
-            words = f"{kind.partition('.')[0]} in {namespace}"
+            what = f"{kind.partition('.')[0]} in {namespace}"
             # What they own goes first: a ReplicaSet that still waits for its collection makes another pod.
             where = ("--namespace", namespace, "--cascade=foreground")
-            found.append(_delete(words, kind, where, seconds))
-    return found
+            steps.append(_delete(what, kind, where, seconds))
+    return steps
 
 
 def _delete(what: str, kind: str, where: tuple[str, ...], seconds: int) -> Command:

@@ -29,8 +29,8 @@ def list_command(aws: str, cluster: str, region: str) -> list[str]:
         raise ValueError("no cluster's name: every cluster's interfaces would be meant")
     filters = [f"Name=tag:{TAG},Values={cluster}", "Name=status,Values=available"]
     query = "NetworkInterfaces[].{id:NetworkInterfaceId,description:Description,status:Status}"
-    words = ["ec2", "describe-network-interfaces", "--region", region, "--filters", *filters]
-    return [aws, *words, "--query", query, "--output", "json"]
+    arguments = ["ec2", "describe-network-interfaces", "--region", region, "--filters", *filters]
+    return [aws, *arguments, "--query", query, "--output", "json"]
 
 
 def delete_command(aws: str, interface: NetworkInterface, region: str) -> list[str]:
@@ -40,7 +40,7 @@ def delete_command(aws: str, interface: NetworkInterface, region: str) -> list[s
 
 def parse(text: str) -> list[NetworkInterface]:
     """What :func:`list_command` printed; anything in use is left out, whatever the filter did."""
-    found = [each for each in json.loads(text or "[]") or [] if each.get("status") == "available"]
+    unused = [each for each in json.loads(text or "[]") or [] if each.get("status") == "available"]
     return sorted(
-        (NetworkInterface(each["id"], each.get("description") or "") for each in found), key=lambda each: each.id
+        (NetworkInterface(each["id"], each.get("description") or "") for each in unused), key=lambda each: each.id
     )

@@ -107,9 +107,9 @@ class Environment:
         if aws is not None:
             offerings.check(aws, tools.path("aws"), self.progress.say)
 
-    def _tools(self, wanted: Sequence[str]) -> Tools:
+    def _tools(self, programs: Sequence[str]) -> Tools:
         tools = find_tools(self.env)
-        tools.require(*wanted)
+        tools.require(*programs)
         return tools
 
     def _stack(self, tools: Tools) -> StackRunner:
@@ -158,11 +158,11 @@ class Environment:
 
     def _delete_enis(self, aws: str, cluster: str, ask: Ask) -> bool:
         """Delete the network interfaces that nodes left behind; False when there are none or the answer is no."""
-        found = enis.parse(awscli.run(enis.list_command(aws, cluster, self.region)))
-        named = ", ".join(each.id for each in found)
-        if not found or not ask(f"Delete {len(found)} network interfaces of {cluster} that nobody uses: {named}?"):
+        unused = enis.parse(awscli.run(enis.list_command(aws, cluster, self.region)))
+        named = ", ".join(each.id for each in unused)
+        if not unused or not ask(f"Delete {len(unused)} network interfaces of {cluster} that nobody uses: {named}?"):
             return False
-        for each in found:
+        for each in unused:
             with self.progress.step(f"deleting {each.id}"):
                 awscli.run(enis.delete_command(aws, each, self.region))
         return True

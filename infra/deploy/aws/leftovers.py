@@ -29,13 +29,13 @@ def protected(resources: Iterable[StateResource]) -> list[StateResource]:
 
 def unprotect_commands(resources: Sequence[StateResource], region: str) -> list[tuple[str, ...]]:
     """The commands after which AWS itself deletes what Pulumi made with deletion protection: cluster, load balancer."""
-    found = [
+    commands = [
         _aws(region, "eks", "update-cluster-config", "--name", each.id, "--no-deletion-protection")
         for each in of_type(resources, CLUSTER)
         if each.inputs.get("deletionProtection")
     ]
     off = ("--attributes", "Key=deletion_protection.enabled,Value=false")
-    return found + [
+    return commands + [
         _aws(region, "elbv2", "modify-load-balancer-attributes", "--load-balancer-arn", each.id, *off)
         for each in of_type(resources, BALANCER)
         if each.inputs.get("enableDeletionProtection")
@@ -59,8 +59,8 @@ def leftovers(
     ]
 
 
-def _aws(region: str, *words: str) -> tuple[str, ...]:
-    return ("aws", *words, "--region", region)
+def _aws(region: str, *arguments: str) -> tuple[str, ...]:
+    return ("aws", *arguments, "--region", region)
 
 
 def _homes(homes: Sequence[Home], region: str) -> Iterator[Leftover]:

@@ -26,10 +26,10 @@ Offer = tuple[str, str]
 def list_command(aws: str, settings: Aws) -> list[str]:
     """The command that lists where the types of all pools are offered."""
     types = sorted({system_of(settings).instance_type, *(pool.instance_type for pool in pools_of(settings))})
-    words = ["ec2", "describe-instance-type-offerings", "--location-type", "availability-zone"]
+    arguments = ["ec2", "describe-instance-type-offerings", "--location-type", "availability-zone"]
     query = "InstanceTypeOfferings[].{type:InstanceType,zone:Location}"
     filters = ["--filters", f"Name=instance-type,Values={','.join(types)}"]
-    return [aws, *words, "--region", settings.region, *filters, "--query", query, "--output", "json"]
+    return [aws, *arguments, "--region", settings.region, *filters, "--query", query, "--output", "json"]
 
 
 def parse(text: str) -> set[Offer]:
@@ -40,11 +40,11 @@ def parse(text: str) -> set[Offer]:
 def problems_of(settings: Aws, offered: Collection[Offer]) -> list[Problem]:
     """A problem for each pool with a zone that doesn't offer its type, and for the platform's own nodes."""
     system = system_of(settings)
-    wanted = [("system.size", "network.zones", system.instance_type, system.zones)]
+    requirements = [("system.size", "network.zones", system.instance_type, system.zones)]
     for place, (entry, pool) in enumerate(zip(settings.pools, pools_of(settings), strict=True)):
         at = f"pools[{place}]"
-        wanted.append((f"{at}.size", f"{at}.zones", pool.instance_type, settings.zones_of(entry)))
-    return [found for each in wanted if (found := _missing(*each, offered))]
+        requirements.append((f"{at}.size", f"{at}.zones", pool.instance_type, settings.zones_of(entry)))
+    return [lack for each in requirements if (lack := _missing(*each, offered))]
 
 
 def _missing(size: str, zones_key: str, kind: str, zones: Iterable[str], offered: Collection[Offer]) -> Problem | None:
@@ -64,9 +64,9 @@ def check(settings: Aws, aws: str, say: Callable[[str], None]) -> None:
         why = str(error).splitlines()[0]
         say(f"not checked whether AWS offers the instance types in their zones: {why}")
         return
-    found = problems_of(settings, offered)
-    if found:
-        raise SettingsError(found)
+    problems = problems_of(settings, offered)
+    if problems:
+        raise SettingsError(problems)
 
 
 def main() -> int:

@@ -50,5 +50,5 @@ def of_type(resources: Iterable[StateResource], kind: str) -> list[StateResource
 
 def cluster_name(resources: Iterable[StateResource]) -> str:
     """The EKS cluster's name, "" when there is none."""
-    found = of_type(resources, "aws:eks/cluster:Cluster")
-    return str(found[0].outputs.get("name") or found[0].id) if found else ""
+    clusters = of_type(resources, "aws:eks/cluster:Cluster")
+    return str(clusters[0].outputs.get("name") or clusters[0].id) if clusters else ""

@@ -34,12 +34,12 @@ def foreign_workloads(kubectl: Kubectl) -> list[str]:
     for kind in ("deployments.apps", "replicasets.apps"):
         theirs |= {each["metadata"]["uid"] for each in kubectl.get(kind, ALL_NAMESPACES) if _owned(each, theirs)}
     pods = kubectl.get("pods", ALL_NAMESPACES, "--selector", _HELD)
-    found = [each for each in pods if not _owned(each, theirs)]
+    foreign = [each for each in pods if not _owned(each, theirs)]
     theirs |= {each["metadata"]["uid"] for each in pods}
     if _WORKLOADS in kinds:
-        found += [each for each in kubectl.get(_WORKLOADS, ALL_NAMESPACES) if not _owned(each, theirs)]
+        foreign += [each for each in kubectl.get(_WORKLOADS, ALL_NAMESPACES) if not _owned(each, theirs)]
     # What is going already goes without us.
-    return [_named(each) for each in found if "deletionTimestamp" not in each["metadata"]]
+    return [_named(each) for each in foreign if "deletionTimestamp" not in each["metadata"]]
 
 
 def drain(kubectl: Kubectl, wait_seconds: float) -> list[str]:
@@ -53,11 +53,11 @@ def drain(kubectl: Kubectl, wait_seconds: float) -> list[str]:
         kubectl.run("delete", DevServer.names.crd, "--all", ALL_NAMESPACES, "--wait=false")
     deadline = time.monotonic() + wait_seconds
     while True:
-        found = kubectl.get("pods", ALL_NAMESPACES, "--selector", _HELD)
+        queued = kubectl.get("pods", ALL_NAMESPACES, "--selector", _HELD)
         if _WORKLOADS in kinds:
-            found += kubectl.get(_WORKLOADS, ALL_NAMESPACES)
-        if not found or time.monotonic() > deadline:
-            return [_named(each) for each in found]
+            queued += kubectl.get(_WORKLOADS, ALL_NAMESPACES)
+        if not queued or time.monotonic() > deadline:
+            return [_named(each) for each in queued]
         time.sleep(_PAUSE_SECONDS)
 
 

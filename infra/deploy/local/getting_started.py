@@ -66,8 +66,8 @@ class GettingStarted:
             env["DEVCTL_IDENTITY_FILE"] = settings["identityFile"]
 
         def devctl(command: str, *arguments: str, capture: bool = False) -> str:
-            words = [str(DEVCTL), command, *flags, *arguments]
-            done = subprocess.run(words, env=env, text=True, stdout=subprocess.PIPE if capture else None, check=False)
+            argv = [str(DEVCTL), command, *flags, *arguments]
+            done = subprocess.run(argv, env=env, text=True, stdout=subprocess.PIPE if capture else None, check=False)
             if done.returncode:
                 raise InfraError(
                     f"devctl {command} failed, see above", "the platform itself is up: run the command again"
@@ -96,17 +96,17 @@ class GettingStarted:
         if endpoint is None:
             return None
         host, _, port = endpoint.address.rpartition(":")
-        known = self.paths.state / "bastion_known_hosts"
-        known.write_text(f"@cert-authority [{host}]:{port} {endpoint.authority.strip()}\n")
-        words = ["ssh", *(["-i", settings["identityFile"]] if "identityFile" in settings else [])]
-        words += ["-o", f"UserKnownHostsFile={known}", "-p", port, f"{settings['user']}@{host}"]
+        known_hosts = self.paths.state / "bastion_known_hosts"
+        known_hosts.write_text(f"@cert-authority [{host}]:{port} {endpoint.authority.strip()}\n")
+        ssh = ["ssh", *(["-i", settings["identityFile"]] if "identityFile" in settings else [])]
+        ssh += ["-o", f"UserKnownHostsFile={known_hosts}", "-p", port, f"{settings['user']}@{host}"]
         trial = ["-q", "-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oConnectTimeout=5"]
-        command = [words[0], *trial, *words[1:], "devctl", "version"]
+        command = [ssh[0], *trial, *ssh[1:], "devctl", "version"]
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=15, check=False)
         except (OSError, subprocess.TimeoutExpired):
             return None
-        return f"{shlex.join(words)} devctl list" if done.returncode == 0 else None
+        return f"{shlex.join(ssh)} devctl list" if done.returncode == 0 else None
 
     def _configured_for(self, settings: Mapping[str, str]) -> bool:
         """Whether devctl without any flag reaches this platform: its file says so, and nothing else is said."""

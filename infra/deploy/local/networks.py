@@ -45,7 +45,7 @@ def _one(address: str) -> str:
 
 def _networks(networks: Iterable[str]) -> tuple[str, ...]:
     """The networks of a list, each once, and none that lies in another."""
-    found = [ipaddress.ip_network(each) for each in networks if each]
-    old = ipaddress.collapse_addresses(each for each in found if isinstance(each, ipaddress.IPv4Network))
-    new = ipaddress.collapse_addresses(each for each in found if isinstance(each, ipaddress.IPv6Network))
+    parsed = [ipaddress.ip_network(each) for each in networks if each]
+    old = ipaddress.collapse_addresses(each for each in parsed if isinstance(each, ipaddress.IPv4Network))
+    new = ipaddress.collapse_addresses(each for each in parsed if isinstance(each, ipaddress.IPv6Network))
     return tuple(str(each) for each in (*old, *new))

@@ -163,9 +163,9 @@ class Platform:
         """How many GPUs are pretended on the embedded cluster; goes with its state."""
         return self.paths.node / "fake-gpus"
 
-    def _pretend_gpus(self, wanted: int | None) -> None:
-        if wanted is not None:
-            self._fake_gpus.write_text(f"{wanted}\n")
+    def _pretend_gpus(self, count: int | None) -> None:
+        if count is not None:
+            self._fake_gpus.write_text(f"{count}\n")
         if self._fake_gpus.exists():
             self.cluster.pretend_gpus(int(self._fake_gpus.read_text()))
 
@@ -199,13 +199,13 @@ class Platform:
         who = person(self.env)
         # Whoever the platform was made for it stays made for: by another account's name (sudo's, say) Pulumi would
         # delete them and stop their servers.
-        known = self.paths.state / "user"
-        before = known.read_text().strip() if known.exists() else ""
+        user_file = self.paths.state / "user"
+        before = user_file.read_text().strip() if user_file.exists() else ""
         if before and not self.env.get("DEVSERVERS_LOCAL_USER"):
             who = replace(who, name=before)
         if who.name != before:
-            known.parent.mkdir(parents=True, exist_ok=True)
-            known.write_text(who.name + "\n")
+            user_file.parent.mkdir(parents=True, exist_ok=True)
+            user_file.write_text(who.name + "\n")
         if who.keys:
             return who
         key = self._own_key

@@ -128,8 +128,8 @@ class LocalStack:
         """
         self._prepare()
         self.env_file.write_text(self.shell())
-        seen, cluster = self.backend / "cluster", self._cluster_uid()
-        if seen.exists() and seen.read_text() != cluster:
+        uid_file, cluster = self.backend / "cluster", self._cluster_uid()
+        if uid_file.exists() and uid_file.read_text() != cluster:
             options = replace(options, refresh=True)
         try:
             outputs = self._runner().up(options)
@@ -138,7 +138,7 @@ class LocalStack:
             # Pulumi doesn't always say why the operator's pods aren't ready; the pods do.
             reasons = self._waiting_pods()
             raise type(error)(error.what, "\n".join([error.remedy, *reasons])) from None
-        seen.write_text(cluster)
+        uid_file.write_text(cluster)
         return outputs
 
     def preview(self, options: Options = DEFAULTS) -> None:
@@ -205,7 +205,7 @@ class LocalStack:
 
     def _waiting_pods(self) -> list[str]:
         """Why containers of the platform don't run, a line each; nothing when it can't be told."""
-        found: dict[str, None] = {}
+        reasons: dict[str, None] = {}
         with contextlib.suppress(KubectlError):
             platform = {
                 "the operator's": SYSTEM_NAMESPACE,
@@ -218,10 +218,10 @@ class LocalStack:
                         waiting = container.get("state", {}).get("waiting")
                         if waiting:
                             text = f"{waiting.get('reason', '')}: {waiting.get('message', '')}"
-                            found[f"  {whose} pod waits: {text}"] = None
-        return list(found)
+                            reasons[f"  {whose} pod waits: {text}"] = None
+        return list(reasons)
 
     def _cluster_uid(self) -> str:
         """Tells one cluster from the next: the uid of its kube-system namespace."""
-        (found,) = self._kubectl.get("namespaces", "--field-selector", "metadata.name=kube-system")
-        return str(found["metadata"]["uid"])
+        (namespace,) = self._kubectl.get("namespaces", "--field-selector", "metadata.name=kube-system")
+        return str(namespace["metadata"]["uid"])
