@@ -33,7 +33,9 @@ def _said(number: int, event: str = "forward_denied") -> list[tuple[str, dict[st
     return [(event, {"conn": f"c{number}"})]
 
 
-def test_a_flood_takes_no_other_persons_events_along(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_audit_client_flooded_with_one_users_events_keeps_all_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         heard: list[str] = []
         go = asyncio.Event()
@@ -60,7 +62,7 @@ def test_a_flood_takes_no_other_persons_events_along(tmp_path: Path, caplog: pyt
     asyncio.run(main())
 
 
-def test_many_are_sent_before_the_first_is_answered(tmp_path: Path) -> None:
+def test_audit_client_sends_a_batch_before_its_first_answer(tmp_path: Path) -> None:
     async def main() -> None:
         heard: list[str] = []
         waiting: list[bytes] = []
@@ -85,7 +87,7 @@ def test_many_are_sent_before_the_first_is_answered(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_what_was_not_answered_is_said_again(tmp_path: Path) -> None:
+def test_audit_client_after_a_reconnect_sends_unanswered_events_again(tmp_path: Path) -> None:
     async def main() -> None:
         heard: list[str] = []
         lost: list[bytes] = []

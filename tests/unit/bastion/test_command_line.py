@@ -42,7 +42,7 @@ HOSTILE = st.lists(st.sampled_from(PIECES)).map("".join)
         ("kubectl get pods", ["kubectl", "get", "pods"]),
     ],
 )
-def test_words_are_taken_apart_and_nothing_else(text: str, argv: list[str] | None) -> None:
+def test_split_of_a_command_gives_its_words(text: str, argv: list[str] | None) -> None:
     if argv is None:
         with pytest.raises(CommandRefusedError):
             parse_command(text, True)
@@ -76,7 +76,7 @@ def test_words_are_taken_apart_and_nothing_else(text: str, argv: list[str] | Non
         ("devctl 'cred'ential x", "devctl credential is kubectl's own"),
     ],
 )
-def test_a_refusal_is_one_line_that_says_what_is_possible(text: str, says: str) -> None:
+def test_parse_command_of_another_program_is_refused_in_one_line(text: str, says: str) -> None:
     with pytest.raises(CommandRefusedError) as refused:
         parse_command(text, True)
     assert says in str(refused.value)
@@ -98,23 +98,23 @@ def test_a_refusal_is_one_line_that_says_what_is_possible(text: str, says: str) 
         ("", []),
     ],
 )
-def test_what_is_refused_is_told_word_by_word(text: str, words: list[str]) -> None:
+def test_for_audit_of_a_refused_command_keeps_its_words(text: str, words: list[str]) -> None:
     assert for_audit(text) == words
 
 
-def test_nobody_asks_for_their_token_at_the_prompt() -> None:
+def test_parse_of_devctl_credential_is_refused() -> None:
     for line_ in ("devctl credential", "credential"):
         with pytest.raises(CommandRefusedError):
             parse_prompt_line(line_, True, KNOWN)
 
 
-def test_kubectl_is_there_only_when_the_stack_says_so() -> None:
+def test_parse_command_of_kubectl_without_the_setting_is_refused() -> None:
     with pytest.raises(CommandRefusedError, match="switched off"):
         parse_command("kubectl get pods", False)
 
 
 @given(HOSTILE, st.booleans())
-def test_whatever_comes_only_devctl_and_kubectl_are_run(text: str, kubectl: bool) -> None:
+def test_parse_of_any_text_gives_devctl_or_kubectl(text: str, kubectl: bool) -> None:
     for at_the_prompt in (False, True):
         try:
             argv = parse_prompt_line(text, kubectl, KNOWN) if at_the_prompt else parse_command(text, kubectl)
@@ -126,7 +126,7 @@ def test_whatever_comes_only_devctl_and_kubectl_are_run(text: str, kubectl: bool
 
 
 @given(HOSTILE)
-def test_the_quick_way_to_split_is_the_slow_one(text: str) -> None:
+def test_split_without_quotes_agrees_with_shlex(text: str) -> None:
     try:
         found = split(text)
     except CommandRefusedError:
@@ -135,7 +135,7 @@ def test_the_quick_way_to_split_is_the_slow_one(text: str) -> None:
 
 
 @given(st.lists(st.text(), max_size=20) | st.lists(st.text("\udc80\udcff\x00\x7f\u2028é", min_size=1)), st.text())
-def test_a_request_to_the_audit_process_is_one_line_whatever_is_in_it(argv: list[str], text: str) -> None:
+def test_encode_request_of_any_text_is_one_line(argv: list[str], text: str) -> None:
     asked = encode_request("command_start", {"argv": argv, "reason": text, "exit": 3, "ok": True})
     assert asked.count(b"\n") == 1
     assert asked.endswith(b"\n")
@@ -147,13 +147,13 @@ def test_a_request_to_the_audit_process_is_one_line_whatever_is_in_it(argv: list
     assert json.loads(written)["event"] == "command_start"
 
 
-def test_a_long_command_is_cut_and_the_request_stays_small() -> None:
+def test_encode_request_of_a_long_command_stays_small() -> None:
     asked = encode_request("denied", {"argv": ["\0" * 10**6, "x"], "reason": "é" * 10**6})
     assert len(asked) < 2**18
     assert json.loads(asked)
 
 
-def test_at_the_prompt_devctl_may_be_left_out() -> None:
+def test_parse_prompt_line_without_devctl_adds_it() -> None:
     assert parse_prompt_line("list -o wide", True, KNOWN) == ["devctl", "list", "-o", "wide"]
     assert parse_prompt_line("--help", True, KNOWN) == ["devctl", "--help"]
     assert parse_prompt_line("devctl ssh x", True, KNOWN) == ["devctl", "ssh", "x"]
@@ -177,7 +177,7 @@ def test_at_the_prompt_devctl_may_be_left_out() -> None:
         "delete -i pod x", "label ds x a=b --overwrite", "get pods --chunk-size=0 -", "version --client -ojson",
     ],
 )  # fmt: skip
-def test_kubectl_for_ones_own_things(words: str) -> None:
+def test_kubectl_check_takes_commands_within_the_namespace(words: str) -> None:
     check(["kubectl", *words.split()])
 
 
@@ -212,7 +212,7 @@ def test_kubectl_for_ones_own_things(words: str) -> None:
         "get pods -p -- --kubeconfig=x",
     ],
 )  # fmt: skip
-def test_kubectl_reads_no_file_starts_no_program_and_knows_one_cluster(words: str) -> None:
+def test_kubectl_check_refuses_files_programs_and_other_clusters(words: str) -> None:
     with pytest.raises(CommandRefusedError) as refused:
         check(["kubectl", *words.split()])
     assert str(refused.value).isprintable()
@@ -220,7 +220,7 @@ def test_kubectl_reads_no_file_starts_no_program_and_knows_one_cluster(words: st
 
 
 @given(st.lists(st.sampled_from([*SWITCHES, *VALUES]).map("--{}".format) | st.sampled_from(["-L", "-n", "-it", "x"])))
-def test_no_flag_of_kubectls_swallows_the_end_of_flags(words: list[str]) -> None:
+def test_kubectl_check_refuses_an_end_of_flags_after_any_flag(words: list[str]) -> None:
     """Whatever stands before it, a kubeconfig behind `--` is only taken where it is the pod's: after exec's own."""
     for verb in ("get", "logs", "create"):
         with pytest.raises(CommandRefusedError):
@@ -231,17 +231,17 @@ def test_no_flag_of_kubectls_swallows_the_end_of_flags(words: list[str]) -> None
             check(["kubectl", "exec", *words, "--", "--kubeconfig=/dev/stdin"])
 
 
-def test_no_listed_flag_takes_a_value_in_one_place_only_by_mistake() -> None:
+def test_kubectl_flags_are_switches_or_take_values_and_never_both() -> None:
     assert not SWITCHES & VALUES
     for meaning in (SHORT, *SHORT_OF.values()):
         assert set(meaning.values()) <= SWITCHES | VALUES
 
 
-def test_verbs_that_start_programs_or_open_ports_are_not_listed() -> None:
+def test_kubectl_verbs_that_start_programs_or_open_ports_are_not_listed() -> None:
     assert not VERBS & {"edit", "cp", "proxy", "port-forward", "config", "plugin", "debug", "attach", "run", "diff"}
 
 
-def test_the_environment_is_fixed() -> None:
+def test_session_environment_of_a_hostile_client_is_fixed() -> None:
     given_ = {
         "USER": "ann", "HOME": "/home/x", "PATH": "/evil", "TERM": "xterm-256color", "LANG": "C.UTF-8",
         "LC_ALL": "../../x y", "LC_EVIL": "1", "LD_PRELOAD": "/x.so", "PYTHONPATH": "/x", "KUBECONFIG": "/x",
@@ -263,7 +263,7 @@ def test_the_environment_is_fixed() -> None:
         ("x", {}),
     ],
 )
-def test_where_a_session_comes_from(connection: str, found: dict[str, object]) -> None:
+def test_connection_source_of_ssh_connection_is_address_and_port(connection: str, found: dict[str, object]) -> None:
     assert connection_source({"SSH_CONNECTION": connection}) == found
 
 
@@ -280,6 +280,6 @@ def test_where_a_session_comes_from(connection: str, found: dict[str, object]) -
         ("kubectl get pods -l a=-", False),
     ],
 )
-def test_which_kubectl_reads_objects_from_standard_input(text: str, reads: bool) -> None:
+def test_reads_objects_is_true_for_standard_input_alone(text: str, reads: bool) -> None:
     argv = parse_command(text, True)
     assert reads_objects(argv) is reads

@@ -38,13 +38,13 @@ def test_protocol_orders_every_field_of_a_line_once() -> None:
     assert sorted(LINE_FIELDS) == sorted(["ts", "v", "event", "argv", "truncated", *TEXT_FIELDS, *NUMBER_FIELDS])
 
 
-def test_fields_come_in_a_fixed_order() -> None:
+def test_line_has_its_fields_in_a_fixed_order() -> None:
     found = written(reason="x", exit=3, user="ann", session="s", argv=["devctl", "list"], kind="exec")
     assert list(found) == ["ts", "v", "event", "session", "replica", "user", "kind", "argv", "exit", "reason"]
     assert found["ts"] == "2026-11-21T12:00:00.007Z"
 
 
-def test_what_is_of_the_wrong_type_is_left_out() -> None:
+def test_line_leaves_out_fields_of_the_wrong_type() -> None:
     found = written(user=7, exit="3", argv="devctl", kind="root shell", uid=True, src_port=1e9, unknown="x", v=9)
     assert list(found) == ["ts", "v", "event", "replica"]
     assert found["v"] == 1
@@ -73,11 +73,11 @@ def test_what_is_of_the_wrong_type_is_left_out() -> None:
         (["devctl", "create", "tokenizer", "--image", "a/b:c"], ["devctl", "create", "tokenizer", "--image", "a/b:c"]),
     ],
 )
-def test_secrets_are_masked(argv: list[str], shown: list[str]) -> None:
+def test_line_masks_secrets(argv: list[str], shown: list[str]) -> None:
     assert written(argv=argv)["argv"] == shown
 
 
-def test_long_things_are_cut_and_say_so() -> None:
+def test_line_cuts_long_fields_and_says_so() -> None:
     found = written(argv=["x" * 5000, "y"])
     assert (found["argv"], found["truncated"]) == (["x" * 4096], True)
     assert written(argv=["ä" * 4096])["argv"] == ["ä" * 2048]
@@ -93,7 +93,7 @@ def test_long_things_are_cut_and_say_so() -> None:
      " -e", " -e A=", " -e A='", ' -e "A=', "-eA=", ' -e A=\\"', " -e A=\\"],
 )  # fmt: skip
 @pytest.mark.parametrize("end", ["", "!", "=", "@"])
-def test_how_long_masking_takes_is_nothing_a_person_decides(unit: str, end: str) -> None:
+def test_line_of_hostile_text_takes_bounded_time(unit: str, end: str) -> None:
     """The slow ones took minutes: the time of the processor is what is bounded here, far from what it takes."""
     word = (unit * 16384)[: 16384 - len(end)] + end
     began = process_time()
@@ -103,14 +103,14 @@ def test_how_long_masking_takes_is_nothing_a_person_decides(unit: str, end: str)
     assert process_time() - began < 1
 
 
-def test_what_is_cut_within_a_secret_is_masked_too() -> None:
+def test_line_masks_a_secret_that_is_cut() -> None:
     found = written(argv=["https://ann:" + "SECRET" * 1000 + "@h/x"])
     assert (found["argv"], found["truncated"]) == (["https://ann:***"], True)
     assert "SECRET" not in str(written(argv=["x" * 4000, "token=" + "SECRET" * 1000]))
 
 
 @pytest.mark.parametrize("text", ["a\nb\r\0\x1b[2J\x7f", "\u2028\u009b31m", "\udcff\udc80", "\ud800", "ä€𝄞", '"\\'])
-def test_no_character_breaks_the_line(text: str) -> None:
+def test_line_of_any_character_stays_one_line(text: str) -> None:
     line = event.line({"event": "denied", "replica": "r", "argv": [text], "target": text}, NOW)
     assert not problems(line + "\n")
 
@@ -123,6 +123,6 @@ _value = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(LINE_FIELDS) | st.text(), _value, max_size=12), st.sampled_from(EVENTS))
-def test_whatever_a_peer_says_the_line_is_as_described(fields: dict[str, Any], name: str) -> None:
+def test_line_of_any_request_fits_the_schema(fields: dict[str, Any], name: str) -> None:
     line = event.line({**fields, "event": name, "replica": "r"}, NOW)
     assert not problems(line + "\n")

@@ -108,7 +108,7 @@ def _until(paths: Paths, accounts: int, refused: bool) -> int:
     return state.generation
 
 
-def test_an_empty_list_stays_refused_whatever_else_is_heard(api: Api, paths: Paths) -> None:
+def test_keysync_after_an_empty_list_refuses_it_whatever_else_is_heard(api: Api, paths: Paths) -> None:
     with _keysync(paths):
         first = _until(paths, 1, False)
         api.items["devserverusers"] = []
@@ -126,7 +126,7 @@ def test_an_empty_list_stays_refused_whatever_else_is_heard(api: Api, paths: Pat
         _until(paths, 0, False)
 
 
-def test_a_new_process_refuses_it_too_although_the_other_kind_is_late(api: Api, paths: Paths) -> None:
+def test_keysync_restarted_refuses_an_empty_list_although_servers_come_late(api: Api, paths: Paths) -> None:
     with _keysync(paths):
         first = _until(paths, 1, False)
     api.items["devserverusers"] = []

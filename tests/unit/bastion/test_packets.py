@@ -11,7 +11,7 @@ import pytest
 from bastion.supervisor.packets import Packets, pipe, plain
 
 
-def test_each_write_is_one_record_and_the_last_end_is_the_end() -> None:
+def test_packets_are_one_record_a_write_until_the_last_writer_closes() -> None:
     written = [b"one\r\n", b"two\r\nAccepted\r\n", b"\n", b"x" * 1023 + b"\n", *(b"%d\n" % n for n in range(200))]
 
     async def main(stream: io.FileIO) -> list[str | None]:
@@ -38,5 +38,5 @@ def test_each_write_is_one_record_and_the_last_end_is_the_end() -> None:
         (b"\xff", "\ufffd"),
     ],
 )
-def test_a_record_is_one_line_of_visible_text(packet: bytes, line: str) -> None:
+def test_plain_of_a_record_is_one_line_of_visible_text(packet: bytes, line: str) -> None:
     assert plain(packet) == line

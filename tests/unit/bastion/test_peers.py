@@ -6,7 +6,7 @@ from bastion.audit.peers import MAX_PEERS, Peers
 from devservers_core.names import FIRST_UID
 
 
-def test_a_person_has_so_many_and_others_have_theirs() -> None:
+def test_peers_of_one_user_are_limited_and_others_are_admitted() -> None:
     found = Peers()
     held = [found.admit(FIRST_UID) for _ in range(MAX_PEERS)]
     assert all(each.__enter__() for each in held)

@@ -17,7 +17,7 @@ from bastion.session.prompt import Prompt
 from devctl.command_table import COMMANDS, GROUPS
 
 
-def test_ctrl_c_while_the_audit_process_is_asked_begins_a_new_session_on_record(tmp_path: Path) -> None:
+def test_prompt_interrupted_while_the_audit_process_is_asked_begins_a_new_record(tmp_path: Path) -> None:
     """Its answer comes all the same, and is not the one to the next request."""
     heard: list[list[str]] = []
 
@@ -68,7 +68,7 @@ def test_ctrl_c_while_the_audit_process_is_asked_begins_a_new_session_on_record(
         (["kubectl", "get"], "", ""),
     ],
 )
-def test_tab_at_the_prompt_offers_what_may_stand_there(
+def test_prompt_completion_offers_what_may_follow(
     line: list[str], text: str, offered: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = {"servers": ["mydev"], "flavors": ["cpu-small"]}

@@ -31,7 +31,7 @@ class Clock:
         return self.now
 
 
-def test_what_was_shown_is_shown_again(tmp_path: Path) -> None:
+def test_recording_played_back_shows_what_was_shown(tmp_path: Path) -> None:
     clock = Clock()
     recording = Recording(tmp_path, "ann", "s1", (80, 24), clock)
     recording.output("hello ä\x1b[1m\r\n")
@@ -49,7 +49,7 @@ def test_what_was_shown_is_shown_again(tmp_path: Path) -> None:
     assert recording.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_flood_is_counted_and_not_kept(tmp_path: Path) -> None:
+def test_recording_of_a_flood_counts_what_it_drops(tmp_path: Path) -> None:
     clock = Clock()
     recording = Recording(tmp_path, "ann", "s1", (80, 24), clock)
     for _ in range(100):
@@ -63,7 +63,7 @@ def test_a_flood_is_counted_and_not_kept(tmp_path: Path) -> None:
     assert list(frames(tmp_path, "s1"))[-1][1] == "after"
 
 
-def test_a_long_night_has_an_end(tmp_path: Path) -> None:
+def test_recording_beyond_its_size_ends(tmp_path: Path) -> None:
     clock = Clock()
     recording = Recording(tmp_path, "ann", "s1", (80, 24), clock)
     for _ in range(MAX_BYTES // WINDOW_BYTES + 20):
@@ -73,7 +73,7 @@ def test_a_long_night_has_an_end(tmp_path: Path) -> None:
     assert MAX_BYTES * 0.99 < recording.path.stat().st_size < MAX_BYTES * 1.01
 
 
-def test_a_recording_under_way_and_a_broken_one_can_be_read(tmp_path: Path) -> None:
+def test_recordings_under_way_or_broken_can_be_read(tmp_path: Path) -> None:
     recording = Recording(tmp_path, "ann", "s1", (80, 24), Clock())
     recording.output("one")
     with recording.path.open("a") as file:
@@ -85,18 +85,18 @@ def test_a_recording_under_way_and_a_broken_one_can_be_read(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("session", ["nope", "../ann/s1", "*", "", "/etc/passwd", "a\nb"])
-def test_only_a_session_can_be_played(tmp_path: Path, session: str) -> None:
+def test_frames_of_no_session_are_refused(tmp_path: Path, session: str) -> None:
     with pytest.raises(RecordingNotFoundError):
         list(frames(tmp_path, session))
 
 
-def test_two_sessions_never_share_a_file(tmp_path: Path) -> None:
+def test_recording_of_the_same_session_twice_is_refused(tmp_path: Path) -> None:
     Recording(tmp_path, "ann", "s1", (80, 24))
     with pytest.raises(FileExistsError):
         Recording(tmp_path, "ann", "s1", (80, 24))
 
 
-def test_what_is_played_does_not_command_the_terminal(
+def test_playing_a_recording_sends_no_command_to_the_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("BASTION_ROOT", str(tmp_path))
@@ -108,7 +108,7 @@ def test_what_is_played_does_not_command_the_terminal(
     assert capsys.readouterr().out == "a\x1b[1mb"
 
 
-def test_what_is_written_counts_and_not_what_was_shown(tmp_path: Path) -> None:
+def test_recording_size_counts_what_is_written(tmp_path: Path) -> None:
     recording = Recording(tmp_path, "ann", "s1", (80, 24), Clock())
     for _ in range(100):
         recording.output("\x00" * 5000)
@@ -117,7 +117,7 @@ def test_what_is_written_counts_and_not_what_was_shown(tmp_path: Path) -> None:
     assert WINDOW_BYTES * 0.8 < recording.path.stat().st_size < WINDOW_BYTES + 1000
 
 
-def test_the_oldest_that_is_finished_makes_way(tmp_path: Path) -> None:
+def test_recording_store_evicts_the_oldest_finished_recording(tmp_path: Path) -> None:
     store = RecordingStore(tmp_path, 3 * BLOCK + 3000)
     for name in ("s1", "s2"):
         done = Recording(tmp_path, "ann", name, (80, 24), store=store)
@@ -136,7 +136,7 @@ def test_the_oldest_that_is_finished_makes_way(tmp_path: Path) -> None:
     assert "10000 bytes not recorded" in last.path.read_text()
 
 
-def test_who_is_refused_room_takes_no_time_of_others(tmp_path: Path) -> None:
+def test_recording_store_refuses_a_full_user_in_bounded_time(tmp_path: Path) -> None:
     """The audit process is everybody's: a refusal may not cost a look at what everybody has recorded."""
 
     def seconds(others: int) -> float:
@@ -154,7 +154,7 @@ def test_who_is_refused_room_takes_no_time_of_others(tmp_path: Path) -> None:
     assert seconds(20_000) < 20 * seconds(0)
 
 
-def test_nobody_s_recordings_make_others_go(tmp_path: Path) -> None:
+def test_recording_store_evicts_a_users_own_recordings_first(tmp_path: Path) -> None:
     store = RecordingStore(tmp_path, 10 * BLOCK, 3 * BLOCK)
     Recording(tmp_path, "bob", "b1", (80, 24), store=store).close()
     for number in range(20):

@@ -34,7 +34,7 @@ def lines(rendered: Rendered, user: str) -> list[str]:
     return rendered.files[f"keys/{user}"].splitlines()
 
 
-def test_the_files_of_two_people() -> None:
+def test_render_of_two_users_gives_their_files() -> None:
     people = [person("bob", 20001, sshPublicKeys=[key(2) + " bob@laptop"]), person("ann")]
     found = render(people, [server("mydev", "dev-ann"), server("big", "dev-ann")], SHELL)
     assert found.problems == ()
@@ -48,7 +48,7 @@ def test_the_files_of_two_people() -> None:
     assert json.loads(found.files["access.json"])["bob"]["keys"] == {parse(key(2)).fingerprint: None}
 
 
-def test_a_key_ends_at_the_earliest_end_given_for_it() -> None:
+def test_render_of_a_key_listed_twice_uses_its_earliest_end() -> None:
     named = [
         {"name": "a", "key": key(1) + " x", "expires": "2028-01-01T00:00:00Z"},
         {"name": "b", "key": key(1), "expires": "2027-01-01T01:00:00.5+01:00"},
@@ -61,7 +61,7 @@ def test_a_key_ends_at_the_earliest_end_given_for_it() -> None:
     assert ends == {parse(key(1)).fingerprint: "2027-01-01T00:00:00Z", parse(key(3)).fingerprint: None}
 
 
-def test_an_end_before_all_clocks_takes_nobody_else_along() -> None:
+def test_render_of_an_end_before_1970_keeps_other_users() -> None:
     first = [{"name": "a", "key": key(1), "expires": "0001-01-01T00:00:00Z"}]
     found = render([person("ann", sshKeys=first), person("bob", 20001)], [], SHELL)
     assert 'expiry-time="19700101235959Z"' in lines(found, "ann")[0]
@@ -71,13 +71,13 @@ def test_an_end_before_all_clocks_takes_nobody_else_along() -> None:
 @pytest.mark.parametrize(
     "end", ["tomorrow", "", 7, "2027-01-01T00:00:00", "9999-99-99", "0001-01-01T00:00:00+23:59", ["x"]]
 )
-def test_a_key_whose_end_cannot_be_read_opens_nothing(end: object) -> None:
+def test_render_of_a_key_with_an_unreadable_end_leaves_it_out(end: object) -> None:
     found = render([person("ann", sshPublicKeys=[], sshKeys=[{"name": "a", "key": key(1), "expires": end}])], [], SHELL)
     assert lines(found, "ann") == []
     assert found.problems == ('ann\'s key "a" is left out: its end is not a time',)
 
 
-def test_a_suspended_person_has_an_account_and_no_key() -> None:
+def test_render_of_a_suspended_user_gives_an_account_without_keys() -> None:
     found = render([person("ann", suspended=True)], [], SHELL)
     assert found.accounts == 1
     assert lines(found, "ann") == []
@@ -97,7 +97,7 @@ def test_a_suspended_person_has_an_account_and_no_key() -> None:
         ({"metadata": None, "spec": [], "status": "x"}, "is not a user name"),
     ],
 )  # fmt: skip
-def test_no_account_without_a_right_to_it(user: dict[str, Any], why: str) -> None:
+def test_render_of_an_invalid_user_gives_no_account(user: dict[str, Any], why: str) -> None:
     found = render([user, person("zoe", 20009)], [], SHELL)
     assert found.accounts == 1
     assert "keys/zoe" in found.files
@@ -107,7 +107,7 @@ def test_no_account_without_a_right_to_it(user: dict[str, Any], why: str) -> Non
     assert len(found.problems[0]) < 200
 
 
-def test_of_two_with_one_uid_the_elder_keeps_it() -> None:
+def test_render_of_two_users_with_one_uid_keeps_the_elder() -> None:
     younger = person("aaa", 20000)
     younger["metadata"]["creationTimestamp"] = "2026-05-01T00:00:00Z"
     found = render([younger, person("zoe", 20000)], [], SHELL)
@@ -115,7 +115,7 @@ def test_of_two_with_one_uid_the_elder_keeps_it() -> None:
     assert found.problems == ("aaa has no account: uid 20000 is zoe's",)
 
 
-def test_a_key_that_two_list_opens_both_and_is_named() -> None:
+def test_render_of_a_shared_key_opens_both_accounts_and_is_reported() -> None:
     found = render([person("ann"), person("eve", 20001)], [], SHELL)
     assert lines(found, "ann") == lines(found, "eve")
     assert found.problems == (f"one key opens 2 accounts (ann, eve): {parse(key(1)).fingerprint}",)
@@ -125,7 +125,7 @@ def test_a_key_that_two_list_opens_both_and_is_named() -> None:
     ("name", "namespace"),
     [("mydev", "dev-bob"), ("mydev", "default"), ("mydev", "ann"), ('my"dev', "dev-ann"), ("a", "dev-ann"), (None, 3)],
 )
-def test_no_way_to_what_is_not_theirs(name: object, namespace: object) -> None:
+def test_render_allows_tunnels_to_the_users_own_servers_only(name: object, namespace: object) -> None:
     found = render([person("ann")], [server(name, namespace)], SHELL)
     assert lines(found, "ann") == [f"restrict,pty,agent-forwarding {key(1)}"]
 
@@ -138,7 +138,7 @@ def test_no_way_to_what_is_not_theirs(name: object, namespace: object) -> None:
         key(1) + "A" * 9000, "ssh-ed25519 " + key(1, "ssh-rsa").split()[1], "cert-authority ssh-ed25519 AAAA", "ä",
     ],
 )  # fmt: skip
-def test_what_is_no_key_is_left_out_and_the_others_stay(line: object) -> None:
+def test_render_of_an_invalid_key_keeps_the_users_other_keys(line: object) -> None:
     with pytest.raises(InvalidKeyError):
         parse(line)
     found = render([person("ann", sshPublicKeys=[line, key(2) + ' expiry-time="1" restrict'])], [], SHELL)
@@ -173,7 +173,7 @@ _user = st.fixed_dictionaries(
 @given(
     st.lists(_user, max_size=4), st.lists(st.builds(server, _name | _anything, _name | st.just("dev-zoe")), max_size=4)
 )
-def test_nothing_that_anybody_writes_reaches_the_files_of_others(users: list[Any], servers: list[Any]) -> None:
+def test_render_of_any_objects_never_touches_other_users_files(users: list[Any], servers: list[Any]) -> None:
     zoe = person("zoe", 20999)
     zoe["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
     alone = render([zoe], servers, SHELL)
@@ -195,19 +195,19 @@ def test_nothing_that_anybody_writes_reaches_the_files_of_others(users: list[Any
 
 
 @pytest.mark.parametrize("row", [row for row in REFUSED if row[3].startswith("not an OpenSSH public key")])
-def test_a_key_that_the_api_refuses_is_refused_here(row: tuple[Any, ...]) -> None:
+def test_render_refuses_the_keys_that_the_api_refuses(row: tuple[Any, ...]) -> None:
     with pytest.raises(InvalidKeyError):
         parse(row[2])
 
 
-def test_the_example_of_the_api_is_read() -> None:
+def test_render_reads_the_example_of_the_api() -> None:
     example = {**EXAMPLES["DevServerUser"], "status": {"uid": 20000}}
     assert render([example], [], SHELL).accounts == 1
     assert ACCEPTED
 
 
 @pytest.mark.parametrize(("keys", "servers", "kept"), [(64, 1000, 64), (4, 1000, 1000), (1, 1001, 1000), (0, 3, 3)])
-def test_keys_times_servers_have_an_end(keys: int, servers: int, kept: int) -> None:
+def test_render_limits_keys_times_servers(keys: int, servers: int, kept: int) -> None:
     names = [f"s{number:04}" for number in range(servers)]
     things = [{"metadata": {"name": name, "namespace": "dev-ann"}} for name in names]
     found = render([person("ann", 20000, sshPublicKeys=[key(n) for n in range(keys)])], things, "/session")

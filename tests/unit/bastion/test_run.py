@@ -26,7 +26,7 @@ LIMITED = "import resource\nfrom bastion.session.run import limit\nlimit()\n"
         ("resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))", "not allowed to raise maximum limit"),
     ],
 )
-def test_a_command_cannot_take_what_is_everybodys(then: str, says: str) -> None:
+def test_limit_keeps_a_command_from_shared_resources(then: str, says: str) -> None:
     # As anybody but root, whom a hard limit does not hold.
     become = "import os\nif os.getuid() == 0: os.setgid(65534), os.setuid(65534)\n"
     before = "import bastion.session.run, resource\n"
@@ -41,19 +41,21 @@ def test_a_command_cannot_take_what_is_everybodys(then: str, says: str) -> None:
     assert says in done.stderr, done
 
 
-def test_a_command_gives_way_and_has_an_end() -> None:
+def test_limit_lowers_priority_and_bounds_processor_time() -> None:
     """Whoever runs the tests may have given way already."""
     nice = max(10, os.getpriority(os.PRIO_PROCESS, 0))
     then = f"assert os.nice(0) == {nice} and resource.getrlimit(resource.RLIMIT_CPU) == (600, 602)"
     subprocess.run([sys.executable, "-c", f"import os\n{LIMITED}limit()\n{then}"], timeout=60, check=True)
 
 
-def test_twice_is_as_good_as_once() -> None:
+def test_limit_called_twice_changes_nothing() -> None:
     then = "limit()\nassert len(bytes(100 << 20)) and resource.getrlimit(resource.RLIMIT_NOFILE) == (256, 256)"
     subprocess.run([sys.executable, "-c", LIMITED + then], timeout=60, check=True)
 
 
-def test_a_command_whose_end_cannot_be_told_keeps_its_code(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_run_whose_end_cannot_be_reported_keeps_its_exit_code(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """An audit process that goes away while the command runs: what was done is not said to be nothing."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "audit"))

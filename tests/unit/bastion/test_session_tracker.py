@@ -24,7 +24,7 @@ def tracker() -> SessionTracker:
     return found
 
 
-def test_a_session_carries_what_sshd_knows_of_its_connection(tracker: SessionTracker) -> None:
+def test_session_carries_what_sshd_knows_of_its_connection(tracker: SessionTracker) -> None:
     session, start = tracker.begin_session("ann", 20000, {"kind": "exec", "argv": ["list"], **SOURCE})
     assert (start["conn"], start["key_fp"], start["src_ip"], start["argv"]) == ("c1", "SHA256:x", "10.0.0.9", ["list"])
     assert tracker.session_event(session, "command_end", {"exit": 3})["session"] == start["session"]
@@ -34,7 +34,7 @@ def test_a_session_carries_what_sshd_knows_of_its_connection(tracker: SessionTra
     assert tracker.end_session(session) is None
 
 
-def test_what_a_person_says_about_themselves_is_not_taken(tracker: SessionTracker) -> None:
+def test_session_claims_about_identity_are_ignored(tracker: SessionTracker) -> None:
     fields: dict[str, Any] = {
         "user": "bob",
         "uid": 0,
@@ -59,7 +59,7 @@ def test_what_a_person_says_about_themselves_is_not_taken(tracker: SessionTracke
         ("ann", {}),
     ],
 )
-def test_without_a_connection_of_theirs_nobody_has_a_session(
+def test_session_without_a_connection_of_the_user_is_refused(
     tracker: SessionTracker, user: str, fields: dict[str, Any]
 ) -> None:
     with pytest.raises(EventRefusedError) as refused:
@@ -68,19 +68,19 @@ def test_without_a_connection_of_theirs_nobody_has_a_session(
 
 
 @pytest.mark.parametrize("event", ["conn_open", "session_start", "session_end", "revoked", "drain", "nonsense", ""])
-def test_a_session_may_not_tell_of_other_things(tracker: SessionTracker, event: str) -> None:
+def test_session_event_of_another_kind_is_refused(tracker: SessionTracker, event: str) -> None:
     session, _ = tracker.begin_session("ann", 20000, SOURCE)
     with pytest.raises(EventRefusedError, match="not an event of a session"):
         tracker.session_event(session, event, {})
 
 
 @pytest.mark.parametrize("event", ["session_start", "session_end", "command_start", "recording", "x"])
-def test_the_supervisor_may_not_tell_of_sessions(tracker: SessionTracker, event: str) -> None:
+def test_supervisor_event_of_a_session_is_refused(tracker: SessionTracker, event: str) -> None:
     with pytest.raises(EventRefusedError, match="not an event of the supervisor"):
         tracker.supervisor_event(event, {}, UIDS)
 
 
-def test_a_session_ends_for_the_reason_its_connection_does(tracker: SessionTracker) -> None:
+def test_session_ends_for_the_reason_of_its_connection(tracker: SessionTracker) -> None:
     session, _ = tracker.begin_session("ann", 20000, SOURCE)
     tracker.supervisor_event("revoked", {"conn": "c1", "reason": "the key was removed"}, UIDS)
     end = tracker.end_session(session)
@@ -93,14 +93,14 @@ def test_a_session_ends_for_the_reason_its_connection_does(tracker: SessionTrack
     assert not tracker.knows(("10.0.0.9", 4000), "ann")
 
 
-def test_a_connection_over_the_limit_may_have_no_session() -> None:
+def test_session_on_a_refused_connection_is_refused() -> None:
     tracker = SessionTracker("r", lambda: 0.0)
     tracker.supervisor_event("conn_open", {"conn": "c2", "user": "ann", "refused": "too many", **SOURCE}, UIDS)
     with pytest.raises(EventRefusedError, match="too many"):
         tracker.begin_session("ann", 20000, SOURCE)
 
 
-def test_when_the_supervisor_is_lost_so_is_what_it_held(tracker: SessionTracker) -> None:
+def test_supervisor_lost_closes_its_connections(tracker: SessionTracker) -> None:
     session, _ = tracker.begin_session("ann", 20000, SOURCE)
     assert [(each["event"], each["conn"], each["reason"]) for each in tracker.supervisor_lost()] == [
         ("conn_close", "c1", "lost")

@@ -18,7 +18,7 @@ def options(version: Version, settings: SshdSettings | None = None, certified: b
     return dict(line.split(" ", 1) for line in text.splitlines())
 
 
-def test_there_is_one_way_in() -> None:
+def test_config_allows_public_keys_and_nothing_else() -> None:
     found = options((9, 2))
     assert found["AuthenticationMethods"] == "publickey"
     assert found["AllowGroups"] == "devservers-users"
@@ -41,14 +41,14 @@ def test_there_is_one_way_in() -> None:
         ((10, 0), "authfail:1s noauth:1s max:60s"),
     ],
 )
-def test_a_version_is_told_only_what_it_knows(version: Version, penalties: str | None) -> None:
+def test_config_for_a_version_has_only_options_it_knows(version: Version, penalties: str | None) -> None:
     found = options(version, SshdSettings(exempt=("10.0.0.0/8", "fd00::/8")))
     assert found.get("PerSourcePenalties") == penalties
     assert found.get("PerSourcePenaltyExemptList") == ("10.0.0.0/8,fd00::/8" if penalties else None)
     assert "PerSourcePenaltyExemptList" not in options(version)
 
 
-def test_a_certificate_is_named_when_there_is_one() -> None:
+def test_config_with_a_certificate_names_it() -> None:
     assert "HostCertificate" not in options((10, 0))
     assert options((10, 0), certified=True)["HostCertificate"] == "/run/bastion/sshd/ssh_host_ed25519_key-cert.pub"
 
@@ -56,11 +56,11 @@ def test_a_certificate_is_named_when_there_is_one() -> None:
 @pytest.mark.parametrize(
     ("text", "version"), [("OpenSSH_9.2, OpenSSL 3.0.19", (9, 2)), ("OpenSSH_10.0p2 Debian-7, OpenSSL", (10, 0))]
 )
-def test_versions(text: str, version: Version) -> None:
+def test_version_of_openssh_is_parsed(text: str, version: Version) -> None:
     assert version_of(text) == version
 
 
 @pytest.mark.parametrize("text", ["", "dropbear 2022", "OpenSSH_9.1p1", "OpenSSH_8.9p1 Ubuntu-3"])
-def test_one_that_is_too_old_is_named(text: str) -> None:
+def test_version_of_an_old_openssh_is_refused(text: str) -> None:
     with pytest.raises(UnsupportedSshdError, match=r"install OpenSSH 9\.2 or later"):
         version_of(text)

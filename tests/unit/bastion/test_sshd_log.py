@@ -63,12 +63,12 @@ HERE = ("127.0.0.1", 46630)
         ("", None),
     ],
 )  # fmt: skip
-def test_what_a_line_says(line: str, record: Record | None) -> None:
+def test_parse_of_a_line_gives_its_record(line: str, record: Record | None) -> None:
     assert parse(line) == record
 
 
 @given(st.text())
-def test_no_user_name_is_taken_for_a_login(name: str) -> None:
+def test_parse_of_a_hostile_user_name_gives_no_login(name: str) -> None:
     escaped = name.replace("\n", "\\n").replace("\r", "\\r")
     found = parse(f"Invalid user {escaped} from 127.0.0.1 port 46630")
     assert not isinstance(found, Accepted | Child)
@@ -80,7 +80,7 @@ def _table() -> Connections:
     return Connections(limit=2)
 
 
-def test_a_connection_is_opened_and_closed_once() -> None:
+def test_connection_is_opened_and_closed_once() -> None:
     table = _table()
     assert table.feed(Opened(HERE), 0) == []
     table.feed(Software(8, "OpenSSH_9.2p1"), 0)
@@ -97,7 +97,7 @@ def test_a_connection_is_opened_and_closed_once() -> None:
     assert table.gone(8, 3) == []
 
 
-def test_a_forward_counts_as_made_unless_sshd_says_no() -> None:
+def test_forward_counts_as_open_unless_sshd_refuses_it() -> None:
     table = _table()
     table.feed(Accepted(HERE, 8, "ann", FP), 0)
     table.feed(Child(8, 10), 0)
@@ -113,7 +113,7 @@ def test_a_forward_counts_as_made_unless_sshd_says_no() -> None:
     assert table.settle(9) == []
 
 
-def test_what_was_asked_before_sshd_said_whose_process_it_is_is_on_record() -> None:
+def test_forward_asked_before_its_process_is_known_is_recorded() -> None:
     """Seen under load: two processes of sshd write to one log, and the later record was read first."""
     table = Connections(10)
     table.feed(Accepted(HERE, 8, "ann", FP), 0)
@@ -125,7 +125,7 @@ def test_what_was_asked_before_sshd_said_whose_process_it_is_is_on_record() -> N
     assert table.feed(Child(8, 10), 0.2) == []
 
 
-def test_what_an_earlier_process_of_the_same_number_asked_is_nobodys() -> None:
+def test_forward_of_an_earlier_process_of_the_same_pid_is_ignored() -> None:
     table = Connections(10)
     table.feed(Forward(10, "a:22", denied=True), 0)
     table.feed(Accepted(HERE, 8, "ann", FP), 9)
@@ -135,7 +135,7 @@ def test_what_an_earlier_process_of_the_same_number_asked_is_nobodys() -> None:
     assert [fields["target"] for _, fields in table.feed(Child(8, 12), 9)] == ["c:22"]
 
 
-def test_a_refusal_takes_no_other_forward_along() -> None:
+def test_refused_forward_leaves_other_forwards() -> None:
     table = _table()
     table.feed(Accepted(HERE, 8, "ann", FP), 0)
     table.feed(Forward(8, "a:22", denied=False), 0)
@@ -153,7 +153,7 @@ def test_a_refusal_takes_no_other_forward_along() -> None:
     assert table.settle(9) == []
 
 
-def test_a_forward_without_a_name_is_on_record_and_not_kept() -> None:
+def test_forward_without_a_target_is_recorded_and_ends_the_connection() -> None:
     table = _table()
     table.feed(Accepted(HERE, 8, "ann", FP), 0)
     table.feed(Forward(8, "?", denied=False), 0)
@@ -161,7 +161,7 @@ def test_a_forward_without_a_name_is_on_record_and_not_kept() -> None:
     assert table.live[8].unwanted == "where your forward goes cannot be put on record"
 
 
-def test_refusals_without_end_are_an_end() -> None:
+def test_connection_with_too_many_refused_forwards_ends() -> None:
     table = _table()
     table.feed(Accepted(HERE, 8, "ann", FP), 0)
     said = [table.feed(Forward(8, f"a:{port}", denied=True), 0) for port in range(MAX_DENIALS)]
@@ -171,7 +171,7 @@ def test_refusals_without_end_are_an_end() -> None:
     assert table.live[8].unwanted == f"more than {MAX_DENIALS} forwards were refused on this connection"
 
 
-def test_a_stranger_is_one_line_however_often_they_tried() -> None:
+def test_attempt_with_many_tries_is_one_auth_fail() -> None:
     table = _table()
     table.feed(Opened(HERE), 0)
     for key in ("SHA256:a", "SHA256:b"):
@@ -181,14 +181,14 @@ def test_a_stranger_is_one_line_however_often_they_tried() -> None:
     assert table.feed(Ended(HERE, "gone"), 1) == []
 
 
-def test_a_stranger_of_whom_nothing_more_is_heard_is_not_forgotten() -> None:
+def test_attempt_without_an_end_is_an_auth_fail_after_the_grace_time() -> None:
     table = _table()
     table.feed(Opened(HERE), 0)
     assert table.forgotten(60, 65) == []
     assert [name for name, _ in table.forgotten(66, 65)] == ["auth_fail"]
 
 
-def test_one_connection_too_many_is_told_so() -> None:
+def test_connection_beyond_the_limit_is_refused_with_a_reason() -> None:
     table = _table()
     for pid in (1, 2):
         assert "refused" not in table.feed(Accepted(("10.0.0.1", pid), pid, "ann", FP), 0)[0][1]

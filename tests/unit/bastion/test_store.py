@@ -31,7 +31,7 @@ def paths(tmp_path: Path) -> Paths:
     return found
 
 
-def test_a_generation_is_written_and_the_one_before_stays(paths: Paths) -> None:
+def test_store_writes_a_generation_and_keeps_the_one_before(paths: Paths) -> None:
     store = Store(paths, lambda: NOW)
     for count in (1, 2, 3):
         state = store.put(some(count))
@@ -42,7 +42,7 @@ def test_a_generation_is_written_and_the_one_before_stays(paths: Paths) -> None:
     assert (paths.current / "keys" / "user2").stat().st_mode & 0o777 == 0o644
 
 
-def test_what_is_the_same_is_not_written_again(paths: Paths) -> None:
+def test_store_of_unchanged_files_writes_nothing(paths: Paths) -> None:
     at = [NOW]
     store = Store(paths, lambda: at[0])
     store.put(some(1))
@@ -53,7 +53,7 @@ def test_what_is_the_same_is_not_written_again(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_an_empty_list_after_a_full_one_is_refused(paths: Paths, restarted: bool) -> None:
+def test_store_refuses_an_empty_list_after_a_full_one(paths: Paths, restarted: bool) -> None:
     store = Store(paths, lambda: NOW)
     store.put(some(2), listed=True)
     store = Store(paths, lambda: NOW) if restarted else store
@@ -65,7 +65,7 @@ def test_an_empty_list_after_a_full_one_is_refused(paths: Paths, restarted: bool
     assert store.put(some(2), listed=True).refused is None
 
 
-def test_the_last_person_may_be_deleted(paths: Paths) -> None:
+def test_store_obeys_the_deletion_of_the_last_user(paths: Paths) -> None:
     store = Store(paths, lambda: NOW)
     store.put(some(1), listed=True)
     state = store.put(NOBODY)
@@ -73,12 +73,12 @@ def test_the_last_person_may_be_deleted(paths: Paths) -> None:
     assert (paths.current / "passwd").read_text() == ""
 
 
-def test_an_empty_list_from_the_start_is_a_state(paths: Paths) -> None:
+def test_store_takes_an_empty_list_at_first(paths: Paths) -> None:
     assert read_state(paths) is None
     assert Store(paths).put(NOBODY, listed=True).accounts == 0
 
 
-def test_a_new_writer_goes_on_from_what_there_is(paths: Paths) -> None:
+def test_store_of_a_new_process_continues_the_generations(paths: Paths) -> None:
     Store(paths).put(some(2))
     (paths.accounts / "generation-2").mkdir()  # of a writer that was killed before its rename
     (paths.accounts / "generation-2" / "rubbish").touch()
@@ -86,7 +86,7 @@ def test_a_new_writer_goes_on_from_what_there_is(paths: Paths) -> None:
     assert not (paths.current / "rubbish").exists()
 
 
-def test_readers_never_see_half_a_generation(paths: Paths) -> None:
+def test_store_readers_never_see_half_a_generation(paths: Paths) -> None:
     store = Store(paths)
     store.put(some(1))
     stop, wrong = threading.Event(), []
@@ -113,7 +113,7 @@ def test_readers_never_see_half_a_generation(paths: Paths) -> None:
     assert wrong == []
 
 
-def test_who_may_be_here_follows_the_generation(paths: Paths) -> None:
+def test_access_follows_the_generation_in_force(paths: Paths) -> None:
     store, access = Store(paths), Access(paths)
     assert access.problem("user0", None, NOW) == "your account was removed"
     named = [{"name": "a", "key": key(5), "expires": "2026-11-21T12:00:00Z"}]
@@ -144,7 +144,7 @@ def access_keys(paths: Paths) -> list[str]:
     return sorted(ends, key=lambda each: ends[each] is not None)
 
 
-def test_what_did_not_change_takes_no_room(paths: Paths) -> None:
+def test_store_links_unchanged_files_of_the_generation_before(paths: Paths) -> None:
     store = Store(paths, lambda: NOW)
     for count in (2, 3):
         store.put(some(count))
@@ -153,7 +153,7 @@ def test_what_did_not_change_takes_no_room(paths: Paths) -> None:
         assert (before / name).samefile(now / name) == shared, name
 
 
-def test_what_cannot_be_written_changes_nothing_and_is_tried_again(
+def test_store_that_cannot_write_keeps_what_is_in_force_and_retries(
     paths: Paths, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(paths, lambda: NOW)

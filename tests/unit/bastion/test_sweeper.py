@@ -26,7 +26,7 @@ def _processes(*sizes: tuple[int, int, int]) -> dict[int, Process]:
     return {pid: Process(pid, parent, 20000, 0, size * MIB) for pid, parent, size in sizes}
 
 
-def test_the_largest_connection_of_who_takes_too_much_ends() -> None:
+def test_sweeper_over_the_memory_limit_ends_the_largest_connection() -> None:
     sweeper = _sweeper("ann", "bob", "ann")
     everyone = _processes((10, 1, 10), (11, 10, 30), (20, 1, 90), (30, 1, 1), (31, 30, 30), (32, 31, 40))
     ((live, why),) = sweeper._too_large(sweeper._below(everyone))
@@ -36,14 +36,14 @@ def test_the_largest_connection_of_who_takes_too_much_ends() -> None:
     assert sweeper._too_large(sweeper._below(everyone)) == []
 
 
-def test_as_many_connections_end_as_it_takes() -> None:
+def test_sweeper_over_the_memory_limit_ends_as_many_connections_as_needed() -> None:
     """Ended one by one, with seconds between, twenty connections would hold the memory of everybody meanwhile."""
     sweeper = _sweeper("ann", "ann", "ann", "ann", "bob")
     everyone = _processes((10, 1, 80), (20, 1, 60), (30, 1, 70), (40, 1, 20), (50, 1, 100))
     assert [live.pid for live, _ in sweeper._too_large(sweeper._below(everyone))] == [10, 30]
 
 
-def test_the_latest_connection_of_who_has_too_many_processes_ends() -> None:
+def test_sweeper_over_the_process_limit_ends_the_latest_connection() -> None:
     sweeper = _sweeper("ann", "bob", "ann")
     everyone = _processes((10, 1, 1), (11, 10, 1), (20, 1, 1), (30, 1, 1), (31, 30, 1))
     ((live, why),) = sweeper._too_many(sweeper._below(everyone))
@@ -51,7 +51,7 @@ def test_the_latest_connection_of_who_has_too_many_processes_ends() -> None:
     assert "3 processes" in why
 
 
-def test_who_is_above_the_limit_for_a_moment_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweeper_leaves_a_user_above_the_memory_limit_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty prompts that greet at once take more than their limit for half a second."""
     sweeper = _sweeper("ann", "ann", "bob")
     ended: list[int] = []

@@ -76,16 +76,14 @@ def ask(service: TokenService, user: str, message: dict[str, Any]) -> dict[str, 
     return service.answer(user, parse_request(json.dumps(message).encode()))
 
 
-def test_a_token_comes_with_what_a_client_needs_to_use_it(api: ApiServer, service: TokenService) -> None:
+def test_token_answer_has_what_a_client_needs(api: ApiServer, service: TokenService) -> None:
     assert ask(service, "ann", {"want": "token"}) == {
         "token": "t1", "expiresAt": "2026-01-01T00:10:00Z", "server": api.url, "certificateAuthority": "Q0E=",
         "namespace": "dev-ann", "user": "ann",
     }  # fmt: skip
 
 
-def test_a_token_is_given_out_again_until_less_than_five_minutes_are_left(
-    api: ApiServer, service: TokenService, clock: Clock
-) -> None:
+def test_token_is_reused_until_five_minutes_before_its_end(api: ApiServer, service: TokenService, clock: Clock) -> None:
     first = ask(service, "ann", {"want": "token"})
     clock.now += LIFE - REUSE
     assert ask(service, "ann", {"want": "token"}) == first
@@ -94,7 +92,7 @@ def test_a_token_is_given_out_again_until_less_than_five_minutes_are_left(
     assert [path for _, path, _ in api.writes] == [TOKEN, TOKEN]
 
 
-def test_a_token_that_the_cluster_refused_is_replaced(service: TokenService) -> None:
+def test_token_refused_by_the_cluster_is_replaced(service: TokenService) -> None:
     ask(service, "ann", {"want": "token"})
     assert ask(service, "ann", {"want": "token", "fresh": True})["token"] == "t2"
     assert ask(service, "ann", {"want": "token", "fresh": False})["token"] == "t2", "only true asks for a new one"
@@ -102,7 +100,7 @@ def test_a_token_that_the_cluster_refused_is_replaced(service: TokenService) -> 
         ask(service, "ann", {"want": "token", "fresh": "yes"})
 
 
-def test_one_persons_token_is_never_anothers(api: ApiServer, service: TokenService) -> None:
+def test_token_of_one_user_is_never_given_to_another(api: ApiServer, service: TokenService) -> None:
     api.answers[TOKEN.replace("ann", "bob")] = lambda body: {
         "status": {"token": "of-bob", "expirationTimestamp": "2026-01-01T00:10:00Z"}
     }
@@ -112,7 +110,7 @@ def test_one_persons_token_is_never_anothers(api: ApiServer, service: TokenServi
     assert ask(service, "ann", {"want": "token"})["token"] == "t1"
 
 
-def test_a_certificate_is_the_persons_alone(service: TokenService) -> None:
+def test_certificate_names_the_user_alone(service: TokenService) -> None:
     text = ask(service, "ann", {"want": "certificate", "publicKey": key(7)})["certificate"]
     found = load_ssh_public_identity(text.encode())
     assert isinstance(found, SSHCertificate)
@@ -120,18 +118,18 @@ def test_a_certificate_is_the_persons_alone(service: TokenService) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["ssh-ed25519 AAAA", "ssh-ed25519 " + "A" * 400])
-def test_a_certificate_for_no_ed25519_key_is_refused(service: TokenService, wanted: object) -> None:
+def test_certificate_of_an_invalid_ed25519_key_is_refused(service: TokenService, wanted: object) -> None:
     found = ask(service, "ann", {"want": "certificate", "publicKey": wanted})
     assert (found["error"], found["code"]) == ("publicKey must be one ssh-ed25519 line", 2)
 
 
 @pytest.mark.parametrize("wanted", [None, 7, "", "ssh-rsa AAAA", "ssh-ed25519 " + "A" * 600])
-def test_a_request_for_a_certificate_of_no_ed25519_key_is_refused(service: TokenService, wanted: object) -> None:
+def test_certificate_request_without_an_ed25519_key_is_refused(service: TokenService, wanted: object) -> None:
     with pytest.raises(ProtocolError, match="publicKey must be one ssh-ed25519 line"):
         ask(service, "ann", {"want": "certificate", "publicKey": wanted})
 
 
-def test_the_ca_is_read_again_after_a_while(
+def test_ca_is_read_again_after_its_time(
     api: ApiServer, service: TokenService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = [1000.0]
@@ -153,7 +151,7 @@ def test_the_ca_is_read_again_after_a_while(
         ({"ca": base64.b64encode(b"\xff").decode()}, "Secret user-ca has no ca"),
     ],
 )
-def test_a_broken_ca_is_told_without_a_word_of_it(
+def test_broken_ca_is_refused_without_a_word_of_it(
     api: ApiServer, service: TokenService, data: dict[str, str] | None, says: str
 ) -> None:
     if data is None:
@@ -166,9 +164,7 @@ def test_a_broken_ca_is_told_without_a_word_of_it(
     assert "s3cret" not in str(found)
 
 
-def test_keys_are_the_persons_own_and_a_change_is_made_at_the_version_that_was_read(
-    api: ApiServer, service: TokenService
-) -> None:
+def test_keys_change_is_written_at_the_version_that_was_read(api: ApiServer, service: TokenService) -> None:
     api.objects[ANN]["metadata"]["resourceVersion"] = "41"
     found = ask(service, "ann", {"want": "keys", "remove": "a"})
     assert found == {"spec": {"sshPublicKeys": [], "sshKeys": [{"name": "b", "key": key(2)}]}}
@@ -181,7 +177,7 @@ def test_keys_are_the_persons_own_and_a_change_is_made_at_the_version_that_was_r
     )
 
 
-def test_a_change_of_keys_that_meets_another_one_is_made_again(api: ApiServer, service: TokenService) -> None:
+def test_keys_change_after_a_conflict_is_made_again(api: ApiServer, service: TokenService) -> None:
     api.refuse("PATCH", ANN, (409, "conflict"), (409, "conflict"), (200, ""))
     assert len(ask(service, "ann", {"want": "keys", "remove": "a"})["spec"]["sshKeys"]) == 1
     assert len(api.writes) == 3
@@ -197,7 +193,7 @@ def test_a_change_of_keys_that_meets_another_one_is_made_again(api: ApiServer, s
         (403, "the bastion may not do this for ann (yet)", 4),
     ],
 )
-def test_a_refusal_of_the_cluster_is_told_in_words_for_the_person(
+def test_refusal_of_the_cluster_becomes_a_text_for_the_user(
     api: ApiServer, service: TokenService, status: int, says: str, code: int
 ) -> None:
     api.refuse("POST", TOKEN, (status, "system:serviceaccount:devservers-bastion:bastion may not"))
@@ -206,13 +202,15 @@ def test_a_refusal_of_the_cluster_is_told_in_words_for_the_person(
     assert "system:" not in str(found)
 
 
-def test_a_cluster_that_does_not_answer_is_no_request_of_the_persons(api: ApiServer, service: TokenService) -> None:
+def test_unreachable_cluster_is_refused_as_such(api: ApiServer, service: TokenService) -> None:
     api.close()
     assert ask(service, "ann", {"want": "token"})["error"] == "the cluster does not answer"
 
 
 @pytest.mark.parametrize("request_", [{}, {"want": "secrets"}, {"want": None}, {"want": ["token"]}])
-def test_what_is_no_request_is_refused(api: ApiServer, service: TokenService, request_: dict[str, Any]) -> None:
+def test_unknown_request_is_refused_without_a_write(
+    api: ApiServer, service: TokenService, request_: dict[str, Any]
+) -> None:
     with pytest.raises(ProtocolError, match="this is no request"):
         ask(service, "ann", request_)
     assert api.writes == []

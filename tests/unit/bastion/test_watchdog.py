@@ -30,7 +30,7 @@ async def _dies() -> None:
     raise KeyError("ann")
 
 
-def test_a_task_that_died_is_a_fault(caplog: pytest.LogCaptureFixture) -> None:
+def test_watchdog_reports_a_task_that_died(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         found = Watchdog()
         async with await Health(found.faults, list, dict).serve("127.0.0.1", 0) as server:
@@ -59,7 +59,7 @@ class Clock(asyncio.SelectorEventLoop):
         return super().time() + self.ahead
 
 
-def test_standing_still_is_a_fault() -> None:
+def test_watchdog_reports_a_missing_beat() -> None:
     clock = Clock()
 
     async def main() -> None:
@@ -75,7 +75,7 @@ def test_standing_still_is_a_fault() -> None:
         runner.run(main())
 
 
-def test_strangers_get_little_of_the_health_port(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_port_limits_requests_of_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bastion.supervisor.health.REQUEST_SECONDS", 3.0)
 
     async def main() -> None:

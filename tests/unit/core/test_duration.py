@@ -24,21 +24,21 @@ from devservers_core.errors import InvalidValueError
         ("99999d", 8639913600),
     ],
 )
-def test_parse(text: str, seconds: int) -> None:
+def test_parse_duration_of_a_duration_gives_its_seconds(text: str, seconds: int) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
     "text", ["", "0s", "0d0h", "1", "h", "1h1d", "1.5h", "-1h", "1w", "1 h", " 1h", "1h\n", "1H", "100000d", "١h"]
 )
-def test_what_is_none(text: str) -> None:
+def test_parse_duration_of_another_text_is_refused(text: str) -> None:
     with pytest.raises(InvalidValueError, match="is not a duration; use days, hours"):
         parse_duration(text)
 
 
 @settings(deadline=None)
 @given(st.tuples(*(st.integers(0, most) for most in (99998, 23, 59, 59))).filter(any))
-def test_units_add_up(amounts: tuple[int, int, int, int]) -> None:
+def test_parse_duration_of_several_units_is_their_sum(amounts: tuple[int, int, int, int]) -> None:
     text = "".join(f"{amount}{unit}" for amount, unit in zip(amounts, "dhms", strict=True) if amount)
     days, hours, minutes, seconds = amounts
     assert parse_duration(text) == timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)

@@ -20,12 +20,12 @@ def test_server_name_of_anything_else_does_not_fit(name: str) -> None:
 
 
 @pytest.mark.parametrize(("length", "fits"), [(31, True), (32, False)])
-def test_user_name_at_its_limit(length: int, fits: bool) -> None:
+def test_user_name_at_its_limit_fits(length: int, fits: bool) -> None:
     assert grammar.fits("a" * length, grammar.USER_NAME, grammar.USER_NAME_MAX) is fits
 
 
 @pytest.mark.parametrize("image", ["debian", "ghcr.io/team/tool:v1", "registry:5000/a/b@sha256:" + "0" * 64])
-def test_image_reference_fits(image: str) -> None:
+def test_image_reference_of_the_oci_grammar_fits(image: str) -> None:
     assert grammar.fits(image, grammar.IMAGE, grammar.IMAGE_MAX)
 
 
@@ -35,7 +35,7 @@ def test_image_reference_that_no_runtime_reads_does_not_fit(image: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "fits"), [("A_1", True), ("_", True), ("1A", False), ("A-B", False), ("A\n", False)])
-def test_variable_name(name: str, fits: bool) -> None:
+def test_variable_name_of_a_shell_fits(name: str, fits: bool) -> None:
     assert grammar.fits(name, grammar.ENV_NAME, grammar.ENV_NAME_MAX) is fits
 
 

@@ -60,14 +60,16 @@ _POOLS = {"gpu-l4": {GPU: "4"}}
         ({}, {"pools": {"gpu-l4": {GPU: "2"}}, "cohort": "others"}, 4, 4),
     ],
 )
-def test_the_room_of_a_queue(own: dict[str, Any], other: dict[str, Any] | None, free: int, total: int) -> None:
+def test_headroom_of_a_queue_follows_kueues_rule(
+    own: dict[str, Any], other: dict[str, Any] | None, free: int, total: int
+) -> None:
     found = [cluster_queue(pools=_POOLS, **own)]
     if other is not None:
         found.append(cluster_queue("training", **other))
     assert headroom(queues(*found), "interactive", "gpu-l4", GPU) == Headroom(Decimal(free), Decimal(total))
 
 
-def test_there_is_no_room_where_nothing_is_handed_out() -> None:
+def test_headroom_of_a_pool_without_quota_is_none() -> None:
     found = queues(cluster_queue(pools=_POOLS))
     assert headroom(found, "interactive", "gpu-l4", "cpu") is None
     assert headroom(found, "interactive", "gpu-a10", GPU) is None
@@ -75,7 +77,7 @@ def test_there_is_no_room_where_nothing_is_handed_out() -> None:
     assert headroom({}, "interactive", "gpu-l4", GPU) is None
 
 
-def test_who_asks_for_no_device_gets_no_place_among_devices() -> None:
+def test_demand_without_devices_avoids_pools_of_devices() -> None:
     found = queues(cluster_queue(pools={"cpu": {"cpu": "8", GPU: "0"}, "gpu-l4": {"cpu": "16", GPU: "4"}}))
     assert set(choices(Demand("interactive", "", {"cpu": Decimal(1)}), found)["cpu"]) == {"cpu"}
     asked = Demand("interactive", "", {"cpu": Decimal(1), GPU: Decimal(1)})
@@ -100,7 +102,7 @@ def _queue(draw: st.DrawFn, name: str) -> Json:
 
 
 @given(_queue("interactive"), _queue("training"), st.sampled_from(["", "p", "q"]), _amounts, _amounts)
-def test_counts_are_never_negative_and_agree_with_the_words(
+def test_counts_of_any_queues_are_never_negative_and_agree_with_the_texts(
     own: Json, other: Json, pool: str, cpu: str, gpus: str
 ) -> None:
     found = queues(own, other)
@@ -117,7 +119,7 @@ def test_counts_are_never_negative_and_agree_with_the_words(
         )
 
 
-def test_a_flavor_of_a_queue_that_counts_nothing_is_not_suggested() -> None:
+def test_flavor_of_a_queue_without_quota_is_not_suggested() -> None:
     found = queues(cluster_queue(pools=_POOLS))
     others = {
         "elsewhere": Demand("research", "", {GPU: Decimal(1)}),

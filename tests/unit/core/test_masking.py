@@ -63,7 +63,7 @@ def test_mask_text_hides_known_shapes_only(text: str, shown: str) -> None:
     assert mask_text(text) == shown
 
 
-def test_mask_value_by_name_and_by_shape() -> None:
+def test_mask_value_hides_by_name_and_by_shape() -> None:
     assert mask_value("API_TOKEN", "x") == MASK
     assert mask_value("EPOCHS", "3") == "3"
     assert mask_value("REPOSITORY", "https://u:p@h/r") == f"https://u:{MASK}@h/r"
@@ -76,7 +76,7 @@ def test_mask_value_by_name_and_by_shape() -> None:
     ["-----BEGIN PRIVATE KEY-----" * 20_000, "://" + "a" * 500_000, "bearer " * 80_000, "sk-" * 150_000, "gh" * 250_000,
      "eyJ" + "a" * 250_000, "-----BEGIN " * 40_000 + "PRIVATE KEY-----", "api-" * 100_000],
 )  # fmt: skip
-def test_masking_takes_linear_time(text: str) -> None:
+def test_mask_text_takes_linear_time(text: str) -> None:
     begin = time.process_time()
     mask_text(text)
     is_secret_name(text)

@@ -29,7 +29,7 @@ quantities = st.builds(
         ("1n", "1e-9"), ("0.1n", "1e-9"), ("10E", "9223372036854775807"), ("Gi", "0"),
     ],
 )  # fmt: skip
-def test_parse(text: str, value: str) -> None:
+def test_parse_of_a_quantity_gives_its_value(text: str, value: str) -> None:
     assert parse_quantity(text) == Decimal(value)
 
 
@@ -41,7 +41,7 @@ def test_parse(text: str, value: str) -> None:
         ("1e3", "1e3"), ("0.001", "1m"), ("1u", "1m"), ("1e0", "1"), ("1E", "1E"), ("-0.5", "-500m"), ("+5", "5"),
     ],
 )  # fmt: skip
-def test_canonical(text: str, spelling: str) -> None:
+def test_canonical_of_a_quantity_is_the_api_servers_spelling(text: str, spelling: str) -> None:
     assert canonical(text) == spelling
 
 
@@ -56,6 +56,6 @@ def test_canonical_keeps_the_value_and_is_settled(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "x", "1 Gi", "1gi", "1KB", "--1", "1e", "1e1.5", "1,5", "1_0", "٣", "1\n", "nan", "inf"]
 )
-def test_what_is_none(text: str) -> None:
+def test_parse_of_another_text_is_refused(text: str) -> None:
     with pytest.raises(InvalidValueError, match="is not a quantity; use a number"):
         parse_quantity(text)

@@ -25,14 +25,14 @@ from devservers_core.sanitizer import TerminalSanitizer
         ("a\x1b]0;t\x1b[1mb", "a\x1b[1mb"),
     ],
 )
-def test_what_is_shown(piece: str, shown: str) -> None:
+def test_sanitizer_shows_text_and_hides_control_sequences(piece: str, shown: str) -> None:
     assert TerminalSanitizer().sanitize(piece) == shown
     sanitizer = TerminalSanitizer()
     assert "".join(sanitizer.sanitize(each) for each in piece) == shown
 
 
 @given(st.lists(st.text(st.sampled_from("\x1b[]P_^Xk\\;0c?$n\x07\x9b\x9d\x9c\n ab"))))
-def test_no_piece_makes_a_command(pieces: list[str]) -> None:
+def test_sanitizer_of_any_pieces_sends_no_control_sequence(pieces: list[str]) -> None:
     sanitizer = TerminalSanitizer()
     shown = "".join(sanitizer.sanitize(each) for each in pieces)
     assert not re.search(r"\x1b[\]P_^XkcZ]|[\x80-\x9f]|\x1b\[[0-?]*[ -/]*[cn]", shown)

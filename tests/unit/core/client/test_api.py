@@ -109,7 +109,7 @@ def ask(client: ApiClient, method: str) -> None:
 
 @pytest.mark.parametrize("method", CHANGES)
 @pytest.mark.parametrize("step", ["silence", "hang up"])
-def test_a_change_without_an_answer_on_a_kept_connection_is_sent_once(
+def test_write_without_an_answer_on_a_kept_connection_is_sent_once(
     server: ApiServer, client: ApiClient, method: str, step: str
 ) -> None:
     server.scripts = [["ok", step]]
@@ -125,7 +125,7 @@ def test_a_change_without_an_answer_on_a_kept_connection_is_sent_once(
 
 
 @pytest.mark.parametrize("step", ["silence", "hang up"])
-def test_a_read_without_an_answer_on_a_kept_connection_is_sent_again(
+def test_read_without_an_answer_on_a_kept_connection_is_sent_again(
     server: ApiServer, client: ApiClient, step: str
 ) -> None:
     server.scripts = [["ok", step]]
@@ -136,7 +136,7 @@ def test_a_read_without_an_answer_on_a_kept_connection_is_sent_again(
 
 
 @pytest.mark.parametrize("step", ["silence", "hang up"])
-def test_a_change_that_may_be_made_twice_is_sent_again_once(server: ApiServer, client: ApiClient, step: str) -> None:
+def test_repeatable_write_is_sent_again_once(server: ApiServer, client: ApiClient, step: str) -> None:
     """As the bastion's broker asks for tokens, over a connection that a load balancer may have forgotten."""
     server.scripts = [["ok", step]]
     ask(client, "GET")
@@ -146,7 +146,7 @@ def test_a_change_that_may_be_made_twice_is_sent_again_once(server: ApiServer, c
 
 
 @pytest.mark.parametrize("step", ["silence", "hang up"])
-def test_a_change_that_may_be_made_twice_is_made_no_third_time(server: ApiServer, client: ApiClient, step: str) -> None:
+def test_repeatable_write_is_sent_no_third_time(server: ApiServer, client: ApiClient, step: str) -> None:
     server.scripts = [["ok", step], [step]]
     ask(client, "GET")
     with pytest.raises(UnreachableError):
@@ -155,7 +155,7 @@ def test_a_change_that_may_be_made_twice_is_made_no_third_time(server: ApiServer
 
 
 @pytest.mark.parametrize("step", ["silence", "hang up"])
-def test_a_read_is_sent_again_once_and_no_more(server: ApiServer, client: ApiClient, step: str) -> None:
+def test_read_is_sent_again_once_and_no_more(server: ApiServer, client: ApiClient, step: str) -> None:
     server.scripts = [["ok", step], [step]]
     ask(client, "GET")
     with pytest.raises(UnreachableError) as caught:
@@ -166,7 +166,7 @@ def test_a_read_is_sent_again_once_and_no_more(server: ApiServer, client: ApiCli
 
 
 @pytest.mark.parametrize("method", SAFE + CHANGES)
-def test_a_connection_closed_while_idle_costs_no_request(server: ApiServer, client: ApiClient, method: str) -> None:
+def test_connection_closed_while_idle_costs_no_request(server: ApiServer, client: ApiClient, method: str) -> None:
     server.scripts = [["ok", "close"]]
     ask(client, "GET")
     assert server.closed.wait(10)
@@ -176,7 +176,7 @@ def test_a_connection_closed_while_idle_costs_no_request(server: ApiServer, clie
 
 
 @pytest.mark.parametrize("method", CHANGES)
-def test_a_change_that_could_not_be_written_whole_is_sent_again(
+def test_write_that_was_not_sent_whole_is_sent_again(
     server: ApiServer, client: ApiClient, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server closes between the look at the connection and the first byte: a race that is arranged here."""
@@ -196,9 +196,7 @@ def test_a_change_that_could_not_be_written_whole_is_sent_again(
 
 @pytest.mark.parametrize("method", CHANGES)
 @pytest.mark.parametrize("step", ["silence", "hang up", "half"])
-def test_a_change_on_a_new_connection_is_sent_once(
-    server: ApiServer, client: ApiClient, method: str, step: str
-) -> None:
+def test_write_on_a_new_connection_is_sent_once(server: ApiServer, client: ApiClient, method: str, step: str) -> None:
     server.scripts = [[step]]
     with pytest.raises(UnreachableError) as caught:
         ask(client, method)
@@ -206,14 +204,14 @@ def test_a_change_on_a_new_connection_is_sent_once(
     assert caught.value.maybe_applied
 
 
-def test_no_connection_at_all_is_no_change(server: ApiServer, client: ApiClient) -> None:
+def test_write_without_a_connection_is_not_applied(server: ApiServer, client: ApiClient) -> None:
     server.close()
     with pytest.raises(UnreachableError) as caught:
         ask(client, "POST")
     assert not caught.value.maybe_applied
 
 
-def test_a_401_without_a_login_program_is_the_answer(server: ApiServer, client: ApiClient) -> None:
+def test_401_without_a_login_program_is_the_answer(server: ApiServer, client: ApiClient) -> None:
     server.scripts = [["401"]]
     with pytest.raises(ApiError):
         ask(client, "POST")
@@ -239,7 +237,7 @@ def logs_in(client: ApiClient, folder: Path, *lives: int) -> Path:
     return runs
 
 
-def test_a_login_program_runs_again_when_its_credential_has_expired(
+def test_login_program_runs_again_when_its_credential_has_expired(
     server: ApiServer, client: ApiClient, tmp_path: Path
 ) -> None:
     runs = logs_in(client, tmp_path, -1, 3600)
@@ -249,7 +247,7 @@ def test_a_login_program_runs_again_when_its_credential_has_expired(
     assert len(runs.read_text()) == 2
 
 
-def test_a_login_program_runs_again_once_when_its_credential_is_refused(
+def test_login_program_runs_again_once_when_its_credential_is_refused(
     server: ApiServer, client: ApiClient, tmp_path: Path
 ) -> None:
     runs = logs_in(client, tmp_path, 3600)
@@ -273,7 +271,7 @@ class Tokens:
         return str(len(self.asked))
 
 
-def test_a_token_source_is_asked_for_each_request_and_told_of_a_refusal(server: ApiServer, client: ApiClient) -> None:
+def test_token_source_is_asked_for_each_request_and_told_of_a_refusal(server: ApiServer, client: ApiClient) -> None:
     tokens = Tokens()
     client.target = replace(client.target, user={}, tokens=tokens)
     server.scripts = [["ok", "401"]]
@@ -283,7 +281,7 @@ def test_a_token_source_is_asked_for_each_request_and_told_of_a_refusal(server: 
     assert server.tokens == ["1", "2", "3"]
 
 
-def test_a_token_source_goes_through_no_proxy(server: ApiServer, client: ApiClient) -> None:
+def test_token_source_goes_through_no_proxy(server: ApiServer, client: ApiClient) -> None:
     """On the bastion a person's environment is their own."""
     target = replace(client.target, server="https://192.0.2.1:1", user={}, tokens=Tokens())
     with pytest.raises(UnreachableError) as caught:

@@ -38,13 +38,13 @@ def test_headers_carry_every_kind_of_impersonation() -> None:
     ]
 
 
-def test_a_username_and_its_password_become_a_header() -> None:
+def test_username_and_password_become_a_header() -> None:
     user = {"username": "änn", "password": "a:b"}
     headers = credentials.headers(Target("https://x", "c", "s", None, user=user))
     assert headers == [("Authorization", "Basic " + base64.b64encode("änn:a:b".encode()).decode())]
 
 
-def test_a_certificate_and_its_key_may_be_one_in_the_file_and_one_beside_it(tmp_path: Path) -> None:
+def test_certificate_and_key_may_be_inline_or_in_files(tmp_path: Path) -> None:
     certificate, key = Authority(tmp_path).issue("ann", "ann")
     for user in (
         {"client-certificate": str(certificate), "client-key-data": base64.b64encode(key.read_bytes()).decode()},
@@ -53,7 +53,7 @@ def test_a_certificate_and_its_key_may_be_one_in_the_file_and_one_beside_it(tmp_
         credentials.tls(Target("https://x", "c", "s", None, user=user))
 
 
-def test_a_token_file_is_read_each_time(tmp_path: Path) -> None:
+def test_token_file_is_read_each_time(tmp_path: Path) -> None:
     token = tmp_path / "token"
     target = Target("https://x", "c", "s", None, user={"tokenFile": str(token)})
     token.write_text("one\n")
@@ -70,7 +70,7 @@ def plugin(tmp_path: Path, body: str, **more: object) -> Target:
     return Target("https://x", "c", str(tmp_path / "config"), None, {"server": "https://x"}, user)
 
 
-def test_a_log_in_program_gives_a_token_and_is_told_the_cluster(tmp_path: Path) -> None:
+def test_login_program_gives_a_token_and_is_given_the_cluster(tmp_path: Path) -> None:
     body = """
 info = json.loads(os.environ["KUBERNETES_EXEC_INFO"])
 words = [info["spec"]["cluster"]["server"], os.environ["MORE"], *sys.argv[1:]]
@@ -80,7 +80,7 @@ print(json.dumps({"status": {"token": " ".join(words)}}))
     assert credentials.run_plugin(target, {"PATH": "/usr/bin:/bin"}, False).token == "https://x more a"
 
 
-def test_a_log_in_program_is_told_the_authority_and_its_own_settings(tmp_path: Path) -> None:
+def test_login_program_is_given_the_authority_and_its_own_settings(tmp_path: Path) -> None:
     target = plugin(tmp_path, "print(json.dumps({'status': {'token': os.environ['KUBERNETES_EXEC_INFO']}}))",
                     provideClusterInfo=True)  # fmt: skip
     (tmp_path / "ca.crt").write_text("PEM")
@@ -96,13 +96,13 @@ def test_a_log_in_program_is_told_the_authority_and_its_own_settings(tmp_path: P
 
 
 @pytest.mark.parametrize(("mode", "told"), [(None, True), ("IfAvailable", True), ("Never", False), ("Always", True)])
-def test_a_log_in_program_gets_the_terminal_by_its_mode(tmp_path: Path, mode: str | None, told: bool) -> None:
+def test_login_program_gets_the_terminal_by_its_mode(tmp_path: Path, mode: str | None, told: bool) -> None:
     body = "print(json.dumps({'status': {'token': os.environ['KUBERNETES_EXEC_INFO']}}))"
     given = credentials.run_plugin(plugin(tmp_path, body, interactiveMode=mode), {"PATH": "/usr/bin:/bin"}, True).token
     assert json.loads(given or "")["spec"]["interactive"] is told
 
 
-def test_a_log_in_program_that_needs_a_terminal_is_not_run_without(tmp_path: Path) -> None:
+def test_login_program_that_needs_a_terminal_is_not_run_without_one(tmp_path: Path) -> None:
     target = plugin(tmp_path, "print(json.dumps({'status': {'token': 't'}}))", interactiveMode="Always")
     with pytest.raises(CommandError) as caught:
         credentials.run_plugin(target, {"PATH": "/usr/bin:/bin"}, False)
@@ -112,7 +112,7 @@ def test_a_log_in_program_that_needs_a_terminal_is_not_run_without(tmp_path: Pat
 @pytest.mark.parametrize(
     ("end", "expired"), [(None, False), ("2020-01-01T00:00:00Z", True), ("2120-01-01T00:00:00.5+02:00", False)]
 )
-def test_a_credential_ends_when_its_program_says(tmp_path: Path, end: str | None, expired: bool) -> None:
+def test_credential_ends_when_its_program_says(tmp_path: Path, end: str | None, expired: bool) -> None:
     body = f"print(json.dumps({{'status': {{'token': 't', 'expirationTimestamp': {end!r}}}}}))"
     assert credentials.run_plugin(plugin(tmp_path, body), {"PATH": "/usr/bin:/bin"}, False).expired() is expired
 
@@ -126,13 +126,13 @@ def test_a_credential_ends_when_its_program_says(tmp_path: Path, end: str | None
         "print(json.dumps({'status': {'token': 't', 'expirationTimestamp': '2020-01-01T00:00:00'}}))",
     ],
 )  # fmt: skip
-def test_a_log_in_program_that_fails_is_explained(tmp_path: Path, body: str) -> None:
+def test_login_program_that_fails_is_explained(tmp_path: Path, body: str) -> None:
     with pytest.raises(CommandError) as caught:
         credentials.run_plugin(plugin(tmp_path, body), {"PATH": "/usr/bin:/bin"}, False)
     assert "log in again" in caught.value.remedy
 
 
-def test_a_log_in_program_that_is_not_installed_is_explained(tmp_path: Path) -> None:
+def test_login_program_that_is_not_installed_is_explained(tmp_path: Path) -> None:
     user = {"exec": {"command": "no-such-login-program", "installHint": "install it so"}}
     target = Target("https://x", "c", str(tmp_path), None, user=user)
     with pytest.raises(CommandError) as caught:
@@ -147,7 +147,7 @@ def test_certificates_that_cannot_be_used_are_explained() -> None:
     assert "certificates" in caught.value.what
 
 
-def test_a_bundle_may_have_comments_in_any_encoding(tmp_path: Path) -> None:
+def test_certificate_bundle_may_have_comments_in_any_encoding(tmp_path: Path) -> None:
     """As Mozilla's list of authorities has them."""
     authority = Authority(tmp_path).certificate.read_bytes()
     for comment in ("# NetLock Arany Főtanúsítvány\n".encode(), "# Autorité\n".encode("latin-1")):

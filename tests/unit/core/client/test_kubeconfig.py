@@ -37,27 +37,27 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_current_context_is_taken(file: Path) -> None:
+def test_load_without_a_context_takes_the_current_one(file: Path) -> None:
     target = kubeconfig.load(str(file), None, {})
     assert (target.server, target.context, target.namespace) == ("https://one:6443", "one", "dev-ann")
 
 
-def test_a_context_can_be_chosen(file: Path) -> None:
+def test_load_with_a_context_takes_it(file: Path) -> None:
     assert kubeconfig.load(str(file), "two", {}).server == "https://two:6443"
 
 
-def test_paths_are_relative_to_the_file(file: Path) -> None:
+def test_load_resolves_paths_relative_to_the_file(file: Path) -> None:
     assert kubeconfig.load(str(file), None, {}).cluster["certificate-authority"] == str(file.parent / "ca.crt")
 
 
 @pytest.mark.parametrize(("context", "says"), [("twoo", "did you mean two"), ("broken", "correct the kubeconfig")])
-def test_a_context_that_cannot_be_used_is_explained(file: Path, context: str, says: str) -> None:
+def test_load_of_an_unusable_context_explains_it(file: Path, context: str, says: str) -> None:
     with pytest.raises(CommandError) as caught:
         kubeconfig.load(str(file), context, {})
     assert says in caught.value.remedy
 
 
-def test_of_several_files_the_first_that_names_a_thing_wins(file: Path, tmp_path: Path) -> None:
+def test_load_of_several_files_takes_the_first_definition(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_text(
         'current-context: two\nclusters: [{name: k1, cluster: {server: "https://other:6443"}}]\n'
@@ -70,20 +70,20 @@ def test_of_several_files_the_first_that_names_a_thing_wins(file: Path, tmp_path
     assert kubeconfig.load(None, "one", turned).server == "https://other:6443"
 
 
-def test_a_list_of_files_is_taken_by_the_flag_too(file: Path, tmp_path: Path) -> None:
+def test_load_of_a_list_of_files_by_the_flag_takes_them_all(file: Path, tmp_path: Path) -> None:
     assert kubeconfig.load(f"{tmp_path / 'none'}:{file}", None, {}).server == "https://one:6443"
     odd = tmp_path / "a:b"
     odd.write_text(CONFIG)
     assert kubeconfig.load(str(odd), "two", {}).server == "https://two:6443"
 
 
-def test_no_file_at_all_says_how_to_get_one(tmp_path: Path) -> None:
+def test_load_without_a_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(CommandError) as caught:
         kubeconfig.load(None, None, {"HOME": str(tmp_path)})
     assert "set KUBECONFIG" in caught.value.remedy
 
 
-def test_a_file_that_is_no_yaml_names_its_line(tmp_path: Path) -> None:
+def test_load_of_invalid_yaml_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text("current-context: x\nusers: []\nclusters: }\n")
     with pytest.raises(CommandError) as caught:
@@ -104,7 +104,7 @@ def test_a_file_that_is_no_yaml_names_its_line(tmp_path: Path) -> None:
         ({"client-key-data": "eA=="}, "a client-key and no client-certificate"),
     ],
 )
-def test_an_entry_that_would_be_left_out_is_refused_by_its_name(
+def test_load_of_an_unsupported_entry_is_refused_by_its_name(
     tmp_path: Path, user: dict[str, object], says: str
 ) -> None:
     path = tmp_path / "config"
@@ -117,7 +117,7 @@ def test_an_entry_that_would_be_left_out_is_refused_by_its_name(
     assert caught.value.remedy
 
 
-def test_a_pod_finds_its_own_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_in_a_pod_finds_its_own_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kubeconfig, "SERVICE_ACCOUNT", tmp_path)
     (tmp_path / "token").write_text("t")
     (tmp_path / "namespace").write_text("dev-ann\n")
@@ -127,7 +127,7 @@ def test_a_pod_finds_its_own_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert target.user == {"tokenFile": str(tmp_path / "token")}
 
 
-def test_a_written_kubeconfig_is_read_back_and_is_its_owners(tmp_path: Path) -> None:
+def test_write_is_read_back_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_bytes(b"PEM")
     path = tmp_path / "new" / "config"
     cluster = {"server": "https://x", "certificate-authority-data": kubeconfig.embedded(tmp_path / "ca.crt")}

@@ -28,7 +28,7 @@ def pair() -> tuple[Channels, Peer]:
 
 
 @pytest.mark.parametrize("size", [0, 1, 124, 125, 126, 65534, 65535, 200_000])
-def test_messages_of_every_size_arrive_whole(pair: tuple[Channels, Peer], size: int) -> None:
+def test_stream_messages_of_every_size_arrive_whole(pair: tuple[Channels, Peer], size: int) -> None:
     channels, server = pair
     payload = os.urandom(size)
     sender = threading.Thread(target=server.send, args=(b"\x01" + payload,))
@@ -41,7 +41,7 @@ def test_messages_of_every_size_arrive_whole(pair: tuple[Channels, Peer], size: 
     assert found == [(1, payload)]
 
 
-def test_a_message_in_parts_with_a_ping_in_between(pair: tuple[Channels, Peer]) -> None:
+def test_stream_message_in_fragments_with_a_ping_between_arrives_whole(pair: tuple[Channels, Peer]) -> None:
     channels, server = pair
     server.wire.send_binary(b"\x02one ", fin=False)
     server.wire.send_ping(b"?")
@@ -52,20 +52,20 @@ def test_a_message_in_parts_with_a_ping_in_between(pair: tuple[Channels, Peer]) 
     assert server.frame() == (Opcode.PONG, b"?")
 
 
-def test_data_is_handed_over_by_channel(pair: tuple[Channels, Peer]) -> None:
+def test_stream_data_is_handed_over_by_channel(pair: tuple[Channels, Peer]) -> None:
     channels, server = pair
     server.send(b"\x01out", b"\x02err", b"\x03")
     channels.wait([], 10)
     assert channels.receive() == [(1, b"out"), (2, b"err"), (3, b"")]
 
 
-def test_much_data_is_cut_into_messages(pair: tuple[Channels, Peer]) -> None:
+def test_stream_cuts_much_data_into_messages(pair: tuple[Channels, Peer]) -> None:
     channels, server = pair
     channels.send(0, b"x" * (CHUNK + 1))
     assert (len(server.message()), server.message()) == (CHUNK + 1, b"\x00x")
 
 
-def test_a_slow_reader_makes_the_connection_congested_and_nothing_is_lost(pair: tuple[Channels, Peer]) -> None:
+def test_stream_with_a_slow_reader_is_congested_and_loses_nothing(pair: tuple[Channels, Peer]) -> None:
     channels, server = pair
     sent = 0
     while not channels.congested:
@@ -79,7 +79,7 @@ def test_a_slow_reader_makes_the_connection_congested_and_nothing_is_lost(pair: 
     assert not channels.congested
 
 
-def test_what_came_before_the_end_is_handed_over_first(pair: tuple[Channels, Peer]) -> None:
+def test_stream_hands_over_all_data_before_its_end(pair: tuple[Channels, Peer]) -> None:
     channels, server = pair
     server.send(b"\x01last")
     server.wire.send_close(1000, "bye")
@@ -93,7 +93,7 @@ def test_what_came_before_the_end_is_handed_over_first(pair: tuple[Channels, Pee
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff\xff\xff\xff not a frame"])
-def test_a_broken_connection_is_told_apart(pair: tuple[Channels, Peer], garbage: bytes) -> None:
+def test_stream_that_breaks_is_told_apart_from_one_that_ends(pair: tuple[Channels, Peer], garbage: bytes) -> None:
     channels, server = pair
     server.sock.sendall(garbage)
     server.sock.close()
@@ -145,7 +145,7 @@ def api(body: bytes | None = None) -> Iterator[tuple[_Api, ApiClient]]:
         served.join()
 
 
-def test_the_upgrade_carries_path_query_and_identity_and_loses_no_early_data() -> None:
+def test_upgrade_carries_path_query_and_identity_and_loses_no_early_data() -> None:
     with api() as (served, kube):
         channels = connect(kube, "/api/v1/x", [("command", "a b"), ("command", "ä&c")], ("v4.channel.k8s.io",))
         channels.wait([], 10)
@@ -157,7 +157,7 @@ def test_the_upgrade_carries_path_query_and_identity_and_loses_no_early_data() -
     assert channels.protocol == "v4.channel.k8s.io"
 
 
-def test_a_refusal_is_the_api_servers_own_status() -> None:
+def test_upgrade_refused_raises_the_api_servers_status() -> None:
     body = b'{"kind": "Status", "reason": "Forbidden", "message": "not you"}'
     head = f"HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with api(head.encode() + body) as (_, kube), pytest.raises(ApiError) as caught:
@@ -166,6 +166,6 @@ def test_a_refusal_is_the_api_servers_own_status() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 101 Switching Protocols\r\n\r\n"])
-def test_what_is_no_websocket_server_is_said_to_be_away(answer: bytes) -> None:
+def test_upgrade_by_no_websocket_server_is_unreachable(answer: bytes) -> None:
     with api(answer) as (_, kube), pytest.raises(UnreachableError):
         connect(kube, "/api/v1/x", [], ("v4.channel.k8s.io",))

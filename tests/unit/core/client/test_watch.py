@@ -36,7 +36,7 @@ class _Api(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def test_a_list_that_cannot_be_read_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_reflector_after_an_unreadable_list_lists_again(caplog: pytest.LogCaptureFixture) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Api)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     target = kubeconfig.Target(f"http://127.0.0.1:{server.server_port}", "x", "test", None)
