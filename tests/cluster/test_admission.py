@@ -181,7 +181,7 @@ def test_server_outside_a_users_namespace_is_refused(where: str, admin: Client) 
 def test_owner_other_than_the_namespaces_user_is_refused(
     namespace: str, user_name: str, admin: Client, named: bool
 ) -> None:
-    advice = f"owner bob has no part in {namespace}; create it in dev-bob or leave owner out"
+    advice = f"owner bob may not have servers in {namespace}; create it in dev-bob or leave owner out"
     with pytest.raises(ApiError, match=advice):
         admin.create(_server(namespace, owner="bob"))
     admin.create(_server(namespace, **({"owner": user_name} if named else {})))

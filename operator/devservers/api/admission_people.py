@@ -119,7 +119,7 @@ def server_policy() -> dict[str, Any]:
                         f"request.namespace == '{NAMESPACE_PREFIX}' + object.spec.owner"
                     ),
                     "messageExpression": (
-                        "'owner ' + object.spec.owner + ' has no part in ' + request.namespace + "
+                        "'owner ' + object.spec.owner + ' may not have servers in ' + request.namespace + "
                         f"'; create it in {NAMESPACE_PREFIX}' + object.spec.owner + ' or leave owner out'"
                     ),
                     "message": "owner and namespace differ; leave owner out",
@@ -196,7 +196,7 @@ def secret_policy() -> dict[str, Any]:
     validations = [
         (
             f"object.type == '{SECRET_TYPE_REGISTRY}' && object.metadata.name.startsWith('{REGISTRY_SECRET_PREFIX}')",
-            "people keep logins to image registries only; use `devctl registry login`",
+            "users may write only Secrets with logins to image registries; use `devctl registry login`",
         ),
         # The whole object is small, so that all that a person may have of them is no burden on etcd.
         (
@@ -254,7 +254,7 @@ def note_policy() -> dict[str, Any]:
     validations = [
         (
             " && ".join(f"object.{part} == oldObject.{part}" for part in parts),
-            "of the note of their logins people change its data only; use `devctl registry login`",
+            "users may change only the data of the note of their logins; use `devctl registry login`",
         ),
         (
             f"size(object.?data.orValue({{}})) <= {MAX_REGISTRY_LOGINS}",

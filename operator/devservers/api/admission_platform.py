@@ -67,7 +67,7 @@ def operator_policy() -> dict[str, Any]:
                     "expression": (
                         f"{about_namespace} || (has(namespaceObject.metadata.labels) && namespaceObject{made_by_us})"
                     ),
-                    "message": "the operator has no business outside of the namespaces it made",
+                    "message": "the operator may write only in the namespaces that it created",
                     "reason": "Forbidden",
                 },
                 {
@@ -75,7 +75,7 @@ def operator_policy() -> dict[str, Any]:
                         f"!({about_namespace}) || (request.name.startsWith('{NAMESPACE_PREFIX}') && "
                         f"(request.operation == 'CREATE' || (has(oldObject.metadata.labels) && oldObject{made_by_us})))"
                     ),
-                    "message": f"the operator makes and changes namespaces {NAMESPACE_PREFIX}<user> only, and its own",
+                    "message": f"the operator may create and change only its own namespaces {NAMESPACE_PREFIX}<user>",
                     "reason": "Forbidden",
                 },
                 {
@@ -93,7 +93,10 @@ def operator_policy() -> dict[str, Any]:
                         f"(object.metadata.name in {list(QUEUES)!r} && "
                         "object.spec.clusterQueue == object.metadata.name)"
                     ),
-                    "message": f"the operator makes the queues {' and '.join(QUEUES)} only, each of its own name",
+                    "message": (
+                        f"the operator may create only the queues {' and '.join(QUEUES)}, each for the ClusterQueue of "
+                        "its name"
+                    ),
                     "reason": "Forbidden",
                 },
                 {
@@ -171,7 +174,7 @@ def bastion_policy() -> dict[str, Any]:
                 {
                     "expression": "request.operation == 'UPDATE' && "
                     + " && ".join(f"object.{part} == oldObject.{part}" for part in parts),
-                    "message": "the bastion changes people's SSH keys and nothing else of them",
+                    "message": "the bastion may change only the SSH keys of a DevServerUser",
                     "reason": "Forbidden",
                 }
             ]

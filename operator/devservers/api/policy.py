@@ -51,7 +51,9 @@ def no_new_finalizers(allowed: tuple[str, ...]) -> dict[str, str]:
             f"{A_CONTROLLER} || object.metadata.?finalizers.orValue([]).all(each, "
             f"each in {list(allowed)!r} || each in {before})"
         ),
-        "message": "finalizers are the platform's, since they can keep a namespace for ever; leave them out",
+        "message": (
+            "only the platform sets finalizers, because they can block the deletion of a namespace; leave them out"
+        ),
         "reason": "Forbidden",
     }
 
@@ -68,7 +70,7 @@ def small_metadata(unless: str = "") -> dict[str, str]:
         parts.append(f"{entries}.map(each, size(each) + size(object.metadata.{field}[each])).sum()")
     return {
         "expression": f"{A_CONTROLLER} || {unless}{' + '.join(parts)} <= {MAX_METADATA}",
-        "message": f"labels, annotations and managed fields are more than {MAX_METADATA // 1024} KiB; make them fewer",
+        "message": f"labels, annotations and managed fields are larger than {MAX_METADATA // 1024} KiB; remove some",
         "reason": "Forbidden",
     }
 
