@@ -19,12 +19,12 @@ from devservers.build.devserver import BuildSettings
 from devservers.observe.devserver import Event, invalid_status
 from devservers.observe.lifecycle import decide
 from devservers.reconcile.applier import Applier
-from devservers.reconcile.certificate_authority import HostCa, UserCa
 from devservers.reconcile.children import ChildrenApplier, ChildrenResult
 from devservers.reconcile.events import post_event
 from devservers.reconcile.interfaces import Client, Lister, Result, utcnow
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.server_status import StatusWriter
+from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers_core.errors import ApiError
 from devservers_core.names import namespace_of, user_of
 from devservers_core.types import Json

@@ -22,13 +22,13 @@ from devservers.build.devserver import BuildSettings
 from devservers.build.egress import Egress
 from devservers.build.user import Limits
 from devservers.reconcile.applier import Applier
-from devservers.reconcile.bastion_host_key import BastionHostKey
-from devservers.reconcile.certificate_authority import HostCa, UserCa
 from devservers.reconcile.devserver import ServerReconciler
 from devservers.reconcile.interfaces import Key, Result, utcnow
 from devservers.reconcile.mapper import SERVER
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registries import PlatformRegistries
+from devservers.reconcile.ssh.bastion_host_key import BastionHostKey
+from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers.reconcile.uids import UidAllocator
 from devservers.reconcile.user import UserReconciler
 from devservers.runtime.cache import Cache

@@ -7,9 +7,9 @@ from typing import Any
 
 from devservers.build.devserver import BuildSettings
 from devservers.reconcile.applier import Applier
-from devservers.reconcile.certificate_authority import HostCa, UserCa
 from devservers.reconcile.devserver import ServerReconciler
 from devservers.reconcile.interfaces import Result
+from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers.reconcile.uids import UidAllocator
 from devservers.reconcile.user import UserReconciler
 from devservers.runtime.cache import Cache

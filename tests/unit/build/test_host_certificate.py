@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devservers.build.host_certificate import serves, sign
-from devservers.reconcile.key_pairs import generate_key_pair
+from devservers.reconcile.ssh.key_pairs import generate_key_pair
 from devservers_core.ssh_certs import HOST_LIFETIME, HOST_RENEWAL
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

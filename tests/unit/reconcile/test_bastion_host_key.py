@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from devservers.reconcile.bastion_host_key import BastionHostKey
-from devservers.reconcile.certificate_authority import HostCa
+from devservers.reconcile.ssh.bastion_host_key import BastionHostKey
+from devservers.reconcile.ssh.certificate_authority import HostCa
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from tests.support.operator.api_stand_in import ApiStandIn
@@ -74,7 +74,7 @@ def test_run_tries_again_after_a_failure_and_logs_each_error_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The bastion's pods wait for their key."""
-    monkeypatch.setattr("devservers.reconcile.bastion_host_key.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("devservers.reconcile.ssh.bastion_host_key.RETRY_SECONDS", 0.01)
     world, failures = World(), [403, 403, 500]
 
     def fail(verb: str, obj: Json) -> None:

@@ -11,9 +11,9 @@ from datetime import datetime
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
 from devservers.build.host_key import host_key_name, host_key_secret, host_names, owner_reference, public_of
-from devservers.reconcile.certificate_authority import HostCa
 from devservers.reconcile.interfaces import Client, get_or_none
-from devservers.reconcile.key_pairs import decode_entry, generate_key_pair, host_key_data, read_key_pair
+from devservers.reconcile.ssh.certificate_authority import HostCa
+from devservers.reconcile.ssh.key_pairs import decode_entry, generate_key_pair, host_key_data, read_key_pair
 from devservers_core.errors import ApiError
 from devservers_core.names import HOST_CERTIFICATE_FILE
 from devservers_core.types import Json

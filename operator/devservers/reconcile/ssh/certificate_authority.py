@@ -11,7 +11,7 @@ from datetime import datetime
 
 from devservers.build.host_certificate import serves, sign
 from devservers.reconcile.interfaces import Client, get_or_none
-from devservers.reconcile.key_pairs import decode_entry, encode_text, generate_key_pair
+from devservers.reconcile.ssh.key_pairs import decode_entry, encode_text, generate_key_pair
 from devservers_core.errors import ApiError
 from devservers_core.names import HOST_CA_SECRET, LABEL_MANAGED_BY, OPERATOR, USER_CA_SECRET
 from devservers_core.types import Json

@@ -10,9 +10,9 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from devservers.reconcile.certificate_authority import HostCa
 from devservers.reconcile.interfaces import Client, get_or_none
-from devservers.reconcile.key_pairs import decode_entry, generate_key_pair, host_key_data, read_key_pair
+from devservers.reconcile.ssh.certificate_authority import HostCa
+from devservers.reconcile.ssh.key_pairs import decode_entry, generate_key_pair, host_key_data, read_key_pair
 from devservers_core.errors import ApiError
 from devservers_core.names import (
     BASTION_HOST_KEY,
