@@ -121,7 +121,7 @@ async def until(condition: Callable[[], bool], running: asyncio.Task[int]) -> No
 
 def reconciled(operator: Operator) -> bool:
     text = operator.render()
-    return b"devservers_leader 1.0" in text and b"devservers_initial_reconcile_seconds 0.0" not in text
+    return b"devservers_leader 1.0" in text and b"devservers_initial_reconcile_seconds 0.0\n" not in text
 
 
 def test_run_leads_reconciles_and_releases_the_lease_on_sigterm(
