@@ -22,7 +22,7 @@ class Access:
         self._found: dict[str, Any] = {}
         self._users: dict[int, str] = {}
 
-    def user(self, uid: int) -> str | None:
+    def user_of(self, uid: int) -> str | None:
         """Whose uid this is."""
         self._refresh()
         return self._users.get(uid)
@@ -32,7 +32,7 @@ class Access:
         self._refresh()
         return {name: uid for uid, name in self._users.items()}
 
-    def problem(self, user: str, fingerprint: str | None, now: datetime) -> str | None:
+    def refusal(self, user: str, fingerprint: str | None, now: datetime) -> str | None:
         """Why this person may not be here with this key, in words for them; None when they may.
 
         Without a fingerprint only the account counts.

@@ -81,7 +81,7 @@ class Recording:
         """The session is over."""
         self._tell_dropped(self._clock() - self._begin)
         self._file.close()
-        self._store.finished(self.path, self._taken)
+        self._store.mark_finished(self.path, self._taken)
 
     def _kept(self, at: float, kind: str, data: str) -> bool:
         """Writes an event if there is room for what it is as text."""
@@ -94,7 +94,7 @@ class Recording:
         return True
 
     def _take(self, size: int) -> bool:
-        taken = self._store.take(self._user, size)
+        taken = self._store.reserve(self._user, size)
         self._taken += size if taken else 0
         return taken
 
@@ -112,7 +112,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordingInfo:
     """A recording that is there: whose, which session, when it began (seconds since 1970), how long, how large."""
 
     user: str
@@ -122,7 +122,7 @@ class Recorded:
     bytes: int
 
 
-def recordings(folder: Path, user: str | None = None) -> list[Recorded]:
+def list_recordings(folder: Path, user: str | None = None) -> list[RecordingInfo]:
     """All recordings, oldest first; of one person if given. Files that are no recording are passed over."""
     found = []
     for path in folder.glob(f"*/*{SUFFIX}"):
@@ -131,7 +131,7 @@ def recordings(folder: Path, user: str | None = None) -> list[Recorded]:
         try:
             header, seconds = _header(path), _last(path)
             found.append(
-                Recorded(path.parent.name, path.stem, float(header["timestamp"]), seconds, path.stat().st_size)
+                RecordingInfo(path.parent.name, path.stem, float(header["timestamp"]), seconds, path.stat().st_size)
             )
         except (OSError, ValueError, KeyError, TypeError):
             continue
@@ -190,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder = Paths.of().recordings
     if options.command == "list":
-        for each in recordings(folder, options.user):
+        for each in list_recordings(folder, options.user):
             print(json.dumps(vars(each)))
         return 0
     try:

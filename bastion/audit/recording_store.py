@@ -34,9 +34,9 @@ class RecordingStore:
         for stat, path in sorted(files, key=lambda each: each[0].st_mtime):
             size = stat.st_size + BLOCK
             self._count(_owner(path), size)
-            self.finished(path, size)
+            self.mark_finished(path, size)
 
-    def take(self, user: str, size: int) -> bool:
+    def reserve(self, user: str, size: int) -> bool:
         """Takes room for a person's recording, if there is or can be made. Raises OSError."""
         while self._used[user] + size > self._share and self._make_way(self._own[user]):
             pass
@@ -49,7 +49,7 @@ class RecordingStore:
         self._count(user, size)
         return True
 
-    def finished(self, path: Path, size: int) -> None:
+    def mark_finished(self, path: Path, size: int) -> None:
         """This one may make way from now on; `size` is what it took."""
         self._finished[path] = self._own[_owner(path)][path] = size
 

@@ -71,7 +71,7 @@ class AuditServer:
         except (OSError, ValueError, TimeoutError):
             pass  # a peer that is gone, that begins nothing, or whose line is too long
         finally:
-            peer.gone()
+            peer.disconnected()
             writer.close()
             if self._peers.is_empty():
                 self._idle.set()
@@ -79,7 +79,7 @@ class AuditServer:
     async def _talk(self, peer: _Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         end = asyncio.get_running_loop().time() + BEGIN_SECONDS
         while True:
-            async with asyncio.timeout_at(None if peer.begun else end):
+            async with asyncio.timeout_at(None if peer.may_be_silent else end):
                 request = await reader.readline()
             if not request:
                 return
@@ -92,11 +92,11 @@ class AuditServer:
 
     async def _answer(self, peer: _Peer, request: bytes) -> dict[str, Any] | None:
         try:
-            return await peer.ask(*protocol.parse_request(request))
+            return await peer.handle(*protocol.parse_request(request))
         except (ProtocolError, EventRefusedError) as refusal:
             return protocol.refused(str(refusal))
 
-    async def wait_for(self, user: str, fields: Mapping[str, Any]) -> None:
+    async def wait_for_connection(self, user: str, fields: Mapping[str, Any]) -> None:
         """Until sshd's word of the connection that `fields` name is here, or it is late."""
         address, port = str(fields.get("src_ip")), fields.get("src_port")
         if not isinstance(port, int) or self._tracker.knows((address, port), user):
@@ -163,27 +163,27 @@ class _Peer:
         self.uid = uid
 
     @property
-    def begun(self) -> bool:
+    def may_be_silent(self) -> bool:
         """Whether it may be silent now."""
         return True
 
-    async def ask(self, event: str, fields: dict[str, Any]) -> dict[str, Any] | None:
+    async def handle(self, event: str, fields: dict[str, Any]) -> dict[str, Any] | None:
         """The answer. Raises EventRefusedError."""
         raise NotImplementedError
 
-    def gone(self) -> None:
+    def disconnected(self) -> None:
         """The socket is closed."""
 
 
 class _Supervisor(_Peer):
-    async def ask(self, event: str, fields: dict[str, Any]) -> dict[str, Any]:
+    async def handle(self, event: str, fields: dict[str, Any]) -> dict[str, Any]:
         for each in self.server.tracker.supervisor_event(event, fields, self.server.access.uids()):
             self.server.write(each)
         if event == "conn_open":
             self.server.connection_opened(fields)
         return protocol.accepted()
 
-    def gone(self) -> None:
+    def disconnected(self) -> None:
         for each in self.server.tracker.supervisor_lost():
             _write_if_possible(self.server, each)
 
@@ -197,10 +197,10 @@ class _Person(_Peer):
         self.recording: Recording | None = None
 
     @property
-    def begun(self) -> bool:
+    def may_be_silent(self) -> bool:
         return self.session is not None
 
-    async def ask(self, event: str, fields: dict[str, Any]) -> dict[str, Any] | None:
+    async def handle(self, event: str, fields: dict[str, Any]) -> dict[str, Any] | None:
         if event in protocol.UNANSWERED:
             self._show(event, fields)
             return None
@@ -219,10 +219,10 @@ class _Person(_Peer):
             return protocol.accepted(self.session.session)
         if self.session is not None:
             raise EventRefusedError("a session was started on this socket already")
-        user = self.server.access.user(self.uid) if self.uid >= FIRST_UID else None
+        user = self.server.access.user_of(self.uid) if self.uid >= FIRST_UID else None
         if user is None:
             raise EventRefusedError(f"uid {self.uid} is nobody's account")
-        await self.server.wait_for(user, fields)
+        await self.server.wait_for_connection(user, fields)
         session, start = self.server.tracker.begin_session(user, self.uid, fields)
         self.session = session  # before the line: whatever fails now, it is ended
         self.recording = self.server.recording(session, fields)
@@ -242,7 +242,7 @@ class _Person(_Peer):
             self.running = False
             self.server.commands.end(self.uid)
 
-    def gone(self) -> None:
+    def disconnected(self) -> None:
         self._end_command()
         if self.recording is not None:
             self.recording.close()

@@ -19,7 +19,7 @@ from typing import Any
 from devservers_core.protocol.audit import SESSION_EVENTS, SESSION_FIELDS, SUPERVISOR_EVENTS
 from devservers_core.types import Json
 
-UNTOLD = "sshd has not told of this connection; try again"
+UNKNOWN_CONNECTION = "sshd has not told of this connection; try again"
 
 
 class EventRefusedError(ValueError):
@@ -75,7 +75,7 @@ class SessionTracker:
         source = (str(fields.get("src_ip")), fields.get("src_port"))
         conn = self._sources.get(source) if isinstance(source[1], int) else None  # type: ignore[arg-type]
         if conn is None or conn.user != user:
-            raise EventRefusedError(UNTOLD)
+            raise EventRefusedError(UNKNOWN_CONNECTION)
         if conn.refused:
             raise EventRefusedError(conn.refused)
         base: Json = {"session": self._id("s"), "user": user, "uid": uid, "kind": fields.get("kind")}

@@ -16,7 +16,7 @@ from devservers_core.protocol import ProtocolError
 from devservers_core.protocol.broker import NOT_A_PUBLIC_KEY
 
 
-def authority(text: str) -> ssh_certs.Authority:
+def load_authority(text: str) -> ssh_certs.Authority:
     """The CA out of its private key's file. Raises ValueError, without a word of the file."""
     try:
         found = load_ssh_private_key(text.encode(), None)

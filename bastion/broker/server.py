@@ -61,7 +61,7 @@ class BrokerServer:
             writer.close()
 
     async def _answer(self, uid: int, line: bytes) -> Json:
-        user = self._access.user(uid) if uid >= FIRST_UID else None
+        user = self._access.user_of(uid) if uid >= FIRST_UID else None
         if user is None:
             LOG.warning("refused uid %d", uid)
             return Refusal(f"uid {uid} is nobody's account", "log in again", FORBIDDEN).message()

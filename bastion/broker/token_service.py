@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bastion.broker.certificate import authority, sign
+from bastion.broker.certificate import load_authority, sign
 from devctl.output.errors import from_api
 from devctl.resources.users_api import change_keys
 from devservers_core import names
@@ -138,7 +138,7 @@ class TokenService:
             path = f"/api/v1/namespaces/{self._namespace}/secrets/{USER_CA_SECRET}"
             try:
                 secret = self._kube().get(path)
-                known = time.monotonic(), authority(base64.b64decode(secret["data"][USER_CA_ENTRY]).decode())
+                known = time.monotonic(), load_authority(base64.b64decode(secret["data"][USER_CA_ENTRY]).decode())
             except ApiError as error:
                 if error.status != 404:
                     raise

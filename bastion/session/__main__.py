@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from bastion.session.audit import Audit, AuditUnavailableError, BusyError
+from bastion.session.audit import AuditSession, AuditUnavailableError, BusyError
 from bastion.session.command_line import CommandRefusedError, for_audit, parse_command
 from bastion.session.environment import connection_source, session_environment
 from devservers_core.names import HOST_CA_ENTRY
@@ -26,15 +26,15 @@ NOT_POSSIBLE = 126
 def main(audit_socket: str, broker_socket: str, settings: str) -> int:
     """The exit code of the session; the paths of two sockets and of the settings' folder are the launcher's."""
     given = dict(os.environ)
-    audit = Audit(audit_socket)
+    audit = AuditSession(audit_socket)
     text = given.get("SSH_ORIGINAL_COMMAND")
     kubectl = setting(settings, "kubectl") == "true"  # not there when nobody says so
     env = session_environment(given, broker_socket, setting(settings, "address"), setting(settings, HOST_CA_ENTRY))
     try:
         if text is None and os.isatty(0):
-            from bastion.session.prompt import shell
+            from bastion.session.prompt import run_prompt
 
-            return shell(audit, env, connection_source(given), kubectl)
+            return run_prompt(audit, env, connection_source(given), kubectl)
         argv = _argv(text, kubectl, audit, given)
         if argv is None:
             return NOT_POSSIBLE
@@ -44,26 +44,26 @@ def main(audit_socket: str, broker_socket: str, settings: str) -> int:
             start |= {"columns": size.columns, "rows": size.lines}
         audit.start(**start)
         if audit.record:
-            from bastion.session.recorded import recorded
+            from bastion.session.recorded import run_recorded
 
-            return recorded(audit, lambda: _run(argv, env, audit))
+            return run_recorded(audit, lambda: _run(argv, env, audit))
         return _run(argv, env, audit)
     except AuditUnavailableError as refusal:
-        say(str(refusal))
+        print_error(str(refusal))
         return NOT_ON_RECORD
 
 
-def _run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
+def _run(argv: list[str], env: dict[str, str], audit: AuditSession) -> int:
     from bastion.session.run import run
 
     try:
         return run(argv, env, audit)
     except BusyError as refusal:
-        say(str(refusal))
+        print_error(str(refusal))
         return TOO_MANY
 
 
-def _argv(text: str | None, kubectl: bool, audit: Audit, given: dict[str, str]) -> list[str] | None:
+def _argv(text: str | None, kubectl: bool, audit: AuditSession, given: dict[str, str]) -> list[str] | None:
     try:
         if text is None:
             raise CommandRefusedError("there is no command and no terminal; try `ssh USER@BASTION devctl list`")
@@ -71,13 +71,13 @@ def _argv(text: str | None, kubectl: bool, audit: Audit, given: dict[str, str]) 
     except CommandRefusedError as refusal:
         argv = for_audit(text or "")
         audit.start(kind="denied", argv=argv, **connection_source(given))
-        audit.tell("denied", kind="denied", argv=argv, reason=str(refusal))
+        audit.report("denied", kind="denied", argv=argv, reason=str(refusal))
         if text == SUBSYSTEM and not os.isatty(0):
             from bastion.session.sftp import refuse
 
             refuse(lambda size: os.read(0, size), lambda data: os.write(1, data), str(refusal))
         else:
-            say(str(refusal))
+            print_error(str(refusal))
         return None
 
 
@@ -90,7 +90,7 @@ def setting(folder: str, name: str) -> str:
         return ""
 
 
-def say(text: str) -> None:
+def print_error(text: str) -> None:
     """One line to the person."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()

@@ -28,7 +28,7 @@ class BusyError(Exception):
     """The command may not run now, for the reason given; the session goes on."""
 
 
-class Audit:
+class AuditSession:
     """This session on record, from session_start until the process ends."""
 
     def __init__(self, path: str) -> None:
@@ -49,9 +49,9 @@ class Audit:
             self._socket.connect(self._path)
         except OSError:
             raise self._away() from None
-        self.record = protocol.is_recorded(self.tell("session_start", **fields))
+        self.record = protocol.is_recorded(self.report("session_start", **fields))
 
-    def tell(self, event: str, **fields: object) -> bytes:
+    def report(self, event: str, **fields: object) -> bytes:
         """One event; the answer. Raises AuditUnavailableError, and BusyError where one more command may not run now."""
         if self._socket is None:
             raise self._away()
@@ -73,7 +73,7 @@ class Audit:
             raise AuditUnavailableError(reason)
         return answer
 
-    def show(self, event: str, **fields: object) -> None:
+    def send(self, event: str, **fields: object) -> None:
         """Sends output or resize, which are not answered. Raises AuditUnavailableError."""
         if self._socket is None:
             raise self._away()
@@ -82,7 +82,7 @@ class Audit:
         except OSError:
             raise self._away() from None
 
-    def share(self) -> None:
+    def share_with_child(self) -> None:
         """From now on two processes speak here: one tells, another shows. Each line of theirs stays whole."""
         import os
 

@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from time import monotonic
 
-from bastion.session.audit import Audit, AuditUnavailableError, BusyError
+from bastion.session.audit import AuditSession, AuditUnavailableError, BusyError
 from bastion.session.command_line import DEVCTL, KUBECTL, CommandRefusedError, for_audit, parse_prompt_line
 from bastion.session.run import limit, run
 from bastion.session.wrap import wrap
@@ -45,7 +45,7 @@ HELP_KUBECTL = "  kubectl ...        with your own rights, in your own namespace
 class Prompt:
     """One interactive session."""
 
-    def __init__(self, audit: Audit, env: dict[str, str], kubectl: bool) -> None:
+    def __init__(self, audit: AuditSession, env: dict[str, str], kubectl: bool) -> None:
         self._audit = audit
         self._env = env
         self._kubectl = kubectl
@@ -121,7 +121,7 @@ class Prompt:
     def _denied(self, line: str, why: str) -> int:
         from bastion.session.__main__ import NOT_POSSIBLE
 
-        self._audit.tell("denied", kind="denied", argv=for_audit(line), reason=why)
+        self._audit.report("denied", kind="denied", argv=for_audit(line), reason=why)
         return NOT_POSSIBLE
 
     def _retry_once(self, what: Callable[[], int]) -> int:
@@ -173,19 +173,19 @@ class Prompt:
         if words[0] not in self._commands:
             return []
         if text.startswith("-"):
-            return self._listed(f"options {words[0]}")
+            return self._names_of(f"options {words[0]}")
         if words[-1] in ("-o", "--output"):
             return ["table", "wide", "json", "yaml", "name"]
         named = [word for word in words[1:] if not word.startswith("-")]
         if words[-1] == "--flavor" or (words[0] == "create" and len(named) == 1):
-            return self._listed("flavors")
-        return [] if words[0] == "create" else self._listed("servers")
+            return self._names_of("flavors")
+        return [] if words[0] == "create" else self._names_of("servers")
 
-    def _listed(self, what: str) -> list[str]:
+    def _names_of(self, what: str) -> list[str]:
         """Found by a copy of this process: what it takes in memory goes with it."""
         if monotonic() - self._asked.get(what, -NAMES_SECONDS) > NAMES_SECONDS:
             self._asked[what] = monotonic()
-            self._names[what] = _listed(self._env, what)
+            self._names[what] = _fetch_names(self._env, what)
         return self._names[what]
 
 
@@ -195,7 +195,7 @@ def _options(command: str) -> list[str]:
     return sorted({name for each in load(command, {}).params for name in each.opts if name.startswith("--")})
 
 
-def _listed(env: dict[str, str], what: str) -> list[str]:
+def _fetch_names(env: dict[str, str], what: str) -> list[str]:
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -224,7 +224,7 @@ def _listed(env: dict[str, str], what: str) -> list[str]:
     return found
 
 
-def shell(audit: Audit, env: dict[str, str], source: dict[str, object], kubectl: bool) -> int:
+def run_prompt(audit: AuditSession, env: dict[str, str], source: dict[str, object], kubectl: bool) -> int:
     """A whole interactive session, recorded if the stack wants that. Raises AuditUnavailableError before it begins."""
     size = os.get_terminal_size(0)
     start: dict[str, object] = {"kind": "shell", "argv": [], "columns": size.columns, "rows": size.lines, **source}
@@ -232,10 +232,10 @@ def shell(audit: Audit, env: dict[str, str], source: dict[str, object], kubectl:
     prompt = Prompt(audit, env, kubectl)
     prompt.start = start
     if audit.record:
-        from bastion.session.recorded import recorded
+        from bastion.session.recorded import run_recorded
 
-        return recorded(audit, lambda: _talk(prompt, env))
-    return _talk(prompt, env)
+        return run_recorded(audit, lambda: _run_loop(prompt, env))
+    return _run_loop(prompt, env)
 
 
 def _columns() -> int:
@@ -245,7 +245,7 @@ def _columns() -> int:
         return 80
 
 
-def _talk(prompt: Prompt, env: dict[str, str]) -> int:
+def _run_loop(prompt: Prompt, env: dict[str, str]) -> int:
     if "TERM" in env:
         os.environ["TERM"] = env["TERM"]
     else:

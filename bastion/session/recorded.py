@@ -16,14 +16,14 @@ import termios
 import tty
 from collections.abc import Callable
 
-from bastion.session.audit import Audit, AuditUnavailableError
+from bastion.session.audit import AuditSession, AuditUnavailableError
 
 CHUNK = 65536
 
 
-def recorded(audit: Audit, talk: Callable[[], int]) -> int:
+def run_recorded(audit: AuditSession, talk: Callable[[], int]) -> int:
     """Runs `talk` on a terminal of its own, joined to ours; its exit code."""
-    audit.share()
+    audit.share_with_child()
     child, inner = pty.fork()
     if not child:
         code = 1
@@ -54,8 +54,8 @@ def recorded(audit: Audit, talk: Callable[[], int]) -> int:
                     break
                 if (now := os.get_terminal_size(0)) != size:
                     size = now
-                    audit.show("resize", columns=size.columns, rows=size.lines)
-                audit.show("output", data=text.decode(data))
+                    audit.send("resize", columns=size.columns, rows=size.lines)
+                audit.send("output", data=text.decode(data))
                 _write(1, data)
             if 0 in ready:
                 typed = os.read(0, CHUNK)

@@ -14,7 +14,7 @@ import signal
 import sys
 from time import monotonic
 
-from bastion.session.audit import Audit, AuditUnavailableError
+from bastion.session.audit import AuditSession, AuditUnavailableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ MAX_STDIN_BYTES = 4 << 20
 """Bytes that kubectl is given on standard input for `-f -`; it holds many times as much, and no object is larger."""
 
 
-def run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
+def run(argv: list[str], env: dict[str, str], audit: AuditSession) -> int:
     """Runs one command; its exit code, 128+n after a signal.
 
     Raises AuditUnavailableError before anything was run, never after.
     """
-    audit.tell("command_start", argv=argv)
+    audit.report("command_start", argv=argv)
     began = monotonic()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -70,7 +70,7 @@ def run(argv: list[str], env: dict[str, str], audit: Audit) -> int:
     if code > 128:
         fields["signal"] = _signal_name(code - 128)
     try:
-        audit.tell("command_end", argv=argv, **fields)
+        audit.report("command_end", argv=argv, **fields)
     except AuditUnavailableError:
         sys.stderr.write("warning: the command has run, but its end is not on record: the audit log does not answer\n")
     return code
@@ -94,7 +94,7 @@ def _signal_name(number: int) -> str:
         return ""
 
 
-def _run_in_child(argv: list[str], env: dict[str, str], audit: Audit) -> None:
+def _run_in_child(argv: list[str], env: dict[str, str], audit: AuditSession) -> None:
     """The copy's part, from which nothing returns."""
     code = 1
     try:

@@ -120,7 +120,7 @@ class Connections:
                 return [("auth_fail", _from(source) | {"reason": f"refused: {why}"})]
         return []
 
-    def gone(self, pid: int, now: float) -> list[Event]:
+    def process_ended(self, pid: int, now: float) -> list[Event]:
         """The process of a connection has ended."""
         live = self.live.pop(pid, None)
         if live is None:
@@ -130,17 +130,17 @@ class Connections:
         reason = {"reason": live.ending} if live.ending else {}
         return [*events, ("conn_close", {"conn": live.conn, "duration_ms": passed, **reason})]
 
-    def forgotten(self, now: float, grace: float) -> list[Event]:
+    def expire_attempts(self, now: float, grace: float) -> list[Event]:
         """Strangers of whom sshd said no more although their time is over."""
         late = [source for source, attempt in self._attempts.items() if now - attempt.since > grace]
         return [self._failed(source, self._attempts.pop(source)) for source in late]
 
-    def settle(self, now: float) -> list[Event]:
+    def settle_forwards(self, now: float) -> list[Event]:
         """Forwards that were asked for and have not been refused since, which means that they were made."""
         late = {pid for pid, (_, asked) in self._asked.items() if now - asked >= REFUSED_SECONDS}
         return [event for pid, live in self.live.items() if pid in late for event in self._settle(live)]
 
-    def of(self, user: str) -> list[LiveConnection]:
+    def connections_of(self, user: str) -> list[LiveConnection]:
         """A person's connections, oldest first."""
         return sorted((live for live in self.live.values() if live.user == user), key=lambda live: live.since)
 
@@ -159,7 +159,7 @@ class Connections:
         self._attempts.pop(record.source, None)
         conn = f"{self._run}-c{next(self._numbers)}"
         live = LiveConnection(conn, record.pid, record.user, record.key_fp, record.source, now)
-        if len(self.of(record.user)) >= self._limit:
+        if len(self.connections_of(record.user)) >= self._limit:
             live.ending = f"you have {self._limit} connections, which is the limit; close one and log in again"
         self.live[record.pid] = live
         return "conn_open", self.open_fields(live)

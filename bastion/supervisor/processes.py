@@ -31,7 +31,7 @@ class Process:
     """Bytes that are its own (RssAnon); pages it shares with its parent since fork count for both."""
 
 
-def processes() -> dict[int, Process]:
+def list_processes() -> dict[int, Process]:
     """Every process that is not a zombie, by pid. Raises OSError, rather than to leave one out that is there."""
     found = {}
     for entry in Path("/proc").iterdir():
@@ -50,7 +50,7 @@ def processes() -> dict[int, Process]:
     return found
 
 
-def below(everyone: dict[int, Process], roots: set[int]) -> list[Process]:
+def with_descendants(everyone: dict[int, Process], roots: set[int]) -> list[Process]:
     """The roots and all that descend from them, parents first."""
     found: list[Process] = []
     wanted = set(roots)
@@ -69,18 +69,18 @@ def below(everyone: dict[int, Process], roots: set[int]) -> list[Process]:
 
 def orphans(everyone: dict[int, Process], roots: set[int], myself: int) -> list[Process]:
     """People's processes whose connection is gone: they fell to the supervisor, and nobody waits for them."""
-    kept = {process.pid for process in below(everyone, roots)}
+    kept = {process.pid for process in with_descendants(everyone, roots)}
     fallen = [p for p in everyone.values() if p.parent == myself and p.uid >= FIRST_UID and p.pid not in kept]
-    return below(everyone, {process.pid for process in fallen})
+    return with_descendants(everyone, {process.pid for process in fallen})
 
 
 def strays(everyone: dict[int, Process], roots: set[int]) -> set[int]:
     """People's processes that belong to no connection we know of."""
-    kept = {process.pid for process in below(everyone, roots)}
+    kept = {process.pid for process in with_descendants(everyone, roots)}
     return {process.pid for process in everyone.values() if process.uid >= FIRST_UID and process.pid not in kept}
 
 
-def end(found: list[Process], number: signal.Signals) -> None:
+def send_signal(found: list[Process], number: signal.Signals) -> None:
     """Send a signal to each. One that is gone already is fine."""
     for process in found:
         with contextlib.suppress(ProcessLookupError, PermissionError), _as_user(process.uid):

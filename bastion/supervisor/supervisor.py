@@ -157,7 +157,7 @@ class Supervisor:
         self._polite.discard(pid)
         self._unfollowed.discard(pid)
         # What it said last may still be in the pipe.
-        self._loop.call_later(0.05, lambda: self._audit.report(self._table.gone(pid, self._loop.time())))
+        self._loop.call_later(0.05, lambda: self._audit.report(self._table.process_ended(pid, self._loop.time())))
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -191,8 +191,8 @@ class Supervisor:
                 self._watchdog.log_once(error)
 
     def _check(self, now: float) -> None:
-        self._audit.report(self._table.settle(now))
-        self._audit.report(self._table.forgotten(now, LOGIN_GRACE_SECONDS))
+        self._audit.report(self._table.settle_forwards(now))
+        self._audit.report(self._table.expire_attempts(now, LOGIN_GRACE_SECONDS))
         for live in list(self._table.live.values()):
             self._check_access(live, now)
         self._end_due(now)
@@ -214,7 +214,7 @@ class Supervisor:
         if live.ending:
             return
         away = self._audit.down_since
-        problem = self._access.problem(live.user, live.key_fp, datetime.now(UTC))
+        problem = self._access.refusal(live.user, live.key_fp, datetime.now(UTC))
         if problem:
             self._end(live, "revoked", problem, now)
         elif live.unwanted:
@@ -234,7 +234,7 @@ class Supervisor:
         for pid, at in list(self._ends.items()):
             if pid not in self._table.live or now < at:
                 continue
-            found = processes.below(processes.processes(), {pid})
+            found = processes.with_descendants(processes.list_processes(), {pid})
             if not found and pid in self._unfollowed:
                 self._gone(pid)
                 continue
@@ -242,10 +242,10 @@ class Supervisor:
                 self._polite.add(pid)
                 self._ends[pid] = now + KILL_AFTER_SECONDS
                 # sshd's half that works as the person goes first: it closes terminals and sockets of sessions.
-                processes.end(found, signal.SIGTERM)
-                processes.end(found, signal.SIGHUP)
+                processes.send_signal(found, signal.SIGTERM)
+                processes.send_signal(found, signal.SIGHUP)
             else:
-                processes.end(found, signal.SIGKILL)
+                processes.send_signal(found, signal.SIGKILL)
 
     def _renew(self) -> None:
         """Takes a renewed host certificate into use."""
@@ -265,7 +265,11 @@ class Supervisor:
     def _notify(self, lives: Iterable[LiveConnection], text: str) -> int:
         roots = {live.pid for live in lives}
         with contextlib.suppress(OSError):  # a courtesy: what is to be told happens anyway
-            return processes.write_to_terminals(processes.below(processes.processes(), roots), text) if roots else 0
+            return (
+                processes.write_to_terminals(processes.with_descendants(processes.list_processes(), roots), text)
+                if roots
+                else 0
+            )
         return 0
 
     async def _drain(self) -> None:

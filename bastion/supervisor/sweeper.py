@@ -36,11 +36,11 @@ class ProcessSweeper:
 
     def sweep(self, draining: bool) -> list[tuple[LiveConnection, str]]:
         """Ends who is on no record; the connections that are to end too, and why."""
-        everyone = processes.processes()
+        everyone = processes.list_processes()
         lost = processes.orphans(everyone, set(self._table.live), os.getpid())
         if lost and not draining:
             LOG.warning("ending %d processes without a connection", len(lost))
-        processes.end(lost, signal.SIGKILL)
+        processes.send_signal(lost, signal.SIGKILL)
         self._end_strays(everyone)
         return self._too_many(self._below(everyone))
 
@@ -52,7 +52,7 @@ class ProcessSweeper:
         """
         if not self._table.live:
             return []
-        below = self._below(processes.processes())
+        below = self._below(processes.list_processes())
         large = self._too_large(below)
         heavy = {live.user for live, _ in large}
         twice = {live.user for live, _ in self._too_large(below, 2)}
@@ -62,18 +62,20 @@ class ProcessSweeper:
             commands = [process for process in below[live.pid] if process.uid >= FIRST_UID]
             if commands:
                 largest = max(commands, key=lambda process: process.memory)
-                processes.end(processes.below({p.pid: p for p in commands}, {largest.pid}), signal.SIGKILL)
+                processes.send_signal(
+                    processes.with_descendants({p.pid: p for p in commands}, {largest.pid}), signal.SIGKILL
+                )
         return found
 
     def _below(self, everyone: dict[int, processes.Process]) -> Below:
-        return {live.pid: processes.below(everyone, {live.pid}) for live in self._table.live.values()}
+        return {live.pid: processes.with_descendants(everyone, {live.pid}) for live in self._table.live.values()}
 
     def _end_strays(self, everyone: dict[int, processes.Process]) -> None:
         """Those seen twice: the log may come after the process."""
         strays = processes.strays(everyone, set(self._table.live))
         if unknown := strays & self._strays:
             LOG.error("ending %d processes of logins that sshd's log did not tell of", len(unknown))
-            processes.end([everyone[pid] for pid in unknown], signal.SIGKILL)
+            processes.send_signal([everyone[pid] for pid in unknown], signal.SIGKILL)
         self._strays = strays
 
     def _too_many(self, below: Below) -> list[tuple[LiveConnection, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sysconfig
 from pathlib import Path
 
-from bastion.session.launcher import text
+from bastion.session.launcher import launcher_script
 from tests.support.bastion.bastion import REPOSITORY, Replica
 
 PACKAGES = (str(REPOSITORY), str(REPOSITORY / "core"), str(REPOSITORY / "cli"), sysconfig.get_paths()["purelib"])
@@ -19,7 +19,7 @@ def ship(replica: Replica, **settings: str) -> None:
     """Puts the launcher where the image has it; `settings` are the entries of the stack's ConfigMap."""
     python = str(SYSTEM_PYTHON.resolve()) if SYSTEM_PYTHON.exists() else replica.python
     launcher = replica.root / "session"
-    launcher.write_text(text(replica.paths, python, PACKAGES))
+    launcher.write_text(launcher_script(replica.paths, python, PACKAGES))
     launcher.chmod(0o755)
     folder = replica.paths.session_settings
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bastion.audit.recording import frames, recordings
+from bastion.audit.recording import frames, list_recordings
 from bastion.audit.server import AuditServer
-from bastion.audit.session_tracker import UNTOLD
+from bastion.audit.session_tracker import UNKNOWN_CONNECTION
 from bastion.paths import Paths
 from devservers_core.protocol.audit import encode_request
 from tests.support.bastion.accounts import person
@@ -102,7 +102,7 @@ def test_audit_server_without_a_connection_of_the_user_refuses_the_session(monke
         supervisor = await SocketPeer.connect(paths.audit_socket)
         await supervisor.ask(OPENED)
         bob = await SocketPeer.connect(paths.audit_socket, BOB)
-        assert await bob.ask(START) == {"ok": False, "error": UNTOLD}
+        assert await bob.ask(START) == {"ok": False, "error": UNKNOWN_CONNECTION}
         assert [line["event"] for line in log.lines()] == ["conn_open"]
 
     run(check)
@@ -210,7 +210,7 @@ def test_audit_server_that_records_keeps_what_the_terminal_shows() -> None:
         await session.send(encode_request("resize", {"columns": 80, "rows": 24}))
         await session.close()
         await log.until("session_end")
-        (recorded,) = recordings(paths.recordings, "ann")
+        (recorded,) = list_recordings(paths.recordings, "ann")
         assert recorded.session == started["session"]
         assert [text for _, text in frames(paths.recordings, recorded.session)] == ["hello\r\n"]
 

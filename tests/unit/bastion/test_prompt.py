@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bastion.session import prompt as prompt_module
-from bastion.session.audit import Audit
+from bastion.session.audit import AuditSession
 from bastion.session.prompt import Prompt
 from devctl.command_table import COMMANDS, GROUPS
 
@@ -41,7 +41,7 @@ def test_prompt_interrupted_while_the_audit_process_is_asked_begins_a_new_record
         server.settimeout(30)
         answering = threading.Thread(target=answer, args=(server,))
         answering.start()
-        audit = Audit(str(tmp_path / "audit"))
+        audit = AuditSession(str(tmp_path / "audit"))
         prompt = Prompt(audit, {"PATH": "/usr/bin:/bin", "HOME": "/"}, kubectl=False)
         prompt.start = {"kind": "shell", "argv": []}
         audit.start(**prompt.start)
@@ -76,8 +76,8 @@ def test_prompt_completion_offers_what_may_follow(
     def listed(env: dict[str, str], what: str) -> list[str]:
         return prompt_module._options(what.split()[1]) if what.startswith("options ") else found[what]
 
-    monkeypatch.setattr(prompt_module, "_listed", listed)
-    prompt = Prompt(Audit("/nowhere"), {}, kubectl=True)
+    monkeypatch.setattr(prompt_module, "_fetch_names", listed)
+    prompt = Prompt(AuditSession("/nowhere"), {}, kubectl=True)
     prompt._commands = {**dict.fromkeys(COMMANDS, ()), **{name: tuple(subs) for name, subs in GROUPS.items()}}
     shown = [word for word in prompt._offered(line, text) if word.startswith(text)]
     assert offered in shown if offered else not shown

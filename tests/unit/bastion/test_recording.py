@@ -14,8 +14,8 @@ from bastion.audit.recording import (
     Recording,
     RecordingNotFoundError,
     frames,
+    list_recordings,
     main,
-    recordings,
 )
 from bastion.audit.recording_store import BLOCK, RecordingStore
 from bastion.paths import Paths
@@ -43,9 +43,9 @@ def test_recording_played_back_shows_what_was_shown(tmp_path: Path) -> None:
     assert lines[0] == {"version": 2, "width": 80, "height": 24, "timestamp": 1000, "title": "ann s1"}
     assert lines[1:] == [[0.0, "o", "hello ä\x1b[1m\r\n"], [1.5, "r", "120x40"], [61.5, "o", "bye"]]
     assert list(frames(tmp_path, "s1")) == [(0.0, "hello ä\x1b[1m\r\n"), (2.0, "bye")]
-    (found,) = recordings(tmp_path)
+    (found,) = list_recordings(tmp_path)
     assert (found.user, found.session, found.began, found.seconds) == ("ann", "s1", 1000.0, 61.5)
-    assert recordings(tmp_path, "bob") == []
+    assert list_recordings(tmp_path, "bob") == []
     assert recording.path.stat().st_mode & 0o777 == 0o600
 
 
@@ -81,7 +81,7 @@ def test_recordings_under_way_or_broken_can_be_read(tmp_path: Path) -> None:
     assert [text for _, text in frames(tmp_path, "s1")] == ["one"]
     (tmp_path / "bob").mkdir()
     (tmp_path / "bob" / "x.cast").write_text("rubbish")
-    assert [each.session for each in recordings(tmp_path)] == ["s1"]
+    assert [each.session for each in list_recordings(tmp_path)] == ["s1"]
 
 
 @pytest.mark.parametrize("session", ["nope", "../ann/s1", "*", "", "/etc/passwd", "a\nb"])
@@ -125,9 +125,9 @@ def test_recording_store_evicts_the_oldest_finished_recording(tmp_path: Path) ->
         done.close()
     open_one = Recording(tmp_path, "bob", "s3", (80, 24), store=store)
     open_one.output("x" * 1500)
-    assert {each.session for each in recordings(tmp_path)} == {"s2", "s3"}
+    assert {each.session for each in list_recordings(tmp_path)} == {"s2", "s3"}
     again = RecordingStore(tmp_path, 3 * BLOCK)
-    assert again.take("carol", 2 * BLOCK)
+    assert again.reserve("carol", 2 * BLOCK)
     assert not list(tmp_path.glob("ann/*"))
     full = RecordingStore(tmp_path / "none", 2 * BLOCK)
     last = Recording(tmp_path / "none", "ann", "s4", (80, 24), Clock(), store=full)
@@ -142,12 +142,12 @@ def test_recording_store_refuses_a_full_user_in_bounded_time(tmp_path: Path) -> 
     def seconds(others: int) -> float:
         store = RecordingStore(tmp_path / "none", 10**12, BLOCK)
         for number in range(others):
-            store.finished(tmp_path / "bob" / f"{number}.cast", 0)
-        assert store.take("ann", BLOCK)
+            store.mark_finished(tmp_path / "bob" / f"{number}.cast", 0)
+        assert store.reserve("ann", BLOCK)
         best = 1e9
         for _ in range(5):
             begin = time.perf_counter()
-            assert not any(store.take("ann", 1) for _ in range(200))
+            assert not any(store.reserve("ann", 1) for _ in range(200))
             best = min(best, time.perf_counter() - begin)
         return best
 
@@ -159,14 +159,14 @@ def test_recording_store_evicts_a_users_own_recordings_first(tmp_path: Path) -> 
     Recording(tmp_path, "bob", "b1", (80, 24), store=store).close()
     for number in range(20):
         Recording(tmp_path, "ann", f"a{number}", (80, 24), store=store).close()
-    assert {each.session for each in recordings(tmp_path)} == {"b1", "a17", "a18", "a19"}
+    assert {each.session for each in list_recordings(tmp_path)} == {"b1", "a17", "a18", "a19"}
     under_way = [Recording(tmp_path, "ann", f"u{number}", (80, 24), store=store) for number in range(3)]
     with pytest.raises(OSError, match="fill their room"):
         Recording(tmp_path, "ann", "u3", (80, 24), store=store)
     Recording(tmp_path, "bob", "b2", (80, 24), store=store).close()
     # What an earlier process left counts as well.
     again = RecordingStore(tmp_path, 10 * BLOCK, 3 * BLOCK)
-    assert not again.take("ann", 4 * BLOCK)
-    assert {each.user for each in recordings(tmp_path)} == {"bob"}
+    assert not again.reserve("ann", 4 * BLOCK)
+    assert {each.user for each in list_recordings(tmp_path)} == {"bob"}
     for each in under_way:
         each.close()

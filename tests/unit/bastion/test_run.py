@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bastion.session.audit import Audit
+from bastion.session.audit import AuditSession
 from bastion.session.run import run
 
 LIMITED = "import resource\nfrom bastion.session.run import limit\nlimit()\n"
@@ -71,7 +71,7 @@ def test_run_whose_end_cannot_be_reported_keeps_its_exit_code(
 
         answering = threading.Thread(target=two_answers)
         answering.start()
-        audit = Audit(str(tmp_path / "audit"))
+        audit = AuditSession(str(tmp_path / "audit"))
         audit.start(kind="exec", argv=["devctl", "list", "--foo"])
         code = run(["devctl", "list", "--foo"], {"PATH": "/usr/bin:/bin", "HOME": "/"}, audit)
         answering.join(30)

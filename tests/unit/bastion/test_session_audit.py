@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bastion.session.audit import Audit, AuditUnavailableError, BusyError
+from bastion.session.audit import AuditSession, AuditUnavailableError, BusyError
 
 
 class AuditStandIn:
@@ -41,10 +41,10 @@ class AuditStandIn:
 def test_session_is_told_whether_it_is_recorded(tmp_path: Path) -> None:
     path = tmp_path / "audit"
     server = AuditStandIn(path, b'{"ok": true, "session": "s", "record": true}\n', b'{"ok": true, "session": "s"}\n')
-    audit = Audit(str(path))
+    audit = AuditSession(str(path))
     audit.start(kind="shell", argv=[])
     assert audit.record
-    audit.tell("command_start", argv=["devctl", "list"])
+    audit.report("command_start", argv=["devctl", "list"])
     server.close()
     assert [b'"session_start"' in line or b'"command_start"' in line for line in server.lines] == [True, True]
 
@@ -54,11 +54,11 @@ def test_busy_answer_leaves_the_session_open(tmp_path: Path) -> None:
     server = AuditStandIn(
         path, b'{"ok": true}\n', b'{"ok": false, "busy": true, "error": "four run"}\n', b'{"ok": true}\n'
     )
-    audit = Audit(str(path))
+    audit = AuditSession(str(path))
     audit.start()
     with pytest.raises(BusyError, match="four run"):
-        audit.tell("command_start", argv=[])
-    audit.tell("command_start", argv=[])
+        audit.report("command_start", argv=[])
+    audit.report("command_start", argv=[])
     server.close()
 
 
@@ -66,13 +66,13 @@ def test_busy_answer_leaves_the_session_open(tmp_path: Path) -> None:
 def test_refusal_or_no_answer_ends_the_session(tmp_path: Path, answer: bytes) -> None:
     path = tmp_path / "audit"
     server = AuditStandIn(path, answer)
-    audit = Audit(str(path))
+    audit = AuditSession(str(path))
     with pytest.raises(AuditUnavailableError) as refused:
         audit.start()
     server.close()
     assert "\n" not in str(refused.value)
     with pytest.raises(AuditUnavailableError, match="does not answer"):
-        audit.tell("command_start", argv=[])
+        audit.report("command_start", argv=[])
 
 
 def test_audit_without_cpythons_c_modules_works(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_audit_without_cpythons_c_modules_works(tmp_path: Path) -> None:
         "sys.modules['_json'] = None\n"
         "import bastion.session.audit as module\n"
         "assert module.socket.__name__ == 'socket', module.socket\n"
-        f"audit = module.Audit({str(path)!r})\n"
+        f"audit = module.AuditSession({str(path)!r})\n"
         "audit.start(kind='exec', argv=['devctl'])\n"
         "assert audit.record\n"
     )

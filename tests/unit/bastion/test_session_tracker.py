@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bastion.audit.session_tracker import UNTOLD, EventRefusedError, SessionTracker
+from bastion.audit.session_tracker import UNKNOWN_CONNECTION, EventRefusedError, SessionTracker
 
 SOURCE = {"src_ip": "10.0.0.9", "src_port": 4000}
 UIDS = {"ann": 20000, "bob": 20001}
@@ -64,7 +64,7 @@ def test_session_without_a_connection_of_the_user_is_refused(
 ) -> None:
     with pytest.raises(EventRefusedError) as refused:
         tracker.begin_session(user, UIDS[user], fields)
-    assert str(refused.value) == UNTOLD
+    assert str(refused.value) == UNKNOWN_CONNECTION
 
 
 @pytest.mark.parametrize("event", ["conn_open", "session_start", "session_end", "revoked", "drain", "nonsense", ""])

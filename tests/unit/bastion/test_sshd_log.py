@@ -93,8 +93,8 @@ def test_connection_is_opened_and_closed_once() -> None:
     )
     table.feed(Child(8, 10), 1)
     assert table.feed(Ended(HERE, "gone"), 2) == []
-    assert table.gone(8, 3) == [("conn_close", {"conn": fields["conn"], "duration_ms": 2000})]
-    assert table.gone(8, 3) == []
+    assert table.process_ended(8, 3) == [("conn_close", {"conn": fields["conn"], "duration_ms": 2000})]
+    assert table.process_ended(8, 3) == []
 
 
 def test_forward_counts_as_open_unless_sshd_refuses_it() -> None:
@@ -104,13 +104,13 @@ def test_forward_counts_as_open_unless_sshd_refuses_it() -> None:
     assert table.feed(Forward(10, "a:22", denied=False), 0) == []
     assert [name for name, _ in table.feed(Forward(10, "a:22", denied=True), 0)] == ["forward_denied"]
     table.feed(Forward(10, "b:22", denied=False), 5)
-    assert table.settle(5 + REFUSED_SECONDS - 0.1) == [], (
+    assert table.settle_forwards(5 + REFUSED_SECONDS - 0.1) == [], (
         "its refusal may be on its way: sshd says what was asked, and then no"
     )
-    assert [(name, fields["target"]) for name, fields in table.settle(5 + REFUSED_SECONDS)] == [
+    assert [(name, fields["target"]) for name, fields in table.settle_forwards(5 + REFUSED_SECONDS)] == [
         ("forward_open", "b:22")
     ]
-    assert table.settle(9) == []
+    assert table.settle_forwards(9) == []
 
 
 def test_forward_asked_before_its_process_is_known_is_recorded() -> None:
@@ -150,14 +150,16 @@ def test_refused_forward_leaves_other_forwards() -> None:
         ("forward_open", "b:22"),
         ("forward_denied", "c:80"),
     ]
-    assert table.settle(9) == []
+    assert table.settle_forwards(9) == []
 
 
 def test_forward_without_a_target_is_recorded_and_ends_the_connection() -> None:
     table = _table()
     table.feed(Accepted(HERE, 8, "ann", FP), 0)
     table.feed(Forward(8, "?", denied=False), 0)
-    assert [(name, fields["target"]) for name, fields in table.settle(REFUSED_SECONDS)] == [("forward_open", "?")]
+    assert [(name, fields["target"]) for name, fields in table.settle_forwards(REFUSED_SECONDS)] == [
+        ("forward_open", "?")
+    ]
     assert table.live[8].unwanted == "where your forward goes cannot be put on record"
 
 
@@ -184,8 +186,8 @@ def test_attempt_with_many_tries_is_one_auth_fail() -> None:
 def test_attempt_without_an_end_is_an_auth_fail_after_the_grace_time() -> None:
     table = _table()
     table.feed(Opened(HERE), 0)
-    assert table.forgotten(60, 65) == []
-    assert [name for name, _ in table.forgotten(66, 65)] == ["auth_fail"]
+    assert table.expire_attempts(60, 65) == []
+    assert [name for name, _ in table.expire_attempts(66, 65)] == ["auth_fail"]
 
 
 def test_connection_beyond_the_limit_is_refused_with_a_reason() -> None:

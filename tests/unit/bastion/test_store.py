@@ -115,24 +115,24 @@ def test_store_readers_never_see_half_a_generation(paths: Paths) -> None:
 
 def test_access_follows_the_generation_in_force(paths: Paths) -> None:
     store, access = Store(paths), Access(paths)
-    assert access.problem("user0", None, NOW) == "your account was removed"
+    assert access.refusal("user0", None, NOW) == "your account was removed"
     named = [{"name": "a", "key": key(5), "expires": "2026-11-21T12:00:00Z"}]
     store.put(render([person("ann", sshKeys=named)], [], "/session"))
     plain, ended = access_keys(paths)
-    assert access.problem("ann", plain, NOW) is None
-    assert access.problem("ann", ended, NOW - timedelta(seconds=1)) is None
-    assert access.problem("ann", ended, NOW) == "the key you logged in with ended at 2026-11-21T12:00:00Z"
-    assert access.problem("ann", "SHA256:other", NOW) == "the key you logged in with was removed"
-    assert access.user(20000) == "ann"
+    assert access.refusal("ann", plain, NOW) is None
+    assert access.refusal("ann", ended, NOW - timedelta(seconds=1)) is None
+    assert access.refusal("ann", ended, NOW) == "the key you logged in with ended at 2026-11-21T12:00:00Z"
+    assert access.refusal("ann", "SHA256:other", NOW) == "the key you logged in with was removed"
+    assert access.user_of(20000) == "ann"
     assert not access.locked_out("ann", NOW)  # one key has no end
     store.put(render([person("ann", sshPublicKeys=[], sshKeys=named)], [], "/session"))
     assert [access.locked_out("ann", NOW - timedelta(seconds=1)), access.locked_out("ann", NOW)] == [False, True]
     store.put(render([person("ann", sshKeys=named, suspended=True)], [], "/session"))
     assert access.locked_out("ann", NOW - timedelta(seconds=1))
-    assert access.user(20000) == "ann"
+    assert access.user_of(20000) == "ann"
     store.put(some(1))
     assert access.locked_out("ann", NOW)
-    assert access.problem("ann", plain, NOW) == "your account was removed"
+    assert access.refusal("ann", plain, NOW) == "your account was removed"
     assert access.uids() == {"user0": 20000}
 
 

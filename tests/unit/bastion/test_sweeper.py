@@ -55,10 +55,10 @@ def test_sweeper_leaves_a_user_above_the_memory_limit_for_a_moment(monkeypatch: 
     """Twenty prompts that greet at once take more than their limit for half a second."""
     sweeper = _sweeper("ann", "ann", "bob")
     ended: list[int] = []
-    monkeypatch.setattr(processes, "end", lambda found, number: ended.extend(each.pid for each in found))
+    monkeypatch.setattr(processes, "send_signal", lambda found, number: ended.extend(each.pid for each in found))
 
     def look(*sizes: tuple[int, int, int]) -> list[int]:
-        monkeypatch.setattr(processes, "processes", lambda: _processes(*sizes))
+        monkeypatch.setattr(processes, "list_processes", lambda: _processes(*sizes))
         return [live.pid for live, _ in sweeper.check_memory()]
 
     assert look((10, 1, 60), (20, 1, 90), (30, 1, 99)) == []
