@@ -19,8 +19,9 @@ NOT_RUN = {
     "make test": "runs every test, these included; .ci/run runs it after `make up`",
     "uv sync": "changes the environment that the tests run in; tests/infra/test_preview_alone.py has the preview",
     "make preview SIMULATED=1 STACK=prod": "tests/infra/test_preview_alone.py runs it",
-    "make up FAKE_GPUS=4": "changes the node that other tests share; tests/node/test_waiting.py has such a platform",
+    "make up FAKE_GPUS=1": "changes the node that other tests share; tests/node/test_queued_servers.py has such GPUs",
     "make down": "takes away the platform that other tests share; tests/node/test_platform.py has it",
+    "make down PURGE=1": "deletes the platform that other tests share; tests/node/test_platform.py has it",
 }
 """A command of each block of the README and the tutorials that no test runs, and why."""
 
