@@ -15,15 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
+
+from pulumi import automation
 
 from infra import ROOT
+from infra.deploy.pulumi_cli import PulumiCli, Workspace
 from infra.errors import InfraError
-
-if TYPE_CHECKING:
-    from pulumi import automation
-
-    from infra.deploy.pulumi_cli import Workspace
 
 
 class PulumiError(InfraError):
@@ -125,16 +123,11 @@ class StackRunner:
 
     @cached_property
     def _workspace(self) -> Workspace:
-        # pulumi.automation takes a second to import, which commands that run no engine don't wait for.
-        from infra.deploy.pulumi_cli import PulumiCli, Workspace
-
         cli = PulumiCli(self._backend.program, self._backend.env)
         return Workspace(work_dir=str(self._backend.work_dir), pulumi_command=cli, env_vars=self._backend.added)
 
     @cached_property
     def _stack(self) -> automation.Stack:
-        from pulumi import automation
-
         return automation.Stack.select(self.name, self._workspace)
 
     def _shown(self) -> dict[str, Any]:
@@ -146,8 +139,6 @@ class StackRunner:
     @contextmanager
     def _errors(self, command: str, *, shown: bool = True) -> Iterator[None]:
         """Turn automation's errors into :class:`PulumiError`; ``shown`` says that Pulumi's own output was."""
-        from pulumi import automation
-
         try:
             yield
         except automation.ConcurrentUpdateError:

@@ -27,6 +27,7 @@ from infra.deploy.kubectl import Kubectl
 from infra.deploy.leftover import Leftover
 from infra.deploy.stack_runner import PulumiError, StackRunner
 from infra.errors import InfraError
+from infra.preview.simulation import settings_of
 from infra.preview.stackfile import StackFile
 
 Ask = Callable[[str], bool]
@@ -100,9 +101,6 @@ class Environment:
         return leftovers.leftovers(before, after, homes, self.region)
 
     def _check_offerings(self, tools: Tools) -> None:
-        # Pulumi's SDK takes a second to import, and `down` has no use for it.
-        from infra.preview.simulation import settings_of
-
         aws = settings_of(self.stack).aws
         if aws is not None:
             offerings.check(aws, tools.path("aws"), self.progress.say)
