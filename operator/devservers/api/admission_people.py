@@ -92,7 +92,7 @@ def server_policy() -> dict[str, Any]:
                     "expression": "variables.allowed.split(',').map(each, each.trim())",
                 },
                 {
-                    # Another flavor, and whatever starts a server, starts it anew or gives it more time: any change of
+                    # Another flavor, and whatever starts a server, restarts it or gives it more time: any change of
                     # one that is to run may.
                     "name": "asks",
                     "expression": (

@@ -45,7 +45,7 @@ def rules(*rules_with_messages: tuple[str, str] | tuple[str, str, str]) -> dict[
 
 @dataclass(frozen=True)
 class OnWrite:
-    """A rule on new values of a field, held by the API server and not by whoever reads an object.
+    """A rule on new values of a field, which the API server enforces and readers of objects don't.
 
     A stored value from before the rule stays readable, and Kubernetes lets it through until the field itself changes
     (ratcheting), so that an upgrade keeps nobody from stopping a server or suspending a person.
@@ -184,5 +184,5 @@ EnvName = Annotated[
 
 
 def list_map(key: str) -> Mapping[str, Any]:
-    """Schema of a list whose items `key` tells apart: no two alike, merged by it in server-side apply."""
+    """Schema of a list with unique `key`s, by which server-side apply merges its items."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}

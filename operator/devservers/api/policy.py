@@ -61,7 +61,7 @@ def no_new_finalizers(allowed: tuple[str, ...]) -> dict[str, str]:
 def small_metadata(unless: str = "") -> dict[str, str]:
     """The validation that people fill no object's metadata: the API server takes 1 MiB and more of it.
 
-    It also takes managedFields from whoever sends them, of fields that the object doesn't have.
+    It also accepts managedFields of fields that the object doesn't have.
     """
     managed = _characters("dyn(each).?fieldsV1.orValue({})", _MAX_DEPTH)
     parts = [f"object.metadata.?managedFields.orValue([]).map(each, 256 + {managed}).sum()"]

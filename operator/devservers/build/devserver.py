@@ -90,7 +90,7 @@ def _record(request: ServerRequest, uid: int) -> dict[str, str] | None:
     stored = record.recorded_annotations(request.live_deployment)
     inputs = record.input_hash(request.server, uid)
     if stored is not None:
-        # A stopped server keeps its old record: it costs no write and is rendered anew at its next start.
+        # A stopped server keeps its old record: that costs no write, and its next start renders a new one.
         if not request.running:
             return stored
         if record.live_replicas(request.live_deployment) and stored[ANNOTATION_INPUT_HASH] == inputs:

@@ -42,7 +42,7 @@ KEYS_PATH = "/etc/devservers/keys"
 HOST_KEY_PATH = "/etc/devservers/host-key"
 RUN_PATH = "/run/devservers"
 PROFILE_PATH = "/etc/profile.d/00-devservers.sh"
-"""Read by /etc/profile, which has just set PATH anew, before the image's own files in that folder add to it."""
+"""Read by /etc/profile, which has just reset PATH, before the image's own files in that folder add to it."""
 ANNOTATION_SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 """On a pod, "false": the cluster autoscaler never evicts it, however little of its node is in use (cluster-autoscaler,
 FAQ). A server is somebody's work."""

@@ -69,7 +69,7 @@ def flavor_hash(flavor: DevServerFlavor) -> str:
 def new_annotations(inputs: str, flavor: str, template: Json) -> dict[str, str]:
     """The record as annotations of the Deployment.
 
-    The pod has the input hash too, which tells a pod that was lost from one that was replaced.
+    The pod has the input hash too: it distinguishes a lost pod from a replaced one.
     """
     metadata = template["metadata"]
     started_with = {**(metadata.get("annotations") or {}), ANNOTATION_INPUT_HASH: inputs}

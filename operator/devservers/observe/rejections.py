@@ -11,7 +11,7 @@ import re
 from .causes import QUOTA, Cause, rejection_cause
 
 _TRANSIENT = re.compile(r"status unknown for quota|cannot [a-z]+ resource|is being terminated")
-"""A quota that isn't counted yet; a binding that was made a moment ago; a namespace on its way out."""
+"""A quota that isn't counted yet; a new RoleBinding; a namespace that is being deleted."""
 _TOO_LARGE = re.compile(
     r"maximum storage usage per PersistentVolumeClaim is (?P<limit>[^,]+), but request is (?P<requested>\S+)"
 )

@@ -22,7 +22,7 @@ MOUNT_GRACE = timedelta(seconds=5)
 _MAX_INTERVAL = timedelta(seconds=60)
 
 _SUMMARY = "Unable to attach or mount volumes"
-"""The kubelet's sum of the failures that it has told one by one."""
+"""The kubelet's summary of failures that have Events of their own."""
 _COMBINED = re.compile(r"^\(combined from similar events\): ")
 
 

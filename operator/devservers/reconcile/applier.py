@@ -87,7 +87,7 @@ class Applier:
         except ApiError as error:
             if live is None or error.status != 422 or manifest["kind"] not in _RECREATABLE_KINDS:
                 raise
-            log.warning("can't be mended, made anew kind=%s error=%s", manifest["kind"], error.message)
+            log.warning("apply can not correct it, created again kind=%s error=%s", manifest["kind"], error.message)
         await self.remove(live)
         return await self._client.apply(manifest)
 

@@ -2,6 +2,8 @@
 
 Invariant: this module reads only. Kueue creates, admits and evicts Workloads; the operator labels pods and creates
 LocalQueues.
+
+See docs/decisions/0003-kueue-by-labels.md.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class UserReconciler:
         return recorded_uids(self._lister.list("Namespace"))
 
     async def _namespace(self, name: str) -> Json | None:
-        """The namespace of that name, whoever created it; None when there is none."""
+        """The namespace of that name, of any creator; None when there is none."""
         return self._lister.get("Namespace", "", name) or await get_or_none(self._client, "Namespace", "", name)
 
     async def _end_former_servers(self, user: DevServerUser, namespace: Json) -> bool:

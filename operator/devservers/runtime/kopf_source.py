@@ -5,6 +5,8 @@ Invariant: a handler only updates the cache and adds keys to the queue. It never
 
 kopf gives watching, authentication and shutdown. Reconciling is level-based and has its own queue, because kopf's
 handlers are edge-triggered and keep their progress in annotations on the objects.
+
+See docs/decisions/0001-kopf-as-a-watch-stream.md.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from devservers_core.types import Json
 log = logging.getLogger("devservers.watch")
 
 _DEBOUNCED_KIND = "ClusterQueue"
-"""Tells of numbers only; who gets a place is told by their own Workload."""
+"""Only its numbers change a message; a server that is admitted is enqueued by its own Workload."""
 
 
 class KopfSource:

@@ -8,6 +8,8 @@ The operator has its own election because the client library's (kubernetes.aio.l
 releases. It measures its deadline by the wall clock, which may be set back; nothing asks it before each write; after a
 lost Lease it cancels the leading coroutine and lets the process go on; and it has no release, so after a clean stop a
 standby waits until the Lease has run out.
+
+See docs/decisions/0002-own-lease.md.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ class Operator:
                     await kube.list_at(kind.kind, selector=kind.selector)
             except ApiError:
                 continue
-            log.info("Kueue is there now: starting anew with it")
+            log.info("Kueue is installed now: the operator restarts to watch it")
             self._stopping.set()
             return
 

@@ -29,9 +29,9 @@ WAITING = frozenset({QUEUED, PREEMPTED, EVICTED, EXCEEDS_QUOTA, QUEUE_NOT_FOUND,
 """Reasons of a server that has no quota."""
 
 SETTLE_TIME = timedelta(seconds=2)
-"""A wait shorter than this isn't told: most servers are admitted within a second."""
+"""A shorter wait isn't reported: most servers are admitted within a second."""
 WORKLOAD_TIMEOUT = timedelta(seconds=10)
-"""How long Kueue may take to notice a pod before that is told."""
+"""How long Kueue may take to create a pod's Workload before that is reported."""
 
 _SCHEDULING_GATE = f"{KUEUE}/admission"
 
