@@ -1,4 +1,4 @@
-"""What infra uses of Pulumi's SDK: its public API, and the protocol that Pulumi publishes for SDKs."""
+"""What infra uses of Pulumi's SDK: public API and the published protocol only."""
 
 from __future__ import annotations
 

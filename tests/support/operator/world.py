@@ -1,4 +1,4 @@
-"""Both reconcilers over an API server in memory and a cache that is in step with it."""
+"""Both reconcilers over an API server in memory and a cache in step with it."""
 
 from __future__ import annotations
 
