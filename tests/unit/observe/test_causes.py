@@ -1,4 +1,4 @@
-"""Texts of the scheduler and of admission, and what a person is told."""
+"""Messages of the scheduler, of quotas and of the kubelet, and what a person reads instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that ran has ended and nobody asked for it: the cause is told once, and stays until somebody does."""
+"""The condition Interrupted: reported once with its cause, kept until the owner acts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a server is to run follows from its spec, its start, its owner and the clock."""
+"""Whether a server is to run, by its spec, start, owner and the clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each way a server can be has one phase and one reason, and words that say what to do."""
+"""The phase of a server, its reason, and a message that says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cause a server has no place, in plain words with numbers; and that it is told once, and remembered."""
+"""Why a server waits for quota, with numbers, reported once and kept over an eviction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API server's refusals become: a reason that says what to do, or a retry."""
+"""Rejections of the API server: a reason that says what to do, or a retry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A status is written when what it says changes, and a quick start takes two writes."""
+"""A status is written when its meaning changes, and a quick start takes two writes."""
 
 from __future__ import annotations
 

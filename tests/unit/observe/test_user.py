@@ -1,4 +1,4 @@
-"""A user's status, and what is said of a namespace that outlives its user."""
+"""A user's status, and the Event on a namespace that outlives its user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Kubernetes' Events say of a start that hangs, and when they are query."""
+"""Which Events explain a start without progress, and when they are read."""
 
 from __future__ import annotations
 

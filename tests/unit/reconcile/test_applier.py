@@ -1,4 +1,4 @@
-"""Applying: nothing twice, no endless fights."""
+"""The applier: no write twice, and no endless correction of what others change."""
 
 from __future__ import annotations
 

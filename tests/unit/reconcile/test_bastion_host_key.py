@@ -1,4 +1,4 @@
-"""What the operator keeps for host keys: made once, renewed beside the key, never made anew while it can be used."""
+"""The bastion's host key: created once, its certificate renewed beside it."""
 
 from __future__ import annotations
 

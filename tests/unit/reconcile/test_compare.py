@@ -1,4 +1,4 @@
-"""What counts as a difference: only what is ours."""
+"""Differences between a manifest and a stored object: only fields that the manifest sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reconcile refuses or leaves alone, where no API server would let it come to that."""
+"""What the reconcilers refuse, stop or leave as it is."""
 
 from __future__ import annotations
 

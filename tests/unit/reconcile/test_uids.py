@@ -1,4 +1,4 @@
-"""uids: never twice, never back, also when writes race."""
+"""Allocation of uids: never twice, also when writes race."""
 
 from __future__ import annotations
 

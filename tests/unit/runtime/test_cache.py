@@ -1,4 +1,4 @@
-"""The cache: never back in time, whatever order events come in."""
+"""The cache: objects never go back in time, whatever order events come in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator's probes and metrics over HTTP, from the loop that does the work."""
+"""The operator's probes and metrics over HTTP."""
 
 from __future__ import annotations
 

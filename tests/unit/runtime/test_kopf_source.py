@@ -1,88 +1,43 @@
-"""From an event to keys: what should_enqueue, what doesn't, and to whom."""
+"""The event source: from kopf's events to the cache and the queue."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from kubernetes.aio.client.configuration import Configuration
 
 from devservers.reconcile.interfaces import Key
-from devservers.reconcile.mapper import map_to_keys, root_keys
 from devservers.runtime.cache import Cache
 from devservers.runtime.kinds import WATCHED
 from devservers.runtime.kopf_source import KopfSource
 from devservers.runtime.log import PACKAGE
 from devservers.runtime.workqueue import WorkQueue
 from devservers_core.logs import OneLineFormatter
-from devservers_core.types import Json
-
-
-def obj(kind: str, namespace: str, name: str, version: int = 1, **fields: Any) -> Json:
-    metadata: Json = {"name": name, "resourceVersion": str(version), "uid": f"{kind}-{name}"}
-    if namespace:
-        metadata["namespace"] = namespace
-    metadata["labels"] = fields.pop("labels", {})
-    return {"kind": kind, "apiVersion": "v1", "metadata": metadata, **fields}
-
-
-def filled() -> Cache:
-    cache = Cache()
-    cache.put(obj("DevServer", "dev-ann", "one", spec={"flavor": "small", "sharedVolumeClaimName": "data"}))
-    cache.put(obj("DevServer", "dev-ann", "two", spec={"flavor": "big"}))
-    cache.put(obj("DevServer", "dev-bob", "one", spec={"flavor": "small", "volumes": [{"claimName": "x"}]}))
-    cache.put(obj("DevServerUser", "", "ann"))
-    return cache
-
-
-def keys(kind: str, namespace: str, name: str, **fields: Any) -> set[str]:
-    return {str(key) for key in map_to_keys(filled(), kind, obj(kind, namespace, name, **fields))}
-
-
-def test_map_to_keys_each_kind_leads_to_its_roots() -> None:
-    child = {"devservers.io/name": "one", "devservers.io/user": "ann"}
-    assert keys("DevServer", "dev-ann", "one") == {"DevServer/dev-ann/one"}
-    assert keys("DevServerFlavor", "", "small") == {"DevServer/dev-ann/one", "DevServer/dev-bob/one"}
-    assert keys("DevServerUser", "", "ann") == {
-        "DevServerUser/ann", "DevServer/dev-ann/one", "DevServer/dev-ann/two",
-    }  # fmt: skip
-    for kind in ("Deployment", "Pod", "Service", "ConfigMap"):
-        assert keys(kind, "dev-ann", "whatever", labels=child) == {"DevServer/dev-ann/one"}
-    for kind in ("ServiceAccount", "RoleBinding", "NetworkPolicy", "ResourceQuota", "LimitRange"):
-        assert keys(kind, "dev-ann", "x", labels={"devservers.io/user": "ann"}) == {"DevServerUser/ann"}
-    assert keys("PersistentVolumeClaim", "dev-ann", "data") == {"DevServer/dev-ann/one"}
-    assert keys("PersistentVolumeClaim", "dev-ann", "two-home") == {"DevServer/dev-ann/two"}
-    assert keys("PersistentVolumeClaim", "dev-bob", "x") == {"DevServer/dev-bob/one", "DevServerUser/bob"}
-    assert keys("PersistentVolumeClaim", "default", "x") == set()
-
-
-def test_root_keys_are_users_first_with_namespaces_of_deleted_users() -> None:
-    cache = filled()
-    cache.put(obj("Namespace", "", "dev-gone"))
-    assert [str(key) for key in root_keys(cache)][:2] == ["DevServerUser/ann", "DevServerUser/gone"]
+from tests.support.operator.cached import filled, obj
 
 
 def test_take_many_events_queue_one_key_and_a_quotas_status_none() -> None:
     async def go() -> None:
         queue: WorkQueue[Key] = WorkQueue()
-        watcher = KopfSource(filled(), queue, Configuration())
+        source = KopfSource(filled(), queue, Configuration())
         labels = {"devservers.io/name": "one", "devservers.io/user": "ann"}
         for version in range(50):
-            watcher.take("Pod", obj("Pod", "dev-ann", "one-x", version + 2, labels=labels))
-        assert watcher.events == 50
+            source.take("Pod", obj("Pod", "dev-ann", "one-x", version + 2, labels=labels))
+        assert source.events == 50
         assert queue.depth == 1
-        watcher.take("ResourceQuota", obj("ResourceQuota", "dev-ann", "q", 2, labels=labels, status={"used": 1}))
+        source.take("ResourceQuota", obj("ResourceQuota", "dev-ann", "q", 2, labels=labels, status={"used": 1}))
         assert queue.depth == 2, "a new quota matters"
         key = await queue.get()
         queue.done(key)
         key = await queue.get()
         queue.done(key)
-        watcher.take("ResourceQuota", obj("ResourceQuota", "dev-ann", "q", 3, labels=labels, status={"used": 2}))
+        source.take("ResourceQuota", obj("ResourceQuota", "dev-ann", "q", 3, labels=labels, status={"used": 2}))
         assert queue.depth == 0
-        watcher.take("ResourceQuota", obj("ResourceQuota", "dev-ann", "q", 4, labels=labels, spec={"hard": {}}))
+        source.take("ResourceQuota", obj("ResourceQuota", "dev-ann", "q", 4, labels=labels, spec={"hard": {}}))
         assert queue.depth == 1
 
     asyncio.run(go())

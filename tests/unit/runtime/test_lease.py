@@ -1,4 +1,4 @@
-"""The Lease: one leader at a time, by everybody's own clock."""
+"""The Lease: one leader at a time, by each candidate's own clock."""
 
 from __future__ import annotations
 

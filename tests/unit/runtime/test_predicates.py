@@ -1,4 +1,4 @@
-"""What of Kueue's objects wakes whom, and how often who waits is written for others' sake."""
+"""Predicates: which changes of Kueue's objects enqueue a reconcile, and how soon."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from kubernetes.aio.client.configuration import Configuration
 
 from devservers.reconcile.interfaces import Key
-from devservers.reconcile.mapper import map_to_keys
 from devservers.runtime.cache import Cache, Change
 from devservers.runtime.kinds import KINDS, QUEUEING, WATCHED
 from devservers.runtime.kopf_source import KopfSource
@@ -32,28 +31,12 @@ def server(name: str, reason: str) -> Json:
     }
 
 
-def pod(name: str = "mydev-1") -> Json:
-    labels = {"devservers.io/name": "mydev"}
-    metadata = {"name": name, "namespace": "dev-ann", "resourceVersion": "1", "uid": f"u-{name}", "labels": labels}
-    return {"kind": "Pod", "metadata": metadata}
-
-
 def changed(kind: str, before: Json, **edits: Any) -> bool:
     after = copy.deepcopy(before)
     for path, value in edits.items():
         section, _, name = path.partition("__")
         after[section][name] = value
     return should_enqueue(kind, Change(versioned(before, 1), versioned(after, 2)))
-
-
-def test_map_to_keys_of_a_workload_is_the_server_of_its_pod() -> None:
-    cache = Cache()
-    cache.put(pod())
-    assert [str(key) for key in map_to_keys(cache, "Workload", workload())] == ["DevServer/dev-ann/mydev"]
-    assert list(map_to_keys(cache, "Workload", workload("other-1"))) == []
-    job = workload()
-    job["metadata"]["ownerReferences"][0]["kind"] = "Job"
-    assert list(map_to_keys(cache, "Workload", job)) == []
 
 
 def test_cache_keeps_a_workload_without_pod_sets() -> None:
@@ -90,11 +73,11 @@ def test_take_cluster_queue_enqueues_waiting_servers_debounced() -> None:
             cache.put(server(name, reason))
         now = [0.0]
         queue: WorkQueue[Key] = WorkQueue(clock=lambda: now[0])
-        watcher = KopfSource(cache, queue, Configuration(), (*WATCHED, *QUEUEING))
-        watcher.take("ClusterQueue", versioned(cluster_queue(), 5))
+        source = KopfSource(cache, queue, Configuration(), (*WATCHED, *QUEUEING))
+        source.take("ClusterQueue", versioned(cluster_queue(), 5))
         for version in range(6, 30):
             used = {"gpu-l4": {"cpu": str(version)}}
-            watcher.take("ClusterQueue", versioned(cluster_queue(used=used), version))
+            source.take("ClusterQueue", versioned(cluster_queue(used=used), version))
         assert queue.depth == 0
         now[0] = debounce_seconds(2)
         found = {(await queue.get()).name, (await queue.get()).name}

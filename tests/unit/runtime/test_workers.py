@@ -1,4 +1,4 @@
-"""The workers between queue and reconciler: what fails comes again, and nothing ends them."""
+"""The workers: failed keys are retried, and no failure ends a worker."""
 
 from __future__ import annotations
 
