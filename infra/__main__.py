@@ -1,4 +1,4 @@
-"""The Pulumi program: a stack's settings in, its components called, its outputs out."""
+"""The Pulumi program: reads a stack's settings and makes its components."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ import pulumi  # noqa: E402
 
 from devservers.api.flavors import SHIPPED  # noqa: E402
 from infra import PROJECT  # noqa: E402
-from infra.local import capacity, context, surroundings  # noqa: E402
+from infra.local import capacity, context, networks  # noqa: E402
 from infra.local.provider import provider  # noqa: E402
 from infra.platform.stack import loopback, platform  # noqa: E402
 from infra.settings.bastion import PORT_VARIABLE  # noqa: E402
@@ -36,28 +36,28 @@ def main() -> None:
         on_aws = settings.cluster == AWS
         choice = None if on_aws else context.choose_here(os.environ)
         if not on_aws:
-            settings = surroundings.read(os.environ).around(settings)
-        has = capacity.read(os.environ) if settings.queueing.enabled and not on_aws else capacity.NOTHING
+            settings = networks.read(os.environ).apply_to(settings)
+        has = capacity.read(os.environ) if settings.queueing.enabled and not on_aws else capacity.NO_CAPACITY
     except (SettingsError, context.ContextError) as error:
         # A RunError is shown as its text; anything else would be a traceback.
         raise pulumi.RunError(str(error)) from None
     if choice is not None:
         pools = capacity.pools(has, settings)
         offered = [settings.overcommit.local(flavor) for flavor in (*SHIPPED, *capacity.flavors(has))]
-        door = loopback(int(os.environ.get(PORT_VARIABLE) or settings.bastion.node_port))
-        outputs = platform(settings, provider(choice), pools, offered, door=door)
+        endpoint = loopback(int(os.environ.get(PORT_VARIABLE) or settings.bastion.node_port))
+        outputs = platform(settings, provider(choice), pools, offered, endpoint=endpoint)
     else:
         # The AWS SDK takes seconds to import, and the local stack has no use for it.
         from infra.aws.stack import environment
         from infra.cost.estimator import estimate
-        from infra.cost.tally import Tally
+        from infra.cost.resource_counter import ResourceCounter
 
-        tally = Tally()
-        made = environment(pulumi.get_stack(), settings, [tally.see])
+        counter = ResourceCounter()
+        made = environment(pulumi.get_stack(), settings, [counter.count])
         # When everything of AWS is registered: the state tells what was deployed last would cost.
-        cost = estimate(pulumi.get_stack(), settings.aws, tally) if settings.aws else None
+        cost = estimate(pulumi.get_stack(), settings.aws, counter) if settings.aws else None
         outputs = made.outputs | {"cost": cost.record() if cost else None}
-        outputs |= platform(settings, made.provider, made.pools, made.offered, made.ready, made.door)
+        outputs |= platform(settings, made.provider, made.pools, made.offered, made.ready, made.endpoint)
     for name, value in outputs.items():
         pulumi.export(name, value)
 

@@ -1,0 +1,1 @@
+"""An environment on AWS, as Pulumi components."""

@@ -20,7 +20,7 @@ from infra.aws.network.security_group_rules import allow_egress, allow_ingress
 from infra.aws.network.vpc import Network
 from infra.platform.target_group_binding import HEALTH_PATH, HEALTH_PORT, SSH_PORT
 from infra.settings.aws.models import Aws
-from infra.settings.aws.naming import LOAD_BALANCER, named
+from infra.settings.aws.naming import MAX_LOAD_BALANCER_NAME, named
 
 _TO_PODS = {"ssh": SSH_PORT, "health": HEALTH_PORT}
 
@@ -92,7 +92,7 @@ class Edge(Component):
             )
         return lb.LoadBalancer(
             "edge",
-            name=named(stack, "edge", limit=LOAD_BALANCER),
+            name=named(stack, "edge", limit=MAX_LOAD_BALANCER_NAME),
             load_balancer_type="network",
             internal=False,
             ip_address_type="ipv4",
@@ -107,7 +107,7 @@ class Edge(Component):
         drain = aws.edge.drain_seconds
         return lb.TargetGroup(
             "ssh",
-            name=named(stack, "ssh", limit=LOAD_BALANCER),
+            name=named(stack, "ssh", limit=MAX_LOAD_BALANCER_NAME),
             target_type="ip",
             ip_address_type="ipv4",
             port=SSH_PORT,

@@ -33,7 +33,7 @@ from infra.aws.storage.registry import Registry
 from infra.aws.storage.volumes import Storage
 from infra.aws.tags import tags_of
 from infra.platform.pools import Pool
-from infra.platform.stack import Door
+from infra.platform.stack import Endpoint
 from infra.platform.target_group_binding import SERVICE_PORT
 from infra.settings.aws.models import Aws
 from infra.settings.stack import Settings
@@ -51,8 +51,8 @@ class Environment:
     """What the queues divide."""
     outputs: dict[str, Any]
     """The stack's, beside the platform's."""
-    door: Door
-    """Where people come in."""
+    endpoint: Endpoint
+    """The bastion's, at the load balancer."""
 
     @property
     def offered(self) -> list[DevServerFlavor]:
@@ -63,7 +63,10 @@ class Environment:
 def environment(
     stack: str, settings: Settings, transformations: Sequence[pulumi.ResourceTransformation] = ()
 ) -> Environment:
-    """Make an environment; ``settings.aws`` must be set. Its resources pass through ``transformations`` first."""
+    """Make an environment; ``settings.aws`` must be set.
+
+    Its resources pass through ``transformations`` first.
+    """
     aws = settings.aws
     if aws is None:
         raise ValueError("these settings have no environment on AWS")
@@ -119,12 +122,12 @@ def environment(
     }
     # The edge too: a pod of the bastion is ready when the load balancer's listener sends people to it.
     ready: list[pulumi.Resource] = [nodes, addons, controllers, storage, registry, edge]
-    return Environment(cluster.provider, ready, pools_of(aws), outputs, _door(aws, edge))
+    return Environment(cluster.provider, ready, pools_of(aws), outputs, _endpoint(aws, edge))
 
 
-def _door(aws: Aws, edge: Edge) -> Door:
+def _endpoint(aws: Aws, edge: Edge) -> Endpoint:
     """The load balancer, by the stack's name for it and by its own."""
     name = pulumi.Output.from_input(edge.address)
     address = name if aws.edge.port == SERVICE_PORT else name.apply(lambda host: f"{host}:{aws.edge.port}")
     hosts = [name, edge.load_balancer.dns_name] if aws.edge.hostname else [name]
-    return Door(address, hosts, edge.target_group_arn)
+    return Endpoint(address, hosts, edge.target_group_arn)

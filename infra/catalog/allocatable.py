@@ -28,7 +28,7 @@ from infra.catalog.instances import Size
 
 KERNEL_SHARE, KERNEL_FIXED = 0.03, 400
 EVICTION = 100
-MOST_PROCESSES = 4096
+MAX_PROCESSES_PER_POD = 4096
 """Of one pod, as on the embedded cluster."""
 DAEMONS_CPU, DAEMONS_MEMORY = 600, 768
 GPU_DAEMONS_CPU, GPU_DAEMONS_MEMORY = 300, 256
@@ -64,7 +64,7 @@ def kubelet(size: Size) -> dict[str, Any]:
         # bastion with everybody's sessions likewise (KubeletConfiguration, from Kubernetes 1.32 on).
         "singleProcessOOMKill": True,
         # One server's runaway program leaves the others their processes.
-        "podPidsLimit": MOST_PROCESSES,
+        "podPidsLimit": MAX_PROCESSES_PER_POD,
         "kubeReserved": {"cpu": f"{keeps.cpu}m", "memory": f"{keeps.memory}Mi", "ephemeral-storage": "1Gi"},
     }
 

@@ -1,6 +1,6 @@
-"""The instance types that pools may name: CPUs, memory, GPUs, EFA. Their prices are in infra/catalog/prices.json.
+"""EC2 instance types that pools may name: CPUs, memory, GPUs and EFA.
 
-Where the figures are from, and how sure they are:
+Their prices are in infra/catalog/prices.json. Where the figures are from, and how sure they are:
 
 - CPUs, memory, GPUs: EC2 User Guide and the announcements; g7 from its announcement and p6e-gb200 from HyperPod's
   table only.

@@ -1,6 +1,7 @@
-"""The price list of instances, as `make prices` wrote it down: infra/catalog/prices.json, read once.
+"""The price list of EC2 instances, infra/catalog/prices.json.
 
-Prices are facts of AWS's own list, as the Karpenter project generated it; the file says from which release, and when.
+`make prices` writes the file. Prices are facts of AWS's own list, as the Karpenter project generated it; the file says
+from which release, and when.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""An estimate beside what it is compared with, as text or as the comment on a pull request. Pure."""
+"""A cost estimate compared with another, as text or pull request comment."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from infra.cost import text
-from infra.cost.difference import Change, Difference, difference
+from infra.cost import difference, text
+from infra.cost.difference import Change, Difference
 from infra.cost.estimate import Estimate
 
 MARKER = "<!-- devservers: cost of {} -->"
@@ -15,7 +15,10 @@ MARKER = "<!-- devservers: cost of {} -->"
 
 @dataclass(frozen=True)
 class Comparison:
-    """``base`` says what ``before`` is of; without one, why there is none. ``instead_of`` says why it is no other."""
+    """An estimate and the one before it.
+
+    ``base`` says what ``before`` is of; without one, why there is none. ``instead_of`` says why it is no other.
+    """
 
     now: Estimate
     before: Estimate | None
@@ -23,9 +26,9 @@ class Comparison:
     instead_of: str = ""
 
     @property
-    def found(self) -> Difference | None:
+    def difference(self) -> Difference | None:
         """What differs; None with nothing to compare."""
-        return difference(self.before, self.now) if self.before else None
+        return difference.difference(self.before, self.now) if self.before else None
 
     def text(self) -> str:
         """For a terminal."""
@@ -37,16 +40,16 @@ class Comparison:
         whole = ["", "<details><summary>The whole estimate</summary>", "", "```", *text.lines(self.now), "```"]
         return "\n".join([*head, *self._table(), *whole, "</details>", ""])
 
-    def _said(self) -> str:
+    def _caption(self) -> str:
         unread = f"the last deployed state can't be read ({self.instead_of})"
         if self.before:
             return f"Compared with {self.base}" + (f", as {unread}" if self.instead_of else "")
         return f"Not compared: {unread}, and {self.base}"
 
     def _difference(self) -> Iterator[str]:
-        yield self._said()
-        found = self.found
-        if found and found.nothing:
+        yield self._caption()
+        found = self.difference
+        if found and found.empty:
             yield "  nothing costs more or less"
         elif found:
             yield f"  {'US dollars a month':<{text.WIDTH}}{'before':>12}{'now':>12}{'difference':>13}"
@@ -57,13 +60,13 @@ class Comparison:
             yield from (f"  prices of {each}" for each in found.prices)
 
     def _table(self) -> Iterator[str]:
-        yield f"{self._said()}."
+        yield f"{self._caption()}."
         yield ""
-        if self.now.elsewhere:
-            yield f"**{self.now.elsewhere}**"
+        if self.now.region_notice:
+            yield f"**{self.now.region_notice}**"
             yield ""
-        found = self.found
-        if found and not found.nothing:
+        found = self.difference
+        if found and not found.empty:
             yield "| | before | now | difference |"
             yield "|---|---:|---:|---:|"
             for change in found.changes:

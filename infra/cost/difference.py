@@ -1,4 +1,4 @@
-"""The difference between two estimates of a stack: what changes for a month, and for a GPU server. Pure."""
+"""The difference between two cost estimates of a stack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Change:
     """After the point, in which it counts as the same."""
 
     @property
-    def moved(self) -> bool:
+    def changed(self) -> bool:
         """Whether it differs."""
         return self.before is None or self.now is None or round(self.amount, self.digits) != 0
 
@@ -46,9 +46,9 @@ class Difference:
         return (*self.totals, *self.others)
 
     @property
-    def nothing(self) -> bool:
+    def empty(self) -> bool:
         """Whether no amount differs."""
-        return not any(change.moved for change in self.changes)
+        return not any(change.changed for change in self.changes)
 
 
 def difference(before: Estimate, now: Estimate) -> Difference:
@@ -61,7 +61,7 @@ def difference(before: Estimate, now: Estimate) -> Difference:
     others += tuple(_changes(_budget(before), _budget(now)))
     return Difference(
         totals=tuple(_changes(_totals(before), _totals(now))),
-        others=tuple(change for change in others if change.moved),
+        others=tuple(change for change in others if change.changed),
         prices=tuple(f"{what}: of {old} before, of {new} now" for what, old, new in dates if old != new),
     )
 

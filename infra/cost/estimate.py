@@ -76,7 +76,7 @@ class Estimate:
         return sum(line.maximum for line in (*self.fixed, *self.pools))
 
     @property
-    def elsewhere(self) -> str:
+    def region_notice(self) -> str:
         """What to know of a stack in another region than the prices'; empty in that one."""
         if self.region == PRICED_REGION:
             return ""
@@ -103,7 +103,7 @@ class Estimate:
         }
 
     @classmethod
-    def of(cls, record: object) -> Estimate:
+    def from_record(cls, record: object) -> Estimate:
         """The estimate of a record. Raises :class:`EstimateError`."""
         if not isinstance(record, Mapping) or record.get("form") != FORM:
             form = record.get("form") if isinstance(record, Mapping) else None

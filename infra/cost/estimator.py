@@ -1,4 +1,4 @@
-"""Estimates a month of an environment from its settings and what the program registered. Pure."""
+"""Estimates an environment's monthly cost from settings and resource counts."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from infra.aws.cluster.launch_template import root_gib
 from infra.aws.cluster.node_groups import pools_of, system_of
 from infra.catalog import FAMILIES, PRICES_AS_OF, VERSIONS, Size
 from infra.catalog.prices import PRICES
-from infra.cost import fees, tally
+from infra.cost import fees, resource_counter
 from infra.cost.estimate import Estimate, Line, Server
 from infra.cost.fees import HOURS, Fee
-from infra.cost.tally import Tally
+from infra.cost.resource_counter import ResourceCounter
 from infra.settings.aws.models import SYSTEM_POOL, Aws, PoolSettings
 
 HOURS_A_DAY, DAYS = 8, 21
 """Of a server that somebody works on: 8 hours on each of the 21 working days of a month."""
 
 
-def estimate(stack: str, aws: Aws, seen: Tally) -> Estimate:
+def estimate(stack: str, aws: Aws, seen: ResourceCounter) -> Estimate:
     """What an environment costs a month."""
     priced = [(pool, price) for pool in aws.pools if (price := pool.node_price) is not None]
     pools = [_system(aws), *(_pool(pool, price) for pool, price in priced)]
@@ -41,19 +41,19 @@ def estimate(stack: str, aws: Aws, seen: Tally) -> Estimate:
     )
 
 
-def _fixed(aws: Aws, seen: Tally) -> Iterator[Line]:
+def _fixed(aws: Aws, seen: ResourceCounter) -> Iterator[Line]:
     zones = len(aws.network.zones)
     # The regional gateway is paid for each zone it serves.
-    gateways = seen.types[tally.NAT] * (zones if aws.network.nat == "regional" else 1)
+    gateways = seen.types[resource_counter.NAT] * (zones if aws.network.nat == "regional" else 1)
     counted: tuple[tuple[str, int, Fee], ...] = (
         ("EKS control plane", 1, fees.CLUSTER_EXTENDED if aws.kubernetes.support == "EXTENDED" else fees.CLUSTER),
         ("NAT gateways", gateways, fees.NAT_GATEWAY),
         ("interface endpoints", seen.endpoint_zones, fees.INTERFACE_ENDPOINT),
-        ("network load balancers", seen.types[tally.BALANCER], fees.LOAD_BALANCER),
+        ("network load balancers", seen.types[resource_counter.BALANCER], fees.LOAD_BALANCER),
         ("public IPv4 addresses", gateways + seen.public_balancers * zones, fees.PUBLIC_ADDRESS),
-        ("KMS keys", seen.types[tally.KEY], fees.KEY),
-        ("hosted zones", seen.types[tally.ZONE], fees.ZONE),
-        ("alarms", seen.types[tally.ALARM] - seen.query_alarms, fees.ALARM),
+        ("KMS keys", seen.types[resource_counter.KEY], fees.KEY),
+        ("hosted zones", seen.types[resource_counter.ZONE], fees.ZONE),
+        ("alarms", seen.types[resource_counter.ALARM] - seen.query_alarms, fees.ALARM),
     )
     for what, count, fee in counted:
         if count:
@@ -95,7 +95,7 @@ def _servers(aws: Aws) -> Iterator[Server]:
             yield Server(flavor.metadata.name, detail, hour, hour * HOURS_A_DAY * DAYS)
 
 
-def _by_use(aws: Aws, seen: Tally) -> Iterator[str]:
+def _by_use(aws: Aws, seen: ResourceCounter) -> Iterator[str]:
     yield f"homes: {fees.DISK} of gp3, used or not"
     if aws.storage.shared:
         yield f"shared volumes: {fees.FILES} in EFS, backups besides"
@@ -105,7 +105,7 @@ def _by_use(aws: Aws, seen: Tally) -> Iterator[str]:
         yield f"alarms on a query ({seen.query_alarms}): {fees.QUERY_ALARM} that they read, one for each GPU node"
     if aws.observability.container_insights:
         yield "Container Insights: by the number of nodes and pods"
-    if seen.types[tally.REPOSITORY]:
+    if seen.types[resource_counter.REPOSITORY]:
         yield "images in ECR, and the load balancer's capacity units"
     standard = VERSIONS[aws.kubernetes.version].standard_until if aws.kubernetes.version in VERSIONS else None
     if standard and aws.kubernetes.support == "EXTENDED":

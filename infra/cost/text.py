@@ -20,8 +20,8 @@ def lines(estimate: Estimate) -> Iterator[str]:
     yield from (_of(line) for line in estimate.pools)
     yield _row("all together", estimate.minimum, estimate.maximum)
     yield from _budget(estimate)
-    if estimate.elsewhere:
-        yield f"  {estimate.elsewhere}"
+    if estimate.region_notice:
+        yield f"  {estimate.region_notice}"
     yield ""
     yield from _servers(estimate)
     yield ""
@@ -49,7 +49,7 @@ def _budget(estimate: Estimate) -> Iterator[str]:
             + (
                 f"the maximum is {over:,.2f} above it; AWS sends an e-mail and stops nothing"
                 if over > 0
-                else ("" if estimate.elsewhere else "the maximum is within it")
+                else ("" if estimate.region_notice else "the maximum is within it")
             ).rstrip()
         )
 

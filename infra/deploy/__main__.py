@@ -43,7 +43,8 @@ def up(
     demo: bool = True,
     yes: Yes = False,
     fake_gpus: Annotated[
-        int | None, typer.Option(min=0, max=capacity.FAKE_GPUS, help="GPUs to pretend; kept until it is said again.")
+        int | None,
+        typer.Option(min=0, max=capacity.MAX_FAKE_GPUS, help="GPUs to pretend; kept until it is said again."),
     ] = None,
 ) -> None:
     """A cluster, the platform on it, and a first server; of a stack on AWS, all of it."""

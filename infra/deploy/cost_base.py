@@ -135,7 +135,7 @@ def file(stack: str, path: Path) -> CostBase:
 
 def _estimate(record: object, stack: str, where: str) -> Estimate:
     try:
-        estimate = Estimate.of(record)
+        estimate = Estimate.from_record(record)
     except EstimateError as error:
         raise CostBaseError(f"{where} holds {error}", "compare with another one (BASE=)") from None
     if estimate.stack != stack:

@@ -1,0 +1,1 @@
+"""What the Pulumi program knows of a cluster on this machine."""

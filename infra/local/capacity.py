@@ -1,4 +1,6 @@
-"""Invariant: the local queue gives out what the cluster's nodes can really run, and the same amount at every `up`.
+"""The capacity of a local cluster, and its pools and flavors.
+
+Invariant: the local queue offers what the cluster's nodes can run, and the same amount at every `up`.
 
 The rule: what nodes that take any pod can give (allocatable), less what pods ask for that are neither the platform's
 nor a person's. `make up` measures that and hands it to the Pulumi program in one variable; the program takes off what
@@ -26,7 +28,7 @@ from infra.settings.stack import Settings
 
 VARIABLE = "DEVSERVERS_LOCAL_CAPACITY"
 LOCAL_POOL = "local"
-FAKE_GPUS = 64
+MAX_FAKE_GPUS = 64
 """The most that are pretended."""
 
 _MEBI = 2**20
@@ -34,7 +36,7 @@ _MEBI = 2**20
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a local cluster has for the platform and its servers: millicores, MiB, and GPUs real and pretended."""
+    """CPU (millicores), memory (MiB) and GPUs for the platform and its servers."""
 
     cpu: int
     memory: int
@@ -46,7 +48,7 @@ class Capacity:
         return json.dumps({name: amount for name, amount in asdict(self).items() if amount})
 
 
-NOTHING = Capacity(0, 0)
+NO_CAPACITY = Capacity(0, 0)
 """Of a platform without queues, which needs no measure."""
 
 
@@ -56,7 +58,10 @@ def measured(
     namespaces: Iterable[Mapping[str, Any]],
     fake_gpus: int,
 ) -> Capacity:
-    """The capacity in what `kubectl get` lists; ``fake_gpus`` of its GPUs are pretended. Pure."""
+    """The capacity of listed nodes, less the requests of others' pods.
+
+    ``fake_gpus`` of its GPUs are pretended.
+    """
     given = {"cpu": Decimal(0), "memory": Decimal(0), GPU: Decimal(0)}
     open_nodes = {node["metadata"]["name"]: node for node in nodes if _takes_any_pod(node)}
     for node in open_nodes.values():
@@ -81,7 +86,10 @@ def measured(
 
 
 def read(env: Mapping[str, str]) -> Capacity:
-    """What the variable says. Raises :class:`SettingsError` when it is unset or says something else."""
+    """The capacity in the variable.
+
+    Raises :class:`SettingsError` when it is unset or malformed.
+    """
     text = env.get(VARIABLE, "")
     try:
         values = json.loads(text)
@@ -95,7 +103,7 @@ def read(env: Mapping[str, str]) -> Capacity:
 
 
 def pools(capacity: Capacity, settings: Settings) -> tuple[Pool, ...]:
-    """The pools of a local cluster: one of everything, and one more where there are GPUs, real or pretended."""
+    """The pools of a local cluster: one for all servers, and one for each kind of GPU."""
     own = [
         (settings.operator.replicas, settings.operator.cpu_request, settings.operator.memory_request),
         (settings.queueing_replicas, settings.queueing.cpu_request, settings.queueing.memory_request),
@@ -115,20 +123,20 @@ def pools(capacity: Capacity, settings: Settings) -> tuple[Pool, ...]:
 
 def flavors(capacity: Capacity) -> tuple[DevServerFlavor, ...]:
     """What people choose to get a GPU of a local cluster."""
-    words = {
+    descriptions = {
         GPU_POOL: ("One GPU of this machine", capacity.gpus),
         FAKE_GPU_POOL: ("For trying the queue: a pretended GPU. There is no GPU behind it", capacity.fake_gpus),
     }
-    return tuple(_gpu_flavor(name, text) for name, (text, gpus) in words.items() if gpus)
+    return tuple(_gpu_flavor(name, text) for name, (text, gpus) in descriptions.items() if gpus)
 
 
-def _gpu_flavor(name: str, words: str) -> DevServerFlavor:
+def _gpu_flavor(name: str, description: str) -> DevServerFlavor:
     requests = {"cpu": "100m", "memory": "256Mi", DISK: "1Gi"}
     limits = {"cpu": "2", "memory": "2Gi", DISK: "20Gi"}
     return DevServerFlavor(
         metadata=Metadata(name=name),
         spec=FlavorSpec(
-            description=words,
+            description=description,
             resources=FlavorResources(requests=requests | {GPU: "1"}, limits=limits | {GPU: "1"}),
             shm_size="1Gi",
         ),

@@ -1,7 +1,9 @@
-"""Invariant: the local stack only ever goes to a cluster that is recognised as local, or to the embedded one.
+"""Chooses the cluster that the local stack is deployed to.
+
+Invariant: the local stack is deployed only to a cluster that is recognised as local, or to the embedded one.
 
 Recognised means both: the context's name is one that k3d, kind or minikube give, and its server is a loopback
-or private address reached without a proxy (ruling 16). A name alone is a habit, an address alone could be a
+or private address reached without a proxy. A name alone proves nothing, an address alone could be a
 company's cluster behind a VPN. The embedded cluster is recognised by its kubeconfig file, which is ours.
 """
 
@@ -123,7 +125,7 @@ def _entries(content: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
 
 
 def _find(name: str, kubeconfigs: Sequence[Kubeconfig]) -> tuple[Path, Mapping[str, Any]] | None:
-    """The file that defines a context, and the cluster the context names (which may be in another file)."""
+    """The file that defines a context, and the cluster that the context names."""
     for each in kubeconfigs:
         for entry in _entries(each.content, "contexts"):
             if entry.get("name") != name:
@@ -163,8 +165,9 @@ def _is_local(server: str) -> bool:
 
 
 def read(env: Mapping[str, str]) -> list[Kubeconfig]:
-    """The kubeconfig files of an environment, in kubectl's order; files that are not there are left out.
+    """The kubeconfig files of an environment, in kubectl's order.
 
+    Files that don't exist are left out.
     DEVSERVERS_KUBECONFIG, if set, stands alone; else KUBECONFIG, else ~/.kube/config.
     Raises :class:`ContextError` for a file that can't be read.
     """

@@ -1,4 +1,7 @@
-"""Invariant: objects go to the very cluster that was chosen, and are taken for gone only when it is another one."""
+"""The Kubernetes provider of the chosen local cluster.
+
+Invariant: the cluster's identity is its context, not its address, so objects are replaced only on another cluster.
+"""
 
 from __future__ import annotations
 

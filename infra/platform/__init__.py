@@ -1,0 +1,1 @@
+"""The platform that every cluster gets, as Pulumi components."""

@@ -24,7 +24,7 @@ from devservers_core.names import (
 )
 from infra.platform.bastion_pod import SELECTOR, pod
 from infra.platform.manifest import SKIP_AWAIT, TIMEOUT_SECONDS, Component, annotated
-from infra.platform.namespaces import leveled, network_policy
+from infra.platform.namespaces import network_policy, pod_security_namespace
 from infra.platform.target_group_binding import (
     HEALTH_PORT,
     READINESS_GATE,
@@ -43,7 +43,7 @@ API_PORTS = (443, 6443)
 
 def namespace(settings: Settings) -> dict[str, Any]:
     """The bastion's namespace: `baseline`, because sshd has to begin as root to become somebody."""
-    made = leveled(BASTION_NAMESPACE, "baseline")
+    made = pod_security_namespace(BASTION_NAMESPACE, "baseline")
     if settings.cluster == AWS:
         made["metadata"]["labels"][READINESS_GATE] = "enabled"
     return made

@@ -60,7 +60,7 @@ def pod(settings: Settings) -> dict[str, Any]:
         ],
         # Kubernetes ends these after sshd's container, so a session that drains is on record to its end.
         "initContainers": [
-            _beside(
+            _sidecar(
                 settings,
                 BASTION_AUDIT_CONTAINER,
                 AUDIT,
@@ -71,14 +71,14 @@ def pod(settings: Settings) -> dict[str, Any]:
                     ("recordings", "/var/lib/bastion", False),
                 ],
             ),
-            _beside(
+            _sidecar(
                 settings,
                 "keysync",
                 KEYSYNC,
                 ["bastion", "accounts"],
                 [("accounts", _ACCOUNTS, False), ("token", _TOKEN, True)],
             ),
-            _beside(
+            _sidecar(
                 settings,
                 "broker",
                 BROKER,
@@ -129,7 +129,7 @@ def pod(settings: Settings) -> dict[str, Any]:
     }
 
 
-_FAULTY = 15
+_LIVENESS_GRACE_SECONDS = 15
 """Seconds, not a drain's: a supervisor that no longer watches withdraws nobody's key."""
 
 
@@ -154,9 +154,15 @@ def _sshd(settings: Settings, deregister_seconds: int) -> dict[str, Any]:
             {"name": SERVICE, "containerPort": SSH_PORT, "protocol": "TCP"},
             {"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"},
         ],
-        "startupProbe": probe("/healthz", periodSeconds=1, failureThreshold=60, terminationGracePeriodSeconds=_FAULTY),
+        "startupProbe": probe(
+            "/healthz", periodSeconds=1, failureThreshold=60, terminationGracePeriodSeconds=_LIVENESS_GRACE_SECONDS
+        ),
         "livenessProbe": probe(
-            "/healthz", periodSeconds=10, timeoutSeconds=5, failureThreshold=6, terminationGracePeriodSeconds=_FAULTY
+            "/healthz",
+            periodSeconds=10,
+            timeoutSeconds=5,
+            failureThreshold=6,
+            terminationGracePeriodSeconds=_LIVENESS_GRACE_SECONDS,
         ),
         "readinessProbe": probe("/readyz", periodSeconds=2, timeoutSeconds=5, failureThreshold=2),
         "resources": {
@@ -182,7 +188,7 @@ def _sshd(settings: Settings, deregister_seconds: int) -> dict[str, Any]:
     }
 
 
-def _beside(
+def _sidecar(
     settings: Settings, name: str, user: int, args: list[str], mounts: list[tuple[str, str, bool]]
 ) -> dict[str, Any]:
     """A native sidecar: started before sshd and ended after it."""

@@ -43,10 +43,10 @@ def manifests() -> list[dict[str, Any]]:
 
 def restricted(name: str) -> dict[str, Any]:
     """A namespace of the platform, under Pod Security `restricted`."""
-    return leveled(name, "restricted")
+    return pod_security_namespace(name, "restricted")
 
 
-def leveled(name: str, level: str) -> dict[str, Any]:
+def pod_security_namespace(name: str, level: str) -> dict[str, Any]:
     """A namespace of the platform, under a level of Pod Security."""
     levels = {
         f"pod-security.kubernetes.io/{mode}{suffix}": value

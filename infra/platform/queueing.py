@@ -20,12 +20,12 @@ from infra.platform.manifest import TIMEOUT_SECONDS, WAIT_FOR, Component, annota
 from infra.platform.pools import Pool
 from infra.settings.stack import Settings
 
-_NOT_YET = "failed calling webhook"
+_WEBHOOK_UNREACHABLE = "failed calling webhook"
 """What the API server says of an object whose webhook it can't reach."""
-_MOST_TRIES = 90
+_MAX_TRIES = 90
 """Pulumi itself gives up after 100."""
 _SHORT_PAUSES = 20
-_SHORT_PAUSE = 0.5
+_SHORT_PAUSE_SECONDS = 0.5
 """Seconds between the first tries."""
 
 
@@ -50,7 +50,7 @@ class Queueing(Component):
             max_history=3,
             opts=self.options([namespace, *policies]),
         )
-        ready = pulumi.ErrorHook("kueue-answers", again(settings.await_seconds))
+        ready = pulumi.ErrorHook("kueue-answers", retry_while_webhook_starts(settings.await_seconds))
         hooks = pulumi.ResourceHookBinding(on_error=[ready])
         flavors = [self.add(each, [release], hooks) for each in queues.resource_flavors(pools)]
         for manifest in queues.priority_classes():
@@ -61,14 +61,17 @@ class Queueing(Component):
         self.register_outputs({"version": kueue.VERSION, "pools": [pool.name for pool in pools]})
 
 
-def again(seconds: int) -> Callable[[pulumi.ErrorHookArgs], Coroutine[None, None, bool]]:
-    """Try the first objects again while Kueue's webhook is on its way: a ready pod is a moment before its address."""
+def retry_while_webhook_starts(seconds: int) -> Callable[[pulumi.ErrorHookArgs], Coroutine[None, None, bool]]:
+    """An error hook that retries objects while Kueue's webhook isn't reachable yet.
+
+    A pod is ready a moment before the Service routes to it.
+    """
 
     async def answer(failed: pulumi.ErrorHookArgs) -> bool:
         tries = len(failed.errors)
-        if tries > _MOST_TRIES or _NOT_YET not in failed.errors[0]:
+        if tries > _MAX_TRIES or _WEBHOOK_UNREACHABLE not in failed.errors[0]:
             return False
-        await asyncio.sleep(_SHORT_PAUSE if tries <= _SHORT_PAUSES else seconds / _MOST_TRIES)
+        await asyncio.sleep(_SHORT_PAUSE_SECONDS if tries <= _SHORT_PAUSES else seconds / _MAX_TRIES)
         return True
 
     return answer

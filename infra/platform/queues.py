@@ -26,7 +26,7 @@ from devservers_core.types import Json
 from infra.platform.kueue import USERS_ONLY
 from infra.platform.pools import Pool
 
-_WORDS = {
+_PRIORITY_DESCRIPTIONS = {
     PRIORITY_INTERACTIVE: "Development servers: somebody works there.",
     PRIORITY_TRAINING: "Training that somebody waits for.",
     PRIORITY_BATCH: "Whatever may take until tomorrow.",
@@ -40,7 +40,7 @@ _PREEMPTION = {
 def priority_classes() -> list[Json]:
     """WorkloadPriorityClasses, the first to go first."""
     return [
-        _manifest("WorkloadPriorityClass", name, {"value": value, "description": _WORDS[name]})
+        _manifest("WorkloadPriorityClass", name, {"value": value, "description": _PRIORITY_DESCRIPTIONS[name]})
         for name, value in PRIORITIES.items()
     ]
 
@@ -77,14 +77,17 @@ def cluster_queues(pools: Sequence[Pool], interactive_share: int) -> list[Json]:
 
 def _group(pools: Sequence[Pool], queue: str, share: int) -> Json:
     """One resource group: every flavor in it has a quota, if only 0, for every resource of it."""
-    covered = list(dict.fromkeys(resource for pool in pools for resource in _given(pool)))
+    covered = list(dict.fromkeys(resource for pool in pools for resource in _resources(pool)))
     return {
         "coveredResources": covered,
         "flavors": [
             {
                 "name": pool.name,
                 "resources": [
-                    {"name": resource, "nominalQuota": _nominal(_given(pool).get(resource, "0"), queue, share)}
+                    {
+                        "name": resource,
+                        "nominalQuota": _nominal_quota(_resources(pool).get(resource, "0"), queue, share),
+                    }
                     for resource in covered
                 ],
             }
@@ -96,21 +99,21 @@ def _group(pools: Sequence[Pool], queue: str, share: int) -> Json:
 def _groups(pools: Sequence[Pool]) -> list[list[Pool]]:
     """Pools that share a resource are choices beside each other; a resource may be in one group only."""
     groups: list[list[Pool]] = []
-    for pool in (each for each in pools if _given(each)):
-        mine = {*_given(pool)}
-        near = [group for group in groups if any(mine & {*_given(each)} for each in group)]
+    for pool in (each for each in pools if _resources(each)):
+        mine = {*_resources(pool)}
+        near = [group for group in groups if any(mine & {*_resources(each)} for each in group)]
         merged = [each for group in near for each in group] + [pool]
         # In the order of the pools: Kueue tries flavors from the first to the last.
         groups = [group for group in groups if group not in near] + [sorted(merged, key=pools.index)]
     return sorted(groups, key=lambda group: pools.index(group[0]))
 
 
-def _given(pool: Pool) -> dict[str, str]:
+def _resources(pool: Pool) -> dict[str, str]:
     """What a pool has any of."""
     return {resource: amount for resource, amount in pool.quota().items() if parse_quantity(amount)}
 
 
-def _nominal(amount: str, queue: str, share: int) -> str:
+def _nominal_quota(amount: str, queue: str, share: int) -> str:
     """A queue's part of an amount, in whole units of how it is written; nothing is lost between the two."""
     number = "".join(character for character in amount if character.isdigit())
     unit = amount.removeprefix(number)

@@ -38,7 +38,7 @@ _READ = ("get", "list", "watch")
 
 
 def operator_role() -> Json:
-    """ClusterRole of the operator itself: reading everywhere, making users' namespaces."""
+    """ClusterRole of the operator: reads everywhere, makes users' namespaces."""
     return _cluster_role(
         OPERATOR,
         _rule(GROUP, ["devservers"], [*_READ, "delete"]),  # delete: lifecycle.onExpiry
@@ -63,9 +63,7 @@ def operator_role() -> Json:
 
 
 def tenant_role() -> Json:
-    """ClusterRole of the operator inside one user's namespace: the children of servers, their host keys
-    included.
-    """
+    """ClusterRole of the operator in a user's namespace: servers' children, host keys."""
     return _cluster_role(
         TENANT_ROLE,
         _rule("apps", ["deployments"], ["create", "patch"]),
@@ -79,7 +77,7 @@ def tenant_role() -> Json:
 
 
 def user_role() -> Json:
-    """ClusterRole of a person in their own namespace: what devctl needs and nothing that escapes from it."""
+    """ClusterRole of a person in their own namespace: what devctl needs."""
     return _cluster_role(
         USER_ROLE,
         _rule(GROUP, ["devservers"], [*_READ, "create", "update", "patch", "delete"]),
@@ -102,7 +100,7 @@ def user_role() -> Json:
 
 
 def person_token_role() -> Json:
-    """ClusterRole of the bastion inside one user's namespace: a token for the person's own account, by its name.
+    """ClusterRole of the bastion in a user's namespace: a token for their account.
 
     A Role for each namespace could name user-<user>, but to write one the operator would have to hold the right to
     make tokens itself, or `escalate`. This one it only binds, and it is never bound for the whole cluster.
@@ -111,7 +109,7 @@ def person_token_role() -> Json:
 
 
 def bastion_role() -> Json:
-    """ClusterRole of the bastion's pods: whose keys open what, and people's changes of their own keys.
+    """ClusterRole of the bastion: reads users and servers, changes users' keys.
 
     `patch` is on whole objects, as RBAC has it; the policy devservers-bastion.devservers.io lets through keys only. A
     bastion that is taken over could let people in anyway: it holds the user CA.
@@ -122,7 +120,7 @@ def bastion_role() -> Json:
 
 
 def flavor_reader_role() -> Json:
-    """ClusterRole for everybody who is logged in: seeing what sizes there are, and what is free of them.
+    """ClusterRole of every authenticated user: reads flavors and free quota.
 
     A ClusterQueue has quotas and sums over all users, and nothing of anybody's own.
     """
@@ -134,8 +132,9 @@ def flavor_reader_role() -> Json:
 
 
 def system_role(namespace: str = SYSTEM_NAMESPACE, pull_secrets: Sequence[str] = ()) -> Json:
-    """Role of the operator in its own namespace: the Lease, the uids, the CAs and the platform's logins to image
-    registries (RBAC can't name what is created).
+    """Role of the operator in its own namespace: Lease, uids, CAs, registry logins.
+
+    RBAC can't restrict `create` by name.
     """
     return {
         "apiVersion": f"{_RBAC}/v1",
@@ -152,7 +151,7 @@ def system_role(namespace: str = SYSTEM_NAMESPACE, pull_secrets: Sequence[str] =
 
 
 def bastion_keys_role() -> Json:
-    """Role of the operator in the bastion's namespace: its host key, and what everybody may know of it."""
+    """Role of the operator in the bastion's namespace: host key and public facts."""
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "Role",
@@ -186,13 +185,16 @@ def bastion_system_role(namespace: str = SYSTEM_NAMESPACE) -> Json:
 
 
 def cluster_roles(bastion: bool = True) -> list[Json]:
-    """All ClusterRoles. The operator binds the one for tokens in any case: to an account that then isn't there."""
+    """All ClusterRoles.
+
+    The operator binds the one for tokens in any case, without a bastion to an account that doesn't exist.
+    """
     found = [operator_role(), tenant_role(), user_role(), flavor_reader_role(), person_token_role()]
     return [*found, bastion_role()] if bastion else found
 
 
 def bindings(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True) -> list[Json]:
-    """What binds them, but for the three RoleBindings per user, which the operator makes."""
+    """All bindings but the three RoleBindings per user, which the operator makes."""
     account = {"kind": "ServiceAccount", "name": OPERATOR, "namespace": namespace}
     everybody = {"apiGroup": _RBAC, "kind": "Group", "name": "system:authenticated"}
     found = [
@@ -212,7 +214,10 @@ def bindings(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True) -> list[Js
 
 
 def manifests(namespace: str = SYSTEM_NAMESPACE, bastion: bool = True, pull_secrets: Sequence[str] = ()) -> list[Json]:
-    """Everything above, in an order that can be applied. With ``bastion`` its namespace must be there."""
+    """All roles and bindings, in the order to apply.
+
+    With ``bastion`` its namespace must exist.
+    """
     roles = [bastion_system_role(namespace), bastion_keys_role(), bastion_info_role()] if bastion else []
     return [*cluster_roles(bastion), system_role(namespace, pull_secrets), *roles, *bindings(namespace, bastion)]
 

@@ -30,8 +30,8 @@ LOCALHOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
-class Door:
-    """Where people reach the bastion."""
+class Endpoint:
+    """The address at which users reach the bastion."""
 
     address: pulumi.Input[str]
     """What they type, HOST or HOST:PORT."""
@@ -41,9 +41,9 @@ class Door:
     """Of the load balancer that its pods are registered with."""
 
 
-def loopback(port: int) -> Door:
-    """The way in on this machine, by a port of its own."""
-    return Door(f"{LOCALHOST}:{port}", [LOCALHOST, "localhost"])
+def loopback(port: int) -> Endpoint:
+    """The endpoint on this machine's loopback."""
+    return Endpoint(f"{LOCALHOST}:{port}", [LOCALHOST, "localhost"])
 
 
 def platform(
@@ -52,12 +52,12 @@ def platform(
     pools: Sequence[Pool],
     offered: Sequence[DevServerFlavor],
     ready: Sequence[pulumi.Resource] = (),
-    door: Door | None = None,
+    endpoint: Endpoint | None = None,
 ) -> dict[str, Any]:
     """Make the platform on the provider's cluster; gives the stack's outputs.
 
     ``pools`` is what the queues divide, ``offered`` what people may choose; everything is made after ``ready``, and
-    gone before it. ``door`` is where people come in; None: a port of this machine.
+    gone before it. ``endpoint`` is the bastion's; None: a port of this machine.
     """
 
     def after(*others: pulumi.Resource) -> pulumi.ResourceOptions:
@@ -66,19 +66,19 @@ def platform(
     first = [Queueing(pools, settings, after())] if settings.queueing.enabled else []
     crds = Crds(after(*first))
     wanted = settings.bastion.enabled
-    door = door or loopback(settings.bastion.node_port)
+    endpoint = endpoint or loopback(settings.bastion.node_port)
     # With the operator's namespace: the operator puts the host key into it as soon as it runs.
     spaces = [[bastion.namespace(settings), *bastion.policies(settings)]] if wanted else []
     namespaces = Namespaces(after(), *spaces)
-    operator = Operator(settings, door.hosts if wanted else [], after(*first, crds, namespaces))
+    operator = Operator(settings, endpoint.hosts if wanted else [], after(*first, crds, namespaces))
     if wanted:
-        bastion.Bastion(settings, door.address, door.target_group_arn, after(namespaces, operator))
+        bastion.Bastion(settings, endpoint.address, endpoint.target_group_arn, after(namespaces, operator))
     flavors = Flavors([flavor.manifest() for flavor in offered], after(crds))
     users = Users(settings.users, settings, after(*first, crds, operator, flavors))
     return {
         "namespace": SYSTEM_NAMESPACE,
         "operatorImage": settings.images.operator,
-        **({"bastion": door.address} if wanted else {}),
+        **({"bastion": endpoint.address} if wanted else {}),
         "users": users.names,
         "flavors": flavors.names,
     }

@@ -2,7 +2,7 @@
 
 Invariant: users are the first to go on destroy, while the operator is there to clean up after them.
 
-It deletes their namespaces but for those with homes; those stay (ruling 4), and Pulumi never knew of them.
+It deletes their namespaces but for those with homes; those stay, and Pulumi never knew of them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The security baseline as a Pulumi policy pack."""

@@ -1,4 +1,4 @@
-"""The policy pack: the baseline's rules, as Pulumi's engine wants them. It runs in an environment of its own."""
+"""The policy pack that Pulumi's engine runs, in a Python environment of its own."""
 
 import io
 import sys
@@ -65,16 +65,16 @@ def policies(rule: Rule) -> list[Any]:
     def said(message: str) -> str:
         return f"{message}\n  {rule.remedy}"
 
-    if rule.each:
-        each = rule.each
+    if rule.check:
+        each = rule.check
 
         def one(args: Any, report: Callable[..., None]) -> None:  # noqa: ANN401
             for message in each(subject(args)):
                 report(said(message))
 
         made.append(ResourceValidationPolicy(rule.id, rule.text, one, LEVELS[rule.severity]))
-    if rule.whole:
-        every = rule.whole
+    if rule.check_stack:
+        every = rule.check_stack
 
         def all_(args: Any, report: Callable[..., None]) -> None:  # noqa: ANN401
             for found, message in every(whole(args.resources)):

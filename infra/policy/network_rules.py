@@ -59,12 +59,12 @@ RULES = (
         "flow-logs",
         "Every VPC's traffic is logged.",
         "make an aws.ec2.FlowLog for it, traffic type ALL",
-        whole=_flow_logs,
+        check_stack=_flow_logs,
     ),
     Rule(
         "world-reaches-the-edge-only",
         "From the whole internet, in one network or in several, only the load balancer's own port is open.",
         "name who may come in, or the edge's port alone",
-        whole=_from_the_world,
+        check_stack=_from_the_world,
     ),
 )

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from infra.catalog.github import OIDC_ISSUER
 from infra.policy.rule import Rule
 from infra.policy.subject import Stack, Subject, at, decoded, items
 
 POLICY = "aws:iam/policy:Policy"
 ROLE = "aws:iam/role:Role"
-GITHUB = "token.actions.githubusercontent.com"
-"""Issuer of the tokens of GitHub's workflows."""
 _POLICIES = {
     POLICY: ("policy",),
     "aws:iam/rolePolicy:RolePolicy": ("policy",),
@@ -103,8 +102,8 @@ def _by_name(subject: Subject) -> Iterator[str]:
     for statement in statements(subject):
         condition = statement.get("Condition")
         for claims in condition.values() if isinstance(condition, Mapping) else ():
-            sub = str(claims.get(f"{GITHUB}:sub", "")) if isinstance(claims, Mapping) else ""
-            if sub.startswith("repo:") and f"{GITHUB}:repository_id" not in claims:
+            sub = str(claims.get(f"{OIDC_ISSUER}:sub", "")) if isinstance(claims, Mapping) else ""
+            if sub.startswith("repo:") and f"{OIDC_ISSUER}:repository_id" not in claims:
                 yield f"it trusts {sub.split(':')[1]} by its name"
 
 
@@ -123,14 +122,14 @@ RULES = (
         "iam-no-wildcards",
         "No statement allows a wildcard of actions on a wildcard of resources.",
         "name the actions, or the resources, or both",
-        whole=_wildcards,
+        check_stack=_wildcards,
     ),
     Rule(
         "iam-no-full-access",
         "No role has an AWS policy that allows everything of a service.",
         "write a policy with the actions that are used",
         "advisory",
-        each=_managed,
+        check=_managed,
     ),
     Rule(
         "github-by-id",
@@ -138,12 +137,12 @@ RULES = (
         "set access.github.ownerId and repositoryId (docs/guides/aws.md, 6): repositories made, renamed or transferred "
         "since 15 July 2026 get no role without them, and a name can become somebody else's",
         "advisory",
-        each=_by_name,
+        check=_by_name,
     ),
     Rule(
         "rbac-no-wildcards",
         "Kubernetes roles name groups, resources and verbs.",
         "name what is used; bind no cluster-admin",
-        each=_rbac,
+        check=_rbac,
     ),
 )

@@ -14,20 +14,23 @@ from typing import Any, Literal
 from infra.policy.subject import Stack, Subject
 
 Severity = Literal["mandatory", "advisory"]
-Each = Callable[[Subject], Iterable[str]]
-Whole = Callable[[Stack], Iterable[tuple[Subject, str]]]
+ResourceCheck = Callable[[Subject], Iterable[str]]
+StackCheck = Callable[[Stack], Iterable[tuple[Subject, str]]]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of the security baseline. ``mandatory`` stops a preview and an update, ``advisory`` is shown."""
+    """One rule of the security baseline.
+
+    ``mandatory`` stops a preview and an update, ``advisory`` is shown.
+    """
 
     id: str
     text: str
     remedy: str
     severity: Severity = "mandatory"
-    each: Each | None = None
-    whole: Whole | None = None
+    check: ResourceCheck | None = None
+    check_stack: StackCheck | None = None
 
 
 @dataclass(frozen=True)
@@ -50,16 +53,16 @@ class Finding:
 
 
 def findings(rules: Sequence[Rule], subjects: Iterable[Subject]) -> list[Finding]:
-    """What the rules say of a stack, mandatory first, then in the order of the rules and of the resources."""
+    """The rules' findings in a stack: mandatory first, then in the rules' order."""
     stack = Stack(subjects)
     found = [finding for rule in rules for finding in _of(rule, stack)]
     return sorted(found, key=lambda finding: finding.rule.severity != "mandatory")
 
 
 def _of(rule: Rule, stack: Stack) -> Iterator[Finding]:
-    if rule.each:
+    if rule.check:
         for subject in stack.subjects:
-            yield from (Finding(rule, subject.type, subject.name, message) for message in rule.each(subject))
-    if rule.whole:
-        for subject, message in rule.whole(stack):
+            yield from (Finding(rule, subject.type, subject.name, message) for message in rule.check(subject))
+    if rule.check_stack:
+        for subject, message in rule.check_stack(stack):
             yield Finding(rule, subject.type, subject.name, message)

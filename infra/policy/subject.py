@@ -2,8 +2,8 @@
 
 Invariant: a rule sees a resource the same way whether a mock or the engine registered it.
 
-What is known only after an update is UNKNOWN, and a rule never finds fault with what it can't see. Nothing but the
-standard library is imported here and in the rules: the engine runs them in an environment of their own.
+What is known only after an update is UNKNOWN, and a rule never finds fault with what it can't see. Rules
+import the standard library and infra.catalog only: the engine runs them in a Python environment of their own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ UNKNOWN = Unknown("(known after apply)")
 
 @dataclass(frozen=True)
 class Subject:
-    """One resource: what a rule may go by. ``needs`` are the URNs of what it depends on."""
+    """One resource as rules see it.
+
+    ``needs`` are the URNs of what it depends on.
+    """
 
     type: str
     name: str
@@ -88,7 +91,7 @@ class Stack:
 
     @property
     def production(self) -> bool:
-        """Whether more is asked of it."""
+        """Whether the stricter rules of production hold."""
         return self.environment == "prod"
 
 

@@ -52,12 +52,12 @@ RULES = (
         "tags-of-volumes",
         f"Volumes that are made for claims are tagged {', '.join(TAGS)}.",
         "set controller.extraVolumeTags of add-on aws-ebs-csi-driver",
-        each=_volumes,
+        check=_volumes,
     ),
     Rule(
         "tags",
         f"Everything is tagged {', '.join(TAGS)}.",
         "set them in the provider's default_tags, and in tag_specifications of launch templates",
-        each=_tagged,
+        check=_tagged,
     ),
 )

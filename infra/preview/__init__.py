@@ -1,0 +1,1 @@
+"""The simulated preview: the Pulumi program run without an engine."""

@@ -1,4 +1,4 @@
-"""Outputs that AWS would give to new resources, for the kinds whose outputs the program reads."""
+"""Outputs that AWS would give to new resources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def answers(kind: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What AWS says of a new resource beyond its inputs, for the kinds whose answers the program reads."""
+    """A new resource's outputs beyond its inputs, where the program reads them."""
     if not kind.startswith(("aws:", "eks:")):
         return {}
     service = kind.split(":")[1].partition("/")[0]

@@ -8,7 +8,10 @@ from typing import Any
 
 @dataclass
 class Node:
-    """One registered resource. ``needs`` are the URNs of the resources it depends on, parent included."""
+    """One registered resource.
+
+    ``needs`` are the URNs of the resources it depends on, parent included.
+    """
 
     type: str
     name: str

@@ -23,7 +23,7 @@ from infra.preview.stackfile import FOLDER, names, read
 
 INVENTORIES = FOLDER / "inventory"
 COMMAND = "make inventory"
-LONGEST = 160
+MAX_VALUE_LENGTH = 160
 _NOISE = re.compile(r"^$|^(tags|tagsAll|kubeconfig|.*\.(annotations|description))(\.|$)|__defaults|\.Version$")
 """Inputs that say nothing in a review: tags are the provider's, a kubeconfig is another one each time."""
 _OF_OBJECTS = re.compile(
@@ -86,17 +86,17 @@ def write() -> list[Path]:
 def _below(graph: Graph, parent: str, depth: int) -> Iterator[str]:
     for urn, node in tree.children(graph, parent).items():
         indent = "  " * depth
-        if node.type.startswith(tree.OURS):
+        if node.type.startswith(tree.COMPONENT_PREFIX):
             yield ""
-        yield f"{indent}{node.type.removeprefix(tree.OURS)} {node.name}{_marks(node)}"
+        yield f"{indent}{node.type.removeprefix(tree.COMPONENT_PREFIX)} {node.name}{_options(node)}"
         yield from (f"{indent}    {key}: {value}" for key, value in inputs(node))
         yield from _below(graph, urn, depth + 1)
 
 
-def _marks(node: Node) -> str:
-    marks = [word for word, is_on in (("protected", node.protect), ("kept on destroy", node.retain)) if is_on]
-    marks += [f"ignores {', '.join(node.ignores)}"] if node.ignores else []
-    return f" ({'; '.join(marks)})" if marks else ""
+def _options(node: Node) -> str:
+    options = [word for word, is_on in (("protected", node.protect), ("kept on destroy", node.retain)) if is_on]
+    options += [f"ignores {', '.join(node.ignores)}"] if node.ignores else []
+    return f" ({'; '.join(options)})" if options else ""
 
 
 def inputs(node: Node) -> Iterator[tuple[str, str]]:
@@ -129,24 +129,24 @@ def _one_line(value: object) -> str:
     if any(isinstance(one, Mapping | list) for each in value.values() if isinstance(each, list) for one in each):
         return ""
     line = "; ".join(f"{key}={_shown(value[key])}" for key in sorted(value) if key != "description")
-    return line if len(line) <= LONGEST else ""
+    return line if len(line) <= MAX_VALUE_LENGTH else ""
 
 
 def _shown(value: object) -> str:
     if isinstance(value, list):
         # In full: which actions a policy allows is what a review is for.
-        return ", ".join(_short(_word(each)) or '""' for each in value) or "[]"
-    return _short(_word(value))
+        return ", ".join(_digested(_as_text(each)) or '""' for each in value) or "[]"
+    return _digested(_as_text(value))
 
 
-def _word(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     # A resource is given to a component as itself: its kind says what it is.
     return value if isinstance(value, str) else json.dumps(value, default=lambda each: f"a {type(each).__name__}")
 
 
-def _short(word: str) -> str:
-    if len(word) <= LONGEST and "\n" not in word:
+def _digested(word: str) -> str:
+    if len(word) <= MAX_VALUE_LENGTH and "\n" not in word:
         return word
     return f"({len(word)} characters, sha256 {hashlib.sha256(word.encode()).hexdigest()[:12]})"

@@ -1,4 +1,4 @@
-"""The resource monitor of a simulated run: Pulumi's protocol, answered without an engine.
+"""The resource monitor of a simulated run, in place of Pulumi's engine.
 
 Invariant: what the program registers is recorded with its dependencies, exactly as the engine would receive it.
 
@@ -107,7 +107,7 @@ class Engine:
 
 
 class Callbacks:
-    """The callbacks that an engine would make into the program: none, as no operation fails here."""
+    """The callbacks of an engine into the program: none, as nothing fails here."""
 
     def register_error_hook(self, hook: pulumi.ErrorHook) -> None:
         """Accepts a hook that is never called."""

@@ -60,7 +60,7 @@ def run(config: Mapping[str, Any], env: Mapping[str, str], preview: bool = False
 
 
 def record(build: Callable[[], None], preview: bool = False, stack: str = "dev") -> Graph:
-    """What ``build`` alone registers: a part of the program, run like :func:`run` does."""
+    """The resources that ``build`` registers, run as in :func:`run`."""
     return _recorded(build, preview, stack).graph
 
 

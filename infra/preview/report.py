@@ -15,12 +15,12 @@ from infra.policy.baseline import RULES
 from infra.policy.rule import Finding
 from infra.preview import tree
 from infra.preview.simulation import Simulation
-from infra.preview.subjects import judged
+from infra.preview.subjects import findings_in
 
-FIRST = (
+HEADER = (
     "SIMULATED preview of stack {}: no AWS account and no cluster was asked; this is everything the stack would hold."
 )
-LAST = "SIMULATED: what is there already and what AWS would refuse is unknown; only `pulumi preview` can tell."
+FOOTER = "SIMULATED: what is there already and what AWS would refuse is unknown; only `pulumi preview` can tell."
 
 
 class Report:
@@ -28,7 +28,7 @@ class Report:
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
-        self.findings: list[Finding] = judged(simulation.graph)
+        self.findings: list[Finding] = findings_in(simulation.graph)
         self.cost = simulation.cost
 
     @property
@@ -37,8 +37,8 @@ class Report:
         return any(finding.rule.severity == "mandatory" for finding in self.findings)
 
     def text(self, whole: bool = True) -> str:
-        """For people: what it costs and what is wrong first; the list of resources only if it is to be `whole`."""
-        return "\n".join([FIRST.format(self._simulation.stack), "", *self._body(whole), "", LAST])
+        """The report as text: cost and findings first, resources if `whole`."""
+        return "\n".join([HEADER.format(self._simulation.stack), "", *self._body(whole), "", FOOTER])
 
     def record(self) -> dict[str, Any]:
         """For `-o json`."""
@@ -53,7 +53,7 @@ class Report:
         }
         return {
             "simulated": True,
-            "note": LAST,
+            "note": FOOTER,
             "stack": self._simulation.stack,
             "resources": [{**each, "protect": graph[urn].protect} for urn, each in sorted(keys.items())],
             "counts": tree.counts(graph),

@@ -17,8 +17,8 @@ from devservers_core.client import kubeconfig
 from devservers_core.names import LOCAL_IMAGES
 from infra.cost.estimate import Estimate
 from infra.local.capacity import VARIABLE, Capacity
-from infra.local.surroundings import VARIABLE as NETWORK
-from infra.local.surroundings import Surroundings
+from infra.local.networks import VARIABLE as NETWORK
+from infra.local.networks import ClusterNetworks
 from infra.preview import recorder
 from infra.preview.graph import Graph
 from infra.preview.stackfile import StackFile
@@ -50,22 +50,22 @@ def simulate(stack: StackFile, *, preview: bool = False) -> Simulation:
     used.
     """
     with tempfile.TemporaryDirectory(prefix="devservers-simulation-") as folder:
-        env = stand_in(Path(folder)) if stack.local else {}
+        env = simulated_environment(Path(folder)) if stack.local else {}
         # Before the run, which would raise the same as Pulumi's own error.
         settings = load(stack.name, stack.config, env)
         run = recorder.run(stack.config, env, preview, stack.name)
-    cost = Estimate.of(run.outputs["cost"]) if settings.aws else None
+    cost = Estimate.from_record(run.outputs["cost"]) if settings.aws else None
     return Simulation(stack.name, settings, run.graph, tuple(sorted(run.outputs)), cost)
 
 
 def settings_of(stack: StackFile) -> Settings:
     """A stack's settings alone, nothing run. Raises SettingsError."""
     with tempfile.TemporaryDirectory(prefix="devservers-simulation-") as folder:
-        return load(stack.name, stack.config, stand_in(Path(folder)) if stack.local else {})
+        return load(stack.name, stack.config, simulated_environment(Path(folder)) if stack.local else {})
 
 
-def stand_in(folder: Path) -> Mapping[str, str]:
-    """The environment of a person with a local cluster and built images, as far as the program looks."""
+def simulated_environment(folder: Path) -> Mapping[str, str]:
+    """Environment variables of a user with a local cluster and built images."""
     kubeconfig.write(folder / "kubeconfig", kubeconfig.document(CONTEXT, {"server": "https://127.0.0.1:6443"}, {}))
     (folder / "keys").write_text(KEY + "\n")
     return {
@@ -74,6 +74,6 @@ def stand_in(folder: Path) -> Mapping[str, str]:
         "DEVSERVERS_LOCAL_USER": USER,
         "DEVSERVERS_LOCAL_KEYS_FILE": str(folder / "keys"),
         VARIABLE: str(Capacity(cpu=1900, memory=7680)),
-        NETWORK: str(Surroundings(closed=("10.244.0.0/24", "172.18.0.2/32"))),
+        NETWORK: str(ClusterNetworks(closed=("10.244.0.0/24", "172.18.0.2/32"))),
         **{variable: f"{LOCAL_IMAGES}/{name}:simulated" for name, variable in IMAGE_VARIABLES.items()},
     }

@@ -1,6 +1,6 @@
 """Applies the policy rules to a recorded resource graph.
 
-Invariant: the baseline judges a recorded graph by the same rules as the engine's resources.
+Invariant: a recorded graph is checked by the same rules as the engine's resources.
 """
 
 from __future__ import annotations
@@ -19,6 +19,6 @@ def subjects(graph: Graph) -> list[Subject]:
     ]
 
 
-def judged(graph: Graph) -> list[Finding]:
-    """What the security baseline says of a graph."""
+def findings_in(graph: Graph) -> list[Finding]:
+    """The security baseline's findings in a graph."""
     return findings(RULES, subjects(graph))

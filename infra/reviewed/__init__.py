@@ -1,1 +1,1 @@
-"""What the pinned add-ons and charts bring into a cluster: webhooks that see its pods, DaemonSets on its nodes."""
+"""Webhooks and DaemonSets of the pinned add-ons and charts, with decisions."""

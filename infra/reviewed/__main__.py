@@ -1,4 +1,4 @@
-"""`make reviewed`: writes rendered.yaml anew from the pinned sources that can be had, and says which can't."""
+"""Writes rendered.yaml anew from the pinned sources (`make reviewed`)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def main() -> int:
     print(f"{len(found)} versions rendered, {len(by_hand)} read by hand")
     for each in components().values():
         if not each.exact:
-            print(f"judged by another version's manifests: {each.component} {each.version} ({each.seen})")
+            print(f"reviewed by another version's manifests: {each.component} {each.version} ({each.seen})")
     return int(missing)
 
 
@@ -75,10 +75,10 @@ def _dated(now: Component, before: Component | None) -> Component:
 def _available(source: Source, version: str, rendered: bool, by_hand: bool) -> bool:
     """Say what counts for a version whose module can't be had, and whether anything does."""
     kept = "what was rendered before stays" if rendered else f"it was read by hand, in {READ.name}" if by_hand else ""
-    problem = f"{source.module}@{source.tag(version)}, of {source.component} {version}, can't be had"
+    problem = f"{source.module}@{source.tag(version)}, of {source.component} {version}, can't be downloaded"
     print(f"{problem}: {kept or 'nobody has looked at it'}", file=sys.stderr)
     if not kept:
-        print(f"  try with a network, or put what its source says into {READ.name}", file=sys.stderr)
+        print(f"  run it again with a network, or describe its source in {READ.name}", file=sys.stderr)
     return bool(kept)
 
 

@@ -1,4 +1,4 @@
-"""Label selectors, node affinity, taints and tolerations, as Kubernetes matches them. Pure."""
+"""Matching of label selectors, node affinity, taints and tolerations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the manifests of a component are as a pinned Go module, whose sum Go's checksum database vouches for.
+"""Sources of reviewed components: pinned Go modules with checksums.
 
 A component that is not here is read by hand, in read.yaml: its source is no Go module, or no proxy has its releases.
 """

@@ -1,1 +1,1 @@
-"""Settings of a stack: models, checks, and the loading of its Pulumi configuration."""
+"""Settings of a stack: models, checks and loading."""

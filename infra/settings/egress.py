@@ -1,8 +1,8 @@
-"""What servers reach of the networks around them, as a stack says it.
+"""Settings of servers' egress: open and closed networks, name servers.
 
 The operator closes what every cluster has (link-local addresses, where a cloud tells a node its secrets) by itself;
 here is what differs from one network to another. With cluster `local` `make up` adds the cluster's own addresses
-(infra/local/surroundings.py), on AWS the VPC's and the Services' are added.
+(infra/local/networks.py), on AWS the VPC's and the Services' are added.
 """
 
 from __future__ import annotations

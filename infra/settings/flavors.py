@@ -1,4 +1,4 @@
-"""Flavors that a stack gives to people and doesn't have: typing errors, refused before anything is made."""
+"""Checks that the flavors which users may use exist in the stack."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from infra.settings.problems import Problem
 
 GPU_POOL = "gpu"
 FAKE_GPU_POOL = "gpu-fake"
-"""The pools, and flavors, of a cluster on this machine with GPUs, real and pretended ones."""
+"""The pools, and flavors, of GPUs on a local cluster: real and pretended ones."""
 
 
 def names(aws: Aws | None) -> list[str]:
-    """Every flavor that a stack offers; None: one on this machine, whatever GPUs it has."""
+    """Every flavor that a stack offers; None stands for a local stack."""
     own = [GPU_POOL, FAKE_GPU_POOL] if aws is None else [pool.name for pool in aws.pools if FAMILIES[pool.family].gpu]
     return [*(flavor.name for flavor in SHIPPED), *own]
 

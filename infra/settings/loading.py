@@ -40,7 +40,7 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
     """
     on_aws = config.get("cluster") == AWS
     known = (KEYS | AWS_KEYS) if on_aws else KEYS
-    values, found = _decoded(_set(config), known)
+    values, found = _decoded(_without_unset(config), known)
     images = values.get("images") or {}
     if isinstance(images, dict):
         given = {field: env[variable] for field, variable in IMAGE_VARIABLES.items() if env.get(variable)}
@@ -69,7 +69,7 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
     found += wrong
     if environment is not None and isinstance(images, dict):
         # Never what `make up` built for this machine, whose variables may still be set.
-        values["images"] = _built(stack, parsed, environment) | images
+        values["images"] = _built_images(stack, parsed, environment) | images
     settings = _parsed(stack, Settings, values, found)
     # Which flavors there are is known of pools that can be.
     if settings is not None and not wrong and (parsed is not None or not on_aws):
@@ -79,7 +79,7 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
     return settings.model_copy(update={"aws": parsed})
 
 
-def _set(config: Mapping[str, str]) -> dict[str, str]:
+def _without_unset(config: Mapping[str, str]) -> dict[str, str]:
     """The configuration without what a stack doesn't say about AWS.
 
     Pulumi hands a program the defaults of Pulumi.yaml too, and a key that has none there is asked of every stack, the
@@ -88,9 +88,10 @@ def _set(config: Mapping[str, str]) -> dict[str, str]:
     return {key: text for key, text in config.items() if key not in AWS_KEYS or text not in ("", "{}", "[]")}
 
 
-def _built(stack: str, aws: Aws | None, environment: Mapping[str, Any]) -> dict[str, str]:
-    """References of the images that `pulumi up` builds. Of an environment that can't be used, something to go on with:
-    what is wrong with it is to be said, not that its images are missing.
+def _built_images(stack: str, aws: Aws | None, environment: Mapping[str, Any]) -> dict[str, str]:
+    """References of the images that `pulumi up` builds.
+
+    For an environment with problems placeholders: these problems are reported, not missing images.
     """
     if aws is not None:
         return ecr_images.references(stack, aws, ROOT) if aws.registry.build else {}

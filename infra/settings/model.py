@@ -1,4 +1,4 @@
-"""The base of all settings models: frozen, with camelCase keys; an unknown key is an error.
+"""The base of all settings models, and their common types.
 
 Invariant: what a stack's configuration allows is written beside each field, and errors repeat it.
 """

@@ -1,4 +1,4 @@
-"""How much more than there is the servers of a stack may ask for: their flavors' requests, divided.
+"""Overcommit of CPU and memory: divides the requests of flavors.
 
 Servers idle most of the time, and on one person's machine they share it with everything else. Only requests get
 smaller: what a server may take at most stays its flavor's limit. Quota, Kueue, the scheduler and `devctl flavors` read
@@ -51,7 +51,7 @@ class Overcommit(SettingsModel):
 
 
 def divided(flavor: DevServerFlavor, cpu: float, memory: float) -> DevServerFlavor:
-    """The flavor where CPUs and memory are given out so many times over; GPUs never are."""
+    """The flavor with its CPU and memory requests divided; GPUs stay as they are."""
     by = {"cpu": cpu, "memory": memory}
     requests = {
         name: _share(amount, by[name], _UNITS[name]) if by.get(name, 1.0) != 1.0 else amount

@@ -1,6 +1,8 @@
-"""Invariant: who the local platform is for is worked out in one place, for `make up` and `pulumi up` alike.
+"""The user of a local platform: a name and public keys.
 
-Otherwise the second would delete the first one's user. What is said in the environment wins; then the
+Invariant: `make up` and `pulumi up` find the same user, as otherwise the second would delete the first one's.
+
+Environment variables win; then the
 account's own name and public keys.
 """
 
@@ -25,7 +27,7 @@ class PersonError(InfraError):
 
 @dataclass(frozen=True)
 class Person:
-    """The person at this machine: a user name the API accepts, and the lines of their public keys."""
+    """The person at this machine: a valid user name, and public keys."""
 
     name: str
     keys: tuple[str, ...]
@@ -33,7 +35,7 @@ class Person:
 
 
 def user_name(account: str) -> str:
-    """An account's name as a user name of ours (ruling 10): `Ann.Lee` gives `ann-lee`, `root` gives `me`."""
+    """The user name for an account: `Ann.Lee` gives `ann-lee`, `root` gives `me`."""
     name = slug(account, USER_NAME_MAX)
     return FALLBACK if not name or is_reserved_user(name) else name
 

@@ -50,12 +50,12 @@ def problem(path: str, value: object, reason: str, remedy: str) -> Problem:
     return Problem(f"{PROJECT}:{path}", shown(value), reason, remedy)
 
 
-def edit(stack: str, path: str) -> str:
+def edit_remedy(stack: str, path: str) -> str:
     """The remedy that always works: setting the key."""
     return f"pulumi config set --stack {stack} --path {PROJECT}:{path} VALUE, or edit stacks/Pulumi.{stack}.yaml"
 
 
-def repeated(path: str, values: Sequence[str]) -> list[Problem]:
+def duplicates(path: str, values: Sequence[str]) -> list[Problem]:
     """A problem for each value that was there before in the list at ``path``."""
     return [
         problem(
@@ -74,18 +74,18 @@ def of_model(stack: str, model: type[BaseModel], error: ValidationError, whole: 
     found = []
     for item in error.errors(include_url=False):
         parts = [str(part) for part in item["loc"]]
-        path = spelled(item["loc"]) or whole
+        path = pulumi_path(item["loc"]) or whole
         unset = item["type"] == "missing"
         reason = "not set" if unset else item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             reason = "no such key"
         said = allowed_at(model, parts)
         reason += f"; allowed: {said}" if said else ""
-        found.append(problem(path, None if unset else item.get("input"), reason, edit(stack, path)))
+        found.append(problem(path, None if unset else item.get("input"), reason, edit_remedy(stack, path)))
     return found
 
 
-def spelled(loc: Sequence[int | str]) -> str:
+def pulumi_path(loc: Sequence[int | str]) -> str:
     """A pydantic location as Pulumi writes paths: `users[0].quota.gpu`."""
     text = ""
     for part in loc:

@@ -1,4 +1,4 @@
-"""What each person may have: storage, servers, and where images of their own may come from.
+"""Quota of each user (storage, servers), and allowed image registries.
 
 Invariant: a limit refuses what is new and takes nothing away from whoever has more already.
 """

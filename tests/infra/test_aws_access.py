@@ -270,7 +270,7 @@ def test_deployer_policy_of_prod_denies_deletion_of_data() -> None:
 
 def test_role_sessions_have_a_maximum_duration(dev: Graph) -> None:
     for node in part(dev, "Access").of("Role"):
-        assert node.inputs["maxSessionDuration"] == boundary.seconds(node.name) <= 4 * 3600
+        assert node.inputs["maxSessionDuration"] == boundary.session_seconds(node.name) <= 4 * 3600
 
 
 def test_role_access_entries_have_the_expected_cluster_policies(dev: Graph) -> None:

@@ -15,7 +15,7 @@ from infra.aws.cluster.node_groups import groups_of, pools_of, system_of
 from infra.catalog import FAMILIES, Size
 from infra.preview import recorder
 from infra.preview.graph import Graph
-from infra.settings.aws.naming import LOAD_BALANCER, NODE_GROUP, ROLE, named
+from infra.settings.aws.naming import MAX_LOAD_BALANCER_NAME, MAX_NODE_GROUP_NAME, MAX_ROLE_NAME, named
 from infra.settings.aws.subnets import plan_subnets
 from infra.settings.loading import load
 from infra.settings.problems import SettingsError
@@ -79,9 +79,9 @@ def test_names_of_any_pools_are_valid_and_unique(pools: list[dict[str, Any]], st
     prefixes = [group.prefix(stack) for group in groups]
     assert len(set(prefixes)) == len({group.key for group in groups}) == len(groups)
     for group, prefix in zip(groups, prefixes, strict=True):
-        assert len(prefix) + SUFFIX <= NODE_GROUP
+        assert len(prefix) + SUFFIX <= MAX_NODE_GROUP_NAME
         assert re.fullmatch("[A-Za-z0-9][A-Za-z0-9_-]*", prefix)
-        for limit in (LOAD_BALANCER, ROLE):
+        for limit in (MAX_LOAD_BALANCER_NAME, MAX_ROLE_NAME):
             name = named(stack, group.key, limit=limit)
             assert len(name) <= limit
             assert re.fullmatch("[a-z][a-z0-9-]*[a-z0-9]", name)

@@ -144,10 +144,10 @@ POOLS: list[Refusal] = [
     (pools(min=5), "pools[1].min", "5", "more than pools[1].max, which is 4", "set pools[1].max to 5 or more"),
     (pools(zones=["eu-central-1c"]), "pools[1].zones[0]", "eu-central-1c", "no subnets there", "take one of those"),
     (pools(zones=[ZONES[0]] * 2), "pools[1].zones[1]", "eu-central-1a", "it is there twice", "take one of them out"),
-    (pools(capacity="CAPACITY_BLOCK", **RESERVATION), "pools[1].capacity", "CAPACITY_BLOCK", "g6e can't be had so",
+    (pools(capacity="CAPACITY_BLOCK", **RESERVATION), "pools[1].capacity", "CAPACITY_BLOCK", "g6e has no such capacity",
      "set it to ON_DEMAND, SPOT"),
-    (pools(family="p5e", size="48xlarge", pricePerHour=40), "pools[1].capacity", "ON_DEMAND", "p5e can't be had so",
-     "set it to CAPACITY_BLOCK"),
+    (pools(family="p5e", size="48xlarge", pricePerHour=40), "pools[1].capacity", "ON_DEMAND",
+     "p5e has no such capacity", "set it to CAPACITY_BLOCK"),
     (pools(BLOCK | {"zones": ZONES[:1]}), "pools[2].reservationId", "(unset)", "a capacity block is bought before",
      "aws ec2 purchase-capacity-block"),
     (pools(BLOCK | RESERVATION | {"min": 1}), "pools[2].min", "1", "a block ends", "set it to 0"),
@@ -380,12 +380,12 @@ def leaves(annotation: object) -> list[tuple[str, str]]:
     model = model_in(annotation)
     found = []
     for name, field in model.model_fields.items() if model else ():
-        default = "required" if field.is_required() else spelled(field.get_default())
+        default = "required" if field.is_required() else pulumi_path(field.get_default())
         found += [(field.alias or name, default), *leaves(field.annotation)]
     return found
 
 
-def spelled(value: object) -> str:
+def pulumi_path(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, str):

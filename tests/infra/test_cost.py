@@ -20,7 +20,7 @@ from infra.cost.comparison import MARKER, Comparison
 from infra.cost.difference import difference
 from infra.cost.estimate import Estimate, EstimateError
 from infra.cost.estimator import estimate
-from infra.cost.tally import Tally
+from infra.cost.resource_counter import ResourceCounter
 from infra.deploy import cost_base as bases
 from infra.deploy.__main__ import app
 from infra.deploy.cost_base import CostBaseError, compared
@@ -45,7 +45,7 @@ def changed(stack: str, pool: str, **changes: Any) -> Estimate:
     aws = simulated(stack).settings.aws
     assert aws
     entries = tuple(each.model_copy(update=changes) if each.name == pool else each for each in aws.pools)
-    return estimate(stack, aws.model_copy(update={"pools": entries}), Tally())
+    return estimate(stack, aws.model_copy(update={"pools": entries}), ResourceCounter())
 
 
 def amounts(line: str) -> list[float]:
@@ -140,7 +140,7 @@ class TestEstimate:
     def test_estimate_record_survives_pulumis_number_format(self, stack: str) -> None:
         """A number of a state is a double."""
         record = json.loads(json.dumps(of(stack).record()), parse_int=float)
-        assert Estimate.of(record) == of(stack)
+        assert Estimate.from_record(record) == of(stack)
 
 
 def lines_of(found: Estimate, flavor: str) -> str:
@@ -170,7 +170,7 @@ class TestText:
         assert "within it" not in whole
         assert "**This stack is in sa-east-1" in Comparison(elsewhere, None, "x").markdown()
         assert "This stack is in" not in "\n".join(text.lines(of("dev")))
-        assert Estimate.of(elsewhere.record()).region == "sa-east-1"
+        assert Estimate.from_record(elsewhere.record()).region == "sa-east-1"
 
     def test_text_without_budget_and_gpus_omits_their_lines(self) -> None:
         whole = "\n".join(text.lines(replace(of("dev"), budget=0, servers=())))
@@ -203,7 +203,7 @@ class TestText:
     )
     def test_record_of_another_form_raises_one_line(self, record: object) -> None:
         with pytest.raises(EstimateError) as caught:
-            Estimate.of(record)
+            Estimate.from_record(record)
         assert len(str(caught.value).splitlines()) == 1
 
 
@@ -251,7 +251,7 @@ class TestDifference:
         line = of("prod").fixed[0]
         cent = replace(of("prod"), fixed=(replace(line, maximum=line.maximum + 0.004), *of("prod").fixed[1:]))
         for now in (of("prod"), cent):
-            assert difference(of("prod"), now).nothing
+            assert difference(of("prod"), now).empty
             assert "nothing costs more or less" in Comparison(now, of("prod"), "x").text()
             assert "Nothing costs more or less" in Comparison(now, of("prod"), "x").markdown()
 
@@ -326,7 +326,7 @@ class TestBase:
         answer = f'[ "$*" = "stack output --stack prod --json --non-interactive" ] && cat {tmp_path}/outputs'
         found = compared(of("prod"), pulumi(tmp_path, monkeypatch, answer), root=repository)
         assert (found.base, found.instead_of) == ("the last deployed state of prod", "")
-        assert found.before == Estimate.of(record)
+        assert found.before == Estimate.from_record(record)
         assert "Compared with the last deployed state of prod\n" in found.text()
 
     @pytest.mark.parametrize(
@@ -346,8 +346,8 @@ class TestBase:
         assert found.base == f"the estimate of main ({commit})"
         assert reason in found.instead_of
         assert found.before
-        assert found.found
-        assert not found.found.nothing
+        assert found.difference
+        assert not found.difference.empty
         for said in (found.text(), found.markdown()):
             assert f"Compared with the estimate of main ({commit}), as the last deployed state can't be read (" in said
             assert reason in said

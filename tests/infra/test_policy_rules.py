@@ -464,14 +464,14 @@ CASES = [
 ]
 
 
-def judged(rule: str, subjects: list[Subject]) -> list[Finding]:
+def findings_of(rule: str, subjects: list[Subject]) -> list[Finding]:
     return findings([each for each in RULES if each.id == rule], subjects)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.rule}-{case.words}".replace(" ", "_"))
 def test_rule_accepts_the_good_case_and_finds_the_bad_one(case: Case) -> None:
-    assert judged(case.rule, case.good) == []
-    found = judged(case.rule, case.bad)
+    assert findings_of(case.rule, case.good) == []
+    found = findings_of(case.rule, case.bad)
     assert found, found
     assert any(case.words in finding.message for finding in found), found
 
@@ -484,7 +484,7 @@ def test_rules_all_have_cases_and_remedies() -> None:
     assert {rule.id for rule in RULES} == {case.rule for case in CASES}
     assert len({rule.id for rule in RULES}) == len(RULES)
     for rule in RULES:
-        assert bool(rule.each) != bool(rule.whole), rule.id
+        assert bool(rule.check) != bool(rule.check_stack), rule.id
         assert rule.text.endswith(".")
         assert rule.remedy
         assert "\n" not in rule.remedy
@@ -496,11 +496,11 @@ def test_rule_with_unknown_inputs_finds_nothing(case: Case) -> None:
     everything = [Subject(each.type, each.name, dict.fromkeys(each.inputs, UNKNOWN), each.urn) for each in case.good]
     by_dependency = ("flow-logs", "default-deny", "protect-in-prod", "efs-mounts")
     if case.rule not in by_dependency:
-        assert judged(case.rule, everything) == []
+        assert findings_of(case.rule, everything) == []
 
 
 def test_finding_text_names_resource_and_remedy() -> None:
-    (finding,) = judged("kms-rotation", [of("aws:kms/key:Key", name="data")])
+    (finding,) = findings_of("kms-rotation", [of("aws:kms/key:Key", name="data")])
     problem, remedy = str(finding).splitlines()
     assert problem == "mandatory kms-rotation: aws:kms/key:Key data: the key is never rotated"
     assert remedy == "  set enable_key_rotation=True"

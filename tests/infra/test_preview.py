@@ -17,7 +17,7 @@ from infra.deploy.aws.tools import PLUGINS, PrerequisiteError, Tools, find_tools
 from infra.deploy.preview_mode import PreviewMode, choose
 from infra.policy.subject import Subject
 from infra.preview import tree
-from infra.preview.report import FIRST, LAST, Report
+from infra.preview.report import FOOTER, HEADER, Report
 from infra.preview.simulation import Simulation, simulate
 from infra.preview.stackfile import SECRET, StackFile, StackFileError, names, read
 from infra.preview.subjects import subjects
@@ -130,8 +130,8 @@ class TestSimulation:
 
     def test_report_begins_and_ends_with_simulated(self, prod: Simulation) -> None:
         lines = Report(prod).text().splitlines()
-        assert lines[0] == FIRST.format("prod")
-        assert lines[-1] == LAST
+        assert lines[0] == HEADER.format("prod")
+        assert lines[-1] == FOOTER
         assert "SIMULATED" in lines[0]
         assert "no AWS account" in lines[0]
         assert "SIMULATED" in lines[-1]
@@ -162,7 +162,7 @@ class TestSimulation:
         assert record["stack"] == "prod"
         assert len(record["resources"]) == len(prod.graph)
         assert sum(record["counts"].values()) == sum(
-            not node.type.startswith(tree.OURS) for node in prod.graph.values()
+            not node.type.startswith(tree.COMPONENT_PREFIX) for node in prod.graph.values()
         )
         assert prod.cost
         assert record["cost"] == prod.cost.record()
@@ -174,7 +174,11 @@ class TestSimulation:
             for line in tree.lines(prod.graph)
             if line.endswith(("resources", "resource"))
         )
-        top = sum(not node.type.startswith(tree.OURS) for node in prod.graph.values() if node.parent not in prod.graph)
+        top = sum(
+            not node.type.startswith(tree.COMPONENT_PREFIX)
+            for node in prod.graph.values()
+            if node.parent not in prod.graph
+        )
         assert counted + top == sum(tree.counts(prod.graph).values())
 
     @pytest.mark.parametrize("stack", names())

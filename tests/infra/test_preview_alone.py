@@ -13,7 +13,7 @@ import pytest
 
 from devcluster import synced
 from infra import ROOT
-from infra.preview.report import FIRST, LAST
+from infra.preview.report import FOOTER, HEADER
 
 NOBODY = 65534
 PROGRAMS = ("make", "sh", "dirname")
@@ -103,7 +103,7 @@ def test_make_preview_with_packages_only_finishes_in_half_a_minute(laptop: Path,
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip() == "simulated, as asked"
     lines = done.stdout.splitlines()
-    assert (lines[0], lines[-1]) == (FIRST.format(stack), LAST)
+    assert (lines[0], lines[-1]) == (HEADER.format(stack), FOOTER)
     assert ("Cost of stack" in done.stdout) == (stack == "prod")
     assert "\nResources" not in done.stdout
     assert list((laptop / "home").iterdir()) == list((laptop / "tmp").iterdir()) == []

@@ -179,7 +179,7 @@ class TestGate:
 
     def ask(self, *errors: str, seconds: int = 1) -> bool:
         failed = pulumi.ErrorHookArgs("urn", "", "local", "t", failed_operation="create", errors=list(errors))
-        return asyncio.run(queueing.again(seconds)(failed))
+        return asyncio.run(queueing.retry_while_webhook_starts(seconds)(failed))
 
     def test_gate_with_a_missing_webhook_retries(self) -> None:
         refused = 'Internal error occurred: failed calling webhook "mresourceflavor.kb.io": connection refused'

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from infra import ROOT
-from infra.aws.iam.boundary import DEPLOYER, DRIFT, PREVIEWER, seconds
+from infra.aws.iam.boundary import DEPLOYER, DRIFT, PREVIEWER, session_seconds
 from infra.aws.iam.github_roles import WORKFLOW, claims, environment_of
 from infra.catalog.images import PLATFORM
 from infra.cost.comparison import MARKER
@@ -227,8 +227,8 @@ def test_pull_request_code_never_runs_with_the_deployer_role() -> None:
 
 def test_credentials_last_as_long_as_the_job() -> None:
     for role, file, job in WHO:
-        assert facts("dev", role)["seconds"] == str(seconds(role))
-        assert jobs(file)[job]["timeout-minutes"] * 60 <= seconds(role), role
+        assert facts("dev", role)["seconds"] == str(session_seconds(role))
+        assert jobs(file)[job]["timeout-minutes"] * 60 <= session_seconds(role), role
     (taken,) = [
         step for _, step in steps() if step.get("uses", "").startswith("aws-actions/configure-aws-credentials@")
     ]

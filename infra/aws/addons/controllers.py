@@ -30,9 +30,9 @@ from infra.settings.aws.models import SYSTEM_NODE_SELECTOR, Aws
 
 LOAD_BALANCERS, AUTOSCALER = "aws-load-balancer-controller", "cluster-autoscaler"
 """Release and service account."""
-NOTHING = 0.001
+EMPTY_NODE_UTILIZATION = 0.001
 """Of a node: a node goes below it, so 0 would keep empty ones. The least a server asks for is more."""
-_SECONDS = 600
+_INSTALL_TIMEOUT_SECONDS = 600
 
 
 class Controllers(Component):
@@ -74,7 +74,7 @@ class Controllers(Component):
             values=dict(values),
             # Ready or rolled back: whatever comes after may count on it.
             atomic=True,
-            timeout=_SECONDS,
+            timeout=_INSTALL_TIMEOUT_SECONDS,
             opts=self.options([self._nodes.system, *after], within=self._cluster.resource),
         )
 
@@ -149,8 +149,8 @@ def _autoscaler_values(aws: Aws, cluster: Cluster) -> dict[str, Any]:
             # A server is somebody's work: a node goes when it is empty, never to save the rest of one. Daemons
             # don't count.
             "ignore-daemonsets-utilization": True,
-            "scale-down-utilization-threshold": NOTHING,
-            "scale-down-gpu-utilization-threshold": NOTHING,
+            "scale-down-utilization-threshold": EMPTY_NODE_UTILIZATION,
+            "scale-down-gpu-utilization-threshold": EMPTY_NODE_UTILIZATION,
             "skip-nodes-with-local-storage": True,
             "skip-nodes-with-system-pods": True,
         },

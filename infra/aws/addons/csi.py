@@ -1,4 +1,4 @@
-"""Configuration and rights of the CSI drivers, which make volumes in AWS for claims.
+"""Configuration and IAM rights of the EBS and EFS CSI drivers.
 
 EBS volumes carry the environment's tags, which the provider's default tags don't reach: budgets and cost reports go by
 them. An access point costs nothing; the file system that does is Pulumi's and tagged.

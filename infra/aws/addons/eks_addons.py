@@ -28,24 +28,24 @@ from infra.platform.manifest import Manifest
 from infra.platform.namespaces import network_policy
 from infra.platform.pools import GPU_LABEL
 from infra.settings.aws.models import SYSTEM_NODE_SELECTOR, Aws
-from infra.settings.aws.naming import ROLE, named
+from infra.settings.aws.naming import MAX_ROLE_NAME, named
 
 SYSTEM_NAMESPACE = "kube-system"
-_MOUNTS = "efs-csi-node"
+_EFS_NODE_ROLE = "efs-csi-node"
 _NETWORK = {
     "enableNetworkPolicy": "true",
     # 16 addresses at a time: as many pods as the kubelet takes, with fewer calls to EC2.
     "env": {"ENABLE_PREFIX_DELEGATION": "true", "WARM_PREFIX_TARGET": "1"},
 }
-_AT_HOME: dict[str, Any] = {"nodeSelector": SYSTEM_NODE_SELECTOR}
-_HEALTH: dict[str, Any] = {
+_ON_SYSTEM_NODES: dict[str, Any] = {"nodeSelector": SYSTEM_NODE_SELECTOR}
+_NODE_MONITORING: dict[str, Any] = {
     # What reads the GPUs' health has no toleration of its own, and node repair knows nothing without it.
     "dcgmAgent": {"tolerations": [{"operator": "Exists"}]},
 }
-_MEASUREMENTS: dict[str, Any] = {
+_OBSERVABILITY: dict[str, Any] = {
     # All else of it is a DaemonSet. By default it instruments what a Service selects: containers that Pod Security
     # `restricted` refuses, in servers' pods, and another PYTHONPATH in the bastion's.
-    "manager": {**_AT_HOME, "applicationSignals": {"autoMonitor": {"monitorAllServices": False}}},
+    "manager": {**_ON_SYSTEM_NODES, "applicationSignals": {"autoMonitor": {"monitorAllServices": False}}},
     "applicationSignals": {"enabled": False},
     # Its own list of instance types has no p5.4xlarge, g7 and g7e: no metric of theirs, and no alarm of idle GPUs.
     "dcgmExporter": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
@@ -64,9 +64,9 @@ def gpu_health_policy() -> dict[str, Any]:
     return network_policy(SYSTEM_NAMESPACE, "dcgm-server", spec)
 
 
-def mounts_files(stack: str, aws: Aws) -> str:
+def efs_node_role_arn(stack: str, aws: Aws) -> str:
     """ARN of the role that mounts shared volumes, known before it is made: the file system's policy names it."""
-    return f"arn:aws:iam::{aws.account_id}:role/{named(stack, _MOUNTS, limit=ROLE)}"
+    return f"arn:aws:iam::{aws.account_id}:role/{named(stack, _EFS_NODE_ROLE, limit=MAX_ROLE_NAME)}"
 
 
 class _Addons(Component):
@@ -132,11 +132,11 @@ class Addons(_Addons):
     ) -> None:
         super().__init__("addons", stack, aws, cluster, opts)
         self._nodes = nodes
-        self.add_to_nodes("coredns", _AT_HOME)
-        self.add_to_nodes("eks-node-monitoring-agent", _HEALTH)
+        self.add_to_nodes("coredns", _ON_SYSTEM_NODES)
+        self.add_to_nodes("eks-node-monitoring-agent", _NODE_MONITORING)
         if any(group.size.gpus for group in groups_of(aws)):
             Manifest(gpu_health_policy(), self.options([nodes.system], within=cluster.resource))
-        self.add_to_nodes("metrics-server", _AT_HOME)
+        self.add_to_nodes("metrics-server", _ON_SYSTEM_NODES)
         disks = self.role(
             "ebs-csi",
             "ebs-csi-controller-sa",
@@ -149,13 +149,13 @@ class Addons(_Addons):
             files = self.role("efs-csi", "efs-csi-controller-sa", statements=csi.access_points(stack, aws))
             # Its daemons': the add-on itself takes a role for the controller only (aws-efs-csi-driver issue 1759). It
             # has no policy of its own, the file system's says all it may.
-            mounts = self.role(_MOUNTS, "efs-csi-node-sa")
+            mounts = self.role(_EFS_NODE_ROLE, "efs-csi-node-sa")
             self.add_to_nodes("aws-efs-csi-driver", csi.files(), files, mounts)
         if aws.observability.container_insights:
             agent = self.role(
                 "cloudwatch", "cloudwatch-agent", "CloudWatchAgentServerPolicy", namespace="amazon-cloudwatch"
             )
-            self.add_to_nodes("amazon-cloudwatch-observability", _MEASUREMENTS, agent)
+            self.add_to_nodes("amazon-cloudwatch-observability", _OBSERVABILITY, agent)
         self.register_outputs({})
 
     def add_to_nodes(

@@ -17,7 +17,7 @@ import pulumi_aws
 from infra.aws import arns
 from infra.aws.cluster.control_plane import Cluster
 from infra.aws.component import Component, document, rendered
-from infra.settings.aws.naming import ROLE, named
+from infra.settings.aws.naming import MAX_ROLE_NAME, named
 
 
 def pod_role(
@@ -49,7 +49,7 @@ def pod_role(
     }
     role = pulumi_aws.iam.Role(
         name,
-        name=named(stack, name, limit=ROLE),
+        name=named(stack, name, limit=MAX_ROLE_NAME),
         assume_role_policy=rendered(document(trust)),
         opts=component.options(),
     )

@@ -19,7 +19,7 @@ from infra.aws.component import Component, document, rendered, trusted
 from infra.aws.kms_keys import Security
 from infra.aws.network.vpc import Network
 from infra.settings.aws.models import Aws
-from infra.settings.aws.naming import ROLE, named
+from infra.settings.aws.naming import MAX_ROLE_NAME, named
 
 LOGS = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
 """All there are (eks:UpdateClusterConfig)."""
@@ -92,7 +92,7 @@ class Cluster(Component):
         """The control plane's own role, and what gives it its rights."""
         role = pulumi_aws.iam.Role(
             "cluster",
-            name=named(stack, "cluster", limit=ROLE),
+            name=named(stack, "cluster", limit=MAX_ROLE_NAME),
             assume_role_policy=trusted("eks.amazonaws.com", "sts:AssumeRole", "sts:TagSession"),
             opts=self.options(),
         )

@@ -26,15 +26,15 @@ ROOT_DEVICE = "/dev/xvda"
 """Of Amazon Linux 2023."""
 ROOT_GIB, GPU_ROOT_GIB = 100, 200
 """PyTorch images are 10 to 20 GiB each. Where there are local disks images and pods' own files are on those."""
-_LOCKED = 2**43
+_MAX_LOCKED_MEMORY = 2**43
 """More than any node has: EFA pins the memory it sends from, and containers inherit containerd's 8 MiB. No pod of ours
 may have IPC_LOCK, and `unlimited` is a number that JSON readers round."""
 _LIMITS_WITH_EFA = [
-    {"type": "RLIMIT_MEMLOCK", "soft": _LOCKED, "hard": _LOCKED},
+    {"type": "RLIMIT_MEMLOCK", "soft": _MAX_LOCKED_MEMORY, "hard": _MAX_LOCKED_MEMORY},
     # As the AMI has it: a list is replaced whole (awslabs/amazon-eks-ami, nodeadm, container RLIMITs).
     {"type": "RLIMIT_NOFILE", "soft": 65536, "hard": 1048576},
 ]
-TAGGED = ("instance", "volume", "network-interface")
+TAGGED_RESOURCES = ("instance", "volume", "network-interface")
 """What a node brings with it; the provider's default tags go no further than the template."""
 
 
@@ -65,7 +65,7 @@ def launch_template(
         name_prefix=f"{group.prefix(stack)}-",
         update_default_version=True,
         # Said once: here where the template's network cards or market are the type's own, else by the node group.
-        instance_type=group.instance_type if types_in_template(group) else None,
+        instance_type=group.instance_type if template_sets_instance_type(group) else None,
         metadata_options=ec2.LaunchTemplateMetadataOptionsArgs(
             http_endpoint="enabled",
             http_tokens="required",
@@ -84,7 +84,7 @@ def launch_template(
                 ),
             )
         ],
-        network_interfaces=interfaces(group, security_groups),
+        network_interfaces=network_interfaces(group, security_groups),
         placement=placement,
         instance_market_options=block if group.capacity == "CAPACITY_BLOCK" else None,
         capacity_reservation_specification=reserved if group.reservation else None,
@@ -93,7 +93,7 @@ def launch_template(
             ec2.LaunchTemplateTagSpecificationArgs(
                 resource_type=what, tags={**tags, "Name": f"{group.prefix(stack)}-node"}
             )
-            for what in TAGGED
+            for what in TAGGED_RESOURCES
         ],
         opts=component.options(),
     )
@@ -104,13 +104,15 @@ def root_gib(size: Size) -> int:
     return GPU_ROOT_GIB if size.gpus else ROOT_GIB
 
 
-def types_in_template(group: Group) -> bool:
+def template_sets_instance_type(group: Group) -> bool:
     """Whether the template and not the node group says the instance type."""
     return group.efa or group.capacity == "CAPACITY_BLOCK"
 
 
-def interfaces(group: Group, security_groups: list[pulumi.Input[str]]) -> list[ec2.LaunchTemplateNetworkInterfaceArgs]:
-    """Its network cards: one with an address, and with EFA one on every card that can, for traffic between GPUs only.
+def network_interfaces(
+    group: Group, security_groups: list[pulumi.Input[str]]
+) -> list[ec2.LaunchTemplateNetworkInterfaceArgs]:
+    """Network interfaces of a node: one with an address, and EFA on the others.
 
     EC2 takes no word on public addresses where there are several; the subnets give none.
     """

@@ -19,7 +19,7 @@ from infra.catalog import FAMILIES, Capacity, Family, Size
 from infra.catalog.allocatable import allocatable
 from infra.platform.pools import Pool
 from infra.settings.aws.models import SYSTEM_NODE_SELECTOR, SYSTEM_POOL, Aws, PoolSettings
-from infra.settings.aws.naming import NODE_GROUP_PREFIX, named
+from infra.settings.aws.naming import MAX_NODE_GROUP_PREFIX, named
 
 ROOT_FOR_SERVERS_GIB = 140
 """Of a GPU node's root disk (launchtemplate.py): the rest is for images."""
@@ -58,7 +58,7 @@ class Group:
 
     def prefix(self, stack: str) -> str:
         """What the node group's name starts with, short enough for the suffix that Pulumi's provider adds."""
-        return named(stack, self.key, limit=NODE_GROUP_PREFIX)
+        return named(stack, self.key, limit=MAX_NODE_GROUP_PREFIX)
 
 
 def pools_of(aws: Aws) -> tuple[Pool, ...]:

@@ -17,7 +17,7 @@ from pulumi_aws import autoscaling, ec2, eks, iam, vpc
 from devservers_core.names import GPU
 from infra.aws import arns
 from infra.aws.cluster.control_plane import Cluster
-from infra.aws.cluster.launch_template import launch_template, types_in_template
+from infra.aws.cluster.launch_template import launch_template, template_sets_instance_type
 from infra.aws.cluster.node_groups import Group, groups_of, system_of
 from infra.aws.component import Component, trusted
 from infra.aws.kms_keys import Security
@@ -25,7 +25,7 @@ from infra.aws.network.vpc import Network
 from infra.aws.tags import tags_of
 from infra.platform.pools import EFA
 from infra.settings.aws.models import Aws
-from infra.settings.aws.naming import ROLE, named
+from infra.settings.aws.naming import MAX_ROLE_NAME, named
 
 POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonSSMManagedInstanceCore")
 """Joining, pulling images, and Session Manager for when SSH is of no help. The CNI has a role of its own."""
@@ -63,7 +63,7 @@ class Nodes(Component):
     def _make_role(self) -> tuple[iam.Role, list[pulumi.Resource]]:
         role = iam.Role(
             "node",
-            name=named(self._stack, "node", limit=ROLE),
+            name=named(self._stack, "node", limit=MAX_ROLE_NAME),
             assume_role_policy=trusted("ec2.amazonaws.com"),
             opts=self.options(),
         )
@@ -124,7 +124,7 @@ class Nodes(Component):
             subnet_ids=[self._network.private_subnets[zone] for zone in group.zones],
             ami_type=group.family.ami_type,
             capacity_type=group.capacity,
-            instance_types=None if types_in_template(group) else [group.instance_type],
+            instance_types=None if template_sets_instance_type(group) else [group.instance_type],
             launch_template=eks.NodeGroupLaunchTemplateArgs(id=template.id, version=template.latest_version.apply(str)),
             scaling_config=eks.NodeGroupScalingConfigArgs(min_size=least, desired_size=least, max_size=group.max),
             update_config=eks.NodeGroupUpdateConfigArgs(max_unavailable=1),

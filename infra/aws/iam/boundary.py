@@ -16,9 +16,9 @@ import pulumi_aws
 
 from infra.aws.component import Component, document, rendered
 from infra.settings.aws.models import Aws
-from infra.settings.aws.naming import ROLE, named
+from infra.settings.aws.naming import MAX_ROLE_NAME, named
 
-BEYOND = (
+EXCLUDED_ACTIONS = (
     "account:*",
     "aws-portal:*",
     "billing:*",
@@ -35,7 +35,7 @@ BEYOND = (
 )
 """What makes rights or takes those of others, and S3, where Pulumi's state is; nothing on a node or in a pod has a use
 for it."""
-LAST = (
+IRREVERSIBLE_ACTIONS = (
     "ecr:DeleteRepository", "eks:DeleteCluster", "elasticfilesystem:DeleteFileSystem", "kms:ScheduleKeyDeletion",
     "route53:DeleteHostedZone",
 )  # fmt: skip
@@ -48,14 +48,14 @@ _TYPE = "aws:iam/role:Role"
 _HOURS = {DEPLOYER: 4}
 
 
-def seconds(who: str) -> int:
+def session_seconds(who: str) -> int:
     """How long a role of CI is had for: a deployer's as long as its job may take (up.yml), the others' an hour."""
     return _HOURS.get(who, 1) * 3600
 
 
 def name(stack: str) -> str:
     """Of the policy."""
-    return named(stack, "boundary", limit=ROLE)
+    return named(stack, "boundary", limit=MAX_ROLE_NAME)
 
 
 def arn(stack: str, aws: Aws) -> str:
@@ -64,7 +64,7 @@ def arn(stack: str, aws: Aws) -> str:
 
 
 def limits(stack: str, aws: Aws) -> dict[str, Any]:
-    """The most any role of the environment may do: everything but :data:`BEYOND`, in its own region.
+    """The most any role of the environment may do: everything but :data:`EXCLUDED_ACTIONS`, in its own region.
 
     Never to what is tagged as another stack's; what carries no tag is anybody's in the account, so environments that
     must not touch each other have accounts of their own.
@@ -75,7 +75,7 @@ def limits(stack: str, aws: Aws) -> dict[str, Any]:
             "Sid": "NothingThatMakesRights",
             "Effect": "Allow",
             # A list of all that is allowed would be every policy of every add-on once more.
-            "NotAction": list(BEYOND),
+            "NotAction": list(EXCLUDED_ACTIONS),
             "Resource": "*",
             "Condition": {"StringEquals": {"aws:RequestedRegion": aws.region}},
         },
@@ -95,13 +95,13 @@ def limits(stack: str, aws: Aws) -> dict[str, Any]:
         },
     ]
     if aws.production:
-        statements.append(never())
+        statements.append(deny_irreversible())
     return document(*statements)
 
 
-def never() -> dict[str, Any]:
-    """Production's statement: :data:`LAST` is for administrators."""
-    return {"Sid": "Never", "Effect": "Deny", "Action": list(LAST), "Resource": "*"}
+def deny_irreversible() -> dict[str, Any]:
+    """Production's statement: :data:`IRREVERSIBLE_ACTIONS` is for administrators."""
+    return {"Sid": "Never", "Effect": "Deny", "Action": list(IRREVERSIBLE_ACTIONS), "Resource": "*"}
 
 
 class Boundary(Component):

@@ -19,7 +19,7 @@ from infra.aws.iam.boundary import CI
 from infra.aws.iam.previewer_policy import budget, own
 from infra.settings.aws import ecr_images
 from infra.settings.aws.models import Aws
-from infra.settings.aws.naming import LOAD_BALANCER, ROLE, named
+from infra.settings.aws.naming import MAX_LOAD_BALANCER_NAME, MAX_ROLE_NAME, named
 
 _EC2_MAKE = (
     "AllocateAddress CreateFlowLogs CreateInternetGateway CreateLaunchTemplate CreateLaunchTemplateVersion"
@@ -109,9 +109,9 @@ def network(stack: str, aws: Aws) -> dict[str, Any]:
     balancers = [
         arns.arn(aws, "elasticloadbalancing", f"{kind}/{name}")
         for kind, name in (
-            ("loadbalancer/net", f"{named(stack, 'edge', limit=LOAD_BALANCER)}/*"),
-            ("listener/net", f"{named(stack, 'edge', limit=LOAD_BALANCER)}/*"),
-            ("targetgroup", f"{named(stack, 'ssh', limit=LOAD_BALANCER)}/*"),
+            ("loadbalancer/net", f"{named(stack, 'edge', limit=MAX_LOAD_BALANCER_NAME)}/*"),
+            ("listener/net", f"{named(stack, 'edge', limit=MAX_LOAD_BALANCER_NAME)}/*"),
+            ("targetgroup", f"{named(stack, 'ssh', limit=MAX_LOAD_BALANCER_NAME)}/*"),
         )
     ]
     return document(
@@ -208,7 +208,7 @@ def services(stack: str, aws: Aws) -> dict[str, Any]:
         *_names(stack, aws),
     ]  # fmt: skip
     if aws.production:
-        statements.append(boundary.never())
+        statements.append(boundary.deny_irreversible())
     return document(*statements)
 
 
@@ -236,8 +236,8 @@ def roles(stack: str, aws: Aws) -> dict[str, Any]:
     """IAM: roles that carry the boundary, their policies, and whom they are given to."""
     mine = own(aws, stack, "role")
     untouched = [
-        *(f"arn:aws:iam::{aws.account_id}:role/{named(stack, who, limit=ROLE)}" for who in CI),
-        *(f"arn:aws:iam::{aws.account_id}:policy/{named(stack, who, limit=ROLE)}*" for who in CI),
+        *(f"arn:aws:iam::{aws.account_id}:role/{named(stack, who, limit=MAX_ROLE_NAME)}" for who in CI),
+        *(f"arn:aws:iam::{aws.account_id}:policy/{named(stack, who, limit=MAX_ROLE_NAME)}*" for who in CI),
         boundary.arn(stack, aws),
     ]
     return document(

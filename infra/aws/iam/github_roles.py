@@ -1,6 +1,6 @@
 """IAM roles that GitHub Actions workflows assume by OpenID Connect.
 
-Invariant: CI gets its rights from GitHub's word about one repository, for one environment, and keeps no key.
+Invariant: CI gets its rights by GitHub's tokens of one repository, for one environment, and keeps no key.
 
 What is merged deploys, by the one workflow for it and after GitHub's approval for the environment. A pull request of
 the repository itself (a fork's gets no token) previews, in an environment of GitHub's that can ask for approval too: it
@@ -19,11 +19,11 @@ from pulumi_aws import eks, iam
 from infra.aws.cluster.control_plane import ADMINISTRATOR, Cluster
 from infra.aws.component import Component, document, rendered
 from infra.aws.iam import deployer_policy, previewer_policy
-from infra.aws.iam.boundary import DEPLOYER, DRIFT, PREVIEWER, seconds
+from infra.aws.iam.boundary import DEPLOYER, DRIFT, PREVIEWER, session_seconds
+from infra.catalog.github import OIDC_ISSUER
 from infra.settings.aws.models import Aws, GitHub
-from infra.settings.aws.naming import ROLE, named
+from infra.settings.aws.naming import MAX_ROLE_NAME, named
 
-ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
 _POLICIES = "arn:aws:eks::aws:cluster-access-policy/"
 VIEW = f"{_POLICIES}AmazonEKSViewPolicy"
@@ -31,7 +31,7 @@ VIEW = f"{_POLICIES}AmazonEKSViewPolicy"
 compares with what it made last (pulumi-kubernetes 4.25, provider.go: IsForbidden), as it does Helm releases anyway."""
 ADMIN_VIEW = f"{_POLICIES}AmazonEKSAdminViewPolicy"
 """Reads everything, Secrets too: there Helm keeps its releases, which a refresh reads (helm_release.go: Read)."""
-IN_CLUSTER = {PREVIEWER: VIEW, DRIFT: ADMIN_VIEW, DEPLOYER: ADMINISTRATOR}
+CLUSTER_POLICIES = {PREVIEWER: VIEW, DRIFT: ADMIN_VIEW, DEPLOYER: ADMINISTRATOR}
 WORKFLOW = ".github/workflows/up.yml"
 """The only one that deploys."""
 
@@ -42,7 +42,7 @@ def environment_of(stack: str, who: str) -> str:
 
 
 def claims(stack: str, github: GitHub, who: str) -> dict[str, str]:
-    """What GitHub must say of a workflow's run, claim by claim, whole values (docs.github.com, OpenID Connect).
+    """Claims that the token of a workflow's run must have, as whole values.
 
     With an environment, ``sub`` names no branch and no workflow; so merged code is known by ``ref``, and who deploys by
     ``job_workflow_ref``, the reusable workflow at the branch: on the same runner another workflow gets no token that
@@ -71,20 +71,20 @@ def _subject(github: GitHub) -> str:
 
 
 def trust(provider_arn: str, stack: str, github: GitHub, who: str) -> dict[str, Any]:
-    """The trust policy of a role of CI: exact values only, so no other repository, branch or environment has it."""
+    """The trust policy of a role of CI, by exact values of claims only."""
     wanted = {"aud": AUDIENCE, **claims(stack, github, who)}
     return document(
         {
             "Effect": "Allow",
             "Principal": {"Federated": provider_arn},
             "Action": "sts:AssumeRoleWithWebIdentity",
-            "Condition": {"StringEquals": {f"{ISSUER}:{claim}": value for claim, value in wanted.items()}},
+            "Condition": {"StringEquals": {f"{OIDC_ISSUER}:{claim}": value for claim, value in wanted.items()}},
         }
     )
 
 
 class Access(Component):
-    """The roles of previews, drift and `pulumi up` in CI, with their access to the cluster; none without GitHub.
+    """IAM roles of previews, drift and `pulumi up` in CI; none without GitHub.
 
     Made by an administrator's `pulumi up`: a deployer can't change these.
     """
@@ -98,7 +98,7 @@ class Access(Component):
         self.roles = {}
         github = aws.access.github
         if github is not None:
-            after = self._issuer(github)
+            after = self._oidc_provider(github)
             read = {"settings": previewer_policy.settings(stack, aws)}
             write = {
                 "network": deployer_policy.network(stack, aws),
@@ -110,11 +110,11 @@ class Access(Component):
             self._role(DEPLOYER, github, read | write, cluster, after)
         self.register_outputs({"roles": self.roles})
 
-    def _issuer(self, github: GitHub) -> list[pulumi.Resource]:
+    def _oidc_provider(self, github: GitHub) -> list[pulumi.Resource]:
         if github.provider_arn:
             return []
         made = iam.OpenIdConnectProvider(
-            "github", url=f"https://{ISSUER}", client_id_lists=[AUDIENCE], opts=self.options()
+            "github", url=f"https://{OIDC_ISSUER}", client_id_lists=[AUDIENCE], opts=self.options()
         )
         return [made]
 
@@ -128,13 +128,13 @@ class Access(Component):
     ) -> None:
         stack, aws = self._stack, self._aws
         # One provider in an account can be for an issuer, so its ARN is known before it is made.
-        arn = github.provider_arn or f"arn:aws:iam::{aws.account_id}:oidc-provider/{ISSUER}"
+        arn = github.provider_arn or f"arn:aws:iam::{aws.account_id}:oidc-provider/{OIDC_ISSUER}"
         role = iam.Role(
             who,
-            name=named(stack, who, limit=ROLE),
+            name=named(stack, who, limit=MAX_ROLE_NAME),
             description=f"Of GitHub's {github.repository}, for {named(stack)}",
             assume_role_policy=json.dumps(trust(arn, stack, github, who)),
-            max_session_duration=seconds(who),
+            max_session_duration=session_seconds(who),
             opts=self.options(after),
         )
         state = previewer_policy.state(stack, aws, write=who == DEPLOYER)
@@ -142,7 +142,7 @@ class Access(Component):
             # Managed ones: what a role may have inline is too little for a deployer's (10 240 characters).
             made = iam.Policy(
                 f"{who}-{name}",
-                name=named(stack, who, name, limit=ROLE),
+                name=named(stack, who, name, limit=MAX_ROLE_NAME),
                 policy=rendered(policy),
                 opts=self.options(),
             )
@@ -158,7 +158,7 @@ class Access(Component):
             who,
             cluster_name=cluster.name,
             principal_arn=role.arn,
-            policy_arn=IN_CLUSTER[who],
+            policy_arn=CLUSTER_POLICIES[who],
             access_scope=eks.AccessPolicyAssociationAccessScopeArgs(type="cluster"),
             opts=self.options([entry]),
         )

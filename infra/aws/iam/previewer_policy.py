@@ -14,8 +14,9 @@ from typing import Any
 from infra import PROJECT
 from infra.aws import arns
 from infra.aws.component import document
+from infra.catalog.github import OIDC_ISSUER
 from infra.settings.aws.models import Aws
-from infra.settings.aws.naming import ROLE, named
+from infra.settings.aws.naming import MAX_ROLE_NAME, named
 
 _METADATA: dict[str, str] = {
     "autoscaling": "DescribeAutoScalingGroups DescribeTags",
@@ -74,7 +75,7 @@ def settings(stack: str, aws: Aws) -> dict[str, Any]:
             "Sid": "GitHub",
             "Effect": "Allow",
             "Action": "iam:GetOpenIDConnectProvider",
-            "Resource": f"arn:aws:iam::{aws.account_id}:oidc-provider/token.actions.githubusercontent.com",
+            "Resource": f"arn:aws:iam::{aws.account_id}:oidc-provider/{OIDC_ISSUER}",
         },
         {
             "Sid": "Budget",
@@ -87,11 +88,13 @@ def settings(stack: str, aws: Aws) -> dict[str, Any]:
 
 def budget(stack: str, aws: Aws) -> str:
     """The ARN of the environment's budget."""
-    return f"arn:aws:budgets::{aws.account_id}:budget/{named(stack, limit=ROLE)}"
+    return f"arn:aws:budgets::{aws.account_id}:budget/{named(stack, limit=MAX_ROLE_NAME)}"
 
 
 def state(stack: str, aws: Aws, *, write: bool) -> dict[str, Any] | None:
-    """Pulumi's state of this one stack, and the key of its secrets; None where the state is in Pulumi Cloud.
+    """Access to this stack's Pulumi state and its secrets' key.
+
+    None where the state is in Pulumi Cloud.
 
     The paths are those of Pulumi's own backend (pulumi/pkg/backend/diy, 3.259: store.go, lock.go). A preview takes no
     lock and saves nothing (backend.go: Preview), so it only reads.

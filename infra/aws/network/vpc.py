@@ -16,7 +16,7 @@ from infra.aws.component import Component, document, rendered
 from infra.aws.kms_keys import Security
 from infra.aws.network.security_group_rules import allow_ingress
 from infra.settings.aws.models import Aws
-from infra.settings.aws.naming import ROLE, named
+from infra.settings.aws.naming import MAX_ROLE_NAME, named
 from infra.settings.aws.subnets import plan_subnets
 
 ENDPOINTS = ("autoscaling", "ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth", "elasticloadbalancing", "logs", "sts")
@@ -49,7 +49,7 @@ class Network(Component):
         public = {each.zone: self._subnet("public", each.zone, each.public) for each in self._plan}
         self.private_subnets = {zone: subnet.id for zone, subnet in private.items()}
         self.public_subnets = {zone: subnet.id for zone, subnet in public.items()}
-        tables = self._ways_out()
+        tables = self._route_tables()
         self._endpoints(tables)
         self._flow_log(security)
         self.register_outputs({})
@@ -70,7 +70,7 @@ class Network(Component):
             opts=self.options(),
         )
 
-    def _ways_out(self) -> dict[str, pulumi_aws.ec2.RouteTable]:
+    def _route_tables(self) -> dict[str, pulumi_aws.ec2.RouteTable]:
         """Internet gateway, NAT and routes; the private route tables by zone."""
         internet = pulumi_aws.ec2.InternetGateway(
             "internet", vpc_id=self.vpc_id, tags=self._named(), opts=self.options()
@@ -191,7 +191,7 @@ class Network(Component):
         }
         role = pulumi_aws.iam.Role(
             "flow",
-            name=named(self._stack, "flow-log", limit=ROLE),
+            name=named(self._stack, "flow-log", limit=MAX_ROLE_NAME),
             assume_role_policy=rendered(document(trust)),
             opts=self.options(),
         )

@@ -23,7 +23,7 @@ from infra.aws.network.vpc import Network
 from infra.aws.storage.volumes import Storage
 from infra.catalog import FAMILIES
 from infra.settings.aws.models import Aws
-from infra.settings.aws.naming import ROLE, named
+from infra.settings.aws.naming import MAX_ROLE_NAME, named
 
 GPU_IDLE_PERCENT = 5
 GPU_IDLE_HOURS = 2
@@ -33,15 +33,15 @@ SPENT_PERCENT, FORECAST_PERCENT = 80, 100
 
 
 @dataclass(frozen=True)
-class Watched:
-    """A metric, and from when on it is an alarm: ``periods`` times in a row, seconds each.
+class Alarm:
+    """An alarm on a metric over ``periods`` periods in a row.
 
     ``query`` stands in for namespace, metric, dimensions and statistic: a Metrics Insights query, each of whose series
     is an alarm's contributor of its own.
     """
 
     name: str
-    says: str
+    description: str
     namespace: str | None
     metric: str | None
     dimensions: Mapping[str, pulumi.Input[str]] = field(hash=False)
@@ -77,13 +77,13 @@ class Observability(Component):
         super().__init__("observability", opts)
         self._stack, self._aws = stack, aws
         self.topic_arn = self._topic(security)
-        for watched in [
+        for alarm in [
             *(_edge(edge) if bastion else ()),
             *_nodes(cluster.name, aws),
-            *_files(storage.file_system_id),
-            *_ways_out(network.nat_gateways),
+            *_file_system(storage.file_system_id),
+            *_nat_gateways(network.nat_gateways),
         ]:
-            self._alarm(watched)
+            self._make_alarm(alarm)
         if aws.observability.monthly_budget:
             self._budget(aws.observability.monthly_budget)
         self.register_outputs({"topic": self.topic_arn})
@@ -103,25 +103,25 @@ class Observability(Component):
             sns.TopicSubscription(address, topic=topic.arn, protocol="email", endpoint=address, opts=self.options())
         return topic.arn
 
-    def _alarm(self, watched: Watched) -> None:
+    def _make_alarm(self, alarm: Alarm) -> None:
         query = cloudwatch.MetricAlarmMetricQueryArgs(
-            id="query", expression=watched.query, period=watched.period, return_data=True
+            id="query", expression=alarm.query, period=alarm.period, return_data=True
         )
         cloudwatch.MetricAlarm(
-            watched.name,
-            name=named(self._stack, watched.name, limit=255),
-            alarm_description=watched.says,
-            namespace=watched.namespace,
-            metric_name=watched.metric,
-            dimensions=dict(watched.dimensions) or None,
-            statistic=None if watched.query else watched.statistic,
-            period=None if watched.query else watched.period,
-            metric_queries=[query] if watched.query else None,
-            evaluation_periods=watched.periods,
-            threshold=watched.threshold,
-            comparison_operator=watched.comparison,
+            alarm.name,
+            name=named(self._stack, alarm.name, limit=255),
+            alarm_description=alarm.description,
+            namespace=alarm.namespace,
+            metric_name=alarm.metric,
+            dimensions=dict(alarm.dimensions) or None,
+            statistic=None if alarm.query else alarm.statistic,
+            period=None if alarm.query else alarm.period,
+            metric_queries=[query] if alarm.query else None,
+            evaluation_periods=alarm.periods,
+            threshold=alarm.threshold,
+            comparison_operator=alarm.comparison,
             # Mostly nothing measured is nothing there: no GPU node, no NAT gateway's error.
-            treat_missing_data="breaching" if watched.breaching else "notBreaching",
+            treat_missing_data="breaching" if alarm.breaching else "notBreaching",
             alarm_actions=[self.topic_arn],
             ok_actions=[self.topic_arn],
             opts=self.options(),
@@ -139,7 +139,7 @@ class Observability(Component):
 
         budgets.Budget(
             "monthly",
-            name=named(self._stack, limit=ROLE),
+            name=named(self._stack, limit=MAX_ROLE_NAME),
             account_id=self._aws.account_id,
             budget_type="COST",
             time_unit="MONTHLY",
@@ -152,10 +152,10 @@ class Observability(Component):
         )
 
 
-def _edge(edge: Edge) -> list[Watched]:
+def _edge(edge: Edge) -> list[Alarm]:
     of = {"LoadBalancer": edge.load_balancer.arn_suffix, "TargetGroup": edge.target_group.arn_suffix}
     return [
-        Watched(
+        Alarm(
             "bastion-unhealthy",
             "A bastion pod fails its health check; see docs/runbooks/failures.md",
             "AWS/NetworkELB",
@@ -163,7 +163,7 @@ def _edge(edge: Edge) -> list[Watched]:
             of,
             1,
         ),
-        Watched(
+        Alarm(
             "bastion-gone",
             "No bastion pod takes sessions: nobody can log in",
             "AWS/NetworkELB",
@@ -178,12 +178,12 @@ def _edge(edge: Edge) -> list[Watched]:
     ]
 
 
-def _nodes(cluster: str, aws: Aws) -> list[Watched]:
+def _nodes(cluster: str, aws: Aws) -> list[Alarm]:
     if not aws.observability.container_insights:
         return []
     of = {"ClusterName": cluster}
     found = [
-        Watched(
+        Alarm(
             "nodes-not-ready",
             "A node is not ready for ten minutes; node repair should have replaced it",
             "ContainerInsights",
@@ -196,7 +196,7 @@ def _nodes(cluster: str, aws: Aws) -> list[Watched]:
     ]
     if any(FAMILIES[pool.family].gpu for pool in aws.pools):
         found.append(
-            Watched(
+            Alarm(
                 "gpus-idle",
                 f"A GPU node's GPUs do nothing for {GPU_IDLE_HOURS} hours: the alarm's contributors name it; see "
                 "devctl list --all",
@@ -217,12 +217,12 @@ def _nodes(cluster: str, aws: Aws) -> list[Watched]:
     return found
 
 
-def _files(file_system_id: pulumi.Input[str] | None) -> list[Watched]:
+def _file_system(file_system_id: pulumi.Input[str] | None) -> list[Alarm]:
     """Elastic throughput has no credits to run out of; what it has is a limit of operations."""
     if file_system_id is None:
         return []
     return [
-        Watched(
+        Alarm(
             "files-busy",
             "The shared file system is at its limit of operations: many small files are slow",
             "AWS/EFS",
@@ -236,9 +236,9 @@ def _files(file_system_id: pulumi.Input[str] | None) -> list[Watched]:
     ]
 
 
-def _ways_out(nat_gateways: Mapping[str, pulumi.Input[str]]) -> list[Watched]:
+def _nat_gateways(nat_gateways: Mapping[str, pulumi.Input[str]]) -> list[Alarm]:
     return [
-        Watched(
+        Alarm(
             f"nat-{name}-full",
             "A NAT gateway has no port left: connections to the internet fail",
             "AWS/NATGateway",

@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 from pulumi_aws import ec2, efs
 
-from infra.aws.addons.eks_addons import mounts_files
+from infra.aws.addons.eks_addons import efs_node_role_arn
 from infra.aws.cluster.control_plane import Cluster
 from infra.aws.component import Component, document, rendered
 from infra.aws.kms_keys import Security
@@ -147,7 +147,7 @@ class Storage(Component):
         policy = efs.FileSystemPolicy(
             "shared",
             file_system_id=system.id,
-            policy=rendered(file_system_policy(system.arn, mounts_files(stack, aws))),
+            policy=rendered(file_system_policy(system.arn, efs_node_role_arn(stack, aws))),
             opts=self.options(),
         )
         efs.BackupPolicy(

@@ -2,18 +2,18 @@
 
 Invariant: it is all in the stack's committed file, so a workflow has no settings of its own that could disagree.
 
-``python -m infra.deploy.aws.ci STACK ROLE`` runs it.
+``python -m infra.deploy.aws.ci STACK MAX_ROLE_NAME`` runs it.
 """
 
 from __future__ import annotations
 
 import sys
 
-from infra.aws.iam.boundary import CI, seconds
+from infra.aws.iam.boundary import CI, session_seconds
 from infra.preview.simulation import settings_of
 from infra.preview.stackfile import StackFileError, read
 from infra.settings.aws import ecr_images
-from infra.settings.aws.naming import ROLE, named
+from infra.settings.aws.naming import MAX_ROLE_NAME, named
 from infra.settings.problems import SettingsError
 
 
@@ -34,8 +34,8 @@ def facts(stack: str, role: str) -> dict[str, str]:
     return {
         "region": aws.region,
         "account": aws.account_id,
-        "role": f"arn:aws:iam::{aws.account_id}:role/{named(stack, role, limit=ROLE)}",
-        "seconds": str(seconds(role)),
+        "role": f"arn:aws:iam::{aws.account_id}:role/{named(stack, role, limit=MAX_ROLE_NAME)}",
+        "seconds": str(session_seconds(role)),
         "registry": ecr_images.registry(aws) if aws.registry.build else "",
         "backend": f"s3://{bucket}?region={aws.region}&awssdk=v2" if bucket else "",
     }
@@ -46,7 +46,7 @@ def main() -> int:
     try:
         found = facts(*sys.argv[1:3])
     except (StackFileError, SettingsError, TypeError) as error:
-        print(f"{error}\n  python -m infra.deploy.aws.ci STACK ROLE", file=sys.stderr)
+        print(f"{error}\n  python -m infra.deploy.aws.ci STACK MAX_ROLE_NAME", file=sys.stderr)
         return 1
     print("\n".join(f"{name}={value}" for name, value in found.items()))
     return 0

@@ -1,4 +1,4 @@
-"""Measures the networks around a cluster on this machine, for the Pulumi program (infra/local/surroundings.py)."""
+"""Measures the networks around a cluster on this machine, for the Pulumi program (infra/local/networks.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from devcluster.components import POD_CIDR, SERVICE_CIDR, Site
-from infra.local.surroundings import Surroundings
+from infra.local.networks import ClusterNetworks
 
 _ADDRESSES = ("InternalIP", "ExternalIP")
 
@@ -17,7 +17,7 @@ def measure(
     services: Iterable[Mapping[str, Any]],
     slices: Iterable[Mapping[str, Any]],
     site: Site | None = None,
-) -> Surroundings:
+) -> ClusterNetworks:
     """What is around a cluster, from what `kubectl get` lists. Pure.
 
     ``services`` and ``slices`` (EndpointSlices) are those of the API server, ``site`` is the embedded cluster's.
@@ -32,10 +32,10 @@ def measure(
     for each in slices:
         closed += [_one(address) for endpoint in each.get("endpoints") or () for address in endpoint["addresses"]]
     if site is None:
-        return Surroundings(_networks(closed))
+        return ClusterNetworks(_networks(closed))
     cable = str(ipaddress.IPv4Network(f"{site.gateway}/30", strict=False))
     # Its pods' addresses come from the CNI plugin's own range, so its node has no podCIDR.
-    return Surroundings(_networks([*closed, POD_CIDR, SERVICE_CIDR, cable]), (_one(site.address),), (cable,))
+    return ClusterNetworks(_networks([*closed, POD_CIDR, SERVICE_CIDR, cable]), (_one(site.address),), (cable,))
 
 
 def _one(address: str) -> str:

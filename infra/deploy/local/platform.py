@@ -29,7 +29,9 @@ from infra.deploy.local.images import references
 from infra.deploy.local.kubectl import kubectl as kubectl_of
 from infra.deploy.local.stack import LocalStack
 from infra.errors import InfraError
-from infra.local import capacity, context, surroundings
+from infra.local import capacity, context
+from infra.local.networks import VARIABLE as NETWORK_VARIABLE
+from infra.local.networks import ClusterNetworks
 from infra.preview import stackfile
 from infra.settings.bastion import PORT_VARIABLE, Bastion
 from infra.settings.person import Person, person
@@ -176,7 +178,7 @@ class Platform:
         nodes, namespaces = kubectl.get("nodes"), kubectl.get("namespaces")
         return capacity.measured(nodes, kubectl.get("pods", "--all-namespaces"), namespaces, fake)
 
-    def _surroundings(self, chosen: context.Choice) -> surroundings.Surroundings:
+    def _networks_of(self, chosen: context.Choice) -> ClusterNetworks:
         """The networks around the cluster."""
         kubectl = kubectl_of(chosen, self.paths, self.env)
         services = kubectl.get("services", "--namespace", "default", "--field-selector", "metadata.name=kubernetes")
@@ -222,7 +224,7 @@ class Platform:
         added = {variable: own[name] for name, variable in IMAGE_VARIABLES.items()}
         added[CHART_VARIABLE] = str(toolchain.chart(self.paths))
         added[capacity.VARIABLE] = str(self._capacity(chosen))
-        added[surroundings.VARIABLE] = str(self._surroundings(chosen))
+        added[NETWORK_VARIABLE] = str(self._networks_of(chosen))
         if chosen.embedded and (port := self.cluster.published().get(self._bastion().node_port)):
             added[PORT_VARIABLE] = str(port)
         added["DEVSERVERS_LOCAL_USER"] = who.name

@@ -1,1 +1,1 @@
-"""Settings of an AWS environment: models, checks, and the names that are made from them."""
+"""Settings of an AWS environment: models, checks, and derived names."""

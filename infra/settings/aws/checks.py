@@ -16,7 +16,7 @@ from infra.catalog import VERSIONS
 from infra.settings.aws import network_checks as checks_network
 from infra.settings.aws import pool_checks as checks_pools
 from infra.settings.aws.models import Aws
-from infra.settings.problems import Problem, problem, repeated
+from infra.settings.problems import Problem, duplicates, problem
 
 ENVIRONMENTS = ("dev", "staging", "prod")
 
@@ -99,8 +99,8 @@ def _edge(aws: Aws) -> Iterator[Problem]:
 
 
 def _people(aws: Aws) -> Iterator[Problem]:
-    yield from repeated("access.administrators", aws.access.administrators)
-    yield from repeated("observability.emails", aws.observability.emails)
+    yield from duplicates("access.administrators", aws.access.administrators)
+    yield from duplicates("observability.emails", aws.observability.emails)
     github = aws.access.github
     if github and bool(github.owner_id) != bool(github.repository_id):
         missing, given = ("ownerId", "repositoryId") if github.repository_id else ("repositoryId", "ownerId")

@@ -7,6 +7,7 @@ What fields must hold together is in infra/settings/aws/checks.py; both are appl
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from devservers.api.admission_people import SHARED_CLASS
 from devservers.api.fields import Matching
 from devservers_core.names import LABEL_POOL
 from infra.catalog import FAMILIES
+from infra.catalog.github import OIDC_ISSUER
 from infra.settings.model import Cidr, Cidrs, SettingsModel, allowed
 
 GP3 = "gp3"
@@ -109,7 +111,7 @@ class SystemNodes(SettingsModel):
 
 
 class PoolSettings(SettingsModel):
-    """Nodes of one kind; node groups, Kueue's ResourceFlavor and the DevServerFlavor all come from it."""
+    """A pool of equal nodes; its node groups, ResourceFlavor and flavor follow."""
 
     name: Annotated[
         str,
@@ -146,8 +148,9 @@ class PoolSettings(SettingsModel):
 
     @property
     def node_price(self) -> float | None:
-        """Price of one node, US dollars an hour: the pool's own, else the catalog's; None where neither is set.
+        """Price of one node in US dollars an hour; None if unknown.
 
+        The pool's own, else the catalog's.
         For SPOT and CAPACITY_BLOCK the catalog's price is an upper limit.
         """
         return self.price_per_hour or FAMILIES[self.family].sizes[self.size].price
@@ -229,7 +232,7 @@ class GitHub(SettingsModel):
     """The only one that is deployed from."""
     provider_arn: Annotated[
         str,
-        Matching(r"^(arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provider/token\.actions\.githubusercontent\.com)?$",
+        Matching(rf"^(arn:aws[a-z-]*:iam::[0-9]{{12}}:oidc-provider/{re.escape(OIDC_ISSUER)})?$",
                  "not the ARN of GitHub's OIDC provider", 256),
         Field(json_schema_extra=allowed("the account's OIDC provider for GitHub, or empty: it is made")),
     ] = ""  # fmt: skip

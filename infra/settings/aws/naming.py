@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import hashlib
 
-LOAD_BALANCER = 32
+MAX_LOAD_BALANCER_NAME = 32
 """Most characters of a load balancer's and of a target group's name (elasticloadbalancing API)."""
-NODE_GROUP = 63
+MAX_NODE_GROUP_NAME = 63
 """Of an EKS node group (eks:CreateNodegroup)."""
-NODE_GROUP_PREFIX = NODE_GROUP - 26
+MAX_NODE_GROUP_PREFIX = MAX_NODE_GROUP_NAME - 26
 """Of the beginning of one: pulumi-aws puts 26 characters behind it (nodeGroupNamePrefix)."""
-ROLE = 64
+MAX_ROLE_NAME = 64
 """Of an IAM role."""
 _HASH = 6
 
 
-def named(stack: str, *parts: str, limit: int = NODE_GROUP) -> str:
+def named(stack: str, *parts: str, limit: int = MAX_NODE_GROUP_NAME) -> str:
     """`devservers-STACK-PARTS`, at most ``limit`` characters: longer ones keep their beginning and get a hash.
 
     The same parts give the same name for ever, and other parts another one.

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network
 
 from infra.settings.aws.models import Aws
-from infra.settings.aws.subnets import LONGEST, MOST_ZONES, SHORTEST
-from infra.settings.problems import Problem, problem, repeated
+from infra.settings.aws.subnets import MAX_PREFIX_LENGTH, MAX_ZONES, MIN_PREFIX_LENGTH
+from infra.settings.problems import Problem, duplicates, problem
 
 PRIVATE = tuple(IPv4Network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 """RFC 1918."""
@@ -19,17 +19,17 @@ SHARED = IPv4Network("100.64.0.0/10")
 """RFC 6598, which a VPC may have as well."""
 WIDEST = 8
 """A list that names a network wider than any one organisation's is open to the world: 0.0.0.0/0 in two halves, say."""
-MOST_API_CIDRS = 40
+MAX_API_CIDRS = 40
 """EKS's quota of networks that reach a public endpoint."""
 SERVICES = range(12, 25)
 """Prefix lengths of the addresses of Services (eks:CreateCluster, serviceIpv4Cidr)."""
-Found = list[Problem]
+Problems = list[Problem]
 
 
 def problems_of(aws: Aws) -> list[Problem]:
     """Everything wrong with networks, zones and the ways in and out."""
-    found: Found = []
-    networks = _own(aws, found)
+    found: Problems = []
+    networks = _vpc_and_services(aws, found)
     _overlapping(networks, found)
     found += _zones(aws)
     found += _egress(aws)
@@ -38,7 +38,7 @@ def problems_of(aws: Aws) -> list[Problem]:
     return found
 
 
-def _own(aws: Aws, found: Found) -> list[tuple[str, IPv4Network]]:
+def _vpc_and_services(aws: Aws, found: Problems) -> list[tuple[str, IPv4Network]]:
     """The VPC's network, the Services' and the reserved ones, as far as they are networks at all."""
     networks = []
     if vpc := _network("network.cidr", aws.network.cidr, found):
@@ -52,14 +52,14 @@ def _own(aws: Aws, found: Found) -> list[tuple[str, IPv4Network]]:
                     "take a network of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10",
                 )
             )
-        if not SHORTEST <= vpc.prefixlen <= LONGEST:
-            size = "big" if vpc.prefixlen < SHORTEST else "small"
+        if not MIN_PREFIX_LENGTH <= vpc.prefixlen <= MAX_PREFIX_LENGTH:
+            size = "big" if vpc.prefixlen < MIN_PREFIX_LENGTH else "small"
             found.append(
                 problem(
                     "network.cidr",
                     str(vpc),
-                    f"too {size} for a VPC with {MOST_ZONES} zones, where each pod has an address",
-                    f"take a /{SHORTEST} to a /{LONGEST}, like 10.20.0.0/{SHORTEST}",
+                    f"too {size} for a VPC with {MAX_ZONES} zones, where each pod has an address",
+                    f"take a /{MIN_PREFIX_LENGTH} to a /{MAX_PREFIX_LENGTH}, like 10.20.0.0/{MIN_PREFIX_LENGTH}",
                 )
             )
     if services := _network("kubernetes.serviceCidr", aws.kubernetes.service_cidr, found):
@@ -76,7 +76,7 @@ def _own(aws: Aws, found: Found) -> list[tuple[str, IPv4Network]]:
     return networks + _parsed("network.reservedCidrs", aws.network.reserved_cidrs, found)
 
 
-def _overlapping(networks: list[tuple[str, IPv4Network]], found: Found) -> None:
+def _overlapping(networks: list[tuple[str, IPv4Network]], found: Problems) -> None:
     """Reserved networks may overlap each other: a VPN's may hold an office's."""
     for place, (key, network) in enumerate(networks):
         for before, other in networks[:place]:
@@ -93,7 +93,7 @@ def _overlapping(networks: list[tuple[str, IPv4Network]], found: Found) -> None:
 
 def _free(networks: list[tuple[str, IPv4Network]], prefix: int) -> str:
     """A network of that size which overlaps none of them."""
-    length = min(max(prefix, SHORTEST), LONGEST)
+    length = min(max(prefix, MIN_PREFIX_LENGTH), MAX_PREFIX_LENGTH)
     for block in (PRIVATE[0], PRIVATE[1], PRIVATE[2], SHARED):
         for each in block.subnets(new_prefix=length):
             if not any(each.overlaps(network) for _, network in networks):
@@ -103,7 +103,7 @@ def _free(networks: list[tuple[str, IPv4Network]], prefix: int) -> str:
 
 def _zones(aws: Aws) -> Iterator[Problem]:
     zones, region = aws.network.zones, aws.region
-    yield from repeated("network.zones", zones)
+    yield from duplicates("network.zones", zones)
     for place, zone in enumerate(zones):
         if zone[:-1] != region:
             yield problem(f"network.zones[{place}]", zone, f"not in {region}", f"take zones like {region}a")
@@ -111,10 +111,10 @@ def _zones(aws: Aws) -> Iterator[Problem]:
     if count < 2:
         reason = "EKS wants subnets in two zones at least"
         yield problem("network.zones", list(zones), reason, f"add a zone, like {_another(zones, region)}")
-    elif count > MOST_ZONES:
-        reason = f"the network is cut for {MOST_ZONES} zones at most"
-        yield problem("network.zones", list(zones), reason, f"leave {MOST_ZONES} of them")
-    elif aws.production and count < MOST_ZONES:
+    elif count > MAX_ZONES:
+        reason = f"the network is cut for {MAX_ZONES} zones at most"
+        yield problem("network.zones", list(zones), reason, f"leave {MAX_ZONES} of them")
+    elif aws.production and count < MAX_ZONES:
         reason = "production goes on when one zone fails, with two left"
         yield problem("network.zones", list(zones), reason, f"add a third zone, like {_another(zones, region)}")
 
@@ -143,8 +143,8 @@ def _api(aws: Aws, networks: list[tuple[str, IPv4Network]]) -> Iterator[Problem]
             "production's API server is reached from inside the VPC only",
             f"take {key} out, and come by VPN, by the bastion, or by a runner in the VPC",
         )
-    if len(given) > MOST_API_CIDRS:
-        yield problem(key, list(given), f"EKS takes {MOST_API_CIDRS} networks at most", "join neighbouring networks")
+    if len(given) > MAX_API_CIDRS:
+        yield problem(key, list(given), f"EKS takes {MAX_API_CIDRS} networks at most", "join neighbouring networks")
     for path, network in networks:
         if network.prefixlen < WIDEST:
             yield problem(
@@ -163,8 +163,10 @@ def _api(aws: Aws, networks: list[tuple[str, IPv4Network]]) -> Iterator[Problem]
 
 
 def _bastion(aws: Aws, networks: list[tuple[str, IPv4Network]]) -> Iterator[Problem]:
-    """Outside production SSH may be open to the world, when that is written down: the bastion takes keys and nothing
-    else, and people without a VPN have no network to name. Production is where that is worth asking for one.
+    """Networks that may connect by SSH.
+
+    Outside production SSH may be open to the world, when that is written down: the bastion accepts keys only, and
+    people without a VPN have no network to name.
     """
     for path, network in networks:
         if aws.production and network.prefixlen < WIDEST:
@@ -176,15 +178,15 @@ def _bastion(aws: Aws, networks: list[tuple[str, IPv4Network]]) -> Iterator[Prob
             )
 
 
-def _parsed(path: str, values: tuple[str, ...], found: Found) -> list[tuple[str, IPv4Network]]:
+def _parsed(path: str, values: tuple[str, ...], found: Problems) -> list[tuple[str, IPv4Network]]:
     """The networks of a list, with their keys; what is none is a problem."""
     keys = [f"{path}[{place}]" for place in range(len(values))]
-    found += repeated(path, values)
+    found += duplicates(path, values)
     parsed = [(key, _network(key, value, found)) for key, value in zip(keys, values, strict=True)]
     return [(key, network) for key, network in parsed if network is not None]
 
 
-def _network(path: str, value: str, found: Found) -> IPv4Network | None:
+def _network(path: str, value: str, found: Problems) -> IPv4Network | None:
     try:
         return IPv4Network(value)
     except ValueError:

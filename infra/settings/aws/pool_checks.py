@@ -16,7 +16,7 @@ from infra.catalog.allocatable import allocatable
 from infra.settings.aws.models import SYSTEM_POOL, Aws, PoolSettings
 from infra.settings.problems import Problem, problem
 
-MOST_GROUPS = 30
+MAX_NODE_GROUPS = 30
 """EKS's quota of managed node groups in a cluster (EKS service quotas)."""
 FLAVORS = {flavor.metadata.name for flavor in SHIPPED}
 
@@ -26,21 +26,21 @@ def problems_of(aws: Aws) -> list[Problem]:
     found = list(_system(aws))
     for place, pool in enumerate(aws.pools):
         at = f"pools[{place}]"
-        found += _named(aws, at, pool, place)
-        found += _counted(at, pool)
-        found += _placed(aws, at, pool)
+        found += _name(aws, at, pool, place)
+        found += _node_counts(at, pool)
+        found += _zones(aws, at, pool)
         family, size = _instance(at, pool.family, pool.size, found)
         if family and size:
             found += _capacity(at, pool, family)
             found += _gpus(at, pool, family, size)
-            found += _fabric(aws, at, pool, family, size)
-    found += _together(aws)
+            found += _efa_and_zones(aws, at, pool, family, size)
+    found += _too_many_node_groups(aws)
     # Which flavors have room depends on every pool, so it is worth saying only when all of them are right.
-    return found or list(_homeless(aws))
+    return found or list(_flavors_without_pool(aws))
 
 
 def _instance(at: str, name: str, size: str, found: list[Problem]) -> tuple[Family | None, Size | None]:
-    """The family and size that are meant; what there isn't is a problem."""
+    """The family and size; an unknown one is a problem."""
     family = FAMILIES.get(name)
     if family is None:
         near = difflib.get_close_matches(name, FAMILIES, n=1)
@@ -65,10 +65,10 @@ def _system(aws: Aws) -> Iterator[Problem]:
         reason = "the platform's own nodes need no GPU"
         yield problem("system.family", family.name, reason, "use a CPU family, like m7i")
     if aws.system.min > aws.system.max:
-        yield _crossed("system", aws.system.min, aws.system.max)
+        yield _min_above_max("system", aws.system.min, aws.system.max)
 
 
-def _named(aws: Aws, at: str, pool: PoolSettings, place: int) -> Iterator[Problem]:
+def _name(aws: Aws, at: str, pool: PoolSettings, place: int) -> Iterator[Problem]:
     names = [each.name for each in aws.pools]
     key, first = f"{at}.name", names.index(pool.name)
     if first < place:
@@ -81,16 +81,16 @@ def _named(aws: Aws, at: str, pool: PoolSettings, place: int) -> Iterator[Proble
         yield problem(key, pool.name, reason, f"take another name, like {pool.family}-{pool.size}")
 
 
-def _counted(at: str, pool: PoolSettings) -> Iterator[Problem]:
+def _node_counts(at: str, pool: PoolSettings) -> Iterator[Problem]:
     if pool.min > pool.max:
-        yield _crossed(at, pool.min, pool.max)
+        yield _min_above_max(at, pool.min, pool.max)
 
 
-def _crossed(at: str, least: int, most: int) -> Problem:
+def _min_above_max(at: str, least: int, most: int) -> Problem:
     return problem(f"{at}.min", least, f"more than {at}.max, which is {most}", f"set {at}.max to {least} or more")
 
 
-def _placed(aws: Aws, at: str, pool: PoolSettings) -> Iterator[Problem]:
+def _zones(aws: Aws, at: str, pool: PoolSettings) -> Iterator[Problem]:
     for place, zone in enumerate(pool.zones):
         key = f"{at}.zones[{place}]"
         if zone not in aws.network.zones:
@@ -103,7 +103,7 @@ def _placed(aws: Aws, at: str, pool: PoolSettings) -> Iterator[Problem]:
 def _capacity(at: str, pool: PoolSettings, family: Family) -> Iterator[Problem]:
     if pool.capacity not in family.capacities:
         has = ", ".join(family.capacities)
-        yield problem(f"{at}.capacity", pool.capacity, f"{family.name} can't be had so", f"set it to {has}")
+        yield problem(f"{at}.capacity", pool.capacity, f"{family.name} has no such capacity", f"set it to {has}")
     if pool.capacity == "CAPACITY_BLOCK":
         if not pool.reservation_id:
             yield problem(
@@ -141,7 +141,7 @@ def _gpus(at: str, pool: PoolSettings, family: Family, size: Size) -> Iterator[P
         )
 
 
-def _fabric(aws: Aws, at: str, pool: PoolSettings, family: Family, size: Size) -> Iterator[Problem]:
+def _efa_and_zones(aws: Aws, at: str, pool: PoolSettings, family: Family, size: Size) -> Iterator[Problem]:
     """What ties a pool to one zone."""
     if pool.efa and not size.efa_cards:
         has = [name for name, each in family.sizes.items() if each.efa_cards]
@@ -175,20 +175,20 @@ def _fabric(aws: Aws, at: str, pool: PoolSettings, family: Family, size: Size) -
             )
 
 
-def _together(aws: Aws) -> Iterator[Problem]:
+def _too_many_node_groups(aws: Aws) -> Iterator[Problem]:
     groups = 1 + sum(len(aws.zones_of(pool)) for pool in aws.pools)
-    if groups > MOST_GROUPS:
+    if groups > MAX_NODE_GROUPS:
         yield problem(
             "pools",
             f"{len(aws.pools)} pools",
             f"with one node group for each pool and zone and one of the platform's own they are {groups}; EKS takes "
-            f"{MOST_GROUPS} in a cluster",
+            f"{MAX_NODE_GROUPS} in a cluster",
             "give pools fewer zones (pools[].zones), or take some out",
         )
 
 
-def _homeless(aws: Aws) -> Iterator[Problem]:
-    """Flavors that no pool has room for: their servers would wait for ever."""
+def _flavors_without_pool(aws: Aws) -> Iterator[Problem]:
+    """Flavors that fit on no pool's nodes: their servers would wait for ever."""
     pools = [pool for pool in aws.pools if _without_gpus(pool)]
     names = f"{len(aws.pools)} pools" if len(aws.pools) > 1 else "1 pool"
     if not pools:

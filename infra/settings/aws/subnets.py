@@ -12,8 +12,8 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-MOST_ZONES = 3
-SHORTEST, LONGEST = 16, 20
+MAX_ZONES = 3
+MIN_PREFIX_LENGTH, MAX_PREFIX_LENGTH = 16, 20
 """Prefix lengths of a VPC: AWS takes no shorter one (ec2:CreateVpc); at /20 a zone has 1019 addresses for pods."""
 
 
@@ -33,8 +33,10 @@ def plan_subnets(cidr: str, zones: tuple[str, ...]) -> tuple[Subnets, ...]:
     zones.
     """
     network = ipaddress.IPv4Network(cidr)
-    if not SHORTEST <= network.prefixlen <= LONGEST or len(zones) > MOST_ZONES:
-        raise ValueError(f"{cidr} for {len(zones)} zones: a /{SHORTEST} to /{LONGEST} holds {MOST_ZONES} zones")
+    if not MIN_PREFIX_LENGTH <= network.prefixlen <= MAX_PREFIX_LENGTH or len(zones) > MAX_ZONES:
+        raise ValueError(
+            f"{cidr} for {len(zones)} zones: a /{MIN_PREFIX_LENGTH} to /{MAX_PREFIX_LENGTH} holds {MAX_ZONES} zones"
+        )
     *private, rest = network.subnets(prefixlen_diff=2)
     public = rest.subnets(prefixlen_diff=2)
     return tuple(

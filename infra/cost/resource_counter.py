@@ -1,4 +1,4 @@
-"""Counts what an environment pays for by being there, as the program registers it.
+"""Counts the resources of an environment that cost money by existing.
 
 By a transformation, so that a real update and a simulation count the same, and a resource that is added is counted
 without a word here. What controllers make in the cluster isn't Pulumi's, and isn't counted.
@@ -21,7 +21,7 @@ REPOSITORY = "aws:ecr/repository:Repository"
 
 
 @dataclass
-class Tally:
+class ResourceCounter:
     """Resources by type, and what a type alone doesn't say."""
 
     types: Counter[str] = field(default_factory=Counter)
@@ -32,7 +32,7 @@ class Tally:
     query_alarms: int = 0
     """Alarms on a query, which are paid by what they look at."""
 
-    def see(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+    def count(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
         """A transformation: counts a resource and changes nothing."""
         self.types[args.type_] += 1
         if args.type_ == ENDPOINT and args.props.get("vpc_endpoint_type") == "Interface":

@@ -8,7 +8,7 @@ import pytest
 
 from devcluster.components import Site
 from infra.deploy.local.networks import measure
-from infra.local.surroundings import Surroundings, read
+from infra.local.networks import ClusterNetworks, read
 from infra.settings.bastion import Bastion
 from infra.settings.egress import Egress
 from infra.settings.problems import SettingsError
@@ -41,7 +41,7 @@ def test_another_cluster_is_closed_by_what_it_says_of_itself() -> None:
     ]}}  # fmt: skip
     apart = {"endpoints": [{"addresses": ["172.18.0.9"]}]}
     found = measure([NODE, both], [SERVICE], [apart])
-    assert found == Surroundings(
+    assert found == ClusterNetworks(
         (
             *("10.96.0.1/32", "10.213.0.2/32", "10.244.0.0/23", "172.18.0.3/32", "172.18.0.9/32"),
             *("fc00:f853::3/128", "fd00:10:244::/64"),
@@ -63,7 +63,7 @@ def test_without_the_clusters_networks_nothing_is_made(text: str) -> None:
 def test_what_the_stack_says_stays() -> None:
     egress = Egress(deny=("192.0.2.0/24",), allow=("10.213.0.2/32",))
     own = Settings(cluster="local", images=IMAGES, egress=egress, bastion=Bastion(exempt=("203.0.113.0/24",)))
-    found = measure([NODE], [SERVICE], [SLICE], SITE).around(own)
+    found = measure([NODE], [SERVICE], [SLICE], SITE).apply_to(own)
     assert found.closed_networks == ("192.0.2.0/24", "10.96.0.0/16", "10.213.0.0/30", "10.244.0.0/24")
     assert found.egress.allow == ("10.213.0.2/32",)
     assert found.bastion.exempt == ("203.0.113.0/24", "10.213.0.0/30")

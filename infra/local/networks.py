@@ -1,4 +1,4 @@
-"""The networks around a cluster on this machine: what its servers must not reach, and where they ask for names.
+"""The networks around a local cluster: closed networks and name servers.
 
 `make up` looks at the cluster and hands the result to the Pulumi program in one variable, as it does with what the
 cluster can give (infra/local/capacity.py).
@@ -18,7 +18,7 @@ VARIABLE = "DEVSERVERS_LOCAL_NETWORK"
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ClusterNetworks:
     """Networks in CIDR notation."""
 
     closed: tuple[str, ...] = ()
@@ -32,8 +32,8 @@ class Surroundings:
         """As the variable's value."""
         return json.dumps({name: found for name, found in asdict(self).items() if found})
 
-    def around(self, settings: Settings) -> Settings:
-        """The settings of a stack with these: what it says itself stays, and is added to."""
+    def apply_to(self, settings: Settings) -> Settings:
+        """The stack's settings with these networks added to its own."""
         egress = settings.egress.model_copy(
             update={
                 "deny": _merged(settings.egress.deny, self.closed),
@@ -45,12 +45,15 @@ class Surroundings:
         return settings.model_copy(update={"egress": egress, "bastion": bastion})
 
 
-def read(env: Mapping[str, str]) -> Surroundings:
-    """What the variable says. Raises :class:`SettingsError` when it is unset or says something else."""
+def read(env: Mapping[str, str]) -> ClusterNetworks:
+    """The networks in the variable.
+
+    Raises :class:`SettingsError` when it is unset or malformed.
+    """
     text = env.get(VARIABLE, "")
     try:
         values = {name: tuple(found) for name, found in json.loads(text).items()}
-        found = Surroundings(**values)
+        found = ClusterNetworks(**values)
         for network in (*found.closed, *found.dns, *found.machine):
             ipaddress.ip_network(network)
         if not found.closed:
