@@ -45,7 +45,7 @@ def _kind(definition: dict[str, Any]) -> str:
         if part in schema["properties"]:
             text += f"### {names['kind']} {part}\n\n" + _sentence(schema["properties"][part].get("description", ""))
             text += _table(schema["properties"][part])
-    rules = list(_rules(schema, ""))
+    rules = dict.fromkeys(_rules(schema, ""))  # a CEL rule for numbers and one for strings may say the same
     if rules:
         text += f"### {names['kind']} rules\n\n" + "".join(f"- {rule}\n" for rule in rules) + "\n"
     return text
