@@ -1,1 +1,1 @@
-"""The SSH gateway: OpenSSH with accounts from the cluster, an audit log and a credential broker."""
+"""The SSH gateway: OpenSSH, accounts, an audit log and a credential broker."""

@@ -1,4 +1,4 @@
-"""Logging of the bastion's programs; the audit log is not part of it (bastion.audit)."""
+"""Logging of the bastion's programs, apart from the audit log."""
 
 from __future__ import annotations
 

@@ -35,7 +35,10 @@ class Paths:
 
     @property
     def accounts(self) -> Path:
-        """Generations of accounts, and the link `current` to one of them; keysync writes, all others read."""
+        """Generations of accounts, and the link `current` to one of them.
+
+        keysync writes, all others read.
+        """
         return self.root / "run/bastion/accounts"
 
     @property

@@ -29,7 +29,10 @@ VERBOSE_FUNCTIONS = (
 
 
 class UnsupportedSshdError(RuntimeError):
-    """This sshd can't be told all that the bastion needs; the text names the version that can."""
+    """This sshd can't be told all that the bastion needs.
+
+    The text names the version that can.
+    """
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,10 @@ def version_of(text: str) -> Version:
 
 
 def render(paths: Paths, settings: SshdSettings, version: Version, certified: bool) -> str:
-    """The file's text; `certified` says whether the host key has a certificate beside it."""
+    """The file's text.
+
+    `certified` says whether the host key has a certificate beside it.
+    """
     host_key = paths.sshd / HOST_KEY_FILE
     options: list[tuple[str, object]] = [
         ("Port", settings.port),

@@ -1,4 +1,6 @@
-"""keysync: keeps the accounts of this pod equal to the cluster's DevServerUsers, and works on while it is down.
+"""keysync: keeps this pod's accounts equal to the cluster's DevServerUsers.
+
+It goes on with the accounts it has while the cluster is down.
 
 Invariant: nothing is written before both kinds were listed once, and what is in force stays in force whatever
 happens to the API server, the network or this process.
@@ -86,7 +88,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def put(store: Store, rendered: Rendered, listed: bool) -> State | None:
-    """What is in force now; None when it couldn't be written, for which this process must not end."""
+    """What is in force now.
+
+    None when it couldn't be written, for which this process must not end.
+    """
     try:
         return store.put(rendered, listed=listed)
     except OSError as error:

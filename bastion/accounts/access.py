@@ -33,7 +33,9 @@ class Access:
         return {name: uid for uid, name in self._users.items()}
 
     def refusal(self, user: str, fingerprint: str | None, now: datetime) -> str | None:
-        """Why this person may not be here with this key, in words for them; None when they may.
+        """Why this person may not be here with this key, in words for them.
+
+        None when they may.
 
         Without a fingerprint only the account counts.
         """

@@ -51,7 +51,7 @@ HOME = "/"
 
 @dataclass(frozen=True)
 class Account:
-    """A person who may log in: with which keys until when, and to which servers they may tunnel."""
+    """A user who may log in, with keys and their ends, and servers to tunnel to."""
 
     name: str
     uid: int
@@ -69,7 +69,10 @@ class Rendered:
 
 
 def render(users: Iterable[Json], servers: Iterable[Json], shell: str, domain: str = CLUSTER_DOMAIN) -> Rendered:
-    """The files for these people; `shell` is what sshd starts for them, `domain` the cluster's DNS domain."""
+    """The files for these people.
+
+    `shell` is what sshd starts for them, `domain` the cluster's DNS domain.
+    """
     problems: list[str] = []
     accounts = sorted(_accounts(users, servers, problems), key=lambda account: account.name)
     _name_shared_keys(accounts, problems)

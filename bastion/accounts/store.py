@@ -26,7 +26,10 @@ _PREFIX = "generation-"
 
 @dataclass(frozen=True)
 class State:
-    """What is known of the accounts in force: `synced_at` is when the cluster last confirmed them."""
+    """The accounts in force.
+
+    `synced_at` is when the cluster last confirmed them.
+    """
 
     generation: int
     synced_at: datetime

@@ -1,1 +1,1 @@
-"""The audit process: events of sessions and connections as JSON lines, and recordings."""
+"""The audit process: events as JSON lines, and recordings of sessions."""

@@ -21,7 +21,10 @@ class CommandSlots:
         self._slots: dict[int, _Slots] = {}
 
     async def begin(self, uid: int) -> bool:
-        """Waits until one more command of this person may run; False when it may not within WAIT_FOR_COMMAND."""
+        """Waits until one more command of this person may run.
+
+        False when it may not within WAIT_FOR_COMMAND.
+        """
         slots = self._slots.setdefault(uid, _Slots())
         slots.users += 1
         try:

@@ -1,4 +1,4 @@
-"""Recordings of sessions: what the terminal showed, never what was typed, as asciicast v2.
+"""Recordings of what a session's terminal showed, as asciicast v2.
 
 Invariant: a recording is a valid asciicast v2 file after every write (https://docs.asciinema.org/manual/asciicast/v2/:
 a header line, then one event a line), and neither a flood nor a long night fills the volume: what goes beyond the
@@ -113,7 +113,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class RecordingInfo:
-    """A recording that is there: whose, which session, when it began (seconds since 1970), how long, how large."""
+    """A stored recording: user, session, begin (seconds since 1970), length, size."""
 
     user: str
     session: str

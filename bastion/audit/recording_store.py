@@ -20,7 +20,10 @@ SUFFIX = ".cast"
 
 
 class RecordingStore:
-    """The room that all recordings share: the oldest finished ones make way, and nobody has more than a share."""
+    """The volume that all recordings share.
+
+    The oldest finished ones are evicted, and no user has more than a share.
+    """
 
     def __init__(self, folder: Path, most: int = MAX_TOTAL_BYTES, share: int = MAX_USER_BYTES) -> None:
         """`most` and `share` are bytes; what is in `folder` already counts as finished. Raises OSError."""

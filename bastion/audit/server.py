@@ -1,4 +1,4 @@
-"""The audit process's socket: takes events of sessions and the supervisor, writes audit lines.
+"""Serves the audit socket: takes events of sessions and writes audit lines.
 
 Invariant: an answer of ok means that the line was written; whoever gets no answer must not go on. A session ends when
 its socket closes, which the kernel does for it even after kill -9.

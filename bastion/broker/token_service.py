@@ -84,7 +84,9 @@ class TokenService:
             return Refusal(f"the bastion is not set up: {error}", "tell an administrator")
 
     def token(self, user: str, fresh: bool = False) -> TokenAnswer:
-        """A token for the person's own namespace; a `fresh` one when the cluster no longer takes the last one.
+        """A token for the person's own namespace.
+
+        A `fresh` one when the cluster no longer takes the last one.
 
         Raises ApiError, UnreachableError.
         """

@@ -24,7 +24,10 @@ NOT_POSSIBLE = 126
 
 
 def main(audit_socket: str, broker_socket: str, settings: str) -> int:
-    """The exit code of the session; the paths of two sockets and of the settings' folder are the launcher's."""
+    """The exit code of the session.
+
+    The paths of two sockets and of the settings' folder are the launcher's.
+    """
     given = dict(os.environ)
     audit = AuditSession(audit_socket)
     text = given.get("SSH_ORIGINAL_COMMAND")

@@ -1,4 +1,4 @@
-"""This session's connection to the audit process: what it reports, and whether it may go on.
+"""A session's connection to the audit process.
 
 Invariant: a session that the audit process did not write down does not go on; no answer is a refusal.
 
@@ -102,7 +102,10 @@ class AuditSession:
             fcntl.lockf(self._turn, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Ends the session on record; also in a child, where it only lets go of the parent's."""
+        """Ends the session on record.
+
+        Also in a child, where it only lets go of the parent's.
+        """
         if self._socket is not None:
             self._socket.close()
             self._socket, self._rest = None, b""

@@ -64,7 +64,9 @@ def for_audit(text: str) -> list[str]:
 
 
 def parse_command(text: str, kubectl: bool) -> list[str]:
-    """The argv of what came with `ssh USER@bastion ...`; `kubectl` says whether that may be run too.
+    """The argv of what came with `ssh USER@bastion ...`.
+
+    `kubectl` says whether that may be run too.
 
     Raises CommandRefusedError.
     """

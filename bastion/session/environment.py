@@ -15,7 +15,9 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 
 def session_environment(given: dict[str, str], broker: str, address: str = "", authority: str = "") -> dict[str, str]:
-    """The environment of what a session runs; `given` is sshd's, `broker` the broker's socket.
+    """The environment of what a session runs.
+
+    `given` is sshd's, `broker` the broker's socket.
 
     `address` is what people call this bastion, `authority` who vouches for its host key; "" when the stack doesn't say.
     """

@@ -1,4 +1,6 @@
-"""`python -m bastion.session.launcher > /usr/local/bin/devctl-session`: the program that sshd starts.
+"""Writes the program that sshd starts for every session.
+
+`python -m bastion.session.launcher > /usr/local/bin/devctl-session` in the image.
 
 Invariant: the launcher depends on nothing that a client can say: no environment variable, no current folder, no
 site-packages but the ones it was made with. It is each account's shell as well, because sshd runs ForceCommand by that.

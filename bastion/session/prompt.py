@@ -125,7 +125,10 @@ class Prompt:
         return NOT_POSSIBLE
 
     def _retry_once(self, what: Callable[[], int]) -> int:
-        """Does it; where it is not on record, and so nothing was done, once more as an audit process started anew."""
+        """Runs `what`, and once more when the audit process was restarted.
+
+        Where it is not on record nothing was done, so nothing is done twice.
+        """
         try:
             return what()
         except AuditUnavailableError:

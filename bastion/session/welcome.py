@@ -1,4 +1,4 @@
-"""The message of the day: the person's own servers, what waits and why, and keys that end soon.
+"""The message of the day: the user's servers, and keys that end soon.
 
 Invariant: it is a greeting: it takes seconds at most, and whatever fails in it is one line and no obstacle.
 """

@@ -10,7 +10,10 @@ SMALLEST = 20
 
 
 def wrap(text: str, width: int) -> str:
-    """The text with no line longer than `width` where words allow it; a line goes on below its own second column."""
+    """The text with no line longer than `width` where words allow it.
+
+    A line goes on below its own second column.
+    """
     return "\n".join(part for line in text.split("\n") for part in _line(line, width))
 
 

@@ -40,7 +40,10 @@ class AuditClient:
         opened: Callable[[], Iterable[Event]],
         most: int = MAX_WAITING,
     ) -> None:
-        """`opened` gives a conn_open for every connection there is; `most` is how many events may wait."""
+        """`opened` gives a conn_open for every connection there is.
+
+        `most` is how many events may wait.
+        """
         self._path = path
         self._opened = opened
         self._most = most

@@ -1,4 +1,6 @@
-"""Answers probes on a port of its own, so that none of them ever looks to sshd like somebody who gave up.
+"""Answers health probes and metrics on a port of its own.
+
+No probe ever looks to sshd like somebody who gave up.
 
 Invariant: /healthz is about this process and stays 200 while it drains; /readyz is about new logins. Whoever can reach
 the port gets little room and little time on it.

@@ -70,7 +70,9 @@ class Listener:
         return log
 
     def configure(self) -> bool:
-        """Writes sshd's files from what the Secret's mount holds now; whether anything in them is new.
+        """Writes sshd's files from what the Secret's mount holds now.
+
+        Returns whether anything in them is new.
 
         The key is copied because sshd refuses one that a group may read, which is how a mount with fsGroup has it.
         """

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SupervisorSettings:
-    """What differs between bastions; `drain_seconds` is the one number that a pod's grace period follows from."""
+    """The settings of one supervisor.
+
+    `drain_seconds` is the one number that a pod's grace period follows from.
+    """
 
     drain_seconds: float = 3600
     deregister_seconds: float = 15

@@ -95,7 +95,10 @@ class Child:
 
 @dataclass(frozen=True)
 class Forward:
-    """The process `pid` was asked for a forward to `target`; `denied` when sshd said no to it."""
+    """The process `pid` was asked for a forward to `target`.
+
+    `denied` when sshd said no to it.
+    """
 
     pid: int
     target: str

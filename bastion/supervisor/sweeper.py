@@ -45,7 +45,9 @@ class ProcessSweeper:
         return self._too_many(self._below(everyone))
 
     def check_memory(self) -> list[tuple[LiveConnection, str]]:
-        """Ends the largest command of who takes too much memory; the connections that are to end too, and why.
+        """Ends the largest command of who takes too much memory.
+
+        Returns the connections that are to end too, and why.
 
         At once, not politely: what a command takes within the seconds of a polite end is everybody's. Who is above the
         limit at one look only, but not twice above it, stays: twenty prompts that greet at once are, for a moment.

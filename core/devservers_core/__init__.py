@@ -1,1 +1,4 @@
-"""Code that devctl, the bastion, the operator and infra share; imports the standard library only."""
+"""Code that devctl, the bastion, the operator and infra share.
+
+Imports the standard library only.
+"""

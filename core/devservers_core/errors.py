@@ -19,7 +19,10 @@ TRANSPORT = 255
 
 
 class InvalidValueError(ValueError):
-    """A value that does not fit its grammar; the text is one line and says what was expected."""
+    """A value that does not fit its grammar.
+
+    The text is one line and says what was expected.
+    """
 
 
 class CommandError(Exception):

@@ -30,7 +30,10 @@ def fits(text: str, pattern: str, max_length: int) -> bool:
 
 
 def slug(text: str, max_length: int) -> str:
-    """`text` as a user's or server's name, as far as that can be; "" when nothing is left of it."""
+    """`text` as a user's or server's name, as far as that can be.
+
+    "" when nothing is left of it.
+    """
     import unicodedata
 
     plain = unicodedata.normalize("NFKD", text.lower().replace("ß", "ss")).encode("ascii", "ignore").decode()

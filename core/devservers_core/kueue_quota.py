@@ -1,4 +1,4 @@
-"""Kueue's quota arithmetic: what a ClusterQueue can hand out, and which demand never fits into it.
+"""Kueue's quota arithmetic: headroom, and demand that never fits.
 
 The rule is Kueue's (v0.18, pkg/cache/scheduler/resource_node.go): each queue keeps nominal - lendingLimit to itself,
 the queues of a cohort share the rest of all of them, and borrowingLimit caps what one queue takes beyond its own. Quota
@@ -76,7 +76,10 @@ def flavor_demand(spec: Json) -> Demand:
 
 
 def headroom(queues: Mapping[str, Json], queue: str, pool: str, resource: str) -> Headroom | None:
-    """The headroom of a ClusterQueue; None when it hands out no such resource in that pool."""
+    """The headroom of a ClusterQueue.
+
+    None when it hands out no such resource in that pool.
+    """
     own = _share(queues.get(queue), pool, resource)
     if own is None:
         return None
@@ -93,7 +96,9 @@ def headroom(queues: Mapping[str, Json], queue: str, pool: str, resource: str) -
 
 
 def choices(demand: Demand, queues: Mapping[str, Json]) -> dict[str, dict[str, Headroom]]:
-    """By resource the headroom of every pool it could come from, devices first; without what the queue doesn't count.
+    """By resource the headroom of every pool it could come from, devices first.
+
+    Without what the queue doesn't count.
 
     A node selector's pool says nothing about what that pool doesn't give. A pool with devices takes nobody who asks
     for none: its nodes are tainted.
@@ -125,7 +130,10 @@ def possible(demand: Demand, found: Choices) -> dict[str, dict[str, Headroom]]:
 
 
 def servers(demand: Demand, queues: Mapping[str, Json]) -> tuple[int, int] | None:
-    """How many such servers could start now, and how many ever; None when the queue counts nothing they need."""
+    """How many such servers could start now, and how many ever.
+
+    None when the queue counts nothing they need.
+    """
     found = possible(demand, choices(demand, queues))
     if not found:
         return None
@@ -136,7 +144,10 @@ def servers(demand: Demand, queues: Mapping[str, Json]) -> tuple[int, int] | Non
 
 
 def excess(demand: Demand, queues: Mapping[str, Json]) -> str | None:
-    """In words what it asks for and no pool of its queue could ever give; None when there is no such thing."""
+    """In words what it asks for and no pool of its queue could ever give.
+
+    None when there is no such thing.
+    """
     found = choices(demand, queues)
     impossible = [name for name, pools in possible(demand, found).items() if not pools]
     alone = [name for name in impossible if all(r.total < demand.requests[name] for r in found[name].values())]

@@ -1,4 +1,4 @@
-"""Logging of the operator's and the bastion's processes: one line per record, to stderr."""
+"""Logging of the operator's and the bastion's processes, one line a record."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from pathlib import Path
 
 
 class OneLineFormatter(logging.Formatter):
-    """`2026-01-01T00:00:00.000Z INFO devservers message exc="..."`: never more than one line."""
+    """Formats a record as one line.
+
+    `2026-01-01T00:00:00.000Z INFO devservers message exc="..."`
+    """
 
     def __init__(self, package: Path) -> None:
-        """`package` is the folder whose frames an exception names; a checkout may well be called as a package is."""
+        """`package` is the folder whose frames an exception names.
+
+        A checkout may well be called as a package is.
+        """
         super().__init__()
         self._package = f"{package}/"
 
@@ -37,7 +43,10 @@ class OneLineFormatter(logging.Formatter):
 
 
 def setup(level: str, package: Path) -> None:
-    """Sends all logging to stderr; libraries that log what they do are heard from WARNING on."""
+    """Sends all logging to stderr.
+
+    Libraries that log what they do are heard from WARNING on.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLineFormatter(package))
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""Names that parts of the platform share: API group, labels, objects, paths; and fixed limits.
+"""Names that parts of the platform share, and fixed limits.
 
 Invariant: a name that two parts must agree on is written here and nowhere else (tests/unit/core/test_one_copy.py).
 """
@@ -216,5 +216,8 @@ def home_name(server: str) -> str:
 
 
 def host_of(server: str, user: str, domain: str = CLUSTER_DOMAIN) -> str:
-    """What a server is called inside the cluster; the bastion lets tunnels through to exactly this name."""
+    """What a server is called inside the cluster.
+
+    The bastion lets tunnels through to exactly this name.
+    """
     return f"{server}.{namespace_of(user)}.svc.{domain}"

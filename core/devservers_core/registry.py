@@ -1,4 +1,4 @@
-"""Image registries: the one that an image names, and the Secret with a person's login to it."""
+"""Image registries: which one an image names, and the Secret of a login."""
 
 from __future__ import annotations
 

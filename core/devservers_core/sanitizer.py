@@ -1,4 +1,4 @@
-"""Removes the escape sequences that command or question a terminal from text that is shown on it.
+"""Removes escape sequences that command a terminal from text.
 
 Invariant: what is left can colour and move, and nothing else. Kept: text, the layout controls and CSI sequences that
 ask for no answer. Left out: OSC, DCS, APC, PM and SOS strings, C1 controls, and what makes a terminal type for its
@@ -36,7 +36,10 @@ class TerminalSanitizer:
         self._held = ""
 
     def sanitize(self, piece: str) -> str:
-        """What of a piece is to be shown; a sequence that it leaves open waits for the next one."""
+        """What of a piece is to be shown.
+
+        A sequence that it leaves open waits for the next one.
+        """
         text, self._held, shown = self._held + piece, "", []
         for found in _TOKEN.finditer(text):
             token = found[0]

@@ -48,7 +48,7 @@ class CertificateType(IntEnum):
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority: its public key, and the function that signs with the private one."""
+    """A certificate authority: its public key, and a function that signs."""
 
     public: PublicKey
     sign: Callable[[bytes], bytes]

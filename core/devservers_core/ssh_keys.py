@@ -81,7 +81,10 @@ def parse(line: object) -> PublicKey:
 
 
 def ed25519(text: str) -> PublicKey | None:
-    """The ssh-ed25519 key in `text`, words apart by any blanks and whatever follows; None when it is none."""
+    """The ssh-ed25519 key in `text`, words apart by any blanks and whatever follows.
+
+    None when it is none.
+    """
     try:
         key = parse(" ".join(text.split()[:2]))
     except InvalidKeyError:
@@ -90,7 +93,10 @@ def ed25519(text: str) -> PublicKey | None:
 
 
 def _fields(blob: bytes) -> list[bytes]:
-    """The length-prefixed strings of a key's body; nothing when they don't fill it exactly."""
+    """The length-prefixed strings of a key's body.
+
+    Nothing when they don't fill it exactly.
+    """
     found, at = [], 0
     while at < len(blob):
         size = int.from_bytes(blob[at : at + 4], "big")

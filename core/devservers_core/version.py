@@ -1,3 +1,6 @@
-"""The version of every distribution and image of the project: pyproject.toml reads it from here."""
+"""The version of every distribution and image of the project.
+
+pyproject.toml reads it from here.
+"""
 
 __version__ = "0.1.0"

@@ -1,1 +1,4 @@
-"""The one synchronous client of the Kubernetes API: devctl, the bastion, deployments and tests use it."""
+"""The synchronous client of the Kubernetes API.
+
+devctl, the bastion, deployments and tests use it.
+"""

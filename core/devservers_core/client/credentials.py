@@ -1,4 +1,4 @@
-"""Makes the TLS settings and the identity headers of a target, and runs log-in programs (exec plugins).
+"""TLS settings and identity headers of a target, also by exec plugins.
 
 Invariant: secrets stay in memory; a client key touches the disk only as a private temporary file while OpenSSL loads
 it.
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def tls(target: Target, client_pair: tuple[str, str] | None = None) -> ssl.SSLContext:
-    """The TLS settings of a target; `client_pair` is (certificate, key) in PEM from an exec plugin."""
+    """The TLS settings of a target.
+
+    `client_pair` is (certificate, key) in PEM from an exec plugin.
+    """
     import ssl
 
     settings = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -109,7 +112,10 @@ class Credential:
     expires: datetime | None = None
 
     def expired(self) -> bool:
-        """Whether its time is over; one without an end holds until the API server refuses it."""
+        """Whether its time is over.
+
+        One without an end holds until the API server refuses it.
+        """
         return self.expires is not None and datetime.now(UTC) >= self.expires
 
 
@@ -179,7 +185,10 @@ def _for_plugin(cluster: Mapping[str, Any]) -> Json:
 
 
 def _credential(status: Mapping[str, Any]) -> Credential:
-    """The status of an ExecCredential; raises ValueError and the like where it holds none."""
+    """The status of an ExecCredential.
+
+    Raises ValueError and the like where it holds none.
+    """
     token, pair, end = status.get("token"), None, status.get("expirationTimestamp")
     if status.get("clientCertificateData") or status.get("clientKeyData"):
         pair = (str(status["clientCertificateData"]), str(status["clientKeyData"]))

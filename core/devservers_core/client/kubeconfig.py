@@ -1,4 +1,4 @@
-"""Reads and writes kubeconfig files, and finds the target in force: an API server and an identity.
+"""Reads and writes kubeconfig files, and finds the target in force.
 
 Invariant: a file that was read is never changed. Merging of several files follows kubectl: the first file that names
 a thing wins.
@@ -25,7 +25,10 @@ class TokenSource(Protocol):
     """A source of bearer tokens that stands in for a kubeconfig's user entry."""
 
     def token(self, refused: bool) -> str:
-        """A bearer token that holds now; `refused` says that the API server did not take the one before."""
+        """A bearer token that holds now.
+
+        `refused` says that the API server did not take the one before.
+        """
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,10 @@ def select(merged: Json, context: str | None, source: str) -> Target:
 
 
 def _check_user(user: Mapping[str, Any], where: str) -> None:
-    """Refuse what kubectl refuses, and what would be left out in silence; raises CommandError."""
+    """Refuse what kubectl refuses, and what would be left out in silence.
+
+    Raises CommandError.
+    """
     if user.get("auth-provider"):
         raise CommandError(
             f"{where} logs in with auth-provider, which Kubernetes 1.26 has removed",

@@ -1,4 +1,4 @@
-"""Reaches the API server through an HTTP proxy, as kubectl does: proxy-url, HTTPS_PROXY, NO_PROXY.
+"""Connects to the API server through an HTTP proxy, as kubectl does.
 
 Invariant: only CONNECT is spoken, so that TLS ends at the API server; a proxy's password is in no message.
 """

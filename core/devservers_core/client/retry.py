@@ -1,4 +1,4 @@
-"""Decides whether a request may be sent again, and whether a kept connection can still be used."""
+"""Decides whether a request may be sent again on another connection."""
 
 from __future__ import annotations
 

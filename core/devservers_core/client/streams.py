@@ -1,4 +1,4 @@
-"""Kubernetes' channels over a WebSocket: the API server's exec and port-forward endpoints.
+"""Channels of exec and port-forward over a WebSocket.
 
 Invariant: one thread, one socket, never blocked: what cannot be sent yet waits in a buffer, and what arrives
 is handed over as (channel, bytes). The protocol itself (RFC 6455) is the websockets package's, of which only the
@@ -39,7 +39,10 @@ PING_EVERY = 30.0  # seconds; keeps load balancers between here and the API serv
 
 
 class StreamClosedError(Exception):
-    """The other side ended the connection; `code` is the close code, 1006 when the connection broke."""
+    """The other side ended the connection.
+
+    `code` is the close code, 1006 when the connection broke.
+    """
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"closed ({code}) {reason}".strip())
@@ -180,7 +183,10 @@ def connect(
     protocols: tuple[str, ...],
     timeout: float | None = None,
 ) -> Channels:
-    """Open a WebSocket to `path`; raises ApiError when the API server refuses, UnreachableError when it is away."""
+    """Open a WebSocket to `path`.
+
+    Raises ApiError when the API server refuses, UnreachableError when it is away.
+    """
     sock, host, headers = client.open_socket(client.timeout if timeout is None else timeout)
     try:
         scheme = "wss" if isinstance(sock, ssl.SSLSocket) else "ws"

@@ -1,4 +1,4 @@
-"""Keeps a copy of all objects of one kind by listing and watching them (a reflector).
+"""A reflector: keeps a copy of all objects of one kind by list and watch.
 
 Invariant: it holds the kind as the API server last told it, and says when it last heard anything at all. It lists, then
 watches from there; whatever goes wrong, it lists again. A silence longer than the server's own bookmarks are

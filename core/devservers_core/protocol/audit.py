@@ -1,4 +1,4 @@
-"""Messages of the bastion's audit process: requests, answers, and the fields of a log line.
+"""Messages of the bastion's audit process, and the fields of a log line.
 
 A request is {"v", "event", "fields"}; fields that an event does not have are ignored, and null counts as absent. An
 answer is {"ok": true, "session", "record"} or {"ok": false, "busy", "error"}; the events of UNANSWERED have none.
@@ -110,7 +110,10 @@ def parse_request(line: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def accepted(session: str | None = None, record: bool | None = None) -> dict[str, object]:
-    """The answer that the event is written; session_start is told its session, and whether it is recorded."""
+    """The answer that the event is written.
+
+    session_start is told its session, and whether it is recorded.
+    """
     answer: dict[str, object] = {"ok": True}
     if session is not None:
         answer["session"] = session
@@ -120,7 +123,10 @@ def accepted(session: str | None = None, record: bool | None = None) -> dict[str
 
 
 def refused(error: str, busy: bool = False) -> dict[str, object]:
-    """The answer that the event is not written; `busy`: the command may run later, and the session goes on."""
+    """The answer that the event is not written.
+
+    `busy`: the command may run later, and the session goes on.
+    """
     return {"ok": False, **({"busy": True} if busy else {}), "error": error}
 
 

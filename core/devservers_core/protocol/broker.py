@@ -1,4 +1,4 @@
-"""Messages of the bastion's broker: what a person's process asks for, and the answers.
+"""Messages of the bastion's broker: requests for credentials, and answers.
 
 A request is {"v", "want": "token" | "certificate" | "keys"} with the fields of its class below; other fields are
 ignored. A refusal is {"error", "try", "code"}. Whose credentials are meant the kernel tells the broker (SO_PEERCRED);
@@ -62,7 +62,10 @@ _TOKEN_FIELDS = {
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """Asks for a token; `fresh` for another than the last one, which the cluster no longer takes."""
+    """Asks for a token.
+
+    `fresh` for another than the last one, which the cluster no longer takes.
+    """
 
     WANT: ClassVar[str] = "token"
     fresh: bool = False
