@@ -18,6 +18,9 @@ from typing import Any
 
 from devcluster import ROOT
 
+DEFAULT_GROUP = "dev"
+"""What `uv sync` installs; other groups have an environment of their own."""
+
 
 def problems(project: Mapping[str, Any], lock: Mapping[str, Any], installed: Mapping[str, str]) -> list[str]:
     """What differs from the lock, sorted: a required package that is missing, or any of another version.
@@ -25,9 +28,7 @@ def problems(project: Mapping[str, Any], lock: Mapping[str, Any], installed: Map
     ``project`` is pyproject.toml, ``lock`` uv.lock, ``installed`` versions by normalized name.
     """
     about = project["project"]
-    groups = (each for group in project["dependency-groups"].values() for each in group)
-    # A group may include another by name, which is an object.
-    required = [about["name"], *about["dependencies"], *(each for each in groups if isinstance(each, str))]
+    required = [about["name"], *about["dependencies"], *members(project["dependency-groups"], DEFAULT_GROUP)]
     wanted = {normalized(re.split(r"[^\w.-]", each, maxsplit=1)[0]) for each in required}
     locked: dict[str, set[str]] = {}
     for package in lock["package"]:
@@ -36,6 +37,15 @@ def problems(project: Mapping[str, Any], lock: Mapping[str, Any], installed: Map
     missing = [f"{name} is missing" for name in wanted if name not in installed]
     others = (name for name, version in installed.items() if version not in locked.get(name, {version}))
     return sorted([*missing, *(f"{name} is {installed[name]}" for name in others)])
+
+
+def members(groups: Mapping[str, list[Any]], name: str) -> list[str]:
+    """The requirements of a dependency group, with those of the groups that it includes."""
+    return [
+        each
+        for entry in groups[name]
+        for each in ([entry] if isinstance(entry, str) else members(groups, entry["include-group"]))
+    ]
 
 
 def normalized(name: str) -> str:

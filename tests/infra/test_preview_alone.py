@@ -112,7 +112,11 @@ def test_make_preview_with_packages_only_finishes_in_half_a_minute(laptop: Path,
 
 PROJECT = {
     "project": {"name": "ours", "dependencies": ["PyYAML>=6.0"]},
-    "dependency-groups": {"infra": ["pulumi==3.2"], "dev": [{"include-group": "infra"}, "pytest>=8"]},
+    "dependency-groups": {
+        "infra": ["pulumi==3.2"],
+        "dev": [{"include-group": "infra"}, "pytest>=8"],
+        "docs": ["mkdocs>=1.6"],  # `uv sync` leaves it out
+    },
 }
 LOCK = {
     "package": [
