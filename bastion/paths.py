@@ -53,12 +53,12 @@ class Paths:
 
     @property
     def audit_socket(self) -> Path:
-        """Newline-delimited JSON; see bastion.audit.server."""
+        """JSON lines; see devservers_core.protocol.audit."""
         return self.sockets / "audit" / "audit.sock"
 
     @property
     def broker_socket(self) -> Path:
-        """Newline-delimited JSON; short-lived credentials for the caller."""
+        """JSON lines; see devservers_core.protocol.broker."""
         return self.sockets / "broker" / "broker.sock"
 
     @property

@@ -33,7 +33,7 @@ LIMITS = {
 }
 """Of one command, in bytes, files and seconds: memory and processors of the container are everybody's. What kubectl,
 a Go program, reserves without writing there does not count. A person has at most four commands at once
-(bastion.audit.server), so that they take at most 640 MiB before the supervisor looks at them.
+(bastion.audit.command_slots), so that they take at most 640 MiB before the supervisor looks at them.
 """
 GO_MEMORY = "96MiB"
 """From which on kubectl looks for memory to give back (runtime, GOMEMLIMIT)."""

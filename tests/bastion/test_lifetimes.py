@@ -43,7 +43,7 @@ def test_killed_replica_ends_its_own_sessions_only(fresh: World) -> None:
         assert client.run(other, "ann", "echo back").stdout == "back\n"
         assert kept.communicate("still here\n", timeout=10)[0] == "still here\n"
     ends = ("conn_close", "session_end")
-    eventually(lambda: all(replica.events(each) for each in ends), "the lost connection closed on paper")
+    eventually(lambda: all(replica.events(each) for each in ends), "the conn_close of the lost connection")
     # The two ends come over two sockets that the kernel closes at once: their order is no rule, what they say is.
     (began,), (session,), (connection,) = (replica.events(each) for each in ("session_start", *reversed(ends)))
     assert (session["session"], session["conn"]) == (began["session"], connection["conn"])
@@ -176,7 +176,7 @@ def test_supervisor_without_file_descriptors_closes_new_connections_and_recovers
         eventually(lambda: short in replica.log and replica.events("conn_open", user="ann"), "ann without a descriptor")
         resource.prlimit(first, resource.RLIMIT_NOFILE, before)
         assert tunnel.wait(timeout=15) == 255
-    eventually(lambda: replica.events("conn_close", user="ann"), "closed on paper", report=lambda: replica.log)
+    eventually(lambda: replica.events("conn_close", user="ann"), "conn_close", report=lambda: replica.log)
     assert replica.page("/healthz") == (200, "ok\n")
     with client.start(replica, "bob", "-N") as tunnel:
         eventually(lambda: replica.events("conn_open", user="bob"), "bob")
