@@ -13,7 +13,7 @@ from devservers.api.policy import binding
 
 
 def manifests() -> list[dict[str, Any]]:
-    """The policies about DevServers, the operator and the bastion, and the bindings that put them in force."""
+    """All admission policies, each followed by the binding that puts it in force."""
     policies = (
         (people.SERVER_POLICY, people.server_policy()),
         (people.CLAIM_POLICY, people.claim_policy()),

@@ -58,7 +58,7 @@ def _changed(annotation: str) -> str:
 
 
 def server_policy() -> dict[str, Any]:
-    """A server is in its owner's namespace, of a flavor and from a registry that are allowed there."""
+    """The policy on servers: owner, flavor and registry must be allowed in the namespace."""
     return validating_policy(
         SERVER_POLICY,
         rules=[
@@ -154,9 +154,10 @@ def server_policy() -> dict[str, Any]:
 
 
 def claim_policy() -> dict[str, Any]:
-    """A volume claim in a user's namespace has no finalizer that nobody takes off: it would hold the namespace.
+    """The policy on volume claims: no finalizers of users, small metadata, short names.
 
-    A person's new one is small, and of class efs its name is short enough for its folder.
+    A finalizer that nobody removes would block the deletion of the namespace. A claim of class efs needs a name that is
+    short enough for its folder.
     """
     length = "size(request.namespace) + size(object.metadata.?name.orValue(''))"
     short_enough = {
@@ -188,9 +189,10 @@ def claim_policy() -> dict[str, Any]:
 
 
 def secret_policy() -> dict[str, Any]:
-    """Of Secrets a person may write logins to image registries and no others: no host key, no token of an account.
+    """The policy on Secrets: users may write logins to image registries and nothing else.
 
-    Whoever may read the Secrets of a namespace, as the operator and administrators may, is no such person.
+    So they write no host key and no token of an account. It doesn't hold for whoever may read the Secrets of a
+    namespace, as the operator and administrators may.
     """
     owner = "object.metadata.?ownerReferences.orValue([])"
     validations = [
@@ -245,9 +247,9 @@ def secret_policy() -> dict[str, Any]:
 
 
 def note_policy() -> dict[str, Any]:
-    """Of the note of their logins a person changes the notes, so that it goes with them and holds up nothing.
+    """The policy on the ConfigMap with notes of logins: users may change its data only.
 
-    Whoever may make ConfigMaps in a namespace, as the operator and administrators may, is no such person.
+    It doesn't hold for whoever may create ConfigMaps in a namespace, as the operator and administrators may.
     """
     parts = [f"metadata.?{field}" for field in ("labels", "annotations", "ownerReferences", "selfLink")]
     parts += ["?immutable", "?binaryData"]

@@ -39,11 +39,10 @@ _BOUND = (
 
 
 def operator_policy() -> dict[str, Any]:
-    """What RBAC can't say of the operator's rights: users' namespaces only, and those stay closed.
+    """The policy on the operator: it writes only in users' namespaces, and these stay closed.
 
-    And each role goes to the one account that it is for.
-    Without it `bind` and `rolebindings create` would let a stolen token bind the tenant role in kube-system, or a
-    person's role to itself.
+    RBAC can't express that. Each role goes to the one account that it is for. Without this policy `bind` and
+    `rolebindings create` would let a stolen token bind the tenant role in kube-system, or a person's role to itself.
     """
     namespaced = ["serviceaccounts", "resourcequotas", "limitranges"]
     rules: list[dict[str, Any]] = [
@@ -122,9 +121,9 @@ def _binds(role: str, account: str, namespace: str) -> str:
 
 
 def token_policy() -> dict[str, Any]:
-    """A token that a program takes for a person lives minutes, so one that is stolen does too.
+    """The policy on tokens: one that a program requests for a person lives for minutes.
 
-    Whichever service account asks: the bastion is the one that may, and RBAC alone says so.
+    It holds for every service account: the bastion is the one that may request tokens, and RBAC alone says so.
     """
     in_place = f"request.name == '{PERSON_ACCOUNT}' && request.namespace.startsWith('{NAMESPACE_PREFIX}')"
     return validating_policy(
@@ -154,7 +153,7 @@ def token_policy() -> dict[str, Any]:
 
 
 def bastion_policy() -> dict[str, Any]:
-    """Of a DevServerUser the bastion may change the keys, for their owner's sake, and nothing that is a right."""
+    """The policy on the bastion: of a DevServerUser it may change the SSH keys only."""
     fields = [str(field.alias) for name, field in UserSpec.model_fields.items() if name not in _KEYS]
     parts = [f"spec.?{field}" for field in fields]
     parts += [f"metadata.?{field}" for field in ("labels", "annotations", "finalizers", "ownerReferences")]

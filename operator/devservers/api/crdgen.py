@@ -41,7 +41,10 @@ _FORMATS = {"date-time", "int32", "int64", "double"}
 
 
 class UnsupportedSchemaError(TypeError):
-    """A model uses something that a CRD can't say; the text names the field and what to write instead."""
+    """A model uses something that a CRD can't express.
+
+    The text names the field and what to write instead.
+    """
 
 
 def crd(kind: type[Resource]) -> dict[str, Any]:
@@ -133,7 +136,7 @@ def structural(schema: Schema, definitions: dict[str, Schema], path: str, inside
 def _resolved(
     schema: Schema, definitions: dict[str, Schema], path: str, inside: tuple[str, ...]
 ) -> tuple[Schema, tuple[str, ...]]:
-    """The schema without $ref and without anyOf; keys beside a reference win over those behind it."""
+    """The schema without $ref and anyOf; keys beside a reference win over those behind it."""
     while "$ref" in schema or "anyOf" in schema:
         beside = {key: value for key, value in schema.items() if key not in {"$ref", "anyOf"}}
         if "$ref" in schema:
@@ -154,7 +157,7 @@ def _resolved(
 
 
 def _with_default(schema: Schema) -> Schema:
-    """Defaults that say no more than absence go; an object's becomes {}, which the server fills in."""
+    """Removes defaults that equal absence; an object's becomes {}, which the server fills in."""
     if "default" not in schema:
         return schema
     rest = {key: value for key, value in schema.items() if key != "default"}

@@ -241,7 +241,7 @@ class DevServer(Resource):
 
     @property
     def owner(self) -> str:
-        """The user it belongs to: by spec, else by namespace; empty in a namespace that is nobody's."""
+        """The user it belongs to, by spec, else by namespace; empty if there is none."""
         return self.spec.owner or user_of(self.metadata.namespace) or ""
 
     @property

@@ -44,7 +44,7 @@ API server takes 256 KiB, and every copy of it costs the operator's memory."""
 
 
 def bounded(subject: str, *lists: str) -> tuple[str, str]:
-    """The CEL rule that the fields in ``lists`` are at most MAX_BYTES together, or as they were stored; its message."""
+    """The CEL rule, with its message, that ``lists`` are at most MAX_BYTES or unchanged."""
     sizes = {"env": "size(x.name) + size(bytes(x.value))"}
     total = " + ".join(
         f"(has(self.{name}) ? self.{name}.map(x, {sizes.get(name, 'size(bytes(x))')}).sum() : 0)" for name in lists

@@ -9,11 +9,17 @@ from pydantic import ValidationError
 
 
 class InvalidObjectError(ValueError):
-    """An API object that doesn't fit its model; the text names the fields, `; ` between them."""
+    """An API object that doesn't fit its model.
+
+    The text names the fields, `; ` between them.
+    """
 
     @classmethod
     def of(cls, kind: str, error: ValidationError) -> InvalidObjectError:
-        """The line for a pydantic error, five fields at most: `DevServer: spec.flavor: Field required`."""
+        """The error for a pydantic error, with five fields at most.
+
+        Its text is like `DevServer: spec.flavor: Field required`.
+        """
         lines = []
         for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
             where = ".".join(str(part) for part in item["loc"]) or "object"

@@ -30,10 +30,11 @@ from devservers_core.grammar import (
 
 
 def rules(*rules_with_messages: tuple[str, str] | tuple[str, str, str]) -> dict[str, Any]:
-    """CEL rules as (expression, message) or (expression, message, field path), as json_schema_extra takes them.
+    """CEL rules as json_schema_extra takes them.
 
-    The field path, like `.volumes`, is where the server says the error is; without it, the whole object. A rule that
-    compares with what was stored calls it `oldSelf`, an optional value.
+    Each is (expression, message) or (expression, message, field path). The field path, like `.volumes`, is where the
+    server reports the error; without it, the whole object. A rule that compares with what was stored calls it
+    `oldSelf`, an optional value.
     """
     keys = ("rule", "message", "fieldPath")
     validations: list[dict[str, Any]] = [dict(zip(keys, rule, strict=False)) for rule in rules_with_messages]
@@ -45,7 +46,7 @@ def rules(*rules_with_messages: tuple[str, str] | tuple[str, str, str]) -> dict[
 
 @dataclass(frozen=True)
 class OnWrite:
-    """A rule on new values of a field, which the API server enforces and readers of objects don't.
+    """A rule that the API server enforces on new values, and readers of objects don't.
 
     A stored value from before the rule stays readable, and Kubernetes lets it through until the field itself changes
     (ratcheting), so that an upgrade keeps nobody from stopping a server or suspending a person.
@@ -61,13 +62,16 @@ class OnWrite:
 
 
 def unavailable(field: str) -> OnWrite:
-    """The rule of a field whose feature is still being built: the API takes no value of it."""
+    """The rule of a field whose feature isn't available yet: no value is accepted."""
     return OnWrite("false", f"{field} is not available yet; leave it out")
 
 
 @dataclass(frozen=True)
 class Matching:
-    """A string of at most `max_length` characters that matches `pattern`; RE2 and `re` must agree on it."""
+    """A string of at most `max_length` characters that matches `pattern`.
+
+    RE2 and `re` must agree on the pattern.
+    """
 
     pattern: str
     message: str

@@ -1,4 +1,4 @@
-"""A ValidatingAdmissionPolicy as a manifest, and the CEL that several policies share."""
+"""Builds ValidatingAdmissionPolicies, with the CEL that several of them share."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def no_new_finalizers(allowed: tuple[str, ...]) -> dict[str, str]:
 
 
 def small_metadata(unless: str = "") -> dict[str, str]:
-    """The validation that people fill no object's metadata: the API server takes 1 MiB and more of it.
+    """The validation that bounds the metadata people write: the API server takes 1 MiB and more.
 
     It also accepts managedFields of fields that the object doesn't have.
     """
@@ -76,7 +76,7 @@ def small_metadata(unless: str = "") -> dict[str, str]:
 
 
 def _characters(tree: str, depth: int) -> str:
-    """CEL: how many characters the names in a tree have; a tree that goes deeper is too much."""
+    """CEL: the number of characters of all names in a tree of at most `depth` levels."""
     if depth == 0:
         return f"(size({tree}) == 0 ? 0 : {MAX_METADATA})"
     name = f"at{depth}"

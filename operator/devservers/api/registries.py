@@ -23,7 +23,10 @@ _NAMED = r"^([^/]*[.:A-Z][^/]*|localhost)/"
 
 
 def variables(annotation: str) -> list[dict[str, str]]:
-    """What `allowed` refers to; the list is the namespace's ``annotation``, and any registry where it has none."""
+    """The CEL variables that `allowed` uses.
+
+    The list of registries is the namespace's ``annotation``, and any registry where it has none.
+    """
     listed = f"namespaceObject.metadata.?annotations[?'{annotation}'].orValue('{ANY}')"
     return [
         {"name": "image", "expression": "object.spec.?image.orValue('')"},

@@ -47,11 +47,12 @@ class ServerRequest:
 
 
 def manifests(request: ServerRequest) -> list[Json]:
-    """The children to apply, in order: home claim (if any), keys ConfigMap, Service (with enableSSH), Deployment.
+    """The children to apply, in order: home claim, keys ConfigMap, Service, Deployment.
 
-    The Deployment is left out when it can't be rendered, which is when the flavor is missing and nothing
-    recorded can be kept; a stored one is then to be left as it is. Raises ValueError for a user without a
-    uid or a server without one: both must have been stored and set up before.
+    There is a home claim if the server has a home, and a Service with enableSSH. The Deployment is left out when it
+    can't be rendered, which is when the flavor is missing and nothing recorded can be kept; a stored one is then to be
+    left as it is. Raises ValueError for a user without a uid or a server without one: both must have been stored and
+    set up before.
     """
     server, user, uid = request.server, request.user, request.user.status.uid
     if uid is None:

@@ -19,7 +19,7 @@ DEFAULT_REQUEST, DEFAULT_LIMIT = "1Gi", "20Gi"
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """The request and the limit of a server's ephemeral storage, in the API server's spelling."""
+    """The request and limit of ephemeral storage, in the API server's spelling."""
 
     request: str
     limit: str

@@ -50,7 +50,10 @@ def owner_reference(server: DevServer, live_home: Json | None) -> Json:
 
 
 def host_key_secret(server: DevServer, user: DevServerUser, data: dict[str, str], owner_ref: Json) -> Json:
-    """The Secret `<server>-host-key`, to be created once and never applied over; `data` in OpenSSH's own format."""
+    """The Secret `<server>-host-key`, to be created once and never applied over.
+
+    `data` is in OpenSSH's own format.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -66,7 +69,7 @@ def host_key_secret(server: DevServer, user: DevServerUser, data: dict[str, str]
 
 
 def public_of(secret: Json) -> str | None:
-    """The public key's type and body from a stored Secret, or None when it holds none that can be read."""
+    """The public key's type and body from a stored Secret, None if it has none."""
     try:
         text = base64.b64decode((secret.get("data") or {})[HOST_KEY_PUBLIC_FILE], validate=True).decode("ascii")
     except (KeyError, TypeError, binascii.Error, UnicodeDecodeError):

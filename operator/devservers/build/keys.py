@@ -55,11 +55,12 @@ def keys_name(server: str) -> str:
 
 
 def authorized_keys(public_keys: Iterable[str], named: Iterable[SshKey] = ()) -> str:
-    """The file's content: one public key a line, in order, without repeats; other text is left out.
+    """The file's content: one public key a line, in order, without repeats.
 
-    sshd gets the end of a named key (sshd(8), `expiry-time`). Options before the key type (`command=...`) don't start
-    with a key type, so they are left out too; a line break in an entry becomes a space, so that one entry can never add
-    a second line. Of lines that differ in their comment only the first stays, with the earliest end of all.
+    Other text is left out. sshd gets the end of a named key (sshd(8), `expiry-time`). Options before the key type
+    (`command=...`) don't start with a key type, so they are left out too; a line break in an entry becomes a space, so
+    that one entry can never add a second line. Of lines that differ in their comment only the first stays, with the
+    earliest end of all.
     """
     lines: dict[tuple[str, ...], tuple[str, datetime | None]] = {}
     for key, end in [*((key, None) for key in public_keys), *((ssh_key.key, ssh_key.expires) for ssh_key in named)]:

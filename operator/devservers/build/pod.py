@@ -121,7 +121,7 @@ def pod_template(
 
 
 def _pull_secrets(server: DevServer, settings: BuildSettings) -> Json:
-    """The logins its images are pulled with: the platform's, and the owner's for their own image."""
+    """The Secrets its images are pulled with: the platform's and the owner's."""
     names = [platform_secret_name(name) for name in settings.pull_secrets]
     if server.spec.image is not None:
         names.append(secret_name(registry_of(server.spec.image)))

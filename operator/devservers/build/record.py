@@ -28,7 +28,7 @@ from .storage import normal_path
 
 
 def input_hash(server: DevServer, uid: int) -> str:
-    """The hash of all that the owner chose for the pod: whether there is a home, not its size."""
+    """The hash of what the owner chose for the pod; of a home only that there is one."""
     spec = server.spec
     return _digest(
         compact(
@@ -50,7 +50,7 @@ def input_hash(server: DevServer, uid: int) -> str:
 
 
 def flavor_hash(flavor: DevServerFlavor) -> str:
-    """The hash of what a flavor sets in a pod, without price, description and idle thresholds."""
+    """The hash of what a flavor sets in a pod, not of its price or description."""
     spec = flavor.spec
     return _digest(
         compact(

@@ -45,7 +45,7 @@ def platform_secret(user: DevServerUser, source: Json) -> Json:
 
 
 def index(user: DevServerUser) -> Json:
-    """The ConfigMap in which devctl notes where its person has logged in, since a Secret can't be read back."""
+    """The ConfigMap in which devctl notes the user's logins, since Secrets can't be read back."""
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(user, REGISTRIES)}
 
 

@@ -63,11 +63,11 @@ def _size(requested: str, stored: Json, *, bound: bool) -> str:
 
 
 def storage(server: DevServer, disk: str) -> Storage:
-    """The home, the shared volume, the user's own volumes and /tmp; a claim mounted twice is one pod volume.
+    """The volumes and mounts: home, shared volume, the user's own volumes and /tmp.
 
-    The home is the claim of persistentHomeSize, else a volume mounted at the home path, else an emptyDir
-    that goes with the pod. /tmp is a volume of the user's or an emptyDir too: in an image it may be missing, or
-    writable for root only. `disk` is the most that an emptyDir may take.
+    A claim mounted twice is one pod volume. The home is the claim of persistentHomeSize, else a volume mounted at the
+    home path, else an emptyDir that is deleted with the pod. /tmp is a volume of the user's or an emptyDir too: in an
+    image it may be missing, or writable for root only. `disk` is the most that an emptyDir may take.
     """
     spec = server.spec
     mounted = [(volume.claim_name, normal_path(volume.mount_path), volume.read_only) for volume in spec.volumes]

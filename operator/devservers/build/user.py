@@ -59,7 +59,7 @@ _RBAC = "rbac.authorization.k8s.io"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the stack allows each person whose DevServerUser says nothing else; None is no limit.
+    """The stack's limits for users whose DevServerUser has none; None is no limit.
 
     A quota refuses what is new. Whoever has more when a limit comes keeps it all.
     """

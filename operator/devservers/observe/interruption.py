@@ -1,4 +1,4 @@
-"""The condition Interrupted: why a server ended although its owner asked for nothing.
+"""The condition Interrupted: why a server ended without its owner's request.
 
 Invariant: the cause is read once, from the pod that was the server while it ends. The condition keeps it until the
 owner stops, starts or restarts the server.

@@ -1,4 +1,4 @@
-"""Decides whether a server is to run: by its spec, last start, owner and the clock.
+"""Decides whether a server is to run, by its spec, last start, owner and the clock.
 
 Invariant: nothing else decides. So a restarted operator comes to the same decision, and a stop is recorded only in the
 server itself.

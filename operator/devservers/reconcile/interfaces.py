@@ -1,4 +1,4 @@
-"""The interfaces that reconcilers use: a Lister to read from, a Client to write to.
+"""The interfaces of reconcilers: a Lister to read from, a Client to write to.
 
 Invariant: modules of reconcile/ read and write only through these protocols and know nothing of HTTP, kopf or the
 cache. The names are controller-runtime's.
@@ -16,7 +16,7 @@ from devservers_core.types import Json
 
 
 class Key(NamedTuple):
-    """A root object to reconcile: (kind, namespace, name); namespace is "" for cluster-scoped kinds."""
+    """A root object to reconcile; namespace is "" for cluster-scoped kinds."""
 
     kind: str
     namespace: str
@@ -28,7 +28,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """What a reconcile asks for: the seconds until the next one, None for "when something changes"."""
+    """The seconds until the next reconcile, None for "when something changes"."""
 
     requeue_after: float | None = None
 

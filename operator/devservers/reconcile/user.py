@@ -1,4 +1,4 @@
-"""Reconciles one DevServerUser: uid, closed namespace, and the clean-up afterwards.
+"""Reconciles one DevServerUser: uid, closed namespace, and the final clean-up.
 
 Invariant: the operator touches a namespace only if its label says that this operator created it, and deletes it only
 when its user is gone and it holds no volume claim: both asked of the API server itself, not of the cache. Servers never
@@ -146,7 +146,7 @@ class UserReconciler:
             await self._applier.remove(server)
 
     async def _clean_up(self, name: str) -> Result:
-        """Deletes the servers of a user who is gone, and the namespace unless it holds volume claims."""
+        """Deletes a gone user's servers, and their namespace unless it holds volume claims."""
         live = self._lister.get("Namespace", "", namespace_of(name))
         if live is None or not _created_by_operator(live) or live["metadata"].get("deletionTimestamp"):
             return Result()

@@ -23,7 +23,7 @@ _UNREAD_CLAIM_SPEC = ("selector", "dataSource", "dataSourceRef")
 
 
 class Change(NamedTuple):
-    """What an event changed: the object before (None: it is new) and after (None: it is gone)."""
+    """What an event changed: the object before (None: new) and after (None: deleted)."""
 
     old: Json | None
     new: Json | None

@@ -20,7 +20,7 @@ _UNSUPPORTED_USER_ENTRIES = ("as", "as-uid", "as-groups", "as-user-extra")
 
 
 async def load_configuration(context: str | None = None, environ: Mapping[str, str] = os.environ) -> Configuration:
-    """The settings for the API client: from $KUBECONFIG, else the pod's account, else ~/.kube/config.
+    """The API client's settings: $KUBECONFIG, else the pod's account, else ~/.kube/config.
 
     `context` is a context of the kubeconfig, its current one when None. Raises CommandError.
     """

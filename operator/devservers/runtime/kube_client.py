@@ -175,10 +175,11 @@ class KubeClient:
 async def _send_writes_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """A client middleware that keeps aiohttp from repeating PUT and DELETE when their connection breaks.
+    """A client middleware that keeps aiohttp from sending PUT and DELETE twice.
 
-    The API server may have carried out the first one. The second would be refused with 409 by the resourceVersion that
-    the first one changed, and a renewed Lease would look like a lost one.
+    aiohttp repeats them when their connection breaks, although the API server may have carried out the first one. The
+    second would be refused with 409 by the resourceVersion that the first one changed, and a renewed Lease would look
+    like a lost one.
     """
     try:
         return await handler(request)

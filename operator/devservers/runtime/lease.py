@@ -1,4 +1,4 @@
-"""Leader election by a coordination.k8s.io Lease, with the end of the process as fence.
+"""Leader election by a coordination.k8s.io Lease; a lost Lease ends the process.
 
 Invariant: a process writes only while it holds the Lease by its own monotonic clock. A leader that could not renew for
 two thirds of the lease time ends its process at once, so two processes never write at the same time. A clean stop

@@ -1,4 +1,4 @@
-"""Logging of the operator: one line per record, kopf's and aiohttp's own only from WARNING on."""
+"""Logging of the operator, one line per record; kopf and aiohttp log from WARNING on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator's program: reads the settings, runs one Operator, exits with its code."""
+"""The operator's program: reads the settings, runs one Operator, exits."""
 
 from __future__ import annotations
 

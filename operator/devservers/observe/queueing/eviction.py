@@ -1,4 +1,4 @@
-"""Why a server lost its quota, as one sentence that stays until it has quota again.
+"""Why a server lost its quota, as a sentence that stays until it has quota again.
 
 Kueue reports it on the Workload of the pod that was taken away, which is soon deleted with that pod; afterwards the
 server's own conditions have it.

@@ -1,1 +1,1 @@
-"""SSH keys and certificates that the operator creates: of servers, of the bastion, and both CAs."""
+"""The operator's SSH keys and certificates: of servers, the bastion and both CAs."""
