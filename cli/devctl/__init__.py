@@ -1,3 +1,3 @@
-"""devctl: how a person works with development servers. Nothing here imports the operator."""
+"""devctl: the command line of the development servers' users and administrators."""
 
 from devservers_core.version import __version__ as __version__

@@ -44,7 +44,7 @@ def send_request(path: str, request: protocol.Request[A]) -> A:
             with connection.makefile("rb") as answers:
                 message = json.loads(answers.readline() or b"null")
         if not isinstance(message, dict):
-            raise ProtocolError("the broker hung up")
+            raise ProtocolError("the broker closed the connection")
         refusal = protocol.parse_refusal(message)
         answer = None if refusal else request.parse_answer(message)
     except (OSError, ValueError) as error:

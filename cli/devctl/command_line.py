@@ -167,13 +167,17 @@ def explain_usage(error: Exception, line: CommandLine) -> CommandError:
         return CommandError(text, remedy, USAGE)
     word = unknown[1]
     if command in GROUPS and word not in line.arguments[: line.position]:
-        known = GROUPS[command]
+        subcommands = GROUPS[command]
         usual = {"rm": ["remove", "delete"], "ls": ["list"], "new": ["add"], "create": ["add"], "get": ["list", "show"]}
-        near = [name for name in usual.get(word, []) if name in known] or get_close_matches(word, known, 1)
-        guess = f"did you mean `devctl {command} {near[0]}`? " if near else ""
-        return CommandError(f"devctl {command} has no {word!r}", f"{guess}it has: {', '.join(known)}", USAGE)
+        similar = [name for name in usual.get(word, []) if name in subcommands] or get_close_matches(
+            word, subcommands, 1
+        )
+        guess = f"did you mean `devctl {command} {similar[0]}`? " if similar else ""
+        return CommandError(f"devctl {command} has no {word!r}", f"{guess}it has: {', '.join(subcommands)}", USAGE)
     lists = "`devctl --help` lists the commands"
     if word in ALTERNATIVES:
         return CommandError(f"there is no command {word!r}", ALTERNATIVES[word], USAGE)
-    near = [SYNONYMS[word]] if word in SYNONYMS else get_close_matches(word, COMMANDS, 1)
-    return CommandError(f"there is no command {word!r}", f"did you mean {near[0]}? {lists}" if near else lists, USAGE)
+    similar = [SYNONYMS[word]] if word in SYNONYMS else get_close_matches(word, COMMANDS, 1)
+    return CommandError(
+        f"there is no command {word!r}", f"did you mean {similar[0]}? {lists}" if similar else lists, USAGE
+    )

@@ -65,7 +65,7 @@ COMMANDS: dict[str, Command] = {
         "test_k8s", "Check the cluster, your rights and the tools, step by step", "Looking closer", "bastion"
     ),
     "version": Command("version", "Print the version", "Looking closer", "local"),
-    "user": Command("user", "People: add, list, show, suspend, resume, delete", "Administrators", "local"),
+    "user": Command("user", "Users: add, list, show, suspend, resume, delete", "Administrators", "local"),
     "admin": Command("admin", "Recorded sessions: sessions list, sessions play", "Administrators", "local"),
 }
 # Commands of two or three words; the first word is an entry above.
@@ -80,12 +80,12 @@ SUBCOMMANDS: dict[str, Command] = {
     "registry logout": Command("registry", "Forget a login", "", "bastion"),
     "config set": Command("config", "Set one key", "", "local"),
     "config unset": Command("config", "Remove one key", "", "local"),
-    "user add": Command("user", "Let a person onto the platform", "", "local"),
-    "user list": Command("user", "List all people", "", "local"),
-    "user show": Command("user", "Show a person, and what to send them", "", "local"),
-    "user suspend": Command("user", "Stop a person's servers and refuse their keys", "", "local"),
+    "user add": Command("user", "Add a user", "", "local"),
+    "user list": Command("user", "List all users", "", "local"),
+    "user show": Command("user", "Show a user, and what to send them", "", "local"),
+    "user suspend": Command("user", "Stop a user's servers and refuse their keys", "", "local"),
     "user resume": Command("user", "Undo suspend", "", "local"),
-    "user delete": Command("user", "Remove a person; volumes stay and are named", "", "local"),
+    "user delete": Command("user", "Delete a user; volumes are kept and named", "", "local"),
     "admin sessions list": Command("admin", "List recorded sessions", "", "local"),
     "admin sessions play": Command("admin", "Show a recorded session again", "", "local"),
 }

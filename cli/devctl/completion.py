@@ -31,8 +31,8 @@ def _completer(lister: Lister, command: tuple[str, ...]) -> Callable[[Any, str],
             ctx = ctx.parent
         try:
             context = Context(flags, None, timeout=API_TIMEOUT_SECONDS)
-            found = _on_bastion(context, command)
-            return [name for name in (lister(context) if found is None else found) if name.startswith(incomplete)]
+            names = _on_bastion(context, command)
+            return [name for name in (lister(context) if names is None else names) if name.startswith(incomplete)]
         except Exception:
             return []
 

@@ -32,7 +32,10 @@ KEYS: dict[str, tuple[str, str]] = {
     "output": ("DEVCTL_OUTPUT", "how lists are printed: " + ", ".join(OUTPUTS)),
     "identityFile": ("DEVCTL_IDENTITY_FILE", "private key for devctl ssh"),
     "bastion": ("DEVCTL_BASTION", "bastion to work through, HOST or HOST:PORT"),
-    "hostAuthority": ("DEVCTL_HOST_AUTHORITY", "public key that vouches for the bastion's and all servers' host keys"),
+    "hostAuthority": (
+        "DEVCTL_HOST_AUTHORITY",
+        "public key that certifies the host keys of the bastion and all servers",
+    ),
 }
 DEFAULTS = {"flavor": names.DEFAULT_FLAVOR, "homeSize": DEFAULT_HOME_SIZE, "output": "table"}
 PATHS = ("kubeconfig", "identityFile")
@@ -78,14 +81,14 @@ def parse(text: str, path: Path) -> dict[str, Setting]:
         return {}
     if not isinstance(root, yaml.MappingNode):
         raise broken(path, root.start_mark.line + 1, "expected `key: value` lines", "write it like `user: ann`")
-    found: dict[str, Setting] = {}
+    settings: dict[str, Setting] = {}
     for key_node, value_node in root.value:
         line, key = key_node.start_mark.line + 1, str(key_node.value)
         if key not in KEYS:
-            near = get_close_matches(key, KEYS, 1)
-            remedy = f"did you mean {near[0]}?" if near else "known keys: " + ", ".join(KEYS)
+            similar = get_close_matches(key, KEYS, 1)
+            remedy = f"did you mean {similar[0]}?" if similar else "known keys: " + ", ".join(KEYS)
             raise broken(path, line, f"unknown key {key!r}", remedy)
-        if key in found:
+        if key in settings:
             raise broken(path, line, f"key {key!r} appears twice", "keep one of them")
         if not isinstance(value_node, yaml.ScalarNode):
             raise broken(path, line, f"{key} must be one value", f"write it like `{key}: value`")
@@ -94,8 +97,8 @@ def parse(text: str, path: Path) -> dict[str, Setting]:
         value = value_node.value
         if key == "output" and value not in OUTPUTS:
             raise broken(path, line, f"output {value!r} is unknown", "use one of " + ", ".join(OUTPUTS))
-        found[key] = Setting(value, str(path))
-    return found
+        settings[key] = Setting(value, str(path))
+    return settings
 
 
 class Config:
@@ -132,15 +135,15 @@ class Config:
 
     def get(self, key: str) -> str | None:
         """The value of `key` without its source."""
-        found = self.setting(key)
-        return found.value if found else None
+        setting = self.setting(key)
+        return setting.value if setting else None
 
     def _expanded(self, key: str, setting: Setting) -> Setting:
         if key not in PATHS:
             return setting
         # kubeconfig may be a list, as $KUBECONFIG is; a single file may have a colon in its name.
         listed = key == "kubeconfig" and not Path(setting.value).exists()
-        paths = [Path(each).expanduser() for each in (setting.value.split(os.pathsep) if listed else [setting.value])]
+        paths = [Path(entry).expanduser() for entry in (setting.value.split(os.pathsep) if listed else [setting.value])]
         if setting.source == str(self.path):
             # A path in a file is relative to that file, not to where one stands.
             paths = [self.path.parent / path for path in paths]

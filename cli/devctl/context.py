@@ -125,13 +125,13 @@ class Context:
 
         validation.server_name(name)
         try:
-            found = self.kube.get(server_path(self.namespace, name))
-            if (found.get("metadata") or {}).get("name") != name:
+            server = self.kube.get(server_path(self.namespace, name))
+            if (server.get("metadata") or {}).get("name") != name:
                 # It becomes a file's name and a word of ssh's command line: only what was asked for may.
                 raise CommandError(
                     f"the API server answered with another object than {name}", "`devctl info` shows which"
                 )
-            return found
+            return server
         except ApiError as error:
             if error.status == 404 and error.details.get("name"):
                 self.missing(name)
@@ -159,17 +159,17 @@ class Context:
         They replace this process's environment. A setting from the file or a default is left out, so that editing
         the file takes effect there too.
         """
-        found: list[str] = []
+        flags: list[str] = []
         for key in ("user", "context", "kubeconfig", "namespace"):
             setting = self.config.setting(key)
             if setting and setting.source != str(self.config.path):
                 value = _absolute(setting.value) if key == "kubeconfig" else setting.value
-                found += [f"--{key}", value]
+                flags += [f"--{key}", value]
         if self.config.setting("kubeconfig") is None and self.environ.get("KUBECONFIG"):
-            found += ["--kubeconfig", _absolute(self.environ["KUBECONFIG"])]
+            flags += ["--kubeconfig", _absolute(self.environ["KUBECONFIG"])]
         if self.config.setting("user") is None and self.user_setting[1] == "$USER":
-            found += ["--user", self.user]
-        return found
+            flags += ["--user", self.user]
+        return flags
 
 
 def _absolute(kubeconfig: str) -> str:

@@ -25,7 +25,7 @@ def check_flavor_and_claims(
 ) -> tuple[list[str], str, Json | None]:
     """Compare the flavor and volume claims of a new server with the cluster's.
 
-    Returns warnings, the flavor's name (`flavor`, or the person's default for None) and the flavor, if there is one;
+    Returns warnings, the flavor's name (`flavor`, or the user's default for None) and the flavor, if there is one;
     raises CommandError (refused) for what is missing, not allowed, or more than its queue's whole quota, unless
     ``allow_missing``.
     """
@@ -37,9 +37,9 @@ def check_flavor_and_claims(
         flavors = {f["metadata"]["name"]: f for f in context.kube.get(flavor_path()).get("items") or []}
     except ApiError as error:
         raise from_api(error, "list flavors") from None
-    mine = allowance(context)
-    flavor = flavor or default_flavor(context, list(flavors.values()), mine) or names.DEFAULT_FLAVOR
-    usable = [name for name in flavors if mine.may_use(name)]
+    own = allowance(context)
+    flavor = flavor or default_flavor(context, list(flavors.values()), own) or names.DEFAULT_FLAVOR
+    usable = [name for name in flavors if own.may_use(name)]
     if flavor in flavors and flavor not in usable and not allow_missing:
         listed = ", ".join(sorted(usable))
         raise validation.refusal(
@@ -53,13 +53,13 @@ def check_flavor_and_claims(
     if claims:
         try:
             path = core_path(context.namespace, "persistentvolumeclaims")
-            known = [c["metadata"]["name"] for c in context.kube.get(path).get("items") or []]
+            existing = [c["metadata"]["name"] for c in context.kube.get(path).get("items") or []]
         except ApiError as error:
             raise from_api(error, "list volume claims") from None
         for claim in claims:
-            if claim not in known:
+            if claim not in existing:
                 if not allow_missing:
-                    raise unknown_claim(claim, known, context.namespace)
+                    raise unknown_claim(claim, existing, context.namespace)
                 warnings.append(f"there is no volume claim {claim} yet; the server starts when there is one")
     if flavor in flavors and not allow_missing:
         from devctl.resources.queue import check_queue_quota
@@ -75,16 +75,16 @@ def missing_flavors(context: Context, wanted: list[str], allow_missing: bool) ->
     """
     from devservers_core.client.paths import flavor_path
 
-    named = [name for name in wanted if name != names.ANY_FLAVOR]
-    if not named:
+    requested = [name for name in wanted if name != names.ANY_FLAVOR]
+    if not requested:
         return []
     try:
-        known = [str(each["metadata"]["name"]) for each in context.kube.get(flavor_path()).get("items") or []]
+        existing = [str(flavor["metadata"]["name"]) for flavor in context.kube.get(flavor_path()).get("items") or []]
     except ApiError as error:
         raise from_api(error, "list flavors") from None
-    missing = [name for name in named if name not in known]
+    missing = [name for name in requested if name not in existing]
     if missing and not allow_missing:
-        raise unknown_flavor(missing[0], known, "known")
+        raise unknown_flavor(missing[0], existing, "known")
     return [f"there is no flavor {name} yet; it can be used when there is one" for name in missing]
 
 
@@ -93,17 +93,21 @@ def unknown_flavor(flavor: str, known: list[str], whose: str = "your") -> Comman
 
     `known` are the user's flavors, or the cluster's.
     """
-    near = get_close_matches(flavor, known, 1, 0.4)
+    similar = get_close_matches(flavor, known, 1, 0.4)
     listed = ", ".join(sorted(known)) or "none; ask an administrator"
-    remedy = f"did you mean {near[0]}? {whose.capitalize()} flavors: {listed}" if near else f"{whose} flavors: {listed}"
+    remedy = (
+        f"did you mean {similar[0]}? {whose.capitalize()} flavors: {listed}"
+        if similar
+        else f"{whose} flavors: {listed}"
+    )
     return validation.refusal(f"there is no flavor {flavor!r}", remedy)
 
 
 def unknown_claim(claim: str, known: list[str], namespace: str) -> CommandError:
     """The refusal of a volume claim that does not exist, with the list of those that do."""
     listed = ", ".join(sorted(known)) or "none"
-    near = get_close_matches(claim, known, 1)
-    remedy = f"did you mean {near[0]}? " if near else ""
+    similar = get_close_matches(claim, known, 1)
+    remedy = f"did you mean {similar[0]}? " if similar else ""
     return validation.refusal(f"there is no volume claim {claim!r} in {namespace}", f"{remedy}known claims: {listed}")
 
 
@@ -114,33 +118,35 @@ def capacity_warnings(context: Context, flavor: Json) -> list[str]:
     """
     from devservers_core.client.paths import core_path
 
-    asked = _amounts((flavor.get("spec", {}).get("resources") or {}).get("requests") or {})
+    requests = _amounts((flavor.get("spec", {}).get("resources") or {}).get("requests") or {})
     name = flavor["metadata"]["name"]
-    found: list[str] = []
+    warnings: list[str] = []
     try:
         nodes = context.kube.get("/api/v1/nodes").get("items") or []
-        rooms = [_amounts(n.get("status", {}).get("allocatable") or {}) for n in nodes]
-        if rooms and not any(all(room.get(k, Decimal(0)) >= v for k, v in asked.items()) for room in rooms):
-            found.append(f"no node of this cluster is large enough for flavor {name}; it waits until one is added")
+        capacities = [_amounts(n.get("status", {}).get("allocatable") or {}) for n in nodes]
+        if capacities and not any(
+            all(capacity.get(k, Decimal(0)) >= v for k, v in requests.items()) for capacity in capacities
+        ):
+            warnings.append(f"no node of this cluster is large enough for flavor {name}; it waits until one is added")
     except ApiError:
         pass  # people need not see nodes
     try:
         for quota in context.kube.get(core_path(context.namespace, "resourcequotas")).get("items") or []:
             hard = _amounts(quota.get("spec", {}).get("hard") or {})
-            for key, amount in asked.items():
+            for key, amount in requests.items():
                 limit = hard.get(f"requests.{key}", hard.get(key))
                 if limit is not None and amount > limit:
-                    found.append(f"flavor {name} asks for more {key} than your whole quota ({limit:f}) allows")
+                    warnings.append(f"flavor {name} asks for more {key} than your whole quota ({limit:f}) allows")
     except ApiError:
         pass
-    return found
+    return warnings
 
 
 def _amounts(resources: Json) -> dict[str, Decimal]:
-    found = {}
+    amounts = {}
     for key, text in resources.items():
         try:
-            found[key] = parse_quantity(str(text))
+            amounts[key] = parse_quantity(str(text))
         except ValueError:
             continue
-    return found
+    return amounts

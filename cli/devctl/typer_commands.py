@@ -151,7 +151,7 @@ def set_metavar(parameter: inspect.Parameter) -> None:
     import typer
 
     types = get_args(parameter.annotation)
-    info = next((each for each in types[1:] if hasattr(each, "metavar")), None)
+    info = next((metadata for metadata in types[1:] if hasattr(metadata, "metavar")), None)
     if info is None or info.metavar is not None:
         return
     if isinstance(info, typer.models.ArgumentInfo):

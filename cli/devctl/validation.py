@@ -50,8 +50,8 @@ def user_name(name: str) -> bool:
 def user_name_rule(name: str) -> str:
     """Describe a user name's syntax, with one similar to `name`: jane.doe@x.org -> jane-doe."""
     rule = f"user names have 2 to {grammar.USER_NAME_MAX} small letters, digits and dashes, a letter first"
-    near = grammar.slug(name.partition("@")[0], grammar.USER_NAME_MAX)
-    return f"{rule} and no dash at the end" + (f", for example {near}" if near else "")
+    similar = grammar.slug(name.partition("@")[0], grammar.USER_NAME_MAX)
+    return f"{rule} and no dash at the end" + (f", for example {similar}" if similar else "")
 
 
 def home_size(text: str, flag: str = "--home-size") -> str | None:
@@ -89,7 +89,7 @@ def image(text: str) -> str:
 
 def environment_variables(pairs: list[str]) -> list[dict[str, str]]:
     """Parse `KEY=VALUE` arguments into the API's env list; a key may appear once."""
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator:
@@ -101,10 +101,10 @@ def environment_variables(pairs: list[str]) -> list[dict[str, str]]:
         if key in names.ACCOUNT_ENV:
             remedy = f"leave it out; {', '.join(names.ACCOUNT_ENV)} are the same in every server"
             raise refusal(f"--env {key} can't be set: it is the account's own", remedy)
-        if key in found:
+        if key in variables:
             raise refusal(f"--env {key} is given twice", "give it once")
-        found[key] = value
-    return [{"name": key, "value": value} for key, value in found.items()]
+        variables[key] = value
+    return [{"name": key, "value": value} for key, value in variables.items()]
 
 
 @dataclass(frozen=True)
@@ -152,14 +152,15 @@ def mount(text: str) -> Mount:
 
 def mounts(texts: list[str], shared: str | None) -> list[Mount]:
     """Parse all `-v` options of a command; each path may appear once, /shared included."""
-    found = [mount(text) for text in texts]
-    if len(found) > names.MAX_VOLUMES:
-        raise refusal(f"{len(found)} volumes are given, at most {names.MAX_VOLUMES} are allowed", "leave some out")
+    parsed = [mount(text) for text in texts]
+    if len(parsed) > names.MAX_VOLUMES:
+        raise refusal(f"{len(parsed)} volumes are given, at most {names.MAX_VOLUMES} are allowed", "leave some out")
     seen: dict[str, str] = {names.SHARED_PATH: shared} if shared else {}
-    for one in found:
-        if one.path in seen:
+    for volume in parsed:
+        if volume.path in seen:
             raise refusal(
-                f"{one.path} is used twice, by {seen[one.path]} and {one.claim}", "give each volume its own path"
+                f"{volume.path} is used twice, by {seen[volume.path]} and {volume.claim}",
+                "give each volume its own path",
             )
-        seen[one.path] = one.claim
-    return found
+        seen[volume.path] = volume.claim
+    return parsed

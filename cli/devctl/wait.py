@@ -25,7 +25,7 @@ OPERATOR_SILENT_SECONDS = 10.0
 """Seconds without any status after which the operator is named as the reason."""
 STALE_STATUS_SECONDS = 5.0
 """Seconds after which a status that looks old is believed: this clock and the cluster's may differ."""
-NOT_OBSERVED = "the operator has not looked at it yet; `devctl status` shows whether it runs"
+NOT_OBSERVED = "the operator has not observed it yet; `devctl status` shows whether it runs"
 
 
 def wait_ready(context: Context, server: Json, limit: float, other_than: str | None = None) -> int:

@@ -23,7 +23,7 @@ PROGRAM = ("python3", "-m", "bastion.audit.recording")
 
 
 def admin_sessions_list_command(
-    context: Context, who: Annotated[str | None, typer.Argument(help="Of this person only.", metavar="NAME")] = None
+    context: Context, who: Annotated[str | None, typer.Argument(help="Of this user only.", metavar="NAME")] = None
 ) -> int:
     """List recorded sessions, one JSON object a line, of all replicas."""
     code = 0
@@ -63,14 +63,14 @@ def _bastion_pods(context: Context) -> list[str]:
     return running
 
 
-def _run_recording_program(context: Context, pod: str, words: list[str]) -> int:
+def _run_recording_program(context: Context, pod: str, arguments: list[str]) -> int:
     from devctl.resources.exec_stream import run_in_container
 
     try:
         return run_in_container(
             context,
             (names.BASTION_NAMESPACE, pod, names.BASTION_AUDIT_CONTAINER),
-            [*PROGRAM, *words],
+            [*PROGRAM, *arguments],
             pod,
             terminal=False,
             stdin=False,

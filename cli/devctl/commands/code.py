@@ -36,7 +36,7 @@ def code_command(
     Once before: devctl ssh-config --install.
     """
     name = validation.server_name(name.removesuffix(HOST_SUFFIX))
-    found = editor_link(name, editor, folder)
+    url = editor_link(name, editor, folder)
     _check_server(context, name)
     config.refresh_entries(context, name)
     if open_it:
@@ -46,18 +46,18 @@ def code_command(
             )
         import webbrowser
 
-        if not webbrowser.open(found):
+        if not webbrowser.open(url):
             console.warn("nothing on this machine opens links; open it by hand")
-    console.echo(found)
+    console.echo(url)
 
 
 def _check_server(context: Context, name: str) -> None:
     """Raise CommandError unless the server exists and has SSH."""
     bastion = via_bastion.configured(context.config)
     if bastion:
-        known = transport.list_servers(bastion)
-        if name not in known:
-            raise no_server(name, known, f"on {bastion.host}")
+        servers = transport.list_servers(bastion)
+        if name not in servers:
+            raise no_server(name, servers, f"on {bastion.host}")
     elif not context.server(name)["spec"].get("enableSSH", True):
         raise CommandError(
             f"{name} has no SSH, which an editor needs", f"`devctl shell {name}` opens a shell without it"

@@ -80,7 +80,7 @@ def check_value(key: str, value: str, context: Context) -> None:
     if key in PATHS:
         folder = context.config.path.parent
         paths = value.split(os.pathsep) if key == "kubeconfig" else [value]
-        for path in (folder / Path(each).expanduser() for each in paths):
+        for path in (folder / Path(entry).expanduser() for entry in paths):
             if not path.is_file():
                 console.warn(f"there is no file {path}; a path in the file is relative to {folder}")
 
@@ -93,10 +93,10 @@ def _write(context: Context, key: str, line: str) -> None:
     if context.broker:
         raise CommandError("settings are not kept on the bastion", "set them on your own machine", USAGE)
     before = path.read_text(encoding="utf-8") if path.exists() else ""
-    kept = [each for each in before.splitlines(keepends=True) if not each.startswith((f"{key}:", f"{key} :"))]
-    if kept and not kept[-1].endswith("\n"):
-        kept[-1] += "\n"
-    text = "".join([*kept, line])
+    lines = [row for row in before.splitlines(keepends=True) if not row.startswith((f"{key}:", f"{key} :"))]
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    text = "".join([*lines, line])
     if text.strip():
         parse(text, path)
     try:

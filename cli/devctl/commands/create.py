@@ -164,7 +164,7 @@ def create_command(
     """
     if name and name_option and flavor is None and flavor_option is None:
         name, flavor = None, name  # devctl create --name mydev cpu-small
-    wanted = parse_request(
+    request = parse_request(
         context,
         name=_one_of(name, name_option, "name", "--name"),
         flavor=_one_of(flavor, flavor_option, "flavor", "--flavor"),
@@ -180,42 +180,44 @@ def create_command(
     limit = validation.duration(wait, "--wait") if wait else None
     form = output or ("yaml" if dry_run else "table")
     context.output(form)
-    advice, taken, chosen = preflight.check_flavor_and_claims(context, wanted.flavor, wanted.claims, allow_missing)
-    wanted = replace(wanted, flavor=taken)
-    existing = home.home_claim(context, wanted.name) if wanted.home_size else None
-    if wanted.home_size:
-        size, about_home = home.size_for_new_server(existing, wanted.home_size, typed=home_size is not None)
-        wanted = replace(wanted, home_size=size)
+    warnings, flavor_name, flavor_object = preflight.check_flavor_and_claims(
+        context, request.flavor, request.claims, allow_missing
+    )
+    request = replace(request, flavor=flavor_name)
+    home_before = home.home_claim(context, request.name) if request.home_size else None
+    if request.home_size:
+        size, about_home = home.size_for_new_server(home_before, request.home_size, typed=home_size is not None)
+        request = replace(request, home_size=size)
     else:
         about_home = None
-    if wanted.home_size and not allow_missing:
-        home_quota.check_home_quota(context, wanted.name, wanted.home_size)
-    made = create_server(context, wanted, dry_run)
+    if request.home_size and not allow_missing:
+        home_quota.check_home_quota(context, request.name, request.home_size)
+    created = create_server(context, request, dry_run)
     # Only warnings, and the server may already be starting meanwhile.
-    advice += preflight.capacity_warnings(context, chosen) if chosen else []
-    for text in [*([about_home] if about_home else []), *advice, *context.kube.warnings]:
+    warnings += preflight.capacity_warnings(context, flavor_object) if flavor_object else []
+    for text in [*([about_home] if about_home else []), *warnings, *context.kube.warnings]:
         console.warn(text)
     if dry_run:
-        made.get("metadata", {}).pop("managedFields", None)
-        console.info(f"devserver/{wanted.name} would be created in {context.namespace}; nothing was changed")
-        tables.print_objects(form if form in ("json", "name") else "yaml", made, "devserver")
+        created.get("metadata", {}).pop("managedFields", None)
+        console.info(f"devserver/{request.name} would be created in {context.namespace}; nothing was changed")
+        tables.print_objects(form if form in ("json", "name") else "yaml", created, "devserver")
         return 0
-    if wanted.ssh:
-        config.refresh_entries(context, wanted.name)
-    if not tables.print_objects(form, made, "devserver"):
+    if request.ssh:
+        config.refresh_entries(context, request.name)
+    if not tables.print_objects(form, created, "devserver"):
         console.info(
-            f"devserver/{wanted.name} created in {context.namespace}"
-            f" ({wanted.flavor}, {_describe_home(wanted, existing)})"
+            f"devserver/{request.name} created in {context.namespace}"
+            f" ({request.flavor}, {_describe_home(request, home_before)})"
         )
     if limit is None:
         if form == "table":
             console.info(
-                f"`devctl describe {wanted.name}` shows how far it is; once it runs: `devctl ssh {wanted.name}`"
+                f"`devctl describe {request.name}` shows how far it is; once it runs: `devctl ssh {request.name}`"
             )
         return 0
     from devctl.wait import wait_ready
 
-    return wait_ready(context, made, limit)
+    return wait_ready(context, created, limit)
 
 
 def _one_of(word: str | None, option: str | None, what: str, flag: str) -> str | None:
@@ -224,12 +226,12 @@ def _one_of(word: str | None, option: str | None, what: str, flag: str) -> str |
     return option or word
 
 
-def _describe_home(wanted: ServerRequest, existing: Json | None) -> str:
-    if wanted.home_size and existing and not home.is_deleting(existing):
-        return f"home {home.size(existing)}, kept from before"
-    if wanted.home_size:
-        return f"home {wanted.home_size}, kept"
-    if any(m.path == names.HOME_PATH for m in wanted.volumes):
+def _describe_home(request: ServerRequest, home_before: Json | None) -> str:
+    if request.home_size and home_before and not home.is_deleting(home_before):
+        return f"home {home.size(home_before)}, kept from before"
+    if request.home_size:
+        return f"home {request.home_size}, kept"
+    if any(m.path == names.HOME_PATH for m in request.volumes):
         return "home on your volume"
     return "no persistent home"
 
@@ -282,7 +284,7 @@ def parse_request(
     )
 
 
-def create_server(context: Context, wanted: ServerRequest, dry_run: bool) -> Json:
+def create_server(context: Context, request: ServerRequest, dry_run: bool) -> Json:
     """Create the DevServer. Raises CommandError when the API server refuses it."""
     from devservers_core.client.paths import server_path
 
@@ -290,9 +292,9 @@ def create_server(context: Context, wanted: ServerRequest, dry_run: bool) -> Jso
     deadline = time.monotonic() + QUOTA_PATIENCE
     while True:
         try:
-            return context.kube.create(server_path(context.namespace), wanted.manifest(context.namespace), **query)
+            return context.kube.create(server_path(context.namespace), request.manifest(context.namespace), **query)
         except ApiError as error:
             # Kubernetes has not counted yet: a new quota, or a kind that was only just installed.
             if "status unknown for quota" not in error.message or time.monotonic() > deadline:
-                raise from_api(error, f"create {wanted.name}") from None
+                raise from_api(error, f"create {request.name}") from None
         time.sleep(0.5)

@@ -59,12 +59,12 @@ def describe_command(
         console.echo("")
         console.echo(f"The command ended: {ended}")
     # A former server of this name may have left its own; whole seconds, because only some times have fractions.
-    made = str(server["metadata"].get("creationTimestamp", ""))[:19]
-    found = [event for event in related_events(context, name) if (event_time(event) or "")[:19] >= made][-8:]
-    if found:
+    created = str(server["metadata"].get("creationTimestamp", ""))[:19]
+    events = [event for event in related_events(context, name) if (event_time(event) or "")[:19] >= created][-8:]
+    if events:
         console.echo("")
         console.echo("Recent events:")
-        for event in found:
+        for event in events:
             count = f" ({event['count']} times)" if (event.get("count") or 1) > 1 else ""
             reason = console.printable(str(event.get("reason", "")))
             console.echo(f"  {times.age(event_time(event)):>6} ago  {reason}: {event_text(event)}{count}")
@@ -84,7 +84,7 @@ def description(
     from devservers_core.masking import mask_value
 
     spec, status, metadata = server.get("spec") or {}, status_of(server), server["metadata"]
-    name, shown = metadata["name"], phase(server)
+    name, phase_text = metadata["name"], phase(server)
     lines: list[str] = []
 
     def field(label: str, value: object) -> None:
@@ -93,13 +93,13 @@ def description(
 
     field("Name", name)
     field("Namespace", metadata.get("namespace"))
-    lines.append(f"{'Phase:':<14}{console.paint(shown, console.PHASE_COLOURS.get(shown, ''))}")
+    lines.append(f"{'Phase:':<14}{console.paint(phase_text, console.PHASE_COLOURS.get(phase_text, ''))}")
     condition = ready_condition(server)
-    if shown == "Stopped":
+    if phase_text == "Stopped":
         field("Stopped by", status.get("stopReason"))
         field("Next", f"devctl start {name}")
     elif condition.get("status") != "True":
-        field("Reason", condition.get("message") or "the operator has not looked at it yet")
+        field("Reason", condition.get("message") or "the operator has not observed it yet")
     elif spec.get("enableSSH", True):
         field("Log in", f"devctl ssh {name}")
     field("In the queue", position)
@@ -112,8 +112,8 @@ def description(
     if command:
         import shlex
 
-        words = [str(word) for word in command]
-        field("Command", shlex.join(words if show_env else mask(words)))
+        arguments = [str(word) for word in command]
+        field("Command", shlex.join(arguments if show_env else mask(arguments)))
     field("Home", home_line(server, home))
     if spec.get("sharedVolumeClaimName"):
         field("Shared", f"{spec['sharedVolumeClaimName']} at {names.SHARED_PATH}")
@@ -124,7 +124,7 @@ def description(
         value = str(variable.get("value", ""))
         field("Env", f"{variable['name']}={value if show_env else mask_value(variable['name'], value)}")
     field("Age", times.age(metadata.get("creationTimestamp")))
-    if status.get("expiresAt") and shown != "Stopped":
+    if status.get("expiresAt") and phase_text != "Stopped":
         field("Stops in", f"{times.until(status['expiresAt'])} ({status['expiresAt']})")
     activity = status.get("lastActivity") or {}
     if activity.get("at"):
@@ -132,10 +132,10 @@ def description(
     field("Endpoint", status.get("endpoint"))
     field("Pod", status.get("podName"))
     field("Host key", _fingerprint(status.get("sshHostKey")))
-    done = stages(server)
-    if done:
+    timeline = stages(server)
+    if timeline:
         lines += ["", "Timeline of the last start:"]
-        lines += ["  " + console.printable(stage_line(stage, took)) for stage, took in done]
+        lines += ["  " + console.printable(stage_line(stage, took)) for stage, took in timeline]
     return lines
 
 

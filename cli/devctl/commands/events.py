@@ -63,8 +63,8 @@ def _event_row(event: Json, form: str) -> list[str]:
     text = event_text(event)
     if form != "wide" and len(text) > 140:
         text = text[:139] + "…"
-    words = [str(event.get("type", "")), f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"]
-    return [console.printable(word) for word in (*words, str(event.get("reason", "")), text)]
+    cells = [str(event.get("type", "")), f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"]
+    return [console.printable(word) for word in (*cells, str(event.get("reason", "")), text)]
 
 
 def _print_event(event: Json, form: str) -> None:

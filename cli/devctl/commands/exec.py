@@ -48,13 +48,13 @@ def exec_command(
     The command reads standard input only with -i, as with kubectl: `devctl exec -i mydev -- tar x < files.tar`,
     `devctl exec -it mydev -- python3`. Ctrl-C ends devctl; without -it the command itself goes on in the server.
     """
-    words = [*(command or []), *(context.rest or [])]
-    if not words:
+    arguments = [*(command or []), *(context.rest or [])]
+    if not arguments:
         raise CommandError("there is no command to run", f"write `devctl exec {name} -- COMMAND`", USAGE)
     if tty and stdin and not sys.stdin.isatty():
         console.warn("standard input is not a terminal, so the command is given none")
         tty = False
-    return run_in_server(context, name, words, terminal=tty, stdin=stdin)
+    return run_in_server(context, name, arguments, terminal=tty, stdin=stdin)
 
 
 def shell_command(context: Context, name: ServerName) -> int:
@@ -66,14 +66,14 @@ def shell_command(context: Context, name: ServerName) -> int:
     term = context.environ.get("TERM", "") if sys.stdin.isatty() else ""
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     try:
-        words = ["/bin/sh", "-c", _LOGIN_SCRIPT, "sh", line, term]
-        return run_in_server(context, name, words, terminal=terminal, stdin=True)
+        arguments = ["/bin/sh", "-c", _LOGIN_SCRIPT, "sh", line, term]
+        return run_in_server(context, name, arguments, terminal=terminal, stdin=True)
     except CommandError as failure:
         if "/bin/sh" not in failure.what:
             raise
         # It knows where else a shell could be, and says why not.
-        words = [LOGIN_SHELL, "--login", *(["-c", line] if line else [])]
-        return run_in_server(context, name, words, terminal=terminal, stdin=True)
+        arguments = [LOGIN_SHELL, "--login", *(["-c", line] if line else [])]
+        return run_in_server(context, name, arguments, terminal=terminal, stdin=True)
 
 
 def run_in_server(context: Context, name: str, command: list[str], *, terminal: bool, stdin: bool) -> int:

@@ -41,14 +41,14 @@ def flavors_command(
     except ApiError as error:
         raise from_api(error, "list flavors") from None
     if aws:
-        items = [each for each in items if _on_aws(each)]
-    mine = allowance(context)
-    others = [] if every else [each for each in items if not mine.may_use(str(each["metadata"]["name"]))]
-    items = [each for each in items if each not in others]
+        items = [flavor for flavor in items if _on_aws(flavor)]
+    own = allowance(context)
+    hidden_flavors = [] if every else [flavor for flavor in items if not own.may_use(str(flavor["metadata"]["name"]))]
+    items = [flavor for flavor in items if flavor not in hidden_flavors]
     if tables.print_objects(form, tables.as_list(items, names.API_VERSION, "DevServerFlavor"), "devserverflavor"):
         return
-    hidden = f"{len(others)} more that you may not use: `devctl flavors --all`" if others else ""
-    if not items and others:
+    hidden = f"{len(hidden_flavors)} more that you may not use: `devctl flavors --all`" if hidden_flavors else ""
+    if not items and hidden_flavors:
         console.info(f"there is no flavor that you may use; ask an administrator ({hidden})")
         return
     if not items:
@@ -58,46 +58,46 @@ def flavors_command(
             else "this cluster has no flavors; an administrator makes them"
         )
         return
-    default = default_flavor(context, items, mine)
+    default = default_flavor(context, items, own)
     queues = cluster_queues(context)
-    rows = [_row(each, queues, mine, default, wide=form == "wide", aws=aws) for each in items]
-    shown = [name for name in rows[0] if name != "FREE" or any(row["FREE"] != "-" for row in rows)]
-    tables.table(shown, [[row[name] for name in shown] for row in rows], whole=form == "wide")
+    rows = [_row(flavor, queues, own, default, wide=form == "wide", aws=aws) for flavor in items]
+    columns = [name for name in rows[0] if name != "FREE" or any(row["FREE"] != "-" for row in rows)]
+    tables.table(columns, [[row[name] for name in columns] for row in rows], whole=form == "wide")
     if any(row["NAME"].endswith("*") for row in rows):
         console.info(
             "* `devctl create NAME` takes it. Of two amounts the first is guaranteed, the second is the limit."
         )
-    if "FREE" in shown:
+    if "FREE" in columns:
         console.info(_FREE)
     if hidden:
         console.info(hidden)
 
 
 def _row(
-    flavor: Json, queues: dict[str, Json], mine: Allowance, default: str | None, *, wide: bool, aws: bool
+    flavor: Json, queues: dict[str, Json], own: Allowance, default: str | None, *, wide: bool, aws: bool
 ) -> dict[str, str]:
     """One flavor's cells by column, in the columns' order."""
     spec, name = flavor.get("spec") or {}, str(flavor["metadata"]["name"])
-    marks = flavor["metadata"].get("annotations") or {}
+    annotations = flavor["metadata"].get("annotations") or {}
     price = spec.get("pricePerHour")
-    asked = flavor_demand(flavor.get("spec") or {})
-    limits = [each for each in (kueue_quota.servers(asked, queues), mine.servers(asked)) if each is not None]
+    demand = flavor_demand(flavor.get("spec") or {})
+    limits = [limit for limit in (kueue_quota.servers(demand, queues), own.servers(demand)) if limit is not None]
     free = (min(now for now, _ in limits), min(most for _, most in limits)) if limits else None
-    if not mine.may_use(name):
+    if not own.may_use(name):
         free = None
     row = {"NAME": name + ("*" if name == default else "")}
     if aws:
         row |= {
-            "MACHINE": str(marks.get(names.ANNOTATION_INSTANCE_TYPE) or "-"),
-            "GPUS": _gpus_of(spec, marks),
-            "GPU MEMORY": str(marks.get(names.ANNOTATION_GPU_MEMORY) or "-"),
+            "MACHINE": str(annotations.get(names.ANNOTATION_INSTANCE_TYPE) or "-"),
+            "GPUS": _gpus_of(spec, annotations),
+            "GPU MEMORY": str(annotations.get(names.ANNOTATION_GPU_MEMORY) or "-"),
         }
     row |= {"CPU": _range(spec, "cpu"), "MEMORY": _range(spec, "memory")}
     if not aws:
         row["GPU"] = _gpus(spec)
     row["$/HOUR"] = f"{float(price):.2f}" if price is not None else "-"
     if aws:
-        row["CAPACITY"] = str(marks.get(names.ANNOTATION_CAPACITY) or "-").lower().replace("_", "-")
+        row["CAPACITY"] = str(annotations.get(names.ANNOTATION_CAPACITY) or "-").lower().replace("_", "-")
     row["FREE"] = f"{free[0]} of {free[1]}" if free else "-"
     if wide:
         selector = ",".join(f"{key}={value}" for key, value in (spec.get("nodeSelector") or {}).items())
@@ -108,9 +108,9 @@ def _row(
 
 def _on_aws(flavor: Json) -> bool:
     """Whether a flavor belongs to a pool of AWS machines: it names the pool and the instance type."""
-    marks = flavor["metadata"].get("annotations") or {}
+    annotations = flavor["metadata"].get("annotations") or {}
     selector = (flavor.get("spec") or {}).get("nodeSelector") or {}
-    return names.LABEL_POOL in selector and names.ANNOTATION_INSTANCE_TYPE in marks
+    return names.LABEL_POOL in selector and names.ANNOTATION_INSTANCE_TYPE in annotations
 
 
 def _range(spec: Json, resource: str) -> str:
@@ -128,11 +128,11 @@ def _gpus(spec: Json) -> str:
     return ", ".join(f"{v} {k}" for k, v in amounts.items() if "/" in k and not k.startswith("hugepages")) or "-"
 
 
-def _gpus_of(spec: Json, marks: Json) -> str:
+def _gpus_of(spec: Json, annotations: Json) -> str:
     """The GPUs of a flavor like `1 x L4`, or their number where the model is not known."""
     resources = spec.get("resources") or {}
     count = (resources.get("limits") or {}).get(names.GPU) or (resources.get("requests") or {}).get(names.GPU)
-    model = marks.get(names.ANNOTATION_GPU_MODEL)
+    model = annotations.get(names.ANNOTATION_GPU_MODEL)
     if not count:
         return "-"
     return f"{count} x {model}" if model else str(count)

@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 def keys_list_command(context: Context, output: Output = None) -> None:
     """List the keys that open your account, and when they end."""
-    form = context.output(output)
-    found, now = own_keys(context), datetime.now(UTC)
+    output_format = context.output(output)
+    keys, now = own_keys(context), datetime.now(UTC)
     if context.broker:
-        print_lines(expiry_warnings(found, now))
-    if form in ("json", "yaml"):
+        print_lines(expiry_warnings(keys, now))
+    if output_format in ("json", "yaml"):
         document = [
             {"name": key.name or None, "fingerprint": key.fingerprint, "key": key.line,
              "expires": f"{key.expires:%Y-%m-%dT%H:%M:%SZ}" if key.expires else None}
-            for key in found
+            for key in keys
         ]  # fmt: skip
-        console.echo(tables.to_json(document) if form == "json" else tables.to_yaml(document).rstrip())
+        console.echo(tables.to_json(document) if output_format == "json" else tables.to_yaml(document).rstrip())
         return
-    if form == "name":
-        for key in found:
+    if output_format == "name":
+        for key in keys:
             console.echo(key.name or key.fingerprint)
         return
-    if not found:
+    if not keys:
         console.info(f"{context.user} has no keys; an administrator adds the first one")
         return
     rows = [
         [key.name or "-", key.public.kind, key.fingerprint, _expiry(key, now), key.public.comment or "-"]
-        for key in found
+        for key in keys
     ]
     tables.table(["NAME", "TYPE", "FINGERPRINT", "ENDS", "COMMENT"], rows)
 

@@ -50,7 +50,7 @@ def stop_command(
 ) -> int:
     """Stop a server and free what it uses. Its home stays; `devctl start` brings it back.
 
-    Where the home, or another of its volumes, is being deleted, that is asked first: it goes when the server stops.
+    If its home or another of its volumes is being deleted, you are asked first: it is lost when the server stops.
     """
     from devctl.resources.home import volumes_lost_by_stop
 
@@ -65,8 +65,8 @@ def stop_command(
         keeps = server["spec"].get("persistentHomeSize") or any(
             str(v.get("mountPath", "")).rstrip("/") == names.HOME_PATH for v in server["spec"].get("volumes") or []
         )
-        kept = "its home is kept" if keeps else "it had no persistent home"
-        console.info(f"{name} is stopping" + ("" if risk else f"; {kept}"))
+        home_note = "its home is kept" if keeps else "it had no persistent home"
+        console.info(f"{name} is stopping" + ("" if risk else f"; {home_note}"))
     if limit is None:
         return 0
     from devctl.wait import wait_stopped
@@ -75,7 +75,7 @@ def stop_command(
 
 
 def start_command(context: Context, name: ServerName, wait: Wait = None, yes: Yes = False) -> int:
-    """Start a stopped server; its time to live begins anew. Where its home is gone meanwhile, that is asked first."""
+    """Start a stopped server; its time to live starts again. If its home is gone, you are asked first."""
     from devctl.resources.home import lost_home, volumes_lost_by_stop
     from devctl.resources.pods import suspended
 
@@ -116,7 +116,7 @@ def restart_command(
     """Restart a server with a fresh container: its processes end, its home stays.
 
     Changes of its flavor and of the platform's image take effect. A server that got its GPU from a queue gives it
-    back and waits again; that is asked first.
+    back and waits again; you are asked first.
     """
     limit = _limit(wait)
     server = context.server(name)

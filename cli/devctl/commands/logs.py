@@ -63,14 +63,14 @@ def logs_command(
     begin = {"tailLines": str(tail)} if tail is not None else {}
     begin |= {"previous": "true"} if previous else {}
     # A container before this one is over, and nothing comes after an init container but its pod's end.
-    shown = pods.container(context, server, container) if follow and not previous else None
-    pod = shown.pod if shown and shown.id else pods.of_server(context, server)
+    current = pods.container(context, server, container) if follow and not previous else None
+    pod = current.pod if current and current.id else pods.of_server(context, server)
     try:
         last = _print_output(context, pod, query | begin)
     except ApiError as error:
         raise _explain(error, server) from None
-    if shown:
-        _follow(context, name, query, pods.Container(pod, shown.id), last)
+    if current:
+        _follow(context, name, query, pods.Container(pod, current.id), last)
     return 0
 
 
@@ -111,39 +111,39 @@ def _writer(stream: TextIO) -> Callable[[bytes], None]:
     return write
 
 
-def _follow(context: Context, name: str, query: dict[str, str], shown: pods.Container, last: float | None) -> None:
-    """Print the output of the containers that follow `shown`.
+def _follow(context: Context, name: str, query: dict[str, str], current: pods.Container, last: float | None) -> None:
+    """Print the output of the containers that follow `current`.
 
-    `last` is when the last line of `shown` arrived; None if none was printed.
+    `last` is when the last line of `current` arrived; None if none was printed.
     """
     while True:
-        found = _next_container(context, name, query["container"], shown)
-        if found is None:
+        following = _next_container(context, name, query["container"], current)
+        if following is None:
             return
         begin = {}
-        if found.pod != shown.pod:
+        if following.pod != current.pod:
             console.info(f"the pod of {name} was replaced; this is the output of the new one")
-        elif found != shown:
+        elif following != current:
             console.info(f"{name} was started again in its pod; this is the output since then")
         elif last is not None:
             # The connection broke. A line of the last second may come twice, which is better than not at all.
             begin = {"sinceSeconds": str(int(time.monotonic() - last) + 1)}
-        shown = found
+        current = following
         try:
-            last = _print_output(context, found.pod, query | begin)
+            last = _print_output(context, following.pod, query | begin)
         except ApiError as error:
             if error.status not in (400, 404):  # not there yet, or gone already
                 raise from_api(error, f"read the logs of {name}") from None
             last = None
 
 
-def _next_container(context: Context, name: str, container: str, shown: pods.Container) -> pods.Container | None:
+def _next_container(context: Context, name: str, container: str, current: pods.Container) -> pods.Container | None:
     """Wait for the container whose output comes next; None when the server is stopped or deleted.
 
-    It is `shown` itself if that still runs: then only the connection ended.
+    It is `current` itself if that still runs: then only the connection ended.
     """
     ended = time.monotonic()
-    told = False
+    reported = False
     while True:
         try:
             server = context.server(name)
@@ -151,13 +151,17 @@ def _next_container(context: Context, name: str, container: str, shown: pods.Con
             if stopped:
                 console.info(f"{stopped.what}; {stopped.remedy}")
                 return None
-            found = pods.container(context, server, container)
-            if found and found.id and (found != shown or (found.running and time.monotonic() - ended > SETTLE_SECONDS)):
-                return found
+            candidate = pods.container(context, server, container)
+            if (
+                candidate
+                and candidate.id
+                and (candidate != current or (candidate.running and time.monotonic() - ended > SETTLE_SECONDS))
+            ):
+                return candidate
         except UnreachableError as error:
-            if not told:
+            if not reported:
                 console.info(f"the cluster does not answer ({error}); trying again")
-            told = True
+            reported = True
         except CommandError as failure:
             if failure.code != NOT_FOUND:
                 raise

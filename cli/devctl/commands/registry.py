@@ -61,9 +61,9 @@ def registry_login_command(
 def registry_logout_command(context: Context, registry: Host) -> None:
     """Forget a login; images that are on a node already can still be started there."""
     registry = registry_host(registry)
-    known = [str(each["registry"]) for each in logins(context)]
-    if registry not in known:
-        remedy = f"you are logged in to {', '.join(known)}" if known else "you are logged in to none"
+    registries = [str(login["registry"]) for login in logins(context)]
+    if registry not in registries:
+        remedy = f"you are logged in to {', '.join(registries)}" if registries else "you are logged in to none"
         raise CommandError(f"there is no login to {registry}", remedy, NOT_FOUND)
     _write_secret(context, registry, {})
     _write_index(context, registry, None)
@@ -71,31 +71,31 @@ def registry_logout_command(context: Context, registry: Host) -> None:
 
 
 def registry_list_command(context: Context, output: Output = None) -> None:
-    """List the registries you are logged in to; passwords are shown to nobody."""
+    """List the registries you are logged in to; passwords are never shown."""
     form = context.output(output)
-    found = logins(context)
+    entries = logins(context)
     if form in ("json", "yaml"):
-        console.echo(tables.to_json(found) if form == "json" else tables.to_yaml(found).rstrip())
+        console.echo(tables.to_json(entries) if form == "json" else tables.to_yaml(entries).rstrip())
     elif form == "name":
-        for each in found:
-            console.echo(console.printable(str(each["registry"])))
-    elif not found:
+        for entry in entries:
+            console.echo(console.printable(str(entry["registry"])))
+    elif not entries:
         console.info("you are logged in to no registry; `devctl registry login REGISTRY --username NAME`")
     else:
-        rows = [[str(each[key]) for key in ("registry", "username", "since")] for each in found]
+        rows = [[str(entry[key]) for key in ("registry", "username", "since")] for entry in entries]
         tables.table(["REGISTRY", "USERNAME", "SINCE"], rows)
 
 
 def registry_host(text: str) -> str:
     """Return a registry's host as image references write it. Raises CommandError."""
-    found = text.removeprefix("https://").rstrip("/").lower()
-    if len(found) > 253 or not _REGISTRY.fullmatch(found):
+    name = text.removeprefix("https://").rstrip("/").lower()
+    if len(name) > 253 or not _REGISTRY.fullmatch(name):
         raise CommandError(
             f"{text[:80]!r} is not a registry",
             "write its name as images have it, like ghcr.io or registry.example.org:5000",
             REFUSED,
         )
-    return canonical_host(found)
+    return canonical_host(name)
 
 
 def read_password(registry: str) -> str:
@@ -106,32 +106,32 @@ def read_password(registry: str) -> str:
     if sys.stdin.isatty():
         from getpass import getpass
 
-        found = getpass(f"Password or token for {registry}: ")
+        secret = getpass(f"Password or token for {registry}: ")
     else:
         from select import select
 
         if not select([sys.stdin], [], [], PROMPT_DELAY_SECONDS)[0]:
             console.info("waiting for the password on standard input, up to its end; to type it unseen, use `ssh -t`")
-        found = sys.stdin.buffer.read(MAX_PASSWORD_BYTES + 2).decode(errors="surrogateescape")
-    found = found.rstrip("\r\n")
+        secret = sys.stdin.buffer.read(MAX_PASSWORD_BYTES + 2).decode(errors="surrogateescape")
+    secret = secret.rstrip("\r\n")
     if (
-        not found or not found.isprintable() or len(found.encode()) > MAX_PASSWORD_BYTES
+        not secret or not secret.isprintable() or len(secret.encode()) > MAX_PASSWORD_BYTES
     ):  # what is no text isn't printable
-        what = "no password was given" if not found else "this is not one line of text of a password's length"
+        what = "no password was given" if not secret else "this is not one line of text of a password's length"
         raise CommandError(what, f"type it, or `devctl registry login {registry} --username NAME < FILE`", USAGE)
-    return found
+    return secret
 
 
 def logins(context: Context) -> list[dict[str, Any]]:
     """List the user's logins from the index, by registry. Raises CommandError."""
-    found = []
+    entries = []
     for text in (_read_index(context).get("data") or {}).values():
         try:
             note = json.loads(text)
-            found.append({key: str(note[key]) for key in ("registry", "username", "since")})
+            entries.append({key: str(note[key]) for key in ("registry", "username", "since")})
         except (ValueError, LookupError, TypeError):
             continue
-    return sorted(found, key=lambda each: each["registry"])
+    return sorted(entries, key=lambda entry: entry["registry"])
 
 
 def _read_index(context: Context) -> dict[str, Any]:
@@ -151,13 +151,13 @@ def _write_secret(context: Context, registry: str, auths: dict[str, dict[str, st
     from devservers_core.client.paths import core_path
 
     owners = _read_index(context)["metadata"].get("ownerReferences") or []
-    kept = ("apiVersion", "kind", "name", "uid")
+    fields = ("apiVersion", "kind", "name", "uid")
     body = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
             "name": secret_name(registry),
-            "ownerReferences": [{key: each[key] for key in kept} for each in owners],
+            "ownerReferences": [{key: owner[key] for key in fields} for owner in owners],
         },
         "type": names.SECRET_TYPE_REGISTRY,
         "data": {names.REGISTRY_ENTRY: base64.b64encode(json.dumps({"auths": auths}).encode()).decode()},

@@ -51,28 +51,28 @@ def ssh_config_command(
     if context.broker:
         _from_the_bastion(context)
         return
-    ours, theirs = own_file(context.config), user_file(context.config)
-    include = f"{BEGIN}\nInclude {options.quoted(str(ours))}\n{END}\n"
+    own_path, user_path = own_file(context.config), user_file(context.config)
+    include = f"{BEGIN}\nInclude {options.quoted(str(own_path))}\n{END}\n"
     try:
         if uninstall:
-            write_private(theirs, without_block(read_file(theirs)))
-            ours.unlink(missing_ok=True)
-            console.info(f"removed from {theirs}")
+            write_private(user_path, without_block(read_file(user_path)))
+            own_path.unlink(missing_ok=True)
+            console.info(f"removed from {user_path}")
             return
         text = entries(context)
         if not install:
             sys.stdout.write(text)
             return
-        ours.parent.mkdir(parents=True, exist_ok=True)
-        write_private(ours, text)
-        theirs.parent.mkdir(mode=0o700, exist_ok=True)
+        own_path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(own_path, text)
+        user_path.parent.mkdir(mode=0o700, exist_ok=True)
         # First in the file: an Include below a Host line would belong to that Host only.
-        before = read_file(theirs)
+        before = read_file(user_path)
         if not before.startswith(include):
-            write_private(theirs, include + without_block(before))
+            write_private(user_path, include + without_block(before))
     except OSError as error:
         raise CommandError(f"{error.filename}: {error.strerror}", "make it writable, or use the printed text") from None
-    console.info(f"wrote {ours}, included in {theirs}")
+    console.info(f"wrote {own_path}, included in {user_path}")
     console.info(f"ssh, scp, sftp and editors now reach every server as NAME or NAME{HOST_SUFFIX}")
 
 
@@ -82,7 +82,7 @@ def _from_the_bastion(context: Context) -> None:
 
     account_keys.print_expiry_warnings(context)
     bastion = via_bastion.bastion_of_this_process(context)
-    console.echo(f"# 1. This line into {via_bastion.PORTABLE_KNOWN_HOSTS}, which is nobody else's file:")
+    console.echo(f"# 1. This line into {via_bastion.PORTABLE_KNOWN_HOSTS}, which no other program writes:")
     console.echo(f"#    {bastion.authority_line()}".rstrip())
     console.echo(
         "# 2. What follows into ~/.ssh/devserver_config, and `Include devserver_config` first in ~/.ssh/config."

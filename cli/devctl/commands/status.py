@@ -22,31 +22,31 @@ def status_command(context: Context, output: DocumentOutput = None) -> int:
     from devctl.resources.server_state import phase
 
     form = context.output(output)
-    found: Json = {"cluster": context.target.server, "context": context.target.context}
-    found["version"] = context.kube.get("/version").get("gitVersion", "unknown")
-    found["operator"] = operator_state(context)
-    found["user"] = user_state(context)
+    document: Json = {"cluster": context.target.server, "context": context.target.context}
+    document["version"] = context.kube.get("/version").get("gitVersion", "unknown")
+    document["operator"] = operator_state(context)
+    document["user"] = user_state(context)
     servers = context.servers()
     phases: dict[str, int] = {}
     for server in servers:
         phases[phase(server)] = phases.get(phase(server), 0) + 1
-    found["servers"] = {"total": len(servers), "phases": phases}
-    found["quota"] = quota(context)
-    found["overcommit"] = overcommit(context)
+    document["servers"] = {"total": len(servers), "phases": phases}
+    document["quota"] = quota(context)
+    document["overcommit"] = overcommit(context)
     if form in ("json", "yaml"):
-        console.echo(tables.to_json(found) if form == "json" else tables.to_yaml(found).rstrip())
+        console.echo(tables.to_json(document) if form == "json" else tables.to_yaml(document).rstrip())
         return 0
     summary = ", ".join(f"{count} {name}" for name, count in sorted(phases.items())) or "none"
     rows = [
-        ["cluster", f"{found['cluster']} ({found['version']})"],
-        ["operator", found["operator"]],
-        ["user", found["user"]],
+        ["cluster", f"{document['cluster']} ({document['version']})"],
+        ["operator", document["operator"]],
+        ["user", document["user"]],
         ["namespace", context.namespace],
         ["servers", summary],
-        *([["overcommit", _describe_overcommit(found["overcommit"])]] if found["overcommit"] else []),
+        *([["overcommit", _describe_overcommit(document["overcommit"])]] if document["overcommit"] else []),
         *(
             [f"quota of {quota_label(key)}", f"{used} of {hard} used"]
-            for key, (used, hard) in found["quota"].items()
+            for key, (used, hard) in document["quota"].items()
             # Nobody has these; that they are closed says nothing about one's own use.
             if not key.startswith("services.")
         ),

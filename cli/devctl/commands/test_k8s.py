@@ -69,23 +69,23 @@ def _answers(context: Context) -> str:
 
 def _kinds(context: Context) -> str:
     try:
-        found = context.kube.get(f"/apis/{names.API_VERSION}")
+        resources = context.kube.get(f"/apis/{names.API_VERSION}")
     except ApiError as error:
         if error.status != 404:
             raise
         raise CommandError(f"the {names.GROUP} kinds are missing", "`make up`, or another context") from None
-    return ", ".join(sorted(r["kind"] for r in found["resources"] if "/" not in r["name"]))
+    return ", ".join(sorted(r["kind"] for r in resources["resources"] if "/" not in r["name"]))
 
 
 def _identity(context: Context) -> str:
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
-        found = context.kube.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
+        review = context.kube.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
     except ApiError as error:
         if error.status in (403, 404):
             raise SkippedCheckError("the cluster does not tell") from None
         raise
-    return str(found["status"]["userInfo"].get("username", "unknown"))
+    return str(review["status"]["userInfo"].get("username", "unknown"))
 
 
 def _namespace(context: Context) -> str:
@@ -139,10 +139,10 @@ def _rights(context: Context) -> str:
 def _flavors(context: Context) -> str:
     from devservers_core.client.paths import flavor_path
 
-    found = [f["metadata"]["name"] for f in context.kube.get(flavor_path()).get("items") or []]
-    if not found:
+    flavors = [f["metadata"]["name"] for f in context.kube.get(flavor_path()).get("items") or []]
+    if not flavors:
         raise CommandError("there are no flavors", "ask an administrator to make one")
-    return ", ".join(found)
+    return ", ".join(flavors)
 
 
 def _operator(context: Context) -> str:

@@ -57,12 +57,12 @@ def user_add_command(
     """
     if not validation.user_name(name):
         raise CommandError(f"{name[:80]!r} is not a user name", validation.user_name_rule(name), REFUSED)
-    spec: Json = {"username": name, "flavors": [each.strip() for each in flavors.split(",") if each.strip()]}
+    spec: Json = {"username": name, "flavors": [entry.strip() for entry in flavors.split(",") if entry.strip()]}
     for warning in missing_flavors(context, spec["flavors"], allow_missing):
         console.warn(warning)
     now = datetime.now(UTC)
-    for each in key or []:
-        line = read_public_key(each, context.broker)
+    for entry in key or []:
+        line = read_public_key(entry, context.broker)
         spec |= user_ssh_keys.add_key_patch(spec, _key_name(line, spec), line, expires, now)
     quota = {"gpu": gpus, "cpu": cpu, "memory": memory, "servers": servers, "storage": storage}
     spec["quota"] = {what: most for what, most in quota.items() if most is not None}
@@ -70,30 +70,30 @@ def user_add_command(
         spec["email"] = email
     body = {"apiVersion": names.API_VERSION, "kind": "DevServerUser", "metadata": {"name": name}, "spec": spec}
     try:
-        made = context.kube.create(user_path(), body)
+        created = context.kube.create(user_path(), body)
     except ApiError as error:
         if error.status == 409:
-            raise CommandError(f"there is a person {name} already", f"`devctl user show {name}` shows them") from None
+            raise CommandError(f"there is a user {name} already", f"`devctl user show {name}` shows them") from None
         raise from_api(error, f"add {name}") from None
     if not key:
         console.warn(f"{name} has no key and cannot log in; `devctl keys add laptop FILE.pub --user {name}`")
-    _wait_active(context, made)
+    _wait_active(context, created)
     console.info(f"{name} is added. Send them this:")
     console.info("")
     console.echo(instructions(context, name))
 
 
 def user_list_command(context: Context, output: Output = None) -> None:
-    """List all people."""
+    """List all users."""
     form = context.output(output)
     try:
         items = list(context.kube.get(user_path()).get("items") or [])
     except ApiError as error:
-        raise from_api(error, "list people") from None
+        raise from_api(error, "list users") from None
     if tables.print_objects(form, tables.as_list(items, names.API_VERSION, "DevServerUser"), "devserveruser"):
         return
     if not items:
-        console.info("no people; `devctl user add NAME --key FILE` adds one")
+        console.info("no users; `devctl user add NAME --key FILE` adds one")
         return
     now = datetime.now(UTC)
     header = ["NAME", "STATE", "KEYS", "GPUS", "FLAVORS", "AGE"]
@@ -115,7 +115,7 @@ def user_list_command(context: Context, output: Output = None) -> None:
 
 
 def user_show_command(context: Context, name: Name, output: Output = None) -> None:
-    """Show a person, what they may use, and what to send them."""
+    """Show a user, what they may use, and what to send them."""
     user = _read(context, name)
     if tables.print_objects(context.output(output), {"kind": "DevServerUser", **user}, "devserveruser"):
         return
@@ -131,7 +131,11 @@ def user_show_command(context: Context, name: Name, output: Output = None) -> No
         ("servers", ", ".join(_servers(context, name)) or "none"),
         ("volumes", ", ".join(_claims(context, name)) or "none"),
     ]
-    lines += [("warning", str(each["message"])) for each in _conditions(user) if each.get("type") == "FlavorsFound"]
+    lines += [
+        ("warning", str(condition["message"]))
+        for condition in _conditions(user)
+        if condition.get("type") == "FlavorsFound"
+    ]
     for label, value in lines:
         console.echo(f"{label + ':':<10}{console.printable(value)}")
     for key in user_ssh_keys.list_keys(spec):
@@ -145,7 +149,7 @@ def user_show_command(context: Context, name: Name, output: Output = None) -> No
 
 
 def user_suspend_command(context: Context, name: Name) -> None:
-    """Stop a person's servers and refuse their keys; nothing is deleted."""
+    """Stop a user's servers and refuse their keys; nothing is deleted."""
     _patch(context, name, True)
     console.info(f"{name} is suspended: servers stop, sessions end, homes stay; `devctl user resume {name}` undoes it")
 
@@ -159,9 +163,9 @@ def user_resume_command(context: Context, name: Name) -> None:
 def user_delete_command(
     context: Context, name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
 ) -> None:
-    """Remove a person: their servers go, their volumes stay and are named.
+    """Delete a user: their servers are deleted, their volumes are kept and named.
 
-    A new person of that name gets the volumes, and nothing else of the former one.
+    A new user of that name gets the volumes, and nothing else of the former one.
     """
     from devctl.output.prompts import confirm
     from devctl.resources.user_deletion import wait_gone
@@ -171,18 +175,18 @@ def user_delete_command(
     stays = f"volumes that stay in {names.namespace_of(name)}: {', '.join(claims)}" if claims else "no volume is left"
     console.info(f"servers that go: {', '.join(servers) or 'none'}; {stays}")
     if not yes:
-        confirm(f"deleting the person {name}", f"Delete the person {name}?", "nothing was deleted")
+        confirm(f"deleting the user {name}", f"Delete the user {name}?", "nothing was deleted")
     try:
         context.kube.delete(user_path(name))
     except ApiError as error:
         raise _refusal(error, name, "delete") from None
-    left = wait_gone(context, name, keeps_volumes=bool(claims))
+    remaining = wait_gone(context, name, keeps_volumes=bool(claims))
     console.info(f"{name} is deleted; {stays}")
-    if left:
-        console.warn(left)
+    if remaining:
+        console.warn(remaining)
     if claims:
         console.info(
-            f"a new person {name} gets them again; `kubectl delete namespace {names.namespace_of(name)}` is final"
+            f"a new user {name} gets them again; `kubectl delete namespace {names.namespace_of(name)}` is final"
         )
 
 
@@ -248,12 +252,12 @@ def _patch(context: Context, name: str, suspended: bool) -> None:
 
 def _refusal(error: ApiError, name: str, doing: str) -> CommandError:
     if error.status == 404:
-        return CommandError(f"there is no person {name[:80]}", "`devctl user list` shows all", NOT_FOUND)
+        return CommandError(f"there is no user {name[:80]}", "`devctl user list` shows all", NOT_FOUND)
     return from_api(error, f"{doing} {name}")
 
 
 def _servers(context: Context, name: str) -> list[str]:
-    return [each["metadata"]["name"] for each in context.servers(names.namespace_of(name))]
+    return [server["metadata"]["name"] for server in context.servers(names.namespace_of(name))]
 
 
 def _claims(context: Context, name: str) -> list[str]:
@@ -261,7 +265,7 @@ def _claims(context: Context, name: str) -> list[str]:
 
     try:
         path = core_path(names.namespace_of(name), "persistentvolumeclaims")
-        found: list[Any] = context.kube.get(path).get("items") or []
+        claims: list[Any] = context.kube.get(path).get("items") or []
     except ApiError as error:
         raise from_api(error, f"list the volumes of {name}") from None
-    return [each["metadata"]["name"] for each in found]
+    return [claim["metadata"]["name"] for claim in claims]

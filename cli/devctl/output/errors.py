@@ -23,8 +23,8 @@ def no_server(name: str, existing: list[str], where: str) -> CommandError:
     """The error for a server that does not exist, with a similar name."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, existing, 1)
-    remedy = f"did you mean {near[0]}? `devctl list` shows all" if near else "`devctl list` shows your servers"
+    similar = get_close_matches(name, existing, 1)
+    remedy = f"did you mean {similar[0]}? `devctl list` shows all" if similar else "`devctl list` shows your servers"
     if not existing:
         remedy = f"you have none; `devctl create {name}` makes it"
     return CommandError(f"there is no server {name} {where}", remedy, NOT_FOUND)
@@ -97,19 +97,19 @@ def _not_found(error: ApiError, message: str, doing: str) -> CommandError:
 
 
 def _quota(message: str) -> CommandError:
-    found = re.search(
+    match = re.search(
         r"exceeded quota: (?P<name>[^,]+), requested: (?P<asked>.*?), used: (?P<used>.*?), limited: (?P<limit>.*)$",
         message,
     )
     what, remedy = "this would exceed your quota", _QUOTA_ADVICE["running"]
-    if found:
-        asked, used, limit = (_amounts(found[part]) for part in ("asked", "used", "limit"))
+    if match:
+        requested, used, limit = (_amounts(match[part]) for part in ("asked", "used", "limit"))
         parts = [
             f"{quota_label(key)}: {used.get(key, '?')} of {limit.get(key, '?')} in use, {amount} more asked"
-            for key, amount in asked.items()
+            for key, amount in requested.items()
         ]
         what += f" ({'; '.join(parts)})"
-        kinds = {_quota_kind(key) for key in asked}
+        kinds = {_quota_kind(key) for key in requested}
         remedy = next(text for kind, text in _QUOTA_ADVICE.items() if kind in kinds)
     return CommandError(what, remedy, REFUSED)
 
@@ -134,7 +134,7 @@ def _quota_kind(key: str) -> str:
 
 def quota_label(key: str) -> str:
     """The user's word for a key of a ResourceQuota: `requests.nvidia.com/gpu` -> `GPUs`."""
-    known = {
+    labels = {
         SERVER_COUNT: "servers",
         "requests.cpu": "CPUs",
         "requests.memory": "memory",
@@ -146,15 +146,15 @@ def quota_label(key: str) -> str:
     storage_class, separator, what = key.partition(".storageclass.storage.k8s.io/")
     if separator:
         return f"{'volumes' if what == 'persistentvolumeclaims' else 'storage'} of class {storage_class}"
-    return known.get(key, key.removeprefix("requests."))
+    return labels.get(key, key.removeprefix("requests."))
 
 
 def _forbidden(error: ApiError, message: str, doing: str) -> CommandError:
     right = re.search(r'User "([^"]+)" cannot (\S+) resource "([^"]+)"', message)
     if right:
         who, verb, resource = right.groups()
-        place = re.search(r'in the namespace "([^"]+)"', message)
-        where = f" in namespace {place.group(1)}" if place else ""
+        namespace = re.search(r'in the namespace "([^"]+)"', message)
+        where = f" in namespace {namespace.group(1)}" if namespace else ""
         return CommandError(
             f"could not {doing}: {who} may not {verb} {resource}{where}",
             "check user and namespace with `devctl info`, or ask an administrator",
@@ -192,7 +192,7 @@ def explain(error: Exception, doing: str = "do that") -> CommandError:
         return from_api(error, doing)
     if isinstance(error, UnreachableError) and error.maybe_applied:
         return CommandError(
-            f"the cluster did not answer in time or hung up: {error}; the change may have been made all the same",
+            f"the cluster did not answer in time or closed the connection: {error}; the change may have been made",
             "look before you try again (`devctl list`)",
         )
     if isinstance(error, UnreachableError):

@@ -34,8 +34,8 @@ def table(
         before = list(header)
         header, rows = fit(header, rows, shutil.get_terminal_size().columns)
         if colour is not None and len(header) < len(before):
-            kept, given = [before.index(name) for name in header], colour
-            colour = lambda at, cell: given(kept[at], cell)  # noqa: E731
+            indices, original = [before.index(name) for name in header], colour
+            colour = lambda at, cell: original(indices[at], cell)  # noqa: E731
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     for number, row in enumerate([header, *rows]):
         cells = []

@@ -10,10 +10,10 @@ def parse_time(text: str | None) -> datetime | None:
     if not text:
         return None
     try:
-        found = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def duration(seconds: float) -> str:
@@ -30,11 +30,11 @@ def duration(seconds: float) -> str:
 
 def age(text: str | None, now: datetime | None = None) -> str:
     """The time since an RFC 3339 time."""
-    found = parse_time(text)
-    return duration(((now or datetime.now(UTC)) - found).total_seconds()) if found else "-"
+    time = parse_time(text)
+    return duration(((now or datetime.now(UTC)) - time).total_seconds()) if time else "-"
 
 
 def until(text: str | None, now: datetime | None = None) -> str:
     """The time until an RFC 3339 time."""
-    found = parse_time(text)
-    return duration((found - (now or datetime.now(UTC))).total_seconds()) if found else "-"
+    time = parse_time(text)
+    return duration((time - (now or datetime.now(UTC))).total_seconds()) if time else "-"

@@ -71,10 +71,10 @@ def print_lines(lines: list[str]) -> None:
 
 def _refuse_other_users(context: Context) -> None:
     """Raise CommandError for `--user OTHER`: the broker changes the caller's own keys only."""
-    asked, account = context.flags.get("user"), context.environ.get("DEVCTL_USER")
-    if asked and asked != account:
+    user, account = context.flags.get("user"), context.environ.get("DEVCTL_USER")
+    if user and user != account:
         raise CommandError(
-            f"the bastion shows and changes your own keys only, not those of {asked[:80]!r}",
+            f"the bastion shows and changes your own keys only, not those of {user[:80]!r}",
             "an administrator does that with credentials of their own: `devctl keys ... --user NAME`",
             REFUSED,
         )

@@ -35,13 +35,13 @@ class Allowance:
         """Whether the user may use a flavor of that name."""
         return self.flavors is None or flavor in self.flavors
 
-    def servers(self, asked: Demand) -> tuple[int, int] | None:
+    def servers(self, demand: Demand) -> tuple[int, int] | None:
         """How many servers of a demand the quota allows now, and at most.
 
         None when the quota limits nothing of the demand.
         """
-        needs = {f"requests.{name}": needed for name, needed in asked.requests.items() if needed}
-        needs |= {name: needed for name, needed in asked.requests.items() if needed} | {names.SERVER_COUNT: Decimal(1)}
+        needs = {f"requests.{name}": needed for name, needed in demand.requests.items() if needed}
+        needs |= {name: needed for name, needed in demand.requests.items() if needed} | {names.SERVER_COUNT: Decimal(1)}
         limits = [
             (self.hard[key], self.used.get(key, Decimal(0)), need) for key, need in needs.items() if key in self.hard
         ]
@@ -59,9 +59,9 @@ def allowance(context: Context) -> Allowance:
 
     flavors: frozenset[str] | None = None
     try:
-        found = context.kube.get(f"/api/v1/namespaces/{context.namespace}")
-        text = (found["metadata"].get("annotations") or {}).get(names.ANNOTATION_ALLOWED_FLAVORS)
-        listed = frozenset(each.strip() for each in str(text or "*").split(","))
+        namespace = context.kube.get(f"/api/v1/namespaces/{context.namespace}")
+        text = (namespace["metadata"].get("annotations") or {}).get(names.ANNOTATION_ALLOWED_FLAVORS)
+        listed = frozenset(name.strip() for name in str(text or "*").split(","))
         flavors = None if "*" in listed else listed
     except ApiError:
         pass
@@ -83,18 +83,20 @@ def smallest(flavors: list[Json]) -> str | None:
     """Return the flavor that requests least: devices first, then CPU, then the name."""
 
     def size(flavor: Json) -> tuple[Decimal, Decimal, str]:
-        asked = flavor_demand(flavor.get("spec") or {})
-        devices = sum((asked.requests[name] for name in asked.devices), Decimal(0))
-        return devices, asked.requests.get("cpu", Decimal(0)), str(flavor["metadata"]["name"])
+        demand = flavor_demand(flavor.get("spec") or {})
+        devices = sum((demand.requests[name] for name in demand.devices), Decimal(0))
+        return devices, demand.requests.get("cpu", Decimal(0)), str(flavor["metadata"]["name"])
 
     best = min(flavors, key=size, default=None)
     return str(best["metadata"]["name"]) if best else None
 
 
-def default_flavor(context: Context, flavors: list[Json], mine: Allowance) -> str | None:
+def default_flavor(context: Context, flavors: list[Json], own: Allowance) -> str | None:
     """Return the flavor of `devctl create NAME`: the setting, else cpu-small or the smallest."""
     setting = context.config.setting("flavor")
-    usable = [each for each in flavors if mine.may_use(str(each["metadata"]["name"]))]
-    if setting and (setting.source != "default" or any(each["metadata"]["name"] == setting.value for each in usable)):
+    usable = [flavor for flavor in flavors if own.may_use(str(flavor["metadata"]["name"]))]
+    if setting and (
+        setting.source != "default" or any(flavor["metadata"]["name"] == setting.value for flavor in usable)
+    ):
         return setting.value
     return smallest(usable) or (setting.value if setting else None)

@@ -61,23 +61,23 @@ def command_end(context: Context, server: Json) -> str | None:
 def parse_command_end(answer: bytes) -> str | None:
     """Describe how the command ended from devserver-inspect's answer; None if malformed."""
     try:
-        found = json.loads(answer or b"{}")
-        return describe_command_end(found) if isinstance(found, dict) else None
+        document = json.loads(answer or b"{}")
+        return describe_command_end(document) if isinstance(document, dict) else None
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 
-def describe_command_end(found: Json) -> str | None:
+def describe_command_end(document: Json) -> str | None:
     """Describe devserver-inspect's answer about the command; None for one that runs."""
-    if "exitCode" in found:
-        how = f"exit code {int(found['exitCode'])}"
-    elif "signal" in found:
-        number = int(found["signal"])
-        known = number in {each.value for each in signal.Signals}
-        how = f"signal {number}" + (f" ({signal.Signals(number).name})" if known else "")
+    if "exitCode" in document:
+        how = f"exit code {int(document['exitCode'])}"
+    elif "signal" in document:
+        number = int(document["signal"])
+        is_known = number in {number_of_signal.value for number_of_signal in signal.Signals}
+        how = f"signal {number}" + (f" ({signal.Signals(number).name})" if is_known else "")
     else:
         return None
-    return f"{how}, {times.age(str(found['at']))} ago" if found.get("at") else how
+    return f"{how}, {times.age(str(document['at']))} ago" if document.get("at") else how
 
 
 def _inspect(context: Context, server: Json, word: str, most: int = MAX_LOG_BYTES) -> bytes:

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 def event_time(event: Json) -> str | None:
     """When an event was last observed."""
     series = event.get("series") or {}
-    found = (
+    time = (
         series.get("lastObservedTime")
         or event.get("lastTimestamp")
         or event.get("eventTime")
         or event.get("firstTimestamp")
         or event["metadata"].get("creationTimestamp")
     )
-    return str(found) if found else None
+    return str(time) if time else None
 
 
 def concerns(event: Json, name: str) -> bool:
@@ -53,8 +53,8 @@ def related_events(context: Context, name: str | None) -> list[Json]:
         if error.status == 403 and name is not None:
             return []
         raise from_api(error, "list events") from None
-    found = [event for event in items if name is None or concerns(event, name)]
-    return sorted(found, key=lambda event: event_time(event) or "")
+    events = [event for event in items if name is None or concerns(event, name)]
+    return sorted(events, key=lambda event: event_time(event) or "")
 
 
 def event_text(event: Json) -> str:

@@ -28,11 +28,11 @@ STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 
 
 def run_in_container(
-    context: Context, where: tuple[str, str, str], command: list[str], name: str, *, terminal: bool, stdin: bool
+    context: Context, target: tuple[str, str, str], command: list[str], name: str, *, terminal: bool, stdin: bool
 ) -> int:
     """Run `command` in a container and return its exit code.
 
-    `where` is (namespace, pod, container); `name` is what users call it.
+    `target` is (namespace, pod, container); `name` is what users call it.
 
     Standard input is read only with `stdin`: in a shell's loop the rest of it belongs to the loop.
 
@@ -41,7 +41,7 @@ def run_in_container(
     from devservers_core.client import streams
     from devservers_core.client.paths import core_path
 
-    namespace, pod, container = where
+    namespace, pod, container = target
     query = [("container", container), ("stdout", "true")]
     query += [("stdin", "true")] if stdin else []
     query += [("tty", "true")] if terminal else [("stderr", "true")]
@@ -54,11 +54,11 @@ def run_in_container(
 
 
 def read_output(
-    context: Context, where: tuple[str, str, str], command: list[str], name: str, *, seconds: float, limit: int
+    context: Context, target: tuple[str, str, str], command: list[str], name: str, *, seconds: float, limit: int
 ) -> bytes:
     """Run `command` in a container without input and return its stdout.
 
-    `where` is (namespace, pod, container); `name` is what users call it.
+    `target` is (namespace, pod, container); `name` is what users call it.
 
     Raises UnreachableError when it takes longer than `seconds` or prints more than `limit` bytes, and when the
     connection breaks; CommandError when the command fails; ApiError.
@@ -66,7 +66,7 @@ def read_output(
     from devservers_core.client import streams
     from devservers_core.client.paths import core_path
 
-    namespace, pod, container = where
+    namespace, pod, container = target
     deadline = time.monotonic() + seconds
     query = [("container", container), ("stdout", "true"), ("stderr", "true"), *(("command", word) for word in command)]
     path = core_path(namespace, "pods", pod) + "/exec"
@@ -91,9 +91,9 @@ def read_output(
 
 
 @contextmanager
-def raw_terminal(wanted: bool) -> Iterator[None]:
+def raw_terminal(enabled: bool) -> Iterator[None]:
     """Put the local terminal into raw mode, so that every key reaches the other side."""
-    if not wanted or not sys.stdin.isatty():
+    if not enabled or not sys.stdin.isatty():
         yield
         return
     import termios
@@ -114,9 +114,9 @@ def _size() -> bytes:
 
 
 @contextmanager
-def resize_events(wanted: bool) -> Iterator[int | None]:
+def resize_events(enabled: bool) -> Iterator[int | None]:
     """Yield a file descriptor that turns readable when the window's size changes."""
-    if not wanted or not (sys.stdin.isatty() or sys.stdout.isatty()):
+    if not enabled or not (sys.stdin.isatty() or sys.stdout.isatty()):
         yield None
         return
     reader, writer = os.pipe()

@@ -28,14 +28,14 @@ def home_claim(context: Context, server: str) -> Json | None:
 
 def size(claim: Json) -> str | None:
     """A claim's size: its volume's capacity, or the request before there is a volume."""
-    found = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
-    return str(found) if found else requested(claim)
+    capacity = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
+    return str(capacity) if capacity else requested(claim)
 
 
 def requested(claim: Json) -> str | None:
     """The size that a claim requests."""
-    found = (((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}).get("storage")
-    return str(found) if found else None
+    request = (((claim.get("spec") or {}).get("resources") or {}).get("requests") or {}).get("storage")
+    return str(request) if request else None
 
 
 def is_deleting(claim: Json) -> bool:
@@ -49,20 +49,20 @@ def compare_sizes(one: str, other: str) -> int:
     return (first > second) - (first < second)
 
 
-def size_for_new_server(claim: Json | None, asked: str, *, typed: bool) -> tuple[str, str | None]:
+def size_for_new_server(claim: Json | None, requested_size: str, *, typed: bool) -> tuple[str, str | None]:
     """The size of a new server's home, and a warning if a home of its name is kept.
 
     A kept home has the size it has: only a larger one that was `typed`, and isn't a default or a setting, is asked for.
     """
     have = requested(claim) if claim and not is_deleting(claim) else None
-    difference = compare_sizes(asked, have) if have else 0
+    difference = compare_sizes(requested_size, have) if have else 0
     if claim is None or have is None or difference == 0:
-        return asked, None
+        return requested_size, None
     name = claim["metadata"]["name"]
     if difference > 0 and typed:
         return (
-            asked,
-            f"the home {name} is kept from before and has {have}; it grows to {asked} if its storage class can",
+            requested_size,
+            f"the home {name} is kept and has {have}; it grows to {requested_size} if its storage class can",
         )
     if typed:
         return have, f"the home {name} is kept from before and has {have}, and can't be made smaller: it stays so"
@@ -72,12 +72,12 @@ def size_for_new_server(claim: Json | None, asked: str, *, typed: bool) -> tuple
 def home_line(server: Json, claim: Json | None) -> str:
     """The line of `devctl describe` about the home; `claim` is what home_claim returned."""
     spec, name = server.get("spec") or {}, names.home_name(server["metadata"]["name"])
-    asked = spec.get("persistentHomeSize")
-    if asked:
+    requested_size = spec.get("persistentHomeSize")
+    if requested_size:
         if claim is None:
-            return f"{asked} asked for, on volume claim {name}"
+            return f"{requested_size} asked for, on volume claim {name}"
         if not claim:
-            return f"none yet: there is no volume claim {name}; the next start makes an empty one of {asked}"
+            return f"none yet: there is no volume claim {name}; the next start makes an empty one of {requested_size}"
         if is_deleting(claim):
             return f"{size(claim)} on volume claim {name}, BEING DELETED: lost when the server stops or restarts"
         return f"{size(claim)} on volume claim {name}, kept when stopped or deleted"
@@ -98,17 +98,17 @@ def volumes_lost_by_stop(context: Context, server: Json) -> str | None:
         items = context.kube.get(core_path(context.namespace, "persistentvolumeclaims")).get("items") or []
     except ApiError:
         return None
-    claims = {str(each["metadata"]["name"]): each for each in items}
+    claims = {str(name["metadata"]["name"]): name for name in items}
     spec, home = server.get("spec") or {}, names.home_name(server["metadata"]["name"])
-    mounted = [str(each.get("claimName")) for each in spec.get("volumes") or []]
+    mounted = [str(name.get("claimName")) for name in spec.get("volumes") or []]
     mounted += [str(spec["sharedVolumeClaimName"])] if spec.get("sharedVolumeClaimName") else []
     mounted += [home] if spec.get("persistentHomeSize") else []
-    lost = [each for each in dict.fromkeys(mounted) if each in claims and is_deleting(claims[each])]
+    lost = [name for name in dict.fromkeys(mounted) if name in claims and is_deleting(claims[name])]
     if not lost:
         return None
-    shown = ", ".join(f"the home ({each})" if each == home else each for each in lost)
+    listed = ", ".join(f"the home ({name})" if name == home else name for name in lost)
     return (
-        f"{shown} is being deleted, and goes with all files in it when the server stops; copy out what you need first"
+        f"{listed} is being deleted, and goes with all files in it when the server stops; copy out what you need first"
     )
 
 

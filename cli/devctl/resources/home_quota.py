@@ -34,12 +34,14 @@ def check_home_quota(context: Context, server: str, size: str) -> None:
         quotas = list(context.kube.get(core_path(context.namespace, "resourcequotas")).get("items") or [])
     except ApiError:
         return
-    asked = parse_quantity(size)
-    there = next((_size(claim) for claim in claims if claim["metadata"]["name"] == names.home_name(server)), Decimal(0))
-    if asked <= there:
+    requested_size = parse_quantity(size)
+    existing_size = next(
+        (_size(claim) for claim in claims if claim["metadata"]["name"] == names.home_name(server)), Decimal(0)
+    )
+    if requested_size <= existing_size:
         return
     for most in _largest(limits):
-        if asked > parse_quantity(most):
+        if requested_size > parse_quantity(most):
             raise validation.refusal(
                 f"a home of {size} is too large: a volume may have {most} at most",
                 f"take less (--home-size {most}), or ask an administrator",
@@ -47,10 +49,14 @@ def check_home_quota(context: Context, server: str, size: str) -> None:
     for quota in quotas:
         entry = (quota["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_QUOTA, "")
         status = quota.get("status") or {}
-        all_, used = (status.get("hard") or {}).get(entry), (status.get("used") or {}).get(entry)
-        if all_ is not None and used is not None and parse_quantity(used) + asked - there > parse_quantity(all_):
+        hard, used = (status.get("hard") or {}).get(entry), (status.get("used") or {}).get(entry)
+        if (
+            hard is not None
+            and used is not None
+            and parse_quantity(used) + requested_size - existing_size > parse_quantity(hard)
+        ):
             raise validation.refusal(
-                f"a home of {size} does not fit: {used} of the {all_} that your volumes may have are taken",
+                f"a home of {size} does not fit: {used} of the {hard} that your volumes may have are taken",
                 f"`devctl delete NAME --purge` deletes a home ({_homes(context, claims)}), --home-size takes less,"
                 " or ask an administrator for more",
             )
@@ -59,22 +65,22 @@ def check_home_quota(context: Context, server: str, size: str) -> None:
 def _homes(context: Context, claims: Sequence[Json]) -> str:
     """List volumes by size, largest first, with a mark on homes that no server has."""
     try:
-        servers = {each["metadata"]["name"] for each in context.servers(context.namespace)}
+        servers = {server["metadata"]["name"] for server in context.servers(context.namespace)}
     except CommandError:
         servers = set()
-    found = []
+    lines = []
     for claim in sorted(claims, key=_size, reverse=True):
-        of = (claim["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_OF)
-        kept = " (kept)" if of and of not in servers else ""
-        found.append(f"{claim['metadata']['name']} {requested(claim) or '0'}{kept}")
-    return ", ".join(found[:_MAX_LISTED]) + (
-        f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+        owner = (claim["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_OF)
+        mark = " (kept)" if owner and owner not in servers else ""
+        lines.append(f"{claim['metadata']['name']} {requested(claim) or '0'}{mark}")
+    return ", ".join(lines[:_MAX_LISTED]) + (
+        f" and {len(lines) - _MAX_LISTED} more" if len(lines) > _MAX_LISTED else ""
     )
 
 
 def _largest(limits: Sequence[Json]) -> list[str]:
     """The largest sizes that LimitRanges allow for one volume claim."""
-    items = [item for each in limits for item in (each.get("spec") or {}).get("limits") or []]
+    items = [item for limit in limits for item in (limit.get("spec") or {}).get("limits") or []]
     return [
         str(item["max"]["storage"])
         for item in items

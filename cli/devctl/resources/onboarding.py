@@ -29,10 +29,10 @@ def instructions(context: Context, name: str) -> str:
         "That is a prompt for devctl: `create mydev --wait`, then `ssh mydev`. `help` says more.",
     ]
     if authority:
-        place = f"[{host}]:{port}" if port else host
+        host_pattern = f"[{host}]:{port}" if port else host
         lines += [
             "So that ssh knows it is talking to the right machine, put this line into ~/.ssh/known_hosts first:",
-            f"    @cert-authority {place},*.{names.namespace_of(name)}.{names.SERVICE_DOMAIN} {authority}",
+            f"    @cert-authority {host_pattern},*.{names.namespace_of(name)}.{names.SERVICE_DOMAIN} {authority}",
         ]
     lines += [
         "For ssh, scp and editors from your own machine install devctl: `uv tool install git+REPOSITORY`, with the",

@@ -18,9 +18,9 @@ def operator_state(context: Context) -> str:
         deployment = context.kube.get(path)
     except ApiError as error:
         return "not installed" if error.status == 404 else "not visible to you"
-    wanted = deployment["spec"].get("replicas", 1)
+    replicas = deployment["spec"].get("replicas", 1)
     ready = (deployment.get("status") or {}).get("readyReplicas", 0)
-    return f"{ready} of {wanted} replicas ready"
+    return f"{ready} of {replicas} replicas ready"
 
 
 def user_state(context: Context) -> str:
@@ -42,12 +42,12 @@ def quota(context: Context) -> dict[str, tuple[str, str]]:
         items = context.kube.get(core_path(context.namespace, "resourcequotas")).get("items") or []
     except ApiError:
         return {}
-    found: dict[str, tuple[str, str]] = {}
+    quotas: dict[str, tuple[str, str]] = {}
     for item in items:
         used = (item.get("status") or {}).get("used") or {}
         for key, hard in ((item.get("spec") or {}).get("hard") or {}).items():
-            found[key] = (str(used.get(key, "0")), str(hard))
-    return found
+            quotas[key] = (str(used.get(key, "0")), str(hard))
+    return quotas
 
 
 def overcommit(context: Context) -> dict[str, float]:
@@ -58,10 +58,10 @@ def overcommit(context: Context) -> dict[str, float]:
         items = context.kube.get(flavor_path()).get("items") or []
     except ApiError:
         return {}
-    marks = [(each["metadata"].get("annotations") or {}).get(names.ANNOTATION_OVERCOMMIT) for each in items]
-    said = next((str(mark) for mark in marks if mark), "")
-    pairs = dict(part.partition("=")[::2] for part in said.split(",") if part)
+    annotations = [(flavor["metadata"].get("annotations") or {}).get(names.ANNOTATION_OVERCOMMIT) for flavor in items]
+    annotation = next((str(mark) for mark in annotations if mark), "")
+    pairs = dict(part.partition("=")[::2] for part in annotation.split(",") if part)
     try:
         return {name: float(times) for name, times in pairs.items()}
-    except ValueError:  # somebody else's words
+    except ValueError:  # written by another program
         return {}

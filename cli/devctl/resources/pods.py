@@ -124,10 +124,10 @@ def container(context: Context, server: Json, name: str) -> Container | None:
     """
     pods = _alive(_all(context, server))
     pod = _newest(server, pods) if pods else {}
-    for each in (pod.get("status") or {}).get("containerStatuses") or []:
-        if each.get("name") == name:
-            running = bool((each.get("state") or {}).get("running"))
-            return Container(str(pod["metadata"]["name"]), str(each.get("containerID") or ""), running)
+    for status in (pod.get("status") or {}).get("containerStatuses") or []:
+        if status.get("name") == name:
+            running = bool((status.get("state") or {}).get("running"))
+            return Container(str(pod["metadata"]["name"]), str(status.get("containerID") or ""), running)
     return None
 
 

@@ -24,7 +24,7 @@ def cluster_queues(context: Context) -> dict[str, Json]:
         items = context.kube.get(f"/apis/{names.KUEUE_API_VERSION}/clusterqueues").get("items") or []
     except ApiError:
         return {}
-    return {str(each["metadata"]["name"]): each for each in items}
+    return {str(queue["metadata"]["name"]): queue for queue in items}
 
 
 def is_waiting(server: Json) -> bool:
@@ -36,7 +36,7 @@ def is_waiting(server: Json) -> bool:
 def admitted_condition(server: Json) -> Json:
     """The condition Admitted, {} for a server that is in no queue."""
     conditions = (server.get("status") or {}).get("conditions") or []
-    return next((each for each in conditions if each.get("type") == "Admitted"), {})
+    return next((condition for condition in conditions if condition.get("type") == "Admitted"), {})
 
 
 def position(context: Context, server: Json) -> str | None:
@@ -47,9 +47,9 @@ def position(context: Context, server: Json) -> str | None:
     base = f"/apis/{names.KUEUE_API_VERSION}/namespaces/{context.namespace}/workloads"
     try:
         workloads = context.kube.get(base).get("items") or []
-        mine = next((each for each in workloads if _owned_by(each, pod)), None)
-        queue = str(((mine or {}).get("spec") or {}).get("queueName") or "")
-        if mine is None or not queue:
+        workload = next((item for item in workloads if _owned_by(item, pod)), None)
+        queue = str(((workload or {}).get("spec") or {}).get("queueName") or "")
+        if workload is None or not queue:
             return None
         pending = (
             f"/apis/{names.KUEUE_VISIBILITY_API_VERSION}/namespaces/{context.namespace}/localqueues/{quote(queue)}"
@@ -57,11 +57,11 @@ def position(context: Context, server: Json) -> str | None:
         items = context.kube.get(f"{pending}/pendingworkloads").get("items") or []
     except ApiError:
         return None
-    name = mine["metadata"]["name"]
-    found = next((each for each in items if (each.get("metadata") or {}).get("name") == name), None)
-    if found is None:
+    name = workload["metadata"]["name"]
+    entry = next((item for item in items if (item.get("metadata") or {}).get("name") == name), None)
+    if entry is None:
         return None
-    at = int(found.get("positionInClusterQueue") or 0) + 1
+    at = int(entry.get("positionInClusterQueue") or 0) + 1
     total = int(((cluster_queues(context).get(queue) or {}).get("status") or {}).get("pendingWorkloads") or 0)
     return f"{ordinal(at)} of {max(total, at)} in {queue}" if total else f"{ordinal(at)} in {queue}"
 
@@ -72,25 +72,25 @@ def check_queue_quota(context: Context, flavor: Json, flavors: list[Json]) -> No
     The error names the nearest flavor that fits.
     """
     queues = cluster_queues(context)
-    asked = flavor_demand(flavor.get("spec") or {})
-    too_much = excess(asked, queues)
+    demand = flavor_demand(flavor.get("spec") or {})
+    too_much = excess(demand, queues)
     if too_much is None:
         return
-    near = suggest(flavor, flavors, queues)
+    similar = suggest(flavor, flavors, queues)
     raise validation.refusal(
-        f"flavor {flavor['metadata']['name']} can never start: it asks for {too_much} (queue {asked.queue})",
-        f"take {near}, the nearest that fits; `devctl flavors` shows all; --allow-missing makes it all the same"
-        if near
-        else "no flavor fits; ask an administrator (--allow-missing makes it all the same)",
+        f"flavor {flavor['metadata']['name']} can never start: it asks for {too_much} (queue {demand.queue})",
+        f"take {similar}, the nearest that fits; `devctl flavors` shows all; --allow-missing creates it anyway"
+        if similar
+        else "no flavor fits; ask an administrator (--allow-missing creates it anyway)",
     )
 
 
 def suggest(flavor: Json, flavors: list[Json], queues: dict[str, Json]) -> str | None:
     """The flavor that fits and differs least from `flavor`."""
     name = flavor["metadata"]["name"]
-    others = {str(each["metadata"]["name"]): flavor_demand(each.get("spec") or {}) for each in flavors}
-    others.pop(name, None)
-    return suggest_flavor(flavor_demand(flavor.get("spec") or {}), others, queues)
+    demands = {str(other["metadata"]["name"]): flavor_demand(other.get("spec") or {}) for other in flavors}
+    demands.pop(name, None)
+    return suggest_flavor(flavor_demand(flavor.get("spec") or {}), demands, queues)
 
 
 def restart_cost(context: Context, server: Json) -> str | None:
@@ -107,13 +107,13 @@ def restart_cost(context: Context, server: Json) -> str | None:
     try:
         devices = flavor_demand(context.kube.get(flavor_path(name)).get("spec") or {}).devices
     except ApiError:
-        return "what it holds goes back to the queue, and it waits again if somebody else is first"
+        return "what it holds goes back to the queue, and it waits again if another server is first"
     if not devices:
         return None
     if condition.get("status") != "True":
         return "it gives up its place in the queue and goes to the end of it"
     what = "GPU" if devices == {names.GPU} else ", ".join(sorted(devices))
-    return f"its {what} goes back to the queue, and it waits again if somebody else is first"
+    return f"its {what} goes back to the queue, and it waits again if another server is first"
 
 
 def ordinal(number: int) -> str:
@@ -125,4 +125,4 @@ def ordinal(number: int) -> str:
 
 def _owned_by(workload: Json, pod: str | None) -> bool:
     owners = workload["metadata"].get("ownerReferences") or []
-    return pod is not None and any(each.get("kind") == "Pod" and each.get("name") == pod for each in owners)
+    return pod is not None and any(owner.get("kind") == "Pod" and owner.get("name") == pod for owner in owners)

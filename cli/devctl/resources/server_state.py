@@ -35,34 +35,34 @@ def stages(server: Json) -> list[tuple[str, float | None]]:
 
     The first stage is the request to start, by the user or by the operator.
     """
-    found: list[tuple[str, float | None]] = []
+    result: list[tuple[str, float | None]] = []
     before = None
     for entry in server.get("status", {}).get("timeline") or []:
         at = times.parse_time(entry.get("at"))
         took = (at - (before or at)).total_seconds() if at else None
-        found.append((console.printable(str(entry.get("stage", "?"))), max(took, 0.0) if took is not None else None))
+        result.append((console.printable(str(entry.get("stage", "?"))), max(took, 0.0) if took is not None else None))
         before = at or before
-    return found
+    return result
 
 
 def last_start_time(server: Json) -> str | None:
     """When the user last created, started or restarted the server, RFC 3339."""
     annotations = server["metadata"].get("annotations") or {}
-    found = [
+    times_written = [
         server["metadata"].get("creationTimestamp"),
         annotations.get(names.ANNOTATION_STARTED_AT),
         annotations.get(names.ANNOTATION_RESTARTED_AT),
     ]
-    dated = [(at, text) for text in found if (at := times.parse_time(text))]
+    dated = [(at, text) for text in times_written if (at := times.parse_time(text))]
     return max(dated)[1] if dated else None
 
 
 def status_is_of_last_start(server: Json) -> bool:
     """Whether the status is about the last requested start, not the one before."""
-    asked = times.parse_time(last_start_time(server))
+    requested = times.parse_time(last_start_time(server))
     timeline = server.get("status", {}).get("timeline") or []
     first = times.parse_time(timeline[0].get("at")) if timeline else None
-    return asked is None or first is None or first >= asked.replace(microsecond=0)
+    return requested is None or first is None or first >= requested.replace(microsecond=0)
 
 
 def not_ready_reason(server: Json) -> str | None:
@@ -96,7 +96,7 @@ def shown_reason(server: Json) -> str:
 
 def owner_notice(server: Json) -> str | None:
     """What the owner of a running server must know before it stops; None when nothing."""
-    conditions = {str(each.get("type")): each for each in status_of(server).get("conditions") or []}
+    conditions = {str(condition.get("type")): condition for condition in status_of(server).get("conditions") or []}
     deleting, flavor = conditions.get("VolumeDeleting") or {}, conditions.get("FlavorChanged") or {}
     if deleting.get("status") == "True":
         return console.printable(str(deleting.get("message") or "")) or None

@@ -29,9 +29,9 @@ def wait_gone(context: Context, user: str, *, keeps_volumes: bool) -> str | None
     """
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
-        left = _remaining(context, user, keeps_volumes=keeps_volumes)
-        if left is None or time.monotonic() > deadline:
-            return left
+        remaining = _remaining(context, user, keeps_volumes=keeps_volumes)
+        if remaining is None or time.monotonic() > deadline:
+            return remaining
         time.sleep(0.3)
 
 
@@ -41,17 +41,17 @@ def _remaining(context: Context, user: str, *, keeps_volumes: bool) -> str | Non
         namespace = _get(context, f"/api/v1/namespaces/{name}")
         if namespace is None:
             return None
-        held = _held_by_finalizers(context, name)
-        servers = [each["metadata"]["name"] for each in context.servers(name)]
+        holders = _held_by_finalizers(context, name)
+        servers = [server["metadata"]["name"] for server in context.servers(name)]
     except (ApiError, CommandError, UnreachableError) as error:
         return f"whether {name} is gone can't be seen: {error}"
     if keeps_volumes and not servers:
         return None
     what = f"servers of {user} are not gone yet: {', '.join(servers)}" if keeps_volumes else f"{name} is not gone yet"
-    if held:
-        return f"{what}; held by {'; '.join(held)}: `kubectl edit` takes a finalizer away"
+    if holders:
+        return f"{what}; held by {'; '.join(holders)}: `kubectl edit` takes a finalizer away"
     if keeps_volumes or not namespace["metadata"].get("deletionTimestamp"):
-        return f"{what}: the operator has not looked at it; `devctl status` shows whether it runs"
+        return f"{what}: the operator has not observed it; `devctl status` shows whether it runs"
     return f"{what}: {_content(namespace) or 'its contents are being deleted'}"
 
 
@@ -59,25 +59,29 @@ def _held_by_finalizers(context: Context, namespace: str) -> list[str]:
     """List objects with finalizers that Kubernetes does not remove by itself."""
     from devservers_core.client.paths import core_path, server_path
 
-    found = []
+    holders = []
     for kind, path in (
         ("devserver", server_path(namespace)),
         ("volume claim", core_path(namespace, "persistentvolumeclaims")),
     ):
-        for each in context.kube.get(path).get("items") or []:
-            metadata = each["metadata"]
+        for item in context.kube.get(path).get("items") or []:
+            metadata = item["metadata"]
             foreign = [name for name in metadata.get("finalizers") or [] if name not in _OF_KUBERNETES]
             if foreign and metadata.get("deletionTimestamp"):
-                found.append(console.printable(f"{kind} {metadata['name']} (finalizer {', '.join(foreign)})"))
-    return found
+                holders.append(console.printable(f"{kind} {metadata['name']} (finalizer {', '.join(foreign)})"))
+    return holders
 
 
 def _content(namespace: Json) -> str:
     """The contents of a terminating namespace, from its conditions."""
     conditions = (namespace.get("status") or {}).get("conditions") or []
     kinds = ("NamespaceContentRemaining", "NamespaceFinalizersRemaining", "NamespaceDeletionContentFailure")
-    said = [str(each.get("message")) for each in conditions if each.get("type") in kinds and each["status"] == "True"]
-    return console.printable("; ".join(said))
+    messages = [
+        str(condition.get("message"))
+        for condition in conditions
+        if condition.get("type") in kinds and condition["status"] == "True"
+    ]
+    return console.printable("; ".join(messages))
 
 
 def _get(context: Context, path: str) -> Json | None:

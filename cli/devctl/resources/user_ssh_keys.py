@@ -55,7 +55,7 @@ def parse_public_key(line: str) -> str:
     line = line.strip()
     if "PRIVATE KEY" in line:
         raise CommandError(
-            "this is a private key, which nobody else may see", "give the file that ends in .pub", REFUSED
+            "this is a private key, which must stay on your machine", "give the file that ends in .pub", REFUSED
         )
     remedy = "give the one line of a .pub file, without options before it; `ssh-keygen -t ed25519` makes a key"
     try:
@@ -75,13 +75,13 @@ def parse_public_key(line: str) -> str:
 
 def list_keys(spec: Json) -> list[Key]:
     """The valid keys of a spec, the unnamed ones first."""
-    found = [Key("", str(line)) for line in spec.get("sshPublicKeys") or []]
-    for each in spec.get("sshKeys") or []:
-        parse_expiry = each.get("expires")
-        found.append(
-            Key(str(each["name"]), str(each["key"]), datetime.fromisoformat(parse_expiry) if parse_expiry else None)
+    keys = [Key("", str(line)) for line in spec.get("sshPublicKeys") or []]
+    for entry in spec.get("sshKeys") or []:
+        parse_expiry = entry.get("expires")
+        keys.append(
+            Key(str(entry["name"]), str(entry["key"]), datetime.fromisoformat(parse_expiry) if parse_expiry else None)
         )
-    return [key for key in found if _is_usable(key.line)]
+    return [key for key in keys if _is_usable(key.line)]
 
 
 def _is_usable(line: str) -> bool:
@@ -125,11 +125,11 @@ def remove_key_patch(spec: Json, which: str, now: datetime) -> dict[str, Any]:
     Raises CommandError when there is no such key, LastKeyError for the last one.
     """
     everything = list_keys(spec)
-    gone = [key for key in everything if which and which in (key.name, key.fingerprint)]
-    if not gone:
+    removed = [key for key in everything if which and which in (key.name, key.fingerprint)]
+    if not removed:
         names = ", ".join(key.name or key.fingerprint for key in everything) or "none"
         raise CommandError(f"there is no key {which[:80]!r}", f"there are: {names}", NOT_FOUND)
-    fingerprints = {key.fingerprint for key in gone}
+    fingerprints = {key.fingerprint for key in removed}
     if not [key for key in everything if key.fingerprint not in fingerprints and not key.over(now)]:
         raise LastKeyError(
             "this is the last key that opens the account", "add another first: `devctl keys add NAME FILE`", REFUSED
@@ -143,7 +143,7 @@ def remove_key_patch(spec: Json, which: str, now: datetime) -> dict[str, Any]:
 
     return {
         "sshPublicKeys": [line for line in spec.get("sshPublicKeys") or [] if stays(line)],
-        "sshKeys": [each for each in spec.get("sshKeys") or [] if stays(each.get("key"))],
+        "sshKeys": [entry for entry in spec.get("sshKeys") or [] if stays(entry.get("key"))],
     }
 
 
@@ -153,10 +153,10 @@ def parse_expiry(text: str, now: datetime) -> datetime:
     Raises CommandError for one that has passed.
     """
     remedy = "write it like 90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z"
-    found = re.fullmatch(r"([0-9]{1,5})(d|h)", text)
+    match = re.fullmatch(r"([0-9]{1,5})(d|h)", text)
     try:
-        if found:
-            at = now + (timedelta(days=int(found[1])) if found[2] == "d" else timedelta(hours=int(found[1])))
+        if match:
+            at = now + (timedelta(days=int(match[1])) if match[2] == "d" else timedelta(hours=int(match[1])))
         elif re.fullmatch(r"\d{4}-\d\d-\d\d", text):
             at = datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(days=1)
         else:
@@ -170,10 +170,10 @@ def parse_expiry(text: str, now: datetime) -> datetime:
     return at.astimezone(UTC).replace(microsecond=0)
 
 
-def expiry_warnings(found: Iterable[Key], now: datetime) -> list[str]:
+def expiry_warnings(keys: Iterable[Key], now: datetime) -> list[str]:
     """The login messages about keys that end soon or have ended."""
     lines = []
-    for key in found:
+    for key in keys:
         if key.expires is None or key.expires - now > EXPIRY_WARNING:
             continue
         what = f"Your key {key.name} ({key.fingerprint[:19]}...)"

@@ -34,15 +34,15 @@ def refresh_entries(context: Context, name: str | None = None) -> None:
 
     Does nothing where they are not installed, or where flags name other servers than the installed ones.
     """
-    ours = own_file(context.config)
+    path = own_file(context.config)
     try:
-        if context.broker or any(context.flags.values()) or not ours.exists():
+        if context.broker or any(context.flags.values()) or not path.exists():
             return
-        if name and f"Host {name}{HOST_SUFFIX}" in read_file(ours):
+        if name and f"Host {name}{HOST_SUFFIX}" in read_file(path):
             return
-        write_private(ours, entries(context))
+        write_private(path, entries(context))
     except (CommandError, ApiError, UnreachableError, OSError) as error:
-        console.warn(f"{ours} is as it was ({error}); `devctl ssh-config --install` writes it")
+        console.warn(f"{path} is as it was ({error}); `devctl ssh-config --install` writes it")
 
 
 def installed(config: Config) -> bool:
@@ -62,21 +62,21 @@ def host_patterns(server: str, taken: frozenset[str]) -> str:
 
 def named_hosts(text: str) -> frozenset[str]:
     """The hosts that an ssh_config names outside devctl's block."""
-    found = (_HOST.fullmatch(line) for line in without_block(text).splitlines())
-    return frozenset(word for match in found if match for word in match[1].replace('"', " ").split())
+    matches = (_HOST.fullmatch(line) for line in without_block(text).splitlines())
+    return frozenset(word for match in matches if match for word in match[1].replace('"', " ").split())
 
 
 def _taken_names(path: Path, folder: Path, depth: int = 4) -> frozenset[str]:
     """The hosts that a user's ssh_config and its Include files name. Raises OSError."""
     text = read_file(path)
-    found = named_hosts(text)
+    names = named_hosts(text)
     for match in filter(None, map(_INCLUDE.fullmatch, without_block(text).splitlines() if depth else ())):
         for word in match[1].replace('"', " ").split():
             # What isn't absolute is below ~/.ssh; any of it may be a pattern.
-            place = folder / Path(word).expanduser()
-            for file in Path(place.anchor).glob(str(place.relative_to(place.anchor))):
-                found |= _taken_names(file, folder, depth - 1) if file.is_file() else frozenset()
-    return found
+            pattern = folder / Path(word).expanduser()
+            for file in Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))):
+                names |= _taken_names(file, folder, depth - 1) if file.is_file() else frozenset()
+    return names
 
 
 def without_block(text: str) -> str:
@@ -89,11 +89,14 @@ def without_block(text: str) -> str:
 
 def entries(context: Context) -> str:
     """Entries for every server with SSH, and for the bastion. Raises CommandError, OSError."""
-    taken = _taken_names(theirs := user_file(context.config), theirs.parent) | {via_bastion.ALIAS, "localhost"}
+    taken = _taken_names(config_path := user_file(context.config), config_path.parent) | {
+        via_bastion.ALIAS,
+        "localhost",
+    }
     bastion = via_bastion.configured(context.config)
     if bastion:
-        found = map(validation.server_name, transport.list_servers(bastion))
-        return bastion_entries(bastion, {name: host_patterns(name, taken) for name in found})
+        listed = map(validation.server_name, transport.list_servers(bastion))
+        return bastion_entries(bastion, {name: host_patterns(name, taken) for name in listed})
     servers = servers_with_ssh(context)
     lines = [f"# Made by `devctl ssh-config` for {context.namespace}; changes here are overwritten."]
     lines += [host_block(host_patterns(name, taken), direct.ssh_options(context, name)) for name in servers]

@@ -45,11 +45,11 @@ def connect(context: Context, name: str, rest: list[str]) -> int:
             TRANSPORT,
         )
     name = str(pods.with_ssh(context, name)["metadata"]["name"])
-    words = [binary]
+    command = [binary]
     for key, value in ssh_options(context, name).items():
-        words += ["-o", f"{key}={value}"]
+        command += ["-o", f"{key}={value}"]
     context.kube.close()
-    return process.exec_([*words, name + HOST_SUFFIX, *rest])
+    return process.exec_([*command, name + HOST_SUFFIX, *rest])
 
 
 def replica(name: str, rest: list[str]) -> list[str]:

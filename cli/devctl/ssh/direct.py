@@ -23,7 +23,7 @@ def ssh_options(context: Context, name: str) -> dict[str, str]:
     """The options of ssh for a connection to server `name`, by ssh_config's keywords."""
     flags = "".join(f" {shlex.quote(flag)}" for flag in context.connection_flags())
     command = f"{devctl_command()} proxy{flags} {name}".replace("%", "%%")
-    found = {
+    options = {
         "User": names.LOGIN,
         "HostName": known_hosts.host_name(context, name),
         "HostKeyAlias": known_hosts.alias(context, name),
@@ -38,5 +38,5 @@ def ssh_options(context: Context, name: str) -> dict[str, str]:
     identity = context.config.get("identityFile")
     if identity:
         identity = str(Path(identity).absolute())
-        found |= {"IdentityFile": quoted(identity.replace("%", "%%")), "IdentitiesOnly": "yes"}
-    return found
+        options |= {"IdentityFile": quoted(identity.replace("%", "%%")), "IdentitiesOnly": "yes"}
+    return options

@@ -37,34 +37,34 @@ def settings_flags(line: CommandLine, config: Config) -> list[str]:
     return flags
 
 
-def _create_flags(typed: Sequence[str], config: Config) -> list[str]:
-    pairs = list(_pairs(typed))
+def _create_flags(arguments: Sequence[str], config: Config) -> list[str]:
+    pairs = list(_pairs(arguments))
     options = {name for name, _ in pairs}
-    places = [value for name, value in pairs if name in ("-v", "--volume")]
+    volumes = [value for name, value in pairs if name in ("-v", "--volume")]
     flags: list[str] = []
     positional = sum(name == "" for name, _ in pairs)
     if "--flavor" not in options and positional + ("--name" in options) < 2:
         flags += _flag(config, "flavor", "--flavor")
     if "--image" not in options:
         flags += _flag(config, "image", "--image")
-    own_home = any(place.split(":")[1:2] in ([names.HOME_PATH], [names.HOME_PATH + "/"]) for place in places)
+    own_home = any(volume.split(":")[1:2] in ([names.HOME_PATH], [names.HOME_PATH + "/"]) for volume in volumes)
     if not options & {"--home-size", "--ephemeral"} and not own_home:
         flags += _flag(config, "homeSize", "--home-size")
     return flags
 
 
-def _pairs(typed: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield (option, value) for each option and ("", word) for each other argument."""
-    words = iter(enumerate(typed))
-    for at, word in words:
+    remaining = iter(enumerate(arguments))
+    for at, word in remaining:
         name, separator, value = word.partition("=")
-        following = typed[at + 1] if at + 1 < len(typed) else ""
+        following = arguments[at + 1] if at + 1 < len(arguments) else ""
         if not word.startswith("-"):
             yield "", word
         elif separator and word.startswith("--"):
             yield name, value
         elif word in CREATE_VALUE_OPTIONS or (word == "--wait" and following[:1].isdigit()):
-            next(words, None)
+            next(remaining, None)
             yield word, following
         elif word[:2] in CREATE_VALUE_OPTIONS:  # -vdata:/data
             yield word[:2], word[2:]
@@ -72,11 +72,12 @@ def _pairs(typed: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield word, ""
 
 
-def _is_given(typed: Sequence[str], short: str, long: str) -> bool:
+def _is_given(arguments: Sequence[str], short: str, long: str) -> bool:
     # Up to the first letter that takes the rest of the word as its value: `-evenv=1` has no -n.
     letters = re.compile(rf"-[^-{SHORT_VALUE_OPTIONS}]*{short[1]}.*", re.S)
     return any(
-        word == long or word.startswith(long + "=") or (word[:2] != "--" and letters.fullmatch(word)) for word in typed
+        word == long or word.startswith(long + "=") or (word[:2] != "--" and letters.fullmatch(word))
+        for word in arguments
     )
 
 

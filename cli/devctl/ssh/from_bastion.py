@@ -63,14 +63,14 @@ def connect(context: Context, name: str, rest: list[str]) -> int:
         "EscapeChar": "none",
         **KEEPALIVE,
     }
-    words = ["ssh", "-F", "none"]
+    command_line = ["ssh", "-F", "none"]
     for key, value in options.items():
-        words += ["-o", f"{key}={value}"]
+        command_line += ["-o", f"{key}={value}"]
     # After `--` ssh takes nothing for an option any more, not even behind the host's name (ssh.c, opt_terminated).
-    words += [*switches, "--", name + HOST_SUFFIX, *command]
+    command_line += [*switches, "--", name + HOST_SUFFIX, *command]
     context.kube.close()
     # Not execve: the files without names above are there as long as this process.
-    return wait_child(subprocess.Popen(words, executable=_program("ssh")))
+    return wait_child(subprocess.Popen(command_line, executable=_program("ssh")))
 
 
 def wait_reachable(context: Context, name: str) -> Json:
@@ -142,7 +142,7 @@ def _probe(context: Context, server: Json) -> Json:
         connection.settimeout(BANNER_SECONDS)
         try:
             if not connection.recv(1):
-                raise connection_failure(server["metadata"]["name"], "it hung up")
+                raise connection_failure(server["metadata"]["name"], "it closed the connection")
         except OSError as error:
             raise connection_failure(server["metadata"]["name"], error.strerror or "no word") from None
     known_hosts.host_key(server)
@@ -179,7 +179,7 @@ def _memory_file(name: str, content: bytes) -> str:
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name)
-    if not found:
+    path = shutil.which(name)
+    if not path:
         raise CommandError(f"there is no {name} on this bastion", "tell an administrator", TRANSPORT)
-    return found
+    return path

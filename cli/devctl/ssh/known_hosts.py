@@ -52,13 +52,13 @@ def known_hosts_file(context: Context, name: str) -> Path:
 def host_key(server: Json) -> str:
     """The server's host key, type and body. Raises CommandError when there is none yet."""
     key = str((server.get("status") or {}).get("sshHostKey") or "")
-    words = key.split()
-    if len(words) < 2 or not key.isprintable():
+    fields = key.split()
+    if len(fields) < 2 or not key.isprintable():
         name = server["metadata"]["name"]
         raise CommandError(
             f"{name} has no SSH host key yet", f"`devctl describe {name}` shows how far it is", TRANSPORT
         )
-    return " ".join(words[:2])
+    return " ".join(fields[:2])
 
 
 def pin(context: Context, server: Json) -> Path:

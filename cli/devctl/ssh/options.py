@@ -19,8 +19,8 @@ def devctl_command() -> str:
     started = Path(sys.argv[0])
     if started.name == "devctl" and started.exists():
         return shlex.quote(str(started.resolve()))
-    found = shutil.which("devctl")
-    return shlex.quote(found) if found else f"{shlex.quote(sys.executable)} -m devctl"
+    installed = shutil.which("devctl")
+    return shlex.quote(installed) if installed else f"{shlex.quote(sys.executable)} -m devctl"
 
 
 def quoted(path: str) -> str:

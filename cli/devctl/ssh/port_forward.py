@@ -50,7 +50,7 @@ class Tunnel:
 
         Raises CommandError with what the node says, StreamClosedError at the end.
         """
-        found = bytearray()
+        received = bytearray()
         for channel, data in self.channels.receive():
             if channel not in self._begun:
                 self._begun.add(channel)
@@ -58,8 +58,8 @@ class Tunnel:
             if channel == ERROR and data:
                 raise connection_failure(self.name, data.decode("utf-8", "replace"))
             if channel == DATA:
-                found += data
-        return bytes(found)
+                received += data
+        return bytes(received)
 
     def first(self, seconds: float) -> bytes:
         """Return the first bytes of a server that speaks first.
@@ -95,21 +95,21 @@ def retry_until_ready(context: Context, name: str, attempt: Callable[[Context, J
     With `settling` one that is up is tried again as well, for so many seconds. Raises CommandError: the server is
     stopped, has no SSH, or did not come up in time.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     pause = RETRY_SECONDS
-    told = None
+    reported = None
     while True:
         server = pods.with_ssh(context, name)
         try:
             return attempt(context, server)
         except CommandError as failure:
             failure.code = TRANSPORT
-            if time.monotonic() - begun > (STARTING_SECONDS if pods.coming_up(server) else settling):
+            if time.monotonic() - started > (STARTING_SECONDS if pods.coming_up(server) else settling):
                 raise
-        if time.monotonic() - begun > QUIET_SECONDS:
-            told = _report_waiting(server, told)
+        if time.monotonic() - started > QUIET_SECONDS:
+            reported = _report_waiting(server, reported)
         time.sleep(pause)
-        if time.monotonic() - begun > FAST_RETRY_SECONDS:
+        if time.monotonic() - started > FAST_RETRY_SECONDS:
             pause = min(pause * 1.5, MAX_RETRY_SECONDS)
 
 
@@ -136,13 +136,13 @@ def _open(context: Context, server: Json, pod: str, port: int) -> Tunnel:
     return Tunnel(channels, name)
 
 
-def _report_waiting(server: Json, told: str | None) -> str:
+def _report_waiting(server: Json, reported: str | None) -> str:
     """Print what is waited for, once for each reason."""
     from devctl.output import console
     from devctl.resources.server_state import not_ready_reason
 
     text = f"waiting for {server['metadata']['name']}: {not_ready_reason(server) or 'it is starting'}"
-    if text != told:
+    if text != reported:
         console.info(text)
     return text
 

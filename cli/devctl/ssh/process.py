@@ -8,11 +8,11 @@ import sys
 from typing import NoReturn
 
 
-def exec_(words: list[str]) -> NoReturn:
+def exec_(command: list[str]) -> NoReturn:
     """Replace this process by another program."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(words[0], words)
+    os.execv(command[0], command)
 
 
 def wait_child(child: subprocess.Popen[bytes]) -> int:

@@ -33,8 +33,8 @@ def stream(tunnel: Tunnel, source: int, sink: int, greeting: bytes = b"") -> int
     reading = True
     last = time.monotonic()
     next_ping = last + PING_EVERY
-    gone = select.poll()
-    gone.register(sink, 0)  # only errors: the reader of our output went away
+    reader_gone = select.poll()
+    reader_gone.register(sink, 0)  # only errors: the reader of our output went away
     try:
         write_all(sink, greeting)
         while True:
@@ -52,7 +52,7 @@ def stream(tunnel: Tunnel, source: int, sink: int, greeting: bytes = b"") -> int
                     channels.send(DATA, data)
                 else:
                     reading, last = False, time.monotonic()
-            if not reading and gone.poll(0):
+            if not reading and reader_gone.poll(0):
                 return 0
             data = tunnel.receive()
             if data:

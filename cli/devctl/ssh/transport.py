@@ -35,34 +35,34 @@ _CLOSED = re.compile(
 )
 
 
-def run(bastion: Bastion, words: Callable[[str], list[str]], server: str | None = None) -> int:
+def run(bastion: Bastion, command: Callable[[str], list[str]], server: str | None = None) -> int:
     """Run ssh to the bastion and return its exit code.
 
-    `words` makes the command line that writes ssh's messages into a file.
+    `command` makes the command line that writes ssh's messages into a file.
 
     Raises CommandError when there was no connection to the bastion, or through it to `server`.
     """
-    began, asked = time.monotonic(), False
+    began, diagnosed = time.monotonic(), False
     while True:
-        code, said = _run_once(words)
-        if code != TRANSPORT or not said:
-            _print_messages(said)
+        code, messages = _run_once(command)
+        if code != TRANSPORT or not messages:
+            _print_messages(messages)
             return code
         if (
-            "Connection refused" in said
-            and _UNREACHABLE.search(said)
+            "Connection refused" in messages
+            and _UNREACHABLE.search(messages)
             and time.monotonic() - began < RETRY_REFUSED_SECONDS
         ):
             time.sleep(1)  # nothing of standard input was read: there was no connection
             continue
-        failure = explain(bastion, said, server)
+        failure = explain(bastion, messages, server)
         if failure is not None:
             raise failure
-        if server is None or asked or not _server_unreachable(said):
-            _print_messages(said)
+        if server is None or diagnosed or not _server_unreachable(messages):
+            _print_messages(messages)
             return code
         # devctl on the bastion says it as with a kubeconfig: stopped, misspelt, without SSH, still starting.
-        asked = True
+        diagnosed = True
         answer = subprocess.run(
             [*bastion.ssh("-T"), shlex.join(["devctl", "ssh", server, "true"])],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False,
@@ -80,16 +80,16 @@ def output(bastion: Bastion, command: list[str]) -> str:
     if not done.returncode:
         return done.stdout
     failure = explain(bastion, done.stderr, None) if done.returncode == TRANSPORT else None
-    said = " ".join(done.stderr.split())[:500] or "it gave no reason"
+    messages = " ".join(done.stderr.split())[:500] or "it gave no reason"
     raise failure or CommandError(
-        f"`{shlex.join(command)}` failed on the bastion: {said}", "try it again", done.returncode
+        f"`{shlex.join(command)}` failed on the bastion: {messages}", "try it again", done.returncode
     )
 
 
-def explain(bastion: Bastion, said: str, server: str | None) -> CommandError | None:
+def explain(bastion: Bastion, messages: str, server: str | None) -> CommandError | None:
     """Explain from ssh's messages why there was no connection; None for other messages."""
     address = f"the bastion {bastion.host}:{bastion.port}"
-    unreachable, silent = _UNREACHABLE.search(said), _SILENT.search(said)
+    unreachable, silent = _UNREACHABLE.search(messages), _SILENT.search(messages)
     if unreachable or silent:
         why = unreachable[1].strip() if unreachable else "it does not answer"
         return CommandError(
@@ -97,24 +97,24 @@ def explain(bastion: Bastion, said: str, server: str | None) -> CommandError | N
             "is the VPN connected? `devctl info` shows the address and where it comes from",
             TRANSPORT,
         )
-    if "Host key verification failed" in said:
-        where = server if server and names.SERVICE_DOMAIN in said else address
+    if "Host key verification failed" in messages:
+        target = server if server and names.SERVICE_DOMAIN in messages else address
         return CommandError(
-            f"the host key of {where} is not one that hostAuthority vouches for",
+            f"hostAuthority does not certify the host key of {target}",
             "compare hostAuthority (`devctl info`) with the line of your administrator; if they are the same, stop here"
             " and tell them",
             TRANSPORT,
         )
-    if "Too many authentication failures" in said:
+    if "Too many authentication failures" in messages:
         return CommandError(
             f"your agent offered more keys than {address if server is None else 'the other side'} tries",
             "name the right one: `devctl config set identityFile ~/.ssh/KEY`",
             TRANSPORT,
         )
-    denied = _DENIED.search(said)
+    denied = _DENIED.search(messages)
     if denied and denied[2] == bastion.host:
         return CommandError(
-            f"{address} does not let {bastion.user} in: no key was accepted",
+            f"{address} refuses {bastion.user}: it accepted none of the keys offered",
             "check the name and the key (`devctl info`); if both are right, an administrator sees with"
             f" `devctl user show {bastion.user}` whether the account is suspended or has another key",
             TRANSPORT,
@@ -125,9 +125,9 @@ def explain(bastion: Bastion, said: str, server: str | None) -> CommandError | N
             "a key that was added reaches a running server within 90 seconds; `devctl keys list` shows yours",
             TRANSPORT,
         )
-    if _server_unreachable(said):
+    if _server_unreachable(messages):
         return None
-    if _CLOSED.search(said):
+    if _CLOSED.search(messages):
         return CommandError(
             f"{address} closed the connection before the login",
             "try again in a minute: it restarts, or waits after many failed logins from your network",
@@ -138,8 +138,8 @@ def explain(bastion: Bastion, said: str, server: str | None) -> CommandError | N
 
 def wants_messages(rest: list[str]) -> bool:
     """Whether ssh's options in `rest` ask for its messages themselves: -v or -E."""
-    words = iter(rest)
-    for word in words:
+    remaining = iter(rest)
+    for word in remaining:
         if not word.startswith("-") or word in ("-", "--"):
             return False
         for at, letter in enumerate(word[1:], 1):
@@ -147,30 +147,30 @@ def wants_messages(rest: list[str]) -> bool:
                 return True
             if letter in _WITH_VALUE:
                 if at == len(word) - 1:
-                    next(words, None)
+                    next(remaining, None)
                 break
     return False
 
 
-def _run_once(words: Callable[[str], list[str]]) -> tuple[int, str]:
+def _run_once(command: Callable[[str], list[str]]) -> tuple[int, str]:
     """Run ssh once; return its exit code and its own messages."""
     from devctl.ssh.process import wait_child
 
     with tempfile.NamedTemporaryFile(prefix="devctl-ssh-") as log:
-        code = wait_child(subprocess.Popen(words(log.name)))
+        code = wait_child(subprocess.Popen(command(log.name)))
         return code, log.read().decode(errors="replace").replace("\r", "").strip()
 
 
-def _server_unreachable(said: str) -> bool:
+def _server_unreachable(messages: str) -> bool:
     """Whether the bastion could not connect, or refused to connect, to the server."""
-    return "open failed" in said or "stdio forwarding failed" in said
+    return "open failed" in messages or "stdio forwarding failed" in messages
 
 
-def _print_messages(said: str) -> None:
-    if said:
+def _print_messages(messages: str) -> None:
+    if messages:
         from devctl.output import console
 
-        sys.stderr.write("".join(console.printable(line) + "\n" for line in said.splitlines()))
+        sys.stderr.write("".join(console.printable(line) + "\n" for line in messages.splitlines()))
 
 
 def list_servers(bastion: Bastion) -> list[str]:

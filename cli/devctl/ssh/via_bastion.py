@@ -31,9 +31,9 @@ _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A
 
 def parse_address(text: str) -> tuple[str, int] | None:
     """Parse HOST or HOST:PORT; None for anything else."""
-    found = _ADDRESS.fullmatch(text)
-    port = int(found["port"] or DEFAULT_PORT) if found else 0
-    return (found["host"].strip("[]"), port) if found and 0 < port < 65536 else None
+    match = _ADDRESS.fullmatch(text)
+    port = int(match["port"] or DEFAULT_PORT) if match else 0
+    return (match["host"].strip("[]"), port) if match and 0 < port < 65536 else None
 
 
 class Bastion:
@@ -43,14 +43,14 @@ class Bastion:
         """Raises CommandError for settings that are not valid. `known_hosts` is a file other than devctl's own."""
         setting = config.setting("bastion")
         assert setting is not None, "configured() has checked it"
-        found = parse_address(setting.value)
-        if not found:
+        address = parse_address(setting.value)
+        if not address:
             raise CommandError(
                 f"bastion {setting.value!r} ({setting.source}) is not an address",
                 "write HOST or HOST:PORT, like bastion.example.org",
                 USAGE,
             )
-        self.host, self.port = found
+        self.host, self.port = address
         self.user = _user(config)
         self.identity = config.get("identityFile")
         from devservers_core import ssh_keys
@@ -68,16 +68,16 @@ class Bastion:
 
     def options(self) -> dict[str, str]:
         """The options for the bastion itself, by ssh_config's keywords."""
-        found = {"User": self.user, "HostName": self.host, "Port": str(self.port), **self._trust()}
+        options = {"User": self.user, "HostName": self.host, "Port": str(self.port), **self._trust()}
         # Nine seconds in all for who is not in the right network. Tried again, because a replica that has just gone
         # refuses for a second or two, until nobody is sent to it any more.
-        found |= {**KEEPALIVE, "ConnectTimeout": "4", "ConnectionAttempts": "2"}
-        return found | self._identity()
+        options |= {**KEEPALIVE, "ConnectTimeout": "4", "ConnectionAttempts": "2"}
+        return options | self._identity()
 
     def server_options(self, server: str) -> dict[str, str]:
         """The options for a server behind the bastion."""
         host = names.host_of(server, self.user)
-        found = {
+        options = {
             "User": names.LOGIN,
             "HostName": host,
             "Port": str(names.SSH_PORT),
@@ -85,7 +85,7 @@ class Bastion:
             **self._trust(),
             **KEEPALIVE,
         }
-        return found | self._identity()
+        return options | self._identity()
 
     def authority_line(self) -> str:
         """The line of known_hosts that certifies the bastion and all its servers.
@@ -94,7 +94,7 @@ class Bastion:
         """
         if not self.authority:
             raise CommandError(
-                "it is not known who vouches for the bastion's host key",
+                "the bastion's host key can't be verified: the setting hostAuthority is missing",
                 "`devctl config set hostAuthority 'ssh-ed25519 ...'` with the line your administrator sent",
                 USAGE,
             )

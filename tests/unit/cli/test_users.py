@@ -76,7 +76,7 @@ def test_user_add_invalid_value_is_refused_before_writing(
 
 def test_user_add_existing_user_changes_nothing(api: ApiServer, devctl: Run) -> None:
     put_user(api, flavors=["cpu-small"])
-    assert "there is a person bob already" in devctl("user", "add", "bob", code=1).stderr
+    assert "there is a user bob already" in devctl("user", "add", "bob", code=1).stderr
     assert api.objects[f"{USERS}/bob"]["spec"]["flavors"] == ["cpu-small"]
 
 
@@ -109,7 +109,7 @@ def test_instructions_unknown_bastion_has_a_placeholder(api: ApiServer, devctl: 
 
 
 def test_user_list_users_show_state_keys_and_quota(api: ApiServer, devctl: Run) -> None:
-    assert "no people" in devctl("user", "list").stderr
+    assert "no users" in devctl("user", "list").stderr
     put_user(api, "ann", sshKeys=[{"name": "a", "key": KEY}], quota={"gpu": 4}, flavors=["cpu-small", "gpu"])
     put_user(api, "bob", suspended=True, email="bob@example.org")
     put_user(api, "cid", status={})
@@ -154,7 +154,7 @@ def test_user_suspend_and_resume_write_one_field(api: ApiServer, devctl: Run, co
 @pytest.mark.parametrize("command", ["show", "suspend", "resume", "delete"])
 def test_user_commands_unknown_user_is_not_found(api: ApiServer, devctl: Run, command: str) -> None:
     done = devctl("user", command, "bob", *(["--yes"] if command == "delete" else []), code=3)
-    assert "there is no person bob" in done.stderr
+    assert "there is no user bob" in done.stderr
 
 
 @pytest.mark.parametrize(("typed", "code"), [(None, 2), ("n\n", 1), ("y\n", 0)])
