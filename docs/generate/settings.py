@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from docs.generate import NOTICE, cell
 from infra.settings.aws.models import Aws
+from infra.settings.bastion import LOCAL_KEYS, Bastion
 from infra.settings.problems import allowed_at, model_in
 from infra.settings.stack import Settings, User
 
@@ -49,6 +50,9 @@ def rows(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         key, inner = f"{prefix}{field.alias or name}", model_in(field.annotation)
         meaning = cell(field.description or _COMMON.get(name, ""))
+        if model is Bastion and field.alias in LOCAL_KEYS:
+            why, remedy = LOCAL_KEYS[field.alias]
+            meaning += f" Refused with cluster `aws` ({why}): {remedy}."
         if inner is None:
             yield f"| `{key}` | {allowed_at(model, [field.alias or name])} | {_default(field)} | {meaning} |"
             continue
