@@ -1,6 +1,6 @@
 """`python -m bastion NAME`: the program of one of the pod's containers.
 
-Invariant: who is told to end ends, also before having begun. The kernel lets a container's first process ignore every
+Invariant: a program ends on SIGTERM, also before it has begun. The kernel lets a container's first process ignore every
 signal that it has no handler for (pid_namespaces(7)), and the kubelet would then wait out the grace period of an hour.
 """
 

@@ -29,7 +29,7 @@ VERBOSE_FUNCTIONS = (
 
 
 class UnsupportedSshdError(RuntimeError):
-    """This sshd can't be told all that the bastion needs.
+    """This sshd lacks options that the bastion needs.
 
     The text names the version that can.
     """

@@ -17,7 +17,7 @@ LOG = logging.getLogger("bastion.audit")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs until it is told to end."""
+    """Runs until SIGTERM."""
     parser = argparse.ArgumentParser(prog="bastion.audit", description=__doc__)
     parser.add_argument("--record", action="store_true", help="record what interactive sessions show")
     options = parser.parse_args(arguments)
@@ -26,9 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def run(paths: Paths, replica: str, record: bool) -> int:
-    """Serves until it is told to end and nobody is connected any more, because a drain takes as long as its sessions.
+    """Serves until SIGTERM and then until nobody is connected.
 
-    1 when it can't write: then the container starts anew.
+    A drain takes as long as its sessions. Returns 1 when it can't write: then the container starts anew.
     """
     loop = asyncio.get_running_loop()
     server = AuditServer(paths, replica, record)

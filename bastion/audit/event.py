@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from devservers_core.commandline import mask
+from devservers_core.command_masking import mask
 from devservers_core.masking import MASK
 from devservers_core.protocol.audit import (
     KINDS,

@@ -23,7 +23,7 @@ UNKNOWN_CONNECTION = "sshd has not told of this connection; try again"
 
 
 class EventRefusedError(ValueError):
-    """What a peer asks is not written, and it is told why in one line."""
+    """An event is not written; the text says why in one line."""
 
 
 @dataclass
@@ -67,7 +67,7 @@ class SessionTracker:
         self._sources: dict[tuple[str, int], Connection] = {}
 
     def knows(self, source: tuple[str, int], user: str) -> bool:
-        """Whether the supervisor has told of this connection of theirs."""
+        """Whether the supervisor has reported this connection of the user."""
         return source in self._sources and self._sources[source].user == user
 
     def begin_session(self, user: str, uid: int, fields: Mapping[str, Any]) -> tuple[Session, Json]:

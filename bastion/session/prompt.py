@@ -55,7 +55,7 @@ class Prompt:
         self._asked: dict[str, float] = {}
         self._completions: list[str] = []
         self.start: dict[str, object] = {}
-        """How the session is told again when the audit process was away in between."""
+        """The fields of session_start, for a new record after the audit process was away."""
 
     def loop(self) -> int:
         """Until the person leaves; the last command's code."""

@@ -145,7 +145,7 @@ class Connections:
         return sorted((live for live in self.live.values() if live.user == user), key=lambda live: live.since)
 
     def open_fields(self, live: LiveConnection) -> Json:
-        """What conn_open says of a connection: also told again to an audit process that was started anew."""
+        """The fields of conn_open, also for an audit process that was restarted."""
         return {
             "conn": live.conn,
             "user": live.user,

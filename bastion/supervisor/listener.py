@@ -104,7 +104,10 @@ class Listener:
         self._signal(signal.SIGTERM)
 
     def exited(self, pid: int) -> bool:
-        """Whether this was sshd; to be told of every child that ends."""
+        """Whether this was sshd.
+
+        Called for every child that ends.
+        """
         if pid != self.pid:
             return False
         self.pid, self.listening = None, False

@@ -42,7 +42,7 @@ KILL_AFTER_SECONDS = 2.0
 REFUSAL_SECONDS = 3.0
 """Seconds that a session over a limit has to say so to its person before its connection is ended."""
 AUDIT_AWAY_SECONDS = 2.0
-"""Seconds without the audit process after which a new connection is not kept: what can't be told isn't allowed."""
+"""Seconds without the audit process after which a new connection is not kept: what can't be recorded isn't allowed."""
 LOGIN_GRACE_SECONDS = 65.0
 """Seconds after which sshd has surely ended whoever did not log in (LoginGraceTime 60)."""
 
@@ -60,7 +60,7 @@ class Supervisor:
         self._sweeper = ProcessSweeper(self._table, settings)
         self._audit = AuditClient(paths.audit_socket, self._opened)
         self._ends: dict[int, float] = {}
-        """When the connection of a pid is to be ended, or was told to end."""
+        """When the connection of a pid is to be ended, or was signalled to."""
         self._polite: set[int] = set()
         self._draining = asyncio.Event()
         self._warned = False
@@ -132,7 +132,7 @@ class Supervisor:
                 self._follow(record.pid)
 
     def _follow(self, pid: int) -> None:
-        """Be told when a connection's process ends, whatever ends it."""
+        """Watches for the end of a connection's process, whatever ends it."""
         live = self._table.live[pid]
         if live.ending:
             LOG.warning("refused %s from %s: %s", live.user, live.source[0], live.ending)
@@ -210,7 +210,7 @@ class Supervisor:
             self._end(live, "denied", why, now)
 
     def _check_access(self, live: LiveConnection, now: float) -> None:
-        """Ends a connection whose person may not be here any more, or that nobody could be told of."""
+        """Ends a connection whose user lost access, or that could not be recorded."""
         if live.ending:
             return
         away = self._audit.down_since
@@ -264,7 +264,7 @@ class Supervisor:
 
     def _notify(self, lives: Iterable[LiveConnection], text: str) -> int:
         roots = {live.pid for live in lives}
-        with contextlib.suppress(OSError):  # a courtesy: what is to be told happens anyway
+        with contextlib.suppress(OSError):  # a courtesy: what is announced happens anyway
             return (
                 processes.write_to_terminals(processes.with_descendants(processes.list_processes(), roots), text)
                 if roots

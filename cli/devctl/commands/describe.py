@@ -80,7 +80,7 @@ def description(
     from devctl.output.progress import stage_line
     from devctl.resources.home import home_line
     from devctl.resources.server_state import ready_condition, stages
-    from devservers_core.commandline import mask
+    from devservers_core.command_masking import mask
     from devservers_core.masking import mask_value
 
     spec, status, metadata = server.get("spec") or {}, status_of(server), server["metadata"]

@@ -1,6 +1,6 @@
 """A reflector: keeps a copy of all objects of one kind by list and watch.
 
-Invariant: it holds the kind as the API server last told it, and says when it last heard anything at all. It lists, then
+Invariant: it holds the objects as the API server last sent them, and when it last sent anything at all. It lists, then
 watches from there; whatever goes wrong, it lists again. A silence longer than the server's own bookmarks are
 apart counts as a lost connection, so a dead network is noticed.
 """

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bastion.audit import event, schema
-from devservers_core.commandline import mask
+from devservers_core.command_masking import mask
 from devservers_core.protocol.audit import EVENTS, LINE_FIELDS, NUMBER_FIELDS, TEXT_FIELDS
 from tests.support.bastion.schema import SCHEMA, problems
 

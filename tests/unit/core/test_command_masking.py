@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devservers_core.commandline import mask
+from devservers_core.command_masking import mask
 from tests.support.leaks import BODY, LEAKS, SECRETS
 
 
