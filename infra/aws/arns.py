@@ -26,5 +26,5 @@ def managed(policy: str) -> str:
 
 
 def own_log_groups(aws: Aws, cluster: str) -> str:
-    """Pattern of the environment's log groups, `/aws/eks/CLUSTER/cluster` and the like."""
+    """Pattern of the environment's log groups, like `/aws/eks/CLUSTER/cluster`."""
     return arn(aws, "logs", f"log-group:/aws/*/{cluster}/*")

@@ -15,7 +15,10 @@ import pulumi
 
 
 class Component(pulumi.ComponentResource):
-    """A part of an environment, `devservers:aws:<its class>`. Its resources are made with `self.options()`."""
+    """A part of an environment, of type `devservers:aws:<its class>`.
+
+    Its resources are made with `self.options()`.
+    """
 
     def __init__(self, name: str, opts: pulumi.ResourceOptions) -> None:
         """``opts`` carries the providers and what must be there before (`depends_on`)."""
@@ -32,7 +35,7 @@ class Component(pulumi.ComponentResource):
         ignore: list[str] | None = None,
         within: pulumi.Resource | None = None,
     ) -> pulumi.ResourceOptions:
-        """Options of a resource of this component, made after ``after`` and gone before them.
+        """Options of a resource of this component, made after ``after``.
 
         ``protect`` makes Pulumi refuse to delete it, ``retain`` leaves it in the account when it leaves the program,
         ``ignore`` names the inputs that somebody else changes, and it goes with ``within`` when that goes: nobody asks

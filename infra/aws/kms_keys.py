@@ -71,7 +71,7 @@ class Security(Component):
 
 
 def _for_logs(aws: Aws, cluster: str) -> dict[str, Any]:
-    """CloudWatch Logs itself encrypts, for the environment's log groups and no others (CloudWatch Logs User Guide)."""
+    """Rights of CloudWatch Logs, for the environment's log groups only."""
     return {
         "Sid": "Logs",
         "Effect": "Allow",
@@ -83,7 +83,7 @@ def _for_logs(aws: Aws, cluster: str) -> dict[str, Any]:
 
 
 def _for_volumes(aws: Aws) -> tuple[dict[str, Any], ...]:
-    """EC2 Auto Scaling's role starts nodes, whose disks are encrypted with the key (EC2 Auto Scaling User Guide).
+    """Rights of EC2 Auto Scaling's role, which starts nodes with encrypted disks.
 
     It has no IAM policy that could allow it, so the key must. It is named by a condition: as a principal the policy
     would be refused in an account that never had an Auto Scaling group, where the role isn't there yet.
@@ -103,7 +103,7 @@ def _for_volumes(aws: Aws) -> tuple[dict[str, Any], ...]:
 
 
 def for_alarms(aws: Aws, *actions: str, resource: str = "*") -> dict[str, Any]:
-    """CloudWatch and AWS Budgets speak on the alarms' topic, and encrypt what they say; for this account only.
+    """Rights of CloudWatch and AWS Budgets on the alarms' topic, for this account.
 
     With the key AWS keeps for SNS they could not (Amazon SNS Developer Guide, encryption at rest).
     """

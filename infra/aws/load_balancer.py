@@ -26,7 +26,7 @@ _TO_PODS = {"ssh": SSH_PORT, "health": HEALTH_PORT}
 
 
 class Edge(Component):
-    """The load balancer, its target group and listener, its name in DNS, and the rules on the way to the pods."""
+    """The load balancer with target group, listener, DNS name and firewall rules."""
 
     target_group_arn: pulumi.Output[str]
     """For infra.platform.target_group_binding.target_group_binding()."""

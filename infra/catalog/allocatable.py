@@ -44,7 +44,7 @@ class Allocatable:
 
 
 def max_pods(size: Size) -> int:
-    """Most pods of a node, with prefixes instead of single addresses: AWS's recommendation (EKS User Guide)."""
+    """Maximum pods of a node with prefix delegation, as AWS recommends."""
     return 110 if size.vcpus < 30 else 250
 
 
@@ -56,7 +56,7 @@ def reserved(size: Size) -> Allocatable:
 
 
 def kubelet(size: Size) -> dict[str, Any]:
-    """The part of a node's KubeletConfiguration (NodeConfig `spec.kubelet.config`) that the sums here rest on."""
+    """The KubeletConfiguration (NodeConfig `spec.kubelet.config`) assumed here."""
     keeps = reserved(size)
     return {
         "maxPods": max_pods(size),
@@ -70,7 +70,7 @@ def kubelet(size: Size) -> dict[str, Any]:
 
 
 def allocatable(size: Size, *, efa: bool = False) -> Allocatable:
-    """What servers may ask for on one node of this size, with its EFA interfaces or without; never below zero."""
+    """CPU and memory for servers on one node, with EFA interfaces or without."""
     keeps = reserved(size)
     memory = int(size.memory * 1024 * (1 - KERNEL_SHARE)) - KERNEL_FIXED - keeps.memory - EVICTION - DAEMONS_MEMORY
     cpu = size.vcpus * 1000 - keeps.cpu - DAEMONS_CPU

@@ -19,7 +19,10 @@ BASE_SUITE = "trixie"
 
 @dataclass(frozen=True)
 class Image:
-    """One image: its name, Dockerfile, build context, and what of the context goes into it: paths and patterns."""
+    """One image: its name, Dockerfile, build context, and the files it contains.
+
+    ``files`` are paths and patterns within the context.
+    """
 
     name: str
     dockerfile: str
@@ -33,7 +36,7 @@ class Image:
         return BASE_SUITE if self.based else None
 
     def digest(self, root: Path = ROOT) -> str:
-        """The hash of everything it is built from (12 hexadecimal digits), in the checkout at ``root``."""
+        """The hash of all files it is built from, 12 hexadecimal digits."""
         state = hashlib.sha256(BASE_SUITE.encode() if self.based else b"")
         for path in sorted(set(self._paths(root))):
             state.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")

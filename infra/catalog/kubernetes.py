@@ -137,5 +137,8 @@ _EKS_ELSEWHERE = {
 
 
 def registry_of_eks(region: str) -> str:
-    """Where EKS keeps its images in a region: a node may ask for a token of its own region only."""
+    """The host name of EKS's image registry in a region.
+
+    A node may ask for a token of its own region only.
+    """
     return f"{_EKS_ELSEWHERE.get(region, _EKS)}.dkr.ecr.{region}.amazonaws.com"

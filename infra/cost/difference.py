@@ -31,7 +31,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs. The totals are always there, everything else only where it changed."""
+    """The totals, and everything else that changed."""
 
     totals: tuple[Change, ...]
     """Minimum and maximum of a month."""

@@ -32,7 +32,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Server:
-    """What a GPU server of a flavor costs: its share of its node. ``month`` is of working hours, as ``hours`` says."""
+    """The cost of a GPU server of a flavor: its share of its node.
+
+    ``month`` is of working hours, as the estimate's ``hours`` says.
+    """
 
     flavor: str
     detail: str

@@ -1,4 +1,6 @@
-"""AWS's prices of what costs by being there, each with its page and the day it was written down, from memory.
+"""AWS's prices of resources that cost by existing, with page and date.
+
+They were written down from memory.
 
 US dollars, us-east-1, without taxes, discounts and free tiers. None could be asked of AWS's price list, and no page was
 opened on that day. Instances are in infra/catalog/prices.json.

@@ -11,7 +11,7 @@ WIDTH = 40
 
 
 def lines(estimate: Estimate) -> Iterator[str]:
-    """What is paid always, what each pool costs, what a GPU server costs, and the budget."""
+    """The estimate's lines: fixed cost, pools, GPU servers, budget."""
     yield f"{f'Cost of stack {estimate.stack} a month, US dollars':<{WIDTH + 2}}{'minimum':>12}{'maximum':>12}"
     yield _row("fixed, whatever runs", estimate.fixed_month, estimate.fixed_month)
     yield from (_of(line) for line in estimate.fixed)

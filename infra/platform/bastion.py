@@ -42,7 +42,7 @@ API_PORTS = (443, 6443)
 
 
 def namespace(settings: Settings) -> dict[str, Any]:
-    """The bastion's namespace: `baseline`, because sshd has to begin as root to become somebody."""
+    """The bastion's namespace: Pod Security `baseline`, as sshd starts as root."""
     made = pod_security_namespace(BASTION_NAMESPACE, "baseline")
     if settings.cluster == AWS:
         made["metadata"]["labels"][READINESS_GATE] = "enabled"
@@ -50,7 +50,7 @@ def namespace(settings: Settings) -> dict[str, Any]:
 
 
 def policies(settings: Settings) -> list[dict[str, Any]]:
-    """In: SSH, and health checks of a load balancer. Out: the API server, names, servers' SSH."""
+    """Network policies: in SSH and health checks; out API server, DNS, servers' SSH."""
     anywhere = {"ipBlock": {"cidr": "0.0.0.0/0", "except": [METADATA]}}
     checks: list[dict[str, Any]] = [
         {
@@ -122,7 +122,7 @@ def session_settings(settings: Settings, address: pulumi.Input[str]) -> dict[str
 
 
 def service(settings: Settings) -> dict[str, Any]:
-    """Where the pods are found: a port of every node, or a load balancer by its target group."""
+    """The Service: a port of every node, or the target of a load balancer."""
     port = {"name": SERVICE, "port": SERVICE_PORT, "targetPort": SSH_PORT, "protocol": "TCP"}
     spec: dict[str, Any] = {"type": "ClusterIP", "selector": dict(SELECTOR), "ports": [port]}
     if settings.cluster != AWS:
@@ -163,7 +163,10 @@ def _metadata(name: str) -> dict[str, Any]:
 
 
 class Bastion(Component):
-    """The bastion in its namespace, which must be there. Needs the operator, who makes its host key."""
+    """The bastion in its namespace, which must exist.
+
+    Needs the operator, which makes its host key.
+    """
 
     def __init__(
         self,

@@ -22,7 +22,10 @@ _ORDER = (
 
 
 def manifests(folder: Path = FOLDER) -> list[dict[str, Any]]:
-    """The kinds, then the policies, then their bindings; each by name. Raises ValueError for any other kind."""
+    """CRDs, then admission policies, then their bindings, each by name.
+
+    Raises ValueError for any other kind.
+    """
     found = [
         document
         for file in sorted(folder.glob("*.yaml"))

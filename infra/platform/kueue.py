@@ -36,7 +36,7 @@ def namespace() -> dict[str, Any]:
 
 
 def policies() -> list[dict[str, Any]]:
-    """What may reach the controller: the API server (from the nodes' or the cloud's network) and metrics."""
+    """Network policies: the API server and metrics scrapers reach the controller."""
     serving = [{"protocol": "TCP", "port": port} for port in (WEBHOOK_PORT, VISIBILITY_PORT)]
     scraped = {
         "from": [{"namespaceSelector": {"matchLabels": {LABEL_SCRAPE: "true"}}}],

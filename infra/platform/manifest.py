@@ -19,7 +19,7 @@ TIMEOUT_SECONDS = "pulumi.com/timeoutSeconds"
 
 
 def token(api_version: str, kind: str) -> str:
-    """The type of a kind in Pulumi: `kubernetes:apps/v1:Deployment`, `kubernetes:core/v1:Namespace`."""
+    """Pulumi's type token of a kind, like `kubernetes:apps/v1:Deployment`."""
     return f"kubernetes:{api_version if '/' in api_version else f'core/{api_version}'}:{kind}"
 
 
@@ -27,7 +27,7 @@ class Manifest(pulumi.CustomResource):
     """One Kubernetes object, kept as the manifest says by the Kubernetes provider."""
 
     def __init__(self, manifest: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
-        """The resource is called as the object is, with its namespace before it where it has one."""
+        """The resource's name is the object's, after its namespace if it has one."""
         metadata = manifest["metadata"]
         name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
         super().__init__(token(manifest["apiVersion"], manifest["kind"]), name, dict(manifest), opts)
@@ -67,6 +67,6 @@ class Component(pulumi.ComponentResource):
     def options(
         self, after: Sequence[pulumi.Resource] = (), hooks: pulumi.ResourceHookBinding | None = None
     ) -> pulumi.ResourceOptions:
-        """Options of a resource of this component, made after ``after`` and gone before them."""
+        """Options of a resource of this component, made after ``after``."""
         # Said for every object, not only for the component: deletes are ordered by what each one names.
         return pulumi.ResourceOptions(parent=self, depends_on=[*self._before, *after], hooks=hooks)

@@ -71,7 +71,7 @@ def network_policy(namespace: str, name: str, spec: dict[str, Any]) -> dict[str,
 
 
 class Namespaces(Component):
-    """Namespaces with their policies, each a namespace's manifest with its policies behind it."""
+    """Namespaces with their network policies."""
 
     def __init__(self, opts: pulumi.ResourceOptions, *others: Sequence[Mapping[str, Any]]) -> None:
         super().__init__("namespaces", opts)

@@ -22,7 +22,10 @@ _SELECTOR = {LABEL_APP: OPERATOR}
 
 
 def environment(settings: Settings, hosts: Sequence[pulumi.Input[str]] = ()) -> dict[str, pulumi.Input[str]]:
-    """What devservers.runtime.settings reads; ``hosts`` are the bastion's names, none without one."""
+    """The environment variables that devservers.runtime.settings reads.
+
+    ``hosts`` are the bastion's names, none without one.
+    """
     values: dict[str, pulumi.Input[str]] = {
         "DEFAULT_IMAGE": settings.images.base,
         "SSH_IMAGE": settings.images.ssh,
@@ -55,7 +58,7 @@ def environment(settings: Settings, hosts: Sequence[pulumi.Input[str]] = ()) -> 
 
 
 def deployment(settings: Settings, hosts: Sequence[pulumi.Input[str]] = ()) -> dict[str, Any]:
-    """The operator's Deployment: Pod Security `restricted`, spread over nodes where there are several."""
+    """The operator's Deployment, under Pod Security `restricted`."""
 
     def probe(path: str, **timing: int) -> dict[str, Any]:
         return {"httpGet": {"path": path, "port": "health"}, **timing}
@@ -149,7 +152,10 @@ def disruption_budget() -> dict[str, Any]:
 
 
 class Operator(Component):
-    """The operator with its rights, and those of its users. Needs the kinds and the system namespace."""
+    """The operator with its roles, and the roles of users.
+
+    Needs the CRDs and the system namespace.
+    """
 
     def __init__(self, settings: Settings, hosts: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
         """``hosts`` are the bastion's names; none: there is no bastion."""

@@ -46,7 +46,7 @@ def priority_classes() -> list[Json]:
 
 
 def resource_flavors(pools: Sequence[Pool]) -> list[Json]:
-    """One for each pool, selecting its nodes by their labels; a pool without any is all nodes."""
+    """ResourceFlavors, one for each pool, selecting its nodes by labels."""
     found = []
     for pool in pools:
         spec = {"nodeLabels": pool.labels(), "nodeTaints": pool.taints()}
@@ -55,7 +55,10 @@ def resource_flavors(pools: Sequence[Pool]) -> list[Json]:
 
 
 def cluster_queues(pools: Sequence[Pool], interactive_share: int) -> list[Json]:
-    """`interactive` owns ``interactive_share`` percent of every pool, `training` the rest; each may use it all."""
+    """ClusterQueues: `interactive` owns a part of each pool, `training` the rest.
+
+    Each may borrow all of it.
+    """
     return [
         _manifest(
             "ClusterQueue",
@@ -76,7 +79,7 @@ def cluster_queues(pools: Sequence[Pool], interactive_share: int) -> list[Json]:
 
 
 def _group(pools: Sequence[Pool], queue: str, share: int) -> Json:
-    """One resource group: every flavor in it has a quota, if only 0, for every resource of it."""
+    """A resource group: each flavor has a quota (maybe 0) of each resource."""
     covered = list(dict.fromkeys(resource for pool in pools for resource in _resources(pool)))
     return {
         "coveredResources": covered,
@@ -97,7 +100,7 @@ def _group(pools: Sequence[Pool], queue: str, share: int) -> Json:
 
 
 def _groups(pools: Sequence[Pool]) -> list[list[Pool]]:
-    """Pools that share a resource are choices beside each other; a resource may be in one group only."""
+    """Pools by resource group: those that share a resource are in one group."""
     groups: list[list[Pool]] = []
     for pool in (each for each in pools if _resources(each)):
         mine = {*_resources(pool)}
@@ -114,7 +117,7 @@ def _resources(pool: Pool) -> dict[str, str]:
 
 
 def _nominal_quota(amount: str, queue: str, share: int) -> str:
-    """A queue's part of an amount, in whole units of how it is written; nothing is lost between the two."""
+    """A queue's part of an amount, in whole units; both parts make the whole."""
     number = "".join(character for character in amount if character.isdigit())
     unit = amount.removeprefix(number)
     interactive = int(Decimal(number) * share / 100)

@@ -26,7 +26,7 @@ READINESS_GATE = "elbv2.k8s.aws/pod-readiness-gate-inject"
 
 
 def target_group_binding(target_group_arn: pulumi.Input[str]) -> dict[str, Any]:
-    """The TargetGroupBinding (AWS Load Balancer Controller) that registers the pods behind the bastion's Service.
+    """The TargetGroupBinding that registers the pods of the bastion's Service.
 
     It says no `networking`: the rules from load balancer to pods are Pulumi's (infra/aws/load_balancer.py), so the
     controller opens nothing by itself and leaves nothing behind.

@@ -18,7 +18,7 @@ from infra.settings.stack import Settings, User
 
 
 def manifest(user: User) -> dict[str, Any]:
-    """The DevServerUser of a configured person, with what was said about them and nothing else."""
+    """The DevServerUser of a configured user."""
     return {
         "apiVersion": API_VERSION,
         "kind": "DevServerUser",
@@ -28,7 +28,10 @@ def manifest(user: User) -> dict[str, Any]:
 
 
 class Users(Component):
-    """The people of a stack. Needs the operator to be there when it is to wait for their namespaces."""
+    """The users of a stack.
+
+    Needs the operator where it has to wait for their namespaces.
+    """
 
     def __init__(self, users: Sequence[User], settings: Settings, opts: pulumi.ResourceOptions) -> None:
         super().__init__("users", opts)

@@ -27,7 +27,7 @@ LEVELS = {"mandatory": EnforcementLevel.MANDATORY, "advisory": EnforcementLevel.
 
 
 def plain(value: Value) -> Value:
-    """A value without Pulumi's wrapping, which raises where something is not known yet."""
+    """A value without Pulumi's wrappers, which raise for unknown values."""
     if isinstance(value, Mapping):
         return {key: _known(value, key) for key in value}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):

@@ -32,7 +32,7 @@ def of_the_world(network: object) -> bool:
 
 
 def _endpoint(subject: Subject) -> Mapping[str, Any] | None:
-    """The three keys about the API server's endpoint; None for what is no cluster, and where they are unknown."""
+    """The settings of the API server's endpoint; None if unknown or no cluster."""
     if subject.type == COMPONENT:
         return subject.inputs
     if subject.type == CLUSTER:

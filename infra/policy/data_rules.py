@@ -56,7 +56,7 @@ def _keys_of(statement: Mapping[str, Any], *operators: str) -> set[str]:
 
 
 def _anonymous(statement: Mapping[str, Any]) -> bool:
-    """Whether it allows what comes without an identity, and to the whole. Where it comes from is neither."""
+    """Whether a statement allows access to the whole without an identity."""
     who = _keys_of(statement, "StringEquals", "StringLike", "ArnEquals", "ArnLike")
     return statement.get("Effect") == "Allow" and everybody(statement) and not who & {"aws:PrincipalArn", _ACCESS_POINT}
 

@@ -39,7 +39,7 @@ _ATTACHMENTS = ("aws:iam/rolePolicyAttachment:RolePolicyAttachment", "aws:iam/po
 
 
 def statements(subject: Subject) -> Iterator[Mapping[str, Any]]:
-    """The statements of the policies a resource holds, IAM's and its own, as far as they are known."""
+    """The known statements of a resource's policies, IAM's and its own."""
     texts = [subject.inputs.get(key) for key in _POLICIES.get(subject.type, ())]
     if subject.type == ROLE:
         texts += [at(each, "policy") for each in items(subject.at("inlinePolicies"))]
@@ -59,7 +59,7 @@ def everybody(statement: Mapping[str, Any]) -> bool:
 
 
 def boundaries(stack: Stack) -> set[str]:
-    """URNs of policies that only limit what roles may do: a permissions boundary grants nothing by itself."""
+    """URNs of permissions boundaries, which grant nothing by themselves."""
     limited = {need for role in stack.of(ROLE) if role.at("permissionsBoundary") for need in role.needs}
     granted = {need for attachment in stack.of(*_ATTACHMENTS) for need in attachment.needs}
     return {policy.urn for policy in stack.of(POLICY) if policy.urn in limited - granted}

@@ -54,7 +54,7 @@ class Subject:
         return self.type.startswith("kubernetes:")
 
     def at(self, path: str) -> Value:
-        """The input at a path of keys, `vpcConfig.endpointPublicAccess`; None where there is none."""
+        """The input at a path like `vpcConfig.endpointPublicAccess`, or None."""
         return at(self.inputs, path)
 
 
@@ -82,7 +82,7 @@ class Stack:
 
     @property
     def environment(self) -> str:
-        """dev, staging or prod by the tag that everything on AWS gets; "" where there is no AWS."""
+        """dev, staging or prod by the default tags on AWS; "" without AWS."""
         for provider in self.of("pulumi:providers:aws"):
             found = default_tags(provider).get("Environment", "")
             if found:
@@ -105,7 +105,7 @@ def at(value: Value, path: str) -> Value:
 
 
 def items(value: object) -> list[Value]:
-    """A list's elements; one value as a list of one; nothing for None and for what is unknown."""
+    """A value as a list: a list's elements, one value, or none if unknown."""
     if value is None or isinstance(value, Unknown):
         return []
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
@@ -134,6 +134,6 @@ def decoded(value: Value) -> Value:
 
 
 def default_tags(provider: Subject) -> Mapping[str, Any]:
-    """The tags a provider gives everything; providers take what is nested as JSON text."""
+    """The default tags of a provider, which takes nested values as JSON text."""
     found = at(decoded(provider.at("defaultTags")), "tags")
     return found if isinstance(found, Mapping) else {}

@@ -56,7 +56,7 @@ def text(simulation: Simulation) -> str:
 
 
 def without_noise(simulation: Simulation, body: str) -> str:
-    """A text without what differs by account, by machine, or with every edit of an image's files."""
+    """A text without values that differ by account, machine or image content."""
     # The mocks answer from a region and an account of their own.
     hidden = {str(ROOT): ".", ":eu-central-1:111122223333:": ":ACCOUNT:", "111122223333": "ACCOUNT"}
     if simulation.settings.aws:
@@ -109,7 +109,7 @@ def inputs(node: Node) -> Iterator[tuple[str, str]]:
 
 
 def _flat(path: str, value: object) -> Iterator[tuple[str, object]]:
-    """Every value in a nested one by its path; lists of plain values are one, and JSON is what it says."""
+    """Values of a nested value by path; JSON is decoded, plain lists stay whole."""
     value = decoded(value)
     if isinstance(value, Mapping) and value:
         for key in sorted(value):
@@ -123,7 +123,7 @@ def _flat(path: str, value: object) -> Iterator[tuple[str, object]]:
 
 
 def _one_line(value: object) -> str:
-    """A rule, a statement, a port: what has plain values only, as one line; "" for anything deeper or longer."""
+    """A mapping of plain values as one line; "" for anything deeper or longer."""
     if not isinstance(value, Mapping) or any(isinstance(each, Mapping) for each in value.values()):
         return ""
     if any(isinstance(one, Mapping | list) for each in value.values() if isinstance(each, list) for one in each):

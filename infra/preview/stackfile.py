@@ -27,7 +27,7 @@ class StackFileError(InfraError):
 
 @dataclass(frozen=True)
 class StackFile:
-    """What a stack's committed file says: its name, and its values by key, without the project's prefix."""
+    """A stack's committed configuration: values by key, without the prefix."""
 
     name: str
     config: dict[str, str]

@@ -32,12 +32,12 @@ def children(graph: Graph, parent: str) -> dict[str, Node]:
 
 
 def roots(graph: Graph) -> list[str]:
-    """The URNs that top-level resources name as their parent: the stack's own, or none."""
+    """The parents of top-level resources: the stack's URN, or none."""
     return sorted({node.parent for node in graph.values() if node.parent not in graph})
 
 
 def lines(graph: Graph) -> list[str]:
-    """The tree, one line for each component and one for each type of resource right in it."""
+    """The tree: a line for each component, and for each type of resource in it."""
     return [line for root in roots(graph) for line in _below(graph, root, 0)]
 
 

@@ -73,7 +73,7 @@ def _dated(now: Component, before: Component | None) -> Component:
 
 
 def _available(source: Source, version: str, rendered: bool, by_hand: bool) -> bool:
-    """Say what counts for a version whose module can't be had, and whether anything does."""
+    """Report a version whose module can't be downloaded; whether an entry exists."""
     kept = "what was rendered before stays" if rendered else f"it was read by hand, in {READ.name}" if by_hand else ""
     problem = f"{source.module}@{source.tag(version)}, of {source.component} {version}, can't be downloaded"
     print(f"{problem}: {kept or 'nobody has looked at it'}", file=sys.stderr)

@@ -146,7 +146,7 @@ def load(path: Path) -> list[Component]:
 
 @cache
 def components() -> dict[tuple[str, str], Component]:
-    """All reviewed components by name and version; a rendered one counts before one that was read."""
+    """All reviewed components by name and version, rendered ones first."""
     return {(each.component, each.version): each for path in (READ, RENDERED) for each in load(path)}
 
 

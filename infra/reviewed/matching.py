@@ -19,7 +19,10 @@ def selector_matches(selector: Selector, labels: Labels) -> bool:
 
 
 def requirement_matches(expression: Mapping[str, Any], labels: Labels) -> bool:
-    """Whether labels meet one requirement. Gt and Lt, which no component uses, raise a ValueError."""
+    """Whether labels meet one requirement.
+
+    Gt and Lt, which no component uses, raise a ValueError.
+    """
     key, operator, values = expression["key"], expression["operator"], expression.get("values") or ()
     if operator == "In":
         return labels.get(key) in values
@@ -33,7 +36,7 @@ def requirement_matches(expression: Mapping[str, Any], labels: Labels) -> bool:
 
 
 def webhook_matches(webhook: Webhook, namespace: Labels, labels: Labels) -> bool:
-    """Whether the API server calls a webhook for an object, by the labels of its namespace and its own."""
+    """Whether a webhook is called for an object, by its and its namespace's labels."""
     return selector_matches(webhook.namespaces, namespace) and selector_matches(webhook.objects, labels)
 
 

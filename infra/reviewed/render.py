@@ -30,7 +30,10 @@ _NO_SERVER = "127.0.0.1:1"
 
 
 def fetch(module: str, version: str, scratch: Path, env: Mapping[str, str]) -> tuple[Path, str]:
-    """The folder and the checksum of a module. Raises :class:`~devcluster.gotool.ToolchainError`."""
+    """The folder and the checksum of a module.
+
+    Raises :class:`~devcluster.gotool.ToolchainError`.
+    """
     flags = f"{env.get('GOFLAGS', '')} -modcacherw"  # or nobody could delete it again
     kept = dict(env) | {"GOMODCACHE": str(scratch / "modules"), "GOFLAGS": flags}
     found = json.loads(go(["mod", "download", "-json", f"{module}@{version}"], scratch, kept))

@@ -20,7 +20,7 @@ _CSI = "https://github.com/kubernetes-csi/"
 
 @dataclass(frozen=True)
 class Source:
-    """A component's module, and the folder with its chart, or with plain manifests where there is no Chart.yaml."""
+    """A component's module, and the folder with its chart or plain manifests."""
 
     component: str
     module: str
@@ -30,7 +30,7 @@ class Source:
     """What the chart makes its webhooks of; a test holds the rest of the program against it."""
 
     def tag(self, version: str) -> str:
-        """The module's version that a pinned version is built of: `v1.22.4-eksbuild.3` is AWS's build of v1.22.4."""
+        """The module's tag of a pinned version: v1.22.4 for `v1.22.4-eksbuild.3`."""
         plain = version.partition("-eksbuild.")[0]
         return plain if plain.startswith("v") else f"v{plain}"
 

@@ -70,7 +70,10 @@ def duplicates(path: str, values: Sequence[str]) -> list[Problem]:
 
 
 def of_model(stack: str, model: type[BaseModel], error: ValidationError, whole: str) -> list[Problem]:
-    """What pydantic found; ``whole`` is the path of what a model says about itself as a whole."""
+    """The problems of a validation error.
+
+    ``whole`` is the path of errors about the model as a whole.
+    """
     found = []
     for item in error.errors(include_url=False):
         parts = [str(part) for part in item["loc"]]

@@ -177,7 +177,7 @@ class Settings(SettingsModel):
 
     @property
     def image_sources(self) -> tuple[str, ...]:
-        """What people's images may come from; on this machine also what `make up` built on it."""
+        """Registries of users' images, on this machine with images of `make up`."""
         return (*self.registries, LOCAL_IMAGES) if self.cluster == LOCAL else self.registries
 
     @property
@@ -187,18 +187,21 @@ class Settings(SettingsModel):
 
     @property
     def node_selector(self) -> dict[str, str]:
-        """Where the platform's own pods go: with cluster `aws` to nodes that no server gets to."""
+        """Node selector of the platform's own pods: on AWS the system nodes."""
         return dict(SYSTEM_NODE_SELECTOR) if self.cluster == AWS else {}
 
     @property
     def closed_networks(self) -> tuple[str, ...]:
-        """What servers don't reach. On AWS nodes, pods, the API server and VPC endpoints have addresses of the VPC."""
+        """Networks that servers don't reach.
+
+        On AWS nodes, pods, the API server and VPC endpoints have addresses of the VPC.
+        """
         own = (self.aws.network.cidr, self.aws.kubernetes.service_cidr) if self.aws else ()
         return tuple(dict.fromkeys((*own, *self.egress.deny)))
 
     @property
     def drain_seconds(self) -> int:
-        """How long sessions go on when a pod of the bastion goes; the load balancer waits as long."""
+        """Seconds that sessions go on when a bastion pod ends, or its target drains."""
         return self.aws.edge.drain_seconds if self.aws else self.bastion.drain_seconds
 
     @model_validator(mode="after")

@@ -102,9 +102,9 @@ def _load_balancer_values(aws: Aws, cluster: Cluster, network: Network) -> dict[
 
 
 def _registering(aws: Aws, stack: str) -> list[dict[str, Any]]:
-    """What TargetGroupBindings of IP targets without `networking` need, out of the controller's docs/install policy.
+    """Rights to register pods with the environment's target groups.
 
-    Where a pod's address is (VPC, subnet, interface) and what its target group is; then registering it there.
+    Out of the controller's docs/install policy what TargetGroupBindings of IP targets without `networking` need.
     """
     return [
         {
@@ -158,7 +158,10 @@ def _autoscaler_values(aws: Aws, cluster: Cluster) -> dict[str, Any]:
 
 
 def _scaling(aws: Aws, cluster: Cluster) -> list[dict[str, Any]]:
-    """cluster-autoscaler's own list (cloudprovider/aws/README), its changes held to this cluster's groups."""
+    """Rights of the cluster autoscaler: it changes this cluster's groups only.
+
+    The list is the project's own (cloudprovider/aws/README).
+    """
     return [
         {
             "Effect": "Allow",

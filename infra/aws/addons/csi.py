@@ -38,7 +38,7 @@ def files() -> dict[str, Any]:
 
 
 def encrypting(key: pulumi.Input[str]) -> list[dict[str, Any]]:
-    """Rights on our key: EC2 uses it for the EBS driver's volumes by a grant (EBS CSI driver, docs/install)."""
+    """Rights on the data key: EC2 uses it for volumes by a grant (docs/install)."""
     return [
         {"Effect": "Allow", "Action": list(USE), "Resource": key},
         {
@@ -51,7 +51,7 @@ def encrypting(key: pulumi.Input[str]) -> list[dict[str, Any]]:
 
 
 def access_points(stack: str, aws: Aws) -> list[dict[str, Any]]:
-    """Rights of the EFS driver's controller: access points of this environment's file system.
+    """Rights of the EFS driver's controller on this environment's access points.
 
     AWS's own AmazonEFSCSIDriverPolicy holds for every file system of the account.
     """

@@ -65,7 +65,10 @@ def gpu_health_policy() -> dict[str, Any]:
 
 
 def efs_node_role_arn(stack: str, aws: Aws) -> str:
-    """ARN of the role that mounts shared volumes, known before it is made: the file system's policy names it."""
+    """ARN of the role that mounts shared volumes, known before it is made.
+
+    The file system's policy names it.
+    """
     return f"arn:aws:iam::{aws.account_id}:role/{named(stack, _EFS_NODE_ROLE, limit=MAX_ROLE_NAME)}"
 
 
@@ -80,7 +83,10 @@ class _Addons(Component):
     def add(
         self, name: str, configuration: Mapping[str, Any] | None = None, after: Sequence[pulumi.Resource] = ()
     ) -> eks.Addon:
-        """Install one; what a person changed of its objects is kept where we say nothing of them."""
+        """Install an add-on.
+
+        Without a configuration, changes that others made to its objects are kept.
+        """
         return eks.Addon(
             name,
             cluster_name=self._cluster.name,

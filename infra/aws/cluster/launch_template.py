@@ -47,7 +47,10 @@ def launch_template(
     security_groups: list[pulumi.Input[str]],
     tags: Mapping[str, str],
 ) -> ec2.LaunchTemplate:
-    """A node group's template. ``key`` is the ARN of the key its disks are encrypted with."""
+    """The launch template of a node group.
+
+    ``key`` is the ARN of the key that encrypts its disks.
+    """
     placement = None
     # The instances of a capacity block are close together anyway (EC2 User Guide, Capacity Blocks).
     if group.efa and group.capacity != "CAPACITY_BLOCK":
@@ -100,7 +103,7 @@ def launch_template(
 
 
 def root_gib(size: Size) -> int:
-    """Of a node's root disk, which is paid as long as the node is there."""
+    """Size of a node's root disk, which is paid for while the node exists."""
     return GPU_ROOT_GIB if size.gpus else ROOT_GIB
 
 
@@ -140,7 +143,7 @@ def network_interfaces(
 
 
 def node_config(group: Group) -> dict[str, Any]:
-    """What nodeadm adds to EKS's own configuration of the node (awslabs/amazon-eks-ami, NodeConfig)."""
+    """The NodeConfig that nodeadm merges into EKS's own (awslabs/amazon-eks-ami)."""
     spec: dict[str, Any] = {"kubelet": {"config": kubelet(group.size)}}
     if group.efa:
         spec["containerd"] = {"baseRuntimeSpec": {"process": {"rlimits": _LIMITS_WITH_EFA}}}

@@ -53,11 +53,14 @@ class Group:
 
     @property
     def key(self) -> str:
-        """Its name within the stack: `POOL-1a`, `system`. It depends on the pool's name and the zone only."""
+        """Its name within the stack, `POOL-1a` or `system`.
+
+        It depends on the pool's name and the zone only.
+        """
         return self.pool if self.pool == SYSTEM_POOL else f"{self.pool}-{self.zones[0].rpartition('-')[2]}"
 
     def prefix(self, stack: str) -> str:
-        """What the node group's name starts with, short enough for the suffix that Pulumi's provider adds."""
+        """The beginning of the node group's name; Pulumi's provider adds a suffix."""
         return named(stack, self.key, limit=MAX_NODE_GROUP_PREFIX)
 
 
@@ -67,7 +70,7 @@ def pools_of(aws: Aws) -> tuple[Pool, ...]:
 
 
 def groups_of(aws: Aws) -> tuple[Group, ...]:
-    """The node groups of all pools, one for each pool and zone, in the order of the list and of the zones.
+    """The node groups of all pools, one for each pool and zone, in their order.
 
     A pool's minimum is spread over its zones, the first ones getting what is left over.
     """
@@ -75,7 +78,10 @@ def groups_of(aws: Aws) -> tuple[Group, ...]:
 
 
 def system_of(aws: Aws) -> Group:
-    """The node group of the platform itself, over all zones: nothing on it has a volume that binds it to one."""
+    """The node group of the platform itself, over all zones.
+
+    Nothing on it has a volume that binds it to one zone.
+    """
     family = FAMILIES[aws.system.family]
     return Group(
         pool=SYSTEM_POOL,
@@ -115,7 +121,7 @@ def _pool(pool: PoolSettings) -> Pool:
 
 
 def _accelerator(family: Family) -> dict[str, str]:
-    """The autoscaler's label of a family's nodes: `nvidia-rtx-pro-6000`. Its value may be anything."""
+    """The autoscaler's label of GPU nodes, whose value may be anything."""
     return {ACCELERATOR: f"nvidia-{family.gpu.lower().replace(' ', '-')}"} if family.gpu else {}
 
 

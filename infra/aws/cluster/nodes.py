@@ -35,7 +35,10 @@ _EFFECTS = {"NoSchedule": "NO_SCHEDULE", "PreferNoSchedule": "PREFER_NO_SCHEDULE
 
 
 class Nodes(Component):
-    """All node groups. What makes a node ready must be in ``opts.depends_on``, so that it goes after them."""
+    """All node groups.
+
+    What makes a node ready must be in ``opts.depends_on``, so that it is deleted after them.
+    """
 
     def __init__(
         self,
@@ -74,7 +77,10 @@ class Nodes(Component):
         return role, attached
 
     def _make_efa_group(self) -> ec2.SecurityGroup:
-        """EFA wants a group that lets everything in from itself and, by name, out to itself (EC2 User Guide, EFA)."""
+        """A security group that allows all traffic with itself, as EFA requires.
+
+        The rule for outgoing traffic must name the group (EC2 User Guide, EFA).
+        """
         group = ec2.SecurityGroup(
             "efa",
             name=named(self._stack, "efa"),
@@ -138,7 +144,7 @@ class Nodes(Component):
         )
 
     def _scaled_from_zero(self, group: Group, made: eks.NodeGroup) -> None:
-        """What the autoscaler knows of a group's nodes while there are none (cluster-autoscaler, AWS, README).
+        """Tags that describe a group's nodes to the autoscaler while there are none.
 
         EKS makes the Auto Scaling group, so its name is an answer; how many tags there are is not.
         """
@@ -158,7 +164,7 @@ def _scaling_group(resources: Sequence[eks.outputs.NodeGroupResource]) -> str:
 
 
 def template_tags(group: Group) -> dict[str, str]:
-    """Labels, taints and extended resources of a group's nodes, by the ends of the autoscaler's tags."""
+    """Labels, taints and extended resources of a group's nodes, by tag suffix."""
     labels = {f"label/{key}": value for key, value in group.labels.items()}
     taints = {f"taint/{taint['key']}": f"{taint['value']}:{taint['effect']}" for taint in group.taints}
     resources = {GPU: group.size.gpus, EFA: group.size.efa_cards if group.efa else 0}

@@ -49,7 +49,7 @@ _HOURS = {DEPLOYER: 4}
 
 
 def session_seconds(who: str) -> int:
-    """How long a role of CI is had for: a deployer's as long as its job may take (up.yml), the others' an hour."""
+    """Duration of a CI role's session: a deployer's job's time-out, or an hour."""
     return _HOURS.get(who, 1) * 3600
 
 
@@ -64,7 +64,9 @@ def arn(stack: str, aws: Aws) -> str:
 
 
 def limits(stack: str, aws: Aws) -> dict[str, Any]:
-    """The most any role of the environment may do: everything but :data:`EXCLUDED_ACTIONS`, in its own region.
+    """The most that any role of the environment may do, in its own region.
+
+    Everything but :data:`EXCLUDED_ACTIONS`.
 
     Never to what is tagged as another stack's; what carries no tag is anybody's in the account, so environments that
     must not touch each other have accounts of their own.
@@ -120,7 +122,7 @@ class Boundary(Component):
         self.register_outputs({})
 
     def on_roles(self) -> pulumi.ResourceTransformation:
-        """For the options of components (`transformations`): every role in them carries it."""
+        """A transformation that gives every role of a component the boundary."""
         policy, limit = self.policy, self.arn
 
         def bounded(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:

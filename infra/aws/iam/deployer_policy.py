@@ -213,7 +213,7 @@ def services(stack: str, aws: Aws) -> dict[str, Any]:
 
 
 def _names(stack: str, aws: Aws) -> list[dict[str, Any]]:
-    """DNS: the stack's one name in a zone that is given; the zone too where it is made."""
+    """Rights on the stack's DNS name, and on its zone where the zone is made."""
     hosted, hostname = aws.edge.hosted_zone, aws.edge.hostname
     if hosted is None:
         return []

@@ -25,7 +25,10 @@ INTERNET = "0.0.0.0/0"
 
 
 class Network(Component):
-    """The VPC with a private and a public subnet in each zone. Dictionaries are by zone, in the settings' order."""
+    """The VPC with a private and a public subnet in each zone.
+
+    Dictionaries are by zone, in the settings' order.
+    """
 
     def __init__(self, stack: str, aws: Aws, security: Security, opts: pulumi.ResourceOptions) -> None:
         super().__init__("network", opts)

@@ -218,7 +218,10 @@ def _nodes(cluster: str, aws: Aws) -> list[Alarm]:
 
 
 def _file_system(file_system_id: pulumi.Input[str] | None) -> list[Alarm]:
-    """Elastic throughput has no credits to run out of; what it has is a limit of operations."""
+    """The alarm on the file system's limit of operations.
+
+    Elastic throughput has no credits to run out of.
+    """
     if file_system_id is None:
         return []
     return [

@@ -31,7 +31,10 @@ what an image refers to."""
 
 
 def lifecycle(keep: int) -> dict[str, Any]:
-    """What ECR deletes by itself: untagged after a week, and of the tagged all but the last ``keep`` pushed."""
+    """The lifecycle policy: keeps the last ``keep`` tagged images of a repository.
+
+    Untagged ones are deleted after a week.
+    """
 
     def rule(priority: int, what: str, **selection: Any) -> dict[str, Any]:  # noqa: ANN401
         return {
@@ -64,14 +67,14 @@ def lifecycle(keep: int) -> dict[str, Any]:
 
 
 def platforms(aws: Aws) -> list[docker.Platform]:
-    """What the nodes are: both, where a pool has ARM processors (building the other one takes emulation)."""
+    """The platforms of the nodes; building another one than the builder's is emulated."""
     families = {aws.system.family, *(pool.family for pool in aws.pools)}
     arm = any(FAMILIES[family].architecture == "arm64" for family in families)
     return [docker.Platform.LINUX_AMD64, *([docker.Platform.LINUX_ARM64] if arm else [])]
 
 
 class Registry(Component):
-    """A repository for each image; the images too, where the stack says `registry.build`.
+    """A repository for each image, and the images if `registry.build` is set.
 
     Docker must be logged in to the registry then: `pulumi up` neither asks for a password nor keeps one in its state.
     """

@@ -45,7 +45,7 @@ def gp3_class(key_arn: pulumi.Input[str]) -> dict[str, Any]:
 
 
 def efs_class(file_system_id: pulumi.Input[str]) -> dict[str, Any]:
-    """The StorageClass of shared volumes: an access point each, of which a file system has at most 1000.
+    """The StorageClass of shared volumes, each an EFS access point (at most 1000).
 
     With its claim an access point goes; the folder stays (the driver's default), since others may still need it.
     """
@@ -73,7 +73,7 @@ def efs_class(file_system_id: pulumi.Input[str]) -> dict[str, Any]:
 
 
 def file_system_policy(arn: pulumi.Input[str], driver: str) -> dict[str, Any]:
-    """Who may mount it: the role ``driver`` by an access point, and nobody else whatever their own policies say.
+    """The file system's policy: only the role ``driver`` mounts, by access points.
 
     Without a policy everybody on the network has root's rights to the whole of it, without TLS too. An access point
     holds its mount to one folder and one user (EFS User Guide, access points).
@@ -101,7 +101,10 @@ def file_system_policy(arn: pulumi.Input[str], driver: str) -> dict[str, Any]:
 
 
 class Storage(Component):
-    """The file system with its mount targets, and both StorageClasses. Made after the CSI add-ons (``opts``)."""
+    """The file system with its mount targets, and both StorageClasses.
+
+    Made after the CSI add-ons (``opts``).
+    """
 
     file_system_id: pulumi.Output[str] | None = None
     """None where the stack has no shared storage."""

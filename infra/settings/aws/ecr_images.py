@@ -21,7 +21,7 @@ def registry(aws: Aws) -> str:
 
 
 def namespace(stack: str) -> str:
-    """What the names of a stack's ECR repositories begin with: several stacks can be in one account."""
+    """The prefix of a stack's ECR repositories, as an account may hold several."""
     return named(stack)
 
 
@@ -31,7 +31,7 @@ def repository(stack: str, image: str) -> str:
 
 
 def references(stack: str, aws: Aws, root: Path) -> dict[str, str]:
-    """What a pod names each of the platform's images by, when `pulumi up` builds them from the checkout at ``root``.
+    """References of the platform's images that `pulumi up` builds from ``root``.
 
     Tags are hashes of what goes in, so they suit a registry where a tag is never moved.
     """

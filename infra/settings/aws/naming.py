@@ -21,7 +21,7 @@ _HASH = 6
 
 
 def named(stack: str, *parts: str, limit: int = MAX_NODE_GROUP_NAME) -> str:
-    """`devservers-STACK-PARTS`, at most ``limit`` characters: longer ones keep their beginning and get a hash.
+    """The name `devservers-STACK-PARTS`, cut to ``limit`` characters with a hash.
 
     The same parts give the same name for ever, and other parts another one.
     """

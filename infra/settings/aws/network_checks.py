@@ -39,7 +39,7 @@ def problems_of(aws: Aws) -> list[Problem]:
 
 
 def _vpc_and_services(aws: Aws, found: Problems) -> list[tuple[str, IPv4Network]]:
-    """The VPC's network, the Services' and the reserved ones, as far as they are networks at all."""
+    """The valid networks among the VPC's, the Services' and the reserved ones."""
     networks = []
     if vpc := _network("network.cidr", aws.network.cidr, found):
         networks.append(("network.cidr", vpc))
