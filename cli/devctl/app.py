@@ -13,7 +13,6 @@ from devctl import command_line
 from devctl.command_line import CommandLine
 from devctl.command_table import overview
 from devctl.output.standard_streams import open_closed_streams, reader_left
-from devctl.typer_commands import run
 from devservers_core.errors import FAILURE, INTERRUPTED, USAGE, ApiError, CommandError, UnreachableError
 
 
@@ -84,4 +83,6 @@ def start(line: CommandLine) -> int:
         server, rest = line.connection.server, line.connection.rest
         context = Context(line.connection.flags, None)
         return connect.connect(context, server, list(rest)) if line.name == "ssh" else connect.proxy(context, server)
+    from devctl.typer_commands import run
+
     return run(line)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from devctl.command_table import ALTERNATIVES, COMMANDS, GROUPS, SUBCOMMANDS, SYNONYMS, Command
 from devservers_core.errors import USAGE, CommandError
@@ -20,8 +21,7 @@ CONNECTION_OPTIONS = ("--user", "--context", "--kubeconfig", "--namespace")
 """Options before the server's name that `ssh` and `proxy` take without typer."""
 
 
-@dataclass(frozen=True)
-class Connection:
+class Connection(NamedTuple):
     """`ssh` or `proxy` in the form `COMMAND [--flag VALUE]... NAME [REST...]`, which needs no typer.
 
     ssh_config calls `proxy` so, and most people call `ssh` so; each of them waits for this start.

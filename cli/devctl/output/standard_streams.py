@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 
 from devservers_core.errors import READER_LEFT
@@ -43,4 +42,6 @@ def write_all(descriptor: int, data: bytes) -> None:
         try:
             view = view[os.write(descriptor, view) :]
         except BlockingIOError:
+            import select
+
             select.select([], [descriptor], [])

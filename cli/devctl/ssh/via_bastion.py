@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from devctl import validation
 from devctl.config import Config
-from devctl.files import replace_file
 from devctl.ssh.options import KEEPALIVE, log_flags, option_flags, ssh_program
 from devservers_core import names
 from devservers_core.errors import USAGE, CommandError
@@ -110,6 +109,8 @@ class Bastion:
             if path.is_file() and path.read_text() == line:
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
+            from devctl.files import replace_file
+
             replace_file(path, line)
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}", "make it writable") from None
