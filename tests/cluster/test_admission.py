@@ -375,12 +375,12 @@ def test_finalizer_added_by_a_user_is_refused(
     if kind != "ConfigMap":
         manifest["metadata"]["finalizers"] = [finalizer]
         said = _refusal_text(partial(person.create, manifest, dryRun="All"))
-        assert ("finalizers are the platform's" in said) is refused, said
+        assert ("only the platform sets finalizers" in said) is refused, said
     if kind != "PersistentVolumeClaim":
         cluster.admin.create(make(namespace))
         added = {"metadata": {"finalizers": [finalizer]}}
         said = _refusal_text(partial(person.patch, version, kind, name, added, namespace, dryRun="All"))
-        assert ("finalizers are the platform's" in said) is refused, said
+        assert ("only the platform sets finalizers" in said) is refused, said
 
 
 def test_finalizer_added_by_a_controller_is_accepted_and_the_object_stays_mutable(
@@ -390,7 +390,7 @@ def test_finalizer_added_by_a_controller_is_accepted_and_the_object_stays_mutabl
     person = _person(cluster, namespace)
     for manifest in (_server(namespace), _claim(namespace)):
         manifest["metadata"]["finalizers"] = ["velero.io/backup"]
-        assert "finalizers are the platform's" in _refusal_text(partial(person.create, manifest))
+        assert "only the platform sets finalizers" in _refusal_text(partial(person.create, manifest))
         controller.create(manifest)
     person.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"running": False}}, namespace)
     for manifest in (_server(namespace), _claim(namespace)):  # nothing may hold up who deletes every server later
@@ -426,12 +426,12 @@ _OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "1"
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"metadata": {"labels": None}}, "change its data only"),
-        ({"metadata": {"labels": {"x": "y"}}}, "change its data only"),
-        ({"metadata": {"annotations": {"x": "y"}}}, "change its data only"),
-        ({"metadata": {"ownerReferences": [_OWNER]}}, "change its data only"),
-        ({"immutable": True}, "change its data only"),
-        ({"binaryData": {"registry-a": "eA=="}}, "change its data only"),
+        ({"metadata": {"labels": None}}, "may change only the data"),
+        ({"metadata": {"labels": {"x": "y"}}}, "may change only the data"),
+        ({"metadata": {"annotations": {"x": "y"}}}, "may change only the data"),
+        ({"metadata": {"ownerReferences": [_OWNER]}}, "may change only the data"),
+        ({"immutable": True}, "may change only the data"),
+        ({"binaryData": {"registry-a": "eA=="}}, "may change only the data"),
         ({"data": {"notes": "mine"}}, "is called registry-..."),
         ({"data": {"registry-a": "x" * 1025}}, "at most 1024 characters"),
         ({"data": {f"registry-{number}": "{}" for number in range(65)}}, "more than 64 registries"),
@@ -487,7 +487,7 @@ def test_metadata_over_16_kib_is_refused(
     }
     for kind in kinds:
         said = _refusal_text(attempts[kind])
-        assert ("are more than 16 KiB" in said) is refused, said
+        assert ("are larger than 16 KiB" in said) is refused, said
         assert refused or said == ""
 
 

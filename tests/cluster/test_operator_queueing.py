@@ -450,7 +450,7 @@ def _on_and_off(server: ApiServer) -> None:
             assert process.process.poll() is None
             install_kueue(server.admin)
             server.admin.apply(cluster_queue())
-            process.wait_for_log("Kueue is there now")
+            process.wait_for_log("Kueue is installed now")
             assert process.process.wait(30) == 0
 
         mark = server.audit_mark()

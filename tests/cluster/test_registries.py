@@ -159,12 +159,12 @@ def test_user_cannot_read_secrets_or_write_other_ones(operator: OperatorProcess,
     account = {"kubernetes.io/service-account.name": "devctl"}
     token = {**_secret("registry-token", annotations=account, **own), "type": "kubernetes.io/service-account-token"}
     refusals = [
-        (host_key, "logins to image registries only"),
-        (token, "logins to image registries only"),
-        (_secret("mine", **own), "logins to image registries only"),
-        (_secret("platform-registry-company", **own), "logins to image registries only"),
+        (host_key, "only Secrets with logins to image registries"),
+        (token, "only Secrets with logins to image registries"),
+        (_secret("mine", **own), "only Secrets with logins to image registries"),
+        (_secret("platform-registry-company", **own), "only Secrets with logins to image registries"),
         (_secret("registry-large", {"x": "y" * 20000}, **own), "at most 16384 bytes"),
-        (_secret("registry-large", managedFields=[managed], **own), "are more than 16 KiB"),
+        (_secret("registry-large", managedFields=[managed], **own), "are larger than 16 KiB"),
         (more_keys, "one .dockerconfigjson of at most"),
         (_secret("registry-large", annotations={"x": "y"}, **own), "has no annotations"),
         (_secret("registry-large", labels={f"l{number}": "x" for number in range(9)}, **own), "at most 8 labels"),
