@@ -114,7 +114,7 @@ def _embedded(path: Path, problem: str | None, reason: str) -> Choice:
     if problem is not None:
         raise ContextError(
             f"no local cluster: {reason}, and the embedded cluster can't run here: {problem}",
-            f"make {_RECOGNISED} the current context (k3d cluster create, kind create cluster), or cure the above",
+            f"make {_RECOGNISED} the current context (k3d cluster create, kind create cluster), or fix that problem",
         )
     return Choice(path, None, f"the embedded cluster: {reason}")
 
@@ -182,7 +182,7 @@ def read(env: Mapping[str, str]) -> list[Kubeconfig]:
                 found.append(Kubeconfig(path, kubeconfig.read(path)))
         except (CommandError, OSError) as error:
             raise ContextError(
-                str(error), "mend the file, or point KUBECONFIG or DEVSERVERS_KUBECONFIG at another"
+                str(error), "correct the file, or point KUBECONFIG or DEVSERVERS_KUBECONFIG at another"
             ) from None
     return found
 

@@ -60,7 +60,7 @@ def read(env: Mapping[str, str]) -> ClusterNetworks:
             raise ValueError
     except (ValueError, TypeError, AttributeError):
         reason = 'not the networks of a cluster; allowed: like {"closed": ["172.18.0.2/32", "10.244.0.0/24"]}'
-        remedy = "run `make up`, which looks at the cluster and writes it down for Pulumi"
+        remedy = "run `make up`, which measures the networks and passes them to Pulumi"
         raise SettingsError([Problem(VARIABLE, text or "(unset)", reason, remedy)]) from None
     return found
 

@@ -58,7 +58,7 @@ def read(stack: str, folder: Path = FOLDER) -> StackFile:
         mine = {key: value for key, value in values.items() if key.startswith(f"{PROJECT}:")}
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
         raise StackFileError(
-            f"{folder.name}/{path.name} can't be read: {' '.join(str(error).split())[:160]}", "mend the file"
+            f"{folder.name}/{path.name} can't be read: {' '.join(str(error).split())[:160]}", "correct the file"
         ) from None
     return StackFile(stack, {key.partition(":")[2]: _text(value) for key, value in mine.items()})
 

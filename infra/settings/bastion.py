@@ -13,7 +13,7 @@ from infra.settings.model import Cidrs, Cpu, Memory, SettingsModel, allowed
 
 LOCAL_KEYS = {
     "drainSeconds": ("the load balancer has to wait as long", "set edge.drainSeconds instead"),
-    "nodePort": ("people come through the load balancer", "take it out; edge.port is where they come"),
+    "nodePort": ("people come through the load balancer", "remove it; edge.port is where they come"),
 }
 """What a stack on AWS says elsewhere: the key, why, and what to do."""
 

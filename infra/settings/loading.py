@@ -108,7 +108,7 @@ def _decoded(config: Mapping[str, str], known: Mapping[str, Any]) -> tuple[dict[
             near = difflib.get_close_matches(key, known, n=1)
             remedy = f"use {near[0]}" if near else f"known are {', '.join(known)}"
             if key in AWS_KEYS:
-                remedy = f"take it out: it is for cluster aws only; or set {PROJECT}:cluster to aws"
+                remedy = f"remove it: it is for cluster aws only; or set {PROJECT}:cluster to aws"
             found.append(problems.problem(key, text, "no such key", remedy))
         elif known[key].annotation is str or key in ("cluster", "environment"):
             values[key] = text

@@ -25,7 +25,7 @@ beside the platform. Memory that is promised twice ends somebody's programs; CPU
 _UNITS = {"cpu": Decimal("0.001"), "memory": Decimal(2**20)}
 """What requests are rounded up to: millicores and MiB."""
 
-AWS_OVERCOMMIT = ("nodes on AWS are bought by what servers ask for, so it is 1 there", "take it out")
+AWS_OVERCOMMIT = ("nodes on AWS are bought by what servers ask for, so it is 1 there", "remove it")
 """The reason and the remedy of an error."""
 
 
@@ -42,7 +42,7 @@ class Overcommit(SettingsModel):
     def _no_devices(cls, values: object) -> object:
         for key in values if isinstance(values, Mapping) else ():
             if "gpu" in str(key).lower():
-                raise PydanticCustomError("devices", "a GPU is one server's alone; take {key} out", {"key": str(key)})
+                raise PydanticCustomError("devices", "a GPU is one server's alone; remove {key}", {"key": str(key)})
         return values
 
     def local(self, flavor: DevServerFlavor) -> DevServerFlavor:

@@ -62,7 +62,7 @@ def duplicates(path: str, values: Sequence[str]) -> list[Problem]:
             f"{path}[{place}]",
             value,
             f"it is there twice, first as {path}[{values.index(value)}]",
-            "take one of them out",
+            "remove one of them",
         )
         for place, value in enumerate(values)
         if values.index(value) < place

@@ -45,8 +45,8 @@ def pools(*more: dict[str, Any], **changes: Any) -> dict[str, str]:
 # Configuration; key below devservers:, value as shown; a part of the reason; a part of the remedy.
 Refusal = tuple[dict[str, str], str, str, str, str]
 FIELDS: list[Refusal] = [
-    (raw(overcommit={"cpu": 2}), "overcommit.cpu", "2", "it is 1 there", "take it out"),
-    (raw(overcommit={"memory": 1.5}), "overcommit.memory", "1.5", "it is 1 there", "take it out"),
+    (raw(overcommit={"cpu": 2}), "overcommit.cpu", "2", "it is 1 there", "remove it"),
+    (raw(overcommit={"memory": 1.5}), "overcommit.memory", "1.5", "it is 1 there", "remove it"),
     (raw(region=None), "region", "(unset)", "not set; allowed: a region", "config set"),
     (raw(environment="qa"), "environment", "qa", "allowed: dev, staging or prod", "config set"),
     (raw(environment=""), "environment", "(unset)", "not set", "config set"),
@@ -92,7 +92,8 @@ NETWORK: list[Refusal] = [
     (network(zones=[]), "network.zones", "[]", "two zones at least", "like eu-central-1a"),
     (network(zones=[f"eu-central-1{each}" for each in "abcd"]), "network.zones",
      '["eu-central-1a", "eu-central-1b", "eu-central-1c", "eu-central-1d"]', "3 zones at most", "leave 3"),
-    (network(zones=[*ZONES, ZONES[0]]), "network.zones[2]", "eu-central-1a", "twice, first as network.zones[0]", "out"),
+    (network(zones=[*ZONES, ZONES[0]]), "network.zones[2]", "eu-central-1a", "twice, first as network.zones[0]",
+     "remove one of them"),
     (network(zones=["eu-west-1a", ZONES[1]]), "network.zones[0]", "eu-west-1a", "not in eu-central-1", "eu-central-1a"),
     (network(PRODUCTION, zones=ZONES), "network.zones", json.dumps(ZONES), "goes on when one zone fails", "1c"),
     (network(PRODUCTION, nat="single"), "network.nat", "single", "no server in production has a way out", "regional"),
@@ -103,14 +104,14 @@ ACCESS: list[Refusal] = [
     (raw(kubernetes={"publicAccessCidrs": ["8.8.8.0/24", "128.0.0.0/1"]}), "kubernetes.publicAccessCidrs[1]",
      "128.0.0.0/1", "opens the API server to the world", "203.0.113.0/24"),
     (raw(kubernetes={"publicAccessCidrs": ["10.0.0.0/8"]}), "kubernetes.publicAccessCidrs[0]", "10.0.0.0/8",
-     "nobody on the internet", "take it out"),
+     "nobody on the internet", "remove it"),
     (raw(kubernetes={"publicAccessCidrs": [f"8.8.{each}.0/24" for each in range(41)]}), "kubernetes.publicAccessCidrs",
      json.dumps([f"8.8.{each}.0/24" for each in range(41)])[:77] + "...", "EKS takes 40", "join"),
     (raw(PRODUCTION, kubernetes={"publicAccessCidrs": ["8.8.8.0/24"]}), "kubernetes.publicAccessCidrs",
-     '["8.8.8.0/24"]', "inside the VPC only", "take kubernetes.publicAccessCidrs out"),
+     '["8.8.8.0/24"]', "inside the VPC only", "remove kubernetes.publicAccessCidrs"),
     (raw(PRODUCTION, edge={"allowedCidrs": ["0.0.0.0/0"]}), "edge.allowedCidrs[0]", "0.0.0.0/0",
      "opens production's SSH to the world", "offices and VPN"),
-    (raw(edge={"allowedCidrs": ["8.8.8.0/24"] * 2}), "edge.allowedCidrs[1]", "8.8.8.0/24", "twice", "take one"),
+    (raw(edge={"allowedCidrs": ["8.8.8.0/24"] * 2}), "edge.allowedCidrs[1]", "8.8.8.0/24", "twice", "remove one"),
     (raw(edge={"allowedCidrs": ["8.8.8.8/24"]}), "edge.allowedCidrs[0]", "8.8.8.8/24", "an address", "8.8.8.0/24"),
     (raw(edge={"hostname": "ssh.example.com"}), "edge.hostname", "ssh.example.com", "no hosted zone",
      "set edge.hostedZone"),
@@ -121,7 +122,7 @@ ACCESS: list[Refusal] = [
     (raw(edge={"hostedZone": {"name": "example.com"}}), "edge.hostedZone.name", "example.com", "nothing is named",
      "ssh.example.com"),
     (raw(access={"administrators": ["arn:aws:iam::111122223333:role/a"] * 2}), "access.administrators[1]",
-     "arn:aws:iam::111122223333:role/a", "twice", "take one"),
+     "arn:aws:iam::111122223333:role/a", "twice", "remove one"),
     (raw(access={"github": {"repository": "acme/platform", "ownerId": 5}}), "access.github.repositoryId", "0",
      "by both ids or by none", "--jq '.owner.id,.id' prints"),
     (raw(access={"github": {"repository": "acme/platform", "repositoryId": 5}}), "access.github.ownerId", "0",
@@ -143,7 +144,7 @@ POOLS: list[Refusal] = [
     (raw(system={"min": 5}), "system.min", "5", "more than system.max, which is 4", "set system.max to 5"),
     (pools(min=5), "pools[1].min", "5", "more than pools[1].max, which is 4", "set pools[1].max to 5 or more"),
     (pools(zones=["eu-central-1c"]), "pools[1].zones[0]", "eu-central-1c", "no subnets there", "take one of those"),
-    (pools(zones=[ZONES[0]] * 2), "pools[1].zones[1]", "eu-central-1a", "it is there twice", "take one of them out"),
+    (pools(zones=[ZONES[0]] * 2), "pools[1].zones[1]", "eu-central-1a", "it is there twice", "remove one of them"),
     (pools(capacity="CAPACITY_BLOCK", **RESERVATION), "pools[1].capacity", "CAPACITY_BLOCK", "g6e has no such capacity",
      "set it to ON_DEMAND, SPOT"),
     (pools(family="p5e", size="48xlarge", pricePerHour=40), "pools[1].capacity", "ON_DEMAND",
@@ -272,7 +273,7 @@ def test_aws_keys_on_a_local_stack_are_refused() -> None:
     config = raw({}, cluster="local", images=LEAST["images"], region="eu-central-1",
                  users=[{"username": "ann", "sshPublicKeys": []}], pools=[CPU])  # fmt: skip
     found = {each.key: each.remedy for each in refused(config) if each.reason == "no such key"}
-    remedy = "take it out: it is for cluster aws only; or set devservers:cluster to aws"
+    remedy = "remove it: it is for cluster aws only; or set devservers:cluster to aws"
     assert found == {"devservers:region": remedy, "devservers:pools": remedy}
 
 

@@ -80,7 +80,7 @@ REFUSED = [
     (raw(bastion="on"), "devservers:bastion = on: "),
     (raw(overcommit={"cpu": 0.5}), "devservers:overcommit.cpu = 0.5: "),
     (raw(overcommit={"memory": 101}), "allowed: 1 to 100"),
-    (raw(overcommit={"gpu": 2}), "a GPU is one server's alone; take gpu out"),
+    (raw(overcommit={"gpu": 2}), "a GPU is one server's alone; remove gpu"),
     (raw(overcommit={"disk": 2}), "devservers:overcommit.disk = 2: no such key"),
     (raw(egress={"allow": ["0.0.0.0/0"]}), "0.0.0.0/0 holds link-local addresses"),
     (raw(egress={"allow": ["169.254.169.254/32"]}), "169.254.169.254/32 holds link-local addresses"),

@@ -80,7 +80,7 @@ def _edge(aws: Aws) -> Iterator[Problem]:
             "edge.hostname",
             hostname,
             "there is no hosted zone to make it in",
-            "set edge.hostedZone with the zone's name (and its id, if it exists), or take the hostname out",
+            "set edge.hostedZone with the zone's name (and its id, if it exists), or remove the hostname",
         )
     elif zone is not None and hostname and hostname != zone.name and not hostname.endswith(f".{zone.name}"):
         yield problem(
@@ -94,7 +94,7 @@ def _edge(aws: Aws) -> Iterator[Problem]:
             "edge.hostedZone.name",
             zone.name,
             "nothing is named in it",
-            f"set edge.hostname, to ssh.{zone.name} for example, or take the hosted zone out",
+            f"set edge.hostname, to ssh.{zone.name} for example, or remove the hosted zone",
         )
 
 
@@ -115,7 +115,7 @@ def _people(aws: Aws) -> Iterator[Problem]:
             "access.stateKey",
             "",
             "CI's roles could not decrypt the stack's secrets: with a bucket of your own a KMS key encrypts them",
-            "set it to the key's ARN (docs/guides/aws.md, step 2), or take access.stateBucket or access.github out",
+            "set it to the key's ARN (docs/guides/aws.md, step 2), or remove access.stateBucket or access.github",
         )
     if aws.observability.monthly_budget and not aws.observability.emails:
         yield problem(

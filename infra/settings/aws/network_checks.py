@@ -141,7 +141,7 @@ def _api(aws: Aws, networks: list[tuple[str, IPv4Network]]) -> Iterator[Problem]
             key,
             list(given),
             "production's API server is reached from inside the VPC only",
-            f"take {key} out, and come by VPN, by the bastion, or by a runner in the VPC",
+            f"remove {key}, and come by VPN, by the bastion, or by a runner in the VPC",
         )
     if len(given) > MAX_API_CIDRS:
         yield problem(key, list(given), f"EKS takes {MAX_API_CIDRS} networks at most", "join neighbouring networks")
@@ -158,7 +158,7 @@ def _api(aws: Aws, networks: list[tuple[str, IPv4Network]]) -> Iterator[Problem]
                 path,
                 str(network),
                 "nobody on the internet has such an address, and EKS refuses it",
-                "take it out: private networks reach the API server inside the VPC",
+                "remove it: private networks reach the API server inside the VPC",
             )
 
 

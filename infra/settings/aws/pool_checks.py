@@ -97,7 +97,7 @@ def _zones(aws: Aws, at: str, pool: PoolSettings) -> Iterator[Problem]:
             there = ", ".join(aws.network.zones) or "none"
             yield problem(key, zone, f"the network has no subnets there; it has {there}", "take one of those")
         if zone in pool.zones[:place]:
-            yield problem(key, zone, "it is there twice", "take one of them out")
+            yield problem(key, zone, "it is there twice", "remove one of them")
 
 
 def _capacity(at: str, pool: PoolSettings, family: Family) -> Iterator[Problem]:
@@ -117,7 +117,7 @@ def _capacity(at: str, pool: PoolSettings, family: Family) -> Iterator[Problem]:
             yield problem(f"{at}.min", pool.min, reason, "set it to 0")
     elif pool.capacity == "SPOT" and pool.reservation_id:
         reason = "spot nodes don't run in reservations"
-        remedy = f"take it out, or set {at}.capacity to ON_DEMAND or CAPACITY_BLOCK"
+        remedy = f"remove it, or set {at}.capacity to ON_DEMAND or CAPACITY_BLOCK"
         yield problem(f"{at}.reservationId", pool.reservation_id, reason, remedy)
 
 
@@ -125,7 +125,7 @@ def _gpus(at: str, pool: PoolSettings, family: Family, size: Size) -> Iterator[P
     each = pool.gpus_per_server
     key = f"{at}.gpusPerServer"
     if each and not size.gpus:
-        yield problem(key, each, f"{family.name} has no GPUs", "take it out, or take a GPU family, like g6e")
+        yield problem(key, each, f"{family.name} has no GPUs", "remove it, or take a GPU family, like g6e")
     elif each and size.gpus % each:
         fits = ", ".join(str(count) for count in range(1, size.gpus + 1) if size.gpus % count == 0)
         whole = f"{family.instance_type(pool.size)} has {size.gpus}, and some would never be used"
@@ -183,7 +183,7 @@ def _too_many_node_groups(aws: Aws) -> Iterator[Problem]:
             f"{len(aws.pools)} pools",
             f"with one node group for each pool and zone and one of the platform's own they are {groups}; EKS takes "
             f"{MAX_NODE_GROUPS} in a cluster",
-            "give pools fewer zones (pools[].zones), or take some out",
+            "give pools fewer zones (pools[].zones), or remove some",
         )
 
 
