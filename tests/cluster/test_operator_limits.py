@@ -150,7 +150,7 @@ def test_deployment_refused_by_the_api_server_is_not_retried_endlessly(
     world.wait_reason(eve, "big", "Running")
     # A running one goes on as it was, and says so.
     world.admin.patch(API, "DevServer", "big", {"spec": {"env": _unreadable()}}, f"dev-{eve}")
-    told = world.wait(eve, "big", lambda server: "before the last change" in ready(server)["message"], "told")
+    told = world.wait(eve, "big", lambda server: "without the last change" in ready(server)["message"], "told")
     assert ready(told)["reason"] == "Running"
 
 
