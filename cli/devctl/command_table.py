@@ -34,7 +34,7 @@ class Command:
     @property
     def needs_cluster(self) -> bool:
         """Whether it reads a cluster, and so takes the options that say which."""
-        return self.module not in ("config", "version")
+        return self.module != "config"
 
 
 COMMANDS: dict[str, Command] = {
@@ -64,7 +64,7 @@ COMMANDS: dict[str, Command] = {
     "test-k8s": Command(
         "test_k8s", "Check the cluster, your rights and the tools, step by step", "Looking closer", "bastion"
     ),
-    "version": Command("version", "Print the version", "Looking closer", "local"),
+    "version": Command("version", "Print the versions of devctl and of the platform", "Looking closer", "local"),
     "user": Command("user", "Users: add, list, show, suspend, resume, delete", "Administrators", "local"),
     "admin": Command("admin", "Recorded sessions: sessions list, sessions play", "Administrators", "local"),
 }

@@ -69,6 +69,8 @@ ANNOTATION_CAPACITY = f"{GROUP}/capacity"
 ANNOTATION_OVERCOMMIT = f"{GROUP}/overcommit"
 """On a flavor, like `cpu=4,memory=1`: its requests were divided by these, as the cluster's resources are given out so
 many times over."""
+ANNOTATION_VERSION = f"{GROUP}/version"
+"""On a stack's flavors, which everybody may read: the version of the program that made them."""
 ANNOTATION_HOME_OF = f"{GROUP}/home-of"
 ANNOTATION_INPUT_HASH = f"{GROUP}/input-hash"
 ANNOTATION_TEMPLATE = f"{GROUP}/template"

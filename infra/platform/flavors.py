@@ -1,6 +1,7 @@
 """The DevServerFlavors of a stack.
 
-Invariant: a stack's flavors come from one list, so what devctl offers is what the platform has.
+Invariant: a stack's flavors come from one list, so what devctl offers is what the platform has. Each carries the
+platform's version, with which `devctl version` compares its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import Any
 
 import pulumi
 
-from infra.platform.manifest import Component
+from devservers_core.names import ANNOTATION_VERSION
+from devservers_core.version import __version__
+from infra.platform.manifest import Component, annotated
 
 
 class Flavors(Component):
@@ -19,6 +22,6 @@ class Flavors(Component):
     def __init__(self, manifests: Sequence[dict[str, Any]], opts: pulumi.ResourceOptions) -> None:
         super().__init__("flavors", opts)
         for manifest in manifests:
-            self.add(manifest)
+            self.add(annotated(manifest, {ANNOTATION_VERSION: __version__}))
         self.names = [str(manifest["metadata"]["name"]) for manifest in manifests]
         self.register_outputs({"names": self.names})

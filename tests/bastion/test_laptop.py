@@ -19,6 +19,7 @@ from socketserver import StreamRequestHandler, UnixStreamServer
 
 import pytest
 
+from devservers_core.version import __version__
 from tests.support.bastion.bastion import SERVER_ADDRESS, Replica, World, read_until, server, user
 from tests.support.bastion.people import ship
 from tests.support.bastion.terminal import at_a_terminal, ended
@@ -83,10 +84,17 @@ def test_laptop_command_returns_the_bastions_exit_code(laptop: Devctl) -> None:
 
 
 def test_local_command_makes_no_bastion_session(laptop: Devctl, replica: Replica) -> None:
-    assert laptop("version").returncode == 0
+    assert laptop("--version").returncode == 0
     assert laptop("list", "--help").returncode == 0
     assert f"127.0.0.1:{replica.port}" in laptop("info").stdout
     assert not replica.events("session_start")
+
+
+def test_version_through_the_bastion_prints_the_platforms_version(laptop: Devctl, replica: Replica) -> None:
+    done = laptop("version")
+    assert (done.returncode, done.stdout) == (0, f"devctl {__version__}\nplatform {__version__}\n"), done
+    (start,) = eventually(lambda: replica.events("session_start"), "session_start")
+    assert start["argv"] == ["devctl", "--version"]
 
 
 def test_ssh_through_the_bastion_trusts_the_signed_host_key(laptop: Devctl, fresh: World, replica: Replica) -> None:

@@ -11,6 +11,7 @@ import pulumi
 import pytest
 
 from devservers_core.names import OPERATOR
+from devservers_core.version import __version__
 from infra.preview.graph import Graph, Node
 from infra.preview.recorder import Run, run
 
@@ -233,7 +234,10 @@ def test_flavors_with_overcommit_divide_requests(tmp_path: Path) -> None:
         "requests": {"cpu": "250m", "memory": "256Mi", "ephemeral-storage": "1Gi"},
         "limits": {"cpu": "2", "memory": "2Gi", "ephemeral-storage": "20Gi"},
     }
-    assert small.inputs["metadata"]["annotations"] == {"devservers.io/overcommit": "cpu=2,memory=2"}
+    assert small.inputs["metadata"]["annotations"] == {
+        "devservers.io/overcommit": "cpu=2,memory=2",
+        "devservers.io/version": __version__,
+    }
 
 
 def test_rbac_rules_contain_no_wildcard(graph: Graph) -> None:
