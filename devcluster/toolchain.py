@@ -117,7 +117,7 @@ def _drop_caches(paths: Paths, progress: Progress) -> None:
 
 
 def _make_room(paths: Paths, progress: Progress) -> None:
-    """Drop the caches of the tools before when the next one would not fit beside them (ruling 21)."""
+    """Drop the caches of the tools before when the next one would not fit beside them."""
     if _free_gib(paths) < FREE_GIB:
         _drop_caches(paths, progress)
     free = _free_gib(paths)

@@ -9,18 +9,14 @@ import os
 import sys
 
 from bastion.session.audit import AuditSession, AuditUnavailableError, BusyError
-from bastion.session.command_line import CommandRefusedError, for_audit, parse_command
+from bastion.session.command_line import for_audit, parse_command
 from bastion.session.environment import connection_source, session_environment
+from bastion.session.errors import CommandRefusedError
+from bastion.session.exit_codes import NOT_ON_RECORD, NOT_POSSIBLE, TOO_MANY
 from devservers_core.names import HOST_CA_ENTRY
 
-NOT_ON_RECORD = 77
-"""Exit code when the audit process does not want this session (EX_NOPERM, sysexits.h)."""
 SUBSYSTEM = "sftp-server"
 """What sshd gives as the command of the subsystem sftp (bastion.sshd_config)."""
-TOO_MANY = 75
-"""Exit code of a command that may be tried again later (EX_TEMPFAIL, sysexits.h)."""
-NOT_POSSIBLE = 126
-"""Exit code of a command that is not run, as a shell has it."""
 
 
 def main(audit_socket: str, broker_socket: str, settings: str) -> int:

@@ -8,16 +8,14 @@ Pure. Nothing is imported that a login would wait for: shlex only when there is 
 
 from __future__ import annotations
 
+from bastion.session.errors import CommandRefusedError
+
 DEVCTL = "devctl"
 KUBECTL = "kubectl"
 MAX_CHARACTERS = 65536
 """Characters of a command."""
 COPY = "devctl ssh-config"
 _COPIERS = ("scp", "sftp", "sftp-server", "internal-sftp", "rsync", "git-upload-pack", "git-receive-pack")
-
-
-class CommandRefusedError(ValueError):
-    """Nothing is run; the text is one line that says what is possible instead."""
 
 
 def split(text: str) -> list[str]:

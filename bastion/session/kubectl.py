@@ -13,7 +13,7 @@ version of it should take a value where another doesn't.
 
 from __future__ import annotations
 
-from bastion.session.command_line import CommandRefusedError
+from bastion.session.errors import CommandRefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,9 @@ from contextlib import suppress
 from time import monotonic
 
 from bastion.session.audit import AuditSession, AuditUnavailableError, BusyError
-from bastion.session.command_line import DEVCTL, KUBECTL, CommandRefusedError, for_audit, parse_prompt_line
+from bastion.session.command_line import DEVCTL, KUBECTL, for_audit, parse_prompt_line
+from bastion.session.errors import CommandRefusedError
+from bastion.session.exit_codes import NOT_ON_RECORD, NOT_POSSIBLE, TOO_MANY
 from bastion.session.run import limit, run
 from bastion.session.wrap import wrap
 
@@ -92,8 +94,6 @@ class Prompt:
 
     def _run_line(self, line: str, code: int) -> int:
         """One line's code; `code` is the last one's."""
-        from bastion.session.__main__ import NOT_ON_RECORD, TOO_MANY
-
         try:
             return self._line(line, code)
         except AuditUnavailableError as refusal:
@@ -119,7 +119,6 @@ class Prompt:
         return self._retry_once(lambda: run(argv, self._env, self._audit)) if argv else code
 
     def _denied(self, line: str, why: str) -> int:
-        from bastion.session.__main__ import NOT_POSSIBLE
 
         self._audit.report("denied", kind="denied", argv=for_audit(line), reason=why)
         return NOT_POSSIBLE

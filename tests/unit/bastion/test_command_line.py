@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from bastion.audit.event import line
 from bastion.session.command_line import (
-    CommandRefusedError,
     for_audit,
     parse_command,
     parse_prompt_line,
     split,
 )
 from bastion.session.environment import connection_source, session_environment
+from bastion.session.errors import CommandRefusedError
 from bastion.session.kubectl import SHORT, SHORT_OF, SWITCHES, VALUES, VERBS, check, reads_objects
 from devservers_core.protocol.audit import encode_request
 
