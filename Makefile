@@ -19,7 +19,7 @@ up: env ## A cluster, the platform on it, a first server (DEMO=0: none; FAKE_GPU
 	@$(DEPLOY) up --stack $(STACK) $(if $(filter 0,$(DEMO)),--no-demo) $(if $(filter 1,$(YES)),--yes) \
 	  $(if $(FAKE_GPUS),--fake-gpus $(FAKE_GPUS))
 
-down: env ## Stop the embedded cluster and keep its state (PURGE=1: delete it, homes included); STACK=dev: destroy
+down: env ## Stop the embedded cluster and keep its state (PURGE=1: delete it, homes included); STACK=dev: destroy (DRAIN=0: end no servers first and keep no disks of homes)
 	@$(DEPLOY) down --stack $(STACK) $(if $(filter 1,$(PURGE)),--purge) $(if $(filter 1,$(YES)),--yes) \
 	  $(if $(filter 0,$(DRAIN)),--no-drain)
 

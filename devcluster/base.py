@@ -9,7 +9,7 @@ import yaml
 
 
 def base_objects() -> str:
-    """YAML of rights of DNS and firewall to look, and of the storage class."""
+    """YAML of the read rights of CoreDNS and kube-router, and of the storage class."""
 
     def read(name: str, rules: list[dict[str, list[str]]]) -> list[dict[str, object]]:
         return [

@@ -1,8 +1,8 @@
 """The embedded single-node cluster, seen from the machine: up, down, and what state it is in.
 
 Everything the cluster is lives in one state folder and one set of kernel namespaces. The only things outside
-are one end of a virtual cable, one address translation rule, a cgroup folder and a few kernel settings, all of
-them recorded before they are made and undone by :meth:`Cluster.down`.
+are one end of a virtual cable with its iptables rules (nat, filter, raw), a cgroup folder and a few kernel settings,
+all of them recorded before they are made and undone by :meth:`Cluster.down`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Cluster:
     def processes(self) -> dict[int, str]:
         """The machine's process ids of everything in the node, containers included, with the programs' names.
 
-        Descent tells: whoever loses their parent inside the node gets its first process as the new one.
+        Found by parent process: an orphan in the node becomes a child of the node's first process.
         """
         first = self.pid()
         if first is None:

@@ -1,7 +1,10 @@
 """Sets up the machine's network, cgroup and kernel settings for a node, and undoes it.
 
-A virtual cable to the node, an address translation rule so that servers reach the internet, a cgroup folder,
-and the kernel settings that a kubelet changes for the whole machine. Undoing what is not there is no error.
+A virtual cable to the node, iptables rules for it, a cgroup folder, and the kernel settings that a kubelet changes for
+the whole machine. Undoing what is not there is no error.
+
+The rules translate addresses, so that servers reach the internet and this machine reaches the node's ports (nat), and
+close the machine's own services and its neighbours off from the node (filter, raw).
 """
 
 from __future__ import annotations
@@ -111,8 +114,9 @@ def publish(link: str, site: Site, port: int, node_port: int) -> bool:
     """Let programs of this machine reach ``node_port`` of the node by ``port`` of their loopback, and nobody else.
 
     False when the port is another cluster's or another program's. What is there already is left alone.
-    Only what the machine itself sends goes through OUTPUT, so no neighbour comes in this way. To loopback an answer
-    may come back from the cable, and nothing else: what the node sends there unasked is dropped before.
+    Only what the machine itself sends goes through OUTPUT, so no neighbour comes in this way. Only answers may reach
+    loopback from the node; new packets to it are dropped earlier (raw table). The machine's other addresses are closed
+    to the node by _rules.
     """
     said = _run("iptables", "-w", "-t", "nat", "-S", "OUTPUT").stdout.splitlines()
     to = f"{site.address}:{node_port}"
@@ -157,6 +161,10 @@ def _listened_to(port: int) -> bool:
 
 
 def _rules(link: str, site: Site) -> list[list[str]]:
+    """The rules of a cable, as iptables' arguments.
+
+    `-I` puts a rule first in its chain, so a later one of this list takes precedence.
+    """
     mark = ["-m", "comment", "--comment", link]
     coming_in = ["-t", "filter", "-I", "INPUT", "-i", link]
     established = ["--ctstate", "RELATED,ESTABLISHED"]
@@ -169,7 +177,7 @@ def _rules(link: str, site: Site) -> list[list[str]]:
         # The machine's own services are nobody's in the node, whatever address of the machine they listen on. Answers
         # to what the machine asked are no new connections.
         [*coming_in, *mark, "-m", "conntrack", "--ctstate", "NEW", "-j", "DROP"],
-        # A machine that answers for names itself, on an address that is not its loopback, goes on doing so.
+        # If this machine is itself the DNS server, servers may still reach its port 53.
         *(
             [*coming_in, "-d", f"{resolver}/32", "-p", protocol, "-m", protocol, "--dport", "53", *mark, "-j", "ACCEPT"]
             for resolver in site.resolvers

@@ -1,6 +1,6 @@
 """The tools and the pinned Go modules they are built from.
 
-Invariant: a changed pin is another folder.
+Invariant: each pinned version is built in its own folder.
 
 The cluster's tools share one module: what they have in common they need in one version and compile once, a third of
 their packages. (Pulumi's provider needs an older release of Pulumi's own libraries than its engine does, so those stay

@@ -17,7 +17,8 @@ from devservers_core.names import FIRST_UID
 from devservers_core.protocol import MAX_LINE_BYTES
 
 MAX_PEERS = 64
-"""Connections of one person to one socket; a session has one, and a person may have 64 processes here."""
+"""Connections of one person to one socket; a session has one, and a person may have 64 processes here.
+command_slots.py limits the commands that run at once."""
 
 
 class Peers:

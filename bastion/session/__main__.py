@@ -12,7 +12,7 @@ from bastion.session.audit import AuditSession, AuditUnavailableError, BusyError
 from bastion.session.command_line import for_audit, parse_command
 from bastion.session.environment import connection_source, session_environment
 from bastion.session.errors import CommandRefusedError
-from bastion.session.exit_codes import NOT_ON_RECORD, NOT_POSSIBLE, TOO_MANY
+from bastion.session.exit_codes import BUSY, NOT_ON_RECORD, NOT_POSSIBLE
 from devservers_core.names import HOST_CA_ENTRY
 
 SUBSYSTEM = "sftp-server"
@@ -59,7 +59,7 @@ def _run(argv: list[str], env: dict[str, str], audit: AuditSession) -> int:
         return run(argv, env, audit)
     except BusyError as refusal:
         print_error(str(refusal))
-        return TOO_MANY
+        return BUSY
 
 
 def _argv(text: str | None, kubectl: bool, audit: AuditSession, given: dict[str, str]) -> list[str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TOO_MANY = 75
+BUSY = 75
 """The command may be tried again later (EX_TEMPFAIL, sysexits.h)."""
 NOT_ON_RECORD = 77
 """The audit process refused the session (EX_NOPERM, sysexits.h)."""

@@ -18,7 +18,7 @@ from time import monotonic
 from bastion.session.audit import AuditSession, AuditUnavailableError, BusyError
 from bastion.session.command_line import DEVCTL, KUBECTL, for_audit, parse_prompt_line
 from bastion.session.errors import CommandRefusedError
-from bastion.session.exit_codes import NOT_ON_RECORD, NOT_POSSIBLE, TOO_MANY
+from bastion.session.exit_codes import BUSY, NOT_ON_RECORD, NOT_POSSIBLE
 from bastion.session.run import limit, run
 from bastion.session.wrap import wrap
 
@@ -101,7 +101,7 @@ class Prompt:
             return NOT_ON_RECORD
         except BusyError as refusal:
             self._say(str(refusal))
-            return TOO_MANY
+            return BUSY
         except KeyboardInterrupt:
             # The answer that was waited for would be taken for the next one.
             with suppress(AuditUnavailableError):

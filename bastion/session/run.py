@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _OURS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2)
-"""What a terminal or sshd sends to all of us: the command is to end of it, and we are to say that it did."""
+"""What a terminal or sshd sends to the whole process group: the command should end on this signal, and this process
+must then report that."""
 CPU_SECONDS = 600
 """Processor time of one command: enough to pass some ten GiB through `devctl exec`."""
 LIMITS = {

@@ -2,8 +2,8 @@
 
 Invariant: no process of a person's stays that belongs to no connection on record.
 
-Who is on no record is past every limit and every revocation too. Such processes are those whose connection is gone,
-and those of a login that sshd's log did not tell of: another OpenSSH may write its lines in another form.
+A process that is not in the table escapes all limits and revocations. Such processes are those whose connection is
+gone, and those of a login that sshd's log did not show: another OpenSSH may write its lines in another form.
 """
 
 from __future__ import annotations

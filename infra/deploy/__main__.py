@@ -56,7 +56,10 @@ def up(
 
 @app.command()
 def down(stack: Stack = LOCAL, purge: bool = False, yes: Yes = False, drain: bool = True) -> None:
-    """Stop the embedded cluster; with --purge delete its state too. A stack on AWS is destroyed, homes stay."""
+    """Stop the embedded cluster; with --purge delete its state too. A stack on AWS is destroyed, homes stay.
+
+    With --no-drain servers are not ended first and the disks of homes are not set to be kept.
+    """
     if stack != LOCAL:
         left = _environment(stack).down(lambda question: yes or _confirm(question), drain)
         print(describe(left))
@@ -101,7 +104,7 @@ def preview(
         report = Report(simulate(file))
         print(json.dumps(report.record(), indent=2) if output == "json" else report.text(whole=output != "summary"))
         if report.refused:
-            raise InfraError("the policy pack refuses this stack", "mend what is mandatory above")
+            raise InfraError("the policy pack refuses this stack", "fix the findings marked mandatory above")
 
 
 @app.command()
@@ -143,7 +146,8 @@ def prices() -> None:
     from infra.catalog.prices import FILE
     from infra.deploy.prices import update
 
-    print(f"{'changed' if update(current(), Progress()) else 'unchanged'}: infra/{FILE.name}", file=sys.stderr)
+    changed = "changed" if update(current(), Progress()) else "unchanged"
+    print(f"{changed}: infra/catalog/{FILE.name}", file=sys.stderr)
 
 
 @app.command()

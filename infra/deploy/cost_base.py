@@ -165,5 +165,5 @@ def _git(root: Path, *arguments: str) -> bytes:
         ) from None
     if done.returncode:
         said = " ".join(done.stderr.decode(errors="replace").split())[:200]
-        raise CostBaseError(f"git {arguments[0]} failed: {said}", "mend what it names, or compare with a file")
+        raise CostBaseError(f"git {arguments[0]} failed: {said}", "fix what the message names, or compare with a file")
     return done.stdout

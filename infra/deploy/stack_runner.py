@@ -42,7 +42,7 @@ class Backend:
     env: Mapping[str, str]
     added: Mapping[str, str]
     parallel: int | None = None
-    remedy: str = "mend what it names and run the same command again"
+    remedy: str = "fix what the message names and run the same command again"
     work_dir: Path = ROOT
 
 

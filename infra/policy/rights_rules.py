@@ -87,7 +87,7 @@ def _too_much(subject: Subject) -> Iterator[str]:
             yield f"{name} lets anybody in"
 
 
-def _managed(subject: Subject) -> Iterator[str]:
+def _full_access(subject: Subject) -> Iterator[str]:
     arns = items(subject.at("policyArn")) if subject.type in _ATTACHMENTS else []
     arns += items(subject.at("managedPolicyArns")) if subject.type == ROLE else []
     for arn in arns:
@@ -96,7 +96,11 @@ def _managed(subject: Subject) -> Iterator[str]:
             yield f"it has {name}"
 
 
-def _by_name(subject: Subject) -> Iterator[str]:
+def _github_by_name(subject: Subject) -> Iterator[str]:
+    """Roles that trust a repository's name alone.
+
+    One id without the other is refused before: infra/settings/aws/checks.py.
+    """
     if subject.type != ROLE:
         return
     for statement in statements(subject):
@@ -129,7 +133,7 @@ RULES = (
         "No role has an AWS policy that allows everything of a service.",
         "write a policy with the actions that are used",
         "advisory",
-        check=_managed,
+        check=_full_access,
     ),
     Rule(
         "github-by-id",
@@ -137,7 +141,7 @@ RULES = (
         "set access.github.ownerId and repositoryId (docs/guides/aws.md, 6): repositories made, renamed or transferred "
         "since 15 July 2026 get no role without them, and a name can become somebody else's",
         "advisory",
-        check=_by_name,
+        check=_github_by_name,
     ),
     Rule(
         "rbac-no-wildcards",

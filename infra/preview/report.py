@@ -1,6 +1,6 @@
 """The report of a simulated preview, as text or JSON.
 
-Invariant: a simulated preview says so before and after everything else it says. Pure.
+Invariant: the report begins and ends with the word SIMULATED. Pure.
 
 Its data is the report; why it was simulated goes to the person as a message.
 """

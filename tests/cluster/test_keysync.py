@@ -32,7 +32,7 @@ REAL = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 42 + "E"
 
 
 class Wire:
-    """A way to the API server that can be cut and mended."""
+    """A way to the API server that can be cut and restored."""
 
     def __init__(self, target: str) -> None:
         url = urlsplit(target)
@@ -51,7 +51,7 @@ class Wire:
                 each.shutdown(socket.SHUT_RDWR)
         self._ends.clear()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """It works again."""
         self.whole = True
 
@@ -173,7 +173,7 @@ def test_accounts_survive_an_api_server_outage(keysync: Keysync, admin: Client, 
     _set_keys(admin, user_name, [])
     eventually(lambda: "no word of devserverusers from the cluster" in keysync.log.read_text(), "a line about it")
     assert keysync.keys(user_name) == before
-    keysync.wire.mend()
+    keysync.wire.restore()
     begin = time.monotonic()
     eventually(lambda: keysync.keys(user_name) == "", "the change that was missed", IN_FORCE_SECONDS)
     assert time.monotonic() - begin < IN_FORCE_SECONDS

@@ -115,7 +115,7 @@ def test_children_deleted_or_edited_are_restored(world: World, ann: str) -> None
 
     world.admin.patch("v1", "Service", "mydev", {"spec": {"ports": [{"port": 23}]}}, namespace)
     eventually(
-        # It may be made anew, and so be away for a moment: an entry without a name can't be mended in place.
+        # It may be made anew, and so be away for a moment: an entry without a name can't be fixed in place.
         lambda: any(p["port"] == 22 for p in _spec(world, "Service", ann, "mydev").get("ports", [])),
         "port 22 restored",
     )

@@ -16,7 +16,7 @@ from infra.policy.rights_rules import FILE_SYSTEM_POLICY
 from infra.policy.rule import Finding, findings
 from infra.policy.subject import UNKNOWN, Subject
 from infra.policy.workload_rules import unpinned
-from infra.settings.aws import network_checks as checks_network
+from infra.settings.aws import network_checks
 
 LOGS = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
 TAGS = {"Environment": "prod", "Owner": "platform", "CostCenter": "42"}
@@ -477,7 +477,7 @@ def test_rule_accepts_the_good_case_and_finds_the_bad_one(case: Case) -> None:
 
 
 def test_widest_network_equals_the_settings_limit() -> None:
-    assert WIDEST[4] == checks_network.WIDEST
+    assert WIDEST[4] == network_checks.WIDEST
 
 
 def test_rules_all_have_cases_and_remedies() -> None:

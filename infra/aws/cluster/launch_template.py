@@ -27,8 +27,9 @@ ROOT_DEVICE = "/dev/xvda"
 ROOT_GIB, GPU_ROOT_GIB = 100, 200
 """PyTorch images are 10 to 20 GiB each. Where there are local disks images and pods' own files are on those."""
 _MAX_LOCKED_MEMORY = 2**43
-"""More than any node has: EFA pins the memory it sends from, and containers inherit containerd's 8 MiB. No pod of ours
-may have IPC_LOCK, and `unlimited` is a number that JSON readers round."""
+"""Bytes (8 TiB) that a process may lock: more than any node has. EFA locks the memory it sends from, and without this
+containers inherit containerd's limit of 8 MiB. The capability IPC_LOCK, which lifts the limit, is refused to our pods;
+`unlimited` is a number that JSON readers round."""
 _LIMITS_WITH_EFA = [
     {"type": "RLIMIT_MEMLOCK", "soft": _MAX_LOCKED_MEMORY, "hard": _MAX_LOCKED_MEMORY},
     # As the AMI has it: a list is replaced whole (awslabs/amazon-eks-ami, nodeadm, container RLIMITs).
@@ -67,7 +68,7 @@ def launch_template(
         group.key,
         name_prefix=f"{group.prefix(stack)}-",
         update_default_version=True,
-        # Said once: here where the template's network cards or market are the type's own, else by the node group.
+        # Set in one place only: here with EFA or a capacity block, otherwise in the node group.
         instance_type=group.instance_type if template_sets_instance_type(group) else None,
         metadata_options=ec2.LaunchTemplateMetadataOptionsArgs(
             http_endpoint="enabled",
@@ -117,7 +118,7 @@ def network_interfaces(
 ) -> list[ec2.LaunchTemplateNetworkInterfaceArgs]:
     """Network interfaces of a node: one with an address, and EFA on the others.
 
-    EC2 takes no word on public addresses where there are several; the subnets give none.
+    EC2 refuses associate_public_ip_address when there are several interfaces; the subnets give no public addresses.
     """
     cards = range(group.size.efa_first, group.size.efa_first + group.size.efa_cards) if group.efa else range(0)
     first = ec2.LaunchTemplateNetworkInterfaceArgs(

@@ -22,7 +22,7 @@ from infra.settings.aws.models import SYSTEM_NODE_SELECTOR, SYSTEM_POOL, Aws, Po
 from infra.settings.aws.naming import MAX_NODE_GROUP_PREFIX, named
 
 ROOT_FOR_SERVERS_GIB = 140
-"""Of a GPU node's root disk (launchtemplate.py): the rest is for images."""
+"""Of a GPU node's root disk (launch_template.py): the rest is for images."""
 ACCELERATOR = "k8s.amazonaws.com/accelerator"
 """By this label the cluster autoscaler knows a GPU node whose device plugin has not registered yet; without it, the
 node counts as one without GPUs, and another is bought (cluster-autoscaler, cloudprovider/aws/README, GPU nodes)."""

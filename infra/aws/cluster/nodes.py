@@ -3,8 +3,8 @@
 Invariant: a node group is one pool in one zone, and adding or removing a pool touches no other's nodes.
 
 The platform's own nodes are a group over all zones. EKS says how many nodes there are, the cluster autoscaler changes
-it, and a program run later leaves that alone. A group that must be replaced (another instance type, another zone) comes
-before the old one goes, as only the beginning of its name is given.
+it, and a program run later leaves that alone. A group that must be replaced (another instance type, another
+zone) is created before the old one is deleted; this works because only a prefix of its name is set.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from infra.settings.aws.naming import MAX_ROLE_NAME, named
 AUDIENCE = "sts.amazonaws.com"
 _POLICIES = "arn:aws:eks::aws:cluster-access-policy/"
 VIEW = f"{_POLICIES}AmazonEKSViewPolicy"
-"""Reads what runs, and no Secret. Whatever else a preview asks for the API server refuses, and the provider then
-compares with what it made last (pulumi-kubernetes 4.25, provider.go: IsForbidden), as it does Helm releases anyway."""
+"""Reads what runs, and no Secret. The API server refuses other reads; the provider then compares with its last state
+(pulumi-kubernetes 4.25, provider.go: IsForbidden), as it does for Helm releases anyway."""
 ADMIN_VIEW = f"{_POLICIES}AmazonEKSAdminViewPolicy"
 """Reads everything, Secrets too: there Helm keeps its releases, which a refresh reads (helm_release.go: Read)."""
 CLUSTER_POLICIES = {PREVIEWER: VIEW, DRIFT: ADMIN_VIEW, DEPLOYER: ADMINISTRATOR}
@@ -45,8 +45,8 @@ def claims(stack: str, github: GitHub, who: str) -> dict[str, str]:
     """Claims that the token of a workflow's run must have, as whole values.
 
     With an environment, ``sub`` names no branch and no workflow; so merged code is known by ``ref``, and who deploys by
-    ``job_workflow_ref``, the reusable workflow at the branch: on the same runner another workflow gets no token that
-    fits. STS compares them since January 2026 (AWS, "validation of identity provider claims").
+    ``job_workflow_ref``, the reusable workflow at the branch: another workflow can't get a matching token. STS compares
+    them since January 2026 (AWS, "validation of identity provider claims").
 
     ``sub`` has the ids of owner and repository where the repository was made, renamed or transferred since 15 July 2026
     (GitHub changelog of 2026-04-23, immutable subject claims); without ids in the settings it is the older form.

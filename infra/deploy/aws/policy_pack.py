@@ -37,7 +37,7 @@ def ensure(env: Mapping[str, str], progress: Progress) -> Path:
     if done.returncode:
         raise PolicyPackError(
             f"the policy pack can't be set up: {done.stderr.strip()[-500:]}",
-            "mend what it names and run the same command again",
+            "fix what the message names and run the same command again",
         )
     _STAMP.touch()
     return PACK

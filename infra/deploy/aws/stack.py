@@ -21,7 +21,7 @@ PARALLEL = 32
 def runner(stack: str, tools: Tools, env: Mapping[str, str]) -> StackRunner:
     """What runs Pulumi for a stack on AWS, in a person's environment. Raises PrerequisiteError."""
     program = Path(tools.path("pulumi"))
-    remedy = "mend what it names and run the same command again (docs/guides/aws.md, troubleshooting)"
+    remedy = "fix what the message names and run the same command again (docs/guides/aws.md, troubleshooting)"
     return StackRunner(stack, Backend(program, env, _added(program, env), PARALLEL, remedy))
 
 

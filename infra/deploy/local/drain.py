@@ -1,8 +1,8 @@
 """Ends all servers before the platform goes, unless somebody else's work is in a queue.
 
 Invariant: nothing is left that only the operator or Kueue could clean up, before they go themselves. Kueue's finalizers
-are on every pod in a queue and on what it keeps about each: without Kueue they would stay for ever, and with them the
-kinds they are of. Who would be left behind so is looked for first, so that a refusal costs nobody their server.
+are on every pod in a queue and on its Workload. Without Kueue they and their CRDs could never be deleted. So we look
+for such objects first, and a refusal costs nobody their server.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Invariant: what AWS would refuse after ten minutes is refused here at once, with key, value, reason and remedy.
 
-Pure: what values must hold together, beyond what each field allows by itself. Addresses are in checks_network.py,
-nodes in checks_pools.py, the rest here.
+Pure: what values must hold together, beyond what each field allows by itself. Addresses are in network_checks.py,
+nodes in pool_checks.py, the rest here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from infra.catalog import VERSIONS
-from infra.settings.aws import network_checks as checks_network
-from infra.settings.aws import pool_checks as checks_pools
+from infra.settings.aws import network_checks, pool_checks
 from infra.settings.aws.models import Aws
 from infra.settings.problems import Problem, duplicates, problem
 
@@ -28,11 +27,13 @@ def problems_of(stack: str, aws: Aws, today: date | None = None) -> list[Problem
     """
     return [
         *_environment(stack, aws),
-        *checks_network.problems_of(aws),
+        *network_checks.problems_of(aws),
         *_kubernetes(aws, today or date.today()),
-        *checks_pools.problems_of(aws),
+        *pool_checks.problems_of(aws),
         *_edge(aws),
-        *_people(aws),
+        *_duplicates(aws),
+        *_github(aws),
+        *_alerts(aws),
     ]
 
 
@@ -41,7 +42,7 @@ def _environment(stack: str, aws: Aws) -> Iterator[Problem]:
         yield Problem(
             "the stack's name",
             stack,
-            "names of load balancers, roles and node groups are made of it, and not all of them take it",
+            "it is part of the names of load balancers, roles and node groups, and some of these don't allow it",
             "pulumi stack rename, to up to 31 lower-case letters, digits and dashes, a letter first",
         )
     # `pulumi up -s prod` on an environment that thinks it is dev would protect nothing.
@@ -98,9 +99,17 @@ def _edge(aws: Aws) -> Iterator[Problem]:
         )
 
 
-def _people(aws: Aws) -> Iterator[Problem]:
+def _duplicates(aws: Aws) -> Iterator[Problem]:
     yield from duplicates("access.administrators", aws.access.administrators)
     yield from duplicates("observability.emails", aws.observability.emails)
+
+
+def _github(aws: Aws) -> Iterator[Problem]:
+    """GitHub's ids and the state's key.
+
+    With neither id the settings are valid; the policy rule `github-by-id` (infra/policy/rights_rules.py) advises to
+    set them.
+    """
     github = aws.access.github
     if github and bool(github.owner_id) != bool(github.repository_id):
         missing, given = ("ownerId", "repositoryId") if github.repository_id else ("repositoryId", "ownerId")
@@ -117,6 +126,9 @@ def _people(aws: Aws) -> Iterator[Problem]:
             "CI's roles could not decrypt the stack's secrets: with a bucket of your own a KMS key encrypts them",
             "set it to the key's ARN (docs/guides/aws.md, step 2), or remove access.stateBucket or access.github",
         )
+
+
+def _alerts(aws: Aws) -> Iterator[Problem]:
     if aws.observability.monthly_budget and not aws.observability.emails:
         yield problem(
             "observability.monthlyBudget",

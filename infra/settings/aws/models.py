@@ -69,7 +69,8 @@ class Network(SettingsModel):
     nat: Literal["single", "zonal", "regional"] = Field(
         default="regional", json_schema_extra=allowed("single, zonal or regional")
     )
-    """The way out of private subnets: one gateway in the first zone, one in each, or AWS's one for all."""
+    """NAT gateways of the private subnets. single: one in the first zone; zonal: one in each zone; regional: one AWS
+    gateway for all zones."""
     interface_endpoints: bool = Field(default=True, json_schema_extra=allowed("true or false"))
     """Whether AWS's own APIs are reached without leaving the VPC (about $8 a month for each and zone)."""
     reserved_cidrs: Cidrs = ()
@@ -130,7 +131,7 @@ class PoolSettings(SettingsModel):
     min: Count = 0
     """Nodes that are always there, over all its zones."""
     max: Annotated[int, Field(ge=1, le=1000, json_schema_extra=allowed("1 to 1000"))]
-    """Most nodes, over all its zones: Kueue admits no more than fits on them. EKS takes no group of none."""
+    """Most nodes, over all its zones: Kueue admits no more than fits on them. EKS does not allow a maximum of 0."""
     zones: Annotated[tuple[Zone, ...], Field(json_schema_extra=allowed("zones of network.zones, or none for all"))] = ()
     """Where it has nodes. EFA, capacity blocks and reservations are in one."""
     efa: bool = Field(default=False, json_schema_extra=allowed("true or false"))

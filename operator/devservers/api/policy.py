@@ -9,13 +9,13 @@ from devservers_core.names import NAMESPACE_PREFIX
 MAX_METADATA = 16384
 """Characters of what a person writes beside an object's content: labels, annotations, who manages which field."""
 _MAX_DEPTH = 5
-"""How depth a tree of managed fields goes: f:metadata, f:ownerReferences, k:{...}, and one or two below."""
+"""How deep a tree of managed fields is: f:metadata, f:ownerReferences, k:{...}, and one or two below."""
 ACCOUNT = "system:serviceaccount:"
 A_CONTROLLER = (
     "'system:masters' in request.userInfo.?groups.orValue([]) || request.userInfo.username.startsWith('system:') && "
     f"!request.userInfo.username.startsWith('{ACCOUNT}{NAMESPACE_PREFIX}')"
 )
-"""CEL: whether one of Kubernetes' own components, a controller of the cluster, or who is above all rules asks."""
+"""CEL: true if the request comes from a Kubernetes component, a controller, or the group system:masters."""
 CREATED = "request.operation == 'CREATE'"
 
 

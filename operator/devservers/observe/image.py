@@ -11,7 +11,7 @@ WAITING_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
      "RegistryUnavailable", "SignatureValidationFailed"}
 )  # fmt: skip
-"""Reasons of a waiting container that mean its image isn't to be had (kubelet, pkg/kubelet/images)."""
+"""Reasons of a waiting container that mean that its image can't be pulled (kubelet, pkg/kubelet/images)."""
 
 _UNKNOWN = "can't be pulled"
 

@@ -85,7 +85,7 @@ class KopfSource:
         seconds = debounce_seconds(len(keys)) if kind == _DEBOUNCED_KIND else 0.0
         for key in keys:
             if seconds:
-                self._queue.add_after(key, seconds * random.uniform(0.5, 1.0))
+                self._queue.add_after(key, seconds * random.uniform(1.0, 2.0))  # see debounce_seconds
             else:
                 self._queue.add(key)
 

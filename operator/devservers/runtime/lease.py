@@ -98,7 +98,8 @@ class Lease:
     async def keep(self) -> None:
         """Renews the Lease until cancelled.
 
-        When it can't be renewed in time, `on_lost` is called and LeaseLostError raised.
+        When it can't be renewed in time, `on_lost` is called. LeaseLostError is raised only if `on_lost` returns, as a
+        test's does; `exit_process` doesn't.
         """
         while True:
             await asyncio.sleep(self._seconds / 3 if self._clock() - self._renewed < self._seconds / 3 else 0.5)

@@ -241,6 +241,7 @@ class Operator:
         settings, lease = self._settings, self._lease
         problems = []
         if lease is not None and now - max(lease.contacted, self._started) > 4 * settings.lease_seconds:
+            # Only a standby gets here: a leader ends its process after two thirds of lease_seconds (lease.py).
             problems.append("the API server has not answered for a while")
         if self._queue.oldest_wait() > STUCK_SECONDS or self._queue.longest_run() > STUCK_SECONDS:
             problems.append("a key is stuck")

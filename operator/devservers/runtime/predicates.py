@@ -1,11 +1,12 @@
 """Predicates: which changes of an object enqueue a reconcile, and how soon.
 
-Invariant: a field that a predicate ignores is read by no reconcile. The exception are the numbers in the message of a
-server that waits in a queue, which may be a little old (see `MAX_REFRESHES_PER_SECOND`).
+Invariant: a field that a predicate ignores is read by no reconcile. One exception: the numbers in a waiting server's
+message may be a little old (see `MAX_REFRESHES_PER_SECOND`).
 
 Those numbers change with every start and stop in the cluster, for every server that waits. So digits in a Workload's
 messages are no change, and a ClusterQueue enqueues only servers that wait, debounced to a bounded rate however many
-they are. A server that is admitted is enqueued by its own Workload at once.
+they are (kopf_source.py adds them to the queue with the delay). A server that is admitted is enqueued by its own
+Workload at once. The delay of status writes is in observe/debounce.py.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from collections.abc import Callable
 from devservers.runtime.cache import Change
 from devservers_core.types import Json
 
-MAX_REFRESHES_PER_SECOND = 5
-"""Servers that may be written to only because what is free has changed."""
-MIN_REFRESH_SECONDS = 5.0
-"""The least time between two such looks at one server."""
+MAX_REFRESHES_PER_SECOND = 10
+"""How many servers a second are reconciled for no other reason than a change of free quota."""
+MIN_REFRESH_SECONDS = 2.5
+"""The least time between such a change and the reconcile of a waiting server."""
 
 _DIGITS = re.compile(r"\d+")
 _METADATA_IGNORED = ("resourceVersion", "generation")
@@ -34,7 +35,11 @@ def should_enqueue(kind: str, change: Change) -> bool:
 
 
 def debounce_seconds(waiting: int) -> float:
-    """Seconds over which the reconciles of that many waiting servers are spread."""
+    """The shortest delay of the reconciles of that many waiting servers; the longest is twice that.
+
+    `waiting` counts the waiting servers of all queues, also of those that did not change. Spread evenly between the
+    two delays, the reconciles keep to MAX_REFRESHES_PER_SECOND.
+    """
     return max(MIN_REFRESH_SECONDS, waiting / MAX_REFRESHES_PER_SECOND)
 
 

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
 
     image_pull_secrets: str = ""
     """Secrets of `namespace` with logins to image registries, for all servers, with commas between."""
+
     quota_storage: str | None = None
     """Storage of a person who has no quota.storage, all volume claims together; None is no limit."""
 
@@ -76,7 +77,8 @@ class Settings(BaseSettings):
     """Address both ports listen on."""
 
     lease_seconds: float = Field(default=15.0, ge=1.0)
-    """How long a leader that says nothing keeps its place; renewed every third of it."""
+    """Seconds without a renewal after which a standby takes over. The leader renews every third of it, and ends its
+    process after two thirds without a renewal, before a standby may write."""
 
     workers: int = Field(default=8, ge=1, le=64)
     """Keys reconciled at the same time."""

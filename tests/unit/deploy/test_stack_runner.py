@@ -31,7 +31,7 @@ def program(folder: Path, script: str) -> Path:
 
 def failing(folder: Path) -> StackRunner:
     env = {"PATH": "/usr/bin:/bin"}
-    return StackRunner("dev", Backend(program(folder, FAILS), env, {}, remedy="mend it", work_dir=folder))
+    return StackRunner("dev", Backend(program(folder, FAILS), env, {}, remedy="fix it", work_dir=folder))
 
 
 def test_up_that_fails_points_at_the_output_and_repeats_the_error(
@@ -39,7 +39,7 @@ def test_up_that_fails_points_at_the_output_and_repeats_the_error(
 ) -> None:
     with pytest.raises(PulumiError) as caught:
         failing(tmp_path).up()
-    assert str(caught.value) == "pulumi up failed, see above: error: access denied\n  mend it"
+    assert str(caught.value) == "pulumi up failed, see above: error: access denied\n  fix it"
     assert capsys.readouterr().err == "warning: this is slow\nerror: access denied\n"
 
 
