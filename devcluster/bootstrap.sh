@@ -11,7 +11,7 @@ export UV_PYTHON_DOWNLOADS=never
 
 if [ -e "$stamp" ] && [ "$stamp" -nt uv.lock ] && [ "$stamp" -nt pyproject.toml ] && [ "$stamp" -nt operator/pyproject.toml ]; then exit 0; fi
 # What runs on mocks needs the packages alone: after a person's own `uv sync` neither a network nor uv is asked for.
-if [ "${1:-}" = simulated ] && [ -x .venv/bin/python ] && .venv/bin/python -m devcluster.synced 2>/dev/null; then
+if [ "${1:-}" = simulated ] && [ -x .venv/bin/python ] && .venv/bin/python -m devcluster.environment_check 2>/dev/null; then
   exit 0
 fi
 

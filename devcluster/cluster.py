@@ -21,9 +21,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from devcluster import ROOT, hostnet, process
+from devcluster import ROOT, machine_setup, process
 from devcluster import components as parts
-from devcluster.base import base_objects
+from devcluster.base_manifests import base_objects
 from devcluster.health import unhealthy
 from devcluster.ports import PUBLISHED, Ports
 from devcluster.progress import Progress
@@ -151,9 +151,9 @@ class Cluster:
         self._undo()  # what a cluster that was killed left on the machine
         site = self.site
         write_state(self.folder, self.kubeconfig, site)
-        hostnet.make_cgroup(site.cgroup)
-        with hostnet.one_at_a_time():
-            hostnet.remember_settings()
+        machine_setup.make_cgroup(site.cgroup)
+        with machine_setup.one_at_a_time():
+            machine_setup.remember_settings()
         (self.folder / "logs").mkdir(exist_ok=True)
         with (self.folder / "logs" / "node.log").open("ab") as log:
             outer = subprocess.Popen(
@@ -168,7 +168,7 @@ class Cluster:
         first = _wait(lambda: process.child(outer.pid), 10, "the node's first process to start")
         record = {"pid": first.pid, "outer": outer.pid, "started": first.started}
         (self.folder / "node.pid").write_text(json.dumps(record))
-        hostnet.connect(self._link(), site, first.pid)
+        machine_setup.connect(self._link(), site, first.pid)
         (self.folder / "components.json").write_text(json.dumps(self._components(_tools())))
         order = {"state": str(self.folder), "site": asdict(site), "tools": _tools()}
         outer.stdin.write(json.dumps(order).encode() + b"\n")
@@ -176,21 +176,21 @@ class Cluster:
         outer.returncode = 0  # it outlives us: not ours to wait for
 
     def _link(self) -> str:
-        return hostnet.link_name(self.folder)
+        return machine_setup.link_name(self.folder)
 
     @property
     def site(self) -> parts.Site:
         """Where it is on this machine's networks; an address is chosen when it has none."""
         file = self.folder / "site.json"
         if not file.exists():
-            address, gateway = hostnet.free_addresses(self.folder)
+            address, gateway = machine_setup.free_addresses(self.folder)
             file.write_text(json.dumps({"address": address, "gateway": gateway}))
         known = json.loads(file.read_text())
         return parts.Site(
             address=known["address"],
             gateway=known["gateway"],
-            mtu=hostnet.mtu(),
-            resolvers=hostnet.resolvers(),
+            mtu=machine_setup.mtu(),
+            resolvers=machine_setup.resolvers(),
             cgroup=f"{parts.CGROUP_ROOT}-{self._link()}",
             ipv6=Path("/proc/sys/net/ipv6").exists(),
         )
@@ -270,10 +270,10 @@ class Cluster:
             _wait(lambda: self.pid() is None, 20, "the node to be gone")
 
     def _undo(self) -> None:
-        with hostnet.one_at_a_time():
-            hostnet.disconnect(self._link())
-            hostnet.restore_settings(self._link())
-        hostnet.remove_cgroup(f"{parts.CGROUP_ROOT}-{self._link()}")
+        with machine_setup.one_at_a_time():
+            machine_setup.disconnect(self._link())
+            machine_setup.restore_settings(self._link())
+        machine_setup.remove_cgroup(f"{parts.CGROUP_ROOT}-{self._link()}")
         (self.folder / "node.pid").unlink(missing_ok=True)
 
     def purge(self) -> None:

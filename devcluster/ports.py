@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcluster import hostnet
+from devcluster import machine_setup
 from devcluster.components import Site
 
 PUBLISHED = range(32222, 32768)
@@ -35,9 +35,9 @@ class Ports:
         """
         known = self.read()
         wanted: list[int] = [known.get(node_port, node_port), node_port, *PUBLISHED]
-        with hostnet.one_at_a_time():
+        with machine_setup.one_at_a_time():
             for port in wanted:
-                if hostnet.publish(link, site, port, node_port):
+                if machine_setup.publish(link, site, port, node_port):
                     text = json.dumps({str(each): mine for each, mine in {**known, node_port: port}.items()})
                     self.file.write_text(text)
                     return port

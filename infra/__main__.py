@@ -12,7 +12,7 @@ if str(HERE.parent) not in sys.path:
 
 import pulumi  # noqa: E402
 
-from devservers.api.flavors import SHIPPED  # noqa: E402
+from devservers.api.shipped_flavors import SHIPPED  # noqa: E402
 from infra import PROJECT  # noqa: E402
 from infra.local import capacity, context, networks  # noqa: E402
 from infra.local.provider import provider  # noqa: E402

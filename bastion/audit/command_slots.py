@@ -11,7 +11,7 @@ MAX_COMMANDS = 4
 """Commands that run for one person at once on this replica: the memory of the container is everybody's."""
 WAIT_FOR_COMMAND = 8.0
 """Seconds that one more command waits for another to end: scripts of short commands never notice the limit.
-Less than the session waits for an answer (bastion/session/audit.py, ANSWER_SECONDS)."""
+Less than the session waits for an answer (bastion/session/audit_client.py, ANSWER_SECONDS)."""
 BUSY = (
     f"{MAX_COMMANDS} commands of yours run here, which is the limit; wait until one has ended, or end one "
     "(`ssh NAME.devserver` from your own machine does not count)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from bastion.session.audit import AuditSession, AuditUnavailableError, BusyError
+from bastion.session.audit_client import AuditSession, AuditUnavailableError, BusyError
 from bastion.session.command_line import for_audit, parse_command
 from bastion.session.environment import connection_source, session_environment
 from bastion.session.errors import CommandRefusedError

@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from time import monotonic
 
-from bastion.session.audit import AuditSession, AuditUnavailableError, BusyError
+from bastion.session.audit_client import AuditSession, AuditUnavailableError, BusyError
 from bastion.session.command_line import DEVCTL, KUBECTL, for_audit, parse_prompt_line
 from bastion.session.errors import CommandRefusedError
 from bastion.session.exit_codes import BUSY, NOT_ON_RECORD, NOT_POSSIBLE

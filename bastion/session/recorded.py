@@ -16,7 +16,7 @@ import termios
 import tty
 from collections.abc import Callable
 
-from bastion.session.audit import AuditSession, AuditUnavailableError
+from bastion.session.audit_client import AuditSession, AuditUnavailableError
 
 CHUNK = 65536
 

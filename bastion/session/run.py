@@ -14,7 +14,7 @@ import signal
 import sys
 from time import monotonic
 
-from bastion.session.audit import AuditSession, AuditUnavailableError
+from bastion.session.audit_client import AuditSession, AuditUnavailableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ import pulumi
 import pulumi_aws
 
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.flavors import SHIPPED
+from devservers.api.shipped_flavors import SHIPPED
 from infra.aws.addons.controllers import Controllers
 from infra.aws.addons.eks_addons import Addons, NodeAddons
 from infra.aws.cluster.control_plane import Cluster
-from infra.aws.cluster.node_groups import pools_of
-from infra.aws.cluster.nodes import Nodes
+from infra.aws.cluster.node_groups import Nodes
+from infra.aws.cluster.pool_layout import pools_of
 from infra.aws.iam.boundary import Boundary
 from infra.aws.iam.github_roles import Access
 from infra.aws.kms_keys import Security

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.aws.cluster.launch_template import root_gib
-from infra.aws.cluster.node_groups import pools_of, system_of
+from infra.aws.cluster.pool_layout import pools_of, system_of
 from infra.catalog import FAMILIES, PRICES_AS_OF, VERSIONS, Size
 from infra.catalog.prices import PRICES
 from infra.cost import fees, resource_counter

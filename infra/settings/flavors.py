@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from devservers.api.flavors import SHIPPED
+from devservers.api.shipped_flavors import SHIPPED
 from devservers.api.user import UserSpec
 from devservers_core.names import ANY_FLAVOR
 from infra.catalog import FAMILIES

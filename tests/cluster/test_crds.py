@@ -11,8 +11,8 @@ import yaml
 
 from devservers.api.crdgen import KINDS, root_schema
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.flavors import SHIPPED
 from devservers.api.meta import Resource
+from devservers.api.shipped_flavors import SHIPPED
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from tests.support.cluster.client import Client

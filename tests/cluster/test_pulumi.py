@@ -24,7 +24,7 @@ import yaml
 
 from devcluster import ROOT, toolchain
 from devcluster.progress import Progress
-from devservers.api.flavors import SHIPPED
+from devservers.api.shipped_flavors import SHIPPED
 from devservers_core.errors import ApiError
 from devservers_core.names import BASTION_NAMESPACE, SYSTEM_NAMESPACE
 from devservers_core.paths import Paths

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from devservers.api.flavors import SHIPPED
+from devservers.api.shipped_flavors import SHIPPED
 from devservers_core.names import GPU as DEVICE
 from devservers_core.names import LABEL_POOL
 from devservers_core.quantity import parse_quantity
-from infra.aws.cluster.node_groups import groups_of, pools_of, system_of
+from infra.aws.cluster.pool_layout import groups_of, pools_of, system_of
 from infra.catalog import FAMILIES, Family, Size
 from infra.catalog.allocatable import allocatable, kubelet, max_pods, reserved
 from infra.settings.loading import load

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.aws.cluster.node_groups import groups_of, pools_of, system_of
+from infra.aws.cluster.pool_layout import groups_of, pools_of, system_of
 from infra.catalog import FAMILIES, Size
 from infra.preview import recorder
 from infra.preview.graph import Graph

@@ -408,7 +408,7 @@ def test_settings_fields_describe_allowed_values(model: type[BaseModel]) -> None
 def test_settings_import_no_pulumi_sdk() -> None:
     """The SDKs take seconds to import, and the local stack reads its settings by the same module."""
     program = (
-        "import sys, infra.settings.loading, infra.aws.cluster.node_groups;"
+        "import sys, infra.settings.loading, infra.aws.cluster.pool_layout;"
         "print(sorted({name.partition('.')[0] for name in sys.modules} & {'pulumi', 'pulumi_aws', 'pulumi_eks'}))"
     )
     env = {"PYTHONPATH": f"{ROOT}:{ROOT / 'core'}:{ROOT / 'operator'}"}

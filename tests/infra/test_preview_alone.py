@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import synced
+from devcluster import environment_check
 from infra import ROOT
 from infra.preview.report import FOOTER, HEADER
 
@@ -134,13 +134,13 @@ class TestSynced:
     """Whether an environment holds what the lock says."""
 
     def test_synced_problems_with_foreign_packages_are_empty(self) -> None:
-        assert synced.problems(PROJECT, LOCK, WHOLE | {"theirs": "1"}) == []
+        assert environment_check.problems(PROJECT, LOCK, WHOLE | {"theirs": "1"}) == []
 
     @pytest.mark.parametrize("name", ["ours", "pyyaml", "pulumi", "pytest"])
     def test_synced_problems_with_a_missing_package_name_it(self, name: str) -> None:
         installed = {key: value for key, value in WHOLE.items() if key != name}
-        assert synced.problems(PROJECT, LOCK, installed) == [f"{name} is missing"]
+        assert environment_check.problems(PROJECT, LOCK, installed) == [f"{name} is missing"]
 
     def test_synced_problems_with_another_version_name_it(self) -> None:
         installed = WHOLE | {"grpcio": "1.0"}
-        assert synced.problems(PROJECT, LOCK, installed) == ["grpcio is 1.0"]
+        assert environment_check.problems(PROJECT, LOCK, installed) == ["grpcio is 1.0"]

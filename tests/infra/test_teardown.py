@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from devcluster.progress import Progress
 from infra import ROOT
-from infra.aws.cluster.node_groups import groups_of, system_of
+from infra.aws.cluster.pool_layout import groups_of, system_of
 from infra.deploy.__main__ import app
 from infra.deploy.aws import docker_login, enis, leftovers, offerings, policy_pack, state
 from infra.deploy.aws.drain_plan import KINDS, RETAIN, WORKLOADS, ClusterObjects, Home, commands, sweep

@@ -18,7 +18,7 @@ import pytest
 
 from devcluster import ROOT, process
 from devcluster.cluster import PROGRAMS, Cluster
-from devcluster.hostnet import link_name
+from devcluster.machine_setup import link_name
 from devcluster.progress import Progress
 from devservers_core.names import INTERACTIVE, PRIORITY_INTERACTIVE
 from devservers_core.paths import Paths

@@ -35,9 +35,9 @@ def version_command(context: Context) -> None:
 
 
 def _platform(context: Context) -> str | None:
-    from devctl.ssh import transport, via_bastion
+    from devctl.ssh import bastion_settings, transport
 
-    bastion = via_bastion.configured(context.config)
+    bastion = bastion_settings.configured(context.config)
     if bastion is None:
         return platform_version.read(context)
     bastion.trust()

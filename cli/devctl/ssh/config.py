@@ -14,7 +14,7 @@ from devctl import validation
 from devctl.config import HOST_SUFFIX
 from devctl.files import replace_file
 from devctl.output import console
-from devctl.ssh import direct, transport, via_bastion
+from devctl.ssh import bastion_settings, direct, transport
 from devservers_core.errors import ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ def without_block(text: str) -> str:
 def entries(context: Context) -> str:
     """Entries for every server with SSH, and for the bastion. Raises CommandError, OSError."""
     taken = _taken_names(config_path := user_file(context.config), config_path.parent) | {
-        via_bastion.ALIAS,
+        bastion_settings.ALIAS,
         "localhost",
     }
-    bastion = via_bastion.configured(context.config)
+    bastion = bastion_settings.configured(context.config)
     if bastion:
         listed = map(validation.server_name, transport.list_servers(bastion))
         return bastion_entries(bastion, {name: host_patterns(name, taken) for name in listed})
@@ -105,11 +105,11 @@ def entries(context: Context) -> str:
     return _join(lines)
 
 
-def bastion_entries(bastion: via_bastion.Bastion, servers: Mapping[str, str]) -> str:
+def bastion_entries(bastion: bastion_settings.Bastion, servers: Mapping[str, str]) -> str:
     """Entries for the bastion and for servers behind it; `servers` maps names to patterns."""
     lines = [
         "# Made by `devctl ssh-config`; changes here are overwritten.",
-        host_block(via_bastion.ALIAS, bastion.options()),
+        host_block(bastion_settings.ALIAS, bastion.options()),
     ]
     lines += [host_block(typed, bastion.server_options(name)) for name, typed in servers.items()]
     return _join(lines)

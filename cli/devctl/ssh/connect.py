@@ -23,12 +23,12 @@ def connect(context: Context, name: str, rest: list[str]) -> int:
     Raises CommandError when there is no ssh program or no such server, or when the server is stopped. `devctl proxy`
     waits for a server that starts and writes its host key.
     """
-    from devctl.ssh import from_bastion, process, via_bastion
+    from devctl.ssh import bastion_settings, from_bastion, process
 
     name, rest = name.removesuffix(HOST_SUFFIX), replica(name, rest)
     if context.broker:
         return from_bastion.connect(context, name, rest)
-    bastion = via_bastion.configured(context.config)
+    bastion = bastion_settings.configured(context.config)
     if bastion:
         from devctl.ssh import transport
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from devctl.command_line import CommandLine
 from devctl.config import Config
-from devctl.ssh.via_bastion import configured
+from devctl.ssh.bastion_settings import configured
 
 
 def run_on_bastion(line: CommandLine) -> None:
@@ -44,7 +44,7 @@ def run_on_bastion(line: CommandLine) -> None:
 
 def remote_arguments(line: CommandLine, config: Config) -> list[str]:
     """The arguments of the command on the bastion: those typed, and flags for this machine's settings."""
-    from devctl.ssh.forwarded_flags import settings_flags
+    from devctl.ssh.settings_as_flags import settings_flags
 
     arguments = _with_key_text(line)
     return [*arguments[: line.end_of_name], *settings_flags(line, config), *arguments[line.end_of_name :]]

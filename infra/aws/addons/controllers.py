@@ -20,8 +20,8 @@ from infra.aws import arns
 from infra.aws.addons.eks_addons import SYSTEM_NAMESPACE
 from infra.aws.addons.pod_role import pod_role
 from infra.aws.cluster.control_plane import Cluster
-from infra.aws.cluster.node_groups import groups_of
-from infra.aws.cluster.nodes import Nodes
+from infra.aws.cluster.node_groups import Nodes
+from infra.aws.cluster.pool_layout import groups_of
 from infra.aws.component import Component
 from infra.aws.network.vpc import Network
 from infra.aws.tags import STACK

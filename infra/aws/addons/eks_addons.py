@@ -19,8 +19,8 @@ from pulumi_aws import eks
 from infra.aws.addons import csi
 from infra.aws.addons.pod_role import pod_role
 from infra.aws.cluster.control_plane import Cluster
-from infra.aws.cluster.node_groups import groups_of
-from infra.aws.cluster.nodes import Nodes
+from infra.aws.cluster.node_groups import Nodes
+from infra.aws.cluster.pool_layout import groups_of
 from infra.aws.component import Component
 from infra.aws.kms_keys import Security
 from infra.catalog import VERSIONS

@@ -17,7 +17,7 @@ from typing import Any
 import pulumi
 from pulumi_aws import ec2
 
-from infra.aws.cluster.node_groups import Group
+from infra.aws.cluster.pool_layout import Group
 from infra.aws.component import Component
 from infra.catalog import Size
 from infra.catalog.allocatable import kubelet

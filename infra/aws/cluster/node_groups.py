@@ -1,146 +1,171 @@
-"""Node groups and pools of an environment, from the stack's `pools` list.
+"""EKS managed node groups, one for each pool and zone.
 
-Invariant: a stack's `pools` list is read in one place; node groups and the platform get the same pools.
+Invariant: a node group is one pool in one zone, and adding or removing a pool touches no other's nodes.
 
-Pure, for settings that infra/settings/aws/checks.py found nothing wrong with.
-
-Who runs where: every server is admitted by Kueue, which gives its pod the label of the pool it was admitted to. So
-CPU pools need no taint, and the shipped cpu flavors, which name no pool, land on whichever has room. GPU pools have
-the GPU taint. The platform's own nodes carry the pool label `system`, which no ResourceFlavor selects: no server gets
-there, and they need no taint either, which every add-on, chart and job of an administrator would have to tolerate.
+The platform's own nodes are a group over all zones. EKS says how many nodes there are, the cluster autoscaler changes
+it, and a program run later leaves that alone. A group that must be replaced (another instance type, another
+zone) is created before the old one is deleted; this works because only a prefix of its name is set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 
-from infra.catalog import FAMILIES, Capacity, Family, Size
-from infra.catalog.allocatable import allocatable
-from infra.platform.pools import Pool
-from infra.settings.aws.models import SYSTEM_NODE_SELECTOR, SYSTEM_POOL, Aws, PoolSettings
-from infra.settings.aws.naming import MAX_NODE_GROUP_PREFIX, named
+import pulumi
+from pulumi_aws import autoscaling, ec2, eks, iam, vpc
 
-ROOT_FOR_SERVERS_GIB = 140
-"""Of a GPU node's root disk (launch_template.py): the rest is for images."""
-ACCELERATOR = "k8s.amazonaws.com/accelerator"
-"""By this label the cluster autoscaler knows a GPU node whose device plugin has not registered yet; without it, the
-node counts as one without GPUs, and another is bought (cluster-autoscaler, cloudprovider/aws/README, GPU nodes)."""
-LOCAL_DISK_GIB = 100
-"""For each GPU, where a node has local disks: what the smallest of them has (g4dn.xlarge, 125 GB)."""
+from devservers_core.names import GPU
+from infra.aws import arns
+from infra.aws.cluster.control_plane import Cluster
+from infra.aws.cluster.launch_template import launch_template, template_sets_instance_type
+from infra.aws.cluster.pool_layout import Group, groups_of, system_of
+from infra.aws.component import Component, trusted
+from infra.aws.kms_keys import Security
+from infra.aws.network.vpc import Network
+from infra.aws.tags import tags_of
+from infra.platform.pools import EFA
+from infra.settings.aws.models import Aws
+from infra.settings.aws.naming import MAX_ROLE_NAME, named
+
+POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonSSMManagedInstanceCore")
+"""Joining, pulling images, and Session Manager for when SSH is of no help. The CNI has a role of its own."""
+_TEMPLATE = "k8s.io/cluster-autoscaler/node-template"
+_EFFECTS = {"NoSchedule": "NO_SCHEDULE", "PreferNoSchedule": "PREFER_NO_SCHEDULE", "NoExecute": "NO_EXECUTE"}
+"""EKS's names (eks:CreateNodegroup) by Kubernetes'."""
 
 
-@dataclass(frozen=True)
-class Group:
-    """One EKS node group."""
+class Nodes(Component):
+    """All node groups; the class's name is part of its Pulumi type.
 
-    pool: str
-    zones: tuple[str, ...]
-    """One, as homes are EBS volumes and those stay in their zone; all of the network's for the system nodes."""
-    min: int
-    max: int
-    """Of a pool over several zones every group may grow to the pool's maximum; Kueue's quota keeps the sum."""
-    family: Family
-    size: Size
-    instance_type: str
-    capacity: Capacity
-    efa: bool
-    """Whether it wants all EFA cards of its size, and a cluster placement group."""
-    reservation: str
-    """Id of the capacity block or reservation it runs in, or empty."""
-    labels: Mapping[str, str] = field(hash=False)
-    taints: tuple[Mapping[str, str], ...] = field(hash=False)
+    What makes a node ready must be in ``opts.depends_on``, so that it is deleted after them.
+    """
 
-    @property
-    def key(self) -> str:
-        """Its name within the stack, `POOL-1a` or `system`.
+    def __init__(
+        self,
+        stack: str,
+        aws: Aws,
+        cluster: Cluster,
+        network: Network,
+        security: Security,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        super().__init__("nodes", opts)
+        self._stack, self._aws = stack, aws
+        self._cluster, self._network, self._security = cluster, network, security
+        groups = groups_of(aws)
+        self._role, self._rights = self._make_role()
+        self._efa_group = self._make_efa_group() if any(group.efa for group in groups) else None
+        self.system: pulumi.Resource = self._group(system_of(aws))
+        self.groups: list[pulumi.Resource] = []
+        for group in groups:
+            made = self._group(group)
+            self._scaled_from_zero(group, made)
+            self.groups.append(made)
+        self.register_outputs({})
 
-        It depends on the pool's name and the zone only.
+    def _make_role(self) -> tuple[iam.Role, list[pulumi.Resource]]:
+        role = iam.Role(
+            "node",
+            name=named(self._stack, "node", limit=MAX_ROLE_NAME),
+            assume_role_policy=trusted("ec2.amazonaws.com"),
+            opts=self.options(),
+        )
+        attached: list[pulumi.Resource] = [
+            iam.RolePolicyAttachment(policy, role=role.name, policy_arn=arns.managed(policy), opts=self.options())
+            for policy in POLICIES
+        ]
+        return role, attached
+
+    def _make_efa_group(self) -> ec2.SecurityGroup:
+        """A security group that allows all traffic with itself, as EFA requires.
+
+        The rule for outgoing traffic must name the group (EC2 User Guide, EFA).
         """
-        return self.pool if self.pool == SYSTEM_POOL else f"{self.pool}-{self.zones[0].rpartition('-')[2]}"
+        group = ec2.SecurityGroup(
+            "efa",
+            name=named(self._stack, "efa"),
+            vpc_id=self._network.vpc_id,
+            description="Between GPU nodes, by EFA",
+            tags={"Name": named(self._stack, "efa")},
+            opts=self.options(),
+        )
+        vpc.SecurityGroupIngressRule(
+            "efa",
+            security_group_id=group.id,
+            referenced_security_group_id=group.id,
+            ip_protocol="-1",
+            description="From each other",
+            opts=self.options(),
+        )
+        vpc.SecurityGroupEgressRule(
+            "efa",
+            security_group_id=group.id,
+            referenced_security_group_id=group.id,
+            ip_protocol="-1",
+            description="To each other",
+            opts=self.options(),
+        )
+        return group
 
-    def prefix(self, stack: str) -> str:
-        """The beginning of the node group's name; Pulumi's provider adds a suffix."""
-        return named(stack, self.key, limit=MAX_NODE_GROUP_PREFIX)
+    def _group(self, group: Group) -> eks.NodeGroup:
+        security_groups: list[pulumi.Input[str]] = [self._cluster.security_group_id]
+        if group.efa and self._efa_group is not None:
+            security_groups.append(self._efa_group.id)
+        template = launch_template(
+            self,
+            self._stack,
+            group,
+            key=self._security.data_key.arn,
+            security_groups=security_groups,
+            tags=tags_of(self._stack, self._aws),
+        )
+        # A capacity block has no machines before it starts, and EKS would wait for them (EKS User Guide).
+        least = 0 if group.capacity == "CAPACITY_BLOCK" else group.min
+        return eks.NodeGroup(
+            group.key,
+            node_group_name_prefix=f"{group.prefix(self._stack)}",
+            cluster_name=self._cluster.name,
+            node_role_arn=self._role.arn,
+            version=self._aws.kubernetes.version,
+            subnet_ids=[self._network.private_subnets[zone] for zone in group.zones],
+            ami_type=group.family.ami_type,
+            capacity_type=group.capacity,
+            instance_types=None if template_sets_instance_type(group) else [group.instance_type],
+            launch_template=eks.NodeGroupLaunchTemplateArgs(id=template.id, version=template.latest_version.apply(str)),
+            scaling_config=eks.NodeGroupScalingConfigArgs(min_size=least, desired_size=least, max_size=group.max),
+            update_config=eks.NodeGroupUpdateConfigArgs(max_unavailable=1),
+            node_repair_config=eks.NodeGroupNodeRepairConfigArgs(enabled=True),
+            labels=dict(group.labels),
+            taints=[
+                eks.NodeGroupTaintArgs(key=taint["key"], value=taint["value"], effect=_EFFECTS[taint["effect"]])
+                for taint in group.taints
+            ],
+            opts=self.options([self._cluster.resource, *self._rights], ignore=["scalingConfig.desiredSize"]),
+        )
+
+    def _scaled_from_zero(self, group: Group, made: eks.NodeGroup) -> None:
+        """Tags that describe a group's nodes to the autoscaler while there are none.
+
+        EKS makes the Auto Scaling group, so its name is an answer; how many tags there are is not.
+        """
+        name = made.resources.apply(_scaling_group)
+        for key, value in template_tags(group).items():
+            autoscaling.Tag(
+                f"{group.key}/{key}",
+                autoscaling_group_name=name,
+                tag=autoscaling.TagTagArgs(key=f"{_TEMPLATE}/{key}", value=value, propagate_at_launch=False),
+                opts=self.options([made]),
+            )
 
 
-def pools_of(aws: Aws) -> tuple[Pool, ...]:
-    """The pools as the platform sees them, in the order of the list."""
-    return tuple(_pool(pool) for pool in aws.pools)
+def _scaling_group(resources: Sequence[eks.outputs.NodeGroupResource]) -> str:
+    """The name of the Auto Scaling group behind a node group; it has just one."""
+    return next(each.name or "" for resource in resources for each in resource.autoscaling_groups or ())
 
 
-def groups_of(aws: Aws) -> tuple[Group, ...]:
-    """The node groups of all pools, one for each pool and zone, in their order.
-
-    A pool's minimum is spread over its zones, the first ones getting what is left over.
-    """
-    return tuple(group for pool in aws.pools for group in _groups(pool, aws.zones_of(pool)))
-
-
-def system_of(aws: Aws) -> Group:
-    """The node group of the platform itself, over all zones.
-
-    Nothing on it has a volume that binds it to one zone.
-    """
-    family = FAMILIES[aws.system.family]
-    return Group(
-        pool=SYSTEM_POOL,
-        zones=aws.network.zones,
-        min=aws.system.min,
-        max=aws.system.max,
-        family=family,
-        size=family.sizes[aws.system.size],
-        instance_type=family.instance_type(aws.system.size),
-        capacity="ON_DEMAND",
-        efa=False,
-        reservation="",
-        labels=SYSTEM_NODE_SELECTOR,
-        taints=(),
-    )
-
-
-def _pool(pool: PoolSettings) -> Pool:
-    family = FAMILIES[pool.family]
-    size = family.sizes[pool.size]
-    node = allocatable(size, efa=pool.efa)
-    return Pool(
-        name=pool.name,
-        nodes=pool.max,
-        cpu=node.cpu,
-        memory=node.memory,
-        disk=LOCAL_DISK_GIB * size.gpus if family.instance_store else ROOT_FOR_SERVERS_GIB,
-        gpus=size.gpus,
-        gpus_per_server=pool.gpus_per_server or size.gpus,
-        efa=size.efa_cards if pool.efa else 0,
-        gpu_model=family.gpu,
-        gpu_memory=family.gpu_memory,
-        instance_type=family.instance_type(pool.size),
-        capacity=pool.capacity,
-        price=pool.node_price,
-    )
-
-
-def _accelerator(family: Family) -> dict[str, str]:
-    """The autoscaler's label of GPU nodes, whose value may be anything."""
-    return {ACCELERATOR: f"nvidia-{family.gpu.lower().replace(' ', '-')}"} if family.gpu else {}
-
-
-def _groups(pool: PoolSettings, zones: tuple[str, ...]) -> list[Group]:
-    seen = _pool(pool)
-    family = FAMILIES[pool.family]
-    first = Group(
-        pool=pool.name,
-        zones=zones[:1],
-        min=0,
-        max=pool.max,
-        family=family,
-        size=family.sizes[pool.size],
-        instance_type=seen.instance_type,
-        capacity=pool.capacity,
-        efa=pool.efa,
-        reservation=pool.reservation_id,
-        labels=seen.labels() | _accelerator(family),
-        taints=tuple(seen.taints()),
-    )
-    each, over = divmod(pool.min, len(zones))
-    return [replace(first, zones=(zone,), min=each + (place < over)) for place, zone in enumerate(zones)]
+def template_tags(group: Group) -> dict[str, str]:
+    """Labels, taints and extended resources of a group's nodes, by tag suffix."""
+    labels = {f"label/{key}": value for key, value in group.labels.items()}
+    taints = {f"taint/{taint['key']}": f"{taint['value']}:{taint['effect']}" for taint in group.taints}
+    resources = {GPU: group.size.gpus, EFA: group.size.efa_cards if group.efa else 0}
+    return labels | taints | {f"resources/{key}": str(count) for key, count in resources.items() if count}

@@ -86,6 +86,7 @@ def trust(provider_arn: str, stack: str, github: GitHub, who: str) -> dict[str, 
 class Access(Component):
     """IAM roles of previews, drift and `pulumi up` in CI; none without GitHub.
 
+    The class's name is part of its Pulumi type, `devservers:aws:Access`.
     Made by an administrator's `pulumi up`: a deployer can't change these.
     """
 

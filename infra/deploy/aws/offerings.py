@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable
 
-from infra.aws.cluster.node_groups import pools_of, system_of
+from infra.aws.cluster.pool_layout import pools_of, system_of
 from infra.deploy.aws import awscli
 from infra.deploy.aws.awscli import AwsError
 from infra.settings.aws.models import Aws

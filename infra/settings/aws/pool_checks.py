@@ -9,7 +9,7 @@ import difflib
 import json
 from collections.abc import Iterator
 
-from devservers.api.flavors import SHIPPED
+from devservers.api.shipped_flavors import SHIPPED
 from devservers_core.quantity import parse_quantity
 from infra.catalog import FAMILIES, PRICES_AS_OF, RETIRED, Family, Size
 from infra.catalog.allocatable import allocatable

@@ -20,11 +20,11 @@ from devservers_core.types import Json
 from . import pods
 from .children import Children, serving_pod
 from .conditions import make_condition
-from .debounce import debounce_delay
 from .events import Event, status_events
 from .interruption import interrupted_condition
 from .lifecycle import Decision
 from .phase import ServerPhase, server_phase
+from .status_write_delay import status_write_delay
 from .timeline import recorded_timeline, timeline
 from .times import format_time
 from .volumes import deletion_message, home_size_state
@@ -53,9 +53,9 @@ def observe(server: DevServer, children: Children, decision: Decision, now: date
     pod = serving_pod(children)
     candidate = _status(server, children, decision, phase, pod, now)
     delays = [decision.requeue_after, phase.settles_after]
-    debounced = debounce_delay(previous, candidate, now, pods.created_at(pod) if pod else None)
-    if debounced is not None:
-        return Observation(previous, _soonest(*delays, debounced))
+    delay = status_write_delay(previous, candidate, now, pods.created_at(pod) if pod else None)
+    if delay is not None:
+        return Observation(previous, _soonest(*delays, delay))
     return Observation(candidate, _soonest(*delays), status_events(previous, candidate))
 
 

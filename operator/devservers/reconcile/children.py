@@ -14,7 +14,7 @@ from devservers.observe.causes import Cause
 from devservers.observe.rejections import child_rejection, home_rejection
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.interfaces import Client, Lister
-from devservers.reconcile.registries import ensure_registry_secret
+from devservers.reconcile.registry_logins import ensure_registry_secret
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers.reconcile.ssh.host_keys import ensure_host_key
 from devservers_core.errors import ApiError

@@ -22,7 +22,7 @@ from devservers.reconcile.compare import digest
 from devservers.reconcile.events import post_event
 from devservers.reconcile.interfaces import Client, Lister, Result, get_or_none, utcnow
 from devservers.reconcile.queueing import Queueing
-from devservers.reconcile.registries import PlatformRegistries
+from devservers.reconcile.registry_logins import PlatformLogins
 from devservers.reconcile.uids import UidAllocator, recorded_uids
 from devservers_core.errors import ApiError
 from devservers_core.names import (
@@ -53,7 +53,7 @@ class UserReconciler:
         now: Callable[[], datetime] = utcnow,
         queueing: Queueing | None = None,
         egress: Egress | None = None,
-        registries: PlatformRegistries | None = None,
+        platform_logins: PlatformLogins | None = None,
         limits: Limits = NO_LIMITS,
     ) -> None:
         self._lister = lister
@@ -64,7 +64,7 @@ class UserReconciler:
         self._now = now
         self._queueing = queueing or Queueing()
         self._egress = egress or Egress()
-        self._registries = registries or PlatformRegistries(client)
+        self._platform_logins = platform_logins or PlatformLogins(client)
 
     async def reconcile(self, name: str) -> Result:
         """Reconciles once. Raises ApiError when the API server refuses or can't be reached."""
@@ -101,7 +101,7 @@ class UserReconciler:
                 )
             )
         if obstacle is None:
-            await self._registries.copy_to(user)
+            await self._platform_logins.copy_to(user)
         return Result(30.0 if obstacle else None)
 
     def _unknown_flavors(self, user: DevServerUser) -> list[str]:

@@ -26,7 +26,7 @@ from devservers.reconcile.devserver import ServerReconciler
 from devservers.reconcile.interfaces import Key, Result, utcnow
 from devservers.reconcile.mapper import SERVER
 from devservers.reconcile.queueing import Queueing
-from devservers.reconcile.registries import PlatformRegistries
+from devservers.reconcile.registry_logins import PlatformLogins
 from devservers.reconcile.ssh.bastion_host_key import BastionHostKey
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers.reconcile.uids import UidAllocator
@@ -187,7 +187,7 @@ class Operator:
                 settings.default_image,
                 settings.ssh_image,
                 settings.storage_class,
-                settings.registries,
+                settings.pull_secret_names,
                 settings.queueing,
             ),
             queueing=self._queueing,
@@ -211,7 +211,7 @@ class Operator:
             queueing=self._queueing,
             egress=egress,
             limits=limits,
-            registries=PlatformRegistries(kube, settings.namespace, settings.registries),
+            platform_logins=PlatformLogins(kube, settings.namespace, settings.pull_secret_names),
         )
 
         async def reconcile(key: Key) -> Result:

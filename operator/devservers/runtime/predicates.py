@@ -6,7 +6,7 @@ message may be a little old (see `MAX_REFRESHES_PER_SECOND`).
 Those numbers change with every start and stop in the cluster, for every server that waits. So digits in a Workload's
 messages are no change, and a ClusterQueue enqueues only servers that wait, debounced to a bounded rate however many
 they are (kopf_source.py adds them to the queue with the delay). A server that is admitted is enqueued by its own
-Workload at once. The delay of status writes is in observe/debounce.py.
+Workload at once. The delay of status writes is in observe/status_write_delay.py.
 """
 
 from __future__ import annotations

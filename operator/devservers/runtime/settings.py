@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     """DEBUG, INFO, WARNING or ERROR."""
 
     @property
-    def registries(self) -> tuple[str, ...]:
+    def pull_secret_names(self) -> tuple[str, ...]:
         """The names in `image_pull_secrets`."""
         return tuple(filter(None, self.image_pull_secrets.split(",")))
 

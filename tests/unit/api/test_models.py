@@ -11,7 +11,7 @@ from devservers.api.crdgen import KINDS
 from devservers.api.devserver import DevServer
 from devservers.api.errors import InvalidObjectError
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.flavors import SHIPPED
+from devservers.api.shipped_flavors import SHIPPED
 from devservers.api.user import DevServerUser
 from devservers_core.names import DEFAULT_FLAVOR, namespace_of, user_of
 from devservers_core.quantity import parse_quantity

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bastion.session import prompt as prompt_module
-from bastion.session.audit import AuditSession
+from bastion.session.audit_client import AuditSession
 from bastion.session.prompt import Prompt
 from devctl.command_table import COMMANDS, GROUPS
 

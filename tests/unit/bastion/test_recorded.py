@@ -12,7 +12,7 @@ from tests.support.bastion.terminal import at_a_terminal, ended
 
 PROGRAM = """
 import os, sys
-from bastion.session.audit import AuditSession
+from bastion.session.audit_client import AuditSession
 from bastion.session.recorded import run_recorded
 
 def talk():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bastion.session.audit import AuditSession
+from bastion.session.audit_client import AuditSession
 from bastion.session.run import run
 
 LIMITED = "import resource\nfrom bastion.session.run import limit\nlimit()\n"

@@ -10,7 +10,7 @@ import pytest
 from devctl.command_line import parse
 from devctl.command_table import COMMANDS, COMMON_OPTIONS, GROUPS, SUBCOMMANDS
 from devctl.config import Config
-from devctl.ssh import forwarded_flags, remote_command
+from devctl.ssh import remote_command, settings_as_flags
 from devctl.typer_commands import load
 
 
@@ -54,7 +54,7 @@ def test_remote_arguments_setting_is_sent_unless_typed(config: Config, words: st
 def test_create_value_options_match_the_command() -> None:
     params = [each for each in load("create", {}).params if each.param_type_name == "option"]
     valued = {name for each in params if not each.is_flag for name in each.opts} - {"--wait"}
-    assert valued == forwarded_flags.CREATE_VALUE_OPTIONS
+    assert valued == settings_as_flags.CREATE_VALUE_OPTIONS
     assert set(COMMON_OPTIONS) <= {name.lstrip("-") for name in valued}
 
 
@@ -88,7 +88,7 @@ def test_short_value_options_match_the_commands() -> None:
         if COMMANDS[name.split()[0]].runs != "local":
             for each in load(name, {}).params:
                 letters[bool(getattr(each, "is_flag", False))] |= {opt[1] for opt in each.opts if len(opt) == 2}
-    assert letters[False] == set(forwarded_flags.SHORT_VALUE_OPTIONS)
+    assert letters[False] == set(settings_as_flags.SHORT_VALUE_OPTIONS)
     assert not letters[True] & letters[False]
 
 
@@ -99,7 +99,7 @@ def test_with_output_matches_the_commands() -> None:
             continue
         if any("--output" in each.opts for each in load(name, {}).params):
             with_output.add(name)
-    assert with_output == forwarded_flags.WITH_OUTPUT
+    assert with_output == settings_as_flags.WITH_OUTPUT
 
 
 class Stream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from devctl.ssh import config, via_bastion
+from devctl.ssh import bastion_settings, config
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_named_hosts_of_a_file_are_found(text: str, found: set[str]) -> None:
     [
         ("mydev", {"other"}, "mydev.devserver mydev"),
         ("mydev", {"mydev"}, "mydev.devserver"),
-        (via_bastion.ALIAS, {via_bastion.ALIAS}, f"{via_bastion.ALIAS}.devserver"),
+        (bastion_settings.ALIAS, {bastion_settings.ALIAS}, f"{bastion_settings.ALIAS}.devserver"),
     ],
 )
 def test_host_patterns_taken_name_is_left_out(server: str, taken: set[str], line: str) -> None:

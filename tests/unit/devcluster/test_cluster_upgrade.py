@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from devcluster import cluster as module
-from devcluster import hostnet
+from devcluster import machine_setup
 from devcluster.cluster import PROGRAMS, Cluster
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(module, "_tools", lambda: {name: f"/tools/{name}" for name in PROGRAMS})
-    monkeypatch.setattr(hostnet, "mtu", lambda: 1500)
+    monkeypatch.setattr(machine_setup, "mtu", lambda: 1500)
     (tmp_path / "site.json").write_text(json.dumps({"address": "10.213.0.2", "gateway": "10.213.0.1"}))
     return Cluster(tmp_path)
 

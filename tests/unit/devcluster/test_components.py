@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from devcluster import hostnet
+from devcluster import machine_setup
 from devcluster.cluster import PROGRAMS
 from devcluster.components import CONTAINERD_SOCKET, Site, components
 from devcluster.config_files import files
@@ -78,5 +78,5 @@ def test_the_audit_log_never_holds_a_body() -> None:
 
 @pytest.mark.parametrize("folder", ["/a", "/a/very/long/path/of/somebody/" * 5, "/ü"])
 def test_a_link_name_fits_the_kernel_and_is_the_folders_own(folder: str) -> None:
-    assert len(hostnet.link_name(Path(folder)).encode()) <= 15
-    assert hostnet.link_name(Path(folder)) != hostnet.link_name(Path(folder + "x"))
+    assert len(machine_setup.link_name(Path(folder)).encode()) <= 15
+    assert machine_setup.link_name(Path(folder)) != machine_setup.link_name(Path(folder + "x"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import hostnet
+from devcluster import machine_setup
 from devcluster.components import Site
 from devcluster.ports import Ports
 
@@ -33,8 +33,8 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> Loopback:
         yield
 
     made = Loopback()
-    monkeypatch.setattr(hostnet, "publish", made.publish)
-    monkeypatch.setattr(hostnet, "one_at_a_time", lock)
+    monkeypatch.setattr(machine_setup, "publish", made.publish)
+    monkeypatch.setattr(machine_setup, "one_at_a_time", lock)
     return made
 
 
@@ -58,6 +58,6 @@ def test_a_platform_that_was_down_keeps_its_port_while_it_is_free(loopback: Loop
 
 
 def test_no_free_port_is_said(loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hostnet, "publish", lambda *_: False)
+    monkeypatch.setattr(machine_setup, "publish", lambda *_: False)
     assert Ports(tmp_path / "a").publish("dsva", SITE, NODE_PORT) is None
     assert Ports(tmp_path / "a").read() == {}

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from devservers.api.flavors import SHIPPED
+from devservers.api.shipped_flavors import SHIPPED
 from devservers_core.names import GPU
 from devservers_core.quantity import parse_quantity
 from infra.local.capacity import Capacity, flavors, pools

@@ -1,6 +1,6 @@
-"""Debounces status writes: steps of a start are written together.
+"""The delay of status writes: steps of a start are written together.
 
-A step is written with the next change that matters, or by itself once it is DEBOUNCE old. A quick start passes its
+A step is written with the next change that matters, or by itself once it is MAX_DELAY old. A quick start passes its
 stages in a second or two: a write for each would double the writes of a server's life, and nobody would see more.
 """
 
@@ -12,10 +12,10 @@ from devservers_core.types import Json
 
 from .times import parse_time
 
-DEBOUNCE = timedelta(seconds=3)
+MAX_DELAY = timedelta(seconds=3)
 
 
-def debounce_delay(previous: Json, candidate: Json, now: datetime, pod_since: datetime | None) -> timedelta | None:
+def status_write_delay(previous: Json, candidate: Json, now: datetime, pod_since: datetime | None) -> timedelta | None:
     """How long the step from `previous` to `candidate` can wait; None: write now, or no step.
 
     Only the timeline, the pod's name, the admission and the message of a start in progress can wait. `pod_since` is
@@ -33,8 +33,8 @@ def debounce_delay(previous: Json, candidate: Json, now: datetime, pod_since: da
         new_times.append(pod_since)
     if not new_times:
         return None
-    remaining = min(new_times) + DEBOUNCE - now
-    return min(remaining, DEBOUNCE) if remaining > timedelta(0) else None
+    remaining = min(new_times) + MAX_DELAY - now
+    return min(remaining, MAX_DELAY) if remaining > timedelta(0) else None
 
 
 def _without_steps(status: Json) -> Json:

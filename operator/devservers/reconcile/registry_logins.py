@@ -33,7 +33,7 @@ async def ensure_registry_secret(client: Client, user: DevServerUser, image: str
         await _create(client, empty_secret(user, registry))
 
 
-class PlatformRegistries:
+class PlatformLogins:
     """Copies the platform's logins into users' namespaces."""
 
     def __init__(self, client: Client, namespace: str = "", names: Sequence[str] = ()) -> None:

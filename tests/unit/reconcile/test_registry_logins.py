@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from devservers.build.registry import platform_secret_name
-from devservers.reconcile.registries import PlatformRegistries, ensure_registry_secret
+from devservers.reconcile.registry_logins import PlatformLogins, ensure_registry_secret
 from devservers_core.names import REGISTRY_ENTRY, SECRET_TYPE_REGISTRY
 from devservers_core.registry import registry_of, secret_name
 from devservers_core.types import Json
@@ -54,12 +54,12 @@ def test_ensure_registry_secret_without_image_writes_nothing() -> None:
 def test_copy_to_creates_the_copy_once_and_replaces_it_when_the_source_changes() -> None:
     api = ApiStandIn()
     api.put(source())
-    registries = PlatformRegistries(api, "s", ["pull"])
+    registries = PlatformLogins(api, "s", ["pull"])
     for _ in range(2):
         asyncio.run(registries.copy_to(user()))
     assert api.log == [f"create Secret/{COPY[2]}"]
     api.put(source("bmV3"))
-    asyncio.run(PlatformRegistries(api, "s", ["pull"]).copy_to(user()))
+    asyncio.run(PlatformLogins(api, "s", ["pull"]).copy_to(user()))
     assert api.log[1:] == [f"replace Secret/{COPY[2]}"]
     assert api.objects[COPY]["data"] == {REGISTRY_ENTRY: "bmV3"}
 
@@ -71,7 +71,7 @@ def test_copy_to_with_an_unusable_source_warns_once_and_writes_nothing(
     api = ApiStandIn()
     if kind is not None:
         api.put(source(kind=kind))
-    registries = PlatformRegistries(api, "s", ["pull"])
+    registries = PlatformLogins(api, "s", ["pull"])
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             asyncio.run(registries.copy_to(user()))

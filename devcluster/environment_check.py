@@ -1,4 +1,4 @@
-"""``python -m devcluster.synced``: checks the running environment against uv.lock.
+"""``python -m devcluster.environment_check``: checks the running environment against uv.lock.
 
 Exit code 0: they agree.
 

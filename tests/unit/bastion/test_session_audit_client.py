@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bastion.session.audit import AuditSession, AuditUnavailableError, BusyError
+from bastion.session.audit_client import AuditSession, AuditUnavailableError, BusyError
 
 
 class AuditStandIn:
@@ -83,12 +83,12 @@ def test_audit_without_cpythons_c_modules_works(tmp_path: Path) -> None:
         "import builtins, sys\n"
         "found = builtins.__import__\n"
         "def without(name, globals=None, *rest):\n"
-        "    if name == '_socket' and globals and globals.get('__name__') == 'bastion.session.audit':\n"
+        "    if name == '_socket' and globals and globals.get('__name__') == 'bastion.session.audit_client':\n"
         "        raise ImportError(name)\n"
         "    return found(name, globals, *rest)\n"
         "builtins.__import__ = without\n"
         "sys.modules['_json'] = None\n"
-        "import bastion.session.audit as module\n"
+        "import bastion.session.audit_client as module\n"
         "assert module.socket.__name__ == 'socket', module.socket\n"
         f"audit = module.AuditSession({str(path)!r})\n"
         "audit.start(kind='exec', argv=['devctl'])\n"
