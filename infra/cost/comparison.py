@@ -15,15 +15,17 @@ MARKER = "<!-- devservers: cost of {} -->"
 
 @dataclass(frozen=True)
 class Comparison:
-    """An estimate and the one before it.
-
-    ``base`` says what ``before`` is of; without one, why there is none. ``instead_of`` says why it is no other.
-    """
+    """An estimate and the one before it."""
 
     now: Estimate
     before: Estimate | None
-    base: str
-    instead_of: str = ""
+    """None when there is nothing to compare with."""
+    before_label: str = ""
+    """Where ``before`` comes from."""
+    why_not_deployed: str = ""
+    """Why the deployed state was not used; empty when it was, or when another base was asked for."""
+    why_no_before: str = ""
+    """Why ``before`` is missing."""
 
     @property
     def difference(self) -> Difference | None:
@@ -41,10 +43,10 @@ class Comparison:
         return "\n".join([*head, *self._table(), *whole, "</details>", ""])
 
     def _caption(self) -> str:
-        unread = f"the last deployed state can't be read ({self.instead_of})"
+        unread = f"the last deployed state can't be read ({self.why_not_deployed})"
         if self.before:
-            return f"Compared with {self.base}" + (f", as {unread}" if self.instead_of else "")
-        return f"Not compared: {unread}, and {self.base}"
+            return f"Compared with {self.before_label}" + (f", as {unread}" if self.why_not_deployed else "")
+        return f"Not compared: {unread}, and {self.why_no_before}"
 
     def _difference(self) -> Iterator[str]:
         yield self._caption()

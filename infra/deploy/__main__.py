@@ -21,7 +21,7 @@ from devcluster.progress import Progress
 from devservers_core.paths import current
 from infra.deploy.aws.environment import Environment
 from infra.deploy.aws.tools import find_tools
-from infra.deploy.cost_base import compared
+from infra.deploy.cost_base import compare
 from infra.deploy.leftover import describe
 from infra.deploy.local.platform import Platform
 from infra.deploy.preview_mode import PreviewMode, choose
@@ -93,7 +93,7 @@ def preview(
         from infra.preview.simulation import simulate
 
         if now := simulate(file).cost:
-            print(compared(now, os.environ).text())
+            print(compare(now, os.environ).text())
     else:
         # They load the SDKs, which takes a second that nothing else should wait for.
         from infra.preview.report import Report
@@ -127,7 +127,7 @@ def cost(
     elif output == "json":
         print(json.dumps(now.record(), indent=2))
     else:
-        comparison = compared(now, os.environ, base, target)
+        comparison = compare(now, os.environ, base, target)
         print(comparison.markdown() if output == "markdown" else comparison.text())
 
 

@@ -40,13 +40,13 @@ class CostBaseError(InfraError):
 
 @dataclass(frozen=True)
 class CostBase:
-    """An estimate to compare with, and what it is of."""
+    """An estimate to compare with, and where it comes from."""
 
     estimate: Estimate
-    what: str
+    label: str
 
 
-def compared(
+def compare(
     now: Estimate,
     env: Mapping[str, str],
     base: str = "",
@@ -61,22 +61,26 @@ def compared(
     Raises :class:`CostBaseError` for a base that was named and isn't there.
     """
     if base:
-        named = file(now.stack, Path(base)) if Path(base).is_file() else revision(now.stack, base, root)
-        return Comparison(now, named.estimate, named.what)
+        named = (
+            estimate_of_file(now.stack, Path(base))
+            if Path(base).is_file()
+            else estimate_of_revision(now.stack, base, root)
+        )
+        return Comparison(now, named.estimate, named.label)
     try:
-        state = deployed(now.stack, env)
-        return Comparison(now, state.estimate, state.what)
+        state = estimate_of_state(now.stack, env)
+        return Comparison(now, state.estimate, state.label)
     except CostBaseError as error:
-        reason = error.what
+        why = error.what
     try:
-        branch = revision(now.stack, target, root)
-        return Comparison(now, branch.estimate, branch.what, reason)
+        branch = estimate_of_revision(now.stack, target, root)
+        return Comparison(now, branch.estimate, branch.label, why_not_deployed=why)
     except CostBaseError as error:
-        return Comparison(now, None, error.what, reason)
+        return Comparison(now, None, why_not_deployed=why, why_no_before=error.what)
 
 
-def deployed(stack: str, env: Mapping[str, str]) -> CostBase:
-    """The estimate that the last update wrote into the state. Raises :class:`CostBaseError`."""
+def estimate_of_state(stack: str, env: Mapping[str, str]) -> CostBase:
+    """The estimate that the last update wrote into the state, read by Pulumi. Raises :class:`CostBaseError`."""
     try:
         tools = find_tools(env)
         tools.require("pulumi", plugins=False)
@@ -95,8 +99,10 @@ def deployed(stack: str, env: Mapping[str, str]) -> CostBase:
     return CostBase(_estimate(record, stack, f"the state of stack {stack}"), f"the last deployed state of {stack}")
 
 
-def revision(stack: str, ref: str = "", root: Path = ROOT) -> CostBase:
-    """What a revision's own program and stack file estimate, run on mocks; by default the target branch's.
+def estimate_of_revision(stack: str, ref: str = "", root: Path = ROOT) -> CostBase:
+    """What a revision's own program and stack file estimate, run on mocks in a process of its own.
+
+    By default it is the target branch's, checked out by git into a temporary folder.
 
     Raises :class:`CostBaseError`.
     """
@@ -121,7 +127,7 @@ def revision(stack: str, ref: str = "", root: Path = ROOT) -> CostBase:
     return CostBase(_estimate(record, stack, name), f"the estimate of {name} ({commit[:12]})")
 
 
-def file(stack: str, path: Path) -> CostBase:
+def estimate_of_file(stack: str, path: Path) -> CostBase:
     """An estimate from a file: what `make cost OUTPUT=json` or `pulumi stack output cost --json` printed.
 
     Raises :class:`CostBaseError`.

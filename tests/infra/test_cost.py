@@ -23,7 +23,7 @@ from infra.cost.estimator import estimate
 from infra.cost.resource_counter import ResourceCounter
 from infra.deploy import cost_base as bases
 from infra.deploy.__main__ import app
-from infra.deploy.cost_base import CostBaseError, compared
+from infra.deploy.cost_base import CostBaseError, compare
 from infra.preview.graph import Graph
 from infra.preview.simulation import simulate
 from infra.preview.stackfile import names, read
@@ -168,7 +168,7 @@ class TestText:
         whole = "\n".join(text.lines(elsewhere))
         assert "This stack is in sa-east-1, and prices are us-east-1's" in whole
         assert "within it" not in whole
-        assert "**This stack is in sa-east-1" in Comparison(elsewhere, None, "x").markdown()
+        assert "**This stack is in sa-east-1" in Comparison(elsewhere, None, why_no_before="x").markdown()
         assert "This stack is in" not in "\n".join(text.lines(of("dev")))
         assert Estimate.from_record(elsewhere.record()).region == "sa-east-1"
 
@@ -273,7 +273,7 @@ class TestComparison:
         assert more in rows[1]
 
     def test_comparison_comment_begins_with_its_marker(self) -> None:
-        body = Comparison(of("prod"), None, "there is nothing", "no backend").markdown()
+        body = Comparison(of("prod"), None, why_not_deployed="no backend", why_no_before="there is nothing").markdown()
         assert body.startswith(MARKER.format("prod") + "\n")
         assert "Not compared: the last deployed state can't be read (no backend), and there is nothing." in body
         assert body.index("<details>") < body.index("Cost of stack prod a month") < body.index("</details>")
@@ -324,8 +324,8 @@ class TestBase:
         record = changed("prod", "gpu-l40s", max=2).record()
         (tmp_path / "outputs").write_text(json.dumps({"cost": record, "region": "x"}))
         answer = f'[ "$*" = "stack output --stack prod --json --non-interactive" ] && cat {tmp_path}/outputs'
-        found = compared(of("prod"), pulumi(tmp_path, monkeypatch, answer), root=repository)
-        assert (found.base, found.instead_of) == ("the last deployed state of prod", "")
+        found = compare(of("prod"), pulumi(tmp_path, monkeypatch, answer), root=repository)
+        assert (found.before_label, found.why_not_deployed) == ("the last deployed state of prod", "")
         assert found.before == Estimate.from_record(record)
         assert "Compared with the last deployed state of prod\n" in found.text()
 
@@ -341,10 +341,10 @@ class TestBase:
     def test_base_with_an_unreadable_state_is_the_target_branch(
         self, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, answer: str, reason: str
     ) -> None:
-        found = compared(of("prod"), pulumi(tmp_path, monkeypatch, answer), root=repository)
+        found = compare(of("prod"), pulumi(tmp_path, monkeypatch, answer), root=repository)
         commit = subprocess.check_output(["git", "-C", str(repository), "rev-parse", "main"], text=True)[:12]
-        assert found.base == f"the estimate of main ({commit})"
-        assert reason in found.instead_of
+        assert found.before_label == f"the estimate of main ({commit})"
+        assert reason in found.why_not_deployed
         assert found.before
         assert found.difference
         assert not found.difference.empty
@@ -354,26 +354,26 @@ class TestBase:
 
     def test_base_without_a_backend_is_the_named_branch(self, tmp_path: Path, repository: Path) -> None:
         subprocess.run(["git", "-C", str(repository), "branch", "release"], check=True)
-        found = compared(of("prod"), {"HOME": str(tmp_path)}, target="release", root=repository)
-        assert found.base.startswith("the estimate of release (")
-        assert "not on this machine" in found.instead_of or "no backend" in found.instead_of
+        found = compare(of("prod"), {"HOME": str(tmp_path)}, target="release", root=repository)
+        assert found.before_label.startswith("the estimate of release (")
+        assert "not on this machine" in found.why_not_deployed or "no backend" in found.why_not_deployed
 
     def test_base_without_state_and_branch_is_none_with_a_reason(self, tmp_path: Path, repository: Path) -> None:
-        found = compared(of("prod"), {"HOME": str(tmp_path)}, target="gone", root=repository)
+        found = compare(of("prod"), {"HOME": str(tmp_path)}, target="gone", root=repository)
         assert found.before is None
-        assert "no revision gone" in found.base
-        assert found.instead_of
+        assert "no revision gone" in found.why_no_before
+        assert found.why_not_deployed
         assert "Not compared: " in found.text()
         assert "Cost of stack prod" in found.text()
 
     def test_base_by_name_is_used_or_refused(self, tmp_path: Path, repository: Path) -> None:
         file = tmp_path / "before.json"
         file.write_text(json.dumps(changed("prod", "").record()))
-        assert compared(of("prod"), {}, str(file)).base == str(file)
-        assert compared(of("prod"), {}, "HEAD", root=repository).base.startswith("the estimate of HEAD (")
+        assert compare(of("prod"), {}, str(file)).before_label == str(file)
+        assert compare(of("prod"), {}, "HEAD", root=repository).before_label.startswith("the estimate of HEAD (")
         for named in ("gone", str(tmp_path / "no.json")):
             with pytest.raises(CostBaseError) as caught:
-                compared(of("prod"), {}, named, root=repository)
+                compare(of("prod"), {}, named, root=repository)
             assert len(str(caught.value).splitlines()) == 2
 
     def test_base_file_of_another_stack_or_content_is_refused(self, tmp_path: Path) -> None:
@@ -381,11 +381,11 @@ class TestBase:
         for content, said in ((json.dumps(of("dev").record()), "of stack dev"), ("{}", "no estimate"), ("{", "can't")):
             file.write_text(content)
             with pytest.raises(CostBaseError, match=said):
-                bases.file("prod", file)
+                bases.estimate_of_file("prod", file)
 
     def test_base_revision_that_fails_shows_its_error(self, repository: Path) -> None:
         with pytest.raises(CostBaseError, match=r"HEAD has no estimate of stack dev; it says: AssertionError"):
-            bases.revision("dev", "HEAD", repository)
+            bases.estimate_of_revision("dev", "HEAD", repository)
 
 
 def test_cost_command_with_a_base_file_prints_markdown(tmp_path: Path) -> None:

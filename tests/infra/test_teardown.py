@@ -1,4 +1,4 @@
-"""Taking an environment down: order, draining, leftovers and protection."""
+"""Taking an environment down: order, ending of servers, leftovers and protection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from infra import ROOT
 from infra.aws.cluster.pool_layout import groups_of, system_of
 from infra.deploy.__main__ import app
 from infra.deploy.aws import docker_login, enis, leftovers, offerings, policy_pack, state
-from infra.deploy.aws.drain_plan import KINDS, RETAIN, WORKLOADS, ClusterObjects, Home, commands, sweep
+from infra.deploy.aws.end_servers_plan import KINDS, RETAIN, WORKLOADS, ClusterObjects, UserClaim, first_steps, sweep
 from infra.deploy.aws.enis import NetworkInterface
 from infra.deploy.aws.environment import Environment, RefusedError, refuse_protected
 from infra.deploy.aws.state import StateResource, resources
@@ -138,30 +138,30 @@ OBJECTS = ClusterObjects(
         meta("Service", "web", "default", spec={"type": "LoadBalancer"}),
         meta("Service", "box", "dev-ann", spec={"type": "ClusterIP"}),
     ],
-    KINDS[:1],
+    KINDS,
 )
-HOME = Home("dev-ann", "box-home", "pv-1", "vol-1", "10Gi")
+HOME = UserClaim("dev-ann", "box-home", "pv-1", "vol-1", "10Gi")
 
 
-class TestDraining:
+class TestEndServersPlan:
     """The plan."""
 
-    def test_drain_retains_homes_then_deletes_servers_and_load_balancers(self) -> None:
-        found = [command.arguments for command in commands(OBJECTS)]
+    def test_first_steps_retain_homes_then_delete_servers_and_load_balancers(self) -> None:
+        found = [command.arguments for command in first_steps(OBJECTS)]
         assert found[0] == ("patch", "persistentvolume", "pv-1", "--type", "merge", "--patch", RETAIN)
         assert found[1][:4] == ("delete", KINDS[0], "--all", "--all-namespaces")
         assert found[2][:3] == ("delete", "service", "web")
         assert len(found) == 3
 
-    def test_drain_sweep_deletes_workloads_of_user_namespaces(self) -> None:
+    def test_sweep_deletes_workloads_of_user_namespaces(self) -> None:
         running = {kind: [meta("X", "x", namespace) for namespace in ("dev-ann", "kube-system")] for kind in WORKLOADS}
         found = [command.arguments for command in sweep(OBJECTS, running)]
         assert [words[1] for words in found] == list(WORKLOADS)
         assert all(words[2:6] == ("--all", "--namespace", "dev-ann", "--cascade=foreground") for words in found)
         assert sweep(OBJECTS, {"pods": [meta("Pod", "x", "kube-system")]}) == []
 
-    def test_drain_deletes_own_kinds_only_and_no_claim(self) -> None:
-        for command in [*commands(OBJECTS), *sweep(OBJECTS, {"pods": [meta("Pod", "x", "dev-ann")]})]:
+    def test_plan_deletes_own_kinds_only_and_no_claim(self) -> None:
+        for command in [*first_steps(OBJECTS), *sweep(OBJECTS, {"pods": [meta("Pod", "x", "dev-ann")]})]:
             words = command.arguments
             assert "persistentvolumeclaims" not in words
             assert "namespace" not in words[1:2]
@@ -171,18 +171,18 @@ class TestDraining:
                 assert words[words.index("--namespace") + 1] == "dev-ann"
             assert "pv-2" not in words
 
-    def test_drain_steps_are_repeatable_and_have_a_timeout(self) -> None:
-        for command in commands(OBJECTS, seconds=5):
+    def test_first_steps_are_repeatable_and_have_a_timeout(self) -> None:
+        for command in first_steps(OBJECTS, seconds=5):
             if command.arguments[0] == "delete":
                 assert "--ignore-not-found" in command.arguments
                 assert "--timeout=5s" in command.arguments
 
-    def test_drain_names_homes_with_their_disks(self) -> None:
-        assert OBJECTS.homes() == [HOME]
+    def test_user_claims_name_their_disks(self) -> None:
+        assert OBJECTS.user_claims() == [HOME]
         assert str(HOME) == "dev-ann/box-home (10Gi, vol-1)"
 
-    def test_drain_of_an_empty_cluster_has_no_command(self) -> None:
-        assert commands(ClusterObjects()) == []
+    def test_first_steps_of_an_empty_cluster_are_none(self) -> None:
+        assert first_steps(ClusterObjects()) == []
 
 
 def resource(kind: str, name: str, id_: str = "", **more: Any) -> dict[str, Any]:
@@ -402,7 +402,7 @@ def yes_to(asked: list[str]) -> Callable[[str], bool]:
 class TestDown:
     """`make down STACK=dev`, with programs that only write down how they are called."""
 
-    def test_down_drains_then_destroys_then_lists_leftovers(self, programs: Programs) -> None:
+    def test_down_ends_servers_then_destroys_then_lists_leftovers(self, programs: Programs) -> None:
         programs.answers.insert(0, {"words": ["pulumi", "stack", "export"], "out": exported()})
         asked: list[str] = []
         left = programs.environment().down(yes_to(asked))

@@ -18,8 +18,8 @@ from devcluster.progress import Progress
 from devservers_core.names import BASTION_NAMESPACE, SYSTEM_NAMESPACE
 from infra.deploy import rollouts
 from infra.deploy.aws import awscli, docker_login, enis, leftovers, offerings, policy_pack, state
-from infra.deploy.aws.drain import drain as drained
-from infra.deploy.aws.drain_plan import Home
+from infra.deploy.aws.end_servers import end_servers
+from infra.deploy.aws.end_servers_plan import UserClaim
 from infra.deploy.aws.stack import need_stack, runner
 from infra.deploy.aws.state import StateResource
 from infra.deploy.aws.tools import Tools, find_tools
@@ -79,9 +79,12 @@ class Environment:
         outputs = stack.up(policy_packs=packs)
         self._wait_for_rollouts(outputs.get("kubeconfig"), tools)
 
-    def down(self, ask: Ask, drain: bool = True) -> list[Leftover]:
-        """Destroy the stack and give what is left. Raises :class:`RefusedError` when the answer is no."""
-        tools = self._tools(("pulumi", "aws", *(("kubectl",) if drain else ())))
+    def down(self, ask: Ask, end_first: bool = True) -> list[Leftover]:
+        """Destroy the stack and give what is left. Raises :class:`RefusedError` when the answer is no.
+
+        Without ``end_first`` servers are not ended before, and the disks of homes are not set to be kept.
+        """
+        tools = self._tools(("pulumi", "aws", *(("kubectl",) if end_first else ())))
         stack = self._stack(tools)
         before = state.resources(stack.export())
         refuse_protected(self.stack.name, before, self.region)
@@ -95,10 +98,10 @@ class Environment:
         ):
             raise RefusedError("nothing was taken down", "run it again and say yes, or with YES=1")
         cluster = state.cluster_name(before)
-        homes = self._drain(stack, tools) if drain and cluster else []
+        claims = self._end_servers(stack, tools) if end_first and cluster else []
         self._destroy(stack, tools.path("aws"), cluster, ask)
         after = state.resources(stack.export())
-        return leftovers.leftovers(before, after, homes, self.region)
+        return leftovers.leftovers(before, after, claims, self.region)
 
     def _check_offerings(self, tools: Tools) -> None:
         aws = settings_of(self.stack).aws
@@ -115,7 +118,7 @@ class Environment:
         need_stack(stack)
         return stack
 
-    def _drain(self, stack: StackRunner, tools: Tools) -> list[Home]:
+    def _end_servers(self, stack: StackRunner, tools: Tools) -> list[UserClaim]:
         kubeconfig = stack.outputs().get("kubeconfig")
         if not kubeconfig:
             raise RefusedError(
@@ -124,10 +127,10 @@ class Environment:
                 "or stay without being named when the cluster is gone (docs/guides/aws.md, step 10)",
             )
         with self._kubectl(kubeconfig, tools) as kubectl:
-            homes = drained(kubectl, self.progress)
-        for home in homes:
-            self.progress.say(f"home kept: {home}")
-        return homes
+            claims = end_servers(kubectl, self.progress)
+        for claim in claims:
+            self.progress.say(f"home kept: {claim}")
+        return claims
 
     @contextmanager
     def _kubectl(self, kubeconfig: object, tools: Tools) -> Iterator[Kubectl]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from infra.deploy.aws.drain_plan import Home
+from infra.deploy.aws.end_servers_plan import UserClaim
 from infra.deploy.aws.state import StateResource, of_type
 from infra.deploy.leftover import Leftover
 
@@ -43,14 +43,14 @@ def unprotect_commands(resources: Sequence[StateResource], region: str) -> list[
 
 
 def leftovers(
-    before: Sequence[StateResource], after: Sequence[StateResource], homes: Sequence[Home], region: str
+    before: Sequence[StateResource], after: Sequence[StateResource], claims: Sequence[UserClaim], region: str
 ) -> list[Leftover]:
     """What is left: ``before`` and ``after`` are the state around destroy."""
     still = {(each.type, each.name) for each in after}
     gone = [each for each in before if (each.type, each.name) not in still]
     kept = [each for each in before if each.retain or (each.type, each.name) in still]
     return [
-        *_homes(homes, region),
+        *_disks(claims, region),
         *_files(of_type(kept, FILES), region),
         *_images(of_type(kept, IMAGES), region),
         *_zones(of_type(kept, ZONE)),
@@ -63,11 +63,11 @@ def _aws(region: str, *arguments: str) -> tuple[str, ...]:
     return ("aws", *arguments, "--region", region)
 
 
-def _homes(homes: Sequence[Home], region: str) -> Iterator[Leftover]:
-    for home in homes:
-        if home.handle.startswith("vol-"):
-            why = f"the home {home.namespace}/{home.claim}, {home.size}"
-            yield Leftover(f"disk {home.handle}", why, _aws(region, "ec2", "delete-volume", "--volume-id", home.handle))
+def _disks(claims: Sequence[UserClaim], region: str) -> Iterator[Leftover]:
+    for each in claims:
+        if each.handle.startswith("vol-"):
+            why = f"the home {each.namespace}/{each.claim}, {each.size}"
+            yield Leftover(f"disk {each.handle}", why, _aws(region, "ec2", "delete-volume", "--volume-id", each.handle))
 
 
 def _files(kept: Iterable[StateResource], region: str) -> Iterator[Leftover]:

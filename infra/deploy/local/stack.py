@@ -24,7 +24,7 @@ from devservers_core.paths import Paths, current
 from infra.deploy import rollouts
 from infra.deploy.kubectl import KubectlError
 from infra.deploy.leftover import Leftover
-from infra.deploy.local.drain import drain, foreign_workloads, leftovers
+from infra.deploy.local.end_servers import end_servers, foreign_workloads, leftovers
 from infra.deploy.local.kubectl import kubectl
 from infra.deploy.local.locks import drop_dead_locks
 from infra.deploy.rollouts import RolloutError
@@ -158,7 +158,7 @@ class LocalStack:
                 f"in a queue and no server's: {', '.join(others[:10])}; no server was ended",
                 "delete what owns them and run the same command again",
             )
-        if left := drain(self._kubectl, wait_seconds):
+        if left := end_servers(self._kubectl, wait_seconds):
             raise InfraError(
                 f"still in a queue after the servers were ended: {', '.join(left[:10])}",
                 "delete what owns them and run the same command again; if Kueue is down, `make up` first",

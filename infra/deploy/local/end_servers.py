@@ -42,7 +42,7 @@ def foreign_workloads(kubectl: Kubectl) -> list[str]:
     return [_named(each) for each in foreign if "deletionTimestamp" not in each["metadata"]]
 
 
-def drain(kubectl: Kubectl, wait_seconds: float) -> list[str]:
+def end_servers(kubectl: Kubectl, wait_seconds: float) -> list[str]:
     """End all servers, whose homes stay; gives what is in a queue all the same, as KIND NAMESPACE/NAME.
 
     Raises KubectlError.

@@ -1,4 +1,4 @@
-"""Plans how a cluster is drained: the kubectl commands that end what users run, in order.
+"""Plans how users' disks are kept and what they run is ended: the kubectl commands, in order.
 
 Invariant: users' work is ended while the operator that knows it still runs, and no home goes with it.
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from devservers_core.names import GROUP, LABEL_USER
 from devservers_core.types import Json
 
-KINDS = (f"devservers.{GROUP}", f"trainingjobs.{GROUP}")
+KINDS = (f"devservers.{GROUP}",)
 """What users make of our kinds: deleted first, by name of their resource."""
 WORKLOADS = ("deployments.apps", "statefulsets.apps", "jobs.batch", "pods")
 """What may run beside them in a user's namespace."""
@@ -24,8 +24,11 @@ RETAIN = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Retain"}})
 
 
 @dataclass(frozen=True)
-class Home:
-    """A volume claim of a user, with the disk behind it: its id at the provisioner, "" when none is bound."""
+class UserClaim:
+    """A volume claim of a user, home or not, and the disk bound to it.
+
+    ``handle`` is the disk's id at the provisioner, "" when none is bound.
+    """
 
     namespace: str
     claim: str
@@ -53,10 +56,10 @@ class ClusterObjects:
         metadata = (each["metadata"] for each in self.namespaces)
         return sorted(str(meta["name"]) for meta in metadata if LABEL_USER in (meta.get("labels") or {}))
 
-    def homes(self) -> list[Home]:
+    def user_claims(self) -> list[UserClaim]:
         """Every claim in a user's namespace."""
         users, volumes = set(self.users()), {each["metadata"]["name"]: each for each in self.volumes}
-        homes = []
+        claims = []
         for claim in self.claims:
             meta, spec = claim["metadata"], claim.get("spec") or {}
             if meta["namespace"] in users:
@@ -64,8 +67,8 @@ class ClusterObjects:
                 about = (volumes.get(volume) or {}).get("spec") or {}
                 size = str((spec.get("resources") or {}).get("requests", {}).get("storage", ""))
                 handle = str((about.get("csi") or {}).get("volumeHandle", ""))
-                homes.append(Home(str(meta["namespace"]), str(meta["name"]), str(volume), handle, size))
-        return sorted(homes, key=lambda home: (home.namespace, home.claim))
+                claims.append(UserClaim(str(meta["namespace"]), str(meta["name"]), str(volume), handle, size))
+        return sorted(claims, key=lambda claim: (claim.namespace, claim.claim))
 
 
 @dataclass(frozen=True)
@@ -76,16 +79,19 @@ class Command:
     arguments: tuple[str, ...]
 
 
-def commands(objects: ClusterObjects, seconds: int = WAIT_SECONDS) -> list[Command]:
-    """The steps that end what users run, in order; each is done again without harm."""
-    return list(_commands(objects, seconds))
+def first_steps(objects: ClusterObjects, seconds: int = WAIT_SECONDS) -> list[Command]:
+    """The steps that keep disks and end servers and load balancers, in order; `sweep` is the rest of the plan.
+
+    Each is done again without harm.
+    """
+    return list(_first_steps(objects, seconds))
 
 
-def _commands(objects: ClusterObjects, seconds: int) -> Iterator[Command]:
-    for home in objects.homes():
-        if home.volume:
-            patch = ("patch", "persistentvolume", home.volume, "--type", "merge", "--patch", RETAIN)
-            yield Command(f"keep the disk of {home.namespace}/{home.claim}", patch)
+def _first_steps(objects: ClusterObjects, seconds: int) -> Iterator[Command]:
+    for claim in objects.user_claims():
+        if claim.volume:
+            patch = ("patch", "persistentvolume", claim.volume, "--type", "merge", "--patch", RETAIN)
+            yield Command(f"keep the disk of {claim.namespace}/{claim.claim}", patch)
     for kind in [kind for kind in KINDS if kind in objects.kinds]:
         # Ours alone, so one command for all: an environment has hundreds of users.
         yield _delete(f"everybody's {kind.partition('.')[0]}", kind, ("--all-namespaces",), seconds)

@@ -1,4 +1,4 @@
-"""Draining a cluster before `make down`: servers end, homes and other work stay."""
+"""Ending of servers before a stack is destroyed: servers end, homes and other work stay."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from devcluster.progress import Progress
-from infra.deploy.aws.drain import drain
-from infra.deploy.aws.drain_plan import Home
+from infra.deploy.aws.end_servers import end_servers
+from infra.deploy.aws.end_servers_plan import UserClaim
 from infra.deploy.kubectl import Kubectl, KubectlError
 from tests.support.cluster.client import Client
 from tests.support.cluster.harness import ADMIN, ApiServer, find_tool
@@ -72,7 +72,7 @@ def running(admin: Client, namespace: str) -> Callable[[], bool]:
     return lambda: len(admin.list("v1", "Pod", namespace)) == 2
 
 
-def test_drain_ends_servers_and_keeps_homes_and_other_work(
+def test_end_servers_ends_servers_and_keeps_homes_and_other_work(
     controllers: ApiServer, kubectl: Kubectl, user_name: str, namespace: str
 ) -> None:
     admin = controllers.admin
@@ -99,10 +99,10 @@ def test_drain_ends_servers_and_keeps_homes_and_other_work(
     admin.create(balanced)
     said = StringIO()
 
-    homes = drain(kubectl, Progress(said))
+    homes = end_servers(kubectl, Progress(said))
 
     handle = f"vol-pv-{user_name}"
-    assert Home(namespace, "box-home", f"pv-{user_name}", handle, "10Gi") in homes
+    assert UserClaim(namespace, "box-home", f"pv-{user_name}", handle, "10Gi") in homes
     assert admin.list("devservers.io/v1", "DevServer", namespace) == []
     assert admin.list("apps/v1", "Deployment", namespace) == []
     assert admin.list("v1", "Pod", namespace) == []
@@ -115,13 +115,13 @@ def test_drain_ends_servers_and_keeps_homes_and_other_work(
     assert admin.get("apps/v1", "Deployment", "tool", other)
     assert "end everybody's devservers" in said.getvalue()
 
-    again = drain(kubectl, Progress(StringIO()))
+    again = end_servers(kubectl, Progress(StringIO()))
     assert [each for each in again if each.namespace == namespace] == [
         each for each in homes if each.namespace == namespace
     ]
 
 
-def test_drain_with_a_stuck_object_fails_and_names_the_step(
+def test_end_servers_with_a_stuck_object_fails_and_names_the_step(
     controllers: ApiServer, kubectl: Kubectl, user_name: str
 ) -> None:
     """A finalizer whose controller is gone: it ends with the step's name, not for ever."""
@@ -131,14 +131,14 @@ def test_drain_with_a_stuck_object_fails_and_names_the_step(
     controllers.admin.create(stuck)
     try:
         with pytest.raises(KubectlError, match=r"kubectl delete deployments\.apps --all failed: .*timed out"):
-            drain(kubectl, Progress(StringIO()), seconds=2)
+            end_servers(kubectl, Progress(StringIO()), seconds=2)
     finally:
         clear = {"metadata": {"finalizers": None}}
         controllers.admin.patch("apps/v1", "Deployment", "tool", clear, namespace)
 
 
-def test_drain_of_an_unreachable_cluster_fails_in_two_lines(kubectl: Kubectl, tmp_path: Any) -> None:
+def test_end_servers_of_an_unreachable_cluster_fails_in_two_lines(kubectl: Kubectl, tmp_path: Any) -> None:
     (tmp_path / "kubeconfig").write_text("{}")
     with pytest.raises(KubectlError) as caught:
-        drain(Kubectl(kubectl.program, tmp_path / "kubeconfig", kubectl.env), Progress(StringIO()))
+        end_servers(Kubectl(kubectl.program, tmp_path / "kubeconfig", kubectl.env), Progress(StringIO()))
     assert len(str(caught.value).splitlines()) == 2

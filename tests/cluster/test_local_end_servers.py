@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.deploy.kubectl import Kubectl
-from infra.deploy.local.drain import foreign_workloads
+from infra.deploy.local.end_servers import foreign_workloads
 from tests.support.cluster.client import Client
 from tests.support.cluster.harness import ADMIN, ApiServer, find_tool
 from tests.support.wait import eventually

@@ -1,4 +1,4 @@
-"""Ends what users run on a cluster before its stack is destroyed, by the plan of drain_plan.py.
+"""Keeps users' disks and ends what they run, before a stack is destroyed; the plan is in end_servers_plan.py.
 
 Invariant: the steps run in the plan's order, and a step that fails ends it.
 """
@@ -8,13 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from devcluster.progress import Progress
-from infra.deploy.aws.drain_plan import KINDS, WAIT_SECONDS, WORKLOADS, ClusterObjects, Command, Home, commands, sweep
+from infra.deploy.aws.end_servers_plan import (
+    KINDS,
+    WAIT_SECONDS,
+    WORKLOADS,
+    ClusterObjects,
+    Command,
+    UserClaim,
+    first_steps,
+    sweep,
+)
 from infra.deploy.bastion_sessions import end_sessions
 from infra.deploy.kubectl import ALL_NAMESPACES, Kubectl
 
 
 def read_objects(kubectl: Kubectl) -> ClusterObjects:
-    """The objects that draining concerns. Raises KubectlError."""
+    """The objects that the plan is made from. Raises KubectlError."""
     kinds = kubectl.run("api-resources", "--output", "name").split()
     return ClusterObjects(
         kubectl.get("namespaces"),
@@ -25,16 +34,19 @@ def read_objects(kubectl: Kubectl) -> ClusterObjects:
     )
 
 
-def drain(kubectl: Kubectl, progress: Progress, seconds: int = WAIT_SECONDS) -> list[Home]:
-    """End what users run, each step within ``seconds``; gives the homes, which stay. Raises KubectlError."""
+def end_servers(kubectl: Kubectl, progress: Progress, seconds: int = WAIT_SECONDS) -> list[UserClaim]:
+    """Keep users' disks and end what they run, each step within ``seconds``; gives their claims, which stay.
+
+    Raises KubectlError.
+    """
     objects = read_objects(kubectl)
-    _do(kubectl, commands(objects, seconds), progress)
+    _do(kubectl, first_steps(objects, seconds), progress)
     with progress.step("end the sessions on the bastion"):
         end_sessions(kubectl)
     # Only now: what the operator takes away with its servers is not there any more.
     running = {kind: kubectl.get(kind, ALL_NAMESPACES) for kind in WORKLOADS}
     _do(kubectl, sweep(objects, running, seconds), progress)
-    return objects.homes()
+    return objects.user_claims()
 
 
 def _do(kubectl: Kubectl, steps: Iterable[Command], progress: Progress) -> None:
