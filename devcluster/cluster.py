@@ -1,7 +1,7 @@
 """The embedded single-node cluster, seen from the machine: up, down, and what state it is in.
 
 Everything the cluster is lives in one state folder and one set of kernel namespaces. The only things outside
-are one end of a virtual cable with its iptables rules (nat, filter, raw), a cgroup folder and a few kernel settings,
+are one end of a veth pair with its iptables rules (nat, filter, raw), a cgroup folder and a few kernel settings,
 all of them recorded before they are made and undone by :meth:`Cluster.down`.
 """
 

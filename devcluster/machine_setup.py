@@ -1,6 +1,6 @@
 """Sets up the machine's network, cgroup and kernel settings for a node, and undoes it.
 
-A virtual cable to the node, iptables rules for it, a cgroup folder, and the kernel settings that a kubelet changes for
+A veth pair to the node, iptables rules for it, a cgroup folder, and the kernel settings that a kubelet changes for
 the whole machine. Undoing what is not there is no error.
 
 The rules translate addresses, so that servers reach the internet and this machine reaches the node's ports (nat), and
@@ -36,7 +36,7 @@ SETTINGS = (
 """Machine-wide settings that a kubelet sets (pkg/kubelet/cm), and forwarding, which the node's traffic needs."""
 SYS = Path("/proc/sys")
 LINK = "dsv"
-"""How the names of all our cables begin."""
+"""Prefix of the names of all our interfaces on the machine."""
 RUN = Path("/run/devservers-machine")
 """What the clusters of this machine share; gone with the next boot, as the settings are."""
 
@@ -46,7 +46,7 @@ def _run(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 
 def link_name(folder: Path) -> str:
-    """The machine's end of the cable: at most 15 bytes (IFNAMSIZ), one for each state folder."""
+    """The machine's interface of the veth pair: at most 15 bytes (IFNAMSIZ), one for each state folder."""
     return LINK + hashlib.sha256(str(folder).encode()).hexdigest()[:8]
 
 
@@ -65,7 +65,7 @@ def free_addresses(folder: Path) -> tuple[str, str]:
 
 
 def mtu() -> int:
-    """The packet size of the machine's way out, in bytes: a larger one inside would stall large transfers."""
+    """The MTU of the machine's default route: a larger one in the node would stall large transfers."""
     for route in json.loads(_run("ip", "-j", "route", "show", "default").stdout or "[]"):
         with contextlib.suppress(OSError, KeyError):
             return int(Path(f"/sys/class/net/{route['dev']}/mtu").read_text())
@@ -85,7 +85,7 @@ def resolvers() -> tuple[str, ...]:
 
 
 def connect(link: str, site: Site, node: int) -> None:
-    """Lay the cable between the machine and the network namespace of process ``node``."""
+    """Make the veth pair between the machine and the network namespace of process ``node``."""
     _run(
         *("ip", "link", "add", link, "mtu", str(site.mtu), "type", "veth"),
         *("peer", "name", "eth0", "mtu", str(site.mtu), "netns", str(node)),
@@ -161,7 +161,7 @@ def _listened_to(port: int) -> bool:
 
 
 def _rules(link: str, site: Site) -> list[list[str]]:
-    """The rules of a cable, as iptables' arguments.
+    """The rules of a cluster's interface, as iptables' arguments.
 
     `-I` puts a rule first in its chain, so a later one of this list takes precedence.
     """
@@ -171,11 +171,11 @@ def _rules(link: str, site: Site) -> list[list[str]]:
     return [
         ["-t", "nat", "-A", "POSTROUTING", "-s", f"{site.address}/32", "!", "-o", link, *mark, "-j", "MASQUERADE"],
         ["-t", "filter", "-I", "FORWARD", "-i", link, *mark, "-j", "ACCEPT"],
-        # Answers only: forwarding is on for the whole machine, and its neighbours have no business in the node.
+        # Answers only: forwarding is on for the whole machine, and its neighbours may not reach the node.
         ["-t", "filter", "-I", "FORWARD", "-o", link, *mark, "-j", "DROP"],
         ["-t", "filter", "-I", "FORWARD", "-o", link, *mark, "-m", "conntrack", *established, "-j", "ACCEPT"],
-        # The machine's own services are nobody's in the node, whatever address of the machine they listen on. Answers
-        # to what the machine asked are no new connections.
+        # The node may not reach the machine's own services, whatever address of the machine they listen on. Answers to
+        # what the machine asked are not NEW.
         [*coming_in, *mark, "-m", "conntrack", "--ctstate", "NEW", "-j", "DROP"],
         # If this machine is itself the DNS server, servers may still reach its port 53.
         *(
@@ -188,7 +188,7 @@ def _rules(link: str, site: Site) -> list[list[str]]:
 
 
 def disconnect(link: str) -> None:
-    """Take the cable and its rules away. Rules are found by their comment, so a lost record loses nothing."""
+    """Remove the interface and its rules. Rules are found by their comment, so no record of them is needed."""
     _run("ip", "link", "del", link, check=False)
     for table in ("nat", "filter", "raw"):
         for line in _run("iptables", "-w", "-t", table, "-S", check=False).stdout.splitlines():
@@ -221,7 +221,7 @@ def remove_cgroup(name: str) -> None:
 
 
 def others(link: str) -> list[str]:
-    """The cables of other clusters that run on this machine."""
+    """The interfaces of other clusters that run on this machine."""
     found = (path.name for path in Path("/sys/class/net").iterdir())
     return sorted(name for name in found if name.startswith(LINK) and name != link)
 

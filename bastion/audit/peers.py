@@ -1,6 +1,6 @@
 """Unix sockets with peers identified by the kernel and limited per user.
 
-Invariant: who is at the other end of a socket the kernel says, and nobody holds so many that others have none.
+Invariant: the kernel says who is at the other end of a socket, and nobody has so many that others get none.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Peers:
 async def listen(
     path: Path, peer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ) -> asyncio.Server:
-    """Serves a socket; any process of the pod may connect, who it is the kernel says."""
+    """Serves a socket; any process of the pod may connect, and the kernel says who it is."""
     sock = _bind(path)
     return await asyncio.start_unix_server(peer, sock=sock, limit=MAX_LINE_BYTES, backlog=512)
 

@@ -31,8 +31,8 @@ from devservers_core.types import Json
 BEGIN_SECONDS = 15.0
 """From connecting to session_start."""
 WAIT_FOR_SSHD = 8.0
-"""Seconds to wait for sshd's word of a connection that a session names: log and session race each other, and after a
-start of this process so does the supervisor. Sessions wait ten for their answer.
+"""Seconds to wait until sshd's log shows the connection that a session names: log and session race each other, and
+after a start of this process so does the supervisor. Less than sessions wait for an answer (audit_client.py).
 """
 STOPPED = "the audit log cannot be written"
 
@@ -50,14 +50,14 @@ class AuditServer:
         self._peers = Peers()
         self.commands = CommandSlots()
         self._awaited: dict[tuple[str, int], asyncio.Event] = {}
-        """Connections that a session has named and sshd has not."""
+        """Connections that a session has named and sshd's log has not shown."""
         self._idle = asyncio.Event()
         self._idle.set()
         self.failed = asyncio.Event()
         """Set when a line could not be written; nothing is accepted any more."""
 
     async def serve(self) -> asyncio.Server:
-        """Listens; any process of the pod may connect, who it is the kernel says."""
+        """Listens; any process of the pod may connect, and the kernel says who it is."""
         return await listen(self._paths.audit_socket, self._peer)
 
     async def _peer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

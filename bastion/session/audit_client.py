@@ -1,6 +1,6 @@
 """A session's connection to the audit process.
 
-Invariant: a session that the audit process did not write down does not go on; no answer is a refusal.
+Invariant: a session that is not on record does not go on; no answer of the audit process is a refusal.
 
 Every login waits for this module, so it avoids `json` and `socket`, which would double its time.
 """
@@ -22,7 +22,7 @@ protects nobody.
 
 
 class AuditUnavailableError(Exception):
-    """Nothing may be done: the audit process refused, with its reason in one line, or said nothing."""
+    """Nothing may be done: the audit process refused, with its reason in one line, or did not answer."""
 
 
 class BusyError(Exception):
@@ -38,13 +38,13 @@ class AuditSession:
         self._rest = b""
         self._turn: int | None = None
         self.record = False
-        """Whether the stack wants what the terminal shows."""
+        """Whether the stack records what the terminal shows."""
 
     def start(self, **fields: object) -> None:
         """session_start. Raises AuditUnavailableError."""
         self.close()
         try:
-            # Never inherited: the session is over on record when the last of us has let it go.
+            # Not inherited by programs: the record ends when the last process closes the socket.
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
             self._socket.settimeout(ANSWER_SECONDS)
             self._socket.connect(self._path)
@@ -84,7 +84,7 @@ class AuditSession:
             raise self._away() from None
 
     def share_with_child(self) -> None:
-        """From now on two processes speak here: one tells, another shows. Each line of theirs stays whole."""
+        """From now on two processes write here, one events and the other output; a lock keeps their lines whole."""
         import os
 
         self._turn = os.memfd_create("turn")
@@ -105,7 +105,7 @@ class AuditSession:
     def close(self) -> None:
         """Ends the session on record.
 
-        Also in a child, where it only lets go of the parent's.
+        In a child it only closes the child's copy of the socket.
         """
         if self._socket is not None:
             self._socket.close()

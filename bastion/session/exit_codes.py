@@ -7,4 +7,4 @@ BUSY = 75
 NOT_ON_RECORD = 77
 """The audit process refused the session (EX_NOPERM, sysexits.h)."""
 NOT_POSSIBLE = 126
-"""The command is not run, as a shell has it."""
+"""The command was not run; shells use the same code."""

@@ -60,7 +60,7 @@ class Prompt:
         """The fields of session_start, for a new record after the audit process was away."""
 
     def loop(self) -> int:
-        """Until the person leaves; the last command's code."""
+        """Runs lines until the person leaves; the last command's exit code."""
         from devctl.command_table import COMMANDS, GROUPS
 
         self._commands = {**dict.fromkeys(COMMANDS, ()), **{name: tuple(subs) for name, subs in GROUPS.items()}}
@@ -184,7 +184,7 @@ class Prompt:
         return [] if words[0] == "create" else self._names_of("servers")
 
     def _names_of(self, what: str) -> list[str]:
-        """Found by a copy of this process: what it takes in memory goes with it."""
+        """Read by a child process, whose memory is freed with it."""
         if monotonic() - self._asked.get(what, -NAMES_SECONDS) > NAMES_SECONDS:
             self._asked[what] = monotonic()
             self._names[what] = _fetch_names(self._env, what)
@@ -202,7 +202,7 @@ def _fetch_names(env: dict[str, str], what: str) -> list[str]:
     child = os.fork()
     if not child:
         try:
-            # Only what is written to the pipe: no word of devctl's may reach the line that is being typed.
+            # Only the pipe is read: no output of devctl may reach the line that is being typed.
             nowhere = os.open(os.devnull, os.O_RDWR)
             for handle in (0, 1, 2):
                 os.dup2(nowhere, handle)
@@ -262,7 +262,7 @@ def _run_loop(prompt: Prompt, env: dict[str, str]) -> int:
 
 
 def _greet(env: dict[str, str]) -> None:
-    """The message of the day, by a copy of this process: TLS and what goes with it would stay for hours."""
+    """The message of the day, by a child process: here the memory that TLS takes would stay for hours."""
     sys.stdout.flush()
     child = os.fork()
     if not child:

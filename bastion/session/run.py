@@ -37,7 +37,7 @@ a Go program, reserves without writing there does not count. A person has at mos
 (bastion.audit.command_slots), so that they take at most 640 MiB before the supervisor looks at them.
 """
 GO_MEMORY = "96MiB"
-"""From which on kubectl looks for memory to give back (runtime, GOMEMLIMIT)."""
+"""Heap size from which kubectl gives memory back to the system (Go runtime, GOMEMLIMIT)."""
 NICE = 10
 """Below logins and everybody's prompts."""
 MAX_STDIN_BYTES = 4 << 20
@@ -78,7 +78,7 @@ def run(argv: list[str], env: dict[str, str], audit: AuditSession) -> int:
 
 
 def _ignore_signal(number: int, frame: FrameType | None) -> None:
-    """Nothing: the command was sent the same."""
+    """Does nothing: the command got the same signal."""
 
 
 def _wait_child(child: int) -> tuple[int, float]:
@@ -96,7 +96,7 @@ def _signal_name(number: int) -> str:
 
 
 def _run_in_child(argv: list[str], env: dict[str, str], audit: AuditSession) -> None:
-    """The copy's part, from which nothing returns."""
+    """The part of the child process; it never returns."""
     code = 1
     try:
         audit.close()
@@ -122,7 +122,7 @@ def _run_in_child(argv: list[str], env: dict[str, str], audit: AuditSession) -> 
 
 
 def limit() -> None:
-    """Holds this process, and what it starts, to LIMITS and NICE or to what it is held to already."""
+    """Sets LIMITS and NICE for this process and what it starts; limits that are lower already stay."""
     import resource
 
     for name, wanted in LIMITS.items():

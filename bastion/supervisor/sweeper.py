@@ -35,7 +35,7 @@ class ProcessSweeper:
         """People above the limit at the last look at memory."""
 
     def sweep(self, draining: bool) -> list[tuple[LiveConnection, str]]:
-        """Ends who is on no record; the connections that are to end too, and why."""
+        """Ends processes without a connection; gives the connections that must end too, and why."""
         everyone = processes.list_processes()
         lost = processes.orphans(everyone, set(self._table.live), os.getpid())
         if lost and not draining:

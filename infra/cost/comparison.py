@@ -34,7 +34,7 @@ class Comparison:
 
     def text(self) -> str:
         """For a terminal."""
-        return "\n".join([*text.lines(self.now), "", *self._difference()])
+        return "\n".join([*text.lines(self.now), "", *self._text_lines()])
 
     def markdown(self) -> str:
         """For a pull request: totals and what changed; the whole estimate is folded."""
@@ -48,7 +48,7 @@ class Comparison:
             return f"Compared with {self.before_label}" + (f", as {unread}" if self.why_not_deployed else "")
         return f"Not compared: {unread}, and {self.why_no_before}"
 
-    def _difference(self) -> Iterator[str]:
+    def _text_lines(self) -> Iterator[str]:
         yield self._caption()
         found = self.difference
         if found and found.empty:

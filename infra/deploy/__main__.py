@@ -44,7 +44,7 @@ def up(
     yes: Yes = False,
     fake_gpus: Annotated[
         int | None,
-        typer.Option(min=0, max=capacity.MAX_FAKE_GPUS, help="GPUs to pretend; kept until it is said again."),
+        typer.Option(min=0, max=capacity.MAX_FAKE_GPUS, help="GPUs to pretend; kept until it is set again."),
     ] = None,
 ) -> None:
     """A cluster, the platform on it, and a first server; of a stack on AWS, all of it."""
@@ -142,7 +142,7 @@ def inventory() -> None:
 
 @app.command()
 def prices() -> None:
-    """Write infra/catalog/prices.json anew: what AWS takes for the instance types of the catalog."""
+    """Write infra/catalog/prices.json anew: what AWS charges for the instance types of the catalog."""
     from infra.catalog.prices import FILE
     from infra.deploy.prices import update
 
@@ -154,7 +154,7 @@ def prices() -> None:
 def destroy() -> None:
     """End all servers and take the platform off the local cluster; homes stay, and are named.
 
-    Refused, with every server left as it is, while a pod or Job that is no server's is in a queue.
+    Refused, with every server left as it is, while a pod or Job that belongs to no server is in a queue.
     """
     _platform().destroy()
 

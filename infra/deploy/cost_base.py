@@ -1,6 +1,6 @@
 """Finds the estimate to compare costs with: the deployed state's, a revision's or a file's.
 
-Invariant: it says which it is, and where the state can't be read, why not.
+Invariant: a comparison says which estimate it used and, if the deployed state can't be read, why not.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from infra.deploy.stack_runner import PulumiError
 from infra.errors import InfraError
 
 OUTPUT = "cost"
-"""Of the stack: the estimate's record (infra/aws/stack.py)."""
+"""The output of a stack with the record of its estimate (infra/aws/stack.py)."""
 TARGETS = ("origin/main", "main")
-"""The branch that changes go to, where no revision is named."""
+"""Branches whose estimate is used when no revision is named and the state can't be read; the first that exists."""
 PACKAGES = (".", "core", "operator", "cli")
 """Folders with the packages of a checkout."""
 FORMER_MODULE = "infra.local"

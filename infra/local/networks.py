@@ -22,7 +22,7 @@ class ClusterNetworks:
     """Networks in CIDR notation."""
 
     closed: tuple[str, ...] = ()
-    """Nodes with the pods on them, the API server, and the machine's end of the embedded node's cable."""
+    """Nodes with the pods on them, the API server, and the machine's end of the embedded node's veth pair."""
     dns: tuple[str, ...] = ()
     """Name servers that are no pods: the embedded node."""
     machine: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ import pulumi
 from pulumi_kubernetes.helm.v3 import Release
 
 from devservers_core.names import KUEUE_NAMESPACE
-from infra.platform import kueue, queues
+from infra.platform import kueue, kueue_objects
 from infra.platform.manifest import TIMEOUT_SECONDS, WAIT_FOR, Component, annotated
 from infra.platform.pools import Pool
 from infra.settings.stack import Settings
@@ -30,7 +30,7 @@ _SHORT_PAUSE_SECONDS = 0.5
 
 
 class Queueing(Component):
-    """Kueue with its namespace, then the queues of the pools."""
+    """Kueue with its namespace, then the queues of the pools (kueue_objects.py)."""
 
     def __init__(self, pools: Sequence[Pool], settings: Settings, opts: pulumi.ResourceOptions) -> None:
         super().__init__("queueing", opts)
@@ -52,11 +52,11 @@ class Queueing(Component):
         )
         ready = pulumi.ErrorHook("kueue-answers", retry_while_webhook_starts(settings.await_seconds))
         hooks = pulumi.ResourceHookBinding(on_error=[ready])
-        flavors = [self.add(each, [release], hooks) for each in queues.resource_flavors(pools)]
-        for manifest in queues.priority_classes():
+        flavors = [self.add(each, [release], hooks) for each in kueue_objects.resource_flavors(pools)]
+        for manifest in kueue_objects.priority_classes():
             self.add(manifest, [release])
         active = {WAIT_FOR: "condition=Active", TIMEOUT_SECONDS: str(settings.await_seconds)}
-        for manifest in queues.cluster_queues(pools, settings.queueing.interactive_share):
+        for manifest in kueue_objects.cluster_queues(pools, settings.queueing.interactive_share):
             self.add(annotated(manifest, active if settings.await_ else {}), [release, *flavors])
         self.register_outputs({"version": kueue.VERSION, "pools": [pool.name for pool in pools]})
 

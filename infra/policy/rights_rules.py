@@ -54,7 +54,7 @@ def _anything(resource: object) -> bool:
 
 
 def everybody(statement: Mapping[str, Any]) -> bool:
-    """Whether a statement is about whoever asks."""
+    """Whether a statement's principal is everybody."""
     return any(each == "*" or "*" in items(at(each, "AWS")) for each in items(statement.get("Principal")))
 
 

@@ -18,8 +18,8 @@ from devservers_core.names import GPU, PRIORITIES
 from devservers_core.quantity import canonical, parse_quantity
 from infra.local.capacity import Capacity, pools
 from infra.platform import kueue, queueing
+from infra.platform.kueue_objects import cluster_queues, priority_classes, resource_flavors
 from infra.platform.pools import Pool
-from infra.platform.queues import cluster_queues, priority_classes, resource_flavors
 from infra.settings.stack import Images, Queueing, Settings
 
 IMAGES = Images(

@@ -84,7 +84,7 @@ def test_server_egress_to_instance_metadata_is_refused(ann: Person, devserver: s
 def test_server_egress_to_the_host_machine_is_refused_on_every_address(
     ann: Person, devserver: str, internet: Internet
 ) -> None:
-    """And stays open to its own network: what stands between is the cluster's cable."""
+    """And stays open to its own network: between them is only the cluster's veth pair."""
     with socket.create_server(("0.0.0.0", 0)) as listener:
         port = listener.getsockname()[1]
         assert internet.reaches(internet.machine, port)

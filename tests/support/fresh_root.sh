@@ -6,7 +6,7 @@
 # The cache is empty; with --tools, built tools are taken from FOLDER (.../devservers/tools), read-only. What the machine
 # needs to fetch packages (certificates, apt's and pip's configuration, proxies) is copied or passed on. The clone is of
 # what is committed. The command has its own mounts and processes, which end with it, and the machine's network, because
-# an embedded cluster's cable ends there.
+# an embedded cluster's veth pair ends there.
 set -euo pipefail
 checkout=$(cd "$(dirname "$0")/../.." && pwd)
 tools= keep=

@@ -1,5 +1,7 @@
 """Connects from the bastion to a server's Service, with a certificate for this call.
 
+Runs on the bastion; its counterparts on the laptop are remote_command.py and transport.py.
+
 Invariant: the private key exists in memory only and ends with this process, even by kill -9; ssh is given nothing that
 starts another program, reads a file or opens a port on the bastion.
 """

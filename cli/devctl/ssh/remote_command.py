@@ -1,4 +1,4 @@
-"""Runs a devctl command on the bastion, over ssh.
+"""Runs a devctl command on the bastion, over ssh; this is the laptop's part.
 
 Invariant: the command line arrives there as it was typed, quoted so that the bastion parses the same arguments.
 """

@@ -20,7 +20,8 @@ CREATE_VALUE_OPTIONS = frozenset(
         "-o", "--output", "--context", "--kubeconfig", "-n", "--namespace", "--user",
     }
 )  # fmt: skip
-"""Options of create that take the next word as their value; `--wait` takes it if it begins with a digit."""
+"""Options of create that take the next word as their value; `--wait` takes it if it begins with a digit. A test
+compares them with the command's own, which would take too long to load here."""
 SHORT_VALUE_OPTIONS = "enouv"
 """Letters that take a value, whatever the command."""
 

@@ -36,7 +36,7 @@ _LIMITS_WITH_EFA = [
     {"type": "RLIMIT_NOFILE", "soft": 65536, "hard": 1048576},
 ]
 TAGGED_RESOURCES = ("instance", "volume", "network-interface")
-"""What a node brings with it; the provider's default tags go no further than the template."""
+"""What EC2 creates with a node; the provider's default tags reach the template only."""
 
 
 def launch_template(
@@ -109,7 +109,7 @@ def root_gib(size: Size) -> int:
 
 
 def template_sets_instance_type(group: Group) -> bool:
-    """Whether the template and not the node group says the instance type."""
+    """Whether the template sets the instance type, and not the node group."""
     return group.efa or group.capacity == "CAPACITY_BLOCK"
 
 

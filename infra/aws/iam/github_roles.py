@@ -4,8 +4,8 @@ Invariant: CI gets its rights by GitHub's tokens of one repository, for one envi
 
 What is merged deploys, by the one workflow for it and after GitHub's approval for the environment. A pull request of
 the repository itself (a fork's gets no token) previews, in an environment of GitHub's that can ask for approval too: it
-sees settings and no Secret, writes nothing, and decrypts the stack's own secrets, which its program is given. Drift is
-looked for by merged code alone, which therefore may read the cluster whole.
+sees settings and no Secret, writes nothing, and decrypts the stack's own secrets, which its program is given. Only
+merged code checks for drift, so that role may read the whole cluster.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ADMIN_VIEW = f"{_POLICIES}AmazonEKSAdminViewPolicy"
 """Reads everything, Secrets too: there Helm keeps its releases, which a refresh reads (helm_release.go: Read)."""
 CLUSTER_POLICIES = {PREVIEWER: VIEW, DRIFT: ADMIN_VIEW, DEPLOYER: ADMINISTRATOR}
 WORKFLOW = ".github/workflows/up.yml"
-"""The only one that deploys."""
+"""The only workflow that deploys."""
 
 
 def environment_of(stack: str, who: str) -> str:
@@ -128,7 +128,7 @@ class Access(Component):
         after: list[pulumi.Resource],
     ) -> None:
         stack, aws = self._stack, self._aws
-        # One provider in an account can be for an issuer, so its ARN is known before it is made.
+        # An account has at most one provider for an issuer, so its ARN is known before it is made.
         arn = github.provider_arn or f"arn:aws:iam::{aws.account_id}:oidc-provider/{OIDC_ISSUER}"
         role = iam.Role(
             who,
@@ -140,7 +140,7 @@ class Access(Component):
         )
         state = previewer_policy.state(stack, aws, write=who == DEPLOYER)
         for name, policy in (policies | ({"state": state} if state else {})).items():
-            # Managed ones: what a role may have inline is too little for a deployer's (10 240 characters).
+            # Managed policies: inline ones are limited to 10 240 characters of a role, too few for a deployer.
             made = iam.Policy(
                 f"{who}-{name}",
                 name=named(stack, who, name, limit=MAX_ROLE_NAME),

@@ -16,7 +16,7 @@ from devservers_core.names import GROUP, LABEL_USER
 from devservers_core.types import Json
 
 KINDS = (f"devservers.{GROUP}",)
-"""What users make of our kinds: deleted first, by name of their resource."""
+"""Our kinds of which users create objects, as names of resources; deleted first."""
 WORKLOADS = ("deployments.apps", "statefulsets.apps", "jobs.batch", "pods")
 """What may run beside them in a user's namespace."""
 WAIT_SECONDS = 600
@@ -42,7 +42,7 @@ class UserClaim:
 
 @dataclass(frozen=True)
 class ClusterObjects:
-    """What a cluster holds that destroy has to do with, as `kubectl get -o json` lists it."""
+    """The objects of a cluster that the plan is made from, as `kubectl get -o json` lists them."""
 
     namespaces: Sequence[Json] = ()
     claims: Sequence[Json] = ()
@@ -98,7 +98,7 @@ def _first_steps(objects: ClusterObjects, seconds: int) -> Iterator[Command]:
     for service in objects.services:
         meta = service["metadata"]
         if (service.get("spec") or {}).get("type") == "LoadBalancer":
-            # Its load balancer isn't Pulumi's: left there, it would hold the network fast.
+            # Pulumi doesn't know its load balancer: while that exists, AWS refuses to delete the network.
             name, namespace = str(meta["name"]), str(meta["namespace"])
             wait = f"--timeout={seconds}s"
             arguments = ("delete", "service", name, "--namespace", namespace, "--ignore-not-found", "--wait", wait)
@@ -106,13 +106,13 @@ def _first_steps(objects: ClusterObjects, seconds: int) -> Iterator[Command]:
 
 
 def sweep(objects: ClusterObjects, running: Mapping[str, Sequence[Json]], seconds: int = WAIT_SECONDS) -> list[Command]:
-    """The steps that end what runs all the same, where something does; ``running`` is by :data:`WORKLOADS`."""
+    """The steps that end what still runs after the first ones; ``running`` is by :data:`WORKLOADS`."""
     users = set(objects.users())
     steps = []
     for kind in WORKLOADS:
         for namespace in sorted(users & {str(each["metadata"]["namespace"]) for each in running.get(kind, ())}):
             what = f"{kind.partition('.')[0]} in {namespace}"
-            # What they own goes first: a ReplicaSet that still waits for its collection makes another pod.
+            # Dependents are deleted first: a ReplicaSet that waits for garbage collection would create another pod.
             where = ("--namespace", namespace, "--cascade=foreground")
             steps.append(_delete(what, kind, where, seconds))
     return steps

@@ -24,7 +24,7 @@ _PAUSE_SECONDS = 0.5
 
 
 def foreign_workloads(kubectl: Kubectl) -> list[str]:
-    """What is in a queue and no server's, as KIND NAMESPACE/NAME: it stays there whatever servers end.
+    """Objects in a queue that belong to no server, as KIND NAMESPACE/NAME: ending servers doesn't remove them.
 
     Raises KubectlError.
     """
@@ -38,12 +38,12 @@ def foreign_workloads(kubectl: Kubectl) -> list[str]:
     theirs |= {each["metadata"]["uid"] for each in pods}
     if _WORKLOADS in kinds:
         foreign += [each for each in kubectl.get(_WORKLOADS, ALL_NAMESPACES) if not _owned(each, theirs)]
-    # What is going already goes without us.
+    # What is being deleted already needs nothing more.
     return [_named(each) for each in foreign if "deletionTimestamp" not in each["metadata"]]
 
 
 def end_servers(kubectl: Kubectl, wait_seconds: float) -> list[str]:
-    """End all servers, whose homes stay; gives what is in a queue all the same, as KIND NAMESPACE/NAME.
+    """Delete all servers and keep their homes; gives what is in a queue even then, as KIND NAMESPACE/NAME.
 
     Raises KubectlError.
     """
@@ -74,7 +74,7 @@ def _named(thing: Mapping[str, Any]) -> str:
 
 
 def leftovers(kubectl: Kubectl, wait_seconds: float) -> list[Leftover]:
-    """The user namespaces that stay, once those that are going are gone. Raises KubectlError."""
+    """The user namespaces that remain once those being deleted are gone. Raises KubectlError."""
     deadline = time.monotonic() + wait_seconds
     while True:
         namespaces = kubectl.get("namespaces", "--selector", LABEL_USER)

@@ -33,9 +33,9 @@ def measure(
         closed += [_one(address) for endpoint in each.get("endpoints") or () for address in endpoint["addresses"]]
     if site is None:
         return ClusterNetworks(_networks(closed))
-    cable = str(ipaddress.IPv4Network(f"{site.gateway}/30", strict=False))
+    link = str(ipaddress.IPv4Network(f"{site.gateway}/30", strict=False))
     # Its pods' addresses come from the CNI plugin's own range, so its node has no podCIDR.
-    return ClusterNetworks(_networks([*closed, POD_CIDR, SERVICE_CIDR, cable]), (_one(site.address),), (cable,))
+    return ClusterNetworks(_networks([*closed, POD_CIDR, SERVICE_CIDR, link]), (_one(site.address),), (link,))
 
 
 def _one(address: str) -> str:

@@ -149,13 +149,13 @@ class LocalStack:
     def destroy(self, *, wait_seconds: float = 60) -> list[Leftover]:
         """All servers, then `pulumi destroy`; the user namespaces that stay, each with the homes in it.
 
-        Refused before any server ends while something in a queue is no server's. Waits for pods to leave their queues,
-        and for namespaces that are going until they are gone, at most ``wait_seconds`` each.
+        Refused before any server ends while an object in a queue belongs to no server. Waits for pods to leave their
+        queues, and for namespaces that are going until they are gone, at most ``wait_seconds`` each.
         """
         self._prepare()
         if others := foreign_workloads(self._kubectl):
             raise InfraError(
-                f"in a queue and no server's: {', '.join(others[:10])}; no server was ended",
+                f"these objects in a queue belong to no server: {', '.join(others[:10])}; no server was ended",
                 "delete what owns them and run the same command again",
             )
         if left := end_servers(self._kubectl, wait_seconds):

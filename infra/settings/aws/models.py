@@ -1,6 +1,6 @@
 """Settings models of an AWS environment.
 
-Invariant: everything an AWS environment can be told is here, with its type, its default and what is allowed.
+Invariant: every setting of an AWS environment is here, with its type, its default and what is allowed.
 
 What fields must hold together is in infra/settings/aws/checks.py; both are applied before the first resource is made.
 """
@@ -95,7 +95,7 @@ class Kubernetes(SettingsModel):
     log_days: LogDays = 90
     """How long the control plane's logs are kept."""
     deletion_protection: bool = Field(default=False, json_schema_extra=allowed("true or false"))
-    """Whether EKS refuses to delete the cluster; production's it always does."""
+    """Whether EKS refuses to delete the cluster; in production it always does."""
 
 
 class SystemNodes(SettingsModel):
@@ -108,7 +108,7 @@ class SystemNodes(SettingsModel):
     min: Annotated[int, Field(ge=1, le=100, json_schema_extra=allowed("1 to 100"))] = 2
     """Nodes that are always there."""
     max: Annotated[int, Field(ge=1, le=100, json_schema_extra=allowed("1 to 100"))] = 4
-    """Most nodes."""
+    """Maximum number of nodes."""
 
 
 class PoolSettings(SettingsModel):
@@ -127,11 +127,12 @@ class PoolSettings(SettingsModel):
     capacity: Literal["ON_DEMAND", "SPOT", "CAPACITY_BLOCK"] = Field(
         default="ON_DEMAND", json_schema_extra=allowed("ON_DEMAND, SPOT or CAPACITY_BLOCK")
     )
-    """How nodes are had: at list price, from spare capacity with two minutes' notice, or from a block bought before."""
+    """How nodes are bought: at list price, from spare capacity with two minutes' notice, or from a capacity block."""
     min: Count = 0
     """Nodes that are always there, over all its zones."""
     max: Annotated[int, Field(ge=1, le=1000, json_schema_extra=allowed("1 to 1000"))]
-    """Most nodes, over all its zones: Kueue admits no more than fits on them. EKS does not allow a maximum of 0."""
+    """Maximum number of nodes, over all its zones: Kueue admits no more than fits on them. EKS does not
+    allow a maximum of 0."""
     zones: Annotated[tuple[Zone, ...], Field(json_schema_extra=allowed("zones of network.zones, or none for all"))] = ()
     """Where it has nodes. EFA, capacity blocks and reservations are in one."""
     efa: bool = Field(default=False, json_schema_extra=allowed("true or false"))

@@ -31,7 +31,8 @@ from devservers_core.types import Json
 log = logging.getLogger("devservers.watch")
 
 _DEBOUNCED_KIND = "ClusterQueue"
-"""Only its numbers change a message; a server that is admitted is enqueued by its own Workload."""
+"""The kind whose changes are taken in with a delay (predicates.py): only its numbers change a message, and a server
+that is admitted is enqueued by its own Workload."""
 
 
 class KopfSource:

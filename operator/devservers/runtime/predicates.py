@@ -27,7 +27,7 @@ _METADATA_IGNORED = ("resourceVersion", "generation")
 
 
 def should_enqueue(kind: str, change: Change) -> bool:
-    """Whether a change can move a reconcile."""
+    """Whether a change of an object can change what a reconcile does."""
     relevant_part = _RELEVANT_PARTS.get(kind)
     if relevant_part is None or change.old is None or change.new is None:
         return True

@@ -49,13 +49,13 @@ class Settings(BaseSettings):
     """Storage of a person's claims of that class."""
 
     image_sources: str = "*"
-    """What images of people's own may come from, with commas between: `*`, or registries with a path."""
+    """Registries that users' own images may come from, with commas between: `*`, or registries with a path."""
 
     queueing: bool = False
     """Whether servers wait for quota in Kueue's queues. Turning it on restarts nothing: a pod made before goes on."""
 
     bastion_hosts: str = ""
-    """What people call the bastion, with commas between; its host certificate is for them. Empty: there is none."""
+    """Host names and addresses of the bastion, with commas between, for its host certificate. Empty: no bastion."""
 
     closed_networks: str = ""
     """Networks that servers don't reach, with commas between: nodes, pods, the API server, the stack's own list.
@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     """Seconds between resyncs: list everything, drop what is gone, reconcile every root again."""
 
     drain_seconds: float = Field(default=10.0, ge=0)
-    """Seconds a stopping operator takes at most to work off what is queued."""
+    """Seconds that a stopping operator goes on at most with the keys in its queue; nothing of the bastion."""
 
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
@@ -101,4 +101,4 @@ class Settings(BaseSettings):
         return tuple(filter(None, self.image_pull_secrets.split(",")))
 
     identity: str = Field(default_factory=socket.gethostname)
-    """Who holds the Lease; the pod's name."""
+    """This process's name in the Lease; by default the pod's name."""

@@ -1,6 +1,7 @@
 """A network that stands for the internet, with an index, a repository, a bucket.
 
-It is a network namespace behind a cable of its own, reached as the internet is: the node's traffic is forwarded to it.
+It is a network namespace behind a veth pair of its own, reached as the internet is: the node's traffic is forwarded to
+it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Internet:
 
     address: str
     machine: str
-    """The machine's end of its cable: an address of the machine's that is not the node's neighbour."""
+    """The machine's end of its veth pair: an address of the machine's that is not the node's neighbour."""
     authority: str
     known_host: str
     key: str

@@ -42,7 +42,7 @@ class Machine:
     def added_to(self, before: Machine, link: str = "") -> dict[str, list[str]]:
         """What is here now and was not before, by kind; empty when nothing was left.
 
-        With ``link``, what carries the name of another cluster's cable is that cluster's and left out.
+        With ``link``, what carries the name of another cluster's interface is that cluster's and left out.
         """
         added = {
             kind: sorted(
