@@ -1,6 +1,6 @@
 """The processes of the embedded cluster and their arguments, in start order.
 
-Everything is said from inside the node, where its folder is always ``/run/devservers``: short paths (a socket's
+All paths are as seen from inside the node, where its folder is always ``/run/devservers``: short paths (a socket's
 may have 108 bytes) that never depend on where a person keeps their state.
 """
 

@@ -21,7 +21,7 @@ GO_MINIMUM = (1, 26)
 
 
 class ToolchainError(RuntimeError):
-    """A tool can't be had. The message is one line of what is wrong and one of what to do."""
+    """A tool can't be installed. The message is one line of what is wrong and one of what to do."""
 
 
 def go(args: list[str], cwd: Path, env: Mapping[str, str]) -> str:

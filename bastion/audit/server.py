@@ -97,7 +97,7 @@ class AuditServer:
             return protocol.refused(str(refusal))
 
     async def wait_for_connection(self, user: str, fields: Mapping[str, Any]) -> None:
-        """Until sshd's word of the connection that `fields` name is here, or it is late."""
+        """Waits until sshd's log shows the connection that `fields` name, at most WAIT_FOR_SSHD."""
         address, port = str(fields.get("src_ip")), fields.get("src_port")
         if not isinstance(port, int) or self._tracker.knows((address, port), user):
             return
@@ -108,7 +108,7 @@ class AuditServer:
             del self._awaited[address, port]
 
     def connection_opened(self, fields: Mapping[str, Any]) -> None:
-        """Wakes who waits for sshd's word of this connection."""
+        """Wakes sessions that wait until sshd's log shows this connection."""
         if awaited := self._awaited.pop((str(fields.get("src_ip")), int(fields.get("src_port") or 0)), None):
             awaited.set()
 

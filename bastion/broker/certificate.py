@@ -17,7 +17,7 @@ from devservers_core.protocol.broker import NOT_A_PUBLIC_KEY
 
 
 def load_authority(text: str) -> ssh_certs.Authority:
-    """The CA out of its private key's file. Raises ValueError, without a word of the file."""
+    """The CA out of its private key's file. Raises ValueError, whose text has nothing of the file."""
     try:
         found = load_ssh_private_key(text.encode(), None)
     except (ValueError, UnsupportedAlgorithm):

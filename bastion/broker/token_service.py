@@ -1,4 +1,4 @@
-"""What the broker may do at the API server, and how it says no.
+"""What the broker may do at the API server, and how it refuses.
 
 Invariant: every request is made for the one person it is called with; tokens and the CA are in memory and nowhere
 else, and no error has a word of them.

@@ -182,7 +182,7 @@ class Connections:
         if record.denied and not record.unasked:
             self._asked.pop(live.pid, None)
             return self._denied(live, record.target)
-        # sshd says what was asked before it says no; silence until its next word means yes.
+        # sshd logs the request before a refusal; without a refusal before its next line it was granted.
         events = self._settle(live)
         if record.denied:
             return [*events, *self._denied(live, record.target)]

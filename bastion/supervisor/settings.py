@@ -1,6 +1,6 @@
 """Settings of the supervisor, with defaults for a pod.
 
-Invariant: what differs between bastions is said once, with a default that a pod can live with.
+Invariant: what differs between bastions is set in one place, with a default that suits a pod.
 """
 
 from __future__ import annotations

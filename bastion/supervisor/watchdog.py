@@ -2,7 +2,7 @@
 
 Invariant: a supervisor that no longer watches says so: none of its tasks ends or stands still in silence.
 
-Without them nobody's key would be withdrawn any more while all looks well, so the kubelet is to start it anew.
+Without them no key would be withdrawn any more while all looks well, so the kubelet should start it anew.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _ADMINISTER = (
 )  # fmt: skip
 """All else there is to do with a symmetric key: whoever's IAM policy allows it may, so nobody is locked out."""
 KEPT_DAYS = 30
-"""A deleted key can be had back for so long, the most KMS allows."""
+"""Days in which a deleted key can be restored, the most that KMS allows."""
 
 
 class Security(Component):

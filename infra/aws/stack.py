@@ -91,7 +91,7 @@ def environment(
     cluster = Cluster(stack, aws, network, security, after())
     logs = Logs(aws, cluster, security, after())
     node_addons = NodeAddons(stack, aws, cluster, after())
-    # A node without its ways out never joins, and on destroy it needs them to the end.
+    # A node without routes out of the VPC never joins, and on destroy it needs them to the end.
     nodes = Nodes(stack, aws, cluster, network, security, after(network, node_addons))
 
     def inside(*others: pulumi.Resource) -> pulumi.ResourceOptions:

@@ -34,8 +34,8 @@ class Backend:
 
     ``work_dir`` is the folder of Pulumi.yaml.
     ``env`` stands for the process's environment. ``added`` is what Pulumi needs beside it: backend, PULUMI_HOME,
-    passphrase, PATH. ``parallel`` limits the requests at a time, None for Pulumi's own limit. ``remedy`` is of an
-    operation that failed.
+    passphrase, PATH. ``parallel`` limits the requests at a time, None for Pulumi's own limit. ``remedy`` is what
+    to do when an operation fails.
     """
 
     program: Path

@@ -1,6 +1,6 @@
 """CustomResourceDefinitions and admission policies, from operator/crds.
 
-Invariant: the API is the generated, committed YAML under operator/crds; nothing about it is said twice.
+Invariant: the API is the generated, committed YAML under operator/crds; nothing about it is written twice.
 """
 
 from __future__ import annotations

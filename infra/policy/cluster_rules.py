@@ -114,7 +114,7 @@ def _network_policy(subject: Subject) -> Iterator[str]:
 
 
 def _instruments_nothing(subject: Subject) -> Iterator[str]:
-    """Both switches are on when nothing is said (the add-on's chart since 5.0.0)."""
+    """Both switches are on by default (the add-on's chart since 5.0.0)."""
     if subject.type != ADDON or subject.at("addonName") != "amazon-cloudwatch-observability":
         return
     values = decoded(subject.at("configurationValues"))

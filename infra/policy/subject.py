@@ -119,7 +119,7 @@ def on(value: object) -> bool:
 
 
 def off(value: object) -> bool:
-    """Whether a switch is said to be off, or may be."""
+    """Whether a switch is set to off, or is unknown yet and may be."""
     return value is False or isinstance(value, Unknown) or (isinstance(value, str) and value.lower() == "false")
 
 

@@ -2,7 +2,7 @@
 
 Invariant: the program is run as it is, as Pulumi's language host runs it; only the resource monitor is another one.
 
-For tests, and for previews where the AWS plugins can't be had.
+For tests, and for previews where the AWS plugins can't be installed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Settings of the bastion.
 
-Invariant: what differs between the bastions of two stacks is said here, and how long one drains is one number.
+Invariant: what differs between the bastions of two stacks is set here, and how long one drains is one number.
 
 With cluster `aws` that number is edge.drainSeconds: the load balancer and the pods wait equally long.
 """

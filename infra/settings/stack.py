@@ -1,6 +1,6 @@
 """Settings models of a stack: one frozen model for everything configurable.
 
-Invariant: what one field allows is said beside it; infra/settings/loading.py reads and checks the whole.
+Invariant: what one field allows stands beside it; infra/settings/loading.py reads and checks the whole.
 """
 
 from __future__ import annotations

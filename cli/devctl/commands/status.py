@@ -1,6 +1,6 @@
 """`devctl status`: the platform's state, the user's servers and quota.
 
-Invariant: read-only; what the user's rights do not reach is said.
+Invariant: read-only; it names what the user's rights do not reach.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class Bastion:
         options = {**self.options(), "LogLevel": "ERROR", "ConnectTimeout": "6", "ConnectionAttempts": "1"}
         return [*ssh_program(), *log_flags(log), *option_flags(options), *words, "--", ALIAS]
 
-    def hop(self, server: str, log: str = "") -> list[str]:
+    def server_command(self, server: str, log: str = "") -> list[str]:
         """The command line of ssh to a server, without a configuration file.
 
         ProxyJump would not pass these options to its connection to the bastion.

@@ -34,7 +34,7 @@ RETRY_SECONDS, MAX_RETRY_SECONDS = 0.05, 2.0
 FAST_RETRY_SECONDS = 5.0
 """Seconds in which most servers come up."""
 QUIET_SECONDS = 1.0
-"""Seconds of waiting before anything is said about it."""
+"""Seconds of waiting before a message about it."""
 
 
 class Tunnel:

@@ -90,7 +90,7 @@ class Network(Component):
         mode = self._aws.network.nat
         shared = {"single": zones[0], "regional": "regional"}.get(mode)
         names = [shared] if shared else zones
-        # A gateway without its own way out is of no use, and on destroy it must go before that does.
+        # A NAT gateway needs the internet gateway's route, and on destroy it must be deleted before that is.
         after: list[pulumi.Resource] = [internet, route]
         gateways = {name: self._nat(name, after) for name in names}
         self.nat_gateways = {name: gateway.id for name, gateway in gateways.items()}

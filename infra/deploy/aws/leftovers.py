@@ -23,7 +23,7 @@ BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 
 
 def protected(resources: Iterable[StateResource]) -> list[StateResource]:
-    """What Pulumi will refuse to delete: destroy can't end before these are let go."""
+    """What Pulumi will refuse to delete: destroy can't end before these are unprotected."""
     return sorted((each for each in resources if each.protect), key=lambda each: (each.type, each.name))
 
 

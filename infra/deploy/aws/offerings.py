@@ -57,7 +57,7 @@ def _missing(size: str, zones_key: str, kind: str, zones: Iterable[str], offered
 
 
 def check(settings: Aws, aws: str, say: Callable[[str], None]) -> None:
-    """Ask AWS. Raises SettingsError; where AWS can't be asked that is said and nothing else."""
+    """Ask AWS. Raises SettingsError; where AWS can't be asked it only prints that."""
     try:
         offered = parse(awscli.run(list_command(aws, settings)))
     except AwsError as error:

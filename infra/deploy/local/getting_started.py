@@ -109,7 +109,7 @@ class GettingStarted:
         return f"{shlex.join(ssh)} devctl list" if done.returncode == 0 else None
 
     def _configured_for(self, settings: Mapping[str, str]) -> bool:
-        """Whether devctl without any flag reaches this platform: its file says so, and nothing else is said."""
+        """Whether devctl without any flag reaches this platform: its file names it, and no variable names another."""
         try:
             written = yaml.safe_load(self.paths.config.read_text())
         except (OSError, yaml.YAMLError):

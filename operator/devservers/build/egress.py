@@ -53,7 +53,7 @@ def policy(egress: Egress) -> Json:
         "policyTypes": ["Egress"],
         "egress": [
             {"to": names, "ports": [{"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")]},
-            # What a pod lets in is said by the policies on what comes in.
+            # The ingress policies decide what a pod accepts.
             {"to": [{"podSelector": {}}]},
             {
                 "to": [

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     """Seconds between resyncs: list everything, drop what is gone, reconcile every root again."""
 
     drain_seconds: float = Field(default=10.0, ge=0)
-    """Seconds that a stopping operator goes on at most with the keys in its queue; nothing of the bastion."""
+    """Seconds that a stopping operator spends at most on the keys in its queue."""
 
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
