@@ -18,7 +18,8 @@ from collections.abc import Callable
 
 from bastion.session.audit_client import AuditSession, AuditUnavailableError
 
-CHUNK = 65536
+CHUNK = 4096
+"""Bytes of a terminal read at once: N_TTY's buffer, and less than a request to the audit process holds."""
 
 
 def run_recorded(audit: AuditSession, talk: Callable[[], int]) -> int:

@@ -376,8 +376,10 @@ def test_ssh_config_entries_follow_new_servers(devctl: Devctl, tmp_path: Path) -
 
 def test_create_with_unwritable_ssh_entries_warns(devctl: Devctl, tmp_path: Path) -> None:
     devctl("ssh-config", "--install")
-    # A folder where the new file is to be put in place: root can write everywhere else.
-    (tmp_path / ".config/devctl/.ssh_config.devctl").mkdir()
+    # A folder in the file's place: root can write everywhere else.
+    entries = tmp_path / ".config/devctl/ssh_config"
+    entries.unlink()
+    entries.mkdir()
     done = devctl("create", "mydev", "devctl-small")
     assert "warning:" in done.stderr
     assert "devctl ssh-config --install" in done.stderr

@@ -44,8 +44,13 @@ MAX_ARGUMENTS = 256
 """Of argv in a log line, each of which is searched for secrets; `truncated` is set when there were more."""
 MAX_TEXT_CHARACTERS = 512
 """Of any other string of a log line."""
-MAX_REQUEST_CHARACTERS = 16384
-"""Of one string, or of argv, in a request; a log line keeps fewer."""
+MAX_REQUEST_BYTES = {"argv": 32768, "data": 32768}
+"""Of a field in a request, as it is encoded: six bytes for a character that is not ASCII. A log line keeps fewer.
+
+A request with every field at its limit is below MAX_LINE_BYTES, so the server reads each one to its end.
+"""
+MAX_REQUEST_TEXT_BYTES = 6144
+"""Of any other string in a request."""
 MAX_NUMBER = 2**53
 """Below this every reader of JSON keeps all digits."""
 
@@ -78,11 +83,13 @@ _NUMBERS = frozenset({*NUMBER_FIELDS, *TERMINAL_FIELDS})
 _ACCEPTED = b'{"ok": true'
 _BUSY = b'{"ok": false, "busy": true'
 _RECORD = b'"record": true'
+_SEPARATOR_BYTES = 4
+"""Quotes, comma and space of one argument."""
 
 
 def encode_request(event: str, fields: Mapping[str, object]) -> bytes:
-    """A request as one line; strings beyond MAX_REQUEST_CHARACTERS are cut."""
-    pairs = ", ".join(f"{_quoted(name)}: {_encode_value(value)}" for name, value in fields.items())
+    """A request as one line of at most MAX_LINE_BYTES; strings beyond their limits are cut."""
+    pairs = ", ".join(f"{_quoted(name)}: {_encode_value(name, value)}" for name, value in fields.items())
     return f'{{"v": {VERSION}, "event": {_quoted(event)}, "fields": {{{pairs}}}}}\n'.encode("ascii")
 
 
@@ -162,18 +169,30 @@ def error_of(line: bytes) -> str:
         return "the audit process gave an answer that cannot be read"
 
 
-def _encode_value(value: object) -> str:
+def _encode_value(name: str, value: object) -> str:
+    room = MAX_REQUEST_BYTES.get(name, MAX_REQUEST_TEXT_BYTES)
     if isinstance(value, str):
-        return str(_quoted(value[:MAX_REQUEST_CHARACTERS]))
+        return _encode_text(value, room)
     if isinstance(value, list):
-        room, kept = MAX_REQUEST_CHARACTERS, []
+        kept = []
         for argument in value:
-            if room <= 0:
+            if room < _SEPARATOR_BYTES:
                 break
-            kept.append(_quoted(str(argument)[:room]))
-            room -= len(str(argument)) + 1
+            kept.append(_encode_text(str(argument), room - _SEPARATOR_BYTES))
+            room -= len(kept[-1]) - 2 + _SEPARATOR_BYTES
         return f"[{', '.join(kept)}]"
     return str(int(value)) if isinstance(value, int) else "null"
+
+
+def _encode_text(text: str, room: int) -> str:
+    """A text in quotes, cut until it fits into ``room`` bytes without them."""
+    text = text[:room]
+    encoded = str(_quoted(text))
+    while len(encoded) - 2 > room:
+        # By its mean length of a character; characters are never split, so it takes a few rounds.
+        text = text[: min(len(text) - 1, len(text) * room // (len(encoded) - 2))]
+        encoded = str(_quoted(text))
+    return encoded
 
 
 def _fits(name: str, value: object) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from devservers_core.protocol import ProtocolError, audit
+from bastion.session.recorded import CHUNK
+from devservers_core.protocol import MAX_LINE_BYTES, ProtocolError, audit
 
 EVENTS = {
     name: set(audit.SESSION_EVENTS.get(name, ()))
@@ -101,8 +102,34 @@ def test_events_of_requests_and_lines_agree() -> None:
 def test_request_with_long_text_is_cut() -> None:
     line = audit.encode_request("denied", {"argv": ["x" * 10**6, "y"], "reason": "z" * 10**6})
     _, fields = audit.parse_request(line)
-    assert fields["argv"] == ["x" * audit.MAX_REQUEST_CHARACTERS]
-    assert fields["reason"] == "z" * audit.MAX_REQUEST_CHARACTERS
+    assert fields["argv"] == ["x" * (audit.MAX_REQUEST_BYTES["argv"] - 4)]
+    assert fields["reason"] == "z" * audit.MAX_REQUEST_TEXT_BYTES
+
+
+@pytest.mark.parametrize("text", ["x", "\u00e9", "\U0001d11e", "\x01", '"'], ids=ascii)
+@pytest.mark.parametrize("event", [*audit.SESSION_EVENTS, *audit.SUPERVISOR_EVENTS, *audit.UNANSWERED])
+def test_request_with_every_field_at_its_limit_is_one_line_that_the_server_reads(event: str, text: str) -> None:
+    tables = (audit.SESSION_EVENTS, audit.SUPERVISOR_EVENTS, audit.UNANSWERED)
+    names = {name for table in tables for name in table.get(event, ())}
+    fields: dict[str, object] = dict.fromkeys(names, text * 100000)
+    fields |= dict.fromkeys(names & {*audit.NUMBER_FIELDS, *audit.TERMINAL_FIELDS}, 2**53 - 1)
+    if "kind" in names:
+        fields["kind"] = "denied"
+    for argv in (["a", text * 70_000], [""] * 20_000, [text] * 20_000):
+        if "argv" in names:
+            fields["argv"] = argv
+        line = audit.encode_request(event, fields)
+        assert len(line) <= MAX_LINE_BYTES
+        _, found = audit.parse_request(line)
+        assert set(found) == names
+        if "reason" in names:
+            assert found["reason"] == text * len(found["reason"])
+            assert len(found["reason"]) >= 512, "what a log line keeps"
+
+
+def test_request_with_text_at_its_limit_keeps_a_terminals_chunk() -> None:
+    shown = "\x1b" * CHUNK
+    assert audit.parse_request(audit.encode_request("output", {"data": shown}))[1] == {"data": shown}
 
 
 @pytest.mark.parametrize(
