@@ -17,7 +17,7 @@ from devservers_core.errors import CommandError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs until it is terminated to end; 2 when there is no cluster to ask."""
+    """Runs until a signal stops it; 2 when there is no cluster to ask."""
     parser = argparse.ArgumentParser(prog="bastion.broker", description=__doc__)
     parser.add_argument("--kubeconfig", help="a kubeconfig file instead of the pod's service account")
     parser.add_argument("--system-namespace", default=names.SYSTEM_NAMESPACE, help="where the user CA is")

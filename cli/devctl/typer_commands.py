@@ -169,7 +169,7 @@ def with_common(function: Callable[..., int | None], shared: dict[str, Any]) -> 
 
     from devctl.context import Context
 
-    # commands name Session for type checkers only, so that reading them imports nothing
+    # commands name Context for type checkers only, so that reading them imports nothing
     hints = get_type_hints(function, localns={"Context": Context}, include_extras=True)
     _, *own = inspect.signature(function).parameters.values()
     own = [p.replace(annotation=hints[p.name]) for p in own]

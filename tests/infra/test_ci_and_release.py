@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,10 @@ def test_release_begins_with_a_version_tag_and_ends_signed() -> None:
     for needed in ("cosign sign --yes", "cosign sign-blob --yes", "--sbom=true", "cyclonedx1.5", "gh release create"):
         assert needed in runs
     assert re.search(r'^__version__ = "\d+\.\d+\.\d+"$', (ROOT / "core/devservers_core/version.py").read_text(), re.M)
+
+
+def test_bastion_tier_runs_the_fast_tests_that_need_root() -> None:
+    """A pull request's job of `make check` is not root, and skips them."""
+    command = ["make", "-n", "tier", "TIER=bastion"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "tests/unit/bastion" in shown

@@ -143,9 +143,7 @@ def select(merged: Json, context: str | None, source: str) -> Target:
     name = context or merged["current-context"]
     known = ", ".join(merged["contexts"]) or "none"
     if not name:
-        raise CommandError(
-            f"kubeconfig {source} has no current context", f"give one with --context; known are: {known}", USAGE
-        )
+        raise CommandError(f"kubeconfig {source} has no current context", f"name one of its contexts: {known}", USAGE)
     if name not in merged["contexts"]:
         near = get_close_matches(name, merged["contexts"], 1)
         remedy = f"did you mean {near[0]}? Known are: {known}" if near else f"known are: {known}"

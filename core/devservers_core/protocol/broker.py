@@ -41,7 +41,7 @@ class Request(Protocol[A_co]):
 class TokenAnswer:
     """A token for the person's own namespace, and what a client needs to use it."""
 
-    token: str
+    token: str = field(repr=False)
     expires_at: str
     server: str
     certificate_authority: str

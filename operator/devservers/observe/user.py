@@ -33,7 +33,7 @@ def observe(
     elif user.spec.suspended:
         phase, ok, reason = "Suspended", False, "Suspended"
         message = (
-            "The user's SSH keys are removed and their servers are stopped. Set spec.suspended to false to end this."
+            "The user's SSH keys are refused and their servers are stopped. Set spec.suspended to false to end this."
         )
     generation = user.metadata.generation
     ready = make_condition(user.status.conditions, "Ready", ok, reason, message, generation=generation, now=now)

@@ -59,6 +59,18 @@ def test_context_that_is_named_wins_over_the_current_one_of_several_files(tmp_pa
     assert (configuration.host, bearer(configuration)) == ("https://192.0.2.2:6443", "Bearer other")
 
 
+def test_context_in_a_pod_is_one_of_the_kubeconfig_and_never_the_pods_account(tmp_path: Path) -> None:
+    """`make run CONTEXT=two` in a dev server: CRDs and operator go to the same cluster."""
+    kubeconfig_file(tmp_path / ".kube" / "config", "two")
+    pod = {"KUBERNETES_SERVICE_HOST": "192.0.2.9", "KUBERNETES_SERVICE_PORT": "443", "HOME": str(tmp_path)}
+    assert load("two", **pod).host == "https://192.0.2.1:6443"
+
+
+def test_pod_without_a_token_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"Service host/port is not set|token"):
+        load(KUBERNETES_SERVICE_HOST="192.0.2.9", KUBERNETES_SERVICE_PORT="443", HOME=str(tmp_path))
+
+
 def test_client_certificate_with_a_relative_path_is_read_beside_the_kubeconfig(tmp_path: Path) -> None:
     (tmp_path / "tls.crt").write_text("certificate")
     (tmp_path / "tls.key").write_text("key")

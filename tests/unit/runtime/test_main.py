@@ -20,4 +20,4 @@ def test_main_with_a_kubeconfig_that_is_not_there_exits_2_and_logs_one_line(tmp_
     )
     assert result.returncode == 2
     assert "no cluster is configured" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert [line.split()[1] for line in result.stderr.splitlines()] == ["INFO", "ERROR"], result.stderr
