@@ -1,7 +1,7 @@
 """Runs the Pulumi CLI for pulumi.automation and hands it the signals that stop it.
 
 Invariant: a stopped update ends in order. The engine gets the first SIGINT, SIGTERM or SIGHUP once, finishes what it
-has begun and gives its lock back; the second one kills it.
+has begun and gives its lock back; a second Ctrl-C, or a second signal after REPEAT_SECONDS, kills it.
 
 pulumi.automation's own command can't do this (sdk/python/lib/pulumi/automation/_cmd.py): it starts the CLI in the
 process group of its parent. Ctrl-C then reaches the engine from the terminal, which a handler that passed it on would
@@ -18,6 +18,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,13 @@ from semver import VersionInfo
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, `kill` (a cancelled CI job), and a terminal that is closed."""
+REPEAT_SECONDS = 2.0
+"""In which another SIGTERM or SIGHUP belongs to the first.
+
+bash repeats the hang-up of its terminal to its jobs, and make passes on a SIGTERM that its process group got as well.
+"""
+LAST_OUTPUT_SECONDS = 5.0
+"""How long the output of a process that has ended is read on: a child that lives on may hold the pipe for ever."""
 _CHUNK_BYTES = 65536
 
 
@@ -107,8 +115,8 @@ class Reader:
         self._thread.start()
 
     def text(self) -> str:
-        """Everything that was read, once the stream has ended."""
-        self._thread.join()
+        """Everything that was read, once the stream has ended or LAST_OUTPUT_SECONDS have passed."""
+        self._thread.join(LAST_OUTPUT_SECONDS)
         return "".join(self._chunks)
 
     def _read(self, stream: IO[bytes], passed_to: OnOutput | None) -> None:
@@ -128,6 +136,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.count = 0
+        self._first = 0.0
         self._process: subprocess.Popen[bytes] | None = None
 
     def attach(self, process: subprocess.Popen[bytes]) -> None:
@@ -136,8 +145,12 @@ class StopSignals:
         if self.count:
             self._pass_on()
 
-    def handle(self, _number: int, _frame: FrameType | None) -> None:
-        """Handle one signal."""
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        """Handle one signal: a repetition of the first is none, but for Ctrl-C."""
+        now = time.monotonic()
+        if self.count and number != signal.SIGINT and now - self._first < REPEAT_SECONDS:
+            return
+        self._first = self._first or now
         self.count += 1
         self._pass_on()
 

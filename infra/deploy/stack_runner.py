@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ from infra.errors import InfraError
 
 class PulumiError(InfraError):
     """A command of Pulumi failed; its own output says why."""
+
+
+class StackLockedError(PulumiError):
+    """Another update holds the stack's lock, or one that was killed left it."""
 
 
 @dataclass(frozen=True)
@@ -142,18 +147,21 @@ class StackRunner:
         try:
             yield
         except automation.ConcurrentUpdateError:
-            raise PulumiError(
+            raise StackLockedError(
                 f"pulumi {command} failed: another update of stack {self.name} runs, or one was killed",
                 f"wait for its end; when there is none, `pulumi cancel --stack {self.name}` takes its lock away",
             ) from None
         except automation.CommandError as error:
             stderr = str(error).rpartition("\n stderr: ")[2]
             # An operation's last step reads the outputs, and of that nothing was shown.
-            lines = [line for line in stderr.splitlines() if line.startswith("error:") or not shown]
+            lines = [line for line in _COLOR.sub("", stderr).splitlines() if line.startswith("error:") or not shown]
             reason = (", see above" if shown else "") + (
                 f": {' '.join(' '.join(lines).split())[:400]}" if lines else ""
             )
             raise PulumiError(f"pulumi {command} failed{reason}", self._backend.remedy) from None
+
+
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def _strings(paths: Sequence[Path]) -> list[str]:

@@ -13,7 +13,7 @@ _REASON_LENGTH = 300
 
 
 @dataclass(frozen=True)
-class CommandError:
+class FailedFigure:
     """A figure that could not be taken."""
 
     name: str
@@ -36,7 +36,7 @@ class Table:
     """
 
     only: str = ""
-    rows: dict[str, Figure | CommandError] = field(default_factory=dict)
+    rows: dict[str, Figure | FailedFigure] = field(default_factory=dict)
 
     def wants(self, names: Sequence[str]) -> bool:
         """Whether any of these is asked for."""
@@ -61,7 +61,7 @@ class Table:
         except Exception as error:
             for name in names:
                 if self._wanted(name):
-                    self.rows.setdefault(name, CommandError(name, _reason(error)))
+                    self.rows.setdefault(name, FailedFigure(name, _reason(error)))
 
     @property
     def met(self) -> bool:

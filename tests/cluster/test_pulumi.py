@@ -90,7 +90,8 @@ class Site:
 
 def git_status() -> str:
     """What of the checkout is changed or new."""
-    command = ["git", "status", "--porcelain", "--untracked-files=all"]
+    # A runner's checkout belongs to another user than the root of its container, which git refuses.
+    command = ["git", "-c", "safe.directory=*", "status", "--porcelain", "--untracked-files=all"]
     return subprocess.check_output(command, cwd=ROOT, text=True)
 
 

@@ -98,10 +98,17 @@ def state_of(process: Path) -> str:
     return (process / "stat").read_text().rpartition(")")[2].split()[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda each: each.name)
-def test_up_whose_parent_gets_one_signal_cancels_and_leaves_no_lock(folder: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2), (signal.SIGHUP, 2)]
+)
+def test_up_whose_parent_gets_one_signal_cancels_and_leaves_no_lock(
+    folder: Path, number: signal.Signals, times: int
+) -> None:
+    """Twice at once is one event: bash repeats the hang-up of a terminal, and make a SIGTERM to its process group."""
     with updating(folder) as (process, printed):
-        process.send_signal(number)
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.01)
         assert process.wait(PATIENCE_SECONDS) == 130
     text = printed.read_text()
     assert text.count(CANCELLING) == 1, text
@@ -160,7 +167,7 @@ def test_up_whose_parent_gets_two_signals_is_killed_and_the_next_up_drops_its_lo
             0.1,
             report=printed.read_text,
         )
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
     eventually(
         lambda: engines(folder) == [],

@@ -51,7 +51,7 @@ def test_ci_only_reads() -> None:
 def test_release_rights_are_those_that_each_job_uses() -> None:
     assert {name: job["permissions"] for name, job in workflow("release.yml")["jobs"].items()} == {
         "version": {"contents": "read"},
-        "wheels": {"contents": "read", "id-token": "write"},
+        "wheels": {"contents": "read"},
         "image": {"contents": "read", "packages": "write"},
         "publish": {"contents": "write", "packages": "write", "id-token": "write"},
     }

@@ -105,7 +105,7 @@ def _open(ann: Person, server: str, endpoints: list[tuple[str, int]]) -> list[st
 
 
 def _pods(platform: Platform) -> list[tuple[str, int]]:
-    """A endpoint of the platform's own that no policy on what comes in closes: Kueue's webhook."""
+    """An endpoint of the platform's own that no policy on what comes in closes: Kueue's webhook."""
     pods = platform.get("pods", "-n", "kueue-system", "--field-selector", "status.phase=Running")["items"]
     return [(str(each["status"]["podIP"]), 9443) for each in pods]
 

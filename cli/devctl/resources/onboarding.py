@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from devctl import __version__
 from devservers_core import names
 from devservers_core.errors import ApiError
 
@@ -35,8 +36,8 @@ def instructions(context: Context, name: str) -> str:
             f"    @cert-authority {host_pattern},*.{names.namespace_of(name)}.{names.SERVICE_DOMAIN} {authority}",
         ]
     lines += [
-        "For ssh, scp and editors from your own machine install devctl: `uv tool install git+REPOSITORY`, with the",
-        "address of this platform's repository. Put this into ~/.config/devctl/config.yaml",
+        f"For ssh, scp and editors from your own machine install devctl {__version__}, as the platform's guide",
+        "docs/guides/install-devctl.md says. Put this into ~/.config/devctl/config.yaml",
         *(f"    {line}" for line in settings),
         "then `devctl ssh-config --install`; servers are then `ssh NAME`, also for scp, VS Code and others.",
     ]

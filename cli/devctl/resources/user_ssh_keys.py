@@ -77,10 +77,8 @@ def list_keys(spec: Json) -> list[Key]:
     """The valid keys of a spec, the unnamed ones first."""
     keys = [Key("", str(line)) for line in spec.get("sshPublicKeys") or []]
     for entry in spec.get("sshKeys") or []:
-        parse_expiry = entry.get("expires")
-        keys.append(
-            Key(str(entry["name"]), str(entry["key"]), datetime.fromisoformat(parse_expiry) if parse_expiry else None)
-        )
+        expires = entry.get("expires")
+        keys.append(Key(str(entry["name"]), str(entry["key"]), datetime.fromisoformat(expires) if expires else None))
     return [key for key in keys if _is_usable(key.line)]
 
 

@@ -24,7 +24,7 @@ def stream(tunnel: Tunnel, source: int, sink: int, greeting: bytes = b"") -> int
     """Copy bytes between two file descriptors and a tunnel; return the exit code.
 
     `greeting` has arrived already. The channel protocol has no half-close: when our input ends, the rest of the
-    answer is still delivered, until the server closes or says nothing for QUIET seconds.
+    answer is still delivered, until the server closes or says nothing for HALF_CLOSED_SECONDS.
     """
     from devctl.ssh.port_forward import DATA, connection_failure
     from devservers_core.client.streams import CHUNK, PING_EVERY, StreamClosedError

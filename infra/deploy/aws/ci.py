@@ -2,7 +2,7 @@
 
 Invariant: it is all in the stack's committed file, so a workflow has no settings of its own that could disagree.
 
-``python -m infra.deploy.aws.ci STACK MAX_ROLE_NAME`` runs it.
+``python -m infra.deploy.aws.ci STACK ROLE`` runs it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> int:
     try:
         found = facts(*sys.argv[1:3])
     except (StackFileError, SettingsError, TypeError) as error:
-        print(f"{error}\n  python -m infra.deploy.aws.ci STACK MAX_ROLE_NAME", file=sys.stderr)
+        print(f"{error}\n  python -m infra.deploy.aws.ci STACK ROLE", file=sys.stderr)
         return 1
     print("\n".join(f"{name}={value}" for name, value in found.items()))
     return 0

@@ -25,7 +25,7 @@ from infra.deploy.aws.state import StateResource
 from infra.deploy.aws.tools import Tools, find_tools
 from infra.deploy.kubectl import Kubectl
 from infra.deploy.leftover import Leftover
-from infra.deploy.stack_runner import PulumiError, StackRunner
+from infra.deploy.stack_runner import PulumiError, StackLockedError, StackRunner
 from infra.errors import InfraError
 from infra.preview.simulation import settings_of
 from infra.preview.stackfile import StackFile
@@ -152,6 +152,8 @@ class Environment:
     def _destroy(self, stack: StackRunner, aws: str, cluster: str, ask: Ask) -> None:
         try:
             stack.destroy()
+        except StackLockedError:
+            raise
         except PulumiError:
             if not cluster or not self._delete_enis(aws, cluster, ask):
                 raise

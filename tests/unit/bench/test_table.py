@@ -11,7 +11,7 @@ import pytest
 from devcluster import packages
 from tests.bench import __main__ as bench
 from tests.bench.figure import Figure
-from tests.bench.table import CommandError, Table
+from tests.bench.table import FailedFigure, Table
 
 
 def broken() -> Figure:
@@ -84,7 +84,7 @@ def test_a_measurement_that_leaves_a_figure_out_fails_it() -> None:
     table = Table()
     table.take(("one", "two"), lambda: [Figure("one", 1, "s")])
     assert isinstance(table.rows["one"], Figure)
-    assert table.rows["two"] == CommandError("two", "RuntimeError: not measured: two")
+    assert table.rows["two"] == FailedFigure("two", "RuntimeError: not measured: two")
     assert not table.met
 
 
