@@ -1,6 +1,7 @@
 """Publishes ports of an embedded node on this machine's loopback.
 
-Invariant: a port belongs to one cluster, and a cluster keeps its own for as long as its state lives.
+Invariant: a port belongs to one cluster and to one of its node ports; a cluster keeps its own for as long as its state
+lives.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ class Ports:
         It is the one that it had before, else the node's own number, else the next that nobody has.
         """
         known = self.read()
-        wanted: list[int] = [known.get(node_port, node_port), node_port, *PUBLISHED]
+        others = {port for other, port in known.items() if other != node_port}
+        wanted: list[int] = [
+            port for port in (known.get(node_port, node_port), node_port, *PUBLISHED) if port not in others
+        ]
         with machine_setup.one_at_a_time():
             for port in wanted:
                 if machine_setup.publish(link, site, port, node_port):

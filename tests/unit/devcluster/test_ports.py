@@ -46,6 +46,14 @@ def test_first_platform_keeps_the_nodes_port_and_the_next_has_another(loopback: 
     assert (first.read(), second.read()) == ({NODE_PORT: NODE_PORT}, {NODE_PORT: NODE_PORT + 1})
 
 
+def test_second_node_port_of_a_cluster_leaves_the_first_its_own(loopback: Loopback, tmp_path: Path) -> None:
+    ports = Ports(tmp_path / "a")
+    assert ports.publish("dsva", SITE, NODE_PORT) == NODE_PORT
+    loopback.owners[8080] = "a program"
+    assert ports.publish("dsva", SITE, 8080) == NODE_PORT + 1
+    assert ports.read() == {NODE_PORT: NODE_PORT, 8080: NODE_PORT + 1}
+
+
 def test_a_platform_that_was_down_keeps_its_port_while_it_is_free(loopback: Loopback, tmp_path: Path) -> None:
     ports = Ports(tmp_path / "b")
     loopback.owners[NODE_PORT] = "dsva"
