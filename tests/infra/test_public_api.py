@@ -12,7 +12,7 @@ import pytest
 
 from infra import ROOT
 
-FILES = sorted((ROOT / "infra").rglob("*.py"))
+FILES = sorted(file for file in (ROOT / "infra").rglob("*.py") if ".venv" not in file.parts)
 PROTOCOL = "pulumi.runtime.proto"
 DOTTED = re.compile(r"pulumi(\.\w+)+")
 

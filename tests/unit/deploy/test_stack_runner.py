@@ -22,6 +22,13 @@ env > environment
 """
 
 
+LOSES_ENGINE = """#!/bin/sh
+echo "$1" >> calls
+echo 'error: Resource monitor has terminated, shutting down' >&2
+exit 255
+"""
+
+
 def program(folder: Path, script: str) -> Path:
     path = folder / "pulumi"
     path.write_text(script)
@@ -41,6 +48,18 @@ def test_up_that_fails_points_at_the_output_and_repeats_the_error(
         failing(tmp_path).up()
     assert str(caught.value) == "pulumi up failed, see above: error: access denied\n  fix it"
     assert capsys.readouterr().err == "warning: this is slow\nerror: access denied\n"
+
+
+def test_up_whose_program_loses_the_engine_is_tried_once_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend = Backend(
+        program(tmp_path, LOSES_ENGINE), {"PATH": "/usr/bin:/bin"}, {}, remedy="fix it", work_dir=tmp_path
+    )
+    with pytest.raises(PulumiError, match="Resource monitor has terminated"):
+        StackRunner("dev", backend).up()
+    assert (tmp_path / "calls").read_text().split().count("up") == 2
+    assert "trying once more" in capsys.readouterr().err
 
 
 def test_query_that_fails_holds_everything_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
