@@ -35,6 +35,10 @@ class PulumiError(InfraError):
     """A command of Pulumi failed; its own output says why."""
 
 
+class EngineLostError(PulumiError):
+    """The program lost its connection to the engine."""
+
+
 class StackLockedError(PulumiError):
     """Another update holds the stack's lock, or one that was killed left it."""
 
@@ -101,27 +105,17 @@ class StackRunner:
     def up(self, options: Options = DEFAULTS, policy_packs: Sequence[Path] = ()) -> dict[str, Any]:
         """`pulumi up` without a preview and without asking; gives the outputs that are no secrets.
 
-        An update whose program lost its connection to the engine is run once more: `up` goes on where it was, and the
-        second try says whether it was more than a broken connection. Raises :class:`PulumiError`.
+        Raises :class:`PulumiError`.
         """
         with self._errors("up"):
-            try:
-                done = self._update(options, policy_packs)
-            except automation.CommandError as error:
-                if LOST_ENGINE not in str(error):
-                    raise
-                print("\nPulumi's program lost its connection to the engine; trying once more", file=sys.stderr)
-                done = self._update(options, policy_packs)
+            done = self._stack.up(
+                **self._shown(),
+                **options.arguments(),
+                parallel=self._backend.parallel,
+                policy_packs=_strings(policy_packs),
+                show_secrets=False,
+            )
         return {name: output.value for name, output in done.outputs.items() if not output.secret}
-
-    def _update(self, options: Options, policy_packs: Sequence[Path]) -> automation.UpResult:
-        return self._stack.up(
-            **self._shown(),
-            **options.arguments(),
-            parallel=self._backend.parallel,
-            policy_packs=_strings(policy_packs),
-            show_secrets=False,
-        )
 
     def destroy(self) -> None:
         """`pulumi destroy` without asking. Raises :class:`PulumiError`."""
@@ -174,7 +168,8 @@ class StackRunner:
             reason = (", see above" if shown else "") + (
                 f": {' '.join(' '.join(lines).split())[:400]}" if lines else ""
             )
-            raise PulumiError(f"pulumi {command} failed{reason}", self._backend.remedy) from None
+            kind = EngineLostError if LOST_ENGINE in str(error) else PulumiError
+            raise kind(f"pulumi {command} failed{reason}", self._backend.remedy) from None
 
 
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")

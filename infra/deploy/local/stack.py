@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from infra.deploy.local.end_servers import end_servers, foreign_workloads, lefto
 from infra.deploy.local.kubectl import kubectl
 from infra.deploy.local.locks import drop_dead_locks
 from infra.deploy.rollouts import RolloutError
-from infra.deploy.stack_runner import DEFAULTS, Backend, Options, PulumiError, StackRunner
+from infra.deploy.stack_runner import DEFAULTS, Backend, EngineLostError, Options, PulumiError, StackRunner
 from infra.errors import InfraError
 from infra.local.context import EMBEDDED, Choice
 
@@ -132,7 +133,13 @@ class LocalStack:
         if uid_file.exists() and uid_file.read_text() != cluster:
             options = replace(options, refresh=True)
         try:
-            outputs = self._runner().up(options)
+            try:
+                outputs = self._runner().up(options)
+            except EngineLostError:
+                # `up` goes on where it was, and on this machine it is quick: the second try tells what a broken
+                # connection hides.
+                print("\nPulumi's program lost its connection to the engine; trying once more", file=sys.stderr)
+                outputs = self._runner().up(options)
             rollouts.wait(self._kubectl, (SYSTEM_NAMESPACE, BASTION_NAMESPACE))
         except (PulumiError, RolloutError) as error:
             # Pulumi doesn't always say why the operator's pods aren't ready; the pods do.

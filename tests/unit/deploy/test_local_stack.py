@@ -9,6 +9,7 @@ import pytest
 from devcluster import modules
 from devservers_core.paths import Paths
 from infra.deploy.local.stack import LocalStack
+from infra.deploy.stack_runner import EngineLostError
 from infra.local.context import Choice
 
 SCRIPT = """#!/bin/sh
@@ -17,7 +18,9 @@ env | grep -E '^(PULUMI|HELM)_' > "$HOME/environment"
 case "$1 $2" in
 "stack ls") echo '[{"name": "local", "current": false}]';;
 "stack output") echo '{}';;
+"up "*) echo 'error: Resource monitor has terminated, shutting down' >&2; exit 255;;
 esac
+case "$0 $*" in *kubectl*" get "*) echo '{"items": [{"metadata": {"uid": "u"}}]}';; esac
 """
 
 
@@ -62,3 +65,12 @@ def test_environment_of_pulumi_disables_plugin_downloads_and_moves_helm_s_folder
     assert environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
     for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"):
         assert Path(environment[name]).is_relative_to(stack.home)
+
+
+def test_up_whose_program_loses_the_engine_is_tried_once_more(
+    stack: LocalStack, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(EngineLostError, match="Resource monitor has terminated"):
+        stack.up()
+    assert len([line for line in asked(tmp_path) if line.startswith("up ")]) == 2
+    assert "trying once more" in capfd.readouterr().err
