@@ -1,0 +1,306 @@
+"""Messages between the operator and the agent in a server's pod.
+
+The operator posts a signed plan to each running server's agent, and the agent answers with a report. Both hold
+durations in whole seconds, never times: the clocks of a pod and of the operator may differ.
+
+Invariant: a report is untrusted. What parse_report returns has only the types and sizes written here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from devservers_core.names import MAX_VOLUMES
+from devservers_core.protocol import ProtocolError
+from devservers_core.types import Json
+
+VERSION = 1
+"""Of plans and reports."""
+PATH = "/v1/exchange"
+CONTEXT = b"devservers-agent-plan-v1\n"
+"""Signed before the plan's text, so that no other message is taken for a plan."""
+MAX_BYTES = 16 * 1024
+"""Of a plan with its signature, and of a report."""
+MAX_LINES = 100
+"""Of the last output that a report carries."""
+MAX_SECONDS = 10 * 365 * 86400
+"""No duration of a report is longer: about ten years."""
+MAX_WISHES = 8
+MAX_SETUP_STEPS = 16
+MAX_REASON = 200
+"""Characters of the reason of a hold."""
+
+SOURCES = ("terminal", "ssh", "cpu", "gpu")
+"""What the agent measures activity by."""
+LAST_SOURCES = (*SOURCES, "run", "hold", "start", "unknown")
+"""What the last activity may have been."""
+WISHES = ("extend", "hold", "release")
+
+
+@dataclass(frozen=True)
+class PlannedStop:
+    """An end that is planned, as the agent announces it."""
+
+    in_seconds: int
+    """From now; 0 and less is now."""
+    reason: str
+    deletes: bool
+    """Whether the server is deleted, and not only stopped."""
+    grace_seconds: int
+
+    def message(self) -> Json:
+        """As it is sent."""
+        return {
+            "inSeconds": self.in_seconds,
+            "reason": self.reason,
+            "deletes": self.deletes,
+            "gracePeriodSeconds": self.grace_seconds,
+        }
+
+
+@dataclass(frozen=True)
+class IdleRule:
+    """From when on a server counts as idle."""
+
+    timeout_seconds: int | None
+    """None where idleness stops nothing."""
+    cpu_millicores: int
+    gpu_percent: int
+    ssh_bytes_per_minute: int
+
+    def message(self) -> Json:
+        """As it is sent."""
+        return {
+            "timeoutSeconds": self.timeout_seconds,
+            "cpuMillicores": self.cpu_millicores,
+            "gpuPercent": self.gpu_percent,
+            "sshBytesPerMinute": self.ssh_bytes_per_minute,
+        }
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A hold in force."""
+
+    seconds_left: int
+    reason: str
+
+    def message(self) -> Json:
+        """As it is sent."""
+        return {"secondsLeft": self.seconds_left, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class WishAnswer:
+    """What the operator made of a wish."""
+
+    id: str
+    accepted: bool
+    message: str
+    """One sentence for the person who asked."""
+
+    def to_message(self) -> Json:
+        """As it is sent."""
+        return {"id": self.id, "accepted": self.accepted, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is planned for one server."""
+
+    pod_uid: str
+    server: str
+    """namespace/name."""
+    counter: int
+    """Greater than that of every plan before for the same pod."""
+    stop: PlannedStop | None
+    idle: IdleRule
+    extend_seconds: int
+    """The most that a wish may extend the end by now."""
+    hold_seconds: int
+    """The most that a hold may last."""
+    hold: Hold | None = None
+    final: bool = False
+    """Whether the server stops now: the report then carries the last lines of output."""
+    answers: tuple[WishAnswer, ...] = ()
+
+    def text(self) -> str:
+        """The text that is signed."""
+        return json.dumps(
+            {
+                "version": VERSION,
+                "podUid": self.pod_uid,
+                "server": self.server,
+                "counter": self.counter,
+                "stop": self.stop.message() if self.stop else None,
+                "final": self.final,
+                "idle": self.idle.message(),
+                "limits": {"extendSeconds": self.extend_seconds, "holdSeconds": self.hold_seconds},
+                "hold": self.hold.message() if self.hold else None,
+                "answers": [answer.to_message() for answer in self.answers],
+            },
+            separators=(",", ":"),
+        )
+
+    def envelope(self, sign: Callable[[bytes], bytes]) -> bytes:
+        """The body of the request; `sign` makes an Ed25519 signature (RFC 8032)."""
+        text = self.text()
+        signature = base64.b64encode(sign(CONTEXT + text.encode())).decode()
+        return json.dumps({"plan": text, "signature": signature}, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody in the server asked for."""
+
+    id: str
+    kind: str
+    seconds: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class VolumeUse:
+    """How full a volume is."""
+
+    path: str
+    used_bytes: int
+    size_bytes: int | None
+    """None where the volume is a folder of a larger file system."""
+
+
+@dataclass(frozen=True)
+class SetupStep:
+    """One step of the person's set-up at the start of the server."""
+
+    step: str
+    exit_code: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an agent says of its server."""
+
+    counter: int
+    idle_seconds: int | None
+    """Since the last activity; None when a source can't be read, which counts as active."""
+    source: str
+    signals: Mapping[str, int] = field(default_factory=dict)
+    """Seconds since the last activity of each source that the server has."""
+    unreadable: tuple[str, ...] = ()
+    wishes: tuple[Wish, ...] = ()
+    oom_kills: int = 0
+    volumes: tuple[VolumeUse, ...] = ()
+    setup: tuple[SetupStep, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+def parse_report(body: bytes, plan: Plan) -> Report:
+    """The report in `body`, the answer to `plan`. Raises ProtocolError in one line when it isn't one.
+
+    An answer to another plan or from another pod is refused, so that a report can't be replayed.
+    """
+    if len(body) > MAX_BYTES:
+        raise ProtocolError(f"the report is larger than {MAX_BYTES} bytes")
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ProtocolError("the report is not JSON") from None
+    if not isinstance(message, dict):
+        raise ProtocolError("the report is not a JSON object")
+    if message.get("version") != VERSION:
+        raise ProtocolError(f"the report has not version {VERSION}")
+    if message.get("podUid") != plan.pod_uid:
+        raise ProtocolError("the report is another pod's")
+    if message.get("counter") != plan.counter:
+        raise ProtocolError("the report answers another plan")
+    unreadable = tuple(_choice(item, SOURCES, "unreadable") for item in _list(message, "unreadable", len(SOURCES)))
+    idle = message.get("idleSeconds")
+    return Report(
+        counter=plan.counter,
+        idle_seconds=None if idle is None or unreadable else _seconds(idle, "idleSeconds"),
+        source=_choice(message.get("source"), LAST_SOURCES, "source"),
+        signals={
+            name: _seconds(value, "signals")
+            for name, value in _object(message.get("signals") or {}, "signals").items()
+            if name in SOURCES and value is not None
+        },
+        unreadable=unreadable,
+        wishes=tuple(_wish(item) for item in _list(message, "wishes", MAX_WISHES)),
+        oom_kills=_number(message.get("oomKills", 0), "oomKills", 1_000_000),
+        volumes=tuple(_volume(item) for item in _list(message, "volumes", MAX_VOLUMES + 2)),
+        setup=tuple(_step(item) for item in _list(message, "setup", MAX_SETUP_STEPS)),
+        lines=tuple(_text(item, "lines", MAX_BYTES) for item in _list(message, "lines", MAX_LINES)),
+    )
+
+
+def _wish(item: object) -> Wish:
+    wish = _object(item, "wishes")
+    return Wish(
+        id=_text(wish.get("id"), "wishes.id", 32),
+        kind=_choice(wish.get("kind"), WISHES, "wishes.kind"),
+        seconds=_seconds(wish.get("seconds", 0), "wishes.seconds"),
+        reason=_text(wish.get("reason", ""), "wishes.reason", MAX_REASON),
+    )
+
+
+def _volume(item: object) -> VolumeUse:
+    volume = _object(item, "volumes")
+    size = volume.get("sizeBytes")
+    return VolumeUse(
+        path=_text(volume.get("path"), "volumes.path", 512),
+        used_bytes=_number(volume.get("usedBytes"), "volumes.usedBytes", 2**60),
+        size_bytes=None if size is None else _number(size, "volumes.sizeBytes", 2**60),
+    )
+
+
+def _step(item: object) -> SetupStep:
+    step = _object(item, "setup")
+    return SetupStep(
+        step=_text(step.get("step"), "setup.step", 64),
+        exit_code=_number(step.get("exitCode"), "setup.exitCode", 255),
+        seconds=_seconds(step.get("seconds"), "setup.seconds"),
+    )
+
+
+def _list(message: Json, name: str, most: int) -> list[Any]:
+    value = message.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or len(value) > most:
+        raise ProtocolError(f"the report's {name} is not a list of at most {most}")
+    return value
+
+
+def _object(value: object, name: str) -> Json:
+    if not isinstance(value, dict):
+        raise ProtocolError(f"the report's {name} is not an object")
+    return value
+
+
+def _seconds(value: object, name: str) -> int:
+    return _number(value, name, MAX_SECONDS)
+
+
+def _number(value: object, name: str, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise ProtocolError(f"the report's {name} is not a whole number from 0 to {most}")
+    return value
+
+
+def _choice(value: object, choices: tuple[str, ...], name: str) -> str:
+    if value not in choices:
+        raise ProtocolError(f"the report's {name} is none of {', '.join(choices)}")
+    return str(value)
+
+
+def _text(value: object, name: str, most: int) -> str:
+    """The text without control characters: it is shown in terminals."""
+    if not isinstance(value, str) or len(value) > most:
+        raise ProtocolError(f"the report's {name} is not a text of at most {most} characters")
+    return "".join(char if char.isprintable() else " " for char in value)
