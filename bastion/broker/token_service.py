@@ -16,7 +16,7 @@ from typing import Any
 
 from bastion.broker.certificate import load_authority, sign
 from devctl.output.errors import from_api
-from devctl.resources.users_api import change_keys
+from devctl.resources.people.users_api import change_keys
 from devservers_core import names
 from devservers_core.client.api import ApiClient
 from devservers_core.client.kubeconfig import Target

@@ -16,7 +16,7 @@ from bastion.session.wrap import wrap
 from devctl.context import Context
 from devctl.output import console, times
 from devctl.output.errors import explain
-from devctl.resources import account_keys, user_ssh_keys
+from devctl.resources.people import account_keys, user_ssh_keys
 from devctl.resources.server_state import phase, shown_reason
 from devservers_core.errors import ApiError, CommandError, UnreachableError
 

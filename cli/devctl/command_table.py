@@ -17,7 +17,7 @@ class Command:
     """One command.
 
     Attributes:
-        module: the module in devctl.commands that has a function of the command's name.
+        module: the module below devctl.commands, like `servers.create`, that has a function of the command's name.
         summary: the line in the overview.
         group: the heading in the overview, "" for a subcommand.
         runs: on which machine. "local" commands concern this machine, or need an administrator's own credentials.
@@ -34,60 +34,68 @@ class Command:
     @property
     def needs_cluster(self) -> bool:
         """Whether it reads a cluster, and so takes the options that say which."""
-        return self.module != "config"
+        return self.module != "platform.config"
 
 
 COMMANDS: dict[str, Command] = {
-    "create": Command("create", "Make a server and start it", "Servers", "bastion"),
-    "list": Command("list", "List your servers", "Servers", "bastion"),
+    "create": Command("servers.create", "Make a server and start it", "Servers", "bastion"),
+    "list": Command("servers.list", "List your servers", "Servers", "bastion"),
     "describe": Command(
-        "describe", "Show everything about a server: state, reasons, timeline, events", "Servers", "bastion"
+        "servers.describe", "Show everything about a server: state, reasons, timeline, events", "Servers", "bastion"
     ),
-    "stop": Command("lifecycle", "Stop a server and keep its home", "Servers", "bastion"),
-    "start": Command("lifecycle", "Start a stopped server", "Servers", "bastion"),
-    "restart": Command("lifecycle", "Restart a server with a fresh container", "Servers", "bastion"),
-    "delete": Command("delete", "Delete a server; its home stays unless --purge", "Servers", "bastion"),
-    "registry": Command("registry", "Private image registries: login, list, logout", "Servers", "bastion"),
-    "ssh": Command("ssh", "Open an SSH session, or run a command over SSH", "Connecting", "local", raw=True),
-    "ssh-config": Command("ssh_config", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting", "local"),
-    "code": Command("code", "Print or open the link that opens a server in an editor", "Connecting", "local"),
-    "keys": Command("keys", "Your SSH keys: list, add, remove", "Connecting", "bastion unless --user"),
-    "proxy": Command("ssh", "Join stdin and stdout to a server's SSH port (for ProxyCommand)", "Connecting", "bastion"),
-    "shell": Command("exec", "Open a shell without SSH", "Connecting", "bastion"),
-    "exec": Command("exec", "Run a command without SSH; its exit code is passed on", "Connecting", "bastion"),
-    "logs": Command("logs", "Show what a server's command printed", "Looking closer", "bastion"),
-    "events": Command("events", "Show what happened to your servers", "Looking closer", "bastion"),
-    "flavors": Command("flavors", "List the sizes a server can have", "Looking closer", "bastion"),
-    "status": Command("status", "Show the platform's state and your quota", "Looking closer", "bastion"),
-    "info": Command("info", "Show the settings in force and where each comes from", "Looking closer", "local"),
-    "config": Command("config", "Write a setting into the configuration file: set, unset", "Looking closer", "local"),
+    "stop": Command("servers.lifecycle", "Stop a server and keep its home", "Servers", "bastion"),
+    "start": Command("servers.lifecycle", "Start a stopped server", "Servers", "bastion"),
+    "restart": Command("servers.lifecycle", "Restart a server with a fresh container", "Servers", "bastion"),
+    "delete": Command("servers.delete", "Delete a server; its home stays unless --purge", "Servers", "bastion"),
+    "registry": Command("access.registry", "Private image registries: login, list, logout", "Servers", "bastion"),
+    "ssh": Command("access.ssh", "Open an SSH session, or run a command over SSH", "Connecting", "local", raw=True),
+    "ssh-config": Command(
+        "access.ssh_config", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting", "local"
+    ),
+    "code": Command("access.code", "Print or open the link that opens a server in an editor", "Connecting", "local"),
+    "keys": Command("access.keys", "Your SSH keys: list, add, remove", "Connecting", "bastion unless --user"),
+    "proxy": Command(
+        "access.ssh", "Join stdin and stdout to a server's SSH port (for ProxyCommand)", "Connecting", "bastion"
+    ),
+    "shell": Command("access.exec", "Open a shell without SSH", "Connecting", "bastion"),
+    "exec": Command("access.exec", "Run a command without SSH; its exit code is passed on", "Connecting", "bastion"),
+    "logs": Command("servers.logs", "Show what a server's command printed", "Looking closer", "bastion"),
+    "events": Command("servers.events", "Show what happened to your servers", "Looking closer", "bastion"),
+    "flavors": Command("platform.flavors", "List the sizes a server can have", "Looking closer", "bastion"),
+    "status": Command("platform.status", "Show the platform's state and your quota", "Looking closer", "bastion"),
+    "info": Command("platform.info", "Show the settings in force and where each comes from", "Looking closer", "local"),
+    "config": Command(
+        "platform.config", "Write a setting into the configuration file: set, unset", "Looking closer", "local"
+    ),
     "test-k8s": Command(
-        "test_k8s", "Check the cluster, your rights and the tools, step by step", "Looking closer", "bastion"
+        "platform.test_k8s", "Check the cluster, your rights and the tools, step by step", "Looking closer", "bastion"
     ),
-    "version": Command("version", "Print the versions of devctl and of the platform", "Looking closer", "local"),
-    "user": Command("user", "Users: add, list, show, suspend, resume, delete", "Administrators", "local"),
-    "admin": Command("admin", "Recorded sessions: sessions list, sessions play", "Administrators", "local"),
+    "version": Command(
+        "platform.version", "Print the versions of devctl and of the platform", "Looking closer", "local"
+    ),
+    "user": Command("people.user", "Users: add, list, show, suspend, resume, delete", "Administrators", "local"),
+    "admin": Command("platform.admin", "Recorded sessions: sessions list, sessions play", "Administrators", "local"),
 }
 # Commands of two or three words; the first word is an entry above.
 SUBCOMMANDS: dict[str, Command] = {
     "keys list": Command(
-        "keys", "List the keys that open your account, and when they end", "", "bastion unless --user"
+        "access.keys", "List the keys that open your account, and when they end", "", "bastion unless --user"
     ),
-    "keys add": Command("keys", "Add a key", "", "bastion unless --user"),
-    "keys remove": Command("keys", "Remove a key; its sessions end within seconds", "", "bastion unless --user"),
-    "registry login": Command("registry", "Log in, so that your servers can pull its images", "", "bastion"),
-    "registry list": Command("registry", "List the registries you are logged in to", "", "bastion"),
-    "registry logout": Command("registry", "Forget a login", "", "bastion"),
-    "config set": Command("config", "Set one key", "", "local"),
-    "config unset": Command("config", "Remove one key", "", "local"),
-    "user add": Command("user", "Add a user", "", "local"),
-    "user list": Command("user", "List all users", "", "local"),
-    "user show": Command("user", "Show a user, and what to send them", "", "local"),
-    "user suspend": Command("user", "Stop a user's servers and refuse their keys", "", "local"),
-    "user resume": Command("user", "Undo suspend", "", "local"),
-    "user delete": Command("user", "Delete a user; volumes are kept and named", "", "local"),
-    "admin sessions list": Command("admin", "List recorded sessions", "", "local"),
-    "admin sessions play": Command("admin", "Show a recorded session again", "", "local"),
+    "keys add": Command("access.keys", "Add a key", "", "bastion unless --user"),
+    "keys remove": Command("access.keys", "Remove a key; its sessions end within seconds", "", "bastion unless --user"),
+    "registry login": Command("access.registry", "Log in, so that your servers can pull its images", "", "bastion"),
+    "registry list": Command("access.registry", "List the registries you are logged in to", "", "bastion"),
+    "registry logout": Command("access.registry", "Forget a login", "", "bastion"),
+    "config set": Command("platform.config", "Set one key", "", "local"),
+    "config unset": Command("platform.config", "Remove one key", "", "local"),
+    "user add": Command("people.user", "Add a user", "", "local"),
+    "user list": Command("people.user", "List all users", "", "local"),
+    "user show": Command("people.user", "Show a user, and what to send them", "", "local"),
+    "user suspend": Command("people.user", "Stop a user's servers and refuse their keys", "", "local"),
+    "user resume": Command("people.user", "Undo suspend", "", "local"),
+    "user delete": Command("people.user", "Delete a user; volumes are kept and named", "", "local"),
+    "admin sessions list": Command("platform.admin", "List recorded sessions", "", "local"),
+    "admin sessions play": Command("platform.admin", "Show a recorded session again", "", "local"),
 }
 GROUPS: dict[str, list[str]] = {
     first: [name.split()[1] for name in SUBCOMMANDS if name.split()[0] == first]

@@ -353,7 +353,7 @@ def test_broker_that_is_missing_gives_a_clear_error(tmp_path: Path) -> None:
 
 
 def _fingerprint(line: str) -> str:
-    from devctl.resources.user_ssh_keys import Key
+    from devctl.resources.people.user_ssh_keys import Key
 
     return Key("", line).fingerprint
 

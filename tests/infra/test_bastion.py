@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from devctl.commands import admin
+from devctl.commands.platform import admin
 from devservers_core import names
 from devservers_core.names import LABEL_SCRAPE
 from infra.platform import bastion, bastion_pod, target_group_binding

@@ -93,7 +93,7 @@ def _with_key_text(line: CommandLine) -> tuple[str, ...]:
     arguments = line.arguments
     if line.full_name != "keys add":
         return arguments
-    from devctl.resources.key_file import read_public_key
+    from devctl.resources.people.key_file import read_public_key
 
     positional, indices = [], iter(range(line.end_of_name, len(arguments)))
     for index in indices:

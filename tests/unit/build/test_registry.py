@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from devctl.commands.registry import registry_host
+from devctl.commands.access.registry import registry_host
 from devservers.build.devserver import BuildSettings
 from devservers.build.registry import platform_secret
 from devservers_core.errors import CommandError

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from devctl.commands.describe import description
-from devctl.commands.logs import PLATFORM_LINE
+from devctl.commands.servers.describe import description
+from devctl.commands.servers.logs import PLATFORM_LINE
 from devctl.resources.container_state import describe_command_end, parse_command_end
 from tests.support.leaks import LEAKS, SECRETS
 

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from devctl.command_line import parse
-from devctl.commands import keys
-from devctl.commands.list import list_command
+from devctl.commands.access import keys
+from devctl.commands.servers.list import list_command
 from devctl.context import Context
-from devctl.resources import account_keys, key_file, user_ssh_keys
+from devctl.resources.people import account_keys, key_file, user_ssh_keys
 from devctl.ssh import connect, editor_links, from_bastion, remote_command
 from devservers_core.client import kubeconfig
 from devservers_core.errors import CommandError

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from devctl import wait
-from devctl.commands import describe
+from devctl.commands.servers import describe
 from devctl.output import progress, tables, times
 from devctl.resources import events, server_state
 

@@ -19,7 +19,7 @@ BASTION = "/api/v1/namespaces/devservers-bastion/configmaps"
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody plays the operator here, so what it is waited for never comes."""
-    monkeypatch.setattr("devctl.resources.user_deletion.TIMEOUT_SECONDS", 0.0)
+    monkeypatch.setattr("devctl.resources.people.user_deletion.TIMEOUT_SECONDS", 0.0)
 
 
 def put_user(api: ApiServer, name: str = "bob", status: dict[str, Any] | None = None, **spec: Any) -> None:

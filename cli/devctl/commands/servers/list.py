@@ -32,7 +32,7 @@ def list_command(
     """List your servers."""
     form = context.output(output)
     if context.broker:
-        from devctl.resources import account_keys
+        from devctl.resources.people import account_keys
 
         account_keys.print_expiry_warnings(context)
     if all_users:

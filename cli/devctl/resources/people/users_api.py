@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from devctl.resources import user_ssh_keys
+from devctl.resources.people import user_ssh_keys
 from devservers_core.client.paths import user_path
 from devservers_core.errors import USAGE, ApiError, CommandError
 from devservers_core.types import Json

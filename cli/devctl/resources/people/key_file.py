@@ -10,7 +10,7 @@ import stat
 import sys
 from pathlib import Path
 
-from devctl.resources import user_ssh_keys
+from devctl.resources.people import user_ssh_keys
 from devservers_core.errors import USAGE, CommandError
 
 MAX_FILE_BYTES = 65536

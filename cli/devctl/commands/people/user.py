@@ -16,9 +16,9 @@ from devctl.options import Output
 from devctl.output import console, tables, times
 from devctl.output.errors import from_api
 from devctl.preflight import missing_flavors
-from devctl.resources import user_ssh_keys
-from devctl.resources.key_file import read_public_key
-from devctl.resources.onboarding import instructions
+from devctl.resources.people import user_ssh_keys
+from devctl.resources.people.key_file import read_public_key
+from devctl.resources.people.onboarding import instructions
 from devservers_core import names
 from devservers_core.client.paths import user_path
 from devservers_core.errors import NOT_FOUND, REFUSED, ApiError, CommandError, UnreachableError
@@ -168,7 +168,7 @@ def user_delete_command(
     A new user of that name gets the volumes, and nothing else of the former one.
     """
     from devctl.output.prompts import confirm
-    from devctl.resources.user_deletion import wait_gone
+    from devctl.resources.people.user_deletion import wait_gone
 
     _read(context, name)
     servers, claims = _servers(context, name), _claims(context, name)

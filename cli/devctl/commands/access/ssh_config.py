@@ -78,7 +78,7 @@ def ssh_config_command(
 
 def _from_the_bastion(context: Context) -> None:
     """Print what a machine without devctl needs, for `ssh USER@bastion devctl ssh-config`."""
-    from devctl.resources import account_keys
+    from devctl.resources.people import account_keys
 
     account_keys.print_expiry_warnings(context)
     bastion = bastion_settings.bastion_of_this_process(context)

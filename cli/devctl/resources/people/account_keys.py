@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from devctl import broker_client
 from devctl.output import console
 from devctl.output.errors import from_api
-from devctl.resources import user_ssh_keys, users_api
-from devctl.resources.user_ssh_keys import Key, expiry_warnings
+from devctl.resources.people import user_ssh_keys, users_api
+from devctl.resources.people.user_ssh_keys import Key, expiry_warnings
 from devservers_core.client.paths import user_path
 from devservers_core.errors import REFUSED, ApiError, CommandError
 from devservers_core.protocol.broker import KeysRequest

@@ -9,9 +9,9 @@ import typer
 
 from devctl.options import Output
 from devctl.output import console, tables, times
-from devctl.resources.account_keys import change_own_keys, own_keys, print_lines
-from devctl.resources.key_file import read_public_key
-from devctl.resources.user_ssh_keys import Key, expiry_warnings
+from devctl.resources.people.account_keys import change_own_keys, own_keys, print_lines
+from devctl.resources.people.key_file import read_public_key
+from devctl.resources.people.user_ssh_keys import Key, expiry_warnings
 
 if TYPE_CHECKING:
     from devctl.context import Context

@@ -1,0 +1,1 @@
+"""Commands that reach into a server, and what they log in with."""

@@ -1,0 +1,1 @@
+"""Commands about the platform and about devctl itself."""
