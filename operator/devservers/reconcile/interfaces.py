@@ -1,4 +1,4 @@
-"""The interfaces of reconcilers: a Lister to read from, a Client to write to.
+"""The interfaces of reconcilers: a Lister to read from, a Client to write to, the Agents.
 
 Invariant: modules of reconcile/ read and write only through these protocols and know nothing of HTTP, kopf or the
 cache. The names are controller-runtime's.
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
+from devservers.observe.agent import AgentPlan, AgentState
 from devservers_core.errors import ApiError
+from devservers_core.protocol.agent import Report
 from devservers_core.types import Json
 
 
@@ -87,6 +89,37 @@ class Client(Protocol):
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> None:
         """Deletes an object, with uid only that very one; an absent object counts as deleted."""
+
+
+class Agents(Protocol):
+    """The agents of all running servers."""
+
+    def state(self, namespace: str, name: str, pod_uid: str) -> AgentState | None:
+        """The last good report of that pod; None when this process has had none yet."""
+
+    def plan(self, namespace: str, name: str, pod_uid: str, plan: AgentPlan) -> None:
+        """Keeps what to send to that pod; what people see of it is sent at once when it changed."""
+
+    async def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Report | None:
+        """Announces a stop that comes now and returns the last report.
+
+        Takes at most FINAL_SECONDS and never raises; None when the agent did not answer.
+        """
+
+
+class NoAgents:
+    """Agents of a cluster without any, for tests and tools."""
+
+    def state(self, namespace: str, name: str, pod_uid: str) -> AgentState | None:
+        """No report."""
+        return None
+
+    def plan(self, namespace: str, name: str, pod_uid: str, plan: AgentPlan) -> None:
+        """Nothing to send to."""
+
+    async def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Report | None:
+        """No answer."""
+        return None
 
 
 async def get_or_none(client: Client, kind: str, namespace: str, name: str) -> Json | None:

@@ -1,0 +1,1 @@
+"""Exchanges plans and reports with the agents in servers' pods."""
