@@ -1,0 +1,3 @@
+module devservers.io/agent
+
+go 1.24
