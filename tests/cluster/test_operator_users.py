@@ -319,6 +319,7 @@ _CHILDREN = [
     ("LimitRange", "dev-user"),
     ("NetworkPolicy", "default-deny-ingress"),
     ("NetworkPolicy", "allow-ssh-from-bastion"),
+    ("NetworkPolicy", "allow-agent"),
     ("NetworkPolicy", "egress"),
 ]
 

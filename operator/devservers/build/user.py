@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from devservers.api import registries
 from devservers.api.user import DevServerUser
 from devservers_core.names import (
+    AGENT_PORT,
     ANNOTATION_ALLOWED_FLAVORS,
     ANNOTATION_ALLOWED_REGISTRIES,
     ANNOTATION_HOME_QUOTA,
@@ -23,6 +24,7 @@ from devservers_core.names import (
     LABEL_MANAGED_BY,
     LABEL_NAMESPACE_CREATED_BY,
     LABEL_NAMESPACE_USER,
+    LABEL_SCRAPE,
     LABEL_USER,
     MAX_REGISTRY_LOGINS,
     OPERATOR,
@@ -52,9 +54,12 @@ _STORAGE = "requests.storage"
 _SC = f"storageclass.storage.k8s.io/{_STORAGE}"
 DENY_INGRESS = "default-deny-ingress"
 ALLOW_BASTION = "allow-ssh-from-bastion"
+ALLOW_AGENT = "allow-agent"
 
 _POD_SECURITY = "restricted"
 _RBAC = "rbac.authorization.k8s.io"
+_NAMESPACE_NAME = "kubernetes.io/metadata.name"
+"""The label with its name that the API server keeps on each namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,7 @@ def manifests(
             {"spec": {"podSelector": {}, "policyTypes": ["Ingress"]}},
         ),
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_BASTION, {"spec": _from_bastion()}),
+        _child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_AGENT, {"spec": _to_agent(system_namespace)}),
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", EGRESS, {"spec": policy(egress)}),
         index(user),
         *(
@@ -168,13 +174,31 @@ def _child(user: DevServerUser, api_version: str, kind: str, name: str, body: Js
 
 
 def _from_bastion() -> Json:
+    return _allowed(SSH_POD_PORT, {"matchLabels": {_NAMESPACE_NAME: BASTION_NAMESPACE}})
+
+
+def _to_agent(system_namespace: str) -> Json:
+    """The operator and monitoring reach agents.
+
+    Only who may change namespaces gives one LABEL_SCRAPE, and no person may. A user's namespace that carries it all
+    the same stays a user's: their pods reach nobody's agent.
+    """
+    monitoring = {
+        "matchLabels": {LABEL_SCRAPE: "true"},
+        "matchExpressions": [{"key": LABEL_NAMESPACE_USER, "operator": "DoesNotExist"}],
+    }
+    return _allowed(AGENT_PORT, {"matchLabels": {_NAMESPACE_NAME: system_namespace}}, monitoring)
+
+
+def _allowed(port: int, *namespaces: Json) -> Json:
+    """A NetworkPolicy's spec: all pods take connections from these namespaces at one port."""
     return {
         "podSelector": {},
         "policyTypes": ["Ingress"],
         "ingress": [
             {
-                "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": BASTION_NAMESPACE}}}],
-                "ports": [{"port": SSH_POD_PORT, "protocol": "TCP"}],
+                "from": [{"namespaceSelector": selector} for selector in namespaces],
+                "ports": [{"port": port, "protocol": "TCP"}],
             }
         ],
     }

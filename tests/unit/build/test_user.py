@@ -26,6 +26,7 @@ def test_manifests_have_every_kind_in_order() -> None:
         ("LimitRange", "dev-user"),
         ("NetworkPolicy", "default-deny-ingress"),
         ("NetworkPolicy", "allow-ssh-from-bastion"),
+        ("NetworkPolicy", "allow-agent"),
         ("NetworkPolicy", "egress"),
         ("ConfigMap", "registries"),
     ]
@@ -69,6 +70,28 @@ def test_network_policies_let_only_the_bastion_in_and_only_to_ssh() -> None:
             "ports": [{"port": 2222, "protocol": "TCP"}],
         }
     ]
+
+
+def test_network_policies_let_the_operator_and_monitoring_reach_agents_only() -> None:
+    """A person's namespace stays closed even with the label of monitoring."""
+    assert children()["NetworkPolicy", "allow-agent"]["spec"] == {
+        "podSelector": {},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {
+                "from": [
+                    {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "devservers-system"}}},
+                    {
+                        "namespaceSelector": {
+                            "matchLabels": {"devservers.io/scrape": "true"},
+                            "matchExpressions": [{"key": "devserver.io/user", "operator": "DoesNotExist"}],
+                        }
+                    },
+                ],
+                "ports": [{"port": 2224, "protocol": "TCP"}],
+            }
+        ],
+    }
 
 
 @pytest.mark.parametrize(
