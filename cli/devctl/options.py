@@ -27,3 +27,28 @@ Wait = Annotated[
     str | None, typer.Option(metavar="[DURATION]", help="Wait until it is ready, 10m if no duration is given.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="TIME", help="Until a time of day, like 18:00, or an RFC 3339 time."),
+]
+TimeLimitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        "--ttl",
+        metavar="DURATION",
+        help="Stop it so long after its last start, like 2h30m or 1d, or at a time: 'until 18:00'.",
+    ),
+]
+IdleTimeout = Annotated[
+    str | None,
+    typer.Option(
+        "--idle-timeout",
+        metavar="DURATION",
+        help="Stop it when nothing happened in it for so long; `none` for never.",
+    ),
+]
+Grace = Annotated[
+    str | None,
+    typer.Option("--grace", metavar="DURATION", help="How long its programs have to end when it stops; 10m at most."),
+]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from devservers_core import grammar, names
 from devservers_core.duration import parse_duration
-from devservers_core.errors import REFUSED, CommandError, InvalidValueError
+from devservers_core.errors import REFUSED, USAGE, CommandError, InvalidValueError
+from devservers_core.protocol.agent import MAX_REASON
 from devservers_core.quantity import parse_quantity
 
 
@@ -75,6 +76,17 @@ def duration(text: str, flag: str) -> int:
         return int(parse_duration(text).total_seconds())
     except InvalidValueError:
         raise refusal(f"{flag} {text!r} is not a duration", "write it like 30m, 2h30m or 1d") from None
+
+
+def reason(text: str, flag: str = "--reason") -> str:
+    """Check a reason that others read: one line of up to MAX_REASON characters."""
+    if not text.strip():
+        raise CommandError("the reason is missing", f"say why in one line: {flag} 'training until Friday'", USAGE)
+    if len(text) > MAX_REASON or not text.isprintable():
+        raise refusal(
+            f"{flag} has {len(text)} characters or a line break", f"write one line of at most {MAX_REASON} characters"
+        )
+    return text
 
 
 def image(text: str) -> str:

@@ -98,6 +98,22 @@ def wait_stopped(context: Context, server: Json, limit: float) -> int:
     return 0
 
 
+def wait_observed(context: Context, server: Json, limit: float, done: Callable[[Json], bool]) -> Json | None:
+    """Wait until the status observed `server` (as last written) and `done` accepts the object; return it.
+
+    None when that takes longer than `limit` seconds.
+    """
+    progress = Progress(server["metadata"]["name"], time.monotonic())
+    try:
+        for current in follow(context, server, progress, limit):
+            if status_observes(current, server) and done(current):
+                return current
+    except CommandError as failure:
+        if failure.code != TIMED_OUT:
+            raise
+    return None
+
+
 def _wait_until(context: Context, server: Json, progress: Progress, limit: float, done: Callable[[Json], bool]) -> bool:
     """Show `progress` until `done` accepts the newest object; False when the user ends the wait."""
     try:

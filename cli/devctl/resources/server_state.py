@@ -19,6 +19,14 @@ def ready_condition(server: Json) -> Json:
     return {}
 
 
+def true_message(server: Json, kind: str) -> str | None:
+    """The message of a condition that is True, its reason without one; None when it is not True."""
+    for condition in server.get("status", {}).get("conditions") or []:
+        if condition.get("type") == kind and condition.get("status") == "True":
+            return console.printable(str(condition.get("message") or condition.get("reason") or kind))
+    return None
+
+
 def is_ready(server: Json) -> bool:
     """Whether the server is ready, by a status that observed the newest spec."""
     return status_observes(server, server) and ready_condition(server).get("status") == "True"

@@ -10,9 +10,11 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from devctl.command_line import CommandLine
 from devctl.config import Config
+from devctl.resources.lifecycle import until
 from devctl.ssh.bastion_settings import configured
 
 
@@ -46,7 +48,7 @@ def remote_arguments(line: CommandLine, config: Config) -> list[str]:
     """The arguments of the command on the bastion: those typed, and flags for this machine's settings."""
     from devctl.ssh.settings_as_flags import settings_flags
 
-    arguments = _with_key_text(line)
+    arguments = _with_time_zone(line) if line.name in until.COMMANDS else _with_key_text(line)
     return [*arguments[: line.end_of_name], *settings_flags(line, config), *arguments[line.end_of_name :]]
 
 
@@ -81,6 +83,12 @@ def _refresh_ssh_config(flags: Mapping[str, str]) -> None:
     context = Context(flags, None)
     if config.installed(context.config):
         config.refresh_entries(context)
+
+
+def _with_time_zone(line: CommandLine) -> tuple[str, ...]:
+    """The arguments with times of day in this machine's zone: the bastion may be elsewhere."""
+    own = until.with_zone(line.own, datetime.now(UTC))
+    return (*own, *line.arguments[len(line.own) :])
 
 
 def _with_key_text(line: CommandLine) -> tuple[str, ...]:

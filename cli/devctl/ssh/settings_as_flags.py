@@ -16,8 +16,9 @@ WITH_OUTPUT = frozenset({"list", "describe", "events", "flavors", "status", "key
 """Commands on the bastion whose `-o` has the setting `output` as default."""
 CREATE_VALUE_OPTIONS = frozenset(
     {
-        "--name", "--flavor", "--image", "--home-size", "-v", "--volume", "--shared-volume", "-e", "--env", "--ttl",
-        "-o", "--output", "--context", "--kubeconfig", "-n", "--namespace", "--user",
+        "--name", "--flavor", "--image", "--home-size", "-v", "--volume", "--shared-volume", "-e", "--env", "--time",
+        "--ttl", "--idle-timeout", "--grace", "-o", "--output", "--context", "--kubeconfig", "-n", "--namespace",
+        "--user",
     }
 )  # fmt: skip
 """Options of create that take the next word as their value; `--wait` takes it if it begins with a digit. A test

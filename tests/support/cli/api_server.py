@@ -28,6 +28,10 @@ class ApiServer:
         """What a POST to a path returns instead of being stored: reviews."""
         self.refusals: dict[tuple[str, str], list[tuple[int, str]]] = {}
         """Status and message by method and path; each is used once, the last for ever."""
+        self.before: dict[tuple[str, str], list[Callable[[], object]]] = {}
+        """What happens before a request is served, by method and path; each is used once: somebody else's writes."""
+        self.after: dict[tuple[str, str], Callable[[], object]] = {}
+        """What follows on each request that was carried out: an operator."""
         self.writes: list[tuple[str, str, Json | None]] = []
         """Method, path and body of each request that was not a GET, refused ones included."""
         self.queries: list[dict[str, str]] = []
@@ -106,6 +110,15 @@ class ApiServer:
         if method != "GET":
             self.writes.append((method, path, body))
             self.queries.append(query)
+        if others := self.before.get((method, path)):
+            others.pop(0)()
+        status, answer = self._serve(method, path, query, body)
+        if status < 400 and (method, path) in self.after:
+            answer = copy.deepcopy(answer)  # as it was before anything followed
+            self.after[(method, path)]()
+        return status, answer
+
+    def _serve(self, method: str, path: str, query: dict[str, str], body: Json | None) -> tuple[int, Json | bytes]:
         if refusals := self.refusals.get((method, path)):
             status, message = refusals[0] if len(refusals) == 1 else refusals.pop(0)
             if status >= 400:
@@ -121,6 +134,9 @@ class ApiServer:
             return self._create(path, query, body or {})
         if path not in self.objects:
             return 404, _refusal(404, f"{path} not found", path)
+        read = ((body or {}).get("metadata") or {}).get("resourceVersion")
+        if method == "PATCH" and read not in (None, self.objects[path]["metadata"].get("resourceVersion")):
+            return 409, _refusal(409, "the object has been modified", path) | {"reason": "Conflict"}
         if method == "PATCH":
             self.objects[path] = _merged(self.objects[path], body or {})
         if method == "DELETE":

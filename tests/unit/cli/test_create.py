@@ -173,3 +173,41 @@ def test_create_home_above_volume_limit_is_refused(api: ApiServer, devctl: Run, 
     done = devctl("create", "mydev", code=code)
     assert ("a volume may have 9Gi at most" in done.stderr) is (code == 6)
     assert bool(api.writes) is (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "lifecycle", "says"),
+    [
+        (["--time", "2h30m"], {"timeToLive": "2h30m"}, "it stops 2h30m after its start"),
+        (
+            ["--time", "until 2099-12-24T18:00:00+01:00"],
+            {"expirationTime": "2099-12-24T17:00:00Z"},
+            "it stops at 2099-12-24 ",
+        ),
+        (["--idle-timeout", "1h"], {"idleTimeout": "1h"}, "when nothing happened in it for 1h"),
+        (["--idle-timeout", "none"], {"autoShutdown": False}, "does not stop when nothing happens"),
+        (["--grace", "5m"], {"gracePeriod": "5m"}, "created"),
+    ],
+)
+def test_create_time_settings_are_written_and_said(
+    api: ApiServer, devctl: Run, words: list[str], lifecycle: dict[str, Any], says: str
+) -> None:
+    done = devctl("create", "mydev", *words)
+    assert made(api)["lifecycle"] == lifecycle
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--time", "until 2020-01-01T00:00:00Z"], "is in the past"),
+        (["--time", "0s"], "neither a duration nor a time"),
+        (["--idle-timeout", "soon"], "--idle-timeout 'soon' is not a duration"),
+        (["--grace", "11m"], "at most 10m is allowed"),
+    ],
+)
+def test_create_time_settings_that_cannot_be_are_refused(
+    api: ApiServer, devctl: Run, words: list[str], says: str
+) -> None:
+    assert says in devctl("create", "mydev", *words, code=6).stderr
+    assert api.writes == []

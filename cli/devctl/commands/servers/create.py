@@ -14,9 +14,11 @@ import typer
 
 from devctl import completion, preflight, validation
 from devctl.config import DEFAULT_HOME_SIZE
+from devctl.options import Grace, IdleTimeout, TimeLimitOption
 from devctl.output import console, tables
 from devctl.output.errors import from_api
 from devctl.resources import home, home_quota
+from devctl.resources.lifecycle import settings, zone
 from devctl.ssh import config
 from devservers_core import names
 from devservers_core.errors import USAGE, ApiError, CommandError
@@ -45,7 +47,7 @@ class ServerRequest:
     volumes: list[validation.Mount]
     shared: str | None
     env: list[dict[str, str]]
-    ttl: str | None
+    lifecycle: Json
     ssh: bool
     command: list[str]
 
@@ -71,8 +73,8 @@ class ServerRequest:
             spec["volumes"] = [m.to_api() for m in self.volumes]
         if not self.ssh:
             spec["enableSSH"] = False
-        if self.ttl:
-            spec["lifecycle"] = {"timeToLive": self.ttl}
+        if self.lifecycle:
+            spec["lifecycle"] = self.lifecycle
         return {
             "apiVersion": names.API_VERSION,
             "kind": "DevServer",
@@ -127,9 +129,9 @@ def create_command(
     env: Annotated[
         list[str] | None, typer.Option("-e", "--env", metavar="KEY=VALUE", help="Variable KEY=VALUE. Repeatable.")
     ] = None,
-    ttl: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Stop it after this time, like 2h30m or 1d.")
-    ] = None,
+    time_limit: TimeLimitOption = None,
+    idle_timeout: IdleTimeout = None,
+    grace: Grace = None,
     no_ssh: Annotated[bool, typer.Option("--no-ssh", help="Run no SSH server in it.")] = False,
     allow_missing: Annotated[
         bool,
@@ -158,12 +160,13 @@ def create_command(
 
     devctl create mydev --wait
 
-    devctl create train gpu-l4 --home-size 50Gi --ttl 8h
+    devctl create train gpu-l4 --home-size 50Gi --time 8h
 
     devctl create job cpu-medium --image python:3.12 -e EPOCHS=3 -- python3 train.py
     """
     if name and name_option and flavor is None and flavor_option is None:
         name, flavor = None, name  # devctl create --name mydev cpu-small
+    lifecycle = settings.parse(time_limit, idle_timeout, grace, zone.time_zone(context))
     request = parse_request(
         context,
         name=_one_of(name, name_option, "name", "--name"),
@@ -174,7 +177,7 @@ def create_command(
         volumes=volume or [],
         shared=shared_volume,
         env=env or [],
-        ttl=ttl,
+        lifecycle=lifecycle,
         ssh=not no_ssh,
     )
     limit = validation.duration(wait, "--wait") if wait else None
@@ -209,6 +212,8 @@ def create_command(
             f"devserver/{request.name} created in {context.namespace}"
             f" ({request.flavor}, {_describe_home(request, home_before)})"
         )
+        for line in settings.sentences(request.lifecycle, zone.time_zone(context)):
+            console.info(line)
     if limit is None:
         if form == "table":
             console.info(
@@ -247,7 +252,7 @@ def parse_request(
     volumes: list[str],
     shared: str | None,
     env: list[str],
-    ttl: str | None,
+    lifecycle: Json,
     ssh: bool,
 ) -> ServerRequest:
     """Validate everything that needs no cluster: values, and options that exclude each other."""
@@ -267,8 +272,6 @@ def parse_request(
     setting, size_setting = config.setting("flavor"), config.setting("homeSize")
     size = home_size or (size_setting.value if size_setting else DEFAULT_HOME_SIZE)
     flag = "--home-size" if home_size else f"homeSize ({size_setting.source if size_setting else 'default'})"
-    if ttl:
-        validation.duration(ttl, "--ttl")
     chosen = image or config.get("image")
     return ServerRequest(
         name=name,
@@ -278,7 +281,7 @@ def parse_request(
         volumes=mounts,
         shared=shared,
         env=validation.environment_variables(env),
-        ttl=ttl,
+        lifecycle=lifecycle,
         ssh=ssh,
         command=context.rest or [],
     )

@@ -12,6 +12,7 @@ from devctl.options import ServerName, Wait, Yes
 from devctl.output import console
 from devctl.output.errors import from_api
 from devctl.output.prompts import confirm
+from devctl.resources.lifecycle.planned import lifecycle_of
 from devservers_core import names
 from devservers_core.errors import REFUSED, ApiError, CommandError
 
@@ -77,6 +78,7 @@ def stop_command(
 def start_command(context: Context, name: ServerName, wait: Wait = None, yes: Yes = False) -> int:
     """Start a stopped server; its time to live starts again. If its home is gone, you are asked first."""
     from devctl.resources.home import lost_home, volumes_lost_by_stop
+    from devctl.resources.lifecycle.settings import time_over
     from devctl.resources.pods import suspended
 
     limit = _limit(wait)
@@ -88,6 +90,8 @@ def start_command(context: Context, name: ServerName, wait: Wait = None, yes: Ye
     if running and not stopped:
         console.info(f"{name} is started already")
     else:
+        if refused := time_over(server):
+            raise refused
         _confirm_cost(
             f"starting {name}",
             f"Start {name}?",
@@ -98,6 +102,8 @@ def start_command(context: Context, name: ServerName, wait: Wait = None, yes: Ye
             "metadata": {"annotations": {names.ANNOTATION_STARTED_AT: now()}},
             "spec": {"running": True},
         }
+        if lifecycle_of(server).get("extendUntil"):
+            change["spec"]["lifecycle"] = {"extendUntil": None}  # the time begins anew, without what was added to it
         server = _patch(context, name, change, "start")
         console.info(f"{name} is starting")
     if limit is None:

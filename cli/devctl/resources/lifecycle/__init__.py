@@ -1,0 +1,1 @@
+"""Reads and writes when a server ends: time limits, holds, planned stops."""

@@ -1,0 +1,132 @@
+"""The limits of flavor and user on how long a server runs.
+
+Invariant: read with the user's rights; a limit that can't be read limits nothing here and is left to the operator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from devctl import validation
+from devctl.output import times
+from devctl.resources.lifecycle.planned import lifecycle_of
+from devctl.resources.lifecycle.until import show
+from devctl.resources.server_state import status_of
+from devservers_core import names
+from devservers_core.duration import parse_duration
+from devservers_core.errors import ApiError, InvalidValueError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that a server may ask for, in seconds; None where nothing limits it."""
+
+    time_to_live: int | None = None
+    extension: int | None = None
+    idle_timeout: int | None = None
+    hold: int | None = None
+    default_time_to_live: int | None = None
+    """timeToLive of servers of the flavor that have none."""
+
+
+def read_limits(context: Context, flavor: str) -> Limits:
+    """Read the limits of a flavor and of the user; the smaller one counts."""
+    from devservers_core.client.paths import flavor_path, user_path
+
+    user = names.user_of(context.namespace)
+    specs = [_spec(context, flavor_path(flavor)), *([_spec(context, user_path(user))] if user else [])]
+    limits = [spec.get("lifecycle") or {} for spec in specs]
+
+    def smallest(field: str) -> int | None:
+        amounts = [seconds for limit in limits if (seconds := _seconds(limit.get(field))) is not None]
+        return min(amounts, default=None)
+
+    return Limits(
+        smallest("maxTimeToLive"),
+        smallest("maxExtension"),
+        smallest("maxIdleTimeout"),
+        smallest("maxHold"),
+        _seconds(limits[0].get("timeToLive")),
+    )
+
+
+def check(seconds: int | None, limit: int | None, what: str, flag: str) -> None:
+    """Raise CommandError (refused) when an amount is over its limit, with the amount that is allowed."""
+    if seconds is not None and limit is not None and seconds > limit:
+        raise validation.refusal(
+            f"{what} of {times.duration(seconds)} is too long: at most {times.duration(limit)} is allowed",
+            f"take {flag} {exact(limit)} or less, or ask an administrator",
+        )
+
+
+def check_end(end: datetime, server: Json, limits: Limits) -> None:
+    """Raise CommandError (refused) when the end of a running server would move beyond what is allowed."""
+    base, start = base_end(server, limits), started_at(server)
+    bounds = []
+    if base is not None and limits.extension is not None:
+        bounds.append(base + timedelta(seconds=limits.extension))
+    if start is not None and limits.time_to_live is not None:
+        bounds.append(start + timedelta(seconds=limits.time_to_live))
+    bound = min(bounds, default=None)
+    if bound is None or end <= bound:
+        return
+    current = times.parse_time(status_of(server).get("expiresAt"))
+    allowed = int((bound - current).total_seconds()) if current else 0
+    raise validation.refusal(
+        f"{server['metadata']['name']} may run until {show(bound.astimezone(end.tzinfo))} at most,"
+        f" and {show(end)} is later",
+        f"take {exact(allowed)} or less, or ask an administrator"
+        if allowed > 0
+        else "its end can't move any further; ask an administrator, or stop and start it when you can",
+    )
+
+
+def base_end(server: Json, limits: Limits) -> datetime | None:
+    """The end of a running server without its extension; None when it has none."""
+    lifecycle = lifecycle_of(server)
+    if not lifecycle.get("extendUntil"):
+        return times.parse_time(status_of(server).get("expiresAt"))
+    start, seconds = started_at(server), _seconds(lifecycle.get("timeToLive"))
+    seconds = limits.default_time_to_live if seconds is None else seconds
+    ends = [start + timedelta(seconds=seconds)] if start and seconds is not None else []
+    if at := times.parse_time(lifecycle.get("expirationTime")):
+        ends.append(at)
+    return min(ends, default=None)
+
+
+def started_at(server: Json) -> datetime | None:
+    """When the time of a server began: at its creation, or at its last start."""
+    metadata = server["metadata"]
+    annotations = metadata.get("annotations") or {}
+    moments = map(times.parse_time, (metadata.get("creationTimestamp"), annotations.get(names.ANNOTATION_STARTED_AT)))
+    return max((moment for moment in moments if moment), default=None)
+
+
+def exact(seconds: int) -> str:
+    """A duration as the command line takes it: `1h30m`."""
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    text = ""
+    for unit, size in units:
+        amount, seconds = divmod(seconds, size)
+        text += f"{amount}{unit}" if amount else ""
+    return text or "0s"
+
+
+def _spec(context: Context, path: str) -> Json:
+    try:
+        return context.kube.get(path).get("spec") or {}
+    except ApiError:
+        return {}
+
+
+def _seconds(text: object) -> int | None:
+    try:
+        return int(parse_duration(str(text)).total_seconds()) if text else None
+    except InvalidValueError:
+        return None

@@ -1,0 +1,65 @@
+"""The time settings of a server: from options of the command line, and as sentences."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING
+
+from devctl import validation
+from devctl.output import times
+from devctl.resources.lifecycle import until
+from devctl.resources.lifecycle.planned import lifecycle_of
+from devservers_core.errors import REFUSED, CommandError
+
+if TYPE_CHECKING:
+    from devservers_core.types import Json
+
+
+MAX_GRACE_SECONDS = 600
+_NONE = "none"
+
+
+def parse(time_limit: str | None, idle_timeout: str | None, grace: str | None, zone: tzinfo | None) -> Json:
+    """The part of spec.lifecycle that options give. Raises CommandError for values that are refused."""
+    lifecycle: Json = {}
+    if time_limit:
+        limit = until.parse(time_limit, "--time (or --ttl)", zone, datetime.now(UTC))
+        lifecycle |= {"expirationTime": until.rfc3339(limit.at)} if limit.at else {"timeToLive": limit.duration}
+    if idle_timeout == _NONE:
+        lifecycle["autoShutdown"] = False
+    elif idle_timeout:
+        validation.duration(idle_timeout, "--idle-timeout")
+        lifecycle["idleTimeout"] = idle_timeout
+    if grace:
+        if validation.duration(grace, "--grace") > MAX_GRACE_SECONDS:
+            raise validation.refusal(f"--grace {grace} is too long: at most 10m is allowed", "take 10m or less")
+        lifecycle["gracePeriod"] = grace
+    return lifecycle
+
+
+def sentences(lifecycle: Json, zone: tzinfo | None) -> list[str]:
+    """What time settings mean, one line each."""
+    lines = []
+    if lifecycle.get("timeToLive"):
+        lines.append(f"it stops {lifecycle['timeToLive']} after its start; each `devctl start` begins the time anew")
+    at = times.parse_time(lifecycle.get("expirationTime"))
+    if at is not None:
+        lines.append(f"it stops at {until.show(at.astimezone(zone))}")
+    if lifecycle.get("autoShutdown") is False:
+        lines.append("it does not stop when nothing happens in it, where your limits allow that")
+    elif lifecycle.get("idleTimeout"):
+        lines.append(f"it stops when nothing happened in it for {lifecycle['idleTimeout']}")
+    return lines
+
+
+def time_over(server: Json) -> CommandError | None:
+    """The refusal to start a server whose point in time has passed; None otherwise."""
+    at = times.parse_time(lifecycle_of(server).get("expirationTime"))
+    if at is None or at > datetime.now(UTC):
+        return None
+    name = server["metadata"]["name"]
+    return CommandError(
+        f"{name} would stop at once: it was to run until {until.show(at)}",
+        f"`devctl update {name} --time 2h` gives it a new time, then `devctl start {name}`",
+        REFUSED,
+    )
