@@ -55,7 +55,8 @@ def main() -> None:
         counter = ResourceCounter()
         made = environment(pulumi.get_stack(), settings, [counter.count])
         # When everything of AWS is registered: the state tells what was deployed last would cost.
-        cost = estimate(pulumi.get_stack(), settings.aws, counter) if settings.aws else None
+        kept = settings.fast_starts.headroom
+        cost = estimate(pulumi.get_stack(), settings.aws, counter, kept) if settings.aws else None
         outputs = made.outputs | {"cost": cost.record() if cost else None}
         outputs |= platform(settings, made.provider, made.pools, made.offered, made.ready, made.endpoint)
     for name, value in outputs.items():

@@ -37,7 +37,12 @@ LABEL_APP = "app.kubernetes.io/name"
 LABEL_NAME = f"{GROUP}/name"
 LABEL_USER = f"{GROUP}/user"
 LABEL_POOL = f"{GROUP}/pool"
-"""On nodes: the pool they belong to. A ResourceFlavor selects by it, a DevServerFlavor of the pool too."""
+"""On nodes: the pool they belong to. A ResourceFlavor selects by it, a DevServerFlavor of the pool too. On headroom and
+pre-pulls: the pool they are for."""
+LABEL_HEADROOM = f"{GROUP}/headroom"
+"""On a Deployment of placeholders and its pods: the flavor they keep room for. LABEL_POOL says where."""
+LABEL_PRE_PULL = f"{GROUP}/pre-pull"
+"""On a DaemonSet that pulls images ahead, and its pods: "true". LABEL_POOL says on whose nodes."""
 LABEL_SCRAPE = f"{GROUP}/scrape"
 """A namespace labelled so with "true" may read the operator's metrics."""
 # Existing tooling selects user namespaces by these two, so their prefix is not ours to choose.

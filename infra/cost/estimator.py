@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from infra.aws.cluster.launch_template import root_gib
 from infra.aws.cluster.pool_layout import pools_of, system_of
@@ -12,16 +13,18 @@ from infra.cost import fees, resource_counter
 from infra.cost.estimate import Estimate, Line, Server
 from infra.cost.fees import HOURS, Fee
 from infra.cost.resource_counter import ResourceCounter
+from infra.settings import headroom as placeholders
 from infra.settings.aws.models import SYSTEM_POOL, Aws, PoolSettings
+from infra.settings.fast_starts import Headroom
 
 HOURS_A_DAY, DAYS = 8, 21
 """Of a server that somebody works on: 8 hours on each of the 21 working days of a month."""
 
 
-def estimate(stack: str, aws: Aws, seen: ResourceCounter) -> Estimate:
-    """What an environment costs a month."""
+def estimate(stack: str, aws: Aws, seen: ResourceCounter, headroom: Sequence[Headroom] = ()) -> Estimate:
+    """What an environment costs a month; ``headroom`` are the placeholders of its fast starts."""
     priced = [(pool, price) for pool in aws.pools if (price := pool.node_price) is not None]
-    pools = [_system(aws), *(_pool(pool, price) for pool, price in priced)]
+    pools = [_system(aws), *(_pool(aws, pool, price, headroom) for pool, price in priced)]
     unknown = [
         f"nodes of pool {pool.name}: the price of {pool.family}.{pool.size} isn't known; set pricePerHour of the pool"
         for pool in aws.pools
@@ -67,11 +70,18 @@ def _system(aws: Aws) -> Line:
     return _nodes(SYSTEM_POOL, group.min, group.max, group.instance_type, group.size, group.size.price or 0, _LIST)
 
 
-def _pool(pool: PoolSettings, price: float) -> Line:
+def _pool(aws: Aws, pool: PoolSettings, price: float, headroom: Sequence[Headroom]) -> Line:
     family = FAMILIES[pool.family]
     source = "pricePerHour of the pool" if pool.price_per_hour else _LIST
     kind = family.instance_type(pool.size)
-    return _nodes(pool.name, pool.min, pool.max, kind, family.sizes[pool.size], price, source)
+    kept = placeholders.nodes(pool, headroom)
+    # Kueue's quota keeps servers within the pool's maximum, and placeholders are none of its business: over several
+    # zones, each with a node group of its own, they come on top.
+    most = pool.max + (kept if len(aws.zones_of(pool)) > 1 else 0)
+    line = _nodes(pool.name, max(pool.min, kept), most, kind, family.sizes[pool.size], price, source)
+    if kept:
+        return replace(line, detail=f"{line.detail}; headroom keeps {kept} running")
+    return line
 
 
 _LIST = f"{PRICES.source}, {PRICES.as_of}"

@@ -22,12 +22,11 @@ from devservers_core.names import BASTION_NAMESPACE, GPU, KUEUE_NAMESPACE, LABEL
 from devservers_core.quantity import parse_quantity
 from infra.platform.pools import DISK, Pool
 from infra.settings.bastion import SIDECAR_CPU, SIDECAR_MEMORY, SIDECARS
-from infra.settings.flavors import FAKE_GPU_POOL, GPU_POOL
+from infra.settings.flavors import FAKE_GPU_POOL, GPU_POOL, LOCAL_POOL
 from infra.settings.problems import Problem, SettingsError
 from infra.settings.stack import Settings
 
 VARIABLE = "DEVSERVERS_LOCAL_CAPACITY"
-LOCAL_POOL = "local"
 MAX_FAKE_GPUS = 64
 """The most that are pretended."""
 

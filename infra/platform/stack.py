@@ -18,6 +18,7 @@ from devservers.api.flavor import DevServerFlavor
 from devservers_core.names import SYSTEM_NAMESPACE
 from infra.platform import bastion
 from infra.platform.crds import Crds
+from infra.platform.fast_starts.component import FastStarts
 from infra.platform.flavors import Flavors
 from infra.platform.namespaces import Namespaces
 from infra.platform.operator import Operator
@@ -73,6 +74,8 @@ def platform(
     operator = Operator(settings, endpoint.hosts if wanted else [], after(*first, crds, namespaces))
     if wanted:
         bastion.Bastion(settings, endpoint.address, endpoint.target_group_arn, after(namespaces, operator))
+    if settings.fast_starts.enabled:
+        FastStarts(settings, pools, offered, after(namespaces))
     flavors = Flavors([flavor.manifest() for flavor in offered], after(crds))
     users = Users(settings.users, settings, after(*first, crds, operator, flavors))
     return {

@@ -16,6 +16,8 @@ from infra.settings.problems import Problem
 GPU_POOL = "gpu"
 FAKE_GPU_POOL = "gpu-fake"
 """The pools, and flavors, of GPUs on a local cluster: real and pretended ones."""
+LOCAL_POOL = "local"
+"""The one pool that a local cluster always has."""
 
 
 def names(aws: Aws | None) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from devservers.api.fields import Matching
+from devservers.api.fields import ImageReference, Matching
 
 
 class SettingsModel(BaseModel):
@@ -40,3 +40,7 @@ _CPU = Matching(r"^([0-9]+m|[0-9]+(\.[0-9]{1,3})?)$", "not an amount of CPU", 16
 _MEMORY = Matching(r"^[1-9][0-9]*(Mi|Gi)$", "not an amount of memory", 16)
 Cpu = Annotated[str, _CPU, Field(json_schema_extra=allowed("CPUs or millicores, like 0.5 or 500m"))]
 Memory = Annotated[str, _MEMORY, Field(json_schema_extra=allowed("an amount in Mi or Gi, like 256Mi"))]
+Image = Annotated[
+    ImageReference,
+    Field(json_schema_extra=allowed("an image reference, like registry.example.com/devservers/operator:1.0")),
+]

@@ -11,13 +11,14 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_va
 from pydantic_core import PydanticCustomError
 
 from devservers.api import registries
-from devservers.api.fields import ImageReference, Matching
+from devservers.api.fields import Matching
 from devservers.api.user import UserSpec
 from devservers_core.names import LOCAL_IMAGES, is_reserved_user
 from infra.settings.aws.models import EFS, GP3, SYSTEM_NODE_SELECTOR, Aws
 from infra.settings.bastion import Bastion
 from infra.settings.egress import Egress
-from infra.settings.model import Cpu, Memory, SettingsModel, allowed
+from infra.settings.fast_starts import FastStarts
+from infra.settings.model import Cpu, Image, Memory, SettingsModel, allowed
 from infra.settings.overcommit import Overcommit
 from infra.settings.quota import Quota, Registries
 
@@ -33,9 +34,6 @@ IMAGE_VARIABLES = {
 """What `make up` sets to the images it built; with cluster `local` each wins over the configuration."""
 CHART_VARIABLE = "DEVSERVERS_KUEUE_CHART"
 """What it sets to the chart that came with the controller it built; wins too."""
-
-_REFERENCE = allowed("an image reference, like registry.example.com/devservers/operator:1.0")
-Image = Annotated[ImageReference, Field(json_schema_extra=_REFERENCE)]
 
 
 def _tagged(reference: str) -> str:
@@ -138,6 +136,7 @@ class Settings(SettingsModel):
     bastion: Bastion = Bastion()
     egress: Egress = Egress()
     overcommit: Overcommit = Overcommit()
+    fast_starts: FastStarts = FastStarts()
     users: tuple[User, ...] = Field(
         default=(), max_length=5000, json_schema_extra=allowed("a list of users, each name once")
     )

@@ -12,6 +12,7 @@ from infra import ROOT
 from infra.settings.aws.models import KEYS as AWS_KEYS
 from infra.settings.bastion import Bastion
 from infra.settings.egress import Egress
+from infra.settings.fast_starts import FastStarts
 from infra.settings.loading import load
 from infra.settings.overcommit import Overcommit
 from infra.settings.person import user_name
@@ -239,10 +240,15 @@ def test_pulumi_yaml_documents_every_key_with_type_and_default() -> None:
     assert set(KEYS) - set(defaults) == {"cluster"}
 
 
-@pytest.mark.parametrize("model", [Settings, Bastion, Egress, Images, Operator, Overcommit, Queueing, Quota])
+@pytest.mark.parametrize(
+    "model", [Settings, Bastion, Egress, FastStarts, Images, Operator, Overcommit, Queueing, Quota]
+)
 def test_settings_fields_describe_allowed_values(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
-        if field.annotation not in (Bastion, Egress, Images, Operator, Overcommit, Queueing, Quota) and name != "aws":
+        if (
+            field.annotation not in (Bastion, Egress, FastStarts, Images, Operator, Overcommit, Queueing, Quota)
+            and name != "aws"
+        ):
             extra = field.json_schema_extra
             assert isinstance(extra, dict), name
             assert extra["allowed"], name

@@ -70,6 +70,40 @@ def test_status_forbidden_parts_are_named(
     assert (found["operator"], found["user"]) == (operator, user)
 
 
+def test_status_without_fast_starts_says_nothing_of_them(platform: ApiServer, devctl: Run) -> None:
+    found = status(devctl)
+    assert (found["headroom"], found["prePulled"]) == ([], [])
+    text = devctl("status").stdout
+    assert "headroom" not in text
+    assert "pre-pulled" not in text
+
+
+def test_status_shows_headroom_and_pulled_images_by_pool(platform: ApiServer, devctl: Run) -> None:
+    apps = OPERATOR.rpartition("/deployments")[0]
+    labels = {"devservers.io/pool": "a10g", "devservers.io/headroom": "a10g"}
+    placeholders = {"spec": {"replicas": 2}, "status": {"readyReplicas": 1}}
+    platform.put(f"{apps}/deployments/headroom-a10g", metadata={"labels": labels}, **placeholders)
+    pod = {"initContainers": [{"image": "l/ssh:1"}, {"image": "cuda:12.4"}], "containers": [{"image": "l/base:1"}]}
+    platform.put(
+        f"{apps}/daemonsets/pre-pull-a10g",
+        metadata={"labels": {"devservers.io/pool": "a10g", "devservers.io/pre-pull": "true"}},
+        spec={"template": {"spec": pod}},
+        status={"numberReady": 3, "desiredNumberScheduled": 4},
+    )
+    found = status(devctl)
+    assert found["headroom"] == [{"pool": "a10g", "flavor": "a10g", "ready": 1, "wanted": 2}]
+    assert found["prePulled"] == [
+        {"pool": "a10g", "images": ["l/ssh:1", "cuda:12.4", "l/base:1"], "nodesReady": 3, "nodes": 4}
+    ]
+    text = devctl("status").stdout
+    assert "headroom in a10g:" in text
+    assert "1 of 2 servers of a10g ready" in text
+    assert "3 images on 3 of 4 nodes" in text
+    platform.refuse("GET", f"{apps}/deployments", (403, "not you"))
+    platform.refuse("GET", f"{apps}/daemonsets", (403, "not you"))
+    assert "headroom" not in devctl("status").stdout
+
+
 def test_status_user_without_status_is_not_set_up_yet(platform: ApiServer, devctl: Run) -> None:
     platform.put(USER, spec={})
     platform.put(OPERATOR, spec={}, status={})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from devctl.options import DocumentOutput
 from devctl.output import console, tables
 from devctl.output.errors import quota_label
+from devctl.resources import fast_starts
 from devctl.resources.platform_state import operator_state, overcommit, quota, user_state
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def status_command(context: Context, output: DocumentOutput = None) -> int:
     document["servers"] = {"total": len(servers), "phases": phases}
     document["quota"] = quota(context)
     document["overcommit"] = overcommit(context)
+    document["headroom"] = fast_starts.headroom(context)
+    document["prePulled"] = fast_starts.pulled_images(context)
     if form in ("json", "yaml"):
         console.echo(tables.to_json(document) if form == "json" else tables.to_yaml(document).rstrip())
         return 0
@@ -44,6 +47,7 @@ def status_command(context: Context, output: DocumentOutput = None) -> int:
         ["namespace", context.namespace],
         ["servers", summary],
         *([["overcommit", _describe_overcommit(document["overcommit"])]] if document["overcommit"] else []),
+        *fast_starts.rows(document["headroom"], document["prePulled"]),
         *(
             [f"quota of {quota_label(key)}", f"{used} of {hard} used"]
             for key, (used, hard) in document["quota"].items()

@@ -1,0 +1,74 @@
+"""What makes servers start fast: headroom and pulled images, as the cluster has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devservers_core import names
+from devservers_core.errors import ApiError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+def headroom(context: Context) -> list[Json]:
+    """Placeholders by pool and flavor; [] where there are none or they are not visible."""
+    return [
+        {
+            "pool": _label(each, names.LABEL_POOL),
+            "flavor": _label(each, names.LABEL_HEADROOM),
+            "ready": (each.get("status") or {}).get("readyReplicas", 0),
+            "wanted": (each.get("spec") or {}).get("replicas", 1),
+        }
+        for each in _labelled(context, "deployments", names.LABEL_HEADROOM)
+    ]
+
+
+def pulled_images(context: Context) -> list[Json]:
+    """Pre-pulls by pool, with nodes; [] where there are none or they are not visible."""
+    return [
+        {
+            "pool": _label(each, names.LABEL_POOL),
+            "images": _images(each),
+            "nodesReady": (each.get("status") or {}).get("numberReady", 0),
+            "nodes": (each.get("status") or {}).get("desiredNumberScheduled", 0),
+        }
+        for each in _labelled(context, "daemonsets", names.LABEL_PRE_PULL)
+    ]
+
+
+def rows(placeholders: list[Json], pulls: list[Json]) -> list[list[str]]:
+    """Both as lines of a summary: label and text."""
+    return [
+        *(
+            [f"headroom in {each['pool']}", f"{each['ready']} of {each['wanted']} servers of {each['flavor']} ready"]
+            for each in placeholders
+        ),
+        *(
+            [
+                f"pre-pulled in {each['pool']}",
+                f"{len(each['images'])} images on {each['nodesReady']} of {each['nodes']} nodes",
+            ]
+            for each in pulls
+        ),
+    ]
+
+
+def _labelled(context: Context, kind: str, label: str) -> list[Json]:
+    path = f"/apis/apps/v1/namespaces/{names.SYSTEM_NAMESPACE}/{kind}"
+    try:
+        items = context.kube.get(path, labelSelector=label).get("items") or []
+    except ApiError:
+        return []
+    return sorted((each for each in items if _label(each, label)), key=lambda each: str(each["metadata"]["name"]))
+
+
+def _label(each: Json, label: str) -> str:
+    return str((each["metadata"].get("labels") or {}).get(label, ""))
+
+
+def _images(daemon_set: Json) -> list[str]:
+    pod = daemon_set["spec"]["template"]["spec"]
+    containers = [*(pod.get("initContainers") or []), *pod["containers"]]
+    return list(dict.fromkeys(str(each["image"]) for each in containers))

@@ -1,0 +1,1 @@
+"""Fast starts: images pulled ahead, and placeholder pods that keep room for servers."""
