@@ -7,6 +7,7 @@ operator's. Which address a request came to decides what the agent is like.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 
@@ -35,8 +36,9 @@ async def _answer(request: web.Request) -> web.StreamResponse:
     if kind == "huge":
         response = web.StreamResponse(headers={"Content-Length": str(HUGE_BYTES)})
         await response.prepare(request)
-        for _ in range(HUGE_BYTES // 65536):
-            await response.write(bytes(65536))
+        with contextlib.suppress(ConnectionError):  # the operator has read enough
+            for _ in range(HUGE_BYTES // 65536):
+                await response.write(bytes(65536))
         return response
     uid = plan["podUid"] if kind == "good" else "another"
     report = {
