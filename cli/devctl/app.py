@@ -82,7 +82,12 @@ def start(line: CommandLine) -> int:
 
         server, rest = line.connection.server, line.connection.rest
         context = Context(line.connection.flags, None)
-        return connect.connect(context, server, list(rest)) if line.name == "ssh" else connect.proxy(context, server)
+        if line.name == "proxy":
+            return connect.proxy(context, server)
+        from devctl.resources.lifecycle.planned import StopNotice
+
+        context.on_server = StopNotice()
+        return connect.connect(context, server, list(rest))
     from devctl.typer_commands import run
 
     return run(line)

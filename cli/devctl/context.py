@@ -6,7 +6,7 @@ Invariant: making a Context costs nothing; a command that needs no cluster never
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -44,6 +44,8 @@ class Context:
         self.rest = rest
         self.environ: Mapping[str, str] = os.environ if environ is None else environ
         self._timeout = timeout
+        self.on_server: Callable[[Json], None] | None = None
+        """Called with each DevServer that the command reads by name."""
 
     @property
     def broker(self) -> str | None:
@@ -131,6 +133,8 @@ class Context:
                 raise CommandError(
                     f"the API server answered with another object than {name}", "`devctl info` shows which"
                 )
+            if self.on_server is not None:
+                self.on_server(server)
             return server
         except ApiError as error:
             if error.status == 404 and error.details.get("name"):

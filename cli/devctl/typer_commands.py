@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from devctl.context import Context
 
 
+WITHOUT_STOP_NOTICE = frozenset({"stop", "start", "delete", "extend", "hold", "release", "proxy", "describe"})
+"""Commands that don't warn of a server that stops soon: they change it, show it, or speak to a program."""
+
+
 def run(line: CommandLine) -> int:
     """Run one command line in this process; raises CommandError, ApiError or UnreachableError."""
     # rich would triple the time of every `--help`; plain text also reads well in a pipe.
@@ -110,7 +114,7 @@ def load(name: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's co
     common = ", ".join(f"{short}/--{flag}" if short else f"--{flag}" for flag, (short, _) in COMMON_OPTIONS.items())
     epilog = "" if not entry.needs_cluster else f"Also: {common}, --debug; `devctl --help` explains them."
     app.command(name.split()[-1], cls=PlainUsageCommand, context_settings=settings, epilog=epilog)(
-        with_common(function, shared)
+        with_common(function, shared, says_stop=name not in WITHOUT_STOP_NOTICE)
     )
     return typer.main.get_command(app)
 
@@ -160,8 +164,13 @@ def set_metavar(parameter: inspect.Parameter) -> None:
         info.metavar = "N" if "int" in str(types[0]) or "float" in str(types[0]) else parameter.name.upper()
 
 
-def with_common(function: Callable[..., int | None], shared: dict[str, Any]) -> Callable[..., int | None]:
-    """Wrap `function(context, ...)` for typer: its own parameters, then the common ones."""
+def with_common(
+    function: Callable[..., int | None], shared: dict[str, Any], *, says_stop: bool = False
+) -> Callable[..., int | None]:
+    """Wrap `function(context, ...)` for typer: its own parameters, then the common ones.
+
+    With `says_stop` the command warns of a server that stops soon.
+    """
     import inspect
     from typing import get_type_hints
 
@@ -197,6 +206,10 @@ def with_common(function: Callable[..., int | None], shared: dict[str, Any]) -> 
         for flag in COMMON_OPTIONS:
             flags[flag] = given.pop(flag) or flags.get(flag)
         context: Context = Context(flags, shared["rest"])
+        if says_stop:
+            from devctl.resources.lifecycle.planned import StopNotice
+
+            context.on_server = StopNotice()
         return function(context, **given)
 
     wrapper.__signature__ = inspect.Signature([*own, *common, debug])  # type: ignore[attr-defined]

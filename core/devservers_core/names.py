@@ -35,6 +35,8 @@ TENANT_ROLE = "devservers-operator-tenant"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_APP = "app.kubernetes.io/name"
 LABEL_NAME = f"{GROUP}/name"
+LABEL_ENDED = f"{GROUP}/ended"
+"""With "true" on the ConfigMap about the last end of the server that LABEL_NAME names."""
 LABEL_USER = f"{GROUP}/user"
 LABEL_POOL = f"{GROUP}/pool"
 """On nodes: the pool they belong to. A ResourceFlavor selects by it, a DevServerFlavor of the pool too. On headroom and
@@ -247,6 +249,11 @@ def user_of(namespace: str) -> str | None:
 def home_name(server: str) -> str:
     """The PersistentVolumeClaim of a server's home: `mydev` has `mydev-home`."""
     return f"{server}-home"
+
+
+def ended_name(server: str) -> str:
+    """The ConfigMap about a server's last end: `mydev` has `mydev-ended`."""
+    return f"{server}-ended"
 
 
 def host_of(server: str, user: str, domain: str = CLUSTER_DOMAIN) -> str:

@@ -51,9 +51,11 @@ def stopped(server: Json) -> CommandError | None:
     if server["metadata"].get("deletionTimestamp"):
         return CommandError(f"{name} is being deleted", f"`devctl create {name}` makes a new one once it is gone")
     if not server["spec"].get("running", True) or status.get("phase") in ("Stopped", "Stopping"):
+        from devctl.resources.lifecycle import planned
+
         if refused := suspended(server):
             return refused
-        because = f" ({status['stopReason']})" if status.get("stopReason") else ""
+        because = f" ({why})" if (why := planned.because(server)) else ""
         state = "stopping" if status.get("phase") == "Stopping" else "stopped"
         return CommandError(f"{name} is {state}{because}", f"`devctl start {name} --wait` starts it")
     return None

@@ -5,6 +5,7 @@ Invariant: read-only; whatever the cluster holds is printed without control char
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,8 +14,11 @@ from devctl import completion
 from devctl.options import Output
 from devctl.output import console, tables, times
 from devctl.resources.events import event_text, event_time, related_events
-from devctl.resources.server_state import phase, status_of
+from devctl.resources.lifecycle import ended, planned
+from devctl.resources.lifecycle.zone import time_zone
+from devctl.resources.server_state import is_ready, not_ready_reason, phase, stages, status_of
 from devservers_core import names
+from devservers_core.errors import NOT_FOUND, CommandError
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -26,6 +30,9 @@ _SHOWN_CONDITIONS = {
     ("Interrupted", "True"),
     ("FlavorChanged", "True"),
     ("HomeResized", "False"),
+    ("TimeLimited", "True"),
+    ("ActivityUnknown", "True"),
+    ("AgentMissing", "True"),
 }
 """Conditions other than Ready that are printed, by type and status."""
 
@@ -37,27 +44,46 @@ def describe_command(
     show_env: Annotated[
         bool, typer.Option("--show-env", help="Show variables that look like secrets, such as tokens, too.")
     ] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Show only the last start: each stage, when it came, what it took.")
+    ] = False,
 ) -> None:
     """Show everything about a server: state, reasons, timeline, volumes, recent events.
+
+    Time limits count from the last start. For a week it also says why and when a server that is deleted ended, with its
+    last output and how to get its home back.
 
     Values that look like secrets are shown as ***, unless --show-env is given. json and yaml have them as they are.
     """
     form = context.output(output)
-    server = context.server(name)
+    try:
+        server = context.server(name)
+    except CommandError as failure:
+        record = ended.read_record(context, name) if failure.code == NOT_FOUND else None
+        if record is None or trace:
+            raise
+        _print_ended(context, name, record, form)
+        return
     if tables.print_objects(form, server, "devserver"):
+        return
+    if trace:
+        _print_trace(server)
         return
     from devctl.resources.home import home_claim
     from devctl.resources.queue import position
 
     home = home_claim(context, server["metadata"]["name"])
-    for line in description(server, position(context, server), home, show_env=show_env):
+    for line in description(server, position(context, server), home, show_env=show_env, zone=time_zone(context)):
         console.echo(line)
+    if phase(server) == "Stopped" and (record := ended.read_record(context, name)):
+        for line in ended.output_lines(record) if ended.is_about(record, server) else []:
+            console.echo(line)
     from devctl.resources.container_state import command_end
 
-    ended = command_end(context, server)
-    if ended:
+    command_ended = command_end(context, server)
+    if command_ended:
         console.echo("")
-        console.echo(f"The command ended: {ended}")
+        console.echo(f"The command ended: {command_ended}")
     # A former server of this name may have left its own; whole seconds, because only some times have fractions.
     created = str(server["metadata"].get("creationTimestamp", ""))[:19]
     events = [event for event in related_events(context, name) if (event_time(event) or "")[:19] >= created][-8:]
@@ -70,16 +96,50 @@ def describe_command(
             console.echo(f"  {times.age(event_time(event)):>6} ago  {reason}: {event_text(event)}{count}")
 
 
+def _print_ended(context: Context, name: str, record: Json, form: str) -> None:
+    from devctl.resources.home import home_claim
+
+    if not tables.print_objects(form, record, "configmap"):
+        for line in ended.description(name, record, home_claim(context, name)):
+            console.echo(line)
+
+
+def _print_trace(server: Json) -> None:
+    """Print the stages of the last start with the seconds of each and from the beginning."""
+    timeline = stages(server)
+    if not timeline:
+        console.info(f"{server['metadata']['name']} has not been started yet")
+        return
+    rows, total = [], 0.0
+    for (stage, took), entry in zip(timeline, status_of(server)["timeline"], strict=True):
+        total += took or 0.0
+        rows.append([stage, str(entry.get("at", "-")), f"{took or 0.0:.1f}s", f"{total:.1f}s"])
+    tables.table(["STAGE", "AT", "TOOK", "SINCE START"], rows)
+    if not is_ready(server) and phase(server) != "Stopped":
+        reason = not_ready_reason(server)
+        console.info(
+            f"{phase(server)} since {times.age(str(status_of(server)['timeline'][-1].get('at')))}"
+            + (f": {reason}" if reason else "")
+        )
+
+
 def description(
-    server: Json, position: str | None = None, home: Json | None = None, *, show_env: bool = False
+    server: Json,
+    position: str | None = None,
+    home: Json | None = None,
+    *,
+    show_env: bool = False,
+    zone: tzinfo | None = UTC,
 ) -> list[str]:
     """The lines of `devctl describe`, without events.
 
-    `place` is the server's position in its queue, `home` the volume claim of its home.
+    `position` is the server's in its queue, `home` the volume claim of its home, `zone` that of the times,
+    None for this machine's.
     """
     from devctl.output.progress import stage_line
     from devctl.resources.home import home_line
-    from devctl.resources.server_state import ready_condition, stages
+    from devctl.resources.lifecycle.settings import facts
+    from devctl.resources.server_state import ready_condition
     from devservers_core.command_masking import mask
     from devservers_core.masking import mask_value
 
@@ -96,7 +156,10 @@ def description(
     lines.append(f"{'Phase:':<14}{console.paint(phase_text, console.PHASE_COLOURS.get(phase_text, ''))}")
     condition = ready_condition(server)
     if phase_text == "Stopped":
-        field("Stopped by", status.get("stopReason"))
+        field("Stopped by", planned.because(server))
+        last = status.get("lastStop") or {}
+        field("Stopped", f"{times.age(last['at'])} ago" if times.parse_time(last.get("at")) else None)
+        field("Memory", ended.killed(last.get("oomKills")))
         field("Next", f"devctl start {name}")
     elif condition.get("status") != "True":
         field("Reason", condition.get("message") or "the operator has not observed it yet")
@@ -124,11 +187,8 @@ def description(
         value = str(variable.get("value", ""))
         field("Env", f"{variable['name']}={value if show_env else mask_value(variable['name'], value)}")
     field("Age", times.age(metadata.get("creationTimestamp")))
-    if status.get("expiresAt") and phase_text != "Stopped":
-        field("Stops in", f"{times.until(status['expiresAt'])} ({status['expiresAt']})")
-    activity = status.get("lastActivity") or {}
-    if activity.get("at"):
-        field("Last active", f"{times.age(activity['at'])} ago ({activity.get('source', 'unknown')})")
+    for label, value in facts(server, zone):
+        field(label, value)
     field("Endpoint", status.get("endpoint"))
     field("Pod", status.get("podName"))
     field("Host key", _fingerprint(status.get("sshHostKey")))

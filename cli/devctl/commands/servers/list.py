@@ -12,16 +12,23 @@ import typer
 from devctl.options import Output
 from devctl.output import console, tables, times
 from devctl.output.errors import from_api
+from devctl.resources.lifecycle.planned import hold_until, last_active, stops_in
 from devctl.resources.server_state import phase, shown_reason, status_of
 from devservers_core import names
 from devservers_core.errors import ApiError
 
 if TYPE_CHECKING:
     from devctl.context import Context
+    from devservers_core.types import Json
 
 
 def _phase_colour(column: int) -> Any:  # noqa: ANN401
     return lambda at, cell: console.PHASE_COLOURS.get(cell) if at == column else None
+
+
+def _hold(server: Json) -> str:
+    until = hold_until(server)
+    return times.until(until.isoformat()) if until else "-"
 
 
 def list_command(
@@ -29,7 +36,11 @@ def list_command(
     all_users: Annotated[bool, typer.Option("--all", "-A", help="Servers of all users that you may see.")] = False,
     output: Output = None,
 ) -> None:
-    """List your servers."""
+    """List your servers.
+
+    STOPS IN is the time to the stop that is planned, with its reason where it is another than the time limit. With
+    -o wide LAST ACTIVE says how long ago something happened in a server, and what; HOLD how long it is held.
+    """
     form = context.output(output)
     if context.broker:
         from devctl.resources.people import account_keys
@@ -51,7 +62,7 @@ def list_command(
         return
     header = ["NAME", "FLAVOR", "PHASE", "AGE", "STOPS IN", "REASON"]
     if form == "wide":
-        header[-1:] = ["HOME", "IMAGE", "ENDPOINT", "POD", "REASON"]
+        header[-1:] = ["LAST ACTIVE", "HOLD", "HOME", "IMAGE", "ENDPOINT", "POD", "REASON"]
     rows = []
     for server in items:
         spec, status = server.get("spec") or {}, status_of(server)
@@ -60,11 +71,13 @@ def list_command(
             str(spec.get("flavor", "-")),
             phase(server),
             times.age(server["metadata"].get("creationTimestamp")),
-            times.until(status.get("expiresAt")) if phase(server) != "Stopped" else "-",
+            stops_in(server),
             shown_reason(server),
         ]
         if form == "wide":
             row[-1:] = [
+                last_active(server),
+                _hold(server),
                 str(spec.get("persistentHomeSize", "-")),
                 str(spec.get("image", "default")),
                 str(status.get("endpoint", "-")),

@@ -88,6 +88,14 @@ def stops_in(server: Json, now: datetime | None = None) -> str:
     return left if stop.reason == "expired" else f"{left} ({stop.reason})"
 
 
+def last_active(server: Json) -> str:
+    """How long ago something happened in a running server, and what: `45m (ssh)`; "-" where that isn't known."""
+    activity = status_of(server).get("lastActivity") or {}
+    if is_stopped(server) or not times.parse_time(activity.get("at")):
+        return "-"
+    return f"{times.age(activity['at'])} ({console.printable(str(activity.get('source') or 'unknown'))})"
+
+
 def notice(server: Json, now: datetime | None = None) -> str | None:
     """One line for a server that stops within SOON_SECONDS, with what keeps it; None for any other."""
     now = now or datetime.now(UTC)
@@ -112,3 +120,17 @@ def because(server: Json) -> str:
     message = str(last.get("message") or "") if last.get("reason") in (None, reason) else ""
     message = message or REASONS.get(reason, "")
     return f"{reason}: {message}" if reason and message else reason
+
+
+class StopNotice:
+    """Warns once of each server that stops soon; called with each one that a command reads."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def __call__(self, server: Json) -> None:
+        """Print the warning on standard error, the first time."""
+        text = notice(server)
+        if text and server["metadata"]["name"] not in self._seen:
+            self._seen.add(server["metadata"]["name"])
+            console.warn(text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from devctl import validation
 from devctl.output import times
 from devctl.resources.lifecycle import until
-from devctl.resources.lifecycle.planned import lifecycle_of
+from devctl.resources.lifecycle.planned import hold_until, last_active, lifecycle_of, next_stop
 from devservers_core.errors import REFUSED, CommandError
 
 if TYPE_CHECKING:
@@ -63,3 +63,35 @@ def time_over(server: Json) -> CommandError | None:
         f"`devctl update {name} --time 2h` gives it a new time, then `devctl start {name}`",
         REFUSED,
     )
+
+
+def facts(server: Json, zone: tzinfo | None) -> list[tuple[str, str]]:
+    """The lines of `devctl describe` about time: what is set, what is planned, what happened last."""
+    lifecycle, lines = lifecycle_of(server), []
+
+    def at(text: object) -> str | None:
+        time = times.parse_time(str(text)) if text else None
+        return until.show(time.astimezone(zone)) if time else None
+
+    if lifecycle.get("timeToLive"):
+        lines.append(("Time limit", f"{lifecycle['timeToLive']} from the last start"))
+    elif until_time := at(lifecycle.get("expirationTime")):
+        lines.append(("Time limit", f"until {until_time}"))
+    if extended := at(lifecycle.get("extendUntil")):
+        override = (lifecycle.get("override") or {}).get("reason")
+        lines.append(("Extended", f"until {extended}" + (f" (beyond the limits: {override})" if override else "")))
+    if lifecycle.get("autoShutdown") is False:
+        lines.append(("Idle timeout", "none"))
+    elif lifecycle.get("idleTimeout"):
+        lines.append(("Idle timeout", str(lifecycle["idleTimeout"])))
+    if lifecycle.get("gracePeriod"):
+        lines.append(("Grace period", str(lifecycle["gracePeriod"])))
+    if held := hold_until(server):
+        lines.append(("Held", f"until {until.show(held.astimezone(zone))}: {lifecycle['hold'].get('reason', '')}"))
+    if stop := next_stop(server):
+        left = times.duration(stop.seconds_left(datetime.now(UTC)))
+        lines.append(("Stops in", f"{left}, at {until.show(stop.at.astimezone(zone))} ({stop.reason})"))
+    active = last_active(server)
+    if active != "-":
+        lines.append(("Last active", active.replace(" (", " ago (")))
+    return lines

@@ -1,0 +1,97 @@
+"""What is kept of a server after its end: why, when, its last output.
+
+Invariant: the record comes from the operator and from what ran in the server: it is printed without control characters
+and within bounds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devctl.output import console, times
+from devctl.resources import home
+from devctl.resources.lifecycle.planned import REASONS
+from devservers_core import names
+from devservers_core.errors import ApiError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+    from devservers_core.types import Json
+
+
+MAX_LINES, MAX_LINE = 100, 1000
+"""Lines, and characters of one, that are printed."""
+
+
+def read_record(context: Context, server: str) -> Json | None:
+    """Read the ConfigMap about the last end of a server; None without one."""
+    from devservers_core.client.paths import core_path
+
+    try:
+        record = context.kube.get(core_path(context.namespace, "configmaps", names.ended_name(server)))
+    except ApiError:
+        return None
+    labels = record["metadata"].get("labels") or {}
+    return record if labels.get(names.LABEL_ENDED) == "true" and labels.get(names.LABEL_NAME) == server else None
+
+
+def is_about(record: Json, server: Json) -> bool:
+    """Whether a record is about this server, and not about one that had its name before."""
+    at = times.parse_time((record.get("data") or {}).get("at"))
+    created = times.parse_time(server["metadata"].get("creationTimestamp"))
+    return at is not None and (created is None or at >= created)
+
+
+def last_lines(record: Json) -> list[str]:
+    """The last lines that the server printed, oldest first."""
+    text = str((record.get("data") or {}).get("lines") or "")
+    return [console.printable(line[:MAX_LINE]) for line in text.rstrip("\n").split("\n")[-MAX_LINES:]] if text else []
+
+
+def describe_reason(data: Json) -> str:
+    """Why it ended: `idle: nothing happened in it`."""
+    reason = str(data.get("reason") or "unknown")
+    message = str(data.get("message") or REASONS.get(reason, ""))
+    return f"{reason}: {message}" if message else reason
+
+
+def killed(count: object) -> str | None:
+    """The line about processes that were killed because memory ran out; None for none."""
+    number = int(str(count)) if str(count).isdecimal() else 0
+    return f"{number} process{'es' if number > 1 else ''} killed because memory ran out" if number else None
+
+
+def description(server: str, record: Json, claim: Json | None) -> list[str]:
+    """The lines of `devctl describe` for a server that is deleted; `claim` is what home.home_claim returned."""
+    data = record.get("data") or {}
+    at, started = times.parse_time(data.get("at")), times.parse_time(data.get("startedAt"))
+    fields = {
+        "Name": server,
+        "Namespace": record["metadata"].get("namespace"),
+        "Phase": "Deleted",
+        "Ended": f"{times.age(data.get('at'))} ago ({data['at']})" if at else None,
+        "Reason": describe_reason(data),
+        "Ran for": times.duration((at - started).total_seconds()) if at and started else None,
+        "Memory": killed(data.get("oomKills")),
+        "Flavor": data.get("flavor"),
+        "Image": data.get("image"),
+        "Home": _home_line(server, data, claim),
+    }
+    lines = [f"{label + ':':<14}{console.printable(str(value))}" for label, value in fields.items() if value]
+    return [*lines, *output_lines(record)]
+
+
+def output_lines(record: Json) -> list[str]:
+    """The last output with its heading; empty without any."""
+    lines = last_lines(record)
+    return ["", "Last output before it ended:", *("  " + line for line in lines)] if lines else []
+
+
+def _home_line(server: str, data: Json, claim: Json | None) -> str:
+    flavor = f" {data['flavor']}" if data.get("flavor") else ""
+    if claim is None:
+        return f"`devctl create {server}{flavor}` makes the server again, with its home if that was kept"
+    if not claim or home.is_deleting(claim):
+        return "none is kept" + ("; it was on a volume that is deleted" if data.get("home") else "")
+    kept = f"{home.size(claim)} kept on volume claim {names.home_name(server)}"
+    return f"{kept}; `devctl create {server}{flavor}` brings it back"
