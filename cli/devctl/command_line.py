@@ -68,12 +68,15 @@ class CommandLine:
 
     @property
     def end_of_name(self) -> int:
-        """The index behind the command's name, which has two words in a group."""
-        return self.position + (2 if self.name in GROUPS else 1)
+        """The index behind the command's name, which has two or three words in a group."""
+        if self.name not in GROUPS:
+            return self.position + 1
+        three = " ".join(self.arguments[self.position : self.position + 3])
+        return self.position + (3 if three in SUBCOMMANDS else 2)
 
     @property
     def full_name(self) -> str:
-        """The command's name with the second word of a group, like `keys add`."""
+        """The command's name with the further words of a group, like `keys add`."""
         return " ".join(self.arguments[self.position : self.end_of_name])
 
     @property

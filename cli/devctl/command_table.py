@@ -51,6 +51,7 @@ COMMANDS: dict[str, Command] = {
     "release": Command("servers.hold", "End a hold", "Servers", "bastion"),
     "delete": Command("servers.delete", "Delete a server; its home stays unless --purge", "Servers", "bastion"),
     "registry": Command("access.registry", "Private image registries: login, list, logout", "Servers", "bastion"),
+    "volume": Command("volumes.volume", "Volumes: create, list, grow, delete, snapshot, restore", "Servers", "bastion"),
     "ssh": Command("access.ssh", "Open an SSH session, or run a command over SSH", "Connecting", "local", raw=True),
     "ssh-config": Command(
         "access.ssh_config", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting", "local"
@@ -89,6 +90,14 @@ SUBCOMMANDS: dict[str, Command] = {
     "registry login": Command("access.registry", "Log in, so that your servers can pull its images", "", "bastion"),
     "registry list": Command("access.registry", "List the registries you are logged in to", "", "bastion"),
     "registry logout": Command("access.registry", "Forget a login", "", "bastion"),
+    "volume create": Command("volumes.volume", "Make a volume", "", "bastion"),
+    "volume list": Command("volumes.volume", "List your volumes: size, use, who mounts them", "", "bastion"),
+    "volume grow": Command("volumes.volume", "Make a volume larger", "", "bastion"),
+    "volume delete": Command("volumes.volume", "Delete a volume that no server uses", "", "bastion"),
+    "volume snapshot create": Command("volumes.snapshot", "Take a snapshot of a volume", "", "bastion"),
+    "volume snapshot list": Command("volumes.snapshot", "List your snapshots", "", "bastion"),
+    "volume snapshot delete": Command("volumes.snapshot", "Delete a snapshot", "", "bastion"),
+    "volume restore": Command("volumes.snapshot", "Make a volume of a snapshot", "", "bastion"),
     "config set": Command("platform.config", "Set one key", "", "local"),
     "config unset": Command("platform.config", "Remove one key", "", "local"),
     "user add": Command("people.user", "Add a user", "", "local"),
@@ -125,6 +134,7 @@ SYNONYMS: dict[str, str] = {
     "remove": "delete", "destroy": "delete", "new": "create", "run": "create", "up": "start", "down": "stop",
     "kill": "stop", "connect": "ssh", "login": "ssh", "attach": "ssh", "console": "ssh", "log": "logs",
     "sizes": "flavors", "whoami": "info", "settings": "config", "users": "user", "key": "keys",
+    "volumes": "volume", "pvc": "volume",
 }  # fmt: skip
 """Commands of other programs, and the command of devctl that does the same."""
 ALTERNATIVES: dict[str, str] = {
@@ -132,8 +142,6 @@ ALTERNATIVES: dict[str, str] = {
     "cp": "`scp FILE NAME.devserver:` copies, once `devctl ssh-config --install` was run",
     "scp": "`scp FILE NAME.devserver:` copies, once `devctl ssh-config --install` was run",
     "port-forward": "`devctl ssh NAME -L 8888:localhost:8888` forwards a port",
-    "volume": "`devctl create NAME -v CLAIM:/PATH` mounts a volume claim that exists",
-    "volumes": "`devctl create NAME -v CLAIM:/PATH` mounts a volume claim that exists",
 }
 """Commands of other programs that devctl has no command for, and what to do instead."""
 

@@ -111,7 +111,7 @@ def _editors() -> Iterable[str]:
 
 servers = _completer(_servers, ("devctl", "list"))
 flavors = _completer(_flavors, ("devctl", "flavors"))
-claims = _completer(_claims, ("kubectl", "get", "persistentvolumeclaims"))
+claims = _completer(_claims, ("devctl", "volume", "list"))
 outputs = _fixed(_outputs)
 keys = _fixed(_keys)
 editors = _fixed(_editors)

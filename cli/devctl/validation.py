@@ -138,7 +138,7 @@ class Mount:
 def claim(text: str, flag: str) -> str:
     """Check a PersistentVolumeClaim's name."""
     if not grammar.fits(text, grammar.DNS_NAME, grammar.CLAIM_NAME_MAX):
-        raise refusal(f"{flag} {text!r} is not the name of a volume claim", "`kubectl get pvc` lists them")
+        raise refusal(f"{flag} {text!r} is not the name of a volume", "`devctl volume list` shows yours")
     return text
 
 

@@ -58,6 +58,10 @@ ANNOTATION_ALLOWED_REGISTRIES = f"{GROUP}/allowed-registries"
 """On a user's namespace, with commas between: what images of their own may come from (api/registries.py)."""
 ANNOTATION_HOME_QUOTA = f"{GROUP}/home-quota"
 """On a user's ResourceQuota: which of its entries homes count against."""
+ANNOTATION_SHARED_CLASS = f"{GROUP}/shared-class"
+"""On a user's namespace: the StorageClass of volumes that many servers mount, where the cluster has one."""
+ANNOTATION_LAST_USED = f"{GROUP}/last-used"
+"""On the claim of a home: the last day, in UTC, on which its server ran."""
 ANNOTATION_STARTED_AT = f"{GROUP}/started-at"
 ANNOTATION_RESTARTED_AT = f"{GROUP}/restarted-at"
 """On a DevServer, RFC 3339: any new value starts the server anew, with all that changed meanwhile."""
@@ -87,8 +91,6 @@ ANNOTATION_VERSION = f"{GROUP}/version"
 ANNOTATION_HOME_OF = f"{GROUP}/home-of"
 ANNOTATION_INPUT_HASH = f"{GROUP}/input-hash"
 ANNOTATION_TEMPLATE = f"{GROUP}/template"
-ANNOTATION_DEFAULTS = f"{GROUP}/defaults"
-"""On a server's Deployment: the flavor's lifecycle defaults as they were at the last start, as JSON."""
 ANNOTATION_FLAVOR_HASH = f"{GROUP}/flavor-hash"
 ANNOTATION_APPLIED = f"{GROUP}/applied"
 
@@ -123,6 +125,8 @@ REGISTRIES = "registries"
 """ConfigMap in each user's namespace: where its person has logged in, as devctl notes it."""
 SERVER_COUNT = "count/devservers.devservers.io"
 """The key of a ResourceQuota that counts servers, stopped ones included."""
+SNAPSHOT_COUNT = "count/volumesnapshots.snapshot.storage.k8s.io"
+"""The key of a ResourceQuota that counts snapshots of volumes."""
 
 # A user's namespace and what is in it
 
@@ -160,23 +164,10 @@ STAGES = (
 """In the order in which a server becomes usable. Queued and Admitted appear only with a queue."""
 
 STOPPED_BY_USER = "user"
+STOPPED_BY_TTL = "ttl"
 STOPPED_BY_EXPIRATION = "expired"
-STOPPED_BY_IDLENESS = "idle"
-STOPPED_BY_END_OF_HOLD = "holdEnded"
-STOPPED_BY_WORKING_HOURS = "workingHours"
-STOPPED_BY_PREEMPTION = "preempted"
-STOPPED_BY_NODE_LOSS = "nodeLost"
-STOPPED_BY_OUT_OF_MEMORY = "outOfMemory"
-STOPPED_BY_FULL_DISK = "evictedForDisk"
 STOPPED_BY_SUSPENSION = "suspended"
-STOPPED_BY_BUDGET = "budget"
-STOPPED_BY_DRAIN = "clusterDrained"
-STOP_REASONS = (
-    STOPPED_BY_USER, STOPPED_BY_EXPIRATION, STOPPED_BY_IDLENESS, STOPPED_BY_END_OF_HOLD, STOPPED_BY_WORKING_HOURS,
-    STOPPED_BY_PREEMPTION, STOPPED_BY_NODE_LOSS, STOPPED_BY_OUT_OF_MEMORY, STOPPED_BY_FULL_DISK, STOPPED_BY_SUSPENSION,
-    STOPPED_BY_BUDGET, STOPPED_BY_DRAIN,
-)  # fmt: skip
-"""Why a server ended: status.stopReason and status.lastStop.reason of a DevServer, all there are."""
+"""status.stopReason of a DevServer."""
 KUEUE_UNAVAILABLE = "KueueUnavailable"
 """Reason of the condition Admitted where no Kueue answers."""
 

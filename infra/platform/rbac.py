@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from devservers_core.client.paths import SNAPSHOT_GROUP
 from devservers_core.names import (
     BASTION,
     BASTION_ACCOUNT,
@@ -84,7 +85,10 @@ def user_role() -> Json:
         _rule("", ["pods"], _READ),
         _rule("", ["pods/log"], ["get"]),
         _rule("", ["pods/exec", "pods/portforward"], ["get", "create"]),
-        _rule("", ["persistentvolumeclaims"], [*_READ, "create", "delete"]),
+        # patch: admission holds it to growth.
+        _rule("", ["persistentvolumeclaims"], [*_READ, "create", "patch", "delete"]),
+        # Where VolumeSnapshots aren't, this rule is about nothing.
+        _rule(SNAPSHOT_GROUP, ["volumesnapshots"], [*_READ, "create", "delete"]),
         _rule("", ["events"], _READ),
         _rule("events.k8s.io", ["events"], _READ),
         _rule("", ["services", "configmaps", "resourcequotas", "limitranges"], ["get", "list"]),
@@ -120,14 +124,19 @@ def bastion_role() -> Json:
 
 
 def flavor_reader_role() -> Json:
-    """ClusterRole of every authenticated user: reads flavors and free quota.
+    """ClusterRole of every authenticated user: reads flavors, free quota, storage classes.
 
-    A ClusterQueue has quotas and sums over all users, and nothing of anybody's own.
+    A ClusterQueue has quotas and sums over all users, and nothing of anybody's own. A storage class says whether its
+    volumes can grow, a snapshot class which volumes it is for, and a volume in which zone it lies.
     """
     return _cluster_role(
         FLAVOR_READER,
         _rule(GROUP, ["devserverflavors"], _READ),
         _rule(KUEUE, ["clusterqueues"], ["get", "list"]),
+        _rule("storage.k8s.io", ["storageclasses"], ["get", "list"]),
+        # Named by a claim's uid, so only who reads the claim can ask for one: it says in which zone the volume lies.
+        _rule("", ["persistentvolumes"], ["get"]),
+        _rule(SNAPSHOT_GROUP, ["volumesnapshotclasses"], ["get", "list"]),
     )
 
 

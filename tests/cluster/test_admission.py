@@ -169,26 +169,6 @@ def test_server_with_a_withdrawn_flavor_refuses_restart_and_changes(
     admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"running": False}}, namespace)
 
 
-def test_override_by_a_person_is_refused_and_by_an_administrator_accepted(
-    namespace: str, admin: Client, cluster: ApiServer
-) -> None:
-    """Whoever may update flavors may lift their limits; what is there already stands in nobody's way."""
-    person = _person(cluster, namespace)
-    lifted = {"override": {"reason": "a deadline"}}
-    change = {"spec": {"lifecycle": lifted}}
-    refused = "lifecycle.override lifts the limits of flavor and user, and only administrators"
-    assert refused in _refusal_text(partial(person.create, _server(namespace, lifecycle=lifted)))
-    person.create(_server(namespace))
-    patch = partial(person.patch, "devservers.io/v1", "DevServer", "mydev")
-    assert refused in _refusal_text(partial(patch, change, namespace))
-    admin.patch("devservers.io/v1", "DevServer", "mydev", change, namespace)
-    patch({"spec": {"lifecycle": {"timeToLive": "2h"}}}, namespace)
-    assert refused in _refusal_text(
-        partial(patch, {"spec": {"lifecycle": {"override": {"reason": "mine"}}}}, namespace)
-    )
-    patch({"spec": {"lifecycle": {"override": None}}}, namespace)
-
-
 @pytest.mark.parametrize("where", ["default", "kube-system"])
 def test_server_outside_a_users_namespace_is_refused(where: str, admin: Client) -> None:
     with pytest.raises(ApiError) as caught:
@@ -438,6 +418,66 @@ def test_efs_claim_with_a_name_over_the_limit_is_refused(
         assert f"the name is too long for it; use at most {room} characters" in said(room + 1)
     else:
         assert said(room + 1) == ""
+
+
+_ONLY_LARGER = "raise the storage request of a volume claim and change nothing else"
+
+
+def _bound_claim(cluster: ApiServer, namespace: str) -> None:
+    """A claim with a disk of a class that grows, as the controllers leave it."""
+    storage_class = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "growing"},
+        "provisioner": "example.org/disks",
+        "allowVolumeExpansion": True,
+    }
+    cluster.admin.apply(storage_class)
+    claim = _claim(namespace)
+    claim["spec"] |= {"storageClassName": "growing", "volumeName": "disk", "volumeMode": "Filesystem"}
+    claim["spec"]["resources"]["requests"]["storage"] = "2Gi"
+    cluster.admin.create(claim)
+    status = {"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}}
+    cluster.admin.patch("v1", "PersistentVolumeClaim", "data", status, namespace, subresource="status")
+
+
+def _requests(**amounts: str) -> Json:
+    return {"spec": {"resources": {"requests": amounts}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_requests(storage="3Gi"), ""),
+        (_requests(storage="2048Mi"), ""),
+        (_requests(storage="4294967296"), ""),
+        (_requests(storage="1536Mi"), "can't be made smaller"),
+        ({"spec": {"volumeAttributesClassName": "fast"}}, _ONLY_LARGER),
+        ({"metadata": {"labels": {"x": "y"}}}, _ONLY_LARGER),
+        ({"metadata": {"annotations": {"devservers.io/home-of": "mydev"}}}, _ONLY_LARGER),
+        (
+            {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "1"}]}},
+            _ONLY_LARGER,
+        ),
+        ({"metadata": {"annotations": {"x": "y"}}, **_requests(storage="3Gi")}, _ONLY_LARGER),
+    ],
+)
+def test_claim_growth_is_the_only_change_that_a_person_may_make(
+    namespace: str, cluster: ApiServer, change: Json, words: str
+) -> None:
+    _bound_claim(cluster, namespace)
+    person = _person(cluster, namespace)
+    said = _refusal_text(partial(person.patch, "v1", "PersistentVolumeClaim", "data", change, namespace))
+    assert (words in said and "denied request" in said) if words else said == ""
+
+
+def test_claim_changes_of_controllers_and_administrators_are_accepted(namespace: str, cluster: ApiServer) -> None:
+    """Whoever watches the claims of the whole cluster binds, labels and resizes them."""
+    _bound_claim(cluster, namespace)
+    change = {"metadata": {"labels": {"x": "y"}, "annotations": {"volume.kubernetes.io/selected-node": "n"}}}
+    cluster.admin.patch("v1", "PersistentVolumeClaim", "data", change, namespace)
+    person = _person(cluster, namespace)
+    person.delete("v1", "PersistentVolumeClaim", "data", namespace)
 
 
 _OWNER = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "1"}

@@ -16,7 +16,7 @@ from devservers_core.errors import (
     UnreachableError,
     one_line,
 )
-from devservers_core.names import GPU, SERVER_COUNT
+from devservers_core.names import GPU, SERVER_COUNT, SNAPSHOT_COUNT
 
 
 def no_server(name: str, existing: list[str], where: str) -> CommandError:
@@ -116,7 +116,8 @@ def _quota(message: str) -> CommandError:
 
 _QUOTA_ADVICE = {
     "servers": "delete a server, stopped ones count too (`devctl list`), or ask an administrator",
-    "storage": "take a smaller --home-size, delete a home (`devctl delete NAME --purge`), or ask an administrator",
+    "snapshots": "delete a snapshot (`devctl volume snapshot list`), or ask an administrator",
+    "storage": "take a smaller size, delete a volume (`devctl volume list`), or ask an administrator",
     "running": "stop a server (`devctl list`), take a smaller flavor, or ask an administrator",
 }
 """The remedy for an exceeded quota, by its kind; the first that applies is printed."""
@@ -129,6 +130,8 @@ def _amounts(text: str) -> dict[str, str]:
 def _quota_kind(key: str) -> str:
     if key.startswith("count/devservers."):
         return "servers"
+    if key == SNAPSHOT_COUNT:
+        return "snapshots"
     return "storage" if "storage" in key or "persistentvolumeclaims" in key else "running"
 
 
@@ -136,6 +139,7 @@ def quota_label(key: str) -> str:
     """The user's word for a key of a ResourceQuota: `requests.nvidia.com/gpu` -> `GPUs`."""
     labels = {
         SERVER_COUNT: "servers",
+        SNAPSHOT_COUNT: "snapshots",
         "requests.cpu": "CPUs",
         "requests.memory": "memory",
         f"requests.{GPU}": "GPUs",

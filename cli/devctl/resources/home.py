@@ -69,6 +69,15 @@ def size_for_new_server(claim: Json | None, requested_size: str, *, typed: bool)
     return have, None
 
 
+def claims_of(server: Json) -> list[str]:
+    """The claims that a server mounts when it runs, its own home last."""
+    spec = server.get("spec") or {}
+    mounted = [str(volume.get("claimName")) for volume in spec.get("volumes") or []]
+    mounted += [str(spec["sharedVolumeClaimName"])] if spec.get("sharedVolumeClaimName") else []
+    mounted += [names.home_name(server["metadata"]["name"])] if spec.get("persistentHomeSize") else []
+    return list(dict.fromkeys(mounted))
+
+
 def home_line(server: Json, claim: Json | None) -> str:
     """The line of `devctl describe` about the home; `claim` is what home_claim returned."""
     spec, name = server.get("spec") or {}, names.home_name(server["metadata"]["name"])
@@ -99,11 +108,8 @@ def volumes_lost_by_stop(context: Context, server: Json) -> str | None:
     except ApiError:
         return None
     claims = {str(name["metadata"]["name"]): name for name in items}
-    spec, home = server.get("spec") or {}, names.home_name(server["metadata"]["name"])
-    mounted = [str(name.get("claimName")) for name in spec.get("volumes") or []]
-    mounted += [str(spec["sharedVolumeClaimName"])] if spec.get("sharedVolumeClaimName") else []
-    mounted += [home] if spec.get("persistentHomeSize") else []
-    lost = [name for name in dict.fromkeys(mounted) if name in claims and is_deleting(claims[name])]
+    home = names.home_name(server["metadata"]["name"])
+    lost = [name for name in claims_of(server) if name in claims and is_deleting(claims[name])]
     if not lost:
         return None
     listed = ", ".join(f"the home ({name})" if name == home else name for name in lost)

@@ -1,4 +1,4 @@
-"""Checks a new home against the limits of the user's volumes.
+"""Checks a new or larger volume against the limits of the user's volumes.
 
 Invariant: read-only; a limit that can't be read is left to the API server. Kept homes of deleted servers count like all
 others, so a refusal lists them by size.
@@ -6,11 +6,12 @@ others, so a refusal lists them by size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from devctl import validation
+from devctl.output.errors import quota_label
 from devctl.resources.home import requested
 from devservers_core import names
 from devservers_core.errors import ApiError, CommandError
@@ -22,54 +23,110 @@ if TYPE_CHECKING:
 
 
 _MAX_LISTED = 8
+_STORAGE = "requests.storage"
+_CLASS = "storageclass.storage.k8s.io"
 
 
 def check_home_quota(context: Context, server: str, size: str) -> None:
     """Raise CommandError when a home of ``size`` exceeds the quota or a volume's limit."""
+    limits = _read_limits(context)
+    if limits is None:
+        return
+    claims, ranges, quotas = limits
+    existing_size = _existing_size(claims, names.home_name(server))
+    if parse_quantity(size) <= existing_size:
+        return
+    _check_largest(ranges, size, f"a home of {size}", "--home-size")
+    for quota in quotas:
+        entry = (quota["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_QUOTA, "")
+        if taken := _exceeded(quota, entry, parse_quantity(size) - existing_size):
+            raise validation.refusal(
+                f"a home of {size} does not fit: {taken[0]} of the {taken[1]} that your volumes may have are taken",
+                f"`devctl delete NAME --purge` deletes a home ({_list_claims(context, claims)}), --home-size takes"
+                " less, or ask an administrator for more",
+            )
+
+
+def check_volume_quota(context: Context, name: str, size: str, storage_class: str | None) -> None:
+    """Raise CommandError when the volume ``name`` with ``size`` exceeds the quota or a volume's limit.
+
+    A volume that exists counts with what it grows by. ``storage_class`` is None when it isn't known.
+    """
+    limits = _read_limits(context)
+    if limits is None:
+        return
+    claims, ranges, quotas = limits
+    _check_largest(ranges, size, f"a volume of {size}", "--size")
+    added = parse_quantity(size) - _existing_size(claims, name)
+    counts = {_STORAGE: added}
+    if storage_class is not None:
+        counts[f"{storage_class}.{_CLASS}/{_STORAGE}"] = added
+    if all(claim["metadata"]["name"] != name for claim in claims):
+        counts["persistentvolumeclaims"] = Decimal(1)
+    # The limit of one class is the narrower one: it says more than the sum.
+    for quota in quotas:
+        for entry in sorted(counts, key=lambda entry: _CLASS not in entry):
+            if taken := _exceeded(quota, entry, counts[entry]):
+                in_class = _of_class(storage_class) if _CLASS in entry else _any
+                raise validation.refusal(
+                    f"{name} with {size} does not fit: {taken[0]} of {taken[1]} are taken ({quota_label(entry)})",
+                    f"delete what you don't need ({_list_claims(context, claims, in_class)}), take a smaller size, or "
+                    "ask an administrator for more",
+                )
+
+
+def _read_limits(context: Context) -> tuple[list[Json], list[Json], list[Json]] | None:
+    """The namespace's claims, LimitRanges and ResourceQuotas; None when one of them can't be read."""
     from devservers_core.client.paths import core_path
 
     try:
-        claims = list(context.kube.get(core_path(context.namespace, "persistentvolumeclaims")).get("items") or [])
-        limits = list(context.kube.get(core_path(context.namespace, "limitranges")).get("items") or [])
-        quotas = list(context.kube.get(core_path(context.namespace, "resourcequotas")).get("items") or [])
+        claims, ranges, quotas = (
+            list(context.kube.get(core_path(context.namespace, resource)).get("items") or [])
+            for resource in ("persistentvolumeclaims", "limitranges", "resourcequotas")
+        )
     except ApiError:
-        return
-    requested_size = parse_quantity(size)
-    existing_size = next(
-        (_size(claim) for claim in claims if claim["metadata"]["name"] == names.home_name(server)), Decimal(0)
-    )
-    if requested_size <= existing_size:
-        return
-    for most in _largest(limits):
-        if requested_size > parse_quantity(most):
+        return None
+    return claims, ranges, quotas
+
+
+def _existing_size(claims: Sequence[Json], name: str) -> Decimal:
+    return next((_size(claim) for claim in claims if claim["metadata"]["name"] == name), Decimal(0))
+
+
+def _check_largest(ranges: Sequence[Json], size: str, what: str, flag: str) -> None:
+    for most in _largest(ranges):
+        if parse_quantity(size) > parse_quantity(most):
             raise validation.refusal(
-                f"a home of {size} is too large: a volume may have {most} at most",
-                f"take less (--home-size {most}), or ask an administrator",
-            )
-    for quota in quotas:
-        entry = (quota["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_QUOTA, "")
-        status = quota.get("status") or {}
-        hard, used = (status.get("hard") or {}).get(entry), (status.get("used") or {}).get(entry)
-        if (
-            hard is not None
-            and used is not None
-            and parse_quantity(used) + requested_size - existing_size > parse_quantity(hard)
-        ):
-            raise validation.refusal(
-                f"a home of {size} does not fit: {used} of the {hard} that your volumes may have are taken",
-                f"`devctl delete NAME --purge` deletes a home ({_homes(context, claims)}), --home-size takes less,"
-                " or ask an administrator for more",
+                f"{what} is too large: a volume may have {most} at most",
+                f"take less ({flag} {most}), or ask an administrator",
             )
 
 
-def _homes(context: Context, claims: Sequence[Json]) -> str:
+def _exceeded(quota: Json, entry: str, added: Decimal) -> tuple[str, str] | None:
+    """What is used and what is allowed of a quota's entry, when ``added`` doesn't fit."""
+    status = quota.get("status") or {}
+    hard, used = (status.get("hard") or {}).get(entry), (status.get("used") or {}).get(entry)
+    if hard is None or used is None or parse_quantity(str(used)) + added <= parse_quantity(str(hard)):
+        return None
+    return str(used), str(hard)
+
+
+def _any(_: Json) -> bool:
+    return True
+
+
+def _of_class(storage_class: str | None) -> Callable[[Json], bool]:
+    return lambda claim: (claim.get("spec") or {}).get("storageClassName") == storage_class
+
+
+def _list_claims(context: Context, claims: Sequence[Json], counts: Callable[[Json], bool] = _any) -> str:
     """List volumes by size, largest first, with a mark on homes that no server has."""
     try:
         servers = {server["metadata"]["name"] for server in context.servers(context.namespace)}
     except CommandError:
         servers = set()
     lines = []
-    for claim in sorted(claims, key=_size, reverse=True):
+    for claim in sorted(filter(counts, claims), key=_size, reverse=True):
         owner = (claim["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_OF)
         mark = " (kept)" if owner and owner not in servers else ""
         lines.append(f"{claim['metadata']['name']} {requested(claim) or '0'}{mark}")

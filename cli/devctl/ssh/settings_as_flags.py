@@ -12,7 +12,12 @@ from devctl.command_line import CommandLine
 from devctl.config import Config
 from devservers_core import names
 
-WITH_OUTPUT = frozenset({"list", "describe", "events", "flavors", "status", "keys list", "registry list"})
+WITH_OUTPUT = frozenset(
+    {
+        "list", "describe", "events", "flavors", "status", "keys list", "registry list", "volume list",
+        "volume snapshot list",
+    }
+)  # fmt: skip
 """Commands on the bastion whose `-o` has the setting `output` as default."""
 CREATE_VALUE_OPTIONS = frozenset(
     {

@@ -29,3 +29,19 @@ def core_path(namespace: str, resource: str, name: str | None = None) -> str:
     """Path of a namespaced kind of the core group."""
     path = f"/api/v1/namespaces/{quote(namespace)}/{resource}"
     return f"{path}/{quote(name)}" if name else path
+
+
+STORAGE_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
+"""Path of the StorageClasses."""
+
+SNAPSHOT_GROUP = "snapshot.storage.k8s.io"
+"""API group of VolumeSnapshots, which a cluster may not have."""
+SNAPSHOT_API_VERSION = f"{SNAPSHOT_GROUP}/v1"
+SNAPSHOT_CLASSES = f"/apis/{SNAPSHOT_API_VERSION}/volumesnapshotclasses"
+"""Path of the VolumeSnapshotClasses."""
+
+
+def snapshot_path(namespace: str, name: str | None = None) -> str:
+    """Path of the VolumeSnapshots of a namespace, or of one of them."""
+    path = f"/apis/{SNAPSHOT_API_VERSION}/namespaces/{quote(namespace)}/volumesnapshots"
+    return f"{path}/{quote(name)}" if name else path

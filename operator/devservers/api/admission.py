@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from devservers.api import admission_claims as claims
 from devservers.api import admission_people as people
 from devservers.api import admission_platform as platform
 from devservers.api.policy import binding
@@ -16,7 +17,8 @@ def manifests() -> list[dict[str, Any]]:
     """All admission policies, each followed by the binding that puts it in force."""
     policies = (
         (people.SERVER_POLICY, people.server_policy()),
-        (people.CLAIM_POLICY, people.claim_policy()),
+        (claims.CLAIM_POLICY, claims.claim_policy()),
+        (claims.GROWTH_POLICY, claims.growth_policy()),
         (platform.OPERATOR_POLICY, platform.operator_policy()),
         (platform.BASTION_POLICY, platform.bastion_policy()),
         (platform.TOKEN_POLICY, platform.token_policy()),

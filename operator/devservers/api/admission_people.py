@@ -1,4 +1,4 @@
-"""Admission policies on what people write: servers, claims, registry logins.
+"""Admission policies on what people write: servers and registry logins.
 
 What one object alone can say is CEL in its CRD. These policies need the namespace: a ValidatingAdmissionPolicy reads
 the user's name and allowed flavors from the label and the annotation that the operator keeps there. They look at what a
@@ -11,7 +11,15 @@ from __future__ import annotations
 from typing import Any
 
 from devservers.api import registries
-from devservers.api.policy import A_CONTROLLER, CREATED, no_new_finalizers, small_metadata, validating_policy
+from devservers.api.policy import (
+    A_CONTROLLER,
+    CREATED,
+    FINALIZERS,
+    USER_NAMESPACES,
+    no_new_finalizers,
+    small_metadata,
+    validating_policy,
+)
 from devservers_core.names import (
     ANNOTATION_ALLOWED_FLAVORS,
     ANNOTATION_ALLOWED_REGISTRIES,
@@ -29,28 +37,15 @@ from devservers_core.names import (
 )
 
 SERVER_POLICY = f"devservers.{GROUP}"
-CLAIM_POLICY = f"devservers-claims.{GROUP}"
 SECRET_POLICY = f"devservers-registries.{GROUP}"
 NOTE_POLICY = f"devservers-registry-notes.{GROUP}"
 MAX_SECRET_BYTES = 16384
 """Of a login to a registry; a cloud's longest tokens have 4 KiB."""
 MAX_NOTE_CHARACTERS = 1024
 """Of what is noted about a login: registry, user name and time."""
-SHARED_CLASS = "efs"
-"""StorageClass of volumes that many servers mount, on AWS."""
-MAX_SHARED_CLAIM_CHARACTERS = 59
-"""Of namespace and name of a claim of that class. An access point's path has 100 characters at most (EFS API,
-CreateAccessPoint), `/v/NAMESPACE/CLAIM-UUID` 41 beside these; a claim beyond it would wait for ever."""
 _MAX_LABELS = 8
-_FINALIZERS = ("foregroundDeletion", "orphan")
-"""Of Kubernetes' garbage collector, which takes them off again."""
-_CLAIM_FINALIZERS = (*_FINALIZERS, "kubernetes.io/pvc-protection")
 _OWNER = "(has(object.spec.owner) ? object.spec.owner : '')"
 _OLD_OWNER = "(has(oldObject.spec.owner) ? oldObject.spec.owner : '')"
-_OVERRIDE = "object.spec.?lifecycle.?override"
-_OLD_OVERRIDE = "oldObject.spec.?lifecycle.?override"
-_USER_NAMESPACES = {"matchExpressions": [{"key": LABEL_USER, "operator": "Exists"}]}
-"""Selects users' namespaces."""
 
 
 def _changed(annotation: str) -> str:
@@ -149,56 +144,9 @@ def server_policy() -> dict[str, Any]:
                     "message": "the image's registry is not allowed here; choose another",
                     "reason": "Forbidden",
                 },
-                {
-                    # Removing one is everybody's right.
-                    "expression": (
-                        f"!{_OVERRIDE}.hasValue() || (!({CREATED}) && {_OVERRIDE} == {_OLD_OVERRIDE}) || "
-                        f"authorizer.group('{GROUP}').resource('devserverflavors').check('update').allowed()"
-                    ),
-                    "message": (
-                        "lifecycle.override lifts the limits of flavor and user, and only administrators (who may "
-                        "update devserverflavors) write it; ask one, or leave it out"
-                    ),
-                    "reason": "Forbidden",
-                },
-                no_new_finalizers(_FINALIZERS),
+                no_new_finalizers(FINALIZERS),
             ],
         },
-    )
-
-
-def claim_policy() -> dict[str, Any]:
-    """The policy on volume claims: no finalizers of users, small metadata, short names.
-
-    A finalizer that nobody removes would block the deletion of the namespace. A claim of class efs needs a name that is
-    short enough for its folder.
-    """
-    length = "size(request.namespace) + size(object.metadata.?name.orValue(''))"
-    short_enough = {
-        "expression": (
-            f"!({CREATED}) || object.spec.?storageClassName.orValue('') != '{SHARED_CLASS}' || "
-            f"{length} <= {MAX_SHARED_CLAIM_CHARACTERS}"
-        ),
-        "messageExpression": (
-            f"'a volume of class {SHARED_CLASS} is a folder named after namespace and claim, and the name is too long "
-            f"for it; use at most ' + string({MAX_SHARED_CLAIM_CHARACTERS} - size(request.namespace)) + ' characters'"
-        ),
-        "message": f"the name is too long for a volume of class {SHARED_CLASS}; use a shorter one",
-        "reason": "Invalid",
-    }
-    return validating_policy(
-        CLAIM_POLICY,
-        rules=[
-            {
-                "apiGroups": [""],
-                "apiVersions": ["v1"],
-                "operations": ["CREATE", "UPDATE"],
-                "resources": ["persistentvolumeclaims"],
-            }
-        ],
-        only={"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"},
-        more={"validations": [no_new_finalizers(_CLAIM_FINALIZERS), small_metadata(f"!({CREATED}) || "), short_enough]},
-        namespaces=_USER_NAMESPACES,
     )
 
 
@@ -256,7 +204,7 @@ def secret_policy() -> dict[str, Any]:
                 small_metadata(),
             ]
         },
-        namespaces=_USER_NAMESPACES,
+        namespaces=USER_NAMESPACES,
     )
 
 
@@ -296,7 +244,7 @@ def note_policy() -> dict[str, Any]:
         },
         more={
             "validations": [
-                no_new_finalizers(_FINALIZERS),
+                no_new_finalizers(FINALIZERS),
                 small_metadata(),
                 *(
                     {"expression": expression, "message": message, "reason": "Forbidden"}
@@ -304,5 +252,5 @@ def note_policy() -> dict[str, Any]:
                 ),
             ]
         },
-        namespaces=_USER_NAMESPACES,
+        namespaces=USER_NAMESPACES,
     )

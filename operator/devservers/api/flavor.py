@@ -11,7 +11,6 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from devservers.api.conditions import Conditions
 from devservers.api.fields import Amount, QueueName, Resources, rules, unavailable
-from devservers.api.lifecycle import FlavorLifecycle, WorkingHours
 from devservers.api.meta import Column, Model, Names, Resource
 
 _LIMITED = (
@@ -52,10 +51,11 @@ class Toleration(Model):
 
 
 class IdleThresholds(Model):
-    """At or below these a server of this flavor counts as idle."""
+    """Below these for `minutes` a server of this flavor counts as idle."""
 
     cpu_millicores: int | None = Field(default=None, ge=0)
     gpu_percent: int | None = Field(default=None, ge=0, le=100)
+    minutes: int | None = Field(default=None, ge=1)
 
 
 class FlavorSpec(Model):
@@ -75,11 +75,7 @@ class FlavorSpec(Model):
     queue: QueueName | None = None
     """The queue its servers wait in."""
     idle: Annotated[IdleThresholds, unavailable("idle")] | None = None
-    """When a server of this flavor counts as idle."""
-    lifecycle: FlavorLifecycle = FlavorLifecycle()
-    """When its servers end."""
-    working_hours: Annotated[WorkingHours, unavailable("workingHours")] | None = None
-    """When its servers stop for the night; a user's own come first."""
+    """When a server of this flavor counts as idle; not available yet."""
     shm_size: Annotated[str, BeforeValidator(lambda v: str(v)), Amount("shmSize", integers=True)] = "1Gi"
     """Size of /dev/shm, which counts towards the memory limit."""
 

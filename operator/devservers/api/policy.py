@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from devservers_core.names import NAMESPACE_PREFIX
+from devservers_core.names import LABEL_USER, NAMESPACE_PREFIX
 
 MAX_METADATA = 16384
 """Characters of what a person writes beside an object's content: labels, annotations, who manages which field."""
@@ -17,6 +17,10 @@ A_CONTROLLER = (
 )
 """CEL: true if the request comes from a Kubernetes component, a controller, or the group system:masters."""
 CREATED = "request.operation == 'CREATE'"
+FINALIZERS = ("foregroundDeletion", "orphan")
+"""Of Kubernetes' garbage collector, which takes them off again."""
+USER_NAMESPACES = {"matchExpressions": [{"key": LABEL_USER, "operator": "Exists"}]}
+"""Selects users' namespaces."""
 
 
 def validating_policy(

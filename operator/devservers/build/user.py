@@ -15,6 +15,7 @@ from devservers_core.names import (
     ANNOTATION_ALLOWED_FLAVORS,
     ANNOTATION_ALLOWED_REGISTRIES,
     ANNOTATION_HOME_QUOTA,
+    ANNOTATION_SHARED_CLASS,
     ANNOTATION_USER_OBJECT,
     ANNOTATION_USER_UID,
     BASTION_ACCOUNT,
@@ -32,6 +33,7 @@ from devservers_core.names import (
     PERSON_TOKEN_ROLE,
     QUEUES,
     SERVER_COUNT,
+    SNAPSHOT_COUNT,
     SSH_POD_PORT,
     SYSTEM_NAMESPACE,
     TENANT_ROLE,
@@ -48,6 +50,8 @@ from .registry import index
 
 MAX_CLAIMS = 100
 """How many volume claims a person may have."""
+MAX_SNAPSHOTS = 50
+"""How many snapshots of volumes a person may have."""
 _OTHER_SECRETS = MAX_CLAIMS + MAX_REGISTRY_LOGINS + 16
 """Beside one host key for each server: those of kept homes, logins to registries, and copies of the platform's."""
 _STORAGE = "requests.storage"
@@ -154,6 +158,7 @@ def _namespace(user: DevServerUser, uid: int, limits: Limits) -> Json:
                 ANNOTATION_USER_OBJECT: user.metadata.uid,
                 ANNOTATION_ALLOWED_REGISTRIES: limits.registries,
                 ANNOTATION_USER_UID: str(uid),
+                **({ANNOTATION_SHARED_CLASS: limits.shared_class} if limits.shared_class else {}),
             },
         },
     }
@@ -237,6 +242,7 @@ def _quota(user: DevServerUser, limits: Limits) -> dict[str, str]:
         "services.loadbalancers": "0",
         "services.nodeports": "0",
         "persistentvolumeclaims": str(MAX_CLAIMS),
+        SNAPSHOT_COUNT: str(MAX_SNAPSHOTS),
         "secrets": str(_OTHER_SECRETS + (MAX_CLAIMS if servers is None else servers)),
     }
     return closed | {key: canonical(str(value)) for key, value in limited.items() if value is not None}

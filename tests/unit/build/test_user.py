@@ -112,7 +112,11 @@ def test_network_policies_let_the_operator_and_monitoring_reach_agents_only() ->
 def test_resource_quota_has_what_the_user_sets(quota: dict[str, Any], hard: dict[str, str]) -> None:
     closed = {"services.loadbalancers": "0", "services.nodeports": "0"}
     # A host key for each server and each kept home, 64 logins to registries, 16 copies of the platform's.
-    closed |= {"persistentvolumeclaims": "100", "secrets": "180" if "servers" in quota else "280"}
+    closed |= {
+        "count/volumesnapshots.snapshot.storage.k8s.io": "50",
+        "persistentvolumeclaims": "100",
+        "secrets": "180" if "servers" in quota else "280",
+    }
     assert children(quota=quota)["ResourceQuota", "dev-user"]["spec"]["hard"] == closed | hard
 
 
@@ -162,3 +166,10 @@ def test_local_queues_exist_only_with_queueing() -> None:
     ]
     assert {each["metadata"]["namespace"] for each in queues} == {"dev-ann"}
     assert {each["metadata"]["ownerReferences"][0]["kind"] for each in queues} == {"DevServerUser"}
+
+
+@pytest.mark.parametrize("shared_class", [None, "efs"])
+def test_namespace_names_the_shared_class_where_there_is_one(shared_class: str | None) -> None:
+    """It is how devctl knows which class `--shared` means."""
+    found = manifests(user(), UID, limits=Limits(shared_class=shared_class))[0]
+    assert found["metadata"]["annotations"].get("devservers.io/shared-class") == shared_class

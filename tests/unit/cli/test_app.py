@@ -109,7 +109,7 @@ def test_devctl_without_command_is_a_usage_error(run: Run) -> None:
         (["ls"], 2, "did you mean list?"),
         (["rm", "mydev"], 2, "did you mean delete?"),
         (["top"], 2, "devctl ssh NAME top"),
-        (["volume", "list"], 2, "volume claim"),
+        (["volumes", "list"], 2, "did you mean volume?"),
         (["lisst"], 2, "did you mean list?"),
         (["keys", "rm", "x"], 2, "did you mean `devctl keys remove`?"),
         (["user", "lst"], 2, "did you mean `devctl user list`?"),

@@ -1,0 +1,1 @@
+"""`devctl volume`: a person's volumes and their snapshots."""

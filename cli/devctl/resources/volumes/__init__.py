@@ -1,0 +1,1 @@
+"""Volumes of a person: claims, storage classes, growth, snapshots."""
