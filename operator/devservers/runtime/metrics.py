@@ -40,6 +40,12 @@ class Metrics:
             ["kind"],
             registry=self.registry,
         )
+        self.exchanges = Counter(
+            "devservers_agent_exchanges",
+            "Exchanges with servers' agents by outcome (answered, failed)",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.depth = Gauge("devservers_queue_depth", "Keys ready or being reconciled", registry=self.registry)
         self.failing = Gauge("devservers_queue_failing", "Keys whose last reconcile failed", registry=self.registry)
         self.oldest = Gauge(

@@ -68,13 +68,22 @@ class OperatorProcess:
 
     def metric(self, name: str) -> float:
         """The value of an unlabelled metric."""
+        for line in self._metrics_text().splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        raise KeyError(name)
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """The values of a labelled metric, by what stands between the braces."""
+        text = self._metrics_text()
+        lines = (line for line in text.splitlines() if line.startswith(f"{name}{{"))
+        return {line[len(name) + 1 : line.index("}")]: float(line.rsplit(" ", 1)[1]) for line in lines}
+
+    def _metrics_text(self) -> str:
         import urllib.request
 
         with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=10) as answer:
-            for line in answer.read().decode().splitlines():
-                if line.startswith(f"{name} "):
-                    return float(line.split()[1])
-        raise KeyError(name)
+            return str(answer.read().decode())
 
     def memory_mib(self) -> float:
         """Resident memory in MiB."""
@@ -90,11 +99,16 @@ class OperatorProcess:
 
 @contextmanager
 def running_operator(
-    server: ApiServer, identity: str = "one", *, leads: bool = True, **settings: object
+    server: ApiServer,
+    identity: str = "one",
+    *,
+    leads: bool = True,
+    program: str = "devservers.runtime.main",
+    **settings: object,
 ) -> Iterator[OperatorProcess]:
     """Runs the operator with settings (DEVSERVERS_<NAME>, lower case here).
 
-    With `leads`, waits until it has reconciled all objects.
+    With `leads`, waits until it has reconciled all objects. `program` is the module to run.
     """
     user, groups = server.service_account(SYSTEM, OPERATOR)
     metrics_port, health_port = free_ports(2)
@@ -117,7 +131,7 @@ def running_operator(
     log = server.directory / f"operator-{identity}-{metrics_port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "devservers.runtime.main"], env=environment, stdout=output, stderr=output,
+            [sys.executable, "-m", program], env=environment, stdout=output, stderr=output,
             stdin=subprocess.DEVNULL, cwd=server.directory,
         )  # fmt: skip
     operator = OperatorProcess(server, process, log, metrics_port)
@@ -155,8 +169,15 @@ class FakeKubelet:
     steps=False makes pods Ready with one write.
     """
 
-    def __init__(self, client: Client, steps: bool = True, may_run: Callable[[Json], bool] | None = None) -> None:
-        """may_run says whether a pod is free to be scheduled; every pod is if left out."""
+    def __init__(
+        self,
+        client: Client,
+        steps: bool = True,
+        may_run: Callable[[Json], bool] | None = None,
+        address: Callable[[Json], str] | None = None,
+    ) -> None:
+        """may_run says whether a pod is free to be scheduled; every pod is if left out. address gives pods an IP."""
+        self._address = address
         self._client = client
         self._may_run = may_run or (lambda pod: True)
         self._steps = steps
@@ -186,11 +207,14 @@ class FakeKubelet:
         if stage > last or metadata.get("deletionTimestamp") or not self._may_run(pod):
             return
         stage = stage if self._steps else last
+        status = pod_status(pod, stage)
+        if self._address is not None:
+            status["podIP"] = self._address(pod)
+            status["podIPs"] = [{"ip": status["podIP"]}]
         with suppress(ApiError):
             self._client.patch(
-                "v1", "Pod", metadata["name"], {"status": pod_status(pod, stage)}, metadata["namespace"],
-                subresource="status",
-            )  # fmt: skip
+                "v1", "Pod", metadata["name"], {"status": status}, metadata["namespace"], subresource="status"
+            )
             broken = any("missing" in container["image"] for container in pod["spec"]["containers"])
             self._stage[metadata["uid"]] = 1 if broken and stage == 1 else stage + 1
 
