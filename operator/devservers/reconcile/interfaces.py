@@ -100,6 +100,12 @@ class Agents(Protocol):
     def plan(self, namespace: str, name: str, pod_uid: str, plan: AgentPlan) -> None:
         """Keeps what to send to that pod; what people see of it is sent at once when it changed."""
 
+    async def refresh(self, namespace: str, name: str, pod: Json) -> AgentState | None:
+        """What the agent reports now, asked out of turn, before a stop for idleness.
+
+        Takes at most FINAL_SECONDS and never raises; None when the agent did not answer.
+        """
+
     async def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Report | None:
         """Announces a stop that comes now and returns the last report.
 
@@ -116,6 +122,10 @@ class NoAgents:
 
     def plan(self, namespace: str, name: str, pod_uid: str, plan: AgentPlan) -> None:
         """Nothing to send to."""
+
+    async def refresh(self, namespace: str, name: str, pod: Json) -> AgentState | None:
+        """No answer."""
+        return None
 
     async def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Report | None:
         """No answer."""

@@ -375,6 +375,22 @@ def test_exchanger_final_returns_the_last_lines_and_never_raises(monkeypatch: py
     run(test, monkeypatch, handler=answer(lines=["Epoch 3"]))
 
 
+def test_exchanger_refresh_returns_what_the_agent_reports_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(scene: Scene, agent: FakeAgent) -> None:
+        assert await scene.exchanger.refresh("dev-ann", "mydev", scene.pods[0]) is None, "no plan yet"
+        scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
+        await eventually_async(lambda: len(agent.plans) >= 1, "the exchange")
+        agent.handler = answer(idleSeconds=0, source="terminal")
+        state = await scene.exchanger.refresh("dev-ann", "mydev", scene.pods[0])
+        assert state is not None
+        assert (state.last_activity, state.source) == (NOW, "terminal")
+        assert agent.plans[-1]["final"] is False
+        agent.handler = answer("500 failing")
+        assert await scene.exchanger.refresh("dev-ann", "mydev", scene.pods[0]) is None, "an old answer is none"
+
+    run(test, monkeypatch)
+
+
 @pytest.mark.parametrize(
     "address", ["127.0.0.1", "169.254.169.254", "fe80::1", "::1", "0.0.0.0", "224.0.0.1", "", "host"]
 )

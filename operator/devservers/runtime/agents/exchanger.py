@@ -29,7 +29,7 @@ from devservers_core.types import Json
 log = logging.getLogger("devservers.agents")
 
 FINAL_SECONDS = 3.0
-"""The most that the last exchange before a stop takes."""
+"""The most that an exchange takes that a reconcile waits for."""
 NEAR = timedelta(minutes=15)
 """How near a planned stop or the idle limit is when exchanges become more frequent."""
 LIST_SECONDS = 5.0
@@ -94,17 +94,28 @@ class Exchanger:
         if before is not None and plan.differs_for_people(before):
             self._schedule.hurry(agent, time.monotonic())
 
+    async def refresh(self, namespace: str, name: str, pod: Json) -> AgentState | None:
+        """What the agent reports now; None when it did not answer, or no plan was sent to it yet."""
+        agent = _agent_of(pod)
+        plan = self._agents[agent].plan if agent in self._agents else None
+        if plan is None or await self._out_of_turn(pod, plan, final=False) is None:
+            return None
+        return self.state(namespace, name, agent.pod_uid) if agent else None
+
     async def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Report | None:
         """Announces a stop that comes now and returns the last report; None when the agent did not answer."""
+        return await self._out_of_turn(pod, plan, final=True)
+
+    async def _out_of_turn(self, pod: Json, plan: AgentPlan, *, final: bool) -> Report | None:
         agent, address = _agent_of(pod), str(pods.status(pod).get("podIP") or "")
         if agent is None or not self._allowed(address):
             return None
         exchanged = self._agents.setdefault(agent, _Exchanged())
         try:
             async with asyncio.timeout(FINAL_SECONDS):
-                return await self._exchange(agent, exchanged, plan, address, final=True)
+                return await self._exchange(agent, exchanged, plan, address, final=final)
         except (ExchangeError, ApiError, TimeoutError) as error:
-            log.info("no last report key=%s/%s error=%s", namespace, name, error)
+            log.info("no report out of turn key=%s/%s error=%s", agent.namespace, agent.name, error)
             return None
 
     async def run(self) -> None:
