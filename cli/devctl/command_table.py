@@ -46,6 +46,9 @@ COMMANDS: dict[str, Command] = {
     "stop": Command("servers.lifecycle", "Stop a server and keep its home", "Servers", "bastion"),
     "start": Command("servers.lifecycle", "Start a stopped server", "Servers", "bastion"),
     "restart": Command("servers.lifecycle", "Restart a server with a fresh container", "Servers", "bastion"),
+    "update": Command(
+        "servers.update", "Change a server and keep its volumes: flavor, image, home", "Servers", "bastion"
+    ),
     "extend": Command("servers.extend", "Give a running server more time", "Servers", "bastion"),
     "hold": Command("servers.hold", "Keep a server running though nothing happens in it", "Servers", "bastion"),
     "release": Command("servers.hold", "End a hold", "Servers", "bastion"),
@@ -135,6 +138,7 @@ SYNONYMS: dict[str, str] = {
     "kill": "stop", "connect": "ssh", "login": "ssh", "attach": "ssh", "console": "ssh", "log": "logs",
     "sizes": "flavors", "whoami": "info", "settings": "config", "users": "user", "key": "keys",
     "volumes": "volume", "pvc": "volume",
+    "resize": "update", "edit": "update",
 }  # fmt: skip
 """Commands of other programs, and the command of devctl that does the same."""
 ALTERNATIVES: dict[str, str] = {

@@ -38,3 +38,8 @@ def until(text: str | None, now: datetime | None = None) -> str:
     """The time until an RFC 3339 time."""
     time = parse_time(text)
     return duration((time - (now or datetime.now(UTC))).total_seconds()) if time else "-"
+
+
+def now() -> str:
+    """The current time in the API's format: RFC 3339, UTC, microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

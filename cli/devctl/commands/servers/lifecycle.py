@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from devctl import validation
 from devctl.options import ServerName, Wait, Yes
-from devctl.output import console
+from devctl.output import console, times
 from devctl.output.errors import from_api
 from devctl.output.prompts import confirm
 from devctl.resources.lifecycle.planned import lifecycle_of
@@ -19,11 +18,6 @@ from devservers_core.errors import REFUSED, ApiError, CommandError
 if TYPE_CHECKING:
     from devctl.context import Context
     from devservers_core.types import Json
-
-
-def now() -> str:
-    """The current time in the API's format: RFC 3339, UTC, microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _patch(context: Context, name: str, change: Json, doing: str) -> Json:
@@ -99,7 +93,7 @@ def start_command(context: Context, name: ServerName, wait: Wait = None, yes: Ye
             yes,
         )
         change: dict[str, Any] = {
-            "metadata": {"annotations": {names.ANNOTATION_STARTED_AT: now()}},
+            "metadata": {"annotations": {names.ANNOTATION_STARTED_AT: times.now()}},
             "spec": {"running": True},
         }
         if lifecycle_of(server).get("extendUntil"):
@@ -138,7 +132,9 @@ def restart_command(
     costs = [cost for cost in (volumes_lost_by_stop(context, server), restart_cost(context, server)) if cost]
     _confirm_cost(f"restarting {name}", f"Restart {name}?", "; ".join(costs), yes)
     pod = (server.get("status") or {}).get("podName")
-    changed = _patch(context, name, {"metadata": {"annotations": {names.ANNOTATION_RESTARTED_AT: now()}}}, "restart")
+    changed = _patch(
+        context, name, {"metadata": {"annotations": {names.ANNOTATION_RESTARTED_AT: times.now()}}}, "restart"
+    )
     console.info(f"{name} is restarting")
     if limit is None:
         return 0

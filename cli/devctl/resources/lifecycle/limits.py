@@ -6,12 +6,12 @@ Invariant: read with the user's rights; a limit that can't be read limits nothin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from devctl import validation
 from devctl.output import times
-from devctl.resources.lifecycle.planned import lifecycle_of
+from devctl.resources.lifecycle.planned import is_stopped, lifecycle_of
 from devctl.resources.lifecycle.until import show
 from devctl.resources.server_state import status_of
 from devservers_core import names
@@ -85,6 +85,26 @@ def check_end(end: datetime, server: Json, limits: Limits) -> None:
         if allowed > 0
         else "its end can't move any further; ask an administrator, or stop and start it when you can",
     )
+
+
+def check_settings(lifecycle: Json, server: Json, limits: Limits) -> None:
+    """Raise CommandError (refused) for time settings that are over a limit, or already over for a running server."""
+    seconds = _seconds(lifecycle.get("timeToLive"))
+    check(seconds, limits.time_to_live, "a time limit", "--time")
+    check(_seconds(lifecycle.get("idleTimeout")), limits.idle_timeout, "an idle timeout", "--idle-timeout")
+    if lifecycle.get("autoShutdown") is False and limits.idle_timeout is not None:
+        raise validation.refusal(
+            f"an idle timeout is in force here: at most {times.duration(limits.idle_timeout)} is allowed",
+            f"take --idle-timeout {exact(limits.idle_timeout)} or less, or `devctl hold`",
+        )
+    start, name = started_at(server), server["metadata"]["name"]
+    if seconds is not None and start is not None and not is_stopped(server):
+        ran = (datetime.now(UTC) - start).total_seconds()
+        if ran >= seconds:
+            raise validation.refusal(
+                f"{name} was started {times.duration(ran)} ago, and its time counts from then: it would stop at once",
+                f"`devctl extend {name}` gives it more time, `devctl stop {name}` stops it",
+            )
 
 
 def base_end(server: Json, limits: Limits) -> datetime | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 MAX_GRACE_SECONDS = 600
-_NONE = "none"
+_NONE, _DEFAULT = "none", "default"
 
 
 def parse(time_limit: str | None, idle_timeout: str | None, grace: str | None, zone: tzinfo | None) -> Json:
@@ -34,6 +34,21 @@ def parse(time_limit: str | None, idle_timeout: str | None, grace: str | None, z
         if validation.duration(grace, "--grace") > MAX_GRACE_SECONDS:
             raise validation.refusal(f"--grace {grace} is too long: at most 10m is allowed", "take 10m or less")
         lifecycle["gracePeriod"] = grace
+    return lifecycle
+
+
+def change(time_limit: str | None, idle_timeout: str | None, grace: str | None, zone: tzinfo | None) -> Json:
+    """The change of spec.lifecycle that options make of a server's; null clears a field.
+
+    A new time limit takes the place of the one before, extensions included.
+    """
+    own_time = None if time_limit == _NONE else time_limit
+    own_idle = None if idle_timeout == _DEFAULT else idle_timeout
+    lifecycle = parse(own_time, own_idle, grace, zone)
+    if time_limit:
+        lifecycle = {"timeToLive": None, "expirationTime": None, "extendUntil": None} | lifecycle
+    if idle_timeout:
+        lifecycle = {"idleTimeout": None, "autoShutdown": None} | lifecycle
     return lifecycle
 
 

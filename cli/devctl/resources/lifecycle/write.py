@@ -24,16 +24,23 @@ ATTEMPTS = 8
 
 
 def change_server(
-    context: Context, name: str, doing: str, build: Callable[[Json], Json | None], contested: Sequence[str]
+    context: Context,
+    name: str,
+    doing: str,
+    build: Callable[[Json], Json | None],
+    contested: Sequence[str],
+    first: Json | None = None,
 ) -> Json | None:
     """Write the merge patch that `build` makes of the server; return the new object, None if it makes none.
+
+    `first` is the object as it was read when the change was decided; without it the object is read now.
 
     `contested` are the fields of the spec (`flavor`, `lifecycle.hold`) that nobody else may have changed between the
     first read and the write. Raises CommandError.
     """
     from devservers_core.client.paths import server_path
 
-    server = first = context.server(name)
+    first = server = first or context.server(name)
     for attempt in range(1, ATTEMPTS + 1):
         change = build(server)
         if change is None:
