@@ -56,8 +56,8 @@ def _kubelet(site: Site) -> dict[str, Any]:
         "podPidsLimit": 4096,
         # With cgroup v2 the kernel would end the whole server where one of its programs takes too much memory.
         "singleProcessOOMKill": True,
-        # A key that is removed from a person leaves their servers within about this time.
-        "syncFrequency": "20s",
+        # A key that is removed from a person leaves their servers within about this time (at most half as much more).
+        "syncFrequency": "5s",
         "shutdownGracePeriod": "0s",
     }
 

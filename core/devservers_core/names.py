@@ -91,6 +91,8 @@ ANNOTATION_VERSION = f"{GROUP}/version"
 ANNOTATION_HOME_OF = f"{GROUP}/home-of"
 ANNOTATION_INPUT_HASH = f"{GROUP}/input-hash"
 ANNOTATION_TEMPLATE = f"{GROUP}/template"
+ANNOTATION_DEFAULTS = f"{GROUP}/defaults"
+"""On a server's Deployment: the flavor's lifecycle defaults as they were at the last start, as JSON."""
 ANNOTATION_FLAVOR_HASH = f"{GROUP}/flavor-hash"
 ANNOTATION_APPLIED = f"{GROUP}/applied"
 
@@ -164,10 +166,23 @@ STAGES = (
 """In the order in which a server becomes usable. Queued and Admitted appear only with a queue."""
 
 STOPPED_BY_USER = "user"
-STOPPED_BY_TTL = "ttl"
 STOPPED_BY_EXPIRATION = "expired"
+STOPPED_BY_IDLENESS = "idle"
+STOPPED_BY_END_OF_HOLD = "holdEnded"
+STOPPED_BY_WORKING_HOURS = "workingHours"
+STOPPED_BY_PREEMPTION = "preempted"
+STOPPED_BY_NODE_LOSS = "nodeLost"
+STOPPED_BY_OUT_OF_MEMORY = "outOfMemory"
+STOPPED_BY_FULL_DISK = "evictedForDisk"
 STOPPED_BY_SUSPENSION = "suspended"
-"""status.stopReason of a DevServer."""
+STOPPED_BY_BUDGET = "budget"
+STOPPED_BY_DRAIN = "clusterDrained"
+STOP_REASONS = (
+    STOPPED_BY_USER, STOPPED_BY_EXPIRATION, STOPPED_BY_IDLENESS, STOPPED_BY_END_OF_HOLD, STOPPED_BY_WORKING_HOURS,
+    STOPPED_BY_PREEMPTION, STOPPED_BY_NODE_LOSS, STOPPED_BY_OUT_OF_MEMORY, STOPPED_BY_FULL_DISK, STOPPED_BY_SUSPENSION,
+    STOPPED_BY_BUDGET, STOPPED_BY_DRAIN,
+)  # fmt: skip
+"""Why a server ended: status.stopReason and status.lastStop.reason of a DevServer, all there are."""
 KUEUE_UNAVAILABLE = "KueueUnavailable"
 """Reason of the condition Admitted where no Kueue answers."""
 

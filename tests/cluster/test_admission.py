@@ -169,6 +169,26 @@ def test_server_with_a_withdrawn_flavor_refuses_restart_and_changes(
     admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"running": False}}, namespace)
 
 
+def test_override_by_a_person_is_refused_and_by_an_administrator_accepted(
+    namespace: str, admin: Client, cluster: ApiServer
+) -> None:
+    """Whoever may update flavors may lift their limits; what is there already stands in nobody's way."""
+    person = _person(cluster, namespace)
+    lifted = {"override": {"reason": "a deadline"}}
+    change = {"spec": {"lifecycle": lifted}}
+    refused = "lifecycle.override lifts the limits of flavor and user, and only administrators"
+    assert refused in _refusal_text(partial(person.create, _server(namespace, lifecycle=lifted)))
+    person.create(_server(namespace))
+    patch = partial(person.patch, "devservers.io/v1", "DevServer", "mydev")
+    assert refused in _refusal_text(partial(patch, change, namespace))
+    admin.patch("devservers.io/v1", "DevServer", "mydev", change, namespace)
+    patch({"spec": {"lifecycle": {"timeToLive": "2h"}}}, namespace)
+    assert refused in _refusal_text(
+        partial(patch, {"spec": {"lifecycle": {"override": {"reason": "mine"}}}}, namespace)
+    )
+    patch({"spec": {"lifecycle": {"override": None}}}, namespace)
+
+
 @pytest.mark.parametrize("where", ["default", "kube-system"])
 def test_server_outside_a_users_namespace_is_refused(where: str, admin: Client) -> None:
     with pytest.raises(ApiError) as caught:

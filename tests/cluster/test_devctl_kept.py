@@ -118,7 +118,7 @@ def test_start_after_expiry_shows_no_old_timeline(devctl: Devctl, admin: Client,
     devctl("create", "mydev", "kept-small", "--ttl", "1h", "--ephemeral")
     expired = condition("False", "Expired", "Stopped after its time to live of 1h.")
     old = [{"stage": "Accepted", "at": LONG_AGO}, {"stage": "SSHReady", "at": LONG_AGO}]
-    write_status(admin, namespace, phase="Stopped", stopReason="ttl", timeline=old, conditions=[expired])
+    write_status(admin, namespace, phase="Stopped", stopReason="expired", timeline=old, conditions=[expired])
     done = devctl("start", "mydev", "--wait", "2s", code=5)
     assert "SSHReady" not in done.stderr
     assert "time to live" not in done.stderr

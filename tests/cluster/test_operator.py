@@ -366,7 +366,7 @@ def test_server_over_quota_has_that_reason_despite_an_earlier_refusal(world: Wor
 def test_server_with_time_to_live_stops_after_it(world: World, ann: str) -> None:
     world.admin.create(server_of(ann, "mydev", lifecycle={"timeToLive": "2s"}))
     server = world.wait(ann, "mydev", lambda s: s.get("status", {}).get("phase") == "Stopped", "stopped by ttl")
-    assert server["status"]["stopReason"] == "ttl"
+    assert server["status"]["stopReason"] == "expired"
     assert (world.child("Deployment", ann, "mydev") or {})["spec"]["replicas"] == 0
 
 

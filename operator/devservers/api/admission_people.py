@@ -46,6 +46,8 @@ MAX_NOTE_CHARACTERS = 1024
 _MAX_LABELS = 8
 _OWNER = "(has(object.spec.owner) ? object.spec.owner : '')"
 _OLD_OWNER = "(has(oldObject.spec.owner) ? oldObject.spec.owner : '')"
+_OVERRIDE = "object.spec.?lifecycle.?override"
+_OLD_OVERRIDE = "oldObject.spec.?lifecycle.?override"
 
 
 def _changed(annotation: str) -> str:
@@ -142,6 +144,18 @@ def server_policy() -> dict[str, Any]:
                     ),
                     "messageExpression": registries.refusal(),
                     "message": "the image's registry is not allowed here; choose another",
+                    "reason": "Forbidden",
+                },
+                {
+                    # Removing one is everybody's right.
+                    "expression": (
+                        f"!{_OVERRIDE}.hasValue() || (!({CREATED}) && {_OVERRIDE} == {_OLD_OVERRIDE}) || "
+                        f"authorizer.group('{GROUP}').resource('devserverflavors').check('update').allowed()"
+                    ),
+                    "message": (
+                        "lifecycle.override lifts the limits of flavor and user, and only administrators (who may "
+                        "update devserverflavors) write it; ask one, or leave it out"
+                    ),
                     "reason": "Forbidden",
                 },
                 no_new_finalizers(FINALIZERS),

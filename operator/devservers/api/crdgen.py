@@ -161,7 +161,7 @@ def _with_default(schema: Schema) -> Schema:
     if "default" not in schema:
         return schema
     rest = {key: value for key, value in schema.items() if key != "default"}
-    if "properties" in schema:
+    if "properties" in schema and schema["default"] is not None:
         filled = any("default" in field for field in schema["properties"].values())
         return {**rest, "default": {}} if filled else rest
     return rest if schema["default"] in (None, "", [], (), {}) else schema

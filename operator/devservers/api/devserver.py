@@ -14,7 +14,6 @@ from devservers.api.env import Env, bounded
 from devservers.api.fields import (
     Amount,
     ClaimName,
-    Duration,
     FlavorName,
     ImageReference,
     Matching,
@@ -22,9 +21,18 @@ from devservers.api.fields import (
     list_map,
     rules,
 )
+from devservers.api.lifecycle import Lifecycle
 from devservers.api.meta import Column, Model, Names, Resource
 from devservers_core.grammar import MOUNT_PATH, MOUNT_PATH_MAX, SERVER_NAME
-from devservers_core.names import HOME_PATH, MAX_VOLUMES, RESERVED_PATHS, SHARED_PATH, STAGES, user_of
+from devservers_core.names import (
+    HOME_PATH,
+    MAX_VOLUMES,
+    RESERVED_PATHS,
+    SHARED_PATH,
+    STAGES,
+    STOP_REASONS,
+    user_of,
+)
 
 PHASES = ("Pending", "Starting", "Running", "Stopping", "Stopped", "Failed", "Terminating")
 
@@ -78,32 +86,6 @@ class Distributed(Model):
         dict[Annotated[str, Field(max_length=128)], Annotated[str, Field(max_length=1024)]],
         Field(max_length=64),
     ] = Field(default_factory=dict)
-
-
-class Lifecycle(Model):
-    """When the server ends by itself. Of two ends the earlier counts."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            ("!has(self.idleTimeout)", "idleTimeout is not available yet; use timeToLive", ".idleTimeout"),
-            (
-                "!has(self.autoShutdown) || !self.autoShutdown",
-                "autoShutdown is not available yet; use timeToLive",
-                ".autoShutdown",
-            ),
-        )
-    )
-
-    time_to_live: Duration | None = None
-    """Counted from the last start, like 2h30m or 1d."""
-    expiration_time: AwareDatetime | None = None
-    """A point in time, RFC 3339."""
-    idle_timeout: int | str | None = None
-    """Seconds or a duration without activity; not available yet."""
-    auto_shutdown: bool | None = None
-    """Whether idleTimeout stops it; not available yet."""
-    on_expiry: Annotated[str, Field(json_schema_extra={"enum": ["stop", "delete"]})] = "stop"
-    """What happens at the end. The home is kept either way."""
 
 
 class DevServerSpec(Model):
@@ -187,6 +169,24 @@ class Activity(Model):
     source: str = Field(max_length=64)
 
 
+class PlannedStop(Model):
+    """A stop that was announced: its time, its reason, and when it was announced last."""
+
+    at: AwareDatetime
+    reason: str = Field(json_schema_extra={"enum": list(STOP_REASONS)})
+    announced_at: AwareDatetime
+
+
+class LastStop(Model):
+    """How the server ended last."""
+
+    at: AwareDatetime
+    reason: str = Field(json_schema_extra={"enum": list(STOP_REASONS)})
+    message: str = Field(default="", max_length=1024)
+    oom_kills: int | None = Field(default=None, ge=0)
+    """Processes that were killed since its start because memory ran out."""
+
+
 class DevServerStatus(Model):
     """What is true of the server, as the operator last saw it."""
 
@@ -200,8 +200,12 @@ class DevServerStatus(Model):
     ssh_host_key: str | None = None
     pod_name: str | None = None
     expires_at: AwareDatetime | None = None
+    planned_stop: PlannedStop | None = None
+    """Announced 30, 15 and 5 minutes before it happens."""
     last_activity: Activity | None = None
     stop_reason: str | None = None
+    """Why it is stopped; one of the reasons of lastStop."""
+    last_stop: LastStop | None = None
     observed_generation: int | None = Field(default=None, ge=0)
     user: str | None = None
     """Whose server it is, by its namespace."""

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from devservers.api.conditions import Conditions
 from devservers.api.fields import Amount, QueueName, Resources, rules, unavailable
+from devservers.api.lifecycle import FlavorLifecycle, WorkingHours
 from devservers.api.meta import Column, Model, Names, Resource
 
 _LIMITED = (
@@ -51,11 +52,10 @@ class Toleration(Model):
 
 
 class IdleThresholds(Model):
-    """Below these for `minutes` a server of this flavor counts as idle."""
+    """At or below these a server of this flavor counts as idle."""
 
     cpu_millicores: int | None = Field(default=None, ge=0)
     gpu_percent: int | None = Field(default=None, ge=0, le=100)
-    minutes: int | None = Field(default=None, ge=1)
 
 
 class FlavorSpec(Model):
@@ -75,7 +75,11 @@ class FlavorSpec(Model):
     queue: QueueName | None = None
     """The queue its servers wait in."""
     idle: Annotated[IdleThresholds, unavailable("idle")] | None = None
-    """When a server of this flavor counts as idle; not available yet."""
+    """When a server of this flavor counts as idle."""
+    lifecycle: FlavorLifecycle = FlavorLifecycle()
+    """When its servers end."""
+    working_hours: Annotated[WorkingHours, unavailable("workingHours")] | None = None
+    """When its servers stop for the night; a user's own come first."""
     shm_size: Annotated[str, BeforeValidator(lambda v: str(v)), Amount("shmSize", integers=True)] = "1Gi"
     """Size of /dev/shm, which counts towards the memory limit."""
 

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 from devservers.api.conditions import Conditions
 from devservers.api.env import Env, bounded
 from devservers.api.fields import Amount, Matching, OnWrite, UserName, list_map, rules, unavailable
+from devservers.api.lifecycle import LifecycleLimits, WorkingHours
 from devservers.api.meta import Column, Model, Names, Resource
 from devservers_core.grammar import USER_NAME
 from devservers_core.names import ANY_FLAVOR, MAX_KEYS_PER_LIST, RESERVED_USER_NAMES, RESERVED_USER_PREFIX, namespace_of
@@ -114,6 +115,10 @@ class UserSpec(Model):
     """Git repository with their set-up files; not available yet."""
     env: Env = ()
     """Environment variables of all their servers."""
+    lifecycle: LifecycleLimits = LifecycleLimits()
+    """Limits of all their servers."""
+    working_hours: Annotated[WorkingHours, unavailable("workingHours")] | None = None
+    """When all their servers stop for the night, instead of their flavors' time."""
     suspended: bool = False
     """Whether their servers are stopped and stay so."""
 

@@ -18,11 +18,11 @@ from . import record
 from .keys import keys_config_map
 from .manifest import child_metadata
 from .pod import BuildSettings, pod_template
-from .record import flavor_changed
+from .record import flavor_changed, recorded_defaults
 from .service import service
 from .storage import home_claim
 
-__all__ = ["BuildSettings", "ServerRequest", "flavor_changed", "manifests"]
+__all__ = ["BuildSettings", "ServerRequest", "flavor_changed", "manifests", "recorded_defaults"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +99,4 @@ def _record(request: ServerRequest, uid: int) -> dict[str, str] | None:
     if request.flavor is None:
         return None
     template = pod_template(request.server, request.flavor, request.user, uid, request.settings)
-    return record.new_annotations(inputs, record.flavor_hash(request.flavor), template)
+    return record.new_annotations(inputs, request.flavor, template)

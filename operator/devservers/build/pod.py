@@ -12,8 +12,11 @@ from dataclasses import dataclass
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
+from devservers.api.lifecycle import DEFAULT_GRACE, SPOT_GRACE
 from devservers.api.user import DevServerUser
+from devservers_core.duration import parse_duration
 from devservers_core.names import (
+    ANNOTATION_CAPACITY,
     ANNOTATION_RESTARTED_AT,
     HOME_PATH,
     INTERACTIVE,
@@ -46,7 +49,8 @@ PROFILE_PATH = "/etc/profile.d/00-devservers.sh"
 ANNOTATION_SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 """On a pod, "false": the cluster autoscaler never evicts it, however little of its node is in use (cluster-autoscaler,
 FAQ). A server is somebody's work."""
-GRACE_SECONDS = 30
+SPOT = "SPOT"
+"""Value of ANNOTATION_CAPACITY on flavors whose machines are taken away at short notice."""
 START_SECONDS = 60
 """How long sshd may take to answer, in seconds, before the container is started again."""
 
@@ -102,7 +106,7 @@ def pod_template(
             "enableServiceLinks": False,
             "hostname": server.name,
             "serviceAccountName": service_account(user.name),
-            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "terminationGracePeriodSeconds": grace_seconds(server, flavor),
             "securityContext": {
                 "runAsNonRoot": True,
                 "runAsUser": uid,
@@ -118,6 +122,15 @@ def pod_template(
             **placement,
         },
     }
+
+
+def grace_seconds(server: DevServer, flavor: DevServerFlavor) -> int:
+    """Seconds between SIGTERM and the end; the person's hooks are in them."""
+    spot = flavor.metadata.annotations.get(ANNOTATION_CAPACITY) == SPOT
+    default = parse_duration(SPOT_GRACE if spot else DEFAULT_GRACE)
+    asked = server.spec.lifecycle.grace_period
+    grace = parse_duration(asked) if asked is not None else default
+    return int((min(grace, default) if spot else grace).total_seconds())
 
 
 def _pull_secrets(server: DevServer, settings: BuildSettings) -> Json:

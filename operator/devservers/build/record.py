@@ -13,7 +13,9 @@ import json
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
+from devservers.api.lifecycle import FlavorLifecycle
 from devservers_core.names import (
+    ANNOTATION_DEFAULTS,
     ANNOTATION_FLAVOR_HASH,
     ANNOTATION_INPUT_HASH,
     ANNOTATION_RESTARTED_AT,
@@ -25,6 +27,9 @@ from devservers_core.types import Json
 
 from .manifest import compact
 from .storage import normal_path
+
+_DEFAULTS = ("timeToLive", "idleTimeout")
+"""The fields of a flavor's lifecycle that are defaults and no limits."""
 
 
 def input_hash(server: DevServer, uid: int) -> str:
@@ -66,19 +71,23 @@ def flavor_hash(flavor: DevServerFlavor) -> str:
     )
 
 
-def new_annotations(inputs: str, flavor: str, template: Json) -> dict[str, str]:
+def new_annotations(inputs: str, flavor: DevServerFlavor, template: Json) -> dict[str, str]:
     """The record as annotations of the Deployment.
 
-    The pod has the input hash too: it distinguishes a lost pod from a replaced one.
+    The flavor's lifecycle defaults are in it where there are any: they count from one start to the next. The pod has
+    the input hash too: it distinguishes a lost pod from a replaced one.
     """
     metadata = template["metadata"]
     started_with = {**(metadata.get("annotations") or {}), ANNOTATION_INPUT_HASH: inputs}
     template = {**template, "metadata": {**metadata, "annotations": started_with}}
-    return {
+    record = {
         ANNOTATION_INPUT_HASH: inputs,
-        ANNOTATION_FLAVOR_HASH: flavor,
+        ANNOTATION_FLAVOR_HASH: flavor_hash(flavor),
         ANNOTATION_TEMPLATE: _compact_json(template),
     }
+    lifecycle = flavor.spec.lifecycle.to_dict()
+    defaults = {name: lifecycle[name] for name in _DEFAULTS if name in lifecycle}
+    return record | ({ANNOTATION_DEFAULTS: _compact_json(defaults)} if defaults else {})
 
 
 def recorded_annotations(live_deployment: Json | None) -> dict[str, str] | None:
@@ -87,7 +96,22 @@ def recorded_annotations(live_deployment: Json | None) -> dict[str, str] | None:
     names = (ANNOTATION_INPUT_HASH, ANNOTATION_FLAVOR_HASH, ANNOTATION_TEMPLATE)
     if any(name not in annotations for name in names) or template_of(annotations) is None:
         return None
-    return {name: str(annotations[name]) for name in names}
+    optional = [ANNOTATION_DEFAULTS] if ANNOTATION_DEFAULTS in annotations else []
+    return {name: str(annotations[name]) for name in (*names, *optional)}
+
+
+def recorded_defaults(live_deployment: Json | None, flavor: DevServerFlavor | None) -> FlavorLifecycle:
+    """The lifecycle defaults that hold for a server: those at its last start, before one the flavor's own.
+
+    A server that was started by an earlier version has none.
+    """
+    if live_deployment is None:
+        return flavor.spec.lifecycle if flavor is not None else FlavorLifecycle()
+    annotations = (live_deployment.get("metadata") or {}).get("annotations") or {}
+    try:
+        return FlavorLifecycle.model_validate_json(annotations.get(ANNOTATION_DEFAULTS) or "{}")
+    except ValueError:
+        return FlavorLifecycle()
 
 
 def template_of(record: dict[str, str]) -> Json | None:

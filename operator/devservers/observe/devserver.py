@@ -20,11 +20,14 @@ from devservers_core.types import Json
 from . import pods
 from .children import Children, serving_pod
 from .conditions import make_condition
-from .events import Event, status_events
+from .events import Event, status_events, stop_event
 from .interruption import interrupted_condition
+from .last_stop import last_stop
 from .lifecycle import Decision
 from .phase import ServerPhase, server_phase
+from .planned_stop import announce
 from .status_write_delay import status_write_delay
+from .time_limits import limited_message
 from .timeline import recorded_timeline, timeline
 from .times import format_time
 from .volumes import deletion_message, home_size_state
@@ -51,12 +54,19 @@ def observe(server: DevServer, children: Children, decision: Decision, now: date
     previous = previous_status(server)
     phase = server_phase(server, children, decision, now)
     pod = serving_pod(children)
-    candidate = _status(server, children, decision, phase, pod, now)
-    delays = [decision.requeue_after, phase.settles_after]
+    coming = decision.next_stop if decision.running else None
+    announcement = announce(coming, server.status.planned_stop, now)
+    candidate = _status(server, children, decision, phase, pod, now) | (
+        {"plannedStop": announcement.planned} if announcement.planned else {}
+    )
+    delays = [decision.requeue_after, phase.settles_after, announcement.requeue_after]
     delay = status_write_delay(previous, candidate, now, pods.created_at(pod) if pod else None)
     if delay is not None:
         return Observation(previous, _soonest(*delays, delay))
-    return Observation(candidate, _soonest(*delays), status_events(previous, candidate))
+    events = status_events(previous, candidate)
+    if coming is not None and announcement.planned is not None and announcement.planned != previous.get("plannedStop"):
+        events = (*events, stop_event(server.name, coming, now))
+    return Observation(candidate, _soonest(*delays), events)
 
 
 def previous_status(server: DevServer) -> Json:
@@ -85,9 +95,10 @@ def _status(
     active = decision.running and phase.name != "Terminating"
     stages = timeline(server, pod, now, children.queue) if active else recorded_timeline(server)
     status = previous_status(server)
+    conditions = _conditions(server, children, decision, phase, pod, now, running=active)
     fields: Json = {
         "phase": phase.name,
-        "conditions": _conditions(server, children, phase, pod, now, running=active),
+        "conditions": conditions,
         "timeline": [{"stage": stage, "at": format_time(at)} for stage, at in stages],
         "endpoint": f"{server.name}.{server.metadata.namespace}.svc:{SSH_PORT}" if server.spec.enable_ssh else None,
         "sshHostKey": children.host_key_public or server.status.ssh_host_key,
@@ -95,6 +106,7 @@ def _status(
         "expiresAt": format_time(decision.expires_at) if decision.expires_at else None,
         "lastActivity": status.get("lastActivity"),
         "stopReason": decision.stop_reason,
+        "lastStop": last_stop(server, children, conditions, decision.stop_reason, phase.message, now),
         "observedGeneration": server.metadata.generation,
         "user": server.owner or None,
     }
@@ -102,7 +114,14 @@ def _status(
 
 
 def _conditions(
-    server: DevServer, children: Children, phase: ServerPhase, pod: Json | None, now: datetime, *, running: bool
+    server: DevServer,
+    children: Children,
+    decision: Decision,
+    phase: ServerPhase,
+    pod: Json | None,
+    now: datetime,
+    *,
+    running: bool,
 ) -> list[Json]:
     states = [("Ready", phase.ready, phase.reason, phase.message)]
     queue = children.queue
@@ -125,6 +144,8 @@ def _conditions(
     home = home_size_state(server, children.home_claim, children.home_error)
     if home is not None:
         states.append(("HomeResized", home.ok, home.reason, home.message))
+    if running and decision.limits.limited:
+        states.append(("TimeLimited", True, "TimeLimited", limited_message(decision.limits)))
     previous, generation = server.status.conditions, server.metadata.generation
     conditions = [
         make_condition(previous, kind, ok, reason, message, generation=generation, now=now)

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
+from devservers_core.names import STOPPED_BY_EXPIRATION
 from devservers_core.types import Json
 
 from .interruption import INTERRUPTED
-from .times import parse_time
+from .planned_stop import Stop
+from .times import format_time, parse_time
 
 _UNANNOUNCED_REASONS = frozenset({"Starting", "Resizing", "Resized"})
-_NORMAL_REASONS = frozenset({"Running", "Stopped", "Expired", "FlavorChanged", "Queued"})
+_NORMAL_REASONS = frozenset({"Running", "Stopped", "Expired", "FlavorChanged", "Queued", "TimeLimited"})
+_REMEDIES = {STOPPED_BY_EXPIRATION: " `devctl extend {name} 2h` gives it more time."}
+"""By the reason of a planned stop: how to put it off."""
 _COVERED_BY_READY = "Admitted"
 """Its reasons are Ready's as well, with words for people."""
 
@@ -33,6 +38,18 @@ class Event:
 def status_events(previous: Json, current: Json) -> tuple[Event, ...]:
     """The Events for the step from one status to the next."""
     return tuple(_changed_conditions(previous, current))
+
+
+def stop_event(name: str, stop: Stop, now: datetime) -> Event:
+    """The Event that announces a stop."""
+    minutes = max(1, round((stop.at - now).total_seconds() / 60))
+    ends = "is deleted (its home is kept)" if stop.deletes else "stops"
+    return Event(
+        "Warning",
+        "StopPlanned",
+        f"{name} {ends} in {minutes} minute{'s' if minutes > 1 else ''}, at {format_time(stop.at)}, because of "
+        f"{stop.cause}.{_REMEDIES.get(stop.reason, '').format(name=name)}",
+    )
 
 
 def _changed_conditions(previous: Json, current: Json) -> Iterator[Event]:

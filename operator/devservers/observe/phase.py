@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from devservers.api.conditions import find
 from devservers.api.devserver import DevServer
-from devservers_core.names import STOPPED_BY_EXPIRATION, STOPPED_BY_SUSPENSION, STOPPED_BY_TTL
+from devservers_core.names import STOPPED_BY_EXPIRATION, STOPPED_BY_SUSPENSION
 from devservers_core.types import Json
 
 from . import pods
@@ -97,13 +97,15 @@ def _owner_not_found_message(server: DevServer) -> str:
 
 def _stop_reason_and_message(server: DevServer, decision: Decision) -> tuple[str, str]:
     start = f"Start it with `devctl start {server.name}`."
-    if decision.stop_reason == STOPPED_BY_TTL:
-        return "Expired", f"Stopped after its time to live of {server.spec.lifecycle.time_to_live}. {start}"
     if decision.stop_reason == STOPPED_BY_EXPIRATION:
-        return (
-            "Expired",
-            "Stopped at its expiration time. Set a later lifecycle.expirationTime to run it again.",
-        )
+        if decision.limits.cause == "expirationTime":
+            return (
+                "Expired",
+                "Stopped at its expiration time. Set a later lifecycle.expirationTime to run it again.",
+            )
+        if decision.limits.cause == "extendUntil":
+            return "Expired", f"Stopped at the end of its extension. {start}"
+        return "Expired", f"Stopped after {decision.limits.cause_text}. {start}"
     if decision.stop_reason == STOPPED_BY_SUSPENSION:
         return "OwnerSuspended", f"Stopped because {server.owner} is suspended. Ask an administrator."
     return "Stopped", f"Stopped by its owner. {start}"

@@ -15,7 +15,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.errors import InvalidObjectError
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
-from devservers.build.devserver import BuildSettings
+from devservers.build.devserver import BuildSettings, recorded_defaults
 from devservers.observe.devserver import Event, invalid_status
 from devservers.observe.lifecycle import decide
 from devservers.reconcile.applier import Applier
@@ -81,16 +81,17 @@ class ServerReconciler:
         except InvalidObjectError as error:
             log.warning("server left as it is key=%s/%s error=%s", namespace, name, error)
             return Result()  # servers of a user whose object can't be read go on running
-        decision = decide(server, user, self._now())
+        flavor = self._flavor(server)
+        defaults = recorded_defaults(self._lister.get("Deployment", namespace, name), flavor)
+        decision = decide(server, user, self._now(), flavor, defaults)
         if decision.delete and not server.metadata.deletion_timestamp:
             return await self._expire(raw, server)
         if user is None:
             decision = replace(decision, running=False)
         result = ChildrenResult()
         if user is not None and user.status.uid is not None and not server.metadata.deletion_timestamp:
-            flavor = self._flavor(server)
             result = await self._children.apply(server, flavor, user, self._now(), running=decision.running)
-        return await self._status.update(raw, server, self._flavor(server), user, decision, result, self._now())
+        return await self._status.update(raw, server, flavor, user, decision, result, self._now())
 
     def _must_not_run(self, raw: Json, namespace: str) -> bool:
         """Whether a server has to stop even if its object can't be read.

@@ -34,8 +34,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "lifecycle": {
                 "timeToLive": "2h30m",
                 "expirationTime": "2027-01-01T00:00:00Z",
+                "extendUntil": "2027-01-02T00:00:00Z",
                 "autoShutdown": False,
                 "onExpiry": "delete",
+                "gracePeriod": "90s",
+                "override": {"reason": "a paper's deadline"},
             },
         },
     },
@@ -62,6 +65,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "pricePerHour": 0.75,
             "queue": "gpus",
             "shmSize": "8Gi",
+            "lifecycle": {"timeToLive": "8h", "maxTimeToLive": "1d", "maxExtension": "12h"},
         },
     },
     "DevServerUser": {
@@ -76,6 +80,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "flavors": ["cpu-small", "gpu-small"],
             "quota": {"gpu": 1, "cpu": "16", "memory": "64Gi", "servers": 3, "storage": "500Gi"},
             "env": [{"name": "EDITOR", "value": "vim"}],
+            "lifecycle": {"maxTimeToLive": "2d", "maxExtension": "1d"},
             "suspended": False,
         },
     },
@@ -99,7 +104,9 @@ STATUSES: dict[str, dict[str, Any]] = {
         "podName": "mydev-0",
         "expiresAt": "2026-11-21T14:30:00Z",
         "lastActivity": {"at": "2026-11-21T12:00:00Z", "source": "ssh"},
+        "plannedStop": {"at": "2026-11-21T14:30:00Z", "reason": "idle", "announcedAt": "2026-11-21T14:00:00Z"},
         "stopReason": "user",
+        "lastStop": {"at": "2026-11-21T11:00:00Z", "reason": "outOfMemory", "message": "Killed.", "oomKills": 2},
         "observedGeneration": 1,
         "user": "ann",
     },
@@ -128,6 +135,30 @@ def _volumes(*paths: str) -> list[dict[str, str]]:
 def _env(count: int, size: int) -> list[dict[str, str]]:
     """Variables V0, V1, ..., each with a value of `size` bytes."""
     return [{"name": f"V{number}", "value": "a" * size} for number in range(count)]
+
+
+def _life_refused(*defaults: str) -> list[tuple[tuple[str | int, ...], Any, str]]:
+    """What the limits (and a flavor's defaults) of lifecycle and workingHours refuse."""
+    hours = ("spec", "workingHours")
+    usual = {"stopAt": "20:00", "timeZone": "Europe/Berlin"}
+    limits = ("maxTimeToLive", "maxExtension", "maxIdleTimeout", "maxHold")
+    return [
+        *(((*_LIFE, field), "0s", "not a duration; use days, hours") for field in (*limits, *defaults)),
+        *(
+            ((*_LIFE, field), "1h", f"{field} is not available yet; leave it out")
+            for field in ("idleTimeout", "maxIdleTimeout", "maxHold")
+            if field in (*limits, *defaults)
+        ),
+        (hours, usual, "workingHours is not available yet; leave it out"),
+        *(
+            (hours, {**usual, "stopAt": text}, "not a time of day; use one like 20:00")
+            for text in ("", "24:00", "8:00", "20:60", "8pm")
+        ),
+        *(
+            (hours, {**usual, "timeZone": text}, "not a time zone; use a name like Europe/Berlin or UTC")
+            for text in ("", "+02:00", "../etc/passwd", "Europe/", "/UTC", "a b")
+        ),
+    ]
 
 
 def _user(name: str) -> dict[str, Any]:
@@ -236,7 +267,21 @@ _SERVER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
             {"command": ["sh"], "args": ["ä" * 32768, "b"]},
         )
     ),
-    *(((*_LIFE, "idleTimeout"), value, "idleTimeout is not available yet; use timeToLive") for value in (60, "1h")),
+    ((*_LIFE, "idleTimeout"), "1h", "idleTimeout is not available yet; leave it out"),
+    (
+        (*_LIFE, "hold"),
+        {"until": "2027-01-01T00:00:00Z", "reason": "a long run"},
+        "hold is not available yet; leave it out",
+    ),
+    *(
+        ((*_LIFE, "gracePeriod"), text, "gracePeriod is too long; use at most 600s")
+        for text in ("601s", "11m", "1h", "1d", "1d1s")
+    ),
+    *(((*_LIFE, "gracePeriod"), text, "not a duration; use days, hours") for text in ("", "0s", "1.5m", "-5s")),
+    *(
+        ((*_LIFE, "override", "reason"), text, "not a reason; write one line of at most 200 characters")
+        for text in ("", " ", "two\nlines", "bell\x07")
+    ),
     ((*_LIFE, "autoShutdown"), True, "autoShutdown is not available yet; use timeToLive"),
 ]  # fmt: skip
 
@@ -267,7 +312,8 @@ _FLAVOR_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("spec", "resources"), {"requests": {"nvidia.com/gpu": 1}}, "devices such as nvidia.com/gpu need the same"),
     *((("spec", "shmSize"), size, "shmSize is not a quantity above zero") for size in ("", "0", 0, "-1Gi", "lots")),
     *((("spec", "queue"), name, "not a queue name") for name in ("", "A", "a b")),
-    *((("spec", "idle"), value, "idle is not available yet; leave it out") for value in ({}, {"minutes": 30})),
+    *((("spec", "idle"), value, "idle is not available yet; leave it out") for value in ({}, {"gpuPercent": 5})),
+    *_life_refused("idleTimeout", "timeToLive"),
 ]
 
 _USER_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
@@ -325,6 +371,7 @@ _USER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
         for place in (("spec", "sshPublicKeys", 0), ("spec", "sshKeys", 0, "key"))
         for character in ("\x1b[31m", "\x07", "\t", "\x7f", "\x9b")
     ),
+    *_life_refused(),
     (("spec", "env"), _env(3, 32000), "env is more than 64 KiB; put the rest into a file in the home"),
     (("spec", "env", 0, "name"), "1", "not a variable name"),
     (("spec", "env", 0, "name"), "DEVSERVERS_X", "variables starting with DEVSERVERS_ are the platform's own"),

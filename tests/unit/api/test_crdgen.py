@@ -65,6 +65,19 @@ def test_structural_object_default_becomes_empty_where_the_server_can_fill_it() 
     assert "default" not in properties["bare"]
 
 
+def test_structural_optional_object_with_inner_defaults_has_no_default() -> None:
+    """The server would fill {} in, and refuse the CRD where the object has required fields."""
+
+    class Inner(BaseModel):
+        needed: str
+        days: tuple[str, ...] = ("Mon",)
+
+    class Outer(BaseModel):
+        inner: Inner | None = None
+
+    assert "default" not in _of(Outer)["properties"]["inner"]
+
+
 @pytest.mark.parametrize("default", ["", [], {}])
 def test_structural_default_equal_to_absence_is_left_out(default: object) -> None:
     found = structural({"type": "array", "items": {"type": "string"}, "default": default}, {}, "x")

@@ -140,8 +140,8 @@ def test_describe_failed_server_names_reason_and_remedy() -> None:
     )
     assert "Reason:       image x is unknown" in text
     assert "mydev-home" in text
-    stopped = "\n".join(describe.description(server(phase="Stopped", stopReason="ttl")))
-    assert "Stopped by:   ttl" in stopped
+    stopped = "\n".join(describe.description(server(phase="Stopped", stopReason="expired")))
+    assert "Stopped by:   expired" in stopped
     assert "devctl start mydev" in stopped
 
 

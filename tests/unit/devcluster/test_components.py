@@ -49,6 +49,12 @@ def test_etcd_lets_nobody_in_without_a_certificate_of_its_own_authority() -> Non
     assert "--client-ca-file=/run/devservers/pki/ca.crt" in api.argv  # another one
 
 
+def test_kubelet_looks_at_every_pod_often_enough_for_a_removed_key() -> None:
+    """The documentation says ten seconds; the kubelet adds up to half of its period."""
+    kubelet = json.loads(files(SITE, "/cni")["kubelet.yaml"])
+    assert 1.5 * float(kubelet["syncFrequency"].removesuffix("s")) < 10
+
+
 def test_files_parse_and_name_each_other() -> None:
     made = files(SITE, "/cni")
     containerd = tomllib.loads(made["containerd.toml"])

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from devcluster import ROOT, modules
 from devcluster import images as local_images
+from devcluster.cluster import Cluster, ClusterError
+from devcluster.progress import Progress
 from devservers_core.paths import Paths
 from infra.catalog import images
 
@@ -60,3 +66,51 @@ def test_another_build_of_kueue_is_another_image(tmp_path: Path, monkeypatch: py
         tags.append(local_images.kueue_tag(Paths.of({"HOME": str(tmp_path)})))
     assert len(set(tags)) == 2
     assert all(tag.startswith(f"{modules.KUEUE}-") for tag in tags)
+
+
+class FakeCluster(Cluster):
+    """A cluster whose node has the image `there`; `imported` is called with the name of each archive."""
+
+    def __init__(self, folder: Path, imported: Callable[[str], None]) -> None:
+        super().__init__(folder)
+        self._imported = imported
+
+    def enter(self, *argv: str, stdin_file: Path | None = None) -> subprocess.CompletedProcess[str]:
+        if stdin_file is not None:
+            self._imported(stdin_file.stem)
+        return subprocess.CompletedProcess(argv, 0, "localhost/devservers/there:1\n", "")
+
+
+def _built(folder: Path, name: str, size: int) -> local_images.Built:
+    archive = folder / f"{name}.tar"
+    archive.write_bytes(b"." * size)
+    return local_images.Built(f"localhost/devservers/{name}:1", archive)
+
+
+def test_load_imports_missing_images_two_at_a_time_the_largest_first(tmp_path: Path) -> None:
+    both, imported, said = Barrier(2, timeout=20), [], io.StringIO()
+
+    def note(name: str) -> None:
+        imported.append(name)
+        both.wait()
+
+    sizes = {"small": 1, "there": 9, "largest": 5, "middle": 3, "less": 2}
+    built = [_built(tmp_path, name, size) for name, size in sizes.items()]
+    local_images.load(FakeCluster(tmp_path, note), built, Progress(said))
+    assert set(imported[:2]) == {"largest", "middle"}
+    assert set(imported[2:]) == {"less", "small"}
+    assert "loading images: largest, middle, less, small" in said.getvalue()
+
+
+def test_load_with_every_image_there_says_nothing(tmp_path: Path) -> None:
+    said = io.StringIO()
+    local_images.load(FakeCluster(tmp_path, pytest.fail), [_built(tmp_path, "there", 1)], Progress(said))
+    assert said.getvalue() == ""
+
+
+def test_load_that_fails_raises_the_clusters_error(tmp_path: Path) -> None:
+    def refuse(name: str) -> None:
+        raise ClusterError(f"ctr failed inside the node: {name}")
+
+    with pytest.raises(ClusterError, match="inside the node: broken"):
+        local_images.load(FakeCluster(tmp_path, refuse), [_built(tmp_path, "broken", 1)], Progress(io.StringIO()))

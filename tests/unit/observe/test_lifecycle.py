@@ -24,15 +24,15 @@ def restarted(seconds: float) -> dict[str, str]:
     [
         ({}, {}, False, 10**6, Decision(True)),
         (TTL, {}, False, 600, Decision(True, expires_at=at(3600), requeue_after=timedelta(minutes=50))),
-        (TTL, {}, False, 3600, Decision(False, stop_reason="ttl", expires_at=at(3600))),
+        (TTL, {}, False, 3600, Decision(False, stop_reason="expired", expires_at=at(3600))),
         (TTL, restarted(3000), False, 3600, Decision(True, expires_at=at(6600), requeue_after=timedelta(minutes=50))),
-        (TTL, restarted(-3000), False, 3600, Decision(False, stop_reason="ttl", expires_at=at(3600))),
+        (TTL, restarted(-3000), False, 3600, Decision(False, stop_reason="expired", expires_at=at(3600))),
         (
             TTL,
             {"devservers.io/started-at": "soon"},
             False,
             3600,
-            Decision(False, stop_reason="ttl", expires_at=at(3600)),
+            Decision(False, stop_reason="expired", expires_at=at(3600)),
         ),
         (
             {"lifecycle": {"timeToLive": "1h", "expirationTime": stamp(60)}},
@@ -46,7 +46,7 @@ def restarted(seconds: float) -> dict[str, str]:
             {},
             False,
             3601,
-            Decision(False, delete=True, stop_reason="ttl", expires_at=at(3600)),
+            Decision(False, delete=True, stop_reason="expired", expires_at=at(3600)),
         ),
         ({"running": False, **TTL}, {}, False, 60, Decision(False, stop_reason="user")),
         (

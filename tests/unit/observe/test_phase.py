@@ -142,7 +142,7 @@ def test_phase_of_a_pod_on_a_failed_node_names_the_node() -> None:
     ("spec", "owner", "reason", "stop_reason", "words"),
     [
         ({"running": False}, {}, "Stopped", "user", "devctl start mydev"),
-        ({"lifecycle": {"timeToLive": "1m"}}, {}, "Expired", "ttl", "time to live of 1m"),
+        ({"lifecycle": {"timeToLive": "1m"}}, {}, "Expired", "expired", "time to live of 1m"),
         ({"lifecycle": {"expirationTime": stamp(10)}}, {}, "Expired", "expired", "expirationTime"),
         ({"owner": "ann"}, {"suspended": True}, "OwnerSuspended", "suspended", "ann is suspended"),
     ],

@@ -1,0 +1,78 @@
+"""How a server ended last: stopped by a decision, interrupted, or out of memory.
+
+Invariant: every end has one of STOP_REASONS. What Kubernetes doesn't say is counted as the cause that ends most pods
+without a trace: a node that is gone.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from devservers.api.devserver import DevServer
+from devservers_core.names import (
+    STOPPED_BY_DRAIN,
+    STOPPED_BY_FULL_DISK,
+    STOPPED_BY_NODE_LOSS,
+    STOPPED_BY_OUT_OF_MEMORY,
+    STOPPED_BY_PREEMPTION,
+)
+from devservers_core.types import Json
+
+from . import pods
+from .children import Children, serving_pod
+from .interruption import INTERRUPTED
+from .times import format_time, parse_time
+
+_BY_INTERRUPTION = {
+    "Evicted": STOPPED_BY_DRAIN,
+    "Disrupted": STOPPED_BY_DRAIN,
+    "PodDeleted": STOPPED_BY_DRAIN,
+    "NodeLost": STOPPED_BY_NODE_LOSS,
+    "PodLost": STOPPED_BY_NODE_LOSS,
+    "Preempted": STOPPED_BY_PREEMPTION,
+    "LostItsPlace": STOPPED_BY_PREEMPTION,
+}
+"""By the reason of the condition Interrupted, but for EndedByNode."""
+_BY_NODE = (
+    ("ephemeral", STOPPED_BY_FULL_DISK),
+    ("disk", STOPPED_BY_FULL_DISK),
+    ("inodes", STOPPED_BY_FULL_DISK),
+    ("memory", STOPPED_BY_OUT_OF_MEMORY),
+    ("shutdown", STOPPED_BY_DRAIN),
+)
+"""What a kubelet writes about a pod that it ends (pkg/kubelet/eviction, pkg/kubelet/nodeshutdown)."""
+_MAX_MESSAGE = 1024
+
+
+def last_stop(
+    server: DevServer, children: Children, conditions: list[Json], stop_reason: str | None, message: str, now: datetime
+) -> Json | None:
+    """status.lastStop at `now`; `message` is the phase's, `conditions` are the new ones."""
+    status = server.status
+    previous: Json | None = status.last_stop.to_dict() if status.last_stop else None
+    if stop_reason is not None:
+        ended_now = status.stop_reason is None and (status.phase is not None or pods.any_active(children.pods))
+        return _stop(now, stop_reason, message) if ended_now else previous
+    interrupted = next((c for c in conditions if c["type"] == INTERRUPTED), None)
+    if interrupted is not None and interrupted not in [c.to_dict() for c in status.conditions]:
+        return _stop(now, interruption_reason(interrupted["reason"], interrupted["message"]), interrupted["message"])
+    pod = serving_pod(children)
+    terminated = pods.last_termination(pods.container_status(pod)) if pod else {}
+    finished = parse_time(terminated.get("finishedAt"))
+    if terminated.get("reason") == "OOMKilled" and finished is not None:
+        before = status.last_stop.at if status.last_stop else None
+        if before is None or finished > before:
+            return _stop(finished, STOPPED_BY_OUT_OF_MEMORY, "Its container ran out of memory and was started again.")
+    return previous
+
+
+def interruption_reason(reason: str, message: str) -> str:
+    """The reason of a stop behind a condition Interrupted."""
+    if reason == "EndedByNode":
+        text = message.lower()
+        return next((stop for word, stop in _BY_NODE if word in text), STOPPED_BY_NODE_LOSS)
+    return _BY_INTERRUPTION.get(reason, STOPPED_BY_NODE_LOSS)
+
+
+def _stop(at: datetime, reason: str, message: str) -> Json:
+    return {"at": format_time(at), "reason": reason, "message": message[:_MAX_MESSAGE]}

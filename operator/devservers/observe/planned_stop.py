@@ -1,0 +1,59 @@
+"""Announces a stop 30, 15 and 5 minutes before it happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from devservers.api.devserver import PlannedStop
+from devservers_core.types import Json
+
+from .times import format_time, whole_seconds
+
+NOTICES = (timedelta(minutes=30), timedelta(minutes=15), timedelta(minutes=5))
+STEADY = timedelta(seconds=90)
+"""A stop that moves by less keeps the time that was announced: reports come in whole seconds and up to a minute
+late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A stop that is due at a time unless something changes."""
+
+    at: datetime
+    reason: str
+    """One of STOP_REASONS."""
+    cause: str
+    """For people: `its time to live of 1h`."""
+    after: timedelta | None = None
+    """The length of the limit that it comes after; notices that are no shorter are left out."""
+    deletes: bool = False
+    """Whether the server is deleted, and not only stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What a status says of the next stop, and when it will say something else."""
+
+    planned: Json | None
+    """status.plannedStop, None before the first notice."""
+    requeue_after: timedelta | None
+
+
+def announce(stop: Stop | None, previous: PlannedStop | None, now: datetime) -> Announcement:
+    """The announcement of `stop` at `now`; `previous` is the one in the status."""
+    if stop is None or stop.at <= now:
+        return Announcement(None, None)
+    notices = [notice for notice in NOTICES if stop.after is None or notice < stop.after]
+    given = [notice for notice in notices if stop.at - notice <= now]
+    coming = [notice for notice in notices if stop.at - notice > now]
+    requeue = (stop.at - coming[0] if coming else stop.at) - now
+    if not given:
+        return Announcement(None, requeue)
+    same = previous is not None and previous.reason == stop.reason and abs(previous.at - stop.at) <= STEADY
+    at = previous.at if same and previous is not None else stop.at
+    announced = whole_seconds(now)
+    if same and previous is not None and previous.announced_at >= whole_seconds(stop.at - given[-1]) - STEADY:
+        announced = previous.announced_at
+    planned = {"at": format_time(at), "reason": stop.reason, "announcedAt": format_time(announced)}
+    return Announcement(planned, requeue)
