@@ -80,7 +80,9 @@ COMMANDS: dict[str, Command] = {
     "version": Command(
         "platform.version", "Print the versions of devctl and of the platform", "Looking closer", "local"
     ),
-    "user": Command("people.user", "Users: add, list, show, suspend, resume, delete", "Administrators", "local"),
+    "user": Command(
+        "people.user", "Users: add, set, import, list, show, suspend, resume, delete", "Administrators", "local"
+    ),
     "admin": Command("platform.admin", "Recorded sessions: sessions list, sessions play", "Administrators", "local"),
 }
 # Commands of two or three words; the first word is an entry above.
@@ -104,6 +106,8 @@ SUBCOMMANDS: dict[str, Command] = {
     "config set": Command("platform.config", "Set one key", "", "local"),
     "config unset": Command("platform.config", "Remove one key", "", "local"),
     "user add": Command("people.user", "Add a user", "", "local"),
+    "user set": Command("people.user_set", "Change what a user may use", "", "local"),
+    "user import": Command("people.user_import", "Add and change many users from a file", "", "local"),
     "user list": Command("people.user", "List all users", "", "local"),
     "user show": Command("people.user", "Show a user, and what to send them", "", "local"),
     "user suspend": Command("people.user", "Stop a user's servers and refuse their keys", "", "local"),

@@ -88,6 +88,8 @@ ANNOTATION_OVERCOMMIT = f"{GROUP}/overcommit"
 many times over."""
 ANNOTATION_VERSION = f"{GROUP}/version"
 """On a stack's flavors, which everybody may read: the version of the program that made them."""
+ANNOTATION_STACK = f"{GROUP}/stack"
+"""On a DevServerUser that a stack manages: the stack's name."""
 ANNOTATION_HOME_OF = f"{GROUP}/home-of"
 ANNOTATION_INPUT_HASH = f"{GROUP}/input-hash"
 ANNOTATION_TEMPLATE = f"{GROUP}/template"
@@ -129,6 +131,10 @@ SERVER_COUNT = "count/devservers.devservers.io"
 """The key of a ResourceQuota that counts servers, stopped ones included."""
 SNAPSHOT_COUNT = "count/volumesnapshots.snapshot.storage.k8s.io"
 """The key of a ResourceQuota that counts snapshots of volumes."""
+
+MANAGED_BY_STACK, MANAGED_BY_COMMAND, MANAGED_BY_IDENTITY = "stack", "command", "identity"
+MANAGERS = (MANAGED_BY_STACK, MANAGED_BY_COMMAND, MANAGED_BY_IDENTITY)
+"""spec.managedBy of a DevServerUser: each source changes only the people it manages."""
 
 # A user's namespace and what is in it
 

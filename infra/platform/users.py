@@ -12,18 +12,22 @@ from typing import Any
 
 import pulumi
 
-from devservers_core.names import API_VERSION
+from devservers_core.names import ANNOTATION_STACK, API_VERSION, MANAGED_BY_STACK
 from infra.platform.manifest import TIMEOUT_SECONDS, WAIT_FOR, Component, annotated
 from infra.settings.stack import Settings, User
 
 
-def manifest(user: User) -> dict[str, Any]:
-    """The DevServerUser of a configured user."""
+def manifest(user: User, stack: str) -> dict[str, Any]:
+    """The DevServerUser of a user in a stack's configuration.
+
+    `devctl user` refuses to change them and names the stack's file. Whoever takes them over by command owns
+    spec.managedBy in the server-side apply's sense: the stack's next change of them is refused as a conflict.
+    """
     return {
         "apiVersion": API_VERSION,
         "kind": "DevServerUser",
-        "metadata": {"name": user.username},
-        "spec": user.to_dict(),
+        "metadata": {"name": user.username, "annotations": {ANNOTATION_STACK: stack}},
+        "spec": {**user.to_dict(), "managedBy": MANAGED_BY_STACK},
     }
 
 
@@ -41,6 +45,6 @@ class Users(Component):
                 WAIT_FOR: f"jsonpath={{.status.phase}}={phase}",
                 TIMEOUT_SECONDS: str(settings.await_seconds),
             }
-            self.add(annotated(manifest(user), await_ if settings.await_ else {}))
+            self.add(annotated(manifest(user, pulumi.get_stack()), await_ if settings.await_ else {}))
         self.names = [user.username for user in users]
         self.register_outputs({"names": self.names})

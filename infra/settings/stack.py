@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from devservers.api import registries
@@ -112,8 +113,16 @@ class User(UserSpec):
     @classmethod
     def _not_yet(cls, value: object, about: ValidationInfo) -> object:
         if value is not None:
-            name = {"field": about.field_name or ""}
+            name = {"field": to_camel(about.field_name or "")}
             raise PydanticCustomError("unavailable", "{field} is not available yet; leave it out", name)
+        return value
+
+    @field_validator("managed_by", mode="before")
+    @classmethod
+    def _set_by_the_stack(cls, value: object) -> object:
+        if value is not None:
+            message = "managedBy is always stack for the users of a stack; leave it out"
+            raise PydanticCustomError("set-by-the-stack", message)
         return value
 
     @field_validator("username")

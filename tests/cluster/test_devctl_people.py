@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from devservers_core.errors import ApiError
+from infra.platform.users import manifest
+from infra.settings.stack import User
 from tests.support.cluster.client import Client, repeating
 from tests.support.cluster.devctl import API, Devctl
 from tests.support.cluster.harness import ApiServer
@@ -105,6 +108,47 @@ def test_user_delete_names_the_volumes_that_stay(devctl: Devctl, admin: Client, 
     assert admin.find(API, "DevServerUser", user_name) is None
     assert admin.find("v1", "PersistentVolumeClaim", "mydev-home", namespace)
     devctl("user", "delete", user_name, "--yes", code=3)
+
+
+def test_user_set_of_a_stacks_user_is_refused_and_taken_over_by_command(
+    devctl: Devctl, admin: Client, user_name: str
+) -> None:
+    """Who takes a user over owns spec.managedBy, so the stack's next server-side apply is a conflict."""
+    user = User(username=user_name)
+    admin.apply(manifest(user, "dev"), "pulumi")
+    refused = devctl("user", "set", user_name, "--gpus", "2", code=6)
+    assert "edit `users` in stacks/Pulumi.dev.yaml" in refused.stderr
+    taken = devctl("user", "set", user_name, "--gpus", "2", "--take-over")
+    assert "`pulumi up` refuses the next change there" in taken.stderr
+    spec = admin.get(API, "DevServerUser", user_name)["spec"]
+    assert (spec["managedBy"], spec["quota"]) == ("command", {"gpu": 2})
+    with pytest.raises(ApiError, match=r"conflict with .*managedBy"):
+        admin.apply(manifest(user, "dev"), "pulumi", force="false")
+    devctl("user", "set", user_name, "--unset", "gpus")
+    assert admin.get(API, "DevServerUser", user_name)["spec"]["quota"] == {}
+    said = devctl("user", "set", user_name, "--max-hold", "1d", code=6).stderr
+    assert "maxHold is not available yet" in said
+
+
+def test_user_import_adds_changes_and_refuses_a_file_whole(
+    devctl: Devctl, admin: Client, user_name: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text(f"name,gpus,keys\n{user_name},2,{A}\n{user_name}-b,,\n")
+    try:
+        assert "2 added, 0 changed" in devctl("user", "import", str(file), "--yes").stderr
+        spec = admin.get(API, "DevServerUser", user_name)["spec"]
+        assert (spec["quota"], spec["sshKeys"][0]["key"], spec["managedBy"]) == ({"gpu": 2}, A, "command")
+        assert "0 users would change, 2 are so already" in devctl("user", "import", str(file), "--yes").stderr
+        file.write_text(f"name,gpus,memory\n{user_name},3,\n{user_name}-b,,1Zi\n")
+        assert "line 3" in devctl("user", "import", str(file), "--yes", code=6).stderr
+        # What only the API server knows is said by a dry run, before anything is written.
+        file.write_text(f"name,gpus,max-hold\n{user_name},3,\n{user_name}-b,,1d\n")
+        refused = devctl("user", "import", str(file), "--yes", code=6).stderr
+        assert "people.csv, line 3: spec.lifecycle.maxHold: maxHold is not available yet" in refused
+        assert admin.get(API, "DevServerUser", user_name)["spec"]["quota"] == {"gpu": 2}
+    finally:
+        admin.delete(API, "DevServerUser", f"{user_name}-b")
 
 
 @pytest.mark.parametrize(

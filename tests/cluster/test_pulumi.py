@@ -160,7 +160,7 @@ def test_manifests_have_no_unknown_fields(site: Site) -> None:
     own += [bastion.namespace(settings), *bastion.policies(settings), bastion.service_account()]
     own += [bastion.session_settings(settings, "127.0.0.1:32222"), bastion.deployment(settings)]
     every = [*crds.manifests(), *namespaces.manifests(), *rbac.manifests(), *own]
-    every += [flavor.manifest() for flavor in SHIPPED] + [users.manifest(user) for user in settings.users]
+    every += [flavor.manifest() for flavor in SHIPPED] + [users.manifest(user, "local") for user in settings.users]
     for manifest in every:
         with pytest.raises(ApiError) as caught:
             site.admin.create(manifest, dryRun="All")

@@ -367,21 +367,22 @@ def test_local_stack_without_await_skips_every_wait(tmp_path: Path) -> None:
     graph = run({"cluster": "local", "await": False}, environment(tmp_path)).graph
     for node in graph.of("Deployment"):
         assert node.inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
-    assert "annotations" not in graph.one("DevServerUser").inputs["metadata"]
+    annotations = graph.one("DevServerUser").inputs["metadata"]["annotations"]
+    assert list(annotations) == ["devservers.io/stack"]
     assert graph.one("Release").inputs["skipAwait"] is True
     assert not any("annotations" in node.inputs["metadata"] for node in graph.of("ClusterQueue"))
 
 
 def test_user_resource_waits_for_phase_active(graph: Graph) -> None:
     user = graph.one("DevServerUser").inputs
-    assert user["spec"] == {"username": "ann", "sshPublicKeys": [KEY]}
+    assert user["spec"] == {"username": "ann", "sshPublicKeys": [KEY], "managedBy": "stack"}
     assert user["metadata"]["annotations"]["pulumi.com/waitFor"] == "jsonpath={.status.phase}=Active"
 
 
 def test_user_resource_of_a_suspended_user_waits_for_phase_suspended(tmp_path: Path) -> None:
     users = [{"username": "bob", "suspended": True, "quota": {"gpu": 1}}]
     user = run({"cluster": "local", "users": users}, environment(tmp_path)).graph.one("DevServerUser").inputs
-    assert user["spec"] == {"username": "bob", "suspended": True, "quota": {"gpu": 1}}
+    assert user["spec"] == users[0] | {"managedBy": "stack"}
     assert user["metadata"]["annotations"]["pulumi.com/waitFor"].endswith("=Suspended")
 
 

@@ -103,6 +103,8 @@ REFUSED = [
     (raw(users=[ANN | {"quota": {"gpu": -1}}]), "devservers:users[0].quota.gpu = -1: "),
     (raw(users=[ANN | {"budget": 0}]), "devservers:users[0].budget = 0: budget is not available yet; leave it out"),
     (raw(users=[ANN | {"dotfiles": "https://a/b"}]), "dotfiles is not available yet; leave it out"),
+    (raw(users=[ANN | {"timeZone": "Berlin!"}]), "devservers:users[0].timeZone = Berlin!: not a time zone"),
+    (raw(users=[ANN | {"managedBy": "command"}]), "managedBy is always stack for the users of a stack; leave it out"),
     (raw(users=[ANN | {"flavors": ["*", "cpu-smal"]}]),
      "devservers:users[0].flavors[1] = cpu-smal: this stack has no such flavor"),
     (raw(quota={"storage": "500G"}), "devservers:quota.storage = 500G: not an amount of storage; allowed: "),

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 from devservers.api.fields import Duration, Matching, OnWrite, unavailable
 from devservers.api.meta import Model
 from devservers_core.duration import parse_duration
+from devservers_core.grammar import TIME_ZONE, TIME_ZONE_MAX
 
 MAX_REASON = 200
 """Characters of the reason of a hold or an override."""
@@ -29,9 +30,9 @@ Reason = Annotated[
 TimeZone = Annotated[
     str,
     Matching(
-        r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$",
+        TIME_ZONE,
         "not a time zone; use a name like Europe/Berlin or UTC",
-        64,
+        TIME_ZONE_MAX,
     ),
 ]
 _TOO_LONG = "gracePeriod is too long; use at most 600s"

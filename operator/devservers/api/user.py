@@ -12,10 +12,17 @@ from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 from devservers.api.conditions import Conditions
 from devservers.api.env import Env, bounded
 from devservers.api.fields import Amount, Matching, OnWrite, UserName, list_map, rules, unavailable
-from devservers.api.lifecycle import LifecycleLimits, WorkingHours
+from devservers.api.lifecycle import LifecycleLimits, TimeZone, WorkingHours
 from devservers.api.meta import Column, Model, Names, Resource
 from devservers_core.grammar import USER_NAME
-from devservers_core.names import ANY_FLAVOR, MAX_KEYS_PER_LIST, RESERVED_USER_NAMES, RESERVED_USER_PREFIX, namespace_of
+from devservers_core.names import (
+    ANY_FLAVOR,
+    MANAGERS,
+    MAX_KEYS_PER_LIST,
+    RESERVED_USER_NAMES,
+    RESERVED_USER_PREFIX,
+    namespace_of,
+)
 from devservers_core.ssh_keys import KEY_NAME, KEY_NAME_MAX, PUBLIC_KEY, PUBLIC_KEY_MAX
 
 SshPublicKey = Annotated[
@@ -98,6 +105,12 @@ class UserSpec(Model):
     """Names of the flavors they may use; `*` is every one."""
     quota: Quota = Quota()
     """The most their servers may take together."""
+    time_zone: TimeZone | None = None
+    """Where they are, as a name of the tz database, like Europe/Berlin. A time of day that they give at the bastion
+    is of this zone; UTC without one."""
+    managed_by: Annotated[str, Field(json_schema_extra={"enum": list(MANAGERS)})] | None = None
+    """Which source of changes this person has: `stack` is the list `users` of a stack, `command` is `devctl user`,
+    `identity` is the sign-in. The others leave them alone. Their own keys are theirs in any case."""
     budget: Annotated[float, Field(ge=0), unavailable("budget")] | None = None
     """US dollars a month; not available yet."""
     dotfiles: (
@@ -166,6 +179,7 @@ class DevServerUser(Resource):
             Column("UID", ".status.uid", "integer"),
             Column("Namespace", ".status.namespace"),
             Column("Email", ".spec.email", priority=1),
+            Column("Managed by", ".spec.managedBy", priority=1),
             Column("Suspended", ".spec.suspended", "boolean", priority=1),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),

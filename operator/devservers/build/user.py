@@ -16,6 +16,7 @@ from devservers_core.names import (
     ANNOTATION_ALLOWED_REGISTRIES,
     ANNOTATION_HOME_QUOTA,
     ANNOTATION_SHARED_CLASS,
+    ANNOTATION_TIME_ZONE,
     ANNOTATION_USER_OBJECT,
     ANNOTATION_USER_UID,
     BASTION_ACCOUNT,
@@ -159,6 +160,8 @@ def _namespace(user: DevServerUser, uid: int, limits: Limits) -> Json:
                 ANNOTATION_ALLOWED_REGISTRIES: limits.registries,
                 ANNOTATION_USER_UID: str(uid),
                 **({ANNOTATION_SHARED_CLASS: limits.shared_class} if limits.shared_class else {}),
+                # Their person may read the namespace, and not the DevServerUser.
+                **({ANNOTATION_TIME_ZONE: user.spec.time_zone} if user.spec.time_zone else {}),
             },
         },
     }

@@ -81,6 +81,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "quota": {"gpu": 1, "cpu": "16", "memory": "64Gi", "servers": 3, "storage": "500Gi"},
             "env": [{"name": "EDITOR", "value": "vim"}],
             "lifecycle": {"maxTimeToLive": "2d", "maxExtension": "1d"},
+            "timeZone": "Europe/Berlin",
+            "managedBy": "command",
             "suspended": False,
         },
     },
@@ -365,6 +367,7 @@ _USER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     *((("spec", "quota", "storage"), text, "quota.storage is not a quantity of zero or more") for text in ("8GB", -1)),
     *((("spec", "dotfiles"), url, "not a git URL") for url in ("", "dotfiles", "file:///etc", "https://", "a b@c:d")),
     (("spec", "dotfiles"), "https://example.org/ann/dotfiles.git", "dotfiles is not available yet; leave it out"),
+    *((("spec", "timeZone"), text, "not a time zone") for text in ("", "+1", "Europe/", "Europe/Ber lin")),
     *((("spec", "budget"), amount, "budget is not available yet; leave it out") for amount in (0, 250)),
     *(
         (place, KEY.replace("laptop", f"a{character}b"), "the key's comment has a control character; give the key")

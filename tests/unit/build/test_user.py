@@ -173,3 +173,11 @@ def test_namespace_names_the_shared_class_where_there_is_one(shared_class: str |
     """It is how devctl knows which class `--shared` means."""
     found = manifests(user(), UID, limits=Limits(shared_class=shared_class))[0]
     assert found["metadata"]["annotations"].get("devservers.io/shared-class") == shared_class
+
+
+def test_namespace_has_the_users_time_zone_for_them_to_read() -> None:
+    """They read their namespace and not their DevServerUser."""
+    (namespace, *_) = manifests(user(timeZone="Asia/Kolkata"), UID)
+    assert namespace["metadata"]["annotations"]["devservers.io/time-zone"] == "Asia/Kolkata"
+    (namespace, *_) = manifests(user(), UID)
+    assert "devservers.io/time-zone" not in namespace["metadata"]["annotations"]

@@ -37,6 +37,7 @@ def test_user_add_with_options_writes_them(api: ApiServer, devctl: Run, tmp_path
     assert body is not None
     assert body["metadata"] == {"name": "bob"}
     spec = body["spec"]
+    assert spec["managedBy"] == "command"
     assert (spec["username"], spec["flavors"], spec["email"]) == ("bob", ["cpu-small", "*"], "bob@example.org")
     assert spec["quota"] == {"gpu": 0, "cpu": "16", "storage": "1Ti"}
     (key,) = spec["sshKeys"]
@@ -113,13 +114,14 @@ def test_user_list_users_show_state_keys_and_quota(api: ApiServer, devctl: Run) 
     put_user(api, "ann", sshKeys=[{"name": "a", "key": KEY}], quota={"gpu": 4}, flavors=["cpu-small", "gpu"])
     put_user(api, "bob", suspended=True, email="bob@example.org")
     put_user(api, "cid", status={})
-    put_user(api, "eve")
+    put_user(api, "eve", managedBy="stack")
     api.objects[f"{USERS}/eve"]["metadata"]["deletionTimestamp"] = "2026-01-02T00:00:00Z"
     rows = {line.split()[0]: line.split()[1:] for line in devctl("user", "list").stdout.splitlines()}
-    assert rows["NAME"] == ["STATE", "KEYS", "GPUS", "FLAVORS", "AGE"]
+    assert rows["NAME"] == ["STATE", "KEYS", "GPUS", "FLAVORS", "MANAGER", "AGE"]
     assert rows["ann"][:4] == ["Active", "1", "4", "cpu-small,gpu"]
     assert rows["bob"][:2] == ["Suspended", "0"]
     assert rows["eve"][0] == "Terminating"
+    assert [rows[name][-2] for name in ("ann", "eve")] == ["-", "stack"]
     wide = devctl("user", "list", "-o", "wide").stdout
     assert "bob@example.org" in wide
     assert "20001" in wide
@@ -134,9 +136,10 @@ def test_user_show_user_has_servers_volumes_and_keys(api: ApiServer, devctl: Run
     api.put("/apis/devservers.io/v1/namespaces/dev-bob/devservers/mydev", spec={})
     api.put("/api/v1/namespaces/dev-bob/persistentvolumeclaims/data", spec={})
     shown = devctl("user", "show", "bob").stdout
-    labels = dict(line.split(":", 1) for line in shown.splitlines()[:9])
+    labels = dict(line.split(":", 1) for line in shown.splitlines()[:10])
     assert {name: text.strip() for name, text in labels.items()} | {"key": ""} == {
         "name": "bob", "state": "Active", "e-mail": "-", "uid": "20001", "flavors": "*", "quota": "2 servers",
+        "manager": "nobody",
         "servers": "mydev", "volumes": "data", "key": "",
     }  # fmt: skip
     assert "laptop  ssh-ed25519  SHA256:" in labels["key"]
@@ -169,6 +172,23 @@ def test_user_delete_names_what_is_deleted_and_kept_and_asks(
     assert [method for method, _, _ in api.writes] == ([] if code else ["DELETE"])
     assert "/api/v1/namespaces/dev-bob/persistentvolumeclaims/data" in api.objects
     assert ("`kubectl delete namespace dev-bob` is final" in done.stderr) is (code == 0)
+
+
+def test_user_delete_user_of_a_stack_names_the_file(api: ApiServer, devctl: Run) -> None:
+    put_user(api, managedBy="stack")
+    api.objects[f"{USERS}/bob"]["metadata"]["annotations"] = {"devservers.io/stack": "dev"}
+    said = devctl("user", "delete", "bob", "--yes", code=6).stderr
+    assert "bob is managed by a stack; devctl doesn't delete them" in said
+    assert "edit `users` in stacks/Pulumi.dev.yaml and run `pulumi up`" in said
+    assert api.writes == []
+
+
+def test_user_suspend_user_of_a_stack_is_done_and_names_the_file(api: ApiServer, devctl: Run) -> None:
+    """Whoever must be kept out is kept out at once."""
+    put_user(api, managedBy="stack")
+    said = devctl("user", "suspend", "bob").stderr
+    assert "bob is managed elsewhere: say it in `users` in stacks/Pulumi.<stack>.yaml too" in said
+    assert api.objects[f"{USERS}/bob"]["spec"]["suspended"] is True
 
 
 def test_user_delete_held_namespace_names_the_finalizer(api: ApiServer, devctl: Run) -> None:

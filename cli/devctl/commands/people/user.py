@@ -5,7 +5,6 @@ Invariant: deleting a user deletes no volume, and what stays is named before and
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,12 +15,13 @@ from devctl.options import Output
 from devctl.output import console, tables, times
 from devctl.output.errors import from_api
 from devctl.preflight import missing_flavors
-from devctl.resources.people import user_ssh_keys
+from devctl.resources.people import managed_by, user_ssh_keys
 from devctl.resources.people.key_file import read_public_key
 from devctl.resources.people.onboarding import instructions
+from devctl.resources.people.user_changes import read_user, user_refusal
 from devservers_core import names
 from devservers_core.client.paths import user_path
-from devservers_core.errors import NOT_FOUND, REFUSED, ApiError, CommandError, UnreachableError
+from devservers_core.errors import REFUSED, ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -57,13 +57,17 @@ def user_add_command(
     """
     if not validation.user_name(name):
         raise CommandError(f"{name[:80]!r} is not a user name", validation.user_name_rule(name), REFUSED)
-    spec: Json = {"username": name, "flavors": [entry.strip() for entry in flavors.split(",") if entry.strip()]}
+    spec: Json = {
+        "username": name,
+        "managedBy": names.MANAGED_BY_COMMAND,
+        "flavors": [entry.strip() for entry in flavors.split(",") if entry.strip()],
+    }
     for warning in missing_flavors(context, spec["flavors"], allow_missing):
         console.warn(warning)
     now = datetime.now(UTC)
     for entry in key or []:
         line = read_public_key(entry, context.broker)
-        spec |= user_ssh_keys.add_key_patch(spec, _key_name(line, spec), line, expires, now)
+        spec |= user_ssh_keys.add_key_patch(spec, user_ssh_keys.key_name(line, spec), line, expires, now)
     quota = {"gpu": gpus, "cpu": cpu, "memory": memory, "servers": servers, "storage": storage}
     spec["quota"] = {what: most for what, most in quota.items() if most is not None}
     if email is not None:
@@ -96,7 +100,7 @@ def user_list_command(context: Context, output: Output = None) -> None:
         console.info("no users; `devctl user add NAME --key FILE` adds one")
         return
     now = datetime.now(UTC)
-    header = ["NAME", "STATE", "KEYS", "GPUS", "FLAVORS", "AGE"]
+    header = ["NAME", "STATE", "KEYS", "GPUS", "FLAVORS", "MANAGER", "AGE"]
     rows = []
     for user in items:
         spec, quota = user.get("spec") or {}, (user.get("spec") or {}).get("quota") or {}
@@ -106,6 +110,7 @@ def user_list_command(context: Context, output: Output = None) -> None:
             str(sum(not key.over(now) for key in user_ssh_keys.list_keys(spec))),
             str(quota.get("gpu", "no limit")),
             ",".join(spec.get("flavors") or ["*"]),
+            managed_by.manager(user) or "-",
             times.age(user["metadata"].get("creationTimestamp")),
         ]
         if form == "wide":
@@ -116,11 +121,12 @@ def user_list_command(context: Context, output: Output = None) -> None:
 
 def user_show_command(context: Context, name: Name, output: Output = None) -> None:
     """Show a user, what they may use, and what to send them."""
-    user = _read(context, name)
+    user = read_user(context, name)
     if tables.print_objects(context.output(output), {"kind": "DevServerUser", **user}, "devserveruser"):
         return
     spec, now = user.get("spec") or {}, datetime.now(UTC)
     quota = ", ".join(f"{most} {what}" for what, most in (spec.get("quota") or {}).items()) or "no limit"
+    source = managed_by.manager(user) or "nobody"
     lines = [
         ("name", name),
         ("state", _state(user)),
@@ -128,6 +134,7 @@ def user_show_command(context: Context, name: Name, output: Output = None) -> No
         ("uid", str((user.get("status") or {}).get("uid", "not given yet"))),
         ("flavors", ", ".join(spec.get("flavors") or ["*"])),
         ("quota", quota),
+        ("manager", f"{source}; edit {managed_by.place(user)}" if managed_by.place(user) else source),
         ("servers", ", ".join(_servers(context, name)) or "none"),
         ("volumes", ", ".join(_claims(context, name)) or "none"),
     ]
@@ -150,8 +157,11 @@ def user_show_command(context: Context, name: Name, output: Output = None) -> No
 
 def user_suspend_command(context: Context, name: Name) -> None:
     """Stop a user's servers and refuse their keys; nothing is deleted."""
-    _patch(context, name, True)
+    user = _patch(context, name, True)
     console.info(f"{name} is suspended: servers stop, sessions end, homes stay; `devctl user resume {name}` undoes it")
+    # Whoever must be kept out is kept out at once, whichever source has them.
+    if managed_by.place(user):
+        console.info(f"{name} is managed elsewhere: say it in {managed_by.place(user)} too")
 
 
 def user_resume_command(context: Context, name: Name) -> None:
@@ -170,7 +180,7 @@ def user_delete_command(
     from devctl.output.prompts import confirm
     from devctl.resources.people.user_deletion import wait_gone
 
-    _read(context, name)
+    managed_by.ensure_managed_by_command(read_user(context, name), "delete them", " and run `pulumi up`")
     servers, claims = _servers(context, name), _claims(context, name)
     stays = f"volumes that stay in {names.namespace_of(name)}: {', '.join(claims)}" if claims else "no volume is left"
     console.info(f"servers that go: {', '.join(servers) or 'none'}; {stays}")
@@ -179,7 +189,7 @@ def user_delete_command(
     try:
         context.kube.delete(user_path(name))
     except ApiError as error:
-        raise _refusal(error, name, "delete") from None
+        raise user_refusal(error, name, "delete") from None
     remaining = wait_gone(context, name, keeps_volumes=bool(claims))
     console.info(f"{name} is deleted; {stays}")
     if remaining:
@@ -220,14 +230,6 @@ def _not_ready_message(user: Json) -> str | None:
     return None
 
 
-def _key_name(line: str, spec: Json) -> str:
-    """Make a name for a key from its comment, numbered if the name is taken."""
-    comment = user_ssh_keys.Key("", line).public.comment
-    base = re.sub(r"[^A-Za-z0-9._@-]+", "-", comment).strip("-._@")[:60] or "key"
-    taken = {key.name for key in user_ssh_keys.list_keys(spec)}
-    return next(name for name in (base, *(f"{base}-{n}" for n in range(2, 99))) if name not in taken)
-
-
 def _state(user: Json) -> str:
     if user["metadata"].get("deletionTimestamp"):
         return "Terminating"
@@ -236,24 +238,11 @@ def _state(user: Json) -> str:
     return str((user.get("status") or {}).get("phase") or "not set up yet")
 
 
-def _read(context: Context, name: str) -> Json:
+def _patch(context: Context, name: str, suspended: bool) -> Json:
     try:
-        return context.kube.get(user_path(name))
+        return context.kube.patch(user_path(name), {"spec": {"suspended": suspended}})
     except ApiError as error:
-        raise _refusal(error, name, "read") from None
-
-
-def _patch(context: Context, name: str, suspended: bool) -> None:
-    try:
-        context.kube.patch(user_path(name), {"spec": {"suspended": suspended}})
-    except ApiError as error:
-        raise _refusal(error, name, "change") from None
-
-
-def _refusal(error: ApiError, name: str, doing: str) -> CommandError:
-    if error.status == 404:
-        return CommandError(f"there is no user {name[:80]}", "`devctl user list` shows all", NOT_FOUND)
-    return from_api(error, f"{doing} {name}")
+        raise user_refusal(error, name, "change") from None
 
 
 def _servers(context: Context, name: str) -> list[str]:

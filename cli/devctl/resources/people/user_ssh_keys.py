@@ -89,6 +89,14 @@ def _is_usable(line: str) -> bool:
         return False
 
 
+def key_name(line: str, spec: Json) -> str:
+    """Make a name for a key from its comment, numbered if the name is taken."""
+    comment = Key("", line).public.comment
+    base = re.sub(r"[^A-Za-z0-9._@-]+", "-", comment).strip("-._@")[:60] or "key"
+    taken = {key.name for key in list_keys(spec)}
+    return next(name for name in (base, *(f"{base}-{n}" for n in range(2, 99))) if name not in taken)
+
+
 def add_key_patch(spec: Json, name: str, line: str, expires: str | None, now: datetime) -> dict[str, Any]:
     """The patch that adds a key.
 
