@@ -1,0 +1,269 @@
+package wish
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"devservers.io/agent/internal/duration"
+	"devservers.io/agent/internal/protocol"
+)
+
+// Socket is where the command reaches the agent.
+const Socket = "/run/devservers/agent.sock"
+
+const (
+	requestTimeout = 5 * time.Second
+	maxRequest     = 4 * 1024
+	maxClients     = 64
+)
+
+// Request is one line of JSON from the command.
+type Request struct {
+	Command string `json:"command"` // status, extend, hold, release, answer or run
+	Seconds int64  `json:"seconds,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	ID      string `json:"id,omitempty"`
+}
+
+// Response is one line of JSON to the command.
+type Response struct {
+	Error  string           `json:"error,omitempty"`
+	ID     string           `json:"id,omitempty"`
+	Answer *protocol.Answer `json:"answer,omitempty"`
+	Status *Status          `json:"status,omitempty"`
+}
+
+// Status is what `devserver status` prints.
+type Status struct {
+	Server        string           `json:"server"` // "" before the first exchange
+	PlanAge       int64            `json:"planAgeSeconds"`
+	StopInSeconds *int64           `json:"stopInSeconds"`
+	StopReason    string           `json:"stopReason"`
+	Deletes       bool             `json:"deletes"`
+	IdleSeconds   *int64           `json:"idleSeconds"`
+	Source        string           `json:"source"`
+	Unreadable    []string         `json:"unreadable"`
+	Timeout       *int64           `json:"idleTimeoutSeconds"`
+	Hold          *protocol.Hold   `json:"hold"`
+	Limits        *protocol.Limits `json:"limits"` // nil before the first exchange
+	Waiting       []protocol.Wish  `json:"waiting"`
+	Runs          int              `json:"runs"`
+}
+
+// Service answers the command.
+//
+// `devserver hold -- COMMAND` keeps its connection open while the command runs: a run, which counts as activity until
+// its time is over. Its hold ends with it, also when the client is killed.
+type Service struct {
+	Queue  *Queue
+	Clock  func() time.Duration
+	Status func() Status
+
+	clients atomic.Int32
+	mutex   sync.Mutex
+	runs    map[net.Conn]time.Duration // until when each counts
+	held    bool                       // a run asked for the hold in force
+	release bool                       // it is to be released
+}
+
+// Serve answers until the listener is closed.
+func (service *Service) Serve(listener net.Listener) error {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			time.Sleep(time.Second) // too many open files
+			continue
+		}
+		if service.clients.Add(1) > maxClients {
+			service.clients.Add(-1)
+			conn.Close()
+			continue
+		}
+		go func() {
+			defer service.clients.Add(-1)
+			defer conn.Close()
+			service.answer(conn)
+		}()
+	}
+}
+
+// Listen opens the socket, for this account only.
+func Listen(path string) (net.Listener, error) {
+	_ = os.Remove(path)
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		listener.Close()
+		return nil, err
+	}
+	return listener, nil
+}
+
+func (service *Service) answer(conn net.Conn) {
+	_ = conn.SetDeadline(time.Now().Add(requestTimeout))
+	var request Request
+	line, err := bufio.NewReader(io.LimitReader(conn, maxRequest)).ReadBytes('\n')
+	if err != nil || json.Unmarshal(line, &request) != nil {
+		reply(conn, Response{Error: "the request is not one line of JSON"})
+		return
+	}
+	if request.Command != "run" {
+		reply(conn, service.respond(request))
+		return
+	}
+	response, started := service.begin(conn, request)
+	if !started {
+		reply(conn, response)
+		return
+	}
+	defer service.end(conn)
+	if !reply(conn, response) {
+		return
+	}
+	_ = conn.SetDeadline(time.Time{})
+	_, _ = io.Copy(io.Discard, conn) // until the client closes it or ends
+}
+
+func reply(conn net.Conn, response Response) bool {
+	text, err := json.Marshal(response)
+	if err != nil {
+		return false
+	}
+	_, err = conn.Write(append(text, '\n'))
+	return err == nil
+}
+
+func (service *Service) respond(request Request) Response {
+	switch request.Command {
+	case "status":
+		status := service.Status()
+		status.Waiting, status.Runs = service.Queue.Waiting(), service.Runs()
+		return Response{Status: &status}
+	case "answer":
+		answer, err := service.Queue.Answer(request.ID)
+		if err != nil {
+			return Response{Error: err.Error()}
+		}
+		return Response{ID: request.ID, Answer: answer}
+	case protocol.Extend, protocol.HoldWish, protocol.ReleaseWish:
+		id, err := service.ask(request)
+		if err != nil {
+			return Response{Error: err.Error()}
+		}
+		return Response{ID: id}
+	default:
+		return Response{Error: "there is no such request; this agent is older than the command"}
+	}
+}
+
+// ask queues a wish that isn't beyond the limits of the last plan. The operator checks it again.
+func (service *Service) ask(request Request) (string, error) {
+	status := service.Status()
+	if len([]rune(request.Reason)) > protocol.MaxReason {
+		return "", fmt.Errorf("the reason is longer than %d characters", protocol.MaxReason)
+	}
+	if request.Command == protocol.ReleaseWish {
+		return service.Queue.Add(protocol.ReleaseWish, 0, "")
+	}
+	if limits := status.Limits; limits != nil {
+		most, what := limits.ExtendSeconds, "extended by"
+		if request.Command == protocol.HoldWish {
+			most, what = limits.HoldSeconds, "held for"
+		}
+		if most == 0 && request.Command == protocol.HoldWish {
+			return "", errors.New("this server can't be held: its flavor or your user allows no hold")
+		}
+		if most == 0 {
+			return "", errors.New("this server can't be extended now: it has no end, or has the latest that is allowed")
+		}
+		if request.Seconds > most {
+			return "", fmt.Errorf("this server can be %s at most %s now", what, floor(most))
+		}
+	}
+	if request.Seconds <= 0 || request.Seconds > protocol.MaxSeconds {
+		return "", errors.New("the time is not between a second and ten years")
+	}
+	return service.Queue.Add(request.Command, request.Seconds, protocol.Printable(request.Reason, protocol.MaxReason))
+}
+
+// floor is the time in whole minutes: a limit must not be rounded up.
+func floor(seconds int64) string {
+	if seconds >= 60 {
+		seconds -= seconds % 60
+	}
+	return duration.Format(seconds)
+}
+
+// begin starts a run, and asks for a hold unless one is in force that isn't a run's.
+func (service *Service) begin(conn net.Conn, request Request) (Response, bool) {
+	status := service.Status()
+	if status.Limits == nil {
+		return Response{Error: "the operator has sent no limits yet; try again in a minute"}, false
+	}
+	if request.Seconds == 0 {
+		request.Seconds = status.Limits.HoldSeconds
+	}
+	request.Command = protocol.HoldWish
+	service.mutex.Lock()
+	defer service.mutex.Unlock()
+	response := Response{}
+	if status.Hold == nil || service.held {
+		id, err := service.ask(request)
+		if err != nil {
+			return Response{Error: err.Error()}, false
+		}
+		response.ID, service.held, service.release = id, true, false
+	} else if status.Limits.HoldSeconds == 0 || request.Seconds > status.Limits.HoldSeconds {
+		return Response{Error: fmt.Sprintf("this server can be held for at most %s now", floor(status.Limits.HoldSeconds))}, false
+	}
+	if service.runs == nil {
+		service.runs = map[net.Conn]time.Duration{}
+	}
+	service.runs[conn] = service.Clock() + time.Duration(request.Seconds)*time.Second
+	return response, true
+}
+
+func (service *Service) end(conn net.Conn) {
+	service.mutex.Lock()
+	defer service.mutex.Unlock()
+	delete(service.runs, conn)
+	if len(service.runs) == 0 && service.held {
+		service.held, service.release = false, true
+	}
+	service.tryRelease()
+}
+
+func (service *Service) tryRelease() {
+	if service.release {
+		if _, err := service.Queue.Add(protocol.ReleaseWish, 0, ""); err == nil {
+			service.release = false
+		}
+	}
+}
+
+// Runs is how many runs count as activity now. It is asked for at every sample.
+func (service *Service) Runs() int {
+	service.mutex.Lock()
+	defer service.mutex.Unlock()
+	service.tryRelease()
+	count := 0
+	for _, until := range service.runs {
+		if service.Clock() < until {
+			count++
+		}
+	}
+	return count
+}

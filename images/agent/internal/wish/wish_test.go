@@ -1,0 +1,312 @@
+package wish
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"devservers.io/agent/internal/protocol"
+)
+
+func TestQueueKeepsAWishUntilItsAnswer(t *testing.T) {
+	queue := &Queue{}
+	id, err := queue.Add(protocol.Extend, 60, "")
+	if err != nil || len(id) != 16 {
+		t.Fatal(id, err)
+	}
+	queue.Answered([]protocol.Answer{{ID: "another"}})
+	if waiting := queue.Waiting(); len(waiting) != 1 || waiting[0] != (protocol.Wish{ID: id, Kind: "extend", Seconds: 60}) {
+		t.Error(waiting)
+	}
+	if answer, err := queue.Answer(id); answer != nil || err != nil {
+		t.Error(answer, err)
+	}
+	for range 2 { // the operator repeats it until a report is without the wish
+		queue.Answered([]protocol.Answer{{ID: id, Accepted: true, Message: "until 18:00"}})
+	}
+	if waiting := queue.Waiting(); len(waiting) != 0 || len(queue.answered) != 1 {
+		t.Error(waiting, queue.answered)
+	}
+	if answer, err := queue.Answer(id); err != nil || !answer.Accepted || answer.Message != "until 18:00" {
+		t.Error(answer, err)
+	}
+	if _, err := queue.Answer("another"); err == nil {
+		t.Error("a request that nobody made has an answer")
+	}
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	queue := &Queue{}
+	for range protocol.MaxWishes {
+		if _, err := queue.Add(protocol.Extend, 60, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := queue.Add(protocol.Extend, 60, ""); err == nil {
+		t.Error("a ninth wish")
+	}
+	for range 5 {
+		for _, wish := range queue.Waiting() {
+			queue.Answered([]protocol.Answer{{ID: wish.ID}})
+			queue.Add(protocol.Extend, 60, "")
+		}
+	}
+	if len(queue.answered) != maxAnswered {
+		t.Error(len(queue.answered))
+	}
+}
+
+type world struct {
+	t       *testing.T
+	service *Service
+	mutex   sync.Mutex
+	status  Status
+	client  client
+	out     *bytes.Buffer
+	err     *bytes.Buffer
+}
+
+func newWorld(t *testing.T) *world {
+	world := &world{t: t, out: &bytes.Buffer{}, err: &bytes.Buffer{}}
+	world.status = Status{Server: "dev-ada/box", Limits: &protocol.Limits{ExtendSeconds: 7200, HoldSeconds: 28830}}
+	began := time.Now()
+	world.service = &Service{
+		Queue: &Queue{}, Clock: func() time.Duration { return time.Since(began) },
+		Status: func() Status { world.mutex.Lock(); defer world.mutex.Unlock(); return world.status },
+	}
+	socket := filepath.Join(t.TempDir(), "agent.sock")
+	os.WriteFile(socket, nil, 0o600) // of a container that ended
+	listener, err := Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, err := os.Stat(socket); err != nil || status.Mode().Perm() != 0o600 {
+		t.Error(status, err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go world.service.Serve(listener)
+	world.client = client{socket, world.out, world.err, time.Second, 10 * time.Millisecond}
+	return world
+}
+
+func (world *world) set(change func(status *Status)) {
+	world.mutex.Lock()
+	defer world.mutex.Unlock()
+	change(&world.status)
+}
+
+func (world *world) expect(code int, part string, args ...string) {
+	world.t.Helper()
+	world.out.Reset()
+	world.err.Reset()
+	got := world.client.main(args)
+	text := world.out.String() + world.err.String()
+	if got != code || !strings.Contains(text, part) {
+		world.t.Errorf("devserver %s: %d %q, want %d %q", strings.Join(args, " "), got, text, code, part)
+	}
+}
+
+func (world *world) waiting(want ...string) {
+	world.t.Helper()
+	var got []string
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		got = nil
+		for _, wish := range world.service.Queue.Waiting() {
+			got = append(got, fmt.Sprintf("%s %d %s", wish.Kind, wish.Seconds, wish.Reason))
+		}
+		if strings.Join(got, ";") == strings.Join(want, ";") {
+			return
+		}
+		if time.Now().After(deadline) {
+			world.t.Fatalf("%q, want %q", got, want)
+		}
+	}
+}
+
+// answer plays the operator for the next wish.
+func (world *world) answer(accepted bool, message string) {
+	for {
+		for _, wish := range world.service.Queue.Waiting() {
+			world.service.Queue.Answered([]protocol.Answer{{ID: wish.ID, Accepted: accepted, Message: message}})
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestCommandAsks(t *testing.T) {
+	world := newWorld(t)
+	world.expect(0, "asked; the operator answers within a minute", "extend", "2h")
+	world.expect(0, "asked", "hold", "8h", "--reason", "a long\x1b[2J training")
+	world.expect(0, "asked", "hold", "--reason=b", "1m")
+	world.expect(0, "asked", "release")
+	world.waiting("extend 7200 ", "hold 28800 a long [2J training", "hold 60 b", "release 0 ")
+	for range 4 {
+		world.expect(0, "asked", "release")
+	}
+	world.expect(1, "8 requests wait", "extend", "1h")
+}
+
+func TestCommandWaitsForTheAnswer(t *testing.T) {
+	world := newWorld(t)
+	go world.answer(true, "box stops in 3h")
+	world.expect(0, "accepted: box stops in 3h", "extend", "2h", "--wait")
+	go world.answer(false, "at most 1h")
+	world.expect(1, "refused: at most 1h", "hold", "--wait", "2h")
+	world.expect(3, "no answer yet", "release", "--wait")
+}
+
+func TestCommandRefusesBadInput(t *testing.T) {
+	world := newWorld(t)
+	for args, part := range map[string]string{
+		"":                  "devserver status",
+		"stop":              `there is no command "stop"`,
+		"extend":            "needs a time, such as 2h",
+		"extend 2x":         `"2x" is not a duration; use days, hours`,
+		"extend 0s":         "is not a duration",
+		"extend -1h":        "has no option -1h",
+		"extend 1h 2h":      "takes no further argument",
+		"extend 1h --force": "has no option --force",
+		"hold":              "needs a time",
+		"hold --":           "no command after --",
+		"hold 1h --reason":  "--reason needs a text",
+		"release 1h":        "takes no further argument",
+		"status --wait":     "has no option --wait",
+		"status now":        "takes no further argument",
+	} {
+		world.expect(exitUsage, part, strings.Fields(args)...)
+	}
+	world.expect(1, "can be extended by at most 2h now", "extend", "2h1s")
+	world.expect(1, "can be held for at most 8h now", "hold", "8h1m")
+	world.expect(1, "longer than 200 characters", "hold", "1h", "--reason", strings.Repeat("ü", 201))
+	world.set(func(status *Status) { status.Limits = &protocol.Limits{} })
+	world.expect(1, "no end, or has the latest that is allowed", "extend", "1h")
+	world.expect(1, "allows no hold", "hold", "1h")
+	world.expect(1, "allows no hold; the command was not started", "hold", "--", "false")
+	world.waiting()
+	world.set(func(status *Status) { status.Limits = nil })
+	world.expect(1, "no limits yet", "hold", "--", "true")
+	world.expect(0, "asked", "hold", "1h") // the operator judges
+	world.expect(1, "not between a second and ten years", "extend", "99999d")
+	world.expect(0, "devserver extend TIME", "help")
+	world.client.socket += "x"
+	world.expect(3, "agent can't be reached", "status")
+	world.expect(3, "was not started", "hold", "--", "true")
+}
+
+func TestHoldOfACommandEndsWithIt(t *testing.T) {
+	world := newWorld(t)
+	folder := t.TempDir()
+	done := make(chan int)
+	go func() {
+		done <- world.client.main([]string{"hold", "--", "sh", "-c", "while [ ! -e " + folder + "/go ]; do sleep .01; done; exit 7"})
+	}()
+	world.waiting("hold 28830 runs sh")
+	if runs := world.service.Runs(); runs != 1 {
+		t.Error(runs)
+	}
+	world.answer(true, "")
+	os.WriteFile(folder+"/go", nil, 0o600)
+	if code := <-done; code != 7 {
+		t.Error(code)
+	}
+	world.waiting("release 0 ")
+	if runs := world.service.Runs(); runs != 0 {
+		t.Error(runs)
+	}
+	world.expect(127, "can't be started", "hold", "1m", "--", "/does/not/exist")
+	world.expect(126, "can't be started", "hold", "1m", "--", folder)
+	world.expect(137, "", "hold", "1m", "--", "sh", "-c", "kill -9 $$")
+}
+
+// A client that is killed closes its connection, as every process does.
+func TestHoldOfACommandEndsWithItsClient(t *testing.T) {
+	world := newWorld(t)
+	_, first, err := world.client.call(Request{Command: "run", Seconds: 60, Reason: "a"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, second, err := world.client.call(Request{Command: "run", Seconds: 90, Reason: "b"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	world.waiting("hold 60 a", "hold 90 b")
+	second.Close()
+	world.waiting("hold 60 a", "hold 90 b", "release 0 ")
+}
+
+func TestHoldOfACommandLeavesAnotherHoldInForce(t *testing.T) {
+	world := newWorld(t)
+	world.set(func(status *Status) { status.Hold = &protocol.Hold{SecondsLeft: 600} })
+	world.expect(0, "", "hold", "1m", "--", "true")
+	world.expect(1, "at most 8h", "hold", "9h", "--", "true")
+	time.Sleep(20 * time.Millisecond)
+	world.waiting()
+}
+
+func TestRunCountsForItsTimeOnly(t *testing.T) {
+	world := newWorld(t)
+	now := time.Duration(0)
+	world.service.Clock = func() time.Duration { return now }
+	_, conn, err := world.client.call(Request{Command: "run", Seconds: 60}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	now = 59 * time.Second
+	if runs := world.service.Runs(); runs != 1 {
+		t.Error(runs)
+	}
+	now = time.Minute
+	if runs := world.service.Runs(); runs != 0 {
+		t.Error(runs)
+	}
+}
+
+func TestServiceOfAHostileClient(t *testing.T) {
+	world := newWorld(t)
+	for _, text := range []string{"\n", "[]\n", "{\n", `{"command":"reboot"}` + "\n", strings.Repeat("x", 2*maxRequest), `{"command":"answer","id":"` + strings.Repeat("a", 3000) + `"}` + "\n"} {
+		conn, err := net.Dial("unix", world.client.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, text)
+		conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+		answer := make([]byte, 1000)
+		size, _ := conn.Read(answer)
+		if !strings.HasPrefix(string(answer[:size]), `{"error":"`) {
+			t.Errorf("%.30q: %q", text, answer[:size])
+		}
+		conn.Close()
+	}
+	world.expect(0, "asked", "release")
+}
+
+func TestStatus(t *testing.T) {
+	world := newWorld(t)
+	number := func(value int64) *int64 { return &value }
+	world.set(func(status *Status) {
+		status.PlanAge, status.StopInSeconds, status.StopReason = 20, number(1500), "idle"
+		status.IdleSeconds, status.Source, status.Timeout = number(300), protocol.Terminal, number(3600)
+		status.Hold = &protocol.Hold{SecondsLeft: 600, Reason: "a training"}
+	})
+	world.client.main([]string{"extend", "1h"})
+	world.expect(0, `server   dev-ada/box (planned 20s ago)
+stop     stops in 25m: it is idle
+idle     5m, last activity: terminal input; stops when idle for 1h
+hold     10m left: a training
+limits   can be extended by 2h, held for 8h
+asked    extend 1h, waits for the operator
+`, "status")
+	world.set(func(status *Status) { *status = Status{Unreadable: []string{"gpu"}} })
+	world.expect(0, `server   the operator has not sent a plan yet
+idle     not known, counts as active: gpu can't be read
+`, "status")
+}
