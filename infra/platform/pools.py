@@ -14,10 +14,12 @@ from typing import Any
 from devservers.api.flavor import DevServerFlavor, FlavorResources, FlavorSpec, Toleration
 from devservers.api.meta import Metadata
 from devservers_core.names import (
+    ANNOTATION_ARCHITECTURE,
     ANNOTATION_CAPACITY,
     ANNOTATION_GPU_MEMORY,
     ANNOTATION_GPU_MODEL,
     ANNOTATION_INSTANCE_TYPE,
+    ANNOTATION_ZONES,
     GPU,
     LABEL_POOL,
 )
@@ -55,6 +57,9 @@ class Pool:
     """Of one GPU, GiB."""
     instance_type: str = ""
     capacity: str = ""
+    zones: tuple[str, ...] = ()
+    """Where it has nodes, of a cloud's zones."""
+    architecture: str = ""
     price: float | None = None
     """Of one node, US dollars an hour."""
     labelled: bool = True
@@ -90,6 +95,8 @@ class Pool:
         about = {
             ANNOTATION_INSTANCE_TYPE: self.instance_type,
             ANNOTATION_CAPACITY: self.capacity,
+            ANNOTATION_ZONES: ",".join(self.zones),
+            ANNOTATION_ARCHITECTURE: self.architecture,
             ANNOTATION_GPU_MODEL: self.gpu_model,
             ANNOTATION_GPU_MEMORY: f"{self.gpu_memory}Gi" if self.gpu_memory else "",
         }

@@ -59,6 +59,16 @@ def test_pool_follows_its_settings_entry() -> None:
     assert flavor.spec.resources.requests[DEVICE] == "2"
 
 
+def test_pool_flavor_says_where_its_machines_are_and_of_which_kind() -> None:
+    """devctl refuses a change of flavor that a home in another zone, or an image, can't follow."""
+    cpu, gpu = pools_of(aws(PRODUCTION, pools=[CPU, GPU | {"zones": ["eu-central-1b", "eu-central-1a"]}]))
+    flavor = gpu.flavor()
+    assert flavor is not None
+    assert flavor.metadata.annotations["devservers.io/zones"] == "eu-central-1b,eu-central-1a"
+    assert flavor.metadata.annotations["devservers.io/architecture"] == "amd64"
+    assert cpu.zones == aws(PRODUCTION, pools=[CPU]).network.zones
+
+
 @pytest.mark.parametrize(
     ("family", "size", "each", "cards"),
     [("p5", "48xlarge", 0, 32), ("p5", "48xlarge", 2, 8), ("g6e", "48xlarge", 4, 2), ("p6-b300", "48xlarge", 1, 2)],

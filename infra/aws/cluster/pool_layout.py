@@ -66,7 +66,7 @@ class Group:
 
 def pools_of(aws: Aws) -> tuple[Pool, ...]:
     """The pools as the platform sees them, in the order of the list."""
-    return tuple(_pool(pool) for pool in aws.pools)
+    return tuple(_pool(pool, aws.zones_of(pool)) for pool in aws.pools)
 
 
 def groups_of(aws: Aws) -> tuple[Group, ...]:
@@ -99,7 +99,7 @@ def system_of(aws: Aws) -> Group:
     )
 
 
-def _pool(pool: PoolSettings) -> Pool:
+def _pool(pool: PoolSettings, zones: tuple[str, ...]) -> Pool:
     family = FAMILIES[pool.family]
     size = family.sizes[pool.size]
     node = allocatable(size, efa=pool.efa)
@@ -116,6 +116,8 @@ def _pool(pool: PoolSettings) -> Pool:
         gpu_memory=family.gpu_memory,
         instance_type=family.instance_type(pool.size),
         capacity=pool.capacity,
+        zones=zones,
+        architecture=family.architecture,
         price=pool.node_price,
     )
 
@@ -126,7 +128,7 @@ def _accelerator(family: Family) -> dict[str, str]:
 
 
 def _groups(pool: PoolSettings, zones: tuple[str, ...]) -> list[Group]:
-    seen = _pool(pool)
+    seen = _pool(pool, zones)
     family = FAMILIES[pool.family]
     first = Group(
         pool=pool.name,
