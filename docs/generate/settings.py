@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from devservers.api.meta import Model
 from docs.generate import NOTICE, cell
 from infra.settings.aws.models import Aws
 from infra.settings.bastion import LOCAL_KEYS, Bastion
@@ -59,6 +60,10 @@ def rows(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         if inner is User:
             see = "The fields are those of [DevServerUser](crds.md#devserveruser-spec)."
             yield f"| `{key}[]` | {allowed_at(model, [field.alias or name])} | empty | {meaning} {see} |"
+            continue
+        if issubclass(inner, Model):
+            see = "The fields are those of [DevServerFlavor](crds.md#devserverflavor-spec)."
+            yield f"| `{key}` | {allowed_at(model, [field.alias or name])} | empty | {meaning} {see} |"
             continue
         if field.default is None:
             yield f"| `{key}` | an object | none | {meaning} |"

@@ -19,7 +19,7 @@ from devservers_core.names import SYSTEM_NAMESPACE
 from infra.platform import bastion
 from infra.platform.crds import Crds
 from infra.platform.fast_starts.component import FastStarts
-from infra.platform.flavors import Flavors
+from infra.platform.flavors import Flavors, of_stack
 from infra.platform.namespaces import Namespaces
 from infra.platform.operator import Operator
 from infra.platform.pools import Pool
@@ -76,7 +76,7 @@ def platform(
         bastion.Bastion(settings, endpoint.address, endpoint.target_group_arn, after(namespaces, operator))
     if settings.fast_starts.enabled:
         FastStarts(settings, pools, offered, after(namespaces))
-    flavors = Flavors([flavor.manifest() for flavor in offered], after(crds))
+    flavors = Flavors([of_stack(flavor, settings).manifest() for flavor in offered], after(crds))
     users = Users(settings.users, settings, after(*first, crds, operator, flavors))
     return {
         "namespace": SYSTEM_NAMESPACE,

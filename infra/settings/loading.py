@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from infra import PROJECT, ROOT
-from infra.settings import flavors, headroom, problems
+from infra.settings import flavors, headroom, lifecycle_checks, problems
 from infra.settings.aws import checks, ecr_images
 from infra.settings.aws.models import KEYS as AWS_KEYS
 from infra.settings.aws.models import Aws
@@ -75,6 +75,7 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
     if settings is not None and not wrong and (parsed is not None or not on_aws):
         found += flavors.problems_of(settings.users, flavors.names(parsed))
         found += headroom.problems_of(settings.fast_starts, parsed)
+        found += lifecycle_checks.problems_of(settings, parsed, settings.users)
     if found or settings is None:
         raise SettingsError(found)
     return settings.model_copy(update={"aws": parsed})

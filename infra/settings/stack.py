@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from devservers.api import registries
@@ -19,6 +18,7 @@ from infra.settings.aws.models import EFS, GP3, SYSTEM_NODE_SELECTOR, Aws
 from infra.settings.bastion import Bastion
 from infra.settings.egress import Egress
 from infra.settings.fast_starts import FastStarts
+from infra.settings.lifecycle import FlavorDefaults
 from infra.settings.model import Cpu, Image, Memory, SettingsModel, allowed
 from infra.settings.overcommit import Overcommit
 from infra.settings.quota import Quota, Registries
@@ -109,14 +109,6 @@ class User(UserSpec):
 
     model_config = ConfigDict(extra="forbid")
 
-    @field_validator("budget", "dotfiles", mode="before")
-    @classmethod
-    def _not_yet(cls, value: object, about: ValidationInfo) -> object:
-        if value is not None:
-            name = {"field": to_camel(about.field_name or "")}
-            raise PydanticCustomError("unavailable", "{field} is not available yet; leave it out", name)
-        return value
-
     @field_validator("managed_by", mode="before")
     @classmethod
     def _set_by_the_stack(cls, value: object) -> object:
@@ -133,7 +125,7 @@ class User(UserSpec):
         return name
 
 
-class Settings(SettingsModel):
+class Settings(FlavorDefaults):
     """The configuration of one stack, keys in camelCase under `devservers:`."""
 
     cluster: Literal["local", "aws"] = Field(json_schema_extra=allowed("local or aws"))

@@ -60,7 +60,7 @@ def test_pool_follows_its_settings_entry() -> None:
 
 
 def test_pool_flavor_says_where_its_machines_are_and_of_which_kind() -> None:
-    """devctl refuses a change of flavor that a home in another zone, or an image, can't follow."""
+    """By these devctl refuses a flavor that a home in another zone, or an image, can't follow to."""
     cpu, gpu = pools_of(aws(PRODUCTION, pools=[CPU, GPU | {"zones": ["eu-central-1b", "eu-central-1a"]}]))
     flavor = gpu.flavor()
     assert flavor is not None

@@ -392,7 +392,7 @@ def pulumi_path(value: object) -> str:
     if isinstance(value, str):
         return value or '""'
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else (
-        "[]" if value == () else str(value)
+        "[]" if value == () else ", ".join(value) if isinstance(value, tuple) else str(value)
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from devservers.api.fields import Matching
 from devservers_core.names import LABEL_POOL
 from infra.catalog import FAMILIES
 from infra.catalog.github import OIDC_ISSUER
+from infra.settings.lifecycle import FlavorDefaults
 from infra.settings.model import Cidr, Cidrs, SettingsModel, allowed
 
 GP3 = "gp3"
@@ -111,7 +112,7 @@ class SystemNodes(SettingsModel):
     """Maximum number of nodes."""
 
 
-class PoolSettings(SettingsModel):
+class PoolSettings(FlavorDefaults):
     """A pool of equal nodes; its node groups, ResourceFlavor and flavor follow."""
 
     name: Annotated[
