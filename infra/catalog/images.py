@@ -61,7 +61,7 @@ OPERATOR = Image(
     ".",
     ("pyproject.toml", "uv.lock", "core/devservers_core", "operator/pyproject.toml", "operator/devservers"),
 )
-SSH = Image("ssh", "images/ssh/Dockerfile", "images/ssh", ("user.c", "devserver.h", "*.c", "*.h", "skel"))
+AGENT = Image("agent", "images/agent/Dockerfile", "images/agent", ("go.mod", "main.go", "internal", "openssh", "skel"))
 BASE = Image("base", "images/base/Dockerfile", "images/base", ("terminfo", "externally-managed", "profile.sh"))
 BASTION = Image(
     "bastion",
@@ -69,5 +69,5 @@ BASTION = Image(
     ".",
     ("pyproject.toml", "uv.lock", "core/devservers_core", "cli/devctl", "bastion"),
 )
-PLATFORM = (SSH, BASE, OPERATOR, BASTION)
+PLATFORM = (AGENT, BASE, OPERATOR, BASTION)
 """In the order they are built: what changes least comes first."""

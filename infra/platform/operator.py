@@ -28,7 +28,7 @@ def environment(settings: Settings, hosts: Sequence[pulumi.Input[str]] = ()) -> 
     """
     values: dict[str, pulumi.Input[str]] = {
         "DEFAULT_IMAGE": settings.images.base,
-        "SSH_IMAGE": settings.images.ssh,
+        "AGENT_IMAGE": settings.images.agent,
         "NAMESPACE": SYSTEM_NAMESPACE,
         "STORAGE_CLASS": settings.home_class,
         "QUOTA_STORAGE": settings.quota.storage,

@@ -57,7 +57,7 @@ class FastStarts(SettingsModel):
     pre_pull: Annotated[
         tuple[PrePull, ...], Field(max_length=32, json_schema_extra=allowed("a list of images, each once"))
     ] = ()
-    """Images that each node of the pools pulls as soon as it is there, images.ssh and images.base with them."""
+    """Images that each node of the pools pulls as soon as it is there, images.agent and images.base with them."""
     headroom: Annotated[
         tuple[Headroom, ...], Field(max_length=40, json_schema_extra=allowed("a list, each pool and flavor once"))
     ] = ()

@@ -27,7 +27,7 @@ LOCAL = "local"
 AWS = "aws"
 IMAGE_VARIABLES = {
     "operator": "DEVSERVERS_IMAGE_OPERATOR",
-    "ssh": "DEVSERVERS_IMAGE_SSH",
+    "agent": "DEVSERVERS_IMAGE_AGENT",
     "base": "DEVSERVERS_IMAGE_BASE",
     "bastion": "DEVSERVERS_IMAGE_BASTION",
     "kueue": "DEVSERVERS_IMAGE_KUEUE",
@@ -53,8 +53,8 @@ class Images(SettingsModel):
 
     operator: Image
     """Runs the operator."""
-    ssh: Image
-    """Carries OpenSSH and the init program into every server."""
+    agent: Image
+    """Carries the agent and OpenSSH into every server."""
     base: Image
     """What a server runs when it names no image."""
     bastion: Image

@@ -18,7 +18,7 @@ from devservers_core.types import Json
 from tests.support.cluster.client import Client
 
 UID = 20011
-SETTINGS = BuildSettings("registry.example/base:1", "registry.example/ssh:1", "standard")
+SETTINGS = BuildSettings("registry.example/base:1", "registry.example/agent:1", "standard")
 
 PLAIN: Json = {"flavor": "stored"}
 FULL: Json = {

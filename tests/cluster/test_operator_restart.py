@@ -60,7 +60,7 @@ def test_upgrade_restarts_no_server(server: ApiServer, world: World) -> None:
         world.admin.patch("devservers.io/v1", "DevServer", "other", {"spec": {"running": False}}, "dev-upgrade")
         world.wait("upgrade", "other", lambda s: s["status"].get("phase") == "Stopped", "stopped")
     mark = server.audit_mark()
-    with running_operator(server, "new", default_image="example.com/base:2", ssh_image="example.com/ssh:2"):
+    with running_operator(server, "new", default_image="example.com/base:2", agent_image="example.com/agent:2"):
         assert operator_writes(server, mark) == []
         assert _pods(world)["mydev"] == before["mydev"]
         # What an operator injects enters a pod at its next start.
@@ -68,7 +68,7 @@ def test_upgrade_restarts_no_server(server: ApiServer, world: World) -> None:
         world.wait_reason("upgrade", "other", "Running")
         pod = world.pods("upgrade", "other")[0]["spec"]
         assert pod["containers"][0]["image"] == "example.com/base:2"
-        assert pod["initContainers"][0]["image"] == "example.com/ssh:2"
+        assert pod["initContainers"][0]["image"] == "example.com/agent:2"
         remove(server, ["upgrade"])
 
 

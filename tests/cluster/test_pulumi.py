@@ -116,7 +116,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "DEVSERVERS_LOCAL_USER": "ann",
             "DEVSERVERS_LOCAL_KEYS_FILE": str(folder / "keys"),
             "DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:test",
-            "DEVSERVERS_IMAGE_SSH": "localhost/devservers/ssh:test",
+            "DEVSERVERS_IMAGE_AGENT": "localhost/devservers/agent:test",
             "DEVSERVERS_IMAGE_BASE": "localhost/devservers/base:test",
             "DEVSERVERS_IMAGE_BASTION": "localhost/devservers/bastion:test",
         }

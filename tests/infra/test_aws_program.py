@@ -14,7 +14,7 @@ from infra.policy.subject import at, decoded
 from infra.preview.recorder import Run, run
 from tests.support.infra.environment import CONFIGURATION, NAME, STACK, follows, part
 
-IMAGES = {name: f"registry.example.com/devservers/{name}:1" for name in ("operator", "ssh", "base", "bastion")}
+IMAGES = {name: f"registry.example.com/devservers/{name}:1" for name in ("operator", "agent", "base", "bastion")}
 LOOKS = """
 import sys
 import infra.settings.loading, infra.local.provider, infra.platform.stack, infra.preview.recorder

@@ -28,7 +28,7 @@ from tests.support.infra.aws_graph import DEV, settings
 from tests.support.infra.local_settings import raw
 from tests.support.infra.simulated import simulated
 
-IMAGES = Images(operator="l/op:1", ssh="l/ssh:1", base="l/base:1", bastion="l/bastion:1")
+IMAGES = Images(operator="l/op:1", agent="l/agent:1", base="l/base:1", bastion="l/bastion:1")
 CUDA = "ghcr.io/team/cuda:12.4"
 CPU = Pool("cpu", nodes=3, cpu=7500, memory=28000)
 A10G = Pool("a10g", nodes=2, cpu=15500, memory=60000, gpus=2, gpus_per_server=1, disk=140, gpu_model="A10G")
@@ -142,10 +142,10 @@ def test_placeholder_gives_way_at_once_and_to_everybody() -> None:
 
 def test_pre_pull_runs_nothing_of_the_listed_images() -> None:
     images = pre_pull.images_of(CPU, IMAGES, [(CUDA, ()), ("team/other:1", ["a10g"])])
-    assert images == ["l/ssh:1", "l/base:1", CUDA]
+    assert images == ["l/agent:1", "l/base:1", CUDA]
     pod = pre_pull.daemon_set(CPU, images, IMAGES, [])["spec"]["template"]["spec"]
     install, pull = pod["initContainers"]
-    assert (install["image"], pull["image"]) == ("l/ssh:1", CUDA)
+    assert (install["image"], pull["image"]) == ("l/agent:1", CUDA)
     assert pull["command"] == ["/opt/devservers/bin/devserver-inspect", "command"]
     (mount,) = pull["volumeMounts"]
     assert mount == {"name": "programs", "mountPath": "/opt/devservers", "readOnly": True}

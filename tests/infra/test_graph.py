@@ -44,7 +44,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "DEVSERVERS_LOCAL_USER": "ann",
         "DEVSERVERS_LOCAL_KEYS_FILE": str(folder / "keys"),
         "DEVSERVERS_IMAGE_OPERATOR": "localhost/devservers/operator:1",
-        "DEVSERVERS_IMAGE_SSH": "localhost/devservers/ssh:1",
+        "DEVSERVERS_IMAGE_AGENT": "localhost/devservers/agent:1",
         "DEVSERVERS_IMAGE_BASE": "localhost/devservers/base:1",
         "DEVSERVERS_IMAGE_BASTION": "localhost/devservers/bastion:1",
         "DEVSERVERS_IMAGE_KUEUE": "localhost/devservers/kueue:1",
@@ -343,7 +343,7 @@ class TestOperator:
         (container,) = pod["containers"]
         assert {each["name"]: each["value"] for each in container["env"]} == {
             "DEVSERVERS_DEFAULT_IMAGE": "localhost/devservers/base:1",
-            "DEVSERVERS_SSH_IMAGE": "localhost/devservers/ssh:1",
+            "DEVSERVERS_AGENT_IMAGE": "localhost/devservers/agent:1",
             "DEVSERVERS_NAMESPACE": "devservers-system",
             "DEVSERVERS_CLOSED_NETWORKS": "10.244.0.0/24,172.18.0.2/32",
             "DEVSERVERS_QUOTA_STORAGE": "500Gi",
@@ -391,7 +391,7 @@ def test_user_resource_of_a_suspended_user_waits_for_phase_suspended(tmp_path: P
     [
         ({"cluster": "local", "operator": {"replicas": 0}}, {}, "devservers:operator.replicas = 0"),
         ({"cluster": "local"}, {"DEVSERVERS_CONTEXT": "prod"}, "DEVSERVERS_CONTEXT=prod"),
-        ({"cluster": "local"}, {"DEVSERVERS_IMAGE_SSH": "!"}, "devservers:images.ssh = !"),
+        ({"cluster": "local"}, {"DEVSERVERS_IMAGE_AGENT": "!"}, "devservers:images.agent = !"),
         (
             {"cluster": "local"},
             {"DEVSERVERS_IMAGE_KUEUE": "a/b"},

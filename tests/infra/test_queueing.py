@@ -23,7 +23,7 @@ from infra.platform.pools import Pool
 from infra.settings.stack import Images, Queueing, Settings
 
 IMAGES = Images(
-    operator="localhost/op:1", ssh="localhost/ssh:1", base="localhost/base:1", bastion="localhost/bastion:1"
+    operator="localhost/op:1", agent="localhost/agent:1", base="localhost/base:1", bastion="localhost/bastion:1"
 )
 LOCAL = Settings(cluster="local", images=IMAGES)
 CPU = Pool("cpu", nodes=3, cpu=7500, memory=28000)

@@ -23,7 +23,9 @@ from infra.catalog.images import PLATFORM, Image
 from infra.settings.aws import ecr_images
 from infra.settings.aws.models import Aws
 
-REPOSITORIES = tuple(sorted(image.name for image in PLATFORM))
+FORMER_IMAGES = ("ssh",)
+"""Images of earlier versions, which servers started by them still run: their repositories stay."""
+REPOSITORIES = tuple(sorted({*(image.name for image in PLATFORM), *FORMER_IMAGES}))
 """One for each image, whether `pulumi up` builds it or somebody else pushes it there."""
 UNTAGGED_DAYS = 7
 """After so long, layers of failed pushes go. What a multi-platform image consists of is untagged, too, but ECR keeps

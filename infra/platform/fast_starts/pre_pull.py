@@ -19,7 +19,7 @@ from infra.settings.stack import Images
 
 APP = "devservers-pre-pull"
 _PROGRAMS = "/opt/devservers"
-_INSTALL = [f"{_PROGRAMS}/bin/install", "/target", "/run/devservers"]
+_INSTALL = [f"{_PROGRAMS}/bin/devserver-agent", "install", "/target", "/run/devservers"]
 """What a server's first init container runs too: brings the platform's programs into a volume."""
 _ENDS_AT_ONCE = [f"{_PROGRAMS}/bin/devserver-inspect", "command"]
 """Prints what became of a server's command, and nothing where there is none."""
@@ -31,7 +31,7 @@ _MEMORY_LIMIT = "64Mi"
 def images_of(pool: Pool, images: Images, listed: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
     """The images to pull in a pool: those listed for it or for all, after the platform's own two."""
     mine = [image for image, pools in listed if not pools or pool.name in pools]
-    return list(dict.fromkeys([images.ssh, images.base, *mine])) if mine else []
+    return list(dict.fromkeys([images.agent, images.base, *mine])) if mine else []
 
 
 def daemon_set(pool: Pool, images: Sequence[str], own: Images, pull_secrets: list[str]) -> dict[str, Any]:
@@ -41,11 +41,11 @@ def daemon_set(pool: Pool, images: Sequence[str], own: Images, pull_secrets: lis
         {"key": taint["key"], "operator": "Equal", "value": taint["value"], "effect": taint["effect"]}
         for taint in pool.taints()
     ]
-    others = [image for image in images if image not in (own.ssh, own.base)]
+    others = [image for image in images if image not in (own.agent, own.base)]
     resources = {"requests": REQUESTS, "limits": {"memory": _MEMORY_LIMIT}}
     install = {
         "name": "install",
-        "image": own.ssh,
+        "image": own.agent,
         "imagePullPolicy": "IfNotPresent",
         "command": _INSTALL,
         "resources": resources,

@@ -2,7 +2,7 @@
 
 Invariant: every pod passes Pod Security `restricted`, whatever the server's spec. Nothing of a spec reaches a security
 context: a spec has an image, a command, variables and claims, and the rest is fixed. The container's first process is
-`devserver-init`, brought by the init container, so that any image works and a server stays up when the owner's command
+`devserver-agent`, brought by the init container, so that any image works and a server stays up when the owner's command
 ends; the image's own entrypoint is never used.
 """
 
@@ -16,6 +16,7 @@ from devservers.api.lifecycle import DEFAULT_GRACE, SPOT_GRACE
 from devservers.api.user import DevServerUser
 from devservers_core.duration import parse_duration
 from devservers_core.names import (
+    AGENT_PORT,
     ANNOTATION_CAPACITY,
     ANNOTATION_RESTARTED_AT,
     HOME_PATH,
@@ -38,14 +39,15 @@ from .manifest import child_labels, compact
 from .registry import platform_secret_name
 from .storage import Storage, storage
 
-INIT_CONTAINER = "ssh"
+INIT_CONTAINER = "agent"
 BIN_PATH = "/opt/devservers"
-INIT_PROGRAM = f"{BIN_PATH}/bin/devserver-init"
+AGENT_PROGRAM = f"{BIN_PATH}/bin/devserver-agent"
 KEYS_PATH = "/etc/devservers/keys"
 HOST_KEY_PATH = "/etc/devservers/host-key"
 RUN_PATH = "/run/devservers"
 PROFILE_PATH = "/etc/profile.d/00-devservers.sh"
 """Read by /etc/profile, which has just reset PATH, before the image's own files in that folder add to it."""
+POD_UID_VARIABLE = "DEVSERVERS_POD_UID"
 ANNOTATION_SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 """On a pod, "false": the cluster autoscaler never evicts it, however little of its node is in use (cluster-autoscaler,
 FAQ). A server is somebody's work."""
@@ -64,8 +66,8 @@ class BuildSettings:
     default_image: str
     """Image of servers that name none."""
 
-    ssh_image: str
-    """Image of the init container, which brings devserver-init and OpenSSH."""
+    agent_image: str
+    """Image of the init container, which brings the agent and OpenSSH."""
 
     storage_class: str | None = None
     """StorageClass of new homes; None leaves it to the cluster's default."""
@@ -157,9 +159,9 @@ def _init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Json:
     # the init container never raises that, and always has what the namespace's quota insists on.
     return {
         "name": INIT_CONTAINER,
-        "image": settings.ssh_image,
+        "image": settings.agent_image,
         "imagePullPolicy": "IfNotPresent",
-        "command": [f"{BIN_PATH}/bin/install", "/target", RUN_PATH],
+        "command": [AGENT_PROGRAM, "install", "/target", RUN_PATH],
         "securityContext": _container_security(),
         **_resources(flavor, only=(*_CPU_AND_MEMORY, DISK)),
         "volumeMounts": [
@@ -177,15 +179,19 @@ def _main_container(
     container: Json = {
         "name": MAIN_CONTAINER,
         "image": spec.image or settings.default_image,
-        "command": [INIT_PROGRAM, *ssh, "--", *map(_literal, (*spec.command, *spec.args))],
+        "command": [
+            *(AGENT_PROGRAM, "run", *ssh, "--grace", str(grace_seconds(server, flavor)), "--"),
+            *map(_literal, (*spec.command, *spec.args)),
+        ],
         "workingDir": HOME_PATH,
         "env": _environment(server, user),
+        "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
         "securityContext": _container_security(),
         **_resources(flavor),
         "volumeMounts": [
             *stored.mounts,
             {"name": "shm", "mountPath": "/dev/shm"},
-            # Both are made by the init container and filled by devserver-init, which knows the image's shell and PATH.
+            # Both are made by the init container and filled by the agent, which knows the image's shell and PATH.
             {"name": "run", "mountPath": "/etc/passwd", "subPath": "passwd", "readOnly": True},
             {"name": "run", "mountPath": PROFILE_PATH, "subPath": "profile", "readOnly": True},
             {"name": "keys", "mountPath": "/etc/group", "subPath": "group", "readOnly": True},
@@ -199,10 +205,10 @@ def _main_container(
         # The platform's own image may exist only on the node (the embedded cluster has no registry).
         container["imagePullPolicy"] = "IfNotPresent"
     if spec.enable_ssh:
-        container["ports"] = [{"name": "ssh", "containerPort": SSH_POD_PORT, "protocol": "TCP"}]
+        container["ports"].append({"name": "ssh", "containerPort": SSH_POD_PORT, "protocol": "TCP"})
         # Not a startup probe: the first one that can succeed comes a second after the start (periodSeconds is whole
         # seconds, at least 1), and the container counts as running only when this is through just the same.
-        command = [INIT_PROGRAM, "--answers", str(START_SECONDS)]
+        command = [AGENT_PROGRAM, "answers", str(START_SECONDS)]
         container["lifecycle"] = {"postStart": {"exec": {"command": command}}}
     return container
 
@@ -221,7 +227,11 @@ def _environment(server: DevServer, user: DevServerUser) -> list[Json]:
     }
     own = {variable.name: variable.value for variable in (*user.spec.env, *server.spec.env)}
     merged = fixed | {name: value for name, value in own.items() if name not in fixed}
-    return [compact({"name": name, "value": _literal(value)}) for name, value in merged.items()]
+    return [
+        # Plans name the pod that they are for.
+        {"name": POD_UID_VARIABLE, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},
+        *(compact({"name": name, "value": _literal(value)}) for name, value in merged.items()),
+    ]
 
 
 def _literal(text: str) -> str:

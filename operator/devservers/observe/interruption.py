@@ -91,7 +91,7 @@ def _cause_of_pod(lost: Json, *, recorded: bool) -> tuple[str, str] | None:
         kueue_text = _one_line(str(queue.get("message") or ""))
         return "LostItsPlace", "it lost its place in the queue" + (f": {kueue_text}" if kueue_text else "")
     reason = str(pods.status(lost).get("reason") or "")
-    # A pod that is deleted ends Failed as well, without either: devserver-init's exit code is that of a signal.
+    # A pod that is deleted ends Failed as well, without either: devserver-agent's exit code is that of a signal.
     if pods.pod_phase(lost) == "Failed" and (reason or node_text):
         return "EndedByNode", f"its node{node} ended it" + (node_text or (f" ({reason})" if reason else ""))
     return ("PodDeleted", "its pod was deleted, but not by you") if recorded else None

@@ -185,7 +185,7 @@ class Operator:
             host_ca,
             BuildSettings(
                 settings.default_image,
-                settings.ssh_image,
+                settings.agent_image,
                 settings.storage_class,
                 settings.pull_secret_names,
                 settings.queueing,

@@ -18,8 +18,8 @@ class Settings(BaseSettings):
     default_image: str = f"{LOCAL_IMAGES}/base:latest"
     """Image of servers that name none. Changing it restarts nothing; it is used at a server's next start."""
 
-    ssh_image: str = f"{LOCAL_IMAGES}/ssh:latest"
-    """Image whose init container carries OpenSSH and the init program into any image."""
+    agent_image: str = f"{LOCAL_IMAGES}/agent:latest"
+    """Image whose init container carries the agent and OpenSSH into any image."""
 
     namespace: str = SYSTEM_NAMESPACE
     """Where the Lease, the uid ConfigMap and the user CA Secret live."""

@@ -114,7 +114,7 @@ def running_operator(
     metrics_port, health_port = free_ports(2)
     values: dict[str, object] = {
         "default_image": "example.com/base:1",
-        "ssh_image": "example.com/ssh:1",
+        "agent_image": "example.com/agent:1",
         "namespace": SYSTEM,
         "identity": identity,
         "listen": "127.0.0.1",

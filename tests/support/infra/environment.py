@@ -58,7 +58,7 @@ def configured(**changes: Any) -> Settings:
     image = "registry.example.com/devservers/{}:1"
     images = Images(
         operator=image.format("operator"),
-        ssh=image.format("ssh"),
+        agent=image.format("agent"),
         base=image.format("base"),
         bastion=image.format("bastion"),
     )

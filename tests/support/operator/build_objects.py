@@ -12,7 +12,7 @@ from devservers.build.devserver import BuildSettings, ServerRequest, manifests
 UID = 20007
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIexample ann@laptop"
 CA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIauthority user-ca\n"
-SETTINGS = BuildSettings("registry.example/base:1", "registry.example/ssh:1")
+SETTINGS = BuildSettings("registry.example/base:1", "registry.example/agent:1")
 
 
 def server(annotations: dict[str, str] | None = None, **spec: object) -> DevServer:

@@ -16,7 +16,9 @@ AGENT = Path(__file__).parents[3] / "images" / "agent"
 
 @pytest.fixture(scope="module")
 def go_environment() -> dict[str, str]:
-    return gotool.environment(current(), Progress())
+    paths = current()
+    # Beside the toolchain's own cache, which is deleted when its last tool is built.
+    return gotool.environment(paths, Progress()) | {"GOCACHE": str(paths.cache / "agent" / "go-build")}
 
 
 COMMANDS = (("gofmt", "-l", "."), ("go", "vet", "./..."), ("go", "test", "./..."))

@@ -23,6 +23,7 @@ ALLOWED_VOLUMES = {
     "csi",
     "ephemeral",
 }
+AGENT = ("/opt/devservers/bin/devserver-agent", "run")
 FORBIDDEN = {"hostNetwork", "hostPID", "hostIPC", "hostAliases", "hostUsers", "shareProcessNamespace"}
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
@@ -142,15 +143,15 @@ def assert_nothing_dropped(value: object, path: str = "") -> None:
 @pytest.mark.parametrize(
     ("spec", "command"),
     [
-        ({}, ["/opt/devservers/bin/devserver-init", "--ssh", "--"]),
-        ({"enableSSH": False}, ["/opt/devservers/bin/devserver-init", "--"]),
+        ({}, [*AGENT, "--ssh", "--grace", "120", "--"]),
+        ({"enableSSH": False}, [*AGENT, "--grace", "120", "--"]),
         (
             {"command": ["python", "-m"], "args": ["http.server"]},
-            ["/opt/devservers/bin/devserver-init", "--ssh", "--", "python", "-m", "http.server"],
+            [*AGENT, "--ssh", "--grace", "120", "--", "python", "-m", "http.server"],
         ),
     ],
 )
-def test_main_container_command_starts_with_devserver_init(spec: dict[str, Any], command: list[str]) -> None:
+def test_main_container_command_starts_with_the_agent(spec: dict[str, Any], command: list[str]) -> None:
     container = main_container(server=server(**spec))
     assert container["command"] == command
     assert "args" not in container
@@ -171,10 +172,19 @@ def expanded(text: str) -> str:
     return re.sub(r"\$\$|\$\([^)]*\)", lambda found: "$" if found[0] == "$$" else "expanded", text)
 
 
-def test_pod_template_without_ssh_has_no_port_and_no_probe() -> None:
+def test_pod_template_without_ssh_has_no_ssh_port_and_no_probe() -> None:
     container = main_container(server=server(enableSSH=False))
-    assert not {"ports", "lifecycle"} & container.keys()
-    assert {"ports", "lifecycle"} <= main_container().keys()
+    assert "lifecycle" not in container
+    assert [port["containerPort"] for port in container["ports"]] == [2224]
+    assert "lifecycle" in main_container()
+    assert [port["containerPort"] for port in main_container()["ports"]] == [2224, 2222]
+
+
+@pytest.mark.parametrize(("lifecycle", "seconds"), [({}, 120), ({"gracePeriod": "45s"}, 45)])
+def test_pod_template_grace_period_is_the_agents(lifecycle: dict[str, str], seconds: int) -> None:
+    pod = template(server=server(lifecycle=lifecycle))["spec"]
+    command = pod["containers"][0]["command"]
+    assert pod["terminationGracePeriodSeconds"] == int(command[command.index("--grace") + 1]) == seconds
 
 
 def test_pull_policy_is_set_for_the_platforms_image_only() -> None:
@@ -193,6 +203,10 @@ def test_environment_has_the_users_then_the_servers_variables_under_the_platform
         ),
     )
     assert container["env"] == [
+        {
+            "name": "DEVSERVERS_POD_UID",
+            "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}},
+        },
         {"name": "DEVSERVERS_NAME", "value": "mydev"},
         {"name": "DEVSERVERS_USER", "value": "ann"},
         {"name": "HOME", "value": "/home/dev"},

@@ -11,7 +11,7 @@ import pytest
 from devservers.build.devserver import BuildSettings, flavor_changed, manifests
 from tests.support.operator.build_objects import child, flavor, request, server, user
 
-NEWER = BuildSettings("registry.example/base:2", "registry.example/ssh:2", "fast")
+NEWER = BuildSettings("registry.example/base:2", "registry.example/agent:2", "fast")
 EDITED = {"resources": {"limits": {"cpu": "8"}}, "shmSize": "4Gi"}
 
 
@@ -141,7 +141,7 @@ def test_hashes_equal_those_of_the_first_version() -> None:
     assert annotations["devservers.io/flavor-hash"] == "83e23f530c311bdd"
 
 
-QUEUED = BuildSettings("registry.example/base:1", "registry.example/ssh:1", queueing=True)
+QUEUED = BuildSettings("registry.example/base:1", "registry.example/agent:1", queueing=True)
 QUEUE_LABELS = {"kueue.x-k8s.io/queue-name": "interactive", "kueue.x-k8s.io/priority-class": "dev-interactive"}
 
 

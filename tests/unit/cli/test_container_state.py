@@ -40,10 +40,12 @@ def test_parse_command_end_malformed_answer_is_none(answer: bytes) -> None:
 @pytest.mark.parametrize(
     ("line", "ours"),
     [
+        (b"devserver-agent: the command ended; the server stays: exit code 4\n", True),
         (b"devserver-init: the command ended; the server stays: exit code 4\n", True),
         (b"2026-11-30T00:28:16.123456789Z devserver-init: x\n", True),
         (b"loss 0.1\n", False),
         (b"starting devserver-init: no\n", False),
+        (b"devserver-login: no\n", False),
     ],
 )
 def test_platform_line_matches_only_lines_of_the_first_process(line: bytes, ours: bool) -> None:

@@ -13,7 +13,7 @@ from infra.settings.problems import SettingsError
 from infra.settings.stack import Images, Operator, Queueing, Settings
 
 IMAGES = Images(
-    operator="localhost/op:1", ssh="localhost/ssh:1", base="localhost/base:1", bastion="localhost/bastion:1"
+    operator="localhost/op:1", agent="localhost/agent:1", base="localhost/base:1", bastion="localhost/bastion:1"
 )
 SETTINGS = Settings(cluster="local", images=IMAGES)
 NAMESPACES: list[dict[str, Any]] = [

@@ -20,7 +20,7 @@ NODE: dict[str, Any] = {
 }
 SERVICE: dict[str, Any] = {"spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]}}
 SLICE: dict[str, Any] = {"endpoints": [{"addresses": ["10.213.0.2"]}]}
-IMAGES = Images(operator="localhost/o:1", ssh="localhost/s:1", base="localhost/b:1", bastion="localhost/t:1")
+IMAGES = Images(operator="localhost/o:1", agent="localhost/a:1", base="localhost/b:1", bastion="localhost/t:1")
 SITE = Site("10.213.0.2", "10.213.0.1", 1500, (), "devservers", True)
 
 

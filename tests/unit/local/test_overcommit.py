@@ -13,7 +13,7 @@ from infra.local.capacity import Capacity, flavors, pools
 from infra.settings.overcommit import Overcommit, divided
 from infra.settings.stack import Images, Settings
 
-IMAGES = Images(operator="localhost/o:1", ssh="localhost/s:1", base="localhost/b:1", bastion="localhost/t:1")
+IMAGES = Images(operator="localhost/o:1", agent="localhost/a:1", base="localhost/b:1", bastion="localhost/t:1")
 SETTINGS = Settings(cluster="local", images=IMAGES)
 TWO_CORES = Capacity(cpu=2000, memory=8 * 1024 - 100 - 400)
 """2 CPUs and 8 GiB, without what the kubelet evicts at and what firmware and kernel keep."""

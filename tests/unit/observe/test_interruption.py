@@ -29,7 +29,7 @@ def ending(reason: str = "", *, annotations: dict[str, str] | None = None, messa
 
 
 def failed(pod: Json) -> Json:
-    """As devserver-init leaves a pod: its exit code is that of a signal."""
+    """As devserver-agent leaves a pod: its exit code is that of a signal."""
     pod["status"]["phase"] = "Failed"
     return pod
 

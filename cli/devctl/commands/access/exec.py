@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 LOGIN_SHELL = "/opt/devservers/bin/devserver-login"
-"""The login shell of SSH sessions: the image's shell, in the server's environment (images/ssh)."""
+"""The login shell of SSH sessions: the image's shell, in the server's environment (images/agent)."""
 _LOGIN_SCRIPT = f"""\
 [ -z "$2" ] || export TERM="$2"
 [ ! -x {LOGIN_SHELL} ] || exec {LOGIN_SHELL} --login ${{1:+-c "$1"}}

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 1.0
 """Seconds between two looks for the next container."""
-PLATFORM_LINE = re.compile(rb"(\d{4}-\S+Z )?devserver-init: ")
-"""The start of a line that the server's first process wrote, with and without a time."""
+PLATFORM_LINE = re.compile(rb"(\d{4}-\S+Z )?devserver-(agent|init): ")
+"""The start of a line that the server's first process wrote, with and without a time.
+
+It is devserver-init in a server that was started by a version before the agent.
+"""
 SETTLE_SECONDS = 10.0
 """Seconds after the end of its output in which a container that ended may still be called running."""
 

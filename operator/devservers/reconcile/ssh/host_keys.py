@@ -45,7 +45,7 @@ async def ensure_host_key(
                 raise
             secret = await client.get("Secret", namespace, name)
     elif certificate != valid:
-        # In place: the kubelet updates the pod's volume, and devserver-init makes sshd read it.
+        # In place: the kubelet updates the pod's volume, and devserver-agent makes sshd read it.
         secret = await client.replace({**secret, "data": {**secret["data"], **data}})
     return public_of(secret)
 
