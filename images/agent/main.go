@@ -17,6 +17,7 @@ import (
 	"devservers.io/agent/internal/paths"
 	"devservers.io/agent/internal/run"
 	"devservers.io/agent/internal/sshd"
+	"devservers.io/agent/internal/wish"
 )
 
 const usage = `usage: devserver-agent run [--ssh] [--grace SECONDS] [-- COMMAND [ARGUMENT ...]]
@@ -32,17 +33,20 @@ func main() {
 		os.Exit(login.Main(dashed, arguments))
 	case "devserver-inspect":
 		os.Exit(inspect.Main(arguments))
+	case "devserver":
+		os.Exit(wish.Main(arguments))
 	}
-	os.Exit(agent(arguments))
+	os.Exit(command(arguments))
 }
 
-func agent(arguments []string) int {
+func command(arguments []string) int {
 	switch {
 	case len(arguments) >= 1 && arguments[0] == "run":
 		options, err := run.Parse(arguments[1:])
 		if err != nil {
 			return wrong(err.Error())
 		}
+		options.Service = startLifecycle
 		return run.Main(options)
 	case len(arguments) == 2 && arguments[0] == "answers":
 		seconds, err := strconv.ParseUint(arguments[1], 10, 31)

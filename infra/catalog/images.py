@@ -61,7 +61,7 @@ OPERATOR = Image(
     ".",
     ("pyproject.toml", "uv.lock", "core/devservers_core", "operator/pyproject.toml", "operator/devservers"),
 )
-AGENT = Image("agent", "images/agent/Dockerfile", "images/agent", ("go.mod", "main.go", "internal", "openssh", "skel"))
+AGENT = Image("agent", "images/agent/Dockerfile", "images/agent", ("go.mod", "*.go", "internal", "openssh", "skel"))
 BASE = Image("base", "images/base/Dockerfile", "images/base", ("terminfo", "externally-managed", "profile.sh"))
 BASTION = Image(
     "bastion",

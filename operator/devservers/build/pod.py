@@ -42,6 +42,8 @@ from .storage import Storage, storage
 INIT_CONTAINER = "agent"
 BIN_PATH = "/opt/devservers"
 AGENT_PROGRAM = f"{BIN_PATH}/bin/devserver-agent"
+COMMAND_PATH = "/usr/local/bin/devserver"
+"""The command `devserver` in a server, a link to the agent."""
 KEYS_PATH = "/etc/devservers/keys"
 HOST_KEY_PATH = "/etc/devservers/host-key"
 RUN_PATH = "/run/devservers"
@@ -196,6 +198,7 @@ def _main_container(
             {"name": "run", "mountPath": PROFILE_PATH, "subPath": "profile", "readOnly": True},
             {"name": "keys", "mountPath": "/etc/group", "subPath": "group", "readOnly": True},
             {"name": "devservers-bin", "mountPath": BIN_PATH, "readOnly": True},
+            *_command_mount(stored),
             {"name": "keys", "mountPath": KEYS_PATH, "readOnly": True},
             {"name": "host-key", "mountPath": HOST_KEY_PATH, "readOnly": True},
             {"name": "run", "mountPath": RUN_PATH},
@@ -211,6 +214,16 @@ def _main_container(
         command = [AGENT_PROGRAM, "answers", str(START_SECONDS)]
         container["lifecycle"] = {"postStart": {"exec": {"command": command}}}
     return container
+
+
+def _command_mount(stored: Storage) -> list[Json]:
+    """The mount of the command `devserver` into a folder on PATH, whose value stays the image's own.
+
+    Without it where a volume of the server holds that folder: nothing is written into people's volumes.
+    """
+    if any(f"{COMMAND_PATH}/".startswith(f"{mount['mountPath'].rstrip('/')}/") for mount in stored.mounts):
+        return []
+    return [{"name": "devservers-bin", "mountPath": COMMAND_PATH, "subPath": "bin/devserver", "readOnly": True}]
 
 
 def _container_security() -> Json:

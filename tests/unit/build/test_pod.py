@@ -187,6 +187,16 @@ def test_pod_template_grace_period_is_the_agents(lifecycle: dict[str, str], seco
     assert pod["terminationGracePeriodSeconds"] == int(command[command.index("--grace") + 1]) == seconds
 
 
+@pytest.mark.parametrize(
+    ("path", "mounted"),
+    [("/data", True), ("/usr/local/bin2", True), ("/usr/local/", False), ("/usr/local/bin/devserver", False)],
+)
+def test_command_devserver_is_mounted_outside_of_the_servers_volumes(path: str, mounted: bool) -> None:
+    container = main_container(server=server(volumes=[{"claimName": "mine", "mountPath": path}]))
+    mounts = [mount for mount in container["volumeMounts"] if mount["name"] == "devservers-bin"]
+    assert [mount.get("subPath") for mount in mounts] == ([None, "bin/devserver"] if mounted else [None])
+
+
 def test_pull_policy_is_set_for_the_platforms_image_only() -> None:
     assert main_container()["image"] == "registry.example/base:1"
     assert main_container()["imagePullPolicy"] == "IfNotPresent"

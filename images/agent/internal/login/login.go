@@ -6,6 +6,7 @@ package login
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"syscall"
@@ -23,6 +24,9 @@ func Main(dashed bool, arguments []string) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "devserver-login: the server's variables are not set:", err)
 	}
+	if line == nil {
+		showMotd(paths.Motd, os.Stdout)
+	}
 	program := shell.Of(environment.Value(variables, "PATH"))
 	if program == "" {
 		fmt.Fprintln(os.Stderr, "this server's image has no shell: scp, sftp and port forwarding work, and "+
@@ -32,6 +36,22 @@ func Main(dashed bool, arguments []string) int {
 	err = syscall.Exec(program, argv(program, login, line), environment.With(variables, "SHELL", program))
 	fmt.Fprintf(os.Stderr, "the shell %s of this server's image can't be started: %v\n", program, err)
 	return 126
+}
+
+// maxMotd is how much of the message of the day is shown.
+const maxMotd = 4096
+
+// showMotd prints the message of the day into a terminal. In a session without one the output may be a protocol.
+func showMotd(file string, out *os.File) {
+	if info, err := out.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return
+	}
+	opened, err := os.Open(file)
+	if err != nil {
+		return
+	}
+	defer opened.Close()
+	_, _ = io.CopyN(out, opened, maxMotd)
 }
 
 func parse(login bool, arguments []string) (bool, *string) {

@@ -1,6 +1,8 @@
 package login
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 )
@@ -25,5 +27,21 @@ func TestLoginShellIsCalledAsItWasAskedFor(t *testing.T) {
 		if got := argv("/usr/bin/bash", login, line); !reflect.DeepEqual(got, this.want) {
 			t.Errorf("%v %q: %q", this.dashed, this.arguments, got)
 		}
+	}
+}
+
+func TestMotdIsShownInTerminalsOnly(t *testing.T) {
+	folder := t.TempDir()
+	motd, out := filepath.Join(folder, "motd"), filepath.Join(folder, "out")
+	if err := os.WriteFile(motd, []byte("stops at 18:00\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Create(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	showMotd(motd, file)
+	if text, _ := os.ReadFile(out); len(text) != 0 {
+		t.Fatalf("%q in a session that may be a protocol", text)
 	}
 }

@@ -17,6 +17,9 @@ const (
 	HostKey         = "/etc/devservers/host-key/ssh_host_ed25519_key"
 	HostCertificate = HostKey + "-cert.pub"
 
+	// Setup is the mounted set-up of the person, absent where there is none.
+	Setup = "/etc/devservers/setup"
+
 	// Home is the person's home.
 	Home = "/home/dev"
 
@@ -28,6 +31,8 @@ const (
 	SshdConfig   = Run + "/sshd_config"
 	SshdLog      = Run + "/sshd.log"
 	SshdLogOlder = Run + "/sshd.log.1"
+	// Motd is shown when somebody logs in.
+	Motd         = Run + "/motd"
 	CommandState = Run + "/command.json"
 
 	// TerminationLog is what Kubernetes keeps of the container's end, at most 4 KiB.
