@@ -45,6 +45,7 @@ def environment(settings: Settings, hosts: Sequence[pulumi.Input[str]] = ()) -> 
         "OPENED_NETWORKS": ",".join(settings.egress.allow),
         "NAME_SERVERS": ",".join(settings.egress.dns),
         "IMAGE_PULL_SECRETS": ",".join(settings.image_pull_secrets),
+        "TIME_ZONE": settings.time_zone,
         "QUEUEING": "true" if settings.queueing.enabled else "",
     }
     found = {f"{RESERVED_ENV_PREFIX}{name}": value for name, value in values.items() if value}

@@ -15,22 +15,23 @@ from infra.settings import availability
 from infra.settings.aws.models import Aws
 from infra.settings.lifecycle import GROUPS, FlavorDefaults
 from infra.settings.problems import Problem, problem
-from infra.settings.stack import User
+from infra.settings.stack import Settings
 
 _LIMITED = (("time_to_live", "max_time_to_live"), ("idle_timeout", "max_idle_timeout"))
 """A default, and the most that a server may ask for instead."""
 
 
-def problems_of(stack: FlavorDefaults, aws: Aws | None, users: Sequence[User]) -> list[Problem]:
+def problems_of(settings: Settings, aws: Aws | None) -> list[Problem]:
     """Everything wrong with them; ``aws`` None stands for a local stack."""
-    found = [*_defaults("", [stack])]
+    found = [*_zone("timeZone", settings.time_zone), *_defaults("", [settings])]
     for place, pool in enumerate(aws.pools if aws else ()):
         at = f"pools[{place}]"
         if FAMILIES[pool.family].gpu:
-            found += _defaults(at, [stack, pool])
+            found += _defaults(at, [settings, pool])
         else:
             found += _without_gpus(at, pool)
-    for place, user in enumerate(users):
+    for place, user in enumerate(settings.users):
+        found += _zone(f"users[{place}].timeZone", user.time_zone)
         found += availability.problems_of(f"users[{place}]", user)
         found += _hours(f"users[{place}].workingHours", user.working_hours)
     return found
@@ -67,10 +68,14 @@ def _without_gpus(at: str, pool: FlavorDefaults) -> Iterator[Problem]:
 def _hours(path: str, hours: WorkingHours | None) -> Iterator[Problem]:
     if hours is None:
         return
-    if hours.time_zone not in zoneinfo.available_timezones():
-        near = get_close_matches(hours.time_zone, sorted(zoneinfo.available_timezones()), 1)
-        remedy = f"use {near[0]}" if near else "use a name of the tz database, like Europe/Berlin"
-        yield problem(f"{path}.timeZone", hours.time_zone, "no such time zone", remedy)
+    yield from _zone(f"{path}.timeZone", hours.time_zone)
     for place, day in enumerate(hours.days):
         if day not in WEEKDAYS:
             yield problem(f"{path}.days[{place}]", day, "not a day of the week", f"use some of {', '.join(WEEKDAYS)}")
+
+
+def _zone(path: str, zone: str | None) -> Iterator[Problem]:
+    if zone and zone not in zoneinfo.available_timezones():
+        near = get_close_matches(zone, sorted(zoneinfo.available_timezones()), 1)
+        remedy = f"use {near[0]}" if near else "use a name of the tz database, like Europe/Berlin"
+        yield problem(path, zone, "no such time zone", remedy)

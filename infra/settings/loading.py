@@ -75,7 +75,7 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
     if settings is not None and not wrong and (parsed is not None or not on_aws):
         found += flavors.problems_of(settings.users, flavors.names(parsed))
         found += headroom.problems_of(settings.fast_starts, parsed)
-        found += lifecycle_checks.problems_of(settings, parsed, settings.users)
+        found += lifecycle_checks.problems_of(settings, parsed)
     if found or settings is None:
         raise SettingsError(found)
     return settings.model_copy(update={"aws": parsed})

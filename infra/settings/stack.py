@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from devservers.api import registries
 from devservers.api.fields import Matching
 from devservers.api.user import UserSpec
+from devservers_core.grammar import TIME_ZONE, TIME_ZONE_MAX
 from devservers_core.names import LOCAL_IMAGES, is_reserved_user
 from infra.settings.aws.models import EFS, GP3, SYSTEM_NODE_SELECTOR, Aws
 from infra.settings.bastion import Bastion
@@ -142,6 +143,14 @@ class Settings(FlavorDefaults):
         default=(), max_length=5000, json_schema_extra=allowed("a list of users, each name once")
     )
     """Who has servers. With cluster `local` an empty list means the person at this machine."""
+    time_zone: Annotated[
+        str,
+        Matching(
+            f"^$|{TIME_ZONE}", "not a time zone; use a name of the tz database, like Europe/Berlin", TIME_ZONE_MAX
+        ),
+        Field(json_schema_extra=allowed("a name of the tz database, like Europe/Berlin, or empty for UTC")),
+    ] = ""
+    """Of times of day that users type at the bastion, where their own timeZone is not set."""
     quota: Quota = Quota()
     """What a person may have."""
     registries: Registries = (registries.ANY,)

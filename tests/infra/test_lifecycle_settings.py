@@ -15,6 +15,7 @@ from devservers.api.shipped_flavors import SHIPPED
 from infra.aws.cluster.pool_layout import pools_of
 from infra.platform import flavors
 from infra.platform.flavors import of_stack
+from infra.platform.operator import environment
 from infra.settings import availability
 from infra.settings.lifecycle import FlavorDefaults, with_defaults
 from infra.settings.loading import load
@@ -141,6 +142,11 @@ def test_stack_accepts_what_the_api_accepts(group: str, value: Any, key: str, mo
 def test_flavor_without_settings_stays_as_it_is() -> None:
     settings = load("local", raw(lifecycle={}, idle={}, workingHours={}), {})
     assert made(settings)["cpu-small"] == SHIPPED[0].manifest()["spec"]
+
+
+def test_time_zone_of_the_stack_reaches_the_operator() -> None:
+    assert environment(load("local", raw(timeZone="Europe/Berlin"), {}))["DEVSERVERS_TIME_ZONE"] == "Europe/Berlin"
+    assert "DEVSERVERS_TIME_ZONE" not in environment(load("local", raw(), {}))
 
 
 @pytest.mark.usefixtures("everything_works")

@@ -87,6 +87,8 @@ class Limits:
     """Of all claims of the shared class together."""
     registries: str = registries.ANY
     """What images of their own may come from, with commas between (api/registries.py)."""
+    time_zone: str = ""
+    """Of the times of day of users who name none; empty is UTC."""
 
 
 NO_LIMITS = Limits()
@@ -142,6 +144,7 @@ def _namespace(user: DevServerUser, uid: int, limits: Limits) -> Json:
         for mode in ("enforce", "warn", "audit")
         for suffix, value in (("", _POD_SECURITY), ("-version", "latest"))
     }
+    time_zone = user.spec.time_zone or limits.time_zone
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -161,7 +164,7 @@ def _namespace(user: DevServerUser, uid: int, limits: Limits) -> Json:
                 ANNOTATION_USER_UID: str(uid),
                 **({ANNOTATION_SHARED_CLASS: limits.shared_class} if limits.shared_class else {}),
                 # Their person may read the namespace, and not the DevServerUser.
-                **({ANNOTATION_TIME_ZONE: user.spec.time_zone} if user.spec.time_zone else {}),
+                **({ANNOTATION_TIME_ZONE: time_zone} if time_zone else {}),
             },
         },
     }

@@ -201,6 +201,7 @@ class Operator:
             shared_class=settings.shared_class,
             shared=settings.quota_shared,
             registries=settings.image_sources,
+            time_zone=settings.time_zone,
         )
         uids = UidAllocator(kube, settings.namespace)
         users = UserReconciler(

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     image_sources: str = "*"
     """Registries that users' own images may come from, with commas between: `*`, or registries with a path."""
 
+    time_zone: str = ""
+    """Zone of the times of day of users who name none, like Europe/Berlin. Empty: UTC."""
+
     queueing: bool = False
     """Whether servers wait for quota in Kueue's queues. Turning it on restarts nothing: a pod made before goes on."""
 

@@ -181,3 +181,11 @@ def test_namespace_has_the_users_time_zone_for_them_to_read() -> None:
     assert namespace["metadata"]["annotations"]["devservers.io/time-zone"] == "Asia/Kolkata"
     (namespace, *_) = manifests(user(), UID)
     assert "devservers.io/time-zone" not in namespace["metadata"]["annotations"]
+
+
+def test_namespace_of_a_user_without_time_zone_has_the_stacks() -> None:
+    limits = Limits(time_zone="Europe/Berlin")
+    found = manifests(user(), UID, limits=limits)[0]["metadata"]["annotations"]
+    assert found["devservers.io/time-zone"] == "Europe/Berlin"
+    own = manifests(user(timeZone="Asia/Kolkata"), UID, limits=limits)[0]["metadata"]["annotations"]
+    assert own["devservers.io/time-zone"] == "Asia/Kolkata"
