@@ -26,13 +26,12 @@ def asked(simulation: Simulation) -> tuple[Decimal, Decimal]:
         if pod.get("priorityClassName") == "devservers-headroom":
             continue
         for container in pod["containers"]:
-            requests = container["resources"]["requests"]
-            cpu += each["spec"].get("replicas", 1) * parse_quantity(requests["cpu"])
-            memory += each["spec"].get("replicas", 1) * parse_quantity(requests["memory"])
+            requests, replicas = container["resources"]["requests"], int(each["spec"].get("replicas", 1))
+            cpu += replicas * parse_quantity(requests["cpu"])
+            memory += replicas * parse_quantity(requests["memory"])
     kueue: dict[str, Any] = simulation.graph.one("Release").inputs["values"]["controllerManager"]
-    requests = kueue["manager"]["resources"]["requests"]
-    cpu += kueue["replicas"] * parse_quantity(requests["cpu"])
-    return cpu, memory + kueue["replicas"] * parse_quantity(requests["memory"])
+    requests, replicas = kueue["manager"]["resources"]["requests"], int(kueue["replicas"])
+    return cpu + replicas * parse_quantity(requests["cpu"]), memory + replicas * parse_quantity(requests["memory"])
 
 
 def test_platform_on_a_local_cluster_asks_for_little() -> None:
