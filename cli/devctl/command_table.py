@@ -59,6 +59,8 @@ COMMANDS: dict[str, Command] = {
     "ssh-config": Command(
         "access.ssh_config", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting", "local"
     ),
+    "cp": Command("access.cp", "Copy files between this machine and a server", "Connecting", "local"),
+    "port-forward": Command("access.port_forward", "Reach ports of a server from this machine", "Connecting", "local"),
     "code": Command("access.code", "Print or open the link that opens a server in an editor", "Connecting", "local"),
     "keys": Command("access.keys", "Your SSH keys: list, add, remove", "Connecting", "bastion unless --user"),
     "proxy": Command(
@@ -83,7 +85,9 @@ COMMANDS: dict[str, Command] = {
     "user": Command(
         "people.user", "Users: add, set, import, list, show, suspend, resume, delete", "Administrators", "local"
     ),
-    "admin": Command("platform.admin", "Recorded sessions: sessions list, sessions play", "Administrators", "local"),
+    "admin": Command(
+        "platform.admin", "Recorded sessions, holds, cleanup of unused servers", "Administrators", "local"
+    ),
 }
 # Commands of two or three words; the first word is an entry above.
 SUBCOMMANDS: dict[str, Command] = {
@@ -113,6 +117,10 @@ SUBCOMMANDS: dict[str, Command] = {
     "user suspend": Command("people.user", "Stop a user's servers and refuse their keys", "", "local"),
     "user resume": Command("people.user", "Undo suspend", "", "local"),
     "user delete": Command("people.user", "Delete a user; volumes are kept and named", "", "local"),
+    "admin holds": Command("platform.admin_holds", "List the holds of all servers", "", "local"),
+    "admin cleanup": Command(
+        "platform.admin_cleanup", "Stop and delete servers that nobody used for long", "", "local"
+    ),
     "admin sessions list": Command("platform.admin", "List recorded sessions", "", "local"),
     "admin sessions play": Command("platform.admin", "Show a recorded session again", "", "local"),
 }
@@ -134,22 +142,19 @@ First steps: devctl create mydev --wait; devctl ssh mydev
 Settings come from a flag, then from a DEVCTL_* variable, then from the file
 ~/.config/devctl/config.yaml.
 Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 forbidden, 5 timed out
-waiting, 6 refused; exec, ssh and shell pass on the code of what they ran
-(255: no connection)."""
+waiting, 6 refused; exec, ssh, shell, cp and port-forward pass on the code
+of what they ran (255: no connection)."""
 SYNONYMS: dict[str, str] = {
     "ls": "list", "ps": "list", "get": "list", "show": "describe", "inspect": "describe", "rm": "delete",
     "remove": "delete", "destroy": "delete", "new": "create", "run": "create", "up": "start", "down": "stop",
     "kill": "stop", "connect": "ssh", "login": "ssh", "attach": "ssh", "console": "ssh", "log": "logs",
     "sizes": "flavors", "whoami": "info", "settings": "config", "users": "user", "key": "keys",
     "volumes": "volume", "pvc": "volume",
-    "resize": "update", "edit": "update",
+    "resize": "update", "edit": "update", "scp": "cp", "copy": "cp", "forward": "port-forward",
 }  # fmt: skip
 """Commands of other programs, and the command of devctl that does the same."""
 ALTERNATIVES: dict[str, str] = {
     "top": "`devctl ssh NAME top` shows the processes of a server, `devctl list` the servers",
-    "cp": "`scp FILE NAME.devserver:` copies, once `devctl ssh-config --install` was run",
-    "scp": "`scp FILE NAME.devserver:` copies, once `devctl ssh-config --install` was run",
-    "port-forward": "`devctl ssh NAME -L 8888:localhost:8888` forwards a port",
 }
 """Commands of other programs that devctl has no command for, and what to do instead."""
 
@@ -159,7 +164,7 @@ def overview() -> str:
     lines = ["Usage: devctl [OPTIONS] COMMAND [ARGS]...", "", "  " + OVERVIEW]
     for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
         lines += ["", f"{group}:"]
-        lines += [f"  {name:<12}{entry.summary}" for name, entry in COMMANDS.items() if entry.group == group]
+        lines += [f"  {name:<14}{entry.summary}" for name, entry in COMMANDS.items() if entry.group == group]
     lines += ["", "Options (before or after the command):"]
     for flag, (short, text) in COMMON_OPTIONS.items():
         lines.append(f"  {(short + ', ' if short else '') + '--' + flag:<24}{text}")

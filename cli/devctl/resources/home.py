@@ -118,6 +118,13 @@ def volumes_lost_by_stop(context: Context, server: Json) -> str | None:
     )
 
 
+def keeps_home(server: Json) -> bool:
+    """Whether the files of a server's home outlive its stop."""
+    spec = server.get("spec") or {}
+    mounts = (str(volume.get("mountPath", "")).rstrip("/") for volume in spec.get("volumes") or [])
+    return bool(spec.get("persistentHomeSize")) or names.HOME_PATH in mounts
+
+
 def lost_home(context: Context, server: Json) -> str | None:
     """Describe the home that a stopped server no longer has; None when it has it."""
     home = names.home_name(server["metadata"]["name"])

@@ -70,9 +70,16 @@ class ApiClient:
         """Merge-patch an object."""
         return self.request("PATCH", path, body=body, query=query, content_type=MERGE_PATCH)
 
-    def delete(self, path: str) -> Json:
-        """DELETE an object; children go in the background."""
-        return self.request("DELETE", path, body={"propagationPolicy": "Background"})
+    def delete(self, path: str, read: Json | None = None) -> Json:
+        """DELETE an object; children go in the background.
+
+        With `read`, the object as it was read, only if it has not changed since: else ApiError, a conflict.
+        """
+        body: Json = {"propagationPolicy": "Background"}
+        if read is not None:
+            metadata = read["metadata"]
+            body["preconditions"] = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        return self.request("DELETE", path, body=body)
 
     def request(
         self,

@@ -139,6 +139,9 @@ class ApiServer:
             return 409, _refusal(409, "the object has been modified", path) | {"reason": "Conflict"}
         if method == "PATCH":
             self.objects[path] = _merged(self.objects[path], body or {})
+        counted = ((body or {}).get("preconditions") or {}) if method == "DELETE" else {}
+        if any(self.objects[path]["metadata"].get(key) != value for key, value in counted.items()):
+            return 409, _refusal(409, "the object has been modified", path) | {"reason": "Conflict"}
         if method == "DELETE":
             return 200, self.objects.pop(path)
         return 200, self.objects[path]

@@ -47,7 +47,7 @@ def stop_command(
 
     If its home or another of its volumes is being deleted, you are asked first: it is lost when the server stops.
     """
-    from devctl.resources.home import volumes_lost_by_stop
+    from devctl.resources.home import keeps_home, volumes_lost_by_stop
 
     limit = _limit(wait)
     server = context.server(name)
@@ -57,10 +57,7 @@ def stop_command(
         risk = volumes_lost_by_stop(context, server)
         _confirm_cost(f"stopping {name}", f"Stop {name}?", risk, yes)
         server = _patch(context, name, {"spec": {"running": False}}, "stop")
-        keeps = server["spec"].get("persistentHomeSize") or any(
-            str(v.get("mountPath", "")).rstrip("/") == names.HOME_PATH for v in server["spec"].get("volumes") or []
-        )
-        home_note = "its home is kept" if keeps else "it had no persistent home"
+        home_note = "its home is kept" if keeps_home(server) else "it had no persistent home"
         console.info(f"{name} is stopping" + ("" if risk else f"; {home_note}"))
     if limit is None:
         return 0

@@ -11,11 +11,10 @@ import typer
 
 from devctl.options import Output
 from devctl.output import console, tables, times
-from devctl.output.errors import from_api
+from devctl.resources.lifecycle.all_servers import all_servers
 from devctl.resources.lifecycle.planned import hold_until, last_active, stops_in
 from devctl.resources.server_state import phase, shown_reason, status_of
 from devservers_core import names
-from devservers_core.errors import ApiError
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -46,13 +45,7 @@ def list_command(
         from devctl.resources.people import account_keys
 
         account_keys.print_expiry_warnings(context)
-    if all_users:
-        try:
-            items = list(context.kube.get(f"/apis/{names.API_VERSION}/devservers").get("items") or [])
-        except ApiError as error:
-            raise from_api(error, "list the servers of all users") from None
-    else:
-        items = context.servers()
+    items = all_servers(context) if all_users else context.servers()
     if tables.print_objects(form, tables.as_list(items, names.API_VERSION, "DevServer"), "devserver"):
         return
     if not items:

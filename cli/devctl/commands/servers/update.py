@@ -16,7 +16,7 @@ from devctl.options import Grace, IdleTimeout, ServerName, TimeLimitOption, Yes
 from devctl.output import console, times
 from devctl.output.prompts import confirm
 from devctl.resources import home_quota
-from devctl.resources.home import volumes_lost_by_stop
+from devctl.resources.home import keeps_home, volumes_lost_by_stop
 from devctl.resources.lifecycle import fit, limits, settings, zone
 from devctl.resources.lifecycle.changes import Changes
 from devctl.resources.lifecycle.planned import is_stopped
@@ -114,9 +114,7 @@ def _check(context: Context, server: Json, changes: Changes, *, restarts: bool) 
     """Refuse what can't fit, and return what the change costs a running server. Raises CommandError."""
     name = server["metadata"]["name"]
     costs = ["the programs that run in it end, and files outside its volumes are lost"] if restarts else []
-    spec = server.get("spec") or {}
-    on_volume = any(str(each.get("mountPath", "")).rstrip("/") == names.HOME_PATH for each in spec.get("volumes") or [])
-    if restarts and not spec.get("persistentHomeSize") and not on_volume:
+    if restarts and not keeps_home(server):
         costs.append("its home is not persistent and is lost too")
     if restarts:
         costs += [cost for cost in (volumes_lost_by_stop(context, server), restart_cost(context, server)) if cost]
@@ -130,7 +128,7 @@ def _check(context: Context, server: Json, changes: Changes, *, restarts: bool) 
         fit.check_home(context, server)
         home_quota.check_home_quota(context, name, changes.home_size)
     if changes.lifecycle:
-        chosen = changes.flavor or str(spec.get("flavor"))
+        chosen = changes.flavor or str((server.get("spec") or {}).get("flavor"))
         limits.check_settings(changes.lifecycle, server, limits.read_limits(context, chosen))
     return costs
 
