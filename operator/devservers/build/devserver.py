@@ -7,6 +7,7 @@ only the record of its last start is used (see record.py), of a stored home its 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
@@ -45,6 +46,9 @@ class ServerRequest:
     running: bool = True
     """Whether a pod is to exist, with time limits and suspension taken into account."""
 
+    today: date | None = None
+    """In UTC, for the note on the home when it was used last."""
+
 
 def manifests(request: ServerRequest) -> list[Json]:
     """The children to apply, in order: home claim, keys ConfigMap, Service, Deployment.
@@ -58,7 +62,13 @@ def manifests(request: ServerRequest) -> list[Json]:
     if uid is None:
         raise ValueError(f"user {user.name} has no uid yet")
     children = [
-        home_claim(server, user, request.settings.storage_class, request.live_home),
+        home_claim(
+            server,
+            user,
+            request.settings.storage_class,
+            request.live_home,
+            request.today if request.running and not user.spec.suspended else None,
+        ),
         keys_config_map(server, user, uid, request.user_ca_public),
         service(server, user) if server.spec.enable_ssh else None,
         _deployment(request, uid),

@@ -8,10 +8,11 @@ has.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
-from devservers_core.names import ANNOTATION_HOME_OF, HOME_PATH, SHARED_PATH, TMP_PATH, home_name
+from devservers_core.names import ANNOTATION_HOME_OF, ANNOTATION_LAST_USED, HOME_PATH, SHARED_PATH, TMP_PATH, home_name
 from devservers_core.quantity import canonical, parse_quantity
 from devservers_core.types import Json
 
@@ -26,8 +27,13 @@ class Storage:
     mounts: tuple[Json, ...]
 
 
-def home_claim(server: DevServer, user: DevServerUser, storage_class: str | None, live: Json | None) -> Json | None:
+def home_claim(
+    server: DevServer, user: DevServerUser, storage_class: str | None, live: Json | None, used_on: date | None = None
+) -> Json | None:
     """The claim `<server>-home`, or None when the server has no persistent home.
+
+    `used_on` is the day on which the server runs, None while it doesn't: the claim keeps the last such day, which is
+    one write a day and outlives the server.
 
     Growth is requested as soon as the stored claim is bound (the API refuses to resize an unbound one); a smaller size
     keeps the stored one. Everything else of a stored claim is immutable and therefore repeated as it is.
@@ -48,10 +54,16 @@ def home_claim(server: DevServer, user: DevServerUser, storage_class: str | None
             "name": home_name(server.name),
             "namespace": user.namespace,
             "labels": child_labels(server.name, user.name),
-            "annotations": {ANNOTATION_HOME_OF: server.name},
+            "annotations": compact({ANNOTATION_HOME_OF: server.name, ANNOTATION_LAST_USED: _last_used(live, used_on)}),
         },
         "spec": {**compact(spec), "resources": {"requests": {"storage": size}}},
     }
+
+
+def _last_used(live: Json | None, used_on: date | None) -> str | None:
+    if used_on is not None:
+        return used_on.isoformat()
+    return (((live or {}).get("metadata") or {}).get("annotations") or {}).get(ANNOTATION_LAST_USED)
 
 
 def _size(requested: str, stored: Json, *, bound: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
@@ -71,6 +71,7 @@ class ChildrenApplier:
                 live_deployment=self._lister.get("Deployment", namespace, name),
                 live_home=home,
                 running=running,
+                today=now.astimezone(UTC).date(),
             )
         )
         home_error = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from datetime import date
 from typing import Any
 
 import pytest
@@ -159,6 +160,24 @@ def test_home_claim_size_only_grows(wanted: str, live: dict[str, Any] | None, si
     claim = child("PersistentVolumeClaim", server=server(persistentHomeSize=wanted), live_home=live)
     assert claim["spec"]["resources"]["requests"]["storage"] == size
     assert claim["metadata"]["annotations"] == {"devservers.io/home-of": "mydev"}
+
+
+@pytest.mark.parametrize(
+    ("running", "before", "expected"),
+    [
+        (True, None, "2026-11-30"),
+        (True, "2026-11-29", "2026-11-30"),
+        (False, "2026-11-29", "2026-11-29"),
+        (False, None, None),
+    ],
+)
+def test_home_claim_keeps_the_last_day_its_server_ran(running: bool, before: str | None, expected: str | None) -> None:
+    """The same manifest all day, and while the server is stopped: one write a day at most."""
+    live = home()
+    live["metadata"]["annotations"] = {"devservers.io/last-used": before} if before else {}
+    wanted = server(persistentHomeSize="10Gi")
+    claim = child("PersistentVolumeClaim", server=wanted, live_home=live, running=running, today=date(2026, 11, 30))
+    assert claim["metadata"]["annotations"].get("devservers.io/last-used") == expected
 
 
 def test_home_claim_of_a_stored_home_keeps_its_class_and_modes() -> None:
