@@ -29,6 +29,7 @@ from infra.aws.load_balancer import Edge
 from infra.aws.network.vpc import Network
 from infra.aws.observability.alarms import Observability
 from infra.aws.observability.log_groups import Logs
+from infra.aws.storage.backup import Backup
 from infra.aws.storage.registry import Registry
 from infra.aws.storage.volumes import Storage
 from infra.aws.tags import tags_of
@@ -102,6 +103,8 @@ def environment(
     addons = Addons(stack, aws, cluster, nodes, security, inside(logs))
     controllers = Controllers(stack, aws, cluster, network, nodes, inside(addons))
     storage = Storage(stack, aws, network, cluster, security, inside(addons))
+    if aws.home_backup_days:
+        Backup(stack, aws, security, after())
     edge = Edge(stack, aws, network, cluster, after(network))
     registry = Registry(stack, aws, security, after())
     access = Access(stack, aws, cluster, after())

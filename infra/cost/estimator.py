@@ -107,6 +107,8 @@ def _servers(aws: Aws) -> Iterator[Server]:
 
 def _by_use(aws: Aws, seen: ResourceCounter) -> Iterator[str]:
     yield f"homes: {fees.DISK} of gp3, used or not"
+    if aws.home_backup_days:
+        yield f"copies of homes, {aws.home_backup_days} days: {fees.SNAPSHOT} of a whole copy and what changes daily"
     if aws.storage.shared:
         yield f"shared volumes: {fees.FILES} in EFS, backups besides"
     yield f"traffic: {fees.NAT_TRAFFIC} through a NAT gateway, and what leaves AWS"

@@ -62,6 +62,8 @@ QUERY_ALARM = Fee(0.10, "metric a month", "aws.amazon.com/cloudwatch/pricing", "
 """A CloudWatch alarm on a Metrics Insights query, for each metric that it analyzes."""
 DISK = Fee(0.08, "GB a month", "aws.amazon.com/ebs/pricing", "2026-11-21")
 """Of gp3."""
+SNAPSHOT = Fee(0.05, "GB a month", "aws.amazon.com/ebs/pricing", "2026-11-30")
+"""Of EBS snapshots, which AWS Backup's copies of volumes are."""
 FILES = Fee(0.30, "GB a month", "aws.amazon.com/efs/pricing", "2026-11-21")
 """Of EFS Standard."""
 LOGS = Fee(0.50, "GB", "aws.amazon.com/cloudwatch/pricing", "2026-11-21")

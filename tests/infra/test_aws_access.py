@@ -250,7 +250,11 @@ VIA_SERVICE = {"aws:ViaAWSService": "true"}
 
 
 def test_deployer_policy_deletes_by_name_or_tag_only() -> None:
-    for policy in (deployer_policy.network("dev", AWS), deployer_policy.services("dev", AWS)):
+    for policy in (
+        deployer_policy.network("dev", AWS),
+        deployer_policy.services("dev", AWS),
+        deployer_policy.backups("dev", AWS),
+    ):
         for statement in policy["Statement"]:
             destroys = [each for each in many(statement["Action"]) if ":Delete" in each]
             named = all("devservers-dev" in resource for resource in many(statement["Resource"]))
@@ -263,6 +267,12 @@ def test_deployer_policy_of_prod_denies_deletion_of_data() -> None:
     prod = deployer_policy.services("prod", settings(PROD))
     assert not allowed(prod, "eks:DeleteCluster", f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/devservers-prod")
     assert not allowed(prod, "kms:ScheduleKeyDeletion", f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/1")
+    vault = f"arn:aws:backup:eu-central-1:{ACCOUNT}:backup-vault:devservers-prod-homes"
+    copies = deployer_policy.backups("prod", settings(PROD))
+    assert allowed(copies, "backup:DeleteBackupVault", vault), "the denial holds for it all the same"
+    for action in ("backup:DeleteBackupVault", "backup:DeleteRecoveryPoint"):
+        assert action in boundary.deny_irreversible()["Action"]
+        assert not allowed(prod, action, vault)
     dev = deployer_policy.services("dev", AWS)
     assert allowed(dev, "eks:DeleteCluster", f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/devservers-dev")
     assert not allowed(dev, "eks:DeleteCluster", f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/devservers-prod")
@@ -323,6 +333,7 @@ def may(action: str) -> list[dict[str, Any]]:
         previewer_policy.settings("dev", AWS),
         deployer_policy.network("dev", AWS),
         deployer_policy.services("dev", AWS),
+        deployer_policy.backups("dev", AWS),
     ]
     return [
         each
@@ -333,6 +344,9 @@ def may(action: str) -> list[dict[str, Any]]:
 
 
 DEPENDENT = {
+    "backup:CreateBackupSelection": "iam:PassRole",
+    "backup:CreateBackupVault": "backup-storage:MountCapsule kms:CreateGrant kms:GenerateDataKey kms:Decrypt"
+    " kms:RetireGrant kms:DescribeKey",
     "ec2:AuthorizeSecurityGroupIngress": "ec2:CreateTags",
     "ec2:CreateFlowLogs": "iam:PassRole",
     "ec2:CreateVpcEndpoint": "route53:AssociateVPCWithHostedZone",

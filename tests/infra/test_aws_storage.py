@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from devservers.api.admission_claims import MAX_SHARED_CLAIM_CHARACTERS
+from infra.aws.addons import csi
 from infra.preview.graph import Graph
 from tests.support.infra.aws_graph import PROD, ZONES, by_name, part, recorded, settings
 from tests.support.infra.iam import documents, faults
@@ -20,7 +21,9 @@ def test_preview_of_dev_shows_every_resource(dev: Graph, dev_preview: Graph, com
     assert set(known) == set(part(dev_preview, component))
 
 
-@pytest.mark.parametrize("component", ["Storage", "Edge", "Registry", "Access", "Logs", "Observability", "Boundary"])
+@pytest.mark.parametrize(
+    "component", ["Storage", "Backup", "Edge", "Registry", "Access", "Logs", "Observability", "Boundary"]
+)
 def test_preview_of_prod_shows_every_resource(prod: Graph, prod_preview: Graph, component: str) -> None:
     known = part(prod, component)
     assert known
@@ -130,3 +133,61 @@ def test_file_system_backup_can_be_disabled() -> None:
     graph = recorded(settings(storage={"backup": False}))
     assert graph.one("BackupPolicy").inputs["backupPolicy"] == {"status": "DISABLED"}
     assert json.dumps(graph.one("FileSystem").inputs)
+
+
+def test_homes_are_copied_daily_in_prod_and_not_in_dev(dev: Graph, prod: Graph) -> None:
+    """The default by environment; a copy ends after the stack's days and is tagged as the stack's."""
+    assert not [node for node in dev.values() if "backup" in node.type.lower() and "efs" not in node.type]
+    (rule,) = part(prod, "Backup").one("Plan").inputs["rules"]
+    assert rule["schedule"] == "cron(0 2 * * ? *)"
+    assert rule["lifecycle"] == {"deleteAfter": 14}
+    assert rule["recoveryPointTags"] == {"Stack": "prod"}
+
+
+@pytest.mark.parametrize(("days", "made"), [(0, 0), (90, 1)])
+def test_copies_of_homes_last_as_long_as_the_stack_says(days: int, made: int) -> None:
+    graph = recorded(settings(PROD, storage={"homeBackupDays": days}), stack="prod")
+    plans = graph.of("Plan")
+    assert [node.inputs["rules"][0]["lifecycle"]["deleteAfter"] for node in plans] == [days] * made
+    assert len(graph.of("Vault")) == len(graph.of("Selection")) == made
+
+
+def test_selection_takes_volumes_of_the_driver_and_of_this_stack_only(prod: Graph) -> None:
+    """By the tags that the CSI driver puts on what it makes: the add-on is told the environment's own."""
+    selection = part(prod, "Backup").one("Selection").inputs
+    assert selection["resources"] == ["arn:aws:ec2:eu-central-1:111122223333:volume/*"]
+    assert "selectionTags" not in selection, "one of them would be enough"
+    (conditions,) = selection["conditions"]
+    assert conditions == {
+        "stringEquals": [
+            {"key": "aws:ResourceTag/Stack", "value": "prod"},
+            {"key": "aws:ResourceTag/ebs.csi.aws.com/cluster", "value": "true"},
+        ]
+    }
+    assert csi.disks("prod", settings(PROD))["controller"]["extraVolumeTags"]["Stack"] == "prod"
+
+
+def test_backup_role_reads_and_deletes_what_is_the_stacks_only(prod: Graph) -> None:
+    found = documents(part(prod, "Backup"))
+    trust, rights = found["Role backup.assumeRolePolicy"], found["RolePolicy backup.policy"]
+    assert faults(trust) == faults(rights) == []
+    (taken,) = trust["Statement"]
+    assert taken["Principal"] == {"Service": "backup.amazonaws.com"}
+    assert taken["Condition"] == {"StringEquals": {"aws:SourceAccount": "111122223333"}}
+    ours = {"StringEquals": {"aws:ResourceTag/Stack": "prod"}}
+    by_action = {str(each["Action"]): each for each in rights["Statement"]}
+    assert by_action["ec2:DeleteSnapshot"]["Condition"] == ours
+    assert by_action["ec2:CreateSnapshot"]["Condition"] == ours
+    assert by_action["kms:CreateGrant"]["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    everywhere = [each for each in rights["Statement"] if each["Resource"] == "*"]
+    assert [each["Action"] for each in everywhere] == [
+        ["ec2:DescribeSnapshots", "ec2:DescribeTags", "ec2:DescribeVolumes", "tag:GetResources"]
+    ]
+
+
+def test_vault_is_encrypted_and_protected_in_prod() -> None:
+    for environment, keep in ((PROD, True), (PROD | {"environment": "staging"}, False)):
+        vault = recorded(settings(environment), stack="prod").one("Vault")
+        assert vault.inputs["kmsKeyArn"] == "arn:aws:kms:eu-central-1:111122223333:data"
+        assert vault.inputs["forceDestroy"] is not keep
+        assert (vault.protect, vault.retain) == (keep, keep)

@@ -27,6 +27,7 @@ POLICIES = {
         "devservers",
         "devservers-bastion",
         "devservers-bastion-tokens",
+        "devservers-claim-growth",
         "devservers-claims",
         "devservers-operator",
         "devservers-registries",

@@ -36,7 +36,8 @@ EXCLUDED_ACTIONS = (
 """What makes rights or takes those of others, and S3, where Pulumi's state is; nothing on a node or in a pod has a use
 for it."""
 IRREVERSIBLE_ACTIONS = (
-    "ecr:DeleteRepository", "eks:DeleteCluster", "elasticfilesystem:DeleteFileSystem", "kms:ScheduleKeyDeletion",
+    "backup:DeleteBackupVault", "backup:DeleteRecoveryPoint", "ecr:DeleteRepository", "eks:DeleteCluster",
+    "elasticfilesystem:DeleteFileSystem", "kms:ScheduleKeyDeletion",
     "route53:DeleteHostedZone",
 )  # fmt: skip
 """What nobody gets back: in production neither a deployer nor any role it makes may."""

@@ -19,7 +19,7 @@ from infra.aws.iam.boundary import CI
 from infra.aws.iam.previewer_policy import budget, own
 from infra.settings.aws import ecr_images
 from infra.settings.aws.models import Aws
-from infra.settings.aws.naming import MAX_LOAD_BALANCER_NAME, MAX_ROLE_NAME, named
+from infra.settings.aws.naming import MAX_LOAD_BALANCER_NAME, MAX_ROLE_NAME, MAX_VAULT_NAME, named
 
 _EC2_MAKE = (
     "AllocateAddress CreateFlowLogs CreateInternetGateway CreateLaunchTemplate CreateLaunchTemplateVersion"
@@ -59,6 +59,7 @@ _FILES = (
     "CreateMountTarget DeleteFileSystem DeleteFileSystemPolicy DeleteMountTarget ModifyMountTargetSecurityGroups"
     " PutBackupPolicy PutFileSystemPolicy PutLifecycleConfiguration TagResource UntagResource UpdateFileSystem"
 )
+_PLAN = "CreateBackupSelection DeleteBackupPlan DeleteBackupSelection TagResource UntagResource UpdateBackupPlan"
 _KEY_CHANGE = (
     "CancelKeyDeletion CreateAlias DeleteAlias DisableKeyRotation EnableKeyRotation PutKeyPolicy RotateKeyOnDemand"
     " ScheduleKeyDeletion TagResource UntagResource UpdateAlias UpdateKeyDescription"
@@ -75,7 +76,10 @@ _ROLE_RIGHTS = "AttachRolePolicy CreateRole DeleteRolePolicy DetachRolePolicy Pu
 _ROLE_REST = "DeleteRole TagRole UntagRole UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription"
 _POLICY = "CreatePolicy CreatePolicyVersion DeletePolicy DeletePolicyVersion TagPolicy UntagPolicy"
 _NEVER_ITSELF = "DeleteRolePermissionsBoundary PassRole PutRolePermissionsBoundary SetDefaultPolicyVersion"
-_PASSED_TO = ("ec2.amazonaws.com", "eks.amazonaws.com", "pods.eks.amazonaws.com", "vpc-flow-logs.amazonaws.com")
+_PASSED_TO = (
+    "backup.amazonaws.com", "ec2.amazonaws.com", "eks.amazonaws.com", "pods.eks.amazonaws.com",
+    "vpc-flow-logs.amazonaws.com",
+)  # fmt: skip
 _LINKED = (
     "autoscaling.amazonaws.com", "backup.amazonaws.com", "eks-nodegroup.amazonaws.com", "eks.amazonaws.com",
     "elasticfilesystem.amazonaws.com", "elasticloadbalancing.amazonaws.com", "spot.amazonaws.com",
@@ -230,6 +234,29 @@ def _names(stack: str, aws: Aws) -> list[dict[str, Any]]:
         _allow("NewZone", ["route53:CreateHostedZone"], "*"),
         _allow("Zone", _of("route53", made), zone, StringEquals={"aws:ResourceTag/Stack": stack}),
     ]
+
+
+def backups(stack: str, aws: Aws) -> dict[str, Any]:
+    """The vault of the homes' copies, and the plan that fills it.
+
+    Also where there are no copies: who switches them off deletes both.
+    """
+    ours, new = {"aws:ResourceTag/Stack": stack}, {"aws:RequestTag/Stack": stack}
+    plans = arns.arn(aws, "backup", "backup-plan:*")
+    vault = "CreateBackupVault DeleteBackupVault ListRecoveryPointsByBackupVault TagResource UntagResource"
+    name = arns.arn(aws, "backup", f"backup-vault:{named(stack, 'homes', limit=MAX_VAULT_NAME)}")
+    return document(
+        _allow("Vault", _of("backup", vault), name),
+        # A vault's storage has no ARN (Service Authorization Reference, AWS Backup Storage).
+        _allow("VaultStorage", ["backup-storage:MountCapsule"], "*"),
+        _allow("VaultKey", ["kms:GenerateDataKey"], arns.arn(aws, "kms", "key/*"), StringEquals=ours,
+               StringLike={"kms:ViaService": f"backup.{aws.region}.amazonaws.com"}),
+        # Down of an environment that isn't production: a vault with copies in it can't be deleted.
+        _allow("Copies", ["backup:DeleteRecoveryPoint"], f"arn:aws:ec2:{aws.region}::snapshot/*", StringEquals=ours),
+        _allow("PlanNew", ["backup:CreateBackupPlan", "backup:TagResource"], plans, StringEquals=new,
+               StringEqualsIfExists=ours),
+        _allow("Plan", _of("backup", _PLAN), plans, StringEquals=ours),
+    )  # fmt: skip
 
 
 def roles(stack: str, aws: Aws) -> dict[str, Any]:

@@ -104,6 +104,7 @@ class Access(Component):
             write = {
                 "network": deployer_policy.network(stack, aws),
                 "services": deployer_policy.services(stack, aws),
+                "backups": deployer_policy.backups(stack, aws),
                 "roles": deployer_policy.roles(stack, aws),
             }
             self._role(PREVIEWER, github, read, cluster, after)

@@ -20,6 +20,7 @@ from infra.settings.aws.naming import MAX_ROLE_NAME, named
 
 _METADATA: dict[str, str] = {
     "autoscaling": "DescribeAutoScalingGroups DescribeTags",
+    "backup": "DescribeBackupVault GetBackupPlan GetBackupSelection ListTags",
     "cloudwatch": "DescribeAlarms ListTagsForResource",
     "ec2": "DescribeAccountAttributes DescribeAddresses DescribeAddressesAttribute DescribeAvailabilityZones"
     " DescribeCapacityReservations DescribeFlowLogs DescribeImages DescribeInstanceTypeOfferings DescribeInstanceTypes"

@@ -24,6 +24,8 @@ GP3 = "gp3"
 """StorageClass of homes, the cluster's default."""
 EFS = SHARED_CLASS
 """StorageClass of volumes that many servers mount."""
+HOME_BACKUP_DAYS = 14
+"""How long daily copies of homes are kept in staging and prod, unless the stack says otherwise."""
 SYSTEM_POOL = "system"
 """The pool of the platform's own nodes; no pool of the list may have its name."""
 SYSTEM_NODE_SELECTOR = {LABEL_POOL: SYSTEM_POOL}
@@ -166,6 +168,11 @@ class Storage(SettingsModel):
     """Whether there is an EFS file system, for volumes that many servers mount."""
     backup: bool = Field(default=True, json_schema_extra=allowed("true or false"))
     """Whether AWS Backup keeps copies of it."""
+    home_backup_days: int | None = Field(
+        default=None, ge=0, le=365, json_schema_extra=allowed("0 to 365 days, 0 for no copies")
+    )
+    """How long AWS Backup keeps the daily copies of homes and other EBS volumes; 14 days in staging and prod and no
+    copies in dev if not set."""
 
 
 class HostedZone(SettingsModel):
@@ -330,6 +337,12 @@ class Aws(SettingsModel):
     def production(self) -> bool:
         """Whether what holds data is protected from being deleted."""
         return self.environment == "prod"
+
+    @property
+    def home_backup_days(self) -> int:
+        """How many days daily copies of homes are kept; 0: there are none."""
+        days = self.storage.home_backup_days
+        return days if days is not None else 0 if self.environment == "dev" else HOME_BACKUP_DAYS
 
     def zones_of(self, pool: PoolSettings) -> tuple[str, ...]:
         """The zones a pool has nodes in."""

@@ -15,6 +15,8 @@ MAX_NODE_GROUP_NAME = 63
 """Of an EKS node group (eks:CreateNodegroup)."""
 MAX_NODE_GROUP_PREFIX = MAX_NODE_GROUP_NAME - 26
 """Of the beginning of one: pulumi-aws puts 26 characters behind it (nodeGroupNamePrefix)."""
+MAX_VAULT_NAME = 50
+"""Of a vault of AWS Backup, and of its plans and selections."""
 MAX_ROLE_NAME = 64
 """Of an IAM role."""
 _HASH = 6

@@ -16,6 +16,7 @@ from infra.aws.load_balancer import Edge
 from infra.aws.network.vpc import Network
 from infra.aws.observability.alarms import Observability
 from infra.aws.observability.log_groups import Logs
+from infra.aws.storage.backup import Backup
 from infra.aws.storage.registry import Registry
 from infra.aws.storage.volumes import Storage
 from infra.preview.graph import Graph, Node
@@ -69,6 +70,8 @@ def recorded(aws: Aws, stack: str = "dev", preview: bool = False) -> Graph:
         cluster = Cluster(stack, aws, network, security, first)
         logs = Logs(aws, cluster, security, first)
         after = pulumi.ResourceOptions(providers=[provider, cluster.provider], depends_on=[logs])
+        if aws.home_backup_days:
+            Backup(stack, aws, security, first)
         storage = Storage(stack, aws, network, cluster, security, after)
         edge = Edge(stack, aws, network, cluster, first)
         Registry(stack, aws, security, first)

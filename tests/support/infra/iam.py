@@ -20,6 +20,7 @@ from infra.preview.graph import Graph
 SERVICES = {
     "elasticloadbalancing": ("elbv2", "elb"),
     "elasticfilesystem": ("efs",),
+    "tag": ("resourcegroupstaggingapi",),
 }
 """botocore's services of an IAM prefix, where they are not called alike (Service Authorization Reference)."""
 _OTHERWISE = {service for services in SERVICES.values() for service in services}
@@ -34,6 +35,7 @@ PERMISSIONS_ONLY = {
 }
 """Actions that are no operation, and why they are there."""
 PERMISSIONS_ONLY |= {
+    "backup-storage:MountCapsule": "a vault's storage is no API of its own",
     "iam:PassRole": "giving a role to a service is part of other calls",
     "budgets:ViewBudget": "all reading operations of AWS Budgets",
     "budgets:ModifyBudget": "all writing operations of AWS Budgets",
