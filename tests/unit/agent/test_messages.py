@@ -35,6 +35,7 @@ from devservers_core.protocol.agent import (
     WishAnswer,
     parse_report,
 )
+from devservers_core.version import __version__
 
 INTERNAL = Path(__file__).parents[3] / "images" / "agent" / "internal"
 MESSAGES = INTERNAL / "protocol" / "testdata"
@@ -101,3 +102,7 @@ def test_durations_of_the_agent_are_those_of_parse_duration() -> None:
     for text in cases["others"]:
         with pytest.raises(InvalidValueError):
             parse_duration(text)
+
+
+def test_version_of_the_agent_is_the_project_s() -> None:
+    assert f'const Version = "{__version__}"' in (INTERNAL / "lifecycle" / "lifecycle.go").read_text()

@@ -28,8 +28,8 @@ import (
 	"devservers.io/agent/internal/wish"
 )
 
-// Version is the agent's; the build sets it (-ldflags -X).
-var Version = "development"
+// Version is the project's (core/devservers_core/version.py).
+const Version = "0.1.0"
 
 const (
 	defaultInterval = 10 * time.Second
