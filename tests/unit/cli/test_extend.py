@@ -194,6 +194,14 @@ def test_extend_by_two_at_once_tells_the_second(api: ApiServer, devctl: Run) -> 
     assert len(api.writes) == 1
 
 
+def test_extend_counts_from_an_extension_that_the_operator_has_not_seen(api: ApiServer, devctl: Run) -> None:
+    """Else two hours that are asked for at once would become one."""
+    put_server(api, lifecycle={"extendUntil": text(NOW + timedelta(hours=2))}, status={"observedGeneration": 1})
+    api.objects[SERVER]["metadata"]["generation"] = 2
+    devctl("extend", "mydev", "1h", code=5)
+    assert change(api)["spec"] == {"lifecycle": {"extendUntil": text(NOW + timedelta(hours=3))}}
+
+
 def test_extend_server_made_anew_meanwhile_is_left_alone(api: ApiServer, devctl: Run) -> None:
     put_server(api)
     api.before[("PATCH", SERVER)] = [lambda: put_server(api, version="9", uid="u2")]

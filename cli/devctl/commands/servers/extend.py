@@ -14,9 +14,9 @@ from devctl import validation
 from devctl.options import ServerName, Until
 from devctl.output import console, times
 from devctl.resources.lifecycle import limits, until, zone
-from devctl.resources.lifecycle.planned import next_stop
+from devctl.resources.lifecycle.planned import lifecycle_of, next_stop
 from devctl.resources.lifecycle.write import change_server, refuse_ended
-from devctl.resources.server_state import status_of, true_message
+from devctl.resources.server_state import status_observes, status_of, true_message
 from devservers_core.errors import REFUSED, TIMED_OUT, USAGE, CommandError
 
 if TYPE_CHECKING:
@@ -77,6 +77,9 @@ def _target(server: Json, asked: until.TimeLimit) -> datetime:
     refuse_ended(server, "extend")
     name = server["metadata"]["name"]
     end = times.parse_time(status_of(server).get("expiresAt"))
+    extended = times.parse_time(lifecycle_of(server).get("extendUntil"))
+    if extended and not status_observes(server, server):
+        end = max(end or extended, extended)  # somebody has just extended it, and the operator hasn't seen that yet
     if end is None:
         stop = next_stop(server)
         raise CommandError(
