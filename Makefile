@@ -63,7 +63,9 @@ check: env ## Lint, types, imports, unit tests; under two minutes
 	@.venv/bin/pytest -q -n 2 --dist loadfile tests/unit tests/infra
 
 # Each by itself: the one of the restarts counts every write on its API server, and others leave objects that want some.
-TIERS := "tests/cluster --ignore tests/cluster/test_operator_restart.py" tests/cluster/test_operator_restart.py tests/bastion tests/node
+# The bastion's tests mostly wait, so four run at a time; its bursts of a hundred logins take a machine for themselves.
+LOGINS := tests/bastion/test_logins.py
+TIERS := "tests/cluster --ignore tests/cluster/test_operator_restart.py" tests/cluster/test_operator_restart.py "tests/bastion -n 4 --ignore $(LOGINS)" $(LOGINS) tests/node
 
 test: env ## Everything: check, then a real API server, real sshd, a real node with containers
 	@$(DEVCLUSTER) packages

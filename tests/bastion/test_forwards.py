@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bastion.supervisor.connections import MAX_DENIALS
-from tests.support.bastion.bastion import Client, Replica, World, dev_server, read_until
+from tests.support.bastion.bastion import SERVER_ADDRESS, Client, Replica, World, dev_server, read_until
 from tests.support.cluster.harness import free_ports
 from tests.support.wait import eventually
 
@@ -41,7 +41,7 @@ def test_jump_to_the_users_own_server_opens_and_is_audited(fresh: World, pair: t
         ("ann", "mydev.dev-ann.svc.cluster.local:2222"),
         ("ann", "mydev.dev-ann.svc.cluster.local.:22"),
         ("ann", "MYDEV.dev-ann.svc.cluster.local:22"),
-        ("ann", "127.77.0.1:22"),
+        ("ann", "ADDRESS:22"),
         ("ann", "kubernetes.default.svc.cluster.local:443"),
         ("ann", "169.254.169.254:80"),
         ("ann", "[fd00:ec2::254]:80"),
@@ -52,6 +52,7 @@ def test_jump_to_the_users_own_server_opens_and_is_audited(fresh: World, pair: t
 )
 def test_forward_to_any_other_target_is_denied_and_audited(pair: tuple[Client, Replica], who: str, target: str) -> None:
     client, replica = pair
+    target = target.replace("ADDRESS", SERVER_ADDRESS)  # the address of mydev, which differs between test processes
     done = client.run(replica, who, options=["-W", target])
     assert (done.returncode, done.stdout) == (255, "")
     denied = eventually(lambda: replica.events("forward_denied", user=who), "a denial", report=lambda: replica.log)

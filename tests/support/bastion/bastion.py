@@ -34,8 +34,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 PREFIX = Path(sys.base_prefix)
 """Of this Python; it may be in a home where others can't look, so each pod has it in its own folder."""
 AUDIT_UID = 10003
-SERVER_ADDRESS = "127.77.0.1"
-"""Where the stand-ins for dev servers listen, on port 22: loopback, and nobody else's."""
+SERVER_ADDRESS = f"127.77.0.{1 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))}"
+"""Where the stand-ins for dev servers listen, on port 22: loopback, and this test process's alone."""
 DOMAIN = "svc.cluster.local"
 
 
