@@ -211,3 +211,23 @@ def test_create_time_settings_that_cannot_be_are_refused(
 ) -> None:
     assert says in devctl("create", "mydev", *words, code=6).stderr
     assert api.writes == []
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--time", "9h"], "a time limit of 9h00m is too long: at most 8h00m is allowed"),
+        (["--time", "until 2099-12-24T18:00:00Z"], "at most 8h00m is allowed"),
+        (["--idle-timeout", "3h"], "take --idle-timeout 2h or less"),
+        (["--idle-timeout", "none"], "an idle timeout is in force here: at most 2h00m is allowed"),
+    ],
+)
+def test_create_time_settings_over_a_limit_are_refused_with_the_number(
+    api: ApiServer, devctl: Run, words: list[str], says: str
+) -> None:
+    flavor = {"resources": {}, "lifecycle": {"maxTimeToLive": "1d", "maxIdleTimeout": "2h"}}
+    api.put("/apis/devservers.io/v1/devserverflavors/cpu-small", spec=flavor)
+    api.put("/apis/devservers.io/v1/devserverusers/ann", spec={"lifecycle": {"maxTimeToLive": "8h"}})
+    assert says in devctl("create", "mydev", *words, code=6).stderr
+    assert api.writes == []
+    devctl("create", "mydev", "--time", "8h", "--idle-timeout", "2h")

@@ -12,9 +12,12 @@ import pytest
 
 from devctl.command_line import parse as parse_line
 from devctl.config import Config
+from devctl.context import Context
 from devctl.resources.lifecycle import until
+from devctl.resources.lifecycle.zone import time_zone
 from devctl.ssh import remote_command
 from devservers_core.errors import CommandError
+from tests.support.cli.api_server import ApiServer
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
@@ -127,3 +130,20 @@ def test_remote_arguments_time_of_day_has_this_machines_zone(
 
     monkeypatch.setattr(remote_command, "datetime", Noon)
     assert remote_command.remote_arguments(parse_line(words), Config({}, {"HOME": str(tmp_path)})) == sent
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [("Europe/Berlin", "Europe/Berlin"), (None, "UTC"), ("Mars/Base", "UTC"), ("../../etc/passwd", "UTC")],
+)
+def test_time_zone_at_the_bastion_is_the_users(
+    api: ApiServer, tmp_path: Path, annotation: str | None, expected: str
+) -> None:
+    annotations = {"devservers.io/time-zone": annotation} if annotation else {}
+    api.put("/api/v1/namespaces/dev-ann", metadata={"annotations": annotations})
+    environ = {"HOME": str(tmp_path), "KUBECONFIG": str(api.kubeconfig(tmp_path)), "DEVCTL_USER": "ann"}
+    context = Context({}, None, environ)
+    assert time_zone(context) is None, "on a laptop it is the laptop's own"
+    assert context.kube.get("/version")["gitVersion"]  # with the kubeconfig: there is no broker in this test
+    context.environ = {**environ, "DEVCTL_BROKER": "/run/broker"}
+    assert str(time_zone(context)) == expected

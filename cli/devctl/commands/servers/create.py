@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +19,7 @@ from devctl.options import Grace, IdleTimeout, TimeLimitOption
 from devctl.output import console, tables
 from devctl.output.errors import from_api
 from devctl.resources import home, home_quota
-from devctl.resources.lifecycle import settings, zone
+from devctl.resources.lifecycle import limits, settings, zone
 from devctl.ssh import config
 from devservers_core import names
 from devservers_core.errors import USAGE, ApiError, CommandError
@@ -187,6 +188,8 @@ def create_command(
         context, request.flavor, request.claims, allow_missing
     )
     request = replace(request, flavor=flavor_name)
+    if request.lifecycle and not allow_missing:
+        limits.check_amounts(request.lifecycle, limits.read_limits(context, flavor_name), datetime.now(UTC))
     home_before = home.home_claim(context, request.name) if request.home_size else None
     if request.home_size:
         size, about_home = home.size_for_new_server(home_before, request.home_size, typed=home_size is not None)

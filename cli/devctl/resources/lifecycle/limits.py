@@ -87,8 +87,8 @@ def check_end(end: datetime, server: Json, limits: Limits) -> None:
     )
 
 
-def check_settings(lifecycle: Json, server: Json, limits: Limits) -> None:
-    """Raise CommandError (refused) for time settings that are over a limit, or already over for a running server."""
+def check_amounts(lifecycle: Json, limits: Limits, start: datetime) -> None:
+    """Raise CommandError (refused) for time settings that are over a limit; `start` is that of the server."""
     seconds = _seconds(lifecycle.get("timeToLive"))
     check(seconds, limits.time_to_live, "a time limit", "--time")
     check(_seconds(lifecycle.get("idleTimeout")), limits.idle_timeout, "an idle timeout", "--idle-timeout")
@@ -97,7 +97,17 @@ def check_settings(lifecycle: Json, server: Json, limits: Limits) -> None:
             f"an idle timeout is in force here: at most {times.duration(limits.idle_timeout)} is allowed",
             f"take --idle-timeout {exact(limits.idle_timeout)} or less, or `devctl hold`",
         )
+    end = times.parse_time(lifecycle.get("expirationTime"))
+    if end is not None and limits.time_to_live is not None:
+        check(int((end - start).total_seconds()), limits.time_to_live, "a time limit", "--time")
+
+
+def check_settings(lifecycle: Json, server: Json, limits: Limits) -> None:
+    """Raise CommandError (refused) for time settings that are over a limit, or already over for a running server."""
     start, name = started_at(server), server["metadata"]["name"]
+    begins = start if start is not None and not is_stopped(server) else datetime.now(UTC)
+    check_amounts(lifecycle, limits, begins)
+    seconds = _seconds(lifecycle.get("timeToLive"))
     if seconds is not None and start is not None and not is_stopped(server):
         ran = (datetime.now(UTC) - start).total_seconds()
         if ran >= seconds:
