@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from devservers_core.client.paths import SNAPSHOT_GROUP
 from devservers_core.names import (
+    AGENT_KEY_SECRET,
     BASTION,
     BASTION_ACCOUNT,
     BASTION_HOST_KEY,
@@ -64,9 +65,11 @@ def operator_role() -> Json:
 
 
 def tenant_role() -> Json:
-    """ClusterRole of the operator in a user's namespace: servers' children, host keys."""
+    """ClusterRole of the operator in a user's namespace: servers' children, host keys, wishes."""
     return _cluster_role(
         TENANT_ROLE,
+        # What people ask for inside a server; admission holds it to those fields of spec.lifecycle.
+        _rule(GROUP, ["devservers"], ["patch"]),
         _rule("apps", ["deployments"], ["create", "patch"]),
         _rule("", ["persistentvolumeclaims"], ["create", "patch"]),
         _rule("", ["services", "configmaps"], ["create", "patch", "delete"]),
@@ -141,7 +144,7 @@ def flavor_reader_role() -> Json:
 
 
 def system_role(namespace: str = SYSTEM_NAMESPACE, pull_secrets: Sequence[str] = ()) -> Json:
-    """Role of the operator in its own namespace: Lease, uids, CAs, registry logins.
+    """Role of the operator in its own namespace: Lease, uids, keys, registry logins.
 
     RBAC can't restrict `create` by name.
     """
@@ -154,7 +157,7 @@ def system_role(namespace: str = SYSTEM_NAMESPACE, pull_secrets: Sequence[str] =
             _rule("coordination.k8s.io", ["leases"], ["get", "update"], names=[OPERATOR]),
             _rule("", ["configmaps", "secrets"], ["create"]),
             _rule("", ["configmaps"], ["get", "update"], names=["user-uids"]),
-            _rule("", ["secrets"], ["get"], names=[USER_CA_SECRET, HOST_CA_SECRET, *pull_secrets]),
+            _rule("", ["secrets"], ["get"], names=[USER_CA_SECRET, HOST_CA_SECRET, AGENT_KEY_SECRET, *pull_secrets]),
         ],
     }
 

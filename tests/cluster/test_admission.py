@@ -716,3 +716,26 @@ def test_install_twice_changes_nothing(cluster: ApiServer) -> None:
     before = generations()
     install(cluster.admin)
     assert generations() == before
+
+
+def test_operator_patch_of_a_server_is_held_to_wishes(namespace: str, cluster: ApiServer) -> None:
+    """With all rights it still changes nothing but what a wish may change."""
+    admin = cluster.admin
+    admin.create(_server(namespace, lifecycle={"timeToLive": "1h"}))
+    name, groups = cluster.service_account("devservers-system", "devservers-operator")
+    operator = cluster.client_for(name, (*groups, "system:masters"))
+    patch = partial(operator.patch, "devservers.io/v1", "DevServer", "mydev")
+    held = {"until": "2027-01-01T00:00:00Z", "reason": "a long run"}
+    for granted in ({"extendUntil": "2027-01-01T00:00:00Z", "wish": "w1"}, {"hold": held}, {"hold": None}):
+        patch({"spec": {"lifecycle": granted}}, namespace)
+    for change in (
+        {"spec": {"image": "debian:13"}},
+        {"spec": {"running": False}},
+        {"spec": {"lifecycle": {"timeToLive": "9d"}}},
+        {"spec": {"lifecycle": {"override": {"reason": "mine"}}}},
+        {"metadata": {"annotations": {"devservers.io/started-at": "2026-01-01T00:00:00Z"}}},
+        {"metadata": {"finalizers": ["example.org/wait"]}},
+    ):
+        assert "the operator may change only lifecycle.extendUntil, hold and wish" in _refusal_text(
+            partial(patch, change, namespace)
+        ), change

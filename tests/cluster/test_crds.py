@@ -29,35 +29,10 @@ _UNAVAILABLE: dict[str, dict[str, Any]] = {
             "backend": "gloo",
             "ncclSettings": {"NCCL_DEBUG": "INFO"},
         },
-        "lifecycle": {
-            "timeToLive": "1h",
-            "expirationTime": "2027-01-01T00:00:00Z",
-            "extendUntil": "2027-01-02T00:00:00Z",
-            "idleTimeout": "30m",
-            "autoShutdown": True,
-            "onExpiry": "stop",
-            "hold": {"until": "2027-01-01T00:00:00Z", "reason": "a long run"},
-            "gracePeriod": "90s",
-            "override": {"reason": "a paper's deadline"},
-        },
-    },
-    "DevServerFlavor": {
-        "idle": {"cpuMillicores": 50, "gpuPercent": 5},
-        "lifecycle": {
-            "timeToLive": "8h",
-            "idleTimeout": "1h",
-            "maxTimeToLive": "1d",
-            "maxExtension": "12h",
-            "maxIdleTimeout": "4h",
-            "maxHold": "1d",
-        },
-        "workingHours": {"stopAt": "20:00", "timeZone": "Europe/Berlin", "days": ["Mon", "Fri"]},
     },
     "DevServerUser": {
         "budget": 250,
         "dotfiles": "https://example.org/ann/dotfiles.git",
-        "lifecycle": {"maxTimeToLive": "2d", "maxExtension": "1d", "maxIdleTimeout": "4h", "maxHold": "1d"},
-        "workingHours": {"stopAt": "20:00", "timeZone": "Europe/Berlin", "days": ["Mon", "Fri"]},
     },
 }
 

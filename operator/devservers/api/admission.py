@@ -20,6 +20,7 @@ def manifests() -> list[dict[str, Any]]:
         (claims.CLAIM_POLICY, claims.claim_policy()),
         (claims.GROWTH_POLICY, claims.growth_policy()),
         (platform.OPERATOR_POLICY, platform.operator_policy()),
+        (platform.WISH_POLICY, platform.wish_policy()),
         (platform.BASTION_POLICY, platform.bastion_policy()),
         (platform.TOKEN_POLICY, platform.token_policy()),
         (people.SECRET_POLICY, people.secret_policy()),

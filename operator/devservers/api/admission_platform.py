@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from devservers.api.devserver import DevServerSpec
+from devservers.api.lifecycle import Lifecycle
 from devservers.api.policy import ACCOUNT, validating_policy
 from devservers.api.user import UserSpec
 from devservers_core.names import (
@@ -27,6 +29,8 @@ from devservers_core.names import (
 OPERATOR_POLICY = f"devservers-operator.{GROUP}"
 BASTION_POLICY = f"devservers-bastion.{GROUP}"
 TOKEN_POLICY = f"devservers-bastion-tokens.{GROUP}"
+WISH_POLICY = f"devservers-operator-wishes.{GROUP}"
+_WISHES = ("extend_until", "hold", "wish")
 _KEYS = ("ssh_public_keys", "ssh_keys")
 _IS_BASTION = f"request.userInfo.username == '{ACCOUNT}{BASTION_NAMESPACE}:{BASTION_ACCOUNT}'"
 _THE_BASTION = {"name": "the-bastion", "expression": _IS_BASTION}
@@ -107,6 +111,41 @@ def operator_policy() -> dict[str, Any]:
                     "reason": "Forbidden",
                 },
             ],
+        },
+    )
+
+
+def wish_policy() -> dict[str, Any]:
+    """The policy on the operator's patches of servers: it grants wishes, and changes nothing else.
+
+    RBAC can't name fields. A stolen token could otherwise run anybody's server with another image.
+    """
+    spec = [str(field.alias) for name, field in DevServerSpec.model_fields.items() if name != "lifecycle"]
+    lifecycle = [str(field.alias) for name, field in Lifecycle.model_fields.items() if name not in _WISHES]
+    parts = [f"spec.?{field}" for field in spec] + [f"spec.?lifecycle.?{field}" for field in lifecycle]
+    parts += [f"metadata.?{field}" for field in ("labels", "annotations", "finalizers", "ownerReferences")]
+    return validating_policy(
+        WISH_POLICY,
+        rules=[
+            {
+                "apiGroups": [GROUP],
+                "apiVersions": [VERSION],
+                "operations": ["UPDATE"],
+                "resources": ["devservers"],
+            }
+        ],
+        only={
+            "name": "the-operator",
+            "expression": f"request.userInfo.username == '{ACCOUNT}{SYSTEM_NAMESPACE}:{OPERATOR}'",
+        },
+        more={
+            "validations": [
+                {
+                    "expression": " && ".join(f"object.{part} == oldObject.{part}" for part in parts),
+                    "message": "the operator may change only lifecycle.extendUntil, hold and wish of a DevServer",
+                    "reason": "Forbidden",
+                }
+            ]
         },
     )
 

@@ -187,6 +187,16 @@ class LastStop(Model):
     """Processes that were killed since its start because memory ran out."""
 
 
+class HoldStatus(Model):
+    """The hold of the spec as it counts, which the limits of flavor and user may end earlier."""
+
+    until: AwareDatetime
+    requested_until: AwareDatetime
+    reason: str = Field(default="", max_length=256)
+    since: AwareDatetime
+    """When the operator first saw it."""
+
+
 class DevServerStatus(Model):
     """What is true of the server, as the operator last saw it."""
 
@@ -202,6 +212,7 @@ class DevServerStatus(Model):
     expires_at: AwareDatetime | None = None
     planned_stop: PlannedStop | None = None
     """Announced 30, 15 and 5 minutes before it happens."""
+    hold: HoldStatus | None = None
     last_activity: Activity | None = None
     stop_reason: str | None = None
     """Why it is stopped; one of the reasons of lastStop."""

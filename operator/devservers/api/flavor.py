@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from devservers.api.conditions import Conditions
-from devservers.api.fields import Amount, QueueName, Resources, rules, unavailable
+from devservers.api.fields import Amount, QueueName, Resources, rules
 from devservers.api.lifecycle import FlavorLifecycle, WorkingHours
 from devservers.api.meta import Column, Model, Names, Resource
 
@@ -74,11 +74,11 @@ class FlavorSpec(Model):
     """US dollars for an hour of running."""
     queue: QueueName | None = None
     """The queue its servers wait in."""
-    idle: Annotated[IdleThresholds, unavailable("idle")] | None = None
+    idle: IdleThresholds | None = None
     """When a server of this flavor counts as idle."""
     lifecycle: FlavorLifecycle = FlavorLifecycle()
     """When its servers end."""
-    working_hours: Annotated[WorkingHours, unavailable("workingHours")] | None = None
+    working_hours: WorkingHours | None = None
     """When its servers stop for the night; a user's own come first."""
     shm_size: Annotated[str, BeforeValidator(lambda v: str(v)), Amount("shmSize", integers=True)] = "1Gi"
     """Size of /dev/shm, which counts towards the memory limit."""

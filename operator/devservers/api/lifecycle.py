@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
-from devservers.api.fields import Duration, Matching, OnWrite, unavailable
+from devservers.api.fields import Duration, Matching, OnWrite
 from devservers.api.meta import Model
 from devservers_core.duration import parse_duration
 from devservers_core.grammar import TIME_ZONE, TIME_ZONE_MAX
@@ -76,16 +76,18 @@ class Lifecycle(Model):
     """A point in time, RFC 3339."""
     extend_until: AwareDatetime | None = None
     """Moves the end to this time if that is later, within the limits of flavor and user. `devctl start` clears it."""
-    idle_timeout: Annotated[Duration, unavailable("idleTimeout")] | None = None
+    idle_timeout: Duration | None = None
     """How long the server may be idle before it stops; the flavor's default when left out."""
-    auto_shutdown: Annotated[bool, OnWrite("!self", "autoShutdown is not available yet; use timeToLive")] | None = None
+    auto_shutdown: bool | None = None
     """false: idleness doesn't stop it, unless flavor or user limit idleTimeout."""
     on_expiry: Annotated[str, Field(json_schema_extra={"enum": ["stop", "delete"]})] = "stop"
     """What happens at the end. The home is kept either way."""
-    hold: Annotated[Hold, unavailable("hold")] | None = None
+    hold: Hold | None = None
     """Keeps the server running though it is idle; time limits still hold."""
     grace_period: GracePeriod | None = None
     """How long programs have to end after SIGTERM, at most 600s. 120s when left out, and 90s on spot machines."""
+    wish: str | None = Field(default=None, max_length=32)
+    """The wish from inside the server that the operator granted last; the operator writes it."""
     override: Override | None = None
     """Lifts the limits of flavor and user; only administrators write it."""
 
@@ -97,9 +99,9 @@ class LifecycleLimits(Model):
     """The longest a server runs after a start, extensions included."""
     max_extension: Duration | None = None
     """How far extendUntil may move the end."""
-    max_idle_timeout: Annotated[Duration, unavailable("maxIdleTimeout")] | None = None
+    max_idle_timeout: Duration | None = None
     """The longest a server may be idle, whatever autoShutdown says."""
-    max_hold: Annotated[Duration, unavailable("maxHold")] | None = None
+    max_hold: Duration | None = None
     """The longest a hold lasts."""
 
 
@@ -108,7 +110,7 @@ class FlavorLifecycle(LifecycleLimits):
 
     time_to_live: Duration | None = None
     """timeToLive of servers that have none."""
-    idle_timeout: Annotated[Duration, unavailable("idleTimeout")] | None = None
+    idle_timeout: Duration | None = None
     """idleTimeout of servers that have none."""
 
 

@@ -130,7 +130,7 @@ class UserSpec(Model):
     """Environment variables of all their servers."""
     lifecycle: LifecycleLimits = LifecycleLimits()
     """Limits of all their servers."""
-    working_hours: Annotated[WorkingHours, unavailable("workingHours")] | None = None
+    working_hours: WorkingHours | None = None
     """When all their servers stop for the night, instead of their flavors' time."""
     suspended: bool = False
     """Whether their servers are stopped and stay so."""

@@ -41,6 +41,9 @@ class ServerRequest:
     user_ca_public: str
     """One public key line; the bastion's inner hop signs with its other half."""
 
+    agent_public_key: str = ""
+    """The public half of the key that signs plans for the agent, 32 bytes in base64; empty without exchanges."""
+
     live_deployment: Json | None = None
     live_home: Json | None = None
     running: bool = True
@@ -69,7 +72,7 @@ def manifests(request: ServerRequest) -> list[Json]:
             request.live_home,
             request.today if request.running and not user.spec.suspended else None,
         ),
-        keys_config_map(server, user, uid, request.user_ca_public),
+        keys_config_map(server, user, uid, request.user_ca_public, request.agent_public_key),
         service(server, user) if server.spec.enable_ssh else None,
         _deployment(request, uid),
     ]

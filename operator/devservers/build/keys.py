@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser, SshKey
-from devservers_core.names import HOME_PATH, LOGIN
+from devservers_core.names import AGENT_PUBLIC_KEY_FILE, HOME_PATH, LOGIN
 from devservers_core.ssh_keys import KEY_TYPE
 from devservers_core.types import Json
 
@@ -75,10 +75,13 @@ def _expiry(end: datetime | None) -> str:
     return f'expiry-time="{end.astimezone(UTC):%Y%m%d%H%M%SZ}" ' if end else ""
 
 
-def keys_config_map(server: DevServer, user: DevServerUser, uid: int, user_ca_public: str) -> Json:
+def keys_config_map(
+    server: DevServer, user: DevServerUser, uid: int, user_ca_public: str, agent_public_key: str = ""
+) -> Json:
     """The ConfigMap `<server>-keys`.
 
-    It has authorized_keys, user_ca.pub, principals, and the passwd and group files.
+    It has authorized_keys, user_ca.pub, principals, the passwd and group files and, where the operator exchanges with
+    agents, the key that their plans are signed with.
     """
     owner = user.name
     suspended = user.spec.suspended
@@ -92,6 +95,7 @@ def keys_config_map(server: DevServer, user: DevServerUser, uid: int, user_ca_pu
             "user_ca.pub": authorized_keys(user_ca_public.splitlines()),
             "passwd": _lines(*_PASSWD, f"{LOGIN}:x:{uid}:{uid}:{owner}:{HOME_PATH}:/bin/sh"),
             "group": _lines(*_GROUP, f"{LOGIN}:x:{uid}:"),
+            **({AGENT_PUBLIC_KEY_FILE: _lines(agent_public_key)} if agent_public_key else {}),
         },
     }
 

@@ -18,9 +18,11 @@ from devservers_core.names import SSH_PORT, user_of
 from devservers_core.types import Json
 
 from . import pods
+from .activity_writes import coarse_activity, reported_activity
 from .children import Children, serving_pod
 from .conditions import make_condition
 from .events import Event, status_events, stop_event
+from .idle import duration_text
 from .interruption import interrupted_condition
 from .last_stop import last_stop
 from .lifecycle import Decision
@@ -60,6 +62,10 @@ def observe(server: DevServer, children: Children, decision: Decision, now: date
         {"plannedStop": announcement.planned} if announcement.planned else {}
     )
     delays = [decision.requeue_after, phase.settles_after, announcement.requeue_after]
+    candidate, wait = coarse_activity(previous, candidate, decision, now)
+    delays.append(wait)
+    if decision.activity is not None and decision.activity.checked_at is not None and decision.running:
+        delays.append(decision.activity.checked_at + timedelta(seconds=1) - now)
     delay = status_write_delay(previous, candidate, now, pods.created_at(pod) if pod else None)
     if delay is not None:
         return Observation(previous, _soonest(*delays, delay))
@@ -104,7 +110,8 @@ def _status(
         "sshHostKey": children.host_key_public or server.status.ssh_host_key,
         "podName": pods.pod_name(pod) if active else None,
         "expiresAt": format_time(decision.expires_at) if decision.expires_at else None,
-        "lastActivity": status.get("lastActivity"),
+        "hold": decision.hold.status() if decision.hold is not None and active else None,
+        "lastActivity": reported_activity(decision) or status.get("lastActivity"),
         "stopReason": decision.stop_reason,
         "lastStop": last_stop(server, children, conditions, decision.stop_reason, phase.message, now),
         "observedGeneration": server.metadata.generation,
@@ -144,8 +151,8 @@ def _conditions(
     home = home_size_state(server, children.home_claim, children.home_error)
     if home is not None:
         states.append(("HomeResized", home.ok, home.reason, home.message))
-    if running and decision.limits.limited:
-        states.append(("TimeLimited", True, "TimeLimited", limited_message(decision.limits)))
+    if running:
+        states += _lifecycle_states(decision, name, ready=phase.ready)
     previous, generation = server.status.conditions, server.metadata.generation
     conditions = [
         make_condition(previous, kind, ok, reason, message, generation=generation, now=now)
@@ -153,6 +160,28 @@ def _conditions(
     ]
     interrupted = interrupted_condition(server, children.deployment, children.pods, now, running=running)
     return [*conditions, interrupted] if interrupted is not None else conditions
+
+
+def _lifecycle_states(decision: Decision, name: str, *, ready: bool) -> list[tuple[str, bool, str, str]]:
+    """The conditions that are about when a running server stops."""
+    states = []
+    limited = [limited_message(decision.limits)] if decision.limits.limited else []
+    if decision.idle_timeout.limited and decision.idle_timeout.length is not None:
+        length = duration_text(decision.idle_timeout.length)
+        limited.append(f"It stops after {length} without activity: {decision.idle_timeout.limited} allows no more.")
+    if decision.hold is not None and decision.hold.limited:
+        limited.append(f"Its hold ends at {format_time(decision.hold.until)}: {decision.hold.limited} allows no more.")
+    if limited:
+        states.append(("TimeLimited", True, "TimeLimited", " ".join(limited)))
+    activity = decision.activity
+    if activity is not None and ready and not activity.agent:
+        message = (
+            f"An earlier version started it, so it has no agent and is never idle. `devctl restart {name}` brings one."
+        )
+        states.append(("AgentMissing", True, "AgentMissing", message))
+    elif activity is not None and ready and activity.problem:
+        states.append(("ActivityUnknown", True, "ActivityUnknown", f"It counts as active: {activity.problem}."))
+    return states
 
 
 def _soonest(*delays: timedelta | None) -> timedelta | None:

@@ -9,16 +9,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from devservers_core.names import STOPPED_BY_EXPIRATION
+from devservers_core.names import (
+    STOPPED_BY_END_OF_HOLD,
+    STOPPED_BY_EXPIRATION,
+    STOPPED_BY_IDLENESS,
+    STOPPED_BY_WORKING_HOURS,
+)
 from devservers_core.types import Json
 
 from .interruption import INTERRUPTED
 from .planned_stop import Stop
 from .times import format_time, parse_time
 
-_UNANNOUNCED_REASONS = frozenset({"Starting", "Resizing", "Resized"})
-_NORMAL_REASONS = frozenset({"Running", "Stopped", "Expired", "FlavorChanged", "Queued", "TimeLimited"})
-_REMEDIES = {STOPPED_BY_EXPIRATION: " `devctl extend {name} 2h` gives it more time."}
+_UNANNOUNCED_REASONS = frozenset({"Starting", "Resizing", "Resized", "AgentMissing"})
+_NORMAL_REASONS = frozenset(
+    {"Running", "Stopped", "Expired", "Idle", "HoldEnded", "WorkingHours", "FlavorChanged", "Queued", "TimeLimited"}
+)
+_HOLD = " Work in it keeps it running, and so does `devctl hold {name} 8h --reason ...`."
+_REMEDIES = {
+    STOPPED_BY_EXPIRATION: " `devctl extend {name} 2h` gives it more time.",
+    STOPPED_BY_IDLENESS: _HOLD,
+    STOPPED_BY_END_OF_HOLD: _HOLD,
+    STOPPED_BY_WORKING_HOURS: _HOLD,
+}
 """By the reason of a planned stop: how to put it off."""
 _COVERED_BY_READY = "Admitted"
 """Its reasons are Ready's as well, with words for people."""

@@ -6,17 +6,33 @@ server itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.lifecycle import FlavorLifecycle
 from devservers.api.user import DevServerUser
-from devservers_core.names import STOPPED_BY_EXPIRATION, STOPPED_BY_SUSPENSION, STOPPED_BY_USER
+from devservers_core.names import (
+    ANNOTATION_RESTARTED_AT,
+    STOPPED_BY_END_OF_HOLD,
+    STOPPED_BY_EXPIRATION,
+    STOPPED_BY_IDLENESS,
+    STOPPED_BY_SUSPENSION,
+    STOPPED_BY_USER,
+    STOPPED_BY_WORKING_HOURS,
+)
 
+from .holds import HoldInForce, hold_of
+from .idle import Activity, IdleTimeout, idle_stop, idle_timeout, last_activity
 from .planned_stop import Stop
-from .time_limits import NO_DEFAULTS, TimeLimits, time_limits
+from .time_limits import NO_DEFAULTS, TimeLimits, last_start, time_limits
+from .times import parse_time
+from .working_hours import working_hours_stop
+
+QUIET_REASONS = (STOPPED_BY_IDLENESS, STOPPED_BY_END_OF_HOLD, STOPPED_BY_WORKING_HOURS)
+"""Stops of servers in which nothing happens. A later start undoes them, and nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,13 @@ class Decision:
     next_stop: Stop | None = field(default=None, compare=False)
     """The stop that is next or, for a server that stops, the one that is due."""
 
+    hold: HoldInForce | None = field(default=None, compare=False)
+    """The hold of the spec, which may be over."""
+
+    idle_timeout: IdleTimeout = field(default=IdleTimeout(), compare=False)
+    activity: Activity | None = field(default=None, compare=False)
+    """What is known of the activity; None where nobody asks its agent."""
+
 
 def decide(
     server: DevServer,
@@ -51,6 +74,7 @@ def decide(
     now: datetime,
     flavor: DevServerFlavor | None = None,
     defaults: FlavorLifecycle = NO_DEFAULTS,
+    activity: Activity | None = None,
 ) -> Decision:
     """Whether `server` is to run at `now`.
 
@@ -63,28 +87,64 @@ def decide(
     expiry = Stop(end, STOPPED_BY_EXPIRATION, limits.cause_text, limits.lasts, deletes) if end else None
     due = end is not None and end <= now
     remaining = end - now if end is not None and not due else None
-    expired = Decision(
-        False,
-        delete=deletes,
-        stop_reason=STOPPED_BY_EXPIRATION,
+    known = Decision(
+        True,
         expires_at=end,
         limits=limits,
-        next_stop=expiry,
+        hold=hold_of(server, user, flavor, now),
+        idle_timeout=idle_timeout(server, user, flavor, defaults),
+        activity=activity,
     )
+    expired = replace(known, running=False, delete=deletes, stop_reason=STOPPED_BY_EXPIRATION, next_stop=expiry)
     if due and deletes:
         return expired
-    stop = None
     if user is not None and user.spec.suspended:
-        stop = STOPPED_BY_SUSPENSION
+        reason = STOPPED_BY_SUSPENSION
     elif not server.spec.running:
-        stop = STOPPED_BY_USER
+        reason = STOPPED_BY_USER
+    elif (stays := _stays_stopped(server)) is not None:
+        return replace(known, running=False, stop_reason=stays)
     elif due:
         return expired
-    if stop is None:
-        return Decision(True, expires_at=end, requeue_after=remaining, limits=limits, next_stop=expiry)
+    else:
+        stops = [stop for stop in (expiry, *_quiet_stops(server, user, flavor, known, now)) if stop is not None]
+        first = min(stops, key=lambda stop: stop.at, default=None)
+        if first is None:
+            return known
+        if first.at <= now:
+            return replace(known, running=False, stop_reason=first.reason, next_stop=first)
+        return replace(known, requeue_after=first.at - now, next_stop=first)
     # The clock changes nothing of a stopped server but its deletion.
     return (
-        Decision(False, stop_reason=stop, expires_at=end, requeue_after=remaining)
+        Decision(False, stop_reason=reason, expires_at=end, requeue_after=remaining)
         if deletes
-        else Decision(False, stop_reason=stop)
+        else Decision(False, stop_reason=reason)
     )
+
+
+def _stays_stopped(server: DevServer) -> str | None:
+    """Why a quiet server was stopped, if nobody has started it since: only its status records that."""
+    status, last = server.status, server.status.last_stop
+    if last is None or last.reason not in QUIET_REASONS:
+        return None
+    if status.stop_reason not in (*QUIET_REASONS, STOPPED_BY_SUSPENSION):
+        return None
+    restarted = parse_time(server.metadata.annotations.get(ANNOTATION_RESTARTED_AT))
+    starts = [moment for moment in (last_start(server), restarted) if moment is not None]
+    return last.reason if all(moment <= last.at for moment in starts) else None
+
+
+def _quiet_stops(
+    server: DevServer, user: DevServerUser | None, flavor: DevServerFlavor | None, known: Decision, now: datetime
+) -> Iterator[Stop | None]:
+    """The stops that wait until nothing happens in the server any more."""
+    if known.activity is None:
+        return
+    started = last_start(server)
+    yield idle_stop(known.activity, known.idle_timeout, known.hold, started)
+    hours = (user.spec.working_hours if user is not None else None) or (
+        flavor.spec.working_hours if flavor is not None else None
+    )
+    if hours is not None:
+        last, _ = last_activity(known.activity, known.hold, None)
+        yield working_hours_stop(hours, last, started, now)

@@ -11,7 +11,13 @@ from datetime import datetime, timedelta
 
 from devservers.api.conditions import find
 from devservers.api.devserver import DevServer
-from devservers_core.names import STOPPED_BY_EXPIRATION, STOPPED_BY_SUSPENSION
+from devservers_core.names import (
+    STOPPED_BY_END_OF_HOLD,
+    STOPPED_BY_EXPIRATION,
+    STOPPED_BY_IDLENESS,
+    STOPPED_BY_SUSPENSION,
+    STOPPED_BY_WORKING_HOURS,
+)
 from devservers_core.types import Json
 
 from . import pods
@@ -31,6 +37,12 @@ _NODE_REFUSAL_REASONS = (
     "PreCreateHookError",
     "PreStartHookError",
 )
+_QUIET = {
+    STOPPED_BY_IDLENESS: "Idle",
+    STOPPED_BY_END_OF_HOLD: "HoldEnded",
+    STOPPED_BY_WORKING_HOURS: "WorkingHours",
+}
+"""By the reason of a stop: Ready's reason."""
 _SIGNAL_EXIT_CODE_BASE = 128
 
 
@@ -106,6 +118,11 @@ def _stop_reason_and_message(server: DevServer, decision: Decision) -> tuple[str
         if decision.limits.cause == "extendUntil":
             return "Expired", f"Stopped at the end of its extension. {start}"
         return "Expired", f"Stopped after {decision.limits.cause_text}. {start}"
+    if decision.stop_reason in _QUIET:
+        if decision.next_stop is None and server.status.last_stop is not None:
+            return _QUIET[decision.stop_reason], server.status.last_stop.message
+        cause = decision.next_stop.cause if decision.next_stop is not None else "a time without activity"
+        return _QUIET[decision.stop_reason], f"Stopped after {cause}. {start}"
     if decision.stop_reason == STOPPED_BY_SUSPENSION:
         return "OwnerSuspended", f"Stopped because {server.owner} is suspended. Ask an administrator."
     return "Stopped", f"Stopped by its owner. {start}"

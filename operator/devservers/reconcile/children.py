@@ -12,6 +12,7 @@ from devservers.api.user import DevServerUser
 from devservers.build.devserver import BuildSettings, ServerRequest, manifests
 from devservers.observe.causes import Cause
 from devservers.observe.rejections import child_rejection, home_rejection
+from devservers.reconcile.agent_signing_key import SigningKey
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.interfaces import Client, Lister
 from devservers.reconcile.registry_logins import ensure_registry_secret
@@ -44,6 +45,7 @@ class ChildrenApplier:
         ca: UserCa,
         host_ca: HostCa,
         settings: BuildSettings,
+        signing_key: SigningKey | None = None,
     ) -> None:
         self._lister = lister
         self._client = client
@@ -51,6 +53,7 @@ class ChildrenApplier:
         self._ca = ca
         self._host_ca = host_ca
         self._settings = settings
+        self._signing_key = signing_key
 
     async def apply(
         self, server: DevServer, flavor: DevServerFlavor | None, user: DevServerUser, now: datetime, *, running: bool
@@ -68,6 +71,7 @@ class ChildrenApplier:
                 user=user,
                 settings=self._settings,
                 user_ca_public=await self._ca.public(),
+                agent_public_key=await self._signing_key.public() if self._signing_key is not None else "",
                 live_deployment=self._lister.get("Deployment", namespace, name),
                 live_home=home,
                 running=running,

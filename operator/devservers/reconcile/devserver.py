@@ -16,17 +16,25 @@ from devservers.api.errors import InvalidObjectError
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.build.devserver import BuildSettings, recorded_defaults
+from devservers.observe.children import Children
 from devservers.observe.devserver import Event, invalid_status
-from devservers.observe.lifecycle import decide
+from devservers.observe.ended import End
+from devservers.observe.idle import Activity
+from devservers.observe.lifecycle import QUIET_REASONS, Decision, decide
+from devservers.observe.phase import server_phase
+from devservers.reconcile.agent_signing_key import SigningKey
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.children import ChildrenApplier, ChildrenResult
+from devservers.reconcile.ended import EndedRecords
 from devservers.reconcile.events import post_event
-from devservers.reconcile.interfaces import Client, Lister, Result, utcnow
+from devservers.reconcile.interfaces import Agents, Client, Lister, Result, utcnow
 from devservers.reconcile.queueing import Queueing
+from devservers.reconcile.server_agents import ServerAgents
 from devservers.reconcile.server_status import StatusWriter
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers_core.errors import ApiError
-from devservers_core.names import namespace_of, user_of
+from devservers_core.names import STOPPED_BY_USER, namespace_of, user_of
+from devservers_core.protocol.agent import Report
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")
@@ -45,10 +53,17 @@ class ServerReconciler:
         settings: BuildSettings,
         now: Callable[[], datetime] = utcnow,
         queueing: Queueing | None = None,
+        agents: Agents | None = None,
+        signing_key: SigningKey | None = None,
     ) -> None:
+        """Takes `agents` and the key that signs plans for them, None for a process without exchanges."""
         self._lister = lister
         self._client = client
-        self._children = ChildrenApplier(lister, client, applier, ca, host_ca, settings)
+        self._children = ChildrenApplier(lister, client, applier, ca, host_ca, settings, signing_key)
+        self._agents = ServerAgents(lister, client, agents, now)
+        self._ended = EndedRecords(client)
+        self._seen: dict[tuple[str, str], Json] = {}
+        """The servers that exist, so that something is known of one whose deletion is seen."""
         self._status = StatusWriter(lister, client, queueing or Queueing())
         self._now = now
 
@@ -56,7 +71,9 @@ class ServerReconciler:
         """Reconciles once. Raises ApiError when the API server refuses or can't be reached."""
         raw = self._lister.get("DevServer", namespace, name)
         if raw is None:
+            await self._deleted(namespace, name)
             return Result()  # its children go by their owner references, its home stays
+        self._seen[(namespace, name)] = raw
         try:
             return await self._reconcile(raw, namespace, name)
         finally:
@@ -81,17 +98,96 @@ class ServerReconciler:
         except InvalidObjectError as error:
             log.warning("server left as it is key=%s/%s error=%s", namespace, name, error)
             return Result()  # servers of a user whose object can't be read go on running
-        flavor = self._flavor(server)
-        defaults = recorded_defaults(self._lister.get("Deployment", namespace, name), flavor)
-        decision = decide(server, user, self._now(), flavor, defaults)
+        flavor, pod = self._flavor(server), self._agents.pod(namespace, name)
+        decision = self._decide(server, user, flavor, self._agents.activity(namespace, name, pod))
+        if decision.stop_reason in QUIET_REASONS and server.status.stop_reason is None:
+            activity = await self._agents.refreshed(namespace, name, pod)
+            decision = self._decide(server, user, flavor, activity)
+        if await self._agents.grant(raw, server, user, flavor, decision, pod):
+            raw = self._lister.get("DevServer", namespace, name) or raw
+            return await self._reconcile(raw, namespace, name)
         if decision.delete and not server.metadata.deletion_timestamp:
-            return await self._expire(raw, server)
+            return await self._expire(raw, server, user, flavor, decision, pod)
         if user is None:
             decision = replace(decision, running=False)
+        self._agents.plan(server, user, flavor, decision, pod)
         result = ChildrenResult()
         if user is not None and user.status.uid is not None and not server.metadata.deletion_timestamp:
+            if decision.stop_reason is not None and self._runs(namespace, name):
+                raw, server = await self._before_stop(raw, server, user, flavor, decision, pod)
             result = await self._children.apply(server, flavor, user, self._now(), running=decision.running)
         return await self._status.update(raw, server, flavor, user, decision, result, self._now())
+
+    def _decide(
+        self,
+        server: DevServer,
+        user: DevServerUser | None,
+        flavor: DevServerFlavor | None,
+        activity: Activity | None,
+    ) -> Decision:
+        namespace, name = server.key
+        defaults = recorded_defaults(self._lister.get("Deployment", namespace, name), flavor)
+        return decide(server, user, self._now(), flavor, defaults, activity)
+
+    def _runs(self, namespace: str, name: str) -> bool:
+        """Whether a pod is asked for."""
+        deployment = self._lister.get("Deployment", namespace, name)
+        return deployment is not None and deployment["spec"].get("replicas", 1) != 0
+
+    async def _before_stop(
+        self,
+        raw: Json,
+        server: DevServer,
+        user: DevServerUser,
+        flavor: DevServerFlavor | None,
+        decision: Decision,
+        pod: Json | None,
+    ) -> tuple[Json, DevServer]:
+        """Says goodbye to the agent and keeps its last lines, before anything stops.
+
+        Nothing but the status records that a quiet server was stopped: it is written first.
+        """
+        namespace, name = server.key
+        if decision.stop_reason in QUIET_REASONS and server.status.stop_reason != decision.stop_reason:
+            await self._status.update(raw, server, flavor, user, decision, ChildrenResult(), self._now())
+            raw = self._lister.get("DevServer", namespace, name) or raw
+            server = DevServer.parse(raw)
+        report = await self._agents.finish(server, user, flavor, decision, pod)
+        await self._ended.write(server, self._end(server, decision, report), self._now())
+        return raw, server
+
+    def _end(self, server: DevServer, decision: Decision, report: Report | None) -> End:
+        phase = server_phase(server, Children(user=None, flavor=None), decision, self._now())
+        return End(
+            self._now(),
+            decision.stop_reason or "",
+            phase.message,
+            deleted=decision.delete,
+            lines=report.lines if report else (),
+            oom_kills=report.oom_kills if report else None,
+        )
+
+    async def _deleted(self, namespace: str, name: str) -> None:
+        """Keeps a record of a server that was deleted by somebody else than this operator."""
+        raw = self._seen.pop((namespace, name), None)
+        user = self._lister.get("DevServerUser", "", user_of(namespace) or "")
+        if raw is None or user is None or user["metadata"].get("deletionTimestamp"):
+            return
+        try:
+            server, owner = DevServer.parse(raw), DevServerUser.parse(user)
+        except InvalidObjectError:
+            return
+        now = self._now()
+        end = End(now, STOPPED_BY_USER, "It was deleted by its owner.", deleted=True)
+        if server.status.stop_reason is not None:
+            await self._ended.mark_deleted(server, end, now)
+            return
+        flavor, pod = self._flavor(server), self._agents.pod(namespace, name)
+        decision = Decision(running=False, delete=True, stop_reason=STOPPED_BY_USER)
+        report = await self._agents.finish(server, owner, flavor, decision, pod)
+        if report is not None:
+            end = replace(end, lines=report.lines, oom_kills=report.oom_kills)
+        await self._ended.write(server, end, now)
 
     def _must_not_run(self, raw: Json, namespace: str) -> bool:
         """Whether a server has to stop even if its object can't be read.
@@ -122,10 +218,20 @@ class ServerReconciler:
             await self._status.write(raw, status)
         return Result()
 
-    async def _expire(self, raw: Json, server: DevServer) -> Result:
+    async def _expire(
+        self,
+        raw: Json,
+        server: DevServer,
+        user: DevServerUser | None,
+        flavor: DevServerFlavor | None,
+        decision: Decision,
+        pod: Json | None,
+    ) -> Result:
         """Deletes a server whose onExpiry is `delete`; the home stays."""
         namespace, name = server.key
         log.info("server expired key=%s/%s: deleting", namespace, name)
+        report = await self._agents.finish(server, user, flavor, decision, pod)
+        await self._ended.write(server, self._end(server, decision, report), self._now())
         await post_event(
             self._client,
             raw,
@@ -133,6 +239,7 @@ class ServerReconciler:
             self._now(),
         )
         await self._client.delete("DevServer", namespace, name, server.metadata.uid)
+        self._seen.pop((namespace, name), None)
         return Result()
 
     def _flavor(self, server: DevServer) -> DevServerFlavor | None:

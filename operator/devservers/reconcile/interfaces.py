@@ -84,6 +84,9 @@ class Client(Protocol):
     async def apply_status(self, obj: Json) -> Json:
         """Server-side apply of the status subresource."""
 
+    async def patch(self, obj: Json) -> Json:
+        """Merge patch of the fields in obj, at the version and of the uid that its metadata names."""
+
     async def scale(self, kind: str, namespace: str, name: str, replicas: int) -> None:
         """Sets the replicas through the scale subresource."""
 

@@ -19,6 +19,7 @@ from devservers.observe.pods import created_at
 from devservers.observe.user import namespace_kept_event, observe
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.compare import digest
+from devservers.reconcile.ended import EndedRecords
 from devservers.reconcile.events import post_event
 from devservers.reconcile.interfaces import Client, Lister, Result, get_or_none, utcnow
 from devservers.reconcile.queueing import Queueing
@@ -61,6 +62,7 @@ class UserReconciler:
         self._applier = applier
         self._uids = uids
         self._limits = limits
+        self._ended = EndedRecords(client)
         self._now = now
         self._queueing = queueing or Queueing()
         self._egress = egress or Egress()
@@ -102,6 +104,7 @@ class UserReconciler:
             )
         if obstacle is None:
             await self._platform_logins.copy_to(user)
+            await self._ended.prune(user.namespace, self._now())
         return Result(30.0 if obstacle else None)
 
     def _unknown_flavors(self, user: DevServerUser) -> list[str]:

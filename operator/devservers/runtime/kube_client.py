@@ -118,6 +118,11 @@ class KubeClient:
         """Server-side apply of the status subresource."""
         return await self._apply(obj, "/status")
 
+    async def patch(self, obj: Json) -> Json:
+        """Merge patch of the fields in obj; 409 when its resourceVersion is old or its uid another."""
+        kind, path, name = _address(obj)
+        return await self._call("PATCH", kind, f"{path}/{name}", [("fieldManager", FIELD_MANAGER)], obj, _MERGE)
+
     async def scale(self, kind: str, namespace: str, name: str, replicas: int) -> None:
         """Sets the replicas through the scale subresource, which is a right of its own in RBAC."""
         path = KINDS[kind].path(namespace, name) + "/scale"

@@ -35,9 +35,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "timeToLive": "2h30m",
                 "expirationTime": "2027-01-01T00:00:00Z",
                 "extendUntil": "2027-01-02T00:00:00Z",
+                "idleTimeout": "30m",
                 "autoShutdown": False,
                 "onExpiry": "delete",
+                "hold": {"until": "2027-01-01T00:00:00Z", "reason": "a long run"},
                 "gracePeriod": "90s",
+                "wish": "w-1",
                 "override": {"reason": "a paper's deadline"},
             },
         },
@@ -65,7 +68,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "pricePerHour": 0.75,
             "queue": "gpus",
             "shmSize": "8Gi",
-            "lifecycle": {"timeToLive": "8h", "maxTimeToLive": "1d", "maxExtension": "12h"},
+            "idle": {"cpuMillicores": 50, "gpuPercent": 5},
+            "lifecycle": {
+                "timeToLive": "8h",
+                "idleTimeout": "1h",
+                "maxTimeToLive": "1d",
+                "maxExtension": "12h",
+                "maxIdleTimeout": "4h",
+                "maxHold": "1d",
+            },
+            "workingHours": {"stopAt": "20:00", "timeZone": "Europe/Berlin", "days": ["Mon"]},
         },
     },
     "DevServerUser": {
@@ -80,7 +92,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "flavors": ["cpu-small", "gpu-small"],
             "quota": {"gpu": 1, "cpu": "16", "memory": "64Gi", "servers": 3, "storage": "500Gi"},
             "env": [{"name": "EDITOR", "value": "vim"}],
-            "lifecycle": {"maxTimeToLive": "2d", "maxExtension": "1d"},
+            "lifecycle": {"maxTimeToLive": "2d", "maxExtension": "1d", "maxIdleTimeout": "4h", "maxHold": "1d"},
+            "workingHours": {"stopAt": "20:00", "timeZone": "Europe/Berlin", "days": ["Mon"]},
             "timeZone": "Europe/Berlin",
             "managedBy": "command",
             "suspended": False,
@@ -106,6 +119,12 @@ STATUSES: dict[str, dict[str, Any]] = {
         "podName": "mydev-0",
         "expiresAt": "2026-11-21T14:30:00Z",
         "lastActivity": {"at": "2026-11-21T12:00:00Z", "source": "ssh"},
+        "hold": {
+            "until": "2026-11-21T20:00:00Z",
+            "requestedUntil": "2026-11-22T20:00:00Z",
+            "reason": "a long run",
+            "since": "2026-11-21T12:00:00Z",
+        },
         "plannedStop": {"at": "2026-11-21T14:30:00Z", "reason": "idle", "announcedAt": "2026-11-21T14:00:00Z"},
         "stopReason": "user",
         "lastStop": {"at": "2026-11-21T11:00:00Z", "reason": "outOfMemory", "message": "Killed.", "oomKills": 2},
@@ -146,12 +165,6 @@ def _life_refused(*defaults: str) -> list[tuple[tuple[str | int, ...], Any, str]
     limits = ("maxTimeToLive", "maxExtension", "maxIdleTimeout", "maxHold")
     return [
         *(((*_LIFE, field), "0s", "not a duration; use days, hours") for field in (*limits, *defaults)),
-        *(
-            ((*_LIFE, field), "1h", f"{field} is not available yet; leave it out")
-            for field in ("idleTimeout", "maxIdleTimeout", "maxHold")
-            if field in (*limits, *defaults)
-        ),
-        (hours, usual, "workingHours is not available yet; leave it out"),
         *(
             (hours, {**usual, "stopAt": text}, "not a time of day; use one like 20:00")
             for text in ("", "24:00", "8:00", "20:60", "8pm")
@@ -269,22 +282,17 @@ _SERVER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
             {"command": ["sh"], "args": ["ä" * 32768, "b"]},
         )
     ),
-    ((*_LIFE, "idleTimeout"), "1h", "idleTimeout is not available yet; leave it out"),
-    (
-        (*_LIFE, "hold"),
-        {"until": "2027-01-01T00:00:00Z", "reason": "a long run"},
-        "hold is not available yet; leave it out",
-    ),
+    *(((*_LIFE, "idleTimeout"), text, "not a duration; use days, hours") for text in ("", "0s", "60", "-1h")),
     *(
         ((*_LIFE, "gracePeriod"), text, "gracePeriod is too long; use at most 600s")
         for text in ("601s", "11m", "1h", "1d", "1d1s")
     ),
     *(((*_LIFE, "gracePeriod"), text, "not a duration; use days, hours") for text in ("", "0s", "1.5m", "-5s")),
     *(
-        ((*_LIFE, "override", "reason"), text, "not a reason; write one line of at most 200 characters")
+        ((*_LIFE, field, "reason"), text, "not a reason; write one line of at most 200 characters")
+        for field in ("override", "hold")
         for text in ("", " ", "two\nlines", "bell\x07")
     ),
-    ((*_LIFE, "autoShutdown"), True, "autoShutdown is not available yet; use timeToLive"),
 ]  # fmt: skip
 
 _FLAVOR_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
@@ -314,7 +322,6 @@ _FLAVOR_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("spec", "resources"), {"requests": {"nvidia.com/gpu": 1}}, "devices such as nvidia.com/gpu need the same"),
     *((("spec", "shmSize"), size, "shmSize is not a quantity above zero") for size in ("", "0", 0, "-1Gi", "lots")),
     *((("spec", "queue"), name, "not a queue name") for name in ("", "A", "a b")),
-    *((("spec", "idle"), value, "idle is not available yet; leave it out") for value in ({}, {"gpuPercent": 5})),
     *_life_refused("idleTimeout", "timeToLive"),
 ]
 

@@ -59,6 +59,17 @@ class ApiStandIn:
         live["status"] = obj["status"]
         return self._store("status", live)
 
+    async def patch(self, obj: Json) -> Json:
+        live = self.objects.get(_place(obj))
+        if live is None:
+            raise ApiError(404, "NotFound", "")
+        for field in ("uid", "resourceVersion"):
+            if obj["metadata"].get(field, live["metadata"][field]) != live["metadata"][field]:
+                raise ApiError(409, "Conflict", "")
+        change = {key: value for key, value in obj.items() if key not in ("metadata", "apiVersion", "kind")}
+        self.before_write("patch", obj)
+        return self._store("patch", _merged(live, change), checked=True)
+
     async def scale(self, kind: str, namespace: str, name: str, replicas: int) -> None:
         live = copy.deepcopy(self.objects[(kind, namespace, name)])
         live["spec"]["replicas"] = replicas
@@ -82,6 +93,19 @@ class ApiStandIn:
             self.before_write(verb, obj)
         self.log.append(f"{verb} {obj['kind']}/{obj['metadata']['name']}")
         return self.put(obj)
+
+
+def _merged(live: Json, change: Json) -> Json:
+    """RFC 7386: null removes, objects merge, everything else replaces."""
+    merged = copy.deepcopy(live)
+    for key, value in change.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            merged[key] = _merged(merged.get(key) or {}, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _place(obj: Json) -> tuple[str, str, str]:

@@ -60,7 +60,8 @@ def test_expired_server_with_on_expiry_delete_is_deleted_with_an_event(world: Wo
     )
     world.api.log.clear()
     world.reconcile()
-    event, deletion = world.api.log
+    record, event, deletion = world.api.log
+    assert record == "apply ConfigMap/mydev-ended"
     assert event.startswith("create Event/mydev.")
     assert deletion == "delete DevServer/mydev"
     (posted,) = [obj for address, obj in world.api.objects.items() if address[0] == "Event"]

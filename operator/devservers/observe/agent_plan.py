@@ -1,0 +1,71 @@
+"""What a server's agent is told: its planned stop, what counts as idle, and what its people may ask for."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from devservers.api.devserver import DevServer
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.user import DevServerUser
+from devservers_core.protocol.agent import MAX_SECONDS, WishAnswer
+
+from .agent import AgentPlan
+from .idle import idle_rule
+from .lifecycle import QUIET_REASONS, Decision
+from .planned_stop import announce
+from .time_limits import limit_of
+from .times import parse_time
+
+
+def agent_plan(
+    server: DevServer,
+    user: DevServerUser | None,
+    flavor: DevServerFlavor | None,
+    decision: Decision,
+    grace_seconds: int,
+    now: datetime,
+    answers: tuple[WishAnswer, ...] = (),
+) -> AgentPlan:
+    """The plan for the agent of `server`.
+
+    A time limit is always in it; a stop of a quiet server once it is announced, as it moves with every activity.
+    """
+    stop_at, reason, deletes = decision.limits.end, "expired", server.spec.lifecycle.on_expiry == "delete"
+    coming = decision.next_stop
+    if not decision.running:
+        stop_at, reason = now, decision.stop_reason or ""
+        deletes = decision.delete
+    elif coming is not None and coming.reason in QUIET_REASONS:
+        announced = announce(coming, server.status.planned_stop, now).planned
+        if announced is not None:
+            stop_at, reason, deletes = parse_time(announced["at"]), coming.reason, False
+    hold = decision.hold
+    held = hold is not None and hold.until > now
+    return AgentPlan(
+        stop_at=stop_at,
+        stop_reason=reason if stop_at is not None else "",
+        deletes=deletes and stop_at is not None,
+        grace_seconds=grace_seconds,
+        idle=idle_rule(flavor, decision.idle_timeout),
+        extend_seconds=extend_most(decision),
+        hold_seconds=hold_most(server, user, flavor),
+        hold_until=hold.until if hold is not None and held else None,
+        hold_reason=hold.reason if hold is not None and held else "",
+        answers=answers,
+    )
+
+
+def extend_most(decision: Decision) -> int:
+    """The most seconds that the end may be moved by; 0 where there is no end."""
+    limits = decision.limits
+    if limits.end is None:
+        return 0
+    if limits.latest is None:
+        return MAX_SECONDS
+    return max(0, int((limits.latest - limits.end).total_seconds()))
+
+
+def hold_most(server: DevServer, user: DevServerUser | None, flavor: DevServerFlavor | None) -> int:
+    """The most seconds that a hold may last."""
+    limit = limit_of("max_hold", server, user, flavor)
+    return MAX_SECONDS if limit is None else int(min(limit.length, timedelta(seconds=MAX_SECONDS)).total_seconds())

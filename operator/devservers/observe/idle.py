@@ -1,0 +1,135 @@
+"""When a server stops for idleness, by what its agent reports.
+
+Invariant: a server is idle only by a fresh report that says so. No report, an old one or one that can't read a source
+counts as activity, and so does a hold until it ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from devservers.api.devserver import DevServer
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.lifecycle import FlavorLifecycle
+from devservers.api.user import DevServerUser
+from devservers_core.duration import parse_duration
+from devservers_core.names import STOPPED_BY_END_OF_HOLD, STOPPED_BY_IDLENESS
+from devservers_core.protocol.agent import IdleRule
+
+from .agent import STALE, AgentState
+from .holds import HoldInForce
+from .planned_stop import Stop
+from .time_limits import limit_of
+
+CPU_MILLICORES = 20
+GPU_PERCENT = 0
+SSH_BYTES_PER_MINUTE = 2048
+"""Above these a server is active, where its flavor sets no others. A silent editor (code-server) stays below them."""
+AGENT_PORT_NAME = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What is known of the activity in a running server."""
+
+    last: datetime | None = None
+    """When something was last at work; None when that isn't known, which counts as now."""
+    source: str = "unknown"
+    agent: bool = True
+    """False for a pod that an earlier version started, which has no agent."""
+    problem: str = ""
+    """Why nothing is known; empty while it is, and right after a start or a change of leader."""
+    checked_at: datetime | None = None
+    """When what is known becomes too old."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdleTimeout:
+    """How long a server may be idle."""
+
+    length: timedelta | None = None
+    """None where idleness stops nothing."""
+    limited: str = ""
+    """Which limit makes it shorter than the spec asks for; empty when none does."""
+
+
+def activity_of(state: AgentState | None, asked_since: datetime, now: datetime) -> Activity:
+    """The activity by the last report. `asked_since` is from when on there should have been one."""
+    if state is None:
+        if now - asked_since <= STALE:
+            return Activity(checked_at=asked_since + STALE)
+        return Activity(problem="its agent has not answered since this operator began to ask")
+    if now - state.answered_at > STALE:
+        minutes = STALE.total_seconds() / 60
+        return Activity(source=state.source, problem=f"its agent's last answer is more than {minutes:.0f} minutes old")
+    if state.last_activity is None:
+        sources = ", ".join(state.report.unreadable) or "its sources"
+        return Activity(problem=f"its agent can't read {sources}", checked_at=state.answered_at + STALE)
+    # A clock that is ahead never makes activity later than now.
+    return Activity(min(state.last_activity, now), state.source, checked_at=state.answered_at + STALE)
+
+
+def idle_timeout(
+    server: DevServer, user: DevServerUser | None, flavor: DevServerFlavor | None, defaults: FlavorLifecycle
+) -> IdleTimeout:
+    """The idle timeout in force: the server's, else its flavor's default, within the limits."""
+    lifecycle = server.spec.lifecycle
+    asked = lifecycle.idle_timeout or defaults.idle_timeout
+    length = parse_duration(asked) if asked is not None else None
+    if lifecycle.auto_shutdown is False:
+        length = None
+    limit = limit_of("max_idle_timeout", server, user, flavor)
+    if limit is None or (length is not None and length <= limit.length):
+        return IdleTimeout(length)
+    asks_more = asked is not None or lifecycle.auto_shutdown is False
+    return IdleTimeout(limit.length, limit.text if asks_more else "")
+
+
+def idle_stop(
+    activity: Activity, timeout: IdleTimeout, hold: HoldInForce | None, started: datetime | None
+) -> Stop | None:
+    """When the server stops for idleness unless something happens in it; None when it doesn't."""
+    last, source = last_activity(activity, hold, started)
+    if last is None or timeout.length is None:
+        return None
+    held = source == "hold"
+    reason = STOPPED_BY_END_OF_HOLD if held else STOPPED_BY_IDLENESS
+    cause = f"{duration_text(timeout.length)} without activity" + (" after its hold" if held else "")
+    return Stop(last + timeout.length, reason, cause, timeout.length)
+
+
+def last_activity(
+    activity: Activity, hold: HoldInForce | None, started: datetime | None
+) -> tuple[datetime | None, str]:
+    """The last activity and its source; a start is one, and a hold is one until it ends. None: not known."""
+    if not activity.agent or activity.last is None:
+        return None, activity.source
+    times = [(activity.last, activity.source)]
+    if started is not None:
+        times.append((started, "start"))
+    if hold is not None:
+        times.append((hold.until, "hold"))
+    return max(times, key=lambda entry: entry[0])
+
+
+def idle_rule(flavor: DevServerFlavor | None, timeout: IdleTimeout) -> IdleRule:
+    """What the agent measures by."""
+    idle = flavor.spec.idle if flavor is not None else None
+    cpu = idle.cpu_millicores if idle is not None else None
+    gpu = idle.gpu_percent if idle is not None else None
+    return IdleRule(
+        timeout_seconds=int(timeout.length.total_seconds()) if timeout.length is not None else None,
+        cpu_millicores=CPU_MILLICORES if cpu is None else cpu,
+        gpu_percent=GPU_PERCENT if gpu is None else gpu,
+        ssh_bytes_per_minute=SSH_BYTES_PER_MINUTE,
+    )
+
+
+def duration_text(length: timedelta) -> str:
+    """`1h30m`, as durations are written."""
+    left, text = int(length.total_seconds()), ""
+    for unit, seconds in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, seconds)
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"

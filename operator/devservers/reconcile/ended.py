@@ -1,0 +1,73 @@
+"""Keeps a record of each server's last end for a week, and removes old ones."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime
+
+from devservers.api.devserver import DevServer
+from devservers.observe.ended import End, ended_config_map, surplus
+from devservers.reconcile.interfaces import Client, get_or_none
+from devservers_core.errors import ApiError
+from devservers_core.names import LABEL_ENDED, ended_name
+from devservers_core.types import Json
+
+log = logging.getLogger("devservers.reconcile")
+
+PRUNE_SECONDS = 6 * 3600.0
+"""Between two looks at a person's records when nothing of theirs ends."""
+
+
+class EndedRecords:
+    """The ConfigMaps `<server>-ended` in users' namespaces.
+
+    A failure is logged and nothing else: it must never keep a server from being stopped.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._pruned: dict[str, float] = {}
+
+    async def write(self, server: DevServer, end: End, now: datetime) -> None:
+        """Replaces the record of `server`, and removes what is too much."""
+        try:
+            await self._client.apply(ended_config_map(server, end))
+        except ApiError as error:
+            log.warning("no record of an end key=%s/%s error=%s", *server.key, error)
+            return
+        await self.prune(server.metadata.namespace, now, at_once=True)
+
+    async def mark_deleted(self, server: DevServer, end: End, now: datetime) -> None:
+        """Notes that a stopped server was deleted; its lines and its reason stay."""
+        try:
+            record = await get_or_none(self._client, "ConfigMap", server.metadata.namespace, ended_name(server.name))
+        except ApiError as error:
+            log.warning("no record of a deletion key=%s/%s error=%s", *server.key, error)
+            return
+        data = (record or {}).get("data") or {}
+        kills = str(data.get("oomKills") or "")
+        before = End(
+            end.at,
+            str(data.get("reason") or end.reason),
+            str(data.get("message") or end.message),
+            deleted=True,
+            lines=str(data.get("lines") or "").split("\n") if data.get("lines") else (),
+            oom_kills=int(kills) if kills.isdecimal() else None,
+        )
+        await self.write(server, before, now)
+
+    async def prune(self, namespace: str, now: datetime, *, at_once: bool = False) -> None:
+        """Deletes the records that are too old or too many, every few hours unless `at_once`."""
+        before = self._pruned.get(namespace)
+        if not at_once and before is not None and time.monotonic() - before < PRUNE_SECONDS:
+            return
+        try:
+            records: list[Json] = await self._client.list("ConfigMap", namespace, f"{LABEL_ENDED}=true")
+            for record in surplus(records, now):
+                metadata = record["metadata"]
+                await self._client.delete("ConfigMap", namespace, metadata["name"], metadata.get("uid", ""))
+        except ApiError as error:
+            log.warning("records of ends stay namespace=%s error=%s", namespace, error)
+            return
+        self._pruned[namespace] = time.monotonic()

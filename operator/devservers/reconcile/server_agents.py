@@ -1,0 +1,175 @@
+"""What reconciles ask and tell the agents in servers' pods: activity, plans, wishes, the last report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from devservers.api.devserver import DevServer
+from devservers.api.flavor import DevServerFlavor
+from devservers.api.user import DevServerUser
+from devservers.observe import pods
+from devservers.observe.agent_plan import agent_plan, extend_most, hold_most
+from devservers.observe.idle import AGENT_PORT_NAME, Activity, activity_of
+from devservers.observe.lifecycle import Decision
+from devservers.observe.wishes import decide_wish, granted_before, open_wishes
+from devservers.reconcile.interfaces import Agents, Client, Lister
+from devservers_core.errors import ApiError
+from devservers_core.names import API_VERSION, LABEL_NAME, MAIN_CONTAINER
+from devservers_core.protocol.agent import Report, WishAnswer
+from devservers_core.types import Json
+
+log = logging.getLogger("devservers.reconcile")
+
+RETRY = timedelta(seconds=30)
+"""Until the next try to stop a quiet server whose agent did not answer."""
+GRACE_SECONDS = 30
+"""Of a pod that doesn't say its own (Kubernetes' default)."""
+
+
+class ServerAgents:
+    """The agents, for one reconciler."""
+
+    def __init__(self, lister: Lister, client: Client, agents: Agents | None, now: Callable[[], datetime]) -> None:
+        """Takes `agents` None for a process that asks none: nothing is known of activity then."""
+        self._lister, self._client, self._agents = lister, client, agents
+        self._now = now
+        self._since = now()
+        self._answers: dict[tuple[str, str, str], dict[str, WishAnswer]] = {}
+
+    def pod(self, namespace: str, name: str) -> Json | None:
+        """The running pod of a server, None when none runs."""
+        labelled = [
+            pod
+            for pod in self._lister.list("Pod", namespace)
+            if (pod["metadata"].get("labels") or {}).get(LABEL_NAME) == name
+        ]
+        pod = pods.current_pod(labelled)
+        return pod if pod is not None and pods.started_at(pods.container_status(pod)) else None
+
+    def activity(self, namespace: str, name: str, pod: Json | None) -> Activity | None:
+        """What is known of the activity in a pod; None when nobody asks, or nothing runs."""
+        if self._agents is None or pod is None:
+            return None
+        if not has_agent(pod):
+            return Activity(agent=False)
+        started = pods.started_at(pods.container_status(pod)) or self._since
+        state = self._agents.state(namespace, name, _uid(pod))
+        return activity_of(state, max(self._since, started), self._now())
+
+    async def refreshed(self, namespace: str, name: str, pod: Json | None) -> Activity | None:
+        """The activity by a report of now, before a stop of a quiet server; no answer counts as activity."""
+        if self._agents is None or pod is None or not has_agent(pod):
+            return None
+        state = await self._agents.refresh(namespace, name, pod)
+        now = self._now()
+        return Activity(checked_at=now + RETRY) if state is None else activity_of(state, now, now)
+
+    async def grant(
+        self,
+        raw: Json,
+        server: DevServer,
+        user: DevServerUser | None,
+        flavor: DevServerFlavor | None,
+        decision: Decision,
+        pod: Json | None,
+    ) -> bool:
+        """Answers the next wish of a pod; returns whether it changed the server. Raises ApiError on a conflict."""
+        if self._agents is None or pod is None or not decision.running:
+            return False
+        key = (*server.key, _uid(pod))
+        state = self._agents.state(*key)
+        if state is None:
+            return False
+        wishes, recorded = state.report.wishes, server.spec.lifecycle.wish
+        answers = {
+            wish_id: answer
+            for wish_id, answer in self._answers.get(key, {}).items()
+            if any(wish.id == wish_id for wish in wishes)
+        }
+        answers.update({answer.id: answer for answer in granted_before(wishes, tuple(answers), recorded)})
+        if wishes:
+            self._answers[key] = answers
+        else:
+            self._answers.pop(key, None)
+        for wish in open_wishes(wishes, tuple(answers), recorded):
+            made = decide_wish(
+                wish, server, decision, extend_most(decision), hold_most(server, user, flavor), self._now()
+            )
+            answers[wish.id] = made.answer
+            if made.patch is None:
+                continue
+            try:
+                self._lister.put(await self._client.patch(_patch(raw, made.patch)))
+            except ApiError as error:
+                del answers[wish.id]
+                if not error.refused or error.conflict:
+                    raise
+                answers[wish.id] = WishAnswer(wish.id, False, f"Refused: {error.message}"[:200])
+                continue
+            log.info("wish granted key=%s/%s kind=%s seconds=%d", *server.key, wish.kind, wish.seconds)
+            return True
+        return False
+
+    def plan(
+        self,
+        server: DevServer,
+        user: DevServerUser | None,
+        flavor: DevServerFlavor | None,
+        decision: Decision,
+        pod: Json | None,
+    ) -> None:
+        """Keeps what the next exchanges tell the agent of a running server."""
+        if self._agents is None or pod is None or not has_agent(pod) or not decision.running:
+            return
+        key = (*server.key, _uid(pod))
+        answers = tuple(self._answers.get(key, {}).values())
+        self._agents.plan(*key, agent_plan(server, user, flavor, decision, _grace_seconds(pod), self._now(), answers))
+
+    async def finish(
+        self,
+        server: DevServer,
+        user: DevServerUser | None,
+        flavor: DevServerFlavor | None,
+        decision: Decision,
+        pod: Json | None,
+    ) -> Report | None:
+        """Tells the agent that its server stops now, and returns its last report."""
+        if self._agents is None or pod is None or not has_agent(pod):
+            return None
+        plan = agent_plan(server, user, flavor, decision, _grace_seconds(pod), self._now())
+        self._answers.pop((*server.key, _uid(pod)), None)
+        return await self._agents.final(*server.key, pod, plan)
+
+
+def has_agent(pod: Json) -> bool:
+    """Whether a pod has an agent; one that an earlier version started has none."""
+    for container in (pod.get("spec") or {}).get("containers") or ():
+        if container.get("name") == MAIN_CONTAINER:
+            return any(port.get("name") == AGENT_PORT_NAME for port in container.get("ports") or ())
+    return False
+
+
+def _patch(raw: Json, lifecycle: Json) -> Json:
+    """A merge patch of spec.lifecycle that holds for this very version of the server only."""
+    metadata = raw["metadata"]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DevServer",
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+        },
+        "spec": {"lifecycle": lifecycle},
+    }
+
+
+def _grace_seconds(pod: Json) -> int:
+    return int((pod.get("spec") or {}).get("terminationGracePeriodSeconds") or GRACE_SECONDS)
+
+
+def _uid(pod: Json) -> str:
+    return str(pod["metadata"].get("uid") or "")

@@ -1,0 +1,296 @@
+"""A server's stops, wishes and records, and an operator that dies between any two calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from devservers.observe.agent import AgentState
+from devservers_core.errors import ApiError
+from devservers_core.protocol.agent import Report, Wish
+from devservers_core.types import Json
+from tests.support.operator.lives import NAME, NAMESPACE, AnsweringAgents, Dying, Life
+from tests.support.operator.observe_objects import at, stamp
+
+H = 3600
+LAST = Report(counter=9, idle_seconds=0, source="cpu", oom_kills=2, lines=("one", "two"))
+
+
+def answering(last: float = 0, *wishes: Wish) -> AnsweringAgents:
+    report = Report(counter=1, idle_seconds=0, source="cpu", wishes=wishes)
+    return AnsweringAgents(AgentState(at(last), "cpu", at(last), report), LAST)
+
+
+def idle(life: Life, seconds: float) -> None:
+    """The clock goes on, and the agent goes on answering that nothing happened."""
+    life.seconds = seconds
+    assert life.agents is not None
+    assert life.agents.answer is not None
+    life.agents.answer = AgentState(at(0), "cpu", at(seconds), life.agents.answer.report)
+
+
+def ended(life: Life) -> Json:
+    return life.api.objects[("ConfigMap", NAMESPACE, f"{NAME}-ended")]
+
+
+def stop(life: Life) -> None:
+    life.change(running=False)
+
+
+def start_again(life: Life) -> None:
+    life.change(running=False)
+    life.settle()
+    life.seconds = 100
+    life.change({"devservers.io/started-at": stamp(100)}, running=True)
+
+
+def expire(life: Life) -> None:
+    life.change(lifecycle={"timeToLive": "1h"})
+    life.seconds = H
+
+
+def expire_and_delete(life: Life) -> None:
+    life.change(lifecycle={"timeToLive": "1h", "onExpiry": "delete"})
+    life.seconds = H
+
+
+def become_idle(life: Life) -> None:
+    life.change(lifecycle={"idleTimeout": "1h"})
+    life.settle()
+    idle(life, H)
+
+
+def wish(life: Life) -> None:
+    life.change(lifecycle={"timeToLive": "8h"})
+    assert life.agents is not None
+    wishes = (Wish("w1", "extend", 7200, ""), Wish("w2", "hold", 3600, "a run"), Wish("w3", "release", 0, ""))
+    life.agents.answer = answering(0, *wishes).answer
+
+
+def update_flavor(life: Life) -> None:
+    life.seconds = 100
+    life.change({"devservers.io/restarted-at": stamp(100)}, flavor="large")
+
+
+SCENARIOS = [stop, start_again, expire, expire_and_delete, become_idle, wish, update_flavor]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_operator_killed_between_any_two_calls_ends_in_the_same_state(scenario: Any, after: bool) -> None:
+    """The process dies at call n, before or after it is carried out; a fresh one reconciles to the end."""
+    before = Life(answering())
+    before.begin(persistentHomeSize="1Gi")
+    scenario(before)
+
+    def lived(call: int | None) -> tuple[Life, int]:
+        life = before.copy()
+        dying = Dying(life.api, call, after=after)
+        life.operator(dying)
+        try:
+            life.settle()
+        except Exception as error:
+            assert call is not None, error
+        calls = dying.calls
+        life.operator()
+        life.settle()
+        return life, calls
+
+    undisturbed, calls = lived(None)
+    expected = undisturbed.state()
+    assert calls > 0
+    for call in range(1, calls + 1):
+        disturbed = lived(call)[0].state()
+        assert disturbed == expected, f"call {call} of {calls}"
+
+
+def test_stop_of_a_quiet_server_is_recorded_before_anything_stops() -> None:
+    life = Life(answering())
+    life.begin()
+    become_idle(life)
+    life.api.log.clear()
+    life.settle()
+    writes = [entry for entry in life.api.log if not entry.startswith("create Event")]
+    assert writes[:3] == ["status DevServer/mydev", "apply ConfigMap/mydev-ended", "apply Deployment/mydev"]
+    life.seconds = 9 * H
+    life.settle()
+    assert life.server()["status"]["stopReason"] == "idle"
+    assert life.api.objects[("Deployment", NAMESPACE, NAME)]["spec"]["replicas"] == 0
+
+
+def test_quiet_server_that_came_alive_in_the_last_minute_is_not_stopped() -> None:
+    """The report by which it is idle is a minute old: it is asked again before anything stops."""
+    life = Life(answering())
+    life.begin()
+    become_idle(life)
+    assert life.agents is not None
+    assert life.agents.answer is not None
+    life.agents.now = AgentState(at(H - 5), "terminal", at(H), life.agents.answer.report)
+    life.settle()
+    assert "stopReason" not in life.server()["status"]
+    assert life.agents.finals == []
+
+
+def test_stop_keeps_reason_lines_and_oom_kills_of_the_last_report() -> None:
+    life = Life(answering())
+    life.begin(persistentHomeSize="1Gi")
+    stop(life)
+    life.settle()
+    assert life.agents is not None
+    assert [(plan.stop_reason, plan.deletes) for plan in life.agents.finals] == [("user", False)]
+    record = ended(life)
+    assert record["metadata"]["labels"]["devservers.io/ended"] == "true"
+    assert "ownerReferences" not in record["metadata"]
+    assert record["data"] == {
+        "reason": "user", "message": "Stopped by its owner. Start it with `devctl start mydev`.", "at": stamp(0),
+        "startedAt": stamp(0), "oomKills": "2", "flavor": "small", "home": "mydev-home", "lines": "one\ntwo",
+    }  # fmt: skip
+    settled = len(life.api.log)
+    life.settle()
+    assert len(life.api.log) == settled
+
+
+def test_stop_with_an_agent_that_does_not_answer_goes_on_without() -> None:
+    life = Life(AnsweringAgents(None, None))
+    life.begin()
+    stop(life)
+    life.settle()
+    assert "lines" not in ended(life)["data"]
+    assert life.server()["status"]["phase"] == "Stopped"
+
+
+def test_record_that_is_refused_keeps_no_server_running() -> None:
+    def refuse(verb: str, obj: Json) -> None:
+        if obj["metadata"]["name"].endswith("-ended"):
+            raise ApiError(403, "Forbidden", "no")
+
+    life = Life(answering())
+    life.begin()
+    life.api.before_write = refuse
+    stop(life)
+    life.settle()
+    assert life.server()["status"]["phase"] == "Stopped"
+
+
+@pytest.mark.parametrize("stopped_before", [False, True])
+def test_deletion_by_the_owner_is_recorded_when_it_is_seen(stopped_before: bool) -> None:
+    life = Life(answering())
+    life.begin(persistentHomeSize="1Gi")
+    if stopped_before:
+        expire(life)
+        life.settle()
+    gone = life.api.objects.pop(("DevServer", NAMESPACE, NAME))
+    life.cache.forget(gone)
+    life.reconcile()
+    data = ended(life)["data"]
+    assert (data["deleted"], data["reason"]) == ("true", "expired" if stopped_before else "user")
+    assert data["lines"] == "one\ntwo"
+
+
+def test_records_beyond_fifty_or_a_week_are_removed() -> None:
+    life = Life(answering())
+    life.begin()
+    for number in range(60):
+        life.api.put(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {
+                    "name": f"old{number}-ended",
+                    "namespace": NAMESPACE,
+                    "labels": {"devservers.io/ended": "true"},
+                },
+                "data": {"at": stamp(-86400 * 6 - number) if number < 55 else stamp(-86400 * 8)},
+            }
+        )
+    stop(life)
+    life.settle()
+    names = {name for kind, _, name in life.api.objects if kind == "ConfigMap" and name.endswith("-ended")}
+    assert len(names) == 50
+    assert f"{NAME}-ended" in names
+    assert "old48-ended" in names
+    assert "old49-ended" not in names
+
+
+@pytest.mark.parametrize(
+    ("asked", "policy", "accepted", "message", "lifecycle"),
+    [
+        (Wish("a", "extend", 7200, ""), {}, True, "It ends at 2026-11-21T15:00:00Z.", {"extendUntil": stamp(3 * H)}),
+        (
+            Wish("a", "extend", 7200, ""),
+            {"maxExtension": "1h"}, False, "The user's maxExtension of 1h allows at most 1h more.", {},
+        ),
+        (
+            Wish("a", "extend", 7200, ""),
+            {"maxTimeToLive": "1h"}, False, "The user's maxTimeToLive of 1h allows no more.", {},
+        ),
+        (
+            Wish("a", "hold", 7200, " a  run "), {}, True, "It is held until 2026-11-21T14:00:00Z.",
+            {"hold": {"until": stamp(7200), "reason": "a run"}},
+        ),
+        (Wish("a", "hold", 7200, ""), {}, False, "A hold needs a reason: --reason TEXT.", {}),
+        (Wish("a", "hold", 7200, "x"), {"maxHold": "30m"}, False, "A hold may last at most 30m here.", {}),
+        (Wish("a", "extend", 0, ""), {}, False, "Extend needs a duration above zero, like 2h.", {}),
+        (Wish("a", "release", 0, ""), {}, False, "There is no hold to release.", {}),
+    ],
+)  # fmt: skip
+def test_wish_is_granted_within_the_limits_or_refused_with_them(
+    asked: Wish, policy: Json, accepted: bool, message: str, lifecycle: Json
+) -> None:
+    life = Life(answering(0, asked))
+    life.begin(lifecycle={"timeToLive": "1h"})
+    user = life.api.objects[("DevServerUser", "", "ann")]
+    if policy:
+        # The server was granted what its user's limits did not refuse yet: begin again under them.
+        life = Life(answering())
+        life.begin(lifecycle={"timeToLive": "1h"})
+        user = life.api.objects[("DevServerUser", "", "ann")]
+        user["spec"]["lifecycle"] = policy
+        life.cache.put(life.api.put(user))
+        life.agents = answering(0, asked)
+        life.operator()
+        life.settle()
+    assert life.agents is not None
+    answer = life.agents.plans[-1].answers[0]
+    assert (answer.id, answer.accepted, answer.message) == ("a", accepted, message)
+    stored = life.server()["spec"]["lifecycle"]
+    assert {key: value for key, value in stored.items() if key not in ("timeToLive", "wish")} == lifecycle
+    assert stored.get("wish") == ("a" if accepted else None)
+    life.settle()
+    assert [entry for entry in life.api.log if entry.startswith("patch")] == ["patch DevServer/mydev"] * accepted
+
+
+def test_wish_at_an_old_version_is_granted_on_the_next_try() -> None:
+    """Somebody else changed the server in between: the patch is refused, and the reconcile comes again."""
+    life = Life(answering())
+    life.begin(lifecycle={"timeToLive": "1h"})
+    life.api.put(life.server())
+    assert life.agents is not None
+    life.agents.answer = answering(0, Wish("a", "extend", 7200, "")).answer
+    with pytest.raises(Exception, match="Conflict"):
+        life.reconcile()
+    life.cache.put(life.server())
+    life.settle()
+    assert life.server()["spec"]["lifecycle"]["extendUntil"] == stamp(3 * H)
+
+
+def test_plan_has_the_end_and_the_room() -> None:
+    life = Life(answering())
+    life.begin(lifecycle={"timeToLive": "1h", "idleTimeout": "30m"})
+    assert life.agents is not None
+    plan = life.agents.plans[-1]
+    assert (plan.stop_at, plan.stop_reason, plan.deletes, plan.grace_seconds) == (at(H), "expired", False, 120)
+    assert plan.idle.timeout_seconds == 1800
+    life.seconds = 20 * 60
+    idle(life, 20 * 60)
+    life.settle()
+    announced = life.agents.plans[-1]
+    assert (announced.stop_at, announced.stop_reason) == (at(1800), "idle")
+
+
+def test_reconcile_of_a_server_without_an_object_does_nothing() -> None:
+    life = Life(answering())
+    asyncio.run(life.servers.reconcile(NAMESPACE, "nobody"))
+    assert life.api.log == []
