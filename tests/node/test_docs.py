@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from devcluster import ROOT
-from tests.support.docs.pages import blocks
+from tests.support.docs.pages import RUN_PAGES, blocks
 from tests.support.node.laptop import Laptop, add_key
 from tests.support.node.person import BIN, Person, Platform
 
-PAGES = ["README.md", "docs/tutorials/local-platform.md", "docs/tutorials/first-server.md"]
 BASTION = "bastion.example.org"
 """The bastion in the pages; a wrapper of ssh leads it to the platform's."""
 SERVER = "mydev"
@@ -59,7 +58,7 @@ def _run(command: str, terminal: dict[str, str]) -> None:
 
 @pytest.mark.usefixtures("no_server")
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", RUN_PAGES)
 def test_command_blocks_of_a_page_run_as_they_are_written(page: str, terminal: dict[str, str]) -> None:
     commands = [command for block in blocks(Path(ROOT) / page) if block.run for command in block.commands]
     assert commands

@@ -15,6 +15,9 @@ FENCE = re.compile(r"^\s*(```+|~~~+)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *#*$")
 LINK = re.compile(r"(?<!!)\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^)\s]+)(?: \"[^\"]*\")?\)|!\[[^\]]*\]\(([^)\s]+)\)")
 RUNNABLE = "<!-- run -->"
+"""Stands above a command block that a test runs."""
+RUN_PAGES = ("README.md", "docs/tutorials/local-platform.md", "docs/tutorials/first-server.md")
+"""The pages with such blocks, in the order in which tests/node/test_docs.py runs them."""
 NOT_RUN = {
     "make test": "runs every test, these included; .ci/run runs it after `make up`",
     "uv sync": "changes the environment that the tests run in; tests/infra/test_preview_alone.py has the preview",

@@ -12,7 +12,7 @@ import pytest
 
 from docs.generate.cli import help_text
 from infra import ROOT
-from tests.support.docs.pages import NOT_RUN, RUNNABLE, blocks, command_lines, pages
+from tests.support.docs.pages import NOT_RUN, RUN_PAGES, RUNNABLE, blocks, command_lines, pages
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "tutorials").glob("*.md"))]
 
@@ -28,6 +28,11 @@ def test_command_block_is_run_by_a_test_or_has_a_reason(page: Path) -> None:
 def test_every_mark_stands_above_a_command_block() -> None:
     for page in PAGES:
         assert page.read_text().count(RUNNABLE) == sum(block.run for block in blocks(page)), page
+
+
+def test_every_page_with_a_mark_is_one_that_the_node_tests_run() -> None:
+    marked = {str(page.relative_to(ROOT)) for page in PAGES if RUNNABLE in page.read_text()}
+    assert marked == set(RUN_PAGES)
 
 
 def test_every_reason_is_one_of_a_block() -> None:
