@@ -214,7 +214,7 @@ func TestCPUIsWithoutTheAgentAndSshd(t *testing.T) {
 	process(t, root, 20, "sshd", 20, 5)          // 200 ms more
 	process(t, root, 21, "sshd-session", 20, 90) // 400 ms, all of it new
 	group(t, root, time.Hour+2210*time.Millisecond)
-	sample(false) // 1200 ms, all but 300 ms of them ours
+	sample(false)                                // 1200 ms, all but 300 ms of them ours
 	process(t, root, 21, "sshd-session", 10, 99) // another one with the same number
 	process(t, root, 30, "a) sshd (x", 1000, 5)
 	group(t, root, time.Hour+3010*time.Millisecond)
