@@ -13,6 +13,7 @@ from typing import Any
 
 from devcluster import ROOT, packages
 from tests.bench import (
+    agent_figures,
     bastion_figures,
     burst_figures,
     devctl_figures,
@@ -20,6 +21,7 @@ from tests.bench import (
     node_figures,
     operator_figures,
     queue_figures,
+    saved_figures,
 )
 from tests.bench.table import Table
 from tests.support.cluster.harness import running_api_server, running_controllers
@@ -33,6 +35,8 @@ RESULTS = ROOT / ".bench" / "results.json"
 RESTART = ("restart_writes", "restart_seconds")
 CREATE = ("create_to_ssh_p50", "create_to_ssh_p95")
 LOGINS = ("logins_100_ok", "logins_100_p95", "logins_100_list_p95", "login_p95_20")
+IDLE = ("idle_cpu_1000", "idle_writes_1000", "expiry_lag_p95")
+SAVED = ("saved_share", "saved_share_half")
 BURST = ("burst_memory_share", "exec_upload_mib_s")
 CROWD = ("memory_per_session", "replica_kill_lost")
 
@@ -42,6 +46,7 @@ def alone(table: Table) -> None:
     with tempfile.TemporaryDirectory(prefix="devservers-bench-") as folder:
         table.take(("devctl_help",), lambda: devctl_figures.devctl_help(environment(Path(folder))))
     table.take(("prod_graph_seconds",), graph_figures.prod_graph)
+    table.take(SAVED, saved_figures.saved_figures)
 
 
 def operator(table: Table) -> None:
@@ -52,6 +57,7 @@ def operator(table: Table) -> None:
             prepare(server)
             table.take(("api_writes_per_server",), lambda: operator_figures.writes_figure(server))
             table.take(RESTART, lambda: operator_figures.restart_figures(server))
+            table.take(IDLE, lambda: agent_figures.agent_figures(server))
 
 
 def node(table: Table) -> None:
@@ -81,8 +87,8 @@ def bastion(table: Table, platform: Platform, folder: Path) -> None:
 
 BASTION = (*LOGINS, *CROWD, "scp_throughput")
 GROUPS: dict[Callable[[Table], None], tuple[str, ...]] = {
-    alone: ("devctl_help", "prod_graph_seconds"),
-    operator: ("api_writes_per_server", *RESTART),
+    alone: ("devctl_help", "prod_graph_seconds", *SAVED),
+    operator: ("api_writes_per_server", *RESTART, *IDLE),
     node: ("devctl_list", *CREATE, "queue_to_running", *BURST, *BASTION),
 }
 """What is measured after one set-up, with the figures' names."""

@@ -21,9 +21,10 @@ import kopf
 from devservers.build.devserver import BuildSettings
 from devservers.build.egress import Egress
 from devservers.build.user import Limits
+from devservers.reconcile.agent_signing_key import SigningKey
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.devserver import ServerReconciler
-from devservers.reconcile.interfaces import Key, Result, utcnow
+from devservers.reconcile.interfaces import Agents, Key, Result, utcnow
 from devservers.reconcile.mapper import SERVER
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registry_logins import PlatformLogins
@@ -31,6 +32,8 @@ from devservers.reconcile.ssh.bastion_host_key import BastionHostKey
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers.reconcile.uids import UidAllocator
 from devservers.reconcile.user import UserReconciler
+from devservers.runtime.agents.exchange_client import ExchangeClient
+from devservers.runtime.agents.exchanger import Exchanger
 from devservers.runtime.cache import Cache
 from devservers.runtime.connection import load_configuration
 from devservers.runtime.health import HealthServer
@@ -110,7 +113,10 @@ class Operator:
         self._metrics.leader.set(1)
         kinds = [*WATCHED, *(QUEUEING if self._queueing.enabled else ())]
         self._resync = Resync(kube, self._cache, self._queue, self._metrics, self._settings.resync_seconds, kinds)
-        workers = Workers(self._queue, self._reconciler(kube), self._metrics, self._settings.reconcile_timeout)
+        signing_key = SigningKey(kube, self._settings.namespace)
+        agents = Exchanger(self._cache, signing_key, ExchangeClient(), self._queue.add, counted=self._count_exchange)
+        reconciler = self._reconciler(kube, agents, signing_key)
+        workers = Workers(self._queue, reconciler, self._metrics, self._settings.reconcile_timeout)
         first = await self._or_stop(self._resync.list_all())
         if first is None:
             return 0
@@ -128,6 +134,7 @@ class Operator:
             for _ in range(self._settings.workers):
                 parts.append(await stack.enter_async_context(_background(workers.run())))
             parts.append(await stack.enter_async_context(_background(self._resync.run(20.0))))
+            parts.append(await stack.enter_async_context(_background(agents.run())))
             if hosts := self._settings.bastion_hosts:
                 keys = BastionHostKey(kube, HostCa(kube, self._settings.namespace), hosts.split(","), utcnow)
                 parts.append(await stack.enter_async_context(_background(keys.run(self._settings.resync_seconds))))
@@ -173,7 +180,9 @@ class Operator:
             self._stopping.set()
             return
 
-    def _reconciler(self, kube: KubeClient) -> Callable[[Key], Awaitable[Result]]:
+    def _reconciler(
+        self, kube: KubeClient, agents: Agents, signing_key: SigningKey
+    ) -> Callable[[Key], Awaitable[Result]]:
         settings = self._settings
         applier = Applier(self._cache, kube)
         ca, host_ca = UserCa(kube, settings.namespace), HostCa(kube, settings.namespace)
@@ -191,6 +200,8 @@ class Operator:
                 settings.queueing,
             ),
             queueing=self._queueing,
+            agents=agents,
+            signing_key=signing_key,
         )
         egress = Egress.of(settings.closed_networks, settings.opened_networks, settings.name_servers)
         limits = Limits(
@@ -232,6 +243,9 @@ class Operator:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+
+    def _count_exchange(self, outcome: str) -> None:
+        self._metrics.exchanges.labels(outcome).inc()
 
     def _count_write(self, kind: str, verb: str) -> None:
         self._metrics.writes.labels(kind, verb).inc()

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from devservers.observe import pods
 from devservers.observe.agent import STALE, AgentPlan, AgentState
+from devservers.observe.idle import AGENT_PORT_NAME
 from devservers.reconcile.agent_signing_key import SigningKey
 from devservers.reconcile.interfaces import Key, Lister, utcnow
 from devservers.reconcile.mapper import SERVER
@@ -35,7 +36,6 @@ NEAR = timedelta(minutes=15)
 LIST_SECONDS = 5.0
 """Between two looks at which pods run."""
 TICK_SECONDS = 0.5
-AGENT_PORT_NAME = "agent"
 
 
 @dataclass(slots=True)
