@@ -10,7 +10,7 @@ import pytest
 
 from infra.aws.iam import boundary, deployer_policy, github_roles, previewer_policy
 from infra.preview.graph import Graph
-from infra.settings.aws.models import GitHub
+from infra.settings.aws.access import GitHub
 from tests.support.infra.aws_graph import ACCOUNT, DEV, PROD, REPOSITORY, by_name, part, recorded, settings
 from tests.support.infra.iam import documents, faults, many
 

@@ -16,7 +16,7 @@ from tests.support.infra.environment import NAME, follows, graph, part
 BEFORE = ["eks-pod-identity-agent", "kube-proxy", "vpc-cni"]
 AFTER = [
     "amazon-cloudwatch-observability", "aws-ebs-csi-driver", "aws-efs-csi-driver", "coredns",
-    "eks-node-monitoring-agent", "metrics-server",
+    "eks-node-monitoring-agent", "metrics-server", "snapshot-controller",
 ]  # fmt: skip
 ACCOUNTS = {
     "vpc-cni": ("kube-system", "aws-node", "AmazonEKS_CNI_Policy"),
@@ -229,3 +229,9 @@ def test_ebs_driver_policy_covers_the_data_key_only() -> None:
     assert use["Resource"] == grant["Resource"]
     assert use["Resource"].endswith(":data")
     assert grant["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+
+
+def test_snapshot_controller_is_there_before_the_driver_of_disks() -> None:
+    """Its kinds are: the driver takes snapshots where it finds them."""
+    assert configuration("snapshot-controller") == HOME
+    assert follows(graph(), addon("aws-ebs-csi-driver"), addon("snapshot-controller"))

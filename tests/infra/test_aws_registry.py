@@ -13,7 +13,8 @@ from infra.preview.graph import Graph
 from infra.settings.aws import ecr_images
 from tests.support.infra.aws_graph import DEV, by_name, part, recorded, settings
 
-NAMES = {"base", "bastion", "operator", "ssh"}
+NAMES = {"agent", "base", "bastion", "operator", "ssh"}
+"""Of images that are built, and of `ssh`, which servers of earlier versions still run."""
 ARM = {"name": "arm", "family": "g5g", "size": "xlarge", "max": 1}
 
 

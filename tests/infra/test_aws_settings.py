@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from infra import ROOT
 from infra.catalog.images import PLATFORM
-from infra.settings.aws import models
+from infra.settings.aws import access, models
 from infra.settings.aws.models import KEYS, Aws
 from infra.settings.loading import load
 from infra.settings.problems import Problem, SettingsError, allowed_at, model_in
@@ -397,7 +397,13 @@ def pulumi_path(value: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "model", [each for each in vars(models).values() if getattr(each, "__module__", "") == models.__name__]
+    "model",
+    [
+        each
+        for module in (models, access)
+        for each in vars(module).values()
+        if getattr(each, "__module__", "") == module.__name__
+    ],
 )
 def test_settings_fields_describe_allowed_values(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():

@@ -191,3 +191,10 @@ def test_vault_is_encrypted_and_protected_in_prod() -> None:
         assert vault.inputs["kmsKeyArn"] == "arn:aws:kms:eu-central-1:111122223333:data"
         assert vault.inputs["forceDestroy"] is not keep
         assert (vault.protect, vault.retain) == (keep, keep)
+
+
+def test_snapshot_class_is_of_the_driver_that_homes_have(dev: Graph) -> None:
+    """`devctl volume snapshot` takes the class whose driver is the provisioner of the volume's StorageClass."""
+    snapshots, gp3 = dev.one("VolumeSnapshotClass").inputs, by_name(dev, "StorageClass")["gp3"].inputs
+    assert snapshots["driver"] == gp3["provisioner"]
+    assert snapshots["deletionPolicy"] == "Delete"

@@ -132,7 +132,14 @@ class TestPins:
         assert checked == {"amazon-cloudwatch-observability", "eks-node-monitoring-agent"}
         # Nobody could look up the schemas of these: with an account, `aws eks describe-addon-configuration`.
         unseen = {name for version in VERSIONS.values() for name in version.addons if values(name)} - checked
-        assert unseen == {"aws-ebs-csi-driver", "aws-efs-csi-driver", "coredns", "metrics-server", "vpc-cni"}
+        assert unseen == {
+            "aws-ebs-csi-driver",
+            "aws-efs-csi-driver",
+            "coredns",
+            "metrics-server",
+            "snapshot-controller",
+            "vpc-cni",
+        }
 
     def test_entries_are_unique(self) -> None:
         keys = [(each.component, each.version) for path in (READ, RENDERED) for each in load(path)]

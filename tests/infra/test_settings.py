@@ -45,7 +45,7 @@ def test_minimal_settings_take_the_defaults() -> None:
 REFUSED = [
     (raw(cluster=None), "devservers:cluster = (unset): not set; allowed: local or aws"),
     (raw(cluster="eks"), "devservers:cluster = eks: Input should be 'local' or 'aws'; allowed: local or aws"),
-    (raw(images={"operator": "a:1", "ssh": "b:1"}), "devservers:images.base = (unset): not set; allowed: an image"),
+    (raw(images={"operator": "a:1", "agent": "b:1"}), "devservers:images.base = (unset): not set; allowed: an image"),
     (raw(images=IMAGES | {"agent": "UPPER"}), "devservers:images.agent = UPPER: not an image reference"),
     (raw(images=IMAGES | {"pullPolicy": "never"}), "devservers:images.pullPolicy = never: "),
     (raw(images=IMAGES | {"gateway": "a:1"}), "devservers:images.gateway = a:1: no such key; allowed: operator, "),

@@ -611,7 +611,9 @@ class TestLogin:
 
     def test_login_check_with_given_images_is_skipped(self, tmp_path: Path) -> None:
         dev = read("dev")
-        images = json.dumps({name: f"registry.example.com/{name}:1" for name in ("operator", "ssh", "base", "bastion")})
+        images = json.dumps(
+            {name: f"registry.example.com/{name}:1" for name in ("operator", "agent", "base", "bastion")}
+        )
         given = StackFile("dev", dev.config | {"registry": "{}", "images": images})
         docker_login.require(given, {"DOCKER_CONFIG": str(tmp_path)})
 

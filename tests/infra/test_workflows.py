@@ -20,7 +20,7 @@ from infra.cost.comparison import MARKER
 from infra.deploy.aws.ci import facts
 from infra.deploy.aws.tools import PLUGINS
 from infra.preview.stackfile import StackFileError, names, read
-from infra.settings.aws.models import GitHub
+from infra.settings.aws.access import GitHub
 
 FOLDER = ROOT / ".github"
 OURS = ("preview.yml", "deploy.yml", "up.yml", "drift.yml")

@@ -150,7 +150,9 @@ class Addons(_Addons):
             "AmazonEBSCSIDriverPolicyV2",
             statements=csi.encrypting(security.data_key.arn),
         )
-        self.add_to_nodes("aws-ebs-csi-driver", csi.disks(stack, aws), disks)
+        # With the kinds of snapshots, before the driver: it takes snapshots where it finds them.
+        snapshots = self.add_to_nodes("snapshot-controller", _ON_SYSTEM_NODES)
+        self.add_to_nodes("aws-ebs-csi-driver", csi.disks(stack, aws), disks, snapshots)
         if aws.storage.shared:
             files = self.role("efs-csi", "efs-csi-controller-sa", statements=csi.access_points(stack, aws))
             # Its daemons': the add-on itself takes a role for the controller only (aws-efs-csi-driver issue 1759). It

@@ -21,7 +21,8 @@ from infra.aws.component import Component, document, rendered
 from infra.aws.iam import deployer_policy, previewer_policy
 from infra.aws.iam.boundary import DEPLOYER, DRIFT, PREVIEWER, session_seconds
 from infra.catalog.github import OIDC_ISSUER
-from infra.settings.aws.models import Aws, GitHub
+from infra.settings.aws.access import GitHub
+from infra.settings.aws.models import Aws
 from infra.settings.aws.naming import MAX_ROLE_NAME, named
 
 AUDIENCE = "sts.amazonaws.com"

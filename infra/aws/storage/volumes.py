@@ -1,4 +1,4 @@
-"""StorageClasses for homes and shared volumes, and the EFS file system.
+"""StorageClasses for homes and shared volumes, snapshots, and the EFS file system.
 
 Invariant: every volume is encrypted with the environment's own key, and shared files can be mounted in every zone.
 
@@ -14,6 +14,7 @@ from typing import Any
 import pulumi
 from pulumi_aws import ec2, efs
 
+from devservers_core.client.paths import SNAPSHOT_API_VERSION
 from infra.aws.addons.eks_addons import efs_node_role_arn
 from infra.aws.cluster.control_plane import Cluster
 from infra.aws.component import Component, document, rendered
@@ -41,6 +42,17 @@ def gp3_class(key_arn: pulumi.Input[str]) -> dict[str, Any]:
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "WaitForFirstConsumer",
         "allowVolumeExpansion": True,
+    }
+
+
+def snapshot_class() -> dict[str, Any]:
+    """The VolumeSnapshotClass of homes: a snapshot goes with its object."""
+    return {
+        "apiVersion": SNAPSHOT_API_VERSION,
+        "kind": "VolumeSnapshotClass",
+        "metadata": {"name": "ebs", "annotations": {"snapshot.storage.kubernetes.io/is-default-class": "true"}},
+        "driver": "ebs.csi.aws.com",
+        "deletionPolicy": "Delete",
     }
 
 
@@ -101,7 +113,7 @@ def file_system_policy(arn: pulumi.Input[str], driver: str) -> dict[str, Any]:
 
 
 class Storage(Component):
-    """The file system with its mount targets, and both StorageClasses.
+    """The file system with its mount targets, both StorageClasses, and the class of snapshots.
 
     Made after the CSI add-ons (``opts``).
     """
@@ -121,6 +133,7 @@ class Storage(Component):
         super().__init__("storage", opts)
         self._cluster = cluster.resource
         self._class(gp3_class(security.data_key.arn), [])
+        self._class(snapshot_class(), [])
         if aws.storage.shared:
             self._shared(stack, aws, network, cluster, security)
         self.register_outputs({"fileSystemId": self.file_system_id})

@@ -113,7 +113,7 @@ def _status(
         "hold": decision.hold.status() if decision.hold is not None and active else None,
         "lastActivity": reported_activity(decision) or status.get("lastActivity"),
         "stopReason": decision.stop_reason,
-        "lastStop": last_stop(server, children, conditions, decision.stop_reason, phase.message, now),
+        "lastStop": last_stop(server, children, conditions, decision, phase.message, now),
         "observedGeneration": server.metadata.generation,
         "user": server.owner or None,
     }

@@ -42,6 +42,8 @@ class Activity:
     """Why nothing is known; empty while it is, and right after a start or a change of leader."""
     checked_at: datetime | None = None
     """When what is known becomes too old."""
+    oom_kills: int | None = None
+    """Processes that were killed since the start because memory ran out, by the last report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,18 @@ def activity_of(state: AgentState | None, asked_since: datetime, now: datetime) 
         if now - asked_since <= STALE:
             return Activity(checked_at=asked_since + STALE)
         return Activity(problem="its agent has not answered since this operator began to ask")
+    kills = state.report.oom_kills
     if now - state.answered_at > STALE:
         minutes = STALE.total_seconds() / 60
-        return Activity(source=state.source, problem=f"its agent's last answer is more than {minutes:.0f} minutes old")
+        problem = f"its agent's last answer is more than {minutes:.0f} minutes old"
+        return Activity(source=state.source, problem=problem, oom_kills=kills)
     if state.last_activity is None:
         sources = ", ".join(state.report.unreadable) or "its sources"
-        return Activity(problem=f"its agent can't read {sources}", checked_at=state.answered_at + STALE)
+        problem = f"its agent can't read {sources}"
+        return Activity(problem=problem, checked_at=state.answered_at + STALE, oom_kills=kills)
     # A clock that is ahead never makes activity later than now.
-    return Activity(min(state.last_activity, now), state.source, checked_at=state.answered_at + STALE)
+    last = min(state.last_activity, now)
+    return Activity(last, state.source, checked_at=state.answered_at + STALE, oom_kills=kills)
 
 
 def idle_timeout(

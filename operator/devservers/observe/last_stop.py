@@ -21,6 +21,7 @@ from devservers_core.types import Json
 from . import pods
 from .children import Children, serving_pod
 from .interruption import INTERRUPTED
+from .lifecycle import Decision
 from .times import format_time, parse_time
 
 _BY_INTERRUPTION = {
@@ -45,14 +46,16 @@ _MAX_MESSAGE = 1024
 
 
 def last_stop(
-    server: DevServer, children: Children, conditions: list[Json], stop_reason: str | None, message: str, now: datetime
+    server: DevServer, children: Children, conditions: list[Json], decision: Decision, message: str, now: datetime
 ) -> Json | None:
     """status.lastStop at `now`; `message` is the phase's, `conditions` are the new ones."""
+    stop_reason = decision.stop_reason
     status = server.status
     previous: Json | None = status.last_stop.to_dict() if status.last_stop else None
     if stop_reason is not None:
         ended_now = status.stop_reason is None and (status.phase is not None or pods.any_active(children.pods))
-        return _stop(now, stop_reason, message) if ended_now else previous
+        kills = decision.activity.oom_kills if decision.activity is not None else None
+        return _stop(now, stop_reason, message, kills) if ended_now else previous
     interrupted = next((c for c in conditions if c["type"] == INTERRUPTED), None)
     if interrupted is not None and interrupted not in [c.to_dict() for c in status.conditions]:
         return _stop(now, interruption_reason(interrupted["reason"], interrupted["message"]), interrupted["message"])
@@ -74,5 +77,6 @@ def interruption_reason(reason: str, message: str) -> str:
     return _BY_INTERRUPTION.get(reason, STOPPED_BY_NODE_LOSS)
 
 
-def _stop(at: datetime, reason: str, message: str) -> Json:
-    return {"at": format_time(at), "reason": reason, "message": message[:_MAX_MESSAGE]}
+def _stop(at: datetime, reason: str, message: str, oom_kills: int | None = None) -> Json:
+    stop = {"at": format_time(at), "reason": reason, "message": message[:_MAX_MESSAGE]}
+    return stop if oom_kills is None else stop | {"oomKills": oom_kills}

@@ -116,9 +116,9 @@ def decide(
         return replace(known, requeue_after=first.at - now, next_stop=first)
     # The clock changes nothing of a stopped server but its deletion.
     return (
-        Decision(False, stop_reason=reason, expires_at=end, requeue_after=remaining)
+        Decision(False, stop_reason=reason, expires_at=end, requeue_after=remaining, activity=activity)
         if deletes
-        else Decision(False, stop_reason=reason)
+        else Decision(False, stop_reason=reason, activity=activity)
     )
 
 

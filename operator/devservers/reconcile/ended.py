@@ -15,8 +15,8 @@ from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")
 
-PRUNE_SECONDS = 6 * 3600.0
-"""Between two looks at a person's records when nothing of theirs ends."""
+PRUNE_SECONDS = 3600.0
+"""Between two looks at a person's records when nothing of theirs ends; the first is that long after the start."""
 
 
 class EndedRecords:
@@ -28,6 +28,7 @@ class EndedRecords:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._pruned: dict[str, float] = {}
+        self._since = time.monotonic()
 
     async def write(self, server: DevServer, end: End, now: datetime) -> None:
         """Replaces the record of `server`, and removes what is too much."""
@@ -58,9 +59,9 @@ class EndedRecords:
         await self.write(server, before, now)
 
     async def prune(self, namespace: str, now: datetime, *, at_once: bool = False) -> None:
-        """Deletes the records that are too old or too many, every few hours unless `at_once`."""
-        before = self._pruned.get(namespace)
-        if not at_once and before is not None and time.monotonic() - before < PRUNE_SECONDS:
+        """Deletes the records that are too old or too many, once an hour unless `at_once`."""
+        before = self._pruned.get(namespace, self._since)
+        if not at_once and time.monotonic() - before < PRUNE_SECONDS:
             return
         try:
             records: list[Json] = await self._client.list("ConfigMap", namespace, f"{LABEL_ENDED}=true")

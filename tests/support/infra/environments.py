@@ -26,7 +26,7 @@ LEAST: dict[str, Any] = {
     "costCenter": "ml",
     "network": {"zones": ["eu-central-1a", "eu-central-1b"]},
     "pools": [CPU, GPU],
-    "images": {name: f"registry.example.com/{name}:1" for name in ("operator", "ssh", "base", "bastion")},
+    "images": {name: f"registry.example.com/{name}:1" for name in ("operator", "agent", "base", "bastion")},
 }
 PRODUCTION: dict[str, Any] = LEAST | {
     "environment": "prod",

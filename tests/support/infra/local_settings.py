@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkeyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0dyb0d ann@laptop"
-IMAGES = {name: f"localhost/{name}:1" for name in ("operator", "ssh", "base", "bastion")}
+IMAGES = {name: f"localhost/{name}:1" for name in ("operator", "agent", "base", "bastion")}
 ANN = {"username": "ann", "sshPublicKeys": [KEY]}
 
 

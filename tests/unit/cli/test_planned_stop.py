@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from devctl.resources import pods
-from devctl.resources.lifecycle import planned
+from devctl.resources.lifecycle import ended, planned
+from devservers.api.devserver import DevServer
+from devservers.observe.ended import End, ended_config_map
+from devservers_core.names import STOP_REASONS
 from tests.support.cli.api_server import ApiServer
 from tests.support.cli.run import Run
 
@@ -170,8 +173,13 @@ def test_describe_stopped_server_says_why_and_shows_its_last_output(api: ApiServ
     assert "Last output before it ended:\n  epoch 7\n   [2Jepoch 8\n" in shown
 
 
-def test_describe_record_of_a_former_server_is_not_shown(api: ApiServer, devctl: Run) -> None:
-    put(api, server(running=False, phase="Stopped", stopReason="user"))
+@pytest.mark.parametrize("annotations", [{}, {"devservers.io/started-at": "2025-06-01T00:00:00Z"}])
+def test_describe_record_of_a_former_run_is_not_shown(api: ApiServer, devctl: Run, annotations: dict[str, str]) -> None:
+    one = server(running=False, phase="Stopped", stopReason="user")
+    one["metadata"] |= {"annotations": annotations}
+    if annotations:
+        one["metadata"]["creationTimestamp"] = "2025-01-01T00:00:00Z"
+    put(api, one)
     put_record(api, at="2025-05-01T10:00:00Z", lines="long ago")
     assert "long ago" not in devctl("describe", "mydev").stdout
 
@@ -232,3 +240,22 @@ def test_stopped_server_says_why_and_the_line_that_starts_it() -> None:
     assert failure is not None
     assert failure.what == "mydev is stopped (idle: nothing happened in it for 1h)"
     assert failure.remedy == "`devctl start mydev --wait` starts it"
+
+
+def test_describe_reads_the_record_that_the_operator_writes() -> None:
+    """Both sides know the entries; here they meet."""
+    metadata = {"name": "mydev", "namespace": "dev-ann", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    spec = {"flavor": "gpu-l4", "image": "debian:13", "persistentHomeSize": "10Gi"}
+    timeline = [{"stage": "Accepted", "at": "2026-05-01T08:00:00Z"}]
+    owned = DevServer.model_validate({"metadata": metadata, "spec": spec, "status": {"timeline": timeline}})
+    end = End(datetime(2026, 5, 1, 10, tzinfo=UTC), "idle", "", deleted=True, lines=["epoch 7"], oom_kills=1)
+    shown = "\n".join(ended.description("mydev", ended_config_map(owned, end), {}))
+    assert "Reason:       idle: nothing happened in it" in shown
+    assert "Ran for:      2h00m" in shown
+    assert "Memory:       1 process killed because memory ran out" in shown
+    assert "Flavor:       gpu-l4" in shown
+    assert shown.endswith("Last output before it ended:\n  epoch 7")
+
+
+def test_reasons_are_those_of_the_platform() -> None:
+    assert planned.REASONS.keys() == set(STOP_REASONS)

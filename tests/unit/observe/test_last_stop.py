@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+from devservers.observe.devserver import Children, observe
+from devservers.observe.idle import Activity
 from devservers.observe.interruption import _DISRUPTIONS
 from devservers.observe.last_stop import interruption_reason
+from devservers.observe.lifecycle import decide
 from devservers_core.names import STOP_REASONS
 from devservers_core.types import Json
-from tests.support.operator.observe_objects import ended, look, running_pod, server, stamp, user, with_status
+from tests.support.operator.observe_objects import (
+    at,
+    ended,
+    flavor,
+    look,
+    running_pod,
+    server,
+    stamp,
+    user,
+    with_status,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +87,17 @@ def test_last_stop_is_recorded_once_with_its_time(spec: Json, owner: Json, reaso
     assert stopping["lastStop"]["message"]
     stopped = look(server(stopping, **spec), 95, user(**owner)).status
     assert stopped["lastStop"] == stopping["lastStop"]
+
+
+def test_last_stop_has_the_out_of_memory_count_of_the_last_report() -> None:
+    running = look(server(), 10, pods=(running_pod(),)).status
+    stopped = server(running, running=False)
+    activity = Activity(at(80), "cpu", oom_kills=3)
+    decision = decide(stopped, user(), at(90), flavor(), activity=activity)
+    children = Children(user=user(), flavor=flavor(), pods=(running_pod(),))
+    status = observe(stopped, children, decision, at(90)).status
+    assert status["lastStop"]["oomKills"] == 3
+    assert status["lastActivity"] == {"at": stamp(80), "source": "cpu"}
 
 
 def test_server_that_never_ran_has_no_last_stop() -> None:

@@ -7,9 +7,9 @@ work later (with --allow-missing: a flavor, a volume) is left to the operator.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,7 @@ from devctl.output import console, tables
 from devctl.output.errors import from_api
 from devctl.resources import home, home_quota
 from devctl.resources.lifecycle import limits, settings, zone
+from devctl.resources.server_request import ServerRequest
 from devctl.ssh import config
 from devservers_core import names
 from devservers_core.errors import USAGE, ApiError, CommandError
@@ -32,56 +33,6 @@ if TYPE_CHECKING:
 QUOTA_PATIENCE = 60.0
 """Seconds. Kubernetes' quota controller looks for new kinds every 30, and at the quotas again every 10 on the embedded
 cluster (elsewhere every five minutes)."""
-
-
-@dataclass(frozen=True)
-class ServerRequest:
-    """The server that the command line asks for, its values validated.
-
-    `flavor` is None when none was given.
-    """
-
-    name: str
-    flavor: str | None
-    image: str | None
-    home_size: str | None
-    volumes: list[validation.Mount]
-    shared: str | None
-    env: list[dict[str, str]]
-    lifecycle: Json
-    ssh: bool
-    command: list[str]
-
-    @property
-    def claims(self) -> list[str]:
-        """Every volume claim that has to exist."""
-        return list(dict.fromkeys([m.claim for m in self.volumes] + ([self.shared] if self.shared else [])))
-
-    def manifest(self, namespace: str) -> Json:
-        """The DevServer object; values that equal the API's defaults are left out."""
-        spec: dict[str, Any] = {"flavor": self.flavor}
-        if self.image:
-            spec["image"] = self.image
-        if self.command:
-            spec["command"] = self.command
-        if self.env:
-            spec["env"] = self.env
-        if self.home_size:
-            spec["persistentHomeSize"] = self.home_size
-        if self.shared:
-            spec["sharedVolumeClaimName"] = self.shared
-        if self.volumes:
-            spec["volumes"] = [m.to_api() for m in self.volumes]
-        if not self.ssh:
-            spec["enableSSH"] = False
-        if self.lifecycle:
-            spec["lifecycle"] = self.lifecycle
-        return {
-            "apiVersion": names.API_VERSION,
-            "kind": "DevServer",
-            "metadata": {"name": self.name, "namespace": namespace},
-            "spec": spec,
-        }
 
 
 def create_command(

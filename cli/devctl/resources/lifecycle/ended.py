@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from devctl.output import console, times
 from devctl.resources import home
 from devctl.resources.lifecycle.planned import REASONS
+from devctl.resources.server_state import last_start_time
 from devservers_core import names
 from devservers_core.errors import ApiError
 
@@ -36,10 +37,10 @@ def read_record(context: Context, server: str) -> Json | None:
 
 
 def is_about(record: Json, server: Json) -> bool:
-    """Whether a record is about this server, and not about one that had its name before."""
+    """Whether a record is about this server's last run, not an earlier one or a server that had its name before."""
     at = times.parse_time((record.get("data") or {}).get("at"))
-    created = times.parse_time(server["metadata"].get("creationTimestamp"))
-    return at is not None and (created is None or at >= created)
+    started = times.parse_time(last_start_time(server))
+    return at is not None and (started is None or at >= started)
 
 
 def last_lines(record: Json) -> list[str]:

@@ -213,11 +213,11 @@ func TestCPUIsWithoutTheAgentAndSshd(t *testing.T) {
 	self = 300 * time.Millisecond
 	process(t, root, 20, "sshd", 20, 5)          // 200 ms more
 	process(t, root, 21, "sshd-session", 20, 90) // 400 ms, all of it new
-	group(t, root, time.Hour+1910*time.Millisecond)
-	sample(false)
+	group(t, root, time.Hour+2210*time.Millisecond)
+	sample(false)                                // 1200 ms, all but 300 ms of them ours
 	process(t, root, 21, "sshd-session", 10, 99) // another one with the same number
 	process(t, root, 30, "a) sshd (x", 1000, 5)
-	group(t, root, time.Hour+2710*time.Millisecond)
+	group(t, root, time.Hour+3010*time.Millisecond)
 	sample(true) // 800 ms, 200 ms of them sshd's
 	os.RemoveAll(filepath.Join(root, "sys"))
 	if reading, _, active := cpu.Sample(now, limits); reading != Unreadable || active {
@@ -269,7 +269,7 @@ func TestGPU(t *testing.T) {
 	sample(Readable, true) // until there is an answer; the sample doesn't wait for it
 	now += 5 * time.Second
 	sample(Readable, true)
-	answer("0\n97\n")
+	answer("97\n0\n")
 	sample(Readable, true)
 	now += 30 * time.Second
 	sample(Readable, true) // asks again

@@ -27,6 +27,7 @@ type Announcer struct {
 	mutex   sync.Mutex
 	stop    *protocol.Stop
 	due     time.Duration
+	armed   time.Duration // the earliest that it was due since the stages began anew
 	extend  bool
 	hold    bool
 	stage   time.Duration // the smallest that was announced for this stop; -1 for none
@@ -51,9 +52,10 @@ func (announcer *Announcer) Plan(stop *protocol.Stop, final bool, limits protoco
 		if final {
 			due = min(due, announcer.Clock())
 		}
-		if announcer.stop == nil || due > announcer.due+later {
-			announcer.stage, announcer.ended = -1, false
+		if announcer.stop == nil || due > announcer.armed+later {
+			announcer.stage, announcer.ended, announcer.armed = -1, false, due
 		}
+		announcer.armed = min(announcer.armed, due)
 		copied := *stop
 		announcer.stop, announcer.due = &copied, due
 	}

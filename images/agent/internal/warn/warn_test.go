@@ -237,6 +237,18 @@ func TestAnnouncerIsArmedAnewByALaterStopAndByNone(t *testing.T) {
 	world.expect("devserver: this server stops in 4m: it is idle; `devserver hold 1h` keeps it")
 }
 
+// Each plan moves the stop by less than what counts as another stop.
+func TestAnnouncerIsArmedAnewByAStopThatCreeps(t *testing.T) {
+	world := newWorld(t)
+	for left := int64(240); left <= 600; left += 20 {
+		world.announcer.Plan(&protocol.Stop{InSeconds: left, Reason: "idle"}, false, protocol.Limits{})
+	}
+	time.Sleep(5 * time.Millisecond)
+	if text := world.pty.read(); !strings.Contains(text, "stops in 4m: ") || !strings.Contains(text, "stops in 8m: ") {
+		t.Errorf("%q", text)
+	}
+}
+
 func TestAnnouncerStoppingNamesTheReasonOfAStopThatIsDueOnly(t *testing.T) {
 	world := newWorld(t)
 	world.announcer.Plan(&protocol.Stop{InSeconds: 3600, Reason: "idle"}, false, limits)

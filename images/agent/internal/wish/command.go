@@ -233,6 +233,9 @@ func (client client) run(options options) int {
 		}
 		return 127
 	}
+	if response.ID != "" {
+		go client.watch(response.ID)
+	}
 	go func() {
 		for received := range signals {
 			if received == syscall.SIGTERM || received == syscall.SIGHUP {
@@ -245,6 +248,22 @@ func (client client) run(options options) int {
 		return 128 + int(status.Signal())
 	}
 	return command.ProcessState.ExitCode()
+}
+
+// watch says when the hold of a running command is refused; the command goes on.
+func (client client) watch(id string) {
+	for deadline := time.Now().Add(client.wait); time.Now().Before(deadline); time.Sleep(client.pause) {
+		response, _, err := client.call(Request{Command: "answer", ID: id}, false)
+		if err != nil || response.Error != "" {
+			return
+		}
+		if answer := response.Answer; answer != nil {
+			if !answer.Accepted {
+				fmt.Fprintf(client.err, "devserver: the hold is refused: %s; the command goes on and counts as activity\n", answer.Message)
+			}
+			return
+		}
+	}
 }
 
 func (client client) status() int {

@@ -225,6 +225,30 @@ func TestHoldOfACommandEndsWithIt(t *testing.T) {
 	world.expect(137, "", "hold", "1m", "--", "sh", "-c", "kill -9 $$")
 }
 
+func TestHoldOfACommandThatIsRefusedIsSaid(t *testing.T) {
+	world := newWorld(t)
+	folder := t.TempDir()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	world.client.err = write
+	done := make(chan int)
+	go func() {
+		done <- world.client.main([]string{"hold", "1m", "--", "sh", "-c", "while [ ! -e " + folder + "/go ]; do sleep .01; done"})
+	}()
+	world.answer(false, "at most 30s")
+	text := make([]byte, 1000)
+	size, _ := read.Read(text)
+	if want := "devserver: the hold is refused: at most 30s; the command goes on and counts as activity\n"; string(text[:size]) != want {
+		t.Errorf("%q", text[:size])
+	}
+	os.WriteFile(folder+"/go", nil, 0o600)
+	if code := <-done; code != 0 {
+		t.Error(code)
+	}
+}
+
 // A client that is killed closes its connection, as every process does.
 func TestHoldOfACommandEndsWithItsClient(t *testing.T) {
 	world := newWorld(t)
