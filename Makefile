@@ -67,11 +67,14 @@ check: env ## Lint, types, imports, unit tests; under two minutes
 LOGINS := tests/bastion/test_logins.py
 TIERS := "tests/cluster --ignore tests/cluster/test_operator_restart.py" tests/cluster/test_operator_restart.py "tests/bastion -n 4 --ignore $(LOGINS)" $(LOGINS) tests/node
 
+# Not in the recipe itself: `make -n` runs a line that holds $(MAKE), and with it the tiers.
+CHECK = $(MAKE) --no-print-directory check
+
 test: env ## Everything: check, then a real API server, real sshd, a real node with containers
 	@$(DEVCLUSTER) packages
 	@$(DEVCLUSTER) tools
 	@# All of them, so that one run tells all that fails; 2 is Ctrl-C.
-	@failed=0; $(MAKE) --no-print-directory check || failed=$$?; for tier in $(TIERS); do \
+	@failed=0; $(CHECK) || failed=$$?; for tier in $(TIERS); do \
 	  .venv/bin/pytest -q $$tier || { failed=$$?; [ $$failed -ne 2 ] || break; }; done; exit $$failed
 
 tier: env ## One of the slower tiers by itself (TIER=cluster, bastion or node)

@@ -97,6 +97,12 @@ def test_release_begins_with_a_version_tag_and_ends_signed() -> None:
     assert re.search(r'^__version__ = "\d+\.\d+\.\d+"$', (ROOT / "core/devservers_core/version.py").read_text(), re.M)
 
 
+def test_dry_run_of_make_runs_no_test() -> None:
+    """`make -n` executes recipe lines that hold $(MAKE)."""
+    lines = (ROOT / "Makefile").read_text().replace("\\\n", "").splitlines()
+    assert [line for line in lines if line.startswith("\t") and "$(MAKE)" in line and "pytest" in line] == []
+
+
 def test_bastion_tier_runs_the_fast_tests_that_need_root() -> None:
     """A pull request's job of `make check` is not root, and skips them."""
     command = ["make", "-n", "tier", "TIER=bastion"]
