@@ -117,7 +117,8 @@ def _quota(message: str) -> CommandError:
 _QUOTA_ADVICE = {
     "servers": "delete a server, stopped ones count too (`devctl list`), or ask an administrator",
     "snapshots": "delete a snapshot (`devctl volume snapshot list`), or ask an administrator",
-    "storage": "take a smaller size, delete a volume (`devctl volume list`), or ask an administrator",
+    "storage": "take a smaller size, delete a volume (`devctl volume list`) or a home (`devctl delete NAME --purge`),"
+    " or ask an administrator",
     "running": "stop a server (`devctl list`), take a smaller flavor, or ask an administrator",
 }
 """The remedy for an exceeded quota, by its kind; the first that applies is printed."""
