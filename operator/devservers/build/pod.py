@@ -50,6 +50,8 @@ RUN_PATH = "/run/devservers"
 PROFILE_PATH = "/etc/profile.d/00-devservers.sh"
 """Read by /etc/profile, which has just reset PATH, before the image's own files in that folder add to it."""
 POD_UID_VARIABLE = "DEVSERVERS_POD_UID"
+VOLUMES_VARIABLE = "DEVSERVERS_VOLUMES"
+"""Mount paths whose use the agent measures, one a line; absent where the home is all there is."""
 ANNOTATION_SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 """On a pod, "false": the cluster autoscaler never evicts it, however little of its node is in use (cluster-autoscaler,
 FAQ). A server is somebody's work."""
@@ -186,7 +188,7 @@ def _main_container(
             *map(_literal, (*spec.command, *spec.args)),
         ],
         "workingDir": HOME_PATH,
-        "env": _environment(server, user),
+        "env": _environment(server, user, stored),
         "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
         "securityContext": _container_security(),
         **_resources(flavor),
@@ -230,8 +232,16 @@ def _container_security() -> Json:
     return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
-def _environment(server: DevServer, user: DevServerUser) -> list[Json]:
+def _measured(stored: Storage) -> dict[str, str]:
+    """The variable that names the mounts of claims to the agent."""
+    claims = {volume["name"] for volume in stored.volumes if "persistentVolumeClaim" in volume}
+    paths = {HOME_PATH} | {str(mount["mountPath"]) for mount in stored.mounts if mount["name"] in claims}
+    return {VOLUMES_VARIABLE: "\n".join(sorted(paths))} if len(paths) > 1 else {}
+
+
+def _environment(server: DevServer, user: DevServerUser, stored: Storage) -> list[Json]:
     fixed = {
+        **_measured(stored),
         "DEVSERVERS_NAME": server.name,
         "DEVSERVERS_USER": user.name,
         "HOME": HOME_PATH,

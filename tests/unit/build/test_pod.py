@@ -228,6 +228,23 @@ def test_environment_has_the_users_then_the_servers_variables_under_the_platform
     ]
 
 
+@pytest.mark.parametrize(
+    ("volumes", "measured"),
+    [
+        ([], None),
+        ([{"claimName": "mine", "mountPath": "/home/dev"}], None),
+        ([{"claimName": "mine", "mountPath": "/with blank/"}], "/home/dev\n/with blank"),
+        ([{"claimName": "a", "mountPath": "/z"}, {"claimName": "a", "mountPath": "/b"}], "/b\n/home/dev\n/z"),
+    ],
+)
+def test_environment_names_the_mounts_of_claims_to_the_agent(
+    volumes: list[dict[str, str]], measured: str | None
+) -> None:
+    environment = main_container(server=server(volumes=volumes))["env"]
+    values = {entry["name"]: entry.get("value") for entry in environment}
+    assert values.get("DEVSERVERS_VOLUMES") == measured
+
+
 def test_init_container_requests_no_more_than_the_server_and_no_gpu() -> None:
     resources = {"requests": {"cpu": "4", "nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}}
     pod = template(flavor=flavor(resources=resources))["spec"]
