@@ -197,6 +197,17 @@ class HoldStatus(Model):
     """When the operator first saw it."""
 
 
+class VolumeUse(Model):
+    """How full a mounted volume was at a time."""
+
+    path: str = Field(max_length=512)
+    claim_name: str = Field(max_length=253)
+    used_bytes: int = Field(ge=0)
+    size_bytes: int | None = Field(default=None, ge=0)
+    """Of its file system; left out for a folder of a larger one."""
+    at: AwareDatetime
+
+
 class DevServerStatus(Model):
     """What is true of the server, as the operator last saw it."""
 
@@ -217,6 +228,10 @@ class DevServerStatus(Model):
     stop_reason: str | None = None
     """Why it is stopped; one of the reasons of lastStop."""
     last_stop: LastStop | None = None
+    volumes: Annotated[
+        tuple[VolumeUse, ...], Field(max_length=32, json_schema_extra=dict[str, Any](list_map("path")))
+    ] = ()
+    """How full its volumes are, at most an hour out of date while it runs."""
     observed_generation: int | None = Field(default=None, ge=0)
     user: str | None = None
     """Whose server it is, by its namespace."""

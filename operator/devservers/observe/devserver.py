@@ -32,6 +32,7 @@ from .status_write_delay import status_write_delay
 from .time_limits import limited_message
 from .timeline import recorded_timeline, timeline
 from .times import format_time
+from .volume_use import volume_use
 from .volumes import deletion_message, home_size_state
 
 __all__ = ["Children", "Event", "Observation", "invalid_status", "observe", "previous_status", "serving_pod"]
@@ -114,6 +115,7 @@ def _status(
         "lastActivity": reported_activity(decision) or status.get("lastActivity"),
         "stopReason": decision.stop_reason,
         "lastStop": last_stop(server, children, conditions, decision, phase.message, now),
+        "volumes": _volumes(server, status, decision),
         "observedGeneration": server.metadata.generation,
         "user": server.owner or None,
     }
@@ -160,6 +162,14 @@ def _conditions(
     ]
     interrupted = interrupted_condition(server, children.deployment, children.pods, now, running=running)
     return [*conditions, interrupted] if interrupted is not None else conditions
+
+
+def _volumes(server: DevServer, status: Json, decision: Decision) -> list[Json]:
+    """status.volumes; a server without a report keeps what it has."""
+    before, activity = list(status.get("volumes") or ()), decision.activity
+    if activity is None or activity.answered_at is None:
+        return before
+    return volume_use(server, before, activity.volumes, activity.answered_at)
 
 
 def _lifecycle_states(decision: Decision, name: str, *, ready: bool) -> list[tuple[str, bool, str, str]]:

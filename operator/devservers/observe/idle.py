@@ -6,7 +6,7 @@ counts as activity, and so does a hold until it ends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
@@ -15,7 +15,7 @@ from devservers.api.lifecycle import FlavorLifecycle
 from devservers.api.user import DevServerUser
 from devservers_core.duration import parse_duration
 from devservers_core.names import STOPPED_BY_END_OF_HOLD, STOPPED_BY_IDLENESS
-from devservers_core.protocol.agent import IdleRule
+from devservers_core.protocol.agent import IdleRule, VolumeUse
 
 from .agent import STALE, AgentState
 from .holds import HoldInForce
@@ -45,6 +45,10 @@ class Activity:
     """When what is known becomes too old."""
     oom_kills: int | None = None
     """Processes that were killed since the start because memory ran out, by the last report."""
+    volumes: tuple[VolumeUse, ...] = ()
+    """How full its volumes were at `answered_at`."""
+    answered_at: datetime | None = None
+    """When the last report came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +67,22 @@ def activity_of(state: AgentState | None, asked_since: datetime, now: datetime) 
         if now - asked_since <= STALE:
             return Activity(checked_at=asked_since + STALE)
         return Activity(problem="its agent has not answered since this operator began to ask")
-    kills = state.report.oom_kills
+    report = Activity(
+        source=state.source,
+        checked_at=state.answered_at + STALE,
+        oom_kills=state.report.oom_kills,
+        volumes=state.report.volumes,
+        answered_at=state.answered_at,
+    )
     if now - state.answered_at > STALE:
         minutes = STALE.total_seconds() / 60
         problem = f"its agent's last answer is more than {minutes:.0f} minutes old"
-        return Activity(source=state.source, problem=problem, oom_kills=kills)
+        return replace(report, problem=problem, checked_at=None)
     if state.last_activity is None:
         sources = ", ".join(state.report.unreadable) or "its sources"
-        problem = f"its agent can't read {sources}"
-        return Activity(problem=problem, checked_at=state.answered_at + STALE, oom_kills=kills)
+        return replace(report, source="unknown", problem=f"its agent can't read {sources}")
     # A clock that is ahead never makes activity later than now.
-    last = min(state.last_activity, now)
-    return Activity(last, state.source, checked_at=state.answered_at + STALE, oom_kills=kills)
+    return replace(report, last=min(state.last_activity, now))
 
 
 def idle_timeout(

@@ -126,6 +126,15 @@ STATUSES: dict[str, dict[str, Any]] = {
             "since": "2026-11-21T12:00:00Z",
         },
         "plannedStop": {"at": "2026-11-21T14:30:00Z", "reason": "idle", "announcedAt": "2026-11-21T14:00:00Z"},
+        "volumes": [
+            {
+                "path": "/home/dev",
+                "claimName": "mydev-home",
+                "usedBytes": 1024,
+                "sizeBytes": 10737418240,
+                "at": "2026-11-21T12:00:00Z",
+            }
+        ],
         "stopReason": "user",
         "lastStop": {"at": "2026-11-21T11:00:00Z", "reason": "outOfMemory", "message": "Killed.", "oomKills": 2},
         "observedGeneration": 1,

@@ -15,7 +15,7 @@ from devservers.observe.devserver import Children, observe, previous_status
 from devservers.observe.idle import Activity, activity_of
 from devservers.observe.lifecycle import decide
 from devservers.observe.working_hours import working_hours_stop
-from devservers_core.protocol.agent import Report
+from devservers_core.protocol.agent import Report, VolumeUse
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import (
     T0,
@@ -207,6 +207,20 @@ def test_last_activity_is_written_once_an_hour_while_active() -> None:
             writes += 1
             known = with_status(known, status)
     assert 23 <= writes <= 25
+
+
+def test_volumes_of_the_last_report_are_in_status_and_stay_after_a_stop() -> None:
+    known = server(persistentHomeSize="1Gi")
+    use = VolumeUse("/home/dev", 4096, 8192)
+    activity = activity_of(AgentState(at(50), "cpu", at(60), report(10, volumes=(use,))), at(0), at(60))
+    children = Children(user=user(), flavor=flavor(), pods=(running_pod(),))
+    status = observe(known, children, decide(known, user(), at(60), flavor(), activity=activity), at(60)).status
+    entry = {"path": "/home/dev", "claimName": "mydev-home", "usedBytes": 4096, "sizeBytes": 8192, "at": stamp(60)}
+    assert status["volumes"] == [entry]
+    stopped = server(status, persistentHomeSize="1Gi", running=False)
+    assert observe(stopped, Children(user(), flavor()), decide(stopped, user(), at(90)), at(90)).status["volumes"] == [
+        entry
+    ]
 
 
 def test_last_activity_of_an_idle_server_is_written_once_more() -> None:
