@@ -16,11 +16,10 @@ from devservers.api.lifecycle import FlavorLifecycle
 from devservers_core.names import ANNOTATION_VERSION, GPU
 from devservers_core.version import __version__
 from infra.platform.manifest import Component, annotated
-from infra.settings.availability import available
 from infra.settings.lifecycle import FlavorDefaults, with_defaults
 from infra.settings.stack import Settings
 
-CLOUD_GPU_LIFECYCLE = {"idle_timeout": "1h", "max_idle_timeout": "8h"}
+CLOUD_GPU_DEFAULTS = FlavorDefaults(lifecycle=FlavorLifecycle(idle_timeout="1h", max_idle_timeout="8h"))
 """Of GPU flavors on AWS, unless the stack says otherwise: a server that somebody forgot burns money from the first
 day on."""
 
@@ -29,9 +28,7 @@ def of_stack(flavor: DevServerFlavor, settings: Settings) -> DevServerFlavor:
     """The flavor with the defaults and limits that a stack and its pool give its servers."""
     layers: list[FlavorDefaults] = [settings]
     if settings.aws and GPU in flavor.spec.resources.requests:
-        shipped = {name: value for name, value in CLOUD_GPU_LIFECYCLE.items() if available(FlavorLifecycle, name)}
-        pools = [pool for pool in settings.aws.pools if pool.name == flavor.name]
-        layers = [FlavorDefaults(lifecycle=FlavorLifecycle(**shipped)), settings, *pools]
+        layers = [CLOUD_GPU_DEFAULTS, settings, *(pool for pool in settings.aws.pools if pool.name == flavor.name)]
     return with_defaults(flavor, layers)
 
 

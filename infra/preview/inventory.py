@@ -31,7 +31,7 @@ _OF_OBJECTS = re.compile(
     r"|namespace|repositoryOpts|value|webhooks)(\.|\[|$))"
     r"|automountServiceAccountToken|securityContext|pod-security|\.image$|replicas$|serviceAccountName|hostNetwork|hostPID"
     r"|hostPath|policyTypes|ingress|egress|podSelector|maxUnavailable|minAvailable|\.resources\.|Policy$|validations"
-    r"|^spec\.quota|nodeSelector|nominalQuota|borrowingLimit|cohort|flavors|reclaim|preemption|targetGroupARN|targetType|serviceRef"
+    r"|^spec\.(quota|lifecycle|idle|workingHours)|nodeSelector|nominalQuota|borrowingLimit|cohort|flavors|reclaim|preemption|targetGroupARN|targetType|serviceRef"
 )
 """Of Kubernetes objects, whose manifests are in this repository: who may do what, and how much of it."""
 _SKIPPED = re.compile(r"^spec\.versions")

@@ -16,11 +16,6 @@ from devservers.api.fields import OnWrite
 from infra.settings.problems import Problem, problem
 
 
-def available(model: type[BaseModel], name: str) -> bool:
-    """Whether the API accepts a field of one of its models."""
-    return refusal(model.model_fields[name]) is None
-
-
 def refusal(field: FieldInfo) -> str | None:
     """Why the API accepts no value of a field; None when it accepts some."""
     rules = (each for each in (*field.metadata, *_metadata(field.annotation)) if isinstance(each, OnWrite))

@@ -9,11 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 from devservers.api.fields import unavailable
-from devservers.api.flavor import DevServerFlavor, FlavorSpec
-from devservers.api.lifecycle import FlavorLifecycle
+from devservers.api.flavor import DevServerFlavor
 from devservers.api.shipped_flavors import SHIPPED
 from infra.aws.cluster.pool_layout import pools_of
-from infra.platform import flavors
 from infra.platform.flavors import of_stack
 from infra.platform.operator import environment
 from infra.settings import availability
@@ -27,12 +25,6 @@ from tests.support.infra.local_settings import ANN, raw
 CPU_POOL = {"name": "cpu", "family": "m7i", "size": "2xlarge", "max": 4}
 GPU_POOL = {"name": "l40s", "family": "g6e", "size": "2xlarge", "max": 2}
 BERLIN = {"stopAt": "20:00", "timeZone": "Europe/Berlin"}
-
-
-@pytest.fixture
-def everything_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An API in which no field is left to be built."""
-    monkeypatch.setattr(availability, "refusal", lambda field: None)
 
 
 def aws_raw(pool: dict[str, Any] | None = None, cpu: dict[str, Any] | None = None, **values: Any) -> dict[str, str]:
@@ -59,7 +51,6 @@ def gpu(**pool: Any) -> dict[str, Any]:
     return made(load("dev", aws_raw(pool), {}))["l40s"]
 
 
-@pytest.mark.usefixtures("everything_works")
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -119,24 +110,18 @@ def test_field_that_the_api_refuses_is_refused_with_its_sentence() -> None:
         "devservers:users[0].plain = 0: plain is not available yet; leave it out\n  remove it",
     ]
     assert list(availability.problems_of("", Outer())) == []
-    assert availability.available(Inner, "works")
-    assert not availability.available(Inner, "later")
 
 
 @pytest.mark.parametrize(
-    ("group", "value", "key", "model"),
+    ("group", "value"),
     [
-        ("lifecycle", {"idleTimeout": "1h"}, "idle_timeout", FlavorLifecycle),
-        ("lifecycle", {"maxHold": "1d"}, "max_hold", FlavorLifecycle),
-        ("idle", {"cpuMillicores": 50}, "idle", FlavorSpec),
-        ("workingHours", BERLIN, "working_hours", FlavorSpec),
+        ("lifecycle", {"timeToLive": "12h", "idleTimeout": "1h", "maxIdleTimeout": "8h", "maxHold": "1d"}),
+        ("idle", {"cpuMillicores": 50, "gpuPercent": 5}),
+        ("workingHours", BERLIN),
     ],
 )
-def test_stack_accepts_what_the_api_accepts(group: str, value: Any, key: str, model: type[BaseModel]) -> None:
-    if availability.available(model, key):
-        assert load("local", raw(**{group: value}), {})
-    else:
-        assert "is not available yet; leave it out" in problems(raw(**{group: value}))
+def test_stack_accepts_every_group(group: str, value: Any) -> None:
+    assert load("local", raw(**{group: value}), {})
 
 
 def test_flavor_without_settings_stays_as_it_is() -> None:
@@ -149,7 +134,6 @@ def test_time_zone_of_the_stack_reaches_the_operator() -> None:
     assert "DEVSERVERS_TIME_ZONE" not in environment(load("local", raw(), {}))
 
 
-@pytest.mark.usefixtures("everything_works")
 def test_stack_wide_defaults_reach_every_flavor() -> None:
     lifecycle = {"timeToLive": "12h", "maxTimeToLive": "1d"}
     specs = made(load("local", raw(lifecycle=lifecycle, idle={"cpuMillicores": 80}, workingHours=BERLIN), {}))
@@ -169,13 +153,8 @@ def test_pool_settings_go_over_the_stacks_key_by_key() -> None:
     assert mine == {"timeToLive": "1d", "maxTimeToLive": "2d"}
 
 
-@pytest.mark.usefixtures("everything_works")
 class TestGpuFlavorOnAws:
     """Nothing forgotten burns money from the first day on."""
-
-    @pytest.fixture(autouse=True)
-    def _available(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(flavors, "available", lambda model, name: True)
 
     def test_gpu_flavor_stops_after_an_idle_hour(self) -> None:
         specs = made(load("dev", aws_raw(), {}))
@@ -194,12 +173,6 @@ class TestGpuFlavorOnAws:
         settings = load("dev", aws_raw({"workingHours": None}, workingHours=BERLIN), {})
         assert "workingHours" not in made(settings)["l40s"]
         assert made(settings)["cpu-small"]["workingHours"] == BERLIN
-
-
-def test_gpu_flavor_on_aws_ships_the_idle_timeout_as_soon_as_the_api_takes_it() -> None:
-    shipped = gpu().get("lifecycle", {})
-    works = availability.available(FlavorLifecycle, "idle_timeout")
-    assert shipped.get("idleTimeout") == ("1h" if works else None)
 
 
 def test_gpu_flavor_of_a_local_cluster_has_no_idle_timeout() -> None:
