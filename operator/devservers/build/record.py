@@ -1,9 +1,9 @@
 """The record of a server's last start, as annotations of its Deployment.
 
 Invariant: only the owner's own change replaces it. `input-hash` covers what the owner chose (the flavor's name, not its
-content). While it is unchanged and the server runs, the recorded template is the desired one: a new operator, SSH image
-or default image, or an edited flavor, restarts nothing, and drift made by hand is still put back. A field at its
-default is left out of the hash, so that a field added by a later version changes no hash.
+content). While it is unchanged and the server runs, the recorded template is the desired one: a new operator, agent or
+default image, or an edited flavor, restarts nothing, and drift made by hand is still put back. A field at its default
+is left out of the hash, so that a field added by a later version changes no hash.
 """
 
 from __future__ import annotations
