@@ -61,7 +61,12 @@ OPERATOR = Image(
     ".",
     ("pyproject.toml", "uv.lock", "core/devservers_core", "operator/pyproject.toml", "operator/devservers"),
 )
-AGENT = Image("agent", "images/agent/Dockerfile", "images/agent", ("go.mod", "*.go", "internal", "openssh", "skel"))
+AGENT = Image(
+    "agent",
+    "images/agent/Dockerfile",
+    "images/agent",
+    ("go.mod", "*.go", "internal", "openssh/user.c", "openssh/devserver.h", "skel"),
+)
 BASE = Image("base", "images/base/Dockerfile", "images/base", ("terminfo", "externally-managed", "profile.sh"))
 BASTION = Image(
     "bastion",
