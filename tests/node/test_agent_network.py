@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from devcluster.cluster import ClusterError
-from devservers_core.names import AGENT_PORT, LABEL_APP, LABEL_NAME, LABEL_SCRAPE, OPERATOR, SYSTEM_NAMESPACE
+from devservers_core.names import AGENT_PORT, LABEL_NAME, LABEL_SCRAPE, SYSTEM_NAMESPACE
+from tests.support.node import queueing
 from tests.support.node.person import Person, Platform
 from tests.support.node.wait import eventually
 
@@ -85,7 +86,7 @@ def _probe(platform: Platform, namespace: str, labels: dict[str, str] | None) ->
             "containers": [
                 {
                     "name": "probe",
-                    "image": _base_image(platform),
+                    "image": queueing.default_image(platform),
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["sleep", "600"],
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
@@ -102,9 +103,3 @@ def _probe(platform: Platform, namespace: str, labels: dict[str, str] | None) ->
             kubectl("delete", "pod", _POD, "-n", namespace, "--now")
         else:
             kubectl("delete", "namespace", namespace, "--wait=false")
-
-
-def _base_image(platform: Platform) -> str:
-    pods = platform.get("pods", "-n", SYSTEM_NAMESPACE, "-l", f"{LABEL_APP}={OPERATOR}")["items"]
-    settings = {each["name"]: each["value"] for each in pods[0]["spec"]["containers"][0]["env"]}
-    return str(settings["DEVSERVERS_DEFAULT_IMAGE"])
