@@ -55,6 +55,7 @@ COMMANDS: dict[str, Command] = {
     "delete": Command("servers.delete", "Delete a server; its home stays unless --purge", "Servers", "bastion"),
     "registry": Command("access.registry", "Private image registries: login, list, logout", "Servers", "bastion"),
     "volume": Command("volumes.volume", "Volumes: create, list, grow, delete, snapshot, restore", "Servers", "bastion"),
+    "secret": Command("access.secret", "Secrets of your servers: set, list, delete", "Servers", "bastion"),
     "ssh": Command("access.ssh", "Open an SSH session, or run a command over SSH", "Connecting", "local", raw=True),
     "ssh-config": Command(
         "access.ssh_config", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting", "local"
@@ -107,6 +108,9 @@ SUBCOMMANDS: dict[str, Command] = {
     "volume snapshot list": Command("volumes.snapshot", "List your snapshots", "", "bastion"),
     "volume snapshot delete": Command("volumes.snapshot", "Delete a snapshot", "", "bastion"),
     "volume restore": Command("volumes.snapshot", "Make a volume of a snapshot", "", "bastion"),
+    "secret set": Command("access.secret", "Set a secret; its value is never an argument", "", "bastion"),
+    "secret list": Command("access.secret", "List names, keys and times of your secrets", "", "bastion"),
+    "secret delete": Command("access.secret", "Delete a secret", "", "bastion"),
     "config set": Command("platform.config", "Set one key", "", "local"),
     "config unset": Command("platform.config", "Remove one key", "", "local"),
     "user add": Command("people.user", "Add a user", "", "local"),

@@ -99,6 +99,27 @@ def image(text: str) -> str:
     return text
 
 
+def secret_references(variables: list[str], files: list[str]) -> list[dict[str, str]]:
+    """Parse `--secret VAR=NAME[/KEY]` and `--secret-file FILE=NAME[/KEY]` into the API's list."""
+    references: list[dict[str, str]] = []
+    for field, flag, texts in (("env", "--secret", variables), ("file", "--secret-file", files)):
+        for text in texts:
+            target, _, source = text.partition("=")
+            name, slash, key = source.partition("/")
+            if (
+                not target
+                or not grammar.fits(name, grammar.SECRET_NAME, grammar.SECRET_NAME_MAX)
+                or (slash and not grammar.fits(key, grammar.SECRET_KEY, grammar.SECRET_KEY_MAX))
+            ):
+                # Not the text itself: it may be a value that was taken for a reference.
+                example = "HF_TOKEN=huggingface" if field == "env" else "id_ed25519=deploy-key"
+                raise refusal(f"a {flag} doesn't name a secret", f"write {flag} {example}; `devctl secret list`")
+            if any(reference.get(field) == target for reference in references):
+                raise refusal(f"{flag} {target} is given twice", "give it once")
+            references.append({"name": name, **({"key": key} if slash else {}), field: target})
+    return references
+
+
 def environment_variables(pairs: list[str]) -> list[dict[str, str]]:
     """Parse `KEY=VALUE` arguments into the API's env list; a key may appear once."""
     variables: dict[str, str] = {}

@@ -13,6 +13,9 @@ DNS_NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 """Of flavors, queues and volume claims: a name as Kubernetes takes it, in the lengths that follow."""
 FLAVOR_NAME_MAX, QUEUE_NAME_MAX, CLAIM_NAME_MAX = 63, 63, 253
 ENV_NAME, ENV_NAME_MAX = r"^[A-Za-z_][A-Za-z0-9_]*$", 128
+SECRET_NAME, SECRET_NAME_MAX = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", 40
+SECRET_KEY, SECRET_KEY_MAX = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", 64
+"""Of a person's secrets, and of the files that a server has them as."""
 TIME_ZONE, TIME_ZONE_MAX = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$", 64
 """Of names in the tz database; whether there is such a zone is for the reader of a time to say."""
 MOUNT_PATH, MOUNT_PATH_MAX = r"^(/[^/:\x00-\x1f]+)+/?$", 512

@@ -127,6 +127,12 @@ SECRET_TYPE_REGISTRY, REGISTRY_ENTRY = "kubernetes.io/dockerconfigjson", ".docke
 """Type of a Secret with a login to a registry, and its one entry."""
 REGISTRIES = "registries"
 """ConfigMap in each user's namespace: where its person has logged in, as devctl notes it."""
+USER_SECRET_PREFIX, SECRET_TYPE_USER = "user-secret-", f"{GROUP}/user"
+"""Name and type of the Secrets with values that a person keeps for their servers; they can't read them back."""
+USER_SECRETS = "secrets"
+"""ConfigMap in each user's namespace: names, keys and times of their secrets, as devctl notes them."""
+DEFAULT_SECRET_KEY = "value"
+"""The key of a secret that has one value."""
 SERVER_COUNT = "count/devservers.devservers.io"
 """The key of a ResourceQuota that counts servers, stopped ones included."""
 SNAPSHOT_COUNT = "count/volumesnapshots.snapshot.storage.k8s.io"
@@ -160,6 +166,8 @@ AGENT_PORT = 2224
 HOME_PATH = "/home/dev"
 SHARED_PATH = "/shared"
 TMP_PATH = "/tmp"
+SECRETS_PATH = "/etc/devservers/secrets"
+"""Where secrets that a server has as files are mounted."""
 RESERVED_PATHS = ("/proc", "/sys", "/dev", "/etc", "/opt/devservers", "/run/devservers")
 """Where the platform or the kernel has something mounted that a volume must not cover."""
 RESERVED_ENV_PREFIX = "DEVSERVERS_"
@@ -233,6 +241,10 @@ MAX_KEYS_PER_LIST = 32
 MAX_VOLUMES = 16
 MAX_REGISTRY_LOGINS = 64
 """Of one person: entries of the ConfigMap REGISTRIES."""
+MAX_USER_SECRETS = 64
+"""Of one person: entries of the ConfigMap USER_SECRETS."""
+MAX_USER_SECRET_BYTES = 32768
+"""Of all values of one secret together."""
 RESERVED_USER_NAMES = (
     "root", "admin", "administrator", "nobody", "nogroup", "sshd", "daemon", "system", "systemd", "default",
     "operator", "devserver", "devservers", "dev", "bin", "sys", "sync", "mail", "www-data", "backup", "sudo",

@@ -30,6 +30,7 @@ from devservers_core.names import (
     TENANT_ROLE,
     USER_CA_SECRET,
     USER_ROLE,
+    USER_SECRETS,
 )
 from devservers_core.types import Json
 
@@ -95,10 +96,10 @@ def user_role() -> Json:
         _rule("", ["events"], _READ),
         _rule("events.k8s.io", ["events"], _READ),
         _rule("", ["services", "configmaps", "resourcequotas", "limitranges"], ["get", "list"]),
-        # Logins to image registries: admission holds them to those, and nobody reads one back. `patch` would: its
-        # answer is the object.
-        _rule("", ["secrets"], ["create", "update"]),
-        _rule("", ["configmaps"], ["patch"], names=[REGISTRIES]),
+        # Logins to image registries and secrets for servers: admission holds them to those, and nobody reads one back.
+        # `patch` would: its answer is the object.
+        _rule("", ["secrets"], ["create", "update", "delete"]),
+        _rule("", ["configmaps"], ["patch"], names=[REGISTRIES, USER_SECRETS]),
         _rule("", ["namespaces"], ["get"]),
         # Which place one's servers have in the queue; who is ahead is told as a number only.
         _rule(KUEUE, ["localqueues", "workloads"], _READ),

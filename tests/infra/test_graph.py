@@ -266,7 +266,7 @@ def test_operator_role_binds_three_named_roles_only(graph: Graph) -> None:
     for name in ("devservers-operator-tenant", "dev-user"):
         assert not any("rbac.authorization.k8s.io" in r["apiGroups"] for r in rules(graph, "ClusterRole", name))
     (secrets,) = [rule for rule in rules(graph, "ClusterRole", "dev-user") if "secrets" in rule["resources"]]
-    assert secrets["verbs"] == ["create", "update"]  # of logins to registries, by admission; neither gives one back
+    assert secrets["verbs"] == ["create", "update", "delete"]  # of their own kinds, by admission; none gives one back
 
 
 def test_role_bindings_have_the_expected_subjects(graph: Graph) -> None:

@@ -26,6 +26,7 @@ class ServerRequest:
     volumes: list[validation.Mount]
     shared: str | None
     env: list[dict[str, str]]
+    secrets: list[dict[str, str]]
     lifecycle: Json
     ssh: bool
     command: list[str]
@@ -44,6 +45,8 @@ class ServerRequest:
             spec["command"] = self.command
         if self.env:
             spec["env"] = self.env
+        if self.secrets:
+            spec["secrets"] = self.secrets
         if self.home_size:
             spec["persistentHomeSize"] = self.home_size
         if self.shared:

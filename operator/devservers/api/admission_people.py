@@ -8,6 +8,7 @@ being stopped.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from devservers.api import registries
@@ -29,10 +30,15 @@ from devservers_core.names import (
     GROUP,
     LABEL_USER,
     MAX_REGISTRY_LOGINS,
+    MAX_USER_SECRET_BYTES,
+    MAX_USER_SECRETS,
     NAMESPACE_PREFIX,
     REGISTRIES,
     REGISTRY_SECRET_PREFIX,
     SECRET_TYPE_REGISTRY,
+    SECRET_TYPE_USER,
+    USER_SECRET_PREFIX,
+    USER_SECRETS,
     VERSION,
 )
 
@@ -165,29 +171,40 @@ def server_policy() -> dict[str, Any]:
 
 
 def secret_policy() -> dict[str, Any]:
-    """The policy on Secrets: users may write logins to image registries and nothing else.
+    """The policy on Secrets: users may write logins to image registries and secrets for their servers.
 
-    So they write no host key and no token of an account. It doesn't hold for whoever may read the Secrets of a
-    namespace, as the operator and administrators may.
+    So they write and delete no host key and no token of an account. It doesn't hold for whoever may read the Secrets
+    of a namespace, as the operator and administrators may.
     """
+    deleted = "request.operation == 'DELETE'"
     owner = "object.metadata.?ownerReferences.orValue([])"
+    registry = f"object.type == '{SECRET_TYPE_REGISTRY}'"
+    values = "object.?data.orValue({})"
+    bytes_ = f"{values}.map(each, size(each) + size(object.data[each])).sum()"
     validations = [
         (
-            f"object.type == '{SECRET_TYPE_REGISTRY}' && object.metadata.name.startsWith('{REGISTRY_SECRET_PREFIX}')",
-            "users may write only Secrets with logins to image registries; use `devctl registry login`",
+            f"{registry} && object.metadata.name.startsWith('{REGISTRY_SECRET_PREFIX}') || "
+            f"object.type == '{SECRET_TYPE_USER}' && object.metadata.name.startsWith('{USER_SECRET_PREFIX}')",
+            "users may write only Secrets with logins to image registries or with values for their servers; use "
+            "`devctl registry login` or `devctl secret set`",
         ),
         # The whole object is small, so that all that a person may have of them is no burden on etcd.
         (
-            "object.?data.orValue({}).all(each, each == '.dockerconfigjson' && "
+            f"!({registry}) || {values}.all(each, each == '.dockerconfigjson' && "
             f"size(object.data[each]) <= {MAX_SECRET_BYTES})",
             f"a login to a registry is one .dockerconfigjson of at most {MAX_SECRET_BYTES} bytes; "
             "use `devctl registry login`",
         ),
         (
+            f"{registry} || size({values}) == 0 || {bytes_} <= {MAX_USER_SECRET_BYTES}",
+            f"a secret has at most {MAX_USER_SECRET_BYTES // 1024} KiB in all; put the rest into a file in the home",
+        ),
+        (
             "size(object.metadata.?annotations.orValue({})) == 0 && "
             f"size(object.metadata.?labels.orValue({{}})) <= {_MAX_LABELS} && "
             "object.metadata.?selfLink.orValue('') == ''",
-            f"a login to a registry has no annotations and at most {_MAX_LABELS} labels; use `devctl registry login`",
+            f"a Secret of a user has no annotations and at most {_MAX_LABELS} labels; use `devctl registry login` or "
+            "`devctl secret set`",
         ),
         # What its person leaves behind goes with them, and nothing of it holds up the end of the namespace.
         (
@@ -195,13 +212,24 @@ def secret_policy() -> dict[str, Any]:
             f"each.apiVersion == '{GROUP}/{VERSION}' && size(each.uid) <= 64 && "
             f"each.name == namespaceObject.metadata.labels['{LABEL_USER}']) && "
             "size(object.metadata.?finalizers.orValue([])) == 0",
-            "a login belongs to its DevServerUser and has no finalizer; use `devctl registry login`",
+            "a Secret of a user belongs to its DevServerUser and has no finalizer; use `devctl registry login` or "
+            "`devctl secret set`",
         ),
     ]
+    deletes = (
+        f"!({deleted}) || oldObject.type == '{SECRET_TYPE_USER}'",
+        "users may delete only secrets that they made; use `devctl secret delete`, or `devctl registry logout`",
+    )
+    guarded = [deletes, *((f"{deleted} || ({expression})", message) for expression, message in validations)]
     return validating_policy(
         SECRET_POLICY,
         rules=[
-            {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["secrets"]}
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE", "UPDATE", "DELETE"],
+                "resources": ["secrets"],
+            }
         ],
         only={
             "name": "may-not-read-secrets",
@@ -209,21 +237,13 @@ def secret_policy() -> dict[str, Any]:
                 "!authorizer.group('').resource('secrets').namespace(request.namespace).check('get').allowed()"
             ),
         },
-        more={
-            "validations": [
-                *(
-                    {"expression": expression, "message": message, "reason": "Forbidden"}
-                    for expression, message in validations
-                ),
-                small_metadata(),
-            ]
-        },
+        more={"validations": [*_forbidden(guarded), small_metadata(f"{deleted} || ")]},
         namespaces=USER_NAMESPACES,
     )
 
 
 def note_policy() -> dict[str, Any]:
-    """The policy on the ConfigMap with notes of logins: users may change its data only.
+    """The policy on the ConfigMaps with notes of logins and secrets: users may change their data only.
 
     It doesn't hold for whoever may create ConfigMaps in a namespace, as the operator and administrators may.
     """
@@ -232,19 +252,19 @@ def note_policy() -> dict[str, Any]:
     validations = [
         (
             " && ".join(f"object.{part} == oldObject.{part}" for part in parts),
-            "users may change only the data of the note of their logins; use `devctl registry login`",
+            "users may change only the data of the note of their logins and secrets; use `devctl registry login` or "
+            "`devctl secret set`",
         ),
         (
-            f"size(object.?data.orValue({{}})) <= {MAX_REGISTRY_LOGINS}",
+            f"request.name != '{REGISTRIES}' || size(object.?data.orValue({{}})) <= {MAX_REGISTRY_LOGINS}",
             f"nobody is logged in to more than {MAX_REGISTRY_LOGINS} registries; "
             "`devctl registry logout` one that isn't needed",
         ),
         (
-            f"object.?data.orValue({{}}).all(each, each.startsWith('{REGISTRY_SECRET_PREFIX}') && "
-            f"size(object.data[each]) <= {MAX_NOTE_CHARACTERS})",
-            f"a note of a login is called {REGISTRY_SECRET_PREFIX}... and has at most {MAX_NOTE_CHARACTERS} "
-            "characters; use `devctl registry login`",
+            f"request.name != '{USER_SECRETS}' || size(object.?data.orValue({{}})) <= {MAX_USER_SECRETS}",
+            f"nobody has more than {MAX_USER_SECRETS} secrets; `devctl secret delete` one that isn't needed",
         ),
+        *(_note_entries(name, prefix, command) for name, prefix, command in _NOTES),
     ]
     return validating_policy(
         NOTE_POLICY,
@@ -252,19 +272,31 @@ def note_policy() -> dict[str, Any]:
         only={
             "name": "may-not-make-configmaps",
             "expression": (
-                f"request.name == '{REGISTRIES}' && !has(object.metadata.deletionTimestamp) && !({A_CONTROLLER}) && "
+                f"request.name in {[name for name, _, _ in _NOTES]!r} && "
+                f"!has(object.metadata.deletionTimestamp) && !({A_CONTROLLER}) && "
                 "!authorizer.group('').resource('configmaps').namespace(request.namespace).check('create').allowed()"
             ),
         },
-        more={
-            "validations": [
-                no_new_finalizers(FINALIZERS),
-                small_metadata(),
-                *(
-                    {"expression": expression, "message": message, "reason": "Forbidden"}
-                    for expression, message in validations
-                ),
-            ]
-        },
+        more={"validations": [no_new_finalizers(FINALIZERS), small_metadata(), *_forbidden(validations)]},
         namespaces=USER_NAMESPACES,
     )
+
+
+_NOTES = (
+    (REGISTRIES, REGISTRY_SECRET_PREFIX, "devctl registry login"),
+    (USER_SECRETS, USER_SECRET_PREFIX, "devctl secret set"),
+)
+"""The notes of users: ConfigMap, prefix of its entries, and the command that writes them."""
+
+
+def _note_entries(name: str, prefix: str, command: str) -> tuple[str, str]:
+    """The rule, with its message, on the entries of the note in ConfigMap ``name``."""
+    return (
+        f"request.name != '{name}' || object.?data.orValue({{}}).all(each, each.startsWith('{prefix}') && "
+        f"size(object.data[each]) <= {MAX_NOTE_CHARACTERS})",
+        f"an entry of {name} is called {prefix}... and has at most {MAX_NOTE_CHARACTERS} characters; use `{command}`",
+    )
+
+
+def _forbidden(validations: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"expression": rule, "message": message, "reason": "Forbidden"} for rule, message in validations]

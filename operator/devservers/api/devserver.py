@@ -23,6 +23,7 @@ from devservers.api.fields import (
 )
 from devservers.api.lifecycle import Lifecycle
 from devservers.api.meta import Column, Model, Names, Resource
+from devservers.api.secrets import UNIQUE, SecretReferences
 from devservers_core.grammar import MOUNT_PATH, MOUNT_PATH_MAX, SERVER_NAME
 from devservers_core.names import (
     HOME_PATH,
@@ -121,6 +122,7 @@ class DevServerSpec(Model):
                 f"{HOME_PATH} is where the home of persistentHomeSize goes; leave one of the two out",
                 ".volumes",
             ),
+            *UNIQUE,
             bounded("env, command and args together are more", "env", "command", "args"),
         )
     )
@@ -137,6 +139,9 @@ class DevServerSpec(Model):
     """Appended to command."""
     env: Env = ()
     """Environment variables, besides those of the user."""
+    secrets: SecretReferences = ()
+    """Secrets of the person, as variables (before those of env of the same name) or as files in
+    /etc/devservers/secrets. The server waits for one that doesn't exist."""
     mode: Annotated[str, Field(json_schema_extra={"enum": ["standalone", "distributed"]})] = "standalone"
     """One pod, or one per worker; distributed is not available yet."""
     distributed: Distributed | None = None

@@ -38,6 +38,9 @@ from .keys import keys_name
 from .manifest import child_labels, compact
 from .registry import platform_secret_name
 from .storage import Storage, storage
+from .user_secrets import mounts as secret_mounts
+from .user_secrets import variables as secret_variables
+from .user_secrets import volumes as secret_volumes
 
 INIT_CONTAINER = "agent"
 BIN_PATH = "/opt/devservers"
@@ -203,6 +206,7 @@ def _main_container(
             *_command_mount(stored),
             {"name": "keys", "mountPath": KEYS_PATH, "readOnly": True},
             {"name": "host-key", "mountPath": HOST_KEY_PATH, "readOnly": True},
+            *secret_mounts(server),
             {"name": "run", "mountPath": RUN_PATH},
         ],
     }
@@ -249,11 +253,14 @@ def _environment(server: DevServer, user: DevServerUser, stored: Storage) -> lis
         "USER": LOGIN,
     }
     own = {variable.name: variable.value for variable in (*user.spec.env, *server.spec.env)}
-    merged = fixed | {name: value for name, value in own.items() if name not in fixed}
+    secrets = secret_variables(server)
+    hidden = {variable["name"] for variable in secrets}
+    merged = fixed | {name: value for name, value in own.items() if name not in fixed and name not in hidden}
     return [
         # Plans name the pod that they are for.
         {"name": POD_UID_VARIABLE, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},
         *(compact({"name": name, "value": _literal(value)}) for name, value in merged.items()),
+        *secrets,
     ]
 
 
@@ -285,6 +292,7 @@ def _volumes(server: DevServer, flavor: DevServerFlavor, stored: Storage) -> lis
         {"name": "devservers-bin", "emptyDir": {"sizeLimit": "64Mi"}},
         {"name": "keys", "configMap": {"name": keys_name(server.name), "defaultMode": 0o444}},
         {"name": "host-key", "secret": {"secretName": host_key_name(server.name), "defaultMode": 0o440}},
+        *secret_volumes(server),
         {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": canonical(flavor.spec.shm_size)}},
     ]

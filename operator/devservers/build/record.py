@@ -43,6 +43,7 @@ def input_hash(server: DevServer, uid: int) -> str:
                 "command": list(spec.command),
                 "args": list(spec.args),
                 "env": [[variable.name, variable.value] for variable in spec.env],
+                "secrets": [[secret.name, secret.key, secret.env, secret.file] for secret in spec.secrets],
                 "home": spec.persistent_home_size is not None,
                 "shared": spec.shared_volume_claim_name,
                 "volumes": [[v.claim_name, normal_path(v.mount_path), v.read_only] for v in spec.volumes],

@@ -29,6 +29,7 @@ from devservers_core.names import (
     LABEL_SCRAPE,
     LABEL_USER,
     MAX_REGISTRY_LOGINS,
+    MAX_USER_SECRETS,
     OPERATOR,
     PERSON_ACCOUNT,
     PERSON_TOKEN_ROLE,
@@ -47,14 +48,15 @@ from .disk import DEFAULT_LIMIT, DEFAULT_REQUEST, DISK
 from .egress import EGRESS, Egress, policy
 from .manifest import owner_reference
 from .pod import service_account
-from .registry import index
+from .registry import indexes
 
 MAX_CLAIMS = 100
 """How many volume claims a person may have."""
 MAX_SNAPSHOTS = 50
 """How many snapshots of volumes a person may have."""
-_OTHER_SECRETS = MAX_CLAIMS + MAX_REGISTRY_LOGINS + 16
-"""Beside one host key for each server: those of kept homes, logins to registries, and copies of the platform's."""
+_OTHER_SECRETS = MAX_CLAIMS + MAX_REGISTRY_LOGINS + MAX_USER_SECRETS + 16
+"""Beside one host key for each server: those of kept homes, logins to registries, the user's own, and copies of the
+platform's."""
 _STORAGE = "requests.storage"
 _SC = f"storageclass.storage.k8s.io/{_STORAGE}"
 DENY_INGRESS = "default-deny-ingress"
@@ -130,7 +132,7 @@ def manifests(
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_BASTION, {"spec": _from_bastion()}),
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_AGENT, {"spec": _to_agent(system_namespace)}),
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", EGRESS, {"spec": policy(egress)}),
-        index(user),
+        *indexes(user),
         *(
             _child(user, KUEUE_API_VERSION, "LocalQueue", queue, {"spec": {"clusterQueue": queue}})
             for queue in (QUEUES if queueing else ())

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from devservers.api.flavor import DevServerFlavor
-from devservers_core.names import GPU, KUEUE_NAMESPACE, KUEUE_UNAVAILABLE
+from devservers_core.names import GPU, KUEUE_NAMESPACE, KUEUE_UNAVAILABLE, USER_SECRET_PREFIX
 
 _RESOURCES = {"cpu": "CPU", "memory": "memory", GPU: "GPUs", "ephemeral-storage": "disk space"}
 
@@ -48,6 +48,9 @@ _TRANSIENT = re.compile(r"replicasets?\.apps .*not found|object has been modifie
 """Kueue's webhook reads the pod's ReplicaSet from a cache that may not have it yet; a new quota isn't counted yet."""
 _VOLUME_NAME = re.compile(r'for volume "([^"]+)"|unmounted volumes=\[([^\],\s]+)')
 _KUBELET_PATH = re.compile(r"/var/lib/kubelet/\S+")
+
+_SECRET = re.compile(rf"\b{USER_SECRET_PREFIX}([a-z0-9-]+)")
+_SECRET_KEY = re.compile(r"couldn't find key (\S+) in Secret|non-existent secret key: ([^\s\"]+)")
 
 QUOTA = re.compile(
     r"exceeded quota: [^,]+, requested: (?P<requested>.*), used: (?P<used>.*), limited: (?P<limited>.*)", re.S
@@ -122,11 +125,26 @@ def is_transient(text: str) -> bool:
     return _TRANSIENT.search(text) is not None
 
 
+def missing_secret(text: str) -> str | None:
+    """The message for the kubelet's `text` about a secret of the person, None when it is about something else."""
+    match, found = _SECRET.search(text), _SECRET_KEY.search(text)
+    key = (found[1] or found[2]) if found else ""
+    if not match:
+        # For a file the kubelet names the key alone.
+        advice = "`devctl secret list` shows what there is, `devctl secret set NAME KEY` adds it."
+        return f"A secret of this server has no key {key}. {advice}" if key else None
+    what = f"The secret {match[1]} has no key {key}" if key else f"The secret {match[1]} doesn't exist"
+    command = f"devctl secret set {match[1]} {key}".rstrip()
+    return f"{what}. `{command}` makes it, and the server starts by itself then."
+
+
 def mount_failure_message(text: str, claims: Mapping[str, str]) -> str:
     """The message for the kubelet's FailedMount or FailedAttachVolume `text`.
 
     `claims` has the volume claims by the names that Kubernetes uses for their volumes.
     """
+    if secret := missing_secret(text):
+        return secret
     match = _VOLUME_NAME.search(text)
     name = (match[1] or match[2]) if match else ""
     subject = f"The volume claim {claims[name]}" if name in claims else f"The volume {name}" if name else "A volume"

@@ -21,7 +21,7 @@ from devservers_core.names import (
 from devservers_core.types import Json
 
 from . import pods
-from .causes import Cause, is_transient, mount_failure_message, rejection_cause, unschedulable_cause
+from .causes import Cause, is_transient, missing_secret, mount_failure_message, rejection_cause, unschedulable_cause
 from .children import Children, serving_pod
 from .image import WAITING_REASONS, pull_failure_message
 from .lifecycle import Decision
@@ -221,6 +221,8 @@ def _phase_of_failed_container(server: DevServer, pod: Json, status: Json, image
     if reason in WAITING_REASONS:
         previous = previous_ready[1] if previous_ready[0] == "ImagePullFailed" else None
         return ServerPhase("Starting", "ImagePullFailed", pull_failure_message(image, reason, text, previous))
+    if reason in _NODE_REFUSAL_REASONS and (secret := missing_secret(text)):
+        return ServerPhase("Starting", "SecretNotFound", secret)
     if reason in _NODE_REFUSAL_REASONS:
         cause = " ".join(text.split()).rstrip(".")[:300]
         return ServerPhase(

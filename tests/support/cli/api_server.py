@@ -64,6 +64,9 @@ class ApiServer:
             def do_PATCH(self) -> None:
                 self._serve()
 
+            def do_PUT(self) -> None:
+                self._serve()
+
             def do_DELETE(self) -> None:
                 self._serve()
 
@@ -142,6 +145,8 @@ class ApiServer:
         counted = ((body or {}).get("preconditions") or {}) if method == "DELETE" else {}
         if any(self.objects[path]["metadata"].get(key) != value for key, value in counted.items()):
             return 409, _refusal(409, "the object has been modified", path) | {"reason": "Conflict"}
+        if method == "PUT":
+            self.objects[path] = body or {}
         if method == "DELETE":
             return 200, self.objects.pop(path)
         return 200, self.objects[path]

@@ -62,10 +62,22 @@ def constraint_cases(schema: Any, example: Any, path: Path = ()) -> Iterator[Cas
         yield from constraint_cases(each, example[name], (*path, name))
     if "items" in schema:
         assert example, f"the example's {path} is empty"
-        yield from constraint_cases(schema["items"], example[0], (*path, 0))
+        yield from _item_cases(schema["items"], example, path)
     if isinstance(schema.get("additionalProperties"), dict):
         key = next(iter(example))
         yield from constraint_cases(schema["additionalProperties"], example[key], (*path, key))
+
+
+def _item_cases(schema: Any, example: list[Any], path: Path) -> Iterator[Case]:
+    """The cases of a list's items; a field that excludes another one may be in a later item of the example."""
+    if "properties" not in schema:
+        yield from constraint_cases(schema, example[0], (*path, 0))
+        return
+    yield from _own(schema, example[0], (*path, 0))
+    for name, each in schema["properties"].items():
+        index = next((at for at, item in enumerate(example) if name in item), 0)
+        assert name in example[index], f"the example has no {'.'.join(map(str, (*path, index, name)))}"
+        yield from constraint_cases(each, example[index][name], (*path, index, name))
 
 
 def _own(schema: Any, example: Any, path: Path) -> Iterator[Case]:

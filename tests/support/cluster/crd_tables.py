@@ -25,6 +25,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "command": ["python3", "-m", "http.server"],
             "args": ["8000"],
             "env": [{"name": "GREETING", "value": "hello"}],
+            "secrets": [
+                {"name": "huggingface", "key": "value", "env": "HF_TOKEN"},
+                {"name": "deploy", "key": "id", "file": "id_ed25519"},
+            ],
             "mode": "standalone",
             "persistentHomeSize": "10Gi",
             "sharedVolumeClaimName": "team",
@@ -154,6 +158,8 @@ _NAME = ("metadata", "name")
 _PATH = ("spec", "volumes", 0, "mountPath")
 _LIFE = ("spec", "lifecycle")
 _ENV = ("spec", "env", 0, "name")
+_SECRETS = ("spec", "secrets")
+_SECRET = (*_SECRETS, 0)
 _LIMITS = ("spec", "resources", "limits")
 _REQUESTS = ("spec", "resources", "requests")
 
@@ -302,6 +308,17 @@ _SERVER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
         for field in ("override", "hold")
         for text in ("", " ", "two\nlines", "bell\x07")
     ),
+    (_SECRET, {"name": "Hf", "env": "A"}, "not a secret's name; use lower-case letters, digits and dashes"),
+    (_SECRET, {"name": "hf", "key": "a/b", "env": "A"}, "not a secret's key; use letters, digits and . _ -"),
+    *((_SECRET, {"name": "hf", "file": text}, "not a file's name") for text in ("", "../x", "a/b", ".x", "a b")),
+    (_SECRET, {"name": "hf", "env": "1A"}, "not a variable name"),
+    (_SECRET, {"name": "hf", "env": "DEVSERVERS_X"}, "variables starting with DEVSERVERS_ are the platform's own"),
+    *((_SECRET, {"name": "hf", "env": name}, "are the account's own and can't be set") for name in ("HOME", "USER")),
+    (_SECRET, {"name": "hf"}, "a secret is either a variable or a file; give env or file"),
+    (_SECRET, {"name": "hf", "env": "A", "file": "a"}, "a secret is either a variable or a file; give env or file"),
+    (_SECRETS, [{"name": "a", "env": "A"}, {"name": "b", "env": "A"}], "two secrets have the same variable"),
+    (_SECRETS, [{"name": "a", "file": "A"}, {"name": "b", "file": "A"}], "two secrets have the same file below /etc"),
+    (_SECRETS, [{"name": "a", "env": f"A{number}"} for number in range(17)], "must have at most 16 items"),
 ]  # fmt: skip
 
 _FLAVOR_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [

@@ -23,7 +23,7 @@ MODELS = {kind.names.kind: kind for kind in KINDS}
 _OBJECT_RULES = (
     "not a server name", "Invalid value", "args need command", "not available yet", "only for mode distributed",
     "two volumes", "is where", "has a . or .. part", "is the platform's own", "are the platform's own",
-    "are the account's own",
+    "are the account's own", "is either a variable or a file", "two secrets",
     "the name is too long", "above limits", "devices such as", "is reserved", "differs from",
     "more than 64 KiB", "has a control character",
 )  # fmt: skip

@@ -299,3 +299,31 @@ def test_placement_has_the_flavors_tolerations_and_selector() -> None:
     assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}]
     assert list(pod["nodeSelector"].items()) == [("a", "2"), ("b", "1")]
     assert not {"tolerations", "nodeSelector"} & template()["spec"].keys()
+
+
+def test_secrets_are_references_and_win_over_variables_of_the_same_name() -> None:
+    """No value of a secret is in a pod template, which is kept in an annotation."""
+    secrets = [
+        {"name": "hf", "env": "HF_TOKEN"},
+        {"name": "deploy", "key": "id", "file": "id_ed25519"},
+        {"name": "deploy", "key": "known", "file": "known_hosts"},
+    ]
+    pod = template(server=server(secrets=secrets, env=[{"name": "HF_TOKEN", "value": "old"}]))["spec"]
+    (container,) = pod["containers"]
+    (token,) = [variable for variable in container["env"] if variable["name"] == "HF_TOKEN"]
+    assert token == {
+        "name": "HF_TOKEN",
+        "valueFrom": {"secretKeyRef": {"name": "user-secret-hf", "key": "value"}},
+    }
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "secrets"]
+    assert volume["projected"] == {
+        "defaultMode": 0o440,
+        "sources": [
+            {"secret": {"name": "user-secret-deploy", "items": [{"key": "id", "path": "id_ed25519"}]}},
+            {"secret": {"name": "user-secret-deploy", "items": [{"key": "known", "path": "known_hosts"}]}},
+        ],
+    }
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "secrets"]
+    assert mount == {"name": "secrets", "mountPath": "/etc/devservers/secrets", "readOnly": True}
+    plain = template()["spec"]
+    assert "secrets" not in [volume["name"] for volume in plain["volumes"]]

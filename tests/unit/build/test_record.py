@@ -46,6 +46,7 @@ def test_running_server_keeps_the_template_of_its_start(change: dict[str, Any]) 
         {"flavor": "cpu-large"},
         {"command": ["sleep", "1"]},
         {"env": [{"name": "A", "value": "b"}]},
+        {"secrets": [{"name": "hf", "env": "HF_TOKEN"}]},
         {"persistentHomeSize": "10Gi"},
         {"sharedVolumeClaimName": "shared"},
         {"volumes": [{"claimName": "data", "mountPath": "/data"}]},

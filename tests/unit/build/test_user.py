@@ -29,6 +29,7 @@ def test_manifests_have_every_kind_in_order() -> None:
         ("NetworkPolicy", "allow-agent"),
         ("NetworkPolicy", "egress"),
         ("ConfigMap", "registries"),
+        ("ConfigMap", "secrets"),
     ]
 
 
@@ -111,11 +112,12 @@ def test_network_policies_let_the_operator_and_monitoring_reach_agents_only() ->
 )
 def test_resource_quota_has_what_the_user_sets(quota: dict[str, Any], hard: dict[str, str]) -> None:
     closed = {"services.loadbalancers": "0", "services.nodeports": "0"}
-    # A host key for each server and each kept home, 64 logins to registries, 16 copies of the platform's.
+    # A host key for each server and each kept home, 64 logins to registries, 64 secrets of the user, 16 copies of
+    # the platform's.
     closed |= {
         "count/volumesnapshots.snapshot.storage.k8s.io": "50",
         "persistentvolumeclaims": "100",
-        "secrets": "180" if "servers" in quota else "280",
+        "secrets": "244" if "servers" in quota else "344",
     }
     assert children(quota=quota)["ResourceQuota", "dev-user"]["spec"]["hard"] == closed | hard
 
@@ -137,7 +139,7 @@ def test_resource_quota_without_a_users_has_the_stacks_limits() -> None:
     limits = Limits(storage="500Gi", claim="1024Gi", servers=20)
     hard, notes, ranges = limited(limits)
     assert (hard["requests.storage"], hard["count/devservers.devservers.io"]) == ("500Gi", "20")
-    assert hard["secrets"] == "200"
+    assert hard["secrets"] == "264"
     assert notes == {"devservers.io/home-quota": "requests.storage"}
     assert ranges[1] == {"type": "PersistentVolumeClaim", "max": {"storage": "1Ti"}}
     own, _, _ = limited(limits, quota={"storage": "2Ti", "servers": 0})

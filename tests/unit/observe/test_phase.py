@@ -82,6 +82,34 @@ UNSCHEDULABLE = condition("PodScheduled", "False", 1, "Unschedulable", "0/3 node
                 "pods": (
                     pod(
                         conditions=[SCHEDULED],
+                        main=waiting("CreateContainerConfigError", 'secret "user-secret-hf" not found'),
+                    ),
+                )
+            },
+            "Starting",
+            "SecretNotFound",
+            "The secret hf doesn't exist. `devctl secret set hf` makes it, and the server starts by itself then.",
+        ),
+        (
+            {
+                "pods": (
+                    pod(
+                        conditions=[SCHEDULED],
+                        main=waiting(
+                            "CreateContainerConfigError", "couldn't find key id in Secret dev-ann/user-secret-aws"
+                        ),
+                    ),
+                )
+            },
+            "Starting",
+            "SecretNotFound",
+            "The secret aws has no key id. `devctl secret set aws id` makes it",
+        ),
+        (
+            {
+                "pods": (
+                    pod(
+                        conditions=[SCHEDULED],
                         main=waiting("CrashLoopBackOff", "back-off", lastState=ended("Error", 137, 9), restartCount=3),
                     ),
                 )

@@ -103,6 +103,10 @@ def test_phase_has_a_volume_that_cannot_be_mounted() -> None:
          "The volume claim home can't be mounted: timed out"),
         ('MountVolume.SetUp failed for volume "host-key" : secret "mydev-host-key" not found',
          'The volume host-key can\'t be mounted: secret "mydev-host-key" not found'),
+        ('MountVolume.SetUp failed for volume "secrets" : secret "user-secret-deploy" not found',
+         "The secret deploy doesn't exist. `devctl secret set deploy` makes it"),
+        ('MountVolume.SetUp failed for volume "secrets" : references non-existent secret key: id',
+         "A secret of this server has no key id. `devctl secret list` shows"),
         ("something new", "A volume can't be mounted: something new"),
     ],
 )  # fmt: skip

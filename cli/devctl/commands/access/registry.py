@@ -11,21 +11,22 @@ import json
 import re
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from devctl.options import Output
 from devctl.output import console, tables
-from devctl.output.errors import from_api
+from devctl.resources.people.written_secrets import WrittenSecrets
 from devservers_core import names
-from devservers_core.errors import FAILURE, NOT_FOUND, REFUSED, USAGE, ApiError, CommandError
+from devservers_core.errors import NOT_FOUND, REFUSED, USAGE, CommandError
 from devservers_core.registry import DOCKER_HUB, canonical_host, secret_name
 
 if TYPE_CHECKING:
     from devctl.context import Context
 
 
+LOGINS = WrittenSecrets(names.REGISTRIES, names.SECRET_TYPE_REGISTRY, "logins to registries")
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 """The key of Docker Hub in a docker configuration."""
 MAX_PASSWORD_BYTES = 8192
@@ -52,9 +53,8 @@ def registry_login_command(
     secret = read_password(registry)
     token = base64.b64encode(f"{username}:{secret}".encode()).decode()
     key = DOCKER_HUB_KEY if registry == DOCKER_HUB else registry
-    _write_secret(context, registry, {key: {"auth": token}})
     note = {"registry": registry, "username": username, "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-    _write_index(context, registry, json.dumps(note))
+    LOGINS.write(context, secret_name(registry), _config({key: {"auth": token}}), note)
     console.info(f"your servers pull images of {registry} as {username} now; one that waits for its image tries again")
 
 
@@ -65,8 +65,7 @@ def registry_logout_command(context: Context, registry: Host) -> None:
     if registry not in registries:
         remedy = f"you are logged in to {', '.join(registries)}" if registries else "you are logged in to none"
         raise CommandError(f"there is no login to {registry}", remedy, NOT_FOUND)
-    _write_secret(context, registry, {})
-    _write_index(context, registry, None)
+    LOGINS.write(context, secret_name(registry), _config({}), None)
     console.info(f"the login to {registry} is gone")
 
 
@@ -122,63 +121,14 @@ def read_password(registry: str) -> str:
     return secret
 
 
-def logins(context: Context) -> list[dict[str, Any]]:
-    """List the user's logins from the index, by registry. Raises CommandError."""
-    entries = []
-    for text in (_read_index(context).get("data") or {}).values():
-        try:
-            note = json.loads(text)
-            entries.append({key: str(note[key]) for key in ("registry", "username", "since")})
-        except (ValueError, LookupError, TypeError):
-            continue
+def logins(context: Context) -> list[dict[str, str]]:
+    """List the user's logins from the notes, by registry. Raises CommandError."""
+    fields = ("registry", "username", "since")
+    notes = LOGINS.list(context).values()
+    entries = [{key: str(note[key]) for key in fields} for note in notes if all(key in note for key in fields)]
     return sorted(entries, key=lambda entry: entry["registry"])
 
 
-def _read_index(context: Context) -> dict[str, Any]:
-    from devservers_core.client.paths import core_path
-
-    try:
-        return context.kube.get(core_path(context.namespace, "configmaps", names.REGISTRIES))
-    except ApiError as error:
-        if error.status == 404 and error.details.get("name") == names.REGISTRIES:
-            what = f"{context.namespace} is not ready for logins to registries"
-            raise CommandError(what, "try again in a minute; if it goes on, tell an administrator", FAILURE) from None
-        raise from_api(error, "read your logins to registries") from None
-
-
-def _write_secret(context: Context, registry: str, auths: dict[str, dict[str, str]]) -> None:
-    """Write a registry's Secret. Its owner is the DevServerUser, with which it is deleted."""
-    from devservers_core.client.paths import core_path
-
-    owners = _read_index(context)["metadata"].get("ownerReferences") or []
-    fields = ("apiVersion", "kind", "name", "uid")
-    body = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {
-            "name": secret_name(registry),
-            "ownerReferences": [{key: owner[key] for key in fields} for owner in owners],
-        },
-        "type": names.SECRET_TYPE_REGISTRY,
-        "data": {names.REGISTRY_ENTRY: base64.b64encode(json.dumps({"auths": auths}).encode()).decode()},
-    }
-    path = core_path(context.namespace, "secrets")
-    try:
-        try:
-            context.kube.create(path, body)
-        except ApiError as error:
-            if error.reason != "AlreadyExists":
-                raise
-            context.kube.request("PUT", f"{path}/{secret_name(registry)}", body=body)
-    except ApiError as error:
-        raise from_api(error, f"keep the login to {registry}") from None
-
-
-def _write_index(context: Context, registry: str, text: str | None) -> None:
-    from devservers_core.client.paths import core_path
-
-    path = core_path(context.namespace, "configmaps", names.REGISTRIES)
-    try:
-        context.kube.patch(path, {"data": {secret_name(registry): text}})
-    except ApiError as error:
-        raise from_api(error, "note the login") from None
+def _config(auths: dict[str, dict[str, str]]) -> dict[str, bytes]:
+    """The data of a registry's Secret: a docker configuration."""
+    return {names.REGISTRY_ENTRY: json.dumps({"auths": auths}).encode()}

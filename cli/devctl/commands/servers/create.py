@@ -81,6 +81,18 @@ def create_command(
     env: Annotated[
         list[str] | None, typer.Option("-e", "--env", metavar="KEY=VALUE", help="Variable KEY=VALUE. Repeatable.")
     ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option("--secret", metavar="VAR=NAME[/KEY]", help="Variable VAR from a secret of yours. Repeatable."),
+    ] = None,
+    secret_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--secret-file",
+            metavar="FILE=NAME[/KEY]",
+            help="File in /etc/devservers/secrets. Repeatable.",
+        ),
+    ] = None,
     time_limit: TimeLimitOption = None,
     idle_timeout: IdleTimeout = None,
     grace: Grace = None,
@@ -129,6 +141,7 @@ def create_command(
         volumes=volume or [],
         shared=shared_volume,
         env=env or [],
+        secrets=validation.secret_references(secret or [], secret_file or []),
         lifecycle=lifecycle,
         ssh=not no_ssh,
     )
@@ -206,6 +219,7 @@ def parse_request(
     volumes: list[str],
     shared: str | None,
     env: list[str],
+    secrets: list[dict[str, str]],
     lifecycle: Json,
     ssh: bool,
 ) -> ServerRequest:
@@ -235,6 +249,7 @@ def parse_request(
         volumes=mounts,
         shared=shared,
         env=validation.environment_variables(env),
+        secrets=secrets,
         lifecycle=lifecycle,
         ssh=ssh,
         command=context.rest or [],

@@ -186,6 +186,11 @@ def description(
     for variable in spec.get("env") or []:
         value = str(variable.get("value", ""))
         field("Env", f"{variable['name']}={value if show_env else mask_value(variable['name'], value)}")
+    for secret in spec.get("secrets") or []:
+        target = secret.get("env") or f"{names.SECRETS_PATH}/{secret.get('file')}"
+        key = secret.get("key") or names.DEFAULT_SECRET_KEY
+        source = secret["name"] if key == names.DEFAULT_SECRET_KEY else f"{secret['name']}/{key}"
+        field("Secret", f"{target} from {source}")
     field("Age", times.age(metadata.get("creationTimestamp")))
     for label, value in facts(server, zone):
         field(label, value)

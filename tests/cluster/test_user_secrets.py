@@ -1,0 +1,165 @@
+"""Secrets of users: what a person may write, that nobody reads them back, and how a server gets them."""
+
+from __future__ import annotations
+
+import base64
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from devservers.build.registry import indexes
+from devservers_core.errors import ApiError
+from devservers_core.types import Json
+from infra.platform import rbac
+from tests.support.cluster.client import Client
+from tests.support.cluster.devctl import API, Devctl
+from tests.support.cluster.harness import ApiServer
+from tests.support.operator.build_objects import user as a_user
+from tests.support.wait import eventually
+
+NAME = "user-secret-hf"
+
+
+@pytest.fixture
+def person(cluster: ApiServer, namespace: str) -> Client:
+    """A person in their namespace with the platform's role, and the notes that the operator makes."""
+    account = {"kind": "ServiceAccount", "name": "devctl", "namespace": namespace}
+    cluster.admin.apply(rbac.user_role())
+    cluster.admin.apply(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "dev-user", "namespace": namespace},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "dev-user"},
+            "subjects": [account],
+        }
+    )
+    for note in indexes(a_user()):
+        note["metadata"] |= {"namespace": namespace, "ownerReferences": [_owner(namespace)]}
+        cluster.admin.apply(note)
+    client = cluster.client_for(*cluster.service_account(namespace, "devctl"))
+
+    def in_force() -> bool:
+        try:
+            client.list(API, "DevServer", namespace)
+        except ApiError:
+            return False
+        return True
+
+    eventually(in_force, "the role")
+    return client
+
+
+def _owner(namespace: str) -> Json:
+    name = namespace.removeprefix("dev-")
+    return {"apiVersion": API, "kind": "DevServerUser", "name": name, "uid": "11111111-1111-1111-1111-111111111111"}
+
+
+def _secret(namespace: str, name: str = NAME, **changes: object) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace, "ownerReferences": [_owner(namespace)]},
+        "type": "devservers.io/user",
+        "data": {"value": base64.b64encode(b"x").decode()},
+    } | changes
+
+
+def test_person_creates_updates_and_deletes_their_secrets_and_never_reads_them(
+    person: Client, namespace: str, admin: Client
+) -> None:
+    person.create(_secret(namespace))
+    person.replace(_secret(namespace, data={"value": base64.b64encode(b"y").decode()}))
+    assert base64.b64decode(admin.get("v1", "Secret", NAME, namespace)["data"]["value"]) == b"y"
+    for read in (
+        partial(person.get, "v1", "Secret", NAME, namespace),
+        partial(person.list, "v1", "Secret", namespace),
+        partial(person.patch, "v1", "Secret", NAME, {"metadata": {"labels": {"a": "b"}}}, namespace),
+    ):
+        with pytest.raises(ApiError, match="forbidden"):
+            read()
+    person.delete("v1", "Secret", NAME, namespace)
+    assert admin.find("v1", "Secret", NAME, namespace) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"type": "Opaque"}, "users may write only Secrets with logins to image registries or with values"),
+        ({"type": "kubernetes.io/dockerconfigjson"}, "users may write only Secrets"),
+        ({"data": {"value": base64.b64encode(b"x" * 40000).decode()}}, "a secret has at most 32 KiB in all"),
+        ({"data": {f"k{n}": base64.b64encode(b"x" * 9000).decode() for n in range(4)}}, "at most 32 KiB in all"),
+    ],
+)
+def test_person_writes_no_other_secret_and_none_that_is_large(
+    person: Client, namespace: str, changes: Json, says: str
+) -> None:
+    secret = _secret(namespace, **changes)
+    if secret["type"] == "kubernetes.io/dockerconfigjson":
+        secret["data"] = {".dockerconfigjson": base64.b64encode(b"{}").decode()}
+    with pytest.raises(ApiError, match=says):
+        person.create(secret)
+
+
+def test_person_names_secrets_by_the_prefix_and_owns_them(person: Client, namespace: str) -> None:
+    with pytest.raises(ApiError, match="users may write only"):
+        person.create(_secret(namespace, "mydev-host-key"))
+    secret = _secret(namespace)
+    secret["metadata"]["ownerReferences"] = []
+    with pytest.raises(ApiError, match="belongs to its DevServerUser"):
+        person.create(secret)
+    secret = _secret(namespace)
+    secret["metadata"]["annotations"] = {"a": "b"}
+    with pytest.raises(ApiError, match="has no annotations"):
+        person.create(secret)
+
+
+def test_person_deletes_no_host_key_and_no_login(person: Client, namespace: str, admin: Client) -> None:
+    """RBAC alone would let them, since it knows no types."""
+    admin.create(_secret(namespace, "mydev-host-key", type="Opaque"))
+    data = {".dockerconfigjson": base64.b64encode(b"{}").decode()}
+    login = _secret(namespace, "registry-x", type="kubernetes.io/dockerconfigjson", data=data)
+    person.create(login)
+    for name in ("mydev-host-key", "registry-x"):
+        with pytest.raises(ApiError, match="users may delete only secrets that they made"):
+            person.delete("v1", "Secret", name, namespace)
+        admin.delete("v1", "Secret", name, namespace)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"data": {NAME: "{}"}}, ""),
+        ({"data": {"registry-x": "{}"}}, "an entry of secrets is called user-secret-..."),
+        ({"data": {NAME: "x" * 1025}}, "at most 1024 characters"),
+        ({"data": {f"user-secret-{n}": "{}" for n in range(65)}}, "nobody has more than 64 secrets"),
+        ({"metadata": {"labels": {"x": "y"}}}, "may change only the data"),
+    ],
+)
+def test_note_of_secrets_accepts_changes_to_its_data_only(
+    person: Client, namespace: str, change: Json, says: str
+) -> None:
+    write = partial(person.patch, "v1", "ConfigMap", "secrets", change, namespace)
+    if says:
+        with pytest.raises(ApiError, match=says):
+            write()
+    else:
+        write()
+
+
+def test_devctl_secret_set_list_and_delete_with_the_persons_rights(
+    cluster: ApiServer, person: Client, namespace: str, admin: Client, tmp_path: Path
+) -> None:
+    user, groups = cluster.service_account(namespace, "devctl")
+    devctl = Devctl(tmp_path, cluster.kubeconfig_for(user, groups), namespace.removeprefix("dev-"))
+    done = devctl("secret", "set", "hf", typed="s3cret\n")
+    assert "s3cret" not in done.stdout + done.stderr
+    assert base64.b64decode(admin.get("v1", "Secret", NAME, namespace)["data"]["value"]) == b"s3cret"
+    devctl("secret", "set", "hf", typed="other\n")
+    assert base64.b64decode(admin.get("v1", "Secret", NAME, namespace)["data"]["value"]) == b"other"
+    assert devctl("secret", "list").stdout.splitlines()[1].split()[:2] == ["hf", "value"]
+    devctl("secret", "delete", "hf", "--yes")
+    assert admin.find("v1", "Secret", NAME, namespace) is None
+    assert devctl("secret", "list").stdout == ""
+    assert "there is no secret hf" in devctl("secret", "delete", "hf", "--yes", code=3).stderr
