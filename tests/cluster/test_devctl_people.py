@@ -126,8 +126,8 @@ def test_user_set_of_a_stacks_user_is_refused_and_taken_over_by_command(
         admin.apply(manifest(user, "dev"), "pulumi", force="false")
     devctl("user", "set", user_name, "--unset", "gpus")
     assert admin.get(API, "DevServerUser", user_name)["spec"]["quota"] == {}
-    said = devctl("user", "set", user_name, "--max-hold", "1d", code=6).stderr
-    assert "maxHold is not available yet" in said
+    said = devctl("user", "set", user_name, "--flavors", "Bad_Name", "--allow-missing", code=6).stderr
+    assert "not a flavor name" in said
 
 
 def test_user_import_adds_changes_and_refuses_a_file_whole(
@@ -143,9 +143,10 @@ def test_user_import_adds_changes_and_refuses_a_file_whole(
         file.write_text(f"name,gpus,memory\n{user_name},3,\n{user_name}-b,,1Zi\n")
         assert "line 3" in devctl("user", "import", str(file), "--yes", code=6).stderr
         # What only the API server knows is said by a dry run, before anything is written.
-        file.write_text(f"name,gpus,max-hold\n{user_name},3,\n{user_name}-b,,1d\n")
-        refused = devctl("user", "import", str(file), "--yes", code=6).stderr
-        assert "people.csv, line 3: spec.lifecycle.maxHold: maxHold is not available yet" in refused
+        file.write_text(f"name,gpus,flavors\n{user_name},3,\n{user_name}-b,,Bad_Name\n")
+        refused = devctl("user", "import", str(file), "--allow-missing", "--yes", code=6).stderr
+        assert "people.csv, line 3: " in refused
+        assert "not a flavor name" in refused
         assert admin.get(API, "DevServerUser", user_name)["spec"]["quota"] == {"gpu": 2}
     finally:
         admin.delete(API, "DevServerUser", f"{user_name}-b")

@@ -30,6 +30,7 @@ POLICIES = {
         "devservers-claim-growth",
         "devservers-claims",
         "devservers-operator",
+        "devservers-operator-wishes",
         "devservers-registries",
         "devservers-registry-notes",
     )
