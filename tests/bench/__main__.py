@@ -18,6 +18,7 @@ from tests.bench import (
     burst_figures,
     devctl_figures,
     graph_figures,
+    idle_figures,
     node_figures,
     operator_figures,
     queue_figures,
@@ -36,6 +37,7 @@ RESTART = ("restart_writes", "restart_seconds")
 CREATE = ("create_to_ssh_p50", "create_to_ssh_p95")
 LOGINS = ("logins_100_ok", "logins_100_p95", "logins_100_list_p95", "login_p95_20")
 IDLE = ("idle_cpu_1000", "idle_writes_1000", "expiry_lag_p95")
+STOPS = ("idle_wrong_stops", "idle_late_stops")
 SAVED = ("saved_share", "saved_share_half")
 BURST = ("burst_memory_share", "exec_upload_mib_s")
 CROWD = ("memory_per_session", "replica_kill_lost")
@@ -47,6 +49,7 @@ def alone(table: Table) -> None:
         table.take(("devctl_help",), lambda: devctl_figures.devctl_help(environment(Path(folder))))
     table.take(("prod_graph_seconds",), graph_figures.prod_graph)
     table.take(SAVED, saved_figures.saved_figures)
+    table.take(STOPS, idle_figures.idle_figures)
 
 
 def operator(table: Table) -> None:
@@ -87,7 +90,7 @@ def bastion(table: Table, platform: Platform, folder: Path) -> None:
 
 BASTION = (*LOGINS, *CROWD, "scp_throughput")
 GROUPS: dict[Callable[[Table], None], tuple[str, ...]] = {
-    alone: ("devctl_help", "prod_graph_seconds", *SAVED),
+    alone: ("devctl_help", "prod_graph_seconds", *SAVED, *STOPS),
     operator: ("api_writes_per_server", *RESTART, *IDLE),
     node: ("devctl_list", *CREATE, "queue_to_running", *BURST, *BASTION),
 }

@@ -1,7 +1,7 @@
 """Wrong and late stops over traces of activity, decided by the shipped agent and the shipped operator.
 
-The agent's measurement runs on the trace (images/agent/cmd/replay); the operator's decision gets its reports as an
-exchange would bring them: every minute, every half minute near a stop, and once more before a stop for idleness.
+The agent's measurement runs on the trace (images/agent/internal/activity/replay). The operator's decision gets its
+reports as exchanges bring them: every minute, every half minute near a stop, and once more before a stop for idleness.
 """
 
 from __future__ import annotations
@@ -126,6 +126,5 @@ def _program() -> Path:
     program = ROOT / ".bench" / "replay"
     program.parent.mkdir(exist_ok=True)
     environment = gotool.environment(current(), Progress())
-    command = ["go", "build", "-o", str(program), "./cmd/replay"]
-    subprocess.run(command, cwd=ROOT / "images/agent", env=environment, check=True)
+    gotool.go(["build", "-o", str(program), "./internal/activity/replay"], ROOT / "images/agent", environment)
     return program

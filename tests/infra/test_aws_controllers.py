@@ -60,7 +60,7 @@ def test_controllers_depend_on_system_nodes_and_addons() -> None:
     whole = graph()
     earlier = [node for node in part(whole, "Nodes").of("NodeGroup") if node.name == "system"]
     earlier += part(whole, "Addons").of("Addon")
-    assert len(earlier) == 7
+    assert len(earlier) == 8
     for node in releases():
         for each in earlier:
             assert follows(whole, node, each), (node.name, each.name)

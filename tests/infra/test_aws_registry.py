@@ -92,5 +92,9 @@ def test_build_context_holds_exactly_the_hashed_files() -> None:
             assert set(ignore[1:]) == {*(f"!{file}" for file in image.files), "**/__pycache__"}
         else:
             context = ROOT / image.context
-            named = {path.name for pattern in image.files for path in context.glob(pattern)}
-            assert {path.name for path in context.iterdir()} == {"Dockerfile", *named}
+            named = [path for pattern in image.files for path in context.glob(pattern)]
+            hashed = {file for path in named for file in ([path] if path.is_file() else path.rglob("*"))}
+            assert {path for path in context.rglob("*") if path.is_file()} == {
+                context / "Dockerfile",
+                *(path for path in hashed if path.is_file()),
+            }
