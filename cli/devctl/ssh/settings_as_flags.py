@@ -15,14 +15,15 @@ from devservers_core import names
 WITH_OUTPUT = frozenset(
     {
         "list", "describe", "events", "flavors", "status", "keys list", "registry list", "volume list",
-        "volume snapshot list",
+        "volume snapshot list", "secret list",
     }
 )  # fmt: skip
 """Commands on the bastion whose `-o` has the setting `output` as default."""
 CREATE_VALUE_OPTIONS = frozenset(
     {
-        "--name", "--flavor", "--image", "--home-size", "-v", "--volume", "--shared-volume", "-e", "--env", "--time",
-        "--ttl", "--idle-timeout", "--grace", "-o", "--output", "--context", "--kubeconfig", "-n", "--namespace",
+        "--name", "--flavor", "--image", "--home-size", "-v", "--volume", "--shared-volume", "-e", "--env", "--secret",
+        "--secret-file", "--time", "--ttl", "--idle-timeout", "--grace", "-o",
+        "--output", "--context", "--kubeconfig", "-n", "--namespace",
         "--user",
     }
 )  # fmt: skip
