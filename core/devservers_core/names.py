@@ -161,7 +161,7 @@ LOGIN = "dev"
 SSH_PORT = 22
 """Of the Service; the pod's own is above 1024, because nothing in it runs as root."""
 SSH_POD_PORT = 2222
-AGENT_PORT = 2224
+AGENT_PORT, AGENT_PORT_NAME = 2224, "agent"
 """Of the agent in each server; only the operator's and the monitoring namespaces reach it."""
 HOME_PATH = "/home/dev"
 SHARED_PATH = "/shared"

@@ -17,6 +17,7 @@ from devservers.api.user import DevServerUser
 from devservers_core.duration import parse_duration
 from devservers_core.names import (
     AGENT_PORT,
+    AGENT_PORT_NAME,
     ANNOTATION_CAPACITY,
     ANNOTATION_RESTARTED_AT,
     HOME_PATH,
@@ -192,7 +193,7 @@ def _main_container(
         ],
         "workingDir": HOME_PATH,
         "env": _environment(server, user, stored),
-        "ports": [{"name": "agent", "containerPort": AGENT_PORT, "protocol": "TCP"}],
+        "ports": [{"name": AGENT_PORT_NAME, "containerPort": AGENT_PORT, "protocol": "TCP"}],
         "securityContext": _container_security(),
         **_resources(flavor),
         "volumeMounts": [

@@ -27,7 +27,6 @@ GPU_PERCENT = 0
 SSH_BYTES_PER_MINUTE = 10_000
 """Above these a server is active, where its flavor sets no others. The heartbeat of a silent editor is 3 kB a minute
 (docs/guides/activity.md has the measurement)."""
-AGENT_PORT_NAME = "agent"
 
 
 @dataclass(frozen=True, slots=True)

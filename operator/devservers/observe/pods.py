@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from devservers_core.names import MAIN_CONTAINER
+from devservers_core.names import AGENT_PORT_NAME, MAIN_CONTAINER
 from devservers_core.types import Json
 
 from .times import parse_time
@@ -107,6 +107,12 @@ def started_at(container_status: Json) -> datetime | None:
         if started:
             return started
     return None
+
+
+def has_agent(pod: Json) -> bool:
+    """Whether a pod has an agent; one that an earlier version started has none."""
+    container = _entry_named((pod.get("spec") or {}).get("containers"), MAIN_CONTAINER)
+    return any(port.get("name") == AGENT_PORT_NAME for port in container.get("ports") or ())
 
 
 def pod_name(pod: Json | None) -> str | None:

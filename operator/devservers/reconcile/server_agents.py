@@ -11,12 +11,12 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.observe import pods
 from devservers.observe.agent_plan import agent_plan, extend_most, hold_most
-from devservers.observe.idle import AGENT_PORT_NAME, Activity, activity_of
+from devservers.observe.idle import Activity, activity_of
 from devservers.observe.lifecycle import Decision
 from devservers.observe.wishes import decide_wish, granted_before, open_wishes
 from devservers.reconcile.interfaces import Agents, Client, Lister
 from devservers_core.errors import ApiError
-from devservers_core.names import API_VERSION, LABEL_NAME, MAIN_CONTAINER
+from devservers_core.names import API_VERSION, LABEL_NAME
 from devservers_core.protocol.agent import Report, WishAnswer
 from devservers_core.types import Json
 
@@ -52,7 +52,7 @@ class ServerAgents:
         """What is known of the activity in a pod; None when nobody asks, or nothing runs."""
         if self._agents is None or pod is None:
             return None
-        if not has_agent(pod):
+        if not pods.has_agent(pod):
             return Activity(agent=False)
         started = pods.started_at(pods.container_status(pod)) or self._since
         state = self._agents.state(namespace, name, _uid(pod))
@@ -60,7 +60,7 @@ class ServerAgents:
 
     async def refreshed(self, namespace: str, name: str, pod: Json | None) -> Activity | None:
         """The activity by a report of now, before a stop of a quiet server; no answer counts as activity."""
-        if self._agents is None or pod is None or not has_agent(pod):
+        if self._agents is None or pod is None or not pods.has_agent(pod):
             return None
         state = await self._agents.refresh(namespace, name, pod)
         now = self._now()
@@ -121,7 +121,7 @@ class ServerAgents:
         pod: Json | None,
     ) -> None:
         """Keeps what the next exchanges tell the agent of a running server."""
-        if self._agents is None or pod is None or not has_agent(pod) or not decision.running:
+        if self._agents is None or pod is None or not pods.has_agent(pod) or not decision.running:
             return
         key = (*server.key, _uid(pod))
         answers = tuple(self._answers.get(key, {}).values())
@@ -136,19 +136,11 @@ class ServerAgents:
         pod: Json | None,
     ) -> Report | None:
         """Tells the agent that its server stops now, and returns its last report."""
-        if self._agents is None or pod is None or not has_agent(pod):
+        if self._agents is None or pod is None or not pods.has_agent(pod):
             return None
         plan = agent_plan(server, user, flavor, decision, _grace_seconds(pod), self._now())
         self._answers.pop((*server.key, _uid(pod)), None)
         return await self._agents.final(*server.key, pod, plan)
-
-
-def has_agent(pod: Json) -> bool:
-    """Whether a pod has an agent; one that an earlier version started has none."""
-    for container in (pod.get("spec") or {}).get("containers") or ():
-        if container.get("name") == MAIN_CONTAINER:
-            return any(port.get("name") == AGENT_PORT_NAME for port in container.get("ports") or ())
-    return False
 
 
 def _patch(raw: Json, lifecycle: Json) -> Json:

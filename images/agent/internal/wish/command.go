@@ -327,7 +327,7 @@ func describe(status Status) []string {
 		lines = append(lines, line("runs", "%d", status.Runs))
 	}
 	if status.Limits != nil {
-		lines = append(lines, line("limits", "can be extended by %s, held for %s", floor(status.Limits.ExtendSeconds), floor(status.Limits.HoldSeconds)))
+		lines = append(lines, line("limits", "can be extended %s, held %s", most("by", status.Limits.ExtendSeconds), most("for", status.Limits.HoldSeconds)))
 	}
 	for _, wish := range status.Waiting {
 		text := wish.Kind
@@ -337,4 +337,12 @@ func describe(status Status) []string {
 		lines = append(lines, line("asked", "%s, waits for the operator", text))
 	}
 	return lines
+}
+
+// most is a limit of the platform: `by 2h`, or that there is none.
+func most(word string, seconds int64) string {
+	if seconds >= protocol.MaxSeconds {
+		return "without a limit"
+	}
+	return word + " " + floor(seconds)
 }

@@ -329,6 +329,9 @@ hold     10m left: a training
 limits   can be extended by 2h, held for 8h
 asked    extend 1h, waits for the operator
 `, "status")
+	if most("by", protocol.MaxSeconds) != "without a limit" || most("for", 7200) != "for 2h" {
+		t.Error(most("by", protocol.MaxSeconds), most("for", 7200))
+	}
 	world.set(func(status *Status) { *status = Status{Unreadable: []string{"gpu"}} })
 	world.expect(0, `server   the operator has not sent a plan yet
 idle     not known, counts as active: gpu can't be read

@@ -16,14 +16,14 @@ from datetime import datetime, timedelta
 
 from devservers.observe import pods
 from devservers.observe.agent import STALE, AgentPlan, AgentState
-from devservers.observe.idle import AGENT_PORT_NAME
+from devservers.observe.lifecycle import QUIET_REASONS
 from devservers.reconcile.agent_signing_key import SigningKey
 from devservers.reconcile.interfaces import Key, Lister, utcnow
 from devservers.reconcile.mapper import SERVER
 from devservers.runtime.agents.exchange_client import MAX_CONNECTIONS, ExchangeClient, ExchangeError
 from devservers.runtime.agents.schedule import Agent, Schedule
 from devservers_core.errors import ApiError
-from devservers_core.names import LABEL_NAME, MAIN_CONTAINER, user_of
+from devservers_core.names import LABEL_NAME, user_of
 from devservers_core.protocol.agent import Report
 from devservers_core.types import Json
 
@@ -200,13 +200,12 @@ class Exchanger:
         last = None if report.idle_seconds is None else now - timedelta(seconds=report.idle_seconds)
         exchanged.state = AgentState(last, report.source, now, report)
         wishes = frozenset(wish.id for wish in report.wishes)
-        plan = exchanged.plan
         if (
             before is None
             or (before.last_activity is None) != (last is None)
             or report.oom_kills > before.report.oom_kills
             or not wishes <= exchanged.wishes
-            or (plan is not None and plan.stop_reason == "idle" and plan.stop_at is not None and _moved(before, last))
+            or (_waits_for_quiet(exchanged.plan) and _moved(before, last))
         ):
             self._add(_key(agent))
         exchanged.wishes = wishes
@@ -237,13 +236,12 @@ def _agent_of(pod: Json) -> Agent | None:
     name = (metadata.get("labels") or {}).get(LABEL_NAME)
     if not name or user_of(metadata.get("namespace", "")) is None or spec.get("hostNetwork"):
         return None
-    ports = (
-        port.get("name")
-        for container in spec.get("containers") or ()
-        if container.get("name") == MAIN_CONTAINER
-        for port in container.get("ports") or ()
-    )
-    return Agent(metadata["namespace"], name, metadata.get("uid", "")) if AGENT_PORT_NAME in ports else None
+    return Agent(metadata["namespace"], name, metadata.get("uid", "")) if pods.has_agent(pod) else None
+
+
+def _waits_for_quiet(plan: AgentPlan | None) -> bool:
+    """Whether activity takes the planned stop back."""
+    return plan is not None and plan.stop_at is not None and plan.stop_reason in QUIET_REASONS
 
 
 def _moved(before: AgentState, last: datetime | None) -> bool:
