@@ -15,6 +15,7 @@ from infra.platform import rbac
 from tests.support.cluster.client import Client
 from tests.support.cluster.devctl import API, Devctl
 from tests.support.cluster.harness import ApiServer
+from tests.support.cluster.operator_process import person as a_person
 from tests.support.operator.build_objects import user as a_user
 from tests.support.wait import eventually
 
@@ -25,6 +26,8 @@ NAME = "user-secret-hf"
 def person(cluster: ApiServer, namespace: str) -> Client:
     """A person in their namespace with the platform's role, and the notes that the operator makes."""
     account = {"kind": "ServiceAccount", "name": "devctl", "namespace": namespace}
+    user = cluster.admin.create(a_person(namespace.removeprefix("dev-")))
+    _uids[namespace] = user["metadata"]["uid"]
     cluster.admin.apply(rbac.user_role())
     cluster.admin.apply(
         {
@@ -51,9 +54,13 @@ def person(cluster: ApiServer, namespace: str) -> Client:
     return client
 
 
+_uids: dict[str, str] = {}
+"""Of each namespace's user: what belongs to a user who doesn't exist is garbage, which a controller collects."""
+
+
 def _owner(namespace: str) -> Json:
     name = namespace.removeprefix("dev-")
-    return {"apiVersion": API, "kind": "DevServerUser", "name": name, "uid": "11111111-1111-1111-1111-111111111111"}
+    return {"apiVersion": API, "kind": "DevServerUser", "name": name, "uid": _uids[namespace]}
 
 
 def _secret(namespace: str, name: str = NAME, **changes: object) -> Json:

@@ -181,6 +181,12 @@ class TestEndServersPlan:
         assert OBJECTS.user_claims() == [HOME]
         assert str(HOME) == "dev-ann/box-home (10Gi, vol-1)"
 
+    def test_claim_of_a_volume_that_is_gone_names_no_disk(self) -> None:
+        """Kubectl would end the whole plan at the first volume that it doesn't find."""
+        objects = replace(OBJECTS, volumes=())
+        assert [claim.volume for claim in objects.user_claims()] == [""]
+        assert not any("persistentvolume" in command.arguments for command in first_steps(objects))
+
     def test_first_steps_of_an_empty_cluster_are_none(self) -> None:
         assert first_steps(ClusterObjects()) == []
 

@@ -63,7 +63,8 @@ class ClusterObjects:
         for claim in self.claims:
             meta, spec = claim["metadata"], claim.get("spec") or {}
             if meta["namespace"] in users:
-                volume = spec.get("volumeName") or ""
+                # A claim may name a volume that is gone; there is no disk to keep then.
+                volume = spec.get("volumeName") if spec.get("volumeName") in volumes else ""
                 about = (volumes.get(volume) or {}).get("spec") or {}
                 size = str((spec.get("resources") or {}).get("requests", {}).get("storage", ""))
                 handle = str((about.get("csi") or {}).get("volumeHandle", ""))
