@@ -19,11 +19,11 @@ from . import record
 from .keys import keys_config_map
 from .manifest import child_metadata
 from .pod import BuildSettings, pod_template
-from .record import flavor_changed, recorded_defaults
+from .record import flavor_changed, limiting_flavor, recorded_defaults
 from .service import service
 from .storage import home_claim
 
-__all__ = ["BuildSettings", "ServerRequest", "flavor_changed", "manifests", "recorded_defaults"]
+__all__ = ["BuildSettings", "ServerRequest", "flavor_changed", "limiting_flavor", "manifests", "recorded_defaults"]
 
 
 @dataclass(frozen=True, slots=True)

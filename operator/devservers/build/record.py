@@ -28,9 +28,6 @@ from devservers_core.types import Json
 from .manifest import compact
 from .storage import normal_path
 
-_DEFAULTS = ("timeToLive", "idleTimeout")
-"""The fields of a flavor's lifecycle that are defaults and no limits."""
-
 
 def input_hash(server: DevServer, uid: int) -> str:
     """The hash of what the owner chose for the pod; of a home only that there is one."""
@@ -75,8 +72,9 @@ def flavor_hash(flavor: DevServerFlavor) -> str:
 def new_annotations(inputs: str, flavor: DevServerFlavor, template: Json) -> dict[str, str]:
     """The record as annotations of the Deployment.
 
-    The flavor's lifecycle defaults are in it where there are any: they count from one start to the next. The pod has
-    the input hash too: it distinguishes a lost pod from a replaced one.
+    The flavor's lifecycle is in it where there is one: its defaults count from one start to the next, its limits hold
+    where the flavor that the server names doesn't exist. The pod has the input hash too: it distinguishes a lost pod
+    from a replaced one.
     """
     metadata = template["metadata"]
     started_with = {**(metadata.get("annotations") or {}), ANNOTATION_INPUT_HASH: inputs}
@@ -87,8 +85,7 @@ def new_annotations(inputs: str, flavor: DevServerFlavor, template: Json) -> dic
         ANNOTATION_TEMPLATE: _compact_json(template),
     }
     lifecycle = flavor.spec.lifecycle.to_dict()
-    defaults = {name: lifecycle[name] for name in _DEFAULTS if name in lifecycle}
-    return record | ({ANNOTATION_DEFAULTS: _compact_json(defaults)} if defaults else {})
+    return record | ({ANNOTATION_DEFAULTS: _compact_json(lifecycle)} if lifecycle else {})
 
 
 def recorded_annotations(live_deployment: Json | None) -> dict[str, str] | None:
@@ -113,6 +110,19 @@ def recorded_defaults(live_deployment: Json | None, flavor: DevServerFlavor | No
         return FlavorLifecycle.model_validate_json(annotations.get(ANNOTATION_DEFAULTS) or "{}")
     except ValueError:
         return FlavorLifecycle()
+
+
+def limiting_flavor(
+    server: DevServer, flavor: DevServerFlavor | None, started_with: FlavorLifecycle
+) -> DevServerFlavor | None:
+    """The flavor whose limits hold: the server's, or what is recorded of the one it was started with.
+
+    A server that names a flavor which doesn't exist goes on running as it was started.
+    """
+    if flavor is not None:
+        return flavor
+    spec = {"resources": {}, "lifecycle": started_with.to_dict()}
+    return DevServerFlavor.parse({"metadata": {"name": server.spec.flavor}, "spec": spec})
 
 
 def template_of(record: dict[str, str]) -> Json | None:

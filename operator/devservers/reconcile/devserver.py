@@ -15,7 +15,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.errors import InvalidObjectError
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
-from devservers.build.devserver import BuildSettings, recorded_defaults
+from devservers.build.devserver import BuildSettings, limiting_flavor, recorded_defaults
 from devservers.observe.children import Children
 from devservers.observe.devserver import Event, invalid_status
 from devservers.observe.ended import End
@@ -127,7 +127,7 @@ class ServerReconciler:
     ) -> Decision:
         namespace, name = server.key
         defaults = recorded_defaults(self._lister.get("Deployment", namespace, name), flavor)
-        return decide(server, user, self._now(), flavor, defaults, activity)
+        return decide(server, user, self._now(), limiting_flavor(server, flavor, defaults), defaults, activity)
 
     def _runs(self, namespace: str, name: str) -> bool:
         """Whether a pod is asked for."""

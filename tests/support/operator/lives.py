@@ -118,6 +118,12 @@ class Life:
         self._put("DevServer", NAMESPACE, NAME, spec={"flavor": "small", **spec})
         self.settle()
 
+    def flavor(self, name: str, **lifecycle: str) -> None:
+        """The administrator's change of a flavor's limits and defaults."""
+        live = copy.deepcopy(self.api.objects[("DevServerFlavor", "", name)])
+        live["spec"]["lifecycle"] = lifecycle
+        self.cache.put(self.api.put(live))
+
     def change(self, annotations: dict[str, str] | None = None, **spec: Any) -> None:
         """The owner's change of the server."""
         live = copy.deepcopy(self.api.objects[("DevServer", NAMESPACE, NAME)])

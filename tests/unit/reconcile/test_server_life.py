@@ -133,6 +133,20 @@ def test_quiet_server_that_came_alive_in_the_last_minute_is_not_stopped() -> Non
     assert life.agents.finals == []
 
 
+def test_server_that_names_a_flavor_which_does_not_exist_keeps_the_limits_it_was_started_with() -> None:
+    life = Life(answering())
+    life.begin()
+    life.flavor("small", maxTimeToLive="1h", maxIdleTimeout="30m")
+    start_again(life)
+    life.settle()
+    life.change(flavor="nope")
+    life.settle()
+    life.seconds = 100 + H
+    life.settle()
+    assert life.server()["status"]["stopReason"] in ("idle", "expired")
+    assert life.api.objects[("Deployment", NAMESPACE, NAME)]["spec"]["replicas"] == 0
+
+
 def test_stop_keeps_reason_lines_and_oom_kills_of_the_last_report() -> None:
     life = Life(answering())
     life.begin(persistentHomeSize="1Gi")
