@@ -1,4 +1,7 @@
-"""Applies the children of one server: home, keys, Service, Secrets, Deployment."""
+"""Applies the children of one server: home, keys, Service, Secrets, Deployment.
+
+Invariant: a stop depends on no other child. A server that isn't to run has no pod, whatever else fails.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,8 @@ class ChildrenResult:
     """The API server's refusal of the home's growth, None when there was none."""
     refusal: Cause | None = None
     """Why the API server refuses a child, None when it took them all."""
+    deployed: bool = False
+    """Whether the Deployment is as it is to be."""
 
 
 class ChildrenApplier:
@@ -60,8 +65,35 @@ class ChildrenApplier:
     ) -> ChildrenResult:
         """Creates or corrects the children. Raises ApiError.
 
-        The home comes first, because it owns the host key; the Deployment comes last.
+        A server that isn't to run is stopped also if one of its children is refused or fails.
         """
+        stopped = False
+        try:
+            result = await self._apply(server, flavor, user, now, running=running)
+            stopped = result.deployed
+            return result
+        finally:
+            # The reconciler stops the servers of a suspended user itself, whatever fails.
+            if not running and not stopped and not user.spec.suspended:
+                await self.scale_to_zero(*server.key)
+
+    async def scale_to_zero(self, namespace: str, name: str) -> None:
+        """Stops a server by the scale subresource and changes nothing else. Raises ApiError.
+
+        The operator has this right in every namespace, and to write in one only as long as its user exists.
+        """
+        live = self._lister.get("Deployment", namespace, name)
+        if live is not None and live["spec"].get("replicas", 1) != 0:
+            try:
+                await self._client.scale("Deployment", namespace, name, 0)
+            except ApiError as error:
+                if not error.not_found:
+                    raise
+
+    async def _apply(
+        self, server: DevServer, flavor: DevServerFlavor | None, user: DevServerUser, now: datetime, *, running: bool
+    ) -> ChildrenResult:
+        """The home comes first, because it owns the host key; the Deployment comes last."""
         namespace, name = server.key
         home = self._lister.get("PersistentVolumeClaim", namespace, home_name(name))
         desired = manifests(
@@ -95,12 +127,13 @@ class ChildrenApplier:
             ensure_registry_secret(self._client, user, server.spec.image if running else None),
             *(self._applier.ensure(m) for m in others),
         )
-        refusal = None
+        refusal, deployed = None, False
         for deployment in (m for m in desired if m["kind"] == "Deployment"):
             try:
                 await self._applier.ensure(deployment)
+                deployed = True
             except ApiError as error:
                 refusal = child_rejection(error.status, error.message)
                 if refusal is None:
                     raise
-        return ChildrenResult(host_key if isinstance(host_key, str) else None, home_error, refusal)
+        return ChildrenResult(host_key if isinstance(host_key, str) else None, home_error, refusal, deployed)

@@ -32,7 +32,6 @@ from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.server_agents import ServerAgents
 from devservers.reconcile.server_status import StatusWriter
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
-from devservers_core.errors import ApiError
 from devservers_core.names import STOPPED_BY_USER, namespace_of, user_of
 from devservers_core.protocol.agent import Report
 from devservers_core.types import Json
@@ -79,7 +78,7 @@ class ServerReconciler:
         finally:
             # Where a reconcile fails before it stops a server, the server has to stop all the same.
             if self._must_not_run(raw, namespace):
-                await self._scale_to_zero(namespace, name)
+                await self._children.scale_to_zero(namespace, name)
 
     async def _reconcile(self, raw: Json, namespace: str, name: str) -> Result:
         try:
@@ -197,19 +196,6 @@ class ServerReconciler:
         user = self._lister.get("DevServerUser", "", user_of(namespace) or "")
         suspended = bool(((user or {}).get("spec") or {}).get("suspended"))
         return user is None or suspended or bool(raw["metadata"].get("deletionTimestamp"))
-
-    async def _scale_to_zero(self, namespace: str, name: str) -> None:
-        """Stops a server by the scale subresource and changes nothing else.
-
-        The RoleBinding that lets the operator write in the namespace was deleted with the user.
-        """
-        live = self._lister.get("Deployment", namespace, name)
-        if live is not None and live["spec"].get("replicas", 1) != 0:
-            try:
-                await self._client.scale("Deployment", namespace, name, 0)
-            except ApiError as error:
-                if not error.not_found:
-                    raise
 
     async def _refuse(self, raw: Json, message: str) -> Result:
         """Shows an object that can't be acted on as Ready=False/InvalidSpec."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -186,6 +187,48 @@ def test_record_that_is_refused_keeps_no_server_running() -> None:
     stop(life)
     life.settle()
     assert life.server()["status"]["phase"] == "Stopped"
+
+
+@pytest.mark.parametrize("status", [403, 422, 500], ids=["over quota", "invalid", "unavailable"])
+@pytest.mark.parametrize("scenario", [stop, expire, become_idle], ids=lambda scenario: scenario.__name__)
+def test_stop_is_carried_out_though_the_home_is_refused(scenario: Any, status: int) -> None:
+    """A home of 900Ti asked for a running server would otherwise keep it running beyond every limit."""
+
+    def refuse(verb: str, obj: Json) -> None:
+        if obj["kind"] == "PersistentVolumeClaim":
+            raise ApiError(status, "Forbidden", "exceeded quota: storage")
+
+    life = Life(answering())
+    life.begin()
+    life.api.before_write = refuse
+    life.change(persistentHomeSize="900Ti")
+    with contextlib.suppress(ApiError):
+        life.reconcile()
+    assert _replicas(life) == 1
+    scenario_until_stop(life, scenario)
+    assert _replicas(life) == 0
+    assert life.agents is not None
+    assert len(life.agents.finals) == 1
+
+
+def scenario_until_stop(life: Life, scenario: Any) -> None:
+    """The scenario, with reconciles that may fail."""
+    life.settle = lambda: None  # type: ignore[method-assign]
+    scenario(life)
+    with contextlib.suppress(ApiError):
+        life.reconcile()
+
+
+def test_server_that_stops_with_all_its_children_is_written_once() -> None:
+    life = Life(answering())
+    life.begin(persistentHomeSize="1Gi")
+    stop(life)
+    life.settle()
+    assert not [entry for entry in life.api.log if entry.startswith("scale ")]
+
+
+def _replicas(life: Life) -> int:
+    return int(life.api.objects[("Deployment", NAMESPACE, NAME)]["spec"]["replicas"])
 
 
 @pytest.mark.parametrize("stopped_before", [False, True])
