@@ -158,6 +158,13 @@ def test_value_in_the_refused_table_is_refused_with_its_message(
     assert message in _refusal(caught.value)
 
 
+@pytest.mark.parametrize("text", ["2026-12-01T00:00:00ZTx", "0000-01-01T00:00:00Z", "2026-12-01T00:00:00+99:99"])
+def test_text_that_passes_for_a_time_is_refused_by_its_rule(text: str, admin: Client, namespace: str) -> None:
+    """The server's check of the format reads only a part of it, and the operator couldn't read such an object."""
+    with pytest.raises(ApiError, match="422"):
+        _send(admin, with_value(EXAMPLES["DevServer"], ("spec", "lifecycle", "extendUntil"), text), namespace)
+
+
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_refused_table_covers_every_rule(kind: str) -> None:
     tried = [message for each, _, _, message in REFUSED if each == kind]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from devservers_core.times import within_range
+
 
 def parse_time(text: str | None) -> datetime | None:
-    """Parse an RFC 3339 time; None when it is missing or can't be parsed."""
+    """Parse an RFC 3339 time, the nearest that people may write; None when it is missing or can't be parsed."""
     if not text:
         return None
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    return within_range(time if time.tzinfo else time.replace(tzinfo=UTC))
 
 
 def duration(seconds: float) -> str:

@@ -6,11 +6,22 @@ because the message of a pattern is the regular expression itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from devservers_core import duration, quantity
@@ -27,6 +38,7 @@ from devservers_core.grammar import (
     USER_NAME_MAX,
     fits,
 )
+from devservers_core.times import EARLIEST, LATEST, within_range
 
 
 def rules(*rules_with_messages: tuple[str, str] | tuple[str, str, str]) -> dict[str, Any]:
@@ -141,6 +153,29 @@ class _Duration:
         return {**handler(schema), "maxLength": 32, **rules((rule, f"not a duration; {duration.HINT}"))}
 
 
+_FAR_OFFSET = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,]\d+)?([+-])(\d\d):(\d\d)", re.ASCII)
+
+
+def _read_time(value: object, read: ValidatorFunctionWrapHandler) -> datetime:
+    """The time nearest to `value` between EARLIEST and LATEST.
+
+    The API server takes offsets like +24:00, which no zone has.
+    """
+    try:
+        moment: datetime = read(value)
+    except ValidationError:
+        parts = _FAR_OFFSET.fullmatch(value) if isinstance(value, str) else None
+        if parts is None:
+            raise
+        offset = timedelta(hours=int(parts[3]), minutes=int(parts[4]))
+        try:
+            local = datetime.fromisoformat(parts[1]).replace(tzinfo=UTC)
+            moment = local - (offset if parts[2] == "+" else -offset)
+        except OverflowError:
+            return LATEST if parts[2] == "-" else EARLIEST
+    return within_range(moment)
+
+
 def _number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -169,6 +204,15 @@ ImageReference = Annotated[
 ]
 Duration = Annotated[str, _Duration()]
 """Kept as text; `parse_duration` gives the timedelta."""
+PointInTime = Annotated[
+    AwareDatetime,
+    WrapValidator(_read_time),
+    OnWrite(
+        f"self >= timestamp('{EARLIEST:%Y-%m-%dT%H:%M:%SZ}') && self < timestamp('{LATEST:%Y-%m-%dT%H:%M:%SZ}')",
+        f"not a time from {EARLIEST:%Y} to {LATEST.year - 1}; use one like 2026-12-24T18:00:00Z",
+    ),
+]
+"""A time that people write, RFC 3339. A stored one outside of the range counts as the nearest within it."""
 Resources = Annotated[
     dict[
         Annotated[str, Field(max_length=253)],

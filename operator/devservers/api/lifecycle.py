@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, Field
 
-from devservers.api.fields import Duration, Matching, OnWrite
+from devservers.api.fields import Duration, Matching, OnWrite, PointInTime
 from devservers.api.meta import Model
 from devservers_core.duration import parse_duration
 from devservers_core.grammar import TIME_ZONE, TIME_ZONE_MAX
@@ -54,7 +54,7 @@ GracePeriod = Annotated[
 class Hold(Model):
     """Keeps a server from being stopped for idleness or at the end of working hours."""
 
-    until: AwareDatetime
+    until: PointInTime
     """RFC 3339."""
     reason: Reason
     """Why, in one line; administrators see it."""
@@ -72,9 +72,9 @@ class Lifecycle(Model):
 
     time_to_live: Duration | None = None
     """Counted from the last start, like 2h30m or 1d; the flavor's default when left out."""
-    expiration_time: AwareDatetime | None = None
+    expiration_time: PointInTime | None = None
     """A point in time, RFC 3339."""
-    extend_until: AwareDatetime | None = None
+    extend_until: PointInTime | None = None
     """Moves the end to this time if that is later, within the limits of flavor and user. `devctl start` clears it."""
     idle_timeout: Duration | None = None
     """How long the server may be idle before it stops; the flavor's default when left out."""

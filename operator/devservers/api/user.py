@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from devservers.api.conditions import Conditions
 from devservers.api.env import Env, bounded
-from devservers.api.fields import Amount, Matching, OnWrite, UserName, list_map, rules, unavailable
+from devservers.api.fields import Amount, Matching, OnWrite, PointInTime, UserName, list_map, rules, unavailable
 from devservers.api.lifecycle import LifecycleLimits, TimeZone, WorkingHours
 from devservers.api.meta import Column, Model, Names, Resource
 from devservers_core.grammar import USER_NAME
@@ -77,7 +77,7 @@ class SshKey(Model):
     """What it is removed by, like laptop-2026."""
     key: SshPublicKey
     """The line of the .pub file."""
-    expires: AwareDatetime | None = None
+    expires: PointInTime | None = None
     """From then on it opens nothing, and sessions it opened end; RFC 3339, whole seconds count."""
 
 

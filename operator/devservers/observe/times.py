@@ -1,17 +1,22 @@
-"""Reads and writes times: aware UTC inside, RFC 3339 with whole seconds outside."""
+"""Reads and writes times: aware UTC inside, RFC 3339 with whole seconds outside.
+
+Invariant: what people write, also in annotations, never is a time whose sums overflow.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from devservers_core.times import within_range
+
 
 def parse_time(text: object) -> datetime | None:
-    """An RFC 3339 time with its zone, or None: people write annotations too."""
+    """An RFC 3339 time with its zone, the nearest within the range of PointInTime, or None."""
     if not isinstance(text, str):
         return None
     try:
         moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else None
+        return within_range(moment).astimezone(UTC) if moment.tzinfo else None
     except (ValueError, OverflowError):
         return None
 

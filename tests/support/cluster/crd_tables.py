@@ -157,6 +157,7 @@ STATUSES: dict[str, dict[str, Any]] = {
 _NAME = ("metadata", "name")
 _PATH = ("spec", "volumes", 0, "mountPath")
 _LIFE = ("spec", "lifecycle")
+FAR_TIMES = ("9999-12-31T23:59:59-01:00", "2200-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00")
 _ENV = ("spec", "env", 0, "name")
 _SECRETS = ("spec", "secrets")
 _SECRET = (*_SECRETS, 0)
@@ -308,6 +309,11 @@ _SERVER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
         for field in ("override", "hold")
         for text in ("", " ", "two\nlines", "bell\x07")
     ),
+    *(
+        (place, text, "not a time from 1970 to 2199; use one like")
+        for place in ((*_LIFE, "expirationTime"), (*_LIFE, "extendUntil"), (*_LIFE, "hold", "until"))
+        for text in FAR_TIMES
+    ),
     (_SECRET, {"name": "Hf", "env": "A"}, "not a secret's name; use lower-case letters, digits and dashes"),
     (_SECRET, {"name": "hf", "key": "a/b", "env": "A"}, "not a secret's key; use letters, digits and . _ -"),
     *((_SECRET, {"name": "hf", "file": text}, "not a file's name") for text in ("", "../x", "a/b", ".x", "a b")),
@@ -393,6 +399,7 @@ _USER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
         (("spec", "sshKeys", 0, "name"), name, "not a name for a key")
         for name in ("", "-a", "my laptop", "a/b", "ä", "a\n", "../a", 'a"b')
     ),
+    *((("spec", "sshKeys", 0, "expires"), text, "not a time from 1970 to 2199") for text in FAR_TIMES),
     *((("spec", "sshKeys", 0, "key"), key, "not an OpenSSH public key") for key in ("", "x", f"{KEY}\n{KEY_2}")),
     *((("spec", "flavors", 0), name, "not a flavor name") for name in ("", "CPU", "cpu-*", "a,b")),
     *((("spec", "quota", "cpu"), text, "quota.cpu is not a quantity of zero or more") for text in ("x", "-1", -1)),

@@ -13,6 +13,7 @@ from devservers.api.errors import InvalidObjectError
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.shipped_flavors import SHIPPED
 from devservers.api.user import DevServerUser
+from devservers.observe.times import format_time
 from devservers_core.names import DEFAULT_FLAVOR, namespace_of, user_of
 from devservers_core.quantity import parse_quantity
 from tests.support.cluster.crd_cases import with_value
@@ -25,7 +26,7 @@ _OBJECT_RULES = (
     "two volumes", "is where", "has a . or .. part", "is the platform's own", "are the platform's own",
     "are the account's own", "is either a variable or a file", "two secrets",
     "the name is too long", "above limits", "devices such as", "is reserved", "differs from",
-    "more than 64 KiB", "has a control character",
+    "more than 64 KiB", "has a control character", "not a time from 1970 to 2199",
 )  # fmt: skip
 STRING_RULES = [row for row in REFUSED if row[1][:1] == ("spec",) and not any(each in row[3] for each in _OBJECT_RULES)]
 
@@ -38,6 +39,33 @@ def test_parse_full_object_reads_and_writes_every_field(kind: str) -> None:
     for amounts in expected["spec"].get("resources", {}).values():
         amounts |= {resource: str(amount) for resource, amount in amounts.items()}
     assert MODELS[kind].parse(example).manifest() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("2026-12-24T18:00:00+01:00", "2026-12-24T17:00:00Z"),
+        ("9999-12-31T23:59:59-01:00", "2200-01-01T00:00:00Z"),
+        ("0001-01-01T00:00:00+14:00", "1970-01-01T00:00:00Z"),
+        ("2026-12-24T18:00:00.5+24:00", "2026-12-23T18:00:00Z"),
+        ("2026-12-24T18:00:00+01:60", "2026-12-24T16:00:00Z"),
+        ("2026-12-24T18:00:00-99:99", "2026-12-28T22:39:00Z"),
+        ("9999-12-31T23:59:59-99:99", "2200-01-01T00:00:00Z"),
+        ("0001-01-01T00:00:00+99:99", "1970-01-01T00:00:00Z"),
+    ],
+)
+def test_parse_time_beyond_the_range_is_the_nearest_within(text: str, read: str) -> None:
+    """The API server takes offsets that no zone has, and stored objects may be from before the rule."""
+    server = with_value(EXAMPLES["DevServer"], ("spec", "lifecycle", "hold", "until"), text)
+    hold = DevServer.parse(server).spec.lifecycle.hold
+    assert hold is not None
+    assert format_time(hold.until) == read
+
+
+@pytest.mark.parametrize("text", ["2026-12-01T00:00:00ZTx", "0000-01-01T00:00:00Z", "tomorrow", "2026-12-01T00:00:00"])
+def test_parse_text_that_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(InvalidObjectError, match="until"):
+        DevServer.parse(with_value(EXAMPLES["DevServer"], ("spec", "lifecycle", "hold", "until"), text))
 
 
 @pytest.mark.parametrize(("kind", "path", "value"), ACCEPTED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -165,3 +166,11 @@ def test_describe_fingerprint_equals_ssh_keygens() -> None:
 )
 def test_concerns_child_name_belongs_to_the_server(kind: str, name: str, expected: bool) -> None:
     assert events.concerns({"involvedObject": {"kind": kind, "name": name}}, "mydev") is expected
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+14:00"])
+def test_parse_time_can_be_shown_in_every_zone(text: str) -> None:
+    """A person writes the times of a server, and an administrator describes it."""
+    at = times.parse_time(text)
+    assert at is not None
+    assert {at.astimezone(ZoneInfo(zone)).year for zone in ("UTC", "Pacific/Auckland")} <= {1970, 2200}

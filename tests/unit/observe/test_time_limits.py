@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from devservers.api.devserver import PlannedStop
 from devservers.api.lifecycle import FlavorLifecycle
+from devservers.observe.agent_plan import agent_plan
 from devservers.observe.devserver import Children, observe
+from devservers.observe.idle import Activity
 from devservers.observe.lifecycle import decide
 from devservers.observe.planned_stop import Stop, announce
 from devservers.observe.time_limits import time_limits
@@ -155,3 +157,31 @@ def test_time_limited_names_the_limit() -> None:
     stopped = observe(known, children, decide(known, user(), at(8 * H), size), at(8 * H)).status
     assert ready(stopped)["message"].startswith("Stopped after the flavor's maxTimeToLive of 8h.")
     assert stopped["lastStop"]["reason"] == "expired"
+
+
+ODD_TIMES = [
+    "9999-12-31T23:59:59-01:00",
+    "9999-12-31T23:59:59Z",
+    "0001-01-01T00:00:00+14:00",
+    "2026-12-01T00:00:00+24:00",
+]
+LONGEST = "99999d999999h99999999m999999999s"
+
+
+@pytest.mark.parametrize("limits", [{}, {"maxHold": "1h", "maxExtension": "1h", "maxIdleTimeout": LONGEST}])
+@pytest.mark.parametrize("field", ["hold", "extendUntil", "expirationTime", "started-at", "restarted-at"])
+@pytest.mark.parametrize("text", ODD_TIMES)
+def test_decide_and_observe_with_an_odd_time_go_on(text: str, field: str, limits: Json) -> None:
+    """An exception in the decision would keep a server from ever being stopped."""
+    lifecycle: Json = {"timeToLive": LONGEST, "idleTimeout": LONGEST, "hold": {"until": stamp(H), "reason": "x"}}
+    annotations = {}
+    if field.endswith("-at"):
+        annotations[f"devservers.io/{field}"] = text
+    else:
+        lifecycle[field] = {"until": text, "reason": "x"} if field == "hold" else text
+    odd = server(lifecycle=lifecycle, annotations=annotations)
+    activity = Activity(last=at(0), source="cpu", answered_at=at(0))
+    decision = decide(odd, user(lifecycle=limits), at(60), flavor(), activity=activity)
+    observed = observe(odd, Children(user=user(), flavor=flavor(), pods=(running_pod("p", 0),)), decision, at(60))
+    assert observed.status["phase"] in ("Running", "Stopping")
+    agent_plan(odd, user(lifecycle=limits), flavor(), decision, 120, at(60))
