@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from devservers.api.conditions import Condition
 from devservers.api.devserver import DevServer, DevServerStatus
-from devservers_core.names import SSH_PORT, user_of
+from devservers_core.names import SSH_PORT, STOPPED_BY_EXPIRATION, user_of
 from devservers_core.types import Json
 
 from . import pods
@@ -31,11 +30,16 @@ from .planned_stop import announce
 from .status_write_delay import status_write_delay
 from .time_limits import limited_message
 from .timeline import recorded_timeline, timeline
-from .times import format_time
+from .times import format_time, whole_seconds
 from .volume_use import volume_use
 from .volumes import deletion_message, home_size_state
 
 __all__ = ["Children", "Event", "Observation", "invalid_status", "observe", "previous_status", "serving_pod"]
+
+
+UNREADABLE_TIME = timedelta(hours=1)
+"""How long a server runs on whose object can't be read: enough to correct it."""
+_KEPT_OF_UNREADABLE = ("expiresAt", "stopReason", "lastStop", "hold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +85,37 @@ def previous_status(server: DevServer) -> Json:
     return server.status.to_dict()
 
 
-def invalid_status(raw: Mapping[str, Any], message: str, now: datetime) -> Json:
-    """The status of a stored object that doesn't fit its model: Failed, InvalidSpec, and why."""
+def invalid_status(raw: Mapping[str, Any], message: str, now: datetime, *, runs: bool = False) -> Json:
+    """The status of a stored object that doesn't fit its model: Failed, InvalidSpec, and why.
+
+    It keeps when the server ends, and how it ended last. One that `runs` gets a planned stop: limits are in what can't
+    be read, so it runs for UNREADABLE_TIME at most, and no longer than its last status says.
+    """
     metadata = raw.get("metadata") or {}
     try:
-        conditions: tuple[Condition, ...] = DevServerStatus.model_validate(raw.get("status") or {}).conditions
+        before = DevServerStatus.model_validate(raw.get("status") or {})
     except ValueError:
-        conditions = ()
+        before = DevServerStatus()
     generation = int(metadata.get("generation") or 0)
     text = f"{message}. Correct it with `kubectl edit devserver {metadata.get('name')}`."
-    ready = make_condition(conditions, "Ready", False, "InvalidSpec", text, generation=generation, now=now)
+    planned = _unreadable_stop(before, now) if runs else None
+    if planned is not None:
+        text += f" It stops at {planned['at']} unless that is done."
+    ready = make_condition(before.conditions, "Ready", False, "InvalidSpec", text, generation=generation, now=now)
+    kept = {field: value for field, value in before.to_dict().items() if field in _KEPT_OF_UNREADABLE}
+    status: Json = {**kept, "phase": "Failed", "conditions": [ready], "observedGeneration": generation}
     user = user_of(str(metadata.get("namespace") or ""))
-    status: Json = {"phase": "Failed", "conditions": [ready], "observedGeneration": generation}
-    return status | ({"user": user} if user else {})
+    return status | ({"plannedStop": planned} if planned else {}) | ({"user": user} if user else {})
+
+
+def _unreadable_stop(before: DevServerStatus, now: datetime) -> Json:
+    """The planned stop of a running server whose object can't be read; once announced it stays."""
+    announced = before.planned_stop
+    ends = [whole_seconds(now) + UNREADABLE_TIME, before.expires_at, announced.at if announced else None]
+    at = min(end for end in ends if end is not None)
+    if announced is not None and announced.at == at:
+        return announced.to_dict()
+    return {"at": format_time(at), "reason": STOPPED_BY_EXPIRATION, "announcedAt": format_time(now)}
 
 
 def _status(

@@ -198,10 +198,21 @@ class ServerReconciler:
         return user is None or suspended or bool(raw["metadata"].get("deletionTimestamp"))
 
     async def _refuse(self, raw: Json, message: str) -> Result:
-        """Shows an object that can't be acted on as Ready=False/InvalidSpec."""
-        status = invalid_status(raw, message, self._now())
+        """Shows an object that can't be acted on as Ready=False/InvalidSpec, and stops it when its time is over.
+
+        Its own `running: false` can be read in any case.
+        """
+        namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
+        runs, now = self._runs(namespace, name), self._now()
+        status = invalid_status(raw, message, now, runs=runs)
         if status != (raw.get("status") or {}):
             await self._status.write(raw, status)
+        if not runs:
+            return Result()
+        left = (datetime.fromisoformat(status["plannedStop"]["at"]) - now).total_seconds()
+        if left > 0 and (raw.get("spec") or {}).get("running") is not False:
+            return Result(left)
+        await self._children.scale_to_zero(namespace, name)
         return Result()
 
     async def _expire(

@@ -219,6 +219,61 @@ def scenario_until_stop(life: Life, scenario: Any) -> None:
         life.reconcile()
 
 
+def unreadable(life: Life) -> Json:
+    """The owner writes a time that no model can read, as an API server without the rule on times accepts it."""
+    life.change(lifecycle={"hold": {"until": "2026-12-01T00:00:00ZTx", "reason": "x"}})
+    life.reconcile()
+    status: Json = life.server()["status"]
+    return status
+
+
+def test_server_that_cannot_be_read_stops_after_an_hour_and_says_so() -> None:
+    life = Life(answering())
+    life.begin()
+    status = unreadable(life)
+    assert status["plannedStop"] == {"at": stamp(H), "reason": "expired", "announcedAt": stamp(0)}
+    (ready,) = status["conditions"]
+    assert ready["message"].endswith(f"It stops at {stamp(H)} unless that is done.")
+    life.seconds = H - 1
+    life.reconcile()
+    assert (_replicas(life), life.server()["status"]) == (1, status)
+    life.seconds = H
+    life.reconcile()
+    assert _replicas(life) == 0
+    life.operator()
+    life.settle()
+    assert "plannedStop" not in life.server()["status"]
+
+
+def test_server_that_cannot_be_read_runs_no_longer_than_its_last_status_says() -> None:
+    life = Life(answering())
+    life.begin(lifecycle={"timeToLive": "10m"})
+    status = unreadable(life)
+    assert (status["expiresAt"], status["plannedStop"]["at"]) == (stamp(600), stamp(600))
+    life.seconds = 600
+    life.reconcile()
+    assert _replicas(life) == 0
+
+
+def test_server_that_cannot_be_read_stops_at_once_by_its_owners_wish() -> None:
+    life = Life(answering())
+    life.begin()
+    life.change(running=False)
+    unreadable(life)
+    assert _replicas(life) == 0
+
+
+def test_server_that_is_corrected_in_time_keeps_running() -> None:
+    life = Life(answering())
+    life.begin()
+    unreadable(life)
+    life.change(lifecycle={})
+    life.seconds = 2 * H
+    life.settle()
+    assert _replicas(life) == 1
+    assert "plannedStop" not in life.server()["status"]
+
+
 def test_server_that_stops_with_all_its_children_is_written_once() -> None:
     life = Life(answering())
     life.begin(persistentHomeSize="1Gi")
