@@ -571,6 +571,17 @@ def test_metadata_over_16_kib_is_refused(
         assert refused or said == ""
 
 
+def test_metadata_over_16_kib_is_refused_also_where_a_claim_exists(namespace: str, cluster: ApiServer) -> None:
+    """Who may patch a claim may say who manages which of its fields, which no other rule compares."""
+    _bound_claim(cluster, namespace)
+    person = _person(cluster, namespace)
+    change = partial(person.patch, "v1", "PersistentVolumeClaim", "data")
+    large = {"metadata": _managed("f:metadata", "f:labels", "f:" + "x" * 17000)}
+    assert "are larger than 16 KiB" in _refusal_text(partial(change, large, namespace))
+    small = {"metadata": _managed("f:metadata", "f:labels", "f:x")}
+    assert _refusal_text(partial(change, {**small, **_requests(storage="3Gi")}, namespace)) == ""
+
+
 def _note(namespace: str) -> Json:
     """The note of a person's logins as the operator makes it."""
     return {

@@ -57,7 +57,7 @@ def claim_policy() -> dict[str, Any]:
             }
         ],
         only={"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"},
-        more={"validations": [no_new_finalizers(_FINALIZERS), small_metadata(f"!({CREATED}) || "), short_enough]},
+        more={"validations": [no_new_finalizers(_FINALIZERS), small_metadata(), short_enough]},
         namespaces=USER_NAMESPACES,
     )
 
@@ -71,7 +71,7 @@ def growth_policy() -> dict[str, Any]:
     # dyn: to the checker of types an amount of a resource is no field of any type it knows.
     new, old = (f"string(dyn({side}.spec).resources.requests.storage)" for side in ("object", "oldObject"))
     same = [
-        *(f"metadata.?{field}" for field in ("labels", "annotations", "ownerReferences", "finalizers")),
+        *(f"metadata.?{field}" for field in ("labels", "annotations", "ownerReferences", "finalizers", "selfLink")),
         *(f"spec.?{field}" for field in ("accessModes", "selector", "storageClassName", "volumeName", "volumeMode")),
         *(f"spec.?{field}" for field in ("dataSource", "dataSourceRef", "volumeAttributesClassName")),
     ]
