@@ -12,7 +12,7 @@ from devservers.build.registry import indexes
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from infra.platform import rbac
-from tests.support.cluster.client import Client
+from tests.support.cluster.client import Client, path_of
 from tests.support.cluster.devctl import API, Devctl
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.operator_process import person as a_person
@@ -120,6 +120,32 @@ def test_person_names_secrets_by_the_prefix_and_owns_them(person: Client, namesp
     secret["metadata"]["annotations"] = {"a": "b"}
     with pytest.raises(ApiError, match="has no annotations"):
         person.create(secret)
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ({"propagationPolicy": "Foreground"}, True),
+        ({"propagationPolicy": "Orphan"}, True),
+        ({"orphanDependents": "true"}, True),
+        ({"propagationPolicy": "Foreground", "dryRun": "All"}, True),
+        ({"propagationPolicy": "Background"}, False),
+        ({"dryRun": "All"}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_person_reads_no_secret_by_deleting_it(
+    person: Client, namespace: str, options: dict[str, str], refused: bool
+) -> None:
+    """A deletion that waits for a controller answers with the object, values and all."""
+    person.create(_secret(namespace))
+    delete = partial(person.request, "DELETE", path_of("v1", "Secret", namespace, NAME), **options)
+    if refused:
+        with pytest.raises(ApiError, match="only in the background"):
+            delete()
+        return
+    assert "data" not in delete()
 
 
 def test_person_deletes_no_host_key_and_no_login(person: Client, namespace: str, admin: Client) -> None:

@@ -220,7 +220,14 @@ def secret_policy() -> dict[str, Any]:
         f"!({deleted}) || oldObject.type == '{SECRET_TYPE_USER}'",
         "users may delete only secrets that they made; use `devctl secret delete`, or `devctl registry logout`",
     )
-    guarded = [deletes, *((f"{deleted} || ({expression})", message) for expression, message in validations)]
+    # The answer to every other deletion is the object, with its values: it stays until a controller has removed it.
+    unread = (
+        f"!({deleted}) || request.?options.?propagationPolicy.orValue('Background') == 'Background' && "
+        "!request.?options.?orphanDependents.orValue(false)",
+        "users may delete their secrets only in the background, because any other deletion shows the values; use "
+        "`devctl secret delete`, or `kubectl delete secret` without --cascade",
+    )
+    guarded = [deletes, unread, *((f"{deleted} || ({expression})", message) for expression, message in validations)]
     return validating_policy(
         SECRET_POLICY,
         rules=[
