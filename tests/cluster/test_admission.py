@@ -440,6 +440,69 @@ def test_efs_claim_with_a_name_over_the_limit_is_refused(
         assert said(room + 1) == ""
 
 
+@pytest.fixture(scope="module")
+def snapshots(cluster: ApiServer) -> None:
+    """The kind VolumeSnapshot, as far as the policy on it goes; Kubernetes itself doesn't have it."""
+    text, whole = {"type": "string"}, {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    source = {
+        "type": "object",
+        "properties": {"persistentVolumeClaimName": text, "volumeSnapshotContentName": text},
+    }
+    names = {"kind": "VolumeSnapshot", "plural": "volumesnapshots", "singular": "volumesnapshot"}
+    spec = {"type": "object", "properties": {"source": source}, "required": ["source"]}
+    schema = {"type": "object", "properties": {"spec": spec, "status": whole}}
+    cluster.admin.apply(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {
+                "name": "volumesnapshots.snapshot.storage.k8s.io",
+                "annotations": {"api-approved.kubernetes.io": "unapproved, a test's"},
+            },
+            "spec": {
+                "group": "snapshot.storage.k8s.io",
+                "scope": "Namespaced",
+                "names": {**names, "listKind": "VolumeSnapshotList"},
+                "versions": [
+                    {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}},
+                ],
+            },
+        }
+    )
+    served = partial(cluster.admin.list, _SNAPSHOTS, "VolumeSnapshot")
+    eventually(lambda: _refusal_text(served) == "", "the kind")
+
+
+_SNAPSHOTS = "snapshot.storage.k8s.io/v1"
+_OF_CLAIM = {"persistentVolumeClaimName": "data"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "source", "words"),
+    [
+        ({}, _OF_CLAIM, ""),
+        ({"labels": {"a": "b"}, "annotations": {"c": "d"}}, _OF_CLAIM, ""),
+        ({"finalizers": ["foregroundDeletion"]}, _OF_CLAIM, ""),
+        ({"finalizers": ["ann.example/never"]}, _OF_CLAIM, "only the platform sets finalizers"),
+        ({"annotations": {"a": "x" * 17000}}, _OF_CLAIM, "are larger than 16 KiB"),
+        ({}, {"volumeSnapshotContentName": "of-somebody"}, "snapshots of their volume claims only"),
+    ],
+)
+def test_snapshot_of_a_person_has_small_metadata_no_finalizer_and_a_claim(
+    namespace: str, cluster: ApiServer, snapshots: None, metadata: Json, source: Json, words: str
+) -> None:
+    person = _person(cluster, namespace)
+    snapshot = {
+        "apiVersion": _SNAPSHOTS,
+        "kind": "VolumeSnapshot",
+        "metadata": {"name": "before", "namespace": namespace, **metadata},
+        "spec": {"source": source},
+    }
+    said = _refusal_text(partial(person.create, snapshot, dryRun="All"))
+    assert (words in said and "denied request" in said) if words else said == ""
+    cluster.client_for("system:serviceaccount:kube-system:snapshots", ("system:masters",)).create(snapshot)
+
+
 _ONLY_LARGER = "raise the storage request of a volume claim and change nothing else"
 
 

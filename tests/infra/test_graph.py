@@ -33,6 +33,7 @@ POLICIES = {
         "devservers-operator-wishes",
         "devservers-registries",
         "devservers-registry-notes",
+        "devservers-snapshots",
     )
 }
 

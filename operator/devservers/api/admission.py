@@ -19,6 +19,7 @@ def manifests() -> list[dict[str, Any]]:
         (people.SERVER_POLICY, people.server_policy()),
         (claims.CLAIM_POLICY, claims.claim_policy()),
         (claims.GROWTH_POLICY, claims.growth_policy()),
+        (claims.SNAPSHOT_POLICY, claims.snapshot_policy()),
         (platform.OPERATOR_POLICY, platform.operator_policy()),
         (platform.WISH_POLICY, platform.wish_policy()),
         (platform.BASTION_POLICY, platform.bastion_policy()),

@@ -1,4 +1,4 @@
-"""Admission policies on volume claims: metadata, names, and growth by people.
+"""Admission policies on volume claims and snapshots: metadata, names, growth by people.
 
 A person may make a claim larger and change nothing else of one that exists.
 """
@@ -15,10 +15,12 @@ from devservers.api.policy import (
     small_metadata,
     validating_policy,
 )
+from devservers_core.client.paths import SNAPSHOT_GROUP
 from devservers_core.names import GROUP
 
 CLAIM_POLICY = f"devservers-claims.{GROUP}"
 GROWTH_POLICY = f"devservers-claim-growth.{GROUP}"
+SNAPSHOT_POLICY = f"devservers-snapshots.{GROUP}"
 SHARED_CLASS = "efs"
 """StorageClass of volumes that many servers mount, on AWS."""
 MAX_SHARED_CLAIM_CHARACTERS = 59
@@ -109,5 +111,35 @@ def growth_policy() -> dict[str, Any]:
                 for expression, message in validations
             ]
         },
+        namespaces=USER_NAMESPACES,
+    )
+
+
+def snapshot_policy() -> dict[str, Any]:
+    """The policy on VolumeSnapshots: no finalizers of users, small metadata, of a claim of the same namespace.
+
+    Only whoever may make VolumeSnapshotContents, which belong to no namespace, may name one.
+    """
+    source = "object.spec.source"
+    of_a_claim = {
+        "expression": (
+            f"!({CREATED}) || !has({source}.volumeSnapshotContentName) || "
+            f"authorizer.group('{SNAPSHOT_GROUP}').resource('volumesnapshotcontents').check('create').allowed()"
+        ),
+        "message": "users take snapshots of their volume claims only; use `devctl volume snapshot create`",
+        "reason": "Forbidden",
+    }
+    return validating_policy(
+        SNAPSHOT_POLICY,
+        rules=[
+            {
+                "apiGroups": [SNAPSHOT_GROUP],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": ["volumesnapshots"],
+            }
+        ],
+        only={"name": "not-deleted", "expression": "!has(object.metadata.deletionTimestamp)"},
+        more={"validations": [no_new_finalizers(FINALIZERS), small_metadata(), of_a_claim]},
         namespaces=USER_NAMESPACES,
     )
