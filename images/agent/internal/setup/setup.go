@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"devservers.io/agent/internal/protocol"
@@ -194,9 +195,9 @@ type log struct {
 }
 
 func openLog(path string) *log {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
 	if err != nil {
-		return &log{} // a full or read-only home: the steps run all the same
+		return &log{} // a full or read-only home, or no file but a link or a pipe: the steps run all the same
 	}
 	return &log{file: file, room: maxLog}
 }

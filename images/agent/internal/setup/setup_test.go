@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"devservers.io/agent/internal/protocol"
 )
@@ -69,6 +71,37 @@ func TestApplyWithoutSetUpDoesNothing(t *testing.T) {
 	world.steps()
 	if entries, _ := os.ReadDir(world.setup.Home); len(entries) != 0 {
 		t.Error(entries)
+	}
+}
+
+func TestApplyRunsThoughTheLogIsAPipeOrALink(t *testing.T) {
+	for _, place := range []func(path, other string) error{
+		func(path, _ string) error { return syscall.Mkfifo(path, 0o600) },
+		func(path, other string) error { return os.Symlink(other, path) },
+	} {
+		world := newWorld(t)
+		other := filepath.Join(t.TempDir(), "other")
+		state := filepath.Join(world.setup.Home, ".local/state/devserver")
+		if err := errors.Join(os.MkdirAll(state, 0o755), place(filepath.Join(state, "setup.log"), other)); err != nil {
+			t.Fatal(err)
+		}
+		world.file("script", "exit 3")
+		done := make(chan struct{})
+		go func() {
+			world.setup.Apply(context.Background())
+			close(done)
+		}()
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Fatal("it waits for a reader")
+		}
+		if steps := world.setup.Steps(); len(steps) != 1 || steps[0].ExitCode != 3 {
+			t.Error(steps)
+		}
+		if _, err := os.Stat(other); !os.IsNotExist(err) {
+			t.Error("it followed the link")
+		}
 	}
 }
 
