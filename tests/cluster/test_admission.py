@@ -186,7 +186,11 @@ def test_override_by_a_person_is_refused_and_by_an_administrator_accepted(
     assert refused in _refusal_text(
         partial(patch, {"spec": {"lifecycle": {"override": {"reason": "mine"}}}}, namespace)
     )
-    patch({"spec": {"lifecycle": {"override": None}}}, namespace)
+    larger: Json = {"spec": {"flavor": "gpu"}}
+    assert "lifted the limits of this server for its flavor" in _refusal_text(partial(patch, larger, namespace))
+    admin.patch("devservers.io/v1", "DevServer", "mydev", {"spec": {"flavor": "cpu-large"}}, namespace)
+    larger["spec"]["lifecycle"] = {"override": None}
+    patch(larger, namespace)
 
 
 @pytest.mark.parametrize("where", ["default", "kube-system"])

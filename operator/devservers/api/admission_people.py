@@ -164,6 +164,18 @@ def server_policy() -> dict[str, Any]:
                     ),
                     "reason": "Forbidden",
                 },
+                {
+                    # It was given for that flavor: the limits of a GPU flavor aren't lifted by a change of flavor.
+                    "expression": (
+                        f"{CREATED} || object.spec.flavor == oldObject.spec.flavor || !{_OVERRIDE}.hasValue() || "
+                        f"authorizer.group('{GROUP}').resource('devserverflavors').check('update').allowed()"
+                    ),
+                    "message": (
+                        "an administrator lifted the limits of this server for its flavor; remove lifecycle.override, "
+                        "or ask an administrator to change the flavor"
+                    ),
+                    "reason": "Forbidden",
+                },
                 no_new_finalizers(FINALIZERS),
             ],
         },
