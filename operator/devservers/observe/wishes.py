@@ -18,6 +18,9 @@ from .idle import duration_text
 from .lifecycle import Decision
 from .times import format_time, whole_seconds
 
+NO_REASON = "asked for in the server"
+"""The reason of a hold that was asked for without one, as `devserver hold 1h` does."""
+
 
 @dataclass(frozen=True, slots=True)
 class WishDecision:
@@ -74,9 +77,7 @@ def _hold(wish: Wish, length: timedelta, hold_most: int, now: datetime) -> WishD
         return _refused(wish, f"A hold may last at most {duration_text(timedelta(seconds=hold_most))} here.")
     if wish.seconds > MAX_SECONDS:
         return _refused(wish, "That is too far away.")
-    reason = " ".join(wish.reason.split())
-    if not reason:
-        return _refused(wish, "A hold needs a reason: --reason TEXT.")
+    reason = " ".join(wish.reason.split()) or NO_REASON
     until = format_time(now + length)
     return _granted(wish, f"It is held until {until}.", {"hold": {"until": until, "reason": reason}})
 

@@ -342,7 +342,10 @@ def test_records_beyond_fifty_or_a_week_are_removed() -> None:
             Wish("a", "hold", 7200, " a  run "), {}, True, "It is held until 2026-11-21T14:00:00Z.",
             {"hold": {"until": stamp(7200), "reason": "a run"}},
         ),
-        (Wish("a", "hold", 7200, ""), {}, False, "A hold needs a reason: --reason TEXT.", {}),
+        (
+            Wish("a", "hold", 7200, " "), {}, True, "It is held until 2026-11-21T14:00:00Z.",
+            {"hold": {"until": stamp(7200), "reason": "asked for in the server"}},
+        ),
         (Wish("a", "hold", 7200, "x"), {"maxHold": "30m"}, False, "A hold may last at most 30m here.", {}),
         (Wish("a", "extend", 0, ""), {}, False, "Extend needs a duration above zero, like 2h.", {}),
         (Wish("a", "release", 0, ""), {}, False, "There is no hold to release.", {}),
