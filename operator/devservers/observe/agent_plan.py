@@ -31,14 +31,18 @@ def agent_plan(
     A time limit is always in it; a stop of a quiet server once it is announced, as it moves with every activity.
     """
     stop_at, reason, deletes = decision.limits.end, "expired", server.spec.lifecycle.on_expiry == "delete"
-    coming = decision.next_stop
+    coming, earlier = decision.next_stop, server.status.planned_stop
     if not decision.running:
         stop_at, reason = now, decision.stop_reason or ""
         deletes = decision.delete
     elif coming is not None and coming.reason in QUIET_REASONS:
-        announced = announce(coming, server.status.planned_stop, now).planned
+        announced = announce(coming, earlier, now).planned
         if announced is not None:
             stop_at, reason, deletes = parse_time(announced["at"]), coming.reason, False
+    elif decision.activity is not None and decision.activity.awaited and earlier is not None:
+        # After a change of leader nothing is known at first: what was announced stays.
+        if earlier.reason in QUIET_REASONS and (stop_at is None or earlier.at < stop_at):
+            stop_at, reason, deletes = earlier.at, earlier.reason, False
     hold = decision.hold
     held = hold is not None and hold.until > now
     return AgentPlan(

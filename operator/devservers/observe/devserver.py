@@ -8,7 +8,7 @@ the stages of the current start).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -63,6 +63,10 @@ def observe(server: DevServer, children: Children, decision: Decision, now: date
     pod = serving_pod(children)
     coming = decision.next_stop if decision.running else None
     announcement = announce(coming, server.status.planned_stop, now)
+    awaited = decision.running and decision.activity is not None and decision.activity.awaited
+    if awaited and announcement.planned is None:
+        # After a change of leader nothing is known at first: what was announced stays.
+        announcement = replace(announcement, planned=previous.get("plannedStop"))
     candidate = _status(server, children, decision, phase, pod, now) | (
         {"plannedStop": announcement.planned} if announcement.planned else {}
     )

@@ -26,9 +26,9 @@ from devservers_core.names import (
 
 from .holds import HoldInForce, hold_of
 from .idle import Activity, IdleTimeout, idle_stop, idle_timeout, last_activity
-from .planned_stop import Stop
+from .planned_stop import Stop, with_notice
 from .time_limits import NO_DEFAULTS, TimeLimits, last_start, time_limits
-from .times import parse_time
+from .times import parse_time, whole_seconds
 from .working_hours import working_hours_stop
 
 QUIET_REASONS = (STOPPED_BY_IDLENESS, STOPPED_BY_END_OF_HOLD, STOPPED_BY_WORKING_HOURS)
@@ -80,11 +80,16 @@ def decide(
 
     `defaults` are those of its flavor at its last start, from which time to live and limits count. Of several ends the
     earliest counts. A deletion that is due comes before every kind of stop; the owner's suspension comes before the
-    owner's own wish.
+    owner's own wish. A running server gets notice of a stop that nobody has announced.
     """
-    limits = time_limits(server, user, flavor, defaults)
-    end, deletes = limits.end, server.spec.lifecycle.on_expiry == "delete"
-    expiry = Stop(end, STOPPED_BY_EXPIRATION, limits.cause_text, limits.lasts, deletes) if end else None
+    limits, deletes = time_limits(server, user, flavor, defaults), server.spec.lifecycle.on_expiry == "delete"
+    stays = _stays_stopped(server)
+    serves = server.status.pod_name is not None and server.spec.running and stays is None
+    if user is not None and user.spec.suspended:
+        serves = False
+    expiry = _expiry(server, limits, now, deletes=deletes, serves=serves)
+    limits = replace(limits, end=expiry.at if expiry is not None else None)
+    end = limits.end
     due = end is not None and end <= now
     remaining = end - now if end is not None and not due else None
     known = Decision(
@@ -102,12 +107,15 @@ def decide(
         reason = STOPPED_BY_SUSPENSION
     elif not server.spec.running:
         reason = STOPPED_BY_USER
-    elif (stays := _stays_stopped(server)) is not None:
+    elif stays is not None:
         return replace(known, running=False, stop_reason=stays)
     elif due:
         return expired
     else:
-        stops = [stop for stop in (expiry, *_quiet_stops(server, user, flavor, known, now)) if stop is not None]
+        quiet = [stop for stop in _quiet_stops(server, user, flavor, known, now) if stop is not None]
+        if serves:
+            quiet = [with_notice(stop, server.status.planned_stop, now) for stop in quiet]
+        stops = [*([expiry] if expiry is not None else []), *quiet]
         first = min(stops, key=lambda stop: stop.at, default=None)
         if first is None:
             return known
@@ -120,6 +128,22 @@ def decide(
         if deletes
         else Decision(False, stop_reason=reason, activity=activity)
     )
+
+
+def _expiry(server: DevServer, limits: TimeLimits, now: datetime, *, deletes: bool, serves: bool) -> Stop | None:
+    """The stop by the time limits, None without any.
+
+    The end that the status has was announced with it: only an end that a change made is put off for a notice.
+    """
+    if limits.end is None:
+        return None
+    stop = Stop(limits.end, STOPPED_BY_EXPIRATION, limits.cause_text, limits.lasts, deletes)
+    if not serves or server.status.expires_at == whole_seconds(stop.at):
+        return stop
+    # How long the server ran until an end that is a time says nothing about how short the notice may be.
+    whole = replace(stop, after=None) if limits.cause == "expirationTime" else stop
+    late = with_notice(whole, server.status.planned_stop, now)
+    return late if late.at > stop.at else stop
 
 
 def _stays_stopped(server: DevServer) -> str | None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from devservers.api.devserver import DevServer
 from devservers.api.lifecycle import FlavorLifecycle, WorkingHours
 from devservers.observe.agent import AgentState
+from devservers.observe.agent_plan import agent_plan
 from devservers.observe.devserver import Children, observe, previous_status
 from devservers.observe.idle import Activity, activity_of
 from devservers.observe.lifecycle import decide
@@ -136,6 +137,8 @@ def test_hold_lasts_at_most_max_hold_since_it_was_seen() -> None:
     limited = next(c for c in first["conditions"] if c["type"] == "TimeLimited")
     assert "the flavor's maxHold of 2h allows no more" in limited["message"]
     known = with_status(known, first)
+    decision = decide(known, user(), at(2 * H + 360), size, activity=seen(60))
+    known = with_status(known, observe(known, children, decision, at(2 * H + 360)).status)
     assert decide(known, user(), at(60 + 2 * H + 599), size, activity=seen(60)).running
     assert decide(known, user(), at(60 + 2 * H + 600), size, activity=seen(60)).stop_reason == "holdEnded"
 
@@ -193,6 +196,87 @@ def test_idle_stop_is_announced_recorded_and_undone_by_a_start_only() -> None:
     assert decide(begun, user(), at(9 * H), flavor()).running
     suspended = decide(with_status(known, stopped), user(suspended=True), at(9 * H), flavor())
     assert suspended.stop_reason == "suspended"
+
+
+def observed(known: DevServer, now: float, activity: Activity | None, **owner: object) -> DevServer:
+    """The server after a reconcile with its pod."""
+    children = Children(user=user(**owner), flavor=flavor(), pods=(running_pod(),))
+    decision = decide(known, user(**owner), at(now), flavor(), activity=activity)
+    return with_status(known, observe(known, children, decision, at(now)).status)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "owner", "reason"),
+    [
+        ({}, {"idleTimeout": "30m"}, {}, "idle"),
+        ({"idleTimeout": "9h"}, {"idleTimeout": "1h"}, {}, "idle"),
+        ({}, {}, {"lifecycle": {"maxIdleTimeout": "1h"}}, "idle"),
+        ({}, {}, {"workingHours": {"stopAt": "13:00", "timeZone": "UTC", "days": ["Sat"]}}, "workingHours"),
+        ({}, {"timeToLive": "1h"}, {}, "expired"),
+        ({"timeToLive": "9h"}, {}, {"lifecycle": {"maxTimeToLive": "1h"}}, "expired"),
+        ({"timeToLive": "9h"}, {"timeToLive": "9h", "expirationTime": stamp(60)}, {}, "expired"),
+        ({"timeToLive": "9h", "onExpiry": "delete"}, {"timeToLive": "1h", "onExpiry": "delete"}, {}, "expired"),
+    ],
+)
+def test_stop_that_a_change_makes_due_is_announced_five_minutes_before(
+    before: Json, after: Json, owner: Json, reason: str
+) -> None:
+    """A server runs for two hours, an idle one for as long; then a limit is set or lowered."""
+    known = observed(server(lifecycle=before), 60, seen(0))
+    known = server(previous_status(observed(known, 2 * H, seen(0))), lifecycle=after)
+    known = observed(known, 2 * H + 10, seen(0), **owner)
+    planned = known.status.planned_stop
+    assert known.status.stop_reason is None
+    assert planned is not None
+    assert (planned.reason, planned.at, planned.announced_at) == (reason, at(2 * H + 310), at(2 * H + 10))
+    assert known.status.expires_at == (at(2 * H + 310) if reason == "expired" else known.status.expires_at)
+    for now in (2 * H + 60, 2 * H + 309):
+        known = observed(known, now, seen(0), **owner)
+        assert known.status.planned_stop == planned
+    decision = decide(known, user(**owner), at(2 * H + 310), flavor(), activity=seen(0))
+    assert (decision.running, decision.stop_reason) == (False, reason)
+    assert decision.delete == ("onExpiry" in after)
+
+
+def test_idleness_that_is_reported_after_silence_is_announced_before_the_stop() -> None:
+    """The operator or the network was away for two hours; the stop that was planned before is past."""
+    known = observed(server(lifecycle={"idleTimeout": "1h"}), H - 300, seen(0))
+    assert known.status.planned_stop is not None
+    back = decide(known, user(), at(3 * H), flavor(), activity=seen(0))
+    assert back.running
+    assert back.next_stop is not None
+    assert back.next_stop.at == at(3 * H + 300)
+
+
+def test_announced_idle_stop_keeps_its_time_over_a_change_of_leader() -> None:
+    """A new leader has no report at first: nothing is known, and the announcement stays."""
+    known = observed(server(lifecycle={"idleTimeout": "1h"}), H - 300, seen(0))
+    planned = known.status.planned_stop
+    known = observed(known, H - 60, Activity(checked_at=at(H + 240)))
+    assert known.status.planned_stop == planned
+    awaited = decide(known, user(), at(H - 60), flavor(), activity=Activity(checked_at=at(H + 240)))
+    plan = agent_plan(known, user(), flavor(), awaited, 30, at(H - 60))
+    assert (plan.stop_at, plan.stop_reason) == (at(H), "idle")
+    assert decide(known, user(), at(H - 1), flavor(), activity=seen(0)).running
+    assert decide(known, user(), at(H), flavor(), activity=seen(0)).stop_reason == "idle"
+    known = observed(known, H - 30, Activity(problem="its agent can't read gpu"))
+    assert known.status.planned_stop is None
+
+
+@pytest.mark.parametrize("timeout", [30, 120, 300])
+def test_idle_timeout_of_five_minutes_or_less_has_a_minute_of_notice(timeout: int) -> None:
+    known, announced, stopped = server(lifecycle={"idleTimeout": f"{timeout}s"}), None, None
+    for now in range(2, timeout + 120):
+        known = observed(known, now, seen(0))
+        planned = known.status.planned_stop
+        announced = planned.announced_at if planned is not None else announced
+        if known.status.stop_reason is not None:
+            stopped = at(now)
+            break
+    assert announced is not None
+    assert stopped is not None
+    assert timedelta(seconds=min(timeout - 2, 60)) <= stopped - announced  # the first look is 2 s after the start
+    assert at(timeout) <= stopped <= at(timeout + 5)
 
 
 def test_last_activity_is_written_once_an_hour_while_active() -> None:

@@ -81,7 +81,7 @@ def test_last_stop_of_a_container_out_of_memory_is_its_end() -> None:
     ],
 )
 def test_last_stop_is_recorded_once_with_its_time(spec: Json, owner: Json, reason: str) -> None:
-    running = look(server(), 10, pods=(running_pod(),)).status
+    running = look(server(lifecycle=spec.get("lifecycle", {})), 10, pods=(running_pod(),)).status
     stopping = look(server(running, **spec), 90, user(**owner), pods=(running_pod(),)).status
     assert (stopping["lastStop"]["at"], stopping["lastStop"]["reason"]) == (stamp(90), reason)
     assert stopping["lastStop"]["message"]

@@ -94,7 +94,8 @@ def test_decide_is_monotonic_in_the_clock(ttl: int, until: int | None, most: int
     ("left", "after", "announced"),
     [
         (31 * 60, None, False), (30 * 60, None, True), (29 * 60, 30 * 60, False), (15 * 60, 30 * 60, True),
-        (14 * 60, 10 * 60, False), (5 * 60, 10 * 60, True), (60, 5 * 60, False), (0, None, False),
+        (14 * 60, 10 * 60, False), (5 * 60, 10 * 60, True), (61, 5 * 60, False),
+        (60, 5 * 60, True), (31, 30, False), (30, 30, True), (0, None, False),
     ],
 )  # fmt: skip
 def test_announce_notices_that_fit_into_the_limit(left: int, after: int | None, announced: bool) -> None:

@@ -49,16 +49,20 @@ def start_again(life: Life) -> None:
 
 def expire(life: Life) -> None:
     life.change(lifecycle={"timeToLive": "1h"})
+    life.settle()
     life.seconds = H
 
 
 def expire_and_delete(life: Life) -> None:
     life.change(lifecycle={"timeToLive": "1h", "onExpiry": "delete"})
+    life.settle()
     life.seconds = H
 
 
 def become_idle(life: Life) -> None:
     life.change(lifecycle={"idleTimeout": "1h"})
+    life.settle()
+    idle(life, H - 300)
     life.settle()
     idle(life, H)
 
