@@ -24,7 +24,7 @@ from .events import Event, status_events, stop_event
 from .idle import duration_text
 from .interruption import interrupted_condition
 from .last_stop import last_stop
-from .lifecycle import Decision
+from .lifecycle import QUIET_REASONS, Decision
 from .phase import ServerPhase, server_phase
 from .planned_stop import announce
 from .status_write_delay import status_write_delay
@@ -64,9 +64,10 @@ def observe(server: DevServer, children: Children, decision: Decision, now: date
     coming = decision.next_stop if decision.running else None
     announcement = announce(coming, server.status.planned_stop, now)
     awaited = decision.running and decision.activity is not None and decision.activity.awaited
-    if awaited and announcement.planned is None:
+    planned = server.status.planned_stop
+    if awaited and announcement.planned is None and planned is not None and planned.reason in QUIET_REASONS:
         # After a change of leader nothing is known at first: what was announced stays.
-        announcement = replace(announcement, planned=previous.get("plannedStop"))
+        announcement = replace(announcement, planned=previous["plannedStop"])
     candidate = _status(server, children, decision, phase, pod, now) | (
         {"plannedStop": announcement.planned} if announcement.planned else {}
     )
