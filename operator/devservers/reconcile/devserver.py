@@ -32,11 +32,14 @@ from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.server_agents import ServerAgents
 from devservers.reconcile.server_status import StatusWriter
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
-from devservers_core.names import STOPPED_BY_USER, namespace_of, user_of
+from devservers_core.names import STOPPED_BY_EXPIRATION, STOPPED_BY_USER, namespace_of, user_of
 from devservers_core.protocol.agent import Report
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")
+
+_PUT_OFF_BY_WISHES = (*QUIET_REASONS, STOPPED_BY_EXPIRATION)
+"""Stops before which the agent is asked once more: what its people asked for last may put them off."""
 
 
 class ServerReconciler:
@@ -99,10 +102,16 @@ class ServerReconciler:
             return Result()  # servers of a user whose object can't be read go on running
         flavor, pod = self._flavor(server), self._agents.pod(namespace, name)
         decision = self._decide(server, user, flavor, self._agents.activity(namespace, name, pod))
-        if decision.stop_reason in QUIET_REASONS and server.status.stop_reason is None:
+        asked = decision.stop_reason in _PUT_OFF_BY_WISHES and server.status.stop_reason is None
+        if asked and self._runs(namespace, name):
             activity = await self._agents.refreshed(namespace, name, pod)
-            decision = self._decide(server, user, flavor, activity)
-        if await self._agents.grant(raw, server, user, flavor, decision, pod):
+            if self._changed(raw):
+                return Result(0.0)
+            if decision.stop_reason in QUIET_REASONS:
+                decision = self._decide(server, user, flavor, activity)
+        else:
+            asked = False
+        if await self._agents.grant(raw, server, user, flavor, decision, pod, stopping=asked):
             raw = self._lister.get("DevServer", namespace, name) or raw
             return await self._reconcile(raw, namespace, name)
         if decision.delete and not server.metadata.deletion_timestamp:
@@ -113,7 +122,10 @@ class ServerReconciler:
         result = ChildrenResult()
         if user is not None and user.status.uid is not None and not server.metadata.deletion_timestamp:
             if decision.stop_reason is not None and self._runs(namespace, name):
-                raw, server = await self._before_stop(raw, server, user, flavor, decision, pod)
+                before = await self._before_stop(raw, server, user, flavor, decision, pod)
+                if before is None:
+                    return Result(0.0)
+                raw, server = before
             result = await self._children.apply(server, flavor, user, self._now(), running=decision.running)
         return await self._status.update(raw, server, flavor, user, decision, result, self._now())
 
@@ -128,6 +140,12 @@ class ServerReconciler:
         defaults = recorded_defaults(self._lister.get("Deployment", namespace, name), flavor)
         return decide(server, user, self._now(), limiting_flavor(server, flavor, defaults), defaults, activity)
 
+    def _changed(self, raw: Json) -> bool:
+        """Whether somebody changed the server while its agent was asked."""
+        metadata = raw["metadata"]
+        now = self._lister.get("DevServer", metadata["namespace"], metadata["name"])
+        return now is None or any(now["metadata"].get(field) != metadata.get(field) for field in ("uid", "generation"))
+
     def _runs(self, namespace: str, name: str) -> bool:
         """Whether a pod is asked for."""
         deployment = self._lister.get("Deployment", namespace, name)
@@ -141,17 +159,20 @@ class ServerReconciler:
         flavor: DevServerFlavor | None,
         decision: Decision,
         pod: Json | None,
-    ) -> tuple[Json, DevServer]:
-        """Says goodbye to the agent and keeps its last lines, before anything stops.
+    ) -> tuple[Json, DevServer] | None:
+        """Sends the agent its last plan and keeps its last lines, before anything stops.
 
-        Nothing but the status records that a quiet server was stopped: it is written first.
+        None when the server was changed meanwhile: a hold or an extension keeps it. Nothing but the status records that
+        a quiet server was stopped: it is written before the Deployment.
         """
         namespace, name = server.key
+        report = await self._agents.finish(server, user, flavor, decision, pod)
+        if self._changed(raw):
+            return None
         if decision.stop_reason in QUIET_REASONS and server.status.stop_reason != decision.stop_reason:
             await self._status.update(raw, server, flavor, user, decision, ChildrenResult(), self._now())
             raw = self._lister.get("DevServer", namespace, name) or raw
             server = DevServer.parse(raw)
-        report = await self._agents.finish(server, user, flavor, decision, pod)
         await self._ended.write(server, self._end(server, decision, report), self._now())
         return raw, server
 
@@ -228,6 +249,8 @@ class ServerReconciler:
         namespace, name = server.key
         log.info("server expired key=%s/%s: deleting", namespace, name)
         report = await self._agents.finish(server, user, flavor, decision, pod)
+        if self._changed(raw):
+            return Result(0.0)
         await self._ended.write(server, self._end(server, decision, report), self._now())
         await post_event(
             self._client,

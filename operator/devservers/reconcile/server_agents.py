@@ -74,9 +74,14 @@ class ServerAgents:
         flavor: DevServerFlavor | None,
         decision: Decision,
         pod: Json | None,
+        *,
+        stopping: bool = False,
     ) -> bool:
-        """Answers the next wish of a pod; returns whether it changed the server. Raises ApiError on a conflict."""
-        if self._agents is None or pod is None or not decision.running:
+        """Answers the next wish of a pod; returns whether it changed the server. Raises ApiError on a conflict.
+
+        `stopping` is for a server that is about to stop for a reason that a wish may put off.
+        """
+        if self._agents is None or pod is None or not (decision.running or stopping):
             return False
         key = (*server.key, _uid(pod))
         state = self._agents.state(*key)

@@ -35,6 +35,8 @@ class AnsweringAgents:
         """What is answered out of turn, where that is something else."""
         self.plans: list[AgentPlan] = []
         self.finals: list[AgentPlan] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+        """What happens while an agent is asked out of turn."""
 
     def state(self, namespace: str, name: str, pod_uid: str) -> AgentState | None:
         return self.answer
@@ -43,10 +45,14 @@ class AnsweringAgents:
         self.plans.append(plan)
 
     async def refresh(self, namespace: str, name: str, pod: Json) -> AgentState | None:
-        return self.now if self.now is not None else self.answer
+        self.meanwhile()
+        if self.now is not None:
+            self.answer = self.now
+        return self.answer
 
     async def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Report | None:
         self.finals.append(plan)
+        self.meanwhile()
         return self.last
 
 

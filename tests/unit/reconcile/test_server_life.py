@@ -152,6 +152,62 @@ def test_server_that_names_a_flavor_which_does_not_exist_keeps_the_limits_it_was
     assert life.api.objects[("Deployment", NAMESPACE, NAME)]["spec"]["replicas"] == 0
 
 
+HOLD = {"hold": {"until": stamp(9 * H), "reason": "a run"}}
+MORE = {"timeToLive": "1h", "extendUntil": stamp(2 * H)}
+
+
+@pytest.mark.parametrize("call", [1, 2], ids=["at the last question", "at the last plan"])
+@pytest.mark.parametrize(
+    ("scenario", "change"),
+    [
+        (become_idle, {"idleTimeout": "1h", **HOLD}),
+        (expire, MORE),
+        (expire_and_delete, {**MORE, "onExpiry": "delete"}),
+    ],
+)
+def test_hold_or_extension_while_the_agent_is_asked_keeps_the_server(scenario: Any, change: Json, call: int) -> None:
+    life = Life(answering())
+    life.begin(persistentHomeSize="1Gi")
+    scenario(life)
+    assert life.agents is not None
+    calls = 0
+
+    def meanwhile() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            life.change(lifecycle=change)
+
+    life.agents.meanwhile = meanwhile
+    life.settle()
+    assert calls == call
+    assert "stopReason" not in life.server()["status"]
+    assert life.api.objects[("Deployment", NAMESPACE, NAME)]["spec"]["replicas"] == 1
+    assert not [entry for entry in life.api.log if entry.endswith(f"{NAME}-ended")]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "asked"),
+    [
+        (expire, Wish("w", "extend", 3600, "")),
+        (expire_and_delete, Wish("w", "extend", 3600, "")),
+        (become_idle, Wish("w", "hold", 3600, "")),
+    ],
+)
+def test_wish_of_the_last_seconds_puts_off_the_stop(scenario: Any, asked: Wish) -> None:
+    """The wish is in the report that is asked for right before the stop, and in none before."""
+    life = Life(answering())
+    life.begin(persistentHomeSize="1Gi")
+    scenario(life)
+    assert life.agents is not None
+    report = Report(counter=2, idle_seconds=None, source="cpu", wishes=(asked,))
+    life.agents.now = AgentState(at(0), "cpu", at(H), report)
+    life.settle()
+    assert "stopReason" not in life.server()["status"]
+    assert life.agents.finals == []
+    assert life.agents.plans[-1].answers[0].accepted
+
+
 def test_stop_keeps_reason_lines_and_oom_kills_of_the_last_report() -> None:
     life = Life(answering())
     life.begin(persistentHomeSize="1Gi")
