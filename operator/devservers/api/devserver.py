@@ -190,6 +190,8 @@ class LastStop(Model):
     message: str = Field(default="", max_length=1024)
     oom_kills: int | None = Field(default=None, ge=0)
     """Processes that were killed since its start because memory ran out."""
+    starts: str | None = Field(default=None, max_length=256)
+    """The annotations of its last start and restart then: it stays stopped until they change."""
 
 
 class HoldStatus(Model):

@@ -39,10 +39,9 @@ def agent_plan(
         announced = announce(coming, earlier, now).planned
         if announced is not None:
             stop_at, reason, deletes = parse_time(announced["at"]), coming.reason, False
-    elif decision.activity is not None and decision.activity.awaited and earlier is not None:
+    elif earlier is not None and earlier.reason in QUIET_REASONS and _awaits_report(decision):
         # After a change of leader nothing is known at first: what was announced stays.
-        if earlier.reason in QUIET_REASONS and (stop_at is None or earlier.at < stop_at):
-            stop_at, reason, deletes = earlier.at, earlier.reason, False
+        stop_at, reason, deletes = earlier.at, earlier.reason, False
     hold = decision.hold
     held = hold is not None and hold.until > now
     return AgentPlan(
@@ -57,6 +56,10 @@ def agent_plan(
         hold_reason=hold.reason if hold is not None and held else "",
         answers=answers,
     )
+
+
+def _awaits_report(decision: Decision) -> bool:
+    return decision.activity is not None and decision.activity.awaited
 
 
 def extend_most(decision: Decision) -> int:

@@ -22,6 +22,7 @@ from . import pods
 from .children import Children, serving_pod
 from .interruption import INTERRUPTED
 from .lifecycle import Decision
+from .starts import start_annotations
 from .times import format_time, parse_time
 
 _BY_INTERRUPTION = {
@@ -55,7 +56,8 @@ def last_stop(
     if stop_reason is not None:
         ended_now = status.stop_reason is None and (status.phase is not None or pods.any_active(children.pods))
         kills = decision.activity.oom_kills if decision.activity is not None else None
-        return _stop(now, stop_reason, message, kills) if ended_now else previous
+        stop = _stop(now, stop_reason, message, kills) | {"starts": start_annotations(server)}
+        return stop if ended_now else previous
     interrupted = next((c for c in conditions if c["type"] == INTERRUPTED), None)
     if interrupted is not None and interrupted not in [c.to_dict() for c in status.conditions]:
         return _stop(now, interruption_reason(interrupted["reason"], interrupted["message"]), interrupted["message"])

@@ -15,7 +15,6 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.lifecycle import FlavorLifecycle
 from devservers.api.user import DevServerUser
 from devservers_core.names import (
-    ANNOTATION_RESTARTED_AT,
     STOPPED_BY_END_OF_HOLD,
     STOPPED_BY_EXPIRATION,
     STOPPED_BY_IDLENESS,
@@ -27,12 +26,16 @@ from devservers_core.names import (
 from .holds import HoldInForce, hold_of
 from .idle import Activity, IdleTimeout, idle_stop, idle_timeout, last_activity
 from .planned_stop import Stop, with_notice
-from .time_limits import NO_DEFAULTS, TimeLimits, last_start, time_limits
-from .times import parse_time, whole_seconds
+from .starts import last_start, start_annotations
+from .time_limits import NO_DEFAULTS, TimeLimits, time_limits
+from .times import whole_seconds
 from .working_hours import working_hours_stop
 
 QUIET_REASONS = (STOPPED_BY_IDLENESS, STOPPED_BY_END_OF_HOLD, STOPPED_BY_WORKING_HOURS)
 """Stops of servers in which nothing happens. A later start undoes them, and nothing else."""
+
+_LASTING_REASONS = (*QUIET_REASONS, STOPPED_BY_EXPIRATION)
+"""Stops that only a start undoes: limits that are raised later start nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,9 @@ def decide(
     earliest counts. A deletion that is due comes before every kind of stop; the owner's suspension comes before the
     owner's own wish. A running server gets notice of a stop that nobody has announced.
     """
-    limits, deletes = time_limits(server, user, flavor, defaults), server.spec.lifecycle.on_expiry == "delete"
-    stays = _stays_stopped(server)
+    started = last_start(server, now)
+    limits, deletes = time_limits(server, user, flavor, defaults, started), server.spec.lifecycle.on_expiry == "delete"
+    stays = _stays_stopped(server, now)
     serves = server.status.pod_name is not None and server.spec.running and stays is None
     if user is not None and user.spec.suspended:
         serves = False
@@ -108,7 +112,8 @@ def decide(
     elif not server.spec.running:
         reason = STOPPED_BY_USER
     elif stays is not None:
-        return replace(known, running=False, stop_reason=stays)
+        stopped = replace(known, running=False, stop_reason=stays, requeue_after=remaining if deletes else None)
+        return stopped if deletes or due else replace(stopped, expires_at=None)
     elif due:
         return expired
     else:
@@ -146,16 +151,18 @@ def _expiry(server: DevServer, limits: TimeLimits, now: datetime, *, deletes: bo
     return late if late.at > stop.at else stop
 
 
-def _stays_stopped(server: DevServer) -> str | None:
-    """Why a quiet server was stopped, if nobody has started it since: only its status records that."""
+def _stays_stopped(server: DevServer, now: datetime) -> str | None:
+    """Why a server was stopped that stays so until a start, if there was none since: only its status records that."""
     status, last = server.status, server.status.last_stop
-    if last is None or last.reason not in QUIET_REASONS:
+    if last is None or last.reason not in _LASTING_REASONS:
         return None
-    if status.stop_reason not in (*QUIET_REASONS, STOPPED_BY_SUSPENSION):
+    if status.stop_reason not in (*_LASTING_REASONS, STOPPED_BY_SUSPENSION):
         return None
-    restarted = parse_time(server.metadata.annotations.get(ANNOTATION_RESTARTED_AT))
-    starts = [moment for moment in (last_start(server), restarted) if moment is not None]
-    return last.reason if all(moment <= last.at for moment in starts) else None
+    if last.starts is not None:
+        return last.reason if last.starts == start_annotations(server) else None
+    # An earlier version recorded the time only.
+    started = last_start(server, now)
+    return last.reason if started is None or started <= last.at else None
 
 
 def _quiet_stops(
@@ -164,7 +171,7 @@ def _quiet_stops(
     """The stops that wait until nothing happens in the server any more."""
     if known.activity is None:
         return
-    started = last_start(server)
+    started = last_start(server, now)
     yield idle_stop(known.activity, known.idle_timeout, known.hold, started)
     hours = (user.spec.working_hours if user is not None else None) or (
         flavor.spec.working_hours if flavor is not None else None

@@ -43,6 +43,8 @@ _QUIET = {
     STOPPED_BY_WORKING_HOURS: "WorkingHours",
 }
 """By the reason of a stop: Ready's reason."""
+_LASTING = _QUIET | {STOPPED_BY_EXPIRATION: "Expired"}
+"""The same for all stops that only a start undoes."""
 _SIGNAL_EXIT_CODE_BASE = 128
 
 
@@ -109,18 +111,20 @@ def _owner_not_found_message(server: DevServer) -> str:
 
 def _stop_reason_and_message(server: DevServer, decision: Decision) -> tuple[str, str]:
     start = f"Start it with `devctl start {server.name}`."
+    last = server.status.last_stop
+    if decision.next_stop is None and last is not None and last.reason == decision.stop_reason in _LASTING:
+        return _LASTING[last.reason], last.message
     if decision.stop_reason == STOPPED_BY_EXPIRATION:
         if decision.limits.cause == "expirationTime":
             return (
                 "Expired",
-                "Stopped at its expiration time. Set a later lifecycle.expirationTime to run it again.",
+                "Stopped at its expiration time (lifecycle.expirationTime). Set a later end and start it: "
+                f"`devctl update {server.name} --time 8h`, then `devctl start {server.name}`.",
             )
         if decision.limits.cause == "extendUntil":
             return "Expired", f"Stopped at the end of its extension. {start}"
         return "Expired", f"Stopped after {decision.limits.cause_text}. {start}"
     if decision.stop_reason in _QUIET:
-        if decision.next_stop is None and server.status.last_stop is not None:
-            return _QUIET[decision.stop_reason], server.status.last_stop.message
         cause = decision.next_stop.cause if decision.next_stop is not None else "a time without activity"
         return _QUIET[decision.stop_reason], f"Stopped after {cause}. {start}"
     if decision.stop_reason == STOPPED_BY_SUSPENSION:

@@ -15,9 +15,8 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.lifecycle import FlavorLifecycle, LifecycleLimits
 from devservers.api.user import DevServerUser
 from devservers_core.duration import parse_duration
-from devservers_core.names import ANNOTATION_STARTED_AT
 
-from .times import format_time, parse_time
+from .times import format_time
 
 NO_DEFAULTS = FlavorLifecycle()
 
@@ -51,15 +50,6 @@ class TimeLimits:
     """How long it may run from its last start to the end."""
 
 
-def last_start(server: DevServer) -> datetime | None:
-    """When the server was started last: the later of creation and the annotation `started-at`."""
-    created = server.metadata.creation_timestamp
-    restarted = parse_time(server.metadata.annotations.get(ANNOTATION_STARTED_AT))
-    if created is None or restarted is None:
-        return created
-    return max(created, restarted)
-
-
 def limit_of(field: str, server: DevServer, user: DevServerUser | None, flavor: DevServerFlavor | None) -> Limit | None:
     """The limit `field` of flavor and user, None where neither sets one or an override lifts them."""
     if server.spec.lifecycle.override is not None:
@@ -73,9 +63,10 @@ def time_limits(
     user: DevServerUser | None,
     flavor: DevServerFlavor | None = None,
     defaults: FlavorLifecycle = NO_DEFAULTS,
+    started: datetime | None = None,
 ) -> TimeLimits:
-    """The end of `server`; `defaults` are those of its flavor at its last start."""
-    lifecycle, started = server.spec.lifecycle, last_start(server)
+    """The end of `server`; `defaults` are those of its flavor at its last start, at `started` (None: its creation)."""
+    lifecycle, started = server.spec.lifecycle, started or server.metadata.creation_timestamp
     ends = list(_asked_ends(server, started, defaults))
     base = min(ends) if ends else None
     end = base

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devservers.observe.devserver import Children, observe, previous_status
+from devservers.observe.idle import Activity
 from devservers.observe.lifecycle import Decision, decide
+from devservers.observe.starts import last_start
 from devservers_core.types import Json
-from tests.support.operator.observe_objects import at, server, stamp, user
+from tests.support.operator.observe_objects import at, flavor, ready, running_pod, server, stamp, user, with_status
 
 TTL = {"lifecycle": {"timeToLive": "1h"}}
 
@@ -75,9 +78,69 @@ def test_decide_by_spec_start_owner_and_clock(
     assert expected is None or found == expected
 
 
+def expired(annotations: dict[str, str] | None = None, *, starts: bool = True) -> Json:
+    """The status of a server with those annotations that expired after an hour."""
+    known = server(None, annotations, **TTL)
+    children = Children(user=user(), flavor=flavor(), pods=(running_pod(),))
+    for now in (60, 61, 3800) if annotations else (60, 3600):
+        known = with_status(known, observe(known, children, decide(known, user(), at(now)), at(now)).status)
+    status = previous_status(known)
+    assert status["stopReason"] == "expired"
+    if not starts:  # as an earlier version wrote it
+        del status["lastStop"]["starts"]
+    return status
+
+
+@pytest.mark.parametrize("starts", [True, False])
+@pytest.mark.parametrize("changed", [{"timeToLive": "8h"}, {}, {"timeToLive": "1h", "override": {"reason": "demo"}}])
+def test_decide_expired_server_stays_stopped_until_a_start(changed: Json, starts: bool) -> None:
+    status = expired(starts=starts)
+    longer = server(status, lifecycle=changed)
+    found = decide(longer, user(), at(7200))
+    assert (found.running, found.stop_reason) == (False, "expired")
+    children = Children(user=user(), flavor=flavor())
+    assert ready(observe(longer, children, found, at(7200)).status)["message"] == status["lastStop"]["message"]
+    assert decide(server(status, restarted(7200), lifecycle=changed), user(), at(7200)).running
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "running"),
+    [
+        (None, 3400, True),  # a laptop that is behind
+        (None, 10**6, True),  # a laptop that is ahead
+        (10**6, 10**6, False),  # the start that the stop came after
+        (None, None, False),
+    ],
+)
+def test_decide_start_by_a_wrong_clock_undoes_a_stop_once(
+    before: float | None, after: float | None, running: bool
+) -> None:
+    status = expired(restarted(before) if before else {})
+    started = server(status, restarted(after) if after else {}, lifecycle={"timeToLive": "2h"})
+    assert decide(started, user(), at(3900)).running == running
+
+
+def test_decide_start_ahead_of_the_clock_counts_from_when_it_was_seen() -> None:
+    """Neither a limit nor idleness waits for a time of the future that somebody wrote."""
+    known = server(None, restarted(10**6), lifecycle={"timeToLive": "1h", "idleTimeout": "1h"})
+    children = Children(user=user(), flavor=flavor(), pods=(running_pod(first=100),))
+    known = with_status(known, observe(known, children, decide(known, user(), at(160)), at(160)).status)
+    seen = known.status.timeline[0].at
+    assert seen <= at(160)
+    limits = decide(known, user(), at(1000), activity=Activity(at(0), "cpu"))
+    assert limits.expires_at == seen + timedelta(hours=1)
+    assert limits.next_stop is not None
+    assert limits.next_stop.at == seen + timedelta(hours=1)
+
+
+def test_last_start_is_never_before_the_creation() -> None:
+    assert last_start(server(None, restarted(-3000)), at(60)) == at(0)
+    assert last_start(server(None, {"devservers.io/restarted-at": stamp(50)}), at(60)) == at(50)
+
+
 @given(st.integers(0, 10**5), st.integers(0, 10**5))
 def test_decide_requeue_after_is_when_the_decision_changes(started: int, now: int) -> None:
-    known = server(None, restarted(started), **TTL)
+    known, now = server(None, restarted(started), **TTL), started + now
     before = decide(known, None, at(now))
     wait = before.requeue_after
     assert (wait is not None) == before.running

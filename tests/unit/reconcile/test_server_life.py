@@ -208,6 +208,27 @@ def test_wish_of_the_last_seconds_puts_off_the_stop(scenario: Any, asked: Wish) 
     assert life.agents.plans[-1].answers[0].accepted
 
 
+@pytest.mark.parametrize("change", [{}, {"flavor": "large"}], ids=["restart", "update of the flavor"])
+def test_restart_counts_the_time_to_live_that_it_brings_from_itself(change: Json) -> None:
+    """A server runs for ten days before its flavor, or the one it is moved to, gets a default of three."""
+    life = Life(answering())
+    life.begin(persistentHomeSize="1Gi")
+    life.seconds = 240 * H
+    for name in ("small", "large"):
+        flavor = life.api.objects[("DevServerFlavor", "", name)]
+        flavor["spec"]["lifecycle"] = {"timeToLive": "3d", "maxTimeToLive": "3d"} if name == "large" else {}
+        flavor["spec"]["lifecycle"] |= {"timeToLive": "3d"}
+        life.cache.put(life.api.put(flavor))
+    life.settle()
+    life.change({"devservers.io/restarted-at": stamp(240 * H)}, **change)
+    life.settle()
+    life.seconds += 60
+    life.settle()
+    assert life.server()["status"]["phase"] == "Running"
+    assert life.server()["status"]["expiresAt"] == stamp(312 * H)
+    assert "plannedStop" not in life.server()["status"]
+
+
 def test_stop_keeps_reason_lines_and_oom_kills_of_the_last_report() -> None:
     life = Life(answering())
     life.begin(persistentHomeSize="1Gi")

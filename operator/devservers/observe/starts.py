@@ -1,0 +1,38 @@
+"""When a server was started last, by the annotations that a start and a restart write.
+
+Invariant: a start is never before the creation of the server and never in the future, whatever the clock was that wrote
+the annotation.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from devservers.api.devserver import DevServer
+from devservers_core.names import ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT
+
+from .times import parse_time
+
+_ANNOTATIONS = (ANNOTATION_STARTED_AT, ANNOTATION_RESTARTED_AT)
+_KEPT = 64
+"""Characters of an annotation that are kept: a time has fewer."""
+
+
+def last_start(server: DevServer, now: datetime) -> datetime | None:
+    """The latest of creation, start and restart; a restart begins with the flavor's defaults of its time.
+
+    An annotation that is ahead of `now` counts from when the operator saw it: from the first stage of the present
+    start, and from now while that has not begun.
+    """
+    created = server.metadata.creation_timestamp
+    if created is None:
+        return None
+    seen = server.status.timeline[0].at if server.status.stop_reason is None and server.status.timeline else now
+    moments = [parse_time(server.metadata.annotations.get(name)) for name in _ANNOTATIONS]
+    starts = [moment if moment <= now else min(seen, now) for moment in moments if moment is not None]
+    return max([created, *starts])
+
+
+def start_annotations(server: DevServer) -> str:
+    """What the annotations of the last start say, for a later comparison."""
+    return ",".join(server.metadata.annotations.get(name, "")[:_KEPT] for name in _ANNOTATIONS)
