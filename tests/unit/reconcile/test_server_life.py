@@ -458,6 +458,21 @@ def test_wish_is_granted_within_the_limits_or_refused_with_them(
     assert [entry for entry in life.api.log if entry.startswith("patch")] == ["patch DevServer/mydev"] * accepted
 
 
+def test_wishes_without_end_are_granted_three_in_half_a_minute() -> None:
+    """A hostile pod reports a new wish in each answer."""
+    life = Life(answering())
+    life.begin(lifecycle={"timeToLive": "100h"})
+    assert life.agents is not None
+    for number in range(60):
+        life.seconds = 100 + number
+        life.agents.answer = answering(life.seconds, Wish(f"w{number}", "extend", 60, "")).answer
+        life.settle()
+        answer = life.agents.plans[-1].answers[-1]
+        assert answer.accepted == (number % 30 < 3)
+        assert answer.accepted or answer.message == "Too many at once: ask again in half a minute."
+    assert [entry for entry in life.api.log if entry.startswith("patch")] == ["patch DevServer/mydev"] * 6
+
+
 def test_wish_at_an_old_version_is_granted_on_the_next_try() -> None:
     """Somebody else changed the server in between: the patch is refused, and the reconcile comes again."""
     life = Life(answering())
