@@ -7,6 +7,7 @@ import base64
 import json
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -289,6 +290,41 @@ def test_exchanger_sends_a_changed_stop_out_of_turn(monkeypatch: pytest.MonkeyPa
             extended = AgentPlan(NOW + timedelta(hours=hours), "expired", False, 120, RULE, 0, 0)
             scene.exchanger.plan("dev-ann", "mydev", "uid-1", extended)
             await eventually_async(partial(_stops_in, agent, hours * 3600), "the exchange")
+
+    run(test, monkeypatch)
+
+
+def test_exchanger_sends_nothing_after_the_last_plan_until_the_server_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old plan after the last one would call the stop off in the terminals."""
+
+    async def test(scene: Scene, agent: FakeAgent) -> None:
+        scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
+        await eventually_async(lambda: len(agent.plans) >= 1, "the exchange")
+        await scene.exchanger.final("dev-ann", "mydev", pod(), PLAN)
+        await asyncio.sleep(0.05)  # a turn that had begun before
+        sent = len(agent.plans)
+        await asyncio.sleep(0.6)  # three turns
+        assert len(agent.plans) == sent
+        scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
+        await eventually_async(lambda: len(agent.plans) > sent, "the exchange")
+        assert not agent.plans[-1]["final"]
+
+    run(test, monkeypatch)
+
+
+def test_exchanger_brings_answers_alone_out_of_turn_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(scene: Scene, agent: FakeAgent) -> None:
+        scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
+        await eventually_async(lambda: len(agent.plans) >= 1, "the exchange")
+        monkeypatch.setattr("devservers.runtime.agents.schedule.INTERVAL", 3600.0)
+        monkeypatch.setattr("devservers.runtime.agents.schedule.SHORT_INTERVAL", 3600.0)
+        await asyncio.sleep(0.5)  # what was due before
+        sent = len(agent.plans)
+        for number in range(10):
+            answered = replace(PLAN, answers=(WishAnswer(f"w{number}", False, "no"),))
+            scene.exchanger.plan("dev-ann", "mydev", "uid-1", answered)
+            await asyncio.sleep(0.1)
+        assert len(agent.plans) == sent + 1
 
     run(test, monkeypatch)
 
