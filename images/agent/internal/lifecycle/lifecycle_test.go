@@ -62,7 +62,7 @@ func plan(counter int64) *protocol.Plan {
 	return &protocol.Plan{
 		Version: 1, PodUID: "pod", Server: "dev-ada/box", Counter: counter,
 		Idle:   protocol.Idle{CPUMillicores: 50, GPUPercent: 5, SSHBytesPerMinute: 10000},
-		Limits: protocol.Limits{ExtendSeconds: 60, HoldSeconds: 60},
+		Limits: protocol.Limits{ExtendSeconds: 3600, HoldSeconds: 60},
 	}
 }
 

@@ -16,6 +16,9 @@ import (
 // later is how much later a stop has to be to be another one: plans arrive at any time within a second or two.
 const later = 30 * time.Second
 
+// remedyMinutes is how much more time a warning tells a person to ask for, where the limits allow as much.
+const remedyMinutes = 60
+
 var stages = []time.Duration{0, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute}
 
 // Announcer counts down to the planned stop between two plans.
@@ -28,8 +31,7 @@ type Announcer struct {
 	stop    *protocol.Stop
 	due     time.Duration
 	armed   time.Duration // the earliest that it was due since the stages began anew
-	extend  bool
-	hold    bool
+	most    map[string]int64 // seconds that `devserver extend` and `devserver hold` may ask for
 	stage   time.Duration // the smallest that was announced for this stop; -1 for none
 	warned  bool
 	pending map[string]bool // terminals that could not take it yet
@@ -41,7 +43,7 @@ type Announcer struct {
 // Plan takes over the stop of a plan; nil for none.
 func (announcer *Announcer) Plan(stop *protocol.Stop, final bool, limits protocol.Limits) {
 	announcer.mutex.Lock()
-	announcer.extend, announcer.hold = limits.ExtendSeconds > 0, limits.HoldSeconds > 0
+	announcer.most = map[string]int64{"extend": limits.ExtendSeconds, "hold": limits.HoldSeconds}
 	if stop == nil {
 		if announcer.stop != nil && announcer.warned {
 			announcer.show("devserver: the planned stop is called off")
@@ -126,9 +128,9 @@ func (announcer *Announcer) line(left time.Duration) string {
 	when, remedy := "now", ""
 	if left > 0 {
 		when = "in " + duration.Format(int64((left+time.Second-1)/time.Second))
-		switch command := remedies[announcer.stop.Reason]; {
-		case command == "extend" && announcer.extend, command == "hold" && announcer.hold:
-			remedy = fmt.Sprintf("; `devserver %s 1h` keeps it", command)
+		command := remedies[announcer.stop.Reason]
+		if minutes := min(remedyMinutes, announcer.most[command]/60); minutes > 0 {
+			remedy = fmt.Sprintf("; `devserver %s %s` keeps it", command, duration.Format(minutes*60))
 		}
 	}
 	return fmt.Sprintf("devserver: this server %s %s: %s%s", verb, when, Phrase(announcer.stop.Reason), remedy)

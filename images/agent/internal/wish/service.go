@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ const (
 	requestTimeout = 5 * time.Second
 	maxRequest     = 4 * 1024
 	maxClients     = 64
+	defaultReason  = "asked in the server" // the operator grants no hold without a reason
 )
 
 // Request is one line of JSON from the command.
@@ -196,7 +198,19 @@ func (service *Service) ask(request Request) (string, error) {
 	if request.Seconds <= 0 || request.Seconds > protocol.MaxSeconds {
 		return "", errors.New("the time is not between a second and ten years")
 	}
-	return service.Queue.Add(request.Command, request.Seconds, protocol.Printable(request.Reason, protocol.MaxReason))
+	reason := protocol.Printable(request.Reason, protocol.MaxReason)
+	if request.Command == protocol.HoldWish {
+		reason = holdReason(reason)
+	}
+	return service.Queue.Add(request.Command, request.Seconds, reason)
+}
+
+// holdReason is a hold's reason as the operator keeps it: with single spaces, and never empty.
+func holdReason(text string) string {
+	if reason := strings.Join(strings.Fields(text), " "); reason != "" {
+		return reason
+	}
+	return defaultReason
 }
 
 // floor is the time in whole minutes: a limit must not be rounded up.

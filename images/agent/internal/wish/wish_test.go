@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"devservers.io/agent/internal/protocol"
+	"devservers.io/agent/internal/warn"
 )
 
 func TestQueueKeepsAWishUntilItsAnswer(t *testing.T) {
@@ -151,6 +152,32 @@ func TestCommandAsks(t *testing.T) {
 		world.expect(0, "asked", "release")
 	}
 	world.expect(1, "8 requests wait", "extend", "1h")
+}
+
+// What a warning tells a person to type is a request that the operator can grant: within the limits, with a reason.
+func TestCommandOfAWarningIsOneThatWorks(t *testing.T) {
+	world := newWorld(t)
+	world.set(func(status *Status) { status.Limits = &protocol.Limits{ExtendSeconds: 1500, HoldSeconds: 28830} })
+	for _, reason := range []string{"idle", "holdEnded", "workingHours", "expired"} {
+		motd := filepath.Join(t.TempDir(), "motd")
+		announcer := &warn.Announcer{
+			Clock: func() time.Duration { return 0 }, Terminals: func() []warn.Terminal { return nil }, Motd: motd,
+		}
+		announcer.Plan(&protocol.Stop{InSeconds: 900, Reason: reason}, false, *world.status.Limits)
+		text, err := os.ReadFile(motd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := strings.Split(string(text), "`")
+		if len(parts) != 3 {
+			t.Fatalf("%q has no command", text)
+		}
+		world.expect(0, "asked", strings.Fields(parts[1])[1:]...)
+	}
+	hold := "hold 3600 asked in the server"
+	world.waiting(hold, hold, hold, "extend 1500 ")
+	world.expect(0, "asked", "hold", "1h", "--reason", " \x1b ")
+	world.waiting(hold, hold, hold, "extend 1500 ", hold)
 }
 
 func TestCommandWaitsForTheAnswer(t *testing.T) {
