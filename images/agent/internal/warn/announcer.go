@@ -30,9 +30,9 @@ type Announcer struct {
 	mutex   sync.Mutex
 	stop    *protocol.Stop
 	due     time.Duration
-	armed   time.Duration // the earliest that it was due since the stages began anew
+	armed   time.Duration    // the earliest that it was due since the stages began anew
 	most    map[string]int64 // seconds that `devserver extend` and `devserver hold` may ask for
-	stage   time.Duration // the smallest that was announced for this stop; -1 for none
+	stage   time.Duration    // the smallest that was announced for this stop; -1 for none
 	warned  bool
 	pending map[string]bool // terminals that could not take it yet
 	text    string

@@ -35,6 +35,18 @@ func (queue *Queue) Add(kind string, seconds int64, reason string) (string, erro
 	return id, nil
 }
 
+// Withdraw takes back a wish that waits.
+func (queue *Queue) Withdraw(id string) {
+	queue.mutex.Lock()
+	defer queue.mutex.Unlock()
+	for i, wish := range queue.waiting {
+		if wish.ID == id {
+			queue.waiting = append(queue.waiting[:i:i], queue.waiting[i+1:]...)
+			return
+		}
+	}
+}
+
 // Waiting are the wishes for a report.
 func (queue *Queue) Waiting() []protocol.Wish {
 	queue.mutex.Lock()

@@ -63,7 +63,8 @@ type Status struct {
 // Service answers the command.
 //
 // `devserver hold -- COMMAND` keeps its connection open while the command runs: a run, which counts as activity until
-// its time is over. Its hold ends with it, also when the client is killed.
+// its time is over. Its hold is renewed in steps while it lasts, so that a container that dies leaves a short one. It
+// ends with the last run, also when the client is killed; a hold that somebody else asked for meanwhile stays.
 type Service struct {
 	Queue  *Queue
 	Clock  func() time.Duration
@@ -72,8 +73,12 @@ type Service struct {
 	clients atomic.Int32
 	mutex   sync.Mutex
 	runs    map[net.Conn]time.Duration // until when each counts
-	held    bool                       // a run asked for the hold in force
-	release bool                       // it is to be released
+	held    string                     // the reason of the hold that the runs asked for; "" for none
+	until   time.Duration              // until when that hold was asked for
+	renew   time.Duration              // from when on it is asked for anew
+	asked   string                     // the id of the last wish of the runs
+	own     map[string]bool            // the reasons of such holds, also of one that ended just now
+	release string                     // the reason of the hold that is to be released; "" for none
 }
 
 // Serve answers until the listener is closed.
@@ -177,37 +182,48 @@ func (service *Service) ask(request Request) (string, error) {
 	if len([]rune(request.Reason)) > protocol.MaxReason {
 		return "", fmt.Errorf("the reason is longer than %d characters", protocol.MaxReason)
 	}
+	seconds, reason := request.Seconds, ""
 	if request.Command == protocol.ReleaseWish {
-		return service.Queue.Add(protocol.ReleaseWish, 0, "")
+		seconds = 0
+	} else if err := within(request, status.Limits); err != nil {
+		return "", err
 	}
-	if limits := status.Limits; limits != nil {
+	if request.Command == protocol.HoldWish {
+		reason = holdReason(request.Reason)
+	}
+	id, err := service.Queue.Add(request.Command, seconds, reason)
+	if err == nil && request.Command != protocol.Extend {
+		service.forget()
+	}
+	return id, err
+}
+
+// within is the error of a request that is beyond the limits; nil limits are left to the operator.
+func within(request Request, limits *protocol.Limits) error {
+	if limits != nil {
 		most, what := limits.ExtendSeconds, "extended by"
 		if request.Command == protocol.HoldWish {
 			most, what = limits.HoldSeconds, "held for"
 		}
 		if most == 0 && request.Command == protocol.HoldWish {
-			return "", errors.New("this server can't be held: its flavor or your user allows no hold")
+			return errors.New("this server can't be held: its flavor or your user allows no hold")
 		}
 		if most == 0 {
-			return "", errors.New("this server can't be extended now: it has no end, or has the latest that is allowed")
+			return errors.New("this server can't be extended now: it has no end, or has the latest that is allowed")
 		}
 		if request.Seconds > most {
-			return "", fmt.Errorf("this server can be %s at most %s now", what, floor(most))
+			return fmt.Errorf("this server can be %s at most %s now", what, floor(most))
 		}
 	}
 	if request.Seconds <= 0 || request.Seconds > protocol.MaxSeconds {
-		return "", errors.New("the time is not between a second and ten years")
+		return errors.New("the time is not between a second and ten years")
 	}
-	reason := protocol.Printable(request.Reason, protocol.MaxReason)
-	if request.Command == protocol.HoldWish {
-		reason = holdReason(reason)
-	}
-	return service.Queue.Add(request.Command, request.Seconds, reason)
+	return nil
 }
 
 // holdReason is a hold's reason as the operator keeps it: with single spaces, and never empty.
 func holdReason(text string) string {
-	if reason := strings.Join(strings.Fields(text), " "); reason != "" {
+	if reason := strings.Join(strings.Fields(protocol.Printable(text, protocol.MaxReason)), " "); reason != "" {
 		return reason
 	}
 	return defaultReason
@@ -219,65 +235,4 @@ func floor(seconds int64) string {
 		seconds -= seconds % 60
 	}
 	return duration.Format(seconds)
-}
-
-// begin starts a run, and asks for a hold unless one is in force that isn't a run's.
-func (service *Service) begin(conn net.Conn, request Request) (Response, bool) {
-	status := service.Status()
-	if status.Limits == nil {
-		return Response{Error: "the operator has sent no limits yet; try again in a minute"}, false
-	}
-	if request.Seconds == 0 {
-		request.Seconds = status.Limits.HoldSeconds
-	}
-	request.Command = protocol.HoldWish
-	service.mutex.Lock()
-	defer service.mutex.Unlock()
-	response := Response{}
-	if status.Hold == nil || service.held {
-		id, err := service.ask(request)
-		if err != nil {
-			return Response{Error: err.Error()}, false
-		}
-		response.ID, service.held, service.release = id, true, false
-	} else if status.Limits.HoldSeconds == 0 || request.Seconds > status.Limits.HoldSeconds {
-		return Response{Error: fmt.Sprintf("this server can be held for at most %s now", floor(status.Limits.HoldSeconds))}, false
-	}
-	if service.runs == nil {
-		service.runs = map[net.Conn]time.Duration{}
-	}
-	service.runs[conn] = service.Clock() + time.Duration(request.Seconds)*time.Second
-	return response, true
-}
-
-func (service *Service) end(conn net.Conn) {
-	service.mutex.Lock()
-	defer service.mutex.Unlock()
-	delete(service.runs, conn)
-	if len(service.runs) == 0 && service.held {
-		service.held, service.release = false, true
-	}
-	service.tryRelease()
-}
-
-func (service *Service) tryRelease() {
-	if service.release {
-		if _, err := service.Queue.Add(protocol.ReleaseWish, 0, ""); err == nil {
-			service.release = false
-		}
-	}
-}
-
-// Runs is how many runs count as activity now. It is asked for at every sample.
-func (service *Service) Runs() int {
-	service.mutex.Lock()
-	defer service.mutex.Unlock()
-	service.tryRelease()
-	count := 0
-	for _, until := range service.runs {
-		if service.Clock() < until {
-			count++
-		}
-	}
-	return count
 }
