@@ -65,6 +65,12 @@ def test_holds_none_says_so(api: ApiServer, devctl: Run) -> None:
     assert devctl("admin", "holds").stderr == "no server is held\n"
 
 
+def unused_with(condition: str) -> dict[str, Any]:
+    """The status of a server whose last activity that was measured is long ago, with a condition."""
+    conditions = [{"type": condition, "status": "True", "message": "gpu can't be read"}]
+    return {"lastActivity": {"at": ago(days=40), "source": "cpu"}, "conditions": conditions}
+
+
 def unused(api: ApiServer) -> None:
     """Servers of every kind: each one's name says what is to come of it."""
     old = ago(days=100)
@@ -74,6 +80,9 @@ def unused(api: ApiServer) -> None:
         server("dev-ann", "deleteme", created=old, running=False, status={"phase": "Stopped"}),
         server("dev-bob", "held", created=old, lifecycle=held(ago(days=-1))),
         server("dev-bob", "ephemeral", created=old, persistentHomeSize=None),
+        server("dev-bob", "unmeasured", created=old),
+        server("dev-bob", "unknown", created=old, status=unused_with("ActivityUnknown")),
+        server("dev-bob", "agentless", created=old, status=unused_with("AgentMissing")),
         server("dev-bob", "active", created=old, status={"lastActivity": {"at": ago(days=2), "source": "cpu"}}),
         server("dev-bob", "started", created=old, annotations={"devservers.io/started-at": ago(days=1)}),
         server("dev-bob", "fresh", created=ago(days=29)),
@@ -89,6 +98,9 @@ def test_cleanup_without_yes_lists_and_changes_nothing(api: ApiServer, devctl: R
         "deleteme": "delete",
         "held": "keep (held)",
         "ephemeral": "keep (its home is not persistent)",
+        "unmeasured": "keep (its activity is not known)",
+        "unknown": "keep (its activity is not known)",
+        "agentless": "keep (its activity is not known)",
         "stopme": "stop",
     }
     assert "nothing was changed" in done.stderr

@@ -1,7 +1,7 @@
 """`devctl admin cleanup`: stop and delete servers that nobody used for long.
 
-Invariant: without --yes nothing is changed; a home is never deleted, and no server whose home is not persistent is
-stopped. A server that changed since it was listed is left alone.
+Invariant: without --yes nothing is changed; a home is never deleted, and no server whose home is not persistent or
+whose activity is not known is stopped. A server that changed since it was listed is left alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from devctl.output import console, tables, times
 from devctl.resources.home import keeps_home
 from devctl.resources.lifecycle.all_servers import all_servers, last_used
 from devctl.resources.lifecycle.planned import hold_until, is_stopped
-from devctl.resources.server_state import phase
+from devctl.resources.server_state import phase, status_of, true_message
 from devservers_core.client.paths import server_path
 from devservers_core.errors import FAILURE, ApiError
 
@@ -44,7 +44,8 @@ def admin_cleanup_command(
     """List servers of all users that nobody used for long; with --yes stop those that run, and delete the stopped.
 
     A server is used when something happens in it, when it stops and when it is started. Homes are never deleted: a new
-    server of the name has the home again. A held server, and one that runs with a home that is not persistent, is kept.
+    server of the name has the home again. A held server is kept, and so is one that runs with a home that is not
+    persistent, or whose activity is not known.
     """
     seconds = validation.duration(unused, "--unused")
     steps = plan(all_servers(context), datetime.now(UTC), seconds)
@@ -83,9 +84,17 @@ def plan(servers: list[Json], now: datetime, seconds: int) -> list[Step]:
             steps.append(Step(server, used, "delete"))
         elif not keeps_home(server):
             steps.append(Step(server, used, "keep", "its home is not persistent"))
+        elif not _activity_known(server):
+            steps.append(Step(server, used, "keep", "its activity is not known"))
         else:
             steps.append(Step(server, used, "stop"))
     return sorted(steps, key=lambda step: step.used)
+
+
+def _activity_known(server: Json) -> bool:
+    """Whether the platform measures what happens in a running server; what it can't measure counts as in use."""
+    unmeasured = any(true_message(server, kind) is not None for kind in ("ActivityUnknown", "AgentMissing"))
+    return not unmeasured and times.parse_time((status_of(server).get("lastActivity") or {}).get("at")) is not None
 
 
 def _apply(context: Context, step: Step) -> bool:
