@@ -48,6 +48,8 @@ class Trace:
     agent_dies_at: float | None = None
     clock_jumps_at: float | None = None
     """When the operator's clock is set five minutes ahead."""
+    measured: bool = True
+    """False for work that no source measures, so that the server counts as idle all along (docs/guides/activity.md)."""
 
 
 def traces(seed: int = 7) -> list[Trace]:
@@ -57,7 +59,8 @@ def traces(seed: int = 7) -> list[Trace]:
         _trace("editor left open", 4 * HOUR, HOUR / 2, _typing(source), _editor),
         _trace("detached training", 8 * HOUR, 6 * HOUR, lambda sample: setattr(sample, "cpu_millicores", 900)),
         _trace("build", 3 * HOUR, HOUR, lambda sample: setattr(sample, "cpu_millicores", source.randint(1200, 2000))),
-        _trace("slow download over SSH", 5 * HOUR, 3 * HOUR, _download),
+        _trace("download over SSH", 5 * HOUR, 3 * HOUR, _download_over_ssh),
+        _unmeasured(_trace("detached download", 5 * HOUR, 3 * HOUR, _detached_download)),
         _trace("a person who thinks for 30 minutes", 6 * HOUR, 4 * HOUR, _thinking, _editor),
         _trace(
             "GPU busy and CPU idle", 6 * HOUR, 4 * HOUR, lambda sample: setattr(sample, "gpu_percent", 80), _gpu_idle
@@ -90,6 +93,11 @@ def _with(trace: Trace, agent_dies_at: float | None = None, clock_jumps_at: floa
     return trace
 
 
+def _unmeasured(trace: Trace) -> Trace:
+    trace.measured = False
+    return trace
+
+
 def _times(seconds: float) -> Iterator[float]:
     return (float(at) for at in range(0, int(seconds) + 1, SAMPLE_SECONDS))
 
@@ -108,8 +116,14 @@ def _editor(sample: Sample) -> None:
     sample.connected, sample.ssh_bytes, sample.cpu_millicores = True, EDITOR_BYTES, 6
 
 
-def _download(sample: Sample) -> None:
+def _download_over_ssh(sample: Sample) -> None:
+    """Files that are copied out of the server by scp or rsync: the bytes are those of an SSH connection."""
     sample.connected, sample.ssh_bytes, sample.cpu_millicores = True, 20_000, 4
+
+
+def _detached_download(sample: Sample) -> None:
+    """A slow `wget` in tmux that nobody is connected to: its bytes are on no SSH connection."""
+    sample.cpu_millicores = 4
 
 
 def _thinking(sample: Sample) -> None:

@@ -35,7 +35,8 @@ const (
   devserver hold TIME [--reason TEXT] [--wait]
                                         ask that neither idleness nor working hours stop it for TIME
   devserver hold [TIME] [--reason TEXT] -- COMMAND [ARG...]
-                                        run COMMAND and hold the server until it ends, for at most TIME
+                                        run COMMAND and hold the server until it ends, for at most TIME;
+                                        a download that nobody watches needs it: devserver hold -- wget URL
   devserver release [--wait]            ask to end the hold
   devserver help                        print this
 

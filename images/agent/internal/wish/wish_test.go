@@ -222,6 +222,7 @@ func TestCommandRefusesBadInput(t *testing.T) {
 	world.expect(0, "asked", "hold", "1h") // the operator judges
 	world.expect(1, "not between a second and ten years", "extend", "99999d")
 	world.expect(0, "devserver extend TIME", "help")
+	world.expect(0, "a download that nobody watches needs it: devserver hold -- wget URL", "help")
 	world.client.socket += "x"
 	world.expect(3, "agent can't be reached", "status")
 	world.expect(3, "was not started", "hold", "--", "true")
