@@ -38,6 +38,7 @@ const (
 	diskInterval    = time.Minute
 	listenRetry     = 5 * time.Second
 	sshPort         = 2222
+	leastStopping   = 30 * time.Second // between the final plan and the end of a server with a short grace period
 	maxGPUOutput    = 16 * 1024
 )
 
@@ -273,7 +274,9 @@ func (service *Service) warn() {
 // Handle takes over a plan and is the report on it.
 func (service *Service) Handle(plan *protocol.Plan) protocol.Report {
 	service.mutex.Lock()
-	service.plan, service.planned, service.announced = plan, service.clock(), false
+	if !service.stopping(plan) {
+		service.plan, service.planned, service.announced = plan, service.clock(), false
+	}
 	service.mutex.Unlock()
 	service.meter.SetThresholds(activity.Thresholds{
 		CPUMillicores: plan.Idle.CPUMillicores, GPUPercent: plan.Idle.GPUPercent, SSHBytesPerMinute: plan.Idle.SSHBytesPerMinute,
@@ -298,6 +301,16 @@ func (service *Service) Handle(plan *protocol.Plan) protocol.Report {
 		report.Lines = service.options.Lines()
 	}
 	return report
+}
+
+// stopping is whether the last plan was the final one, and the stop that it announced is still under way: another plan
+// that was sent meanwhile doesn't take it back.
+func (service *Service) stopping(plan *protocol.Plan) bool {
+	if plan.Final || service.plan == nil || !service.plan.Final || service.plan.Stop == nil {
+		return false
+	}
+	grace := time.Duration(service.plan.Stop.GracePeriodSeconds) * time.Second
+	return service.clock()-service.planned < max(grace, leastStopping)
 }
 
 func since(state activity.State, source string) *int64 {

@@ -186,6 +186,38 @@ func TestHandleOfAnUnreadableSourceIsActive(t *testing.T) {
 	}
 }
 
+// The operator's regular exchange may come once more before the pod is told to stop.
+func TestPlanAfterTheFinalOneDoesNotTakeTheStopBack(t *testing.T) {
+	service := newService(t)
+	now := time.Duration(0)
+	service.clock = func() time.Duration { return now }
+	service.announcer.Clock = service.clock
+	final := plan(1)
+	final.Final, final.Stop = true, &protocol.Stop{Reason: "suspended", GracePeriodSeconds: 120}
+	service.Handle(final)
+	service.warn()
+	id, _ := service.queue.Add(protocol.Extend, 60, "")
+	now = 119 * time.Second
+	late := plan(2)
+	late.Answers = []protocol.Answer{{ID: id}}
+	if report := service.Handle(late); len(report.Wishes) != 0 || len(report.Lines) != 0 {
+		t.Error(report.Wishes, report.Lines)
+	}
+	service.warn()
+	if reason, _ := service.Ending(); reason != "suspended" {
+		t.Errorf("%q", reason)
+	}
+	if text, err := os.ReadFile(service.announcer.Motd); err != nil || !strings.Contains(string(text), "stops now") {
+		t.Errorf("%q %v", text, err)
+	}
+	now = 2 * time.Minute // the stop was not carried out
+	service.Handle(plan(3))
+	service.warn()
+	if reason, _ := service.Ending(); reason != "" {
+		t.Errorf("%q", reason)
+	}
+}
+
 func TestHoldEndsByItselfBetweenPlans(t *testing.T) {
 	service := newService(t)
 	now := time.Duration(0)
