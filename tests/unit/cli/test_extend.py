@@ -174,6 +174,29 @@ def test_extend_with_override_writes_the_reason_and_no_limit_counts(api: ApiServ
     assert change(api)["spec"]["lifecycle"]["override"] == {"reason": "release week"}
 
 
+def test_extend_no_override_takes_it_away_also_from_a_stopped_server(api: ApiServer, devctl: Run) -> None:
+    put_server(api, lifecycle={"override": {"reason": "demo"}}, running=False, status={"phase": "Stopped"})
+    done = devctl("extend", "mydev", "--no-override")
+    assert change(api) == {
+        "metadata": {"uid": "u1", "resourceVersion": "1"},
+        "spec": {"lifecycle": {"override": None}},
+    }
+    assert "the limits of flavor and user count for mydev again" in done.stderr
+
+
+def test_extend_no_override_without_one_changes_nothing(api: ApiServer, devctl: Run) -> None:
+    put_server(api)
+    assert "mydev has no override" in devctl("extend", "mydev", "--no-override").stderr
+    assert api.writes == []
+
+
+@pytest.mark.parametrize("words", [["2h"], ["--override", "--reason", "demo"], ["--until", "18:00"]])
+def test_extend_no_override_with_another_option_is_refused(api: ApiServer, devctl: Run, words: list[str]) -> None:
+    put_server(api, lifecycle={"override": {"reason": "demo"}})
+    assert "--no-override stands alone" in devctl("extend", "mydev", "--no-override", *words, code=2).stderr
+    assert api.writes == []
+
+
 def test_extend_status_written_meanwhile_is_tried_again(api: ApiServer, devctl: Run) -> None:
     put_server(api)
     with_operator(api)

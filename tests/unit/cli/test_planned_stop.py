@@ -163,6 +163,11 @@ def test_describe_shows_limits_hold_and_planned_stop(api: ApiServer, devctl: Run
     assert "TimeLimited:  at most 12h by the flavor" in shown
 
 
+def test_describe_shows_an_override_without_an_extension(api: ApiServer, devctl: Run) -> None:
+    put(api, server({"override": {"reason": "release week"}}))
+    assert "Override:     no limit of its flavor or owner counts: release week" in devctl("describe", "mydev").stdout
+
+
 def test_describe_stopped_server_says_why_and_shows_its_last_output(api: ApiServer, devctl: Run) -> None:
     last = {"at": "2026-05-01T10:00:00Z", "reason": "idle", "message": "nothing happened in it for 1h", "oomKills": 2}
     put(api, server(running=False, phase="Stopped", stopReason="idle", lastStop=last))

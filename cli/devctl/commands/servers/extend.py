@@ -1,4 +1,4 @@
-"""`devctl extend`: gives a running server more time.
+"""`devctl extend`: gives a running server more time, and takes an override of its limits away.
 
 Invariant: one write, which counts on the object that was read; no other time limit of the server is changed.
 """
@@ -37,7 +37,15 @@ def extend_command(
     time: Annotated[str | None, typer.Option("--time", metavar="DURATION", help="The same as an option.")] = None,
     until_: Until = None,
     override: Annotated[
-        bool, typer.Option("--override", help="Administrators: beyond the limits of flavor and user; with --reason.")
+        bool,
+        typer.Option(
+            "--override",
+            help="Administrators: beyond the limits of flavor and user, all of which it lifts until --no-override;"
+            " with --reason.",
+        ),
+    ] = False,
+    no_override: Annotated[
+        bool, typer.Option("--no-override", help="Let the limits count again; takes no duration.")
     ] = False,
     reason: Annotated[
         str | None, typer.Option("--reason", metavar="TEXT", help="Why --override; it is recorded.")
@@ -48,6 +56,10 @@ def extend_command(
     The time is added to the server's end, not to now: with 30 minutes left, 2h makes 2h30m. Every warning of the end
     comes again. The next `devctl start` begins with the server's own time limit.
     """
+    if no_override:
+        if duration or time or until_ or override or reason:
+            raise CommandError("--no-override stands alone", f"write `devctl extend {name} --no-override`", USAGE)
+        return _remove_override(context, name)
     now = datetime.now(UTC)
     asked = until.one_of(duration, time, until_, zone.time_zone(context), now)
     if override != bool(reason):
@@ -70,6 +82,19 @@ def extend_command(
     assert written is not None
     assert target is not None
     return _report(context, written, target)
+
+
+def _remove_override(context: Context, name: str) -> int:
+    """Let the limits of flavor and user count again for a server, which may be stopped; return the exit code."""
+
+    def build(server: Json) -> Json | None:
+        return {"spec": {"lifecycle": {"override": None}}} if lifecycle_of(server).get("override") else None
+
+    if change_server(context, name, "extend", build, ["lifecycle.override"]) is None:
+        console.info(f"{name} has no override")
+    else:
+        console.info(f"the limits of flavor and user count for {name} again; `devctl describe {name}` shows its end")
+    return 0
 
 
 def _target(server: Json, asked: until.TimeLimit) -> datetime:

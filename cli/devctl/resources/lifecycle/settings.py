@@ -88,13 +88,15 @@ def facts(server: Json, zone: tzinfo | None) -> list[tuple[str, str]]:
         time = times.parse_time(str(text)) if text else None
         return until.show(time.astimezone(zone)) if time else None
 
+    override = (lifecycle.get("override") or {}).get("reason")
     if lifecycle.get("timeToLive"):
         lines.append(("Time limit", f"{lifecycle['timeToLive']} from the last start"))
     elif until_time := at(lifecycle.get("expirationTime")):
         lines.append(("Time limit", f"until {until_time}"))
     if extended := at(lifecycle.get("extendUntil")):
-        override = (lifecycle.get("override") or {}).get("reason")
         lines.append(("Extended", f"until {extended}" + (f" (beyond the limits: {override})" if override else "")))
+    if override:
+        lines.append(("Override", f"no limit of its flavor or owner counts: {override}"))
     if lifecycle.get("autoShutdown") is False:
         lines.append(("Idle timeout", "none"))
     elif lifecycle.get("idleTimeout"):
