@@ -231,3 +231,40 @@ def test_create_time_settings_over_a_limit_are_refused_with_the_number(
     assert says in devctl("create", "mydev", *words, code=6).stderr
     assert api.writes == []
     devctl("create", "mydev", "--time", "8h", "--idle-timeout", "2h")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            [],
+            [
+                "it stops 12h after its start (the flavor's default); each `devctl start` begins the time anew",
+                "it stops when nothing happened in it for 1h (the flavor's default)",
+            ],
+        ),
+        (["--time", "2h"], ["it stops 2h after its start; each `devctl start` begins the time anew"]),
+        (
+            ["--time", "until 2099-12-24T18:00:00Z"],
+            ["it stops at ", "it stops 12h after its start at the latest (the flavor's default)"],
+        ),
+        (["--idle-timeout", "30m"], ["it stops when nothing happened in it for 30m\n"]),
+    ],
+)
+def test_create_says_the_times_in_force_and_where_they_come_from(
+    api: ApiServer, devctl: Run, words: list[str], says: list[str]
+) -> None:
+    flavor = {"resources": {}, "lifecycle": {"timeToLive": "12h", "idleTimeout": "1h"}}
+    api.put("/apis/devservers.io/v1/devserverflavors/cpu-small", spec=flavor)
+    stderr = devctl("create", "mydev", *words).stderr
+    for part in says:
+        assert part in stderr
+
+
+def test_create_says_a_limit_that_counts_instead_of_a_default(api: ApiServer, devctl: Run) -> None:
+    flavor = {"resources": {}, "lifecycle": {"timeToLive": "12h", "maxIdleTimeout": "4h"}}
+    api.put("/apis/devservers.io/v1/devserverflavors/cpu-small", spec=flavor)
+    api.put("/apis/devservers.io/v1/devserverusers/ann", spec={"lifecycle": {"maxTimeToLive": "8h"}})
+    stderr = devctl("create", "mydev").stderr
+    assert "it stops 8h after its start (the user's maxTimeToLive)" in stderr
+    assert "it stops when nothing happened in it for 4h (the flavor's maxIdleTimeout)" in stderr

@@ -33,6 +33,14 @@ def test_flavors_range_shows_request_and_limit(api: ApiServer, devctl: Run) -> N
     assert "FREE" not in found["NAME"], "nobody could fill it"
 
 
+def test_flavors_wide_shows_the_default_times(api: ApiServer, devctl: Run) -> None:
+    put_flavor(api, "gpu", "4", spec={"lifecycle": {"timeToLive": "12h", "idleTimeout": "1h", "maxIdleTimeout": "8h"}})
+    found = rows(devctl("flavors", "-o", "wide").stdout)
+    assert found["NAME"][4:8] == ["TIME", "IDLE", "SHM", "NODES"]
+    assert found["gpu"][4:8] == ["12h", "1h", "1Gi", "any"]
+    assert found["cpu-small"][4:6] == ["-", "-"]
+
+
 def test_flavors_with_quota_counts_remaining_servers(api: ApiServer, devctl: Run) -> None:
     hard, used = {"requests.cpu": "4"}, {"requests.cpu": "3"}
     api.put(f"{QUOTAS}/dev-user", spec={"hard": hard}, status={"hard": hard, "used": used})

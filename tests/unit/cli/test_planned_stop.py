@@ -163,6 +163,29 @@ def test_describe_shows_limits_hold_and_planned_stop(api: ApiServer, devctl: Run
     assert "TimeLimited:  at most 12h by the flavor" in shown
 
 
+@pytest.mark.parametrize(
+    ("lifecycle", "time", "idle"),
+    [
+        ({}, "12h from the last start (the flavor's default)", "1h (the flavor's default)"),
+        ({"timeToLive": "2h", "idleTimeout": "30m"}, "2h from the last start\n", "30m\n"),
+        ({"timeToLive": "20h", "autoShutdown": False}, "15h from the last start (the user's maxTimeToLive)",
+         "4h (the flavor's maxIdleTimeout)"),
+        ({"timeToLive": "20h", "autoShutdown": False, "override": {"reason": "demo"}}, "20h from the last start\n",
+         "none\n"),
+    ],
+)  # fmt: skip
+def test_describe_shows_the_times_in_force_and_where_they_come_from(
+    api: ApiServer, devctl: Run, lifecycle: dict[str, Any], time: str, idle: str
+) -> None:
+    flavor = {"timeToLive": "12h", "idleTimeout": "1h", "maxIdleTimeout": "4h", "maxTimeToLive": "1d"}
+    api.put("/apis/devservers.io/v1/devserverflavors/cpu-small", spec={"resources": {}, "lifecycle": flavor})
+    api.put("/apis/devservers.io/v1/devserverusers/ann", spec={"lifecycle": {"maxTimeToLive": "15h"}})
+    put(api, server(lifecycle))
+    shown = devctl("describe", "mydev").stdout
+    assert f"Time limit:   {time}" in shown
+    assert f"Idle timeout: {idle}" in shown
+
+
 def test_describe_shows_an_override_without_an_extension(api: ApiServer, devctl: Run) -> None:
     put(api, server({"override": {"reason": "release week"}}))
     assert "Override:     no limit of its flavor or owner counts: release week" in devctl("describe", "mydev").stdout

@@ -32,7 +32,10 @@ def flavors_command(
     aws: Annotated[bool, typer.Option("--aws", help="Only those of AWS machines: GPUs, GPU memory, capacity.")] = False,
     every: Annotated[bool, typer.Option("--all", "-A", help="Also those that you may not use.")] = False,
 ) -> None:
-    """List the sizes a server can have: those that you may use."""
+    """List the sizes a server can have: those that you may use.
+
+    With -o wide TIME and IDLE are the time limit and the idle timeout of servers that name none of their own.
+    """
     from devservers_core.client.paths import flavor_path
 
     form = context.output(output)
@@ -101,6 +104,8 @@ def _row(
     row["FREE"] = f"{free[0]} of {free[1]}" if free else "-"
     if wide:
         selector = ",".join(f"{key}={value}" for key, value in (spec.get("nodeSelector") or {}).items())
+        lifecycle = spec.get("lifecycle") or {}
+        row |= {"TIME": str(lifecycle.get("timeToLive") or "-"), "IDLE": str(lifecycle.get("idleTimeout") or "-")}
         row |= {"SHM": str(spec.get("shmSize", "1Gi")), "NODES": selector or "any"}
     row["DESCRIPTION"] = str(spec.get("description", ""))
     return row

@@ -179,7 +179,8 @@ def create_command(
             f"devserver/{request.name} created in {context.namespace}"
             f" ({request.flavor}, {_describe_home(request, home_before)})"
         )
-        for line in settings.sentences(request.lifecycle, zone.time_zone(context)):
+        in_force = limits.read_limits(context, flavor_name)
+        for line in settings.sentences(request.lifecycle, zone.time_zone(context), in_force):
             console.info(line)
     if limit is None:
         if form == "table":

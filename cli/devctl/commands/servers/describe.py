@@ -22,6 +22,7 @@ from devservers_core.errors import NOT_FOUND, CommandError
 
 if TYPE_CHECKING:
     from devctl.context import Context
+    from devctl.resources.lifecycle.limits import Limits
     from devservers_core.types import Json
 
 
@@ -50,8 +51,8 @@ def describe_command(
 ) -> None:
     """Show everything about a server: state, reasons, timeline, volumes, recent events.
 
-    Time limits count from the last start. For a week it also says why and when a server that is deleted ended, with its
-    last output and how to get its home back.
+    Time limits count from the last start; a default of the flavor is shown as it is now. For a week it also says why
+    and when a server that is deleted ended, with its last output and how to get its home back.
 
     Values that look like secrets are shown as ***, unless --show-env is given. json and yaml have them as they are.
     """
@@ -70,10 +71,14 @@ def describe_command(
         _print_trace(server)
         return
     from devctl.resources.home import home_claim
+    from devctl.resources.lifecycle.limits import read_limits
     from devctl.resources.queue import position
 
     home = home_claim(context, server["metadata"]["name"])
-    for line in description(server, position(context, server), home, show_env=show_env, zone=time_zone(context)):
+    limits = read_limits(context, str((server.get("spec") or {}).get("flavor")))
+    for line in description(
+        server, position(context, server), home, show_env=show_env, zone=time_zone(context), limits=limits
+    ):
         console.echo(line)
     if phase(server) == "Stopped" and (record := ended.read_record(context, name)):
         for line in ended.output_lines(record) if ended.is_about(record, server) else []:
@@ -130,11 +135,12 @@ def description(
     *,
     show_env: bool = False,
     zone: tzinfo | None = UTC,
+    limits: Limits | None = None,
 ) -> list[str]:
     """The lines of `devctl describe`, without events.
 
     `position` is the server's in its queue, `home` the volume claim of its home, `zone` that of the times,
-    None for this machine's.
+    None for this machine's, `limits` those of flavor and user.
     """
     from devctl.output.progress import stage_line
     from devctl.resources.home import home_line
@@ -192,7 +198,7 @@ def description(
         source = secret["name"] if key == names.DEFAULT_SECRET_KEY else f"{secret['name']}/{key}"
         field("Secret", f"{target} from {source}")
     field("Age", times.age(metadata.get("creationTimestamp")))
-    for label, value in facts(server, zone):
+    for label, value in facts(server, zone, limits):
         field(label, value)
     field("Endpoint", status.get("endpoint"))
     field("Pod", status.get("podName"))

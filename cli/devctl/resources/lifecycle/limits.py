@@ -5,7 +5,8 @@ Invariant: read with the user's rights; a limit that can't be read limits nothin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,10 @@ class Limits:
     hold: int | None = None
     default_time_to_live: int | None = None
     """timeToLive of servers of the flavor that have none."""
+    default_idle_timeout: int | None = None
+    """idleTimeout of servers of the flavor that have none."""
+    whose: Mapping[str, str] = field(default_factory=dict)
+    """Which of the two each limit is by its field: `the flavor's` or `the user's`."""
 
 
 def read_limits(context: Context, flavor: str) -> Limits:
@@ -43,16 +48,27 @@ def read_limits(context: Context, flavor: str) -> Limits:
     specs = [_spec(context, flavor_path(flavor)), *([_spec(context, user_path(user))] if user else [])]
     limits = [spec.get("lifecycle") or {} for spec in specs]
 
-    def smallest(field: str) -> int | None:
-        amounts = [seconds for limit in limits if (seconds := _seconds(limit.get(field))) is not None]
-        return min(amounts, default=None)
+    whose: dict[str, str] = {}
+
+    def smallest(name: str) -> int | None:
+        amounts = [
+            (seconds, owner)
+            for limit, owner in zip(limits, ("the flavor's", "the user's"), strict=False)
+            if (seconds := seconds_of(limit.get(name))) is not None
+        ]
+        if not amounts:
+            return None
+        seconds, whose[name] = min(amounts, key=lambda amount: amount[0])
+        return seconds
 
     return Limits(
         smallest("maxTimeToLive"),
         smallest("maxExtension"),
         smallest("maxIdleTimeout"),
         smallest("maxHold"),
-        _seconds(limits[0].get("timeToLive")),
+        seconds_of(limits[0].get("timeToLive")),
+        seconds_of(limits[0].get("idleTimeout")),
+        whose,
     )
 
 
@@ -89,9 +105,9 @@ def check_end(end: datetime, server: Json, limits: Limits) -> None:
 
 def check_amounts(lifecycle: Json, limits: Limits, start: datetime) -> None:
     """Raise CommandError (refused) for time settings that are over a limit; `start` is that of the server."""
-    seconds = _seconds(lifecycle.get("timeToLive"))
+    seconds = seconds_of(lifecycle.get("timeToLive"))
     check(seconds, limits.time_to_live, "a time limit", "--time")
-    check(_seconds(lifecycle.get("idleTimeout")), limits.idle_timeout, "an idle timeout", "--idle-timeout")
+    check(seconds_of(lifecycle.get("idleTimeout")), limits.idle_timeout, "an idle timeout", "--idle-timeout")
     if lifecycle.get("autoShutdown") is False and limits.idle_timeout is not None:
         raise validation.refusal(
             f"an idle timeout is in force here: at most {times.duration(limits.idle_timeout)} is allowed",
@@ -107,7 +123,7 @@ def check_settings(lifecycle: Json, server: Json, limits: Limits) -> None:
     start, name = started_at(server), server["metadata"]["name"]
     begins = start if start is not None and not is_stopped(server) else datetime.now(UTC)
     check_amounts(lifecycle, limits, begins)
-    seconds = _seconds(lifecycle.get("timeToLive"))
+    seconds = seconds_of(lifecycle.get("timeToLive"))
     if seconds is not None and start is not None and not is_stopped(server):
         ran = (datetime.now(UTC) - start).total_seconds()
         if ran >= seconds:
@@ -122,7 +138,7 @@ def base_end(server: Json, limits: Limits) -> datetime | None:
     lifecycle = lifecycle_of(server)
     if not lifecycle.get("extendUntil"):
         return times.parse_time(status_of(server).get("expiresAt"))
-    start, seconds = started_at(server), _seconds(lifecycle.get("timeToLive"))
+    start, seconds = started_at(server), seconds_of(lifecycle.get("timeToLive"))
     seconds = limits.default_time_to_live if seconds is None else seconds
     ends = [start + timedelta(seconds=seconds)] if start and seconds is not None else []
     if at := times.parse_time(lifecycle.get("expirationTime")):
@@ -155,7 +171,8 @@ def _spec(context: Context, path: str) -> Json:
         return {}
 
 
-def _seconds(text: object) -> int | None:
+def seconds_of(text: object) -> int | None:
+    """The seconds of a duration; None for none, and for what is not a duration."""
     try:
         return int(parse_duration(str(text)).total_seconds()) if text else None
     except InvalidValueError:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from devctl import validation
 from devctl.output import times
-from devctl.resources.lifecycle import until
+from devctl.resources.lifecycle import in_force, until
+from devctl.resources.lifecycle.limits import Limits, exact
 from devctl.resources.lifecycle.planned import hold_until, last_active, lifecycle_of, next_stop
 from devservers_core.errors import REFUSED, CommandError
 
@@ -52,19 +53,30 @@ def change(time_limit: str | None, idle_timeout: str | None, grace: str | None, 
     return lifecycle
 
 
-def sentences(lifecycle: Json, zone: tzinfo | None) -> list[str]:
-    """What time settings mean, one line each."""
+def sentences(lifecycle: Json, zone: tzinfo | None, limits: Limits | None = None) -> list[str]:
+    """What time settings mean, one line each; with `limits` also the defaults and limits that count instead."""
     lines = []
-    if lifecycle.get("timeToLive"):
-        lines.append(f"it stops {lifecycle['timeToLive']} after its start; each `devctl start` begins the time anew")
+    limits = limits or Limits()
     at = times.parse_time(lifecycle.get("expirationTime"))
     if at is not None:
         lines.append(f"it stops at {until.show(at.astimezone(zone))}")
-    if lifecycle.get("autoShutdown") is False:
+    limit, idle = in_force.time_limit(lifecycle, limits), in_force.idle_timeout(lifecycle, limits)
+    if limit.seconds is not None:
+        latest = " at the latest" if at is not None else ""
+        lines.append(
+            f"it stops {exact(limit.seconds)} after its start{latest}{_of(limit)};"
+            " each `devctl start` begins the time anew"
+        )
+    if idle.seconds is not None:
+        lines.append(f"it stops when nothing happened in it for {exact(idle.seconds)}{_of(idle)}")
+    elif lifecycle.get("autoShutdown") is False:
         lines.append("it does not stop when nothing happens in it, where your limits allow that")
-    elif lifecycle.get("idleTimeout"):
-        lines.append(f"it stops when nothing happened in it for {lifecycle['idleTimeout']}")
     return lines
+
+
+def _of(time: in_force.InForce) -> str:
+    """Where a time comes from, in parentheses; empty for the server's own."""
+    return f" ({time.source})" if time.source else ""
 
 
 def time_over(server: Json) -> CommandError | None:
@@ -80,27 +92,32 @@ def time_over(server: Json) -> CommandError | None:
     )
 
 
-def facts(server: Json, zone: tzinfo | None) -> list[tuple[str, str]]:
-    """The lines of `devctl describe` about time: what is set, what is planned, what happened last."""
+def facts(server: Json, zone: tzinfo | None, limits: Limits | None = None) -> list[tuple[str, str]]:
+    """The lines of `devctl describe` about time: what is set, what is planned, what happened last.
+
+    With `limits` the time limit and the idle timeout are those that count, with their source.
+    """
     lifecycle, lines = lifecycle_of(server), []
+    limits = limits or Limits()
+    limit, idle = in_force.time_limit(lifecycle, limits), in_force.idle_timeout(lifecycle, limits)
 
     def at(text: object) -> str | None:
         time = times.parse_time(str(text)) if text else None
         return until.show(time.astimezone(zone)) if time else None
 
     override = (lifecycle.get("override") or {}).get("reason")
-    if lifecycle.get("timeToLive"):
-        lines.append(("Time limit", f"{lifecycle['timeToLive']} from the last start"))
-    elif until_time := at(lifecycle.get("expirationTime")):
+    if limit.seconds is not None:
+        lines.append(("Time limit", f"{exact(limit.seconds)} from the last start{_of(limit)}"))
+    if until_time := at(lifecycle.get("expirationTime")):
         lines.append(("Time limit", f"until {until_time}"))
     if extended := at(lifecycle.get("extendUntil")):
         lines.append(("Extended", f"until {extended}" + (f" (beyond the limits: {override})" if override else "")))
     if override:
         lines.append(("Override", f"no limit of its flavor or owner counts: {override}"))
-    if lifecycle.get("autoShutdown") is False:
+    if idle.seconds is not None:
+        lines.append(("Idle timeout", exact(idle.seconds) + _of(idle)))
+    elif lifecycle.get("autoShutdown") is False:
         lines.append(("Idle timeout", "none"))
-    elif lifecycle.get("idleTimeout"):
-        lines.append(("Idle timeout", str(lifecycle["idleTimeout"])))
     if lifecycle.get("gracePeriod"):
         lines.append(("Grace period", str(lifecycle["gracePeriod"])))
     if held := hold_until(server):
