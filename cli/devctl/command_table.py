@@ -43,7 +43,7 @@ COMMANDS: dict[str, Command] = {
     "describe": Command(
         "servers.describe", "Show everything about a server: state, reasons, timeline, events", "Servers", "bastion"
     ),
-    "stop": Command("servers.lifecycle", "Stop a server and keep its home", "Servers", "bastion"),
+    "stop": Command("servers.lifecycle", "Stop a server; a persistent home stays", "Servers", "bastion"),
     "start": Command("servers.lifecycle", "Start a stopped server", "Servers", "bastion"),
     "restart": Command("servers.lifecycle", "Restart a server with a fresh container", "Servers", "bastion"),
     "update": Command(
@@ -52,7 +52,9 @@ COMMANDS: dict[str, Command] = {
     "extend": Command("servers.extend", "Give a running server more time", "Servers", "bastion"),
     "hold": Command("servers.hold", "Keep a server running though nothing happens in it", "Servers", "bastion"),
     "release": Command("servers.hold", "End a hold", "Servers", "bastion"),
-    "delete": Command("servers.delete", "Delete a server; its home stays unless --purge", "Servers", "bastion"),
+    "delete": Command(
+        "servers.delete", "Delete a server; a persistent home stays unless --purge", "Servers", "bastion"
+    ),
     "registry": Command("access.registry", "Private image registries: login, list, logout", "Servers", "bastion"),
     "volume": Command("volumes.volume", "Volumes: create, list, grow, delete, snapshot, restore", "Servers", "bastion"),
     "secret": Command("access.secret", "Secrets of your servers: set, list, delete", "Servers", "bastion"),

@@ -27,9 +27,10 @@ def after(**passed: float) -> str:
 
 
 def server(lifecycle: dict[str, Any] | None = None, *, running: bool = True, **status: Any) -> dict[str, Any]:
+    spec = {"flavor": "cpu-small", "persistentHomeSize": "10Gi", "running": running, "lifecycle": lifecycle or {}}
     return {
         "metadata": {"name": "mydev", "namespace": "dev-ann", "creationTimestamp": "2026-01-01T00:00:00Z"},
-        "spec": {"flavor": "cpu-small", "running": running, "lifecycle": lifecycle or {}},
+        "spec": spec,
         "status": {"phase": "Running", **status},
     }
 
@@ -100,6 +101,15 @@ def test_notice_names_what_keeps_the_server(
     lifecycle: dict[str, Any], status: dict[str, Any], expected: str | None
 ) -> None:
     assert planned.notice(server(lifecycle, **status), NOW) == expected
+
+
+def test_notice_of_a_server_without_a_persistent_home_says_what_is_lost() -> None:
+    soon = server(plannedStop={"at": "2026-11-30T12:05:00Z", "reason": "idle"})
+    del soon["spec"]["persistentHomeSize"]
+    assert planned.notice(soon, NOW) == (
+        "mydev stops in 5m00s (idle), and its files in /home/dev are lost;"
+        " `devctl hold mydev 8h --reason TEXT` keeps it"
+    )
 
 
 @pytest.mark.parametrize(

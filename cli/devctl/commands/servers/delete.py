@@ -28,7 +28,7 @@ def delete_command(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     purge: Annotated[bool, typer.Option("--purge", help="Delete its home as well. This cannot be undone.")] = False,
 ) -> None:
-    """Delete a server. Its home stays, for a new server of the same name, unless --purge is given."""
+    """Delete a server. A persistent home stays, for a new server of its name, unless --purge is given."""
     from devservers_core.client.paths import core_path, server_path
 
     validation.server_name(name)

@@ -43,7 +43,7 @@ def stop_command(
     ] = None,
     yes: Yes = False,
 ) -> int:
-    """Stop a server and free what it uses. Its home stays; `devctl start` brings it back.
+    """Stop a server and free what it uses. A persistent home stays; `devctl start` brings the server back.
 
     If its home or another of its volumes is being deleted, you are asked first: it is lost when the server stops.
     """
@@ -110,7 +110,7 @@ def restart_command(
     wait: Wait = None,
     yes: Yes = False,
 ) -> int:
-    """Restart a server with a fresh container: its processes end, its home stays.
+    """Restart a server with a fresh container: its processes end, a persistent home stays.
 
     Changes of its flavor and of the platform's image take effect. A server that got its GPU from a queue gives it
     back and waits again; you are asked first.

@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from devctl.output import console, times
+from devctl.resources.home import keeps_home
 from devctl.resources.server_state import phase, status_of
+from devservers_core import names
 
 if TYPE_CHECKING:
     from devservers_core.types import Json
@@ -104,7 +106,8 @@ def notice(server: Json, now: datetime | None = None) -> str | None:
         return None
     name = server["metadata"]["name"]
     verb = "is deleted" if stop.reason == "expired" and lifecycle_of(server).get("onExpiry") == "delete" else "stops"
-    text = f"{name} {verb} in {times.duration(stop.seconds_left(now))} ({stop.reason})"
+    lost = "" if keeps_home(server) else f", and its files in {names.HOME_PATH} are lost"
+    text = f"{name} {verb} in {times.duration(stop.seconds_left(now))} ({stop.reason}){lost}"
     if stop.reason in _EXTENDABLE:
         return f"{text}; `devctl extend {name} 2h` gives it more time"
     if stop.reason in _HOLDABLE:
