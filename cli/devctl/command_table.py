@@ -58,6 +58,9 @@ COMMANDS: dict[str, Command] = {
     "registry": Command("access.registry", "Private image registries: login, list, logout", "Servers", "bastion"),
     "volume": Command("volumes.volume", "Volumes: create, list, grow, delete, snapshot, restore", "Servers", "bastion"),
     "secret": Command("access.secret", "Secrets of your servers: set, list, delete", "Servers", "bastion"),
+    "setup": Command(
+        "access.setup", "Dotfiles and a script for all your servers: set, show, clear", "Servers", "bastion"
+    ),
     "ssh": Command("access.ssh", "Open an SSH session, or run a command over SSH", "Connecting", "local", raw=True),
     "ssh-config": Command(
         "access.ssh_config", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting", "local"
@@ -113,6 +116,9 @@ SUBCOMMANDS: dict[str, Command] = {
     "secret set": Command("access.secret", "Set a secret; its value is never an argument", "", "bastion"),
     "secret list": Command("access.secret", "List names, keys and times of your secrets", "", "bastion"),
     "secret delete": Command("access.secret", "Delete a secret", "", "bastion"),
+    "setup set": Command("access.setup", "Set your dotfiles or your script", "", "bastion"),
+    "setup show": Command("access.setup", "Show your set-up", "", "bastion"),
+    "setup clear": Command("access.setup", "Remove your set-up", "", "bastion"),
     "config set": Command("platform.config", "Set one key", "", "local"),
     "config unset": Command("platform.config", "Remove one key", "", "local"),
     "user add": Command("people.user", "Add a user", "", "local"),

@@ -18,6 +18,14 @@ SECRET_KEY, SECRET_KEY_MAX = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", 64
 """Of a person's secrets, and of the files that a server has them as."""
 TIME_ZONE, TIME_ZONE_MAX = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}$", 64
 """Of names in the tz database; whether there is such a zone is for the reader of a time to say."""
+_GIT_HOST = r"[A-Za-z0-9][A-Za-z0-9.-]*"
+_GIT_USER = r"[A-Za-z0-9][A-Za-z0-9._]*@"
+GIT_URL, GIT_URL_MAX = (
+    rf"^(https://{_GIT_HOST}(:[0-9]{{1,5}})?/|ssh://({_GIT_USER})?{_GIT_HOST}(:[0-9]{{1,5}})?/|"
+    rf"{_GIT_USER}{_GIT_HOST}:[A-Za-z0-9._~/])[!-~]*$"
+), 512  # fmt: skip
+"""Of a repository that servers clone. One of https has no user: whoever has a token there writes it down."""
+GIT_BRANCH, GIT_BRANCH_MAX = r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", 200
 MOUNT_PATH, MOUNT_PATH_MAX = r"^(/[^/:\x00-\x1f]+)+/?$", 512
 
 _PATH_PART = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"

@@ -133,6 +133,12 @@ USER_SECRETS = "secrets"
 """ConfigMap in each user's namespace: names, keys and times of their secrets, as devctl notes them."""
 DEFAULT_SECRET_KEY = "value"
 """The key of a secret that has one value."""
+SETUP = "setup"
+"""ConfigMap in each user's namespace: the set-up of all their servers, which its person writes."""
+SETUP_DEFAULT = "setup-default"
+"""ConfigMap in each user's namespace: what their administrator gives them for a set-up; the entries of SETUP win."""
+SETUP_DOTFILES, SETUP_BRANCH, SETUP_SCRIPT = "dotfiles", "dotfiles-branch", "script"
+"""Entries of both, and the files that the agent reads (images/agent/internal/setup)."""
 SERVER_COUNT = "count/devservers.devservers.io"
 """The key of a ResourceQuota that counts servers, stopped ones included."""
 SNAPSHOT_COUNT = "count/volumesnapshots.snapshot.storage.k8s.io"
@@ -168,6 +174,10 @@ SHARED_PATH = "/shared"
 TMP_PATH = "/tmp"
 SECRETS_PATH = "/etc/devservers/secrets"
 """Where secrets that a server has as files are mounted."""
+SETUP_PATH = "/etc/devservers/setup"
+"""Where the set-up is mounted."""
+SETUP_LOG = "~/.local/state/devserver/setup.log"
+"""What the steps of the set-up printed at the last start."""
 RESERVED_PATHS = ("/proc", "/sys", "/dev", "/etc", "/opt/devservers", "/run/devservers")
 """Where the platform or the kernel has something mounted that a volume must not cover."""
 RESERVED_ENV_PREFIX = "DEVSERVERS_"
@@ -245,6 +255,8 @@ MAX_USER_SECRETS = 64
 """Of one person: entries of the ConfigMap USER_SECRETS."""
 MAX_USER_SECRET_BYTES = 32768
 """Of all values of one secret together."""
+MAX_SETUP_SCRIPT_BYTES = 32768
+"""Of the script of a user's set-up."""
 RESERVED_USER_NAMES = (
     "root", "admin", "administrator", "nobody", "nogroup", "sshd", "daemon", "system", "systemd", "default",
     "operator", "devserver", "devservers", "dev", "bin", "sys", "sync", "mail", "www-data", "backup", "sudo",

@@ -26,6 +26,7 @@ from devservers_core.names import (
     PERSON_ACCOUNT,
     PERSON_TOKEN_ROLE,
     REGISTRIES,
+    SETUP,
     SYSTEM_NAMESPACE,
     TENANT_ROLE,
     USER_CA_SECRET,
@@ -99,7 +100,7 @@ def user_role() -> Json:
         # Logins to image registries and secrets for servers: admission holds them to those, and nobody reads one back.
         # `patch` would: its answer is the object.
         _rule("", ["secrets"], ["create", "update", "delete"]),
-        _rule("", ["configmaps"], ["patch"], names=[REGISTRIES, USER_SECRETS]),
+        _rule("", ["configmaps"], ["patch"], names=[REGISTRIES, USER_SECRETS, SETUP]),
         _rule("", ["namespaces"], ["get"]),
         # Which place one's servers have in the queue; who is ahead is told as a number only.
         _rule(KUEUE, ["localqueues", "workloads"], _READ),

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from devservers.api import admission
+from devservers.build.user_setup import config_maps
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from infra.platform import rbac
 from tests.support.cluster.client import Client
-from tests.support.cluster.crd_tables import KEY
+from tests.support.cluster.crd_tables import GIT_URLS_NOT_CLONED, KEY, NO_GIT_URLS
+from tests.support.cluster.devctl import Devctl
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.shipped import install
+from tests.support.operator.build_objects import user as a_user
 from tests.support.wait import eventually
 
 Namespaces = Callable[[str], str]
@@ -651,11 +655,84 @@ def test_metadata_over_16_kib_is_refused_also_where_a_claim_exists(namespace: st
 
 def _note(namespace: str) -> Json:
     """The note of a person's logins as the operator makes it."""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": {"dotfiles": "https://example.org/ann/dotfiles", "dotfiles-branch": "main", "script": "ls"}}, ""),
+        ({"data": {"dotfiles": "git@github.com:ann/dotfiles"}}, ""),
+        ({"data": {"dotfiles": ""}}, ""),
+        ({"data": {"script": "x" * 32768}}, ""),
+        ({"data": {"script": "ä" * 16385}}, "at most 32 KiB"),
+        ({"data": {"script": "x" * 32769}}, "at most 32 KiB"),
+        ({"data": {"script": "x" * 900000}}, "at most 32 KiB"),
+        ({"data": {"install.sh": "ls"}}, "has the entries dotfiles, dotfiles-branch and script only"),
+        *(
+            ({"data": {"dotfiles": url}}, "dotfiles is not a git URL")
+            for url in (*filter(None, NO_GIT_URLS), *GIT_URLS_NOT_CLONED, "https://a/" + "x" * 512)
+        ),
+        ({"data": {"dotfiles": "https://a/b", "dotfiles-branch": "--upload-pack=x"}}, "is not a branch"),
+        ({"data": {"dotfiles": "https://a/b", "dotfiles-branch": "x" * 201}}, "is not a branch"),
+        ({"data": {"dotfiles-branch": "main"}}, "is of a repository of yours"),
+        ({"binaryData": {"script": "eA=="}}, "may change only the data"),
+        ({"metadata": {"labels": {"x": "y"}}}, "may change only the data"),
+    ],
+)
+def test_setup_config_map_accepts_a_set_up_only(namespace: str, cluster: ApiServer, change: Json, words: str) -> None:
+    cluster.admin.create(_note(namespace, "setup"))
+    person = _person(cluster, namespace)
+    said = _refusal_text(partial(person.patch, "v1", "ConfigMap", "setup", change, namespace))
+    assert (words in said and "denied request" in said) if words else said == ""
+
+
+def test_setup_default_is_the_operators_alone(namespace: str, cluster: ApiServer) -> None:
+    cluster.admin.create(_note(namespace, "setup-default"))
+    person = _person(cluster, namespace)
+    change = {"data": {"dotfiles": "https://example.org/ann/dotfiles"}}
+    for name in ("setup-default", "mydev-keys"):
+        said = _refusal_text(partial(person.patch, "v1", "ConfigMap", name, change, namespace))
+        assert "cannot patch resource" in said
+    made = _note(namespace, "setup")
+    assert "cannot create resource" in _refusal_text(partial(person.create, made))
+    cluster.admin.create(made)
+    assert "cannot delete resource" in _refusal_text(partial(person.delete, "v1", "ConfigMap", "setup", namespace))
+
+
+def test_devctl_setup_set_show_and_clear_with_the_persons_rights(
+    namespace: str, cluster: ApiServer, tmp_path: Path
+) -> None:
+    """The operator goes on applying what it made, and takes nothing of the person's away."""
+    owner = a_user(dotfiles="https://example.org/team/dotfiles")
+    made = [each | {"metadata": {"name": each["metadata"]["name"], "namespace": namespace}}
+            for each in config_maps(owner)]  # fmt: skip
+    for config_map in made:
+        cluster.admin.apply(config_map)
+    _person(cluster, namespace)
+    kubeconfig = cluster.kubeconfig_for(*cluster.service_account(namespace, "devctl"))
+    devctl = Devctl(tmp_path, kubeconfig, namespace.removeprefix("dev-"))
+    assert "https://example.org/team/dotfiles (from your administrator" in devctl("setup", "show").stdout
+    devctl("setup", "set", "--dotfiles", "https://example.org/ann/dotfiles", "--branch", "main")
+    devctl("setup", "set", "--script", "-", typed="#!/bin/sh\necho hello\n")
+    for config_map in made:
+        cluster.admin.apply(config_map)
+    assert devctl("setup", "show").stdout.splitlines() == [
+        "Dotfiles: https://example.org/ann/dotfiles, branch main", "Script:   21 bytes", "  #!/bin/sh", "  echo hello",
+    ]  # fmt: skip
+    devctl("setup", "clear", "--yes")
+    assert "https://example.org/team/dotfiles (from your administrator" in devctl("setup", "show").stdout
+    (bare,) = (each for each in config_maps(a_user()) if each["metadata"]["name"] == "setup-default")
+    cluster.admin.apply(bare | {"metadata": {"name": "setup-default", "namespace": namespace}})
+    assert "you have no set-up" in devctl("setup", "show").stderr
+
+
+def _note(namespace: str, name: str = "registries") -> Json:
+    """A ConfigMap that a person writes, as the operator makes it."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": "registries",
+            "name": name,
             "namespace": namespace,
             "labels": {"app.kubernetes.io/managed-by": "devservers-operator"},
         },

@@ -32,7 +32,6 @@ _UNAVAILABLE: dict[str, dict[str, Any]] = {
     },
     "DevServerUser": {
         "budget": 250,
-        "dotfiles": "https://example.org/ann/dotfiles.git",
     },
 }
 

@@ -53,6 +53,25 @@ def stages(server: Json) -> list[tuple[str, float | None]]:
     return result
 
 
+def setup_result(server: Json) -> str | None:
+    """What the owner's set-up came to at the last start, and where its log is; None where no step has ended."""
+    steps = server.get("status", {}).get("setup") or []
+    if not steps:
+        return None
+    texts = [f"{step.get('step')} {_step_result(step)}" for step in steps]
+    failed = any(step.get("exitCode") for step in steps)
+    log = f"; why is in {names.SETUP_LOG} of the server" if failed else ""
+    return f"{', '.join(texts)}{log}"
+
+
+def _step_result(step: Json) -> str:
+    code, seconds = step.get("exitCode"), step.get("seconds")
+    if not code:
+        return f"done in {seconds}s"
+    ends = {124: f"was ended after {seconds}s: it took too long", 126: "could not be started"}
+    return ends.get(code, f"failed with exit code {code} after {seconds}s")
+
+
 def last_start_time(server: Json) -> str | None:
     """When the user last created, started or restarted the server, RFC 3339."""
     annotations = server["metadata"].get("annotations") or {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from devservers.api import admission_claims as claims
+from devservers.api import admission_config_maps as config_maps
 from devservers.api import admission_people as people
 from devservers.api import admission_platform as platform
 from devservers.api.policy import binding
@@ -25,6 +26,6 @@ def manifests() -> list[dict[str, Any]]:
         (platform.BASTION_POLICY, platform.bastion_policy()),
         (platform.TOKEN_POLICY, platform.token_policy()),
         (people.SECRET_POLICY, people.secret_policy()),
-        (people.NOTE_POLICY, people.note_policy()),
+        (config_maps.CONFIG_MAP_POLICY, config_maps.config_map_policy()),
     )
     return [manifest for name, policy in policies for manifest in (policy, binding(name))]

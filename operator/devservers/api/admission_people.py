@@ -8,15 +8,14 @@ being stopped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from devservers.api import registries
 from devservers.api.policy import (
-    A_CONTROLLER,
     CREATED,
     FINALIZERS,
     USER_NAMESPACES,
+    forbidden,
     no_new_finalizers,
     small_metadata,
     validating_policy,
@@ -29,26 +28,19 @@ from devservers_core.names import (
     ANY_FLAVOR,
     GROUP,
     LABEL_USER,
-    MAX_REGISTRY_LOGINS,
     MAX_USER_SECRET_BYTES,
-    MAX_USER_SECRETS,
     NAMESPACE_PREFIX,
-    REGISTRIES,
     REGISTRY_SECRET_PREFIX,
     SECRET_TYPE_REGISTRY,
     SECRET_TYPE_USER,
     USER_SECRET_PREFIX,
-    USER_SECRETS,
     VERSION,
 )
 
 SERVER_POLICY = f"devservers.{GROUP}"
 SECRET_POLICY = f"devservers-registries.{GROUP}"
-NOTE_POLICY = f"devservers-registry-notes.{GROUP}"
 MAX_SECRET_BYTES = 16384
 """Of a login to a registry; a cloud's longest tokens have 4 KiB."""
-MAX_NOTE_CHARACTERS = 1024
-"""Of what is noted about a login: registry, user name and time."""
 _MAX_LABELS = 8
 _OWNER = "(has(object.spec.owner) ? object.spec.owner : '')"
 _OLD_OWNER = "(has(oldObject.spec.owner) ? oldObject.spec.owner : '')"
@@ -256,66 +248,6 @@ def secret_policy() -> dict[str, Any]:
                 "!authorizer.group('').resource('secrets').namespace(request.namespace).check('get').allowed()"
             ),
         },
-        more={"validations": [*_forbidden(guarded), small_metadata(f"{deleted} || ")]},
+        more={"validations": [*forbidden(guarded), small_metadata(f"{deleted} || ")]},
         namespaces=USER_NAMESPACES,
     )
-
-
-def note_policy() -> dict[str, Any]:
-    """The policy on the ConfigMaps with notes of logins and secrets: users may change their data only.
-
-    It doesn't hold for whoever may create ConfigMaps in a namespace, as the operator and administrators may.
-    """
-    parts = [f"metadata.?{field}" for field in ("labels", "annotations", "ownerReferences", "selfLink")]
-    parts += ["?immutable", "?binaryData"]
-    validations = [
-        (
-            " && ".join(f"object.{part} == oldObject.{part}" for part in parts),
-            "users may change only the data of the note of their logins and secrets; use `devctl registry login` or "
-            "`devctl secret set`",
-        ),
-        (
-            f"request.name != '{REGISTRIES}' || size(object.?data.orValue({{}})) <= {MAX_REGISTRY_LOGINS}",
-            f"nobody is logged in to more than {MAX_REGISTRY_LOGINS} registries; "
-            "`devctl registry logout` one that isn't needed",
-        ),
-        (
-            f"request.name != '{USER_SECRETS}' || size(object.?data.orValue({{}})) <= {MAX_USER_SECRETS}",
-            f"nobody has more than {MAX_USER_SECRETS} secrets; `devctl secret delete` one that isn't needed",
-        ),
-        *(_note_entries(name, prefix, command) for name, prefix, command in _NOTES),
-    ]
-    return validating_policy(
-        NOTE_POLICY,
-        rules=[{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["configmaps"]}],
-        only={
-            "name": "may-not-make-configmaps",
-            "expression": (
-                f"request.name in {[name for name, _, _ in _NOTES]!r} && "
-                f"!has(object.metadata.deletionTimestamp) && !({A_CONTROLLER}) && "
-                "!authorizer.group('').resource('configmaps').namespace(request.namespace).check('create').allowed()"
-            ),
-        },
-        more={"validations": [no_new_finalizers(FINALIZERS), small_metadata(), *_forbidden(validations)]},
-        namespaces=USER_NAMESPACES,
-    )
-
-
-_NOTES = (
-    (REGISTRIES, REGISTRY_SECRET_PREFIX, "devctl registry login"),
-    (USER_SECRETS, USER_SECRET_PREFIX, "devctl secret set"),
-)
-"""The notes of users: ConfigMap, prefix of its entries, and the command that writes them."""
-
-
-def _note_entries(name: str, prefix: str, command: str) -> tuple[str, str]:
-    """The rule, with its message, on the entries of the note in ConfigMap ``name``."""
-    return (
-        f"request.name != '{name}' || object.?data.orValue({{}}).all(each, each.startsWith('{prefix}') && "
-        f"size(object.data[each]) <= {MAX_NOTE_CHARACTERS})",
-        f"an entry of {name} is called {prefix}... and has at most {MAX_NOTE_CHARACTERS} characters; use `{command}`",
-    )
-
-
-def _forbidden(validations: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
-    return [{"expression": rule, "message": message, "reason": "Forbidden"} for rule, message in validations]

@@ -215,6 +215,16 @@ class VolumeUse(Model):
     at: AwareDatetime
 
 
+class SetupStep(Model):
+    """A step of the person's set-up at the last start."""
+
+    step: str = Field(max_length=64)
+    """dotfiles, dotfiles-install or script."""
+    exit_code: int = Field(ge=0, le=255)
+    """0 when it did what it is for; 124 when its time was over, 126 when it could not be started."""
+    seconds: int = Field(ge=0)
+
+
 class DevServerStatus(Model):
     """What is true of the server, as the operator last saw it."""
 
@@ -239,6 +249,10 @@ class DevServerStatus(Model):
         tuple[VolumeUse, ...], Field(max_length=32, json_schema_extra=dict[str, Any](list_map("path")))
     ] = ()
     """How full its volumes are, at most an hour out of date while it runs."""
+    setup: Annotated[
+        tuple[SetupStep, ...], Field(max_length=16, json_schema_extra=dict[str, Any](list_map("step")))
+    ] = ()
+    """What the steps of its owner's set-up came to that ended since the server was ready."""
     observed_generation: int | None = Field(default=None, ge=0)
     user: str | None = None
     """Whose server it is, by its namespace."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from devservers_core.names import LABEL_USER, NAMESPACE_PREFIX
@@ -85,6 +86,11 @@ def _characters(tree: str, depth: int) -> str:
         return f"(size({tree}) == 0 ? 0 : {MAX_METADATA})"
     name = f"at{depth}"
     return f"{tree}.map({name}, size({name}) + {_characters(f'{tree}[{name}]', depth - 1)}).sum()"
+
+
+def forbidden(validations: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    """Validations of CEL rules and the messages of their refusals."""
+    return [{"expression": rule, "message": message, "reason": "Forbidden"} for rule, message in validations]
 
 
 def _manifest(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:

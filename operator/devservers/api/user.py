@@ -14,7 +14,7 @@ from devservers.api.env import Env, bounded
 from devservers.api.fields import Amount, Matching, OnWrite, PointInTime, UserName, list_map, rules, unavailable
 from devservers.api.lifecycle import LifecycleLimits, TimeZone, WorkingHours
 from devservers.api.meta import Column, Model, Names, Resource
-from devservers_core.grammar import USER_NAME
+from devservers_core.grammar import GIT_URL, GIT_URL_MAX, USER_NAME
 from devservers_core.names import (
     ANY_FLAVOR,
     MANAGERS,
@@ -119,13 +119,17 @@ class UserSpec(Model):
             Matching(
                 r"^((https|ssh|git)://|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:)[^\s]+$",
                 "not a git URL; use one like https://github.com/ann/dotfiles",
-                512,
+                GIT_URL_MAX,
             ),
-            unavailable("dotfiles"),
+            # Values from before servers applied them stay readable, and are applied only if they fit this.
+            OnWrite(
+                f"self.matches(r'{GIT_URL}')",
+                "not a git URL that servers clone; use https without a user or token, or git@github.com:ann/dotfiles",
+            ),
         ]
         | None
     ) = None
-    """Git repository with their set-up files; not available yet."""
+    """Git repository that each of their servers clones at its start, unless they choose another: `devctl setup set`."""
     env: Env = ()
     """Environment variables of all their servers."""
     lifecycle: LifecycleLimits = LifecycleLimits()

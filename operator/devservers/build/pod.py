@@ -42,6 +42,8 @@ from .storage import Storage, storage
 from .user_secrets import mounts as secret_mounts
 from .user_secrets import variables as secret_variables
 from .user_secrets import volumes as secret_volumes
+from .user_setup import mount as setup_mount
+from .user_setup import volume as setup_volume
 
 INIT_CONTAINER = "agent"
 BIN_PATH = "/opt/devservers"
@@ -208,6 +210,7 @@ def _main_container(
             {"name": "keys", "mountPath": KEYS_PATH, "readOnly": True},
             {"name": "host-key", "mountPath": HOST_KEY_PATH, "readOnly": True},
             *secret_mounts(server),
+            setup_mount(),
             {"name": "run", "mountPath": RUN_PATH},
         ],
     }
@@ -294,6 +297,7 @@ def _volumes(server: DevServer, flavor: DevServerFlavor, stored: Storage) -> lis
         {"name": "keys", "configMap": {"name": keys_name(server.name), "defaultMode": 0o444}},
         {"name": "host-key", "secret": {"secretName": host_key_name(server.name), "defaultMode": 0o440}},
         *secret_volumes(server),
+        setup_volume(),
         {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": canonical(flavor.spec.shm_size)}},
     ]

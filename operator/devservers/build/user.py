@@ -49,6 +49,7 @@ from .egress import EGRESS, Egress, policy
 from .manifest import owner_reference
 from .pod import service_account
 from .registry import indexes
+from .user_setup import config_maps
 
 MAX_CLAIMS = 100
 """How many volume claims a person may have."""
@@ -133,6 +134,7 @@ def manifests(
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_AGENT, {"spec": _to_agent(system_namespace)}),
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", EGRESS, {"spec": policy(egress)}),
         *indexes(user),
+        *config_maps(user),
         *(
             _child(user, KUEUE_API_VERSION, "LocalQueue", queue, {"spec": {"clusterQueue": queue}})
             for queue in (QUEUES if queueing else ())

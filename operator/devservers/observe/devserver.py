@@ -27,6 +27,7 @@ from .last_stop import last_stop
 from .lifecycle import QUIET_REASONS, Decision
 from .phase import ServerPhase, server_phase
 from .planned_stop import announce
+from .setup_steps import observed_setup
 from .status_write_delay import status_write_delay
 from .time_limits import limited_message
 from .timeline import recorded_timeline, timeline
@@ -143,6 +144,7 @@ def _status(
         "stopReason": decision.stop_reason,
         "lastStop": last_stop(server, children, conditions, decision, phase.message, now),
         "volumes": _volumes(server, status, decision),
+        "setup": observed_setup(status, _ready(conditions), pod if active else None, decision.activity),
         "observedGeneration": server.metadata.generation,
         "user": server.owner or None,
     }
@@ -189,6 +191,10 @@ def _conditions(
     ]
     interrupted = interrupted_condition(server, children.deployment, children.pods, now, running=running)
     return [*conditions, interrupted] if interrupted is not None else conditions
+
+
+def _ready(conditions: list[Json]) -> Json | None:
+    return next((condition for condition in conditions if condition["type"] == "Ready"), None)
 
 
 def _volumes(server: DevServer, status: Json, decision: Decision) -> list[Json]:

@@ -15,7 +15,7 @@ from devservers.api.lifecycle import FlavorLifecycle
 from devservers.api.user import DevServerUser
 from devservers_core.duration import parse_duration
 from devservers_core.names import STOPPED_BY_END_OF_HOLD, STOPPED_BY_IDLENESS
-from devservers_core.protocol.agent import IdleRule, VolumeUse
+from devservers_core.protocol.agent import IdleRule, SetupStep, VolumeUse
 
 from .agent import STALE, AgentState
 from .holds import HoldInForce
@@ -48,6 +48,8 @@ class Activity:
     """How full its volumes were at `answered_at`."""
     answered_at: datetime | None = None
     """When the last report came."""
+    setup: tuple[SetupStep, ...] = ()
+    """The steps of the person's set-up that had ended by then."""
 
     @property
     def awaited(self) -> bool:
@@ -77,6 +79,7 @@ def activity_of(state: AgentState | None, asked_since: datetime, now: datetime) 
         oom_kills=state.report.oom_kills,
         volumes=state.report.volumes,
         answered_at=state.answered_at,
+        setup=state.report.setup,
     )
     if now - state.answered_at > STALE:
         minutes = STALE.total_seconds() / 60

@@ -11,6 +11,20 @@ from typing import Any
 API_VERSION = "devservers.io/v1"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6Yp0cFzYy0V0Z0Y0cFzYy0V0Z0Y0cFzYy0V0Z0Y0cF ann@laptop"
 KEY_2 = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBA=="
+GIT_URLS = (
+    "https://example.org/ann/dotfiles.git", "https://git.example.org:8443/~ann/dotfiles#x", "ssh://git@example.org/a/b",
+    "ssh://example.org:22/a", "git@github.com:ann/dotfiles", "git@example.org:/srv/a", "https://a/@b",
+)  # fmt: skip
+NO_GIT_URLS = (
+    "", "dotfiles", "file:///etc", "https://", "a b@c:d", "http://example.org/a", "ext::sh -c id", "https://a/b c",
+    "https://a/b\n", "https://a/b\nc", "-oProxyCommand=x@h:a",
+)  # fmt: skip
+GIT_URLS_NOT_CLONED = (
+    "https://a", "git://example.org/a", "https://ann@example.org/a", "https://ann:token@example.org/a", "git@-h:a",
+    "git@h:-x", "https://-oProxyCommand=x/", "ssh://-oProxyCommand=x/y", "ssh://git@-h/y", "https://a/\x1b[31m",
+    "https://a/ä", "-o@h:a",
+)  # fmt: skip
+"""Git URLs that no server clones, for what they would run, show or give away."""
 DIGEST = "@sha256:" + "0123456789abcdef" * 4
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -100,6 +114,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "workingHours": {"stopAt": "20:00", "timeZone": "Europe/Berlin", "days": ["Mon"]},
             "timeZone": "Europe/Berlin",
             "managedBy": "command",
+            "dotfiles": "https://example.org/ann/dotfiles.git",
             "suspended": False,
         },
     },
@@ -139,6 +154,7 @@ STATUSES: dict[str, dict[str, Any]] = {
                 "at": "2026-11-21T12:00:00Z",
             }
         ],
+        "setup": [{"step": "dotfiles", "exitCode": 128, "seconds": 2}],
         "stopReason": "user",
         "lastStop": {"at": "2026-11-21T11:00:00Z", "reason": "outOfMemory", "message": "Killed.", "oomKills": 2},
         "observedGeneration": 1,
@@ -377,6 +393,7 @@ _USER_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
     (("spec", "flavors"), ["*"]),
     *((("spec", "quota", "cpu"), amount) for amount in (0, 4, "500m")),
     *((("spec", "quota", "storage"), amount) for amount in (0, "2Ti", "500G")),
+    *((("spec", "dotfiles"), url) for url in GIT_URLS),
     (("spec", "sshPublicKeys", 0), KEY.replace("ann@laptop", "Änn's Läptop, 2026")),
     (("spec", "env"), _env(2, 32760)),
 ]
@@ -405,8 +422,8 @@ _USER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     *((("spec", "quota", "cpu"), text, "quota.cpu is not a quantity of zero or more") for text in ("x", "-1", -1)),
     *((("spec", "quota", "memory"), text, "quota.memory is not a quantity of zero or more") for text in ("8GB", -1)),
     *((("spec", "quota", "storage"), text, "quota.storage is not a quantity of zero or more") for text in ("8GB", -1)),
-    *((("spec", "dotfiles"), url, "not a git URL") for url in ("", "dotfiles", "file:///etc", "https://", "a b@c:d")),
-    (("spec", "dotfiles"), "https://example.org/ann/dotfiles.git", "dotfiles is not available yet; leave it out"),
+    *((("spec", "dotfiles"), url, "not a git URL") for url in NO_GIT_URLS),
+    *((("spec", "dotfiles"), url, "not a git URL that servers clone") for url in GIT_URLS_NOT_CLONED),
     *((("spec", "timeZone"), text, "not a time zone") for text in ("", "+1", "Europe/", "Europe/Ber lin")),
     *((("spec", "budget"), amount, "budget is not available yet; leave it out") for amount in (0, 250)),
     *(

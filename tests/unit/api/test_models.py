@@ -26,7 +26,7 @@ _OBJECT_RULES = (
     "two volumes", "is where", "has a . or .. part", "is the platform's own", "are the platform's own",
     "are the account's own", "is either a variable or a file", "two secrets",
     "the name is too long", "above limits", "devices such as", "is reserved", "differs from",
-    "more than 64 KiB", "has a control character", "not a time from 1970 to 2199",
+    "more than 64 KiB", "has a control character", "not a time from 1970 to 2199", "that servers clone",
 )  # fmt: skip
 STRING_RULES = [row for row in REFUSED if row[1][:1] == ("spec",) and not any(each in row[3] for each in _OBJECT_RULES)]
 

@@ -28,6 +28,7 @@ def live(**changes: object) -> dict[str, Any]:
         {"flavor": None},
         {"user": user(env=[{"name": "A", "value": "b"}])},
         {"user": user(sshPublicKeys=[])},
+        {"user": user(dotfiles="https://example.org/team/dotfiles")},
         {"server": server(persistentHomeSize="20Gi")},
         {"server": server(lifecycle={"timeToLive": "1h"})},
         {"server": server({"devservers.io/started-at": "2026-11-21T13:00:00Z"})},

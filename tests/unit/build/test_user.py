@@ -30,6 +30,8 @@ def test_manifests_have_every_kind_in_order() -> None:
         ("NetworkPolicy", "egress"),
         ("ConfigMap", "registries"),
         ("ConfigMap", "secrets"),
+        ("ConfigMap", "setup"),
+        ("ConfigMap", "setup-default"),
     ]
 
 

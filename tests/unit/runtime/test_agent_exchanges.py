@@ -336,6 +336,7 @@ def test_exchanger_brings_answers_alone_out_of_turn_once_in_a_while(monkeypatch:
         ({"idleSeconds": None}, True),
         ({"unreadable": ["ssh"]}, True),
         ({"oomKills": 1}, True),
+        ({"setup": [{"step": "script", "exitCode": 1, "seconds": 9}]}, True),
         ({"wishes": [{"id": "a", "kind": "extend", "seconds": 60}]}, True),
     ],
 )

@@ -37,6 +37,9 @@ def user_set_command(
     max_hold: Annotated[str | None, typer.Option(help="Longest hold, like 2d.")] = None,
     time_zone: Annotated[str | None, typer.Option(metavar="ZONE", help="Their time zone, like Europe/Berlin.")] = None,
     email: Annotated[str | None, typer.Option(help="Where to reach them.")] = None,
+    dotfiles: Annotated[
+        str | None, typer.Option(metavar="URL", help="Git repository of their set-up; their own choice wins.")
+    ] = None,
     unset: Annotated[
         list[str] | None, typer.Option(metavar="FIELD", help="Remove what is set, like gpus; repeatable.")
     ] = None,
@@ -56,7 +59,7 @@ def user_set_command(
         for field, text in {
             "flavors": flavors, "gpus": gpus, "cpu": cpu, "memory": memory, "storage": storage, "servers": servers,
             "max-time": max_time, "max-extension": max_extension, "max-idle-timeout": max_idle_timeout,
-            "max-hold": max_hold, "time-zone": time_zone, "email": email,
+            "max-hold": max_hold, "time-zone": time_zone, "email": email, "dotfiles": dotfiles,
         }.items()
         if text is not None
     }  # fmt: skip

@@ -16,7 +16,7 @@ from devctl.output import console, tables, times
 from devctl.resources.events import event_text, event_time, related_events
 from devctl.resources.lifecycle import ended, planned
 from devctl.resources.lifecycle.zone import time_zone
-from devctl.resources.server_state import is_ready, not_ready_reason, phase, stages, status_of
+from devctl.resources.server_state import is_ready, not_ready_reason, phase, setup_result, stages, status_of
 from devservers_core import names
 from devservers_core.errors import NOT_FOUND, CommandError
 
@@ -197,6 +197,7 @@ def description(
         key = secret.get("key") or names.DEFAULT_SECRET_KEY
         source = secret["name"] if key == names.DEFAULT_SECRET_KEY else f"{secret['name']}/{key}"
         field("Secret", f"{target} from {source}")
+    field("Set-up", setup_result(server))
     field("Age", times.age(metadata.get("creationTimestamp")))
     for label, value in facts(server, zone, limits):
         field(label, value)

@@ -11,7 +11,7 @@ from typing import Any
 
 from devservers_core.duration import parse_duration
 from devservers_core.errors import REFUSED, CommandError, InvalidValueError
-from devservers_core.grammar import TIME_ZONE, TIME_ZONE_MAX, fits
+from devservers_core.grammar import GIT_URL, GIT_URL_MAX, TIME_ZONE, TIME_ZONE_MAX, fits
 from devservers_core.names import ANY_FLAVOR
 from devservers_core.quantity import parse_quantity
 from devservers_core.types import Json
@@ -53,6 +53,14 @@ def _email(text: str) -> str:
     return text
 
 
+def _dotfiles(text: str) -> str:
+    if not fits(text, GIT_URL, GIT_URL_MAX):
+        raise InvalidValueError(
+            f"{text[:80]!r} is not a git URL; use one like https://github.com/ann/dotfiles, without user or token"
+        )
+    return text
+
+
 def _flavors(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
@@ -86,6 +94,7 @@ FIELDS: dict[str, UserField] = {
         UserField("max-hold", ("lifecycle", "maxHold"), _duration),
         UserField("time-zone", ("timeZone",), time_zone),
         UserField("email", ("email",), _email),
+        UserField("dotfiles", ("dotfiles",), _dotfiles),
     )
 }
 """By name, in the order in which they are shown."""

@@ -204,6 +204,7 @@ class Exchanger:
             before is None
             or (before.last_activity is None) != (last is None)
             or report.oom_kills > before.report.oom_kills
+            or len(report.setup) > len(before.report.setup)
             or not wishes <= exchanged.wishes
             or (_waits_for_quiet(exchanged.plan) and _moved(before, last))
         ):

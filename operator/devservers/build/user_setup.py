@@ -1,0 +1,58 @@
+"""A user's set-up: the ConfigMaps that hold it, and their mount in a server's pod.
+
+The user writes one ConfigMap, the operator the other with the administrator's default. The pod has one folder of both.
+"""
+
+from __future__ import annotations
+
+from devservers.api.user import DevServerUser
+from devservers_core.grammar import GIT_URL, GIT_URL_MAX, fits
+from devservers_core.names import (
+    LABEL_MANAGED_BY,
+    LABEL_USER,
+    OPERATOR,
+    SETUP,
+    SETUP_DEFAULT,
+    SETUP_DOTFILES,
+    SETUP_PATH,
+)
+from devservers_core.types import Json
+
+from .manifest import owner_reference
+
+_VOLUME = "setup"
+
+
+def config_maps(user: DevServerUser) -> list[Json]:
+    """The ConfigMaps of a user's set-up; the data of the user's own is theirs, so none is set here."""
+    url = user.spec.dotfiles
+    default = {SETUP_DOTFILES: url} if url is not None and fits(url, GIT_URL, GIT_URL_MAX) else {}
+    return [_config_map(user, SETUP), {**_config_map(user, SETUP_DEFAULT), **({"data": default} if default else {})}]
+
+
+def volume() -> Json:
+    """The volume with the files of the set-up.
+
+    Without `items`, sources may have the same file: the kubelet takes it from the last one that has it
+    (kubernetes/kubernetes, pkg/volume/projected).
+    """
+    sources = [{"configMap": {"name": name, "optional": True}} for name in (SETUP_DEFAULT, SETUP)]
+    return {"name": _VOLUME, "projected": {"defaultMode": 0o444, "sources": sources}}
+
+
+def mount() -> Json:
+    """The mount of that volume."""
+    return {"name": _VOLUME, "mountPath": SETUP_PATH, "readOnly": True}
+
+
+def _config_map(user: DevServerUser, name: str) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "namespace": user.namespace,
+            "labels": {LABEL_MANAGED_BY: OPERATOR, LABEL_USER: user.name},
+            "ownerReferences": [owner_reference(user)],
+        },
+    }
