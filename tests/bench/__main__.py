@@ -19,6 +19,7 @@ from tests.bench import (
     devctl_figures,
     graph_figures,
     idle_figures,
+    lifecycle_figures,
     node_figures,
     operator_figures,
     queue_figures,
@@ -38,6 +39,7 @@ CREATE = ("create_to_ssh_p50", "create_to_ssh_p95")
 LOGINS = ("logins_100_ok", "logins_100_p95", "logins_100_list_p95", "login_p95_20")
 IDLE = ("idle_cpu_1000", "idle_writes_1000", "expiry_lag_p95")
 STOPS = ("idle_wrong_stops", "idle_late_stops", "idle_unmeasured_stops")
+LIFE = ("stop_to_gone", "start_to_ssh")
 SAVED = ("saved_share", "saved_share_half")
 BURST = ("burst_memory_share", "exec_upload_mib_s")
 CROWD = ("memory_per_session", "replica_kill_lost")
@@ -72,6 +74,9 @@ def node(table: Table) -> None:
         ann = Person(platform, "ann")
         table.take(("devctl_list",), lambda: devctl_figures.devctl_list(platform.env))
         table.take(CREATE, lambda: node_figures.create_to_ssh(ann, default_image(platform)))
+        table.take(LIFE, lambda: lifecycle_figures.stop_and_start(ann))
+        table.take(("extend_seconds",), lambda: lifecycle_figures.extend_seconds(ann))
+        table.take(("agent_memory",), lambda: lifecycle_figures.agent_memory(ann))
         table.take(("queue_to_running",), lambda: queue_figures.queue_to_running(ann))
         table.take(("burst_memory_share",), lambda: burst_figures.burst_memory(platform, Path(folder)))
         table.take(("exec_upload_mib_s",), lambda: burst_figures.exec_upload(ann, Path(folder)))
@@ -92,7 +97,7 @@ BASTION = (*LOGINS, *CROWD, "scp_throughput")
 GROUPS: dict[Callable[[Table], None], tuple[str, ...]] = {
     alone: ("devctl_help", "prod_graph_seconds", *SAVED, *STOPS),
     operator: ("api_writes_per_server", *RESTART, *IDLE),
-    node: ("devctl_list", *CREATE, "queue_to_running", *BURST, *BASTION),
+    node: ("devctl_list", *CREATE, *LIFE, "extend_seconds", "agent_memory", "queue_to_running", *BURST, *BASTION),
 }
 """What is measured after one set-up, with the figures' names."""
 NAMES = tuple(name for group in GROUPS.values() for name in group)

@@ -653,10 +653,6 @@ def test_metadata_over_16_kib_is_refused_also_where_a_claim_exists(namespace: st
     assert _refusal_text(partial(change, {**small, **_requests(storage="3Gi")}, namespace)) == ""
 
 
-def _note(namespace: str) -> Json:
-    """The note of a person's logins as the operator makes it."""
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
