@@ -39,10 +39,15 @@ def open_wishes(wishes: Sequence[Wish], answered: Sequence[str], recorded: str |
 
 
 def granted_before(wishes: Sequence[Wish], answered: Sequence[str], recorded: str | None) -> list[WishAnswer]:
-    """Answers to the wishes up to the recorded one that this process has not answered."""
+    """Answers to the wishes up to the recorded one that this process has not answered.
+
+    An earlier leader may have refused those before the recorded one.
+    """
     ids = [wish.id for wish in wishes]
     done = ids.index(recorded) + 1 if recorded in ids else 0
-    return [WishAnswer(wish.id, True, "Done.") for wish in wishes[:done] if wish.id not in answered]
+    earlier = "Answered before; `devserver status` shows what is in force."
+    messages = {wish.id: "Done." if wish.id == recorded else earlier for wish in wishes[:done]}
+    return [WishAnswer(wish_id, True, text) for wish_id, text in messages.items() if wish_id not in answered]
 
 
 def decide_wish(

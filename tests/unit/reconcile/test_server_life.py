@@ -473,6 +473,20 @@ def test_wishes_without_end_are_granted_three_in_half_a_minute() -> None:
     assert [entry for entry in life.api.log if entry.startswith("patch")] == ["patch DevServer/mydev"] * 6
 
 
+def test_new_leader_says_done_for_the_recorded_wish_only() -> None:
+    """The one before it may have been refused."""
+    first, second = Wish("a", "extend", 0, ""), Wish("b", "extend", 60, "")
+    life = Life(answering(0, first, second))
+    life.begin(lifecycle={"timeToLive": "1h"})
+    assert life.agents is not None
+    assert [answer.accepted for answer in life.agents.plans[-1].answers] == [False, True]
+    life.operator()
+    life.reconcile()
+    assert [answer.message for answer in life.agents.plans[-1].answers] == [
+        "Answered before; `devserver status` shows what is in force.", "Done.",
+    ]  # fmt: skip
+
+
 def test_wish_at_an_old_version_is_granted_on_the_next_try() -> None:
     """Somebody else changed the server in between: the patch is refused, and the reconcile comes again."""
     life = Life(answering())
