@@ -415,6 +415,22 @@ def test_exchanger_final_returns_the_last_lines_and_never_raises(monkeypatch: py
     run(test, monkeypatch, handler=answer(lines=["Epoch 3"]))
 
 
+def test_exchanger_waits_for_no_agent_that_failed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that died with a hundred servers delays no other server's stop."""
+    monkeypatch.setattr("devservers.runtime.agents.schedule.MAX_BACKOFF", 0.05)
+    stop = AgentPlan(NOW, "expired", False, 120, RULE, 0, 0)
+
+    async def test(scene: Scene, agent: FakeAgent) -> None:
+        scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
+        await eventually_async(lambda: len(agent.plans) >= 4, "the exchanges that fail")
+        began = time.monotonic()
+        assert await scene.exchanger.final("dev-ann", "mydev", scene.pods[0], stop) is None
+        assert time.monotonic() - began < 0.05
+        assert not any(plan["final"] for plan in agent.plans)
+
+    run(test, monkeypatch, handler=answer("500 Internal Server Error"))
+
+
 def test_exchanger_refresh_returns_what_the_agent_reports_now(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(scene: Scene, agent: FakeAgent) -> None:
         assert await scene.exchanger.refresh("dev-ann", "mydev", scene.pods[0]) is None, "no plan yet"

@@ -1,7 +1,8 @@
 """Exchanges plans and reports with the agents of all running servers.
 
-Invariant: only the leader exchanges, and no exchange runs in a reconcile worker. A report is kept by the pod's uid, so
-one of a former pod is never taken for the present pod's.
+Invariant: only the leader exchanges. A reconcile waits for an exchange only right before a stop, for FINAL_SECONDS at
+most, and never for an agent that failed twice in a row. A report is kept by the pod's uid, so one of a former pod is
+never taken for the present pod's.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ log = logging.getLogger("devservers.agents")
 
 FINAL_SECONDS = 3.0
 """The most that an exchange takes that a reconcile waits for."""
+FAILURES = 2
+"""After how many failures in a row no reconcile waits for an agent any more, until it answers in its turn."""
 NEAR = timedelta(minutes=15)
 """How near a planned stop or the idle limit is when exchanges become more frequent."""
 LIST_SECONDS = 5.0
@@ -111,6 +114,8 @@ class Exchanger:
         if agent is None or not self._allowed(address):
             return None
         exchanged = self._agents.setdefault(agent, _Exchanged())
+        if exchanged.failures >= FAILURES:
+            return None
         try:
             async with asyncio.timeout(FINAL_SECONDS):
                 return await self._exchange(agent, exchanged, plan, address, final=final)
