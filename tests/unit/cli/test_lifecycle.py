@@ -114,6 +114,12 @@ def test_restart_stopped_server_is_refused(api: ApiServer, devctl: Run) -> None:
     assert api.writes == []
 
 
+def test_restart_expired_server_is_refused(api: ApiServer, devctl: Run) -> None:
+    put_server(api, status={"phase": "Stopped", "stopReason": "expired"})
+    assert "try: `devctl start mydev` starts it" in devctl("restart", "mydev", code=1).stderr
+    assert api.writes == []
+
+
 def test_restart_missing_flavor_is_refused(api: ApiServer, devctl: Run) -> None:
     put_server(api, flavor="gone")
     assert "its flavor gone no longer exists; it is left as it is" in devctl("restart", "mydev", code=6).stderr

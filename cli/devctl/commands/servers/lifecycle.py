@@ -11,7 +11,7 @@ from devctl.options import ServerName, Wait, Yes
 from devctl.output import console, times
 from devctl.output.errors import from_api
 from devctl.output.prompts import confirm
-from devctl.resources.lifecycle.planned import lifecycle_of
+from devctl.resources.lifecycle.planned import is_stopped, lifecycle_of
 from devservers_core import names
 from devservers_core.errors import REFUSED, ApiError, CommandError
 
@@ -125,6 +125,11 @@ def restart_command(
 
     if refused := suspended(server):
         raise refused
+    if is_stopped(server) and (server.get("status") or {}).get("stopReason") == names.STOPPED_BY_EXPIRATION:
+        raise CommandError(
+            f"{name} is stopped: its time is over, and a restart gives it no more",
+            f"`devctl start {name}` starts it, and its time begins anew",
+        )
     _check_flavor_exists(context, server)
     costs = [cost for cost in (volumes_lost_by_stop(context, server), restart_cost(context, server)) if cost]
     _confirm_cost(f"restarting {name}", f"Restart {name}?", "; ".join(costs), yes)
