@@ -174,6 +174,18 @@ def test_extend_with_override_writes_the_reason_and_no_limit_counts(api: ApiServ
     assert change(api)["spec"]["lifecycle"]["override"] == {"reason": "release week"}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["extend", "mydev", "2h"], ["hold", "mydev", "9h", "--reason", "demo"], ["update", "mydev", "--time", "9h"]],
+)
+def test_no_limit_counts_for_a_server_with_an_override(api: ApiServer, devctl: Run, words: list[str]) -> None:
+    put_limits(api, {"maxExtension": "1m", "maxHold": "1m", "maxTimeToLive": "8h"})
+    put_server(api, lifecycle={"override": {"reason": "demo"}})
+    with_operator(api)
+    devctl(*words)
+    change(api)
+
+
 def test_extend_no_override_takes_it_away_also_from_a_stopped_server(api: ApiServer, devctl: Run) -> None:
     put_server(api, lifecycle={"override": {"reason": "demo"}}, running=False, status={"phase": "Stopped"})
     done = devctl("extend", "mydev", "--no-override")

@@ -71,11 +71,11 @@ def describe_command(
         _print_trace(server)
         return
     from devctl.resources.home import home_claim
-    from devctl.resources.lifecycle.limits import read_limits
+    from devctl.resources.lifecycle.limits import limits_of
     from devctl.resources.queue import position
 
     home = home_claim(context, server["metadata"]["name"])
-    limits = read_limits(context, str((server.get("spec") or {}).get("flavor")))
+    limits = limits_of(context, server)
     for line in description(
         server, position(context, server), home, show_env=show_env, zone=time_zone(context), limits=limits
     ):

@@ -72,7 +72,7 @@ def extend_command(
         nonlocal target
         target = _target(server, asked)
         if not override:
-            limits.check_end(target, server, limits.read_limits(context, str(server["spec"].get("flavor"))))
+            limits.check_end(target, server, limits.limits_of(context, server))
         change: Json = {"extendUntil": until.rfc3339(target)}
         if reason:
             change["override"] = {"reason": reason}

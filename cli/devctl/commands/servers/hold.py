@@ -47,7 +47,7 @@ def hold_command(
         refuse_ended(server, "hold")
         now = datetime.now(UTC)
         end = asked.end(now)
-        limit = limits.read_limits(context, str(server["spec"].get("flavor"))).hold
+        limit = limits.limits_of(context, server).hold
         limits.check(int((end - now).total_seconds()), limit, "a hold", "a time of")
         return {"spec": {"lifecycle": {"hold": {"until": until.rfc3339(end), "reason": reason.strip()}}}}
 

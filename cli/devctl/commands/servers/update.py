@@ -128,8 +128,7 @@ def _check(context: Context, server: Json, changes: Changes, *, restarts: bool) 
         fit.check_home(context, server)
         home_quota.check_home_quota(context, name, changes.home_size)
     if changes.lifecycle:
-        chosen = changes.flavor or str((server.get("spec") or {}).get("flavor"))
-        limits.check_settings(changes.lifecycle, server, limits.read_limits(context, chosen))
+        limits.check_settings(changes.lifecycle, server, limits.limits_of(context, server, changes.flavor))
     return costs
 
 

@@ -1,6 +1,6 @@
 """The time limit and the idle timeout that count for a server, and what sets each.
 
-Invariant: pure; the shorter of what is asked for and of the limits counts, unless an override lifts the limits.
+Invariant: pure; the shorter of what is asked for and of the limits counts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def idle_timeout(lifecycle: Json, limits: Limits) -> InForce:
         asked = InForce()
     elif asked.seconds is None and limits.default_idle_timeout is not None:
         asked = InForce(limits.default_idle_timeout, DEFAULT)
-    return _within(asked, limits.idle_timeout, limits, "maxIdleTimeout", lifecycle)
+    return _within(asked, limits.idle_timeout, limits, "maxIdleTimeout")
 
 
 def time_limit(lifecycle: Json, limits: Limits) -> InForce:
@@ -42,10 +42,10 @@ def time_limit(lifecycle: Json, limits: Limits) -> InForce:
     asked = InForce(seconds_of(lifecycle.get("timeToLive")))
     if asked.seconds is None and limits.default_time_to_live is not None:
         asked = InForce(limits.default_time_to_live, DEFAULT)
-    return _within(asked, limits.time_to_live, limits, "maxTimeToLive", lifecycle)
+    return _within(asked, limits.time_to_live, limits, "maxTimeToLive")
 
 
-def _within(asked: InForce, most: int | None, limits: Limits, field: str, lifecycle: Json) -> InForce:
-    if most is None or lifecycle.get("override") or (asked.seconds is not None and asked.seconds <= most):
+def _within(asked: InForce, most: int | None, limits: Limits, field: str) -> InForce:
+    if most is None or (asked.seconds is not None and asked.seconds <= most):
         return asked
     return InForce(most, f"{limits.whose.get(field, 'the')} {field}")

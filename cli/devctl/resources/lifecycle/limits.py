@@ -6,7 +6,7 @@ Invariant: read with the user's rights; a limit that can't be read limits nothin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,14 @@ def read_limits(context: Context, flavor: str) -> Limits:
         seconds_of(limits[0].get("idleTimeout")),
         whose,
     )
+
+
+def limits_of(context: Context, server: Json, flavor: str | None = None) -> Limits:
+    """Read the limits that count for a server, with another flavor if one is given; an override lifts them all."""
+    limits = read_limits(context, flavor or str((server.get("spec") or {}).get("flavor")))
+    if not lifecycle_of(server).get("override"):
+        return limits
+    return replace(limits, time_to_live=None, extension=None, idle_timeout=None, hold=None)
 
 
 def check(seconds: int | None, limit: int | None, what: str, flag: str) -> None:
