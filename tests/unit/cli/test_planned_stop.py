@@ -103,6 +103,20 @@ def test_notice_names_what_keeps_the_server(
     assert planned.notice(server(lifecycle, **status), NOW) == expected
 
 
+@pytest.mark.parametrize(
+    ("counted", "expected"),
+    [
+        ({}, 20),
+        ({"until": "2026-11-30T16:00:00Z", "requestedUntil": "2026-11-30T20:00:00Z"}, 16),  # maxHold
+        ({"until": "2026-11-30T11:00:00Z", "requestedUntil": "2026-11-30T20:00:00Z"}, None),
+        ({"until": "2026-11-30T16:00:00Z", "requestedUntil": "2026-11-30T19:00:00Z"}, 20),  # of the hold before
+    ],
+)
+def test_hold_until_is_what_counts(counted: dict[str, str], expected: int | None) -> None:
+    one = server({"hold": {"until": "2026-11-30T20:00:00Z", "reason": "training"}}, hold=counted)
+    assert planned.hold_until(one, NOW) == (NOW.replace(hour=expected) if expected else None)
+
+
 def test_notice_of_a_server_without_a_persistent_home_says_what_is_lost() -> None:
     soon = server(plannedStop={"at": "2026-11-30T12:05:00Z", "reason": "idle"})
     del soon["spec"]["persistentHomeSize"]

@@ -76,8 +76,11 @@ def next_stop(server: Json) -> PlannedStop | None:
 
 
 def hold_until(server: Json, now: datetime | None = None) -> datetime | None:
-    """When the hold in force ends; None without one."""
+    """When the hold in force ends, by the limits of flavor and user too; None without one."""
     until = times.parse_time((lifecycle_of(server).get("hold") or {}).get("until"))
+    counted = status_of(server).get("hold") or {}
+    if until and times.parse_time(counted.get("requestedUntil")) == until:
+        until = times.parse_time(counted.get("until")) or until
     return until if until and until > (now or datetime.now(UTC)) else None
 
 
