@@ -24,6 +24,8 @@ log = logging.getLogger("devservers.reconcile")
 
 RETRY = timedelta(seconds=30)
 """Until the next try to stop a quiet server whose agent did not answer."""
+MOST_WISHES, WISHES_PER = 3, timedelta(seconds=30)
+"""How many extensions and holds a server's pod is granted in what time: each one is a write."""
 GRACE_SECONDS = 30
 """Of a pod that doesn't say its own (Kubernetes' default)."""
 
@@ -36,6 +38,7 @@ class ServerAgents:
         self._lister, self._client, self._agents = lister, client, agents
         self._now = now
         self._since = now()
+        self._granted: dict[tuple[str, str], list[datetime]] = {}
         self._answers: dict[tuple[str, str, str], dict[str, WishAnswer]] = {}
 
     def pod(self, namespace: str, name: str) -> Json | None:
@@ -105,6 +108,9 @@ class ServerAgents:
             answers[wish.id] = made.answer
             if made.patch is None:
                 continue
+            if wish.kind != "release" and not self._may_grant(server.key):
+                answers[wish.id] = WishAnswer(wish.id, False, "Too many at once: ask again in half a minute.")
+                continue
             try:
                 self._lister.put(await self._client.patch(_patch(raw, made.patch)))
             except ApiError as error:
@@ -116,6 +122,18 @@ class ServerAgents:
             log.info("wish granted key=%s/%s kind=%s seconds=%d", *server.key, wish.kind, wish.seconds)
             return True
         return False
+
+    def _may_grant(self, key: tuple[str, str]) -> bool:
+        """Whether a server has not had as many wishes granted lately as it may; counts this one.
+
+        A release is not counted: it needs a hold that was granted.
+        """
+        now = self._now()
+        lately = [moment for moment in self._granted.get(key, ()) if now - moment < WISHES_PER]
+        if len(lately) >= MOST_WISHES:
+            return False
+        self._granted[key] = [*lately, now]
+        return True
 
     def plan(
         self,

@@ -263,6 +263,24 @@ def test_announced_idle_stop_keeps_its_time_over_a_change_of_leader() -> None:
     assert known.status.planned_stop is None
 
 
+@given(
+    st.integers(0, 59), st.sampled_from([7 * 60, 20 * 60, H]), st.lists(st.integers(0, 30), min_size=200, max_size=200)
+)
+def test_idle_stop_in_the_usual_course_comes_within_two_minutes_of_the_timeout(
+    phase: int, timeout: int, rounding: list[int]
+) -> None:
+    """Reports come every half minute, up to half a minute apart in what they say; the notice is over by then."""
+    known, stopped = server(lifecycle={"idleTimeout": f"{timeout}s"}), None
+    for number, off in enumerate(rounding):
+        now = 600 + phase + 30 * number
+        known = observed(known, now, seen(min(now, 600 + off)))
+        if known.status.stop_reason is not None:
+            stopped = now
+            break
+    assert stopped is not None
+    assert 600 + timeout <= stopped <= 600 + timeout + 120
+
+
 @pytest.mark.parametrize("timeout", [30, 120, 300])
 def test_idle_timeout_of_five_minutes_or_less_has_a_minute_of_notice(timeout: int) -> None:
     known, announced, stopped = server(lifecycle={"idleTimeout": f"{timeout}s"}), None, None

@@ -12,7 +12,7 @@ import ipaddress
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from devservers.observe import pods
@@ -39,6 +39,8 @@ NEAR = timedelta(minutes=15)
 LIST_SECONDS = 5.0
 """Between two looks at which pods run."""
 TICK_SECONDS = 0.5
+ANSWER_SECONDS = 10.0
+"""Between two exchanges out of turn that bring answers to wishes and nothing else."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,10 @@ class _Exchanged:
     counter: int = 0
     wishes: frozenset[str] = frozenset()
     """Ids of the wishes that were handed to a reconcile."""
+    answered: float | None = None
+    """When answers to wishes alone were sent out of turn last."""
+    final: bool = False
+    """Whether the last plan was sent: nothing follows it until a reconcile keeps the server."""
     stale: bool = False
     """Whether a reconcile was told that the last report is old."""
 
@@ -93,9 +99,17 @@ class Exchanger:
         agent = Agent(namespace, name, pod_uid)
         exchanged = self._agents.setdefault(agent, _Exchanged())
         before, exchanged.plan = exchanged.plan, plan
+        kept, exchanged.final = exchanged.final, False
         # After a change of leader every plan is new to this process: those wait for their turn.
-        if before is not None and plan.differs_for_people(before):
-            self._schedule.hurry(agent, time.monotonic())
+        if before is None or not (kept or plan.differs_for_people(before)):
+            return
+        now = time.monotonic()
+        if not kept and not replace(plan, answers=before.answers).differs_for_people(before):
+            # An agent with ever new wishes isn't asked without a pause.
+            if exchanged.answered is not None and now - exchanged.answered < ANSWER_SECONDS:
+                return
+            exchanged.answered = now
+        self._schedule.hurry(agent, now)
 
     async def refresh(self, namespace: str, name: str, pod: Json) -> AgentState | None:
         """What the agent reports now; None when it did not answer, or no plan was sent to it yet."""
@@ -107,6 +121,9 @@ class Exchanger:
 
     async def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Report | None:
         """Announces a stop that comes now and returns the last report; None when the agent did not answer."""
+        agent = _agent_of(pod)
+        if agent is not None:
+            self._agents.setdefault(agent, _Exchanged()).final = True
         return await self._out_of_turn(pod, plan, final=True)
 
     async def _out_of_turn(self, pod: Json, plan: AgentPlan, *, final: bool) -> Report | None:
@@ -166,6 +183,8 @@ class Exchanger:
         """One exchange in its turn."""
         exchanged = self._agents.setdefault(agent, _Exchanged())
         try:
+            if exchanged.final:
+                return
             if exchanged.plan is None:
                 self._add(_key(agent))  # its reconcile brings the plan
             else:
