@@ -56,11 +56,6 @@ class Activity:
         """Whether a report is still to come, right after a start or a change of leader."""
         return self.agent and self.last is None and not self.problem
 
-    @property
-    def awaited(self) -> bool:
-        """Whether a report is still to come, right after a start or a change of leader."""
-        return self.agent and self.last is None and not self.problem
-
 
 @dataclass(frozen=True, slots=True)
 class IdleTimeout:
