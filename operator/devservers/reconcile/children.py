@@ -37,6 +37,8 @@ class ChildrenResult:
     """Why the API server refuses a child, None when it took them all."""
     deployed: bool = False
     """Whether the Deployment is as it is to be."""
+    failure: ApiError | None = None
+    """What the reconcile fails with, once the status is written; None unless a child failed otherwise."""
 
 
 class ChildrenApplier:
@@ -63,7 +65,7 @@ class ChildrenApplier:
     async def apply(
         self, server: DevServer, flavor: DevServerFlavor | None, user: DevServerUser, now: datetime, *, running: bool
     ) -> ChildrenResult:
-        """Creates or corrects the children. Raises ApiError.
+        """Creates or corrects the children. Raises ApiError when it can't stop a server.
 
         A server that isn't to run is stopped also if one of its children is refused or fails.
         """
@@ -71,11 +73,13 @@ class ChildrenApplier:
         try:
             result = await self._apply(server, flavor, user, now, running=running)
             stopped = result.deployed
-            return result
+        except ApiError as error:
+            result = ChildrenResult(failure=error)
         finally:
             # The reconciler stops the servers of a suspended user itself, whatever fails.
             if not running and not stopped and not user.spec.suspended:
                 await self.scale_to_zero(*server.key)
+        return result
 
     async def scale_to_zero(self, namespace: str, name: str) -> None:
         """Stops a server by the scale subresource and changes nothing else. Raises ApiError.

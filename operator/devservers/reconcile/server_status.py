@@ -48,7 +48,10 @@ class StatusWriter:
         result: ChildrenResult,
         now: datetime,
     ) -> Result:
-        """Writes the status if its meaning changed; returns when to reconcile again. Raises ApiError."""
+        """Writes the status if its meaning changed; returns when to reconcile again.
+
+        Raises ApiError, also what failed before: a planned stop is announced though a child fails.
+        """
         namespace, name = server.key
         deployment = self._lister.get("Deployment", namespace, name)
         children = Children(
@@ -81,6 +84,8 @@ class StatusWriter:
             await self.write(raw, observation.status)
             for event in observation.events:
                 await post_event(self._client, raw, event, now)
+        if result.failure is not None:
+            raise result.failure
         delays = [observation.requeue_after]
         if decision.running and query is not None:
             interval = query.requeue_after if isinstance(query, EventQuery) else query
