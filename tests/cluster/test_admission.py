@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from tests.support.cluster.client import Client
 from tests.support.cluster.crd_tables import GIT_URLS_NOT_CLONED, KEY, NO_GIT_URLS
 from tests.support.cluster.devctl import Devctl
 from tests.support.cluster.harness import ApiServer
-from tests.support.cluster.shipped import install
+from tests.support.cluster.shipped import install, rules_of_before
 from tests.support.operator.build_objects import user as a_user
 from tests.support.wait import eventually
 
@@ -791,7 +790,7 @@ def test_token_request_over_600_seconds_is_refused(namespace: str, cluster: ApiS
 def test_server_from_before_the_size_limit_can_stop_but_not_grow(namespace: str, admin: Client) -> None:
     """An upgrade takes the means to stop from nobody: neither a large spec nor a field that the API refuses now."""
     large = [{"name": f"V{number}", "value": "a" * 32000} for number in range(3)]
-    with _rules_of_before(admin):
+    with rules_of_before(admin):
         admin.create(_server(namespace, env=large))
         spec = {"username": "before", "budget": 10, "sshPublicKeys": [f"{KEY}\x1b[31m"]}
         admin.create(
@@ -807,42 +806,6 @@ def test_server_from_before_the_size_limit_can_stop_but_not_grow(namespace: str,
     with pytest.raises(ApiError, match="budget is not available yet; leave it out"):
         user({"spec": {"budget": 11}})
     user({"spec": {"budget": None}})
-
-
-@contextmanager
-def _rules_of_before(admin: Client) -> Iterator[None]:
-    """The kinds without any rule while something is made, as a platform without them had."""
-    names = ["devservers.devservers.io", "devserverusers.devservers.io"]
-    kinds = [admin.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name) for name in names]
-    try:
-        for kind in kinds:
-            admin.patch("apiextensions.k8s.io/v1", "CustomResourceDefinition", kind["metadata"]["name"], _bare(kind))
-        yield
-    finally:
-        install(admin)
-        # The rules are in force a moment after they are stored.
-        too_much = {"username": "probe", "budget": 1}
-        probe = {
-            "apiVersion": "devservers.io/v1",
-            "kind": "DevServerUser",
-            "metadata": {"name": "probe"},
-            "spec": too_much,
-        }
-        eventually(
-            lambda: "not available yet" in _refusal_text(partial(admin.create, probe, dryRun="All")), "the rules back"
-        )
-
-
-def _bare(value: object) -> Json:
-    """A CRD's spec without CEL rules."""
-
-    def without(each: object) -> object:
-        if isinstance(each, dict):
-            return {key: without(one) for key, one in each.items() if key != "x-kubernetes-validations"}
-        return [without(one) for one in each] if isinstance(each, list) else each
-
-    assert isinstance(value, dict)
-    return {"spec": {"versions": without(value["spec"]["versions"])}}
 
 
 @pytest.mark.parametrize(
