@@ -293,11 +293,18 @@ def test_stop_is_carried_out_though_the_home_is_refused(scenario: Any, status: i
 
 
 def scenario_until_stop(life: Life, scenario: Any) -> None:
-    """The scenario, with reconciles that may fail."""
-    life.settle = lambda: None  # type: ignore[method-assign]
+    """The scenario, with reconciles that may fail, and the five minutes of notice where none was given before."""
+
+    def reconcile() -> None:
+        with contextlib.suppress(ApiError):
+            life.reconcile()
+
+    life.settle = reconcile  # type: ignore[method-assign]
     scenario(life)
-    with contextlib.suppress(ApiError):
-        life.reconcile()
+    reconcile()
+    if _replicas(life):
+        idle(life, life.seconds + 300)
+        reconcile()
 
 
 def unreadable(life: Life) -> Json:
