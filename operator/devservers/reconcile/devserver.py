@@ -173,7 +173,7 @@ class ServerReconciler:
             await self._status.update(raw, server, flavor, user, decision, ChildrenResult(), self._now())
             raw = self._lister.get("DevServer", namespace, name) or raw
             server = DevServer.parse(raw)
-        await self._ended.write(server, self._end(server, decision, report), self._now())
+        await self._ended.write(server, user, self._end(server, decision, report), self._now())
         return raw, server
 
     def _end(self, server: DevServer, decision: Decision, report: Report | None) -> End:
@@ -200,14 +200,14 @@ class ServerReconciler:
         now = self._now()
         end = End(now, STOPPED_BY_USER, "It was deleted by its owner.", deleted=True)
         if server.status.stop_reason is not None:
-            await self._ended.mark_deleted(server, end, now)
+            await self._ended.mark_deleted(server, owner, end, now)
             return
         flavor, pod = self._flavor(server), self._agents.pod(namespace, name)
         decision = Decision(running=False, delete=True, stop_reason=STOPPED_BY_USER)
         report = await self._agents.finish(server, owner, flavor, decision, pod)
         if report is not None:
             end = replace(end, lines=report.lines, oom_kills=report.oom_kills)
-        await self._ended.write(server, end, now)
+        await self._ended.write(server, owner, end, now)
 
     def _must_not_run(self, raw: Json, namespace: str) -> bool:
         """Whether a server has to stop even if its object can't be read.
@@ -251,7 +251,7 @@ class ServerReconciler:
         report = await self._agents.finish(server, user, flavor, decision, pod)
         if self._changed(raw):
             return Result(0.0)
-        await self._ended.write(server, self._end(server, decision, report), self._now())
+        await self._ended.write(server, user, self._end(server, decision, report), self._now())
         await post_event(
             self._client,
             raw,

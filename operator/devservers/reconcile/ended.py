@@ -7,6 +7,8 @@ import time
 from datetime import datetime
 
 from devservers.api.devserver import DevServer
+from devservers.api.user import DevServerUser
+from devservers.build.manifest import owner_reference
 from devservers.observe.ended import End, ended_config_map, surplus
 from devservers.reconcile.interfaces import Client, get_or_none
 from devservers_core.errors import ApiError
@@ -30,16 +32,22 @@ class EndedRecords:
         self._pruned: dict[str, float] = {}
         self._since = time.monotonic()
 
-    async def write(self, server: DevServer, end: End, now: datetime) -> None:
-        """Replaces the record of `server`, and removes what is too much."""
+    async def write(self, server: DevServer, user: DevServerUser | None, end: End, now: datetime) -> None:
+        """Replaces the record of `server`, and removes what is too much.
+
+        It outlives the server and goes with the user: what stays of a namespace then is its homes.
+        """
+        record = ended_config_map(server, end)
+        if user is not None and user.metadata.uid:
+            record["metadata"]["ownerReferences"] = [owner_reference(user)]
         try:
-            await self._client.apply(ended_config_map(server, end))
+            await self._client.apply(record)
         except ApiError as error:
             log.warning("no record of an end key=%s/%s error=%s", *server.key, error)
             return
         await self.prune(server.metadata.namespace, now, at_once=True)
 
-    async def mark_deleted(self, server: DevServer, end: End, now: datetime) -> None:
+    async def mark_deleted(self, server: DevServer, user: DevServerUser, end: End, now: datetime) -> None:
         """Notes that a stopped server was deleted; its lines and its reason stay."""
         try:
             record = await get_or_none(self._client, "ConfigMap", server.metadata.namespace, ended_name(server.name))
@@ -56,7 +64,7 @@ class EndedRecords:
             lines=str(data.get("lines") or "").split("\n") if data.get("lines") else (),
             oom_kills=int(kills) if kills.isdecimal() else None,
         )
-        await self.write(server, before, now)
+        await self.write(server, user, before, now)
 
     async def prune(self, namespace: str, now: datetime, *, at_once: bool = False) -> None:
         """Deletes the records that are too old or too many, once an hour unless `at_once`."""

@@ -238,7 +238,7 @@ def test_stop_keeps_reason_lines_and_oom_kills_of_the_last_report() -> None:
     assert [(plan.stop_reason, plan.deletes) for plan in life.agents.finals] == [("user", False)]
     record = ended(life)
     assert record["metadata"]["labels"]["devservers.io/ended"] == "true"
-    assert "ownerReferences" not in record["metadata"]
+    assert [owner["kind"] for owner in record["metadata"]["ownerReferences"]] == ["DevServerUser"]
     assert record["data"] == {
         "reason": "user", "message": "Stopped by its owner. Start it with `devctl start mydev`.", "at": stamp(0),
         "startedAt": stamp(0), "oomKills": "2", "flavor": "small", "home": "mydev-home", "lines": "one\ntwo",
