@@ -42,6 +42,10 @@ _PUT_OFF_BY_WISHES = (*QUIET_REASONS, STOPPED_BY_EXPIRATION)
 """Stops before which the agent is asked once more: what its people asked for last may put them off."""
 
 
+MAX_CHANGES = 4
+"""How often a change in the moment of a stop makes the operator decide anew."""
+
+
 class ServerReconciler:
     """Reconciles DevServers, one key at a time each."""
 
@@ -64,6 +68,8 @@ class ServerReconciler:
         self._children = ChildrenApplier(lister, client, applier, ca, host_ca, settings, signing_key)
         self._agents = ServerAgents(lister, client, agents, now)
         self._ended = EndedRecords(client)
+        self._changes: dict[tuple[str, str], int] = {}
+        """How often in a row a server changed while its agent was asked before a stop."""
         self._seen: dict[tuple[str, str], Json] = {}
         """The servers that exist, so that something is known of one whose deletion is seen."""
         self._status = StatusWriter(lister, client, queueing or Queueing())
@@ -141,10 +147,22 @@ class ServerReconciler:
         return decide(server, user, self._now(), limiting_flavor(server, flavor, defaults), defaults, activity)
 
     def _changed(self, raw: Json) -> bool:
-        """Whether somebody changed the server while its agent was asked."""
+        """Whether somebody changed the server while its agent was asked, so that the stop is decided anew.
+
+        At most MAX_CHANGES times in a row: a change in a loop must not put a stop off for ever.
+        """
         metadata = raw["metadata"]
-        now = self._lister.get("DevServer", metadata["namespace"], metadata["name"])
-        return now is None or any(now["metadata"].get(field) != metadata.get(field) for field in ("uid", "generation"))
+        key = (metadata["namespace"], metadata["name"])
+        now = self._lister.get("DevServer", *key)
+        same = now is not None and all(
+            now["metadata"].get(name) == metadata.get(name) for name in ("uid", "generation")
+        )
+        count = 0 if same else self._changes.get(key, 0) + 1
+        if count == 0 or count > MAX_CHANGES:
+            self._changes.pop(key, None)
+            return False
+        self._changes[key] = count
+        return True
 
     def _runs(self, namespace: str, name: str) -> bool:
         """Whether a pod is asked for."""

@@ -186,6 +186,27 @@ def test_hold_or_extension_while_the_agent_is_asked_keeps_the_server(scenario: A
     assert not [entry for entry in life.api.log if entry.endswith(f"{NAME}-ended")]
 
 
+def test_changes_in_a_loop_put_a_stop_off_a_few_times_only() -> None:
+    life = Life(answering())
+    life.begin(persistentHomeSize="1Gi")
+    expire(life)
+    life.settle()
+    life.seconds += 301
+    assert life.agents is not None
+    changes = 0
+
+    def meanwhile() -> None:
+        nonlocal changes
+        changes += 1
+        life.change(command=["echo", str(changes)])
+
+    life.agents.meanwhile = meanwhile
+    for _ in range(12):
+        life.reconcile()
+    assert life.api.objects[("Deployment", NAMESPACE, NAME)]["spec"]["replicas"] == 0
+    assert changes <= 6
+
+
 @pytest.mark.parametrize(
     ("scenario", "asked"),
     [
