@@ -77,6 +77,19 @@ def test_schedule_hurry_makes_an_agent_due_at_once() -> None:
     assert schedule.due(INTERVAL) == []
 
 
+def test_schedule_asks_an_agent_that_comes_later_at_once_and_spreads_it_then() -> None:
+    schedule = Schedule()
+    schedule.update([ONE], 0.0)
+    later = agents(100)
+    schedule.update([ONE, *later], 100.0)
+    assert set(later) - set(schedule.due(100.0)) == set()
+    for agent in later:
+        schedule.done(agent, 100.5, short=False)
+    halves = [len([agent for agent in schedule.due(at) if agent in later]) for at in (130.5, 160.5)]
+    assert sum(halves) == 100
+    assert min(halves) >= 25
+
+
 def test_schedule_forgets_agents_that_are_gone() -> None:
     schedule = Schedule()
     schedule.update([ONE], 0.0)

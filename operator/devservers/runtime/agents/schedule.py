@@ -35,19 +35,31 @@ class Schedule:
         self._heap: list[tuple[float, Agent]] = []
         self._running: dict[Agent, bool] = {}
         """The agents with an exchange in progress, and whether another one is wanted after it."""
+        self._spread = False
+        """Whether the first agents were spread."""
+        self._fresh: set[Agent] = set()
+        """Agents that came later and had no exchange yet."""
 
     def __len__(self) -> int:
         return len(self._due)
 
     def update(self, agents: Collection[Agent], now: float) -> list[Agent]:
-        """Takes over which agents exist; returns those that are gone."""
+        """Takes over which agents exist; returns those that are gone.
+
+        The first ones, those of a new leader, are spread over an interval. One that comes later is asked at once, so
+        that its server knows the plan from its start on, and is spread from its second exchange on.
+        """
         for agent in agents:
             if agent not in self._due:
-                self._set(agent, now + _share(agent) * INTERVAL)
+                if self._spread:
+                    self._fresh.add(agent)
+                self._set(agent, now if self._spread else now + _share(agent) * INTERVAL)
+        self._spread = True
         gone = [agent for agent in self._due if agent not in agents]
         for agent in gone:
             del self._due[agent]
             self._running.pop(agent, None)
+            self._fresh.discard(agent)
         return gone
 
     def due(self, now: float) -> list[Agent]:
@@ -71,6 +83,9 @@ class Schedule:
         following = (
             max(planned + interval, now) if failures < 2 else now + min(MAX_BACKOFF, interval * 2 ** min(failures, 8))
         )
+        if agent in self._fresh:
+            self._fresh.discard(agent)
+            following = now + _share(agent) * interval
         self._set(agent, now if again else following)
 
     def hurry(self, agent: Agent, now: float) -> None:
