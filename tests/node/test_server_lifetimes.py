@@ -243,8 +243,8 @@ def _reaches_its_end(ann: Person) -> Json:
         screen.type("f\n")
         screen.expect("half")  # what was typed before the announcement is still there
         ran = datetime.now(UTC) - _parsed(ann.server("warned")["metadata"]["creationTimestamp"])
-        ann.devctl("update", "warned", "--time", f"{int(ran.total_seconds()) + 25}s")
-        screen.expect("this server stops now: its time is over", 60)
+        ann.devctl("update", "warned", "--time", f"{int(ran.total_seconds()) + 65}s")
+        screen.expect("this server stops now: its time is over", 120)
         assert screen.process.wait(60) != 0
     stopped: Json = eventually(partial(_stopped, ann, "warned"), "the server to stop at its end", 60)
     return stopped
