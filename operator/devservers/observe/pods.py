@@ -9,13 +9,18 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from devservers_core.names import AGENT_PORT_NAME, MAIN_CONTAINER
+from devservers_core.names import AGENT_PORT_NAME, LABEL_NAME, MAIN_CONTAINER
 from devservers_core.types import Json
 
 from .times import parse_time
 
 _FINISHED = ("Failed", "Succeeded")
 _BEGINNING_OF_TIME = datetime.min.replace(tzinfo=UTC)
+
+
+def of_server(all_pods: Iterable[Json], name: str) -> list[Json]:
+    """The pods of the server `name`, out of those of its namespace."""
+    return [pod for pod in all_pods if (pod["metadata"].get("labels") or {}).get(LABEL_NAME) == name]
 
 
 def current_pod(pods: Iterable[Json]) -> Json | None:

@@ -16,7 +16,7 @@ from devservers.observe.lifecycle import Decision
 from devservers.observe.wishes import decide_wish, granted_before, open_wishes
 from devservers.reconcile.interfaces import Agents, Client, Lister
 from devservers_core.errors import ApiError
-from devservers_core.names import API_VERSION, LABEL_NAME
+from devservers_core.names import API_VERSION
 from devservers_core.protocol.agent import Report, WishAnswer
 from devservers_core.types import Json
 
@@ -43,12 +43,7 @@ class ServerAgents:
 
     def pod(self, namespace: str, name: str) -> Json | None:
         """The running pod of a server, None when none runs."""
-        labelled = [
-            pod
-            for pod in self._lister.list("Pod", namespace)
-            if (pod["metadata"].get("labels") or {}).get(LABEL_NAME) == name
-        ]
-        pod = pods.current_pod(labelled)
+        pod = pods.current_pod(pods.of_server(self._lister.list("Pod", namespace), name))
         return pod if pod is not None and pods.started_at(pods.container_status(pod)) else None
 
     def activity(self, namespace: str, name: str, pod: Json | None) -> Activity | None:

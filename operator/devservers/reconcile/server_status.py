@@ -10,6 +10,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.build.devserver import flavor_changed
+from devservers.observe import pods
 from devservers.observe.devserver import Children, observe, previous_status, serving_pod
 from devservers.observe.lifecycle import Decision
 from devservers.observe.warning_events import EventQuery, event_query, newest_message
@@ -19,7 +20,7 @@ from devservers.reconcile.events import post_event
 from devservers.reconcile.interfaces import Client, Lister, Result
 from devservers.reconcile.queueing import Queueing
 from devservers_core.errors import ApiError
-from devservers_core.names import API_VERSION, LABEL_NAME, home_name
+from devservers_core.names import API_VERSION, home_name
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")
@@ -58,11 +59,7 @@ class StatusWriter:
             user=user,
             flavor=flavor,
             deployment=deployment,
-            pods=tuple(
-                pod
-                for pod in self._lister.list("Pod", namespace)
-                if (pod["metadata"].get("labels") or {}).get(LABEL_NAME) == name
-            ),
+            pods=tuple(pods.of_server(self._lister.list("Pod", namespace), name)),
             home_claim=self._lister.get("PersistentVolumeClaim", namespace, home_name(name)),
             missing_claims=missing_claims(self._lister, server),
             claims_being_deleted=claims_being_deleted(self._lister, server),

@@ -1,13 +1,13 @@
 package activity
 
 import (
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"devservers.io/agent/internal/cgroup"
+	"devservers.io/agent/internal/procfs"
 )
 
 const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that we run on
@@ -45,29 +45,15 @@ func (cpu *CPU) Sample(now time.Duration, thresholds Thresholds) (Reading, time.
 // sshdTimes are the processor times of sshd's processes, by process and its start.
 func sshdTimes(root string) map[string]time.Duration {
 	times := map[string]time.Duration{}
-	folder, err := os.Open(filepath.Join(root, "proc"))
-	if err != nil {
-		return times
-	}
-	defer folder.Close()
-	names, _ := folder.Readdirnames(-1)
-	for _, name := range names {
-		if name[0] < '0' || name[0] > '9' {
-			continue
-		}
-		text, err := cgroup.ReadFile(filepath.Join(root, "proc", name, "stat"))
-		open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
-		if err != nil || open < 0 || end < open || !strings.HasPrefix(text[open+1:end], "sshd") {
-			continue
-		}
-		// From the state on: utime and stime are the 12th and 13th, the start time is the 20th.
-		fields := strings.Fields(text[end+1:])
-		if len(fields) < 20 {
+	for _, process := range procfs.Processes(filepath.Join(root, "proc")) {
+		// utime and stime are the 12th and 13th field, the start time is the 20th.
+		fields := process.Fields
+		if !strings.HasPrefix(process.Name, "sshd") || len(fields) < 20 {
 			continue
 		}
 		user, _ := strconv.ParseInt(fields[11], 10, 64)
 		system, _ := strconv.ParseInt(fields[12], 10, 64)
-		times[name+" "+fields[19]] = time.Duration(user+system) * tick
+		times[strconv.Itoa(process.ID)+" "+fields[19]] = time.Duration(user+system) * tick
 	}
 	return times
 }

@@ -1,12 +1,13 @@
 package stop
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"devservers.io/agent/internal/procfs"
 )
 
 // process is what a stop has to know about a process of this pod.
@@ -29,33 +30,27 @@ func (t table) read(pid int, name string) []byte {
 
 // list returns all processes but the agent; none that has ended.
 func (t table) list() []process {
-	opened, err := os.Open(t.root)
-	if err != nil {
-		return nil
-	}
-	defer opened.Close()
-	names, _ := opened.Readdirnames(-1)
-	found := make([]process, 0, len(names))
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil || pid == t.self {
-			continue
-		}
-		if one, ok := parseStat(pid, t.read(pid, "stat")); ok {
-			found = append(found, one)
+	var running []process
+	for _, stat := range procfs.Processes(t.root) {
+		if one, ok := ofStat(stat); ok && stat.ID != t.self {
+			running = append(running, one)
 		}
 	}
-	return found
+	return running
 }
 
-// parseStat reads /proc/PID/stat. The name is in parentheses and may hold any character.
+// parseStat reads /proc/PID/stat.
 func parseStat(pid int, text []byte) (process, bool) {
-	begin, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
-	if begin < 0 || end < begin {
+	stat, ok := procfs.Parse(pid, string(text))
+	if !ok {
 		return process{}, false
 	}
-	// State, parent, group, session, terminal.
-	fields := strings.Fields(string(text[end+1:]))
+	return ofStat(stat)
+}
+
+// ofStat is what a stop has to know; false for a process that has ended.
+func ofStat(stat procfs.Process) (process, bool) {
+	fields := stat.Fields // state, parent, group, session, terminal
 	if len(fields) < 5 || strings.ContainsAny(fields[0], "ZX") {
 		return process{}, false
 	}
@@ -64,7 +59,7 @@ func parseStat(pid int, text []byte) (process, bool) {
 	if wrongSession != nil || wrongTerminal != nil {
 		return process{}, false
 	}
-	return process{pid, session, terminal != 0, string(text[begin+1 : end])}, true
+	return process{stat.ID, session, terminal != 0, stat.Name}, true
 }
 
 func (t table) catchesTerm(pid int) bool {

@@ -10,6 +10,7 @@ import (
 
 	"devservers.io/agent/internal/activity"
 	"devservers.io/agent/internal/cgroup"
+	"devservers.io/agent/internal/procfs"
 )
 
 // Terminal is a pseudo-terminal and the program in its foreground.
@@ -124,22 +125,8 @@ func ttyNumber(device uint64) int64 {
 // foregrounds are the foreground process groups of terminals, by the terminal's number.
 func foregrounds(root string) map[int64]int {
 	groups := map[int64]int{}
-	folder, err := os.Open(filepath.Join(root, "proc"))
-	if err != nil {
-		return groups
-	}
-	defer folder.Close()
-	names, _ := folder.Readdirnames(-1)
-	for _, name := range names {
-		if name[0] < '0' || name[0] > '9' {
-			continue
-		}
-		text, err := cgroup.ReadFile(filepath.Join(root, "proc", name, "stat"))
-		end := strings.LastIndexByte(text, ')')
-		if err != nil || end < 0 {
-			continue
-		}
-		fields := strings.Fields(text[end+1:]) // state, ppid, pgrp, session, tty_nr, tpgid
+	for _, process := range procfs.Processes(filepath.Join(root, "proc")) {
+		fields := process.Fields // state, ppid, pgrp, session, tty_nr, tpgid
 		if len(fields) < 6 {
 			continue
 		}
