@@ -17,8 +17,8 @@ from devcluster.progress import Progress
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.observe.agent import AgentState
-from devservers.observe.idle import activity_of, idle_rule, idle_timeout
-from devservers.observe.lifecycle import decide
+from devservers.observe.lifetime.idle import activity_of, idle_rule, idle_timeout
+from devservers.observe.lifetime.lifecycle import decide
 from devservers.runtime.agents.exchanger import NEAR
 from devservers.runtime.agents.schedule import INTERVAL, SHORT_INTERVAL
 from devservers_core.paths import current

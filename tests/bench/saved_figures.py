@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
-from devservers.observe.idle import Activity
-from devservers.observe.lifecycle import decide
+from devservers.observe.lifetime.idle import Activity
+from devservers.observe.lifetime.lifecycle import decide
 from devservers_core.names import ANNOTATION_STARTED_AT
 from tests.bench.figure import Figure
 from tests.bench.month_model import DAYS, FIRST_DAY, FORGETS_TO_STOP, SEEDS, Day, month

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devservers.api import admission
+from devservers.api.admission import policies
 from devservers.build.user_setup import config_maps
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
@@ -810,7 +810,7 @@ def test_server_from_before_the_size_limit_can_stop_but_not_grow(namespace: str,
 
 @pytest.mark.parametrize(
     "name",
-    [each["metadata"]["name"] for each in admission.manifests() if each["kind"] == "ValidatingAdmissionPolicy"],
+    [each["metadata"]["name"] for each in policies.manifests() if each["kind"] == "ValidatingAdmissionPolicy"],
 )
 def test_admission_policy_has_no_type_warnings(controllers: ApiServer, name: str) -> None:
     """Kubernetes checks the expressions against the real schema and writes what it finds into the policy's status."""
@@ -823,9 +823,9 @@ def test_admission_policy_has_no_type_warnings(controllers: ApiServer, name: str
 def test_install_twice_changes_nothing(cluster: ApiServer) -> None:
     def generations() -> list[int]:
         crds = cluster.admin.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")
-        policies = cluster.admin.list("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
+        installed = cluster.admin.list("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
         # Not resourceVersion: Kubernetes' own controllers write the status whenever they like.
-        return [each["metadata"]["generation"] for each in [*crds, *policies]]
+        return [each["metadata"]["generation"] for each in [*crds, *installed]]
 
     before = generations()
     install(cluster.admin)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from devservers.api.admission_claims import MAX_SHARED_CLAIM_CHARACTERS
+from devservers.api.admission.claims import MAX_SHARED_CLAIM_CHARACTERS
 from infra.aws.addons import csi
 from infra.preview.graph import Graph
 from tests.support.infra.aws_graph import PROD, ZONES, by_name, part, recorded, settings

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from devservers.api.admission_claims import SHARED_CLASS
+from devservers.api.admission.claims import SHARED_CLASS
 from devservers.api.fields import Matching
 from devservers_core.names import LABEL_POOL
 from infra.catalog import FAMILIES

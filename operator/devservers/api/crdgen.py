@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from devservers.api import admission
+from devservers.api.admission import policies
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.meta import Column, Resource
@@ -175,7 +175,7 @@ def _column(column: Column) -> dict[str, Any]:
 def files() -> dict[str, str]:
     """Name to text of everything in operator/crds."""
     result = {f"{kind.names.plural}.yaml": [crd(kind)] for kind in KINDS}
-    result["admission.yaml"] = admission.manifests()
+    result["admission.yaml"] = policies.manifests()
     return {name: _HEADER + _yaml(manifests) for name, manifests in result.items()}
 
 

@@ -17,22 +17,22 @@ from devservers_core.names import SSH_PORT, STOPPED_BY_EXPIRATION, user_of
 from devservers_core.types import Json
 
 from . import pods
-from .activity_writes import coarse_activity, reported_activity
 from .children import Children, serving_pod
 from .conditions import make_condition
+from .ends.interruption import interrupted_condition
+from .ends.last_stop import last_stop
 from .events import Event, status_events, stop_event
-from .idle import duration_text
-from .interruption import interrupted_condition
-from .last_stop import last_stop
-from .lifecycle import QUIET_REASONS, Decision
-from .phase import ServerPhase, server_phase
-from .planned_stop import announce
-from .setup_steps import observed_setup
+from .lifetime.idle import duration_text
+from .lifetime.lifecycle import QUIET_REASONS, Decision
+from .lifetime.planned_stop import announce
+from .lifetime.time_limits import limited_message
+from .progress.phase import ServerPhase, server_phase
+from .progress.timeline import recorded_timeline, timeline
+from .reports.activity_writes import coarse_activity, reported_activity
+from .reports.setup_steps import observed_setup
+from .reports.volume_use import volume_use
 from .status_write_delay import status_write_delay
-from .time_limits import limited_message
-from .timeline import recorded_timeline, timeline
 from .times import format_time, whole_seconds
-from .volume_use import volume_use
 from .volumes import deletion_message, home_size_state
 
 __all__ = ["Children", "Event", "Observation", "invalid_status", "observe", "previous_status", "serving_pod"]

@@ -17,8 +17,8 @@ from devservers_core.names import (
 )
 from devservers_core.types import Json
 
-from .interruption import INTERRUPTED
-from .planned_stop import Stop
+from .ends.interruption import INTERRUPTED
+from .lifetime.planned_stop import Stop
 from .times import format_time, parse_time
 
 _UNANNOUNCED_REASONS = frozenset({"Starting", "Resizing", "Resized", "AgentMissing"})

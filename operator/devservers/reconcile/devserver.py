@@ -18,10 +18,10 @@ from devservers.api.user import DevServerUser
 from devservers.build.devserver import BuildSettings, limiting_flavor, recorded_defaults
 from devservers.observe.children import Children
 from devservers.observe.devserver import Event, invalid_status
-from devservers.observe.ended import End
-from devservers.observe.idle import Activity
-from devservers.observe.lifecycle import QUIET_REASONS, Decision, decide
-from devservers.observe.phase import server_phase
+from devservers.observe.ends.ended import End
+from devservers.observe.lifetime.idle import Activity
+from devservers.observe.lifetime.lifecycle import QUIET_REASONS, Decision, decide
+from devservers.observe.progress.phase import server_phase
 from devservers.reconcile.agent_signing_key import SigningKey
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.children import ChildrenApplier, ChildrenResult

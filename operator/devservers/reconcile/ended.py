@@ -9,7 +9,7 @@ from datetime import datetime
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
 from devservers.build.manifest import owner_reference
-from devservers.observe.ended import End, ended_config_map, surplus
+from devservers.observe.ends.ended import End, ended_config_map, surplus
 from devservers.reconcile.interfaces import Client, get_or_none
 from devservers_core.errors import ApiError
 from devservers_core.names import LABEL_ENDED, ended_name

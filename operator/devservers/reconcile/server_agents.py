@@ -10,10 +10,10 @@ from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.observe import pods
-from devservers.observe.agent_plan import agent_plan, extend_most, hold_most
-from devservers.observe.idle import Activity, activity_of
-from devservers.observe.lifecycle import Decision
-from devservers.observe.wishes import decide_wish, granted_before, open_wishes
+from devservers.observe.lifetime.agent_plan import agent_plan, extend_most, hold_most
+from devservers.observe.lifetime.idle import Activity, activity_of
+from devservers.observe.lifetime.lifecycle import Decision
+from devservers.observe.lifetime.wishes import decide_wish, granted_before, open_wishes
 from devservers.reconcile.interfaces import Agents, Client, Lister
 from devservers_core.errors import ApiError
 from devservers_core.names import API_VERSION

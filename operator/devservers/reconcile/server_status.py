@@ -12,8 +12,8 @@ from devservers.api.user import DevServerUser
 from devservers.build.devserver import flavor_changed
 from devservers.observe import pods
 from devservers.observe.devserver import Children, observe, previous_status, serving_pod
-from devservers.observe.lifecycle import Decision
-from devservers.observe.warning_events import EventQuery, event_query, newest_message
+from devservers.observe.lifetime.lifecycle import Decision
+from devservers.observe.progress.warning_events import EventQuery, event_query, newest_message
 from devservers.reconcile.children import ChildrenResult
 from devservers.reconcile.claims import claims_being_deleted, claims_by_volume, missing_claims
 from devservers.reconcile.events import post_event

@@ -9,7 +9,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.observe.devserver import Children, Observation, observe
-from devservers.observe.lifecycle import decide
+from devservers.observe.lifetime.lifecycle import decide
 from devservers_core.types import Json
 
 T0 = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)

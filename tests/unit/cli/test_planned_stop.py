@@ -11,7 +11,7 @@ import pytest
 from devctl.resources import pods
 from devctl.resources.lifecycle import ended, planned
 from devservers.api.devserver import DevServer
-from devservers.observe.ended import End, ended_config_map
+from devservers.observe.ends.ended import End, ended_config_map
 from devservers_core.names import STOP_REASONS
 from tests.support.cli.api_server import ApiServer
 from tests.support.cli.run import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from devservers.observe.causes import rejection_cause, unschedulable_cause
-from devservers.observe.image import pull_failure_message
+from devservers.observe.progress.image import pull_failure_message
 from tests.support.operator.observe_objects import flavor
 
 GPU = flavor(nodeSelector={"gpu": "a100"})

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from devservers.api.devserver import DevServer
 from devservers.api.lifecycle import FlavorLifecycle, WorkingHours
 from devservers.observe.agent import AgentState
-from devservers.observe.agent_plan import agent_plan
 from devservers.observe.devserver import Children, observe, previous_status
-from devservers.observe.idle import Activity, activity_of
-from devservers.observe.lifecycle import decide
-from devservers.observe.working_hours import working_hours_stop
+from devservers.observe.lifetime.agent_plan import agent_plan
+from devservers.observe.lifetime.idle import Activity, activity_of
+from devservers.observe.lifetime.lifecycle import decide
+from devservers.observe.lifetime.working_hours import working_hours_stop
 from devservers_core.protocol.agent import Report, VolumeUse
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from devservers.observe.devserver import Children, observe
-from devservers.observe.idle import Activity
-from devservers.observe.interruption import _DISRUPTIONS
-from devservers.observe.last_stop import interruption_reason
-from devservers.observe.lifecycle import decide
+from devservers.observe.ends.interruption import _DISRUPTIONS
+from devservers.observe.ends.last_stop import interruption_reason
+from devservers.observe.lifetime.idle import Activity
+from devservers.observe.lifetime.lifecycle import decide
 from devservers_core.names import STOP_REASONS
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import (

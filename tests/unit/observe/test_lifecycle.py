@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devservers.observe.devserver import Children, observe, previous_status
-from devservers.observe.idle import Activity
-from devservers.observe.lifecycle import Decision, decide
-from devservers.observe.starts import last_start
+from devservers.observe.lifetime.idle import Activity
+from devservers.observe.lifetime.lifecycle import Decision, decide
+from devservers.observe.lifetime.starts import last_start
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import at, flavor, ready, running_pod, server, stamp, user, with_status
 

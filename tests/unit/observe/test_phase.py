@@ -10,7 +10,7 @@ from devservers.api.devserver import PHASES
 from devservers.api.user import UserStatus
 from devservers.observe import pods
 from devservers.observe.devserver import Children, observe
-from devservers.observe.lifecycle import Decision
+from devservers.observe.lifetime.lifecycle import Decision
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import (
     SCHEDULED,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from devservers.api.devserver import DevServer, DevServerStatus
 from devservers.observe.devserver import Children, invalid_status, observe, previous_status
-from devservers.observe.lifecycle import decide
+from devservers.observe.lifetime.lifecycle import decide
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import (
     SCHEDULED,

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from devservers.api.devserver import PlannedStop
 from devservers.api.lifecycle import FlavorLifecycle
-from devservers.observe.agent_plan import agent_plan
 from devservers.observe.devserver import Children, observe
-from devservers.observe.idle import Activity
-from devservers.observe.lifecycle import decide
-from devservers.observe.planned_stop import Stop, announce
-from devservers.observe.time_limits import time_limits
+from devservers.observe.lifetime.agent_plan import agent_plan
+from devservers.observe.lifetime.idle import Activity
+from devservers.observe.lifetime.lifecycle import decide
+from devservers.observe.lifetime.planned_stop import Stop, announce
+from devservers.observe.lifetime.time_limits import time_limits
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import at, flavor, ready, running_pod, server, stamp, user, with_status
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devservers.observe.volume_use import claims_by_path, volume_use
+from devservers.observe.reports.volume_use import claims_by_path, volume_use
 from devservers_core.protocol.agent import VolumeUse
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import at, server, stamp

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from devservers.observe.causes import mount_failure_message
-from devservers.observe.warning_events import EventQuery, event_query, newest_message
+from devservers.observe.progress.warning_events import EventQuery, event_query, newest_message
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import (
     SCHEDULED,

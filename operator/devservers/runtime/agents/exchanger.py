@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from devservers.observe import pods
 from devservers.observe.agent import STALE, AgentPlan, AgentState
-from devservers.observe.lifecycle import QUIET_REASONS
+from devservers.observe.lifetime.lifecycle import QUIET_REASONS
 from devservers.reconcile.agent_signing_key import SigningKey
 from devservers.reconcile.interfaces import Key, Lister, utcnow
 from devservers.reconcile.mapper import SERVER

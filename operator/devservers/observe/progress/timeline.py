@@ -12,9 +12,9 @@ from devservers.api.devserver import DevServer
 from devservers_core.names import ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT, STAGES
 from devservers_core.types import Json
 
-from . import pods
-from .queueing.state import QueueState
-from .times import parse_time, whole_seconds
+from .. import pods
+from ..queueing.state import QueueState
+from ..times import parse_time, whole_seconds
 
 Timeline = tuple[tuple[str, datetime], ...]
 

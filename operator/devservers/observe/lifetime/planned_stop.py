@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from devservers.api.devserver import PlannedStop
 from devservers_core.types import Json
 
-from .times import format_time, whole_seconds
+from ..times import format_time, whole_seconds
 
 NOTICES = (timedelta(minutes=30), timedelta(minutes=15), timedelta(minutes=5))
 SHORT_NOTICE = timedelta(minutes=1)

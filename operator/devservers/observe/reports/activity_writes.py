@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 from devservers_core.types import Json
 
-from .lifecycle import Decision
-from .planned_stop import STEADY
-from .times import format_time, parse_time
+from ..lifetime.lifecycle import Decision
+from ..lifetime.planned_stop import STEADY
+from ..times import format_time, parse_time
 
 INTERVAL = timedelta(hours=1)
 

@@ -14,9 +14,9 @@ from devservers.api.devserver import DevServer
 from devservers_core.protocol.agent import MAX_SECONDS, Wish, WishAnswer
 from devservers_core.types import Json
 
+from ..times import format_time, whole_seconds
 from .idle import duration_text
 from .lifecycle import Decision
-from .times import format_time, whole_seconds
 
 NO_REASON = "asked for in the server"
 """The reason of a hold that was asked for without one, as `devserver hold 1h` does."""

@@ -16,7 +16,7 @@ from devservers.api.lifecycle import FlavorLifecycle, LifecycleLimits
 from devservers.api.user import DevServerUser
 from devservers_core.duration import parse_duration
 
-from .times import format_time
+from ..times import format_time
 
 NO_DEFAULTS = FlavorLifecycle()
 

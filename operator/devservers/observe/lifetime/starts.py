@@ -11,7 +11,7 @@ from datetime import datetime
 from devservers.api.devserver import DevServer
 from devservers_core.names import ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT
 
-from .times import parse_time
+from ..times import parse_time
 
 _ANNOTATIONS = (ANNOTATION_STARTED_AT, ANNOTATION_RESTARTED_AT)
 _KEPT = 64

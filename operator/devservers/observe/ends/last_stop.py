@@ -18,12 +18,12 @@ from devservers_core.names import (
 )
 from devservers_core.types import Json
 
-from . import pods
-from .children import Children, serving_pod
+from .. import pods
+from ..children import Children, serving_pod
+from ..lifetime.lifecycle import Decision
+from ..lifetime.starts import start_annotations
+from ..times import format_time, parse_time
 from .interruption import INTERRUPTED
-from .lifecycle import Decision
-from .starts import start_annotations
-from .times import format_time, parse_time
 
 _BY_INTERRUPTION = {
     "Evicted": STOPPED_BY_DRAIN,

@@ -13,8 +13,8 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers_core.types import Json
 
+from ..times import format_time, whole_seconds
 from .time_limits import limit_of
-from .times import format_time, whole_seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from devservers.api.devserver import DevServer
 from devservers_core.types import Json
 
-from . import pods
-from .times import parse_time
+from .. import pods
+from ..times import parse_time
 
 MOUNT_GRACE = timedelta(seconds=5)
 """How long mounting may take before Events are asked; until then a failure is mostly of the kind that passes."""

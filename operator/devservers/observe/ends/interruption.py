@@ -14,9 +14,9 @@ from devservers.api.devserver import DevServer
 from devservers_core.names import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT, HOME_PATH
 from devservers_core.types import Json
 
-from . import pods
-from .conditions import make_condition
-from .times import parse_time
+from .. import pods
+from ..conditions import make_condition
+from ..times import parse_time
 
 INTERRUPTED = "Interrupted"
 

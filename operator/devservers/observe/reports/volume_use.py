@@ -14,7 +14,7 @@ from devservers_core.names import HOME_PATH, SHARED_PATH, home_name
 from devservers_core.protocol.agent import VolumeUse
 from devservers_core.types import Json
 
-from .times import format_time, parse_time
+from ..times import format_time, parse_time
 
 INTERVAL = timedelta(hours=1)
 """Between two changes of the entries."""

@@ -17,7 +17,7 @@ from devservers_core.duration import parse_duration
 from devservers_core.names import STOPPED_BY_END_OF_HOLD, STOPPED_BY_IDLENESS
 from devservers_core.protocol.agent import IdleRule, SetupStep, VolumeUse
 
-from .agent import STALE, AgentState
+from ..agent import STALE, AgentState
 from .holds import HoldInForce
 from .planned_stop import Stop
 from .time_limits import limit_of

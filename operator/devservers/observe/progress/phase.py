@@ -20,13 +20,13 @@ from devservers_core.names import (
 )
 from devservers_core.types import Json
 
-from . import pods
-from .causes import Cause, is_transient, missing_secret, mount_failure_message, rejection_cause, unschedulable_cause
-from .children import Children, serving_pod
+from .. import pods
+from ..causes import Cause, is_transient, missing_secret, mount_failure_message, rejection_cause, unschedulable_cause
+from ..children import Children, serving_pod
+from ..lifetime.lifecycle import Decision
+from ..queueing.state import QueueState
+from ..times import parse_time
 from .image import WAITING_REASONS, pull_failure_message
-from .lifecycle import Decision
-from .queueing.state import QueueState
-from .times import parse_time
 
 SETTLE_TIME = timedelta(seconds=2)
 

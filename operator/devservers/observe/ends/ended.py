@@ -14,7 +14,7 @@ from devservers_core.names import LABEL_ENDED, LABEL_NAME, LABEL_USER, ended_nam
 from devservers_core.protocol.agent import MAX_LINES
 from devservers_core.types import Json
 
-from .times import format_time, parse_time
+from ..times import format_time, parse_time
 
 MAX_BYTES = 32 * 1024
 MAX_AGE = timedelta(days=7)

@@ -9,12 +9,12 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers_core.protocol.agent import MAX_SECONDS, WishAnswer
 
-from .agent import AgentPlan
+from ..agent import AgentPlan
+from ..times import parse_time
 from .idle import idle_rule
 from .lifecycle import QUIET_REASONS, Decision
 from .planned_stop import announce
 from .time_limits import limit_of
-from .times import parse_time
 
 
 def agent_plan(

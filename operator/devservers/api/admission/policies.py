@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from devservers.api import admission_claims as claims
-from devservers.api import admission_config_maps as config_maps
-from devservers.api import admission_people as people
-from devservers.api import admission_platform as platform
+from devservers.api.admission import claims, config_maps, people, platform
 from devservers.api.policy import binding
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from devservers_core.protocol.agent import SetupStep
 from devservers_core.types import Json
 
-from . import pods
-from .idle import Activity
-from .times import parse_time
+from .. import pods
+from ..lifetime.idle import Activity
+from ..times import parse_time
 
 MAX_STEPS = 8
 

@@ -23,12 +23,12 @@ from devservers_core.names import (
     STOPPED_BY_WORKING_HOURS,
 )
 
+from ..times import whole_seconds
 from .holds import HoldInForce, hold_of
 from .idle import Activity, IdleTimeout, idle_stop, idle_timeout, last_activity
 from .planned_stop import Stop, with_notice
 from .starts import last_start, start_annotations
 from .time_limits import NO_DEFAULTS, TimeLimits, time_limits
-from .times import whole_seconds
 from .working_hours import working_hours_stop
 
 QUIET_REASONS = (STOPPED_BY_IDLENESS, STOPPED_BY_END_OF_HOLD, STOPPED_BY_WORKING_HOURS)

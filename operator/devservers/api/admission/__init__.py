@@ -1,0 +1,1 @@
+"""The admission policies that the API server enforces."""

@@ -1,0 +1,1 @@
+"""How and why a server ended."""
