@@ -52,3 +52,15 @@ Grace = Annotated[
     str | None,
     typer.Option("--grace", metavar="DURATION", help="How long its programs have to end when it stops; 10m at most."),
 ]
+SecretVariables = Annotated[
+    list[str] | None,
+    typer.Option("--secret", metavar="VAR=NAME[/KEY]", help="Variable VAR from a secret of yours. Repeatable."),
+]
+SecretFiles = Annotated[
+    list[str] | None,
+    typer.Option("--secret-file", metavar="FILE=NAME[/KEY]", help="File in /etc/devservers/secrets. Repeatable."),
+]
+UnsetSecrets = Annotated[
+    list[str] | None,
+    typer.Option("--unset-secret", metavar="VAR|FILE", help="Remove a secret's variable or file. Repeatable."),
+]

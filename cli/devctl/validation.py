@@ -114,10 +114,31 @@ def secret_references(variables: list[str], files: list[str]) -> list[dict[str, 
                 # Not the text itself: it may be a value that was taken for a reference.
                 example = "HF_TOKEN=huggingface" if field == "env" else "id_ed25519=deploy-key"
                 raise refusal(f"a {flag} doesn't name a secret", f"write {flag} {example}; `devctl secret list`")
+            _secret_target(flag, field, target)
             if any(reference.get(field) == target for reference in references):
                 raise refusal(f"{flag} {target} is given twice", "give it once")
             references.append({"name": name, **({"key": key} if slash else {}), field: target})
     return references
+
+
+def _secret_target(flag: str, field: str, target: str) -> None:
+    """Check what has a secret's value: the name of a variable or of a file."""
+    if field == "env":
+        _variable_name(flag, target)
+    elif not grammar.fits(target, grammar.SECRET_KEY, grammar.SECRET_KEY_MAX):
+        remedy = f"use up to {grammar.SECRET_KEY_MAX} letters, digits and . _ -, no dot first"
+        raise refusal(f"{flag} {target[:80]!r} is not the name of a file", remedy)
+
+
+def _variable_name(flag: str, key: str) -> None:
+    """Check the name of a variable that a person sets."""
+    if not grammar.fits(key, grammar.ENV_NAME, grammar.ENV_NAME_MAX):
+        raise refusal(f"{flag} {key[:80]!r} is not a variable name", "use letters, digits and _, no digit first")
+    if key.startswith(names.RESERVED_ENV_PREFIX):
+        raise refusal(f"{flag} {key} is reserved", f"choose a name without {names.RESERVED_ENV_PREFIX}")
+    if key in names.ACCOUNT_ENV:
+        remedy = f"leave it out; {', '.join(names.ACCOUNT_ENV)} are the same in every server"
+        raise refusal(f"{flag} {key} can't be set: it is the account's own", remedy)
 
 
 def environment_variables(pairs: list[str]) -> list[dict[str, str]]:
@@ -127,13 +148,7 @@ def environment_variables(pairs: list[str]) -> list[dict[str, str]]:
         key, separator, value = pair.partition("=")
         if not separator:
             raise refusal(f"--env {pair!r} has no value", f"write --env {key or 'KEY'}=VALUE")
-        if not grammar.fits(key, grammar.ENV_NAME, grammar.ENV_NAME_MAX):
-            raise refusal(f"--env {key!r} is not a variable name", "use letters, digits and _, no digit first")
-        if key.startswith(names.RESERVED_ENV_PREFIX):
-            raise refusal(f"--env {key} is reserved", f"choose a name without {names.RESERVED_ENV_PREFIX}")
-        if key in names.ACCOUNT_ENV:
-            remedy = f"leave it out; {', '.join(names.ACCOUNT_ENV)} are the same in every server"
-            raise refusal(f"--env {key} can't be set: it is the account's own", remedy)
+        _variable_name("--env", key)
         if key in variables:
             raise refusal(f"--env {key} is given twice", "give it once")
         variables[key] = value

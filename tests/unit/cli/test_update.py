@@ -15,6 +15,8 @@ SERVER = "/apis/devservers.io/v1/namespaces/dev-ann/devservers/mydev"
 FLAVORS = "/apis/devservers.io/v1/devserverflavors"
 CLAIMS = "/api/v1/namespaces/dev-ann/persistentvolumeclaims"
 QUOTA = "/api/v1/namespaces/dev-ann/resourcequotas/dev-user"
+AWS = {"name": "aws", "key": "value", "env": "AWS"}
+DEPLOY = {"name": "deploy", "key": "key", "file": "id_ed25519"}
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
@@ -77,13 +79,17 @@ def change(api: ApiServer) -> dict[str, Any]:
         (["-e", "A=2", "-e", "C=3"], {"env": variables(A="2", B="1", C="3")}),
         (["--unset-env", "A"], {"env": variables(B="1")}),
         (["--unset-env", "A", "--unset-env", "B"], {"env": []}),
+        (["--secret", "HF=hf"], {"secrets": [AWS, DEPLOY, {"name": "hf", "env": "HF"}]}),
+        (["--secret", "AWS=aws/id"], {"secrets": [{"name": "aws", "key": "id", "env": "AWS"}, DEPLOY]}),
+        (["--secret-file", "AWS=aws"], {"secrets": [AWS, DEPLOY, {"name": "aws", "file": "AWS"}]}),
+        (["--unset-secret", "id_ed25519", "--unset-secret", "AWS"], {"secrets": []}),
     ],
 )
 def test_update_running_server_writes_once_and_says_how_long_it_was_away(
     api: ApiServer, devctl: Run, words: list[str], spec: dict[str, Any]
 ) -> None:
     put_flavor(api, "cpu-large")
-    put_server(api, env=variables(A="1", B="1"))
+    put_server(api, env=variables(A="1", B="1"), secrets=[AWS, DEPLOY])
     with_operator(api)
     done = devctl("update", "mydev", *words, typed="y\n")
     body = change(api)
@@ -182,6 +188,14 @@ def test_update_time_setting_that_a_limit_makes_shorter_says_so(api: ApiServer, 
         (["-e", "1A=1"], 6, "is not a variable name"),
         (["--unset-env", "ABSENT"], 6, "mydev has no variable 'ABSENT' of its own"),
         (["--unset-env", "A", "-e", "A=2"], 2, "is set and removed at once"),
+        (["--secret", "AWS=aws"], 6, "mydev refers to these secrets already"),
+        (["--secret", "AWS"], 6, "a --secret doesn't name a secret"),
+        (["--secret", "1A=aws"], 6, "'1A' is not a variable name"),
+        (["--secret", "HOME=aws"], 6, "HOME can't be set: it is the account's own"),
+        (["--secret", "DEVSERVERS_A=aws"], 6, "DEVSERVERS_A is reserved"),
+        (["--secret-file", "../passwd=aws"], 6, "'../passwd' is not the name of a file"),
+        (["--unset-secret", "ABSENT"], 6, "mydev has no secret as 'ABSENT' of its own"),
+        (["--unset-secret", "AWS", "--secret", "AWS=other"], 2, "AWS is set and removed at once"),
         (["--time", "soon"], 6, "neither a duration nor a time"),
         (["--time", "2h"], 6, "it would stop at once"),
         (["--time", "25h"], 6, "a time limit of 1d1h is too long: at most 1d0h is allowed"),
@@ -200,7 +214,7 @@ def test_update_what_cannot_be_is_refused_before_anything_stops(
     put_flavor(api, "gpu-other", gpu="1")
     put_home(api, storageClassName="local-path")
     api.put("/apis/storage.k8s.io/v1/storageclasses/local-path", provisioner="rancher.io/local-path")
-    put_server(api, image="debian:12", env=variables(A="1"), lifecycle={"idleTimeout": "1h"})
+    put_server(api, image="debian:12", env=variables(A="1"), secrets=[AWS], lifecycle={"idleTimeout": "1h"})
     done = devctl("update", "mydev", *words, code=code)
     assert says in done.stderr
     assert api.writes == []

@@ -15,7 +15,7 @@ import typer
 
 from devctl import completion, preflight, validation
 from devctl.config import DEFAULT_HOME_SIZE
-from devctl.options import Grace, IdleTimeout, TimeLimitOption
+from devctl.options import Grace, IdleTimeout, SecretFiles, SecretVariables, TimeLimitOption
 from devctl.output import console, tables
 from devctl.output.errors import from_api
 from devctl.resources import home, home_quota
@@ -81,18 +81,8 @@ def create_command(
     env: Annotated[
         list[str] | None, typer.Option("-e", "--env", metavar="KEY=VALUE", help="Variable KEY=VALUE. Repeatable.")
     ] = None,
-    secret: Annotated[
-        list[str] | None,
-        typer.Option("--secret", metavar="VAR=NAME[/KEY]", help="Variable VAR from a secret of yours. Repeatable."),
-    ] = None,
-    secret_file: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--secret-file",
-            metavar="FILE=NAME[/KEY]",
-            help="File in /etc/devservers/secrets. Repeatable.",
-        ),
-    ] = None,
+    secret: SecretVariables = None,
+    secret_file: SecretFiles = None,
     time_limit: TimeLimitOption = None,
     idle_timeout: IdleTimeout = None,
     grace: Grace = None,

@@ -143,6 +143,7 @@ def description(
     None for this machine's, `limits` those of flavor and user.
     """
     from devctl.output.progress import stage_line
+    from devctl.resources import secret_references
     from devctl.resources.home import home_line
     from devctl.resources.lifecycle.settings import facts
     from devctl.resources.server_state import ready_condition
@@ -193,10 +194,7 @@ def description(
         value = str(variable.get("value", ""))
         field("Env", f"{variable['name']}={value if show_env else mask_value(variable['name'], value)}")
     for secret in spec.get("secrets") or []:
-        target = secret.get("env") or f"{names.SECRETS_PATH}/{secret.get('file')}"
-        key = secret.get("key") or names.DEFAULT_SECRET_KEY
-        source = secret["name"] if key == names.DEFAULT_SECRET_KEY else f"{secret['name']}/{key}"
-        field("Secret", f"{target} from {source}")
+        field("Secret", secret_references.description(secret))
     field("Set-up", setup_result(server))
     field("Age", times.age(metadata.get("creationTimestamp")))
     for label, value in facts(server, zone, limits):

@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devctl import completion, preflight, validation
-from devctl.options import Grace, IdleTimeout, ServerName, TimeLimitOption, Yes
+from devctl.options import (
+    Grace,
+    IdleTimeout,
+    SecretFiles,
+    SecretVariables,
+    ServerName,
+    TimeLimitOption,
+    UnsetSecrets,
+    Yes,
+)
 from devctl.output import console, times
 from devctl.output.prompts import confirm
-from devctl.resources import home_quota
+from devctl.resources import home_quota, secret_references
 from devctl.resources.home import keeps_home, volumes_lost_by_stop
 from devctl.resources.lifecycle import fit, limits, settings, zone
 from devctl.resources.lifecycle.changes import Changes
@@ -53,6 +62,9 @@ def update_command(
     unset_env: Annotated[
         list[str] | None, typer.Option("--unset-env", metavar="KEY", help="Remove a variable. Repeatable.")
     ] = None,
+    secret: SecretVariables = None,
+    secret_file: SecretFiles = None,
+    unset_secret: UnsetSecrets = None,
     time_limit: TimeLimitOption = None,
     idle_timeout: IdleTimeout = None,
     grace: Grace = None,
@@ -64,18 +76,22 @@ def update_command(
 ) -> int:
     """Change a server and keep its volumes.
 
-    Another flavor, image or environment makes a running server a fresh container: its programs end, and you are asked
-    first. The command waits and says how long the server was away. A stopped server has the change from its next start.
+    Another flavor, image, variable or secret makes a running server a fresh container: its programs end, and you are
+    asked first. The command waits and says how long the server was away. A stopped server has the change from its next
+    start.
 
     A larger home and new time settings end nothing. `--time none` removes the time limit, `--idle-timeout none` the
     idle timeout, `--idle-timeout default` takes the flavor's.
     """
+    secrets = validation.secret_references(secret or [], secret_file or [])
     changes = Changes(
         flavor=flavor,
         image=validation.image(image) if image else None,
         home_size=_home_size(home_size),
         env={variable["name"]: variable["value"] for variable in validation.environment_variables(env or [])},
         unset_env=_names_of_variables(unset_env or [], env or []),
+        secrets=tuple(secrets),
+        unset_secrets=secret_references.check_removed(unset_secret or [], secrets),
         lifecycle=settings.change(time_limit, idle_timeout, grace, zone.time_zone(context)),
     )
     limit = validation.duration(wait or "10m", "--wait")

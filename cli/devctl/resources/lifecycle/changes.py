@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from devctl import validation
-from devctl.resources import home
+from devctl.resources import home, secret_references
 from devctl.resources.lifecycle.planned import lifecycle_of
 
 if TYPE_CHECKING:
@@ -27,17 +27,19 @@ class Changes:
     home_size: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     unset_env: tuple[str, ...] = ()
+    secrets: tuple[Json, ...] = ()
+    unset_secrets: tuple[str, ...] = ()
     lifecycle: Json = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is to change."""
-        return not any((self.flavor, self.image, self.home_size, self.env, self.unset_env, self.lifecycle))
+        return not (self.restarts or self.home_size or self.lifecycle)
 
     @property
     def restarts(self) -> bool:
         """Whether a running server gets a fresh container."""
-        return bool(self.flavor or self.image or self.env or self.unset_env)
+        return any((self.flavor, self.image, self.env, self.unset_env, self.secrets, self.unset_secrets))
 
     @property
     def fields(self) -> list[str]:
@@ -47,6 +49,7 @@ class Changes:
             "image": self.image,
             "persistentHomeSize": self.home_size,
             "env": self.env or self.unset_env,
+            "secrets": self.secrets or self.unset_secrets,
         }
         return [name for name, value in given.items() if value] + [f"lifecycle.{key}" for key in self.lifecycle]
 
@@ -65,6 +68,8 @@ class Changes:
             change["persistentHomeSize"] = _home_size(name, spec, self.home_size)
         if self.env or self.unset_env:
             change["env"] = self._env(name, spec.get("env") or [])
+        if self.secrets or self.unset_secrets:
+            change["secrets"] = self._secrets(name, spec.get("secrets") or [])
         if self.lifecycle:
             current = lifecycle_of(server)
             if all(current.get(key) == value for key, value in self.lifecycle.items()):
@@ -83,6 +88,21 @@ class Changes:
         changed = list(variables.values())
         if changed == current:
             raise validation.refusal(f"{name} has these variables already", "nothing was changed")
+        return changed
+
+    def _secrets(self, name: str, current: list[Json]) -> list[Json]:
+        if absent := secret_references.absent(current, self.unset_secrets):
+            listed = ", ".join(map(secret_references.target, current)) or "it has none"
+            raise validation.refusal(
+                f"{name} has no secret as {absent[0][:80]!r} of its own",
+                f"its variables and files from secrets: {listed}",
+            )
+        changed = secret_references.changed(current, self.secrets, self.unset_secrets)
+        if secret_references.same(changed, current):
+            raise validation.refusal(
+                f"{name} refers to these secrets already",
+                f"`devctl restart {name}` gives it their values as they are now",
+            )
         return changed
 
 
