@@ -22,7 +22,7 @@ from devservers.observe.lifetime.lifecycle import decide
 from devservers.runtime.agents.exchanger import NEAR
 from devservers.runtime.agents.schedule import INTERVAL, SHORT_INTERVAL
 from devservers_core.paths import current
-from devservers_core.protocol.agent import Report
+from devservers_core.protocol.agent.report import Report
 from tests.bench.figure import Figure
 from tests.support.activity_traces import SAMPLE_SECONDS, Trace, traces
 

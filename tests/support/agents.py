@@ -13,7 +13,7 @@ import sys
 
 from aiohttp import web
 
-from devservers_core.protocol.agent import PATH, VERSION
+from devservers_core.protocol.agent.exchange import PATH, VERSION
 
 KINDS = ("good", "silent", "huge", "stranger")
 """What an agent may be like: it answers, never answers, answers 100 MB, or answers with another pod's uid."""

@@ -18,9 +18,10 @@ from devservers_core.types import Json
 from . import record
 from .keys import keys_config_map
 from .manifest import child_metadata
-from .pod import BuildSettings, pod_template
+from .pod.template import pod_template
 from .record import flavor_changed, limiting_flavor, recorded_defaults
 from .service import service
+from .settings import BuildSettings
 from .storage import home_claim
 
 __all__ = ["BuildSettings", "ServerRequest", "flavor_changed", "limiting_flavor", "manifests", "recorded_defaults"]

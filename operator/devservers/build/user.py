@@ -47,7 +47,7 @@ from devservers_core.types import Json
 from .disk import DEFAULT_LIMIT, DEFAULT_REQUEST, DISK
 from .egress import EGRESS, Egress, policy
 from .manifest import owner_reference
-from .pod import service_account
+from .pod.template import service_account
 from .registry import indexes
 from .user_setup import config_maps
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from devservers_core.protocol.agent import Hold, IdleRule, Plan, PlannedStop, Report, WishAnswer
+from devservers_core.protocol.agent.plan import Hold, IdleRule, Plan, PlannedStop, WishAnswer
+from devservers_core.protocol.agent.report import Report
 
 STALE = timedelta(minutes=5)
 """How old the last report may be; from then on nothing is known of the server, which counts as active."""
@@ -19,7 +20,7 @@ class AgentState:
     """By the operator's clock; None when the agent can't read one of its sources."""
 
     source: str
-    """What the last activity was: one of protocol.agent.LAST_SOURCES."""
+    """What the last activity was: one of protocol.agent.report.LAST_SOURCES."""
 
     answered_at: datetime
     report: Report

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from devservers.api.devserver import DevServer, DevServerStatus
+from devservers.api.devserver import DevServer
+from devservers.api.devserver_status import DevServerStatus
 from devservers_core.names import SSH_PORT, STOPPED_BY_EXPIRATION, user_of
 from devservers_core.types import Json
 

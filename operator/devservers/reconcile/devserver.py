@@ -33,7 +33,7 @@ from devservers.reconcile.server_agents import ServerAgents
 from devservers.reconcile.server_status import StatusWriter
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers_core.names import STOPPED_BY_EXPIRATION, STOPPED_BY_USER, namespace_of, user_of
-from devservers_core.protocol.agent import Report
+from devservers_core.protocol.agent.report import Report
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from devservers.observe.agent import AgentPlan, AgentState
 from devservers_core.errors import ApiError
-from devservers_core.protocol.agent import Report
+from devservers_core.protocol.agent.report import Report
 from devservers_core.types import Json
 
 

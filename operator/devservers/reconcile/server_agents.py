@@ -17,7 +17,8 @@ from devservers.observe.lifetime.wishes import decide_wish, granted_before, open
 from devservers.reconcile.interfaces import Agents, Client, Lister
 from devservers_core.errors import ApiError
 from devservers_core.names import API_VERSION
-from devservers_core.protocol.agent import Report, WishAnswer
+from devservers_core.protocol.agent.plan import WishAnswer
+from devservers_core.protocol.agent.report import Report
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")

@@ -18,7 +18,7 @@ from devservers.reconcile.uids import UidAllocator
 from devservers.reconcile.user import UserReconciler
 from devservers.runtime.cache import Cache
 from devservers_core.errors import ApiError
-from devservers_core.protocol.agent import Report
+from devservers_core.protocol.agent.report import Report
 from devservers_core.types import Json
 from tests.support.operator.api_stand_in import ApiStandIn
 from tests.support.operator.observe_objects import T0, at, running_pod, stamp

@@ -17,22 +17,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from devservers_core.duration import parse_duration
 from devservers_core.errors import InvalidValueError
 from devservers_core.names import MAX_VOLUMES
-from devservers_core.protocol.agent import (
-    MAX_BYTES,
+from devservers_core.protocol.agent.exchange import MAX_BYTES, MAX_SECONDS
+from devservers_core.protocol.agent.plan import Hold, IdleRule, Plan, PlannedStop, WishAnswer
+from devservers_core.protocol.agent.report import (
     MAX_LINES,
     MAX_REASON,
-    MAX_SECONDS,
     MAX_SETUP_STEPS,
     MAX_WISHES,
-    Hold,
-    IdleRule,
-    Plan,
-    PlannedStop,
     Report,
     SetupStep,
     VolumeUse,
     Wish,
-    WishAnswer,
     parse_report,
 )
 from devservers_core.version import __version__

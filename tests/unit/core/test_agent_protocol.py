@@ -11,20 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devservers_core.protocol import ProtocolError
-from devservers_core.protocol.agent import (
-    CONTEXT,
-    MAX_BYTES,
-    MAX_SECONDS,
-    Hold,
-    IdleRule,
-    Plan,
-    PlannedStop,
-    Report,
-    VolumeUse,
-    Wish,
-    WishAnswer,
-    parse_report,
-)
+from devservers_core.protocol.agent.exchange import MAX_BYTES, MAX_SECONDS
+from devservers_core.protocol.agent.plan import CONTEXT, Hold, IdleRule, Plan, PlannedStop, WishAnswer
+from devservers_core.protocol.agent.report import Report, VolumeUse, Wish, parse_report
 
 PLAN = Plan(
     pod_uid="6f1b",

@@ -16,7 +16,7 @@ from devservers.observe.lifetime.agent_plan import agent_plan
 from devservers.observe.lifetime.idle import Activity, activity_of
 from devservers.observe.lifetime.lifecycle import decide
 from devservers.observe.lifetime.working_hours import working_hours_stop
-from devservers_core.protocol.agent import Report, VolumeUse
+from devservers_core.protocol.agent.report import Report, VolumeUse
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import (
     T0,

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from devservers.api.devserver import PHASES
+from devservers.api.devserver_status import PHASES
 from devservers.api.user import UserStatus
 from devservers.observe import pods
 from devservers.observe.devserver import Children, observe

@@ -10,7 +10,7 @@ from devservers.observe.devserver import Children, observe, previous_status
 from devservers.observe.lifetime.idle import activity_of
 from devservers.observe.lifetime.lifecycle import decide
 from devservers.observe.reports.setup_steps import MAX_STEPS, setup_steps
-from devservers_core.protocol.agent import Report, SetupStep
+from devservers_core.protocol.agent.report import Report, SetupStep
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import at, flavor, pod, ready, running_pod, server, user, with_status
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devservers.api.devserver import DevServer, DevServerStatus
+from devservers.api.devserver import DevServer
+from devservers.api.devserver_status import DevServerStatus
 from devservers.observe.devserver import Children, invalid_status, observe, previous_status
 from devservers.observe.lifetime.lifecycle import decide
 from devservers_core.types import Json

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devservers.api.devserver import PlannedStop
+from devservers.api.devserver_status import PlannedStop
 from devservers.api.lifecycle import FlavorLifecycle
 from devservers.observe.devserver import Children, observe
 from devservers.observe.lifetime.agent_plan import agent_plan

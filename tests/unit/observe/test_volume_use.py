@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devservers.observe.reports.volume_use import claims_by_path, volume_use
-from devservers_core.protocol.agent import VolumeUse
+from devservers_core.protocol.agent.report import VolumeUse
 from devservers_core.types import Json
 from tests.support.operator.observe_objects import at, server, stamp
 

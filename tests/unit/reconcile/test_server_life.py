@@ -10,7 +10,7 @@ import pytest
 
 from devservers.observe.agent import AgentState
 from devservers_core.errors import ApiError
-from devservers_core.protocol.agent import Report, Wish
+from devservers_core.protocol.agent.report import Report, Wish
 from devservers_core.types import Json
 from tests.support.operator.lives import NAME, NAMESPACE, AnsweringAgents, Dying, Life
 from tests.support.operator.observe_objects import at, stamp

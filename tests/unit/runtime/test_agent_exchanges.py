@@ -23,7 +23,7 @@ from devservers.runtime.agents.exchange_client import MAX_ANSWER_BYTES, Exchange
 from devservers.runtime.agents.exchanger import Exchanger, may_be_pod
 from devservers_core.errors import ApiError
 from devservers_core.names import AGENT_KEY_ENTRY
-from devservers_core.protocol.agent import CONTEXT, IdleRule, Plan, WishAnswer
+from devservers_core.protocol.agent.plan import CONTEXT, IdleRule, Plan, WishAnswer
 from devservers_core.types import Json
 from tests.support.wait import eventually_async
 

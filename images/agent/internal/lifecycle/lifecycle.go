@@ -4,24 +4,17 @@
 package lifecycle
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"math"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"devservers.io/agent/internal/activity"
 	"devservers.io/agent/internal/cgroup"
 	"devservers.io/agent/internal/disk"
 	"devservers.io/agent/internal/exchange"
-	"devservers.io/agent/internal/metrics"
 	"devservers.io/agent/internal/protocol"
 	"devservers.io/agent/internal/setup"
 	"devservers.io/agent/internal/warn"
@@ -39,31 +32,7 @@ const (
 	listenRetry     = 5 * time.Second
 	sshPort         = 2222
 	leastStopping   = 30 * time.Second // between the final plan and the end of a server with a short grace period
-	maxGPUOutput    = 16 * 1024
 )
-
-// Options are what the service needs of the first process, and where it finds and puts things.
-type Options struct {
-	PodUID  string
-	Home    string
-	Volumes []string // mount paths that are measured
-	// Interval is between two samples of activity; every other time is scaled with it. 0 is ten seconds.
-	Interval time.Duration
-
-	Root     string // "/" but in tests
-	RunPath  string // /run/devservers
-	KeyFile  string
-	SetupDir string
-	Address  string // of the exchanges
-
-	// Run runs a program to its end or the context's, and returns its exit code.
-	Run func(ctx context.Context, program setup.Program) (int, error)
-	// Lines are the last lines of output; Command is what became of the person's command, nil while it runs.
-	Lines   func() []string
-	Command func() *protocol.Command
-	Say     func(text string, err error)
-	Go      func(name string, run func())
-}
 
 // Service is all of it while it runs.
 type Service struct {
@@ -82,29 +51,6 @@ type Service struct {
 	plan      *protocol.Plan
 	planned   time.Duration // when it came
 	announced bool
-}
-
-// Paths splits the mount paths of DEVSERVERS_VOLUMES, one a line; without any it is the home alone.
-func Paths(text, home string) []string {
-	var paths []string
-	for path := range strings.Lines(text) {
-		if path = strings.TrimRight(path, "\n"); strings.HasPrefix(path, "/") && len(paths) < protocol.MaxVolumes {
-			paths = append(paths, path)
-		}
-	}
-	if len(paths) == 0 {
-		paths = []string{home}
-	}
-	return paths
-}
-
-// Interval is the time of DEVSERVERS_SAMPLE_SECONDS, 0 where it is not a number of seconds.
-func Interval(text string) time.Duration {
-	seconds, err := strconv.ParseFloat(text, 64)
-	if err != nil || seconds < 0.1 || seconds > 60 || math.IsNaN(seconds) {
-		return 0
-	}
-	return time.Duration(seconds * float64(time.Second))
 }
 
 // New puts the parts together and starts none.
@@ -135,39 +81,6 @@ func New(options Options) *Service {
 // scaled is a time that shrinks with the sampling interval.
 func (service *Service) scaled(time_ time.Duration) time.Duration {
 	return time.Duration(float64(time_) * float64(service.options.Interval) / float64(defaultInterval))
-}
-
-// ownTime is the processor time of this process.
-func ownTime() time.Duration {
-	var usage syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) != nil {
-		return 0
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
-
-// output runs a program for its output.
-func (service *Service) output(ctx context.Context, argv ...string) ([]byte, error) {
-	var out bounded
-	code, err := service.options.Run(ctx, setup.Program{Argv: argv, Env: os.Environ(), Dir: "/", Output: &out})
-	if err == nil && code != 0 {
-		err = fmt.Errorf("exit code %d", code)
-	}
-	out.mutex.Lock()
-	defer out.mutex.Unlock()
-	return out.text.Bytes(), err
-}
-
-type bounded struct {
-	mutex sync.Mutex
-	text  bytes.Buffer
-}
-
-func (out *bounded) Write(text []byte) (int, error) {
-	out.mutex.Lock()
-	defer out.mutex.Unlock()
-	out.text.Write(text[:min(len(text), maxGPUOutput-out.text.Len())])
-	return len(text), nil
 }
 
 // Start begins everything; it ends with the process or, but for open connections, with the context.
@@ -269,99 +182,6 @@ func (service *Service) warn() {
 	} else {
 		service.announcer.Tick()
 	}
-}
-
-// Handle takes over a plan and is the report on it.
-func (service *Service) Handle(plan *protocol.Plan) protocol.Report {
-	service.mutex.Lock()
-	if !service.stopping(plan) {
-		service.plan, service.planned, service.announced = plan, service.clock(), false
-	}
-	service.mutex.Unlock()
-	service.meter.SetThresholds(activity.Thresholds{
-		CPUMillicores: plan.Idle.CPUMillicores, GPUPercent: plan.Idle.GPUPercent, SSHBytesPerMinute: plan.Idle.SSHBytesPerMinute,
-	})
-	service.queue.Answered(plan.Answers)
-	select {
-	case service.changed <- struct{}{}:
-	default: // one is on its way already
-	}
-	service.mark()
-	state := service.meter.State()
-	report := protocol.Report{
-		Source: state.Source, Unreadable: state.Unreadable, Wishes: service.queue.Waiting(), OOMKills: service.group.OOMKills(),
-		Volumes: service.usage.Volumes(), Command: service.options.Command(), Setup: service.setup.Steps(),
-		IdleSeconds: seconds(state.Idle),
-		Signals: protocol.Signals{
-			Terminal: since(state, protocol.Terminal), SSH: since(state, protocol.SSH),
-			CPU: since(state, protocol.CPU), GPU: since(state, protocol.GPU),
-		},
-	}
-	if plan.Final {
-		report.Lines = service.options.Lines()
-	}
-	return report
-}
-
-// stopping is whether the last plan was the final one, and the stop that it announced is still under way: another plan
-// that was sent meanwhile doesn't take it back.
-func (service *Service) stopping(plan *protocol.Plan) bool {
-	if plan.Final || service.plan == nil || !service.plan.Final || service.plan.Stop == nil {
-		return false
-	}
-	grace := time.Duration(service.plan.Stop.GracePeriodSeconds) * time.Second
-	return service.clock()-service.planned < max(grace, leastStopping)
-}
-
-func since(state activity.State, source string) *int64 {
-	if value, known := state.Since[source]; known {
-		return seconds(&value)
-	}
-	return nil
-}
-
-func seconds(value *time.Duration) *int64 {
-	if value == nil {
-		return nil
-	}
-	whole := min(protocol.MaxSeconds, max(0, int64(*value/time.Second)))
-	return &whole
-}
-
-func (service *Service) metrics() []byte {
-	state := service.meter.State()
-	facts := metrics.Facts{
-		Version: Version, Idle: state.Idle, Since: state.Since, Unreadable: state.Unreadable,
-		OOMKills: service.group.OOMKills(), Volumes: service.usage.Volumes(),
-	}
-	if stop, left := service.announcer.Planned(); stop != nil {
-		facts.PlannedStop = &left
-	}
-	return metrics.Text(facts)
-}
-
-// status is what the command devserver prints; the wishes and runs are added by its service.
-func (service *Service) status() wish.Status {
-	state := service.meter.State()
-	status := wish.Status{
-		IdleSeconds: seconds(state.Idle), Source: state.Source, Unreadable: state.Unreadable, Hold: service.hold(),
-	}
-	service.mutex.Lock()
-	plan, age := service.plan, service.clock()-service.planned
-	service.mutex.Unlock()
-	if plan == nil {
-		return status
-	}
-	limits := plan.Limits
-	status.Server, status.PlanAge, status.Timeout, status.Limits = plan.Server, int64(age/time.Second), plan.Idle.TimeoutSeconds, &limits
-	if plan.Stop != nil {
-		left := plan.Stop.InSeconds - status.PlanAge
-		if plan.Final {
-			left = 0
-		}
-		status.StopInSeconds, status.StopReason, status.Deletes = &left, plan.Stop.Reason, plan.Stop.Deletes
-	}
-	return status
 }
 
 // Stopping shows in every terminal that the server stops now, and why.

@@ -1,6 +1,6 @@
 // Package protocol holds the messages between the operator and the agent of a server.
 //
-// Invariant: both ends agree with core/devservers_core/protocol/agent.py; testdata/ holds a message of each side that
+// Invariant: both ends agree with core/devservers_core/protocol/agent; testdata/ holds a message of each side that
 // the tests of both sides read. Durations are whole seconds, never times: two clocks may differ.
 package protocol
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
 from devservers_core.names import LABEL_ENDED, LABEL_NAME, LABEL_USER, ended_name, home_name
-from devservers_core.protocol.agent import MAX_LINES
+from devservers_core.protocol.agent.report import MAX_LINES
 from devservers_core.types import Json
 
 from ..times import format_time, parse_time

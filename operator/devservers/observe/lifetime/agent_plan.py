@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
-from devservers_core.protocol.agent import MAX_SECONDS, WishAnswer
+from devservers_core.protocol.agent.exchange import MAX_SECONDS
+from devservers_core.protocol.agent.plan import WishAnswer
 
 from ..agent import AgentPlan
 from ..times import parse_time

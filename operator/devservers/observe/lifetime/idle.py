@@ -15,7 +15,8 @@ from devservers.api.lifecycle import FlavorLifecycle
 from devservers.api.user import DevServerUser
 from devservers_core.duration import parse_duration
 from devservers_core.names import STOPPED_BY_END_OF_HOLD, STOPPED_BY_IDLENESS
-from devservers_core.protocol.agent import IdleRule, SetupStep, VolumeUse
+from devservers_core.protocol.agent.plan import IdleRule
+from devservers_core.protocol.agent.report import SetupStep, VolumeUse
 
 from ..agent import STALE, AgentState
 from .holds import HoldInForce

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from devservers.api.devserver import PlannedStop
+from devservers.api.devserver_status import PlannedStop
 from devservers_core.types import Json
 
 from ..times import format_time, whole_seconds

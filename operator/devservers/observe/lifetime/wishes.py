@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
-from devservers_core.protocol.agent import MAX_SECONDS, Wish, WishAnswer
+from devservers_core.protocol.agent.exchange import MAX_SECONDS
+from devservers_core.protocol.agent.plan import WishAnswer
+from devservers_core.protocol.agent.report import Wish
 from devservers_core.types import Json
 
 from ..times import format_time, whole_seconds

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from devservers_core.protocol.agent import SetupStep
+from devservers_core.protocol.agent.report import SetupStep
 from devservers_core.types import Json
 
 from .. import pods

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
 from devservers_core.names import HOME_PATH, SHARED_PATH, home_name
-from devservers_core.protocol.agent import VolumeUse
+from devservers_core.protocol.agent.report import VolumeUse
 from devservers_core.types import Json
 
 from ..times import format_time, parse_time

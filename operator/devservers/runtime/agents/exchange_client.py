@@ -13,7 +13,9 @@ import asyncio
 
 from devservers_core.names import AGENT_PORT
 from devservers_core.protocol import ProtocolError
-from devservers_core.protocol.agent import MAX_BYTES, PATH, Plan, Report, parse_report
+from devservers_core.protocol.agent.exchange import MAX_BYTES, PATH
+from devservers_core.protocol.agent.plan import Plan
+from devservers_core.protocol.agent.report import Report, parse_report
 
 CONNECT_SECONDS = 2.0
 EXCHANGE_SECONDS = 5.0

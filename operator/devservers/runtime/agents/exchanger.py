@@ -25,7 +25,7 @@ from devservers.runtime.agents.exchange_client import MAX_CONNECTIONS, ExchangeC
 from devservers.runtime.agents.schedule import Agent, Schedule
 from devservers_core.errors import ApiError
 from devservers_core.names import LABEL_NAME, user_of
-from devservers_core.protocol.agent import Report
+from devservers_core.protocol.agent.report import Report
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.agents")

@@ -1,49 +1,25 @@
-"""The pod template of a server.
+"""The containers of a server's pod.
 
-Invariant: every pod passes Pod Security `restricted`, whatever the server's spec. Nothing of a spec reaches a security
-context: a spec has an image, a command, variables and claims, and the rest is fixed. The container's first process is
-`devserver-agent`, brought by the init container, so that any image works and a server stays up when the owner's command
-ends; the image's own entrypoint is never used.
+The main container's first process is `devserver-agent`, brought by the init container, so that any image works and a
+server stays up when the owner's command ends; the image's own entrypoint is never used.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
-from devservers.api.lifecycle import DEFAULT_GRACE, SPOT_GRACE
 from devservers.api.user import DevServerUser
-from devservers_core.duration import parse_duration
-from devservers_core.names import (
-    AGENT_PORT,
-    AGENT_PORT_NAME,
-    ANNOTATION_CAPACITY,
-    ANNOTATION_RESTARTED_AT,
-    HOME_PATH,
-    INTERACTIVE,
-    LABEL_PRIORITY,
-    LABEL_QUEUE,
-    LOGIN,
-    MAIN_CONTAINER,
-    PRIORITY_INTERACTIVE,
-    SSH_POD_PORT,
-)
+from devservers.build.disk import DISK, Disk
+from devservers.build.manifest import compact
+from devservers.build.pod.grace import grace_seconds
+from devservers.build.settings import BuildSettings
+from devservers.build.storage import Storage
+from devservers.build.user_secrets import mounts as secret_mounts
+from devservers.build.user_secrets import variables as secret_variables
+from devservers.build.user_setup import mount as setup_mount
+from devservers_core.names import AGENT_PORT, AGENT_PORT_NAME, HOME_PATH, LOGIN, MAIN_CONTAINER, SSH_POD_PORT
 from devservers_core.quantity import canonical
-from devservers_core.registry import registry_of, secret_name
 from devservers_core.types import Json
-
-from .disk import DISK, Disk
-from .host_key import host_key_name
-from .keys import keys_name
-from .manifest import child_labels, compact
-from .registry import platform_secret_name
-from .storage import Storage, storage
-from .user_secrets import mounts as secret_mounts
-from .user_secrets import variables as secret_variables
-from .user_secrets import volumes as secret_volumes
-from .user_setup import mount as setup_mount
-from .user_setup import volume as setup_volume
 
 INIT_CONTAINER = "agent"
 BIN_PATH = "/opt/devservers"
@@ -58,113 +34,14 @@ PROFILE_PATH = "/etc/profile.d/00-devservers.sh"
 POD_UID_VARIABLE = "DEVSERVERS_POD_UID"
 VOLUMES_VARIABLE = "DEVSERVERS_VOLUMES"
 """Mount paths whose use the agent measures, one a line; absent where the home is all there is."""
-ANNOTATION_SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
-"""On a pod, "false": the cluster autoscaler never evicts it, however little of its node is in use (cluster-autoscaler,
-FAQ). A server is somebody's work."""
-SPOT = "SPOT"
-"""Value of ANNOTATION_CAPACITY on flavors whose machines are taken away at short notice."""
 START_SECONDS = 60
 """How long sshd may take to answer, in seconds, before the container is started again."""
 
 _CPU_AND_MEMORY = ("cpu", "memory")
 
 
-@dataclass(frozen=True, slots=True)
-class BuildSettings:
-    """What the operator's own settings put into children."""
-
-    default_image: str
-    """Image of servers that name none."""
-
-    agent_image: str
-    """Image of the init container, which brings the agent and OpenSSH."""
-
-    storage_class: str | None = None
-    """StorageClass of new homes; None leaves it to the cluster's default."""
-
-    pull_secrets: tuple[str, ...] = ()
-    """Secrets of the operator's namespace with the platform's logins to image registries."""
-
-    queueing: bool = False
-    """Whether servers wait in a queue for quota; like an image, it enters a pod at its next start only."""
-
-
-def service_account(user: str) -> str:
-    """The ServiceAccount of a user's pods; no token of it is mounted."""
-    return f"user-{user}"
-
-
-def pod_template(
-    server: DevServer, flavor: DevServerFlavor, user: DevServerUser, uid: int, settings: BuildSettings
-) -> Json:
-    """The pod template of a standalone server, a subset of what the API server stores for it."""
-    stored = storage(server, Disk.of(flavor).limit)
-    restarted_at = server.metadata.annotations.get(ANNOTATION_RESTARTED_AT)
-    labels: Json = {"labels": child_labels(server.name, user.name) | _queue_labels(flavor, settings)}
-    annotations: Json = {ANNOTATION_SAFE_TO_EVICT: "false"}
-    if restarted_at:
-        # A restart asked for must change the template even when nothing else in it did.
-        annotations[ANNOTATION_RESTARTED_AT] = restarted_at
-    placement = compact(
-        {
-            "nodeSelector": dict(sorted(flavor.spec.node_selector.items())),
-            "tolerations": [compact(toleration.to_dict()) for toleration in flavor.spec.tolerations],
-        }
-    )
-    return {
-        "metadata": labels | {"annotations": annotations},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "hostname": server.name,
-            "serviceAccountName": service_account(user.name),
-            "terminationGracePeriodSeconds": grace_seconds(server, flavor),
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": uid,
-                "runAsGroup": uid,
-                "fsGroup": uid,
-                "fsGroupChangePolicy": "OnRootMismatch",
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "initContainers": [_init_container(flavor, settings)],
-            "containers": [_main_container(server, flavor, user, settings, stored)],
-            "volumes": _volumes(server, flavor, stored),
-            **_pull_secrets(server, settings),
-            **placement,
-        },
-    }
-
-
-def grace_seconds(server: DevServer, flavor: DevServerFlavor) -> int:
-    """Seconds between SIGTERM and the end; the person's hooks are in them."""
-    spot = flavor.metadata.annotations.get(ANNOTATION_CAPACITY) == SPOT
-    default = parse_duration(SPOT_GRACE if spot else DEFAULT_GRACE)
-    asked = server.spec.lifecycle.grace_period
-    grace = parse_duration(asked) if asked is not None else default
-    return int((min(grace, default) if spot else grace).total_seconds())
-
-
-def _pull_secrets(server: DevServer, settings: BuildSettings) -> Json:
-    """The Secrets its images are pulled with: the platform's and the owner's."""
-    names = [platform_secret_name(name) for name in settings.pull_secrets]
-    if server.spec.image is not None:
-        names.append(secret_name(registry_of(server.spec.image)))
-    return compact({"imagePullSecrets": [{"name": name} for name in names]})
-
-
-def _queue_labels(flavor: DevServerFlavor, settings: BuildSettings) -> dict[str, str]:
-    """The labels by which Kueue holds the pod until there is quota.
-
-    On the template only: if they were on the Deployment, Kueue's webhook would write them into the template itself, and
-    every change of queue would be a restart.
-    """
-    if not settings.queueing:
-        return {}
-    return {LABEL_QUEUE: flavor.spec.queue or INTERACTIVE, LABEL_PRIORITY: PRIORITY_INTERACTIVE}
-
-
-def _init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Json:
+def init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Json:
+    """The container that brings the agent and OpenSSH into the pod."""
     # A pod is charged the larger of its init and its main containers: with the flavor's own cpu, memory and disk
     # the init container never raises that, and always has what the namespace's quota insists on.
     return {
@@ -181,9 +58,10 @@ def _init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Json:
     }
 
 
-def _main_container(
+def main_container(
     server: DevServer, flavor: DevServerFlavor, user: DevServerUser, settings: BuildSettings, stored: Storage
 ) -> Json:
+    """The container that the person works in."""
     spec = server.spec
     ssh = ["--ssh"] if spec.enable_ssh else []
     container: Json = {
@@ -288,16 +166,3 @@ def _resources(flavor: DevServerFlavor, only: tuple[str, ...] = ()) -> Json:
     disk = Disk.of(flavor)
     requests, limits = requests | {DISK: disk.request}, limits | {DISK: disk.limit}
     return {"resources": {"requests": dict(sorted(requests.items())), "limits": dict(sorted(limits.items()))}}
-
-
-def _volumes(server: DevServer, flavor: DevServerFlavor, stored: Storage) -> list[Json]:
-    return [
-        *stored.volumes,
-        {"name": "devservers-bin", "emptyDir": {"sizeLimit": "64Mi"}},
-        {"name": "keys", "configMap": {"name": keys_name(server.name), "defaultMode": 0o444}},
-        {"name": "host-key", "secret": {"secretName": host_key_name(server.name), "defaultMode": 0o440}},
-        *secret_volumes(server),
-        setup_volume(),
-        {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
-        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": canonical(flavor.spec.shm_size)}},
-    ]

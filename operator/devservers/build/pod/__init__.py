@@ -1,0 +1,1 @@
+"""The pod of a server: its template, containers and grace period."""
