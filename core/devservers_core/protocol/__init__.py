@@ -9,3 +9,8 @@ class ProtocolError(ValueError):
 
     The text names the field that is wrong, in one line.
     """
+
+
+def printable(text: str) -> str:
+    """The text without control and formatting characters, each of which becomes a space: terminals show it."""
+    return "".join(char if char.isprintable() else " " for char in text)

@@ -26,6 +26,9 @@ class Children:
     pods: tuple[Json, ...] = ()
     """Every pod with the server's labels, ending ones too."""
 
+    former_pods: tuple[Json, ...] = ()
+    """What remains of pods that were deleted of late (see ends/last_output.py)."""
+
     home_claim: Json | None = None
     missing_claims: tuple[str, ...] = ()
     """Claims the spec names (volumes, sharedVolumeClaimName) that don't exist."""

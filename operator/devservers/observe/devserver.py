@@ -20,8 +20,9 @@ from devservers_core.types import Json
 from . import pods
 from .children import Children, serving_pod
 from .conditions import make_condition
+from .ends.ended import End
 from .ends.interruption import interrupted_condition
-from .ends.last_stop import last_stop
+from .ends.last_stop import last_stop, unasked_end
 from .events import Event, status_events, stop_event
 from .lifetime.idle import duration_text
 from .lifetime.lifecycle import QUIET_REASONS, Decision
@@ -57,6 +58,9 @@ class Observation:
     events: tuple[Event, ...] = ()
     """The Events to post with the write of the status."""
 
+    end: End | None = None
+    """The end to record before the write of the status; None without one that the operator didn't decide."""
+
 
 def observe(server: DevServer, children: Children, decision: Decision, now: datetime) -> Observation:
     """The status of `server`, given its children and what was decided; `now` is aware."""
@@ -84,7 +88,8 @@ def observe(server: DevServer, children: Children, decision: Decision, now: date
     events = status_events(previous, candidate)
     if coming is not None and announcement.planned is not None and announcement.planned != previous.get("plannedStop"):
         events = (*events, stop_event(server.name, coming, now))
-    return Observation(candidate, _soonest(*delays), events)
+    end = unasked_end(server, children, candidate["conditions"], decision, now)
+    return Observation(candidate, _soonest(*delays), events, end)
 
 
 def previous_status(server: DevServer) -> Json:

@@ -11,14 +11,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from devservers.api.conditions import find
 from devservers.api.devserver import DevServer
 from devservers.api.errors import InvalidObjectError
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.build.devserver import BuildSettings, limiting_flavor, recorded_defaults
+from devservers.observe import pods
 from devservers.observe.children import Children
 from devservers.observe.devserver import Event, invalid_status
 from devservers.observe.ends.ended import End
+from devservers.observe.ends.interruption import INTERRUPTED
 from devservers.observe.lifetime.idle import Activity
 from devservers.observe.lifetime.lifecycle import QUIET_REASONS, Decision, decide
 from devservers.observe.progress.phase import server_phase
@@ -72,7 +75,7 @@ class ServerReconciler:
         """How often in a row a server changed while its agent was asked before a stop."""
         self._seen: dict[tuple[str, str], Json] = {}
         """The servers that exist, so that something is known of one whose deletion is seen."""
-        self._status = StatusWriter(lister, client, queueing or Queueing())
+        self._status = StatusWriter(lister, client, queueing or Queueing(), self._ended)
         self._now = now
 
     async def reconcile(self, namespace: str, name: str) -> Result:
@@ -80,14 +83,22 @@ class ServerReconciler:
         raw = self._lister.get("DevServer", namespace, name)
         if raw is None:
             await self._deleted(namespace, name)
+            await self._complete_record(namespace, name)
             return Result()  # its children go by their owner references, its home stays
         self._seen[(namespace, name)] = raw
         try:
-            return await self._reconcile(raw, namespace, name)
+            result = await self._reconcile(raw, namespace, name)
         finally:
             # Where a reconcile fails before it stops a server, the server has to stop all the same.
             if self._must_not_run(raw, namespace):
                 await self._children.scale_to_zero(namespace, name)
+        await self._complete_record(namespace, name)
+        return result
+
+    async def _complete_record(self, namespace: str, name: str) -> None:
+        """Adds to the record of the last end what a pod left that has ended since."""
+        all_pods = (*self._lister.list("Pod", namespace), *self._lister.former_pods(namespace))
+        await self._ended.complete(namespace, name, pods.of_server(all_pods, name))
 
     async def _reconcile(self, raw: Json, namespace: str, name: str) -> Result:
         try:
@@ -203,6 +214,7 @@ class ServerReconciler:
             deleted=decision.delete,
             lines=report.lines if report else (),
             oom_kills=report.oom_kills if report else None,
+            pod=server.status.pod_name or "",
         )
 
     async def _deleted(self, namespace: str, name: str) -> None:
@@ -216,11 +228,15 @@ class ServerReconciler:
         except InvalidObjectError:
             return
         now = self._now()
-        end = End(now, STOPPED_BY_USER, "It was deleted by its owner.", deleted=True)
-        if server.status.stop_reason is not None:
+        flavor, pod = self._flavor(server), self._agents.pod(namespace, name)
+        end = End(now, STOPPED_BY_USER, "It was deleted by its owner.", deleted=True, pod=server.status.pod_name or "")
+        ended_before = server.status.stop_reason is not None or (
+            # What ended it was neither its owner nor the operator, and it has not run since.
+            server.status.phase != "Running" and find(server.status.conditions, INTERRUPTED) is not None
+        )
+        if ended_before:
             await self._ended.mark_deleted(server, owner, end, now)
             return
-        flavor, pod = self._flavor(server), self._agents.pod(namespace, name)
         decision = Decision(running=False, delete=True, stop_reason=STOPPED_BY_USER)
         report = await self._agents.finish(server, owner, flavor, decision, pod)
         if report is not None:

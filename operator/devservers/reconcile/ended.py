@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from datetime import datetime
 
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
 from devservers.build.manifest import owner_reference
-from devservers.observe.ends.ended import End, ended_config_map, surplus
+from devservers.observe.ends.ended import End, completed, ended_config_map, surplus
+from devservers.observe.ends.last_output import has_ended, last_output
 from devservers.reconcile.interfaces import Client, get_or_none
 from devservers_core.errors import ApiError
 from devservers_core.names import LABEL_ENDED, ended_name
@@ -30,6 +32,10 @@ class EndedRecords:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._pruned: dict[str, float] = {}
+        self._written: dict[tuple[str, str], tuple[str, bool]] = {}
+        """Of the record that this process wrote last for each server: its pod, and whether it has lines."""
+        self._completed: dict[tuple[str, str], set[str]] = {}
+        """The pods of each server, by uid, of which nothing more is to be added."""
         self._since = time.monotonic()
 
     async def write(self, server: DevServer, user: DevServerUser | None, end: End, now: datetime) -> None:
@@ -45,7 +51,36 @@ class EndedRecords:
         except ApiError as error:
             log.warning("no record of an end key=%s/%s error=%s", *server.key, error)
             return
+        self._written[server.key] = (end.pod, bool(end.lines))
         await self.prune(server.metadata.namespace, now, at_once=True)
+
+    async def complete(self, namespace: str, name: str, server_pods: Iterable[Json]) -> None:
+        """Adds to the record of a server's end what its pod left, once the pod has ended.
+
+        The end is recorded when it begins, and up to a grace period later the pod says what it printed last.
+        """
+        key = (namespace, name)
+        ended = {str(pod["metadata"].get("uid") or ""): pod for pod in server_pods if has_ended(pod)}
+        completed = self._completed.pop(key, set()) & ended.keys()
+        if not ended:
+            return
+        self._completed[key] = completed
+        for uid in ended.keys() - completed:
+            try:
+                await self._complete(key, ended[uid])
+            except ApiError as error:
+                log.warning("a record of an end stays without lines key=%s/%s error=%s", *key, error)
+                continue
+            completed.add(uid)
+
+    async def _complete(self, key: tuple[str, str], pod: Json) -> None:
+        name, left, written = str(pod["metadata"]["name"]), last_output(pod), self._written.get(key)
+        if not left.lines or (written is not None and written != (name, False)):
+            return
+        record = await get_or_none(self._client, "ConfigMap", key[0], ended_name(key[1]))
+        complete = completed(record, name, left) if record is not None else None
+        if complete is not None:
+            await self._client.apply(complete)
 
     async def mark_deleted(self, server: DevServer, user: DevServerUser, end: End, now: datetime) -> None:
         """Notes that a stopped server was deleted; its lines and its reason stay."""
@@ -63,6 +98,7 @@ class EndedRecords:
             deleted=True,
             lines=str(data.get("lines") or "").split("\n") if data.get("lines") else (),
             oom_kills=int(kills) if kills.isdecimal() else None,
+            pod=str(data.get("pod") or ""),
         )
         await self.write(server, user, before, now)
 

@@ -50,6 +50,10 @@ class Lister(Protocol):
         """All objects of a kind; namespace None means all namespaces."""
         ...
 
+    def former_pods(self, namespace: str) -> Sequence[Json]:
+        """What remains of pods that were deleted of late (observe/ends/last_output.py)."""
+        ...
+
     def put(self, obj: Json) -> None:
         """Stores an object that the API server returned, so that the next read has our own write."""
         ...

@@ -16,6 +16,7 @@ from devservers.observe.lifetime.lifecycle import Decision
 from devservers.observe.progress.warning_events import EventQuery, event_query, newest_message
 from devservers.reconcile.children import ChildrenResult
 from devservers.reconcile.claims import claims_being_deleted, claims_by_volume, missing_claims
+from devservers.reconcile.ended import EndedRecords
 from devservers.reconcile.events import post_event
 from devservers.reconcile.interfaces import Client, Lister, Result
 from devservers.reconcile.queueing import Queueing
@@ -34,8 +35,9 @@ UID_INTERVAL = timedelta(seconds=1)
 class StatusWriter:
     """Observes servers and writes what changed in their status."""
 
-    def __init__(self, lister: Lister, client: Client, queueing: Queueing) -> None:
+    def __init__(self, lister: Lister, client: Client, queueing: Queueing, ended: EndedRecords) -> None:
         self._lister = lister
+        self._ended = ended
         self._client = client
         self._queueing = queueing
 
@@ -60,6 +62,7 @@ class StatusWriter:
             flavor=flavor,
             deployment=deployment,
             pods=tuple(pods.of_server(self._lister.list("Pod", namespace), name)),
+            former_pods=tuple(pods.of_server(self._lister.former_pods(namespace), name)),
             home_claim=self._lister.get("PersistentVolumeClaim", namespace, home_name(name)),
             missing_claims=missing_claims(self._lister, server),
             claims_being_deleted=claims_being_deleted(self._lister, server),
@@ -78,6 +81,8 @@ class StatusWriter:
         queue = self._queueing.state(self._lister, server, user, children.pods, serving_pod(children), now)
         observation = observe(server, replace(children, queue=queue), decision, now)
         if observation.status != previous_status(server):
+            if observation.end is not None:
+                await self._ended.write(server, user, observation.end, now)
             await self.write(raw, observation.status)
             for event in observation.events:
                 await post_event(self._client, raw, event, now)

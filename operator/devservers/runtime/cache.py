@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from devservers.observe.ends.last_output import remains
 from devservers_core.names import GROUP
 from devservers_core.types import Json
 
@@ -19,6 +20,7 @@ _KINDS_OF_USERS = ("PersistentVolumeClaim", "DevServer")
 _UNREAD_METADATA = ("ownerReferences", "finalizers", "generateName")
 _READ_PREFIXES = (f"{GROUP}/", "app.kubernetes.io/")
 _MAX_VALUE = 1024
+_MAX_FORMER_PODS = 256
 _UNREAD_CLAIM_SPEC = ("selector", "dataSource", "dataSourceRef")
 
 
@@ -35,6 +37,7 @@ class Cache:
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, dict[str, Json]]] = {}
         self._tombstones: dict[tuple[str, str, str], int] = {}
+        self._former_pods: dict[tuple[str, str], Json] = {}
 
     def get(self, kind: str, namespace: str, name: str) -> Json | None:
         """The object, None when the cache has none."""
@@ -46,6 +49,10 @@ class Cache:
         if namespace is not None:
             return list(namespaces.get(namespace, {}).values())
         return [obj for objects in namespaces.values() for obj in objects.values()]
+
+    def former_pods(self, namespace: str) -> Sequence[Json]:
+        """What remains of the pods that were deleted last."""
+        return [pod for (place, _), pod in self._former_pods.items() if place == namespace]
 
     def count(self, kind: str) -> int:
         """How many objects of a kind there are."""
@@ -69,6 +76,8 @@ class Cache:
         if deleted:
             self._tombstones[(kind, namespace, name)] = version
             self._trim()
+            if kind == "Pod":
+                self._keep_remains(obj)
             if cached is None:
                 return None
             self._drop(kind, namespace, name)
@@ -103,6 +112,14 @@ class Cache:
         del objects[name]
         if not objects:
             del self._kinds[kind][namespace]
+
+    def _keep_remains(self, pod: Json) -> None:
+        # How its container ended may come with the pod's deletion, and never before.
+        kept = remains(pod)
+        if kept is not None:
+            self._former_pods[identity(pod)[:2]] = kept
+            while len(self._former_pods) > _MAX_FORMER_PODS:
+                self._former_pods.pop(next(iter(self._former_pods)))
 
     def _trim(self) -> None:
         # Tombstones only have to outlive events that are still on their way.

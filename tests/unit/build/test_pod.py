@@ -197,6 +197,10 @@ def test_command_devserver_is_mounted_outside_of_the_servers_volumes(path: str, 
     assert [mount.get("subPath") for mount in mounts] == ([None, "bin/devserver"] if mounted else [None])
 
 
+def test_termination_message_is_the_end_of_the_log_where_the_agent_was_killed() -> None:
+    assert main_container()["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
 def test_pull_policy_is_set_for_the_platforms_image_only() -> None:
     assert main_container()["image"] == "registry.example/base:1"
     assert main_container()["imagePullPolicy"] == "IfNotPresent"

@@ -225,6 +225,38 @@ def test_describe_stopped_server_says_why_and_shows_its_last_output(api: ApiServ
     assert "Last output before it ended:\n  epoch 7\n   [2Jepoch 8\n" in shown
 
 
+@pytest.mark.parametrize("phase", ["Running", "Pending"])
+def test_describe_server_that_ended_by_itself_says_why_and_shows_its_last_output(
+    api: ApiServer, devctl: Run, phase: str
+) -> None:
+    """It runs again, or will."""
+    message = "Everything that ran in it has ended: it was evicted."
+    interrupted = {"type": "Interrupted", "status": "True", "reason": "Evicted", "message": message}
+    last = {"at": "2026-05-01T10:00:00Z", "reason": "clusterDrained", "message": message}
+    put(api, server(phase=phase, lastStop=last, conditions=[interrupted]))
+    put_record(api, at="2026-05-01T10:00:00Z", oomKills="1", lines="epoch 7")
+    shown = devctl("describe", "mydev").stdout
+    assert " ago, clusterDrained\n" in shown
+    assert shown.count(message) == 1
+    assert "Memory:       1 process killed because memory ran out" in shown
+    assert "Last output before it ended:\n  epoch 7\n" in shown
+
+
+def test_describe_server_started_by_its_owner_since_shows_no_former_end(api: ApiServer, devctl: Run) -> None:
+    last = {"at": "2026-05-01T10:00:00Z", "reason": "outOfMemory", "message": "Its container ran out of memory."}
+    one = server(lastStop=last)
+    put(api, one)
+    put_record(api, at="2026-05-01T10:00:00Z", lines="epoch 7")
+    shown = devctl("describe", "mydev").stdout
+    assert "ago, outOfMemory: Its container ran out of memory.\n" in shown
+    assert "epoch 7" in shown
+    one["metadata"]["annotations"] = {"devservers.io/started-at": "2026-05-01T11:00:00Z"}
+    put(api, one)
+    shown = devctl("describe", "mydev").stdout
+    assert "outOfMemory" not in shown
+    assert "epoch 7" not in shown
+
+
 @pytest.mark.parametrize("annotations", [{}, {"devservers.io/started-at": "2025-06-01T00:00:00Z"}])
 def test_describe_record_of_a_former_run_is_not_shown(api: ApiServer, devctl: Run, annotations: dict[str, str]) -> None:
     one = server(running=False, phase="Stopped", stopReason="user")

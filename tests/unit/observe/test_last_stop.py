@@ -107,3 +107,58 @@ def test_server_that_never_ran_has_no_last_stop() -> None:
 @pytest.mark.parametrize("reason", [*(name for name, _ in _DISRUPTIONS.values()), "PodLost", "PodDeleted", "New"])
 def test_interruption_reason_is_of_the_closed_set(reason: str) -> None:
     assert interruption_reason(reason, "It ended.") in STOP_REASONS
+
+
+def terminated(message: str, reason: str = "Error", code: int = 143, seconds: float = 58) -> Json:
+    """The state of a container that ended and left a message."""
+    state = ended(reason, code, seconds)
+    state["terminated"]["message"] = message
+    return state
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "reason"),
+    [
+        ("PreemptionByScheduler", {}, "preempted"),
+        ("DeletionByTaintManager", {}, "nodeLost"),
+        ("EvictionByEvictionAPI", {}, "clusterDrained"),
+        ("TerminationByKubelet", {"reason": "Evicted", "message": "ephemeral-storage is low"}, "evictedForDisk"),
+        ("TerminationByKubelet", {"reason": "Evicted", "message": "memory is low"}, "outOfMemory"),
+    ],
+)  # fmt: skip
+def test_end_that_nobody_decided_is_recorded_with_what_the_pod_left(target: str, fields: Json, reason: str) -> None:
+    running = with_status(server(), look(server(), 10, pods=(running_pod(),)).status)
+    lost = running_pod(state=terminated('{"lines": ["epoch 7"], "oomKills": 3}'))
+    lost["status"] |= {"phase": "Failed", **fields}
+    lost["status"]["conditions"].append({"type": "DisruptionTarget", "status": "True", "reason": target})
+    seen = look(running, 60, pods=(lost, running_pod("mydev-2", 59)))
+    assert seen.end is not None
+    assert (seen.end.at, seen.end.reason, seen.end.pod) == (at(60), reason, "mydev-1")
+    assert (seen.end.lines, seen.end.oom_kills) == (("epoch 7",), 3)
+    assert seen.status["lastStop"]["oomKills"] == 3
+    assert seen.end.message == seen.status["lastStop"]["message"]
+    assert look(with_status(server(), seen.status), 70, pods=(running_pod("mydev-2", 59),)).end is None
+
+
+def test_end_of_a_pod_that_is_gone_has_what_remains_of_it() -> None:
+    running = with_status(server(), look(server(), 10, pods=(running_pod(),)).status)
+    remains = running_pod(state=terminated("epoch 7\n"))
+    seen = look(running, 60, former_pods=(remains,))
+    assert seen.end is not None
+    assert (seen.end.reason, seen.end.lines) == ("nodeLost", ("epoch 7",))
+
+
+def test_end_of_a_container_out_of_memory_has_the_end_of_its_log() -> None:
+    pod = running_pod(lastState=terminated("epoch 7\nepoch 8\n", "OOMKilled", 137, 50), restartCount=1)
+    seen = look(server(), 60, pods=(pod,))
+    assert seen.end is not None
+    assert (seen.end.at, seen.end.reason, seen.end.pod) == (at(50), "outOfMemory", "mydev-1")
+    assert (seen.end.lines, seen.end.oom_kills) == (("epoch 7", "epoch 8"), 1)
+    assert look(with_status(server(), seen.status), 90, pods=(pod,)).end is None
+
+
+def test_stop_by_a_decision_is_no_end_of_that_kind() -> None:
+    running = with_status(server(), look(server(), 10, pods=(running_pod(),)).status)
+    gone = running_pod(state=terminated("x", "OOMKilled"), deletionTimestamp=stamp(50))
+    stopped = with_status(server(running=False), running.status.to_dict())
+    assert look(stopped, 60, pods=(gone,)).end is None

@@ -253,6 +253,7 @@ def test_restart_counts_the_time_to_live_that_it_brings_from_itself(change: Json
 def test_stop_keeps_reason_lines_and_oom_kills_of_the_last_report() -> None:
     life = Life(answering())
     life.begin(persistentHomeSize="1Gi")
+    pod = life.server()["status"]["podName"]
     stop(life)
     life.settle()
     assert life.agents is not None
@@ -263,6 +264,7 @@ def test_stop_keeps_reason_lines_and_oom_kills_of_the_last_report() -> None:
     assert record["data"] == {
         "reason": "user", "message": "Stopped by its owner. Start it with `devctl start mydev`.", "at": stamp(0),
         "startedAt": stamp(0), "oomKills": "2", "flavor": "small", "home": "mydev-home", "lines": "one\ntwo",
+        "pod": pod,
     }  # fmt: skip
     settled = len(life.api.log)
     life.settle()

@@ -37,6 +37,33 @@ def test_apply_late_event_does_not_restore_a_deleted_object() -> None:
     assert cache.apply("Pod", pod(8, "u2")) is not None
 
 
+def ended_pod(version: int, name: str = "a", state: str = "terminated") -> dict[str, Any]:
+    status = {"name": "dev", "state": {state: {"exitCode": 143, "message": "epoch 7"}}, "image": "x"}
+    return pod(version, name=name) | {"status": {"phase": "Running", "containerStatuses": [status]}}
+
+
+def test_deleted_pod_that_ended_is_kept_by_how_it_ended() -> None:
+    cache = Cache()
+    cache.apply("Pod", pod(5))
+    cache.apply("Pod", ended_pod(7), deleted=True)
+    (former,) = cache.former_pods("dev-ann")
+    assert former["metadata"]["name"] == "a"
+    assert "spec" not in former
+    (status,) = former["status"]["containerStatuses"]
+    assert status == {"name": "dev", "state": {"terminated": {"exitCode": 143, "message": "epoch 7"}}}
+    assert cache.list("Pod", "dev-ann") == []
+    assert cache.former_pods("dev-bob") == []
+
+
+def test_deleted_pods_are_kept_in_bounds_and_only_where_they_ended() -> None:
+    cache = Cache()
+    cache.apply("Pod", ended_pod(3, "running", "running"), deleted=True)
+    for number in range(1000):
+        cache.apply("Pod", ended_pod(10 + number, f"p{number}"), deleted=True)
+    names = [former["metadata"]["name"] for former in cache.former_pods("dev-ann")]
+    assert names == [f"p{number}" for number in range(1000 - 256, 1000)]
+
+
 def test_apply_late_deletion_keeps_the_successor() -> None:
     cache = Cache()
     cache.apply("Pod", pod(5))

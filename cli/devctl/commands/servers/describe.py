@@ -76,13 +76,14 @@ def describe_command(
 
     home = home_claim(context, server["metadata"]["name"])
     limits = limits_of(context, server)
-    for line in description(
-        server, position(context, server), home, show_env=show_env, zone=time_zone(context), limits=limits
-    ):
+    record = ended.read_record(context, name) if ended.ended_since_start(server) else None
+    if record is not None and not ended.is_about(record, server):
+        record = None
+    zone, queued = time_zone(context), position(context, server)
+    for line in description(server, queued, home, show_env=show_env, zone=zone, limits=limits, record=record):
         console.echo(line)
-    if phase(server) == "Stopped" and (record := ended.read_record(context, name)):
-        for line in ended.output_lines(record) if ended.is_about(record, server) else []:
-            console.echo(line)
+    for line in ended.output_lines(record) if record is not None else []:
+        console.echo(line)
     from devctl.resources.container_state import command_end
 
     command_ended = command_end(context, server)
@@ -136,11 +137,12 @@ def description(
     show_env: bool = False,
     zone: tzinfo | None = UTC,
     limits: Limits | None = None,
+    record: Json | None = None,
 ) -> list[str]:
     """The lines of `devctl describe`, without events.
 
     `position` is the server's in its queue, `home` the volume claim of its home, `zone` that of the times,
-    None for this machine's, `limits` those of flavor and user.
+    None for this machine's, `limits` those of flavor and user, `record` that of its last end.
     """
     from devctl.output.progress import stage_line
     from devctl.resources import secret_references
@@ -166,12 +168,15 @@ def description(
         field("Stopped by", planned.because(server))
         last = status.get("lastStop") or {}
         field("Stopped", f"{times.age(last['at'])} ago" if times.parse_time(last.get("at")) else None)
-        field("Memory", ended.killed(last.get("oomKills")))
+        field("Memory", ended.killed_before(server, record))
         field("Next", f"devctl start {name}")
     elif condition.get("status") != "True":
         field("Reason", condition.get("message") or "the operator has not observed it yet")
     elif spec.get("enableSSH", True):
         field("Log in", f"devctl ssh {name}")
+    if phase_text != "Stopped" and ended.ended_since_start(server):
+        field("Last end", ended.last_end(server))
+        field("Memory", ended.killed_before(server, record))
     field("In the queue", position)
     for other in status.get("conditions") or []:
         if (other.get("type"), other.get("status")) in _SHOWN_CONDITIONS and other.get("message"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from devctl.output import console, times
 from devctl.resources import home
 from devctl.resources.lifecycle.planned import REASONS
-from devctl.resources.server_state import last_start_time
+from devctl.resources.server_state import last_start_time, phase, status_of
 from devservers_core import names
 from devservers_core.errors import ApiError
 
@@ -41,6 +41,27 @@ def is_about(record: Json, server: Json) -> bool:
     at = times.parse_time((record.get("data") or {}).get("at"))
     started = times.parse_time(last_start_time(server))
     return at is not None and (started is None or at >= started)
+
+
+def ended_since_start(server: Json) -> bool:
+    """Whether a server was stopped, or ended by something else, since its owner last started it."""
+    at = times.parse_time((status_of(server).get("lastStop") or {}).get("at"))
+    started = times.parse_time(last_start_time(server))
+    return phase(server) == "Stopped" or (at is not None and (started is None or at >= started))
+
+
+def last_end(server: Json) -> str:
+    """When and why a server ended that runs again, or will: `3m ago, outOfMemory: Its container ran out of memory`."""
+    last = status_of(server).get("lastStop") or {}
+    reason, message = str(last.get("reason") or "unknown"), str(last.get("message") or "")
+    shown = any(message == other.get("message") for other in status_of(server).get("conditions") or [])
+    return f"{times.age(last.get('at'))} ago, " + (f"{reason}: {message}" if message and not shown else reason)
+
+
+def killed_before(server: Json, record: Json | None) -> str | None:
+    """The line about processes of a server's last run that were killed because memory ran out."""
+    last = status_of(server).get("lastStop") or {}
+    return killed(last.get("oomKills")) or killed(((record or {}).get("data") or {}).get("oomKills"))
 
 
 def last_lines(record: Json) -> list[str]:

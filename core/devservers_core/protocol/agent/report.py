@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from devservers_core.names import MAX_VOLUMES
-from devservers_core.protocol import ProtocolError
+from devservers_core.protocol import ProtocolError, printable
 from devservers_core.protocol.agent.exchange import MAX_BYTES, MAX_SECONDS, VERSION
 from devservers_core.protocol.agent.plan import Plan
 from devservers_core.types import Json
@@ -177,7 +177,7 @@ def _choice(value: object, choices: tuple[str, ...], name: str) -> str:
 
 
 def _text(value: object, name: str, most: int) -> str:
-    """The text without control characters: it is shown in terminals."""
+    """A bounded text as terminals may show it."""
     if not isinstance(value, str) or len(value) > most:
         raise ProtocolError(f"the report's {name} is not a text of at most {most} characters")
-    return "".join(char if char.isprintable() else " " for char in value)
+    return printable(value)

@@ -74,6 +74,8 @@ def main_container(
         "workingDir": HOME_PATH,
         "env": _environment(server, user, stored),
         "ports": [{"name": AGENT_PORT_NAME, "containerPort": AGENT_PORT, "protocol": "TCP"}],
+        # Where the agent is killed itself, the end of the log is all that says what ran.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": _container_security(),
         **_resources(flavor),
         "volumeMounts": [

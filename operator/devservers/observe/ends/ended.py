@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from devservers.api.devserver import DevServer
 from devservers_core.names import LABEL_ENDED, LABEL_NAME, LABEL_USER, ended_name, home_name
 from devservers_core.protocol.agent.report import MAX_LINES
+from devservers_core.protocol.agent.termination import Termination
 from devservers_core.types import Json
 
 from ..times import format_time, parse_time
@@ -32,6 +33,8 @@ class End:
     deleted: bool = False
     lines: Sequence[str] = ()
     oom_kills: int | None = None
+    pod: str = ""
+    """The name of the pod that ended: what it left is added when it is known."""
 
 
 def ended_config_map(server: DevServer, end: End) -> Json:
@@ -49,6 +52,7 @@ def ended_config_map(server: DevServer, end: End) -> Json:
         "home": home,
         "deleted": "true" if end.deleted else "",
         "lines": _bounded(end.lines),
+        "pod": end.pod,
     }
     return {
         "apiVersion": "v1",
@@ -59,6 +63,23 @@ def ended_config_map(server: DevServer, end: End) -> Json:
             "labels": {LABEL_NAME: server.name, LABEL_ENDED: "true", LABEL_USER: server.owner},
         },
         "data": {key: value for key, value in data.items() if value or key == "home"},
+    }
+
+
+def completed(record: Json, pod: str, left: Termination) -> Json | None:
+    """A record with what its pod left; None where it is about another pod, or has its lines already."""
+    data = record.get("data") or {}
+    if data.get("pod") != pod or data.get("lines") or not left.lines:
+        return None
+    metadata = {name: record["metadata"].get(name) for name in ("name", "namespace", "labels", "ownerReferences")}
+    added = {"lines": _bounded(left.lines)}
+    if left.oom_kills is not None and not data.get("oomKills"):
+        added["oomKills"] = str(left.oom_kills)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {name: value for name, value in metadata.items() if value},
+        "data": {**data, **added},
     }
 
 

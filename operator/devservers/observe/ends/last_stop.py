@@ -23,7 +23,9 @@ from ..children import Children, serving_pod
 from ..lifetime.lifecycle import Decision
 from ..lifetime.starts import start_annotations
 from ..times import format_time, parse_time
+from .ended import End
 from .interruption import INTERRUPTED
+from .last_output import last_output, pod_named
 
 _BY_INTERRUPTION = {
     "Evicted": STOPPED_BY_DRAIN,
@@ -58,17 +60,31 @@ def last_stop(
         kills = decision.activity.oom_kills if decision.activity is not None else None
         stop = _stop(now, stop_reason, message, kills) | {"starts": start_annotations(server)}
         return stop if ended_now else previous
+    end = unasked_end(server, children, conditions, decision, now)
+    return previous if end is None else _stop(end.at, end.reason, end.message, end.oom_kills)
+
+
+def unasked_end(
+    server: DevServer, children: Children, conditions: list[Json], decision: Decision, now: datetime
+) -> End | None:
+    """An end that is not in the status yet and that no decision of the operator made; None without one."""
+    if decision.stop_reason is not None:
+        return None
+    status = server.status
     interrupted = next((c for c in conditions if c["type"] == INTERRUPTED), None)
     if interrupted is not None and interrupted not in [c.to_dict() for c in status.conditions]:
-        return _stop(now, interruption_reason(interrupted["reason"], interrupted["message"]), interrupted["message"])
+        message = interrupted["message"]
+        pod = pod_named((*children.pods, *children.former_pods), status.pod_name)
+        return _end(now, interruption_reason(interrupted["reason"], message), message, pod, status.pod_name)
     pod = serving_pod(children)
     terminated = pods.last_termination(pods.container_status(pod)) if pod else {}
     finished = parse_time(terminated.get("finishedAt"))
     if terminated.get("reason") == "OOMKilled" and finished is not None:
         before = status.last_stop.at if status.last_stop else None
         if before is None or finished > before:
-            return _stop(finished, STOPPED_BY_OUT_OF_MEMORY, "Its container ran out of memory and was started again.")
-    return previous
+            message = "Its container ran out of memory and was started again."
+            return _end(finished, STOPPED_BY_OUT_OF_MEMORY, message, pod, pods.pod_name(pod))
+    return None
 
 
 def interruption_reason(reason: str, message: str) -> str:
@@ -77,6 +93,11 @@ def interruption_reason(reason: str, message: str) -> str:
         text = message.lower()
         return next((stop for word, stop in _BY_NODE if word in text), STOPPED_BY_NODE_LOSS)
     return _BY_INTERRUPTION.get(reason, STOPPED_BY_NODE_LOSS)
+
+
+def _end(at: datetime, reason: str, message: str, pod: Json | None, pod_name: str | None) -> End:
+    left = last_output(pod)
+    return End(at, reason, message, lines=left.lines, oom_kills=left.oom_kills, pod=pod_name or "")
 
 
 def _stop(at: datetime, reason: str, message: str, oom_kills: int | None = None) -> Json:
