@@ -59,7 +59,7 @@ COMMANDS: dict[str, Command] = {
     "volume": Command("volumes.volume", "Volumes: create, list, grow, delete, snapshot, restore", "Servers", "bastion"),
     "secret": Command("access.secret", "Secrets of your servers: set, list, delete", "Servers", "bastion"),
     "setup": Command(
-        "access.setup", "Dotfiles and a script for all your servers: set, show, clear", "Servers", "bastion"
+        "access.setup", "Dotfiles, script, secrets of all servers: set, show, clear", "Servers", "bastion"
     ),
     "ssh": Command("access.ssh", "Open an SSH session, or run a command over SSH", "Connecting", "local", raw=True),
     "ssh-config": Command(
@@ -116,7 +116,7 @@ SUBCOMMANDS: dict[str, Command] = {
     "secret set": Command("access.secret", "Set a secret; its value is never an argument", "", "bastion"),
     "secret list": Command("access.secret", "List names, keys and times of your secrets", "", "bastion"),
     "secret delete": Command("access.secret", "Delete a secret", "", "bastion"),
-    "setup set": Command("access.setup", "Set your dotfiles or your script", "", "bastion"),
+    "setup set": Command("access.setup", "Set your dotfiles, your script or your secrets", "", "bastion"),
     "setup show": Command("access.setup", "Show your set-up", "", "bastion"),
     "setup clear": Command("access.setup", "Remove your set-up", "", "bastion"),
     "config set": Command("platform.config", "Set one key", "", "local"),

@@ -139,6 +139,8 @@ SETUP_DEFAULT = "setup-default"
 """ConfigMap in each user's namespace: what their administrator gives them for a set-up; the entries of SETUP win."""
 SETUP_DOTFILES, SETUP_BRANCH, SETUP_SCRIPT = "dotfiles", "dotfiles-branch", "script"
 """Entries of both, and the files that the agent reads (images/agent/internal/setup)."""
+SETUP_SECRETS = "secrets"
+"""Entry of both: references to secrets (setup_secrets.py), which the operator reads when a server starts."""
 SERVER_COUNT = "count/devservers.devservers.io"
 """The key of a ResourceQuota that counts servers, stopped ones included."""
 SNAPSHOT_COUNT = "count/volumesnapshots.snapshot.storage.k8s.io"
@@ -255,6 +257,8 @@ MAX_USER_SECRETS = 64
 """Of one person: entries of the ConfigMap USER_SECRETS."""
 MAX_USER_SECRET_BYTES = 32768
 """Of all values of one secret together."""
+MAX_SECRET_REFERENCES = 16
+"""Of one server, of one person's set-up, and of one DevServerUser."""
 MAX_SETUP_SCRIPT_BYTES = 32768
 """Of the script of a user's set-up."""
 RESERVED_USER_NAMES = (

@@ -662,7 +662,7 @@ def test_metadata_over_16_kib_is_refused_also_where_a_claim_exists(namespace: st
         ({"data": {"script": "ä" * 16385}}, "at most 32 KiB"),
         ({"data": {"script": "x" * 32769}}, "at most 32 KiB"),
         ({"data": {"script": "x" * 900000}}, "at most 32 KiB"),
-        ({"data": {"install.sh": "ls"}}, "has the entries dotfiles, dotfiles-branch and script only"),
+        ({"data": {"install.sh": "ls"}}, "has the entries dotfiles, dotfiles-branch, script and secrets only"),
         *(
             ({"data": {"dotfiles": url}}, "dotfiles is not a git URL")
             for url in (*filter(None, NO_GIT_URLS), *GIT_URLS_NOT_CLONED, "https://a/" + "x" * 512)
@@ -670,6 +670,19 @@ def test_metadata_over_16_kib_is_refused_also_where_a_claim_exists(namespace: st
         ({"data": {"dotfiles": "https://a/b", "dotfiles-branch": "--upload-pack=x"}}, "is not a branch"),
         ({"data": {"dotfiles": "https://a/b", "dotfiles-branch": "x" * 201}}, "is not a branch"),
         ({"data": {"dotfiles-branch": "main"}}, "is of a repository of yours"),
+        ({"data": {"secrets": "env HF_TOKEN hf value\nfile id deploy id"}}, ""),
+        ({"data": {"secrets": "env A a value\nfile A a value"}}, ""),
+        ({"data": {"secrets": "\n".join(f"env A{number} a value" for number in range(16))}}, ""),
+        ({"data": {"secrets": "\n".join(f"env A{number} a value" for number in range(17))}}, "at most 16 secrets"),
+        ({"data": {"secrets": "x" * 900000}}, "at most 16 secrets"),
+        *(
+            ({"data": {"secrets": f"env B b value\n{line}"}}, "a line of secrets is `env VARIABLE NAME KEY`")
+            for line in ("", "env A a", "env 1A a value", "file ../x a value", "env A A value", "env A a value x")
+        ),
+        ({"data": {"secrets": "env HOME a value"}}, "can't be set; use another name"),
+        ({"data": {"secrets": "env DEVSERVERS_NAME a value"}}, "can't be set; use another name"),
+        ({"data": {"secrets": "env A a value\nenv A b value"}}, "have the same variable or file"),
+        ({"data": {"secrets": "file A a value\nfile A a value"}}, "have the same variable or file"),
         ({"binaryData": {"script": "eA=="}}, "may change only the data"),
         ({"metadata": {"labels": {"x": "y"}}}, "may change only the data"),
     ],

@@ -20,21 +20,23 @@ def target(reference: Json) -> str:
     return str(reference.get("env") or reference.get("file"))
 
 
+def place(reference: Json) -> tuple[str, str]:
+    """What has one value only: kind and name of the variable or file."""
+    return ("env" if reference.get("env") else "file", target(reference))
+
+
 def description(reference: Json) -> str:
     """One reference as text, like `HF_TOKEN from huggingface`."""
-    place = reference.get("env") or f"{SECRETS_PATH}/{reference.get('file')}"
+    shown = reference.get("env") or f"{SECRETS_PATH}/{reference.get('file')}"
     key = reference.get("key") or DEFAULT_SECRET_KEY
     source = reference["name"] if key == DEFAULT_SECRET_KEY else f"{reference['name']}/{key}"
-    return f"{place} from {source}"
+    return f"{shown} from {source}"
 
 
 def changed(current: Iterable[Json], given: Iterable[Json], removed: Iterable[str]) -> list[Json]:
     """The references after a change: each given one takes the place of that with its variable or file."""
-    left = {
-        (_kind(reference), target(reference)): reference for reference in current if target(reference) not in removed
-    }
-    left |= {(_kind(reference), target(reference)): reference for reference in given}
-    return list(left.values())
+    kept = [reference for reference in current if target(reference) not in removed]
+    return list({place(reference): reference for reference in (*kept, *given)}.values())
 
 
 def same(some: Iterable[Json], others: Iterable[Json]) -> bool:
@@ -59,7 +61,3 @@ def check_removed(removed: Iterable[str], given: Iterable[Json]) -> tuple[str, .
                 f"{name} is set and removed at once", "give one of --secret (--secret-file) and --unset-secret", USAGE
             )
     return names
-
-
-def _kind(reference: Json) -> str:
-    return "env" if reference.get("env") else "file"

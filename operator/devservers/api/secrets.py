@@ -12,9 +12,13 @@ from pydantic import ConfigDict, Field
 from devservers.api.fields import EnvName, Matching, rules
 from devservers.api.meta import Model
 from devservers_core.grammar import SECRET_KEY, SECRET_KEY_MAX, SECRET_NAME, SECRET_NAME_MAX
-from devservers_core.names import ACCOUNT_ENV, DEFAULT_SECRET_KEY, RESERVED_ENV_PREFIX, SECRETS_PATH
-
-MAX_REFERENCES = 16
+from devservers_core.names import (
+    ACCOUNT_ENV,
+    DEFAULT_SECRET_KEY,
+    MAX_SECRET_REFERENCES,
+    RESERVED_ENV_PREFIX,
+    SECRETS_PATH,
+)
 
 SecretName = Annotated[
     str,
@@ -59,7 +63,7 @@ class SecretReference(Model):
     """The file that has the value."""
 
 
-SecretReferences = Annotated[tuple[SecretReference, ...], Field(max_length=MAX_REFERENCES)]
+SecretReferences = Annotated[tuple[SecretReference, ...], Field(max_length=MAX_SECRET_REFERENCES)]
 _TWICE = "self.secrets.all(x, !has(x.{0}) || self.secrets.exists_one(y, has(y.{0}) && y.{0} == x.{0}))"
 UNIQUE = tuple(
     (

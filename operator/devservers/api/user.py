@@ -14,6 +14,7 @@ from devservers.api.env import Env, bounded
 from devservers.api.fields import Amount, Matching, OnWrite, PointInTime, UserName, list_map, rules, unavailable
 from devservers.api.lifecycle import LifecycleLimits, TimeZone, WorkingHours
 from devservers.api.meta import Column, Model, Names, Resource
+from devservers.api.secrets import UNIQUE, SecretReferences
 from devservers_core.grammar import GIT_URL, GIT_URL_MAX, USER_NAME
 from devservers_core.names import (
     ANY_FLAVOR,
@@ -84,7 +85,7 @@ class SshKey(Model):
 class UserSpec(Model):
     """Who the person is, how they get in and how much they may use."""
 
-    model_config = ConfigDict(json_schema_extra=rules(bounded("env is more", "env")))
+    model_config = ConfigDict(json_schema_extra=rules(bounded("env is more", "env"), *UNIQUE))
 
     username: UserName
     """The same as metadata.name."""
@@ -132,6 +133,9 @@ class UserSpec(Model):
     """Git repository that each of their servers clones at its start, unless they choose another: `devctl setup set`."""
     env: Env = ()
     """Environment variables of all their servers."""
+    secrets: SecretReferences = ()
+    """Secrets of theirs that all their servers get from their next start, as variables or files. For a variable or file
+    that their own set-up (`devctl setup set`) or a server has, that one wins."""
     lifecycle: LifecycleLimits = LifecycleLimits()
     """Limits of all their servers."""
     working_hours: WorkingHours | None = None

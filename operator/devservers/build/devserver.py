@@ -11,6 +11,7 @@ from datetime import date
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
+from devservers.api.secrets import SecretReference
 from devservers.api.user import DevServerUser
 from devservers_core.names import ANNOTATION_INPUT_HASH, LABEL_NAME
 from devservers_core.types import Json
@@ -19,12 +20,21 @@ from . import record
 from .keys import keys_config_map
 from .manifest import child_metadata
 from .pod.template import pod_template
-from .record import flavor_changed, limiting_flavor, recorded_defaults
+from .record import flavor_changed, input_hash, limiting_flavor, recorded_defaults
 from .service import service
 from .settings import BuildSettings
 from .storage import home_claim
 
-__all__ = ["BuildSettings", "ServerRequest", "flavor_changed", "limiting_flavor", "manifests", "recorded_defaults"]
+__all__ = [
+    "BuildSettings",
+    "ServerRequest",
+    "flavor_changed",
+    "input_hash",
+    "keeps_record",
+    "limiting_flavor",
+    "manifests",
+    "recorded_defaults",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,9 @@ class ServerRequest:
 
     agent_public_key: str = ""
     """The public half of the key that signs plans for the agent, 32 bytes in base64; empty without exchanges."""
+
+    setup_secrets: tuple[SecretReference, ...] = ()
+    """The references to secrets of the person's own set-up; used where a new record is rendered."""
 
     live_deployment: Json | None = None
     live_home: Json | None = None
@@ -80,6 +93,15 @@ def manifests(request: ServerRequest) -> list[Json]:
     return [child for child in children if child is not None]
 
 
+def keeps_record(live_deployment: Json | None, inputs: str, *, running: bool) -> bool:
+    """Whether the record of the last start stays, so that nothing is rendered anew."""
+    stored = record.recorded_annotations(live_deployment)
+    if stored is None:
+        return False
+    # A stopped server keeps its old record: that costs no write, and its next start renders a new one.
+    return not running or (record.live_replicas(live_deployment) > 0 and stored[ANNOTATION_INPUT_HASH] == inputs)
+
+
 def _deployment(request: ServerRequest, uid: int) -> Json | None:
     server = request.server
     start = _record(request, uid)
@@ -104,13 +126,9 @@ def _record(request: ServerRequest, uid: int) -> dict[str, str] | None:
     """The record to use: the stored one, or one rendered now, or None when there is neither."""
     stored = record.recorded_annotations(request.live_deployment)
     inputs = record.input_hash(request.server, uid)
-    if stored is not None:
-        # A stopped server keeps its old record: that costs no write, and its next start renders a new one.
-        if not request.running:
-            return stored
-        if record.live_replicas(request.live_deployment) and stored[ANNOTATION_INPUT_HASH] == inputs:
-            return stored
+    if stored is not None and keeps_record(request.live_deployment, inputs, running=request.running):
+        return stored
     if request.flavor is None:
         return None
-    template = pod_template(request.server, request.flavor, request.user, uid, request.settings)
+    template = pod_template(request.server, request.flavor, request.user, uid, request.settings, request.setup_secrets)
     return record.new_annotations(inputs, request.flavor, template)

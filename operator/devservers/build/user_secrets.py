@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from devservers.api.devserver import DevServer
+from devservers.api.secrets import SecretReference
+from devservers.api.user import DevServerUser
 from devservers_core.names import SECRETS_PATH, USER_SECRET_PREFIX
 from devservers_core.types import Json
 
 _VOLUME = "secrets"
 
 
-def variables(server: DevServer) -> list[Json]:
+def in_force(
+    server: DevServer, user: DevServerUser, of_setup: Sequence[SecretReference] = ()
+) -> tuple[SecretReference, ...]:
+    """The references of a server's next start: its own, those of its person's set-up, those of the DevServerUser.
+
+    Of one variable or file the first of these wins; a variable that the server sets itself is no secret's.
+    """
+    own = {variable.name for variable in server.spec.env}
+    theirs = [each for each in (*user.spec.secrets, *of_setup) if each.env is None or each.env not in own]
+    return tuple({(each.env, each.file): each for each in (*theirs, *server.spec.secrets)}.values())
+
+
+def variables(secrets: Sequence[SecretReference]) -> list[Json]:
     """The container's variables whose values are secrets."""
     return [
         {
             "name": secret.env,
             "valueFrom": {"secretKeyRef": {"name": f"{USER_SECRET_PREFIX}{secret.name}", "key": secret.key}},
         }
-        for secret in server.spec.secrets
+        for secret in secrets
         if secret.env is not None
     ]
 
 
-def volumes(server: DevServer) -> list[Json]:
+def volumes(secrets: Sequence[SecretReference]) -> list[Json]:
     """The volume with the secrets that are files, readable by the account alone; none where there are none."""
     sources = [
         {
@@ -30,12 +46,12 @@ def volumes(server: DevServer) -> list[Json]:
                 "items": [{"key": secret.key, "path": secret.file}],
             }
         }
-        for secret in server.spec.secrets
+        for secret in secrets
         if secret.file is not None
     ]
     return [{"name": _VOLUME, "projected": {"defaultMode": 0o440, "sources": sources}}] if sources else []
 
 
-def mounts(server: DevServer) -> list[Json]:
+def mounts(secrets: Sequence[SecretReference]) -> list[Json]:
     """The mount of that volume."""
-    return [{"name": each["name"], "mountPath": SECRETS_PATH, "readOnly": True} for each in volumes(server)]
+    return [{"name": each["name"], "mountPath": SECRETS_PATH, "readOnly": True} for each in volumes(secrets)]

@@ -15,7 +15,9 @@ from devservers_core.names import (
     SETUP_DEFAULT,
     SETUP_DOTFILES,
     SETUP_PATH,
+    SETUP_SECRETS,
 )
+from devservers_core.setup_secrets import format_lines
 from devservers_core.types import Json
 
 from .manifest import owner_reference
@@ -27,6 +29,9 @@ def config_maps(user: DevServerUser) -> list[Json]:
     """The ConfigMaps of a user's set-up; the data of the user's own is theirs, so none is set here."""
     url = user.spec.dotfiles
     default = {SETUP_DOTFILES: url} if url is not None and fits(url, GIT_URL, GIT_URL_MAX) else {}
+    if user.spec.secrets:
+        # For devctl: people can't read their DevServerUser.
+        default[SETUP_SECRETS] = format_lines(reference.to_dict() for reference in user.spec.secrets)
     return [_config_map(user, SETUP), {**_config_map(user, SETUP_DEFAULT), **({"data": default} if default else {})}]
 
 

@@ -7,7 +7,7 @@ text however often it is reported, so the status isn't written again. The schedu
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from devservers.api.flavor import DevServerFlavor
@@ -125,25 +125,33 @@ def is_transient(text: str) -> bool:
     return _TRANSIENT.search(text) is not None
 
 
-def missing_secret(text: str) -> str | None:
-    """The message for the kubelet's `text` about a secret of the person, None when it is about something else."""
+def missing_secret(text: str, own: Collection[str]) -> str | None:
+    """The message for the kubelet's `text` about a secret of the person, None when it is about something else.
+
+    `own` are the secrets that the server's own spec refers to; any other is of the person's set-up.
+    """
     match, found = _SECRET.search(text), _SECRET_KEY.search(text)
     key = (found[1] or found[2]) if found else ""
     if not match:
         # For a file the kubelet names the key alone.
         advice = "`devctl secret list` shows what there is, `devctl secret set NAME KEY` adds it."
         return f"A secret of this server has no key {key}. {advice}" if key else None
-    what = f"The secret {match[1]} has no key {key}" if key else f"The secret {match[1]} doesn't exist"
-    command = f"devctl secret set {match[1]} {key}".rstrip()
-    return f"{what}. `{command}` makes it, and the server starts by itself then."
+    name = match[1]
+    what = f"The secret {name} has no key {key}" if key else f"The secret {name} doesn't exist"
+    command = f"devctl secret set {name} {key}".rstrip()
+    message = f"{what}. `{command}` makes it, and the server starts by itself then."
+    if name in own:
+        return message
+    return f"{message} All your servers get it by your set-up: see `devctl setup show`."
 
 
-def mount_failure_message(text: str, claims: Mapping[str, str]) -> str:
+def mount_failure_message(text: str, claims: Mapping[str, str], secrets: Collection[str] = ()) -> str:
     """The message for the kubelet's FailedMount or FailedAttachVolume `text`.
 
-    `claims` has the volume claims by the names that Kubernetes uses for their volumes.
+    `claims` has the volume claims by the names that Kubernetes uses for their volumes, `secrets` the secrets that the
+    server's own spec refers to.
     """
-    if secret := missing_secret(text):
+    if secret := missing_secret(text, secrets):
         return secret
     match = _VOLUME_NAME.search(text)
     name = (match[1] or match[2]) if match else ""

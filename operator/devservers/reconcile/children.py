@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
-from devservers.build.devserver import BuildSettings, ServerRequest, manifests
+from devservers.build.devserver import BuildSettings, ServerRequest, input_hash, keeps_record, manifests
 from devservers.observe.causes import Cause
 from devservers.observe.rejections import child_rejection, home_rejection
 from devservers.reconcile.agent_signing_key import SigningKey
@@ -21,6 +21,7 @@ from devservers.reconcile.interfaces import Client, Lister
 from devservers.reconcile.registry_logins import ensure_registry_secret
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers.reconcile.ssh.host_keys import ensure_host_key
+from devservers.reconcile.user_setup import setup_secrets
 from devservers_core.errors import ApiError
 from devservers_core.names import home_name
 
@@ -100,6 +101,9 @@ class ChildrenApplier:
         """The home comes first, because it owns the host key; the Deployment comes last."""
         namespace, name = server.key
         home = self._lister.get("PersistentVolumeClaim", namespace, home_name(name))
+        live = self._lister.get("Deployment", namespace, name)
+        uid = user.status.uid
+        kept = uid is None or keeps_record(live, input_hash(server, uid), running=running)
         desired = manifests(
             ServerRequest(
                 server=server,
@@ -108,7 +112,8 @@ class ChildrenApplier:
                 settings=self._settings,
                 user_ca_public=await self._ca.public(),
                 agent_public_key=await self._signing_key.public() if self._signing_key is not None else "",
-                live_deployment=self._lister.get("Deployment", namespace, name),
+                setup_secrets=() if kept else await setup_secrets(self._client, namespace),
+                live_deployment=live,
                 live_home=home,
                 running=running,
                 today=now.astimezone(UTC).date(),

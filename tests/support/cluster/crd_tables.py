@@ -110,6 +110,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "flavors": ["cpu-small", "gpu-small"],
             "quota": {"gpu": 1, "cpu": "16", "memory": "64Gi", "servers": 3, "storage": "500Gi"},
             "env": [{"name": "EDITOR", "value": "vim"}],
+            "secrets": [{"name": "huggingface", "key": "value", "env": "HF_TOKEN"}],
             "lifecycle": {"maxTimeToLive": "2d", "maxExtension": "1d", "maxIdleTimeout": "4h", "maxHold": "1d"},
             "workingHours": {"stopAt": "20:00", "timeZone": "Europe/Berlin", "days": ["Mon"]},
             "timeZone": "Europe/Berlin",
@@ -185,6 +186,22 @@ _SECRETS = ("spec", "secrets")
 _SECRET = (*_SECRETS, 0)
 _LIMITS = ("spec", "resources", "limits")
 _REQUESTS = ("spec", "resources", "requests")
+
+
+_BAD_SECRETS: list[tuple[Any, ...]] = [
+    (_SECRET, {"name": "Hf", "env": "A"}, "not a secret's name; use lower-case letters, digits and dashes"),
+    (_SECRET, {"name": "hf", "key": "a/b", "env": "A"}, "not a secret's key; use letters, digits and . _ -"),
+    *((_SECRET, {"name": "hf", "file": text}, "not a file's name") for text in ("", "../x", "a/b", ".x", "a b")),
+    (_SECRET, {"name": "hf", "env": "1A"}, "not a variable name"),
+    (_SECRET, {"name": "hf", "env": "DEVSERVERS_X"}, "variables starting with DEVSERVERS_ are the platform's own"),
+    *((_SECRET, {"name": "hf", "env": name}, "are the account's own and can't be set") for name in ("HOME", "USER")),
+    (_SECRET, {"name": "hf"}, "a secret is either a variable or a file; give env or file"),
+    (_SECRET, {"name": "hf", "env": "A", "file": "a"}, "a secret is either a variable or a file; give env or file"),
+    (_SECRETS, [{"name": "a", "env": "A"}, {"name": "b", "env": "A"}], "two secrets have the same variable"),
+    (_SECRETS, [{"name": "a", "file": "A"}, {"name": "b", "file": "A"}], "two secrets have the same file below /etc"),
+    (_SECRETS, [{"name": "a", "env": f"A{number}"} for number in range(17)], "must have at most 16 items"),
+]  # fmt: skip
+"""References to secrets that no server and no user has."""
 
 
 def _volumes(*paths: str) -> list[dict[str, str]]:
@@ -336,17 +353,7 @@ _SERVER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
         for place in ((*_LIFE, "expirationTime"), (*_LIFE, "extendUntil"), (*_LIFE, "hold", "until"))
         for text in FAR_TIMES
     ),
-    (_SECRET, {"name": "Hf", "env": "A"}, "not a secret's name; use lower-case letters, digits and dashes"),
-    (_SECRET, {"name": "hf", "key": "a/b", "env": "A"}, "not a secret's key; use letters, digits and . _ -"),
-    *((_SECRET, {"name": "hf", "file": text}, "not a file's name") for text in ("", "../x", "a/b", ".x", "a b")),
-    (_SECRET, {"name": "hf", "env": "1A"}, "not a variable name"),
-    (_SECRET, {"name": "hf", "env": "DEVSERVERS_X"}, "variables starting with DEVSERVERS_ are the platform's own"),
-    *((_SECRET, {"name": "hf", "env": name}, "are the account's own and can't be set") for name in ("HOME", "USER")),
-    (_SECRET, {"name": "hf"}, "a secret is either a variable or a file; give env or file"),
-    (_SECRET, {"name": "hf", "env": "A", "file": "a"}, "a secret is either a variable or a file; give env or file"),
-    (_SECRETS, [{"name": "a", "env": "A"}, {"name": "b", "env": "A"}], "two secrets have the same variable"),
-    (_SECRETS, [{"name": "a", "file": "A"}, {"name": "b", "file": "A"}], "two secrets have the same file below /etc"),
-    (_SECRETS, [{"name": "a", "env": f"A{number}"} for number in range(17)], "must have at most 16 items"),
+    *_BAD_SECRETS,
 ]  # fmt: skip
 
 _FLAVOR_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
@@ -410,6 +417,7 @@ _USER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
         for name in ("root", "admin", "sshd", "kube-system", "nobody", "dev")
     ),
     (_NAME, "bob", "spec.username differs from metadata.name; give both the same value"),
+    *_BAD_SECRETS,
     (("spec", "username"), "bob", "spec.username differs from metadata.name; give both the same value"),
     (("spec", "username"), "A", "not a user name"),
     *((("spec", "email"), text, "not an e-mail address") for text in ("", "ann", "a@b@c", "a b@c", "@x", "a@")),

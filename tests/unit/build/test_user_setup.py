@@ -7,16 +7,25 @@ import json
 
 import pytest
 
+from devservers.api.secrets import SecretReference
 from devservers.build.user_setup import config_maps
 from devservers_core.types import Json
-from tests.support.operator.build_objects import child, template, user
+from tests.support.operator.build_objects import child, main_container, server, template, user
 
 URL = "https://example.org/team/dotfiles"
 
 
 @pytest.mark.parametrize(
     ("spec", "data"),
-    [({}, None), ({"dotfiles": URL}, {"dotfiles": URL}), ({"dotfiles": "git://example.org/a"}, None)],
+    [
+        ({}, None),
+        ({"dotfiles": URL}, {"dotfiles": URL}),
+        ({"dotfiles": "git://example.org/a"}, None),
+        (
+            {"secrets": [{"name": "hf", "env": "HF"}, {"name": "d", "key": "id", "file": "k"}]},
+            {"secrets": "env HF hf value\nfile k d id"},
+        ),
+    ],
 )
 def test_config_maps_have_the_default_and_leave_the_users_own_alone(spec: Json, data: Json | None) -> None:
     """A field that the operator sets would be put back whenever the user changes it.
@@ -59,3 +68,39 @@ def test_running_server_from_before_the_set_up_gets_it_at_its_next_start() -> No
     assert child("Deployment", live_deployment=before) == before
     stopped = child("Deployment", live_deployment=before, running=False)
     assert child("Deployment", live_deployment=stopped)["spec"]["template"] == child("Deployment")["spec"]["template"]
+
+
+def reference(name: str, **target: str) -> SecretReference:
+    return SecretReference.model_validate({"name": name, **target})
+
+
+def test_secrets_of_server_set_up_and_administrator_are_merged_and_the_nearest_wins() -> None:
+    """A variable that the server sets as plain text is the server's too."""
+    given = {
+        "server": server(
+            secrets=[{"name": "own", "env": "A"}, {"name": "own", "file": "a"}], env=[{"name": "C", "value": "plain"}]
+        ),
+        "user": user(
+            secrets=[{"name": "theirs", "env": name} for name in "ABCD"] + [{"name": "theirs", "file": "b"}],
+            env=[{"name": "D", "value": "plain"}],
+        ),
+        "setup_secrets": (*(reference("setup", env=name) for name in "ABC"), reference("setup", file="a")),
+    }
+    variables = [variable for variable in main_container(**given)["env"] if variable["name"] in "ABCD"]
+    assert sorted((v["name"], v.get("value") or v["valueFrom"]["secretKeyRef"]["name"]) for v in variables) == [
+        ("A", "user-secret-own"), ("B", "user-secret-setup"), ("C", "plain"), ("D", "user-secret-theirs"),
+    ]  # fmt: skip
+    (volume,) = [volume for volume in template(**given)["spec"]["volumes"] if volume["name"] == "secrets"]
+    assert sorted((s["secret"]["items"][0]["path"], s["secret"]["name"]) for s in volume["projected"]["sources"]) == [
+        ("a", "user-secret-own"), ("b", "user-secret-theirs"),
+    ]  # fmt: skip
+
+
+def test_secrets_of_the_set_up_reach_a_running_server_at_its_next_start() -> None:
+    before = child("Deployment")
+    given = (reference("setup", env="A"),)
+    assert child("Deployment", live_deployment=before, setup_secrets=given) == before
+    stopped = child("Deployment", live_deployment=before, running=False)
+    assert stopped["spec"]["template"] == before["spec"]["template"]
+    started = child("Deployment", live_deployment=stopped, setup_secrets=given)["spec"]["template"]
+    assert "A" in [variable["name"] for variable in started["spec"]["containers"][0]["env"]]

@@ -116,6 +116,7 @@ def test_setup_show_tells_whose_dotfiles_hold(api: ApiServer, devctl: Run) -> No
     assert "\x1b" not in shown
     assert json.loads(devctl("setup", "show", "-o", "json").stdout) == {
         "dotfiles": URL, "dotfilesFrom": "user", "branch": "main", "script": "echo \x1b[31mred\n",
+        "secrets": [], "secretsFromAdministrator": [],
     }  # fmt: skip
     api.objects[OWN]["data"] = {"dotfiles": "", "script": "a"}
     assert "Dotfiles: none\n" in devctl("setup", "show").stdout
@@ -136,6 +137,59 @@ def test_setup_clear_removes_the_users_own(api: ApiServer, devctl: Run) -> None:
     assert f"your administrator's dotfiles, {TEAM}, hold again" in devctl("setup", "clear", "--yes").stderr
     assert own(api) == {}
     assert api.objects[DEFAULT]["data"] == {"dotfiles": TEAM}
+
+
+def test_setup_set_secrets_are_lines_of_references(api: ApiServer, devctl: Run) -> None:
+    said = devctl("setup", "set", "--secret", "HF_TOKEN=hf", "--secret-file", "id=deploy/key").stderr
+    assert own(api) == {"secrets": "env HF_TOKEN hf value\nfile id deploy key"}
+    assert "from their next start (`devctl restart NAME`); `devctl setup show` shows all" in said
+    devctl("setup", "set", "--secret", "HF_TOKEN=other", "--script", "")
+    assert own(api) == {"secrets": "env HF_TOKEN other value\nfile id deploy key"}
+    devctl("setup", "set", "--unset-secret", "HF_TOKEN", "--unset-secret", "id")
+    assert own(api) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--secret", "HF_TOKEN"], 6, "a --secret doesn't name a secret"),
+        (["--secret", "HOME=hf"], 6, "--secret HOME can't be set"),
+        (["--unset-secret", "ABSENT"], 6, "your set-up has no secret as 'ABSENT'"),
+        (["--unset-secret", "THEIRS"], 6, "it is your administrator's; ask them"),
+        (["--unset-secret", "A", "--secret", "A=hf"], 2, "A is set and removed at once"),
+    ],
+)
+def test_setup_set_bad_secrets_write_nothing(
+    api: ApiServer, devctl: Run, words: list[str], code: int, says: str
+) -> None:
+    api.objects[OWN]["data"] = {"secrets": "env A hf value"}
+    api.objects[DEFAULT]["data"] = {"secrets": "env THEIRS team value"}
+    assert says in devctl("setup", "set", *words, code=code).stderr
+    assert api.writes == []
+
+
+def test_setup_show_and_describe_show_references_and_whose_they_are(api: ApiServer, devctl: Run) -> None:
+    api.objects[OWN]["data"] = {"secrets": "env HF_TOKEN hf value\nfile id deploy key"}
+    api.objects[DEFAULT]["data"] = {"secrets": "env HF_TOKEN team value\nenv TEAM team token\nenv PLAIN team value"}
+    assert devctl("setup", "show").stdout.splitlines() == [
+        "Dotfiles: none",
+        "Secret:   HF_TOKEN from hf",
+        "Secret:   /etc/devservers/secrets/id from deploy/key",
+        "Secret:   TEAM from team/token (from your administrator)",
+        "Secret:   PLAIN from team (from your administrator)",
+        "Script:   none",
+    ]
+    shown = json.loads(devctl("setup", "show", "-o", "json").stdout)
+    assert shown["secrets"][0] == {"name": "hf", "key": "value", "env": "HF_TOKEN"}
+    assert [each["env"] for each in shown["secretsFromAdministrator"]] == ["HF_TOKEN", "TEAM", "PLAIN"]
+    spec = {"flavor": "cpu-small", "env": [{"name": "PLAIN", "value": "x"}], "secrets": [{"name": "a", "file": "id"}]}
+    api.put("/apis/devservers.io/v1/namespaces/dev-ann/devservers/mydev", spec=spec, status={"phase": "Running"})
+    lines = [line for line in devctl("describe", "mydev").stdout.splitlines() if line.startswith("Secret:")]
+    assert lines == [
+        "Secret:       /etc/devservers/secrets/id from a",
+        "Secret:       HF_TOKEN from hf (of the set-up, from the next start)",
+        "Secret:       TEAM from team/token (of the set-up, from the next start)",
+    ]
 
 
 def test_user_set_dotfiles_is_the_default_and_checked(api: ApiServer, devctl: Run) -> None:

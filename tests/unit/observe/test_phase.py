@@ -88,7 +88,8 @@ UNSCHEDULABLE = condition("PodScheduled", "False", 1, "Unschedulable", "0/3 node
             },
             "Starting",
             "SecretNotFound",
-            "The secret hf doesn't exist. `devctl secret set hf` makes it, and the server starts by itself then.",
+            "The secret hf doesn't exist. `devctl secret set hf` makes it, and the server starts by itself then. "
+            "All your servers get it by your set-up: see `devctl setup show`.",
         ),
         (
             {

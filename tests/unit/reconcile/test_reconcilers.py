@@ -163,3 +163,32 @@ def test_former_users_server_deleted_without_event_delays_nothing() -> None:
     asyncio.run(world.users.reconcile("ann"))
     assert world.api.objects[("DevServerUser", "", "ann")]["status"]["phase"] == "Active"
     assert world.cache.get("DevServer", "dev-ann", "mydev") is None
+
+
+def secret_variables(world: World) -> dict[str, str]:
+    deployment = world.api.objects[("Deployment", "dev-ann", "mydev")]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    references = {v["name"]: v.get("valueFrom", {}).get("secretKeyRef") for v in container["env"]}
+    return {name: reference["name"] for name, reference in references.items() if reference}
+
+
+def set_up(world: World, text: str) -> None:
+    """Write the person's set-up; the cache doesn't have it."""
+    metadata = {"name": "setup", "namespace": "dev-ann"}
+    world.api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"secrets": text}})
+
+
+def test_secrets_of_the_set_up_are_those_of_the_last_start() -> None:
+    """A start that follows a change at once has it, also where the watch is behind."""
+    world = World()
+    world.flavor()
+    user(world)
+    set_up(world, "env HF_TOKEN hf value\nno line\nenv HOME hf value")
+    world.server()
+    assert secret_variables(world) == {"HF_TOKEN": "user-secret-hf"}
+    set_up(world, "env OTHER hf value")
+    world.reconcile()
+    assert secret_variables(world) == {"HF_TOKEN": "user-secret-hf"}
+    world.server(running=False)
+    world.server(running=True)
+    assert secret_variables(world) == {"OTHER": "user-secret-hf"}

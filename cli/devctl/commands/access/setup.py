@@ -1,4 +1,4 @@
-"""`devctl setup`: dotfiles and a script that each of a user's servers applies at its start."""
+"""`devctl setup`: dotfiles, a script and secrets that each of a user's servers gets at its start."""
 
 from __future__ import annotations
 
@@ -8,17 +8,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl.options import Output, Yes
+from devctl import validation
+from devctl.options import Output, SecretFiles, SecretVariables, UnsetSecrets, Yes
 from devctl.output import console, tables
 from devctl.output.prompts import confirm
-from devctl.resources.people.user_setup import read_setup, write_setup
+from devctl.resources import secret_references
+from devctl.resources.people.user_setup import Setup, read_setup, write_setup
 from devctl.validation import refusal
 from devservers_core.errors import USAGE, CommandError
 from devservers_core.grammar import GIT_BRANCH, GIT_BRANCH_MAX, GIT_URL, GIT_URL_MAX, fits
-from devservers_core.names import MAX_SETUP_SCRIPT_BYTES, SETUP_BRANCH, SETUP_DOTFILES, SETUP_LOG, SETUP_SCRIPT
+from devservers_core.names import (
+    MAX_SETUP_SCRIPT_BYTES,
+    SETUP_BRANCH,
+    SETUP_DOTFILES,
+    SETUP_LOG,
+    SETUP_SCRIPT,
+    SETUP_SECRETS,
+)
+from devservers_core.setup_secrets import format_lines
 
 if TYPE_CHECKING:
     from devctl.context import Context
+    from devservers_core.types import Json
 
 NONE = "none"
 """What --dotfiles takes for no repository, not even the administrator's."""
@@ -34,13 +45,21 @@ def setup_set_command(
     script: Annotated[
         str | None, typer.Option(metavar="FILE", help="Script to run; - is standard input, '' is none.")
     ] = None,
+    secret: SecretVariables = None,
+    secret_file: SecretFiles = None,
+    unset_secret: UnsetSecrets = None,
 ) -> None:
-    """Set your dotfiles or your script; servers apply them from their next start.
+    """Set your dotfiles, your script or your secrets; servers have them from their next start.
 
     devctl setup set --dotfiles https://github.com/ann/dotfiles --script ~/setup.sh
+
+    devctl setup set --secret HF_TOKEN=huggingface
     """
-    if dotfiles is None and branch is None and script is None:
-        raise CommandError("nothing to set is given", "give --dotfiles URL, --branch BRANCH or --script FILE", USAGE)
+    references = validation.secret_references(secret or [], secret_file or [])
+    removed = secret_references.check_removed(unset_secret or [], references)
+    if dotfiles is None and branch is None and script is None and not references and not removed:
+        remedy = "give --dotfiles URL, --branch BRANCH, --script FILE or --secret VAR=NAME"
+        raise CommandError("nothing to set is given", remedy, USAGE)
     changes: dict[str, str | None] = {}
     if dotfiles is not None:
         # The branch is one of the former repository.
@@ -50,17 +69,21 @@ def setup_set_command(
     if script is not None:
         changes[SETUP_SCRIPT] = _script(context, script) if script else None
     now = read_setup(context)
+    if references or removed:
+        changes[SETUP_SECRETS] = _secrets(now, references, removed)
     if changes.get(SETUP_BRANCH) and not changes.get(SETUP_DOTFILES, now.own.get(SETUP_DOTFILES)):
         raise refusal("--branch is of a repository of yours", "give --dotfiles URL too")
     write_setup(context, changes)
     console.info(
         "your servers apply it from their next start (`devctl restart NAME`); `devctl describe NAME` shows the result, "
         f"and {SETUP_LOG} in the server the output"
+        if changes.keys() - {SETUP_SECRETS}
+        else "your servers have it from their next start (`devctl restart NAME`); `devctl setup show` shows all"
     )
 
 
 def setup_show_command(context: Context, output: Output = None) -> None:
-    """Show your dotfiles and your script, and what your administrator gives you."""
+    """Show your dotfiles, your script and your secrets, and what your administrator gives you."""
     form = context.output(output)
     setup = read_setup(context)
     branch, script = setup.own.get(SETUP_BRANCH) or None, setup.own.get(SETUP_SCRIPT) or None
@@ -71,10 +94,12 @@ def setup_show_command(context: Context, output: Output = None) -> None:
             "dotfilesFrom": None if setup.dotfiles is None else "administrator" if theirs else "user",
             "branch": branch,
             "script": script,
+            "secrets": setup.secrets,
+            "secretsFromAdministrator": setup.default_secrets,
         }
         console.echo(tables.to_json(entries) if form == "json" else tables.to_yaml(entries).rstrip())
         return
-    if setup.dotfiles is None and script is None:
+    if setup.dotfiles is None and script is None and not setup.secrets and not setup.default_secrets:
         console.info("you have no set-up; `devctl setup set --dotfiles URL` or `--script FILE` makes one")
         return
     text = setup.dotfiles or "none"
@@ -83,6 +108,8 @@ def setup_show_command(context: Context, output: Output = None) -> None:
     if theirs:
         text += " (from your administrator; `devctl setup set --dotfiles none` leaves it out)"
     console.echo(f"Dotfiles: {console.printable(text)}")
+    for reference, giver in setup.all_secrets():
+        console.echo(f"Secret:   {console.printable(secret_references.description(reference))}{giver}")
     if script is None:
         console.echo("Script:   none")
         return
@@ -92,7 +119,7 @@ def setup_show_command(context: Context, output: Output = None) -> None:
 
 
 def setup_clear_command(context: Context, yes: Yes = False) -> None:
-    """Remove your dotfiles and your script; what they did in your homes stays."""
+    """Remove your dotfiles, your script and the secrets of all servers; what they did in your homes stays."""
     setup = read_setup(context)
     if not setup.own:
         console.info("you have no set-up; nothing was changed")
@@ -102,6 +129,18 @@ def setup_clear_command(context: Context, yes: Yes = False) -> None:
     write_setup(context, dict.fromkeys(setup.own))
     left = f"; your administrator's dotfiles, {console.printable(setup.default)}, hold again" if setup.default else ""
     console.info(f"your set-up is removed{left}")
+
+
+def _secrets(now: Setup, references: list[Json], removed: tuple[str, ...]) -> str | None:
+    """The entry with the references after a change. Raises CommandError for one that isn't there."""
+    if absent := secret_references.absent(now.secrets, removed):
+        listed = ", ".join(map(secret_references.target, now.secrets)) or "it has none"
+        theirs = secret_references.absent(now.default_secrets, absent) != absent
+        raise refusal(
+            f"your set-up has no secret as {absent[0][:80]!r}",
+            "it is your administrator's; ask them" if theirs else f"its variables and files from secrets: {listed}",
+        )
+    return format_lines(secret_references.changed(now.secrets, references, removed)) or None
 
 
 def _repository(text: str) -> str | None:

@@ -21,6 +21,8 @@ from devservers_core import names
 from devservers_core.errors import NOT_FOUND, CommandError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from devctl.context import Context
     from devctl.resources.lifecycle.limits import Limits
     from devservers_core.types import Json
@@ -72,6 +74,7 @@ def describe_command(
         return
     from devctl.resources.home import home_claim
     from devctl.resources.lifecycle.limits import limits_of
+    from devctl.resources.people.user_setup import secrets_for
     from devctl.resources.queue import position
 
     home = home_claim(context, server["metadata"]["name"])
@@ -80,7 +83,10 @@ def describe_command(
     if record is not None and not ended.is_about(record, server):
         record = None
     zone, queued = time_zone(context), position(context, server)
-    for line in description(server, queued, home, show_env=show_env, zone=zone, limits=limits, record=record):
+    secrets = secrets_for(context, server)
+    for line in description(
+        server, queued, home, show_env=show_env, zone=zone, limits=limits, record=record, setup_secrets=secrets
+    ):
         console.echo(line)
     for line in ended.output_lines(record) if record is not None else []:
         console.echo(line)
@@ -138,11 +144,13 @@ def description(
     zone: tzinfo | None = UTC,
     limits: Limits | None = None,
     record: Json | None = None,
+    setup_secrets: Sequence[Json] = (),
 ) -> list[str]:
     """The lines of `devctl describe`, without events.
 
     `position` is the server's in its queue, `home` the volume claim of its home, `zone` that of the times,
-    None for this machine's, `limits` those of flavor and user, `record` that of its last end.
+    None for this machine's, `limits` those of flavor and user, `record` that of its last end,
+    `setup_secrets` what the set-up adds to its secrets.
     """
     from devctl.output.progress import stage_line
     from devctl.resources import secret_references
@@ -200,6 +208,8 @@ def description(
         field("Env", f"{variable['name']}={value if show_env else mask_value(variable['name'], value)}")
     for secret in spec.get("secrets") or []:
         field("Secret", secret_references.description(secret))
+    for secret in setup_secrets:
+        field("Secret", f"{secret_references.description(secret)} (of the set-up, from the next start)")
     field("Set-up", setup_result(server))
     field("Age", times.age(metadata.get("creationTimestamp")))
     for label, value in facts(server, zone, limits):

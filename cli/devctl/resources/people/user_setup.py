@@ -7,28 +7,52 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from devctl.output.errors import from_api
+from devctl.resources import secret_references
 from devservers_core.client.paths import core_path
 from devservers_core.errors import FAILURE, ApiError, CommandError
-from devservers_core.names import SETUP, SETUP_BRANCH, SETUP_DEFAULT, SETUP_DOTFILES, SETUP_SCRIPT
+from devservers_core.names import SETUP, SETUP_BRANCH, SETUP_DEFAULT, SETUP_DOTFILES, SETUP_SCRIPT, SETUP_SECRETS
+from devservers_core.setup_secrets import parse_lines
 
 if TYPE_CHECKING:
     from devctl.context import Context
+    from devservers_core.types import Json
 
-ENTRIES = (SETUP_DOTFILES, SETUP_BRANCH, SETUP_SCRIPT)
+ENTRIES = (SETUP_DOTFILES, SETUP_BRANCH, SETUP_SCRIPT, SETUP_SECRETS)
 _WHAT = "your set-up"
 
 
 @dataclass(frozen=True)
 class Setup:
-    """The entries of a user's own set-up, and the repository that holds without one of theirs."""
+    """The entries of a user's own set-up, and those that hold without one of theirs."""
 
     own: Mapping[str, str]
-    default: str | None
+    default_entries: Mapping[str, str]
+
+    @property
+    def default(self) -> str | None:
+        """The repository that their administrator gives them."""
+        return self.default_entries.get(SETUP_DOTFILES)
+
+    @property
+    def secrets(self) -> list[Json]:
+        """The references to secrets of their own set-up."""
+        return parse_lines(self.own.get(SETUP_SECRETS, ""))[0]
+
+    @property
+    def default_secrets(self) -> list[Json]:
+        """The references to secrets that their administrator gives them."""
+        return parse_lines(self.default_entries.get(SETUP_SECRETS, ""))[0]
 
     @property
     def dotfiles(self) -> str | None:
         """The repository that their servers clone; an empty one of their own is none."""
         return self.own.get(SETUP_DOTFILES, self.default) or None
+
+    def all_secrets(self) -> list[tuple[Json, str]]:
+        """Both, each with a note on who gives it; what their own set-up has takes the administrator's place."""
+        kept = {secret_references.place(each) for each in self.secrets}
+        theirs = [each for each in self.default_secrets if secret_references.place(each) not in kept]
+        return [(each, "") for each in self.secrets] + [(each, " (from your administrator)") for each in theirs]
 
 
 def read_setup(context: Context) -> Setup:
@@ -47,8 +71,23 @@ def read_setup(context: Context) -> Setup:
         if error.status != 404:
             raise from_api(error, f"read {_WHAT}") from None
         default = {}
-    entries = {name: str(text) for name, text in (own.get("data") or {}).items() if name in ENTRIES}
-    return Setup(entries, (default.get("data") or {}).get(SETUP_DOTFILES))
+    return Setup(_entries(own), _entries(default))
+
+
+def secrets_for(context: Context, server: Json) -> list[Json]:
+    """The references to secrets that the set-up adds to a server's own; none where the set-up can't be read."""
+    try:
+        setup = read_setup(context)
+    except CommandError:
+        return []
+    spec: Json = server.get("spec") or {}
+    own = {secret_references.place(each) for each in spec.get("secrets") or []}
+    own |= {("env", str(variable["name"])) for variable in spec.get("env") or []}
+    return [each for each, _ in setup.all_secrets() if secret_references.place(each) not in own]
+
+
+def _entries(config_map: Json) -> dict[str, str]:
+    return {name: str(text) for name, text in (config_map.get("data") or {}).items() if name in ENTRIES}
 
 
 def write_setup(context: Context, changes: Mapping[str, str | None]) -> None:

@@ -19,19 +19,24 @@ from devservers.api.policy import (
 )
 from devservers_core.grammar import GIT_BRANCH, GIT_BRANCH_MAX, GIT_URL, GIT_URL_MAX
 from devservers_core.names import (
+    ACCOUNT_ENV,
     GROUP,
     MAX_REGISTRY_LOGINS,
+    MAX_SECRET_REFERENCES,
     MAX_SETUP_SCRIPT_BYTES,
     MAX_USER_SECRETS,
     REGISTRIES,
     REGISTRY_SECRET_PREFIX,
+    RESERVED_ENV_PREFIX,
     SETUP,
     SETUP_BRANCH,
     SETUP_DOTFILES,
     SETUP_SCRIPT,
+    SETUP_SECRETS,
     USER_SECRET_PREFIX,
     USER_SECRETS,
 )
+from devservers_core.setup_secrets import MAX_SETUP_SECRETS_BYTES, SETUP_SECRET
 
 CONFIG_MAP_POLICY = f"devservers-registry-notes.{GROUP}"
 """Its name is from when there were notes of logins only; under another name the former one would stay in force until
@@ -71,6 +76,9 @@ def _notes(name: str, prefix: str, command: str, most: tuple[int, str]) -> Writt
 _DATA = "object.?data.orValue({})"
 _REPOSITORY = f"object.?data[?'{SETUP_DOTFILES}'].orValue('')"
 _BRANCH = f"object.?data[?'{SETUP_BRANCH}'].orValue('')"
+_SECRETS = f"object.?data[?'{SETUP_SECRETS}'].orValue('')"
+_LINES = rf"{_SECRETS}.split('\n')"
+_ARE_REFERENCES = f"{_LINES}.all(each, each.matches(r'{SETUP_SECRET}'))"
 WRITTEN_CONFIG_MAPS = (
     _notes(
         REGISTRIES,
@@ -96,8 +104,8 @@ WRITTEN_CONFIG_MAPS = (
         "`devctl setup set`",
         (
             (
-                f"{_DATA}.all(each, each in {[SETUP_DOTFILES, SETUP_BRANCH, SETUP_SCRIPT]!r})",
-                f"a set-up has the entries {SETUP_DOTFILES}, {SETUP_BRANCH} and {SETUP_SCRIPT} only; "
+                f"{_DATA}.all(each, each in {[SETUP_DOTFILES, SETUP_BRANCH, SETUP_SCRIPT, SETUP_SECRETS]!r})",
+                f"a set-up has the entries {SETUP_DOTFILES}, {SETUP_BRANCH}, {SETUP_SCRIPT} and {SETUP_SECRETS} only; "
                 "use `devctl setup set`",
             ),
             (
@@ -117,6 +125,27 @@ WRITTEN_CONFIG_MAPS = (
                 f"size(bytes(object.?data[?'{SETUP_SCRIPT}'].orValue(''))) <= {MAX_SETUP_SCRIPT_BYTES}",
                 f"the script of a set-up has at most {MAX_SETUP_SCRIPT_BYTES // 1024} KiB; put the rest into the "
                 "repository of your dotfiles",
+            ),
+            (
+                f"size({_SECRETS}) <= {MAX_SETUP_SECRETS_BYTES} && size({_LINES}) <= {MAX_SECRET_REFERENCES}",
+                f"a set-up has at most {MAX_SECRET_REFERENCES} secrets; give the others to the servers that need them",
+            ),
+            (
+                f"{_SECRETS} == '' || {_ARE_REFERENCES}",
+                f"a line of {SETUP_SECRETS} is `env VARIABLE NAME KEY` or `file FILE NAME KEY`; "
+                "use `devctl setup set --secret`",
+            ),
+            (
+                f"{_LINES}.all(each, !each.startsWith('env {RESERVED_ENV_PREFIX}') && "
+                f"!each.matches(r'^env ({'|'.join(ACCOUNT_ENV)}) '))",
+                f"{', '.join(ACCOUNT_ENV)} and variables starting with {RESERVED_ENV_PREFIX} can't be set; "
+                "use another name",
+            ),
+            (
+                f"{_SECRETS} == '' || !({_ARE_REFERENCES}) || {_LINES}.map(each, each.split(' '))"
+                ".map(each, each[0] + ' ' + each[1]).all(one, "
+                f"{_LINES}.exists_one(each, each.startsWith(one + ' ')))",
+                "two secrets of a set-up have the same variable or file; give each its own",
             ),
         ),
     ),

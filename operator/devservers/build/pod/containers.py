@@ -6,8 +6,11 @@ server stays up when the owner's command ends; the image's own entrypoint is nev
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
+from devservers.api.secrets import SecretReference
 from devservers.api.user import DevServerUser
 from devservers.build.disk import DISK, Disk
 from devservers.build.manifest import compact
@@ -59,7 +62,12 @@ def init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Json:
 
 
 def main_container(
-    server: DevServer, flavor: DevServerFlavor, user: DevServerUser, settings: BuildSettings, stored: Storage
+    server: DevServer,
+    flavor: DevServerFlavor,
+    user: DevServerUser,
+    settings: BuildSettings,
+    stored: Storage,
+    secrets: Sequence[SecretReference],
 ) -> Json:
     """The container that the person works in."""
     spec = server.spec
@@ -72,7 +80,7 @@ def main_container(
             *map(_literal, (*spec.command, *spec.args)),
         ],
         "workingDir": HOME_PATH,
-        "env": _environment(server, user, stored),
+        "env": _environment(server, user, stored, secret_variables(secrets)),
         "ports": [{"name": AGENT_PORT_NAME, "containerPort": AGENT_PORT, "protocol": "TCP"}],
         # Where the agent is killed itself, the end of the log is all that says what ran.
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -89,7 +97,7 @@ def main_container(
             *_command_mount(stored),
             {"name": "keys", "mountPath": KEYS_PATH, "readOnly": True},
             {"name": "host-key", "mountPath": HOST_KEY_PATH, "readOnly": True},
-            *secret_mounts(server),
+            *secret_mounts(secrets),
             setup_mount(),
             {"name": "run", "mountPath": RUN_PATH},
         ],
@@ -127,7 +135,7 @@ def _measured(stored: Storage) -> dict[str, str]:
     return {VOLUMES_VARIABLE: "\n".join(sorted(paths))} if len(paths) > 1 else {}
 
 
-def _environment(server: DevServer, user: DevServerUser, stored: Storage) -> list[Json]:
+def _environment(server: DevServer, user: DevServerUser, stored: Storage, secrets: list[Json]) -> list[Json]:
     fixed = {
         **_measured(stored),
         "DEVSERVERS_NAME": server.name,
@@ -137,7 +145,6 @@ def _environment(server: DevServer, user: DevServerUser, stored: Storage) -> lis
         "USER": LOGIN,
     }
     own = {variable.name: variable.value for variable in (*user.spec.env, *server.spec.env)}
-    secrets = secret_variables(server)
     hidden = {variable["name"] for variable in secrets}
     merged = fixed | {name: value for name, value in own.items() if name not in fixed and name not in hidden}
     return [

@@ -6,8 +6,11 @@ context: a spec has an image, a command, variables and claims, and the rest is f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
+from devservers.api.secrets import SecretReference
 from devservers.api.user import DevServerUser
 from devservers.build.disk import Disk
 from devservers.build.host_key import host_key_name
@@ -18,6 +21,7 @@ from devservers.build.pod.grace import grace_seconds
 from devservers.build.registry import platform_secret_name
 from devservers.build.settings import BuildSettings
 from devservers.build.storage import Storage, storage
+from devservers.build.user_secrets import in_force
 from devservers.build.user_secrets import volumes as secret_volumes
 from devservers.build.user_setup import volume as setup_volume
 from devservers_core.names import (
@@ -42,10 +46,16 @@ def service_account(user: str) -> str:
 
 
 def pod_template(
-    server: DevServer, flavor: DevServerFlavor, user: DevServerUser, uid: int, settings: BuildSettings
+    server: DevServer,
+    flavor: DevServerFlavor,
+    user: DevServerUser,
+    uid: int,
+    settings: BuildSettings,
+    setup_secrets: Sequence[SecretReference] = (),
 ) -> Json:
     """The pod template of a standalone server, a subset of what the API server stores for it."""
     stored = storage(server, Disk.of(flavor).limit)
+    secrets = in_force(server, user, setup_secrets)
     restarted_at = server.metadata.annotations.get(ANNOTATION_RESTARTED_AT)
     labels: Json = {"labels": child_labels(server.name, user.name) | _queue_labels(flavor, settings)}
     annotations: Json = {ANNOTATION_SAFE_TO_EVICT: "false"}
@@ -75,8 +85,8 @@ def pod_template(
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "initContainers": [init_container(flavor, settings)],
-            "containers": [main_container(server, flavor, user, settings, stored)],
-            "volumes": _volumes(server, flavor, stored),
+            "containers": [main_container(server, flavor, user, settings, stored, secrets)],
+            "volumes": _volumes(server, flavor, stored, secrets),
             **_pull_secrets(server, settings),
             **placement,
         },
@@ -102,13 +112,15 @@ def _queue_labels(flavor: DevServerFlavor, settings: BuildSettings) -> dict[str,
     return {LABEL_QUEUE: flavor.spec.queue or INTERACTIVE, LABEL_PRIORITY: PRIORITY_INTERACTIVE}
 
 
-def _volumes(server: DevServer, flavor: DevServerFlavor, stored: Storage) -> list[Json]:
+def _volumes(
+    server: DevServer, flavor: DevServerFlavor, stored: Storage, secrets: Sequence[SecretReference]
+) -> list[Json]:
     return [
         *stored.volumes,
         {"name": "devservers-bin", "emptyDir": {"sizeLimit": "64Mi"}},
         {"name": "keys", "configMap": {"name": keys_name(server.name), "defaultMode": 0o444}},
         {"name": "host-key", "secret": {"secretName": host_key_name(server.name), "defaultMode": 0o440}},
-        *secret_volumes(server),
+        *secret_volumes(secrets),
         setup_volume(),
         {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": canonical(flavor.spec.shm_size)}},

@@ -182,9 +182,14 @@ def _phase_of_starting_pod(server: DevServer, children: Children, pod: Json, now
         return ServerPhase(
             "Starting",
             "VolumeMountFailed",
-            mount_failure_message(children.event_message, _claims_by_volume(children, pod)),
+            mount_failure_message(children.event_message, _claims_by_volume(children, pod), _own_secrets(server)),
         )
     return ServerPhase("Starting", "Starting", _progress_message(server, pod, main, init))
+
+
+def _own_secrets(server: DevServer) -> set[str]:
+    """The secrets that the server's own spec refers to."""
+    return {secret.name for secret in server.spec.secrets}
 
 
 def _claims_by_volume(children: Children, pod: Json) -> dict[str, str]:
@@ -225,7 +230,7 @@ def _phase_of_failed_container(server: DevServer, pod: Json, status: Json, image
     if reason in WAITING_REASONS:
         previous = previous_ready[1] if previous_ready[0] == "ImagePullFailed" else None
         return ServerPhase("Starting", "ImagePullFailed", pull_failure_message(image, reason, text, previous))
-    if reason in _NODE_REFUSAL_REASONS and (secret := missing_secret(text)):
+    if reason in _NODE_REFUSAL_REASONS and (secret := missing_secret(text, _own_secrets(server))):
         return ServerPhase("Starting", "SecretNotFound", secret)
     if reason in _NODE_REFUSAL_REASONS:
         cause = " ".join(text.split()).rstrip(".")[:300]
