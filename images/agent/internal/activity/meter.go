@@ -1,7 +1,8 @@
 // Package activity measures since when nobody and nothing works in a server.
 //
-// Invariant: what can't be read counts as active; what the server doesn't have counts as nothing. Times are durations
-// on a clock that only grows, so that a wrong or changed time of day changes no result.
+// Invariant: what can't be read counts as active; what the server doesn't have counts as nothing. Until the operator
+// has sent its thresholds the server counts as active. Times are durations on a clock that only grows, so that a wrong
+// or changed time of day changes no result.
 package activity
 
 import (
@@ -11,15 +12,12 @@ import (
 	"devservers.io/agent/internal/protocol"
 )
 
-// Thresholds are what activity has to exceed.
+// Thresholds are what activity has to exceed. The operator sends them; the agent has none of its own.
 type Thresholds struct {
 	CPUMillicores     int64
 	GPUPercent        int64
 	SSHBytesPerMinute int64
 }
-
-// DefaultThresholds hold until the operator's first plan. They are low: too much counts as active.
-var DefaultThresholds = Thresholds{CPUMillicores: 20, GPUPercent: 0, SSHBytesPerMinute: 2048}
 
 // Reading is whether a source exists and could be read.
 type Reading int
@@ -51,7 +49,7 @@ type Meter struct {
 	sources []named
 
 	mutex      sync.Mutex
-	thresholds Thresholds
+	thresholds *Thresholds // nil until the first plan
 	last       map[string]time.Duration
 	readings   map[string]Reading
 }
@@ -64,11 +62,10 @@ type named struct {
 // New makes a meter that counts from now: the start is the first activity.
 func New(clock func() time.Duration, terminal, ssh, cpu, gpu Source) *Meter {
 	return &Meter{
-		clock:      clock,
-		sources:    []named{{protocol.Terminal, terminal}, {protocol.SSH, ssh}, {protocol.CPU, cpu}, {protocol.GPU, gpu}},
-		thresholds: DefaultThresholds,
-		last:       map[string]time.Duration{protocol.Start: clock()},
-		readings:   map[string]Reading{},
+		clock:    clock,
+		sources:  []named{{protocol.Terminal, terminal}, {protocol.SSH, ssh}, {protocol.CPU, cpu}, {protocol.GPU, gpu}},
+		last:     map[string]time.Duration{protocol.Start: clock()},
+		readings: map[string]Reading{},
 	}
 }
 
@@ -76,13 +73,18 @@ func New(clock func() time.Duration, terminal, ssh, cpu, gpu Source) *Meter {
 func (meter *Meter) SetThresholds(thresholds Thresholds) {
 	meter.mutex.Lock()
 	defer meter.mutex.Unlock()
-	meter.thresholds = thresholds
+	meter.thresholds = &thresholds
 }
 
 // Sample reads each source once.
 func (meter *Meter) Sample() {
 	meter.mutex.Lock()
-	thresholds := meter.thresholds
+	var thresholds Thresholds
+	if meter.thresholds != nil {
+		thresholds = *meter.thresholds
+	} else {
+		meter.last[protocol.Start] = meter.clock()
+	}
 	meter.mutex.Unlock()
 	for _, one := range meter.sources {
 		now := meter.clock()

@@ -32,6 +32,7 @@ func TestMeterNamesTheLastActivity(t *testing.T) {
 	at := &clock{time.Hour}
 	terminal, ssh, cpu, gpu := &fake{reading: Readable}, &fake{reading: Readable}, &fake{reading: Readable}, &fake{}
 	meter := New(at.read, terminal, ssh, cpu, gpu)
+	meter.SetThresholds(Thresholds{})
 	expect := func(source string, idle time.Duration) {
 		t.Helper()
 		state := meter.State()
@@ -66,6 +67,7 @@ func TestMeterTakesTheUnreadableForActiveAndTheAbsentForNothing(t *testing.T) {
 	at := &clock{}
 	terminal, other := &fake{reading: Readable}, &fake{reading: Absent}
 	meter := New(at.read, terminal, other, other, other)
+	meter.SetThresholds(Thresholds{})
 	at.now = time.Hour
 	meter.Sample()
 	if state := meter.State(); state.Idle == nil || *state.Idle != time.Hour || len(state.Unreadable) != 0 {
@@ -83,6 +85,25 @@ func TestMeterTakesTheUnreadableForActiveAndTheAbsentForNothing(t *testing.T) {
 	meter.Sample()
 	if state := meter.State(); state.Idle == nil || *state.Idle != time.Minute || state.Source != protocol.Unknown {
 		t.Error(state)
+	}
+}
+
+func TestMeterCountsTheTimeBeforeTheFirstThresholdsAsActive(t *testing.T) {
+	at := &clock{}
+	silent := &fake{reading: Readable}
+	meter := New(at.read, silent, silent, silent, silent)
+	idle := func() time.Duration {
+		meter.Sample()
+		return *meter.State().Idle
+	}
+	at.now = time.Hour
+	if idle() != 0 || meter.State().Source != protocol.Start {
+		t.Error(meter.State())
+	}
+	meter.SetThresholds(Thresholds{CPUMillicores: 20})
+	at.now += time.Minute
+	if idle() != time.Minute || meter.State().Source != protocol.Start {
+		t.Error(meter.State())
 	}
 }
 

@@ -54,9 +54,9 @@ type world struct {
 
 func main() {
 	thresholds := activity.Thresholds{}
-	flag.Int64Var(&thresholds.CPUMillicores, "cpu-millicores", 20, "threshold")
+	flag.Int64Var(&thresholds.CPUMillicores, "cpu-millicores", 0, "threshold")
 	flag.Int64Var(&thresholds.GPUPercent, "gpu-percent", 0, "threshold")
-	flag.Int64Var(&thresholds.SSHBytesPerMinute, "ssh-bytes-per-minute", 10000, "threshold")
+	flag.Int64Var(&thresholds.SSHBytesPerMinute, "ssh-bytes-per-minute", 0, "threshold")
 	flag.Parse()
 	if err := replay(thresholds); err != nil {
 		fmt.Fprintln(os.Stderr, "replay:", err)
