@@ -110,7 +110,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "flavors": ["cpu-small", "gpu-small"],
             "quota": {"gpu": 1, "cpu": "16", "memory": "64Gi", "servers": 3, "storage": "500Gi"},
             "env": [{"name": "EDITOR", "value": "vim"}],
-            "secrets": [{"name": "huggingface", "key": "value", "env": "HF_TOKEN"}],
+            "secrets": [
+                {"name": "huggingface", "key": "value", "env": "HF_TOKEN"},
+                {"name": "deploy", "key": "id", "file": "id_ed25519"},
+            ],
             "lifecycle": {"maxTimeToLive": "2d", "maxExtension": "1d", "maxIdleTimeout": "4h", "maxHold": "1d"},
             "workingHours": {"stopAt": "20:00", "timeZone": "Europe/Berlin", "days": ["Mon"]},
             "timeZone": "Europe/Berlin",
