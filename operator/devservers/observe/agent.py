@@ -10,6 +10,8 @@ from devservers_core.protocol.agent.report import Report
 
 STALE = timedelta(minutes=5)
 """How old the last report may be; from then on nothing is known of the server, which counts as active."""
+RETRY = timedelta(seconds=30)
+"""Until an agent that did not answer before a stop is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,14 @@ class AgentState:
 
     answered_at: datetime
     report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an exchange that was asked for before a stop."""
+
+    state: AgentState | None
+    """None when the agent did not answer."""
 
 
 @dataclass(frozen=True, slots=True)

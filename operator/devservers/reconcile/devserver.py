@@ -1,11 +1,13 @@
 """Reconciles one DevServer: its children, its status, its end.
 
 Invariant: level-based. What happens depends on the desired state and on what exists, never on which event came; another
-reconcile of a settled server writes nothing. Children are created only in the namespace of the DevServer itself.
+reconcile of a settled server writes nothing. Children are created only in the namespace of the DevServer itself. No
+reconcile waits for an agent: before a stop it asks, ends, and comes back when the exchange has ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,9 +32,9 @@ from devservers.reconcile.applier import Applier
 from devservers.reconcile.children import ChildrenApplier, ChildrenResult
 from devservers.reconcile.ended import EndedRecords
 from devservers.reconcile.events import post_event
-from devservers.reconcile.interfaces import Agents, Client, Lister, Result, utcnow
+from devservers.reconcile.interfaces import ASKING_SECONDS, Agents, Client, Lister, Result, utcnow
 from devservers.reconcile.queueing import Queueing
-from devservers.reconcile.server_agents import ServerAgents
+from devservers.reconcile.server_agents import ExchangePendingError, ServerAgents
 from devservers.reconcile.server_status import StatusWriter
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers_core.names import STOPPED_BY_EXPIRATION, STOPPED_BY_USER, namespace_of, user_of
@@ -43,10 +45,6 @@ log = logging.getLogger("devservers.reconcile")
 
 _PUT_OFF_BY_WISHES = (*QUIET_REASONS, STOPPED_BY_EXPIRATION)
 """Stops before which the agent is asked once more: what its people asked for last may put them off."""
-
-
-MAX_CHANGES = 4
-"""How often a change in the moment of a stop makes the operator decide anew."""
 
 
 class ServerReconciler:
@@ -71,26 +69,37 @@ class ServerReconciler:
         self._children = ChildrenApplier(lister, client, applier, ca, host_ca, settings, signing_key)
         self._agents = ServerAgents(lister, client, agents, now)
         self._ended = EndedRecords(client)
-        self._changes: dict[tuple[str, str], int] = {}
-        """How often in a row a server changed while its agent was asked before a stop."""
         self._seen: dict[tuple[str, str], Json] = {}
         """The servers that exist, so that something is known of one whose deletion is seen."""
+        self._deletions: dict[tuple[str, str], tuple[Json | None, datetime]] = {}
+        """Servers that were deleted while they ran and whose agent is asked: their pod, and when that was seen."""
         self._status = StatusWriter(lister, client, queueing or Queueing(), self._ended)
         self._now = now
 
     async def reconcile(self, namespace: str, name: str) -> Result:
         """Reconciles once. Raises ApiError when the API server refuses or can't be reached."""
+        try:
+            return await self._reconcile_present(namespace, name)
+        except ExchangePendingError:
+            return Result(ASKING_SECONDS)
+
+    async def _reconcile_present(self, namespace: str, name: str) -> Result:
         raw = self._lister.get("DevServer", namespace, name)
-        if raw is None:
+        if raw is None or (namespace, name) in self._deletions:
             await self._deleted(namespace, name)
+        if raw is None:
             await self._complete_record(namespace, name)
             return Result()  # its children go by their owner references, its home stays
         self._seen[(namespace, name)] = raw
+        asks = False
         try:
             result = await self._reconcile(raw, namespace, name)
+        except ExchangePendingError:
+            asks = True
+            raise
         finally:
             # Where a reconcile fails before it stops a server, the server has to stop all the same.
-            if self._must_not_run(raw, namespace):
+            if not asks and self._must_not_run(raw, namespace):
                 await self._children.scale_to_zero(namespace, name)
         await self._complete_record(namespace, name)
         return result
@@ -121,9 +130,7 @@ class ServerReconciler:
         decision = self._decide(server, user, flavor, self._agents.activity(namespace, name, pod))
         asked = decision.stop_reason in _PUT_OFF_BY_WISHES and server.status.stop_reason is None
         if asked and self._runs(namespace, name):
-            activity = await self._agents.refreshed(namespace, name, pod)
-            if self._changed(raw):
-                return Result(0.0)
+            activity = self._agents.refreshed(namespace, name, pod)
             if decision.stop_reason in QUIET_REASONS:
                 decision = self._decide(server, user, flavor, activity)
         else:
@@ -139,10 +146,7 @@ class ServerReconciler:
         result = ChildrenResult()
         if user is not None and user.status.uid is not None and not server.metadata.deletion_timestamp:
             if decision.stop_reason is not None and self._runs(namespace, name):
-                before = await self._before_stop(raw, server, user, flavor, decision, pod)
-                if before is None:
-                    return Result(0.0)
-                raw, server = before
+                raw, server = await self._before_stop(raw, server, user, flavor, decision, pod)
             result = await self._children.apply(server, flavor, user, self._now(), running=decision.running)
         return await self._status.update(raw, server, flavor, user, decision, result, self._now())
 
@@ -157,24 +161,6 @@ class ServerReconciler:
         defaults = recorded_defaults(self._lister.get("Deployment", namespace, name), flavor)
         return decide(server, user, self._now(), limiting_flavor(server, flavor, defaults), defaults, activity)
 
-    def _changed(self, raw: Json) -> bool:
-        """Whether somebody changed the server while its agent was asked, so that the stop is decided anew.
-
-        At most MAX_CHANGES times in a row: a change in a loop must not put a stop off for ever.
-        """
-        metadata = raw["metadata"]
-        key = (metadata["namespace"], metadata["name"])
-        now = self._lister.get("DevServer", *key)
-        same = now is not None and all(
-            now["metadata"].get(name) == metadata.get(name) for name in ("uid", "generation")
-        )
-        count = 0 if same else self._changes.get(key, 0) + 1
-        if count == 0 or count > MAX_CHANGES:
-            self._changes.pop(key, None)
-            return False
-        self._changes[key] = count
-        return True
-
     def _runs(self, namespace: str, name: str) -> bool:
         """Whether a pod is asked for."""
         deployment = self._lister.get("Deployment", namespace, name)
@@ -188,16 +174,14 @@ class ServerReconciler:
         flavor: DevServerFlavor | None,
         decision: Decision,
         pod: Json | None,
-    ) -> tuple[Json, DevServer] | None:
+    ) -> tuple[Json, DevServer]:
         """Sends the agent its last plan and keeps its last lines, before anything stops.
 
-        None when the server was changed meanwhile: a hold or an extension keeps it. Nothing but the status records that
-        a quiet server was stopped: it is written before the Deployment.
+        Nothing but the status records that a quiet server was stopped: it is written before the Deployment. Raises
+        ExchangePendingError.
         """
         namespace, name = server.key
-        report = await self._agents.finish(server, user, flavor, decision, pod)
-        if self._changed(raw):
-            return None
+        report = self._agents.finish(server, user, flavor, decision, pod)
         if decision.stop_reason in QUIET_REASONS and server.status.stop_reason != decision.stop_reason:
             await self._status.update(raw, server, flavor, user, decision, ChildrenResult(), self._now())
             raw = self._lister.get("DevServer", namespace, name) or raw
@@ -218,17 +202,22 @@ class ServerReconciler:
         )
 
     async def _deleted(self, namespace: str, name: str) -> None:
-        """Keeps a record of a server that was deleted by somebody else than this operator."""
-        raw = self._seen.pop((namespace, name), None)
-        user = self._lister.get("DevServerUser", "", user_of(namespace) or "")
-        if raw is None or user is None or user["metadata"].get("deletionTimestamp"):
-            return
-        try:
-            server, owner = DevServer.parse(raw), DevServerUser.parse(user)
-        except InvalidObjectError:
-            return
-        now = self._now()
-        flavor, pod = self._flavor(server), self._agents.pod(namespace, name)
+        """Keeps a record of a server that was deleted by somebody else than this operator.
+
+        Raises ExchangePendingError.
+        """
+        key = (namespace, name)
+        raw, user = self._seen.get(key), self._lister.get("DevServerUser", "", user_of(namespace) or "")
+        if raw is not None and user is not None and not user["metadata"].get("deletionTimestamp"):
+            with contextlib.suppress(InvalidObjectError):
+                await self._record_deletion(DevServer.parse(raw), DevServerUser.parse(user))
+        self._seen.pop(key, None)
+        self._deletions.pop(key, None)
+        self._agents.forget(*key)
+
+    async def _record_deletion(self, server: DevServer, owner: DevServerUser) -> None:
+        # When the reconcile comes back after the exchange, its pod may be gone.
+        pod, now = self._deletions.setdefault(server.key, (self._agents.pod(*server.key), self._now()))
         end = End(now, STOPPED_BY_USER, "It was deleted by its owner.", deleted=True, pod=server.status.pod_name or "")
         ended_before = server.status.stop_reason is not None or (
             # What ended it was neither its owner nor the operator, and it has not run since.
@@ -238,7 +227,7 @@ class ServerReconciler:
             await self._ended.mark_deleted(server, owner, end, now)
             return
         decision = Decision(running=False, delete=True, stop_reason=STOPPED_BY_USER)
-        report = await self._agents.finish(server, owner, flavor, decision, pod)
+        report = self._agents.finish(server, owner, self._flavor(server), decision, pod)
         if report is not None:
             end = replace(end, lines=report.lines, oom_kills=report.oom_kills)
         await self._ended.write(server, owner, end, now)
@@ -279,12 +268,10 @@ class ServerReconciler:
         decision: Decision,
         pod: Json | None,
     ) -> Result:
-        """Deletes a server whose onExpiry is `delete`; the home stays."""
+        """Deletes a server whose onExpiry is `delete`; the home stays. Raises ExchangePendingError."""
         namespace, name = server.key
+        report = self._agents.finish(server, user, flavor, decision, pod)
         log.info("server expired key=%s/%s: deleting", namespace, name)
-        report = await self._agents.finish(server, user, flavor, decision, pod)
-        if self._changed(raw):
-            return Result(0.0)
         await self._ended.write(server, user, self._end(server, decision, report), self._now())
         await post_event(
             self._client,
@@ -294,6 +281,7 @@ class ServerReconciler:
         )
         await self._client.delete("DevServer", namespace, name, server.metadata.uid)
         self._seen.pop((namespace, name), None)
+        self._agents.forget(namespace, name)
         return Result()
 
     def _flavor(self, server: DevServer) -> DevServerFlavor | None:

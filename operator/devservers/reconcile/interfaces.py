@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
-from devservers.observe.agent import AgentPlan, AgentState
+from devservers.observe.agent import AgentPlan, AgentState, Outcome
 from devservers_core.errors import ApiError
-from devservers_core.protocol.agent.report import Report
 from devservers_core.types import Json
 
 
@@ -107,36 +106,22 @@ class Agents(Protocol):
     def plan(self, namespace: str, name: str, pod_uid: str, plan: AgentPlan) -> None:
         """Keeps what to send to that pod; what people see of it is sent at once when it changed."""
 
-    async def refresh(self, namespace: str, name: str, pod: Json) -> AgentState | None:
-        """What the agent reports now, asked out of turn, before a stop for idleness.
+    def refresh(self, namespace: str, name: str, pod: Json) -> Outcome | None:
+        """What the agent reports now, out of turn, before a stop that its people may put off.
 
-        Takes at most FINAL_SECONDS and never raises; None when the agent did not answer.
+        None while the exchange is under way: the server's key is queued when it ends, within ASKING_SECONDS. What it
+        brought counts until the next plan.
         """
 
-    async def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Report | None:
-        """Announces a stop that comes now and returns the last report.
+    def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Outcome | None:
+        """Announces a stop that comes now, and returns what the last report says.
 
-        Takes at most FINAL_SECONDS and never raises; None when the agent did not answer.
+        None while the exchange is under way, as for `refresh`. The agent hears nothing more until the next plan.
         """
 
 
-class NoAgents:
-    """Agents of a cluster without any, for tests and tools."""
-
-    def state(self, namespace: str, name: str, pod_uid: str) -> AgentState | None:
-        """No report."""
-        return None
-
-    def plan(self, namespace: str, name: str, pod_uid: str, plan: AgentPlan) -> None:
-        """Nothing to send to."""
-
-    async def refresh(self, namespace: str, name: str, pod: Json) -> AgentState | None:
-        """No answer."""
-        return None
-
-    async def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Report | None:
-        """No answer."""
-        return None
+ASKING_SECONDS = 3.0
+"""How long a reconcile may have to wait for an exchange; it returns meanwhile."""
 
 
 async def get_or_none(client: Client, kind: str, namespace: str, name: str) -> Json | None:

@@ -10,6 +10,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.observe import pods
+from devservers.observe.agent import RETRY
 from devservers.observe.lifetime.agent_plan import agent_plan, extend_most, hold_most
 from devservers.observe.lifetime.idle import Activity, activity_of
 from devservers.observe.lifetime.lifecycle import Decision
@@ -23,12 +24,14 @@ from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")
 
-RETRY = timedelta(seconds=30)
-"""Until the next try to stop a quiet server whose agent did not answer."""
 MOST_WISHES, WISHES_PER = 3, timedelta(seconds=30)
 """How many extensions and holds a server's pod is granted in what time: each one is a write."""
 GRACE_SECONDS = 30
 """Of a pod that doesn't say its own (Kubernetes' default)."""
+
+
+class ExchangePendingError(Exception):
+    """An agent is asked before a stop: the reconcile ends here, and its key is queued again when that is done."""
 
 
 class ServerAgents:
@@ -40,7 +43,8 @@ class ServerAgents:
         self._now = now
         self._since = now()
         self._granted: dict[tuple[str, str], list[datetime]] = {}
-        self._answers: dict[tuple[str, str, str], dict[str, WishAnswer]] = {}
+        self._answers: dict[tuple[str, str], tuple[str, dict[str, WishAnswer]]] = {}
+        """By server: the uid of its pod, and what was answered to the wishes in its last report."""
 
     def pod(self, namespace: str, name: str) -> Json | None:
         """The running pod of a server, None when none runs."""
@@ -57,12 +61,15 @@ class ServerAgents:
         state = self._agents.state(namespace, name, _uid(pod))
         return activity_of(state, max(self._since, started), self._now())
 
-    async def refreshed(self, namespace: str, name: str, pod: Json | None) -> Activity | None:
-        """The activity by a report of now, before a stop of a quiet server; no answer counts as activity."""
+    def refreshed(self, namespace: str, name: str, pod: Json | None) -> Activity | None:
+        """The activity by a report of now, before a stop; no answer counts as activity. Raises ExchangePendingError."""
         if self._agents is None or pod is None or not pods.has_agent(pod):
             return None
-        state = await self._agents.refresh(namespace, name, pod)
+        outcome = self._agents.refresh(namespace, name, pod)
+        if outcome is None:
+            raise ExchangePendingError
         now = self._now()
+        state = outcome.state
         return Activity(checked_at=now + RETRY) if state is None else activity_of(state, now, now)
 
     async def grant(
@@ -82,21 +89,20 @@ class ServerAgents:
         """
         if self._agents is None or pod is None or not (decision.running or stopping):
             return False
-        key = (*server.key, _uid(pod))
-        state = self._agents.state(*key)
+        state = self._agents.state(*server.key, _uid(pod))
         if state is None:
             return False
         wishes, recorded = state.report.wishes, server.spec.lifecycle.wish
         answers = {
             wish_id: answer
-            for wish_id, answer in self._answers.get(key, {}).items()
+            for wish_id, answer in self._answered(server, pod).items()
             if any(wish.id == wish_id for wish in wishes)
         }
         answers.update({answer.id: answer for answer in granted_before(wishes, tuple(answers), recorded)})
         if wishes:
-            self._answers[key] = answers
+            self._answers[server.key] = (_uid(pod), answers)
         else:
-            self._answers.pop(key, None)
+            self._answers.pop(server.key, None)
         for wish in open_wishes(wishes, tuple(answers), recorded):
             made = decide_wish(
                 wish, server, decision, extend_most(decision), hold_most(server, user, flavor), self._now()
@@ -142,11 +148,16 @@ class ServerAgents:
         """Keeps what the next exchanges tell the agent of a running server."""
         if self._agents is None or pod is None or not pods.has_agent(pod) or not decision.running:
             return
-        key = (*server.key, _uid(pod))
-        answers = tuple(self._answers.get(key, {}).values())
-        self._agents.plan(*key, agent_plan(server, user, flavor, decision, _grace_seconds(pod), self._now(), answers))
+        answers = tuple(self._answered(server, pod).values())
+        plan = agent_plan(server, user, flavor, decision, _grace_seconds(pod), self._now(), answers)
+        self._agents.plan(*server.key, _uid(pod), plan)
 
-    async def finish(
+    def _answered(self, server: DevServer, pod: Json) -> dict[str, WishAnswer]:
+        """The answers to the wishes of this very pod."""
+        uid, answers = self._answers.get(server.key, ("", {}))
+        return answers if uid == _uid(pod) else {}
+
+    def finish(
         self,
         server: DevServer,
         user: DevServerUser | None,
@@ -154,12 +165,19 @@ class ServerAgents:
         decision: Decision,
         pod: Json | None,
     ) -> Report | None:
-        """Tells the agent that its server stops now, and returns its last report."""
+        """Tells the agent that its server stops now, and returns its last report. Raises ExchangePendingError."""
         if self._agents is None or pod is None or not pods.has_agent(pod):
             return None
         plan = agent_plan(server, user, flavor, decision, _grace_seconds(pod), self._now())
-        self._answers.pop((*server.key, _uid(pod)), None)
-        return await self._agents.final(*server.key, pod, plan)
+        outcome = self._agents.final(*server.key, pod, plan)
+        if outcome is None:
+            raise ExchangePendingError
+        return outcome.state.report if outcome.state is not None else None
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Drops what is kept of a server that is gone."""
+        self._answers.pop((namespace, name), None)
+        self._granted.pop((namespace, name), None)
 
 
 def _patch(raw: Json, lifecycle: Json) -> Json:

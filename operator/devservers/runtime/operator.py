@@ -159,7 +159,7 @@ class Operator:
             stopping.cancel()
             failed = [task for task in (watching, *parts) if task.done()]
             if not failed:
-                await workers.drain(self._settings.drain_seconds)
+                await workers.drain(self._settings.drain_seconds, busy=lambda: agents.asking)
             stop_kopf.set()
             await asyncio.wait([watching], timeout=10.0)
         for task in failed:

@@ -46,12 +46,15 @@ class Workers:
         while True:
             await self._process(await self._queue.get())
 
-    async def drain(self, seconds: float, quiet: float = 0.3) -> None:
-        """Waits until the queue has been idle for `quiet` seconds, at most `seconds`."""
+    async def drain(self, seconds: float, quiet: float = 0.3, busy: Callable[[], bool] = lambda: False) -> None:
+        """Waits until the queue has been idle for `quiet` seconds, at most `seconds`.
+
+        `busy` says that something else is under way which will add keys.
+        """
         deadline = time.monotonic() + seconds
         still_since = time.monotonic()
         while time.monotonic() < deadline:
-            if self._queue.depth:
+            if self._queue.depth or busy():
                 still_since = time.monotonic()
             elif time.monotonic() - still_since >= quiet:
                 return

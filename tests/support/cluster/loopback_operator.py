@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from devservers.runtime.agents import exchanger
+from devservers.runtime.agents import agent_pods
 from devservers.runtime.main import main
 
 
@@ -17,5 +17,5 @@ def is_loopback(address: str) -> bool:
 
 
 if __name__ == "__main__":
-    exchanger.may_be_pod = is_loopback
+    agent_pods.may_be_pod = is_loopback
     main()

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from devservers.build.devserver import BuildSettings
-from devservers.observe.agent import AgentPlan, AgentState
+from devservers.observe.agent import AgentPlan, AgentState, Outcome
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.devserver import ServerReconciler
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
@@ -27,7 +27,10 @@ NAMESPACE, NAME = "dev-ann", "mydev"
 
 
 class AnsweringAgents:
-    """Agents of every pod that answer with one state and one last report, and keep what they were told."""
+    """Agents of every pod that answer with one state and one last report, and keep what they were told.
+
+    As with the exchanger, what is asked out of turn is answered when the reconcile comes back.
+    """
 
     def __init__(self, state: AgentState | None = None, last: Report | None = None) -> None:
         self.answer, self.last = state, last
@@ -37,23 +40,37 @@ class AnsweringAgents:
         self.finals: list[AgentPlan] = []
         self.meanwhile: Callable[[], None] = lambda: None
         """What happens while an agent is asked out of turn."""
+        self.asked = 0
+        """How often one was."""
+        self.final_asked: dict[str, bool] = {}
+        """By the uid of the pod: whether the last question out of turn, which counts until the next plan, was final."""
 
     def state(self, namespace: str, name: str, pod_uid: str) -> AgentState | None:
         return self.answer
 
     def plan(self, namespace: str, name: str, pod_uid: str, plan: AgentPlan) -> None:
         self.plans.append(plan)
+        self.final_asked.pop(pod_uid, None)
 
-    async def refresh(self, namespace: str, name: str, pod: Json) -> AgentState | None:
-        self.meanwhile()
+    def refresh(self, namespace: str, name: str, pod: Json) -> Outcome | None:
+        if pod["metadata"]["uid"] in self.final_asked:
+            return Outcome(self.answer)
+        self._ask(pod, final=False)
         if self.now is not None:
             self.answer = self.now
-        return self.answer
+        return None
 
-    async def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Report | None:
+    def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Outcome | None:
+        if self.final_asked.get(pod["metadata"]["uid"]):
+            return Outcome(AgentState(None, "unknown", T0, self.last) if self.last is not None else None)
         self.finals.append(plan)
+        self._ask(pod, final=True)
+        return None
+
+    def _ask(self, pod: Json, *, final: bool) -> None:
+        self.asked += 1
+        self.final_asked[pod["metadata"]["uid"]] = final
         self.meanwhile()
-        return self.last
 
 
 class Dying:
@@ -103,6 +120,8 @@ class Life:
         """A new operator process, with what the API server has."""
         self.client = client or self.api
         self.cache = Cache()
+        if self.agents is not None:
+            self.agents.final_asked = {}
         for obj in self.api.objects.values():
             self.cache.put(copy.deepcopy(obj))
         applier = Applier(self.cache, self.client)
@@ -139,7 +158,10 @@ class Life:
         self.cache.put(self.api.put(live))
 
     def reconcile(self) -> None:
-        asyncio.run(self.servers.reconcile(NAMESPACE, NAME))
+        """Reconciles, again after each question to the agent."""
+        asked = -1
+        while asked != (asked := self.agents.asked if self.agents is not None else 0):
+            asyncio.run(self.servers.reconcile(NAMESPACE, NAME))
 
     def settle(self) -> None:
         """Reconciles until nothing changes any more; pods follow the Deployment."""

@@ -186,7 +186,7 @@ def test_hold_or_extension_while_the_agent_is_asked_keeps_the_server(scenario: A
     assert not [entry for entry in life.api.log if entry.endswith(f"{NAME}-ended")]
 
 
-def test_changes_in_a_loop_put_a_stop_off_a_few_times_only() -> None:
+def test_changes_in_a_loop_put_no_stop_off() -> None:
     life = Life(answering())
     life.begin(persistentHomeSize="1Gi")
     expire(life)

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from devservers.observe.agent import AgentPlan
+from devservers.observe.agent import AgentPlan, Outcome
 from devservers.reconcile.agent_signing_key import SigningKey
 from devservers.reconcile.interfaces import Key
 from devservers.runtime.agents import exchange_client
+from devservers.runtime.agents.agent_pods import may_be_pod
 from devservers.runtime.agents.exchange_client import MAX_ANSWER_BYTES, ExchangeClient, ExchangeError
-from devservers.runtime.agents.exchanger import Exchanger, may_be_pod
+from devservers.runtime.agents.exchanger import Exchanger
+from devservers.runtime.agents.schedule import Agent
 from devservers_core.errors import ApiError
 from devservers_core.names import AGENT_KEY_ENTRY
 from devservers_core.protocol.agent.plan import CONTEXT, IdleRule, Plan, WishAnswer
@@ -220,6 +222,22 @@ class Scene:
     def list(self, kind: str, namespace: str | None = None) -> list[Json]:
         return self.pods
 
+    async def final(self, plan: AgentPlan, of: Json | None = None) -> Outcome:
+        """What a reconcile gets that asks, and comes back when its key is queued."""
+        return await self._asked(lambda: self.exchanger.final("dev-ann", "mydev", of or self.pods[0], plan))
+
+    async def refresh(self) -> Outcome:
+        return await self._asked(lambda: self.exchanger.refresh("dev-ann", "mydev", self.pods[0]))
+
+    async def _asked(self, ask: Callable[[], Outcome | None]) -> Outcome:
+        queued = len(self.keys)
+        outcome = ask()
+        if outcome is None:
+            await eventually_async(lambda: len(self.keys) > queued and ask() is not None, "the key")
+            outcome = ask()
+        assert outcome is not None
+        return outcome
+
 
 def run(
     test: Callable[[Scene, FakeAgent], Awaitable[None]],
@@ -300,7 +318,7 @@ def test_exchanger_sends_nothing_after_the_last_plan_until_the_server_is_kept(mo
     async def test(scene: Scene, agent: FakeAgent) -> None:
         scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
         await eventually_async(lambda: len(agent.plans) >= 1, "the exchange")
-        await scene.exchanger.final("dev-ann", "mydev", pod(), PLAN)
+        await scene.final(PLAN)
         await asyncio.sleep(0.05)  # a turn that had begun before
         sent = len(agent.plans)
         await asyncio.sleep(0.6)  # three turns
@@ -398,21 +416,21 @@ def test_exchanger_with_hostile_agents_goes_on_asking_the_others(monkeypatch: py
 
 
 def test_exchanger_final_returns_the_last_lines_and_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devservers.runtime.agents.exchanger.FINAL_SECONDS", 0.3)
+    monkeypatch.setattr("devservers.runtime.agents.out_of_turn.ASKING_SECONDS", 0.3)
     stop = AgentPlan(NOW, "expired", False, 120, RULE, 0, 0)
 
     async def test(scene: Scene, agent: FakeAgent) -> None:
-        report = await scene.exchanger.final("dev-ann", "mydev", scene.pods[0], stop)
-        assert report is not None
-        assert report.lines == ("Epoch 3",)
+        outcome = await scene.final(stop)
+        assert outcome.state is not None
+        assert outcome.state.report.lines == ("Epoch 3",)
         assert agent.plans[-1]["final"] is True
         assert agent.plans[-1]["stop"]["inSeconds"] == 0
         agent.handler = hang
-        assert await scene.exchanger.final("dev-ann", "mydev", scene.pods[0], stop) is None
-        nowhere = pod(address="10.0.0.1")
-        assert await scene.exchanger.final("dev-ann", "mydev", nowhere, stop) is None
+        assert await scene.final(stop) == outcome, "once is enough"
+        assert (await scene.final(stop, scene.pods[1])).state is None
+        assert (await scene.final(stop, pod("uid-3", address="10.0.0.1"))).state is None
 
-    run(test, monkeypatch, handler=answer(lines=["Epoch 3"]))
+    run(test, monkeypatch, pod(), pod("uid-2"), handler=answer(lines=["Epoch 3"]))
 
 
 def test_exchanger_waits_for_no_agent_that_failed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -423,9 +441,7 @@ def test_exchanger_waits_for_no_agent_that_failed_twice(monkeypatch: pytest.Monk
     async def test(scene: Scene, agent: FakeAgent) -> None:
         scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
         await eventually_async(lambda: len(agent.plans) >= 4, "the exchanges that fail")
-        began = time.monotonic()
-        assert await scene.exchanger.final("dev-ann", "mydev", scene.pods[0], stop) is None
-        assert time.monotonic() - began < 0.05
+        assert scene.exchanger.final("dev-ann", "mydev", scene.pods[0], stop) == Outcome(None)
         assert not any(plan["final"] for plan in agent.plans)
 
     run(test, monkeypatch, handler=answer("500 Internal Server Error"))
@@ -433,16 +449,33 @@ def test_exchanger_waits_for_no_agent_that_failed_twice(monkeypatch: pytest.Monk
 
 def test_exchanger_refresh_returns_what_the_agent_reports_now(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(scene: Scene, agent: FakeAgent) -> None:
-        assert await scene.exchanger.refresh("dev-ann", "mydev", scene.pods[0]) is None, "no plan yet"
+        assert scene.exchanger.refresh("dev-ann", "mydev", scene.pods[0]) == Outcome(None), "no plan yet"
         scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
         await eventually_async(lambda: len(agent.plans) >= 1, "the exchange")
         agent.handler = answer(idleSeconds=0, source="terminal")
-        state = await scene.exchanger.refresh("dev-ann", "mydev", scene.pods[0])
+        state = (await scene.refresh()).state
         assert state is not None
         assert (state.last_activity, state.source) == (NOW, "terminal")
         assert agent.plans[-1]["final"] is False
+        assert (await scene.refresh()).state is state, "until the next plan"
+        scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
         agent.handler = answer("500 failing")
-        assert await scene.exchanger.refresh("dev-ann", "mydev", scene.pods[0]) is None, "an old answer is none"
+        assert (await scene.refresh()).state is None, "an old answer is none"
+
+    run(test, monkeypatch)
+
+
+def test_exchanger_keeps_nothing_of_pods_that_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also not of one that was never seen running between two looks, or of which the last report was asked for."""
+    monkeypatch.setattr("devservers.runtime.agents.out_of_turn.RETRY", timedelta(seconds=0.1))
+
+    async def test(scene: Scene, agent: FakeAgent) -> None:
+        scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
+        scene.exchanger.plan("dev-ann", "mydev", "uid-never", PLAN)
+        await scene.final(PLAN)
+        scene.pods = []
+        await eventually_async(lambda: not scene.exchanger._agents, "what is kept of them to go")
+        assert scene.exchanger._out_of_turn.get(Agent("dev-ann", "mydev", "uid-1")) is None
 
     run(test, monkeypatch)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -127,6 +128,9 @@ def test_drain_waits_for_queued_keys_up_to_its_limit(caplog: pytest.LogCaptureFi
         await scene.workers.drain(10.0, quiet=0.05)
         assert scene.count("ok") == 1
         assert "keys left" not in caplog.text
+        until = time.monotonic() + 0.2
+        await scene.workers.drain(10.0, quiet=0.05, busy=lambda: time.monotonic() < until)
+        assert time.monotonic() >= until, "an agent is asked"
         scene.outcomes = [0.15] * 50
         for number in range(50):
             scene.queue.add(Key("DevServerUser", "", f"user{number}"))

@@ -1,14 +1,13 @@
 """Exchanges plans and reports with the agents of all running servers.
 
-Invariant: only the leader exchanges. A reconcile waits for an exchange only right before a stop, for FINAL_SECONDS at
-most, and never for an agent that failed twice in a row. A report is kept by the pod's uid, so one of a former pod is
-never taken for the present pod's.
+Invariant: only the leader exchanges, and no reconcile waits in a worker for it. Before a stop a reconcile asks for an
+exchange out of turn and comes back when it has ended; an agent that failed twice in a row isn't asked. A report is kept
+by the pod's uid, so one of a former pod is never taken for the present pod's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -16,24 +15,25 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from devservers.observe import pods
-from devservers.observe.agent import STALE, AgentPlan, AgentState
+from devservers.observe.agent import STALE, AgentPlan, AgentState, Outcome
 from devservers.observe.lifetime.lifecycle import QUIET_REASONS
 from devservers.reconcile.agent_signing_key import SigningKey
 from devservers.reconcile.interfaces import Key, Lister, utcnow
 from devservers.reconcile.mapper import SERVER
+from devservers.runtime.agents import agent_pods
+from devservers.runtime.agents.agent_pods import address_of, agent_of
 from devservers.runtime.agents.exchange_client import MAX_CONNECTIONS, ExchangeClient, ExchangeError
+from devservers.runtime.agents.out_of_turn import MAX_REQUESTS, OutOfTurn
 from devservers.runtime.agents.schedule import Agent, Schedule
 from devservers_core.errors import ApiError
-from devservers_core.names import LABEL_NAME, user_of
 from devservers_core.protocol.agent.report import Report
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.agents")
 
-FINAL_SECONDS = 3.0
-"""The most that an exchange takes that a reconcile waits for."""
 FAILURES = 2
-"""After how many failures in a row no reconcile waits for an agent any more, until it answers in its turn."""
+"""After how many failures in a row no reconcile asks an agent any more, until it answers in its turn."""
+MAX_IN_TURN = MAX_CONNECTIONS - MAX_REQUESTS
 NEAR = timedelta(minutes=15)
 """How near a planned stop or the idle limit is when exchanges become more frequent."""
 LIST_SECONDS = 5.0
@@ -55,8 +55,6 @@ class _Exchanged:
     """Ids of the wishes that were handed to a reconcile."""
     answered: float | None = None
     """When answers to wishes alone were sent out of turn last."""
-    final: bool = False
-    """Whether the last plan was sent: nothing follows it until a reconcile keeps the server."""
     stale: bool = False
     """Whether a reconcile was told that the last report is old."""
 
@@ -81,12 +79,13 @@ class Exchanger:
         """
         self._lister, self._key, self._client, self._add = lister, key, client, add
         self._now = now
-        self._allowed = allowed or may_be_pod
+        self._allowed = allowed or agent_pods.may_be_pod
         self._counted = counted
         self._schedule = Schedule()
         self._agents: dict[Agent, _Exchanged] = {}
         self._addresses: dict[Agent, str] = {}
-        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._out_of_turn = OutOfTurn(lambda agent: self._add(_key(agent)))
+        self._slots = asyncio.Semaphore(MAX_IN_TURN)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def state(self, namespace: str, name: str, pod_uid: str) -> AgentState | None:
@@ -99,7 +98,10 @@ class Exchanger:
         agent = Agent(namespace, name, pod_uid)
         exchanged = self._agents.setdefault(agent, _Exchanged())
         before, exchanged.plan = exchanged.plan, plan
-        kept, exchanged.final = exchanged.final, False
+        request = self._out_of_turn.get(agent)
+        kept = request is not None and request.final
+        if request is not None and (kept or (request.outcome is not None and request.outcome.state is not None)):
+            self._out_of_turn.forget(agent)  # the stop that it was for does not come
         # After a change of leader every plan is new to this process: those wait for their turn.
         if before is None or not (kept or plan.differs_for_people(before)):
             return
@@ -111,34 +113,46 @@ class Exchanger:
             exchanged.answered = now
         self._schedule.hurry(agent, now)
 
-    async def refresh(self, namespace: str, name: str, pod: Json) -> AgentState | None:
-        """What the agent reports now; None when it did not answer, or no plan was sent to it yet."""
-        agent = _agent_of(pod)
-        plan = self._agents[agent].plan if agent in self._agents else None
-        if plan is None or await self._out_of_turn(pod, plan, final=False) is None:
-            return None
-        return self.state(namespace, name, agent.pod_uid) if agent else None
+    def refresh(self, namespace: str, name: str, pod: Json) -> Outcome | None:
+        """What the agent reports now; no answer of one that failed twice, or was never sent a plan."""
+        agent = agent_of(pod)
+        exchanged = self._agents.get(agent) if agent is not None else None
+        if agent is None or exchanged is None or exchanged.plan is None:
+            return Outcome(None)
+        request = self._out_of_turn.get(agent)
+        if request is not None and request.final:
+            return request.outcome and Outcome(exchanged.state)
+        if request is not None and request.holds():
+            return request.outcome
+        return self._ask(agent, exchanged, exchanged.plan, pod, final=False)
 
-    async def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Report | None:
-        """Announces a stop that comes now and returns the last report; None when the agent did not answer."""
-        agent = _agent_of(pod)
-        if agent is not None:
-            self._agents.setdefault(agent, _Exchanged()).final = True
-        return await self._out_of_turn(pod, plan, final=True)
+    def final(self, namespace: str, name: str, pod: Json, plan: AgentPlan) -> Outcome | None:
+        """Announces a stop that comes now, once, and returns what the last report says."""
+        agent = agent_of(pod)
+        if agent is None:
+            return Outcome(None)
+        request = self._out_of_turn.get(agent)
+        if request is not None and request.final:
+            return request.outcome
+        return self._ask(agent, self._agents.setdefault(agent, _Exchanged()), plan, pod, final=True)
 
-    async def _out_of_turn(self, pod: Json, plan: AgentPlan, *, final: bool) -> Report | None:
-        agent, address = _agent_of(pod), str(pods.status(pod).get("podIP") or "")
-        if agent is None or not self._allowed(address):
-            return None
-        exchanged = self._agents.setdefault(agent, _Exchanged())
-        if exchanged.failures >= FAILURES:
-            return None
-        try:
-            async with asyncio.timeout(FINAL_SECONDS):
+    @property
+    def asking(self) -> bool:
+        """Whether a reconcile waits for an exchange."""
+        return self._out_of_turn.under_way > 0
+
+    def _ask(self, agent: Agent, exchanged: _Exchanged, plan: AgentPlan, pod: Json, *, final: bool) -> Outcome | None:
+        address = address_of(pod)
+
+        async def exchange() -> AgentState:
+            try:
                 return await self._exchange(agent, exchanged, plan, address, final=final)
-        except (ExchangeError, ApiError, TimeoutError) as error:
-            log.info("no report out of turn key=%s/%s error=%s", agent.namespace, agent.name, error)
-            return None
+            except asyncio.CancelledError:
+                self._failed(exchanged)  # too late
+                raise
+
+        asks = exchanged.failures < FAILURES and self._allowed(address)
+        return self._out_of_turn.ask(agent, exchange if asks else None, final=final)
 
     async def run(self) -> None:
         """Exchanges until cancelled."""
@@ -156,6 +170,7 @@ class Exchanger:
                     task.add_done_callback(self._finished)
                 await asyncio.sleep(TICK_SECONDS)
         finally:
+            self._out_of_turn.cancel()
             for task in self._tasks:
                 task.cancel()
 
@@ -167,15 +182,19 @@ class Exchanger:
 
     def _list(self, now: float) -> None:
         self._addresses = dict(self._running())
-        for agent in self._schedule.update(self._addresses.keys(), now):
-            self._agents.pop(agent, None)
+        self._schedule.update(self._addresses.keys(), now)
+        self._out_of_turn.drop_old(self._addresses.__contains__)
+        # Also those that never were in the schedule: of a pod that ended between two looks, or is ending.
+        for agent in [agent for agent in self._agents if agent not in self._addresses]:
+            if self._out_of_turn.get(agent) is None:
+                del self._agents[agent]
 
     def _running(self) -> Iterable[tuple[Agent, str]]:
         for pod in self._lister.list("Pod"):
-            agent = _agent_of(pod)
+            agent = agent_of(pod)
             if agent is None or pods.is_terminating(pod) or not pods.started_at(pods.container_status(pod)):
                 continue
-            address = str(pods.status(pod).get("podIP") or "")
+            address = address_of(pod)
             if self._allowed(address):
                 yield agent, address
 
@@ -183,8 +202,9 @@ class Exchanger:
         """One exchange in its turn."""
         exchanged = self._agents.setdefault(agent, _Exchanged())
         try:
-            if exchanged.final:
-                return
+            request = self._out_of_turn.get(agent)
+            if request is not None and request.final:
+                return  # nothing follows the last plan until a reconcile keeps the server
             if exchanged.plan is None:
                 self._add(_key(agent))  # its reconcile brings the plan
             else:
@@ -196,7 +216,7 @@ class Exchanger:
 
     async def _exchange(
         self, agent: Agent, exchanged: _Exchanged, plan: AgentPlan, address: str, *, final: bool = False
-    ) -> Report:
+    ) -> AgentState:
         now = self._now()
         exchanged.counter = max(exchanged.counter + 1, int(now.timestamp() * 1000))
         message = plan.message(agent.pod_uid, f"{agent.namespace}/{agent.name}", exchanged.counter, now, final=final)
@@ -204,8 +224,7 @@ class Exchanger:
         try:
             report = await self._client.exchange(address, message, envelope)
         except ExchangeError:
-            exchanged.failures += 1
-            self._counted("failed")
+            self._failed(exchanged)
             state = exchanged.state
             if state is not None and not exchanged.stale and now - state.answered_at > STALE:
                 exchanged.stale = True
@@ -215,14 +234,20 @@ class Exchanger:
         if was_stale:
             self._add(_key(agent))
         self._counted("answered")
-        self._take(agent, exchanged, report, now)
-        return report
+        return self._take(agent, exchanged, report, now)
 
-    def _take(self, agent: Agent, exchanged: _Exchanged, report: Report, now: datetime) -> None:
+    def _failed(self, exchanged: _Exchanged) -> None:
+        exchanged.failures += 1
+        self._counted("failed")
+
+    def _take(self, agent: Agent, exchanged: _Exchanged, report: Report, now: datetime) -> AgentState:
         """Keeps a report, and queues the server's key if it changes what is decided."""
         before = exchanged.state
         last = None if report.idle_seconds is None else now - timedelta(seconds=report.idle_seconds)
-        exchanged.state = AgentState(last, report.source, now, report)
+        state = exchanged.state = AgentState(last, report.source, now, report)
+        request = self._out_of_turn.get(agent)
+        if request is not None and not request.final and request.outcome is not None and request.outcome.state is None:
+            self._out_of_turn.forget(agent)  # it answers again
         wishes = frozenset(wish.id for wish in report.wishes)
         if (
             before is None
@@ -234,6 +259,7 @@ class Exchanger:
         ):
             self._add(_key(agent))
         exchanged.wishes = wishes
+        return state
 
     def _near(self, exchanged: _Exchanged) -> bool:
         """Whether the planned stop or the idle limit is near."""
@@ -244,24 +270,6 @@ class Exchanger:
         if plan.idle.timeout_seconds is not None and state is not None and state.last_activity is not None:
             ends.append(state.last_activity + timedelta(seconds=plan.idle.timeout_seconds))
         return any(end - now <= NEAR for end in ends)
-
-
-def may_be_pod(address: str) -> bool:
-    """Whether an address can be a pod's: never the operator's own machine, a link-local or a multicast one."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return not (parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified)
-
-
-def _agent_of(pod: Json) -> Agent | None:
-    """The agent in a pod, None for a pod that has none: not a server's, or from before there were agents."""
-    metadata, spec = pod["metadata"], pod.get("spec") or {}
-    name = (metadata.get("labels") or {}).get(LABEL_NAME)
-    if not name or user_of(metadata.get("namespace", "")) is None or spec.get("hostNetwork"):
-        return None
-    return Agent(metadata["namespace"], name, metadata.get("uid", "")) if pods.has_agent(pod) else None
 
 
 def _waits_for_quiet(plan: AgentPlan | None) -> bool:
