@@ -20,7 +20,7 @@ from . import record
 from .keys import keys_config_map
 from .manifest import child_metadata
 from .pod.template import pod_template
-from .record import flavor_changed, input_hash, limiting_flavor, recorded_defaults
+from .record import flavor_changed, input_hash, limiting_flavor, recorded_defaults, running_since
 from .service import service
 from .settings import BuildSettings
 from .storage import home_claim
@@ -34,6 +34,7 @@ __all__ = [
     "limiting_flavor",
     "manifests",
     "recorded_defaults",
+    "running_since",
 ]
 
 
@@ -65,6 +66,9 @@ class ServerRequest:
 
     today: date | None = None
     """In UTC, for the note on the home when it was used last."""
+
+    started: str | None = None
+    """When the start was asked for that a new pod begins, as RFC 3339, for its record."""
 
 
 def manifests(request: ServerRequest) -> list[Json]:
@@ -127,8 +131,8 @@ def _record(request: ServerRequest, uid: int) -> dict[str, str] | None:
     stored = record.recorded_annotations(request.live_deployment)
     inputs = record.input_hash(request.server, uid)
     if stored is not None and keeps_record(request.live_deployment, inputs, running=request.running):
-        return stored
+        return record.with_start(stored, request.started) if request.running else stored
     if request.flavor is None:
         return None
     template = pod_template(request.server, request.flavor, request.user, uid, request.settings, request.setup_secrets)
-    return record.new_annotations(inputs, request.flavor, template)
+    return record.new_annotations(inputs, request.flavor, template, request.started)

@@ -19,6 +19,7 @@ from devservers_core.names import (
     ANNOTATION_FLAVOR_HASH,
     ANNOTATION_INPUT_HASH,
     ANNOTATION_RESTARTED_AT,
+    ANNOTATION_RUNNING_SINCE,
     ANNOTATION_TEMPLATE,
     INTERACTIVE,
 )
@@ -69,8 +70,8 @@ def flavor_hash(flavor: DevServerFlavor) -> str:
     )
 
 
-def new_annotations(inputs: str, flavor: DevServerFlavor, template: Json) -> dict[str, str]:
-    """The record as annotations of the Deployment.
+def new_annotations(inputs: str, flavor: DevServerFlavor, template: Json, started: str | None = None) -> dict[str, str]:
+    """The record as annotations of the Deployment; `started` is from when on its time limits count.
 
     The flavor's lifecycle is in it where there is one: its defaults count from one start to the next, its limits hold
     where the flavor that the server names doesn't exist. The pod has the input hash too: it distinguishes a lost pod
@@ -85,6 +86,7 @@ def new_annotations(inputs: str, flavor: DevServerFlavor, template: Json) -> dic
         ANNOTATION_TEMPLATE: _compact_json(template),
     }
     lifecycle = flavor.spec.lifecycle.to_dict()
+    record = with_start(record, started)
     return record | ({ANNOTATION_DEFAULTS: _compact_json(lifecycle)} if lifecycle else {})
 
 
@@ -94,8 +96,27 @@ def recorded_annotations(live_deployment: Json | None) -> dict[str, str] | None:
     names = (ANNOTATION_INPUT_HASH, ANNOTATION_FLAVOR_HASH, ANNOTATION_TEMPLATE)
     if any(name not in annotations for name in names) or template_of(annotations) is None:
         return None
-    optional = [ANNOTATION_DEFAULTS] if ANNOTATION_DEFAULTS in annotations else []
+    optional = [name for name in (ANNOTATION_DEFAULTS, ANNOTATION_RUNNING_SINCE) if name in annotations]
     return {name: str(annotations[name]) for name in (*names, *optional)}
+
+
+def with_start(record: dict[str, str], started: str | None) -> dict[str, str]:
+    """The record with the time of its start, where it has none: an earlier version left it out."""
+    if started is None or ANNOTATION_RUNNING_SINCE in record:
+        return record
+    return record | {ANNOTATION_RUNNING_SINCE: started}
+
+
+def running_since(live_deployment: Json | None) -> str | None:
+    """From when on the time limits of a running server count, as RFC 3339.
+
+    Nobody but the operator writes it, and only when it begins a new pod. None for a server that doesn't run, or that an
+    earlier version started.
+    """
+    if not live_replicas(live_deployment):
+        return None
+    annotations = ((live_deployment or {}).get("metadata") or {}).get("annotations") or {}
+    return annotations.get(ANNOTATION_RUNNING_SINCE)
 
 
 def recorded_defaults(live_deployment: Json | None, flavor: DevServerFlavor | None) -> FlavorLifecycle:

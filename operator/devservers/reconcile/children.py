@@ -14,7 +14,9 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.build.devserver import BuildSettings, ServerRequest, input_hash, keeps_record, manifests
 from devservers.observe.causes import Cause
+from devservers.observe.lifetime.starts import requested_start
 from devservers.observe.rejections import child_rejection, home_rejection
+from devservers.observe.times import format_time
 from devservers.reconcile.agent_signing_key import SigningKey
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.interfaces import Client, Lister
@@ -104,6 +106,7 @@ class ChildrenApplier:
         live = self._lister.get("Deployment", namespace, name)
         uid = user.status.uid
         kept = uid is None or keeps_record(live, input_hash(server, uid), running=running)
+        started = requested_start(server, now)
         desired = manifests(
             ServerRequest(
                 server=server,
@@ -117,6 +120,7 @@ class ChildrenApplier:
                 live_home=home,
                 running=running,
                 today=now.astimezone(UTC).date(),
+                started=format_time(started) if started is not None else None,
             )
         )
         home_error = None

@@ -18,7 +18,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.errors import InvalidObjectError
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
-from devservers.build.devserver import BuildSettings, limiting_flavor, recorded_defaults
+from devservers.build.devserver import BuildSettings, limiting_flavor, recorded_defaults, running_since
 from devservers.observe import pods
 from devservers.observe.children import Children
 from devservers.observe.devserver import Event, invalid_status
@@ -27,6 +27,7 @@ from devservers.observe.ends.interruption import INTERRUPTED
 from devservers.observe.lifetime.idle import Activity
 from devservers.observe.lifetime.lifecycle import QUIET_REASONS, Decision, decide
 from devservers.observe.progress.phase import server_phase
+from devservers.observe.times import parse_time
 from devservers.reconcile.agent_signing_key import SigningKey
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.children import ChildrenApplier, ChildrenResult
@@ -127,7 +128,8 @@ class ServerReconciler:
             log.warning("server left as it is key=%s/%s error=%s", namespace, name, error)
             return Result()  # servers of a user whose object can't be read go on running
         flavor, pod = self._flavor(server), self._agents.pod(namespace, name)
-        decision = self._decide(server, user, flavor, self._agents.activity(namespace, name, pod))
+        activity = self._agents.activity(namespace, name, pod)
+        decision = self._decide(server, user, flavor, activity)
         asked = decision.stop_reason in _PUT_OFF_BY_WISHES and server.status.stop_reason is None
         if asked and self._runs(namespace, name):
             activity = self._agents.refreshed(namespace, name, pod)
@@ -148,7 +150,15 @@ class ServerReconciler:
             if decision.stop_reason is not None and self._runs(namespace, name):
                 raw, server = await self._before_stop(raw, server, user, flavor, decision, pod)
             result = await self._children.apply(server, flavor, user, self._now(), running=decision.running)
+            decision = self._with_new_start(server, user, flavor, decision)
         return await self._status.update(raw, server, flavor, user, decision, result, self._now())
+
+    def _with_new_start(
+        self, server: DevServer, user: DevServerUser, flavor: DevServerFlavor | None, decision: Decision
+    ) -> Decision:
+        """The decision to show: a start or restart that was just carried out begins the time limits anew."""
+        anew = self._decide(server, user, flavor, decision.activity) if decision.running else decision
+        return anew if anew.running else decision
 
     def _decide(
         self,
@@ -158,8 +168,11 @@ class ServerReconciler:
         activity: Activity | None,
     ) -> Decision:
         namespace, name = server.key
-        defaults = recorded_defaults(self._lister.get("Deployment", namespace, name), flavor)
-        return decide(server, user, self._now(), limiting_flavor(server, flavor, defaults), defaults, activity)
+        deployment = self._lister.get("Deployment", namespace, name)
+        defaults = recorded_defaults(deployment, flavor)
+        since = parse_time(running_since(deployment))
+        limiting = limiting_flavor(server, flavor, defaults)
+        return decide(server, user, self._now(), limiting, defaults, activity, since)
 
     def _runs(self, namespace: str, name: str) -> bool:
         """Whether a pod is asked for."""

@@ -250,6 +250,61 @@ def test_restart_counts_the_time_to_live_that_it_brings_from_itself(change: Json
     assert "plannedStop" not in life.server()["status"]
 
 
+@pytest.mark.parametrize(
+    ("annotation", "change"),
+    [("started-at", {}), ("started-at", {"flavor": "nope"}), ("restarted-at", {"flavor": "nope"})],
+)
+@pytest.mark.parametrize("limit", ["maxTimeToLive", "maxIdleTimeout"])
+def test_fresh_annotation_on_a_running_server_renews_no_limit(limit: str, annotation: str, change: Json) -> None:
+    """Somebody writes the time of a start every twenty minutes; nothing starts, as the pod goes on.
+
+    A restart with a flavor that doesn't exist replaces no pod.
+    """
+    life = Life(answering())
+    life.begin()
+    life.flavor("small", **{limit: "1h"})
+    start_again(life)
+    life.settle()
+    pods = [place for place in life.api.objects if place[0] == "Pod"]
+    for seconds in range(1300, H, 1200):
+        life.change({f"devservers.io/{annotation}": stamp(seconds)}, **change)
+        idle(life, seconds)
+        life.settle()
+        assert [place for place in life.api.objects if place[0] == "Pod"] == pods
+    idle(life, 100 + H)
+    life.settle()
+    assert life.server()["status"]["stopReason"] == ("expired" if limit == "maxTimeToLive" else "idle")
+    assert _replicas(life) == 0
+
+
+def test_server_of_an_earlier_version_counts_from_when_this_one_sees_it() -> None:
+    life = Life(answering())
+    life.begin(lifecycle={"timeToLive": "1h"})
+    deployment = life.api.objects[("Deployment", NAMESPACE, NAME)]
+    del deployment["metadata"]["annotations"]["devservers.io/running-since"]
+    life.operator()
+    life.settle()
+    assert deployment_annotation(life, "running-since") == stamp(0)
+    life.seconds = 600
+    life.change({"devservers.io/started-at": stamp(600)})
+    life.settle()
+    assert life.server()["status"]["expiresAt"] == stamp(H)
+
+
+def deployment_annotation(life: Life, name: str) -> str:
+    annotations = life.api.objects[("Deployment", NAMESPACE, NAME)]["metadata"]["annotations"]
+    return str(annotations[f"devservers.io/{name}"])
+
+
+def test_start_after_a_stop_begins_the_limits_anew() -> None:
+    life = Life(answering())
+    life.begin(lifecycle={"timeToLive": "1h"})
+    start_again(life)
+    life.settle()
+    assert life.server()["status"]["expiresAt"] == stamp(100 + H)
+    assert deployment_annotation(life, "running-since") == stamp(100)
+
+
 def test_stop_keeps_reason_lines_and_oom_kills_of_the_last_report() -> None:
     life = Life(answering())
     life.begin(persistentHomeSize="1Gi")

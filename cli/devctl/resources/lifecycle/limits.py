@@ -14,7 +14,7 @@ from devctl import validation
 from devctl.output import times
 from devctl.resources.lifecycle.planned import is_stopped, lifecycle_of
 from devctl.resources.lifecycle.until import show
-from devctl.resources.server_state import status_of
+from devctl.resources.server_state import last_start_time, status_of
 from devservers_core import names
 from devservers_core.duration import parse_duration
 from devservers_core.errors import ApiError, InvalidValueError
@@ -155,11 +155,8 @@ def base_end(server: Json, limits: Limits) -> datetime | None:
 
 
 def started_at(server: Json) -> datetime | None:
-    """When the time of a server began: at its creation, or at its last start."""
-    metadata = server["metadata"]
-    annotations = metadata.get("annotations") or {}
-    moments = map(times.parse_time, (metadata.get("creationTimestamp"), annotations.get(names.ANNOTATION_STARTED_AT)))
-    return max((moment for moment in moments if moment), default=None)
+    """When the time of a server began: at its creation, or at its last start or restart."""
+    return times.parse_time(last_start_time(server))
 
 
 def exact(seconds: int) -> str:

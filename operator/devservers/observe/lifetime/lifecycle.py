@@ -27,7 +27,7 @@ from ..times import whole_seconds
 from .holds import HoldInForce, hold_of
 from .idle import Activity, IdleTimeout, idle_stop, idle_timeout, last_activity
 from .planned_stop import Stop, with_notice
-from .starts import last_start, start_annotations
+from .starts import last_start, requested_start, start_annotations
 from .time_limits import NO_DEFAULTS, TimeLimits, time_limits
 from .working_hours import working_hours_stop
 
@@ -78,14 +78,16 @@ def decide(
     flavor: DevServerFlavor | None = None,
     defaults: FlavorLifecycle = NO_DEFAULTS,
     activity: Activity | None = None,
+    running_since: datetime | None = None,
 ) -> Decision:
     """Whether `server` is to run at `now`.
 
-    `defaults` are those of its flavor at its last start, from which time to live and limits count. Of several ends the
-    earliest counts. A deletion that is due comes before every kind of stop; the owner's suspension comes before the
-    owner's own wish. A running server gets notice of a stop that nobody has announced.
+    `defaults` are those of its flavor at its last start, from which time to live and limits count; `running_since` is
+    the operator's own record of it while a pod is asked for. Of several ends the earliest counts. A deletion that is
+    due comes before every kind of stop; the owner's suspension comes before the owner's own wish. A running server gets
+    notice of a stop that nobody has announced.
     """
-    started = last_start(server, now)
+    started = last_start(server, now, running_since)
     limits, deletes = time_limits(server, user, flavor, defaults, started), server.spec.lifecycle.on_expiry == "delete"
     stays = _stays_stopped(server, now)
     serves = server.status.pod_name is not None and server.spec.running and stays is None
@@ -117,7 +119,7 @@ def decide(
     elif due:
         return expired
     else:
-        quiet = [stop for stop in _quiet_stops(server, user, flavor, known, now) if stop is not None]
+        quiet = [stop for stop in _quiet_stops(server, user, flavor, known, started, now) if stop is not None]
         if serves:
             quiet = [with_notice(stop, server.status.planned_stop, now) for stop in quiet]
         stops = [*([expiry] if expiry is not None else []), *quiet]
@@ -161,17 +163,21 @@ def _stays_stopped(server: DevServer, now: datetime) -> str | None:
     if last.starts is not None:
         return last.reason if last.starts == start_annotations(server) else None
     # An earlier version recorded the time only.
-    started = last_start(server, now)
+    started = requested_start(server, now)
     return last.reason if started is None or started <= last.at else None
 
 
 def _quiet_stops(
-    server: DevServer, user: DevServerUser | None, flavor: DevServerFlavor | None, known: Decision, now: datetime
+    server: DevServer,
+    user: DevServerUser | None,
+    flavor: DevServerFlavor | None,
+    known: Decision,
+    started: datetime | None,
+    now: datetime,
 ) -> Iterator[Stop | None]:
     """The stops that wait until nothing happens in the server any more."""
     if known.activity is None:
         return
-    started = last_start(server, now)
     yield idle_stop(known.activity, known.idle_timeout, known.hold, started)
     hours = (user.spec.working_hours if user is not None else None) or (
         flavor.spec.working_hours if flavor is not None else None

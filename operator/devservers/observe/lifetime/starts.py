@@ -1,7 +1,7 @@
-"""When a server was started last, by the annotations that a start and a restart write.
+"""When a server was started last: by the operator's record while it runs, else by the annotations that ask for it.
 
 Invariant: a start is never before the creation of the server and never in the future, whatever the clock was that wrote
-the annotation.
+the annotation. While a pod runs, no annotation changes when it was started.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ _KEPT = 64
 """Characters of an annotation that are kept: a time has fewer."""
 
 
-def last_start(server: DevServer, now: datetime) -> datetime | None:
+def last_start(server: DevServer, now: datetime, running_since: datetime | None = None) -> datetime | None:
+    """When the pod of a running server was begun (`running_since`, the operator's record), else `requested_start`."""
+    created = server.metadata.creation_timestamp
+    if running_since is None or created is None:
+        return requested_start(server, now)
+    return max(created, min(running_since, now))
+
+
+def requested_start(server: DevServer, now: datetime) -> datetime | None:
     """The latest of creation, start and restart; a restart begins with the flavor's defaults of its time.
 
     An annotation that is ahead of `now` counts from when the operator saw it: from the first stage of the present
