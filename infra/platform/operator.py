@@ -33,6 +33,7 @@ def environment(settings: Settings, hosts: Sequence[pulumi.Input[str]] = ()) -> 
         "STORAGE_CLASS": settings.home_class,
         "QUOTA_STORAGE": settings.quota.storage,
         "QUOTA_SERVERS": str(settings.quota.servers),
+        "QUOTA_SNAPSHOTS": str(settings.quota.snapshots),
         "QUOTA_CLAIM": settings.quota.claim,
         "SHARED_CLASS": settings.shared_class,
         "QUOTA_SHARED": settings.quota.shared if settings.shared_class else "",

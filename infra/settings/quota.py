@@ -41,3 +41,5 @@ class Quota(SettingsModel):
     """Of all their claims of class `efs`, with cluster `aws`: those count here instead of under storage."""
     servers: int = Field(default=20, ge=0, le=1000, json_schema_extra=allowed("0 to 1000"))
     """Stopped ones included."""
+    snapshots: int = Field(default=5, ge=0, le=1000, json_schema_extra=allowed("0 to 1000"))
+    """Of their volumes. No amount of storage limits them: each may hold as much as a volume of the size of `claim`."""

@@ -351,6 +351,7 @@ class TestOperator:
             "DEVSERVERS_CLOSED_NETWORKS": "10.244.0.0/24,172.18.0.2/32",
             "DEVSERVERS_QUOTA_STORAGE": "500Gi",
             "DEVSERVERS_QUOTA_SERVERS": "20",
+            "DEVSERVERS_QUOTA_SNAPSHOTS": "5",
             "DEVSERVERS_QUOTA_CLAIM": "1Ti",
             "DEVSERVERS_IMAGE_SOURCES": "*,localhost/devservers",
             "DEVSERVERS_METRICS_PORT": "9090",

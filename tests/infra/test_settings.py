@@ -111,6 +111,7 @@ REFUSED = [
     (raw(quota={"storage": "500G"}), "devservers:quota.storage = 500G: not an amount of storage; allowed: "),
     (raw(quota={"claim": 0}), "devservers:quota.claim = 0: "),
     (raw(quota={"servers": -1}), "devservers:quota.servers = -1: "),
+    (raw(quota={"snapshots": 1001}), "devservers:quota.snapshots = 1001: "),
     (raw(quota={"server": 5}), "no such key; allowed: servers (nearest)"),
     (raw(registries=[]), "devservers:registries = []: "),
     (raw(registries=["https://ghcr.io"]), "devservers:registries[0] = https://ghcr.io: not a registry"),
@@ -133,7 +134,7 @@ def test_unknown_flavor_names_the_nearest_or_all() -> None:
 
 def test_default_quota_and_image_sources_are_set() -> None:
     quota = load("local", raw(), {}).quota
-    assert (quota.storage, quota.claim, quota.servers) == ("500Gi", "1Ti", 20)
+    assert (quota.storage, quota.claim, quota.servers, quota.snapshots) == ("500Gi", "1Ti", 20, 5)
     assert load("local", raw(), {}).image_sources == ("*", "localhost/devservers")
     assert load("local", raw(registries=["ghcr.io/team"]), {}).image_sources == ("ghcr.io/team", "localhost/devservers")
 

@@ -98,6 +98,12 @@ class Backup(Component):
         self.register_outputs({"vault": vault.name})
 
 
+OF_AWS_BACKUP = {"Null": {"aws:ResourceTag/aws:backup:source-resource": "false"}}
+"""The condition that AWS Backup made a snapshot: it sets this tag, and nobody else can set one that begins with aws:.
+
+AWS's managed policies for AWS Backup name it in this way (AWSBackupServiceRolePolicyForRestores)."""
+
+
 def _trust(aws: Aws) -> dict[str, Any]:
     """Who takes the role: AWS Backup, for this account only."""
     return {
@@ -111,7 +117,9 @@ def _trust(aws: Aws) -> dict[str, Any]:
 def statements(stack: str, aws: Aws, key: pulumi.Input[str]) -> list[dict[str, Any]]:
     """Rights of AWS Backup's role: what a copy of an EBS volume takes, and its end.
 
-    AWS's own AWSBackupServiceRolePolicyForBackup holds for every resource of the account that can be backed up.
+    AWS's own AWSBackupServiceRolePolicyForBackup holds for every resource of the account that can be backed up. As
+    there, tagging has no condition, because AWS Backup may tag a snapshot after it took it. So a tag of ours is not
+    enough for a deletion.
     """
     ours = {"StringEquals": {f"aws:ResourceTag/{STACK}": stack}}
     volumes, snapshots = arns.arn(aws, "ec2", "volume/*"), f"arn:aws:ec2:{aws.region}::snapshot/*"
@@ -120,7 +128,7 @@ def statements(stack: str, aws: Aws, key: pulumi.Input[str]) -> list[dict[str, A
         {"Effect": "Allow", "Action": look, "Resource": "*"},
         {"Effect": "Allow", "Action": "ec2:CreateSnapshot", "Resource": volumes, "Condition": ours},
         {"Effect": "Allow", "Action": ["ec2:CreateSnapshot", "ec2:CreateTags"], "Resource": snapshots},
-        {"Effect": "Allow", "Action": "ec2:DeleteSnapshot", "Resource": snapshots, "Condition": ours},
+        {"Effect": "Allow", "Action": "ec2:DeleteSnapshot", "Resource": snapshots, "Condition": ours | OF_AWS_BACKUP},
         {
             "Effect": "Allow",
             "Action": "backup:DescribeBackupVault",

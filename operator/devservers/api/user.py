@@ -55,7 +55,7 @@ AllowedFlavor = Annotated[
 class Quota(Model):
     """The most all servers of a person may take together.
 
-    Of storage and servers the stack has defaults; anything else is not limited unless it is set.
+    Of storage, servers and snapshots the stack has defaults; anything else is not limited unless it is set.
     """
 
     gpu: int | None = Field(default=None, ge=0, le=10000)
@@ -69,6 +69,8 @@ class Quota(Model):
         None
     )
     """Of all volume claims together, homes of deleted servers included."""
+    snapshots: int | None = Field(default=None, ge=0, le=1000)
+    """Of their volumes. Each may hold as much as the volume did, and storage doesn't count them."""
 
 
 class SshKey(Model):

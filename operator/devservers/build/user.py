@@ -54,7 +54,7 @@ from .user_setup import config_maps
 MAX_CLAIMS = 100
 """How many volume claims a person may have."""
 MAX_SNAPSHOTS = 50
-"""How many snapshots of volumes a person may have."""
+"""How many snapshots of volumes a person may have where neither the stack nor their DevServerUser says it."""
 _OTHER_SECRETS = MAX_CLAIMS + MAX_REGISTRY_LOGINS + MAX_USER_SECRETS + 16
 """Beside one host key for each server: those of kept homes, logins to registries, the user's own, and copies of the
 platform's."""
@@ -82,6 +82,7 @@ class Limits:
     claim: str | None = None
     """Of one volume claim."""
     servers: int | None = None
+    snapshots: int | None = None
     home_class: str | None = None
     """StorageClass of homes, None for the cluster's default."""
     shared_class: str | None = None
@@ -252,7 +253,7 @@ def _quota(user: DevServerUser, limits: Limits) -> dict[str, str]:
         "services.loadbalancers": "0",
         "services.nodeports": "0",
         "persistentvolumeclaims": str(MAX_CLAIMS),
-        SNAPSHOT_COUNT: str(MAX_SNAPSHOTS),
+        SNAPSHOT_COUNT: str(next(n for n in (quota.snapshots, limits.snapshots, MAX_SNAPSHOTS) if n is not None)),
         "secrets": str(_OTHER_SECRETS + (MAX_CLAIMS if servers is None else servers)),
     }
     return closed | {key: canonical(str(value)) for key, value in limited.items() if value is not None}

@@ -208,6 +208,7 @@ class Operator:
             storage=settings.quota_storage,
             claim=settings.quota_claim,
             servers=settings.quota_servers,
+            snapshots=settings.quota_snapshots,
             home_class=settings.storage_class,
             shared_class=settings.shared_class,
             shared=settings.quota_shared,

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
 
     quota_servers: int | None = Field(default=None, ge=0)
     """Servers of a person who has no quota.servers, stopped ones included; None is no limit."""
+    quota_snapshots: int | None = Field(default=None, ge=0)
+    """Snapshots of a person who has no quota.snapshots; None is build/user.py's MAX_SNAPSHOTS."""
 
     quota_claim: str | None = None
     """The most that one volume claim of anybody may ask for; None is no limit."""

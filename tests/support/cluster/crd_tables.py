@@ -108,7 +108,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "sshPublicKeys": [KEY, KEY_2],
             "sshKeys": [{"name": "laptop-2026", "key": KEY, "expires": "2027-01-01T00:00:00Z"}],
             "flavors": ["cpu-small", "gpu-small"],
-            "quota": {"gpu": 1, "cpu": "16", "memory": "64Gi", "servers": 3, "storage": "500Gi"},
+            "quota": {"gpu": 1, "cpu": "16", "memory": "64Gi", "servers": 3, "storage": "500Gi", "snapshots": 5},
             "env": [{"name": "EDITOR", "value": "vim"}],
             "secrets": [
                 {"name": "huggingface", "key": "value", "env": "HF_TOKEN"},

@@ -124,6 +124,15 @@ def test_resource_quota_has_what_the_user_sets(quota: dict[str, Any], hard: dict
     assert children(quota=quota)["ResourceQuota", "dev-user"]["spec"]["hard"] == closed | hard
 
 
+@pytest.mark.parametrize(
+    ("of_user", "of_stack", "most"), [(None, None, "50"), (None, 5, "5"), (0, 5, "0"), (7, None, "7"), (None, 0, "0")]
+)
+def test_snapshots_are_limited_by_user_else_by_stack(of_user: int | None, of_stack: int | None, most: str) -> None:
+    quota = {} if of_user is None else {"snapshots": of_user}
+    found = {each["kind"]: each for each in manifests(user(quota=quota), UID, limits=Limits(snapshots=of_stack))}
+    assert found["ResourceQuota"]["spec"]["hard"]["count/volumesnapshots.snapshot.storage.k8s.io"] == most
+
+
 def test_limit_range_gives_a_pod_without_disk_a_limit() -> None:
     (limits,) = children()["LimitRange", "dev-user"]["spec"]["limits"]
     assert limits["default"]["ephemeral-storage"] == "20Gi"

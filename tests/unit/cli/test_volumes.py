@@ -423,6 +423,26 @@ def test_snapshot_create_takes_the_default_class_of_the_driver(snapshotting: Api
     assert "the snapshot mine is not taken yet" in late
 
 
+def test_snapshot_create_says_what_all_of_them_may_hold(snapshotting: ApiServer, devctl: Run) -> None:
+    taken(snapshotting, "first", **(READY | {"restoreSize": "20Gi"}))
+    taken(snapshotting, "late")
+    snapshotting.after[("POST", SNAPSHOTS)] = lambda: taken(snapshotting, **READY)
+    said = devctl("volume", "snapshot", "create", "data", "--name", "mine").stderr
+    assert "your 3 snapshots may hold 30Gi in all, and 1 whose size is not known yet; they are paid for" in said
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        (["1Gi"], "your only snapshot may hold 1.0Gi in all; they are paid for, and no storage quota counts them"),
+        ([None], "how much your only snapshot may hold is not known yet"),
+        ([None, "0"], "your 2 snapshots may hold 0 in all, and 1 whose size is not known yet"),
+    ],
+)
+def test_sizes_in_words_never_guesses(sizes: list[str | None], says: str) -> None:
+    assert snapshots.sizes_in_words([{"status": {"restoreSize": size}} for size in sizes]).startswith(says)
+
+
 def test_snapshot_create_name_in_use_is_refused(snapshotting: ApiServer, devctl: Run) -> None:
     taken(snapshotting, **READY)
     refused = devctl("volume", "snapshot", "create", "data", "--name", "mine", code=1).stderr

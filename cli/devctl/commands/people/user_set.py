@@ -31,6 +31,7 @@ def user_set_command(
     memory: Annotated[str | None, typer.Option(help="Most memory at once, like 64Gi.")] = None,
     storage: Annotated[str | None, typer.Option(help="Most storage of all their volumes, like 500Gi.")] = None,
     servers: Annotated[str | None, typer.Option(help="Most servers, stopped ones included.")] = None,
+    snapshots: Annotated[str | None, typer.Option(help="Most snapshots of their volumes.")] = None,
     max_time: Annotated[str | None, typer.Option(help="Longest time to live of a server, like 5d.")] = None,
     max_extension: Annotated[str | None, typer.Option(help="Furthest extension of an end, like 12h.")] = None,
     max_idle_timeout: Annotated[str | None, typer.Option(help="Longest idle timeout, like 4h.")] = None,
@@ -57,7 +58,8 @@ def user_set_command(
     texts: dict[str, str | None] = {
         field: text
         for field, text in {
-            "flavors": flavors, "gpus": gpus, "cpu": cpu, "memory": memory, "storage": storage, "servers": servers,
+            "flavors": flavors, "gpus": gpus, "cpu": cpu, "memory": memory, "storage": storage,
+            "servers": servers, "snapshots": snapshots,
             "max-time": max_time, "max-extension": max_extension, "max-idle-timeout": max_idle_timeout,
             "max-hold": max_hold, "time-zone": time_zone, "email": email, "dotfiles": dotfiles,
         }.items()

@@ -45,6 +45,7 @@ def volume_snapshot_create_command(
     console.info(
         f"the snapshot {called} of {volume} is taken; `devctl volume restore {called} NEW` makes a volume of it"
     )
+    console.info(snapshots.sizes_in_words(snapshots.snapshots(context)))
 
 
 def volume_snapshot_list_command(context: Context, output: Output = None) -> None:

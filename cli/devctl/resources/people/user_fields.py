@@ -88,6 +88,7 @@ FIELDS: dict[str, UserField] = {
         UserField("memory", ("quota", "memory"), _amount),
         UserField("storage", ("quota", "storage"), _amount),
         UserField("servers", ("quota", "servers"), _count),
+        UserField("snapshots", ("quota", "snapshots"), _count),
         UserField("max-time", ("lifecycle", "maxTimeToLive"), _duration),
         UserField("max-extension", ("lifecycle", "maxExtension"), _duration),
         UserField("max-idle-timeout", ("lifecycle", "maxIdleTimeout"), _duration),

@@ -6,15 +6,17 @@ Invariant: read-only but for `take`; a snapshot is never overwritten.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from devctl.output.errors import from_api
 from devctl.resources.volumes import classes
-from devctl.resources.volumes.volume import Volume
+from devctl.resources.volumes.volume import Volume, size_text
 from devctl.validation import refusal
 from devservers_core.client.paths import SNAPSHOT_API_VERSION, SNAPSHOT_CLASSES, snapshot_path
 from devservers_core.errors import FORBIDDEN, NOT_FOUND, TIMED_OUT, ApiError, CommandError, one_line
+from devservers_core.quantity import quantity_or_zero
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -140,6 +142,17 @@ def restore_size(item: Json) -> str | None:
     """The least size of a volume that is made from a snapshot; None when it isn't known yet."""
     size = (item.get("status") or {}).get("restoreSize")
     return str(size) if size else None
+
+
+def sizes_in_words(items: Sequence[Json]) -> str:
+    """How much all snapshots may hold together, as a sentence; those whose size isn't known yet are named as such."""
+    sizes = [int(quantity_or_zero(size)) for item in items if (size := restore_size(item))]
+    unknown = len(items) - len(sizes)
+    text = f"your {len(items)} snapshots" if len(items) != 1 else "your only snapshot"
+    if not sizes:
+        return f"how much {text} may hold is not known yet"
+    more = f", and {unknown} whose size is not known yet" if unknown else ""
+    return f"{text} may hold {size_text(sum(sizes))} in all{more}; they are paid for, and no storage quota counts them"
 
 
 def _explain(error: ApiError, doing: str) -> CommandError:
