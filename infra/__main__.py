@@ -17,8 +17,8 @@ from infra import PROJECT  # noqa: E402
 from infra.local import capacity, context, networks  # noqa: E402
 from infra.local.provider import provider  # noqa: E402
 from infra.platform.stack import loopback, platform  # noqa: E402
-from infra.settings.bastion import PORT_VARIABLE  # noqa: E402
 from infra.settings.loading import load  # noqa: E402
+from infra.settings.platform.bastion import PORT_VARIABLE  # noqa: E402
 from infra.settings.problems import SettingsError  # noqa: E402
 from infra.settings.stack import AWS  # noqa: E402
 

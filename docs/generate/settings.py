@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from devservers.api.meta import Model
 from docs.generate import NOTICE, cell
 from infra.settings.aws.models import Aws
-from infra.settings.bastion import LOCAL_KEYS, Bastion
+from infra.settings.platform.bastion import LOCAL_KEYS, Bastion
 from infra.settings.problems import allowed_at, model_in
 from infra.settings.stack import Settings, User
 

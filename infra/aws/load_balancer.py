@@ -3,8 +3,8 @@
 Invariant: the one way in is SSH through this load balancer, from the networks the stack allows and no others.
 
 It is Pulumi's own, not a Service's: its name and addresses stay when the cluster's controllers come and go, and it is
-gone before the network on destroy. The pods behind it are registered by infra/platform/target_group_binding.py, with
-the bastion.
+gone before the network on destroy. The pods behind it are registered by the bastion's TargetGroupBinding
+(infra/platform/bastion).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from infra.aws.cluster.control_plane import Cluster
 from infra.aws.component import Component
 from infra.aws.network.security_group_rules import allow_egress, allow_ingress
 from infra.aws.network.vpc import Network
-from infra.platform.target_group_binding import HEALTH_PATH, HEALTH_PORT, SSH_PORT
+from infra.platform.bastion.target_group_binding import HEALTH_PATH, HEALTH_PORT, SSH_PORT
 from infra.settings.aws.models import Aws
 from infra.settings.aws.naming import MAX_LOAD_BALANCER_NAME, named
 
@@ -29,7 +29,7 @@ class Edge(Component):
     """The load balancer with target group, listener, DNS name and firewall rules."""
 
     target_group_arn: pulumi.Output[str]
-    """For infra.platform.target_group_binding.target_group_binding()."""
+    """For infra.platform.bastion.target_group_binding.target_group_binding()."""
     address: pulumi.Output[str]
     """What people type: the stack's hostname, or else the load balancer's."""
     name_servers: pulumi.Output[Sequence[str]] | None = None

@@ -33,9 +33,9 @@ from infra.aws.storage.backup import Backup
 from infra.aws.storage.registry import Registry
 from infra.aws.storage.volumes import Storage
 from infra.aws.tags import tags_of
+from infra.platform.bastion.target_group_binding import SERVICE_PORT
 from infra.platform.pools import Pool
 from infra.platform.stack import Endpoint
-from infra.platform.target_group_binding import SERVICE_PORT
 from infra.settings.aws.models import Aws
 from infra.settings.stack import Settings
 

@@ -13,9 +13,9 @@ from infra.cost import fees, resource_counter
 from infra.cost.estimate import Estimate, Line, Server
 from infra.cost.fees import HOURS, Fee
 from infra.cost.resource_counter import ResourceCounter
-from infra.settings import headroom as placeholders
 from infra.settings.aws.models import SYSTEM_POOL, Aws, PoolSettings
-from infra.settings.fast_starts import Headroom
+from infra.settings.checks import headroom as placeholders
+from infra.settings.platform.fast_starts import Headroom
 
 HOURS_A_DAY, DAYS = 8, 21
 """Of a server that somebody works on: 8 hours on each of the 21 working days of a month."""

@@ -21,8 +21,8 @@ from devservers.api.meta import Metadata
 from devservers_core.names import BASTION_NAMESPACE, GPU, KUEUE_NAMESPACE, LABEL_USER, SYSTEM_NAMESPACE
 from devservers_core.quantity import parse_quantity
 from infra.platform.pools import DISK, Pool
-from infra.settings.bastion import SIDECAR_CPU, SIDECAR_MEMORY, SIDECARS
-from infra.settings.flavors import FAKE_GPU_POOL, GPU_POOL, LOCAL_POOL
+from infra.settings.checks.flavors import FAKE_GPU_POOL, GPU_POOL, LOCAL_POOL
+from infra.settings.platform.bastion import SIDECAR_CPU, SIDECAR_MEMORY, SIDECARS
 from infra.settings.problems import Problem, SettingsError
 from infra.settings.stack import Settings
 

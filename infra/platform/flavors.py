@@ -16,7 +16,7 @@ from devservers.api.lifecycle import FlavorLifecycle
 from devservers_core.names import ANNOTATION_VERSION, GPU
 from devservers_core.version import __version__
 from infra.platform.manifest import Component, annotated
-from infra.settings.lifecycle import FlavorDefaults, with_defaults
+from infra.settings.platform.lifecycle import FlavorDefaults, with_defaults
 from infra.settings.stack import Settings
 
 CLOUD_GPU_DEFAULTS = FlavorDefaults(lifecycle=FlavorLifecycle(idle_timeout="1h", max_idle_timeout="8h"))

@@ -16,14 +16,14 @@ import pulumi
 
 from devservers.api.flavor import DevServerFlavor
 from devservers_core.names import SYSTEM_NAMESPACE
-from infra.platform import bastion
+from infra.platform.bastion import component as bastion
 from infra.platform.crds import Crds
 from infra.platform.fast_starts.component import FastStarts
 from infra.platform.flavors import Flavors, of_stack
+from infra.platform.kueue.component import Queueing
 from infra.platform.namespaces import Namespaces
 from infra.platform.operator import Operator
 from infra.platform.pools import Pool
-from infra.platform.queueing import Queueing
 from infra.platform.users import Users
 from infra.settings.stack import Settings
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.catalog import VERSIONS
-from infra.platform import kueue
+from infra.platform.kueue import installation
 
 _AWS = "https://github.com/aws/"
 _SIGS = "https://github.com/kubernetes-sigs/"
@@ -35,7 +35,7 @@ class Source:
         return plain if plain.startswith("v") else f"v{plain}"
 
 
-_KUEUE = {"managerConfig": {"controllerManagerConfigYaml": json.dumps(kueue.configuration(2))}}
+_KUEUE = {"managerConfig": {"controllerManagerConfigYaml": json.dumps(installation.configuration(2))}}
 SOURCES = (
     Source("vpc-cni", "github.com/aws/amazon-vpc-cni-k8s", "charts/aws-vpc-cni", f"{_AWS}amazon-vpc-cni-k8s"),
     Source(
@@ -56,8 +56,8 @@ SOURCES = (
 
 def pinned(source: Source) -> Iterator[str]:
     """The versions of a component that the catalog pins, each once."""
-    if source.component == kueue.RELEASE:
-        yield kueue.VERSION
+    if source.component == installation.RELEASE:
+        yield installation.VERSION
     yield from dict.fromkeys(
         each.addons[source.component] for each in VERSIONS.values() if source.component in each.addons
     )

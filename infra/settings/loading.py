@@ -18,13 +18,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from infra import PROJECT, ROOT
-from infra.settings import flavors, headroom, lifecycle_checks, problems
+from infra.settings import problems
 from infra.settings.aws import checks, ecr_images
 from infra.settings.aws.models import KEYS as AWS_KEYS
 from infra.settings.aws.models import Aws
-from infra.settings.bastion import LOCAL_KEYS
-from infra.settings.overcommit import AWS_OVERCOMMIT
+from infra.settings.checks import flavors, headroom, lifecycle
 from infra.settings.person import PersonError, person
+from infra.settings.platform.bastion import LOCAL_KEYS
+from infra.settings.platform.overcommit import AWS_OVERCOMMIT
 from infra.settings.problems import Problem, SettingsError
 from infra.settings.stack import AWS, CHART_VARIABLE, IMAGE_VARIABLES, KEYS, LOCAL, Settings
 
@@ -75,7 +76,7 @@ def load(stack: str, config: Mapping[str, str], env: Mapping[str, str], today: d
     if settings is not None and not wrong and (parsed is not None or not on_aws):
         found += flavors.problems_of(settings.users, flavors.names(parsed))
         found += headroom.problems_of(settings.fast_starts, parsed)
-        found += lifecycle_checks.problems_of(settings, parsed)
+        found += lifecycle.problems_of(settings, parsed)
     if found or settings is None:
         raise SettingsError(found)
     return settings.model_copy(update={"aws": parsed})

@@ -16,13 +16,13 @@ from devservers.api.user import UserSpec
 from devservers_core.grammar import TIME_ZONE, TIME_ZONE_MAX
 from devservers_core.names import LOCAL_IMAGES, is_reserved_user
 from infra.settings.aws.models import EFS, GP3, SYSTEM_NODE_SELECTOR, Aws
-from infra.settings.bastion import Bastion
-from infra.settings.egress import Egress
-from infra.settings.fast_starts import FastStarts
-from infra.settings.lifecycle import FlavorDefaults
 from infra.settings.model import Cpu, Image, Memory, SettingsModel, allowed
-from infra.settings.overcommit import Overcommit
-from infra.settings.quota import Quota, Registries
+from infra.settings.platform.bastion import Bastion
+from infra.settings.platform.egress import Egress
+from infra.settings.platform.fast_starts import FastStarts
+from infra.settings.platform.lifecycle import FlavorDefaults
+from infra.settings.platform.overcommit import Overcommit
+from infra.settings.platform.quota import Quota, Registries
 
 LOCAL = "local"
 AWS = "aws"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from devcluster.toolchain import need
 from devservers_core.names import SSH_POD_PORT
-from infra.settings.bastion import NODE_PORT
+from infra.settings.platform.bastion import NODE_PORT
 from tests.bench.figure import Figure, percentile
 from tests.support.node.laptop import NAMESPACE, Laptop, add, pods, read_until
 from tests.support.node.person import Platform

@@ -18,7 +18,7 @@ from tests.bench.figure import Figure
 from tests.bench.month_model import DAYS, FIRST_DAY, FORGETS_TO_STOP, SEEDS, Day, month
 
 IDLE_TIMEOUT = "1h"
-"""What flavors with GPUs of AWS stacks ship with (infra/settings/flavors.py)."""
+"""What flavors with GPUs of AWS stacks ship with (infra/settings/checks/flavors.py)."""
 SHARE_BOUND = 0.30
 MONTH_END = FIRST_DAY + timedelta(days=DAYS)
 

@@ -34,7 +34,8 @@ from infra.deploy.local.stack import LocalStack
 from infra.deploy.rollouts import RolloutError
 from infra.deploy.stack_runner import Options, PulumiError
 from infra.local.context import choose_here
-from infra.platform import bastion, crds, namespaces, operator, rbac, users
+from infra.platform import crds, namespaces, operator, rbac, users
+from infra.platform.bastion import component as bastion
 from infra.settings.loading import load
 from tests.support.cluster.client import Client, repeating
 from tests.support.cluster.harness import running_api_server, running_controllers

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.platform import target_group_binding
+from infra.platform.bastion import target_group_binding
 from infra.preview.graph import Graph
 from tests.support.infra.aws_graph import DEV, PROD, ZONES, by_name, part, recorded, settings
 

@@ -9,7 +9,9 @@ import pytest
 from devctl.commands.platform import admin
 from devservers_core import names
 from devservers_core.names import LABEL_SCRAPE
-from infra.platform import bastion, bastion_pod, target_group_binding
+from infra.platform.bastion import component as bastion
+from infra.platform.bastion import pod as bastion_pod
+from infra.platform.bastion import target_group_binding
 from infra.policy.workload_rules import LEVELS
 from infra.settings.aws.subnets import plan_subnets
 from infra.settings.loading import load

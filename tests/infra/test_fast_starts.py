@@ -20,8 +20,8 @@ from infra.platform.pools import Pool
 from infra.preview.simulation import Simulation, simulate
 from infra.preview.stackfile import read
 from infra.preview.subjects import findings_in
-from infra.settings.fast_starts import FastStarts, Headroom
 from infra.settings.loading import load
+from infra.settings.platform.fast_starts import FastStarts, Headroom
 from infra.settings.problems import SettingsError
 from infra.settings.stack import Images
 from tests.support.infra.aws_graph import DEV, settings

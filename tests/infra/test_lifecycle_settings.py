@@ -15,8 +15,8 @@ from infra.aws.cluster.pool_layout import pools_of
 from infra.platform.flavors import of_stack
 from infra.platform.operator import environment
 from infra.settings import availability
-from infra.settings.lifecycle import FlavorDefaults, with_defaults
 from infra.settings.loading import load
+from infra.settings.platform.lifecycle import FlavorDefaults, with_defaults
 from infra.settings.problems import SettingsError
 from infra.settings.stack import Settings
 from tests.support.infra.aws_graph import DEV

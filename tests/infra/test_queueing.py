@@ -17,8 +17,8 @@ from devcluster import modules
 from devservers_core.names import GPU, PRIORITIES
 from devservers_core.quantity import canonical, parse_quantity
 from infra.local.capacity import Capacity, pools
-from infra.platform import kueue, queueing
-from infra.platform.kueue_objects import cluster_queues, priority_classes, resource_flavors
+from infra.platform.kueue import component, installation
+from infra.platform.kueue.objects import cluster_queues, priority_classes, resource_flavors
 from infra.platform.pools import Pool
 from infra.settings.stack import Images, Queueing, Settings
 
@@ -131,7 +131,7 @@ class TestKueue:
     """What its chart is told."""
 
     def configuration(self, settings: Settings) -> dict[str, Any]:
-        return dict(json.loads(kueue.values(settings)["managerConfig"]["controllerManagerConfigYaml"]))
+        return dict(json.loads(installation.values(settings)["managerConfig"]["controllerManagerConfigYaml"]))
 
     def test_kueue_config_manages_queued_pods_of_user_namespaces_only(self) -> None:
         configuration = self.configuration(LOCAL)
@@ -142,7 +142,7 @@ class TestKueue:
         assert configuration["apiVersion"] == "config.kueue.x-k8s.io/v1beta2"
 
     def test_kueue_replicas_follow_the_cluster(self) -> None:
-        one, two = kueue.values(LOCAL), kueue.values(LOCAL.model_copy(update={"cluster": "aws"}))
+        one, two = installation.values(LOCAL), installation.values(LOCAL.model_copy(update={"cluster": "aws"}))
         assert one["controllerManager"]["replicas"] == 1
         assert "podDisruptionBudget" not in one["controllerManager"]
         assert two["controllerManager"]["replicas"] == 2
@@ -153,7 +153,7 @@ class TestKueue:
 
     def test_kueue_image_follows_the_stack(self) -> None:
         images = IMAGES.model_copy(update={"kueue": "registry.example.com:5000/kueue:7"})
-        manager = kueue.values(LOCAL.model_copy(update={"images": images}))["controllerManager"]["manager"]
+        manager = installation.values(LOCAL.model_copy(update={"images": images}))["controllerManager"]["manager"]
         assert manager["image"] == {
             "repository": "registry.example.com:5000/kueue",
             "tag": "7",
@@ -162,13 +162,13 @@ class TestKueue:
         assert {"requests", "limits"} == set(manager["resources"])
 
     def test_kueue_version_is_the_same_everywhere(self) -> None:
-        assert modules.KUEUE == kueue.VERSION
-        assert Images.model_fields["kueue"].default == f"registry.k8s.io/kueue/kueue:v{kueue.VERSION}"
+        assert modules.KUEUE == installation.VERSION
+        assert Images.model_fields["kueue"].default == f"registry.k8s.io/kueue/kueue:v{installation.VERSION}"
 
     def test_kueue_namespace_is_restricted_and_admits_the_api_server_only(self) -> None:
-        labels = kueue.namespace()["metadata"]["labels"]
+        labels = installation.namespace()["metadata"]["labels"]
         assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
-        deny, allow = kueue.policies()
+        deny, allow = installation.policies()
         assert deny["spec"] == {"policyTypes": ["Ingress"], "podSelector": {}}
         assert [port["port"] for rule in allow["spec"]["ingress"] for port in rule["ports"]] == [9443, 8082, 8443]
         assert "from" in allow["spec"]["ingress"][1]
@@ -179,7 +179,7 @@ class TestGate:
 
     def ask(self, *errors: str, seconds: int = 1) -> bool:
         failed = pulumi.ErrorHookArgs("urn", "", "local", "t", failed_operation="create", errors=list(errors))
-        return asyncio.run(queueing.retry_while_webhook_starts(seconds)(failed))
+        return asyncio.run(component.retry_while_webhook_starts(seconds)(failed))
 
     def test_gate_with_a_missing_webhook_retries(self) -> None:
         refused = 'Internal error occurred: failed calling webhook "mresourceflavor.kb.io": connection refused'

@@ -15,7 +15,7 @@ import yaml
 from devservers.build.user import manifests
 from devservers_core.names import LABEL_POOL
 from infra.catalog import CHARTS, FAMILIES, VERSIONS
-from infra.platform import kueue
+from infra.platform.kueue import installation
 from infra.policy.subject import at
 from infra.preview.graph import Graph, Node
 from infra.reviewed import matching, render
@@ -43,7 +43,7 @@ WORKLOADS = {"pods", "deployments", "statefulsets", "daemonsets", "replicasets",
 
 def pins() -> set[tuple[str, str]]:
     """Everything the catalog pins, with the cluster itself."""
-    found = {("eks", version) for version in VERSIONS} | {("kueue", kueue.VERSION)}
+    found = {("eks", version) for version in VERSIONS} | {("kueue", installation.VERSION)}
     found |= {(name, version) for each in VERSIONS.values() for name, version in each.addons.items()}
     return found | {(name, chart.version) for name, chart in CHARTS.items()}
 
@@ -148,7 +148,7 @@ class TestPins:
     def test_kueue_webhooks_select_the_namespaces_of_the_program(self) -> None:
         (release,) = (node for node in whole().of("Release") if node.name == "kueue")
         said = json.loads(release.inputs["values"]["managerConfig"]["controllerManagerConfigYaml"])
-        (pods,) = (hook for hook in components()["kueue", kueue.VERSION].webhooks if hook.name == "mpod.kb.io")
+        (pods,) = (hook for hook in components()["kueue", installation.VERSION].webhooks if hook.name == "mpod.kb.io")
         assert pods.namespaces == said["managedJobsNamespaceSelector"]
 
 

@@ -10,14 +10,14 @@ from pydantic import BaseModel
 
 from infra import ROOT
 from infra.settings.aws.models import KEYS as AWS_KEYS
-from infra.settings.bastion import Bastion
-from infra.settings.egress import Egress
-from infra.settings.fast_starts import FastStarts
 from infra.settings.loading import load
-from infra.settings.overcommit import Overcommit
 from infra.settings.person import user_name
+from infra.settings.platform.bastion import Bastion
+from infra.settings.platform.egress import Egress
+from infra.settings.platform.fast_starts import FastStarts
+from infra.settings.platform.overcommit import Overcommit
+from infra.settings.platform.quota import Quota
 from infra.settings.problems import SettingsError
-from infra.settings.quota import Quota
 from infra.settings.stack import KEYS, Images, Operator, Queueing, Settings
 from tests.support.infra.local_settings import ANN, IMAGES, KEY, raw
 

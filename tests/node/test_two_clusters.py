@@ -14,7 +14,7 @@ import pytest
 from devcluster.cluster import Cluster
 from devcluster.machine_setup import SYS, link_name
 from devcluster.progress import Progress
-from infra.settings.bastion import NODE_PORT
+from infra.settings.platform.bastion import NODE_PORT
 from tests.support.node.machine import Machine
 from tests.support.node.person import Platform
 from tests.support.node.wait import eventually

@@ -33,8 +33,8 @@ from infra.local import capacity, context
 from infra.local.networks import VARIABLE as NETWORK_VARIABLE
 from infra.local.networks import ClusterNetworks
 from infra.preview import stackfile
-from infra.settings.bastion import PORT_VARIABLE, Bastion
 from infra.settings.person import Person, person
+from infra.settings.platform.bastion import PORT_VARIABLE, Bastion
 from infra.settings.stack import CHART_VARIABLE, IMAGE_VARIABLES
 
 

@@ -11,7 +11,7 @@ from devservers_core.names import DEFAULT_FLAVOR
 from infra.platform.fast_starts import headroom, pre_pull
 from infra.platform.manifest import SKIP_AWAIT, Component, annotated
 from infra.platform.pools import Pool
-from infra.settings.flavors import LOCAL_POOL
+from infra.settings.checks.flavors import LOCAL_POOL
 from infra.settings.stack import Settings
 
 _NOT_AWAITED = {SKIP_AWAIT: "true"}

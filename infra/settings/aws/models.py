@@ -16,8 +16,8 @@ from devservers.api.fields import Matching
 from devservers_core.names import LABEL_POOL
 from infra.catalog import FAMILIES
 from infra.settings.aws.access import Access
-from infra.settings.lifecycle import FlavorDefaults
 from infra.settings.model import Cidr, Cidrs, SettingsModel, allowed
+from infra.settings.platform.lifecycle import FlavorDefaults
 
 GP3 = "gp3"
 """StorageClass of homes, the cluster's default."""

@@ -26,7 +26,7 @@ from bastion.accounts.render import render
 from bastion.accounts.store import Store
 from bastion.paths import Paths
 from devservers_core.types import Json
-from infra.platform.bastion_pod import CAPABILITIES
+from infra.platform.bastion.pod import CAPABILITIES
 from tests.support.cluster.harness import _die_with_parent, free_ports
 from tests.support.wait import eventually
 

@@ -18,7 +18,7 @@ from typing import Any
 from devcluster import ROOT
 from devcluster.cluster import Cluster
 from devservers_core.paths import Paths, current
-from infra.settings.bastion import NODE_PORT
+from infra.settings.platform.bastion import NODE_PORT
 from tests.support.node.machine import Machine
 from tests.support.node.wait import eventually
 

@@ -8,7 +8,7 @@ import pytest
 
 from devservers_core.names import GPU
 from infra.local.capacity import VARIABLE, Capacity, flavors, measured, pools, read
-from infra.settings.bastion import Bastion
+from infra.settings.platform.bastion import Bastion
 from infra.settings.problems import SettingsError
 from infra.settings.stack import Images, Operator, Queueing, Settings
 

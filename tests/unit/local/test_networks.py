@@ -9,8 +9,8 @@ import pytest
 from devcluster.components import Site
 from infra.deploy.local.networks import measure
 from infra.local.networks import ClusterNetworks, read
-from infra.settings.bastion import Bastion
-from infra.settings.egress import Egress
+from infra.settings.platform.bastion import Bastion
+from infra.settings.platform.egress import Egress
 from infra.settings.problems import SettingsError
 from infra.settings.stack import Images, Settings
 

@@ -10,7 +10,7 @@ from devservers.api.shipped_flavors import SHIPPED
 from devservers_core.names import GPU
 from devservers_core.quantity import parse_quantity
 from infra.local.capacity import Capacity, flavors, pools
-from infra.settings.overcommit import Overcommit, divided
+from infra.settings.platform.overcommit import Overcommit, divided
 from infra.settings.stack import Images, Settings
 
 IMAGES = Images(operator="localhost/o:1", agent="localhost/a:1", base="localhost/b:1", bastion="localhost/t:1")

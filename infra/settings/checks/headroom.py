@@ -14,8 +14,8 @@ from devservers_core.quantity import parse_quantity
 from infra.catalog import FAMILIES
 from infra.catalog.allocatable import allocatable
 from infra.settings.aws.models import Aws, PoolSettings
-from infra.settings.fast_starts import FastStarts, Headroom
-from infra.settings.flavors import LOCAL_POOL
+from infra.settings.checks.flavors import LOCAL_POOL
+from infra.settings.platform.fast_starts import FastStarts, Headroom
 from infra.settings.problems import Problem, problem
 
 _SIZES = {flavor.metadata.name: flavor.spec.resources.requests for flavor in SHIPPED}

@@ -22,10 +22,8 @@ from devservers_core.names import (
     LABEL_USER,
     SSH_POD_PORT,
 )
-from infra.platform.bastion_pod import SELECTOR, pod
-from infra.platform.manifest import SKIP_AWAIT, TIMEOUT_SECONDS, Component, annotated
-from infra.platform.namespaces import network_policy, pod_security_namespace
-from infra.platform.target_group_binding import (
+from infra.platform.bastion.pod import SELECTOR, pod
+from infra.platform.bastion.target_group_binding import (
     HEALTH_PORT,
     READINESS_GATE,
     SERVICE,
@@ -33,6 +31,8 @@ from infra.platform.target_group_binding import (
     SSH_PORT,
     target_group_binding,
 )
+from infra.platform.manifest import SKIP_AWAIT, TIMEOUT_SECONDS, Component, annotated
+from infra.platform.namespaces import network_policy, pod_security_namespace
 from infra.settings.aws.subnets import plan_subnets
 from infra.settings.stack import AWS, Settings
 

@@ -20,8 +20,8 @@ from devservers_core.names import (
     BASTION_SETTINGS,
     LABEL_APP,
 )
-from infra.platform.target_group_binding import HEALTH_PORT, SERVICE, SSH_PORT
-from infra.settings.bastion import SIDECAR_CPU, SIDECAR_MEMORY
+from infra.platform.bastion.target_group_binding import HEALTH_PORT, SERVICE, SSH_PORT
+from infra.settings.platform.bastion import SIDECAR_CPU, SIDECAR_MEMORY
 from infra.settings.stack import AWS, Settings
 
 SELECTOR = {LABEL_APP: BASTION}

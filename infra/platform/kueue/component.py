@@ -15,7 +15,7 @@ import pulumi
 from pulumi_kubernetes.helm.v3 import Release
 
 from devservers_core.names import KUEUE_NAMESPACE
-from infra.platform import kueue, kueue_objects
+from infra.platform.kueue import installation, objects
 from infra.platform.manifest import TIMEOUT_SECONDS, WAIT_FOR, Component, annotated
 from infra.platform.pools import Pool
 from infra.settings.stack import Settings
@@ -30,20 +30,20 @@ _SHORT_PAUSE_SECONDS = 0.5
 
 
 class Queueing(Component):
-    """Kueue with its namespace, then the queues of the pools (kueue_objects.py)."""
+    """Kueue with its namespace, then the queues of the pools (objects.py)."""
 
     def __init__(self, pools: Sequence[Pool], settings: Settings, opts: pulumi.ResourceOptions) -> None:
         super().__init__("queueing", opts)
-        namespace = self.add(kueue.namespace())
-        policies = [self.add(policy, [namespace]) for policy in kueue.policies()]
+        namespace = self.add(installation.namespace())
+        policies = [self.add(policy, [namespace]) for policy in installation.policies()]
         chart = settings.queueing.chart
         release = Release(
             "kueue",
-            name=kueue.RELEASE,
+            name=installation.RELEASE,
             namespace=KUEUE_NAMESPACE,
-            chart=chart or kueue.CHART,
-            version=None if chart else kueue.VERSION,
-            values=kueue.values(settings),
+            chart=chart or installation.CHART,
+            version=None if chart else installation.VERSION,
+            values=installation.values(settings),
             timeout=settings.await_seconds,
             skip_await=not settings.await_,
             # Each is kept in a Secret; that many to go back to are enough.
@@ -52,13 +52,13 @@ class Queueing(Component):
         )
         ready = pulumi.ErrorHook("kueue-answers", retry_while_webhook_starts(settings.await_seconds))
         hooks = pulumi.ResourceHookBinding(on_error=[ready])
-        flavors = [self.add(each, [release], hooks) for each in kueue_objects.resource_flavors(pools)]
-        for manifest in kueue_objects.priority_classes():
+        flavors = [self.add(each, [release], hooks) for each in objects.resource_flavors(pools)]
+        for manifest in objects.priority_classes():
             self.add(manifest, [release])
         active = {WAIT_FOR: "condition=Active", TIMEOUT_SECONDS: str(settings.await_seconds)}
-        for manifest in kueue_objects.cluster_queues(pools, settings.queueing.interactive_share):
+        for manifest in objects.cluster_queues(pools, settings.queueing.interactive_share):
             self.add(annotated(manifest, active if settings.await_ else {}), [release, *flavors])
-        self.register_outputs({"version": kueue.VERSION, "pools": [pool.name for pool in pools]})
+        self.register_outputs({"version": installation.VERSION, "pools": [pool.name for pool in pools]})
 
 
 def retry_while_webhook_starts(seconds: int) -> Callable[[pulumi.ErrorHookArgs], Coroutine[None, None, bool]]:

@@ -13,7 +13,7 @@ from devservers_core.duration import parse_duration
 from infra.catalog import FAMILIES
 from infra.settings import availability
 from infra.settings.aws.models import Aws
-from infra.settings.lifecycle import GROUPS, FlavorDefaults
+from infra.settings.platform.lifecycle import GROUPS, FlavorDefaults
 from infra.settings.problems import Problem, problem
 from infra.settings.stack import Settings
 

@@ -23,7 +23,7 @@ from devservers_core.names import (
 )
 from devservers_core.quantity import canonical, parse_quantity
 from devservers_core.types import Json
-from infra.platform.kueue import USERS_ONLY
+from infra.platform.kueue.installation import USERS_ONLY
 from infra.platform.pools import Pool
 
 _PRIORITY_DESCRIPTIONS = {

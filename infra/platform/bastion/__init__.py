@@ -1,0 +1,1 @@
+"""The bastion: its component, its pod and its registration with the load balancer."""

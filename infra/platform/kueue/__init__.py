@@ -1,0 +1,1 @@
+"""Kueue: its installation, and the queues of a stack."""
