@@ -41,9 +41,9 @@ def _completer(lister: Lister, command: tuple[str, ...]) -> Callable[[Any, str],
     return complete
 
 
-def _fixed(words: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+def _fixed(choices: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
-        return [word for word in words() if word.startswith(incomplete)]
+        return [word for word in choices() if word.startswith(incomplete)]
 
     complete.__annotations__ = {}
     return complete

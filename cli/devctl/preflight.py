@@ -68,14 +68,14 @@ def check_flavor_and_claims(
     return warnings, flavor, flavors.get(flavor)
 
 
-def missing_flavors(context: Context, wanted: list[str], allow_missing: bool) -> list[str]:
+def missing_flavors(context: Context, flavors: list[str], allow_missing: bool) -> list[str]:
     """Warnings for flavors of a user that do not exist.
 
     Raises CommandError (refused) unless ``allow_missing``.
     """
     from devservers_core.client.paths import flavor_path
 
-    requested = [name for name in wanted if name != names.ANY_FLAVOR]
+    requested = [name for name in flavors if name != names.ANY_FLAVOR]
     if not requested:
         return []
     try:
@@ -88,13 +88,13 @@ def missing_flavors(context: Context, wanted: list[str], allow_missing: bool) ->
     return [f"there is no flavor {name} yet; it can be used when there is one" for name in missing]
 
 
-def unknown_flavor(flavor: str, known: list[str], whose: str = "your") -> CommandError:
+def unknown_flavor(flavor: str, flavors: list[str], whose: str = "your") -> CommandError:
     """The refusal of a flavor that does not exist, with a similar one.
 
-    `known` are the user's flavors, or the cluster's.
+    `flavors` are the user's flavors, or the cluster's.
     """
-    similar = get_close_matches(flavor, known, 1, 0.4)
-    listed = ", ".join(sorted(known)) or "none; ask an administrator"
+    similar = get_close_matches(flavor, flavors, 1, 0.4)
+    listed = ", ".join(sorted(flavors)) or "none; ask an administrator"
     remedy = (
         f"did you mean {similar[0]}? {whose.capitalize()} flavors: {listed}"
         if similar
@@ -103,10 +103,10 @@ def unknown_flavor(flavor: str, known: list[str], whose: str = "your") -> Comman
     return validation.refusal(f"there is no flavor {flavor!r}", remedy)
 
 
-def unknown_claim(claim: str, known: list[str], namespace: str) -> CommandError:
+def unknown_claim(claim: str, claims: list[str], namespace: str) -> CommandError:
     """The refusal of a volume claim that does not exist, with the list of those that do."""
-    listed = ", ".join(sorted(known)) or "none"
-    similar = get_close_matches(claim, known, 1)
+    listed = ", ".join(sorted(claims)) or "none"
+    similar = get_close_matches(claim, claims, 1)
     remedy = f"did you mean {similar[0]}? " if similar else ""
     return validation.refusal(f"there is no volume claim {claim!r} in {namespace}", f"{remedy}known claims: {listed}")
 

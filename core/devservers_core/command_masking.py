@@ -44,44 +44,44 @@ MAX_HEADER = 6
 
 def mask(argv: Iterable[str]) -> list[str]:
     """The words with what looks like a secret replaced: `--token X`, `TOKEN=X`, `-e A=X`, `Bearer X`."""
-    words = _without_keys(list(argv))
-    return _flags([_masked(word) for word in words])
+    arguments = _without_keys(list(argv))
+    return _flags([_masked(word) for word in arguments])
 
 
-def _without_keys(words: list[str]) -> list[str]:
+def _without_keys(arguments: list[str]) -> list[str]:
     """Private keys that go over several words, or end nowhere, as one mask."""
-    found, at = [], 0
-    while at < len(words):
-        word = words[at]
-        if _BEGIN not in word or "PRIVATE KEY" not in " ".join(words[at : at + MAX_HEADER]):
-            found.append(word)
+    masked, at = [], 0
+    while at < len(arguments):
+        word = arguments[at]
+        if _BEGIN not in word or "PRIVATE KEY" not in " ".join(arguments[at : at + MAX_HEADER]):
+            masked.append(word)
             at += 1
             continue
-        found.append(word[: word.index(_BEGIN)].strip("'\"") + MASK)
-        while at < len(words) and _END not in words[at]:
+        masked.append(word[: word.index(_BEGIN)].strip("'\"") + MASK)
+        while at < len(arguments) and _END not in arguments[at]:
             at += 1
         tail = ""
-        while at < len(words):
-            rest = words[at].rpartition(_END)[2]
+        while at < len(arguments):
+            rest = arguments[at].rpartition(_END)[2]
             tail, at = rest.rpartition("KEY-----")[2].strip("'\""), at + 1
             if "KEY-----" in rest:
                 break
         if tail:
-            found.append(tail)
-    return found
+            masked.append(tail)
+    return masked
 
 
 def _masked(word: str) -> str:
     """One word: what is secret by its shape or by a name before it."""
-    text, found, at = mask_text(word), [], 0
+    text, pieces, at = mask_text(word), [], 0
     for match in _NAME.finditer(text):
         if match.start() < at or not (match[1].lower() == "value" or is_secret_name(match[1])):
             continue
         value = _VALUE.match(text, match.end())
         if value is not None:
-            found += [text[at : match.end()], value["scheme"] or "", MASK]
+            pieces += [text[at : match.end()], value["scheme"] or "", MASK]
             at = value.end()
-    text = _variables("".join([*found, text[at:]]))
+    text = _variables("".join([*pieces, text[at:]]))
     if _SPACE.search(text):  # it may be a command line itself: sh -c "tool --token X"
         parts = _SPACE.split(text)
         parts[::2] = _flags(parts[::2])
@@ -91,23 +91,23 @@ def _masked(word: str) -> str:
 
 def _variables(text: str) -> str:
     """The values of `-e NAME=VALUE` within a word that is a command line itself, with all that their quotes hold."""
-    found: list[str] = []
+    pieces: list[str] = []
     at = 0
     for match in _IN_LINE.finditer(text):
         if match.start() < at:
             continue
         rest = _REST[match[1]].match(text, match.end())
         if rest is not None and rest.end() > match.end():
-            found += [text[at : match.end()], MASK, match[1]]
+            pieces += [text[at : match.end()], MASK, match[1]]
             at = rest.end()
-    return "".join([*found, text[at:]])
+    return "".join([*pieces, text[at:]])
 
 
-def _flags(words: list[str]) -> list[str]:
+def _flags(arguments: list[str]) -> list[str]:
     """The words that follow a flag, or are part of it."""
-    found: list[str] = []
+    masked: list[str] = []
     flag, password_client = "", False
-    for word in words:
+    for word in arguments:
         before, flag = flag, ""
         password_client = password_client or _PASSWORD_CLIENT.search(word[-64:]) is not None
         if before in _VARIABLES or _ATTACHED.match(word[:512]):
@@ -120,5 +120,5 @@ def _flags(words: list[str]) -> list[str]:
             word = f"-p{MASK}"
         elif _FLAG.fullmatch(word) and (word in _VARIABLES | _ACCOUNTS | {"-k"} or is_secret_name(word.lstrip("-"))):
             flag = word
-        found.append(word)
-    return found
+        masked.append(word)
+    return masked

@@ -84,8 +84,8 @@ def headroom(queues: Mapping[str, Json], queue: str, pool: str, resource: str) -
     if own is None:
         return None
     cohort = _cohort(queues[queue])
-    members = [queues[queue]] if not cohort else [each for each in queues.values() if _cohort(each) == cohort]
-    shares = [share for each in members if (share := _share(each, pool, resource)) is not None]
+    members = [queues[queue]] if not cohort else [item for item in queues.values() if _cohort(item) == cohort]
+    shares = [share for member in members if (share := _share(member, pool, resource)) is not None]
     shared = sum((share.nominal - share.kept for share in shares), _ZERO)
     left = shared - sum((share.taken for share in shares), _ZERO)
     total = own.kept + shared
@@ -103,30 +103,37 @@ def choices(demand: Demand, queues: Mapping[str, Json]) -> dict[str, dict[str, H
     A node selector's pool says nothing about what that pool doesn't give. A pool with devices takes nobody who asks
     for none: its nodes are tainted.
     """
-    found: dict[str, dict[str, Headroom]] = {}
+    by_resource: dict[str, dict[str, Headroom]] = {}
     queue = queues.get(demand.queue)
     asked = [name for name, needed in demand.requests.items() if needed]
-    devices = {str(each.get("name")) for _, quotas in _quotas(queue) for each in quotas if "/" in str(each.get("name"))}
+    devices = {
+        str(quota.get("name")) for _, quotas in _quotas(queue) for quota in quotas if "/" in str(quota.get("name"))
+    }
     wants_devices = not devices.isdisjoint(asked)
     for resource in sorted(asked, key=lambda name: ("/" not in name, name)):
         pools = {
             pool: room
             for pool, quotas in _quotas(queue)
-            if any(each.get("name") == resource for each in quotas)
+            if any(quota.get("name") == resource for quota in quotas)
             and (room := headroom(queues, demand.queue, pool, resource)) is not None
             and (pool == demand.pool or wants_devices or not _gives(devices, pool, demand.queue, queues))
         }
         if pools:
-            found[resource] = {demand.pool: pools[demand.pool]} if demand.pool in pools else pools
-    return found
+            by_resource[resource] = {demand.pool: pools[demand.pool]} if demand.pool in pools else pools
+    return by_resource
 
 
-def possible(demand: Demand, found: Choices) -> dict[str, dict[str, Headroom]]:
+def possible(demand: Demand, by_resource: Choices) -> dict[str, dict[str, Headroom]]:
     """Of the choices those in pools that could ever hold all that is asked of them."""
     small = {
-        pool for name, pools in found.items() for pool, room in pools.items() if room.total < demand.requests[name]
+        pool
+        for name, pools in by_resource.items()
+        for pool, room in pools.items()
+        if room.total < demand.requests[name]
     }
-    return {name: {pool: room for pool, room in pools.items() if pool not in small} for name, pools in found.items()}
+    return {
+        name: {pool: room for pool, room in pools.items() if pool not in small} for name, pools in by_resource.items()
+    }
 
 
 def servers(demand: Demand, queues: Mapping[str, Json]) -> tuple[int, int] | None:
@@ -134,12 +141,18 @@ def servers(demand: Demand, queues: Mapping[str, Json]) -> tuple[int, int] | Non
 
     None when the queue counts nothing they need.
     """
-    found = possible(demand, choices(demand, queues))
-    if not found:
+    by_resource = possible(demand, choices(demand, queues))
+    if not by_resource:
         return None
     return (
-        min(sum(int(room.free // demand.requests[name]) for room in pools.values()) for name, pools in found.items()),
-        min(sum(int(room.total // demand.requests[name]) for room in pools.values()) for name, pools in found.items()),
+        min(
+            sum(int(room.free // demand.requests[name]) for room in pools.values())
+            for name, pools in by_resource.items()
+        ),
+        min(
+            sum(int(room.total // demand.requests[name]) for room in pools.values())
+            for name, pools in by_resource.items()
+        ),
     )
 
 
@@ -148,11 +161,11 @@ def excess(demand: Demand, queues: Mapping[str, Json]) -> str | None:
 
     None when there is no such thing.
     """
-    found = choices(demand, queues)
-    impossible = [name for name, pools in possible(demand, found).items() if not pools]
-    alone = [name for name in impossible if all(r.total < demand.requests[name] for r in found[name].values())]
+    by_resource = choices(demand, queues)
+    impossible = [name for name, pools in possible(demand, by_resource).items() if not pools]
+    alone = [name for name in impossible if all(r.total < demand.requests[name] for r in by_resource[name].values())]
     parts = (
-        f"{amount_text(name, demand.requests[name])}, and the whole quota is {_totals(name, found[name])}"
+        f"{amount_text(name, demand.requests[name])}, and the whole quota is {_totals(name, by_resource[name])}"
         for name in alone or impossible
     )
     return "; and ".join(parts) or None
@@ -166,7 +179,7 @@ def suggest_flavor(demand: Demand, others: Mapping[str, Demand], queues: Mapping
 
     def distance(name: str) -> tuple[bool, Decimal, Decimal, str]:
         other = others[name]
-        devices = sum((apart(other, each) for each in demand.devices | other.devices), _ZERO)
+        devices = sum((apart(other, device) for device in demand.devices | other.devices), _ZERO)
         return demand.pool != other.pool, devices, apart(other, "cpu"), name
 
     fitting = (name for name, other in others.items() if (count := servers(other, queues)) is not None and count[1])
@@ -215,14 +228,14 @@ def _quotas(queue: Json | None) -> Iterator[tuple[str, Iterable[Json]]]:
 
 
 def _share(queue: Json | None, pool: str, resource: str) -> _Share | None:
-    quota = next((each for name, quotas in _quotas(queue) if name == pool
-                  for each in quotas if each.get("name") == resource), None)  # fmt: skip
+    quota = next((item for name, quotas in _quotas(queue) if name == pool
+                  for item in quotas if item.get("name") == resource), None)  # fmt: skip
     if queue is None or quota is None:
         return None
     nominal = quantity_or_zero(quota.get("nominalQuota") or 0)
     lending, borrowing = quota.get("lendingLimit"), quota.get("borrowingLimit")
     kept = max(_ZERO, nominal - quantity_or_zero(lending)) if lending is not None else _ZERO
     reserved = (queue.get("status") or {}).get("flavorsReservation") or ()
-    used = next((quantity_or_zero(each.get("total") or 0) for usage in reserved if usage.get("name") == pool
-                 for each in usage.get("resources") or () if each.get("name") == resource), _ZERO)  # fmt: skip
+    used = next((quantity_or_zero(item.get("total") or 0) for usage in reserved if usage.get("name") == pool
+                 for item in usage.get("resources") or () if item.get("name") == resource), _ZERO)  # fmt: skip
     return _Share(nominal, kept, quantity_or_zero(borrowing) if borrowing is not None else None, used)

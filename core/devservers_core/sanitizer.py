@@ -23,7 +23,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _ASKING = re.compile(r"\x1b\[(?:.*[cintxy]|[>=].*|.*[$*].)", re.DOTALL)
-_ESCAPES = frozenset("\x1b" + each for each in "78=>DEHM")
+_ESCAPES = frozenset("\x1b" + character for character in "78=>DEHM")
 _CHARACTERS = re.compile(r"\x1b[()*+][0AB]")
 MAX_HELD = 4096
 """Characters of a sequence that is not whole yet."""
@@ -41,15 +41,15 @@ class TerminalSanitizer:
         A sequence that it leaves open waits for the next one.
         """
         text, self._held, shown = self._held + piece, "", []
-        for found in _TOKEN.finditer(text):
-            token = found[0]
-            if (found["part"] is not None or found["open"] is not None) and len(token) < MAX_HELD:
+        for match in _TOKEN.finditer(text):
+            token = match[0]
+            if (match["part"] is not None or match["open"] is not None) and len(token) < MAX_HELD:
                 self._held = token
             elif (
-                found["text"]
-                or found["kept"]
-                or (found["csi"] and not _ASKING.fullmatch(token))
-                or (found["escape"] and (token in _ESCAPES or _CHARACTERS.fullmatch(token)))
+                match["text"]
+                or match["kept"]
+                or (match["csi"] and not _ASKING.fullmatch(token))
+                or (match["escape"] and (token in _ESCAPES or _CHARACTERS.fullmatch(token)))
             ):
                 shown.append(token)
         return "".join(shown)

@@ -86,28 +86,28 @@ def host_certificate_serves(
 ) -> bool:
     """Whether a host certificate is this CA's, for this key and these names, and far enough from its end."""
     try:
-        found = read(line)
+        certificate = read(line)
     except InvalidCertificateError:
         return False
     return (
-        found.type is CertificateType.HOST
-        and found.signed_by == ca
-        and found.key == key
-        and found.principals == tuple(names)
-        and found.valid_after <= now.timestamp() < found.valid_before - HOST_RENEWAL.total_seconds()
-        and verify(_raw(ca), found.signature, found.message)
+        certificate.type is CertificateType.HOST
+        and certificate.signed_by == ca
+        and certificate.key == key
+        and certificate.principals == tuple(names)
+        and certificate.valid_after <= now.timestamp() < certificate.valid_before - HOST_RENEWAL.total_seconds()
+        and verify(_raw(ca), certificate.signature, certificate.message)
     )
 
 
 def read(line: str) -> Certificate:
     """The certificate of a line, its signature unverified. Raises InvalidCertificateError."""
-    words = line.split()
+    fields = line.split()
     try:
-        blob = base64.b64decode(words[1], validate=True) if len(words) > 1 and words[0] == KIND else b""
+        blob = base64.b64decode(fields[1], validate=True) if len(fields) > 1 and fields[0] == KIND else b""
         at = _Reader(blob)
         kind, _nonce, raw = at.string(), at.string(), at.string()
         _serial, type_, _key_id = at.number(8), CertificateType(at.number(4)), at.string()
-        principals = tuple(each.decode() for each in _strings(at.string()))
+        principals = tuple(principal.decode() for principal in _strings(at.string()))
         after, before = at.number(8), at.number(8)
         _options, _extensions, _reserved = at.string(), at.string(), at.string()
         signed_by = parse(f"ssh-ed25519 {base64.b64encode(at.string()).decode()}")
@@ -129,7 +129,7 @@ def _signed(
     validity: tuple[datetime, datetime],
     extensions: Sequence[str],
 ) -> str:
-    after, before = (int(each.timestamp()) for each in validity)
+    after, before = (int(time.timestamp()) for time in validity)
     message = b"".join(
         (
             _string(KIND.encode()),
@@ -137,10 +137,10 @@ def _signed(
             _string(_raw(key)),
             struct.pack(">QI", secrets.randbits(63), type_),
             _string(key_id.encode()),
-            _string(b"".join(_string(each.encode()) for each in principals)),
+            _string(b"".join(_string(principal.encode()) for principal in principals)),
             struct.pack(">QQ", after, before),
             _string(b""),
-            _string(b"".join(_string(each.encode()) + _string(b"") for each in extensions)),
+            _string(b"".join(_string(extension.encode()) + _string(b"") for extension in extensions)),
             _string(b""),
             _string(base64.b64decode(ca.public.body)),
         )
@@ -166,10 +166,10 @@ def _string(value: bytes) -> bytes:
 
 
 def _strings(value: bytes) -> list[bytes]:
-    at, found = _Reader(value), []
+    at, strings = _Reader(value), []
     while at.position < len(value):
-        found.append(at.string())
-    return found
+        strings.append(at.string())
+    return strings
 
 
 class _Reader:

@@ -97,12 +97,12 @@ def _fields(blob: bytes) -> list[bytes]:
 
     Nothing when they don't fill it exactly.
     """
-    found, at = [], 0
+    fields, at = [], 0
     while at < len(blob):
         size = int.from_bytes(blob[at : at + 4], "big")
         end = at + 4 + size
         if len(blob) < at + 4 or end > len(blob):
             return []
-        found.append(blob[at + 4 : end])
+        fields.append(blob[at + 4 : end])
         at = end
-    return found
+    return fields

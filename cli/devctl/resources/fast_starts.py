@@ -16,12 +16,12 @@ def headroom(context: Context) -> list[Json]:
     """Placeholders by pool and flavor; [] where there are none or they are not visible."""
     return [
         {
-            "pool": _label(each, names.LABEL_POOL),
-            "flavor": _label(each, names.LABEL_HEADROOM),
-            "ready": (each.get("status") or {}).get("readyReplicas", 0),
-            "wanted": (each.get("spec") or {}).get("replicas", 1),
+            "pool": _label(deployment, names.LABEL_POOL),
+            "flavor": _label(deployment, names.LABEL_HEADROOM),
+            "ready": (deployment.get("status") or {}).get("readyReplicas", 0),
+            "wanted": (deployment.get("spec") or {}).get("replicas", 1),
         }
-        for each in _labelled(context, "deployments", names.LABEL_HEADROOM)
+        for deployment in _labelled(context, "deployments", names.LABEL_HEADROOM)
     ]
 
 
@@ -29,12 +29,12 @@ def pulled_images(context: Context) -> list[Json]:
     """Pre-pulls by pool, with nodes; [] where there are none or they are not visible."""
     return [
         {
-            "pool": _label(each, names.LABEL_POOL),
-            "images": _images(each),
-            "nodesReady": (each.get("status") or {}).get("numberReady", 0),
-            "nodes": (each.get("status") or {}).get("desiredNumberScheduled", 0),
+            "pool": _label(daemon_set, names.LABEL_POOL),
+            "images": _images(daemon_set),
+            "nodesReady": (daemon_set.get("status") or {}).get("numberReady", 0),
+            "nodes": (daemon_set.get("status") or {}).get("desiredNumberScheduled", 0),
         }
-        for each in _labelled(context, "daemonsets", names.LABEL_PRE_PULL)
+        for daemon_set in _labelled(context, "daemonsets", names.LABEL_PRE_PULL)
     ]
 
 
@@ -61,14 +61,14 @@ def _labelled(context: Context, kind: str, label: str) -> list[Json]:
         items = context.kube.get(path, labelSelector=label).get("items") or []
     except ApiError:
         return []
-    return sorted((each for each in items if _label(each, label)), key=lambda each: str(each["metadata"]["name"]))
+    return sorted((item for item in items if _label(item, label)), key=lambda item: str(item["metadata"]["name"]))
 
 
-def _label(each: Json, label: str) -> str:
-    return str((each["metadata"].get("labels") or {}).get(label, ""))
+def _label(item: Json, label: str) -> str:
+    return str((item["metadata"].get("labels") or {}).get(label, ""))
 
 
 def _images(daemon_set: Json) -> list[str]:
     pod = daemon_set["spec"]["template"]["spec"]
     containers = [*(pod.get("initContainers") or []), *pod["containers"]]
-    return list(dict.fromkeys(str(each["image"]) for each in containers))
+    return list(dict.fromkeys(str(container["image"]) for container in containers))

@@ -43,9 +43,9 @@ def is_deleting(claim: Json) -> bool:
     return bool((claim.get("metadata") or {}).get("deletionTimestamp"))
 
 
-def compare_sizes(one: str, other: str) -> int:
+def compare_sizes(size: str, other: str) -> int:
     """-1, 0 or 1 as the first size is less than, equal to or greater than the other."""
-    first, second = parse_quantity(one), parse_quantity(other)
+    first, second = parse_quantity(size), parse_quantity(other)
     return (first > second) - (first < second)
 
 

@@ -41,7 +41,9 @@ def changed(current: Iterable[Json], given: Iterable[Json], removed: Iterable[st
 
 def same(some: Iterable[Json], others: Iterable[Json]) -> bool:
     """Whether two lists say the same; the API fills in the key where none was given."""
-    first, second = ([{"key": DEFAULT_SECRET_KEY, **reference} for reference in each] for each in (some, others))
+    first, second = (
+        [{"key": DEFAULT_SECRET_KEY, **reference} for reference in references] for references in (some, others)
+    )
     return first == second
 
 

@@ -115,14 +115,14 @@ class Bastion:
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}", "make it writable") from None
 
-    def ssh(self, *words: str, log: str = "") -> list[str]:
-        """The command line of ssh to the bastion; `words` are options before its name.
+    def ssh(self, *arguments: str, log: str = "") -> list[str]:
+        """The command line of ssh to the bastion; `arguments` are options before its name.
 
         With `log` its own messages go into that file. "Connection to HOST closed." is none that anybody needs.
         """
         # transport.py tries again itself where that may help, so one try may have all the time there is.
         options = {**self.options(), "LogLevel": "ERROR", "ConnectTimeout": "6", "ConnectionAttempts": "1"}
-        return [*ssh_program(), *log_flags(log), *option_flags(options), *words, "--", ALIAS]
+        return [*ssh_program(), *log_flags(log), *option_flags(options), *arguments, "--", ALIAS]
 
     def server_command(self, server: str, log: str = "") -> list[str]:
         """The command line of ssh to a server, without a configuration file.

@@ -34,10 +34,10 @@ def connect(context: Context, name: str, rest: list[str]) -> int:
 
         bastion.trust()
         server = validation.server_name(name)
-        words = [name + HOST_SUFFIX, *rest]
+        arguments = [name + HOST_SUFFIX, *rest]
         if transport.wants_messages(rest):
-            return process.exec_([*bastion.server_command(server), *words])
-        return transport.run(bastion, lambda log: [*bastion.server_command(server, log), *words], server)
+            return process.exec_([*bastion.server_command(server), *arguments])
+        return transport.run(bastion, lambda log: [*bastion.server_command(server, log), *arguments], server)
     binary = shutil.which("ssh", path=context.environ.get("PATH"))
     if not binary:
         raise CommandError(

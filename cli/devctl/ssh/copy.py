@@ -79,15 +79,17 @@ def copy(context: Context, sources: Sequence[Place], target: Place, *, recursive
     program = shutil.which("scp", path=context.environ.get("PATH"))
     if not program:
         raise CommandError("there is no scp program on this machine", "install OpenSSH's client", TRANSPORT)
-    words = [*(["-r"] if recursive else []), "--", *(place.argument for place in (*sources, target))]
+    arguments = [*(["-r"] if recursive else []), "--", *(place.argument for place in (*sources, target))]
     bastion = bastion_settings.configured(context.config)
     if bastion:
         bastion.trust()
         # scp has no -E: the messages that say why there is no connection are those of the ssh in ProxyCommand.
         return transport.run(
-            bastion, lambda log: [program, *bastion.server_command(name, log)[1 + len(log_flags(log)) :], *words], name
+            bastion,
+            lambda log: [program, *bastion.server_command(name, log)[1 + len(log_flags(log)) :], *arguments],
+            name,
         )
     server = pods.with_ssh(context, name)
     options = option_flags(direct.ssh_options(context, str(server["metadata"]["name"])))
     context.kube.close()
-    return process.wait_child(subprocess.Popen([program, *options, *words]))
+    return process.wait_child(subprocess.Popen([program, *options, *arguments]))

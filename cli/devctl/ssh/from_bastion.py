@@ -47,13 +47,13 @@ def connect(context: Context, name: str, rest: list[str]) -> int:
     name = str(server["metadata"]["name"])
     assert context.broker is not None
     private, certificate = _request_certificate(context.broker)
-    known = _memory_file("known_hosts", f"{name} {known_hosts.host_key(server)}\n".encode())
+    known_hosts_file = _memory_file("known_hosts", f"{name} {known_hosts.host_key(server)}\n".encode())
     options = {
         "User": names.LOGIN,
         "HostName": host(context, name),
         "Port": str(names.SSH_PORT),
         "HostKeyAlias": name,
-        "UserKnownHostsFile": known,
+        "UserKnownHostsFile": known_hosts_file,
         "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes",
         "CheckHostIP": "no",

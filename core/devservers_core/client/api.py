@@ -102,8 +102,8 @@ class ApiClient:
             except (OSError, HTTPException) as error:
                 self.close()
                 raise self._unreachable(error, maybe_applied=method not in SAFE_METHODS) from None
-        found = json.loads(data) if data else {}
-        return found if isinstance(found, dict) else {}
+        answer = json.loads(data) if data else {}
+        return answer if isinstance(answer, dict) else {}
 
     def lines(self, path: str, query: Mapping[str, str], timeout: float | None) -> Iterator[bytes]:
         """GET a stream line by line (logs, watches); the connection ends with the stream.
@@ -233,7 +233,7 @@ class ApiClient:
         proxy = None
         # Most people have no proxy to load code for.
         if self.target.tokens is None and (
-            self.target.cluster.get("proxy-url") or any(self._environ.get(each) for each in PROXY_VARIABLES)
+            self.target.cluster.get("proxy-url") or any(self._environ.get(variable) for variable in PROXY_VARIABLES)
         ):
             from devservers_core.client.proxy import proxy_for
 

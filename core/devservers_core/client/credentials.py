@@ -81,26 +81,26 @@ def _load_pair(settings: ssl.SSLContext, certificate: str, key: str) -> None:
 def headers(target: Target) -> list[tuple[str, str]]:
     """Static identity headers: bearer token (read anew from a token file) or password, and impersonation."""
     user = target.user
-    found: list[tuple[str, str]] = []
+    fields: list[tuple[str, str]] = []
     if user.get("tokenFile"):
         try:
-            found.append(("Authorization", "Bearer " + Path(user["tokenFile"]).read_text().strip()))
+            fields.append(("Authorization", "Bearer " + Path(user["tokenFile"]).read_text().strip()))
         except OSError as error:
             raise CommandError(f"the token cannot be read: {error}", "log in again", FORBIDDEN) from None
     elif user.get("token"):
-        found.append(("Authorization", f"Bearer {user['token']}"))
+        fields.append(("Authorization", f"Bearer {user['token']}"))
     elif user.get("username"):
         pair = f"{user['username']}:{user.get('password') or ''}"
-        found.append(("Authorization", "Basic " + base64.b64encode(pair.encode()).decode()))
+        fields.append(("Authorization", "Basic " + base64.b64encode(pair.encode()).decode()))
     if user.get("as"):
-        found.append(("Impersonate-User", str(user["as"])))
+        fields.append(("Impersonate-User", str(user["as"])))
     if user.get("as-uid"):
-        found.append(("Impersonate-Uid", str(user["as-uid"])))
-    found += [("Impersonate-Group", str(group)) for group in user.get("as-groups") or []]
+        fields.append(("Impersonate-Uid", str(user["as-uid"])))
+    fields += [("Impersonate-Group", str(group)) for group in user.get("as-groups") or []]
     for key, given in (user.get("as-user-extra") or {}).items():
         # A key may hold what no header's name may, such as a slash.
-        found += [(f"Impersonate-Extra-{quote(str(key).lower(), safe='')}", str(value)) for value in given or []]
-    return found
+        fields += [(f"Impersonate-Extra-{quote(str(key).lower(), safe='')}", str(value)) for value in given or []]
+    return fields
 
 
 @dataclass(frozen=True)
@@ -171,17 +171,17 @@ def run_plugin(target: Target, environ: Mapping[str, str], interactive: bool) ->
 def _for_plugin(cluster: Mapping[str, Any]) -> Json:
     """A cluster's entry as the plugin protocol wants it: the CA as data, and the plugin's own settings as `config`."""
     keys = ("server", "certificate-authority-data", "tls-server-name", "insecure-skip-tls-verify", "proxy-url")
-    found = {key: cluster[key] for key in keys if cluster.get(key)}
+    settings = {key: cluster[key] for key in keys if cluster.get(key)}
     path = cluster.get("certificate-authority")
-    if path and "certificate-authority-data" not in found:
+    if path and "certificate-authority-data" not in settings:
         try:
-            found["certificate-authority-data"] = base64.b64encode(Path(path).read_bytes()).decode()
+            settings["certificate-authority-data"] = base64.b64encode(Path(path).read_bytes()).decode()
         except OSError as error:
             raise CommandError(f"{path} cannot be read: {error.strerror}", "correct the kubeconfig", USAGE) from None
     for extension in cluster.get("extensions") or []:
         if extension.get("name") == "client.authentication.k8s.io/exec":
-            found["config"] = extension.get("extension")
-    return found
+            settings["config"] = extension.get("extension")
+    return settings
 
 
 def _credential(status: Mapping[str, Any]) -> Credential:

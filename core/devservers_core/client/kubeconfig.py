@@ -80,7 +80,7 @@ def load(
 
 def files(text: str) -> list[Path]:
     """The kubeconfig files of a list as in $KUBECONFIG."""
-    return [Path(each).expanduser() for each in text.split(os.pathsep) if each]
+    return [Path(path).expanduser() for path in text.split(os.pathsep) if path]
 
 
 def in_cluster(environ: Mapping[str, str]) -> Target:
@@ -141,12 +141,14 @@ def _absolute(entry: Json, folder: Path) -> Json:
 def select(merged: Json, context: str | None, source: str) -> Target:
     """One context out of a merged kubeconfig; the current one when `context` is None."""
     name = context or merged["current-context"]
-    known = ", ".join(merged["contexts"]) or "none"
+    contexts = ", ".join(merged["contexts"]) or "none"
     if not name:
-        raise CommandError(f"kubeconfig {source} has no current context", f"name one of its contexts: {known}", USAGE)
+        raise CommandError(
+            f"kubeconfig {source} has no current context", f"name one of its contexts: {contexts}", USAGE
+        )
     if name not in merged["contexts"]:
         near = get_close_matches(name, merged["contexts"], 1)
-        remedy = f"did you mean {near[0]}? Known are: {known}" if near else f"known are: {known}"
+        remedy = f"did you mean {near[0]}? Known are: {contexts}" if near else f"known are: {contexts}"
         raise CommandError(f"there is no context {name!r} in kubeconfig {source}", remedy, USAGE)
     chosen = merged["contexts"][name]
     cluster = merged["clusters"].get(chosen.get("cluster"))

@@ -74,14 +74,14 @@ def proxy_for(server: str, cluster: Mapping[str, Any], environ: Mapping[str, str
         return _parse(str(cluster["proxy-url"]), "proxy-url of the kubeconfig")
     url = urlsplit(server)
     name = "HTTP_PROXY" if url.scheme == "http" else "HTTPS_PROXY"
-    found = next((each for each in (name, name.lower()) if environ.get(each)), None)
-    if found is None:
+    variable = next((spelling for spelling in (name, name.lower()) if environ.get(spelling)), None)
+    if variable is None:
         return None
     host = (url.hostname or "").rstrip(".").lower()
     excluded = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
     if _is_loopback(host) or _excludes(excluded, host, url.port or (80 if url.scheme == "http" else 443)):
         return None
-    return _parse(environ[found], found)
+    return _parse(environ[variable], variable)
 
 
 def _parse(text: str, source: str) -> Proxy:
@@ -124,7 +124,7 @@ def _excludes(no_proxy: str, host: str, port: int) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         address = None
-    for entry in (each.strip().lower() for each in no_proxy.split(",")):
+    for entry in (item.strip().lower() for item in no_proxy.split(",")):
         if entry == "*":
             return True
         if "/" in entry:

@@ -122,11 +122,11 @@ class Channels:
             self._take(data)
             if len(self._arrived) > 64:
                 break
-        found = list(self._arrived)
+        messages = list(self._arrived)
         self._arrived.clear()
-        if not found and self._closed:
+        if not messages and self._closed:
             raise self._closed
-        return found
+        return messages
 
     @property
     def pending(self) -> bool:

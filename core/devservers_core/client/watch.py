@@ -79,18 +79,18 @@ class Reflector(threading.Thread):
 
     def _list(self) -> str:
         """Replaces everything; the version to watch from."""
-        found: dict[tuple[str, str], Json] = {}
+        objects: dict[tuple[str, str], Json] = {}
         query = {"limit": PAGE}
         while True:
             page = self._client.get(self._path, **query)
             items = page["items"] or []  # a list of metadata says null for none
-            found |= {_key(item): self._keep(item) for item in items}
+            objects |= {_key(item): self._keep(item) for item in items}
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 break
             query["continue"] = metadata["continue"]
         with self._lock:
-            self._objects = found
+            self._objects = objects
         self.synced = True
         self._heard()
         self._changed(True)

@@ -109,11 +109,11 @@ def parse_request(line: bytes) -> tuple[str, dict[str, Any]]:
     if not isinstance(fields, dict):
         raise ProtocolError("not a request")
     names = {*SESSION_EVENTS.get(event, ()), *SUPERVISOR_EVENTS.get(event, ()), *UNANSWERED.get(event, ())}
-    found = {name: value for name, value in fields.items() if name in names and value is not None}
-    for name, value in found.items():
+    values = {name: value for name, value in fields.items() if name in names and value is not None}
+    for name, value in values.items():
         if not _fits(name, value):
             raise ProtocolError(f"{name} of {event} has a value of the wrong type")
-    return event, found
+    return event, values
 
 
 def accepted(session: str | None = None, record: bool | None = None) -> dict[str, object]:

@@ -76,14 +76,14 @@ class TokenRequest:
 
     def parse_answer(self, message: Json) -> TokenAnswer:
         """The token. Raises ProtocolError."""
-        found = {attribute: _text(message, name) for name, attribute in _TOKEN_FIELDS.items()}
+        values = {attribute: _text(message, name) for name, attribute in _TOKEN_FIELDS.items()}
         try:
-            aware = datetime.fromisoformat(found["expires_at"]).tzinfo is not None
+            aware = datetime.fromisoformat(values["expires_at"]).tzinfo is not None
         except ValueError:
             aware = False
         if not aware:
             raise ProtocolError("expiresAt is not a time with its zone")
-        return TokenAnswer(**found)
+        return TokenAnswer(**values)
 
 
 @dataclass(frozen=True)

@@ -54,4 +54,4 @@ def volumes(secrets: Sequence[SecretReference]) -> list[Json]:
 
 def mounts(secrets: Sequence[SecretReference]) -> list[Json]:
     """The mount of that volume."""
-    return [{"name": each["name"], "mountPath": SECRETS_PATH, "readOnly": True} for each in volumes(secrets)]
+    return [{"name": volume["name"], "mountPath": SECRETS_PATH, "readOnly": True} for volume in volumes(secrets)]

@@ -86,11 +86,11 @@ class AgentPlan:
         )
 
 
-def _apart(one: datetime | None, other: datetime | None) -> bool:
+def _apart(time: datetime | None, other: datetime | None) -> bool:
     """Whether two times differ by more than the clocks' rounding."""
-    if one is None or other is None:
-        return one is not other
-    return abs(one - other) > _ROUNDING
+    if time is None or other is None:
+        return time is not other
+    return abs(time - other) > _ROUNDING
 
 
 _ROUNDING = timedelta(seconds=10)

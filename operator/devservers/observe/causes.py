@@ -130,8 +130,8 @@ def missing_secret(text: str, own: Collection[str]) -> str | None:
 
     `own` are the secrets that the server's own spec refers to; any other is of the person's set-up.
     """
-    match, found = _SECRET.search(text), _SECRET_KEY.search(text)
-    key = (found[1] or found[2]) if found else ""
+    match, key_match = _SECRET.search(text), _SECRET_KEY.search(text)
+    key = (key_match[1] or key_match[2]) if key_match else ""
     if not match:
         # For a file the kubelet names the key alone.
         advice = "`devctl secret list` shows what there is, `devctl secret set NAME KEY` adds it."

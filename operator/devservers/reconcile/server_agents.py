@@ -104,17 +104,17 @@ class ServerAgents:
         else:
             self._answers.pop(server.key, None)
         for wish in open_wishes(wishes, tuple(answers), recorded):
-            made = decide_wish(
+            wish_decision = decide_wish(
                 wish, server, decision, extend_most(decision), hold_most(server, user, flavor), self._now()
             )
-            answers[wish.id] = made.answer
-            if made.patch is None:
+            answers[wish.id] = wish_decision.answer
+            if wish_decision.patch is None:
                 continue
             if wish.kind != "release" and not self._may_grant(server.key):
                 answers[wish.id] = WishAnswer(wish.id, False, "Too many at once: ask again in half a minute.")
                 continue
             try:
-                self._lister.put(await self._client.patch(_patch(raw, made.patch)))
+                self._lister.put(await self._client.patch(_patch(raw, wish_decision.patch)))
             except ApiError as error:
                 del answers[wish.id]
                 if not error.refused or error.conflict:

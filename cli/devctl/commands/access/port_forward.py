@@ -40,10 +40,10 @@ def port_forward_command(
         )
     name = name.removesuffix(HOST_SUFFIX)
     forwards = [forward.parse_ports(text) for text in ports]
-    if len({each.local for each in forwards}) < len(forwards):
+    if len({mapping.local for mapping in forwards}) < len(forwards):
         raise CommandError("two forwards have the same port of this machine", "give each its own: LOCAL:REMOTE", USAGE)
-    for each in forwards:
-        forward.check_free(name, each)
-    for each in forwards:
-        console.info(f"{forward.LOOPBACK}:{each.local} leads to port {each.remote} of {name}; Ctrl-C ends it")
+    for mapping in forwards:
+        forward.check_free(name, mapping)
+    for mapping in forwards:
+        console.info(f"{forward.LOOPBACK}:{mapping.local} leads to port {mapping.remote} of {name}; Ctrl-C ends it")
     return connect.connect(context, name, forward.ssh_arguments(forwards))

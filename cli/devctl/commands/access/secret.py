@@ -147,13 +147,13 @@ def _join(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def _from_files(context: Context, words: list[str]) -> dict[str, bytes]:
+def _from_files(context: Context, arguments: list[str]) -> dict[str, bytes]:
     if context.broker:
         raise CommandError(
             "the bastion has no file of yours", "send it: `devctl secret set NAME KEY < FILE`, one key each", USAGE
         )
     data: dict[str, bytes] = {}
-    for word in words:
+    for word in arguments:
         key, equals, file = word.partition("=")
         path = Path(file if equals else word).expanduser()
         key = secret_key(key if equals else path.name)

@@ -51,10 +51,10 @@ def volume_snapshot_create_command(
 def volume_snapshot_list_command(context: Context, output: Output = None) -> None:
     """List your snapshots."""
     form = context.output(output)
-    found = snapshots.snapshots(context)
-    if tables.print_objects(form, tables.as_list(found, SNAPSHOT_API_VERSION, "VolumeSnapshot"), "volumesnapshot"):
+    items = snapshots.snapshots(context)
+    if tables.print_objects(form, tables.as_list(items, SNAPSHOT_API_VERSION, "VolumeSnapshot"), "volumesnapshot"):
         return
-    if not found:
+    if not items:
         console.info("you have no snapshots; `devctl volume snapshot create VOLUME` takes one")
         return
     rows = [
@@ -65,7 +65,7 @@ def volume_snapshot_list_command(context: Context, output: Output = None) -> Non
             snapshots.state(item),
             times.age(item["metadata"].get("creationTimestamp")),
         ]
-        for item in found
+        for item in items
     ]
     tables.table(["NAME", "VOLUME", "SIZE", "STATE", "AGE"], rows)
 
@@ -105,10 +105,10 @@ def volume_restore_command(
     storage = parse_size(size) if size else least
     if home.compare_sizes(storage, least) < 0:
         raise validation.refusal(f"the snapshot {snapshot} needs {least}, and --size is {storage}", "leave out --size")
-    found = read_volumes(context)
-    if any(volume.name == name for volume in found):
+    volumes = read_volumes(context)
+    if any(volume.name == name for volume in volumes):
         raise CommandError(f"there is a volume {name} already", "choose another name; a restore overwrites nothing")
-    sources = {volume.name: volume for volume in found}
+    sources = {volume.name: volume for volume in volumes}
     source = sources.get(snapshots.source(item) or "")
     chosen = source.storage_class if source else None
     home_quota.check_volume_quota(context, name, storage, chosen)

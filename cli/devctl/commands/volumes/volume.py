@@ -68,18 +68,18 @@ def volume_create_command(
 def volume_list_command(context: Context, output: Output = None) -> None:
     """List your volumes: size, use, who mounts them. Kept homes of deleted servers are among them."""
     form = context.output(output)
-    found = read_volumes(context)
+    volumes = read_volumes(context)
     if form in ("json", "yaml"):
-        documents = [document(volume) for volume in found]
+        documents = [document(volume) for volume in volumes]
         console.echo(tables.to_json(documents) if form == "json" else tables.to_yaml(documents).rstrip())
     elif form == "name":
-        for volume in found:
+        for volume in volumes:
             console.echo(f"persistentvolumeclaim/{volume.name}")
-    elif not found:
+    elif not volumes:
         console.info("you have no volumes; `devctl volume create NAME --size 10Gi` makes one")
     else:
         header = ["NAME", "SIZE", "USED", "CLASS", "MOUNTED BY", "HOME OF", "LAST USED"]
-        tables.table([*header, *(["AGE"] if form == "wide" else [])], [_row(volume, form) for volume in found])
+        tables.table([*header, *(["AGE"] if form == "wide" else [])], [_row(volume, form) for volume in volumes])
 
 
 def volume_grow_command(context: Context, name: Name, size: Size) -> None:
@@ -136,7 +136,10 @@ def _refuse_used(volume: Volume) -> None:
 
 
 def _row(volume: Volume, form: str) -> list[str]:
-    mounted = [*volume.mounted_by, *(f"{each} (stopped)" for each in volume.wanted_by if each not in volume.mounted_by)]
+    mounted = [
+        *volume.mounted_by,
+        *(f"{server} (stopped)" for server in volume.wanted_by if server not in volume.mounted_by),
+    ]
     last = "now" if volume.mounted_by else times.age(volume.last_used.isoformat()) if volume.last_used else "-"
     row = [
         volume.name,

@@ -84,7 +84,7 @@ def zones(flavor: Json) -> frozenset[str] | None:
 def volume_zones(volume: Json) -> frozenset[str] | None:
     """The zones from which a PersistentVolume can be mounted; None where any can."""
     required = (((volume.get("spec") or {}).get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms")
-    found: set[str] = set()
+    zones: set[str] = set()
     for term in required or []:
         listed = [
             str(value)
@@ -94,8 +94,8 @@ def volume_zones(volume: Json) -> frozenset[str] | None:
         ]
         if not listed:
             return None  # one of several terms is enough, and this one names no zone
-        found.update(listed)
-    return frozenset(found) or None
+        zones.update(listed)
+    return frozenset(zones) or None
 
 
 def _check_architecture(server: Json, current: Json, flavor: Json) -> None:
@@ -117,8 +117,8 @@ def _check_zones(context: Context, server: Json, flavor: Json) -> None:
         return
     for claim in home.claims_of(server):
         try:
-            found = context.kube.get(core_path(context.namespace, "persistentvolumeclaims", claim))
-            volume = str((found.get("spec") or {}).get("volumeName") or "")
+            claim_object = context.kube.get(core_path(context.namespace, "persistentvolumeclaims", claim))
+            volume = str((claim_object.get("spec") or {}).get("volumeName") or "")
             lies_in = volume_zones(context.kube.get(f"/api/v1/persistentvolumes/{volume}")) if volume else None
         except ApiError:
             continue

@@ -114,19 +114,19 @@ def with_zone(arguments: Sequence[str], now: datetime) -> tuple[str, ...]:
 
     What can't be parsed stays as it is: the other machine says so.
     """
-    words = list(arguments)
-    for at, word in enumerate(words):
+    command_line = list(arguments)
+    for at, word in enumerate(command_line):
         flag, equals, value = word.partition("=")
-        before = words[at - 1] if at else ""
+        before = command_line[at - 1] if at else ""
         if equals and flag == "--until":
-            words[at] = f"{flag}={_whole(value, now)}"
+            command_line[at] = f"{flag}={_whole(value, now)}"
         elif equals and flag in _TIME_OPTIONS:
-            words[at] = f"{flag}={_with_until(value, now)}"
+            command_line[at] = f"{flag}={_with_until(value, now)}"
         elif before == "--until":
-            words[at] = _whole(word, now)
+            command_line[at] = _whole(word, now)
         else:
-            words[at] = _with_until(word, now)
-    return tuple(words)
+            command_line[at] = _with_until(word, now)
+    return tuple(command_line)
 
 
 def _with_until(text: str, now: datetime) -> str:

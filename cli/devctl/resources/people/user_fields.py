@@ -72,9 +72,9 @@ def time_zone(text: str) -> str:
     hint = "use a name of the tz database, like Europe/Berlin"
     if not fits(text, TIME_ZONE, TIME_ZONE_MAX):
         raise InvalidValueError(f"{text[:80]!r} is not a time zone; {hint}")
-    known = zoneinfo.available_timezones()
+    zones = zoneinfo.available_timezones()
     # A machine without the database knows none; the platform's own parts have it.
-    if known and text not in known:
+    if zones and text not in zones:
         raise InvalidValueError(f"there is no time zone {text!r}; {hint}")
     return text
 

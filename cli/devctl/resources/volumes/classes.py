@@ -41,15 +41,15 @@ def class_of_new(context: Context, requested: str | None, *, shared: bool) -> st
     """The class of a new volume; None for the cluster's default. Raises CommandError."""
     classes = storage_classes(context)
     if shared:
-        found = shared_class(context)
-        if found is None:
+        class_name = shared_class(context)
+        if class_name is None:
             raise refusal(
                 "this cluster has no storage class for volumes that many servers mount",
                 "leave out --shared: one server at a time mounts the volume, or ask an administrator for a class",
             )
-        if requested not in (None, found):
-            raise refusal(f"--shared volumes have class {found}, not {requested}", "leave out --class or --shared")
-        return found
+        if requested not in (None, class_name):
+            raise refusal(f"--shared volumes have class {class_name}, not {requested}", "leave out --class or --shared")
+        return class_name
     if requested is not None and classes is not None and requested not in classes:
         raise refusal(
             f"there is no storage class {requested!r}",

@@ -42,10 +42,10 @@ def check(context: Context, volume: Volume, size: str) -> None:
             f"{name} has no disk yet: no server has mounted it, and only a volume with a disk can grow",
             f"start a server with it, or delete it and make it with {size}",
         )
-    known = classes.storage_classes(context)
+    class_items = classes.storage_classes(context)
     storage_class = volume.storage_class
-    item = (known or {}).get(storage_class or "")
-    if known is not None and (item is None or not classes.can_grow(item)):
+    item = (class_items or {}).get(storage_class or "")
+    if class_items is not None and (item is None or not classes.can_grow(item)):
         raise refusal(
             f"volumes of class {storage_class or 'none'} can't grow, so {name} stays at {have}",
             f"`devctl volume create OTHER --size {size}` makes a larger one to copy the files to",
@@ -122,10 +122,10 @@ def pending_advice(claim: Json, mounted_by: tuple[str, ...]) -> str:
 
 def _conditions(claim: Json) -> dict[str, Json]:
     conditions = (claim.get("status") or {}).get("conditions") or []
-    return {str(each.get("type")): each for each in conditions if each.get("status") == "True"}
+    return {str(condition.get("type")): condition for condition in conditions if condition.get("status") == "True"}
 
 
 def _condition_text(claim: Json) -> str:
     conditions = _conditions(claim)
-    messages = [str(conditions[each].get("message") or "") for each in _FAILED if each in conditions]
+    messages = [str(conditions[type_].get("message") or "") for type_ in _FAILED if type_ in conditions]
     return f": {one_line(messages[0])}" if messages and messages[0] else ""

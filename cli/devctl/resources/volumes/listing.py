@@ -28,11 +28,11 @@ def read_volumes(context: Context) -> list[Volume]:
 
 def read_volume(context: Context, name: str) -> Volume:
     """One volume. Raises CommandError, with a similar name when there is none."""
-    found = read_volumes(context)
-    for volume in found:
+    volumes = read_volumes(context)
+    for volume in volumes:
         if volume.name == name:
             return volume
-    similar = get_close_matches(name, [volume.name for volume in found], 1)
+    similar = get_close_matches(name, [volume.name for volume in volumes], 1)
     raise CommandError(
         f"there is no volume {name} in {context.namespace}",
         (f"did you mean {similar[0]}? " if similar else "") + "`devctl volume list` shows yours",

@@ -39,14 +39,14 @@ def snapshots(context: Context) -> list[Json]:
 
 def snapshot(context: Context, name: str) -> Json:
     """One snapshot. Raises CommandError."""
-    found = {item["metadata"]["name"]: item for item in snapshots(context)}
-    if name not in found:
+    by_name = {item["metadata"]["name"]: item for item in snapshots(context)}
+    if name not in by_name:
         raise CommandError(
             f"there is no snapshot {name} in {context.namespace}",
             "`devctl volume snapshot list` shows yours",
             NOT_FOUND,
         )
-    return found[name]
+    return by_name[name]
 
 
 def snapshot_class(context: Context, volume: Volume) -> str:

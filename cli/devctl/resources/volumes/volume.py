@@ -99,7 +99,9 @@ def _mounts(pod: Json, claim: str) -> bool:
     if (pod.get("status") or {}).get("phase") in ENDED_PODS:
         return False
     volumes_of_pod = (pod.get("spec") or {}).get("volumes") or []
-    return any((each.get("persistentVolumeClaim") or {}).get("claimName") == claim for each in volumes_of_pod)
+    return any(
+        (pod_volume.get("persistentVolumeClaim") or {}).get("claimName") == claim for pod_volume in volumes_of_pod
+    )
 
 
 def _server_of(pod: Json) -> str:

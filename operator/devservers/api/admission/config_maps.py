@@ -160,17 +160,17 @@ def config_map_policy() -> dict[str, Any]:
     """
     parts = [f"metadata.?{field}" for field in ("labels", "annotations", "ownerReferences", "selfLink")]
     parts += ["?immutable", "?binaryData"]
-    names = [each.name for each in WRITTEN_CONFIG_MAPS]
+    names = [entry.name for entry in WRITTEN_CONFIG_MAPS]
     validations = [
         (
             " && ".join(f"object.{part} == oldObject.{part}" for part in parts),
             f"users may change only the data of {', '.join(names[:-1])} and {names[-1]}; use "
-            f"{', '.join(each.commands for each in WRITTEN_CONFIG_MAPS[:-1])} or {WRITTEN_CONFIG_MAPS[-1].commands}",
+            f"{', '.join(entry.commands for entry in WRITTEN_CONFIG_MAPS[:-1])} or {WRITTEN_CONFIG_MAPS[-1].commands}",
         ),
         *(
-            (f"request.name != '{each.name}' || ({rule})", message)
-            for each in WRITTEN_CONFIG_MAPS
-            for rule, message in each.rules
+            (f"request.name != '{entry.name}' || ({rule})", message)
+            for entry in WRITTEN_CONFIG_MAPS
+            for rule, message in entry.rules
         ),
     ]
     return validating_policy(

@@ -98,7 +98,7 @@ def decide(
     end = limits.end
     due = end is not None and end <= now
     remaining = end - now if end is not None and not due else None
-    known = Decision(
+    running = Decision(
         True,
         expires_at=end,
         limits=limits,
@@ -106,7 +106,7 @@ def decide(
         idle_timeout=idle_timeout(server, user, flavor, defaults),
         activity=activity,
     )
-    expired = replace(known, running=False, delete=deletes, stop_reason=STOPPED_BY_EXPIRATION, next_stop=expiry)
+    expired = replace(running, running=False, delete=deletes, stop_reason=STOPPED_BY_EXPIRATION, next_stop=expiry)
     if due and deletes:
         return expired
     if user is not None and user.spec.suspended:
@@ -114,21 +114,21 @@ def decide(
     elif not server.spec.running:
         reason = STOPPED_BY_USER
     elif stays is not None:
-        stopped = replace(known, running=False, stop_reason=stays, requeue_after=remaining if deletes else None)
+        stopped = replace(running, running=False, stop_reason=stays, requeue_after=remaining if deletes else None)
         return stopped if deletes or due else replace(stopped, expires_at=None)
     elif due:
         return expired
     else:
-        quiet = [stop for stop in _quiet_stops(server, user, flavor, known, started, now) if stop is not None]
+        quiet = [stop for stop in _quiet_stops(server, user, flavor, running, started, now) if stop is not None]
         if serves:
             quiet = [with_notice(stop, server.status.planned_stop, now) for stop in quiet]
         stops = [*([expiry] if expiry is not None else []), *quiet]
         first = min(stops, key=lambda stop: stop.at, default=None)
         if first is None:
-            return known
+            return running
         if first.at <= now:
-            return replace(known, running=False, stop_reason=first.reason, next_stop=first)
-        return replace(known, requeue_after=first.at - now, next_stop=first)
+            return replace(running, running=False, stop_reason=first.reason, next_stop=first)
+        return replace(running, requeue_after=first.at - now, next_stop=first)
     # The clock changes nothing of a stopped server but its deletion.
     return (
         Decision(False, stop_reason=reason, expires_at=end, requeue_after=remaining, activity=activity)
@@ -171,17 +171,17 @@ def _quiet_stops(
     server: DevServer,
     user: DevServerUser | None,
     flavor: DevServerFlavor | None,
-    known: Decision,
+    running: Decision,
     started: datetime | None,
     now: datetime,
 ) -> Iterator[Stop | None]:
     """The stops that wait until nothing happens in the server any more."""
-    if known.activity is None:
+    if running.activity is None:
         return
-    yield idle_stop(known.activity, known.idle_timeout, known.hold, started)
+    yield idle_stop(running.activity, running.idle_timeout, running.hold, started)
     hours = (user.spec.working_hours if user is not None else None) or (
         flavor.spec.working_hours if flavor is not None else None
     )
     if hours is not None:
-        last, _ = last_activity(known.activity, known.hold, None)
+        last, _ = last_activity(running.activity, running.hold, None)
         yield working_hours_stop(hours, last, started, now)
