@@ -73,7 +73,7 @@ def start(line: CommandLine) -> int:
         print(exec_credential(broker))
         return 0
     if not broker:
-        from devctl.ssh import remote_command
+        from devctl.ssh.bastion import remote_command
 
         remote_command.run_on_bastion(line)
     if line.connection:

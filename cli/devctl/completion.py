@@ -54,9 +54,9 @@ def _on_bastion(context: Any, command: tuple[str, ...]) -> list[str] | None:  # 
     import shlex
     import subprocess
 
-    from devctl.ssh import bastion_settings
+    from devctl.ssh.bastion import endpoint
 
-    bastion = bastion_settings.configured(context.config)
+    bastion = endpoint.configured(context.config)
     if bastion is None:
         return None
     bastion.trust()

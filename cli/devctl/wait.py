@@ -55,7 +55,7 @@ def wait_ready(context: Context, server: Json, limit: float, other_than: str | N
         return INTERRUPTED
     how = "ssh" if server["spec"].get("enableSSH", True) else "shell"
     if context.broker and how == "ssh":
-        from devctl.ssh import from_bastion
+        from devctl.ssh.bastion import from_bastion
 
         with contextlib.suppress(CommandError):  # it is ready all the same, and `devctl ssh` says what is in the way
             from_bastion.wait_reachable(context, name)

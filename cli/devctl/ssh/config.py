@@ -14,7 +14,8 @@ from devctl import validation
 from devctl.config import HOST_SUFFIX
 from devctl.files import replace_file
 from devctl.output import console
-from devctl.ssh import bastion_settings, direct, transport
+from devctl.ssh import direct
+from devctl.ssh.bastion import endpoint, transport
 from devservers_core.errors import ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
@@ -90,10 +91,10 @@ def without_block(text: str) -> str:
 def entries(context: Context) -> str:
     """Entries for every server with SSH, and for the bastion. Raises CommandError, OSError."""
     taken = _taken_names(config_path := user_file(context.config), config_path.parent) | {
-        bastion_settings.ALIAS,
+        endpoint.ALIAS,
         "localhost",
     }
-    bastion = bastion_settings.configured(context.config)
+    bastion = endpoint.configured(context.config)
     if bastion:
         listed = map(validation.server_name, transport.list_servers(bastion))
         return bastion_entries(bastion, {name: host_patterns(name, taken) for name in listed})
@@ -105,11 +106,11 @@ def entries(context: Context) -> str:
     return _join(lines)
 
 
-def bastion_entries(bastion: bastion_settings.Bastion, servers: Mapping[str, str]) -> str:
+def bastion_entries(bastion: endpoint.Bastion, servers: Mapping[str, str]) -> str:
     """Entries for the bastion and for servers behind it; `servers` maps names to patterns."""
     lines = [
         "# Made by `devctl ssh-config`; changes here are overwritten.",
-        host_block(bastion_settings.ALIAS, bastion.options()),
+        host_block(endpoint.ALIAS, bastion.options()),
     ]
     lines += [host_block(typed, bastion.server_options(name)) for name, typed in servers.items()]
     return _join(lines)

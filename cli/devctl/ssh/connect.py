@@ -23,14 +23,15 @@ def connect(context: Context, name: str, rest: list[str]) -> int:
     Raises CommandError when there is no ssh program or no such server, or when the server is stopped. `devctl proxy`
     waits for a server that starts and writes its host key.
     """
-    from devctl.ssh import bastion_settings, from_bastion, process
+    from devctl.ssh import process
+    from devctl.ssh.bastion import endpoint, from_bastion
 
     name, rest = name.removesuffix(HOST_SUFFIX), replica(name, rest)
     if context.broker:
         return from_bastion.connect(context, name, rest)
-    bastion = bastion_settings.configured(context.config)
+    bastion = endpoint.configured(context.config)
     if bastion:
-        from devctl.ssh import transport
+        from devctl.ssh.bastion import transport
 
         bastion.trust()
         server = validation.server_name(name)
@@ -71,7 +72,7 @@ def replica(name: str, rest: list[str]) -> list[str]:
 def proxy(context: Context, name: str, port: int = names.SSH_POD_PORT) -> int:
     """Connect stdin and stdout to a port of the server; return the exit code."""
     if context.broker and port == names.SSH_POD_PORT:
-        from devctl.ssh import from_bastion
+        from devctl.ssh.bastion import from_bastion
 
         return from_bastion.proxy(context, name)
     from devctl.ssh.port_forward import open_tunnel

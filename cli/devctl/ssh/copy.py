@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from devctl import validation
 from devctl.config import HOST_SUFFIX
 from devctl.resources import pods
-from devctl.ssh import bastion_settings, direct, process, transport
+from devctl.ssh import direct, process
+from devctl.ssh.bastion import endpoint, transport
 from devctl.ssh.options import log_flags, option_flags
 from devservers_core import grammar
 from devservers_core.errors import TRANSPORT, USAGE, CommandError
@@ -80,7 +81,7 @@ def copy(context: Context, sources: Sequence[Place], target: Place, *, recursive
     if not program:
         raise CommandError("there is no scp program on this machine", "install OpenSSH's client", TRANSPORT)
     arguments = [*(["-r"] if recursive else []), "--", *(place.argument for place in (*sources, target))]
-    bastion = bastion_settings.configured(context.config)
+    bastion = endpoint.configured(context.config)
     if bastion:
         bastion.trust()
         # scp has no -E: the messages that say why there is no connection are those of the ssh in ProxyCommand.

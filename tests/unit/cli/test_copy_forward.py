@@ -116,7 +116,7 @@ def test_cp_through_a_bastion_goes_its_way(
         started.append(command("messages.log"))
         return 0
 
-    monkeypatch.setattr("devctl.ssh.transport.run", transported)
+    monkeypatch.setattr("devctl.ssh.bastion.transport.run", transported)
     done = run("cp", "a", "mydev:", DEVCTL_BASTION="bastion.example", DEVCTL_HOST_AUTHORITY=HOST_CA)
     assert done.returncode == 0, done.stderr
     ((program, *command),) = started

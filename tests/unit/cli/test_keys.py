@@ -21,7 +21,8 @@ from devctl.commands.access import keys
 from devctl.commands.servers.list import list_command
 from devctl.context import Context
 from devctl.resources.people import account_keys, key_file, user_ssh_keys
-from devctl.ssh import connect, editor_links, from_bastion, remote_command
+from devctl.ssh import connect, editor_links
+from devctl.ssh.bastion import from_bastion, remote_command
 from devservers_core.client import kubeconfig
 from devservers_core.errors import CommandError
 

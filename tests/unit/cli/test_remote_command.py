@@ -10,7 +10,7 @@ import pytest
 from devctl.command_line import parse
 from devctl.command_table import COMMANDS, COMMON_OPTIONS, GROUPS, SUBCOMMANDS
 from devctl.config import Config
-from devctl.ssh import remote_command, settings_as_flags
+from devctl.ssh.bastion import remote_command, settings_as_flags
 from devctl.typer_commands import load
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from devctl.ssh import bastion_settings, config
+from devctl.ssh import config
+from devctl.ssh.bastion import endpoint
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_named_hosts_of_a_file_are_found(text: str, found: set[str]) -> None:
     [
         ("mydev", {"other"}, "mydev.devserver mydev"),
         ("mydev", {"mydev"}, "mydev.devserver"),
-        (bastion_settings.ALIAS, {bastion_settings.ALIAS}, f"{bastion_settings.ALIAS}.devserver"),
+        (endpoint.ALIAS, {endpoint.ALIAS}, f"{endpoint.ALIAS}.devserver"),
     ],
 )
 def test_host_patterns_taken_name_is_left_out(server: str, taken: set[str], line: str) -> None:

@@ -15,7 +15,7 @@ from devctl.config import Config
 from devctl.context import Context
 from devctl.resources.lifecycle import until
 from devctl.resources.lifecycle.zone import time_zone
-from devctl.ssh import remote_command
+from devctl.ssh.bastion import remote_command
 from devservers_core.errors import CommandError
 from tests.support.cli.api_server import ApiServer
 

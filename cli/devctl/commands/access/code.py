@@ -13,7 +13,8 @@ from devctl import completion, validation
 from devctl.config import HOST_SUFFIX
 from devctl.output import console
 from devctl.output.errors import no_server
-from devctl.ssh import bastion_settings, config, transport
+from devctl.ssh import config
+from devctl.ssh.bastion import endpoint, transport
 from devctl.ssh.editor_links import EDITORS, editor_link
 from devservers_core import names
 from devservers_core.errors import USAGE, CommandError
@@ -53,7 +54,7 @@ def code_command(
 
 def _check_server(context: Context, name: str) -> None:
     """Raise CommandError unless the server exists and has SSH."""
-    bastion = bastion_settings.configured(context.config)
+    bastion = endpoint.configured(context.config)
     if bastion:
         servers = transport.list_servers(bastion)
         if name not in servers:

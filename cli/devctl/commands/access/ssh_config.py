@@ -9,7 +9,8 @@ import typer
 
 from devctl.config import HOST_SUFFIX
 from devctl.output import console
-from devctl.ssh import bastion_settings, options
+from devctl.ssh import options
+from devctl.ssh.bastion import endpoint
 from devctl.ssh.config import (
     BEGIN,
     END,
@@ -81,8 +82,8 @@ def _from_the_bastion(context: Context) -> None:
     from devctl.resources.people import account_keys
 
     account_keys.print_expiry_warnings(context)
-    bastion = bastion_settings.bastion_of_this_process(context)
-    console.echo(f"# 1. This line into {bastion_settings.PORTABLE_KNOWN_HOSTS}, which no other program writes:")
+    bastion = endpoint.bastion_of_this_process(context)
+    console.echo(f"# 1. This line into {endpoint.PORTABLE_KNOWN_HOSTS}, which no other program writes:")
     console.echo(f"#    {bastion.authority_line()}".rstrip())
     console.echo(
         "# 2. What follows into ~/.ssh/devserver_config, and `Include devserver_config` first in ~/.ssh/config."

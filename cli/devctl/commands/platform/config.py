@@ -46,7 +46,7 @@ def check_value(key: str, value: str, context: Context) -> None:
     A file that does not exist is a warning.
     """
     from devctl import validation
-    from devctl.ssh import bastion_settings
+    from devctl.ssh.bastion import endpoint
     from devservers_core import ssh_keys
 
     if key == "user" and not validation.user_name(value):
@@ -63,7 +63,7 @@ def check_value(key: str, value: str, context: Context) -> None:
         validation.home_size(value, "homeSize")
     if key == "output" and value not in OUTPUTS:
         raise CommandError(f"output {value!r} is unknown", "use one of " + ", ".join(OUTPUTS), USAGE)
-    if key == "bastion" and not bastion_settings.parse_address(value):
+    if key == "bastion" and not endpoint.parse_address(value):
         raise CommandError(
             f"{value[:80]!r} is not an address", "write HOST or HOST:PORT, like bastion.example.org", USAGE
         )

@@ -52,9 +52,9 @@ def _describe_server(context: Context, settings: dict[str, tuple[str, str]]) -> 
 
     Adds the settings that follow from it to `settings`.
     """
-    from devctl.ssh import bastion_settings
+    from devctl.ssh.bastion import endpoint
 
-    bastion = bastion_settings.configured(context.config)
+    bastion = endpoint.configured(context.config)
     if bastion is None:
         target = context.target
         settings["kubeconfig"] = (target.source, settings["kubeconfig"][1] or "default")

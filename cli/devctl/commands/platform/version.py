@@ -35,9 +35,9 @@ def version_command(context: Context) -> None:
 
 
 def _platform(context: Context) -> str | None:
-    from devctl.ssh import bastion_settings, transport
+    from devctl.ssh.bastion import endpoint, transport
 
-    bastion = bastion_settings.configured(context.config)
+    bastion = endpoint.configured(context.config)
     if bastion is None:
         return platform_version.read(context)
     bastion.trust()

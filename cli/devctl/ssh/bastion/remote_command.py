@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from devctl.command_line import CommandLine
 from devctl.config import Config
 from devctl.resources.lifecycle import until
-from devctl.ssh.bastion_settings import configured
+from devctl.ssh.bastion.endpoint import configured
 
 
 def run_on_bastion(line: CommandLine) -> None:
@@ -30,7 +30,7 @@ def run_on_bastion(line: CommandLine) -> None:
     bastion = configured(config)
     if bastion is None:
         return
-    from devctl.ssh import transport
+    from devctl.ssh.bastion import transport
 
     bastion.trust()
     command = shlex.join(["devctl", *remote_arguments(line, config)])
@@ -46,7 +46,7 @@ def run_on_bastion(line: CommandLine) -> None:
 
 def remote_arguments(line: CommandLine, config: Config) -> list[str]:
     """The arguments of the command on the bastion: those typed, and flags for this machine's settings."""
-    from devctl.ssh.settings_as_flags import settings_flags
+    from devctl.ssh.bastion.settings_as_flags import settings_flags
 
     arguments = _with_time_zone(line) if line.name in until.COMMANDS else _with_key_text(line)
     return [*arguments[: line.end_of_name], *settings_flags(line, config), *arguments[line.end_of_name :]]

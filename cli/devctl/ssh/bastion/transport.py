@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from devctl.ssh.bastion_settings import Bastion
+from devctl.ssh.bastion.endpoint import Bastion
 from devservers_core import names
 from devservers_core.errors import FORBIDDEN, NOT_FOUND, TRANSPORT, CommandError
 
 if TYPE_CHECKING:
-    from devctl.ssh.bastion_settings import Bastion
+    from devctl.ssh.bastion.endpoint import Bastion
 
 
 RETRY_REFUSED_SECONDS = 4.0

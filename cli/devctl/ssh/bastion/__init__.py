@@ -1,0 +1,1 @@
+"""The bastion: connections to it and from it, and commands that run on it."""
