@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from bastion.broker.certificate import load_authority, sign
@@ -19,6 +18,7 @@ from devctl.output.errors import from_api
 from devctl.resources.people.users_api import change_keys
 from devservers_core import names
 from devservers_core.client.api import ApiClient
+from devservers_core.client.credentials import certificate_authority
 from devservers_core.client.kubeconfig import Target
 from devservers_core.client.paths import user_path
 from devservers_core.errors import FORBIDDEN, NOT_FOUND, USAGE, ApiError, CommandError, UnreachableError
@@ -54,7 +54,7 @@ class TokenService:
         self._local = threading.local()
         self._tokens: dict[str, TokenAnswer] = {}
         self._ca: tuple[float, Authority] | None = None
-        self._trust = _certificate(target)
+        self._trust = certificate_authority(target.cluster)
 
     def answer(self, user: str, request: TokenRequest | CertificateRequest | KeysRequest) -> Json:
         """The message that answers a request of `user`."""
@@ -156,13 +156,6 @@ class TokenService:
         if found is None:
             found = self._local.kube = ApiClient(self._target)
         return found
-
-
-def _certificate(target: Target) -> str:
-    """The API server's CA in base64, as a kubeconfig has it."""
-    if path := target.cluster.get("certificate-authority"):
-        return base64.b64encode(Path(path).read_bytes()).decode()
-    return str(target.cluster.get("certificate-authority-data") or "")
 
 
 def _refusal(error: ApiError, user: str) -> Refusal:

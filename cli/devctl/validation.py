@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from devservers_core import grammar, names
 from devservers_core.duration import parse_duration
 from devservers_core.errors import REFUSED, USAGE, CommandError, InvalidValueError
-from devservers_core.protocol.agent.report import MAX_REASON
+from devservers_core.protocol.agent.exchange import MAX_REASON
 from devservers_core.quantity import parse_quantity
 
 

@@ -63,19 +63,13 @@ class Backend:
 
 @dataclass(frozen=True)
 class Options:
-    """Options of an operation: `--refresh`, `--expect-no-changes`, and `--config-file` in place of the stack's."""
+    """Options of an operation: `--refresh`."""
 
     refresh: bool = False
-    expect_no_changes: bool = False
-    config_file: Path | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of automation's calls."""
-        return {
-            "refresh": self.refresh,
-            "expect_no_changes": self.expect_no_changes,
-            "config_file": str(self.config_file) if self.config_file else None,
-        }
+        return {"refresh": self.refresh}
 
 
 DEFAULTS = Options()

@@ -11,24 +11,21 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 from typing import Any
 
+from infra.catalog.networks import is_open_to_the_world
 from infra.policy.rule import Rule
 from infra.policy.subject import ADDON, Stack, Subject, Unknown, at, decoded, items, off, on
 
 COMPONENT = "eks:index:Cluster"
 CLUSTER = "aws:eks/cluster:Cluster"
 LOGS = ("api", "audit", "authenticator", "controllerManager", "scheduler")
-WIDEST = {4: 8, 6: 16}
-"""Bits, by the version of IP. A wider network is nobody's own: 0.0.0.0/0 in two halves, say. For IPv4 the same as
-infra/settings/aws/network_checks.py's, which can't be imported here."""
 
 
 def of_the_world(network: object) -> bool:
     """Whether a network is everybody's; what is no network, or not known yet, is not."""
     try:
-        found = ip_network(str(network), strict=False)
+        return is_open_to_the_world(ip_network(str(network), strict=False))
     except ValueError:
         return False
-    return found.prefixlen < WIDEST[found.version]
 
 
 def _endpoint(subject: Subject) -> Mapping[str, Any] | None:

@@ -72,6 +72,18 @@ def objects(admin: Client) -> set[str]:
 
 
 @dataclass(frozen=True)
+class CheckOptions(Options):
+    """Options that only tests need: `--expect-no-changes`, and `--config-file` in place of the stack's."""
+
+    expect_no_changes: bool = False
+    config_file: Path | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        file = str(self.config_file) if self.config_file else None
+        return super().arguments() | {"expect_no_changes": self.expect_no_changes, "config_file": file}
+
+
+@dataclass(frozen=True)
 class Site:
     """One cluster with the local stack for it, and a copy of the stack's file that says not to wait."""
 
@@ -82,8 +94,8 @@ class Site:
     before: set[str]
     checkout: str
 
-    def options(self, **more: bool) -> Options:
-        return Options(config_file=self.file, **more)
+    def options(self, **more: bool) -> CheckOptions:
+        return CheckOptions(config_file=self.file, **more)
 
     def flags(self, *more: str) -> tuple[str, ...]:
         return ("--config-file", str(self.file), *more)
@@ -124,7 +136,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         local = LocalStack(choose_here(env), Paths.of(env), env)
         before, checkout = objects(server.admin), git_status()
         committed = COMMITTED.read_bytes()
-        local.up(Options(config_file=folder / "Pulumi.local.yaml"))
+        local.up(CheckOptions(config_file=folder / "Pulumi.local.yaml"))
         assert COMMITTED.read_bytes() == committed
         yield Site(server.admin, local, env, folder / "Pulumi.local.yaml", before, checkout)
 
@@ -251,14 +263,14 @@ def test_up_waits_for_the_operator_and_the_user(site: Site) -> None:
     file = site.file.with_name("Pulumi.await.yaml")
     file.write_text(yaml.safe_dump(stack))
     with stand_in(site.admin, change):
-        site.stack.up(Options(config_file=file))
+        site.stack.up(CheckOptions(config_file=file))
     deployment = site.admin.get("apps/v1", "Deployment", "devservers-operator", "devservers-system")
     assert deployment["status"]["readyReplicas"] == 2
     assert site.admin.get("devservers.io/v1", "DevServerUser", "ann")["status"]["phase"] == "Active"
     # The first may have recorded an object from before its change: pulumi-kubernetes waits on a watch, and takes for
     # what there is what that began with, from the API server's cache.
-    site.stack.up(Options(config_file=file, refresh=True))
-    site.stack.up(Options(config_file=file, expect_no_changes=True))
+    site.stack.up(CheckOptions(config_file=file, refresh=True))
+    site.stack.up(CheckOptions(config_file=file, expect_no_changes=True))
 
 
 def test_up_with_a_missing_image_fails_and_names_it(site: Site) -> None:
@@ -283,7 +295,7 @@ def test_up_with_a_missing_image_fails_and_names_it(site: Site) -> None:
     }
     stack = LocalStack(choose_here(env), Paths.of(env), env)
     with stand_in(site.admin, lambda admin: set_pods(admin, missing)), pytest.raises(PulumiError) as caught:
-        stack.up(Options(config_file=file))
+        stack.up(CheckOptions(config_file=file))
     assert "ErrImagePull: localhost/devservers/operator:missing: not found" in str(caught.value)
 
 

@@ -11,12 +11,10 @@ import pytest
 
 from infra import ROOT
 from infra.policy.baseline import RULES
-from infra.policy.cluster_rules import WIDEST
 from infra.policy.rights_rules import FILE_SYSTEM_POLICY
 from infra.policy.rule import Finding, findings
 from infra.policy.subject import UNKNOWN, Subject
 from infra.policy.workload_rules import unpinned
-from infra.settings.aws import network_checks
 
 LOGS = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
 TAGS = {"Environment": "prod", "Owner": "platform", "CostCenter": "42"}
@@ -474,10 +472,6 @@ def test_rule_accepts_the_good_case_and_finds_the_bad_one(case: Case) -> None:
     found = findings_of(case.rule, case.bad)
     assert found, found
     assert any(case.words in finding.message for finding in found), found
-
-
-def test_widest_network_equals_the_settings_limit() -> None:
-    assert WIDEST[4] == network_checks.WIDEST
 
 
 def test_rules_all_have_cases_and_remedies() -> None:

@@ -168,16 +168,23 @@ def run_plugin(target: Target, environ: Mapping[str, str], interactive: bool) ->
         raise CommandError(f"the log-in program {command!r} gave no credential", "log in again", FORBIDDEN) from None
 
 
+def certificate_authority(cluster: Mapping[str, Any]) -> str:
+    """The CA of a cluster's entry in base64, empty when it names none. Raises CommandError."""
+    path = cluster.get("certificate-authority")
+    if cluster.get("certificate-authority-data") or not path:
+        return str(cluster.get("certificate-authority-data") or "")
+    try:
+        return base64.b64encode(Path(path).read_bytes()).decode()
+    except OSError as error:
+        raise CommandError(f"{path} cannot be read: {error.strerror}", "correct the kubeconfig", USAGE) from None
+
+
 def _for_plugin(cluster: Mapping[str, Any]) -> Json:
     """A cluster's entry as the plugin protocol wants it: the CA as data, and the plugin's own settings as `config`."""
-    keys = ("server", "certificate-authority-data", "tls-server-name", "insecure-skip-tls-verify", "proxy-url")
+    keys = ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url")
     settings = {key: cluster[key] for key in keys if cluster.get(key)}
-    path = cluster.get("certificate-authority")
-    if path and "certificate-authority-data" not in settings:
-        try:
-            settings["certificate-authority-data"] = base64.b64encode(Path(path).read_bytes()).decode()
-        except OSError as error:
-            raise CommandError(f"{path} cannot be read: {error.strerror}", "correct the kubeconfig", USAGE) from None
+    if authority := certificate_authority(cluster):
+        settings["certificate-authority-data"] = authority
     for extension in cluster.get("extensions") or []:
         if extension.get("name") == "client.authentication.k8s.io/exec":
             settings["config"] = extension.get("extension")

@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
+from infra.catalog.networks import is_open_to_the_world
 from infra.settings.aws.models import Aws
 from infra.settings.aws.subnets import MAX_PREFIX_LENGTH, MAX_ZONES, MIN_PREFIX_LENGTH
 from infra.settings.problems import Problem, duplicates, problem
@@ -17,8 +18,6 @@ PRIVATE = tuple(IPv4Network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "1
 """RFC 1918."""
 SHARED = IPv4Network("100.64.0.0/10")
 """RFC 6598, which a VPC may have as well."""
-WIDEST = 8
-"""A list that names a network wider than any one organisation's is open to the world: 0.0.0.0/0 in two halves, say."""
 MAX_API_CIDRS = 40
 """EKS's quota of networks that reach a public endpoint."""
 SERVICES = range(12, 25)
@@ -146,7 +145,7 @@ def _api(aws: Aws, networks: list[tuple[str, IPv4Network]]) -> Iterator[Problem]
     if len(given) > MAX_API_CIDRS:
         yield problem(key, list(given), f"EKS takes {MAX_API_CIDRS} networks at most", "join neighbouring networks")
     for path, network in networks:
-        if network.prefixlen < WIDEST:
+        if is_open_to_the_world(network):
             yield problem(
                 path,
                 str(network),
@@ -169,7 +168,7 @@ def _bastion(aws: Aws, networks: list[tuple[str, IPv4Network]]) -> Iterator[Prob
     people without a VPN have no network to name.
     """
     for path, network in networks:
-        if aws.production and network.prefixlen < WIDEST:
+        if aws.production and is_open_to_the_world(network):
             yield problem(
                 path,
                 str(network),

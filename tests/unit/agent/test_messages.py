@@ -17,11 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from devservers_core.duration import parse_duration
 from devservers_core.errors import InvalidValueError
 from devservers_core.names import MAX_VOLUMES
-from devservers_core.protocol.agent.exchange import MAX_BYTES, MAX_SECONDS
+from devservers_core.protocol.agent.exchange import MAX_BYTES, MAX_REASON, MAX_SECONDS
 from devservers_core.protocol.agent.plan import Hold, IdleRule, Plan, PlannedStop, WishAnswer
 from devservers_core.protocol.agent.report import (
     MAX_LINES,
-    MAX_REASON,
     MAX_SETUP_STEPS,
     MAX_WISHES,
     Report,

@@ -236,6 +236,14 @@ def test_overview_imports_little_of_core_and_no_typer_yaml_or_rich(tmp_path: Pat
     assert done.stdout.splitlines()[-1] == "[] set()"
 
 
+def test_list_imports_no_messages_of_the_agent() -> None:
+    """Their dataclasses take five milliseconds of `devctl list`, which needs one number of that package."""
+    code = "import sys, devctl.commands.servers.list, devctl.context\n"
+    code += "print(sorted(m for m in sys.modules if m.startswith('devservers_core.protocol.agent.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['devservers_core.protocol.agent.exchange']"
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_of_a_prefix_offers_the_commands(tmp_path: Path, shell: str) -> None:
     words = {"COMP_WORDS": "devctl de", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "devctl de"}

@@ -9,3 +9,5 @@ MAX_BYTES = 16 * 1024
 """Of a plan with its signature, and of a report."""
 MAX_SECONDS = 10 * 365 * 86400
 """No duration of a report is longer: about ten years."""
+MAX_REASON = 200
+"""Characters of the reason of a hold."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from devservers_core.names import MAX_VOLUMES
 from devservers_core.protocol import ProtocolError, printable
-from devservers_core.protocol.agent.exchange import MAX_BYTES, MAX_SECONDS, VERSION
+from devservers_core.protocol.agent.exchange import MAX_BYTES, MAX_REASON, MAX_SECONDS, VERSION
 from devservers_core.protocol.agent.plan import Plan
 from devservers_core.types import Json
 
@@ -20,8 +20,6 @@ MAX_LINES = 100
 """Of the last output that a report carries."""
 MAX_WISHES = 8
 MAX_SETUP_STEPS = 16
-MAX_REASON = 200
-"""Characters of the reason of a hold."""
 
 SOURCES = ("terminal", "ssh", "cpu", "gpu")
 """What the agent measures activity by."""
