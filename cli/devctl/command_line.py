@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from devctl.command_table import ALTERNATIVES, COMMANDS, GROUPS, SUBCOMMANDS, SYNONYMS, Command
+from devctl.command_table import ALTERNATIVES, COMMANDS, GROUPS, SUBCOMMANDS, SUBGROUPS, SYNONYMS, Command, subcommands
 from devservers_core.errors import USAGE, CommandError
 
 DEFAULT_WAIT = "10m"
@@ -163,20 +163,20 @@ def explain_usage(error: Exception, line: CommandLine) -> CommandError:
     if command in GROUPS:
         following = line.arguments[line.position :]
         names = (" ".join(following[:count]) for count in (3, 2))
-        command = next((name for name in names if name in SUBCOMMANDS), command)
+        command = next((name for name in names if name in SUBCOMMANDS or name in SUBGROUPS), command)
     remedy = f"`devctl {command} --help` explains it" if command else "`devctl --help` lists the commands"
     unknown = re.match(r"No such command '([^']*)'", text)
     if unknown is None:
         return CommandError(text, remedy, USAGE)
     word = unknown[1]
-    if command in GROUPS and word not in line.arguments[: line.position]:
-        subcommands = GROUPS[command]
+    if (command in GROUPS or command in SUBGROUPS) and word not in line.arguments[: line.position]:
+        following_words = subcommands(command)
         usual = {"rm": ["remove", "delete"], "ls": ["list"], "new": ["add"], "create": ["add"], "get": ["list", "show"]}
-        similar = [name for name in usual.get(word, []) if name in subcommands] or get_close_matches(
-            word, subcommands, 1
+        similar = [name for name in usual.get(word, []) if name in following_words] or get_close_matches(
+            word, following_words, 1
         )
         guess = f"did you mean `devctl {command} {similar[0]}`? " if similar else ""
-        return CommandError(f"devctl {command} has no {word!r}", f"{guess}it has: {', '.join(subcommands)}", USAGE)
+        return CommandError(f"devctl {command} has no {word!r}", f"{guess}it has: {', '.join(following_words)}", USAGE)
     lists = "`devctl --help` lists the commands"
     if word in ALTERNATIVES:
         return CommandError(f"there is no command {word!r}", ALTERNATIVES[word], USAGE)

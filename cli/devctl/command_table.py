@@ -136,9 +136,20 @@ SUBCOMMANDS: dict[str, Command] = {
     "admin sessions list": Command("platform.admin", "List recorded sessions", "", "local"),
     "admin sessions play": Command("platform.admin", "Show a recorded session again", "", "local"),
 }
+
+
+def subcommands(group: str) -> list[str]:
+    """The next words of a group of one or two words."""
+    return list(dict.fromkeys(name[len(group) :].split()[0] for name in SUBCOMMANDS if name.startswith(f"{group} ")))
+
+
 GROUPS: dict[str, list[str]] = {
-    first: [name.split()[1] for name in SUBCOMMANDS if name.split()[0] == first]
-    for first in dict.fromkeys(name.split()[0] for name in SUBCOMMANDS)
+    first: subcommands(first) for first in dict.fromkeys(name.split()[0] for name in SUBCOMMANDS)
+}
+# Groups within a group, and their summaries.
+SUBGROUPS = {
+    "volume snapshot": "Snapshots of your volumes: create, list, delete",
+    "admin sessions": "Recorded sessions: list, play",
 }
 # flag -> (short form, help); accepted before and after the command's name
 COMMON_OPTIONS: dict[str, tuple[str | None, str]] = {

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from devctl.command_line import CommandLine, explain_usage
-from devctl.command_table import COMMANDS, COMMON_OPTIONS, GROUPS, SUBCOMMANDS, overview
+from devctl.command_table import COMMANDS, COMMON_OPTIONS, GROUPS, SUBCOMMANDS, SUBGROUPS, overview, subcommands
 from devservers_core.errors import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def group(prefix: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's
     import typer
     from typer.core import TyperGroup
 
-    depth = len(prefix.split())
-    names = list(dict.fromkeys(n.split()[depth] for n in SUBCOMMANDS if n.startswith(prefix + " ")))
+    names = subcommands(prefix)
 
     class SubcommandGroup(TyperGroup):
         """A group of subcommands."""
@@ -140,7 +139,7 @@ def group(prefix: str, shared: dict[str, Any]) -> Any:  # noqa: ANN401 - typer's
             return load(whole, shared) if whole in SUBCOMMANDS else group(whole, shared)
 
     settings = {"help_option_names": ["-h", "--help"]}
-    summary = COMMANDS[prefix].summary if prefix in COMMANDS else ""
+    summary = COMMANDS[prefix].summary if prefix in COMMANDS else SUBGROUPS[prefix]
     app = typer.Typer(cls=SubcommandGroup, rich_markup_mode=None, add_completion=False, help=summary)
     app.callback(context_settings=settings)(lambda: None)
     built: Any = typer.main.get_command(app)

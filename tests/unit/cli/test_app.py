@@ -43,16 +43,21 @@ def test_help_of_each_command_names_its_usage(run: Run, name: str) -> None:
     assert done.stdout.count("--kubeconfig") == (command_table.SUBCOMMANDS | command_table.COMMANDS)[name].needs_cluster
 
 
-@pytest.mark.parametrize("name", list(command_table.GROUPS))
+@pytest.mark.parametrize("name", [*command_table.GROUPS, *command_table.SUBGROUPS])
 def test_help_of_each_group_lists_its_subcommands(run: Run, name: str) -> None:
-    done = run(name, "--help")
+    done = run(*name.split(), "--help")
     assert done.returncode == 0
-    assert command_table.COMMANDS[name].summary in done.stdout
-    assert all(part in done.stdout for part in command_table.GROUPS[name])
-    assert all(part in command_table.COMMANDS[name].summary for part in command_table.GROUPS[name])
-    wrong = run(name, "dance")
+    summary = command_table.SUBGROUPS.get(name) or command_table.COMMANDS[name].summary
+    assert summary in done.stdout
+    parts = dict.fromkeys(
+        entry[len(name) :].split()[0] for entry in command_table.SUBCOMMANDS if entry.startswith(f"{name} ")
+    )
+    assert all(part in done.stdout for part in parts)
+    assert all(part in summary for part in parts)
+    wrong = run(*name.split(), "dance")
     assert wrong.returncode == 2
     assert f"devctl {name} has no 'dance'" in wrong.stderr
+    assert f"it has: {', '.join(parts)}\n" in wrong.stderr
 
 
 @pytest.mark.parametrize(

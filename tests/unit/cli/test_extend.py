@@ -107,6 +107,7 @@ def test_extend_until_a_time_sets_it(api: ApiServer, devctl: Run) -> None:
         ({"expires": None}, ["2h"], 1, "has no time limit"),
         ({}, ["soon"], 6, "neither a duration nor a time"),
         ({}, ["0s"], 6, "neither a duration nor a time"),
+        ({}, ["99999d"], 6, "beyond the year 2199"),
         ({}, [], 2, "no time is given"),
         ({}, ["2h", "--time", "3h"], 2, "more than one time"),
         ({}, ["--until", "2020-01-01T00:00:00Z"], 6, "in the past"),

@@ -18,6 +18,8 @@ _CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
 _UNTIL = re.compile(r"until\s+(\S.*)", re.S)
 _EXAMPLES = "write it like 2h30m, 1d or 'until 18:00'"
 _TIMES = "write a time of day like 18:00, or a whole one like 2026-12-24T18:00:00+01:00"
+LAST_YEAR = 2199
+"""The API takes no later time."""
 COMMANDS = frozenset({"create", "extend", "hold", "update"})
 """Commands that take a time of day."""
 _TIME_OPTIONS = ("--time", "--ttl")
@@ -40,9 +42,12 @@ class TimeLimit:
         if self.at is not None:
             return self.at
         try:
-            return start + timedelta(seconds=self.seconds)
+            end = start + timedelta(seconds=self.seconds)
         except OverflowError:
-            raise validation.refusal(f"{self.duration} from then is beyond the year 9999", "take less") from None
+            end = datetime.max.replace(tzinfo=UTC)
+        if end.year > LAST_YEAR:
+            raise validation.refusal(f"{self.duration} from then is beyond the year {LAST_YEAR}", "take less")
+        return end
 
 
 def parse(text: str, flag: str, zone: tzinfo | None, now: datetime) -> TimeLimit:
