@@ -21,13 +21,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from devcluster import ROOT, machine_setup, process
-from devcluster import components as parts
-from devcluster.base_manifests import base_objects
-from devcluster.health import unhealthy
-from devcluster.ports import PUBLISHED, Ports
+from devcluster import ROOT
+from devcluster.node import components as parts
+from devcluster.node import machine_setup, process
+from devcluster.node.base_manifests import base_objects
+from devcluster.node.health import unhealthy
+from devcluster.node.ports import PUBLISHED, Ports
+from devcluster.node.state import write_state
 from devcluster.progress import Progress
-from devcluster.state import write_state
 from devcluster.toolchain import find, need
 from devservers_core.names import GPU
 
@@ -157,7 +158,7 @@ class Cluster:
         (self.folder / "logs").mkdir(exist_ok=True)
         with (self.folder / "logs" / "node.log").open("ab") as log:
             outer = subprocess.Popen(
-                [*NAMESPACES, sys.executable, "-m", "devcluster.node"],
+                [*NAMESPACES, sys.executable, "-m", "devcluster.node.supervisor"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

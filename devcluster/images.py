@@ -18,7 +18,7 @@ from typing import Protocol
 
 from devcluster import ROOT, modules, toolchain
 from devcluster.cluster import Cluster
-from devcluster.components import PAUSE_IMAGE
+from devcluster.node.components import PAUSE_IMAGE
 from devcluster.progress import Progress
 from devservers_core.names import LOCAL_IMAGES
 from devservers_core.paths import Paths

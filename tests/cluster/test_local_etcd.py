@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from devcluster.cluster import PROGRAMS
-from devcluster.components import INSIDE, Site, components
-from devcluster.pki import Authority
+from devcluster.node.components import INSIDE, Site, components
+from devcluster.node.pki import Authority
 from tests.support.cluster.harness import find_tool, free_ports
 from tests.support.wait import eventually
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from devcluster.components import API_SERVICE
+from devcluster.node.components import API_SERVICE
 from tests.support.node.internet import Internet, connects, running_internet
 from tests.support.node.person import Person, Platform
 from tests.support.node.wait import eventually

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from devcluster import ROOT, process
+from devcluster import ROOT
 from devcluster.cluster import PROGRAMS, Cluster
-from devcluster.machine_setup import link_name
+from devcluster.node import process
+from devcluster.node.machine_setup import link_name
 from devcluster.progress import Progress
 from devservers_core.names import INTERACTIVE, PRIORITY_INTERACTIVE
 from devservers_core.paths import Paths

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from devcluster.components import INSIDE
 from devcluster.images import Builder
+from devcluster.node.components import INSIDE
 from devcluster.progress import Progress
 from devservers_core.paths import current
 from infra.catalog.images import Image

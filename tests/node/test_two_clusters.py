@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from devcluster.cluster import Cluster
-from devcluster.machine_setup import SYS, link_name
+from devcluster.node.machine_setup import SYS, link_name
 from devcluster.progress import Progress
 from infra.settings.platform.bastion import NODE_PORT
 from tests.support.node.machine import Machine

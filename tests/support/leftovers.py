@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from devcluster.machine_setup import link_name
+from devcluster.node.machine_setup import link_name
 from devservers_core.paths import Paths
 from tests.support.node.machine import Machine
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devcluster import process
 from devcluster.cluster import Cluster
+from devcluster.node import process
 from devservers_core.paths import Paths
 from tests.support.node.laptop import Laptop, add, await_success, read_until
 from tests.support.node.machine import Machine

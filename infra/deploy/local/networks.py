@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from devcluster.components import POD_CIDR, SERVICE_CIDR, Site
+from devcluster.node.components import POD_CIDR, SERVICE_CIDR, Site
 from infra.local.networks import ClusterNetworks
 
 _ADDRESSES = ("InternalIP", "ExternalIP")

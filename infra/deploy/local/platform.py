@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from devcluster import images, modules, packages, toolchain
 from devcluster.cluster import Cluster
+from devcluster.node.state import CONTEXT
 from devcluster.progress import Progress
-from devcluster.state import CONTEXT
 from devservers_core.names import BASTION_INFO, BASTION_NAMESPACE, HOST_CA_ENTRY
 from devservers_core.paths import Paths
 from infra.catalog.images import PLATFORM

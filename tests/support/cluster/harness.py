@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcluster.pki import Authority, service_account_key
+from devcluster.node.pki import Authority, service_account_key
 from devservers_core.client import kubeconfig
 from tests.support.cluster.client import Client
 

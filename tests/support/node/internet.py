@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcluster.pki import Authority
+from devcluster.node.pki import Authority
 
 _SERVER = """
 import functools, http.server, pathlib, ssl, sys

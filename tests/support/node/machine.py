@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from devcluster.machine_setup import LINK, SETTINGS, SYS
+from devcluster.node.machine_setup import LINK, SETTINGS, SYS
 
 _COUNTERS = re.compile(r"\[\d+:\d+\]")
 _LINK = re.compile(rf"{LINK}[0-9a-f]{{8}}")

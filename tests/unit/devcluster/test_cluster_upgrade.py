@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from devcluster import cluster as module
-from devcluster import machine_setup
 from devcluster.cluster import PROGRAMS, Cluster
+from devcluster.node import machine_setup
 
 
 @pytest.fixture

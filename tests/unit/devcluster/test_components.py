@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from devcluster import machine_setup
 from devcluster.cluster import PROGRAMS
-from devcluster.components import CONTAINERD_SOCKET, Site, components
-from devcluster.config_files import files
+from devcluster.node import machine_setup
+from devcluster.node.components import CONTAINERD_SOCKET, Site, components
+from devcluster.node.config_files import files
 
 SITE = Site("10.213.0.2", "10.213.0.1", 1400, ("192.0.2.53",), "devservers-test", True)
 TOOLS = {name: f"/tools/{name}" for name in PROGRAMS}

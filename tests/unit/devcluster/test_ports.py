@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import machine_setup
-from devcluster.components import Site
-from devcluster.ports import Ports
+from devcluster.node import machine_setup
+from devcluster.node.components import Site
+from devcluster.node.ports import Ports
 
 SITE = Site("10.213.0.2", "10.213.0.1", 1400, (), "devservers-test", False)
 NODE_PORT = 32222

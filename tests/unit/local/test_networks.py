@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from devcluster.components import Site
+from devcluster.node.components import Site
 from infra.deploy.local.networks import measure
 from infra.local.networks import ClusterNetworks, read
 from infra.settings.platform.bastion import Bastion

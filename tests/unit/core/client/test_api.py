@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from devcluster.pki import Authority
+from devcluster.node.pki import Authority
 from devctl.output.errors import explain
 from devservers_core.client.api import ApiClient
 from devservers_core.client.kubeconfig import Target

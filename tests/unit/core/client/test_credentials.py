@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devcluster.pki import Authority
+from devcluster.node.pki import Authority
 from devservers_core.client import credentials
 from devservers_core.client.kubeconfig import Target
 from devservers_core.errors import CommandError

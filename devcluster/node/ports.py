@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcluster import machine_setup
-from devcluster.components import Site
+from devcluster.node import machine_setup
+from devcluster.node.components import Site
 
 PUBLISHED = range(32222, 32768)
 """Where free ones are looked for; below those that Linux gives to programs (ip_local_port_range)."""

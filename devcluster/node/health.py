@@ -11,7 +11,7 @@ from typing import Any
 from devcluster import ROOT
 
 _SCRIPT = (
-    "import sys, json; from devcluster.node import healthy; "
+    "import sys, json; from devcluster.node.supervisor import healthy; "
     "print(json.dumps([name for name, url in json.load(sys.stdin) if not healthy(url)]))"
 )
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from devcluster.components import ETCD, ETCD_CLIENT, INSIDE, Component, Site, components
+from devcluster.node.components import ETCD, ETCD_CLIENT, INSIDE, Component, Site, components
 
 INSIDE_PATH = Path(INSIDE)
 VOLUMES = INSIDE_PATH / "volumes"

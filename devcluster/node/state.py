@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devcluster.components import API_SERVICE, NODE, Site
-from devcluster.config_files import files
-from devcluster.pki import Authority, service_account_key, write_kubeconfig
+from devcluster.node.components import API_SERVICE, NODE, Site
+from devcluster.node.config_files import files
+from devcluster.node.pki import Authority, service_account_key, write_kubeconfig
 
 CONTEXT = "devservers"
 CNI_PLUGINS = "/usr/lib/cni"

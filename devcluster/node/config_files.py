@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from devcluster.components import CONTAINERD_SOCKET, INSIDE, PAUSE_IMAGE, POD_CIDR, Site
+from devcluster.node.components import CONTAINERD_SOCKET, INSIDE, PAUSE_IMAGE, POD_CIDR, Site
 from devservers_core.names import CLUSTER_DOMAIN, GROUP
 
 

@@ -19,7 +19,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from devcluster.components import Site
+from devcluster.node.components import Site
 
 NETWORK = ipaddress.IPv4Network("10.213.0.0/16")
 """Where nodes get their addresses, four each; private (RFC 1918) and seldom used."""

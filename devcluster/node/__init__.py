@@ -1,0 +1,1 @@
+"""The embedded node: its processes, their configuration, and what they need of the machine."""
