@@ -14,8 +14,9 @@ from bastion.accounts.store import read_state
 from bastion.paths import Paths
 from bastion.session.wrap import wrap
 from devctl.context import Context
-from devctl.output import console, times
+from devctl.output import console
 from devctl.output.errors import explain
+from devctl.resources.lifecycle.planned import stops_in
 from devctl.resources.people import account_keys, user_ssh_keys
 from devctl.resources.server_state import phase, shown_reason
 from devservers_core.errors import ApiError, CommandError, UnreachableError
@@ -42,17 +43,17 @@ def greet() -> None:
         console.echo(wrap(console.printable(line), shutil.get_terminal_size().columns))
 
 
-def servers(found: list[dict[str, Any]]) -> list[str]:
+def servers(items: list[dict[str, Any]]) -> list[str]:
     """A line for each server, with what it waits for."""
-    if not found:
+    if not items:
         return ["You have no servers yet: `create NAME --wait` makes one, `flavors` lists the sizes."]
-    width = max(len(each["metadata"]["name"]) for each in found[:MAX_SERVERS])
+    width = max(len(server["metadata"]["name"]) for server in items[:MAX_SERVERS])
     lines = []
-    for each in found[:MAX_SERVERS]:
-        why, name = shown_reason(each), each["metadata"]["name"]
-        left = (each.get("status") or {}).get("expiresAt") if phase(each) == "Running" else None
-        note = f"  {why}" if why != "-" else f"  stops in {times.until(left)}" if left else ""
-        lines.append(f"  {name:<{width}}  {phase(each):<9}{note}".rstrip())
-    if len(found) > MAX_SERVERS:
-        lines.append(f"  and {len(found) - MAX_SERVERS} more: `list`")
+    for server in items[:MAX_SERVERS]:
+        why, name = shown_reason(server), server["metadata"]["name"]
+        left = stops_in(server)
+        note = f"  {why}" if why != "-" else f"  stops in {left}" if left != "-" else ""
+        lines.append(f"  {name:<{width}}  {phase(server):<9}{note}".rstrip())
+    if len(items) > MAX_SERVERS:
+        lines.append(f"  and {len(items) - MAX_SERVERS} more: `list`")
     return lines

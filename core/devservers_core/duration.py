@@ -1,4 +1,4 @@
-"""Parses durations like 2h30m.
+"""Parses and writes durations like 2h30m.
 
 Invariant: a duration is whole days, hours, minutes and seconds, in that order, more than zero in total.
 
@@ -31,3 +31,12 @@ def parse_duration(text: str) -> timedelta:
     if seconds <= 0:
         raise InvalidValueError(f"{text!r} is not a duration; {HINT}")
     return timedelta(seconds=seconds)
+
+
+def format_duration(length: timedelta) -> str:
+    """`2h30m`, as parse_duration reads it; `0s` for less than a second."""
+    left, text = int(length.total_seconds()), ""
+    for unit, seconds in _UNITS:
+        count, left = divmod(left, seconds)
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"

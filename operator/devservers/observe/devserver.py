@@ -14,6 +14,7 @@ from typing import Any
 
 from devservers.api.devserver import DevServer
 from devservers.api.devserver_status import DevServerStatus
+from devservers_core.duration import format_duration
 from devservers_core.names import SSH_PORT, STOPPED_BY_EXPIRATION, user_of
 from devservers_core.types import Json
 
@@ -24,7 +25,6 @@ from .ends.ended import End
 from .ends.interruption import interrupted_condition
 from .ends.last_stop import last_stop, unasked_end
 from .events import Event, status_events, stop_event
-from .lifetime.idle import duration_text
 from .lifetime.lifecycle import QUIET_REASONS, Decision
 from .lifetime.planned_stop import announce
 from .lifetime.time_limits import limited_message
@@ -216,7 +216,7 @@ def _lifecycle_states(decision: Decision, name: str, *, ready: bool) -> list[tup
     states = []
     limited = [limited_message(decision.limits)] if decision.limits.limited else []
     if decision.idle_timeout.limited and decision.idle_timeout.length is not None:
-        length = duration_text(decision.idle_timeout.length)
+        length = format_duration(decision.idle_timeout.length)
         limited.append(f"It stops after {length} without activity: {decision.idle_timeout.limited} allows no more.")
     if decision.hold is not None and decision.hold.limited:
         limited.append(f"Its hold ends at {format_time(decision.hold.until)}: {decision.hold.limited} allows no more.")

@@ -48,6 +48,7 @@ def test_holds_lists_those_in_force_longest_first(api: ApiServer, devctl: Run) -
         server("dev-bob", "two", created=ago(days=2), lifecycle=held(ago(days=-3.02))),
         server("dev-bob", "over", created=ago(days=2), lifecycle=held(ago(hours=1))),
         server("dev-bob", "none", created=ago(days=2)),
+        server("dev-bob", "stopped", created=ago(days=2), lifecycle=held(ago(days=-4)), status={"phase": "Stopped"}),
     )
     lines = devctl("admin", "holds").stdout.splitlines()
     assert lines[0].split() == ["NAMESPACE", "NAME", "PHASE", "LEFT", "REASON"]

@@ -45,6 +45,13 @@ def test_stop_running_server_writes_running_false(api: ApiServer, devctl: Run, s
     assert api.writes == [("PATCH", SERVER, {"spec": {"running": False}})]
 
 
+def test_stop_server_that_stopped_by_itself_says_that_it_is_stopped(api: ApiServer, devctl: Run) -> None:
+    """Nothing of it runs any more; the change keeps a restart from starting it."""
+    put_server(api, status={"phase": "Stopped", "stopReason": "idle"})
+    assert devctl("stop", "mydev").stderr == "mydev is stopped; its home is kept\n"
+    assert api.objects[SERVER]["spec"]["running"] is False
+
+
 def test_stop_stopped_server_writes_nothing(api: ApiServer, devctl: Run) -> None:
     put_server(api, running=False)
     assert "stopped already" in devctl("stop", "mydev").stderr

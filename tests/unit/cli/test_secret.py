@@ -68,6 +68,18 @@ def test_secret_set_writes_standard_input_and_a_note(
     assert "s3cr3t" not in done.stdout + done.stderr + str(api.objects[INDEX])
 
 
+def test_secret_set_over_a_secret_without_a_note_needs_replace(api: ApiServer, secret_set: Any) -> None:
+    """It came by kubectl, or its note could not be written; nobody can read it back."""
+    held = {"key-id": base64.b64encode(b"one").decode()}
+    api.put(f"{SECRETS}/user-secret-aws", type="devservers.io/user", data=held)
+    refused = secret_set(b"two", "aws", "other")
+    assert refused.returncode == 6
+    assert "the list of your secrets doesn't say what it holds" in refused.stderr
+    assert stored(api, "aws") == {"key-id": b"one"}
+    assert secret_set(b"two", "aws", "other", "--replace").returncode == 0
+    assert stored(api, "aws") == {"other": b"two"}
+
+
 def test_secret_set_same_key_replaces_and_other_keys_need_replace(api: ApiServer, secret_set: Any) -> None:
     assert secret_set(b"one", "aws", "key-id").returncode == 0
     assert secret_set(b"two", "aws", "key-id").returncode == 0

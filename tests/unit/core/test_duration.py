@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devservers_core.duration import parse_duration
+from devservers_core.duration import format_duration, parse_duration
 from devservers_core.errors import InvalidValueError
 
 
@@ -42,3 +42,13 @@ def test_parse_duration_of_several_units_is_their_sum(amounts: tuple[int, int, i
     text = "".join(f"{amount}{unit}" for amount, unit in zip(amounts, "dhms", strict=True) if amount)
     days, hours, minutes, seconds = amounts
     assert parse_duration(text) == timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.9, "0s"), (59, "59s"), (60, "1m"), (5400, "1h30m"), (86400, "1d"), (90061, "1d1h1m1s")],
+)
+def test_format_duration_writes_what_parse_duration_reads(seconds: float, text: str) -> None:
+    assert format_duration(timedelta(seconds=seconds)) == text
+    if seconds >= 1:
+        assert parse_duration(text) == timedelta(seconds=seconds)

@@ -66,7 +66,8 @@ def secret_set_command(
     if size > MAX_USER_SECRET_BYTES:
         remedy = "put the rest into a file in the home"
         raise CommandError(f"a secret has at most {MAX_USER_SECRET_BYTES // 1024} KiB in all", remedy, REFUSED)
-    before = _keys(SECRETS.list(context).get(f"{USER_SECRET_PREFIX}{name}") or {})
+    notes = SECRETS.list(context)
+    before = _keys(notes.get(f"{USER_SECRET_PREFIX}{name}") or {})
     if (dropped := sorted(set(before) - set(data))) and not replace:
         # It can't be read back, so what isn't given now is lost.
         raise CommandError(
@@ -75,7 +76,9 @@ def secret_set_command(
             REFUSED,
         )
     note = {"keys": sorted(data), "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-    SECRETS.write(context, f"{USER_SECRET_PREFIX}{name}", data, note)
+    # What was written without a note (by kubectl, or the note failed) can't be read back either.
+    overwrite = replace or f"{USER_SECRET_PREFIX}{name}" in notes
+    SECRETS.write(context, f"{USER_SECRET_PREFIX}{name}", data, note, replace=overwrite)
     console.info(
         f"{name} has {_join(sorted(data))} now; a server that waits for it starts, one that runs has it from its next "
         "start (`devctl restart`)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from devctl.options import Output
 from devctl.output import console, tables, times
 from devctl.resources.lifecycle.all_servers import all_servers
-from devctl.resources.lifecycle.planned import hold_until, lifecycle_of
+from devctl.resources.lifecycle.planned import hold_until, is_stopped, lifecycle_of
 from devctl.resources.server_state import phase
 from devservers_core import names
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 
 def admin_holds_command(context: Context, output: Output = None) -> None:
-    """List the holds in force of all users' servers, the longest first."""
+    """List the holds in force of all users' running servers, the longest first."""
     form = context.output(output)
-    held = [(until, server) for server in all_servers(context) if (until := hold_until(server))]
-    held.sort(key=lambda each: each[0], reverse=True)
+    held = [
+        (until, server) for server in all_servers(context) if not is_stopped(server) and (until := hold_until(server))
+    ]
+    held.sort(key=lambda entry: entry[0], reverse=True)
     servers = [server for _, server in held]
     if tables.print_objects(form, tables.as_list(servers, names.API_VERSION, "DevServer"), "devserver"):
         return

@@ -12,6 +12,7 @@ from devctl.output import console, times
 from devctl.output.errors import from_api
 from devctl.output.prompts import confirm
 from devctl.resources.lifecycle.planned import is_stopped, lifecycle_of
+from devctl.resources.server_state import phase
 from devservers_core import names
 from devservers_core.errors import REFUSED, ApiError, CommandError
 
@@ -54,11 +55,14 @@ def stop_command(
     if not server["spec"].get("running", True):
         console.info(f"{name} is stopped already")
     else:
+        already = phase(server) == "Stopped"
         risk = volumes_lost_by_stop(context, server)
         _confirm_cost(f"stopping {name}", f"Stop {name}?", risk, yes)
         server = _patch(context, name, {"spec": {"running": False}}, "stop")
         home_note = "its home is kept" if keeps_home(server) else "it had no persistent home"
-        console.info(f"{name} is stopping" + ("" if risk else f"; {home_note}"))
+        # One that stopped by itself has nothing left to end; the change keeps a restart from starting it.
+        state = "is stopped" if already else "is stopping"
+        console.info(f"{name} {state}" + ("" if risk else f"; {home_note}"))
     if limit is None:
         return 0
     from devctl.wait import wait_stopped

@@ -16,7 +16,7 @@ from devctl.resources.lifecycle.planned import is_stopped, lifecycle_of
 from devctl.resources.lifecycle.until import show
 from devctl.resources.server_state import last_start_time, status_of
 from devservers_core import names
-from devservers_core.duration import parse_duration
+from devservers_core.duration import format_duration, parse_duration
 from devservers_core.errors import ApiError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def check(seconds: int | None, limit: int | None, what: str, flag: str) -> None:
     if seconds is not None and limit is not None and seconds > limit:
         raise validation.refusal(
             f"{what} of {times.duration(seconds)} is too long: at most {times.duration(limit)} is allowed",
-            f"take {flag} {exact(limit)} or less, or ask an administrator",
+            f"take {flag} {format_duration(timedelta(seconds=limit))} or less, or ask an administrator",
         )
 
 
@@ -105,7 +105,7 @@ def check_end(end: datetime, server: Json, limits: Limits) -> None:
     raise validation.refusal(
         f"{server['metadata']['name']} may run until {show(bound.astimezone(end.tzinfo))} at most,"
         f" and {show(end)} is later",
-        f"take {exact(allowed)} or less, or ask an administrator"
+        f"take {format_duration(timedelta(seconds=allowed))} or less, or ask an administrator"
         if allowed > 0
         else "its end can't move any further; ask an administrator, or stop and start it when you can",
     )
@@ -119,7 +119,7 @@ def check_amounts(lifecycle: Json, limits: Limits, start: datetime) -> None:
     if lifecycle.get("autoShutdown") is False and limits.idle_timeout is not None:
         raise validation.refusal(
             f"an idle timeout is in force here: at most {times.duration(limits.idle_timeout)} is allowed",
-            f"take --idle-timeout {exact(limits.idle_timeout)} or less, or `devctl hold`",
+            f"take --idle-timeout {format_duration(timedelta(seconds=limits.idle_timeout))} or less, or `devctl hold`",
         )
     end = times.parse_time(lifecycle.get("expirationTime"))
     if end is not None and limits.time_to_live is not None:
@@ -157,16 +157,6 @@ def base_end(server: Json, limits: Limits) -> datetime | None:
 def started_at(server: Json) -> datetime | None:
     """When the time of a server began: at its creation, or at its last start or restart."""
     return times.parse_time(last_start_time(server))
-
-
-def exact(seconds: int) -> str:
-    """A duration as the command line takes it: `1h30m`."""
-    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
-    text = ""
-    for unit, size in units:
-        amount, seconds = divmod(seconds, size)
-        text += f"{amount}{unit}" if amount else ""
-    return text or "0s"
 
 
 def _spec(context: Context, path: str) -> Json:

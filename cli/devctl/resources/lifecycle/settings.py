@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from devctl import validation
 from devctl.output import times
 from devctl.resources.lifecycle import in_force, until
-from devctl.resources.lifecycle.limits import Limits, exact
+from devctl.resources.lifecycle.limits import Limits
 from devctl.resources.lifecycle.planned import hold_until, last_active, lifecycle_of, next_stop
+from devservers_core.duration import format_duration
 from devservers_core.errors import REFUSED, CommandError
 
 if TYPE_CHECKING:
@@ -64,11 +65,13 @@ def sentences(lifecycle: Json, zone: tzinfo | None, limits: Limits | None = None
     if limit.seconds is not None:
         latest = " at the latest" if at is not None else ""
         lines.append(
-            f"it stops {exact(limit.seconds)} after its start{latest}{_of(limit)};"
+            f"it stops {format_duration(timedelta(seconds=limit.seconds))} after its start{latest}{_of(limit)};"
             " each `devctl start` begins the time anew"
         )
     if idle.seconds is not None:
-        lines.append(f"it stops when nothing happened in it for {exact(idle.seconds)}{_of(idle)}")
+        lines.append(
+            f"it stops when nothing happened in it for {format_duration(timedelta(seconds=idle.seconds))}{_of(idle)}"
+        )
     elif lifecycle.get("autoShutdown") is False:
         lines.append("it does not stop when nothing happens in it, where your limits allow that")
     return lines
@@ -107,7 +110,9 @@ def facts(server: Json, zone: tzinfo | None, limits: Limits | None = None) -> li
 
     override = (lifecycle.get("override") or {}).get("reason")
     if limit.seconds is not None:
-        lines.append(("Time limit", f"{exact(limit.seconds)} from the last start{_of(limit)}"))
+        lines.append(
+            ("Time limit", f"{format_duration(timedelta(seconds=limit.seconds))} from the last start{_of(limit)}")
+        )
     if until_time := at(lifecycle.get("expirationTime")):
         lines.append(("Time limit", f"until {until_time}"))
     if extended := at(lifecycle.get("extendUntil")):
@@ -115,7 +120,7 @@ def facts(server: Json, zone: tzinfo | None, limits: Limits | None = None) -> li
     if override:
         lines.append(("Override", f"no limit of its flavor or owner counts: {override}"))
     if idle.seconds is not None:
-        lines.append(("Idle timeout", exact(idle.seconds) + _of(idle)))
+        lines.append(("Idle timeout", format_duration(timedelta(seconds=idle.seconds)) + _of(idle)))
     elif lifecycle.get("autoShutdown") is False:
         lines.append(("Idle timeout", "none"))
     if lifecycle.get("gracePeriod"):

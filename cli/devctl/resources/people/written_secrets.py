@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from devctl.output.errors import from_api
 from devservers_core.client.paths import core_path
-from devservers_core.errors import FAILURE, ApiError, CommandError
+from devservers_core.errors import FAILURE, REFUSED, ApiError, CommandError
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -39,10 +39,18 @@ class WrittenSecrets:
                 entries[name] = note
         return entries
 
-    def write(self, context: Context, name: str, data: Mapping[str, bytes], note: Mapping[str, Any] | None) -> None:
+    def write(
+        self,
+        context: Context,
+        name: str,
+        data: Mapping[str, bytes],
+        note: Mapping[str, Any] | None,
+        *,
+        replace: bool = True,
+    ) -> None:
         """Write a Secret whole, and its note; None removes the note. Raises CommandError.
 
-        Its owner is the DevServerUser, with which it is deleted.
+        Its owner is the DevServerUser, with which it is deleted. Without `replace` one that exists is left alone.
         """
         owners = self._index(context)["metadata"].get("ownerReferences") or []
         fields = ("apiVersion", "kind", "name", "uid")
@@ -60,6 +68,12 @@ class WrittenSecrets:
             except ApiError as error:
                 if error.reason != "AlreadyExists":
                     raise
+                if not replace:
+                    raise CommandError(
+                        f"the Secret {name} exists, and the list of your {self.what} doesn't say what it holds",
+                        "add --replace to drop that, or use another name",
+                        REFUSED,
+                    ) from None
                 context.kube.request("PUT", f"{path}/{name}", body=body)
         except ApiError as error:
             raise from_api(error, f"keep your {self.what}") from None

@@ -13,7 +13,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.lifecycle import FlavorLifecycle
 from devservers.api.user import DevServerUser
-from devservers_core.duration import parse_duration
+from devservers_core.duration import format_duration, parse_duration
 from devservers_core.names import STOPPED_BY_END_OF_HOLD, STOPPED_BY_IDLENESS
 from devservers_core.protocol.agent.plan import IdleRule
 from devservers_core.protocol.agent.report import SetupStep, VolumeUse
@@ -118,7 +118,7 @@ def idle_stop(
         return None
     held = source == "hold"
     reason = STOPPED_BY_END_OF_HOLD if held else STOPPED_BY_IDLENESS
-    cause = f"{duration_text(timeout.length)} without activity" + (" after its hold" if held else "")
+    cause = f"{format_duration(timeout.length)} without activity" + (" after its hold" if held else "")
     return Stop(last + timeout.length, reason, cause, timeout.length)
 
 
@@ -147,12 +147,3 @@ def idle_rule(flavor: DevServerFlavor | None, timeout: IdleTimeout) -> IdleRule:
         gpu_percent=GPU_PERCENT if gpu is None else gpu,
         ssh_bytes_per_minute=SSH_BYTES_PER_MINUTE,
     )
-
-
-def duration_text(length: timedelta) -> str:
-    """`1h30m`, as durations are written."""
-    left, text = int(length.total_seconds()), ""
-    for unit, seconds in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, left = divmod(left, seconds)
-        text += f"{count}{unit}" if count else ""
-    return text or "0s"

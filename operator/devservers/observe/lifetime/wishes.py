@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
+from devservers_core.duration import format_duration
 from devservers_core.protocol.agent.exchange import MAX_SECONDS
 from devservers_core.protocol.agent.plan import WishAnswer
 from devservers_core.protocol.agent.report import Wish
 from devservers_core.types import Json
 
 from ..times import format_time, whole_seconds
-from .idle import duration_text
 from .lifecycle import Decision
 
 NO_REASON = "asked for in the server"
@@ -70,7 +70,7 @@ def decide_wish(
         return _refused(wish, "The server has no end that could be extended.")
     if wish.seconds > extend_most:
         most = timedelta(seconds=extend_most)
-        allowed = f"at most {duration_text(most)} more" if extend_most else "no more"
+        allowed = f"at most {format_duration(most)} more" if extend_most else "no more"
         return _refused(wish, f"{decision.limits.latest_text} allows {allowed}.")
     try:
         until = whole_seconds(end + length)
@@ -81,7 +81,7 @@ def decide_wish(
 
 def _hold(wish: Wish, length: timedelta, hold_most: int, now: datetime) -> WishDecision:
     if wish.seconds > hold_most:
-        return _refused(wish, f"A hold may last at most {duration_text(timedelta(seconds=hold_most))} here.")
+        return _refused(wish, f"A hold may last at most {format_duration(timedelta(seconds=hold_most))} here.")
     if wish.seconds > MAX_SECONDS:
         return _refused(wish, "That is too far away.")
     reason = " ".join(wish.reason.split()) or NO_REASON
