@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 SAMPLE_SECONDS = 10
 HOUR = 3600
-EDITOR_BYTES = 500
-"""Each ten seconds, of the heartbeat of an editor that is left open (docs/guides, how activity is measured)."""
+EDITOR_BYTES = (1800, 2500)
+EDITOR_MILLICORES = (9, 37)
+"""Each ten seconds, of a code-server that is left open with a file and a terminal (docs/guides/activity.md)."""
 
 
 @dataclass
@@ -56,12 +57,12 @@ def traces(seed: int = 7) -> list[Trace]:
     """All traces, the same for the same seed."""
     source = random.Random(seed)
     return [
-        _trace("editor left open", 4 * HOUR, HOUR / 2, _typing(source), _editor),
+        _trace("editor left open", 4 * HOUR, HOUR / 2, _typing(source), _editor(source)),
         _trace("detached training", 8 * HOUR, 6 * HOUR, lambda sample: setattr(sample, "cpu_millicores", 900)),
         _trace("build", 3 * HOUR, HOUR, lambda sample: setattr(sample, "cpu_millicores", source.randint(1200, 2000))),
         _trace("download over SSH", 5 * HOUR, 3 * HOUR, _download_over_ssh),
         _unmeasured(_trace("detached download", 5 * HOUR, 3 * HOUR, _detached_download)),
-        _trace("a person who thinks for 30 minutes", 6 * HOUR, 4 * HOUR, _thinking, _editor),
+        _trace("a person who thinks for 30 minutes", 6 * HOUR, 4 * HOUR, _thinking, _editor(source)),
         _trace(
             "GPU busy and CPU idle", 6 * HOUR, 4 * HOUR, lambda sample: setattr(sample, "gpu_percent", 80), _gpu_idle
         ),
@@ -112,8 +113,12 @@ def _typing(source: random.Random) -> Callable[[Sample], None]:
     return work
 
 
-def _editor(sample: Sample) -> None:
-    sample.connected, sample.ssh_bytes, sample.cpu_millicores = True, EDITOR_BYTES, 6
+def _editor(source: random.Random) -> Callable[[Sample], None]:
+    def rest(sample: Sample) -> None:
+        sample.connected = True
+        sample.ssh_bytes, sample.cpu_millicores = source.randint(*EDITOR_BYTES), source.randint(*EDITOR_MILLICORES)
+
+    return rest
 
 
 def _download_over_ssh(sample: Sample) -> None:

@@ -23,11 +23,11 @@ from .holds import HoldInForce
 from .planned_stop import Stop
 from .time_limits import limit_of
 
-CPU_MILLICORES = 20
+CPU_MILLICORES = 100
 GPU_PERCENT = 0
-SSH_BYTES_PER_MINUTE = 10_000
-"""Above these a server is active, where its flavor sets no others. The heartbeat of a silent editor is 3 kB a minute
-(docs/guides/activity.md has the measurement)."""
+SSH_BYTES_PER_MINUTE = 30_000
+"""Above these a server is active, where its flavor sets no others. A silent code-server sends 11 kB a minute and uses
+at most 37 thousandths of a core over ten seconds (docs/guides/activity.md has the measurement)."""
 
 
 @dataclass(frozen=True, slots=True)
