@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from devservers.api.conditions import Condition, find
 from devservers.api.devserver import DevServer
 from devservers.api.devserver_status import DevServerStatus
 from devservers_core.duration import format_duration
@@ -42,6 +43,9 @@ __all__ = ["Children", "Event", "Observation", "invalid_status", "observe", "pre
 
 UNREADABLE_TIME = timedelta(hours=1)
 """How long a server runs on whose object can't be read: enough to correct it."""
+UNKNOWN = "ActivityUnknown"
+UNKNOWN_STAYS = timedelta(minutes=5)
+"""How long the condition stays after it began, whatever the reports say meanwhile."""
 _KEPT_OF_UNREADABLE = ("expiresAt", "stopReason", "lastStop", "hold")
 
 
@@ -171,7 +175,7 @@ def _conditions(
     queue = children.queue
     if running and queue is not None and queue.settles_after is None:
         states.append(("Admitted", queue.admitted_at is not None, queue.reason, queue.kueue_message))
-    flavor, name = server.spec.flavor, server.name
+    flavor, name, previous = server.spec.flavor, server.name, server.status.conditions
     if pod is not None and phase.name != "Terminating":
         if children.flavor is None:
             message = (
@@ -189,8 +193,8 @@ def _conditions(
     if home is not None:
         states.append(("HomeResized", home.ok, home.reason, home.message))
     if running:
-        states += _lifecycle_states(decision, name, ready=phase.ready)
-    previous, generation = server.status.conditions, server.metadata.generation
+        states += _lifecycle_states(decision, name, find(previous, UNKNOWN), now, ready=phase.ready)
+    generation = server.metadata.generation
     conditions = [
         make_condition(previous, kind, ok, reason, message, generation=generation, now=now)
         for kind, ok, reason, message in states
@@ -211,8 +215,10 @@ def _volumes(server: DevServer, status: Json, decision: Decision) -> list[Json]:
     return volume_use(server, before, activity.volumes, activity.answered_at)
 
 
-def _lifecycle_states(decision: Decision, name: str, *, ready: bool) -> list[tuple[str, bool, str, str]]:
-    """The conditions that are about when a running server stops."""
+def _lifecycle_states(
+    decision: Decision, name: str, before: Condition | None, now: datetime, *, ready: bool
+) -> list[tuple[str, bool, str, str]]:
+    """The conditions that are about when a running server stops; `before` is ActivityUnknown, as it is stored."""
     states = []
     limited = [limited_message(decision.limits)] if decision.limits.limited else []
     if decision.idle_timeout.limited and decision.idle_timeout.length is not None:
@@ -228,9 +234,18 @@ def _lifecycle_states(decision: Decision, name: str, *, ready: bool) -> list[tup
             f"An earlier version started it, so it has no agent and is never idle. `devctl restart {name}` brings one."
         )
         states.append(("AgentMissing", True, "AgentMissing", message))
-    elif activity is not None and ready and activity.problem:
-        states.append(("ActivityUnknown", True, "ActivityUnknown", f"It counts as active: {activity.problem}."))
+    elif activity is not None and ready and not _is_recent(before, now):
+        if activity.problem:
+            states.append((UNKNOWN, True, UNKNOWN, f"It counts as active: {activity.problem}."))
+    elif activity is not None and ready and before is not None:
+        states.append((UNKNOWN, True, UNKNOWN, before.message))
     return states
+
+
+def _is_recent(condition: Condition | None, now: datetime) -> bool:
+    """Whether a condition began so lately that it stays: reports that change each time are no write each."""
+    since = condition.last_transition_time if condition is not None else None
+    return since is not None and timedelta(0) <= now - since < UNKNOWN_STAYS
 
 
 def _soonest(*delays: timedelta | None) -> timedelta | None:

@@ -171,6 +171,25 @@ def test_conditions_say_what_is_unknown() -> None:
     assert [c["type"] for c in status["conditions"]] == ["Ready"]
 
 
+def test_condition_of_unknown_activity_stays_five_minutes_while_reports_flap() -> None:
+    """An agent that can read its sources in every other report is no write of the status for each of them."""
+    known, children = server(), Children(user=user(), flavor=flavor(), pods=(running_pod(),))
+    statuses = []
+    for minute in range(1, 10):
+        now = 60 * minute
+        activity = Activity(problem=f"can't read {minute}") if minute % 2 else seen(now)
+        decision = decide(known, user(), at(now), flavor(), activity=activity)
+        statuses.append(observe(known, children, decision, at(now)).status)
+        known = with_status(known, statuses[-1])
+    unknown = [[c for c in status["conditions"] if c["type"] == "ActivityUnknown"] for status in statuses]
+    assert [bool(conditions) for conditions in unknown] == [True] * 5 + [False] + [True] * 3
+    assert all(conditions == unknown[0] for conditions in unknown[:5])
+    assert unknown[0][0]["message"] == "It counts as active: can't read 1."
+    decision = decide(known, user(), at(1200), flavor(), activity=Activity(problem="can't read 10"))
+    (_, last) = observe(known, children, decision, at(1200)).status["conditions"]
+    assert last["message"] == "It counts as active: can't read 10.", "after five minutes it says what is so now"
+
+
 def test_idle_stop_is_announced_recorded_and_undone_by_a_start_only() -> None:
     known = server(lifecycle={"idleTimeout": "1h"})
     children = Children(user=user(), flavor=flavor(), pods=(running_pod(),))

@@ -558,6 +558,26 @@ def test_wishes_without_end_are_granted_three_in_half_a_minute() -> None:
     assert [entry for entry in life.api.log if entry.startswith("patch")] == ["patch DevServer/mydev"] * 6
 
 
+def test_answers_to_a_pod_that_is_gone_are_dropped() -> None:
+    """Each restart while wishes are answered would keep some kilobytes for ever otherwise."""
+    life = Life(answering(0, Wish("a", "extend", 60, "")))
+    life.begin(lifecycle={"timeToLive": "1h"})
+    assert life.agents is not None
+    assert life.agents.answer is not None
+    for number in range(1, 4):
+        life.seconds = number
+        life.change({"devservers.io/restarted-at": stamp(number)})
+        life.settle()
+    kept = life.servers._agents._answers
+    assert [uid for uid, _ in kept.values()] == [
+        obj["metadata"]["uid"] for (kind, _, _), obj in life.api.objects.items() if kind == "Pod"
+    ]
+    life.cache.forget(life.api.objects.pop(("DevServer", NAMESPACE, NAME)))
+    life.reconcile()
+    assert not life.servers._agents._answers
+    assert not life.servers._agents._granted
+
+
 def test_new_leader_says_done_for_the_recorded_wish_only() -> None:
     """The one before it may have been refused."""
     first, second = Wish("a", "extend", 0, ""), Wish("b", "extend", 60, "")

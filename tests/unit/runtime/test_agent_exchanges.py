@@ -373,6 +373,22 @@ def test_exchanger_queues_a_server_when_a_report_changes_what_is_decided(
     run(test, monkeypatch)
 
 
+def test_exchanger_with_activity_that_moves_back_keeps_the_later_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hostile agent that is idle for an hour in every other report announces no stop in each of them."""
+
+    async def test(scene: Scene, agent: FakeAgent) -> None:
+        scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
+        await eventually_async(lambda: len(agent.plans) >= 2, "the exchange")
+        agent.handler = answer(idleSeconds=3600, source="ssh")
+        seen = len(agent.plans)
+        await eventually_async(lambda: len(agent.plans) >= seen + 3, "the exchange")
+        state = scene.exchanger.state("dev-ann", "mydev", "uid-1")
+        assert state is not None
+        assert (state.last_activity, state.source) == (NOW - timedelta(seconds=60), "cpu")
+
+    run(test, monkeypatch)
+
+
 def test_exchanger_asks_only_pods_of_people_that_run_and_have_an_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = pod()
     elsewhere = pod("uid-2", "other")

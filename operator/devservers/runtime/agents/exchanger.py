@@ -244,7 +244,11 @@ class Exchanger:
         """Keeps a report, and queues the server's key if it changes what is decided."""
         before = exchanged.state
         last = None if report.idle_seconds is None else now - timedelta(seconds=report.idle_seconds)
-        state = exchanged.state = AgentState(last, report.source, now, report)
+        source = report.source
+        if before is not None and before.last_activity is not None and last is not None and last < before.last_activity:
+            # What was active then can't have been idle since earlier: else each other report would announce a stop.
+            last, source = before.last_activity, before.source
+        state = exchanged.state = AgentState(last, source, now, report)
         request = self._out_of_turn.get(agent)
         if request is not None and not request.final and request.outcome is not None and request.outcome.state is None:
             self._out_of_turn.forget(agent)  # it answers again
