@@ -30,8 +30,8 @@ class Paths:
     @classmethod
     def of(cls, env: Mapping[str, str] | None = None) -> Paths:
         """The paths that $BASTION_ROOT asks for; the pod's own without it."""
-        found = os.environ if env is None else env
-        return cls(Path(found.get("BASTION_ROOT") or "/"))
+        environ = os.environ if env is None else env
+        return cls(Path(environ.get("BASTION_ROOT") or "/"))
 
     @property
     def accounts(self) -> Path:

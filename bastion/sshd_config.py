@@ -50,8 +50,8 @@ class SshdSettings:
 
 def version_of(text: str) -> Version:
     """(9, 2) from `OpenSSH_9.2p1 ...`. Raises UnsupportedSshdError for one that will not do."""
-    found = re.search(r"OpenSSH_(\d+)\.(\d+)", text)
-    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.search(r"OpenSSH_(\d+)\.(\d+)", text)
+    version = (int(match[1]), int(match[2])) if match else (0, 0)
     if version < OLDEST:
         raise UnsupportedSshdError(f"sshd says {text.strip()[:80]!r}; install OpenSSH {OLDEST[0]}.{OLDEST[1]} or later")
     return version

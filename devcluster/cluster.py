@@ -87,13 +87,13 @@ class Cluster:
         for each in process.everything():
             names[each.pid] = each.name
             children.setdefault(each.parent, []).append(each.pid)
-        found, waiting = {}, [first]
+        pids, waiting = {}, [first]
         while waiting:
             pid = waiting.pop()
             if pid in names:
-                found[pid] = names[pid]
+                pids[pid] = names[pid]
             waiting += children.get(pid, [])
-        return found
+        return pids
 
     def enter(self, *argv: str, stdin_file: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command inside the node and return what it printed; a failure is a :class:`ClusterError`."""
@@ -121,10 +121,10 @@ class Cluster:
         Said again at every `up`: a kubelet that starts anew forgets what no device plugin tells it.
         """
         status = json.loads(self.kubectl("get", "node", parts.NODE, "-o", "json"))["status"]
-        wanted = str(number) if number else None
-        if all(status[key].get(GPU) == wanted for key in ("capacity", "allocatable")):
+        amount = str(number) if number else None
+        if all(status[key].get(GPU) == amount for key in ("capacity", "allocatable")):
             return
-        patch = {"status": {key: {GPU: wanted} for key in ("capacity", "allocatable")}}
+        patch = {"status": {key: {GPU: amount} for key in ("capacity", "allocatable")}}
         self.kubectl("patch", "node", parts.NODE, "--subresource=status", "--type=merge", "-p", json.dumps(patch))
 
     @contextlib.contextmanager
@@ -186,10 +186,10 @@ class Cluster:
         if not file.exists():
             address, gateway = machine_setup.free_addresses(self.folder)
             file.write_text(json.dumps({"address": address, "gateway": gateway}))
-        known = json.loads(file.read_text())
+        record = json.loads(file.read_text())
         return parts.Site(
-            address=known["address"],
-            gateway=known["gateway"],
+            address=record["address"],
+            gateway=record["gateway"],
             mtu=machine_setup.mtu(),
             resolvers=machine_setup.resolvers(),
             cgroup=f"{parts.CGROUP_ROOT}-{self._link()}",
@@ -232,8 +232,8 @@ class Cluster:
         with contextlib.suppress(OSError, ValueError):
             return list(json.loads((self.folder / "components.json").read_text()))
         # A version that wrote nothing down started them, and its etcd had no certificates.
-        known = self._components(_tools())
-        return [{**part, "health": part["health"].replace(parts.ETCD, "http://127.0.0.1:2379")} for part in known]
+        started = self._components(_tools())
+        return [{**part, "health": part["health"].replace(parts.ETCD, "http://127.0.0.1:2379")} for part in started]
 
     def publish(self, node_port: int) -> int:
         """Make a port of the node one of this machine's loopback, and give that one's number."""
@@ -291,9 +291,9 @@ def _tools() -> dict[str, str]:
 def _wait(probe: Callable[[], T | None], seconds: float, what: str) -> T:
     deadline = time.monotonic() + seconds
     while True:
-        found = probe()
-        if found:
-            return found
+        result = probe()
+        if result:
+            return result
         if time.monotonic() > deadline:
             raise ClusterError(f"waited {seconds:.0f} s for {what}")
         time.sleep(0.02)

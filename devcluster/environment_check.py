@@ -57,9 +57,9 @@ def main(root: Path = ROOT) -> int:
     """0 when nothing differs; else 1, and what differs on stderr."""
     project, lock = (tomllib.loads((root / name).read_text()) for name in ("pyproject.toml", "uv.lock"))
     installed = {normalized(each.metadata["Name"]): each.version for each in distributions()}
-    found = problems(project, lock, installed)
-    print("\n".join(found), file=sys.stderr, end="\n" if found else "")
-    return 1 if found else 0
+    messages = problems(project, lock, installed)
+    print("\n".join(messages), file=sys.stderr, end="\n" if messages else "")
+    return 1 if messages else 0
 
 
 if __name__ == "__main__":

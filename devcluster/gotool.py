@@ -49,12 +49,12 @@ def module_zip(module: str, cwd: Path, env: Mapping[str, str]) -> tuple[Path, st
     """
     run = ["go", "mod", "download", "-json", module]
     done = subprocess.run(run, cwd=cwd, env=dict(env), capture_output=True, text=True, check=False)
-    found = json.loads(done.stdout) if done.stdout.strip() else {}
-    archive, version, checksum = (str(found.get(key, "")) for key in ("Zip", "Version", "Sum"))
+    answer = json.loads(done.stdout) if done.stdout.strip() else {}
+    archive, version, checksum = (str(answer.get(key, "")) for key in ("Zip", "Version", "Sum"))
     pinned = (cwd / "go.sum").read_text().splitlines()
     if not archive or f"{module} {version} {checksum}" not in pinned:
         raise ToolchainError(
-            f"{module} can't be had as go.sum pins it: {(found.get('Error') or done.stderr).strip()[-2000:]}\n"
+            f"{module} can't be had as go.sum pins it: {(answer.get('Error') or done.stderr).strip()[-2000:]}\n"
             "  cure that (network, GOPROXY, certificates?) and run the command again"
         )
     return Path(archive), version, checksum

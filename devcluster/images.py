@@ -96,15 +96,15 @@ class Builder:
 
     def build(self, images: Iterable[Image]) -> dict[str, Built]:
         """Build what is missing and drop the archives of older versions; what there is now, by image name."""
-        wanted = {image: self._built(image) for image in images}
-        todo = [image for image, built in wanted.items() if not built.archive.exists()]
+        builds = {image: self._built(image) for image in images}
+        todo = [image for image, built in builds.items() if not built.archive.exists()]
         for number, image in enumerate(todo, 1):
             with self.progress.step(f"building image {image.name}", f"image {number} of {len(todo)}"):
-                self._build(image, wanted[image])
+                self._build(image, builds[image])
         if shutil.disk_usage(self.paths.cache).free < KEEP_FREE and self.storage.exists():
             with self.progress.step("deleting the layers of the image builds"):
                 shutil.rmtree(self.storage, ignore_errors=True)
-        return {image.name: built for image, built in wanted.items()}
+        return {image.name: built for image, built in builds.items()}
 
     def _built(self, image: Image) -> Built:
         # Named once a run: files that are edited while an image is built belong to the next one.

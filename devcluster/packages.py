@@ -84,8 +84,8 @@ def absent(tests: bool = False) -> dict[str, str]:
     """The programs and files that are not there, each with its package; with ``tests`` the tests' too."""
     programs = PROGRAMS | (TEST_PROGRAMS if tests else {})
     files = FILES | (TEST_FILES if tests else {})
-    found = {program: package for program, package in programs.items() if not shutil.which(program)}
-    return found | {file: package for file, package in files.items() if not Path(file).exists()}
+    packages = {program: package for program, package in programs.items() if not shutil.which(program)}
+    return packages | {file: package for file, package in files.items() if not Path(file).exists()}
 
 
 def missing(tests: bool = False) -> list[str]:
@@ -95,9 +95,9 @@ def missing(tests: bool = False) -> list[str]:
 
 def require() -> None:
     """Raise :class:`PackageError` naming what the tests need and is not there, with the package of each."""
-    found = absent(tests=True)
-    if found:
-        named = ", ".join(f"{name} (package {package})" for name, package in sorted(found.items()))
+    missing_packages = absent(tests=True)
+    if missing_packages:
+        named = ", ".join(f"{name} (package {package})" for name, package in sorted(missing_packages.items()))
         raise PackageError(
             f"the tests need {named}\n  run `.venv/bin/python -m devcluster packages`, which installs it"
         )

@@ -39,16 +39,16 @@ def find(program: str, paths: Paths | None = None) -> Path | None:
             built = module.folder(paths or current()) / program
             if built.exists():
                 return built
-    found = shutil.which(program)
-    return Path(found) if found else None
+    path = shutil.which(program)
+    return Path(path) if path else None
 
 
 def need(program: str, paths: Paths | None = None) -> Path:
     """Like :func:`find`, but a missing program is a :class:`ToolchainError`."""
-    found = find(program, paths)
-    if found is None:
+    path = find(program, paths)
+    if path is None:
         raise ToolchainError(f"{program} is not on this machine\n  run `make up`, which builds what is missing")
-    return found
+    return path
 
 
 def chart(paths: Paths | None = None) -> Path:
@@ -58,8 +58,8 @@ def chart(paths: Paths | None = None) -> Path:
 
 def find_uv(path: str | None, paths: Paths) -> Path | None:
     """uv, which Pulumi's language host calls: on PATH, beside this Python, or where the project keeps its own."""
-    found = shutil.which("uv", path=path)
-    places = [Path(found)] if found else []
+    program = shutil.which("uv", path=path)
+    places = [Path(program)] if program else []
     places += [Path(sys.executable).parent / "uv", paths.cache / "uv" / "bin" / "uv"]
     return next((place for place in places if place.exists()), None)
 
@@ -72,10 +72,10 @@ def _has_own_pulumi() -> bool:
 def missing(names: Iterable[str], paths: Paths) -> list[Module]:
     """The modules among ``names`` that have to be built."""
     own = _has_own_pulumi()
-    wanted = [module for module in MODULES_BUILT if module.name in set(names)]
+    modules = [module for module in MODULES_BUILT if module.name in set(names)]
     return [
         module
-        for module in wanted
+        for module in modules
         if not (module.on_path and own) and not all((module.folder(paths) / p).exists() for p in module.programs)
     ]
 

@@ -61,9 +61,9 @@ class Access:
         try:
             generation = str(self._paths.current.readlink())
             if generation != self._generation:
-                found = json.loads((self._paths.accounts / generation / ACCESS_FILE).read_text())
-                self._users = {int(account["uid"]): name for name, account in found.items()}
-                self._found, self._generation = found, generation
+                table = json.loads((self._paths.accounts / generation / ACCESS_FILE).read_text())
+                self._users = {int(account["uid"]): name for name, account in table.items()}
+                self._found, self._generation = table, generation
         except (OSError, ValueError, KeyError, TypeError):
             return
 

@@ -153,8 +153,8 @@ def _listed(spec: Json) -> Iterator[tuple[object, str, object]]:
     for number, line in enumerate(_items(spec, "sshPublicKeys"), 1):
         yield line, f"number {number}", None
     for number, entry in enumerate(_items(spec, "sshKeys"), 1):
-        found: Json = entry if isinstance(entry, dict) else {}
-        yield found.get("key"), _quoted(found.get("name", number)), found.get("expires")
+        fields: Json = entry if isinstance(entry, dict) else {}
+        yield fields.get("key"), _quoted(fields.get("name", number)), fields.get("expires")
 
 
 def _end(expires: object) -> datetime:
@@ -173,13 +173,13 @@ def _end(expires: object) -> datetime:
 
 def _servers(servers: Iterable[Json]) -> defaultdict[str, set[str]]:
     """Server names by owner: the namespace decides, because only its owner may make servers there."""
-    found: defaultdict[str, set[str]] = defaultdict(set)
+    by_user: defaultdict[str, set[str]] = defaultdict(set)
     for server in servers:
         metadata = _object(server, "metadata")
         name, namespace = metadata.get("name"), metadata.get("namespace")
         if isinstance(name, str) and isinstance(namespace, str) and fits(name, SERVER_NAME, SERVER_NAME_MAX):
-            found[user_of(namespace) or ""].add(name)
-    return found
+            by_user[user_of(namespace) or ""].add(name)
+    return by_user
 
 
 def _authorized_keys(account: Account, domain: str) -> str:
@@ -225,13 +225,13 @@ def _age(user: Json) -> tuple[str, str]:
 
 
 def _object(obj: Json, name: str) -> Json:
-    found = obj.get(name)
-    return found if isinstance(found, dict) else {}
+    value = obj.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _items(spec: Json, name: str) -> list[object]:
-    found = spec.get(name)
-    return list(found) if isinstance(found, list | tuple) else []
+    value = spec.get(name)
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def _quoted(value: object) -> str:

@@ -51,13 +51,13 @@ class State:
 def read_state(paths: Paths) -> State | None:
     """The state in force, None when nothing was ever written."""
     try:
-        found = json.loads((paths.current / STATE_FILE).read_text())
+        state = json.loads((paths.current / STATE_FILE).read_text())
         return State(
-            int(found["generation"]),
-            datetime.fromisoformat(found["syncedAt"]),
-            int(found["accounts"]),
-            found.get("refused"),
-            tuple(found.get("problems") or ()),
+            int(state["generation"]),
+            datetime.fromisoformat(state["syncedAt"]),
+            int(state["accounts"]),
+            state.get("refused"),
+            tuple(state.get("problems") or ()),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -33,37 +33,39 @@ _USERINFO_CUT = re.compile(r"(://[^/\s:@]*+):[^/\s@]++\Z")
 
 def line(fields: Mapping[str, Any], at: datetime) -> str:
     """The line for an event, without its end. What isn't a known field of the right type is left out."""
-    found: dict[str, Any] = {}
+    event_fields: dict[str, Any] = {}
     truncated = bool(fields.get("truncated"))
     for name in TEXT_FIELDS:
         value = fields.get(name)
         if isinstance(value, str):
             text = _clean(value[: MAX_TEXT_CHARACTERS + 1])
             truncated |= len(text) > MAX_TEXT_CHARACTERS
-            found[name] = mask([text[:MAX_TEXT_CHARACTERS]])[0][:MAX_TEXT_CHARACTERS]
+            event_fields[name] = mask([text[:MAX_TEXT_CHARACTERS]])[0][:MAX_TEXT_CHARACTERS]
     for name in NUMBER_FIELDS:
         value = fields.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < MAX_NUMBER:
-            found[name] = value
+            event_fields[name] = value
     if isinstance(argv := fields.get("argv"), list | tuple):
         # First cut and then masked: how long that takes is nothing a person should decide.
-        words, cut = _cut([_clean(str(word)[: MAX_ARGV_BYTES + 1]) for word in argv[:MAX_ARGUMENTS]])
+        arguments, cut = _cut([_clean(str(word)[: MAX_ARGV_BYTES + 1]) for word in argv[:MAX_ARGUMENTS]])
         cut |= len(argv) > MAX_ARGUMENTS
-        if cut and words:
-            words[-1] = _USERINFO_CUT.sub(rf"\g<1>:{MASK}", words[-1])
-        found["argv"], longer = _cut(mask(words))
+        if cut and arguments:
+            arguments[-1] = _USERINFO_CUT.sub(rf"\g<1>:{MASK}", arguments[-1])
+        event_fields["argv"], longer = _cut(mask(arguments))
         truncated |= cut or longer
-    if found.get("kind") not in KINDS:
-        found.pop("kind", None)
-    found |= {
+    if event_fields.get("kind") not in KINDS:
+        event_fields.pop("kind", None)
+    event_fields |= {
         "ts": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
         "v": LINE_VERSION,
         "event": fields["event"],
     }
     if truncated:
-        found["truncated"] = True
+        event_fields["truncated"] = True
     text = json.dumps(
-        {name: found[name] for name in LINE_FIELDS if name in found}, ensure_ascii=True, separators=(",", ":")
+        {name: event_fields[name] for name in LINE_FIELDS if name in event_fields},
+        ensure_ascii=True,
+        separators=(",", ":"),
     )
     return text.replace("\x7f", "\\u007f")  # the one control character that JSON leaves as it is
 

@@ -67,5 +67,5 @@ def _bind(path: Path) -> socket.socket:
 
 def peer_uid(sock: socket.socket) -> int:
     """The uid of the process that connected, from the kernel (unix(7), SO_PEERCRED)."""
-    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", found)[1])
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])

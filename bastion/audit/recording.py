@@ -124,18 +124,18 @@ class RecordingInfo:
 
 def list_recordings(folder: Path, user: str | None = None) -> list[RecordingInfo]:
     """All recordings, oldest first; of one person if given. Files that are no recording are passed over."""
-    found = []
+    recordings = []
     for path in folder.glob(f"*/*{SUFFIX}"):
         if user is not None and path.parent.name != user:
             continue
         try:
             header, seconds = _header(path), _last(path)
-            found.append(
+            recordings.append(
                 RecordingInfo(path.parent.name, path.stem, float(header["timestamp"]), seconds, path.stat().st_size)
             )
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return sorted(found, key=lambda each: each.began)
+    return sorted(recordings, key=lambda each: each.began)
 
 
 def frames(folder: Path, session: str, longest_pause: float = 2.0) -> Iterator[tuple[float, str]]:
@@ -160,10 +160,10 @@ def frames(folder: Path, session: str, longest_pause: float = 2.0) -> Iterator[t
 
 def _header(path: Path) -> Mapping[str, Any]:
     with path.open(encoding="utf-8") as file:
-        found = json.loads(file.readline())
-    if not isinstance(found, dict) or found.get("version") != 2:
+        header = json.loads(file.readline())
+    if not isinstance(header, dict) or header.get("version") != 2:
         raise ValueError("not asciicast v2")
-    return found
+    return header
 
 
 def _last(path: Path) -> float:

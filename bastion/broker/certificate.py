@@ -19,13 +19,13 @@ from devservers_core.protocol.broker import NOT_A_PUBLIC_KEY
 def load_authority(text: str) -> ssh_certs.Authority:
     """The CA out of its private key's file. Raises ValueError, whose text has nothing of the file."""
     try:
-        found = load_ssh_private_key(text.encode(), None)
+        private_key = load_ssh_private_key(text.encode(), None)
     except (ValueError, UnsupportedAlgorithm):
-        found = None
-    if not isinstance(found, Ed25519PrivateKey):
+        private_key = None
+    if not isinstance(private_key, Ed25519PrivateKey):
         raise ValueError("the user CA is not an unencrypted ed25519 key") from None
-    public = found.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-    return ssh_certs.Authority(ssh_keys.parse(public), found.sign)
+    public = private_key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return ssh_certs.Authority(ssh_keys.parse(public), private_key.sign)
 
 
 def sign(ca: ssh_certs.Authority, public_key: str, user: str, now: datetime) -> str:

@@ -91,17 +91,17 @@ class TokenService:
         Raises ApiError, UnreachableError.
         """
         with self._lock:
-            known = None if fresh else self._tokens.get(user)
-        if known is None or datetime.fromisoformat(known.expires_at) - self._now() < REUSE:
-            known = self._new_token(user)
+            cached = None if fresh else self._tokens.get(user)
+        if cached is None or datetime.fromisoformat(cached.expires_at) - self._now() < REUSE:
+            cached = self._new_token(user)
             with self._lock:
                 now = self._now()
                 self._tokens = {
                     name: token
                     for name, token in self._tokens.items()
                     if datetime.fromisoformat(token.expires_at) > now
-                } | {user: known}
-        return known
+                } | {user: cached}
+        return cached
 
     def keys(self, user: str, change: Mapping[str, Any]) -> KeysAnswer:
         """The person's own keys, after the change that is asked for.
@@ -135,12 +135,12 @@ class TokenService:
 
     def _authority(self) -> Authority:
         with self._lock:
-            known = self._ca
-        if known is None or time.monotonic() - known[0] > CA_SECONDS:
+            cached = self._ca
+        if cached is None or time.monotonic() - cached[0] > CA_SECONDS:
             path = f"/api/v1/namespaces/{self._namespace}/secrets/{USER_CA_SECRET}"
             try:
                 secret = self._kube().get(path)
-                known = time.monotonic(), load_authority(base64.b64decode(secret["data"][USER_CA_ENTRY]).decode())
+                cached = time.monotonic(), load_authority(base64.b64decode(secret["data"][USER_CA_ENTRY]).decode())
             except ApiError as error:
                 if error.status != 404:
                     raise
@@ -148,14 +148,14 @@ class TokenService:
             except (KeyError, UnicodeDecodeError):
                 raise ValueError(f"Secret {USER_CA_SECRET} has no {USER_CA_ENTRY}") from None
             with self._lock:
-                self._ca = known
-        return known[1]
+                self._ca = cached
+        return cached[1]
 
     def _kube(self) -> ApiClient:
-        found: ApiClient | None = getattr(self._local, "kube", None)
-        if found is None:
-            found = self._local.kube = ApiClient(self._target)
-        return found
+        client: ApiClient | None = getattr(self._local, "kube", None)
+        if client is None:
+            client = self._local.kube = ApiClient(self._target)
+        return client
 
 
 def _refusal(error: ApiError, user: str) -> Refusal:

@@ -37,13 +37,13 @@ def split(text: str) -> list[str]:
     import shlex
 
     try:
-        words = shlex.split(text)
+        arguments = shlex.split(text)
     except ValueError:
         raise CommandRefusedError("the quotes of this command do not match; quote each word for itself") from None
     # Within quotes it belongs to a word, like the value of a variable; elsewhere it would begin another command.
-    if text.count("\n") != sum(word.count("\n") for word in words):
+    if text.count("\n") != sum(word.count("\n") for word in arguments):
         raise one_line
-    return words
+    return arguments
 
 
 def for_audit(text: str) -> list[str]:
@@ -68,31 +68,31 @@ def parse_command(text: str, kubectl: bool) -> list[str]:
 
     Raises CommandRefusedError.
     """
-    found = split(text)
-    if not found:
+    arguments = split(text)
+    if not arguments:
         raise CommandRefusedError(f"there is no command; try `{DEVCTL} list`")
-    if found[0] not in (DEVCTL, KUBECTL):  # as at the prompt; the table costs only who leaves it out
+    if arguments[0] not in (DEVCTL, KUBECTL):  # as at the prompt; the table costs only who leaves it out
         from devctl.command_table import COMMANDS
 
-        if found == ["help"]:
-            found = ["--help"]
-        if found[0] in COMMANDS or found[0].startswith("-"):
-            found.insert(0, DEVCTL)
-    _check(found, kubectl)
-    return found
+        if arguments == ["help"]:
+            arguments = ["--help"]
+        if arguments[0] in COMMANDS or arguments[0].startswith("-"):
+            arguments.insert(0, DEVCTL)
+    _check(arguments, kubectl)
+    return arguments
 
 
-def parse_prompt_line(line: str, kubectl: bool, known: tuple[str, ...] | frozenset[str]) -> list[str]:
-    """The argv of a line at the prompt, where `devctl` may be left out before a command of `known`.
+def parse_prompt_line(line: str, kubectl: bool, commands: tuple[str, ...] | frozenset[str]) -> list[str]:
+    """The argv of a line at the prompt, where `devctl` may be left out before a command of `commands`.
 
     Raises CommandRefusedError.
     """
-    found = split(line)
-    if found and (found[0] in known or found[0].startswith("-")):
-        found.insert(0, DEVCTL)
-    if found:
-        _check(found, kubectl)
-    return found
+    arguments = split(line)
+    if arguments and (arguments[0] in commands or arguments[0].startswith("-")):
+        arguments.insert(0, DEVCTL)
+    if arguments:
+        _check(arguments, kubectl)
+    return arguments
 
 
 def _check(argv: list[str], kubectl: bool) -> None:

@@ -60,10 +60,10 @@ TEMPLATES = ("jsonpath=", "jsonpath-as-json=", "go-template=", "custom-columns="
 
 def check(argv: list[str]) -> None:
     """Raises CommandRefusedError for a kubectl command line that may not be run here."""
-    words = argv[1:]
-    if words in ([], ["--help"], ["-h"]):
+    arguments = argv[1:]
+    if arguments in ([], ["--help"], ["-h"]):
         return
-    verb = words[0]
+    verb = arguments[0]
     if verb.startswith("-"):
         # The value of a flag before it could be taken for the verb.
         raise CommandRefusedError("kubectl takes its command first here, like `kubectl get pods`")
@@ -72,8 +72,8 @@ def check(argv: list[str]) -> None:
             f"kubectl {_shown(verb)} is not possible on the bastion; possible: {', '.join(sorted(VERBS))}"
         )
     at = 1
-    while at < len(words):
-        word, following = words[at], words[at + 1] if at + 1 < len(words) else None
+    while at < len(arguments):
+        word, following = arguments[at], arguments[at + 1] if at + 1 < len(arguments) else None
         at += 1
         if word == "--":
             if verb != "exec":
@@ -91,8 +91,8 @@ def check(argv: list[str]) -> None:
 
 def reads_objects(argv: list[str]) -> bool:
     """Whether a command line that `check` has passed reads objects from standard input: `-f -` in any spelling."""
-    words = argv[1 : argv.index("--")] if "--" in argv else argv[1:]
-    return any(word == "-" or (word.startswith("-") and word.endswith(("=-", "f-"))) for word in words)
+    arguments = argv[1 : argv.index("--")] if "--" in argv else argv[1:]
+    return any(word == "-" or (word.startswith("-") and word.endswith(("=-", "f-"))) for word in arguments)
 
 
 def _long(flag: str, following: str | None) -> int:
@@ -139,9 +139,9 @@ def _value(shown: str, name: str, own: str | None, following: str | None) -> int
             f"kubectl {shown} needs a value; one that begins with a dash is written like --tail=-1"
         )
     if name == "output" and value not in OUTPUTS and not value.startswith(TEMPLATES):
-        known = ", ".join(sorted(OUTPUTS - {""}))
+        outputs = ", ".join(sorted(OUTPUTS - {""}))
         raise CommandRefusedError(
-            f"kubectl's output here is one of {known}, or a template: -o jsonpath={{.metadata.name}}"
+            f"kubectl's output here is one of {outputs}, or a template: -o jsonpath={{.metadata.name}}"
         )
     return 1 if own is None else 0
 

@@ -163,25 +163,25 @@ class Prompt:
             return None  # readline swallows it, and a prompt must survive Tab
 
     def _offered(self, before: list[str], text: str) -> list[str]:
-        words = before[1:] if before[:1] == [DEVCTL] else before
-        if not words:
+        arguments = before[1:] if before[:1] == [DEVCTL] else before
+        if not arguments:
             own = [] if before else [DEVCTL, "help", "exit", *([KUBECTL] if self._kubectl else [])]
             return sorted([*self._commands, *own])
-        if words[0] == KUBECTL:
+        if arguments[0] == KUBECTL:
             return []
-        subs = self._commands.get(words[0], ())
+        subs = self._commands.get(arguments[0], ())
         if subs:
-            return sorted(subs) if len(words) == 1 else []
-        if words[0] not in self._commands:
+            return sorted(subs) if len(arguments) == 1 else []
+        if arguments[0] not in self._commands:
             return []
         if text.startswith("-"):
-            return self._names_of(f"options {words[0]}")
-        if words[-1] in ("-o", "--output"):
+            return self._names_of(f"options {arguments[0]}")
+        if arguments[-1] in ("-o", "--output"):
             return ["table", "wide", "json", "yaml", "name"]
-        named = [word for word in words[1:] if not word.startswith("-")]
-        if words[-1] == "--flavor" or (words[0] == "create" and len(named) == 1):
+        named = [word for word in arguments[1:] if not word.startswith("-")]
+        if arguments[-1] == "--flavor" or (arguments[0] == "create" and len(named) == 1):
             return self._names_of("flavors")
-        return [] if words[0] == "create" else self._names_of("servers")
+        return [] if arguments[0] == "create" else self._names_of("servers")
 
     def _names_of(self, what: str) -> list[str]:
         """Read by a child process, whose memory is freed with it."""
@@ -221,9 +221,9 @@ def _fetch_names(env: dict[str, str], what: str) -> list[str]:
             os._exit(0)
     os.close(writer)
     with open(reader, "rb") as answer:  # noqa: PTH123 - a descriptor
-        found = answer.read().decode(errors="replace").split()
+        names = answer.read().decode(errors="replace").split()
     os.waitpid(child, 0)
-    return found
+    return names
 
 
 def run_prompt(audit: AuditSession, env: dict[str, str], source: dict[str, object], kubectl: bool) -> int:

@@ -125,10 +125,10 @@ def limit() -> None:
     """Sets LIMITS and NICE for this process and what it starts; limits that are lower already stay."""
     import resource
 
-    for name, wanted in LIMITS.items():
+    for name, bound in LIMITS.items():
         which = getattr(resource, name)
         hard = resource.getrlimit(which)[1]
-        soft, most = (each if hard == resource.RLIM_INFINITY else min(each, hard) for each in wanted)
+        soft, most = (each if hard == resource.RLIM_INFINITY else min(each, hard) for each in bound)
         resource.setrlimit(which, (soft, most))
     os.nice(max(0, NICE - os.nice(0)))
 

@@ -34,7 +34,7 @@ def refuse(read: Callable[[int], bytes], write: Callable[[bytes], object], reaso
 
 
 def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
-    found = b""
-    while len(found) < size and (data := read(size - len(found))):
-        found += data
-    return found
+    received = b""
+    while len(received) < size and (data := read(size - len(received))):
+        received += data
+    return received

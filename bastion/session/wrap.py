@@ -23,15 +23,15 @@ def _line(line: str, width: int) -> list[str]:
     indent = _indent(line)
     if indent > width // 2:
         indent = len(line) - len(line.lstrip())
-    found, current = [], line[:indent]
+    lines, current = [], line[:indent]
     for word in line[indent:].split(" "):
         joined = current + (" " if current.strip() and not current.endswith("  ") else "") + word
         if current.strip() and len(joined) > width and len(current) > indent:
-            found.append(current.rstrip())
+            lines.append(current.rstrip())
             current = " " * indent + word
         else:
             current = joined
-    return [*found, current.rstrip()]
+    return [*lines, current.rstrip()]
 
 
 def _indent(line: str) -> int:

@@ -120,10 +120,10 @@ class Listener:
 
 def find_sshd() -> str:
     """The path of sshd, absolute as sshd itself wants to be called. Raises FileNotFoundError."""
-    found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    if not found:
+    program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if not program:
         raise FileNotFoundError("there is no sshd; install openssh-server")
-    return found
+    return program
 
 
 def _own_files_only(folder: Path) -> None:

@@ -33,7 +33,7 @@ class Process:
 
 def list_processes() -> dict[int, Process]:
     """Every process that is not a zombie, by pid. Raises OSError, rather than to leave one out that is there."""
-    found = {}
+    by_pid = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -46,25 +46,25 @@ def list_processes() -> dict[int, Process]:
                 uid = int(status.partition("\nUid:")[2].split(maxsplit=1)[0])
                 # One that is just ending has none any more.
                 memory = int((status.partition("\nRssAnon:")[2].split(maxsplit=1) or ["0"])[0]) * 1024
-                found[int(entry.name)] = Process(int(entry.name), int(fields[1]), uid, int(fields[4]), memory)
-    return found
+                by_pid[int(entry.name)] = Process(int(entry.name), int(fields[1]), uid, int(fields[4]), memory)
+    return by_pid
 
 
 def with_descendants(everyone: dict[int, Process], roots: set[int]) -> list[Process]:
     """The roots and all that descend from them, parents first."""
-    found: list[Process] = []
-    wanted = set(roots)
+    selected: list[Process] = []
+    pids = set(roots)
     for pid in sorted(roots & everyone.keys()):
-        found.append(everyone[pid])
+        selected.append(everyone[pid])
     grown = True
     while grown:
         grown = False
         for process in everyone.values():
-            if process.parent in wanted and process.pid not in wanted:
-                wanted.add(process.pid)
-                found.append(process)
+            if process.parent in pids and process.pid not in pids:
+                pids.add(process.pid)
+                selected.append(process)
                 grown = True
-    return found
+    return selected
 
 
 def orphans(everyone: dict[int, Process], roots: set[int], myself: int) -> list[Process]:
@@ -80,17 +80,17 @@ def strays(everyone: dict[int, Process], roots: set[int]) -> set[int]:
     return {process.pid for process in everyone.values() if process.uid >= FIRST_UID and process.pid not in kept}
 
 
-def send_signal(found: list[Process], number: signal.Signals) -> None:
+def send_signal(processes: list[Process], number: signal.Signals) -> None:
     """Send a signal to each. One that is gone already is fine."""
-    for process in found:
+    for process in processes:
         with contextlib.suppress(ProcessLookupError, PermissionError), _as_user(process.uid):
             os.kill(process.pid, number)
 
 
-def write_to_terminals(found: list[Process], text: str) -> int:
+def write_to_terminals(processes: list[Process], text: str) -> int:
     """A line on each terminal that these processes have; on how many it was written."""
     written = 0
-    for device, uid in {process.terminal: process.uid for process in found if process.terminal}.items():
+    for device, uid in {process.terminal: process.uid for process in processes if process.terminal}.items():
         path = Path(f"/dev/pts/{_number(device)}")
         with contextlib.suppress(OSError), _as_user(uid):
             # A terminal that is stopped, or not one at all, must not stop the supervisor.

@@ -133,41 +133,41 @@ def parse(line: str) -> Record | None:
         whole = len(line) < WHOLE
         return _tagged(tagged["function"], int(tagged["pid"]), _PREAUTH.sub("", tagged["text"]), whole)
     line = _PREAUTH.sub("", line)
-    if found := _OPENED.match(line):
-        return Opened(_source(found))
-    if found := _INVALID.match(line):
-        return Tried(_source(found), found["user"], "there is no such user")
-    if found := _NOT_ALLOWED.match(line):
-        return Tried(None, found["user"], "this account may not log in")
-    if found := _DROPPED.match(line):
-        return Dropped(_source(found), found["why"])
-    if found := _ENDED.match(line):
-        return Ended(_source(found), "too slow" if line.startswith("Timeout") else "gone")
+    if match := _OPENED.match(line):
+        return Opened(_source(match))
+    if match := _INVALID.match(line):
+        return Tried(_source(match), match["user"], "there is no such user")
+    if match := _NOT_ALLOWED.match(line):
+        return Tried(None, match["user"], "this account may not log in")
+    if match := _DROPPED.match(line):
+        return Dropped(_source(match), match["why"])
+    if match := _ENDED.match(line):
+        return Ended(_source(match), "too slow" if line.startswith("Timeout") else "gone")
     return None
 
 
 def _tagged(function: str, pid: int, text: str, whole: bool) -> Record | None:
     if function == "auth_log":
-        if found := _ACCEPTED.match(text):
-            return Accepted(_source(found), pid, found["user"], found["key"])
-        if found := _FAILED.match(text):
-            why = "the key is not one of theirs" if found["method"] == "publickey" else "no key was shown"
-            return Tried(_source(found), found["user"], why, found["key"])
-    elif function == "privsep_postauth" and (found := _CHILD.match(text)):
-        return Child(pid, int(found[1]))
-    elif function == "kex_exchange_identification" and (found := _SOFTWARE.match(text)):
-        return Software(pid, found[1])
+        if match := _ACCEPTED.match(text):
+            return Accepted(_source(match), pid, match["user"], match["key"])
+        if match := _FAILED.match(text):
+            why = "the key is not one of theirs" if match["method"] == "publickey" else "no key was shown"
+            return Tried(_source(match), match["user"], why, match["key"])
+    elif function == "privsep_postauth" and (match := _CHILD.match(text)):
+        return Child(pid, int(match[1]))
+    elif function == "kex_exchange_identification" and (match := _SOFTWARE.match(text)):
+        return Software(pid, match[1])
     elif function == "server_request_direct_tcpip" and text.startswith("originator"):
         # Of a line that was cut where its writer wanted nothing is believed.
-        found = _TCPIP.match(text) if whole else None
-        return Forward(pid, f"{found['host']}:{found['port']}" if found else NAMELESS, denied=False)
-    elif found := _DENIED.match(text) or _REFUSED.match(text):
-        return Forward(pid, f"{found['host']}:{found['target']}", denied=True)
+        match = _TCPIP.match(text) if whole else None
+        return Forward(pid, f"{match['host']}:{match['port']}" if match else NAMELESS, denied=False)
+    elif match := _DENIED.match(text) or _REFUSED.match(text):
+        return Forward(pid, f"{match['host']}:{match['target']}", denied=True)
     # What follows is refused by the configuration, always.
-    elif function == "server_input_global_request" and (found := _GLOBAL.match(text)):
-        return Forward(pid, found["what"].partition("@")[0], denied=True, unasked=True)
-    elif function == "server_request_direct_streamlocal" and (found := _STREAM.match(text)):
-        return Forward(pid, f"unix:{found['path']}", denied=True, unasked=True)
+    elif function == "server_input_global_request" and (match := _GLOBAL.match(text)):
+        return Forward(pid, match["what"].partition("@")[0], denied=True, unasked=True)
+    elif function == "server_request_direct_streamlocal" and (match := _STREAM.match(text)):
+        return Forward(pid, f"unix:{match['path']}", denied=True, unasked=True)
     elif (function == "server_input_channel_open" and _TUNNEL.match(text)) or (
         function == "session_input_channel_req" and _X11.match(text)
     ):
@@ -176,5 +176,5 @@ def _tagged(function: str, pid: int, text: str, whole: bool) -> Record | None:
     return None
 
 
-def _source(found: re.Match[str]) -> Source:
-    return found["ip"], int(found["port"])
+def _source(match: re.Match[str]) -> Source:
+    return match["ip"], int(match["port"])

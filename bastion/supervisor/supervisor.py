@@ -86,16 +86,16 @@ class Supervisor:
 
     def problems(self) -> list[str]:
         """Why nobody new should come here."""
-        found = []
+        messages = []
         if self._draining.is_set():
-            found.append("draining")
+            messages.append("draining")
         if not self._listener.listening:
-            found.append("sshd is not listening")
+            messages.append("sshd is not listening")
         if read_state(self._paths) is None:
-            found.append("no accounts yet: keysync has not reached the cluster")
+            messages.append("no accounts yet: keysync has not reached the cluster")
         if self._audit.down_since is not None:
-            found.append("the audit process is away")
-        return found
+            messages.append("the audit process is away")
+        return messages
 
     def _opened(self) -> list[tuple[str, dict[str, object]]]:
         return [("conn_open", self._table.open_fields(live)) for live in self._table.live.values()]
@@ -205,8 +205,8 @@ class Supervisor:
             self._end_all(self._sweeper.sweep(self._draining.is_set()), now)
             self._renew()
 
-    def _end_all(self, found: list[tuple[LiveConnection, str]], now: float) -> None:
-        for live, why in found:
+    def _end_all(self, connections: list[tuple[LiveConnection, str]], now: float) -> None:
+        for live, why in connections:
             self._end(live, "denied", why, now)
 
     def _check_access(self, live: LiveConnection, now: float) -> None:
@@ -234,18 +234,18 @@ class Supervisor:
         for pid, at in list(self._ends.items()):
             if pid not in self._table.live or now < at:
                 continue
-            found = processes.with_descendants(processes.list_processes(), {pid})
-            if not found and pid in self._unfollowed:
+            descendants = processes.with_descendants(processes.list_processes(), {pid})
+            if not descendants and pid in self._unfollowed:
                 self._gone(pid)
                 continue
             if pid not in self._polite:
                 self._polite.add(pid)
                 self._ends[pid] = now + KILL_AFTER_SECONDS
                 # sshd's half that works as the person goes first: it closes terminals and sockets of sessions.
-                processes.send_signal(found, signal.SIGTERM)
-                processes.send_signal(found, signal.SIGHUP)
+                processes.send_signal(descendants, signal.SIGTERM)
+                processes.send_signal(descendants, signal.SIGHUP)
             else:
-                processes.send_signal(found, signal.SIGKILL)
+                processes.send_signal(descendants, signal.SIGKILL)
 
     def _renew(self) -> None:
         """Takes a renewed host certificate into use."""

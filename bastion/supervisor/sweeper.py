@@ -58,16 +58,16 @@ class ProcessSweeper:
         large = self._too_large(below)
         heavy = {live.user for live, _ in large}
         twice = {live.user for live, _ in self._too_large(below, 2)}
-        found = [each for each in large if each[0].user in self._heavy | twice]
+        offenders = [each for each in large if each[0].user in self._heavy | twice]
         self._heavy = heavy
-        for live, _ in found:
+        for live, _ in offenders:
             commands = [process for process in below[live.pid] if process.uid >= FIRST_UID]
             if commands:
                 largest = max(commands, key=lambda process: process.memory)
                 processes.send_signal(
                     processes.with_descendants({p.pid: p for p in commands}, {largest.pid}), signal.SIGKILL
                 )
-        return found
+        return offenders
 
     def _below(self, everyone: dict[int, processes.Process]) -> Below:
         return {live.pid: processes.with_descendants(everyone, {live.pid}) for live in self._table.live.values()}
@@ -81,14 +81,14 @@ class ProcessSweeper:
         self._strays = strays
 
     def _too_many(self, below: Below) -> list[tuple[LiveConnection, str]]:
-        found = []
+        offenders = []
         counts: dict[str, int] = {}
         for live in sorted(self._table.live.values(), key=lambda live: live.since):
             counts[live.user] = counts.get(live.user, 0) + len(below[live.pid])
             if counts[live.user] > self._settings.max_processes and not live.ending:
                 most = self._settings.max_processes
-                found.append((live, f"you have more than {most} processes here, which is the limit"))
-        return found
+                offenders.append((live, f"you have more than {most} processes here, which is the limit"))
+        return offenders
 
     def _too_large(self, below: Below, times: int = 1) -> list[tuple[LiveConnection, str]]:
         """Of each person who takes too much memory the connections that take most, until the rest is within it."""
@@ -99,7 +99,7 @@ class ProcessSweeper:
                 sizes.setdefault(live.user, []).append((size, live))
         most = self._settings.max_memory
         why = f"your commands take more than {most >> 20} MiB of memory here, which is the limit"
-        found = []
+        offenders = []
         for own in sizes.values():
             rest = sum(size for size, _ in own)
             if rest <= most * times:
@@ -107,6 +107,6 @@ class ProcessSweeper:
             for size, live in sorted(own, key=lambda each: each[0], reverse=True):
                 if rest <= most:
                     break
-                found.append((live, why))
+                offenders.append((live, why))
                 rest -= size
-        return found
+        return offenders

@@ -77,8 +77,8 @@ def resolvers() -> tuple[str, ...]:
     for file in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
         with contextlib.suppress(OSError):
             lines = [line.split() for line in Path(file).read_text().splitlines()]
-            found = [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
-            usable = [a for a in found if not ipaddress.ip_address(a.partition("%")[0]).is_loopback]
+            servers = [fields[1] for fields in lines if len(fields) > 1 and fields[0] == "nameserver"]
+            usable = [a for a in servers if not ipaddress.ip_address(a.partition("%")[0]).is_loopback]
             if usable:
                 return tuple(usable[:3])
     return ()
@@ -121,12 +121,12 @@ def publish(link: str, site: Site, port: int, node_port: int) -> bool:
     said = _run("iptables", "-w", "-t", "nat", "-S", "OUTPUT").stdout.splitlines()
     to = f"{site.address}:{node_port}"
     for line in (line for line in said if f"--dport {port} " in line):
-        words = line.split()
-        owner = words[words.index("--comment") + 1] if "--comment" in words else ""
-        if owner == link and words[-1] == to:
+        rule = line.split()
+        owner = rule[rule.index("--comment") + 1] if "--comment" in rule else ""
+        if owner == link and rule[-1] == to:
             return True
         if owner == link:
-            _run("iptables", "-w", "-t", "nat", "-D", *words[1:])  # to another port of ours
+            _run("iptables", "-w", "-t", "nat", "-D", *rule[1:])  # to another port of ours
         elif owner.startswith(LINK) and not Path(f"/sys/class/net/{owner}").exists():
             disconnect(owner)  # of a cluster that was killed with everything in it, before it could tidy up
         else:
@@ -138,8 +138,8 @@ def publish(link: str, site: Site, port: int, node_port: int) -> bool:
     (SYS / f"net/ipv4/conf/{link}/route_localnet").write_text("1")
     source = ["-s", "127.0.0.0/8", "-d", f"{site.address}/32", "-o", link, *mark]
     _add("nat", "POSTROUTING", *source, "-j", "MASQUERADE")
-    words = ["-d", "127.0.0.1/32", "-p", "tcp", "-m", "tcp", "--dport", str(port)]
-    _add("nat", "OUTPUT", *words, *mark, "-j", "DNAT", "--to-destination", to)
+    rule = ["-d", "127.0.0.1/32", "-p", "tcp", "-m", "tcp", "--dport", str(port)]
+    _add("nat", "OUTPUT", *rule, *mark, "-j", "DNAT", "--to-destination", to)
     return True
 
 
@@ -192,9 +192,9 @@ def disconnect(link: str) -> None:
     _run("ip", "link", "del", link, check=False)
     for table in ("nat", "filter", "raw"):
         for line in _run("iptables", "-w", "-t", table, "-S", check=False).stdout.splitlines():
-            words = line.split()
-            if words[:1] == ["-A"] and link in words:
-                _run("iptables", "-w", "-t", table, "-D", *words[1:], check=False)
+            rule = line.split()
+            if rule[:1] == ["-A"] and link in rule:
+                _run("iptables", "-w", "-t", table, "-D", *rule[1:], check=False)
 
 
 def _cgroup_roots() -> list[Path]:
@@ -222,8 +222,8 @@ def remove_cgroup(name: str) -> None:
 
 def others(link: str) -> list[str]:
     """The interfaces of other clusters that run on this machine."""
-    found = (path.name for path in Path("/sys/class/net").iterdir())
-    return sorted(name for name in found if name.startswith(LINK) and name != link)
+    links = (path.name for path in Path("/sys/class/net").iterdir())
+    return sorted(name for name in links if name.startswith(LINK) and name != link)
 
 
 def remember_settings() -> None:

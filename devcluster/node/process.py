@@ -36,8 +36,8 @@ def read(pid: int) -> Process | None:
 
 def everything() -> list[Process]:
     """All processes of the machine."""
-    found = (read(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [process for process in found if process is not None]
+    processes = (read(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [process for process in processes if process is not None]
 
 
 def child(pid: int) -> Process | None:

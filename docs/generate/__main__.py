@@ -28,9 +28,9 @@ def _is_current(name: str, text: str) -> bool:
 def main(arguments: list[str]) -> int:
     """Write the pages, or with --check print the stale ones and give 1."""
     if arguments == ["--check"]:
-        for name in (found := stale()):
+        for name in (pages := stale()):
             print(f"docs/reference/{name} is stale\n  run `make reference`", file=sys.stderr)
-        return 1 if found else 0
+        return 1 if pages else 0
     FOLDER.mkdir(exist_ok=True)
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page())

@@ -45,10 +45,10 @@ def help_text(*command: str) -> str:
 
 
 @contextmanager
-def _arguments(*words: str) -> Iterator[None]:
+def _arguments(*arguments: str) -> Iterator[None]:
     """The process's command line and terminal as in a run of devctl on a terminal of 100 columns."""
     before, environment = sys.argv, os.environ.copy()
-    sys.argv = ["devctl", *words]
+    sys.argv = ["devctl", *arguments]
     os.environ.update(COLUMNS="100", LINES="40", NO_COLOR="1")
     try:
         yield

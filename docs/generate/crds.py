@@ -87,7 +87,7 @@ def _type(field: dict[str, Any]) -> str:
 
 def _meaning(field: dict[str, Any]) -> str:
     inner = field["items"] if field.get("type") == "array" else field
-    limits = [words.format(field[key]) for key, words in _LIMITS.items() if key in field]
+    limits = [sentence.format(field[key]) for key, sentence in _LIMITS.items() if key in field]
     if "enum" in inner:
         limits.insert(0, "one of " + ", ".join(f"`{each}`" for each in inner["enum"]))
     said = field.get("description", "").rstrip()

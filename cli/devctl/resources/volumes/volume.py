@@ -68,8 +68,8 @@ class Volume:
 
 def volumes(claims: Iterable[Json], servers: Sequence[Json], pods: Sequence[Json]) -> list[Volume]:
     """The volumes of a namespace's claims, by name."""
-    found = [_volume(claim, servers, pods) for claim in claims]
-    return sorted(found, key=lambda volume: volume.name)
+    items = [_volume(claim, servers, pods) for claim in claims]
+    return sorted(items, key=lambda volume: volume.name)
 
 
 def _volume(claim: Json, servers: Sequence[Json], pods: Sequence[Json]) -> Volume:
