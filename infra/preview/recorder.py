@@ -13,6 +13,7 @@ import json
 import runpy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 from unittest.mock import patch
 
@@ -80,5 +81,27 @@ def _recorded(program: Callable[[], None], preview: bool, stack: str) -> Run:
         await pulumi.runtime.run_in_stack(registered)
 
     # The runtime's settings are context variables: in a context of its own one run leaves nothing to the next.
-    contextvars.copy_context().run(asyncio.run, main())
+    _in_thread(lambda: contextvars.copy_context().run(asyncio.run, main()))
     return Run(monitor.graph, monitor.outputs)
+
+
+def _in_thread(work: Callable[[], None]) -> None:
+    """Run `work` in a thread and raise what it raises.
+
+    Pulumi's SDK describes the whole call stack for each resource, a quarter of a run's time below a test or a command;
+    a thread's stack has nothing but the program's own calls.
+    """
+    raised: list[BaseException] = []
+
+    def run_work() -> None:
+        try:
+            work()
+        except BaseException as error:  # SystemExit of the program is the caller's too
+            raised.append(error)
+
+    # A daemon: after Ctrl-C nobody waits for the rest of the program.
+    thread = Thread(target=run_work, name="program", daemon=True)
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
