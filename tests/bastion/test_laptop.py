@@ -280,6 +280,20 @@ exit 255
     assert asked.read_text().splitlines() == ["devctl ssh mydev true", "devctl ssh mydve true"]
 
 
+def test_cp_to_a_stopped_server_shows_the_bastions_reason(laptop: Devctl, replica: Replica, tmp_path: Path) -> None:
+    """Of scp's own lines none says that the server is stopped."""
+    (tmp_path / "file").write_text("x")
+    (replica.root / "session").write_text(
+        "#!/bin/sh\n"
+        "echo 'error: mydev is stopped (idle)' >&2\n"
+        "echo '  try: `devctl start mydev --wait` starts it' >&2\n"
+        "exit 255\n"
+    )
+    done = laptop("cp", str(tmp_path / "file"), "mydev:")
+    assert done.returncode == 255, done
+    assert "error: mydev is stopped (idle)\n  try: `devctl start mydev --wait` starts it\n" in done.stderr
+
+
 def test_command_with_exit_code_255_is_not_reported_as_a_connection_error(laptop: Devctl, replica: Replica) -> None:
     (replica.root / "session").write_text("#!/bin/sh\necho said >&2\nexit 255\n")
     done = laptop("list")

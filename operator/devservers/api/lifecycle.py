@@ -126,3 +126,5 @@ class WorkingHours(Model):
         Field(max_length=7, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = WEEKDAYS[:5]
     """The days on which it holds."""
+    idle_timeout: Duration | None = None
+    """How long nothing must have happened in a server before it is stopped then; 30m when left out."""

@@ -95,7 +95,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 "maxIdleTimeout": "4h",
                 "maxHold": "1d",
             },
-            "workingHours": {"stopAt": "20:00", "timeZone": "Europe/Berlin", "days": ["Mon"]},
+            "workingHours": {
+                "stopAt": "20:00",
+                "timeZone": "Europe/Berlin",
+                "days": ["Mon"],
+                "idleTimeout": "15m",
+            },
         },
     },
     "DevServerUser": {
@@ -115,7 +120,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 {"name": "deploy", "key": "id", "file": "id_ed25519"},
             ],
             "lifecycle": {"maxTimeToLive": "2d", "maxExtension": "1d", "maxIdleTimeout": "4h", "maxHold": "1d"},
-            "workingHours": {"stopAt": "20:00", "timeZone": "Europe/Berlin", "days": ["Mon"]},
+            "workingHours": {
+                "stopAt": "20:00",
+                "timeZone": "Europe/Berlin",
+                "days": ["Mon"],
+                "idleTimeout": "15m",
+            },
             "timeZone": "Europe/Berlin",
             "managedBy": "command",
             "dotfiles": "https://example.org/ann/dotfiles.git",
@@ -231,6 +241,7 @@ def _life_refused(*defaults: str) -> list[tuple[tuple[str | int, ...], Any, str]
             (hours, {**usual, "timeZone": text}, "not a time zone; use a name like Europe/Berlin or UTC")
             for text in ("", "+02:00", "../etc/passwd", "Europe/", "/UTC", "a b")
         ),
+        *((hours, {**usual, "idleTimeout": text}, "not a duration; use days, hours") for text in ("", "0s", "soon")),
     ]
 
 

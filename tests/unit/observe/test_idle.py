@@ -401,6 +401,14 @@ def test_working_hours_leave_what_started_later_or_is_unknown() -> None:
     assert working_hours_stop(nowhere, evening, None, evening) is None
 
 
+@pytest.mark.parametrize(("idle_timeout", "expected"), [("2m", "19:00"), ("45m", "19:35"), (None, "19:20")])
+def test_working_hours_stop_what_was_idle_for_their_own_timeout(idle_timeout: str | None, expected: str) -> None:
+    hours = WorkingHours(stop_at="20:00", time_zone="Europe/Berlin", days=("Mon",), idle_timeout=idle_timeout)
+    stop = working_hours_stop(hours, utc("2026-11-23T18:50"), None, utc("2026-11-23T18:55"))
+    assert stop is not None
+    assert stop.at == utc(f"2026-11-23T{expected}")
+
+
 def test_working_hours_time_that_a_change_of_clocks_skips_is_the_next_that_exists() -> None:
     hours = WorkingHours(stop_at="02:30", time_zone="Europe/Berlin", days=("Sun",))
     stop = working_hours_stop(hours, utc("2027-03-27T12:00"), None, utc("2027-03-27T12:10"))

@@ -1,7 +1,8 @@
 """When a server stops at the end of working hours.
 
-Invariant: only a server that has been quiet for QUIET is stopped, within WINDOW after the end of working hours, and
-never one that was started after it. The time of day is that of the time zone, also across changes of clocks.
+Invariant: only a server that has been quiet for the hours' idle timeout is stopped, within WINDOW after the end of
+working hours, and never one that was started after it. The time of day is that of the time zone, also across changes
+of clocks.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from devservers.api.lifecycle import WEEKDAYS, WorkingHours
+from devservers_core.duration import parse_duration
 from devservers_core.names import STOPPED_BY_WORKING_HOURS
 
 from .planned_stop import Stop
 
-QUIET = timedelta(minutes=30)
-"""How long nothing must have happened in a server before working hours stop it."""
+IDLE_TIMEOUT = timedelta(minutes=30)
+"""How long nothing must have happened in a server before working hours stop it, where they say nothing else."""
 WINDOW = timedelta(hours=8)
 """How long after the end of working hours a server that has become quiet is still stopped."""
 
@@ -30,11 +32,12 @@ def working_hours_stop(
     zone = time_zone(hours.time_zone)
     if zone is None:
         return None
+    quiet = parse_duration(hours.idle_timeout) if hours.idle_timeout is not None else IDLE_TIMEOUT
     for end in _ends(hours, zone, now):
-        at = max(end, last + QUIET)
+        at = max(end, last + quiet)
         if at < end + WINDOW and (started is None or started < end):
             cause = f"the end of working hours at {hours.stop_at} {hours.time_zone}"
-            return Stop(at, STOPPED_BY_WORKING_HOURS, cause, QUIET)
+            return Stop(at, STOPPED_BY_WORKING_HOURS, cause, quiet)
     return None
 
 
