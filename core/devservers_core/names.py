@@ -69,6 +69,8 @@ ANNOTATION_USER_UID = f"{GROUP}/user-uid"
 """On a user's namespace: the owner of the homes in it, which may outlive everything else the platform has."""
 ANNOTATION_TIME_ZONE = f"{GROUP}/time-zone"
 """On a user's namespace: the zone of the times of day that they give, like `Europe/Berlin`."""
+ANNOTATION_USER_LIMITS = f"{GROUP}/lifecycle-limits"
+"""On a user's namespace: spec.lifecycle of their DevServerUser, as JSON."""
 ANNOTATION_USER_OBJECT = f"{GROUP}/user-object"
 """On a user's namespace: metadata.uid of the DevServerUser it was set up for. Another one of the same name is another
 person, who gets the homes in it and none of the servers."""

@@ -6,6 +6,7 @@ deleted with it; the Namespace has no owner, because deleting a user must never 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from devservers.api import registries
@@ -17,6 +18,7 @@ from devservers_core.names import (
     ANNOTATION_HOME_QUOTA,
     ANNOTATION_SHARED_CLASS,
     ANNOTATION_TIME_ZONE,
+    ANNOTATION_USER_LIMITS,
     ANNOTATION_USER_OBJECT,
     ANNOTATION_USER_UID,
     BASTION_ACCOUNT,
@@ -149,7 +151,7 @@ def _namespace(user: DevServerUser, uid: int, limits: Limits) -> Json:
         for mode in ("enforce", "warn", "audit")
         for suffix, value in (("", _POD_SECURITY), ("-version", "latest"))
     }
-    time_zone = user.spec.time_zone or limits.time_zone
+    time_zone, lifecycle = user.spec.time_zone or limits.time_zone, user.spec.lifecycle.to_dict()
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -170,6 +172,7 @@ def _namespace(user: DevServerUser, uid: int, limits: Limits) -> Json:
                 **({ANNOTATION_SHARED_CLASS: limits.shared_class} if limits.shared_class else {}),
                 # Their person may read the namespace, and not the DevServerUser.
                 **({ANNOTATION_TIME_ZONE: time_zone} if time_zone else {}),
+                **({ANNOTATION_USER_LIMITS: json.dumps(lifecycle, sort_keys=True)} if lifecycle else {}),
             },
         },
     }

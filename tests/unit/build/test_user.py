@@ -196,6 +196,14 @@ def test_namespace_has_the_users_time_zone_for_them_to_read() -> None:
     assert "devservers.io/time-zone" not in namespace["metadata"]["annotations"]
 
 
+def test_namespace_has_the_users_limits_for_them_to_read() -> None:
+    (namespace, *_) = manifests(user(lifecycle={"maxHold": "2h", "maxExtension": "1h"}), UID)
+    text = namespace["metadata"]["annotations"]["devservers.io/lifecycle-limits"]
+    assert text == '{"maxExtension": "1h", "maxHold": "2h"}'
+    (namespace, *_) = manifests(user(), UID)
+    assert "devservers.io/lifecycle-limits" not in namespace["metadata"]["annotations"]
+
+
 def test_namespace_of_a_user_without_time_zone_has_the_stacks() -> None:
     limits = Limits(time_zone="Europe/Berlin")
     found = manifests(user(), UID, limits=limits)[0]["metadata"]["annotations"]

@@ -14,6 +14,7 @@ from tests.support.cli.run import Run
 SERVER = "/apis/devservers.io/v1/namespaces/dev-ann/devservers/mydev"
 FLAVOR = "/apis/devservers.io/v1/devserverflavors/cpu-small"
 USER = "/apis/devservers.io/v1/devserverusers/ann"
+NAMESPACE = "/api/v1/namespaces/dev-ann"
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
@@ -152,6 +153,36 @@ def test_extend_over_the_limit_is_refused_with_the_number(
     assert api.writes == []
     with_operator(api)
     devctl("extend", "mydev", allowed)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("extend", "mydev", "3h"), "take 1h or less"),
+        (("hold", "mydev", "3h", "--reason", "x"), "at most 2h"),
+        (("update", "mydev", "--idle-timeout", "3h"), "at most 30m"),
+    ],
+)
+def test_limits_of_a_user_who_may_not_read_them_are_read_on_their_namespace(
+    api: ApiServer, devctl: Run, words: tuple[str, ...], says: str
+) -> None:
+    """People read their namespace and not their DevServerUser: nothing is written that a limit refuses."""
+    put_server(api)
+    put_limits(api, {"maxExtension": "8h", "maxHold": "8h"})
+    api.refusals[("GET", USER)] = [(403, "not yours")]
+    limits = '{"maxExtension": "1h", "maxHold": "2h", "maxIdleTimeout": "30m"}'
+    api.put(NAMESPACE, metadata={"annotations": {"devservers.io/lifecycle-limits": limits}})
+    assert says in devctl(*words, code=6).stderr
+    assert api.writes == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "7", "null", '{"maxExtension": ["1h"]}', '{"maxExtension": "soon"}'])
+def test_limits_on_the_namespace_that_are_none_limit_nothing(api: ApiServer, devctl: Run, text: str) -> None:
+    put_server(api)
+    with_operator(api)
+    api.refusals[("GET", USER)] = [(403, "not yours")]
+    api.put(NAMESPACE, metadata={"annotations": {"devservers.io/lifecycle-limits": text}})
+    devctl("extend", "mydev", "3h")
 
 
 def test_extend_twice_counts_from_the_end_without_extensions(api: ApiServer, devctl: Run) -> None:

@@ -5,6 +5,7 @@ Invariant: read with the user's rights; a limit that can't be read limits nothin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -42,11 +43,11 @@ class Limits:
 
 def read_limits(context: Context, flavor: str) -> Limits:
     """Read the limits of a flavor and of the user; the smaller one counts."""
-    from devservers_core.client.paths import flavor_path, user_path
+    from devservers_core.client.paths import flavor_path
 
     user = names.user_of(context.namespace)
-    specs = [_spec(context, flavor_path(flavor)), *([_spec(context, user_path(user))] if user else [])]
-    limits = [spec.get("lifecycle") or {} for spec in specs]
+    of_flavor = _spec(context, flavor_path(flavor)).get("lifecycle") or {}
+    limits = [of_flavor, *([_user_limits(context, user)] if user else [])]
 
     whose: dict[str, str] = {}
 
@@ -164,6 +165,22 @@ def _spec(context: Context, path: str) -> Json:
         return context.kube.get(path).get("spec") or {}
     except ApiError:
         return {}
+
+
+def _user_limits(context: Context, user: str) -> Json:
+    """The limits of a user, by their object or by what the operator writes on their namespace, which they may read."""
+    from devservers_core.client.paths import user_path
+
+    try:
+        return (context.kube.get(user_path(user)).get("spec") or {}).get("lifecycle") or {}
+    except ApiError:
+        pass
+    try:
+        annotations = context.kube.get(f"/api/v1/namespaces/{context.namespace}")["metadata"].get("annotations") or {}
+        limits = json.loads(str(annotations.get(names.ANNOTATION_USER_LIMITS) or "{}"))
+    except (ApiError, ValueError):
+        return {}
+    return limits if isinstance(limits, dict) else {}
 
 
 def seconds_of(text: object) -> int | None:
