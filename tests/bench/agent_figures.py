@@ -19,7 +19,15 @@ from tests.bench.figure import Figure
 from tests.support.agents import KINDS
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.operator_load import operator_writes, prepare, remove
-from tests.support.cluster.operator_process import API, FakeKubelet, World, person, running_operator, server_of
+from tests.support.cluster.operator_process import (
+    API,
+    FakeKubelet,
+    OperatorProcess,
+    World,
+    person,
+    running_operator,
+    server_of,
+)
 from tests.support.wait import eventually
 
 SERVERS = 1000
@@ -80,7 +88,7 @@ def agent_figures(server: ApiServer) -> list[Figure]:
         for number in range(SERVERS):
             lifecycle = {"idleTimeout": "8h", "timeToLive": "2d"}
             server.admin.create(server_of(people[number % PEOPLE], f"s{number}", lifecycle=lifecycle))
-        eventually(lambda: _running(world) == SERVERS, f"{SERVERS} servers running", 1800, 5.0)
+        eventually(lambda: _running(world, operator) == SERVERS, f"{SERVERS} servers running", 1800, 5.0)
         time.sleep(120)  # the first exchange with each agent, and what their reports change
         mark, began, cpu = server.audit_mark(), time.monotonic(), operator.metric("process_cpu_seconds_total")
         exchanges = sum(operator.metrics("devservers_agent_exchanges_total").values())
@@ -93,6 +101,7 @@ def agent_figures(server: ApiServer) -> list[Figure]:
         least = (SERVERS * 3 / 4 * (seconds / 60 - 1)) + SERVERS / 4 * (seconds / 300 - 1)
         if not least <= made <= SERVERS * (seconds / 60 + 1):
             raise SpreadError(f"{made:.0f} exchanges in {seconds:.0f} s, and not at least {least:.0f}")
+        operator.check_running()
         lag = _expiry_lag(server, people)
         remove(server, people)
     hours = seconds / 3600
@@ -135,6 +144,7 @@ def _active(world: World, name: str) -> bool:
     return (world.admin.get(API, "DevServerUser", name).get("status") or {}).get("phase") == "Active"
 
 
-def _running(world: World) -> int:
+def _running(world: World, operator: OperatorProcess) -> int:
+    operator.check_running()
     servers = world.admin.list(API, "DevServer")
     return sum((server.get("status") or {}).get("phase") == "Running" for server in servers)

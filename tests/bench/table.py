@@ -77,6 +77,14 @@ class Table:
 
 
 def _reason(error: Exception) -> str:
-    """An error in one line, its end first when it is long: that is where programs say why."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    """An error in one line, its end first when it is long: that is where programs say why.
+
+    An error that came up while another one was handled, as in a clean-up, stands behind that one.
+    """
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        chain.insert(0, cause)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    text = "; then ".join(" ".join(f"{type(each).__name__}: {each}".split()) for each in chain)
     return text if len(text) <= _REASON_LENGTH else f"{text[:100]} ... {text[100 - _REASON_LENGTH :]}"

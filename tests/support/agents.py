@@ -54,10 +54,10 @@ async def _answer(request: web.Request) -> web.StreamResponse:
 
 
 def main() -> None:
-    """Serves until SIGTERM."""
+    """Serves until SIGTERM; silent agents' connections are cut then."""
     application = web.Application()
     application.router.add_post(PATH, _answer)
-    web.run_app(application, host="0.0.0.0", port=int(sys.argv[1]), access_log=None, print=None)
+    web.run_app(application, host="0.0.0.0", port=int(sys.argv[1]), access_log=None, print=None, shutdown_timeout=0.1)
 
 
 if __name__ == "__main__":

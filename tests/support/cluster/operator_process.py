@@ -61,10 +61,15 @@ class OperatorProcess:
         """Until a line contains text; fails with the log's end if the process ends or time is up."""
 
         def seen() -> bool:
-            assert self.process.poll() is None or text in self.log, f"operator ended:\n{self.log[-3000:]}"
+            if text not in self.log:
+                self.check_running()
             return text in self.log
 
         eventually(seen, f"log line {text!r}", seconds, report=lambda: self.log[-3000:])
+
+    def check_running(self) -> None:
+        """Fails with the log's end if the process has ended."""
+        assert self.process.poll() is None, f"operator ended:\n{self.log[-3000:]}"
 
     def metric(self, name: str) -> float:
         """The value of an unlabelled metric."""
