@@ -49,6 +49,9 @@ class Lister(Protocol):
         """All objects of a kind; namespace None means all namespaces."""
         ...
 
+    def changes(self, kind: str) -> int:
+        """How many changes of objects of a kind there were: with the same number, a list is the same."""
+
     def former_pods(self, namespace: str) -> Sequence[Json]:
         """What remains of pods that were deleted of late (observe/ends/last_output.py)."""
         ...

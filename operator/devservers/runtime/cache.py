@@ -38,6 +38,7 @@ class Cache:
         self._kinds: dict[str, dict[str, dict[str, Json]]] = {}
         self._tombstones: dict[tuple[str, str, str], int] = {}
         self._former_pods: dict[tuple[str, str], Json] = {}
+        self._changes: dict[str, int] = {}
 
     def get(self, kind: str, namespace: str, name: str) -> Json | None:
         """The object, None when the cache has none."""
@@ -53,6 +54,10 @@ class Cache:
     def former_pods(self, namespace: str) -> Sequence[Json]:
         """What remains of the pods that were deleted last."""
         return [pod for (place, _), pod in self._former_pods.items() if place == namespace]
+
+    def changes(self, kind: str) -> int:
+        """How many changes of objects of a kind there were: with the same number, a list is the same."""
+        return self._changes.get(kind, 0)
 
     def count(self, kind: str) -> int:
         """How many objects of a kind there are."""
@@ -87,6 +92,7 @@ class Cache:
         self._tombstones.pop((kind, namespace, name), None)
         new = strip_unread_fields(obj)
         namespaces.setdefault(namespace, {})[name] = new
+        self._count_change(kind)
         return Change(cached, new)
 
     def replace(self, kind: str, objects: Iterable[Json], version: int) -> tuple[Sequence[Json], Sequence[Json]]:
@@ -110,8 +116,12 @@ class Cache:
     def _drop(self, kind: str, namespace: str, name: str) -> None:
         objects = self._kinds[kind][namespace]
         del objects[name]
+        self._count_change(kind)
         if not objects:
             del self._kinds[kind][namespace]
+
+    def _count_change(self, kind: str) -> None:
+        self._changes[kind] = self.changes(kind) + 1
 
     def _keep_remains(self, pod: Json) -> None:
         # How its container ended may come with the pod's deletion, and never before.

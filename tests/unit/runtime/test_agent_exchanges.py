@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -207,6 +208,7 @@ class Scene:
 
     def __init__(self, agent: FakeAgent, *pods: Json) -> None:
         self.pods = list(pods or [pod()])
+        self.lists = 0
         self.keys: list[Key] = []
         self.now = NOW
         self.secrets = FakeKeys()
@@ -220,7 +222,11 @@ class Scene:
         )
 
     def list(self, kind: str, namespace: str | None = None) -> list[Json]:
+        self.lists += 1
         return self.pods
+
+    def changes(self, kind: str) -> int:
+        return zlib.crc32(json.dumps(self.pods).encode())
 
     async def final(self, plan: AgentPlan, of: Json | None = None) -> Outcome:
         """What a reconcile gets that asks, and comes back when its key is queued."""
@@ -477,6 +483,17 @@ def test_exchanger_refresh_returns_what_the_agent_reports_now(monkeypatch: pytes
         scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
         agent.handler = answer("500 failing")
         assert (await scene.refresh()).state is None, "an old answer is none"
+
+    run(test, monkeypatch)
+
+
+def test_exchanger_lists_pods_only_after_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(scene: Scene, agent: FakeAgent) -> None:
+        scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
+        await eventually_async(lambda: len(agent.plans) >= 5, "five exchanges")
+        assert scene.lists == 1
+        scene.pods = [*scene.pods, pod()]
+        await eventually_async(lambda: scene.lists == 2, "a list after the change")
 
     run(test, monkeypatch)
 

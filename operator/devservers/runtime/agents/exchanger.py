@@ -37,7 +37,9 @@ MAX_IN_TURN = MAX_CONNECTIONS - MAX_REQUESTS
 NEAR = timedelta(minutes=15)
 """How near a planned stop or the idle limit is when exchanges become more frequent."""
 LIST_SECONDS = 5.0
-"""Between two looks at which pods run."""
+"""Between two looks at which pods run, when a pod changed."""
+LIST_ANYWAY_SECONDS = 60.0
+"""Between two looks when none did: a thousand pods take five milliseconds of processor."""
 TICK_SECONDS = 0.5
 ANSWER_SECONDS = 10.0
 """Between two exchanges out of turn that bring answers to wishes and nothing else."""
@@ -156,11 +158,13 @@ class Exchanger:
 
     async def run(self) -> None:
         """Exchanges until cancelled."""
-        listed = 0.0
+        listed, changes = float("-inf"), -1
         try:
             while True:
                 now = time.monotonic()
-                if now - listed >= LIST_SECONDS:
+                changed = self._lister.changes("Pod") != changes
+                if now - listed >= (LIST_SECONDS if changed else LIST_ANYWAY_SECONDS):
+                    changes = self._lister.changes("Pod")
                     self._list(now)
                     listed = now
                 for agent in self._schedule.due(now):
