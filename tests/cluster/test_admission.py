@@ -12,11 +12,11 @@ from devservers.api.admission import policies
 from devservers.build.user_setup import config_maps
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from infra.platform import rbac
 from tests.support.cluster.client import Client
 from tests.support.cluster.crd_tables import GIT_URLS_NOT_CLONED, KEY, NO_GIT_URLS
 from tests.support.cluster.devctl import Devctl
 from tests.support.cluster.harness import ApiServer
+from tests.support.cluster.persons import person_of
 from tests.support.cluster.shipped import install, rules_of_before
 from tests.support.operator.build_objects import user as a_user
 from tests.support.wait import eventually
@@ -176,7 +176,7 @@ def test_override_by_a_person_is_refused_and_by_an_administrator_accepted(
     namespace: str, admin: Client, cluster: ApiServer
 ) -> None:
     """Whoever may update flavors may lift their limits; what is there already stands in nobody's way."""
-    person = _person(cluster, namespace)
+    person = person_of(cluster, namespace)
     lifted = {"override": {"reason": "a deadline"}}
     change = {"spec": {"lifecycle": lifted}}
     refused = "lifecycle.override lifts the limits of flavor and user, and only administrators"
@@ -395,7 +395,7 @@ def _refusal_text(attempt: Callable[..., object]) -> str:
 def test_finalizer_added_by_a_user_is_refused(
     namespace: str, cluster: ApiServer, kind: str, finalizer: str, refused: bool
 ) -> None:
-    person = _person(cluster, namespace)
+    person = person_of(cluster, namespace)
     make = {"DevServer": _server, "PersistentVolumeClaim": _claim, "ConfigMap": _note}[kind]
     manifest = make(namespace)
     version, name = manifest["apiVersion"], manifest["metadata"]["name"]
@@ -414,7 +414,7 @@ def test_finalizer_added_by_a_controller_is_accepted_and_the_object_stays_mutabl
     namespace: str, cluster: ApiServer
 ) -> None:
     controller = cluster.client_for("system:serviceaccount:velero:velero", ("system:masters",))
-    person = _person(cluster, namespace)
+    person = person_of(cluster, namespace)
     for manifest in (_server(namespace), _claim(namespace)):
         manifest["metadata"]["finalizers"] = ["velero.io/backup"]
         assert "only the platform sets finalizers" in _refusal_text(partial(person.create, manifest))
@@ -431,7 +431,7 @@ def test_efs_claim_with_a_name_over_the_limit_is_refused(
     namespace: str, cluster: ApiServer, storage_class: str, generated: bool
 ) -> None:
     """EFS takes 100 characters; a claim whose folder has more would wait for ever."""
-    person, room = _person(cluster, namespace), 59 - len(namespace)
+    person, room = person_of(cluster, namespace), 59 - len(namespace)
 
     def said(length: int) -> str:
         claim = _claim(namespace)
@@ -498,7 +498,7 @@ _OF_CLAIM = {"persistentVolumeClaimName": "data"}
 def test_snapshot_of_a_person_has_small_metadata_no_finalizer_and_a_claim(
     namespace: str, cluster: ApiServer, snapshots: None, metadata: Json, source: Json, words: str
 ) -> None:
-    person = _person(cluster, namespace)
+    person = person_of(cluster, namespace)
     snapshot = {
         "apiVersion": _SNAPSHOTS,
         "kind": "VolumeSnapshot",
@@ -556,7 +556,7 @@ def test_claim_growth_is_the_only_change_that_a_person_may_make(
     namespace: str, cluster: ApiServer, change: Json, words: str
 ) -> None:
     _bound_claim(cluster, namespace)
-    person = _person(cluster, namespace)
+    person = person_of(cluster, namespace)
     said = _refusal_text(partial(person.patch, "v1", "PersistentVolumeClaim", "data", change, namespace))
     assert (words in said and "denied request" in said) if words else said == ""
 
@@ -566,7 +566,7 @@ def test_claim_changes_of_controllers_and_administrators_are_accepted(namespace:
     _bound_claim(cluster, namespace)
     change = {"metadata": {"labels": {"x": "y"}, "annotations": {"volume.kubernetes.io/selected-node": "n"}}}
     cluster.admin.patch("v1", "PersistentVolumeClaim", "data", change, namespace)
-    person = _person(cluster, namespace)
+    person = person_of(cluster, namespace)
     person.delete("v1", "PersistentVolumeClaim", "data", namespace)
 
 
@@ -593,7 +593,7 @@ def test_registries_config_map_accepts_changes_to_its_data_only(
     namespace: str, cluster: ApiServer, change: Json, words: str
 ) -> None:
     cluster.admin.create(_note(namespace))
-    person = _person(cluster, namespace)
+    person = person_of(cluster, namespace)
     said = _refusal_text(partial(person.patch, "v1", "ConfigMap", "registries", change, namespace))
     assert (words in said and "denied request" in said) if words else said == ""
     if not words:
@@ -626,7 +626,7 @@ def _managed(*path: str) -> Json:
 def test_metadata_over_16_kib_is_refused(
     namespace: str, cluster: ApiServer, metadata: Json, kinds: tuple[str, ...], refused: bool
 ) -> None:
-    person = _person(cluster, namespace)
+    person = person_of(cluster, namespace)
     claim = _claim(namespace)
     claim["metadata"] |= metadata
     cluster.admin.create(_note(namespace))
@@ -644,7 +644,7 @@ def test_metadata_over_16_kib_is_refused(
 def test_metadata_over_16_kib_is_refused_also_where_a_claim_exists(namespace: str, cluster: ApiServer) -> None:
     """Who may patch a claim may say who manages which of its fields, which no other rule compares."""
     _bound_claim(cluster, namespace)
-    person = _person(cluster, namespace)
+    person = person_of(cluster, namespace)
     change = partial(person.patch, "v1", "PersistentVolumeClaim", "data")
     large = {"metadata": _managed("f:metadata", "f:labels", "f:" + "x" * 17000)}
     assert "are larger than 16 KiB" in _refusal_text(partial(change, large, namespace))
@@ -689,14 +689,14 @@ def test_metadata_over_16_kib_is_refused_also_where_a_claim_exists(namespace: st
 )
 def test_setup_config_map_accepts_a_set_up_only(namespace: str, cluster: ApiServer, change: Json, words: str) -> None:
     cluster.admin.create(_note(namespace, "setup"))
-    person = _person(cluster, namespace)
+    person = person_of(cluster, namespace)
     said = _refusal_text(partial(person.patch, "v1", "ConfigMap", "setup", change, namespace))
     assert (words in said and "denied request" in said) if words else said == ""
 
 
 def test_setup_default_is_the_operators_alone(namespace: str, cluster: ApiServer) -> None:
     cluster.admin.create(_note(namespace, "setup-default"))
-    person = _person(cluster, namespace)
+    person = person_of(cluster, namespace)
     change = {"data": {"dotfiles": "https://example.org/ann/dotfiles"}}
     for name in ("setup-default", "mydev-keys"):
         said = _refusal_text(partial(person.patch, "v1", "ConfigMap", name, change, namespace))
@@ -716,7 +716,7 @@ def test_devctl_setup_set_show_and_clear_with_the_persons_rights(
             for each in config_maps(owner)]  # fmt: skip
     for config_map in made:
         cluster.admin.apply(config_map)
-    _person(cluster, namespace)
+    person_of(cluster, namespace)
     kubeconfig = cluster.kubeconfig_for(*cluster.service_account(namespace, "devctl"))
     devctl = Devctl(tmp_path, kubeconfig, namespace.removeprefix("dev-"))
     assert "https://example.org/team/dotfiles (from your administrator" in devctl("setup", "show").stdout
@@ -754,26 +754,6 @@ def _claim(namespace: str) -> Json:
         "metadata": {"name": "data", "namespace": namespace},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
     }
-
-
-def _person(cluster: ApiServer, namespace: str) -> Client:
-    """A person in their own namespace, with the role that the platform gives them."""
-    account = {"kind": "ServiceAccount", "name": "devctl", "namespace": namespace}
-    cluster.admin.apply(rbac.user_role())
-    cluster.admin.apply(
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": "dev-user", "namespace": namespace},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "dev-user"},
-            "subjects": [account],
-        }
-    )
-    person = cluster.client_for(*cluster.service_account(namespace, "devctl"))
-    eventually(
-        lambda: _refusal_text(partial(person.list, "devservers.io/v1", "DevServer", namespace)) == "", "the role"
-    )
-    return person
 
 
 @pytest.mark.parametrize("who", [("devservers-bastion", "bastion"), ("devservers-system", "devservers-operator")])
