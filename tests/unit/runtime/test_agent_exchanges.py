@@ -501,6 +501,7 @@ def test_exchanger_lists_pods_only_after_a_change(monkeypatch: pytest.MonkeyPatc
 def test_exchanger_keeps_nothing_of_pods_that_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also not of one that was never seen running between two looks, or of which the last report was asked for."""
     monkeypatch.setattr("devservers.runtime.agents.out_of_turn.RETRY", timedelta(seconds=0.1))
+    monkeypatch.setattr("devservers.runtime.agents.exchanger.LIST_ANYWAY_SECONDS", 0.05)
 
     async def test(scene: Scene, agent: FakeAgent) -> None:
         scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
