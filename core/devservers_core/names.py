@@ -133,7 +133,7 @@ REGISTRIES = "registries"
 USER_SECRET_PREFIX, SECRET_TYPE_USER = "user-secret-", f"{GROUP}/user"
 """Name and type of the Secrets with values that a person keeps for their servers; they can't read them back."""
 USER_SECRETS = "secrets"
-"""ConfigMap in each user's namespace: names, keys and times of their secrets, as devctl notes them."""
+"""ConfigMap in each user's namespace: names, keys and times of their secrets; the operator keeps it."""
 DEFAULT_SECRET_KEY = "value"
 """The key of a secret that has one value."""
 SETUP = "setup"
@@ -257,7 +257,7 @@ MAX_VOLUMES = 16
 MAX_REGISTRY_LOGINS = 64
 """Of one person: entries of the ConfigMap REGISTRIES."""
 MAX_USER_SECRETS = 64
-"""Of one person: entries of the ConfigMap USER_SECRETS."""
+"""Of one person, by `devctl secret set`; the quota on Secrets counts them too."""
 MAX_USER_SECRET_BYTES = 32768
 """Of all values of one secret together."""
 MAX_SECRET_REFERENCES = 16

@@ -31,7 +31,6 @@ from devservers_core.names import (
     TENANT_ROLE,
     USER_CA_SECRET,
     USER_ROLE,
-    USER_SECRETS,
 )
 from devservers_core.types import Json
 
@@ -78,7 +77,8 @@ def tenant_role() -> Json:
         # Why a pod isn't made or a volume isn't mounted: read when a server hangs there, never watched.
         _rule("", ["events"], ["list"]),
         # update: a host certificate is renewed in place, so that a crash between two writes loses no key.
-        _rule("", ["secrets"], ["get", "create", "update", "delete"]),
+        # list, watch: of metadata, for the index of the person's secrets. RBAC doesn't tell metadata from values.
+        _rule("", ["secrets"], [*_READ, "create", "update", "delete"]),
     )
 
 
@@ -100,7 +100,7 @@ def user_role() -> Json:
         # Logins to image registries and secrets for servers: admission holds them to those, and nobody reads one back.
         # `patch` would: its answer is the object.
         _rule("", ["secrets"], ["create", "update", "delete"]),
-        _rule("", ["configmaps"], ["patch"], names=[REGISTRIES, USER_SECRETS, SETUP]),
+        _rule("", ["configmaps"], ["patch"], names=[REGISTRIES, SETUP]),
         _rule("", ["namespaces"], ["get"]),
         # Which place one's servers have in the queue; who is ahead is told as a number only.
         _rule(KUEUE, ["localqueues", "workloads"], _READ),

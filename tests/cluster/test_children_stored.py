@@ -12,6 +12,7 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.build import host_key, user
 from devservers.build.devserver import BuildSettings, ServerRequest, manifests
+from devservers.build.secret_index import config_map
 from devservers_core.errors import ApiError
 from devservers_core.names import API_VERSION
 from devservers_core.types import Json
@@ -74,7 +75,8 @@ def make_user(admin: Client, name: str) -> DevServerUser:
         }
     )
     owner = DevServerUser.parse({**made, "status": {"uid": UID}})
-    for manifest in user.manifests(owner, UID):
+    index = config_map(owner, {"user-secret-a": "{}"})
+    for manifest in [*user.manifests(owner, UID), index]:
         assert_stored(manifest, admin.apply(manifest), manifest["kind"])
     return owner
 

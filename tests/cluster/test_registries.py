@@ -1,4 +1,4 @@
-"""Logins to image registries: user rights, secrecy and the operator's secrets."""
+"""Secrets of users beside a running operator: logins to image registries, and the index of secrets."""
 
 from __future__ import annotations
 
@@ -237,3 +237,38 @@ def test_registries_config_map_cannot_block_namespace_deletion(
             _as_person(operator, bob).patch(*note, {"metadata": metadata}, f"dev-{bob}")
     world.admin.delete("devservers.io/v1", "DevServerUser", bob)
     eventually(lambda: world.child("ConfigMap", bob, "registries") is None, "the note to be deleted with its person")
+
+
+def test_index_of_secrets_follows_devctl_and_kubectl_alike(
+    operator: OperatorProcess, world: World, bob: str, devctl: Devctl
+) -> None:
+    """The operator lists them by their metadata; devctl only reads the list."""
+    namespace, person = f"dev-{bob}", _as_person(operator, bob)
+
+    def rows() -> list[list[str]]:
+        return [line.split()[:2] for line in devctl("secret", "list").stdout.splitlines()[1:]]
+
+    eventually(lambda: world.admin.find("v1", "ConfigMap", "secrets", namespace), "the index")
+    assert devctl("secret", "list").stdout == ""
+    devctl("secret", "set", "hf", typed="s3cret\n")
+    eventually(lambda: rows() == [["hf", "value"]], "the secret in the list")
+    index = person.get("v1", "ConfigMap", "secrets", namespace)
+    owner = index["metadata"]["ownerReferences"]
+    fields = [{key: each[key] for key in ("apiVersion", "kind", "name", "uid")} for each in owner]
+    by_hand: Json = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "user-secret-by-hand", "namespace": namespace, "ownerReferences": fields},
+        "type": "devservers.io/user",
+        "stringData": {"key-id": "s3cret", "key": "s3cret"},
+    }
+    person.create(by_hand)
+    eventually(lambda: rows() == [["by-hand", "key,key-id"], ["hf", "value"]], "both in the list")
+    assert "s3cret" not in json.dumps(person.get("v1", "ConfigMap", "secrets", namespace))
+    assert "by-hand has key-id too" in devctl("secret", "set", "by-hand", "key", typed="x\n", code=6).stderr
+    devctl("secret", "delete", "by-hand", "--yes")
+    eventually(lambda: rows() == [["hf", "value"]], "the deleted one gone")
+    world.admin.patch("v1", "ConfigMap", "secrets", {"data": {"user-secret-forged": "{}"}}, namespace)
+    devctl("secret", "delete", "hf", "--yes")
+    eventually(lambda: rows() == [], "the empty list")
+    assert "there is no secret hf" in devctl("secret", "delete", "hf", "--yes", code=3).stderr

@@ -18,7 +18,6 @@ from devservers_core.names import (
     REGISTRIES,
     REGISTRY_ENTRY,
     SECRET_TYPE_REGISTRY,
-    USER_SECRETS,
 )
 from devservers_core.registry import secret_name
 from devservers_core.types import Json
@@ -45,12 +44,9 @@ def platform_secret(user: DevServerUser, source: Json) -> Json:
     return _secret(user, platform_secret_name(source["metadata"]["name"]), source["data"][REGISTRY_ENTRY])
 
 
-def indexes(user: DevServerUser) -> list[Json]:
-    """The ConfigMaps in which devctl notes the user's logins and secrets, since Secrets can't be read back."""
-    return [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(user, name)}
-        for name in (REGISTRIES, USER_SECRETS)
-    ]
+def index(user: DevServerUser) -> Json:
+    """The ConfigMap in which devctl notes the user's logins, since Secrets can't be read back."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(user, REGISTRIES)}
 
 
 def _secret(user: DevServerUser, name: str, config: str) -> Json:

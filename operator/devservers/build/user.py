@@ -50,7 +50,7 @@ from .disk import DEFAULT_LIMIT, DEFAULT_REQUEST, DISK
 from .egress import EGRESS, Egress, policy
 from .manifest import owner_reference
 from .pod.template import service_account
-from .registry import indexes
+from .registry import index
 from .user_setup import config_maps
 
 MAX_CLAIMS = 100
@@ -136,7 +136,7 @@ def manifests(
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_BASTION, {"spec": _from_bastion()}),
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_AGENT, {"spec": _to_agent(system_namespace)}),
         _child(user, "networking.k8s.io/v1", "NetworkPolicy", EGRESS, {"spec": policy(egress)}),
-        *indexes(user),
+        index(user),
         *config_maps(user),
         *(
             _child(user, KUEUE_API_VERSION, "LocalQueue", queue, {"spec": {"clusterQueue": queue}})

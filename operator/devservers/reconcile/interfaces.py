@@ -6,7 +6,7 @@ cache. The names are controller-runtime's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
@@ -98,6 +98,21 @@ class Client(Protocol):
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str = "") -> None:
         """Deletes an object, with uid only that very one; an absent object counts as deleted."""
+
+
+class SecretEntries(Protocol):
+    """The entries of each user's index of secrets."""
+
+    def of(self, namespace: str) -> Mapping[str, str] | None:
+        """The entries by the Secrets' names; None while they aren't known."""
+
+
+class NoSecretEntries:
+    """Entries of a cluster whose secrets nobody watches, for tests and tools."""
+
+    def of(self, namespace: str) -> Mapping[str, str] | None:
+        """No secret."""
+        return {}
 
 
 class Agents(Protocol):

@@ -14,6 +14,7 @@ from datetime import datetime
 from devservers.api.errors import InvalidObjectError
 from devservers.api.user import DevServerUser
 from devservers.build.egress import Egress
+from devservers.build.secret_index import config_map, foreign_entries
 from devservers.build.user import NO_LIMITS, Limits, manifests
 from devservers.observe.pods import created_at
 from devservers.observe.user import namespace_kept_event, observe
@@ -21,7 +22,15 @@ from devservers.reconcile.applier import Applier
 from devservers.reconcile.compare import digest
 from devservers.reconcile.ended import EndedRecords
 from devservers.reconcile.events import post_event
-from devservers.reconcile.interfaces import Client, Lister, Result, get_or_none, utcnow
+from devservers.reconcile.interfaces import (
+    Client,
+    Lister,
+    NoSecretEntries,
+    Result,
+    SecretEntries,
+    get_or_none,
+    utcnow,
+)
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.registry_logins import PlatformLogins
 from devservers.reconcile.uids import UidAllocator, recorded_uids
@@ -32,6 +41,7 @@ from devservers_core.names import (
     API_VERSION,
     LABEL_NAMESPACE_CREATED_BY,
     OPERATOR,
+    USER_SECRETS,
     namespace_of,
 )
 from devservers_core.types import Json
@@ -56,12 +66,14 @@ class UserReconciler:
         egress: Egress | None = None,
         platform_logins: PlatformLogins | None = None,
         limits: Limits = NO_LIMITS,
+        secret_entries: SecretEntries | None = None,
     ) -> None:
         self._lister = lister
         self._client = client
         self._applier = applier
         self._uids = uids
         self._limits = limits
+        self._secret_entries = secret_entries or NoSecretEntries()
         self._ended = EndedRecords(client)
         self._now = now
         self._queueing = queueing or Queueing()
@@ -90,6 +102,7 @@ class UserReconciler:
             desired = manifests(user, uid, queueing=self._queueing.available, egress=self._egress, limits=self._limits)
             for manifest in desired:
                 await self._applier.ensure(manifest)
+            await self._write_index(user)
         status = observe(user, uid, self._now(), obstacle, self._unknown_flavors(user))
         if status != (raw.get("status") or {}):
             self._lister.put(
@@ -106,6 +119,19 @@ class UserReconciler:
             await self._platform_logins.copy_to(user)
             await self._ended.prune(user.namespace, self._now())
         return Result(30.0 if obstacle else None)
+
+    async def _write_index(self, user: DevServerUser) -> None:
+        """Brings the index of the user's secrets up to date; an unknown one is left as it is."""
+        entries = self._secret_entries.of(user.namespace)
+        if entries is None and self._lister.get("ConfigMap", user.namespace, USER_SECRETS) is not None:
+            return
+        entries = entries or {}
+        live = await self._applier.ensure(config_map(user, entries))
+        if foreign := foreign_entries(live, entries):
+            identity = {field: live["metadata"][field] for field in ("name", "namespace", "uid", "resourceVersion")}
+            data = dict.fromkeys(foreign)
+            change = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": identity, "data": data}
+            self._lister.put(await self._client.patch(change))
 
     def _unknown_flavors(self, user: DevServerUser) -> list[str]:
         """The flavors in the user's spec that don't exist."""

@@ -78,7 +78,7 @@ _ALL = (
     # Unselected: a Workload carries none of its pod's labels.
     Kind("Workload", KUEUE, KUEUE_VERSION, "workloads", watched=True, queueing=True),
     Kind("ClusterQueue", KUEUE, KUEUE_VERSION, "clusterqueues", namespaced=False, watched=True, queueing=True),
-    # Never watched: reading Secrets is allowed in user namespaces only, one by one.
+    # Never cached: people's are watched by their metadata alone, in each namespace for itself (secret_watches.py).
     Kind("Secret", "", "v1", "secrets"),
     Kind("Event", "events.k8s.io", "v1", "events"),
     Kind("Lease", "coordination.k8s.io", "v1", "leases"),

@@ -9,7 +9,7 @@ times what the request does.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
@@ -23,6 +23,8 @@ from devservers_core.names import FIELD_MANAGER, OPERATOR
 from devservers_core.types import Json
 
 _JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 
@@ -40,12 +42,13 @@ class KubeClient:
         timeout: float = 30.0,
         guard: Callable[[], None] | None = None,
         written: Callable[[str, str], None] | None = None,
+        connections: int = 64,
     ) -> None:
-        """Takes what is called before and after each write.
+        """Takes what is called before and after each write, and how many connections are open at once (0: any number).
 
         `guard` raises when this process must not write any more; `written` gets the kind and the HTTP method.
         """
-        configuration.connection_pool_maxsize = 64
+        configuration.connection_pool_maxsize = connections
         configuration.client_session_kwargs = {"middlewares": (_send_writes_once,)}
         self.configuration = configuration
         self._guard = guard
@@ -89,6 +92,44 @@ class KubeClient:
             token = page["metadata"].get("continue", "")
             if not token:
                 return objects, version
+
+    async def list_metadata(self, kind: str, namespace: str, fields: str) -> tuple[Objects, str]:
+        """Lists the metadata of objects that a field selector names; also returns the resourceVersion."""
+        query = [("fieldSelector", fields)]
+        page = await self._call("GET", kind, KINDS[kind].path(namespace), query, accept=_METADATA_LIST)
+        if page.get("kind") != "PartialObjectMetadataList":
+            raise ApiError(0, "Unsupported", "the API server sent whole objects instead of their metadata")
+        return list(page.get("items") or ()), str(page["metadata"].get("resourceVersion", "0"))
+
+    async def watch_metadata(
+        self, kind: str, namespace: str, fields: str, version: str, seconds: float
+    ) -> AsyncIterator[Json]:
+        """The changes of that metadata since a resourceVersion, for `seconds` at most."""
+        query = [
+            ("watch", "true"),
+            ("fieldSelector", fields),
+            ("resourceVersion", version),
+            ("timeoutSeconds", str(int(seconds) or 1)),
+        ]
+        request = await self._client.param_serialize(
+            "GET",
+            KINDS[kind].path(namespace),
+            query_params=query,
+            header_params={"Accept": _METADATA},
+            auth_settings=["BearerToken"],
+        )
+        try:
+            answer = await self._client.call_api(*request, _request_timeout=seconds + self._timeout)
+            stream: aiohttp.ClientResponse = answer.response
+            try:
+                if stream.status >= 300:
+                    raise _refusal(stream.status, await stream.read(), secret=kind == "Secret")
+                while line := await stream.content.readline():
+                    yield json.loads(line)
+            finally:
+                stream.close()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise ApiError(0, "Unreachable", f"{type(error).__name__}: {error}") from None
 
     async def events(self, namespace: str, kind: str, name: str = "") -> Objects:
         """The newest Warning Events about objects of a kind, or about one of them when name is given."""
@@ -152,10 +193,11 @@ class KubeClient:
         query: Query | None = None,
         body: Json | None = None,
         media: str = "",
+        accept: str = _JSON,
     ) -> Json:
         if method != "GET" and self._guard is not None:
             self._guard()
-        headers = {"Accept": _JSON} | ({"Content-Type": media} if media else {})
+        headers = {"Accept": accept} | ({"Content-Type": media} if media else {})
         try:
             request = await self._client.param_serialize(
                 method,

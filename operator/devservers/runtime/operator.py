@@ -43,6 +43,7 @@ from devservers.runtime.kube_client import KubeClient
 from devservers.runtime.lease import Lease
 from devservers.runtime.metrics import Metrics
 from devservers.runtime.resync import Resync
+from devservers.runtime.secret_watches import SecretWatches
 from devservers.runtime.settings import Settings
 from devservers.runtime.workers import Workers
 from devservers.runtime.workqueue import WorkQueue
@@ -115,7 +116,9 @@ class Operator:
         self._resync = Resync(kube, self._cache, self._queue, self._metrics, self._settings.resync_seconds, kinds)
         signing_key = SigningKey(kube, self._settings.namespace)
         agents = Exchanger(self._cache, signing_key, ExchangeClient(), self._queue.add, counted=self._count_exchange)
-        reconciler = self._reconciler(kube, agents, signing_key)
+        watching_client = KubeClient(kube.configuration, connections=0)
+        secrets = SecretWatches(watching_client, self._cache, self._queue.add)
+        reconciler = self._reconciler(kube, agents, signing_key, secrets)
         workers = Workers(self._queue, reconciler, self._metrics, self._settings.reconcile_timeout)
         first = await self._or_stop(self._resync.list_all())
         if first is None:
@@ -130,11 +133,13 @@ class Operator:
             self._queue.add(key, low=True)
         stop_kopf = asyncio.Event()
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(watching_client.close)
             parts = [keeping]
             for _ in range(self._settings.workers):
                 parts.append(await stack.enter_async_context(_background(workers.run())))
             parts.append(await stack.enter_async_context(_background(self._resync.run(20.0))))
             parts.append(await stack.enter_async_context(_background(agents.run())))
+            parts.append(await stack.enter_async_context(_background(secrets.run())))
             if hosts := self._settings.bastion_hosts:
                 keys = BastionHostKey(kube, HostCa(kube, self._settings.namespace), hosts.split(","), utcnow)
                 parts.append(await stack.enter_async_context(_background(keys.run(self._settings.resync_seconds))))
@@ -181,7 +186,7 @@ class Operator:
             return
 
     def _reconciler(
-        self, kube: KubeClient, agents: Agents, signing_key: SigningKey
+        self, kube: KubeClient, agents: Agents, signing_key: SigningKey, secrets: SecretWatches
     ) -> Callable[[Key], Awaitable[Result]]:
         settings = self._settings
         applier = Applier(self._cache, kube)
@@ -225,6 +230,7 @@ class Operator:
             egress=egress,
             limits=limits,
             platform_logins=PlatformLogins(kube, settings.namespace, settings.pull_secret_names),
+            secret_entries=secrets,
         )
 
         async def reconcile(key: Key) -> Result:

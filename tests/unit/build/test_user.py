@@ -29,7 +29,6 @@ def test_manifests_have_every_kind_in_order() -> None:
         ("NetworkPolicy", "allow-agent"),
         ("NetworkPolicy", "egress"),
         ("ConfigMap", "registries"),
-        ("ConfigMap", "secrets"),
         ("ConfigMap", "setup"),
         ("ConfigMap", "setup-default"),
     ]

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ def index(api: ApiServer) -> None:
     api.put(INDEX, metadata={"ownerReferences": [OWNER | {"controller": True}]})
 
 
+def listed(api: ApiServer, name: str, *keys: str) -> None:
+    """The operator's entry of a secret."""
+    note = json.dumps({"keys": list(keys), "since": "2026-01-01T00:00:00Z"})
+    api.objects[INDEX].setdefault("data", {})[f"user-secret-{name}"] = note
+
+
 def put(run: Run, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, *words: str) -> Done:
     monkeypatch.setattr(sys, "stdin", _Pipe(data))
     monkeypatch.setattr("select.select", lambda *_: ([1], [], []))
@@ -54,7 +61,7 @@ def stored(api: ApiServer, name: str) -> dict[str, bytes]:
     ("data", "value"),
     [(b"s3cr3t\n", b"s3cr3t"), (b"s3cr3t", b"s3cr3t"), (b"a\nb\n", b"a\nb\n"), (b"\x00\xff", b"\x00\xff")],
 )
-def test_secret_set_writes_standard_input_and_a_note(
+def test_secret_set_writes_standard_input_and_nothing_else(
     api: ApiServer, secret_set: Any, data: bytes, value: bytes
 ) -> None:
     """A line break is taken off a single line alone: a private key needs its own."""
@@ -63,13 +70,24 @@ def test_secret_set_writes_standard_input_and_a_note(
     body = api.objects[f"{SECRETS}/user-secret-huggingface"]
     assert (body["type"], body["metadata"]["ownerReferences"]) == ("devservers.io/user", [OWNER])
     assert stored(api, "huggingface") == {"value": value}
-    note = json.loads(api.objects[INDEX]["data"]["user-secret-huggingface"])
-    assert note["keys"] == ["value"]
-    assert "s3cr3t" not in done.stdout + done.stderr + str(api.objects[INDEX])
+    assert [(method, path) for method, path, _ in api.writes] == [("POST", SECRETS)]
+    assert "s3cr3t" not in done.stdout + done.stderr
 
 
-def test_secret_set_over_a_secret_without_a_note_needs_replace(api: ApiServer, secret_set: Any) -> None:
-    """It came by kubectl, or its note could not be written; nobody can read it back."""
+def test_secret_set_twice_waits_for_the_index(api: ApiServer, secret_set: Any) -> None:
+    """The operator's index is a second or two behind."""
+    assert secret_set(b"one", "aws", "key-id").returncode == 0
+    late = threading.Timer(1.0, listed, (api, "aws", "key-id"))
+    late.start()
+    try:
+        done = secret_set(b"two", "aws", "key-id")
+    finally:
+        late.join()
+    assert (done.returncode, stored(api, "aws")) == (0, {"key-id": b"two"}), done.stderr
+
+
+def test_secret_set_over_a_secret_that_the_index_lacks_needs_replace(api: ApiServer, secret_set: Any) -> None:
+    """The operator is down; nobody can read back what it holds."""
     held = {"key-id": base64.b64encode(b"one").decode()}
     api.put(f"{SECRETS}/user-secret-aws", type="devservers.io/user", data=held)
     refused = secret_set(b"two", "aws", "other")
@@ -82,6 +100,7 @@ def test_secret_set_over_a_secret_without_a_note_needs_replace(api: ApiServer, s
 
 def test_secret_set_same_key_replaces_and_other_keys_need_replace(api: ApiServer, secret_set: Any) -> None:
     assert secret_set(b"one", "aws", "key-id").returncode == 0
+    listed(api, "aws", "key-id")
     assert secret_set(b"two", "aws", "key-id").returncode == 0
     assert stored(api, "aws") == {"key-id": b"two"}
     refused = secret_set(b"three", "aws", "other")
@@ -90,6 +109,15 @@ def test_secret_set_same_key_replaces_and_other_keys_need_replace(api: ApiServer
     assert stored(api, "aws") == {"key-id": b"two"}
     assert secret_set(b"three", "aws", "other", "--replace").returncode == 0
     assert stored(api, "aws") == {"other": b"three"}
+
+
+def test_secret_set_one_more_than_are_kept_is_refused(api: ApiServer, secret_set: Any) -> None:
+    for number in range(64):
+        listed(api, f"s{number}", "value")
+    refused = secret_set(b"x", "one-more")
+    assert (refused.returncode, "you have 64 secrets, and at most 64 are kept" in refused.stderr) == (6, True)
+    assert api.writes == []
+    assert secret_set(b"x", "s7").returncode == 0
 
 
 def test_secret_set_from_files_keeps_their_bytes(api: ApiServer, devctl: Run, tmp_path: Path) -> None:
@@ -137,7 +165,6 @@ def test_secret_delete_names_the_servers_that_refer_to_it(api: ApiServer, devctl
     assert f"{SECRETS}/user-secret-hf" in api.objects
     devctl("secret", "delete", "hf", "--yes")
     assert f"{SECRETS}/user-secret-hf" not in api.objects
-    assert api.objects[INDEX]["data"] == {}
     assert "there is no secret hf" in devctl("secret", "delete", "hf", "--yes", code=3).stderr
 
 

@@ -6,7 +6,10 @@ import asyncio
 
 import pytest
 
+from devservers.reconcile.applier import Applier
 from devservers.reconcile.interfaces import Result
+from devservers.reconcile.uids import UidAllocator
+from devservers.reconcile.user import UserReconciler
 from devservers_core.errors import ApiError
 from devservers_core.names import LABEL_NAMESPACE_CREATED_BY, OPERATOR
 from devservers_core.types import Json
@@ -125,3 +128,60 @@ def test_missing_flavors_of_a_user_are_a_condition() -> None:
     reconcile(world)
     (condition,) = [c for c in world.api.objects[USER]["status"]["conditions"] if c["type"] == "FlavorsFound"]
     assert "There is no flavor huge." in condition["message"]
+
+
+INDEX = ("ConfigMap", "dev-ann", "secrets")
+
+
+class Entries:
+    """What is known of secrets; None before they were listed."""
+
+    def __init__(self, **names: str) -> None:
+        self.known: dict[str, str] | None = dict(names)
+
+    def of(self, namespace: str) -> dict[str, str] | None:
+        return self.known
+
+
+def with_entries(entries: Entries) -> World:
+    world = World()
+    applier = Applier(world.cache, world.api)
+    world.users = UserReconciler(world.cache, world.api, applier, UidAllocator(world.api, "s"), secret_entries=entries)
+    return world
+
+
+def test_index_of_secrets_is_what_the_watch_knows_and_settles() -> None:
+    entries = Entries(a="1")
+    world = with_entries(entries)
+    world.user()
+    assert world.api.objects[INDEX]["data"] == {"a": "1"}
+    entries.known = {"b": "2"}
+    reconcile(world)
+    assert world.api.objects[INDEX]["data"] == {"b": "2"}
+    writes = len(world.api.log)
+    reconcile(world)
+    assert world.api.log[writes:] == []
+
+
+def test_index_of_secrets_before_the_first_list_is_left_alone_or_made_empty() -> None:
+    entries = Entries()
+    entries.known = None
+    world = with_entries(entries)
+    world.user()
+    assert "data" not in world.api.objects[INDEX]
+    entries.known = {"a": "1"}
+    reconcile(world)
+    entries.known = None
+    reconcile(world)
+    assert world.api.objects[INDEX]["data"] == {"a": "1"}
+
+
+def test_index_of_secrets_loses_what_an_earlier_versions_user_wrote() -> None:
+    """An apply takes away its own entries only."""
+    world = with_entries(Entries(a="1"))
+    world.user()
+    stored = world.api.objects[INDEX]
+    world.cache.put(world.api.put({**stored, "data": {"a": "1", "forged": "x"}}))
+    reconcile(world)
+    assert [line for line in world.api.log if line.startswith("patch")] == ["patch ConfigMap/secrets"]
+    assert world.api.objects[INDEX]["data"] == {"a": "1"}

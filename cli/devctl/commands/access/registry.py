@@ -54,7 +54,8 @@ def registry_login_command(
     token = base64.b64encode(f"{username}:{secret}".encode()).decode()
     key = DOCKER_HUB_KEY if registry == DOCKER_HUB else registry
     note = {"registry": registry, "username": username, "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-    LOGINS.write(context, secret_name(registry), _config({key: {"auth": token}}), note)
+    LOGINS.write(context, secret_name(registry), _config({key: {"auth": token}}))
+    LOGINS.note(context, secret_name(registry), note)
     console.info(f"your servers pull images of {registry} as {username} now; one that waits for its image tries again")
 
 
@@ -65,7 +66,8 @@ def registry_logout_command(context: Context, registry: Host) -> None:
     if registry not in registries:
         remedy = f"you are logged in to {', '.join(registries)}" if registries else "you are logged in to none"
         raise CommandError(f"there is no login to {registry}", remedy, NOT_FOUND)
-    LOGINS.write(context, secret_name(registry), _config({}), None)
+    LOGINS.write(context, secret_name(registry), _config({}))
+    LOGINS.note(context, secret_name(registry), None)
     console.info(f"the login to {registry} is gone")
 
 

@@ -7,8 +7,8 @@ argument, and never read back.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,13 +17,14 @@ import typer
 from devctl.options import Output, Yes
 from devctl.output import console, tables
 from devctl.output.prompts import confirm
-from devctl.resources.people.written_secrets import WrittenSecrets
+from devctl.resources.people.written_secrets import SecretExistsError, WrittenSecrets
 from devservers_core.errors import NOT_FOUND, REFUSED, USAGE, CommandError
 from devservers_core.grammar import SECRET_KEY, SECRET_KEY_MAX, SECRET_NAME, SECRET_NAME_MAX, fits
 from devservers_core.masking import mask_text
 from devservers_core.names import (
     DEFAULT_SECRET_KEY,
     MAX_USER_SECRET_BYTES,
+    MAX_USER_SECRETS,
     SECRET_TYPE_USER,
     USER_SECRET_PREFIX,
     USER_SECRETS,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 SECRETS = WrittenSecrets(USER_SECRETS, SECRET_TYPE_USER, "secrets")
 PROMPT_DELAY_SECONDS = 2.0
 """Seconds of silence on standard input after which a hint is printed."""
+INDEX_SECONDS = 3.0
+"""Seconds that the operator has to put a secret into its index, before one of that name counts as unknown."""
 Name = Annotated[str, typer.Argument(help="What to call it, like huggingface.")]
 
 
@@ -66,23 +69,38 @@ def secret_set_command(
     if size > MAX_USER_SECRET_BYTES:
         remedy = "put the rest into a file in the home"
         raise CommandError(f"a secret has at most {MAX_USER_SECRET_BYTES // 1024} KiB in all", remedy, REFUSED)
-    notes = SECRETS.list(context)
-    before = _keys(notes.get(f"{USER_SECRET_PREFIX}{name}") or {})
-    if (dropped := sorted(set(before) - set(data))) and not replace:
+    deadline = time.monotonic() + INDEX_SECONDS
+    while not _write(context, name, data, replace=replace, last=time.monotonic() >= deadline):
+        time.sleep(0.5)
+    console.info(
+        f"{name} has {_join(sorted(data))} now; a server that waits for it starts, one that runs has it from its next "
+        "start (`devctl restart`)"
+    )
+
+
+def _write(context: Context, name: str, data: dict[str, bytes], *, replace: bool, last: bool) -> bool:
+    """Write a secret, unless that drops values that it has. Raises CommandError.
+
+    False if it exists and the index, which is a second or two behind, doesn't have it; an error with `last`.
+    """
+    full, index = f"{USER_SECRET_PREFIX}{name}", SECRETS.list(context)
+    if full not in index and len(index) >= MAX_USER_SECRETS:
+        remedy = "`devctl secret delete` one that isn't needed, or put several values into one (--from-file KEY=FILE)"
+        raise CommandError(f"you have {len(index)} secrets, and at most {MAX_USER_SECRETS} are kept", remedy, REFUSED)
+    if (dropped := sorted(set(_keys(index.get(full) or {})) - set(data))) and not replace:
         # It can't be read back, so what isn't given now is lost.
         raise CommandError(
             f"{name} has {_join(dropped)} too, and a secret is written whole",
             "give all values with --from-file, add --replace to drop the others, or use another name",
             REFUSED,
         )
-    note = {"keys": sorted(data), "since": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
-    # What was written without a note (by kubectl, or the note failed) can't be read back either.
-    overwrite = replace or f"{USER_SECRET_PREFIX}{name}" in notes
-    SECRETS.write(context, f"{USER_SECRET_PREFIX}{name}", data, note, replace=overwrite)
-    console.info(
-        f"{name} has {_join(sorted(data))} now; a server that waits for it starts, one that runs has it from its next "
-        "start (`devctl restart`)"
-    )
+    try:
+        SECRETS.write(context, full, data, replace=replace or full in index)
+    except SecretExistsError:
+        if last:
+            raise
+        return False
+    return True
 
 
 def secret_list_command(context: Context, output: Output = None) -> None:

@@ -1,6 +1,7 @@
-"""Writes Secrets that a user may write and never read back, and the notes of them.
+"""Writes Secrets that a user may write and never read back, and reads the index of them.
 
-A ConfigMap that the operator makes has one note for each Secret, so that they can be listed.
+A ConfigMap that the operator makes has one entry for each Secret, so that they can be listed. The operator keeps that
+of secrets for servers; that of logins to registries has user names, which devctl notes.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ if TYPE_CHECKING:
     from devctl.context import Context
 
 
+class SecretExistsError(CommandError):
+    """There is a Secret of that name which the index doesn't have."""
+
+
 @dataclass(frozen=True)
 class WrittenSecrets:
-    """One kind of Secret of a user: `notes` is the ConfigMap, `what` completes "your ..."."""
+    """One kind of Secret of a user: `index` is the ConfigMap, `what` completes "your ..."."""
 
-    notes: str
+    index: str
     type: str
     what: str
 
     def list(self, context: Context) -> dict[str, dict[str, Any]]:
-        """The notes by the Secret's name; one that can't be read is left out. Raises CommandError."""
+        """The entries by the Secret's name; one that can't be read is left out. Raises CommandError."""
         entries: dict[str, dict[str, Any]] = {}
         for name, text in (self._index(context).get("data") or {}).items():
             try:
@@ -39,18 +44,11 @@ class WrittenSecrets:
                 entries[name] = note
         return entries
 
-    def write(
-        self,
-        context: Context,
-        name: str,
-        data: Mapping[str, bytes],
-        note: Mapping[str, Any] | None,
-        *,
-        replace: bool = True,
-    ) -> None:
-        """Write a Secret whole, and its note; None removes the note. Raises CommandError.
+    def write(self, context: Context, name: str, data: Mapping[str, bytes], *, replace: bool = True) -> None:
+        """Write a Secret whole. Raises CommandError.
 
-        Its owner is the DevServerUser, with which it is deleted. Without `replace` one that exists is left alone.
+        Its owner is the DevServerUser, with which it is deleted. Without `replace` one that exists is left alone, and
+        SecretExistsError raised.
         """
         owners = self._index(context)["metadata"].get("ownerReferences") or []
         fields = ("apiVersion", "kind", "name", "uid")
@@ -69,7 +67,7 @@ class WrittenSecrets:
                 if error.reason != "AlreadyExists":
                     raise
                 if not replace:
-                    raise CommandError(
+                    raise SecretExistsError(
                         f"the Secret {name} exists, and the list of your {self.what} doesn't say what it holds",
                         "add --replace to drop that, or use another name",
                         REFUSED,
@@ -77,32 +75,30 @@ class WrittenSecrets:
                 context.kube.request("PUT", f"{path}/{name}", body=body)
         except ApiError as error:
             raise from_api(error, f"keep your {self.what}") from None
-        self._note(context, name, note)
 
     def delete(self, context: Context, name: str) -> bool:
-        """Delete a Secret and its note; whether there was one. Raises CommandError."""
-        existed = True
+        """Delete a Secret; whether there was one. Raises CommandError."""
         try:
             context.kube.delete(core_path(context.namespace, "secrets", name))
         except ApiError as error:
             if error.status != 404:
                 raise from_api(error, f"delete your {self.what}") from None
-            existed = False
-        self._note(context, name, None)
-        return existed
+            return False
+        return True
 
     def _index(self, context: Context) -> dict[str, Any]:
         try:
-            return context.kube.get(core_path(context.namespace, "configmaps", self.notes))
+            return context.kube.get(core_path(context.namespace, "configmaps", self.index))
         except ApiError as error:
-            if error.status == 404 and error.details.get("name") == self.notes:
+            if error.status == 404 and error.details.get("name") == self.index:
                 what = f"{context.namespace} is not ready for {self.what}"
                 remedy = "try again in a minute; if it goes on, tell an administrator"
                 raise CommandError(what, remedy, FAILURE) from None
             raise from_api(error, f"read the list of your {self.what}") from None
 
-    def _note(self, context: Context, name: str, note: Mapping[str, Any] | None) -> None:
-        path = core_path(context.namespace, "configmaps", self.notes)
+    def note(self, context: Context, name: str, note: Mapping[str, Any] | None) -> None:
+        """Write the entry of a Secret, or remove it. Raises CommandError."""
+        path = core_path(context.namespace, "configmaps", self.index)
         try:
             context.kube.patch(path, {"data": {name: None if note is None else json.dumps(note)}})
         except ApiError as error:

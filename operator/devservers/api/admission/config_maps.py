@@ -24,7 +24,6 @@ from devservers_core.names import (
     MAX_REGISTRY_LOGINS,
     MAX_SECRET_REFERENCES,
     MAX_SETUP_SCRIPT_BYTES,
-    MAX_USER_SECRETS,
     REGISTRIES,
     REGISTRY_SECRET_PREFIX,
     RESERVED_ENV_PREFIX,
@@ -33,8 +32,6 @@ from devservers_core.names import (
     SETUP_DOTFILES,
     SETUP_SCRIPT,
     SETUP_SECRETS,
-    USER_SECRET_PREFIX,
-    USER_SECRETS,
 )
 from devservers_core.setup_secrets import MAX_SETUP_SECRETS_BYTES, SETUP_SECRET
 
@@ -88,15 +85,6 @@ WRITTEN_CONFIG_MAPS = (
             MAX_REGISTRY_LOGINS,
             f"nobody is logged in to more than {MAX_REGISTRY_LOGINS} registries; "
             "`devctl registry logout` one that isn't needed",
-        ),
-    ),
-    _notes(
-        USER_SECRETS,
-        USER_SECRET_PREFIX,
-        "devctl secret set",
-        (
-            MAX_USER_SECRETS,
-            f"nobody has more than {MAX_USER_SECRETS} secrets; `devctl secret delete` one that isn't needed",
         ),
     ),
     WrittenConfigMap(
