@@ -179,7 +179,9 @@ def test_devctl_secret_set_and_delete_with_the_persons_rights(
     done = devctl("secret", "set", "hf", typed="s3cret\n")
     assert "s3cret" not in done.stdout + done.stderr
     assert base64.b64decode(admin.get("v1", "Secret", NAME, namespace)["data"]["value"]) == b"s3cret"
-    devctl("secret", "set", "hf", typed="other\n")
+    # No operator runs here, so the index doesn't have it.
+    assert "add --replace to drop that" in devctl("secret", "set", "hf", typed="other\n", code=6).stderr
+    devctl("secret", "set", "hf", "--replace", typed="other\n")
     assert base64.b64decode(admin.get("v1", "Secret", NAME, namespace)["data"]["value"]) == b"other"
     devctl("secret", "delete", "hf", "--yes")
     assert admin.find("v1", "Secret", NAME, namespace) is None
