@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 from devservers.build.devserver import BuildSettings
+from devservers.observe.times import format_time
 from devservers.reconcile.applier import Applier
 from devservers.reconcile.devserver import ServerReconciler
 from devservers.reconcile.interfaces import Result
@@ -35,7 +37,9 @@ class World:
         self.users = UserReconciler(self.cache, self.api, applier, UidAllocator(self.api, "s"))
 
     def put(self, kind: str, namespace: str, name: str, **fields: Any) -> Json:
-        metadata = {"name": name, "generation": 1, **({"namespace": namespace} if namespace else {})}
+        # As from the API server: without it the time of a stage would move with each reconcile.
+        metadata = {"name": name, "generation": 1, "creationTimestamp": format_time(datetime.now(UTC))}
+        metadata |= {"namespace": namespace} if namespace else {}
         obj = {"apiVersion": "devservers.io/v1", "kind": kind, "metadata": metadata, **fields}
         stored = self.api.put(obj)
         self.cache.put(stored)
