@@ -6,6 +6,7 @@ once run meanwhile.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,14 +20,16 @@ import pytest
 from devservers_core.types import Json
 from tests.support import wait
 from tests.support.node.agent_memory import agent_memory_mib
-from tests.support.node.lifetimes import limited_flavor, shows_end
+from tests.support.node.lifetimes import ZONE, flavor, limited_flavor, shows_end, working_hours
 from tests.support.node.person import Person
+from tests.support.node.queueing import apply
 from tests.support.node.screen import terminal
 from tests.support.node.wait import eventually
 
 pytestmark = pytest.mark.timeout(480)
 
 FLAVOR = "cpu-limited"
+FLAVOR_WITH_HOURS = "cpu-hours"
 IDLE_TIMEOUT = timedelta(minutes=2)
 LATE = timedelta(minutes=2)
 WATCHED = IDLE_TIMEOUT + timedelta(seconds=45)
@@ -36,6 +39,10 @@ EXCHANGE_SECONDS = 75.0
 TYPING_SECONDS = 20.0
 AGENT_MEMORY_MIB = 10.0
 BURN = "while :; do i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; sleep 0.2; done"
+OUT_OF_MEMORY = "head -c 2G /dev/zero | tail"
+"""tail keeps what has no line break: more than a server has."""
+PRINTS_MUCH = "head -c 100000 /dev/urandom | base64"
+"""More bytes on the connection than a silent editor sends in a minute: a login alone is no activity."""
 COUNTS_LIVES = 'cd; echo x >> lives; echo "this is life $(wc -l < lives)."; exec sleep 1d'
 HOOK = """#!/bin/sh
 echo "stopped by $DEVSERVERS_STOP_REASON"
@@ -56,6 +63,18 @@ class IdleLife:
     home: str
 
 
+@dataclass(frozen=True)
+class Evening:
+    """What happened to two servers at the end of working hours: one left alone, and one held."""
+
+    left: datetime
+    end: datetime
+    hours: Json
+    stopped: Json
+    described: str
+    held: Json
+
+
 Lives = dict[str, "Future[object]"]
 
 
@@ -68,12 +87,19 @@ def lives(ann: Person) -> Iterator[Lives]:
         "typist": _types,
         "holder": _is_held,
         "warned": _reaches_its_end,
+        "worker": _works_until_the_evening,
+        "drained": _is_evicted,
         "timed": partial(_create, name="timed", options=("--time", "14m", "--idle-timeout", "10m")),
     }
-    with limited_flavor(ann.platform, FLAVOR), ThreadPoolExecutor(len(stories)) as pool:
+    platform = ann.platform
+    with (
+        limited_flavor(platform, FLAVOR),
+        limited_flavor(platform, FLAVOR_WITH_HOURS),
+        ThreadPoolExecutor(len(stories)) as pool,
+    ):
         yield {name: pool.submit(story, ann) for name, story in stories.items()}
         pool.shutdown()
-        for name in stories:
+        for name in (*stories, "nightworker"):
             ann.devctl("delete", name, "--yes", "--purge", check=False)
 
 
@@ -177,6 +203,30 @@ def test_idle_server_stops_in_time_says_why_and_comes_back_with_its_home(lives: 
     assert life.home == "precious\n"
 
 
+def test_idle_server_stops_at_the_end_of_working_hours_in_their_time_zone_and_a_held_one_stays(lives: Lives) -> None:
+    evening = lives["worker"].result()
+    assert isinstance(evening, Evening)
+    last = evening.stopped["status"]["lastStop"]
+    assert (evening.stopped["status"]["stopReason"], last["reason"]) == ("workingHours", "workingHours")
+    due = max(evening.end, evening.left + IDLE_TIMEOUT - timedelta(seconds=10))
+    assert due <= _parsed(last["at"]) <= max(evening.end, evening.left + IDLE_TIMEOUT) + LATE
+    assert (
+        f"workingHours: Stopped after the end of working hours at {evening.hours['stopAt']} {ZONE}" in evening.described
+    )
+    assert evening.held["status"]["phase"] == "Running"
+    assert "stopReason" not in evening.held["status"]
+
+
+def test_server_that_is_evicted_says_why_with_its_last_lines_and_what_ran_out_of_memory(lives: Lives) -> None:
+    """It runs again by then."""
+    shown = str(lives["drained"].result())
+    assert " ago, clusterDrained" in shown
+    assert "it was evicted from its node" in shown
+    assert "1 process killed because memory ran out" in shown
+    _, _, output = shown.partition("Last output before it ended:\n")
+    assert "  this is life 1.\n" in output
+
+
 @pytest.mark.parametrize("name", ["burner", "typist", "holder"])
 def test_server_at_work_outlives_the_idle_timeout(lives: Lives, name: str) -> None:
     """A detached program that uses the processor, a line that somebody types now and then, a hold."""
@@ -191,7 +241,7 @@ def test_agent_of_an_idle_server_keeps_below_its_memory_bound(lives: Lives) -> N
 
 def _left_alone(ann: Person) -> IdleLife:
     _create(ann, "idler", ("--home-size", "1Gi", *_idle_timeout()))
-    ann.ssh("idler", "echo precious > work")
+    ann.ssh("idler", f"echo precious > work; {PRINTS_MUCH}")
     left = datetime.now(UTC)
     seconds = (IDLE_TIMEOUT + LATE).total_seconds()
     stopped = wait.eventually(partial(_stopped, ann, "idler"), "the idle server to stop", seconds, every=1.0)
@@ -250,9 +300,46 @@ def _reaches_its_end(ann: Person) -> Json:
     return stopped
 
 
-def _outlives(ann: Person, name: str, act: Callable[[], None] = lambda: None) -> None:
-    """Watch a running server for longer than its idle timeout."""
-    until = time.monotonic() + WATCHED.total_seconds()
+def _works_until_the_evening(ann: Person) -> Evening:
+    """Both run before the hours are set: a server that is started after the end is left alone."""
+    for name in ("worker", "nightworker"):
+        ann.devctl("create", name, FLAVOR_WITH_HOURS, "--ephemeral", "--wait", "3m")
+    ann.devctl("hold", "nightworker", "1h", "--reason", "a run over night")
+    ann.ssh("worker", PRINTS_MUCH)
+    left = datetime.now(UTC)
+    end, hours = working_hours(IDLE_TIMEOUT)
+    apply(ann.platform, flavor(FLAVOR_WITH_HOURS, workingHours=hours))
+    seconds = (max(end - left, IDLE_TIMEOUT) + LATE).total_seconds()
+    stopped = wait.eventually(partial(_stopped, ann, "worker"), "the end of working hours", seconds, every=1.0)
+    described = ann.devctl("describe", "worker").stdout
+    _outlives(ann, "nightworker", seconds=20.0)
+    return Evening(left, end, hours, stopped, described, ann.server("nightworker"))
+
+
+def _is_evicted(ann: Person) -> str:
+    """What describe shows after a program ran out of memory, and the pod was evicted as by a drain."""
+    kubectl, namespace = ann.platform.cluster.kubectl, ann.namespace
+    _create(ann, "drained", ("--ephemeral",), command=("sh", "-c", COUNTS_LIVES))
+    assert ann.ssh("drained", OUT_OF_MEMORY, check=False).returncode != 0
+    pod = ann.server("drained")["status"]["podName"]
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
+    kubectl("create", "--raw", path, "-f", "-", text=json.dumps(eviction))
+
+    def runs_again() -> str:
+        status = ann.server("drained")["status"]
+        again = status.get("podName") not in (None, pod) and status["phase"] == "Running"
+        shown = ann.devctl("describe", "drained").stdout if again else ""
+        return shown if "Last output" in shown else ""
+
+    return str(eventually(runs_again, "the server to run again and to have a record of its end", 180))
+
+
+def _outlives(
+    ann: Person, name: str, act: Callable[[], None] = lambda: None, seconds: float = WATCHED.total_seconds()
+) -> None:
+    """Watch a running server, for longer than its idle timeout unless `seconds` are given."""
+    until = time.monotonic() + seconds
 
     def watched() -> bool:
         act()
@@ -260,7 +347,7 @@ def _outlives(ann: Person, name: str, act: Callable[[], None] = lambda: None) ->
         assert status["phase"] == "Running", status
         return time.monotonic() > until
 
-    wait.eventually(watched, f"the end of the watch over {name}", 2 * WATCHED.total_seconds(), every=2.0)
+    wait.eventually(watched, f"the end of the watch over {name}", 2 * seconds, every=2.0)
 
 
 def _create(ann: Person, name: str, options: tuple[str, ...], command: tuple[str, ...] = ()) -> None:
