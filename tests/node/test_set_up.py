@@ -71,7 +71,7 @@ def test_set_up_is_applied_at_a_start_and_a_failing_script_keeps_nobody_out(ann:
     assert "the script says hello\n== script: exit code 7 after" in log
     assert ann.ssh(started, "cat installed .dotfiles/install.sh").stdout.startswith("of-all-servers\n#!/bin/sh")
     described = ann.devctl("describe", started).stdout
-    assert "TOKEN from token (of the set-up" in described
+    assert "TOKEN from token (of your set-up" in described
     assert "BOTH from own\n" in described
 
 

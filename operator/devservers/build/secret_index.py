@@ -37,7 +37,9 @@ def entry(metadata: Json) -> str | None:
         if found:
             # All times are of one form, so that the later one is the greater text.
             since = max(since, str(manager.get("time") or ""))
-    return json.dumps({"keys": sorted(keys)[:MAX_KEYS], "since": since}, separators=(",", ":"))
+    # With the version of what is listed here, devctl replaces exactly that and nothing that was written since.
+    version = str(metadata.get("resourceVersion") or "")
+    return json.dumps({"keys": sorted(keys)[:MAX_KEYS], "since": since, "version": version}, separators=(",", ":"))
 
 
 def config_map(user: DevServerUser, entries: Mapping[str, str]) -> Json:

@@ -106,7 +106,7 @@ class ChildrenApplier:
         live = self._lister.get("Deployment", namespace, name)
         uid = user.status.uid
         kept = uid is None or keeps_record(live, input_hash(server, uid), running=running)
-        started = requested_start(server, now)
+        started = requested_start(server, now, begins=not kept)
         desired = manifests(
             ServerRequest(
                 server=server,

@@ -19,6 +19,8 @@ from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")
 
+MAX_WRITTEN = 4096
+"""Servers whose last record this process remembers; a read of the record takes its place."""
 PRUNE_SECONDS = 3600.0
 """Between two looks at a person's records when nothing of theirs ends; the first is that long after the start."""
 
@@ -33,7 +35,7 @@ class EndedRecords:
         self._client = client
         self._pruned: dict[str, float] = {}
         self._written: dict[tuple[str, str], tuple[str, bool]] = {}
-        """Of the record that this process wrote last for each server: its pod, and whether it has lines."""
+        """Of the record that this process wrote last for each of the last servers: its pod, whether it has lines."""
         self._completed: dict[tuple[str, str], set[str]] = {}
         """The pods of each server, by uid, of which nothing more is to be added."""
         self._since = time.monotonic()
@@ -51,7 +53,10 @@ class EndedRecords:
         except ApiError as error:
             log.warning("no record of an end key=%s/%s error=%s", *server.key, error)
             return
+        self._written.pop(server.key, None)
         self._written[server.key] = (end.pod, bool(end.lines))
+        if len(self._written) > MAX_WRITTEN:
+            del self._written[next(iter(self._written))]
         await self.prune(server.metadata.namespace, now, at_once=True)
 
     async def complete(self, namespace: str, name: str, server_pods: Iterable[Json]) -> None:

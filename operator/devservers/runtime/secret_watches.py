@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from asyncio import sslproto
 from collections.abc import Callable, Mapping
 
@@ -27,6 +28,8 @@ WATCH_SECONDS = 600.0
 """How long a watch is open at most; then the namespace is listed again."""
 RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 60.0
+SETTLED_SECONDS = 10.0
+"""After how long a watch has gone well; one that ends sooner is begun again after a pause."""
 LISTS_AT_ONCE = 8
 TLS_BUFFER_BYTES = 16384
 """Of one connection: a record of TLS has no more. asyncio's own is 256 KiB, and each watch would hold one for ever:
@@ -51,9 +54,12 @@ class SecretWatches:
     async def run(self) -> None:
         """Watches until cancelled."""
         sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES
+        changes: tuple[int, int] | None = None
         try:
             while True:
-                self._follow()
+                if changes != (now := (self._lister.changes(USER), self._lister.changes("Namespace"))):
+                    changes = now
+                    self._follow()
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             for task in self._tasks.values():
@@ -75,16 +81,20 @@ class SecretWatches:
     async def _keep(self, namespace: str, user: str) -> None:
         retry = RETRY_SECONDS
         while True:
+            began, failed = time.monotonic(), True
             try:
                 await self._watch(namespace, user)
-                retry = RETRY_SECONDS
+                failed = False
             except ApiError as error:
                 log.info("secrets not watched namespace=%s error=%s", namespace, error)
-                await asyncio.sleep(retry * random.uniform(0.8, 1.2))
-                retry = min(2 * retry, MAX_RETRY_SECONDS)
             except Exception:
                 log.exception("secrets not watched namespace=%s", namespace)
-                await asyncio.sleep(MAX_RETRY_SECONDS)
+            settled = time.monotonic() - began >= SETTLED_SECONDS
+            if settled:
+                retry = RETRY_SECONDS
+            if failed or not settled:
+                await asyncio.sleep(retry * random.uniform(0.8, 1.2))
+                retry = min(2 * retry, MAX_RETRY_SECONDS)
 
     async def _watch(self, namespace: str, user: str) -> None:
         """Lists once, then follows the changes until the watch ends. Raises ApiError."""

@@ -138,7 +138,7 @@ class ApiServer:
         if path not in self.objects:
             return 404, _refusal(404, f"{path} not found", path)
         read = ((body or {}).get("metadata") or {}).get("resourceVersion")
-        if method == "PATCH" and read not in (None, self.objects[path]["metadata"].get("resourceVersion")):
+        if method in ("PATCH", "PUT") and read not in (None, self.objects[path]["metadata"].get("resourceVersion")):
             return 409, _refusal(409, "the object has been modified", path) | {"reason": "Conflict"}
         if method == "PATCH":
             self.objects[path] = _merged(self.objects[path], body or {})

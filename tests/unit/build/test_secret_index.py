@@ -20,9 +20,9 @@ def metadata(*keys: str, name: str = "user-secret-hf", **more: Any) -> dict[str,
 def test_entry_has_the_keys_and_the_time_of_the_last_write_of_a_value() -> None:
     label = {"time": "2026-06-01T00:00:00Z", "fieldsV1": {"f:metadata": {"f:labels": {}}}}
     of_another = {"time": "2026-05-02T00:00:00Z", "fieldsV1": {"f:data": {"f:a.b": {}}}}
-    written = metadata("key-id")
+    written = metadata("key-id", resourceVersion="7")
     written["managedFields"] += [of_another, label]
-    assert entry(written) == '{"keys":["a.b","key-id"],"since":"2026-05-02T00:00:00Z"}'
+    assert entry(written) == '{"keys":["a.b","key-id"],"since":"2026-05-02T00:00:00Z","version":"7"}'
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_entry_has_the_keys_and_the_time_of_the_last_write_of_a_value() -> None:
 )
 def test_entry_without_managers_has_no_keys(managers: Any, since: str) -> None:
     """Whoever writes a Secret may leave out who set what."""
-    assert json.loads(entry(metadata(managedFields=managers)) or "") == {"keys": [], "since": since}
+    assert json.loads(entry(metadata(managedFields=managers)) or "") == {"keys": [], "since": since, "version": ""}
 
 
 @pytest.mark.parametrize("name", ["hf", "user-secret-", "user-secret-A", "user-secret-a.b", "user-secret-" + "a" * 41])

@@ -111,6 +111,29 @@ def test_secret_set_same_key_replaces_and_other_keys_need_replace(api: ApiServer
     assert stored(api, "aws") == {"other": b"three"}
 
 
+def test_secret_set_by_an_index_that_is_behind_drops_no_value(api: ApiServer, secret_set: Any) -> None:
+    """Another value was written since the operator listed it: as long as the list is old, that can't be known."""
+    held = {"a": base64.b64encode(b"one").decode(), "b": base64.b64encode(b"two").decode()}
+    api.put(f"{SECRETS}/user-secret-aws", type="devservers.io/user", data=held)
+    note = json.dumps({"keys": ["a"], "since": "2026-01-01T00:00:00Z", "version": "0"})
+    api.objects[INDEX]["data"] = {"user-secret-aws": note}
+    refused = secret_set(b"three", "aws", "a")
+    assert (refused.returncode, "doesn't say what it holds now" in refused.stderr) == (6, True)
+    assert stored(api, "aws") == {"a": b"one", "b": b"two"}
+    assert secret_set(b"three", "aws", "a", "--replace").returncode == 0
+    assert stored(api, "aws") == {"a": b"three"}
+
+
+def test_secret_delete_of_one_that_the_set_up_gives_to_all_servers_asks(
+    api: ApiServer, devctl: Run, secret_set: Any
+) -> None:
+    secret_set(b"x", "hf")
+    api.put(f"{NAMESPACE}/configmaps/setup", data={"secrets": "env HF_TOKEN hf value\n"})
+    refused = devctl("secret", "delete", "hf", typed="n\n", code=1).stderr
+    assert "all your servers (by your set-up) refer to hf" in refused
+    assert f"{SECRETS}/user-secret-hf" in api.objects
+
+
 def test_secret_set_one_more_than_are_kept_is_refused(api: ApiServer, secret_set: Any) -> None:
     for number in range(64):
         listed(api, f"s{number}", "value")

@@ -187,8 +187,8 @@ def test_setup_show_and_describe_show_references_and_whose_they_are(api: ApiServ
     lines = [line for line in devctl("describe", "mydev").stdout.splitlines() if line.startswith("Secret:")]
     assert lines == [
         "Secret:       /etc/devservers/secrets/id from a",
-        "Secret:       HF_TOKEN from hf (of the set-up, from the next start)",
-        "Secret:       TEAM from team/token (of the set-up, from the next start)",
+        "Secret:       HF_TOKEN from hf (of your set-up, as of its next start)",
+        "Secret:       TEAM from team/token (of your set-up, as of its next start)",
     ]
 
 

@@ -250,6 +250,21 @@ def test_restart_counts_the_time_to_live_that_it_brings_from_itself(change: Json
     assert "plannedStop" not in life.server()["status"]
 
 
+def test_restart_by_a_clock_that_is_ahead_counts_from_when_it_is_seen() -> None:
+    """A laptop five minutes ahead restarts a server in the last minutes of its time: it has the whole time again."""
+    life = Life(answering())
+    life.begin(lifecycle={"timeToLive": "1h"})
+    life.seconds = 3000
+    life.settle()
+    life.change({"devservers.io/restarted-at": stamp(3300)})
+    life.settle()
+    life.seconds += 10
+    life.settle()
+    annotations = life.api.objects[("Deployment", NAMESPACE, NAME)]["metadata"]["annotations"]
+    assert annotations["devservers.io/running-since"] == stamp(3000)
+    assert life.server()["status"]["expiresAt"] == stamp(3000 + H)
+
+
 @pytest.mark.parametrize(
     ("annotation", "change"),
     [("started-at", {}), ("started-at", {"flavor": "nope"}), ("restarted-at", {"flavor": "nope"})],

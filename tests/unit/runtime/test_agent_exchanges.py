@@ -455,6 +455,28 @@ def test_exchanger_final_returns_the_last_lines_and_never_raises(monkeypatch: py
     run(test, monkeypatch, pod(), pod("uid-2"), handler=answer(lines=["Epoch 3"]))
 
 
+def test_exchanger_leaves_an_agent_alone_that_is_silent_out_of_turn_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers in its turn, so it never fails twice in a row; the slots of requests are for others too."""
+
+    async def test(scene: Scene, agent: FakeAgent) -> None:
+        for _ in range(2):
+            scene.exchanger.plan("dev-ann", "mydev", "uid-1", PLAN)
+            exchanged = scene.exchanger._agents[Agent("dev-ann", "mydev", "uid-1")]
+            before = exchanged.silences
+            monkeypatch.setattr(scene.exchanger._client, "_port", 1)
+            assert await scene.refresh() == Outcome(None)
+            assert exchanged.silences == before + 1
+            monkeypatch.setattr(scene.exchanger._client, "_port", agent.port)
+            exchanged.failures = 0  # as by an answer in its turn
+            scene.exchanger._out_of_turn.forget(Agent("dev-ann", "mydev", "uid-1"))
+        assert scene.exchanger.refresh("dev-ann", "mydev", scene.pods[0]) == Outcome(None), "at once"
+        scene.now += timedelta(minutes=5)
+        scene.exchanger._out_of_turn.forget(Agent("dev-ann", "mydev", "uid-1"))
+        assert (await scene.refresh()).state is not None
+
+    run(test, monkeypatch)
+
+
 def test_exchanger_waits_for_no_agent_that_failed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that died with a hundred servers delays no other server's stop."""
     monkeypatch.setattr("devservers.runtime.agents.schedule.MAX_BACKOFF", 0.05)

@@ -101,7 +101,7 @@ def test_silent_agents_of_stopping_servers_occupy_no_worker(monkeypatch: pytest.
         await eventually_async(lambda: "other" in cluster.reconciled, "the other server's reconcile")
         assert time.monotonic() - began < 1.5
         assert cluster.stopped() == 0
-        assert connected, "the agents are asked meanwhile"
+        await eventually_async(lambda: connected, "the agents to be asked meanwhile", 1.5)
         await eventually_async(lambda: cluster.stopped() == len(SERVERS), "the servers to stop")
         assert time.monotonic() - began < 5, "within the time of one exchange"
         assert not cluster.exchanger.asking

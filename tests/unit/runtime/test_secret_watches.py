@@ -75,6 +75,27 @@ def names(watches: SecretWatches) -> list[str] | None:
     return None if entries is None else sorted(name.removeprefix("user-secret-") for name in entries)
 
 
+def test_secret_watches_that_end_at_once_pause_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API server that ends every watch with an ERROR event isn't listed in a loop."""
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        if seconds >= 0.5:
+            pauses.append(seconds)
+        await sleep(min(seconds, 0.01))
+
+    monkeypatch.setattr("devservers.runtime.secret_watches.asyncio.sleep", note)
+    monkeypatch.setattr(secret_watches, "RETRY_SECONDS", 1.0)
+
+    async def check(watches: SecretWatches, api: HttpApi, keys: list[Key], known: Cache) -> None:
+        await eventually_async(lambda: len(pauses) >= 4, "four pauses")
+        assert [round(pause / expected) for pause, expected in zip(pauses, (1, 2, 4, 8), strict=False)] == [1, 1, 1, 1]
+
+    error = ("ERROR", {"kind": "Status", "code": 410, "metadata": {}})
+    run([answer for _ in range(4) for answer in (listed(), events(error))], check)
+
+
 def test_secret_watches_follow_list_and_changes_and_ask_for_metadata_of_one_type_only() -> None:
     async def check(watches: SecretWatches, api: HttpApi, keys: list[Key], known: Cache) -> None:
         await eventually_async(lambda: names(watches) == ["b"], "the last change")

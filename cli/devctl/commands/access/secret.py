@@ -17,6 +17,7 @@ import typer
 from devctl.options import Output, Yes
 from devctl.output import console, tables
 from devctl.output.prompts import confirm
+from devctl.resources.people.user_setup import setup_secrets
 from devctl.resources.people.written_secrets import SecretExistsError, WrittenSecrets
 from devservers_core.errors import NOT_FOUND, REFUSED, USAGE, CommandError
 from devservers_core.grammar import SECRET_KEY, SECRET_KEY_MAX, SECRET_NAME, SECRET_NAME_MAX, fits
@@ -81,7 +82,7 @@ def secret_set_command(
 def _write(context: Context, name: str, data: dict[str, bytes], *, replace: bool, last: bool) -> bool:
     """Write a secret, unless that drops values that it has. Raises CommandError.
 
-    False if it exists and the index, which is a second or two behind, doesn't have it; an error with `last`.
+    False if it isn't what the index has, which is a second or two behind; an error with `last`.
     """
     full, index = f"{USER_SECRET_PREFIX}{name}", SECRETS.list(context)
     if full not in index and len(index) >= MAX_USER_SECRETS:
@@ -94,8 +95,9 @@ def _write(context: Context, name: str, data: dict[str, bytes], *, replace: bool
             "give all values with --from-file, add --replace to drop the others, or use another name",
             REFUSED,
         )
+    version = "" if replace else str((index.get(full) or {}).get("version") or "")
     try:
-        SECRETS.write(context, full, data, replace=replace or full in index)
+        SECRETS.write(context, full, data, replace=replace or full in index, version=version)
     except SecretExistsError:
         if last:
             raise
@@ -130,6 +132,8 @@ def secret_delete_command(context: Context, name: Name, yes: Yes = False) -> Non
         for server in context.servers()
         if any(reference.get("name") == name for reference in (server.get("spec") or {}).get("secrets") or [])
     ]
+    if any(reference["name"] == name for reference in setup_secrets(context)):
+        users = ["all your servers (by your set-up)"]
     if users and not yes:
         confirm(f"deleting {name}", f"{_join(users)} refer to {name}. Delete it?", "nothing was deleted")
     if not SECRETS.delete(context, f"{USER_SECRET_PREFIX}{name}"):

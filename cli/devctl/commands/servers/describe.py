@@ -209,7 +209,7 @@ def description(
     for secret in spec.get("secrets") or []:
         field("Secret", secret_references.description(secret))
     for secret in setup_secrets:
-        field("Secret", f"{secret_references.description(secret)} (of the set-up, from the next start)")
+        field("Secret", f"{secret_references.description(secret)} (of your set-up, as of its next start)")
     field("Set-up", setup_result(server))
     field("Age", times.age(metadata.get("creationTimestamp")))
     for label, value in facts(server, zone, limits):

@@ -131,7 +131,7 @@ def restart_command(
         raise refused
     if is_stopped(server) and (server.get("status") or {}).get("stopReason") == names.STOPPED_BY_EXPIRATION:
         raise CommandError(
-            f"{name} is stopped: its time is over, and a restart gives it no more",
+            f"{name} is stopped: its time was over",
             f"`devctl start {name}` starts it, and its time begins anew",
         )
     _check_flavor_exists(context, server)

@@ -74,16 +74,20 @@ def read_setup(context: Context) -> Setup:
     return Setup(_entries(own), _entries(default))
 
 
-def secrets_for(context: Context, server: Json) -> list[Json]:
-    """The references to secrets that the set-up adds to a server's own; none where the set-up can't be read."""
+def setup_secrets(context: Context) -> list[Json]:
+    """The references to secrets that every server gets; none where the set-up can't be read."""
     try:
-        setup = read_setup(context)
+        return [reference for reference, _ in read_setup(context).all_secrets()]
     except CommandError:
         return []
+
+
+def secrets_for(context: Context, server: Json) -> list[Json]:
+    """The references to secrets that the set-up adds to a server's own."""
     spec: Json = server.get("spec") or {}
     own = {secret_references.place(each) for each in spec.get("secrets") or []}
     own |= {("env", str(variable["name"])) for variable in spec.get("env") or []}
-    return [each for each, _ in setup.all_secrets() if secret_references.place(each) not in own]
+    return [each for each in setup_secrets(context) if secret_references.place(each) not in own]
 
 
 def _entries(config_map: Json) -> dict[str, str]:

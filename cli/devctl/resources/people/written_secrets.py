@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SecretExistsError(CommandError):
-    """There is a Secret of that name which the index doesn't have."""
+    """There is a Secret of that name which the index doesn't have, or not as it is now."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,13 @@ class WrittenSecrets:
                 entries[name] = note
         return entries
 
-    def write(self, context: Context, name: str, data: Mapping[str, bytes], *, replace: bool = True) -> None:
+    def write(
+        self, context: Context, name: str, data: Mapping[str, bytes], *, replace: bool = True, version: str = ""
+    ) -> None:
         """Write a Secret whole. Raises CommandError.
 
         Its owner is the DevServerUser, with which it is deleted. Without `replace` one that exists is left alone, and
-        SecretExistsError raised.
+        so is one of another `version` than this, where it isn't empty: SecretExistsError is raised.
         """
         owners = self._index(context)["metadata"].get("ownerReferences") or []
         fields = ("apiVersion", "kind", "name", "uid")
@@ -67,14 +69,21 @@ class WrittenSecrets:
                 if error.reason != "AlreadyExists":
                     raise
                 if not replace:
-                    raise SecretExistsError(
-                        f"the Secret {name} exists, and the list of your {self.what} doesn't say what it holds",
-                        "add --replace to drop that, or use another name",
-                        REFUSED,
-                    ) from None
+                    raise self._unlisted(name) from None
+                if version:
+                    body["metadata"]["resourceVersion"] = version
                 context.kube.request("PUT", f"{path}/{name}", body=body)
         except ApiError as error:
+            if error.conflict and version:
+                raise self._unlisted(name) from None
             raise from_api(error, f"keep your {self.what}") from None
+
+    def _unlisted(self, name: str) -> SecretExistsError:
+        return SecretExistsError(
+            f"the Secret {name} exists, and the list of your {self.what} doesn't say what it holds now",
+            "add --replace to drop that, or use another name",
+            REFUSED,
+        )
 
     def delete(self, context: Context, name: str) -> bool:
         """Delete a Secret; whether there was one. Raises CommandError."""

@@ -26,16 +26,17 @@ def last_start(server: DevServer, now: datetime, running_since: datetime | None 
     return max(created, min(running_since, now))
 
 
-def requested_start(server: DevServer, now: datetime) -> datetime | None:
+def requested_start(server: DevServer, now: datetime, *, begins: bool = False) -> datetime | None:
     """The latest of creation, start and restart; a restart begins with the flavor's defaults of its time.
 
-    An annotation that is ahead of `now` counts from when the operator saw it: from the first stage of the present
-    start, and from now while that has not begun.
+    An annotation that is ahead of `now`, by a clock that is, counts from when the operator saw it: from the first stage
+    of the present start, and from now where that has not begun, or a new pod `begins` in place of it.
     """
     created = server.metadata.creation_timestamp
     if created is None:
         return None
-    seen = server.status.timeline[0].at if server.status.stop_reason is None and server.status.timeline else now
+    present = server.status.timeline if server.status.stop_reason is None and not begins else ()
+    seen = present[0].at if present else now
     moments = [parse_time(server.metadata.annotations.get(name)) for name in _ANNOTATIONS]
     starts = [moment if moment <= now else min(seen, now) for moment in moments if moment is not None]
     return max([created, *starts])

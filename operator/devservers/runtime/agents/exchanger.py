@@ -52,6 +52,9 @@ class _Exchanged:
     plan: AgentPlan | None = None
     state: AgentState | None = None
     failures: int = 0
+    silences: int = 0
+    """How often in a row it gave no answer out of turn; those in its turn don't change it."""
+    silent_at: datetime | None = None
     counter: int = 0
     wishes: frozenset[str] = frozenset()
     """Ids of the wishes that were handed to a reconcile."""
@@ -148,12 +151,19 @@ class Exchanger:
 
         async def exchange() -> AgentState:
             try:
-                return await self._exchange(agent, exchanged, plan, address, final=final)
-            except asyncio.CancelledError:
-                self._failed(exchanged)  # too late
+                state = await self._exchange(agent, exchanged, plan, address, final=final)
+            except (asyncio.CancelledError, ExchangeError) as error:
+                exchanged.silences, exchanged.silent_at = exchanged.silences + 1, self._now()
+                if isinstance(error, asyncio.CancelledError):
+                    self._failed(exchanged)  # too late
                 raise
+            exchanged.silences = 0
+            return state
 
-        asks = exchanged.failures < FAILURES and self._allowed(address)
+        # One that answers in its turn alone would take the slots of the others every time.
+        silent = exchanged.silences >= FAILURES and exchanged.silent_at is not None
+        rests = silent and exchanged.silent_at is not None and self._now() - exchanged.silent_at < STALE
+        asks = exchanged.failures < FAILURES and not rests and self._allowed(address)
         return self._out_of_turn.ask(agent, exchange if asks else None, final=final)
 
     async def run(self) -> None:
