@@ -87,13 +87,13 @@ def test_volume_commands_work_with_a_persons_rights(
     person: Devctl, admin: Client, cluster: ApiServer, namespace: str
 ) -> None:
     """Create, list, grow and delete; snapshot and restore, once the cluster has the kinds."""
-    for name, grows in (("growing", True), ("fixed", False)):
+    for name, grows in (("growing", True), ("rigid", False)):
         admin.apply(
             {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name},
              "provisioner": "example.org/disks", "allowVolumeExpansion": grows}
         )  # fmt: skip
 
-    for name, storage_class in (("data", "growing"), ("other", "fixed")):
+    for name, storage_class in (("data", "growing"), ("other", "rigid")):
         person("volume", "create", name, "--size", "1Gi", "--class", storage_class)
         admin.patch("v1", "PersistentVolumeClaim", name, {"spec": {"volumeName": f"disk-{name}"}}, namespace)
         _bind(admin, namespace, name, "1Gi")

@@ -100,5 +100,6 @@ def test_operator_killed_between_any_two_writes_ends_in_the_same_state(
             assert state == expected, f"after the last of {writes} writes"
         finally:
             await cluster.kube.close()
+            cluster.remove()
 
     asyncio.run(main())

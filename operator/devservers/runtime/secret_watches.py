@@ -18,7 +18,7 @@ from devservers.reconcile.interfaces import Key, Lister
 from devservers.reconcile.mapper import USER
 from devservers.runtime.kube_client import KubeClient
 from devservers_core.errors import ApiError
-from devservers_core.names import SECRET_TYPE_USER, namespace_of
+from devservers_core.names import SECRET_TYPE_USER, TENANT_ROLE, namespace_of
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.watch")
@@ -30,6 +30,9 @@ RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 60.0
 SETTLED_SECONDS = 10.0
 """After how long a watch has gone well; one that ends sooner is begun again after a pause."""
+RETRIES_OF_NEW_RIGHTS = 4
+FORBIDDEN = 403
+BINDING = "RoleBinding"
 LISTS_AT_ONCE = 8
 TLS_BUFFER_BYTES = 16384
 """Of one connection: a record of TLS has no more. asyncio's own is 256 KiB, and each watch would hold one for ever:
@@ -57,7 +60,7 @@ class SecretWatches:
         changes: tuple[int, int] | None = None
         try:
             while True:
-                if changes != (now := (self._lister.changes(USER), self._lister.changes("Namespace"))):
+                if changes != (now := (self._lister.changes(USER), self._lister.changes(BINDING))):
                     changes = now
                     self._follow()
                 await asyncio.sleep(LOOK_SECONDS)
@@ -74,9 +77,11 @@ class SecretWatches:
             self._tasks[namespace] = asyncio.create_task(self._keep(namespace, users[namespace]), name="secrets")
 
     def _users(self) -> list[Json]:
-        """The users whose namespace exists; the operator's rights are in it soon after."""
-        namespaces = {namespace["metadata"]["name"] for namespace in self._lister.list("Namespace")}
-        return [user for user in self._lister.list(USER) if namespace_of(user["metadata"]["name"]) in namespaces]
+        """The users in whose namespaces the operator has its rights."""
+        users = self._lister.list(USER)
+        return [
+            user for user in users if self._lister.get(BINDING, namespace_of(user["metadata"]["name"]), TENANT_ROLE)
+        ]
 
     async def _keep(self, namespace: str, user: str) -> None:
         retry = RETRY_SECONDS
@@ -86,7 +91,14 @@ class SecretWatches:
                 await self._watch(namespace, user)
                 failed = False
             except ApiError as error:
-                log.info("secrets not watched namespace=%s error=%s", namespace, error)
+                # The API server itself learns of a new RoleBinding a moment after it stored it.
+                new = error.status == FORBIDDEN and retry < RETRIES_OF_NEW_RIGHTS * RETRY_SECONDS
+                log.log(
+                    logging.DEBUG if new else logging.INFO,
+                    "secrets not watched namespace=%s error=%s",
+                    namespace,
+                    error,
+                )
             except Exception:
                 log.exception("secrets not watched namespace=%s", namespace)
             settled = time.monotonic() - began >= SETTLED_SECONDS

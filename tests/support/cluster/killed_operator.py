@@ -74,6 +74,12 @@ class Cluster:
             written=lambda kind, method: self.death.after_write(),
         )
 
+    def remove(self) -> None:
+        """Takes the user and all that is theirs away: operators of later tests would look after it."""
+        self.admin.delete(API, "DevServerUser", self.user)
+        self.admin.delete("v1", "Namespace", self.namespace)
+        eventually(lambda: self.admin.find("v1", "Namespace", self.namespace) is None, "the namespace gone", 60)
+
     async def add_user(self, **spec: Any) -> None:
         """The user, set up by the operator's own reconciler."""
         self.admin.create(person(self.user, **spec))

@@ -13,6 +13,7 @@ from devservers.runtime import secret_watches
 from devservers.runtime.cache import Cache
 from devservers.runtime.kube_client import KubeClient
 from devservers.runtime.secret_watches import SecretWatches
+from devservers_core.names import TENANT_ROLE
 from devservers_core.types import Json
 from tests.support.operator.http_api import Answer, HttpApi, Request
 from tests.support.wait import eventually_async
@@ -43,7 +44,8 @@ def cache(*users: str) -> Cache:
     filled = Cache()
     for number, user in enumerate(users):
         filled.put({"kind": "DevServerUser", "metadata": {"name": user, "resourceVersion": str(number + 1)}})
-        filled.put({"kind": "Namespace", "metadata": {"name": f"dev-{user}", "resourceVersion": str(number + 1)}})
+        binding = {"name": TENANT_ROLE, "namespace": f"dev-{user}", "resourceVersion": str(number + 1)}
+        filled.put({"kind": "RoleBinding", "metadata": binding})
     return filled
 
 

@@ -55,7 +55,9 @@ def stop_command(
     if not server["spec"].get("running", True):
         console.info(f"{name} is stopped already")
     else:
-        already = phase(server) == "Stopped"
+        status = server.get("status") or {}
+        current = status.get("observedGeneration") in (None, server["metadata"].get("generation"))
+        already = phase(server) == "Stopped" and current and "stopReason" in status
         risk = volumes_lost_by_stop(context, server)
         _confirm_cost(f"stopping {name}", f"Stop {name}?", risk, yes)
         server = _patch(context, name, {"spec": {"running": False}}, "stop")
