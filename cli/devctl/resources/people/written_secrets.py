@@ -54,7 +54,7 @@ class WrittenSecrets:
         """
         owners = self._index(context)["metadata"].get("ownerReferences") or []
         fields = ("apiVersion", "kind", "name", "uid")
-        body = {
+        body: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": name, "ownerReferences": [{key: owner[key] for key in fields} for owner in owners]},
