@@ -43,6 +43,21 @@ def child_metadata(name: str, server: DevServer, user: DevServerUser) -> Json:
     }
 
 
+def user_child(user: DevServerUser, api_version: str, kind: str, name: str, body: Json | None = None) -> Json:
+    """An object of a user's namespace that is deleted with the user."""
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": user.namespace,
+            "labels": {LABEL_MANAGED_BY: OPERATOR, LABEL_USER: user.name},
+            "ownerReferences": [owner_reference(user)],
+        },
+        **(body or {}),
+    }
+
+
 def compact(fields: Json) -> Json:
     """`fields` without what the API server drops: null, false, empty strings, lists and maps.
 

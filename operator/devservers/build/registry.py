@@ -11,9 +11,6 @@ import json
 
 from devservers.api.user import DevServerUser
 from devservers_core.names import (
-    LABEL_MANAGED_BY,
-    LABEL_USER,
-    OPERATOR,
     PLATFORM_REGISTRY_PREFIX,
     REGISTRIES,
     REGISTRY_ENTRY,
@@ -22,7 +19,7 @@ from devservers_core.names import (
 from devservers_core.registry import secret_name
 from devservers_core.types import Json
 
-from .manifest import owner_reference
+from .manifest import user_child
 
 
 def platform_secret_name(name: str) -> str:
@@ -46,23 +43,9 @@ def platform_secret(user: DevServerUser, source: Json) -> Json:
 
 def index(user: DevServerUser) -> Json:
     """The ConfigMap in which devctl notes the user's logins, since Secrets can't be read back."""
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(user, REGISTRIES)}
+    return user_child(user, "v1", "ConfigMap", REGISTRIES)
 
 
 def _secret(user: DevServerUser, name: str, config: str) -> Json:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": _metadata(user, name),
-        "type": SECRET_TYPE_REGISTRY,
-        "data": {REGISTRY_ENTRY: config},
-    }
-
-
-def _metadata(user: DevServerUser, name: str) -> Json:
-    return {
-        "name": name,
-        "namespace": user.namespace,
-        "labels": {LABEL_MANAGED_BY: OPERATOR, LABEL_USER: user.name},
-        "ownerReferences": [owner_reference(user)],
-    }
+    body = {"type": SECRET_TYPE_REGISTRY, "data": {REGISTRY_ENTRY: config}}
+    return user_child(user, "v1", "Secret", name, body)

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 from devservers.api.user import DevServerUser
 from devservers_core.grammar import SECRET_KEY, SECRET_KEY_MAX, SECRET_NAME, SECRET_NAME_MAX, fits
-from devservers_core.names import LABEL_MANAGED_BY, LABEL_USER, OPERATOR, USER_SECRET_PREFIX, USER_SECRETS
+from devservers_core.names import USER_SECRET_PREFIX, USER_SECRETS
 from devservers_core.types import Json
 
-from .manifest import owner_reference
+from .manifest import user_child
 
 MAX_KEYS = 16
 """Of one secret in the index; `devctl secret set` has no use for so many."""
@@ -44,17 +44,8 @@ def entry(metadata: Json) -> str | None:
 
 def config_map(user: DevServerUser, entries: Mapping[str, str]) -> Json:
     """The ConfigMap with the entries by the Secrets' names."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": USER_SECRETS,
-            "namespace": user.namespace,
-            "labels": {LABEL_MANAGED_BY: OPERATOR, LABEL_USER: user.name},
-            "ownerReferences": [owner_reference(user)],
-        },
-        **({"data": dict(sorted(entries.items()))} if entries else {}),
-    }
+    data = {"data": dict(sorted(entries.items()))} if entries else {}
+    return user_child(user, "v1", "ConfigMap", USER_SECRETS, data)
 
 
 def foreign_entries(live: Json, entries: Mapping[str, str]) -> list[str]:

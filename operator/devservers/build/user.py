@@ -48,7 +48,7 @@ from devservers_core.types import Json
 
 from .disk import DEFAULT_LIMIT, DEFAULT_REQUEST, DISK
 from .egress import EGRESS, Egress, policy
-from .manifest import owner_reference
+from .manifest import user_child
 from .pod.template import service_account
 from .registry import index
 from .user_setup import config_maps
@@ -117,29 +117,29 @@ def manifests(
     """
     return [
         _namespace(user, uid, limits),
-        _child(user, "v1", "ServiceAccount", service_account(user.name), {"automountServiceAccountToken": False}),
+        user_child(user, "v1", "ServiceAccount", service_account(user.name), {"automountServiceAccountToken": False}),
         # Not the account of pods, which has no role: what a person may do at the API is not what their servers may.
-        _child(user, "v1", "ServiceAccount", PERSON_ACCOUNT, {"automountServiceAccountToken": False}),
+        user_child(user, "v1", "ServiceAccount", PERSON_ACCOUNT, {"automountServiceAccountToken": False}),
         _binding(user, TENANT_ROLE, (OPERATOR, system_namespace)),
         # A token that is out when a person is suspended is worth nothing from then on.
         _binding(user, USER_ROLE, *(() if user.spec.suspended else ((PERSON_ACCOUNT, user.namespace),))),
         _binding(user, PERSON_TOKEN_ROLE, (BASTION_ACCOUNT, BASTION_NAMESPACE)),
         _resource_quota(user, limits),
-        _child(user, "v1", "LimitRange", USER_ROLE, {"spec": {"limits": _limit_range(limits)}}),
-        _child(
+        user_child(user, "v1", "LimitRange", USER_ROLE, {"spec": {"limits": _limit_range(limits)}}),
+        user_child(
             user,
             "networking.k8s.io/v1",
             "NetworkPolicy",
             DENY_INGRESS,
             {"spec": {"podSelector": {}, "policyTypes": ["Ingress"]}},
         ),
-        _child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_BASTION, {"spec": _from_bastion()}),
-        _child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_AGENT, {"spec": _to_agent(system_namespace)}),
-        _child(user, "networking.k8s.io/v1", "NetworkPolicy", EGRESS, {"spec": policy(egress)}),
+        user_child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_BASTION, {"spec": _from_bastion()}),
+        user_child(user, "networking.k8s.io/v1", "NetworkPolicy", ALLOW_AGENT, {"spec": _to_agent(system_namespace)}),
+        user_child(user, "networking.k8s.io/v1", "NetworkPolicy", EGRESS, {"spec": policy(egress)}),
         index(user),
         *config_maps(user),
         *(
-            _child(user, KUEUE_API_VERSION, "LocalQueue", queue, {"spec": {"clusterQueue": queue}})
+            user_child(user, KUEUE_API_VERSION, "LocalQueue", queue, {"spec": {"clusterQueue": queue}})
             for queue in (QUEUES if queueing else ())
         ),
     ]
@@ -175,20 +175,6 @@ def _namespace(user: DevServerUser, uid: int, limits: Limits) -> Json:
                 **({ANNOTATION_USER_LIMITS: json.dumps(lifecycle, sort_keys=True)} if lifecycle else {}),
             },
         },
-    }
-
-
-def _child(user: DevServerUser, api_version: str, kind: str, name: str, body: Json) -> Json:
-    return {
-        "apiVersion": api_version,
-        "kind": kind,
-        "metadata": {
-            "name": name,
-            "namespace": user.namespace,
-            "labels": {LABEL_MANAGED_BY: OPERATOR, LABEL_USER: user.name},
-            "ownerReferences": [owner_reference(user)],
-        },
-        **body,
     }
 
 
@@ -229,13 +215,13 @@ def _binding(user: DevServerUser, role: str, *accounts: tuple[str, str]) -> Json
         "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": role},
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": space} for name, space in accounts],
     }
-    return _child(user, f"{_RBAC}/v1", "RoleBinding", role, body)
+    return user_child(user, f"{_RBAC}/v1", "RoleBinding", role, body)
 
 
 def _resource_quota(user: DevServerUser, limits: Limits) -> Json:
     storage = _storage(user, limits)
     of_homes = f"{limits.home_class}.{_SC}" if f"{limits.home_class}.{_SC}" in storage else _STORAGE
-    quota = _child(user, "v1", "ResourceQuota", USER_ROLE, {"spec": {"hard": _quota(user, limits) | storage}})
+    quota = user_child(user, "v1", "ResourceQuota", USER_ROLE, {"spec": {"hard": _quota(user, limits) | storage}})
     if of_homes in storage:
         quota["metadata"]["annotations"] = {ANNOTATION_HOME_QUOTA: of_homes}
     return quota

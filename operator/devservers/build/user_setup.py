@@ -8,9 +8,6 @@ from __future__ import annotations
 from devservers.api.user import DevServerUser
 from devservers_core.grammar import GIT_URL, GIT_URL_MAX, fits
 from devservers_core.names import (
-    LABEL_MANAGED_BY,
-    LABEL_USER,
-    OPERATOR,
     SETUP,
     SETUP_DEFAULT,
     SETUP_DOTFILES,
@@ -20,7 +17,7 @@ from devservers_core.names import (
 from devservers_core.setup_secrets import format_lines
 from devservers_core.types import Json
 
-from .manifest import owner_reference
+from .manifest import user_child
 
 _VOLUME = "setup"
 
@@ -32,7 +29,8 @@ def config_maps(user: DevServerUser) -> list[Json]:
     if user.spec.secrets:
         # For devctl: people can't read their DevServerUser.
         default[SETUP_SECRETS] = format_lines(reference.to_dict() for reference in user.spec.secrets)
-    return [_config_map(user, SETUP), {**_config_map(user, SETUP_DEFAULT), **({"data": default} if default else {})}]
+    data = {"data": default} if default else {}
+    return [user_child(user, "v1", "ConfigMap", SETUP), user_child(user, "v1", "ConfigMap", SETUP_DEFAULT, data)]
 
 
 def volume() -> Json:
@@ -48,16 +46,3 @@ def volume() -> Json:
 def mount() -> Json:
     """The mount of that volume."""
     return {"name": _VOLUME, "mountPath": SETUP_PATH, "readOnly": True}
-
-
-def _config_map(user: DevServerUser, name: str) -> Json:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": name,
-            "namespace": user.namespace,
-            "labels": {LABEL_MANAGED_BY: OPERATOR, LABEL_USER: user.name},
-            "ownerReferences": [owner_reference(user)],
-        },
-    }
