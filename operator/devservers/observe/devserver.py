@@ -78,9 +78,8 @@ def observe(server: DevServer, children: Children, decision: Decision, now: date
     if awaited and announcement.planned is None and planned is not None and planned.reason in QUIET_REASONS:
         # After a change of leader nothing is known at first: what was announced stays.
         announcement = replace(announcement, planned=previous["plannedStop"])
-    candidate = _status(server, children, decision, phase, pod, now) | (
-        {"plannedStop": announcement.planned} if announcement.planned else {}
-    )
+    candidate, end = _status(server, children, decision, phase, pod, now)
+    candidate |= {"plannedStop": announcement.planned} if announcement.planned else {}
     delays = [decision.requeue_after, phase.settles_after, announcement.requeue_after]
     candidate, wait = coarse_activity(previous, candidate, decision, now)
     delays.append(wait)
@@ -92,7 +91,6 @@ def observe(server: DevServer, children: Children, decision: Decision, now: date
     events = status_events(previous, candidate)
     if coming is not None and announcement.planned is not None and announcement.planned != previous.get("plannedStop"):
         events = (*events, stop_event(server.name, coming, now))
-    end = unasked_end(server, children, candidate["conditions"], decision, now)
     return Observation(candidate, _soonest(*delays), events, end)
 
 
@@ -136,11 +134,13 @@ def _unreadable_stop(before: DevServerStatus, now: datetime) -> Json:
 
 def _status(
     server: DevServer, children: Children, decision: Decision, phase: ServerPhase, pod: Json | None, now: datetime
-) -> Json:
+) -> tuple[Json, End | None]:
+    """The status but for what is planned, and the end that it tells of and nobody decided."""
     active = decision.running and phase.name != "Terminating"
     stages = timeline(server, pod, now, children.queue) if active else recorded_timeline(server)
     status = previous_status(server)
     conditions = _conditions(server, children, decision, phase, pod, now, running=active)
+    end = unasked_end(server, children, conditions, decision, now)
     fields: Json = {
         "phase": phase.name,
         "conditions": conditions,
@@ -152,13 +152,13 @@ def _status(
         "hold": decision.hold.status() if decision.hold is not None and active else None,
         "lastActivity": reported_activity(decision) or status.get("lastActivity"),
         "stopReason": decision.stop_reason,
-        "lastStop": last_stop(server, children, conditions, decision, phase.message, now),
+        "lastStop": last_stop(server, children, decision, end, phase.message, now),
         "volumes": _volumes(server, status, decision),
         "setup": observed_setup(status, _ready(conditions), pod if active else None, decision.activity),
         "observedGeneration": server.metadata.generation,
         "user": server.owner or None,
     }
-    return {key: value for key, value in fields.items() if value not in (None, [])}
+    return {key: value for key, value in fields.items() if value not in (None, [])}, end
 
 
 def _conditions(

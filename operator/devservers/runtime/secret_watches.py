@@ -31,7 +31,7 @@ MAX_RETRY_SECONDS = 60.0
 SETTLED_SECONDS = 10.0
 """After how long a watch has gone well; one that ends sooner is begun again after a pause."""
 RETRIES_OF_NEW_RIGHTS = 4
-FORBIDDEN = 403
+"""How many times RETRY_SECONDS a refusal may last before the log has it."""
 BINDING = "RoleBinding"
 LISTS_AT_ONCE = 8
 TLS_BUFFER_BYTES = 16384
@@ -92,7 +92,7 @@ class SecretWatches:
                 failed = False
             except ApiError as error:
                 # The API server itself learns of a new RoleBinding a moment after it stored it.
-                new = error.status == FORBIDDEN and retry < RETRIES_OF_NEW_RIGHTS * RETRY_SECONDS
+                new = error.status == 403 and retry < RETRIES_OF_NEW_RIGHTS * RETRY_SECONDS
                 log.log(
                     logging.DEBUG if new else logging.INFO,
                     "secrets not watched namespace=%s error=%s",

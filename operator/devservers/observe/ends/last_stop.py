@@ -49,9 +49,9 @@ _MAX_MESSAGE = 1024
 
 
 def last_stop(
-    server: DevServer, children: Children, conditions: list[Json], decision: Decision, message: str, now: datetime
+    server: DevServer, children: Children, decision: Decision, end: End | None, message: str, now: datetime
 ) -> Json | None:
-    """status.lastStop at `now`; `message` is the phase's, `conditions` are the new ones."""
+    """status.lastStop at `now`; `message` is the phase's, `end` that of unasked_end."""
     stop_reason = decision.stop_reason
     status = server.status
     previous: Json | None = status.last_stop.to_dict() if status.last_stop else None
@@ -60,7 +60,6 @@ def last_stop(
         kills = decision.activity.oom_kills if decision.activity is not None else None
         stop = _stop(now, stop_reason, message, kills) | {"starts": start_annotations(server)}
         return stop if ended_now else previous
-    end = unasked_end(server, children, conditions, decision, now)
     return previous if end is None else _stop(end.at, end.reason, end.message, end.oom_kills)
 
 

@@ -54,7 +54,8 @@ class _Exchanged:
     failures: int = 0
     silences: int = 0
     """How often in a row it gave no answer out of turn; those in its turn don't change it."""
-    silent_at: datetime | None = None
+    rests_until: datetime | None = None
+    """Until when no reconcile asks it, as it was silent too often."""
     counter: int = 0
     wishes: frozenset[str] = frozenset()
     """Ids of the wishes that were handed to a reconcile."""
@@ -153,7 +154,9 @@ class Exchanger:
             try:
                 state = await self._exchange(agent, exchanged, plan, address, final=final)
             except (asyncio.CancelledError, ExchangeError) as error:
-                exchanged.silences, exchanged.silent_at = exchanged.silences + 1, self._now()
+                exchanged.silences += 1
+                if exchanged.silences >= FAILURES:
+                    exchanged.rests_until = self._now() + STALE
                 if isinstance(error, asyncio.CancelledError):
                     self._failed(exchanged)  # too late
                 raise
@@ -161,8 +164,7 @@ class Exchanger:
             return state
 
         # One that answers in its turn alone would take the slots of the others every time.
-        silent = exchanged.silences >= FAILURES and exchanged.silent_at is not None
-        rests = silent and exchanged.silent_at is not None and self._now() - exchanged.silent_at < STALE
+        rests = exchanged.rests_until is not None and self._now() < exchanged.rests_until
         asks = exchanged.failures < FAILURES and not rests and self._allowed(address)
         return self._out_of_turn.ask(agent, exchange if asks else None, final=final)
 
