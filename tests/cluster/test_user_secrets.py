@@ -11,13 +11,12 @@ import pytest
 from devservers.build.secret_index import config_map
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
-from infra.platform import rbac
 from tests.support.cluster.client import Client, path_of
 from tests.support.cluster.devctl import API, Devctl
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.operator_process import person as a_person
+from tests.support.cluster.persons import person_of
 from tests.support.operator.build_objects import user as a_user
-from tests.support.wait import eventually
 
 NAME = "user-secret-hf"
 
@@ -25,33 +24,12 @@ NAME = "user-secret-hf"
 @pytest.fixture
 def person(cluster: ApiServer, namespace: str) -> Client:
     """A person in their namespace with the platform's role, and the index that the operator makes."""
-    account = {"kind": "ServiceAccount", "name": "devctl", "namespace": namespace}
     user = cluster.admin.create(a_person(namespace.removeprefix("dev-")))
     _uids[namespace] = user["metadata"]["uid"]
-    cluster.admin.apply(rbac.user_role())
-    cluster.admin.apply(
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": "dev-user", "namespace": namespace},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "dev-user"},
-            "subjects": [account],
-        }
-    )
     index = config_map(a_user(), {})
     index["metadata"] |= {"namespace": namespace, "ownerReferences": [_owner(namespace)]}
     cluster.admin.apply(index)
-    client = cluster.client_for(*cluster.service_account(namespace, "devctl"))
-
-    def in_force() -> bool:
-        try:
-            client.list(API, "DevServer", namespace)
-        except ApiError:
-            return False
-        return True
-
-    eventually(in_force, "the role")
-    return client
+    return person_of(cluster, namespace)
 
 
 _uids: dict[str, str] = {}
