@@ -122,5 +122,6 @@ def test_volume_commands_work_with_a_persons_rights(
     finally:
         _without_snapshots(admin)
     person("volume", "delete", "other", "--yes")
-    claim = admin.get("v1", "PersistentVolumeClaim", "other", namespace)
-    assert "deletionTimestamp" in claim["metadata"], "no controller of this tier takes its finalizer away"
+    # The finalizer of claims stays unless an earlier test started the controller manager, which takes it away.
+    claim = admin.find("v1", "PersistentVolumeClaim", "other", namespace)
+    assert claim is None or "deletionTimestamp" in claim["metadata"]
