@@ -20,6 +20,7 @@ from unittest.mock import patch
 import pulumi
 
 from infra import PROJECT, ROOT
+from infra.preview.dependency_check import DependencyCheck
 from infra.preview.graph import Graph
 from infra.preview.monitor import Callbacks, Engine, Monitor
 
@@ -81,7 +82,8 @@ def _recorded(program: Callable[[], None], preview: bool, stack: str) -> Run:
         await pulumi.runtime.run_in_stack(registered)
 
     # The runtime's settings are context variables: in a context of its own one run leaves nothing to the next.
-    _in_thread(lambda: contextvars.copy_context().run(asyncio.run, main()))
+    with DependencyCheck().installed():
+        _in_thread(lambda: contextvars.copy_context().run(asyncio.run, main()))
     return Run(monitor.graph, monitor.outputs)
 
 
