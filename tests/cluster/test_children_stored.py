@@ -114,7 +114,7 @@ def test_children_applied_are_stored_as_built(admin: Client, user_name: str, spe
 
     live = admin.get("apps/v1", "Deployment", "mydev", owner.namespace)
     again = manifests(
-        ServerRequest(server, flavor, owner, SETTINGS, "ssh-ed25519 AAAA ca", live_deployment=live, live_home=home)
+        ServerRequest(server, flavor, owner, SETTINGS, "ssh-ed25519 AAAA ca", live_workload=live, live_home=home)
     )
     assert_stored(again[-1], live)
     if home is not None:

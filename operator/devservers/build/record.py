@@ -1,4 +1,4 @@
-"""The record of a server's last start, as annotations of its Deployment.
+"""The record of a server's last start, as annotations of its workload.
 
 Invariant: only the owner's own change replaces it. `input-hash` covers what the owner chose (the flavor's name, not its
 content). While it is unchanged and the server runs, the recorded template is the desired one: a new operator, agent or
@@ -71,7 +71,7 @@ def flavor_hash(flavor: DevServerFlavor) -> str:
 
 
 def new_annotations(inputs: str, flavor: DevServerFlavor, template: Json, started: str | None = None) -> dict[str, str]:
-    """The record as annotations of the Deployment; `started` is from when on its time limits count.
+    """The record as annotations of the workload; `started` is from when on its time limits count.
 
     The flavor's lifecycle is in it where there is one: its defaults count from one start to the next, its limits hold
     where the flavor that the server names doesn't exist. The pod has the input hash too: it distinguishes a lost pod
@@ -90,9 +90,9 @@ def new_annotations(inputs: str, flavor: DevServerFlavor, template: Json, starte
     return record | ({ANNOTATION_DEFAULTS: _compact_json(lifecycle)} if lifecycle else {})
 
 
-def recorded_annotations(live_deployment: Json | None) -> dict[str, str] | None:
-    """The record on a stored Deployment, or None when there is none or it can't be read."""
-    annotations = ((live_deployment or {}).get("metadata") or {}).get("annotations") or {}
+def recorded_annotations(live_workload: Json | None) -> dict[str, str] | None:
+    """The record on a stored workload, or None when there is none or it can't be read."""
+    annotations = ((live_workload or {}).get("metadata") or {}).get("annotations") or {}
     names = (ANNOTATION_INPUT_HASH, ANNOTATION_FLAVOR_HASH, ANNOTATION_TEMPLATE)
     if any(name not in annotations for name in names) or template_of(annotations) is None:
         return None
@@ -107,26 +107,26 @@ def with_start(record: dict[str, str], started: str | None) -> dict[str, str]:
     return record | {ANNOTATION_RUNNING_SINCE: started}
 
 
-def running_since(live_deployment: Json | None) -> str | None:
+def running_since(live_workload: Json | None) -> str | None:
     """From when on the time limits of a running server count, as RFC 3339.
 
     Nobody but the operator writes it, and only when it begins a new pod. None for a server that doesn't run, or that an
     earlier version started.
     """
-    if not live_replicas(live_deployment):
+    if not live_replicas(live_workload):
         return None
-    annotations = ((live_deployment or {}).get("metadata") or {}).get("annotations") or {}
+    annotations = ((live_workload or {}).get("metadata") or {}).get("annotations") or {}
     return annotations.get(ANNOTATION_RUNNING_SINCE)
 
 
-def recorded_defaults(live_deployment: Json | None, flavor: DevServerFlavor | None) -> FlavorLifecycle:
+def recorded_defaults(live_workload: Json | None, flavor: DevServerFlavor | None) -> FlavorLifecycle:
     """The lifecycle defaults that hold for a server: those at its last start, before one the flavor's own.
 
     A server that was started by an earlier version has none.
     """
-    if live_deployment is None:
+    if live_workload is None:
         return flavor.spec.lifecycle if flavor is not None else FlavorLifecycle()
-    annotations = (live_deployment.get("metadata") or {}).get("annotations") or {}
+    annotations = (live_workload.get("metadata") or {}).get("annotations") or {}
     try:
         return FlavorLifecycle.model_validate_json(annotations.get(ANNOTATION_DEFAULTS) or "{}")
     except ValueError:
@@ -155,17 +155,17 @@ def template_of(record: dict[str, str]) -> Json | None:
     return template if isinstance(template, dict) and isinstance(template.get("spec"), dict) else None
 
 
-def flavor_changed(live_deployment: Json | None, flavor: DevServerFlavor | None) -> bool:
+def flavor_changed(live_workload: Json | None, flavor: DevServerFlavor | None) -> bool:
     """Whether the flavor was edited after the server's start."""
-    record = recorded_annotations(live_deployment)
-    if record is None or flavor is None or not live_replicas(live_deployment):
+    record = recorded_annotations(live_workload)
+    if record is None or flavor is None or not live_replicas(live_workload):
         return False
     return record[ANNOTATION_FLAVOR_HASH] != flavor_hash(flavor)
 
 
-def live_replicas(live_deployment: Json | None) -> int:
-    """The replicas a stored Deployment asks for, 0 without one."""
-    return int(((live_deployment or {}).get("spec") or {}).get("replicas", 0))
+def live_replicas(live_workload: Json | None) -> int:
+    """The replicas a stored workload asks for, 0 without one."""
+    return int(((live_workload or {}).get("spec") or {}).get("replicas", 0))
 
 
 def _compact_json(value: Json) -> str:

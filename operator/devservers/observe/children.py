@@ -22,7 +22,9 @@ class Children:
     """The owner."""
 
     flavor: DevServerFlavor | None
-    deployment: Json | None = None
+    workload: Json | None = None
+    """What makes its pods (build/workload.py)."""
+
     pods: tuple[Json, ...] = ()
     """Every pod with the server's labels, ending ones too."""
 
@@ -58,4 +60,4 @@ class Children:
 
 def serving_pod(children: Children) -> Json | None:
     """The pod that is, or is becoming, the server; None while a replaced pod ends."""
-    return None if pods.being_replaced(children.deployment) else pods.current_pod(children.pods)
+    return None if pods.being_replaced(children.workload) else pods.current_pod(children.pods)

@@ -199,7 +199,7 @@ def _conditions(
         make_condition(previous, kind, ok, reason, message, generation=generation, now=now)
         for kind, ok, reason, message in states
     ]
-    interrupted = interrupted_condition(server, children.deployment, children.pods, now, running=running)
+    interrupted = interrupted_condition(server, children.workload, children.pods, now, running=running)
     return [*conditions, interrupted] if interrupted is not None else conditions
 
 

@@ -29,16 +29,16 @@ def current_pod(pods: Iterable[Json]) -> Json | None:
     return max(active, key=_age_key, default=None)
 
 
-def being_replaced(deployment: Json | None) -> bool:
-    """Whether the Deployment was changed and its pod, if any, is still the previous one.
+def being_replaced(workload: Json | None) -> bool:
+    """Whether the workload was changed and its pod, if any, is still the previous one.
 
     Between the change and the pod's end the old pod looks as ready as ever (deployment controller, Recreate: the old
     ReplicaSet is scaled down first, and only then is there an updated replica).
     """
-    if deployment is None:
+    if workload is None:
         return False
-    observed_status = status(deployment)
-    generation = (deployment.get("metadata") or {}).get("generation") or 0
+    observed_status = status(workload)
+    generation = (workload.get("metadata") or {}).get("generation") or 0
     observed = int(observed_status.get("observedGeneration") or 0)
     if observed and observed < int(generation):  # 0: it is new, and replaces nothing
         return True

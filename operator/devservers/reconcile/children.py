@@ -1,4 +1,4 @@
-"""Applies the children of one server: home, keys, Service, Secrets, Deployment.
+"""Applies the children of one server: home, keys, Service, Secrets, workload.
 
 Invariant: a stop depends on no other child. A server that isn't to run has no pod, whatever else fails.
 """
@@ -12,7 +12,14 @@ from datetime import UTC, datetime
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
-from devservers.build.devserver import BuildSettings, ServerRequest, input_hash, keeps_record, manifests
+from devservers.build.devserver import (
+    WORKLOAD_KINDS,
+    BuildSettings,
+    ServerRequest,
+    input_hash,
+    keeps_record,
+    manifests,
+)
 from devservers.observe.causes import Cause
 from devservers.observe.lifetime.starts import requested_start
 from devservers.observe.rejections import child_rejection, home_rejection
@@ -24,6 +31,7 @@ from devservers.reconcile.registry_logins import ensure_registry_secret
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers.reconcile.ssh.host_keys import ensure_host_key
 from devservers.reconcile.user_setup import setup_secrets
+from devservers.reconcile.workload import live_workload, scale_to_zero
 from devservers_core.errors import ApiError
 from devservers_core.names import home_name
 
@@ -39,7 +47,7 @@ class ChildrenResult:
     refusal: Cause | None = None
     """Why the API server refuses a child, None when it took them all."""
     deployed: bool = False
-    """Whether the Deployment is as it is to be."""
+    """Whether the workload is as it is to be."""
     failure: ApiError | None = None
     """What the reconcile fails with, once the status is written; None unless a child failed otherwise."""
 
@@ -89,21 +97,15 @@ class ChildrenApplier:
 
         The operator has this right in every namespace, and to write in one only as long as its user exists.
         """
-        live = self._lister.get("Deployment", namespace, name)
-        if live is not None and live["spec"].get("replicas", 1) != 0:
-            try:
-                await self._client.scale("Deployment", namespace, name, 0)
-            except ApiError as error:
-                if not error.not_found:
-                    raise
+        await scale_to_zero(self._lister, self._client, namespace, name)
 
     async def _apply(
         self, server: DevServer, flavor: DevServerFlavor | None, user: DevServerUser, now: datetime, *, running: bool
     ) -> ChildrenResult:
-        """The home comes first, because it owns the host key; the Deployment comes last."""
+        """The home comes first, because it owns the host key; the workload comes last."""
         namespace, name = server.key
         home = self._lister.get("PersistentVolumeClaim", namespace, home_name(name))
-        live = self._lister.get("Deployment", namespace, name)
+        live = live_workload(self._lister, namespace, name)
         uid = user.status.uid
         kept = uid is None or keeps_record(live, input_hash(server, uid), running=running)
         started = requested_start(server, now, begins=not kept)
@@ -116,7 +118,7 @@ class ChildrenApplier:
                 user_ca_public=await self._ca.public(),
                 agent_public_key=await self._signing_key.public() if self._signing_key is not None else "",
                 setup_secrets=() if kept else await setup_secrets(self._client, namespace),
-                live_deployment=live,
+                live_workload=live,
                 live_home=home,
                 running=running,
                 today=now.astimezone(UTC).date(),
@@ -134,16 +136,16 @@ class ChildrenApplier:
                 if home is None or not error.refused:
                     raise
                 home_error = error.message
-        others = [m for m in desired if m["kind"] not in ("PersistentVolumeClaim", "Deployment")]
+        others = [m for m in desired if m["kind"] not in ("PersistentVolumeClaim", *WORKLOAD_KINDS)]
         host_key, *_ = await asyncio.gather(
             ensure_host_key(self._client, self._host_ca, server, user, home, now),
             ensure_registry_secret(self._client, user, server.spec.image if running else None),
             *(self._applier.ensure(m) for m in others),
         )
         refusal, deployed = None, False
-        for deployment in (m for m in desired if m["kind"] == "Deployment"):
+        for workload in (m for m in desired if m["kind"] in WORKLOAD_KINDS):
             try:
-                await self._applier.ensure(deployment)
+                await self._applier.ensure(workload)
                 deployed = True
             except ApiError as error:
                 refusal = child_rejection(error.status, error.message)

@@ -38,6 +38,7 @@ from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.server_agents import ExchangePendingError, ServerAgents
 from devservers.reconcile.server_status import StatusWriter
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
+from devservers.reconcile.workload import asks_for_pods, live_workload
 from devservers_core.names import STOPPED_BY_EXPIRATION, STOPPED_BY_USER, namespace_of, user_of
 from devservers_core.protocol.agent.report import Report
 from devservers_core.types import Json
@@ -167,17 +168,15 @@ class ServerReconciler:
         flavor: DevServerFlavor | None,
         activity: Activity | None,
     ) -> Decision:
-        namespace, name = server.key
-        deployment = self._lister.get("Deployment", namespace, name)
-        defaults = recorded_defaults(deployment, flavor)
-        since = parse_time(running_since(deployment))
+        workload = live_workload(self._lister, *server.key)
+        defaults = recorded_defaults(workload, flavor)
+        since = parse_time(running_since(workload))
         limiting = limiting_flavor(server, flavor, defaults)
         return decide(server, user, self._now(), limiting, defaults, activity, since)
 
     def _runs(self, namespace: str, name: str) -> bool:
         """Whether a pod is asked for."""
-        deployment = self._lister.get("Deployment", namespace, name)
-        return deployment is not None and deployment["spec"].get("replicas", 1) != 0
+        return asks_for_pods(live_workload(self._lister, namespace, name))
 
     async def _before_stop(
         self,
@@ -190,7 +189,7 @@ class ServerReconciler:
     ) -> tuple[Json, DevServer]:
         """Sends the agent its last plan and keeps its last lines, before anything stops.
 
-        Nothing but the status records that a quiet server was stopped: it is written before the Deployment. Raises
+        Nothing but the status records that a quiet server was stopped: it is written before the workload. Raises
         ExchangePendingError.
         """
         namespace, name = server.key

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from devservers.build.devserver import WORKLOAD_KINDS
 from devservers.observe.queueing.state import WAITING
 from devservers.reconcile.interfaces import Key, Lister
 from devservers_core.names import LABEL_NAME, LABEL_NAMESPACE_USER, LABEL_USER, namespace_of, user_of
@@ -16,7 +17,7 @@ from devservers_core.types import Json
 SERVER = "DevServer"
 USER = "DevServerUser"
 
-_SERVER_CHILDREN = frozenset({"Deployment", "Pod", "Service", "ConfigMap"})
+_SERVER_CHILDREN = frozenset({*WORKLOAD_KINDS, "Pod", "Service", "ConfigMap"})
 _USER_CHILDREN = frozenset(
     {"ServiceAccount", "ResourceQuota", "LimitRange", "RoleBinding", "NetworkPolicy", "LocalQueue"}
 )

@@ -20,6 +20,7 @@ from devservers.reconcile.ended import EndedRecords
 from devservers.reconcile.events import post_event
 from devservers.reconcile.interfaces import Client, Lister, Result
 from devservers.reconcile.queueing import Queueing
+from devservers.reconcile.workload import live_workload
 from devservers_core.errors import ApiError
 from devservers_core.names import API_VERSION, home_name
 from devservers_core.types import Json
@@ -56,22 +57,22 @@ class StatusWriter:
         Raises ApiError, also what failed before: a planned stop is announced though a child fails.
         """
         namespace, name = server.key
-        deployment = self._lister.get("Deployment", namespace, name)
+        workload = live_workload(self._lister, namespace, name)
         children = Children(
             user=user,
             flavor=flavor,
-            deployment=deployment,
+            workload=workload,
             pods=tuple(pods.of_server(self._lister.list("Pod", namespace), name)),
             former_pods=tuple(pods.of_server(self._lister.former_pods(namespace), name)),
             home_claim=self._lister.get("PersistentVolumeClaim", namespace, home_name(name)),
             missing_claims=missing_claims(self._lister, server),
             claims_being_deleted=claims_being_deleted(self._lister, server),
-            flavor_changed=flavor_changed(deployment, flavor),
+            flavor_changed=flavor_changed(workload, flavor),
             host_key_public=result.host_key,
             home_error=result.home_error,
             refusal=result.refusal,
         )
-        query = event_query(server, deployment, serving_pod(children), now)
+        query = event_query(server, workload, serving_pod(children), now)
         if isinstance(query, EventQuery):
             children = replace(
                 children,

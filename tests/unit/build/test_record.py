@@ -37,7 +37,7 @@ def live(**changes: object) -> dict[str, Any]:
 def test_running_server_keeps_the_template_of_its_start(change: dict[str, Any]) -> None:
     homed = "server" in change and change["server"].spec.persistent_home_size
     before = live(server=server(persistentHomeSize="10Gi")) if homed else live()
-    assert child("Deployment", live_deployment=before, **change) == before
+    assert child("Deployment", live_workload=before, **change) == before
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_running_server_keeps_the_template_of_its_start(change: dict[str, Any]) 
 )
 def test_owners_change_renders_the_template_again(spec: dict[str, Any]) -> None:
     before = live()
-    after = child("Deployment", live_deployment=before, server=server(**spec), settings=NEWER)
+    after = child("Deployment", live_workload=before, server=server(**spec), settings=NEWER)
     assert after == child("Deployment", server=server(**spec), settings=NEWER)
     assert after["spec"]["template"] != before["spec"]["template"]
 
@@ -64,9 +64,9 @@ def test_owners_change_renders_the_template_again(spec: dict[str, Any]) -> None:
 def test_restart_annotation_changes_the_template() -> None:
     asked = server({"devservers.io/restarted-at": "2026-11-21T13:00:00Z"})
     before = live()
-    after = child("Deployment", live_deployment=before, server=asked)
+    after = child("Deployment", live_workload=before, server=asked)
     assert after["spec"]["template"] != before["spec"]["template"]
-    assert child("Deployment", live_deployment=after, server=asked) == after
+    assert child("Deployment", live_workload=after, server=asked) == after
 
 
 def test_server_without_safe_to_evict_gets_it_at_its_next_start() -> None:
@@ -81,26 +81,26 @@ def test_server_without_safe_to_evict_gets_it_at_its_next_start() -> None:
     assert template["metadata"].pop("annotations") == kept
     record["devservers.io/template"] = json.dumps(template)
     before["spec"]["template"] = template
-    assert child("Deployment", live_deployment=before) == before
-    stopped = child("Deployment", live_deployment=before, running=False)
-    assert child("Deployment", live_deployment=stopped)["spec"]["template"]["metadata"]["annotations"] == kept
+    assert child("Deployment", live_workload=before) == before
+    stopped = child("Deployment", live_workload=before, running=False)
+    assert child("Deployment", live_workload=stopped)["spec"]["template"]["metadata"]["annotations"] == kept
 
 
 def test_drift_by_hand_is_put_back_to_the_record() -> None:
     before = live()
     drifted = copy.deepcopy(before)
     drifted["spec"]["template"]["spec"]["containers"][0]["image"] = "evil"
-    assert child("Deployment", live_deployment=drifted, settings=NEWER) == before
+    assert child("Deployment", live_workload=drifted, settings=NEWER) == before
 
 
 def test_stopped_server_keeps_the_record_and_starts_with_a_new_one() -> None:
     before = live()
-    stopped = child("Deployment", live_deployment=before, settings=NEWER, running=False)
+    stopped = child("Deployment", live_workload=before, settings=NEWER, running=False)
     assert stopped["spec"]["replicas"] == 0
     assert stopped["spec"]["template"] == before["spec"]["template"]
-    still = child("Deployment", live_deployment=stopped, server=server(image="alpine"), settings=NEWER, running=False)
+    still = child("Deployment", live_workload=stopped, server=server(image="alpine"), settings=NEWER, running=False)
     assert still == stopped
-    started = child("Deployment", live_deployment=stopped, settings=NEWER)
+    started = child("Deployment", live_workload=stopped, settings=NEWER)
     assert started == child("Deployment", settings=NEWER)
     assert started["spec"]["replicas"] == 1
 
@@ -109,9 +109,9 @@ def test_missing_flavor_leaves_the_deployment_out_only_for_a_start() -> None:
     before = live()
     kinds = [found["kind"] for found in manifests(request(flavor=None))]
     assert kinds == ["ConfigMap", "Service"]
-    changed = request(flavor=None, live_deployment=before, server=server(flavor="gone"))
+    changed = request(flavor=None, live_workload=before, server=server(flavor="gone"))
     assert "Deployment" not in [found["kind"] for found in manifests(changed)]
-    assert child("Deployment", flavor=None, live_deployment=before, running=False)["spec"]["replicas"] == 0
+    assert child("Deployment", flavor=None, live_workload=before, running=False)["spec"]["replicas"] == 0
 
 
 @pytest.mark.parametrize("broken", [None, "", "[]", "{", '{"metadata":{}}'])
@@ -121,7 +121,7 @@ def test_unreadable_record_is_rendered_again(broken: str | None) -> None:
     del damaged["metadata"]["annotations"]["devservers.io/template"]
     if broken is not None:
         damaged["metadata"]["annotations"]["devservers.io/template"] = broken
-    assert child("Deployment", live_deployment=damaged) == before
+    assert child("Deployment", live_workload=damaged) == before
 
 
 def test_flavor_changed_compares_what_a_pod_gets() -> None:
@@ -149,12 +149,12 @@ QUEUE_LABELS = {"kueue.x-k8s.io/queue-name": "interactive", "kueue.x-k8s.io/prio
 
 def test_queueing_turned_on_restarts_nothing_and_queues_the_next_start() -> None:
     before = live()
-    assert child("Deployment", live_deployment=before, settings=QUEUED) == before
+    assert child("Deployment", live_workload=before, settings=QUEUED) == before
     asked = server({"devservers.io/restarted-at": "2026-11-21T13:00:00Z"})
-    after = child("Deployment", live_deployment=before, settings=QUEUED, server=asked)
+    after = child("Deployment", live_workload=before, settings=QUEUED, server=asked)
     assert QUEUE_LABELS.items() <= after["spec"]["template"]["metadata"]["labels"].items()
     # Off again: it goes on as it was started, too.
-    assert child("Deployment", live_deployment=after, server=asked) == after
+    assert child("Deployment", live_workload=after, server=asked) == after
 
 
 def test_queue_labels_are_on_the_template_only() -> None:

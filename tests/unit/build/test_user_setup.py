@@ -65,9 +65,9 @@ def test_running_server_from_before_the_set_up_gets_it_at_its_next_start() -> No
         container["volumeMounts"] = [mount for mount in container["volumeMounts"] if mount["name"] != "setup"]
     record["devservers.io/template"] = json.dumps(older)
     before["spec"]["template"] = older
-    assert child("Deployment", live_deployment=before) == before
-    stopped = child("Deployment", live_deployment=before, running=False)
-    assert child("Deployment", live_deployment=stopped)["spec"]["template"] == child("Deployment")["spec"]["template"]
+    assert child("Deployment", live_workload=before) == before
+    stopped = child("Deployment", live_workload=before, running=False)
+    assert child("Deployment", live_workload=stopped)["spec"]["template"] == child("Deployment")["spec"]["template"]
 
 
 def reference(name: str, **target: str) -> SecretReference:
@@ -99,8 +99,8 @@ def test_secrets_of_server_set_up_and_administrator_are_merged_and_the_nearest_w
 def test_secrets_of_the_set_up_reach_a_running_server_at_its_next_start() -> None:
     before = child("Deployment")
     given = (reference("setup", env="A"),)
-    assert child("Deployment", live_deployment=before, setup_secrets=given) == before
-    stopped = child("Deployment", live_deployment=before, running=False)
+    assert child("Deployment", live_workload=before, setup_secrets=given) == before
+    stopped = child("Deployment", live_workload=before, running=False)
     assert stopped["spec"]["template"] == before["spec"]["template"]
-    started = child("Deployment", live_deployment=stopped, setup_secrets=given)["spec"]["template"]
+    started = child("Deployment", live_workload=stopped, setup_secrets=given)["spec"]["template"]
     assert "A" in [variable["name"] for variable in started["spec"]["containers"][0]["env"]]

@@ -35,7 +35,7 @@ def failed(pod: Json) -> Json:
 
 
 def ran(**spec: Any) -> Json:
-    return look(server(**spec), 8, pods=(running_pod(),), deployment=DEPLOYMENT).status
+    return look(server(**spec), 8, pods=(running_pod(),), workload=DEPLOYMENT).status
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def ran(**spec: Any) -> Json:
 )
 def test_lost_pod_is_reported_with_its_cause(pod: Json, reason: str, words: str) -> None:
     known = with_status(server(persistentHomeSize="1Gi"), ran(persistentHomeSize="1Gi"))
-    found = look(known, 11, pods=(pod,), deployment=DEPLOYMENT)
+    found = look(known, 11, pods=(pod,), workload=DEPLOYMENT)
     condition_now = interrupted(found.status)
     assert condition_now is not None
     assert condition_now["reason"] == reason
@@ -63,28 +63,28 @@ def test_lost_pod_is_reported_with_its_cause(pod: Json, reason: str, words: str)
 
 
 def test_interruption_is_kept_until_the_owner_restarts() -> None:
-    first = look(with_status(server(), ran()), 11, pods=(ending("EvictionByEvictionAPI"),), deployment=DEPLOYMENT)
-    again = look(with_status(server(), first.status), 30, pods=(running_pod("mydev-2", 12),), deployment=DEPLOYMENT)
+    first = look(with_status(server(), ran()), 11, pods=(ending("EvictionByEvictionAPI"),), workload=DEPLOYMENT)
+    again = look(with_status(server(), first.status), 30, pods=(running_pod("mydev-2", 12),), workload=DEPLOYMENT)
     assert interrupted(again.status) == interrupted(first.status)
     assert not [each for each in again.events if each.reason == "Evicted"]
     restarted = server(annotations={ANNOTATION_RESTARTED_AT: stamp(40)})
-    later = look(with_status(restarted, again.status), 50, pods=(running_pod("mydev-3", 42),), deployment=DEPLOYMENT)
+    later = look(with_status(restarted, again.status), 50, pods=(running_pod("mydev-3", 42),), workload=DEPLOYMENT)
     assert interrupted(later.status) is None
 
 
 @pytest.mark.parametrize("annotations", [{ANNOTATION_INPUT_HASH: "former"}, {"none": "of ours"}])
 def test_pod_replaced_by_a_change_is_no_interruption(annotations: dict[str, str]) -> None:
     pod = ending(annotations=annotations)
-    assert interrupted(look(with_status(server(), ran()), 11, pods=(pod,), deployment=DEPLOYMENT).status) is None
+    assert interrupted(look(with_status(server(), ran()), 11, pods=(pod,), workload=DEPLOYMENT).status) is None
 
 
 def test_stop_is_no_interruption() -> None:
     known = with_status(server(running=False), ran())
-    assert interrupted(look(known, 11, pods=(ending(),), deployment=DEPLOYMENT).status) is None
+    assert interrupted(look(known, 11, pods=(ending(),), workload=DEPLOYMENT).status) is None
 
 
 def test_pod_deleted_unobserved_is_reported_as_lost() -> None:
-    found = look(with_status(server(), ran()), 60, pods=(running_pod("mydev-2", 50),), deployment=DEPLOYMENT)
+    found = look(with_status(server(), ran()), 60, pods=(running_pod("mydev-2", 50),), workload=DEPLOYMENT)
     condition_now = interrupted(found.status)
     assert condition_now is not None
     assert condition_now["reason"] == "PodLost"

@@ -43,15 +43,15 @@ UNSCHEDULABLE = condition("PodScheduled", "False", 1, "Unschedulable", "0/3 node
         ({"user": None}, "Pending", "OwnerNotFound", "no user ann"),
         ({"flavor": None}, "Pending", "FlavorNotFound", "no flavor cpu-small"),
         ({"missing_claims": ("data", "a")}, "Pending", "VolumeNotFound", "no volume claim a, data"),
-        ({"deployment": failing_deployment(QUOTA)}, "Pending", "QuotaExceeded", "2 CPU and 4Gi memory"),
+        ({"workload": failing_deployment(QUOTA)}, "Pending", "QuotaExceeded", "2 CPU and 4Gi memory"),
         (
-            {"deployment": failing_deployment('pods "x" is forbidden: violates PodSecurity "restricted:latest": a')},
+            {"workload": failing_deployment('pods "x" is forbidden: violates PodSecurity "restricted:latest": a')},
             "Pending",
             "PodRefused",
             "security rules",
         ),
         (
-            {"deployment": failing_deployment('admission webhook "a.b" denied the request: no')},
+            {"workload": failing_deployment('admission webhook "a.b" denied the request: no')},
             "Pending",
             "PodRefused",
             "webhook",
@@ -218,7 +218,7 @@ def test_phase_of_a_stopped_server_is_stopping_until_its_pod_ends() -> None:
 )
 def test_phase_of_a_pod_about_to_be_replaced_is_starting(seen: Json, generation: int, phase: str) -> None:
     deployment = {"metadata": {"generation": generation}, "status": seen}
-    status = look(server(), 60, pods=(running_pod(),), deployment=deployment).status
+    status = look(server(), 60, pods=(running_pod(),), workload=deployment).status
     assert status["phase"] == phase
     assert ("podName" in status) == (phase == "Running")
 
@@ -236,7 +236,7 @@ def test_phase_of_a_deleted_server_is_terminating() -> None:
 
 @pytest.mark.parametrize(
     "children",
-    [{"pods": (pod(conditions=[UNSCHEDULABLE]),)}, {"deployment": failing_deployment(QUOTA)}],
+    [{"pods": (pod(conditions=[UNSCHEDULABLE]),)}, {"workload": failing_deployment(QUOTA)}],
 )
 def test_phase_with_a_first_rejection_is_starting_until_it_lasts(children: Json) -> None:
     early = look(server(), 2, **children)

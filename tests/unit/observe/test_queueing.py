@@ -349,6 +349,6 @@ def test_rejection_by_kueues_webhook_is_kueue_unavailable() -> None:
         '"https://kueue-webhook-service.kueue-system.svc:443/mutate--v1-pod?timeout=10s": no endpoints available for '
         'service "kueue-webhook-service"'
     )
-    status = look(server(), 10, deployment=failing_deployment(text)).status
+    status = look(server(), 10, workload=failing_deployment(text)).status
     assert (status["phase"], ready(status)["reason"]) == ("Pending", "KueueUnavailable")
     assert "doesn't answer" in ready(status)["message"]

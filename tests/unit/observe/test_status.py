@@ -262,7 +262,7 @@ scenes = st.fixed_dictionaries(
     {
         "user": st.sampled_from([user(), user(suspended=True), None]),
         "flavor": st.sampled_from([flavor(), None]),
-        "deployment": deployments,
+        "workload": deployments,
         "pods": some_pods.map(tuple),
         "home_claim": st.sampled_from([None, home(), home("20Gi")]),
         "missing_claims": st.sampled_from([(), ("data",)]),

@@ -75,13 +75,13 @@ def test_newest_message_prefers_the_cause_to_the_kubelets_summary() -> None:
 
 @pytest.mark.parametrize(("told", "reason"), [(None, "Starting"), (RACE, "Starting"), (QUOTA, "QuotaExceeded")])
 def test_phase_ignores_a_transient_rejection(told: str | None, reason: str) -> None:
-    found = look(server(), 9, deployment=failing_deployment(RACE), event_message=told).status
+    found = look(server(), 9, workload=failing_deployment(RACE), event_message=told).status
     assert ready(found)["reason"] == reason
     assert "webhook" not in ready(found)["message"]
 
 
 def test_phase_has_a_lasting_webhook_rejection() -> None:
-    found = look(server(), 9, deployment=failing_deployment('admission webhook "a.b" denied the request: no'))
+    found = look(server(), 9, workload=failing_deployment('admission webhook "a.b" denied the request: no'))
     assert ready(found.status)["reason"] == "PodRefused"
 
 

@@ -32,13 +32,13 @@ _DISRUPTIONS = {
 
 
 def interrupted_condition(
-    server: DevServer, deployment: Json | None, all_pods: Sequence[Json], now: datetime, *, running: bool
+    server: DevServer, workload: Json | None, all_pods: Sequence[Json], now: datetime, *, running: bool
 ) -> Json | None:
     """The condition Interrupted, None when the owner asked for the current start."""
     if not running or server.metadata.deletion_timestamp is not None:
         return None
     recorded_condition = find(server.status.conditions, INTERRUPTED)
-    cause = _cause(server, deployment, all_pods)
+    cause = _cause(server, workload, all_pods)
     if cause is not None:
         reason, text = cause
         return make_condition(
@@ -52,7 +52,7 @@ def interrupted_condition(
     return recorded_condition.to_dict()
 
 
-def _cause(server: DevServer, deployment: Json | None, all_pods: Sequence[Json]) -> tuple[str, str] | None:
+def _cause(server: DevServer, workload: Json | None, all_pods: Sequence[Json]) -> tuple[str, str] | None:
     """Reason and text when the pod in the status has just been lost."""
     former = server.status.pod_name
     lost = next((pod for pod in all_pods if pods.pod_name(pod) == former), None) if former else None
@@ -67,7 +67,7 @@ def _cause(server: DevServer, deployment: Json | None, all_pods: Sequence[Json])
         return "PodLost", "its pod is gone, and the cause is unknown"
     created = pods.created_at(lost)
     started_with = _annotation(lost, ANNOTATION_INPUT_HASH)
-    changed = started_with is not None and started_with != _annotation(deployment, ANNOTATION_INPUT_HASH)
+    changed = started_with is not None and started_with != _annotation(workload, ANNOTATION_INPUT_HASH)
     if changed or (created is not None and _requested_by_owner(server, created)):
         return None
     return _cause_of_pod(lost, recorded=started_with is not None)

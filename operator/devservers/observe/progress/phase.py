@@ -147,7 +147,7 @@ def _running_message(pod: Json, refusal: Cause | None) -> str:
 
 
 def _phase_without_pod(children: Children, now: datetime) -> ServerPhase:
-    failure = pods.condition(children.deployment, "ReplicaFailure") if children.deployment else None
+    failure = pods.condition(children.workload, "ReplicaFailure") if children.workload else None
     if failure and failure.get("status") == "True":
         remaining = _time_to_settle(failure, now)
         if remaining is None:

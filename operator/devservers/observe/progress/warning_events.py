@@ -48,13 +48,13 @@ class EventQuery:
 
 
 def event_query(
-    server: DevServer, deployment: Json | None, pod: Json | None, now: datetime
+    server: DevServer, workload: Json | None, pod: Json | None, now: datetime
 ) -> EventQuery | timedelta | None:
     """The query for a start without progress, None for others.
 
     Before there is anything to ask, it is the time until then.
     """
-    failure = pods.condition(deployment, "ReplicaFailure") if deployment and pod is None else None
+    failure = pods.condition(workload, "ReplicaFailure") if workload and pod is None else None
     if failure and failure.get("status") == "True":
         since = parse_time(failure.get("lastTransitionTime")) or now
         pattern = rf"{re.escape(server.name)}-[a-z0-9]+"
