@@ -1,0 +1,167 @@
+// Package runs starts a person's named commands beside sshd, and keeps their output and how they ended in the home.
+//
+// Invariant: a run belongs to the server and not to a connection; it goes on when whoever started it is gone, and its
+// record stays when the server was stopped.
+package runs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+	"time"
+)
+
+// States of a run.
+const (
+	Running = "running"
+	Ended   = "ended"
+	Lost    = "lost" // the server stopped while it ran
+)
+
+const (
+	recordFile = "run.json"
+	outputFile = "output.log"
+	maxRecord  = 256 * 1024
+	// maxKept is how many records of ended runs are kept; the oldest are deleted when another run starts.
+	maxKept = 100
+)
+
+var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,62}$`)
+
+// Record is a run as run.json in its folder has it.
+type Record struct {
+	Name    string    `json:"name"`
+	Argv    []string  `json:"argv"`
+	Dir     string    `json:"dir"`
+	Env     []string  `json:"env,omitempty"` // NAME=VALUE, added to the server's environment
+	Share   bool      `json:"share,omitempty"`
+	State   string    `json:"state"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended,omitzero"`
+	// ExitCode is as a shell has it: 128 and more for signals. It counts where State is Ended.
+	ExitCode int `json:"exitCode"`
+	// Canceled is whether somebody asked for its end.
+	Canceled bool `json:"canceled,omitempty"`
+}
+
+// Folder holds the records of a home's runs, each in a folder of its name.
+type Folder string
+
+// Of is the folder of records in a home.
+func Of(home string) Folder { return Folder(filepath.Join(home, ".devservers", "runs")) }
+
+// Output is the path of a run's output.
+func (folder Folder) Output(name string) string {
+	return filepath.Join(string(folder), name, outputFile)
+}
+
+// CheckName is the error of a name that no run may have.
+func CheckName(name string) error {
+	if !validName.MatchString(name) {
+		return fmt.Errorf("%q is no name of a run; use up to 63 lower-case letters, digits, dots, dashes and underscores, a letter or digit first", name)
+	}
+	return nil
+}
+
+// FreeName is a name by the time that no run has yet.
+func (folder Folder) FreeName(now time.Time) string {
+	base := now.UTC().Format("run-20060102-150405")
+	name := base
+	for number := 2; ; number++ {
+		if _, err := os.Lstat(filepath.Join(string(folder), name)); errors.Is(err, fs.ErrNotExist) {
+			return name
+		}
+		name = fmt.Sprintf("%s-%d", base, number)
+	}
+}
+
+// Read is the record of a run.
+func (folder Folder) Read(name string) (Record, error) {
+	var record Record
+	if err := CheckName(name); err != nil {
+		return record, err
+	}
+	file, err := os.Open(filepath.Join(string(folder), name, recordFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return record, fmt.Errorf("there is no run %s; `devserver runs` lists them", name)
+	}
+	if err != nil {
+		return record, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxRecord) {
+		err = errors.New("it is not a record")
+	}
+	if err == nil {
+		err = json.NewDecoder(file).Decode(&record)
+	}
+	if err != nil {
+		return record, fmt.Errorf("the record of run %s can't be read: %w", name, err)
+	}
+	record.Name = name
+	return record, nil
+}
+
+// create makes the folder of a new run. It fails if a run has that name.
+func (folder Folder) create(record Record) error {
+	if err := os.MkdirAll(string(folder), 0o700); err != nil {
+		return err
+	}
+	err := os.Mkdir(filepath.Join(string(folder), record.Name), 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("there is a run %s already; give this one another name", record.Name)
+	}
+	if err != nil {
+		return err
+	}
+	return folder.write(record)
+}
+
+// write replaces a record as a whole.
+func (folder Folder) write(record Record) error {
+	text, err := json.MarshalIndent(record, "", " ")
+	if err != nil {
+		return err
+	}
+	if len(text) > maxRecord {
+		return fmt.Errorf("the command and its variables are more than %d KiB", maxRecord/1024)
+	}
+	path := filepath.Join(string(folder), record.Name, recordFile)
+	if err := os.WriteFile(path+".new", append(text, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// List are the records, the newest first; what can't be read is left out.
+func (folder Folder) List() []Record {
+	entries, _ := os.ReadDir(string(folder))
+	var records []Record
+	for _, entry := range entries {
+		if record, err := folder.Read(entry.Name()); err == nil {
+			records = append(records, record)
+		}
+	}
+	sort.SliceStable(records, func(i, j int) bool { return records[i].Started.After(records[j].Started) })
+	return records
+}
+
+// prune deletes the oldest records that are too many. What runs stays.
+func (folder Folder) prune() {
+	kept := 0
+	for _, record := range folder.List() {
+		if kept++; kept > maxKept && record.State != Running {
+			_ = os.RemoveAll(filepath.Join(string(folder), record.Name))
+		}
+	}
+}
+
+// shown is the command as one line.
+func (record Record) shown() string { return strings.Join(record.Argv, " ") }

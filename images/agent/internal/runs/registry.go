@@ -1,0 +1,181 @@
+package runs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"devservers.io/agent/internal/environment"
+	"devservers.io/agent/internal/process"
+)
+
+// Registry starts runs and knows which of them go on.
+type Registry struct {
+	Folder Folder
+	Reaper *process.Reaper
+	// GPUs is how many the server has. With any, one run at a time has them unless it shares them.
+	GPUs int
+	Say  func(text string, err error)
+	Go   func(name string, run func())
+	Now  func() time.Time
+
+	mutex   sync.Mutex
+	running map[string]*run
+}
+
+type run struct {
+	record  Record
+	process *process.Process
+	ended   chan struct{}
+}
+
+// Recover marks what ran when the server stopped as lost. It is called once, before anything starts.
+func (registry *Registry) Recover() {
+	for _, record := range registry.Folder.List() {
+		if record.State != Running {
+			continue
+		}
+		record.State, record.Ended = Lost, registry.lastOutput(record)
+		if err := registry.Folder.write(record); err != nil {
+			registry.Say("the record of run "+record.Name+" can't be written", err)
+		}
+	}
+}
+
+// lastOutput is when a run printed something last, or its start.
+func (registry *Registry) lastOutput(record Record) time.Time {
+	info, err := os.Stat(registry.Folder.Output(record.Name))
+	if err != nil || info.ModTime().Before(record.Started) {
+		return record.Started
+	}
+	return info.ModTime().UTC()
+}
+
+// Start starts a run and returns its record; an empty name is replaced by one of the time.
+func (registry *Registry) Start(asked Record) (Record, error) {
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	record := Record{Name: asked.Name, Argv: asked.Argv, Dir: asked.Dir, Env: asked.Env, Share: asked.Share}
+	record.State, record.Started = Running, registry.Now().UTC().Truncate(time.Second)
+	if record.Name == "" {
+		record.Name = registry.Folder.FreeName(record.Started)
+	}
+	if err := registry.check(record); err != nil {
+		return record, err
+	}
+	registry.Folder.prune()
+	if err := registry.Folder.create(record); err != nil {
+		return record, err
+	}
+	started, err := registry.start(record)
+	if err != nil {
+		_ = os.RemoveAll(filepath.Join(string(registry.Folder), record.Name))
+		return record, err
+	}
+	if registry.running == nil {
+		registry.running = map[string]*run{}
+	}
+	entry := &run{record: record, process: started, ended: make(chan struct{})}
+	registry.running[record.Name] = entry
+	registry.Go("run "+record.Name, func() { registry.await(entry) })
+	return record, nil
+}
+
+func (registry *Registry) check(record Record) error {
+	if err := CheckName(record.Name); err != nil {
+		return err
+	}
+	if len(record.Argv) == 0 || record.Argv[0] == "" {
+		return errors.New("there is no command")
+	}
+	if info, err := os.Stat(record.Dir); err != nil || !info.IsDir() {
+		return fmt.Errorf("there is no folder %s", record.Dir)
+	}
+	if registry.GPUs == 0 || record.Share {
+		return nil
+	}
+	for name, entry := range registry.running {
+		if !entry.record.Share {
+			return fmt.Errorf("run %s has the server's GPUs; wait for its end, cancel it, or share them (--share)", name)
+		}
+	}
+	return nil
+}
+
+func (registry *Registry) start(record Record) (*process.Process, error) {
+	output, err := os.OpenFile(registry.Folder.Output(record.Name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	input, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer input.Close()
+	variables := os.Environ()
+	for _, variable := range append(record.Env, "DEVSERVERS_RUN="+record.Name) {
+		name, value, _ := strings.Cut(variable, "=")
+		variables = environment.With(variables, name, value)
+	}
+	started, err := registry.Reaper.Start(process.Spec{
+		Argv: record.Argv, Env: variables, Dir: record.Dir, Stdin: input, Stdout: output, Stderr: output,
+	})
+	if errors.Is(err, syscall.ENOENT) {
+		err = fmt.Errorf("there is no program %s in the server", record.Argv[0])
+	}
+	return started, err
+}
+
+func (registry *Registry) await(entry *run) {
+	defer close(entry.ended)
+	<-entry.process.Done()
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	delete(registry.running, entry.record.Name)
+	record := entry.record
+	record.State, record.Ended = Ended, registry.Now().UTC().Truncate(time.Second)
+	record.ExitCode = exitCode(entry.process.Status())
+	if err := registry.Folder.write(record); err != nil {
+		registry.Say("the end of run "+record.Name+" can't be recorded", err)
+	}
+}
+
+func exitCode(status syscall.WaitStatus) int {
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
+}
+
+// Cancel asks a run to end as Ctrl-C does, or ends it and what it started at once.
+func (registry *Registry) Cancel(name string, kill bool) error {
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	entry := registry.running[name]
+	if entry == nil {
+		record, err := registry.Folder.Read(name)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("run %s is %s", name, record.State)
+	}
+	entry.record.Canceled = true
+	signal := syscall.SIGINT
+	if kill {
+		signal = syscall.SIGKILL
+	}
+	return entry.process.SignalGroup(signal)
+}
+
+// Running is how many runs go on.
+func (registry *Registry) Running() int {
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	return len(registry.running)
+}
