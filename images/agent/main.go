@@ -16,6 +16,7 @@ import (
 	"devservers.io/agent/internal/message"
 	"devservers.io/agent/internal/paths"
 	"devservers.io/agent/internal/run"
+	"devservers.io/agent/internal/runs"
 	"devservers.io/agent/internal/sshd"
 	"devservers.io/agent/internal/wish"
 )
@@ -34,6 +35,9 @@ func main() {
 	case "devserver-inspect":
 		os.Exit(inspect.Main(arguments))
 	case "devserver":
+		if len(arguments) > 0 && runs.Commands[arguments[0]] {
+			os.Exit(runs.Main(arguments))
+		}
 		os.Exit(wish.Main(arguments))
 	}
 	os.Exit(command(arguments))

@@ -13,11 +13,13 @@ import (
 	"devservers.io/agent/internal/paths"
 	"devservers.io/agent/internal/process"
 	"devservers.io/agent/internal/protocol"
+	"devservers.io/agent/internal/runs"
 	"devservers.io/agent/internal/setup"
 )
 
 // startLifecycle starts what measures the server, warns in it and answers the operator.
 func startLifecycle(host agent.Host) (agent.Service, error) {
+	gpus, _ := strconv.Atoi(os.Getenv("DEVSERVERS_GPUS"))
 	service := lifecycle.New(lifecycle.Options{
 		PodUID:   os.Getenv("DEVSERVERS_POD_UID"),
 		Home:     paths.Home,
@@ -30,6 +32,9 @@ func startLifecycle(host agent.Host) (agent.Service, error) {
 		Address:  ":" + strconv.Itoa(paths.AgentPort),
 		Run: func(ctx context.Context, program setup.Program) (int, error) {
 			return host.Processes.Run(ctx, process.Spec{Argv: program.Argv, Env: program.Env, Dir: program.Dir}, program.Output)
+		},
+		Runs: &runs.Registry{
+			Folder: runs.Of(paths.Home), Reaper: host.Processes, GPUs: gpus, Say: host.Say, Go: host.Go, Now: time.Now,
 		},
 		Lines:   func() []string { return host.Output.Last(output.MaxLines, output.MaxBytes) },
 		Command: func() *protocol.Command { return ended(host.Command) },

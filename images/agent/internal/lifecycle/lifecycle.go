@@ -15,6 +15,8 @@ import (
 	"devservers.io/agent/internal/cgroup"
 	"devservers.io/agent/internal/disk"
 	"devservers.io/agent/internal/exchange"
+	"devservers.io/agent/internal/local"
+	"devservers.io/agent/internal/paths"
 	"devservers.io/agent/internal/protocol"
 	"devservers.io/agent/internal/setup"
 	"devservers.io/agent/internal/warn"
@@ -115,8 +117,12 @@ func (service *Service) Start(ctx context.Context) {
 		Handle:      service.Handle, Metrics: service.metrics,
 	}).Serve)
 	service.listen(ctx, "the command devserver", func() (net.Listener, error) {
-		return wish.Listen(filepath.Join(service.options.RunPath, filepath.Base(wish.Socket)))
+		return local.Listen(filepath.Join(service.options.RunPath, filepath.Base(paths.AgentSocket)))
 	}, service.wishes.Serve)
+	service.options.Runs.Recover()
+	service.listen(ctx, "the command devserver run", func() (net.Listener, error) {
+		return local.Listen(filepath.Join(service.options.RunPath, filepath.Base(paths.RunsSocket)))
+	}, service.options.Runs.Serve)
 }
 
 // listen serves on a listener, and opens another one when it fails.
@@ -150,7 +156,7 @@ func (service *Service) sample() {
 
 // mark notes the hold and the runs in force as activity.
 func (service *Service) mark() {
-	if service.wishes.Runs() > 0 {
+	if service.wishes.Runs()+service.options.Runs.Running() > 0 {
 		service.meter.Mark(protocol.Run)
 	}
 	if hold := service.hold(); hold != nil {
@@ -186,6 +192,7 @@ func (service *Service) warn() {
 
 // Stopping shows in every terminal that the server stops now, and why.
 func (service *Service) Stopping() {
+	service.options.Runs.Stopping()
 	service.warn()
 	service.announcer.Stopping()
 }

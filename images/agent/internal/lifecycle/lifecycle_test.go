@@ -17,7 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"devservers.io/agent/internal/process"
 	"devservers.io/agent/internal/protocol"
+	"devservers.io/agent/internal/runs"
 	"devservers.io/agent/internal/setup"
 )
 
@@ -51,6 +53,7 @@ func newService(t *testing.T) *Service {
 		PodUID: "pod", Home: root + "/home/dev", Volumes: []string{root + "/home/dev"}, Interval: 100 * time.Millisecond,
 		Root: root, RunPath: root + "/run", KeyFile: root + "/agent.pub", SetupDir: root + "/setup", Address: listener.Addr().String(),
 		Run:     func(_ context.Context, program setup.Program) (int, error) { return 7, nil },
+		Runs:    &runs.Registry{Folder: runs.Of(root + "/home/dev"), Reaper: process.NewReaper(), Now: time.Now},
 		Lines:   func() []string { return []string{"last line"} },
 		Command: func() *protocol.Command { return &protocol.Command{ExitCode: &code, At: 5} },
 		Say:     func(text string, err error) { t.Log(text, err) },

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"devservers.io/agent/internal/protocol"
+	"devservers.io/agent/internal/runs"
 	"devservers.io/agent/internal/setup"
 )
 
@@ -27,6 +28,8 @@ type Options struct {
 
 	// Run runs a program to its end or the context's, and returns its exit code.
 	Run func(ctx context.Context, program setup.Program) (int, error)
+	// Runs are the person's named commands.
+	Runs *runs.Registry
 	// Lines are the last lines of output; Command is what became of the person's command, nil while it runs.
 	Lines   func() []string
 	Command func() *protocol.Command

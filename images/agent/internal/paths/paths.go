@@ -35,6 +35,10 @@ const (
 	Motd         = Run + "/motd"
 	CommandState = Run + "/command.json"
 
+	// AgentSocket and RunsSocket are where the command `devserver` reaches the agent.
+	AgentSocket = Run + "/agent.sock"
+	RunsSocket  = Run + "/runs.sock"
+
 	// TerminationLog is what Kubernetes keeps of the container's end, at most 4 KiB.
 	TerminationLog = "/dev/termination-log"
 )

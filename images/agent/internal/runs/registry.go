@@ -24,8 +24,9 @@ type Registry struct {
 	Go   func(name string, run func())
 	Now  func() time.Time
 
-	mutex   sync.Mutex
-	running map[string]*run
+	mutex    sync.Mutex
+	running  map[string]*run
+	stopping bool
 }
 
 type run struct {
@@ -87,6 +88,9 @@ func (registry *Registry) Start(asked Record) (Record, error) {
 }
 
 func (registry *Registry) check(record Record) error {
+	if registry.stopping {
+		return errors.New("the server stops now")
+	}
 	if err := CheckName(record.Name); err != nil {
 		return err
 	}
@@ -140,6 +144,9 @@ func (registry *Registry) await(entry *run) {
 	delete(registry.running, entry.record.Name)
 	record := entry.record
 	record.State, record.Ended = Ended, registry.Now().UTC().Truncate(time.Second)
+	if registry.stopping {
+		record.State = Lost
+	}
 	record.ExitCode = exitCode(entry.process.Status())
 	if err := registry.Folder.write(record); err != nil {
 		registry.Say("the end of run "+record.Name+" can't be recorded", err)
@@ -171,6 +178,13 @@ func (registry *Registry) Cancel(name string, kill bool) error {
 		signal = syscall.SIGKILL
 	}
 	return entry.process.SignalGroup(signal)
+}
+
+// Stopping is called when the server stops: what ends from now on ends with it and starts no more.
+func (registry *Registry) Stopping() {
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	registry.stopping = true
 }
 
 // Running is how many runs go on.

@@ -1,14 +1,16 @@
 package wish
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"time"
+
+	"devservers.io/agent/internal/local"
+	"devservers.io/agent/internal/paths"
+	"devservers.io/agent/internal/runs"
 )
 
 // Exit codes of the command.
@@ -30,7 +32,7 @@ const (
                                         run COMMAND and hold the server until it ends, for at most TIME;
                                         a download that nobody watches needs it: devserver hold -- wget URL
   devserver release [--wait]            ask to end the hold
-  devserver help                        print this
+` + runs.Usage + `  devserver help                        print this
 
 TIME is days, hours, minutes and seconds like 2h30m or 1d. The operator answers within a minute; --wait waits for it.
 `
@@ -48,7 +50,7 @@ type client struct {
 
 // Main is the command `devserver`; args are without its name.
 func Main(args []string) int {
-	return client{Socket, os.Stdout, os.Stderr, waitTime, 500 * time.Millisecond}.main(args)
+	return client{paths.AgentSocket, os.Stdout, os.Stderr, waitTime, 500 * time.Millisecond}.main(args)
 }
 
 func (client client) main(args []string) int {
@@ -82,30 +84,15 @@ func (client client) fail(code int, err error) int {
 
 // call sends one request and returns its response, and the connection if it is to stay open.
 func (client client) call(request Request, keep bool) (Response, net.Conn, error) {
-	unreachable := errors.New("the server's agent can't be reached at " + client.socket)
-	conn, err := net.DialTimeout("unix", client.socket, requestTimeout)
-	if err != nil {
-		return Response{}, nil, unreachable
-	}
-	_ = conn.SetDeadline(time.Now().Add(requestTimeout))
-	text, _ := json.Marshal(request)
 	var response Response
-	_, err = conn.Write(append(text, '\n'))
-	if err == nil {
-		var line []byte
-		if line, err = bufio.NewReader(conn).ReadBytes('\n'); err == nil {
-			err = json.Unmarshal(line, &response)
-		}
-	}
+	conn, err := local.Call(client.socket, request, &response)
 	if err != nil {
-		conn.Close()
-		return Response{}, nil, unreachable
+		return response, nil, err
 	}
 	if response.Error != "" || !keep {
 		conn.Close()
 		return response, nil, nil
 	}
-	_ = conn.SetDeadline(time.Time{})
 	return response, conn, nil
 }
 

@@ -1,31 +1,21 @@
 package wish
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"devservers.io/agent/internal/duration"
+	"devservers.io/agent/internal/local"
 	"devservers.io/agent/internal/protocol"
 )
 
-// Socket is where the command reaches the agent.
-const Socket = "/run/devservers/agent.sock"
-
-const (
-	requestTimeout = 5 * time.Second
-	maxRequest     = 4 * 1024
-	maxClients     = 64
-	defaultReason  = "asked in the server" // the operator grants no hold without a reason
-)
+const defaultReason = "asked in the server" // the operator grants no hold without a reason
 
 // Request is one line of JSON from the command.
 type Request struct {
@@ -70,7 +60,6 @@ type Service struct {
 	Clock  func() time.Duration
 	Status func() Status
 
-	clients atomic.Int32
 	mutex   sync.Mutex
 	runs    map[net.Conn]time.Duration // until when each counts
 	held    string                     // the reason of the hold that the runs asked for; "" for none
@@ -83,74 +72,30 @@ type Service struct {
 
 // Serve answers until the listener is closed.
 func (service *Service) Serve(listener net.Listener) error {
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return err
-			}
-			time.Sleep(time.Second) // too many open files
-			continue
-		}
-		if service.clients.Add(1) > maxClients {
-			service.clients.Add(-1)
-			conn.Close()
-			continue
-		}
-		go func() {
-			defer service.clients.Add(-1)
-			defer conn.Close()
-			service.answer(conn)
-		}()
-	}
+	return local.Serve(listener, service.answer)
 }
 
-// Listen opens the socket, for this account only.
-func Listen(path string) (net.Listener, error) {
-	_ = os.Remove(path)
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		listener.Close()
-		return nil, err
-	}
-	return listener, nil
-}
-
-func (service *Service) answer(conn net.Conn) {
-	_ = conn.SetDeadline(time.Now().Add(requestTimeout))
+func (service *Service) answer(conn net.Conn, line []byte) {
 	var request Request
-	line, err := bufio.NewReader(io.LimitReader(conn, maxRequest)).ReadBytes('\n')
-	if err != nil || json.Unmarshal(line, &request) != nil {
-		reply(conn, Response{Error: "the request is not one line of JSON"})
+	if json.Unmarshal(line, &request) != nil {
+		local.Reply(conn, Response{Error: "the request is not one line of JSON"})
 		return
 	}
 	if request.Command != "run" {
-		reply(conn, service.respond(request))
+		local.Reply(conn, service.respond(request))
 		return
 	}
 	response, started := service.begin(conn, request)
 	if !started {
-		reply(conn, response)
+		local.Reply(conn, response)
 		return
 	}
 	defer service.end(conn)
-	if !reply(conn, response) {
+	if !local.Reply(conn, response) {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
 	_, _ = io.Copy(io.Discard, conn) // until the client closes it or ends
-}
-
-func reply(conn net.Conn, response Response) bool {
-	text, err := json.Marshal(response)
-	if err != nil {
-		return false
-	}
-	_, err = conn.Write(append(text, '\n'))
-	return err == nil
 }
 
 func (service *Service) respond(request Request) Response {

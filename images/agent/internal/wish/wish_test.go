@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"devservers.io/agent/internal/local"
 	"devservers.io/agent/internal/protocol"
 	"devservers.io/agent/internal/warn"
 )
@@ -83,7 +84,7 @@ func newWorld(t *testing.T) *world {
 	}
 	socket := filepath.Join(t.TempDir(), "agent.sock")
 	os.WriteFile(socket, nil, 0o600) // of a container that ended
-	listener, err := Listen(socket)
+	listener, err := local.Listen(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +231,7 @@ func TestCommandRefusesBadInput(t *testing.T) {
 
 func TestServiceOfAHostileClient(t *testing.T) {
 	world := newWorld(t)
-	for _, text := range []string{"\n", "[]\n", "{\n", `{"command":"reboot"}` + "\n", strings.Repeat("x", 2*maxRequest), `{"command":"answer","id":"` + strings.Repeat("a", 3000) + `"}` + "\n"} {
+	for _, text := range []string{"\n", "[]\n", "{\n", `{"command":"reboot"}` + "\n", strings.Repeat("x", 2*local.MaxRequest), `{"command":"answer","id":"` + strings.Repeat("a", 3000) + `"}` + "\n"} {
 		conn, err := net.Dial("unix", world.client.socket)
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,48 @@
+package runs
+
+import (
+	"encoding/json"
+	"net"
+
+	"devservers.io/agent/internal/local"
+)
+
+// Request is one line of JSON from the command.
+type Request struct {
+	Command string `json:"command"` // start or cancel
+	Run     Record `json:"run"`     // of start; of cancel the name alone
+	Kill    bool   `json:"kill,omitempty"`
+}
+
+// Response is one line of JSON to the command.
+type Response struct {
+	Error string `json:"error,omitempty"`
+	Name  string `json:"name,omitempty"`
+}
+
+// Serve answers until the listener is closed.
+func (registry *Registry) Serve(listener net.Listener) error {
+	return local.Serve(listener, func(conn net.Conn, line []byte) { local.Reply(conn, registry.respond(line)) })
+}
+
+func (registry *Registry) respond(line []byte) Response {
+	var request Request
+	if json.Unmarshal(line, &request) != nil {
+		return Response{Error: "the request is not one line of JSON, or more than it may be"}
+	}
+	switch request.Command {
+	case "start":
+		record, err := registry.Start(request.Run)
+		if err != nil {
+			return Response{Error: err.Error()}
+		}
+		return Response{Name: record.Name}
+	case "cancel":
+		if err := registry.Cancel(request.Run.Name, request.Kill); err != nil {
+			return Response{Error: err.Error()}
+		}
+		return Response{Name: request.Run.Name}
+	default:
+		return Response{Error: "there is no such request; this agent is older than the command"}
+	}
+}
