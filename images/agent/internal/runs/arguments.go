@@ -9,6 +9,7 @@ import (
 
 type options struct {
 	run    Record
+	mirror string
 	detach bool
 	kill   bool
 	json   bool
@@ -21,7 +22,7 @@ var arguments = map[string]struct {
 	values, flags string
 	name          bool
 }{
-	"run":    {values: "--name --dir --env", flags: "--share --detach --end"},
+	"run":    {values: "--name --dir --env --mirror", flags: "--share --detach --end"},
 	"runs":   {values: "-o"},
 	"attach": {values: "--from", flags: "--end", name: true},
 	"logs":   {values: "--from", name: true},
@@ -56,6 +57,9 @@ func parse(command string, args []string) (options, error) {
 		default:
 			return parsed, fmt.Errorf("`devserver %s` takes no further argument: %q", command, args[at])
 		}
+	}
+	if parsed.mirror != "" && (parsed.run.Name == "" || parsed.run.Dir != "") {
+		return parsed, errors.New("--mirror needs --name, and makes the folder itself: leave --dir out")
 	}
 	if command == "run" && len(parsed.run.Argv) == 0 {
 		return parsed, errors.New("there is no command; write it after --")
@@ -93,6 +97,8 @@ func (parsed *options) value(name, value string) error {
 	case "--name":
 		parsed.run.Name = value
 		return CheckName(value)
+	case "--mirror":
+		parsed.mirror = value
 	case "--dir":
 		parsed.run.Dir = value
 	case "--env":

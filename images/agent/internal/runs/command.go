@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -29,6 +30,7 @@ const (
 // Usage is what `devserver help` prints of this package's commands.
 const Usage = `  devserver run [--name RUN] [--dir FOLDER] [--env NAME=VALUE] [--share] [--detach] -- COMMAND [ARG...]
                                         run COMMAND; it goes on when this terminal is closed, and keeps the server awake
+                                        (--mirror FOLDER: in ~/runs/RUN, with the files of FOLDER that standard input lists)
   devserver runs [-o json]              the runs of this home
   devserver attach RUN [--from BYTE]    follow a run's output to its end; Ctrl-C ends the run, a second one at once
   devserver logs RUN [--from BYTE]      what a run has printed so far
@@ -38,7 +40,9 @@ const Usage = `  devserver run [--name RUN] [--dir FOLDER] [--env NAME=VALUE] [-
 // client is the command with what it reaches, so that tests can replace it.
 type client struct {
 	socket string
+	home   string
 	folder Folder
+	in     io.Reader
 	out    io.Writer
 	err    io.Writer
 }
@@ -48,7 +52,7 @@ var Commands = map[string]bool{"run": true, "runs": true, "attach": true, "logs"
 
 // Main is the command `devserver` for runs; args begin with one of Commands.
 func Main(args []string) int {
-	return client{paths.RunsSocket, Of(paths.Home), os.Stdout, os.Stderr}.main(args)
+	return client{paths.RunsSocket, paths.Home, Of(paths.Home), os.Stdin, os.Stdout, os.Stderr}.main(args)
 }
 
 func (client client) main(args []string) int {
@@ -89,6 +93,12 @@ func (client client) ask(request Request) (Response, int) {
 }
 
 func (client client) run(options options) int {
+	if options.mirror != "" {
+		options.run.Dir = filepath.Join(client.home, "runs", options.run.Name)
+		if err := Snapshot(options.mirror, options.run.Dir, client.in); err != nil {
+			return client.fail(exitRefused, err)
+		}
+	}
 	if options.run.Dir == "" {
 		folder, err := os.Getwd()
 		if err != nil {

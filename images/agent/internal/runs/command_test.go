@@ -14,6 +14,7 @@ import (
 func served(t *testing.T) (func(args ...string) (int, string, string), *Registry) {
 	t.Helper()
 	registry := registryIn(t)
+	home := t.TempDir()
 	socket := filepath.Join(t.TempDir(), "runs.sock")
 	listener, err := local.Listen(socket)
 	if err != nil {
@@ -24,7 +25,7 @@ func served(t *testing.T) (func(args ...string) (int, string, string), *Registry
 	return func(args ...string) (int, string, string) {
 		t.Helper()
 		var out, err bytes.Buffer
-		code := client{socket, registry.Folder, &out, &err}.main(args)
+		code := client{socket, home, registry.Folder, strings.NewReader("job.sh\x00"), &out, &err}.main(args)
 		return code, out.String(), err.String()
 	}, registry
 }
@@ -41,6 +42,20 @@ func TestRunPrintsTheOutputAndEndsWithTheExitCode(t *testing.T) {
 	code, _, err = devserver("attach", "try", "--end")
 	var end struct{ Ended Record }
 	if json.Unmarshal([]byte(err), &end) != nil || code != 3 || end.Ended.ExitCode != 3 || end.Ended.Name != "try" {
+		t.Errorf("%d %q", code, err)
+	}
+}
+
+func TestRunOfAMirrorHasItsOwnFolder(t *testing.T) {
+	devserver, _ := served(t)
+	mirror := t.TempDir()
+	put(t, mirror+"/job.sh", "pwd; cat job.sh > copy; exit 4")
+	code, out, err := devserver("run", "--name", "job-1", "--mirror", mirror, "--", "sh", "job.sh")
+	folder := strings.TrimSpace(out)
+	if code != 4 || filepath.Base(folder) != "job-1" || text(folder+"/copy") != "pwd; cat job.sh > copy; exit 4" {
+		t.Errorf("%d %q %q", code, out, err)
+	}
+	if code, _, err := devserver("run", "--name", "job-1", "--mirror", mirror, "--", "true"); code != exitRefused || !strings.Contains(err, "give the run another name") {
 		t.Errorf("%d %q", code, err)
 	}
 }
@@ -91,6 +106,8 @@ func TestCommandRefusesWhatIsWrong(t *testing.T) {
 		{"run --env NAME -- true", exitUsage, `"NAME" is no variable; write NAME=VALUE`},
 		{"run --env =x -- true", exitUsage, `"=x" is no variable`},
 		{"run --bogus -- true", exitUsage, "`devserver run` has no option --bogus"},
+		{"run --mirror /x -- true", exitUsage, "--mirror needs --name"},
+		{"run --mirror /x --name a --dir / -- true", exitUsage, "leave --dir out"},
 		{"run --share=yes -- true", exitUsage, "`devserver run` has no option --share=yes"},
 		{"run train.py", exitUsage, "`devserver run` takes no further argument"},
 		{"run --dir", exitUsage, "--dir needs a value"},
@@ -110,7 +127,7 @@ func TestCommandRefusesWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: %d %q %q", wrong.args, code, out, err)
 		}
 	}
-	code, _, err := client{filepath.Join(t.TempDir(), "none"), Of(t.TempDir()), &bytes.Buffer{}, &bytes.Buffer{}}.main([]string{"cancel", "x"}), "", ""
+	code, _, err := client{filepath.Join(t.TempDir(), "none"), "", Of(t.TempDir()), nil, &bytes.Buffer{}, &bytes.Buffer{}}.main([]string{"cancel", "x"}), "", ""
 	if code != exitNoAnswer {
 		t.Errorf("%d %q", code, err)
 	}
