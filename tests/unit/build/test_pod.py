@@ -249,6 +249,12 @@ def test_environment_names_the_mounts_of_claims_to_the_agent(
     assert values.get("DEVSERVERS_VOLUMES") == measured
 
 
+@pytest.mark.parametrize(("limits", "gpus"), [({"nvidia.com/gpu": "2"}, "2"), ({"cpu": "2"}, None)])
+def test_environment_says_how_many_gpus_the_flavor_has(limits: dict[str, str], gpus: str | None) -> None:
+    environment = main_container(flavor=flavor(resources={"requests": {}, "limits": limits}))["env"]
+    assert {entry["name"]: entry.get("value") for entry in environment}.get("DEVSERVERS_GPUS") == gpus
+
+
 def test_init_container_requests_no_more_than_the_server_and_no_gpu() -> None:
     resources = {"requests": {"cpu": "4", "nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}}
     pod = template(flavor=flavor(resources=resources))["spec"]

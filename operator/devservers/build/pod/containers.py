@@ -20,7 +20,7 @@ from devservers.build.storage import Storage
 from devservers.build.user_secrets import mounts as secret_mounts
 from devservers.build.user_secrets import variables as secret_variables
 from devservers.build.user_setup import mount as setup_mount
-from devservers_core.names import AGENT_PORT, AGENT_PORT_NAME, HOME_PATH, LOGIN, MAIN_CONTAINER, SSH_POD_PORT
+from devservers_core.names import AGENT_PORT, AGENT_PORT_NAME, GPU, HOME_PATH, LOGIN, MAIN_CONTAINER, SSH_POD_PORT
 from devservers_core.quantity import canonical
 from devservers_core.types import Json
 
@@ -37,6 +37,8 @@ PROFILE_PATH = "/etc/profile.d/00-devservers.sh"
 POD_UID_VARIABLE = "DEVSERVERS_POD_UID"
 VOLUMES_VARIABLE = "DEVSERVERS_VOLUMES"
 """Mount paths whose use the agent measures, one a line; absent where the home is all there is."""
+GPUS_VARIABLE = "DEVSERVERS_GPUS"
+"""How many GPUs the server has; absent where it has none. The agent lets one run at a time have them."""
 START_SECONDS = 60
 """How long sshd may take to answer, in seconds, before the container is started again."""
 
@@ -80,7 +82,7 @@ def main_container(
             *map(_literal, (*spec.command, *spec.args)),
         ],
         "workingDir": HOME_PATH,
-        "env": _environment(server, user, stored, secret_variables(secrets)),
+        "env": _environment(server, flavor, user, stored, secret_variables(secrets)),
         "ports": [{"name": AGENT_PORT_NAME, "containerPort": AGENT_PORT, "protocol": "TCP"}],
         # Where the agent is killed itself, the end of the log is all that says what ran.
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -135,9 +137,13 @@ def _measured(stored: Storage) -> dict[str, str]:
     return {VOLUMES_VARIABLE: "\n".join(sorted(paths))} if len(paths) > 1 else {}
 
 
-def _environment(server: DevServer, user: DevServerUser, stored: Storage, secrets: list[Json]) -> list[Json]:
+def _environment(
+    server: DevServer, flavor: DevServerFlavor, user: DevServerUser, stored: Storage, secrets: list[Json]
+) -> list[Json]:
+    gpus = flavor.spec.resources.limits.get(GPU)
     fixed = {
         **_measured(stored),
+        **({GPUS_VARIABLE: canonical(gpus)} if gpus else {}),
         "DEVSERVERS_NAME": server.name,
         "DEVSERVERS_USER": user.name,
         "HOME": HOME_PATH,
