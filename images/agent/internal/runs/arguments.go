@@ -13,7 +13,9 @@ type options struct {
 	detach bool
 	kill   bool
 	json   bool
-	end    bool // print how the run ended, as JSON
+	stream bool // frames for devctl, and its words on standard input
+	ranks  bool // the rank before each line
+	rank   int  // of this rank alone; -1 for all
 	from   int64
 }
 
@@ -22,16 +24,16 @@ var arguments = map[string]struct {
 	values, flags string
 	name          bool
 }{
-	"run":    {values: "--name --dir --env --mirror", flags: "--share --detach --end"},
+	"run":    {values: "--name --dir --env --torchrun --mirror", flags: "--share --detach --stream"},
 	"runs":   {values: "-o"},
-	"attach": {values: "--from", flags: "--end", name: true},
-	"logs":   {values: "--from", name: true},
+	"attach": {values: "--from", flags: "--stream", name: true},
+	"logs":   {values: "--from --rank", flags: "--ranks", name: true},
 	"cancel": {flags: "--kill", name: true},
 }
 
 func parse(command string, args []string) (options, error) {
 	takes := arguments[command]
-	var parsed options
+	parsed := options{rank: -1}
 	for at := 0; at < len(args); at++ {
 		name, value, joined := strings.Cut(args[at], "=")
 		switch {
@@ -58,8 +60,8 @@ func parse(command string, args []string) (options, error) {
 			return parsed, fmt.Errorf("`devserver %s` takes no further argument: %q", command, args[at])
 		}
 	}
-	if parsed.mirror != "" && (parsed.run.Name == "" || parsed.run.Dir != "") {
-		return parsed, errors.New("--mirror needs --name, and makes the folder itself: leave --dir out")
+	if parsed.mirror != "" && (!parsed.stream || parsed.run.Dir != "" || CheckName(parsed.mirror) != nil) {
+		return parsed, errors.New("--mirror is for devctl: a name, with --stream and without --dir")
 	}
 	if command == "run" && len(parsed.run.Argv) == 0 {
 		return parsed, errors.New("there is no command; write it after --")
@@ -87,8 +89,10 @@ func (parsed *options) flag(name string) {
 		parsed.detach = true
 	case "--kill":
 		parsed.kill = true
-	case "--end":
-		parsed.end = true
+	case "--stream":
+		parsed.stream = true
+	case "--ranks":
+		parsed.ranks = true
 	}
 }
 
@@ -99,6 +103,16 @@ func (parsed *options) value(name, value string) error {
 		return CheckName(value)
 	case "--mirror":
 		parsed.mirror = value
+	case "--torchrun":
+		parsed.run.Torchrun = value
+		_, err := processes(value, 0)
+		return err
+	case "--rank":
+		rank, err := strconv.Atoi(value)
+		if err != nil || rank < 0 {
+			return fmt.Errorf("%q is no rank", value)
+		}
+		parsed.rank = rank
 	case "--dir":
 		parsed.run.Dir = value
 	case "--env":

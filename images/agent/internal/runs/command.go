@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -30,10 +29,10 @@ const (
 // Usage is what `devserver help` prints of this package's commands.
 const Usage = `  devserver run [--name RUN] [--dir FOLDER] [--env NAME=VALUE] [--share] [--detach] -- COMMAND [ARG...]
                                         run COMMAND; it goes on when this terminal is closed, and keeps the server awake
-                                        (--mirror FOLDER: in ~/runs/RUN, with the files of FOLDER that standard input lists)
+                                        (--torchrun N: COMMAND is a script that torchrun starts N times; auto: once a GPU)
   devserver runs [-o json]              the runs of this home
   devserver attach RUN [--from BYTE]    follow a run's output to its end; Ctrl-C ends the run, a second one at once
-  devserver logs RUN [--from BYTE]      what a run has printed so far
+  devserver logs RUN [--rank N]         what a run has printed so far, or one of its ranks
   devserver cancel RUN [--kill]         ask a run to end as Ctrl-C does, or end it at once
 `
 
@@ -66,9 +65,12 @@ func (client client) main(args []string) int {
 	case "runs":
 		return client.list(options.json)
 	case "attach":
-		return client.attach(options.run.Name, options.from, options.end)
+		if options.stream {
+			return client.stream().follow(options.run.Name, options.from)
+		}
+		return client.attach(options.run.Name, options.from)
 	case "logs":
-		return client.logs(options.run.Name, options.from)
+		return client.logs(options)
 	default:
 		return client.cancel(options.run.Name, options.kill)
 	}
@@ -93,11 +95,8 @@ func (client client) ask(request Request) (Response, int) {
 }
 
 func (client client) run(options options) int {
-	if options.mirror != "" {
-		options.run.Dir = filepath.Join(client.home, "runs", options.run.Name)
-		if err := Snapshot(options.mirror, options.run.Dir, client.in); err != nil {
-			return client.fail(exitRefused, err)
-		}
+	if options.stream {
+		return client.stream().run(options)
 	}
 	if options.run.Dir == "" {
 		folder, err := os.Getwd()
@@ -115,12 +114,12 @@ func (client client) run(options options) int {
 		return 0
 	}
 	fmt.Fprintf(client.err, "run %s\n", response.Name)
-	return client.attach(response.Name, 0, options.end)
+	return client.attach(response.Name, 0)
 }
 
 // attach follows a run and ends with its exit code. Ctrl-C ends the run, a second one at once; SIGTERM and SIGHUP end
 // the following alone.
-func (client client) attach(name string, from int64, end bool) int {
+func (client client) attach(name string, from int64) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	interrupts := make(chan os.Signal, 8)
@@ -146,25 +145,26 @@ func (client client) attach(name string, from int64, end bool) int {
 	if err != nil {
 		return client.fail(exitNoAnswer, err)
 	}
-	if end {
-		// For a program at the other end of a connection: without this line the connection was cut.
-		_ = json.NewEncoder(client.err).Encode(map[string]any{"ended": record})
-	}
 	if record.State == Lost {
 		return client.fail(exitNoAnswer, fmt.Errorf("run %s was lost: the server stopped while it ran", name))
 	}
 	return record.ExitCode
 }
 
-func (client client) logs(name string, from int64) int {
-	if _, err := client.folder.Read(name); err != nil {
+func (client client) logs(options options) int {
+	name := options.run.Name
+	record, err := client.folder.Read(name)
+	if err != nil {
 		return client.fail(exitRefused, err)
+	}
+	if last := max(record.Processes, 1) - 1; options.rank > last {
+		return client.fail(exitRefused, fmt.Errorf("run %s has no rank %d; the last is %d", name, options.rank, last))
 	}
 	file, err := os.Open(client.folder.Output(name))
 	if err == nil {
 		defer file.Close()
-		if _, err = file.Seek(from, io.SeekStart); err == nil {
-			_, err = io.Copy(client.out, file)
+		if _, err = file.Seek(options.from, io.SeekStart); err == nil {
+			_, err = io.Copy(ranked(client.out, record, options), file)
 		}
 	}
 	if err != nil {

@@ -25,7 +25,7 @@ func served(t *testing.T) (func(args ...string) (int, string, string), *Registry
 	return func(args ...string) (int, string, string) {
 		t.Helper()
 		var out, err bytes.Buffer
-		code := client{socket, home, registry.Folder, strings.NewReader("job.sh\x00"), &out, &err}.main(args)
+		code := client{socket, home, registry.Folder, strings.NewReader(""), &out, &err}.main(args)
 		return code, out.String(), err.String()
 	}, registry
 }
@@ -39,24 +39,8 @@ func TestRunPrintsTheOutputAndEndsWithTheExitCode(t *testing.T) {
 	if code, out, err := devserver("logs", "try", "--from", "2"); code != 0 || out != "llo\n" {
 		t.Errorf("%d %q %q", code, out, err)
 	}
-	code, _, err = devserver("attach", "try", "--end")
-	var end struct{ Ended Record }
-	if json.Unmarshal([]byte(err), &end) != nil || code != 3 || end.Ended.ExitCode != 3 || end.Ended.Name != "try" {
-		t.Errorf("%d %q", code, err)
-	}
-}
-
-func TestRunOfAMirrorHasItsOwnFolder(t *testing.T) {
-	devserver, _ := served(t)
-	mirror := t.TempDir()
-	put(t, mirror+"/job.sh", "pwd; cat job.sh > copy; exit 4")
-	code, out, err := devserver("run", "--name", "job-1", "--mirror", mirror, "--", "sh", "job.sh")
-	folder := strings.TrimSpace(out)
-	if code != 4 || filepath.Base(folder) != "job-1" || text(folder+"/copy") != "pwd; cat job.sh > copy; exit 4" {
+	if code, out, err = devserver("attach", "try", "--from=3"); code != 3 || out != "lo\n" || err != "" {
 		t.Errorf("%d %q %q", code, out, err)
-	}
-	if code, _, err := devserver("run", "--name", "job-1", "--mirror", mirror, "--", "true"); code != exitRefused || !strings.Contains(err, "give the run another name") {
-		t.Errorf("%d %q", code, err)
 	}
 }
 
@@ -106,8 +90,12 @@ func TestCommandRefusesWhatIsWrong(t *testing.T) {
 		{"run --env NAME -- true", exitUsage, `"NAME" is no variable; write NAME=VALUE`},
 		{"run --env =x -- true", exitUsage, `"=x" is no variable`},
 		{"run --bogus -- true", exitUsage, "`devserver run` has no option --bogus"},
-		{"run --mirror /x -- true", exitUsage, "--mirror needs --name"},
-		{"run --mirror /x --name a --dir / -- true", exitUsage, "leave --dir out"},
+		{"run --mirror x -- true", exitUsage, "--mirror is for devctl"},
+		{"run --stream --mirror ../x -- true", exitUsage, "--mirror is for devctl"},
+		{"run --stream --mirror x --dir / -- true", exitUsage, "without --dir"},
+		{"run --torchrun 0 -- train.py", exitUsage, `"0" is no number of processes; it is 1 to 128, or auto`},
+		{"run --torchrun many -- train.py", exitUsage, `"many" is no number of processes`},
+		{"logs none --rank -1", exitUsage, `"-1" is no rank`},
 		{"run --share=yes -- true", exitUsage, "`devserver run` has no option --share=yes"},
 		{"run train.py", exitUsage, "`devserver run` takes no further argument"},
 		{"run --dir", exitUsage, "--dir needs a value"},

@@ -36,14 +36,18 @@ var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,62}$`)
 
 // Record is a run as run.json in its folder has it.
 type Record struct {
-	Name    string    `json:"name"`
-	Argv    []string  `json:"argv"`
-	Dir     string    `json:"dir"`
-	Env     []string  `json:"env,omitempty"` // NAME=VALUE, added to the server's environment
-	Share   bool      `json:"share,omitempty"`
-	State   string    `json:"state"`
-	Started time.Time `json:"started"`
-	Ended   time.Time `json:"ended,omitzero"`
+	Name  string   `json:"name"`
+	Argv  []string `json:"argv"`
+	Dir   string   `json:"dir"`
+	Env   []string `json:"env,omitempty"` // NAME=VALUE, added to the server's environment
+	Share bool     `json:"share,omitempty"`
+	// Torchrun is how many processes torchrun starts, or "auto" for one a GPU; empty for a plain command.
+	Torchrun string `json:"torchrun,omitempty"`
+	// Processes is how many torchrun has started. With more than one each line of output begins with its rank.
+	Processes int       `json:"processes,omitempty"`
+	State     string    `json:"state"`
+	Started   time.Time `json:"started"`
+	Ended     time.Time `json:"ended,omitzero"`
 	// ExitCode is as a shell has it: 128 and more for signals. It counts where State is Ended.
 	ExitCode int `json:"exitCode"`
 	// Canceled is whether somebody asked for its end.
@@ -109,19 +113,36 @@ func (folder Folder) Read(name string) (Record, error) {
 	return record, nil
 }
 
+// check is the error with which a run of that name can't be created.
+func (folder Folder) check(name string) error {
+	if _, err := os.Lstat(filepath.Join(string(folder), name)); err == nil {
+		return fmt.Errorf("there is a run %s already; give this one another name", name)
+	}
+	err := os.MkdirAll(string(folder), 0o700)
+	if err == nil {
+		var probe *os.File
+		if probe, err = os.CreateTemp(string(folder), ".probe-*"); err == nil {
+			_, err = probe.WriteString("x")
+			probe.Close()
+			_ = os.Remove(probe.Name())
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the home can't be written (%v); look at `df -h ~` and `ls -ld ~ ~/.devservers` in the server", err)
+	}
+	return nil
+}
+
 // create makes the folder of a new run. It fails if a run has that name.
 func (folder Folder) create(record Record) error {
-	if err := os.MkdirAll(string(folder), 0o700); err != nil {
+	if err := folder.check(record.Name); err != nil {
 		return err
 	}
 	err := os.Mkdir(filepath.Join(string(folder), record.Name), 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("there is a run %s already; give this one another name", record.Name)
+	if err == nil {
+		err = folder.write(record)
 	}
-	if err != nil {
-		return err
-	}
-	return folder.write(record)
+	return err
 }
 
 // write replaces a record as a whole.
@@ -164,4 +185,10 @@ func (folder Folder) prune() {
 }
 
 // shown is the command as one line.
-func (record Record) shown() string { return strings.Join(record.Argv, " ") }
+func (record Record) shown() string {
+	text := strings.Join(record.Argv, " ")
+	if record.Torchrun != "" {
+		text = "torchrun " + text
+	}
+	return text
+}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -61,19 +63,18 @@ func (registry *Registry) lastOutput(record Record) time.Time {
 func (registry *Registry) Start(asked Record) (Record, error) {
 	registry.mutex.Lock()
 	defer registry.mutex.Unlock()
-	record := Record{Name: asked.Name, Argv: asked.Argv, Dir: asked.Dir, Env: asked.Env, Share: asked.Share}
-	record.State, record.Started = Running, registry.Now().UTC().Truncate(time.Second)
-	if record.Name == "" {
-		record.Name = registry.Folder.FreeName(record.Started)
+	record, launch, err := registry.plan(asked)
+	if err == nil {
+		err = checkDir(record.Dir)
 	}
-	if err := registry.check(record); err != nil {
+	if err != nil {
 		return record, err
 	}
 	registry.Folder.prune()
 	if err := registry.Folder.create(record); err != nil {
 		return record, err
 	}
-	started, err := registry.start(record)
+	started, err := registry.start(record, launch)
 	if err != nil {
 		_ = os.RemoveAll(filepath.Join(string(registry.Folder), record.Name))
 		return record, err
@@ -87,6 +88,61 @@ func (registry *Registry) Start(asked Record) (Record, error) {
 	return record, nil
 }
 
+// Check is the name of a run as Start would start it, but for its folder, which may come later.
+func (registry *Registry) Check(asked Record) (string, error) {
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	record, launch, err := registry.plan(asked)
+	if err == nil && launch.Argv[0] == filepath.Base(launch.Argv[0]) {
+		if _, missing := exec.LookPath(launch.Argv[0]); missing != nil {
+			err = noProgram(launch.Argv[0])
+		}
+	}
+	if err == nil {
+		err = registry.Folder.check(record.Name)
+	}
+	return record.Name, err
+}
+
+// launch is what is executed for a run.
+type launch struct {
+	Argv []string
+	Env  []string
+}
+
+// plan is the record of a run that may start now, and what is executed for it.
+func (registry *Registry) plan(asked Record) (Record, launch, error) {
+	record := Record{
+		Name: asked.Name, Argv: asked.Argv, Dir: asked.Dir, Env: asked.Env, Share: asked.Share, Torchrun: asked.Torchrun,
+	}
+	record.State, record.Started = Running, registry.Now().UTC().Truncate(time.Second)
+	if record.Name == "" {
+		record.Name = registry.Folder.FreeName(record.Started)
+	}
+	if err := registry.check(record); err != nil {
+		return record, launch{}, err
+	}
+	if record.Torchrun == "" {
+		return record, launch{Argv: record.Argv}, nil
+	}
+	processes, err := processes(record.Torchrun, registry.GPUs)
+	if err != nil {
+		return record, launch{}, err
+	}
+	record.Processes = processes
+	launched, err := torchrun(processes, record.Argv)
+	return record, launched, err
+}
+
+func checkDir(path string) error {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return fmt.Errorf("there is no folder %s", path)
+	}
+	return nil
+}
+
+func noProgram(name string) error { return fmt.Errorf("there is no program %s in the server", name) }
+
 func (registry *Registry) check(record Record) error {
 	if registry.stopping {
 		return errors.New("the server stops now")
@@ -96,9 +152,6 @@ func (registry *Registry) check(record Record) error {
 	}
 	if len(record.Argv) == 0 || record.Argv[0] == "" {
 		return errors.New("there is no command")
-	}
-	if info, err := os.Stat(record.Dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("there is no folder %s", record.Dir)
 	}
 	if registry.GPUs == 0 || record.Share {
 		return nil
@@ -111,7 +164,7 @@ func (registry *Registry) check(record Record) error {
 	return nil
 }
 
-func (registry *Registry) start(record Record) (*process.Process, error) {
+func (registry *Registry) start(record Record, launched launch) (*process.Process, error) {
 	output, err := os.OpenFile(registry.Folder.Output(record.Name), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -123,15 +176,19 @@ func (registry *Registry) start(record Record) (*process.Process, error) {
 	}
 	defer input.Close()
 	variables := os.Environ()
-	for _, variable := range append(record.Env, "DEVSERVERS_RUN="+record.Name) {
+	if environment.Value(variables, "PYTHONUNBUFFERED") == "" {
+		// Python would keep lines back that go into a file.
+		variables = environment.With(variables, "PYTHONUNBUFFERED", "1")
+	}
+	for _, variable := range slices.Concat(launched.Env, record.Env, []string{"DEVSERVERS_RUN=" + record.Name}) {
 		name, value, _ := strings.Cut(variable, "=")
 		variables = environment.With(variables, name, value)
 	}
 	started, err := registry.Reaper.Start(process.Spec{
-		Argv: record.Argv, Env: variables, Dir: record.Dir, Stdin: input, Stdout: output, Stderr: output,
+		Argv: launched.Argv, Env: variables, Dir: record.Dir, Stdin: input, Stdout: output, Stderr: output,
 	})
 	if errors.Is(err, syscall.ENOENT) {
-		err = fmt.Errorf("there is no program %s in the server", record.Argv[0])
+		err = noProgram(launched.Argv[0])
 	}
 	return started, err
 }

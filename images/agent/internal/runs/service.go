@@ -9,8 +9,8 @@ import (
 
 // Request is one line of JSON from the command.
 type Request struct {
-	Command string `json:"command"` // start or cancel
-	Run     Record `json:"run"`     // of start; of cancel the name alone
+	Command string `json:"command"` // start, check or cancel
+	Run     Record `json:"run"`     // of start and check; of cancel the name alone
 	Kill    bool   `json:"kill,omitempty"`
 }
 
@@ -37,6 +37,12 @@ func (registry *Registry) respond(line []byte) Response {
 			return Response{Error: err.Error()}
 		}
 		return Response{Name: record.Name}
+	case "check":
+		name, err := registry.Check(request.Run)
+		if err != nil {
+			return Response{Error: err.Error()}
+		}
+		return Response{Name: name}
 	case "cancel":
 		if err := registry.Cancel(request.Run.Name, request.Kill); err != nil {
 			return Response{Error: err.Error()}
