@@ -1,11 +1,12 @@
-"""The references to secrets in a user's set-up, as lines of text.
+"""References to secrets: which one is in force, and those of a user's set-up as lines of text.
 
 A line is `env VARIABLE NAME KEY` or `file FILE NAME KEY`, so that an admission policy can check it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
+from typing import TypeVar
 
 from devservers_core.grammar import (
     ENV_NAME,
@@ -19,6 +20,9 @@ from devservers_core.grammar import (
 from devservers_core.names import ACCOUNT_ENV, DEFAULT_SECRET_KEY, RESERVED_ENV_PREFIX
 from devservers_core.types import Json
 
+Reference = TypeVar("Reference")
+Target = tuple[str, str]
+"""What has one value only: its kind, and the name of the variable or file."""
 KINDS = ("env", "file")
 """A secret is a variable or a file."""
 SETUP_SECRET = (
@@ -28,6 +32,32 @@ SETUP_SECRET = (
 """The grammar of a line, for the admission policy: variables that nobody sets are refused beside it."""
 MAX_SETUP_SECRETS_BYTES = 4096
 """Of all lines of a set-up; the longest possible ones are never that many."""
+
+
+def target(reference: Json) -> Target:
+    """The variable or file of a reference in the shape of the API."""
+    kind = "env" if reference.get("env") else "file"
+    return kind, str(reference.get(kind))
+
+
+def in_force(
+    of_server: Iterable[Reference],
+    of_setup: Iterable[Reference],
+    of_user: Iterable[Reference],
+    variables: Container[str],
+    target: Callable[[Reference], Target],
+) -> list[Reference]:
+    """The references that a server's next start uses.
+
+    Of one variable or file the server's own reference wins, then that of its user's set-up, then the DevServerUser's.
+    `variables` are those that the server sets as plain text: neither the set-up nor the DevServerUser replaces one.
+    """
+    winners = {target(reference): reference for reference in of_server}
+    for reference in (*of_setup, *of_user):
+        kind, name = target(reference)
+        if kind != "env" or name not in variables:
+            winners.setdefault((kind, name), reference)
+    return list(winners.values())
 
 
 def parse_lines(text: str) -> tuple[list[Json], list[str]]:

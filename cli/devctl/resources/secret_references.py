@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from devctl.validation import refusal
+from devservers_core import setup_secrets
 from devservers_core.errors import USAGE, CommandError
 from devservers_core.names import DEFAULT_SECRET_KEY, SECRETS_PATH
 
@@ -17,12 +19,7 @@ if TYPE_CHECKING:
 
 def target(reference: Json) -> str:
     """The variable, or the name of the file, that has the value."""
-    return str(reference.get("env") or reference.get("file"))
-
-
-def place(reference: Json) -> tuple[str, str]:
-    """What has one value only: kind and name of the variable or file."""
-    return ("env" if reference.get("env") else "file", target(reference))
+    return setup_secrets.target(reference)[1]
 
 
 def description(reference: Json) -> str:
@@ -36,7 +33,7 @@ def description(reference: Json) -> str:
 def changed(current: Iterable[Json], given: Iterable[Json], removed: Iterable[str]) -> list[Json]:
     """The references after a change: each given one takes the place of that with its variable or file."""
     kept = [reference for reference in current if target(reference) not in removed]
-    return list({place(reference): reference for reference in (*kept, *given)}.values())
+    return list({setup_secrets.target(reference): reference for reference in (*kept, *given)}.values())
 
 
 def same(some: Iterable[Json], others: Iterable[Json]) -> bool:
@@ -47,10 +44,19 @@ def same(some: Iterable[Json], others: Iterable[Json]) -> bool:
     return first == second
 
 
-def absent(current: Iterable[Json], removed: Iterable[str]) -> list[str]:
-    """What is to be removed and isn't there."""
-    targets = {target(reference) for reference in current}
-    return [name for name in removed if name not in targets]
+def refuse_absent(
+    holder: str, current: Iterable[Json], removed: Iterable[str], of_administrator: Iterable[Json] = ()
+) -> None:
+    """Refuse to remove what `holder` doesn't have, like a server or "your set-up". Raises CommandError."""
+    targets = [target(reference) for reference in current]
+    for name in removed:
+        if name not in targets:
+            theirs = name in map(target, of_administrator)
+            listed = ", ".join(targets) or "it has none"
+            raise refusal(
+                f"{holder} has no secret as {name[:80]!r} of its own",
+                "it is your administrator's; ask them" if theirs else f"its variables and files from secrets: {listed}",
+            )
 
 
 def check_removed(removed: Iterable[str], given: Iterable[Json]) -> tuple[str, ...]:

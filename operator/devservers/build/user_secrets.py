@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from devservers.api.devserver import DevServer
 from devservers.api.secrets import SecretReference
 from devservers.api.user import DevServerUser
+from devservers_core import setup_secrets
 from devservers_core.names import SECRETS_PATH, USER_SECRET_PREFIX
 from devservers_core.types import Json
 
@@ -16,13 +17,13 @@ _VOLUME = "secrets"
 def in_force(
     server: DevServer, user: DevServerUser, of_setup: Sequence[SecretReference] = ()
 ) -> tuple[SecretReference, ...]:
-    """The references of a server's next start: its own, those of its person's set-up, those of the DevServerUser.
+    """The references of a server's next start: its own, its user's set-up's, the DevServerUser's."""
+    plain = {variable.name for variable in server.spec.env}
+    return tuple(setup_secrets.in_force(server.spec.secrets, of_setup, user.spec.secrets, plain, _target))
 
-    Of one variable or file the first of these wins; a variable that the server sets itself is no secret's.
-    """
-    own = {variable.name for variable in server.spec.env}
-    theirs = [each for each in (*user.spec.secrets, *of_setup) if each.env is None or each.env not in own]
-    return tuple({(each.env, each.file): each for each in (*theirs, *server.spec.secrets)}.values())
+
+def _target(reference: SecretReference) -> setup_secrets.Target:
+    return ("env", reference.env) if reference.env is not None else ("file", reference.file or "")
 
 
 def variables(secrets: Sequence[SecretReference]) -> list[Json]:

@@ -145,14 +145,11 @@ def missing_secret(text: str, own: Collection[str]) -> str | None:
     return f"{message} All your servers get it by your set-up: see `devctl setup show`."
 
 
-def mount_failure_message(text: str, claims: Mapping[str, str], secrets: Collection[str] = ()) -> str:
-    """The message for the kubelet's FailedMount or FailedAttachVolume `text`.
+def mount_failure_message(text: str, claims: Mapping[str, str]) -> str:
+    """The message for the kubelet's FailedMount or FailedAttachVolume `text` that is about no secret of a person.
 
-    `claims` has the volume claims by the names that Kubernetes uses for their volumes, `secrets` the secrets that the
-    server's own spec refers to.
+    `claims` has the volume claims by the names that Kubernetes uses for their volumes.
     """
-    if secret := missing_secret(text, secrets):
-        return secret
     match = _VOLUME_NAME.search(text)
     name = (match[1] or match[2]) if match else ""
     subject = f"The volume claim {claims[name]}" if name in claims else f"The volume {name}" if name else "A volume"

@@ -191,6 +191,17 @@ def test_secret_delete_names_the_servers_that_refer_to_it(api: ApiServer, devctl
     assert "there is no secret hf" in devctl("secret", "delete", "hf", "--yes", code=3).stderr
 
 
+def test_create_secret_that_does_not_exist_is_warned_of(
+    api: ApiServer, devctl: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devctl.resources.people.server_secrets.INDEX_SECONDS", 0.0)
+    listed(api, "aws", "id")
+    said = devctl("create", "mydev", "cpu-small", "--secret", "HF=hf/token", "--secret", "AWS=aws/id").stderr
+    assert "you have no secret hf yet: mydev waits for it; `devctl secret set hf token` makes it" in said
+    assert "aws" not in said
+    assert len(api.writes) == 1
+
+
 def test_create_with_secrets_writes_references_and_describe_shows_them(api: ApiServer, devctl: Run) -> None:
     devctl(
         "create", "mydev", "cpu-small", "--secret", "HF_TOKEN=hf", "--secret-file", "id_ed25519=deploy/key",

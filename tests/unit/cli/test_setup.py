@@ -134,7 +134,7 @@ def test_setup_clear_removes_the_users_own(api: ApiServer, devctl: Run) -> None:
     api.objects[OWN]["data"] = {"dotfiles": URL, "script": "a"}
     devctl("setup", "clear", typed="n\n", code=1)
     assert own(api) == {"dotfiles": URL, "script": "a"}
-    assert f"your administrator's dotfiles, {TEAM}, hold again" in devctl("setup", "clear", "--yes").stderr
+    assert f"your administrator's dotfiles ({TEAM}) hold again" in devctl("setup", "clear", "--yes").stderr
     assert own(api) == {}
     assert api.objects[DEFAULT]["data"] == {"dotfiles": TEAM}
 
@@ -154,7 +154,7 @@ def test_setup_set_secrets_are_lines_of_references(api: ApiServer, devctl: Run) 
     [
         (["--secret", "HF_TOKEN"], 6, "a --secret doesn't name a secret"),
         (["--secret", "HOME=hf"], 6, "--secret HOME can't be set"),
-        (["--unset-secret", "ABSENT"], 6, "your set-up has no secret as 'ABSENT'"),
+        (["--unset-secret", "ABSENT"], 6, "your set-up has no secret as 'ABSENT' of its own"),
         (["--unset-secret", "THEIRS"], 6, "it is your administrator's; ask them"),
         (["--unset-secret", "A", "--secret", "A=hf"], 2, "A is set and removed at once"),
     ],
@@ -166,6 +166,41 @@ def test_setup_set_bad_secrets_write_nothing(
     api.objects[DEFAULT]["data"] = {"secrets": "env THEIRS team value"}
     assert says in devctl("setup", "set", *words, code=code).stderr
     assert api.writes == []
+
+
+def test_setup_set_warns_of_secrets_that_do_not_exist(
+    api: ApiServer, devctl: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devctl.resources.people.server_secrets.INDEX_SECONDS", 0.0)
+    index = f"{NAMESPACE}/configmaps/secrets"
+    api.refusals[("GET", index)] = [(403, "no")]
+    assert "warning" not in devctl("setup", "set", "--secret", "A=hf").stderr, "the index can't be read"
+    api.refusals.clear()
+    entry = json.dumps({"keys": ["id"], "since": "2026-01-01T00:00:00Z"})
+    api.put(index, data={"user-secret-aws": entry})
+    said = devctl("setup", "set", "--secret", "A=aws/id", "--secret", "B=hf", "--secret", "C=aws/key").stderr
+    assert own(api) == {"secrets": "env A aws id\nenv B hf value\nenv C aws key"}
+    assert [line for line in said.splitlines() if line.startswith("warning")] == [
+        "warning: you have no secret hf yet: each start of your servers waits for it; `devctl secret set hf` makes it",
+        "warning: your secret aws has no key key (its keys: id): each start of your servers waits for it",
+    ]
+    assert "warning" not in devctl("setup", "set", "--unset-secret", "B").stderr
+
+
+def test_setup_set_right_after_the_secret_waits_for_the_index(api: ApiServer, devctl: Run) -> None:
+    """The operator's index is a second or two behind."""
+    index = f"{NAMESPACE}/configmaps/secrets"
+    entry = json.dumps({"keys": ["value"], "since": "2026-01-01T00:00:00Z"})
+    api.put(index)
+    api.before[("GET", index)] = [lambda: None, lambda: api.put(index, data={"user-secret-hf": entry})]
+    assert "warning" not in devctl("setup", "set", "--secret", "HF=hf").stderr
+    assert api.before[("GET", index)] == []
+
+
+def test_setup_clear_says_that_the_administrators_secrets_hold_again(api: ApiServer, devctl: Run) -> None:
+    api.objects[DEFAULT]["data"] = {"secrets": "env TEAM team token"}
+    api.objects[OWN]["data"] = {"secrets": "env TEAM hf value"}
+    assert "your administrator's secrets hold again" in devctl("setup", "clear").stderr
 
 
 def test_setup_show_and_describe_show_references_and_whose_they_are(api: ApiServer, devctl: Run) -> None:

@@ -101,6 +101,18 @@ def test_update_running_server_writes_once_and_says_how_long_it_was_away(
     assert "mydev was away for " in done.stderr
 
 
+def test_update_secret_that_does_not_exist_is_warned_of_before_the_question(
+    api: ApiServer, devctl: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devctl.resources.people.server_secrets.INDEX_SECONDS", 0.0)
+    put_server(api)
+    api.put("/api/v1/namespaces/dev-ann/configmaps/secrets")
+    said = devctl("update", "mydev", "--secret", "HF=hf", typed="n\n", code=1).stderr
+    warning = "you have no secret hf yet: mydev waits at its next start for it; `devctl secret set hf` makes it"
+    assert 0 < said.index(warning) < said.index("Update mydev?")
+    assert api.writes == []
+
+
 @pytest.mark.parametrize(("typed", "code"), [("n\n", 1), (None, 2)])
 def test_update_unconfirmed_writes_nothing(api: ApiServer, devctl: Run, typed: str | None, code: int) -> None:
     put_server(api)

@@ -7,7 +7,14 @@ import re
 import pytest
 
 from devservers_core.names import ACCOUNT_ENV, MAX_SECRET_REFERENCES, RESERVED_ENV_PREFIX
-from devservers_core.setup_secrets import MAX_SETUP_SECRETS_BYTES, SETUP_SECRET, format_lines, parse_lines
+from devservers_core.setup_secrets import (
+    MAX_SETUP_SECRETS_BYTES,
+    SETUP_SECRET,
+    format_lines,
+    in_force,
+    parse_lines,
+    target,
+)
 from devservers_core.types import Json
 
 REFERENCES: list[Json] = [
@@ -46,3 +53,19 @@ def test_parse_lines_variable_of_the_platform_is_refused(name: str) -> None:
 
 def test_setup_secrets_longest_lines_fit() -> None:
     assert (len(GOOD[-1]) + 1) * MAX_SECRET_REFERENCES <= MAX_SETUP_SECRETS_BYTES
+
+
+def test_in_force_the_nearest_reference_wins() -> None:
+    """A variable that the server sets as plain text stays that, unless its own spec has a secret for it too."""
+
+    def references(source: str, *names: str) -> list[Json]:
+        return [{"name": source, "env": name} for name in names] + [{"name": source, "file": names[0]}]
+
+    winners = in_force(
+        references("server", "A", "E"), references("setup", "B", "A", "D"), references("user", "C", "B", "D", "E"),
+        {"D", "E"}, target,
+    )  # fmt: skip
+    assert {target(each): each["name"] for each in winners} == {
+        ("env", "A"): "server", ("env", "E"): "server", ("file", "A"): "server",
+        ("env", "B"): "setup", ("file", "B"): "setup", ("env", "C"): "user", ("file", "C"): "user",
+    }  # fmt: skip

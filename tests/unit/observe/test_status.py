@@ -209,6 +209,18 @@ def test_events_are_posted_for_what_matters() -> None:
     assert [(event.type, event.reason) for event in missing.events] == [("Warning", "FlavorNotFound")]
 
 
+def test_event_of_a_missing_secret_is_posted_once() -> None:
+    refused = pod(
+        conditions=[SCHEDULED], main=waiting("CreateContainerConfigError", 'secret "user-secret-hf" not found')
+    )
+    before = with_status(server(), look(server(), 0).status)
+    found = look(before, 10, pods=(refused,))
+    ((kind, reason, message),) = [(event.type, event.reason, event.message) for event in found.events]
+    assert (kind, reason) == ("Warning", "SecretNotFound")
+    assert message.startswith("The secret hf doesn't exist. `devctl secret set hf` makes it")
+    assert look(with_status(server(), found.status), 60, pods=(refused,)).events == ()
+
+
 def test_invalid_status_has_the_reason() -> None:
     raw = {"metadata": {"name": "mydev", "generation": 4}, "status": {"conditions": "?"}}
     status = invalid_status(raw, "DevServer: spec.flavor: Field required", at(5))

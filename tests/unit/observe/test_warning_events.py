@@ -20,6 +20,7 @@ from tests.support.operator.observe_objects import (
     running_pod,
     server,
     stamp,
+    with_status,
 )
 
 RACE = 'admission webhook "mpod.kb.io" denied the request: ReplicaSet.apps "mydev-6c9f8b7d5" not found'
@@ -95,6 +96,26 @@ def test_phase_has_a_volume_that_cannot_be_mounted() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ('MountVolume.SetUp failed for volume "secrets" : secret "user-secret-deploy" not found',
+         "The secret deploy doesn't exist. `devctl secret set deploy` makes it"),
+        ('MountVolume.SetUp failed for volume "secrets" : references non-existent secret key: id',
+         "A secret of this server has no key id. `devctl secret list` shows"),
+    ],
+)  # fmt: skip
+def test_phase_has_a_secret_that_is_missing_as_a_file_and_one_event_says_so(text: str, words: str) -> None:
+    hangs = pod(conditions=[SCHEDULED, condition("PodReadyToStartContainers", "False", 1)])
+    before = with_status(server(), look(server(), 8, pods=(hangs,)).status)
+    found = look(before, 30, pods=(hangs,), event_message=text)
+    assert ready(found.status)["reason"] == "SecretNotFound"
+    assert ready(found.status)["message"].startswith(words)
+    assert [(event.type, event.reason) for event in found.events] == [("Warning", "SecretNotFound")]
+    assert found.events[0].message.startswith(words)
+    assert look(with_status(server(), found.status), 60, pods=(hangs,), event_message=text).events == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
         ('Multi-Attach error for volume "pvc-1" Volume is already exclusively attached to one node',
          "The volume claim home can't be mounted: Volume is already exclusively attached"),
         ('AttachVolume.Attach failed for volume "pvc-1" : rpc error: no such volume',
@@ -103,10 +124,6 @@ def test_phase_has_a_volume_that_cannot_be_mounted() -> None:
          "The volume claim home can't be mounted: timed out"),
         ('MountVolume.SetUp failed for volume "host-key" : secret "mydev-host-key" not found',
          'The volume host-key can\'t be mounted: secret "mydev-host-key" not found'),
-        ('MountVolume.SetUp failed for volume "secrets" : secret "user-secret-deploy" not found',
-         "The secret deploy doesn't exist. `devctl secret set deploy` makes it"),
-        ('MountVolume.SetUp failed for volume "secrets" : references non-existent secret key: id',
-         "A secret of this server has no key id. `devctl secret list` shows"),
         ("something new", "A volume can't be mounted: something new"),
     ],
 )  # fmt: skip

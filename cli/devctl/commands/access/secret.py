@@ -10,15 +10,16 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from devctl.options import Output, Yes
 from devctl.output import console, tables
 from devctl.output.prompts import confirm
+from devctl.resources.people.server_secrets import INDEX_SECONDS, SECRETS, keys
 from devctl.resources.people.user_setup import setup_secrets
-from devctl.resources.people.written_secrets import SecretExistsError, WrittenSecrets
+from devctl.resources.people.written_secrets import SecretExistsError
 from devservers_core.errors import NOT_FOUND, REFUSED, USAGE, CommandError
 from devservers_core.grammar import SECRET_KEY, SECRET_KEY_MAX, SECRET_NAME, SECRET_NAME_MAX, fits
 from devservers_core.masking import mask_text
@@ -26,19 +27,14 @@ from devservers_core.names import (
     DEFAULT_SECRET_KEY,
     MAX_USER_SECRET_BYTES,
     MAX_USER_SECRETS,
-    SECRET_TYPE_USER,
     USER_SECRET_PREFIX,
-    USER_SECRETS,
 )
 
 if TYPE_CHECKING:
     from devctl.context import Context
 
-SECRETS = WrittenSecrets(USER_SECRETS, SECRET_TYPE_USER, "secrets")
 PROMPT_DELAY_SECONDS = 2.0
 """Seconds of silence on standard input after which a hint is printed."""
-INDEX_SECONDS = 3.0
-"""Seconds that the operator has to put a secret into its index, before one of that name counts as unknown."""
 Name = Annotated[str, typer.Argument(help="What to call it, like huggingface.")]
 
 
@@ -88,7 +84,7 @@ def _write(context: Context, name: str, data: dict[str, bytes], *, replace: bool
     if full not in index and len(index) >= MAX_USER_SECRETS:
         remedy = "`devctl secret delete` one that isn't needed, or put several values into one (--from-file KEY=FILE)"
         raise CommandError(f"you have {len(index)} secrets, and at most {MAX_USER_SECRETS} are kept", remedy, REFUSED)
-    if (dropped := sorted(set(_keys(index.get(full) or {})) - set(data))) and not replace:
+    if (dropped := sorted(set(keys(index.get(full) or {})) - set(data))) and not replace:
         # It can't be read back, so what isn't given now is lost.
         raise CommandError(
             f"{name} has {_join(dropped)} too, and a secret is written whole",
@@ -109,7 +105,7 @@ def secret_list_command(context: Context, output: Output = None) -> None:
     """List your secrets: names, keys and times; values are never shown."""
     form = context.output(output)
     entries = [
-        {"name": name.removeprefix(USER_SECRET_PREFIX), "keys": _keys(note), "since": str(note.get("since", "-"))}
+        {"name": name.removeprefix(USER_SECRET_PREFIX), "keys": keys(note), "since": str(note.get("since", "-"))}
         for name, note in sorted(SECRETS.list(context).items())
     ]
     if form in ("json", "yaml"):
@@ -161,11 +157,6 @@ def secret_key(text: str) -> str:
         remedy = f"use up to {SECRET_KEY_MAX} letters, digits and . _ -, no dot first"
         raise CommandError(f"{text[:40]!r} is not a secret's key", remedy, REFUSED)
     return text
-
-
-def _keys(note: dict[str, Any]) -> list[str]:
-    keys = note.get("keys")
-    return [str(key) for key in keys] if isinstance(keys, list) else []
 
 
 def _join(names: Iterable[str]) -> str:

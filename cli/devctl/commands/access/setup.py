@@ -13,6 +13,7 @@ from devctl.options import Output, SecretFiles, SecretVariables, UnsetSecrets, Y
 from devctl.output import console, tables
 from devctl.output.prompts import confirm
 from devctl.resources import secret_references
+from devctl.resources.people.server_secrets import warn_of_missing
 from devctl.resources.people.user_setup import Setup, read_setup, write_setup
 from devctl.validation import refusal
 from devservers_core.errors import USAGE, CommandError
@@ -74,6 +75,7 @@ def setup_set_command(
     if changes.get(SETUP_BRANCH) and not changes.get(SETUP_DOTFILES, now.own.get(SETUP_DOTFILES)):
         raise refusal("--branch is of a repository of yours", "give --dotfiles URL too")
     write_setup(context, changes)
+    warn_of_missing(context, references, "each start of your servers waits")
     console.info(
         "your servers apply it from their next start (`devctl restart NAME`); `devctl describe NAME` shows the result, "
         f"and {SETUP_LOG} in the server the output"
@@ -127,19 +129,15 @@ def setup_clear_command(context: Context, yes: Yes = False) -> None:
     if SETUP_SCRIPT in setup.own and not yes:
         confirm("removing your script", "Your script is removed too. Go on?", "nothing was changed")
     write_setup(context, dict.fromkeys(setup.own))
-    left = f"; your administrator's dotfiles, {console.printable(setup.default)}, hold again" if setup.default else ""
+    theirs = [f"dotfiles ({console.printable(setup.default)})"] if setup.default else []
+    theirs += ["secrets"] if setup.default_secrets else []
+    left = f"; your administrator's {' and '.join(theirs)} hold again" if theirs else ""
     console.info(f"your set-up is removed{left}")
 
 
 def _secrets(now: Setup, references: list[Json], removed: tuple[str, ...]) -> str | None:
     """The entry with the references after a change. Raises CommandError for one that isn't there."""
-    if absent := secret_references.absent(now.secrets, removed):
-        listed = ", ".join(map(secret_references.target, now.secrets)) or "it has none"
-        theirs = secret_references.absent(now.default_secrets, absent) != absent
-        raise refusal(
-            f"your set-up has no secret as {absent[0][:80]!r}",
-            "it is your administrator's; ask them" if theirs else f"its variables and files from secrets: {listed}",
-        )
+    secret_references.refuse_absent("your set-up", now.secrets, removed, now.default_secrets)
     return format_lines(secret_references.changed(now.secrets, references, removed)) or None
 
 

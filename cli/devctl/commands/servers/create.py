@@ -20,6 +20,7 @@ from devctl.output import console, tables
 from devctl.output.errors import from_api
 from devctl.resources import home, home_quota
 from devctl.resources.lifecycle import limits, settings, zone
+from devctl.resources.people.server_secrets import warn_of_missing
 from devctl.resources.server_request import ServerRequest
 from devctl.ssh import config
 from devservers_core import names
@@ -157,6 +158,7 @@ def create_command(
     warnings += preflight.capacity_warnings(context, flavor_object) if flavor_object else []
     for text in [*([about_home] if about_home else []), *warnings, *context.kube.warnings]:
         console.warn(text)
+    warn_of_missing(context, request.secrets, f"{request.name} waits")
     if dry_run:
         created.get("metadata", {}).pop("managedFields", None)
         console.info(f"devserver/{request.name} would be created in {context.namespace}; nothing was changed")

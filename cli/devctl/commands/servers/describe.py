@@ -74,7 +74,7 @@ def describe_command(
         return
     from devctl.resources.home import home_claim
     from devctl.resources.lifecycle.limits import limits_of
-    from devctl.resources.people.user_setup import secrets_for
+    from devctl.resources.people.user_setup import setup_secrets
     from devctl.resources.queue import position
 
     home = home_claim(context, server["metadata"]["name"])
@@ -83,9 +83,9 @@ def describe_command(
     if record is not None and not ended.is_about(record, server):
         record = None
     zone, queued = time_zone(context), position(context, server)
-    secrets = secrets_for(context, server)
+    of_setup = setup_secrets(context, server)
     for line in description(
-        server, queued, home, show_env=show_env, zone=zone, limits=limits, record=record, setup_secrets=secrets
+        server, queued, home, show_env=show_env, zone=zone, limits=limits, record=record, setup_secrets=of_setup
     ):
         console.echo(line)
     for line in ended.output_lines(record) if record is not None else []:

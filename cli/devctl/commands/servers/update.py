@@ -30,6 +30,7 @@ from devctl.resources.lifecycle import fit, limits, settings, zone
 from devctl.resources.lifecycle.changes import Changes
 from devctl.resources.lifecycle.planned import is_stopped
 from devctl.resources.lifecycle.write import change_server
+from devctl.resources.people.server_secrets import warn_of_missing
 from devctl.resources.queue import restart_cost
 from devctl.resources.server_state import true_message
 from devservers_core import names
@@ -107,6 +108,7 @@ def update_command(
     changes.spec(server)
     restarts = changes.restarts and not is_stopped(server)
     costs = _check(context, server, changes, restarts=restarts)
+    warn_of_missing(context, changes.secrets, f"{name} waits at its next start")
     if restarts:
         console.warn(f"updating {name}: {'; '.join(costs)}")
         if not yes:

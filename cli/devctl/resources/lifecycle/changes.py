@@ -91,12 +91,7 @@ class Changes:
         return changed
 
     def _secrets(self, name: str, current: list[Json]) -> list[Json]:
-        if absent := secret_references.absent(current, self.unset_secrets):
-            listed = ", ".join(map(secret_references.target, current)) or "it has none"
-            raise validation.refusal(
-                f"{name} has no secret as {absent[0][:80]!r} of its own",
-                f"its variables and files from secrets: {listed}",
-            )
+        secret_references.refuse_absent(name, current, self.unset_secrets)
         changed = secret_references.changed(current, self.secrets, self.unset_secrets)
         if secret_references.same(changed, current):
             raise validation.refusal(

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from devctl.output.errors import from_api
-from devctl.resources import secret_references
 from devservers_core.client.paths import core_path
 from devservers_core.errors import FAILURE, ApiError, CommandError
 from devservers_core.names import SETUP, SETUP_BRANCH, SETUP_DEFAULT, SETUP_DOTFILES, SETUP_SCRIPT, SETUP_SECRETS
-from devservers_core.setup_secrets import parse_lines
+from devservers_core.setup_secrets import in_force, parse_lines, target
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 ENTRIES = (SETUP_DOTFILES, SETUP_BRANCH, SETUP_SCRIPT, SETUP_SECRETS)
 _WHAT = "your set-up"
+_OF_SERVER = "server"
+_OF_ADMINISTRATOR = " (from your administrator)"
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,14 @@ class Setup:
         """The repository that their servers clone; an empty one of their own is none."""
         return self.own.get(SETUP_DOTFILES, self.default) or None
 
-    def all_secrets(self) -> list[tuple[Json, str]]:
-        """Both, each with a note on who gives it; what their own set-up has takes the administrator's place."""
-        kept = {secret_references.place(each) for each in self.secrets}
-        theirs = [each for each in self.default_secrets if secret_references.place(each) not in kept]
-        return [(each, "") for each in self.secrets] + [(each, " (from your administrator)") for each in theirs]
+    def all_secrets(self, server: Json | None = None) -> list[tuple[Json, str]]:
+        """What both add to a server's own references, each with a note on who gives it."""
+        spec: Json = (server or {}).get("spec") or {}
+        own = [(reference, _OF_SERVER) for reference in spec.get("secrets") or []]
+        theirs = [(reference, _OF_ADMINISTRATOR) for reference in self.default_secrets]
+        variables = {str(variable["name"]) for variable in spec.get("env") or []}
+        given = in_force(own, [(each, "") for each in self.secrets], theirs, variables, lambda pair: target(pair[0]))
+        return [(reference, giver) for reference, giver in given if giver != _OF_SERVER]
 
 
 def read_setup(context: Context) -> Setup:
@@ -74,20 +78,12 @@ def read_setup(context: Context) -> Setup:
     return Setup(_entries(own), _entries(default))
 
 
-def setup_secrets(context: Context) -> list[Json]:
-    """The references to secrets that every server gets; none where the set-up can't be read."""
+def setup_secrets(context: Context, server: Json | None = None) -> list[Json]:
+    """The references to secrets that the set-up adds to a server's own; none where the set-up can't be read."""
     try:
-        return [reference for reference, _ in read_setup(context).all_secrets()]
+        return [reference for reference, _ in read_setup(context).all_secrets(server)]
     except CommandError:
         return []
-
-
-def secrets_for(context: Context, server: Json) -> list[Json]:
-    """The references to secrets that the set-up adds to a server's own."""
-    spec: Json = server.get("spec") or {}
-    own = {secret_references.place(each) for each in spec.get("secrets") or []}
-    own |= {("env", str(variable["name"])) for variable in spec.get("env") or []}
-    return [each for each in setup_secrets(context) if secret_references.place(each) not in own]
 
 
 def _entries(config_map: Json) -> dict[str, str]:

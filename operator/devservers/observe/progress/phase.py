@@ -179,11 +179,10 @@ def _phase_of_starting_pod(server: DevServer, children: Children, pod: Json, now
         message = f"Its node {node} doesn't answer. It is moved or comes back by itself; tell an administrator."
         return ServerPhase("Starting", "Starting", message)
     if children.event_message is not None:
-        return ServerPhase(
-            "Starting",
-            "VolumeMountFailed",
-            mount_failure_message(children.event_message, _claims_by_volume(children, pod), _own_secrets(server)),
-        )
+        if secret := missing_secret(children.event_message, _own_secrets(server)):
+            return ServerPhase("Starting", "SecretNotFound", secret)
+        message = mount_failure_message(children.event_message, _claims_by_volume(children, pod))
+        return ServerPhase("Starting", "VolumeMountFailed", message)
     return ServerPhase("Starting", "Starting", _progress_message(server, pod, main, init))
 
 
