@@ -212,6 +212,8 @@ STOP_REASONS = (
     STOPPED_BY_BUDGET, STOPPED_BY_DRAIN,
 )  # fmt: skip
 """Why a server ended: status.stopReason and status.lastStop.reason of a DevServer, all there are."""
+RESTARTED = "restarted"
+"""In the last plan of an agent whose pod a restart or an update of its server replaces; a status never has it."""
 KUEUE_UNAVAILABLE = "KueueUnavailable"
 """Reason of the condition Admitted where no Kueue answers."""
 

@@ -92,14 +92,21 @@ def open_tunnel(context: Context, name: str, port: int) -> tuple[Tunnel, bytes]:
 def retry_until_ready(context: Context, name: str, attempt: Callable[[Context, Json], T], settling: float = 0.0) -> T:
     """Call `attempt` with a server that has SSH, again and again while the server starts.
 
-    With `settling` one that is up is tried again as well, for so many seconds. Raises CommandError: the server is
-    stopped, has no SSH, or did not come up in time.
+    With `settling` one that is up is tried again as well, for so many seconds. Says first why a server ended lately.
+    Raises CommandError: the server is stopped, has no SSH, or did not come up in time.
     """
+    from devctl.output import console
+    from devctl.resources.lifecycle.ended import ended_lately
+
     started = time.monotonic()
     pause = RETRY_SECONDS
     reported = None
+    first = True
     while True:
         server = pods.with_ssh(context, name)
+        if first and (text := ended_lately(server)):
+            console.warn(text)
+        first = False
         try:
             return attempt(context, server)
         except CommandError as failure:

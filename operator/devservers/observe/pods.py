@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from devservers_core.names import AGENT_PORT_NAME, LABEL_NAME, MAIN_CONTAINER
+from devservers_core.names import AGENT_PORT_NAME, ANNOTATION_INPUT_HASH, LABEL_NAME, MAIN_CONTAINER
 from devservers_core.types import Json
 
 from .times import parse_time
@@ -128,6 +128,17 @@ def pod_name(pod: Json | None) -> str | None:
 def created_at(obj: Json) -> datetime | None:
     """metadata.creationTimestamp."""
     return parse_time((obj.get("metadata") or {}).get("creationTimestamp"))
+
+
+def input_hash(obj: Json | None) -> str | None:
+    """What a pod was begun with, or a Deployment asks for (build/record.py); None from an earlier version."""
+    value = (((obj or {}).get("metadata") or {}).get("annotations") or {}).get(ANNOTATION_INPUT_HASH)
+    return str(value) if value else None
+
+
+def is_running(container_status: Json) -> bool:
+    """Whether the container runs now."""
+    return bool((container_status.get("state") or {}).get("running"))
 
 
 def is_terminating(pod: Json) -> bool:

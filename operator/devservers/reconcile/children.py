@@ -6,6 +6,7 @@ Invariant: a stop depends on no other child. A server that isn't to run has no p
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -31,7 +32,7 @@ from devservers.reconcile.registry_logins import ensure_registry_secret
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers.reconcile.ssh.host_keys import ensure_host_key
 from devservers.reconcile.user_setup import setup_secrets
-from devservers.reconcile.workload import live_workload, scale_to_zero
+from devservers.reconcile.workload import asks_for_pods, live_workload, scale_to_zero
 from devservers_core.errors import ApiError
 from devservers_core.names import home_name
 
@@ -74,15 +75,23 @@ class ChildrenApplier:
         self._signing_key = signing_key
 
     async def apply(
-        self, server: DevServer, flavor: DevServerFlavor | None, user: DevServerUser, now: datetime, *, running: bool
+        self,
+        server: DevServer,
+        flavor: DevServerFlavor | None,
+        user: DevServerUser,
+        now: datetime,
+        *,
+        running: bool,
+        before_restart: Callable[[str], None],
     ) -> ChildrenResult:
         """Creates or corrects the children. Raises ApiError when it can't stop a server.
 
-        A server that isn't to run is stopped also if one of its children is refused or fails.
+        A server that isn't to run is stopped also if one of its children is refused or fails. `before_restart` is
+        called with the new input hash before a workload is written whose pod replaces one; what it raises is raised.
         """
         stopped = False
         try:
-            result = await self._apply(server, flavor, user, now, running=running)
+            result = await self._apply(server, flavor, user, now, running=running, before_restart=before_restart)
             stopped = result.deployed
         except ApiError as error:
             result = ChildrenResult(failure=error)
@@ -100,14 +109,22 @@ class ChildrenApplier:
         await scale_to_zero(self._lister, self._client, namespace, name)
 
     async def _apply(
-        self, server: DevServer, flavor: DevServerFlavor | None, user: DevServerUser, now: datetime, *, running: bool
+        self,
+        server: DevServer,
+        flavor: DevServerFlavor | None,
+        user: DevServerUser,
+        now: datetime,
+        *,
+        running: bool,
+        before_restart: Callable[[str], None],
     ) -> ChildrenResult:
         """The home comes first, because it owns the host key; the workload comes last."""
         namespace, name = server.key
         home = self._lister.get("PersistentVolumeClaim", namespace, home_name(name))
         live = live_workload(self._lister, namespace, name)
         uid = user.status.uid
-        kept = uid is None or keeps_record(live, input_hash(server, uid), running=running)
+        inputs = input_hash(server, uid) if uid is not None else ""
+        kept = uid is None or keeps_record(live, inputs, running=running)
         started = requested_start(server, now, begins=not kept)
         desired = manifests(
             ServerRequest(
@@ -144,6 +161,8 @@ class ChildrenApplier:
         )
         refusal, deployed = None, False
         for workload in (m for m in desired if m["kind"] in WORKLOAD_KINDS):
+            if running and not kept and asks_for_pods(live):
+                before_restart(inputs)
             try:
                 await self._applier.ensure(workload)
                 deployed = True

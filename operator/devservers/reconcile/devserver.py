@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from devservers.api.conditions import find
 from devservers.api.devserver import DevServer
@@ -38,7 +39,7 @@ from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.server_agents import ExchangePendingError, ServerAgents
 from devservers.reconcile.server_status import StatusWriter
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
-from devservers.reconcile.workload import asks_for_pods, live_workload
+from devservers.reconcile.workload import live_workload
 from devservers_core.names import STOPPED_BY_EXPIRATION, STOPPED_BY_USER, namespace_of, user_of
 from devservers_core.protocol.agent.report import Report
 from devservers_core.types import Json
@@ -132,7 +133,7 @@ class ServerReconciler:
         activity = self._agents.activity(namespace, name, pod)
         decision = self._decide(server, user, flavor, activity)
         asked = decision.stop_reason in _PUT_OFF_BY_WISHES and server.status.stop_reason is None
-        if asked and self._runs(namespace, name):
+        if asked and self._agents.runs(namespace, name):
             activity = self._agents.refreshed(namespace, name, pod)
             if decision.stop_reason in QUIET_REASONS:
                 decision = self._decide(server, user, flavor, activity)
@@ -145,13 +146,17 @@ class ServerReconciler:
             return await self._expire(raw, server, user, flavor, decision, pod)
         if user is None:
             decision = replace(decision, running=False)
-        self._agents.plan(server, user, flavor, decision, pod)
         result = ChildrenResult()
         if user is not None and user.status.uid is not None and not server.metadata.deletion_timestamp:
-            if decision.stop_reason is not None and self._runs(namespace, name):
+            if decision.stop_reason is not None and self._agents.runs(namespace, name):
                 raw, server = await self._before_stop(raw, server, user, flavor, decision, pod)
-            result = await self._children.apply(server, flavor, user, self._now(), running=decision.running)
+            announce = partial(self._agents.announce_restart, server, user, flavor, decision, pod)
+            result = await self._children.apply(
+                server, flavor, user, self._now(), running=decision.running, before_restart=announce
+            )
             decision = self._with_new_start(server, user, flavor, decision)
+        self._agents.plan(server, user, flavor, decision, pod)
+        self._agents.tell_why_it_ends(server, user, flavor, decision)
         return await self._status.update(raw, server, flavor, user, decision, result, self._now())
 
     def _with_new_start(
@@ -173,10 +178,6 @@ class ServerReconciler:
         since = parse_time(running_since(workload))
         limiting = limiting_flavor(server, flavor, defaults)
         return decide(server, user, self._now(), limiting, defaults, activity, since)
-
-    def _runs(self, namespace: str, name: str) -> bool:
-        """Whether a pod is asked for."""
-        return asks_for_pods(live_workload(self._lister, namespace, name))
 
     async def _before_stop(
         self,
@@ -259,7 +260,7 @@ class ServerReconciler:
         Its own `running: false` can be read in any case.
         """
         namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
-        runs, now = self._runs(namespace, name), self._now()
+        runs, now = self._agents.runs(namespace, name), self._now()
         status = invalid_status(raw, message, now, runs=runs)
         if status != (raw.get("status") or {}):
             await self._status.write(raw, status)

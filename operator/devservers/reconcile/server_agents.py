@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
@@ -11,13 +13,16 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.observe import pods
 from devservers.observe.agent import RETRY
+from devservers.observe.ends.last_output import pod_named
+from devservers.observe.ends.last_stop import reason_of_ending_pod
 from devservers.observe.lifetime.agent_plan import agent_plan, extend_most, hold_most
 from devservers.observe.lifetime.idle import Activity, activity_of
 from devservers.observe.lifetime.lifecycle import Decision
 from devservers.observe.lifetime.wishes import decide_wish, granted_before, open_wishes
 from devservers.reconcile.interfaces import Agents, Client, Lister
+from devservers.reconcile.workload import asks_for_pods, live_workload
 from devservers_core.errors import ApiError
-from devservers_core.names import API_VERSION
+from devservers_core.names import API_VERSION, RESTARTED
 from devservers_core.protocol.agent.plan import WishAnswer
 from devservers_core.protocol.agent.report import Report
 from devservers_core.types import Json
@@ -45,6 +50,12 @@ class ServerAgents:
         self._granted: dict[tuple[str, str], list[datetime]] = {}
         self._answers: dict[tuple[str, str], tuple[str, dict[str, WishAnswer]]] = {}
         """By server: the uid of its pod, and what was answered to the wishes in its last report."""
+        self._replaced: dict[tuple[str, str], tuple[str, str]] = {}
+        """By server: the uid of the pod that was told of a restart, and the input hash of the one that follows."""
+
+    def runs(self, namespace: str, name: str) -> bool:
+        """Whether a pod of a server is asked for."""
+        return asks_for_pods(live_workload(self._lister, namespace, name))
 
     def pod(self, namespace: str, name: str) -> Json | None:
         """The running pod of a server, None when none runs."""
@@ -145,12 +156,50 @@ class ServerAgents:
         decision: Decision,
         pod: Json | None,
     ) -> None:
-        """Keeps what the next exchanges tell the agent of a running server."""
+        """Keeps what the next exchanges tell the agent of a running server; one that is replaced hears no more."""
         if self._agents is None or pod is None or not pods.has_agent(pod) or not decision.running:
+            return
+        recorded = pods.input_hash(live_workload(self._lister, *server.key))
+        if recorded is not None and pods.input_hash(pod) not in (None, recorded):
             return
         answers = tuple(self._answered(server, pod).values())
         plan = agent_plan(server, user, flavor, decision, _grace_seconds(pod), self._now(), answers)
         self._agents.plan(*server.key, _uid(pod), plan)
+
+    def announce_restart(
+        self,
+        server: DevServer,
+        user: DevServerUser,
+        flavor: DevServerFlavor | None,
+        decision: Decision,
+        pod: Json | None,
+        inputs: str,
+    ) -> None:
+        """Tells the agent of a pod that one with these inputs replaces it. Raises ExchangePendingError.
+
+        Once, though the API server may refuse the new workload: then the pod goes on.
+        """
+        replacement = (_uid(pod), inputs) if pod is not None else None
+        if replacement is None or self._replaced.get(server.key) == replacement or pods.input_hash(pod) == inputs:
+            return
+        self.finish(server, user, flavor, replace(decision, running=False, stop_reason=RESTARTED), pod)
+        self._replaced[server.key] = replacement
+
+    def tell_why_it_ends(
+        self, server: DevServer, user: DevServerUser | None, flavor: DevServerFlavor | None, decision: Decision
+    ) -> None:
+        """Tells the agent of a pod that somebody else deletes why it ends: it waits a moment for that."""
+        if self._agents is None or not decision.running:
+            return
+        namespace, name = server.key
+        server_pods = pods.of_server(self._lister.list("Pod", namespace), name)
+        pod = pod_named(server_pods, server.status.pod_name)
+        if pod is None or not pods.is_terminating(pod) or not pods.is_running(pods.container_status(pod)):
+            return
+        reason = reason_of_ending_pod(server, live_workload(self._lister, namespace, name), pod)
+        if reason is not None:
+            with contextlib.suppress(ExchangePendingError):
+                self.finish(server, user, flavor, replace(decision, running=False, stop_reason=reason), pod)
 
     def _answered(self, server: DevServer, pod: Json) -> dict[str, WishAnswer]:
         """The answers to the wishes of this very pod."""
@@ -178,6 +227,7 @@ class ServerAgents:
         """Drops what is kept of a server that is gone."""
         self._answers.pop((namespace, name), None)
         self._granted.pop((namespace, name), None)
+        self._replaced.pop((namespace, name), None)
 
 
 def _patch(raw: Json, lifecycle: Json) -> Json:

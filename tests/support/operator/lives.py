@@ -217,6 +217,7 @@ class Life:
             pod = running_pod(key[2], self.seconds)
             pod |= {"apiVersion": "v1", "kind": "Pod"}
             pod["metadata"] |= {"namespace": NAMESPACE, "labels": {"devservers.io/name": NAME}}
+            pod["metadata"]["annotations"] = {"devservers.io/input-hash": template}
             pod["spec"] |= {"terminationGracePeriodSeconds": 120}
             pod["spec"]["containers"][0]["ports"] = [{"name": "agent", "containerPort": 2224}]
             pod["status"]["podIP"] = "10.1.2.3"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -148,6 +149,31 @@ def test_command_warns_of_a_server_that_stops_soon(
     put(api, server(expiresAt=after(minutes=10), podName="mydev-1"))
     done = devctl(*words, code=code)
     assert done.stderr.count("mydev stops in 10m") == int(warned)
+
+
+@pytest.mark.parametrize(
+    ("last", "spec", "says"),
+    [
+        ({"at": after(minutes=-4), "reason": "outOfMemory", "message": "Its container ran out of memory."}, {}, True),
+        ({"at": after(minutes=-4), "reason": "nodeLost"}, {}, True),
+        ({"at": after(minutes=-20), "reason": "outOfMemory"}, {}, False),
+        ({"at": "never", "reason": "outOfMemory"}, {}, False),
+        ({"at": after(minutes=-4), "reason": "user"}, {"restarted": after(minutes=-2)}, False),
+        (None, {}, False),
+    ],
+)
+def test_connection_to_a_server_that_ended_lately_says_why(
+    api: ApiServer, devctl: Run, monkeypatch: pytest.MonkeyPatch, last: Any, spec: dict[str, str], says: bool
+) -> None:
+    """The terminal that it closed could not always show it."""
+    monkeypatch.setattr("devctl.ssh.port_forward.STARTING_SECONDS", 0.0)
+    one = server(podName="mydev-1", **({"lastStop": last} if last else {}))
+    if spec:
+        one["metadata"]["annotations"] = {"devservers.io/restarted-at": spec["restarted"]}
+    put(api, one)
+    said = devctl("proxy", "mydev", code=255).stderr
+    match = re.search(r"^warning: mydev ended 3m\d*s? ago, and was started again: (\w+): ", said, re.MULTILINE)
+    assert (match and match[1]) == (last["reason"] if says else None)
 
 
 def test_list_shows_the_reason_of_planned_and_past_stops(api: ApiServer, devctl: Run) -> None:

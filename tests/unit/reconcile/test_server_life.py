@@ -341,6 +341,59 @@ def test_stop_keeps_reason_lines_and_oom_kills_of_the_last_report() -> None:
     assert len(life.api.log) == settled
 
 
+@pytest.mark.parametrize("change", [{}, {"flavor": "large"}], ids=["restart", "update"])
+def test_pod_that_a_restart_or_an_update_replaces_is_told_before_it_ends(change: Json) -> None:
+    life = Life(answering())
+    life.begin(lifecycle={"timeToLive": "8h"})
+    assert life.agents is not None
+    replicas: list[int] = []
+    life.agents.meanwhile = lambda: replicas.append(life.api.log.count("apply Deployment/mydev"))
+    written = life.api.log.count("apply Deployment/mydev")
+    before = deployment_annotation(life, "input-hash")
+    life.seconds = 100
+    life.change({"devservers.io/restarted-at": stamp(100)}, **change)
+    life.settle()
+    assert [(plan.stop_reason, plan.stop_at, plan.deletes) for plan in life.agents.finals] == [
+        ("restarted", at(100), False)
+    ]
+    assert replicas == [written], "the Deployment was written first"
+    assert deployment_annotation(life, "input-hash") != before
+    assert life.server()["status"]["phase"] == "Running"
+    assert "lastStop" not in life.server()["status"]
+    assert life.agents.plans[-1].stop_reason == "expired"
+    life.settle()
+    assert len(life.agents.finals) == 1
+
+
+def test_pod_whose_replacement_is_refused_is_told_once_and_goes_on() -> None:
+    def refuse(verb: str, obj: Json) -> None:
+        if obj["kind"] == "Deployment":
+            raise ApiError(422, "Invalid", "no")
+
+    life = Life(answering())
+    life.begin()
+    assert life.agents is not None
+    life.api.before_write = refuse
+    life.change(flavor="large")
+    life.reconcile()
+    plans = len(life.agents.plans)
+    for _ in range(3):
+        life.reconcile()
+    assert (len(life.agents.finals), len(life.agents.plans)) == (1, plans + 3)
+    life.change(flavor="small")
+    life.reconcile()
+    assert len(life.agents.finals) == 1
+
+
+def test_change_that_nothing_can_be_begun_with_tells_nobody() -> None:
+    life = Life(answering())
+    life.begin()
+    life.change(flavor="absent")
+    life.settle()
+    assert life.agents is not None
+    assert life.agents.finals == []
+
+
 def test_stop_with_an_agent_that_does_not_answer_goes_on_without() -> None:
     life = Life(AnsweringAgents(None, None))
     life.begin()

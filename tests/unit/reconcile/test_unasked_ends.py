@@ -20,12 +20,12 @@ def pod(life: Life) -> Json:
     return found
 
 
-def evicted(life: Life) -> None:
-    """The Eviction API has deleted the pod, and it has its grace period."""
+def evicted(life: Life, cause: str | None = "EvictionByEvictionAPI") -> None:
+    """The Eviction API, or another cause, has deleted the pod, and it has its grace period."""
     lost = pod(life)
     lost["metadata"]["deletionTimestamp"] = stamp(life.seconds)
-    target = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
-    lost["status"]["conditions"].append(target)
+    if cause is not None:
+        lost["status"]["conditions"].append({"type": "DisruptionTarget", "status": "True", "reason": cause})
     life.cache.put(life.api.put(lost))
     life.reconcile()
 
@@ -75,6 +75,33 @@ def test_eviction_is_recorded_at_once_and_its_lines_when_the_pod_has_ended() -> 
     life.settle()
     assert life.api.log.count(f"apply ConfigMap/{RECORD}") == 1
     assert life.server()["status"]["lastStop"]["reason"] == "clusterDrained"
+
+
+@pytest.mark.parametrize(
+    ("cause", "reason"),
+    [
+        ("EvictionByEvictionAPI", "clusterDrained"), ("PreemptionByScheduler", "preempted"),
+        ("DeletionByTaintManager", "nodeLost"), (None, "clusterDrained"),
+    ],
+)  # fmt: skip
+def test_agent_of_a_pod_that_somebody_else_deletes_is_told_why_once(cause: str | None, reason: str) -> None:
+    life = begun()
+    assert life.agents is not None
+    evicted(life, cause)
+    life.reconcile()
+    assert [plan.stop_reason for plan in life.agents.finals] == [reason]
+    gone(life)
+    life.settle()
+    assert len(life.agents.finals) == 1
+
+
+def test_agent_of_a_pod_that_its_owner_stopped_is_told_that_alone() -> None:
+    life = begun()
+    assert life.agents is not None
+    life.change(running=False)
+    life.reconcile()
+    evicted(life)
+    assert [plan.stop_reason for plan in life.agents.finals] == ["user"]
 
 
 def test_record_is_written_before_the_status() -> None:

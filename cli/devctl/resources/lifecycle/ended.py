@@ -6,11 +6,12 @@ and within bounds.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from devctl.output import console, times
 from devctl.resources import home
-from devctl.resources.lifecycle.planned import REASONS
+from devctl.resources.lifecycle.planned import REASONS, is_stopped
 from devctl.resources.server_state import last_start_time, phase, status_of
 from devservers_core import names
 from devservers_core.errors import ApiError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_LINES, MAX_LINE = 100, 1000
 """Lines, and characters of one, that are printed."""
+LATELY_SECONDS = 900
+"""For how long whoever connects hears of an end: a closed terminal did not always say why."""
 
 
 def read_record(context: Context, server: str) -> Json | None:
@@ -56,6 +59,19 @@ def last_end(server: Json) -> str:
     reason, message = str(last.get("reason") or "unknown"), str(last.get("message") or "")
     shown = any(message == other.get("message") for other in status_of(server).get("conditions") or [])
     return f"{times.age(last.get('at'))} ago, " + (f"{reason}: {message}" if message and not shown else reason)
+
+
+def ended_lately(server: Json) -> str | None:
+    """One line for a server that ended lately without being asked to, and is or comes up again; None for any other."""
+    last, name = status_of(server).get("lastStop") or {}, server["metadata"]["name"]
+    at = times.parse_time(last.get("at"))
+    if at is None or (datetime.now(UTC) - at).total_seconds() > LATELY_SECONDS or is_stopped(server):
+        return None
+    if not ended_since_start(server):
+        return None
+    return (
+        f"{name} ended {times.age(last['at'])} ago, and was started again: {console.printable(describe_reason(last))}"
+    )
 
 
 def killed_before(server: Json, record: Json | None) -> str | None:

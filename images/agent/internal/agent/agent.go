@@ -44,8 +44,9 @@ type Ending struct {
 
 // Service is what runs beside sshd and the command, and takes part in the stop.
 type Service interface {
-	// Stopping is called when SIGTERM came, before hooks and programs hear of it. It returns within a second.
-	Stopping()
+	// Stopping is called when SIGTERM came, with the time to the end, before hooks and programs hear of it. It returns
+	// within three seconds.
+	Stopping(grace time.Duration)
 	// Ending is called after Stopping.
 	Ending() Ending
 }

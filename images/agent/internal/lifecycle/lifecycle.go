@@ -34,6 +34,10 @@ const (
 	listenRetry     = 5 * time.Second
 	sshPort         = 2222
 	leastStopping   = 30 * time.Second // between the final plan and the end of a server with a short grace period
+	// reasonWait is how long an end that no plan announced waits for the operator to say why: it sees the pod's deletion
+	// when the node does.
+	reasonWait = 2 * time.Second
+	reasonTick = 20 * time.Millisecond
 )
 
 // Service is all of it while it runs.
@@ -190,11 +194,29 @@ func (service *Service) warn() {
 	}
 }
 
-// Stopping shows in every terminal that the server stops now, and why.
-func (service *Service) Stopping() {
+// Stopping shows in every terminal that the server stops now, and why. Where no plan announced it, it waits for one that
+// does, for a tenth of the grace period and 2 seconds at most, if there ever was a plan.
+func (service *Service) Stopping(grace time.Duration) {
 	service.options.Runs.Stopping()
 	service.warn()
+	limit := service.clock() + min(reasonWait, grace/10)
+	for service.planExists() && !service.due() && service.clock() < limit {
+		time.Sleep(reasonTick)
+		service.warn()
+	}
 	service.announcer.Stopping()
+}
+
+func (service *Service) planExists() bool {
+	service.mutex.Lock()
+	defer service.mutex.Unlock()
+	return service.plan != nil
+}
+
+// due is whether the last plan announced a stop for now.
+func (service *Service) due() bool {
+	stop, left := service.announcer.Planned()
+	return stop != nil && left <= 0
 }
 
 // Ending is the reason of the stop that the last plan announced as due, "" for any other, and the OOM kills.

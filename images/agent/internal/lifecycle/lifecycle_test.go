@@ -173,7 +173,7 @@ func TestServiceFromStartToEnd(t *testing.T) {
 	if !reflect.DeepEqual(report.Lines, []string{"last line"}) {
 		t.Error(report.Lines)
 	}
-	service.Stopping()
+	service.Stopping(time.Minute)
 	if reason, kills := service.Ending(); reason != "suspended" || kills != 2 {
 		t.Error(reason, kills)
 	}
@@ -218,6 +218,50 @@ func TestPlanAfterTheFinalOneDoesNotTakeTheStopBack(t *testing.T) {
 	service.warn()
 	if reason, _ := service.Ending(); reason != "" {
 		t.Errorf("%q", reason)
+	}
+}
+
+// The pod is deleted by nobody's plan, and the operator says why a moment later.
+func TestStoppingWaitsForTheReasonOfAnEndThatNoPlanAnnounced(t *testing.T) {
+	service := newService(t)
+	service.Handle(plan(1))
+	time.AfterFunc(100*time.Millisecond, func() {
+		final := plan(2)
+		final.Final, final.Stop = true, &protocol.Stop{Reason: "preempted"}
+		service.Handle(final)
+	})
+	began := time.Now()
+	service.Stopping(time.Minute)
+	if took := time.Since(began); took > reasonWait-100*time.Millisecond {
+		t.Error(took)
+	}
+	if reason, _ := service.Ending(); reason != "preempted" {
+		t.Errorf("%q", reason)
+	}
+}
+
+func TestStoppingWithoutAReasonEndsInTime(t *testing.T) {
+	for name, try := range map[string]struct {
+		plan        *protocol.Plan
+		grace       time.Duration
+		least, most time.Duration
+	}{
+		"no operator":         {nil, time.Minute, 0, 50 * time.Millisecond},
+		"silent operator":     {plan(1), time.Minute, reasonWait, reasonWait + time.Second},
+		"little time to stop": {plan(1), time.Second, 100 * time.Millisecond, 500 * time.Millisecond},
+	} {
+		service := newService(t)
+		if try.plan != nil {
+			service.Handle(try.plan)
+		}
+		began := time.Now()
+		service.Stopping(try.grace)
+		if took := time.Since(began); took < try.least || took > try.most {
+			t.Error(name, took)
+		}
+		if reason, _ := service.Ending(); reason != "" {
+			t.Errorf("%s: %q", name, reason)
+		}
 	}
 }
 

@@ -32,7 +32,6 @@ func TestParseReadsWhatTheOperatorWrites(t *testing.T) {
 
 func TestTerminationFitsWhateverWasPrinted(t *testing.T) {
 	var message struct {
-		Reason   string
 		Lines    []string
 		OOMKills int
 	}
@@ -44,7 +43,7 @@ func TestTerminationFitsWhateverWasPrinted(t *testing.T) {
 		if err := json.Unmarshal(text, &message); err != nil || len(text) > 3*1024 {
 			t.Fatal(name, err, len(text))
 		}
-		if message.Reason != "idle" || message.OOMKills != 2 {
+		if strings.Contains(string(text), "idle") || message.OOMKills != 2 {
 			t.Error(name, message)
 		}
 		if name == "few" && !reflect.DeepEqual(message.Lines, lines) {

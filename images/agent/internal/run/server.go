@@ -135,12 +135,12 @@ func (s *server) stop(grace time.Duration, service agent.Service) {
 	}()
 	var ending agent.Ending
 	if service != nil {
-		service.Stopping()
+		service.Stopping(grace)
 		ending = service.Ending()
 	}
 	// Twice: what follows may take until the container is killed.
 	s.writeTermination(ending)
-	hooks.Hooks{Home: paths.Home, Reaper: s.reaper}.Run(grace/2, ending.Reason)
+	hooks.Hooks{Home: paths.Home, Reaper: s.reaper}.Run((grace-time.Since(began))/2, ending.Reason)
 	stop.Everything(s.reaper.Collect, grace-time.Since(began))
 	if service != nil {
 		ending = service.Ending()

@@ -10,14 +10,14 @@ import (
 // maxTermination is how much goes into the termination message, of which Kubernetes keeps 4 KiB.
 const maxTermination = 3 * 1024
 
-// termination is the termination message: why the server stops, and as many of the last lines as fit.
+// termination is the termination message: how often memory ran out, and as many of the last lines as fit. Why the server
+// stops isn't in it: the operator knows, and a pod's word for it would be anybody's.
 func termination(ending agent.Ending, lines []string) []byte {
 	for from := 0; ; from++ {
 		text, err := json.Marshal(struct {
-			Reason   string   `json:"reason"`
 			Lines    []string `json:"lines"`
 			OOMKills int      `json:"oomKills"`
-		}{ending.Reason, append([]string{}, lines[min(from, len(lines)):]...), ending.OOMKills})
+		}{append([]string{}, lines[min(from, len(lines)):]...), ending.OOMKills})
 		if err == nil && len(text) <= maxTermination {
 			return text
 		}

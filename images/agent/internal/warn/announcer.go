@@ -124,6 +124,8 @@ func (announcer *Announcer) line(left time.Duration) string {
 	verb := "stops"
 	if announcer.stop.Deletes {
 		verb = "is deleted"
+	} else if announcer.stop.Reason == restarted {
+		verb = "restarts"
 	}
 	when, remedy := "now", ""
 	if left > 0 {
@@ -187,7 +189,11 @@ var phrases = map[string]string{
 	"workingHours": "working hours are over", "preempted": "its capacity is needed", "nodeLost": "its node is lost",
 	"outOfMemory": "it is out of memory", "evictedForDisk": "its disk is full", "suspended": "your access is suspended",
 	"budget": "the budget is used up", "clusterDrained": "the cluster is being drained",
+	restarted: "you asked for it",
 }
+
+// restarted is the reason of a pod that a restart or an update replaces (core's names.RESTARTED).
+const restarted = "restarted"
 
 var remedies = map[string]string{"expired": "extend", "idle": "hold", "holdEnded": "hold", "workingHours": "hold"}
 

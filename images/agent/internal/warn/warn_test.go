@@ -262,6 +262,12 @@ func TestAnnouncerStoppingNamesTheReasonOfAStopThatIsDueOnly(t *testing.T) {
 	world.expect("devserver: this server stops now: your access is suspended")
 }
 
+func TestAnnouncerOfARestartSaysSo(t *testing.T) {
+	world := newWorld(t)
+	world.announcer.Plan(&protocol.Stop{Reason: "restarted"}, true, limits)
+	world.expect("devserver: this server restarts now: you asked for it")
+}
+
 func TestAnnouncerWritesTheMessageOfTheDay(t *testing.T) {
 	world := newWorld(t)
 	expect := func(want string) {

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from devservers.api.conditions import find
 from devservers.api.devserver import DevServer
-from devservers_core.names import ANNOTATION_INPUT_HASH, ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT, HOME_PATH
+from devservers_core.names import ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT, HOME_PATH
 from devservers_core.types import Json
 
 from .. import pods
@@ -38,7 +38,7 @@ def interrupted_condition(
     if not running or server.metadata.deletion_timestamp is not None:
         return None
     recorded_condition = find(server.status.conditions, INTERRUPTED)
-    cause = _cause(server, workload, all_pods)
+    cause = cause_of_loss(server, workload, all_pods)
     if cause is not None:
         reason, text = cause
         return make_condition(
@@ -52,7 +52,7 @@ def interrupted_condition(
     return recorded_condition.to_dict()
 
 
-def _cause(server: DevServer, workload: Json | None, all_pods: Sequence[Json]) -> tuple[str, str] | None:
+def cause_of_loss(server: DevServer, workload: Json | None, all_pods: Sequence[Json]) -> tuple[str, str] | None:
     """Reason and text when the pod in the status has just been lost."""
     former = server.status.pod_name
     lost = next((pod for pod in all_pods if pods.pod_name(pod) == former), None) if former else None
@@ -66,8 +66,8 @@ def _cause(server: DevServer, workload: Json | None, all_pods: Sequence[Json]) -
             return None
         return "PodLost", "its pod is gone, and the cause is unknown"
     created = pods.created_at(lost)
-    started_with = _annotation(lost, ANNOTATION_INPUT_HASH)
-    changed = started_with is not None and started_with != _annotation(workload, ANNOTATION_INPUT_HASH)
+    started_with = pods.input_hash(lost)
+    changed = started_with is not None and started_with != pods.input_hash(workload)
     if changed or (created is not None and _requested_by_owner(server, created)):
         return None
     return _cause_of_pod(lost, recorded=started_with is not None)
@@ -111,10 +111,6 @@ def _requested_by_owner(server: DevServer, since: datetime) -> bool:
     annotations = server.metadata.annotations
     moments = (parse_time(annotations.get(name)) for name in (ANNOTATION_STARTED_AT, ANNOTATION_RESTARTED_AT))
     return any(moment is not None and moment > since for moment in moments)
-
-
-def _annotation(obj: Json | None, name: str) -> str | None:
-    return (((obj or {}).get("metadata") or {}).get("annotations") or {}).get(name)
 
 
 def _one_line(text: str) -> str:

@@ -24,7 +24,7 @@ from ..lifetime.lifecycle import Decision
 from ..lifetime.starts import start_annotations
 from ..times import format_time, parse_time
 from .ended import End
-from .interruption import INTERRUPTED
+from .interruption import INTERRUPTED, cause_of_loss
 from .last_output import last_output, pod_named
 
 _BY_INTERRUPTION = {
@@ -84,6 +84,12 @@ def unasked_end(
             message = "Its container ran out of memory and was started again."
             return _end(finished, STOPPED_BY_OUT_OF_MEMORY, message, pod, pods.pod_name(pod))
     return None
+
+
+def reason_of_ending_pod(server: DevServer, workload: Json | None, pod: Json) -> str | None:
+    """Why the server's pod is ending, one of STOP_REASONS; None where the owner or the operator asked for it."""
+    cause = cause_of_loss(server, workload, (pod,))
+    return interruption_reason(*cause) if cause is not None else None
 
 
 def interruption_reason(reason: str, message: str) -> str:
