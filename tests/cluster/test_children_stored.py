@@ -11,7 +11,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.build import host_key, user
-from devservers.build.devserver import BuildSettings, ServerRequest, manifests
+from devservers.build.devserver import BuildSettings, ServerRequest, input_hash, kept_record, manifests
 from devservers.build.secret_index import config_map
 from devservers_core.errors import ApiError
 from devservers_core.names import API_VERSION
@@ -113,9 +113,9 @@ def test_children_applied_are_stored_as_built(admin: Client, user_name: str, spe
         assert_stored(template["spec"][containers], admitted[containers], f"Pod.{containers}")
 
     live = admin.get("apps/v1", "Deployment", "mydev", owner.namespace)
-    again = manifests(
-        ServerRequest(server, flavor, owner, SETTINGS, "ssh-ed25519 AAAA ca", live_workload=live, live_home=home)
-    )
+    kept = kept_record(live, input_hash(server, owner.status.uid or 0), running=True)
+    assert kept is not None
+    again = manifests(ServerRequest(server, flavor, owner, SETTINGS, "ssh-ed25519 AAAA ca", kept=kept, live_home=home))
     assert_stored(again[-1], live)
     if home is not None:
         assert_stored(again[0], home)

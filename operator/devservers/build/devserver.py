@@ -9,12 +9,21 @@ from __future__ import annotations
 from devservers_core.types import Json
 
 from .keys import keys_config_map
-from .record import flavor_changed, input_hash, limiting_flavor, recorded_defaults, running_since
+from .record import (
+    flavor_changed,
+    input_hash,
+    kept_record,
+    limiting_flavor,
+    live_replicas,
+    recorded_defaults,
+    running_since,
+    stored_record,
+)
 from .request import ServerRequest
 from .service import service
 from .settings import BuildSettings
 from .storage import home_claim
-from .workload import WORKLOAD_KINDS, keeps_record, workload
+from .workload import WORKLOAD_KINDS, workload
 
 __all__ = [
     "WORKLOAD_KINDS",
@@ -22,11 +31,13 @@ __all__ = [
     "ServerRequest",
     "flavor_changed",
     "input_hash",
-    "keeps_record",
+    "kept_record",
     "limiting_flavor",
+    "live_replicas",
     "manifests",
     "recorded_defaults",
     "running_since",
+    "stored_record",
 ]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass, replace
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
@@ -28,6 +29,9 @@ from devservers_core.types import Json
 
 from .manifest import compact
 from .storage import normal_path
+
+_ALWAYS = (ANNOTATION_INPUT_HASH, ANNOTATION_FLAVOR_HASH, ANNOTATION_TEMPLATE)
+"""The annotations of every record."""
 
 
 def input_hash(server: DevServer, uid: int) -> str:
@@ -70,8 +74,25 @@ def flavor_hash(flavor: DevServerFlavor) -> str:
     )
 
 
-def new_annotations(inputs: str, flavor: DevServerFlavor, template: Json, started: str | None = None) -> dict[str, str]:
-    """The record as annotations of the workload; `started` is from when on its time limits count.
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The record of a start, read once."""
+
+    annotations: dict[str, str]
+    """Of the workload; the template is one of them."""
+
+    template: Json
+    """The pod template."""
+
+    def with_start(self, started: str | None) -> Record:
+        """The record with the time of its start, where it has none: an earlier version left it out."""
+        if started is None or ANNOTATION_RUNNING_SINCE in self.annotations:
+            return self
+        return replace(self, annotations=self.annotations | {ANNOTATION_RUNNING_SINCE: started})
+
+
+def new_record(inputs: str, flavor: DevServerFlavor, template: Json, started: str | None = None) -> Record:
+    """The record of a start now; `started` is from when on its time limits count.
 
     The flavor's lifecycle is in it where there is one: its defaults count from one start to the next, its limits hold
     where the flavor that the server names doesn't exist. The pod has the input hash too: it distinguishes a lost pod
@@ -80,31 +101,35 @@ def new_annotations(inputs: str, flavor: DevServerFlavor, template: Json, starte
     metadata = template["metadata"]
     started_with = {**(metadata.get("annotations") or {}), ANNOTATION_INPUT_HASH: inputs}
     template = {**template, "metadata": {**metadata, "annotations": started_with}}
-    record = {
+    annotations = {
         ANNOTATION_INPUT_HASH: inputs,
         ANNOTATION_FLAVOR_HASH: flavor_hash(flavor),
         ANNOTATION_TEMPLATE: _compact_json(template),
     }
-    lifecycle = flavor.spec.lifecycle.to_dict()
-    record = with_start(record, started)
-    return record | ({ANNOTATION_DEFAULTS: _compact_json(lifecycle)} if lifecycle else {})
+    if lifecycle := flavor.spec.lifecycle.to_dict():
+        annotations[ANNOTATION_DEFAULTS] = _compact_json(lifecycle)
+    return Record(annotations, template).with_start(started)
 
 
-def recorded_annotations(live_workload: Json | None) -> dict[str, str] | None:
+def stored_record(live_workload: Json | None) -> Record | None:
     """The record on a stored workload, or None when there is none or it can't be read."""
-    annotations = ((live_workload or {}).get("metadata") or {}).get("annotations") or {}
-    names = (ANNOTATION_INPUT_HASH, ANNOTATION_FLAVOR_HASH, ANNOTATION_TEMPLATE)
-    if any(name not in annotations for name in names) or template_of(annotations) is None:
+    annotations = _annotations(live_workload)
+    if any(name not in annotations for name in _ALWAYS):
+        return None
+    template = _template(annotations[ANNOTATION_TEMPLATE])
+    if template is None:
         return None
     optional = [name for name in (ANNOTATION_DEFAULTS, ANNOTATION_RUNNING_SINCE) if name in annotations]
-    return {name: str(annotations[name]) for name in (*names, *optional)}
+    return Record({name: str(annotations[name]) for name in (*_ALWAYS, *optional)}, template)
 
 
-def with_start(record: dict[str, str], started: str | None) -> dict[str, str]:
-    """The record with the time of its start, where it has none: an earlier version left it out."""
-    if started is None or ANNOTATION_RUNNING_SINCE in record:
-        return record
-    return record | {ANNOTATION_RUNNING_SINCE: started}
+def kept_record(live_workload: Json | None, inputs: str, *, running: bool) -> Record | None:
+    """The record of the last start where it stays, None where a new one is rendered.
+
+    A stopped server keeps its old record: that costs no write, and its next start renders a new one.
+    """
+    begun = live_replicas(live_workload) > 0 and _annotations(live_workload).get(ANNOTATION_INPUT_HASH) == inputs
+    return stored_record(live_workload) if begun or not running else None
 
 
 def running_since(live_workload: Json | None) -> str | None:
@@ -115,8 +140,7 @@ def running_since(live_workload: Json | None) -> str | None:
     """
     if not live_replicas(live_workload):
         return None
-    annotations = ((live_workload or {}).get("metadata") or {}).get("annotations") or {}
-    return annotations.get(ANNOTATION_RUNNING_SINCE)
+    return _annotations(live_workload).get(ANNOTATION_RUNNING_SINCE)
 
 
 def recorded_defaults(live_workload: Json | None, flavor: DevServerFlavor | None) -> FlavorLifecycle:
@@ -126,9 +150,8 @@ def recorded_defaults(live_workload: Json | None, flavor: DevServerFlavor | None
     """
     if live_workload is None:
         return flavor.spec.lifecycle if flavor is not None else FlavorLifecycle()
-    annotations = (live_workload.get("metadata") or {}).get("annotations") or {}
     try:
-        return FlavorLifecycle.model_validate_json(annotations.get(ANNOTATION_DEFAULTS) or "{}")
+        return FlavorLifecycle.model_validate_json(_annotations(live_workload).get(ANNOTATION_DEFAULTS) or "{}")
     except ValueError:
         return FlavorLifecycle()
 
@@ -146,26 +169,29 @@ def limiting_flavor(
     return DevServerFlavor.parse({"metadata": {"name": server.spec.flavor}, "spec": spec})
 
 
-def template_of(record: dict[str, str]) -> Json | None:
-    """The pod template of a record, or None when it isn't one."""
-    try:
-        template = json.loads(record[ANNOTATION_TEMPLATE])
-    except ValueError:
-        return None
-    return template if isinstance(template, dict) and isinstance(template.get("spec"), dict) else None
-
-
 def flavor_changed(live_workload: Json | None, flavor: DevServerFlavor | None) -> bool:
     """Whether the flavor was edited after the server's start."""
-    record = recorded_annotations(live_workload)
-    if record is None or flavor is None or not live_replicas(live_workload):
+    recorded = _annotations(live_workload).get(ANNOTATION_FLAVOR_HASH)
+    if recorded is None or flavor is None or not live_replicas(live_workload):
         return False
-    return record[ANNOTATION_FLAVOR_HASH] != flavor_hash(flavor)
+    return bool(recorded != flavor_hash(flavor))
 
 
 def live_replicas(live_workload: Json | None) -> int:
     """The replicas a stored workload asks for, 0 without one."""
     return int(((live_workload or {}).get("spec") or {}).get("replicas", 0))
+
+
+def _annotations(live_workload: Json | None) -> Json:
+    return ((live_workload or {}).get("metadata") or {}).get("annotations") or {}
+
+
+def _template(text: str) -> Json | None:
+    try:
+        template = json.loads(text)
+    except ValueError:
+        return None
+    return template if isinstance(template, dict) and isinstance(template.get("spec"), dict) else None
 
 
 def _compact_json(value: Json) -> str:

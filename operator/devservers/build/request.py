@@ -11,6 +11,7 @@ from devservers.api.secrets import SecretReference
 from devservers.api.user import DevServerUser
 from devservers_core.types import Json
 
+from .record import Record
 from .settings import BuildSettings
 
 
@@ -35,7 +36,9 @@ class ServerRequest:
     setup_secrets: tuple[SecretReference, ...] = ()
     """The references to secrets of the person's own set-up; used where a new record is rendered."""
 
-    live_workload: Json | None = None
+    kept: Record | None = None
+    """The record of the last start where it stays (kept_record), None where a new one is rendered."""
+
     live_home: Json | None = None
     running: bool = True
     """Whether a pod is to exist, with time limits and suspension taken into account."""

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from devservers_core.names import ANNOTATION_INPUT_HASH, LABEL_NAME
+from devservers_core.names import LABEL_NAME
 from devservers_core.types import Json
 
-from . import record
 from .manifest import child_metadata
 from .pod.template import pod_template
+from .record import Record, input_hash, new_record
 from .request import ServerRequest
 
 WORKLOAD_KINDS = ("Deployment",)
 """The kinds of workloads. A server has one of them, called as it is."""
-
-
-def keeps_record(live_workload: Json | None, inputs: str, *, running: bool) -> bool:
-    """Whether the record of the last start stays, so that nothing is rendered anew."""
-    stored = record.recorded_annotations(live_workload)
-    if stored is None:
-        return False
-    # A stopped server keeps its old record: that costs no write, and its next start renders a new one.
-    return not running or (record.live_replicas(live_workload) > 0 and stored[ANNOTATION_INPUT_HASH] == inputs)
 
 
 def workload(request: ServerRequest, uid: int) -> Json | None:
@@ -33,24 +24,22 @@ def workload(request: ServerRequest, uid: int) -> Json | None:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata | {"annotations": start},
+        "metadata": metadata | {"annotations": start.annotations},
         "spec": {
             "replicas": 1 if request.running and not request.user.spec.suspended else 0,
             "revisionHistoryLimit": 1,
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": {LABEL_NAME: server.name}},
-            "template": record.template_of(start),
+            "template": start.template,
         },
     }
 
 
-def _record(request: ServerRequest, uid: int) -> dict[str, str] | None:
-    """The record to use: the stored one, or one rendered now, or None when there is neither."""
-    stored = record.recorded_annotations(request.live_workload)
-    inputs = record.input_hash(request.server, uid)
-    if stored is not None and keeps_record(request.live_workload, inputs, running=request.running):
-        return record.with_start(stored, request.started) if request.running else stored
+def _record(request: ServerRequest, uid: int) -> Record | None:
+    """The record to use: the kept one, or one rendered now, or None when there is neither."""
+    if request.kept is not None:
+        return request.kept.with_start(request.started) if request.running else request.kept
     if request.flavor is None:
         return None
     template = pod_template(request.server, request.flavor, request.user, uid, request.settings, request.setup_secrets)
-    return record.new_annotations(inputs, request.flavor, template, request.started)
+    return new_record(input_hash(request.server, uid), request.flavor, template, request.started)

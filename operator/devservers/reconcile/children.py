@@ -18,9 +18,12 @@ from devservers.build.devserver import (
     BuildSettings,
     ServerRequest,
     input_hash,
-    keeps_record,
+    kept_record,
+    live_replicas,
     manifests,
+    stored_record,
 )
+from devservers.observe import pods
 from devservers.observe.causes import Cause
 from devservers.observe.lifetime.starts import requested_start
 from devservers.observe.rejections import child_rejection, home_rejection
@@ -32,9 +35,10 @@ from devservers.reconcile.registry_logins import ensure_registry_secret
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers.reconcile.ssh.host_keys import ensure_host_key
 from devservers.reconcile.user_setup import setup_secrets
-from devservers.reconcile.workload import asks_for_pods, live_workload, scale_to_zero
+from devservers.reconcile.workload import live_workload, scale_to_zero
 from devservers_core.errors import ApiError
 from devservers_core.names import home_name
+from devservers_core.types import Json
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,13 @@ class ChildrenApplier:
         """
         await scale_to_zero(self._lister, self._client, namespace, name)
 
+    def _awaits_former_pod(self, namespace: str, name: str, inputs: str, live: Json | None) -> bool:
+        """Whether a pod with these inputs has not begun to end, though the workload asks for none like it."""
+        if pods.input_hash(live) is None or (live_replicas(live) and pods.input_hash(live) == inputs):
+            return False
+        server_pods = pods.of_server(self._lister.list("Pod", namespace), name)
+        return any(pods.input_hash(pod) == inputs and not pods.is_terminating(pod) for pod in server_pods)
+
     async def _apply(
         self,
         server: DevServer,
@@ -124,8 +135,11 @@ class ChildrenApplier:
         live = live_workload(self._lister, namespace, name)
         uid = user.status.uid
         inputs = input_hash(server, uid) if uid is not None else ""
-        kept = uid is None or keeps_record(live, inputs, running=running)
-        started = requested_start(server, now, begins=not kept)
+        kept = kept_record(live, inputs, running=running)
+        if kept is None and self._awaits_former_pod(namespace, name, inputs, live):
+            # Written now, the controller might see this start and what came before it as one, and keep the pod.
+            kept, running = stored_record(live), live_replicas(live) > 0
+        started = requested_start(server, now, begins=kept is None)
         desired = manifests(
             ServerRequest(
                 server=server,
@@ -134,8 +148,8 @@ class ChildrenApplier:
                 settings=self._settings,
                 user_ca_public=await self._ca.public(),
                 agent_public_key=await self._signing_key.public() if self._signing_key is not None else "",
-                setup_secrets=() if kept else await setup_secrets(self._client, namespace),
-                live_workload=live,
+                setup_secrets=() if kept is not None else await setup_secrets(self._client, namespace),
+                kept=kept,
                 live_home=home,
                 running=running,
                 today=now.astimezone(UTC).date(),
@@ -161,7 +175,7 @@ class ChildrenApplier:
         )
         refusal, deployed = None, False
         for workload in (m for m in desired if m["kind"] in WORKLOAD_KINDS):
-            if running and not kept and asks_for_pods(live):
+            if running and kept is None and live_replicas(live):
                 before_restart(inputs)
             try:
                 await self._applier.ensure(workload)

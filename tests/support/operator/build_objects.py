@@ -7,7 +7,8 @@ from typing import Any
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
-from devservers.build.devserver import BuildSettings, ServerRequest, manifests
+from devservers.build.devserver import BuildSettings, ServerRequest, input_hash, kept_record, manifests
+from devservers_core.types import Json
 
 UID = 20007
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIexample ann@laptop"
@@ -42,7 +43,8 @@ def flavor(**spec: object) -> DevServerFlavor:
     return DevServerFlavor.parse({"metadata": {"name": "cpu-small"}, "spec": {"resources": resources, **spec}})
 
 
-def request(**changes: object) -> ServerRequest:
+def request(live_workload: Json | None = None, **changes: object) -> ServerRequest:
+    """A request for the children of a server, whose stored workload may be `live_workload`."""
     fields: dict[str, Any] = {
         "server": server(),
         "flavor": flavor(),
@@ -50,7 +52,10 @@ def request(**changes: object) -> ServerRequest:
         "settings": SETTINGS,
         "user_ca_public": CA,
     }
-    return ServerRequest(**fields | changes)
+    fields |= changes
+    inputs = input_hash(fields["server"], fields["user"].status.uid)
+    kept = kept_record(live_workload, inputs, running=fields.get("running", True))
+    return ServerRequest(**{"kept": kept} | fields)
 
 
 def child(kind: str, **changes: object) -> dict[str, Any]:

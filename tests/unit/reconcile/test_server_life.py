@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from typing import Any
 
 import pytest
@@ -309,6 +310,50 @@ def test_server_of_an_earlier_version_counts_from_when_this_one_sees_it() -> Non
 def deployment_annotation(life: Life, name: str) -> str:
     annotations = life.api.objects[("Deployment", NAMESPACE, NAME)]["metadata"]["annotations"]
     return str(annotations[f"devservers.io/{name}"])
+
+
+def test_start_before_the_former_pod_has_begun_to_end_waits_for_that() -> None:
+    """Nothing has ended the pod yet: written at once, the start would keep it, with new limits."""
+    life = Life(answering())
+    life.begin(lifecycle={"timeToLive": "1h"})
+    life.seconds = 600
+    life.change(running=False)
+    life.reconcile()
+    life.seconds = 601
+    life.change({"devservers.io/started-at": stamp(601)}, running=True)
+    life.reconcile()
+    assert (_replicas(life), deployment_annotation(life, "running-since")) == (0, stamp(0))
+    life.settle()
+    assert (_replicas(life), deployment_annotation(life, "running-since")) == (1, stamp(601))
+    assert life.server()["status"]["expiresAt"] == stamp(601 + H)
+
+
+def test_change_that_is_taken_back_before_the_pod_has_begun_to_end_renews_no_limit() -> None:
+    life = Life(answering())
+    life.begin(lifecycle={"timeToLive": "1h"})
+    asked = deployment_annotation(life, "input-hash")
+    life.seconds = 600
+    life.change(flavor="large")
+    life.reconcile()
+    between = deployment_annotation(life, "input-hash")
+    life.seconds = 601
+    life.change(flavor="small")
+    life.reconcile()
+    assert deployment_annotation(life, "input-hash") == between != asked
+    life.settle()
+    assert deployment_annotation(life, "input-hash") == asked
+    assert life.server()["status"]["phase"] == "Running"
+
+
+def test_reconcile_of_a_settled_server_parses_the_recorded_template_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    life = Life(answering())
+    life.begin()
+    template, parsed, loads = deployment_annotation(life, "template"), [], json.loads
+    monkeypatch.setattr(
+        "json.loads", lambda text, **options: (parsed.append(text == template), loads(text, **options))[1]
+    )
+    life.reconcile()
+    assert parsed.count(True) == 1
 
 
 def test_start_after_a_stop_begins_the_limits_anew() -> None:
