@@ -1,4 +1,4 @@
-"""Stops of servers whose agents are silent: workers, queue, exchanger and reconciler together."""
+"""Stops and restarts of servers whose agents are silent: workers, queue, exchanger and reconciler together."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ class Cluster:
         fields["metadata"] = metadata | fields.get("metadata", {})
         self.cache.put(self.api.put(api | fields))
 
-    async def begin(self) -> None:
-        self.put("DevServerFlavor", "", "small", spec={"resources": {"limits": {"cpu": "1"}}})
+    async def begin(self, change: dict[str, Any]) -> None:
+        """Servers that run, and that their owner has just changed."""
+        for flavor in ("small", "large"):
+            self.put("DevServerFlavor", "", flavor, spec={"resources": {"limits": {"cpu": "1"}}})
         self.put("DevServerUser", "", "ann", spec={"username": "ann"})
         await self.users.reconcile("ann")
         for name in [*SERVERS, "other"]:
@@ -67,20 +69,26 @@ class Cluster:
             pod["spec"]["containers"][0]["ports"] = [{"name": "agent", "containerPort": 2224}]
             pod["status"]["podIP"] = "127.0.0.1"
             self.put("Pod", NAMESPACE, f"{name}-x", **pod)
-            self.put("DevServer", NAMESPACE, name, spec={"flavor": "small", "running": False})
+            self.put("DevServer", NAMESPACE, name, spec={"flavor": "small", **change})
+        self.before = {name: self.asked_for(name) for name in SERVERS}
 
     async def reconcile(self, key: Key) -> Result:
         result = await self.servers.reconcile(key.namespace, key.name)
         self.reconciled.append(key.name)
         return result
 
-    def stopped(self) -> int:
-        deployments = (self.api.objects[("Deployment", NAMESPACE, name)] for name in SERVERS)
-        return sum(deployment["spec"]["replicas"] == 0 for deployment in deployments)
+    def asked_for(self, name: str) -> tuple[int, str]:
+        """The replicas of a server's Deployment, and what its pod is begun with."""
+        deployment = self.api.objects[("Deployment", NAMESPACE, name)]
+        return deployment["spec"]["replicas"], deployment["metadata"]["annotations"]["devservers.io/input-hash"]
+
+    def changed(self) -> int:
+        return sum(self.asked_for(name) != before for name, before in self.before.items())
 
 
-def test_silent_agents_of_stopping_servers_occupy_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twelve silent agents and two workers: another server's reconcile comes at once, and all of them stop."""
+@pytest.mark.parametrize("change", [{"running": False}, {"flavor": "large"}], ids=["stop", "restart"])
+def test_silent_agents_of_ending_pods_occupy_no_worker(monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]) -> None:
+    """Twelve silent agents and two workers: another server's reconcile comes at once, and all of them end."""
     monkeypatch.setattr("devservers.runtime.agents.out_of_turn.ASKING_SECONDS", 2.0)
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -92,7 +100,7 @@ def test_silent_agents_of_stopping_servers_occupy_no_worker(monkeypatch: pytest.
     async def main() -> None:
         listening = await asyncio.start_server(silent, "127.0.0.1", 0)
         cluster = Cluster(listening.sockets[0].getsockname()[1])
-        await cluster.begin()
+        await cluster.begin(change)
         workers = Workers(cluster.queue, cluster.reconcile, Metrics(), 60.0)
         running = [asyncio.create_task(workers.run()) for _ in range(2)]
         for name in [*SERVERS, "other"]:
@@ -100,9 +108,9 @@ def test_silent_agents_of_stopping_servers_occupy_no_worker(monkeypatch: pytest.
         began = time.monotonic()
         await eventually_async(lambda: "other" in cluster.reconciled, "the other server's reconcile")
         assert time.monotonic() - began < 1.5
-        assert cluster.stopped() == 0
+        assert cluster.changed() == 0
         await eventually_async(lambda: connected, "the agents to be asked meanwhile", 1.5)
-        await eventually_async(lambda: cluster.stopped() == len(SERVERS), "the servers to stop")
+        await eventually_async(lambda: cluster.changed() == len(SERVERS), "the servers to end")
         assert time.monotonic() - began < 5, "within the time of one exchange"
         assert not cluster.exchanger.asking
         for task in running:
