@@ -43,7 +43,7 @@ def flavor(**spec: object) -> DevServerFlavor:
     return DevServerFlavor.parse({"metadata": {"name": "cpu-small"}, "spec": {"resources": resources, **spec}})
 
 
-def request(live_workload: Json | None = None, **changes: object) -> ServerRequest:
+def request(live_workload: Json | None = None, **changes: Any) -> ServerRequest:
     """A request for the children of a server, whose stored workload may be `live_workload`."""
     fields: dict[str, Any] = {
         "server": server(),
@@ -58,15 +58,15 @@ def request(live_workload: Json | None = None, **changes: object) -> ServerReque
     return ServerRequest(**{"kept": kept} | fields)
 
 
-def child(kind: str, **changes: object) -> dict[str, Any]:
+def child(kind: str, **changes: Any) -> dict[str, Any]:
     return next(found for found in manifests(request(**changes)) if found["kind"] == kind)
 
 
-def template(**changes: object) -> dict[str, Any]:
+def template(**changes: Any) -> dict[str, Any]:
     found: dict[str, Any] = child("Deployment", **changes)["spec"]["template"]
     return found
 
 
-def main_container(**changes: object) -> dict[str, Any]:
+def main_container(**changes: Any) -> dict[str, Any]:
     found: dict[str, Any] = template(**changes)["spec"]["containers"][0]
     return found

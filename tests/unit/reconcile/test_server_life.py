@@ -348,10 +348,13 @@ def test_change_that_is_taken_back_before_the_pod_has_begun_to_end_renews_no_lim
 def test_reconcile_of_a_settled_server_parses_the_recorded_template_once(monkeypatch: pytest.MonkeyPatch) -> None:
     life = Life(answering())
     life.begin()
-    template, parsed, loads = deployment_annotation(life, "template"), [], json.loads
-    monkeypatch.setattr(
-        "json.loads", lambda text, **options: (parsed.append(text == template), loads(text, **options))[1]
-    )
+    template, loads, parsed = deployment_annotation(life, "template"), json.loads, []
+
+    def counted(text: str, **options: Any) -> Any:
+        parsed.append(text == template)
+        return loads(text, **options)
+
+    monkeypatch.setattr("json.loads", counted)
     life.reconcile()
     assert parsed.count(True) == 1
 
