@@ -152,28 +152,36 @@ def test_command_warns_of_a_server_that_stops_soon(
 
 
 @pytest.mark.parametrize(
-    ("last", "spec", "says"),
+    ("last", "ended", "restarted", "says"),
     [
-        ({"at": after(minutes=-4), "reason": "outOfMemory", "message": "Its container ran out of memory."}, {}, True),
-        ({"at": after(minutes=-4), "reason": "nodeLost"}, {}, True),
-        ({"at": after(minutes=-20), "reason": "outOfMemory"}, {}, False),
-        ({"at": "never", "reason": "outOfMemory"}, {}, False),
-        ({"at": after(minutes=-4), "reason": "user"}, {"restarted": after(minutes=-2)}, False),
-        (None, {}, False),
+        ({"reason": "outOfMemory", "message": "Its container ran out of memory."}, 4, None, True),
+        ({"reason": "nodeLost"}, 4, None, True),
+        ({"reason": "outOfMemory"}, 20, None, False),
+        ({"reason": "outOfMemory", "at": "never"}, None, None, False),
+        ({"reason": "user"}, 4, 2, False),
+        (None, None, None, False),
     ],
 )
 def test_connection_to_a_server_that_ended_lately_says_why(
-    api: ApiServer, devctl: Run, monkeypatch: pytest.MonkeyPatch, last: Any, spec: dict[str, str], says: bool
+    api: ApiServer,
+    devctl: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    last: dict[str, str] | None,
+    ended: float | None,
+    restarted: float | None,
+    says: bool,
 ) -> None:
-    """The terminal that it closed could not always show it."""
+    """The terminal that it closed could not always show it. Times are minutes ago."""
     monkeypatch.setattr("devctl.ssh.port_forward.STARTING_SECONDS", 0.0)
+    if last is not None and ended is not None:
+        last = {**last, "at": after(minutes=-ended)}
     one = server(podName="mydev-1", **({"lastStop": last} if last else {}))
-    if spec:
-        one["metadata"]["annotations"] = {"devservers.io/restarted-at": spec["restarted"]}
+    if restarted is not None:
+        one["metadata"]["annotations"] = {"devservers.io/restarted-at": after(minutes=-restarted)}
     put(api, one)
     said = devctl("proxy", "mydev", code=255).stderr
     match = re.search(r"^warning: mydev ended 3m\d*s? ago, and was started again: (\w+): ", said, re.MULTILINE)
-    assert (match and match[1]) == (last["reason"] if says else None)
+    assert (match and match[1]) == (last["reason"] if last and says else None)
 
 
 def test_list_shows_the_reason_of_planned_and_past_stops(api: ApiServer, devctl: Run) -> None:
