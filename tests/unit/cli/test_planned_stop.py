@@ -173,9 +173,9 @@ def test_connection_to_a_server_that_ended_lately_says_why(
 ) -> None:
     """The terminal that it closed could not always show it. Times are minutes ago."""
     monkeypatch.setattr("devctl.ssh.port_forward.STARTING_SECONDS", 0.0)
-    if last is not None and ended is not None:
-        last = {**last, "at": after(minutes=-ended)}
-    one = server(podName="mydev-1", **({"lastStop": last} if last else {}))
+    one = server(podName="mydev-1")
+    if last is not None:
+        one["status"]["lastStop"] = last | ({"at": after(minutes=-ended)} if ended is not None else {})
     if restarted is not None:
         one["metadata"]["annotations"] = {"devservers.io/restarted-at": after(minutes=-restarted)}
     put(api, one)
