@@ -157,11 +157,13 @@ def operator_for(server: ApiServer, *manifests: Json, **settings: object) -> Ite
     """The operator, leading, with its roles and with `manifests` applied (the flavor cpu-small unless any are given).
 
     pytest shows the end of its log when a test fails, and the last test fails when the operator has ended by itself.
+    Its lease is longer than shipped, as nobody takes it over here: a busy machine may not let it renew within ten
+    seconds, and an operator that could not ends, as it should.
     """
     install_operator(server)
     for each in manifests or (flavor("cpu-small"),):
         server.admin.apply(each)
-    with running_operator(server, **settings) as operator:  # type: ignore[arg-type]
+    with running_operator(server, **({"lease_seconds": 45} | settings)) as operator:  # type: ignore[arg-type]
         yield operator
         print(operator.log[-20000:])
         assert operator.process.poll() is None, "the operator ended by itself"
