@@ -62,10 +62,13 @@ check: env ## Lint, types, imports, unit tests; under two minutes
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/pytest -q -n 2 --dist loadfile tests/unit tests/infra
 
-# Each by itself: the one of the restarts counts every write on its API server, and others leave objects that want some.
+# Two of the cluster's files run at a time, each process with an API server of its own, the longest first (its conftest.py).
+# The restarts take a machine and an API server for themselves: they have a bound in seconds and count every write.
 # The bastion's tests mostly wait, so four run at a time; its bursts of a hundred logins take a machine for themselves.
 LOGINS := tests/bastion/test_logins.py
-TIERS := "tests/cluster --ignore tests/cluster/test_operator_restart.py" tests/cluster/test_operator_restart.py "tests/bastion -n 4 --ignore $(LOGINS)" $(LOGINS) tests/node
+RESTARTS := tests/cluster/test_operator_restart.py
+CLUSTER := tests/cluster -n 2 --dist loadfile --no-loadscope-reorder --ignore $(RESTARTS)
+TIERS := "$(CLUSTER)" $(RESTARTS) "tests/bastion -n 4 --ignore $(LOGINS)" $(LOGINS) tests/node
 
 # Not in the recipe itself: `make -n` runs a line that holds $(MAKE), and with it the tiers.
 CHECK = $(MAKE) --no-print-directory check

@@ -2,6 +2,8 @@
 
 Invariant: tests keep apart by namespace and name, not by cleaning up.
 
+`make test` runs two files at a time, in two processes with an API server each.
+
 `api_server` is bare, `cluster` has the CRDs and admission policies exactly as shipped, `controllers` adds
 Kubernetes' own controllers.
 """
@@ -18,7 +20,16 @@ from tests.support.cluster.devctl import make_flavors
 from tests.support.cluster.harness import ApiServer, running_api_server, running_controllers
 from tests.support.cluster.shipped import install, make_namespace
 
+LONGEST = ("test_pulumi.py", "test_operator_queueing.py", "test_operator_killed.py", "test_operator_users.py")
+"""Files that take minutes: they run first, so that neither of two processes is left alone with one of them."""
+
 _users = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, and leave all other tests in their order."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(scope="session")
