@@ -23,6 +23,7 @@ from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from tests.support.cluster.client import Client, repeating
 from tests.support.cluster.harness import find_tool
+from tests.support.cluster.watched import Watched
 from tests.support.wait import eventually
 
 KUEUE = "kueue.x-k8s.io/v1beta2"
@@ -111,13 +112,16 @@ class FakeKueue:
         """Pods whose Workloads say that they are admitted."""
         self.told: dict[str, tuple[str, str]] = {}
         """The reason and message of those that wait, by `user/server`."""
+        self._pods = Watched(client, "v1", "Pod", labelSelector=QUEUE_LABEL)
         self._working = repeating(self._work, 0.1, "Kueue")
 
     def __enter__(self) -> FakeKueue:
+        self._pods.__enter__()
         self._working.__enter__()
         return self
 
     def __exit__(self, *raised: Any) -> None:
+        self._pods.__exit__(*raised)
         self._working.__exit__(*raised)
 
     def may_run(self, pod: Json) -> bool:
@@ -138,7 +142,7 @@ class FakeKueue:
         self._client.patch(KUEUE, *place, {"status": {"conditions": list(conditions)}}, namespace, subresource="status")
 
     def _work(self) -> None:
-        for pod in self._client.list("v1", "Pod", labelSelector=QUEUE_LABEL):
+        for pod in self._pods.objects():
             if not pod["metadata"].get("deletionTimestamp"):
                 self._sync_pod(pod)
 

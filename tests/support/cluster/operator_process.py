@@ -22,6 +22,7 @@ from devservers_core.types import Json
 from infra.platform import rbac
 from tests.support.cluster.client import Client, repeating
 from tests.support.cluster.harness import ApiServer, free_ports
+from tests.support.cluster.watched import Watched
 from tests.support.wait import eventually
 
 API = "devservers.io/v1"
@@ -189,19 +190,23 @@ class FakeKubelet:
         self._may_run = may_run or (lambda pod: True)
         self._steps = steps
         self._stage: dict[str, int] = {}
+        self._pods = Watched(client, "v1", "Pod", labelSelector=MANAGED)
+        self._claims = Watched(client, "v1", "PersistentVolumeClaim")
         self._working = repeating(self._work, 0.15 if steps else 0.5, "the kubelet")
 
     def __enter__(self) -> FakeKubelet:
-        self._working.__enter__()
+        for each in (self._pods, self._claims, self._working):
+            each.__enter__()
         return self
 
     def __exit__(self, *raised: Any) -> None:
-        self._working.__exit__(*raised)
+        for each in (self._pods, self._claims, self._working):
+            each.__exit__(*raised)
 
     def _work(self) -> None:
-        claims = self._client.list("v1", "PersistentVolumeClaim")
+        claims = self._claims.objects()
         there = {(claim["metadata"]["namespace"], claim["metadata"]["name"]) for claim in claims}
-        for pod in self._client.list("v1", "Pod", labelSelector=MANAGED):
+        for pod in self._pods.objects():
             if all((pod["metadata"]["namespace"], name) in there for name in _mounted(pod)):
                 self._step(pod)
         for claim in claims:
