@@ -67,8 +67,8 @@ check: env ## Lint, types, imports, unit tests; under two minutes
 # The bastion's tests mostly wait, so four run at a time; its bursts of a hundred logins take a machine for themselves.
 LOGINS := tests/bastion/test_logins.py
 RESTARTS := tests/cluster/test_operator_restart.py
-CLUSTER := tests/cluster -n 2 --dist loadfile --no-loadscope-reorder --ignore $(RESTARTS)
-TIERS := "$(CLUSTER)" $(RESTARTS) "tests/bastion -n 4 --ignore $(LOGINS)" $(LOGINS) tests/node
+LANES := -n 2 --dist loadfile --no-loadscope-reorder
+TIERS := "tests/cluster $(LANES) --ignore $(RESTARTS)" $(RESTARTS) "tests/bastion -n 4 --ignore $(LOGINS)" $(LOGINS) tests/node
 
 # Not in the recipe itself: `make -n` runs a line that holds $(MAKE), and with it the tiers.
 CHECK = $(MAKE) --no-print-directory check
