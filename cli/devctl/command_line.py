@@ -38,7 +38,7 @@ class CommandLine:
 
     Attributes:
         arguments: all of them, with `help COMMAND` written as `COMMAND --help`.
-        own: those before the first `--`; the rest belongs to what runs in the server.
+        own: those before the first `--`, or to a script; the rest belongs to what runs in the server.
         name: the first argument that is the name of a command, None when there is none.
         position: the index of `name` in `arguments`; the length of `arguments` when there is none.
         flags: the ROUTING_FLAGS among `own`, before or after the command's name.
@@ -46,7 +46,8 @@ class CommandLine:
         help: whether `own` has -h or --help.
         for_typer: what typer parses: `own` (or everything, for a command that passes its arguments on), with a
             duration at each `--wait`.
-        rest: the arguments after `--`, None when there was no `--` or the command passes its arguments on.
+        rest: the arguments after `--` or after a script, None when there was neither or the command passes its
+            arguments on.
         connection: set for `ssh` and `proxy` in the form that needs no typer.
     """
 
@@ -96,7 +97,8 @@ def parse(arguments: Sequence[str]) -> CommandLine:
             dashes = index
         if name is None and word in COMMANDS:
             name, position = word, index
-    own = arguments[:dashes]
+    script_end = _end_of_script(arguments, name, position, dashes)
+    own = arguments[: min(dashes, script_end)]
     for_typer: list[str] = []
     duration_at = -1
     for index, word in enumerate(own):
@@ -125,9 +127,30 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         debug="--debug" in own,
         help="-h" in own or "--help" in own,
         for_typer=arguments if raw else tuple(for_typer),
-        rest=None if raw or dashes == len(arguments) else arguments[dashes + 1 :],
+        rest=_rest(arguments, None if raw else dashes, script_end),
         connection=_connection(arguments),
     )
+
+
+def _end_of_script(arguments: tuple[str, ...], name: str | None, position: int, dashes: int) -> int:
+    """The index behind SCRIPT in `COMMAND NAME SCRIPT ARGS...`; more than any index in every other form."""
+    options = COMMANDS[name].script_options if name is not None else None
+    with_value = (options or frozenset()) | set(CONNECTION_OPTIONS) | {"-n"}
+    positional, index = 0, position + 1
+    while options is not None and index < dashes:
+        if not arguments[index].startswith("-"):
+            positional += 1
+            if positional == 2:
+                return index + 1
+        index += 2 if arguments[index] in with_value else 1
+    return len(arguments) + 1
+
+
+def _rest(arguments: tuple[str, ...], dashes: int | None, script_end: int) -> tuple[str, ...] | None:
+    """What belongs to another program: the arguments of a script, or those after `--`; None without either."""
+    if script_end <= len(arguments):
+        return arguments[script_end:]
+    return None if dashes is None or dashes == len(arguments) else arguments[dashes + 1 :]
 
 
 def _expand_help(arguments: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,6 +23,8 @@ class Command:
         runs: on which machine. "local" commands concern this machine, or need an administrator's own credentials.
             Without a bastion every command runs on this machine.
         raw: whether everything after NAME belongs to another program.
+        script_options: of a command in the form `COMMAND NAME SCRIPT ARGS...`, whose ARGS belong to the script: its
+            options with a value. None for every other form.
     """
 
     module: str
@@ -30,6 +32,7 @@ class Command:
     group: str
     runs: Runs
     raw: bool = False
+    script_options: frozenset[str] | None = None
 
     @property
     def needs_cluster(self) -> bool:
@@ -65,6 +68,17 @@ COMMANDS: dict[str, Command] = {
     "ssh-config": Command(
         "access.ssh_config", "Write the SSH entries for ssh, scp, sftp and editors", "Connecting", "local"
     ),
+    "run": Command(
+        "runs.run",
+        "Send this folder and run a script or command in it",
+        "Runs",
+        "local",
+        script_options=frozenset({"--name", "--dir", "--env", "--nproc-per-node"}),
+    ),
+    "runs": Command("runs.list", "List the runs of a server", "Runs", "bastion"),
+    "attach": Command("runs.attach", "Follow the output of a run", "Runs", "local"),
+    "cancel": Command("runs.cancel", "End a run", "Runs", "bastion"),
+    "fetch": Command("runs.fetch", "Copy results of a run to this machine", "Runs", "local"),
     "cp": Command("access.cp", "Copy files between this machine and a server", "Connecting", "local"),
     "port-forward": Command("access.port_forward", "Reach ports of a server from this machine", "Connecting", "local"),
     "code": Command("access.code", "Print or open the link that opens a server in an editor", "Connecting", "local"),
@@ -165,12 +179,12 @@ First steps: devctl create mydev --wait; devctl ssh mydev
 Settings come from a flag, then from a DEVCTL_* variable, then from the file
 ~/.config/devctl/config.yaml.
 Exit codes: 0 done, 1 failure, 2 usage, 3 not found, 4 forbidden, 5 timed out
-waiting, 6 refused; exec, ssh, shell, cp and port-forward pass on the code
-of what they ran (255: no connection)."""
+waiting, 6 refused; exec, ssh, shell, run, attach, cp and port-forward pass
+on the code of what they ran (255: no connection)."""
 SYNONYMS: dict[str, str] = {
     "ls": "list", "ps": "list", "get": "list", "show": "describe", "inspect": "describe", "rm": "delete",
-    "remove": "delete", "destroy": "delete", "new": "create", "run": "create", "up": "start", "down": "stop",
-    "kill": "stop", "connect": "ssh", "login": "ssh", "attach": "ssh", "console": "ssh", "log": "logs",
+    "remove": "delete", "destroy": "delete", "new": "create", "up": "start", "down": "stop",
+    "kill": "stop", "connect": "ssh", "login": "ssh", "console": "ssh", "log": "logs",
     "sizes": "flavors", "whoami": "info", "settings": "config", "users": "user", "key": "keys",
     "volumes": "volume", "pvc": "volume",
     "resize": "update", "edit": "update", "scp": "cp", "copy": "cp", "forward": "port-forward",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +82,19 @@ def test_waiting_server_shows_reason_and_position_and_runs_after_the_other_stops
     await_reason(ann, "waiter", "Running", "the waiting server to run")
     stages = [each["stage"] for each in ann.server("waiter")["status"]["timeline"]]
     assert stages[:4] == ["Accepted", "Queued", "Admitted", "Scheduled"]
+
+
+def test_gpu_server_has_one_run_at_a_time_unless_they_share_it(
+    ann: Person, two: tuple[str, str], tmp_path: Path
+) -> None:
+    words = ("run", two[0], "--dir", str(tmp_path), "--detach", "--name")
+    ann.devctl(*words, "first", "--", "sleep", "600")
+    refused = ann.devctl(*words, "second", "--", "true", check=False)
+    assert refused.returncode == 1
+    assert "run first has the server's GPUs" in refused.stderr
+    ann.devctl(*words, "third", "--share", "--", "true")
+    ann.devctl("cancel", two[0], "first")
+    assert ann.devctl("attach", two[0], "first", check=False).returncode == 130
 
 
 def test_restart_of_a_gpu_server_admits_the_waiting_one(ann: Person, two: tuple[str, str]) -> None:

@@ -11,7 +11,6 @@ import pytest
 from devctl.resources.runs.folder import read_folder
 from devservers_core.errors import CommandError
 
-
 TREE = {
     "train.py": "", "data/big.bin": "", "data/keep.bin": "", "data/.gitignore": "*.bin\n!keep.bin\n", "out/log.txt": "",
     "pkg/a.pyc": "", "pkg/a.py": "", "pkg/build/x.o": "", "build/y.o": "", "notes.log": "", "pkg/notes.log": "",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from devctl.command_line import parse
 from docs.generate.cli import help_text
 from infra import ROOT
 from tests.support.docs.pages import NOT_RUN, RUN_PAGES, RUNNABLE, blocks, command_lines, pages
@@ -77,7 +78,7 @@ def test_devctl_commands_of_a_page_exist_with_their_options(page: Path) -> None:
         command: tuple[str, ...] = () if words[0] == "help" else (words[0],)
         while command and len(words) > len(command) and words[len(command)] in options(*command)[1]:
             command = (*command, words[len(command)])
-        own = words[: words.index("--")] if "--" in words else words
+        own = parse(words).own
         flags = {each.partition("=")[0] for each in own if each.startswith("-") and each != "-"}
         if words[0] not in ("ssh", "exec", "help"):
             wrong += [f"{' '.join(words)}: {each}" for each in flags - options(*command)[0]]

@@ -19,6 +19,9 @@ from devctl import completion
 from devctl.output import console
 from devctl.output.errors import from_api
 from devctl.resources import pods
+from devctl.resources.runs.reference import parse_run
+from devctl.ssh import connect
+from devctl.ssh.run_stream import DEVSERVER
 from devservers_core import names
 from devservers_core.errors import NOT_FOUND, USAGE, ApiError, CommandError, UnreachableError
 
@@ -41,6 +44,8 @@ SETTLE_SECONDS = 10.0
 def logs_command(
     context: Context,
     name: Annotated[str, typer.Argument(help="The server.", autocompletion=completion.servers)],
+    run: Annotated[str | None, typer.Argument(help="A run, of which everything so far is shown.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Of this rank of the run alone.", min=0)] = None,
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Go on with new lines until it is stopped, or Ctrl-C.")
     ] = False,
@@ -50,7 +55,13 @@ def logs_command(
     container: Annotated[str, typer.Option(help="Another container of the pod.")] = names.MAIN_CONTAINER,
     ssh: Annotated[bool, typer.Option("--ssh", help="What its SSH server logged: logins, refused keys.")] = False,
 ) -> int:
-    """Show what a server's command printed."""
+    """Show what a server's command printed, or what a run did.
+
+    The output of a run has the rank before each line. `devctl attach` follows one.
+    """
+    if run is not None or rank is not None:
+        plain = tail is None and container == names.MAIN_CONTAINER and not (follow or previous or timestamps or ssh)
+        return _run_logs(context, name, run, rank, plain=plain)
     server = context.server(name)
     if ssh:
         if follow or previous or timestamps or container != names.MAIN_CONTAINER:
@@ -75,6 +86,17 @@ def logs_command(
     if current:
         _follow(context, name, query, pods.Container(pod, current.id), last)
     return 0
+
+
+def _run_logs(context: Context, name: str, run: str | None, rank: int | None, *, plain: bool) -> int:
+    """Show the output of a run; `plain` says that no option of the server's own output was given."""
+    if run is None:
+        raise CommandError("--rank is about a run", f"write `devctl logs {name} RUN --rank {rank}`", USAGE)
+    server, run = parse_run(name, run)
+    if not plain:
+        raise CommandError("the output of a run takes --rank only", f"`devctl attach {server} {run}` follows it", USAGE)
+    of_rank = [] if rank is None else ["--rank", str(rank)]
+    return connect.connect(context, server, [DEVSERVER, "logs", run, "--ranks", *of_rank])
 
 
 def _print_output(context: Context, pod: str, query: dict[str, str]) -> float:

@@ -15,7 +15,7 @@ from devservers_core import names
 WITH_OUTPUT = frozenset(
     {
         "list", "describe", "events", "flavors", "status", "keys list", "registry list", "volume list",
-        "volume snapshot list", "secret list", "setup show",
+        "volume snapshot list", "secret list", "setup show", "runs",
     }
 )  # fmt: skip
 """Commands on the bastion whose `-o` has the setting `output` as default."""

@@ -12,10 +12,10 @@ type options struct {
 	mirror string
 	detach bool
 	kill   bool
-	json   bool
-	stream bool // frames for devctl, and its words on standard input
-	ranks  bool // the rank before each line
-	rank   int  // of this rank alone; -1 for all
+	output string // json or name; empty for a table
+	stream bool   // frames for devctl, and its words on standard input
+	ranks  bool   // the rank before each line
+	rank   int    // of this rank alone; -1 for all
 	from   int64
 }
 
@@ -121,10 +121,10 @@ func (parsed *options) value(name, value string) error {
 		}
 		parsed.run.Env = append(parsed.run.Env, value)
 	case "-o":
-		if value != "json" {
-			return fmt.Errorf("there is no output %s; -o takes json", value)
+		if value != "json" && value != "name" {
+			return fmt.Errorf("there is no output %s; -o takes json or name", value)
 		}
-		parsed.json = true
+		parsed.output = value
 	case "--from":
 		from, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || from < 0 {

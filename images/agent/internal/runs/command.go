@@ -30,7 +30,7 @@ const (
 const Usage = `  devserver run [--name RUN] [--dir FOLDER] [--env NAME=VALUE] [--share] [--detach] -- COMMAND [ARG...]
                                         run COMMAND; it goes on when this terminal is closed, and keeps the server awake
                                         (--torchrun N: COMMAND is a script that torchrun starts N times; auto: once a GPU)
-  devserver runs [-o json]              the runs of this home
+  devserver runs [-o json|name]         the runs of this home
   devserver attach RUN [--from BYTE]    follow a run's output to its end; Ctrl-C ends the run, a second one at once
   devserver logs RUN [--rank N]         what a run has printed so far, or one of its ranks
   devserver cancel RUN [--kill]         ask a run to end as Ctrl-C does, or end it at once
@@ -63,7 +63,7 @@ func (client client) main(args []string) int {
 	case "run":
 		return client.run(options)
 	case "runs":
-		return client.list(options.json)
+		return client.list(options.output)
 	case "attach":
 		if options.stream {
 			return client.stream().follow(options.run.Name, options.from)
@@ -180,9 +180,15 @@ func (client client) cancel(name string, kill bool) int {
 	return 0
 }
 
-func (client client) list(asJSON bool) int {
+func (client client) list(output string) int {
 	records := client.folder.List()
-	if asJSON {
+	if output == "name" {
+		for _, record := range records {
+			fmt.Fprintln(client.out, record.Name)
+		}
+		return 0
+	}
+	if output == "json" {
 		if records == nil {
 			records = []Record{}
 		}

@@ -68,6 +68,9 @@ func TestDetachedRunIsListedAndCanceled(t *testing.T) {
 	if _, out, _ := devserver("runs"); !strings.Contains(out, "canceled (exit 9)") {
 		t.Error(out)
 	}
+	if code, out, _ := devserver("runs", "-o", "name"); code != 0 || out != "long\n" {
+		t.Error(out)
+	}
 }
 
 func TestNoRunsIsAnEmptyList(t *testing.T) {

@@ -39,7 +39,8 @@ func torchrun(processes int, script []string) (launch, error) {
 	if err != nil {
 		return launch{}, errors.New("the image of this server has no torchrun; use an image with PyTorch, or start the script without it (--no-torchrun)")
 	}
-	options := []string{"--standalone", "--nproc-per-node=" + strconv.Itoa(processes)}
+	// The server's own address: its name may not resolve, and torchrun would ask for it for minutes.
+	options := []string{"--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=" + strconv.Itoa(processes)}
 	var env []string
 	if processes > 1 {
 		options = append(options, "--tee=3")

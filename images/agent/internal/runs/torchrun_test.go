@@ -23,9 +23,9 @@ func TestTorchrunStartsOneProcessAGPU(t *testing.T) {
 		gpus            int
 		processes, want string
 	}{
-		{0, "auto", "--standalone --nproc-per-node=1 train.py --lr 1\n\n"},
-		{4, "auto", "--standalone --nproc-per-node=4 --tee=3 train.py --lr 1\n[${rank}] \n"},
-		{4, "2", "--standalone --nproc-per-node=2 --tee=3 train.py --lr 1\n[${rank}] \n"},
+		{0, "auto", "--standalone --local-addr=127.0.0.1 --nproc-per-node=1 train.py --lr 1\n\n"},
+		{4, "auto", "--standalone --local-addr=127.0.0.1 --nproc-per-node=4 --tee=3 train.py --lr 1\n[${rank}] \n"},
+		{4, "2", "--standalone --local-addr=127.0.0.1 --nproc-per-node=2 --tee=3 train.py --lr 1\n[${rank}] \n"},
 	} {
 		registry.GPUs = this.gpus
 		record, err := registry.Start(Record{Argv: []string{"train.py", "--lr", "1"}, Dir: t.TempDir(), Torchrun: this.processes})

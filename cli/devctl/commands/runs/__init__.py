@@ -1,0 +1,1 @@
+"""Commands for runs: commands that go on in a server when the connection ends."""

@@ -1,0 +1,215 @@
+"""Starts a run in a server and follows it over connections that may be cut.
+
+Invariant: the end of a connection ends no run. The agent keeps the output and devctl goes on at the byte where it
+stopped, so nothing is lost and nothing comes twice.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from devctl.output import console
+from devctl.output.standard_streams import write_all
+from devctl.resources.runs import transfer
+from devctl.resources.runs.frames import Frame, read_frame, refusal
+from devservers_core.errors import FAILURE, INTERRUPTED, TRANSPORT, CommandError, UnreachableError
+
+if TYPE_CHECKING:
+    from devctl.ssh.server_stream import ServerStream
+
+DEVSERVER = "/opt/devservers/bin/devserver"
+"""The command `devserver` in a server, by a path that no volume hides."""
+GIVE_UP_SECONDS = 900.0
+"""Seconds without a connection after which devctl stops trying."""
+RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 10.0
+
+
+class Connector(Protocol):
+    """What connects to one server."""
+
+    name: str
+
+    def start(self, words: Sequence[str]) -> ServerStream:
+        """Start a command in the server."""
+
+    def failure(self, messages: str) -> tuple[CommandError, bool]:
+        """Explain why there was no connection, and whether another attempt is useless."""
+
+
+class RunStream:
+    """One run of a server, as this terminal sees it."""
+
+    def __init__(self, connector: Connector, run: str = "") -> None:
+        self._connector = connector
+        self._run = run
+        self._next = 0
+        self._stream: ServerStream | None = None
+        self._heard = False
+        """Whether a frame came over the connection that is there."""
+        self._asked = 0
+        self._unsent: list[bytes] = []
+
+    def start(self, arguments: Sequence[str], files: Sequence[transfer.Entry] | None, *, detach: bool) -> int:
+        """Start a run with the agent's `arguments` and follow it; return its exit code.
+
+        `files` are the files of its folder; None for a run without one. With `detach` print its name instead.
+
+        Raises CommandError when the server refuses it or there is no connection.
+        """
+        self._stream = self._connector.start([DEVSERVER, "run", "--stream", *arguments])
+        if files is not None:
+            self._send(files)
+        frame = self._expect("started")
+        self._run = str(frame.fields["run"])
+        if detach:
+            self._close()
+            console.echo(self._run)
+            return 0
+        console.info(f"run {self._run} started in {self._connector.name}")
+        return self._follow()
+
+    def attach(self) -> int:
+        """Follow a run from its beginning; return its exit code."""
+        return self._follow()
+
+    def _send(self, files: Sequence[transfer.Entry]) -> None:
+        assert self._stream is not None
+        try:
+            self._stream.input.write(transfer.manifest(files))
+            self._stream.input.flush()
+        except BrokenPipeError:
+            pass  # the agent has said why
+        need = self._expect("need").fields.get("need") or []
+        try:
+            sent = transfer.send(files, need, self._stream.input)
+        except BrokenPipeError:
+            return
+        if need:
+            console.info(f"sent {len(need)} of {len(files)} files, {sent / 2**20:.1f} MiB")
+
+    def _expect(self, kind: str) -> Frame:
+        """The next frame, which must be of a kind. Raises CommandError with what the server says instead."""
+        assert self._stream is not None
+        frame = read_frame(self._stream.output)
+        if frame is not None and frame.kind == kind:
+            self._heard = True
+            return frame
+        messages = self._close()
+        raise refusal(frame) if frame else self._connector.failure(messages)[0]
+
+    def _close(self) -> str:
+        stream, self._stream = self._stream, None
+        return stream.close()[1] if stream else ""
+
+    def _follow(self) -> int:
+        """Copy the output until the run has ended, and return its exit code.
+
+        A connection that worked is made again when it is cut. Raises CommandError when the first one can't be made,
+        when the server is stopped, and after GIVE_UP_SECONDS.
+        """
+        with _on_interrupt(self._interrupted):
+            connected = self._heard
+            lost, pause = time.monotonic(), RETRY_SECONDS
+            while True:
+                failure, final = self._connect()
+                if failure is None:
+                    last = self._copy_output()
+                    if last is not None:
+                        self._close()
+                        return self._ended(last)
+                    messages = self._close()
+                    if self._heard:
+                        self._heard, connected = False, True
+                        lost, pause = time.monotonic(), RETRY_SECONDS
+                        console.info(f"the connection was cut; run {self._run} goes on, connecting again")
+                    else:
+                        failure, final = self._connector.failure(messages)
+                if failure and (final or not connected or time.monotonic() - lost > GIVE_UP_SECONDS):
+                    raise failure
+                time.sleep(pause)
+                pause = min(pause * 2, MAX_RETRY_SECONDS)
+
+    def _copy_output(self) -> Frame | None:
+        """Copy output to stdout; return the frame that ends it, None when the connection ended."""
+        assert self._stream is not None
+        while frame := read_frame(self._stream.output):
+            self._heard = True
+            if frame.kind != "output":
+                return frame
+            write_all(1, frame.output)
+            self._next = int(frame.fields["next"])
+        return None
+
+    def _connect(self) -> tuple[CommandError | None, bool]:
+        """Connect unless there is a connection; return why it failed, and whether another attempt is useless."""
+        if self._stream is not None:
+            return None, False
+        words = [DEVSERVER, "attach", self._run, "--stream", "--from", str(self._next)]
+        try:
+            self._stream = self._connector.start(words)
+        except UnreachableError as error:
+            return CommandError(str(error), "`devctl info` shows the cluster in use", TRANSPORT), False
+        except CommandError as error:
+            return error, True
+        unsent, self._unsent = self._unsent, []
+        for word in unsent:
+            self._say(word)
+        return None, False
+
+    def _ended(self, frame: Frame) -> int:
+        """The exit code of a run by its last frame. Raises CommandError when it was lost."""
+        if frame.kind == "refused":
+            raise refusal(frame)
+        record = frame.fields["record"]
+        name = self._connector.name
+        if record["state"] == "lost":
+            raise CommandError(
+                f"run {self._run} was lost: {name} stopped while it ran",
+                f"`devctl logs {name} {self._run}` shows what it printed",
+                FAILURE,
+            )
+        code = int(record["exitCode"])
+        if record.get("canceled"):
+            console.info(f"run {self._run} was canceled (exit code {code})")
+        elif code:
+            console.info(f"run {self._run} failed with exit code {code}")
+        return code
+
+    def _interrupted(self) -> None:
+        """Ask the run to end; at the second time kill it."""
+        if self._stream is None:
+            sys.stderr.write("\n")
+            name = self._connector.name
+            raise CommandError(
+                f"there is no connection to {name}, and run {self._run} goes on",
+                f"`devctl cancel {name} {self._run}` ends it, `devctl attach {name} {self._run}` follows it",
+                INTERRUPTED,
+            )
+        self._asked += 1
+        if self._asked == 1:
+            console.info("\nasking the run to end; Ctrl-C again kills it")
+        else:
+            console.info("\nkilling the run")
+        self._say(b"cancel\n" if self._asked == 1 else b"kill\n")
+
+    def _say(self, word: bytes) -> None:
+        assert self._stream is not None
+        try:
+            os.write(self._stream.input.fileno(), word)
+        except OSError:
+            self._unsent.append(word)
+
+
+@contextmanager
+def _on_interrupt(handle: Callable[[], None]) -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, lambda *_: handle())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
