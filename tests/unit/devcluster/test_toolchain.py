@@ -182,3 +182,26 @@ def test_a_cold_start_says_how_long_it_takes_before_it_builds(paths: Paths, monk
         toolchain.ensure(modules.ALL, paths, Progress(out))
     assert out.getvalue().splitlines()[0] == toolchain.ALL_TAKES
     assert "25 to 30 minutes" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("kueue", "pulumi"), "building 2 of 7 tools from source, once: about 18 minutes on two idle cores"),
+        (("coredns",), "building 1 of 7 tools from source, once: about 2 minutes on two idle cores"),
+    ],
+)
+def test_build_of_some_tools_says_how_long_it_takes_before_it_builds(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], said: str
+) -> None:
+    todo = [module for module in modules.MODULES_BUILT if module.name in names]
+    monkeypatch.setattr(toolchain, "missing", lambda names, paths: todo)
+    monkeypatch.setattr(toolchain, "FREE_GIB", 10**9)
+    out = io.StringIO()
+    with pytest.raises(gotool.ToolchainError):
+        toolchain.ensure(modules.ALL, paths, Progress(out))
+    assert out.getvalue().splitlines()[0] == f"{said}, longer on busy ones"
+
+
+def test_every_tool_has_a_time() -> None:
+    assert all(len(toolchain.takes([module]).split()) > 5 for module in modules.MODULES_BUILT)
