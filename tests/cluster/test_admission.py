@@ -18,6 +18,8 @@ from tests.support.cluster.devctl import Devctl
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.persons import person_of
 from tests.support.cluster.shipped import install, rules_of_before
+from tests.support.cluster.snapshots import VERSION as SNAPSHOTS
+from tests.support.cluster.snapshots import install_snapshots
 from tests.support.operator.build_objects import user as a_user
 from tests.support.wait import eventually
 
@@ -449,38 +451,10 @@ def test_efs_claim_with_a_name_over_the_limit_is_refused(
 
 @pytest.fixture(scope="module")
 def snapshots(cluster: ApiServer) -> None:
-    """The kind VolumeSnapshot, as far as the policy on it goes; Kubernetes itself doesn't have it."""
-    text, whole = {"type": "string"}, {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    source = {
-        "type": "object",
-        "properties": {"persistentVolumeClaimName": text, "volumeSnapshotContentName": text},
-    }
-    names = {"kind": "VolumeSnapshot", "plural": "volumesnapshots", "singular": "volumesnapshot"}
-    spec = {"type": "object", "properties": {"source": source}, "required": ["source"]}
-    schema = {"type": "object", "properties": {"spec": spec, "status": whole}}
-    cluster.admin.apply(
-        {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {
-                "name": "volumesnapshots.snapshot.storage.k8s.io",
-                "annotations": {"api-approved.kubernetes.io": "unapproved, a test's"},
-            },
-            "spec": {
-                "group": "snapshot.storage.k8s.io",
-                "scope": "Namespaced",
-                "names": {**names, "listKind": "VolumeSnapshotList"},
-                "versions": [
-                    {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}},
-                ],
-            },
-        }
-    )
-    served = partial(cluster.admin.list, _SNAPSHOTS, "VolumeSnapshot")
-    eventually(lambda: _refusal_text(served) == "", "the kind")
+    """The kinds of snapshots; Kubernetes itself doesn't have them."""
+    install_snapshots(cluster.admin)
 
 
-_SNAPSHOTS = "snapshot.storage.k8s.io/v1"
 _OF_CLAIM = {"persistentVolumeClaimName": "data"}
 
 
@@ -500,7 +474,7 @@ def test_snapshot_of_a_person_has_small_metadata_no_finalizer_and_a_claim(
 ) -> None:
     person = person_of(cluster, namespace)
     snapshot = {
-        "apiVersion": _SNAPSHOTS,
+        "apiVersion": SNAPSHOTS,
         "kind": "VolumeSnapshot",
         "metadata": {"name": "before", "namespace": namespace, **metadata},
         "spec": {"source": source},

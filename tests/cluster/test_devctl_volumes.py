@@ -1,4 +1,4 @@
-"""`devctl volume` with a person's own rights; snapshots by a minimal definition of VolumeSnapshots of our own."""
+"""`devctl volume` with a person's own rights; snapshots by the snapshot controller's kinds, without the controller."""
 
 from __future__ import annotations
 
@@ -7,31 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from devservers_core.types import Json
 from tests.support.cluster.client import Client
 from tests.support.cluster.devctl import Devctl
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.persons import devctl_of
+from tests.support.cluster.snapshots import GROUP, VERSION, install_snapshots, remove_snapshots
 from tests.support.wait import eventually
-
-SNAPSHOTS = "snapshot.storage.k8s.io"
-
-
-def _definition(kind: str, scope: str) -> Json:
-    """A kind of the snapshot group that stores anything; the real ones come with the snapshot controller."""
-    plural = kind.lower() + ("es" if kind.endswith("s") else "s")
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"kind": kind, "plural": plural, "singular": kind.lower()}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": f"{plural}.{SNAPSHOTS}",
-            "annotations": {"api-approved.kubernetes.io": "unapproved, of a test"},
-        },
-        "spec": {"group": SNAPSHOTS, "scope": scope, "names": names, "versions": [version]},
-    }
 
 
 @pytest.fixture
@@ -45,29 +26,22 @@ def _bind(admin: Client, namespace: str, name: str, size: str) -> None:
     admin.patch("v1", "PersistentVolumeClaim", name, status, namespace, subresource="status")
 
 
-def _without_snapshots(admin: Client) -> None:
-    """Removes the kinds of snapshots, those of another file too."""
-    for plural in ("volumesnapshots", "volumesnapshotclasses"):
-        if admin.find("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"{plural}.{SNAPSHOTS}") is not None:
-            admin.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"{plural}.{SNAPSHOTS}")
-
-
 def _snapshot_and_restore(person: Devctl, admin: Client, namespace: str) -> None:
     """The person's part is devctl's, the snapshot controller's the test's."""
     refused = person("volume", "snapshot", "create", "data", code=6).stderr
     assert "no VolumeSnapshotClass has their driver" in refused
     admin.create(
-        {"apiVersion": f"{SNAPSHOTS}/v1", "kind": "VolumeSnapshotClass", "metadata": {"name": "disks"},
+        {"apiVersion": VERSION, "kind": "VolumeSnapshotClass", "metadata": {"name": "disks"},
          "driver": "example.org/disks", "deletionPolicy": "Delete"}
     )  # fmt: skip
     taking = person.start("volume", "snapshot", "create", "data", "--name", "before")
-    snapshot = eventually(lambda: admin.find(f"{SNAPSHOTS}/v1", "VolumeSnapshot", "before", namespace), "the snapshot")
+    snapshot = eventually(lambda: admin.find(VERSION, "VolumeSnapshot", "before", namespace), "the snapshot")
     assert snapshot["spec"] == {
         "volumeSnapshotClassName": "disks",
         "source": {"persistentVolumeClaimName": "data"},
     }
     status = {"creationTime": "2026-01-01T00:00:00Z", "readyToUse": True, "restoreSize": "2Gi"}
-    admin.patch(f"{SNAPSHOTS}/v1", "VolumeSnapshot", "before", {"status": status}, namespace)
+    admin.patch(VERSION, "VolumeSnapshot", "before", {"status": status}, namespace, subresource="status")
     said = taking.communicate(timeout=30)[1]
     assert "the snapshot before of data is taken" in said
     assert "your only snapshot may hold 2.0Gi in all" in said
@@ -76,7 +50,7 @@ def _snapshot_and_restore(person: Devctl, admin: Client, namespace: str) -> None
     )
     person("volume", "restore", "before", "rescued")
     spec = admin.get("v1", "PersistentVolumeClaim", "rescued", namespace)["spec"]
-    assert spec["dataSource"] == {"apiGroup": SNAPSHOTS, "kind": "VolumeSnapshot", "name": "before"}
+    assert spec["dataSource"] == {"apiGroup": GROUP, "kind": "VolumeSnapshot", "name": "before"}
     assert spec["resources"]["requests"] == {"storage": "2Gi"}
     assert spec["storageClassName"] == "growing"
     person("volume", "snapshot", "delete", "before", "--yes")
@@ -111,16 +85,15 @@ def test_volume_commands_work_with_a_persons_rights(
     )
     _bind(admin, namespace, "data", "2Gi")
     assert "data has 2Gi now, its file system too" in growing.communicate(timeout=30)[1]
-    _without_snapshots(admin)
+    remove_snapshots(admin)
     listed = partial(person.start, "volume", "snapshot", "list")
     eventually(lambda: "can't take snapshots" in listed().communicate()[1], "no kinds")
-    for kind, scope in (("VolumeSnapshot", "Namespaced"), ("VolumeSnapshotClass", "Cluster")):
-        admin.apply(_definition(kind, scope))
+    install_snapshots(admin)
     try:
         eventually(lambda: listed().wait() == 0, "the kinds")
         _snapshot_and_restore(person, admin, namespace)
     finally:
-        _without_snapshots(admin)
+        remove_snapshots(admin)
     person("volume", "delete", "other", "--yes")
     # The finalizer of claims stays unless an earlier test started the controller manager, which takes it away.
     claim = admin.find("v1", "PersistentVolumeClaim", "other", namespace)
