@@ -30,6 +30,7 @@ from devctl import broker_client
 from devservers_core.client.api import ApiClient
 from devservers_core.errors import ApiError, CommandError
 from devservers_core.protocol.broker import TokenRequest
+from tests.support.bastion.broker import PACKAGES, running_broker
 from tests.support.cluster.harness import ApiServer
 from tests.support.cluster.operator_process import (
     API,
@@ -41,8 +42,6 @@ from tests.support.cluster.operator_process import (
 )
 from tests.support.wait import eventually
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ":".join(map(str, (REPOSITORY, REPOSITORY / "core", REPOSITORY / "cli")))
 BROKER = "system:serviceaccount:devservers-bastion:bastion"
 BROKER_UID = 10002
 USERS = ("ann", "bob", "dora", "eve")
@@ -117,29 +116,8 @@ def pod(operator: OperatorProcess) -> Iterator[Pod]:
         found.add("bob")
         operator.server.admin.create(server_of("ann", "first"))
         eventually(lambda: operator.server.admin.find("v1", "Secret", "user-ca", "devservers-system"), "the user CA")
-        with running_broker(found):
+        with running_broker(found.api, found.paths, found.log):
             yield found
-
-
-@contextmanager
-def running_broker(pod: Pod) -> Iterator[subprocess.Popen[bytes]]:
-    """The broker's process; its identity is the shipped one."""
-    namespace, name = "devservers-bastion", "bastion"
-    kubeconfig = pod.api.kubeconfig_for(*pod.api.service_account(namespace, name))
-    environment = {
-        "PATH": "/usr/bin:/bin", "BASTION_ROOT": str(pod.paths.root),
-        "PYTHONPATH": PACKAGES,
-    }  # fmt: skip
-    with pod.log.open("ab") as log:
-        running = subprocess.Popen(
-            [sys.executable, "-m", "bastion.broker", "--kubeconfig", str(kubeconfig)], env=environment, stderr=log
-        )
-    try:
-        eventually(pod.paths.broker_socket.exists, "the broker's socket", report=pod.log.read_text)
-        yield running
-    finally:
-        running.terminate()
-        running.wait(10)
 
 
 def test_broker_token_is_the_users_service_account(pod: Pod) -> None:
