@@ -23,7 +23,7 @@ from devservers.build.devserver import BuildSettings, limiting_flavor, recorded_
 from devservers.observe import pods
 from devservers.observe.children import Children
 from devservers.observe.devserver import Event, invalid_status
-from devservers.observe.ends.ended import End
+from devservers.observe.ends.ended import End, describe_runs
 from devservers.observe.ends.interruption import INTERRUPTED
 from devservers.observe.lifetime.idle import Activity
 from devservers.observe.lifetime.lifecycle import QUIET_REASONS, Decision, decide
@@ -210,6 +210,7 @@ class ServerReconciler:
             phase.message,
             deleted=decision.delete,
             lines=report.lines if report else (),
+            runs=describe_runs(report.runs, self._now()) if report else "",
             oom_kills=report.oom_kills if report else None,
             pod=server.status.pod_name or "",
         )
@@ -242,7 +243,7 @@ class ServerReconciler:
         decision = Decision(running=False, delete=True, stop_reason=STOPPED_BY_USER)
         report = self._agents.finish(server, owner, self._flavor(server), decision, pod)
         if report is not None:
-            end = replace(end, lines=report.lines, oom_kills=report.oom_kills)
+            end = replace(end, lines=report.lines, runs=describe_runs(report.runs, now), oom_kills=report.oom_kills)
         await self._ended.write(server, owner, end, now)
 
     def _must_not_run(self, raw: Json, namespace: str) -> bool:

@@ -102,6 +102,7 @@ class EndedRecords:
             str(data.get("message") or end.message),
             deleted=True,
             lines=str(data.get("lines") or "").split("\n") if data.get("lines") else (),
+            runs=str(data.get("runs") or ""),
             oom_kills=int(kills) if kills.isdecimal() else None,
             pod=str(data.get("pod") or ""),
         )

@@ -21,9 +21,11 @@ from devservers_core.protocol.agent.exchange import MAX_BYTES, MAX_REASON, MAX_S
 from devservers_core.protocol.agent.plan import Hold, IdleRule, Plan, PlannedStop, WishAnswer
 from devservers_core.protocol.agent.report import (
     MAX_LINES,
+    MAX_RUNS,
     MAX_SETUP_STEPS,
     MAX_WISHES,
     Report,
+    RunState,
     SetupStep,
     VolumeUse,
     Wish,
@@ -64,6 +66,10 @@ def test_parse_report_reads_the_file_that_the_agent_writes() -> None:
         oom_kills=3,
         volumes=(VolumeUse("/home/dev", 1 << 30, 20 << 30), VolumeUse("/data", 12345, None)),
         setup=(SetupStep("dotfiles", 0, 2), SetupStep("script", 124, 600)),
+        runs=(
+            RunState("big", "running", 0, False, 90, 90),
+            RunState("run-20261130-193000", "ended", 137, True, 4000, 60),
+        ),
         lines=("epoch 1", "epoch 2 – loss 0.1"),
     )
 
@@ -76,6 +82,7 @@ def test_parse_report_reads_the_file_that_the_agent_writes() -> None:
         ("MaxSeconds", MAX_SECONDS),
         ("MaxWishes", MAX_WISHES),
         ("MaxSetupSteps", MAX_SETUP_STEPS),
+        ("MaxRuns", MAX_RUNS),
         ("MaxReason", MAX_REASON),
         ("MaxVolumes", MAX_VOLUMES + 2),
     ],

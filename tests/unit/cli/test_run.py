@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,15 @@ import pytest
 from devctl.command_line import parse
 from devctl.resources.runs.reference import parse_run
 from devctl.ssh import copy, run_stream
+from devservers.api.devserver import DevServer
+from devservers.observe.ends.ended import End, describe_runs, ended_config_map
 from devservers_core.errors import CommandError
+from devservers_core.names import LABEL_ENDED, LABEL_NAME
+from devservers_core.protocol.agent.report import RunState
 from tests.support.cli.api_server import ApiServer
 from tests.support.cli.run import Run
 
+ENDED = "/api/v1/namespaces/dev-ann/configmaps/mydev-ended"
 SERVER = "/apis/devservers.io/v1/namespaces/dev-ann/devservers/mydev"
 
 
@@ -162,6 +169,64 @@ def test_stopped_server_is_named_and_not_started(devctl: Run, api: ApiServer, fo
 def test_other_commands_of_runs_refuse(devctl: Run, started: list[list[str]], words: list[str], what: str) -> None:
     done = devctl(*words, code=2)
     assert what in done.stderr
+
+
+def put_end(api: ApiServer, runs: str) -> None:
+    api.put(
+        SERVER,
+        spec={"flavor": "cpu-small", "running": False},
+        status={"phase": "Stopped", "timeline": [{"type": "Requested", "at": "2026-11-30T12:00:00Z"}]},
+    )
+    record = api.put(ENDED, data={"reason": "idle", "at": "2026-11-30T14:00:00Z", "runs": runs})
+    record["metadata"]["labels"] = {LABEL_ENDED: "true", LABEL_NAME: "mydev"}
+
+
+def test_runs_of_a_stopped_server_are_those_of_its_end(devctl: Run, api: ApiServer) -> None:
+    """The operator writes what devctl reads."""
+    server = DevServer.parse(
+        {
+            "metadata": {"name": "mydev", "namespace": "dev-ann", "uid": "u", "generation": 1},
+            "spec": {"flavor": "cpu-small"},
+        }
+    )
+    at = datetime(2026, 11, 30, 14, tzinfo=UTC)
+    runs = (
+        RunState("big", "running", 0, False, 90, 90),
+        RunState("bad", "ended", 3, False, 3600, 60),
+        RunState("good", "ended", 0, False, 7200, 60),
+    )
+    put_end(
+        api,
+        ended_config_map(server, End(at, "idle", "", runs=describe_runs(runs, at)))["data"]["runs"],
+    )
+    done = devctl("runs", "mydev")
+    assert done.stderr == "mydev is stopped; these are its last runs\n"
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["RUN", "STATE", "STARTED", "TOOK"],
+        ["big", "lost", "2026-11-30T13:58:30Z", "90s"],
+        ["bad", "failed", "(exit", "3)", "2026-11-30T13:00:00Z", "60s"],
+        ["good", "succeeded", "2026-11-30T12:00:00Z", "60s"],
+    ]
+    assert devctl("runs", "mydev", "-o", "name").stdout.split() == ["big", "bad", "good"]
+    assert [run["exitCode"] for run in json.loads(devctl("runs", "mydev", "-o", "json").stdout)] == [0, 3, 0]
+
+
+GOOD = {"name": "a", "state": "ended", "exitCode": 0, "started": "2026-11-30T13:00:00Z", "seconds": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "\x1b[2J"}, {"name": 1}, {"state": "asleep"}, {"exitCode": "0"}, {"seconds": -1}, {"started": "then"}],
+)
+def test_kept_run_of_another_form_is_left_out(devctl: Run, api: ApiServer, change: dict[str, object]) -> None:
+    put_end(api, json.dumps([GOOD | change, GOOD]))
+    assert devctl("runs", "mydev", "-o", "name").stdout == "a\n"
+
+
+@pytest.mark.parametrize("runs", ["", "[", "{}", "[]", "[1]"])
+def test_stopped_server_without_kept_runs_says_how_to_start_it(devctl: Run, api: ApiServer, runs: str) -> None:
+    put_end(api, runs)
+    assert "mydev is stopped" in devctl("runs", "mydev", code=255).stderr
 
 
 def test_fetch_copies_from_the_folder_of_the_run(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from devservers_core.protocol import ProtocolError
 from devservers_core.protocol.agent.exchange import MAX_BYTES, MAX_SECONDS
 from devservers_core.protocol.agent.plan import CONTEXT, Hold, IdleRule, Plan, PlannedStop, WishAnswer
-from devservers_core.protocol.agent.report import Report, VolumeUse, Wish, parse_report
+from devservers_core.protocol.agent.report import Report, RunState, VolumeUse, Wish, parse_report
 
 PLAN = Plan(
     pod_uid="6f1b",
@@ -57,6 +57,16 @@ def test_envelope_holds_the_plan_and_a_signature_of_its_text() -> None:
     }
 
 
+RUN: dict[str, Any] = {
+    "name": "big",
+    "state": "ended",
+    "exitCode": 3,
+    "canceled": False,
+    "startedAgo": 60,
+    "seconds": 5,
+}
+
+
 def test_report_with_every_field_is_read() -> None:
     report = parse(
         signals={"terminal": 3, "gpu": None, "later": 1},
@@ -64,12 +74,14 @@ def test_report_with_every_field_is_read() -> None:
         oomKills=2,
         volumes=[{"path": "/home/dev", "usedBytes": 5, "sizeBytes": 10}],
         setup=[{"step": "dotfiles", "exitCode": 1, "seconds": 4}],
+        runs=[RUN, {"name": "a\x1b[2J", "state": "running", "startedAgo": 1, "seconds": 1}],
         lines=["one"],
     )
     assert report.idle_seconds == 12
     assert report.signals == {"terminal": 3}
     assert report.wishes == (Wish("w1", "hold", 60, "a [2Jb"),)
     assert report.volumes == (VolumeUse("/home/dev", 5, 10),)
+    assert report.runs == (RunState("big", "ended", 3, False, 60, 5), RunState("a [2J", "running", 0, False, 1, 1))
     assert (report.oom_kills, report.setup[0].exit_code, report.lines) == (2, 1, ("one",))
 
 
@@ -99,6 +111,11 @@ def test_report_with_an_unreadable_source_has_no_idle_time() -> None:
         ({"volumes": {"path": "/"}}, "volumes is not a list"),
         ({"volumes": [{"path": "/", "usedBytes": 2**61}]}, "volumes.usedBytes is not a whole number"),
         ({"setup": ["x"]}, "setup is not an object"),
+        ({"runs": [RUN] * 11}, "runs is not a list of at most 10"),
+        ({"runs": [RUN | {"name": "x" * 64}]}, "runs.name is not a text"),
+        ({"runs": [RUN | {"state": "asleep"}]}, "runs.state is none of"),
+        ({"runs": [RUN | {"exitCode": 256}]}, "runs.exitCode is not a whole number"),
+        ({"runs": [RUN | {"startedAgo": None}]}, "runs.startedAgo is not a whole number"),
         ({"unreadable": ["moon"]}, "unreadable is none of"),
     ],
 )
@@ -118,7 +135,7 @@ JSON = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
     max_leaves=10,
 )
-FIELDS = ("idleSeconds", "source", "signals", "unreadable", "wishes", "oomKills", "volumes", "setup", "lines")
+FIELDS = ("idleSeconds", "source", "signals", "unreadable", "wishes", "oomKills", "volumes", "setup", "runs", "lines")
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON))

@@ -10,14 +10,22 @@ from typing import Any
 import pytest
 
 from devservers.observe.agent import AgentState
+from devservers.observe.ends.ended import describe_runs
 from devservers_core.errors import ApiError
-from devservers_core.protocol.agent.report import Report, Wish
+from devservers_core.protocol.agent.report import Report, RunState, Wish
 from devservers_core.types import Json
 from tests.support.operator.lives import NAME, NAMESPACE, AnsweringAgents, Dying, Life
 from tests.support.operator.observe_objects import at, stamp
 
 H = 3600
-LAST = Report(counter=9, idle_seconds=0, source="cpu", oom_kills=2, lines=("one", "two"))
+LAST = Report(
+    counter=9,
+    idle_seconds=0,
+    source="cpu",
+    oom_kills=2,
+    runs=(RunState("big", "running", 0, False, 60, 60),),
+    lines=("one", "two"),
+)
 
 
 def answering(last: float = 0, *wishes: Wish) -> AnsweringAgents:
@@ -382,7 +390,7 @@ def test_stop_keeps_reason_lines_and_oom_kills_of_the_last_report() -> None:
     assert record["data"] == {
         "reason": "user", "message": "Stopped by its owner. Start it with `devctl start mydev`.", "at": stamp(0),
         "startedAt": stamp(0), "oomKills": "2", "flavor": "small", "home": "mydev-home", "lines": "one\ntwo",
-        "pod": pod,
+        "pod": pod, "runs": describe_runs(LAST.runs, at(0)),
     }  # fmt: skip
     settled = len(life.api.log)
     life.settle()
@@ -581,6 +589,7 @@ def test_deletion_by_the_owner_is_recorded_when_it_is_seen(stopped_before: bool)
     data = ended(life)["data"]
     assert (data["deleted"], data["reason"]) == ("true", "expired" if stopped_before else "user")
     assert data["lines"] == "one\ntwo"
+    assert '"name":"big","state":"lost"' in data["runs"]
 
 
 def test_records_beyond_fifty_or_a_week_are_removed() -> None:

@@ -20,12 +20,15 @@ MAX_LINES = 100
 """Of the last output that a report carries."""
 MAX_WISHES = 8
 MAX_SETUP_STEPS = 16
+MAX_RUNS = 10
+MAX_RUN_NAME = 63
 
 SOURCES = ("terminal", "ssh", "cpu", "gpu")
 """What the agent measures activity by."""
 LAST_SOURCES = (*SOURCES, "run", "hold", "start", "unknown")
 """What the last activity may have been."""
 WISHES = ("extend", "hold", "release")
+RUN_STATES = ("running", "ended", "lost")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,20 @@ class SetupStep:
 
 
 @dataclass(frozen=True)
+class RunState:
+    """A run of the server, as far as it is kept after the server was stopped."""
+
+    name: str
+    state: str
+    exit_code: int
+    canceled: bool
+    started_ago: int
+    """Seconds."""
+    seconds: int
+    """What it took, or has taken so far."""
+
+
+@dataclass(frozen=True)
 class Report:
     """What an agent says of its server."""
 
@@ -72,6 +89,8 @@ class Report:
     oom_kills: int = 0
     volumes: tuple[VolumeUse, ...] = ()
     setup: tuple[SetupStep, ...] = ()
+    runs: tuple[RunState, ...] = ()
+    """The last ones, the newest first, in the answer to a final plan."""
     lines: tuple[str, ...] = ()
 
 
@@ -110,6 +129,7 @@ def parse_report(body: bytes, plan: Plan) -> Report:
         oom_kills=_number(message.get("oomKills", 0), "oomKills", 1_000_000),
         volumes=tuple(_volume(item) for item in _list(message, "volumes", MAX_VOLUMES + 2)),
         setup=tuple(_step(item) for item in _list(message, "setup", MAX_SETUP_STEPS)),
+        runs=tuple(_run(item) for item in _list(message, "runs", MAX_RUNS)),
         lines=tuple(_text(item, "lines", MAX_BYTES) for item in _list(message, "lines", MAX_LINES)),
     )
 
@@ -140,6 +160,18 @@ def _step(item: object) -> SetupStep:
         step=_text(step.get("step"), "setup.step", 64),
         exit_code=_number(step.get("exitCode"), "setup.exitCode", 255),
         seconds=_seconds(step.get("seconds"), "setup.seconds"),
+    )
+
+
+def _run(item: object) -> RunState:
+    run = _object(item, "runs")
+    return RunState(
+        name=_text(run.get("name"), "runs.name", MAX_RUN_NAME),
+        state=_choice(run.get("state"), RUN_STATES, "runs.state"),
+        exit_code=_number(run.get("exitCode", 0), "runs.exitCode", 255),
+        canceled=run.get("canceled") is True,
+        started_ago=_seconds(run.get("startedAgo"), "runs.startedAgo"),
+        seconds=_seconds(run.get("seconds"), "runs.seconds"),
     )
 
 

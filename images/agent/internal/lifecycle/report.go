@@ -6,6 +6,7 @@ import (
 	"devservers.io/agent/internal/activity"
 	"devservers.io/agent/internal/metrics"
 	"devservers.io/agent/internal/protocol"
+	"devservers.io/agent/internal/runs"
 	"devservers.io/agent/internal/wish"
 )
 
@@ -37,8 +38,26 @@ func (service *Service) Handle(plan *protocol.Plan) protocol.Report {
 	}
 	if plan.Final {
 		report.Lines = service.options.Lines()
+		report.Runs = runStates(service.options.Runs.Recent(), service.options.Runs.Now())
 	}
 	return report
+}
+
+// runStates are runs as the operator keeps them, with durations in place of times.
+func runStates(records []runs.Record, now time.Time) []protocol.RunState {
+	var states []protocol.RunState
+	for _, record := range records {
+		ended := record.Ended
+		if record.State == runs.Running {
+			ended = now
+		}
+		ago, took := now.Sub(record.Started), ended.Sub(record.Started)
+		states = append(states, protocol.RunState{
+			Name: record.Name, State: record.State, ExitCode: record.ExitCode, Canceled: record.Canceled,
+			StartedAgo: *seconds(&ago), Seconds: *seconds(&took),
+		})
+	}
+	return states
 }
 
 // stopping is whether the last plan was the final one, and the stop that it announced is still under way: another plan

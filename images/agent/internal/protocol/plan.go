@@ -23,6 +23,7 @@ const (
 	MaxSeconds     = 10 * 365 * 86400
 	MaxWishes      = 8
 	MaxSetupSteps  = 16
+	MaxRuns        = 10
 	MaxReason      = 200
 	MaxVolumes     = 18 // core's MAX_VOLUMES and two
 	maxAnswers     = 32

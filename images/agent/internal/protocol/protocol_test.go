@@ -76,6 +76,7 @@ func TestEncodeWritesTheReportThatTheOperatorReads(t *testing.T) {
 		},
 		Command: &Command{ExitCode: &one, At: 30},
 		Setup:   []Step{{"dotfiles", 0, 2}, {"script", 124, 600}},
+		Runs:    []RunState{{"big", "running", 0, false, 90, 90}, {"run-20261130-193000", "ended", 137, true, 4000, 60}},
 		Lines:   []string{"epoch 1", "epoch 2 – loss 0.1"},
 	}
 	body, err := report.Encode()
@@ -95,7 +96,7 @@ func TestEncodeWritesTheReportThatTheOperatorReads(t *testing.T) {
 
 func TestEncodeOfEmptyListsWritesNoNull(t *testing.T) {
 	body, _ := Report{PodUID: "a", Counter: 1, Source: Unknown}.Encode()
-	for _, part := range []string{`"idleSeconds":null`, `"wishes":[]`, `"volumes":[]`, `"setup":[]`, `"lines":[]`, `"unreadable":[]`} {
+	for _, part := range []string{`"idleSeconds":null`, `"wishes":[]`, `"volumes":[]`, `"setup":[]`, `"runs":[]`, `"lines":[]`, `"unreadable":[]`} {
 		if !strings.Contains(string(body), part) {
 			t.Errorf("%s is not in %s", part, body)
 		}

@@ -62,6 +62,16 @@ type Step struct {
 	Seconds  int64  `json:"seconds"`
 }
 
+// RunState is what is kept of a run after the server was stopped.
+type RunState struct {
+	Name       string `json:"name"`
+	State      string `json:"state"`
+	ExitCode   int    `json:"exitCode"`
+	Canceled   bool   `json:"canceled"`
+	StartedAgo int64  `json:"startedAgo"` // seconds
+	Seconds    int64  `json:"seconds"`    // that it took, or has taken so far
+}
+
 // Report is the answer to a plan.
 type Report struct {
 	Version     int      `json:"version"`
@@ -76,7 +86,9 @@ type Report struct {
 	Volumes     []Volume `json:"volumes"`
 	Command     *Command `json:"command"`
 	Setup       []Step   `json:"setup"`
-	Lines       []string `json:"lines"`
+	// Runs are the last ones, the newest first, in the answer to a final plan.
+	Runs  []RunState `json:"runs"`
+	Lines []string   `json:"lines"`
 }
 
 // Encode is the report as JSON of at most MaxBytes: the oldest lines of output and the last volumes give way.
@@ -90,6 +102,7 @@ func (report Report) Encode() ([]byte, error) {
 	report.Wishes = append([]Wish{}, report.Wishes[:min(len(report.Wishes), MaxWishes)]...)
 	report.Volumes = append([]Volume{}, report.Volumes[:min(len(report.Volumes), MaxVolumes)]...)
 	report.Setup = append([]Step{}, report.Setup[:min(len(report.Setup), MaxSetupSteps)]...)
+	report.Runs = append([]RunState{}, report.Runs[:min(len(report.Runs), MaxRuns)]...)
 	lines := report.Lines[max(0, len(report.Lines)-MaxLines):]
 	report.Lines = []string{}
 	body, err := encode(report)

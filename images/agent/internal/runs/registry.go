@@ -28,8 +28,12 @@ type Registry struct {
 
 	mutex    sync.Mutex
 	running  map[string]*run
+	recent   []Record // the newest first, at most maxRecent
 	stopping bool
 }
+
+// maxRecent is how many runs are kept in memory for what is asked often.
+const maxRecent = 10
 
 type run struct {
 	record  Record
@@ -39,15 +43,39 @@ type run struct {
 
 // Recover marks what ran when the server stopped as lost. It is called once, before anything starts.
 func (registry *Registry) Recover() {
-	for _, record := range registry.Folder.List() {
+	records := registry.Folder.List()
+	for at := range records {
+		record := &records[at]
 		if record.State != Running {
 			continue
 		}
-		record.State, record.Ended = Lost, registry.lastOutput(record)
-		if err := registry.Folder.write(record); err != nil {
+		record.State, record.Ended = Lost, registry.lastOutput(*record)
+		if err := registry.Folder.write(*record); err != nil {
 			registry.Say("the record of run "+record.Name+" can't be written", err)
 		}
 	}
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	registry.recent = records[:min(len(records), maxRecent)]
+}
+
+// Recent are the last runs, the newest first.
+func (registry *Registry) Recent() []Record {
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	return slices.Clone(registry.recent)
+}
+
+// remember keeps a record among the recent ones.
+func (registry *Registry) remember(record Record) {
+	for at := range registry.recent {
+		if registry.recent[at].Name == record.Name {
+			registry.recent[at] = record
+			return
+		}
+	}
+	kept := append([]Record{record}, registry.recent...)
+	registry.recent = kept[:min(len(kept), maxRecent)]
 }
 
 // lastOutput is when a run printed something last, or its start.
@@ -84,6 +112,7 @@ func (registry *Registry) Start(asked Record) (Record, error) {
 	}
 	entry := &run{record: record, process: started, ended: make(chan struct{})}
 	registry.running[record.Name] = entry
+	registry.remember(record)
 	registry.Go("run "+record.Name, func() { registry.await(entry) })
 	return record, nil
 }
@@ -205,6 +234,7 @@ func (registry *Registry) await(entry *run) {
 		record.State = Lost
 	}
 	record.ExitCode = exitCode(entry.process.Status())
+	registry.remember(record)
 	if err := registry.Folder.write(record); err != nil {
 		registry.Say("the end of run "+record.Name+" can't be recorded", err)
 	}

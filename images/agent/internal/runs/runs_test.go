@@ -234,3 +234,23 @@ func await(t *testing.T, what string, ready func() bool) {
 	}
 	t.Fatalf("after 20 s it is not so that %s", what)
 }
+
+func TestRecentRunsAreKnownWithoutTheHome(t *testing.T) {
+	registry := registryIn(t)
+	for number := range maxRecent + 2 {
+		record, err := registry.Start(shell(t, "run-"+string(rune('a'+number)), "exit 3"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		followed(t, registry, record.Name, 0)
+	}
+	recent := registry.Recent()
+	if len(recent) != maxRecent || recent[0].Name != "run-l" || recent[0].State != Ended || recent[0].ExitCode != 3 {
+		t.Errorf("%+v", recent)
+	}
+	again := &Registry{Folder: registry.Folder, Now: time.Now}
+	again.Recover()
+	if recent = again.Recent(); len(recent) != maxRecent || recent[0].ExitCode != 3 {
+		t.Errorf("%+v", recent)
+	}
+}

@@ -5,13 +5,14 @@ Invariant: it has no owner reference, so it outlives its server, and at most MAX
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
 from devservers_core.names import LABEL_ENDED, LABEL_NAME, LABEL_USER, ended_name, home_name
-from devservers_core.protocol.agent.report import MAX_LINES
+from devservers_core.protocol.agent.report import MAX_LINES, RunState
 from devservers_core.protocol.agent.termination import Termination
 from devservers_core.types import Json
 
@@ -32,6 +33,8 @@ class End:
     message: str
     deleted: bool = False
     lines: Sequence[str] = ()
+    runs: str = ""
+    """The server's last runs, as describe_runs returns them."""
     oom_kills: int | None = None
     pod: str = ""
     """The name of the pod that ended: what it left is added when it is known."""
@@ -51,6 +54,7 @@ def ended_config_map(server: DevServer, end: End) -> Json:
         "image": server.spec.image or "",
         "home": home,
         "deleted": "true" if end.deleted else "",
+        "runs": end.runs,
         "lines": _bounded(end.lines),
         "pod": end.pod,
     }
@@ -98,6 +102,26 @@ def _is_record(config_map: Json) -> bool:
 
 def _ended_at(record: Json) -> datetime | None:
     return parse_time((record.get("data") or {}).get("at")) or parse_time(record["metadata"].get("creationTimestamp"))
+
+
+def describe_runs(runs: Sequence[RunState], at: datetime) -> str:
+    """The last runs of a server that ends at a time, as JSON; one in force is lost with it. Empty without runs."""
+    if not runs:
+        return ""
+    return json.dumps(
+        [
+            {
+                "name": run.name,
+                "state": "lost" if run.state == "running" else run.state,
+                "exitCode": run.exit_code,
+                "canceled": run.canceled,
+                "started": format_time(at - timedelta(seconds=run.started_ago)),
+                "seconds": run.seconds,
+            }
+            for run in runs
+        ],
+        separators=(",", ":"),
+    )
 
 
 def _bounded(lines: Sequence[str]) -> str:
