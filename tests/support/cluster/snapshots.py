@@ -7,6 +7,8 @@ the toolchain, so that a machine that has them needs no network.
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -67,12 +69,17 @@ def _folder(paths: Paths) -> Path:
     if not folder.exists():
         progress = Progress()
         archive, version, _ = gotool.module_zip(MODULE, PINS, gotool.environment(paths, progress))
-        partly = folder.with_suffix(".partial")
-        partly.mkdir(parents=True, exist_ok=True)
+        paths.tools.mkdir(parents=True, exist_ok=True)
+        partly = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=paths.tools))
         with zipfile.ZipFile(archive) as opened:
             for kind in KINDS:
                 (partly / _file(kind)).write_bytes(opened.read(f"{MODULE}@{version}/config/crd/{_file(kind)}"))
-        partly.rename(folder)
+        try:
+            partly.rename(folder)
+        except OSError:  # another process of the tests was faster
+            shutil.rmtree(partly)
+            if not folder.exists():
+                raise
     return folder
 
 

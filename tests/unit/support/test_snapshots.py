@@ -34,3 +34,24 @@ def test_definitions_are_downloaded_once_and_kept(tmp_path: Path, monkeypatch: p
     for _ in range(2):
         assert [each["metadata"]["name"] for each in snapshots.definitions()] == list(snapshots.KINDS)
     assert calls == [snapshots.MODULE]
+
+
+def test_definitions_by_two_processes_at_once_are_those_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, paths = tmp_path / "module.zip", Paths.of({"HOME": str(tmp_path)})
+    with zipfile.ZipFile(archive, "w") as made:
+        for kind in snapshots.KINDS:
+            made.writestr(f"{snapshots.MODULE}@v8/config/crd/{snapshots._file(kind)}", f"metadata: {{name: {kind}}}")
+    depth: list[int] = []
+
+    def download(module: str, *_: object) -> tuple[Path, str, str]:
+        if not depth:
+            depth.append(1)
+            assert len(list(snapshots.definitions())) == len(snapshots.KINDS), "the other process"
+        return archive, "v8", "h1:"
+
+    monkeypatch.setattr(gotool, "module_zip", download)
+    monkeypatch.setattr(snapshots, "current", lambda: paths)
+    assert [each["metadata"]["name"] for each in snapshots.definitions()] == list(snapshots.KINDS)
+    assert len(list(paths.tools.iterdir())) == 1
