@@ -15,9 +15,10 @@ env:
 	@devcluster/bootstrap.sh $(if $(filter 1,$(SIMULATED))$(filter cost inventory,$(MAKECMDGOALS)),simulated)
 .PHONY: env
 
-up: env ## A cluster, the platform on it, a first server (DEMO=0: none; FAKE_GPUS=4: to try the queue); STACK=dev: on AWS
+up: env ## A cluster, the platform on it, a first server (DEMO=0: none; FAKE_GPUS=4: to try the queue; PYTORCH=1: with an image of it, 0: without); STACK=dev: on AWS
 	@$(DEPLOY) up --stack $(STACK) $(if $(filter 0,$(DEMO)),--no-demo) $(if $(filter 1,$(YES)),--yes) \
-	  $(if $(FAKE_GPUS),--fake-gpus $(FAKE_GPUS))
+	  $(if $(FAKE_GPUS),--fake-gpus $(FAKE_GPUS)) \
+	  $(if $(filter 1,$(PYTORCH)),--pytorch) $(if $(filter 0,$(PYTORCH)),--no-pytorch)
 
 down: env ## Stop the embedded cluster and keep its state (PURGE=1: delete it, homes included); STACK=dev: destroy (DRAIN=0: end no servers first and keep no disks of homes)
 	@$(DEPLOY) down --stack $(STACK) $(if $(filter 1,$(PURGE)),--purge) $(if $(filter 1,$(YES)),--yes) \

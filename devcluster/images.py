@@ -49,6 +49,10 @@ class Image(Protocol):
     def suite(self) -> str | None:
         """The Debian suite of its base (build argument BASE), or None when it has no such base."""
 
+    @property
+    def parent(self) -> Image | None:
+        """The image of this project that it is built from (build argument BASE), or None."""
+
     def digest(self) -> str:
         """The hash, which is its tag."""
 
@@ -95,7 +99,10 @@ class Builder:
         self.storage = paths.cache / "buildah"
 
     def build(self, images: Iterable[Image]) -> dict[str, Built]:
-        """Build what is missing and drop the archives of older versions; what there is now, by image name."""
+        """Build what is missing and drop the archives of older versions; what there is now, by image name.
+
+        An image's parent is among `images`, before it.
+        """
         builds = {image: self._built(image) for image in images}
         todo = [image for image, built in builds.items() if not built.archive.exists()]
         for number, image in enumerate(todo, 1):
@@ -137,7 +144,11 @@ class Builder:
 
     def _build(self, image: Image, built: Built) -> None:
         arguments = ["bud", "--isolation=chroot", "--layers", "-f", str(ROOT / image.dockerfile)]
-        if image.suite:
+        if image.parent:
+            # The archive outlives the build storage.
+            parent = self._built(image.parent)
+            arguments.append(f"--build-arg=BASE=oci-archive:{parent.archive}:{parent.reference}")
+        elif image.suite:
             arguments.append(f"--build-arg=BASE={self._base(image.suite)}")
         if CERTIFICATES.exists():
             # Mounted for the build, never part of the image.

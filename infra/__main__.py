@@ -43,7 +43,9 @@ def main() -> None:
         raise pulumi.RunError(str(error)) from None
     if choice is not None:
         pools = capacity.pools(has, settings)
-        offered = [settings.overcommit.local(flavor) for flavor in (*SHIPPED, *capacity.flavors(has))]
+        offered = [
+            settings.overcommit.local(flavor) for flavor in (*SHIPPED, *capacity.flavors(has, settings.images.pytorch))
+        ]
         endpoint = loopback(int(os.environ.get(PORT_VARIABLE) or settings.bastion.node_port))
         outputs = platform(settings, provider(choice), pools, offered, endpoint=endpoint)
     else:

@@ -54,11 +54,14 @@ class Environment:
     """The stack's, beside the platform's."""
     endpoint: Endpoint
     """The bastion's, at the load balancer."""
+    gpu_image: str | None = None
+    """Of servers of GPU flavors that name none, on amd64 machines; None for the platform's default."""
 
     @property
     def offered(self) -> list[DevServerFlavor]:
         """What people may choose: the shipped sizes, and one for each pool with GPUs."""
-        return [*SHIPPED, *(flavor for pool in self.pools if (flavor := pool.flavor()))]
+        images = {pool.name: self.gpu_image if pool.architecture == "amd64" else None for pool in self.pools}
+        return [*SHIPPED, *(flavor for pool in self.pools if (flavor := pool.flavor(images[pool.name])))]
 
 
 def environment(
@@ -106,7 +109,7 @@ def environment(
     if aws.home_backup_days:
         Backup(stack, aws, security, after())
     edge = Edge(stack, aws, network, cluster, after(network))
-    registry = Registry(stack, aws, security, after())
+    registry = Registry(stack, aws, settings.images, security, after())
     access = Access(stack, aws, cluster, after())
     observability = Observability(
         stack, aws, network, cluster, storage, edge, security, after(), settings.bastion.enabled
@@ -125,7 +128,8 @@ def environment(
     }
     # The edge too: a pod of the bastion is ready when the load balancer's listener sends people to it.
     ready: list[pulumi.Resource] = [nodes, addons, controllers, storage, registry, edge]
-    return Environment(cluster.provider, ready, pools_of(aws), outputs, _endpoint(aws, edge))
+    endpoint = _endpoint(aws, edge)
+    return Environment(cluster.provider, ready, pools_of(aws), outputs, endpoint, settings.images.pytorch)
 
 
 def _endpoint(aws: Aws, edge: Edge) -> Endpoint:

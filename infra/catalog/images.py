@@ -29,15 +29,18 @@ class Image:
     context: str
     files: tuple[str, ...]
     based: bool = True
+    parent: Image | None = None
+    """The image of this project that it is built from, its build argument BASE; else it is based on Debian."""
 
     @property
     def suite(self) -> str | None:
         """The Debian suite it is based on, or None."""
-        return BASE_SUITE if self.based else None
+        return BASE_SUITE if self.based and self.parent is None else None
 
     def digest(self, root: Path = ROOT) -> str:
         """The hash of all files it is built from, 12 hexadecimal digits."""
-        state = hashlib.sha256(BASE_SUITE.encode() if self.based else b"")
+        start = self.parent.digest(root) if self.parent else self.suite or ""
+        state = hashlib.sha256(start.encode())
         for path in sorted(set(self._paths(root))):
             state.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
         return state.hexdigest()[:12]
@@ -76,3 +79,5 @@ BASTION = Image(
 )
 PLATFORM = (AGENT, BASE, OPERATOR, BASTION)
 """In the order they are built: what changes least comes first."""
+PYTORCH = Image("pytorch", "images/pytorch/Dockerfile", "images/pytorch", (), parent=BASE)
+"""Of servers on GPU flavors; built on request, since it is many times the others' size."""

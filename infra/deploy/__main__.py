@@ -46,10 +46,14 @@ def up(
         int | None,
         typer.Option(min=0, max=capacity.MAX_FAKE_GPUS, help="GPUs to pretend; kept until it is set again."),
     ] = None,
+    pytorch: Annotated[
+        bool | None,
+        typer.Option(help="Build the PyTorch image, for CPUs; GPU flavors name it. Kept until it is set again."),
+    ] = None,
 ) -> None:
     """A cluster, the platform on it, and a first server; of a stack on AWS, all of it."""
     if stack == LOCAL:
-        _platform().up(demo, fake_gpus)
+        _platform().up(demo, fake_gpus, pytorch)
     else:
         _environment(stack).up(yes, _confirm if sys.stdin.isatty() else None)
 

@@ -18,7 +18,14 @@ from typing import Any
 
 from devservers.api.flavor import DevServerFlavor, FlavorResources, FlavorSpec
 from devservers.api.meta import Metadata
-from devservers_core.names import BASTION_NAMESPACE, GPU, KUEUE_NAMESPACE, LABEL_USER, SYSTEM_NAMESPACE
+from devservers_core.names import (
+    BASTION_NAMESPACE,
+    GPU,
+    KUEUE_NAMESPACE,
+    LABEL_USER,
+    LOCAL_IMAGES,
+    SYSTEM_NAMESPACE,
+)
 from devservers_core.quantity import parse_quantity
 from infra.platform.pools import DISK, Pool
 from infra.settings.checks.flavors import FAKE_GPU_POOL, GPU_POOL, LOCAL_POOL
@@ -120,16 +127,22 @@ def pools(capacity: Capacity, settings: Settings) -> tuple[Pool, ...]:
     return tuple(found)
 
 
-def flavors(capacity: Capacity) -> tuple[DevServerFlavor, ...]:
-    """What people choose to get a GPU of a local cluster."""
+def flavors(capacity: Capacity, image: str | None = None) -> tuple[DevServerFlavor, ...]:
+    """What people choose to get a GPU of a local cluster; ``image`` is of their servers that name none.
+
+    The image that `make up` builds here has PyTorch for CPUs, so only servers with a pretended GPU get it.
+    """
     descriptions = {
         GPU_POOL: ("One GPU of this machine", capacity.gpus),
         FAKE_GPU_POOL: ("For trying the queue: a pretended GPU. There is no GPU behind it", capacity.fake_gpus),
     }
-    return tuple(_gpu_flavor(name, text) for name, (text, gpus) in descriptions.items() if gpus)
+    images = {FAKE_GPU_POOL: image}
+    if image is not None and not image.startswith(f"{LOCAL_IMAGES}/"):
+        images[GPU_POOL] = image
+    return tuple(_gpu_flavor(name, text, images.get(name)) for name, (text, gpus) in descriptions.items() if gpus)
 
 
-def _gpu_flavor(name: str, description: str) -> DevServerFlavor:
+def _gpu_flavor(name: str, description: str, image: str | None) -> DevServerFlavor:
     requests = {"cpu": "100m", "memory": "256Mi", DISK: "1Gi"}
     limits = {"cpu": "2", "memory": "2Gi", DISK: "20Gi"}
     return DevServerFlavor(
@@ -138,6 +151,7 @@ def _gpu_flavor(name: str, description: str) -> DevServerFlavor:
             description=description,
             resources=FlavorResources(requests=requests | {GPU: "1"}, limits=limits | {GPU: "1"}),
             shm_size="1Gi",
+            image=image,
         ),
     )
 

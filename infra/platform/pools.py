@@ -80,8 +80,11 @@ class Pool:
         whole = {"cpu": f"{self.nodes * self.cpu}m", "memory": f"{self.nodes * self.memory}Mi"}
         return whole | {GPU: str(self.nodes * self.gpus)}
 
-    def flavor(self) -> DevServerFlavor | None:
-        """What people choose to get a server on it; None for a pool without GPUs."""
+    def flavor(self, image: str | None = None) -> DevServerFlavor | None:
+        """What people choose to get a server on it; None for a pool without GPUs.
+
+        ``image`` is of its servers that name none; None for the platform's default.
+        """
         if not self.gpus:
             return None
         each = self.gpus_per_server or self.gpus
@@ -116,6 +119,7 @@ class Pool:
                 resources=FlavorResources(requests=requests, limits=limits),
                 # Memory of the pod, see the shipped flavors; NCCL and data loaders want much of it.
                 shm_size=f"{max(1, int(self.memory * share) // 4096)}Gi",
+                image=image,
                 **optional,
             ),
         )

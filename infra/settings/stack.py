@@ -32,8 +32,10 @@ IMAGE_VARIABLES = {
     "base": "DEVSERVERS_IMAGE_BASE",
     "bastion": "DEVSERVERS_IMAGE_BASTION",
     "kueue": "DEVSERVERS_IMAGE_KUEUE",
+    "pytorch": "DEVSERVERS_IMAGE_PYTORCH",
 }
-"""What `make up` sets to the images it built; with cluster `local` each wins over the configuration."""
+"""What `make up` sets to the images it built (PyTorch's on request); with cluster `local` each wins over the
+configuration."""
 CHART_VARIABLE = "DEVSERVERS_KUEUE_CHART"
 """What it sets to the chart that came with the controller it built; wins too."""
 
@@ -57,7 +59,9 @@ class Images(SettingsModel):
     agent: Image
     """Carries the agent and OpenSSH into every server."""
     base: Image
-    """What a server runs when it names no image."""
+    """What a server runs when neither it nor its flavor names an image."""
+    pytorch: Image | None = Field(default=None, json_schema_extra=allowed("an image reference"))
+    """What servers of GPU flavors run when they name no image; `base` without one."""
     bastion: Image
     """Lets people in by SSH."""
     kueue: Annotated[Image, AfterValidator(_tagged)] = "registry.k8s.io/kueue/kueue:v0.18.2"

@@ -11,6 +11,7 @@ from devservers_core.names import GPU as DEVICE
 from devservers_core.names import LABEL_POOL
 from devservers_core.quantity import parse_quantity
 from infra.aws.cluster.pool_layout import groups_of, pools_of, system_of
+from infra.aws.stack import Environment
 from infra.catalog import FAMILIES, Family, Size
 from infra.catalog.allocatable import allocatable, kubelet, max_pods, reserved
 from infra.settings.loading import load
@@ -67,6 +68,15 @@ def test_pool_flavor_says_where_its_machines_are_and_of_which_kind() -> None:
     assert flavor.metadata.annotations["devservers.io/zones"] == "eu-central-1b,eu-central-1a"
     assert flavor.metadata.annotations["devservers.io/architecture"] == "amd64"
     assert cpu.zones == aws(PRODUCTION, pools=[CPU]).network.zones
+
+
+def test_flavors_of_gpu_pools_on_amd64_machines_name_the_gpu_image() -> None:
+    arm = GPU | {"name": "arm", "family": "g5g", "size": "xlarge"}
+    made = Environment(None, [], pools_of(aws(pools=[CPU, GPU, arm])), {}, None, "registry.example.com/torch:1")  # type: ignore[arg-type]
+    images = {flavor.name: flavor.spec.image for flavor in made.offered}
+    assert images.pop("gpu") == "registry.example.com/torch:1"
+    assert set(images.values()) == {None}
+    assert "arm" in images
 
 
 @pytest.mark.parametrize(

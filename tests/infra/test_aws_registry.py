@@ -13,7 +13,7 @@ from infra.preview.graph import Graph
 from infra.settings.aws import ecr_images
 from tests.support.infra.aws_graph import DEV, by_name, part, recorded, settings
 
-NAMES = {"agent", "base", "bastion", "operator", "ssh"}
+NAMES = {"agent", "base", "bastion", "operator", "pytorch", "ssh"}
 """Of images that are built, and of `ssh`, which servers of earlier versions still run."""
 ARM = {"name": "arm", "family": "g5g", "size": "xlarge", "max": 1}
 
@@ -80,7 +80,32 @@ def test_built_images_depend_on_their_repository_and_are_retained(dev: Graph) ->
 @pytest.mark.parametrize(("pools", "expected"), [([], ["linux/amd64"]), ([ARM], ["linux/amd64", "linux/arm64"])])
 def test_built_images_cover_the_pools_architectures(pools: list[dict[str, Any]], expected: list[str]) -> None:
     graph = part(recorded(settings(pools=[*DEV["pools"], *pools])), "Registry")
-    assert {tuple(node.inputs["platforms"]) for node in graph.of("Image")} == {tuple(expected)}
+    platform = {tuple(node.inputs["platforms"]) for node in graph.of("Image") if not node.name.startswith("pytorch-")}
+    assert platform == {tuple(expected)}
+
+
+def test_pytorch_is_built_with_cuda_on_the_base_image_where_a_pool_has_its_gpus(dev: Graph) -> None:
+    graph = part(dev, "Registry")
+    (torch,) = [node for node in graph.of("Image") if node.name.startswith("pytorch-")]
+    references = ecr_images.references("dev", settings(), ROOT)
+    assert torch.inputs["buildArgs"] == {"BASE": references["base"], "TORCH": "cuda"}
+    assert torch.inputs["platforms"] == ["linux/amd64"]
+    assert any("::base-" in urn for urn in dev.before(torch)), "the base image is pushed first"
+
+
+@pytest.mark.parametrize(
+    ("pools", "named"),
+    [
+        ([ARM], {}),
+        ([{"name": "cpu", "family": "m7i", "size": "xlarge", "max": 1}], {}),
+        (DEV["pools"], {"pytorch": "registry.example.com/torch:1"}),
+    ],
+)
+def test_pytorch_is_not_built_where_no_flavor_names_the_build(
+    pools: list[dict[str, Any]], named: dict[str, str]
+) -> None:
+    graph = part(recorded(settings(pools=pools), images=named), "Registry")
+    assert {node.name.rpartition("-")[0] for node in graph.of("Image")} == {image.name for image in PLATFORM}
 
 
 def test_build_context_holds_exactly_the_hashed_files() -> None:

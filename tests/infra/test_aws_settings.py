@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from infra import ROOT
-from infra.catalog.images import PLATFORM
+from infra.catalog.images import PLATFORM, PYTORCH
 from infra.settings.aws import access, models
 from infra.settings.aws.models import KEYS, Aws
 from infra.settings.loading import load
@@ -303,6 +303,13 @@ class TestImages:
         images = load("test", self.built | raw({}, images={"base": "registry.example.com/base:1"}), {}, TODAY).images
         assert images.base == "registry.example.com/base:1"
         assert "dkr.ecr" in images.operator
+
+    def test_gpu_flavors_have_the_pytorch_image_on_amd64_machines(self) -> None:
+        gpu, arm = ({"name": name, "family": name, "size": "xlarge", "max": 1} for name in ("g6", "g5g"))
+        cpu = {"name": "cpu", "family": "m7i", "size": "xlarge", "max": 1}
+        images = load("test", self.built | raw({}, pools=[cpu, gpu, arm]), {}, TODAY).images
+        assert images.pytorch == f"{images.base.rpartition('/')[0]}/pytorch:{PYTORCH.digest()}"
+        assert load("test", self.built | raw({}, pools=[cpu, arm]), {}, TODAY).images.pytorch is None
 
     def test_images_ignore_the_local_stacks_variables(self) -> None:
         images = load("test", self.built, {"DEVSERVERS_IMAGE_BASE": "localhost/devservers/base:1"}, TODAY).images

@@ -9,6 +9,7 @@ can't be moved: as firm as a digest, and known before anything is built.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
@@ -19,13 +20,14 @@ from infra import ROOT
 from infra.aws.component import Component
 from infra.aws.kms_keys import Security
 from infra.catalog import FAMILIES
-from infra.catalog.images import PLATFORM, Image
+from infra.catalog.images import BASE, PLATFORM, PYTORCH, Image
 from infra.settings.aws import ecr_images
 from infra.settings.aws.models import Aws
+from infra.settings.stack import Images
 
 FORMER_IMAGES = ("ssh",)
 """Images of earlier versions, which servers started by them still run: their repositories stay."""
-REPOSITORIES = tuple(sorted({*(image.name for image in PLATFORM), *FORMER_IMAGES}))
+REPOSITORIES = tuple(sorted({*(image.name for image in (*PLATFORM, PYTORCH)), *FORMER_IMAGES}))
 """One for each image, whether `pulumi up` builds it or somebody else pushes it there."""
 UNTAGGED_DAYS = 7
 """After so long, layers of failed pushes go. What a multi-platform image consists of is untagged, too, but ECR keeps
@@ -81,7 +83,7 @@ class Registry(Component):
     Docker must be logged in to the registry then: `pulumi up` neither asks for a password nor keeps one in its state.
     """
 
-    def __init__(self, stack: str, aws: Aws, security: Security, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, stack: str, aws: Aws, images: Images, security: Security, opts: pulumi.ResourceOptions) -> None:
         super().__init__("registry", opts)
         keep = aws.production
         made: dict[str, pulumi.Resource] = {}
@@ -106,23 +108,38 @@ class Registry(Component):
             )
             made[name] = repository
         if aws.registry.build:
-            self._build(stack, aws, made)
+            self._build(stack, aws, images, made)
         self.register_outputs({})
 
-    def _build(self, stack: str, aws: Aws, repositories: dict[str, pulumi.Resource]) -> None:
+    def _build(self, stack: str, aws: Aws, images: Images, repositories: dict[str, pulumi.Resource]) -> None:
         builder = docker.Provider("images", opts=pulumi.ResourceOptions(parent=self))
         references = ecr_images.references(stack, aws, ROOT)
-        for image in PLATFORM:
-            options = pulumi.ResourceOptions.merge(
-                self.options([repositories[image.name]]),
+
+        def options(image: Image, *after: pulumi.Resource) -> pulumi.ResourceOptions:
+            return pulumi.ResourceOptions.merge(
+                self.options([repositories[image.name], *after]),
                 # A version before this one stays: pods may still run it, and ECR's own rule counts versions.
                 pulumi.ResourceOptions(provider=builder, retain_on_delete=True),
             )
-            self._image(image, references[image.name], platforms(aws), options)
+
+        made = {
+            image.name: self._image(image, references[image.name], platforms(aws), options(image)) for image in PLATFORM
+        }
+        # Built only where it is what the flavors name: it takes many times as long as the others together.
+        if PYTORCH.name in references and images.pytorch == references[PYTORCH.name]:
+            arguments = {"BASE": references[BASE.name], "TORCH": "cuda"}
+            amd64 = [docker.Platform.LINUX_AMD64]
+            self._image(PYTORCH, references[PYTORCH.name], amd64, options(PYTORCH, made[BASE.name]), arguments)
 
     @staticmethod
-    def _image(image: Image, reference: str, built_for: list[docker.Platform], options: pulumi.ResourceOptions) -> None:
-        docker.Image(
+    def _image(
+        image: Image,
+        reference: str,
+        built_for: list[docker.Platform],
+        options: pulumi.ResourceOptions,
+        arguments: Mapping[str, str] | None = None,
+    ) -> docker.Image:
+        return docker.Image(
             # New content is another resource: pushing again what has its tag already would be refused.
             f"{image.name}-{reference.rpartition(':')[2]}",
             tags=[reference],
@@ -130,6 +147,7 @@ class Registry(Component):
             # A preview builds nothing, in CI neither (the provider's default there).
             build_on_preview=False,
             platforms=built_for,
+            build_args=dict(arguments) if arguments else None,
             # Relative to the folder of the program, so that the state says nothing of this machine.
             context=docker.BuildContextArgs(location=f"../{image.context}"),
             dockerfile=docker.DockerfileArgs(location=f"../{image.dockerfile}"),

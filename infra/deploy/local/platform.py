@@ -17,11 +17,12 @@ from pydantic import ValidationError
 
 from devcluster import images, modules, packages, toolchain
 from devcluster.cluster import Cluster
+from devcluster.images import reference_of
 from devcluster.node.state import CONTEXT
 from devcluster.progress import Progress
 from devservers_core.names import BASTION_INFO, BASTION_NAMESPACE, HOST_CA_ENTRY
 from devservers_core.paths import Paths
-from infra.catalog.images import PLATFORM
+from infra.catalog.images import PLATFORM, PYTORCH, Image
 from infra.deploy.leftover import describe
 from infra.deploy.local import networks
 from infra.deploy.local.getting_started import BastionEndpoint, GettingStarted
@@ -55,11 +56,14 @@ class Platform:
         """The cluster this platform goes to."""
         return context.choose_here(self.env, packages.unfit())
 
-    def up(self, demo: bool, fake_gpus: int | None = None) -> None:
+    def up(self, demo: bool, fake_gpus: int | None = None, pytorch: bool | None = None) -> None:
         """Bring everything up; what is there already is left alone.
 
         ``fake_gpus`` GPUs are pretended on the embedded cluster, for trying the queue; None for as many as before.
+        ``pytorch`` is whether the PyTorch image is built (for CPUs) and named by GPU flavors; None for as before.
         """
+        if pytorch is not None:
+            self._choose_pytorch(pytorch)
         chosen = self.choice()
         self.progress.say(f"cluster: {chosen.reason}")
         if chosen.embedded:
@@ -85,6 +89,8 @@ class Platform:
         endpoint = self._endpoint(chosen, outputs)
         settings, getting_started = self._settings(chosen, who), GettingStarted(self.paths, self.env, self.progress)
         getting_started.configure(settings)
+        if self._pytorch_file.exists():
+            self.progress.say(f"PyTorch: devctl create NAME --image {reference_of(PYTORCH)}")
         if demo:
             getting_started.first_server(settings, endpoint)
         else:
@@ -100,6 +106,7 @@ class Platform:
             self.cluster.purge()
             shutil.rmtree(self.paths.state / "pulumi" / context.EMBEDDED, ignore_errors=True)
             (self.paths.state / "user").unlink(missing_ok=True)
+            self._pytorch_file.unlink(missing_ok=True)
             self.progress.say("the embedded cluster, its homes and its Pulumi state are deleted")
         else:
             self.progress.say(
@@ -130,7 +137,7 @@ class Platform:
     def _images(self, chosen: context.Choice) -> None:
         """Build the images and hand them to the cluster."""
         builder = images.Builder(self.paths, self.progress)
-        built = [builder.kueue(), *builder.build(PLATFORM).values()]
+        built = [builder.kueue(), *builder.build(self._wanted_images()).values()]
         if chosen.embedded:
             images.load(self.cluster, [builder.pause(), *built], self.progress)
         else:
@@ -170,6 +177,22 @@ class Platform:
             self._fake_gpus.write_text(f"{count}\n")
         if self._fake_gpus.exists():
             self.cluster.pretend_gpus(int(self._fake_gpus.read_text()))
+
+    @property
+    def _pytorch_file(self) -> Path:
+        """Present where the PyTorch image was asked for."""
+        return self.paths.state / "pytorch"
+
+    def _choose_pytorch(self, wanted: bool) -> None:
+        self._pytorch_file.parent.mkdir(parents=True, exist_ok=True)
+        if wanted:
+            self._pytorch_file.touch()
+        else:
+            self._pytorch_file.unlink(missing_ok=True)
+
+    def _wanted_images(self) -> tuple[Image, ...]:
+        """The platform's images, PyTorch's last: it is built on the base image."""
+        return (*PLATFORM, PYTORCH) if self._pytorch_file.exists() else PLATFORM
 
     def _capacity(self, chosen: context.Choice) -> capacity.Capacity:
         """What the cluster has for servers, measured."""
@@ -220,8 +243,8 @@ class Platform:
 
     def _stack(self, chosen: context.Choice, who: Person) -> LocalStack:
         """The stack, with what the program reads of this checkout, this cluster and this person."""
-        own = references(self.paths)
-        added = {variable: own[name] for name, variable in IMAGE_VARIABLES.items()}
+        own = references(self.paths, self._wanted_images())
+        added = {variable: own[name] for name, variable in IMAGE_VARIABLES.items() if name in own}
         added[CHART_VARIABLE] = str(toolchain.chart(self.paths))
         added[capacity.VARIABLE] = str(self._capacity(chosen))
         added[NETWORK_VARIABLE] = str(self._networks_of(chosen))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.catalog.images import PLATFORM
+from infra.catalog import FAMILIES
+from infra.catalog.images import PLATFORM, PYTORCH
 from infra.settings.aws.models import Aws
 from infra.settings.aws.naming import named
 
@@ -33,6 +34,10 @@ def repository(stack: str, image: str) -> str:
 def references(stack: str, aws: Aws, root: Path) -> dict[str, str]:
     """References of the platform's images that `pulumi up` builds from ``root``.
 
-    Tags are hashes of what goes in, so they suit a registry where a tag is never moved.
+    Tags are hashes of what goes in, so they suit a registry where a tag is never moved. PyTorch's is among them where
+    a pool has GPUs it has a build for: there is none with CUDA for the GPUs of arm64 machines.
     """
-    return {image.name: f"{registry(aws)}/{repository(stack, image.name)}:{image.digest(root)}" for image in PLATFORM}
+    families = (FAMILIES[pool.family] for pool in aws.pools)
+    with_torch = any(family.gpu and family.architecture == "amd64" for family in families)
+    images = (*PLATFORM, PYTORCH) if with_torch else PLATFORM
+    return {image.name: f"{registry(aws)}/{repository(stack, image.name)}:{image.digest(root)}" for image in images}

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from devservers.api.conditions import Conditions
-from devservers.api.fields import Amount, QueueName, Resources, rules
+from devservers.api.fields import Amount, ImageReference, QueueName, Resources, rules
 from devservers.api.lifecycle import FlavorLifecycle, WorkingHours
 from devservers.api.meta import Column, Model, Names, Resource
 
@@ -72,6 +72,8 @@ class FlavorSpec(Model):
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
     price_per_hour: float | None = Field(default=None, ge=0)
     """US dollars for an hour of running."""
+    image: ImageReference | None = None
+    """Image of its servers that name none; the platform's default image when left out."""
     queue: QueueName | None = None
     """The queue its servers wait in."""
     idle: IdleThresholds | None = None
@@ -114,6 +116,7 @@ class DevServerFlavor(Resource):
             Column("GPU", r".spec.resources.limits.nvidia\.com/gpu"),
             Column("Price", ".spec.pricePerHour", "number"),
             Column("Queue", ".spec.queue", priority=1),
+            Column("Image", ".spec.image", priority=1),
             Column("Description", ".spec.description"),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),

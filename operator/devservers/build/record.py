@@ -69,6 +69,7 @@ def flavor_hash(flavor: DevServerFlavor) -> str:
                 "tolerations": [compact(toleration.to_dict()) for toleration in spec.tolerations],
                 "shmSize": canonical(spec.shm_size),
                 "queue": spec.queue if spec.queue != INTERACTIVE else None,
+                "image": spec.image,
             }
         )
     )

@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 import pulumi_aws
 
+from infra import ROOT
 from infra.aws.cluster.control_plane import Cluster
 from infra.aws.iam.boundary import Boundary
 from infra.aws.iam.github_roles import Access
@@ -21,7 +22,9 @@ from infra.aws.storage.registry import Registry
 from infra.aws.storage.volumes import Storage
 from infra.preview.graph import Graph, Node
 from infra.preview.recorder import record
+from infra.settings.aws import ecr_images
 from infra.settings.aws.models import Aws
+from infra.settings.stack import Images
 
 ACCOUNT = "111122223333"
 ZONES = ("eu-central-1a", "eu-central-1b", "eu-central-1c")
@@ -57,8 +60,9 @@ def settings(base: Mapping[str, Any] = DEV, /, **changes: Any) -> Aws:
     return Aws.model_validate(given, by_alias=True, by_name=False)
 
 
-def recorded(aws: Aws, stack: str = "dev", preview: bool = False) -> Graph:
-    """What these parts register."""
+def recorded(aws: Aws, stack: str = "dev", preview: bool = False, images: Mapping[str, str] | None = None) -> Graph:
+    """What these parts register; ``images`` are references that the stack names itself."""
+    named = {**ecr_images.references(stack, aws, ROOT), **(images or {})}
 
     def build() -> None:
         provider = pulumi_aws.Provider("aws", region=aws.region)
@@ -74,7 +78,7 @@ def recorded(aws: Aws, stack: str = "dev", preview: bool = False) -> Graph:
             Backup(stack, aws, security, first)
         storage = Storage(stack, aws, network, cluster, security, after)
         edge = Edge(stack, aws, network, cluster, first)
-        Registry(stack, aws, security, first)
+        Registry(stack, aws, Images.model_validate(named), security, first)
         Access(stack, aws, cluster, first)
         Observability(stack, aws, network, cluster, storage, edge, security, first)
 

@@ -165,6 +165,17 @@ def test_queue_labels_are_on_the_template_only() -> None:
     assert not [name for name in child("Deployment")["spec"]["template"]["metadata"]["labels"] if "kueue" in name]
 
 
+def test_flavor_image_is_of_servers_that_name_none_and_enters_at_their_next_start() -> None:
+    plain, torch = live(), flavor(image="registry.example/pytorch:1")
+    assert child("Deployment", live_workload=plain, flavor=torch) == plain
+    assert flavor_changed(plain, torch)
+    made = live(flavor=torch)
+    assert made["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example/pytorch:1"
+    assert not flavor_changed(made, torch)
+    own = live(flavor=torch, server=server(image="alpine:3"))
+    assert own["spec"]["template"]["spec"]["containers"][0]["image"] == "alpine:3"
+
+
 def test_flavor_queue_is_in_the_flavor_hash() -> None:
     made = live(settings=QUEUED, flavor=flavor(queue="research"))
     assert made["spec"]["template"]["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "research"

@@ -41,6 +41,13 @@ def test_flavors_wide_shows_the_default_times(api: ApiServer, devctl: Run) -> No
     assert found["cpu-small"][4:6] == ["-", "-"]
 
 
+def test_flavors_wide_shows_the_image_of_servers_that_name_none(api: ApiServer, devctl: Run) -> None:
+    put_flavor(api, "gpu", "4", spec={"image": "registry.example/pytorch:1"})
+    lines = {line.split()[0].rstrip("*"): line for line in devctl("flavors", "-o", "wide").stdout.splitlines()}
+    assert "registry.example/pytorch:1" in lines["gpu"].split()
+    assert "the platform's" in lines["cpu-small"]
+
+
 def test_flavors_with_quota_counts_remaining_servers(api: ApiServer, devctl: Run) -> None:
     hard, used = {"requests.cpu": "4"}, {"requests.cpu": "3"}
     api.put(f"{QUOTAS}/dev-user", spec={"hard": hard}, status={"hard": hard, "used": used})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from devservers_core.names import GPU
+from devservers_core.names import GPU, LOCAL_IMAGES
 from infra.local.capacity import VARIABLE, Capacity, flavors, measured, pools, read
 from infra.settings.platform.bastion import Bastion
 from infra.settings.problems import SettingsError
@@ -108,3 +108,12 @@ def test_pretended_gpus_are_a_pool_and_a_flavor_that_says_so() -> None:
     assert "There is no GPU behind it" in flavor.spec.description
     assert flavor.spec.resources.requests[GPU] == flavor.spec.resources.limits[GPU] == "1"
     assert flavors(BARE) == ()
+
+
+def test_local_gpu_flavors_name_a_pytorch_image_that_sees_their_gpu() -> None:
+    both = Capacity(2000, 7808, gpus=1, fake_gpus=1)
+    built = f"{LOCAL_IMAGES}/pytorch:1"
+    assert {flavor.name: flavor.spec.image for flavor in flavors(both, built)} == {"gpu": None, "gpu-fake": built}
+    named = "registry.example.com/torch:1"
+    assert {flavor.spec.image for flavor in flavors(both, named)} == {named}
+    assert {flavor.spec.image for flavor in flavors(both)} == {None}

@@ -34,7 +34,7 @@ def flavors_command(
 ) -> None:
     """List the sizes a server can have: those that you may use.
 
-    With -o wide TIME and IDLE are the time limit and the idle timeout of servers that name none of their own.
+    With -o wide TIME, IDLE and IMAGE are the time limit, the idle timeout and the image of servers that name none.
     """
     from devservers_core.client.paths import flavor_path
 
@@ -107,6 +107,7 @@ def _row(
         lifecycle = spec.get("lifecycle") or {}
         row |= {"TIME": str(lifecycle.get("timeToLive") or "-"), "IDLE": str(lifecycle.get("idleTimeout") or "-")}
         row |= {"SHM": str(spec.get("shmSize", "1Gi")), "NODES": selector or "any"}
+        row["IMAGE"] = str(spec.get("image") or "the platform's")
     row["DESCRIPTION"] = str(spec.get("description", ""))
     return row
 

@@ -190,7 +190,7 @@ def description(
         if (other.get("type"), other.get("status")) in _SHOWN_CONDITIONS and other.get("message"):
             field(str(other["type"]), other["message"])
     field("Flavor", spec.get("flavor"))
-    field("Image", spec.get("image") or "the platform's own")
+    field("Image", spec.get("image") or f"the default of flavor {spec.get('flavor')}")
     command = [*(spec.get("command") or []), *(spec.get("args") or [])]
     if command:
         import shlex

@@ -76,7 +76,7 @@ def main_container(
     ssh = ["--ssh"] if spec.enable_ssh else []
     container: Json = {
         "name": MAIN_CONTAINER,
-        "image": spec.image or settings.default_image,
+        "image": spec.image or flavor.spec.image or settings.default_image,
         "command": [
             *(AGENT_PROGRAM, "run", *ssh, "--grace", str(grace_seconds(server, flavor)), "--"),
             *map(_literal, (*spec.command, *spec.args)),
