@@ -144,6 +144,19 @@ def test_run_refuses_in_two_lines_before_anything_is_made(
     assert done.stderr.count("\n") == 2
 
 
+def test_folder_of_fifty_gigabytes_is_refused_with_its_largest_parts(
+    devctl: Run, folder: Path, started: list[list[str]]
+) -> None:
+    (folder / "data").mkdir()
+    with (folder / "data" / "sparse").open("wb") as file:
+        file.truncate(50 * 2**30)
+    refused = devctl("run", "mydev", "train.py", code=6).stderr
+    assert "3 files of 50.0 GiB (at most 20000 files and 2.0 GiB are sent)" in refused
+    assert "the largest are data 50.0 GiB" in refused
+    assert refused.count("\n") == 2
+    assert started == []
+
+
 @pytest.mark.parametrize(
     "words", [["run", "mydev", "train.py"], ["attach", "mydev", "a"], ["runs", "mydev"], ["cancel", "mydev/a"]]
 )

@@ -1,0 +1,126 @@
+"""Tests the ssh connection of `devctl run`: its command line, and how a failure is explained."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from pathlib import Path
+
+import pytest
+
+from devctl.context import Context
+from devctl.ssh.server_stream import ServerConnector
+from devservers_core.errors import NOT_FOUND, CommandError
+from tests.support.cli.api_server import ApiServer
+
+SERVER = "/apis/devservers.io/v1/namespaces/dev-ann/devservers/mydev"
+HOST_CA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+UNREACHABLE = "channel 0: open failed: connect failed: Connection refused\nstdio forwarding failed"
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for ssh: it writes its arguments into `arguments`, copies its input and says what `says` holds."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "says").write_text("")
+    (folder / "code").write_text("0")
+    program = folder / "ssh"
+    program.write_text(
+        "#!/bin/sh\n"
+        f'printf "%s\\0" "$@" > {folder}/arguments\n'
+        f"cat; cat {folder}/says >&2; grep SigIgn /proc/$$/status > {folder}/signals\n"
+        f"exit $(cat {folder}/code)\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return folder
+
+
+@pytest.fixture
+def direct(api: ApiServer, ssh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServerConnector:
+    monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(tmp_path)))
+    api.put(SERVER, spec={"flavor": "cpu-small", "running": True}, status={"phase": "Running", "podName": "p"})
+    return ServerConnector(Context({"user": "ann"}, None), "mydev.devserver")
+
+
+@pytest.fixture
+def bastion(ssh: Path, monkeypatch: pytest.MonkeyPatch) -> ServerConnector:
+    monkeypatch.setenv("DEVCTL_BASTION", "bastion.example.org")
+    monkeypatch.setenv("DEVCTL_HOST_AUTHORITY", HOST_CA)
+    return ServerConnector(Context({"user": "ann"}, None), "mydev")
+
+
+def arguments(ssh: Path) -> list[str]:
+    return (ssh / "arguments").read_text().split("\0")[:-1]
+
+
+@pytest.mark.parametrize("way", ["direct", "bastion"])
+def test_command_reaches_the_server_quoted_and_ssh_ignores_interrupts(
+    way: str, ssh: Path, request: pytest.FixtureRequest
+) -> None:
+    connector: ServerConnector = request.getfixturevalue(way)
+    words = ["run", "--env", "A=b c", "--", "sh", "-c", "echo 'x' $HOME"]
+    stream = connector.start(words)
+    stream.input.write(b"typed")
+    stream.input.close()
+    assert stream.output.read() == b"typed"
+    assert stream.close() == (0, "")
+    given = arguments(ssh)
+    assert given[:4] == ["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"], "ssh takes the first value"
+    assert given[-3:-1] == ["-T", "mydev.devserver"]
+    assert shlex.split(given[-1]) == words
+    assert "StrictHostKeyChecking=yes" in given
+    ignored = int((ssh / "signals").read_text().split()[1], 16)
+    assert ignored & 1 << (signal.SIGINT - 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_messages_of_ssh_are_kept(direct: ServerConnector, ssh: Path) -> None:
+    (ssh / "says").write_text("Connection closed\r\n")
+    (ssh / "code").write_text("255")
+    stream = direct.start(["true"])
+    stream.input.close()
+    stream.output.read()
+    assert stream.close() == (255, "Connection closed")
+
+
+@pytest.mark.parametrize(
+    ("messages", "what", "remedy"),
+    [
+        ("x\nerror: mydev is stopped\n  try: start it\nmore", "mydev is stopped", "start it"),
+        ("Connection closed\nby  peer", "the connection to mydev failed: Connection closed by peer", "devctl restart"),
+        ("", "the connection to mydev failed: it was closed", "devctl restart mydev"),
+    ],
+)
+def test_failure_without_a_bastion_is_what_devctl_proxy_says(
+    direct: ServerConnector, messages: str, what: str, remedy: str
+) -> None:
+    failure, final = direct.failure(messages)
+    assert failure.what == what
+    assert remedy in failure.remedy
+    assert not final
+
+
+def test_server_that_the_bastion_can_not_reach_is_explained_there(bastion: ServerConnector, ssh: Path) -> None:
+    (ssh / "says").write_text("error: there is no server mydev\n  try: `devctl list` shows your servers\n")
+    (ssh / "code").write_text(str(NOT_FOUND))
+    failure, final = bastion.failure(UNREACHABLE)
+    assert (failure.what, failure.code, final) == ("there is no server mydev", NOT_FOUND, True)
+    assert arguments(ssh)[-1] == "devctl ssh mydev true"
+
+
+def test_bastion_that_is_not_reached_is_tried_again(bastion: ServerConnector, ssh: Path) -> None:
+    failure, final = bastion.failure("ssh: connect to host bastion.example.org port 22: Connection timed out")
+    assert "cannot reach the bastion" in failure.what
+    assert not final
+    assert not (ssh / "arguments").exists()
+
+
+def test_stopped_server_is_refused_before_ssh_starts(direct: ServerConnector, api: ApiServer, ssh: Path) -> None:
+    api.put(SERVER, spec={"flavor": "cpu-small", "running": False}, status={"phase": "Stopped"})
+    with pytest.raises(CommandError, match="mydev is stopped"):
+        direct.start(["true"])
+    assert not (ssh / "arguments").exists()
