@@ -84,6 +84,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 }
             ],
             "pricePerHour": 0.75,
+            "image": "registry.example.org/ml/pytorch:1",
             "queue": "gpus",
             "shmSize": "8Gi",
             "idle": {"cpuMillicores": 50, "gpuPercent": 5},
@@ -397,6 +398,7 @@ _FLAVOR_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     (("spec", "resources"), {"requests": {"nvidia.com/gpu": 1}}, "devices such as nvidia.com/gpu need the same"),
     *((("spec", "shmSize"), size, "shmSize is not a quantity above zero") for size in ("", "0", 0, "-1Gi", "lots")),
     *((("spec", "queue"), name, "not a queue name") for name in ("", "A", "a b")),
+    *((("spec", "image"), image, "not an image reference") for image in ("", "Ubuntu", "a b")),
     *_life_refused("idleTimeout", "timeToLive"),
 ]
 
