@@ -18,6 +18,7 @@ from devctl.output import console
 from devctl.output.standard_streams import write_all
 from devctl.resources.runs import transfer
 from devctl.resources.runs.frames import Frame, read_frame, refusal
+from devctl.ssh.server_stream import ConnectionFailure
 from devservers_core.errors import FAILURE, INTERRUPTED, TRANSPORT, CommandError, UnreachableError
 
 if TYPE_CHECKING:
@@ -38,8 +39,16 @@ class Connector(Protocol):
     def start(self, words: Sequence[str]) -> ServerStream:
         """Start a command in the server."""
 
-    def failure(self, messages: str) -> tuple[CommandError, bool]:
-        """Explain why there was no connection, and whether another attempt is useless."""
+    def failure(self, messages: str) -> ConnectionFailure:
+        """Explain why there was no connection."""
+
+
+class _NoConnectionError(CommandError):
+    """The end of a connection before the run was known to have started."""
+
+    def __init__(self, failure: ConnectionFailure) -> None:
+        super().__init__(failure.error.what, failure.error.remedy, failure.error.code)
+        self.failure = failure
 
 
 class RunStream:
@@ -62,10 +71,15 @@ class RunStream:
 
         Raises CommandError when the server refuses it or there is no connection.
         """
-        self._stream = self._connector.start([DEVSERVER, "run", "--stream", *arguments])
-        if files is not None:
-            self._send(files)
-        frame = self._expect("started")
+        words = [DEVSERVER, "run", "--stream", *arguments]
+        self._stream = self._connector.start(words)
+        try:
+            frame = self._started(files)
+        except _NoConnectionError as failed:
+            if not failed.failure.passed:
+                raise
+            self._stream = self._connector.start(words)  # the server was starting
+            frame = self._started(files)
         self._run = str(frame.fields["run"])
         if detach:
             self._close()
@@ -77,6 +91,11 @@ class RunStream:
     def attach(self) -> int:
         """Follow a run from its beginning; return its exit code."""
         return self._follow()
+
+    def _started(self, files: Sequence[transfer.Entry] | None) -> Frame:
+        if files is not None:
+            self._send(files)
+        return self._expect("started")
 
     def _send(self, files: Sequence[transfer.Entry]) -> None:
         assert self._stream is not None
@@ -101,7 +120,11 @@ class RunStream:
             self._heard = True
             return frame
         messages = self._close()
-        raise refusal(frame) if frame else self._connector.failure(messages)[0]
+        if frame:
+            raise refusal(frame)
+        failure = self._connector.failure(messages)
+        # Once it has answered, the run may have started: then it is not started again.
+        raise _NoConnectionError(failure._replace(passed=failure.passed and not self._heard))
 
     def _close(self) -> str:
         stream, self._stream = self._stream, None
@@ -117,7 +140,7 @@ class RunStream:
             connected = self._heard
             lost, pause = time.monotonic(), RETRY_SECONDS
             while True:
-                failure, final = self._connect()
+                failure = self._connect()
                 if failure is None:
                     last = self._copy_output()
                     if last is not None:
@@ -129,9 +152,10 @@ class RunStream:
                         lost, pause = time.monotonic(), RETRY_SECONDS
                         console.info(f"the connection was cut; run {self._run} goes on, connecting again")
                     else:
-                        failure, final = self._connector.failure(messages)
-                if failure and (final or not connected or time.monotonic() - lost > GIVE_UP_SECONDS):
-                    raise failure
+                        failure = self._connector.failure(messages)
+                over = time.monotonic() - lost > GIVE_UP_SECONDS
+                if failure and (over or failure.final or not (connected or failure.passed)):
+                    raise failure.error
                 time.sleep(pause)
                 pause = min(pause * 2, MAX_RETRY_SECONDS)
 
@@ -146,21 +170,21 @@ class RunStream:
             self._next = int(frame.fields["next"])
         return None
 
-    def _connect(self) -> tuple[CommandError | None, bool]:
-        """Connect unless there is a connection; return why it failed, and whether another attempt is useless."""
+    def _connect(self) -> ConnectionFailure | None:
+        """Connect unless there is a connection; return why that failed."""
         if self._stream is not None:
-            return None, False
+            return None
         words = [DEVSERVER, "attach", self._run, "--stream", "--from", str(self._next)]
         try:
             self._stream = self._connector.start(words)
         except UnreachableError as error:
-            return CommandError(str(error), "`devctl info` shows the cluster in use", TRANSPORT), False
+            return ConnectionFailure(CommandError(str(error), "`devctl info` shows the cluster in use", TRANSPORT))
         except CommandError as error:
-            return error, True
+            return ConnectionFailure(error, final=True)
         unsent, self._unsent = self._unsent, []
         for word in unsent:
             self._say(word)
-        return None, False
+        return None
 
     def _ended(self, frame: Frame) -> int:
         """The exit code of a run by its last frame. Raises CommandError when it was lost."""

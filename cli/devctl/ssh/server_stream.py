@@ -12,10 +12,11 @@ import signal
 import subprocess
 import tempfile
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
 from devctl import validation
 from devctl.config import HOST_SUFFIX
+from devctl.output import console
 from devctl.resources import pods
 from devctl.ssh import direct
 from devctl.ssh.bastion import endpoint, transport
@@ -30,6 +31,16 @@ if TYPE_CHECKING:
 ALIVE = ("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3")
 """ssh's options that end a dead connection after half a minute, so that another one is made. The first value counts."""
 _TWO_LINES = re.compile(r"^error: (.+)\n\s*try: (.+)$", re.M)
+
+
+class ConnectionFailure(NamedTuple):
+    """Why there was no connection, and what another attempt would bring."""
+
+    error: CommandError
+    final: bool = False
+    """Whether the server itself is the reason, so that another attempt is useless."""
+    passed: bool = False
+    """Whether the server can be reached by now."""
 
 
 class ServerStream:
@@ -84,35 +95,45 @@ class ServerConnector:
         log = cast("IO[bytes]", tempfile.NamedTemporaryFile(prefix="devctl-ssh-"))  # noqa: SIM115
         return ServerStream([*self._ssh(log.name), shlex.join(words)], log)
 
-    def failure(self, messages: str) -> tuple[CommandError, bool]:
-        """Explain why there was no connection, and whether another attempt is useless."""
+    def failure(self, messages: str) -> ConnectionFailure:
+        """Explain why there was no connection. Through a bastion a server that starts is waited for."""
+        reachable = False
         if self._bastion:
             explained = transport.explain(self._bastion, messages, self.name)
             if explained:
-                return explained, False
-            diagnosed = self._diagnose()
-            if diagnosed:
-                return diagnosed, True
+                return ConnectionFailure(explained)
+            if transport.server_unreachable(messages):
+                diagnosed = self._diagnose()
+                if diagnosed:
+                    return ConnectionFailure(diagnosed, final=True)
+                reachable = True
         said = _TWO_LINES.search(messages)
         if said:
-            return CommandError(said[1], said[2], TRANSPORT), False
+            return ConnectionFailure(CommandError(said[1], said[2], TRANSPORT))
         last = " ".join(messages.split())[-300:] or "it was closed"
         remedy = f"a server that was started before an upgrade needs `devctl restart {self.name}`; else try again"
-        return CommandError(f"the connection to {self.name} failed: {last}", remedy, TRANSPORT), False
+        error = CommandError(f"the connection to {self.name} failed: {last}", remedy, TRANSPORT)
+        return ConnectionFailure(error, passed=reachable)
 
     def _ssh(self, log: str) -> list[str]:
         if self._bastion:
             program, *options = self._bastion.server_command(self.name, log)
         else:
-            pods.with_ssh(self.context, self.name)
+            server = pods.with_ssh(self.context, self.name)
+            if pods.coming_up(server):
+                self._say_waiting()
             program = shutil.which("ssh", path=self.context.environ.get("PATH")) or ssh_program()[0]
             options = [*log_flags(log), *option_flags(direct.ssh_options(self.context, self.name))]
             self.context.kube.close()
         return [program, *ALIVE, *options, "-T", self.name + HOST_SUFFIX]
 
+    def _say_waiting(self) -> None:
+        console.info(f"waiting for {self.name}")
+
     def _diagnose(self) -> CommandError | None:
         """What devctl on the bastion says about a server that can't be reached; None when it reaches it."""
         assert self._bastion is not None
+        self._say_waiting()
         done = subprocess.run(
             [*self._bastion.ssh("-T"), shlex.join(["devctl", "ssh", self.name, "true"])],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,

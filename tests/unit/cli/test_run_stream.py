@@ -19,7 +19,7 @@ from devctl.resources.runs import transfer
 from devctl.resources.runs.folder import read_folder
 from devctl.ssh import run_stream
 from devctl.ssh.run_stream import RunStream
-from devctl.ssh.server_stream import ServerStream
+from devctl.ssh.server_stream import ConnectionFailure, ServerStream
 from devservers_core.errors import TRANSPORT, CommandError
 
 AGENT = Path(__file__).parents[2] / "support" / "cli" / "run_agent.py"
@@ -33,7 +33,9 @@ class Connector:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.stopped: CommandError | None = None
-        self.command = [sys.executable, str(AGENT), str(folder)]
+        self.agent = [sys.executable, str(AGENT), str(folder)]
+        self.command = self.agent
+        self.starting = False
 
     def start(self, words: Sequence[str]) -> ServerStream:
         if self.stopped:
@@ -41,8 +43,11 @@ class Connector:
         log = cast("IO[bytes]", tempfile.TemporaryFile())  # noqa: SIM115 - the stream closes it
         return ServerStream([*self.command, *words], log)
 
-    def failure(self, messages: str) -> tuple[CommandError, bool]:
-        return CommandError(f"no connection: {messages}", "try again", TRANSPORT), False
+    def failure(self, messages: str) -> ConnectionFailure:
+        if self.starting:
+            self.starting, self.command = False, self.agent
+            return ConnectionFailure(CommandError("it starts", "wait", TRANSPORT), passed=True)
+        return ConnectionFailure(CommandError(f"no connection: {messages}", "try again", TRANSPORT))
 
 
 @pytest.fixture
@@ -129,6 +134,17 @@ def test_refusal_of_the_server_is_two_lines_and_nothing_is_sent(
     assert refused.value.what == "there is a run try already"
     assert refused.value.remedy == "give this one another name"
     assert not (connector.folder / "received").exists()
+
+
+@pytest.mark.parametrize("attach", [True, False])
+def test_server_that_was_starting_is_connected_to_again(
+    connector: Connector, capfd: pytest.CaptureFixture[str], attach: bool
+) -> None:
+    connector.starting, connector.command = True, ["false"]
+    (connector.folder / "output").write_text("[0] up\n")
+    stream = RunStream(connector, "try")
+    assert (stream.attach() if attach else stream.start(["--", "x"], None, detach=False)) == 0
+    assert capfd.readouterr().out == "[0] up\n"
 
 
 def test_detached_run_prints_its_name(connector: Connector, capfd: pytest.CaptureFixture[str]) -> None:

@@ -98,24 +98,30 @@ def test_messages_of_ssh_are_kept(direct: ServerConnector, ssh: Path) -> None:
 def test_failure_without_a_bastion_is_what_devctl_proxy_says(
     direct: ServerConnector, messages: str, what: str, remedy: str
 ) -> None:
-    failure, final = direct.failure(messages)
-    assert failure.what == what
-    assert remedy in failure.remedy
-    assert not final
+    failure = direct.failure(messages)
+    assert failure.error.what == what
+    assert remedy in failure.error.remedy
+    assert (failure.final, failure.passed) == (False, False)
 
 
 def test_server_that_the_bastion_can_not_reach_is_explained_there(bastion: ServerConnector, ssh: Path) -> None:
     (ssh / "says").write_text("error: there is no server mydev\n  try: `devctl list` shows your servers\n")
     (ssh / "code").write_text(str(NOT_FOUND))
-    failure, final = bastion.failure(UNREACHABLE)
-    assert (failure.what, failure.code, final) == ("there is no server mydev", NOT_FOUND, True)
+    error, final, passed = bastion.failure(UNREACHABLE)
+    assert (error.what, error.code, final, passed) == ("there is no server mydev", NOT_FOUND, True, False)
     assert arguments(ssh)[-1] == "devctl ssh mydev true"
 
 
+def test_server_that_the_bastion_reaches_meanwhile_may_be_tried_again(bastion: ServerConnector, ssh: Path) -> None:
+    error, final, passed = bastion.failure(UNREACHABLE)
+    assert (final, passed) == (False, True)
+    assert "the connection to mydev failed" in error.what
+
+
 def test_bastion_that_is_not_reached_is_tried_again(bastion: ServerConnector, ssh: Path) -> None:
-    failure, final = bastion.failure("ssh: connect to host bastion.example.org port 22: Connection timed out")
-    assert "cannot reach the bastion" in failure.what
-    assert not final
+    error, final, passed = bastion.failure("ssh: connect to host bastion.example.org port 22: Connection timed out")
+    assert "cannot reach the bastion" in error.what
+    assert (final, passed) == (False, False)
     assert not (ssh / "arguments").exists()
 
 

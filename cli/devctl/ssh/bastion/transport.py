@@ -58,7 +58,7 @@ def run(bastion: Bastion, command: Callable[[str], list[str]], server: str | Non
         failure = explain(bastion, messages, server)
         if failure is not None:
             raise failure
-        if server is None or diagnosed or not _server_unreachable(messages):
+        if server is None or diagnosed or not server_unreachable(messages):
             _print_messages(messages)
             return code
         # devctl on the bastion says it as with a kubeconfig: stopped, misspelt, without SSH, still starting.
@@ -125,7 +125,7 @@ def explain(bastion: Bastion, messages: str, server: str | None) -> CommandError
             "a key that was added reaches a running server within 90 seconds; `devctl keys list` shows yours",
             TRANSPORT,
         )
-    if _server_unreachable(messages):
+    if server_unreachable(messages):
         return None
     if _CLOSED.search(messages):
         return CommandError(
@@ -161,7 +161,7 @@ def _run_once(command: Callable[[str], list[str]]) -> tuple[int, str]:
         return code, log.read().decode(errors="replace").replace("\r", "").strip()
 
 
-def _server_unreachable(messages: str) -> bool:
+def server_unreachable(messages: str) -> bool:
     """Whether the bastion could not connect, or refused to connect, to the server."""
     return "open failed" in messages or "stdio forwarding failed" in messages
 
