@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from devservers_core.paths import Paths
 
 KEEP_FREE = 20 * 2**30
 """Bytes of free disk below which the build storage, with its layers, is dropped after a build."""
+_KEPT_SECONDS = 3600
+"""How long the archive of another version stays: another checkout may be loading it into its cluster."""
 _LOADS_AT_ONCE = 2
 """Images that the embedded cluster imports at a time; each takes one processor."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -163,10 +166,10 @@ class Builder:
         self._drop_others(image.name, built)
 
     def _drop_others(self, name: str, built: Built) -> None:
-        """Delete the archives of an image's older versions."""
-        for old in self.paths.images.glob(f"{name}-*.tar"):
-            if old != built.archive:
-                old.unlink()
+        """Delete the archives of an image's other versions, but for those made lately."""
+        for other in self.paths.images.glob(f"{name}-*.tar"):
+            if other != built.archive and other.stat().st_mtime < time.time() - _KEPT_SECONDS:
+                other.unlink(missing_ok=True)
 
     def _base(self, suite: str) -> str:
         """The local stand-in for ``debian:SUITE-slim``: the same packages, from Debian's own archive."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -114,3 +115,14 @@ def test_load_that_fails_raises_the_clusters_error(tmp_path: Path) -> None:
 
     with pytest.raises(ClusterError, match="inside the node: broken"):
         local_images.load(FakeCluster(tmp_path, refuse), [_built(tmp_path, "broken", 1)], Progress(io.StringIO()))
+
+
+def test_build_keeps_the_archive_that_another_checkout_made_lately(tmp_path: Path) -> None:
+    builder = local_images.Builder(Paths.of({"HOME": str(tmp_path)}), Progress())
+    builder.paths.images.mkdir(parents=True)
+    own, lately, before = (builder.paths.images / f"agent-{tag}.tar" for tag in ("own", "lately", "before"))
+    for archive in (own, lately, before):
+        archive.touch()
+    os.utime(before, (0, 0))
+    builder._drop_others("agent", local_images.Built("localhost/devservers/agent:own", own))
+    assert sorted(builder.paths.images.iterdir()) == [lately, own]
