@@ -32,6 +32,8 @@ type Registry struct {
 	stopping bool
 }
 
+const procfs = "/proc"
+
 // maxRecent is how many runs are kept in memory for what is asked often.
 const maxRecent = 10
 
@@ -209,7 +211,7 @@ func (registry *Registry) start(record Record, launched launch) (*process.Proces
 		// Python would keep lines back that go into a file.
 		variables = environment.With(variables, "PYTHONUNBUFFERED", "1")
 	}
-	for _, variable := range slices.Concat(launched.Env, record.Env, []string{"DEVSERVERS_RUN=" + record.Name}) {
+	for _, variable := range slices.Concat(launched.Env, record.Env, []string{runVariable + "=" + record.Name}) {
 		name, value, _ := strings.Cut(variable, "=")
 		variables = environment.With(variables, name, value)
 	}
@@ -225,6 +227,10 @@ func (registry *Registry) start(record Record, launched launch) (*process.Proces
 func (registry *Registry) await(entry *run) {
 	defer close(entry.ended)
 	<-entry.process.Done()
+	if entry.process.Status().Signaled() {
+		// It could not end what it started itself: torchrun's ranks would go on, on the GPUs of the next run.
+		killMembers(procfs, entry.record.Name)
+	}
 	registry.mutex.Lock()
 	defer registry.mutex.Unlock()
 	delete(registry.running, entry.record.Name)
@@ -260,11 +266,12 @@ func (registry *Registry) Cancel(name string, kill bool) error {
 		return fmt.Errorf("run %s is %s", name, record.State)
 	}
 	entry.record.Canceled = true
-	signal := syscall.SIGINT
-	if kill {
-		signal = syscall.SIGKILL
+	if !kill {
+		return entry.process.SignalGroup(syscall.SIGINT)
 	}
-	return entry.process.SignalGroup(signal)
+	err := entry.process.SignalGroup(syscall.SIGKILL)
+	killMembers(procfs, name)
+	return err
 }
 
 // Stopping is called when the server stops: what ends from now on ends with it and starts no more.

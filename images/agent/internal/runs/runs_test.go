@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -112,6 +113,32 @@ func TestCanceledRunHearsCtrlCAndIsThenKilled(t *testing.T) {
 	}
 	if err := registry.Cancel("stubborn", false); err == nil || err.Error() != "run stubborn is ended" {
 		t.Error(err)
+	}
+}
+
+func TestKillingARunEndsItsProcessesInSessionsOfTheirOwn(t *testing.T) {
+	for _, kill := range []func(*Registry) error{
+		func(registry *Registry) error { return registry.Cancel("ranks", true) },
+		func(registry *Registry) error { // as for its memory
+			registry.mutex.Lock()
+			defer registry.mutex.Unlock()
+			return registry.running["ranks"].process.Signal(syscall.SIGKILL)
+		},
+	} {
+		registry := registryIn(t)
+		// As torchrun starts its ranks; each of these starts another one.
+		script := "setsid sh -c 'trap \"\" TERM INT; sleep 300 & sleep 301' & setsid sleep 302 & echo ready; wait"
+		if _, err := registry.Start(shell(t, "ranks", script)); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "its processes are there", func() bool { return len(members("/proc", "ranks")) == 5 })
+		if err := kill(registry); err != nil {
+			t.Fatal(err)
+		}
+		if _, record := followed(t, registry, "ranks", 0); record.ExitCode != 137 {
+			t.Errorf("%+v", record)
+		}
+		await(t, "none is left", func() bool { return len(members("/proc", "ranks")) == 0 })
 	}
 }
 
