@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devctl.resources.runs.folder import read_folder
+from devctl.resources.runs.folder import read_folder, working_folder
 from devservers_core.errors import CommandError
 
 TREE = {
@@ -88,3 +88,55 @@ def test_folder_that_is_too_large_is_refused_with_its_largest_parts(tmp_path: Pa
 def test_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="there is no folder"):
         read_folder(tmp_path / "none")
+
+
+def test_rules_above_the_folder_hold_up_to_the_top_of_the_repository(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("*\n")  # above the repository
+    top = tmp_path / "repository"
+    tree(top, "secret.env\n/deep/er/ok.txt\n")
+    (top / ".git").mkdir()
+    assert read_folder(top / "deep").files == ()
+    (top / ".gitignore").write_text("secret.env\n")
+    assert read_folder(top / "deep").files == ("er/ok.txt",)
+
+
+def test_folder_that_is_ignored_itself_is_sent_when_it_is_named(tmp_path: Path) -> None:
+    tree(tmp_path, "/build\n*.o\n")
+    (tmp_path / ".git").mkdir()
+    assert read_folder(tmp_path / "build").files == ("y.o",)
+
+
+def test_devctlignore_wins_over_a_gitignore_of_a_folder_below(tmp_path: Path) -> None:
+    tree(tmp_path, "")
+    (tmp_path / ".devctlignore").write_text("keep.bin\n!big.bin\n")
+    files = read_folder(tmp_path).files
+    assert "data/big.bin" in files
+    assert "data/keep.bin" not in files
+
+
+@pytest.mark.parametrize("line", ["!", "\\", "a\\", "[z-a]"])
+def test_pattern_that_matches_nothing_in_git_is_left_out(tmp_path: Path, line: str) -> None:
+    tree(tmp_path, f"{line}\n*.log\n")
+    files = read_folder(tmp_path).files
+    assert "train.py" in files
+    assert "notes.log" not in files
+
+
+def test_pattern_that_would_take_minutes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ("a" * 100)).touch()
+    (tmp_path / ".gitignore").write_text("# *a*a*a*a*a*a*a*b\n*a*a*a*a*a*a*a*b\n")
+    with pytest.raises(CommandError, match=r"line 2 of .*\.gitignore has more than 5 wildcards"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("at", ["", ".."])
+def test_home_folder_is_not_sent_without_being_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    home = tmp_path / "ann"
+    (home / "project").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home / at)
+    with pytest.raises(CommandError, match="has your home folder in it"):
+        working_folder(None)
+    assert working_folder(".") == Path()
+    monkeypatch.chdir(home / "project")
+    assert working_folder(None) == home / "project"

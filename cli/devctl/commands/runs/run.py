@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from devctl.options import ServerName
 from devctl.resources.runs import transfer
-from devctl.resources.runs.folder import Folder, read_folder
+from devctl.resources.runs.folder import Folder, read_folder, working_folder
 from devctl.resources.runs.reference import check_run_name
 from devctl.ssh.run_stream import RunStream
 from devctl.ssh.server_stream import ServerConnector
@@ -36,7 +35,9 @@ def run_command(
     detach: Annotated[bool, typer.Option("--detach", help="Print the name of the run and return at once.")] = False,
     run: Annotated[str | None, typer.Option("--name", metavar="RUN", help="The name of the run.")] = None,
     share: Annotated[bool, typer.Option("--share", help="Run beside other runs on the server's GPUs.")] = False,
-    directory: Annotated[str, typer.Option("--dir", metavar="FOLDER", help="The folder to send.")] = ".",
+    directory: Annotated[
+        str | None, typer.Option("--dir", metavar="FOLDER", help="The folder to send; the current one by default.")
+    ] = None,
     env: Annotated[
         list[str] | None, typer.Option("--env", metavar="NAME=VALUE", help="A variable of the run. Repeatable.")
     ] = None,
@@ -58,7 +59,7 @@ def run_command(
             raise CommandError(f"{variable!r} is no variable", "write --env NAME=VALUE", USAGE)
     command = _command(name, script, context.rest or [], no_torchrun=no_torchrun, processes=nproc_per_node)
     connector = ServerConnector(context, name)
-    folder = read_folder(Path(directory))
+    folder = read_folder(working_folder(directory))
     if script is not None:
         _check_script(folder, script)
     files = transfer.entries(folder)
