@@ -43,13 +43,11 @@ class Table:
         return any(self._wanted(name) for name in names)
 
     def take(self, names: Sequence[str], measure: Callable[[], Figure | Sequence[Figure]]) -> None:
-        """Measure the figures of these names, if any of them is asked for."""
+        """Measure the figures of these names, if any of them is asked for; those measured with it are shown too."""
         if self.wants(names):
             with self.group(names):
                 found = measure()
-                for figure in (found,) if isinstance(found, Figure) else found:
-                    if self._wanted(figure.name):
-                        self.rows[figure.name] = figure
+                self.rows |= {each.name: each for each in ((found,) if isinstance(found, Figure) else found)}
                 if missing := [name for name in names if self._wanted(name) and name not in self.rows]:
                     raise RuntimeError(f"not measured: {', '.join(missing)}")
 

@@ -80,6 +80,12 @@ def test_one_figure_alone_takes_neither_its_neighbours_nor_their_failures(
     assert run(monkeypatch, "--only", "eight") == 2
 
 
+def test_figures_measured_together_are_shown_together() -> None:
+    table = Table(only="one")
+    table.take(("one", "two"), lambda: [Figure("one", 1, "s"), Figure("two", 2, "s")])
+    assert list(table.rows) == ["one", "two"]
+
+
 def test_a_measurement_that_leaves_a_figure_out_fails_it() -> None:
     table = Table()
     table.take(("one", "two"), lambda: [Figure("one", 1, "s")])
