@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from devctl.output import console
 from devctl.output.standard_streams import write_all
 from devctl.resources.runs import transfer
-from devctl.resources.runs.frames import Frame, read_frame, refusal
+from devctl.resources.runs.frames import Frame, read_frame, refusal, unexpected
 from devctl.ssh.server_stream import ConnectionFailure
 from devservers_core.errors import FAILURE, INTERRUPTED, TRANSPORT, CommandError, UnreachableError
 
@@ -29,6 +29,7 @@ DEVSERVER = "/opt/devservers/bin/devserver"
 GIVE_UP_SECONDS = 900.0
 """Seconds without a connection after which devctl stops trying."""
 RETRY_SECONDS, MAX_RETRY_SECONDS = 0.5, 10.0
+MAX_EXIT_CODE = 255
 
 
 class Connector(Protocol):
@@ -80,7 +81,7 @@ class RunStream:
                 raise
             self._stream = self._connector.start(words)  # the server was starting
             frame = self._started(files)
-        self._run = str(frame.fields["run"])
+        self._run = frame.run()
         if detach:
             self._close()
             console.echo(self._run)
@@ -104,7 +105,7 @@ class RunStream:
             self._stream.input.flush()
         except BrokenPipeError:
             pass  # the agent has said why
-        need = self._expect("need").fields.get("need") or []
+        need = self._expect("need").need(len(files))
         try:
             sent = transfer.send(files, need, self._stream.input)
         except BrokenPipeError:
@@ -121,7 +122,7 @@ class RunStream:
             return frame
         messages = self._close()
         if frame:
-            raise refusal(frame)
+            raise refusal(frame) if frame.kind == "refused" else unexpected(f"{frame.kind[:80]!r} instead of {kind!r}")
         failure = self._connector.failure(messages)
         # Once it has answered, the run may have started: then it is not started again.
         raise _NoConnectionError(failure._replace(passed=failure.passed and not self._heard))
@@ -164,10 +165,13 @@ class RunStream:
         assert self._stream is not None
         while frame := read_frame(self._stream.output):
             self._heard = True
-            if frame.kind != "output":
+            if frame.kind in ("ended", "refused"):
                 return frame
+            if frame.kind != "output":
+                raise unexpected(f"{frame.kind[:80]!r} while the run goes on")
+            after = frame.next(self._next)
             write_all(1, frame.output)
-            self._next = int(frame.fields["next"])
+            self._next = after
         return None
 
     def _connect(self) -> ConnectionFailure | None:
@@ -190,7 +194,7 @@ class RunStream:
         """The exit code of a run by its last frame. Raises CommandError when it was lost."""
         if frame.kind == "refused":
             raise refusal(frame)
-        record = frame.fields["record"]
+        record = frame.record()
         name = self._connector.name
         if record["state"] == "lost":
             raise CommandError(
@@ -199,6 +203,9 @@ class RunStream:
                 FAILURE,
             )
         code = int(record["exitCode"])
+        if not 0 <= code <= MAX_EXIT_CODE:
+            console.info(f"run {self._run} ended with exit code {code}, which no command has: devctl ends with 1")
+            return FAILURE
         if record.get("canceled"):
             console.info(f"run {self._run} was canceled (exit code {code})")
         elif code:
