@@ -23,6 +23,9 @@ DocumentOutput = Annotated[
     typer.Option("-o", "--output", metavar="FORMAT", help="table, json or yaml.", autocompletion=completion.outputs),
 ]
 ServerName = Annotated[str, typer.Argument(help="The server.", autocompletion=completion.servers)]
+Replica = Annotated[
+    int, typer.Option("--replica", metavar="N", help="Which replica of a distributed server, from 0 on.", min=0)
+]
 Wait = Annotated[
     str | None, typer.Option(metavar="[DURATION]", help="Wait until it is ready, 10m if no duration is given.")
 ]

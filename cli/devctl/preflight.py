@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check_flavor_and_claims(
-    context: Context, flavor: str | None, claims: list[str], allow_missing: bool
+    context: Context, flavor: str | None, claims: list[str], allow_missing: bool, replicas: int | None = None
 ) -> tuple[list[str], str, Json | None]:
     """Compare the flavor and volume claims of a new server with the cluster's.
 
@@ -64,7 +64,7 @@ def check_flavor_and_claims(
     if flavor in flavors and not allow_missing:
         from devctl.resources.queue import check_queue_quota
 
-        check_queue_quota(context, flavors[flavor], [flavors[name] for name in usable])
+        check_queue_quota(context, flavors[flavor], [flavors[name] for name in usable], replicas)
     return warnings, flavor, flavors.get(flavor)
 
 

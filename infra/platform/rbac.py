@@ -55,9 +55,9 @@ def operator_role() -> Json:
         _rule(_RBAC, ["rolebindings"], [*_READ, "create", "patch", "delete"]),
         _rule(_RBAC, ["clusterroles"], ["bind"], names=[USER_ROLE, TENANT_ROLE, PERSON_TOKEN_ROLE]),
         _rule("", ["persistentvolumeclaims", "pods", "services", "configmaps"], _READ),
-        _rule("apps", ["deployments"], _READ),
+        _rule("apps", ["deployments", "statefulsets"], _READ),
         # Servers of a deleted user are stopped; the tenant binding is gone with the user by then.
-        _rule("apps", ["deployments/scale"], ["patch"]),
+        _rule("apps", ["deployments/scale", "statefulsets/scale"], ["patch"]),
         # Where Kueue isn't, these rules are about nothing. Workloads are Kueue's own to make and change.
         _rule(KUEUE, ["localqueues"], [*_READ, "create", "patch"]),
         _rule(KUEUE, ["workloads", "clusterqueues"], _READ),
@@ -72,6 +72,8 @@ def tenant_role() -> Json:
         # What people ask for inside a server; admission holds it to those fields of spec.lifecycle.
         _rule(GROUP, ["devservers"], ["patch"]),
         _rule("apps", ["deployments"], ["create", "patch"]),
+        # delete: a distributed server starts anew with a new StatefulSet, as Kueue lets no other size or shape in.
+        _rule("apps", ["statefulsets"], ["create", "patch", "delete"]),
         _rule("", ["persistentvolumeclaims"], ["create", "patch"]),
         _rule("", ["services", "configmaps"], ["create", "patch", "delete"]),
         # Why a pod isn't made or a volume isn't mounted: read when a server hangs there, never watched.

@@ -5,6 +5,8 @@ A difference here would be a write at every look at every server, for ever.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from devservers.api.devserver import DevServer
@@ -12,6 +14,7 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.build import host_key, user
 from devservers.build.devserver import BuildSettings, ServerRequest, input_hash, kept_record, manifests
+from devservers.build.distributed.replica_key import replica_key_secret
 from devservers.build.secret_index import config_map
 from devservers_core.errors import ApiError
 from devservers_core.names import API_VERSION
@@ -115,10 +118,50 @@ def test_children_applied_are_stored_as_built(admin: Client, user_name: str, spe
     live = admin.get("apps/v1", "Deployment", "mydev", owner.namespace)
     kept = kept_record(live, input_hash(server, owner.status.uid or 0), running=True)
     assert kept is not None
-    again = manifests(ServerRequest(server, flavor, owner, SETTINGS, "ssh-ed25519 AAAA ca", kept=kept, live_home=home))
+    homes = {"mydev-home": home} if home is not None else {}
+    again = manifests(
+        ServerRequest(server, flavor, owner, SETTINGS, "ssh-ed25519 AAAA ca", kept=kept, live_homes=homes)
+    )
     assert_stored(again[-1], live)
     if home is not None:
         assert_stored(again[0], home)
+
+
+def test_children_of_a_distributed_server_are_stored_as_built(admin: Client, user_name: str) -> None:
+    owner = make_user(admin, user_name)
+    spec = {**FULL, "owner": user_name, "mode": "distributed", "distributed": {"replicas": 2, "backend": "nccl"}}
+    server = DevServer.parse(
+        admin.create(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "DevServer",
+                "metadata": {"name": "train", "namespace": owner.namespace},
+                "spec": spec,
+            }
+        )
+    )
+    flavor = DevServerFlavor.parse({"metadata": {"name": "stored"}, "spec": GPU})
+    settings = replace(SETTINGS, queueing=True)
+    request = ServerRequest(server, flavor, owner, settings, "ssh-ed25519 AAAA ca", host_ca_public="ssh-ed25519 AAAA h")
+    children = manifests(request)
+    stored = [admin.apply(manifest) for manifest in children]
+    for manifest, live in zip(children, stored, strict=True):
+        assert_stored(manifest, live, manifest["kind"])
+    homes = {live["metadata"]["name"]: live for live in stored if live["kind"] == "PersistentVolumeClaim"}
+    assert sorted(homes) == ["home-train-0", "home-train-1"]
+    reference = host_key.owner_reference(server, homes["home-train-0"])
+    admin.create(host_key.host_key_secret(server, owner, {"ssh_host_ed25519_key": "UFJJVkFURQ=="}, reference))
+    secret = replica_key_secret(server, owner, {"key": "UFJJVkFURQ=="})
+    assert_stored(secret, admin.create(secret), "Secret")
+
+    larger = DevServer.parse({**server.manifest(), "spec": {**server.manifest()["spec"], "persistentHomeSize": "2Gi"}})
+    kept = kept_record(stored[-1], input_hash(server, UID), running=True)
+    assert kept is not None
+    request = replace(request, kept=kept, live_workload=stored[-1], live_homes=homes)
+    for wanted in (server, larger):
+        assert_stored(manifests(replace(request, server=wanted))[-1], stored[-1])
+    stopped = manifests(replace(request, running=False))[-1]
+    assert admin.apply(stopped)["spec"]["replicas"] == 0
 
 
 def test_namespace_with_a_privileged_pod_refuses_it(admin: Client, user_name: str) -> None:

@@ -44,22 +44,24 @@ def test_foreign_workloads_lists_a_pod_without_a_server_only(
     )
     labels = {"app": "box", **HELD}
     owner = {key: server[key] for key in ("apiVersion", "kind")}
-    admin.create(
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {
-                "name": "box",
-                "namespace": namespace,
-                "ownerReferences": [{**owner, "name": "box", "uid": server["metadata"]["uid"]}],
-            },
-            "spec": {
-                "selector": {"matchLabels": {"app": "box"}},
-                "template": {"metadata": {"labels": labels}, "spec": SPEC},
-            },
-        }
-    )
-    eventually(lambda: len(admin.list("v1", "Pod", namespace)) == 1, "the server's pod")
+    for kind, app in (("Deployment", "box"), ("StatefulSet", "boxes")):
+        admin.create(
+            {
+                "apiVersion": "apps/v1",
+                "kind": kind,
+                "metadata": {
+                    "name": app,
+                    "namespace": namespace,
+                    "ownerReferences": [{**owner, "name": "box", "uid": server["metadata"]["uid"]}],
+                },
+                "spec": {
+                    "selector": {"matchLabels": {"app": app}},
+                    "template": {"metadata": {"labels": {**labels, "app": app}}, "spec": SPEC},
+                    **({"serviceName": app} if kind == "StatefulSet" else {}),
+                },
+            }
+        )
+    eventually(lambda: len(admin.list("v1", "Pod", namespace)) == 2, "the pods of the server's workloads")
 
     def in_namespace() -> list[str]:
         return [each for each in foreign_workloads(kubectl) if f" {namespace}/" in each]

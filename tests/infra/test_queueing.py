@@ -138,7 +138,8 @@ class TestKueue:
         assert configuration["manageJobsWithoutQueueName"] is False
         (expression,) = configuration["managedJobsNamespaceSelector"]["matchExpressions"]
         assert expression == {"key": "devservers.io/user", "operator": "Exists"}
-        assert set(configuration["integrations"]["frameworks"]) == {"pod", "batch/job", "jobset.x-k8s.io/jobset"}
+        frameworks = {"pod", "batch/job", "jobset.x-k8s.io/jobset", "statefulset"}
+        assert set(configuration["integrations"]["frameworks"]) == frameworks
         assert configuration["apiVersion"] == "config.kueue.x-k8s.io/v1beta2"
 
     def test_kueue_replicas_follow_the_cluster(self) -> None:

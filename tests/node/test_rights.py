@@ -67,6 +67,7 @@ def test_devctl_outside_of_the_users_namespace_is_forbidden(plain: Person, words
         ("get", "secrets"),
         ("create", "pods"),
         ("patch", "deployments"),
+        ("patch", "statefulsets"),
         ("create", "rolebindings"),
         ("patch", "networkpolicies"),
         ("patch", "resourcequotas"),
@@ -94,6 +95,7 @@ def test_dev_user_role_denies_access_that_would_open_the_namespace(
 
 _GROUPS = {
     "deployments": "apps",
+    "statefulsets": "apps",
     "rolebindings": "rbac.authorization.k8s.io",
     "networkpolicies": "networking.k8s.io",
     "devservers": "devservers.io",

@@ -30,11 +30,11 @@ MAX_COMMAND_END_BYTES = 4096
 """Limit on the answer about the command."""
 
 
-def ssh_log(context: Context, server: Json) -> bytes:
+def ssh_log(context: Context, server: Json, replica: int = 0) -> bytes:
     """Read sshd's log, at most its last half mebibyte. Raises CommandError."""
     name = server["metadata"]["name"]
     try:
-        return _inspect(context, server, "ssh-log")
+        return _inspect(context, server, "ssh-log", replica=replica)
     except ApiError as error:
         raise from_api(error, f"read sshd's log of {name}") from None
     except UnreachableError as error:
@@ -80,11 +80,11 @@ def describe_command_end(document: Json) -> str | None:
     return f"{how}, {times.age(str(document['at']))} ago" if document.get("at") else how
 
 
-def _inspect(context: Context, server: Json, word: str, most: int = MAX_LOG_BYTES) -> bytes:
+def _inspect(context: Context, server: Json, word: str, most: int = MAX_LOG_BYTES, replica: int = 0) -> bytes:
     """Run devserver-inspect in the server's container and return its output.
 
     Raises ApiError, UnreachableError, CommandError.
     """
-    container = (context.namespace, pods.of_server(context, server), names.MAIN_CONTAINER)
+    container = (context.namespace, pods.of_server(context, server, replica), names.MAIN_CONTAINER)
     name = server["metadata"]["name"]
     return exec_stream.read_output(context, container, [PROGRAM, word], name, seconds=TIMEOUT_SECONDS, limit=most)

@@ -13,6 +13,7 @@ from devctl.output import console
 from devctl.output.errors import from_api
 from devservers_core import names
 from devservers_core.errors import ApiError
+from devservers_core.replicas import is_replica_home
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -36,7 +37,11 @@ def concerns(event: Json, name: str) -> bool:
     """Whether an event is about server `name` or one of its children."""
     about = event.get("involvedObject") or {}
     kind, other = about.get("kind"), str(about.get("name", ""))
-    if other == name or (kind, other) == ("PersistentVolumeClaim", names.home_name(name)):
+    if other == name or (
+        kind == "PersistentVolumeClaim" and (other == names.home_name(name) or is_replica_home(other, name))
+    ):
+        return True
+    if kind == "Pod" and re.fullmatch(re.escape(name) + r"-[0-9]{1,2}", other):  # of a StatefulSet
         return True
     # A Deployment's ReplicaSet is NAME-hash, its pod NAME-hash-suffix; hashes hold no vowels, no dashes.
     pattern = {"ReplicaSet": r"-[a-z0-9]{6,10}", "Pod": r"-[a-z0-9]{6,10}-[a-z0-9]{5}"}.get(str(kind))

@@ -7,23 +7,53 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from devctl.resources.replicas import replicas_of
 from devservers_core import names
 from devservers_core.errors import ApiError
 from devservers_core.quantity import parse_quantity
+from devservers_core.replicas import home_names, is_replica_home
 
 if TYPE_CHECKING:
     from devctl.context import Context
     from devservers_core.types import Json
 
 
-def home_claim(context: Context, server: str) -> Json | None:
-    """Read the claim of a server's home; {} when there is none, None when it can't be read."""
+def home_claim(context: Context, server: str, replicas: int | None = None) -> Json | None:
+    """Read the claim of a server's home; {} when there is none, None when it can't be read.
+
+    Of a distributed server, which has `replicas`, it is the first replica's.
+    """
     from devservers_core.client.paths import core_path
 
     try:
-        return context.kube.get(core_path(context.namespace, "persistentvolumeclaims", names.home_name(server)))
+        return context.kube.get(core_path(context.namespace, "persistentvolumeclaims", home_names(server, replicas)[0]))
     except ApiError as error:
         return {} if error.status == 404 else None
+
+
+def kept_homes(context: Context, server: str, *, distributed: bool) -> list[Json]:
+    """The claims that the operator made as homes of that server, or of its replicas if it is `distributed`.
+
+    [] when they can't be read. A claim's name alone proves nothing.
+    """
+    from devservers_core.client.paths import core_path
+
+    try:
+        claims = context.kube.get(core_path(context.namespace, "persistentvolumeclaims")).get("items") or []
+    except ApiError:
+        return []
+    return [claim for claim in claims if is_home(claim, server, distributed=distributed)]
+
+
+def is_home(claim: Json, server: str, *, distributed: bool) -> bool:
+    """Whether the operator made a claim as the server's home; its name alone proves nothing."""
+    metadata = claim["metadata"]
+    name = str(metadata["name"])
+    if not (is_replica_home(name, server) if distributed else name == names.home_name(server)):
+        return False
+    return (metadata.get("annotations") or {}).get(names.ANNOTATION_HOME_OF) == server or (
+        metadata.get("labels") or {}
+    ).get(names.LABEL_NAME) == server
 
 
 def size(claim: Json) -> str | None:
@@ -74,13 +104,19 @@ def claims_of(server: Json) -> list[str]:
     spec = server.get("spec") or {}
     mounted = [str(volume.get("claimName")) for volume in spec.get("volumes") or []]
     mounted += [str(spec["sharedVolumeClaimName"])] if spec.get("sharedVolumeClaimName") else []
-    mounted += [names.home_name(server["metadata"]["name"])] if spec.get("persistentHomeSize") else []
+    mounted += homes_of(server) if spec.get("persistentHomeSize") else []
     return list(dict.fromkeys(mounted))
+
+
+def homes_of(server: Json) -> tuple[str, ...]:
+    """The claims of a server's homes, one for each replica, whether or not there are any."""
+    return home_names(server["metadata"]["name"], replicas_of(server))
 
 
 def home_line(server: Json, claim: Json | None) -> str:
     """The line of `devctl describe` about the home; `claim` is what home_claim returned."""
-    spec, name = server.get("spec") or {}, names.home_name(server["metadata"]["name"])
+    spec, homes = server.get("spec") or {}, homes_of(server)
+    name = homes[0] if len(homes) == 1 else f"{homes[0]} (one for each replica)"
     requested_size = spec.get("persistentHomeSize")
     if requested_size:
         if claim is None:
@@ -108,11 +144,11 @@ def volumes_lost_by_stop(context: Context, server: Json) -> str | None:
     except ApiError:
         return None
     claims = {str(name["metadata"]["name"]): name for name in items}
-    home = names.home_name(server["metadata"]["name"])
+    homes = homes_of(server)
     lost = [name for name in claims_of(server) if name in claims and is_deleting(claims[name])]
     if not lost:
         return None
-    listed = ", ".join(f"the home ({name})" if name == home else name for name in lost)
+    listed = ", ".join(f"the home ({name})" if name in homes else name for name in lost)
     return (
         f"{listed} is being deleted, and goes with all files in it when the server stops; copy out what you need first"
     )
@@ -127,12 +163,12 @@ def keeps_home(server: Json) -> bool:
 
 def lost_home(context: Context, server: Json) -> str | None:
     """Describe the home that a stopped server no longer has; None when it has it."""
-    home = names.home_name(server["metadata"]["name"])
+    home = homes_of(server)[0]
     started_before = bool((server.get("status") or {}).get("timeline"))
     if not (server.get("spec") or {}).get("persistentHomeSize") or not started_before:
         return None
     return (
         f"its home {home} is gone: it starts with an empty one"
-        if home_claim(context, home.removesuffix("-home")) == {}
+        if home_claim(context, server["metadata"]["name"], replicas_of(server)) == {}
         else None
     )

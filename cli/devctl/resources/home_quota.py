@@ -16,6 +16,7 @@ from devctl.resources.home import requested
 from devservers_core import names
 from devservers_core.errors import ApiError, CommandError
 from devservers_core.quantity import parse_quantity
+from devservers_core.replicas import home_names
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -27,21 +28,23 @@ _STORAGE = "requests.storage"
 _CLASS = "storageclass.storage.k8s.io"
 
 
-def check_home_quota(context: Context, server: str, size: str) -> None:
-    """Raise CommandError when a home of ``size`` exceeds the quota or a volume's limit."""
+def check_home_quota(context: Context, server: str, size: str, replicas: int | None = None) -> None:
+    """Raise CommandError when a home of ``size`` exceeds the quota or a volume's limit, or one for each replica."""
     limits = _read_limits(context)
     if limits is None:
         return
     claims, ranges, quotas = limits
-    existing_size = _existing_size(claims, names.home_name(server))
-    if parse_quantity(size) <= existing_size:
+    sizes = [_existing_size(claims, name) for name in home_names(server, replicas)]
+    added = sum((max(Decimal(0), parse_quantity(size) - existing) for existing in sizes), Decimal(0))
+    if not added:
         return
     _check_largest(ranges, size, f"a home of {size}", "--home-size")
+    homes = f"a home of {size} does" if replicas is None else f"{replicas} homes of {size} do"
     for quota in quotas:
         entry = (quota["metadata"].get("annotations") or {}).get(names.ANNOTATION_HOME_QUOTA, "")
-        if taken := _exceeded(quota, entry, parse_quantity(size) - existing_size):
+        if taken := _exceeded(quota, entry, added):
             raise validation.refusal(
-                f"a home of {size} does not fit: {taken[0]} of the {taken[1]} that your volumes may have are taken",
+                f"{homes} not fit: {taken[0]} of the {taken[1]} that your volumes may have are taken",
                 f"`devctl delete NAME --purge` deletes a home ({_list_claims(context, claims)}), --home-size takes"
                 " less, or ask an administrator for more",
             )

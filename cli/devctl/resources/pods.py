@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from devctl.config import HOST_SUFFIX
 from devctl.output.errors import from_api
+from devctl.resources.replicas import pod_of, replicas_of
 from devservers_core import names
 from devservers_core.errors import FORBIDDEN, TRANSPORT, ApiError, CommandError
 
@@ -96,12 +97,12 @@ def with_ssh(context: Context, name: str) -> Json:
     return server
 
 
-def listening(context: Context, server: Json) -> str:
-    """The name of the server's pod once its containers may listen.
+def listening(context: Context, server: Json, replica: int = 0) -> str:
+    """The name of the server's pod, or of a replica's, once its containers may listen.
 
     Raises CommandError before that.
     """
-    pod = _newest(server, _alive(_all(context, server)))
+    pod = _newest(server, _of_replica(server, _alive(_all(context, server)), replica))
     status = pod.get("status") or {}
     init = status.get("initContainerStatuses") or []
     if status.get("phase") != "Running" and not (init and all((s.get("state") or {}).get("terminated") for s in init)):
@@ -110,21 +111,21 @@ def listening(context: Context, server: Json) -> str:
     return str(pod["metadata"]["name"])
 
 
-def of_server(context: Context, server: Json) -> str:
-    """The name of the server's pod. Raises CommandError when there is none."""
+def of_server(context: Context, server: Json, replica: int = 0) -> str:
+    """The name of the server's pod, or of a replica's. Raises CommandError when there is none."""
     status = server.get("status") or {}
     if status.get("podName") and server["spec"].get("running", True):
-        return str(status["podName"])
-    pods = _all(context, server)
+        return str(status["podName"]) if replicas_of(server) is None else pod_of(server, replica)
+    pods = _of_replica(server, _all(context, server), replica)
     return str(_newest(server, _alive(pods) or pods)["metadata"]["name"])
 
 
-def container(context: Context, server: Json, name: str) -> Container | None:
-    """The container of that name in the server's newest pod; None when there is none yet.
+def container(context: Context, server: Json, name: str, replica: int = 0) -> Container | None:
+    """The container of that name in the server's newest pod, or in a replica's; None when there is none yet.
 
     Init containers are not found.
     """
-    pods = _alive(_all(context, server))
+    pods = _of_replica(server, _alive(_all(context, server)), replica)
     pod = _newest(server, pods) if pods else {}
     for status in (pod.get("status") or {}).get("containerStatuses") or []:
         if status.get("name") == name:
@@ -142,6 +143,13 @@ def _all(context: Context, server: Json) -> list[Json]:
         return list(context.kube.get(path, labelSelector=f"{names.LABEL_NAME}={name}").get("items") or [])
     except ApiError as error:
         raise from_api(error, f"find the pod of {name}") from None
+
+
+def _of_replica(server: Json, pods: list[Json], replica: int) -> list[Json]:
+    """Those of a server's pods that are the replica's; all of a standalone server's."""
+    if replicas_of(server) is None:
+        return pods
+    return [pod for pod in pods if pod["metadata"]["name"] == pod_of(server, replica)]
 
 
 def _alive(pods: list[Json]) -> list[Json]:

@@ -5,10 +5,12 @@ Invariant: read with the user's rights, on demand; what may not be read, or does
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from devctl import validation
+from devctl.resources.replicas import replicas_of
 from devservers_core import names
 from devservers_core.errors import ApiError
 from devservers_core.kueue_quota import excess, flavor_demand, suggest_flavor
@@ -43,11 +45,14 @@ def position(context: Context, server: Json) -> str | None:
     """A waiting server's position, like `2nd of 3 in interactive`; None when not known."""
     if not is_waiting(server):
         return None
-    pod = (server.get("status") or {}).get("podName")
+    if replicas_of(server) is None:
+        owner = ("Pod", (server.get("status") or {}).get("podName"))
+    else:
+        owner = ("StatefulSet", server["metadata"]["name"])
     base = f"/apis/{names.KUEUE_API_VERSION}/namespaces/{context.namespace}/workloads"
     try:
         workloads = context.kube.get(base).get("items") or []
-        workload = next((item for item in workloads if _owned_by(item, pod)), None)
+        workload = next((item for item in workloads if _owned_by(item, *owner)), None)
         queue = str(((workload or {}).get("spec") or {}).get("queueName") or "")
         if workload is None or not queue:
             return None
@@ -66,16 +71,24 @@ def position(context: Context, server: Json) -> str | None:
     return f"{ordinal(at)} of {max(total, at)} in {queue}" if total else f"{ordinal(at)} in {queue}"
 
 
-def check_queue_quota(context: Context, flavor: Json, flavors: list[Json]) -> None:
-    """Raise CommandError when the whole quota of its queue is too small for this flavor.
+def check_queue_quota(context: Context, flavor: Json, flavors: list[Json], replicas: int | None = None) -> None:
+    """Raise CommandError when the whole quota of its queue is too small for this flavor, or that many replicas of it.
 
     The error names the nearest flavor that fits.
     """
     queues = cluster_queues(context)
     demand = flavor_demand(flavor.get("spec") or {})
+    if replicas is not None:
+        demand = replace(demand, requests={name: replicas * needed for name, needed in demand.requests.items()})
     too_much = excess(demand, queues)
     if too_much is None:
         return
+    if replicas is not None:
+        raise validation.refusal(
+            f"{replicas} replicas of flavor {flavor['metadata']['name']} can never start: they ask for {too_much} "
+            f"(queue {demand.queue})",
+            "take fewer replicas or a smaller flavor (`devctl flavors`); --allow-missing creates it anyway",
+        )
     similar = suggest(flavor, flavors, queues)
     raise validation.refusal(
         f"flavor {flavor['metadata']['name']} can never start: it asks for {too_much} (queue {demand.queue})",
@@ -123,6 +136,6 @@ def ordinal(number: int) -> str:
     return f"{number}{({1: 'st', 2: 'nd', 3: 'rd'}).get(number % 10, 'th')}"
 
 
-def _owned_by(workload: Json, pod: str | None) -> bool:
+def _owned_by(workload: Json, kind: str, name: str | None) -> bool:
     owners = workload["metadata"].get("ownerReferences") or []
-    return pod is not None and any(owner.get("kind") == "Pod" and owner.get("name") == pod for owner in owners)
+    return name is not None and any(owner.get("kind") == kind and owner.get("name") == name for owner in owners)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from devctl import validation
 from devservers_core import names
+from devservers_core.replicas import DISTRIBUTED
 
 if TYPE_CHECKING:
     from devservers_core.types import Json
@@ -30,6 +31,13 @@ class ServerRequest:
     lifecycle: Json
     ssh: bool
     command: list[str]
+    distributed: Json | None = None
+    """spec.distributed of a distributed server."""
+
+    @property
+    def replicas(self) -> int | None:
+        """How many replicas a distributed server has."""
+        return int(self.distributed["replicas"]) if self.distributed is not None else None
 
     @property
     def claims(self) -> list[str]:
@@ -53,6 +61,8 @@ class ServerRequest:
             spec["sharedVolumeClaimName"] = self.shared
         if self.volumes:
             spec["volumes"] = [m.to_api() for m in self.volumes]
+        if self.distributed is not None:
+            spec |= {"mode": DISTRIBUTED, "distributed": self.distributed}
         if not self.ssh:
             spec["enableSSH"] = False
         if self.lifecycle:

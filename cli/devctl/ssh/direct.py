@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from devctl.context import Context
 
 
-def ssh_options(context: Context, name: str) -> dict[str, str]:
-    """The options of ssh for a connection to server `name`, by ssh_config's keywords."""
+def ssh_options(context: Context, name: str, replica: int = 0) -> dict[str, str]:
+    """The options of ssh for a connection to server `name`, or a replica of it, by ssh_config's keywords."""
     flags = "".join(f" {shlex.quote(flag)}" for flag in context.connection_flags())
-    command = f"{devctl_command()} proxy{flags} {name}".replace("%", "%%")
+    number = f" --replica {replica}" if replica else ""
+    command = f"{devctl_command()} proxy{flags} {name}{number}".replace("%", "%%")
     options = {
         "User": names.LOGIN,
-        "HostName": known_hosts.host_name(context, name),
+        "HostName": known_hosts.host_name(context, f"{name}-{replica}" if replica else name),
         "HostKeyAlias": known_hosts.alias(context, name),
         "UserKnownHostsFile": quoted(str(known_hosts.known_hosts_file(context, name)).replace("%", "%%")),
         "GlobalKnownHostsFile": "/dev/null",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from devctl.output.errors import from_api
 from devctl.resources import pods
+from devctl.resources.replicas import check_replica
 from devctl.ssh import known_hosts
 from devservers_core import names
 from devservers_core.client import streams
@@ -78,15 +79,16 @@ class Tunnel:
         raise connection_failure(self.name, f"no word within {seconds:.0f} s")
 
 
-def open_tunnel(context: Context, name: str, port: int) -> tuple[Tunnel, bytes]:
-    """Connect to `port` of a server; for SSH, wait for and return its first bytes.
+def open_tunnel(context: Context, name: str, port: int, replica: int = 0) -> tuple[Tunnel, bytes]:
+    """Connect to `port` of a server, or of a replica; for SSH, wait for and return its first bytes.
 
     Raises CommandError: the server is stopped, has no SSH, or did not come up in time.
     """
     if port != names.SSH_POD_PORT:
         server = context.server(name)
-        return _open(context, server, pods.of_server(context, server), port), b""
-    return retry_until_ready(context, name, _open_ssh)
+        check_replica(server, replica)
+        return _open(context, server, pods.of_server(context, server, replica), port), b""
+    return retry_until_ready(context, name, lambda context, server: _open_ssh(context, server, replica))
 
 
 def retry_until_ready(context: Context, name: str, attempt: Callable[[Context, Json], T], settling: float = 0.0) -> T:
@@ -120,9 +122,9 @@ def retry_until_ready(context: Context, name: str, attempt: Callable[[Context, J
             pause = min(pause * 1.5, MAX_RETRY_SECONDS)
 
 
-def _open_ssh(context: Context, server: Json) -> tuple[Tunnel, bytes]:
+def _open_ssh(context: Context, server: Json, replica: int) -> tuple[Tunnel, bytes]:
     """Open a connection on which SSH has answered."""
-    tunnel = _open(context, server, pods.listening(context, server), names.SSH_POD_PORT)
+    tunnel = _open(context, server, pods.listening(context, server, replica), names.SSH_POD_PORT)
     try:
         greeting = tunnel.first(BANNER_SECONDS)
         known_hosts.pin(context, server)

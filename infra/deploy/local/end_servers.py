@@ -31,7 +31,7 @@ def foreign_workloads(kubectl: Kubectl) -> list[str]:
     kinds = _kinds(kubectl)
     servers = kubectl.get(DevServer.names.crd, ALL_NAMESPACES) if DevServer.names.crd in kinds else []
     theirs = {each["metadata"]["uid"] for each in servers}
-    for kind in ("deployments.apps", "replicasets.apps"):
+    for kind in ("deployments.apps", "replicasets.apps", "statefulsets.apps"):
         theirs |= {each["metadata"]["uid"] for each in kubectl.get(kind, ALL_NAMESPACES) if _owned(each, theirs)}
     pods = kubectl.get("pods", ALL_NAMESPACES, "--selector", _HELD)
     foreign = [each for each in pods if not _owned(each, theirs)]

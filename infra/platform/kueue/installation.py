@@ -71,7 +71,7 @@ def configuration(replicas: int) -> dict[str, Any]:
         "clientConnection": {"qps": 50, "burst": 100},
         "manageJobsWithoutQueueName": False,
         "managedJobsNamespaceSelector": USERS_ONLY,
-        "integrations": {"frameworks": ["batch/job", "jobset.x-k8s.io/jobset", "pod"]},
+        "integrations": {"frameworks": ["batch/job", "jobset.x-k8s.io/jobset", "pod", "statefulset"]},
         # What comes with a node and is not divided by quota: a pod that asks for it is judged by the rest.
         "resources": {"excludeResourcePrefixes": ["ephemeral-storage", "hugepages-", "vpc.amazonaws.com/"]},
         "featureGates": {"MultiKueue": False},

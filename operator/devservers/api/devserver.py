@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field
 
 from devservers.api.devserver_status import DevServerStatus
+from devservers.api.distributed import Distributed
 from devservers.api.env import Env, bounded
 from devservers.api.fields import (
     Amount,
@@ -31,6 +32,7 @@ from devservers_core.names import (
     SHARED_PATH,
     user_of,
 )
+from devservers_core.replicas import DISTRIBUTED, MAX_NAME, REPLICAS_SUFFIX, STANDALONE
 
 _BARE = "(v.mountPath.endsWith('/') ? v.mountPath.substring(0, size(v.mountPath) - 1) : v.mountPath)"
 _BARE_W = _BARE.replace("v.", "w.")
@@ -72,24 +74,32 @@ class Volume(Model):
     """Whether writing to it is refused."""
 
 
-class Distributed(Model):
-    """How many processes a distributed server has and how they talk."""
-
-    world_size: int | None = Field(default=None, ge=1, le=1000)
-    nprocs_per_node: int | None = Field(default=None, ge=1, le=64)
-    backend: Annotated[str, Field(json_schema_extra={"enum": ["nccl", "gloo"]})] | None = None
-    nccl_settings: Annotated[
-        dict[Annotated[str, Field(max_length=128)], Annotated[str, Field(max_length=1024)]],
-        Field(max_length=64),
-    ] = Field(default_factory=dict)
-
-
 class DevServerSpec(Model):
     """What the owner wants to run."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            ("self.mode != 'distributed'", "mode distributed is not available yet; use standalone", ".mode"),
+            (
+                "!oldSelf.hasValue() || oldSelf.value().mode == self.mode",
+                "mode can't be changed; create another server of the other mode",
+                ".mode",
+            ),
+            (
+                "self.mode != 'distributed' || has(self.distributed)",
+                "mode distributed needs distributed.replicas, from 2 to 64",
+                ".distributed",
+            ),
+            (
+                "self.mode != 'distributed' || self.enableSSH",
+                "mode distributed needs enableSSH; its replicas reach each other by it",
+                ".enableSSH",
+            ),
+            (
+                "!oldSelf.hasValue() || self.mode != 'distributed' || "
+                "has(oldSelf.value().persistentHomeSize) == has(self.persistentHomeSize)",
+                "a distributed server keeps or lacks its homes for good; create another server",
+                ".persistentHomeSize",
+            ),
             (
                 "!has(self.distributed) || self.mode == 'distributed'",
                 "distributed is only for mode distributed; remove it",
@@ -137,10 +147,10 @@ class DevServerSpec(Model):
     secrets: SecretReferences = ()
     """Secrets of the person, as variables (before those of env of the same name) or as files in
     /etc/devservers/secrets. The server waits for one that doesn't exist."""
-    mode: Annotated[str, Field(json_schema_extra={"enum": ["standalone", "distributed"]})] = "standalone"
-    """One pod, or one per worker; distributed is not available yet."""
+    mode: Annotated[str, Field(json_schema_extra={"enum": [STANDALONE, DISTRIBUTED]})] = STANDALONE
+    """One pod, or several replicas that train together."""
     distributed: Distributed | None = None
-    """How the workers of mode distributed are laid out."""
+    """The replicas of mode distributed."""
     persistent_home_size: Annotated[str, Amount("persistentHomeSize")] | None = None
     """Size of the volume for /home/dev, kept when the server is deleted; without it the home starts empty."""
     shared_volume_claim_name: ClaimName | None = None
@@ -164,7 +174,17 @@ class DevServer(Resource):
                 f"self.metadata.name.matches(r'{SERVER_NAME}')",
                 "not a server name; use 2 to 40 lower-case letters, digits and dashes, a letter first",
                 ".metadata.name",
-            )
+            ),
+            (
+                f"self.spec.mode != 'distributed' || size(self.metadata.name) <= {MAX_NAME}",
+                f"the name is too long for mode distributed; use at most {MAX_NAME} characters",
+                ".metadata.name",
+            ),
+            (
+                f"oldSelf.hasValue() || !self.metadata.name.endsWith('{REPLICAS_SUFFIX}')",
+                f"names that end in {REPLICAS_SUFFIX} are those of distributed servers' Services; use another",
+                ".metadata.name",
+            ),
         )
     )
     names: ClassVar[Names] = Names(
@@ -174,6 +194,7 @@ class DevServer(Resource):
         namespaced=True,
         columns=(
             Column("Phase", ".status.phase"),
+            Column("Ready", ".status.ready"),
             Column("Flavor", ".spec.flavor"),
             Column("User", ".status.user"),
             Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
@@ -186,6 +207,13 @@ class DevServer(Resource):
 
     spec: DevServerSpec
     status: DevServerStatus = DevServerStatus()
+
+    @property
+    def replicas(self) -> int | None:
+        """How many replicas a distributed server has, None of a standalone one."""
+        if self.spec.mode != DISTRIBUTED or self.spec.distributed is None:
+            return None
+        return self.spec.distributed.replicas
 
     @property
     def owner(self) -> str:

@@ -94,6 +94,11 @@ class DevServerStatus(Model):
     """`name.namespace.svc:22`."""
     ssh_host_key: str | None = None
     pod_name: str | None = None
+    ready: str | None = Field(default=None, max_length=16)
+    """Ready and wanted replicas of a distributed server, like `2/4`."""
+    ready_replicas: int | None = Field(default=None, ge=0)
+    replicas: int | None = Field(default=None, ge=0)
+    """How many pods a distributed server is to have while it runs."""
     expires_at: AwareDatetime | None = None
     planned_stop: PlannedStop | None = None
     """Announced 30, 15 and 5 minutes before it happens."""

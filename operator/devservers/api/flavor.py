@@ -13,6 +13,8 @@ from devservers.api.conditions import Conditions
 from devservers.api.fields import Amount, ImageReference, QueueName, Resources, rules
 from devservers.api.lifecycle import FlavorLifecycle, WorkingHours
 from devservers.api.meta import Column, Model, Names, Resource
+from devservers_core.names import GPU
+from devservers_core.quantity import quantity_or_zero
 
 _LIMITED = (
     "!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits) || "
@@ -124,6 +126,12 @@ class DevServerFlavor(Resource):
 
     spec: FlavorSpec
     status: FlavorStatus = FlavorStatus()
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs a server of it has, or each replica of a distributed one."""
+        resources = self.spec.resources
+        return int(max(quantity_or_zero(amounts.get(GPU, "0")) for amounts in (resources.requests, resources.limits)))
 
 
 __all__ = ["DevServerFlavor", "FlavorResources", "FlavorSpec", "IdleThresholds", "Toleration"]

@@ -13,6 +13,7 @@ import binascii
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
 from devservers_core.names import HOST_KEY_PUBLIC_FILE, SERVICE_DOMAIN, host_of
+from devservers_core.replicas import replica_names, replicas_domain
 from devservers_core.types import Json
 
 from . import manifest
@@ -28,7 +29,9 @@ def host_names(server: DevServer, user: DevServerUser) -> tuple[str, ...]:
     """The names by which clients connect to a server; its certificate is for these."""
     host = host_of(server.name, user.name)
     # Not the bare name: somebody may call a server as another machine is called, and everybody trusts this CA.
-    return (host, host.removesuffix(f".{SERVICE_DOMAIN}"))
+    domain = replicas_domain(server.name, user.name)
+    replicas = (f"{name}.{domain}" for name in replica_names(server.name, server.replicas or 0))
+    return (host, host.removesuffix(f".{SERVICE_DOMAIN}"), *replicas)
 
 
 def owner_reference(server: DevServer, live_home: Json | None) -> Json:

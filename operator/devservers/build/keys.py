@@ -76,21 +76,27 @@ def _expiry(end: datetime | None) -> str:
 
 
 def keys_config_map(
-    server: DevServer, user: DevServerUser, uid: int, user_ca_public: str, agent_public_key: str = ""
+    server: DevServer,
+    user: DevServerUser,
+    uid: int,
+    user_ca_public: str,
+    agent_public_key: str = "",
+    replica_key: str = "",
 ) -> Json:
     """The ConfigMap `<server>-keys`.
 
     It has authorized_keys, user_ca.pub, principals, the passwd and group files and, where the operator exchanges with
-    agents, the key that their plans are signed with.
+    agents, the key that their plans are signed with. `replica_key` is the public half of the key between replicas.
     """
     owner = user.name
     suspended = user.spec.suspended
+    own_keys = (*user.spec.ssh_public_keys, *([replica_key] if replica_key else []))
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": child_metadata(keys_name(server.name), server, user),
         "data": {
-            "authorized_keys": "" if suspended else authorized_keys(user.spec.ssh_public_keys, user.spec.ssh_keys),
+            "authorized_keys": "" if suspended else authorized_keys(own_keys, user.spec.ssh_keys),
             "principals": "" if suspended else f"{owner}\n",
             "user_ca.pub": authorized_keys(user_ca_public.splitlines()),
             "passwd": _lines(*_PASSWD, f"{LOGIN}:x:{uid}:{uid}:{owner}:{HOME_PATH}:/bin/sh"),

@@ -52,9 +52,19 @@ def input_hash(server: DevServer, uid: int) -> str:
                 "withoutSSH": not spec.enable_ssh,
                 "uid": uid,
                 "restartedAt": server.metadata.annotations.get(ANNOTATION_RESTARTED_AT),
+                "distributed": _layout(server),
             }
         )
     )
+
+
+def _layout(server: DevServer) -> Json:
+    """What a distributed server's owner chose for its pods; empty for a standalone one."""
+    asked = server.spec.distributed if server.replicas is not None else None
+    if asked is None:
+        return {}
+    chosen = {"replicas": asked.replicas, "processes": asked.nprocs_per_node, "backend": asked.backend}
+    return compact({**chosen, "nccl": asked.nccl_settings})
 
 
 def flavor_hash(flavor: DevServerFlavor) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 
 from devservers.api.devserver import DevServer
@@ -39,7 +40,18 @@ class ServerRequest:
     kept: Record | None = None
     """The record of the last start where it stays (kept_record), None where a new one is rendered."""
 
-    live_home: Json | None = None
+    replica_key: str = ""
+    """The public half of the key between the replicas of a distributed server."""
+
+    host_ca_public: str = ""
+    """The public key's line of the authority that signs host keys; for distributed servers."""
+
+    live_workload: Json | None = None
+    """The stored workload: of a StatefulSet what nothing may change is repeated."""
+
+    live_homes: Mapping[str, Json] = field(default_factory=dict)
+    """The stored claims of its homes, by name."""
+
     running: bool = True
     """Whether a pod is to exist, with time limits and suspension taken into account."""
 

@@ -14,6 +14,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
 from devservers_core.names import ANNOTATION_HOME_OF, ANNOTATION_LAST_USED, HOME_PATH, SHARED_PATH, TMP_PATH, home_name
 from devservers_core.quantity import canonical, parse_quantity
+from devservers_core.replicas import HOME_TEMPLATE
 from devservers_core.types import Json
 
 from .manifest import child_labels, compact
@@ -28,9 +29,14 @@ class Storage:
 
 
 def home_claim(
-    server: DevServer, user: DevServerUser, storage_class: str | None, live: Json | None, used_on: date | None = None
+    server: DevServer,
+    user: DevServerUser,
+    storage_class: str | None,
+    live: Json | None,
+    used_on: date | None = None,
+    name: str | None = None,
 ) -> Json | None:
-    """The claim `<server>-home`, or None when the server has no persistent home.
+    """The claim `<server>-home`, or that of a replica by its `name`; None when the server has no persistent home.
 
     `used_on` is the day on which the server runs, None while it doesn't: the claim keeps the last such day, which is
     one write a day and outlives the server.
@@ -51,7 +57,7 @@ def home_claim(
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {
-            "name": home_name(server.name),
+            "name": name or home_name(server.name),
             "namespace": user.namespace,
             "labels": child_labels(server.name, user.name),
             "annotations": compact({ANNOTATION_HOME_OF: server.name, ANNOTATION_LAST_USED: _last_used(live, used_on)}),
@@ -72,6 +78,23 @@ def _size(requested: str, stored: Json, *, bound: bool) -> str:
         return requested
     grows = bound and parse_quantity(requested) > parse_quantity(live)
     return requested if grows else canonical(live)
+
+
+def home_template(server: DevServer, user: DevServerUser, storage_class: str | None, live: Json | None) -> Json | None:
+    """The volume claim template of a distributed server's homes; `live` is the stored one, which nothing may change.
+
+    The claims are made by their own manifests before Kubernetes would make them, so that they grow.
+    """
+    claim = home_claim(server, user, storage_class, None, name=HOME_TEMPLATE)
+    if claim is None:
+        return None
+    metadata = {name: value for name, value in claim["metadata"].items() if name != "namespace"}
+    spec = claim["spec"]
+    if live is not None:
+        stored = live.get("spec") or {}
+        spec = compact({"accessModes": stored.get("accessModes"), "storageClassName": stored.get("storageClassName")})
+        spec |= {"resources": {"requests": (stored.get("resources") or {}).get("requests") or {}}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
 def storage(server: DevServer, disk: str) -> Storage:
@@ -95,7 +118,10 @@ def storage(server: DevServer, disk: str) -> Storage:
             volumes.append({"name": volume_name, "persistentVolumeClaim": {"claimName": claim_name}})
         return names[claim_name]
 
-    if spec.persistent_home_size is not None:
+    if spec.persistent_home_size is not None and server.replicas is not None:
+        # Kubernetes adds the volume: each replica's own, by the claim template.
+        mounts.append({"name": HOME_TEMPLATE, "mountPath": HOME_PATH})
+    elif spec.persistent_home_size is not None:
         mounts.append({"name": claim(home_name(server.name), "home"), "mountPath": HOME_PATH})
     elif all(path != HOME_PATH for _, path, _ in mounted):
         volumes.append({"name": "home", "emptyDir": {"sizeLimit": disk}})

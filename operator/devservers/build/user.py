@@ -58,8 +58,8 @@ MAX_CLAIMS = 100
 MAX_SNAPSHOTS = 50
 """How many snapshots of volumes a person may have where neither the stack nor their DevServerUser says it."""
 _OTHER_SECRETS = MAX_CLAIMS + MAX_REGISTRY_LOGINS + MAX_USER_SECRETS + 16
-"""Beside one host key for each server: those of kept homes, logins to registries, the user's own, and copies of the
-platform's."""
+"""Beside a host key and a key between replicas for each server: those of kept homes, logins to registries, the user's
+own, and copies of the platform's."""
 _STORAGE = "requests.storage"
 _SC = f"storageclass.storage.k8s.io/{_STORAGE}"
 DENY_INGRESS = "default-deny-ingress"
@@ -243,7 +243,7 @@ def _quota(user: DevServerUser, limits: Limits) -> dict[str, str]:
         "services.nodeports": "0",
         "persistentvolumeclaims": str(MAX_CLAIMS),
         SNAPSHOT_COUNT: str(next(n for n in (quota.snapshots, limits.snapshots, MAX_SNAPSHOTS) if n is not None)),
-        "secrets": str(_OTHER_SECRETS + (MAX_CLAIMS if servers is None else servers)),
+        "secrets": str(_OTHER_SECRETS + 2 * (MAX_CLAIMS if servers is None else servers)),
     }
     return closed | {key: canonical(str(value)) for key, value in limited.items() if value is not None}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers_core.types import Json
@@ -22,6 +23,9 @@ class Children:
     """The owner."""
 
     flavor: DevServerFlavor | None
+    replicas: int | None = None
+    """How many pods a distributed server is to have; None for a standalone one."""
+
     workload: Json | None = None
     """What makes its pods (build/workload.py)."""
 
@@ -58,6 +62,20 @@ class Children:
     """How far it is with its queue, None when it waits in none."""
 
 
+def is_pod_of_status(server: DevServer, pod: Json | None) -> bool:
+    """Whether the stored status is about this pod; that of a distributed server is about all of its pods."""
+    if pod is None or server.replicas is not None:
+        return pod is not None and server.status.pod_name is not None
+    return server.status.pod_name == pods.pod_name(pod)
+
+
 def serving_pod(children: Children) -> Json | None:
-    """The pod that is, or is becoming, the server; None while a replaced pod ends."""
-    return None if pods.being_replaced(children.workload) else pods.current_pod(children.pods)
+    """The pod that is, or is becoming, the server; None while a replaced pod ends.
+
+    Of a distributed server it is the one that is the furthest from being ready.
+    """
+    if pods.being_replaced(children.workload):
+        return None
+    if children.replicas is not None:
+        return pods.least_ready(children.pods, children.replicas)
+    return pods.current_pod(children.pods)

@@ -17,6 +17,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.devserver_status import DevServerStatus
 from devservers_core.duration import format_duration
 from devservers_core.names import SSH_PORT, STOPPED_BY_EXPIRATION, user_of
+from devservers_core.replicas import NCCL, replica_name
 from devservers_core.types import Json
 
 from . import pods
@@ -137,7 +138,9 @@ def _status(
 ) -> tuple[Json, End | None]:
     """The status but for what is planned, and the end that it tells of and nobody decided."""
     active = decision.running and phase.name != "Terminating"
-    stages = timeline(server, pod, now, children.queue) if active else recorded_timeline(server)
+    # While a replica is missing, what the others have reached stays.
+    lacks_replica = server.replicas is not None and pod is None and server.status.pod_name is not None
+    stages = timeline(server, pod, now, children.queue) if active and not lacks_replica else recorded_timeline(server)
     status = previous_status(server)
     conditions = _conditions(server, children, decision, phase, pod, now, running=active)
     end = unasked_end(server, children, conditions, decision, now)
@@ -147,7 +150,7 @@ def _status(
         "timeline": [{"stage": stage, "at": format_time(at)} for stage, at in stages],
         "endpoint": f"{server.name}.{server.metadata.namespace}.svc:{SSH_PORT}" if server.spec.enable_ssh else None,
         "sshHostKey": children.host_key_public or server.status.ssh_host_key,
-        "podName": pods.pod_name(pod) if active else None,
+        **_replicas(server, children, pod, running=active),
         "expiresAt": format_time(decision.expires_at) if decision.expires_at else None,
         "hold": decision.hold.status() if decision.hold is not None and active else None,
         "lastActivity": reported_activity(decision) or status.get("lastActivity"),
@@ -159,6 +162,23 @@ def _status(
         "user": server.owner or None,
     }
     return {key: value for key, value in fields.items() if value not in (None, [])}, end
+
+
+def _replicas(server: DevServer, children: Children, pod: Json | None, *, running: bool) -> Json:
+    """status.podName and, of a distributed server, how many replicas are ready."""
+    if not running:
+        return {}
+    if server.replicas is None:
+        return {"podName": pods.pod_name(pod)}
+    active = pods.replica_pods(children.pods)
+    ready = sum(map(pods.is_ready, active))
+    first = replica_name(server.name, 0)
+    return {
+        "podName": first if first in map(pods.pod_name, active) else None,
+        "ready": f"{ready}/{server.replicas}",
+        "readyReplicas": ready,
+        "replicas": server.replicas,
+    }
 
 
 def _conditions(
@@ -186,6 +206,10 @@ def _conditions(
         elif children.flavor_changed:
             message = f"The flavor {flavor} was changed after this start. `devctl restart {name}` applies it."
             states.append(("FlavorChanged", True, "FlavorChanged", message))
+    asked = server.spec.distributed
+    if running and asked and asked.backend == NCCL and children.flavor is not None and not children.flavor.gpus:
+        message = f"Flavor {flavor} has no GPUs, so its processes talk by gloo, not by nccl. Leave backend out."
+        states.append(("BackendReplaced", True, "NoGPUs", message))
     deleting = deletion_message(children.claims_being_deleted, children.home_claim)
     if deleting is not None:
         states.append(("VolumeDeleting", True, "VolumeDeleting", deleting))

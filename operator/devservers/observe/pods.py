@@ -29,6 +29,42 @@ def current_pod(pods: Iterable[Json]) -> Json | None:
     return max(active, key=_age_key, default=None)
 
 
+def replica_pods(pods: Iterable[Json]) -> list[Json]:
+    """The pods that are, or are becoming, the replicas of a distributed server, by number."""
+    active = [pod for pod in pods if not _is_being_deleted(pod) and pod_phase(pod) not in _FINISHED]
+    return sorted(active, key=replica_index)
+
+
+def replica_index(pod: Json) -> int:
+    """The number of a pod of a StatefulSet, by its name."""
+    number = (pod_name(pod) or "").rpartition("-")[2]
+    return int(number) if number.isascii() and number.isdigit() else 0
+
+
+def is_ready(pod: Json) -> bool:
+    """Whether a pod can be used."""
+    return condition_true_since(pod, "Ready") is not None
+
+
+def least_ready(pods: Iterable[Json], replicas: int) -> Json | None:
+    """The pod that tells how far a distributed server is; None while one is missing.
+
+    It is the first replica once all are ready, and before that the one with the least behind it.
+    """
+    active = replica_pods(pods)
+    if len(active) < replicas:
+        return None
+    return min(active, key=lambda pod: (is_ready(pod), _progress(pod), replica_index(pod)))
+
+
+def _progress(pod: Json) -> int:
+    """How many stages of its start a pod that isn't ready has behind it."""
+    if is_ready(pod):
+        return 0
+    stages = ("PodScheduled", "PodReadyToStartContainers", "Initialized", "ContainersReady")
+    return sum(condition_true_since(pod, stage) is not None for stage in stages)
+
+
 def being_replaced(workload: Json | None) -> bool:
     """Whether the workload was changed and its pod, if any, is still the previous one.
 
@@ -42,6 +78,8 @@ def being_replaced(workload: Json | None) -> bool:
     observed = int(observed_status.get("observedGeneration") or 0)
     if observed and observed < int(generation):  # 0: it is new, and replaces nothing
         return True
+    if workload.get("kind") == "StatefulSet":  # it never changes running pods
+        return False
     return bool(observed_status.get("replicas")) and not observed_status.get("updatedReplicas")
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from devservers.api.conditions import find
 from devservers.api.devserver import DevServer
-from devservers_core.quantity import canonical, parse_quantity
+from devservers_core.quantity import canonical, parse_quantity, quantity_or_zero
 from devservers_core.types import Json
 
 from .pods import status
@@ -75,6 +76,13 @@ def deletion_message(claims: Sequence[str], home_claim: Json | None) -> str | No
         f"{subject[0].upper()}{subject[1:]} {verb} being deleted: all files in it are lost as soon as this server "
         "stops or restarts. Copy what you need now (`scp`, `rsync`)."
     )
+
+
+def claim_size(claim: Json) -> tuple[Decimal, Decimal]:
+    """The size that a claim asks for and the one it has, in bytes, to compare claims by."""
+    requested = _storage((claim.get("spec") or {}).get("resources", {}).get("requests"))
+    capacity = _storage(status(claim).get("capacity"))
+    return quantity_or_zero(requested), quantity_or_zero(capacity)
 
 
 def _storage(amounts: Json | None) -> str | None:

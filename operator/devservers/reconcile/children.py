@@ -14,6 +14,7 @@ from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
 from devservers.build.devserver import (
+    STATEFUL_SET,
     WORKLOAD_KINDS,
     BuildSettings,
     ServerRequest,
@@ -23,6 +24,7 @@ from devservers.build.devserver import (
     manifests,
     stored_record,
 )
+from devservers.build.distributed.layout import LayoutError
 from devservers.observe import pods
 from devservers.observe.causes import Cause
 from devservers.observe.lifetime.starts import requested_start
@@ -34,10 +36,11 @@ from devservers.reconcile.interfaces import Client, Lister
 from devservers.reconcile.registry_logins import ensure_registry_secret
 from devservers.reconcile.ssh.certificate_authority import HostCa, UserCa
 from devservers.reconcile.ssh.host_keys import ensure_host_key
+from devservers.reconcile.ssh.replica_keys import ensure_replica_key
 from devservers.reconcile.user_setup import setup_secrets
-from devservers.reconcile.workload import live_workload, scale_to_zero
+from devservers.reconcile.workload import asks_for_pods, has_ended, live_workload, scale_to_zero
 from devservers_core.errors import ApiError
-from devservers_core.names import home_name
+from devservers_core.replicas import home_names, replicas_service
 from devservers_core.types import Json
 
 
@@ -105,6 +108,23 @@ class ChildrenApplier:
                 await self.scale_to_zero(*server.key)
         return result
 
+    async def _end_former(self, live: Json) -> None:
+        """Ends the former workload of a distributed server, step by step: no pod, no Workload, then no object."""
+        metadata = live["metadata"]
+        if asks_for_pods(live):
+            await self.scale_to_zero(metadata["namespace"], metadata["name"])
+        elif live["kind"] == STATEFUL_SET and has_ended(self._lister, live):
+            await self._applier.remove(live)
+
+    def _name_taken(self, server: DevServer) -> Cause | None:
+        """Why the Service of the replicas can't have its name, None when it can."""
+        service = replicas_service(server.name)
+        if self._lister.get("DevServer", server.metadata.namespace, service) is None:
+            return None
+        return Cause(
+            "InvalidSpec", f"The server {service} has the name of its Service. Delete it, or use another name."
+        )
+
     async def scale_to_zero(self, namespace: str, name: str) -> None:
         """Stops a server by the scale subresource and changes nothing else. Raises ApiError.
 
@@ -129,47 +149,64 @@ class ChildrenApplier:
         running: bool,
         before_restart: Callable[[str], None],
     ) -> ChildrenResult:
-        """The home comes first, because it owns the host key; the workload comes last."""
+        """The homes come first, because the first one owns the host key; the workload comes last."""
         namespace, name = server.key
-        home = self._lister.get("PersistentVolumeClaim", namespace, home_name(name))
+        distributed = server.replicas is not None
+        if distributed and (taken := self._name_taken(server)):
+            return ChildrenResult(refusal=taken)
+        claim_names = home_names(name, server.replicas)
+        stored = {claim: self._lister.get("PersistentVolumeClaim", namespace, claim) for claim in claim_names}
+        homes = {claim: home for claim, home in stored.items() if home is not None}
         live = live_workload(self._lister, namespace, name)
         uid = user.status.uid
         inputs = input_hash(server, uid) if uid is not None else ""
         kept = kept_record(live, inputs, running=running)
-        if kept is None and self._awaits_former_pod(namespace, name, inputs, live):
+        if distributed and running and kept is None and live is not None and flavor is not None:
+            # A distributed server starts anew as a whole, by a new object: Kueue lets no other size or shape in.
+            if asks_for_pods(live):
+                before_restart(inputs)
+            await self._end_former(live)
+            return ChildrenResult()
+        if not distributed and kept is None and self._awaits_former_pod(namespace, name, inputs, live):
             # Written now, the controller might see this start and what came before it as one, and keep the pod.
             kept, running = stored_record(live), live_replicas(live) > 0
         started = requested_start(server, now, begins=kept is None)
-        desired = manifests(
-            ServerRequest(
-                server=server,
-                flavor=flavor,
-                user=user,
-                settings=self._settings,
-                user_ca_public=await self._ca.public(),
-                agent_public_key=await self._signing_key.public() if self._signing_key is not None else "",
-                setup_secrets=() if kept is not None else await setup_secrets(self._client, namespace),
-                kept=kept,
-                live_home=home,
-                running=running,
-                today=now.astimezone(UTC).date(),
-                started=format_time(started) if started is not None else None,
-            )
+        request = ServerRequest(
+            server=server,
+            flavor=flavor,
+            user=user,
+            settings=self._settings,
+            user_ca_public=await self._ca.public(),
+            agent_public_key=await self._signing_key.public() if self._signing_key is not None else "",
+            setup_secrets=() if kept is not None else await setup_secrets(self._client, namespace),
+            kept=kept,
+            replica_key=await ensure_replica_key(self._client, server, user) if distributed else "",
+            host_ca_public=await self._host_ca.public() if distributed else "",
+            live_workload=live,
+            live_homes=homes,
+            running=running,
+            today=now.astimezone(UTC).date(),
+            started=format_time(started) if started is not None else None,
         )
+        try:
+            desired = manifests(request)
+        except LayoutError as error:
+            return ChildrenResult(refusal=Cause("InvalidSpec", f"{str(error)[0].upper()}{str(error)[1:]}."))
         home_error = None
         for claim in (m for m in desired if m["kind"] == "PersistentVolumeClaim"):
+            claim_name = claim["metadata"]["name"]
             try:
-                home = await self._applier.ensure(claim)
+                homes[claim_name] = await self._applier.ensure(claim)
             except ApiError as error:
-                cause = home_rejection(error.status, error.message) if home is None else None
+                cause = home_rejection(error.status, error.message) if claim_name not in homes else None
                 if cause is not None:
                     return ChildrenResult(refusal=cause)
-                if home is None or not error.refused:
+                if claim_name not in homes or not error.refused:
                     raise
                 home_error = error.message
         others = [m for m in desired if m["kind"] not in ("PersistentVolumeClaim", *WORKLOAD_KINDS)]
         host_key, *_ = await asyncio.gather(
-            ensure_host_key(self._client, self._host_ca, server, user, home, now),
+            ensure_host_key(self._client, self._host_ca, server, user, homes.get(claim_names[0]), now),
             ensure_registry_secret(self._client, user, server.spec.image if running else None),
             *(self._applier.ensure(m) for m in others),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from devservers.api.devserver import DevServer
 from devservers.reconcile.interfaces import Lister
-from devservers_core.names import home_name
+from devservers_core.replicas import home_names
 from devservers_core.types import Json
 
 CLAIM = "PersistentVolumeClaim"
@@ -25,8 +25,8 @@ def missing_claims(lister: Lister, server: DevServer) -> tuple[str, ...]:
 
 
 def claims_being_deleted(lister: Lister, server: DevServer) -> tuple[str, ...]:
-    """The mounted claims that are being deleted, the home first."""
-    home = [home_name(server.name)] if server.spec.persistent_home_size is not None else []
+    """The mounted claims that are being deleted, the homes first."""
+    home = home_names(server.name, server.replicas) if server.spec.persistent_home_size is not None else ()
     return tuple(
         claim
         for claim in (*home, *referenced_claims(server))
@@ -37,7 +37,7 @@ def claims_being_deleted(lister: Lister, server: DevServer) -> tuple[str, ...]:
 def claims_by_volume(lister: Lister, server: DevServer) -> dict[str, str]:
     """The mounted claims by the names of their PersistentVolumes."""
     claims = {}
-    for claim in (home_name(server.name), *referenced_claims(server)):
+    for claim in (*home_names(server.name, server.replicas), *referenced_claims(server)):
         if volume := (_claim(lister, server, claim).get("spec") or {}).get("volumeName"):
             claims[volume] = claim
     return claims

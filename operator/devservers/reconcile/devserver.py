@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -74,8 +74,8 @@ class ServerReconciler:
         self._ended = EndedRecords(client)
         self._seen: dict[tuple[str, str], Json] = {}
         """The servers that exist, so that something is known of one whose deletion is seen."""
-        self._deletions: dict[tuple[str, str], tuple[Json | None, datetime]] = {}
-        """Servers that were deleted while they ran and whose agent is asked: their pod, and when that was seen."""
+        self._deletions: dict[tuple[str, str], tuple[Sequence[Json], datetime]] = {}
+        """Servers that were deleted while they ran and whose agents are asked: their pods, and when that was seen."""
         self._status = StatusWriter(lister, client, queueing or Queueing(), self._ended)
         self._now = now
 
@@ -129,33 +129,33 @@ class ServerReconciler:
         except InvalidObjectError as error:
             log.warning("server left as it is key=%s/%s error=%s", namespace, name, error)
             return Result()  # servers of a user whose object can't be read go on running
-        flavor, pod = self._flavor(server), self._agents.pod(namespace, name)
-        activity = self._agents.activity(namespace, name, pod)
+        flavor, running = self._flavor(server), self._agents.running(namespace, name, server.replicas)
+        activity = self._agents.activity(server, running)
         decision = self._decide(server, user, flavor, activity)
         asked = decision.stop_reason in _PUT_OFF_BY_WISHES and server.status.stop_reason is None
         if asked and self._agents.runs(namespace, name):
-            activity = self._agents.refreshed(namespace, name, pod)
+            activity = self._agents.refreshed(server, running)
             if decision.stop_reason in QUIET_REASONS:
                 decision = self._decide(server, user, flavor, activity)
         else:
             asked = False
-        if await self._agents.grant(raw, server, user, flavor, decision, pod, stopping=asked):
+        if await self._agents.grant(raw, server, user, flavor, decision, running, stopping=asked):
             raw = self._lister.get("DevServer", namespace, name) or raw
             return await self._reconcile(raw, namespace, name)
         if decision.delete and not server.metadata.deletion_timestamp:
-            return await self._expire(raw, server, user, flavor, decision, pod)
+            return await self._expire(raw, server, user, flavor, decision, running)
         if user is None:
             decision = replace(decision, running=False)
         result = ChildrenResult()
         if user is not None and user.status.uid is not None and not server.metadata.deletion_timestamp:
             if decision.stop_reason is not None and self._agents.runs(namespace, name):
-                raw, server = await self._before_stop(raw, server, user, flavor, decision, pod)
-            announce = partial(self._agents.announce_restart, server, user, flavor, decision, pod)
+                raw, server = await self._before_stop(raw, server, user, flavor, decision, running)
+            announce = partial(self._agents.announce_restart, server, user, flavor, decision, running)
             result = await self._children.apply(
                 server, flavor, user, self._now(), running=decision.running, before_restart=announce
             )
             decision = self._with_new_start(server, user, flavor, decision)
-        self._agents.plan(server, user, flavor, decision, pod)
+        self._agents.plan(server, user, flavor, decision, running)
         self._agents.tell_why_it_ends(server, user, flavor, decision)
         return await self._status.update(raw, server, flavor, user, decision, result, self._now())
 
@@ -186,7 +186,7 @@ class ServerReconciler:
         user: DevServerUser,
         flavor: DevServerFlavor | None,
         decision: Decision,
-        pod: Json | None,
+        running: Sequence[Json],
     ) -> tuple[Json, DevServer]:
         """Sends the agent its last plan and keeps its last lines, before anything stops.
 
@@ -194,7 +194,7 @@ class ServerReconciler:
         ExchangePendingError.
         """
         namespace, name = server.key
-        report = self._agents.finish(server, user, flavor, decision, pod)
+        report = self._agents.finish(server, user, flavor, decision, running)
         if decision.stop_reason in QUIET_REASONS and server.status.stop_reason != decision.stop_reason:
             await self._status.update(raw, server, flavor, user, decision, ChildrenResult(), self._now())
             raw = self._lister.get("DevServer", namespace, name) or raw
@@ -231,7 +231,8 @@ class ServerReconciler:
 
     async def _record_deletion(self, server: DevServer, owner: DevServerUser) -> None:
         # When the reconcile comes back after the exchange, its pod may be gone.
-        pod, now = self._deletions.setdefault(server.key, (self._agents.pod(*server.key), self._now()))
+        seen = (self._agents.running(*server.key, server.replicas), self._now())
+        running, now = self._deletions.setdefault(server.key, seen)
         end = End(now, STOPPED_BY_USER, "It was deleted by its owner.", deleted=True, pod=server.status.pod_name or "")
         ended_before = server.status.stop_reason is not None or (
             # What ended it was neither its owner nor the operator, and it has not run since.
@@ -241,7 +242,7 @@ class ServerReconciler:
             await self._ended.mark_deleted(server, owner, end, now)
             return
         decision = Decision(running=False, delete=True, stop_reason=STOPPED_BY_USER)
-        report = self._agents.finish(server, owner, self._flavor(server), decision, pod)
+        report = self._agents.finish(server, owner, self._flavor(server), decision, running)
         if report is not None:
             end = replace(end, lines=report.lines, runs=describe_runs(report.runs, now), oom_kills=report.oom_kills)
         await self._ended.write(server, owner, end, now)
@@ -280,11 +281,11 @@ class ServerReconciler:
         user: DevServerUser | None,
         flavor: DevServerFlavor | None,
         decision: Decision,
-        pod: Json | None,
+        running: Sequence[Json],
     ) -> Result:
         """Deletes a server whose onExpiry is `delete`; the home stays. Raises ExchangePendingError."""
         namespace, name = server.key
-        report = self._agents.finish(server, user, flavor, decision, pod)
+        report = self._agents.finish(server, user, flavor, decision, running)
         log.info("server expired key=%s/%s: deleting", namespace, name)
         await self._ended.write(server, user, self._end(server, decision, report), self._now())
         await post_event(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from devservers.build.devserver import WORKLOAD_KINDS
+from devservers.build.devserver import STATEFUL_SET, WORKLOAD_KINDS
 from devservers.observe.queueing.state import WAITING
 from devservers.reconcile.interfaces import Key, Lister
-from devservers_core.names import LABEL_NAME, LABEL_NAMESPACE_USER, LABEL_USER, namespace_of, user_of
+from devservers_core.names import LABEL_NAME, LABEL_NAMESPACE_USER, LABEL_USER, home_name, namespace_of, user_of
+from devservers_core.replicas import is_replica_home
 from devservers_core.types import Json
 
 SERVER = "DevServer"
@@ -43,7 +44,7 @@ def map_to_keys(lister: Lister, kind: str, obj: Json) -> Iterator[Key]:
     elif kind == "Namespace":
         if user := labels.get(LABEL_NAMESPACE_USER) or user_of(name):
             yield Key(USER, "", user)
-    elif kind in _SERVER_CHILDREN:
+    elif kind in _SERVER_CHILDREN or (kind == "NetworkPolicy" and LABEL_NAME in labels):
         if server_name := labels.get(LABEL_NAME):
             yield Key(SERVER, namespace, server_name)
     elif kind in _USER_CHILDREN:
@@ -73,11 +74,12 @@ def root_keys(lister: Lister) -> Iterator[Key]:
 
 
 def _servers_of(lister: Lister, workload: Json) -> Iterator[Key]:
-    """The server of the pod that owns a Workload. An absent pod brings its own event when it comes."""
+    """The server of the pod or StatefulSet that owns a Workload. An absent pod brings its own event when it comes."""
     namespace = workload["metadata"].get("namespace", "")
     for owner in workload["metadata"].get("ownerReferences") or ():
-        pod = lister.get("Pod", namespace, str(owner.get("name"))) if owner.get("kind") == "Pod" else None
-        name = ((pod or {"metadata": {}})["metadata"].get("labels") or {}).get(LABEL_NAME)
+        kind = owner.get("kind")
+        stored = lister.get(kind, namespace, str(owner.get("name"))) if kind in ("Pod", STATEFUL_SET) else None
+        name = ((stored or {"metadata": {}})["metadata"].get("labels") or {}).get(LABEL_NAME)
         if name:
             yield Key(SERVER, namespace, name)
 
@@ -97,7 +99,9 @@ def _servers_with(lister: Lister, namespace: str, claim: str) -> Iterator[Key]:
     for server in lister.list(SERVER, namespace):
         spec = server.get("spec") or {}
         mounted = [volume.get("claimName") for volume in spec.get("volumes") or []]
-        if claim in (f"{server['metadata']['name']}-home", spec.get("sharedVolumeClaimName"), *mounted):
+        own = server["metadata"]["name"]
+        homes = claim == home_name(own) or is_replica_home(claim, own)
+        if homes or claim in (spec.get("sharedVolumeClaimName"), *mounted):
             yield _key(server)
 
 

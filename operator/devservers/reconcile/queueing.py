@@ -16,12 +16,14 @@ from devservers.api.devserver import DevServer
 from devservers.api.errors import InvalidObjectError
 from devservers.api.flavor import DevServerFlavor
 from devservers.api.user import DevServerUser
+from devservers.build.devserver import STATEFUL_SET
 from devservers.observe.queueing.flavor_suggestion import suggest_flavor, suggestion_message
 from devservers.observe.queueing.state import EXCEEDS_QUOTA, QueueSnapshot, QueueState, owner_uids, queue_state
 from devservers.reconcile.interfaces import Lister
 from devservers_core.names import HOME_PATH
 from devservers_core.types import Json
 
+_FEWER = "Choose a smaller flavor (`devctl flavors`) or fewer replicas."
 WORKLOAD = "Workload"
 CLUSTER_QUEUE = "ClusterQueue"
 
@@ -46,7 +48,9 @@ class Queueing:
         """A server's state in its queue; None when queueing is off or its pod is in no queue."""
         if not self.enabled:
             return None
-        uids = {pod["metadata"].get("uid") for pod in pods}
+        distributed = server.replicas is not None
+        holder = lister.get(STATEFUL_SET, *server.key) if distributed else None
+        uids = {owned["metadata"].get("uid") for owned in (*pods, *([holder] if holder else []))}
         workloads = [
             workload for workload in lister.list(WORKLOAD, server.metadata.namespace) if owner_uids(workload) & uids
         ]
@@ -56,12 +60,16 @@ class Queueing:
             cluster_queues={queue["metadata"]["name"]: queue for queue in lister.list(CLUSTER_QUEUE)},
             all_workloads=lister.list(WORKLOAD) if any(map(_is_evicted, workloads)) else (),
             served=self.served,
+            holder=holder,
+            replicas=server.replicas or 1,
             home_kept=_keeps_home(server),
         )
         conditions = server.status.conditions
         state = queue_state(pod, snapshot, conditions, now)
         if state is None or state.reason != EXCEEDS_QUOTA or user is None:
             return state
+        if distributed:
+            return queue_state(pod, snapshot, conditions, now, _FEWER)
         flavors = {flavor.name: flavor for flavor in _flavors(lister)}
         flavor = flavors.get(server.spec.flavor)
         if flavor is None:

@@ -14,6 +14,7 @@ from devservers.observe import pods
 from devservers.observe.devserver import Children, observe, previous_status, serving_pod
 from devservers.observe.lifetime.lifecycle import Decision
 from devservers.observe.progress.warning_events import EventQuery, event_query, newest_message
+from devservers.observe.volumes import claim_size
 from devservers.reconcile.children import ChildrenResult
 from devservers.reconcile.claims import claims_being_deleted, claims_by_volume, missing_claims
 from devservers.reconcile.ended import EndedRecords
@@ -22,7 +23,8 @@ from devservers.reconcile.interfaces import Client, Lister, Result
 from devservers.reconcile.queueing import Queueing
 from devservers.reconcile.workload import live_workload
 from devservers_core.errors import ApiError
-from devservers_core.names import API_VERSION, home_name
+from devservers_core.names import API_VERSION
+from devservers_core.replicas import home_names
 from devservers_core.types import Json
 
 log = logging.getLogger("devservers.reconcile")
@@ -61,10 +63,11 @@ class StatusWriter:
         children = Children(
             user=user,
             flavor=flavor,
+            replicas=server.replicas,
             workload=workload,
             pods=tuple(pods.of_server(self._lister.list("Pod", namespace), name)),
             former_pods=tuple(pods.of_server(self._lister.former_pods(namespace), name)),
-            home_claim=self._lister.get("PersistentVolumeClaim", namespace, home_name(name)),
+            home_claim=self._home_claim(server),
             missing_claims=missing_claims(self._lister, server),
             claims_being_deleted=claims_being_deleted(self._lister, server),
             flavor_changed=flavor_changed(workload, flavor),
@@ -99,6 +102,12 @@ class StatusWriter:
             # The operator writes the user's status itself, so no event says when the uid is there.
             delays.append(UID_INTERVAL)
         return Result(min((max(0.0, delay.total_seconds()) for delay in delays if delay is not None), default=None))
+
+    def _home_claim(self, server: DevServer) -> Json | None:
+        """The stored claim of the home; of several homes the smallest, which says how far their growth is."""
+        claims = home_names(server.name, server.replicas)
+        stored = (self._lister.get("PersistentVolumeClaim", server.metadata.namespace, claim) for claim in claims)
+        return min((claim for claim in stored if claim is not None), key=claim_size, default=None)
 
     async def write(self, raw: Json, status: Json) -> None:
         """Applies a status to that very object. Raises ApiError."""

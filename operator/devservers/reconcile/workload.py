@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from devservers.build.devserver import WORKLOAD_KINDS
+from devservers.observe import pods
+from devservers.observe.queueing.state import owner_uids
 from devservers.reconcile.interfaces import Client, Lister
 from devservers_core.errors import ApiError
 from devservers_core.types import Json
@@ -12,6 +14,15 @@ def live_workload(lister: Lister, namespace: str, name: str) -> Json | None:
     """The stored workload of a server, None without one; also of a server whose object can't be read."""
     stored = (lister.get(kind, namespace, name) for kind in WORKLOAD_KINDS)
     return next((workload for workload in stored if workload is not None), None)
+
+
+def has_ended(lister: Lister, workload: Json) -> bool:
+    """Whether nothing of a stopped workload is left: no pod of its server runs, and Kueue counts nothing for it."""
+    metadata = workload["metadata"]
+    namespace, uid = metadata["namespace"], metadata.get("uid")
+    if pods.any_active(pods.of_server(lister.list("Pod", namespace), metadata["name"])):
+        return False
+    return not any(uid in owner_uids(admitted) for admitted in lister.list("Workload", namespace))
 
 
 def asks_for_pods(workload: Json | None) -> bool:

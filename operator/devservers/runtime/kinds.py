@@ -66,6 +66,7 @@ _ALL = (
     # Unselected: servers mount users' own claims, and those carry no label of ours.
     Kind("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims", watched=True),
     Kind("Deployment", "apps", "v1", "deployments", watched=True, selector=MANAGED),
+    Kind("StatefulSet", "apps", "v1", "statefulsets", watched=True, selector=MANAGED),
     Kind("Pod", "", "v1", "pods", watched=True, selector=MANAGED),
     Kind("Service", "", "v1", "services", watched=True, selector=MANAGED),
     Kind("ConfigMap", "", "v1", "configmaps", watched=True, selector=MANAGED),

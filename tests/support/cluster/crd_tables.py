@@ -43,7 +43,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 {"name": "huggingface", "key": "value", "env": "HF_TOKEN"},
                 {"name": "deploy", "key": "id", "file": "id_ed25519"},
             ],
-            "mode": "standalone",
+            "mode": "distributed",
+            "distributed": {
+                "replicas": 2,
+                "nprocsPerNode": 1,
+                "worldSize": 2,
+                "backend": "gloo",
+                "ncclSettings": {"NCCL_DEBUG": "INFO"},
+            },
             "persistentHomeSize": "10Gi",
             "sharedVolumeClaimName": "team",
             "volumes": [{"claimName": "data", "mountPath": "/data", "readOnly": True}],
@@ -151,6 +158,9 @@ STATUSES: dict[str, dict[str, Any]] = {
         "endpoint": "mydev.dev-ann.svc:22",
         "sshHostKey": "ssh-ed25519 AAAA",
         "podName": "mydev-0",
+        "ready": "1/2",
+        "readyReplicas": 1,
+        "replicas": 2,
         "expiresAt": "2026-11-21T14:30:00Z",
         "lastActivity": {"at": "2026-11-21T12:00:00Z", "source": "ssh"},
         "hold": {
@@ -251,7 +261,7 @@ def _user(name: str) -> dict[str, Any]:
 
 
 _SERVER_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
-    *((_NAME, name) for name in ("ab", "a" * 40, "a-b", "a--1", "x0")),
+    *((_NAME, name) for name in ("ab", "a" * 36, "a-b", "a--1", "x0")),
     *(
         (("spec", "flavor"), name)
         for name in ("a", "p5.48xlarge", "a" * 63)
@@ -294,6 +304,8 @@ _SERVER_ACCEPTED: list[tuple[tuple[str | int, ...], Any]] = [
     (("spec",), {"flavor": "x", "env": _env(63, 1000)}),
 ]  # fmt: skip
 
+_DISTRIBUTED = ("spec", "distributed")
+
 _SERVER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     *((_NAME, name, "not a server name") for name in ("a", "a" * 41, "1a", "a.b", "a-")),
     *((_NAME, name, "Invalid value") for name in ("A", "a_b", "-a", "a b", "ä")),
@@ -309,8 +321,19 @@ _SERVER_REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
     *((_ENV, name, "not a variable name") for name in ("", "1A", "A-B", "A=B", "A B", "Ä")),
     (_ENV, "DEVSERVERS_NAME", "variables starting with DEVSERVERS_ are the platform's own; use another name"),
     *((_ENV, name, "are the account's own and can't be set") for name in ("HOME", "USER", "LOGNAME", "SHELL")),
-    (("spec", "mode"), "distributed", "mode distributed is not available yet; use standalone"),
-    (("spec", "distributed"), {"worldSize": 2}, "distributed is only for mode distributed; remove it"),
+    (("spec", "mode"), "standalone", "distributed is only for mode distributed; remove it"),
+    (("spec",), {"flavor": "x", "mode": "distributed"}, "mode distributed needs distributed.replicas, from 2 to 64"),
+    (("spec", "enableSSH"), False, "mode distributed needs enableSSH; its replicas reach each other by it"),
+    *(
+        ((*_DISTRIBUTED, field), value, "worldSize is not replicas times nprocsPerNode; leave it out")
+        for field, value in (("worldSize", 3), ("replicas", 3), ("nprocsPerNode", 2))
+    ),
+    *(
+        ((*_DISTRIBUTED, "ncclSettings"), {name: "1"}, "ncclSettings has variables of NCCL only")
+        for name in ("PATH", "nccl_debug", "NCCL", "XNCCL_DEBUG", "NCCL_A-B", "LD_PRELOAD")
+    ),
+    (_NAME, "a" * 37, "the name is too long for mode distributed; use at most 36 characters"),
+    (_NAME, "my-replicas", "names that end in -replicas are those of distributed servers' Services; use another"),
     *(
         (("spec", "persistentHomeSize"), size, "persistentHomeSize is not a quantity above zero")
         for size in ("", "0", "0Gi", "-1Gi", "10GB", "ten", "1 Gi", "10gi", "Gi")

@@ -366,6 +366,7 @@ class World:
         """A child in the user's namespace, None when there is none."""
         versions = {
             "Deployment": "apps/v1",
+            "StatefulSet": "apps/v1",
             "RoleBinding": "rbac.authorization.k8s.io/v1",
             "NetworkPolicy": "networking.k8s.io/v1",
         }

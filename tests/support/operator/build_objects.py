@@ -55,7 +55,7 @@ def request(live_workload: Json | None = None, **changes: Any) -> ServerRequest:
     fields |= changes
     inputs = input_hash(fields["server"], fields["user"].status.uid)
     kept = kept_record(live_workload, inputs, running=fields.get("running", True))
-    return ServerRequest(**{"kept": kept} | fields)
+    return ServerRequest(**{"kept": kept, "live_workload": live_workload} | fields)
 
 
 def child(kind: str, **changes: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ MODELS = {kind.names.kind: kind for kind in KINDS}
 # Rules of one string hold in Python too; these are the ones about a whole object, which only the API server judges.
 _OBJECT_RULES = (
     "not a server name", "Invalid value", "args need command", "not available yet", "only for mode distributed",
+    "worldSize is not replicas", "variables of NCCL only", "mode distributed needs", "names that end in -replicas",
     "two volumes", "is where", "has a . or .. part", "is the platform's own", "are the platform's own",
     "are the account's own", "is either a variable or a file", "two secrets",
     "the name is too long", "above limits", "devices such as", "is reserved", "differs from",

@@ -157,7 +157,7 @@ def test_public_of_a_damaged_secret_is_none(data: dict[str, str] | None) -> None
     ],
 )
 def test_home_claim_size_only_grows(wanted: str, live: dict[str, Any] | None, size: str) -> None:
-    claim = child("PersistentVolumeClaim", server=server(persistentHomeSize=wanted), live_home=live)
+    claim = child("PersistentVolumeClaim", server=server(persistentHomeSize=wanted), live_homes={"mydev-home": live})
     assert claim["spec"]["resources"]["requests"]["storage"] == size
     assert claim["metadata"]["annotations"] == {"devservers.io/home-of": "mydev"}
 
@@ -176,13 +176,19 @@ def test_home_claim_keeps_the_last_day_its_server_ran(running: bool, before: str
     live = home()
     live["metadata"]["annotations"] = {"devservers.io/last-used": before} if before else {}
     wanted = server(persistentHomeSize="10Gi")
-    claim = child("PersistentVolumeClaim", server=wanted, live_home=live, running=running, today=date(2026, 11, 30))
+    claim = child(
+        "PersistentVolumeClaim",
+        server=wanted,
+        live_homes={"mydev-home": live},
+        running=running,
+        today=date(2026, 11, 30),
+    )
     assert claim["metadata"]["annotations"].get("devservers.io/last-used") == expected
 
 
 def test_home_claim_of_a_stored_home_keeps_its_class_and_modes() -> None:
     live = home(storageClassName="old", accessModes=["ReadWriteMany"], volumeName="pv-1")
-    claim = child("PersistentVolumeClaim", server=server(persistentHomeSize="1Gi"), live_home=live)
+    claim = child("PersistentVolumeClaim", server=server(persistentHomeSize="1Gi"), live_homes={"mydev-home": live})
     assert claim["spec"] == {
         "accessModes": ["ReadWriteMany"],
         "storageClassName": "old",

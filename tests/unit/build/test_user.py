@@ -118,7 +118,7 @@ def test_resource_quota_has_what_the_user_sets(quota: dict[str, Any], hard: dict
     closed |= {
         "count/volumesnapshots.snapshot.storage.k8s.io": "50",
         "persistentvolumeclaims": "100",
-        "secrets": "244" if "servers" in quota else "344",
+        "secrets": "244" if "servers" in quota else "444",
     }
     assert children(quota=quota)["ResourceQuota", "dev-user"]["spec"]["hard"] == closed | hard
 
@@ -149,7 +149,7 @@ def test_resource_quota_without_a_users_has_the_stacks_limits() -> None:
     limits = Limits(storage="500Gi", claim="1024Gi", servers=20)
     hard, notes, ranges = limited(limits)
     assert (hard["requests.storage"], hard["count/devservers.devservers.io"]) == ("500Gi", "20")
-    assert hard["secrets"] == "264"
+    assert hard["secrets"] == "284"
     assert notes == {"devservers.io/home-quota": "requests.storage"}
     assert ranges[1] == {"type": "PersistentVolumeClaim", "max": {"storage": "1Ti"}}
     own, _, _ = limited(limits, quota={"storage": "2Ti", "servers": 0})

@@ -20,6 +20,7 @@ from devctl.command_line import parse
 from devctl.commands.access import keys
 from devctl.commands.servers.list import list_command
 from devctl.context import Context
+from devctl.resources import replicas
 from devctl.resources.people import account_keys, key_file, user_ssh_keys
 from devctl.ssh import connect, editor_links
 from devctl.ssh.bastion import from_bastion, remote_command
@@ -173,15 +174,25 @@ def test_split_options_dangerous_option_is_refused(option: str) -> None:
         from_bastion.split_options([option, "x"])
 
 
-def test_replica_other_than_zero_is_refused() -> None:
-    assert connect.replica("x", ["--replica", "0", "ls"]) == ["ls"]
-    assert connect.replica("x", ["--replica=0"]) == []
-    assert connect.replica("x", ["ls", "--replica", "1"]) == ["ls", "--replica", "1"]
-    with pytest.raises(CommandError, match="replica 0 only"):
-        connect.replica("x", ["--replica", "1"])
-    for wrong in (["--replica"], ["--replica", "x"], ["--replica=-1"]):
+def test_split_replica_takes_the_number_before_sshs_own_options() -> None:
+    assert connect.split_replica("x", ["--replica", "0", "ls"]) == (0, ["ls"])
+    assert connect.split_replica("x", ["--replica=0"]) == (0, [])
+    assert connect.split_replica("x", ["--replica", "12", "-A"]) == (12, ["-A"])
+    assert connect.split_replica("x", ["ls", "--replica", "1"]) == (0, ["ls", "--replica", "1"])
+    for wrong in (["--replica"], ["--replica", "x"], ["--replica=-1"], ["--replica", "1" * 9]):
         with pytest.raises(CommandError, match="not a number"):
-            connect.replica("x", wrong)
+            connect.split_replica("x", wrong)
+
+
+def test_replica_that_a_server_does_not_have_is_refused() -> None:
+    standalone = {"metadata": {"name": "x"}, "spec": {}}
+    distributed = {"metadata": {"name": "x"}, "spec": {"mode": "distributed", "distributed": {"replicas": 2}}}
+    replicas.check_replica(standalone, 0)
+    replicas.check_replica(distributed, 1)
+    with pytest.raises(CommandError, match="replica 0 only"):
+        replicas.check_replica(standalone, 1)
+    with pytest.raises(CommandError, match="x has no replica 2: it has 2"):
+        replicas.check_replica(distributed, 2)
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from devctl.options import ServerName
+from devctl.options import Replica, ServerName
 from devctl.output import console
 from devctl.output.errors import from_api
 from devctl.resources import pods
+from devctl.resources.exec_all import run_in_containers
 from devctl.resources.exec_stream import run_in_container
+from devctl.resources.replicas import check_replica, replicas_of
 from devservers_core import names
 from devservers_core.errors import USAGE, ApiError, CommandError
 
 if TYPE_CHECKING:
     from devctl.context import Context
+    from devservers_core.types import Json
 
 
 LOGIN_SHELL = "/opt/devservers/bin/devserver-login"
@@ -40,10 +43,16 @@ def exec_command(
     tty: Annotated[
         bool, typer.Option("--tty/--no-tty", "-t/-T", help="Give the command a terminal; with -i an interactive one.")
     ] = False,
+    replica: Replica = 0,
+    every: Annotated[
+        bool, typer.Option("--all", help="On every replica at once, its number before each line of output.")
+    ] = False,
 ) -> int:
     """Run a command in a server without SSH. Its exit code is passed on.
 
-    devctl exec NAME -- COMMAND...
+    devctl exec NAME [--replica N | --all] -- COMMAND...
+
+    With --all the exit code is that of the first replica, by number, whose command failed.
 
     The command reads standard input only with -i, as with kubectl: `devctl exec -i mydev -- tar x < files.tar`,
     `devctl exec -it mydev -- python3`. Ctrl-C ends devctl; without -it the command itself goes on in the server.
@@ -54,7 +63,11 @@ def exec_command(
     if tty and stdin and not sys.stdin.isatty():
         console.warn("standard input is not a terminal, so the command is given none")
         tty = False
-    return run_in_server(context, name, arguments, terminal=tty, stdin=stdin)
+    if not every:
+        return run_in_server(context, name, arguments, terminal=tty, stdin=stdin, replica=replica)
+    if tty or stdin or replica:
+        raise CommandError("--all goes with a command alone", "leave -i, -t and --replica out", USAGE)
+    return _run_in_all(context, name, arguments)
 
 
 def shell_command(context: Context, name: ServerName) -> int:
@@ -76,16 +89,16 @@ def shell_command(context: Context, name: ServerName) -> int:
         return run_in_server(context, name, arguments, terminal=terminal, stdin=True)
 
 
-def run_in_server(context: Context, name: str, command: list[str], *, terminal: bool, stdin: bool) -> int:
-    """Run `command` in a server with this process's streams; return its exit code.
+def run_in_server(
+    context: Context, name: str, command: list[str], *, terminal: bool, stdin: bool, replica: int = 0
+) -> int:
+    """Run `command` in a server, or in a replica of it, with this process's streams; return its exit code.
 
     The code is 255 when the connection broke.
     """
-    server = context.server(name)
-    stopped = pods.not_running(server)
-    if stopped and not server["spec"].get("running", True):
-        raise stopped
-    pod = pods.of_server(context, server)
+    server, stopped = _running_server(context, name)
+    check_replica(server, replica)
+    pod = pods.of_server(context, server, replica)
     try:
         return run_in_container(
             context, (context.namespace, pod, names.MAIN_CONTAINER), command, name, terminal=terminal, stdin=stdin
@@ -94,3 +107,29 @@ def run_in_server(context: Context, name: str, command: list[str], *, terminal: 
         if error.status in (400, 404, 500) and stopped:
             raise stopped from None
         raise from_api(error, f"run a command in {name}") from None
+
+
+def _running_server(context: Context, name: str) -> tuple[Json, CommandError | None]:
+    """A server, and why it can't be reached now. Raises CommandError when it is stopped."""
+    server = context.server(name)
+    stopped = pods.not_running(server)
+    if stopped and not server["spec"].get("running", True):
+        raise stopped
+    return server, stopped
+
+
+def _run_in_all(context: Context, name: str, command: list[str]) -> int:
+    """Run `command` on every replica at once; return the first exit code that is not 0. Raises CommandError."""
+    server, stopped = _running_server(context, name)
+    if stopped:
+        raise stopped
+    replicas = replicas_of(server) or 1
+    targets = [
+        (str(number), (context.namespace, pods.of_server(context, server, number), names.MAIN_CONTAINER))
+        for number in range(replicas)
+    ]
+    try:
+        codes = run_in_containers(context, targets, command)
+    except ApiError as error:
+        raise from_api(error, f"run a command in {name}") from None
+    return next((code for code in codes if code), 0)

@@ -18,9 +18,11 @@ from devctl.config import DEFAULT_HOME_SIZE
 from devctl.options import Grace, IdleTimeout, SecretFiles, SecretVariables, TimeLimitOption
 from devctl.output import console, tables
 from devctl.output.errors import from_api
+from devctl.output.prompts import confirm
 from devctl.resources import home, home_quota
 from devctl.resources.lifecycle import limits, settings, zone
 from devctl.resources.people.server_secrets import warn_of_missing
+from devctl.resources.replicas import backend_warning, parse_distributed
 from devctl.resources.server_request import ServerRequest
 from devctl.ssh import config
 from devservers_core import names
@@ -87,6 +89,24 @@ def create_command(
     time_limit: TimeLimitOption = None,
     idle_timeout: IdleTimeout = None,
     grace: Grace = None,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="Several replicas that train together, all of the flavor.")
+    ] = False,
+    replicas: Annotated[int | None, typer.Option("--replicas", metavar="N", help="How many replicas, 2 to 64.")] = None,
+    nprocs_per_node: Annotated[
+        int | None,
+        typer.Option("--nprocs-per-node", metavar="N", help="Processes of a run in each; as many as it has GPUs."),
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option("--backend", metavar="NAME", help="nccl, or gloo where the flavor has no GPUs.")
+    ] = None,
+    nccl: Annotated[
+        list[str] | None,
+        typer.Option("--nccl", metavar="KEY=VALUE", help="Setting of NCCL, like NCCL_DEBUG=INFO. Repeatable."),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask when homes of the other mode are kept under its name.")
+    ] = False,
     no_ssh: Annotated[bool, typer.Option("--no-ssh", help="Run no SSH server in it.")] = False,
     allow_missing: Annotated[
         bool,
@@ -117,6 +137,8 @@ def create_command(
 
     devctl create train gpu-l4 --home-size 50Gi --time 8h
 
+    devctl create train gpu-l4 --distributed --replicas 2
+
     devctl create job cpu-medium --image python:3.12 -e EPOCHS=3 -- python3 train.py
     """
     if name and name_option and flavor is None and flavor_option is None:
@@ -136,26 +158,39 @@ def create_command(
         lifecycle=lifecycle,
         ssh=not no_ssh,
     )
+    spec = parse_distributed(
+        request.name,
+        distributed=distributed,
+        replicas=replicas,
+        processes=nprocs_per_node,
+        backend=backend,
+        settings=nccl or [],
+        ssh=request.ssh,
+    )
+    request = replace(request, distributed=spec)
     limit = validation.duration(wait, "--wait") if wait else None
     form = output or ("yaml" if dry_run else "table")
     context.output(form)
     warnings, flavor_name, flavor_object = preflight.check_flavor_and_claims(
-        context, request.flavor, request.claims, allow_missing
+        context, request.flavor, request.claims, allow_missing, request.replicas
     )
     request = replace(request, flavor=flavor_name)
     if request.lifecycle and not allow_missing:
         limits.check_amounts(request.lifecycle, limits.read_limits(context, flavor_name), datetime.now(UTC))
-    home_before = home.home_claim(context, request.name) if request.home_size else None
+    _check_other_homes(context, request, yes=yes or dry_run)
+    home_before = home.home_claim(context, request.name, request.replicas) if request.home_size else None
     if request.home_size:
         size, about_home = home.size_for_new_server(home_before, request.home_size, typed=home_size is not None)
         request = replace(request, home_size=size)
     else:
         about_home = None
     if request.home_size and not allow_missing:
-        home_quota.check_home_quota(context, request.name, request.home_size)
+        home_quota.check_home_quota(context, request.name, request.home_size, request.replicas)
     created = create_server(context, request, dry_run)
     # Only warnings, and the server may already be starting meanwhile.
     warnings += preflight.capacity_warnings(context, flavor_object) if flavor_object else []
+    if flavor_object and (gloo := backend_warning(spec, flavor_object)):
+        warnings.append(gloo)
     for text in [*([about_home] if about_home else []), *warnings, *context.kube.warnings]:
         console.warn(text)
     warn_of_missing(context, request.secrets, f"{request.name} waits")
@@ -191,9 +226,27 @@ def _one_of(word: str | None, option: str | None, what: str, flag: str) -> str |
     return option or word
 
 
+def _check_other_homes(context: Context, request: ServerRequest, *, yes: bool) -> None:
+    """Ask before a server is made beside homes that its name had in the other mode. Raises CommandError."""
+    if not request.home_size:
+        return
+    others = home.kept_homes(context, request.name, distributed=request.replicas is None)
+    if not others:
+        return
+    listed = ", ".join(sorted(str(claim["metadata"]["name"]) for claim in others))
+    mode, other = ("distributed", "standalone") if request.replicas is not None else ("standalone", "distributed")
+    text = f"{listed} of a {other} server {request.name} stays as it is: a {mode} server has other homes"
+    if yes:
+        console.warn(text)
+        return
+    confirm(f"creating {request.name} ({text})", f"{text}. Create {request.name}?", "nothing was created")
+
+
 def _describe_home(request: ServerRequest, home_before: Json | None) -> str:
     if request.home_size and home_before and not home.is_deleting(home_before):
         return f"home {home.size(home_before)}, kept from before"
+    if request.home_size and request.replicas is not None:
+        return f"{request.replicas} replicas, a home of {request.home_size} for each, kept"
     if request.home_size:
         return f"home {request.home_size}, kept"
     if any(m.path == names.HOME_PATH for m in request.volumes):

@@ -14,6 +14,8 @@ from devctl.options import ServerName
 from devctl.output import console
 from devctl.output.errors import from_api
 from devctl.output.prompts import confirm
+from devctl.resources.home import is_home, kept_homes
+from devctl.resources.replicas import replicas_of
 from devservers_core import names
 from devservers_core.errors import NOT_FOUND, ApiError, CommandError
 
@@ -32,39 +34,56 @@ def delete_command(
     from devservers_core.client.paths import core_path, server_path
 
     validation.server_name(name)
-    claim_path = core_path(context.namespace, "persistentvolumeclaims", names.home_name(name))
     server = _get_or_none(context, server_path(context.namespace, name), f"read {name}")
-    home = _get_or_none(context, claim_path, f"read the home of {name}")
-    if home is not None and not _is_home(home, name):
-        home = None
-    if server is None and not (purge and home):
-        if home is not None:
+    homes = _homes(context, name, server)
+    listed = " and ".join(str(home["metadata"]["name"]) for home in homes)
+    the_home = f"home {listed}" if len(homes) == 1 else f"homes {listed}"
+    it_is, it = ("is", "it") if len(homes) == 1 else ("are", "them")
+    if server is None and not (purge and homes):
+        if homes:
             raise CommandError(
-                f"there is no server {name}, only its home {names.home_name(name)}",
-                f"`devctl delete {name} --purge` deletes the home, `devctl create {name}` uses it again",
+                f"there is no server {name}, only its {the_home}",
+                f"`devctl delete {name} --purge` deletes {'the home' if len(homes) == 1 else 'the homes'}, "
+                f"`devctl create {name}` uses {it} again",
                 NOT_FOUND,
             )
         context.missing(name)
     what = f"server {name}" if server else ""
-    if purge and home:
-        size = home["spec"]["resources"]["requests"].get("storage", "")
-        what += (" and " if what else "") + f"the home {names.home_name(name)} ({size}) with everything in it"
+    if purge and homes:
+        sizes = " and ".join(
+            f"{home['metadata']['name']} ({home['spec']['resources']['requests'].get('storage', '')})" for home in homes
+        )
+        what += (" and " if what else "") + f"the {the_home.split(' ')[0]} {sizes} with everything in {it}"
     if not yes:
         confirm(f"deleting {what}", f"Delete {what}?", "nothing was deleted")
     try:
         if server:
             context.kube.delete(server_path(context.namespace, name))
-        if purge and home:
-            context.kube.delete(claim_path)
+        for home in homes if purge else ():
+            context.kube.delete(core_path(context.namespace, "persistentvolumeclaims", home["metadata"]["name"]))
     except ApiError as error:
         if error.status != 404:
             raise from_api(error, f"delete {name}") from None
     if server:
         console.info(f"{name} is deleted")
     if purge:
-        console.info(f"its home {names.home_name(name)} is deleted" if home else "it had no home to delete")
-    elif home:
-        console.info(f"its home {names.home_name(name)} is kept: `devctl create {name}` uses it again")
+        console.info(f"its {the_home} {it_is} deleted" if homes else "it had no home to delete")
+    elif homes:
+        console.info(f"its {the_home} {it_is} kept: `devctl create {name}` uses {it} again")
+
+
+def _homes(context: Context, name: str, server: Json | None) -> list[Json]:
+    """The homes of a server, or all that a server of this name left."""
+    from devservers_core.client.paths import core_path
+
+    homes: list[Json] = []
+    if server is None or replicas_of(server) is None:
+        path = core_path(context.namespace, "persistentvolumeclaims", names.home_name(name))
+        home = _get_or_none(context, path, f"read the home of {name}")
+        homes += [home] if home is not None and is_home(home, name, distributed=False) else []
+    if server is None or replicas_of(server) is not None:
+        homes += kept_homes(context, name, distributed=True)
+    return homes
 
 
 def _get_or_none(context: Context, path: str, doing: str) -> Json | None:
@@ -74,11 +93,3 @@ def _get_or_none(context: Context, path: str, doing: str) -> Json | None:
         if error.status == 404 and error.details.get("name"):
             return None
         raise from_api(error, doing) from None
-
-
-def _is_home(claim: Json, server: str) -> bool:
-    """Whether the operator made this claim as the server's home; its name proves nothing."""
-    metadata = claim["metadata"]
-    return (metadata.get("annotations") or {}).get(names.ANNOTATION_HOME_OF) == server or (
-        metadata.get("labels") or {}
-    ).get(names.LABEL_NAME) == server

@@ -16,9 +16,11 @@ from devctl.output import console, tables, times
 from devctl.resources.events import event_text, event_time, related_events
 from devctl.resources.lifecycle import ended, planned
 from devctl.resources.lifecycle.zone import time_zone
+from devctl.resources.replicas import replicas_of, summary
 from devctl.resources.server_state import is_ready, not_ready_reason, phase, setup_result, stages, status_of
 from devservers_core import names
 from devservers_core.errors import NOT_FOUND, CommandError
+from devservers_core.replicas import server_of_home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,7 @@ _SHOWN_CONDITIONS = {
     ("TimeLimited", "True"),
     ("ActivityUnknown", "True"),
     ("AgentMissing", "True"),
+    ("BackendReplaced", "True"),
 }
 """Conditions other than Ready that are printed, by type and status."""
 
@@ -77,7 +80,7 @@ def describe_command(
     from devctl.resources.people.user_setup import setup_secrets
     from devctl.resources.queue import position
 
-    home = home_claim(context, server["metadata"]["name"])
+    home = home_claim(context, server["metadata"]["name"], replicas_of(server))
     limits = limits_of(context, server)
     record = ended.read_record(context, name) if ended.ended_since_start(server) else None
     if record is not None and not ended.is_about(record, server):
@@ -112,7 +115,9 @@ def _print_ended(context: Context, name: str, record: Json, form: str) -> None:
     from devctl.resources.home import home_claim
 
     if not tables.print_objects(form, record, "configmap"):
-        for line in ended.description(name, record, home_claim(context, name)):
+        home = str((record.get("data") or {}).get("home") or "")
+        replicas = 1 if server_of_home(home) else None
+        for line in ended.description(name, record, home_claim(context, name, replicas)):
             console.echo(line)
 
 
@@ -189,6 +194,7 @@ def description(
     for other in status.get("conditions") or []:
         if (other.get("type"), other.get("status")) in _SHOWN_CONDITIONS and other.get("message"):
             field(str(other["type"]), other["message"])
+    field("Replicas", summary(server))
     field("Flavor", spec.get("flavor"))
     field("Image", spec.get("image") or f"the default of flavor {spec.get('flavor')}")
     command = [*(spec.get("command") or []), *(spec.get("args") or [])]

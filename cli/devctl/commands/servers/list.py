@@ -13,6 +13,7 @@ from devctl.options import Output
 from devctl.output import console, tables, times
 from devctl.resources.lifecycle.all_servers import all_servers
 from devctl.resources.lifecycle.planned import hold_until, last_active, stops_in
+from devctl.resources.replicas import replicas_of
 from devctl.resources.server_state import phase, shown_reason, status_of
 from devservers_core import names
 
@@ -37,8 +38,9 @@ def list_command(
 ) -> None:
     """List your servers.
 
-    STOPS IN is the time to the stop that is planned, with its reason where it is another than the time limit. With
-    -o wide LAST ACTIVE says how long ago something happened in a server, and what; HOLD how long it is held.
+    STOPS IN is the time to the stop that is planned, with its reason where it is another than the time limit. READY
+    is how many of a distributed server's replicas are ready. With -o wide LAST ACTIVE says how long ago something
+    happened in a server, and what; HOLD how long it is held.
     """
     form = context.output(output)
     if context.broker:
@@ -56,6 +58,9 @@ def list_command(
     header = ["NAME", "FLAVOR", "PHASE", "AGE", "STOPS IN", "REASON"]
     if form == "wide":
         header[-1:] = ["LAST ACTIVE", "HOLD", "HOME", "IMAGE", "ENDPOINT", "POD", "REASON"]
+    ready = any(replicas_of(server) is not None for server in items)
+    if ready:
+        header.insert(header.index("PHASE") + 1, "READY")
     rows = []
     for server in items:
         spec, status = server.get("spec") or {}, status_of(server)
@@ -77,6 +82,8 @@ def list_command(
                 str(status.get("podName", "-")),
                 shown_reason(server),
             ]
+        if ready:
+            row.insert(3, str(status.get("ready", "-")))
         rows.append([server["metadata"].get("namespace", "-"), *row] if all_users else row)
     if all_users:
         header.insert(0, "NAMESPACE")

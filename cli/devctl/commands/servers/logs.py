@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from devctl import completion
+from devctl.options import Replica
 from devctl.output import console
 from devctl.output.errors import from_api
 from devctl.resources import pods
+from devctl.resources.replicas import check_replica
 from devctl.resources.runs.reference import parse_run
 from devctl.ssh import connect
 from devctl.ssh.run_stream import DEVSERVER
@@ -53,6 +55,7 @@ def logs_command(
     previous: Annotated[bool, typer.Option("-p", "--previous", help="Of the container before this one.")] = False,
     timestamps: Annotated[bool, typer.Option("--timestamps", help="The time before each line.")] = False,
     container: Annotated[str, typer.Option(help="Another container of the pod.")] = names.MAIN_CONTAINER,
+    replica: Replica = 0,
     ssh: Annotated[bool, typer.Option("--ssh", help="What its SSH server logged: logins, refused keys.")] = False,
 ) -> int:
     """Show what a server's command printed, or what a run did.
@@ -63,12 +66,13 @@ def logs_command(
         plain = tail is None and container == names.MAIN_CONTAINER and not (follow or previous or timestamps or ssh)
         return _run_logs(context, name, run, rank, plain=plain)
     server = context.server(name)
+    check_replica(server, replica)
     if ssh:
         if follow or previous or timestamps or container != names.MAIN_CONTAINER:
             raise CommandError("--ssh goes with --tail only", "leave the other options out", USAGE)
         from devctl.resources.container_state import ssh_log
 
-        lines = ssh_log(context, server).splitlines(keepends=True)
+        lines = ssh_log(context, server, replica).splitlines(keepends=True)
         _writer(sys.stdout)(b"".join(lines if tail is None else lines[max(len(lines) - tail, 0) :]))
         return 0
     query = {"container": container}
@@ -77,14 +81,14 @@ def logs_command(
     begin = {"tailLines": str(tail)} if tail is not None else {}
     begin |= {"previous": "true"} if previous else {}
     # A container before this one is over, and nothing comes after an init container but its pod's end.
-    current = pods.container(context, server, container) if follow and not previous else None
-    pod = current.pod if current and current.id else pods.of_server(context, server)
+    current = pods.container(context, server, container, replica) if follow and not previous else None
+    pod = current.pod if current and current.id else pods.of_server(context, server, replica)
     try:
         last = _print_output(context, pod, query | begin)
     except ApiError as error:
         raise _explain(error, server) from None
     if current:
-        _follow(context, name, query, pods.Container(pod, current.id), last)
+        _follow(context, name, query, pods.Container(pod, current.id), last, replica)
     return 0
 
 
@@ -136,13 +140,15 @@ def _writer(stream: TextIO) -> Callable[[bytes], None]:
     return write
 
 
-def _follow(context: Context, name: str, query: dict[str, str], current: pods.Container, last: float | None) -> None:
+def _follow(
+    context: Context, name: str, query: dict[str, str], current: pods.Container, last: float | None, replica: int
+) -> None:
     """Print the output of the containers that follow `current`.
 
     `last` is when the last line of `current` arrived; None if none was printed.
     """
     while True:
-        following = _next_container(context, name, query["container"], current)
+        following = _next_container(context, name, query["container"], current, replica)
         if following is None:
             return
         begin = {}
@@ -162,7 +168,9 @@ def _follow(context: Context, name: str, query: dict[str, str], current: pods.Co
             last = None
 
 
-def _next_container(context: Context, name: str, container: str, current: pods.Container) -> pods.Container | None:
+def _next_container(
+    context: Context, name: str, container: str, current: pods.Container, replica: int
+) -> pods.Container | None:
     """Wait for the container whose output comes next; None when the server is stopped or deleted.
 
     It is `current` itself if that still runs: then only the connection ended.
@@ -176,7 +184,7 @@ def _next_container(context: Context, name: str, container: str, current: pods.C
             if stopped:
                 console.info(f"{stopped.what}; {stopped.remedy}")
                 return None
-            candidate = pods.container(context, server, container)
+            candidate = pods.container(context, server, container, replica)
             if (
                 candidate
                 and candidate.id

@@ -32,6 +32,7 @@ from devctl.resources.lifecycle.planned import is_stopped
 from devctl.resources.lifecycle.write import change_server
 from devctl.resources.people.server_secrets import warn_of_missing
 from devctl.resources.queue import restart_cost
+from devctl.resources.replicas import replicas_of
 from devctl.resources.server_state import true_message
 from devservers_core import names
 from devservers_core.errors import USAGE, CommandError
@@ -144,7 +145,7 @@ def _check(context: Context, server: Json, changes: Changes, *, restarts: bool) 
             costs.insert(0, cost)
     if changes.home_size:
         fit.check_home(context, server)
-        home_quota.check_home_quota(context, name, changes.home_size)
+        home_quota.check_home_quota(context, name, changes.home_size, replicas_of(server))
     if changes.lifecycle:
         limits.check_settings(changes.lifecycle, server, limits.limits_of(context, server, changes.flavor))
     return costs

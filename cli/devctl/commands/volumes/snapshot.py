@@ -21,6 +21,7 @@ from devctl.resources.volumes.listing import read_volume, read_volumes
 from devservers_core import names
 from devservers_core.client.paths import SNAPSHOT_API_VERSION, SNAPSHOT_GROUP, snapshot_path
 from devservers_core.errors import ApiError, CommandError
+from devservers_core.replicas import server_of_home
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -114,9 +115,11 @@ def volume_restore_command(
     home_quota.check_volume_quota(context, name, storage, chosen)
     claim = claim_manifest(name, storage, chosen, "ReadWriteOnce")
     claim["spec"]["dataSource"] = {"apiGroup": SNAPSHOT_GROUP, "kind": "VolumeSnapshot", "name": snapshot}
-    if name.endswith(HOME_SUFFIX):
-        claim["metadata"]["annotations"] = {names.ANNOTATION_HOME_OF: name.removesuffix(HOME_SUFFIX)}
+    of_replica = server_of_home(name)
+    owner = of_replica or name.removesuffix(HOME_SUFFIX)
+    if owner != name:
+        claim["metadata"]["annotations"] = {names.ANNOTATION_HOME_OF: owner}
     create_claim(context, claim)
-    owner = name.removesuffix(HOME_SUFFIX)
     then = f"devctl create {owner}" if owner != name else f"devctl create NAME -v {name}:/{name}"
+    then += " --distributed" if of_replica else ""
     console.info(f"the volume {name} ({storage}) is made of {snapshot}; `{then}` mounts it")

@@ -131,5 +131,5 @@ def _home_line(server: str, data: Json, claim: Json | None) -> str:
         return f"`devctl create {server}{flavor}` makes the server again, with its home if that was kept"
     if not claim or home.is_deleting(claim):
         return "none is kept" + ("; it was on a volume that is deleted" if data.get("home") else "")
-    kept = f"{home.size(claim)} kept on volume claim {names.home_name(server)}"
+    kept = f"{home.size(claim)} kept on volume claim {data.get('home') or names.home_name(server)}"
     return f"{kept}; `devctl create {server}{flavor}` brings it back"

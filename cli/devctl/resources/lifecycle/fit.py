@@ -13,6 +13,7 @@ from devctl.resources import home
 from devctl.resources.allowance import allowance
 from devctl.resources.lifecycle.planned import is_stopped
 from devctl.resources.queue import cluster_queues
+from devctl.resources.replicas import replicas_of
 from devctl.resources.volumes import classes
 from devservers_core import kueue_quota, names
 from devservers_core.errors import ApiError
@@ -54,7 +55,7 @@ def queue_cost(context: Context, flavor: Json) -> str | None:
 
 def check_home(context: Context, server: Json) -> None:
     """Raise CommandError (refused) when the class of the server's home can't grow volumes."""
-    claim = home.home_claim(context, server["metadata"]["name"])
+    claim = home.home_claim(context, server["metadata"]["name"], replicas_of(server))
     storage_class = str(((claim or {}).get("spec") or {}).get("storageClassName") or "")
     item = (classes.storage_classes(context) or {}).get(storage_class)
     if claim and item is not None and not classes.can_grow(item):

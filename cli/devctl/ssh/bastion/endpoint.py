@@ -15,6 +15,7 @@ from devctl.config import Config
 from devctl.ssh.options import KEEPALIVE, log_flags, option_flags, ssh_program
 from devservers_core import names
 from devservers_core.errors import USAGE, CommandError
+from devservers_core.replicas import replica_name, replicas_domain
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -124,8 +125,10 @@ class Bastion:
         options = {**self.options(), "LogLevel": "ERROR", "ConnectTimeout": "6", "ConnectionAttempts": "1"}
         return [*ssh_program(), *log_flags(log), *option_flags(options), *arguments, "--", ALIAS]
 
-    def server_command(self, server: str, log: str = "") -> list[str]:
+    def server_command(self, server: str, log: str = "", replica: int = 0) -> list[str]:
         """The command line of ssh to a server, without a configuration file.
+
+        The bastion leads to a server's Service alone, which is replica 0; from there it goes on to another `replica`.
 
         ProxyJump would not pass these options to its connection to the bastion.
         """
@@ -138,6 +141,13 @@ class Bastion:
         proxy = shlex.join(first).replace("%", "%%")
         # Another bastion may lead to a server of the same name: a connection to one is not shared with the other.
         options |= {"HostName": unique_host(server, f"{self.host}:{self.port}", host), "HostKeyAlias": host}
+        if replica:
+            name = replica_name(server, replica)
+            host = f"{name}.{replicas_domain(server, self.user)}"
+            first = [*ssh_program(), *log_flags(log), *option_flags(options), "-o", f"ProxyCommand={proxy}"]
+            first += ["-W", f"[{host}]:{names.SSH_POD_PORT}", "--", server]
+            proxy = shlex.join(first).replace("%", "%%")
+            options |= {"HostName": unique_host(name, f"{self.host}:{self.port}", host), "HostKeyAlias": host}
         return [*ssh_program(), *log_flags(log), *option_flags(options), "-o", f"ProxyCommand={proxy}"]
 
     def _trust(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from devctl import broker_client
 from devctl.config import HOST_SUFFIX
+from devctl.resources.replicas import check_replica, pod_of
 from devctl.ssh import known_hosts
 from devctl.ssh.options import KEEPALIVE
 from devctl.ssh.port_forward import BANNER_SECONDS, connection_failure, retry_until_ready
@@ -25,6 +26,7 @@ from devctl.ssh.process import wait_child
 from devservers_core import names
 from devservers_core.errors import TRANSPORT, USAGE, CommandError
 from devservers_core.protocol.broker import CertificateRequest
+from devservers_core.replicas import replicas_service
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -40,18 +42,18 @@ SERVICE_SETTLING_SECONDS = 15.0
 _USE_LAPTOP = "on your own machine `devctl ssh` takes every option of ssh; `devctl ssh-config` says how to set it up"
 
 
-def connect(context: Context, name: str, rest: list[str]) -> int:
-    """Run ssh from the bastion to a server; return its exit code. Raises CommandError."""
+def connect(context: Context, name: str, rest: list[str], replica: int = 0) -> int:
+    """Run ssh from the bastion to a server, or to a replica of it; return its exit code. Raises CommandError."""
     switches, command = split_options(rest)
-    server = wait_reachable(context, name)
+    server = wait_reachable(context, name, replica)
     name = str(server["metadata"]["name"])
     assert context.broker is not None
     private, certificate = _request_certificate(context.broker)
     known_hosts_file = _memory_file("known_hosts", f"{name} {known_hosts.host_key(server)}\n".encode())
     options = {
         "User": names.LOGIN,
-        "HostName": host(context, name),
-        "Port": str(names.SSH_PORT),
+        "HostName": address(context, server, replica)[0],
+        "Port": str(address(context, server, replica)[1]),
         "HostKeyAlias": name,
         "UserKnownHostsFile": known_hosts_file,
         "GlobalKnownHostsFile": "/dev/null",
@@ -75,21 +77,27 @@ def connect(context: Context, name: str, rest: list[str]) -> int:
     return wait_child(subprocess.Popen(command_line, executable=_program("ssh")))
 
 
-def wait_reachable(context: Context, name: str) -> Json:
+def wait_reachable(context: Context, name: str, replica: int = 0) -> Json:
     """Wait until the server answers from the bastion. Raises CommandError."""
-    return retry_until_ready(context, name, _probe, SERVICE_SETTLING_SECONDS)
+
+    def probe(context: Context, server: Json) -> Json:
+        return _probe(context, server, replica)
+
+    if replica:
+        check_replica(context.server(name), replica)
+    return retry_until_ready(context, name, probe, SERVICE_SETTLING_SECONDS)
 
 
-def proxy(context: Context, name: str) -> int:
-    """Connect stdin and stdout to the server's SSH port from the bastion."""
+def proxy(context: Context, name: str, replica: int = 0) -> int:
+    """Connect stdin and stdout to the SSH port of the server, or of a replica, from the bastion."""
     import select
 
     from devctl.output.standard_streams import write_all
     from devctl.ssh.stream import HALF_CLOSED_SECONDS
 
-    server = wait_reachable(context, name)
+    server = wait_reachable(context, name, replica)
     context.kube.close()
-    with _open(context, server) as connection:
+    with _open(context, server, replica) as connection:
         watched: list[int] = [0, connection.fileno()]
         while True:
             ready, _, _ = select.select(watched, [], [], None if 0 in watched else HALF_CLOSED_SECONDS)
@@ -126,11 +134,19 @@ def host(context: Context, name: str) -> str:
     return f"{name}.{context.namespace}.{names.SERVICE_DOMAIN}"
 
 
-def _open(context: Context, server: Json) -> socket.socket:
+def address(context: Context, server: Json, replica: int) -> tuple[str, int]:
+    """Host name and port: of the server's Service, which is replica 0, or of another replica's pod."""
+    name = str(server["metadata"]["name"])
+    if not replica:
+        return host(context, name), names.SSH_PORT
+    return f"{pod_of(server, replica)}.{host(context, replicas_service(name))}", names.SSH_POD_PORT
+
+
+def _open(context: Context, server: Json, replica: int) -> socket.socket:
     """Open a connection to the server's SSH port. Raises CommandError."""
     name = str(server["metadata"]["name"])
     try:
-        connection = socket.create_connection((host(context, name), names.SSH_PORT), CONNECT_SECONDS)
+        connection = socket.create_connection(address(context, server, replica), CONNECT_SECONDS)
         connection.settimeout(None)
         return connection
     except OSError as error:
@@ -138,9 +154,9 @@ def _open(context: Context, server: Json) -> socket.socket:
         raise connection_failure(name, text) from None
 
 
-def _probe(context: Context, server: Json) -> Json:
-    """Return the server if its SSH answers. Raises CommandError."""
-    with _open(context, server) as connection:
+def _probe(context: Context, server: Json, replica: int) -> Json:
+    """Return the server if its SSH answers, or that of a replica. Raises CommandError."""
+    with _open(context, server, replica) as connection:
         connection.settimeout(BANNER_SECONDS)
         try:
             if not connection.recv(1):

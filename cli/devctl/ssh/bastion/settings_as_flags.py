@@ -24,7 +24,7 @@ CREATE_VALUE_OPTIONS = frozenset(
         "--name", "--flavor", "--image", "--home-size", "-v", "--volume", "--shared-volume", "-e", "--env", "--secret",
         "--secret-file", "--time", "--ttl", "--idle-timeout", "--grace", "-o",
         "--output", "--context", "--kubeconfig", "-n", "--namespace",
-        "--user",
+        "--user", "--replicas", "--nprocs-per-node", "--backend", "--nccl",
     }
 )  # fmt: skip
 """Options of create that take the next word as their value; `--wait` takes it if it begins with a digit. A test

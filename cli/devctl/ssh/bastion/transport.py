@@ -35,7 +35,7 @@ _CLOSED = re.compile(
 )
 
 
-def run(bastion: Bastion, command: Callable[[str], list[str]], server: str | None = None) -> int:
+def run(bastion: Bastion, command: Callable[[str], list[str]], server: str | None = None, replica: int = 0) -> int:
     """Run ssh to the bastion and return its exit code.
 
     `command` makes the command line that writes ssh's messages into a file.
@@ -64,11 +64,15 @@ def run(bastion: Bastion, command: Callable[[str], list[str]], server: str | Non
         # devctl on the bastion says it as with a kubeconfig: stopped, misspelt, without SSH, still starting.
         diagnosed = True
         answer = subprocess.run(
-            [*bastion.ssh("-T"), shlex.join(["devctl", "ssh", server, "true"])],
+            [*bastion.ssh("-T"), shlex.join(["devctl", "ssh", server, *_replica_flags(replica), "true"])],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         if answer.returncode:
             return answer.returncode if answer.returncode in (NOT_FOUND, FORBIDDEN) else TRANSPORT
+
+
+def _replica_flags(replica: int) -> list[str]:
+    return ["--replica", str(replica)] if replica else []
 
 
 def output(bastion: Bastion, command: list[str]) -> str:

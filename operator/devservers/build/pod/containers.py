@@ -13,6 +13,10 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.secrets import SecretReference
 from devservers.api.user import DevServerUser
 from devservers.build.disk import DISK, Disk
+from devservers.build.distributed.environment import variables
+from devservers.build.distributed.launch import LAUNCH_PATH, SSH_CONFIG_FILE, SSH_CONFIG_PATH
+from devservers.build.distributed.layout import Layout
+from devservers.build.distributed.replica_key import REPLICA_KEY_PATH
 from devservers.build.manifest import compact
 from devservers.build.pod.grace import grace_seconds
 from devservers.build.settings import BuildSettings
@@ -45,8 +49,10 @@ START_SECONDS = 60
 _CPU_AND_MEMORY = ("cpu", "memory")
 
 
-def init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Json:
-    """The container that brings the agent and OpenSSH into the pod."""
+def init_container(flavor: DevServerFlavor, settings: BuildSettings, *, launch: bool = False) -> Json:
+    """The container that brings the agent and OpenSSH into the pod; `launch` prepares the folder of launchers."""
+    # A folder in a volume that the main container mounts read-only is only there if the volume has it.
+    folder = [{"name": "launch", "mountPath": f"/target{LAUNCH_PATH.removeprefix(BIN_PATH)}", "readOnly": True}]
     # A pod is charged the larger of its init and its main containers: with the flavor's own cpu, memory and disk
     # the init container never raises that, and always has what the namespace's quota insists on.
     return {
@@ -59,6 +65,7 @@ def init_container(flavor: DevServerFlavor, settings: BuildSettings) -> Json:
         "volumeMounts": [
             {"name": "devservers-bin", "mountPath": "/target"},
             {"name": "run", "mountPath": RUN_PATH},
+            *(folder if launch else []),
         ],
     }
 
@@ -70,6 +77,7 @@ def main_container(
     settings: BuildSettings,
     stored: Storage,
     secrets: Sequence[SecretReference],
+    layout: Layout | None,
 ) -> Json:
     """The container that the person works in."""
     spec = server.spec
@@ -82,7 +90,14 @@ def main_container(
             *map(_literal, (*spec.command, *spec.args)),
         ],
         "workingDir": HOME_PATH,
-        "env": _environment(server, flavor, user, stored, secret_variables(secrets)),
+        "env": _environment(
+            server,
+            flavor,
+            user,
+            stored,
+            secret_variables(secrets),
+            variables(server, user.name, layout) if layout else [],
+        ),
         "ports": [{"name": AGENT_PORT_NAME, "containerPort": AGENT_PORT, "protocol": "TCP"}],
         # Where the agent is killed itself, the end of the log is all that says what ran.
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -101,6 +116,7 @@ def main_container(
             {"name": "host-key", "mountPath": HOST_KEY_PATH, "readOnly": True},
             *secret_mounts(secrets),
             setup_mount(),
+            *(_replica_mounts() if layout else []),
             {"name": "run", "mountPath": RUN_PATH},
         ],
     }
@@ -126,6 +142,15 @@ def _command_mount(stored: Storage) -> list[Json]:
     return [{"name": "devservers-bin", "mountPath": COMMAND_PATH, "subPath": "bin/devserver", "readOnly": True}]
 
 
+def _replica_mounts() -> list[Json]:
+    """What the replicas of a distributed server reach each other by, and launch runs with."""
+    return [
+        {"name": "replica-key", "mountPath": REPLICA_KEY_PATH, "readOnly": True},
+        {"name": "launch", "mountPath": LAUNCH_PATH, "readOnly": True},
+        {"name": "launch", "mountPath": SSH_CONFIG_PATH, "subPath": SSH_CONFIG_FILE, "readOnly": True},
+    ]
+
+
 def _container_security() -> Json:
     return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
@@ -138,7 +163,12 @@ def _measured(stored: Storage) -> dict[str, str]:
 
 
 def _environment(
-    server: DevServer, flavor: DevServerFlavor, user: DevServerUser, stored: Storage, secrets: list[Json]
+    server: DevServer,
+    flavor: DevServerFlavor,
+    user: DevServerUser,
+    stored: Storage,
+    secrets: list[Json],
+    distributed: list[Json],
 ) -> list[Json]:
     gpus = flavor.spec.resources.limits.get(GPU)
     fixed = {
@@ -151,13 +181,15 @@ def _environment(
         "USER": LOGIN,
     }
     own = {variable.name: variable.value for variable in (*user.spec.env, *server.spec.env)}
-    hidden = {variable["name"] for variable in secrets}
+    secrets = [variable for variable in secrets if variable["name"] not in {own["name"] for own in distributed}]
+    hidden = {variable["name"] for variable in (*secrets, *distributed)}
     merged = fixed | {name: value for name, value in own.items() if name not in fixed and name not in hidden}
     return [
         # Plans name the pod that they are for.
         {"name": POD_UID_VARIABLE, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}},
         *(compact({"name": name, "value": _literal(value)}) for name, value in merged.items()),
         *secrets,
+        *distributed,
     ]
 
 

@@ -13,6 +13,9 @@ from devservers.api.flavor import DevServerFlavor
 from devservers.api.secrets import SecretReference
 from devservers.api.user import DevServerUser
 from devservers.build.disk import Disk
+from devservers.build.distributed.launch import launch_name
+from devservers.build.distributed.layout import Layout
+from devservers.build.distributed.replica_key import replica_key_name
 from devservers.build.host_key import host_key_name
 from devservers.build.keys import keys_name
 from devservers.build.manifest import child_labels, compact
@@ -33,6 +36,7 @@ from devservers_core.names import (
 )
 from devservers_core.quantity import canonical
 from devservers_core.registry import registry_of, secret_name
+from devservers_core.replicas import replicas_domain
 from devservers_core.types import Json
 
 ANNOTATION_SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
@@ -53,11 +57,13 @@ def pod_template(
     settings: BuildSettings,
     setup_secrets: Sequence[SecretReference] = (),
 ) -> Json:
-    """The pod template of a standalone server, a subset of what the API server stores for it."""
+    """The pod template of a server, a subset of what the API server stores for it. Raises LayoutError."""
+    layout = Layout.of(server, flavor)
     stored = storage(server, Disk.of(flavor).limit)
     secrets = in_force(server, user, setup_secrets)
     restarted_at = server.metadata.annotations.get(ANNOTATION_RESTARTED_AT)
-    labels: Json = {"labels": child_labels(server.name, user.name) | _queue_labels(flavor, settings)}
+    queue = {} if layout else queue_labels(flavor, settings)
+    labels: Json = {"labels": child_labels(server.name, user.name) | queue}
     annotations: Json = {ANNOTATION_SAFE_TO_EVICT: "false"}
     if restarted_at:
         # A restart asked for must change the template even when nothing else in it did.
@@ -73,7 +79,7 @@ def pod_template(
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "hostname": server.name,
+            **(_replica_names(server, user) if layout else {"hostname": server.name}),
             "serviceAccountName": service_account(user.name),
             "terminationGracePeriodSeconds": grace_seconds(server, flavor),
             "securityContext": {
@@ -84,13 +90,18 @@ def pod_template(
                 "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "initContainers": [init_container(flavor, settings)],
-            "containers": [main_container(server, flavor, user, settings, stored, secrets)],
+            "initContainers": [init_container(flavor, settings, launch=layout is not None)],
+            "containers": [main_container(server, flavor, user, settings, stored, secrets, layout)],
             "volumes": _volumes(server, flavor, stored, secrets),
             **_pull_secrets(server, settings),
             **placement,
         },
     }
+
+
+def _replica_names(server: DevServer, user: DevServerUser) -> Json:
+    """Replicas find each other by their short names; Kubernetes sets each one's own."""
+    return {"dnsConfig": {"searches": [replicas_domain(server.name, user.name)]}}
 
 
 def _pull_secrets(server: DevServer, settings: BuildSettings) -> Json:
@@ -101,11 +112,12 @@ def _pull_secrets(server: DevServer, settings: BuildSettings) -> Json:
     return compact({"imagePullSecrets": [{"name": name} for name in names]})
 
 
-def _queue_labels(flavor: DevServerFlavor, settings: BuildSettings) -> dict[str, str]:
-    """The labels by which Kueue holds the pod until there is quota.
+def queue_labels(flavor: DevServerFlavor, settings: BuildSettings) -> dict[str, str]:
+    """The labels by which Kueue holds pods until there is quota.
 
-    On the template only: if they were on the Deployment, Kueue's webhook would write them into the template itself, and
-    every change of queue would be a restart.
+    Of a Deployment they are on the template only: if they were on the Deployment, Kueue's webhook would write them into
+    the template itself, and every change of queue would be a restart. A StatefulSet has them itself: it is admitted as
+    a whole.
     """
     if not settings.queueing:
         return {}
@@ -123,5 +135,13 @@ def _volumes(
         *secret_volumes(secrets),
         setup_volume(),
         {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
+        *(_replica_volumes(server.name) if server.replicas else []),
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": canonical(flavor.spec.shm_size)}},
+    ]
+
+
+def _replica_volumes(server: str) -> list[Json]:
+    return [
+        {"name": "replica-key", "secret": {"secretName": replica_key_name(server), "defaultMode": 0o440}},
+        {"name": "launch", "configMap": {"name": launch_name(server), "defaultMode": 0o555}},
     ]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
-from devservers_core.names import LABEL_ENDED, LABEL_NAME, LABEL_USER, ended_name, home_name
+from devservers_core.names import LABEL_ENDED, LABEL_NAME, LABEL_USER, ended_name
 from devservers_core.protocol.agent.report import MAX_LINES, RunState
 from devservers_core.protocol.agent.termination import Termination
+from devservers_core.replicas import home_names
 from devservers_core.types import Json
 
 from ..times import format_time, parse_time
@@ -43,7 +44,7 @@ class End:
 def ended_config_map(server: DevServer, end: End) -> Json:
     """The ConfigMap `<server>-ended`."""
     started = server.status.timeline[0].at if server.status.timeline else None
-    home = home_name(server.name) if server.spec.persistent_home_size is not None else ""
+    home = home_names(server.name, server.replicas)[0] if server.spec.persistent_home_size is not None else ""
     data = {
         "reason": end.reason,
         "message": end.message[:1024],

@@ -53,8 +53,27 @@ def interrupted_condition(
 
 
 def cause_of_loss(server: DevServer, workload: Json | None, all_pods: Sequence[Json]) -> tuple[str, str] | None:
-    """Reason and text when the pod in the status has just been lost."""
-    former = server.status.pod_name
+    """Reason and text when the pod in the status has just been lost, or a replica of a distributed server."""
+    if server.replicas is None:
+        return _cause_of(server, workload, all_pods, server.status.pod_name)
+    if not int(((workload or {}).get("spec") or {}).get("replicas") or 0) or server.status.phase is None:
+        return None  # it starts anew as a whole
+    recorded = find(server.status.conditions, INTERRUPTED)
+    known_since = recorded.last_transition_time if recorded is not None else None
+    for pod in filter(pods.is_terminating, all_pods):
+        # What is left of a pod says why it ends; one that is gone came back under its name.
+        created = pods.created_at(pod)
+        if known_since is None or created is None or created > known_since:
+            cause = _cause_of(server, workload, [pod], pods.pod_name(pod))
+            if cause is not None:
+                return cause[0], f"{pods.pod_name(pod)}: {cause[1]}"
+    return None
+
+
+def _cause_of(
+    server: DevServer, workload: Json | None, all_pods: Sequence[Json], former: str | None
+) -> tuple[str, str] | None:
+    """Reason and text when the pod called `former` has just been lost."""
     lost = next((pod for pod in all_pods if pods.pod_name(pod) == former), None) if former else None
     if former is None or (lost is not None and not pods.is_terminating(lost)):
         return None
@@ -103,6 +122,8 @@ def _message(server: DevServer, text: str) -> str:
         volume.mount_path.rstrip("/") == HOME_PATH for volume in spec.volumes
     )
     home = "Its home is kept." if home_kept else f"Its files in {HOME_PATH} are lost: it has no persistent home."
+    if server.replicas is not None:
+        return f"A replica has ended, and with it any run it took part in: {text}. It starts again by itself. {home}"
     return f"Everything that ran in it has ended: {text}. It starts again by itself. {home}"
 
 

@@ -6,8 +6,9 @@ counts as activity, and so does a hold until it ends.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from devservers.api.devserver import DevServer
 from devservers.api.flavor import DevServerFlavor
@@ -91,6 +92,28 @@ def activity_of(state: AgentState | None, asked_since: datetime, now: datetime) 
         return replace(report, source="unknown", problem=f"its agent can't read {sources}")
     # A clock that is ahead never makes activity later than now.
     return replace(report, last=min(state.last_activity, now))
+
+
+def of_all(activities: Sequence[Activity], replicas: int) -> Activity:
+    """The activity of a distributed server, from that of its replicas: it is idle only if each of them is.
+
+    What isn't known of one replica isn't known of the server, and so is one that has no running pod. How full volumes
+    are and the steps of the set-up are the first replica's.
+    """
+    first = activities[0]
+    kills = [activity.oom_kills for activity in activities if activity.oom_kills is not None]
+    checked = [activity.checked_at for activity in activities if activity.checked_at is not None]
+    whole = replace(
+        first,
+        agent=all(activity.agent for activity in activities),
+        oom_kills=sum(kills) if kills else None,
+        checked_at=min(checked, default=None),
+    )
+    problem = next((activity.problem for activity in activities if activity.problem), "")
+    if problem or len(activities) < replicas or any(activity.last is None for activity in activities):
+        return replace(whole, last=None, source="unknown", problem=problem)
+    latest = max(activities, key=lambda activity: activity.last or datetime.min.replace(tzinfo=UTC))
+    return replace(whole, last=latest.last, source=latest.source)
 
 
 def idle_timeout(

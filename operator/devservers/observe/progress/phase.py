@@ -22,7 +22,7 @@ from devservers_core.types import Json
 
 from .. import pods
 from ..causes import Cause, is_transient, missing_secret, mount_failure_message, rejection_cause, unschedulable_cause
-from ..children import Children, serving_pod
+from ..children import Children, is_pod_of_status, serving_pod
 from ..lifetime.lifecycle import Decision
 from ..queueing.state import QueueState
 from ..times import parse_time
@@ -160,6 +160,12 @@ def _phase_without_pod(children: Children, now: datetime) -> ServerPhase:
         return ServerPhase("Starting", "Starting", "Waiting for Kubernetes to make the pod.", remaining)
     if children.queue is not None and children.queue.blocks:
         return _phase_in_queue(children.queue)
+    refusal = children.event_message if children.replicas is not None else None
+    if refusal is not None and not is_transient(refusal):
+        cause = rejection_cause(refusal)
+        return ServerPhase("Pending", cause.reason, cause.message)
+    if children.replicas is not None and pods.replica_pods(children.pods):
+        return ServerPhase("Starting", "Starting", "Waiting for the replica that is missing.")
     if pods.any_active(children.pods):
         return ServerPhase("Starting", "Starting", "Waiting for the former pod to end.")
     return ServerPhase("Starting", "Starting", "Waiting for Kubernetes to make the pod.")
@@ -262,7 +268,7 @@ def _phase_of_failed_container(server: DevServer, pod: Json, status: Json, image
 def _ready_of_pod(server: DevServer, pod: Json) -> tuple[str, str]:
     """Reason and message of the stored condition Ready, if they are about this pod."""
     ready = find(server.status.conditions, "Ready")
-    if ready is None or server.status.pod_name != pods.pod_name(pod):
+    if ready is None or not is_pod_of_status(server, pod):
         return "", ""
     return ready.reason, ready.message
 

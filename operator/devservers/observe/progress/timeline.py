@@ -13,6 +13,7 @@ from devservers_core.names import ANNOTATION_RESTARTED_AT, ANNOTATION_STARTED_AT
 from devservers_core.types import Json
 
 from .. import pods
+from ..children import is_pod_of_status
 from ..queueing.state import QueueState
 from ..times import parse_time, whole_seconds
 
@@ -27,7 +28,7 @@ def recorded_timeline(server: DevServer) -> Timeline:
 def timeline(server: DevServer, pod: Json | None, now: datetime, queue: QueueState | None = None) -> Timeline:
     """The stages the present start has reached. `pod` is the current one, None before there is one."""
     previous = dict(recorded_timeline(server))
-    same_pod = pod is not None and server.status.pod_name == pods.pod_name(pod)
+    same_pod = is_pod_of_status(server, pod)
     reached = {"Accepted": _accepted_at(server, pod, now, previous.get("Accepted"))}
     if pod is not None:
         reached |= _queue_stages(queue) | _stages(pod, ssh=server.spec.enable_ssh)
@@ -44,7 +45,7 @@ def timeline(server: DevServer, pod: Json | None, now: datetime, queue: QueueSta
 def _accepted_at(server: DevServer, pod: Json | None, now: datetime, previous: datetime | None) -> datetime:
     """When this start was requested: it begins when the previous pod is gone or replaced."""
     status = server.status
-    same_pod = pod is not None and status.pod_name == pods.pod_name(pod)
+    same_pod = is_pod_of_status(server, pod)
     still_waiting = status.pod_name is None and status.phase in ("Pending", "Starting", "Failed")
     if previous is not None and same_pod:
         return previous

@@ -21,6 +21,9 @@ MOUNT_GRACE = timedelta(seconds=5)
 """How long mounting may take before Events are asked; until then a failure is mostly of the kind that passes."""
 _MAX_INTERVAL = timedelta(seconds=60)
 
+_LATELY = timedelta(minutes=5)
+"""How old the refusal of a replica's pod may be: Kubernetes tries again and again."""
+
 _SUMMARY = "Unable to attach or mount volumes"
 """The kubelet's summary of failures that have Events of their own."""
 _COMBINED = re.compile(r"^\(combined from similar events\): ")
@@ -59,6 +62,8 @@ def event_query(
         since = parse_time(failure.get("lastTransitionTime")) or now
         pattern = rf"{re.escape(server.name)}-[a-z0-9]+"
         return EventQuery("ReplicaSet", pattern, ("FailedCreate",), since, _interval(now - since))
+    if pod is None and workload and server.replicas is not None:
+        return _query_of_replicas(server, workload, now)
     scheduled = pods.condition_true_since(pod, "PodScheduled") if pod else None
     if pod is None or scheduled is None or _volumes_mounted(pod):
         return None
@@ -68,6 +73,19 @@ def event_query(
     name = str(pods.pod_name(pod))
     reasons = ("FailedMount", "FailedAttachVolume")
     return EventQuery("Pod", re.escape(name), reasons, scheduled - MOUNT_GRACE, _interval(age), name)
+
+
+def _query_of_replicas(server: DevServer, workload: Json, now: datetime) -> EventQuery | timedelta | None:
+    """The query for a StatefulSet that lacks pods: its status has no condition for that."""
+    missing = int((workload.get("spec") or {}).get("replicas") or 0) > int(pods.status(workload).get("replicas") or 0)
+    created = pods.created_at(workload)
+    if not missing or created is None:
+        return None
+    age = now - created
+    if age < MOUNT_GRACE:
+        return MOUNT_GRACE - max(age, timedelta(0))
+    since = max(created, now - _LATELY)
+    return EventQuery("StatefulSet", re.escape(server.name), ("FailedCreate",), since, _interval(age), server.name)
 
 
 def newest_message(query: EventQuery, events: Iterable[Json]) -> str | None:

@@ -37,15 +37,16 @@ class NeverFitsError(Exception):
     """The server asks for more than its queue will ever have; the text says of what."""
 
 
-def demand_of(pod: Json, queue: str) -> Demand:
-    """What Kueue counts for a pod: its containers together, or one init container if that is more."""
+def demand_of(pod: Json, queue: str, replicas: int = 1) -> Demand:
+    """What Kueue counts for `replicas` such pods: of each its containers, or one init container if that is more."""
     spec = pod.get("spec") or {}
     main = [container_requests(container.get("resources") or {}) for container in spec.get("containers") or ()]
     init = [container_requests(container.get("resources") or {}) for container in spec.get("initContainers") or ()]
     names = {name for requests in (*main, *init) for name in requests}
     zero = Decimal(0)
     demand = {
-        name: max(
+        name: replicas
+        * max(
             sum((requests.get(name, zero) for requests in main), zero),
             *(requests.get(name, zero) for requests in init),
             zero,

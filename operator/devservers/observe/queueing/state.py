@@ -66,7 +66,7 @@ class QueueSnapshot:
     """The server's, ending ones too."""
 
     workloads: tuple[Json, ...]
-    """Those owned by these pods."""
+    """Those owned by these pods, or by the StatefulSet."""
 
     cluster_queues: Mapping[str, Json]
     all_workloads: Sequence[Json] = ()
@@ -75,18 +75,22 @@ class QueueSnapshot:
     served: bool = True
     """Whether the cluster has Kueue's kinds."""
 
+    holder: Json | None = None
+    """The StatefulSet of a distributed server, which has one Workload for all replicas; None of a standalone one."""
+
+    replicas: int = 1
     home_kept: bool = False
     """Whether what is in the home outlives the pod."""
 
 
-def queue_name(pod: Json | None) -> str:
-    """The LocalQueue a pod waits in, empty for a pod that is in none."""
-    return str((((pod or {}).get("metadata") or {}).get("labels") or {}).get(LABEL_QUEUE) or "")
+def queue_name(queued: Json | None) -> str:
+    """The LocalQueue that a pod or a StatefulSet waits in, empty for one that is in none."""
+    return str((((queued or {}).get("metadata") or {}).get("labels") or {}).get(LABEL_QUEUE) or "")
 
 
-def workload_of(pod: Json | None, workloads: Iterable[Json]) -> Json | None:
-    """The newest Workload that pod owns."""
-    uid = ((pod or {}).get("metadata") or {}).get("uid")
+def workload_of(owner: Json | None, workloads: Iterable[Json]) -> Json | None:
+    """The newest Workload that a pod or a StatefulSet owns."""
+    uid = ((owner or {}).get("metadata") or {}).get("uid")
     owned = [workload for workload in workloads if uid and uid in owner_uids(workload)]
     return max(owned, key=lambda workload: str(workload["metadata"].get("creationTimestamp") or ""), default=None)
 
@@ -104,11 +108,11 @@ def queue_state(
     `previous` are the server's stored conditions: the reason of an eviction outlives the Workload that has it. `advice`
     says what fits instead of a flavor that never will.
     """
-    workload = workload_of(pod, snapshot.workloads)
+    workload = workload_of(snapshot.holder or pod, snapshot.workloads)
     eviction = current_eviction(previous, _eviction_of_server(workload, snapshot))
     if pod is None:
         return None if eviction is None else _evicted_state(eviction, snapshot)
-    queue = queue_name(pod)
+    queue = queue_name(snapshot.holder or pod)
     if not queue:
         return None
     if not snapshot.served:
@@ -160,7 +164,7 @@ def _waiting_reason_and_message(
         checks_text = f" ({', '.join(checks)})" if checks else ""
         return QUEUED, f"Its quota is reserved; it waits until the cluster has room{checks_text}. It starts by itself."
     try:
-        return QUEUED, pending_reason(demand_of(pod, queue), snapshot.cluster_queues, kueue_message)
+        return QUEUED, pending_reason(demand_of(pod, queue, snapshot.replicas), snapshot.cluster_queues, kueue_message)
     except NeverFitsError as error:
         return EXCEEDS_QUOTA, f"{error} {advice or 'Choose a smaller flavor (`devctl flavors`).'}"
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from devservers.api.devserver import DevServer
-from devservers_core.names import HOME_PATH, SHARED_PATH, home_name
+from devservers_core.names import HOME_PATH, SHARED_PATH
 from devservers_core.protocol.agent.report import VolumeUse
+from devservers_core.replicas import home_names
 from devservers_core.types import Json
 
 from ..times import format_time, parse_time
@@ -29,7 +30,7 @@ def claims_by_path(server: DevServer) -> dict[str, str]:
     if spec.shared_volume_claim_name:
         claims[SHARED_PATH] = spec.shared_volume_claim_name
     if spec.persistent_home_size is not None:
-        claims[HOME_PATH] = home_name(server.name)
+        claims[HOME_PATH] = home_names(server.name, server.replicas)[0]
     return claims
 
 

@@ -1,0 +1,88 @@
+"""Runs one command in several containers at once, with a name before each line of output."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from devctl.output.standard_streams import write_all
+from devctl.resources.exec_stream import ERROR, STDERR, STDOUT, exit_code
+from devservers_core.errors import CommandError
+
+if TYPE_CHECKING:
+    from devctl.context import Context
+
+Target = tuple[str, str, str]
+"""Namespace, pod and container."""
+LINE_BYTES = 64 * 1024
+"""A longer line is printed in parts, so that none fills the memory."""
+
+
+class _Lines:
+    """Prints whole lines of one container's stream, with its label before each."""
+
+    def __init__(self, label: str, descriptor: int, lock: threading.Lock) -> None:
+        self._label, self._descriptor, self._lock = f"[{label}] ".encode(), descriptor, lock
+        self._rest = b""
+
+    def write(self, data: bytes) -> None:
+        """Print the lines that `data` completes."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LINE_BYTES:
+            lines.append(self._rest)
+            self._rest = b""
+        if lines:
+            with self._lock:
+                write_all(self._descriptor, b"".join(self._label + line + b"\n" for line in lines))
+
+    def close(self) -> None:
+        """Print what the last line is without its end."""
+        if self._rest:
+            self.write(b"\n")
+
+
+def run_in_containers(context: Context, targets: Sequence[tuple[str, Target]], command: list[str]) -> list[int]:
+    """Run `command` in each target (label, container) at once; return the exit codes, in order.
+
+    Raises ApiError or CommandError, when all have ended, for the first that could not be run.
+    """
+    lock = threading.Lock()
+    with ThreadPoolExecutor(max_workers=len(targets)) as pool:
+        runs = [pool.submit(_run, context, label, target, command, lock) for label, target in targets]
+    failures = [failure for run in runs if (failure := run.exception()) is not None]
+    if failures:
+        raise failures[0]
+    return [run.result() for run in runs]
+
+
+def _run(context: Context, label: str, target: Target, command: list[str], lock: threading.Lock) -> int:
+    from devservers_core.client import streams
+    from devservers_core.client.paths import core_path
+
+    namespace, pod, container = target
+    query = [("container", container), ("stdout", "true"), ("stderr", "true"), *(("command", word) for word in command)]
+    channels = streams.connect(context.kube, core_path(namespace, "pods", pod) + "/exec", query, streams.EXEC_PROTOCOLS)
+    printed = {STDOUT: _Lines(label, 1, lock), STDERR: _Lines(label, 2, lock)}
+    status: dict[str, Any] | None = None
+    try:
+        while True:
+            channels.wait([], streams.PING_EVERY)
+            for channel, data in channels.receive():
+                if channel in printed:
+                    printed[channel].write(data)
+                elif channel == ERROR and data:
+                    status = json.loads(data)
+            channels.ping()
+    except streams.StreamClosedError:
+        try:
+            return exit_code(status, pod)
+        except CommandError as failure:
+            failure.what = f"replica {label}: {failure.what}"
+            raise
+    finally:
+        for lines in printed.values():
+            lines.close()
+        channels.close()

@@ -1,0 +1,1 @@
+"""What a distributed server has besides its pods' template: network, keys, launchers, variables."""

@@ -1,0 +1,190 @@
+"""Tests devctl's commands on distributed servers: create, list, describe, delete, restore, events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from devctl.commands.servers.describe import description
+from devctl.resources.events import concerns
+from devservers_core.errors import NOT_FOUND, REFUSED, USAGE
+from tests.support.cli.api_server import ApiServer
+from tests.support.cli.run import Run
+
+TWO = ["--distributed", "--replicas", "2"]
+SERVERS = "/apis/devservers.io/v1/namespaces/dev-ann/devservers"
+CLAIMS = "/api/v1/namespaces/dev-ann/persistentvolumeclaims"
+
+
+def put_home(api: ApiServer, name: str, of: str = "train", size: str = "10Gi") -> None:
+    metadata = {"name": name, "annotations": {"devservers.io/home-of": of}}
+    api.put(f"{CLAIMS}/{name}", metadata=metadata, spec={"resources": {"requests": {"storage": size}}})
+
+
+def put_server(api: ApiServer, **status: Any) -> dict[str, Any]:
+    spec = {
+        "flavor": "cpu-small",
+        "mode": "distributed",
+        "distributed": {"replicas": 2, "nprocsPerNode": 2},
+        "persistentHomeSize": "10Gi",
+    }
+    status = {"phase": "Running", "podName": "train-0", "ready": "2/2", **status}
+    found: dict[str, Any] = api.put(
+        f"{SERVERS}/train", metadata={"name": "train", "namespace": "dev-ann"}, spec=spec, status=status
+    )
+    return found
+
+
+def made(api: ApiServer) -> dict[str, Any]:
+    ((method, path, body),) = api.writes
+    assert (method, path) == ("POST", SERVERS)
+    assert body is not None
+    return dict(body["spec"])
+
+
+def test_create_distributed_writes_the_layout_and_says_how_many_homes(api: ApiServer, devctl: Run) -> None:
+    done = devctl(
+        "create", "train", "cpu-small", "--distributed", "--replicas", "4", "--nprocs-per-node", "2", "--backend",
+        "gloo", "--nccl", "NCCL_DEBUG=INFO",
+    )  # fmt: skip
+    assert made(api) == {
+        "flavor": "cpu-small",
+        "mode": "distributed",
+        "distributed": {
+            "replicas": 4,
+            "nprocsPerNode": 2,
+            "backend": "gloo",
+            "ncclSettings": {"NCCL_DEBUG": "INFO"},
+        },
+        "persistentHomeSize": "10Gi",
+    }
+    assert "4 replicas, a home of 10Gi for each, kept" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "refusal"),
+    [
+        (["--replicas", "2"], USAGE, "--replicas is for distributed servers only"),
+        (["--nccl", "NCCL_DEBUG=INFO"], USAGE, "--nccl is for distributed servers only"),
+        (["--distributed"], USAGE, "needs a number of replicas"),
+        (["--distributed", "--replicas", "0"], REFUSED, "--replicas 0 is not possible"),
+        (["--distributed", "--replicas", "1000"], REFUSED, "--replicas 1000 is not possible"),
+        (
+            ["--distributed", "--replicas", "2", "--nprocs-per-node", "0"],
+            REFUSED,
+            "--nprocs-per-node 0 is not possible",
+        ),
+        (["--distributed", "--replicas", "2", "--backend", "mpi"], REFUSED, "there is no backend 'mpi'"),
+        (["--distributed", "--replicas", "2", "--nccl", "DEBUG=1"], REFUSED, "'DEBUG=1' is no setting of NCCL"),
+        (["--distributed", "--replicas", "2", "--nccl", "NCCL_DEBUG"], REFUSED, "'NCCL_DEBUG' is no setting of NCCL"),
+        (["--distributed", "--replicas", "2", "--no-ssh"], USAGE, "--no-ssh and --distributed exclude each other"),
+    ],
+)
+def test_create_with_an_impossible_layout_is_refused_before_anything_is_made(
+    api: ApiServer, devctl: Run, words: list[str], code: int, refusal: str
+) -> None:
+    done = devctl("create", "train", "cpu-small", *words, code=code)
+    assert refusal in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 2
+    assert not api.writes
+
+
+@pytest.mark.parametrize(("name", "words"), [("a" * 37, TWO), ("x-replicas", TWO), ("x-replicas", [])])
+def test_create_with_a_name_that_the_services_need_is_refused(
+    api: ApiServer, devctl: Run, name: str, words: list[str]
+) -> None:
+    devctl("create", name, "cpu-small", *words, code=REFUSED)
+    assert not api.writes
+
+
+def test_create_with_nccl_and_no_gpu_warns_of_gloo(api: ApiServer, devctl: Run) -> None:
+    done = devctl("create", "train", "cpu-small", "--distributed", "--replicas", "2", "--backend", "nccl")
+    assert "flavor cpu-small has no GPUs: its processes talk by gloo" in done.stderr
+    assert made(api)["distributed"]["backend"] == "nccl"
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [("train-home", ["--distributed", "--replicas", "2"]), ("home-train-0", [])],
+)
+def test_create_beside_a_home_of_the_other_mode_asks(api: ApiServer, devctl: Run, kept: str, words: list[str]) -> None:
+    put_home(api, kept)
+    done = devctl("create", "train", "cpu-small", *words, code=USAGE)
+    assert "needs a confirmation" in done.stderr
+    assert not api.writes
+    done = devctl("create", "train", "cpu-small", *words, "--yes")
+    assert done.returncode == 0
+    assert f"{kept} of a" in done.stderr
+
+
+def test_create_uses_the_homes_of_a_former_distributed_server(api: ApiServer, devctl: Run) -> None:
+    put_home(api, "home-train-0", size="20Gi")
+    devctl("create", "train", "cpu-small", "--distributed", "--replicas", "2")
+    assert made(api)["persistentHomeSize"] == "20Gi"
+
+
+def test_list_has_a_ready_column_where_a_server_is_distributed(api: ApiServer, devctl: Run) -> None:
+    api.put(f"{SERVERS}/mydev", metadata={"name": "mydev"}, spec={"flavor": "cpu-small"}, status={"phase": "Running"})
+    assert "READY" not in devctl("list").stdout
+    put_server(api)
+    lines = {line.split()[0]: line.split() for line in devctl("list").stdout.splitlines()}
+    assert lines["NAME"][3] == "READY"
+    assert (lines["train"][3], lines["mydev"][3]) == ("2/2", "-")
+
+
+def test_describe_says_how_many_replicas_are_ready(api: ApiServer) -> None:
+    lines = description(put_server(api, ready="1/2"))
+    assert "Replicas:     1/2 ready, 2 processes in each" in lines
+    assert any("home-train-0 (one for each replica)" in line for line in lines)
+
+
+def test_delete_purge_deletes_the_home_of_every_replica_and_no_other(api: ApiServer, devctl: Run) -> None:
+    put_server(api)
+    for name in ("home-train-0", "home-train-1", "home-train-2", "train-home"):
+        put_home(api, name)
+    put_home(api, "home-train-3", of="other")
+    done = devctl("delete", "train", "--purge", "--yes")
+    assert done.returncode == 0, done.stderr
+    deleted = [path.rsplit("/", 1)[1] for method, path, _ in api.writes if method == "DELETE"]
+    assert deleted == ["train", "home-train-0", "home-train-1", "home-train-2"]
+
+
+def test_delete_keeps_the_homes_and_names_them(api: ApiServer, devctl: Run) -> None:
+    put_server(api)
+    put_home(api, "home-train-0")
+    put_home(api, "home-train-1")
+    done = devctl("delete", "train", "--yes")
+    assert "its homes home-train-0 and home-train-1 are kept" in done.stderr
+
+
+def test_delete_purge_without_a_server_deletes_what_it_left(api: ApiServer, devctl: Run) -> None:
+    put_home(api, "home-train-0")
+    assert "only its home home-train-0" in devctl("delete", "train", "--yes", code=NOT_FOUND).stderr
+    assert devctl("delete", "train", "--purge", "--yes").returncode == 0
+    assert [method for method, _, _ in api.writes] == ["DELETE"]
+
+
+@pytest.mark.parametrize(
+    "command", [["exec", "train", "--replica", "2", "--", "true"], ["logs", "train", "--replica", "2"]]
+)
+def test_replica_that_is_not_there_is_refused(api: ApiServer, devctl: Run, command: list[str]) -> None:
+    put_server(api)
+    done = devctl(*command, code=NOT_FOUND)
+    assert "train has no replica 2: it has 2" in done.stderr
+
+
+def test_exec_in_all_with_a_terminal_is_refused(api: ApiServer, devctl: Run) -> None:
+    put_server(api)
+    assert "--all goes with a command alone" in devctl("exec", "train", "--all", "-i", "--", "true", code=USAGE).stderr
+
+
+def test_events_of_replicas_concern_their_server() -> None:
+    def about(kind: str, name: str) -> bool:
+        return concerns({"involvedObject": {"kind": kind, "name": name}}, "train")
+
+    assert about("Pod", "train-1")
+    assert about("StatefulSet", "train")
+    assert about("PersistentVolumeClaim", "home-train-1")
+    assert not about("Pod", "train-1-2")
+    assert not about("PersistentVolumeClaim", "home-other-1")
