@@ -123,8 +123,10 @@ func (service *Service) Start(ctx context.Context) {
 	service.listen(ctx, "the command devserver", func() (net.Listener, error) {
 		return local.Listen(filepath.Join(service.options.RunPath, filepath.Base(paths.AgentSocket)))
 	}, service.wishes.Serve)
-	service.options.Runs.Recover()
+	// It reads the home, which may hang; nothing else waits for that.
+	recovered := sync.OnceFunc(service.options.Runs.Recover)
 	service.listen(ctx, "the command devserver run", func() (net.Listener, error) {
+		recovered()
 		return local.Listen(filepath.Join(service.options.RunPath, filepath.Base(paths.RunsSocket)))
 	}, service.options.Runs.Serve)
 }

@@ -137,7 +137,7 @@ func (client client) attach(name string, from int64) int {
 			client.ask(Request{Command: "cancel", Run: Record{Name: name}, Kill: kill})
 		}
 	}()
-	record, err := client.folder.Follow(ctx, client.out, name, from)
+	record, err := client.folder.Follow(ctx, client.out, name, from, client.ended)
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintf(client.err, "devserver: run %s goes on; `devserver attach %s` follows it\n", name, name)
 		return exitCut
@@ -180,8 +180,29 @@ func (client client) cancel(name string, kill bool) int {
 	return 0
 }
 
+// ended is what the agent knows of a run's end that the home doesn't have yet.
+func (client client) ended(name string) (Record, bool) {
+	var response Response
+	conn, err := local.Call(client.socket, Request{Command: "ended", Run: Record{Name: name}}, &response)
+	if err != nil {
+		return Record{}, false
+	}
+	conn.Close()
+	if response.Error != "" || response.Record == nil {
+		return Record{}, false
+	}
+	return *response.Record, true
+}
+
 func (client client) list(output string) int {
 	records := client.folder.List()
+	for at, record := range records {
+		if record.State == Running {
+			if end, has := client.ended(record.Name); has {
+				records[at] = end
+			}
+		}
+	}
 	if output == "name" {
 		for _, record := range records {
 			fmt.Fprintln(client.out, record.Name)

@@ -5,15 +5,18 @@
 package runs
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"sort"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -25,9 +28,12 @@ const (
 )
 
 const (
-	recordFile = "run.json"
-	outputFile = "output.log"
-	maxRecord  = 256 * 1024
+	recordFile  = "run.json"
+	outputFile  = "output.log"
+	ranksFolder = "ranks"
+	maxRecord   = 256 * 1024
+	// reserved is how many blanks the record of a run in force ends with: its end finds room there when the home is full.
+	reserved = 512
 	// maxKept is how many records of ended runs are kept; the oldest are deleted when another run starts.
 	maxKept = 100
 )
@@ -65,6 +71,11 @@ func (folder Folder) Output(name string) string {
 	return filepath.Join(string(folder), name, outputFile)
 }
 
+// ranks is where torchrun keeps the output of its processes, each in a file, while it runs.
+func (folder Folder) ranks(name string) string {
+	return filepath.Join(string(folder), name, ranksFolder)
+}
+
 // CheckName is the error of a name that no run may have.
 func CheckName(name string) error {
 	if !validName.MatchString(name) {
@@ -78,8 +89,8 @@ func (folder Folder) FreeName(now time.Time) string {
 	base := now.UTC().Format("run-20060102-150405")
 	name := base
 	for number := 2; ; number++ {
-		if _, err := os.Lstat(filepath.Join(string(folder), name)); errors.Is(err, fs.ErrNotExist) {
-			return name
+		if _, err := os.Lstat(filepath.Join(string(folder), name)); err != nil {
+			return name // also where the home can't be read, which check reports
 		}
 		name = fmt.Sprintf("%s-%d", base, number)
 	}
@@ -91,7 +102,8 @@ func (folder Folder) Read(name string) (Record, error) {
 	if err := CheckName(name); err != nil {
 		return record, err
 	}
-	file, err := os.Open(filepath.Join(string(folder), name, recordFile))
+	// A FIFO without a writer would block; a person may have put anything there.
+	file, err := os.OpenFile(filepath.Join(string(folder), name, recordFile), os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return record, fmt.Errorf("there is no run %s; `devserver runs` lists them", name)
 	}
@@ -104,7 +116,10 @@ func (folder Folder) Read(name string) (Record, error) {
 		err = errors.New("it is not a record")
 	}
 	if err == nil {
-		err = json.NewDecoder(file).Decode(&record)
+		err = json.NewDecoder(io.LimitReader(file, maxRecord)).Decode(&record)
+	}
+	if err == nil {
+		err = record.check()
 	}
 	if err != nil {
 		return record, fmt.Errorf("the record of run %s can't be read: %w", name, err)
@@ -113,10 +128,27 @@ func (folder Folder) Read(name string) (Record, error) {
 	return record, nil
 }
 
+// check is the error of values that no agent of this version writes.
+func (record Record) check() error {
+	switch {
+	case record.State != Running && record.State != Ended && record.State != Lost:
+		return fmt.Errorf("there is no state %.40q", record.State)
+	case record.ExitCode < 0 || record.ExitCode > 255:
+		return fmt.Errorf("%d is no exit code", record.ExitCode)
+	case record.Processes < 0 || record.Processes > maxProcesses:
+		return fmt.Errorf("%d is no number of processes", record.Processes)
+	}
+	return nil
+}
+
+func nameTaken(name string) error {
+	return fmt.Errorf("there is a run %s already; give this one another name", name)
+}
+
 // check is the error with which a run of that name can't be created.
 func (folder Folder) check(name string) error {
 	if _, err := os.Lstat(filepath.Join(string(folder), name)); err == nil {
-		return fmt.Errorf("there is a run %s already; give this one another name", name)
+		return nameTaken(name)
 	}
 	err := os.MkdirAll(string(folder), 0o700)
 	if err == nil {
@@ -138,27 +170,80 @@ func (folder Folder) create(record Record) error {
 	if err := folder.check(record.Name); err != nil {
 		return err
 	}
-	err := os.Mkdir(filepath.Join(string(folder), record.Name), 0o700)
-	if err == nil {
-		err = folder.write(record)
+	place := filepath.Join(string(folder), record.Name)
+	if err := os.Mkdir(place, 0o700); err != nil {
+		return err
+	}
+	err := folder.write(record)
+	if err != nil {
+		_ = os.RemoveAll(place)
 	}
 	return err
 }
 
-// write replaces a record as a whole.
+// write replaces a record as a whole, or writes it in place where there is no room for another file.
 func (folder Folder) write(record Record) error {
 	text, err := json.MarshalIndent(record, "", " ")
 	if err != nil {
 		return err
 	}
+	text = append(text, '\n')
+	if record.State == Running {
+		text = append(text, bytes.Repeat([]byte{' '}, reserved)...)
+	}
 	if len(text) > maxRecord {
 		return fmt.Errorf("the command and its variables are more than %d KiB", maxRecord/1024)
 	}
 	path := filepath.Join(string(folder), record.Name, recordFile)
-	if err := os.WriteFile(path+".new", append(text, '\n'), 0o600); err != nil {
+	if err = replace(path, text); err != nil {
+		if overwrite(path, text) == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// replace writes a file beside another one and puts it into its place.
+func replace(path string, text []byte) error {
+	part := path + ".new"
+	_ = os.Remove(part)
+	file, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	_, err = file.Write(text)
+	if closed := file.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		_ = os.Remove(part)
+	}
+	return err
+}
+
+// overwrite writes a text over a file that is as long or longer, without asking for room. Blanks fill the rest.
+func overwrite(path string, text []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if blanks := info.Size() - int64(len(text)); !info.Mode().IsRegular() || blanks < 0 || info.Size() > maxRecord {
+		return errors.New("there is no room for the record")
+	} else {
+		text = append(text, bytes.Repeat([]byte{' '}, int(blanks))...)
+	}
+	if _, err := file.WriteAt(text, 0); err != nil {
+		return err
+	}
+	return file.Sync()
 }
 
 // List are the records, the newest first; what can't be read is left out.

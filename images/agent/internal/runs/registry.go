@@ -3,6 +3,7 @@ package runs
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,13 +27,19 @@ type Registry struct {
 	Go   func(name string, run func())
 	Now  func() time.Time
 
-	mutex    sync.Mutex
-	running  map[string]*run
-	recent   []Record // the newest first, at most maxRecent
-	stopping bool
+	// starts lets one start after the other look at the home, which may hang; mutex is never held meanwhile.
+	starts    sync.Mutex
+	mutex     sync.Mutex
+	running   map[string]*run
+	unwritten map[string]Record // of runs that have ended, until the home has them
+	recent    []Record          // the newest first, at most maxRecent
+	stopping  bool
 }
 
 const procfs = "/proc"
+
+// writeEvery is how long the agent waits before it tries again to write how a run ended, into a full home for example.
+var writeEvery = time.Second
 
 // maxRecent is how many runs are kept in memory for what is asked often.
 const maxRecent = 10
@@ -40,7 +47,6 @@ const maxRecent = 10
 type run struct {
 	record  Record
 	process *process.Process
-	ended   chan struct{}
 }
 
 // Recover marks what ran when the server stopped as lost. It is called once, before anything starts.
@@ -52,8 +58,11 @@ func (registry *Registry) Recover() {
 			continue
 		}
 		record.State, record.Ended = Lost, registry.lastOutput(*record)
+		_ = os.RemoveAll(registry.Folder.ranks(record.Name))
 		if err := registry.Folder.write(*record); err != nil {
-			registry.Say("the record of run "+record.Name+" can't be written", err)
+			lost := *record
+			registry.hold(lost)
+			registry.Go("the record of run "+lost.Name, func() { registry.write(lost) })
 		}
 	}
 	registry.mutex.Lock()
@@ -91,8 +100,8 @@ func (registry *Registry) lastOutput(record Record) time.Time {
 
 // Start starts a run and returns its record; an empty name is replaced by one of the time.
 func (registry *Registry) Start(asked Record) (Record, error) {
-	registry.mutex.Lock()
-	defer registry.mutex.Unlock()
+	registry.starts.Lock()
+	defer registry.starts.Unlock()
 	record, launch, err := registry.plan(asked)
 	if err == nil {
 		err = checkDir(record.Dir)
@@ -105,24 +114,36 @@ func (registry *Registry) Start(asked Record) (Record, error) {
 		return record, err
 	}
 	started, err := registry.start(record, launch)
+	if err == nil {
+		err = registry.add(&run{record: record, process: started})
+	}
 	if err != nil {
 		_ = os.RemoveAll(filepath.Join(string(registry.Folder), record.Name))
-		return record, err
+	}
+	return record, err
+}
+
+// add takes a run that has been started to those that go on, or ends it if the server stops meanwhile.
+func (registry *Registry) add(entry *run) error {
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	if registry.stopping {
+		_ = entry.process.SignalGroup(syscall.SIGKILL)
+		return errStopping
 	}
 	if registry.running == nil {
 		registry.running = map[string]*run{}
 	}
-	entry := &run{record: record, process: started, ended: make(chan struct{})}
-	registry.running[record.Name] = entry
-	registry.remember(record)
-	registry.Go("run "+record.Name, func() { registry.await(entry) })
-	return record, nil
+	registry.running[entry.record.Name] = entry
+	registry.remember(entry.record)
+	registry.Go("run "+entry.record.Name, func() { registry.await(entry) })
+	return nil
 }
 
 // Check is the name of a run as Start would start it, but for its folder, which may come later.
 func (registry *Registry) Check(asked Record) (string, error) {
-	registry.mutex.Lock()
-	defer registry.mutex.Unlock()
+	registry.starts.Lock()
+	defer registry.starts.Unlock()
 	record, launch, err := registry.plan(asked)
 	if err == nil && launch.Argv[0] == filepath.Base(launch.Argv[0]) {
 		if _, missing := exec.LookPath(launch.Argv[0]); missing != nil {
@@ -161,7 +182,7 @@ func (registry *Registry) plan(asked Record) (Record, launch, error) {
 		return record, launch{}, err
 	}
 	record.Processes = processes
-	launched, err := torchrun(processes, record.Argv)
+	launched, err := torchrun(processes, registry.Folder.ranks(record.Name), record.Argv)
 	return record, launched, err
 }
 
@@ -172,11 +193,15 @@ func checkDir(path string) error {
 	return nil
 }
 
+var errStopping = errors.New("the server stops now")
+
 func noProgram(name string) error { return fmt.Errorf("there is no program %s in the server", name) }
 
 func (registry *Registry) check(record Record) error {
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
 	if registry.stopping {
-		return errors.New("the server stops now")
+		return errStopping
 	}
 	if err := CheckName(record.Name); err != nil {
 		return err
@@ -184,13 +209,15 @@ func (registry *Registry) check(record Record) error {
 	if len(record.Argv) == 0 || record.Argv[0] == "" {
 		return errors.New("there is no command")
 	}
+	// Its folder may have been deleted.
+	if _, unwritten := registry.unwritten[record.Name]; unwritten || registry.running[record.Name] != nil {
+		return nameTaken(record.Name)
+	}
 	if registry.GPUs == 0 || record.Share {
 		return nil
 	}
-	for name, entry := range registry.running {
-		if !entry.record.Share {
-			return fmt.Errorf("run %s has the server's GPUs; wait for its end, cancel it, or share them (--share)", name)
-		}
+	for name := range registry.running {
+		return fmt.Errorf("run %s has the server's GPUs; wait for its end, cancel it, or share them (--share)", name)
 	}
 	return nil
 }
@@ -225,25 +252,78 @@ func (registry *Registry) start(record Record, launched launch) (*process.Proces
 }
 
 func (registry *Registry) await(entry *run) {
-	defer close(entry.ended)
 	<-entry.process.Done()
 	if entry.process.Status().Signaled() {
 		// It could not end what it started itself: torchrun's ranks would go on, on the GPUs of the next run.
 		killMembers(procfs, entry.record.Name)
 	}
+	record := registry.end(entry)
+	_ = os.RemoveAll(registry.Folder.ranks(record.Name))
+	registry.write(record)
+}
+
+// end takes a run whose process has ended out of those that go on.
+func (registry *Registry) end(entry *run) Record {
 	registry.mutex.Lock()
 	defer registry.mutex.Unlock()
-	delete(registry.running, entry.record.Name)
 	record := entry.record
 	record.State, record.Ended = Ended, registry.Now().UTC().Truncate(time.Second)
 	if registry.stopping {
 		record.State = Lost
 	}
 	record.ExitCode = exitCode(entry.process.Status())
+	delete(registry.running, record.Name)
 	registry.remember(record)
-	if err := registry.Folder.write(record); err != nil {
-		registry.Say("the end of run "+record.Name+" can't be recorded", err)
+	registry.holdLocked(record)
+	return record
+}
+
+// hold keeps the record of a run that has ended until write has written it.
+func (registry *Registry) hold(record Record) {
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	registry.holdLocked(record)
+}
+
+func (registry *Registry) holdLocked(record Record) {
+	if registry.unwritten == nil {
+		registry.unwritten = map[string]Record{}
 	}
+	registry.unwritten[record.Name] = record
+}
+
+// write writes a record that is held, as often as it takes, until the server stops. Who deleted its folder wants none.
+func (registry *Registry) write(record Record) {
+	for said := ""; ; time.Sleep(writeEvery) {
+		err := registry.Folder.write(record)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if said != err.Error() {
+				registry.Say("the end of run "+record.Name+" can't be recorded; the agent tries again", err)
+				said = err.Error()
+			}
+			if !registry.stops() {
+				continue
+			}
+		}
+		registry.mutex.Lock()
+		defer registry.mutex.Unlock()
+		delete(registry.unwritten, record.Name)
+		return
+	}
+}
+
+func (registry *Registry) stops() bool {
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	return registry.stopping
+}
+
+// Ended is the record of a run that has ended and whose end the home doesn't have yet.
+func (registry *Registry) Ended(name string) (Record, bool) {
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	record, unwritten := registry.unwritten[name]
+	return record, unwritten
 }
 
 func exitCode(status syscall.WaitStatus) int {
@@ -255,23 +335,34 @@ func exitCode(status syscall.WaitStatus) int {
 
 // Cancel asks a run to end as Ctrl-C does, or ends it and what it started at once.
 func (registry *Registry) Cancel(name string, kill bool) error {
-	registry.mutex.Lock()
-	defer registry.mutex.Unlock()
-	entry := registry.running[name]
+	entry := registry.cancel(name)
 	if entry == nil {
-		record, err := registry.Folder.Read(name)
-		if err != nil {
-			return err
+		record, held := registry.Ended(name)
+		if !held {
+			var err error
+			if record, err = registry.Folder.Read(name); err != nil {
+				return err
+			}
 		}
 		return fmt.Errorf("run %s is %s", name, record.State)
 	}
-	entry.record.Canceled = true
 	if !kill {
 		return entry.process.SignalGroup(syscall.SIGINT)
 	}
 	err := entry.process.SignalGroup(syscall.SIGKILL)
 	killMembers(procfs, name)
 	return err
+}
+
+// cancel marks a run that goes on as canceled; nil if none of that name does.
+func (registry *Registry) cancel(name string) *run {
+	registry.mutex.Lock()
+	defer registry.mutex.Unlock()
+	entry := registry.running[name]
+	if entry != nil {
+		entry.record.Canceled = true
+	}
+	return entry
 }
 
 // Stopping is called when the server stops: what ends from now on ends with it and starts no more.

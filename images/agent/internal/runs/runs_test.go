@@ -3,6 +3,7 @@ package runs
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,7 +48,7 @@ func followed(t *testing.T, registry *Registry, name string, from int64) (string
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	var out bytes.Buffer
-	record, err := registry.Folder.Follow(ctx, &out, name, from)
+	record, err := registry.Folder.Follow(ctx, &out, name, from, registry.Ended)
 	if err != nil {
 		t.Fatalf("following %s: %v after %q", name, err, out.String())
 	}
@@ -81,7 +82,7 @@ func TestFollowerThatComesBackMissesNothing(t *testing.T) {
 	cuts := 0
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-		_, err := registry.Folder.Follow(ctx, &got, "lines", int64(got.Len()))
+		_, err := registry.Folder.Follow(ctx, &got, "lines", int64(got.Len()), registry.Ended)
 		cancel()
 		if err == nil {
 			break
@@ -117,28 +118,29 @@ func TestCanceledRunHearsCtrlCAndIsThenKilled(t *testing.T) {
 }
 
 func TestKillingARunEndsItsProcessesInSessionsOfTheirOwn(t *testing.T) {
-	for _, kill := range []func(*Registry) error{
-		func(registry *Registry) error { return registry.Cancel("ranks", true) },
-		func(registry *Registry) error { // as for its memory
+	registry := registryIn(t) // one for both: its reaper takes every process that has ended
+	for number, kill := range []func(*Registry, string) error{
+		func(registry *Registry, name string) error { return registry.Cancel(name, true) },
+		func(registry *Registry, name string) error { // as for its memory
 			registry.mutex.Lock()
 			defer registry.mutex.Unlock()
-			return registry.running["ranks"].process.Signal(syscall.SIGKILL)
+			return registry.running[name].process.Signal(syscall.SIGKILL)
 		},
 	} {
-		registry := registryIn(t)
+		name := fmt.Sprint("ranks-", number)
 		// As torchrun starts its ranks; each of these starts another one.
 		script := "setsid sh -c 'trap \"\" TERM INT; sleep 300 & sleep 301' & setsid sleep 302 & echo ready; wait"
-		if _, err := registry.Start(shell(t, "ranks", script)); err != nil {
+		if _, err := registry.Start(shell(t, name, script)); err != nil {
 			t.Fatal(err)
 		}
-		await(t, "its processes are there", func() bool { return len(members("/proc", "ranks")) == 5 })
-		if err := kill(registry); err != nil {
+		await(t, "its processes are there", func() bool { return len(members("/proc", name)) == 5 })
+		if err := kill(registry, name); err != nil {
 			t.Fatal(err)
 		}
-		if _, record := followed(t, registry, "ranks", 0); record.ExitCode != 137 {
+		if _, record := followed(t, registry, name, 0); record.ExitCode != 137 {
 			t.Errorf("%+v", record)
 		}
-		await(t, "none is left", func() bool { return len(members("/proc", "ranks")) == 0 })
+		await(t, "none is left", func() bool { return len(members("/proc", name)) == 0 })
 	}
 }
 

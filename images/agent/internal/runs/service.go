@@ -9,8 +9,8 @@ import (
 
 // Request is one line of JSON from the command.
 type Request struct {
-	Command string `json:"command"` // start, check or cancel
-	Run     Record `json:"run"`     // of start and check; of cancel the name alone
+	Command string `json:"command"` // start, check, cancel or ended
+	Run     Record `json:"run"`     // of start and check; of the others the name alone
 	Kill    bool   `json:"kill,omitempty"`
 }
 
@@ -18,6 +18,8 @@ type Request struct {
 type Response struct {
 	Error string `json:"error,omitempty"`
 	Name  string `json:"name,omitempty"`
+	// Record is that of a run that has ended and whose end the home doesn't have yet.
+	Record *Record `json:"record,omitempty"`
 }
 
 // Serve answers until the listener is closed.
@@ -46,6 +48,11 @@ func (registry *Registry) respond(line []byte) Response {
 	case "cancel":
 		if err := registry.Cancel(request.Run.Name, request.Kill); err != nil {
 			return Response{Error: err.Error()}
+		}
+		return Response{Name: request.Run.Name}
+	case "ended":
+		if record, has := registry.Ended(request.Run.Name); has {
+			return Response{Name: record.Name, Record: &record}
 		}
 		return Response{Name: request.Run.Name}
 	default:

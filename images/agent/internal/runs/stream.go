@@ -111,7 +111,7 @@ func (stream stream) follow(name string, from int64) int {
 	ctx, gone := context.WithCancel(context.Background())
 	defer gone()
 	go stream.obey(name, gone)
-	record, err = stream.client.folder.Follow(ctx, output, name, from)
+	record, err = stream.client.folder.Follow(ctx, output, name, from, stream.client.ended)
 	if ctx.Err() != nil {
 		return exitCut
 	}

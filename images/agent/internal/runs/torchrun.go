@@ -30,17 +30,18 @@ func processes(text string, gpus int) (int, error) {
 	return count, nil
 }
 
-// torchrun is the command line that starts a script in so many processes.
+// torchrun is the command line that starts a script in so many processes. While they run, it keeps their output in the
+// folder logs too, which it never deletes; by itself it would make one in /tmp, beside the home.
 //
 // torchrun itself ends with 1 whatever the script ended with, so its own Python runs it within launch.py, which ends
 // with the code of the first process that failed.
-func torchrun(processes int, script []string) (launch, error) {
+func torchrun(processes int, logs string, script []string) (launch, error) {
 	program, err := exec.LookPath("torchrun")
 	if err != nil {
 		return launch{}, errors.New("the image of this server has no torchrun; use an image with PyTorch, or start the script without it (--no-torchrun)")
 	}
 	// The server's own address: its name may not resolve, and torchrun would ask for it for minutes.
-	options := []string{"--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=" + strconv.Itoa(processes)}
+	options := []string{"--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=" + strconv.Itoa(processes), "--log-dir=" + logs}
 	var env []string
 	if processes > 1 {
 		options = append(options, "--tee=3")
