@@ -1,7 +1,8 @@
 // Package mirror keeps a copy of a folder of a person's machine in the home, and makes the folders of runs from it.
 //
-// Invariant: a transfer replaces files and never writes into them, so the files of a run, hard links to those of the
-// mirror, stay as they are.
+// Invariant: a transfer replaces files and never writes into them, so no transfer changes the files of a run, which are
+// hard links to those of the mirror. A program that writes into such a file in place changes it in the mirror and in every
+// run that shares it, earlier, concurrent or later; the next transfer finds another time of change and replaces it.
 package mirror
 
 import (
@@ -24,8 +25,11 @@ type Mirror string
 
 // Receive brings the mirror up to date and links its files into the folder target, which must not be there.
 //
-// It reads a manifest, calls ask with the indices of the entries whose content it needs, and reads that, in order.
+// Where target is there already, nothing is read. Otherwise it reads a manifest, calls ask with the indices of the entries whose content it needs, and reads that, in order.
 func (mirror Mirror) Receive(in *bufio.Reader, ask func(need []int) error, target string) error {
+	if err := free(target); err != nil {
+		return err
+	}
 	entries, err := readManifest(in)
 	if err != nil {
 		return err
@@ -58,7 +62,9 @@ func (mirror Mirror) Receive(in *bufio.Reader, ask func(need []int) error, targe
 	if err := mirror.snapshot(entries, target); err != nil {
 		return err
 	}
-	return mirror.prune(entries)
+	// The run has all its files. What can't be deleted in the mirror is in nobody's way, and the next transfer tries again.
+	_ = mirror.prune(entries)
+	return nil
 }
 
 // lock keeps a second transfer out of the mirror until unlock is called.

@@ -2,11 +2,14 @@ package mirror
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -168,5 +171,56 @@ func TestTransferRefusesWhatIsNoManifest(t *testing.T) {
 	}
 	if _, err := send(mirror, home+"/runs/first", hour, file{"a", "b"}); err == nil || !strings.Contains(err.Error(), "give the run another name") {
 		t.Error(err)
+	}
+}
+
+func TestATakenFolderIsRefusedBeforeAnythingIsSent(t *testing.T) {
+	home := t.TempDir()
+	if err := os.MkdirAll(home+"/runs/taken", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(strings.NewReader("f 644 1 1 a\x00\x00x"))
+	err := Mirror(home+"/src/mine").Receive(in, func([]int) error { t.Error("it asks for files"); return nil }, home+"/runs/taken")
+	if err == nil || !strings.Contains(err.Error(), "/runs/taken already; give the run another name") || in.Buffered() != 0 {
+		t.Error(err, in.Buffered())
+	}
+	if _, err := os.Lstat(home + "/src"); !os.IsNotExist(err) {
+		t.Errorf("a mirror was made: %v", err)
+	}
+}
+
+func TestAMirrorThatCantBePrunedTakesNoNameAndHoldsUpNoRun(t *testing.T) {
+	home := t.TempDir()
+	if os.Geteuid() == 0 {
+		defer asNobody(t, home)()
+	}
+	mirror := Mirror(home + "/src/mine")
+	if _, err := send(mirror, home+"/runs/one", hour, file{"a", "one"}, file{"kept/old", "old"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(string(mirror)+"/kept", 0o500); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.Chmod(string(mirror)+"/kept", 0o700) }()
+	if _, err := send(mirror, home+"/runs/two", hour, file{"a", "other"}); err != nil || text(home+"/runs/two/a") != "other" {
+		t.Error(err, text(home+"/runs/two/a"))
+	}
+	if text(string(mirror)+"/kept/old") != "old" {
+		t.Error("it could be deleted")
+	}
+}
+
+// asNobody takes root's rights to files from this test until back is called; the folder is its own then.
+func asNobody(t *testing.T, folder string) (back func()) {
+	t.Helper()
+	const nobody = 65534
+	if err := errors.Join(os.Chmod(filepath.Dir(folder), 0o755), os.Chown(folder, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread()
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, nobody, 0, 0)
+	return func() {
+		_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 0, 0, 0)
+		runtime.UnlockOSThread()
 	}
 }

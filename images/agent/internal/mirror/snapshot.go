@@ -10,8 +10,8 @@ import (
 
 // snapshot makes a folder of hard links to the mirror's files.
 func (mirror Mirror) snapshot(entries []entry, target string) error {
-	if _, err := os.Lstat(target); err == nil {
-		return fmt.Errorf("there is a folder %s already; give the run another name", target)
+	if err := free(target); err != nil {
+		return err
 	}
 	err := os.MkdirAll(target, 0o755)
 	for at := 0; at < len(entries) && err == nil; at++ {
@@ -24,6 +24,14 @@ func (mirror Mirror) snapshot(entries []entry, target string) error {
 		_ = os.RemoveAll(target)
 	}
 	return err
+}
+
+// free is the error of a folder that is there already: it has the results of an earlier run.
+func free(target string) error {
+	if _, err := os.Lstat(target); err == nil {
+		return fmt.Errorf("there is a folder %s already; give the run another name, or delete the folder", target)
+	}
+	return nil
 }
 
 // prune deletes what the mirror has and the manifest has not, and folders that are empty then.

@@ -178,6 +178,16 @@ func TestStreamRefusesBeforeAnythingIsSent(t *testing.T) {
 			t.Errorf("%s: %+v", args, got)
 		}
 	}
+	if err := os.MkdirAll(home+"/runs/earlier", 0o755); err != nil { // its record was deleted for its age
+		t.Fatal(err)
+	}
+	earlier := connect("run", "--stream", "--mirror", "m", "--name", "earlier", "--share", "--", "true")
+	if got, _ := earlier.next(); got.Kind != "refused" || !strings.Contains(got.Error, "/runs/earlier already; give the run another name") {
+		t.Errorf("%+v", got)
+	}
+	if err := os.RemoveAll(home + "/runs"); err != nil {
+		t.Fatal(err)
+	}
 	if entries, _ := os.ReadDir(home); len(entries) != 0 {
 		t.Errorf("something was made: %v", entries)
 	}
