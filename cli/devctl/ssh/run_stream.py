@@ -11,14 +11,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from devctl.output import console
 from devctl.output.standard_streams import write_all
 from devctl.resources.runs import transfer
 from devctl.resources.runs.frames import Frame, read_frame, refusal, unexpected
-from devctl.ssh.server_stream import ConnectionFailure
+from devctl.ssh.server_stream import ConnectionFailure, is_final
 from devservers_core.errors import FAILURE, INTERRUPTED, TRANSPORT, CommandError, UnreachableError
 
 if TYPE_CHECKING:
@@ -62,8 +62,10 @@ class RunStream:
         self._stream: ServerStream | None = None
         self._heard = False
         """Whether a frame came over the connection that is there."""
-        self._asked = 0
-        self._unsent: list[bytes] = []
+        self._asked = ""
+        """What the run was asked to do last: cancel or kill; empty for nothing."""
+        self._confirmed = False
+        """Whether the agent has done that."""
 
     def start(self, arguments: Sequence[str], files: Sequence[transfer.Entry] | None, *, detach: bool) -> int:
         """Start a run with the agent's `arguments` and follow it; return its exit code.
@@ -135,7 +137,7 @@ class RunStream:
         """Copy the output until the run has ended, and return its exit code.
 
         A connection that worked is made again when it is cut. Raises CommandError when the first one can't be made,
-        when the server is stopped, and after GIVE_UP_SECONDS.
+        when the server is stopped, gone or refuses the person, and after GIVE_UP_SECONDS.
         """
         with _on_interrupt(self._interrupted):
             connected = self._heard
@@ -167,6 +169,9 @@ class RunStream:
             self._heard = True
             if frame.kind in ("ended", "refused"):
                 return frame
+            if frame.kind == "heard":
+                self._confirmed = self._confirmed or frame.fields.get("word") == self._asked
+                continue
             if frame.kind != "output":
                 raise unexpected(f"{frame.kind[:80]!r} while the run goes on")
             after = frame.next(self._next)
@@ -179,15 +184,16 @@ class RunStream:
         if self._stream is not None:
             return None
         words = [DEVSERVER, "attach", self._run, "--stream", "--from", str(self._next)]
+        # Taken before there is a connection: a Ctrl-C from then on sends its word itself.
+        again = "" if self._confirmed else self._asked
         try:
             self._stream = self._connector.start(words)
         except UnreachableError as error:
             return ConnectionFailure(CommandError(str(error), "`devctl info` shows the cluster in use", TRANSPORT))
         except CommandError as error:
-            return ConnectionFailure(error, final=True)
-        unsent, self._unsent = self._unsent, []
-        for word in unsent:
-            self._say(word)
+            return ConnectionFailure(error, final=is_final(error))
+        if again:
+            self._say(again)
         return None
 
     def _ended(self, frame: Frame) -> int:
@@ -213,28 +219,33 @@ class RunStream:
         return code
 
     def _interrupted(self) -> None:
-        """Ask the run to end; at the second time kill it."""
+        """Ask the run to end; kill it when that has reached the agent before."""
+        name = self._connector.name
         if self._stream is None:
             sys.stderr.write("\n")
-            name = self._connector.name
             raise CommandError(
                 f"there is no connection to {name}, and run {self._run} goes on",
                 f"`devctl cancel {name} {self._run}` ends it, `devctl attach {name} {self._run}` follows it",
                 INTERRUPTED,
             )
-        self._asked += 1
-        if self._asked == 1:
+        if self._asked and not self._confirmed:
+            console.info(
+                f"\n{name} has not answered yet: devctl asks again when it has connected again;"
+                f" `devctl cancel {name} {self._run} --kill` kills the run"
+            )
+            return
+        if not self._asked:
             console.info("\nasking the run to end; Ctrl-C again kills it")
         else:
             console.info("\nkilling the run")
-        self._say(b"cancel\n" if self._asked == 1 else b"kill\n")
+        self._asked, self._confirmed = ("kill" if self._asked else "cancel"), False
+        self._say(self._asked)
 
-    def _say(self, word: bytes) -> None:
+    def _say(self, word: str) -> None:
         assert self._stream is not None
-        try:
-            os.write(self._stream.input.fileno(), word)
-        except OSError:
-            self._unsent.append(word)
+        # What gets lost is not confirmed, and said again after the reconnect.
+        with suppress(OSError):
+            os.write(self._stream.input.fileno(), f"{word}\n".encode())
 
 
 @contextmanager

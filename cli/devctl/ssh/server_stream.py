@@ -21,7 +21,7 @@ from devctl.resources import pods
 from devctl.ssh import direct
 from devctl.ssh.bastion import endpoint, transport
 from devctl.ssh.options import log_flags, option_flags, ssh_program
-from devservers_core.errors import TRANSPORT, USAGE, CommandError
+from devservers_core.errors import FORBIDDEN, NOT_FOUND, REFUSED, TRANSPORT, USAGE, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 ALIVE = ("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3")
 """ssh's options that end a dead connection after half a minute, so that another one is made. The first value counts."""
+DIAGNOSIS_SECONDS = 660.0
+"""Seconds in which devctl on the bastion must answer: it waits ten minutes for a server that starts."""
+_OVER = re.compile(r"\S+ (?:is (?:stopped|stopping|being deleted)|has no SSH)\b", re.ASCII)
+"""What devctl says of a server that won't be reached, in whatever place it runs: ssh passes no other code than 255."""
+_REFUSED_BY_SSH = ("Permission denied (", "Host key verification failed")
 _TWO_LINES = re.compile(r"^error: (.+)\n\s*try: (.+)$", re.M)
 
 
@@ -41,6 +46,11 @@ class ConnectionFailure(NamedTuple):
     """Whether the server itself is the reason, so that another attempt is useless."""
     passed: bool = False
     """Whether the server can be reached by now."""
+
+
+def is_final(error: CommandError) -> bool:
+    """Whether a server is stopped or gone, or refuses the person, so that another attempt is useless."""
+    return error.code in (NOT_FOUND, FORBIDDEN, REFUSED) or _OVER.match(error.what) is not None
 
 
 class ServerStream:
@@ -101,11 +111,11 @@ class ServerConnector:
         if self._bastion:
             explained = transport.explain(self._bastion, messages, self.name)
             if explained:
-                return ConnectionFailure(explained)
+                return ConnectionFailure(explained, final=any(text in messages for text in _REFUSED_BY_SSH))
             if transport.server_unreachable(messages):
                 diagnosed = self._diagnose()
                 if diagnosed:
-                    return ConnectionFailure(diagnosed, final=True)
+                    return ConnectionFailure(diagnosed, final=is_final(diagnosed))
                 reachable = True
         said = _TWO_LINES.search(messages)
         if said:
@@ -134,9 +144,18 @@ class ServerConnector:
         """What devctl on the bastion says about a server that can't be reached; None when it reaches it."""
         assert self._bastion is not None
         self._say_waiting()
-        done = subprocess.run(
-            [*self._bastion.ssh("-T"), shlex.join(["devctl", "ssh", self.name, "true"])],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        command = shlex.join(["devctl", "ssh", self.name, "true"])
+        try:
+            done = subprocess.run(
+                [*self._bastion.ssh("-T"), command],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+                timeout=DIAGNOSIS_SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return CommandError(
+                f"devctl on the bastion did not reach {self.name} within {DIAGNOSIS_SECONDS:.0f} s",
+                f"`devctl describe {self.name}` shows how far it is",
+                TRANSPORT,
+            )
         said = _TWO_LINES.search(done.stderr)
         return CommandError(said[1], said[2], done.returncode) if done.returncode and said else None

@@ -1,7 +1,8 @@
 """A stand-in for the agent of a server, for `devctl run`: one process a connection, with its state in a folder.
 
 Usage: run_agent.py FOLDER WORDS..., where WORDS are what devctl would have started in the server. In FOLDER: `output`,
-what the run prints, `cuts`, a line for each connection with how many bytes it sends before it is cut, and `code`.
+what the run prints, `cuts`, a line for each connection with how many bytes it sends before it is cut, `code`, `until`,
+what devctl must have said before the end, and `dead`: while it is there a connection hears nothing; then it is cut.
 It writes `words`, `received` (the files by their names) and `said` (what devctl said).
 """
 
@@ -39,9 +40,15 @@ def receive() -> None:
 
 def hear() -> None:
     for line in iter(sys.stdin.buffer.readline, b""):
+        send("heard", word=line.decode().strip())
         with (FOLDER / "said").open("ab") as said:
             said.write(line)
     os._exit(255)  # devctl is gone
+
+
+def cut() -> int:
+    sys.stderr.write("Connection to server closed by remote host.\n")
+    return 255
 
 
 def main() -> int:
@@ -58,6 +65,11 @@ def main() -> int:
         send("started", run="try", dir="/home/dev/runs/try")
         if "--detach" in WORDS:
             return 0
+    dead = FOLDER / "dead"
+    if dead.exists():
+        while dead.exists():
+            threading.Event().wait(0.02)
+        return cut()
     threading.Thread(target=hear, daemon=True).start()
     start = int(WORDS[WORDS.index("--from") + 1]) if "--from" in WORDS else 0
     output = (FOLDER / "output").read_bytes()
@@ -67,12 +79,11 @@ def main() -> int:
     for at in range(start, min(end, len(output)), 1000):
         chunk = output[at : min(at + 1000, end)]
         send("output", chunk, next=at + len(chunk), length=len(chunk))
-    if cuts:
-        sys.stderr.write("Connection to server closed by remote host.\n")
-        return 255
     waits = FOLDER / "until"
     while waits.exists() and waits.read_text() not in (_said() or "nothing"):
         threading.Event().wait(0.02)
+    if cuts:
+        return cut()
     record = {"name": "try", "state": "ended", "exitCode": int((FOLDER / "code").read_text())}
     send("ended", record=record | json.loads((FOLDER / "record").read_text()))
     return 0

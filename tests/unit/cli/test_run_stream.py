@@ -15,6 +15,7 @@ from typing import IO, cast
 
 import pytest
 
+from devctl.output import console
 from devctl.resources.runs import transfer
 from devctl.resources.runs.folder import read_folder
 from devctl.ssh import run_stream
@@ -36,8 +37,15 @@ class Connector:
         self.agent = [sys.executable, str(AGENT), str(folder)]
         self.command = self.agent
         self.starting = False
+        self.started, self.failing_after = 0, 1000
+        self.errors: dict[int, CommandError] = {}
 
     def start(self, words: Sequence[str]) -> ServerStream:
+        self.started += 1
+        if self.started in self.errors:
+            raise self.errors[self.started]
+        if self.started > self.failing_after:
+            self.command = ["false"]
         if self.stopped:
             raise self.stopped
         log = cast("IO[bytes]", tempfile.TemporaryFile())  # noqa: SIM115 - the stream closes it
@@ -162,6 +170,7 @@ def interrupt_when(done: Callable[[], bool]) -> threading.Thread:
     def wait() -> None:
         while not done():
             time.sleep(0.01)
+        time.sleep(0.5)  # until it waits for the server: between two reads a signal would wait for the next frame
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=wait)
@@ -176,13 +185,78 @@ def test_first_interrupt_asks_the_run_to_end_and_the_second_kills_it(
     (connector.folder / "record").write_text('{"exitCode": 137, "canceled": true}')
     said = connector.folder / "said"
     first = interrupt_when(lambda: (connector.folder / "words").exists() and bool(capfd.readouterr().err))
-    second = interrupt_when(lambda: said.exists() and "cancel" in said.read_text())
+    stream = RunStream(connector)
+    second = interrupt_when(lambda: stream._confirmed)
     before = signal.getsignal(signal.SIGINT)
-    assert RunStream(connector).start(["--", "x"], None, detach=False) == 137
+    assert stream.start(["--", "x"], None, detach=False) == 137
     first.join()
     second.join()
     assert said.read_text() == "cancel\nkill\n"
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    said: list[str] = []
+    monkeypatch.setattr(console, "info", said.append)
+    return said
+
+
+def test_interrupt_on_a_dead_connection_is_sent_again_and_a_second_one_kills_nothing(
+    connector: Connector, messages: list[str]
+) -> None:
+    (connector.folder / "until").write_text("cancel")
+    dead = connector.folder / "dead"
+    dead.write_text("")
+
+    def revive() -> None:
+        first.join()
+        second.join()
+        while "has not answered yet" not in messages[-1]:
+            time.sleep(0.01)
+        dead.unlink()
+
+    first = interrupt_when(lambda: len(messages) == 1)
+    second = interrupt_when(lambda: len(messages) == 2)
+    third = threading.Thread(target=revive)
+    third.start()
+    assert RunStream(connector).start(["--", "x"], None, detach=False) == 0
+    third.join()
+    assert (connector.folder / "said").read_text() == "cancel\n"
+    assert messages == [
+        "run try started in mydev",
+        "\nasking the run to end; Ctrl-C again kills it",
+        "\nmydev has not answered yet: devctl asks again when it has connected again;"
+        " `devctl cancel mydev try --kill` kills the run",
+        "the connection was cut; run try goes on, connecting again",
+    ]
+
+
+def test_interrupt_that_has_reached_the_agent_is_not_sent_again(connector: Connector, messages: list[str]) -> None:
+    (connector.folder / "until").write_text("cancel")
+    (connector.folder / "cuts").write_text("0")
+    thread = interrupt_when(lambda: len(messages) == 1)
+    assert RunStream(connector).start(["--", "x"], None, detach=False) == 0
+    thread.join()
+    assert len(words(connector)) == 2
+    assert (connector.folder / "said").read_text() == "cancel\n"
+
+
+@pytest.mark.parametrize("error", ["mydev is not running yet", "could not read mydev: etcd leader changed"])
+def test_server_that_is_away_after_a_cut_is_tried_again(connector: Connector, error: str) -> None:
+    (connector.folder / "cuts").write_text("0")
+    connector.errors = {2: CommandError(error, "try again"), 3: CommandError(error, "try again", TRANSPORT)}
+    assert RunStream(connector).start(["--", "x"], None, detach=False) == 0
+    assert connector.started == 4
+
+
+def test_reconnecting_ends_after_the_documented_time(connector: Connector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_stream, "GIVE_UP_SECONDS", 0.2)
+    (connector.folder / "cuts").write_text("0")
+    connector.failing_after = 1
+    with pytest.raises(CommandError, match="no connection: "):
+        RunStream(connector).start(["--", "x"], None, detach=False)
+    assert connector.started > 2
 
 
 def test_file_that_shrinks_while_it_is_sent_is_named(tmp_path: Path) -> None:

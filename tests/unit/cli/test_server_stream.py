@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from devctl.context import Context
-from devctl.ssh.server_stream import ServerConnector
-from devservers_core.errors import NOT_FOUND, CommandError
+from devctl.resources import pods
+from devctl.ssh import server_stream
+from devctl.ssh.server_stream import ServerConnector, is_final
+from devservers_core.errors import FORBIDDEN, NOT_FOUND, CommandError
 from tests.support.cli.api_server import ApiServer
 
 SERVER = "/apis/devservers.io/v1/namespaces/dev-ann/devservers/mydev"
@@ -110,6 +112,55 @@ def test_server_that_the_bastion_can_not_reach_is_explained_there(bastion: Serve
     error, final, passed = bastion.failure(UNREACHABLE)
     assert (error.what, error.code, final, passed) == ("there is no server mydev", NOT_FOUND, True, False)
     assert arguments(ssh)[-1] == "devctl ssh mydev true"
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "final"),
+    [
+        ("mydev is stopped (idle)", 255, True),
+        ("mydev is stopping", 255, True),
+        ("mydev is being deleted", 255, True),
+        ("mydev has no SSH", 255, True),
+        ("the account ann is suspended", FORBIDDEN, True),
+        ("mydev is not running yet: no node has room", 255, False),
+        ("could not read mydev: etcd leader changed", 1, False),
+    ],
+)
+def test_failure_is_final_only_for_a_server_that_is_stopped_or_gone_or_refuses(
+    bastion: ServerConnector, ssh: Path, what: str, code: int, final: bool
+) -> None:
+    (ssh / "says").write_text(f"error: {what}\n  try: this\n")
+    (ssh / "code").write_text(str(code))
+    failure = bastion.failure(UNREACHABLE)
+    assert failure.error.what == what
+    assert (failure.final, failure.passed) == (final, False)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "running", "phase"),
+    [({}, False, "Stopped"), ({}, True, "Stopping"), ({"deletionTimestamp": "2026-11-30T12:00:00Z"}, True, "Running")],
+)
+def test_final_failures_are_those_that_devctl_words_for_a_stopped_server(
+    metadata: dict[str, str], running: bool, phase: str
+) -> None:
+    server = {"metadata": {"name": "mydev"} | metadata, "spec": {"running": running}, "status": {"phase": phase}}
+    failure = pods.stopped(server)
+    assert failure is not None
+    assert is_final(failure)
+
+
+def test_bastion_that_refuses_the_person_is_not_tried_again(bastion: ServerConnector) -> None:
+    assert bastion.failure("ann@bastion.example.org: Permission denied (publickey).").final
+
+
+def test_diagnosis_that_does_not_end_is_given_up(
+    bastion: ServerConnector, ssh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_stream, "DIAGNOSIS_SECONDS", 0.2)
+    (ssh / "ssh").write_text("#!/bin/sh\nexec sleep 20\n")
+    failure = bastion.failure(UNREACHABLE)
+    assert "did not reach mydev" in failure.error.what
+    assert (failure.final, failure.passed) == (False, False)
 
 
 def test_server_that_the_bastion_reaches_meanwhile_may_be_tried_again(bastion: ServerConnector, ssh: Path) -> None:

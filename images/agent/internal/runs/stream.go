@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"devservers.io/agent/internal/local"
 	"devservers.io/agent/internal/mirror"
@@ -16,7 +17,7 @@ import (
 
 // frame is one line of JSON for devctl; after one of output its bytes follow.
 type frame struct {
-	// Kind is need, started, output, ended or refused.
+	// Kind is need, started, output, heard, ended or refused.
 	Kind string `json:"kind"`
 	// Need are the indices of the files whose content is to be sent.
 	Need []int `json:"need,omitempty"`
@@ -27,6 +28,8 @@ type frame struct {
 	Replica int   `json:"replica,omitempty"`
 	Next    int64 `json:"next,omitempty"`
 	Length  int   `json:"length,omitempty"`
+	// Word is what devctl said and the agent has done: cancel or kill.
+	Word string `json:"word,omitempty"`
 	// Record is that of a run that has ended.
 	Record *Record `json:"record,omitempty"`
 	Error  string  `json:"error,omitempty"`
@@ -36,17 +39,22 @@ type frame struct {
 // stream is the server's end of a connection of `devctl run`: frames to devctl on standard output, and on standard input
 // the files that it sends, and afterwards the lines cancel and kill.
 type stream struct {
-	client client
-	in     *bufio.Reader
+	client  client
+	in      *bufio.Reader
+	writing *sync.Mutex
 }
 
-func (client client) stream() stream { return stream{client, bufio.NewReaderSize(client.in, 256*1024)} }
+func (client client) stream() stream {
+	return stream{client, bufio.NewReaderSize(client.in, 256*1024), new(sync.Mutex)}
+}
 
 func (stream stream) send(frame frame, payload []byte) error {
 	text, err := json.Marshal(frame)
 	if err != nil {
 		return err
 	}
+	stream.writing.Lock()
+	defer stream.writing.Unlock()
 	_, err = stream.client.out.Write(append(append(text, '\n'), payload...))
 	return err
 }
@@ -128,11 +136,11 @@ func (stream stream) follow(name string, from int64) int {
 func (stream stream) obey(name string, gone func()) {
 	for {
 		line, err := stream.in.ReadString('\n')
-		switch strings.TrimSpace(line) {
-		case "cancel":
-			_, _ = stream.ask(Request{Command: "cancel", Run: Record{Name: name}})
-		case "kill":
-			_, _ = stream.ask(Request{Command: "cancel", Run: Record{Name: name}, Kill: true})
+		if word := strings.TrimSpace(line); word == "cancel" || word == "kill" {
+			// devctl says it again on another connection, and kills by Ctrl-C only after this frame.
+			if _, err := stream.ask(Request{Command: "cancel", Run: Record{Name: name}, Kill: word == "kill"}); err == nil {
+				_ = stream.send(frame{Kind: "heard", Word: word}, nil)
+			}
 		}
 		if err != nil {
 			gone()

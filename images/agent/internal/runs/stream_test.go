@@ -74,7 +74,7 @@ func (connection connection) rest() (string, frame) {
 	var text bytes.Buffer
 	for {
 		got, payload := connection.next()
-		if got.Kind != "output" {
+		if got.Kind != "output" && got.Kind != "heard" {
 			return text.String(), got
 		}
 		text.WriteString(payload)
@@ -151,8 +151,13 @@ func TestStreamCancelsAndKillsItsRun(t *testing.T) {
 		t.Fatal(got, text)
 	}
 	this.say("cancel\n")
-	if got, text := this.next(); text != "[0] asked\n" {
-		t.Fatal(got, text)
+	var asked, heard bool
+	for !asked || !heard {
+		got, text := this.next()
+		asked, heard = asked || text == "[0] asked\n", heard || got.Kind == "heard" && got.Word == "cancel"
+		if got.Kind == "ended" {
+			t.Fatal(got, text)
+		}
 	}
 	this.say("kill\n")
 	if _, end := this.rest(); end.Record.ExitCode != 137 || !end.Record.Canceled {
