@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import tempfile
@@ -171,7 +170,7 @@ def interrupt_when(done: Callable[[], bool]) -> threading.Thread:
         while not done():
             time.sleep(0.01)
         time.sleep(0.5)  # until it waits for the server: between two reads a signal would wait for the next frame
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(cast("int", threading.main_thread().ident), signal.SIGINT)
 
     thread = threading.Thread(target=wait)
     thread.start()
