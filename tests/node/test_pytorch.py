@@ -11,6 +11,7 @@ from devcluster import ROOT
 from devcluster.images import reference_of
 from infra.catalog.images import PYTORCH
 from tests.support.node.person import Person, Platform
+from tests.support.node.wait import eventually
 
 EXAMPLE = ROOT / "examples" / "digits"
 
@@ -52,6 +53,40 @@ def test_example_trains_on_two_ranks_and_goes_on_from_its_checkpoint(ann: Person
     second = run(ann, server, f"{train} --epochs 14")
     assert "epoch=11" not in second
     assert "epoch=13" in second
+
+
+def test_devctl_run_shows_the_rank_before_each_line_and_names_the_one_that_failed(
+    ann: Person, server: str, tmp_path: Path
+) -> None:
+    (tmp_path / "fails.py").write_text(
+        "import os, time\n"
+        "print('rank', os.environ['RANK'])\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    raise SystemExit(7)\n"
+        "time.sleep(90)\n"
+    )
+    options = ("--dir", str(tmp_path), "--nproc-per-node", "2", "--name", "fails")
+    done = ann.devctl("run", server, *options, "fails.py", check=False)
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert {"[0] rank 0", "[1] rank 1"} <= set(done.stdout.splitlines())
+    assert "rank 1 failed first, with exit code 7" in done.stdout + done.stderr
+    assert run(ann, server, "ls ~/.devservers/runs/fails").split() == ["output.log", "run.json"]
+
+
+def test_killed_run_leaves_no_rank_on_the_gpu(ann: Person, server: str, tmp_path: Path) -> None:
+    (tmp_path / "stays.py").write_text(
+        "import signal, time\n"
+        "for each in (signal.SIGINT, signal.SIGTERM):\n"
+        "    signal.signal(each, signal.SIG_IGN)\n"
+        "print('stays', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    options = ("--dir", str(tmp_path), "--nproc-per-node", "2", "--name", "stays", "--detach")
+    ann.devctl("run", server, *options, "stays.py")
+    eventually(lambda: ann.devctl("logs", server, "stays").stdout.count("stays") == 2, "both ranks are there")
+    ann.devctl("cancel", server, "stays", "--kill")
+    eventually(lambda: "stays.py" not in run(ann, server, "ps -ef | grep [s]tays.py || true"), "no rank is left")
+    assert ann.devctl("run", server, "--dir", str(tmp_path), "--", "echo", "free").stdout.strip() == "free"
 
 
 def test_ranks_meet_at_a_given_address_as_those_of_several_servers_do(ann: Person, server: str) -> None:
