@@ -20,6 +20,7 @@ import (
 // startLifecycle starts what measures the server, warns in it and answers the operator.
 func startLifecycle(host agent.Host) (agent.Service, error) {
 	gpus, _ := strconv.Atoi(os.Getenv("DEVSERVERS_GPUS"))
+	replicas, _ := strconv.Atoi(os.Getenv("DEVSERVERS_REPLICAS"))
 	service := lifecycle.New(lifecycle.Options{
 		PodUID:   os.Getenv("DEVSERVERS_POD_UID"),
 		Home:     paths.Home,
@@ -34,7 +35,7 @@ func startLifecycle(host agent.Host) (agent.Service, error) {
 			return host.Processes.Run(ctx, process.Spec{Argv: program.Argv, Env: program.Env, Dir: program.Dir}, program.Output)
 		},
 		Runs: &runs.Registry{
-			Folder: runs.Of(paths.Home), Reaper: host.Processes, GPUs: gpus, Say: host.Say, Go: host.Go, Now: time.Now,
+			Folder: runs.Of(paths.Home), Reaper: host.Processes, GPUs: gpus, Replicas: replicas, Say: host.Say, Go: host.Go, Now: time.Now,
 		},
 		Lines:   func() []string { return host.Output.Last(output.MaxLines, output.MaxBytes) },
 		Command: func() *protocol.Command { return ended(host.Command) },

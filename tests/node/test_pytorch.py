@@ -18,8 +18,8 @@ EXAMPLE = ROOT / "examples" / "digits"
 
 @pytest.fixture(scope="module")
 def torch_platform(platform: Platform) -> Iterator[Platform]:
-    """The platform with the PyTorch image and a pretended GPU; without either afterwards."""
-    said = platform.run("up", "--no-demo", "--pytorch", "--fake-gpus", "1").stderr
+    """The platform with the PyTorch image and pretended GPUs; without either afterwards."""
+    said = platform.run("up", "--no-demo", "--pytorch", "--fake-gpus", "3").stderr
     assert reference_of(PYTORCH) in said
     yield platform
     platform.run("up", "--no-demo", "--no-pytorch", "--fake-gpus", "0")
@@ -86,12 +86,25 @@ def test_killed_run_leaves_no_rank_on_the_gpu(ann: Person, server: str, tmp_path
     eventually(lambda: ann.devctl("logs", server, "stays").stdout.count("stays") == 2, "both ranks are there")
     ann.devctl("cancel", server, "stays", "--kill")
     eventually(lambda: "stays.py" not in run(ann, server, "ps -ef | grep [s]tays.py || true"), "no rank is left")
-    assert ann.devctl("run", server, "--dir", str(tmp_path), "--", "echo", "free").stdout.strip() == "free"
+    assert ann.devctl("run", server, "--dir", str(tmp_path), "--", "echo", "free").stdout.strip() == "[0] free"
 
 
 def test_ranks_meet_at_a_given_address_as_those_of_several_servers_do(ann: Person, server: str) -> None:
     static = "--nnodes 1 --node-rank 0 --master-addr 127.0.0.1 --master-port 29500 --nproc-per-node 2"
     assert "on 2 ranks" in run(ann, server, f"cd digits && torchrun {static} train.py --epochs 12 --out /tmp/other.pt")
+
+
+def test_replicas_of_a_distributed_server_train_together(ann: Person, server: str) -> None:
+    """The gradients are averaged over gloo between two pods, which only each other reach."""
+    del server  # its image is there
+    ann.devctl("create", "ring", "gpu-fake", "--distributed", "--replicas", "2", "--home-size", "1Gi", "--wait", "4m")
+    ann.devctl("cp", "-r", str(EXAMPLE), "ring:")
+    run(ann, "ring", "ssh ring-1 mkdir digits && scp -q digits/train.py ring-1:digits/")
+    train = "cd digits && /opt/devservers/pytorch/on-all-replicas torchrun train.py --epochs 12"
+    assert "test images are right, after 180 steps on 2 ranks" in run(ann, "ring", train)
+    refused = ann.devctl("run", "ring", "--dir", str(EXAMPLE), "train.py", check=False)
+    assert "this server has 2 replicas, and a run is of one" in refused.stdout + refused.stderr
+    ann.devctl("delete", "ring", "--yes", "--purge")
 
 
 def test_py_spy_shows_the_stack_of_a_process_of_ones_own(ann: Person, server: str) -> None:

@@ -22,9 +22,11 @@ type Registry struct {
 	Reaper *process.Reaper
 	// GPUs is how many the server has. With any, one run at a time has them unless it shares them.
 	GPUs int
-	Say  func(text string, err error)
-	Go   func(name string, run func())
-	Now  func() time.Time
+	// Replicas is how many pods the server has, 0 unless it is distributed. A run is of one pod.
+	Replicas int
+	Say      func(text string, err error)
+	Go       func(name string, run func())
+	Now      func() time.Time
 
 	// starts lets one start after the other look at the home, which may hang; mutex is never held meanwhile.
 	starts    sync.Mutex
@@ -172,6 +174,9 @@ func (registry *Registry) plan(asked Record) (Record, launch, error) {
 	}
 	if record.Torchrun == "" {
 		return record, launch{Argv: record.Argv}, nil
+	}
+	if registry.Replicas > 1 {
+		return record, launch{}, fmt.Errorf("this server has %d replicas, and a run is of one; start torchrun in all of them by /opt/devservers/pytorch/on-all-replicas, or the script in one of them by python3 (--no-torchrun)", registry.Replicas)
 	}
 	processes, err := processes(record.Torchrun, registry.GPUs)
 	if err != nil {

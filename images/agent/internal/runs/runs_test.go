@@ -144,6 +144,20 @@ func TestKillingARunEndsItsProcessesInSessionsOfTheirOwn(t *testing.T) {
 	}
 }
 
+func TestTorchrunOfADistributedServerIsRefusedAsARunIsOfOnePod(t *testing.T) {
+	registry := registryIn(t)
+	registry.Replicas = 4
+	asked := shell(t, "all", "true")
+	asked.Torchrun = "auto"
+	if _, err := registry.Start(asked); err == nil || !strings.Contains(err.Error(), "this server has 4 replicas, and a run is of one; start torchrun in all") {
+		t.Errorf("%v", err)
+	}
+	if _, err := registry.Start(shell(t, "one", "true")); err != nil {
+		t.Error(err)
+	}
+	followed(t, registry, "one", 0)
+}
+
 func TestOneRunHasTheGPUsUnlessItShares(t *testing.T) {
 	registry := registryIn(t)
 	registry.GPUs = 1
