@@ -56,8 +56,8 @@ def test_resources_with_data_are_protected_in_production(changes: dict[str, Any]
     made = graph(**changes)
     holds = [*part(made, "Security").of("Key"), *(node for node in made.values() if node.type == "eks:index:Cluster")]
     holds += [*made.of("FileSystem"), *made.of("Repository")]
-    # Five keys, the cluster, the files, five image repositories.
-    assert [node.protect for node in holds] == [protected] * 12
+    # Five keys, the cluster, the files, six image repositories.
+    assert [node.protect for node in holds] == [protected] * 13
 
 
 def test_role_trust_policies_name_aws_services_only() -> None:
