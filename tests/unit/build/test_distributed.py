@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from devservers.build.devserver import manifests as children
 from devservers.build.distributed.layout import Layout, LayoutError
 from devservers.build.host_key import host_names
-from devservers.build.record import input_hash
+from devservers.build.record import Record, input_hash
+from devservers.reconcile.compare import differences, with_applied_hash
 from devservers_core.types import Json
 from tests.support.operator.build_objects import UID, child, flavor, main_container, request, server, user
 
@@ -96,14 +99,41 @@ def test_without_a_persistent_home_each_replica_has_an_empty_one() -> None:
 
 
 def test_queue_labels_are_on_the_stateful_set_only_and_stay_those_of_its_start() -> None:
-    from dataclasses import replace
-
     queueing = replace(request().settings, queueing=True)
     made = stateful_set(settings=queueing, flavor=flavor(queue="training"))
     assert made["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "training"
     assert not [name for name in made["spec"]["template"]["metadata"]["labels"] if "kueue" in name]
     kept = stateful_set(settings=queueing, flavor=flavor(queue="interactive"), live_workload=made)
     assert kept["metadata"]["labels"] == made["metadata"]["labels"]
+
+
+def test_pods_of_a_queued_server_are_held_also_if_kueue_sees_the_pods_only() -> None:
+    """Kueue's webhook for StatefulSets is skipped while Kueue is away."""
+    queueing = replace(request().settings, queueing=True)
+
+    def annotations(**changes: Any) -> Json:
+        return dict(stateful_set(**changes)["spec"]["template"]["metadata"]["annotations"])
+
+    mark = "kueue.x-k8s.io/pod-suspending-parent"
+    assert annotations(settings=queueing)[mark] == "statefulset"
+    assert mark not in annotations()
+    standalone = child("Deployment", settings=queueing)
+    assert mark not in standalone["spec"]["template"]["metadata"]["annotations"]
+
+
+def test_pods_of_a_server_that_an_earlier_version_started_are_not_replaced() -> None:
+    """Its record lacks the mark, which Kueue wrote into the stored template alone."""
+    mark = "kueue.x-k8s.io/pod-suspending-parent"
+    queueing = replace(request().settings, queueing=True)
+    inputs = input_hash(distributed(), UID)
+    template = stateful_set(settings=queueing)["spec"]["template"]
+    template["metadata"]["annotations"].pop(mark, None)
+    kept = Record({"devservers.io/input-hash": inputs}, template)
+    desired = with_applied_hash(stateful_set(settings=queueing, kept=kept))
+    stored = copy.deepcopy(desired)
+    stored["spec"]["template"]["metadata"]["annotations"][mark] = "statefulset"
+    assert not list(differences(desired, stored))
+    assert mark not in desired["spec"]["template"]["metadata"]["annotations"]
 
 
 def test_same_request_keeps_the_stored_stateful_set() -> None:

@@ -42,6 +42,11 @@ from devservers_core.types import Json
 ANNOTATION_SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 """On a pod, "false": the cluster autoscaler never evicts it, however little of its node is in use (cluster-autoscaler,
 FAQ). A server is somebody's work."""
+ANNOTATION_SUSPENDING_PARENT = "kueue.x-k8s.io/pod-suspending-parent"
+"""On a pod of a StatefulSet with queue labels, "statefulset": Kueue gates it until the whole is admitted.
+
+Kueue's webhook for StatefulSets writes the same value, but one that is applied while Kueue is away is stored without.
+"""
 
 
 def service_account(user: str) -> str:
@@ -68,6 +73,8 @@ def pod_template(
     if restarted_at:
         # A restart asked for must change the template even when nothing else in it did.
         annotations[ANNOTATION_RESTARTED_AT] = restarted_at
+    if layout and settings.queueing:
+        annotations[ANNOTATION_SUSPENDING_PARENT] = "statefulset"
     placement = compact(
         {
             "nodeSelector": dict(sorted(flavor.spec.node_selector.items())),
