@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 from devctl.output import console, times
 from devctl.output.progress import Progress, display
-from devctl.resources.server_state import is_ready, not_ready_reason, stages, status_is_of_last_start, status_observes
+from devctl.resources.server_state import (
+    is_ready,
+    is_replaced,
+    not_ready_reason,
+    stages,
+    status_is_of_last_start,
+    status_observes,
+)
 from devservers_core.errors import INTERRUPTED, NOT_FOUND, TIMED_OUT, ApiError, CommandError, UnreachableError
 
 if TYPE_CHECKING:
@@ -28,12 +35,12 @@ STALE_STATUS_SECONDS = 5.0
 NOT_OBSERVED = "the operator has not observed it yet; `devctl status` shows whether it runs"
 
 
-def wait_ready(context: Context, server: Json, limit: float, other_than: str | None = None) -> int:
+def wait_ready(context: Context, server: Json, limit: float, before: Json | None = None) -> int:
     """Wait until `server` (as last written) is ready; return the exit code.
 
     `limit` is in seconds.
 
-    `other_than` names the pod that must have been replaced first (restart).
+    `before` is the server before a restart: what ran then must have been replaced first.
     """
     from devctl.resources.pods import suspended
 
@@ -41,7 +48,7 @@ def wait_ready(context: Context, server: Json, limit: float, other_than: str | N
     progress = Progress(name, time.monotonic())
 
     def ready(current: Json) -> bool:
-        replaced = not other_than or current.get("status", {}).get("podName") not in (None, "", other_than)
+        replaced = before is None or is_replaced(current, before)
         refused = suspended(current)
         if refused is not None:
             raise refused

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from devctl.output import console, times
+from devctl.resources.replicas import replicas_of
 from devservers_core import names
 
 if TYPE_CHECKING:
@@ -36,6 +37,27 @@ def status_observes(server: Json, written: Json) -> bool:
     """Whether a server's status observed the spec that was `written`, or a newer one."""
     newest = written["metadata"].get("generation", 0)
     return bool(server.get("status", {}).get("observedGeneration", 0) >= newest)
+
+
+def is_replaced(server: Json, before: Json) -> bool:
+    """Whether the status is about other pods than the one `before` a restart.
+
+    Pods of a distributed server keep their names: its start has another time then, or it was not ready meanwhile.
+    """
+    pod, pod_before = status_of(server).get("podName"), status_of(before).get("podName")
+    if not pod or not pod_before or pod != pod_before:
+        return bool(pod)
+    if replicas_of(server) is None:
+        return False
+    ready, ready_before = ready_condition(server), ready_condition(before)
+    since = "lastTransitionTime"
+    ended = ready_before.get("status") == "True" and ready.get(since) != ready_before.get(since)
+    return ended or _started_at(server) != _started_at(before)
+
+
+def _started_at(server: Json) -> str | None:
+    timeline = status_of(server).get("timeline") or []
+    return str(timeline[0].get("at")) if timeline else None
 
 
 def stages(server: Json) -> list[tuple[str, float | None]]:

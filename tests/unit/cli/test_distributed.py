@@ -8,7 +8,8 @@ import pytest
 
 from devctl.commands.servers.describe import description
 from devctl.resources.events import concerns
-from devservers_core.errors import NOT_FOUND, REFUSED, USAGE
+from devctl.resources.server_state import is_replaced
+from devservers_core.errors import NOT_FOUND, REFUSED, TIMED_OUT, USAGE
 from tests.support.cli.api_server import ApiServer
 from tests.support.cli.run import Run
 
@@ -34,6 +35,13 @@ def put_server(api: ApiServer, **status: Any) -> dict[str, Any]:
         f"{SERVERS}/train", metadata={"name": "train", "namespace": "dev-ann"}, spec=spec, status=status
     )
     return found
+
+
+def put_ready(api: ApiServer, *, accepted: str, since: str, ready: bool = True) -> None:
+    condition = {"type": "Ready", "status": str(ready), "reason": "Ready", "lastTransitionTime": since}
+    timeline = [{"stage": "Accepted", "at": accepted}]
+    status = {"conditions": [condition], "timeline": timeline, "ready": "2/2" if ready else "0/2"}
+    put_server(api, **status)
 
 
 def made(api: ApiServer) -> dict[str, Any]:
@@ -188,3 +196,42 @@ def test_events_of_replicas_concern_their_server() -> None:
     assert about("PersistentVolumeClaim", "home-train-1")
     assert not about("Pod", "train-1-2")
     assert not about("PersistentVolumeClaim", "home-other-1")
+
+
+MORNING, NOON = "2026-01-01T08:00:00Z", "2026-01-01T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "since"),
+    [
+        (NOON, NOON),
+        (NOON, MORNING),
+        (MORNING, NOON),  # the operator took the start for the one before: its clock is behind this machine's
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [["restart", "train", "--wait", "5s"], ["update", "train", "--image", "a:1", "--wait", "5s"]]
+)
+def test_wait_for_a_restart_ends_when_the_new_replicas_are_ready(
+    api: ApiServer, devctl: Run, command: list[str], accepted: str, since: str
+) -> None:
+    """The first pod of a distributed server is called train-0 before and after."""
+    put_ready(api, accepted=MORNING, since=MORNING)
+    api.after[("PATCH", f"{SERVERS}/train")] = lambda: put_ready(api, accepted=accepted, since=since)
+    assert "train is ready after " in devctl(*command, "--yes").stderr
+
+
+def test_wait_for_a_restart_goes_on_while_the_former_replicas_are_ready(api: ApiServer, devctl: Run) -> None:
+    put_ready(api, accepted=MORNING, since=MORNING)
+    done = devctl("restart", "train", "--wait", "1s", code=TIMED_OUT)
+    assert "is ready after" not in done.stderr
+
+
+@pytest.mark.parametrize(("accepted", "over"), [(MORNING, False), (NOON, True)])
+def test_restart_of_a_server_that_was_not_ready_counts_from_its_new_start(
+    api: ApiServer, accepted: str, over: bool
+) -> None:
+    put_ready(api, accepted=MORNING, since=MORNING, ready=False)
+    before = api.objects[f"{SERVERS}/train"]
+    put_ready(api, accepted=accepted, since=NOON)
+    assert is_replaced(api.objects[f"{SERVERS}/train"], before) is over

@@ -139,7 +139,6 @@ def restart_command(
     _check_flavor_exists(context, server)
     costs = [cost for cost in (volumes_lost_by_stop(context, server), restart_cost(context, server)) if cost]
     _confirm_cost(f"restarting {name}", f"Restart {name}?", "; ".join(costs), yes)
-    pod = (server.get("status") or {}).get("podName")
     changed = _patch(
         context, name, {"metadata": {"annotations": {names.ANNOTATION_RESTARTED_AT: times.now()}}}, "restart"
     )
@@ -148,7 +147,7 @@ def restart_command(
         return 0
     from devctl.wait import wait_ready
 
-    return wait_ready(context, changed, limit, other_than=pod or "none")
+    return wait_ready(context, changed, limit, before=server)
 
 
 def _confirm_cost(doing: str, question: str, cost: str | None, yes: bool) -> None:

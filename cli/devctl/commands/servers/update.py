@@ -124,7 +124,7 @@ def update_command(
     written = change_server(context, name, "update", build, changes.fields, server)
     assert written is not None
     if restarts:
-        return _wait_ready(context, written, limit, str((server.get("status") or {}).get("podName") or "none"))
+        return _wait_ready(context, written, limit, server)
     _report(context, written, changes)
     return 0
 
@@ -151,13 +151,13 @@ def _check(context: Context, server: Json, changes: Changes, *, restarts: bool) 
     return costs
 
 
-def _wait_ready(context: Context, written: Json, limit: float, pod: str) -> int:
+def _wait_ready(context: Context, written: Json, limit: float, before: Json) -> int:
     """Wait until the server is ready again, and say how long it was away; return the exit code."""
     from devctl.wait import wait_ready
 
     name, began = written["metadata"]["name"], time.monotonic()
     console.info(f"{name} is changed and starts anew")
-    code = wait_ready(context, written, limit, other_than=pod)
+    code = wait_ready(context, written, limit, before=before)
     if code == 0:
         console.info(f"{name} was away for {times.duration(time.monotonic() - began)}")
     return code
