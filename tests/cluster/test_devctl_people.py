@@ -170,7 +170,7 @@ def test_user_import_adds_changes_and_refuses_a_file_whole(
         (["user", "dance"], 2, "devctl user has no 'dance'"),
         (["admin", "sessions", "list"], 3, "no running bastion"),
         (["code", "mydev", "--editor", "ed"], 2, "vscode"),
-        (["ssh", "mydev", "--replica", "1"], 3, "replica 0 only"),
+        (["ssh", "mydev", "--replica", "one"], 2, "is not a number"),
     ],
 )
 def test_user_and_keys_commands_with_bad_input_are_refused(
