@@ -12,7 +12,15 @@ from datetime import date
 
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
-from devservers_core.names import ANNOTATION_HOME_OF, ANNOTATION_LAST_USED, HOME_PATH, SHARED_PATH, TMP_PATH, home_name
+from devservers_core.names import (
+    ANNOTATION_HOME_OF,
+    ANNOTATION_LAST_USED,
+    HOME_PATH,
+    LABEL_NAME,
+    SHARED_PATH,
+    TMP_PATH,
+    home_name,
+)
 from devservers_core.quantity import canonical, parse_quantity
 from devservers_core.replicas import HOME_TEMPLATE
 from devservers_core.types import Json
@@ -64,6 +72,15 @@ def home_claim(
         },
         "spec": {**compact(spec), "resources": {"requests": {"storage": size}}},
     }
+
+
+def belongs_to(claim: Json, server: str) -> bool:
+    """Whether a stored claim is a home of the server: by its label or annotation, as its name alone proves nothing."""
+    metadata = claim["metadata"]
+    return server in (
+        (metadata.get("labels") or {}).get(LABEL_NAME),
+        (metadata.get("annotations") or {}).get(ANNOTATION_HOME_OF),
+    )
 
 
 def _last_used(live: Json | None, used_on: date | None) -> str | None:

@@ -6,7 +6,7 @@ Invariant: a stop depends on no other child. A server that isn't to run has no p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -25,6 +25,7 @@ from devservers.build.devserver import (
     stored_record,
 )
 from devservers.build.distributed.layout import LayoutError
+from devservers.build.storage import belongs_to
 from devservers.observe import pods
 from devservers.observe.causes import Cause
 from devservers.observe.lifetime.starts import requested_start
@@ -157,10 +158,18 @@ class ChildrenApplier:
         claim_names = home_names(name, server.replicas)
         stored = {claim: self._lister.get("PersistentVolumeClaim", namespace, claim) for claim in claim_names}
         homes = {claim: home for claim, home in stored.items() if home is not None}
+        foreign = [claim for claim, home in homes.items() if distributed and not belongs_to(home, name)]
+        homes = {claim: home for claim, home in homes.items() if claim not in foreign}
         live = live_workload(self._lister, namespace, name)
         uid = user.status.uid
         inputs = input_hash(server, uid) if uid is not None else ""
         kept = kept_record(live, inputs, running=running)
+        blocked, unchanged = _foreign_home(server, foreign), False
+        if blocked is not None and kept is None:
+            kept = stored_record(live) if running and asks_for_pods(live) else None
+            if kept is None:
+                return ChildrenResult(refusal=blocked)
+            unchanged = True  # it runs on as it was begun
         if distributed and running and kept is None and live is not None and flavor is not None:
             # A distributed server starts anew as a whole, by a new object: Kueue lets no other size or shape in.
             if asks_for_pods(live):
@@ -192,6 +201,7 @@ class ChildrenApplier:
             desired = manifests(request)
         except LayoutError as error:
             return ChildrenResult(refusal=Cause("InvalidSpec", f"{str(error)[0].upper()}{str(error)[1:]}."))
+        desired = [m for m in desired if not _is_left_out(m, foreign, unchanged=unchanged)]
         home_error = None
         for claim in (m for m in desired if m["kind"] == "PersistentVolumeClaim"):
             claim_name = claim["metadata"]["name"]
@@ -210,7 +220,7 @@ class ChildrenApplier:
             ensure_registry_secret(self._client, user, server.spec.image if running else None),
             *(self._applier.ensure(m) for m in others),
         )
-        refusal, deployed = None, False
+        refusal, deployed = blocked, False
         for workload in (m for m in desired if m["kind"] in WORKLOAD_KINDS):
             if running and kept is None and live_replicas(live):
                 before_restart(inputs)
@@ -222,3 +232,21 @@ class ChildrenApplier:
                 if refusal is None:
                     raise
         return ChildrenResult(host_key if isinstance(host_key, str) else None, home_error, refusal, deployed)
+
+
+def _foreign_home(server: DevServer, foreign: Sequence[str]) -> Cause | None:
+    """Why a distributed server can't have its homes: claims of others have their names. None when it can."""
+    if not foreign or server.spec.persistent_home_size is None:
+        return None
+    return Cause(
+        "InvalidSpec",
+        f"The volume claim {foreign[0]} is not a home of {server.name}, but has the name of one. Use another name for "
+        "the server, or delete the claim if its data is of no use.",
+    )
+
+
+def _is_left_out(manifest: Json, foreign: Sequence[str], *, unchanged: bool) -> bool:
+    """Whether a manifest isn't applied: of a claim that isn't the server's, or the workload of one that runs on."""
+    if manifest["kind"] == "PersistentVolumeClaim":
+        return manifest["metadata"]["name"] in foreign
+    return unchanged and manifest["kind"] in WORKLOAD_KINDS

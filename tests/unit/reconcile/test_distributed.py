@@ -302,6 +302,71 @@ def test_refused_home_of_one_replica_makes_no_pod() -> None:
     assert STATEFUL_SET not in life.api.objects
 
 
+def own_volume(life: ReplicaLife, name: str) -> Json:
+    """A person's own volume claim, as the API server has it."""
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {}},
+        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    life.cache.put(life.api.put(claim))
+    return copy.deepcopy(life.api.objects[("PersistentVolumeClaim", NAMESPACE, name)])
+
+
+def test_persons_own_volume_with_the_name_of_a_home_is_not_taken_over() -> None:
+    life = ReplicaLife()
+    claim = own_volume(life, "home-mydev-1")
+    life.begin(persistentHomeSize="2Gi")
+    assert life.ready()["reason"] == "InvalidSpec"
+    assert "The volume claim home-mydev-1 is not a home of mydev" in life.ready()["message"]
+    assert STATEFUL_SET not in life.api.objects
+    place = ("PersistentVolumeClaim", NAMESPACE, "home-mydev-1")
+    assert life.api.objects[place] == claim
+    life.cache.forget(life.api.objects.pop(place))
+    life.seconds = 60
+    life.settle()
+    assert life.server()["status"]["phase"] == "Running"
+
+
+@pytest.mark.parametrize(
+    "mark", [{"labels": {"devservers.io/name": NAME}}, {"annotations": {"devservers.io/home-of": NAME}}]
+)
+def test_home_of_a_former_server_of_the_name_is_used_again(mark: Json) -> None:
+    life = ReplicaLife()
+    claim = own_volume(life, "home-mydev-1")
+    claim["metadata"] |= mark
+    life.cache.put(life.api.put(claim))
+    life.begin(persistentHomeSize="1Gi")
+    assert life.server()["status"]["phase"] == "Running"
+
+
+def test_volume_with_the_name_of_a_home_is_no_matter_to_a_server_without_homes() -> None:
+    life = ReplicaLife()
+    claim = own_volume(life, "home-mydev-0")
+    life.begin()
+    assert life.server()["status"]["phase"] == "Running"
+    assert life.api.objects[("PersistentVolumeClaim", NAMESPACE, "home-mydev-0")] == claim
+
+
+def test_running_server_goes_on_if_a_new_replicas_home_is_a_persons_own_volume() -> None:
+    life = ReplicaLife()
+    life.begin(2, persistentHomeSize="1Gi")
+    before = copy.deepcopy(life.stateful_set())
+    claim = own_volume(life, "home-mydev-2")
+    life.cache.forget(life.api.objects.pop(("ConfigMap", NAMESPACE, "mydev-keys")))
+    life.seconds = 60
+    life.change(distributed={"replicas": 3})
+    life.settle()
+    assert (life.stateful_set(), life.pod_names()) == (before, ["mydev-0", "mydev-1"])
+    assert "home-mydev-2 is not a home of mydev" in life.ready()["message"]
+    assert life.api.objects[("PersistentVolumeClaim", NAMESPACE, "home-mydev-2")] == claim
+    assert ("ConfigMap", NAMESPACE, "mydev-keys") in life.api.objects
+    life.change(running=False)
+    life.settle()
+    assert life.pod_names() == []
+
+
 def test_changes_of_its_objects_map_to_the_server() -> None:
     life = ReplicaLife()
     life.begin(persistentHomeSize="1Gi")
