@@ -185,6 +185,8 @@ def test_volume_create_shared_takes_the_clusters_shared_class(storage: ApiServer
         (("data", "--size", "big"), "is not a size"),
         (("Data", "--size", "1Gi"), "is not the name of a volume"),
         (("mydev-home", "--size", "1Gi"), "the name of the home of the server mydev"),
+        (("home-data-0", "--size", "1Gi"), "home-data-0 is the name of the home of a replica of the server data"),
+        (("home-my-data-63", "--size", "1Gi"), "the home of a replica of the server my-data"),
     ],
 )
 def test_volume_create_bad_input_writes_nothing(
@@ -192,6 +194,12 @@ def test_volume_create_bad_input_writes_nothing(
 ) -> None:
     assert said in devctl("volume", "create", *words, code=6).stderr
     assert storage.writes == []
+
+
+@pytest.mark.parametrize("name", ["home-data", "home-0", "home-data-64", "my-home-data-0"])
+def test_volume_create_name_that_no_replicas_home_has_is_taken(storage: ApiServer, devctl: Run, name: str) -> None:
+    devctl("volume", "create", name, "--size", "1Gi")
+    assert f"{CLAIMS}/{name}" in storage.objects
 
 
 def test_volume_create_without_default_class_is_refused(storage: ApiServer, devctl: Run) -> None:
@@ -535,6 +543,7 @@ def test_restore_as_home_is_used_by_the_server_of_that_name(snapshotting: ApiSer
     [
         (READY, ("data",), 1, "there is a volume data already"),
         (READY, ("again", "--size", "5Gi"), 6, "needs 10Gi"),
+        (READY, ("home-data-1",), 6, "home-data-1 is the name of the home of a replica of the server data"),
         (READY, ("again", "--size", "11Gi"), 6, "does not fit"),
         ({}, ("again",), 6, "is waiting"),
         ({"error": {"message": "no"}}, ("again",), 6, "is failed"),

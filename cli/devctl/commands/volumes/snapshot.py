@@ -16,12 +16,17 @@ from devctl.output.errors import from_api
 from devctl.output.prompts import confirm
 from devctl.resources import home, home_quota
 from devctl.resources.volumes import snapshots
-from devctl.resources.volumes.creation import HOME_SUFFIX, claim_manifest, create_claim, parse_size
+from devctl.resources.volumes.creation import (
+    HOME_SUFFIX,
+    check_no_replicas_home,
+    claim_manifest,
+    create_claim,
+    parse_size,
+)
 from devctl.resources.volumes.listing import read_volume, read_volumes
 from devservers_core import names
 from devservers_core.client.paths import SNAPSHOT_API_VERSION, SNAPSHOT_GROUP, snapshot_path
 from devservers_core.errors import ApiError, CommandError
-from devservers_core.replicas import server_of_home
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -96,6 +101,7 @@ def volume_restore_command(
     devctl volume restore mydev-home-20270131-142501 rescued
     """
     validation.claim(name, "the name")
+    check_no_replicas_home(name)
     item = snapshots.snapshot(context, validation.claim(snapshot, "the name"))
     least = snapshots.restore_size(item)
     if snapshots.state(item) not in ("ready", "copying") or least is None:
@@ -115,11 +121,9 @@ def volume_restore_command(
     home_quota.check_volume_quota(context, name, storage, chosen)
     claim = claim_manifest(name, storage, chosen, "ReadWriteOnce")
     claim["spec"]["dataSource"] = {"apiGroup": SNAPSHOT_GROUP, "kind": "VolumeSnapshot", "name": snapshot}
-    of_replica = server_of_home(name)
-    owner = of_replica or name.removesuffix(HOME_SUFFIX)
+    owner = name.removesuffix(HOME_SUFFIX)
     if owner != name:
         claim["metadata"]["annotations"] = {names.ANNOTATION_HOME_OF: owner}
     create_claim(context, claim)
     then = f"devctl create {owner}" if owner != name else f"devctl create NAME -v {name}:/{name}"
-    then += " --distributed" if of_replica else ""
     console.info(f"the volume {name} ({storage}) is made of {snapshot}; `{then}` mounts it")

@@ -16,7 +16,13 @@ from devctl.output.errors import from_api
 from devctl.output.prompts import confirm
 from devctl.resources import home_quota
 from devctl.resources.volumes import classes, growth
-from devctl.resources.volumes.creation import HOME_SUFFIX, claim_manifest, create_claim, parse_size
+from devctl.resources.volumes.creation import (
+    HOME_SUFFIX,
+    check_no_replicas_home,
+    claim_manifest,
+    create_claim,
+    parse_size,
+)
 from devctl.resources.volumes.listing import read_volume, read_volumes
 from devctl.resources.volumes.volume import Volume, document, size_text
 from devservers_core.client.paths import core_path
@@ -55,6 +61,7 @@ def volume_create_command(
             f"{name} is the name of the home of the server {name.removesuffix(HOME_SUFFIX)}",
             f"choose a name that doesn't end in {HOME_SUFFIX}",
         )
+    check_no_replicas_home(name)
     storage = parse_size(size)
     chosen = classes.class_of_new(context, storage_class, shared=shared)
     counted = chosen or classes.default_class(classes.storage_classes(context) or {})

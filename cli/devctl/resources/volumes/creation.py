@@ -9,6 +9,7 @@ from devctl.output.errors import from_api
 from devservers_core import names
 from devservers_core.client.paths import core_path
 from devservers_core.errors import ApiError, CommandError
+from devservers_core.replicas import server_of_home
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -24,6 +25,18 @@ def parse_size(text: str) -> str:
     if size is None:
         raise validation.refusal(f"--size {text!r} is no size of a volume", "write it like 10Gi")
     return size
+
+
+def check_no_replicas_home(name: str) -> None:
+    """Raise CommandError for a name that the home of a distributed server's replica has, or would have.
+
+    The operator takes a claim of such a name for the home, and `devctl delete --purge` deletes it.
+    """
+    if server := server_of_home(name):
+        raise validation.refusal(
+            f"{name} is the name of the home of a replica of the server {server}",
+            "choose a name that isn't home-SERVER-NUMBER",
+        )
 
 
 def claim_manifest(name: str, size: str, storage_class: str | None, access: str) -> Json:
