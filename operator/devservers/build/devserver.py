@@ -10,7 +10,7 @@ from devservers_core.replicas import home_names
 from devservers_core.types import Json
 
 from .distributed.launch import launch_config_map
-from .distributed.layout import Layout
+from .distributed.layout import Layout, LayoutError
 from .distributed.network import headless_service, network_policy
 from .keys import keys_config_map
 from .record import (
@@ -52,7 +52,8 @@ def manifests(request: ServerRequest) -> list[Json]:
     There is a home claim if the server has a home, and a Service with enableSSH. The workload is left out when it
     can't be rendered, which is when the flavor is missing and nothing recorded can be kept; a stored one is then to be
     left as it is. Raises ValueError for a user without a uid or a server without one: both must have been stored and
-    set up before; and LayoutError, which is one, for a distributed server that its flavor doesn't fit.
+    set up before; and LayoutError, which is one, for a distributed server that its flavor doesn't fit and that is begun
+    anew. Where the record is kept, its launchers are left out then: the stored ones are those of its pods.
     """
     server, user, uid = request.server, request.user, request.user.status.uid
     if uid is None:
@@ -78,12 +79,17 @@ def manifests(request: ServerRequest) -> list[Json]:
 
 
 def _of_replicas(request: ServerRequest) -> list[Json]:
-    """What a distributed server has besides; without its flavor only what doesn't depend on it."""
+    """What a distributed server has besides; without a flavor that fits only what doesn't depend on it."""
     server, user = request.server, request.user
     if server.replicas is None:
         return []
     network = [headless_service(server, user), network_policy(server, user)]
-    layout = Layout.of(server, request.flavor) if request.flavor is not None else None
+    try:
+        layout = Layout.of(server, request.flavor) if request.flavor is not None else None
+    except LayoutError:
+        if request.kept is None:
+            raise
+        layout = None
     if layout is None:
         return network
     return [

@@ -24,7 +24,7 @@ from devservers.build.devserver import (
     manifests,
     stored_record,
 )
-from devservers.build.distributed.layout import LayoutError
+from devservers.build.distributed.layout import Layout, LayoutError
 from devservers.build.storage import belongs_to
 from devservers.observe import pods
 from devservers.observe.causes import Cause
@@ -164,7 +164,7 @@ class ChildrenApplier:
         uid = user.status.uid
         inputs = input_hash(server, uid) if uid is not None else ""
         kept = kept_record(live, inputs, running=running)
-        blocked, unchanged = _foreign_home(server, foreign), False
+        blocked, unchanged = _foreign_home(server, foreign) or _misfit(server, flavor), False
         if blocked is not None and kept is None:
             kept = stored_record(live) if running and asks_for_pods(live) else None
             if kept is None:
@@ -197,11 +197,7 @@ class ChildrenApplier:
             today=now.astimezone(UTC).date(),
             started=format_time(started) if started is not None else None,
         )
-        try:
-            desired = manifests(request)
-        except LayoutError as error:
-            return ChildrenResult(refusal=Cause("InvalidSpec", f"{str(error)[0].upper()}{str(error)[1:]}."))
-        desired = [m for m in desired if not _is_left_out(m, foreign, unchanged=unchanged)]
+        desired = [m for m in manifests(request) if not _is_left_out(m, foreign, unchanged=unchanged)]
         home_error = None
         for claim in (m for m in desired if m["kind"] == "PersistentVolumeClaim"):
             claim_name = claim["metadata"]["name"]
@@ -243,6 +239,16 @@ def _foreign_home(server: DevServer, foreign: Sequence[str]) -> Cause | None:
         f"The volume claim {foreign[0]} is not a home of {server.name}, but has the name of one. Use another name for "
         "the server, or delete the claim if its data is of no use.",
     )
+
+
+def _misfit(server: DevServer, flavor: DevServerFlavor | None) -> Cause | None:
+    """Why a distributed server doesn't fit its flavor, None when it does, or when there is no flavor."""
+    try:
+        if flavor is not None:
+            Layout.of(server, flavor)
+    except LayoutError as error:
+        return Cause("InvalidSpec", f"{str(error)[0].upper()}{str(error)[1:]}.")
+    return None
 
 
 def _is_left_out(manifest: Json, foreign: Sequence[str], *, unchanged: bool) -> bool:

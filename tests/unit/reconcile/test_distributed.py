@@ -200,6 +200,36 @@ def test_layout_that_can_not_be_is_refused_before_anything_is_made(spec: Json, w
     assert not [place for place in world.api.objects if place[0] in ("StatefulSet", "PersistentVolumeClaim")]
 
 
+@pytest.mark.parametrize("change", [{"worldSize": 2}, {"worldSize": 9}, {"worldSize": 9, "nprocsPerNode": 2}])
+def test_running_server_with_an_impossible_layout_keeps_its_pods_and_has_its_keys_corrected(change: Json) -> None:
+    """A key that the person takes away must close also then."""
+    life = ReplicaLife()
+    life.begin(persistentHomeSize="1Gi")
+    before = copy.deepcopy(life.stateful_set())
+    assert before is not None
+    launch = life.api.objects[("ConfigMap", NAMESPACE, "mydev-launch")]
+    keys = ("ConfigMap", NAMESPACE, "mydev-keys")
+    edited = copy.deepcopy(life.api.objects[keys])
+    edited["data"]["authorized_keys"] += "ssh-ed25519 AAAAstolen\n"
+    life.cache.put(life.api.put(edited))
+    life.seconds = 60
+    life.change(distributed={"replicas": 2, **change})
+    life.settle()
+    after = life.stateful_set()
+    assert after is not None
+    assert (after["metadata"]["uid"], after["spec"]) == (before["metadata"]["uid"], before["spec"])
+    assert life.pod_names() == ["mydev-0", "mydev-1"]
+    assert life.server()["status"]["phase"] == "Running"
+    assert "stolen" not in life.api.objects[keys]["data"]["authorized_keys"]
+    assert life.api.objects[("ConfigMap", NAMESPACE, "mydev-launch")]["data"] == launch["data"]
+    refused = change["worldSize"] == 9
+    assert ("It runs without the last change. WorldSize 9 is not" in life.ready()["message"]) == refused
+    writes = len(life.api.log)
+    life.seconds = 90
+    life.reconcile()
+    assert life.api.log[writes:] == []
+
+
 def test_server_called_like_the_service_of_the_replicas_keeps_its_service() -> None:
     world = World()
     world.user()
