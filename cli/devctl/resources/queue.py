@@ -13,7 +13,7 @@ from devctl import validation
 from devctl.resources.replicas import replicas_of
 from devservers_core import names
 from devservers_core.errors import ApiError
-from devservers_core.kueue_quota import excess, flavor_demand, suggest_flavor
+from devservers_core.kueue_quota import Demand, excess, flavor_demand, suggest_flavor
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -78,8 +78,7 @@ def check_queue_quota(context: Context, flavor: Json, flavors: list[Json], repli
     """
     queues = cluster_queues(context)
     demand = flavor_demand(flavor.get("spec") or {})
-    if replicas is not None:
-        demand = replace(demand, requests={name: replicas * needed for name, needed in demand.requests.items()})
+    demand = of_replicas(demand, replicas)
     too_much = excess(demand, queues)
     if too_much is None:
         return
@@ -96,6 +95,11 @@ def check_queue_quota(context: Context, flavor: Json, flavors: list[Json], repli
         if similar
         else "no flavor fits; ask an administrator (--allow-missing creates it anyway)",
     )
+
+
+def of_replicas(demand: Demand, replicas: int | None) -> Demand:
+    """What all replicas of a distributed server ask for; of another server, `replicas` None, the demand itself."""
+    return replace(demand, requests={name: (replicas or 1) * needed for name, needed in demand.requests.items()})
 
 
 def suggest(flavor: Json, flavors: list[Json], queues: dict[str, Json]) -> str | None:

@@ -235,3 +235,73 @@ def test_restart_of_a_server_that_was_not_ready_counts_from_its_new_start(
     before = api.objects[f"{SERVERS}/train"]
     put_ready(api, accepted=accepted, since=NOON)
     assert is_replaced(api.objects[f"{SERVERS}/train"], before) is over
+
+
+GPUS = "nvidia.com/gpu"
+
+
+def put_gpu_flavor(api: ApiServer, name: str, gpus: int) -> None:
+    amounts = {"cpu": "1", "memory": "1Gi", GPUS: str(gpus)}
+    spec = {"resources": {"requests": amounts, "limits": amounts}, "nodeSelector": {"devservers.io/pool": "l4"}}
+    api.put(f"/apis/devservers.io/v1/devserverflavors/{name}", spec=spec)
+
+
+def put_quota(api: ApiServer, gpus: int, used: int) -> None:
+    key = f"requests.{GPUS}"
+    api.put(
+        "/api/v1/namespaces/dev-ann/resourcequotas/dev-user",
+        spec={"hard": {key: str(gpus)}}, status={"used": {key: str(used)}},
+    )  # fmt: skip
+
+
+def put_queue(api: ApiServer, gpus: int, used: int) -> None:
+    api.put(
+        "/apis/kueue.x-k8s.io/v1beta2/clusterqueues/interactives",
+        metadata={"name": "interactive"},
+        spec={
+            "resourceGroups": [{"flavors": [{"name": "l4", "resources": [{"name": GPUS, "nominalQuota": str(gpus)}]}]}]
+        },
+        status={"flavorsReservation": [{"name": "l4", "resources": [{"name": GPUS, "total": str(used)}]}]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("quota", "used", "code"),
+    [
+        (3, 2, REFUSED),  # two replicas of two are four
+        (4, 2, 1),  # the two that it has come back, and the question is answered by no
+        (5, 4, REFUSED),  # another server has two
+    ],
+)
+def test_update_flavor_counts_all_replicas_in_the_quota(
+    api: ApiServer, devctl: Run, quota: int, used: int, code: int
+) -> None:
+    put_gpu_flavor(api, "gpu-one", 1)
+    put_gpu_flavor(api, "gpu-two", 2)
+    put_server(api)
+    api.objects[f"{SERVERS}/train"]["spec"]["flavor"] = "gpu-one"
+    put_quota(api, quota, used)
+    done = devctl("update", "train", "--flavor", "gpu-two", code=code, typed="n\n")
+    assert ("2 replicas of flavor gpu-two ask for 4 GPUs, and your quota has 3 GPUs left" in done.stderr) is (code != 1)
+    assert not api.writes
+
+
+def test_update_flavor_that_the_whole_queue_has_too_little_of_is_refused(api: ApiServer, devctl: Run) -> None:
+    put_gpu_flavor(api, "gpu-two", 2)
+    put_server(api)
+    put_queue(api, 3, 0)
+    done = devctl("update", "train", "--flavor", "gpu-two", "--yes", "--wait", "1s", code=REFUSED)
+    assert "2 replicas of flavor gpu-two can never start: they ask for 4 GPUs" in done.stderr
+    assert not api.writes
+
+
+@pytest.mark.parametrize(("used", "waits"), [(0, False), (1, True)])
+def test_update_flavor_says_that_it_waits_where_not_all_replicas_fit_now(
+    api: ApiServer, devctl: Run, used: int, waits: bool
+) -> None:
+    put_gpu_flavor(api, "gpu-two", 2)
+    put_server(api)
+    put_queue(api, 4, used)
+    done = devctl("update", "train", "--flavor", "gpu-two", typed="n\n", code=1)
+    said = "flavor gpu-two has no room for 2 replicas now: it waits in the queue interactive"
+    assert (said in done.stderr) is waits

@@ -138,10 +138,10 @@ def _check(context: Context, server: Json, changes: Changes, *, restarts: bool) 
     if restarts:
         costs += [cost for cost in (volumes_lost_by_stop(context, server), restart_cost(context, server)) if cost]
     if changes.flavor:
-        _, _, flavor = preflight.check_flavor_and_claims(context, changes.flavor, [], False)
+        _, _, flavor = preflight.check_flavor_and_claims(context, changes.flavor, [], False, replicas_of(server))
         assert flavor is not None, "a flavor that does not exist is refused"
         fit.check_flavor(context, server, flavor, other_image=changes.image is not None)
-        if restarts and (cost := fit.queue_cost(context, flavor)):
+        if restarts and (cost := fit.queue_cost(context, server, flavor)):
             costs.insert(0, cost)
     if changes.home_size:
         fit.check_home(context, server)

@@ -12,7 +12,7 @@ from devctl import validation
 from devctl.resources import home
 from devctl.resources.allowance import allowance
 from devctl.resources.lifecycle.planned import is_stopped
-from devctl.resources.queue import cluster_queues
+from devctl.resources.queue import cluster_queues, of_replicas
 from devctl.resources.replicas import replicas_of
 from devctl.resources.volumes import classes
 from devservers_core import kueue_quota, names
@@ -40,17 +40,22 @@ def check_flavor(context: Context, server: Json, flavor: Json, *, other_image: b
     _check_quota(context, server, current, flavor)
 
 
-def queue_cost(context: Context, flavor: Json) -> str | None:
-    """What is said before a change to a flavor with devices that are all taken; None where some are free."""
-    demand = flavor_demand(flavor.get("spec") or {})
+def queue_cost(context: Context, server: Json, flavor: Json) -> str | None:
+    """What is said before a change to a flavor with devices that are all taken; None where enough are free."""
+    replicas = replicas_of(server)
+    demand = of_replicas(flavor_demand(flavor.get("spec") or {}), replicas)
     if not demand.devices:
         return None
     room = kueue_quota.servers(demand, cluster_queues(context))
     if room is None or room[0] > 0:
         return None
-    return (
-        f"nothing of flavor {flavor['metadata']['name']} is free now: it waits in the queue {demand.queue} after that"
+    name = flavor["metadata"]["name"]
+    taken = (
+        f"nothing of flavor {name} is free"
+        if replicas is None
+        else f"flavor {name} has no room for {replicas} replicas"
     )
+    return f"{taken} now: it waits in the queue {demand.queue} after that"
 
 
 def check_home(context: Context, server: Json) -> None:
@@ -135,8 +140,10 @@ def _check_zones(context: Context, server: Json, flavor: Json) -> None:
 
 def _check_quota(context: Context, server: Json, current: Json, flavor: Json) -> None:
     own = allowance(context)
-    new = _needs(flavor_demand(flavor.get("spec") or {}))
-    given_back = {} if is_stopped(server) else _needs(flavor_demand(current.get("spec") or {}))
+    replicas = replicas_of(server)
+    new = _needs(of_replicas(flavor_demand(flavor.get("spec") or {}), replicas))
+    before = of_replicas(flavor_demand(current.get("spec") or {}), replicas)
+    given_back = {} if is_stopped(server) else _needs(before)
     for key, need in new.items():
         hard = own.hard.get(key)
         if hard is None:
@@ -145,9 +152,10 @@ def _check_quota(context: Context, server: Json, current: Json, flavor: Json) ->
         taken = Decimal(0) if is_stopped(server) else own.used.get(key, Decimal(0)) - given_back.get(key, Decimal(0))
         if max(taken, Decimal(0)) + need > hard:
             resource = key.removeprefix("requests.")
+            of, ask = (f"{replicas} replicas of ", "ask") if replicas is not None else ("", "asks")
             left = kueue_quota.amount_text(resource, max(hard - max(taken, Decimal(0)), Decimal(0)))
             raise validation.refusal(
-                f"flavor {flavor['metadata']['name']} asks for {kueue_quota.amount_text(resource, need)},"
+                f"{of}flavor {flavor['metadata']['name']} {ask} for {kueue_quota.amount_text(resource, need)},"
                 f" and your quota has {left} left for it",
                 "stop another server (`devctl list`), take a smaller flavor, or ask an administrator",
             )
