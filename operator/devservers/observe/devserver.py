@@ -172,9 +172,9 @@ def _replicas(server: DevServer, children: Children, pod: Json | None, *, runnin
         return {"podName": pods.pod_name(pod)}
     active = pods.replica_pods(children.pods)
     ready = sum(map(pods.is_ready, active))
-    first = replica_name(server.name, 0)
     return {
-        "podName": first if first in map(pods.pod_name, active) else None,
+        # Also while replica 0 is missing: the server runs as long as some replica does.
+        "podName": replica_name(server.name, 0) if active else None,
         "ready": f"{ready}/{server.replicas}",
         "readyReplicas": ready,
         "replicas": server.replicas,

@@ -80,6 +80,49 @@ def test_lost_replica_makes_the_server_start_and_comes_back_under_its_name() -> 
     assert life.server()["status"]["timeline"] == before
 
 
+def test_lost_first_replica_begins_no_new_start_and_still_gets_notice_of_a_limit() -> None:
+    life = ReplicaLife()
+    life.begin()
+    before = life.server()["status"]["timeline"]
+    life.seconds = 7200
+    life.lose(0)
+    for _ in range(2):
+        life.reconcile()
+        status = life.server()["status"]
+        assert (status["phase"], status["ready"], status["podName"]) == ("Starting", "1/2", "mydev-0")
+        assert status["timeline"] == before
+    live = copy.deepcopy(life.server())
+    live["spec"]["lifecycle"] = {"timeToLive": "1h"}  # over for an hour
+    life.cache.put(life.api.put(live))
+    life.reconcile()
+    assert life.pod_names() == ["mydev-1"]
+    assert life.server()["status"]["plannedStop"]["at"] > stamp(7200)
+    for name in ("mydev-0", "mydev-1"):
+        life.api.objects.pop(("Pod", NAMESPACE, name), None)
+    life.operator()
+    life.reconcile()
+    assert "podName" not in life.server()["status"]
+
+
+def test_interruption_keeps_the_lines_of_the_replica_that_was_lost() -> None:
+    life = ReplicaLife(AgentsOfReplicas(report(0, 0), LAST))
+    life.begin()
+    life.seconds = 60
+    for name, line in (("mydev-0", "of the first"), ("mydev-1", "of the second")):
+        pod = copy.deepcopy(life.api.objects[("Pod", NAMESPACE, name)])
+        left = f'{{"reason":"","lines":["{line}"],"oomKills":1}}'
+        ended = {"exitCode": 143, "reason": "Error", "finishedAt": stamp(59), "message": left}
+        pod["status"]["containerStatuses"][0]["lastState"] = {"terminated": ended}
+        if name == "mydev-1":
+            pod["metadata"]["deletionTimestamp"] = stamp(60)
+            pod["status"]["containerStatuses"][0]["state"] = {"terminated": ended}
+        life.cache.put(life.api.put(pod))
+    life.reconcile()
+    record = life.api.objects[("ConfigMap", NAMESPACE, f"{NAME}-ended")]["data"]
+    assert (record["pod"], record["lines"]) == ("mydev-1", "of the second")
+    assert "mydev-1: its pod was deleted" in record["message"]
+
+
 def test_replica_that_is_deleted_is_an_interruption_once() -> None:
     life = ReplicaLife()
     life.begin()

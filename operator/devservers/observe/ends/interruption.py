@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from devservers.api.conditions import find
 from devservers.api.devserver import DevServer
@@ -56,6 +57,28 @@ def cause_of_loss(server: DevServer, workload: Json | None, all_pods: Sequence[J
     """Reason and text when the pod in the status has just been lost, or a replica of a distributed server."""
     if server.replicas is None:
         return _cause_of(server, workload, all_pods, server.status.pod_name)
+    loss = _loss_of_replica(server, workload, all_pods)
+    return (loss.reason, f"{loss.pod}: {loss.text}") if loss is not None else None
+
+
+def lost_pod(server: DevServer, workload: Json | None, all_pods: Sequence[Json]) -> str | None:
+    """The name of the pod that cause_of_loss is about."""
+    if server.replicas is None:
+        return server.status.pod_name
+    loss = _loss_of_replica(server, workload, all_pods)
+    return loss.pod if loss is not None else None
+
+
+class _Loss(NamedTuple):
+    """The loss of a replica."""
+
+    pod: str
+    reason: str
+    text: str
+
+
+def _loss_of_replica(server: DevServer, workload: Json | None, all_pods: Sequence[Json]) -> _Loss | None:
+    """The loss of a replica that is in no status yet."""
     if not int(((workload or {}).get("spec") or {}).get("replicas") or 0) or server.status.phase is None:
         return None  # it starts anew as a whole
     recorded = find(server.status.conditions, INTERRUPTED)
@@ -66,7 +89,7 @@ def cause_of_loss(server: DevServer, workload: Json | None, all_pods: Sequence[J
         if known_since is None or created is None or created > known_since:
             cause = _cause_of(server, workload, [pod], pods.pod_name(pod))
             if cause is not None:
-                return cause[0], f"{pods.pod_name(pod)}: {cause[1]}"
+                return _Loss(pods.pod_name(pod) or "", *cause)
     return None
 
 

@@ -24,7 +24,7 @@ from ..lifetime.lifecycle import Decision
 from ..lifetime.starts import start_annotations
 from ..times import format_time, parse_time
 from .ended import End
-from .interruption import INTERRUPTED, cause_of_loss
+from .interruption import INTERRUPTED, cause_of_loss, lost_pod
 from .last_output import last_output, pod_named
 
 _BY_INTERRUPTION = {
@@ -73,8 +73,9 @@ def unasked_end(
     interrupted = next((c for c in conditions if c["type"] == INTERRUPTED), None)
     if interrupted is not None and interrupted not in [c.to_dict() for c in status.conditions]:
         message = interrupted["message"]
-        pod = pod_named((*children.pods, *children.former_pods), status.pod_name)
-        return _end(now, interruption_reason(interrupted["reason"], message), message, pod, status.pod_name)
+        lost = lost_pod(server, children.workload, children.pods)
+        pod = pod_named((*children.pods, *children.former_pods), lost)
+        return _end(now, interruption_reason(interrupted["reason"], message), message, pod, lost)
     pod = serving_pod(children)
     terminated = pods.last_termination(pods.container_status(pod)) if pod else {}
     finished = parse_time(terminated.get("finishedAt"))
