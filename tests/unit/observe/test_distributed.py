@@ -8,7 +8,7 @@ from typing import Any
 from devservers.observe.devserver import Children, serving_pod
 from devservers.observe.lifetime.idle import Activity, of_all
 from devservers.observe.pods import least_ready
-from devservers.observe.progress.warning_events import EventQuery, event_query
+from devservers.observe.progress.warning_events import EventQuery, event_query, newest_message
 from devservers.observe.queueing.pending_reason import demand_of
 from devservers.observe.queueing.state import QueueSnapshot, queue_state
 from devservers_core.types import Json
@@ -82,6 +82,22 @@ def test_refused_pods_are_explained_by_the_stateful_sets_events() -> None:
         "requested: requests.cpu=2, used: requests.cpu=7, limited: requests.cpu=8"
     )
     assert ready(observed(workload=lacking, event_message=text))["reason"] == "QuotaExceeded"
+
+
+def test_refusal_of_a_replica_stays_its_cause_until_kubernetes_tries_again() -> None:
+    """The StatefulSet controller waits up to 1000 seconds between two tries."""
+    lacking = STATEFUL_SET | {"status": {"replicas": 1, "observedGeneration": 1}}
+    last_try = 7200
+
+    def cause(seconds: float) -> str | None:
+        query = event_query(server(**DISTRIBUTED), lacking, None, at(seconds))
+        assert isinstance(query, EventQuery)
+        about = {"kind": "StatefulSet", "name": "mydev"}
+        refused = {"involvedObject": about, "reason": "FailedCreate", "message": "no", "lastTimestamp": stamp(last_try)}
+        return newest_message(query, [refused])
+
+    assert cause(last_try + 1000) == "no"
+    assert cause(last_try + 3600) is None
 
 
 def test_nccl_without_gpus_is_a_condition_of_a_running_server() -> None:

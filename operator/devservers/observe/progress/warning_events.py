@@ -21,8 +21,8 @@ MOUNT_GRACE = timedelta(seconds=5)
 """How long mounting may take before Events are asked; until then a failure is mostly of the kind that passes."""
 _MAX_INTERVAL = timedelta(seconds=60)
 
-_LATELY = timedelta(minutes=5)
-"""How old the refusal of a replica's pod may be: Kubernetes tries again and again."""
+_LATELY = timedelta(minutes=20)
+"""How old the refusal of a replica's pod may be: Kubernetes tries again after 1000 seconds at most."""
 
 _SUMMARY = "Unable to attach or mount volumes"
 """The kubelet's summary of failures that have Events of their own."""
