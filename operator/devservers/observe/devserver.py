@@ -15,6 +15,7 @@ from typing import Any
 from devservers.api.conditions import Condition, find
 from devservers.api.devserver import DevServer
 from devservers.api.devserver_status import DevServerStatus
+from devservers.api.flavor import DevServerFlavor
 from devservers_core.duration import format_duration
 from devservers_core.names import SSH_PORT, STOPPED_BY_EXPIRATION, user_of
 from devservers_core.replicas import NCCL, replica_name
@@ -206,10 +207,9 @@ def _conditions(
         elif children.flavor_changed:
             message = f"The flavor {flavor} was changed after this start. `devctl restart {name}` applies it."
             states.append(("FlavorChanged", True, "FlavorChanged", message))
-    asked = server.spec.distributed
-    if running and asked and asked.backend == NCCL and children.flavor is not None and not children.flavor.gpus:
-        message = f"Flavor {flavor} has no GPUs, so its processes talk by gloo, not by nccl. Leave backend out."
-        states.append(("BackendReplaced", True, "NoGPUs", message))
+    replaced = _replaced_backend(server, children.flavor) if running else None
+    if replaced is not None:
+        states.append(("BackendReplaced", True, "NoGPUs", replaced))
     deleting = deletion_message(children.claims_being_deleted, children.home_claim)
     if deleting is not None:
         states.append(("VolumeDeleting", True, "VolumeDeleting", deleting))
@@ -225,6 +225,18 @@ def _conditions(
     ]
     interrupted = interrupted_condition(server, children.workload, children.pods, now, running=running)
     return [*conditions, interrupted] if interrupted is not None else conditions
+
+
+def _replaced_backend(server: DevServer, flavor: DevServerFlavor | None) -> str | None:
+    """What of a distributed server's choice of NCCL has no effect without GPUs; None when nothing is replaced."""
+    asked = server.spec.distributed
+    if asked is None or server.replicas is None or flavor is None or flavor.gpus:
+        return None
+    if asked.backend == NCCL:
+        return f"Flavor {flavor.name} has no GPUs, so its processes talk by gloo, not by nccl. Leave backend out."
+    if asked.nccl_settings:
+        return f"Flavor {flavor.name} has no GPUs, so its processes talk by gloo. Leave ncclSettings out."
+    return None
 
 
 def _ready(conditions: list[Json]) -> Json | None:

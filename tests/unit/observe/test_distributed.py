@@ -112,6 +112,16 @@ def test_nccl_without_gpus_is_a_condition_of_a_running_server() -> None:
     assert "BackendReplaced" not in [each["type"] for each in conditions]
 
 
+def test_nccl_settings_without_gpus_are_a_condition_too() -> None:
+    asked: Any = {"mode": "distributed", "distributed": {"replicas": 2, "ncclSettings": {"NCCL_DEBUG": "INFO"}}}
+    fields: Any = {"pods": (running_pod("mydev-0"), running_pod("mydev-1")), "workload": STATEFUL_SET, "replicas": 2}
+    conditions = look(server(**asked), 10, **fields).status["conditions"]
+    (found,) = [each for each in conditions if each["type"] == "BackendReplaced"]
+    assert "Leave ncclSettings out" in found["message"]
+    conditions = look(server(**DISTRIBUTED), 10, **fields).status["conditions"]
+    assert "BackendReplaced" not in [each["type"] for each in conditions]
+
+
 def gated(name: str) -> Json:
     made = pod(name)
     made["spec"] |= {"nodeName": "", "schedulingGates": [{"name": "kueue.x-k8s.io/admission"}]}
