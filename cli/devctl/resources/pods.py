@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from devctl.config import HOST_SUFFIX
 from devctl.output.errors import from_api
-from devctl.resources.replicas import pod_of, replicas_of
+from devctl.resources.replicas import create_command_of, pod_of, replicas_of
 from devservers_core import names
 from devservers_core.errors import FORBIDDEN, TRANSPORT, ApiError, CommandError
 
@@ -50,7 +50,9 @@ def stopped(server: Json) -> CommandError | None:
     """Why a server can't be reached and will not start by itself; None when it runs or starts."""
     name, status = server["metadata"]["name"], server.get("status") or {}
     if server["metadata"].get("deletionTimestamp"):
-        return CommandError(f"{name} is being deleted", f"`devctl create {name}` makes a new one once it is gone")
+        return CommandError(
+            f"{name} is being deleted", f"`{create_command_of(server)}` makes a new one once it is gone"
+        )
     if not server["spec"].get("running", True) or status.get("phase") in ("Stopped", "Stopping"):
         from devctl.resources.lifecycle import planned
 

@@ -18,10 +18,13 @@ from devservers_core.replicas import (
     NCCL,
     NCCL_NAME,
     REPLICAS_SUFFIX,
+    is_replica_home,
     replica_name,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from devservers_core.types import Json
 
 
@@ -50,6 +53,28 @@ def check_replica(server: Json, number: int) -> None:
 def pod_of(server: Json, number: int) -> str:
     """The pod of a replica."""
     return replica_name(server["metadata"]["name"], number)
+
+
+def create_command(name: str, flavor: str | None, replicas: int | None) -> str:
+    """The command that makes a server and uses its kept homes: of a distributed one if `replicas` isn't None.
+
+    0 replicas stand for a number that isn't known.
+    """
+    if replicas is None:
+        return f"devctl create {name}" + (f" {flavor}" if flavor else "")
+    return f"devctl create {name} {flavor or 'FLAVOR'} --distributed --replicas {replicas or 'N'}"
+
+
+def create_command_of(server: Json) -> str:
+    """The command that makes this server again once it is deleted."""
+    name, replicas = server["metadata"]["name"], replicas_of(server)
+    return create_command(name, None if replicas is None else str(server["spec"].get("flavor")), replicas)
+
+
+def replicas_by_homes(server: str, homes: Iterable[str]) -> int | None:
+    """How many replicas a deleted server had, by the names of its kept homes; None of a standalone one."""
+    numbers = [int(home.rpartition("-")[2]) for home in homes if is_replica_home(home, server)]
+    return max(MIN_REPLICAS, max(numbers) + 1) if numbers else None
 
 
 def summary(server: Json) -> str | None:

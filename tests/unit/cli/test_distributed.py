@@ -305,3 +305,76 @@ def test_update_flavor_says_that_it_waits_where_not_all_replicas_fit_now(
     done = devctl("update", "train", "--flavor", "gpu-two", typed="n\n", code=1)
     said = "flavor gpu-two has no room for 2 replicas now: it waits in the queue interactive"
     assert (said in done.stderr) is waits
+
+
+AGAIN = "--distributed --replicas"
+
+
+def test_delete_says_how_a_distributed_server_gets_its_homes_back(api: ApiServer, devctl: Run) -> None:
+    """It had three replicas once, and has two now."""
+    put_server(api)
+    for number in range(3):
+        put_home(api, f"home-train-{number}")
+    done = devctl("delete", "train", "--yes")
+    assert f"`devctl create train cpu-small {AGAIN} 2` uses them again" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (["train-home"], "`devctl create train` uses it again"),
+        (["home-train-0"], f"`devctl create train FLAVOR {AGAIN} 2` uses it again"),
+        (["home-train-0", "home-train-3"], f"`devctl create train FLAVOR {AGAIN} 4` uses them again"),
+        (
+            ["train-home", "home-train-0", "home-train-1"],
+            f"`devctl create train` uses train-home again, `devctl create train FLAVOR {AGAIN} 2` the others",
+        ),
+    ],
+)
+def test_delete_of_kept_homes_alone_names_the_server_that_uses_them(
+    api: ApiServer, devctl: Run, kept: list[str], said: str
+) -> None:
+    for name in kept:
+        put_home(api, name)
+    assert said in devctl("delete", "train", "--yes", code=NOT_FOUND).stderr
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        (3, f"10Gi kept on volume claim home-train-0; `devctl create train gpu-l4 {AGAIN} 3` brings the homes back"),
+        (0, "none is kept; it was on a volume that is deleted"),
+    ],
+)
+def test_describe_deleted_server_says_how_its_homes_come_back(
+    api: ApiServer, devctl: Run, kept: int, said: str
+) -> None:
+    put_record(api)
+    for number in range(kept):
+        put_home(api, f"home-train-{number}")
+    assert said in devctl("describe", "train").stdout
+
+
+def test_describe_deleted_server_whose_claims_may_not_be_read_leaves_the_number_open(
+    api: ApiServer, devctl: Run
+) -> None:
+    put_record(api)
+    api.refuse("GET", CLAIMS, (403, "no"))
+    api.refuse("GET", f"{CLAIMS}/home-train-0", (403, "no"))
+    assert f"`devctl create train gpu-l4 {AGAIN} N` makes the server again" in devctl("describe", "train").stdout
+
+
+def put_record(api: ApiServer) -> None:
+    labels = {"devservers.io/ended": "true", "devservers.io/name": "train"}
+    data = {"reason": "stopped", "at": "2026-05-01T10:00:00Z", "flavor": "gpu-l4", "home": "home-train-0"}
+    api.put(
+        "/api/v1/namespaces/dev-ann/configmaps/train-ended",
+        metadata={"labels": labels}, data=data | {"deleted": "true"},
+    )  # fmt: skip
+
+
+def test_server_being_deleted_says_how_it_is_made_again(api: ApiServer, devctl: Run) -> None:
+    put_server(api)
+    api.objects[f"{SERVERS}/train"]["metadata"]["deletionTimestamp"] = NOON
+    done = devctl("update", "train", "--image", "a:1", code=1)
+    assert f"`devctl create train cpu-small {AGAIN} 2` makes a new one once it is gone" in done.stderr

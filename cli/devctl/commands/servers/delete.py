@@ -15,7 +15,7 @@ from devctl.output import console
 from devctl.output.errors import from_api
 from devctl.output.prompts import confirm
 from devctl.resources.home import is_home, kept_homes
-from devctl.resources.replicas import replicas_of
+from devctl.resources.replicas import create_command, create_command_of, replicas_by_homes, replicas_of
 from devservers_core import names
 from devservers_core.errors import NOT_FOUND, ApiError, CommandError
 
@@ -44,7 +44,7 @@ def delete_command(
             raise CommandError(
                 f"there is no server {name}, only its {the_home}",
                 f"`devctl delete {name} --purge` deletes {'the home' if len(homes) == 1 else 'the homes'}, "
-                f"`devctl create {name}` uses {it} again",
+                f"{_used_again(name, None, homes)}",
                 NOT_FOUND,
             )
         context.missing(name)
@@ -69,7 +69,7 @@ def delete_command(
     if purge:
         console.info(f"its {the_home} {it_is} deleted" if homes else "it had no home to delete")
     elif homes:
-        console.info(f"its {the_home} {it_is} kept: `devctl create {name}` uses {it} again")
+        console.info(f"its {the_home} {it_is} kept: {_used_again(name, server, homes)}")
 
 
 def _homes(context: Context, name: str, server: Json | None) -> list[Json]:
@@ -84,6 +84,20 @@ def _homes(context: Context, name: str, server: Json | None) -> list[Json]:
     if server is None or replicas_of(server) is not None:
         homes += kept_homes(context, name, distributed=True)
     return homes
+
+
+def _used_again(name: str, server: Json | None, homes: list[Json]) -> str:
+    """The commands that use kept homes of `server`, or of one of its name."""
+    of_one = [home for home in homes if home["metadata"]["name"] == names.home_name(name)]
+    of_replicas = [str(home["metadata"]["name"]) for home in homes if home not in of_one]
+    it = "it" if len(homes) == 1 else "them"
+    one = f"`{create_command(name, None, None)}` uses {it if not of_replicas else names.home_name(name)} again"
+    if not of_replicas:
+        return one
+    command = create_command_of(server) if server else create_command(name, None, replicas_by_homes(name, of_replicas))
+    if not of_one:
+        return f"`{command}` uses {it} again"
+    return f"{one}, `{command}` the other{'s' if len(of_replicas) > 1 else ''}"
 
 
 def _get_or_none(context: Context, path: str, doing: str) -> Json | None:

@@ -16,7 +16,7 @@ from devctl.output import console, tables, times
 from devctl.resources.events import event_text, event_time, related_events
 from devctl.resources.lifecycle import ended, planned
 from devctl.resources.lifecycle.zone import time_zone
-from devctl.resources.replicas import replicas_of, summary
+from devctl.resources.replicas import replicas_by_homes, replicas_of, summary
 from devctl.resources.server_state import is_ready, not_ready_reason, phase, setup_result, stages, status_of
 from devservers_core import names
 from devservers_core.errors import NOT_FOUND, CommandError
@@ -112,12 +112,16 @@ def describe_command(
 
 
 def _print_ended(context: Context, name: str, record: Json, form: str) -> None:
-    from devctl.resources.home import home_claim
+    from devctl.resources.home import home_claim, kept_homes
 
     if not tables.print_objects(form, record, "configmap"):
         home = str((record.get("data") or {}).get("home") or "")
-        replicas = 1 if server_of_home(home) else None
-        for line in ended.description(name, record, home_claim(context, name, replicas)):
+        replicas = None
+        if server_of_home(home):
+            kept = kept_homes(context, name, distributed=True)
+            replicas = replicas_by_homes(name, [claim["metadata"]["name"] for claim in kept]) or 0
+        claim = home_claim(context, name, None if replicas is None else 1)
+        for line in ended.description(name, record, claim, replicas):
             console.echo(line)
 
 

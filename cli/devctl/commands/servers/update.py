@@ -32,7 +32,7 @@ from devctl.resources.lifecycle.planned import is_stopped
 from devctl.resources.lifecycle.write import change_server
 from devctl.resources.people.server_secrets import warn_of_missing
 from devctl.resources.queue import restart_cost
-from devctl.resources.replicas import replicas_of
+from devctl.resources.replicas import create_command_of, replicas_of
 from devctl.resources.server_state import true_message
 from devservers_core import names
 from devservers_core.errors import USAGE, CommandError
@@ -105,7 +105,7 @@ def update_command(
         )
     server = context.server(name)
     if server["metadata"].get("deletionTimestamp"):
-        raise CommandError(f"{name} is being deleted", f"`devctl create {name}` makes a new one once it is gone")
+        raise CommandError(f"{name} is being deleted", f"`{create_command_of(server)}` makes a new one once it is gone")
     changes.spec(server)
     restarts = changes.restarts and not is_stopped(server)
     costs = _check(context, server, changes, restarts=restarts)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from devctl.output import console, times
 from devctl.resources import home
 from devctl.resources.lifecycle.planned import REASONS, is_stopped
+from devctl.resources.replicas import create_command
 from devctl.resources.server_state import last_start_time, phase, status_of
 from devservers_core import names
 from devservers_core.errors import ApiError
@@ -99,8 +100,11 @@ def killed(count: object) -> str | None:
     return f"{number} process{'es' if number > 1 else ''} killed because memory ran out" if number else None
 
 
-def description(server: str, record: Json, claim: Json | None) -> list[str]:
-    """The lines of `devctl describe` for a server that is deleted; `claim` is what home.home_claim returned."""
+def description(server: str, record: Json, claim: Json | None, replicas: int | None = None) -> list[str]:
+    """The lines of `devctl describe` for a server that is deleted; `claim` is what home.home_claim returned.
+
+    A distributed server had `replicas`, 0 if how many isn't known.
+    """
     data = record.get("data") or {}
     at, started = times.parse_time(data.get("at")), times.parse_time(data.get("startedAt"))
     fields = {
@@ -113,7 +117,7 @@ def description(server: str, record: Json, claim: Json | None) -> list[str]:
         "Memory": killed(data.get("oomKills")),
         "Flavor": data.get("flavor"),
         "Image": data.get("image"),
-        "Home": _home_line(server, data, claim),
+        "Home": _home_line(server, data, claim, replicas),
     }
     lines = [f"{label + ':':<14}{console.printable(str(value))}" for label, value in fields.items() if value]
     return [*lines, *output_lines(record)]
@@ -125,11 +129,11 @@ def output_lines(record: Json) -> list[str]:
     return ["", "Last output before it ended:", *("  " + line for line in lines)] if lines else []
 
 
-def _home_line(server: str, data: Json, claim: Json | None) -> str:
-    flavor = f" {data['flavor']}" if data.get("flavor") else ""
+def _home_line(server: str, data: Json, claim: Json | None, replicas: int | None) -> str:
+    command = create_command(server, data.get("flavor"), replicas)
     if claim is None:
-        return f"`devctl create {server}{flavor}` makes the server again, with its home if that was kept"
+        return f"`{command}` makes the server again, with its home if that was kept"
     if not claim or home.is_deleting(claim):
         return "none is kept" + ("; it was on a volume that is deleted" if data.get("home") else "")
     kept = f"{home.size(claim)} kept on volume claim {data.get('home') or names.home_name(server)}"
-    return f"{kept}; `devctl create {server}{flavor}` brings it back"
+    return f"{kept}; `{command}` brings {'it' if replicas is None else 'the homes'} back"
