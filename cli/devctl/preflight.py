@@ -53,19 +53,34 @@ def check_flavor_and_claims(
     if claims:
         try:
             path = core_path(context.namespace, "persistentvolumeclaims")
-            existing = [c["metadata"]["name"] for c in context.kube.get(path).get("items") or []]
+            existing = {c["metadata"]["name"]: c for c in context.kube.get(path).get("items") or []}
         except ApiError as error:
             raise from_api(error, "list volume claims") from None
         for claim in claims:
             if claim not in existing:
                 if not allow_missing:
-                    raise unknown_claim(claim, existing, context.namespace)
+                    raise unknown_claim(claim, list(existing), context.namespace)
                 warnings.append(f"there is no volume claim {claim} yet; the server starts when there is one")
+            elif replicas is not None and (refused := _of_one_machine(existing[claim], replicas)):
+                if not allow_missing:
+                    raise refused
+                warnings.append(refused.what)
     if flavor in flavors and not allow_missing:
         from devctl.resources.queue import check_queue_quota
 
         check_queue_quota(context, flavors[flavor], [flavors[name] for name in usable], replicas)
     return warnings, flavor, flavors.get(flavor)
+
+
+def _of_one_machine(claim: Json, replicas: int) -> CommandError | None:
+    """The refusal of a claim that the replicas of a server can't all mount; None when they can."""
+    modes, name = (claim.get("spec") or {}).get("accessModes") or [], claim["metadata"]["name"]
+    if not modes or "ReadWriteMany" in modes or "ReadOnlyMany" in modes:
+        return None
+    return validation.refusal(
+        f"the volume {name} ({', '.join(modes)}) can be mounted on one machine only, and {replicas} replicas need it",
+        "leave it out, or take a shared one: `devctl volume create NAME --size SIZE --shared`, where the cluster can",
+    )
 
 
 def missing_flavors(context: Context, flavors: list[str], allow_missing: bool) -> list[str]:

@@ -378,3 +378,46 @@ def test_server_being_deleted_says_how_it_is_made_again(api: ApiServer, devctl: 
     api.objects[f"{SERVERS}/train"]["metadata"]["deletionTimestamp"] = NOON
     done = devctl("update", "train", "--image", "a:1", code=1)
     assert f"`devctl create train cpu-small {AGAIN} 2` makes a new one once it is gone" in done.stderr
+
+
+def put_volume(api: ApiServer, name: str, *modes: str) -> None:
+    spec = {"accessModes": list(modes), "resources": {"requests": {"storage": "1Gi"}}}
+    api.put(f"{CLAIMS}/{name}", spec=spec)
+
+
+@pytest.mark.parametrize("mode", ["ReadWriteOnce", "ReadWriteOncePod"])
+@pytest.mark.parametrize("words", [["-v", "data:/data"], ["-v", "data:/data:ro"], ["--shared-volume", "data"]])
+def test_create_with_a_volume_of_one_machine_is_refused(
+    api: ApiServer, devctl: Run, words: list[str], mode: str
+) -> None:
+    put_volume(api, "data", mode)
+    done = devctl("create", "train", "cpu-small", *TWO, *words, code=REFUSED)
+    assert f"the volume data ({mode}) can be mounted on one machine only, and 2 replicas need it" in done.stderr
+    assert "--shared" in done.stderr.strip().splitlines()[1]
+    assert len(done.stderr.strip().splitlines()) == 2
+    assert not api.writes
+
+
+def test_create_with_a_volume_of_one_machine_that_is_allowed_warns(api: ApiServer, devctl: Run) -> None:
+    put_volume(api, "data", "ReadWriteOnce")
+    done = devctl("create", "train", "cpu-small", *TWO, "-v", "data:/data", "--allow-missing")
+    assert "warning: the volume data (ReadWriteOnce) can be mounted on one machine only" in done.stderr
+    assert made(api)["volumes"] == [{"claimName": "data", "mountPath": "/data"}]
+
+
+@pytest.mark.parametrize(
+    ("modes", "words"),
+    [
+        (["ReadWriteMany"], TWO),
+        (["ReadOnlyMany"], TWO),
+        (["ReadWriteOnce", "ReadWriteMany"], TWO),
+        (["ReadWriteOnce"], []),
+    ],
+)
+def test_create_with_a_volume_that_all_its_pods_can_mount_is_made(
+    api: ApiServer, devctl: Run, modes: list[str], words: list[str]
+) -> None:
+    put_volume(api, "data", *modes)
+    done = devctl("create", "train", "cpu-small", *words, "-v", "data:/data")
+    assert "one machine only" not in done.stderr
+    assert made(api)["volumes"] == [{"claimName": "data", "mountPath": "/data"}]
