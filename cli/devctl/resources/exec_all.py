@@ -1,16 +1,20 @@
-"""Runs one command in several containers at once, with a name before each line of output."""
+"""Runs one command in several containers at once, with a name before each line of output.
+
+Invariant: no thread keeps the process from its end: Ctrl-C ends all of them.
+"""
 
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 from devctl.output.standard_streams import write_all
 from devctl.resources.exec_stream import ERROR, STDERR, STDOUT, exit_code
-from devservers_core.errors import CommandError
+from devservers_core.errors import INTERRUPTED, CommandError
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -19,6 +23,9 @@ Target = tuple[str, str, str]
 """Namespace, pod and container."""
 LINE_BYTES = 64 * 1024
 """A longer line is printed in parts, so that none fills the memory."""
+
+STOP_SECONDS = 0.5
+"""How long Ctrl-C waits for the connections to be closed."""
 
 
 class _Lines:
@@ -50,15 +57,54 @@ def run_in_containers(context: Context, targets: Sequence[tuple[str, Target]], c
     Raises ApiError or CommandError, when all have ended, for the first that could not be run.
     """
     lock = threading.Lock()
-    with ThreadPoolExecutor(max_workers=len(targets)) as pool:
-        runs = [pool.submit(_run, context, label, target, command, lock) for label, target in targets]
+    stop, stopped = socket.socketpair()
+    runs: list[futures.Future[int]] = []
+    threads: list[threading.Thread] = []
+    # Not by a pool: the interpreter waits at its end for a pool's threads, also for those that still connect.
+    for label, target in targets:
+        run: futures.Future[int] = futures.Future()
+        arguments = (run, context, label, target, command, lock, stopped)
+        threads.append(threading.Thread(target=_run_into, args=arguments, name=f"replica {label}", daemon=True))
+        runs.append(run)
+    try:
+        for thread in threads:
+            thread.start()
+        futures.wait(runs)
+    finally:
+        stop.close()
+        started = [run for run, thread in zip(runs, threads, strict=True) if thread.ident]
+        if not futures.wait(started, STOP_SECONDS).not_done:
+            stopped.close()
     failures = [failure for run in runs if (failure := run.exception()) is not None]
     if failures:
         raise failures[0]
     return [run.result() for run in runs]
 
 
-def _run(context: Context, label: str, target: Target, command: list[str], lock: threading.Lock) -> int:
+def _run_into(
+    run: futures.Future[int],
+    context: Context,
+    label: str,
+    target: Target,
+    command: list[str],
+    lock: threading.Lock,
+    stopped: socket.socket,
+) -> None:
+    try:
+        run.set_result(_run(context, label, target, command, lock, stopped))
+    except Exception as failure:
+        run.set_exception(failure)
+
+
+def _run(
+    context: Context,
+    label: str,
+    target: Target,
+    command: list[str],
+    lock: threading.Lock,
+    stopped: socket.socket,
+) -> int:
+    """Run the command in one container and return its exit code; INTERRUPTED once `stopped` can be read."""
     from devservers_core.client import streams
     from devservers_core.client.paths import core_path
 
@@ -69,7 +115,8 @@ def _run(context: Context, label: str, target: Target, command: list[str], lock:
     status: dict[str, Any] | None = None
     try:
         while True:
-            channels.wait([], streams.PING_EVERY)
+            if stopped.fileno() in channels.wait([stopped.fileno()], streams.PING_EVERY):
+                return INTERRUPTED
             for channel, data in channels.receive():
                 if channel in printed:
                     printed[channel].write(data)
