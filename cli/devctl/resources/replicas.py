@@ -10,6 +10,7 @@ from devservers_core.grammar import fits
 from devservers_core.replicas import (
     BACKENDS,
     DISTRIBUTED,
+    GLOO,
     MAX_NAME,
     MAX_NCCL_NAME,
     MAX_PROCESSES,
@@ -135,12 +136,16 @@ def parse_distributed(
 
 
 def backend_warning(distributed: Json | None, flavor: Json) -> str | None:
-    """The warning about nccl on a flavor without GPUs; None when there is nothing to say."""
+    """The warning about nccl, or settings of it, where processes talk by gloo; None when there is nothing to say."""
     from devservers_core import names
     from devservers_core.kueue_quota import flavor_demand
 
-    if distributed is None or flavor_demand(flavor.get("spec") or {}).requests.get(names.GPU):
+    if distributed is None:
         return None
+    if flavor_demand(flavor.get("spec") or {}).requests.get(names.GPU):
+        if distributed.get("backend") != GLOO or not distributed.get("ncclSettings"):
+            return None
+        return "its processes talk by gloo, and NCCL's settings do nothing: leave --nccl out, or take --backend nccl"
     if distributed.get("backend") != NCCL and not distributed.get("ncclSettings"):
         return None
     return (

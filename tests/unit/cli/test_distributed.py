@@ -9,7 +9,7 @@ import pytest
 from devctl.commands.servers.describe import description
 from devctl.resources.events import concerns
 from devctl.resources.server_state import is_replaced
-from devservers_core.errors import NOT_FOUND, REFUSED, TIMED_OUT, USAGE
+from devservers_core.errors import FORBIDDEN, NOT_FOUND, REFUSED, TIMED_OUT, USAGE
 from tests.support.cli.api_server import ApiServer
 from tests.support.cli.run import Run
 
@@ -421,3 +421,38 @@ def test_create_with_a_volume_that_all_its_pods_can_mount_is_made(
     done = devctl("create", "train", "cpu-small", *words, "-v", "data:/data")
     assert "one machine only" not in done.stderr
     assert made(api)["volumes"] == [{"claimName": "data", "mountPath": "/data"}]
+
+
+@pytest.mark.parametrize("gone", [f"{SERVERS}/train", f"{CLAIMS}/home-train-0"])
+def test_delete_purge_goes_on_where_something_is_gone_already(api: ApiServer, devctl: Run, gone: str) -> None:
+    put_server(api)
+    for number in range(2):
+        put_home(api, f"home-train-{number}")
+    api.refuse("DELETE", gone, (404, "not found"))
+    devctl("delete", "train", "--purge", "--yes")
+    deleted = [path.rsplit("/", 1)[1] for method, path, _ in api.writes if method == "DELETE"]
+    assert deleted == ["train", "home-train-0", "home-train-1"]
+
+
+def test_delete_purge_that_is_refused_says_so(api: ApiServer, devctl: Run) -> None:
+    put_server(api)
+    put_home(api, "home-train-0")
+    api.refuse("DELETE", f"{CLAIMS}/home-train-0", (403, "forbidden: because"))
+    assert "are deleted" not in devctl("delete", "train", "--purge", "--yes", code=FORBIDDEN).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "warned"),
+    [
+        (["--backend", "gloo", "--nccl", "NCCL_DEBUG=INFO"], True),
+        (["--backend", "gloo"], False),
+        (["--backend", "nccl", "--nccl", "NCCL_DEBUG=INFO"], False),
+        (["--nccl", "NCCL_DEBUG=INFO"], False),
+    ],
+)
+def test_create_with_gloo_and_settings_of_nccl_on_gpus_warns(
+    api: ApiServer, devctl: Run, words: list[str], warned: bool
+) -> None:
+    put_gpu_flavor(api, "gpu-one", 1)
+    done = devctl("create", "train", "gpu-one", *TWO, *words)
+    assert ("warning: its processes talk by gloo, and NCCL's settings do nothing" in done.stderr) is warned

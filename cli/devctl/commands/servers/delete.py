@@ -56,14 +56,14 @@ def delete_command(
         what += (" and " if what else "") + f"the {the_home.split(' ')[0]} {sizes} with everything in {it}"
     if not yes:
         confirm(f"deleting {what}", f"Delete {what}?", "nothing was deleted")
-    try:
-        if server:
-            context.kube.delete(server_path(context.namespace, name))
-        for home in homes if purge else ():
-            context.kube.delete(core_path(context.namespace, "persistentvolumeclaims", home["metadata"]["name"]))
-    except ApiError as error:
-        if error.status != 404:
-            raise from_api(error, f"delete {name}") from None
+    claims = [str(home["metadata"]["name"]) for home in homes] if purge else []
+    paths = [server_path(context.namespace, name)] if server else []
+    for path in paths + [core_path(context.namespace, "persistentvolumeclaims", claim) for claim in claims]:
+        try:
+            context.kube.delete(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise from_api(error, f"delete {name}") from None
     if server:
         console.info(f"{name} is deleted")
     if purge:
