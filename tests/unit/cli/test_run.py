@@ -224,6 +224,33 @@ def test_runs_of_a_stopped_server_are_those_of_its_end(devctl: Run, api: ApiServ
     assert [run["exitCode"] for run in json.loads(devctl("runs", "mydev", "-o", "json").stdout)] == [0, 3, 0]
 
 
+FIELDS = {
+    "name", "argv", "dir", "env", "share", "torchrun", "processes", "state", "started", "ended", "exitCode", "canceled",
+}  # fmt: skip
+"""Of a run in the agent's list: images/agent/internal/runs/command_test.go has the same."""
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_runs_of_a_stopped_server_have_the_fields_of_a_running_one(devctl: Run, api: ApiServer, output: str) -> None:
+    """A script that reads .ended or .argv goes on when the server is stopped."""
+    put_end(api, json.dumps([GOOD | {"seconds": 90, "canceled": True}, GOOD | {"state": "lost"}]))
+    canceled, lost = json.loads(devctl("runs", "mydev", "-o", output).stdout)
+    assert canceled.keys() == lost.keys() == FIELDS
+    kept = {key: value for key, value in canceled.items() if value is not None}
+    assert kept == {
+        "name": "a", "state": "ended", "exitCode": 0, "canceled": True,
+        "started": "2026-11-30T13:00:00Z", "ended": "2026-11-30T13:01:30Z",
+    }  # fmt: skip
+    assert (lost["state"], lost["canceled"]) == ("lost", False)
+
+
+@pytest.mark.parametrize("started", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00"])
+def test_run_with_a_time_at_the_end_of_all_times_is_listed(devctl: Run, api: ApiServer, started: str) -> None:
+    put_end(api, json.dumps([GOOD | {"started": started, "seconds": 2**40 - 1}]))
+    (run,) = json.loads(devctl("runs", "mydev", "-o", "json").stdout)
+    assert run["started"] == started
+
+
 GOOD = {"name": "a", "state": "ended", "exitCode": 0, "started": "2026-11-30T13:00:00Z", "seconds": 1}
 
 

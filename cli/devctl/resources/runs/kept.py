@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from devctl.output import tables, times
 from devctl.output.console import echo
 from devctl.resources.lifecycle import ended
+from devservers_core.times import LATEST
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 MAX_RUNS = 10
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
 _STATES = ("ended", "lost")
+_NOT_KEPT = ("argv", "dir", "env", "share", "torchrun", "processes")
+"""What a run of a running server has besides, and the record doesn't."""
 
 
 def kept_runs(context: Context, server: Json) -> list[Json]:
@@ -40,10 +44,26 @@ def print_runs(runs: list[Json], output: str) -> None:
         for run in runs:
             echo(run["name"])
     elif output in ("json", "yaml"):
-        echo(tables.to_json(runs).rstrip("\n"))
+        echo(tables.to_json([_document(run) for run in runs]).rstrip("\n"))
     else:
         rows = [(run["name"], _state(run), str(run["started"]), times.duration(run["seconds"])) for run in runs]
         tables.table(("RUN", "STATE", "STARTED", "TOOK"), rows)
+
+
+def _document(run: Json) -> Json:
+    """A run with the fields that `devserver runs -o json` has for it, null for what isn't kept."""
+    started = times.parse_time(run["started"])
+    assert started is not None, "only runs with a time are read"
+    at_end = (started + min(timedelta(seconds=run["seconds"]), LATEST - started)).astimezone(UTC)
+    return {
+        "name": run["name"],
+        **dict.fromkeys(_NOT_KEPT),
+        "state": run["state"],
+        "started": run["started"],
+        "ended": at_end.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "exitCode": run["exitCode"],
+        "canceled": run.get("canceled") is True,
+    }
 
 
 def _state(run: Json) -> str:

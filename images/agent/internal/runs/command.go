@@ -210,12 +210,13 @@ func (client client) list(output string) int {
 		return 0
 	}
 	if output == "json" {
-		if records == nil {
-			records = []Record{}
+		shown := []listed{}
+		for _, record := range records {
+			shown = append(shown, record.listed())
 		}
 		encoder := json.NewEncoder(client.out)
 		encoder.SetIndent("", " ")
-		_ = encoder.Encode(records)
+		_ = encoder.Encode(shown)
 		return 0
 	}
 	table := tabwriter.NewWriter(client.out, 0, 8, 2, ' ', 0)
@@ -226,6 +227,26 @@ func (client client) list(output string) int {
 	}
 	_ = table.Flush()
 	return 0
+}
+
+// listed is a record as `devserver runs -o json` prints it: always with all fields. devctl prints the same of a server
+// that is stopped (cli/devctl/resources/runs/kept.py).
+type listed struct {
+	Record
+	Env       []string   `json:"env"`
+	Share     bool       `json:"share"`
+	Torchrun  string     `json:"torchrun"`
+	Processes int        `json:"processes"`
+	Ended     *time.Time `json:"ended"` // null while it runs
+	Canceled  bool       `json:"canceled"`
+}
+
+func (record Record) listed() listed {
+	shown := listed{record, append([]string{}, record.Env...), record.Share, record.Torchrun, record.Processes, nil, record.Canceled}
+	if !record.Ended.IsZero() {
+		shown.Ended = &record.Ended
+	}
+	return shown
 }
 
 // state is the state with the exit code.

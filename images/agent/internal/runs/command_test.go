@@ -3,9 +3,12 @@ package runs
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"devservers.io/agent/internal/local"
 )
@@ -70,6 +73,37 @@ func TestDetachedRunIsListedAndCanceled(t *testing.T) {
 	}
 	if code, out, _ := devserver("runs", "-o", "name"); code != 0 || out != "long\n" {
 		t.Error(out)
+	}
+}
+
+func TestListedRunHasAllFields(t *testing.T) {
+	devserver, registry := served(t)
+	started := time.Date(2026, 11, 30, 13, 0, 0, 0, time.UTC)
+	for _, record := range []Record{
+		{Name: "going", Argv: []string{"true"}, State: Running, Started: started.Add(time.Hour)},
+		{Name: "over", Argv: []string{"true"}, Env: []string{"A=1"}, State: Ended, Started: started, Ended: started.Add(time.Minute), ExitCode: 1},
+	} {
+		if err := registry.Folder.create(record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, out, _ := devserver("runs", "-o", "json")
+	var listed []map[string]any
+	if err := json.Unmarshal([]byte(out), &listed); err != nil || len(listed) != 2 {
+		t.Fatalf("%v %s", err, out)
+	}
+	// tests/unit/cli/test_run.py has the same fields of a server that is stopped.
+	fields := []string{"argv", "canceled", "dir", "ended", "env", "exitCode", "name", "processes", "share", "started", "state", "torchrun"}
+	for _, run := range listed {
+		if names := slices.Sorted(maps.Keys(run)); !slices.Equal(names, fields) {
+			t.Errorf("%v", names)
+		}
+	}
+	if going := listed[0]; going["ended"] != nil || going["canceled"] != false || going["torchrun"] != "" || len(going["env"].([]any)) != 0 {
+		t.Errorf("%v", going)
+	}
+	if over := listed[1]; over["ended"] != "2026-11-30T13:01:00Z" || over["env"].([]any)[0] != "A=1" {
+		t.Errorf("%v", over)
 	}
 }
 
