@@ -20,12 +20,26 @@ func Store(file string, variables []string) error {
 	return Replace(file, text.Bytes(), 0o600)
 }
 
-// Replace writes a file under another name and renames it.
-func Replace(file string, text []byte, mode os.FileMode) error {
-	if err := os.WriteFile(file+".new", text, mode); err != nil {
+// Replace writes a file beside another one and puts it into its place. What a person left there, a FIFO for example, gives
+// way.
+func Replace(path string, text []byte, mode os.FileMode) error {
+	part := path + ".new"
+	_ = os.Remove(part)
+	file, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
 		return err
 	}
-	return os.Rename(file+".new", file)
+	_, err = file.Write(text)
+	if closed := file.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		_ = os.Remove(part)
+	}
+	return err
 }
 
 // ofSession tells whether a variable belongs to one session or process: the platform, sshd or the shell sets it.

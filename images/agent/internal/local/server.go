@@ -15,8 +15,6 @@ import (
 const (
 	requestTimeout = 5 * time.Second
 	maxClients     = 64
-	// MaxRequest is how many bytes a request may have.
-	MaxRequest = 256 * 1024
 )
 
 // Listen opens a socket, for this account only.
@@ -33,9 +31,9 @@ func Listen(path string) (net.Listener, error) {
 	return listener, nil
 }
 
-// Serve hands each connection's first line to answer, at most 64 at a time, until the listener is closed. The connection
-// is closed when answer returns; it has a deadline of five seconds until answer takes that away.
-func Serve(listener net.Listener, answer func(conn net.Conn, line []byte)) error {
+// Serve hands each connection's first line, of so many bytes at most, to answer, at most 64 at a time, until the listener
+// is closed. The connection is closed when answer returns; it has a deadline of five seconds until answer takes that away.
+func Serve(listener net.Listener, maxRequest int64, answer func(conn net.Conn, line []byte)) error {
 	var clients atomic.Int32
 	for {
 		conn, err := listener.Accept()
@@ -56,7 +54,7 @@ func Serve(listener net.Listener, answer func(conn net.Conn, line []byte)) error
 			defer conn.Close()
 			_ = conn.SetDeadline(time.Now().Add(requestTimeout))
 			// A line that ends early reaches answer as it is, which finds that it is no JSON.
-			line, _ := bufio.NewReader(io.LimitReader(conn, MaxRequest)).ReadBytes('\n')
+			line, _ := bufio.NewReader(io.LimitReader(conn, maxRequest)).ReadBytes('\n')
 			answer(conn, line)
 		}()
 	}

@@ -25,7 +25,8 @@ type Mirror string
 
 // Receive brings the mirror up to date and links its files into the folder target, which must not be there.
 //
-// Where target is there already, nothing is read. Otherwise it reads a manifest, calls ask with the indices of the entries whose content it needs, and reads that, in order.
+// Where target is there already, nothing is read. Otherwise it reads a manifest, calls ask with the indices of the entries
+// whose content it needs, and reads that, in order.
 func (mirror Mirror) Receive(in *bufio.Reader, ask func(need []int) error, target string) error {
 	if err := free(target); err != nil {
 		return err

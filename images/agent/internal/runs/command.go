@@ -81,15 +81,24 @@ func (client client) fail(code int, err error) int {
 	return code
 }
 
-func (client client) ask(request Request) (Response, int) {
+// call asks the agent; the error has the exit code for it, exitRefused where the agent itself refuses.
+func (client client) call(request Request) (Response, int, error) {
 	var response Response
 	conn, err := local.Call(client.socket, request, &response)
 	if err != nil {
-		return response, client.fail(exitNoAnswer, err)
+		return response, exitNoAnswer, err
 	}
 	conn.Close()
 	if response.Error != "" {
-		return response, client.fail(exitRefused, errors.New(response.Error))
+		return response, exitRefused, errors.New(response.Error)
+	}
+	return response, 0, nil
+}
+
+func (client client) ask(request Request) (Response, int) {
+	response, code, err := client.call(request)
+	if err != nil {
+		return response, client.fail(code, err)
 	}
 	return response, 0
 }
@@ -174,21 +183,14 @@ func (client client) logs(options options) int {
 }
 
 func (client client) cancel(name string, kill bool) int {
-	if _, code := client.ask(Request{Command: "cancel", Run: Record{Name: name}, Kill: kill}); code != 0 {
-		return code
-	}
-	return 0
+	_, code := client.ask(Request{Command: "cancel", Run: Record{Name: name}, Kill: kill})
+	return code
 }
 
 // ended is what the agent knows of a run's end that the home doesn't have yet.
 func (client client) ended(name string) (Record, bool) {
-	var response Response
-	conn, err := local.Call(client.socket, Request{Command: "ended", Run: Record{Name: name}}, &response)
-	if err != nil {
-		return Record{}, false
-	}
-	conn.Close()
-	if response.Error != "" || response.Record == nil {
+	response, _, err := client.call(Request{Command: "ended", Run: Record{Name: name}})
+	if err != nil || response.Record == nil {
 		return Record{}, false
 	}
 	return *response.Record, true

@@ -16,7 +16,7 @@ func (registry *Registry) await(entry *run) {
 	<-entry.process.Done()
 	if entry.process.Status().Signaled() {
 		// It could not end what it started itself: torchrun's ranks would go on, on the GPUs of the next run.
-		killMembers(procfs, entry.record.Name)
+		killMembers(entry.record.Name)
 	}
 	record := registry.end(entry)
 	_ = os.RemoveAll(registry.Folder.ranks(record.Name))

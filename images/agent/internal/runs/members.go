@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"devservers.io/agent/internal/procfs"
 )
 
 // runVariable is set in every process of a run to the run's name.
@@ -16,9 +18,9 @@ const runVariable = "DEVSERVERS_RUN"
 const maxRounds = 20
 
 // killMembers kills all processes of a run, those with a session of their own too, as torchrun's are.
-func killMembers(proc, name string) {
+func killMembers(name string) {
 	for range maxRounds {
-		found := members(proc, name)
+		found := members("/proc", name)
 		for _, pid := range found {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
@@ -31,20 +33,15 @@ func killMembers(proc, name string) {
 
 // members are the processes whose environment has the run's name. One that has ended has none.
 func members(proc, name string) []int {
-	folders, _ := filepath.Glob(filepath.Join(proc, "[0-9]*"))
 	var found []int
-	for _, folder := range folders {
-		pid, err := strconv.Atoi(filepath.Base(folder))
-		if err != nil {
-			continue
-		}
-		variables, err := os.ReadFile(filepath.Join(folder, "environ"))
+	for _, process := range procfs.Processes(proc) {
+		variables, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(process.ID), "environ"))
 		if err != nil {
 			continue
 		}
 		for _, variable := range bytes.Split(variables, []byte{0}) {
 			if string(variable) == runVariable+"="+name {
-				found = append(found, pid)
+				found = append(found, process.ID)
 				break
 			}
 		}

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"devservers.io/agent/internal/environment"
 )
 
 // States of a run.
@@ -195,7 +197,7 @@ func (folder Folder) write(record Record) error {
 		return fmt.Errorf("the command and its variables are more than %d KiB", maxRecord/1024)
 	}
 	path := filepath.Join(string(folder), record.Name, recordFile)
-	if err = replace(path, text); err != nil {
+	if err = environment.Replace(path, text, 0o600); err != nil {
 		if overwrite(path, text) == nil {
 			return nil
 		}

@@ -37,8 +37,6 @@ type Registry struct {
 	stopping  bool
 }
 
-const procfs = "/proc"
-
 // maxRecent is how many runs are kept in memory for what is asked often.
 const maxRecent = 10
 
@@ -269,7 +267,7 @@ func (registry *Registry) Cancel(name string, kill bool) error {
 		return entry.process.SignalGroup(syscall.SIGINT)
 	}
 	err := entry.process.SignalGroup(syscall.SIGKILL)
-	killMembers(procfs, name)
+	killMembers(name)
 	return err
 }
 

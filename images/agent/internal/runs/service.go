@@ -7,6 +7,9 @@ import (
 	"devservers.io/agent/internal/local"
 )
 
+// maxRequest is how many bytes a request may have: a command line and variables among them.
+const maxRequest = 256 * 1024
+
 // Request is one line of JSON from the command.
 type Request struct {
 	Command string `json:"command"` // start, check, cancel or ended
@@ -24,7 +27,7 @@ type Response struct {
 
 // Serve answers until the listener is closed.
 func (registry *Registry) Serve(listener net.Listener) error {
-	return local.Serve(listener, func(conn net.Conn, line []byte) { local.Reply(conn, registry.respond(line)) })
+	return local.Serve(listener, maxRequest, func(conn net.Conn, line []byte) { local.Reply(conn, registry.respond(line)) })
 }
 
 func (registry *Registry) respond(line []byte) Response {

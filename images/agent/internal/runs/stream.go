@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 
-	"devservers.io/agent/internal/local"
 	"devservers.io/agent/internal/mirror"
 )
 
@@ -24,10 +23,9 @@ type frame struct {
 	// Run and Dir are a started run's name and folder.
 	Run string `json:"run,omitempty"`
 	Dir string `json:"dir,omitempty"`
-	// Replica is where output comes from, Next the offset to go on from, Length how many bytes follow.
-	Replica int   `json:"replica,omitempty"`
-	Next    int64 `json:"next,omitempty"`
-	Length  int   `json:"length,omitempty"`
+	// Next is the offset to go on from after output, Length how many bytes follow.
+	Next   int64 `json:"next,omitempty"`
+	Length int   `json:"length,omitempty"`
 	// Word is what devctl said and the agent has done: cancel or kill.
 	Word string `json:"word,omitempty"`
 	// Record is that of a run that has ended.
@@ -66,10 +64,11 @@ func (stream stream) refuse(code int, err error) int {
 
 // run receives the files of a run, starts it and follows it.
 func (stream stream) run(options options) int {
-	name, err := stream.ask(Request{Command: "check", Run: options.run})
+	checked, _, err := stream.client.call(Request{Command: "check", Run: options.run})
 	if err != nil {
 		return stream.refuse(exitRefused, err)
 	}
+	name := checked.Name
 	options.run.Name = name
 	if options.mirror != "" {
 		options.run.Dir = filepath.Join(stream.client.home, "runs", name)
@@ -81,7 +80,7 @@ func (stream stream) run(options options) int {
 	} else if options.run.Dir == "" {
 		options.run.Dir = stream.client.home
 	}
-	if _, err := stream.ask(Request{Command: "start", Run: options.run}); err != nil {
+	if _, _, err := stream.client.call(Request{Command: "start", Run: options.run}); err != nil {
 		if options.mirror != "" {
 			_ = os.RemoveAll(options.run.Dir)
 		}
@@ -91,19 +90,6 @@ func (stream stream) run(options options) int {
 		return 0
 	}
 	return stream.follow(name, 0)
-}
-
-func (stream stream) ask(request Request) (string, error) {
-	var response Response
-	conn, err := local.Call(stream.client.socket, request, &response)
-	if err != nil {
-		return "", err
-	}
-	conn.Close()
-	if response.Error != "" {
-		return "", errors.New(response.Error)
-	}
-	return response.Name, nil
 }
 
 // follow sends a run's output from an offset, with the rank before each line, until the run has ended or devctl is gone.
@@ -138,7 +124,7 @@ func (stream stream) obey(name string, gone func()) {
 		line, err := stream.in.ReadString('\n')
 		if word := strings.TrimSpace(line); word == "cancel" || word == "kill" {
 			// devctl says it again on another connection, and kills by Ctrl-C only after this frame.
-			if _, err := stream.ask(Request{Command: "cancel", Run: Record{Name: name}, Kill: word == "kill"}); err == nil {
+			if _, _, err := stream.client.call(Request{Command: "cancel", Run: Record{Name: name}, Kill: word == "kill"}); err == nil {
 				_ = stream.send(frame{Kind: "heard", Word: word}, nil)
 			}
 		}

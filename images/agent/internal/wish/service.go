@@ -15,7 +15,10 @@ import (
 	"devservers.io/agent/internal/protocol"
 )
 
-const defaultReason = "asked in the server" // the operator grants no hold without a reason
+const (
+	maxRequest    = 4 * 1024
+	defaultReason = "asked in the server" // the operator grants no hold without a reason
+)
 
 // Request is one line of JSON from the command.
 type Request struct {
@@ -72,7 +75,7 @@ type Service struct {
 
 // Serve answers until the listener is closed.
 func (service *Service) Serve(listener net.Listener) error {
-	return local.Serve(listener, service.answer)
+	return local.Serve(listener, maxRequest, service.answer)
 }
 
 func (service *Service) answer(conn net.Conn, line []byte) {

@@ -231,7 +231,7 @@ func TestCommandRefusesBadInput(t *testing.T) {
 
 func TestServiceOfAHostileClient(t *testing.T) {
 	world := newWorld(t)
-	for _, text := range []string{"\n", "[]\n", "{\n", `{"command":"reboot"}` + "\n", strings.Repeat("x", 2*local.MaxRequest), `{"command":"answer","id":"` + strings.Repeat("a", 3000) + `"}` + "\n"} {
+	for _, text := range []string{"\n", "[]\n", "{\n", `{"command":"reboot"}` + "\n", strings.Repeat("x", 2*maxRequest), `{"command":"answer","id":"` + strings.Repeat("a", 3000) + `"}` + "\n"} {
 		conn, err := net.Dial("unix", world.client.socket)
 		if err != nil {
 			t.Fatal(err)
