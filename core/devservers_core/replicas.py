@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .names import SERVICE_DOMAIN, home_name, namespace_of
+from .names import ANNOTATION_HOME_OF, LABEL_NAME, SERVICE_DOMAIN, home_name, namespace_of
+from .types import Json
 
 STANDALONE, DISTRIBUTED = "standalone", "distributed"
 """spec.mode of a DevServer."""
@@ -61,5 +62,14 @@ def is_replica_home(claim: str, server: str) -> bool:
 
 def server_of_home(claim: str) -> str | None:
     """The server whose replica's home a claim is by its name; None for another name."""
-    server, _, number = claim.removeprefix(f"{HOME_TEMPLATE}-").rpartition("-")
-    return server if server and is_replica_home(claim, server) and number else None
+    server = claim.removeprefix(f"{HOME_TEMPLATE}-").rpartition("-")[0]
+    return server if server and is_replica_home(claim, server) else None
+
+
+def belongs_to(claim: Json, server: str) -> bool:
+    """Whether a stored claim is a home of the server: by its label or annotation, as its name alone proves nothing."""
+    metadata = claim["metadata"]
+    return server in (
+        (metadata.get("labels") or {}).get(LABEL_NAME),
+        (metadata.get("annotations") or {}).get(ANNOTATION_HOME_OF),
+    )

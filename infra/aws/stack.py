@@ -60,8 +60,8 @@ class Environment:
     @property
     def offered(self) -> list[DevServerFlavor]:
         """What people may choose: the shipped sizes, and one for each pool with GPUs."""
-        images = {pool.name: self.gpu_image if pool.architecture == "amd64" else None for pool in self.pools}
-        return [*SHIPPED, *(flavor for pool in self.pools if (flavor := pool.flavor(images[pool.name])))]
+        flavors = (pool.flavor(self.gpu_image if pool.architecture == "amd64" else None) for pool in self.pools)
+        return [*SHIPPED, *filter(None, flavors)]
 
 
 def environment(

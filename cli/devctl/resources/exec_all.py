@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from devctl.output.standard_streams import write_all
-from devctl.resources.exec_stream import ERROR, STDERR, STDOUT, exit_code
+from devctl.resources.exec_stream import ERROR, STDERR, STDOUT, connect, exit_code
 from devservers_core.errors import INTERRUPTED, CommandError
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def run_in_containers(context: Context, targets: Sequence[tuple[str, Target]], c
     # Not by a pool: the interpreter waits at its end for a pool's threads, also for those that still connect.
     for label, target in targets:
         run: futures.Future[int] = futures.Future()
-        arguments = (run, context, label, target, command, lock, stopped)
-        threads.append(threading.Thread(target=_run_into, args=arguments, name=f"replica {label}", daemon=True))
+        work = partial(_run, context, label, target, command, lock, stopped)
+        threads.append(threading.Thread(target=_run_into, args=(run, work), name=f"replica {label}", daemon=True))
         runs.append(run)
     try:
         for thread in threads:
@@ -81,17 +82,9 @@ def run_in_containers(context: Context, targets: Sequence[tuple[str, Target]], c
     return [run.result() for run in runs]
 
 
-def _run_into(
-    run: futures.Future[int],
-    context: Context,
-    label: str,
-    target: Target,
-    command: list[str],
-    lock: threading.Lock,
-    stopped: socket.socket,
-) -> None:
+def _run_into(run: futures.Future[int], work: Callable[[], int]) -> None:
     try:
-        run.set_result(_run(context, label, target, command, lock, stopped))
+        run.set_result(work())
     except Exception as failure:
         run.set_exception(failure)
 
@@ -106,11 +99,8 @@ def _run(
 ) -> int:
     """Run the command in one container and return its exit code; INTERRUPTED once `stopped` can be read."""
     from devservers_core.client import streams
-    from devservers_core.client.paths import core_path
 
-    namespace, pod, container = target
-    query = [("container", container), ("stdout", "true"), ("stderr", "true"), *(("command", word) for word in command)]
-    channels = streams.connect(context.kube, core_path(namespace, "pods", pod) + "/exec", query, streams.EXEC_PROTOCOLS)
+    channels = connect(context, target, command)
     printed = {STDOUT: _Lines(label, 1, lock), STDERR: _Lines(label, 2, lock)}
     status: dict[str, Any] | None = None
     try:
@@ -125,7 +115,7 @@ def _run(
             channels.ping()
     except streams.StreamClosedError:
         try:
-            return exit_code(status, pod)
+            return exit_code(status, target[1])
         except CommandError as failure:
             failure.what = f"replica {label}: {failure.what}"
             raise

@@ -38,6 +38,25 @@ def run_in_container(
 
     Raises ApiError when the API server refuses.
     """
+    channels = connect(context, target, command, terminal=terminal, stdin=stdin)
+    with raw_terminal(terminal and stdin):
+        status = copy_streams(channels, terminal, stdin)
+    return exit_code(status, name)
+
+
+def connect(
+    context: Context,
+    target: tuple[str, str, str],
+    command: list[str],
+    *,
+    terminal: bool = False,
+    stdin: bool = False,
+    seconds: float | None = None,
+) -> Channels:
+    """Start `command` in a container, `target` (namespace, pod, container), and return its streams.
+
+    `seconds` limit the connection attempt. Raises ApiError, UnreachableError.
+    """
     from devservers_core.client import streams
     from devservers_core.client.paths import core_path
 
@@ -47,10 +66,9 @@ def run_in_container(
     query += [("tty", "true")] if terminal else [("stderr", "true")]
     query += [("command", word) for word in command]
     path = core_path(namespace, "pods", pod) + "/exec"
-    channels = streams.connect(context.kube, path, query, streams.EXEC_PROTOCOLS)
-    with raw_terminal(terminal and stdin):
-        status = copy_streams(channels, terminal, stdin)
-    return exit_code(status, name)
+    return streams.connect(
+        context.kube, path, query, streams.EXEC_PROTOCOLS, *([seconds] if seconds is not None else [])
+    )
 
 
 def read_output(
@@ -64,13 +82,9 @@ def read_output(
     connection breaks; CommandError when the command fails; ApiError.
     """
     from devservers_core.client import streams
-    from devservers_core.client.paths import core_path
 
-    namespace, pod, container = target
     deadline = time.monotonic() + seconds
-    query = [("container", container), ("stdout", "true"), ("stderr", "true"), *(("command", word) for word in command)]
-    path = core_path(namespace, "pods", pod) + "/exec"
-    channels = streams.connect(context.kube, path, query, streams.EXEC_PROTOCOLS, seconds)
+    channels = connect(context, target, command, seconds=seconds)
     printed, status = bytearray(), None
     try:
         while time.monotonic() < deadline and len(printed) < limit:

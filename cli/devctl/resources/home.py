@@ -11,7 +11,7 @@ from devctl.resources.replicas import replicas_of
 from devservers_core import names
 from devservers_core.errors import ApiError
 from devservers_core.quantity import parse_quantity
-from devservers_core.replicas import home_names, is_replica_home
+from devservers_core.replicas import belongs_to, home_names, is_replica_home
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -47,13 +47,9 @@ def kept_homes(context: Context, server: str, *, distributed: bool) -> list[Json
 
 def is_home(claim: Json, server: str, *, distributed: bool) -> bool:
     """Whether the operator made a claim as the server's home; its name alone proves nothing."""
-    metadata = claim["metadata"]
-    name = str(metadata["name"])
-    if not (is_replica_home(name, server) if distributed else name == names.home_name(server)):
-        return False
-    return (metadata.get("annotations") or {}).get(names.ANNOTATION_HOME_OF) == server or (
-        metadata.get("labels") or {}
-    ).get(names.LABEL_NAME) == server
+    name = str(claim["metadata"]["name"])
+    named = is_replica_home(name, server) if distributed else name == names.home_name(server)
+    return named and belongs_to(claim, server)
 
 
 def size(claim: Json) -> str | None:

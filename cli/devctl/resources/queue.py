@@ -77,8 +77,7 @@ def check_queue_quota(context: Context, flavor: Json, flavors: list[Json], repli
     The error names the nearest flavor that fits.
     """
     queues = cluster_queues(context)
-    demand = flavor_demand(flavor.get("spec") or {})
-    demand = of_replicas(demand, replicas)
+    demand = of_replicas(flavor_demand(flavor.get("spec") or {}), replicas)
     too_much = excess(demand, queues)
     if too_much is None:
         return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from devctl.ssh import known_hosts
 from devctl.ssh.options import KEEPALIVE, devctl_command, quoted
 from devservers_core import names
+from devservers_core.replicas import replica_name
 
 if TYPE_CHECKING:
     from devctl.context import Context
@@ -26,7 +27,7 @@ def ssh_options(context: Context, name: str, replica: int = 0) -> dict[str, str]
     command = f"{devctl_command()} proxy{flags} {name}{number}".replace("%", "%%")
     options = {
         "User": names.LOGIN,
-        "HostName": known_hosts.host_name(context, f"{name}-{replica}" if replica else name),
+        "HostName": known_hosts.host_name(context, replica_name(name, replica) if replica else name),
         "HostKeyAlias": known_hosts.alias(context, name),
         "UserKnownHostsFile": quoted(str(known_hosts.known_hosts_file(context, name)).replace("%", "%%")),
         "GlobalKnownHostsFile": "/dev/null",

@@ -144,10 +144,9 @@ class ServerConnector:
         """What devctl on the bastion says about a server that can't be reached; None when it reaches it."""
         assert self._bastion is not None
         self._say_waiting()
-        command = shlex.join(["devctl", "ssh", self.name, "true"])
         try:
             done = subprocess.run(
-                [*self._bastion.ssh("-T"), command],
+                transport.diagnosis_command(self._bastion, self.name),
                 stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
                 timeout=DIAGNOSIS_SECONDS,
             )  # fmt: skip

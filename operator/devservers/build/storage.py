@@ -12,15 +12,7 @@ from datetime import date
 
 from devservers.api.devserver import DevServer
 from devservers.api.user import DevServerUser
-from devservers_core.names import (
-    ANNOTATION_HOME_OF,
-    ANNOTATION_LAST_USED,
-    HOME_PATH,
-    LABEL_NAME,
-    SHARED_PATH,
-    TMP_PATH,
-    home_name,
-)
+from devservers_core.names import ANNOTATION_HOME_OF, ANNOTATION_LAST_USED, HOME_PATH, SHARED_PATH, TMP_PATH, home_name
 from devservers_core.quantity import canonical, parse_quantity
 from devservers_core.replicas import HOME_TEMPLATE
 from devservers_core.types import Json
@@ -41,10 +33,10 @@ def home_claim(
     user: DevServerUser,
     storage_class: str | None,
     live: Json | None,
-    used_on: date | None = None,
-    name: str | None = None,
+    used_on: date | None,
+    name: str,
 ) -> Json | None:
-    """The claim `<server>-home`, or that of a replica by its `name`; None when the server has no persistent home.
+    """The claim of a home, called `name`; None when the server has no persistent home.
 
     `used_on` is the day on which the server runs, None while it doesn't: the claim keeps the last such day, which is
     one write a day and outlives the server.
@@ -65,22 +57,13 @@ def home_claim(
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {
-            "name": name or home_name(server.name),
+            "name": name,
             "namespace": user.namespace,
             "labels": child_labels(server.name, user.name),
             "annotations": compact({ANNOTATION_HOME_OF: server.name, ANNOTATION_LAST_USED: _last_used(live, used_on)}),
         },
         "spec": {**compact(spec), "resources": {"requests": {"storage": size}}},
     }
-
-
-def belongs_to(claim: Json, server: str) -> bool:
-    """Whether a stored claim is a home of the server: by its label or annotation, as its name alone proves nothing."""
-    metadata = claim["metadata"]
-    return server in (
-        (metadata.get("labels") or {}).get(LABEL_NAME),
-        (metadata.get("annotations") or {}).get(ANNOTATION_HOME_OF),
-    )
 
 
 def _last_used(live: Json | None, used_on: date | None) -> str | None:
@@ -102,7 +85,7 @@ def home_template(server: DevServer, user: DevServerUser, storage_class: str | N
 
     The claims are made by their own manifests before Kubernetes would make them, so that they grow.
     """
-    claim = home_claim(server, user, storage_class, None, name=HOME_TEMPLATE)
+    claim = home_claim(server, user, storage_class, None, None, HOME_TEMPLATE)
     if claim is None:
         return None
     metadata = {name: value for name, value in claim["metadata"].items() if name != "namespace"}

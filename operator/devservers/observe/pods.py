@@ -5,6 +5,7 @@ The server's pod is the newest one that is neither being deleted nor finished.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -25,14 +26,12 @@ def of_server(all_pods: Iterable[Json], name: str) -> list[Json]:
 
 def current_pod(pods: Iterable[Json]) -> Json | None:
     """The pod that is, or is becoming, the server."""
-    active = [pod for pod in pods if not _is_being_deleted(pod) and pod_phase(pod) not in _FINISHED]
-    return max(active, key=_age_key, default=None)
+    return max(itertools.filterfalse(is_terminating, pods), key=_age_key, default=None)
 
 
 def replica_pods(pods: Iterable[Json]) -> list[Json]:
     """The pods that are, or are becoming, the replicas of a distributed server, by number."""
-    active = [pod for pod in pods if not _is_being_deleted(pod) and pod_phase(pod) not in _FINISHED]
-    return sorted(active, key=replica_index)
+    return sorted(itertools.filterfalse(is_terminating, pods), key=replica_index)
 
 
 def replica_index(pod: Json) -> int:

@@ -25,7 +25,6 @@ from devservers.build.devserver import (
     stored_record,
 )
 from devservers.build.distributed.layout import Layout, LayoutError
-from devservers.build.storage import belongs_to
 from devservers.observe import pods
 from devservers.observe.causes import Cause
 from devservers.observe.lifetime.starts import requested_start
@@ -41,7 +40,7 @@ from devservers.reconcile.ssh.replica_keys import ensure_replica_key
 from devservers.reconcile.user_setup import setup_secrets
 from devservers.reconcile.workload import asks_for_pods, has_ended, live_workload, scale_to_zero
 from devservers_core.errors import ApiError
-from devservers_core.replicas import home_names, replicas_service
+from devservers_core.replicas import belongs_to, home_names, replicas_service
 from devservers_core.types import Json
 
 

@@ -6,21 +6,20 @@ Invariant: the record comes from what ran in the server: only known fields of kn
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from devctl.output import tables, times
 from devctl.output.console import echo
 from devctl.resources.lifecycle import ended
+from devctl.resources.runs.reference import is_run_name
+from devservers_core.protocol.agent.report import MAX_RUNS
 from devservers_core.times import LATEST
 
 if TYPE_CHECKING:
     from devctl.context import Context
     from devservers_core.types import Json
 
-MAX_RUNS = 10
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}", re.ASCII)
 _STATES = ("ended", "lost")
 _NOT_KEPT = ("argv", "dir", "env", "share", "torchrun", "processes")
 """What a run of a running server has besides, and the record doesn't."""
@@ -79,8 +78,7 @@ def _is_run(run: object) -> bool:
         return False
     numbers = (run.get("exitCode"), run.get("seconds"))
     return (
-        isinstance(run.get("name"), str)
-        and _NAME.fullmatch(run["name"]) is not None
+        is_run_name(run.get("name"))
         and run.get("state") in _STATES
         and all(isinstance(number, int) and 0 <= number < 2**40 for number in numbers)
         and isinstance(run.get("started"), str)

@@ -26,9 +26,14 @@ def parse_run(server: str, run: str | None) -> tuple[str, str]:
     return server.removesuffix(HOST_SUFFIX), check_run_name(run)
 
 
+def is_run_name(run: object) -> bool:
+    """Whether this is the name of a run."""
+    return isinstance(run, str) and _RUN.fullmatch(run) is not None
+
+
 def check_run_name(run: str) -> str:
     """Return the name of a run. Raises CommandError."""
-    if not _RUN.fullmatch(run):
+    if not is_run_name(run):
         raise CommandError(
             f"{run[:80]!r} is no name of a run",
             "use up to 63 lower-case letters, digits, dots, dashes and underscores, a letter or digit first",

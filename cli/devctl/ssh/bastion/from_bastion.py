@@ -50,10 +50,11 @@ def connect(context: Context, name: str, rest: list[str], replica: int = 0) -> i
     assert context.broker is not None
     private, certificate = _request_certificate(context.broker)
     known_hosts_file = _memory_file("known_hosts", f"{name} {known_hosts.host_key(server)}\n".encode())
+    host_name, port = address(context, server, replica)
     options = {
         "User": names.LOGIN,
-        "HostName": address(context, server, replica)[0],
-        "Port": str(address(context, server, replica)[1]),
+        "HostName": host_name,
+        "Port": str(port),
         "HostKeyAlias": name,
         "UserKnownHostsFile": known_hosts_file,
         "GlobalKnownHostsFile": "/dev/null",

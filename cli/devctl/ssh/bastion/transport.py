@@ -64,15 +64,17 @@ def run(bastion: Bastion, command: Callable[[str], list[str]], server: str | Non
         # devctl on the bastion says it as with a kubeconfig: stopped, misspelt, without SSH, still starting.
         diagnosed = True
         answer = subprocess.run(
-            [*bastion.ssh("-T"), shlex.join(["devctl", "ssh", server, *_replica_flags(replica), "true"])],
+            diagnosis_command(bastion, server, replica),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         if answer.returncode:
             return answer.returncode if answer.returncode in (NOT_FOUND, FORBIDDEN) else TRANSPORT
 
 
-def _replica_flags(replica: int) -> list[str]:
-    return ["--replica", str(replica)] if replica else []
+def diagnosis_command(bastion: Bastion, server: str, replica: int = 0) -> list[str]:
+    """The command line of ssh that lets devctl on the bastion say why a server, or a replica, can't be reached."""
+    of_replica = ["--replica", str(replica)] if replica else []
+    return [*bastion.ssh("-T"), shlex.join(["devctl", "ssh", server, *of_replica, "true"])]
 
 
 def output(bastion: Bastion, command: list[str]) -> str:

@@ -24,7 +24,7 @@ from devservers.build.storage import Storage
 from devservers.build.user_secrets import mounts as secret_mounts
 from devservers.build.user_secrets import variables as secret_variables
 from devservers.build.user_setup import mount as setup_mount
-from devservers_core.names import AGENT_PORT, AGENT_PORT_NAME, GPU, HOME_PATH, LOGIN, MAIN_CONTAINER, SSH_POD_PORT
+from devservers_core.names import AGENT_PORT, AGENT_PORT_NAME, HOME_PATH, LOGIN, MAIN_CONTAINER, SSH_POD_PORT
 from devservers_core.quantity import canonical
 from devservers_core.types import Json
 
@@ -170,10 +170,9 @@ def _environment(
     secrets: list[Json],
     distributed: list[Json],
 ) -> list[Json]:
-    gpus = flavor.spec.resources.limits.get(GPU)
     fixed = {
         **_measured(stored),
-        **({GPUS_VARIABLE: canonical(gpus)} if gpus else {}),
+        **({GPUS_VARIABLE: str(flavor.gpus)} if flavor.gpus else {}),
         "DEVSERVERS_NAME": server.name,
         "DEVSERVERS_USER": user.name,
         "HOME": HOME_PATH,
