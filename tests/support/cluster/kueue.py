@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ from devservers_core.errors import ApiError
 from devservers_core.types import Json
 from tests.support.cluster.client import Client, repeating
 from tests.support.cluster.harness import find_tool
+from tests.support.cluster.kinds import install_kinds, remove_kinds
 from tests.support.cluster.watched import Watched
-from tests.support.wait import eventually
 
 KUEUE = "kueue.x-k8s.io/v1beta2"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -58,26 +57,12 @@ def crds() -> Iterator[Json]:
 
 def install_kueue(admin: Client) -> None:
     """Kueue's kinds, served."""
-    for crd in crds():
-        admin.apply(crd)
-    for kind in KINDS:
-        eventually(partial(_served, admin, kind), f"{kind} served")
+    install_kinds(admin, crds(), KUEUE, KINDS)
 
 
 def remove_kueue(admin: Client) -> None:
     """No kind of Kueue's, as on a cluster that never had it."""
-    for crd in crds():
-        admin.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd["metadata"]["name"])
-    for kind in KINDS:
-        eventually(lambda kind=kind: not _served(admin, kind), f"{kind} gone")  # type: ignore[misc]
-
-
-def _served(admin: Client, kind: str) -> bool:
-    try:
-        admin.list(KUEUE, kind)
-    except ApiError:
-        return False
-    return True
+    remove_kinds(admin, (crd["metadata"]["name"] for crd in crds()), KUEUE, KINDS)
 
 
 def cluster_queue(name: str = "interactive", gpus: int = 4) -> Json:

@@ -11,7 +11,6 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import yaml
@@ -19,11 +18,10 @@ import yaml
 from devcluster import gotool
 from devcluster.modules import MODULES
 from devcluster.progress import Progress
-from devservers_core.errors import ApiError
 from devservers_core.paths import Paths, current
 from devservers_core.types import Json
-from tests.support.cluster.client import Client
-from tests.support.wait import eventually
+from tests.support.cluster.client import Client, plural
+from tests.support.cluster.kinds import install_kinds, remove_kinds
 
 MODULE = "github.com/kubernetes-csi/external-snapshotter/client/v8"
 PINS = MODULES / "snapshots"
@@ -41,26 +39,12 @@ def definitions() -> Iterator[Json]:
 
 def install_snapshots(admin: Client) -> None:
     """The kinds, served."""
-    for definition in definitions():
-        admin.apply(definition)
-    for kind in KINDS:
-        eventually(partial(_served, admin, kind), f"{kind} served")
+    install_kinds(admin, definitions(), VERSION, KINDS)
 
 
 def remove_snapshots(admin: Client) -> None:
     """No such kinds, as on a cluster that never had them; those of another test go too."""
-    for kind in KINDS:
-        admin.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"{_plural(kind)}.{GROUP}")
-    for kind in KINDS:
-        eventually(lambda kind=kind: not _served(admin, kind), f"{kind} gone")  # type: ignore[misc]
-
-
-def _served(admin: Client, kind: str) -> bool:
-    try:
-        admin.list(VERSION, kind)
-    except ApiError:
-        return False
-    return True
+    remove_kinds(admin, (f"{plural(kind)}.{GROUP}" for kind in KINDS), VERSION, KINDS)
 
 
 def _folder(paths: Paths) -> Path:
@@ -84,8 +68,4 @@ def _folder(paths: Paths) -> Path:
 
 
 def _file(kind: str) -> str:
-    return f"{GROUP}_{_plural(kind)}.yaml"
-
-
-def _plural(kind: str) -> str:
-    return kind.lower() + ("es" if kind.endswith("s") else "s")
+    return f"{GROUP}_{plural(kind)}.yaml"
